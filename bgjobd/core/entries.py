@@ -1,0 +1,97 @@
+"""What the log says of each fact, in the original's sentences: pure, from the job before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+from bgjob.words import EntryType
+from bgjobd.core.facts import AttemptEnded, Fact
+from bgjobd.core.job import Job
+from bgjobd.core.machine import Happening, classify
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One log entry; `with_job` asks for the whole job as its context, the original's third line."""
+
+    type: EntryType
+    message: str
+    with_job: bool = False
+
+
+def entries(before: Job | None, fact: Fact, after: Job) -> tuple[Entry, ...]:
+    """The entries that tell the fact, oldest first; many facts tell nothing."""
+    tell = _TOLD.get(classify(before, fact))
+    return tell(fact, before, after) if tell else ()
+
+
+def _success(message: str, with_job: bool = False) -> Callable[[Any, Job, Job], tuple[Entry, ...]]:
+    told = (Entry(EntryType.SUCCESS, message, with_job),)
+    return lambda fact, before, after: told
+
+
+def _retry_due(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
+    at = _clock(after.scheduled_at)
+    count = f"{after.retry_count} of {after.policy.max_retries}"
+    return (
+        Entry(EntryType.FAILURE, f"{fact.ending.error} ({_which(before)}, next at {at})"),
+        Entry(EntryType.INFO, f"Background job waits for retry {count} at {at}"),
+    )
+
+
+def _given_up(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
+    has_more = before.attempt < before.attempts_allowed
+    why = ", not retried" if has_more else ""
+    return (Entry(EntryType.FAILURE, f"{fact.ending.error} ({_which(before)}{why})"),)
+
+
+def _not_started(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
+    at = _clock(after.scheduled_at)
+    return (Entry(EntryType.FAILURE, f"{fact.ending.error} (attempt {before.attempt}, no retry spent, next at {at})"),)
+
+
+def _snoozed(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
+    return (Entry(EntryType.INFO, f"Background job snoozed until {_clock(after.scheduled_at)}"),)
+
+
+def _cancel_requested(fact: Fact, before: Job, after: Job) -> tuple[Entry, ...]:
+    if after.status.is_final:
+        return (Entry(EntryType.INFO, "Background job cancelled"),)
+    return (Entry(EntryType.INFO, "Background job cancel requested"),)
+
+
+def _stopped(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
+    return (Entry(EntryType.INFO, f"Background job cancelled ({fact.ending.error})"),)
+
+
+def _retry_requested(fact: Fact, before: Job, after: Job) -> tuple[Entry, ...]:
+    return (Entry(EntryType.INFO, "Background job retry requested"),)
+
+
+_TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] = MappingProxyType(
+    {
+        Happening.SUBMITTED: _success("Background job initiated", with_job=True),
+        Happening.SLOT_GRANTED: _success("Background job dispatched on Linux platform"),
+        Happening.ATTEMPT_STARTED: _success("Background job started", with_job=True),
+        Happening.ATTEMPT_COMPLETED: _success("Background job completed processing"),
+        Happening.RETRY_DUE: _retry_due,
+        Happening.GIVEN_UP: _given_up,
+        Happening.NOT_STARTED: _not_started,
+        Happening.SNOOZED: _snoozed,
+        Happening.STOPPED: _stopped,
+        Happening.CANCEL_REQUESTED: _cancel_requested,
+        Happening.RETRY_REQUESTED: _retry_requested,
+    }
+)
+
+
+def _which(job: Job) -> str:
+    return f"attempt {job.attempt} of {job.attempts_allowed}"
+
+
+def _clock(at: float | None) -> str:
+    return "once" if at is None else datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")

@@ -1,0 +1,74 @@
+"""What can happen to a job, in the past tense; every fact goes through machine.advance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bgjobd.core.job import Call, Ending, RetryPolicy, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A caller asked for a job, and nothing was wrong with the request."""
+
+    id: int
+    call: Call
+    retry_count: int
+    policy: RetryPolicy
+    queue: str = "default"
+    priority: int = 0
+    timeout: float | None = None
+    scheduled_at: float | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotGranted:
+    """The planner gave the job a slot: its next attempt may start."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """The journal of the attempt is there: process `pid` runs the job, since wall time `at`."""
+
+    number: int
+    pid: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """The attempt is over, however it went, at wall time `at`; `usage` is None where nobody saw it."""
+
+    number: int
+    ending: Ending
+    at: float
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """A caller wants the job not to run, or to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRequested:
+    """A person wants an ended job to run again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockJumped:
+    """The wall clock was set; `delta` is by how many seconds."""
+
+    delta: float
+
+
+Fact = (
+    Submitted
+    | SlotGranted
+    | AttemptStarted
+    | AttemptEnded
+    | CancelRequested
+    | RetryRequested
+    | ClockJumped
+)

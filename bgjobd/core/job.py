@@ -1,0 +1,145 @@
+"""What the rules know of a job and of an attempt's end; values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bgjob.words import Backoff, Outcome, Status
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how soon a job is tried again; delays in seconds."""
+
+    max_retries: int = 3
+    retry_delay: float = 5.0
+    backoff: Backoff = Backoff.CONSTANT
+    max_retry_delay: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a job runs: names to look up in the catalogue, and the parameters as JSON text."""
+
+    class_name: str
+    method_name: str
+    parameters: str = "{}"
+
+    @property
+    def target(self) -> str:
+        """Class and method as logs and people write them."""
+        return f"{self.class_name}::{self.method_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job; instants are wall time in seconds since the epoch, `attempt` is the latest attempt's number."""
+
+    id: int
+    call: Call
+    status: Status
+    retry_count: int = 0
+    policy: RetryPolicy = RetryPolicy()
+    queue: str = "default"
+    priority: int = 0
+    attempt: int = 0
+    timeout: float | None = None
+    created_at: float = 0.0
+    scheduled_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    cancel_requested_at: float | None = None
+    idempotency_key: str | None = None
+    result: str | None = None
+    error: str | None = None
+
+    def is_due(self, now: float) -> bool:
+        """Whether nothing but a free slot keeps the job from starting."""
+        return self.scheduled_at is None or self.scheduled_at <= now
+
+    @property
+    def is_waiting_for_retry(self) -> bool:
+        """Whether the job has been attempted and waits for the next time."""
+        return self.status is Status.PENDING and self.attempt > 0 and self.scheduled_at is not None
+
+    @property
+    def attempts_allowed(self) -> int:
+        """How many attempts the job gets in all, should each one end badly."""
+        return self.attempt + max(0, self.policy.max_retries - self.retry_count)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt used: bytes, seconds, bytes."""
+
+    max_rss: int = 0
+    cpu_user: float = 0.0
+    cpu_system: float = 0.0
+    output_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, with the evidence; made by the constructors below, one a kind of end.
+
+    `delay` overrides the policy's where the job asked for one, `may_retry` is False where it asked for none.
+    """
+
+    outcome: Outcome
+    exit_code: int | None = None
+    signal: int | None = None
+    result: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+    delay: float | None = None
+    may_retry: bool = True
+
+    @classmethod
+    def completed(cls, result: str) -> Ending:
+        return cls(Outcome.COMPLETED, exit_code=0, result=result)
+
+    @classmethod
+    def failed(cls, error_type: str, message: str, traceback: str | None = None, may_retry: bool = True) -> Ending:
+        return cls(
+            Outcome.FAILED,
+            error_type=error_type,
+            error_message=message,
+            traceback=traceback,
+            may_retry=may_retry,
+        )
+
+    @classmethod
+    def exited(cls, exit_code: int) -> Ending:
+        return cls(Outcome.EXITED, exit_code=exit_code)
+
+    @classmethod
+    def signalled(cls, signal: int) -> Ending:
+        return cls(Outcome.SIGNALLED, signal=signal)
+
+    @classmethod
+    def lost(cls, why: str, may_retry: bool = True) -> Ending:
+        return cls(Outcome.LOST, error_message=why, may_retry=may_retry)
+
+    @classmethod
+    def not_started(cls, why: str, delay: float | None = None) -> Ending:
+        return cls(Outcome.NOT_STARTED, error_message=why, delay=delay)
+
+    @classmethod
+    def snoozed(cls, delay: float) -> Ending:
+        return cls(Outcome.SNOOZED, delay=delay)
+
+    @property
+    def error(self) -> str:
+        """One sentence, `"Type: message"` for an exception, made from the evidence."""
+        match self.outcome:
+            case Outcome.FAILED:
+                return f"{self.error_type}: {self.error_message}"
+            case Outcome.EXITED if self.exit_code == 0:
+                return "exited: the process ended with code 0 before the method returned"
+            case Outcome.EXITED:
+                return f"exited: the process ended with code {self.exit_code}"
+            case Outcome.SIGNALLED:
+                return f"signalled: the process was ended by signal {self.signal}"
+            case _:
+                return f"{self.outcome}: {self.error_message or 'no more is known'}"

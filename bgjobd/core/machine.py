@@ -1,0 +1,234 @@
+"""The life of a job as one table: which happening leads from which status to which; no I/O, no clock.
+
+`advance` is the only door. A fact is first classified as a happening, which depends on the job (retries left,
+cancel wanted), then looked up; a pair that is not in the table is a bug of ours and raises IllegalFactError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from bgjob.words import Outcome, Status
+from bgjobd.core.facts import (
+    AttemptEnded,
+    AttemptStarted,
+    CancelRequested,
+    ClockJumped,
+    Fact,
+    RetryRequested,
+    SlotGranted,
+    Submitted,
+)
+from bgjobd.core.job import Job
+from bgjobd.core.retry import NOT_STARTED_DELAY, delay_before_retry, has_retries_left
+
+
+class IllegalFactError(Exception):
+    """A fact met a status that cannot see it: a bug, never a caller's fault."""
+
+    def __init__(self, job: Job | None, fact: Fact) -> None:
+        self.job, self.fact = job, fact
+        where = "no job" if job is None else f"job {job.id} ({job.status}, attempt {job.attempt})"
+        super().__init__(f"{where} cannot see {fact}")
+
+
+class Happening(StrEnum):
+    """What a fact means to the job that it met."""
+
+    SUBMITTED = "submitted"
+    SLOT_GRANTED = "slot granted"
+    ATTEMPT_STARTED = "attempt started"
+    ATTEMPT_COMPLETED = "attempt completed"
+    RETRY_DUE = "attempt ended badly, retries left"
+    GIVEN_UP = "attempt ended badly, none left"
+    NOT_STARTED = "attempt not started"
+    SNOOZED = "attempt asked for a snooze"
+    STOPPED = "attempt ended after cancel was requested"
+    CANCEL_REQUESTED = "cancel requested"
+    RETRY_REQUESTED = "retry requested"
+    CLOCK_JUMPED = "clock jumped"
+
+
+TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyType(
+    {
+        (None, Happening.SUBMITTED): Status.PENDING,
+        (Status.PENDING, Happening.SLOT_GRANTED): Status.RUNNING,
+        (Status.PENDING, Happening.CANCEL_REQUESTED): Status.CANCELLED,
+        (Status.PENDING, Happening.CLOCK_JUMPED): Status.PENDING,
+        (Status.RUNNING, Happening.ATTEMPT_STARTED): Status.RUNNING,
+        (Status.RUNNING, Happening.CANCEL_REQUESTED): Status.RUNNING,
+        (Status.RUNNING, Happening.ATTEMPT_COMPLETED): Status.COMPLETED,
+        (Status.RUNNING, Happening.RETRY_DUE): Status.PENDING,
+        (Status.RUNNING, Happening.GIVEN_UP): Status.FAILED,
+        (Status.RUNNING, Happening.NOT_STARTED): Status.PENDING,
+        (Status.RUNNING, Happening.SNOOZED): Status.PENDING,
+        (Status.RUNNING, Happening.STOPPED): Status.CANCELLED,
+        (Status.FAILED, Happening.RETRY_REQUESTED): Status.PENDING,
+        (Status.CANCELLED, Happening.RETRY_REQUESTED): Status.PENDING,
+    }
+)
+
+
+def advance(job: Job | None, fact: Fact, now: float, jitter: float = 1.0) -> Job:
+    """The job after the fact. Raises IllegalFactError for a fact that its status cannot see."""
+    if job is not None and isinstance(fact, AttemptStarted | AttemptEnded) and fact.number != job.attempt:
+        raise IllegalFactError(job, fact)
+    happening = classify(job, fact)
+    status = TABLE.get((job.status if job else None, happening))
+    if status is None:
+        raise IllegalFactError(job, fact)
+    return _CHANGES[happening](job, fact, status, now, jitter)
+
+
+def is_allowed(job: Job, fact: CancelRequested | RetryRequested) -> bool:
+    """Whether a caller may ask for this now; the answer to a caller is a refusal, not an error of ours."""
+    return (job.status, classify(job, fact)) in TABLE
+
+
+def classify(job: Job | None, fact: Fact) -> Happening:
+    """What the fact means to this job."""
+    match fact:
+        case AttemptEnded(ending=ending) if job is not None:
+            return _classify_end(job, ending.outcome, ending.may_retry)
+        case _:
+            return _SIMPLE[type(fact)]
+
+
+_SIMPLE: Final[Mapping[type[Fact], Happening]] = MappingProxyType(
+    {
+        Submitted: Happening.SUBMITTED,
+        SlotGranted: Happening.SLOT_GRANTED,
+        AttemptStarted: Happening.ATTEMPT_STARTED,
+        AttemptEnded: Happening.GIVEN_UP,  # without a job; the table has no cell for it
+        CancelRequested: Happening.CANCEL_REQUESTED,
+        RetryRequested: Happening.RETRY_REQUESTED,
+        ClockJumped: Happening.CLOCK_JUMPED,
+    }
+)
+
+
+def _classify_end(job: Job, outcome: Outcome, may_retry: bool) -> Happening:
+    if outcome is Outcome.COMPLETED:
+        return Happening.ATTEMPT_COMPLETED
+    if job.cancel_requested_at is not None:
+        return Happening.STOPPED
+    if outcome is Outcome.NOT_STARTED:
+        return Happening.NOT_STARTED
+    if outcome is Outcome.SNOOZED:
+        return Happening.SNOOZED
+    if may_retry and has_retries_left(job.policy, job.retry_count):
+        return Happening.RETRY_DUE
+    return Happening.GIVEN_UP
+
+
+def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitter: float) -> Job:
+    return Job(
+        id=fact.id,
+        call=fact.call,
+        status=status,
+        retry_count=fact.retry_count,
+        policy=fact.policy,
+        queue=fact.queue,
+        priority=fact.priority,
+        timeout=fact.timeout,
+        created_at=now,
+        scheduled_at=fact.scheduled_at,
+        idempotency_key=fact.idempotency_key,
+    )
+
+
+def _slot_granted(job: Job, fact: SlotGranted, status: Status, now: float, jitter: float) -> Job:
+    return replace(job, status=status, attempt=job.attempt + 1, started_at=now)
+
+
+def _attempt_started(job: Job, fact: AttemptStarted, status: Status, now: float, jitter: float) -> Job:
+    return replace(job, status=status)
+
+
+def _completed(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
+    return replace(job, status=status, finished_at=fact.at, result=fact.ending.result, error=None)
+
+
+def _retry_due(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
+    asked = fact.ending.delay
+    delay = asked if asked is not None else delay_before_retry(job.policy, job.retry_count, jitter)
+    return replace(
+        job,
+        status=status,
+        retry_count=job.retry_count + 1,
+        scheduled_at=now + delay,
+        error=fact.ending.error,
+    )
+
+
+def _given_up(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
+    return replace(job, status=status, finished_at=fact.at, error=fact.ending.error)
+
+
+def _put_back(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
+    delay = fact.ending.delay if fact.ending.delay is not None else NOT_STARTED_DELAY
+    return replace(job, status=status, scheduled_at=now + delay)
+
+
+def _stopped(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
+    return replace(job, status=status, finished_at=fact.at, error=fact.ending.error)
+
+
+def _cancel_requested(job: Job, fact: CancelRequested, status: Status, now: float, jitter: float) -> Job:
+    wanted_at = job.cancel_requested_at if job.cancel_requested_at is not None else now
+    finished_at = now if status.is_final else None
+    return replace(job, status=status, cancel_requested_at=wanted_at, finished_at=finished_at)
+
+
+def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float, jitter: float) -> Job:
+    return replace(
+        job,
+        status=status,
+        retry_count=0,
+        scheduled_at=None,
+        finished_at=None,
+        cancel_requested_at=None,
+        error=None,
+    )
+
+
+def _clock_jumped(job: Job, fact: ClockJumped, status: Status, now: float, jitter: float) -> Job:
+    if not job.is_waiting_for_retry or job.scheduled_at is None:
+        return job
+    return replace(job, scheduled_at=job.scheduled_at + fact.delta)
+
+
+# Job and fact have the types that their happening implies; classify and TABLE see to it.
+_CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Job]]] = MappingProxyType(
+    {
+        Happening.SUBMITTED: _submitted,
+        Happening.SLOT_GRANTED: _slot_granted,
+        Happening.ATTEMPT_STARTED: _attempt_started,
+        Happening.ATTEMPT_COMPLETED: _completed,
+        Happening.RETRY_DUE: _retry_due,
+        Happening.GIVEN_UP: _given_up,
+        Happening.NOT_STARTED: _put_back,
+        Happening.SNOOZED: _put_back,
+        Happening.STOPPED: _stopped,
+        Happening.CANCEL_REQUESTED: _cancel_requested,
+        Happening.RETRY_REQUESTED: _retry_requested,
+        Happening.CLOCK_JUMPED: _clock_jumped,
+    }
+)
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram; the README shows it, a test holds the two together."""
+    names: dict[Status | None, str] = {None: "[*]"}
+    lines = ["stateDiagram-v2"]
+    lines += [
+        f"    {names.get(before, before)} --> {after}: {happening}"
+        for (before, happening), after in TABLE.items()
+        if before != after
+    ]
+    lines.append(f"    {Status.COMPLETED} --> [*]")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,204 @@
+"""One attempt, from right after the fork to `_exit`: proves its start, closes, resets, runs the method, records how
+it ended, and leaves; nothing else runs in this process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
+
+from . import journal as journals
+from .identity import own_identity
+
+
+class Place(NamedTuple):
+    """Where attempts write: descriptors of the spool and of the output directory, and which boot this is."""
+
+    spool: int
+    output: int
+    boot_id: str
+
+
+class Approved(NamedTuple):
+    """An approved class as the fork server holds it: the class itself, and the methods that may be called.
+
+    A method's value says whether it takes the parameters as one mapping.
+    """
+
+    cls: type
+    methods: Mapping[str, bool]
+
+
+class Order(NamedTuple):
+    """What the daemon asked for: which attempt, and what it runs."""
+
+    job: int
+    number: int
+    token: str
+    class_name: str
+    method_name: str
+    parameters: str
+
+
+def run(order: Order, approved: Approved | None, place: Place, inherited: tuple[int, ...]) -> NoReturn:
+    """Be the attempt. `inherited` are the fork server's own descriptors, which are closed."""
+    code = 1
+    try:
+        journal = _prove_start(order, place)
+        if journal is not None:
+            _become_attempt(order, place, inherited)
+            code = _run_method(order, approved, journal)
+    except SystemExit as leaving:
+        code = _exit_code(leaving)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(code)
+
+
+def _prove_start(order: Order, place: Place) -> int | None:
+    record = {
+        "type": "started",
+        "token": order.token,
+        **own_identity(),
+        "boot_id": place.boot_id,
+        "monotonic": time.monotonic(),
+        "at": time.time(),
+    }
+    return journals.link_first(place.spool, journals.file_name(order.job, order.number), record)
+
+
+def _become_attempt(order: Order, place: Place, inherited: tuple[int, ...]) -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    output = os.open(
+        f"{order.job}.{order.number}.out",
+        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW,
+        0o600,
+        dir_fd=place.output,
+    )
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    for descriptor in (output, *inherited):
+        os.close(descriptor)
+
+
+def _run_method(order: Order, approved: Approved | None, journal: int) -> int:
+    """Run it and record the outcome; answers the exit code. SystemExit goes through: it is an exit, no outcome."""
+    file = os.fstat(journal)
+    try:
+        outcome = _completed(_call(order, approved))
+    except SystemExit:
+        raise
+    except BaseException as error:
+        outcome = _failed(error)
+    _flush()
+    _record(journal, file, {**outcome, "pid": os.getpid()})
+    return 0 if outcome["outcome"] == "completed" else 1
+
+
+class MethodNotApproved(Exception):  # noqa: N818  named as the daemon's answer to a submit
+    """The method was approved when the job was submitted and is not any more."""
+
+
+class InvalidResult(Exception):  # noqa: N818  it stands in reports as the name of what is wrong
+    """The method returned what JSON cannot hold, or too much of it."""
+
+
+def _call(order: Order, approved: Approved | None) -> Any:
+    if approved is None or order.method_name not in approved.methods:
+        raise MethodNotApproved(f"{order.class_name}::{order.method_name} is no longer allowed")
+    method = getattr(approved.cls(), order.method_name)
+    parameters = json.loads(order.parameters)
+    return method(parameters) if approved.methods[order.method_name] else method(**parameters)
+
+
+def _completed(result: Any) -> dict[str, Any]:
+    return {"type": "outcome", "outcome": "completed", "result": _result_text(result)}
+
+
+def _result_text(result: Any) -> str:
+    try:
+        text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidResult(f"the result is no JSON: {error}") from None
+    if size > journals.MAX_RESULT:
+        raise InvalidResult(f"the result takes {size} bytes, at most {journals.MAX_RESULT} are kept")
+    return text
+
+
+def _failed(error: BaseException) -> dict[str, Any]:
+    is_final = isinstance(error, MethodNotApproved | InvalidResult)
+    return {
+        "type": "outcome",
+        "outcome": "failed",
+        "error_type": _type_name(error),
+        "error_message": _message(error)[: journals.MAX_TEXT],
+        "traceback": _traceback(error)[-journals.MAX_TEXT :],
+        "may_retry": not is_final,
+    }
+
+
+def _type_name(error: BaseException) -> str:
+    return type(error).__qualname__
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return _printable(str(error))
+    except Exception as second:
+        return f"<str() of this error raised {type(second).__name__}>"
+
+
+def _traceback(error: BaseException) -> str:
+    # The first two frames are this file's.
+    own = error.__traceback__.tb_next if error.__traceback__ else None
+    tail = own.tb_next if own else None
+    try:
+        return _printable("".join(traceback.format_exception(type(error), error, tail)))
+    except Exception as second:
+        return f"<formatting this traceback raised {type(second).__name__}>"
+
+
+def _printable(text: str) -> str:
+    """The text with what UTF-8 cannot hold (lone surrogates) replaced."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _record(journal: int, file: os.stat_result, outcome: dict[str, Any]) -> None:
+    """Append the outcome, unless the job closed the journal's descriptor and something else took its number."""
+    try:
+        now = os.fstat(journal)
+    except OSError:
+        return
+    if (now.st_dev, now.st_ino) == (file.st_dev, file.st_ino):
+        journals.append(journal, outcome)
+
+
+def _exit_code(leaving: SystemExit) -> int:
+    """The code that Python itself would exit with; a message goes to stderr, as there."""
+    match leaving.code:
+        case None:
+            return 0
+        case int(code):
+            return code & 0xFF
+        case message:
+            print(message, file=sys.stderr)
+            return 1
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue  # closed or replaced by the job; what it held is the job's own loss

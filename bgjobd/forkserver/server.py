@@ -1,0 +1,265 @@
+"""The fork server's loop: imports the approved classes once, then forks, reaps and reports; it decides nothing.
+
+It outlives its daemon: after the end of the link it forks no more, and goes on reaping and writing exit records
+until its last child is gone, for an exit status needs a living parent.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import Any, NoReturn
+
+from . import child, wire
+from . import journal as journals
+
+
+def main(link_fd: int) -> NoReturn:
+    """Serve the daemon at the other end of the inherited socket `link_fd`, until both it and all children are gone."""
+    server = _Server(socket.socket(fileno=link_fd))
+    server.serve()
+    os._exit(0)
+
+
+class _Server:
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._decoder = wire.Decoder()
+        self._inbox: list[wire.Message] = []
+        self._is_linked = True
+        self._children: dict[int, child.Order] = {}
+        self._approved: dict[str, child.Approved] = {}
+        self._place: child.Place | None = None
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def serve(self) -> None:
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poll = select.poll()
+        poll.register(self._link, select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        while self._is_linked or self._children:
+            for descriptor, _ in poll.poll():
+                if descriptor == self._wake_read:
+                    os.read(self._wake_read, 4096)
+                elif not self._receive():
+                    poll.unregister(self._link)
+            for message in self._taken():
+                self._obey(message)
+            self._reap()
+
+    # The link
+
+    def _receive(self) -> bool:
+        """Take what the daemon sent; False at the end of the link. A reset may come before the last messages."""
+        try:
+            data = self._link.recv(65536)
+        except ConnectionResetError:
+            return True
+        if not data:
+            self._is_linked = False
+            return False
+        self._inbox += self._decoder.feed(data)
+        return True
+
+    def _taken(self) -> list[wire.Message]:
+        messages, self._inbox = self._inbox, []
+        return messages
+
+    def _obey(self, message: wire.Message) -> None:
+        match message:
+            case {"type": "start"}:
+                self._start(message)
+            case {"type": "configure"}:
+                self._configure(message)
+            case _:
+                raise ValueError(f"the daemon sent an unknown message: {message.get('type')!r}")
+
+    def _tell(self, message: wire.Message) -> None:
+        try:
+            self._link.sendall(wire.encode(message))
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the daemon is gone; the journals tell its successor
+
+    # Code
+
+    def _configure(self, message: wire.Message) -> None:
+        directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        self._place = child.Place(
+            spool=os.open(message["spool"], directory),
+            output=os.open(message["output"], directory),
+            boot_id=message["boot_id"],
+        )
+        sys.path[:0] = message["path"]
+        classes, broken = _import_all(message["approved"])
+        described = _described_elsewhere(classes, message["approved"])
+        catalogue = described["classes"] | broken
+        self._approved = {
+            name: child.Approved(classes[name], {m: d["whole"] for m, d in description["methods"].items()})
+            for name, description in catalogue.items()
+            if description["unavailable"] is None
+        }
+        _settle_streams()
+        gc.collect()
+        gc.freeze()
+        self._tell({"type": "ready", **described, "classes": catalogue, **_about_python()})
+
+    # Attempts
+
+    def _start(self, message: wire.Message) -> None:
+        order = child.Order(
+            message["job"],
+            message["number"],
+            message["token"],
+            message["class_name"],
+            message["method_name"],
+            message["parameters"],
+        )
+        place = self._place
+        if place is None:
+            raise ValueError("the daemon asked for a start before it configured the fork server")
+        try:
+            pid = os.fork()
+        except (OSError, MemoryError) as error:
+            self._tell({"type": "not_started", "job": order.job, "number": order.number, "reason": str(error)})
+            return
+        if pid == 0:
+            inherited = (self._link.fileno(), self._wake_read, self._wake_write)
+            child.run(order, self._approved.get(order.class_name), place, inherited)
+        self._children[pid] = order
+
+    def _reap(self) -> None:
+        """Record, reap and report every child that has ended; the record comes first, so no end goes unseen."""
+        while self._children:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
+                return
+            order = self._children.pop(ended.si_pid, None)
+            if order is None:
+                os.wait4(ended.si_pid, 0)
+                continue
+            self._settle(order, ended)
+
+    def _settle(self, order: child.Order, ended: os.waitid_result) -> None:
+        place = self._place
+        if place is None:
+            raise ValueError("a child ended before the fork server was configured")
+        record: journals.Record = {"type": "exit", "pid": ended.si_pid, "at": time.time(), **_status(ended)}
+        journal = self._try_journal(place, order)
+        if journal is None:
+            # The child came second: its attempt had been fenced, or never got as far as its journal.
+            os.wait4(ended.si_pid, 0)
+            reason = f"the process ended before it could begin ({_said(ended)})"
+            self._tell({"type": "not_started", "job": order.job, "number": order.number, "reason": reason})
+            return
+        try:
+            journals.append(journal, record)
+            _, _, usage = os.wait4(ended.si_pid, 0)
+            journals.append(journal, {**record, "usage": _usage(usage, place, order)})
+        finally:
+            os.close(journal)
+        self._tell({"type": "ended", "job": order.job, "number": order.number})
+
+    def _try_journal(self, place: child.Place, order: child.Order) -> int | None:
+        name = journals.file_name(order.job, order.number)
+        try:
+            return os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place.spool)
+        except FileNotFoundError:
+            return None
+
+
+def _status(ended: os.waitid_result) -> dict[str, int | None]:
+    if ended.si_code == os.CLD_EXITED:
+        return {"code": ended.si_status, "signal": None}
+    return {"code": None, "signal": ended.si_status}
+
+
+def _said(ended: os.waitid_result) -> str:
+    return f"code {ended.si_status}" if ended.si_code == os.CLD_EXITED else f"signal {ended.si_status}"
+
+
+def _usage(usage: Any, place: child.Place, order: child.Order) -> dict[str, Any]:
+    return {
+        "max_rss": usage.ru_maxrss * 1024,
+        "cpu_user": usage.ru_utime,
+        "cpu_system": usage.ru_stime,
+        "output_bytes": _output_bytes(place, order),
+    }
+
+
+def _output_bytes(place: child.Place, order: child.Order) -> int:
+    """The size of the attempt's output; a file without any is removed."""
+    name = f"{order.job}.{order.number}.out"
+    try:
+        size = os.stat(name, dir_fd=place.output).st_size
+        if size == 0:
+            os.unlink(name, dir_fd=place.output)
+    except FileNotFoundError:
+        return 0
+    return size
+
+
+def _import_all(approved: dict[str, Any]) -> tuple[dict[str, type], dict[str, Any]]:
+    """The approved classes that could be imported, and for the others why not."""
+    classes: dict[str, type] = {}
+    broken: dict[str, Any] = {}
+    for name in approved:
+        module_name, _, class_name = name.rpartition(".")
+        try:
+            classes[name] = getattr(importlib.import_module(module_name), class_name)
+        except BaseException as error:
+            reason = f"{type(error).__name__}: {error}"
+            broken[name] = {"doc": "", "methods": {}, "unavailable": reason, "traceback": traceback.format_exc()}
+    return classes, broken
+
+
+def _described_elsewhere(classes: dict[str, type], approved: dict[str, Any]) -> dict[str, Any]:
+    """Catalogue and code version, made in a child: what describing imports would slow every later fork."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        os.close(read)
+        _describe_into(write, classes, approved)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        text = pipe.read()
+    os.waitpid(pid, 0)
+    if not text:
+        raise RuntimeError("the approved classes could not be described; the trace stands above")
+    described: dict[str, Any] = json.loads(text)
+    return described
+
+
+def _describe_into(write: int, classes: dict[str, type], approved: dict[str, Any]) -> NoReturn:
+    try:
+        from . import describe
+
+        answer = {
+            "classes": {name: describe.describe(cls, approved[name]) for name, cls in classes.items()},
+            "code_version": describe.code_version(),
+        }
+        with os.fdopen(write, "wb") as pipe:
+            pipe.write(json.dumps(answer).encode())
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+def _settle_streams() -> None:
+    """What the imports printed goes out once, not again from every child; a job's lines show as they end."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # they are TextIOWrappers here
+
+
+def _about_python() -> dict[str, str]:
+    return {"python": sys.version.split()[0], "executable": sys.executable}

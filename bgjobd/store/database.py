@@ -1,0 +1,38 @@
+"""Opening the SQLite file: the one place that knows its name, its pragmas and its modes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from peewee import SqliteDatabase
+
+FILE_NAME: Final = "bgjobd.db"
+_BUSY_TIMEOUT: Final = 5.0
+
+
+def open_for_writing(state_dir: Path) -> SqliteDatabase:
+    """The writer's connection: write-ahead log, and every commit on disk before it is told to anybody."""
+    database = SqliteDatabase(
+        str(state_dir / FILE_NAME),
+        timeout=_BUSY_TIMEOUT,
+        pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 0, "cache_size": -4000},
+        thread_safe=False,
+        check_same_thread=False,
+    )
+    database.connect()
+    return database
+
+
+def open_for_reading(state_dir: Path) -> SqliteDatabase:
+    """A connection that cannot write, for queries off the loop."""
+    database = SqliteDatabase(
+        f"file:{state_dir / FILE_NAME}?mode=ro",
+        timeout=_BUSY_TIMEOUT,
+        pragmas={"query_only": 1, "cache_size": -2000},
+        uri=True,
+        thread_safe=False,
+        check_same_thread=False,
+    )
+    database.connect()
+    return database

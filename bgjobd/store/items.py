@@ -1,0 +1,100 @@
+"""What goes to the writer and what comes back: plain values, no closures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bgjob.words import EntryType
+from bgjobd.core.facts import AttemptEnded, AttemptStarted, CancelRequested, ClockJumped, RetryRequested, Submitted
+from bgjobd.core.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Submitter:
+    """Who asked, as the kernel says."""
+
+    uid: int
+    gid: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Jobs to store, all or none. Answered by a tuple of Stored, in order."""
+
+    jobs: tuple[Submitted, ...]
+    submitter: Submitter
+
+
+@dataclass(frozen=True, slots=True)
+class JobFact:
+    """A fact about one job. Answered by the job after it."""
+
+    job_id: int
+    fact: AttemptStarted | AttemptEnded | CancelRequested | RetryRequested
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePaused:
+    """Grant no slots to a queue until it is resumed. Answered by None."""
+
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueResumed:
+    """Grant slots to a queue again. Answered by None."""
+
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Nothing happened but time: see what may start. Answered by None."""
+
+
+Item = Submission | JobFact | QueuePaused | QueueResumed | ClockJumped | Look
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A submitted job's id, and whether this submission made it."""
+
+    id: int
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job whose next attempt is to start now; the claim is committed."""
+
+    job: Job
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A log entry as it was committed; `at` in seconds since the epoch, `context` is JSON text."""
+
+    at: float
+    type: EntryType
+    message: str
+    job_id: int
+    attempt: int | None
+    target: str
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """One transaction, on disk: an answer (a value or an exception) a item, and what follows from it.
+
+    `next_due` is when to look again though nothing happens, in seconds since the epoch.
+    """
+
+    answers: tuple[Any, ...]
+    claims: tuple[Claim, ...]
+    ended: tuple[Job, ...]
+    lines: tuple[LogLine, ...]
+    next_due: float | None

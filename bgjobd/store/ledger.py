@@ -1,0 +1,272 @@
+"""One transaction: applies a batch of items, grants the slots that are free then, commits; the only SQL that writes.
+
+Items are applied in order, each within a savepoint, so one that is refused costs its neighbours nothing.
+Nothing here is remembered between transactions but what is derived from the file.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from peewee import SqliteDatabase
+
+from bgjob.errors import IdempotencyConflictError, InvalidStateError, JobNotFoundError, RequestError
+from bgjobd.clock import from_text, to_text
+from bgjobd.core import machine, planner
+from bgjobd.core.entries import entries
+from bgjobd.core.facts import (
+    AttemptEnded,
+    AttemptStarted,
+    CancelRequested,
+    ClockJumped,
+    Fact,
+    RetryRequested,
+    SlotGranted,
+    Submitted,
+)
+from bgjobd.core.job import Job
+from bgjobd.core.planner import Lanes
+from bgjobd.store import statements
+from bgjobd.store.items import (
+    Claim,
+    Committed,
+    Item,
+    JobFact,
+    LogLine,
+    Look,
+    QueuePaused,
+    QueueResumed,
+    Stored,
+    Submission,
+)
+from bgjobd.store.models import Queue
+from bgjobd.store.rows import changes_of, job_from_row, row_of_new, snapshot
+
+_READY_AT_ONCE: Final = 500
+"""How many scheduled jobs one transaction makes ready; the rest follows in the next."""
+
+
+class LostUpdateError(Exception):
+    """A guarded update met another status than was read a moment before: somebody else writes this file."""
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What one transaction has gathered so far."""
+
+    now: float
+    lines: list[LogLine] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    ended: list[Job] = field(default_factory=list)
+
+
+class Ledger:
+    """The database as the writer sees it. `jitter` gives a number in [0, 1]; `boot_id` marks new attempts."""
+
+    def __init__(self, database: SqliteDatabase, boot_id: str, jitter: Callable[[], float]) -> None:
+        self._database = database
+        self._execute: Callable[..., Any] = database.execute_sql
+        self._boot_id = boot_id
+        self._jitter = jitter
+
+    def commit(self, items: Sequence[Item], lanes: Lanes, now: float) -> Committed:
+        """Apply the items and grant free slots in one durable transaction. Raises peewee's errors if it can't."""
+        done = _Gathered(now)
+        with self._database.transaction("IMMEDIATE"):
+            answers = tuple([self._settle(item, done) for item in items])
+            next_due = self._grant_slots(lanes, done)
+            self._insert(statements.INSERT_LOG, [_log_row(line) for line in done.lines])
+        return Committed(answers, tuple(done.claims), tuple(done.ended), tuple(done.lines), next_due)
+
+    def _settle(self, item: Item, done: _Gathered) -> Any:
+        """The item's answer; a refusal or a bug is an answer too, and undoes this item alone."""
+        marks = len(done.lines), len(done.ended)
+        self._execute("SAVEPOINT item")
+        try:
+            answer = self._apply(item, done)
+        except (RequestError, machine.IllegalFactError, LostUpdateError) as error:
+            self._execute("ROLLBACK TO item")
+            del done.lines[marks[0] :], done.ended[marks[1] :]
+            answer = error
+        self._execute("RELEASE item")
+        return answer
+
+    def _apply(self, item: Item, done: _Gathered) -> Any:
+        match item:
+            case JobFact(job_id, fact):
+                return self._apply_fact(job_id, fact, done)
+            case Submission():
+                return self._store(item, done)
+            case QueuePaused(queue):
+                with self._database.bind_ctx([Queue]):
+                    Queue.insert(name=queue, paused_at=to_text(done.now)).on_conflict_ignore().execute()
+            case QueueResumed(queue):
+                with self._database.bind_ctx([Queue]):
+                    Queue.delete().where(Queue.name == queue).execute()
+            case ClockJumped():
+                self._move_retries(item, done)
+            case Look():
+                pass
+
+    # Submissions
+
+    def _store(self, submission: Submission, done: _Gathered) -> tuple[Stored, ...]:
+        next_id = self._next_id()
+        by = submission.submitter
+        stored: list[Stored] = []
+        rows: list[dict[str, Any]] = []
+        fresh: dict[str, Submitted] = {}
+        for fact in submission.jobs:
+            known = self._known(fact, fresh)
+            if known is not None:
+                stored.append(Stored(known, created=False))
+                continue
+            fact = replace(fact, id=next_id)
+            next_id += 1
+            if fact.idempotency_key is not None:
+                fresh[fact.idempotency_key] = fact
+            job = machine.advance(None, fact, done.now)
+            rows.append(row_of_new(job, done.now, by.uid, by.gid, by.pid))
+            stored.append(Stored(job.id, created=True))
+            self._tell(None, fact, job, done)
+        self._insert(statements.INSERT_JOB, rows)
+        return tuple(stored)
+
+    def _known(self, fact: Submitted, fresh: dict[str, Submitted]) -> int | None:
+        """The id of the job that this idempotency key made before. Raises where that was another request."""
+        key = fact.idempotency_key
+        if key is None:
+            return None
+        earlier: Job | Submitted | None = fresh.get(key)
+        if earlier is None:
+            row = self._execute(statements.SELECT_JOB_BY_KEY, {"key": key}).fetchone()
+            earlier = job_from_row(row) if row else None
+        if earlier is None:
+            return None
+        if earlier.call != fact.call:
+            raise IdempotencyConflictError(id=earlier.id)
+        return earlier.id
+
+    def _next_id(self) -> int:
+        # AUTOINCREMENT's own counter: ids are never used again, also after the newest job is pruned.
+        row = self._execute(statements.SELECT_LAST_ID).fetchone()
+        return (row[0] if row else 0) + 1
+
+    # Facts
+
+    def _apply_fact(self, job_id: int, fact: Fact, done: _Gathered) -> Job:
+        row = self._execute(statements.SELECT_JOB, {"id": job_id}).fetchone()
+        if row is None:
+            raise JobNotFoundError(id=job_id)
+        before = job_from_row(row)
+        if isinstance(fact, CancelRequested | RetryRequested) and not machine.is_allowed(before, fact):
+            raise InvalidStateError(id=job_id, status=before.status)
+        after = self._advance(before, fact, done)
+        if isinstance(fact, AttemptStarted):
+            self._execute(statements.UPDATE_ATTEMPT_STARTED, _started_row(job_id, fact))
+        elif isinstance(fact, AttemptEnded):
+            self._execute(statements.UPDATE_ATTEMPT_ENDED, _ended_row(job_id, fact))
+        if after.status.is_final:
+            done.ended.append(after)
+        return after
+
+    def _advance(self, before: Job, fact: Fact, done: _Gathered) -> Job:
+        after = machine.advance(before, fact, done.now, self._jitter())
+        if after != before:
+            change = changes_of(after, done.now) | {"expected": before.status}
+            if self._execute(statements.UPDATE_JOB, change).rowcount != 1:
+                raise LostUpdateError(f"job {before.id} was {before.status} a moment ago and is not any more")
+        self._tell(before, fact, after, done)
+        return after
+
+    def _move_retries(self, fact: ClockJumped, done: _Gathered) -> None:
+        for row in self._execute(statements.SELECT_RETRIES).fetchall():
+            self._advance(job_from_row(row), fact, done)
+
+    def _tell(self, before: Job | None, fact: Fact, after: Job, done: _Gathered) -> None:
+        for entry in entries(before, fact, after):
+            done.lines.append(
+                LogLine(
+                    at=done.now,
+                    type=entry.type,
+                    message=entry.message,
+                    job_id=after.id,
+                    attempt=after.attempt or None,
+                    target=after.call.target,
+                    context=snapshot(after) if entry.with_job else None,
+                )
+            )
+
+    # Slots
+
+    def _grant_slots(self, lanes: Lanes, done: _Gathered) -> float | None:
+        """Claim for every free slot; answers when to look again. None: an end or a submit comes first anyhow."""
+        running = dict(self._execute(statements.COUNT_RUNNING).fetchall())
+        free = planner.free_slots(lanes, running)
+        if free == 0:
+            return None
+        paused = [name for (name,) in self._execute(statements.SELECT_PAUSED).fetchall()]
+        places = planner.room(lanes, running, paused)
+        self._execute(statements.MAKE_READY, {"now": to_text(done.now), "count": _READY_AT_ONCE})
+        waiting = [job for queue, count in places.items() for job in self._ready(queue, count)]
+        for job in planner.choose(free, places, waiting):
+            self._claim(job, done)
+        due = self._execute(statements.SELECT_NEXT_DUE).fetchone()[0]
+        return None if due is None else from_text(due)
+
+    def _ready(self, queue: str, count: int) -> list[Job]:
+        rows = self._execute(statements.SELECT_READY, {"queue": queue, "count": count}).fetchall()
+        return [job_from_row(row) for row in rows]
+
+    def _claim(self, job: Job, done: _Gathered) -> None:
+        claimed = self._advance(job, SlotGranted(), done)
+        token = secrets.token_hex(8)
+        row = dict.fromkeys(statements.ATTEMPT_COLUMNS) | {
+            "job_id": claimed.id,
+            "number": claimed.attempt,
+            "token": token,
+            "boot_id": self._boot_id,
+        }
+        self._execute(statements.INSERT_ATTEMPT, row)
+        done.claims.append(Claim(claimed, token))
+
+    def _insert(self, statement: str, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            self._database.cursor().executemany(statement, rows)
+
+
+def _log_row(line: LogLine) -> dict[str, Any]:
+    return {
+        "job_id": line.job_id,
+        "attempt": line.attempt,
+        "type": line.type,
+        "message": line.message,
+        "context": line.context,
+        "created_at": to_text(line.at),
+    }
+
+
+def _started_row(job_id: int, fact: AttemptStarted) -> dict[str, Any]:
+    return {"job_id": job_id, "number": fact.number, "pid": fact.pid, "started_at": to_text(fact.at)}
+
+
+def _ended_row(job_id: int, fact: AttemptEnded) -> dict[str, Any]:
+    ending, usage = fact.ending, fact.usage
+    return {
+        "job_id": job_id,
+        "number": fact.number,
+        "finished_at": to_text(fact.at),
+        "outcome": ending.outcome,
+        "exit_code": ending.exit_code,
+        "signal": ending.signal,
+        "error_type": ending.error_type,
+        "error_message": ending.error_message,
+        "traceback": ending.traceback,
+        "max_rss": usage.max_rss if usage else None,
+        "cpu_user": usage.cpu_user if usage else None,
+        "cpu_system": usage.cpu_system if usage else None,
+        "output_bytes": usage.output_bytes if usage else None,
+    }

@@ -1,0 +1,117 @@
+"""The tables as peewee models, unbound: column names and formats are the contract with users."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from peewee import (
+    AutoField,
+    BooleanField,
+    CharField,
+    CompositeKey,
+    FloatField,
+    IntegerField,
+    Model,
+    TextField,
+)
+from playhouse.sqlite_ext import AutoIncrementField
+
+
+class BackgroundJob(Model):
+    """One job; its id is never used again. `ready` says that a pending job waits for nothing but a slot."""
+
+    id = AutoIncrementField()
+    class_name = CharField()
+    method_name = CharField()
+    parameters = TextField()
+    status = CharField()
+    retry_count = IntegerField()
+    max_retries = IntegerField()
+    retry_delay = FloatField()
+    backoff = CharField()
+    max_retry_delay = FloatField()
+    queue = CharField()
+    priority = IntegerField()
+    timeout = FloatField(null=True)
+    scheduled_at = CharField(null=True)
+    started_at = CharField(null=True)
+    finished_at = CharField(null=True)
+    created_at = CharField()
+    updated_at = CharField()
+    cancel_requested_at = CharField(null=True)
+    idempotency_key = CharField(null=True)
+    result = TextField(null=True)
+    error = TextField(null=True)
+    submitted_uid = IntegerField(null=True)
+    submitted_gid = IntegerField(null=True)
+    submitted_pid = IntegerField(null=True)
+    ready = BooleanField()
+
+    class Meta:
+        table_name = "background_jobs"
+
+
+class JobAttempt(Model):
+    """One child process of a job, numbered from 1."""
+
+    job_id = IntegerField()
+    number = IntegerField()
+    token = CharField()
+    boot_id = CharField()
+    pid = IntegerField(null=True)
+    started_at = CharField(null=True)
+    finished_at = CharField(null=True)
+    outcome = CharField(null=True)
+    exit_code = IntegerField(null=True)
+    signal = IntegerField(null=True)
+    error_type = TextField(null=True)
+    error_message = TextField(null=True)
+    traceback = TextField(null=True)
+    max_rss = IntegerField(null=True)
+    cpu_user = FloatField(null=True)
+    cpu_system = FloatField(null=True)
+    output_bytes = IntegerField(null=True)
+    code_version = CharField(null=True)
+
+    class Meta:
+        table_name = "job_attempts"
+        primary_key = CompositeKey("job_id", "number")
+        without_rowid = True
+
+
+class JobLog(Model):
+    """One log entry of a job."""
+
+    id = AutoField()
+    job_id = IntegerField()
+    attempt = IntegerField(null=True)
+    type = CharField()
+    message = TextField()
+    context = TextField(null=True)
+    created_at = CharField()
+
+    class Meta:
+        table_name = "job_logs"
+
+
+class Queue(Model):
+    """A queue that was paused; one without a row is open."""
+
+    name = CharField(primary_key=True)
+    paused_at = CharField()
+
+    class Meta:
+        table_name = "queues"
+
+
+class Property(Model):
+    """A fact about the database itself, such as its id."""
+
+    name = CharField(primary_key=True)
+    value = TextField()
+
+    class Meta:
+        table_name = "properties"
+
+
+MODELS: Final[tuple[type[Model], ...]] = (BackgroundJob, JobAttempt, JobLog, Queue, Property)

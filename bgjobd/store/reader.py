@@ -1,0 +1,76 @@
+"""Reads for callers, on a connection that cannot write: jobs as objects with the columns as keys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from peewee import fn
+
+from bgjobd.store.database import open_for_reading
+from bgjobd.store.models import MODELS, BackgroundJob, JobAttempt, JobLog, Property, Queue
+
+JsonObject = dict[str, Any]
+
+_HIDDEN: Final = frozenset({"ready", "token", "boot_id"})
+
+
+class Reader:
+    """Answers questions about the file; use from one thread at a time."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._database = open_for_reading(state_dir)
+        self._database.bind(MODELS, bind_refs=False, bind_backrefs=False)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def job(self, job_id: int) -> JsonObject | None:
+        """The job, keys as the columns, with its `attempts`; None where there is no such job."""
+        row = BackgroundJob.select().where(BackgroundJob.id == job_id).dicts().first()
+        if row is None:
+            return None
+        attempts = JobAttempt.select().where(JobAttempt.job_id == job_id).order_by(JobAttempt.number).dicts()
+        job = _shown(row)
+        job["parameters"] = json.loads(job["parameters"])
+        job["result"] = None if job["result"] is None else json.loads(job["result"])
+        job["attempts"] = [_shown(attempt) for attempt in attempts]
+        return job
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs stand in each status."""
+        count = fn.COUNT(BackgroundJob.id)
+        query = BackgroundJob.select(BackgroundJob.status, count).group_by(BackgroundJob.status)
+        return dict(query.tuples())
+
+    def pending_by_queue(self) -> dict[str, int]:
+        """How many jobs wait in each queue."""
+        count = fn.COUNT(BackgroundJob.id)
+        query = BackgroundJob.select(BackgroundJob.queue, count).where(BackgroundJob.status == "pending")
+        return dict(query.group_by(BackgroundJob.queue).tuples())
+
+    def paused_queues(self) -> set[str]:
+        return {name for (name,) in Queue.select(Queue.name).tuples()}
+
+    def logs(self, job_id: int) -> list[JsonObject]:
+        """The job's log entries, oldest first."""
+        return list(JobLog.select().where(JobLog.job_id == job_id).order_by(JobLog.id).dicts())
+
+    def open_attempts(self) -> list[JsonObject]:
+        """The attempts whose end is not recorded, with job_id, number, token, boot_id and class_name."""
+        return list(
+            JobAttempt.select(
+                JobAttempt.job_id, JobAttempt.number, JobAttempt.token, JobAttempt.boot_id, BackgroundJob.class_name
+            )
+            .join(BackgroundJob, on=(BackgroundJob.id == JobAttempt.job_id))
+            .where(JobAttempt.outcome.is_null())
+            .dicts()
+        )
+
+    def database_id(self) -> str:
+        return str(Property.get_by_id("database_id").value)
+
+
+def _shown(row: JsonObject) -> JsonObject:
+    return {name: value for name, value in row.items() if name not in _HIDDEN}

@@ -1,0 +1,103 @@
+"""Between the rules' values and the tables' rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bgjob.codec import to_json
+from bgjob.words import Backoff, Status
+from bgjobd.clock import from_text, to_text
+from bgjobd.core.job import Call, Job, RetryPolicy
+from bgjobd.store.statements import JOB_COLUMNS
+
+Row = dict[str, Any]
+
+_READ = (*JOB_COLUMNS, "attempt")
+
+
+def job_from_row(values: tuple[Any, ...]) -> Job:
+    """The job of a row that statements.SELECT_* gave."""
+    row = dict(zip(_READ, values, strict=True))
+    return Job(
+        id=row["id"],
+        call=Call(row["class_name"], row["method_name"], row["parameters"]),
+        status=Status(row["status"]),
+        retry_count=row["retry_count"],
+        policy=RetryPolicy(row["max_retries"], row["retry_delay"], Backoff(row["backoff"]), row["max_retry_delay"]),
+        queue=row["queue"],
+        priority=row["priority"],
+        attempt=row["attempt"],
+        timeout=row["timeout"],
+        created_at=from_text(row["created_at"]),
+        scheduled_at=_instant(row["scheduled_at"]),
+        started_at=_instant(row["started_at"]),
+        finished_at=_instant(row["finished_at"]),
+        cancel_requested_at=_instant(row["cancel_requested_at"]),
+        idempotency_key=row["idempotency_key"],
+        result=row["result"],
+        error=row["error"],
+    )
+
+
+def changes_of(job: Job, now: float) -> Row:
+    """The columns that a fact can change; `ready` is derived from the time it waits for."""
+    return {
+        "id": job.id,
+        "status": job.status,
+        "retry_count": job.retry_count,
+        "scheduled_at": _text(job.scheduled_at),
+        "started_at": _text(job.started_at),
+        "finished_at": _text(job.finished_at),
+        "updated_at": to_text(now),
+        "cancel_requested_at": _text(job.cancel_requested_at),
+        "result": job.result,
+        "error": job.error,
+        "ready": job.is_due(now),
+    }
+
+
+def row_of_new(job: Job, now: float, uid: int, gid: int, pid: int) -> Row:
+    """The whole row of a job that was just submitted."""
+    return {
+        "class_name": job.call.class_name,
+        "method_name": job.call.method_name,
+        "parameters": job.call.parameters,
+        "max_retries": job.policy.max_retries,
+        "retry_delay": job.policy.retry_delay,
+        "backoff": job.policy.backoff,
+        "max_retry_delay": job.policy.max_retry_delay,
+        "queue": job.queue,
+        "priority": job.priority,
+        "timeout": job.timeout,
+        "created_at": to_text(job.created_at),
+        "idempotency_key": job.idempotency_key,
+        "submitted_uid": uid,
+        "submitted_gid": gid,
+        "submitted_pid": pid,
+        **changes_of(job, now),
+    }
+
+
+def snapshot(job: Job) -> str:
+    """The job as JSON text for a log entry's context: what runs, and where it stands."""
+    head = to_json(
+        {
+            "id": job.id,
+            "class_name": job.call.class_name,
+            "method_name": job.call.method_name,
+            "status": job.status,
+            "retry_count": job.retry_count,
+            "max_retries": job.policy.max_retries,
+            "queue": job.queue,
+            "priority": job.priority,
+        }
+    )
+    return f'{head[:-1]},"parameters":{job.call.parameters}}}'
+
+
+def _instant(text: str | None) -> float | None:
+    return None if text is None else from_text(text)
+
+
+def _text(at: float | None) -> str | None:
+    return None if at is None else to_text(at)

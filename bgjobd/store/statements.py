@@ -1,0 +1,125 @@
+"""The hot statements: peewee queries compiled once into constant SQL with named placeholders.
+
+Building a peewee query costs more than running it, so what runs for every job is built here, at import.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from peewee import SQL, Model, Query, fn
+
+from bgjob.words import Status
+from bgjobd.store.models import BackgroundJob, JobAttempt, JobLog, Queue
+
+
+def _p(name: str) -> SQL:
+    return SQL(f":{name}")
+
+
+def _text(literal: str) -> SQL:
+    # A literal rather than a parameter: partial indexes serve only conditions that the planner can read.
+    return SQL(f"'{literal}'")
+
+
+def _compiled(query: Query) -> str:
+    sql, parameters = query.sql()
+    if parameters:
+        raise ValueError(f"a hot statement has values compiled in: {sql} {parameters}")
+    return sql
+
+
+def _insert(model: type[Model], leave_out: frozenset[str] = frozenset()) -> str:
+    fields = model._meta.sorted_fields
+    return _compiled(model.insert({f: _p(f.name) for f in fields if f.name not in leave_out}))
+
+
+_LATEST_ATTEMPT: Final = (
+    JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(JobAttempt.job_id == BackgroundJob.id)
+)
+JOB_COLUMNS: Final = tuple(field.name for field in BackgroundJob._meta.sorted_fields)
+ATTEMPT_COLUMNS: Final = tuple(field.name for field in JobAttempt._meta.sorted_fields)
+_JOBS: Final = BackgroundJob.select(
+    *[getattr(BackgroundJob, name) for name in JOB_COLUMNS], _LATEST_ATTEMPT.alias("attempt")
+)
+_IS_READY: Final = (BackgroundJob.status == _text(Status.PENDING)) & (BackgroundJob.ready == SQL("1"))
+_IS_SCHEDULED: Final = (BackgroundJob.status == _text(Status.PENDING)) & (BackgroundJob.ready == SQL("0"))
+_IS_RUNNING: Final = BackgroundJob.status == _text(Status.RUNNING)
+
+INSERT_JOB: Final = _insert(BackgroundJob)
+INSERT_ATTEMPT: Final = _insert(JobAttempt)
+INSERT_LOG: Final = _insert(JobLog, leave_out=frozenset({"id"}))
+
+SELECT_JOB: Final = _compiled(_JOBS.where(BackgroundJob.id == _p("id")))
+SELECT_JOB_BY_KEY: Final = _compiled(_JOBS.where(BackgroundJob.idempotency_key == _p("key")))
+SELECT_READY: Final = _compiled(
+    _JOBS.where(_IS_READY & (BackgroundJob.queue == _p("queue")))
+    .order_by(BackgroundJob.queue, BackgroundJob.priority.desc(), BackgroundJob.id)
+    .limit(_p("count"))
+)
+SELECT_NEXT_DUE: Final = _compiled(BackgroundJob.select(fn.MIN(BackgroundJob.scheduled_at)).where(_IS_SCHEDULED))
+COUNT_RUNNING: Final = _compiled(
+    BackgroundJob.select(BackgroundJob.queue, fn.COUNT(SQL("*"))).where(_IS_RUNNING).group_by(BackgroundJob.queue)
+)
+SELECT_RETRIES: Final = _compiled(
+    _JOBS.where(
+        _IS_SCHEDULED & fn.EXISTS(JobAttempt.select(SQL("1")).where(JobAttempt.job_id == BackgroundJob.id))
+    )
+)
+SELECT_LAST_ID: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'background_jobs'"
+SELECT_PAUSED: Final = _compiled(Queue.select(Queue.name))
+
+UPDATE_JOB: Final = _compiled(
+    BackgroundJob.update(
+        {
+            getattr(BackgroundJob, name): _p(name)
+            for name in (
+                "status",
+                "retry_count",
+                "scheduled_at",
+                "started_at",
+                "finished_at",
+                "updated_at",
+                "cancel_requested_at",
+                "result",
+                "error",
+                "ready",
+            )
+        }
+    ).where((BackgroundJob.id == _p("id")) & (BackgroundJob.status == _p("expected")))
+)
+MAKE_READY: Final = _compiled(
+    BackgroundJob.update({BackgroundJob.ready: SQL("1")}).where(
+        BackgroundJob.id.in_(
+            BackgroundJob.select(BackgroundJob.id)
+            .where(_IS_SCHEDULED & (BackgroundJob.scheduled_at <= _p("now")))
+            .order_by(BackgroundJob.scheduled_at)
+            .limit(_p("count"))
+        )
+    )
+)
+UPDATE_ATTEMPT_STARTED: Final = _compiled(
+    JobAttempt.update({JobAttempt.pid: _p("pid"), JobAttempt.started_at: _p("started_at")}).where(
+        (JobAttempt.job_id == _p("job_id")) & (JobAttempt.number == _p("number")) & JobAttempt.outcome.is_null()
+    )
+)
+UPDATE_ATTEMPT_ENDED: Final = _compiled(
+    JobAttempt.update(
+        {
+            getattr(JobAttempt, name): _p(name)
+            for name in (
+                "finished_at",
+                "outcome",
+                "exit_code",
+                "signal",
+                "error_type",
+                "error_message",
+                "traceback",
+                "max_rss",
+                "cpu_user",
+                "cpu_system",
+                "output_bytes",
+            )
+        }
+    ).where((JobAttempt.job_id == _p("job_id")) & (JobAttempt.number == _p("number")) & JobAttempt.outcome.is_null())
+)

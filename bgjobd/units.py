@@ -1,0 +1,292 @@
+"""The single values of a configuration and how each is written; no sections, files or environment in here."""
+
+import ipaddress
+import keyword
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictInt, ValidationInfo
+
+from bgjob.words import INT_MAX, INT_MIN, Outcome
+
+LONGEST_SOCKET_PATH: Final = 107  # bytes: the kernel's sun_path has 108, with the final NUL
+LONGEST_DURATION: Final = 36_500 * 86_400.0  # a hundred years; far below what overflows a datetime
+RETRIABLE: Final = frozenset(Outcome) - {
+    Outcome.COMPLETED,
+    Outcome.CANCELLED,
+    Outcome.SNOOZED,
+    Outcome.NOT_STARTED,  # goes back to pending in any case, and spends no retry
+}
+
+_SIZE_UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_TIME_UNITS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_SIZE: Final = re.compile(r"([0-9]{1,19})\s*([KMGT]?)(?:iB|B)?", re.IGNORECASE | re.ASCII)
+_TIME: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|[smhdw]?)", re.ASCII)
+_QUEUE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_ACCOUNT: Final = re.compile(r"[^\s@:,/][^\s:,/]*")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What checking a value takes beyond the value; pydantic hands it to the validators as their context."""
+
+    file: Path | None = None
+    from_environment: frozenset[str] = frozenset()  # names of the keys with paths that a variable has set
+    queues: frozenset[str] | None = None  # None: any name will do
+    cap: int | None = None
+
+    def base_of(self, key: str | None) -> Path:
+        """The directory that a relative path in `key` counts from."""
+        if self.file is None or key in self.from_environment:
+            return Path.cwd()
+        return self.file.parent
+
+
+@dataclass(frozen=True)
+class TcpAddress:
+    """A host and port to listen on."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it; a host name other than localhost counts as reachable."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+@dataclass(frozen=True)
+class UnixAddress:
+    """A Unix socket to listen on."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Always: a Unix socket never leaves the machine."""
+        return True
+
+
+def around(info: ValidationInfo) -> Surroundings:
+    """What the validation runs in; without bounds for a section that is built by hand."""
+    return info.context if isinstance(info.context, Surroundings) else Surroundings()
+
+
+def shown(value: object) -> str:
+    """A value as a message quotes it: on one line, and never long."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
+        return "a number beyond 64 bits"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def size(value: object) -> int:
+    """Bytes, from a number of them or from text such as "64K", "256M", "2GiB" (units of 1024)."""
+    written = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if written is not None:
+        value = int(written[1]) * _SIZE_UNITS[written[2].upper()]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f'must be a size, in bytes or such as "64K" or "256M", not {shown(value)}')
+    if not 0 < value <= INT_MAX:
+        raise ValueError(f"must be a size from 1 byte to 2**63 - 1, not {shown(value)}")
+    return value
+
+
+def delay(value: object) -> float:
+    """Seconds, from a number of them or from text such as "500ms", "5m", "14d"; zero is allowed."""
+    written = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if written is not None:
+        value = float(written[1]) * _TIME_UNITS[written[2]]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f'must be a time, in seconds or such as "500ms", "5m" or "14d", not {shown(value)}')
+    if not 0 <= value <= LONGEST_DURATION:
+        raise ValueError(f'must be a time from 0 to a hundred years ("36500d"), not {shown(value)}')
+    return float(value)
+
+
+def duration(value: object) -> float:
+    """As `delay`, but above zero."""
+    seconds = delay(value)
+    if seconds == 0:
+        raise ValueError(f"must be a time above 0, not {shown(value)}")
+    return seconds
+
+
+def _cores(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"must be a number of cores such as 0.5 or 2, not {shown(value)}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"must be a number of cores above 0, not {shown(value)}")
+    return float(value)
+
+
+def _none_if_false(value: object) -> object:
+    return None if value is False else value
+
+
+def _place(value: object, info: ValidationInfo) -> Path:
+    if isinstance(value, Path):
+        value = str(value)
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"must be a path, not {shown(value)}")
+    return around(info).base_of(info.field_name) / value
+
+
+def _absolute_place(value: object, info: ValidationInfo) -> Path:
+    place = _place(value, info)
+    if not os.path.isabs(str(value)):
+        raise ValueError(f"must be an absolute path, not {shown(value)}")
+    return place
+
+
+def _socket_place(value: object, info: ValidationInfo) -> Path:
+    if isinstance(value, str):
+        value = value.removeprefix("unix:")
+        if value.startswith("@"):
+            raise ValueError(f'must be "unix:PATH" or a path, and no abstract socket such as {shown(value)}')
+    place = _place(value, info)
+    length = len(os.fsencode(place))
+    if length > LONGEST_SOCKET_PATH:
+        limit = f"a socket's path may have {LONGEST_SOCKET_PATH} bytes"
+        raise ValueError(f"is too long: {limit}, and {shown(os.fspath(place))} has {length}")
+    return place
+
+
+def _address(value: object, info: ValidationInfo) -> TcpAddress | UnixAddress:
+    if isinstance(value, TcpAddress | UnixAddress):
+        return value
+    if isinstance(value, str) and value.startswith("unix:"):
+        return UnixAddress(_socket_place(value, info))
+    address = _try_tcp_address(value) if isinstance(value, str) else None
+    if address is None:
+        raise ValueError(f'must be "HOST:PORT", "[IPV6]:PORT" or "unix:PATH", not {shown(value)}')
+    return address
+
+
+def _try_tcp_address(text: str) -> TcpAddress | None:
+    written = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", text)
+    if written is None or int(written[3]) > 65535:
+        return None
+    if written[1] is not None and not _is_ipv6(written[1]):
+        return None
+    return TcpAddress(written[1] or written[2], int(written[3]))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _executable(value: str, info: ValidationInfo) -> str:
+    return str(_place(value, info)) if "/" in value or not value else _text(value)
+
+
+def _text(value: str) -> str:
+    if not value or "\0" in value:
+        raise ValueError(f"must be text that is not empty and has no NUL, not {shown(value)}")
+    return value
+
+
+def _class_path(value: str) -> str:
+    parts = value.split(".")
+    if len(parts) < 2 or not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
+        raise ValueError(
+            f'must be a class with its module, in quotes, such as "myapp.jobs.ExampleJob", not {shown(value)}'
+        )
+    return value
+
+
+def _public_name(value: str) -> str:
+    if not value.isidentifier() or value.startswith("_"):
+        raise ValueError(f"must be a method's name, without a leading underscore, not {shown(value)}")
+    return value
+
+
+def _not_empty(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("must name at least one, and is empty")
+    return value
+
+
+def _queue_name(value: str) -> str:
+    if not _QUEUE.fullmatch(value):
+        raise ValueError(
+            "must be a queue's name (a letter, then at most 63 letters, digits, '_', '.' or '-'), "
+            f"not {shown(value)}"
+        )
+    return value
+
+
+def _account(value: str) -> str:
+    if not _ACCOUNT.fullmatch(value) or not value.isprintable():
+        raise ValueError(f'must be a name or a number in quotes, such as "www-data", not {shown(value)}')
+    return value
+
+
+def _member(value: str) -> str:
+    if not _ACCOUNT.fullmatch(value.removeprefix("@")) or not value.isprintable():
+        raise ValueError(f'must be a user such as "alice" or a group such as "@ops", not {shown(value)}')
+    return value
+
+
+def _variable_name(value: str) -> str:
+    if not value or "=" in value or "\0" in value:
+        raise ValueError(f'must be the name of a variable, without "=" and NUL, not {shown(value)}')
+    return value
+
+
+def _variable_value(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must be text without NUL")  # the value stays unquoted: it may be a secret
+    return value
+
+
+def _retriable(value: object) -> Outcome:
+    for outcome in RETRIABLE:
+        if outcome == value:
+            return outcome
+    raise ValueError(f"must be one of {', '.join(sorted(RETRIABLE))}, not {shown(value)}")
+
+
+Count = Annotated[StrictInt, Field(ge=1, le=INT_MAX)]
+Whole = Annotated[StrictInt, Field(ge=0, le=INT_MAX)]
+Size = Annotated[int, BeforeValidator(size)]
+Delay = Annotated[float, BeforeValidator(delay)]
+Duration = Annotated[float, BeforeValidator(duration)]
+Cores = Annotated[float, BeforeValidator(_cores)]
+FalseIsNone = BeforeValidator(_none_if_false)  # TOML has no null
+
+Place = Annotated[Path, BeforeValidator(_place)]
+AbsolutePlace = Annotated[Path, BeforeValidator(_absolute_place)]
+SocketPlace = Annotated[Path, BeforeValidator(_socket_place)]
+Address = Annotated[TcpAddress | UnixAddress, PlainValidator(_address)]
+Executable = Annotated[str, AfterValidator(_executable)]
+
+Text = Annotated[str, AfterValidator(_text)]
+ClassPath = Annotated[str, AfterValidator(_class_path)]
+MethodName = Annotated[str, AfterValidator(_public_name)]
+NotEmpty = AfterValidator(_not_empty)
+QueueName = Annotated[str, AfterValidator(_queue_name)]
+Account = Annotated[str, AfterValidator(_account)]
+Member = Annotated[str, AfterValidator(_member)]
+VariableName = Annotated[str, AfterValidator(_variable_name)]
+VariableValue = Annotated[str, AfterValidator(_variable_value)]
+RetriableOutcome = Annotated[Outcome, BeforeValidator(_retriable)]

@@ -1,0 +1,223 @@
+"""Varlink frames and messages as values; no I/O here, both ends of the socket use it.
+
+A message is a JSON object followed by a NUL byte. JSON is read strictly: UTF-8 only, no duplicate keys, finite
+numbers, no lone surrogates, no NUL characters, bounded nesting; whatever breaks that is a ProtocolError, after
+which a connection has no more meaning. Only integers beyond 64 bit are told apart, for they can be answered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, NoReturn
+
+from bgjob.errors import ProtocolError
+from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME
+
+JsonObject = dict[str, Any]
+
+
+class IntegerOutOfRangeError(ValueError):
+    """A request holds an integer beyond 64 bit, in its parameter `parameter`."""
+
+    def __init__(self, parameter: str) -> None:
+        self.parameter = parameter
+        super().__init__(f"an integer in {parameter} is beyond 64 bit")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call: `method` is the full name, interface included."""
+
+    method: str
+    parameters: JsonObject = field(default_factory=dict)
+    more: bool = False
+    oneway: bool = False
+
+    def to_bytes(self) -> bytes:
+        message: JsonObject = {"method": self.method, "parameters": self.parameters}
+        if self.more:
+            message["more"] = True
+        if self.oneway:
+            message["oneway"] = True
+        return encode(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer; `error` is the full name of a Varlink error, or None."""
+
+    parameters: JsonObject = field(default_factory=dict)
+    continues: bool = False
+    error: str | None = None
+
+    def to_bytes(self) -> bytes:
+        message: JsonObject = {"parameters": self.parameters}
+        if self.error is not None:
+            message["error"] = self.error
+        if self.continues:
+            message["continues"] = True
+        return encode(message)
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames; a frame over `max_frame` bytes is a ProtocolError."""
+
+    def __init__(self, max_frame: int = MAX_FRAME) -> None:
+        self._max_frame = max_frame
+        self._rest = bytearray()
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return bool(self._rest)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The frames that `data` completes, in order, without their NUL."""
+        *ended, rest = data.split(b"\0")
+        frames = [bytes(self._rest) + ended[0], *ended[1:]] if ended else []
+        if ended:
+            self._rest.clear()
+        self._rest += rest
+        if len(self._rest) > self._max_frame or any(len(frame) > self._max_frame for frame in frames):
+            raise ProtocolError(f"a frame is longer than {self._max_frame} bytes")
+        return frames
+
+
+def encode(message: JsonObject) -> bytes:
+    """The frame of a message, NUL included. Raises ValueError for what JSON cannot hold."""
+    return to_json(message).encode() + b"\0"
+
+
+def to_json(value: Any) -> str:
+    """The canonical JSON text of a value: no spaces, no escapes beyond the needed, keys in the given order."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def parse_request(frame: bytes, max_depth: int = MAX_DEPTH) -> Request:
+    """The request in a frame. Raises ProtocolError, or IntegerOutOfRangeError where a reply is possible."""
+    message = _parse(frame)
+    _refuse_unknown(message, {"method", "parameters", "more", "oneway", "upgrade"})
+    method, parameters = message.get("method"), message.get("parameters")
+    if not isinstance(method, str):
+        raise ProtocolError("a request has no method")
+    if parameters is None:
+        parameters = {}
+    if not isinstance(parameters, dict):
+        raise ProtocolError("the parameters of a request are no object")
+    more, oneway = _flag(message, "more"), _flag(message, "oneway")
+    if _flag(message, "upgrade"):
+        raise ProtocolError("upgraded connections are not supported")
+    oversized = _check(parameters, max_depth, has_escapes=b"\\u" in frame)
+    if oversized is not None:
+        raise IntegerOutOfRangeError(oversized)
+    return Request(method, parameters, more, oneway)
+
+
+def parse_reply(frame: bytes) -> Reply:
+    """The reply in a frame. Raises ProtocolError."""
+    message = _parse(frame)
+    parameters, error = message.get("parameters"), message.get("error")
+    if parameters is None:
+        parameters = {}
+    if not isinstance(parameters, dict) or not (error is None or isinstance(error, str)):
+        raise ProtocolError("a reply has no valid parameters or error")
+    return Reply(parameters, _flag(message, "continues"), error)
+
+
+def _parse(frame: bytes) -> JsonObject:
+    try:
+        message = json.loads(
+            frame.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_int=_bounded_int,
+        )
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"a frame is no valid JSON: {error}") from error
+    if not isinstance(message, dict):
+        raise ProtocolError("a message is no JSON object")
+    return message
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("an object has a key twice")
+    return fields
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _bounded_int(text: str) -> int:
+    # 19 digits and a sign hold every 64 bit integer; longer texts are quadratic to convert, and out of range anyhow.
+    return int(text) if len(text) <= 20 else INT_MAX + 1
+
+
+def _refuse_unknown(message: JsonObject, known: set[str]) -> None:
+    if not known.issuperset(message):
+        raise ProtocolError(f"a message has an unknown field: {sorted(set(message) - known)[0]!r}")
+
+
+def _flag(message: JsonObject, name: str) -> bool:
+    value = message.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise ProtocolError(f"{name} is no boolean")
+    return value
+
+
+def _check(parameters: JsonObject, max_depth: int, has_escapes: bool) -> str | None:
+    """The parameter that holds an integer beyond 64 bit, or None; what breaks the protocol raises."""
+    oversized = None
+    if has_escapes:
+        _check_text(parameters)
+    for name, value in parameters.items():
+        # The message and its parameters are the two levels above.
+        if not _check_value(value, max_depth - 2, has_escapes) and oversized is None:
+            oversized = name
+    return oversized
+
+
+def _check_value(value: Any, max_depth: int, has_escapes: bool) -> bool:
+    """Whether all integers below fit 64 bit; goes down level by level, so depth costs no stack."""
+    fits = True
+    level, depth = [value], 0
+    while level:
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                if has_escapes:
+                    _check_text((item,))
+            elif isinstance(item, dict):
+                if has_escapes:
+                    _check_text(item)
+                below.append(item.values())
+            elif isinstance(item, list):
+                below.append(item)
+            elif isinstance(item, float):
+                if not isfinite(item):
+                    raise ProtocolError("a number is not finite")
+            elif isinstance(item, int) and not INT_MIN <= item <= INT_MAX:
+                fits = False
+        if below:
+            depth += 1
+            if depth > max_depth:
+                raise ProtocolError("a message is nested too deeply")
+        level = [item for items in below for item in items]
+    return fits
+
+
+def _check_text(texts: Iterable[str]) -> None:
+    for text in texts:
+        if "\0" in text:
+            raise ProtocolError("a text holds a NUL character")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ProtocolError("a text holds a lone surrogate") from None

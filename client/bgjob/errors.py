@@ -1,0 +1,207 @@
+"""Every error that a caller can meet: one class a Varlink error, its message built from the error's parameters."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from bgjob.words import INTERFACE, SERVICE
+
+
+class BgjobError(Exception):
+    """Anything that went wrong between an application and its jobs (the original's JobRunnerException)."""
+
+
+class DaemonUnavailableError(BgjobError, ConnectionError):
+    """No daemon answers at the socket."""
+
+
+class ProtocolError(BgjobError):
+    """A peer broke the protocol: framing, JSON or the shape of a message."""
+
+
+class WaitTimeoutError(BgjobError, TimeoutError):
+    """The job did not end in the time given; it goes on."""
+
+
+class JobError(BgjobError):
+    """A job ended without a result; `job` is its last snapshot, keys as the columns."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self.job = job
+        super().__init__(self._sentence())
+
+    def _sentence(self) -> str:
+        return f"job {self.job['id']} ended as {self.job['status']}"
+
+
+class JobFailedError(JobError):
+    """The job's last attempt ended badly."""
+
+    def _sentence(self) -> str:
+        return f"job {self.job['id']} failed: {self.job['error']}"
+
+
+class JobCancelledError(JobError):
+    """The job was cancelled."""
+
+
+class RequestError(BgjobError):
+    """The daemon refused a request; `parameters` are those of the Varlink error `error_name`."""
+
+    error_name: ClassVar[str] = ""
+    template: ClassVar[str] = "the daemon answered {error_name}"
+
+    def __init__(self, **parameters: Any) -> None:
+        self.parameters = parameters
+        super().__init__(self.template.format_map(_Gaps(parameters)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.parameters)
+
+
+class _Gaps(dict[str, Any]):
+    """Parameters for a message; one that the daemon left out shows as a question mark."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _rebuilt(kind: type[RequestError], parameters: dict[str, Any]) -> RequestError:
+    return kind(**parameters)
+
+
+class NotApprovedError(RequestError, PermissionError):
+    """The class is not in the allowlist."""
+
+    error_name = f"{INTERFACE}.NotApproved"
+    template = "{class_name} is not an approved class; list it under [approved] and reload"
+
+
+class MethodNotApprovedError(RequestError, PermissionError):
+    """The class is approved, the method isn't."""
+
+    error_name = f"{INTERFACE}.MethodNotApproved"
+    template = "{class_name} has no approved method {method_name}; `bgjob classes` lists them"
+
+
+class ClassUnavailableError(RequestError):
+    """The class is approved but cannot be used at present."""
+
+    error_name = f"{INTERFACE}.ClassUnavailable"
+    template = "{class_name} cannot be used: {reason}; `bgjobd check` shows why"
+
+
+class InvalidNameError(RequestError, ValueError):
+    """A name does not match the grammar of identifiers."""
+
+    error_name = f"{INTERFACE}.InvalidName"
+    template = "{field} is not a valid name: {value!r}"
+
+
+class InvalidParametersError(RequestError, ValueError):
+    """The job's parameters do not fit the method; `parameters["problems"]` lists path and message of each."""
+
+    error_name = f"{INTERFACE}.InvalidParameters"
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        problems = parameters.get("problems", ())
+        text = "; ".join(f"{p.get('path') or 'parameters'}: {p.get('message')}" for p in problems)
+        self.args = (f"the parameters do not fit the method: {text}",)
+
+
+class TooLargeError(RequestError, ValueError):
+    """The job's parameters are larger than the limit (bytes)."""
+
+    error_name = f"{INTERFACE}.TooLarge"
+    template = "the parameters take {size} bytes, the limit is {limit}"
+
+
+class QueueFullError(RequestError):
+    """The queue holds as many pending jobs as it may."""
+
+    error_name = f"{INTERFACE}.QueueFull"
+    template = "queue {queue} is full ({limit} pending jobs); try again later"
+
+
+class JobNotFoundError(RequestError, LookupError):
+    """There is no job with this id."""
+
+    error_name = f"{INTERFACE}.JobNotFound"
+    template = "there is no job {id}"
+
+
+class InvalidStateError(RequestError):
+    """The job's status does not allow what was asked."""
+
+    error_name = f"{INTERFACE}.InvalidState"
+    template = "job {id} is {status}"
+
+
+class IdempotencyConflictError(RequestError):
+    """The key was used before, for another request; `id` is the job it made."""
+
+    error_name = f"{INTERFACE}.IdempotencyConflict"
+    template = "this idempotency key belongs to job {id}, which was another request"
+
+
+class PermissionDeniedError(RequestError, PermissionError):
+    """The caller may not do this."""
+
+    error_name = f"{INTERFACE}.PermissionDenied"
+    template = "refused: {reason}"
+
+
+class StorageUnavailableError(RequestError):
+    """The daemon cannot write its database at present; nothing was stored."""
+
+    error_name = f"{INTERFACE}.StorageUnavailable"
+    template = "nothing was stored: {reason}; try again later"
+
+
+class ShuttingDownError(RequestError):
+    """The daemon is about to end and takes nothing new."""
+
+    error_name = f"{INTERFACE}.ShuttingDown"
+    template = "the daemon is shutting down; try again in a moment"
+
+
+class InvalidParameterError(RequestError, ValueError):
+    """A parameter of the request has a wrong type, is out of range or is not known."""
+
+    error_name = f"{SERVICE}.InvalidParameter"
+    template = "invalid value for {parameter}"
+
+
+class MethodNotFoundError(RequestError):
+    """The interface has no such method."""
+
+    error_name = f"{SERVICE}.MethodNotFound"
+    template = "the daemon has no method {method}"
+
+
+class InterfaceNotFoundError(RequestError):
+    """The daemon does not speak this interface."""
+
+    error_name = f"{SERVICE}.InterfaceNotFound"
+    template = "the daemon has no interface {interface}"
+
+
+class ExpectedMoreError(RequestError):
+    """The method answers several times and must be called with `more`."""
+
+    error_name = f"{SERVICE}.ExpectedMore"
+    template = "this method must be called with 'more'"
+
+
+_BY_NAME = {kind.error_name: kind for kind in RequestError.__subclasses__()}
+
+
+def from_reply(error_name: str, parameters: dict[str, Any]) -> RequestError:
+    """The error that a Varlink error reply stands for; a name from a newer daemon gives a plain RequestError."""
+    kind = _BY_NAME.get(error_name)
+    if kind is not None:
+        return kind(**parameters)
+    error = RequestError(**parameters)
+    error.args = (f"the daemon answered {error_name} {parameters}",)
+    return error

@@ -1,0 +1,62 @@
+"""The words that client and daemon share: statuses, outcomes, entry types and names of the socket; no behaviour."""
+
+from enum import StrEnum
+from typing import Final
+
+INTERFACE: Final = "org.bgjobd.Jobs"
+SERVICE: Final = "org.varlink.service"
+
+MAX_FRAME: Final = 1024 * 1024
+MAX_DEPTH: Final = 32
+INT_MIN: Final = -(2**63)
+INT_MAX: Final = 2**63 - 1
+
+
+class Status(StrEnum):
+    """Where a job stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more happens to the job unless a person asks for it."""
+        return self in FINAL
+
+
+FINAL: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXITED = "exited"
+    SIGNALLED = "signalled"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+    CPU_EXCEEDED = "cpu_exceeded"
+    OUTPUT_EXCEEDED = "output_exceeded"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    NOT_STARTED = "not_started"
+    SNOOZED = "snoozed"
+
+
+class Backoff(StrEnum):
+    """How the delay between retries grows."""
+
+    CONSTANT = "constant"
+    EXPONENTIAL = "exponential"
+
+
+class EntryType(StrEnum):
+    """The level of a log entry, as the original names it."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    INFO = "info"

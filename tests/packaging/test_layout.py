@@ -1,0 +1,369 @@
+"""Who may use what: the directions of DESIGN.md, section 13, read from the sources and never by importing."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TREE = Path(__file__).resolve().parents[2]
+
+# Directory in the tree → the package that it is installed as.
+PACKAGES = {"client/bgjob": "bgjob", "bgjobd": "bgjobd", "web": "bgjobd.web"}
+
+# What the rules may compute with. Time comes in as an argument, so of datetime only its types are used.
+PURE = [
+    *("__future__", "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum"),
+    *("fractions", "functools", "graphlib", "heapq", "itertools", "json", "math", "operator", "re", "string"),
+    *("types", "typing"),
+]
+CLOCKS = [
+    "datetime.datetime.now",
+    "datetime.datetime.today",
+    "datetime.datetime.utcnow",
+    "datetime.date.today",
+]
+CONSOLE_AND_FILES = ["builtins.open", "builtins.print", "builtins.input"]
+
+FORK_AND_WAIT = [
+    *("os.fork", "os.forkpty", "pty.fork"),
+    *("os.wait", "os.wait3", "os.wait4", "os.waitid", "os.waitpid"),
+]
+PICKLE = ["pickle", "_pickle", "pickletools", "shelve", "dill", "cloudpickle"]
+DATABASE = ["peewee", "playhouse", "sqlite3", "_sqlite3", "apsw"]
+THREADS = ["threading", "_thread", "concurrent", "multiprocessing", "queue"]
+
+# The words that both sides share. The rest of the client talks to sockets.
+WORDS = ["bgjob.words", "bgjob.errors"]
+ENTRY_POINTS = ["bgjobd.main", "bgjobd.demo", "bgjobd.__main__"]
+ABOVE_STORE = ["daemon", "api", "ipc", "forkserver", "link", "demo", "main", "web", "__main__"]
+ABOVE_LINK = ["daemon", "api", "ipc", "store", "demo", "main", "web", "__main__"]
+
+
+@dataclass(frozen=True)
+class Use:
+    """A dotted name that a module imports or reaches through an import, and whether only when called."""
+
+    name: str
+    line: int
+    is_lazy: bool
+
+    def is_of(self, packages: list[str]) -> bool:
+        return is_within(self.name, packages)
+
+    def is_third_party(self) -> bool:
+        root = self.name.partition(".")[0]
+        return root not in {"bgjob", "bgjobd", "builtins"} and root not in sys.stdlib_module_names
+
+
+@dataclass(frozen=True)
+class Rule:
+    sentence: str
+    holds_for: Callable[[str], bool]
+    forbids: Callable[[Use], bool]
+
+
+def inside(*packages: str) -> Callable[[str], bool]:
+    return lambda module: is_within(module, list(packages))
+
+
+def outside(*packages: str) -> Callable[[str], bool]:
+    return lambda module: not is_within(module, list(packages))
+
+
+def of(*packages: str) -> Callable[[Use], bool]:
+    return lambda use: use.is_of(list(packages))
+
+
+def other_than(*packages: str) -> Callable[[Use], bool]:
+    return lambda use: not use.is_of([*packages, "builtins"])
+
+
+RULES = [
+    Rule(
+        "the client is the bottom layer and knows nothing of the daemon",
+        inside("bgjob"),
+        of("bgjobd"),
+    ),
+    Rule(
+        "the client imports the standard library only",
+        lambda module: is_within(module, ["bgjob"]) and module != "bgjob.command",
+        lambda use: use.is_third_party(),
+    ),
+    Rule(
+        "the client's command imports rich and shtab inside functions only, and nothing else",
+        inside("bgjob.command"),
+        lambda use: use.is_third_party() and not (use.is_lazy and use.is_of(["rich", "shtab"])),
+    ),
+    Rule(
+        "the core imports only itself, shared words and pure modules: no I/O, clock, random, logging, peewee",
+        inside("bgjobd.core"),
+        other_than("bgjobd.core", *WORDS, *PURE),
+    ),
+    Rule("the core reads no clock", inside("bgjobd.core"), of(*CLOCKS)),
+    Rule("the core opens and prints nothing", inside("bgjobd.core"), of(*CONSOLE_AND_FILES)),
+    Rule(
+        "the fork server stands alone and imports nothing else of bgjobd",
+        inside("bgjobd.forkserver"),
+        lambda use: use.is_of(["bgjobd"]) and not use.is_of(["bgjobd.forkserver"]),
+    ),
+    Rule(
+        "the fork server imports no third party: its children may import pydantic where annotations need it",
+        inside("bgjobd.forkserver"),
+        lambda use: use.is_third_party() and not (use.is_lazy and use.is_of(["pydantic"])),
+    ),
+    Rule(
+        "the fork server has no event loop: its children may import asyncio to run an async method",
+        inside("bgjobd.forkserver"),
+        lambda use: use.is_of(["asyncio"]) and not use.is_lazy,
+    ),
+    Rule("the fork server has one thread", inside("bgjobd.forkserver"), of(*THREADS)),
+    Rule("only the fork server forks and waits", outside("bgjobd.forkserver"), of(*FORK_AND_WAIT)),
+    Rule("nobody uses multiprocessing", outside(), of("multiprocessing", "concurrent.futures.process")),
+    Rule("nobody pickles", outside(), of(*PICKLE)),
+    Rule("only the store knows peewee and SQLite", outside("bgjobd.store"), of(*DATABASE)),
+    Rule(
+        "the store knows nothing of those that use it",
+        inside("bgjobd.store"),
+        of(*(f"bgjobd.{module}" for module in ABOVE_STORE)),
+    ),
+    Rule(
+        "the link to the fork server knows nothing of those that use it",
+        inside("bgjobd.link"),
+        of(*(f"bgjobd.{module}" for module in ABOVE_LINK)),
+    ),
+    Rule("only entry points compose: nobody imports them", outside(*ENTRY_POINTS), of(*ENTRY_POINTS)),
+    Rule(
+        "only entry points know that the page exists", outside(*ENTRY_POINTS, "bgjobd.web"), of("bgjobd.web")
+    ),
+    Rule(
+        "the page is a client like any other: nothing else of bgjobd",
+        inside("bgjobd.web"),
+        lambda use: use.is_of(["bgjobd"]) and not use.is_of(["bgjobd.web"]),
+    ),
+    Rule(
+        "the page imports no third party but Jinja2 and prometheus-client",
+        inside("bgjobd.web"),
+        lambda use: use.is_third_party() and not use.is_of(["jinja2", "markupsafe", "prometheus_client"]),
+    ),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.sentence)
+def test_the_tree_keeps_the_rule(rule: Rule) -> None:
+    assert [found for path, source in sources(TREE) for found in violations(path, source, [rule])] == []
+
+
+def test_the_tree_is_looked_at() -> None:
+    paths = [path for path, _ in sources(TREE)]
+    assert {"bgjob", "bgjobd", "bgjobd.core", "bgjobd.web"} <= {module_of(path) for path in paths}
+
+
+# Each row: where the line stands, the line, and how the sentence of the rule that it breaks begins.
+PLANTED = [
+    ("client/bgjob/client.py", "import bgjobd.core.job", "the client is the bottom layer"),
+    ("client/bgjob/client.py", "import pydantic", "the client imports the standard library"),
+    ("client/bgjob/client.py", "def f(): import rich", "the client imports the standard library"),
+    ("client/bgjob/command.py", "from rich.table import Table", "the client's command"),
+    ("client/bgjob/command.py", "def f(): import requests", "the client's command"),
+    ("bgjobd/core/retry.py", "import time", "the core imports only itself"),
+    ("bgjobd/core/retry.py", "from random import uniform", "the core imports only itself"),
+    ("bgjobd/core/retry.py", "import logging", "the core imports only itself"),
+    ("bgjobd/core/retry.py", "import structlog", "the core imports only itself"),
+    ("bgjobd/core/job.py", "import os", "the core imports only itself"),
+    ("bgjobd/core/job.py", "from bgjobd.store import jobs", "the core imports only itself"),
+    ("bgjobd/core/job.py", "from ..store import jobs", "the core imports only itself"),
+    ("bgjobd/core/__init__.py", "from .. import store", "the core imports only itself"),
+    ("bgjobd/core/job.py", "from bgjob.client import Client", "the core imports only itself"),
+    ("bgjobd/core/job.py", "import datetime as d\nd.datetime.now()", "the core reads no clock"),
+    ("bgjobd/core/job.py", "from datetime import date\ndate.today()", "the core reads no clock"),
+    ("bgjobd/core/job.py", "print('!')", "the core opens and prints nothing"),
+    ("bgjobd/forkserver/server.py", "from bgjobd.core.job import Job", "the fork server stands alone"),
+    ("bgjobd/forkserver/server.py", "from .. import log", "the fork server stands alone"),
+    ("bgjobd/forkserver/server.py", "import structlog", "the fork server imports no third party"),
+    ("bgjobd/forkserver/describe.py", "import pydantic", "the fork server imports no third party"),
+    ("bgjobd/forkserver/child.py", "import asyncio", "the fork server has no event loop"),
+    ("bgjobd/forkserver/child.py", "def f(): import threading", "the fork server has one thread"),
+    ("bgjobd/daemon.py", "import os\npid = os.fork()", "only the fork server forks and waits"),
+    ("bgjobd/daemon.py", "from os import waitpid as look", "only the fork server forks and waits"),
+    ("bgjobd/daemon.py", "import os as o\ndef f(): return o.waitid", "only the fork server forks and waits"),
+    ("client/bgjob/testing.py", "import os\nos.fork()", "only the fork server forks and waits"),
+    ("bgjobd/daemon.py", "from multiprocessing import Process", "nobody uses multiprocessing"),
+    ("bgjobd/forkserver/wire.py", "import pickle", "nobody pickles"),
+    ("bgjobd/ipc.py", "import importlib\nimportlib.import_module('pickle')", "nobody pickles"),
+    ("bgjobd/ipc.py", "__import__('pickle')", "nobody pickles"),
+    ("bgjobd/api.py", "from playhouse.shortcuts import model_to_dict", "only the store knows peewee"),
+    ("bgjobd/api.py", "import typing\nif typing.TYPE_CHECKING: import peewee", "only the store knows peewee"),
+    ("bgjobd/demo/__init__.py", "import sqlite3", "only the store knows peewee"),
+    ("bgjobd/store/writer.py", "from bgjobd.daemon import Daemon", "the store knows nothing"),
+    ("bgjobd/store/writer.py", "from bgjobd import ipc", "the store knows nothing"),
+    ("bgjobd/link.py", "from bgjobd.store import writer", "the link to the fork server"),
+    ("bgjobd/api.py", "from bgjobd.main import main", "only entry points compose"),
+    ("bgjobd/daemon.py", "from bgjobd.demo import jobs", "only entry points compose"),
+    ("bgjobd/daemon.py", "import bgjobd.web.server", "only entry points know"),
+    ("web/views.py", "from bgjobd.config import Config", "the page is a client"),
+    ("web/views.py", "import pydantic", "the page imports no third party"),
+]
+
+
+@pytest.mark.parametrize(("path", "source", "sentence"), PLANTED)
+def test_a_planted_violation_is_found(path: str, source: str, sentence: str) -> None:
+    assert any(f": {sentence}" in found for found in violations(Path(path), source))
+
+
+ALLOWED = [
+    ("client/bgjob/command.py", "def f(): from rich.table import Table; import shtab"),
+    (
+        "client/bgjob/command.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING: from rich.table import Table",
+    ),
+    ("client/bgjob/client.py", "import json, socket, asyncio\nfrom .codec import Decoder"),
+    ("bgjobd/core/job.py", "from datetime import datetime, UTC\ndatetime.fromtimestamp(0, UTC)"),
+    (
+        "bgjobd/core/job.py",
+        "from bgjob.words import Status\nfrom . import facts\nfrom bgjobd.core.retry import x",
+    ),
+    (
+        "bgjobd/forkserver/child.py",
+        "import os, bgjob\ndef f(): import asyncio, pydantic; os.fork(); os.waitid",
+    ),
+    ("bgjobd/daemon.py", "import os, threading\nos.waitstatus_to_exitcode(0)\nfork = wait = 1"),
+    ("bgjobd/store/writer.py", "import peewee, sqlite3, playhouse.migrate\nfrom bgjobd.core import job"),
+    ("bgjobd/main.py", "import bgjobd.web.server\nfrom bgjobd import demo, daemon"),
+    ("web/views.py", "import bgjob, jinja2\nfrom . import server"),
+]
+
+
+@pytest.mark.parametrize(("path", "source"), ALLOWED)
+def test_what_the_design_allows_is_not_refused(path: str, source: str) -> None:
+    assert violations(Path(path), source) == []
+
+
+# The checker ---------------------------------------------------------------------------------------------
+
+
+def sources(tree: Path) -> Iterator[tuple[Path, str]]:
+    for directory in PACKAGES:
+        for file in sorted((tree / directory).rglob("*.py")):
+            yield file.relative_to(tree), file.read_text(encoding="utf-8")
+
+
+def violations(path: Path, source: str, rules: list[Rule] = RULES) -> list[str]:
+    """One line for each use in `source`, which stands at `path` in the tree, that a rule forbids."""
+    module = module_of(path)
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    return [
+        f"{path}:{use.line}: {rule.sentence} ({use.name})"
+        for rule in rules
+        if rule.holds_for(module)
+        for use in uses(ast.parse(source), package)
+        if rule.forbids(use)
+    ]
+
+
+def module_of(path: Path) -> str:
+    for directory, package in PACKAGES.items():
+        if path.is_relative_to(directory):
+            parts = path.relative_to(directory).with_suffix("").parts
+            return ".".join([package, *parts]).removesuffix(".__init__")
+    raise ValueError(f"{path} is in none of {', '.join(PACKAGES)}")
+
+
+def is_within(name: str, packages: list[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def uses(tree: ast.Module, package: str) -> list[Use]:
+    reader = Reader(package)
+    reader.read(tree)
+    return reader.uses
+
+
+class Reader:
+    """Collects the uses of one module. A name counts as the import that bound it anywhere in the module."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        self.uses: list[Use] = []
+        self.bound: dict[str, str] = {}
+
+    def read(self, tree: ast.Module) -> None:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                self.bound |= self.names_bound_by(node)
+        self.visit(tree, is_lazy=False)
+
+    def visit(self, node: ast.AST, *, is_lazy: bool) -> None:
+        names = self.names_used_by(node)
+        self.uses += [Use(name, getattr(node, "lineno", 0), is_lazy) for name in names]
+        if isinstance(node, ast.Attribute) and names:
+            return  # the whole chain is told; its beginnings say less
+        is_lazy = is_lazy or defers_its_body(node)
+        for child in ast.iter_child_nodes(node):
+            self.visit(child, is_lazy=is_lazy)
+
+    def names_used_by(self, node: ast.AST) -> list[str]:
+        match node:
+            case ast.Import() | ast.ImportFrom():
+                return self.names_imported_by(node)
+            case ast.Attribute():
+                name = self.try_dotted_name(node)
+                return [name] if name else []
+            case ast.Call(func=function, args=[ast.Constant(value=str(name)), *_]) if self.try_dotted_name(
+                function
+            ) in {"importlib.import_module", "builtins.__import__"}:
+                return [name]
+            case ast.Name(id=name) if name in self.bound:
+                return [self.bound[name]]
+            case ast.Call(func=ast.Name(id=name)) if name not in self.bound:
+                return [f"builtins.{name}"]
+            case _:
+                return []
+
+    def names_imported_by(self, node: ast.Import | ast.ImportFrom) -> list[str]:
+        if isinstance(node, ast.Import):
+            return [alias.name for alias in node.names]
+        origin = self.origin_of(node)
+        return [origin if alias.name == "*" else f"{origin}.{alias.name}" for alias in node.names]
+
+    def names_bound_by(self, node: ast.Import | ast.ImportFrom) -> dict[str, str]:
+        bound = {}
+        for alias, name in zip(node.names, self.names_imported_by(node), strict=True):
+            if alias.asname or isinstance(node, ast.ImportFrom):
+                bound[alias.asname or alias.name] = name
+            else:
+                root = name.partition(".")[0]
+                bound[root] = root
+        return bound
+
+    def origin_of(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        ancestors = self.package.split(".")
+        base = ancestors[: len(ancestors) - (node.level - 1)]
+        return ".".join([*base, node.module] if node.module else base)
+
+    def try_dotted_name(self, node: ast.AST) -> str | None:
+        match node:
+            case ast.Name(id=name):
+                return self.bound.get(name, "builtins.__import__" if name == "__import__" else None)
+            case ast.Attribute(value=value, attr=attribute):
+                start = self.try_dotted_name(value)
+                return f"{start}.{attribute}" if start else None
+            case _:
+                return None
+
+
+def defers_its_body(node: ast.AST) -> bool:
+    """Whether what stands below runs only when called, or is there for type checkers alone."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+            return True
+        case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
+            return True
+        case _:
+            return False
