@@ -51,7 +51,11 @@ def _given_up(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
 
 def _not_started(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     at = _clock(after.scheduled_at)
-    return (Entry(EntryType.FAILURE, f"{fact.ending.error} (attempt {before.attempt}, no retry spent, next at {at})"),)
+    return (
+        Entry(
+            EntryType.FAILURE, f"{fact.ending.error} (attempt {before.attempt}, no retry spent, next at {at})"
+        ),
+    )
 
 
 def _snoozed(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:

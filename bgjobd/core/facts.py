@@ -64,11 +64,5 @@ class ClockJumped:
 
 
 Fact = (
-    Submitted
-    | SlotGranted
-    | AttemptStarted
-    | AttemptEnded
-    | CancelRequested
-    | RetryRequested
-    | ClockJumped
+    Submitted | SlotGranted | AttemptStarted | AttemptEnded | CancelRequested | RetryRequested | ClockJumped
 )

@@ -100,7 +100,9 @@ class Ending:
         return cls(Outcome.COMPLETED, exit_code=0, result=result)
 
     @classmethod
-    def failed(cls, error_type: str, message: str, traceback: str | None = None, may_retry: bool = True) -> Ending:
+    def failed(
+        cls, error_type: str, message: str, traceback: str | None = None, may_retry: bool = True
+    ) -> Ending:
         return cls(
             Outcome.FAILED,
             error_type=error_type,

@@ -105,11 +105,11 @@ def _run_method(order: Order, approved: Approved | None, journal: int) -> int:
     return 0 if outcome["outcome"] == "completed" else 1
 
 
-class MethodNotApproved(Exception):  # noqa: N818  named as the daemon's answer to a submit
+class MethodNotApproved(Exception):
     """The method was approved when the job was submitted and is not any more."""
 
 
-class InvalidResult(Exception):  # noqa: N818  it stands in reports as the name of what is wrong
+class InvalidResult(Exception):
     """The method returned what JSON cannot hold, or too much of it."""
 
 

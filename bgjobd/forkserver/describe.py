@@ -74,7 +74,11 @@ def _parameters(function: types.FunctionType) -> list[inspect.Parameter]:
 
 def takes_whole_mapping(parameters: list[inspect.Parameter]) -> bool:
     """Whether the method takes `parameters` as one mapping, as in the original, rather than as keywords."""
-    return len(parameters) == 1 and _takes_a_value(parameters[0]) and parameters[0].name in ("params", "parameters")
+    return (
+        len(parameters) == 1
+        and _takes_a_value(parameters[0])
+        and parameters[0].name in ("params", "parameters")
+    )
 
 
 def _takes_a_value(parameter: inspect.Parameter) -> bool:

@@ -129,7 +129,9 @@ class _Server:
         try:
             pid = os.fork()
         except (OSError, MemoryError) as error:
-            self._tell({"type": "not_started", "job": order.job, "number": order.number, "reason": str(error)})
+            self._tell(
+                {"type": "not_started", "job": order.job, "number": order.number, "reason": str(error)}
+            )
             return
         if pid == 0:
             inherited = (self._link.fileno(), self._wake_read, self._wake_write)
@@ -217,7 +219,12 @@ def _import_all(approved: dict[str, Any]) -> tuple[dict[str, type], dict[str, An
             classes[name] = getattr(importlib.import_module(module_name), class_name)
         except BaseException as error:
             reason = f"{type(error).__name__}: {error}"
-            broken[name] = {"doc": "", "methods": {}, "unavailable": reason, "traceback": traceback.format_exc()}
+            broken[name] = {
+                "doc": "",
+                "methods": {},
+                "unavailable": reason,
+                "traceback": traceback.format_exc(),
+            }
     return classes, broken
 
 

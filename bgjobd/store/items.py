@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bgjob.words import EntryType
-from bgjobd.core.facts import AttemptEnded, AttemptStarted, CancelRequested, ClockJumped, RetryRequested, Submitted
+from bgjobd.core.facts import (
+    AttemptEnded,
+    AttemptStarted,
+    CancelRequested,
+    ClockJumped,
+    RetryRequested,
+    Submitted,
+)
 from bgjobd.core.job import Job
 
 
@@ -29,10 +36,18 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class JobFact:
-    """A fact about one job. Answered by the job after it."""
+    """What an attempt of a job came to. Answered by the job after it."""
 
     job_id: int
-    fact: AttemptStarted | AttemptEnded | CancelRequested | RetryRequested
+    fact: AttemptStarted | AttemptEnded
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequests:
+    """The same wish about several jobs, all or none. Answered by a tuple of the jobs after it, in order."""
+
+    job_ids: tuple[int, ...]
+    fact: CancelRequested | RetryRequested
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +69,7 @@ class Look:
     """Nothing happened but time: see what may start. Answered by None."""
 
 
-Item = Submission | JobFact | QueuePaused | QueueResumed | ClockJumped | Look
+Item = Submission | JobFact | JobRequests | QueuePaused | QueueResumed | ClockJumped | Look
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from bgjobd.store.items import (
     Committed,
     Item,
     JobFact,
+    JobRequests,
     LogLine,
     Look,
     QueuePaused,
@@ -98,6 +99,8 @@ class Ledger:
         match item:
             case JobFact(job_id, fact):
                 return self._apply_fact(job_id, fact, done)
+            case JobRequests(job_ids, fact):
+                return tuple([self._apply_fact(job_id, fact, done) for job_id in job_ids])
             case Submission():
                 return self._store(item, done)
             case QueuePaused(queue):

@@ -44,14 +44,20 @@ class Reader:
         query = BackgroundJob.select(BackgroundJob.status, count).group_by(BackgroundJob.status)
         return dict(query.tuples())
 
-    def pending_by_queue(self) -> dict[str, int]:
-        """How many jobs wait in each queue."""
+    def queues(self) -> dict[str, JsonObject]:
+        """For each queue that has jobs or was paused: how many are pending and running, and whether it is paused."""
         count = fn.COUNT(BackgroundJob.id)
-        query = BackgroundJob.select(BackgroundJob.queue, count).where(BackgroundJob.status == "pending")
-        return dict(query.group_by(BackgroundJob.queue).tuples())
-
-    def paused_queues(self) -> set[str]:
-        return {name for (name,) in Queue.select(Queue.name).tuples()}
+        open_jobs = BackgroundJob.finished_at.is_null()
+        query = BackgroundJob.select(BackgroundJob.queue, BackgroundJob.status, count).where(open_jobs)
+        counts = list(query.group_by(BackgroundJob.queue, BackgroundJob.status).tuples())
+        paused = {row["name"] for row in Queue.select().dicts()}
+        names = paused | {queue for queue, _, _ in counts}
+        queues: dict[str, JsonObject] = {
+            name: {"pending": 0, "running": 0, "paused": name in paused} for name in names
+        }
+        for queue, status, number in counts:
+            queues[queue][status] = number
+        return queues
 
     def logs(self, job_id: int) -> list[JsonObject]:
         """The job's log entries, oldest first."""
@@ -61,7 +67,11 @@ class Reader:
         """The attempts whose end is not recorded, with job_id, number, token, boot_id and class_name."""
         return list(
             JobAttempt.select(
-                JobAttempt.job_id, JobAttempt.number, JobAttempt.token, JobAttempt.boot_id, BackgroundJob.class_name
+                JobAttempt.job_id,
+                JobAttempt.number,
+                JobAttempt.token,
+                JobAttempt.boot_id,
+                BackgroundJob.class_name,
             )
             .join(BackgroundJob, on=(BackgroundJob.id == JobAttempt.job_id))
             .where(JobAttempt.outcome.is_null())

@@ -23,7 +23,9 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         call=Call(row["class_name"], row["method_name"], row["parameters"]),
         status=Status(row["status"]),
         retry_count=row["retry_count"],
-        policy=RetryPolicy(row["max_retries"], row["retry_delay"], Backoff(row["backoff"]), row["max_retry_delay"]),
+        policy=RetryPolicy(
+            row["max_retries"], row["retry_delay"], Backoff(row["backoff"]), row["max_retry_delay"]
+        ),
         queue=row["queue"],
         priority=row["priority"],
         attempt=row["attempt"],

@@ -34,8 +34,8 @@ def _insert(model: type[Model], leave_out: frozenset[str] = frozenset()) -> str:
     return _compiled(model.insert({f: _p(f.name) for f in fields if f.name not in leave_out}))
 
 
-_LATEST_ATTEMPT: Final = (
-    JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(JobAttempt.job_id == BackgroundJob.id)
+_LATEST_ATTEMPT: Final = JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(
+    JobAttempt.job_id == BackgroundJob.id
 )
 JOB_COLUMNS: Final = tuple(field.name for field in BackgroundJob._meta.sorted_fields)
 ATTEMPT_COLUMNS: Final = tuple(field.name for field in JobAttempt._meta.sorted_fields)
@@ -57,9 +57,13 @@ SELECT_READY: Final = _compiled(
     .order_by(BackgroundJob.queue, BackgroundJob.priority.desc(), BackgroundJob.id)
     .limit(_p("count"))
 )
-SELECT_NEXT_DUE: Final = _compiled(BackgroundJob.select(fn.MIN(BackgroundJob.scheduled_at)).where(_IS_SCHEDULED))
+SELECT_NEXT_DUE: Final = _compiled(
+    BackgroundJob.select(fn.MIN(BackgroundJob.scheduled_at)).where(_IS_SCHEDULED)
+)
 COUNT_RUNNING: Final = _compiled(
-    BackgroundJob.select(BackgroundJob.queue, fn.COUNT(SQL("*"))).where(_IS_RUNNING).group_by(BackgroundJob.queue)
+    BackgroundJob.select(BackgroundJob.queue, fn.COUNT(SQL("*")))
+    .where(_IS_RUNNING)
+    .group_by(BackgroundJob.queue)
 )
 SELECT_RETRIES: Final = _compiled(
     _JOBS.where(
@@ -100,7 +104,9 @@ MAKE_READY: Final = _compiled(
 )
 UPDATE_ATTEMPT_STARTED: Final = _compiled(
     JobAttempt.update({JobAttempt.pid: _p("pid"), JobAttempt.started_at: _p("started_at")}).where(
-        (JobAttempt.job_id == _p("job_id")) & (JobAttempt.number == _p("number")) & JobAttempt.outcome.is_null()
+        (JobAttempt.job_id == _p("job_id"))
+        & (JobAttempt.number == _p("number"))
+        & JobAttempt.outcome.is_null()
     )
 )
 UPDATE_ATTEMPT_ENDED: Final = _compiled(
@@ -121,5 +127,9 @@ UPDATE_ATTEMPT_ENDED: Final = _compiled(
                 "output_bytes",
             )
         }
-    ).where((JobAttempt.job_id == _p("job_id")) & (JobAttempt.number == _p("number")) & JobAttempt.outcome.is_null())
+    ).where(
+        (JobAttempt.job_id == _p("job_id"))
+        & (JobAttempt.number == _p("number"))
+        & JobAttempt.outcome.is_null()
+    )
 )

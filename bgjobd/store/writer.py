@@ -19,7 +19,7 @@ from peewee import DatabaseError, SqliteDatabase
 
 from bgjob.errors import StorageUnavailableError
 from bgjobd.clock import Clock
-from bgjobd.core.facts import AttemptEnded, AttemptStarted, ClockJumped
+from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
 from bgjobd.store.database import open_for_writing
 from bgjobd.store.items import Committed, Item, JobFact
@@ -136,6 +136,4 @@ class Writer:
 
 def _is_fact(item: Item) -> bool:
     """Whether the item tells what happened anyway, rather than what somebody asks for."""
-    if isinstance(item, JobFact):
-        return isinstance(item.fact, AttemptStarted | AttemptEnded)
-    return isinstance(item, ClockJumped)
+    return isinstance(item, JobFact | ClockJumped)

@@ -166,6 +166,13 @@ class ShuttingDownError(RequestError):
     template = "the daemon is shutting down; try again in a moment"
 
 
+class InternalError(RequestError):
+    """A bug of the daemon's; its log has more."""
+
+    error_name = f"{INTERFACE}.InternalError"
+    template = "the daemon met a bug: {reason}; its log has more"
+
+
 class InvalidParameterError(RequestError, ValueError):
     """A parameter of the request has a wrong type, is out of range or is not known."""
 

@@ -1,0 +1,326 @@
+"""The methods of org.bgjobd.Jobs, one function each: check the shape, ask the daemon, shape the answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bgjob.codec import JsonObject, to_json
+from bgjob.errors import InterfaceNotFoundError, InvalidParameterError, JobNotFoundError, TooLargeError
+from bgjob.words import INTERFACE, SERVICE, Backoff
+from bgjobd.catalogue import check_names
+from bgjobd.core.facts import CancelRequested, Submitted
+from bgjobd.core.job import Call, RetryPolicy
+from bgjobd.ipc import Caller, Methods
+from bgjobd.store.items import JobRequests, QueuePaused, QueueResumed, Stored, Submission, Submitter
+
+if TYPE_CHECKING:
+    from bgjobd.daemon import Daemon
+
+IDL: Final = Path(__file__).parent / f"{INTERFACE}.varlink"
+_MAX_SECONDS: Final = 100 * 365 * 86400.0
+
+Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)]
+Id = Annotated[int, Field(ge=1)]
+
+
+class Input(BaseModel):
+    """The parameters of a method; unknown ones are refused, types are not bent."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Options(Input):
+    delay: Seconds | None = None
+    at: str | None = None
+    priority: int | None = None
+    queue: str | None = None
+    timeout: Annotated[float, Field(gt=0, le=_MAX_SECONDS)] | None = None
+    max_retries: Annotated[int, Field(ge=0)] | None = None
+    retry_delay: Seconds | None = None
+    backoff: Literal["constant", "exponential"] | None = None
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+
+
+class NewJob(Input):
+    class_name: str
+    method_name: str
+    parameters: dict[str, Any] | None = None
+    retry_count: Annotated[int, Field(ge=0)] | None = None
+    options: Options | None = None
+
+
+class SubmitMany(Input):
+    jobs: list[NewJob]
+
+
+class JobId(Input):
+    id: Id
+
+
+class Wait(Input):
+    id: Id
+    timeout: Seconds | None = None
+
+
+class JobIds(Input):
+    ids: Annotated[list[Id], Field(min_length=1)]
+
+
+class QueueName(Input):
+    queue: str
+
+
+class Nothing(Input):
+    pass
+
+
+async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
+    (stored,) = await _store(daemon, [given], caller)
+    return {"id": stored.id, "created": stored.created}
+
+
+async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> JsonObject:
+    return {"ids": [stored.id for stored in await _store(daemon, given.jobs, caller)]}
+
+
+async def get(daemon: Daemon, given: JobId, caller: Caller) -> JsonObject:
+    return {"job": await _job(daemon, given.id)}
+
+
+async def wait(daemon: Daemon, given: Wait, caller: Caller) -> JsonObject:
+    with daemon.waiting_for(given.id) as ended:
+        job = await _job(daemon, given.id)
+        if job["finished_at"] is None and not await ended(given.timeout):
+            return {"job": job}
+    return {"job": await _job(daemon, given.id)}
+
+
+async def cancel(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
+    ids = list(dict.fromkeys(given.ids))
+    await daemon.record(JobRequests(tuple(ids), CancelRequested()))
+    return {"ids": ids}
+
+
+async def pause(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
+    await daemon.record(QueuePaused(_known_queue(daemon, given.queue, "queue")))
+    return {}
+
+
+async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
+    await daemon.record(QueueResumed(_known_queue(daemon, given.queue, "queue")))
+    return {}
+
+
+async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
+    catalogue = await daemon.catalogue()
+    return {
+        "classes": [_class(name, described) for name, described in sorted(catalogue.classes.items())],
+        "code_version": catalogue.code_version,
+    }
+
+
+async def stats(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
+    counts = await daemon.read(lambda reader: reader.counts())
+    queues = await daemon.read(lambda reader: reader.queues())
+    return {
+        "version": version("bgjobd"),
+        "pid": os.getpid(),
+        "slots": daemon.lanes.slots,
+        "jobs": counts,
+        "queues": [
+            {"name": name, "slots": slots, **queues.get(name, {"pending": 0, "running": 0, "paused": False})}
+            for name, slots in daemon.lanes.queues.items()
+        ],
+    }
+
+
+_TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject]]]]] = {
+    "Submit": (NewJob, submit),
+    "SubmitMany": (SubmitMany, submit_many),
+    "Get": (JobId, get),
+    "Wait": (Wait, wait),
+    "Cancel": (JobIds, cancel),
+    "Pause": (QueueName, pause),
+    "Resume": (QueueName, resume),
+    "Classes": (Nothing, classes),
+    "Stats": (Nothing, stats),
+}
+
+
+def methods(daemon: Daemon) -> Methods:
+    """All that the socket serves: the jobs' interface, and the one that describes it."""
+    answers = {f"{INTERFACE}.{name}": partial(_call, daemon, *entry) for name, entry in _TABLE.items()}
+    answers[f"{SERVICE}.GetInfo"] = _info
+    answers[f"{SERVICE}.GetInterfaceDescription"] = _description
+    return Methods(answers, {})
+
+
+async def _call(
+    daemon: Daemon,
+    shape: type[Input],
+    function: Callable[..., Awaitable[JsonObject]],
+    parameters: JsonObject,
+    caller: Caller,
+) -> JsonObject:
+    return await function(daemon, _checked(shape, parameters), caller)
+
+
+async def _info(parameters: JsonObject, caller: Caller) -> JsonObject:
+    _checked(Nothing, parameters)
+    return {
+        "vendor": "bgjobd",
+        "product": "bgjobd",
+        "version": version("bgjobd"),
+        "url": "",
+        "interfaces": [SERVICE, INTERFACE],
+    }
+
+
+class _Interface(Input):
+    interface: str
+
+
+async def _description(parameters: JsonObject, caller: Caller) -> JsonObject:
+    given = _checked(_Interface, parameters)
+    description = _DESCRIPTIONS.get(given.interface)
+    if description is None:
+        raise InterfaceNotFoundError(interface=given.interface)
+    return {"description": description}
+
+
+_I = TypeVar("_I", bound=Input)
+
+
+def _checked(shape: type[_I], parameters: JsonObject) -> _I:
+    try:
+        return shape.model_validate(parameters)
+    except ValidationError as error:
+        where = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+        raise InvalidParameterError(parameter=".".join(str(step) for step in where) or "parameters") from None
+
+
+async def _store(daemon: Daemon, given: list[NewJob], caller: Caller) -> tuple[Stored, ...]:
+    catalogue = await daemon.catalogue()
+    facts = []
+    for job in given:
+        check_names(job.class_name, job.method_name, daemon.config.socket.max_name)
+        parameters = job.parameters or {}
+        catalogue.check(job.class_name, job.method_name, parameters)
+        facts.append(
+            _submitted(daemon, job, _parameters_text(parameters, daemon.config.socket.max_parameters))
+        )
+    stored: tuple[Stored, ...] = await daemon.record(
+        Submission(tuple(facts), Submitter(caller.uid, caller.gid, caller.pid))
+    )
+    return stored
+
+
+def _parameters_text(parameters: JsonObject, limit: int) -> str:
+    text = to_json(parameters)
+    size = len(text.encode())
+    if size > limit:
+        raise TooLargeError(limit=limit, size=size)
+    return text
+
+
+_NO_OPTIONS: Final = Options()
+
+
+def _submitted(daemon: Daemon, job: NewJob, parameters: str) -> Submitted:
+    """The fact of this request; what it leaves open comes from the class's policy, then from [retry]."""
+    options = job.options or _NO_OPTIONS
+    policy = daemon.config.approved[job.class_name]
+    return Submitted(
+        id=0,  # the ledger gives it
+        call=Call(job.class_name, job.method_name, parameters),
+        retry_count=job.retry_count or 0,
+        policy=_retry_policy(daemon, options, job.class_name),
+        queue=_known_queue(daemon, _first(options.queue, policy.queue, "default"), "options.queue"),
+        priority=_first(options.priority, policy.priority, 0),
+        timeout=_first(options.timeout, policy.timeout, daemon.config.limits.timeout),
+        scheduled_at=_scheduled_at(options, daemon.clock.now()),
+        idempotency_key=options.idempotency_key,
+    )
+
+
+def _retry_policy(daemon: Daemon, options: Options, class_name: str) -> RetryPolicy:
+    retry, policy = daemon.config.retry, daemon.config.approved[class_name]
+    if options.max_retries is not None and options.max_retries > retry.cap:
+        raise InvalidParameterError(parameter="options.max_retries")
+    return RetryPolicy(
+        max_retries=_first(options.max_retries, policy.max_retries, retry.max_retries),
+        retry_delay=_first(options.retry_delay, policy.retry_delay, retry.retry_delay),
+        backoff=Backoff(_first(options.backoff, policy.backoff, retry.backoff)),
+        max_retry_delay=_first(policy.max_retry_delay, retry.max_retry_delay),
+    )
+
+
+def _scheduled_at(options: Options, now: float) -> float | None:
+    if options.at is None:
+        return now + options.delay if options.delay else None
+    if options.delay is not None:
+        raise InvalidParameterError(parameter="options.delay")
+    at: datetime | None
+    try:
+        at = datetime.fromisoformat(options.at)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise InvalidParameterError(parameter="options.at")
+    return at.timestamp()
+
+
+def _known_queue(daemon: Daemon, queue: str, parameter: str) -> str:
+    if queue not in daemon.lanes.queues:
+        raise InvalidParameterError(parameter=parameter)
+    return queue
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+async def _job(daemon: Daemon, job_id: int) -> JsonObject:
+    job = await daemon.read(lambda reader: reader.job(job_id))
+    if job is None:
+        raise JobNotFoundError(id=job_id)
+    return job
+
+
+def _class(name: str, described: JsonObject) -> JsonObject:
+    offered = [
+        {"name": method, "doc": details["doc"], "schema": details["schema"]}
+        for method, details in sorted(described["methods"].items())
+    ]
+    return {
+        "name": name,
+        "doc": described["doc"],
+        "methods": offered,
+        "unavailable": described["unavailable"],
+    }
+
+
+_DESCRIPTIONS: Final = {
+    INTERFACE: IDL.read_text(encoding="utf-8"),
+    SERVICE: """# What every Varlink service tells of itself.
+interface org.varlink.service
+
+method GetInfo() -> (vendor: string, product: string, version: string, url: string, interfaces: []string)
+method GetInterfaceDescription(interface: string) -> (description: string)
+
+error InterfaceNotFound (interface: string)
+error MethodNotFound (method: string)
+error MethodNotImplemented (method: string)
+error InvalidParameter (parameter: string)
+error PermissionDenied ()
+error ExpectedMore ()
+""",
+}

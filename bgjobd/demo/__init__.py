@@ -1,0 +1,1 @@
+"""A demonstration on real input: sample approved classes, and a show that runs them."""

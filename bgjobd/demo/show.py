@@ -1,0 +1,125 @@
+"""The show: starts a daemon in a directory of its own, submits the sample jobs, and tells what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from bgjob import Client, Job
+from bgjob.errors import RequestError
+from bgjobd import config, service
+from bgjobd.config import Config
+
+_JOBS = "bgjobd.demo.jobs"
+_APPROVED = ("ExampleJob", "EmailNotification", "FlakyJob", "CrashingJob")
+
+
+async def run(directory: Path, is_once: bool) -> int:
+    """Run the show in `directory`; answers the exit code, 0 where every job ended as it should."""
+    settings = _settings(directory)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with service.running(settings) as daemon:
+        show = asyncio.ensure_future(asyncio.to_thread(_perform, settings.daemon.socket, directory))
+        leaving = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([show, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not show.done():
+            await daemon.stop_attempts()
+            return 130
+        is_as_expected = _report(await show, directory)
+        if not is_once:
+            _print_hints(settings)
+            await leaving
+        await daemon.stop_attempts()
+    leaving.cancel()
+    return 0 if is_as_expected else 1
+
+
+def _settings(directory: Path) -> Config:
+    file = directory / "bgjobd.toml"
+    approved = "\n".join(f'"{_JOBS}.{name}" = {{}}' for name in _APPROVED)
+    file.write_text(
+        f"""
+[daemon]
+socket = "{directory}/bgjobd.sock"
+state_dir = "{directory}/state"
+runtime_dir = "{directory}/run"
+log_dir = "{directory}/log"
+slots = 2
+
+[app]
+path = ["{Path(__file__).parents[2]}"]
+env = {{ DEMO_MAILDIR = "{directory}/Maildir" }}
+
+[retry]
+max_retries = 1
+retry_delay = 0.5
+
+[log]
+console = "text"
+
+[approved]
+{approved}
+""",
+        encoding="utf-8",
+    )
+    return config.load(file, {}, is_root=os.geteuid() == 0)
+
+
+def _perform(socket: Path, directory: Path) -> list[dict[str, Any]]:
+    """Submit the jobs and wait for their ends; the jobs as they stand then."""
+    calls: list[tuple[str, str, dict[str, Any]]] = [
+        ("ExampleJob", "run", {"count": 3}),
+        ("EmailNotification", "send", {"to": "user@example.com", "subject": "Hello"}),
+        ("FlakyJob", "run", {"marker": str(directory / "marker")}),
+        ("CrashingJob", "run", {}),
+    ]
+    with Client(str(socket), timeout=30.0) as client:
+        jobs: list[Job] = [
+            client.run_background_job(f"{_JOBS}.{name}", method, parameters)
+            for name, method, parameters in calls
+        ]
+        try:
+            client.run_background_job(f"{_JOBS}.ForbiddenJob", "run")
+        except RequestError as error:
+            print(f"\nrefused, as it should be: {error}\n", file=sys.stderr)
+        return [job.wait(timeout=60.0) for job in jobs]
+
+
+_EXPECTED = ("completed", "completed", "completed", "failed")
+
+
+def _report(jobs: list[dict[str, Any]], directory: Path) -> bool:
+    """Print the table; whether all went as it should."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("job", "what", "status", "attempts", "result or error", title="What became of the jobs")
+    for job in jobs:
+        name = job["class_name"].rpartition(".")[2]
+        said = job["error"] if job["status"] == "failed" else str(job["result"])
+        table.add_row(
+            str(job["id"]), f"{name}::{job['method_name']}", job["status"], str(len(job["attempts"])), said
+        )
+    table.add_row("–", "ForbiddenJob::run", "refused", "0", "not an approved class; nothing was stored")
+    delivered = len(list((directory / "Maildir" / "new").glob("*")))
+    console = Console()
+    console.print(table)
+    console.print(f"{delivered} message in the Maildir", highlight=False)
+    return delivered == 1 and tuple(job["status"] for job in jobs) == _EXPECTED
+
+
+def _print_hints(settings: Config) -> None:
+    socket = settings.daemon.socket
+    print(
+        f"\nThe daemon goes on until Ctrl-C. From another terminal:\n"
+        f"  BGJOBD_SOCKET={socket} bgjob run {_JOBS}.ExampleJob::run -p count=5\n"
+        f"  varlinkctl introspect unix:{socket} org.bgjobd.Jobs\n"
+        f"  tail -f {settings.daemon.log_dir}/background_jobs_errors.log",
+        flush=True,
+    )

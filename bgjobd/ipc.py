@@ -1,0 +1,322 @@
+"""The socket: connections, limits, order of replies, who calls; what the methods do is the api's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bgjob import codec
+from bgjob.codec import IntegerOutOfRangeError, JsonObject, Reply, Request
+from bgjob.errors import (
+    InternalError,
+    InvalidParameterError,
+    MethodNotFoundError,
+    ProtocolError,
+    RequestError,
+)
+
+_CREDENTIALS: Final = struct.Struct("iII")
+_BACKLOG: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is at the other end, as the kernel said when the connection was made."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may cost: bytes, levels, seconds, connections in all and per uid."""
+
+    max_frame: int = 1024 * 1024
+    max_depth: int = 32
+    max_connections: int = 256
+    max_connections_per_uid: int = 64
+    max_pipelined: int = 64
+    max_unread: int = 4 * 1024 * 1024
+    frame_timeout: float = 10.0
+
+
+Answer = Callable[[JsonObject, Caller], Awaitable[JsonObject]]
+"""A method that answers once."""
+
+Stream = Callable[[JsonObject, Caller], AsyncIterator[JsonObject]]
+"""A method that answers as often as it has news, for calls with `more`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """What the socket serves, by full name. A method may stand in both tables."""
+
+    answers: Mapping[str, Answer]
+    streams: Mapping[str, Stream]
+
+
+class Server:
+    """Listens, and knows the open connections. `on_bug` hears of exceptions that no caller caused."""
+
+    def __init__(self, methods: Methods, limits: Limits, on_bug: Callable[[str, Exception], None]) -> None:
+        self.methods = methods
+        self.limits = limits
+        self.on_bug = on_bug
+        self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+        self._by_uid: Counter[int] = Counter()
+
+    async def listen(self, path: Path, mode: int, gid: int | None) -> None:
+        """Serve at this path. An old socket there is replaced; wider rights exist at no moment."""
+        listener = _bind(path, mode, gid)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(
+            lambda: _Connection(self), sock=listener, backlog=_BACKLOG
+        )
+
+    def stop_listening(self) -> None:
+        """Accept nobody new; the open connections get their answers."""
+        if self._server is not None:
+            self._server.close()
+
+    async def finish(self) -> None:
+        """Wait for the answers that are owed, then close all connections."""
+        owed = [connection.owed() for connection in self._connections]
+        await asyncio.gather(*owed, return_exceptions=True)
+        for connection in list(self._connections):
+            connection.close()
+
+    def admit(self, connection: _Connection, caller: Caller) -> bool:
+        """Whether there is room for one more connection of this caller."""
+        is_full = len(self._connections) >= self.limits.max_connections
+        if is_full or self._by_uid[caller.uid] >= self.limits.max_connections_per_uid:
+            return False
+        self._connections.add(connection)
+        self._by_uid[caller.uid] += 1
+        return True
+
+    def dismiss(self, connection: _Connection, caller: Caller) -> None:
+        """The connection is gone."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._by_uid[caller.uid] -= 1
+
+
+@dataclass(slots=True)
+class _Call:
+    """A request whose reply is owed; replies go out in the order of the requests."""
+
+    request: Request
+    task: asyncio.Task[JsonObject] | None
+    is_streaming: bool = False
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._limits = server.limits
+        self._frames = codec.FrameReader(server.limits.max_frame)
+        self._calls: deque[_Call] = deque()
+        self._transport: asyncio.Transport | None = None
+        self._caller = Caller(0, 0, 0)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stream_task: asyncio.Task[None] | None = None
+        self._is_at_end = False
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        caller = _try_peer(transport.get_extra_info("socket"))
+        if caller is None or not self._server.admit(self, caller):
+            transport.abort()
+            return
+        self._caller = caller
+        self._transport = transport
+        transport.set_write_buffer_limits(high=self._limits.max_unread)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame in self._frames.feed(data):
+                self._accept(frame)
+        except ProtocolError:
+            self._close_after_replies()
+        self._watch_frame()
+        if len(self._calls) >= self._limits.max_pipelined and self._transport is not None:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._close_after_replies()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._server.dismiss(self, self._caller)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._stream_task is not None:
+            self._stream_task.cancel()
+        self._calls.clear()
+
+    def pause_writing(self) -> None:
+        # More unread replies than the limit: the peer does not read, and nobody else pays for it.
+        self.abort()
+
+    # Requests
+
+    def _accept(self, frame: bytes) -> None:
+        if self._is_at_end:
+            return
+        try:
+            request = codec.parse_request(frame, self._limits.max_depth)
+        except IntegerOutOfRangeError as error:
+            call = _Call(
+                Request(""), asyncio.ensure_future(_raise(InvalidParameterError(parameter=error.parameter)))
+            )
+        else:
+            call = self._called(request)
+        self._calls.append(call)
+        if call.task is not None:
+            call.task.add_done_callback(lambda _: self._send_replies())
+        else:
+            self._send_replies()
+
+    def _called(self, request: Request) -> _Call:
+        if request.more and request.method in self._server.methods.streams:
+            return _Call(request, None)
+        return _Call(request, asyncio.ensure_future(self._answer(request)))
+
+    async def _answer(self, request: Request) -> JsonObject:
+        method = self._server.methods.answers.get(request.method)
+        if method is None:
+            raise MethodNotFoundError(method=request.method)
+        return await method(request.parameters, self._caller)
+
+    # Replies
+
+    def _send_replies(self) -> None:
+        """Send what is ready at the head of the line."""
+        while self._calls and self._stream_task is None:
+            call = self._calls[0]
+            if call.task is None:
+                self._stream_task = asyncio.ensure_future(self._stream(call.request))
+                return
+            if not call.task.done():
+                return
+            self._calls.popleft()
+            self._reply(call.request, _reply_of(call.task, self._on_bug(call.request)))
+        self._after_replies()
+
+    async def _stream(self, request: Request) -> None:
+        """Answer as often as the method has news; one reply is held back, so that the last can say it is."""
+        stream = self._server.methods.streams[request.method](request.parameters, self._caller)
+        last = Reply()
+        try:
+            async for parameters in stream:
+                self._reply(request, Reply(parameters, continues=True))
+        except RequestError as error:
+            last = Reply(error.parameters, error=error.error_name)
+        except Exception as error:
+            last = self._on_bug(request)(error)
+        self._reply(request, last)
+        self._calls.popleft()
+        self._stream_task = None
+        self._send_replies()
+
+    def _reply(self, request: Request, reply: Reply) -> None:
+        if self._transport is not None and not request.oneway:
+            self._transport.write(reply.to_bytes())
+
+    def _on_bug(self, request: Request) -> Callable[[Exception], Reply]:
+        def reply(error: Exception) -> Reply:
+            self._server.on_bug(request.method, error)
+            refusal = InternalError(reason=f"{type(error).__name__}: {error}")
+            return Reply(refusal.parameters, error=refusal.error_name)
+
+        return reply
+
+    def _after_replies(self) -> None:
+        if self._transport is None:
+            return
+        if self._is_at_end and not self._calls:
+            self._transport.close()
+        elif len(self._calls) < self._limits.max_pipelined:
+            self._transport.resume_reading()
+
+    # Ends
+
+    def owed(self) -> asyncio.Future[Any]:
+        """Done when every request taken so far has its answer."""
+        return asyncio.gather(*[call.task for call in self._calls if call.task], return_exceptions=True)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _close_after_replies(self) -> None:
+        self._is_at_end = True
+        self._after_replies()
+
+    def _watch_frame(self) -> None:
+        """A frame that has begun must end in time, or the connection does."""
+        if not self._frames.is_unfinished:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+        elif self._deadline is None:
+            self._deadline = asyncio.get_running_loop().call_later(self._limits.frame_timeout, self.abort)
+
+
+def _reply_of(task: asyncio.Task[JsonObject], on_bug: Callable[[Exception], Reply]) -> Reply:
+    error = asyncio.CancelledError() if task.cancelled() else task.exception()
+    match error:
+        case None:
+            return Reply(task.result())
+        case RequestError():
+            return Reply(error.parameters, error=error.error_name)
+        case Exception():
+            return on_bug(error)
+        case _:
+            return on_bug(RuntimeError("the call was cancelled"))
+
+
+async def _raise(error: RequestError) -> JsonObject:
+    raise error
+
+
+def _try_peer(peer: socket.socket) -> Caller | None:
+    try:
+        pid, uid, gid = _CREDENTIALS.unpack(
+            peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+    except OSError:
+        return None
+    # (uid_t)-1 is what the kernel says where it knows no peer.
+    return None if uid == 0xFFFFFFFF else Caller(pid, uid, gid)
+
+
+def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
+    """A bound socket at the path, which an old one gives up; at no moment are its rights wider than asked for."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    old = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(old)
+    if gid is not None:
+        os.chown(path, -1, gid)
+    os.chmod(path, mode)
+    return listener

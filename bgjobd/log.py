@@ -1,0 +1,174 @@
+"""The log's console and file: lines in the original's format, written on a thread of their own, after the commit.
+
+The third place, the table job_logs, is the store's. A slow disk or console costs lines here, which are counted
+and said, and never holds up the daemon.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from bgjob.words import EntryType
+
+FILE_NAME: Final = "background_jobs_errors.log"
+_QUEUE_SIZE: Final = 10_000
+_DAEMON: Final = "bgjobd"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: wall time in seconds since the epoch, level, class::method (or bgjobd), and what happened."""
+
+    at: float
+    type: EntryType
+    target: str
+    message: str
+    job_id: int | None = None
+    attempt: int | None = None
+    context: str | None = None
+
+
+class Log:
+    """Takes lines without ever blocking; `close` writes what is left."""
+
+    def __init__(
+        self, directory: Path, console: str, snapshots: bool = False, stream: TextIO | None = None
+    ) -> None:
+        self._path = directory / FILE_NAME
+        self._stream = stream if stream is not None else sys.stderr
+        self._lines: queue.Queue[Line | None] = queue.Queue(_QUEUE_SIZE)
+        self._dropped = 0
+        self._file: TextIO | None = None
+        self._must_reopen = False
+        self._logger = structlog.wrap_logger(
+            structlog.WriteLogger(self._stream), processors=self._processors(console, snapshots)
+        )
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def put(self, lines: Iterable[Line]) -> None:
+        """Take lines to write; those that find the queue full are counted instead."""
+        for line in lines:
+            try:
+                self._lines.put_nowait(line)
+            except queue.Full:
+                self._dropped += 1
+
+    def say(self, type: EntryType, message: str, at: float) -> None:
+        """Take one line about the daemon itself."""
+        self.put([Line(at, type, _DAEMON, message)])
+
+    def reopen(self) -> None:
+        """Let go of the file, after logrotate moved it; the next line makes a new one."""
+        self._must_reopen = True
+
+    def close(self) -> None:
+        """Write what was taken so far and end the thread."""
+        self._lines.put(None)
+        self._thread.join()
+        if self._file is not None:
+            self._file.close()
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._write(line)
+            if self._lines.empty():
+                self._write_dropped(line.at)
+                self._flush()
+
+    def _write(self, line: Line) -> None:
+        facts = {"job": line.job_id, "attempt": line.attempt, "context": line.context}
+        try:
+            self._logger.msg(
+                line.message,
+                at=line.at,
+                type=line.type,
+                target=line.target,
+                **{name: value for name, value in facts.items() if value is not None},
+            )
+        except OSError:
+            self._dropped += 1
+
+    def _write_dropped(self, at: float) -> None:
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            self._write(
+                Line(at, EntryType.FAILURE, _DAEMON, f"{dropped} log lines could not be written in time")
+            )
+
+    def _flush(self) -> None:
+        for stream in (self._file, self._stream):
+            try:
+                if stream is not None:
+                    stream.flush()
+            except OSError:
+                continue  # a full disk or a closed console; the table has every line
+
+    # structlog's processors, in order
+
+    def _processors(self, console: str, snapshots: bool) -> list[Any]:
+        mode = console if console != "auto" else ("text" if self._stream.isatty() else "json")
+        steps: list[Any] = [_render_line if snapshots else _render_line_without_context, self._to_file]
+        return [*steps, _CONSOLES[mode]]
+
+    def _to_file(self, logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+        if self._file is None or self._must_reopen:
+            self._must_reopen = False
+            if self._file is not None:
+                self._file.close()
+            self._file = self._path.open("a", encoding="utf-8", errors="backslashreplace")
+        self._file.write(event["line"] + "\n")
+        return event
+
+
+def _render_line(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    event = _render_line_without_context(logger, name, event)
+    if "context" in event:
+        event["line"] += f"\n{_stamp(event['at'])} {event['type'].upper()}: {escaped(event['context'])}"
+    return event
+
+
+def _render_line_without_context(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    event["line"] = (
+        f"{_stamp(event['at'])} {event['type'].upper()}: {event['target']} - {escaped(event['event'])}"
+    )
+    return event
+
+
+def _stamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("[%Y-%m-%d %H:%M:%S]")
+
+
+def escaped(text: str) -> str:
+    """The text with control characters, line ends and bidirectional overrides shown as escapes: one line stays one."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _as_text(logger: WrappedLogger, name: str, event: EventDict) -> str:
+    return str(event["line"])
+
+
+def _as_json(logger: WrappedLogger, name: str, event: EventDict) -> str:
+    event.pop("line")
+    event["at"] = datetime.fromtimestamp(event["at"], UTC).isoformat(timespec="microseconds")
+    rendered = structlog.processors.JSONRenderer(ensure_ascii=False)(logger, name, event)
+    return rendered.decode() if isinstance(rendered, bytes) else rendered
+
+
+def _as_nothing(logger: WrappedLogger, name: str, event: EventDict) -> str:
+    raise structlog.DropEvent
+
+
+_CONSOLES: Final = {"text": _as_text, "json": _as_json, "none": _as_nothing}

@@ -1,0 +1,144 @@
+"""The command `bgjobd`: reads the arguments and composes what they ask for; no rule about jobs here."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from peewee import DatabaseError
+
+from bgjobd import clock, config, service
+from bgjobd.config import Config, ConfigError
+from bgjobd.link import Application, ForkServer, ForkServerError, Places
+from bgjobd.lock import AlreadyRunningError
+from bgjobd.store.migrations import SchemaTooNewError
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+UNAVAILABLE: Final = 69
+BUSY: Final = 75
+"""Exit codes, as sysexits(3) has them where it has any."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; answers the exit code."""
+    if sys.platform != "linux":
+        return _complain("bgjobd runs on Linux only; the client, `import bgjob`, runs anywhere", UNAVAILABLE)
+    given = _parser().parse_args(arguments)
+    code: int = given.run(given)
+    return code
+
+
+def serve(given: argparse.Namespace) -> int:
+    """Run the daemon in the foreground until SIGTERM or SIGINT."""
+    try:
+        settings = _settings(given)
+        asyncio.run(_serve(settings))
+    except ConfigError as error:
+        return _complain(str(error), USAGE)
+    except AlreadyRunningError as error:
+        return _complain(str(error), BUSY)
+    except SchemaTooNewError as error:
+        return _complain(str(error), FAILED)
+    except (OSError, DatabaseError) as error:
+        return _complain(f"the daemon could not start: {error}", FAILED)
+    return OK
+
+
+def check(given: argparse.Namespace) -> int:
+    """Check configuration, imports and catalogue, as a start would find them."""
+    try:
+        settings = _settings(given)
+    except ConfigError as error:
+        return _complain(str(error), USAGE)
+    print(f"configuration: {settings.file or 'defaults, no file'}")
+    try:
+        ready = asyncio.run(_catalogue(settings))
+    except ForkServerError as error:
+        return _complain(str(error), FAILED)
+    print(f"interpreter: {ready['executable']} (Python {ready['python']})")
+    if not ready["classes"]:
+        print("no class is approved; list some under [approved]")
+    for name, described in sorted(ready["classes"].items()):
+        _print_class(name, described)
+    is_whole = all(described["unavailable"] is None for described in ready["classes"].values())
+    return OK if is_whole else FAILED
+
+
+def demo(given: argparse.Namespace) -> int:
+    """Run a daemon with sample jobs in a temporary directory."""
+    from bgjobd.demo import show
+
+    with tempfile.TemporaryDirectory(prefix="bgjobd-demo-") as directory:
+        return asyncio.run(show.run(Path(directory), is_once=given.once))
+
+
+async def _serve(settings: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with service.running(settings):
+        await stop.wait()
+
+
+async def _catalogue(settings: Config) -> dict[str, object]:
+    with tempfile.TemporaryDirectory(prefix="bgjobd-check-") as directory:
+        application = Application.from_config(settings)
+        places = Places(Path(directory), Path(directory), clock.boot_id())
+        server, ready = await ForkServer.launch(application, places, lambda message: None, lambda: None)
+        server.kill()
+        return ready
+
+
+def _settings(given: argparse.Namespace) -> Config:
+    return config.load(given.config, os.environ, is_root=os.geteuid() == 0)
+
+
+def _print_class(name: str, described: dict[str, object]) -> None:
+    if described["unavailable"] is not None:
+        print(f"unavailable  {name}: {described['unavailable']}")
+        if described["traceback"]:
+            print("    " + str(described["traceback"]).rstrip().replace("\n", "\n    "))
+        return
+    methods = described["methods"]
+    names = ", ".join(sorted(methods)) if isinstance(methods, dict) else ""
+    print(f"approved     {name}: {names or 'no method that may be called'}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bgjobd", description="Background jobs for applications on one machine."
+    )
+    parser.add_argument("--version", action="version", version=f"bgjobd {version('bgjobd')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, run in (("serve", serve), ("check", check)):
+        command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        command.add_argument(
+            "--config", type=Path, metavar="FILE", help="TOML file; see the README for the usual places"
+        )
+        command.set_defaults(run=run)
+    command = commands.add_parser("demo", help=demo.__doc__, description=demo.__doc__)
+    command.add_argument(
+        "--once", action="store_true", help="end when the jobs have ended, and print a table"
+    )
+    command.set_defaults(run=demo)
+    return parser
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"bgjobd: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

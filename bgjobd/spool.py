@@ -1,0 +1,165 @@
+"""The spool as the daemon sees it: journals appear, are read, turned into facts, and removed; it decides nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from inotify_simple import INotify, flags
+
+from bgjobd.core.facts import AttemptEnded, AttemptStarted
+from bgjobd.core.job import Ending, Usage
+from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver.identity import start_time
+from bgjobd.forkserver.journal import Journal
+
+AttemptKey = tuple[int, int]
+"""A job's id and the attempt's number."""
+
+_MARKER: Final = "database-id"
+
+
+class Spool:
+    """The directory of journals, on tmpfs: it ends with the boot, as processes do."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory
+        self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._inotify = INotify(nonblocking=True)
+        self._inotify.add_watch(directory, flags.CREATE)
+
+    def close(self) -> None:
+        self._inotify.close()
+        os.close(self._directory)
+
+    def fileno(self) -> int:
+        """Readable when journals appeared."""
+        return int(self._inotify.fileno())
+
+    def take_created(self) -> tuple[list[AttemptKey], bool]:
+        """The attempts whose journals appeared since the last call, and whether some may have been missed."""
+        events = list(self._inotify.read(timeout=0))
+        keys = [key for event in events if (key := _try_key(event.name))]
+        return keys, any(event.mask & flags.Q_OVERFLOW for event in events)
+
+    def try_read(self, key: AttemptKey) -> Journal | None:
+        return journals.try_read(self._directory, journals.file_name(*key))
+
+    def fence(self, key: AttemptKey) -> bool:
+        """Decide that this attempt does not start; False if its process was first."""
+        journal = journals.link_first(self._directory, journals.file_name(*key), {"type": "fenced"})
+        if journal is None:
+            return False
+        os.close(journal)
+        return True
+
+    def remove(self, key: AttemptKey) -> None:
+        """Remove the journal of an attempt whose end is committed."""
+        try:
+            os.unlink(journals.file_name(*key), dir_fd=self._directory)
+        except FileNotFoundError:
+            pass  # removed before a crash, which comes to the same
+
+    def keys(self) -> list[AttemptKey]:
+        """The attempts that have a journal."""
+        return [key for name in os.listdir(self._path) if (key := _try_key(name))]
+
+    def belongs_to(self, database_id: str) -> bool:
+        """Whether the spool was marked by this database; one without a mark belongs to nobody."""
+        try:
+            return (self._path / _MARKER).read_text(encoding="ascii") == database_id
+        except FileNotFoundError:
+            return False
+
+    def mark(self, database_id: str) -> None:
+        """Make the spool this database's, without the journals of another."""
+        for key in self.keys():
+            self.remove(key)
+        temporary = self._path / f"{_MARKER}.new"
+        temporary.write_text(database_id, encoding="ascii")
+        temporary.replace(self._path / _MARKER)
+
+
+def started(key: AttemptKey, journal: Journal) -> AttemptStarted | None:
+    """The fact that the journal's first line tells, or None where the attempt was fenced."""
+    record = journal.started
+    return AttemptStarted(key[1], record["pid"], record["at"]) if record else None
+
+
+def ended(key: AttemptKey, journal: Journal) -> AttemptEnded | None:
+    """The fact that the journal's exit record tells, or None where there is none."""
+    record = journal.exit
+    if record is None:
+        return None
+    usage = Usage(**record["usage"]) if record.get("usage") else None
+    return AttemptEnded(key[1], _ending(journal, record), record["at"], usage)
+
+
+def try_open_process(record: journals.Record) -> int | None:
+    """A pidfd of the process that wrote this started record, or None where it is gone.
+
+    The pidfd is opened first and compared then, so a pid that the kernel gave again is found out.
+    """
+    try:
+        pidfd = os.pidfd_open(record["pid"])
+    except ProcessLookupError:
+        return None
+    try:
+        is_same = os.fstat(pidfd).st_ino == record["pidfd_inode"]
+        if is_same and start_time(record["pid"]) == record["start_time"]:
+            return pidfd
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESRCH):
+            raise
+    os.close(pidfd)
+    return None
+
+
+def signal_group(journal: Journal | None, number: int) -> None:
+    """Signal the attempt and all of its process group, if its leader is known to be alive."""
+    if journal is None or journal.started is None:
+        return
+    pidfd = try_open_process(journal.started)
+    if pidfd is None:
+        return
+    try:
+        os.killpg(journal.started["pid"], number)
+    except ProcessLookupError:
+        pass  # it has just ended, or has not yet become the leader of its group
+    finally:
+        os.close(pidfd)
+
+
+def _ending(journal: Journal, exit_record: journals.Record) -> Ending:
+    """An outcome that was recorded whole wins, even if the process died right after."""
+    outcome = journal.outcome
+    if outcome is not None:
+        return _OUTCOMES[outcome["outcome"]](outcome)
+    if exit_record["signal"] is not None:
+        return Ending.signalled(exit_record["signal"])
+    return Ending.exited(exit_record["code"])
+
+
+def _failed(record: journals.Record) -> Ending:
+    return Ending.failed(
+        record["error_type"], record["error_message"], record["traceback"], may_retry=record["may_retry"]
+    )
+
+
+_OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
+    "completed": lambda record: Ending.completed(record["result"]),
+    "failed": _failed,
+}
+
+
+def _try_key(name: str) -> AttemptKey | None:
+    job, _, rest = name.partition(".")
+    number, _, ending = rest.partition(".")
+    if ending != "journal" or not (
+        job.isascii() and job.isdecimal() and number.isascii() and number.isdecimal()
+    ):
+        return None
+    return int(job), int(number)

@@ -1,0 +1,273 @@
+"""The client: one connection to the daemon, and jobs as objects; waiting is pushed over the socket, never polled."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, ClassVar, Final
+
+from bgjob import codec
+from bgjob.codec import JsonObject, Reply, Request
+from bgjob.errors import (
+    DaemonUnavailableError,
+    JobCancelledError,
+    JobFailedError,
+    ProtocolError,
+    WaitTimeoutError,
+    from_reply,
+)
+from bgjob.words import INTERFACE, Status
+
+_SYSTEM_SOCKET: Final = "/run/bgjobd.sock"
+
+
+def run_background_job(
+    class_name: str | type,
+    method_name: str,
+    parameters: JsonObject | None = None,
+    retry_count: int = 0,
+    **options: Any,
+) -> Job:
+    """Submit a job to the daemon that $BGJOBD_SOCKET, the person's or the system's socket leads to.
+
+    The job is stored when this returns. Options are those of `Submit`: delay, at, priority, queue, timeout,
+    max_retries, retry_delay, backoff, idempotency_key. Raises RequestError and DaemonUnavailableError.
+    """
+    return Client().run_background_job(class_name, method_name, parameters, retry_count, **options)
+
+
+class Client:
+    """A connection to a daemon, made when it is first needed; safe for threads and after a fork.
+
+    `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take.
+    """
+
+    MAX_RETRIES: ClassVar[int | None] = None
+    RETRY_DELAY: ClassVar[float | None] = None
+
+    def __init__(self, address: str | None = None, *, timeout: float = 5.0) -> None:
+        self._path = _path_of(address)
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._connection: _Connection | None = None
+        self._owner = 0
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next call makes another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def run_background_job(
+        self,
+        class_name: str | type,
+        method_name: str,
+        parameters: JsonObject | None = None,
+        retry_count: int = 0,
+        **options: Any,
+    ) -> Job:
+        """Submit a job; it is stored when this returns. A repeat after a lost reply gives the same job."""
+        options.setdefault("idempotency_key", str(uuid.uuid4()))
+        for name, own in (("max_retries", self.MAX_RETRIES), ("retry_delay", self.RETRY_DELAY)):
+            if own is not None:
+                options.setdefault(name, own)
+        name = (
+            class_name
+            if isinstance(class_name, str)
+            else f"{class_name.__module__}.{class_name.__qualname__}"
+        )
+        answer = self._call(
+            "Submit",
+            class_name=name,
+            method_name=method_name,
+            parameters=parameters or {},
+            retry_count=retry_count,
+            options=options,
+        )
+        return Job(self, answer["id"])
+
+    def submit_many(self, jobs: Iterable[JsonObject]) -> list[Job]:
+        """Submit several jobs, all or none; each has the fields of Submit."""
+        keyed = [
+            {**job, "options": {"idempotency_key": str(uuid.uuid4()), **job.get("options", {})}}
+            for job in jobs
+        ]
+        return [Job(self, job_id) for job_id in self._call("SubmitMany", jobs=keyed)["ids"]]
+
+    def get(self, job_id: int) -> Job:
+        """The job with this id. Raises JobNotFoundError."""
+        return Job(self, job_id, self._call("Get", id=job_id)["job"])
+
+    def cancel(self, *job_ids: int) -> None:
+        """Cancel jobs. Raises JobNotFoundError, InvalidStateError; then none of them is cancelled."""
+        self._call("Cancel", ids=list(job_ids))
+
+    def pause(self, queue: str = "default") -> None:
+        """Start no more jobs of a queue."""
+        self._call("Pause", queue=queue)
+
+    def resume(self, queue: str = "default") -> None:
+        """Start jobs of a queue again."""
+        self._call("Resume", queue=queue)
+
+    def classes(self) -> list[JsonObject]:
+        """What may run: name, doc, methods, unavailable of each approved class."""
+        classes: list[JsonObject] = self._call("Classes")["classes"]
+        return classes
+
+    def stats(self) -> JsonObject:
+        """How the daemon stands: version, pid, slots, jobs by status, queues."""
+        return self._call("Stats")
+
+    def wait(self, job_id: int, timeout: float | None = None) -> JsonObject:
+        """The job once it has ended. Raises WaitTimeoutError after `timeout` seconds; the job goes on."""
+        # On a connection of its own: others go on calling meanwhile.
+        with _Connection(self._path, None if timeout is None else timeout + self._timeout) as connection:
+            job: JsonObject = _checked(
+                connection.call(f"{INTERFACE}.Wait", {"id": job_id, "timeout": timeout})
+            )["job"]
+        if not Status(job["status"]).is_final:
+            raise WaitTimeoutError(f"job {job_id} is {job['status']} after {timeout:g} s; it goes on")
+        return job
+
+    def _call(self, method: str, **parameters: Any) -> JsonObject:
+        with self._lock:
+            reply = self._ask(f"{INTERFACE}.{method}", parameters)
+        return _checked(reply)
+
+    def _ask(self, method: str, parameters: JsonObject) -> Reply:
+        """One exchange; a connection that the daemon has closed since the last one is replaced once."""
+        is_fresh = self._connection is None or self._owner != os.getpid()
+        connection = self._connect() if is_fresh or self._connection is None else self._connection
+        try:
+            return connection.call(method, parameters)
+        except DaemonUnavailableError:
+            self._connection = None
+            if is_fresh:
+                raise
+        except BaseException:
+            # Whatever comes over this connection later answers a question that nobody asks any more.
+            self.close()
+            raise
+        return self._connect().call(method, parameters)
+
+    def _connect(self) -> _Connection:
+        self._connection = _Connection(self._path, self._timeout)
+        self._owner = os.getpid()
+        return self._connection
+
+
+class Job:
+    """A job at a daemon; `snapshot` is the last that was seen of it, keys as the columns."""
+
+    def __init__(self, client: Client, job_id: int, snapshot: JsonObject | None = None) -> None:
+        self._client = client
+        self.id = job_id
+        self.snapshot = snapshot if snapshot is not None else {"id": job_id}
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.snapshot.get('status', 'as submitted')}>"
+
+    def refresh(self) -> JsonObject:
+        """Ask how the job stands."""
+        self.snapshot = self._client.get(self.id).snapshot
+        return self.snapshot
+
+    def wait(self, timeout: float | None = None) -> JsonObject:
+        """Wait for the job's end, whichever it is. Raises WaitTimeoutError after `timeout` seconds."""
+        self.snapshot = self._client.wait(self.id, timeout)
+        return self.snapshot
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
+        job = self.wait(timeout)
+        match job["status"]:
+            case Status.COMPLETED:
+                return job["result"]
+            case Status.CANCELLED:
+                raise JobCancelledError(job)
+            case _:
+                raise JobFailedError(job)
+
+    def cancel(self) -> None:
+        """Cancel the job. Raises InvalidStateError where it has ended."""
+        self._client.cancel(self.id)
+
+
+class _Connection:
+    def __init__(self, path: str, timeout: float | None) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._frames = codec.FrameReader(max_frame=1 << 62)  # what the daemon sends is as large as it is
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(timeout)
+        try:
+            self._socket.connect(path)
+        except OSError as error:
+            self._socket.close()
+            raise DaemonUnavailableError(
+                f"no daemon answers at {path} ({error.strerror or error}); is bgjobd running?"
+            ) from error
+
+    def __enter__(self) -> _Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def call(self, method: str, parameters: JsonObject) -> Reply:
+        try:
+            self._socket.sendall(Request(method, parameters).to_bytes())
+            return codec.parse_reply(self._next_frame())
+        except TimeoutError as error:
+            self.close()
+            raise DaemonUnavailableError(f"the daemon at {self._path} did not answer in time") from error
+        except OSError as error:
+            self.close()
+            raise DaemonUnavailableError(f"the connection to {self._path} broke: {error}") from error
+
+    def _next_frame(self) -> bytes:
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        while True:
+            if deadline is not None:
+                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+            data = self._socket.recv(65536)
+            if not data:
+                raise ConnectionResetError("the daemon closed it")
+            frames = self._frames.feed(data)
+            if frames:
+                if len(frames) > 1:
+                    raise ProtocolError("the daemon answered more than it was asked")
+                return frames[0]
+
+
+def _checked(reply: Reply) -> JsonObject:
+    if reply.error is not None:
+        raise from_reply(reply.error, reply.parameters)
+    return reply.parameters
+
+
+def _path_of(address: str | None) -> str:
+    """The socket's path: the address given, $BGJOBD_SOCKET, the person's, else the system's."""
+    given = address or os.environ.get("BGJOBD_SOCKET")
+    if given:
+        return given.removeprefix("unix:")
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
+    own = f"{runtime_dir}/bgjobd.sock" if runtime_dir else ""
+    return own if own and os.path.exists(own) else _SYSTEM_SOCKET
