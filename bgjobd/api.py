@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
@@ -18,7 +18,7 @@ from bgjob.words import INTERFACE, SERVICE, Backoff
 from bgjobd.catalogue import check_names
 from bgjobd.core.facts import CancelRequested, Submitted
 from bgjobd.core.job import Call, RetryPolicy
-from bgjobd.ipc import Caller, Methods
+from bgjobd.ipc import Answer, Caller, Methods
 from bgjobd.store.items import JobRequests, QueuePaused, QueueResumed, Stored, Submission, Submitter
 
 if TYPE_CHECKING:
@@ -157,7 +157,9 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject]]]
 
 def methods(daemon: Daemon) -> Methods:
     """All that the socket serves: the jobs' interface, and the one that describes it."""
-    answers = {f"{INTERFACE}.{name}": partial(_call, daemon, *entry) for name, entry in _TABLE.items()}
+    answers: dict[str, Answer] = {
+        f"{INTERFACE}.{name}": partial(_call, daemon, *entry) for name, entry in _TABLE.items()
+    }
     answers[f"{SERVICE}.GetInfo"] = _info
     answers[f"{SERVICE}.GetInterfaceDescription"] = _description
     return Methods(answers, {})
@@ -295,7 +297,7 @@ async def _job(daemon: Daemon, job_id: int) -> JsonObject:
     return job
 
 
-def _class(name: str, described: JsonObject) -> JsonObject:
+def _class(name: str, described: Mapping[str, Any]) -> JsonObject:
     offered = [
         {"name": method, "doc": details["doc"], "schema": details["schema"]}
         for method, details in sorted(described["methods"].items())

@@ -338,7 +338,7 @@ class Daemon:
                 self._end(attempt, Ending.lost("its journal is gone: the spool is not this database's"))
             else:
                 self._settle(attempt)
-        for key in self._spool.keys():
+        for key in self._spool.journals():
             if key not in self._attempts:
                 self._spool.remove(key)  # its end was committed a moment before the crash
 
@@ -381,14 +381,9 @@ class Daemon:
         """Keep a fork server running until the daemon stops."""
         pause = _FIRST_RESTART
         while not self._is_stopping:
-            gone = self._loop.create_future()
             try:
-                server, ready = await ForkServer.launch(
-                    Application.from_config(self.config),
-                    self._places,
-                    self._on_report,
-                    lambda gone=gone: gone.set_result(None),
-                )
+                application = Application.from_config(self.config)
+                server, ready = await ForkServer.launch(application, self._places, self._on_report)
             except ForkServerError as error:
                 self.say(EntryType.FAILURE, str(error))
                 await asyncio.sleep(pause)
@@ -396,7 +391,7 @@ class Daemon:
                 continue
             pause = _FIRST_RESTART
             self._take_into_service(server, ready)
-            await gone
+            await server.gone
             self._take_out_of_service(server)
 
     def _take_into_service(self, server: ForkServer, ready: dict[str, Any]) -> None:

@@ -58,20 +58,15 @@ class Places:
 
 
 class ForkServer(asyncio.Protocol):
-    """A running fork server. `on_report` gets each message, `on_gone` is called once when the link ends."""
+    """A running fork server. `on_report` gets each message; `gone` is done when the link has ended."""
 
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        on_report: Callable[[wire.Message], None],
-        on_gone: Callable[[], None],
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], on_report: Callable[[wire.Message], None]) -> None:
         self._process = process
         self._on_report = on_report
-        self._on_gone = on_gone
         self._decoder = wire.Decoder()
         self._transport: asyncio.Transport | None = None
         self._ready: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
     async def launch(
@@ -79,14 +74,13 @@ class ForkServer(asyncio.Protocol):
         application: Application,
         places: Places,
         on_report: Callable[[wire.Message], None],
-        on_gone: Callable[[], None],
     ) -> tuple[ForkServer, wire.Message]:
         """Start a fork server and wait for its catalogue. Raises ForkServerError."""
         ours, theirs = socket.socketpair()
         with theirs:
             process = _exec(application, theirs.fileno())
         loop = asyncio.get_running_loop()
-        _, server = await loop.create_connection(lambda: cls(process, on_report, on_gone), sock=ours)
+        _, server = await loop.create_connection(lambda: cls(process, on_report), sock=ours)
         server._send(_configuration(application, places))
         try:
             ready = await asyncio.wait_for(server._ready, application.import_timeout)
@@ -139,8 +133,7 @@ class ForkServer(asyncio.Protocol):
             self._ready.set_exception(
                 ForkServerError("the fork server ended while it imported the approved classes")
             )
-            return
-        self._on_gone()
+        self.gone.set_result(None)
 
 
 def _exec(application: Application, link: int) -> subprocess.Popen[bytes]:

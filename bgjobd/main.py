@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from peewee import DatabaseError
 
@@ -91,11 +91,11 @@ async def _serve(settings: Config) -> None:
         await stop.wait()
 
 
-async def _catalogue(settings: Config) -> dict[str, object]:
+async def _catalogue(settings: Config) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="bgjobd-check-") as directory:
         application = Application.from_config(settings)
         places = Places(Path(directory), Path(directory), clock.boot_id())
-        server, ready = await ForkServer.launch(application, places, lambda message: None, lambda: None)
+        server, ready = await ForkServer.launch(application, places, lambda message: None)
         server.kill()
         return ready
 
@@ -104,14 +104,13 @@ def _settings(given: argparse.Namespace) -> Config:
     return config.load(given.config, os.environ, is_root=os.geteuid() == 0)
 
 
-def _print_class(name: str, described: dict[str, object]) -> None:
+def _print_class(name: str, described: dict[str, Any]) -> None:
     if described["unavailable"] is not None:
         print(f"unavailable  {name}: {described['unavailable']}")
         if described["traceback"]:
-            print("    " + str(described["traceback"]).rstrip().replace("\n", "\n    "))
+            print("    " + described["traceback"].rstrip().replace("\n", "\n    "))
         return
-    methods = described["methods"]
-    names = ", ".join(sorted(methods)) if isinstance(methods, dict) else ""
+    names = ", ".join(sorted(described["methods"]))
     print(f"approved     {name}: {names or 'no method that may be called'}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -58,12 +59,10 @@ class Spool:
 
     def remove(self, key: AttemptKey) -> None:
         """Remove the journal of an attempt whose end is committed."""
-        try:
+        with suppress(FileNotFoundError):  # it was removed before a crash, which comes to the same
             os.unlink(journals.file_name(*key), dir_fd=self._directory)
-        except FileNotFoundError:
-            pass  # removed before a crash, which comes to the same
 
-    def keys(self) -> list[AttemptKey]:
+    def journals(self) -> list[AttemptKey]:
         """The attempts that have a journal."""
         return [key for name in os.listdir(self._path) if (key := _try_key(name))]
 
@@ -76,7 +75,7 @@ class Spool:
 
     def mark(self, database_id: str) -> None:
         """Make the spool this database's, without the journals of another."""
-        for key in self.keys():
+        for key in self.journals():
             self.remove(key)
         temporary = self._path / f"{_MARKER}.new"
         temporary.write_text(database_id, encoding="ascii")

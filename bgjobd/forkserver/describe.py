@@ -15,8 +15,8 @@ from typing import Any
 Description = dict[str, Any]
 
 
-def describe(cls: type, listed: list[str] | None) -> Description:
-    """The class as data: `methods` (name → doc, schema, whether it takes the whole mapping) and `unavailable`, a reason or None."""
+def describe(cls: Any, listed: list[str] | None) -> Description:
+    """The class as data: `methods` (name → doc, schema, whole) and `unavailable`, a reason or None."""
     reason = _why_unavailable(cls)
     if reason is not None:
         return unavailable(reason)
@@ -104,7 +104,7 @@ def _needs_positions(function: types.FunctionType) -> bool:
     return not has_self or any(p.kind is p.POSITIONAL_ONLY and p.default is p.empty for p in parameters[1:])
 
 
-def _why_unavailable(cls: type) -> str | None:
+def _why_unavailable(cls: Any) -> str | None:
     if not isinstance(cls, type):
         return "it is no class"
     try:

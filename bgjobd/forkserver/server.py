@@ -87,7 +87,7 @@ class _Server:
         try:
             self._link.sendall(wire.encode(message))
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the daemon is gone; the journals tell its successor
+            return  # the daemon is gone; the journals tell its successor
 
     # Code
 
@@ -209,9 +209,9 @@ def _output_bytes(place: child.Place, order: child.Order) -> int:
     return size
 
 
-def _import_all(approved: dict[str, Any]) -> tuple[dict[str, type], dict[str, Any]]:
+def _import_all(approved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The approved classes that could be imported, and for the others why not."""
-    classes: dict[str, type] = {}
+    classes: dict[str, Any] = {}
     broken: dict[str, Any] = {}
     for name in approved:
         module_name, _, class_name = name.rpartition(".")
@@ -228,7 +228,7 @@ def _import_all(approved: dict[str, Any]) -> tuple[dict[str, type], dict[str, An
     return classes, broken
 
 
-def _described_elsewhere(classes: dict[str, type], approved: dict[str, Any]) -> dict[str, Any]:
+def _described_elsewhere(classes: dict[str, Any], approved: dict[str, Any]) -> dict[str, Any]:
     """Catalogue and code version, made in a child: what describing imports would slow every later fork."""
     read, write = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
@@ -245,7 +245,7 @@ def _described_elsewhere(classes: dict[str, type], approved: dict[str, Any]) -> 
     return described
 
 
-def _describe_into(write: int, classes: dict[str, type], approved: dict[str, Any]) -> NoReturn:
+def _describe_into(write: int, classes: dict[str, Any], approved: dict[str, Any]) -> NoReturn:
     try:
         from . import describe
 

@@ -113,6 +113,7 @@ class Ledger:
                 self._move_retries(item, done)
             case Look():
                 pass
+        return None
 
     # Submissions
 

@@ -28,11 +28,11 @@ class Reader:
 
     def job(self, job_id: int) -> JsonObject | None:
         """The job, keys as the columns, with its `attempts`; None where there is no such job."""
-        row = BackgroundJob.select().where(BackgroundJob.id == job_id).dicts().first()
-        if row is None:
+        rows = _dicts(BackgroundJob.select().where(BackgroundJob.id == job_id))
+        if not rows:
             return None
-        attempts = JobAttempt.select().where(JobAttempt.job_id == job_id).order_by(JobAttempt.number).dicts()
-        job = _shown(row)
+        attempts = _dicts(JobAttempt.select().where(JobAttempt.job_id == job_id).order_by(JobAttempt.number))
+        job = _shown(rows[0])
         job["parameters"] = json.loads(job["parameters"])
         job["result"] = None if job["result"] is None else json.loads(job["result"])
         job["attempts"] = [_shown(attempt) for attempt in attempts]
@@ -42,15 +42,15 @@ class Reader:
         """How many jobs stand in each status."""
         count = fn.COUNT(BackgroundJob.id)
         query = BackgroundJob.select(BackgroundJob.status, count).group_by(BackgroundJob.status)
-        return dict(query.tuples())
+        return dict(_tuples(query))
 
     def queues(self) -> dict[str, JsonObject]:
         """For each queue that has jobs or was paused: how many are pending and running, and whether it is paused."""
         count = fn.COUNT(BackgroundJob.id)
         open_jobs = BackgroundJob.finished_at.is_null()
         query = BackgroundJob.select(BackgroundJob.queue, BackgroundJob.status, count).where(open_jobs)
-        counts = list(query.group_by(BackgroundJob.queue, BackgroundJob.status).tuples())
-        paused = {row["name"] for row in Queue.select().dicts()}
+        counts = _tuples(query.group_by(BackgroundJob.queue, BackgroundJob.status))
+        paused = {row["name"] for row in _dicts(Queue.select())}
         names = paused | {queue for queue, _, _ in counts}
         queues: dict[str, JsonObject] = {
             name: {"pending": 0, "running": 0, "paused": name in paused} for name in names
@@ -61,22 +61,14 @@ class Reader:
 
     def logs(self, job_id: int) -> list[JsonObject]:
         """The job's log entries, oldest first."""
-        return list(JobLog.select().where(JobLog.job_id == job_id).order_by(JobLog.id).dicts())
+        return _dicts(JobLog.select().where(JobLog.job_id == job_id).order_by(JobLog.id))
 
     def open_attempts(self) -> list[JsonObject]:
-        """The attempts whose end is not recorded, with job_id, number, token, boot_id and class_name."""
-        return list(
-            JobAttempt.select(
-                JobAttempt.job_id,
-                JobAttempt.number,
-                JobAttempt.token,
-                JobAttempt.boot_id,
-                BackgroundJob.class_name,
-            )
-            .join(BackgroundJob, on=(BackgroundJob.id == JobAttempt.job_id))
-            .where(JobAttempt.outcome.is_null())
-            .dicts()
-        )
+        """The attempts whose end is not recorded, with job_id, number, token, boot_id, pid and class_name."""
+        columns = (JobAttempt.job_id, JobAttempt.number, JobAttempt.token, JobAttempt.boot_id, JobAttempt.pid)
+        query = JobAttempt.select(*columns, BackgroundJob.class_name)
+        query = query.join(BackgroundJob, on=(BackgroundJob.id == JobAttempt.job_id))
+        return _dicts(query.where(JobAttempt.outcome.is_null()))
 
     def database_id(self) -> str:
         return str(Property.get_by_id("database_id").value)
@@ -84,3 +76,14 @@ class Reader:
 
 def _shown(row: JsonObject) -> JsonObject:
     return {name: value for name, value in row.items() if name not in _HIDDEN}
+
+
+# peewee's stubs say what a query selects, not the form that dicts() and tuples() give it.
+
+
+def _dicts(query: Any) -> list[JsonObject]:
+    return list(query.dicts())
+
+
+def _tuples(query: Any) -> list[tuple[Any, ...]]:
+    return list(query.tuples())
