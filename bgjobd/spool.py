@@ -11,6 +11,7 @@ from typing import Final
 
 from inotify_simple import INotify, flags
 
+from bgjob.codec import to_json
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Ending, Usage
 from bgjobd.forkserver import journal as journals
@@ -51,14 +52,20 @@ class Spool:
 
     def fence(self, key: AttemptKey) -> bool:
         """Decide that this attempt does not start; False if its process was first."""
-        journal = journals.link_first(self._directory, journals.file_name(*key), {"type": "fenced"})
+        journal = journals.link_first(self._directory, journals.file_name(*key), journals.fenced())
         if journal is None:
             return False
         os.close(journal)
         return True
 
     def remove(self, key: AttemptKey) -> None:
-        """Remove the journal of an attempt whose end is committed."""
+        """Remove the journal of an attempt whose end is committed.
+
+        A fence stays while the boot lasts: an orphaned fork server may have the start still before it.
+        """
+        journal = self.try_read(key)
+        if journal is not None and journal.fenced is not None:
+            return
         with suppress(FileNotFoundError):  # it was removed before a crash, which comes to the same
             os.unlink(journals.file_name(*key), dir_fd=self._directory)
 
@@ -107,14 +114,19 @@ def try_open_process(record: journals.Record) -> int | None:
     except ProcessLookupError:
         return None
     try:
-        is_same = os.fstat(pidfd).st_ino == record["pidfd_inode"]
-        if is_same and start_time(record["pid"]) == record["start_time"]:
+        if os.fstat(pidfd).st_ino == record["pidfd_inode"] and _has_started_then(record):
             return pidfd
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ESRCH):
             raise
     os.close(pidfd)
     return None
+
+
+def _has_started_then(record: journals.Record) -> bool:
+    """Whether the pid's process is as old as the record says; 0 says that the pidfd's inode tells enough (pidfs)."""
+    told = int(record["start_time"])
+    return told == 0 or start_time(record["pid"]) == told
 
 
 def signal_group(journal: Journal | None, number: int) -> None:
@@ -149,7 +161,7 @@ def _failed(record: journals.Record) -> Ending:
 
 
 _OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
-    "completed": lambda record: Ending.completed(record["result"]),
+    "completed": lambda record: Ending.completed(to_json(record["result"])),
     "failed": _failed,
 }
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 
-def own_identity() -> dict[str, Any]:
-    """This process: pid, start time in clock ticks since boot, and the inode of a pidfd (unique with pidfs)."""
-    pid = os.getpid()
+def pidfd_inode(pid: int) -> int:
+    """The inode of a pidfd of this process: its own for each process where the kernel has pidfs."""
     pidfd = os.pidfd_open(pid)
     try:
-        return {"pid": pid, "start_time": start_time(pid), "pidfd_inode": os.fstat(pidfd).st_ino}
+        return os.fstat(pidfd).st_ino
     finally:
         os.close(pidfd)
+
+
+def has_pidfs() -> bool:
+    """Whether this kernel gives each process an inode of its own, which no other ever gets within the boot."""
+    return pidfd_inode(os.getpid()) != pidfd_inode(os.getppid())
 
 
 def start_time(pid: int) -> int:

@@ -12,7 +12,6 @@ import json
 import os
 import select
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -20,17 +19,17 @@ from typing import Any, NoReturn
 
 from . import child, wire
 from . import journal as journals
+from .identity import has_pidfs
 
 
 def main(link_fd: int) -> NoReturn:
     """Serve the daemon at the other end of the inherited socket `link_fd`, until both it and all children are gone."""
-    server = _Server(socket.socket(fileno=link_fd))
-    server.serve()
+    _Server(link_fd).serve()
     os._exit(0)
 
 
 class _Server:
-    def __init__(self, link: socket.socket) -> None:
+    def __init__(self, link: int) -> None:
         self._link = link
         self._decoder = wire.Decoder()
         self._inbox: list[wire.Message] = []
@@ -61,7 +60,7 @@ class _Server:
     def _receive(self) -> bool:
         """Take what the daemon sent; False at the end of the link. A reset may come before the last messages."""
         try:
-            data = self._link.recv(65536)
+            data = os.read(self._link, 65536)
         except ConnectionResetError:
             return True
         if not data:
@@ -85,7 +84,9 @@ class _Server:
 
     def _tell(self, message: wire.Message) -> None:
         try:
-            self._link.sendall(wire.encode(message))
+            rest = wire.encode(message)
+            while rest:
+                rest = rest[os.write(self._link, rest) :]
         except (BrokenPipeError, ConnectionResetError):
             return  # the daemon is gone; the journals tell its successor
 
@@ -97,6 +98,7 @@ class _Server:
             spool=os.open(message["spool"], directory),
             output=os.open(message["output"], directory),
             boot_id=message["boot_id"],
+            has_pidfs=has_pidfs(),
         )
         sys.path[:0] = message["path"]
         classes, broken = _import_all(message["approved"])
@@ -121,7 +123,7 @@ class _Server:
             message["token"],
             message["class_name"],
             message["method_name"],
-            message["parameters"],
+            json.loads(message["parameters"]),
         )
         place = self._place
         if place is None:
@@ -134,7 +136,7 @@ class _Server:
             )
             return
         if pid == 0:
-            inherited = (self._link.fileno(), self._wake_read, self._wake_write)
+            inherited = (self._link, self._wake_read, self._wake_write)
             child.run(order, self._approved.get(order.class_name), place, inherited)
         self._children[pid] = order
 
@@ -154,7 +156,7 @@ class _Server:
         place = self._place
         if place is None:
             raise ValueError("a child ended before the fork server was configured")
-        record: journals.Record = {"type": "exit", "pid": ended.si_pid, "at": time.time(), **_status(ended)}
+        record = (ended.si_pid, time.time(), *_status(ended))
         journal = self._try_journal(place, order)
         if journal is None:
             # The child came second: its attempt had been fenced, or never got as far as its journal.
@@ -163,9 +165,9 @@ class _Server:
             self._tell({"type": "not_started", "job": order.job, "number": order.number, "reason": reason})
             return
         try:
-            journals.append(journal, record)
+            journals.append(journal, journals.exited(*record))
             _, _, usage = os.wait4(ended.si_pid, 0)
-            journals.append(journal, {**record, "usage": _usage(usage, place, order)})
+            journals.append(journal, journals.exited(*record, _usage(usage, place, order)))
         finally:
             os.close(journal)
         self._tell({"type": "ended", "job": order.job, "number": order.number})
@@ -178,10 +180,9 @@ class _Server:
             return None
 
 
-def _status(ended: os.waitid_result) -> dict[str, int | None]:
-    if ended.si_code == os.CLD_EXITED:
-        return {"code": ended.si_status, "signal": None}
-    return {"code": None, "signal": ended.si_status}
+def _status(ended: os.waitid_result) -> tuple[int | None, int | None]:
+    """Exit code and signal, one of them None."""
+    return (ended.si_status, None) if ended.si_code == os.CLD_EXITED else (None, ended.si_status)
 
 
 def _said(ended: os.waitid_result) -> str:
