@@ -50,6 +50,7 @@ class _Attempt:
     key: AttemptKey
     token: str
     is_started: bool = False
+    is_fenced: bool = False
     pidfd: int | None = None
     journal: Journal | None = field(default=None, repr=False)
 
@@ -315,7 +316,8 @@ class Daemon:
         attempt = self._attempts.pop(key, None)
         if attempt is not None and attempt.pidfd is not None:
             os.close(attempt.pidfd)
-        self._spool.remove(key)
+        if attempt is None or not attempt.is_fenced:
+            self._spool.remove(key)
         if not self._attempts and self._is_empty is not None and not self._is_empty.done():
             self._is_empty.set_result(None)
 
@@ -339,23 +341,26 @@ class Daemon:
             else:
                 self._settle(attempt)
         for key in self._spool.journals():
-            if key not in self._attempts:
+            journal = self._spool.try_read(key) if key not in self._attempts else None
+            if journal is not None and journal.fenced is None:
                 self._spool.remove(key)  # its end was committed a moment before the crash
 
     def _settle(self, attempt: _Attempt) -> None:
         """Find out about an attempt that no fork server of ours will report on."""
-        if self._spool.try_read(attempt.key) is None and self._spool.fence(attempt.key):
-            self._give_back(attempt, "the daemon ended before it began", delay=0.0)
-            return
+        self._spool.fence(attempt.key)
         journal = self._spool.try_read(attempt.key)
-        if journal is None or self._note_end(attempt, journal):
+        if journal is None:
+            self._end(attempt, Ending.lost("its journal is gone"))
             return
-        if journal.started is None:
-            self._give_back(attempt, "the daemon ended before it began", delay=0.0)
+        attempt.is_fenced = journal.fenced is not None
+        if attempt.is_fenced:
+            self._give_back(attempt, "its fork server or the daemon ended before it began", delay=0.0)
+            return
+        if self._note_end(attempt, journal):
             return
         self._note_start(attempt, journal)
         attempt.journal = journal
-        attempt.pidfd = spools.try_open_process(journal.started)
+        attempt.pidfd = spools.try_open_process(journal)
         if attempt.pidfd is None:
             self._look_again(attempt, _FIRST_LOOK)
         else:

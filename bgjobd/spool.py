@@ -61,11 +61,8 @@ class Spool:
     def remove(self, key: AttemptKey) -> None:
         """Remove the journal of an attempt whose end is committed.
 
-        A fence stays while the boot lasts: an orphaned fork server may have the start still before it.
+        Never a fence's: it stays while the boot lasts, for an orphaned fork server may have the start before it.
         """
-        journal = self.try_read(key)
-        if journal is not None and journal.fenced is not None:
-            return
         with suppress(FileNotFoundError):  # it was removed before a crash, which comes to the same
             os.unlink(journals.file_name(*key), dir_fd=self._directory)
 
@@ -104,11 +101,14 @@ def ended(key: AttemptKey, journal: Journal) -> AttemptEnded | None:
     return AttemptEnded(key[1], _ending(journal, record), record["at"], usage)
 
 
-def try_open_process(record: journals.Record) -> int | None:
-    """A pidfd of the process that wrote this started record, or None where it is gone.
+def try_open_process(journal: Journal) -> int | None:
+    """A pidfd of the process that began this journal, or None where it is gone.
 
     The pidfd is opened first and compared then, so a pid that the kernel gave again is found out.
     """
+    record = journal.started
+    if record is None:
+        return None
     try:
         pidfd = os.pidfd_open(record["pid"])
     except ProcessLookupError:
@@ -133,7 +133,7 @@ def signal_group(journal: Journal | None, number: int) -> None:
     """Signal the attempt and all of its process group, if its leader is known to be alive."""
     if journal is None or journal.started is None:
         return
-    pidfd = try_open_process(journal.started)
+    pidfd = try_open_process(journal)
     if pidfd is None:
         return
     try:

@@ -123,7 +123,7 @@ def parse(text: bytes) -> Journal:
     """The journal of these lines; whatever is no record is skipped."""
     found: dict[str, Record] = {}
     for line in text.split(b"\n"):
-        record = _try_record(line)
+        record = _try_record(line) if line else None
         if record is None:
             continue
         kind = record["type"]
@@ -144,8 +144,6 @@ def _whole(descriptor: int) -> bytes:
 
 
 def _try_record(line: bytes) -> Record | None:
-    if not line:
-        return None
     try:
         record = json.loads(line)
     except ValueError:
