@@ -83,7 +83,7 @@ def _become_attempt(order: Order, place: Place, inherited: tuple[int, ...]) -> N
     )
     os.dup2(output, 1)
     os.dup2(output, 2)
-    for descriptor in (output, *inherited):
+    for descriptor in (output, place.spool, place.output, *inherited):
         os.close(descriptor)
 
 

@@ -1,0 +1,223 @@
+"""A real daemon in a directory of its own, started as a user starts it, and stopped by its pid."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bgjob import Client
+from bgjob.errors import DaemonUnavailableError
+from tests.support import eventually
+
+JOBS = '''
+import os, signal, sys, time
+from pathlib import Path
+
+
+class Probe:
+    """Does what its parameters say."""
+
+    def echo(self, value=None):
+        """Returns its parameter."""
+        return value
+
+    def whole(self, params):
+        return sorted(params)
+
+    def note(self, ledger, line="ran"):
+        with open(ledger, "a") as book:
+            book.write(f"{line} {os.getpid()}\\n")
+        return os.getpid()
+
+    def wait_for(self, path, ledger):
+        """Notes its start, waits until a file is there, notes its end."""
+        self.note(ledger, "start")
+        while not Path(path).exists():
+            time.sleep(0.01)
+        self.note(ledger, "end")
+        return "waited"
+
+    def fail_until(self, marker, times):
+        count = len(Path(marker).read_text()) if Path(marker).exists() else 0
+        Path(marker).write_text("x" * (count + 1))
+        if count < times:
+            raise ValueError("no recipient")
+        return count
+
+    def fail(self, message="no recipient"):
+        raise ValueError(message)
+
+    def exit(self, code):
+        sys.exit(code)
+
+    def hard_exit(self, code):
+        os._exit(code)
+
+    def kill_itself(self, number):
+        os.kill(os.getpid(), number)
+
+    def say(self, text):
+        print(text)
+        print("to stderr", file=sys.stderr)
+
+    def return_a_set(self):
+        return {1, 2}
+
+    def return_much(self):
+        return "x" * (1024 * 1024 + 1)
+
+    def describe_itself(self):
+        targets = {}
+        for name in os.listdir("/proc/self/fd"):
+            try:
+                targets[name] = os.readlink(f"/proc/self/fd/{name}")
+            except FileNotFoundError:
+                pass
+        return {
+            "sid": os.getsid(0), "pid": os.getpid(), "fds": targets, "env": dict(os.environ),
+            "umask": os.umask(0o077), "python": sys.version.split()[0], "executable": sys.executable,
+        }
+
+    def _hidden(self):
+        pass
+
+    borrowed = os.system
+
+
+class NeedsMore:
+    def __init__(self, connection):
+        pass
+
+    def run(self):
+        pass
+'''
+
+BROKEN = "raise RuntimeError('this module does not import')\n"
+
+
+class RunningDaemon:
+    """`bgjobd serve` as a process, its directories, and a client of it."""
+
+    def __init__(
+        self, directory: Path, settings: str = "", app: str = "", environ: dict[str, str] | None = None
+    ) -> None:
+        self.directory = directory
+        self.socket = directory / "s.sock"
+        self.spool = directory / "run" / "spool"
+        self.database = directory / "state" / "bgjobd.db"
+        self.log_file = directory / "log" / "background_jobs_errors.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._environ = environ or {}
+        (directory / "probes.py").write_text(JOBS)
+        (directory / "broken.py").write_text(BROKEN)
+        self.config = directory / "bgjobd.toml"
+        self.config.write_text(
+            f"""
+[daemon]
+socket = "{self.socket}"
+state_dir = "{directory}/state"
+runtime_dir = "{directory}/run"
+log_dir = "{directory}/log"
+slots = 4
+[app]
+path = ["{directory}"]
+{app}
+[retry]
+max_retries = 1
+retry_delay = 0.05
+[approved]
+"probes.Probe" = {{}}
+"probes.NeedsMore" = {{}}
+"broken.Job" = {{}}
+{settings}
+"""
+        )
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self.process = self.spawn()
+        eventually(self._answers)
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "bgjobd", "serve", "--config", str(self.config)],
+            env=os.environ | self._environ,
+            stderr=(self.directory / "console").open("ab"),
+        )
+
+    def _answers(self) -> bool:
+        if self.process is not None and self.process.poll() is not None:
+            raise RuntimeError(f"the daemon ended with {self.process.returncode}: {self.console()}")
+        try:
+            with self.client() as client:
+                return client.stats()["pid"] == (self.process.pid if self.process else 0)
+        except DaemonUnavailableError:
+            return False
+
+    def client(self) -> Client:
+        return Client(str(self.socket), timeout=20.0)
+
+    def console(self) -> str:
+        return (self.directory / "console").read_text()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Signal it and wait for its end; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(20)
+        self.process = None
+        return code
+
+    def fork_server(self) -> int:
+        """The pid of the fork server, the daemon's only child."""
+        assert self.process is not None
+        return eventually(lambda: _children(self.process.pid if self.process else 0))[0]
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        connection = sqlite3.connect(self.database)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+    def lines(self) -> list[str]:
+        return self.log_file.read_text().splitlines() if self.log_file.exists() else []
+
+
+@contextmanager
+def daemon(
+    directory: Path, settings: str = "", app: str = "", environ: dict[str, str] | None = None
+) -> Iterator[RunningDaemon]:
+    """A daemon that runs meanwhile; whatever the test left of it is ended by pid."""
+    running = RunningDaemon(directory, settings, app, environ)
+    try:
+        running.start()
+        yield running
+    finally:
+        if running.process is not None:
+            servers = _children(running.process.pid)
+            running.stop(signal.SIGKILL)
+            for pid in servers:
+                eventually(lambda pid=pid: not is_alive(pid))
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,184 @@
+"""A daemon that stops, or is killed, while attempts run: they go on, their ends are collected, none runs twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from bgjobd.forkserver import journal as journals
+from bgjobd.spool import Spool
+from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.support import eventually
+
+PROBE = "probes.Probe"
+
+
+def _started(ledger: Path) -> list[str]:
+    return ledger.read_text().splitlines() if ledger.exists() else []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_attempt_that_ends_while_no_daemon_runs_is_collected(tmp_path: Path, number: int) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+        eventually(lambda: _started(ledger))
+        server = running.fork_server()
+        running.stop(number)
+        assert is_alive(server)
+        go.touch()
+        eventually(lambda: not is_alive(server))
+        running.start()
+        with running.client() as client:
+            snapshot = client.get(job.id).wait(20)
+        assert snapshot["status"] == "completed"
+        assert snapshot["result"] == "waited"
+        assert [line.split()[0] for line in _started(ledger)] == ["start", "end"]
+        (attempt,) = snapshot["attempts"]
+        assert attempt["exit_code"] == 0
+        assert attempt["max_rss"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_next_daemon_waits_for_attempts_that_still_run(tmp_path: Path, number: int) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            jobs = [
+                client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+                for _ in range(4)
+            ]
+        eventually(lambda: len(_started(ledger)) == 4)
+        running.stop(number)
+        running.start()
+        with running.client() as client:
+            assert [client.get(job.id).snapshot["status"] for job in jobs] == ["running"] * 4
+            go.touch()
+            ends = [client.get(job.id).wait(20) for job in jobs]
+        assert [end["status"] for end in ends] == ["completed"] * 4
+        assert [len(end["attempts"]) for end in ends] == [1] * 4
+        assert sorted(line.split()[0] for line in _started(ledger)) == ["end"] * 4 + ["start"] * 4
+
+
+def test_sigterm_ends_the_daemon_with_0_while_callers_wait(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            client.pause()
+            job = client.run_background_job(PROBE, "echo")
+        assert running.stop() == 0
+        running.start()
+        with running.client() as client:
+            assert client.get(job.id).snapshot["status"] == "pending"
+            client.resume()
+            job = client.get(job.id)
+            assert job.wait(20)["status"] == "completed"
+
+
+def test_a_second_daemon_is_refused_with_75_and_the_pid_of_the_first(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        assert running.process is not None
+        second = running.spawn()
+        assert second.wait(20) == 75
+        assert f"pid {running.process.pid}" in running.console()
+        with running.client() as client:
+            assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+
+
+def test_an_attempt_of_another_boot_is_lost_and_retried(tmp_path: Path) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+        eventually(lambda: _started(ledger))
+        server = running.fork_server()
+        running.stop()
+        go.touch()
+        eventually(lambda: not is_alive(server))
+        _change(running, "UPDATE job_attempts SET boot_id = 'another'")
+        running.start()
+        with running.client() as client:
+            snapshot = client.get(job.id).wait(20)
+        assert [one["outcome"] for one in snapshot["attempts"]] == ["lost", "completed"]
+
+
+def test_an_attempt_whose_spool_is_gone_is_lost_and_not_called_a_success(tmp_path: Path) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            job = client.run_background_job(
+                PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}, retry_count=1
+            )
+        eventually(lambda: _started(ledger))
+        server = running.fork_server()
+        running.stop()
+        go.touch()
+        eventually(lambda: not is_alive(server))
+        (running.spool / "database-id").write_text("of another database")
+        running.start()
+        with running.client() as client:
+            snapshot = client.get(job.id).wait(20)
+        assert snapshot["status"] == "failed"
+        assert [one["outcome"] for one in snapshot["attempts"]] == ["lost"]
+
+
+def test_a_claim_whose_start_was_never_sent_is_fenced_and_given_back(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            client.pause()
+            job = client.run_background_job(PROBE, "echo", {"value": 3}, retry_count=1)
+        running.stop()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        _change(running, f"UPDATE background_jobs SET status = 'running' WHERE id = {job.id}")
+        _change(
+            running,
+            f"INSERT INTO job_attempts (job_id, number, token, boot_id) VALUES ({job.id}, 1, 'aa', '{boot}')",
+        )
+        running.start()
+        with running.client() as client:
+            client.resume()
+            snapshot = client.get(job.id).wait(20)
+        assert snapshot["result"] == 3
+        assert snapshot["retry_count"] == 1
+        assert [one["outcome"] for one in snapshot["attempts"]] == ["not_started", "completed"]
+
+
+def test_a_fork_server_that_is_killed_is_replaced_and_its_attempts_end(tmp_path: Path) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path) as running, running.client() as client:
+        job = client.run_background_job(
+            PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}, retry_count=1
+        )
+        eventually(lambda: _started(ledger))
+        os.kill(running.fork_server(), signal.SIGKILL)
+        assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        assert client.get(job.id).snapshot["status"] == "running"
+        go.touch()
+        snapshot = client.get(job.id).wait(20)
+        # Nobody was left to see its exit code, so it counts as lost, whatever it did.
+        assert [one["outcome"] for one in snapshot["attempts"]] == ["lost"]
+        assert [line.split()[0] for line in _started(ledger)] == ["start", "end"]
+
+
+def test_of_a_start_and_a_fence_only_the_first_counts(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    started = journals.started("aa", os.getpid(), 1, 2, "boot")
+    assert journals.link_first(descriptor, "1.1.journal", started) is not None
+    assert spool.fence((1, 1)) is False
+    assert spool.fence((1, 2)) is True
+    assert journals.link_first(descriptor, "1.2.journal", started) is None
+    os.close(descriptor)
+    spool.close()
+
+
+def _change(running: RunningDaemon, sql: str) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(running.database)
+    connection.execute(sql)
+    connection.commit()
+    connection.close()
