@@ -92,7 +92,8 @@ def _run_method(order: Order, approved: Approved | None, journal: int) -> int:
     file = os.fstat(journal)
     code = 0
     try:
-        line = journals.completed(os.getpid(), _result_text(_call(order, approved)))
+        result = _result_text(_call(order, approved))
+        line = journals.completed(os.getpid(), result)  # asked last: the job may have forked, and this be its copy
     except SystemExit:
         raise
     except BaseException as error:

@@ -1,0 +1,141 @@
+"""A real fork server driven over its link by the test, in the daemon's place."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import bgjobd.forkserver
+from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import wire
+from bgjobd.forkserver.journal import Journal
+from tests.support import eventually
+
+MAIN = Path(bgjobd.forkserver.__file__).parent / "__main__.py"
+
+CODE = """
+import os, time
+
+
+class Probe:
+    def echo(self, value=None):
+        return value
+
+    def wait_for(self, path):
+        while not os.path.exists(path):
+            time.sleep(0.005)
+        return "waited"
+
+    def fork_and_return(self):
+        if os.fork() == 0:
+            return "the copy"
+        os.wait()
+        return "the original"
+
+    def close_everything(self):
+        os.closerange(3, 256)
+        open("/dev/null")
+        return "closed"
+
+    def raise_unprintable(self):
+        class Unprintable(Exception):
+            def __str__(self):
+                raise RuntimeError("no text")
+        raise Unprintable
+
+    def surrogate(self):
+        raise ValueError("\\ud800")
+"""
+
+
+class DrivenServer:
+    def __init__(
+        self, directory: Path, python: str = sys.executable, approved: dict[str, Any] | None = None
+    ) -> None:
+        self.spool, self.output = directory / "spool", directory / "output"
+        for folder in (self.spool, self.output):
+            folder.mkdir()
+        (directory / "probes.py").write_text(CODE)
+        self.link, theirs = socket.socketpair()
+        self.link.settimeout(20)
+        with theirs:
+            self.process = subprocess.Popen(
+                [python, "-I", "-X", "utf8", str(MAIN), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stderr=(directory / "stderr").open("wb"),
+                start_new_session=True,
+                env={"PATH": os.environ["PATH"]},
+            )
+        self._decoder = wire.Decoder()
+        self._inbox: list[wire.Message] = []
+        self.send(
+            {
+                "type": "configure",
+                "version": wire.VERSION,
+                "path": [str(directory)],
+                "approved": approved or {"probes.Probe": None},
+                "spool": str(self.spool),
+                "output": str(self.output),
+                "boot_id": "b00",
+            }
+        )
+        self.ready = self.receive()
+
+    def send(self, message: wire.Message) -> None:
+        self.link.sendall(wire.encode(message))
+
+    def start(self, job: int, method: str, number: int = 1, **parameters: Any) -> None:
+        self.send(order(job, method, number, **parameters))
+
+    def receive(self) -> wire.Message:
+        while not self._inbox:
+            data = self.link.recv(65536)
+            assert data, "the fork server ended"
+            self._inbox += self._decoder.feed(data)
+        return self._inbox.pop(0)
+
+    def journal(self, job: int, number: int = 1) -> Journal | None:
+        directory = os.open(self.spool, os.O_RDONLY)
+        try:
+            return journals.try_read(directory, journals.file_name(job, number))
+        finally:
+            os.close(directory)
+
+    def run(self, job: int, method: str, **parameters: Any) -> Journal:
+        self.start(job, method, **parameters)
+        assert self.receive() == {"type": "ended", "job": job, "number": 1}
+        journal = self.journal(job)
+        assert journal is not None
+        return journal
+
+    def wait_for_start(self, job: int) -> Journal:
+        return eventually(lambda: self.journal(job))  # type: ignore[return-value]  # a Journal is what is true
+
+
+def order(job: int, method: str, number: int = 1, **parameters: Any) -> wire.Message:
+    return {
+        "type": "start",
+        "job": job,
+        "number": number,
+        "token": "aa",
+        "class_name": "probes.Probe",
+        "method_name": method,
+        "parameters": wire.encode(parameters)[:-1].decode(),
+    }
+
+
+@contextmanager
+def fork_server(directory: Path, **options: Any) -> Iterator[DrivenServer]:
+    server = DrivenServer(directory, **options)
+    try:
+        yield server
+    finally:
+        server.link.close()
+        server.process.kill()
+        server.process.wait(20)
