@@ -13,12 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from peewee import DatabaseError
-
 from bgjobd import clock, config, service
 from bgjobd.config import Config, ConfigError
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.lock import AlreadyRunningError
+from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
 
 OK: Final = 0
@@ -47,9 +46,9 @@ def serve(given: argparse.Namespace) -> int:
         return _complain(str(error), USAGE)
     except AlreadyRunningError as error:
         return _complain(str(error), BUSY)
-    except SchemaTooNewError as error:
+    except (UnusableDatabaseError, SchemaTooNewError) as error:
         return _complain(str(error), FAILED)
-    except (OSError, DatabaseError) as error:
+    except OSError as error:
         return _complain(f"the daemon could not start: {error}", FAILED)
     return OK
 

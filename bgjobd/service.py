@@ -8,7 +8,6 @@ import os
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 from bgjob.words import EntryType
@@ -19,7 +18,6 @@ from bgjobd.daemon import Daemon
 from bgjobd.lock import lock
 from bgjobd.log import Log
 from bgjobd.store import database
-from bgjobd.store.migrations import migrate
 from bgjobd.store.reader import Reader
 
 SOCKET_GROUP: Final = "bgjob"
@@ -30,13 +28,13 @@ _SOCKET_MODE: Final = 0o660
 async def running(config: Config) -> AsyncIterator[Daemon]:
     """A daemon that answers at its socket; on leaving it commits what came in and ends, attempts go on.
 
-    Raises AlreadyRunningError, SchemaTooNewError, OSError, or peewee's errors for a file that is no database.
+    Raises AlreadyRunningError, UnusableDatabaseError, SchemaTooNewError, OSError.
     """
     os.umask(0o077)
     _make_directories(config)
     descriptor = lock(config.daemon.state_dir)
     try:
-        _migrate(config.daemon.state_dir)
+        database.prepare(config.daemon.state_dir)
         log = Log(config.daemon.log_dir, config.log.console, config.log.snapshots)
         try:
             daemon = Daemon(config, clock.Clock(), log, clock.boot_id(), _lanes(config))
@@ -77,14 +75,6 @@ def _make_directories(config: Config) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if directory.stat().st_mode & 0o077:
             directory.chmod(0o700)
-
-
-def _migrate(state_dir: Path) -> None:
-    connection = database.open_for_writing(state_dir)
-    try:
-        migrate(connection, state_dir / database.FILE_NAME)
-    finally:
-        connection.close()
 
 
 def _lanes(config: Config) -> Lanes:

@@ -5,10 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from peewee import SqliteDatabase
+from peewee import DatabaseError, SqliteDatabase
+
+from bgjobd.store.migrations import migrate
 
 FILE_NAME: Final = "bgjobd.db"
 _BUSY_TIMEOUT: Final = 5.0
+
+
+class UnusableDatabaseError(Exception):
+    """The file cannot be opened or brought to the newest schema."""
+
+    def __init__(self, path: Path, reason: object) -> None:
+        super().__init__(
+            f"the database {path} cannot be used: {reason}; "
+            f"move it aside, or restore a copy from {path.parent / 'backups'}"
+        )
+
+
+def prepare(state_dir: Path) -> None:
+    """Create the file, or bring it to the newest schema. Raises UnusableDatabaseError, SchemaTooNewError."""
+    path = state_dir / FILE_NAME
+    try:
+        database = open_for_writing(state_dir)
+        try:
+            migrate(database, path)
+        finally:
+            database.close()
+    except DatabaseError as error:
+        raise UnusableDatabaseError(path, error) from error
 
 
 def open_for_writing(state_dir: Path) -> SqliteDatabase:

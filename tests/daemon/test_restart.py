@@ -182,3 +182,12 @@ def _change(running: RunningDaemon, sql: str) -> None:
     connection.execute(sql)
     connection.commit()
     connection.close()
+
+
+def test_a_file_that_is_no_database_is_refused_with_its_path_and_left_alone(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path)
+    (tmp_path / "state").mkdir()
+    running.database.write_bytes(b"no database " * 1000)
+    assert running.spawn().wait(20) == 1
+    assert str(running.database) in running.console()
+    assert running.database.read_bytes().startswith(b"no database ")
