@@ -16,6 +16,7 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InterfaceNotFoundError, InvalidParameterError, JobNotFoundError, TooLargeError
 from bgjob.words import INTERFACE, SERVICE, Backoff
 from bgjobd.catalogue import check_names
+from bgjobd.clock import to_text
 from bgjobd.core.facts import CancelRequested, Submitted
 from bgjobd.core.job import Call, RetryPolicy
 from bgjobd.ipc import Answer, Caller, Methods
@@ -270,14 +271,21 @@ def _scheduled_at(options: Options, now: float) -> float | None:
         return now + options.delay if options.delay else None
     if options.delay is not None:
         raise InvalidParameterError(parameter="options.delay")
-    at: datetime | None
-    try:
-        at = datetime.fromisoformat(options.at)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
+    at = _try_instant(options.at)
+    if at is None:
         raise InvalidParameterError(parameter="options.at")
-    return at.timestamp()
+    return at
+
+
+def _try_instant(text: str) -> float | None:
+    """Seconds since the epoch of a date and time with its offset; None for what is none, or cannot be stored."""
+    try:
+        at = datetime.fromisoformat(text)
+        seconds = at.timestamp()
+        to_text(seconds)
+    except (ValueError, OverflowError):
+        return None
+    return None if at.tzinfo is None else seconds
 
 
 def _known_queue(daemon: Daemon, queue: str, parameter: str) -> str:

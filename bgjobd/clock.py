@@ -34,7 +34,7 @@ class Clock:
 
 
 def to_text(at: float) -> str:
-    """An instant as it is stored: `2024-12-04T14:31:53.000000Z`, UTC, fixed width."""
+    """An instant as it is stored: `2024-12-04T14:31:53.000000Z`, UTC, fixed width. ValueError beyond year 9999."""
     return datetime.fromtimestamp(at, UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 

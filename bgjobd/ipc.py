@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import struct
 from collections import Counter, deque
@@ -144,24 +145,31 @@ class _Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=self._limits.max_unread)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_at_end:
+            return
         try:
-            for frame in self._frames.feed(data):
+            frames = self._frames.feed(data)
+            for frame in frames:
                 self._accept(frame)
         except ProtocolError:
             self._close_after_replies()
-        self._watch_frame()
-        if len(self._calls) >= self._limits.max_pipelined and self._transport is not None:
-            self._transport.pause_reading()
+            return
+        if frames:
+            self._stop_clock()
+        if self._frames.is_unfinished:
+            self._start_clock()
+        self._pause_if_full()
 
     def eof_received(self) -> bool:
+        if self._is_peer_gone():
+            return False
         self._close_after_replies()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._server.dismiss(self, self._caller)
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._stop_clock()
         if self._stream_task is not None:
             self._stream_task.cancel()
         self._calls.clear()
@@ -173,14 +181,11 @@ class _Connection(asyncio.Protocol):
     # Requests
 
     def _accept(self, frame: bytes) -> None:
-        if self._is_at_end:
-            return
         try:
             request = codec.parse_request(frame, self._limits.max_depth)
         except IntegerOutOfRangeError as error:
-            call = _Call(
-                Request(""), asyncio.ensure_future(_raise(InvalidParameterError(parameter=error.parameter)))
-            )
+            refusal = InvalidParameterError(parameter=error.parameter)
+            call = _Call(error.request, asyncio.ensure_future(_raise(refusal)))
         else:
             call = self._called(request)
         self._calls.append(call)
@@ -232,8 +237,13 @@ class _Connection(asyncio.Protocol):
         self._send_replies()
 
     def _reply(self, request: Request, reply: Reply) -> None:
-        if self._transport is not None and not request.oneway:
-            self._transport.write(reply.to_bytes())
+        if self._transport is None or request.oneway:
+            return
+        try:
+            frame = reply.to_bytes()
+        except (TypeError, ValueError, RecursionError) as error:
+            frame = self._on_bug(request)(error).to_bytes()
+        self._transport.write(frame)
 
     def _on_bug(self, request: Request) -> Callable[[Exception], Reply]:
         def reply(error: Exception) -> Reply:
@@ -248,8 +258,10 @@ class _Connection(asyncio.Protocol):
             return
         if self._is_at_end and not self._calls:
             self._transport.close()
-        elif len(self._calls) < self._limits.max_pipelined:
+        elif len(self._calls) < self._limits.max_pipelined and not self._transport.is_reading():
             self._transport.resume_reading()
+            if self._frames.is_unfinished:
+                self._start_clock()
 
     # Ends
 
@@ -266,17 +278,34 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _close_after_replies(self) -> None:
+        """Take nothing more; close once what was taken is answered."""
         self._is_at_end = True
+        self._stop_clock()
         self._after_replies()
 
-    def _watch_frame(self) -> None:
-        """A frame that has begun must end in time, or the connection does."""
-        if not self._frames.is_unfinished:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
-        elif self._deadline is None:
+    def _is_peer_gone(self) -> bool:
+        """Whether the peer closed both ways: whatever is owed to it, nobody is there to read it."""
+        if self._transport is None:
+            return True
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket"), 0)
+        return any(event & select.POLLHUP for _, event in poll.poll(0))
+
+    def _pause_if_full(self) -> None:
+        if len(self._calls) >= self._limits.max_pipelined and self._transport is not None:
+            self._transport.pause_reading()
+            self._stop_clock()  # the rest of a frame isn't late if nobody reads it
+
+    # A frame that has begun must end in time, or the connection does.
+
+    def _start_clock(self) -> None:
+        if self._deadline is None:
             self._deadline = asyncio.get_running_loop().call_later(self._limits.frame_timeout, self.abort)
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 def _reply_of(task: asyncio.Task[JsonObject], on_bug: Callable[[Exception], Reply]) -> Reply:

@@ -52,7 +52,7 @@ def open_for_writing(state_dir: Path) -> SqliteDatabase:
 def open_for_reading(state_dir: Path) -> SqliteDatabase:
     """A connection that cannot write, for queries off the loop."""
     database = SqliteDatabase(
-        f"file:{state_dir / FILE_NAME}?mode=ro",
+        f"{(state_dir / FILE_NAME).absolute().as_uri()}?mode=ro",
         timeout=_BUSY_TIMEOUT,
         pragmas={"query_only": 1, "cache_size": -2000},
         uri=True,

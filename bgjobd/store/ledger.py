@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from peewee import SqliteDatabase
+from peewee import (
+    DatabaseError,
+    SqliteDatabase,
+    __exception_wrapper__,  # type: ignore[attr-defined]  # its stubs leave it out
+)
 
 from bgjob.errors import IdempotencyConflictError, InvalidStateError, JobNotFoundError, RequestError
 from bgjobd.clock import from_text, to_text
@@ -76,10 +81,16 @@ class Ledger:
     def commit(self, items: Sequence[Item], lanes: Lanes, now: float) -> Committed:
         """Apply the items and grant free slots in one durable transaction. Raises peewee's errors if it can't."""
         done = _Gathered(now)
-        with self._database.transaction("IMMEDIATE"):
+        self._execute("BEGIN IMMEDIATE")
+        try:
             answers = tuple([self._settle(item, done) for item in items])
             next_due = self._grant_slots(lanes, done)
             self._insert(statements.INSERT_LOG, [_log_row(line) for line in done.lines])
+            self._execute("COMMIT")
+        except BaseException:
+            with suppress(DatabaseError):  # SQLite has rolled back by itself after a full disk
+                self._execute("ROLLBACK")
+            raise
         return Committed(answers, tuple(done.claims), tuple(done.ended), tuple(done.lines), next_due)
 
     def _settle(self, item: Item, done: _Gathered) -> Any:
@@ -88,7 +99,7 @@ class Ledger:
         self._execute("SAVEPOINT item")
         try:
             answer = self._apply(item, done)
-        except (RequestError, machine.IllegalFactError, LostUpdateError) as error:
+        except (RequestError, machine.IllegalFactError, LostUpdateError, ValueError) as error:
             self._execute("ROLLBACK TO item")
             del done.lines[marks[0] :], done.ended[marks[1] :]
             answer = error
@@ -196,7 +207,7 @@ class Ledger:
                 LogLine(
                     at=done.now,
                     type=entry.type,
-                    message=entry.message,
+                    message=_storable(entry.message),
                     job_id=after.id,
                     attempt=after.attempt or None,
                     target=after.call.target,
@@ -239,7 +250,13 @@ class Ledger:
 
     def _insert(self, statement: str, rows: list[dict[str, Any]]) -> None:
         if rows:
-            self._database.cursor().executemany(statement, rows)
+            with __exception_wrapper__:  # so that an error of executemany is peewee's, as all others are
+                self._database.cursor().executemany(statement, rows)
+
+
+def _storable(text: str) -> str:
+    """The text with what UTF-8 cannot hold replaced: one bad message would cost its neighbours the transaction."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _log_row(line: LogLine) -> dict[str, Any]:

@@ -8,7 +8,7 @@ which a connection has no more meaning. Only integers beyond 64 bit are told apa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, NoReturn
@@ -20,10 +20,11 @@ JsonObject = dict[str, Any]
 
 
 class IntegerOutOfRangeError(ValueError):
-    """A request holds an integer beyond 64 bit, in its parameter `parameter`."""
+    """A request, which is otherwise as it should be, holds an integer beyond 64 bit in `parameter`."""
 
-    def __init__(self, parameter: str) -> None:
+    def __init__(self, parameter: str, request: Request) -> None:
         self.parameter = parameter
+        self.request = request
         super().__init__(f"an integer in {parameter} is beyond 64 bit")
 
 
@@ -68,6 +69,7 @@ class FrameReader:
     def __init__(self, max_frame: int = MAX_FRAME) -> None:
         self._max_frame = max_frame
         self._rest = bytearray()
+        self._is_broken = False
 
     @property
     def is_unfinished(self) -> bool:
@@ -76,12 +78,16 @@ class FrameReader:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that `data` completes, in order, without their NUL."""
+        if self._is_broken:
+            raise ProtocolError("the stream is broken already")
         *ended, rest = data.split(b"\0")
         frames = [bytes(self._rest) + ended[0], *ended[1:]] if ended else []
         if ended:
             self._rest.clear()
         self._rest += rest
         if len(self._rest) > self._max_frame or any(len(frame) > self._max_frame for frame in frames):
+            self._is_broken = True
+            self._rest.clear()
             raise ProtocolError(f"a frame is longer than {self._max_frame} bytes")
         return frames
 
@@ -98,7 +104,7 @@ def to_json(value: Any) -> str:
 
 def parse_request(frame: bytes, max_depth: int = MAX_DEPTH) -> Request:
     """The request in a frame. Raises ProtocolError, or IntegerOutOfRangeError where a reply is possible."""
-    message = _parse(frame)
+    message = _parse(frame, _bounded_int)
     _refuse_unknown(message, {"method", "parameters", "more", "oneway", "upgrade"})
     method, parameters = message.get("method"), message.get("parameters")
     if not isinstance(method, str):
@@ -110,15 +116,19 @@ def parse_request(frame: bytes, max_depth: int = MAX_DEPTH) -> Request:
     more, oneway = _flag(message, "more"), _flag(message, "oneway")
     if _flag(message, "upgrade"):
         raise ProtocolError("upgraded connections are not supported")
-    oversized = _check(parameters, max_depth, has_escapes=b"\\u" in frame)
+    has_escapes = b"\\u" in frame
+    if has_escapes:
+        _check_text((method,))
+    request = Request(method, parameters, more, oneway)
+    oversized = _check(parameters, max_depth, has_escapes)
     if oversized is not None:
-        raise IntegerOutOfRangeError(oversized)
-    return Request(method, parameters, more, oneway)
+        raise IntegerOutOfRangeError(oversized, request)
+    return request
 
 
 def parse_reply(frame: bytes) -> Reply:
     """The reply in a frame. Raises ProtocolError."""
-    message = _parse(frame)
+    message = _parse(frame, int)
     parameters, error = message.get("parameters"), message.get("error")
     if parameters is None:
         parameters = {}
@@ -127,13 +137,13 @@ def parse_reply(frame: bytes) -> Reply:
     return Reply(parameters, _flag(message, "continues"), error)
 
 
-def _parse(frame: bytes) -> JsonObject:
+def _parse(frame: bytes, parse_int: Callable[[str], int]) -> JsonObject:
     try:
         message = json.loads(
             frame.decode("utf-8"),
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
-            parse_int=_bounded_int,
+            parse_int=parse_int,
         )
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a frame is no valid JSON: {error}") from error

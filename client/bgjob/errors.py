@@ -1,4 +1,4 @@
-"""Every error that a caller can meet: one class a Varlink error, its message built from the error's parameters."""
+"""Every error that a caller can meet: one class a Varlink error, its message built from its parameters."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class JobError(BgjobError):
 
     def __init__(self, job: dict[str, Any]) -> None:
         self.job = job
-        super().__init__(self._sentence())
+        super().__init__(job)
 
-    def _sentence(self) -> str:
+    def __str__(self) -> str:
         return f"job {self.job['id']} ended as {self.job['status']}"
 
 
 class JobFailedError(JobError):
     """The job's last attempt ended badly."""
 
-    def _sentence(self) -> str:
+    def __str__(self) -> str:
         return f"job {self.job['id']} failed: {self.job['error']}"
 
 
@@ -48,15 +48,21 @@ class JobCancelledError(JobError):
 class RequestError(BgjobError):
     """The daemon refused a request; `parameters` are those of the Varlink error `error_name`."""
 
-    error_name: ClassVar[str] = ""
-    template: ClassVar[str] = "the daemon answered {error_name}"
+    error_name = ""
+    template: ClassVar[str] = "the daemon answered {error_name} {parameters}"
 
-    def __init__(self, **parameters: Any) -> None:
+    def __init__(self, /, **parameters: Any) -> None:
         self.parameters = parameters
-        super().__init__(self.template.format_map(_Gaps(parameters)))
+        super().__init__(parameters)
+
+    def __str__(self) -> str:
+        return self.template.format_map(_Gaps(self._told()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (type(self), self.parameters)
+        return from_reply, (self.error_name, self.parameters)
+
+    def _told(self) -> dict[str, Any]:
+        return {"error_name": self.error_name, "parameters": self.parameters, **self.parameters}
 
 
 class _Gaps(dict[str, Any]):
@@ -64,10 +70,6 @@ class _Gaps(dict[str, Any]):
 
     def __missing__(self, key: str) -> str:
         return "?"
-
-
-def _rebuilt(kind: type[RequestError], parameters: dict[str, Any]) -> RequestError:
-    return kind(**parameters)
 
 
 class NotApprovedError(RequestError, PermissionError):
@@ -103,11 +105,13 @@ class InvalidParametersError(RequestError, ValueError):
 
     error_name = f"{INTERFACE}.InvalidParameters"
 
-    def __init__(self, **parameters: Any) -> None:
-        super().__init__(**parameters)
-        problems = parameters.get("problems", ())
-        text = "; ".join(f"{p.get('path') or 'parameters'}: {p.get('message')}" for p in problems)
-        self.args = (f"the parameters do not fit the method: {text}",)
+    template = "the parameters do not fit the method: {text}"
+
+    def _told(self) -> dict[str, Any]:
+        problems = self.parameters.get("problems")
+        listed = problems if isinstance(problems, list) else []
+        told = [(p.get("path") or "parameters", p.get("message")) for p in listed if isinstance(p, dict)]
+        return {"text": "; ".join(f"{path}: {message}" for path, message in told) or problems}
 
 
 class TooLargeError(RequestError, ValueError):
@@ -205,10 +209,7 @@ _BY_NAME = {kind.error_name: kind for kind in RequestError.__subclasses__()}
 
 
 def from_reply(error_name: str, parameters: dict[str, Any]) -> RequestError:
-    """The error that a Varlink error reply stands for; a name from a newer daemon gives a plain RequestError."""
-    kind = _BY_NAME.get(error_name)
-    if kind is not None:
-        return kind(**parameters)
-    error = RequestError(**parameters)
-    error.args = (f"the daemon answered {error_name} {parameters}",)
+    """The error that a Varlink error reply stands for; a newer daemon's unknown one gives a plain RequestError."""
+    error = _BY_NAME.get(error_name, RequestError)(**parameters)
+    error.error_name = error_name
     return error
