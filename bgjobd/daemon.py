@@ -211,7 +211,8 @@ class Daemon:
         if isinstance(answer, Exception) and not isinstance(ticket, asyncio.Future):
             self.say(EntryType.FAILURE, f"bug: {type(answer).__name__}: {answer}")
         if isinstance(ticket, tuple):
-            self._forget(ticket)
+            if not isinstance(answer, Exception):
+                self._forget(ticket)
         elif ticket is not None and not ticket.done():
             if isinstance(answer, Exception):
                 ticket.set_exception(answer)

@@ -12,11 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from peewee import (
-    DatabaseError,
-    SqliteDatabase,
-    __exception_wrapper__,  # type: ignore[attr-defined]  # its stubs leave it out
-)
+from peewee import DatabaseError, SqliteDatabase
+from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
 from bgjob.errors import IdempotencyConflictError, InvalidStateError, JobNotFoundError, RequestError
 from bgjobd.clock import from_text, to_text
@@ -250,7 +247,7 @@ class Ledger:
 
     def _insert(self, statement: str, rows: list[dict[str, Any]]) -> None:
         if rows:
-            with __exception_wrapper__:  # so that an error of executemany is peewee's, as all others are
+            with as_peewees_own:  # so that an error of executemany is peewee's, as all others are
                 self._database.cursor().executemany(statement, rows)
 
 

@@ -93,6 +93,11 @@ class Writer:
                 self._close()
                 waiting = self._give_up(waiting, str(error))
                 pause = min(max(_FIRST_PAUSE, pause * 2), _LONGEST_PAUSE) if waiting else 0.0
+            except Exception as error:
+                # A bug. Nobody waits in vain for a thread that died of it; attempts keep their journals.
+                self._close()
+                self._deliver(Delivery(tuple((one.ticket, error) for one in waiting), None))
+                waiting, pause = [], 0.0
             else:
                 tickets = [one.ticket for one in waiting]
                 self._deliver(Delivery(tuple(zip(tickets, committed.answers, strict=True)), committed))

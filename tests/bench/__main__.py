@@ -1,0 +1,156 @@
+"""The benchmark, `./run bench`: measures a real daemon beside what this machine can do at best, and asserts nothing.
+
+Two daemons are measured in turn, one with an empty file and one with many finished jobs in it, so that both
+meet the machine in the same mood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import measures
+import report
+import station
+from measures import Pass
+from report import Findings
+from station import Station, StationError
+
+from bgjob.errors import BgjobError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured: jobs of a drain, bare forks beside it, samples, calls, seconds, finished jobs."""
+
+    jobs: int
+    forks: int
+    submits: int
+    calls: int
+    samples: int
+    idle: float
+    finished: int
+
+
+_WHOLE = Sizes(jobs=3000, forks=4000, submits=1000, calls=20, samples=200, idle=20.0, finished=100_000)
+_QUICK = Sizes(jobs=500, forks=1000, submits=200, calls=3, samples=30, idle=3.0, finished=5000)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; answers the exit code: 0 however slow it was."""
+    given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sizes = _sizes(given)
+    try:
+        found = _measure(sizes, given.state_dir)
+    except KeyboardInterrupt:
+        return 130
+    except (StationError, BgjobError, OSError, subprocess.CalledProcessError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    print(report.to_table(report.figures(found)))
+    given.json.write_text(json.dumps(report.to_json(found, _about(sizes)), indent=2) + "\n")
+    return 0
+
+
+def _measure(sizes: Sizes, state_base: Path | None) -> Findings:
+    with station.running(state_base) as empty:
+        _step("warm-up", lambda: _warm_up(empty))
+        idle = _step(f"idle for {sizes.idle:g} s", lambda: measures.idle(empty, sizes.idle))
+        at_rest = measures.memory(empty)
+        with station.running(state_base) as full:
+            _step(f"{sizes.finished:,} finished jobs", lambda: _fill(full, sizes.finished))
+            passes = _measure_both(empty, full, sizes)
+        after_load = measures.memory(empty)
+    return Findings(*passes, sizes.finished, idle, at_rest, after_load)
+
+
+def _measure_both(empty: Station, full: Station, sizes: Sizes) -> tuple[Pass, Pass]:
+    """Each measurement with one daemon and at once with the other."""
+
+    def both(name: str, measure: Callable[[Station], T]) -> tuple[T, T]:
+        return (
+            _step(name, lambda: measure(empty)),
+            _step(f"{name}, {sizes.finished:,} finished", lambda: measure(full)),
+        )
+
+    to_body = both("submit to body", lambda one: measures.to_body(one, sizes.samples))
+    drain = both(f"drain of {sizes.jobs}", lambda one: measures.drain(one, sizes.jobs, sizes.forks))
+    stats = both("Stats", measures.stats)
+    submit = both("submit", lambda one: measures.submit(one, sizes.submits))
+    submit_many = both("SubmitMany", lambda one: measures.submit_many(one, sizes.calls))
+    first, second = (Pass(*values) for values in zip(to_body, drain, stats, submit, submit_many, strict=True))
+    return first, second
+
+
+def _warm_up(one: Station) -> None:
+    for _ in range(20):
+        one.run_one()
+
+
+def _fill(one: Station, finished: int) -> None:
+    one.run_one()
+    one.stop()
+    one.add_finished(finished)
+    one.start()
+    _warm_up(one)
+
+
+def _step(name: str, act: Callable[[], T]) -> T:
+    print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
+    before = time.monotonic()
+    answer = act()
+    print(f"{time.monotonic() - before:.1f} s", file=sys.stderr)
+    return answer
+
+
+def _about(sizes: Sizes) -> dict[str, object]:
+    return {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg()[0],
+        "sizes": asdict(sizes),
+    }
+
+
+def _sizes(given: argparse.Namespace) -> Sizes:
+    """The whole or the quick form, with what was given in its place."""
+    base = asdict(_QUICK if given.quick else _WHOLE)
+    return Sizes(**{name: base[name] if (own := getattr(given, name)) is None else own for name in base})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench", description="Measure a real daemon beside its limits.")
+    parser.add_argument("--quick", action="store_true", help="a short form, for a first look")
+    parser.add_argument("--jobs", type=int, metavar="N", help="jobs of a drain")
+    parser.add_argument("--forks", type=int, metavar="N", help="bare forks, before and after a drain")
+    parser.add_argument("--submits", type=int, metavar="N", help="sequential submits")
+    parser.add_argument("--calls", type=int, metavar="N", help="calls of SubmitMany, 1000 jobs each")
+    parser.add_argument("--samples", type=int, metavar="N", help="jobs timed from submit to body")
+    parser.add_argument("--idle", type=float, metavar="SECONDS", help="how long to watch an idle daemon")
+    parser.add_argument("--finished", type=int, metavar="N", help="finished jobs of the second daemon")
+    parser.add_argument(
+        "--state-dir", type=Path, metavar="DIR", help="where the databases go meanwhile (/var/tmp)"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", default=Path("bench.json"), help="results (bench.json)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""What was measured, as figures beside their limits and targets: a table for people, JSON for comparing runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+from measures import Drain, Idle, Memory, Pass
+
+DRAIN_RATIO: Final = 0.6
+SUBMIT_MS: Final = 0.5
+SUBMIT_MANY: Final = 25_000.0
+TO_BODY_MS: Final = 4.0
+PSS_MB: Final = 65.0
+SLOWDOWN: Final = 1.1
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table; `ratio` is to the limit measured beside it, `is_met` is None without a target."""
+
+    name: str
+    value: float
+    unit: str
+    limit: float | None = None
+    ratio: float | None = None
+    target: str = ""
+    is_met: bool | None = None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that one run of the bench found; `full` is the pass with `finished` jobs in the file."""
+
+    empty: Pass
+    full: Pass
+    finished: int
+    idle: Idle
+    memory_at_rest: Memory
+    memory_after_load: Memory
+
+
+def figures(found: Findings) -> list[Figure]:
+    """All lines of the table, in its order."""
+    return [
+        *_of_pass(found.empty),
+        *_of_idle(found.idle),
+        *_of_memory("at rest", found.memory_at_rest),
+        *_of_memory("after the load", found.memory_after_load),
+        *(_untargeted(figure, f", {found.finished:,} finished") for figure in _of_pass(found.full)),
+        *_slowdowns(found),
+        *_cpu_of_a_job(found.empty.drain),
+    ]
+
+
+def to_json(found: Findings, about: dict[str, object]) -> dict[str, object]:
+    """Figures by name, and the raw measurements."""
+    return {
+        "about": about,
+        "figures": {figure.name: asdict(figure) for figure in figures(found)},
+        "measured": asdict(found),
+    }
+
+
+def to_table(lines: list[Figure]) -> str:
+    """The figures in columns, each beside its limit and target."""
+    head = ("figure", "value", "limit here", "ratio", "target", "")
+    rows = [_cells(figure) for figure in lines]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    rule = tuple("-" * width for width in widths)
+    return "\n".join(_line(row, widths) for row in (head, rule, *rows))
+
+
+# The figures
+
+
+def _of_pass(found: Pass) -> list[Figure]:
+    drain, submit, to_body = found.drain, found.submit, found.to_body
+    return [
+        Figure(
+            "drain", drain.rate, "jobs/s", drain.raw, drain.ratio,
+            f">= {DRAIN_RATIO} of raw", drain.ratio >= DRAIN_RATIO,
+        ),
+        Figure(
+            "submit p50", submit.latency.p50, "ms", submit.committed_echo.p50, submit.ratio,
+            f"<= {SUBMIT_MS} ms", submit.latency.p50 <= SUBMIT_MS,
+        ),
+        Figure("submit p99", submit.latency.p99, "ms", submit.committed_echo.p99),
+        Figure("commit alone p50", submit.commit.p50, "ms"),
+        Figure(
+            "SubmitMany", found.submit_many, "jobs/s",
+            target=f">= {SUBMIT_MANY:,.0f}/s", is_met=found.submit_many >= SUBMIT_MANY,
+        ),
+        Figure(
+            "submit to body p50", to_body.latency.p50, "ms", to_body.raw.p50, to_body.ratio,
+            f"<= {TO_BODY_MS:g} ms", to_body.latency.p50 <= TO_BODY_MS,
+        ),
+        Figure("submit to body p99", to_body.latency.p99, "ms", to_body.raw.p99),
+        Figure("Stats", found.stats, "ms"),
+    ]  # fmt: skip
+
+
+def _untargeted(figure: Figure, when: str) -> Figure:
+    return replace(figure, name=figure.name + when, target="", is_met=None)
+
+
+def _of_idle(found: Idle) -> list[Figure]:
+    when = f"in {found.seconds:g} idle s"
+    wakeups = found.daemon_wakeups + found.fork_server_wakeups
+    cpu = found.daemon_cpu + found.fork_server_cpu
+    return [
+        Figure(f"wake-ups {when}", wakeups, "", target="0", is_met=wakeups == 0),
+        Figure(f"CPU {when}", cpu * 1e3, "ms"),
+    ]
+
+
+def _of_memory(when: str, found: Memory) -> list[Figure]:
+    target = f"<= {PSS_MB:g} MB"
+    return [
+        Figure(f"PSS daemon {when}", found.daemon, "MB"),
+        Figure(f"PSS fork server {when}", found.fork_server, "MB"),
+        Figure(f"PSS sum {when}", found.sum, "MB", target=target, is_met=found.sum <= PSS_MB),
+    ]
+
+
+def _slowdowns(found: Findings) -> list[Figure]:
+    """How much longer each takes with the finished jobs in the file: 1 where it does not matter."""
+    empty, full = found.empty, found.full
+    slower = {
+        "drain": empty.drain.rate / full.drain.rate,
+        "submit p50": full.submit.latency.p50 / empty.submit.latency.p50,
+        "SubmitMany": empty.submit_many / full.submit_many,
+        "submit to body p50": full.to_body.latency.p50 / empty.to_body.latency.p50,
+    }
+    return [
+        Figure(f"{name}, slowed by", factor, "times", target=f"<= {SLOWDOWN}", is_met=factor <= SLOWDOWN)
+        for name, factor in slower.items()
+    ]
+
+
+def _cpu_of_a_job(drain: Drain) -> list[Figure]:
+    spent = {
+        "the daemon's loop": drain.daemon.main,
+        "the daemon's other threads": drain.daemon.others,
+        "the fork server": drain.fork_server.own,
+        "the attempt": drain.fork_server.children,
+    }
+    return [Figure(f"CPU a job: {who}", seconds / drain.jobs * 1e3, "ms") for who, seconds in spent.items()]
+
+
+# The table
+
+
+def _cells(figure: Figure) -> tuple[str, ...]:
+    verdict = {None: "", True: "met", False: "MISSED"}[figure.is_met]
+    unit = f" {figure.unit}" if figure.unit else ""
+    limit = "" if figure.limit is None else _number(figure.limit)
+    ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
+    return figure.name, _number(figure.value) + unit, limit, ratio, figure.target, verdict
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
+    return "  ".join(cells).rstrip()

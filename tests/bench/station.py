@@ -1,0 +1,184 @@
+"""A real daemon to measure: `bgjobd serve` in directories of its own, ended by its pid, with all of it removed."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import processes
+from limits import SLOTS
+
+from bgjob import Client
+from bgjob.errors import DaemonUnavailableError
+
+NOOP: Final = "bench_jobs.NoOp"
+_START: Final = 30.0
+_END: Final = 20.0
+
+_JOBS: Final = '''
+import time
+
+
+class NoOp:
+    """Does as little as a job can."""
+
+    def run(self):
+        """Nothing."""
+
+    def stamp(self):
+        """CLOCK_MONOTONIC of its first line, in nanoseconds."""
+        return time.monotonic_ns()
+'''
+
+
+class StationError(Exception):
+    """The daemon did not do what a measurement needs."""
+
+
+class Station:
+    """A daemon with SLOTS slots and one approved class; use `running` to make one."""
+
+    def __init__(self, state: Path, runtime: Path) -> None:
+        self.state = state
+        self.runtime = runtime
+        self.socket = runtime / "s"
+        self.client = Client(str(self.socket), timeout=60.0)
+        self.fork_server = 0
+        self._console = state / "console"
+        self._process: subprocess.Popen[bytes] | None = None
+        (state / "bench_jobs.py").write_text(_JOBS)
+        self._config = state / "bgjobd.toml"
+        self._config.write_text(_settings(state, runtime, self.socket))
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise StationError("the daemon is not running")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the daemon, and wait until it can run jobs."""
+        with self._console.open("ab") as console:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bgjobd", "serve", "--config", str(self._config)],
+                env={name: value for name, value in os.environ.items() if not name.startswith("BGJOBD_")},
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,  # Ctrl-C is for the bench, which then ends it
+            )
+        self._wait_for_answer()
+        (described,) = self.client.classes()
+        if described["unavailable"] is not None:
+            raise StationError(f"{NOOP} is unavailable: {described['unavailable']}")
+        (self.fork_server,) = processes.children(self.pid)
+
+    def stop(self) -> None:
+        """End the daemon and then its fork server, by force if they do not end by themselves."""
+        self.client.close()
+        if self._process is None:
+            return
+        servers = [os.pidfd_open(pid) for pid in processes.children(self._process.pid)]
+        self._process.terminate()
+        try:
+            self._process.wait(_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+        for server in servers:
+            _await_end(server)
+
+    def _wait_for_answer(self) -> None:
+        deadline = time.monotonic() + _START
+        while True:
+            try:
+                self.client.stats()
+                return
+            except DaemonUnavailableError as error:
+                ended = self._process is not None and self._process.poll() is not None
+                if ended or time.monotonic() > deadline:
+                    raise StationError(f"{error}; it said: {self._console.read_text()}") from error
+            time.sleep(0.01)
+
+    def run_one(self) -> None:
+        """Run one job to its end."""
+        self.client.run_background_job(NOOP, "run").result(timeout=30)
+
+    def add_finished(self, count: int) -> None:
+        """Multiply the last finished job, with its attempts and logs; the daemon must be stopped."""
+        with closing(sqlite3.connect(self.state / "bgjobd.db")) as database, database:
+            (original,) = database.execute("SELECT max(id) FROM background_jobs").fetchone()
+            for table, key in (("background_jobs", "id"), ("job_attempts", "job_id"), ("job_logs", "job_id")):
+                _multiply(database, table, key, original, count)
+
+
+@contextmanager
+def running(state_base: Path | None) -> Iterator[Station]:
+    """A station whose daemon runs meanwhile; its state on a disk, its runtime directory on tmpfs where there is one."""
+    shm = Path("/dev/shm")
+    with (
+        tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=state_base or "/var/tmp") as state,
+        tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=shm if shm.is_dir() else None) as runtime,
+    ):
+        station = Station(Path(state), Path(runtime))
+        try:
+            station.start()
+            yield station
+        finally:
+            station.stop()
+
+
+def _await_end(pidfd: int) -> None:
+    """Wait for the end of a process that is not our child."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    if not poll.poll(_END * 1000):
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        poll.poll(_END * 1000)
+    os.close(pidfd)
+
+
+def _multiply(database: sqlite3.Connection, table: str, key: str, original: int, count: int) -> None:
+    """Copy the rows of one job under the next `count` ids; what must be unique is made anew."""
+    anew = {key: f"{key} + n.i", "idempotency_key": "lower(hex(randomblob(16)))"}
+    anew["token"] = anew["idempotency_key"]
+    columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+    if key != "id":
+        columns = [column for column in columns if column != "id"]
+    copied = ", ".join(anew.get(column, column) for column in columns)
+    database.execute(
+        f"WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {count}) "
+        f"INSERT INTO {table} ({', '.join(columns)}) "
+        f"SELECT {copied} FROM n CROSS JOIN {table} WHERE {key} = {original}"
+    )
+
+
+def _settings(state: Path, runtime: Path, socket: Path) -> str:
+    return f"""
+[daemon]
+socket = "{socket}"
+state_dir = "{state}"
+runtime_dir = "{runtime}"
+log_dir = "{state}/log"
+slots = {SLOTS}
+[app]
+path = ["{state}"]
+[log]
+console = "none"
+[web]
+enabled = false
+[approved]
+"{NOOP}" = {{}}
+"""

@@ -1,0 +1,30 @@
+"""The benchmark itself: that it runs and says what it found; no time is judged here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parent
+TINY = [
+    *("--jobs=8", "--forks=50", "--submits=5", "--calls=1"),
+    *("--samples=3", "--idle=0.1", "--finished=20"),
+]
+
+
+@pytest.mark.timeout(120)
+def test_a_tiny_run_writes_every_figure_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    command = [sys.executable, str(BENCH), *TINY, "--state-dir", str(state), "--json", "bench.json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "bench.json").read_text())["figures"]
+    assert {"drain", "submit p50", "SubmitMany", "submit to body p50"} < figures.keys()
+    assert {"drain, 20 finished", "drain, slowed by", "wake-ups in 0.1 idle s"} < figures.keys()
+    assert all(name in done.stdout for name in figures)
+    assert list(state.iterdir()) == []

@@ -1,0 +1,62 @@
+"""Jobs and facts to begin a test with; everything that a test does not name has a plain value."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hypothesis import settings
+
+from bgjob.words import Outcome, Status
+from bgjobd.core.facts import AttemptEnded, Submitted
+from bgjobd.core.job import Call, Ending, Job, RetryPolicy
+
+NOW: Final = 1_733_322_713.0
+"""2024-12-04 14:31:53 UTC."""
+
+CALL: Final = Call("myapp.jobs.ExampleJob", "run")
+
+COMPLETED: Final = Ending.completed("null")
+FAILED: Final = Ending.failed("ValueError", "no recipient")
+NEVER_AGAIN: Final = Ending.failed("ValueError", "no recipient", may_retry=False)
+LOST: Final = Ending.lost("nobody saw how it ended")
+NOT_STARTED: Final = Ending.not_started("no memory")
+SNOOZED: Final = Ending.snoozed(60.0)
+STOPPED: Final = Ending(Outcome.CANCELLED, signal=15, error_message="cancel was requested")
+
+BAD_ENDINGS: Final = (
+    FAILED,
+    LOST,
+    Ending.exited(0),
+    Ending.exited(3),
+    Ending.signalled(9),
+    Ending(Outcome.OUT_OF_MEMORY),
+    Ending(Outcome.TIMED_OUT),
+    Ending(Outcome.CPU_EXCEEDED),
+    Ending(Outcome.OUTPUT_EXCEEDED),
+    Ending(Outcome.CANCELLED),
+)
+"""Each way to end badly after which a job may be tried again."""
+
+seeded: Final = settings(max_examples=300, deadline=None, derandomize=True)
+"""For properties: the same examples every time, however slow the machine is."""
+
+
+def submitted(**given: Any) -> Submitted:
+    return Submitted(**{"id": 7, "call": CALL, "retry_count": 0, "policy": RetryPolicy()} | given)
+
+
+def pending(**given: Any) -> Job:
+    return Job(**{"id": 7, "call": CALL, "status": Status.PENDING, "created_at": NOW} | given)
+
+
+def running(**given: Any) -> Job:
+    return pending(**{"status": Status.RUNNING, "attempt": 1, "started_at": NOW} | given)
+
+
+def ended(status: Status, **given: Any) -> Job:
+    return running(**{"status": status, "finished_at": NOW} | given)
+
+
+def ends(job: Job, ending: Ending, at: float = NOW) -> AttemptEnded:
+    """The end of the job's latest attempt."""
+    return AttemptEnded(job.attempt, ending, at)

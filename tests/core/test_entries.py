@@ -1,0 +1,174 @@
+"""What the log says, word for word as DESIGN.md, section 8, has it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bgjob.words import EntryType, Status
+from bgjobd.core.entries import Entry, entries
+from bgjobd.core.facts import AttemptStarted, CancelRequested, ClockJumped, Fact, RetryRequested, SlotGranted
+from bgjobd.core.job import Ending, Job, RetryPolicy
+from bgjobd.core.machine import IllegalFactError, advance
+from tests.core.samples import (
+    COMPLETED,
+    FAILED,
+    LOST,
+    NEVER_AGAIN,
+    NOT_STARTED,
+    NOW,
+    SNOOZED,
+    STOPPED,
+    ended,
+    ends,
+    pending,
+    running,
+    submitted,
+)
+
+FAILED_AT = NOW + 6  # 14:31:59, as in the design's example
+
+
+def told(before: Job | None, fact: Fact, now: float = NOW) -> list[tuple[EntryType, str]]:
+    return [(entry.type, entry.message) for entry in entries(before, fact, advance(before, fact, now))]
+
+
+@pytest.mark.parametrize(
+    ("before", "fact", "message", "with_job"),
+    [
+        (None, submitted(), "Background job initiated", True),
+        (pending(), SlotGranted(), "Background job dispatched on Linux platform", False),
+        (running(), AttemptStarted(1, 4711, NOW), "Background job started", True),
+        (running(), ends(running(), COMPLETED), "Background job completed processing", False),
+    ],
+)
+def test_a_job_that_goes_well_has_the_four_sentences_of_the_original(
+    before: Job | None, fact: Fact, message: str, with_job: bool
+) -> None:
+    assert entries(before, fact, advance(before, fact, NOW)) == (
+        Entry(EntryType.SUCCESS, message, with_job=with_job),
+    )
+
+
+def test_a_failure_tells_the_error_the_attempt_and_the_next_one() -> None:
+    assert told(running(), ends(running(), FAILED), FAILED_AT) == [
+        (EntryType.FAILURE, "ValueError: no recipient (attempt 1 of 4, next at 14:32:04)"),
+        (EntryType.INFO, "Background job waits for retry 1 of 3 at 14:32:04"),
+    ]
+
+
+def test_the_last_failure_promises_no_next_attempt() -> None:
+    last = running(attempt=4, retry_count=3)
+    assert told(last, ends(last, FAILED)) == [
+        (EntryType.FAILURE, "ValueError: no recipient (attempt 4 of 4)")
+    ]
+
+
+def test_a_failure_that_is_never_retried_says_so_where_retries_were_left() -> None:
+    assert told(running(), ends(running(), NEVER_AGAIN)) == [
+        (EntryType.FAILURE, "ValueError: no recipient (attempt 1 of 4, not retried)")
+    ]
+    last = running(attempt=4, retry_count=3)
+    assert told(last, ends(last, NEVER_AGAIN)) == [
+        (EntryType.FAILURE, "ValueError: no recipient (attempt 4 of 4)")
+    ]
+
+
+def test_the_attempts_of_a_caller_that_gave_a_count_are_those_it_gets() -> None:
+    given = running(retry_count=2)
+    assert told(given, ends(given, FAILED), FAILED_AT)[0] == (
+        EntryType.FAILURE,
+        "ValueError: no recipient (attempt 1 of 2, next at 14:32:04)",
+    )
+    only = running(retry_count=3)
+    assert told(only, ends(only, FAILED)) == [
+        (EntryType.FAILURE, "ValueError: no recipient (attempt 1 of 1)")
+    ]
+
+
+def test_each_attempt_in_a_row_is_told_with_its_number() -> None:
+    job, messages = pending(policy=RetryPolicy(max_retries=2)), []
+    while job.status is Status.PENDING:
+        job = advance(job, SlotGranted(), NOW)
+        fact = ends(job, LOST)
+        messages.append(told(job, fact)[0][1])
+        job = advance(job, fact, NOW)
+    assert messages == [
+        "lost: nobody saw how it ended (attempt 1 of 3, next at 14:31:58)",
+        "lost: nobody saw how it ended (attempt 2 of 3, next at 14:31:58)",
+        "lost: nobody saw how it ended (attempt 3 of 3)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ending", "sentence"),
+    [
+        (Ending.exited(0), "exited: the process ended with code 0 before the method returned"),
+        (Ending.exited(3), "exited: the process ended with code 3"),
+        (Ending.signalled(9), "signalled: the process was ended by signal 9"),
+        (Ending.lost("no trace"), "lost: no trace"),
+        (replace(LOST, error_message=None), "lost: no more is known"),
+    ],
+)
+def test_an_ending_without_an_exception_is_told_by_its_evidence(ending: Ending, sentence: str) -> None:
+    last = running(attempt=1, retry_count=3)
+    assert told(last, ends(last, ending)) == [(EntryType.FAILURE, f"{sentence} (attempt 1 of 1)")]
+
+
+def test_an_attempt_that_could_not_start_is_told_as_a_failure_that_cost_no_retry() -> None:
+    assert told(running(), ends(running(), NOT_STARTED)) == [
+        (EntryType.FAILURE, "not_started: no memory (attempt 1, no retry spent, next at 14:31:54)")
+    ]
+
+
+def test_a_snooze_tells_until_when() -> None:
+    assert told(running(), ends(running(), SNOOZED)) == [
+        (EntryType.INFO, "Background job snoozed until 14:32:53")
+    ]
+
+
+def test_cancelling_tells_whether_it_is_done_or_only_wanted() -> None:
+    assert told(pending(), CancelRequested()) == [(EntryType.INFO, "Background job cancelled")]
+    assert told(running(), CancelRequested()) == [(EntryType.INFO, "Background job cancel requested")]
+
+
+def test_an_attempt_that_was_stopped_tells_how_it_ended() -> None:
+    wanted = running(cancel_requested_at=NOW)
+    assert told(wanted, ends(wanted, STOPPED)) == [
+        (EntryType.INFO, "Background job cancelled (cancelled: cancel was requested)")
+    ]
+
+
+def test_a_job_that_completed_although_cancel_was_requested_is_told_as_completed() -> None:
+    wanted = running(cancel_requested_at=NOW)
+    assert told(wanted, ends(wanted, COMPLETED)) == [
+        (EntryType.SUCCESS, "Background job completed processing")
+    ]
+
+
+def test_a_retry_by_a_person_is_told() -> None:
+    assert told(ended(Status.FAILED), RetryRequested()) == [
+        (EntryType.INFO, "Background job retry requested")
+    ]
+
+
+def test_a_clock_jump_tells_nothing_about_the_single_job() -> None:
+    assert told(pending(attempt=1, scheduled_at=NOW), ClockJumped(60)) == []
+
+
+def test_every_legal_fact_can_be_told_as_a_short_single_line() -> None:
+    for before in (None, pending(), running(), running(cancel_requested_at=NOW), ended(Status.FAILED)):
+        for fact in (
+            submitted(),
+            SlotGranted(),
+            CancelRequested(),
+            RetryRequested(),
+            ends(running(), FAILED),
+        ):
+            try:
+                lines = told(before, fact)
+            except IllegalFactError:
+                continue
+            assert lines
+            assert all("\n" not in message for _, message in lines)

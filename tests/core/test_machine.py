@@ -1,0 +1,326 @@
+"""The table of DESIGN.md, section 3: each row as an example, and every pair that it does not list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from bgjob.words import FINAL, Outcome, Status
+from bgjobd.core.facts import (
+    AttemptStarted,
+    CancelRequested,
+    ClockJumped,
+    Fact,
+    RetryRequested,
+    SlotGranted,
+)
+from bgjobd.core.job import Ending, Job, RetryPolicy
+from bgjobd.core.machine import TABLE, IllegalFactError, advance, is_allowed
+from tests.core.samples import (
+    BAD_ENDINGS,
+    CALL,
+    COMPLETED,
+    FAILED,
+    LOST,
+    NEVER_AGAIN,
+    NOT_STARTED,
+    NOW,
+    SNOOZED,
+    STOPPED,
+    ended,
+    ends,
+    pending,
+    running,
+    submitted,
+)
+
+# The rows
+
+
+def test_a_submitted_job_is_pending_with_what_the_caller_gave() -> None:
+    policy = RetryPolicy(max_retries=5, retry_delay=1.5)
+    fact = submitted(
+        retry_count=2,
+        policy=policy,
+        queue="mail",
+        priority=-3,
+        timeout=60.0,
+        scheduled_at=NOW + 30,
+        idempotency_key="k",
+    )
+    assert advance(None, fact, NOW) == Job(
+        id=7,
+        call=CALL,
+        status=Status.PENDING,
+        retry_count=2,
+        policy=policy,
+        queue="mail",
+        priority=-3,
+        attempt=0,
+        timeout=60.0,
+        created_at=NOW,
+        scheduled_at=NOW + 30,
+        idempotency_key="k",
+    )
+
+
+@pytest.mark.parametrize("attempt", [0, 4])
+def test_a_granted_slot_starts_the_next_attempt(attempt: int) -> None:
+    before = pending(attempt=attempt)
+    assert advance(before, SlotGranted(), NOW) == replace(
+        before, status=Status.RUNNING, attempt=attempt + 1, started_at=NOW
+    )
+
+
+def test_a_pending_job_is_cancelled_at_once() -> None:
+    before = pending(scheduled_at=NOW + 60)
+    assert advance(before, CancelRequested(), NOW) == replace(
+        before, status=Status.CANCELLED, cancel_requested_at=NOW, finished_at=NOW
+    )
+
+
+def test_an_attempt_that_completed_completes_the_job() -> None:
+    before = running(retry_count=2, error="ValueError: the time before")
+    after = advance(before, ends(before, Ending.completed('{"sent":1}'), at=NOW + 9), NOW + 10)
+    assert after == replace(
+        before, status=Status.COMPLETED, result='{"sent":1}', error=None, finished_at=NOW + 9
+    )
+
+
+@pytest.mark.parametrize("ending", BAD_ENDINGS, ids=lambda ending: f"{ending.outcome} {ending.exit_code}")
+def test_an_attempt_that_ended_badly_is_tried_again_while_retries_are_left(ending: Ending) -> None:
+    before = running(retry_count=2)
+    assert advance(before, ends(before, ending), NOW) == replace(
+        before, status=Status.PENDING, retry_count=3, scheduled_at=NOW + 5, error=ending.error
+    )
+
+
+@pytest.mark.parametrize("ending", BAD_ENDINGS, ids=lambda ending: f"{ending.outcome} {ending.exit_code}")
+def test_an_attempt_that_ended_badly_fails_the_job_when_no_retry_is_left(ending: Ending) -> None:
+    before = running(retry_count=3)
+    assert advance(before, ends(before, ending, at=NOW + 1), NOW + 2) == replace(
+        before, status=Status.FAILED, error=ending.error, finished_at=NOW + 1
+    )
+
+
+@pytest.mark.parametrize("ending", [NEVER_AGAIN, replace(LOST, may_retry=False)], ids=["failed", "lost"])
+def test_an_attempt_that_may_not_be_retried_fails_the_job_whatever_is_left(ending: Ending) -> None:
+    before = running()
+    after = advance(before, ends(before, ending), NOW)
+    assert (after.status, after.retry_count, after.error) == (Status.FAILED, 0, ending.error)
+
+
+def test_a_lost_attempt_is_tried_again_like_any_that_ended_badly() -> None:
+    before = running()
+    after = advance(before, ends(before, LOST), NOW)
+    assert (after.status, after.retry_count, after.scheduled_at) == (Status.PENDING, 1, NOW + 5)
+
+
+@pytest.mark.parametrize("retry_count", [0, 3])
+def test_an_attempt_that_could_not_start_is_put_back_without_spending_a_retry(retry_count: int) -> None:
+    before = running(retry_count=retry_count)
+    after = advance(before, ends(before, NOT_STARTED), NOW)
+    assert (after.status, after.retry_count) == (Status.PENDING, retry_count)
+    assert after.scheduled_at is not None
+    assert after.scheduled_at > NOW
+
+
+def test_an_attempt_that_never_began_is_given_back_at_once_where_the_fact_says_so() -> None:
+    before = running()
+    after = advance(before, ends(before, Ending.not_started("the daemon ended", delay=0.0)), NOW)
+    assert (after.status, after.scheduled_at) == (Status.PENDING, NOW)
+
+
+@pytest.mark.parametrize("retry_count", [0, 3])
+def test_a_snoozed_attempt_is_tried_when_it_asked_without_spending_a_retry(retry_count: int) -> None:
+    before = running(retry_count=retry_count)
+    assert advance(before, ends(before, SNOOZED), NOW) == replace(
+        before, status=Status.PENDING, scheduled_at=NOW + 60
+    )
+
+
+def test_a_running_job_runs_on_when_cancel_is_requested_and_the_wish_is_kept() -> None:
+    before = running()
+    assert advance(before, CancelRequested(), NOW + 1) == replace(before, cancel_requested_at=NOW + 1)
+
+
+def test_the_first_of_two_cancel_requests_is_the_one_that_is_kept() -> None:
+    once = advance(running(), CancelRequested(), NOW + 1)
+    assert advance(once, CancelRequested(), NOW + 2) == once
+
+
+def test_a_job_that_completed_although_cancel_was_requested_is_completed() -> None:
+    before = running(cancel_requested_at=NOW)
+    assert advance(before, ends(before, COMPLETED), NOW).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize(
+    "ending", [*BAD_ENDINGS, STOPPED, NEVER_AGAIN, NOT_STARTED, SNOOZED], ids=lambda ending: ending.outcome
+)
+def test_any_other_end_after_cancel_was_requested_is_cancelled(ending: Ending) -> None:
+    before = running(cancel_requested_at=NOW)
+    assert advance(before, ends(before, ending, at=NOW + 1), NOW + 2) == replace(
+        before, status=Status.CANCELLED, error=ending.error, finished_at=NOW + 1
+    )
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED])
+def test_a_person_can_have_an_ended_job_run_again_and_attempt_numbers_go_on(status: Status) -> None:
+    before = ended(
+        status, attempt=4, retry_count=3, scheduled_at=NOW, cancel_requested_at=NOW, error="ValueError: no"
+    )
+    after = advance(before, RetryRequested(), NOW + 100)
+    assert after == replace(
+        before,
+        status=Status.PENDING,
+        retry_count=0,
+        scheduled_at=None,
+        finished_at=None,
+        cancel_requested_at=None,
+        error=None,
+    )
+    assert advance(after, SlotGranted(), NOW + 101).attempt == 5
+
+
+def test_a_started_attempt_leaves_the_job_running() -> None:
+    assert advance(running(), AttemptStarted(1, pid=4711, at=NOW), NOW) == running()
+
+
+@pytest.mark.parametrize("delta", [-3600.0, 0.5, 86400.0])
+def test_a_clock_jump_moves_a_waiting_retry_by_its_delta(delta: float) -> None:
+    before = pending(attempt=1, retry_count=1, scheduled_at=NOW + 5)
+    assert advance(before, ClockJumped(delta), NOW + delta) == replace(before, scheduled_at=NOW + 5 + delta)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [pending(), pending(scheduled_at=NOW + 5), pending(attempt=3)],
+    ids=["waits for a slot", "asked for at a time", "asked to run again"],
+)
+def test_a_clock_jump_moves_no_other_pending_job(before: Job) -> None:
+    assert advance(before, ClockJumped(3600), NOW + 3600) == before
+
+
+# What is asked for, and where the delay comes from
+
+
+def test_a_delay_that_the_attempt_asked_for_overrides_the_policys() -> None:
+    before = running()
+    after = advance(before, ends(before, replace(FAILED, delay=0.25)), NOW)
+    assert (after.retry_count, after.scheduled_at) == (1, NOW + 0.25)
+
+
+def test_a_caller_that_gave_as_many_retries_as_there_are_gets_one_attempt() -> None:
+    before = advance(advance(None, submitted(retry_count=3), NOW), SlotGranted(), NOW)
+    assert advance(before, ends(before, FAILED), NOW).status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("retry_count", "max_retries", "attempt", "allowed"),
+    [(0, 3, 1, 4), (3, 3, 4, 4), (9, 3, 1, 1), (1, 3, 5, 7)],
+)
+def test_attempts_allowed_are_those_made_and_the_retries_left(
+    retry_count: int, max_retries: int, attempt: int, allowed: int
+) -> None:
+    job = running(retry_count=retry_count, policy=RetryPolicy(max_retries), attempt=attempt)
+    assert job.attempts_allowed == allowed
+
+
+# The pairs
+
+FACTS: dict[str, Fact] = {
+    "submitted": submitted(),
+    "slot granted": SlotGranted(),
+    "started": AttemptStarted(1, pid=4711, at=NOW),
+    "completed": ends(running(), COMPLETED),
+    "failed": ends(running(), FAILED),
+    "never to be retried": ends(running(), NEVER_AGAIN),
+    "lost": ends(running(), LOST),
+    "not started": ends(running(), NOT_STARTED),
+    "snoozed": ends(running(), SNOOZED),
+    "stopped": ends(running(), STOPPED),
+    "cancel requested": CancelRequested(),
+    "retry requested": RetryRequested(),
+    "clock jumped": ClockJumped(60.0),
+}
+
+ENDS = {"completed", "failed", "never to be retried", "lost", "not started", "snoozed", "stopped"}
+
+SEES: dict[Status | None, set[str]] = {
+    None: {"submitted"},
+    Status.PENDING: {"slot granted", "cancel requested", "clock jumped"},
+    Status.RUNNING: {"started", "cancel requested", *ENDS},
+    Status.COMPLETED: set(),
+    Status.FAILED: {"retry requested"},
+    Status.CANCELLED: {"retry requested"},
+}
+
+# `attempt=1` also where it is pending, so that it is the status and not the number that forbids an end.
+JOBS: dict[Status | None, Job | None] = {
+    None: None,
+    Status.PENDING: pending(attempt=1),
+    Status.RUNNING: running(),
+    **{status: ended(status) for status in FINAL},
+}
+
+PAIRS = [(status, name) for status, name in product(JOBS, FACTS)]
+
+
+@pytest.mark.parametrize(("status", "name"), [pair for pair in PAIRS if pair[1] not in SEES[pair[0]]])
+def test_a_fact_that_a_status_cannot_see_raises(status: Status | None, name: str) -> None:
+    for wish in (None, NOW) if status else (None,):
+        job = JOBS[status]
+        with pytest.raises(IllegalFactError, match="cannot see"):
+            advance(replace(job, cancel_requested_at=wish) if job else None, FACTS[name], NOW)
+
+
+@pytest.mark.parametrize(("status", "name"), [pair for pair in PAIRS if pair[1] in SEES[pair[0]]])
+def test_a_fact_that_a_status_can_see_gives_a_job(status: Status | None, name: str) -> None:
+    assert advance(JOBS[status], FACTS[name], NOW).id == 7
+
+
+def test_a_completed_job_sees_nothing_at_all() -> None:
+    assert not [cell for cell in TABLE if cell[0] is Status.COMPLETED]
+
+
+@pytest.mark.parametrize(
+    "fact", [AttemptStarted(1, 4711, NOW), *(ends(running(), e) for e in (COMPLETED, FAILED))]
+)
+def test_a_fact_of_an_attempt_that_is_not_the_latest_raises(fact: Fact) -> None:
+    for latest in (0, 2):
+        with pytest.raises(IllegalFactError, match=f"attempt {latest}"):
+            advance(running(attempt=latest), fact, NOW)
+
+
+def test_an_illegal_fact_says_which_job_stood_where() -> None:
+    with pytest.raises(IllegalFactError) as caught:
+        advance(ended(Status.COMPLETED), CancelRequested(), NOW)
+    assert str(caught.value) == "job 7 (completed, attempt 1) cannot see CancelRequested()"
+    assert (caught.value.job, caught.value.fact) == (ended(Status.COMPLETED), CancelRequested())
+
+
+def test_an_illegal_fact_about_no_job_says_so() -> None:
+    with pytest.raises(IllegalFactError, match=r"^no job cannot see SlotGranted\(\)$"):
+        advance(None, SlotGranted(), NOW)
+
+
+ASKED: list[tuple[Callable[[], CancelRequested | RetryRequested], set[Status]]] = [
+    (CancelRequested, {Status.PENDING, Status.RUNNING}),
+    (RetryRequested, {Status.FAILED, Status.CANCELLED}),
+]
+
+
+@pytest.mark.parametrize(("wish", "allowed"), ASKED)
+def test_a_caller_may_ask_exactly_for_what_the_table_has(
+    wish: Callable[[], CancelRequested | RetryRequested], allowed: set[Status]
+) -> None:
+    jobs = [job for job in JOBS.values() if job is not None]
+    assert {job.status for job in jobs if is_allowed(job, wish())} == allowed
+
+
+def test_every_outcome_can_end_a_running_job() -> None:
+    for outcome in Outcome:
+        assert advance(running(), ends(running(), Ending(outcome)), NOW).status is not Status.RUNNING

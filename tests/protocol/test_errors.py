@@ -1,0 +1,211 @@
+"""The errors: one class for each of the interface, built from what the reply says; the bases are the contract's."""
+
+from __future__ import annotations
+
+import copy
+import string
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgjob import errors
+from bgjob.errors import (
+    BgjobError,
+    DaemonUnavailableError,
+    InvalidParametersError,
+    JobCancelledError,
+    JobError,
+    JobFailedError,
+    ProtocolError,
+    RequestError,
+    WaitTimeoutError,
+    from_reply,
+)
+from bgjob.words import INTERFACE, SERVICE
+from bgjobd import api
+from tests.protocol import idl
+
+SAMPLES: dict[str, Any] = {
+    "string": "some text",
+    "int": 7,
+    "[]Problem": [{"path": "to", "message": "is missing"}, {"path": "", "message": "too many"}],
+}
+KINDS = {kind.error_name: kind for kind in RequestError.__subclasses__()}
+
+
+def described() -> dict[str, idl.Fields]:
+    """Every error that the daemon describes to its callers, by full name."""
+    jobs, service = idl.parse(api.IDL.read_text()), idl.parse(api._DESCRIPTIONS[SERVICE])
+    return {f"{each.name}.{name}": fields for each in (jobs, service) for name, fields in each.errors.items()}
+
+
+DESCRIBED = described()
+OURS = {name: fields for name, fields in DESCRIBED.items() if name.startswith(INTERFACE)}
+
+
+def placeholders(template: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+
+
+# Classes and the interface
+
+
+def test_every_error_of_the_interface_has_a_class_of_its_name() -> None:
+    for name in OURS:
+        kind = KINDS[name]
+        assert kind.__name__.removesuffix("Error") == name.rpartition(".")[2].removesuffix("Error")
+
+
+def test_every_class_stands_for_an_error_that_the_daemon_describes() -> None:
+    assert set(KINDS) <= set(DESCRIBED)
+    assert len(KINDS) == len(RequestError.__subclasses__())
+
+
+@pytest.mark.parametrize("name", sorted(set(KINDS) - {InvalidParametersError.error_name}))
+def test_a_message_tells_all_parameters_of_its_error_and_no_others(name: str) -> None:
+    assert placeholders(KINDS[name].template) == set(DESCRIBED[name])
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_a_reply_gives_the_class_of_its_error_with_everything_it_said(name: str) -> None:
+    parameters = {field: SAMPLES[kind] for field, kind in DESCRIBED[name].items()}
+    error = from_reply(name, parameters)
+    assert type(error) is KINDS[name]
+    assert error.error_name == name
+    assert error.parameters == parameters
+    for value in parameters.values():
+        if not isinstance(value, list):
+            assert str(value) in str(error)
+    assert "?" not in str(error)
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_a_reply_that_leaves_parameters_out_still_gives_a_message(name: str) -> None:
+    error = from_reply(name, {})
+    assert type(error) is KINDS[name]
+    assert error.parameters == {}
+    assert "{" not in str(error)
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_parameters_of_a_newer_daemon_are_kept(name: str) -> None:
+    assert from_reply(name, {"news": [1]}).parameters == {"news": [1]}
+
+
+def test_problems_with_parameters_are_all_told() -> None:
+    error = InvalidParametersError(problems=SAMPLES["[]Problem"])
+    assert str(error) == "the parameters do not fit the method: to: is missing; parameters: too many"
+
+
+def test_an_unknown_error_is_a_plain_request_error_that_tells_its_name() -> None:
+    error = from_reply("org.bgjobd.Jobs.FromTheFuture", {"when": "soon"})
+    assert type(error) is RequestError
+    assert error.parameters == {"when": "soon"}
+    assert "org.bgjobd.Jobs.FromTheFuture" in str(error)
+    assert "soon" in str(error)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+keys = st.sampled_from(["self", "parameters", "problems", "id", "class_name", "value", "error_name"])
+
+
+@given(st.sampled_from([*sorted(KINDS), "com.example.Else"]), st.dictionaries(keys, json_values, max_size=3))
+def test_whatever_an_error_reply_holds_it_becomes_a_request_error(
+    name: str, parameters: dict[str, Any]
+) -> None:
+    error = from_reply(name, parameters)
+    assert isinstance(error, RequestError)
+    assert error.parameters == parameters
+    assert str(error)
+
+
+# Bases
+
+BUILTIN_BASES = {
+    "NotApproved": PermissionError,
+    "MethodNotApproved": PermissionError,
+    "PermissionDenied": PermissionError,
+    "InvalidName": ValueError,
+    "InvalidParameter": ValueError,
+    "InvalidParameters": ValueError,
+    "TooLarge": ValueError,
+    "JobNotFound": LookupError,
+}
+BUILTINS = (OSError, ValueError, LookupError)
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_a_refusal_is_also_the_builtin_error_it_resembles(name: str) -> None:
+    kind = KINDS[name]
+    assert issubclass(kind, RequestError)
+    expected = BUILTIN_BASES.get(name.rpartition(".")[2])
+    if expected is None:
+        assert not issubclass(kind, BUILTINS)
+    else:
+        assert issubclass(kind, expected)
+
+
+def test_errors_that_are_no_refusals_have_their_bases_too() -> None:
+    assert issubclass(DaemonUnavailableError, ConnectionError)
+    assert issubclass(WaitTimeoutError, TimeoutError)
+    assert issubclass(JobFailedError, JobError)
+    assert issubclass(JobCancelledError, JobError)
+    for kind in (DaemonUnavailableError, ProtocolError, WaitTimeoutError, RequestError, JobError):
+        assert issubclass(kind, BgjobError)
+        assert not issubclass(kind, RequestError) or kind is RequestError
+
+
+def test_every_error_of_the_module_is_ours() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert len(kinds) > 20
+    for kind in kinds:
+        assert issubclass(kind, BgjobError)
+        assert kind.__name__.endswith("Error")
+
+
+def test_a_refused_call_can_be_caught_as_what_it_is() -> None:
+    with pytest.raises(LookupError, match="there is no job 12"):
+        raise from_reply(f"{INTERFACE}.JobNotFound", {"id": 12})
+    with pytest.raises(ValueError, match=r"invalid value for options\.delay"):
+        raise from_reply(f"{SERVICE}.InvalidParameter", {"parameter": "options.delay"})
+
+
+# Copies, as concurrent.futures, tenacity and loggers make them
+
+JOB = {"id": 12, "status": "failed", "error": "ValueError: no recipient"}
+
+
+def samples() -> list[BgjobError]:
+    refusals = [
+        from_reply(name, {field: SAMPLES[kind] for field, kind in DESCRIBED[name].items()})
+        for name in sorted(KINDS)
+    ]
+    newer = from_reply("org.bgjobd.Jobs.FromTheFuture", {"when": "soon"})
+    others = [kind("it broke") for kind in (DaemonUnavailableError, ProtocolError, WaitTimeoutError)]
+    return [*refusals, newer, *others, JobFailedError(JOB), JobCancelledError({**JOB, "status": "cancelled"})]
+
+
+@pytest.mark.parametrize("error", samples(), ids=lambda error: f"{type(error).__name__}: {error}"[:40])
+def test_a_copy_of_an_error_says_the_same(error: BgjobError) -> None:
+    for twin in (copy.copy(error), copy.deepcopy(error)):
+        assert type(twin) is type(error)
+        assert str(twin) == str(error)
+        assert twin.args == error.args
+        assert getattr(twin, "parameters", None) == getattr(error, "parameters", None)
+        assert getattr(twin, "job", None) == getattr(error, "job", None)
+
+
+def test_a_job_that_failed_tells_its_id_and_error() -> None:
+    error = JobFailedError(JOB)
+    assert error.job is JOB
+    assert str(error) == "job 12 failed: ValueError: no recipient"
+
+
+def test_a_job_that_was_cancelled_tells_its_id_and_status() -> None:
+    assert str(JobCancelledError({"id": 12, "status": "cancelled"})) == "job 12 ended as cancelled"

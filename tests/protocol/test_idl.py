@@ -1,0 +1,260 @@
+"""The interface description against the code: same methods, same inputs, and systemd's own reader accepts it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import types
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pytest
+
+from bgjob.errors import InvalidParameterError
+from bgjob.words import INTERFACE, SERVICE, Backoff
+from bgjobd import api
+from bgjobd.clock import to_text
+from tests.protocol import idl
+
+JOBS = idl.parse(api.IDL.read_text())
+NAMES = {str: "string", int: "int", float: "float", bool: "bool"}
+
+
+def idl_type(annotation: Any) -> str:
+    """How the interface description writes a type of Python's."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return idl_type(arguments[0])
+    if origin in (Union, types.UnionType):
+        (inner,) = [each for each in arguments if each is not type(None)]
+        assert len(arguments) == 2, f"{annotation} cannot be written in Varlink"
+        return f"?{idl_type(inner)}"
+    if origin is list:
+        return f"[]{idl_type(arguments[0])}"
+    if origin is Literal:
+        return "string"
+    if origin is dict:
+        return "object"
+    return NAMES.get(annotation) or annotation.__name__
+
+
+def fields_of(shape: type[api.Input]) -> idl.Fields:
+    return {name: idl_type(field.annotation) for name, field in shape.model_fields.items()}
+
+
+# The description and the code
+
+
+def test_the_description_and_the_code_have_the_same_methods() -> None:
+    assert JOBS.name == INTERFACE
+    assert sorted(JOBS.inputs) == sorted(api._TABLE)
+
+
+@pytest.mark.parametrize("name", sorted(api._TABLE))
+def test_a_method_takes_the_parameters_that_its_description_lists(name: str) -> None:
+    shape, _ = api._TABLE[name]
+    assert fields_of(shape) == JOBS.inputs[name]
+
+
+@pytest.mark.parametrize("shape", [api.Options, api.NewJob], ids=lambda shape: shape.__name__)
+def test_a_described_type_has_the_fields_of_its_model(shape: type[api.Input]) -> None:
+    assert fields_of(shape) == JOBS.types[shape.__name__]
+
+
+@pytest.mark.parametrize(
+    "shape", [*(shape for shape, _ in api._TABLE.values()), api.Options], ids=lambda shape: shape.__name__
+)
+def test_a_parameter_may_be_left_out_where_the_description_says_so(shape: type[api.Input]) -> None:
+    for name, field in shape.model_fields.items():
+        assert field.is_required() is not idl_type(field.annotation).startswith("?"), name
+
+
+def test_every_type_that_the_description_uses_is_described() -> None:
+    every = [*JOBS.types.values(), *JOBS.inputs.values(), *JOBS.outputs.values(), *JOBS.errors.values()]
+    used = {
+        kind.lstrip("?").removeprefix("[]").removeprefix("[string]")
+        for each in every
+        for kind in each.values()
+    }
+    reached = used - {"string", "int", "float", "bool", "object"}
+    assert reached == set(JOBS.types)
+
+
+def test_the_way_back_is_described_for_every_method() -> None:
+    assert sorted(JOBS.outputs) == sorted(JOBS.inputs)
+
+
+# systemd's reader
+
+
+@pytest.fixture
+def varlinkctl() -> str:
+    found = shutil.which("varlinkctl")
+    assert found is not None, "varlinkctl is missing: install systemd 255 or newer"
+    return found
+
+
+def test_systemd_accepts_the_description(varlinkctl: str) -> None:
+    done = subprocess.run([varlinkctl, "validate-idl", api.IDL], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    assert "error" not in done.stderr.lower()
+
+
+def test_systemd_accepts_the_description_of_the_service_interface(varlinkctl: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{SERVICE}.varlink"
+    file.write_text(api._DESCRIPTIONS[SERVICE])
+    done = subprocess.run([varlinkctl, "validate-idl", file], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+
+
+def test_systemd_would_refuse_a_broken_description(varlinkctl: str, tmp_path: Path) -> None:
+    file = tmp_path / "broken.varlink"
+    file.write_text(api.IDL.read_text().replace("method Get(id: int)", "method Get(id: integer)"))
+    done = subprocess.run([varlinkctl, "validate-idl", file], capture_output=True, text=True, timeout=20)
+    assert done.returncode != 0
+
+
+# Shapes: what a method's parameters may be, before anybody looks at what they mean
+
+SUBMIT = {"class_name": "a.B", "method_name": "run"}
+
+
+def submit(**options: Any) -> dict[str, Any]:
+    return {**SUBMIT, "options": options}
+
+
+def test_a_submit_needs_the_two_names_only() -> None:
+    given = api._checked(api.NewJob, dict(SUBMIT))
+    assert (given.parameters, given.retry_count, given.options) == (None, None, None)
+
+
+def test_null_means_left_out() -> None:
+    nothing = dict.fromkeys(api.Options.model_fields)
+    given = api._checked(api.NewJob, {**SUBMIT, "parameters": None, "retry_count": None, "options": nothing})
+    assert given.options == api.Options()
+
+
+def test_a_submit_with_everything_is_understood() -> None:
+    options = {
+        "delay": 1,
+        "at": "2024-12-04T14:31:53Z",
+        "priority": -(2**63),
+        "queue": "mail",
+        "timeout": 0.5,
+        "max_retries": 0,
+        "retry_delay": 0,
+        "backoff": "exponential",
+        "idempotency_key": "k" * 255,
+    }
+    given = api._checked(
+        api.NewJob, {**SUBMIT, "parameters": {"a": [None]}, "retry_count": 3, "options": options}
+    )
+    assert given.model_dump() == {**SUBMIT, "parameters": {"a": [None]}, "retry_count": 3, "options": options}
+
+
+def test_every_backoff_has_its_word() -> None:
+    for backoff in Backoff:
+        assert api.Options(backoff=backoff.value).backoff == backoff
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "named"),
+    [
+        ("Submit", {}, "class_name"),
+        ("Submit", {"class_name": "a.B"}, "method_name"),
+        ("Submit", {**SUBMIT, "class_name": None}, "class_name"),
+        ("Submit", {**SUBMIT, "class_name": 1}, "class_name"),
+        ("Submit", {**SUBMIT, "method_name": ["run"]}, "method_name"),
+        ("Submit", {**SUBMIT, "parameters": []}, "parameters"),
+        ("Submit", {**SUBMIT, "parameters": "{}"}, "parameters"),
+        ("Submit", {**SUBMIT, "retry_count": -1}, "retry_count"),
+        ("Submit", {**SUBMIT, "retry_count": "1"}, "retry_count"),
+        ("Submit", {**SUBMIT, "retry_count": 1.0}, "retry_count"),
+        ("Submit", {**SUBMIT, "retry_count": True}, "retry_count"),
+        ("Submit", {**SUBMIT, "status": "completed"}, "status"),
+        ("Submit", {**SUBMIT, "id": 1}, "id"),
+        ("Submit", {**SUBMIT, "options": []}, "options"),
+        ("Submit", submit(unknown=1), "options.unknown"),
+        ("Submit", submit(delay=-0.1), "options.delay"),
+        ("Submit", submit(delay="5"), "options.delay"),
+        ("Submit", submit(delay=True), "options.delay"),
+        ("Submit", submit(delay=1e300), "options.delay"),
+        ("Submit", submit(at=1733322713), "options.at"),
+        ("Submit", submit(priority=1.5), "options.priority"),
+        ("Submit", submit(priority=False), "options.priority"),
+        ("Submit", submit(queue=1), "options.queue"),
+        ("Submit", submit(timeout=0), "options.timeout"),
+        ("Submit", submit(timeout=-1), "options.timeout"),
+        ("Submit", submit(timeout=1e300), "options.timeout"),
+        ("Submit", submit(max_retries=-1), "options.max_retries"),
+        ("Submit", submit(retry_delay=-1), "options.retry_delay"),
+        ("Submit", submit(backoff="linear"), "options.backoff"),
+        ("Submit", submit(backoff="CONSTANT"), "options.backoff"),
+        ("Submit", submit(idempotency_key=""), "options.idempotency_key"),
+        ("Submit", submit(idempotency_key="k" * 256), "options.idempotency_key"),
+        ("SubmitMany", {}, "jobs"),
+        ("SubmitMany", {"jobs": SUBMIT}, "jobs"),
+        ("SubmitMany", {"jobs": [SUBMIT, {"class_name": "a.B"}]}, "jobs.1.method_name"),
+        ("SubmitMany", {"jobs": [submit(delay="x")]}, "jobs.0.options.delay"),
+        ("Get", {}, "id"),
+        ("Get", {"id": 0}, "id"),
+        ("Get", {"id": -1}, "id"),
+        ("Get", {"id": "1"}, "id"),
+        ("Get", {"id": 1.0}, "id"),
+        ("Get", {"id": True}, "id"),
+        ("Get", {"id": 1, "ids": [1]}, "ids"),
+        ("Wait", {"id": 1, "timeout": -1}, "timeout"),
+        ("Wait", {"id": 1, "timeout": "1"}, "timeout"),
+        ("Cancel", {"ids": []}, "ids"),
+        ("Cancel", {"ids": 1}, "ids"),
+        ("Cancel", {"ids": [1, 0]}, "ids.1"),
+        ("Cancel", {"ids": [1, None]}, "ids.1"),
+        ("Pause", {}, "queue"),
+        ("Resume", {"queue": None}, "queue"),
+        ("Classes", {"all": True}, "all"),
+        ("Stats", {"all": True}, "all"),
+    ],
+)
+def test_a_parameter_of_another_shape_is_refused_by_its_name(
+    method: str, parameters: dict[str, Any], named: str
+) -> None:
+    shape, _ = api._TABLE[method]
+    with pytest.raises(InvalidParameterError) as caught:
+        api._checked(shape, parameters)
+    assert caught.value.parameters == {"parameter": named}
+
+
+@pytest.mark.parametrize("at", ["", "tomorrow", "2024-12-04T14:31:53", "2024-12-04", "2024-13-04T00:00:00Z"])
+def test_a_time_that_is_no_instant_is_refused(at: str) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        api._scheduled_at(api.Options(at=at), now=0.0)
+    assert caught.value.parameters == {"parameter": "options.at"}
+
+
+def test_a_time_is_understood_in_any_zone() -> None:
+    expected = datetime(2024, 12, 4, 14, 31, 53, tzinfo=UTC).timestamp()
+    for at in ("2024-12-04T14:31:53Z", "2024-12-04T15:31:53+01:00", "2024-12-04T14:31:53.000000+00:00"):
+        assert api._scheduled_at(api.Options(at=at), now=0.0) == expected
+
+
+def test_a_delay_counts_from_now_and_excludes_a_time() -> None:
+    assert api._scheduled_at(api.Options(delay=5), now=100.0) == 105.0
+    assert api._scheduled_at(api.Options(delay=0), now=100.0) is None
+    assert api._scheduled_at(api.Options(), now=100.0) is None
+    with pytest.raises(InvalidParameterError):
+        api._scheduled_at(api.Options(delay=5, at="2024-12-04T14:31:53Z"), now=100.0)
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z"])
+def test_a_time_of_any_year_can_be_stored(at: str) -> None:
+    scheduled_at = api._scheduled_at(api.Options(at=at), now=0.0)
+    assert scheduled_at is not None
+    assert to_text(scheduled_at) == at.replace("Z", ".000000Z")
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_in_the_year_0_or_10000_of_utc_is_refused(at: str) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        api._scheduled_at(api.Options(at=at), now=0.0)
+    assert caught.value.parameters == {"parameter": "options.at"}

@@ -1,0 +1,975 @@
+"""The socket's rules against a real server at a real path: order, limits, ends and credentials; methods are small."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import json
+import os
+import random
+import socket
+import stat
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
+from bgjob.errors import JobNotFoundError
+from bgjobd.ipc import Caller, Limits, Methods, Server
+
+T = TypeVar("T")
+PATIENCE = 10.0
+"""Seconds after which a test that waits has failed; no test takes them when all is well."""
+
+
+class House:
+    """What the test server serves, and what became of it."""
+
+    def __init__(self) -> None:
+        self.door = asyncio.Event()
+        self.entered = asyncio.Event()
+        self.calls: list[str] = []
+        self.bugs: list[tuple[str, Exception]] = []
+        self.closed_streams = 0
+
+    def methods(self) -> Methods:
+        answers = (
+            self.echo,
+            self.wait,
+            self.open,
+            self.refuse,
+            self.fail,
+            self.who,
+            self.grow,
+            self.unsayable,
+        )
+        return Methods(
+            {f"test.{answer.__name__.title()}": answer for answer in answers},
+            {"test.Count": self.count, "test.Echo": self.echo_twice, "test.Endless": self.endless},
+        )
+
+    def on_bug(self, method: str, error: Exception) -> None:
+        self.bugs.append((method, error))
+
+    async def echo(self, parameters: JsonObject, caller: Caller) -> JsonObject:
+        self.calls.append("Echo")
+        return parameters
+
+    async def wait(self, parameters: JsonObject, caller: Caller) -> JsonObject:
+        self.calls.append("Wait")
+        self.entered.set()
+        await self.door.wait()
+        return parameters
+
+    async def open(self, parameters: JsonObject, caller: Caller) -> JsonObject:
+        self.calls.append("Open")
+        self.door.set()
+        return {}
+
+    async def refuse(self, parameters: JsonObject, caller: Caller) -> JsonObject:
+        raise JobNotFoundError(id=parameters.get("id", 7))
+
+    async def fail(self, parameters: JsonObject, caller: Caller) -> JsonObject:
+        raise ValueError("no good")
+
+    async def who(self, parameters: JsonObject, caller: Caller) -> JsonObject:
+        return asdict(caller)
+
+    async def grow(self, parameters: JsonObject, caller: Caller) -> JsonObject:
+        return {"text": "x" * parameters["size"]}
+
+    async def unsayable(self, parameters: JsonObject, caller: Caller) -> JsonObject:
+        return {"number": float("nan")}
+
+    async def count(self, parameters: JsonObject, caller: Caller) -> AsyncIterator[JsonObject]:
+        for number in range(parameters["to"]):
+            if number == parameters.get("refuse_at"):
+                raise JobNotFoundError(id=number)
+            if number == parameters.get("fail_at"):
+                raise ValueError("no good")
+            yield {"n": number}
+
+    async def echo_twice(self, parameters: JsonObject, caller: Caller) -> AsyncIterator[JsonObject]:
+        yield parameters
+        yield parameters
+
+    async def endless(self, parameters: JsonObject, caller: Caller) -> AsyncIterator[JsonObject]:
+        try:
+            yield {}
+            await self.door.wait()
+        finally:
+            self.closed_streams += 1
+            self.entered.set()
+
+
+@dataclass
+class Peer:
+    """The other end of one connection: sends bytes, reads replies."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    frames: FrameReader = field(default_factory=lambda: FrameReader(max_frame=2**26))
+    unread: list[bytes] = field(default_factory=list)
+
+    def send(self, *sent: Request | bytes) -> None:
+        for each in sent:
+            self.writer.write(each.to_bytes() if isinstance(each, Request) else each)
+
+    async def try_reply(self) -> Reply | None:
+        """The next reply, or None where the server closed the connection."""
+        while not self.unread:
+            try:
+                data = await self.reader.read(65536)
+            except ConnectionResetError:
+                return None
+            if not data:
+                return None
+            self.unread += self.frames.feed(data)
+        return parse_reply(self.unread.pop(0))
+
+    async def reply(self) -> Reply:
+        reply = await self.try_reply()
+        assert reply is not None, "the server closed the connection"
+        return reply
+
+    async def ask(self, method: str, **parameters: Any) -> Reply:
+        self.send(Request(f"test.{method}", parameters))
+        return await self.reply()
+
+    async def rest(self) -> list[Reply]:
+        """All replies until the server closes the connection."""
+        replies = []
+        while (reply := await self.try_reply()) is not None:
+            replies.append(reply)
+        return replies
+
+    async def leave(self) -> None:
+        """Close, and wait until the server has done so."""
+        self.writer.write_eof()
+        assert await self.rest() == []
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+@dataclass
+class World:
+    """A server that listens, its methods, and the way to it."""
+
+    path: Path
+    house: House
+    server: Server
+    troubles: list[dict[str, Any]]
+    stack: contextlib.AsyncExitStack
+
+    async def connect(self) -> Peer:
+        reader, writer = await asyncio.open_unix_connection(str(self.path))
+        self.stack.callback(writer.close)
+        return Peer(reader, writer)
+
+    async def settle(self) -> None:
+        """Returns when the server has read all that was sent to it before: what comes later is read later."""
+        for _ in range(3):
+            other = await self.connect()
+            assert await other.ask("Echo") == Reply()
+            await other.leave()
+
+
+@asynccontextmanager
+async def world(path: Path, limits: Limits) -> AsyncIterator[World]:
+    house, troubles = House(), list[dict[str, Any]]()
+    server = Server(house.methods(), limits, house.on_bug)
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: troubles.append(context))
+    await server.listen(path, 0o660, None)
+    async with contextlib.AsyncExitStack() as stack:
+        yield World(path, house, server, troubles, stack)
+        server.stop_listening()
+        house.door.set()
+        await server.finish()
+    assert troubles == [], "the loop met an exception that nobody caught"
+
+
+Scene = Callable[[World], Awaitable[None]]
+Play = Callable[..., None]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    """Runs a scene with a server of these limits; whatever it waits for must come."""
+
+    def run(scene: Scene, **limits: Any) -> None:
+        async def whole() -> None:
+            async with asyncio.timeout(PATIENCE), world(tmp_path / "socket", Limits(**limits)) as given:
+                await scene(given)
+
+        asyncio.run(whole())
+
+    return run
+
+
+def echo(number: int, **flags: bool) -> Request:
+    return Request("test.Echo", {"n": number}, **flags)
+
+
+WAIT = Request("test.Wait", {"w": 1})
+OPEN = Request("test.Open")
+BROKEN = b"{\0"
+
+
+# Requests and replies
+
+
+def test_a_request_gets_its_reply(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        assert await peer.ask("Echo", a=[1, "ä"]) == Reply({"a": [1, "ä"]})
+
+    play(scene)
+
+
+def test_the_next_requests_are_taken_while_the_first_waits_and_replies_come_in_order(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        # The first is answered only because the third is taken meanwhile.
+        peer.send(WAIT, echo(2), OPEN, echo(4))
+        assert [await peer.reply() for _ in range(4)] == [
+            Reply({"w": 1}),
+            Reply({"n": 2}),
+            Reply(),
+            Reply({"n": 4}),
+        ]
+
+    play(scene)
+
+
+def test_a_thousand_requests_in_one_write_are_answered_in_order(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(b"".join(echo(number).to_bytes() for number in range(1000)))
+        assert [(await peer.reply()).parameters["n"] for _ in range(1000)] == list(range(1000))
+
+    play(scene, max_pipelined=4)
+
+
+def test_requests_come_byte_by_byte(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer, other = await world.connect(), await world.connect()
+        for byte in echo(1).to_bytes() + echo(2).to_bytes():
+            peer.send(bytes([byte]))
+            await other.ask("Echo")  # so the server has read it
+        assert [await peer.reply(), await peer.reply()] == [Reply({"n": 1}), Reply({"n": 2})]
+
+    play(scene)
+
+
+def test_no_more_requests_are_read_while_as_many_wait_as_may(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(WAIT, WAIT)
+        await world.house.entered.wait()
+        await world.settle()
+        peer.send(OPEN)
+        await world.settle()
+        assert "Open" not in world.house.calls
+        world.house.door.set()
+        assert [await peer.reply() for _ in range(3)] == [Reply({"w": 1}), Reply({"w": 1}), Reply()]
+
+    play(scene, max_pipelined=2)
+
+
+def test_a_oneway_request_is_carried_out_without_reply(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(
+            echo(1, oneway=True), Request("test.Refuse", oneway=True), Request("x.Y", oneway=True), echo(2)
+        )
+        assert await peer.reply() == Reply({"n": 2})
+        assert world.house.calls == ["Echo", "Echo"]
+
+    play(scene)
+
+
+def test_a_oneway_request_with_a_large_integer_gets_no_reply_either(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(b'{"method":"test.Echo","parameters":{"n":9223372036854775808},"oneway":true}\0', echo(2))
+        assert await peer.reply() == Reply({"n": 2})
+
+    play(scene)
+
+
+def test_a_refusal_is_an_error_reply(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        expected = Reply({"id": 12}, error="org.bgjobd.Jobs.JobNotFound")
+        assert await peer.ask("Refuse", id=12) == expected
+        assert await peer.ask("Echo") == Reply()
+        assert world.house.bugs == []
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["test.Nothing", "test", "", "org.bgjobd.Jobs.Submit", "../x", "test.Echo.", "test.echo", "__class__"],
+)
+def test_an_unknown_method_is_not_found(play: Play, method: str) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        for more in (False, True):
+            peer.send(Request(method, {"a": 1}, more=more))
+            expected = Reply({"method": method}, error="org.varlink.service.MethodNotFound")
+            assert await peer.reply() == expected
+        assert await peer.ask("Echo") == Reply()
+        assert world.house.bugs == []
+
+    play(scene)
+
+
+def test_a_large_integer_is_an_invalid_parameter_and_the_connection_goes_on(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(WAIT, b'{"method":"test.Echo","parameters":{"n":[9223372036854775808]}}\0', OPEN)
+        expected = Reply({"parameter": "n"}, error="org.varlink.service.InvalidParameter")
+        assert [await peer.reply() for _ in range(3)] == [Reply({"w": 1}), expected, Reply()]
+        assert world.house.calls == ["Wait", "Open"]
+
+    play(scene)
+
+
+# Bugs of the daemon's
+
+
+def test_a_bug_is_an_internal_error_and_told_to_whoever_keeps_the_log(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        expected = Reply({"reason": "ValueError: no good"}, error="org.bgjobd.Jobs.InternalError")
+        assert await peer.ask("Fail") == expected
+        assert await peer.ask("Echo", n=2) == Reply({"n": 2})
+        ((method, error),) = world.house.bugs
+        assert (method, type(error), str(error)) == ("test.Fail", ValueError, "no good")
+
+    play(scene)
+
+
+def test_an_answer_that_json_cannot_hold_is_a_bug_and_takes_nobody_elses_place(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(Request("test.Unsayable"), echo(2))
+        first, second = await peer.reply(), await peer.reply()
+        assert (first.error, second) == ("org.bgjobd.Jobs.InternalError", Reply({"n": 2}))
+        assert [method for method, _ in world.house.bugs] == ["test.Unsayable"]
+
+    play(scene)
+
+
+def test_a_method_name_that_cannot_be_told_back_ends_the_connection(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(echo(1), rb'{"method":"\ud800"}' + b"\0", echo(3))
+        assert await peer.rest() == [Reply({"n": 1})]
+
+    play(scene)
+
+
+# Streams
+
+
+def test_a_stream_ends_with_a_reply_that_does_not_continue(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(Request("test.Count", {"to": 3}, more=True), echo(9))
+        replies = [await peer.reply()]
+        while replies[-1].continues:
+            replies.append(await peer.reply())
+        assert [reply.parameters["n"] for reply in replies if reply.parameters] == [0, 1, 2]
+        assert all(reply.error is None for reply in replies)
+        assert await peer.reply() == Reply({"n": 9})
+
+    play(scene)
+
+
+def test_a_stream_without_news_is_one_reply(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(Request("test.Count", {"to": 0}, more=True), echo(9))
+        assert [await peer.reply(), await peer.reply()] == [Reply(), Reply({"n": 9})]
+
+    play(scene)
+
+
+def test_a_stream_waits_for_its_place_in_the_line(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(WAIT, Request("test.Count", {"to": 1}, more=True), OPEN)
+        replies = [await peer.reply() for _ in range(4)]
+        assert replies == [Reply({"w": 1}), Reply({"n": 0}, continues=True), Reply(), Reply()]
+
+    play(scene)
+
+
+def test_a_stream_that_is_refused_midway_ends_with_the_error(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(Request("test.Count", {"to": 3, "refuse_at": 1}, more=True), echo(9))
+        assert await peer.reply() == Reply({"n": 0}, continues=True)
+        assert await peer.reply() == Reply({"id": 1}, error="org.bgjobd.Jobs.JobNotFound")
+        assert await peer.reply() == Reply({"n": 9})
+        assert world.house.bugs == []
+
+    play(scene)
+
+
+def test_a_stream_with_a_bug_ends_with_an_internal_error(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(Request("test.Count", {"to": 3, "fail_at": 0}, more=True), echo(9))
+        assert (await peer.reply()).error == "org.bgjobd.Jobs.InternalError"
+        assert await peer.reply() == Reply({"n": 9})
+        assert [method for method, _ in world.house.bugs] == ["test.Count"]
+
+    play(scene)
+
+
+def test_a_method_of_both_kinds_answers_once_without_more_and_often_with_it(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(echo(1), echo(2, more=True), echo(3))
+        replies = [await peer.reply() for _ in range(4)]
+        assert [reply.continues for reply in replies[:3]] == [False, True, True]
+        assert replies[3] == Reply()
+        assert await peer.reply() == Reply({"n": 3})
+
+    play(scene)
+
+
+def test_a_method_that_only_answers_answers_once_with_more_too(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(Request("test.Open", more=True), echo(2))
+        assert [await peer.reply(), await peer.reply()] == [Reply(), Reply({"n": 2})]
+
+    play(scene)
+
+
+def test_a_stream_ends_when_its_caller_is_gone(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(Request("test.Endless", more=True))
+        assert await peer.reply() == Reply(continues=True)
+        peer.writer.transport.abort()
+        await world.house.entered.wait()
+        assert world.house.closed_streams == 1
+
+    play(scene)
+
+
+# Ends
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"hello\0",
+        b"\0",
+        b"[]\0",
+        b'{"method":1}\0',
+        b'{"method":"test.Echo","method":"test.Echo"}\0',
+        b'{"method":"test.Echo","id":1}\0',
+        b'{"method":"test.Echo","parameters":[]}\0',
+        b'{"method":"test.Echo","parameters":{"a":NaN}}\0',
+        b'{"method":"test.Echo","parameters":{"a":"\xff"}}\0',
+        rb'{"method":"test.Echo","parameters":{"a":"\ud800"}}' + b"\0",
+        b'{"method":"test.Echo","parameters":{"a":' + b"[" * 3000 + b"]" * 3000 + b"}}\0",
+        b'{"method":"test.Echo","upgrade":true}\0',
+        b"x" * 10_001,
+    ],
+    ids=lambda broken: repr(broken[:50]),
+)
+def test_broken_bytes_close_the_connection_and_are_never_carried_out(play: Play, broken: bytes) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(broken)
+        assert await peer.rest() == []
+        assert world.house.calls == []
+        assert world.house.bugs == []
+
+    play(scene, max_frame=10_000)
+
+
+def test_the_limits_of_the_configuration_hold(play: Play) -> None:
+    async def scene(world: World) -> None:
+        for refused in (Request("test.Echo", {"a": "x" * 200}), Request("test.Echo", {"a": [[[1]]]})):
+            peer = await world.connect()
+            assert await peer.ask("Echo", a=[[1]]) == Reply({"a": [[1]]})
+            peer.send(refused)
+            assert await peer.rest() == []
+
+    play(scene, max_frame=200, max_depth=4)
+
+
+def test_what_was_asked_before_broken_bytes_is_answered_and_what_comes_after_is_not_taken(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(b"".join((echo(1).to_bytes(), WAIT.to_bytes(), BROKEN, echo(2).to_bytes())))
+        await world.house.entered.wait()
+        peer.send(echo(3))
+        await world.settle()
+        calls = list(world.house.calls)
+        world.house.door.set()
+        assert await peer.rest() == [Reply({"n": 1}), Reply({"w": 1})]
+        assert calls[:2] == ["Echo", "Wait"]
+        assert calls[2:] == ["Echo"] * 3  # those of `settle`
+
+    play(scene)
+
+
+def test_a_peer_that_goes_on_after_broken_bytes_costs_no_memory(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(b"".join((WAIT.to_bytes(), BROKEN)))
+        await world.house.entered.wait()
+        sock, chunk = peer.writer.get_extra_info("socket"), bytes(65536).replace(b"\0", b"x")
+        tracemalloc.start()
+        try:
+            await send_up_to(os.dup(sock.fileno()), chunk, times=256)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 40 * len(chunk)
+
+    play(scene, max_frame=1000)
+
+
+async def send_up_to(descriptor: int, chunk: bytes, times: int) -> None:
+    """Send until the server reads no more, or closes, or has read it all."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(fileno=descriptor) as sock:
+        sock.setblocking(False)
+        with contextlib.suppress(OSError, TimeoutError):
+            for _ in range(times):
+                await asyncio.wait_for(loop.sock_sendall(sock, chunk), timeout=0.5)
+
+
+def test_a_caller_that_says_no_more_still_gets_the_replies(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(echo(1), WAIT, echo(2))
+        peer.writer.write_eof()
+        await world.house.entered.wait()
+        await world.settle()
+        world.house.door.set()
+        assert await peer.rest() == [Reply({"n": 1}), Reply({"w": 1}), Reply({"n": 2})]
+
+    play(scene)
+
+
+def test_a_caller_that_says_nothing_and_no_more_is_let_go(play: Play) -> None:
+    async def scene(world: World) -> None:
+        for unfinished in (b"", b'{"method":"test.Ec'):
+            peer = await world.connect()
+            peer.send(unfinished)
+            peer.writer.write_eof()
+            assert await peer.rest() == []
+        assert world.house.calls == []
+
+    play(scene)
+
+
+def test_callers_that_vanish_leave_nothing_behind(play: Play) -> None:
+    async def scene(world: World) -> None:
+        before = open_descriptors()
+        for number in range(50):
+            peer = await world.connect()
+            peer.send((WAIT if number % 2 else echo(1)).to_bytes()[: 10 * number])
+            peer.writer.transport.abort()
+        await world.settle()
+        world.house.door.set()
+        await world.settle()
+        assert open_descriptors() == before
+        assert world.house.bugs == []
+
+    play(scene, max_connections=60)
+
+
+def test_a_caller_that_vanishes_while_it_waits_makes_room(play: Play) -> None:
+    """Its job may take hours; whoever was killed beside it must not be locked out meanwhile."""
+
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(WAIT)
+        await world.house.entered.wait()
+        peer.writer.transport.abort()
+        for _ in range(1000):
+            other = await world.connect()
+            other.send(echo(1))
+            if await other.try_reply() is not None:
+                return
+        pytest.fail("its connection still counts")
+
+    play(scene, max_connections_per_uid=1)
+
+
+def test_a_server_that_ends_answers_what_it_owes_and_takes_nobody_new(play: Play) -> None:
+    async def scene(world: World) -> None:
+        idle, peer = await world.connect(), await world.connect()
+        assert await idle.ask("Echo") == Reply()
+        peer.send(WAIT, echo(2))
+        await world.house.entered.wait()
+        world.server.stop_listening()
+        with pytest.raises(ConnectionRefusedError):
+            await raw_connection(world.path)
+        finishing = asyncio.ensure_future(world.server.finish())
+        assert await idle.ask("Open") == Reply()
+        await finishing
+        assert await peer.rest() == [Reply({"w": 1}), Reply({"n": 2})]
+        assert await idle.rest() == []
+
+    play(scene)
+
+
+async def raw_connection(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, str(path))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+# Deadlines
+
+
+def test_an_unfinished_frame_is_cut_at_the_deadline_and_a_silent_connection_is_not(play: Play) -> None:
+    async def scene(world: World) -> None:
+        silent, finished, slow = [await world.connect() for _ in range(3)]
+        finished.send(echo(1).to_bytes()[:9])
+        await world.settle()
+        finished.send(echo(1).to_bytes()[9:])
+        assert await finished.reply() == Reply({"n": 1})
+        slow.send(b'{"method":')
+        # Its deadline began last, so those of the others would be over too.
+        assert await slow.rest() == []
+        assert await finished.ask("Echo", n=2) == Reply({"n": 2})
+        assert await silent.ask("Echo", n=3) == Reply({"n": 3})
+
+    play(scene, frame_timeout=0.05)
+
+
+def test_an_unfinished_frame_after_whole_ones_is_cut_too(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(echo(1).to_bytes() + echo(2).to_bytes()[:9])
+        assert await peer.rest() == [Reply({"n": 1})]
+
+    play(scene, frame_timeout=0.05)
+
+
+def test_drops_of_a_frame_do_not_move_its_deadline(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(b'{"method":"')
+        while not peer.reader.at_eof() and peer.reader.exception() is None:
+            peer.send(b"x")
+            await world.settle()
+        assert world.house.bugs == []
+
+    play(scene, frame_timeout=0.05)
+
+
+def test_a_busy_caller_whose_writes_end_inside_frames_is_not_cut(play: Play) -> None:
+    """The deadline is that of one frame: a new frame has a new one."""
+
+    async def scene(world: World) -> None:
+        peer, loop = await world.connect(), asyncio.get_running_loop()
+        end = loop.time() + 1.0
+        number = 0
+        peer.send(echo(0).to_bytes()[:9])
+        while loop.time() < end:
+            peer.send(echo(number).to_bytes()[9:] + echo(number + 1).to_bytes()[:9])
+            assert await peer.reply() == Reply({"n": number})
+            number += 1
+
+    play(scene, frame_timeout=0.5)
+
+
+def test_a_frame_that_the_server_would_not_read_yet_is_not_late(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer, other = await world.connect(), await world.connect()
+        peer.send(WAIT.to_bytes() + echo(2).to_bytes()[:9])
+        await world.house.entered.wait()
+        peer.send(echo(2).to_bytes()[9:])
+        other.send(b"{")
+        assert await other.rest() == []  # a deadline that began later is over
+        world.house.door.set()
+        assert [await peer.reply(), await peer.reply()] == [Reply({"w": 1}), Reply({"n": 2})]
+
+    play(scene, frame_timeout=0.1, max_pipelined=1)
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        pytest.param({"max_connections": 3, "max_connections_per_uid": 100}, id="in all"),
+        pytest.param({"max_connections": 100, "max_connections_per_uid": 3}, id="per uid"),
+    ],
+)
+def test_connections_beyond_the_limit_are_accepted_and_closed_at_once(
+    play: Play, limits: dict[str, int]
+) -> None:
+    async def scene(world: World) -> None:
+        peers = [await world.connect() for _ in range(3)]
+        for peer in peers:
+            assert await peer.ask("Echo") == Reply()
+        for _ in range(5):
+            assert await (await world.connect()).rest() == []
+        for peer in peers:
+            assert await peer.ask("Echo") == Reply()
+        # Whoever leaves makes room for one, and being refused took none.
+        await peers.pop().leave()
+        peers.append(await world.connect())
+        assert await peers[-1].ask("Echo") == Reply()
+        assert await (await world.connect()).rest() == []
+
+    play(scene, **limits)
+
+
+def test_a_caller_that_does_not_read_is_cut_off_and_others_are_served(play: Play) -> None:
+    async def scene(world: World) -> None:
+        slow = await raw_connection(world.path)
+        ask = Request("test.Grow", {"size": 100_000}).to_bytes()
+        with slow, pytest.raises((BrokenPipeError, ConnectionResetError)):
+            await send_for_ever(slow, ask)
+        peer = await world.connect()
+        assert await peer.ask("Echo") == Reply()
+
+    play(scene, max_unread=200_000)
+
+
+async def send_for_ever(sock: socket.socket, request: bytes) -> None:
+    while True:
+        await asyncio.get_running_loop().sock_sendall(sock, request)
+
+
+def test_a_caller_that_reads_may_get_more_than_the_limit_in_all(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        for _ in range(5):
+            assert len((await peer.ask("Grow", size=1_000_000)).parameters["text"]) == 1_000_000
+
+    play(scene, max_unread=2_000_000)
+
+
+def test_descriptors_that_a_caller_sends_along_are_not_kept(play: Play) -> None:
+    async def scene(world: World) -> None:
+        sock = await raw_connection(world.path)
+        await world.settle()
+        before = open_descriptors()
+        rights = array.array("i", [0] * 200)
+        for _ in range(20):
+            sock.sendmsg([echo(1).to_bytes()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        received = b""
+        while received.count(b"\0") < 20:
+            received += await asyncio.get_running_loop().sock_recv(sock, 65536)
+        assert open_descriptors() == before
+        sock.close()
+
+    play(scene)
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+# Who calls
+
+
+def test_the_caller_is_whom_the_kernel_says(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        assert await peer.ask("Who", pid=1, uid=0) == Reply(
+            {"pid": os.getpid(), "uid": os.getuid(), "gid": os.getgid()}
+        )
+
+    play(scene)
+
+
+@pytest.mark.parametrize("name", [";uid=0;", "pid=1;uid=4242;", "a;uid=0;gid=0;socket=x;"])
+def test_a_socket_with_a_telling_name_changes_nothing(play: Play, name: str) -> None:
+    async def scene(world: World) -> None:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(world.path.parent / name))
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, str(world.path))
+        reader, writer = await asyncio.open_unix_connection(sock=sock)
+        answer = (await Peer(reader, writer).ask("Who")).parameters
+        assert (answer["pid"], answer["uid"], answer["gid"]) == (os.getpid(), os.getuid(), os.getgid())
+        writer.close()
+
+    play(scene)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can call as somebody else")
+@pytest.mark.parametrize("uid", [65534, 2**31 - 1, 2**31, 4_000_000_000])
+def test_another_user_is_told_apart_and_has_room_of_their_own(
+    play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o711)
+
+    async def scene(world: World) -> None:
+        world.path.chmod(0o666)
+        mine = await world.connect()
+        assert (await mine.ask("Who")).parameters["uid"] == 0
+        assert await (await world.connect()).rest() == []
+        sock = socket.socket(socket.AF_UNIX)
+        with acting_as(uid):
+            sock.connect(world.path.name)
+        reader, writer = await asyncio.open_unix_connection(sock=sock)
+        assert (await Peer(reader, writer).ask("Who")).parameters["uid"] == uid
+        writer.close()
+
+    play(scene, max_connections_per_uid=1)
+
+
+@contextlib.contextmanager
+def acting_as(uid: int) -> Any:
+    try:
+        os.seteuid(uid)
+    except OSError as error:
+        pytest.skip(f"this user namespace does not know uid {uid}: {error}")
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+# The path
+
+
+def listening(path: Path, mode: int, gid: int | None = None) -> Coroutine[Any, Any, None]:
+    async def listen() -> None:
+        server = Server(Methods({}, {}), Limits(), lambda method, error: None)
+        await server.listen(path, mode, gid)
+        server.stop_listening()
+
+    return listen()
+
+
+@pytest.fixture
+def umask() -> Any:
+    """The widest umask, which a test may find changed by the code; the tests' own comes back."""
+    old = os.umask(0)
+    yield
+    os.umask(old)
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize("mode", [0o660, 0o600, 0o666])
+def test_the_socket_has_its_mode_and_at_no_moment_a_wider_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    seen = []
+
+    chmod_really, chown_really = os.chmod, os.chown
+
+    def chmod(path: Path, mode: int) -> None:
+        seen.append(stat.S_IMODE(path.stat().st_mode))
+        chmod_really(path, mode)
+
+    def chown(path: Path, uid: int, gid: int) -> None:
+        seen.append(stat.S_IMODE(path.stat().st_mode))
+        chown_really(path, uid, gid)
+
+    monkeypatch.setattr(os, "chmod", chmod)
+    monkeypatch.setattr(os, "chown", chown)
+    asyncio.run(listening(tmp_path / "socket", mode, os.getgid()))
+    found = os.stat(tmp_path / "socket")
+    assert stat.S_ISSOCK(found.st_mode)
+    assert stat.S_IMODE(found.st_mode) == mode
+    assert seen == [0o600, 0o600]
+    assert os.umask(0) == 0
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_socket_that_cannot_be_bound_leaves_the_umask_as_it_was(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="too long"):
+        asyncio.run(listening(tmp_path / ("long" * 50), 0o660))
+    assert os.umask(0) == 0
+
+
+def test_an_old_socket_at_the_path_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(str(path))
+
+    async def scene() -> None:
+        async with asyncio.timeout(PATIENCE), world(path, Limits()) as given:
+            assert await (await given.connect()).ask("Echo") == Reply()
+
+    asyncio.run(scene())
+
+
+# Fuzz: the same bytes to the daemon, damaged and split at random
+
+
+def damaged(luck: random.Random) -> bytes:
+    stream = bytearray()
+    for _ in range(luck.randint(1, 4)):
+        parameters = luck.choice([{}, {"n": 1}, {"a": [[{"b": "\U0001f600"}]]}])
+        method = luck.choice(["Echo", "Open", "Refuse", "Who", "None"])
+        flags = {name: luck.random() < 0.3 for name in ("more", "oneway")}
+        text = json.dumps({"method": f"test.{method}", "parameters": parameters, **flags})
+        stream += text.encode() + b"\0"
+    for _ in range(luck.randint(0, 3)):
+        place = luck.randrange(len(stream))
+        match luck.randrange(3):
+            case 0:
+                stream[place] = luck.randrange(256)
+            case 1:
+                del stream[place : place + luck.randint(1, 9)]
+            case _:
+                stream[place:place] = luck.choice([b"\0", b"{", b'"', b"NaN", b"9" * 30, b"\xff", rb"\u00e4"])
+        stream += b"" if stream else b"x"
+    return bytes(stream)
+
+
+def test_damaged_requests_never_meet_an_uncaught_exception_or_cost_a_descriptor(play: Play) -> None:
+    luck = random.Random("varlink")
+
+    async def talk(world: World) -> None:
+        peer, stream = await world.connect(), damaged(luck)
+        with contextlib.suppress(ConnectionError):
+            while stream:
+                size = luck.randint(1, len(stream))
+                peer.send(stream[:size])
+                await peer.writer.drain()
+                stream = stream[size:]
+            peer.writer.write_eof()
+        for reply in await peer.rest():
+            assert reply.error is None or reply.error.startswith(
+                ("org.varlink.service.", "org.bgjobd.Jobs.JobNot")
+            )
+        peer.writer.close()
+
+    async def scene(world: World) -> None:
+        await talk(world)
+        await world.settle()
+        before = open_descriptors()
+        for _ in range(400):
+            await talk(world)
+        await world.settle()
+        assert open_descriptors() == before
+        assert world.house.bugs == []
+
+    play(scene)

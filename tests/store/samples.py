@@ -1,0 +1,143 @@
+"""A database in a directory with the ledger on it, and a clock that stands until it is moved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from peewee import SqliteDatabase
+
+from bgjob.words import Outcome
+from bgjobd.clock import to_text
+from bgjobd.core.facts import AttemptEnded, AttemptStarted, CancelRequested, RetryRequested, Submitted
+from bgjobd.core.job import Call, Ending, RetryPolicy, Usage
+from bgjobd.core.planner import Lanes
+from bgjobd.store.database import FILE_NAME, open_for_writing
+from bgjobd.store.items import (
+    Claim,
+    Committed,
+    Item,
+    JobFact,
+    JobRequests,
+    Look,
+    Stored,
+    Submission,
+    Submitter,
+)
+from bgjobd.store.ledger import Ledger
+from bgjobd.store.migrations import migrate
+
+NOW: Final = 1_733_322_713.0
+"""2024-12-04 14:31:53 UTC."""
+
+BOOT: Final = "b0070000-0000-4000-8000-000000000001"
+SUBMITTER: Final = Submitter(uid=1000, gid=1001, pid=4321)
+NO_SLOTS: Final = Lanes(0)
+
+COMPLETED: Final = Ending.completed('{"sent":1}')
+FAILED: Final = Ending.failed("ValueError", "no recipient", "Traceback …")
+LOST: Final = Ending.lost("nobody saw how it ended")
+USAGE: Final = Usage(max_rss=1 << 20, cpu_user=0.25, cpu_system=0.125, output_bytes=42)
+STOPPED: Final = Ending(Outcome.CANCELLED, signal=15)
+
+Row = dict[str, Any]
+
+
+def asked(**given: Any) -> Submitted:
+    """A request for a job, as the api makes it; `parameters` is a mapping."""
+    parameters = json.dumps(given.pop("parameters", {}))
+    call = Call("myapp.jobs.ExampleJob", given.pop("method", "run"), parameters)
+    return Submitted(**{"id": 0, "call": call, "retry_count": 0, "policy": RetryPolicy()} | given)
+
+
+def submission(*jobs: Submitted) -> Submission:
+    return Submission(jobs, SUBMITTER)
+
+
+def ends(
+    job_id: int, ending: Ending, number: int = 1, at: float = NOW, usage: Usage | None = None
+) -> JobFact:
+    return JobFact(job_id, AttemptEnded(number, ending, at, usage))
+
+
+def starts(job_id: int, number: int = 1, pid: int = 4711, at: float = NOW) -> JobFact:
+    return JobFact(job_id, AttemptStarted(number, pid, at))
+
+
+def cancels(*job_ids: int) -> JobRequests:
+    return JobRequests(job_ids, CancelRequested())
+
+
+def retries(*job_ids: int) -> JobRequests:
+    return JobRequests(job_ids, RetryRequested())
+
+
+def new_database(state_dir: Path) -> SqliteDatabase:
+    """The writer's connection to a file that was made, or brought up to date, just now."""
+    database = open_for_writing(state_dir)
+    migrate(database, state_dir / FILE_NAME)
+    return database
+
+
+class Store:
+    """One ledger; `now` moves only where a test moves it, jitter is always whole."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.now = NOW
+        self.open()
+
+    def open(self) -> None:
+        self.database = new_database(self.state_dir)
+        self.ledger = Ledger(self.database, BOOT, jitter=lambda: 1.0)
+
+    def close(self) -> None:
+        self.database.close()
+
+    def commit(self, *items: Item, lanes: Lanes = NO_SLOTS) -> Committed:
+        return self.ledger.commit(items, lanes, self.now)
+
+    def answer(self, item: Item) -> Any:
+        """The answer to a single item, with no slot to give."""
+        (answer,) = self.commit(item).answers
+        return answer
+
+    def submit(self, *jobs: Submitted) -> list[int]:
+        stored: tuple[Stored, ...] = self.answer(submission(*jobs))
+        return [one.id for one in stored]
+
+    def claim(self, lanes: Lanes) -> list[Claim]:
+        """What starts now."""
+        return list(self.commit(Look(), lanes=lanes).claims)
+
+    def run_one(self, **given: Any) -> int:
+        """The id of a job that was submitted and whose first attempt is claimed."""
+        (job_id,) = self.submit(asked(**given))
+        claims = self.claim(Lanes(1000, {given.get("queue", "default"): None}))
+        if [claim.job.id for claim in claims] != [job_id]:
+            raise ValueError(f"the sample claimed more than job {job_id}: {claims}")
+        return job_id
+
+    def rows(self, sql: str, *values: Any) -> list[Row]:
+        cursor = self.database.execute_sql(sql, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def job(self, job_id: int) -> Row:
+        (row,) = self.rows("SELECT * FROM background_jobs WHERE id = ?", job_id)
+        return row
+
+    def attempts(self, job_id: int) -> list[Row]:
+        return self.rows("SELECT * FROM job_attempts WHERE job_id = ? ORDER BY number", job_id)
+
+    def messages(self, job_id: int) -> list[str]:
+        rows = self.rows("SELECT message FROM job_logs WHERE job_id = ? ORDER BY id", job_id)
+        return [row["message"] for row in rows]
+
+    def count(self, table: str) -> int:
+        return int(self.rows(f"SELECT count(*) AS number FROM {table}")[0]["number"])
+
+
+def text(at: float | None) -> str | None:
+    return None if at is None else to_text(at)

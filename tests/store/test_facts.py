@@ -1,0 +1,286 @@
+"""What happens to a job, in a real file: its row, its attempts, its log, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peewee import DatabaseError, SqliteDatabase
+
+from bgjob.errors import InvalidStateError, JobNotFoundError
+from bgjob.words import Status
+from bgjobd.core.job import Ending
+from bgjobd.core.machine import IllegalFactError
+from bgjobd.core.planner import Lanes
+from bgjobd.store import statements
+from bgjobd.store.database import FILE_NAME
+from bgjobd.store.items import Look, Stored
+from bgjobd.store.ledger import Ledger, LostUpdateError
+from tests.store.samples import (
+    BOOT,
+    COMPLETED,
+    FAILED,
+    LOST,
+    NO_SLOTS,
+    NOW,
+    STOPPED,
+    USAGE,
+    Store,
+    asked,
+    cancels,
+    ends,
+    retries,
+    starts,
+    submission,
+    text,
+)
+
+
+def test_a_start_is_recorded_with_its_process_and_its_own_time(store: Store) -> None:
+    job_id = store.run_one()
+    store.now += 5
+    job = store.answer(starts(job_id, pid=4711, at=NOW + 0.25))
+    assert job.status is Status.RUNNING
+    (attempt,) = store.attempts(job_id)
+    assert (attempt["pid"], attempt["started_at"]) == (4711, text(NOW + 0.25))
+    assert attempt["outcome"] is None
+
+
+def test_an_end_is_recorded_with_its_evidence_and_usage(store: Store) -> None:
+    job_id = store.run_one()
+    committed = store.commit(starts(job_id), ends(job_id, COMPLETED, at=NOW + 1, usage=USAGE))
+    job = store.job(job_id)
+    assert (job["status"], job["result"], job["error"]) == ("completed", '{"sent":1}', None)
+    assert (job["finished_at"], job["ready"]) == (text(NOW + 1), 1)
+    (attempt,) = store.attempts(job_id)
+    assert attempt | {"token": "", "boot_id": ""} == {
+        "job_id": job_id,
+        "number": 1,
+        "token": "",
+        "boot_id": "",
+        "pid": 4711,
+        "started_at": text(NOW),
+        "finished_at": text(NOW + 1),
+        "outcome": "completed",
+        "exit_code": 0,
+        "signal": None,
+        "error_type": None,
+        "error_message": None,
+        "traceback": None,
+        "max_rss": 1 << 20,
+        "cpu_user": 0.25,
+        "cpu_system": 0.125,
+        "output_bytes": 42,
+        "code_version": None,
+    }
+    assert [after.id for after in committed.ended] == [job_id]
+
+
+def test_a_failure_is_recorded_with_type_message_and_traceback(store: Store) -> None:
+    job_id = store.run_one(retry_count=3)
+    store.commit(ends(job_id, FAILED))
+    (attempt,) = store.attempts(job_id)
+    assert (attempt["outcome"], attempt["error_type"]) == ("failed", "ValueError")
+    assert (attempt["error_message"], attempt["traceback"]) == ("no recipient", "Traceback …")
+    assert attempt["max_rss"] is None
+    job = store.job(job_id)
+    assert (job["status"], job["error"]) == ("failed", "ValueError: no recipient")
+
+
+@pytest.mark.parametrize(
+    ("ending", "column", "value"),
+    [
+        (Ending.exited(3), "exit_code", 3),
+        (Ending.exited(0), "exit_code", 0),
+        (Ending.signalled(9), "signal", 9),
+    ],
+)
+def test_an_end_without_an_outcome_is_recorded_by_its_number(
+    store: Store, ending: Ending, column: str, value: int
+) -> None:
+    job_id = store.run_one()
+    store.commit(ends(job_id, ending))
+    assert store.attempts(job_id)[0][column] == value
+
+
+def test_only_a_final_status_counts_as_ended(store: Store) -> None:
+    job_id = store.run_one()
+    assert store.commit(ends(job_id, FAILED)).ended == ()
+    job = store.job(job_id)
+    assert (job["status"], job["retry_count"], job["scheduled_at"]) == ("pending", 1, text(NOW + 5))
+    assert job["finished_at"] is None
+
+
+def test_the_log_tells_a_life_in_order(store: Store) -> None:
+    store.commit(submission(asked()), lanes=Lanes(1))
+    store.commit(starts(1), ends(1, FAILED))
+    store.now += 5
+    store.commit(Look(), lanes=Lanes(1))
+    store.commit(starts(1, 2), ends(1, COMPLETED, 2))
+    rows = store.rows("SELECT type, attempt, message FROM job_logs ORDER BY id")
+    assert [tuple(row.values()) for row in rows] == [
+        ("success", None, "Background job initiated"),
+        ("success", 1, "Background job dispatched on Linux platform"),
+        ("success", 1, "Background job started"),
+        ("failure", 1, "ValueError: no recipient (attempt 1 of 4, next at 14:31:58)"),
+        ("info", 1, "Background job waits for retry 1 of 3 at 14:31:58"),
+        ("success", 2, "Background job dispatched on Linux platform"),
+        ("success", 2, "Background job started"),
+        ("success", 2, "Background job completed processing"),
+    ]
+
+
+def test_the_committed_lines_are_those_in_the_file(store: Store) -> None:
+    store.submit(asked(), asked())
+    committed = store.commit(cancels(2), lanes=Lanes(2))
+    rows = store.rows("SELECT job_id, type, message FROM job_logs WHERE id > 2 ORDER BY id")
+    assert [(line.job_id, line.type, line.message) for line in committed.lines] == [
+        tuple(row.values()) for row in rows
+    ]
+
+
+# Requests
+
+
+def test_a_cancel_of_several_jobs_is_answered_with_them_in_order(store: Store) -> None:
+    running = store.run_one()
+    (waiting,) = store.submit(asked())
+    committed = store.commit(cancels(waiting, running))
+    ((first, second),) = committed.answers
+    assert (first.id, first.status) == (waiting, Status.CANCELLED)
+    assert (second.id, second.status) == (running, Status.RUNNING)
+    assert [job.id for job in committed.ended] == [waiting]
+    assert store.job(running)["cancel_requested_at"] == text(NOW)
+
+    store.commit(ends(running, STOPPED))
+    assert store.job(running)["status"] == "cancelled"
+
+
+def test_a_request_about_a_job_that_cannot_see_it_changes_none_of_its_jobs(store: Store) -> None:
+    done = store.run_one()
+    store.commit(ends(done, COMPLETED))
+    (waiting,) = store.submit(asked())
+    committed = store.commit(cancels(waiting, done))
+    (refused,) = committed.answers
+    assert isinstance(refused, InvalidStateError)
+    assert refused.parameters == {"id": done, "status": "completed"}
+    assert (committed.ended, committed.lines) == ((), ())
+    assert store.job(waiting)["status"] == "pending"
+    assert store.messages(waiting) == ["Background job initiated"]
+
+
+def test_a_request_about_a_job_that_does_not_exist_changes_none_of_its_jobs(store: Store) -> None:
+    (waiting,) = store.submit(asked())
+    refused = store.answer(cancels(waiting, 99))
+    assert isinstance(refused, JobNotFoundError)
+    assert refused.parameters == {"id": 99}
+    assert store.job(waiting)["status"] == "pending"
+
+
+def test_a_retry_is_refused_while_the_job_is_not_over(store: Store) -> None:
+    (waiting,) = store.submit(asked())
+    assert isinstance(store.answer(retries(waiting)), InvalidStateError)
+
+
+def test_a_retry_by_a_person_clears_the_end_and_keeps_the_attempts(store: Store) -> None:
+    job_id = store.run_one(retry_count=3)
+    store.commit(ends(job_id, FAILED))
+    store.commit(retries(job_id))
+    job = store.job(job_id)
+    assert (job["status"], job["retry_count"], job["finished_at"], job["error"]) == ("pending", 0, None, None)
+    assert (job["scheduled_at"], job["ready"]) == (None, 1)
+    assert [row["outcome"] for row in store.attempts(job_id)] == ["failed"]
+
+
+# What goes wrong
+
+
+def test_a_bug_is_the_answer_of_its_item_and_costs_its_neighbours_nothing(store: Store) -> None:
+    one, other = store.run_one(), store.run_one()
+    committed = store.commit(
+        ends(one, COMPLETED),
+        ends(one, COMPLETED),
+        ends(99, COMPLETED),
+        ends(other, COMPLETED, 2),
+        starts(other),
+    )
+    good, twice, unknown, wrong_number, started = committed.answers
+    assert good.status is Status.COMPLETED
+    assert isinstance(twice, IllegalFactError)
+    assert isinstance(unknown, JobNotFoundError)
+    assert isinstance(wrong_number, IllegalFactError)
+    assert started.status is Status.RUNNING
+    assert [job.id for job in committed.ended] == [one]
+    assert store.messages(one).count("Background job completed processing") == 1
+
+
+def test_an_end_that_came_twice_leaves_the_first_in_the_file(store: Store) -> None:
+    job_id = store.run_one()
+    store.commit(ends(job_id, COMPLETED, usage=USAGE))
+    assert isinstance(store.answer(ends(job_id, LOST)), IllegalFactError)
+    (attempt,) = store.attempts(job_id)
+    assert (attempt["outcome"], attempt["max_rss"]) == ("completed", 1 << 20)
+
+
+class SecondWriter(SqliteDatabase):
+    """A connection on which somebody else changes one job's status, right before our guarded update of it."""
+
+    victim: int | None = None
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        if sql == statements.UPDATE_JOB and params["id"] == self.victim:
+            super().execute_sql("UPDATE background_jobs SET status = 'failed' WHERE id = ?", (self.victim,))
+        return super().execute_sql(sql, params)
+
+
+def test_a_job_that_another_writer_changed_is_not_overwritten(store: Store, tmp_path: Path) -> None:
+    one, other = store.run_one(), store.run_one()
+    database = SecondWriter(str(tmp_path / FILE_NAME), thread_safe=False)
+    database.victim = one
+    ledger = Ledger(database, BOOT, jitter=lambda: 1.0)
+    committed = ledger.commit(
+        [ends(one, COMPLETED, usage=USAGE), ends(other, COMPLETED), submission(asked())], NO_SLOTS, NOW
+    )
+    database.close()
+    lost, good, stored = committed.answers
+    assert isinstance(lost, LostUpdateError)
+    assert str(lost) == f"job {one} was running a moment ago and is not any more"
+    assert good.status is Status.COMPLETED
+    assert stored == (Stored(3, created=True),)
+    assert [job.id for job in committed.ended] == [other]
+    assert {line.job_id for line in committed.lines} == {other, 3}
+    assert store.job(one)["result"] is None
+    assert store.attempts(one)[0]["outcome"] is None
+
+
+def test_a_delay_that_no_date_can_hold_costs_its_neighbours_nothing(store: Store) -> None:
+    one, other = store.run_one(), store.run_one()
+    committed = store.commit(ends(one, Ending.snoozed(1e15)), ends(other, COMPLETED))
+    refused, good = committed.answers
+    assert isinstance(refused, Exception)
+    assert good.status is Status.COMPLETED
+
+
+FULL = "CREATE TRIGGER full BEFORE INSERT ON {} BEGIN SELECT RAISE(FAIL, 'full'); END"
+
+
+def test_a_transaction_that_failed_leaves_no_trace_and_can_be_repeated(store: Store) -> None:
+    job_id = store.run_one()
+    items = (ends(job_id, COMPLETED), submission(asked()))
+    store.database.execute_sql(FULL.format("job_logs"))
+    with pytest.raises(Exception, match="full"):
+        store.commit(*items)
+    assert store.job(job_id)["status"] == "running"
+    assert store.count("background_jobs") == 1
+    store.database.execute_sql("DROP TRIGGER full")
+    done, stored = store.commit(*items).answers
+    assert (done.status, stored) == (Status.COMPLETED, (Stored(2, created=True),))
+
+
+@pytest.mark.parametrize("table", ["background_jobs", "job_attempts", "job_logs"])
+def test_whatever_the_file_refuses_is_raised_as_peewees_error(store: Store, table: str) -> None:
+    """The writer knows no other: one of sqlite3's own would end its thread."""
+    store.database.execute_sql(FULL.format(table))
+    with pytest.raises(DatabaseError, match="full"):
+        store.commit(submission(asked()), lanes=Lanes(1))

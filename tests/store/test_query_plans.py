@@ -1,0 +1,117 @@
+"""The hot statements run on their partial indexes, whatever SQLite believes of the table."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from bgjobd.store import statements
+from tests.store.samples import Store, asked
+
+HOT = {
+    "SELECT_READY": "jobs_ready",
+    "SELECT_NEXT_DUE": "jobs_scheduled",
+    "MAKE_READY": "jobs_scheduled",
+    "COUNT_RUNNING": "jobs_running",
+    "SELECT_JOB_BY_KEY": "jobs_key",
+    "SELECT_JOB": "INTEGER PRIMARY KEY",
+    "UPDATE_JOB": "INTEGER PRIMARY KEY",
+    "UPDATE_ATTEMPT_STARTED": "PRIMARY KEY",
+    "UPDATE_ATTEMPT_ENDED": "PRIMARY KEY",
+}
+"""What each statement must find its rows by."""
+
+POPULATIONS = {
+    "no statistics": "",
+    "all completed": "status = 'completed', finished_at = created_at, ready = 1",
+    "all failed, not ready": "status = 'failed', finished_at = created_at, ready = 0",
+    "all running": "status = 'running', ready = 1",
+    "all ready": "status = 'pending', ready = 1",
+    "all scheduled": "status = 'pending', ready = 0, scheduled_at = created_at",
+    "all keyed": "idempotency_key = 'k' || id",
+    "one queue each": "queue = 'q' || id",
+}
+
+
+def plan(store: Store, statement: str) -> list[str]:
+    values = dict.fromkeys(re.findall(r":(\w+)", statement), 1)
+    rows = store.database.execute_sql(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
+    return [row[3] for row in rows]
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_hot_statements_use_their_index_whatever_the_statistics(store: Store, changed: str) -> None:
+    store.submit(*(asked() for _ in range(300)))
+    store.database.execute_sql(
+        "INSERT INTO job_attempts (job_id, number, token, boot_id) SELECT id, 1, 't', 'b' FROM background_jobs"
+    )
+    if changed:
+        store.database.execute_sql(f"UPDATE background_jobs SET {changed}")
+        store.database.execute_sql("ANALYZE")
+    for name, index in HOT.items():
+        steps = plan(store, getattr(statements, name))
+        text = "\n".join(steps)
+        assert index in text, f"{name}:\n{text}"
+        assert "TEMP B-TREE" not in text, f"{name}:\n{text}"
+        by_index = [step for step in steps if index in step]
+        on_jobs = [step for step in steps if re.match(r"(SCAN|SEARCH) (t1|background_jobs)", step)]
+        assert by_index
+        for step in on_jobs:
+            assert step in by_index or "INTEGER PRIMARY KEY" in step, f"{name}:\n{text}"
+
+
+MANY = 10_000_000
+
+LARGE = {
+    "half ready, half finished": {
+        "jobs_ready": f"{MANY // 2} {MANY // 2} {MANY // 2} 1",
+        "jobs_finished": f"{MANY // 2} {MANY // 2} 1",
+    },
+    "all ready": {"jobs_ready": f"{MANY} {MANY} {MANY} 1"},
+    "all scheduled": {"jobs_scheduled": f"{MANY} 1"},
+    "all running": {"jobs_running": f"{MANY} {MANY}"},
+    "all finished": {"jobs_finished": f"{MANY} {MANY // 3} 1"},
+}
+"""What ANALYZE would have written about ten million jobs."""
+
+
+@pytest.mark.parametrize("statistics", LARGE.values(), ids=LARGE.keys())
+def test_hot_statements_use_their_index_in_a_table_of_millions(
+    store: Store, statistics: dict[str, str]
+) -> None:
+    store.submit(asked())
+    store.database.execute_sql("ANALYZE")
+    store.database.execute_sql("DELETE FROM sqlite_stat1")
+    empty = dict.fromkeys(("jobs_ready", "jobs_scheduled", "jobs_running", "jobs_key"), "0 0")
+    for index, numbers in (empty | statistics | {None: str(MANY)}).items():
+        store.database.execute_sql(
+            "INSERT INTO sqlite_stat1 VALUES ('background_jobs', ?, ?)", (index, numbers)
+        )
+    store.close()
+    store.open()
+    for name in ("SELECT_READY", "SELECT_NEXT_DUE", "MAKE_READY", "COUNT_RUNNING"):
+        text = "\n".join(plan(store, getattr(statements, name)))
+        assert HOT[name] in text, f"{name}:\n{text}"
+        assert "TEMP B-TREE" not in text, f"{name}:\n{text}"
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_a_clock_jump_looks_at_waiting_jobs_only_however_many_have_ended(
+    store: Store, is_analyzed: bool
+) -> None:
+    store.submit(*(asked() for _ in range(300)))
+    store.database.execute_sql(f"UPDATE background_jobs SET {POPULATIONS['all failed, not ready']}")
+    if is_analyzed:
+        store.database.execute_sql("ANALYZE")
+    assert "jobs_scheduled" in "\n".join(plan(store, statements.SELECT_RETRIES))
+
+
+def test_the_search_for_ready_jobs_reads_no_more_than_it_gives(store: Store) -> None:
+    steps = plan(store, statements.SELECT_READY)
+    assert any("SEARCH" in step and "jobs_ready (queue=?)" in step for step in steps), steps
+
+
+def test_the_search_for_due_jobs_stops_at_now(store: Store) -> None:
+    steps = plan(store, statements.MAKE_READY)
+    assert any("SEARCH" in step and "jobs_scheduled (scheduled_at<?)" in step for step in steps), steps

@@ -1,0 +1,146 @@
+"""What callers read: jobs with the columns as keys, counts, queues, logs and open attempts."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import peewee
+import pytest
+
+from bgjobd.core.planner import Lanes
+from bgjobd.store.items import QueuePaused
+from bgjobd.store.reader import Reader
+from tests.store.samples import (
+    BOOT,
+    COMPLETED,
+    FAILED,
+    NOW,
+    USAGE,
+    Store,
+    asked,
+    cancels,
+    ends,
+    new_database,
+    starts,
+    text,
+)
+from tests.store.test_migrations import COLUMNS
+
+
+@pytest.fixture
+def reader(store: Store) -> Iterator[Reader]:
+    reader = Reader(store.state_dir)
+    yield reader
+    reader.close()
+
+
+def test_a_job_has_the_columns_as_keys_and_its_attempts(store: Store, reader: Reader) -> None:
+    job_id = store.run_one(parameters={"to": "user@example.com"})
+    store.commit(starts(job_id), ends(job_id, FAILED))
+    store.now += 5
+    store.claim(Lanes(1))
+    store.commit(starts(job_id, 2, pid=4712), ends(job_id, COMPLETED, 2, usage=USAGE))
+    job = reader.job(job_id)
+    assert job is not None
+    assert set(job) == {*COLUMNS["background_jobs"].split(), "attempts"}
+    assert (job["id"], job["status"], job["retry_count"]) == (job_id, "completed", 1)
+    assert (job["parameters"], job["result"]) == ({"to": "user@example.com"}, {"sent": 1})
+    first, second = job["attempts"]
+    assert set(first) == set(COLUMNS["job_attempts"].split()) - {"token", "boot_id"}
+    assert (first["number"], first["outcome"], first["pid"]) == (1, "failed", 4711)
+    assert (second["number"], second["outcome"], second["cpu_user"]) == (2, "completed", 0.25)
+
+
+def test_a_job_without_attempts_or_result_says_so(store: Store, reader: Reader) -> None:
+    (job_id,) = store.submit(asked())
+    job = reader.job(job_id)
+    assert job is not None
+    assert (job["attempts"], job["result"], job["created_at"]) == ([], None, text(NOW))
+
+
+def test_there_is_no_job_that_was_never_submitted(reader: Reader) -> None:
+    assert reader.job(1) is None
+
+
+def test_a_result_that_is_null_is_none(store: Store, reader: Reader) -> None:
+    job_id = store.run_one()
+    store.commit(ends(job_id, COMPLETED.completed("null")))
+    job = reader.job(job_id)
+    assert job is not None
+    assert (job["status"], job["result"]) == ("completed", None)
+
+
+def test_counts_are_those_of_each_status_that_has_jobs(store: Store, reader: Reader) -> None:
+    assert reader.counts() == {}
+    done = store.run_one()
+    store.commit(ends(done, COMPLETED))
+    store.run_one()
+    store.submit(asked(), asked(), asked())
+    store.commit(cancels(3))
+    assert reader.counts() == {"completed": 1, "running": 1, "pending": 2, "cancelled": 1}
+
+
+def test_queues_are_those_with_open_jobs_or_a_pause(store: Store, reader: Reader) -> None:
+    assert reader.queues() == {}
+    store.run_one(queue="mail")
+    store.submit(asked(queue="mail"), asked(), asked(scheduled_at=NOW + 9), asked(queue="over"))
+    store.commit(cancels(5), QueuePaused("mail"), QueuePaused("video"))
+    assert reader.queues() == {
+        "mail": {"pending": 1, "running": 1, "paused": True},
+        "default": {"pending": 2, "running": 0, "paused": False},
+        "video": {"pending": 0, "running": 0, "paused": True},
+    }
+
+
+def test_logs_are_the_jobs_own_oldest_first(store: Store, reader: Reader) -> None:
+    store.submit(asked(), asked())
+    store.claim(Lanes(2))
+    logs = reader.logs(2)
+    assert [entry["message"] for entry in logs] == [
+        "Background job initiated",
+        "Background job dispatched on Linux platform",
+    ]
+    assert set(logs[0]) == set(COLUMNS["job_logs"].split())
+
+
+def test_open_attempts_are_those_whose_end_is_not_recorded(store: Store, reader: Reader) -> None:
+    done = store.run_one()
+    store.commit(ends(done, COMPLETED))
+    started, claimed = store.run_one(), store.run_one()
+    store.commit(starts(started))
+    rows = sorted(reader.open_attempts(), key=lambda row: row["job_id"])
+    assert [(row["job_id"], row["number"], row["pid"]) for row in rows] == [
+        (started, 1, 4711),
+        (claimed, 1, None),
+    ]
+    assert all(row["boot_id"] == BOOT and len(row["token"]) >= 16 for row in rows)
+    assert {row["class_name"] for row in rows} == {"myapp.jobs.ExampleJob"}
+
+
+def test_the_database_has_an_id(store: Store, reader: Reader) -> None:
+    assert str(uuid.UUID(reader.database_id())) == reader.database_id()
+
+
+def test_a_reader_sees_only_what_is_committed(store: Store, reader: Reader) -> None:
+    store.submit(asked())
+    with store.database.transaction("IMMEDIATE"):
+        store.database.execute_sql("UPDATE background_jobs SET status = 'running'")
+        assert reader.counts() == {"pending": 1}
+    assert reader.counts() == {"running": 1}
+
+
+def test_a_reader_cannot_write(reader: Reader) -> None:
+    with pytest.raises(peewee.OperationalError, match="readonly"):
+        reader._database.execute_sql("DELETE FROM background_jobs")
+
+
+@pytest.mark.parametrize("name", ["with space", "a?b", "a#b", "a%20b"])
+def test_a_reader_finds_the_file_in_a_directory_of_any_name(tmp_path: Path, name: str) -> None:
+    state_dir = tmp_path / name
+    state_dir.mkdir()
+    new_database(state_dir).close()
+    reader = Reader(state_dir)
+    assert reader.counts() == {}
+    reader.close()

@@ -1,0 +1,221 @@
+"""Submitting to a real file: what is stored, ids, all or none, and idempotency keys."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bgjob.errors import IdempotencyConflictError
+from bgjob.words import Backoff, EntryType
+from bgjobd.core.job import Call, RetryPolicy
+from bgjobd.core.planner import Lanes
+from bgjobd.store.items import Look, Stored
+from tests.store.samples import BOOT, NOW, Store, asked, submission, text
+
+
+def test_a_submitted_job_is_stored_with_all_that_was_given(store: Store) -> None:
+    policy = RetryPolicy(5, 1.5, Backoff.EXPONENTIAL, 60.0)
+    (job_id,) = store.submit(
+        asked(
+            parameters={"to": "user@example.com"},
+            retry_count=2,
+            policy=policy,
+            queue="mail",
+            priority=-3,
+            timeout=60.5,
+            scheduled_at=NOW + 30,
+            idempotency_key="k",
+        )
+    )
+    assert store.job(job_id) == {
+        "id": 1,
+        "class_name": "myapp.jobs.ExampleJob",
+        "method_name": "run",
+        "parameters": '{"to": "user@example.com"}',
+        "status": "pending",
+        "retry_count": 2,
+        "max_retries": 5,
+        "retry_delay": 1.5,
+        "backoff": "exponential",
+        "max_retry_delay": 60.0,
+        "queue": "mail",
+        "priority": -3,
+        "timeout": 60.5,
+        "scheduled_at": "2024-12-04T14:32:23.000000Z",
+        "started_at": None,
+        "finished_at": None,
+        "created_at": "2024-12-04T14:31:53.000000Z",
+        "updated_at": "2024-12-04T14:31:53.000000Z",
+        "cancel_requested_at": None,
+        "idempotency_key": "k",
+        "result": None,
+        "error": None,
+        "submitted_uid": 1000,
+        "submitted_gid": 1001,
+        "submitted_pid": 4321,
+        "ready": 0,
+    }
+
+
+def test_a_submitted_job_comes_back_from_the_file_as_it_was(store: Store) -> None:
+    given = asked(
+        retry_count=1,
+        policy=RetryPolicy(5, 0.1, Backoff.EXPONENTIAL, 1e9),
+        priority=2**63 - 1,
+        timeout=0.001,
+        scheduled_at=NOW + 0.5,
+        idempotency_key="k",
+    )
+    store.submit(given)
+    store.now += 1
+    (claim,) = store.claim(Lanes(1))
+    for name in ("call", "retry_count", "policy", "queue", "priority", "timeout", "scheduled_at"):
+        assert getattr(claim.job, name) == getattr(given, name)
+    assert (claim.job.created_at, claim.job.idempotency_key) == (NOW, "k")
+
+
+def test_parameters_are_stored_as_the_text_they_came_in(store: Store) -> None:
+    parameters = {"text": "a\x00b\u2028'\";DROP TABLE job_logs;--", "deep": [[{"n": 2**63 - 1}]], "é": "🦊"}
+    (job_id,) = store.submit(asked(parameters=parameters))
+    assert json.loads(store.job(job_id)["parameters"]) == parameters
+
+
+def test_the_log_of_a_submit_holds_the_job_as_its_context(store: Store) -> None:
+    committed = store.commit(submission(asked(parameters={"to": "user@example.com"}, retry_count=2)))
+    (line,) = committed.lines
+    assert (line.at, line.type, line.message, line.job_id, line.attempt, line.target) == (
+        NOW,
+        EntryType.SUCCESS,
+        "Background job initiated",
+        1,
+        None,
+        "myapp.jobs.ExampleJob::run",
+    )
+    (row,) = store.rows("SELECT * FROM job_logs")
+    assert row["context"] == line.context
+    assert (row["job_id"], row["attempt"], row["type"], row["created_at"]) == (1, None, "success", text(NOW))
+    context = json.loads(row["context"])
+    assert context["parameters"] == {"to": "user@example.com"}
+    assert (context["id"], context["status"], context["retry_count"]) == (1, "pending", 2)
+
+
+def test_many_are_stored_in_order_and_answered_in_order(store: Store) -> None:
+    answer = store.answer(submission(*(asked(priority=number) for number in range(5))))
+    assert answer == tuple(Stored(number, created=True) for number in range(1, 6))
+    assert [store.job(number)["priority"] for number in range(1, 6)] == [0, 1, 2, 3, 4]
+
+
+def test_submissions_of_one_batch_do_not_share_ids(store: Store) -> None:
+    committed = store.commit(submission(asked(), asked()), submission(asked()), submission(asked()))
+    assert [[one.id for one in answer] for answer in committed.answers] == [[1, 2], [3], [4]]
+
+
+def test_an_empty_submission_stores_nothing(store: Store) -> None:
+    assert store.answer(submission()) == ()
+    assert store.count("background_jobs") == 0
+
+
+def test_ids_are_never_used_again_after_the_newest_job_is_deleted(store: Store) -> None:
+    store.submit(asked(), asked(), asked())
+    store.database.execute_sql("DELETE FROM background_jobs WHERE id >= 2")
+    assert store.submit(asked()) == [4]
+    store.database.execute_sql("DELETE FROM background_jobs")
+    store.close()
+    store.open()
+    assert store.submit(asked()) == [5]
+
+
+def test_the_same_key_with_the_same_call_is_the_same_job(store: Store) -> None:
+    (job_id,) = store.submit(asked(idempotency_key="k", parameters={"n": 1}))
+    again = asked(idempotency_key="k", parameters={"n": 1}, priority=9)
+    assert store.answer(submission(again)) == (Stored(job_id, created=False),)
+    assert store.count("background_jobs") == 1
+    assert store.messages(job_id) == ["Background job initiated"]
+
+
+def test_a_key_is_known_in_whatever_status_its_job_is(store: Store) -> None:
+    job_id = store.run_one(idempotency_key="k")
+    assert store.answer(submission(asked(idempotency_key="k"))) == (Stored(job_id, created=False),)
+
+
+def test_the_same_key_twice_in_one_submission_makes_one_job(store: Store) -> None:
+    one = asked(idempotency_key="k")
+    assert store.answer(submission(one, asked(), one)) == (
+        Stored(1, created=True),
+        Stored(2, created=True),
+        Stored(1, created=False),
+    )
+
+
+def test_jobs_without_a_key_are_never_taken_for_each_other(store: Store) -> None:
+    assert store.submit(asked(), asked()) == [1, 2]
+
+
+@pytest.mark.parametrize("other", [{"method": "send"}, {"parameters": {"n": 2}}])
+def test_the_same_key_with_another_call_is_refused_with_the_id_of_its_job(
+    store: Store, other: dict[str, object]
+) -> None:
+    (job_id,) = store.submit(asked(idempotency_key="k"))
+    answer = store.answer(submission(asked(idempotency_key="k", **other)))
+    assert isinstance(answer, IdempotencyConflictError)
+    assert answer.parameters == {"id": job_id}
+    assert store.count("background_jobs") == 1
+
+
+def test_the_same_key_with_another_class_is_refused(store: Store) -> None:
+    store.submit(asked(idempotency_key="k"))
+    answer = store.answer(submission(asked(idempotency_key="k", call=Call("myapp.jobs.Other", "run", "{}"))))
+    assert isinstance(answer, IdempotencyConflictError)
+
+
+def test_a_submission_with_one_conflict_stores_none_of_its_jobs(store: Store) -> None:
+    store.submit(asked(idempotency_key="k"))
+    committed = store.commit(submission(asked(), asked(idempotency_key="k", method="send"), asked()))
+    assert isinstance(committed.answers[0], IdempotencyConflictError)
+    assert committed.lines == ()
+    assert store.count("background_jobs") == 1
+    assert store.count("job_logs") == 1
+
+
+def test_a_refused_submission_costs_its_neighbours_nothing(store: Store) -> None:
+    store.submit(asked(idempotency_key="k"))
+    committed = store.commit(
+        submission(asked(), asked()),
+        submission(asked(), asked(idempotency_key="k", method="send")),
+        submission(asked(idempotency_key="k")),
+        submission(asked()),
+        lanes=Lanes(10),
+    )
+    before, refused, repeated, after = committed.answers
+    assert isinstance(refused, IdempotencyConflictError)
+    assert before == (Stored(2, created=True), Stored(3, created=True))
+    assert repeated == (Stored(1, created=False),)
+    assert after == (Stored(4, created=True),)
+    assert [claim.job.id for claim in committed.claims] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("at", [253_402_304_399.0, -62_135_600_400.0], ids=["after 9999", "before year 1"])
+def test_a_time_that_cannot_be_written_costs_its_neighbours_nothing(store: Store, at: float) -> None:
+    """Such a time is what `"at": "9999-12-31T23:59:59-01:00"` comes to."""
+    committed = store.commit(submission(asked()), submission(asked(scheduled_at=at)), submission(asked()))
+    before, refused, after = committed.answers
+    assert isinstance(refused, Exception)
+    assert [before, after] == [(Stored(1, created=True),), (Stored(2, created=True),)]
+
+
+def test_a_text_that_cannot_be_written_costs_its_neighbours_nothing(store: Store) -> None:
+    committed = store.commit(submission(asked(queue="\ud800")), submission(asked()))
+    refused, after = committed.answers
+    assert isinstance(refused, Exception)
+    assert after == (Stored(1, created=True),)
+
+
+def test_attempts_carry_the_boots_id_and_a_token_each(store: Store) -> None:
+    store.submit(asked(), asked())
+    claims = store.commit(Look(), lanes=Lanes(2)).claims
+    rows = [*store.attempts(1), *store.attempts(2)]
+    assert [row["token"] for row in rows] == [claim.token for claim in claims]
+    assert len({claim.token for claim in claims}) == 2
+    assert all(len(claim.token) >= 16 for claim in claims)
+    assert {row["boot_id"] for row in rows} == {BOOT}
