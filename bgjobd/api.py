@@ -295,7 +295,10 @@ def _known_queue(daemon: Daemon, queue: str, parameter: str) -> str:
 
 
 def _first(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
+    for value in values:
+        if value is not None:
+            return value
+    return None
 
 
 async def _job(daemon: Daemon, job_id: int) -> JsonObject:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,7 @@ class Clock:
         return delta
 
 
+@lru_cache(maxsize=64)  # one transaction writes the same instant many times
 def to_text(at: float) -> str:
     """An instant as it is stored: `2024-12-04T14:31:53.000000Z`, UTC, fixed width. ValueError beyond year 9999."""
     return datetime.fromtimestamp(at, UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

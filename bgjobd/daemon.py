@@ -51,6 +51,7 @@ class _Attempt:
     token: str
     is_started: bool = False
     is_fenced: bool = False
+    code_version: str | None = None
     pidfd: int | None = None
     journal: Journal | None = field(default=None, repr=False)
 
@@ -78,8 +79,10 @@ class Daemon:
         self._waiters: dict[int, set[asyncio.Future[None]]] = {}
         self._catalogue: asyncio.Future[Catalogue] = self._loop.create_future()
         self._fork_server: ForkServer | None = None
+        self._code_version: str | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
+        self._is_draining = False
         self._is_empty: asyncio.Future[None] | None = None
 
     # Start and stop
@@ -122,10 +125,24 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGKILL):
             for attempt in self._attempts.values():
                 spools.signal_group(attempt.journal, number)
-            if not self._attempts:
-                return
+            await self._wait_until_empty(grace)
+
+    async def drain(self) -> None:
+        """Start nothing new, and wait until the attempts that run have ended."""
+        self._writer.lanes = self.lanes.closed()
+        self._is_draining = True
+        self.say(EntryType.INFO, f"draining: waits for {len(self._attempts)} attempts, starts nothing new")
+        self._put(Entrusted(Look()))
+        await self._wait_until_empty(None)
+
+    async def _wait_until_empty(self, timeout: float | None) -> None:
+        if self._attempts:
             self._is_empty = self._loop.create_future()
-            await asyncio.wait([self._is_empty], timeout=grace)
+            await asyncio.wait([self._is_empty], timeout=timeout)
+
+    def reopen_log(self) -> None:
+        """Let go of the log file, after logrotate moved it."""
+        self._log.reopen()
 
     @property
     def running(self) -> list[AttemptKey]:
@@ -252,7 +269,7 @@ class Daemon:
 
     def _carry_out(self, claim: Claim) -> None:
         job = claim.job
-        attempt = _Attempt((job.id, job.attempt), claim.token)
+        attempt = _Attempt((job.id, job.attempt), claim.token, code_version=self._code_version)
         self._attempts[attempt.key] = attempt
         if self._fork_server is None:
             self._give_back(attempt, "there is no fork server")
@@ -276,7 +293,7 @@ class Daemon:
                 self._note_start(attempt, self._spool.try_read(key))
 
     def _note_start(self, attempt: _Attempt, journal: Journal | None) -> None:
-        fact = spools.started(attempt.key, journal) if journal else None
+        fact = spools.started(attempt.key, journal, attempt.code_version) if journal else None
         if fact is not None and not attempt.is_started:
             attempt.is_started = True
             attempt.journal = journal
@@ -338,7 +355,8 @@ class Daemon:
             if row["boot_id"] != self._places.boot_id:
                 self._end(attempt, Ending.lost("the machine was restarted while it ran"))
             elif not has_own_spool:
-                self._end(attempt, Ending.lost("its journal is gone: the spool is not this database's"))
+                # Its process may be alive, and nothing tells: it is never started again.
+                self._end(attempt, Ending.lost("its journal is gone with the spool", may_retry=False))
             else:
                 self._settle(attempt)
         for key in self._spool.journals():
@@ -351,7 +369,7 @@ class Daemon:
         self._spool.fence(attempt.key)
         journal = self._spool.try_read(attempt.key)
         if journal is None:
-            self._end(attempt, Ending.lost("its journal is gone"))
+            self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
             return
         attempt.is_fenced = journal.fenced is not None
         if attempt.is_fenced:
@@ -379,7 +397,7 @@ class Daemon:
         if pause < _LAST_LOOK:
             self._loop.call_later(pause, self._look_again, attempt, pause * 2)
         else:
-            self._end(attempt, Ending.lost("its process is gone and nobody saw how it ended"))
+            self._end(attempt, spools.ending_unseen(self._spool.try_read(attempt.key)))
 
     # The fork server
 
@@ -402,6 +420,7 @@ class Daemon:
 
     def _take_into_service(self, server: ForkServer, ready: dict[str, Any]) -> None:
         self._fork_server = server
+        self._code_version = ready["code_version"]
         catalogue = Catalogue(ready["classes"], ready["code_version"])
         if self._catalogue.done():
             self._catalogue = self._loop.create_future()
@@ -409,7 +428,8 @@ class Daemon:
         for name, described in catalogue.classes.items():
             if described["unavailable"] is not None:
                 self.say(EntryType.FAILURE, f"{name} is unavailable: {described['unavailable']}")
-        self._writer.lanes = self.lanes
+        if not self._is_draining:
+            self._writer.lanes = self.lanes
         self._put(Entrusted(Look()))
 
     def _take_out_of_service(self, server: ForkServer) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import socket
 import struct
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -72,12 +74,14 @@ class Server:
         self.limits = limits
         self.on_bug = on_bug
         self._server: asyncio.Server | None = None
+        self._place: tuple[Path, int] | None = None
         self._connections: set[_Connection] = set()
         self._by_uid: Counter[int] = Counter()
 
     async def listen(self, path: Path, mode: int, gid: int | None) -> None:
         """Serve at this path. An old socket there is replaced; wider rights exist at no moment."""
         listener = _bind(path, mode, gid)
+        self._place = path, _inode(path)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(
             lambda: _Connection(self), sock=listener, backlog=_BACKLOG
@@ -85,8 +89,13 @@ class Server:
 
     def stop_listening(self) -> None:
         """Accept nobody new; the open connections get their answers."""
-        if self._server is not None:
-            self._server.close()
+        if self._server is None or self._place is None:
+            return
+        self._server.close()
+        path, inode = self._place
+        with suppress(FileNotFoundError):
+            if _inode(path) == inode:
+                path.unlink()
 
     async def finish(self) -> None:
         """Wait for the answers that are owed, then close all connections."""
@@ -336,8 +345,14 @@ def _try_peer(peer: socket.socket) -> Caller | None:
     return None if uid == 0xFFFFFFFF else Caller(pid, uid, gid)
 
 
+def _inode(path: Path) -> int:
+    return path.stat().st_ino
+
+
 def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
     """A bound socket at the path, which an old one gives up; at no moment are its rights wider than asked for."""
+    if path.exists() and not path.is_socket():
+        raise FileExistsError(errno.EEXIST, "something that is no socket is in the socket's place", str(path))
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     old = os.umask(0o177)

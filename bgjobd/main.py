@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -82,12 +83,23 @@ def demo(given: argparse.Namespace) -> int:
 
 
 async def _serve(settings: Config) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with service.running(settings):
-        await stop.wait()
+    stop: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        must_drain = settings.daemon.drain or number == signal.SIGQUIT
+        _listen(number, partial(_resolve, stop, must_drain))
+    async with service.running(settings) as daemon:
+        _listen(signal.SIGHUP, daemon.reopen_log)
+        if await stop:
+            await daemon.drain()
+
+
+def _listen(number: int, act: Callable[[], None]) -> None:
+    asyncio.get_running_loop().add_signal_handler(number, act)
+
+
+def _resolve(future: asyncio.Future[bool], answer: bool) -> None:
+    if not future.done():
+        future.set_result(answer)
 
 
 async def _catalogue(settings: Config) -> dict[str, Any]:

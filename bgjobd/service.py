@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import grp
 import os
 import traceback
@@ -73,7 +74,10 @@ def _make_directories(config: Config) -> None:
     spool, output = place.runtime_dir / "spool", place.state_dir / "output"
     for directory in (place.state_dir, place.runtime_dir, place.log_dir, spool, output):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if directory.stat().st_mode & 0o077:
+        found = directory.stat()
+        if found.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, f"the directory belongs to uid {found.st_uid}", str(directory))
+        if found.st_mode & 0o077:
             directory.chmod(0o700)
 
 

@@ -86,10 +86,10 @@ class Spool:
         temporary.replace(self._path / _MARKER)
 
 
-def started(key: AttemptKey, journal: Journal) -> AttemptStarted | None:
+def started(key: AttemptKey, journal: Journal, code_version: str | None) -> AttemptStarted | None:
     """The fact that the journal's first line tells, or None where the attempt was fenced."""
     record = journal.started
-    return AttemptStarted(key[1], record["pid"], record["at"]) if record else None
+    return AttemptStarted(key[1], record["pid"], record["at"], code_version) if record else None
 
 
 def ended(key: AttemptKey, journal: Journal) -> AttemptEnded | None:
@@ -142,6 +142,13 @@ def signal_group(journal: Journal | None, number: int) -> None:
         pass  # it has just ended, or has not yet become the leader of its group
     finally:
         os.close(pidfd)
+
+
+def ending_unseen(journal: Journal | None) -> Ending:
+    """The ending of an attempt whose process is gone while nobody saw its exit: by its outcome, if it recorded one."""
+    if journal is not None and journal.outcome is not None:
+        return _OUTCOMES[journal.outcome["outcome"]](journal.outcome)
+    return Ending.lost("its process is gone and nobody saw how it ended")
 
 
 def _ending(journal: Journal, exit_record: journals.Record) -> Ending:

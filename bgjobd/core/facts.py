@@ -29,11 +29,12 @@ class SlotGranted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """The journal of the attempt is there: process `pid` runs the job, since wall time `at`."""
+    """The journal of the attempt is there: process `pid` runs the job, since wall time `at`, with this code."""
 
     number: int
     pid: int
     at: float
+    code_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping
+from types import CoroutineType
 from typing import Any, NamedTuple, NoReturn
 
 from . import journal as journals
@@ -117,7 +118,14 @@ def _call(order: Order, approved: Approved | None) -> Any:
     if approved is None or order.method_name not in approved.methods:
         raise MethodNotApproved(f"{order.class_name}::{order.method_name} is no longer allowed")
     method = getattr(approved.cls(), order.method_name)
-    return method(order.parameters) if approved.methods[order.method_name] else method(**order.parameters)
+    result = method(order.parameters) if approved.methods[order.method_name] else method(**order.parameters)
+    return _awaited(result) if isinstance(result, CoroutineType) else result
+
+
+def _awaited(coroutine: CoroutineType[Any, Any, Any]) -> Any:
+    import asyncio  # only for those who use it: it would make every fork dearer
+
+    return asyncio.run(coroutine)
 
 
 def _result_text(result: Any) -> str:

@@ -268,7 +268,13 @@ def _log_row(line: LogLine) -> dict[str, Any]:
 
 
 def _started_row(job_id: int, fact: AttemptStarted) -> dict[str, Any]:
-    return {"job_id": job_id, "number": fact.number, "pid": fact.pid, "started_at": to_text(fact.at)}
+    return {
+        "job_id": job_id,
+        "number": fact.number,
+        "pid": fact.pid,
+        "started_at": to_text(fact.at),
+        "code_version": fact.code_version,
+    }
 
 
 def _ended_row(job_id: int, fact: AttemptEnded) -> dict[str, Any]:

@@ -64,11 +64,9 @@ class Reader:
         return _dicts(JobLog.select().where(JobLog.job_id == job_id).order_by(JobLog.id))
 
     def open_attempts(self) -> list[JsonObject]:
-        """The attempts whose end is not recorded, with job_id, number, token, boot_id, pid and class_name."""
+        """The attempts whose end is not recorded, with job_id, number, token, boot_id and pid."""
         columns = (JobAttempt.job_id, JobAttempt.number, JobAttempt.token, JobAttempt.boot_id, JobAttempt.pid)
-        query = JobAttempt.select(*columns, BackgroundJob.class_name)
-        query = query.join(BackgroundJob, on=(BackgroundJob.id == JobAttempt.job_id))
-        return _dicts(query.where(JobAttempt.outcome.is_null()))
+        return _dicts(JobAttempt.select(*columns).where(JobAttempt.outcome.is_null()))
 
     def database_id(self) -> str:
         return str(Property.get_by_id("database_id").value)

@@ -103,7 +103,13 @@ MAKE_READY: Final = _compiled(
     )
 )
 UPDATE_ATTEMPT_STARTED: Final = _compiled(
-    JobAttempt.update({JobAttempt.pid: _p("pid"), JobAttempt.started_at: _p("started_at")}).where(
+    JobAttempt.update(
+        {
+            JobAttempt.pid: _p("pid"),
+            JobAttempt.started_at: _p("started_at"),
+            JobAttempt.code_version: _p("code_version"),
+        }
+    ).where(
         (JobAttempt.job_id == _p("job_id"))
         & (JobAttempt.number == _p("number"))
         & JobAttempt.outcome.is_null()

@@ -59,6 +59,7 @@ def run(client: Client, given: argparse.Namespace) -> int:
     if not given.wait:
         print(job.id)
         return 0
+    print(f"bgjob: job {job.id} submitted; waiting for its end", file=sys.stderr)
     print(json.dumps(job.result(given.timeout), ensure_ascii=False))
     return 0
 
@@ -106,8 +107,18 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("bgjobd")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bgjob", description="Background jobs on this machine.")
+    parser.add_argument("--version", action="version", version=f"bgjob {_version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     command = commands.add_parser("run", help=run.__doc__, description=run.__doc__)

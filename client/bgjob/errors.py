@@ -76,14 +76,14 @@ class NotApprovedError(RequestError, PermissionError):
     """The class is not in the allowlist."""
 
     error_name = f"{INTERFACE}.NotApproved"
-    template = "{class_name} is not an approved class; list it under [approved] and reload"
+    template = "{class_name} is not an approved class; list it under [approved] in the daemon's configuration"
 
 
 class MethodNotApprovedError(RequestError, PermissionError):
     """The class is approved, the method isn't."""
 
     error_name = f"{INTERFACE}.MethodNotApproved"
-    template = "{class_name} has no approved method {method_name}; `bgjob classes` lists them"
+    template = "{class_name} has no approved method {method_name}; `bgjobd check` lists them"
 
 
 class ClassUnavailableError(RequestError):

@@ -207,10 +207,11 @@ def test_a_clock_jump_moves_no_other_pending_job(before: Job) -> None:
 # What is asked for, and where the delay comes from
 
 
-def test_a_delay_that_the_attempt_asked_for_overrides_the_policys() -> None:
+@pytest.mark.parametrize("delay", [0.0, 0.25, 86400.0])
+def test_a_delay_that_the_attempt_asked_for_overrides_the_policys(delay: float) -> None:
     before = running()
-    after = advance(before, ends(before, replace(FAILED, delay=0.25)), NOW)
-    assert (after.retry_count, after.scheduled_at) == (1, NOW + 0.25)
+    after = advance(before, ends(before, replace(FAILED, delay=delay)), NOW)
+    assert (after.retry_count, after.scheduled_at) == (1, NOW + delay)
 
 
 def test_a_caller_that_gave_as_many_retries_as_there_are_gets_one_attempt() -> None:

@@ -67,6 +67,9 @@ class Probe:
         print(text)
         print("to stderr", file=sys.stderr)
 
+    async def echo_later(self, value):
+        return value
+
     def return_a_set(self):
         return {1, 2}
 

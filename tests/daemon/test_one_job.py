@@ -52,6 +52,10 @@ def test_a_method_with_one_parameter_called_params_gets_the_whole_mapping(client
     assert client.run_background_job(PROBE, "whole", {"b": 1, "a": 2}).result(20) == ["a", "b"]
 
 
+def test_an_async_method_is_awaited(client: Client) -> None:
+    assert client.run_background_job(PROBE, "echo_later", {"value": 5}).result(20) == 5
+
+
 def test_an_attempt_is_a_process_of_its_own_and_a_session_leader(
     client: Client, running: RunningDaemon
 ) -> None:
@@ -151,6 +155,7 @@ def test_usage_is_recorded(client: Client) -> None:
     assert attempt["max_rss"] > 1024 * 1024
     assert attempt["cpu_user"] + attempt["cpu_system"] > 0
     assert attempt["pid"] > 1
+    assert len(attempt["code_version"]) == 12
 
 
 def test_the_log_file_has_the_lines_of_the_original(tmp_path: Path) -> None:

@@ -109,9 +109,7 @@ def test_an_attempt_whose_spool_is_gone_is_lost_and_not_called_a_success(tmp_pat
     go, ledger = tmp_path / "go", tmp_path / "ledger"
     with daemon(tmp_path) as running:
         with running.client() as client:
-            job = client.run_background_job(
-                PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}, retry_count=1
-            )
+            job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
         eventually(lambda: _started(ledger))
         server = running.fork_server()
         running.stop()
@@ -158,9 +156,52 @@ def test_a_fork_server_that_is_killed_is_replaced_and_its_attempts_end(tmp_path:
         assert client.get(job.id).snapshot["status"] == "running"
         go.touch()
         snapshot = client.get(job.id).wait(20)
-        # Nobody was left to see its exit code, so it counts as lost, whatever it did.
-        assert [one["outcome"] for one in snapshot["attempts"]] == ["lost"]
+        # Nobody was left to see its exit; the outcome that it recorded itself counts.
+        assert [(one["outcome"], one["exit_code"]) for one in snapshot["attempts"]] == [("completed", 0)]
         assert [line.split()[0] for line in _started(ledger)] == ["start", "end"]
+
+
+def test_an_attempt_whose_exit_nobody_saw_is_lost_and_never_a_success(tmp_path: Path) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path) as running, running.client() as client:
+        job = client.run_background_job(
+            PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}, retry_count=1
+        )
+        eventually(lambda: _started(ledger))
+        os.kill(running.fork_server(), signal.SIGKILL)
+        os.kill(int(_started(ledger)[0].split()[1]), signal.SIGKILL)
+        snapshot = client.get(job.id).wait(20)
+    assert snapshot["status"] == "failed"
+    assert [one["outcome"] for one in snapshot["attempts"]] == ["lost"]
+
+
+def test_sigquit_waits_for_what_runs_and_starts_nothing_new(tmp_path: Path) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            running_job = client.run_background_job(
+                PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}
+            )
+            eventually(lambda: _started(ledger))
+            assert running.process is not None
+            running.process.send_signal(signal.SIGQUIT)
+            eventually(lambda: [line for line in running.lines() if "draining: waits for 1" in line])
+            waiting_job = client.run_background_job(PROBE, "echo")
+            assert running.process.poll() is None
+            go.touch()
+            assert running.process.wait(20) == 0
+        rows = dict(running.query("SELECT id, status FROM background_jobs"))
+        assert rows == {running_job.id: "completed", waiting_job.id: "pending"}
+
+
+def test_sighup_makes_a_new_log_file_after_logrotate_moved_the_old(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running, running.client() as client:
+        client.run_background_job(PROBE, "echo").result(20)
+        eventually(lambda: len(running.lines()) > 4)
+        running.log_file.rename(tmp_path / "rotated")
+        assert running.process is not None
+        running.process.send_signal(signal.SIGHUP)
+        eventually(lambda: client.run_background_job(PROBE, "echo").result(20) is None and running.lines())
 
 
 def test_of_a_start_and_a_fence_only_the_first_counts(tmp_path: Path) -> None:

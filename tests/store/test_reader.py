@@ -116,7 +116,6 @@ def test_open_attempts_are_those_whose_end_is_not_recorded(store: Store, reader:
         (claimed, 1, None),
     ]
     assert all(row["boot_id"] == BOOT and len(row["token"]) >= 16 for row in rows)
-    assert {row["class_name"] for row in rows} == {"myapp.jobs.ExampleJob"}
 
 
 def test_the_database_has_an_id(store: Store, reader: Reader) -> None:
