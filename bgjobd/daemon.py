@@ -32,8 +32,8 @@ from bgjobd.store.items import Claim, Item, JobFact, LogLine, Look
 from bgjobd.store.reader import Reader
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 
-_HOLD: Final = 0.05
-"""Seconds that a "started" may wait for company in a transaction; the journal has it already."""
+_GATHER: Final = 0.05
+"""Seconds until journals that appeared are read, all together; most small attempts have ended by then."""
 
 _FIRST_LOOK: Final = 0.001
 _LAST_LOOK: Final = 1.0
@@ -73,7 +73,7 @@ class Daemon:
         self._reading = ThreadPoolExecutor(1, "reader")
         self._writer = Writer(config.daemon.state_dir, boot_id, clock, lanes.closed(), self._deliver)
         self._held: list[Entrusted] = []
-        self._release: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._attempts: dict[AttemptKey, _Attempt] = {}
         self._waiters: dict[int, set[asyncio.Future[None]]] = {}
@@ -112,6 +112,8 @@ class Daemon:
 
     def close(self) -> None:
         """Let go of files and threads, after `stop`."""
+        if self._gathering is not None:
+            self._gathering.cancel()
         self._loop.remove_reader(self._spool.fileno())
         for task in self._tasks:
             task.cancel()
@@ -194,17 +196,9 @@ class Daemon:
 
     def _put(self, *entrusted: Entrusted) -> None:
         """Hand over what was held back, then this, in order."""
-        if self._release is not None:
-            self._release.cancel()
-            self._release = None
         held, self._held = self._held, []
-        self._writer.put(*held, *entrusted)
-
-    def _hold(self, item: Item) -> None:
-        """Hand over an item with whatever comes next, or after a moment."""
-        self._held.append(Entrusted(item))
-        if self._release is None:
-            self._release = self._loop.call_later(_HOLD, self._put)
+        if held or entrusted:
+            self._writer.put(*held, *entrusted)
 
     def _deliver(self, delivery: Delivery) -> None:
         """Called on the writer's thread."""
@@ -286,18 +280,25 @@ class Daemon:
         )
 
     def _on_journals(self) -> None:
+        self._loop.remove_reader(self._spool.fileno())
+        self._gathering = self._loop.call_later(_GATHER, self._note_starts)
+
+    def _note_starts(self) -> None:
+        """Record the starts whose journals appeared, of attempts that have not ended since."""
+        self._loop.add_reader(self._spool.fileno(), self._on_journals)
         keys, has_missed = self._spool.take_created()
         for key in self._attempts if has_missed else keys:
             attempt = self._attempts.get(key)
             if attempt is not None and not attempt.is_started:
                 self._note_start(attempt, self._spool.try_read(key))
+        self._put()
 
     def _note_start(self, attempt: _Attempt, journal: Journal | None) -> None:
         fact = spools.started(attempt.key, journal, attempt.code_version) if journal else None
         if fact is not None and not attempt.is_started:
             attempt.is_started = True
             attempt.journal = journal
-            self._hold(JobFact(attempt.key[0], fact))
+            self._held.append(Entrusted(JobFact(attempt.key[0], fact)))
 
     def _on_report(self, message: dict[str, Any]) -> None:
         """What the fork server tells: that an attempt ended, or that it could not begin."""
@@ -378,6 +379,7 @@ class Daemon:
         if self._note_end(attempt, journal):
             return
         self._note_start(attempt, journal)
+        self._put()
         attempt.journal = journal
         attempt.pidfd = spools.try_open_process(journal)
         if attempt.pidfd is None:
