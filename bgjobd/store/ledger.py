@@ -96,7 +96,7 @@ class Ledger:
         self._execute("SAVEPOINT item")
         try:
             answer = self._apply(item, done)
-        except (RequestError, machine.IllegalFactError, LostUpdateError, ValueError) as error:
+        except (RequestError, machine.IllegalFactError, LostUpdateError, ValueError, OverflowError) as error:
             self._execute("ROLLBACK TO item")
             del done.lines[marks[0] :], done.ended[marks[1] :]
             answer = error

@@ -10,12 +10,13 @@ from peewee import DatabaseError, SqliteDatabase
 
 from bgjob.errors import InvalidStateError, JobNotFoundError
 from bgjob.words import Status
+from bgjobd.core.facts import AttemptStarted
 from bgjobd.core.job import Ending
 from bgjobd.core.machine import IllegalFactError
 from bgjobd.core.planner import Lanes
 from bgjobd.store import statements
 from bgjobd.store.database import FILE_NAME
-from bgjobd.store.items import Look, Stored
+from bgjobd.store.items import JobFact, Look, Stored
 from bgjobd.store.ledger import Ledger, LostUpdateError
 from tests.store.samples import (
     BOOT,
@@ -37,14 +38,14 @@ from tests.store.samples import (
 )
 
 
-def test_a_start_is_recorded_with_its_process_and_its_own_time(store: Store) -> None:
+def test_a_start_is_recorded_with_its_process_its_own_time_and_its_code(store: Store) -> None:
     job_id = store.run_one()
     store.now += 5
-    job = store.answer(starts(job_id, pid=4711, at=NOW + 0.25))
+    job = store.answer(JobFact(job_id, AttemptStarted(1, pid=4711, at=NOW + 0.25, code_version="2024-12")))
     assert job.status is Status.RUNNING
     (attempt,) = store.attempts(job_id)
     assert (attempt["pid"], attempt["started_at"]) == (4711, text(NOW + 0.25))
-    assert attempt["outcome"] is None
+    assert (attempt["code_version"], attempt["outcome"]) == ("2024-12", None)
 
 
 def test_an_end_is_recorded_with_its_evidence_and_usage(store: Store) -> None:
@@ -254,12 +255,20 @@ def test_a_job_that_another_writer_changed_is_not_overwritten(store: Store, tmp_
     assert store.attempts(one)[0]["outcome"] is None
 
 
-def test_a_delay_that_no_date_can_hold_costs_its_neighbours_nothing(store: Store) -> None:
+@pytest.mark.parametrize("delay", [1e15, 1e20, float("inf"), float("nan")])
+def test_a_delay_that_no_date_can_hold_costs_its_neighbours_nothing(store: Store, delay: float) -> None:
     one, other = store.run_one(), store.run_one()
-    committed = store.commit(ends(one, Ending.snoozed(1e15)), ends(other, COMPLETED))
+    committed = store.commit(ends(one, Ending.snoozed(delay)), ends(other, COMPLETED))
     refused, good = committed.answers
     assert isinstance(refused, Exception)
     assert good.status is Status.COMPLETED
+
+
+def test_a_number_beyond_64_bit_costs_its_neighbours_nothing(store: Store) -> None:
+    committed = store.commit(submission(asked(priority=2**63)), submission(asked()))
+    refused, after = committed.answers
+    assert isinstance(refused, Exception)
+    assert after == (Stored(1, created=True),)
 
 
 FULL = "CREATE TRIGGER full BEFORE INSERT ON {} BEGIN SELECT RAISE(FAIL, 'full'); END"

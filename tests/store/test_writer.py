@@ -326,3 +326,20 @@ def test_an_item_that_is_a_bug_does_not_end_the_thread(store: Store) -> None:
         assert isinstance(refused, Exception)
         writer.put(Entrusted(submission(asked()), "after"))
         assert office.next_with("after") == [("after", (Stored(1, created=True),))]
+
+
+def test_a_bug_answers_all_who_wait_and_the_next_turn_begins_afresh(
+    store: Store, opens: Callable[[Callable[[Path], SqliteDatabase]], None]
+) -> None:
+    job_id = store.run_one()
+    bug = LookupError("nobody thought of this")
+    opens(Flaky(failures=1, error=bug))
+    office = Office(store.state_dir)
+    with at_work(office) as writer:
+        writer.put(Entrusted(submission(asked()), "asked"), Entrusted(ends(job_id, COMPLETED), "ended"))
+        delivery = office.next(patience=1.0)
+        assert delivery.answered == (("asked", bug), ("ended", bug))
+        assert delivery.committed is None
+        writer.put(Entrusted(submission(asked()), "after"))
+        assert office.next_with("after") == [("after", (Stored(2, created=True),))]
+    assert store.job(job_id)["status"] == "running"
