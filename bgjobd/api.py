@@ -59,7 +59,7 @@ class NewJob(Input):
 
 
 class SubmitMany(Input):
-    jobs: list[NewJob]
+    jobs: Annotated[list[NewJob], Field(max_length=10_000, fail_fast=True)]
 
 
 class JobId(Input):

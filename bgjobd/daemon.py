@@ -11,11 +11,11 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from bgjob.errors import ShuttingDownError
+from bgjob.errors import RequestError, ShuttingDownError
 from bgjob.words import EntryType
 from bgjobd import spool as spools
 from bgjobd.catalogue import Catalogue
@@ -51,6 +51,7 @@ class _Attempt:
     token: str
     is_started: bool = False
     is_fenced: bool = False
+    is_ended: bool = False
     code_version: str | None = None
     pidfd: int | None = None
     journal: Journal | None = field(default=None, repr=False)
@@ -83,6 +84,7 @@ class Daemon:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
         self._is_draining = False
+        self._is_closed = False
         self._is_empty: asyncio.Future[None] | None = None
 
     # Start and stop
@@ -100,7 +102,7 @@ class Daemon:
     async def stop(self) -> None:
         """Take nothing new, commit what came in; attempts and the fork server go on."""
         self._is_stopping = True
-        self._writer.lanes = self.lanes.closed()
+        self._open_lanes()
         if not self._catalogue.done():
             self._catalogue.set_exception(ShuttingDownError())
             self._catalogue.exception()
@@ -112,9 +114,15 @@ class Daemon:
 
     def close(self) -> None:
         """Let go of files and threads, after `stop`."""
-        if self._gathering is not None:
-            self._gathering.cancel()
+        self._is_closed = True
+        for timer in (self._gathering, self._timer):
+            if timer is not None:
+                timer.cancel()
         self._loop.remove_reader(self._spool.fileno())
+        for attempt in self._attempts.values():
+            if attempt.pidfd is not None:
+                self._loop.remove_reader(attempt.pidfd)
+                os.close(attempt.pidfd)
         for task in self._tasks:
             task.cancel()
         self._spool.close()
@@ -123,7 +131,7 @@ class Daemon:
 
     async def stop_attempts(self, grace: float = 5.0) -> None:
         """Stop what runs: TERM to each attempt's group, KILL after `grace` seconds. For the demo and a shutdown."""
-        self._writer.lanes = self.lanes.closed()
+        await self._start_nothing_new()
         for number in (signal.SIGTERM, signal.SIGKILL):
             for attempt in self._attempts.values():
                 spools.signal_group(attempt.journal, number)
@@ -131,11 +139,21 @@ class Daemon:
 
     async def drain(self) -> None:
         """Start nothing new, and wait until the attempts that run have ended."""
-        self._writer.lanes = self.lanes.closed()
-        self._is_draining = True
+        await self._start_nothing_new()
         self.say(EntryType.INFO, f"draining: waits for {len(self._attempts)} attempts, starts nothing new")
-        self._put(Entrusted(Look()))
         await self._wait_until_empty(None)
+
+    async def _start_nothing_new(self) -> None:
+        """Close the lanes; claims that were under way are known when this returns."""
+        self._is_draining = True
+        self._open_lanes()
+        with suppress(RequestError):
+            await self.record(Look())
+
+    def _open_lanes(self) -> None:
+        """Let the writer grant slots if there is a fork server and nobody wants an end."""
+        must_close = self._fork_server is None or self._is_draining or self._is_stopping
+        self._writer.lanes = self.lanes.closed() if must_close else self.lanes
 
     async def _wait_until_empty(self, timeout: float | None) -> None:
         if self._attempts:
@@ -175,6 +193,8 @@ class Daemon:
     @contextmanager
     def waiting_for(self, job_id: int) -> Iterator[Callable[[float | None], Awaitable[bool]]]:
         """Listen for the job's end from now on; gives a function that waits (seconds) and says whether it came."""
+        if self._is_stopping:
+            raise ShuttingDownError
         future: asyncio.Future[None] = self._loop.create_future()
         waiting = self._waiters.setdefault(job_id, set())
         waiting.add(future)
@@ -303,32 +323,41 @@ class Daemon:
     def _on_report(self, message: dict[str, Any]) -> None:
         """What the fork server tells: that an attempt ended, or that it could not begin."""
         attempt = self._attempts.get((message["job"], message["number"]))
-        if attempt is None:
+        if attempt is None or self._is_closed:
             return  # settled by other means, as after a fence
         match message["type"]:
             case "ended":
-                self._note_end(attempt, self._spool.try_read(attempt.key))
-            case "not_started":
+                journal = self._spool.try_read(attempt.key) or Journal()
+                self._note_end(attempt, journal, message["exit"])
+            case "not_started" if not attempt.is_started:
                 self._give_back(attempt, message["reason"])
+            case "not_started":
+                self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
             case unknown:
                 raise ValueError(f"the fork server sent an unknown message: {unknown!r}")
 
-    def _note_end(self, attempt: _Attempt, journal: Journal | None) -> bool:
-        """Record the end that the journal tells; False where it tells none."""
-        fact = spools.ended(attempt.key, journal) if journal else None
+    def _note_end(
+        self, attempt: _Attempt, journal: Journal | None, seen: dict[str, Any] | None = None
+    ) -> bool:
+        """Record the end that the journal tells, or the fork server saw; False where neither tells one."""
+        fact = spools.ended(attempt.key, journal, seen) if journal else None
         if fact is None:
             return False
         self._note_start(attempt, journal)
-        self._put(Entrusted(JobFact(attempt.key[0], fact), attempt.key))
+        self._put_end(attempt, fact)
         return True
+
+    def _put_end(self, attempt: _Attempt, fact: AttemptEnded) -> None:
+        if not attempt.is_ended:
+            attempt.is_ended = True
+            self._put(Entrusted(JobFact(attempt.key[0], fact), attempt.key))
 
     def _give_back(self, attempt: _Attempt, reason: str, delay: float | None = None) -> None:
         ending = Ending.not_started(f"the attempt could not start: {reason}", delay)
         self._end(attempt, ending)
 
     def _end(self, attempt: _Attempt, ending: Ending) -> None:
-        fact = AttemptEnded(attempt.key[1], ending, self.clock.now())
-        self._put(Entrusted(JobFact(attempt.key[0], fact), attempt.key))
+        self._put_end(attempt, AttemptEnded(attempt.key[1], ending, self.clock.now()))
 
     def _forget(self, key: AttemptKey) -> None:
         """The attempt's end is on disk: nobody needs its journal any more."""
@@ -367,7 +396,14 @@ class Daemon:
 
     def _settle(self, attempt: _Attempt) -> None:
         """Find out about an attempt that no fork server of ours will report on."""
-        self._spool.fence(attempt.key)
+        if self._is_closed or attempt.is_ended:
+            return
+        try:
+            self._spool.fence(attempt.key)
+        except OSError as error:
+            self.say(EntryType.FAILURE, f"the spool cannot be written: {error.strerror}; trying again")
+            self._loop.call_later(_LAST_LOOK, self._settle, attempt)
+            return
         journal = self._spool.try_read(attempt.key)
         if journal is None:
             self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
@@ -375,8 +411,6 @@ class Daemon:
         attempt.is_fenced = journal.fenced is not None
         if attempt.is_fenced:
             self._give_back(attempt, "its fork server or the daemon ended before it began", delay=0.0)
-            return
-        if self._note_end(attempt, journal):
             return
         self._note_start(attempt, journal)
         self._put()
@@ -388,12 +422,15 @@ class Daemon:
             self._loop.add_reader(attempt.pidfd, self._on_process_end, attempt)
 
     def _on_process_end(self, attempt: _Attempt) -> None:
+        """The process of an attempt that this daemon did not start has ended."""
         if attempt.pidfd is not None:
             self._loop.remove_reader(attempt.pidfd)
         self._look_again(attempt, _FIRST_LOOK)
 
     def _look_again(self, attempt: _Attempt, pause: float) -> None:
         """The process has ended: its fork server, if it lives, is about to write the exit record."""
+        if self._is_closed or attempt.is_ended:
+            return
         if self._note_end(attempt, self._spool.try_read(attempt.key)):
             return
         if pause < _LAST_LOOK:
@@ -430,24 +467,29 @@ class Daemon:
         for name, described in catalogue.classes.items():
             if described["unavailable"] is not None:
                 self.say(EntryType.FAILURE, f"{name} is unavailable: {described['unavailable']}")
-        if not self._is_draining:
-            self._writer.lanes = self.lanes
+        self._open_lanes()
         self._put(Entrusted(Look()))
 
     def _take_out_of_service(self, server: ForkServer) -> None:
         self._fork_server = None
-        self._writer.lanes = self.lanes.closed()
+        self._open_lanes()
         server.collect()
         if not self._is_stopping:
             self.say(EntryType.FAILURE, f"the fork server (pid {server.pid}) ended; starting another")
             for attempt in list(self._attempts.values()):
-                if attempt.pidfd is None:
+                if attempt.pidfd is None and not attempt.is_ended:
                     self._settle(attempt)
 
     def _in_background(self, work: Any) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._on_task_end)
+
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.say(EntryType.FAILURE, f"bug: {type(error).__name__}: {error}; restart the daemon")
 
 
 def _line(line: LogLine) -> Line:

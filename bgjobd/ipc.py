@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bgjob import codec
 from bgjob.codec import IntegerOutOfRangeError, JsonObject, Reply, Request
 from bgjob.errors import (
+    ExpectedMoreError,
     InternalError,
     InvalidParameterError,
     MethodNotFoundError,
@@ -27,6 +28,8 @@ from bgjob.errors import (
 
 _CREDENTIALS: Final = struct.Struct("iII")
 _BACKLOG: Final = 1024
+_LAST_ANSWERS: Final = 5.0
+"""Seconds that a stop gives to answers that are owed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,13 @@ class Methods:
     streams: Mapping[str, Stream]
 
 
+class SocketInUseError(Exception):
+    """Another server answers at the socket's path."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"another daemon already answers at {path}; stop it first, or set [daemon] socket")
+
+
 class Server:
     """Listens, and knows the open connections. `on_bug` hears of exceptions that no caller caused."""
 
@@ -98,9 +108,10 @@ class Server:
                 path.unlink()
 
     async def finish(self) -> None:
-        """Wait for the answers that are owed, then close all connections."""
-        owed = [connection.owed() for connection in self._connections]
-        await asyncio.gather(*owed, return_exceptions=True)
+        """Give the answers that are owed some seconds, then close all connections."""
+        owed = [task for connection in self._connections for task in connection.owed()]
+        if owed:
+            await asyncio.wait(owed, timeout=_LAST_ANSWERS)
         for connection in list(self._connections):
             connection.close()
 
@@ -126,7 +137,6 @@ class _Call:
 
     request: Request
     task: asyncio.Task[JsonObject] | None
-    is_streaming: bool = False
 
 
 class _Connection(asyncio.Protocol):
@@ -134,11 +144,13 @@ class _Connection(asyncio.Protocol):
         self._server = server
         self._limits = server.limits
         self._frames = codec.FrameReader(server.limits.max_frame)
+        self._backlog: deque[bytes] = deque()
         self._calls: deque[_Call] = deque()
         self._transport: asyncio.Transport | None = None
         self._caller = Caller(0, 0, 0)
         self._deadline: asyncio.TimerHandle | None = None
         self._stream_task: asyncio.Task[None] | None = None
+        self._hang_up: select.epoll | None = None
         self._is_at_end = False
 
     # asyncio.Protocol
@@ -151,16 +163,16 @@ class _Connection(asyncio.Protocol):
             return
         self._caller = caller
         self._transport = transport
-        transport.set_write_buffer_limits(high=self._limits.max_unread)
 
     def data_received(self, data: bytes) -> None:
         if self._is_at_end:
             return
         try:
             frames = self._frames.feed(data)
-            for frame in frames:
-                self._accept(frame)
+            self._backlog += frames
+            self._take_backlog()
         except ProtocolError:
+            self._backlog.clear()
             self._close_after_replies()
             return
         if frames:
@@ -170,8 +182,7 @@ class _Connection(asyncio.Protocol):
         self._pause_if_full()
 
     def eof_received(self) -> bool:
-        if self._is_peer_gone():
-            return False
+        self._watch_hang_up()
         self._close_after_replies()
         return True
 
@@ -179,15 +190,22 @@ class _Connection(asyncio.Protocol):
         self._transport = None
         self._server.dismiss(self, self._caller)
         self._stop_clock()
+        self._unwatch_hang_up()
+        for call in self._calls:
+            # Nobody is there to hear the answer; what was submitted is stored all the same.
+            if call.task is not None and not call.request.oneway:
+                call.task.cancel()
+        self._calls.clear()
+        self._backlog.clear()
         if self._stream_task is not None:
             self._stream_task.cancel()
-        self._calls.clear()
-
-    def pause_writing(self) -> None:
-        # More unread replies than the limit: the peer does not read, and nobody else pays for it.
-        self.abort()
 
     # Requests
+
+    def _take_backlog(self) -> None:
+        """Take requests as long as few enough answers are owed."""
+        while self._backlog and len(self._calls) < self._limits.max_pipelined:
+            self._accept(self._backlog.popleft())
 
     def _accept(self, frame: bytes) -> None:
         try:
@@ -199,7 +217,7 @@ class _Connection(asyncio.Protocol):
             call = self._called(request)
         self._calls.append(call)
         if call.task is not None:
-            call.task.add_done_callback(lambda _: self._send_replies())
+            call.task.add_done_callback(self._on_answer)
         else:
             self._send_replies()
 
@@ -211,10 +229,16 @@ class _Connection(asyncio.Protocol):
     async def _answer(self, request: Request) -> JsonObject:
         method = self._server.methods.answers.get(request.method)
         if method is None:
-            raise MethodNotFoundError(method=request.method)
+            is_stream = request.method in self._server.methods.streams
+            raise ExpectedMoreError() if is_stream else MethodNotFoundError(method=request.method)
         return await method(request.parameters, self._caller)
 
     # Replies
+
+    def _on_answer(self, task: asyncio.Task[JsonObject]) -> None:
+        if not task.cancelled():
+            task.exception()  # seen here, for the caller may be gone
+        self._send_replies()
 
     def _send_replies(self) -> None:
         """Send what is ready at the head of the line."""
@@ -230,28 +254,35 @@ class _Connection(asyncio.Protocol):
         self._after_replies()
 
     async def _stream(self, request: Request) -> None:
-        """Answer as often as the method has news; one reply is held back, so that the last can say it is."""
+        """Answer as often as the method has news, at once; an empty reply, or an error, says that it was the last."""
         stream = self._server.methods.streams[request.method](request.parameters, self._caller)
         last = Reply()
         try:
             async for parameters in stream:
-                self._reply(request, Reply(parameters, continues=True))
+                self._send(request, Reply(parameters, continues=True).to_bytes())
         except RequestError as error:
             last = Reply(error.parameters, error=error.error_name)
         except Exception as error:
             last = self._on_bug(request)(error)
-        self._reply(request, last)
-        self._calls.popleft()
         self._stream_task = None
+        if self._calls:
+            self._reply(request, last)
+            self._calls.popleft()
         self._send_replies()
 
     def _reply(self, request: Request, reply: Reply) -> None:
-        if self._transport is None or request.oneway:
-            return
         try:
             frame = reply.to_bytes()
         except (TypeError, ValueError, RecursionError) as error:
             frame = self._on_bug(request)(error).to_bytes()
+        self._send(request, frame)
+
+    def _send(self, request: Request, frame: bytes) -> None:
+        if self._transport is None or request.oneway:
+            return
+        if self._transport.get_write_buffer_size() > self._limits.max_unread:
+            self.abort()  # the peer does not read what it asked for, and nobody else pays for it
+            return
         self._transport.write(frame)
 
     def _on_bug(self, request: Request) -> Callable[[Exception], Reply]:
@@ -263,20 +294,29 @@ class _Connection(asyncio.Protocol):
         return reply
 
     def _after_replies(self) -> None:
+        """Go on with what was read and not taken, then with reading, then with an end that waits for it."""
         if self._transport is None:
             return
-        if self._is_at_end and not self._calls:
+        try:
+            self._take_backlog()
+        except ProtocolError:
+            self._backlog.clear()
+            self._is_at_end = True
+        if self._calls:
+            return
+        if self._is_at_end:
             self._transport.close()
-        elif len(self._calls) < self._limits.max_pipelined and not self._transport.is_reading():
+        elif not self._transport.is_reading():
+            self._unwatch_hang_up()
             self._transport.resume_reading()
             if self._frames.is_unfinished:
                 self._start_clock()
 
     # Ends
 
-    def owed(self) -> asyncio.Future[Any]:
-        """Done when every request taken so far has its answer."""
-        return asyncio.gather(*[call.task for call in self._calls if call.task], return_exceptions=True)
+    def owed(self) -> list[asyncio.Task[JsonObject]]:
+        """What works on the answers to the requests taken so far."""
+        return [call.task for call in self._calls if call.task is not None]
 
     def close(self) -> None:
         if self._transport is not None:
@@ -292,17 +332,24 @@ class _Connection(asyncio.Protocol):
         self._stop_clock()
         self._after_replies()
 
-    def _is_peer_gone(self) -> bool:
-        """Whether the peer closed both ways: whatever is owed to it, nobody is there to read it."""
-        if self._transport is None:
-            return True
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket"), 0)
-        return any(event & select.POLLHUP for _, event in poll.poll(0))
+    def _watch_hang_up(self) -> None:
+        """A peer that sends no more may still read its answers; one that has closed both ways is gone."""
+        if self._transport is None or self._hang_up is not None:
+            return
+        self._hang_up = select.epoll()
+        self._hang_up.register(self._transport.get_extra_info("socket").fileno(), 0)
+        asyncio.get_running_loop().add_reader(self._hang_up.fileno(), self.abort)
+
+    def _unwatch_hang_up(self) -> None:
+        if self._hang_up is not None:
+            asyncio.get_running_loop().remove_reader(self._hang_up.fileno())
+            self._hang_up.close()
+            self._hang_up = None
 
     def _pause_if_full(self) -> None:
         if len(self._calls) >= self._limits.max_pipelined and self._transport is not None:
             self._transport.pause_reading()
+            self._watch_hang_up()
             self._stop_clock()  # the rest of a frame isn't late if nobody reads it
 
     # A frame that has begun must end in time, or the connection does.
@@ -345,6 +392,12 @@ def _try_peer(peer: socket.socket) -> Caller | None:
     return None if uid == 0xFFFFFFFF else Caller(pid, uid, gid)
 
 
+def _answers(path: Path) -> bool:
+    """Whether somebody serves at the path already."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 def _inode(path: Path) -> int:
     return path.stat().st_ino
 
@@ -353,6 +406,8 @@ def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
     """A bound socket at the path, which an old one gives up; at no moment are its rights wider than asked for."""
     if path.exists() and not path.is_socket():
         raise FileExistsError(errno.EEXIST, "something that is no socket is in the socket's place", str(path))
+    if _answers(path):
+        raise SocketInUseError(path)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     old = os.umask(0o177)

@@ -106,9 +106,9 @@ class ForkServer(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def collect(self) -> int | None:
-        """Its exit code once it is gone, so that it doesn't stay a zombie."""
-        return self._process.poll()
+    def collect(self) -> None:
+        """Reap it, so that it doesn't stay a zombie; a link that ended means that it ends."""
+        self._process.poll()
 
     def _send(self, message: wire.Message) -> None:
         if self._transport is not None:
@@ -133,7 +133,8 @@ class ForkServer(asyncio.Protocol):
             self._ready.set_exception(
                 ForkServerError("the fork server ended while it imported the approved classes")
             )
-        self.gone.set_result(None)
+        if not self.gone.done():
+            self.gone.set_result(None)
 
 
 def _exec(application: Application, link: int) -> subprocess.Popen[bytes]:

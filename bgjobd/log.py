@@ -6,10 +6,11 @@ and said, and never holds up the daemon.
 
 from __future__ import annotations
 
+import os
 import queue
-import sys
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from bgjob.words import EntryType
 
 FILE_NAME: Final = "background_jobs_errors.log"
 _QUEUE_SIZE: Final = 10_000
+_LAST_LINES: Final = 2.0
 _DAEMON: Final = "bgjobd"
 
 
@@ -38,20 +40,50 @@ class Line:
     context: str | None = None
 
 
+class _Console:
+    """Stderr without Python's buffer: a thread stuck in a write holds no lock that the end of the process needs."""
+
+    def write(self, text: str) -> None:
+        rest = text.encode("utf-8", "backslashreplace")
+        while rest:
+            rest = rest[os.write(2, rest) :]
+
+    def flush(self) -> None:
+        pass  # nothing is kept back
+
+    def isatty(self) -> bool:
+        return os.isatty(2)
+
+
+class _Writes:
+    """What structlog calls at the end of its processors: writes the rendered line to the stream."""
+
+    def __init__(self, stream: TextIO | _Console) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        self._stream.write(line + "\n")
+
+
 class Log:
     """Takes lines without ever blocking; `close` writes what is left."""
 
     def __init__(
-        self, directory: Path, console: str, snapshots: bool = False, stream: TextIO | None = None
+        self,
+        directory: Path,
+        console: str,
+        level: str = "info",
+        snapshots: bool = False,
+        stream: TextIO | None = None,
     ) -> None:
         self._path = directory / FILE_NAME
-        self._stream = stream if stream is not None else sys.stderr
+        self._stream: TextIO | _Console = stream or _Console()
         self._lines: queue.Queue[Line | None] = queue.Queue(_QUEUE_SIZE)
         self._dropped = 0
         self._file: TextIO | None = None
         self._must_reopen = False
         self._logger = structlog.wrap_logger(
-            structlog.WriteLogger(self._stream), processors=self._processors(console, snapshots)
+            _Writes(self._stream), processors=self._processors(console, level, snapshots)
         )
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
@@ -73,11 +105,10 @@ class Log:
         self._must_reopen = True
 
     def close(self) -> None:
-        """Write what was taken so far and end the thread."""
-        self._lines.put(None)
-        self._thread.join()
-        if self._file is not None:
-            self._file.close()
+        """Write what was taken so far, if console and disk let it within two seconds."""
+        with suppress(queue.Full):
+            self._lines.put_nowait(None)
+            self._thread.join(_LAST_LINES)
 
     def _run(self) -> None:
         while (line := self._lines.get()) is not None:
@@ -101,10 +132,11 @@ class Log:
 
     def _write_dropped(self, at: float) -> None:
         dropped, self._dropped = self._dropped, 0
-        if dropped:
-            self._write(
-                Line(at, EntryType.FAILURE, _DAEMON, f"{dropped} log lines could not be written in time")
-            )
+        if not dropped:
+            return
+        self._write(Line(at, EntryType.FAILURE, _DAEMON, f"{dropped} log lines could not be written in time"))
+        if self._dropped:
+            self._dropped = dropped  # still no room; the number is said later
 
     def _flush(self) -> None:
         for stream in (self._file, self._stream):
@@ -116,19 +148,28 @@ class Log:
 
     # structlog's processors, in order
 
-    def _processors(self, console: str, snapshots: bool) -> list[Any]:
+    def _processors(self, console: str, level: str, snapshots: bool) -> list[Any]:
         mode = console if console != "auto" else ("text" if self._stream.isatty() else "json")
         steps: list[Any] = [_render_line if snapshots else _render_line_without_context, self._to_file]
+        if level in ("warning", "error"):
+            steps.append(_failures_only)
         return [*steps, _CONSOLES[mode]]
 
     def _to_file(self, logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+        try:
+            self._opened().write(event["line"] + "\n")
+        except OSError:
+            self._dropped += 1  # the console, and the table, have the line all the same
+        return event
+
+    def _opened(self) -> TextIO:
         if self._file is None or self._must_reopen:
             self._must_reopen = False
             if self._file is not None:
                 self._file.close()
+                self._file = None
             self._file = self._path.open("a", encoding="utf-8", errors="backslashreplace")
-        self._file.write(event["line"] + "\n")
-        return event
+        return self._file
 
 
 def _render_line(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
@@ -154,6 +195,12 @@ def escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _failures_only(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    if event["type"] != EntryType.FAILURE:
+        raise structlog.DropEvent
+    return event
 
 
 def _as_text(logger: WrappedLogger, name: str, event: EventDict) -> str:

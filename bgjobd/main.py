@@ -16,8 +16,10 @@ from typing import Any, Final
 
 from bgjobd import clock, config, service
 from bgjobd.config import Config, ConfigError
+from bgjobd.ipc import SocketInUseError
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.lock import AlreadyRunningError
+from bgjobd.spool import SpoolInUseError
 from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
 
@@ -33,9 +35,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; answers the exit code."""
     if sys.platform != "linux":
         return _complain("bgjobd runs on Linux only; the client, `import bgjob`, runs anywhere", UNAVAILABLE)
+    _open_standard_streams()
     given = _parser().parse_args(arguments)
     code: int = given.run(given)
     return code
+
+
+def _open_standard_streams() -> None:
+    """Give 0, 1 and 2 to /dev/null where they are closed: the next file opened would get their numbers."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  it lives as long as the process
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  as above
 
 
 def serve(given: argparse.Namespace) -> int:
@@ -45,7 +59,7 @@ def serve(given: argparse.Namespace) -> int:
         asyncio.run(_serve(settings))
     except ConfigError as error:
         return _complain(str(error), USAGE)
-    except AlreadyRunningError as error:
+    except (AlreadyRunningError, SocketInUseError, SpoolInUseError) as error:
         return _complain(str(error), BUSY)
     except (UnusableDatabaseError, SchemaTooNewError) as error:
         return _complain(str(error), FAILED)
@@ -83,23 +97,22 @@ def demo(given: argparse.Namespace) -> int:
 
 
 async def _serve(settings: Config) -> None:
-    stop: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    asked: asyncio.Queue[bool] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         must_drain = settings.daemon.drain or number == signal.SIGQUIT
-        _listen(number, partial(_resolve, stop, must_drain))
+        _listen(number, partial(asked.put_nowait, must_drain))
     async with service.running(settings) as daemon:
         _listen(signal.SIGHUP, daemon.reopen_log)
-        if await stop:
-            await daemon.drain()
+        if await asked.get():
+            # A second signal, should the attempts take too long, ends the wait.
+            either = [asyncio.ensure_future(daemon.drain()), asyncio.ensure_future(asked.get())]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            for waiting in either:
+                waiting.cancel()
 
 
 def _listen(number: int, act: Callable[[], None]) -> None:
     asyncio.get_running_loop().add_signal_handler(number, act)
-
-
-def _resolve(future: asyncio.Future[bool], answer: bool) -> None:
-    if not future.done():
-        future.set_result(answer)
 
 
 async def _catalogue(settings: Config) -> dict[str, Any]:

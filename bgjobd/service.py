@@ -36,7 +36,7 @@ async def running(config: Config) -> AsyncIterator[Daemon]:
     descriptor = lock(config.daemon.state_dir)
     try:
         database.prepare(config.daemon.state_dir)
-        log = Log(config.daemon.log_dir, config.log.console, config.log.snapshots)
+        log = Log(config.daemon.log_dir, config.log.console, config.log.level, config.log.snapshots)
         try:
             daemon = Daemon(config, clock.Clock(), log, clock.boot_id(), _lanes(config))
             async with _serving(daemon, config):

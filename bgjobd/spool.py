@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -24,12 +26,24 @@ AttemptKey = tuple[int, int]
 _MARKER: Final = "database-id"
 
 
+class SpoolInUseError(Exception):
+    """Another daemon, with another state directory, uses this spool."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(f"another daemon uses {directory}; give each its own [daemon] runtime_dir")
+
+
 class Spool:
     """The directory of journals, on tmpfs: it ends with the boot, as processes do."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._directory)
+            raise SpoolInUseError(directory) from None
         self._inotify = INotify(nonblocking=True)
         self._inotify.add_watch(directory, flags.CREATE)
 
@@ -63,7 +77,9 @@ class Spool:
 
         Never a fence's: it stays while the boot lasts, for an orphaned fork server may have the start before it.
         """
-        with suppress(FileNotFoundError):  # it was removed before a crash, which comes to the same
+        with suppress(
+            OSError
+        ):  # it was removed before a crash, or is no file: nothing that could be mended here
             os.unlink(journals.file_name(*key), dir_fd=self._directory)
 
     def journals(self) -> list[AttemptKey]:
@@ -92,13 +108,30 @@ def started(key: AttemptKey, journal: Journal, code_version: str | None) -> Atte
     return AttemptStarted(key[1], record["pid"], record["at"], code_version) if record else None
 
 
-def ended(key: AttemptKey, journal: Journal) -> AttemptEnded | None:
-    """The fact that the journal's exit record tells, or None where there is none."""
-    record = journal.exit
+def ended(
+    key: AttemptKey, journal: Journal, exit_record: journals.Record | None = None
+) -> AttemptEnded | None:
+    """The fact that the exit record tells, the journal's or the one given; None where there is neither.
+
+    An outcome that was recorded whole wins, even if the process died right after.
+    """
+    record = journal.exit or exit_record
     if record is None:
         return None
-    usage = Usage(**record["usage"]) if record.get("usage") else None
-    return AttemptEnded(key[1], _ending(journal, record), record["at"], usage)
+    usage = record.get("usage")
+    return AttemptEnded(
+        key[1],
+        _ending(journal, record["code"], record["signal"]),
+        record["at"],
+        Usage(**usage) if usage is not None else None,
+    )
+
+
+def ending_unseen(journal: Journal | None) -> Ending:
+    """The ending of an attempt whose process is gone while nobody saw its exit: by its outcome, if it recorded one."""
+    if journal is not None and journal.outcome is not None:
+        return _ending(journal, None, None)
+    return Ending.lost("its process is gone and nobody saw how it ended")
 
 
 def try_open_process(journal: Journal) -> int | None:
@@ -144,31 +177,37 @@ def signal_group(journal: Journal | None, number: int) -> None:
         os.close(pidfd)
 
 
-def ending_unseen(journal: Journal | None) -> Ending:
-    """The ending of an attempt whose process is gone while nobody saw its exit: by its outcome, if it recorded one."""
-    if journal is not None and journal.outcome is not None:
-        return _OUTCOMES[journal.outcome["outcome"]](journal.outcome)
-    return Ending.lost("its process is gone and nobody saw how it ended")
+def _ending(journal: Journal, code: int | None, signal: int | None) -> Ending:
+    if journal.outcome is not None:
+        return replace(_OUTCOMES[journal.outcome["outcome"]](journal.outcome), exit_code=code, signal=signal)
+    return Ending.exited(code) if code is not None else Ending.signalled(signal or 0)
 
 
-def _ending(journal: Journal, exit_record: journals.Record) -> Ending:
-    """An outcome that was recorded whole wins, even if the process died right after."""
-    outcome = journal.outcome
-    if outcome is not None:
-        return _OUTCOMES[outcome["outcome"]](outcome)
-    if exit_record["signal"] is not None:
-        return Ending.signalled(exit_record["signal"])
-    return Ending.exited(exit_record["code"])
+def _completed(record: journals.Record) -> Ending:
+    try:
+        result = to_json(record.get("result"))
+        result.encode()
+    except (ValueError, RecursionError) as error:
+        return Ending.failed("InvalidResult", f"the result is no JSON: {error}", may_retry=False)
+    return Ending.completed(result)
 
 
 def _failed(record: journals.Record) -> Ending:
     return Ending.failed(
-        record["error_type"], record["error_message"], record["traceback"], may_retry=record["may_retry"]
+        _storable(record["error_type"]),
+        _storable(record["error_message"]),
+        _storable(record["traceback"]),
+        may_retry=record["may_retry"],
     )
 
 
+def _storable(text: str) -> str:
+    """The text with what UTF-8 cannot hold replaced, and cut: a job may have written its journal by itself."""
+    return text[: journals.MAX_TEXT].encode("utf-8", "replace").decode()
+
+
 _OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
-    "completed": lambda record: Ending.completed(to_json(record["result"])),
+    "completed": _completed,
     "failed": _failed,
 }
 

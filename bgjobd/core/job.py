@@ -97,7 +97,7 @@ class Ending:
 
     @classmethod
     def completed(cls, result: str) -> Ending:
-        return cls(Outcome.COMPLETED, exit_code=0, result=result)
+        return cls(Outcome.COMPLETED, result=result)
 
     @classmethod
     def failed(

@@ -30,6 +30,7 @@ async def run(directory: Path, is_once: bool) -> int:
         await asyncio.wait([show, leaving], return_when=asyncio.FIRST_COMPLETED)
         if not show.done():
             await daemon.stop_attempts()
+            show.add_done_callback(asyncio.Future.exception)  # the daemon goes away under it, as asked
             return 130
         is_as_expected = _report(await show, directory)
         if not is_once:

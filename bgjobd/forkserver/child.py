@@ -47,12 +47,18 @@ class Order(NamedTuple):
     parameters: Mapping[str, Any]
 
 
+MAX_NESTING = 100
+NOT_BEGUN = 121
+"""The exit code of a process that did not become its attempt: its journal was not to be had."""
+
+
 def run(order: Order, approved: Approved | None, place: Place, inherited: tuple[int, ...]) -> NoReturn:
     """Be the attempt. `inherited` are the fork server's own descriptors, which are closed."""
-    code = 1
+    code = NOT_BEGUN
     try:
         journal = _prove_start(order, place)
         if journal is not None:
+            code = 1
             _become_attempt(order, place, inherited)
             code = _run_method(order, approved, journal)
     except SystemExit as leaving:
@@ -134,6 +140,7 @@ def _result_text(result: Any) -> str:
     try:
         text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         size = len(text.encode())
+        _check_nesting(result, text)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidResult(f"the result is no JSON: {error}") from None
     if size > journals.MAX_RESULT:
@@ -141,13 +148,28 @@ def _result_text(result: Any) -> str:
     return text
 
 
+def _check_nesting(result: Any, text: str) -> None:
+    """Raises ValueError for a result nested so deeply that readers of JSON give up on it."""
+    level, depth = [result], 0
+    while level and text.count("[") + text.count("{") > MAX_NESTING:
+        if depth > MAX_NESTING:
+            raise ValueError(f"it is nested more than {MAX_NESTING} levels deep")
+        below = [
+            item.values() if isinstance(item, dict) else item
+            for item in level
+            if isinstance(item, (dict, list, tuple))
+        ]
+        level, depth = [item for items in below for item in items], depth + 1
+
+
 def _failed(error: BaseException) -> bytes:
     is_final = isinstance(error, MethodNotApproved | InvalidResult)
-    name = type(error).__qualname__
-    return journals.failed(os.getpid(), name, _message(error), _traceback(error), may_retry=not is_final)
+    name = _printable(type(error).__qualname__)[:255]
+    return journals.failed(os.getpid(), name, text_of(error), _traceback(error), may_retry=not is_final)
 
 
-def _message(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """The error's own text, whatever its class does with str()."""
     try:
         return _printable(str(error))
     except Exception as second:

@@ -9,10 +9,25 @@ import hashlib
 import inspect
 import os
 import sys
+import traceback
 import types
 from typing import Any
 
 Description = dict[str, Any]
+
+
+def describe_all(
+    classes: dict[str, Any], broken: dict[str, tuple[str, str]], approved: dict[str, list[str] | None]
+) -> dict[str, Description]:
+    """Every approved class as data; one that could not be imported, or cannot be described, tells why."""
+    described = {name: unavailable(*why) for name, why in broken.items()}
+    for name, cls in classes.items():
+        try:
+            described[name] = describe(cls, approved[name])
+        except Exception as error:
+            reason = f"it cannot be described: {type(error).__name__}: {error}"
+            described[name] = unavailable(reason, traceback.format_exc())
+    return described
 
 
 def describe(cls: Any, listed: list[str] | None) -> Description:
@@ -29,12 +44,17 @@ def describe(cls: Any, listed: list[str] | None) -> Description:
         for name, function in callable_methods(cls).items()
         if listed is None or name in listed
     }
-    return {"doc": cls.__doc__ or "", "methods": methods, "unavailable": None, "traceback": None}
+    return {
+        "doc": cls.__doc__ if isinstance(cls.__doc__, str) else "",
+        "methods": methods,
+        "unavailable": None,
+        "traceback": None,
+    }
 
 
-def unavailable(reason: str, traceback: str | None = None) -> Description:
+def unavailable(reason: str, trace: str | None = None) -> Description:
     """A class that cannot be used, and why."""
-    return {"doc": "", "methods": {}, "unavailable": reason, "traceback": traceback}
+    return {"doc": "", "methods": {}, "unavailable": reason, "traceback": trace}
 
 
 def callable_methods(cls: type) -> dict[str, types.FunctionType]:
@@ -121,8 +141,10 @@ def code_version() -> str:
     """A short hash of the application's modules, so that an attempt can say which code it ran."""
     digest = hashlib.sha256()
     for name, module in sorted(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and name.partition(".")[0] not in sys.stdlib_module_names and os.path.isfile(file):
+        if name.partition(".")[0] in sys.stdlib_module_names:
+            continue
+        file = getattr(module, "__dict__", {}).get("__file__")  # sys.modules may hold anything
+        if isinstance(file, str) and os.path.isfile(file):
             with open(file, "rb") as source:
                 digest.update(name.encode() + b"\0" + source.read())
     return digest.hexdigest()[:12]

@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import time
+from types import NoneType
 from typing import Any, NamedTuple
 
 Record = dict[str, Any]
@@ -18,7 +20,7 @@ Record = dict[str, Any]
 VERSION = 1
 MAX_RESULT = 1024 * 1024
 MAX_TEXT = 64 * 1024
-_MAX_SIZE = 8 * 1024 * 1024
+_MAX_PART = 4 * 1024 * 1024
 
 
 def file_name(job: int, number: int) -> str:
@@ -76,7 +78,8 @@ def link_first(spool: int, name: str, line: bytes) -> int | None:
     Answers the journal's descriptor, open for appending, or None if the name is taken: somebody else decided.
     """
     journal = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600, dir_fd=spool)
-    os.write(journal, line)
+    if os.write(journal, line) != len(line):
+        raise OSError(errno.ENOSPC, "the spool has no room for a journal")
     try:
         os.link(f"/proc/self/fd/{journal}", name, src_dir_fd=spool, dst_dir_fd=spool, follow_symlinks=True)
     except FileExistsError:
@@ -107,14 +110,16 @@ class Journal(NamedTuple):
 def try_read(spool: int, name: str) -> Journal | None:
     """The journal of this name, or None where there is no such file.
 
-    The first outcome wins, and only one written by the attempt's own process counts; the last exit wins.
+    The first outcome wins, the last exit wins, and only those of the attempt's own process count. An exit means
+    something once that process is gone.
     """
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=spool)
-    except FileNotFoundError:
-        return None
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=spool)
+    except OSError:
+        return None  # gone, or replaced by something that is no file: either way there is no journal
     try:
-        return parse(_whole(descriptor))
+        found = os.fstat(descriptor)
+        return parse(_text(descriptor, found.st_size)) if stat.S_ISREG(found.st_mode) else None
     finally:
         os.close(descriptor)
 
@@ -127,26 +132,63 @@ def parse(text: bytes) -> Journal:
         if record is None:
             continue
         kind = record["type"]
-        if kind == "outcome" and record.get("pid") != found.get("started", {}).get("pid"):
+        if kind in ("outcome", "exit") and record["pid"] != found.get("started", {}).get("pid"):
             continue
         if kind == "exit" or kind not in found:
             found[kind] = record
     return Journal(found.get("started"), found.get("fenced"), found.get("outcome"), found.get("exit"))
 
 
-def _whole(descriptor: int) -> bytes:
-    parts = []
-    left = _MAX_SIZE
-    while left > 0 and (part := os.read(descriptor, min(left, 65536))):
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
+def _text(descriptor: int, size: int) -> bytes:
+    """The whole file; of one that a job has blown up, its head and its tail."""
+    if size <= 2 * _MAX_PART:
+        return os.pread(descriptor, size, 0)
+    return os.pread(descriptor, _MAX_PART, 0) + b"\n" + os.pread(descriptor, _MAX_PART, size - _MAX_PART)
 
 
 def _try_record(line: bytes) -> Record | None:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    is_record = isinstance(record, dict) and isinstance(record.get("type"), str)
-    return record if is_record else None
+    return record if isinstance(record, dict) and _is_whole(record) else None
+
+
+_FIELDS: dict[str, dict[str, Any]] = {
+    "started": {"token": str, "pid": int, "start_time": int, "pidfd_inode": int, "at": (int, float)},
+    "fenced": {},
+    "outcome": {"pid": int, "outcome": str},
+    "exit": {"pid": int, "at": (int, float), "code": (int, NoneType), "signal": (int, NoneType)},
+}
+_OUTCOME_FIELDS: dict[str, dict[str, Any]] = {
+    "completed": {},
+    "failed": {"error_type": str, "error_message": str, "traceback": str, "may_retry": bool},
+}
+_USAGE_FIELDS: dict[str, Any] = {
+    "max_rss": int,
+    "cpu_user": (int, float),
+    "cpu_system": (int, float),
+    "output_bytes": int,
+}
+"""What each kind of record, of outcome, and usage must have: the job could have written anything."""
+
+_LARGEST = 2**53
+"""No number of ours comes near; what is beyond, or no number, would not fit the database either."""
+
+
+def _is_whole(record: Record) -> bool:
+    if not _has(record, _FIELDS.get(str(record.get("type")))):
+        return False
+    if record["type"] == "exit" and record.get("usage") is not None:
+        usage = record["usage"]
+        return isinstance(usage, dict) and usage.keys() == _USAGE_FIELDS.keys() and _has(usage, _USAGE_FIELDS)
+    return record["type"] != "outcome" or _has(record, _OUTCOME_FIELDS.get(record["outcome"]))
+
+
+def _has(record: Record, fields: dict[str, Any] | None) -> bool:
+    return fields is not None and all(_fits(record.get(name), kinds) for name, kinds in fields.items())
+
+
+def _fits(value: object, kinds: Any) -> bool:
+    is_in_range = not isinstance(value, (int, float)) or -_LARGEST < value < _LARGEST
+    return isinstance(value, kinds) and is_in_range

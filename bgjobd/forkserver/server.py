@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import json
 import os
 import select
@@ -40,11 +41,10 @@ class _Server:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def serve(self) -> None:
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        os.set_inheritable(self._link, False)
         poll = select.poll()
         poll.register(self._link, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         while self._is_linked or self._children:
             for descriptor, _ in poll.poll():
                 if descriptor == self._wake_read:
@@ -102,17 +102,20 @@ class _Server:
         )
         sys.path[:0] = message["path"]
         classes, broken = _import_all(message["approved"])
-        described = _described_elsewhere(classes, message["approved"])
-        catalogue = described["classes"] | broken
+        described = _described_elsewhere(classes, broken, message["approved"])
+        catalogue = described["classes"]
         self._approved = {
             name: child.Approved(classes[name], {m: d["whole"] for m, d in description["methods"].items()})
             for name, description in catalogue.items()
             if description["unavailable"] is None
         }
         _settle_streams()
+        # After the imports, which may have set handlers of their own.
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         gc.collect()
         gc.freeze()
-        self._tell({"type": "ready", **described, "classes": catalogue, **_about_python()})
+        self._tell({"type": "ready", **described, **_about_python()})
 
     # Attempts
 
@@ -156,37 +159,47 @@ class _Server:
         place = self._place
         if place is None:
             raise ValueError("a child ended before the fork server was configured")
-        record = (ended.si_pid, time.time(), *_status(ended))
-        journal = self._try_journal(place, order)
-        if journal is None:
-            # The child came second: its attempt had been fenced, or never got as far as its journal.
-            os.wait4(ended.si_pid, 0)
-            reason = f"the process ended before it could begin ({_said(ended)})"
+        at, status = time.time(), _status(ended)
+        journal = self._try_journal(place, order, ended)
+        if journal is not None:
+            _append(journal, journals.exited(ended.si_pid, at, *status))
+        _, _, rusage = os.wait4(ended.si_pid, 0)
+        usage = _usage(rusage, place, order)
+        if journal is not None:
+            _append(journal, journals.exited(ended.si_pid, at, *status, usage))
+            os.close(journal)
+        elif status == (child.NOT_BEGUN, None):
+            reason = "its journal could not be made; the spool may be full or gone"
             self._tell({"type": "not_started", "job": order.job, "number": order.number, "reason": reason})
             return
-        try:
-            journals.append(journal, journals.exited(*record))
-            _, _, usage = os.wait4(ended.si_pid, 0)
-            journals.append(journal, journals.exited(*record, _usage(usage, place, order)))
-        finally:
-            os.close(journal)
-        self._tell({"type": "ended", "job": order.job, "number": order.number})
+        # What the journal has, once more: it may be full, or gone.
+        exit_record = {"pid": ended.si_pid, "at": at, "code": status[0], "signal": status[1], "usage": usage}
+        self._tell({"type": "ended", "job": order.job, "number": order.number, "exit": exit_record})
 
-    def _try_journal(self, place: child.Place, order: child.Order) -> int | None:
+    def _try_journal(self, place: child.Place, order: child.Order, ended: os.waitid_result) -> int | None:
+        """The journal that the child made, open for appending; None where there is none, or a fence in its place."""
         name = journals.file_name(order.job, order.number)
+        if _status(ended) == (child.NOT_BEGUN, None):
+            found = journals.try_read(place.spool, name)
+            if found is None or found.started is None or found.started["pid"] != ended.si_pid:
+                return None
         try:
-            return os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place.spool)
-        except FileNotFoundError:
-            return None
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            return os.open(name, flags, dir_fd=place.spool)
+        except OSError:
+            return None  # the job removed it, or put something else in its place
+
+
+def _append(journal: int, line: bytes) -> None:
+    try:
+        journals.append(journal, line)
+    except OSError:
+        traceback.print_exc()  # the spool is full; the daemon, if there is one, hears of the end all the same
 
 
 def _status(ended: os.waitid_result) -> tuple[int | None, int | None]:
     """Exit code and signal, one of them None."""
     return (ended.si_status, None) if ended.si_code == os.CLD_EXITED else (None, ended.si_status)
-
-
-def _said(ended: os.waitid_result) -> str:
-    return f"code {ended.si_status}" if ended.si_code == os.CLD_EXITED else f"signal {ended.si_status}"
 
 
 def _usage(usage: Any, place: child.Place, order: child.Order) -> dict[str, Any]:
@@ -210,32 +223,29 @@ def _output_bytes(place: child.Place, order: child.Order) -> int:
     return size
 
 
-def _import_all(approved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _import_all(approved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
     """The approved classes that could be imported, and for the others why not."""
     classes: dict[str, Any] = {}
-    broken: dict[str, Any] = {}
+    broken: dict[str, tuple[str, str]] = {}
     for name in approved:
         module_name, _, class_name = name.rpartition(".")
         try:
             classes[name] = getattr(importlib.import_module(module_name), class_name)
         except BaseException as error:
-            reason = f"{type(error).__name__}: {error}"
-            broken[name] = {
-                "doc": "",
-                "methods": {},
-                "unavailable": reason,
-                "traceback": traceback.format_exc(),
-            }
+            reason = f"{type(error).__name__}: {child.text_of(error)}"
+            broken[name] = (reason, traceback.format_exc())
     return classes, broken
 
 
-def _described_elsewhere(classes: dict[str, Any], approved: dict[str, Any]) -> dict[str, Any]:
+def _described_elsewhere(
+    classes: dict[str, Any], broken: dict[str, tuple[str, str]], approved: dict[str, Any]
+) -> dict[str, Any]:
     """Catalogue and code version, made in a child: what describing imports would slow every later fork."""
     read, write = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         os.close(read)
-        _describe_into(write, classes, approved)
+        _describe_into(write, classes, broken, approved)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
         text = pipe.read()
@@ -246,16 +256,15 @@ def _described_elsewhere(classes: dict[str, Any], approved: dict[str, Any]) -> d
     return described
 
 
-def _describe_into(write: int, classes: dict[str, Any], approved: dict[str, Any]) -> NoReturn:
+def _describe_into(
+    write: int, classes: dict[str, Any], broken: dict[str, tuple[str, str]], approved: dict[str, Any]
+) -> NoReturn:
     try:
         from . import describe
 
-        answer = {
-            "classes": {name: describe.describe(cls, approved[name]) for name, cls in classes.items()},
-            "code_version": describe.code_version(),
-        }
+        catalogue = describe.describe_all(classes, broken, approved)
         with os.fdopen(write, "wb") as pipe:
-            pipe.write(json.dumps(answer).encode())
+            pipe.write(json.dumps({"classes": catalogue, "code_version": describe.code_version()}).encode())
     except BaseException:
         traceback.print_exc()
     finally:
@@ -265,8 +274,9 @@ def _describe_into(write: int, classes: dict[str, Any], approved: dict[str, Any]
 def _settle_streams() -> None:
     """What the imports printed goes out once, not again from every child; a job's lines show as they end."""
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # they are TextIOWrappers here
+        if isinstance(stream, io.TextIOWrapper):  # unless an import replaced it
+            stream.flush()
+            stream.reconfigure(line_buffering=True)
 
 
 def _about_python() -> dict[str, str]:

@@ -10,7 +10,7 @@ from peewee import DatabaseError, SqliteDatabase
 from bgjobd.store.migrations import migrate
 
 FILE_NAME: Final = "bgjobd.db"
-_BUSY_TIMEOUT: Final = 5.0
+_BUSY_TIMEOUT: Final = 2.0
 
 
 class UnusableDatabaseError(Exception):

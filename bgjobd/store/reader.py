@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from peewee import fn
+from peewee import SQL, fn
 
+from bgjob.words import FINAL, Status
 from bgjobd.store.database import open_for_reading
 from bgjobd.store.models import MODELS, BackgroundJob, JobAttempt, JobLog, Property, Queue
 
 JsonObject = dict[str, Any]
+
+_OPEN: Final = ("status = 'pending' AND ready = 1", "status = 'pending' AND ready = 0", "status = 'running'")
+"""Jobs that have not ended, by the conditions of the partial indexes."""
 
 _HIDDEN: Final = frozenset({"ready", "token", "boot_id"})
 
@@ -39,25 +43,37 @@ class Reader:
         return job
 
     def counts(self) -> dict[str, int]:
-        """How many jobs stand in each status."""
-        count = fn.COUNT(BackgroundJob.id)
-        query = BackgroundJob.select(BackgroundJob.status, count).group_by(BackgroundJob.status)
-        return dict(_tuples(query))
+        """How many jobs stand in each status; each is counted by its own index."""
+        finished = BackgroundJob.finished_at.is_null(False)
+        counts = {
+            status.value: BackgroundJob.select()
+            .where((BackgroundJob.status == SQL(f"'{status}'")) & finished)
+            .count()
+            for status in FINAL
+        }
+        for queue in self.queues().values():
+            for status in (Status.PENDING, Status.RUNNING):
+                counts[status] = counts.get(status, 0) + queue[status]
+        return {status: count for status, count in counts.items() if count}
 
     def queues(self) -> dict[str, JsonObject]:
         """For each queue that has jobs or was paused: how many are pending and running, and whether it is paused."""
-        count = fn.COUNT(BackgroundJob.id)
-        open_jobs = BackgroundJob.finished_at.is_null()
-        query = BackgroundJob.select(BackgroundJob.queue, BackgroundJob.status, count).where(open_jobs)
-        counts = _tuples(query.group_by(BackgroundJob.queue, BackgroundJob.status))
         paused = {row["name"] for row in _dicts(Queue.select())}
+        counts = [row for condition in _OPEN for row in self._by_queue(condition)]
         names = paused | {queue for queue, _, _ in counts}
         queues: dict[str, JsonObject] = {
             name: {"pending": 0, "running": 0, "paused": name in paused} for name in names
         }
         for queue, status, number in counts:
-            queues[queue][status] = number
+            queues[queue][status] += number
         return queues
+
+    def _by_queue(self, condition: str) -> list[tuple[Any, ...]]:
+        count = fn.COUNT(SQL("*"))
+        query = BackgroundJob.select(BackgroundJob.queue, fn.MIN(BackgroundJob.status), count).where(
+            SQL(condition)
+        )
+        return _tuples(query.group_by(BackgroundJob.queue))
 
     def logs(self, job_id: int) -> list[JsonObject]:
         """The job's log entries, oldest first."""

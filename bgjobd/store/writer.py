@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from peewee import DatabaseError, SqliteDatabase
+from peewee import DatabaseError, DataError, IntegrityError, SqliteDatabase
 
 from bgjob.errors import StorageUnavailableError
 from bgjobd.clock import Clock
@@ -88,20 +88,16 @@ class Writer:
             more, is_last = self._take(pause, block=not waiting)
             waiting += more
             try:
-                committed = self._commit([one.item for one in waiting])
+                self._deliver(self._commit(waiting))
+                waiting, pause = [], 0.0
+            except (IntegrityError, DataError):
+                waiting = self._commit_apart(waiting)
             except (DatabaseError, OSError) as error:
                 self._close()
                 waiting = self._give_up(waiting, str(error))
                 pause = min(max(_FIRST_PAUSE, pause * 2), _LONGEST_PAUSE) if waiting else 0.0
-            except Exception as error:
-                # A bug. Nobody waits in vain for a thread that died of it; attempts keep their journals.
-                self._close()
-                self._deliver(Delivery(tuple((one.ticket, error) for one in waiting), None))
-                waiting, pause = [], 0.0
-            else:
-                tickets = [one.ticket for one in waiting]
-                self._deliver(Delivery(tuple(zip(tickets, committed.answers, strict=True)), committed))
-                waiting, pause = [], 0.0
+            except Exception:
+                waiting = self._commit_apart(waiting)
         self._close()
 
     def _take(self, pause: float, block: bool) -> tuple[list[Entrusted], bool]:
@@ -120,11 +116,24 @@ class Writer:
             return taken, False
         return taken, True
 
-    def _commit(self, items: Sequence[Item]) -> Committed:
+    def _commit(self, entrusted: Sequence[Entrusted]) -> Delivery:
         if self._ledger is None:
             self._database = open_for_writing(self._state_dir)
             self._ledger = Ledger(self._database, self._boot_id, random.random)
-        return self._ledger.commit(items, self.lanes, self._clock.now())
+        committed = self._ledger.commit([one.item for one in entrusted], self.lanes, self._clock.now())
+        tickets = [one.ticket for one in entrusted]
+        return Delivery(tuple(zip(tickets, committed.answers, strict=True)), committed)
+
+    def _commit_apart(self, waiting: Sequence[Entrusted]) -> list[Entrusted]:
+        """Commit one by one what failed together for another reason than the disk; the bug is its own item's answer."""
+        for one in waiting:
+            try:
+                delivery = self._commit([one])
+            except Exception as error:
+                self._close()
+                delivery = Delivery(((one.ticket, error),), None)
+            self._deliver(delivery)
+        return []
 
     def _give_up(self, waiting: list[Entrusted], reason: str) -> list[Entrusted]:
         """Refuse what somebody asked for, and keep what happened: facts are replayed until they are stored."""

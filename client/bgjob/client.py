@@ -80,32 +80,18 @@ class Client:
         **options: Any,
     ) -> Job:
         """Submit a job; it is stored when this returns. A repeat after a lost reply gives the same job."""
-        options.setdefault("idempotency_key", str(uuid.uuid4()))
-        for name, own in (("max_retries", self.MAX_RETRIES), ("retry_delay", self.RETRY_DELAY)):
-            if own is not None:
-                options.setdefault(name, own)
-        name = (
-            class_name
-            if isinstance(class_name, str)
-            else f"{class_name.__module__}.{class_name.__qualname__}"
-        )
-        answer = self._call(
-            "Submit",
-            class_name=name,
-            method_name=method_name,
-            parameters=parameters or {},
-            retry_count=retry_count,
-            options=options,
-        )
-        return Job(self, answer["id"])
+        job = {
+            "class_name": class_name,
+            "method_name": method_name,
+            "parameters": parameters,
+            "retry_count": retry_count,
+        }
+        return Job(self, self._call("Submit", **self._submission({**job, "options": options}))["id"])
 
     def submit_many(self, jobs: Iterable[JsonObject]) -> list[Job]:
         """Submit several jobs, all or none; each has the fields of Submit."""
-        keyed = [
-            {**job, "options": {"idempotency_key": str(uuid.uuid4()), **job.get("options", {})}}
-            for job in jobs
-        ]
-        return [Job(self, job_id) for job_id in self._call("SubmitMany", jobs=keyed)["ids"]]
+        asked = [self._submission(job) for job in jobs]
+        return [Job(self, job_id) for job_id in self._call("SubmitMany", jobs=asked)["ids"]]
 
     def get(self, job_id: int) -> Job:
         """The job with this id. Raises JobNotFoundError."""
@@ -143,20 +129,38 @@ class Client:
             raise WaitTimeoutError(f"job {job_id} is {job['status']} after {timeout:g} s; it goes on")
         return job
 
+    def _submission(self, job: JsonObject) -> JsonObject:
+        """The job as the daemon takes it: the class by its name, and the options that this client always sets."""
+        own = {
+            "max_retries": self.MAX_RETRIES,
+            "retry_delay": self.RETRY_DELAY,
+            "idempotency_key": _new_key(),
+        }
+        given = {name: value for name, value in (job.get("options") or {}).items() if value is not None}
+        cls = job["class_name"]
+        name = cls if isinstance(cls, str) else f"{cls.__module__}.{cls.__qualname__}"
+        return {**job, "class_name": name, "options": own | given}
+
     def _call(self, method: str, **parameters: Any) -> JsonObject:
         with self._lock:
             reply = self._ask(f"{INTERFACE}.{method}", parameters)
         return _checked(reply)
 
     def _ask(self, method: str, parameters: JsonObject) -> Reply:
-        """One exchange; a connection that the daemon has closed since the last one is replaced once."""
+        """One exchange; a connection that the daemon has closed since the last one is replaced once.
+
+        A cancel is not repeated: the lost answer may have been that it is done, and then a second is refused.
+        """
         is_fresh = self._connection is None or self._owner != os.getpid()
         connection = self._connect() if is_fresh or self._connection is None else self._connection
         try:
             return connection.call(method, parameters)
+        except _NoAnswerError:
+            self._connection = None
+            raise
         except DaemonUnavailableError:
             self._connection = None
-            if is_fresh:
+            if is_fresh or method == f"{INTERFACE}.Cancel":
                 raise
         except BaseException:
             # Whatever comes over this connection later answers a question that nobody asks any more.
@@ -207,6 +211,10 @@ class Job:
         self._client.cancel(self.id)
 
 
+class _NoAnswerError(DaemonUnavailableError):
+    """The daemon is there and says nothing; asking again would not help."""
+
+
 class _Connection:
     def __init__(self, path: str, timeout: float | None) -> None:
         self._path = path
@@ -237,7 +245,9 @@ class _Connection:
             return codec.parse_reply(self._next_frame())
         except TimeoutError as error:
             self.close()
-            raise DaemonUnavailableError(f"the daemon at {self._path} did not answer in time") from error
+            raise _NoAnswerError(
+                f"the daemon at {self._path} did not answer within {self._timeout:g} s"
+            ) from error
         except OSError as error:
             self.close()
             raise DaemonUnavailableError(f"the connection to {self._path} broke: {error}") from error
@@ -255,6 +265,11 @@ class _Connection:
                 if len(frames) > 1:
                     raise ProtocolError("the daemon answered more than it was asked")
                 return frames[0]
+
+
+def _new_key() -> str:
+    """A key that nobody has used; keys made one after the other stand together in the daemon's index."""
+    return f"{time.time_ns():x}-{uuid.uuid4().hex}"
 
 
 def _checked(reply: Reply) -> JsonObject:

@@ -17,6 +17,7 @@ from bgjob.errors import (
     JobNotFoundError,
     QueueFullError,
     RequestError,
+    ShuttingDownError,
     StorageUnavailableError,
     WaitTimeoutError,
 )
@@ -31,6 +32,7 @@ _CODES: Final[Mapping[type[BaseException], int]] = {
     DaemonUnavailableError: 69,
     QueueFullError: 75,
     StorageUnavailableError: 75,
+    ShuttingDownError: 75,
     WaitTimeoutError: 124,
     RequestError: 77,
     BgjobError: 1,

@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sizes = _sizes(given)
+    about = _about(sizes)
+    print(f"the load average is {about['load']:.1f} before anything is measured", file=sys.stderr)
     try:
         found = _measure(sizes, given.state_dir)
     except KeyboardInterrupt:
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print(report.to_table(report.figures(found)))
-    given.json.write_text(json.dumps(report.to_json(found, _about(sizes)), indent=2) + "\n")
+    given.json.write_text(json.dumps(report.to_json(found, about), indent=2) + "\n")
     return 0
 
 
@@ -78,7 +80,7 @@ def _measure(sizes: Sizes, state_base: Path | None) -> Findings:
 
 
 def _measure_both(empty: Station, full: Station, sizes: Sizes) -> tuple[Pass, Pass]:
-    """Each measurement with one daemon and at once with the other."""
+    """Each measurement with the one daemon and right after with the other."""
 
     def both(name: str, measure: Callable[[Station], T]) -> tuple[T, T]:
         return (
@@ -86,7 +88,7 @@ def _measure_both(empty: Station, full: Station, sizes: Sizes) -> tuple[Pass, Pa
             _step(f"{name}, {sizes.finished:,} finished", lambda: measure(full)),
         )
 
-    to_body = both("submit to body", lambda one: measures.to_body(one, sizes.samples))
+    to_body = _step("submit to body, in turns", lambda: measures.to_body((empty, full), sizes.samples))
     drain = both(f"drain of {sizes.jobs}", lambda one: measures.drain(one, sizes.jobs, sizes.forks))
     stats = both("Stats", measures.stats)
     submit = both("submit", lambda one: measures.submit(one, sizes.submits))
@@ -117,6 +119,7 @@ def _step(name: str, act: Callable[[], T]) -> T:
 
 
 def _about(sizes: Sizes) -> dict[str, object]:
+    """Where and when; the load is that of others, so this is asked first."""
     return {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),

@@ -160,10 +160,14 @@ def submit_many(station: Station, calls: int) -> float:
     return calls * _BATCH / milliseconds * 1e3
 
 
-def to_body(station: Station, samples: int) -> ToBody:
-    """One job after the other, each given to a daemon that has nothing else to do."""
-    raw = limits.fork_latency(samples)
-    return ToBody(Latency.of([_to_body(station) for _ in range(samples)]), Latency.of(raw))
+def to_body(stations: Sequence[Station], samples: int) -> list[ToBody]:
+    """One job after the other, each given to a daemon that has nothing else to do; the stations take turns."""
+    raw = Latency.of(limits.fork_latency(samples))
+    found: list[list[float]] = [[] for _ in stations]
+    for _ in range(samples):
+        for station, latencies in zip(stations, found, strict=True):
+            latencies.append(_to_body(station))
+    return [ToBody(Latency.of(latencies), raw) for latencies in found]
 
 
 def _to_body(station: Station) -> float:

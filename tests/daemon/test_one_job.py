@@ -109,8 +109,8 @@ def test_an_exception_fails_the_job_with_its_type_message_and_traceback(client: 
         ("hard_exit", {"code": 7}, "exited", 7, None),
         ("kill_itself", {"number": signal.SIGSEGV}, "signalled", None, signal.SIGSEGV),
         ("kill_itself", {"number": signal.SIGKILL}, "signalled", None, signal.SIGKILL),
-        ("return_a_set", {}, "failed", None, None),
-        ("return_much", {}, "failed", None, None),
+        ("return_a_set", {}, "failed", 1, None),
+        ("return_much", {}, "failed", 1, None),
     ],
 )
 def test_every_bad_ending_is_told_as_what_it_was(

@@ -109,7 +109,8 @@ class DrivenServer:
 
     def run(self, job: int, method: str, **parameters: Any) -> Journal:
         self.start(job, method, **parameters)
-        assert self.receive() == {"type": "ended", "job": job, "number": 1}
+        ended = self.receive()
+        assert (ended["type"], ended["job"], ended["number"]) == ("ended", job, 1)
         journal = self.journal(job)
         assert journal is not None
         return journal

@@ -18,6 +18,7 @@ from tests.forkserver.driven import DrivenServer, fork_server, order
 from tests.support import eventually
 
 SYSTEM_PYTHON = "/usr/bin/python3"
+USAGE = {"max_rss": 1, "cpu_user": 0.5, "cpu_system": 0, "output_bytes": 0}
 
 
 def test_a_journal_has_start_outcome_and_exit_of_the_same_process(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_without_room_in_the_spool_the_attempt_is_reported_as_not_started(tmp_pa
         server.start(1, "echo")
         answer = server.receive()
     assert answer["type"] == "not_started"
-    assert "could begin" in answer["reason"]
+    assert "could not be made" in answer["reason"]
 
 
 def test_the_fork_server_outlives_its_daemon_until_the_last_exit_is_recorded(tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_only_the_first_outcome_of_the_attempts_own_process_counts_and_the_last_
         journals.completed(5, '"first"'),
         journals.completed(5, '"second"'),
         journals.exited(5, 1.0, 0, None),
-        journals.exited(5, 1.0, 0, None, {"max_rss": 1}),
+        journals.exited(5, 1.0, 0, None, USAGE),
         b'{"type": "system", "exc_module": "os"}\n',
         b"[]\nnull\n\xff\n",
     ]
@@ -191,7 +192,7 @@ def test_only_the_first_outcome_of_the_attempts_own_process_counts_and_the_last_
     assert journal.outcome is not None
     assert journal.outcome["result"] == "first"
     assert journal.exit is not None
-    assert journal.exit["usage"] == {"max_rss": 1}
+    assert journal.exit["usage"] == USAGE
 
 
 def test_the_records_formatted_by_hand_are_json() -> None:

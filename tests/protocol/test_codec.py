@@ -127,6 +127,13 @@ def test_a_reader_that_refused_a_frame_collects_no_more_of_it() -> None:
     assert peak < 10 * len(chunk)
 
 
+def test_a_reader_that_refused_a_frame_finds_no_other_in_what_follows() -> None:
+    reader = FrameReader(max_frame=4)
+    for piece in (b"abcde", b"f\0ok\0"):
+        with pytest.raises(ProtocolError):
+            reader.feed(piece)
+
+
 # Strict JSON
 
 NO_JSON_OF_OURS = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import random
 import socket
 import stat
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ import pytest
 
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import JobNotFoundError
-from bgjobd.ipc import Caller, Limits, Methods, Server
+from bgjobd.ipc import Caller, Limits, Methods, Server, SocketInUseError
 
 T = TypeVar("T")
 PATIENCE = 10.0
@@ -650,7 +651,7 @@ def test_a_server_that_ends_answers_what_it_owes_and_takes_nobody_new(play: Play
         peer.send(WAIT, echo(2))
         await world.house.entered.wait()
         world.server.stop_listening()
-        with pytest.raises(ConnectionRefusedError):
+        with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
             await raw_connection(world.path)
         finishing = asyncio.ensure_future(world.server.finish())
         assert await idle.ask("Open") == Reply()
@@ -743,6 +744,17 @@ def test_a_frame_that_the_server_would_not_read_yet_is_not_late(play: Play) -> N
     play(scene, frame_timeout=0.1, max_pipelined=1)
 
 
+def test_a_frame_that_is_still_unfinished_when_the_server_reads_on_is_cut(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(WAIT.to_bytes() + echo(2).to_bytes()[:9])
+        await world.house.entered.wait()
+        world.house.door.set()
+        assert await peer.rest() == [Reply({"w": 1})]
+
+    play(scene, frame_timeout=0.05, max_pipelined=1)
+
+
 # Limits
 
 
@@ -817,6 +829,7 @@ def test_descriptors_that_a_caller_sends_along_are_not_kept(play: Play) -> None:
 
 
 def open_descriptors() -> int:
+    gc.collect()  # what earlier tests left to the collector is not counted
     return len(os.listdir("/proc/self/fd"))
 
 
@@ -886,13 +899,14 @@ def acting_as(uid: int) -> Any:
 # The path
 
 
-def listening(path: Path, mode: int, gid: int | None = None) -> Coroutine[Any, Any, None]:
-    async def listen() -> None:
-        server = Server(Methods({}, {}), Limits(), lambda method, error: None)
-        await server.listen(path, mode, gid)
+async def mode_while_listening(path: Path, mode: int, gid: int | None = None) -> int:
+    """What stands at the path while a server listens there."""
+    server = Server(Methods({}, {}), Limits(), lambda method, error: None)
+    await server.listen(path, mode, gid)
+    try:
+        return os.stat(path).st_mode
+    finally:
         server.stop_listening()
-
-    return listen()
 
 
 @pytest.fixture
@@ -922,10 +936,9 @@ def test_the_socket_has_its_mode_and_at_no_moment_a_wider_one(
 
     monkeypatch.setattr(os, "chmod", chmod)
     monkeypatch.setattr(os, "chown", chown)
-    asyncio.run(listening(tmp_path / "socket", mode, os.getgid()))
-    found = os.stat(tmp_path / "socket")
-    assert stat.S_ISSOCK(found.st_mode)
-    assert stat.S_IMODE(found.st_mode) == mode
+    found = asyncio.run(mode_while_listening(tmp_path / "socket", mode, os.getgid()))
+    assert stat.S_ISSOCK(found)
+    assert stat.S_IMODE(found) == mode
     assert seen == [0o600, 0o600]
     assert os.umask(0) == 0
 
@@ -933,7 +946,7 @@ def test_the_socket_has_its_mode_and_at_no_moment_a_wider_one(
 @pytest.mark.usefixtures("umask")
 def test_a_socket_that_cannot_be_bound_leaves_the_umask_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="too long"):
-        asyncio.run(listening(tmp_path / ("long" * 50), 0o660))
+        asyncio.run(mode_while_listening(tmp_path / ("long" * 50), 0o660))
     assert os.umask(0) == 0
 
 
@@ -947,6 +960,43 @@ def test_an_old_socket_at_the_path_is_replaced(tmp_path: Path) -> None:
             assert await (await given.connect()).ask("Echo") == Reply()
 
     asyncio.run(scene())
+
+
+def test_a_path_where_somebody_answers_is_refused(tmp_path: Path) -> None:
+    async def scene() -> None:
+        first, second = [Server(Methods({}, {}), Limits(), lambda method, error: None) for _ in range(2)]
+        await first.listen(tmp_path / "socket", 0o660, None)
+        with pytest.raises(SocketInUseError):
+            await second.listen(tmp_path / "socket", 0o660, None)
+        first.stop_listening()
+
+    asyncio.run(scene())
+
+
+def test_something_else_at_the_path_is_kept_and_refused(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    path.write_text("precious")
+    with pytest.raises(FileExistsError):
+        asyncio.run(mode_while_listening(path, 0o660))
+    assert path.read_text() == "precious"
+
+
+def test_a_server_that_stops_takes_its_socket_with_it_and_nobody_elses(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+
+    async def scene(is_replaced: bool) -> None:
+        first, second = [Server(Methods({}, {}), Limits(), lambda method, error: None) for _ in range(2)]
+        await first.listen(path, 0o660, None)
+        if is_replaced:
+            path.unlink()
+            await second.listen(path, 0o660, None)
+        first.stop_listening()
+        assert path.exists() is is_replaced
+        second.stop_listening()
+        assert not path.exists()
+
+    asyncio.run(scene(is_replaced=False))
+    asyncio.run(scene(is_replaced=True))
 
 
 # Fuzz: the same bytes to the daemon, damaged and split at random
@@ -990,6 +1040,8 @@ def test_damaged_requests_never_meet_an_uncaught_exception_or_cost_a_descriptor(
                 ("org.varlink.service.", "org.bgjobd.Jobs.JobNot")
             )
         peer.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await peer.writer.wait_closed()
 
     async def scene(world: World) -> None:
         await talk(world)

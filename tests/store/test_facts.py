@@ -64,7 +64,7 @@ def test_an_end_is_recorded_with_its_evidence_and_usage(store: Store) -> None:
         "started_at": text(NOW),
         "finished_at": text(NOW + 1),
         "outcome": "completed",
-        "exit_code": 0,
+        "exit_code": None,
         "signal": None,
         "error_type": None,
         "error_message": None,
