@@ -61,7 +61,7 @@ class _Writes:
     def __init__(self, stream: TextIO | _Console) -> None:
         self._stream = stream
 
-    def msg(self, line: str) -> None:
+    def info(self, line: str) -> None:
         self._stream.write(line + "\n")
 
 
@@ -120,7 +120,7 @@ class Log:
     def _write(self, line: Line) -> None:
         facts = {"job": line.job_id, "attempt": line.attempt, "context": line.context}
         try:
-            self._logger.msg(
+            self._logger.info(
                 line.message,
                 at=line.at,
                 type=line.type,
