@@ -21,6 +21,20 @@ class Submitted:
     scheduled_at: float | None = None
     idempotency_key: str | None = None
 
+    def numbered(self, id: int) -> Submitted:
+        """The same fact with the id that the job gets; dataclasses.replace takes five times as long."""
+        return Submitted(
+            id,
+            self.call,
+            self.retry_count,
+            self.policy,
+            self.queue,
+            self.priority,
+            self.timeout,
+            self.scheduled_at,
+            self.idempotency_key,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SlotGranted:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from peewee import DatabaseError, SqliteDatabase
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
+from bgjob.codec import to_json
 from bgjob.errors import IdempotencyConflictError, InvalidStateError, JobNotFoundError, RequestError
 from bgjobd.clock import from_text, to_text
 from bgjobd.core import machine, planner
@@ -130,16 +131,16 @@ class Ledger:
         by = submission.submitter
         stored: list[Stored] = []
         rows: list[dict[str, Any]] = []
-        fresh: dict[str, Submitted] = {}
+        by_key = self._jobs_by_key([fact.idempotency_key for fact in submission.jobs if fact.idempotency_key])
         for fact in submission.jobs:
-            known = self._known(fact, fresh)
+            known = _known(fact, by_key)
             if known is not None:
                 stored.append(Stored(known, created=False))
                 continue
-            fact = replace(fact, id=next_id)
+            fact = fact.numbered(next_id)
             next_id += 1
             if fact.idempotency_key is not None:
-                fresh[fact.idempotency_key] = fact
+                by_key[fact.idempotency_key] = fact
             job = machine.advance(None, fact, done.now)
             rows.append(row_of_new(job, done.now, by.uid, by.gid, by.pid))
             stored.append(Stored(job.id, created=True))
@@ -147,20 +148,14 @@ class Ledger:
         self._insert(statements.INSERT_JOB, rows)
         return tuple(stored)
 
-    def _known(self, fact: Submitted, fresh: dict[str, Submitted]) -> int | None:
-        """The id of the job that this idempotency key made before. Raises where that was another request."""
-        key = fact.idempotency_key
-        if key is None:
-            return None
-        earlier: Job | Submitted | None = fresh.get(key)
-        if earlier is None:
-            row = self._execute(statements.SELECT_JOB_BY_KEY, {"key": key}).fetchone()
-            earlier = job_from_row(row) if row else None
-        if earlier is None:
-            return None
-        if earlier.call != fact.call:
-            raise IdempotencyConflictError(id=earlier.id)
-        return earlier.id
+    def _jobs_by_key(self, keys: list[str]) -> dict[str, Job | Submitted]:
+        """The stored jobs that these idempotency keys made."""
+        rows = (
+            self._execute(statements.SELECT_JOBS_BY_KEY, {"keys": to_json(keys)}).fetchall() if keys else []
+        )
+        return {
+            job.idempotency_key: job for job in map(job_from_row, rows) if job.idempotency_key is not None
+        }
 
     def _next_id(self) -> int:
         # AUTOINCREMENT's own counter: ids are never used again, also after the newest job is pruned.
@@ -249,6 +244,16 @@ class Ledger:
         if rows:
             with as_peewees_own:  # so that an error of executemany is peewee's, as all others are
                 self._database.cursor().executemany(statement, rows)
+
+
+def _known(fact: Submitted, by_key: dict[str, Job | Submitted]) -> int | None:
+    """The id of the job that this idempotency key made before. Raises where that was another request."""
+    earlier = by_key.get(fact.idempotency_key or "")
+    if earlier is None:
+        return None
+    if earlier.call != fact.call:
+        raise IdempotencyConflictError(id=earlier.id)
+    return earlier.id
 
 
 def _storable(text: str) -> str:

@@ -51,7 +51,9 @@ INSERT_ATTEMPT: Final = _insert(JobAttempt)
 INSERT_LOG: Final = _insert(JobLog, leave_out=frozenset({"id"}))
 
 SELECT_JOB: Final = _compiled(_JOBS.where(BackgroundJob.id == _p("id")))
-SELECT_JOB_BY_KEY: Final = _compiled(_JOBS.where(BackgroundJob.idempotency_key == _p("key")))
+SELECT_JOBS_BY_KEY: Final = _compiled(
+    _JOBS.where(BackgroundJob.idempotency_key.in_(SQL("(SELECT value FROM json_each(:keys))")))
+)
 SELECT_READY: Final = _compiled(
     _JOBS.where(_IS_READY & (BackgroundJob.queue == _p("queue")))
     .order_by(BackgroundJob.queue, BackgroundJob.priority.desc(), BackgroundJob.id)

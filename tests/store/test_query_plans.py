@@ -14,7 +14,7 @@ HOT = {
     "SELECT_NEXT_DUE": "jobs_scheduled",
     "MAKE_READY": "jobs_scheduled",
     "COUNT_RUNNING": "jobs_running",
-    "SELECT_JOB_BY_KEY": "jobs_key",
+    "SELECT_JOBS_BY_KEY": "jobs_key",
     "SELECT_JOB": "INTEGER PRIMARY KEY",
     "UPDATE_JOB": "INTEGER PRIMARY KEY",
     "UPDATE_ATTEMPT_STARTED": "PRIMARY KEY",
