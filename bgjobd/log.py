@@ -7,13 +7,13 @@ and said, and never holds up the daemon.
 from __future__ import annotations
 
 import os
-import queue
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final, TextIO
 
 import structlog
@@ -22,7 +22,7 @@ from structlog.typing import EventDict, WrappedLogger
 from bgjob.words import EntryType
 
 FILE_NAME: Final = "background_jobs_errors.log"
-_QUEUE_SIZE: Final = 10_000
+_MOST_WAITING: Final = 10_000
 _LAST_LINES: Final = 2.0
 _DAEMON: Final = "bgjobd"
 
@@ -78,7 +78,9 @@ class Log:
     ) -> None:
         self._path = directory / FILE_NAME
         self._stream: TextIO | _Console = stream or _Console()
-        self._lines: queue.Queue[Line | None] = queue.Queue(_QUEUE_SIZE)
+        self._batches: SimpleQueue[tuple[Line, ...] | None] = SimpleQueue()
+        self._taken = 0  # by put, on the caller's thread alone
+        self._written = 0  # by the log's thread alone
         self._dropped = 0
         self._file: TextIO | None = None
         self._must_reopen = False
@@ -89,12 +91,13 @@ class Log:
         self._thread.start()
 
     def put(self, lines: Iterable[Line]) -> None:
-        """Take lines to write; those that find the queue full are counted instead."""
-        for line in lines:
-            try:
-                self._lines.put_nowait(line)
-            except queue.Full:
-                self._dropped += 1
+        """Take lines to write; those for which there is no room are counted instead."""
+        batch = tuple(lines)
+        fitting = batch[: max(0, _MOST_WAITING - (self._taken - self._written))]
+        self._dropped += len(batch) - len(fitting)
+        if fitting:
+            self._taken += len(fitting)
+            self._batches.put(fitting)
 
     def say(self, type: EntryType, message: str, at: float) -> None:
         """Take one line about the daemon itself."""
@@ -106,15 +109,16 @@ class Log:
 
     def close(self) -> None:
         """Write what was taken so far, if console and disk let it within two seconds."""
-        with suppress(queue.Full):
-            self._lines.put_nowait(None)
-            self._thread.join(_LAST_LINES)
+        self._batches.put(None)
+        self._thread.join(_LAST_LINES)
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            self._write(line)
-            if self._lines.empty():
-                self._write_dropped(line.at)
+        while (batch := self._batches.get()) is not None:
+            for line in batch:
+                self._write(line)
+                self._written += 1
+            if self._batches.empty():
+                self._write_dropped(batch[-1].at)
                 self._flush()
 
     def _write(self, line: Line) -> None:
@@ -127,7 +131,7 @@ class Log:
                 target=line.target,
                 **{name: value for name, value in facts.items() if value is not None},
             )
-        except OSError:
+        except (OSError, ValueError):
             self._dropped += 1
 
     def _write_dropped(self, at: float) -> None:
@@ -187,6 +191,11 @@ def _render_line_without_context(logger: WrappedLogger, name: str, event: EventD
 
 
 def _stamp(at: float) -> str:
+    return _second(int(at))
+
+
+@lru_cache(maxsize=8)
+def _second(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("[%Y-%m-%d %H:%M:%S]")
 
 
