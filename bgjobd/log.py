@@ -113,13 +113,19 @@ class Log:
         self._thread.join(_LAST_LINES)
 
     def _run(self) -> None:
+        at = 0.0
         while (batch := self._batches.get()) is not None:
             for line in batch:
                 self._write(line)
                 self._written += 1
+            at = batch[-1].at
             if self._batches.empty():
-                self._write_dropped(batch[-1].at)
+                self._write_dropped(at)
                 self._flush()
+        self._write_dropped(at)
+        self._flush()
+        if self._file is not None:
+            self._file.close()
 
     def _write(self, line: Line) -> None:
         facts = {"job": line.job_id, "attempt": line.attempt, "context": line.context}

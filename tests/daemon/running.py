@@ -70,6 +70,9 @@ class Probe:
     async def echo_later(self, value):
         return value
 
+    def sleep(self, seconds):
+        time.sleep(seconds)
+
     def return_a_set(self):
         return {1, 2}
 

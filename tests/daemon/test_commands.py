@@ -1,0 +1,128 @@
+"""The commands as a person meets them: output, messages and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.running import RunningDaemon, daemon
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    with daemon(tmp_path_factory.mktemp("commands")) as running:
+        yield running
+
+
+def _run(
+    module: str, *arguments: str, socket: Path | str = "/nowhere/s.sock"
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=os.environ | {"BGJOBD_SOCKET": str(socket)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
+def test_run_prints_the_id_and_show_the_job(running: RunningDaemon) -> None:
+    done = _run("bgjob", "run", "probes.Probe::echo", "-p", "value=5", socket=running.socket)
+    assert (done.returncode, done.stderr) == (0, "")
+    with running.client() as client:
+        client.get(int(done.stdout)).wait(20)
+    shown = _run("bgjob", "show", done.stdout.strip(), "--json", socket=running.socket)
+    job = json.loads(shown.stdout)
+    assert (job["status"], job["result"], job["parameters"]) == ("completed", 5, {"value": 5})
+    assert [attempt["outcome"] for attempt in job["attempts"]] == ["completed"]
+    text = _run("bgjob", "show", done.stdout.strip(), socket=running.socket).stdout
+    assert "completed" in text
+
+
+def test_a_parameter_is_json_if_it_parses_else_text(running: RunningDaemon) -> None:
+    told = [
+        json.loads(
+            _run(
+                "bgjob", "run", "-w", "probes.Probe::echo", "-p", f"value={text}", socket=running.socket
+            ).stdout
+        )
+        for text in ("5", "five", "[1]", "null")
+    ]
+    assert told == [5, "five", [1], None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("run", "-w", "probes.Probe::exit", "-p", "code=3", "--retry-count", "1"), 1, "failed: exited"),
+        (("run", "probes.Probe"), 2, "is not CLASS::METHOD"),
+        (("run", "probes.Probe::echo", "-p", "value"), 2, "is not KEY=VALUE"),
+        (("show", "999999"), 4, "there is no job 999999"),
+        (("run", "other.Job::run"), 77, "not an approved class"),
+        (("run", "probes.Probe::missing"), 77, "no approved method missing"),
+        (("run", "probes.Probe::echo", "-p", "valeu=1"), 77, "valeu"),
+        (
+            (
+                "run",
+                "-w",
+                "--timeout",
+                "0.1",
+                "probes.Probe::sleep",
+                "-p",
+                "seconds=1",
+            ),
+            124,
+            "goes on",
+        ),
+    ],
+)
+def test_what_goes_wrong_has_its_exit_code_and_a_sentence(
+    running: RunningDaemon, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    done = _run("bgjob", *arguments, socket=running.socket)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_daemon_the_client_says_so_with_69() -> None:
+    done = _run("bgjob", "run", "probes.Probe::echo")
+    assert done.returncode == 69
+    assert "no daemon answers at /nowhere/s.sock" in done.stderr
+
+
+def test_check_lists_what_is_approved_and_what_is_broken(running: RunningDaemon) -> None:
+    done = _run("bgjobd", "check", "--config", str(running.config))
+    assert done.returncode == 1
+    assert "approved     probes.Probe:" in done.stdout
+    assert "unavailable  broken.Job: RuntimeError: this module does not import" in done.stdout
+    assert "unavailable  probes.NeedsMore: its constructor needs connection" in done.stdout
+
+
+def test_a_bad_configuration_is_told_whole(tmp_path: Path) -> None:
+    file = tmp_path / "bgjobd.toml"
+    file.write_text("[daemon]\nslots = 0\nslot = 1\n")
+    for command in ("check", "serve"):
+        done = _run("bgjobd", command, "--config", str(file))
+        assert done.returncode == 2
+        assert "daemon.slots" in done.stderr
+        assert "daemon.slot:" in done.stderr
+
+
+def test_the_demo_shows_success_retry_crash_and_refusal() -> None:
+    done = _run("bgjobd", "demo", "--once")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("completed") == 3
+    for told in (
+        "FlakyJob::run - ConnectionError",
+        "ended by signal 11",
+        "ForbiddenJob is not an approved class",
+    ):
+        assert told in done.stderr
+    assert "1 message in the Maildir" in done.stdout

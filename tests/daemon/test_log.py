@@ -1,0 +1,104 @@
+"""The log's file and console: the original's lines, one a record, whatever the message; nothing blocks the daemon."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from bgjob.words import EntryType
+from bgjobd.log import FILE_NAME, Line, Log
+from tests.support import eventually
+
+AT = 1733322713.0
+
+
+def _line(message: str, type: EntryType = EntryType.SUCCESS, context: str | None = None) -> Line:
+    return Line(AT, type, "myapp.jobs.ExampleJob::run", message, job_id=7, attempt=1, context=context)
+
+
+def _logged(directory: Path, *lines: Line, console: str = "text", **options: object) -> tuple[str, str]:
+    stream = io.StringIO()
+    log = Log(directory, console, stream=stream, **options)  # type: ignore[arg-type]  # options of the case
+    log.put(lines)
+    log.close()
+    return (directory / FILE_NAME).read_text(), stream.getvalue()
+
+
+def test_file_and_text_console_have_the_originals_line(tmp_path: Path) -> None:
+    file, console = _logged(tmp_path, _line("Background job started"))
+    assert file == "[2024-12-04 14:31:53] SUCCESS: myapp.jobs.ExampleJob::run - Background job started\n"
+    assert console == file
+
+
+def test_the_json_console_has_one_object_a_line(tmp_path: Path) -> None:
+    _, console = _logged(tmp_path, _line("one\ntwo"), _line("three"), console="json")
+    first, second = [json.loads(line) for line in console.splitlines()]
+    assert (first["event"], first["job"], first["type"], second["event"]) == (
+        "one\ntwo",
+        7,
+        "success",
+        "three",
+    )
+
+
+def test_snapshots_print_the_job_as_a_line_of_its_own(tmp_path: Path) -> None:
+    file, _ = _logged(tmp_path, _line("Background job initiated", context='{"id":7}'), snapshots=True)
+    assert file.splitlines()[1] == '[2024-12-04 14:31:53] SUCCESS: {"id":7}'
+    file, _ = _logged(tmp_path, _line("Background job initiated", context='{"id":7}'))
+    assert len(file.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "message", ["a\nb", "a\rb", "\x1b[31mred", "\x00", "\x85", "\u202egnp.exe", "\ud800"]
+)
+def test_a_record_is_one_line_without_control_characters(tmp_path: Path, message: str) -> None:
+    file, _ = _logged(tmp_path, _line(message))
+    assert file.count("\n") == 1
+    assert file.strip("\n").isprintable()
+
+
+def test_a_console_at_level_error_shows_failures_only_and_the_file_everything(tmp_path: Path) -> None:
+    lines = _line("good"), _line("bad", EntryType.FAILURE)
+    file, console = _logged(tmp_path, *lines, level="error")
+    assert ("good" in file, "bad" in file) == (True, True)
+    assert ("good" in console, "bad" in console) == (False, True)
+
+
+def test_without_a_file_the_console_has_the_line_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).mkdir()
+    stream = io.StringIO()
+    log = Log(tmp_path, "text", stream=stream)
+    log.put([_line("seen")])
+    eventually(lambda: "seen" in stream.getvalue())
+    (tmp_path / FILE_NAME).rmdir()
+    log.put([_line("again")])
+    log.close()
+    assert "again" in (tmp_path / FILE_NAME).read_text()
+
+
+class StuckConsole(io.StringIO):
+    """A console that takes nothing until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.let_go.wait(20)
+        return super().write(text)
+
+
+def test_lines_beyond_the_limit_are_counted_and_said_and_nobody_waits(tmp_path: Path) -> None:
+    console = StuckConsole()
+    log = Log(tmp_path, "text", stream=console)
+    for _ in range(12):
+        log.put([_line("many")] * 1000)
+    console.let_go.set()
+    log.close()
+    told = console.getvalue()
+    assert told.count(" - many") == 10_000
+    assert "2000 log lines could not be written in time" in told
