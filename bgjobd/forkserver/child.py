@@ -48,17 +48,14 @@ class Order(NamedTuple):
 
 
 MAX_NESTING = 100
-NOT_BEGUN = 121
-"""The exit code of a process that did not become its attempt: its journal was not to be had."""
 
 
 def run(order: Order, approved: Approved | None, place: Place, inherited: tuple[int, ...]) -> NoReturn:
     """Be the attempt. `inherited` are the fork server's own descriptors, which are closed."""
-    code = NOT_BEGUN
+    code = 1
     try:
         journal = _prove_start(order, place)
         if journal is not None:
-            code = 1
             _become_attempt(order, place, inherited)
             code = _run_method(order, approved, journal)
     except SystemExit as leaving:

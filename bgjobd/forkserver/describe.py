@@ -140,10 +140,13 @@ def _why_unavailable(cls: Any) -> str | None:
 def code_version() -> str:
     """A short hash of the application's modules, so that an attempt can say which code it ran."""
     digest = hashlib.sha256()
-    for name, module in sorted(sys.modules.items()):
-        if name.partition(".")[0] in sys.stdlib_module_names:
-            continue
-        file = getattr(module, "__dict__", {}).get("__file__")  # sys.modules may hold anything
+    modules: dict[str, Any] = dict(sys.modules)  # which may hold anything
+    for name, module in sorted(modules.items()):
+        if name.partition(".")[0] in sys.stdlib_module_names or not issubclass(
+            type(module), types.ModuleType
+        ):
+            continue  # not isinstance: it would ask the object itself
+        file = vars(module).get("__file__")
         if isinstance(file, str) and os.path.isfile(file):
             with open(file, "rb") as source:
                 digest.update(name.encode() + b"\0" + source.read())

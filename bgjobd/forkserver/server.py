@@ -102,6 +102,9 @@ class _Server:
         )
         sys.path[:0] = message["path"]
         classes, broken = _import_all(message["approved"])
+        # After the imports, which may have set handlers of their own.
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         described = _described_elsewhere(classes, broken, message["approved"])
         catalogue = described["classes"]
         self._approved = {
@@ -110,9 +113,6 @@ class _Server:
             if description["unavailable"] is None
         }
         _settle_streams()
-        # After the imports, which may have set handlers of their own.
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         gc.collect()
         gc.freeze()
         self._tell({"type": "ready", **described, **_about_python()})
@@ -160,34 +160,32 @@ class _Server:
         if place is None:
             raise ValueError("a child ended before the fork server was configured")
         at, status = time.time(), _status(ended)
-        journal = self._try_journal(place, order, ended)
+        # A child that has begun leads a session, which no job can undo; exit codes and journals a job can fake.
+        has_begun = os.getsid(ended.si_pid) == ended.si_pid
+        journal = _try_journal(place, order) if has_begun else None
         if journal is not None:
             _append(journal, journals.exited(ended.si_pid, at, *status))
         _, _, rusage = os.wait4(ended.si_pid, 0)
+        if not has_begun:
+            reason = "its journal could not be made: the spool is full or gone, or the start was fenced"
+            self._tell({"type": "not_started", "job": order.job, "number": order.number, "reason": reason})
+            return
         usage = _usage(rusage, place, order)
         if journal is not None:
             _append(journal, journals.exited(ended.si_pid, at, *status, usage))
             os.close(journal)
-        elif status == (child.NOT_BEGUN, None):
-            reason = "its journal could not be made; the spool may be full or gone"
-            self._tell({"type": "not_started", "job": order.job, "number": order.number, "reason": reason})
-            return
         # What the journal has, once more: it may be full, or gone.
         exit_record = {"pid": ended.si_pid, "at": at, "code": status[0], "signal": status[1], "usage": usage}
         self._tell({"type": "ended", "job": order.job, "number": order.number, "exit": exit_record})
 
-    def _try_journal(self, place: child.Place, order: child.Order, ended: os.waitid_result) -> int | None:
-        """The journal that the child made, open for appending; None where there is none, or a fence in its place."""
-        name = journals.file_name(order.job, order.number)
-        if _status(ended) == (child.NOT_BEGUN, None):
-            found = journals.try_read(place.spool, name)
-            if found is None or found.started is None or found.started["pid"] != ended.si_pid:
-                return None
-        try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-            return os.open(name, flags, dir_fd=place.spool)
-        except OSError:
-            return None  # the job removed it, or put something else in its place
+
+def _try_journal(place: child.Place, order: child.Order) -> int | None:
+    """The attempt's journal, open for appending; None where the job removed it, or put something in its place."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        return os.open(journals.file_name(order.job, order.number), flags, dir_fd=place.spool)
+    except OSError:
+        return None
 
 
 def _append(journal: int, line: bytes) -> None:

@@ -1,0 +1,320 @@
+"""Application modules, streams, disks, neighbours and callers at their worst: the daemon goes on, or says why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjob.errors import DaemonUnavailableError
+from tests.daemon.running import RunningDaemon, daemon
+from tests.support import eventually
+
+PROBE = "probes.Probe"
+
+CLASS = "\n\nclass Job:\n    def run(self):\n        return 5\n"
+ODD_MODULES = {
+    "a doc that is a property": (CLASS + "    __doc__ = property(lambda self: 1 / 0)\n", True),
+    "a signature that is a number": (CLASS + "    run.__signature__ = 5\n", False),
+    "an import whose error has no text": (
+        "class Mute(Exception):\n    def __str__(self):\n        raise ValueError\n\nraise Mute\n",
+        False,
+    ),
+    "no stdout": ("import sys\nsys.stdout = None\n" + CLASS, True),
+    "no stderr": ("import sys\nsys.stderr = None\n" + CLASS, True),
+    "SIGCHLD ignored": ("import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n" + CLASS, True),
+    "a module that is none": (
+        "import sys\n\nclass Odd:\n    def __getattr__(self, name):\n        raise RuntimeError(name)\n\n"
+        "sys.modules['odd_object'] = Odd()\n" + CLASS,
+        True,
+    ),
+    "a module that is none and has no __dict__": (
+        "import sys\n\nclass Odd:\n    __slots__ = ()\n    def __getattr__(self, name):\n"
+        "        raise RuntimeError(name)\n\nsys.modules['odd_object'] = Odd()\n" + CLASS,
+        True,
+    ),
+    "a module that is none and refuses everything": (
+        "import sys\n\nclass Odd:\n    def __getattribute__(self, name):\n        raise RuntimeError(name)\n\n"
+        "sys.modules['odd_object'] = Odd()\n" + CLASS,
+        True,
+    ),
+    "an exit at import": ("raise SystemExit(3)\n", False),
+}
+
+
+@pytest.mark.parametrize(("source", "is_usable"), ODD_MODULES.values(), ids=ODD_MODULES.keys())
+def test_an_odd_module_harms_no_class_beside_it_and_check_names_it(
+    tmp_path: Path, source: str, is_usable: bool
+) -> None:
+    (tmp_path / "odd.py").write_text(source)
+    with daemon(tmp_path, '"odd.Job" = {}') as running, running.client() as client:
+        assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        (described,) = [one for one in client.classes() if one["name"] == "odd.Job"]
+        assert (described["unavailable"] is None) is is_usable
+        if is_usable:
+            assert client.run_background_job("odd.Job", "run").result(20) == 5
+        checked = subprocess.run(
+            [sys.executable, "-m", "bgjobd", "check", "--config", str(running.config)],
+            capture_output=True,
+            text=True,
+        )
+    assert f"{'approved   ' if is_usable else 'unavailable'}  odd.Job:" in checked.stdout
+    assert f"approved     {PROBE}:" in checked.stdout
+
+
+class _Redirected(RunningDaemon):
+    """A daemon whose stderr is what the test says: a descriptor, or None for none at all."""
+
+    stderr: int | None = None
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "bgjobd", "serve", "--config", str(self.config)]
+        if self.stderr is None:
+            return subprocess.Popen(["sh", "-c", 'exec "$@" 2>&-', "sh", *command])
+        return subprocess.Popen(command, stderr=self.stderr)
+
+    def console(self) -> str:
+        return "what it said is not to be had"
+
+
+@contextmanager
+def _started(running: RunningDaemon) -> Iterator[None]:
+    try:
+        running.start()
+        yield
+    finally:
+        if running.process is not None:
+            running.stop(signal.SIGKILL)
+
+
+def test_a_daemon_without_stderr_starts_runs_and_ends(tmp_path: Path) -> None:
+    running = _Redirected(tmp_path)
+    with _started(running):
+        with running.client() as client:
+            assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+            assert (
+                client.run_background_job(PROBE, "say", {"text": "hello"}).wait(20)["status"] == "completed"
+            )
+        assert running.process is not None
+        assert os.readlink(f"/proc/{running.process.pid}/fd/2") == "/dev/null"
+        assert running.stop() == 0
+    assert [line for line in running.lines() if "SUCCESS" in line]
+
+
+def test_a_console_that_nobody_reads_holds_up_no_job_and_no_end(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    running = _Redirected(tmp_path)
+    running.stderr = write
+    try:
+        with _started(running):
+            with running.client() as client:
+                many = [{"class_name": PROBE, "method_name": "echo", "options": {"delay": 1e6}}] * 1000
+                for _ in range(3):
+                    ids = [job.id for job in client.submit_many(many)]
+                    client.cancel(*ids)
+                assert running.query("SELECT count(*) FROM job_logs")[0][0] >= 3000
+                assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+            assert running.stop() == 0
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_a_log_file_that_cannot_be_opened_costs_its_lines_only(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running, running.client() as client:
+        client.run_background_job(PROBE, "echo").result(20)
+        eventually(running.log_file.exists)
+        running.log_file.rename(tmp_path / "rotated")
+        running.log_file.mkdir()
+        assert running.process is not None
+        running.process.send_signal(signal.SIGHUP)
+        job = client.run_background_job(PROBE, "fail", {"message": "said on the console"}, retry_count=1)
+        assert job.wait(20)["status"] == "failed"
+        eventually(lambda: "said on the console" in running.console())
+        running.log_file.rmdir()
+        assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        eventually(lambda: [line for line in running.lines() if "SUCCESS" in line])
+        assert running.stop() == 0
+
+
+@pytest.mark.parametrize("shared", ["run", "s.sock"])
+def test_a_second_daemon_in_the_firsts_place_is_refused_with_75(tmp_path: Path, shared: str) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    with daemon(tmp_path / "first") as first, first.client() as client:
+        job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+        eventually(ledger.exists)
+        second = RunningDaemon(tmp_path / "second")
+        text = second.config.read_text()
+        second.config.write_text(text.replace(f"{tmp_path}/second/{shared}", f"{tmp_path}/first/{shared}"))
+        assert second.spawn().wait(20) == 75
+        assert str(tmp_path / "first" / shared) in second.console()
+        assert client.get(job.id).snapshot["status"] == "running"
+        go.touch()
+        end = job.wait(20)
+        assert end["result"] == "waited"
+        assert [one["outcome"] for one in end["attempts"]] == ["completed"]
+        assert [line.split()[0] for line in ledger.read_text().splitlines()] == ["start", "end"]
+    with daemon(tmp_path / "first") as first, first.client() as client:
+        assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+
+
+def _connected(running: RunningDaemon) -> socket.socket:
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    peer.settimeout(20)
+    peer.connect(str(running.socket))
+    return peer
+
+
+def _frame(method: str, **parameters: Any) -> bytes:
+    return json.dumps({"method": f"org.bgjobd.Jobs.{method}", "parameters": parameters}).encode() + b"\0"
+
+
+def _reply(peer: socket.socket) -> dict[str, Any]:
+    text = b""
+    while not text.endswith(b"\0"):
+        part = peer.recv(65536)
+        assert part, "the daemon closed the connection"
+        text += part
+    reply: dict[str, Any] = json.loads(text[:-1])
+    return reply
+
+
+def _descriptors(running: RunningDaemon) -> int:
+    assert running.process is not None
+    return len(os.listdir(f"/proc/{running.process.pid}/fd"))
+
+
+def test_callers_that_ask_much_and_leave_take_no_place_from_others(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            job = client.run_background_job(PROBE, "echo", delay=1e6)
+            client.stats()
+            before = _descriptors(running)
+
+        def answers() -> bool:
+            try:
+                with running.client() as client:
+                    return bool(client.stats()["pid"])
+            except DaemonUnavailableError:
+                return False
+
+        for _ in range(70):
+            # Refused while the places are taken, which is no fault.
+            with _connected(running) as peer, suppress(BrokenPipeError, ConnectionResetError):
+                peer.sendall(_frame("Wait", id=job.id) * 64)
+        assert eventually(answers)
+        eventually(lambda: _descriptors(running) <= before)
+        with running.client() as client:
+            assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        assert running.stop() == 0
+
+
+FILLING = """
+import time
+from pathlib import Path
+
+
+class Big:
+    def wait_and_return(self, path, ledger, size):
+        with open(ledger, "a") as book:
+            book.write("start\\n")
+        while not Path(path).exists():
+            time.sleep(0.01)
+        return "x" * size
+"""
+
+
+def _fill(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        for size in (4096, 1):
+            try:
+                while True:
+                    os.write(descriptor, b"x" * size)
+            except OSError:
+                continue
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_spool_without_room_delays_jobs_and_loses_none(tmp_path: Path) -> None:
+    go, ledger, mount = tmp_path / "go", tmp_path / "ledger", tmp_path / "run"
+    (tmp_path / "filling.py").write_text(FILLING)
+    mount.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(mount)]).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        with daemon(tmp_path, '"filling.Big" = {}') as running:
+            with running.client() as client:
+                jobs = [
+                    client.run_background_job(
+                        "filling.Big",
+                        "wait_and_return",
+                        {"path": str(go), "ledger": str(ledger), "size": size},
+                    )
+                    for size in (10, 20_000)
+                ]
+                eventually(lambda: ledger.exists() and len(ledger.read_text().split()) == 2)
+                _fill(mount / "filler")
+                go.touch()
+                small = jobs[0].wait(20)
+                late = client.run_background_job(PROBE, "echo", {"value": 1})
+                eventually(lambda: client.get(jobs[1].id).snapshot["attempts"][0]["outcome"] == "exited")
+                (mount / "filler").unlink()
+                assert late.result(20) == 1
+                big = jobs[1].wait(20)
+            assert (small["status"], small["result"]) == ("completed", "x" * 10)
+            assert (big["status"], big["result"]) == ("completed", "x" * 20_000)
+            assert {one["outcome"] for one in big["attempts"][1:-1]} <= {"not_started"}
+            assert running.stop() == 0
+            running.start()
+            with running.client() as client:
+                assert client.run_background_job(PROBE, "echo", {"value": 2}).result(20) == 2
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+def test_sigterm_sends_waiting_callers_away_and_ends_with_0(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running, ExitStack() as stack:
+        with running.client() as client:
+            job = client.run_background_job(PROBE, "echo", delay=1e6)
+        peers = [stack.enter_context(_connected(running)) for _ in range(5)]
+        for peer in peers:
+            peer.sendall(_frame("Stats") + _frame("Wait", id=job.id) * 2)
+            assert "error" not in _reply(peer)
+        assert running.stop() == 0
+        for peer in peers:
+            text = b""
+            try:
+                while part := peer.recv(65536):
+                    text += part
+            except ConnectionResetError:
+                pass
+            replies = [json.loads(frame) for frame in text.split(b"\0")[:-1]]
+            assert [reply.get("error", "").rpartition(".")[2] for reply in replies] in (
+                [],
+                ["ShuttingDown"] * 2,
+            )
+
+
+def test_a_list_of_very_many_empty_jobs_is_an_invalid_parameter(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running, _connected(running) as peer:
+        peer.sendall(
+            b'{"method":"org.bgjobd.Jobs.SubmitMany","parameters":{"jobs":[' + b"{}," * 339_999 + b"{}]}}\0"
+        )
+        assert _reply(peer)["error"] == "org.varlink.service.InvalidParameter"
+        with running.client() as client:
+            assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        assert running.query("SELECT count(*) FROM background_jobs") == [(1,)]
