@@ -53,7 +53,7 @@ def _open_standard_streams() -> None:
 
 
 def serve(given: argparse.Namespace) -> int:
-    """Run the daemon in the foreground until SIGTERM or SIGINT."""
+    """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reopens the log."""
     try:
         settings = _settings(given)
         asyncio.run(_serve(settings))
