@@ -164,11 +164,6 @@ class Daemon:
         """Let go of the log file, after logrotate moved it."""
         self._log.reopen()
 
-    @property
-    def running(self) -> list[AttemptKey]:
-        """The attempts whose end is not committed."""
-        return list(self._attempts)
-
     # What the api needs
 
     async def catalogue(self) -> Catalogue:
@@ -405,10 +400,12 @@ class Daemon:
             self._loop.call_later(_LAST_LOOK, self._settle, attempt)
             return
         journal = self._spool.try_read(attempt.key)
-        if journal is None:
+        attempt.is_fenced = journal is not None and journal.fenced is not None
+        is_own = journal is not None and spools.has_token(journal, attempt.token)
+        if journal is None or (attempt.is_fenced and attempt.is_started) or not (attempt.is_fenced or is_own):
+            # It began once and nothing tells more; its process may be alive, so it is never started again.
             self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
             return
-        attempt.is_fenced = journal.fenced is not None
         if attempt.is_fenced:
             self._give_back(attempt, "its fork server or the daemon ended before it began", delay=0.0)
             return

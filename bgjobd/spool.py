@@ -108,6 +108,11 @@ def started(key: AttemptKey, journal: Journal, code_version: str | None) -> Atte
     return AttemptStarted(key[1], record["pid"], record["at"], code_version) if record else None
 
 
+def has_token(journal: Journal, token: str) -> bool:
+    """Whether the journal was begun for the claim with this token."""
+    return journal.started is not None and bool(journal.started["token"] == token)
+
+
 def ended(
     key: AttemptKey, journal: Journal, exit_record: journals.Record | None = None
 ) -> AttemptEnded | None:

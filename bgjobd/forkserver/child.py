@@ -97,9 +97,8 @@ def _run_method(order: Order, approved: Approved | None, journal: int) -> int:
     code = 0
     try:
         result = _result_text(_call(order, approved))
-        line = journals.completed(
-            os.getpid(), result
-        )  # asked last: the job may have forked, and this be its copy
+        # The pid is asked last: the job may have forked, and this be its copy.
+        line = journals.completed(os.getpid(), result)
     except SystemExit:
         raise
     except BaseException as error:

@@ -232,3 +232,35 @@ def test_a_file_that_is_no_database_is_refused_with_its_path_and_left_alone(tmp_
     assert running.spawn().wait(20) == 1
     assert str(running.database) in running.console()
     assert running.database.read_bytes().startswith(b"no database ")
+
+
+def test_a_started_attempt_whose_journal_and_fork_server_are_gone_is_lost_and_not_started_again(
+    tmp_path: Path,
+) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path) as running, running.client() as client:
+        job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+        eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
+        (running.spool / f"{job.id}.1.journal").unlink()
+        os.kill(running.fork_server(), signal.SIGKILL)
+        snapshot = client.get(job.id).wait(20)
+        go.touch()
+    assert snapshot["status"] == "failed"
+    assert [one["outcome"] for one in snapshot["attempts"]] == ["lost"]
+
+
+def test_a_journal_with_another_token_is_not_the_attempts_own(tmp_path: Path) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+        eventually(lambda: _started(ledger))
+        server = running.fork_server()
+        running.stop()
+        go.touch()
+        eventually(lambda: not is_alive(server))
+        _change(running, "UPDATE job_attempts SET token = 'another'")
+        running.start()
+        with running.client() as client:
+            snapshot = client.get(job.id).wait(20)
+        assert (snapshot["status"], snapshot["attempts"][0]["outcome"]) == ("failed", "lost")
