@@ -160,8 +160,7 @@ class _Server:
         if place is None:
             raise ValueError("a child ended before the fork server was configured")
         at, status = time.time(), _status(ended)
-        # A child that has begun leads a session, which no job can undo; exit codes and journals a job can fake.
-        has_begun = os.getsid(ended.si_pid) == ended.si_pid
+        has_begun = _has_begun(place, order, ended.si_pid)
         journal = _try_journal(place, order) if has_begun else None
         if journal is not None:
             _append(journal, journals.exited(ended.si_pid, at, *status))
@@ -177,6 +176,15 @@ class _Server:
         # What the journal has, once more: it may be full, or gone.
         exit_record = {"pid": ended.si_pid, "at": at, "code": status[0], "signal": status[1], "usage": usage}
         self._tell({"type": "ended", "job": order.job, "number": order.number, "exit": exit_record})
+
+
+def _has_begun(place: child.Place, order: child.Order, pid: int) -> bool:
+    """Whether this child, not yet reaped, made its journal. It leads a session then, which no job can undo; one that
+    died in between has its journal to show."""
+    if os.getsid(pid) == pid:
+        return True
+    journal = journals.try_read(place.spool, journals.file_name(order.job, order.number))
+    return journal is not None and journal.started is not None and bool(journal.started["pid"] == pid)
 
 
 def _try_journal(place: child.Place, order: child.Order) -> int | None:
