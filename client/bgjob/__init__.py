@@ -26,14 +26,17 @@ from bgjob.errors import (
     TooLargeError,
     WaitTimeoutError,
 )
+from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze
 from bgjob.words import Backoff, Outcome, Status
 
 __all__ = [
+    "AttemptError",
     "Backoff",
     "BgjobError",
     "ClassUnavailableError",
     "Client",
     "DaemonUnavailableError",
+    "Fail",
     "IdempotencyConflictError",
     "InternalError",
     "InvalidNameError",
@@ -42,6 +45,7 @@ __all__ = [
     "InvalidStateError",
     "Job",
     "JobCancelledError",
+    "JobContext",
     "JobError",
     "JobFailedError",
     "JobNotFoundError",
@@ -52,7 +56,9 @@ __all__ = [
     "ProtocolError",
     "QueueFullError",
     "RequestError",
+    "Retry",
     "ShuttingDownError",
+    "Snooze",
     "Status",
     "StorageUnavailableError",
     "TooLargeError",

@@ -1,0 +1,136 @@
+"""What the author of a job class uses inside a job: the context of the attempt, and the words that end it."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import logging  # imported by those who log: every page of memory makes a fork dearer
+
+_LONGEST_DELAY: Final = 36_500 * 86_400.0
+
+
+class Retry(Exception):
+    """Raised by a job: end this attempt and try again, after `delay` seconds or the class's own delay.
+
+    It spends a retry; where none is left, the job fails.
+    """
+
+    def __init__(self, message: str = "the job asked for a retry", *, delay: float | None = None) -> None:
+        self.delay = None if delay is None else _seconds(delay)
+        super().__init__(message)
+
+
+class Fail(Exception):
+    """Raised by a job: it fails now and is not retried, however many retries are left."""
+
+
+class Snooze(Exception):
+    """Raised by a job: end this attempt and start another after `delay` seconds. It spends no retry."""
+
+    def __init__(self, delay: float) -> None:
+        self.delay = _seconds(delay)
+        super().__init__(f"snoozed for {delay:g} s")
+
+
+class AttemptError(Exception):
+    """How a job's last attempt ended, as its `failed` hook is told.
+
+    `outcome` is a word of Outcome; `error_type`, `message` and `traceback` are text, None where there is none.
+    """
+
+    def __init__(
+        self, outcome: str, error_type: str | None, message: str | None, traceback: str | None
+    ) -> None:
+        self.outcome = outcome
+        self.error_type = error_type
+        self.message = message
+        self.traceback = traceback
+        super().__init__(outcome, error_type, message, traceback)
+
+    def __str__(self) -> str:
+        return f"{self.error_type or self.outcome}: {self.message}"
+
+
+class JobContext:
+    """The attempt that runs, given to a constructor or method that has an argument of this type.
+
+    `job_id` and `attempt` (from 1) say which; `deadline` is the instant of time.monotonic() at which the attempt
+    is stopped, None where it has no timeout.
+    """
+
+    def __init__(
+        self,
+        job_id: int,
+        attempt: int,
+        deadline: float | None = None,
+        *,
+        record: Callable[[dict[str, Any]], None] = lambda record: None,
+        stop_file: str | None = None,
+    ) -> None:
+        self.job_id = job_id
+        self.attempt = attempt
+        self.deadline = deadline
+        self._record = record
+        self._stop_file = stop_file
+        self._is_stopping = False
+        self._logger: logging.Logger | None = None
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the deadline, never below 0; None where there is none."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the attempt is to end soon: "cancelled", "timed_out" or "shutdown"; None as long as it may go on.
+
+        A method that takes a context is not ended by SIGTERM: it looks here, and has `stop_grace` seconds to leave.
+        """
+        if not self._is_stopping:
+            return None
+        try:
+            with open(self._stop_file or os.devnull, encoding="ascii") as file:
+                return file.read().strip() or "stopped"
+        except OSError:
+            return "stopped"  # somebody else sent the signal
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Tell how far the job is, from 0.0 to 1.0, and in words. Raises ValueError for another number."""
+        if not 0.0 <= fraction <= 1.0:
+            raise ValueError(f"progress is a fraction from 0.0 to 1.0, not {fraction!r}")
+        self._record({"type": "progress", "fraction": float(fraction), "message": str(message)})
+
+    @property
+    def logger(self) -> logging.Logger:
+        """A logger whose records become entries of the job's log, from level INFO on."""
+        if self._logger is None:
+            self._logger = _logger_of(self._record, f"bgjob.{self.job_id}.{self.attempt}")
+        return self._logger
+
+    def on_stop(self, *_: object) -> None:
+        """The handler of SIGTERM: from now on there is a stop reason."""
+        self._is_stopping = True
+
+
+def _logger_of(record: Callable[[dict[str, Any]], None], name: str) -> logging.Logger:
+    import logging
+
+    class ToJournal(logging.Handler):
+        def emit(self, entry: logging.LogRecord) -> None:
+            record({"type": "log", "level": entry.levelname, "message": self.format(entry)})
+
+    logger = logging.Logger(name, logging.INFO)
+    logger.addHandler(ToJournal())
+    return logger
+
+
+def _seconds(delay: float) -> float:
+    is_number = isinstance(delay, (int, float)) and not isinstance(delay, bool)
+    if not is_number or not math.isfinite(delay) or not 0 <= delay <= _LONGEST_DELAY:
+        raise ValueError(f"a delay is a number of seconds from 0 to a hundred years, not {delay!r}")
+    return float(delay)
