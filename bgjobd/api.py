@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -13,13 +15,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bgjob.codec import JsonObject, to_json
-from bgjob.errors import InterfaceNotFoundError, InvalidParameterError, JobNotFoundError, TooLargeError
+from bgjob.errors import (
+    InterfaceNotFoundError,
+    InvalidParameterError,
+    JobNotFoundError,
+    PermissionDeniedError,
+    TooLargeError,
+)
 from bgjob.words import INTERFACE, SERVICE, Backoff
-from bgjobd.catalogue import check_names
+from bgjobd.access import RIGHTS, Right
+from bgjobd.catalogue import Catalogue, check_names
 from bgjobd.clock import to_text
-from bgjobd.core.facts import CancelRequested, Submitted
+from bgjobd.core.facts import CancelRequested, RetryRequested, Submitted
 from bgjobd.core.job import Call, RetryPolicy
 from bgjobd.ipc import Answer, Caller, Methods
+from bgjobd.policy import Policy, first
 from bgjobd.store.items import JobRequests, QueuePaused, QueueResumed, Stored, Submission, Submitter
 
 if TYPE_CHECKING:
@@ -84,12 +94,12 @@ class Nothing(Input):
 
 
 async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
-    (stored,) = await _store(daemon, [given], caller)
+    (stored,) = await _store(daemon, [given], _submitter(caller))
     return {"id": stored.id, "created": stored.created}
 
 
 async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> JsonObject:
-    return {"ids": [stored.id for stored in await _store(daemon, given.jobs, caller)]}
+    return {"ids": [stored.id for stored in await _store(daemon, given.jobs, _submitter(caller))]}
 
 
 async def get(daemon: Daemon, given: JobId, caller: Caller) -> JsonObject:
@@ -110,6 +120,16 @@ async def cancel(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
     return {"ids": ids}
 
 
+async def retry(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
+    ids = list(dict.fromkeys(given.ids))
+    await daemon.record(JobRequests(tuple(ids), RetryRequested()))
+    return {"ids": ids}
+
+
+async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
+    return {"code_version": (await daemon.reload()).code_version}
+
+
 async def pause(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
     await daemon.record(QueuePaused(_known_queue(daemon, given.queue, "queue")))
     return {}
@@ -123,7 +143,10 @@ async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject
 async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     catalogue = await daemon.catalogue()
     return {
-        "classes": [_class(name, described) for name, described in sorted(catalogue.classes.items())],
+        "classes": [
+            _class(name, described, catalogue.policies.get(name))
+            for name, described in sorted(catalogue.classes.items())
+        ],
         "code_version": catalogue.code_version,
     }
 
@@ -149,6 +172,8 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject]]]
     "Get": (JobId, get),
     "Wait": (Wait, wait),
     "Cancel": (JobIds, cancel),
+    "Retry": (JobIds, retry),
+    "Reload": (Nothing, reload),
     "Pause": (QueueName, pause),
     "Resume": (QueueName, resume),
     "Classes": (Nothing, classes),
@@ -159,7 +184,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject]]]
 def methods(daemon: Daemon) -> Methods:
     """All that the socket serves: the jobs' interface, and the one that describes it."""
     answers: dict[str, Answer] = {
-        f"{INTERFACE}.{name}": partial(_call, daemon, *entry) for name, entry in _TABLE.items()
+        f"{INTERFACE}.{name}": partial(_call, daemon, RIGHTS[name], *entry) for name, entry in _TABLE.items()
     }
     answers[f"{SERVICE}.GetInfo"] = _info
     answers[f"{SERVICE}.GetInterfaceDescription"] = _description
@@ -168,11 +193,15 @@ def methods(daemon: Daemon) -> Methods:
 
 async def _call(
     daemon: Daemon,
+    right: Right,
     shape: type[Input],
     function: Callable[..., Awaitable[JsonObject]],
     parameters: JsonObject,
     caller: Caller,
 ) -> JsonObject:
+    reason = daemon.access.why_refused(caller, right)
+    if reason is not None:
+        raise PermissionDeniedError(reason=reason)
     return await function(daemon, _checked(shape, parameters), caller)
 
 
@@ -210,20 +239,46 @@ def _checked(shape: type[_I], parameters: JsonObject) -> _I:
         raise InvalidParameterError(parameter=".".join(str(step) for step in where) or "parameters") from None
 
 
-async def _store(daemon: Daemon, given: list[NewJob], caller: Caller) -> tuple[Stored, ...]:
+async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
+    """One request of the named pipe. Nobody knows its writer: whoever may write to the pipe may submit."""
+    await _store(daemon, [_checked(NewJob, parameters)], Submitter(None, None, None))
+
+
+def _submitter(caller: Caller) -> Submitter:
+    return Submitter(caller.uid, caller.gid, caller.pid)
+
+
+async def _store(daemon: Daemon, given: list[NewJob], submitter: Submitter) -> tuple[Stored, ...]:
     catalogue = await daemon.catalogue()
-    facts = []
-    for job in given:
-        check_names(job.class_name, job.method_name, daemon.config.socket.max_name)
-        parameters = job.parameters or {}
-        catalogue.check(job.class_name, job.method_name, parameters)
-        facts.append(
-            _submitted(daemon, job, _parameters_text(parameters, daemon.config.socket.max_parameters))
-        )
-    stored: tuple[Stored, ...] = await daemon.record(
-        Submission(tuple(facts), Submitter(caller.uid, caller.gid, caller.pid))
-    )
+    facts = tuple([_submitted(daemon, catalogue, job) for job in given])
+    stored: tuple[Stored, ...] = await daemon.record(Submission(facts, submitter))
     return stored
+
+
+_NO_OPTIONS: Final = Options()
+
+
+def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submitted:
+    """The fact of this request; what it leaves open comes from the class's policy. Raises the refusals."""
+    limits = daemon.config.socket
+    check_names(job.class_name, job.method_name, limits.max_name)
+    parameters = job.parameters or {}
+    catalogue.check(job.class_name, job.method_name, parameters)
+    text = _parameters_text(parameters, limits.max_parameters)
+    options, policy = job.options or _NO_OPTIONS, catalogue.policies[job.class_name]
+    sensitive = catalogue.sensitive(job.class_name, job.method_name)
+    return Submitted(
+        id=0,  # the ledger gives it
+        call=Call(job.class_name, job.method_name, text, sensitive),
+        retry_count=job.retry_count or 0,
+        policy=_retry_policy(daemon, options, policy.retry),
+        queue=_known_queue(daemon, first(options.queue, policy.queue), "options.queue"),
+        priority=first(options.priority, policy.priority),
+        timeout=first(options.timeout, policy.timeout),
+        scheduled_at=_scheduled_at(options, daemon.clock.now()),
+        idempotency_key=options.idempotency_key,
+        digest=None if options.idempotency_key is None else _digest(job, parameters),
+    )
 
 
 def _parameters_text(parameters: JsonObject, limit: int) -> str:
@@ -234,35 +289,23 @@ def _parameters_text(parameters: JsonObject, limit: int) -> str:
     return text
 
 
-_NO_OPTIONS: Final = Options()
+def _digest(job: NewJob, parameters: JsonObject) -> str:
+    """What tells this request from another with the same idempotency key, whatever the defaults are by now."""
+    options = {} if job.options is None else job.options.model_dump(exclude_none=True)
+    options.pop("idempotency_key", None)
+    asked = [job.class_name, job.method_name, parameters, job.retry_count or 0, options]
+    text = json.dumps(asked, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _submitted(daemon: Daemon, job: NewJob, parameters: str) -> Submitted:
-    """The fact of this request; what it leaves open comes from the class's policy, then from [retry]."""
-    options = job.options or _NO_OPTIONS
-    policy = daemon.config.approved[job.class_name]
-    return Submitted(
-        id=0,  # the ledger gives it
-        call=Call(job.class_name, job.method_name, parameters),
-        retry_count=job.retry_count or 0,
-        policy=_retry_policy(daemon, options, job.class_name),
-        queue=_known_queue(daemon, _first(options.queue, policy.queue, "default"), "options.queue"),
-        priority=_first(options.priority, policy.priority, 0),
-        timeout=_first(options.timeout, policy.timeout, daemon.config.limits.timeout),
-        scheduled_at=_scheduled_at(options, daemon.clock.now()),
-        idempotency_key=options.idempotency_key,
-    )
-
-
-def _retry_policy(daemon: Daemon, options: Options, class_name: str) -> RetryPolicy:
-    retry, policy = daemon.config.retry, daemon.config.approved[class_name]
-    if options.max_retries is not None and options.max_retries > retry.cap:
+def _retry_policy(daemon: Daemon, options: Options, own: RetryPolicy) -> RetryPolicy:
+    if options.max_retries is not None and options.max_retries > daemon.config.retry.cap:
         raise InvalidParameterError(parameter="options.max_retries")
     return RetryPolicy(
-        max_retries=_first(options.max_retries, policy.max_retries, retry.max_retries),
-        retry_delay=_first(options.retry_delay, policy.retry_delay, retry.retry_delay),
-        backoff=Backoff(_first(options.backoff, policy.backoff, retry.backoff)),
-        max_retry_delay=_first(policy.max_retry_delay, retry.max_retry_delay),
+        max_retries=first(options.max_retries, own.max_retries),
+        retry_delay=first(options.retry_delay, own.retry_delay),
+        backoff=Backoff(first(options.backoff, own.backoff)),
+        max_retry_delay=own.max_retry_delay,
     )
 
 
@@ -294,13 +337,6 @@ def _known_queue(daemon: Daemon, queue: str, parameter: str) -> str:
     return queue
 
 
-def _first(*values: Any) -> Any:
-    for value in values:
-        if value is not None:
-            return value
-    return None
-
-
 async def _job(daemon: Daemon, job_id: int) -> JsonObject:
     job = await daemon.read(lambda reader: reader.job(job_id))
     if job is None:
@@ -308,16 +344,29 @@ async def _job(daemon: Daemon, job_id: int) -> JsonObject:
     return job
 
 
-def _class(name: str, described: Mapping[str, Any]) -> JsonObject:
+def _class(name: str, described: Mapping[str, Any], policy: Policy | None) -> JsonObject:
     offered = [
-        {"name": method, "doc": details["doc"], "schema": details["schema"]}
+        {"name": method, "doc": details["doc"], "schema": details["schema"], "note": details["note"]}
         for method, details in sorted(described["methods"].items())
     ]
     return {
         "name": name,
         "doc": described["doc"],
         "methods": offered,
+        "policy": None if policy is None else _policy(policy),
         "unavailable": described["unavailable"],
+    }
+
+
+def _policy(policy: Policy) -> JsonObject:
+    return {
+        "queue": policy.queue,
+        "priority": policy.priority,
+        "timeout": policy.timeout,
+        "max_retries": policy.retry.max_retries,
+        "retry_delay": policy.retry.retry_delay,
+        "backoff": policy.retry.backoff,
+        "max_retry_delay": policy.retry.max_retry_delay,
     }
 
 

@@ -1,12 +1,15 @@
-"""What may run, as plain data from a fork server: classes, methods, and the schemas that parameters must fit."""
+"""What may run, as plain data from a fork server: classes, methods, the schemas that parameters must fit, policies."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import jsonschema_rs
+from pydantic import TypeAdapter, ValidationError
 
 from bgjob.errors import (
     ClassUnavailableError,
@@ -15,18 +18,28 @@ from bgjob.errors import (
     MethodNotApprovedError,
     NotApprovedError,
 )
+from bgjobd.config import Config
+from bgjobd.policy import InvalidAttributeError, Policy, policy_of
 
 _CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAX_PROBLEMS: Final = 20
+_MASK: Final = "***"
+_LONGEST_MESSAGE: Final = 500
 
 
 class Catalogue:
     """The approved classes of one code version. Names are looked up here and nowhere else."""
 
-    def __init__(self, classes: Mapping[str, Mapping[str, Any]], code_version: str = "") -> None:
-        self.classes = classes
+    def __init__(self, config: Config, described: Mapping[str, Mapping[str, Any]], code_version: str) -> None:
+        self.classes = dict(described)
         self.code_version = code_version
+        self.policies: dict[str, Policy] = {}
+        for name, one in described.items():
+            try:
+                self.policies[name] = policy_of(config, name, one.get("attributes"))
+            except InvalidAttributeError as error:
+                self.classes[name] = {**one, "unavailable": str(error), "traceback": None}
         self._validators: dict[tuple[str, str], Any] = {}
 
     def check(self, class_name: str, method_name: str, parameters: Mapping[str, Any]) -> None:
@@ -43,10 +56,38 @@ class Catalogue:
         if not validator.is_valid(parameters):
             raise InvalidParametersError(problems=_problems(validator, parameters))
 
+    def sensitive(self, class_name: str, method_name: str) -> tuple[str, ...]:
+        """The parameters of an approved method whose values are shown nowhere: by the config, or by their types."""
+        typed = self.classes[class_name]["methods"][method_name]["sensitive"]
+        return tuple(sorted(self.policies[class_name].sensitive.union(typed)))
+
+    def has_failed_hook(self, class_name: str) -> bool:
+        """Whether the class wants to hear of its jobs that failed for good."""
+        described = self.classes.get(class_name)
+        return described is not None and described["unavailable"] is None and "failed" in described["hooks"]
+
+    def newly_broken(self, before: Catalogue | None) -> dict[str, str]:
+        """The classes that cannot be used, and could before or are new, with the reason."""
+        known = before.classes if before is not None else {}
+        return {
+            name: described["unavailable"]
+            for name, described in self.classes.items()
+            if described["unavailable"] is not None
+            and (name not in known or known[name]["unavailable"] is None)
+        }
+
     def _validator(self, class_name: str, method_name: str, schema: Any) -> Any:
         key = class_name, method_name
         if key not in self._validators:
-            self._validators[key] = jsonschema_rs.validator_for(schema, validate_formats=True)
+            # What a validator says of a value quotes it, unless it is told to mask them all.
+            mask = _MASK if self.sensitive(class_name, method_name) else None
+            try:
+                self._validators[key] = jsonschema_rs.validator_for(
+                    schema, validate_formats=True, formats=_FORMATS, mask=mask
+                )
+            except ValueError as error:
+                reason = f"the schema of {method_name} is invalid: {error}"
+                raise ClassUnavailableError(class_name=class_name, reason=reason) from None
         return self._validators[key]
 
 
@@ -64,8 +105,37 @@ def _problems(validator: Any, parameters: Mapping[str, Any]) -> list[dict[str, s
     problems = []
     for error in validator.iter_errors(parameters):
         problems.append(
-            {"path": "/".join(str(step) for step in error.instance_path), "message": error.message}
+            {"path": "/".join(str(step) for step in error.instance_path), "message": _short(error.message)}
         )
         if len(problems) == _MAX_PROBLEMS:
             break
     return problems
+
+
+def _short(text: str) -> str:
+    """The message without the middle of a value that it quotes in full."""
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:200]} … {text[-200:]}"
+
+
+def _taken_by(kind: Any) -> Callable[[str], bool]:
+    """Whether pydantic, which converts the value in the attempt, takes the text for this type."""
+    adapter = TypeAdapter(kind)
+
+    def is_taken(text: str) -> bool:
+        try:
+            adapter.validate_python(text)
+        except ValidationError:
+            return False
+        return True
+
+    return is_taken
+
+
+_FORMATS: Final = {
+    "date": _taken_by(date),
+    "date-time": _taken_by(datetime),
+    "duration": _taken_by(timedelta),
+    "time": _taken_by(time),
+    "uuid": _taken_by(UUID),
+}
+"""The formats of pydantic's schemas for which JSON Schema's own rules (RFC 3339) are narrower than its types."""

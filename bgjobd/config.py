@@ -97,6 +97,7 @@ class Socket(Section):
     max_connections: units.Count = 256
     max_connections_per_uid: units.Count = 64
     frame_timeout: units.Duration = 10.0
+    idle_timeout: units.Duration = 600.0
     max_unread: units.Size = 4 * 1024 * 1024
     max_pipelined: units.Count = 64
 
@@ -490,7 +491,7 @@ def _problems(
         elif fault["type"] == "default_factory_not_called":
             continue  # a consequence of a problem that is told
         where = _try_variable(loc, variables) or (str(file) if file else "defaults")
-        yield Problem(where, _dotted(loc), _message(fault, loc))
+        yield Problem(where, _dotted(loc), fault_message(fault, loc))
 
 
 def _try_variable(loc: tuple[int | str, ...], variables: Mapping[tuple[str, ...], str]) -> str | None:
@@ -514,7 +515,8 @@ def _dotted(loc: tuple[int | str, ...]) -> str:
     return key
 
 
-def _message(fault: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
+def fault_message(fault: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
+    """What is wrong with the value, as a sentence about it."""
     match fault["type"]:
         case "extra_forbidden":
             return f"there is no such key; allowed here: {', '.join(_keys_beside(loc))}"

@@ -27,6 +27,9 @@ from bgjob.errors import (
 )
 
 _CREDENTIALS: Final = struct.Struct("iII")
+_SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python has no name for it
+_LONGEST_OPTION: Final = 1024  # bytes, and Python's getsockopt takes no larger buffer: 256 groups
+_MOST_GROUPS: Final = 65536  # the kernel's NGROUPS_MAX
 _BACKLOG: Final = 1024
 _LAST_ANSWERS: Final = 5.0
 """Seconds that a stop gives to answers that are owed."""
@@ -39,6 +42,7 @@ class Caller:
     pid: int
     uid: int
     gid: int
+    groups: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Limits:
     max_pipelined: int = 64
     max_unread: int = 4 * 1024 * 1024
     frame_timeout: float = 10.0
+    idle_timeout: float = 600.0
 
 
 Answer = Callable[[JsonObject, Caller], Awaitable[JsonObject]]
@@ -149,6 +154,8 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._caller = Caller(0, 0, 0)
         self._deadline: asyncio.TimerHandle | None = None
+        self._quiet_since = 0.0
+        self._next_look: asyncio.TimerHandle | None = None
         self._stream_task: asyncio.Task[None] | None = None
         self._hang_up: select.epoll | None = None
         self._is_at_end = False
@@ -163,10 +170,13 @@ class _Connection(asyncio.Protocol):
             return
         self._caller = caller
         self._transport = transport
+        self._note_activity()
+        self._look_again_after(self._limits.idle_timeout)
 
     def data_received(self, data: bytes) -> None:
         if self._is_at_end:
             return
+        self._note_activity()
         try:
             frames = self._frames.feed(data)
             self._backlog += frames
@@ -190,6 +200,8 @@ class _Connection(asyncio.Protocol):
         self._transport = None
         self._server.dismiss(self, self._caller)
         self._stop_clock()
+        if self._next_look is not None:
+            self._next_look.cancel()
         self._unwatch_hang_up()
         for call in self._calls:
             # Nobody is there to hear the answer; what was submitted is stored all the same.
@@ -297,6 +309,7 @@ class _Connection(asyncio.Protocol):
         """Go on with what was read and not taken, then with reading, then with an end that waits for it."""
         if self._transport is None:
             return
+        self._note_activity()
         try:
             self._take_backlog()
         except ProtocolError:
@@ -363,6 +376,33 @@ class _Connection(asyncio.Protocol):
             self._deadline.cancel()
             self._deadline = None
 
+    # A connection may be quiet for so long, with nothing owed. Requests only note the time: the timer runs on and
+    # looks at it when it fires.
+
+    def _note_activity(self) -> None:
+        self._quiet_since = asyncio.get_running_loop().time()
+
+    def _look_again_after(self, delay: float) -> None:
+        self._next_look = asyncio.get_running_loop().call_later(delay, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        assert self._transport is not None
+        if self._calls or self._frames.is_unfinished:
+            self._note_activity()
+        quiet = asyncio.get_running_loop().time() - self._quiet_since
+        if quiet < self._limits.idle_timeout:
+            self._look_again_after(self._limits.idle_timeout - quiet)
+        elif self._transport.get_write_buffer_size():
+            self.abort()  # it has not read its replies all this time
+        else:
+            self._refuse_more()
+            self._look_again_after(self._limits.idle_timeout)
+
+    def _refuse_more(self) -> None:
+        """End the reading side: a request that came until now is answered, one that comes later cannot be sent."""
+        assert self._transport is not None
+        self._transport.get_extra_info("socket").shutdown(socket.SHUT_RD)
+
 
 def _reply_of(task: asyncio.Task[JsonObject], on_bug: Callable[[Exception], Reply]) -> Reply:
     error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -389,7 +429,27 @@ def _try_peer(peer: socket.socket) -> Caller | None:
     except OSError:
         return None
     # (uid_t)-1 is what the kernel says where it knows no peer.
-    return None if uid == 0xFFFFFFFF else Caller(pid, uid, gid)
+    return None if uid == 0xFFFFFFFF else Caller(pid, uid, gid, _groups(peer))
+
+
+def _groups(peer: socket.socket) -> frozenset[int]:
+    """The supplementary groups that the peer had when it connected; none where they cannot be read."""
+    try:
+        told = peer.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _LONGEST_OPTION)
+    except OSError as error:
+        return _many_groups(peer) if error.errno == errno.ERANGE else frozenset()
+    return frozenset(memoryview(told).cast("I"))
+
+
+def _many_groups(peer: socket.socket) -> frozenset[int]:
+    import ctypes  # here, for hardly anybody is in more groups than Python's getsockopt can tell
+
+    told = (ctypes.c_uint32 * _MOST_GROUPS)()
+    size = ctypes.c_uint32(ctypes.sizeof(told))
+    libc = ctypes.CDLL(None)
+    if libc.getsockopt(peer.fileno(), socket.SOL_SOCKET, _SO_PEERGROUPS, told, ctypes.byref(size)) != 0:
+        return frozenset()
+    return frozenset(told[: size.value // 4])
 
 
 def _answers(path: Path) -> bool:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bgjob
 from bgjobd.config import Config
 from bgjobd.forkserver import wire
+from bgjobd.forkserver.describe import unavailable
 
 _SERVER = Path(__file__).parent / "forkserver" / "__main__.py"
+_CLIENT = Path(bgjob.__file__).parent
 
 
 class ForkServerError(Exception):
@@ -57,15 +62,37 @@ class Places:
     boot_id: str
 
 
-class ForkServer(asyncio.Protocol):
-    """A running fork server. `on_report` gets each message; `gone` is done when the link has ended."""
+class _UnloadableError(Exception):
+    """The fork server hung or ended over these classes; without them it may do.
 
-    def __init__(self, process: subprocess.Popen[bytes], on_report: Callable[[wire.Message], None]) -> None:
+    An end is not certain to be theirs: somebody may have killed the process.
+    """
+
+    def __init__(self, classes: list[str], reason: str, is_certain: bool = True) -> None:
+        self.classes = classes
+        self.reason = reason
+        self.is_certain = is_certain
+        super().__init__(f"{', '.join(classes)}: {reason}")
+
+
+class ForkServer(asyncio.Protocol):
+    """A running fork server. `on_report` gets each report about an attempt; `gone` is done when the link has ended.
+
+    `ready` is what it told when it was: classes, code_version, python, executable.
+    """
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], on_report: Callable[[ForkServer, wire.Message], None]
+    ) -> None:
         self._process = process
         self._on_report = on_report
         self._decoder = wire.Decoder()
         self._transport: asyncio.Transport | None = None
-        self._ready: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
+        self._loading: list[str] = []
+        self._patience: asyncio.Timeout | None = None
+        self._limit = 0.0
+        self._is_ready: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
+        self.ready: wire.Message = {}
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -73,36 +100,83 @@ class ForkServer(asyncio.Protocol):
         cls,
         application: Application,
         places: Places,
-        on_report: Callable[[wire.Message], None],
-    ) -> tuple[ForkServer, wire.Message]:
-        """Start a fork server and wait for its catalogue. Raises ForkServerError."""
+        on_report: Callable[[ForkServer, wire.Message], None],
+    ) -> ForkServer:
+        """Start a fork server and wait until it is ready. Raises ForkServerError.
+
+        A class whose module hangs, ends the process or leaves threads running is left out, and unavailable.
+        """
+        left_out: dict[str, str] = {}
+        suspects: list[str] = []
+        while True:
+            server = await cls._launch(application, left_out, places, on_report)
+            try:
+                server.ready = await server._load(application.import_timeout)
+            except _UnloadableError as error:
+                server.kill()
+                if error.is_certain or error.classes == suspects:
+                    left_out |= dict.fromkeys(error.classes, error.reason)
+                suspects = error.classes
+            except BaseException:
+                server.kill()
+                raise
+            else:
+                server.ready["classes"] |= {name: unavailable(why) for name, why in left_out.items()}
+                return server
+
+    @classmethod
+    async def _launch(
+        cls,
+        application: Application,
+        left_out: Collection[str],
+        places: Places,
+        on_report: Callable[[ForkServer, wire.Message], None],
+    ) -> ForkServer:
         ours, theirs = socket.socketpair()
         with theirs:
             process = _exec(application, theirs.fileno())
         loop = asyncio.get_running_loop()
         _, server = await loop.create_connection(lambda: cls(process, on_report), sock=ours)
-        server._send(_configuration(application, places))
+        server._send(_configuration(application, left_out, places))
+        return server
+
+    async def _load(self, patience: float) -> wire.Message:
+        """Wait for `ready`, `patience` seconds from each sign of life."""
+        self._limit = patience
         try:
-            ready = await asyncio.wait_for(server._ready, application.import_timeout)
+            async with asyncio.timeout(patience) as self._patience:
+                return await asyncio.shield(self._is_ready)
         except TimeoutError:
-            server.kill()
-            raise ForkServerError(
-                f"the approved classes were not imported within {application.import_timeout:g} s; "
-                "raise [app] import_timeout, or import less at the top of their modules"
-            ) from None
-        return server, ready
+            hint = "raise [app] import_timeout, or do less at the top of its module"
+            reason = f"its module was not imported within {patience:g} s; {hint}"
+            if not self._loading:
+                raise ForkServerError(f"the fork server did not come up within {patience:g} s") from None
+            raise _UnloadableError(self._loading, reason) from None
+        finally:
+            self._patience = None
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def code_version(self) -> str:
+        return str(self.ready["code_version"])
+
     def start(self, order: dict[str, Any]) -> None:
-        """Ask for an attempt; `order` has the fields of child.Order."""
+        """Ask for an attempt, or for a hook; `order` has the fields of child.Order."""
         self._send({"type": "start", **order})
 
+    def drain(self) -> None:
+        """Let it end once the attempts asked for so far have ended."""
+        self._send({"type": "drain"})
+
     def kill(self) -> None:
-        """End the fork server at once; attempts go on."""
-        self._process.kill()
+        """End the fork server at once, with what its imports may have forked; attempts go on."""
+        if self._process.poll() is None:  # not reaped: the pid is still its own, and leads its session
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         if self._transport is not None:
             self._transport.abort()
 
@@ -122,19 +196,36 @@ class ForkServer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for message in self._decoder.feed(data):
-            if message["type"] == "ready":
-                self._ready.set_result(message)
+            if self._is_ready.done():
+                self._on_report(self, message)
             else:
-                self._on_report(message)
+                self._on_sign_of_life(message)
+
+    def _on_sign_of_life(self, message: wire.Message) -> None:
+        match message["type"]:
+            case "loading":
+                self._loading = message["classes"]
+                if self._patience is not None and not self._patience.expired():
+                    self._patience.reschedule(asyncio.get_running_loop().time() + self._limit)
+            case "unfit":
+                self._fail(_UnloadableError(message["classes"], message["reason"]))
+            case "ready":
+                self._is_ready.set_result(message)
+            case unknown:
+                raise ValueError(f"the fork server sent an unknown message: {unknown!r}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if not self._ready.done():
-            self._ready.set_exception(
-                ForkServerError("the fork server ended while it imported the approved classes")
-            )
+        if not self._is_ready.done():
+            reason = "its module ended the process while it was imported or described"
+            without = ForkServerError("the fork server ended before it imported anything; stderr has more")
+            self._fail(_UnloadableError(self._loading, reason, False) if self._loading else without)
         if not self.gone.done():
             self.gone.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        self._is_ready.set_exception(error)
+        self._is_ready.exception()  # seen here: whoever waited may have given up
 
 
 def _exec(application: Application, link: int) -> subprocess.Popen[bytes]:
@@ -167,12 +258,13 @@ def _environment(own: dict[str, str]) -> dict[str, str]:
     return kept | own
 
 
-def _configuration(application: Application, places: Places) -> wire.Message:
+def _configuration(application: Application, left_out: Collection[str], places: Places) -> wire.Message:
     return {
         "type": "configure",
         "version": wire.VERSION,
         "path": list(application.path),
-        "approved": application.approved,
+        "client": str(_CLIENT),
+        "approved": {name: methods for name, methods in application.approved.items() if name not in left_out},
         "spool": str(places.spool),
         "output": str(places.output),
         "boot_id": places.boot_id,

@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from bgjobd import clock, config, service
+from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
 from bgjobd.ipc import SocketInUseError
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
@@ -53,10 +54,10 @@ def _open_standard_streams() -> None:
 
 
 def serve(given: argparse.Namespace) -> int:
-    """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reopens the log."""
+    """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reloads."""
     try:
         settings = _settings(given)
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, partial(_settings, given)))
     except ConfigError as error:
         return _complain(str(error), USAGE)
     except (AlreadyRunningError, SocketInUseError, SpoolInUseError) as error:
@@ -76,15 +77,15 @@ def check(given: argparse.Namespace) -> int:
         return _complain(str(error), USAGE)
     print(f"configuration: {settings.file or 'defaults, no file'}")
     try:
-        ready = asyncio.run(_catalogue(settings))
+        catalogue, ready = asyncio.run(_catalogue(settings))
     except ForkServerError as error:
         return _complain(str(error), FAILED)
     print(f"interpreter: {ready['executable']} (Python {ready['python']})")
-    if not ready["classes"]:
+    if not catalogue.classes:
         print("no class is approved; list some under [approved]")
-    for name, described in sorted(ready["classes"].items()):
+    for name, described in sorted(catalogue.classes.items()):
         _print_class(name, described)
-    is_whole = all(described["unavailable"] is None for described in ready["classes"].values())
+    is_whole = all(described["unavailable"] is None for described in catalogue.classes.values())
     return OK if is_whole else FAILED
 
 
@@ -96,13 +97,13 @@ def demo(given: argparse.Namespace) -> int:
         return asyncio.run(show.run(Path(directory), is_once=given.once))
 
 
-async def _serve(settings: Config) -> None:
+async def _serve(settings: Config, load_config: Callable[[], Config]) -> None:
     asked: asyncio.Queue[bool] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         must_drain = settings.daemon.drain or number == signal.SIGQUIT
         _listen(number, partial(asked.put_nowait, must_drain))
-    async with service.running(settings) as daemon:
-        _listen(signal.SIGHUP, daemon.reopen_log)
+    async with service.running(settings, load_config) as daemon:
+        _listen(signal.SIGHUP, daemon.reload_in_background)
         if await asked.get():
             # A second signal, should the attempts take too long, ends the wait.
             either = [asyncio.ensure_future(daemon.drain()), asyncio.ensure_future(asked.get())]
@@ -115,20 +116,20 @@ def _listen(number: int, act: Callable[[], None]) -> None:
     asyncio.get_running_loop().add_signal_handler(number, act)
 
 
-async def _catalogue(settings: Config) -> dict[str, Any]:
+async def _catalogue(settings: Config) -> tuple[Catalogue, dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="bgjobd-check-") as directory:
         application = Application.from_config(settings)
         places = Places(Path(directory), Path(directory), clock.boot_id())
-        server, ready = await ForkServer.launch(application, places, lambda message: None)
+        server = await ForkServer.launch(application, places, lambda server, message: None)
         server.kill()
-        return ready
+        return Catalogue(settings, server.ready["classes"], server.code_version), server.ready
 
 
 def _settings(given: argparse.Namespace) -> Config:
     return config.load(given.config, os.environ, is_root=os.geteuid() == 0)
 
 
-def _print_class(name: str, described: dict[str, Any]) -> None:
+def _print_class(name: str, described: Mapping[str, Any]) -> None:
     if described["unavailable"] is not None:
         print(f"unavailable  {name}: {described['unavailable']}")
         if described["traceback"]:
@@ -136,6 +137,9 @@ def _print_class(name: str, described: dict[str, Any]) -> None:
         return
     names = ", ".join(sorted(described["methods"]))
     print(f"approved     {name}: {names or 'no method that may be called'}")
+    for method, details in sorted(described["methods"].items()):
+        if details["note"]:
+            print(f"    {method}: {details['note']}")
 
 
 def _parser() -> argparse.ArgumentParser:

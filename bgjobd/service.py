@@ -7,28 +7,31 @@ import errno
 import grp
 import os
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from bgjob.words import EntryType
 from bgjobd import api, clock, ipc
 from bgjobd.config import Config
-from bgjobd.core.planner import Lanes
 from bgjobd.daemon import Daemon
+from bgjobd.fifo import Fifo
 from bgjobd.lock import lock
 from bgjobd.log import Log
 from bgjobd.store import database
-from bgjobd.store.reader import Reader
 
 SOCKET_GROUP: Final = "bgjob"
 _SOCKET_MODE: Final = 0o660
+_FIFO_MODE: Final = 0o620
+"""Who could read it would take lines away."""
 
 
 @asynccontextmanager
-async def running(config: Config) -> AsyncIterator[Daemon]:
+async def running(config: Config, load_config: Callable[[], Config]) -> AsyncIterator[Daemon]:
     """A daemon that answers at its socket; on leaving it commits what came in and ends, attempts go on.
 
+    `load_config` reads the configuration anew for a reload.
     Raises AlreadyRunningError, UnusableDatabaseError, SchemaTooNewError, OSError.
     """
     os.umask(0o077)
@@ -38,7 +41,7 @@ async def running(config: Config) -> AsyncIterator[Daemon]:
         database.prepare(config.daemon.state_dir)
         log = Log(config.daemon.log_dir, config.log.console, config.log.level, config.log.snapshots)
         try:
-            daemon = Daemon(config, clock.Clock(), log, clock.boot_id(), _lanes(config))
+            daemon = Daemon(config, clock.Clock(), log, clock.boot_id(), load_config)
             async with _serving(daemon, config):
                 yield daemon
         finally:
@@ -54,18 +57,37 @@ async def _serving(daemon: Daemon, config: Config) -> AsyncIterator[None]:
         daemon.say(EntryType.FAILURE, f"bug: {method} raised {type(error).__name__}: {error}\n{trace}")
 
     server = ipc.Server(api.methods(daemon), _limits(config), on_bug)
+    fifo = _fifo(daemon, config, on_bug)
     daemon.start()
     try:
-        await server.listen(config.daemon.socket, _SOCKET_MODE, _socket_gid(daemon))
+        gid = _socket_gid(daemon)
+        await server.listen(config.daemon.socket, _SOCKET_MODE, gid)
+        if fifo is not None:
+            fifo.open(_FIFO_MODE, gid)
         daemon.start_fork_server()
         daemon.say(EntryType.INFO, f"serving at {config.daemon.socket} (pid {os.getpid()})")
         yield
     finally:
         server.stop_listening()
+        if fifo is not None:
+            await fifo.stop()
         await daemon.stop()
         await server.finish()
         daemon.close()
         await asyncio.sleep(0)  # the loop closes the connections' descriptors
+
+
+def _fifo(daemon: Daemon, config: Config, on_bug: Callable[[str, Exception], None]) -> Fifo | None:
+    """The named pipe, if there is to be one; nobody hears of a refused line but the log."""
+    if config.daemon.fifo is None:
+        return None
+    return Fifo(
+        config.daemon.fifo,
+        _limits(config),
+        partial(api.submit_line, daemon),
+        lambda reason: daemon.say(EntryType.FAILURE, f"a line of the named pipe was refused: {reason}"),
+        on_bug,
+    )
 
 
 def _make_directories(config: Config) -> None:
@@ -81,15 +103,6 @@ def _make_directories(config: Config) -> None:
             directory.chmod(0o700)
 
 
-def _lanes(config: Config) -> Lanes:
-    """The configured queues; one that only stored jobs know has no slots of its own, so that they still run."""
-    known = {"default": None} | {name: queue.slots for name, queue in config.queues.items()}
-    reader = Reader(config.daemon.state_dir)
-    stored = reader.queues()
-    reader.close()
-    return Lanes(config.daemon.slots, dict.fromkeys(stored) | known)
-
-
 def _limits(config: Config) -> ipc.Limits:
     own = config.socket
     return ipc.Limits(
@@ -99,6 +112,7 @@ def _limits(config: Config) -> ipc.Limits:
         max_connections_per_uid=own.max_connections_per_uid,
         max_pipelined=own.max_pipelined,
         max_unread=own.max_unread,
+        idle_timeout=own.idle_timeout,
         frame_timeout=own.frame_timeout,
     )
 

@@ -5,25 +5,43 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from inotify_simple import INotify, flags
 
 from bgjob.codec import to_json
+from bgjob.words import EntryType
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Ending, Usage
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.identity import start_time
 from bgjobd.forkserver.journal import Journal
+from bgjobd.store.items import Noted
 
 AttemptKey = tuple[int, int]
 """A job's id and the attempt's number."""
 
 _MARKER: Final = "database-id"
+_JOURNAL: Final = "journal"
+_HOOK: Final = "hook"
+_STOP: Final = "stop"
+_LONGEST_DELAY: Final = 36_500 * 86_400.0
+_WHOLE_GROUP: Final = 4
+"""PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h, from kernel 6.9 on."""
+
+
+class StopReason(StrEnum):
+    """Why a running attempt is ended from outside; also the text of its stop file."""
+
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    SHUTDOWN = "shutdown"
 
 
 class SpoolInUseError(Exception):
@@ -64,6 +82,36 @@ class Spool:
     def try_read(self, key: AttemptKey) -> Journal | None:
         return journals.try_read(self._directory, journals.file_name(*key))
 
+    def try_read_hook(self, key: AttemptKey) -> Journal | None:
+        """The journal of the `failed` hook that was called after this attempt."""
+        return journals.try_read(self._directory, journals.file_name(*key, _HOOK))
+
+    def write_stop(self, key: AttemptKey, reason: StopReason) -> None:
+        """Leave word of why the attempt is stopped: for its process, and for a later daemon. Raises OSError."""
+        name = journals.file_name(*key, _STOP)
+        temporary = f"{name}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=self._directory)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{reason}\n")
+        os.rename(temporary, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+
+    def try_read_stop(self, key: AttemptKey) -> StopReason | None:
+        """Why the attempt was told to stop, or None where nobody told it so."""
+        try:
+            descriptor = os.open(
+                journals.file_name(*key, _STOP),
+                os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW,
+                dir_fd=self._directory,
+            )
+        except OSError:
+            return None
+        try:
+            word = os.read(descriptor, 64).decode("ascii", "replace").strip()
+        finally:
+            os.close(descriptor)
+        return StopReason(word) if word in frozenset(StopReason) else None
+
     def fence(self, key: AttemptKey) -> bool:
         """Decide that this attempt does not start; False if its process was first."""
         journal = journals.link_first(self._directory, journals.file_name(*key), journals.fenced())
@@ -72,19 +120,35 @@ class Spool:
         os.close(journal)
         return True
 
-    def remove(self, key: AttemptKey) -> None:
-        """Remove the journal of an attempt whose end is committed.
+    def remove(self, key: AttemptKey, was_stopped: bool = False) -> None:
+        """Remove what an attempt whose end is committed has left.
 
-        Never a fence's: it stays while the boot lasts, for an orphaned fork server may have the start before it.
+        Never a fence's journal: it stays while the boot lasts, for an orphaned fork server may have the start still
+        before it.
         """
-        with suppress(
-            OSError
-        ):  # it was removed before a crash, or is no file: nothing that could be mended here
-            os.unlink(journals.file_name(*key), dir_fd=self._directory)
+        self._remove(journals.file_name(*key))
+        if was_stopped:
+            self._remove(journals.file_name(*key, _STOP))
+
+    def remove_hook(self, key: AttemptKey) -> None:
+        """Remove the journal of a hook that has ended."""
+        self._remove(journals.file_name(*key, _HOOK))
+
+    def _remove(self, name: str) -> None:
+        # It was removed before a crash, or is no file: nothing that could be mended here.
+        with suppress(OSError):
+            os.unlink(name, dir_fd=self._directory)
 
     def journals(self) -> list[AttemptKey]:
         """The attempts that have a journal."""
-        return [key for name in os.listdir(self._path) if (key := _try_key(name))]
+        return self._keys(_JOURNAL)
+
+    def hooks(self) -> list[AttemptKey]:
+        """The attempts after which a hook was called."""
+        return self._keys(_HOOK)
+
+    def _keys(self, kind: str) -> list[AttemptKey]:
+        return [key for name in os.listdir(self._path) if (key := _try_key(name, kind))]
 
     def belongs_to(self, database_id: str) -> bool:
         """Whether the spool was marked by this database; one without a mark belongs to nobody."""
@@ -95,8 +159,9 @@ class Spool:
 
     def mark(self, database_id: str) -> None:
         """Make the spool this database's, without the journals of another."""
-        for key in self.journals():
-            self.remove(key)
+        for key in {*self.journals(), *self.hooks(), *self._keys(_STOP)}:
+            self.remove(key, was_stopped=True)
+            self.remove_hook(key)
         temporary = self._path / f"{_MARKER}.new"
         temporary.write_text(database_id, encoding="ascii")
         temporary.replace(self._path / _MARKER)
@@ -167,25 +232,30 @@ def _has_started_then(record: journals.Record) -> bool:
     return told == 0 or start_time(record["pid"]) == told
 
 
-def signal_group(journal: Journal | None, number: int) -> None:
-    """Signal the attempt and all of its process group, if its leader is known to be alive."""
-    if journal is None or journal.started is None:
-        return
-    pidfd = try_open_process(journal)
-    if pidfd is None:
-        return
-    try:
-        os.killpg(journal.started["pid"], number)
-    except ProcessLookupError:
-        pass  # it has just ended, or has not yet become the leader of its group
-    finally:
-        os.close(pidfd)
+def signal_group(pidfd: int, pid: int, number: int) -> None:
+    """Signal the process behind `pidfd`, whose pid is `pid`, and all of its process group. Silent where it is gone."""
+    with suppress(ProcessLookupError):
+        try:
+            signal.pidfd_send_signal(pidfd, number, None, _WHOLE_GROUP)
+        except ProcessLookupError:
+            signal.pidfd_send_signal(pidfd, number)  # it does not lead its group yet
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            _signal_group_of_old_kernel(pidfd, pid, number)
 
 
-def _ending(journal: Journal, code: int | None, signal: int | None) -> Ending:
+def _signal_group_of_old_kernel(pidfd: int, pid: int, number: int) -> None:
+    signal.pidfd_send_signal(pidfd, number)  # raises where it is reaped; until then the pid is its own
+    with suppress(ProcessLookupError):
+        os.killpg(pid, number)
+
+
+def _ending(journal: Journal, code: int | None, number: int | None) -> Ending:
+    """The outcome that was recorded, else what the exit code or the signal's number says."""
     if journal.outcome is not None:
-        return replace(_OUTCOMES[journal.outcome["outcome"]](journal.outcome), exit_code=code, signal=signal)
-    return Ending.exited(code) if code is not None else Ending.signalled(signal or 0)
+        return replace(_OUTCOMES[journal.outcome["outcome"]](journal.outcome), exit_code=code, signal=number)
+    return Ending.exited(code) if code is not None else Ending.signalled(number or 0)
 
 
 def _completed(record: journals.Record) -> Ending:
@@ -203,7 +273,17 @@ def _failed(record: journals.Record) -> Ending:
         _storable(record["error_message"]),
         _storable(record["traceback"]),
         may_retry=record["may_retry"],
+        delay=_delay(record["delay"]) if record.get("delay") is not None else None,
     )
+
+
+def _snoozed(record: journals.Record) -> Ending:
+    return Ending.snoozed(_delay(record["delay"]))
+
+
+def _delay(seconds: float) -> float:
+    """The delay that a job asked for, within what can be stored: it may have written its journal by itself."""
+    return min(max(0.0, float(seconds)), _LONGEST_DELAY)
 
 
 def _storable(text: str) -> str:
@@ -214,14 +294,32 @@ def _storable(text: str) -> str:
 _OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
     "completed": _completed,
     "failed": _failed,
+    "snoozed": _snoozed,
 }
 
 
-def _try_key(name: str) -> AttemptKey | None:
+def notes(key: AttemptKey, journal: Journal) -> tuple[Noted, ...]:
+    """What the attempt's process told of itself while it ran, for the job's log."""
+    return tuple(Noted(*key, _TYPES.get(_level(note), EntryType.INFO), _told(note)) for note in journal.notes)
+
+
+_TYPES: Final = {"ERROR": EntryType.FAILURE, "CRITICAL": EntryType.FAILURE}
+
+
+def _level(note: journals.Record) -> str:
+    return str(note.get("level", ""))
+
+
+def _told(note: journals.Record) -> str:
+    text = _storable(note["message"])
+    if note["type"] != "progress":
+        return text
+    return f"Background job is at {note['fraction']:.0%}" + (f": {text}" if text else "")
+
+
+def _try_key(name: str, kind: str = _JOURNAL) -> AttemptKey | None:
     job, _, rest = name.partition(".")
     number, _, ending = rest.partition(".")
-    if ending != "journal" or not (
-        job.isascii() and job.isdecimal() and number.isascii() and number.isdecimal()
-    ):
+    if ending != kind or not (job.isascii() and job.isdecimal() and number.isascii() and number.isdecimal()):
         return None
     return int(job), int(number)

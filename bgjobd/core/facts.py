@@ -20,6 +20,7 @@ class Submitted:
     timeout: float | None = None
     scheduled_at: float | None = None
     idempotency_key: str | None = None
+    digest: str | None = None  # of the request as it was asked; a key stands for one request
 
     def numbered(self, id: int) -> Submitted:
         """The same fact with the id that the job gets; dataclasses.replace takes five times as long."""
@@ -33,6 +34,7 @@ class Submitted:
             self.timeout,
             self.scheduled_at,
             self.idempotency_key,
+            self.digest,
         )
 
 

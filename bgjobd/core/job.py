@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from bgjob.words import Backoff, Outcome, Status
+
+MASK: Final = "***"
+"""What is shown in place of a sensitive value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +25,33 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a job runs: names to look up in the catalogue, and the parameters as JSON text."""
+    """What a job runs: names to look up in the catalogue, and the parameters as JSON text.
+
+    `sensitive` names the parameters whose values nobody is shown; two calls that differ in it run the same.
+    """
 
     class_name: str
     method_name: str
-    parameters: str = "{}"
+    parameters: str = field(default="{}", repr=False)  # for they may hold what is not to be shown
+    sensitive: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def target(self) -> str:
         """Class and method as logs and people write them."""
         return f"{self.class_name}::{self.method_name}"
+
+    @property
+    def shown_parameters(self) -> str:
+        """The parameters as JSON text for logs and people, sensitive values masked."""
+        if not self.sensitive:
+            return self.parameters
+        shown = masked(json.loads(self.parameters), self.sensitive)
+        return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+
+
+def masked(parameters: Mapping[str, Any], sensitive: Collection[str]) -> dict[str, Any]:
+    """The parameters, each sensitive one with its name and without its value."""
+    return {name: MASK if name in sensitive else value for name, value in parameters.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +124,19 @@ class Ending:
 
     @classmethod
     def failed(
-        cls, error_type: str, message: str, traceback: str | None = None, may_retry: bool = True
+        cls,
+        error_type: str,
+        message: str,
+        traceback: str | None = None,
+        may_retry: bool = True,
+        delay: float | None = None,
     ) -> Ending:
         return cls(
             Outcome.FAILED,
             error_type=error_type,
             error_message=message,
             traceback=traceback,
+            delay=delay,
             may_retry=may_retry,
         )
 
@@ -130,6 +159,23 @@ class Ending:
     @classmethod
     def snoozed(cls, delay: float) -> Ending:
         return cls(Outcome.SNOOZED, delay=delay)
+
+    @classmethod
+    def timed_out(cls, limit: float, beneath: Ending) -> Ending:
+        """`limit` in seconds; `beneath` is how the attempt ended once it was told to stop."""
+        return cls._stopped(Outcome.TIMED_OUT, f"the attempt ran longer than {limit:.12g} s", beneath)
+
+    @classmethod
+    def cancelled(cls, beneath: Ending) -> Ending:
+        """`beneath` is how the attempt ended once it was told to stop."""
+        return cls._stopped(Outcome.CANCELLED, "a cancel was requested", beneath)
+
+    @classmethod
+    def _stopped(cls, outcome: Outcome, why: str, beneath: Ending) -> Ending:
+        """The ending beneath under the name of what caused it; its evidence stays, a result does not."""
+        if beneath.error_type is not None:
+            why = f"{why} ({beneath.error_type}: {beneath.error_message})"
+        return replace(beneath, outcome=outcome, error_message=why, result=None)
 
     @property
     def error(self) -> str:

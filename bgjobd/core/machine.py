@@ -24,7 +24,7 @@ from bgjobd.core.facts import (
     Submitted,
 )
 from bgjobd.core.job import Job
-from bgjobd.core.retry import NOT_STARTED_DELAY, delay_before_retry, has_retries_left
+from bgjobd.core.retry import delay_before_retry, delay_before_start, has_retries_left
 
 
 class IllegalFactError(Exception):
@@ -170,7 +170,8 @@ def _given_up(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: 
 
 
 def _put_back(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
-    delay = fact.ending.delay if fact.ending.delay is not None else NOT_STARTED_DELAY
+    asked = fact.ending.delay
+    delay = asked if asked is not None else delay_before_start(1, jitter)
     return replace(job, status=status, scheduled_at=now + delay)
 
 

@@ -24,7 +24,7 @@ async def run(directory: Path, is_once: bool) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with service.running(settings) as daemon:
+    async with service.running(settings, lambda: settings) as daemon:
         show = asyncio.ensure_future(asyncio.to_thread(_perform, settings.daemon.socket, directory))
         leaving = asyncio.ensure_future(stop.wait())
         await asyncio.wait([show, leaving], return_when=asyncio.FIRST_COMPLETED)

@@ -7,78 +7,95 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import os
 import sys
 import traceback
 import types
+import warnings
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
+
+from .endings import text_of
+from .parameters import (
+    adapter,
+    context_names,
+    needs_coercion,
+    own_parameters,
+    signature,
+    takes_a_value,
+    takes_whole_mapping,
+)
 
 Description = dict[str, Any]
 
+HOOKS = ("retry_delay", "failed")
+ATTRIBUTES = ("MAX_RETRIES", "RETRY_DELAY", "BACKOFF", "MAX_RETRY_DELAY")
 
-def describe_all(
-    classes: dict[str, Any], broken: dict[str, tuple[str, str]], approved: dict[str, list[str] | None]
-) -> dict[str, Description]:
-    """Every approved class as data; one that could not be imported, or cannot be described, tells why."""
-    described = {name: unavailable(*why) for name, why in broken.items()}
-    for name, cls in classes.items():
-        try:
-            described[name] = describe(cls, approved[name])
-        except Exception as error:
-            reason = f"it cannot be described: {type(error).__name__}: {error}"
-            described[name] = unavailable(reason, traceback.format_exc())
-    return described
+
+def describe_or_tell_why(cls: Any, listed: list[str] | None) -> Description:
+    """The class as data; where it cannot be described, it is unavailable."""
+    try:
+        return describe(cls, listed)
+    except BaseException as error:  # an annotation may as well call sys.exit
+        reason = f"it cannot be described: {type(error).__name__}: {text_of(error)}"
+        return unavailable(reason, traceback.format_exc())
 
 
 def describe(cls: Any, listed: list[str] | None) -> Description:
-    """The class as data: `methods` (name → doc, schema, whole) and `unavailable`, a reason or None."""
+    """The class as JSON can hold it; `listed` are the methods to offer, None for all.
+
+    `doc`; `unavailable` and `traceback`: why it cannot be used, or None; `contexts`: the constructor's arguments that
+    get the JobContext; `attributes`: what of ATTRIBUTES it sets; `hooks`: what of HOOKS it defines; `methods`, each
+    with `doc`, `schema`, `whole` (the argument that gets all parameters as one mapping, or None), `contexts`,
+    `coerce` (its values need converting), `required`, `names` (None for any), `sensitive` (the names whose values are
+    secrets) and `note`: why only names are checked, or None. Raises whatever a hostile class raises.
+    """
     reason = _why_unavailable(cls)
     if reason is not None:
         return unavailable(reason)
-    methods = {
-        name: {
-            "doc": inspect.getdoc(function) or "",
-            "schema": schema_of(function),
-            "whole": takes_whole_mapping(_parameters(function)),
-        }
-        for name, function in callable_methods(cls).items()
-        if listed is None or name in listed
-    }
-    return {
-        "doc": cls.__doc__ if isinstance(cls.__doc__, str) else "",
-        "methods": methods,
+    description = {
+        "doc": _printable(cls.__doc__),
         "unavailable": None,
         "traceback": None,
+        "contexts": _constructor_contexts(cls),
+        "attributes": _attributes(cls),
+        "hooks": [name for name in HOOKS if name in _own_functions(cls)],
+        "methods": {
+            name: _described_method(function)
+            for name, function in callable_methods(cls).items()
+            if listed is None or name in listed
+        },
     }
+    return _as_json(description)
 
 
 def unavailable(reason: str, trace: str | None = None) -> Description:
     """A class that cannot be used, and why."""
-    return {"doc": "", "methods": {}, "unavailable": reason, "traceback": trace}
+    return {
+        "doc": "",
+        "unavailable": reason,
+        "traceback": trace,
+        "contexts": [],
+        "attributes": {},
+        "hooks": [],
+        "methods": {},
+    }
 
 
 def callable_methods(cls: type) -> dict[str, types.FunctionType]:
-    """The public plain functions that the class, or an application base of it, defines itself.
+    """The public plain functions that the class, or an application base of it, defines itself, but for the hooks.
 
     What is inherited from the standard library, and what was merely assigned, is not among them.
     """
-    methods: dict[str, types.FunctionType] = {}
-    for base in reversed(cls.__mro__):
-        if _is_of_python(base):
-            continue
-        for name, member in vars(base).items():
-            methods.pop(name, None)
-            if isinstance(member, types.FunctionType) and _is_defined_in(member, base, name):
-                methods[name] = member
-    return methods
+    return {name: function for name, function in _own_functions(cls).items() if name not in HOOKS}
 
 
-def schema_of(function: types.FunctionType) -> dict[str, Any]:
+def schema_of(parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
     """A JSON Schema of the parameters by their names: what there is, what is required."""
-    parameters = _parameters(function)
     if takes_whole_mapping(parameters):
         return {"type": "object"}
-    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    named = [p for p in parameters if takes_a_value(p)]
     return {
         "type": "object",
         "properties": {p.name: {} for p in named},
@@ -87,22 +104,19 @@ def schema_of(function: types.FunctionType) -> dict[str, Any]:
     }
 
 
-def _parameters(function: types.FunctionType) -> list[inspect.Parameter]:
-    """The parameters behind `self`."""
-    return list(inspect.signature(function).parameters.values())[1:]
+# A class
 
 
-def takes_whole_mapping(parameters: list[inspect.Parameter]) -> bool:
-    """Whether the method takes `parameters` as one mapping, as in the original, rather than as keywords."""
-    return (
-        len(parameters) == 1
-        and _takes_a_value(parameters[0])
-        and parameters[0].name in ("params", "parameters")
-    )
-
-
-def _takes_a_value(parameter: inspect.Parameter) -> bool:
-    return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+def _own_functions(cls: type) -> dict[str, types.FunctionType]:
+    functions: dict[str, types.FunctionType] = {}
+    for base in reversed(cls.__mro__):
+        if _is_of_python(base):
+            continue
+        for name, member in vars(base).items():
+            functions.pop(name, None)
+            if isinstance(member, types.FunctionType) and _is_defined_in(member, base, name):
+                functions[name] = member
+    return functions
 
 
 def _is_of_python(cls: type) -> bool:
@@ -116,7 +130,7 @@ def _is_defined_in(function: types.FunctionType, cls: type, name: str) -> bool:
 
 def _needs_positions(function: types.FunctionType) -> bool:
     """Whether a parameter behind `self` can't be given by name."""
-    parameters = list(inspect.signature(function).parameters.values())
+    parameters = list(signature(function).parameters.values())
     has_self = bool(parameters) and parameters[0].kind in (
         inspect.Parameter.POSITIONAL_ONLY,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -127,14 +141,184 @@ def _needs_positions(function: types.FunctionType) -> bool:
 def _why_unavailable(cls: Any) -> str | None:
     if not isinstance(cls, type):
         return "it is no class"
-    try:
-        parameters = inspect.signature(cls).parameters.values()
-    except (TypeError, ValueError):
-        return None
+    given = _constructor_contexts(cls)
     needed = [
-        p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        p.name
+        for p in _constructor_parameters(cls)
+        if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in given
     ]
     return f"its constructor needs {', '.join(needed)}" if needed else None
+
+
+def _constructor_contexts(cls: type) -> list[str]:
+    makers = (vars(base).get(name) for base in cls.__mro__ for name in ("__init__", "__new__"))
+    written = next((maker for maker in makers if isinstance(maker, types.FunctionType)), None)
+    return context_names(_constructor_parameters(cls), written or cls)
+
+
+def _constructor_parameters(cls: type) -> list[inspect.Parameter]:
+    try:
+        return list(signature(cls).parameters.values())
+    except (TypeError, ValueError):
+        return []  # one of C's that tells nothing
+
+
+def _attributes(cls: type) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if not _is_of_python(base):
+            found |= {name: vars(base)[name] for name in ATTRIBUTES if name in vars(base)}
+    return {name: _plain(value) for name, value in found.items()}
+
+
+def _plain(value: Any) -> Any:
+    """The value, if JSON has it; else the text that shows it, for whoever refuses it."""
+    is_plain = type(value) in (str, int, float, bool, types.NoneType)
+    is_infinite = isinstance(value, float) and value - value != 0.0
+    return value if is_plain and not is_infinite else _printable(repr(value))
+
+
+# A method
+
+
+def _described_method(function: types.FunctionType) -> dict[str, Any]:
+    contexts = context_names(own_parameters(function), function)
+    parameters = [p for p in own_parameters(function) if p.name not in contexts]
+    whole = takes_whole_mapping(parameters)
+    coerce, note = False, _why_no_pydantic()
+    schema = schema_of(parameters)
+    sensitive: list[str] = []
+    if note is None:
+        try:
+            schema, coerce = _typed_schema(function, contexts, whole)
+            sensitive = _secret_names(schema)
+        except Exception as error:
+            reason = text_of(error).partition("\n")[0]
+            note = (
+                f"its annotations give no schema ({type(error).__name__}: {reason}): only names are checked"
+            )
+            sensitive = _secrets_one_by_one(function, parameters)
+    takes_any_name = whole or schema.get("additionalProperties") is not False
+    return {
+        "doc": _printable(inspect.getdoc(function)),
+        "schema": schema,
+        "whole": parameters[0].name if whole else None,
+        "contexts": contexts,
+        "coerce": coerce,
+        "required": schema.get("required", []),
+        "names": None if takes_any_name else list(schema.get("properties", ())),
+        "sensitive": sensitive,
+        "note": note,
+    }
+
+
+def _why_no_pydantic() -> str | None:
+    try:
+        from pydantic import TypeAdapter  # noqa: F401  # the first version that will do has it
+    except ModuleNotFoundError:
+        return "pydantic is not installed in the application's interpreter: only names are checked"
+    except Exception as error:
+        return f"pydantic cannot be used ({type(error).__name__}: {text_of(error)}): only names are checked"
+    return None
+
+
+def _typed_schema(
+    function: types.FunctionType, contexts: Collection[str], whole: bool
+) -> tuple[dict[str, Any], bool]:
+    """The schema by pydantic, and whether values that fit it need coercion."""
+    told = adapter(function, contexts, whole)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a default that JSON cannot hold is left out, and that is all
+        schema = _as_json(told.json_schema(mode="validation"))
+    if schema.get("type", "object") != "object":
+        raise TypeError("its only parameter gets all parameters as one mapping, and is annotated otherwise")
+    if _unpacks_keywords(told.core_schema):
+        raise TypeError("pydantic gives no true schema of unpacked keywords")
+    return {**schema, "type": "object"}, needs_coercion(function, contexts, told)
+
+
+def _unpacks_keywords(core: Any) -> bool:
+    """Whether it has **kwargs: Unpack[…], whose schema would hold each extra value against the whole mapping."""
+    match core:
+        case {"type": "call", "arguments_schema": {"var_kwargs_mode": "unpacked-typed-dict"}}:
+            return True
+        case {"type": "definitions", "schema": inner}:
+            return _unpacks_keywords(inner)
+        case _:
+            return False
+
+
+def _secrets_one_by_one(function: types.FunctionType, parameters: Sequence[inspect.Parameter]) -> list[str]:
+    """The secrets of a method whose parameters, taken together, give no schema."""
+    everything = {p.name for p in own_parameters(function)}
+    found: list[str] = []
+    for parameter in parameters:
+        try:
+            schema, _ = _typed_schema(function, everything - {parameter.name}, False)
+            found += _secret_names(schema)
+        except Exception:
+            continue  # the one that gives no schema; the note tells of it
+    return found
+
+
+def _secret_names(schema: dict[str, Any]) -> list[str]:
+    """The top-level properties that are, or hold, a value that pydantic keeps secret."""
+    definitions = schema.get("$defs", {})
+    return sorted(
+        {
+            name
+            for properties in _property_tables(schema, definitions, set())
+            for name, inner in properties.items()
+            if any(_is_secret(one) for one in _schemas_below(inner, definitions, set()))
+        }
+    )
+
+
+def _property_tables(
+    schema: dict[str, Any], definitions: dict[str, Any], seen: set[str]
+) -> Iterator[dict[str, Any]]:
+    """What may stand at the top level, in each of the forms that the mapping may have."""
+    yield schema.get("properties", {})
+    for form in (*_referred(schema, definitions, seen), *schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        yield from _property_tables(form, definitions, seen)
+
+
+def _schemas_below(part: Any, definitions: dict[str, Any], seen: set[str]) -> Iterator[dict[str, Any]]:
+    """Every mapping in this part of a schema, references followed once."""
+    if isinstance(part, dict):
+        yield part
+        inner = [*part.values(), *_referred(part, definitions, seen)]
+    else:
+        inner = part if isinstance(part, list) else []
+    for one in inner:
+        yield from _schemas_below(one, definitions, seen)
+
+
+def _referred(schema: dict[str, Any], definitions: dict[str, Any], seen: set[str]) -> list[dict[str, Any]]:
+    reference = schema.get("$ref")
+    if not isinstance(reference, str) or reference in seen:
+        return []
+    seen.add(reference)
+    return [definitions[reference.removeprefix("#/$defs/")]]
+
+
+def _is_secret(schema: dict[str, Any]) -> bool:
+    return schema.get("format") == "password" and schema.get("writeOnly") is True
+
+
+# Text
+
+
+def _as_json(described: dict[str, Any]) -> dict[str, Any]:
+    """The same, made of nothing but JSON's types. Raises ValueError or TypeError where that cannot be."""
+    text = json.dumps(described, ensure_ascii=False, allow_nan=False).encode()
+    plain: dict[str, Any] = json.loads(text)
+    return plain
+
+
+def _printable(text: Any) -> str:
+    """The text with what UTF-8 cannot hold replaced; none for what is no text."""
+    return text.encode("utf-8", "replace").decode() if isinstance(text, str) else ""
 
 
 def code_version() -> str:

@@ -20,23 +20,24 @@ Record = dict[str, Any]
 VERSION = 1
 MAX_RESULT = 1024 * 1024
 MAX_TEXT = 64 * 1024
+MAX_NOTES = 1000
 _MAX_PART = 4 * 1024 * 1024
 
 
-def file_name(job: int, number: int) -> str:
-    """The journal's name in the spool."""
-    return f"{job}.{number}.journal"
+def file_name(job: int, number: int, kind: str = "journal") -> str:
+    """The name in the spool of an attempt's `journal`, its `hook`'s journal, or its `stop` reason."""
+    return f"{job}.{number}.{kind}"
 
 
 # The records of every attempt are formatted by hand: a fresh child pays for each page of memory that it touches
 # first, and the JSON encoder touches more of them than all the rest of a small attempt.
 
 
-def started(token: str, pid: int, start_time: int, pidfd_inode: int, boot_id: str) -> bytes:
+def started(token: str, pid: int, start_time: int, pidfd_inode: int, boot_id: str, monotonic: float) -> bytes:
     """The line of a `started` record: this process, at this moment. Token and boot id are plain hexadecimal."""
     return (
         f'{{"v":{VERSION},"type":"started","token":"{token}","pid":{pid},"start_time":{start_time},'
-        f'"pidfd_inode":{pidfd_inode},"boot_id":"{boot_id}","monotonic":{time.monotonic():.6f},"at":{time.time():.6f}}}\n'
+        f'"pidfd_inode":{pidfd_inode},"boot_id":"{boot_id}","monotonic":{monotonic:.6f},"at":{time.time():.6f}}}\n'
     ).encode()
 
 
@@ -52,8 +53,10 @@ def exited(pid: int, at: float, code: int | None, signal: int | None, usage: Rec
     return _line({"type": "exit", "pid": pid, "at": at, "code": code, "signal": signal, "usage": usage})
 
 
-def failed(pid: int, error_type: str, message: str, traceback: str, may_retry: bool) -> bytes:
-    """The line of an `outcome` record for a method that raised."""
+def failed(
+    pid: int, error_type: str, message: str, traceback: str, may_retry: bool, delay: float | None = None
+) -> bytes:
+    """The line of an `outcome` record for a method that raised; `delay` is the job's own wish, in seconds."""
     return _line(
         {
             "type": "outcome",
@@ -63,8 +66,19 @@ def failed(pid: int, error_type: str, message: str, traceback: str, may_retry: b
             "error_message": message[:MAX_TEXT],
             "traceback": traceback[-MAX_TEXT:],
             "may_retry": may_retry,
+            "delay": delay,
         }
     )
+
+
+def snoozed(pid: int, delay: float) -> bytes:
+    """The line of an `outcome` record for a method that asked for another attempt later."""
+    return _line({"type": "outcome", "outcome": "snoozed", "pid": pid, "delay": delay})
+
+
+def noted(pid: int, kind: str, at: float, message: str, **more: Any) -> bytes:
+    """The line of a `log` or `progress` record: what the job itself tells while it runs."""
+    return _line({"type": kind, "pid": pid, "at": at, "message": message[:MAX_TEXT], **more})
 
 
 def fenced() -> bytes:
@@ -99,12 +113,16 @@ def _line(record: Record) -> bytes:
 
 
 class Journal(NamedTuple):
-    """What an attempt's journal says; the records as they stand, None where there is none."""
+    """What an attempt's journal says; the records as they stand, None where there is none.
+
+    `notes` are the `log` and `progress` records, oldest first, at most MAX_NOTES.
+    """
 
     started: Record | None = None
     fenced: Record | None = None
     outcome: Record | None = None
     exit: Record | None = None
+    notes: tuple[Record, ...] = ()
 
 
 def try_read(spool: int, name: str) -> Journal | None:
@@ -127,16 +145,21 @@ def try_read(spool: int, name: str) -> Journal | None:
 def parse(text: bytes) -> Journal:
     """The journal of these lines; whatever is no record is skipped."""
     found: dict[str, Record] = {}
+    notes: list[Record] = []
     for line in text.split(b"\n"):
         record = _try_record(line) if line else None
         if record is None:
             continue
         kind = record["type"]
-        if kind in ("outcome", "exit") and record["pid"] != found.get("started", {}).get("pid"):
+        if "pid" in record and kind != "started" and record["pid"] != found.get("started", {}).get("pid"):
             continue
-        if kind == "exit" or kind not in found:
+        if kind in _NOTES:
+            notes += [record] if len(notes) < MAX_NOTES else []
+        elif kind == "exit" or kind not in found:
             found[kind] = record
-    return Journal(found.get("started"), found.get("fenced"), found.get("outcome"), found.get("exit"))
+    return Journal(
+        found.get("started"), found.get("fenced"), found.get("outcome"), found.get("exit"), tuple(notes)
+    )
 
 
 def _text(descriptor: int, size: int) -> bytes:
@@ -155,14 +178,31 @@ def _try_record(line: bytes) -> Record | None:
 
 
 _FIELDS: dict[str, dict[str, Any]] = {
-    "started": {"token": str, "pid": int, "start_time": int, "pidfd_inode": int, "at": (int, float)},
+    "started": {
+        "token": str,
+        "pid": int,
+        "start_time": int,
+        "pidfd_inode": int,
+        "monotonic": (int, float),
+        "at": (int, float),
+    },
     "fenced": {},
     "outcome": {"pid": int, "outcome": str},
     "exit": {"pid": int, "at": (int, float), "code": (int, NoneType), "signal": (int, NoneType)},
+    "log": {"pid": int, "at": (int, float), "message": str, "level": str},
+    "progress": {"pid": int, "at": (int, float), "message": str, "fraction": (int, float)},
 }
+_NOTES = ("log", "progress")
 _OUTCOME_FIELDS: dict[str, dict[str, Any]] = {
     "completed": {},
-    "failed": {"error_type": str, "error_message": str, "traceback": str, "may_retry": bool},
+    "failed": {
+        "error_type": str,
+        "error_message": str,
+        "traceback": str,
+        "may_retry": bool,
+        "delay": (int, float, NoneType),
+    },
+    "snoozed": {"delay": (int, float)},
 }
 _USAGE_FIELDS: dict[str, Any] = {
     "max_rss": int,

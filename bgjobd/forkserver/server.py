@@ -6,9 +6,6 @@ until its last child is gone, for an exit status needs a living parent.
 
 from __future__ import annotations
 
-import gc
-import importlib
-import io
 import json
 import os
 import select
@@ -16,9 +13,10 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from . import child, wire
+from . import calls, child, loading, wire
 from . import journal as journals
 from .identity import has_pidfs
 
@@ -35,8 +33,9 @@ class _Server:
         self._decoder = wire.Decoder()
         self._inbox: list[wire.Message] = []
         self._is_linked = True
+        self._is_draining = False
         self._children: dict[int, child.Order] = {}
-        self._approved: dict[str, child.Approved] = {}
+        self._approved: dict[str, calls.Approved] = {}
         self._place: child.Place | None = None
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -45,7 +44,7 @@ class _Server:
         poll = select.poll()
         poll.register(self._link, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
-        while self._is_linked or self._children:
+        while (self._is_linked and not self._is_draining) or self._children:
             for descriptor, _ in poll.poll():
                 if descriptor == self._wake_read:
                     os.read(self._wake_read, 4096)
@@ -79,6 +78,8 @@ class _Server:
                 self._start(message)
             case {"type": "configure"}:
                 self._configure(message)
+            case {"type": "drain"}:
+                self._is_draining = True
             case _:
                 raise ValueError(f"the daemon sent an unknown message: {message.get('type')!r}")
 
@@ -97,25 +98,24 @@ class _Server:
         self._place = child.Place(
             spool=os.open(message["spool"], directory),
             output=os.open(message["output"], directory),
+            spool_path=message["spool"],
             boot_id=message["boot_id"],
             has_pidfs=has_pidfs(),
         )
         sys.path[:0] = message["path"]
-        classes, broken = _import_all(message["approved"])
+        try:
+            loaded = loading.load(message["approved"], message["client"], self._announce)
+        except loading.UnfitError as error:
+            self._tell({"type": "unfit", "classes": error.classes, "reason": error.reason})
+            os._exit(1)
         # After the imports, which may have set handlers of their own.
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        described = _described_elsewhere(classes, broken, message["approved"])
-        catalogue = described["classes"]
-        self._approved = {
-            name: child.Approved(classes[name], {m: d["whole"] for m, d in description["methods"].items()})
-            for name, description in catalogue.items()
-            if description["unavailable"] is None
-        }
-        _settle_streams()
-        gc.collect()
-        gc.freeze()
-        self._tell({"type": "ready", **described, **_about_python()})
+        self._approved = loaded.approved
+        self._tell({"type": "ready", **loaded.description, **_about_python()})
+
+    def _announce(self, classes: Sequence[str]) -> None:
+        self._tell({"type": "loading", "classes": list(classes)})
 
     # Attempts
 
@@ -127,6 +127,9 @@ class _Server:
             message["class_name"],
             message["method_name"],
             json.loads(message["parameters"]),
+            tuple(message["sensitive"]),
+            message["timeout"],
+            message["error"],
         )
         place = self._place
         if place is None:
@@ -134,9 +137,7 @@ class _Server:
         try:
             pid = os.fork()
         except (OSError, MemoryError) as error:
-            self._tell(
-                {"type": "not_started", "job": order.job, "number": order.number, "reason": str(error)}
-            )
+            self._report(order, "not_started", reason=str(error))
             return
         if pid == 0:
             inherited = (self._link, self._wake_read, self._wake_write)
@@ -167,7 +168,7 @@ class _Server:
         _, _, rusage = os.wait4(ended.si_pid, 0)
         if not has_begun:
             reason = "its journal could not be made: the spool is full or gone, or the start was fenced"
-            self._tell({"type": "not_started", "job": order.job, "number": order.number, "reason": reason})
+            self._report(order, "not_started", reason=reason)
             return
         usage = _usage(rusage, place, order)
         if journal is not None:
@@ -175,7 +176,11 @@ class _Server:
             os.close(journal)
         # What the journal has, once more: it may be full, or gone.
         exit_record = {"pid": ended.si_pid, "at": at, "code": status[0], "signal": status[1], "usage": usage}
-        self._tell({"type": "ended", "job": order.job, "number": order.number, "exit": exit_record})
+        self._report(order, "ended", exit=exit_record)
+
+    def _report(self, order: child.Order, what: str, **facts: Any) -> None:
+        of = {"job": order.job, "number": order.number, "is_hook": order.error is not None}
+        self._tell({"type": what, **of, **facts})
 
 
 def _has_begun(place: child.Place, order: child.Order, pid: int) -> bool:
@@ -183,7 +188,7 @@ def _has_begun(place: child.Place, order: child.Order, pid: int) -> bool:
     died in between has its journal to show."""
     if os.getsid(pid) == pid:
         return True
-    journal = journals.try_read(place.spool, journals.file_name(order.job, order.number))
+    journal = journals.try_read(place.spool, order.journal)
     return journal is not None and journal.started is not None and bool(journal.started["pid"] == pid)
 
 
@@ -191,7 +196,7 @@ def _try_journal(place: child.Place, order: child.Order) -> int | None:
     """The attempt's journal, open for appending; None where the job removed it, or put something in its place."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        return os.open(journals.file_name(order.job, order.number), flags, dir_fd=place.spool)
+        return os.open(order.journal, flags, dir_fd=place.spool)
     except OSError:
         return None
 
@@ -219,7 +224,7 @@ def _usage(usage: Any, place: child.Place, order: child.Order) -> dict[str, Any]
 
 def _output_bytes(place: child.Place, order: child.Order) -> int:
     """The size of the attempt's output; a file without any is removed."""
-    name = f"{order.job}.{order.number}.out"
+    name = journals.file_name(order.job, order.number, "out")
     try:
         size = os.stat(name, dir_fd=place.output).st_size
         if size == 0:
@@ -227,62 +232,6 @@ def _output_bytes(place: child.Place, order: child.Order) -> int:
     except FileNotFoundError:
         return 0
     return size
-
-
-def _import_all(approved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
-    """The approved classes that could be imported, and for the others why not."""
-    classes: dict[str, Any] = {}
-    broken: dict[str, tuple[str, str]] = {}
-    for name in approved:
-        module_name, _, class_name = name.rpartition(".")
-        try:
-            classes[name] = getattr(importlib.import_module(module_name), class_name)
-        except BaseException as error:
-            reason = f"{type(error).__name__}: {child.text_of(error)}"
-            broken[name] = (reason, traceback.format_exc())
-    return classes, broken
-
-
-def _described_elsewhere(
-    classes: dict[str, Any], broken: dict[str, tuple[str, str]], approved: dict[str, Any]
-) -> dict[str, Any]:
-    """Catalogue and code version, made in a child: what describing imports would slow every later fork."""
-    read, write = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        os.close(read)
-        _describe_into(write, classes, broken, approved)
-    os.close(write)
-    with os.fdopen(read, "rb") as pipe:
-        text = pipe.read()
-    os.waitpid(pid, 0)
-    if not text:
-        raise RuntimeError("the approved classes could not be described; the trace stands above")
-    described: dict[str, Any] = json.loads(text)
-    return described
-
-
-def _describe_into(
-    write: int, classes: dict[str, Any], broken: dict[str, tuple[str, str]], approved: dict[str, Any]
-) -> NoReturn:
-    try:
-        from . import describe
-
-        catalogue = describe.describe_all(classes, broken, approved)
-        with os.fdopen(write, "wb") as pipe:
-            pipe.write(json.dumps({"classes": catalogue, "code_version": describe.code_version()}).encode())
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(0)
-
-
-def _settle_streams() -> None:
-    """What the imports printed goes out once, not again from every child; a job's lines show as they end."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # unless an import replaced it
-            stream.flush()
-            stream.reconfigure(line_buffering=True)
 
 
 def _about_python() -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from peewee import DatabaseError, SqliteDatabase
 
+from bgjobd.store.functions import register
 from bgjobd.store.migrations import migrate
 
 FILE_NAME: Final = "bgjobd.db"
@@ -45,6 +46,7 @@ def open_for_writing(state_dir: Path) -> SqliteDatabase:
         thread_safe=False,
         check_same_thread=False,
     )
+    register(database)
     database.connect()
     return database
 

@@ -19,11 +19,11 @@ from bgjobd.core.job import Job
 
 @dataclass(frozen=True, slots=True)
 class Submitter:
-    """Who asked, as the kernel says."""
+    """Who asked, as the kernel says; None where it does not, as for a line of the named pipe."""
 
-    uid: int
-    gid: int
-    pid: int
+    uid: int | None
+    gid: int | None
+    pid: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,16 @@ class JobRequests:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """Something worth an entry in a job's log that changes nothing about the job. Answered by None."""
+
+    job_id: int
+    attempt: int | None
+    type: EntryType
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class QueuePaused:
     """Grant no slots to a queue until it is resumed. Answered by None."""
 
@@ -65,11 +75,26 @@ class QueueResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class DaemonStarted:
+    """The clock may have been set while nobody ran: hold no retry longer than its own delay. Answered by None."""
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Nothing happened but time: see what may start. Answered by None."""
 
 
-Item = Submission | JobFact | JobRequests | QueuePaused | QueueResumed | ClockJumped | Look
+Item = (
+    Submission
+    | JobFact
+    | JobRequests
+    | Noted
+    | QueuePaused
+    | QueueResumed
+    | ClockJumped
+    | DaemonStarted
+    | Look
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +130,13 @@ class LogLine:
 class Committed:
     """One transaction, on disk: an answer (a value or an exception) a item, and what follows from it.
 
+    `stops` are the running jobs that somebody wants cancelled, with the attempt to stop.
     `next_due` is when to look again though nothing happens, in seconds since the epoch.
     """
 
     answers: tuple[Any, ...]
     claims: tuple[Claim, ...]
     ended: tuple[Job, ...]
+    stops: tuple[Job, ...]
     lines: tuple[LogLine, ...]
     next_due: float | None

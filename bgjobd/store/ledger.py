@@ -9,14 +9,21 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from peewee import DatabaseError, SqliteDatabase
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
 from bgjob.codec import to_json
-from bgjob.errors import IdempotencyConflictError, InvalidStateError, JobNotFoundError, RequestError
+from bgjob.errors import (
+    IdempotencyConflictError,
+    InvalidParameterError,
+    InvalidStateError,
+    JobNotFoundError,
+    RequestError,
+)
+from bgjob.words import Outcome
 from bgjobd.clock import from_text, to_text
 from bgjobd.core import machine, planner
 from bgjobd.core.entries import entries
@@ -30,17 +37,20 @@ from bgjobd.core.facts import (
     SlotGranted,
     Submitted,
 )
-from bgjobd.core.job import Job
+from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.planner import Lanes
+from bgjobd.core.retry import delay_before_start
 from bgjobd.store import statements
 from bgjobd.store.items import (
     Claim,
     Committed,
+    DaemonStarted,
     Item,
     JobFact,
     JobRequests,
     LogLine,
     Look,
+    Noted,
     QueuePaused,
     QueueResumed,
     Stored,
@@ -65,6 +75,30 @@ class _Gathered:
     lines: list[LogLine] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     ended: list[Job] = field(default_factory=list)
+    stops: list[Job] = field(default_factory=list)
+
+    def mark(self) -> tuple[int, int, int]:
+        """Where an item begins."""
+        return len(self.lines), len(self.ended), len(self.stops)
+
+    def forget_since(self, mark: tuple[int, int, int]) -> None:
+        """Take back what an item has added."""
+        lines, ended, stops = mark
+        del self.lines[lines:], self.ended[ended:], self.stops[stops:]
+
+    def committed(self, answers: tuple[Any, ...], next_due: float | None) -> Committed:
+        ended = {job.id for job in self.ended}
+        stops = tuple([job for job in self.stops if job.id not in ended])
+        return Committed(answers, tuple(self.claims), tuple(self.ended), stops, tuple(self.lines), next_due)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keyed:
+    """A stored job as its idempotency key tells it apart."""
+
+    id: int
+    digest: str | None
+    call: Call
 
 
 class Ledger:
@@ -89,17 +123,17 @@ class Ledger:
             with suppress(DatabaseError):  # SQLite has rolled back by itself after a full disk
                 self._execute("ROLLBACK")
             raise
-        return Committed(answers, tuple(done.claims), tuple(done.ended), tuple(done.lines), next_due)
+        return done.committed(answers, next_due)
 
     def _settle(self, item: Item, done: _Gathered) -> Any:
         """The item's answer; a refusal or a bug is an answer too, and undoes this item alone."""
-        marks = len(done.lines), len(done.ended)
+        mark = done.mark()
         self._execute("SAVEPOINT item")
         try:
             answer = self._apply(item, done)
         except (RequestError, machine.IllegalFactError, LostUpdateError, ValueError, OverflowError) as error:
             self._execute("ROLLBACK TO item")
-            del done.lines[marks[0] :], done.ended[marks[1] :]
+            done.forget_since(mark)
             answer = error
         self._execute("RELEASE item")
         return answer
@@ -112,14 +146,18 @@ class Ledger:
                 return tuple([self._apply_fact(job_id, fact, done) for job_id in job_ids])
             case Submission():
                 return self._store(item, done)
+            case Noted():
+                self._note(item, done)
             case QueuePaused(queue):
                 with self._database.bind_ctx([Queue]):
                     Queue.insert(name=queue, paused_at=to_text(done.now)).on_conflict_ignore().execute()
             case QueueResumed(queue):
                 with self._database.bind_ctx([Queue]):
                     Queue.delete().where(Queue.name == queue).execute()
-            case ClockJumped():
-                self._move_retries(item, done)
+            case ClockJumped(delta):
+                self._execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": to_text(done.now)})
+            case DaemonStarted():
+                self._execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": to_text(done.now)})
             case Look():
                 pass
         return None
@@ -132,8 +170,8 @@ class Ledger:
         stored: list[Stored] = []
         rows: list[dict[str, Any]] = []
         by_key = self._jobs_by_key([fact.idempotency_key for fact in submission.jobs if fact.idempotency_key])
-        for fact in submission.jobs:
-            known = _known(fact, by_key)
+        for index, fact in enumerate(submission.jobs):
+            known = _known(index, fact, by_key)
             if known is not None:
                 stored.append(Stored(known, created=False))
                 continue
@@ -142,20 +180,18 @@ class Ledger:
             if fact.idempotency_key is not None:
                 by_key[fact.idempotency_key] = fact
             job = machine.advance(None, fact, done.now)
-            rows.append(row_of_new(job, done.now, by.uid, by.gid, by.pid))
+            rows.append(row_of_new(job, fact.digest, done.now, by.uid, by.gid, by.pid))
             stored.append(Stored(job.id, created=True))
             self._tell(None, fact, job, done)
         self._insert(statements.INSERT_JOB, rows)
         return tuple(stored)
 
-    def _jobs_by_key(self, keys: list[str]) -> dict[str, Job | Submitted]:
+    def _jobs_by_key(self, keys: list[str]) -> dict[str, _Keyed | Submitted]:
         """The stored jobs that these idempotency keys made."""
-        rows = (
-            self._execute(statements.SELECT_JOBS_BY_KEY, {"keys": to_json(keys)}).fetchall() if keys else []
-        )
-        return {
-            job.idempotency_key: job for job in map(job_from_row, rows) if job.idempotency_key is not None
-        }
+        if not keys:
+            return {}
+        rows = self._execute(statements.SELECT_JOBS_BY_KEY, {"keys": to_json(keys)}).fetchall()
+        return {key: _Keyed(id, digest, Call(*call)) for key, id, digest, *call in rows}
 
     def _next_id(self) -> int:
         # AUTOINCREMENT's own counter: ids are never used again, also after the newest job is pruned.
@@ -165,12 +201,10 @@ class Ledger:
     # Facts
 
     def _apply_fact(self, job_id: int, fact: Fact, done: _Gathered) -> Job:
-        row = self._execute(statements.SELECT_JOB, {"id": job_id}).fetchone()
-        if row is None:
-            raise JobNotFoundError(id=job_id)
-        before = job_from_row(row)
+        before = self._job(job_id)
         if isinstance(fact, CancelRequested | RetryRequested) and not machine.is_allowed(before, fact):
             raise InvalidStateError(id=job_id, status=before.status)
+        fact = self._backed_off(job_id, fact)
         after = self._advance(before, fact, done)
         if isinstance(fact, AttemptStarted):
             self._execute(statements.UPDATE_ATTEMPT_STARTED, _started_row(job_id, fact))
@@ -178,7 +212,28 @@ class Ledger:
             self._execute(statements.UPDATE_ATTEMPT_ENDED, _ended_row(job_id, fact))
         if after.status.is_final:
             done.ended.append(after)
+        elif isinstance(fact, CancelRequested):
+            done.stops.append(after)
         return after
+
+    def _job(self, job_id: int) -> Job:
+        row = self._execute(statements.SELECT_JOB, {"id": job_id}).fetchone()
+        if row is None:
+            raise JobNotFoundError(id=job_id)
+        return job_from_row(row)
+
+    def _backed_off(self, job_id: int, fact: Fact) -> Fact:
+        """The fact as it came; with the next longer delay where an attempt could not start and names none."""
+        match fact:
+            case AttemptEnded(
+                number=number, ending=Ending(outcome=Outcome.NOT_STARTED, delay=None) as ending
+            ):
+                which = {"job_id": job_id, "number": number}
+                (last_begun,) = self._execute(statements.SELECT_LAST_BEGUN, which).fetchone()
+                delay = delay_before_start(number - last_begun, self._jitter())
+                return replace(fact, ending=replace(ending, delay=delay))
+            case _:
+                return fact
 
     def _advance(self, before: Job, fact: Fact, done: _Gathered) -> Job:
         after = machine.advance(before, fact, done.now, self._jitter())
@@ -188,10 +243,6 @@ class Ledger:
                 raise LostUpdateError(f"job {before.id} was {before.status} a moment ago and is not any more")
         self._tell(before, fact, after, done)
         return after
-
-    def _move_retries(self, fact: ClockJumped, done: _Gathered) -> None:
-        for row in self._execute(statements.SELECT_RETRIES).fetchall():
-            self._advance(job_from_row(row), fact, done)
 
     def _tell(self, before: Job | None, fact: Fact, after: Job, done: _Gathered) -> None:
         for entry in entries(before, fact, after):
@@ -206,6 +257,11 @@ class Ledger:
                     context=snapshot(after) if entry.with_job else None,
                 )
             )
+
+    def _note(self, noted: Noted, done: _Gathered) -> None:
+        target = self._job(noted.job_id).call.target
+        message = _storable(noted.message)
+        done.lines.append(LogLine(done.now, noted.type, message, noted.job_id, noted.attempt, target))
 
     # Slots
 
@@ -246,14 +302,23 @@ class Ledger:
                 self._database.cursor().executemany(statement, rows)
 
 
-def _known(fact: Submitted, by_key: dict[str, Job | Submitted]) -> int | None:
+def _known(index: int, fact: Submitted, by_key: dict[str, _Keyed | Submitted]) -> int | None:
     """The id of the job that this idempotency key made before. Raises where that was another request."""
     earlier = by_key.get(fact.idempotency_key or "")
     if earlier is None:
         return None
-    if earlier.call != fact.call:
-        raise IdempotencyConflictError(id=earlier.id)
-    return earlier.id
+    if _is_same_request(earlier, fact):
+        return earlier.id
+    if isinstance(earlier, Submitted):  # of this submission, so its id is rolled back with it
+        raise InvalidParameterError(parameter=f"jobs.{index}.options.idempotency_key")
+    raise IdempotencyConflictError(id=earlier.id)
+
+
+def _is_same_request(earlier: _Keyed | Submitted, fact: Submitted) -> bool:
+    """By their digests; by what they call where a job was stored before there were digests."""
+    if earlier.digest is None or fact.digest is None:
+        return earlier.call == fact.call
+    return earlier.digest == fact.digest
 
 
 def _storable(text: str) -> str:

@@ -7,11 +7,41 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from peewee import SqliteDatabase
+from peewee import CharField, SqliteDatabase, TextField
+from playhouse.migrate import SqliteMigrator
+from playhouse.migrate import migrate as change
 
-from bgjobd.store.models import MODELS, Property
-
-_INDEXES: Final = (
+_VERSION_1: Final = (
+    """
+    CREATE TABLE "background_jobs" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        "class_name" VARCHAR(255) NOT NULL, "method_name" VARCHAR(255) NOT NULL, "parameters" TEXT NOT NULL,
+        "status" VARCHAR(255) NOT NULL, "retry_count" INTEGER NOT NULL, "max_retries" INTEGER NOT NULL,
+        "retry_delay" REAL NOT NULL, "backoff" VARCHAR(255) NOT NULL, "max_retry_delay" REAL NOT NULL,
+        "queue" VARCHAR(255) NOT NULL, "priority" INTEGER NOT NULL, "timeout" REAL,
+        "scheduled_at" VARCHAR(255), "started_at" VARCHAR(255), "finished_at" VARCHAR(255),
+        "created_at" VARCHAR(255) NOT NULL, "updated_at" VARCHAR(255) NOT NULL,
+        "cancel_requested_at" VARCHAR(255), "idempotency_key" VARCHAR(255), "result" TEXT, "error" TEXT,
+        "submitted_uid" INTEGER, "submitted_gid" INTEGER, "submitted_pid" INTEGER, "ready" INTEGER NOT NULL)
+    """,
+    """
+    CREATE TABLE "job_attempts" ("job_id" INTEGER NOT NULL, "number" INTEGER NOT NULL,
+        "token" VARCHAR(255) NOT NULL, "boot_id" VARCHAR(255) NOT NULL, "pid" INTEGER,
+        "started_at" VARCHAR(255), "finished_at" VARCHAR(255), "outcome" VARCHAR(255), "exit_code" INTEGER,
+        "signal" INTEGER, "error_type" TEXT, "error_message" TEXT, "traceback" TEXT, "max_rss" INTEGER,
+        "cpu_user" REAL, "cpu_system" REAL, "output_bytes" INTEGER, "code_version" VARCHAR(255),
+        PRIMARY KEY ("job_id", "number")) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE "job_logs" ("id" INTEGER NOT NULL PRIMARY KEY, "job_id" INTEGER NOT NULL,
+        "attempt" INTEGER, "type" VARCHAR(255) NOT NULL, "message" TEXT NOT NULL, "context" TEXT,
+        "created_at" VARCHAR(255) NOT NULL)
+    """,
+    """
+    CREATE TABLE "queues" ("name" VARCHAR(255) NOT NULL PRIMARY KEY, "paused_at" VARCHAR(255) NOT NULL)
+    """,
+    """
+    CREATE TABLE "properties" ("name" VARCHAR(255) NOT NULL PRIMARY KEY, "value" TEXT NOT NULL)
+    """,
     "CREATE INDEX jobs_ready ON background_jobs (queue, priority DESC, id) WHERE status = 'pending' AND ready = 1",
     "CREATE INDEX jobs_scheduled ON background_jobs (scheduled_at) WHERE status = 'pending' AND ready = 0",
     "CREATE INDEX jobs_running ON background_jobs (queue) WHERE status = 'running'",
@@ -21,6 +51,7 @@ _INDEXES: Final = (
     "CREATE INDEX attempts_open ON job_attempts (job_id, number) WHERE outcome IS NULL",
     "CREATE INDEX logs_job ON job_logs (job_id, id)",
 )
+"""Frozen: what a file of version 1 consists of. What came later is in the later steps."""
 
 
 class SchemaTooNewError(Exception):
@@ -34,15 +65,21 @@ class SchemaTooNewError(Exception):
 
 
 def _create(database: SqliteDatabase) -> None:
-    with database.bind_ctx(MODELS):
-        database.create_tables(MODELS, safe=False)
-        Property.create(name="database_id", value=str(uuid.uuid4()))
-    for statement in _INDEXES:
-        database.execute_sql(statement)
+    for statement in _VERSION_1:
+        database.execute_sql(" ".join(statement.split()))
+    database.execute_sql("INSERT INTO properties VALUES ('database_id', ?)", (str(uuid.uuid4()),))
 
 
-STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (_create,)
-"""Step N leads from version N to N + 1; playhouse.migrate serves those that change a table."""
+def _add_digest_and_sensitive(database: SqliteDatabase) -> None:
+    migrator = SqliteMigrator(database)
+    change(
+        migrator.add_column("background_jobs", "request_digest", CharField(null=True)),
+        migrator.add_column("background_jobs", "sensitive", TextField(null=True)),
+    )
+
+
+STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (_create, _add_digest_and_sensitive)
+"""Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 
 
 def migrate(database: SqliteDatabase, path: Path) -> None:

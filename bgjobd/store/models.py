@@ -18,7 +18,10 @@ from playhouse.sqlite_ext import AutoIncrementField
 
 
 class BackgroundJob(Model):
-    """One job; its id is never used again. `ready` says that a pending job waits for nothing but a slot."""
+    """One job; its id is never used again. `ready` says that a pending job waits for nothing but a slot.
+
+    `sensitive` is a JSON list of names of parameters, `request_digest` stands for the request that made the job.
+    """
 
     id = AutoIncrementField()
     class_name = CharField()
@@ -46,6 +49,8 @@ class BackgroundJob(Model):
     submitted_gid = IntegerField(null=True)
     submitted_pid = IntegerField(null=True)
     ready = BooleanField()
+    request_digest = CharField(null=True)
+    sensitive = TextField(null=True)
 
     class Meta:
         table_name = "background_jobs"

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from peewee import SQL, fn
 
-from bgjob.words import FINAL, Status
+from bgjob.words import FINAL, Outcome, Status
+from bgjobd.core.job import Call, Ending, masked
 from bgjobd.store.database import open_for_reading
 from bgjobd.store.models import MODELS, BackgroundJob, JobAttempt, JobLog, Property, Queue
 
@@ -17,7 +18,7 @@ JsonObject = dict[str, Any]
 _OPEN: Final = ("status = 'pending' AND ready = 1", "status = 'pending' AND ready = 0", "status = 'running'")
 """Jobs that have not ended, by the conditions of the partial indexes."""
 
-_HIDDEN: Final = frozenset({"ready", "token", "boot_id"})
+_HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive", "token", "boot_id"})
 
 
 class Reader:
@@ -31,13 +32,13 @@ class Reader:
         self._database.close()
 
     def job(self, job_id: int) -> JsonObject | None:
-        """The job, keys as the columns, with its `attempts`; None where there is no such job."""
+        """The job, keys as the columns, with its `attempts`, sensitive values masked; None where there is none."""
         rows = _dicts(BackgroundJob.select().where(BackgroundJob.id == job_id))
         if not rows:
             return None
         attempts = _dicts(JobAttempt.select().where(JobAttempt.job_id == job_id).order_by(JobAttempt.number))
         job = _shown(rows[0])
-        job["parameters"] = json.loads(job["parameters"])
+        job["parameters"] = masked(json.loads(job["parameters"]), json.loads(rows[0]["sensitive"] or "[]"))
         job["result"] = None if job["result"] is None else json.loads(job["result"])
         job["attempts"] = [_shown(attempt) for attempt in attempts]
         return job
@@ -80,9 +81,31 @@ class Reader:
         return _dicts(JobLog.select().where(JobLog.job_id == job_id).order_by(JobLog.id))
 
     def open_attempts(self) -> list[JsonObject]:
-        """The attempts whose end is not recorded, with job_id, number, token, boot_id and pid."""
+        """The attempts whose end is not recorded, each with what its job says of it.
+
+        Keys: job_id, number, token, boot_id, pid; of the job class_name, timeout, cancel_requested_at.
+        """
         columns = (JobAttempt.job_id, JobAttempt.number, JobAttempt.token, JobAttempt.boot_id, JobAttempt.pid)
-        return _dicts(JobAttempt.select(*columns).where(JobAttempt.outcome.is_null()))
+        of_job = (BackgroundJob.class_name, BackgroundJob.timeout, BackgroundJob.cancel_requested_at)
+        its_job = BackgroundJob.id == JobAttempt.job_id
+        attempts = JobAttempt.select(*columns, *of_job).join(BackgroundJob, on=its_job)
+        return _dicts(attempts.where(JobAttempt.outcome.is_null()))
+
+    def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending] | None:
+        """What a failed job called and how this attempt, its last, ended; None for any other job or attempt."""
+        jobs = _dicts(BackgroundJob.select().where(BackgroundJob.id == job_id))
+        attempts = _dicts(
+            JobAttempt.select().where(JobAttempt.job_id == job_id).order_by(-JobAttempt.number).limit(1)
+        )
+        if not jobs or jobs[0]["status"] != Status.FAILED or not attempts or attempts[0]["number"] != number:
+            return None
+        job, last = jobs[0], attempts[0]
+        sensitive = tuple(json.loads(job["sensitive"] or "[]"))
+        known = ("exit_code", "signal", "error_type", "error_message", "traceback")
+        return (
+            Call(job["class_name"], job["method_name"], job["parameters"], sensitive),
+            Ending(Outcome(last["outcome"]), **{name: last[name] for name in known}),
+        )
 
     def database_id(self) -> str:
         return str(Property.get_by_id("database_id").value)

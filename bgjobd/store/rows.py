@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from bgjob.codec import to_json
@@ -20,7 +21,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
     row = dict(zip(_READ, values, strict=True))
     return Job(
         id=row["id"],
-        call=Call(row["class_name"], row["method_name"], row["parameters"]),
+        call=Call(row["class_name"], row["method_name"], row["parameters"], _names(row["sensitive"])),
         status=Status(row["status"]),
         retry_count=row["retry_count"],
         policy=RetryPolicy(
@@ -58,7 +59,9 @@ def changes_of(job: Job, now: float) -> Row:
     }
 
 
-def row_of_new(job: Job, now: float, uid: int, gid: int, pid: int) -> Row:
+def row_of_new(
+    job: Job, digest: str | None, now: float, uid: int | None, gid: int | None, pid: int | None
+) -> Row:
     """The whole row of a job that was just submitted."""
     return {
         "class_name": job.call.class_name,
@@ -76,6 +79,8 @@ def row_of_new(job: Job, now: float, uid: int, gid: int, pid: int) -> Row:
         "submitted_uid": uid,
         "submitted_gid": gid,
         "submitted_pid": pid,
+        "request_digest": digest,
+        "sensitive": to_json(job.call.sensitive) if job.call.sensitive else None,
         **changes_of(job, now),
     }
 
@@ -94,7 +99,11 @@ def snapshot(job: Job) -> str:
             "priority": job.priority,
         }
     )
-    return f'{head[:-1]},"parameters":{job.call.parameters}}}'
+    return f'{head[:-1]},"parameters":{job.call.shown_parameters}}}'
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return () if text is None else tuple(json.loads(text))
 
 
 def _instant(text: str | None) -> float | None:

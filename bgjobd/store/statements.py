@@ -9,7 +9,7 @@ from typing import Final
 
 from peewee import SQL, Model, Query, fn
 
-from bgjob.words import Status
+from bgjob.words import Outcome, Status
 from bgjobd.store.models import BackgroundJob, JobAttempt, JobLog, Queue
 
 
@@ -37,13 +37,23 @@ def _insert(model: type[Model], leave_out: frozenset[str] = frozenset()) -> str:
 _LATEST_ATTEMPT: Final = JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(
     JobAttempt.job_id == BackgroundJob.id
 )
-JOB_COLUMNS: Final = tuple(field.name for field in BackgroundJob._meta.sorted_fields)
+_NOT_READ: Final = frozenset(
+    {"updated_at", "submitted_uid", "submitted_gid", "submitted_pid", "ready", "request_digest"}
+)
+JOB_COLUMNS: Final = tuple(
+    field.name for field in BackgroundJob._meta.sorted_fields if field.name not in _NOT_READ
+)
+"""What the rules know of a job; rows.job_from_row reads them in this order."""
+
 ATTEMPT_COLUMNS: Final = tuple(field.name for field in JobAttempt._meta.sorted_fields)
 _JOBS: Final = BackgroundJob.select(
     *[getattr(BackgroundJob, name) for name in JOB_COLUMNS], _LATEST_ATTEMPT.alias("attempt")
 )
 _IS_READY: Final = (BackgroundJob.status == _text(Status.PENDING)) & (BackgroundJob.ready == SQL("1"))
 _IS_SCHEDULED: Final = (BackgroundJob.status == _text(Status.PENDING)) & (BackgroundJob.ready == SQL("0"))
+_IS_WAITING_FOR_RETRY: Final = _IS_SCHEDULED & fn.EXISTS(
+    JobAttempt.select(SQL("1")).where(JobAttempt.job_id == BackgroundJob.id)
+)
 _IS_RUNNING: Final = BackgroundJob.status == _text(Status.RUNNING)
 
 INSERT_JOB: Final = _insert(BackgroundJob)
@@ -52,7 +62,14 @@ INSERT_LOG: Final = _insert(JobLog, leave_out=frozenset({"id"}))
 
 SELECT_JOB: Final = _compiled(_JOBS.where(BackgroundJob.id == _p("id")))
 SELECT_JOBS_BY_KEY: Final = _compiled(
-    _JOBS.where(BackgroundJob.idempotency_key.in_(SQL("(SELECT value FROM json_each(:keys))")))
+    BackgroundJob.select(
+        BackgroundJob.idempotency_key,
+        BackgroundJob.id,
+        BackgroundJob.request_digest,
+        BackgroundJob.class_name,
+        BackgroundJob.method_name,
+        BackgroundJob.parameters,
+    ).where(BackgroundJob.idempotency_key.in_(SQL("(SELECT value FROM json_each(:keys))")))
 )
 SELECT_READY: Final = _compiled(
     _JOBS.where(_IS_READY & (BackgroundJob.queue == _p("queue")))
@@ -67,9 +84,11 @@ COUNT_RUNNING: Final = _compiled(
     .where(_IS_RUNNING)
     .group_by(BackgroundJob.queue)
 )
-SELECT_RETRIES: Final = _compiled(
-    _JOBS.where(
-        _IS_SCHEDULED & fn.EXISTS(JobAttempt.select(SQL("1")).where(JobAttempt.job_id == BackgroundJob.id))
+SELECT_LAST_BEGUN: Final = _compiled(
+    JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(
+        (JobAttempt.job_id == _p("job_id"))
+        & (JobAttempt.number < _p("number"))
+        & (JobAttempt.outcome != _text(Outcome.NOT_STARTED))
     )
 )
 SELECT_LAST_ID: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'background_jobs'"
@@ -103,6 +122,25 @@ MAKE_READY: Final = _compiled(
             .limit(_p("count"))
         )
     )
+)
+SHIFT_RETRIES: Final = _compiled(
+    BackgroundJob.update(
+        {
+            BackgroundJob.scheduled_at: fn.shifted(BackgroundJob.scheduled_at, _p("seconds")),
+            BackgroundJob.updated_at: _p("now"),
+        }
+    ).where(_IS_WAITING_FOR_RETRY)
+)
+# A retry waits since its row was last written: if that is later than now, the clock was set back in between.
+SHIFT_RETRIES_FROM_THE_FUTURE: Final = _compiled(
+    BackgroundJob.update(
+        {
+            BackgroundJob.scheduled_at: fn.shifted(
+                BackgroundJob.scheduled_at, fn.seconds_between(BackgroundJob.updated_at, _p("now"))
+            ),
+            BackgroundJob.updated_at: _p("now"),
+        }
+    ).where(_IS_WAITING_FOR_RETRY & (BackgroundJob.updated_at > _p("now")))
 )
 UPDATE_ATTEMPT_STARTED: Final = _compiled(
     JobAttempt.update(

@@ -149,7 +149,8 @@ class Client:
     def _ask(self, method: str, parameters: JsonObject) -> Reply:
         """One exchange; a connection that the daemon has closed since the last one is replaced once.
 
-        A cancel is not repeated: the lost answer may have been that it is done, and then a second is refused.
+        A cancel that was sent is not repeated: the lost answer may have been that it is done, and then a second
+        is refused.
         """
         is_fresh = self._connection is None or self._owner != os.getpid()
         connection = self._connect() if is_fresh or self._connection is None else self._connection
@@ -158,9 +159,10 @@ class Client:
         except _NoAnswerError:
             self._connection = None
             raise
-        except DaemonUnavailableError:
+        except DaemonUnavailableError as error:
             self._connection = None
-            if is_fresh or method == f"{INTERFACE}.Cancel":
+            may_be_done = method == f"{INTERFACE}.Cancel" and not isinstance(error, _UnsentError)
+            if is_fresh or may_be_done:
                 raise
         except BaseException:
             # Whatever comes over this connection later answers a question that nobody asks any more.
@@ -215,6 +217,10 @@ class _NoAnswerError(DaemonUnavailableError):
     """The daemon is there and says nothing; asking again would not help."""
 
 
+class _UnsentError(DaemonUnavailableError):
+    """The daemon had closed the connection before it had the whole request: nothing was done."""
+
+
 class _Connection:
     def __init__(self, path: str, timeout: float | None) -> None:
         self._path = path
@@ -228,7 +234,7 @@ class _Connection:
             self._socket.close()
             raise DaemonUnavailableError(
                 f"no daemon answers at {path} ({error.strerror or error}); is bgjobd running?"
-            ) from error
+            ) from None
 
     def __enter__(self) -> _Connection:
         return self
@@ -240,8 +246,10 @@ class _Connection:
         self._socket.close()
 
     def call(self, method: str, parameters: JsonObject) -> Reply:
+        is_sent = False
         try:
             self._socket.sendall(Request(method, parameters).to_bytes())
+            is_sent = True
             return codec.parse_reply(self._next_frame())
         except TimeoutError as error:
             self.close()
@@ -250,7 +258,8 @@ class _Connection:
             ) from error
         except OSError as error:
             self.close()
-            raise DaemonUnavailableError(f"the connection to {self._path} broke: {error}") from error
+            kind = DaemonUnavailableError if is_sent else _UnsentError
+            raise kind(f"the connection to {self._path} broke: {error}") from error
 
     def _next_frame(self) -> bytes:
         deadline = None if self._timeout is None else time.monotonic() + self._timeout

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, NoReturn
 
-from bgjob.errors import ProtocolError
+from bgjob.errors import InvalidParameterError, ProtocolError
 from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME
 
 JsonObject = dict[str, Any]
@@ -126,6 +126,18 @@ def parse_request(frame: bytes, max_depth: int = MAX_DEPTH) -> Request:
     return request
 
 
+def parse_parameters(frame: bytes, max_depth: int = MAX_DEPTH) -> JsonObject:
+    """The parameters of a request, where they come without one; what a request may hold they may.
+
+    Raises ProtocolError, or InvalidParameterError for an integer beyond 64 bit.
+    """
+    parameters = _parse(frame, _bounded_int)
+    oversized = _check(parameters, max_depth, b"\\u" in frame)
+    if oversized is not None:
+        raise InvalidParameterError(parameter=oversized)
+    return parameters
+
+
 def parse_reply(frame: bytes) -> Reply:
     """The reply in a frame. Raises ProtocolError."""
     message = _parse(frame, int)
@@ -139,8 +151,12 @@ def parse_reply(frame: bytes) -> Reply:
 
 def _parse(frame: bytes, parse_int: Callable[[str], int]) -> JsonObject:
     try:
+        text = frame.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ProtocolError(f"a frame is no UTF-8 (at byte {error.start})") from None
+    try:
         message = json.loads(
-            frame.decode("utf-8"),
+            text,
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
             parse_int=parse_int,

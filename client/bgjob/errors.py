@@ -170,6 +170,13 @@ class ShuttingDownError(RequestError):
     template = "the daemon is shutting down; try again in a moment"
 
 
+class ReloadFailedError(RequestError):
+    """The new code or configuration cannot be used; the old ones stay."""
+
+    error_name = f"{INTERFACE}.ReloadFailed"
+    template = "the reload failed, the old code and configuration stay: {reason}"
+
+
 class InternalError(RequestError):
     """A bug of the daemon's; its log has more."""
 

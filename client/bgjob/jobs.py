@@ -129,7 +129,7 @@ def _logger_of(record: Callable[[dict[str, Any]], None], name: str) -> logging.L
     return logger
 
 
-def _seconds(delay: float) -> float:
+def _seconds(delay: Any) -> float:
     is_number = isinstance(delay, (int, float)) and not isinstance(delay, bool)
     if not is_number or not math.isfinite(delay) or not 0 <= delay <= _LONGEST_DELAY:
         raise ValueError(f"a delay is a number of seconds from 0 to a hundred years, not {delay!r}")

@@ -21,7 +21,7 @@ NEVER_AGAIN: Final = Ending.failed("ValueError", "no recipient", may_retry=False
 LOST: Final = Ending.lost("nobody saw how it ended")
 NOT_STARTED: Final = Ending.not_started("no memory")
 SNOOZED: Final = Ending.snoozed(60.0)
-STOPPED: Final = Ending(Outcome.CANCELLED, signal=15, error_message="cancel was requested")
+STOPPED: Final = Ending.cancelled(Ending.signalled(15))
 
 BAD_ENDINGS: Final = (
     FAILED,

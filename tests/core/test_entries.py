@@ -109,6 +109,7 @@ def test_each_attempt_in_a_row_is_told_with_its_number() -> None:
         (Ending.signalled(9), "signalled: the process was ended by signal 9"),
         (Ending.lost("no trace"), "lost: no trace"),
         (replace(LOST, error_message=None), "lost: no more is known"),
+        (Ending.timed_out(5, Ending.signalled(15)), "timed_out: the attempt ran longer than 5 s"),
     ],
 )
 def test_an_ending_without_an_exception_is_told_by_its_evidence(ending: Ending, sentence: str) -> None:
@@ -136,7 +137,7 @@ def test_cancelling_tells_whether_it_is_done_or_only_wanted() -> None:
 def test_an_attempt_that_was_stopped_tells_how_it_ended() -> None:
     wanted = running(cancel_requested_at=NOW)
     assert told(wanted, ends(wanted, STOPPED)) == [
-        (EntryType.INFO, "Background job cancelled (cancelled: cancel was requested)")
+        (EntryType.INFO, "Background job cancelled (cancelled: a cancel was requested)")
     ]
 
 

@@ -128,6 +128,14 @@ def test_an_attempt_that_could_not_start_is_put_back_without_spending_a_retry(re
     assert after.scheduled_at > NOW
 
 
+@pytest.mark.parametrize(("jitter", "delay"), [(0.0, 0.5), (1.0, 1.0)])
+def test_an_attempt_that_could_not_start_waits_the_first_delay_where_the_fact_names_none(
+    jitter: float, delay: float
+) -> None:
+    before = running()
+    assert advance(before, ends(before, NOT_STARTED), NOW, jitter).scheduled_at == NOW + delay
+
+
 def test_an_attempt_that_never_began_is_given_back_at_once_where_the_fact_says_so() -> None:
     before = running()
     after = advance(before, ends(before, Ending.not_started("the daemon ended", delay=0.0)), NOW)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bgjob.words import Backoff
+from bgjob.words import Backoff, Outcome
 from bgjobd.core import retry
 from bgjobd.core.job import RetryPolicy
-from bgjobd.core.retry import delay_before_retry, has_retries_left
+from bgjobd.core.retry import delay_before_retry, delay_before_start, has_retries_left, is_retriable
 from tests.core.samples import seeded
 
 HUNDRED_YEARS = 100 * 365 * 86400.0
@@ -93,3 +93,58 @@ def test_a_retry_is_left_while_the_count_is_below_the_limit(
     retry_count: int, max_retries: int, left: bool
 ) -> None:
     assert has_retries_left(RetryPolicy(max_retries), retry_count) is left
+
+
+# Whether at all, by the outcome
+
+BAD = sorted(set(Outcome) - {Outcome.COMPLETED, Outcome.LOST, Outcome.NOT_STARTED, Outcome.SNOOZED})
+
+
+@pytest.mark.parametrize("retry_lost", [True, False])
+@pytest.mark.parametrize("outcome", BAD)
+def test_every_bad_outcome_is_retriable_where_none_are_named(outcome: Outcome, retry_lost: bool) -> None:
+    assert is_retriable(outcome, retry_lost, retry_on=None)
+
+
+@pytest.mark.parametrize("outcome", BAD)
+def test_only_the_outcomes_that_are_named_are_retriable(outcome: Outcome) -> None:
+    assert is_retriable(outcome, True, {outcome})
+    assert not is_retriable(outcome, True, set(Outcome) - {outcome})
+    assert not is_retriable(outcome, True, [])
+
+
+@pytest.mark.parametrize(
+    ("retry_lost", "retry_on", "retriable"),
+    [
+        (True, None, True),
+        (False, None, False),
+        (True, [Outcome.LOST], True),
+        (False, [Outcome.LOST], False),
+        (True, [Outcome.FAILED], False),
+        (False, [Outcome.FAILED], False),
+    ],
+)
+def test_a_lost_attempt_is_retriable_only_where_both_settings_allow_it(
+    retry_lost: bool, retry_on: list[Outcome] | None, retriable: bool
+) -> None:
+    assert is_retriable(Outcome.LOST, retry_lost, retry_on) is retriable
+
+
+# Attempts that could not start
+
+in_a_row = st.one_of(st.integers(1, 70), st.integers(1, 2**63 - 1))
+
+
+@pytest.mark.parametrize(
+    ("attempts", "delay"), [(1, 1.0), (2, 2.0), (3, 4.0), (6, 32.0), (7, 60.0), (8, 60.0), (2**63 - 1, 60.0)]
+)
+def test_the_delay_before_a_start_doubles_from_a_second_to_a_minute(attempts: int, delay: float) -> None:
+    assert delay_before_start(attempts, jitter=1.0) == delay
+
+
+@seeded
+@given(in_a_row, jitters)
+def test_jitter_takes_at_most_half_of_the_delay_before_a_start(attempts: int, jitter: float) -> None:
+    whole = delay_before_start(attempts, jitter=1.0)
+    assert whole / 2 <= delay_before_start(attempts, jitter) <= whole
+    assert delay_before_start(attempts, jitter=0.0) == whole / 2

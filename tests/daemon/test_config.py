@@ -50,6 +50,7 @@ def test_nothing_configured_gives_the_documented_defaults() -> None:
         "max_connections": 256,
         "max_connections_per_uid": 64,
         "frame_timeout": 10.0,
+        "idle_timeout": 600.0,
         "max_unread": 2**22,
         "max_pipelined": 64,
     }
@@ -99,7 +100,7 @@ def test_every_key_of_every_section_is_taken(tmp_path: Path) -> None:
         "slots": 4,
         "drain": True,
     }
-    assert made.socket.max_frame == 2 * 2**20
+    assert (made.socket.max_frame, made.socket.idle_timeout) == (2 * 2**20, 300.0)
     assert made.app.python == "python3.12"
     assert made.app.env == {"DJANGO_SETTINGS_MODULE": "myapp.settings"}
     assert made.retry.backoff is Backoff.EXPONENTIAL
@@ -133,6 +134,7 @@ max_name = 100
 max_connections = 10
 max_connections_per_uid = 5
 frame_timeout = "500ms"
+idle_timeout = "5m"
 max_unread = "1MiB"
 max_pipelined = 8
 [app]
@@ -281,6 +283,7 @@ BAD_VALUES = [
     ("[socket]\nmax_depth = -1", "socket.max_depth", "greater than or equal to 1"),
     ("[socket]\nmax_depth = 0xffffffffffffffffffff", "socket.max_depth", "not a number beyond 64 bits"),
     ("[socket]\nframe_timeout = 0", "socket.frame_timeout", "above 0"),
+    ("[socket]\nidle_timeout = 0", "socket.idle_timeout", "above 0"),
     ("[socket]\nframe_timeout = inf", "socket.frame_timeout", "a hundred years"),
     ("[socket]\nframe_timeout = nan", "socket.frame_timeout", "not nan"),
     ("[socket]\nframe_timeout = false", "socket.frame_timeout", "must be a time, in seconds or such as"),

@@ -207,7 +207,7 @@ def test_sighup_makes_a_new_log_file_after_logrotate_moved_the_old(tmp_path: Pat
 def test_of_a_start_and_a_fence_only_the_first_counts(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     descriptor = os.open(tmp_path, os.O_RDONLY)
-    started = journals.started("aa", os.getpid(), 1, 2, "boot")
+    started = journals.started("aa", os.getpid(), 1, 2, "boot", 0.0)
     assert journals.link_first(descriptor, "1.1.journal", started) is not None
     assert spool.fence((1, 1)) is False
     assert spool.fence((1, 2)) is True

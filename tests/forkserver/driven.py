@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import bgjob
 import bgjobd.forkserver
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
@@ -83,9 +84,13 @@ class DrivenServer:
                 "spool": str(self.spool),
                 "output": str(self.output),
                 "boot_id": "b00",
+                "client": str(Path(bgjob.__file__).parent),
             }
         )
-        self.ready = self.receive()
+        self.announced: list[list[str]] = []
+        while (message := self.receive())["type"] == "loading":
+            self.announced.append(message["classes"])
+        self.ready = message
 
     def send(self, message: wire.Message) -> None:
         self.link.sendall(wire.encode(message))
@@ -128,6 +133,9 @@ def order(job: int, method: str, number: int = 1, **parameters: Any) -> wire.Mes
         "class_name": "probes.Probe",
         "method_name": method,
         "parameters": wire.encode(parameters)[:-1].decode(),
+        "sensitive": [],
+        "timeout": None,
+        "error": None,
     }
 
 

@@ -170,7 +170,7 @@ def _pid(server: DrivenServer) -> int:
 
 
 def test_a_torn_line_swallows_no_exit_record() -> None:
-    torn = journals.started("aa", 5, 0, 9, "b00") + b'{"v":1,"type":"outcome","pid":5,"resu'
+    torn = journals.started("aa", 5, 0, 9, "b00", 0.0) + b'{"v":1,"type":"outcome","pid":5,"resu'
     journal = journals.parse(torn + b"\n" + journals.exited(5, 1.0, None, 9))
     assert journal.outcome is None
     assert journal.exit is not None
@@ -179,7 +179,7 @@ def test_a_torn_line_swallows_no_exit_record() -> None:
 
 def test_only_the_first_outcome_of_the_attempts_own_process_counts_and_the_last_exit() -> None:
     lines = [
-        journals.started("aa", 5, 0, 9, "b00"),
+        journals.started("aa", 5, 0, 9, "b00", 0.0),
         journals.completed(6, '"forged"'),
         journals.completed(5, '"first"'),
         journals.completed(5, '"second"'),
@@ -196,6 +196,6 @@ def test_only_the_first_outcome_of_the_attempts_own_process_counts_and_the_last_
 
 
 def test_the_records_formatted_by_hand_are_json() -> None:
-    for line in (journals.started("aa", 1, 2, 3, "b-1"), journals.completed(1, '{"a": [null]}')):
+    for line in (journals.started("aa", 1, 2, 3, "b-1", 4.5), journals.completed(1, '{"a": [null]}')):
         assert line.endswith(b"\n")
         assert json.loads(line)["v"] == journals.VERSION

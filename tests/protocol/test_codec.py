@@ -20,11 +20,12 @@ from bgjob.codec import (
     Reply,
     Request,
     encode,
+    parse_parameters,
     parse_reply,
     parse_request,
     to_json,
 )
-from bgjob.errors import ProtocolError
+from bgjob.errors import InvalidParameterError, ProtocolError
 
 # What a message may hold
 
@@ -373,6 +374,66 @@ def test_a_large_integer_in_a_reply_never_becomes_another_number(number: int) ->
     assert reply.parameters == {"result": number}
 
 
+# Parameters on their own
+
+
+@given(objects)
+def test_parameters_on_their_own_are_read_as_those_of_a_request(parameters: JsonObject) -> None:
+    text = to_json(parameters)
+    assert parse_parameters(text.encode()) == parse_request(request_of(text)).parameters == parameters
+
+
+@table(
+    {
+        **{name: text.encode() for name, text in NO_TEXT_OR_NUMBER_OF_OURS.items()},
+        "nothing": b"",
+        "an array": b"[]",
+        "a string": b'"a"',
+        "null": b"null",
+        "cut short": b'{"a":1',
+        "two objects": b"{}{}",
+        "a NUL at the end": b"{}\0",
+        "a key twice": b'{"a":1,"a":1}',
+        "a key twice, spelled in two ways": rb'{"a":1,"\u0061":2}',
+        "NaN": b'{"a":[NaN]}',
+        "invalid UTF-8": b'{"a":"\xff"}',
+        "a byte order mark": b"\xef\xbb\xbf{}",
+        "UTF-16": "{}".encode("utf-16"),
+        "depth 100000": b'{"a":' + nested(100_000).encode() + b"}",
+    }
+)
+def test_parameters_on_their_own_are_refused_as_those_of_a_request(given: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        parse_parameters(given)
+
+
+def test_parameters_on_their_own_may_nest_as_deep_as_those_of_a_request() -> None:
+    for levels, limit in ((30, 32), (3, 5)):
+        assert "a" in parse_parameters(f'{{"a":{nested(levels)}}}'.encode(), limit)
+        with pytest.raises(ProtocolError, match="deep"):
+            parse_parameters(f'{{"a":{nested(levels + 1)}}}'.encode(), limit)
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "-9223372036854775809", "9" * 4301])
+def test_an_integer_beyond_64_bit_among_parameters_on_their_own_is_told_by_its_parameter(number: str) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        parse_parameters(f'{{"small":1,"large":[{number}],"next":2}}'.encode())
+    assert caught.value.parameters == {"parameter": "large"}
+
+
+def test_why_bytes_are_no_json_is_said_without_quoting_them() -> None:
+    for broken in (
+        b'{"a":hunter2}',
+        b'{"a":"hunter2\xff"}',
+        b'{"hunter2":1,"hunter2":2}',
+        rb'{"a":"\hunter2"}',
+    ):
+        with pytest.raises(ProtocolError) as caught:
+            parse_parameters(broken)
+        assert "hunter2" not in str(caught.value)
+        assert "ff" not in str(caught.value)
+
+
 # Both ways
 
 
@@ -429,6 +490,12 @@ noise = st.binary(max_size=200) | st.lists(st.sampled_from(FRAGMENTS), max_size=
 def test_any_bytes_are_a_request_or_a_refusal(frame: bytes) -> None:
     with suppress(ProtocolError, IntegerOutOfRangeError):
         assert isinstance(parse_request(frame), Request)
+
+
+@given(noise)
+def test_any_bytes_are_parameters_or_a_refusal(frame: bytes) -> None:
+    with suppress(ProtocolError, InvalidParameterError):
+        assert isinstance(parse_parameters(frame), dict)
 
 
 @given(noise)

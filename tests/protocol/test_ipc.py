@@ -11,8 +11,10 @@ import os
 import random
 import socket
 import stat
+import threading
+import traceback
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,8 +22,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
-from bgjob.errors import JobNotFoundError
+from bgjob.errors import DaemonUnavailableError, JobNotFoundError
 from bgjobd.ipc import Caller, Limits, Methods, Server, SocketInUseError
 
 T = TypeVar("T")
@@ -85,7 +88,7 @@ class House:
         raise ValueError("no good")
 
     async def who(self, parameters: JsonObject, caller: Caller) -> JsonObject:
-        return asdict(caller)
+        return asdict(caller) | {"groups": sorted(caller.groups)}
 
     async def grow(self, parameters: JsonObject, caller: Caller) -> JsonObject:
         return {"text": "x" * parameters["size"]}
@@ -755,6 +758,193 @@ def test_a_frame_that_is_still_unfinished_when_the_server_reads_on_is_cut(play: 
     play(scene, frame_timeout=0.05, max_pipelined=1)
 
 
+# Connections that nobody uses
+
+
+def test_a_connection_that_nobody_uses_is_closed_at_its_deadline(play: Play) -> None:
+    async def scene(world: World) -> None:
+        silent, finished, oneway = [await world.connect() for _ in range(3)]
+        assert await finished.ask("Echo", n=1) == Reply({"n": 1})
+        oneway.send(echo(2, oneway=True))
+        assert [await peer.rest() for peer in (silent, finished, oneway)] == [[], [], []]
+        assert world.house.calls == ["Echo", "Echo"]
+
+    play(scene, idle_timeout=0.05)
+
+
+def test_a_connection_in_use_outlives_the_deadline_of_idle_ones(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer, loop = await world.connect(), asyncio.get_running_loop()
+        end = loop.time() + 1.0
+        while loop.time() < end:
+            assert await peer.ask("Echo") == Reply()
+        assert await peer.rest() == []
+
+    play(scene, idle_timeout=0.3)
+
+
+def test_callers_that_wait_for_an_answer_or_for_news_are_not_idle(play: Play) -> None:
+    async def scene(world: World) -> None:
+        waiting, listening = await world.connect(), await world.connect()
+        listening.send(Request("test.Endless", more=True))
+        assert await listening.reply() == Reply(continues=True)
+        waiting.send(WAIT)
+        for _ in range(3):
+            assert await (await world.connect()).rest() == []  # a deadline that began later is over
+        world.house.door.set()
+        assert [await waiting.reply(), await listening.reply()] == [Reply({"w": 1}), Reply()]
+        assert [await waiting.rest(), await listening.rest()] == [[], []]
+
+    play(scene, idle_timeout=0.1)
+
+
+def test_the_deadline_of_an_idle_connection_counts_from_its_last_answer(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer, loop = await world.connect(), asyncio.get_running_loop()
+        peer.send(WAIT)
+        await world.house.entered.wait()
+        assert await (await world.connect()).rest() == []
+        world.house.door.set()
+        answered_at = loop.time()
+        assert await peer.rest() == [Reply({"w": 1})]
+        assert loop.time() - answered_at >= 0.3
+
+    play(scene, idle_timeout=0.3)
+
+
+def test_a_caller_that_never_reads_its_answer_makes_room_at_the_deadline(play: Play) -> None:
+    async def scene(world: World) -> None:
+        with await raw_connection(world.path) as sock:
+            ask = Request("test.Grow", {"size": 2_000_000}).to_bytes()
+            await asyncio.get_running_loop().sock_sendall(sock, ask)
+            for _ in range(10_000):
+                other = await world.connect()
+                other.send(echo(1))
+                if await other.try_reply() is not None:
+                    return
+                other.writer.close()
+        pytest.fail("its connection still counts")
+
+    play(scene, idle_timeout=0.05, max_connections_per_uid=1)
+
+
+def test_a_request_at_the_moment_of_the_deadline_is_answered_or_cannot_be_sent(play: Play) -> None:
+    """Never sent and unanswered: whoever may not repeat a request would not know what became of it."""
+    limit, tries = 0.01, 150
+
+    def ask_late(path: Path, lateness: float) -> bool:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(path))
+            sock.settimeout(limit + lateness)
+            with contextlib.suppress(TimeoutError):
+                if sock.recv(1) == b"":
+                    return False
+            sock.settimeout(PATIENCE)
+            try:
+                sock.sendall(echo(1).to_bytes())
+            except BrokenPipeError:
+                return False
+            assert sock.recv(100) == Reply({"n": 1}).to_bytes()
+            return True
+
+    async def scene(world: World) -> None:
+        luck = random.Random("deadline")
+        answered = [
+            await asyncio.to_thread(ask_late, world.path, luck.uniform(-0.002, 0.001)) for _ in range(tries)
+        ]
+        assert 0 < sum(answered) < tries
+
+    play(scene, idle_timeout=limit)
+
+
+# The client, whose connection the server may have closed since the last request
+
+
+@asynccontextmanager
+async def jobs_served(path: Path, cancelled: list[int], **limits: Any) -> AsyncIterator[Server]:
+    """A server that notes what is to be cancelled."""
+
+    async def cancel(parameters: JsonObject, caller: Caller) -> JsonObject:
+        cancelled.extend(parameters["ids"])
+        return {"ids": parameters["ids"]}
+
+    server = Server(
+        Methods({"org.bgjobd.Jobs.Cancel": cancel}, {}), Limits(**limits), lambda name, error: None
+    )
+    await server.listen(path, 0o600, None)
+    try:
+        yield server
+    finally:
+        server.stop_listening()
+        await server.finish()
+
+
+def test_a_cancel_after_the_server_closed_the_idle_connection_is_done_once(tmp_path: Path) -> None:
+    cancelled: list[int] = []
+
+    async def scene() -> None:
+        path = tmp_path / "socket"
+        async with asyncio.timeout(PATIENCE), jobs_served(path, cancelled, idle_timeout=0.05):
+            with Client(str(path)) as client:
+                await asyncio.to_thread(client.cancel, 1)
+                with await raw_connection(path) as witness:
+                    # Its deadline began later, so that of the client's connection is over too.
+                    assert await asyncio.get_running_loop().sock_recv(witness, 1) == b""
+                await asyncio.to_thread(client.cancel, 2)
+
+    asyncio.run(scene())
+    assert cancelled == [1, 2]
+
+
+def test_a_cancel_after_the_server_was_replaced_reaches_the_new_one(tmp_path: Path) -> None:
+    first: list[int] = []
+    second: list[int] = []
+
+    async def scene() -> None:
+        path = tmp_path / "socket"
+        with Client(str(path)) as client:
+            async with asyncio.timeout(PATIENCE):
+                async with jobs_served(path, first):
+                    await asyncio.to_thread(client.cancel, 1)
+                async with jobs_served(path, second):
+                    await asyncio.to_thread(client.cancel, 2)
+
+    asyncio.run(scene())
+    assert (first, second) == ([1], [2])
+
+
+def test_a_cancel_that_was_sent_and_not_answered_is_not_repeated(tmp_path: Path) -> None:
+    path, received = tmp_path / "socket", list[bytes]()
+
+    def serve_once_then_take_and_hang_up(listener: socket.socket) -> None:
+        peer, _ = listener.accept()
+        with peer:
+            received.append(peer.recv(65536))
+            peer.sendall(Reply().to_bytes())
+            received.append(peer.recv(65536))
+
+    with socket.socket(socket.AF_UNIX) as listener, Client(str(path)) as client:
+        listener.bind(str(path))
+        listener.listen()
+        server = threading.Thread(target=serve_once_then_take_and_hang_up, args=[listener])
+        server.start()
+        client.cancel(1)
+        with pytest.raises(DaemonUnavailableError, match="broke"):
+            client.cancel(2)
+        server.join()
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert [json.loads(frame[:-1])["parameters"] for frame in received] == [{"ids": [1]}, {"ids": [2]}]
+
+
+def test_a_missing_daemon_is_one_error_without_a_chain_of_others(tmp_path: Path) -> None:
+    with pytest.raises(DaemonUnavailableError, match="no daemon answers") as caught:
+        Client(str(tmp_path / "nobody")).stats()
+    told = "".join(traceback.format_exception(caught.value))
+    assert told.count("Traceback") == 1
+
+
 # Limits
 
 
@@ -840,8 +1030,30 @@ def test_the_caller_is_whom_the_kernel_says(play: Play) -> None:
     async def scene(world: World) -> None:
         peer = await world.connect()
         assert await peer.ask("Who", pid=1, uid=0) == Reply(
-            {"pid": os.getpid(), "uid": os.getuid(), "gid": os.getgid()}
+            {
+                "pid": os.getpid(),
+                "uid": os.getuid(),
+                "gid": os.getgid(),
+                "groups": sorted(set(os.getgroups())),
+            }
         )
+
+    play(scene)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give itself groups")
+@pytest.mark.parametrize("groups", [[], [4_000_000_000], range(1000, 1256), range(1000, 1257), range(9000)])
+def test_the_groups_of_the_caller_are_those_that_the_kernel_says(play: Play, groups: Sequence[int]) -> None:
+    async def scene(world: World) -> None:
+        own = os.getgroups()
+        os.setgroups(groups)
+        try:
+            sock = await raw_connection(world.path)
+        finally:
+            os.setgroups(own)
+        reader, writer = await asyncio.open_unix_connection(sock=sock)
+        assert (await Peer(reader, writer).ask("Who")).parameters["groups"] == list(groups)
+        writer.close()
 
     play(scene)
 

@@ -173,6 +173,8 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Wait": service.call("Wait", id=first, timeout=PATIENCE),
         "Get": service.call("Get", id=submitted["id"]),
         "Cancel": service.call("Cancel", ids=[submitted["id"], second]),
+        "Retry": service.call("Retry", ids=[second]),
+        "Reload": service.call("Reload"),
         "Pause": service.call("Pause", queue="default"),
         "Resume": service.call("Resume", queue="default"),
         "Classes": service.call("Classes"),

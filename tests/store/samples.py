@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from peewee import SqliteDatabase
 
-from bgjob.words import Outcome
 from bgjobd.clock import to_text
 from bgjobd.core.facts import AttemptEnded, AttemptStarted, CancelRequested, RetryRequested, Submitted
 from bgjobd.core.job import Call, Ending, RetryPolicy, Usage
@@ -39,15 +40,15 @@ COMPLETED: Final = Ending.completed('{"sent":1}')
 FAILED: Final = Ending.failed("ValueError", "no recipient", "Traceback …")
 LOST: Final = Ending.lost("nobody saw how it ended")
 USAGE: Final = Usage(max_rss=1 << 20, cpu_user=0.25, cpu_system=0.125, output_bytes=42)
-STOPPED: Final = Ending(Outcome.CANCELLED, signal=15)
+STOPPED: Final = Ending.cancelled(Ending.signalled(15))
 
 Row = dict[str, Any]
 
 
 def asked(**given: Any) -> Submitted:
-    """A request for a job, as the api makes it; `parameters` is a mapping."""
+    """A request for a job, as the api makes it; `parameters` is a mapping, `sensitive` names some of them."""
     parameters = json.dumps(given.pop("parameters", {}))
-    call = Call("myapp.jobs.ExampleJob", given.pop("method", "run"), parameters)
+    call = Call("myapp.jobs.ExampleJob", given.pop("method", "run"), parameters, given.pop("sensitive", ()))
     return Submitted(**{"id": 0, "call": call, "retry_count": 0, "policy": RetryPolicy()} | given)
 
 
@@ -61,6 +62,10 @@ def ends(
     return JobFact(job_id, AttemptEnded(number, ending, at, usage))
 
 
+def could_not_start(job_id: int, number: int, delay: float | None = None) -> JobFact:
+    return ends(job_id, Ending.not_started("no memory", delay), number)
+
+
 def starts(job_id: int, number: int = 1, pid: int = 4711, at: float = NOW) -> JobFact:
     return JobFact(job_id, AttemptStarted(number, pid, at))
 
@@ -71,6 +76,15 @@ def cancels(*job_ids: int) -> JobRequests:
 
 def retries(*job_ids: int) -> JobRequests:
     return JobRequests(job_ids, RetryRequested())
+
+
+@contextmanager
+def statements_run_on(database: SqliteDatabase) -> Iterator[list[str]]:
+    """What SQLite runs meanwhile."""
+    run: list[str] = []
+    database.connection().set_trace_callback(run.append)
+    yield run
+    database.connection().set_trace_callback(None)
 
 
 def new_database(state_dir: Path) -> SqliteDatabase:

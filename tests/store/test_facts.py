@@ -9,14 +9,14 @@ import pytest
 from peewee import DatabaseError, SqliteDatabase
 
 from bgjob.errors import InvalidStateError, JobNotFoundError
-from bgjob.words import Status
+from bgjob.words import EntryType, Status
 from bgjobd.core.facts import AttemptStarted
 from bgjobd.core.job import Ending
 from bgjobd.core.machine import IllegalFactError
 from bgjobd.core.planner import Lanes
 from bgjobd.store import statements
 from bgjobd.store.database import FILE_NAME
-from bgjobd.store.items import JobFact, Look, Stored
+from bgjobd.store.items import Committed, JobFact, Look, Noted, Stored
 from bgjobd.store.ledger import Ledger, LostUpdateError
 from tests.store.samples import (
     BOOT,
@@ -30,6 +30,7 @@ from tests.store.samples import (
     Store,
     asked,
     cancels,
+    could_not_start,
     ends,
     retries,
     starts,
@@ -141,6 +142,101 @@ def test_the_committed_lines_are_those_in_the_file(store: Store) -> None:
     ]
 
 
+# Attempts that could not start
+
+
+def delays_of(store: Store, job_id: int, number: int, *endings: Ending) -> list[float]:
+    """How long the job waits after each, its attempts being numbered on; each is claimed when it is due."""
+    delays = []
+    for ending in endings:
+        after = store.answer(ends(job_id, ending, number))
+        delays.append(after.scheduled_at - store.now)
+        store.now = after.scheduled_at
+        store.claim(Lanes(1))
+        number += 1
+    return delays
+
+
+CANNOT_START = Ending.not_started("no memory")
+
+
+def test_a_job_that_cannot_start_is_tried_ever_more_rarely_up_to_once_a_minute(store: Store) -> None:
+    job_id = store.run_one()
+    assert delays_of(store, job_id, 1, *[CANNOT_START] * 9) == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert store.job(job_id)["retry_count"] == 0
+
+
+@pytest.mark.parametrize("begun", [FAILED, LOST, Ending.snoozed(7)], ids=lambda ending: ending.outcome)
+def test_only_attempts_in_a_row_count(store: Store, begun: Ending) -> None:
+    job_id = store.run_one()
+    delays = delays_of(store, job_id, 1, CANNOT_START, CANNOT_START, begun, CANNOT_START, CANNOT_START)
+    assert (delays[:2], delays[3:]) == ([1, 2], [1, 2])
+
+
+def test_the_attempts_of_another_job_do_not_count(store: Store) -> None:
+    other = store.run_one()
+    store.commit(could_not_start(other, 1), cancels(other))
+    job_id = store.run_one()
+    assert delays_of(store, job_id, 1, CANNOT_START) == [1]
+
+
+def test_a_delay_that_the_fact_names_is_taken_and_the_attempt_counts(store: Store) -> None:
+    job_id = store.run_one()
+    given_back = Ending.not_started("the daemon ended", delay=0.0)
+    assert delays_of(store, job_id, 1, given_back, CANNOT_START, given_back) == [0, 2, 0]
+
+
+def test_the_delay_is_jittered_and_told_as_it_is(store: Store) -> None:
+    job_id = store.run_one()
+    store.ledger = Ledger(store.database, BOOT, jitter=lambda: 0.0)
+    assert delays_of(store, job_id, 1, CANNOT_START, CANNOT_START, CANNOT_START) == [0.5, 1.0, 2.0]
+    (told,) = [message for message in store.messages(job_id) if "attempt 3" in message]
+    assert told == "not_started: no memory (attempt 3, no retry spent, next at 14:31:56)"
+
+
+# Notes
+
+
+def test_a_note_is_an_entry_of_the_jobs_log_and_changes_nothing_else(store: Store) -> None:
+    job_id = store.run_one()
+    before = store.job(job_id)
+    store.now += 1
+    committed = store.commit(Noted(job_id, 1, EntryType.FAILURE, "the hook on_failure ended with code 1"))
+    assert committed.answers == (None,)
+    (line,) = committed.lines
+    assert (line.at, line.type, line.job_id, line.attempt) == (store.now, EntryType.FAILURE, job_id, 1)
+    assert (line.target, line.context) == ("myapp.jobs.ExampleJob::run", None)
+    row = store.rows("SELECT * FROM job_logs ORDER BY id")[-1]
+    assert (row["type"], row["attempt"], row["message"], row["created_at"]) == (
+        "failure",
+        1,
+        "the hook on_failure ended with code 1",
+        text(store.now),
+    )
+    assert store.job(job_id) == before
+
+
+def test_a_note_about_a_job_as_a_whole_names_no_attempt(store: Store) -> None:
+    (job_id,) = store.submit(asked())
+    store.commit(Noted(job_id, None, EntryType.INFO, "n"))
+    assert store.rows("SELECT attempt FROM job_logs WHERE message = 'n'") == [{"attempt": None}]
+
+
+def test_a_note_about_a_job_that_does_not_exist_costs_its_neighbours_nothing(store: Store) -> None:
+    committed = store.commit(Noted(99, 1, EntryType.INFO, "n"), submission(asked()))
+    refused, stored = committed.answers
+    assert isinstance(refused, JobNotFoundError)
+    assert refused.parameters == {"id": 99}
+    assert stored == (Stored(1, created=True),)
+    assert store.messages(99) == []
+
+
+def test_a_note_that_utf_8_cannot_hold_is_stored_with_what_it_can(store: Store) -> None:
+    (job_id,) = store.submit(asked())
+    store.commit(Noted(job_id, None, EntryType.INFO, "bad \ud800 text"))
+    assert store.messages(job_id)[-1] == "bad ? text"
+
+
 # Requests
 
 
@@ -156,6 +252,36 @@ def test_a_cancel_of_several_jobs_is_answered_with_them_in_order(store: Store) -
 
     store.commit(ends(running, STOPPED))
     assert store.job(running)["status"] == "cancelled"
+
+
+def stops(committed: Committed) -> list[tuple[int, int]]:
+    return [(job.id, job.attempt) for job in committed.stops]
+
+
+def test_the_running_jobs_that_somebody_wants_cancelled_are_told_with_their_attempts(store: Store) -> None:
+    one, other = store.run_one(), store.run_one()
+    (waiting,) = store.submit(asked())
+    assert stops(store.commit(starts(one))) == []
+    assert stops(store.commit(cancels(waiting, other), starts(other))) == [(other, 1)]
+    assert stops(store.commit(cancels(other))) == [(other, 1)], "wanted again"
+    assert stops(store.commit(Look())) == []
+
+
+def test_a_request_that_is_refused_stops_none_of_its_jobs(store: Store) -> None:
+    one, other = store.run_one(), store.run_one()
+    committed = store.commit(cancels(one), cancels(other, 99), starts(other))
+    assert stops(committed) == [(one, 1)]
+    assert store.job(other)["cancel_requested_at"] is None
+
+
+def test_a_job_whose_end_comes_in_with_the_request_has_nothing_to_stop(store: Store) -> None:
+    one, other = store.run_one(), store.run_one()
+    committed = store.commit(cancels(one, other), ends(one, COMPLETED), retries(one), lanes=Lanes(2))
+    assert isinstance(committed.answers[2], InvalidStateError)
+    assert stops(committed) == [(other, 1)]
+    committed = store.commit(cancels(other), ends(other, FAILED), retries(other), lanes=Lanes(2))
+    assert stops(committed) == []
+    assert [(claim.job.id, claim.job.attempt) for claim in committed.claims] == [(other, 2)]
 
 
 def test_a_request_about_a_job_that_cannot_see_it_changes_none_of_its_jobs(store: Store) -> None:

@@ -6,12 +6,18 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from peewee import OperationalError, SqliteDatabase
+from peewee import Model, OperationalError, SqliteDatabase
 
+from bgjob.errors import IdempotencyConflictError
 from bgjobd.store import migrations
-from bgjobd.store.database import FILE_NAME, open_for_writing
+from bgjobd.store.database import FILE_NAME, open_for_writing, prepare
+from bgjobd.store.items import Stored
 from bgjobd.store.migrations import STEPS, SchemaTooNewError, migrate
-from tests.store.samples import Store, asked, new_database
+from bgjobd.store.models import MODELS
+from bgjobd.store.reader import Reader
+from tests.store.samples import Store, asked, new_database, submission
+
+VERSION_1 = Path(__file__).parent / "version_1.sql"
 
 COLUMNS = {
     "background_jobs": """
@@ -27,8 +33,31 @@ COLUMNS = {
 }
 """DESIGN.md, section 4."""
 
-OURS = {"background_jobs": {"ready"}}
+OURS = {"background_jobs": {"ready", "request_digest", "sensitive"}}
 """Columns that are nobody's contract."""
+
+
+def write_version_1(state_dir: Path) -> None:
+    """A file as the code of version 1 left it."""
+    with sqlite3.connect(state_dir / FILE_NAME) as old:
+        old.executescript(VERSION_1.read_text(encoding="utf-8"))
+    old.close()
+
+
+def contents(path: Path) -> dict[str, list[dict[str, object]]]:
+    """All rows of the tables of version 1, columns by their names."""
+    with sqlite3.connect(path) as database:
+        database.row_factory = sqlite3.Row
+        tables = ("background_jobs", "job_attempts", "job_logs", "properties", "queues", "sqlite_sequence")
+        rows = {name: [dict(row) for row in database.execute(f"SELECT * FROM {name}")] for name in tables}
+    database.close()
+    return rows
+
+
+def shape(database: SqliteDatabase, table: str) -> dict[str, tuple[object, ...]]:
+    """For each column its type, whether it may be null, its default, its place in the primary key."""
+    rows = database.execute_sql(f"PRAGMA table_info({table})").fetchall()
+    return {name: tuple(rest) for _, name, *rest in rows}
 
 
 def version(database: SqliteDatabase) -> int:
@@ -148,3 +177,73 @@ def test_the_writers_connection_is_durable_and_lets_others_read(tmp_path: Path) 
     pragmas = ("journal_mode", "synchronous", "locking_mode")
     values = [database.execute_sql(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
     assert values == ["wal", 2, "normal"]
+
+
+# Version 1, from which real files come
+
+
+def test_the_first_step_makes_what_the_code_of_version_1_made(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    write_version_1(tmp_path / "old")
+    database = open_for_writing(tmp_path)
+    STEPS[0](database)
+    assert schema(database) == schema(open_for_writing(tmp_path / "old"))
+
+
+def test_a_file_of_version_1_is_brought_to_the_schema_of_a_fresh_one(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    write_version_1(tmp_path / "old")
+    prepare(tmp_path / "old")
+    migrated, fresh = open_for_writing(tmp_path / "old"), new_database(tmp_path)
+    assert version(migrated) == version(fresh) == len(STEPS)
+    assert schema(migrated) == schema(fresh)
+
+
+def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Path) -> None:
+    write_version_1(tmp_path)
+    before = contents(tmp_path / FILE_NAME)
+    assert len(before["background_jobs"]) == 5
+    prepare(tmp_path)
+    backup = tmp_path / "backups" / f"before-version-{len(STEPS)}.db"
+    assert contents(backup) == before
+    after = contents(tmp_path / FILE_NAME)
+    new = {"request_digest": None, "sensitive": None}
+    assert after == before | {"background_jobs": [row | new for row in before["background_jobs"]]}
+
+
+def test_the_jobs_of_version_1_go_on(tmp_path: Path) -> None:
+    write_version_1(tmp_path)
+    store = Store(tmp_path)
+    reader = Reader(tmp_path)
+    done = reader.job(1)
+    assert done is not None
+    assert (done["parameters"], done["result"]) == ({"to": "user@example.com"}, {"sent": 1})
+    assert [(row["job_id"], row["timeout"]) for row in reader.open_attempts()] == [(5, 2.5)]
+    reader.close()
+
+    again = asked(idempotency_key="waits", digest="d1")
+    assert store.answer(submission(again)) == (Stored(3, created=False),)
+    other = asked(idempotency_key="waits", digest="d1", method="send")
+    assert isinstance(store.answer(submission(other)), IdempotencyConflictError)
+    assert store.submit(asked()) == [7]
+    store.close()
+
+
+@pytest.mark.parametrize("step", range(len(STEPS)))
+def test_a_fresh_file_whose_making_fails_at_any_step_is_left_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr(migrations, "STEPS", (*STEPS[: step + 1], break_off, *STEPS[step + 1 :]))
+    database = open_for_writing(tmp_path)
+    with pytest.raises(OperationalError, match="no_such_table"):
+        migrate(database, tmp_path / FILE_NAME)
+    assert (schema(database), version(database)) == ([], 0)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.table_name)
+def test_model_and_table_agree_column_by_column(store: Store, model: type[Model]) -> None:
+    ideal = SqliteDatabase(":memory:")
+    with ideal.bind_ctx([model]):
+        ideal.create_tables([model])
+    table = model._meta.table_name
+    assert shape(store.database, table) == shape(ideal, table)

@@ -17,6 +17,7 @@ HOT = {
     "SELECT_JOBS_BY_KEY": "jobs_key",
     "SELECT_JOB": "INTEGER PRIMARY KEY",
     "UPDATE_JOB": "INTEGER PRIMARY KEY",
+    "SELECT_LAST_BEGUN": "PRIMARY KEY",
     "UPDATE_ATTEMPT_STARTED": "PRIMARY KEY",
     "UPDATE_ATTEMPT_ENDED": "PRIMARY KEY",
 }
@@ -97,14 +98,17 @@ def test_hot_statements_use_their_index_in_a_table_of_millions(
 
 
 @pytest.mark.parametrize("is_analyzed", [False, True])
-def test_a_clock_jump_looks_at_waiting_jobs_only_however_many_have_ended(
-    store: Store, is_analyzed: bool
+@pytest.mark.parametrize("name", ["SHIFT_RETRIES", "SHIFT_RETRIES_FROM_THE_FUTURE"])
+def test_a_clock_that_was_set_moves_waiting_jobs_without_a_look_at_those_that_have_ended(
+    store: Store, name: str, is_analyzed: bool
 ) -> None:
     store.submit(*(asked() for _ in range(300)))
     store.database.execute_sql(f"UPDATE background_jobs SET {POPULATIONS['all failed, not ready']}")
     if is_analyzed:
         store.database.execute_sql("ANALYZE")
-    assert "jobs_scheduled" in "\n".join(plan(store, statements.SELECT_RETRIES))
+    jobs, *_, attempts = plan(store, getattr(statements, name))
+    assert "jobs_scheduled" in jobs
+    assert "SEARCH t1 USING PRIMARY KEY (job_id=?)" in attempts
 
 
 def test_the_search_for_ready_jobs_reads_no_more_than_it_gives(store: Store) -> None:

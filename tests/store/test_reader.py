@@ -64,6 +64,15 @@ def test_there_is_no_job_that_was_never_submitted(reader: Reader) -> None:
     assert reader.job(1) is None
 
 
+def test_sensitive_values_are_masked_and_the_rest_is_shown(store: Store, reader: Reader) -> None:
+    parameters = {"to": "ann", "password": "hunter2", "token": {"deep": "hunter2"}}
+    store.submit(asked(parameters=parameters, sensitive=("password", "token", "other")))
+    job = reader.job(1)
+    assert job is not None
+    assert job["parameters"] == {"to": "ann", "password": "***", "token": "***"}
+    assert "hunter2" not in repr(job)
+
+
 def test_a_result_that_is_null_is_none(store: Store, reader: Reader) -> None:
     job_id = store.run_one()
     store.commit(ends(job_id, COMPLETED.completed("null")))
@@ -116,6 +125,19 @@ def test_open_attempts_are_those_whose_end_is_not_recorded(store: Store, reader:
         (claimed, 1, None),
     ]
     assert all(row["boot_id"] == BOOT and len(row["token"]) >= 16 for row in rows)
+
+
+def test_an_open_attempt_has_what_its_job_says_of_it(store: Store, reader: Reader) -> None:
+    bounded, free = store.run_one(timeout=2.5), store.run_one()
+    store.commit(cancels(free))
+    one, other = sorted(reader.open_attempts(), key=lambda row: row["job_id"])
+    assert set(one) == {
+        *("job_id", "number", "token", "boot_id", "pid"),
+        *("class_name", "timeout", "cancel_requested_at"),
+    }
+    assert (one["job_id"], one["timeout"], one["cancel_requested_at"]) == (bounded, 2.5, None)
+    assert (other["job_id"], other["timeout"], other["cancel_requested_at"]) == (free, None, text(NOW))
+    assert one["class_name"] == "myapp.jobs.ExampleJob"
 
 
 def test_the_database_has_an_id(store: Store, reader: Reader) -> None:

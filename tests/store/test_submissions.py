@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from bgjob.errors import IdempotencyConflictError
+from bgjob.errors import IdempotencyConflictError, InvalidParameterError
 from bgjob.words import Backoff, EntryType
 from bgjobd.core.job import Call, RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.store.items import Look, Stored
-from tests.store.samples import BOOT, NOW, Store, asked, submission, text
+from tests.store.samples import BOOT, FAILED, NOW, Store, asked, ends, starts, submission, text
 
 
 def test_a_submitted_job_is_stored_with_all_that_was_given(store: Store) -> None:
@@ -26,6 +26,8 @@ def test_a_submitted_job_is_stored_with_all_that_was_given(store: Store) -> None
             timeout=60.5,
             scheduled_at=NOW + 30,
             idempotency_key="k",
+            digest="d1",
+            sensitive=("to", "subject"),
         )
     )
     assert store.job(job_id) == {
@@ -55,6 +57,8 @@ def test_a_submitted_job_is_stored_with_all_that_was_given(store: Store) -> None
         "submitted_gid": 1001,
         "submitted_pid": 4321,
         "ready": 0,
+        "request_digest": "d1",
+        "sensitive": '["to","subject"]',
     }
 
 
@@ -66,12 +70,15 @@ def test_a_submitted_job_comes_back_from_the_file_as_it_was(store: Store) -> Non
         timeout=0.001,
         scheduled_at=NOW + 0.5,
         idempotency_key="k",
+        parameters={"password": "hunter2"},
+        sensitive=("password", "é"),
     )
     store.submit(given)
     store.now += 1
     (claim,) = store.claim(Lanes(1))
     for name in ("call", "retry_count", "policy", "queue", "priority", "timeout", "scheduled_at"):
         assert getattr(claim.job, name) == getattr(given, name)
+    assert claim.job.call.sensitive == ("password", "é")
     assert (claim.job.created_at, claim.job.idempotency_key) == (NOW, "k")
 
 
@@ -98,6 +105,17 @@ def test_the_log_of_a_submit_holds_the_job_as_its_context(store: Store) -> None:
     context = json.loads(row["context"])
     assert context["parameters"] == {"to": "user@example.com"}
     assert (context["id"], context["status"], context["retry_count"]) == (1, "pending", 2)
+
+
+def test_a_sensitive_value_is_in_no_entry_of_the_log(store: Store) -> None:
+    secret = asked(parameters={"to": "ann", "password": "hunter2"}, sensitive=("password",))
+    committed = store.commit(submission(secret), lanes=Lanes(1))
+    committed_later = store.commit(starts(1), ends(1, FAILED))
+    rows = store.rows("SELECT * FROM job_logs")
+    shown = [json.loads(row["context"])["parameters"] for row in rows if row["context"]]
+    assert shown == [{"to": "ann", "password": "***"}] * 2
+    assert "hunter2" not in repr([rows, committed.lines, committed_later.lines])
+    assert json.loads(committed.claims[0].job.call.parameters)["password"] == "hunter2"
 
 
 def test_many_are_stored_in_order_and_answered_in_order(store: Store) -> None:
@@ -132,6 +150,58 @@ def test_the_same_key_with_the_same_call_is_the_same_job(store: Store) -> None:
     assert store.answer(submission(again)) == (Stored(job_id, created=False),)
     assert store.count("background_jobs") == 1
     assert store.messages(job_id) == ["Background job initiated"]
+
+
+def test_the_same_key_with_the_same_request_is_the_same_job_whatever_it_comes_to_now(store: Store) -> None:
+    """A default of the configuration has changed meanwhile, and what it resolves to."""
+    (job_id,) = store.submit(asked(idempotency_key="k", digest="d1", parameters={"n": 1}))
+    again = asked(idempotency_key="k", digest="d1", parameters={"n": 1, "default": 2}, method="send")
+    assert store.answer(submission(again)) == (Stored(job_id, created=False),)
+
+
+def test_the_same_key_with_another_request_is_refused_though_it_calls_the_same(store: Store) -> None:
+    (job_id,) = store.submit(asked(idempotency_key="k", digest="d1", priority=1))
+    refused = store.answer(submission(asked(idempotency_key="k", digest="d2", priority=2)))
+    assert isinstance(refused, IdempotencyConflictError)
+    assert refused.parameters == {"id": job_id}
+
+
+@pytest.mark.parametrize(("stored", "given"), [(None, "d1"), ("d1", None)])
+def test_calls_are_compared_where_a_digest_is_missing(
+    store: Store, stored: str | None, given: str | None
+) -> None:
+    (job_id,) = store.submit(asked(idempotency_key="k", digest=stored, parameters={"password": 1}))
+    same = asked(
+        idempotency_key="k", digest=given, parameters={"password": 1}, sensitive=("password",), priority=9
+    )
+    assert store.answer(submission(same)) == (Stored(job_id, created=False),)
+    other = asked(idempotency_key="k", digest=given, parameters={"password": 2})
+    assert isinstance(store.answer(submission(other)), IdempotencyConflictError)
+
+
+def test_two_requests_with_one_key_in_one_submission_are_refused_by_the_place_of_the_second(
+    store: Store,
+) -> None:
+    """Not by the id of the first, which is stored no more than the second."""
+    first, other = asked(idempotency_key="k", digest="d1"), asked(idempotency_key="k", digest="d2")
+    committed = store.commit(submission(asked(), first, asked(), other), submission(asked()))
+    refused, after = committed.answers
+    assert isinstance(refused, InvalidParameterError)
+    assert refused.parameters == {"parameter": "jobs.3.options.idempotency_key"}
+    assert after == (Stored(1, created=True),)
+    assert [line.job_id for line in committed.lines] == [1]
+
+
+def test_a_key_that_an_item_before_it_used_is_known_by_its_id(store: Store) -> None:
+    committed = store.commit(
+        submission(asked(idempotency_key="k", digest="d1")),
+        submission(asked(idempotency_key="k", digest="d1")),
+        submission(asked(idempotency_key="k", digest="d2")),
+    )
+    stored, again, refused = committed.answers
+    assert (stored, again) == ((Stored(1, created=True),), (Stored(1, created=False),))
+    assert isinstance(refused, IdempotencyConflictError)
+    assert refused.parameters == {"id": 1}
 
 
 def test_a_key_is_known_in_whatever_status_its_job_is(store: Store) -> None:

@@ -14,14 +14,14 @@ import pytest
 from peewee import SqliteDatabase
 
 from bgjob.errors import IdempotencyConflictError, StorageUnavailableError
-from bgjob.words import Status
+from bgjob.words import EntryType, Status
 from bgjobd.clock import Clock
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
 from bgjobd.store import database as databases
 from bgjobd.store import writer as writers
 from bgjobd.store.database import FILE_NAME, open_for_writing
-from bgjobd.store.items import Look, Stored
+from bgjobd.store.items import DaemonStarted, Item, Look, Noted, Stored
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.store.samples import BOOT, COMPLETED, NO_SLOTS, Store, asked, ends, starts, submission
 
@@ -211,14 +211,20 @@ def test_submissions_are_refused_and_facts_are_kept_until_the_file_works(
     assert store.messages(job_id).count("Background job completed processing") == 1
 
 
-def test_a_clock_jump_is_kept_too(
-    store: Store, opens: Callable[[Callable[[Path], SqliteDatabase]], None]
+@pytest.mark.parametrize(
+    "fact",
+    [ClockJumped(60.0), DaemonStarted(), Noted(1, None, EntryType.INFO, "n")],
+    ids=lambda f: type(f).__name__,
+)
+def test_a_fact_about_no_attempt_is_kept_too(
+    store: Store, opens: Callable[[Callable[[Path], SqliteDatabase]], None], fact: Item
 ) -> None:
+    store.submit(asked())
     opens(Flaky(failures=1, error=UNREADABLE))
     office = Office(store.state_dir)
     with at_work(office) as writer:
-        writer.put(Entrusted(ClockJumped(60.0), "jump"))
-        assert office.next_with("jump") == [("jump", None)]
+        writer.put(Entrusted(fact, "fact"))
+        assert office.next_with("fact") == [("fact", None)]
 
 
 def test_a_look_that_failed_is_made_again_when_the_file_works(

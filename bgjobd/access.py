@@ -1,0 +1,112 @@
+"""Who may do what: the users and groups of `[access]` as numbers, and a right for every method; no socket here."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from bgjobd import config
+from bgjobd.ipc import Caller
+
+_LARGEST_ID: Final = 2**32 - 2  # the next one is the kernel's word for "none"
+
+
+class Right(StrEnum):
+    """What `[access]` grants, by the name of its key."""
+
+    SUBMIT = "submit"
+    MANAGE = "manage"
+    READ = "read"
+
+
+RIGHTS: Final[Mapping[str, Right]] = {
+    "Submit": Right.SUBMIT,
+    "SubmitMany": Right.SUBMIT,
+    "Cancel": Right.MANAGE,
+    "Retry": Right.MANAGE,
+    "Pause": Right.MANAGE,
+    "Resume": Right.MANAGE,
+    "Reload": Right.MANAGE,
+    "Get": Right.READ,
+    "List": Right.READ,
+    "Logs": Right.READ,
+    "Wait": Right.READ,
+    "Watch": Right.READ,
+    "Output": Right.READ,
+    "Classes": Right.READ,
+    "Stats": Right.READ,
+    "Why": Right.READ,
+}
+"""The right that each method of org.bgjobd.Jobs takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Users and groups, by number."""
+
+    uids: frozenset[int]
+    gids: frozenset[int]
+
+    def has(self, caller: Caller) -> bool:
+        """Whether the caller, or a group that the kernel says the caller is in, is among them."""
+        return caller.uid in self.uids or caller.gid in self.gids or not self.gids.isdisjoint(caller.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who has which right; one that is not in `members` belongs to whoever can connect."""
+
+    own_uid: int
+    members: Mapping[Right, Members]
+    unknown: tuple[str, ...]
+    """Names of the configuration that this machine does not know, as they are written there; they grant nothing."""
+
+    @classmethod
+    def from_config(cls, given: config.Access) -> Access:
+        """The numbers behind the names, as this machine has them now."""
+        listed = {Right.SUBMIT: given.submit, Right.MANAGE: given.manage, Right.READ: given.read}
+        ids = {name: _try_id(name) for names in listed.values() for name in names or ()}
+        return cls(
+            os.geteuid(),
+            {right: _members(names, ids) for right, names in listed.items() if names is not None},
+            tuple(name for name, number in ids.items() if number is None),
+        )
+
+    def why_refused(self, caller: Caller, right: Right) -> str | None:
+        """Why the caller may not use this right; None where it may."""
+        members = self.members.get(right)
+        if members is None or caller.uid in (0, self.own_uid) or members.has(caller):
+            return None
+        return (
+            f"uid {caller.uid} may not {right}; "
+            f"list it, or a group of it, under [access] {right} in the daemon's configuration"
+        )
+
+
+def _members(names: Iterable[str], ids: Mapping[str, int | None]) -> Members:
+    known = {name: number for name in names if (number := ids[name]) is not None}
+    return Members(
+        frozenset(number for name, number in known.items() if not name.startswith("@")),
+        frozenset(number for name, number in known.items() if name.startswith("@")),
+    )
+
+
+def _try_id(name: str) -> int | None:
+    """The uid of a user, or the gid of a "@group"; digits are the number itself."""
+    if name.startswith("@"):
+        return _try_number(name[1:], lambda group: grp.getgrnam(group).gr_gid)
+    return _try_number(name, lambda user: pwd.getpwnam(user).pw_uid)
+
+
+def _try_number(name: str, look_up: Callable[[str], int]) -> int | None:
+    if name.isascii() and name.isdecimal():
+        return int(name) if len(name) <= 10 and int(name) <= _LARGEST_ID else None
+    try:
+        return look_up(name)
+    except KeyError:
+        return None

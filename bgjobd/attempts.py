@@ -1,0 +1,380 @@
+"""The attempts that run: asks for their start, hears of their ends, stops them, and settles what others left behind.
+
+What stands here in memory follows from the file and the spool. No rule about jobs is here, and nothing is stored
+but by handing facts to the writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from bgjob.words import EntryType, Outcome
+from bgjobd import spool as spools
+from bgjobd.core.facts import AttemptEnded
+from bgjobd.core.job import Ending, Job
+from bgjobd.core.retry import is_retriable
+from bgjobd.forkserver.journal import Journal
+from bgjobd.link import ForkServer
+from bgjobd.outbox import Outbox
+from bgjobd.policy import Policy
+from bgjobd.spool import AttemptKey, Spool, StopReason
+from bgjobd.store.items import Claim, JobFact
+
+_GATHER: Final = 0.05
+"""Seconds until journals that appeared are read, all together; most small attempts have ended by then."""
+
+_FIRST_LOOK: Final = 0.001
+_LAST_LOOK: Final = 1.0
+_STOPPED_BY_US: Final = frozenset({Outcome.FAILED, Outcome.EXITED, Outcome.SIGNALLED, Outcome.LOST})
+"""The outcomes that an attempt which was told to stop may have for that reason alone."""
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """An attempt that was claimed and whose end is not on disk; `ending` is None until it is known."""
+
+    key: AttemptKey
+    token: str
+    class_name: str
+    timeout: float | None = None
+    server: ForkServer | None = None
+    is_started: bool = False
+    is_fenced: bool = False
+    ending: Ending | None = None
+    stop_reason: StopReason | None = None
+    pidfd: int | None = None
+    is_watched: bool = False
+    timer: asyncio.TimerHandle | None = None
+    journal: Journal | None = field(default=None, repr=False)
+
+    @property
+    def code_version(self) -> str | None:
+        return None if self.server is None else self.server.code_version
+
+
+class Attempts:
+    """All attempts of this daemon, of whatever fork server, and of the daemons before it.
+
+    An end goes to the outbox with the attempt's key as its ticket. `policy` tells a class's, `say` writes a line
+    about the daemon itself.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        boot_id: str,
+        outbox: Outbox,
+        policy: Callable[[str], Policy],
+        now: Callable[[], float],
+        say: Callable[[EntryType, str], None],
+    ) -> None:
+        self._spool = spool
+        self._boot_id = boot_id
+        self._outbox = outbox
+        self._policy = policy
+        self._now = now
+        self._say = say
+        self._loop = asyncio.get_running_loop()
+        self._all: dict[AttemptKey, Attempt] = {}
+        self._gathering: asyncio.TimerHandle | None = None
+        self._is_closed = False
+        self._is_empty: asyncio.Future[None] | None = None
+        self._loop.add_reader(spool.fileno(), self._on_journals)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def close(self) -> None:
+        """Let go of descriptors and timers; the attempts go on."""
+        self._is_closed = True
+        if self._gathering is not None:
+            self._gathering.cancel()
+        self._loop.remove_reader(self._spool.fileno())
+        for attempt in self._all.values():
+            self._let_go(attempt)
+
+    async def wait_until_empty(self, timeout: float | None) -> None:
+        """Wait until the end of every attempt is on disk, at most `timeout` seconds."""
+        if self._all:
+            self._is_empty = self._loop.create_future()
+            await asyncio.wait([self._is_empty], timeout=timeout)
+
+    # Start
+
+    def start(self, claim: Claim, server: ForkServer | None) -> None:
+        """Have a claimed attempt started by this fork server."""
+        job = claim.job
+        key = job.id, job.attempt
+        attempt = Attempt(key, claim.token, job.call.class_name, job.timeout, server)
+        self._all[key] = attempt
+        if server is None:
+            self._give_back(attempt, "there is no fork server")
+            return
+        server.start(
+            {
+                "job": job.id,
+                "number": job.attempt,
+                "token": claim.token,
+                "class_name": job.call.class_name,
+                "method_name": job.call.method_name,
+                "parameters": job.call.parameters,
+                "sensitive": job.call.sensitive,
+                "timeout": job.timeout,
+                "error": None,
+            }
+        )
+
+    def _on_journals(self) -> None:
+        self._loop.remove_reader(self._spool.fileno())
+        self._gathering = self._loop.call_later(_GATHER, self._note_starts)
+
+    def _note_starts(self) -> None:
+        """Record the starts whose journals appeared, of attempts that have not ended since."""
+        self._loop.add_reader(self._spool.fileno(), self._on_journals)
+        keys, has_missed = self._spool.take_created()
+        for key in list(self._all) if has_missed else keys:
+            attempt = self._all.get(key)
+            if attempt is not None and not attempt.is_started:
+                self._note_start(attempt, self._spool.try_read(key))
+        self._outbox.send()
+
+    def _note_start(self, attempt: Attempt, journal: Journal | None) -> None:
+        fact = spools.started(attempt.key, journal, attempt.code_version) if journal else None
+        if fact is None or attempt.is_started:
+            return
+        attempt.is_started = True
+        attempt.journal = journal
+        self._outbox.hold(JobFact(attempt.key[0], fact))
+        self._go_on(attempt)
+
+    def _go_on(self, attempt: Attempt) -> None:
+        """What is to be done with an attempt that runs: stop it now, or at its deadline."""
+        if attempt.stop_reason is not None:
+            self._signal(attempt, signal.SIGTERM)
+        else:
+            self._mind_the_deadline(attempt)
+
+    # End
+
+    def on_report(self, message: dict[str, Any]) -> None:
+        """What a fork server tells: that an attempt ended, or that it could not begin."""
+        attempt = self._all.get((message["job"], message["number"]))
+        if attempt is None or self._is_closed:
+            return  # settled by other means, as after a fence
+        match message["type"]:
+            case "ended":
+                journal = self._spool.try_read(attempt.key) or Journal()
+                self._note_end(attempt, journal, message["exit"])
+            case "not_started" if not attempt.is_started:
+                self._give_back(attempt, message["reason"])
+            case "not_started":
+                self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
+            case unknown:
+                raise ValueError(f"the fork server sent an unknown message: {unknown!r}")
+
+    def on_end_of_server(self, server: ForkServer) -> None:
+        """A fork server is gone, and will report no more of its attempts."""
+        for attempt in list(self._all.values()):
+            if attempt.server is server and not attempt.is_watched:
+                self._settle(attempt)
+
+    def ending_of(self, job: Job) -> Ending | None:
+        """How the latest attempt of a job ended, as long as it is remembered."""
+        attempt = self._all.get((job.id, job.attempt))
+        return None if attempt is None else attempt.ending
+
+    def forget(self, key: AttemptKey, keep_journal: bool) -> None:
+        """The attempt's end is on disk: nobody needs its journal any more, unless for a hook."""
+        attempt = self._all.pop(key, None)
+        if attempt is not None:
+            self._let_go(attempt)
+        if not keep_journal and (attempt is None or not attempt.is_fenced):
+            self._spool.remove(key, attempt is not None and attempt.stop_reason is not None)
+        if not self._all and self._is_empty is not None and not self._is_empty.done():
+            self._is_empty.set_result(None)
+
+    def _note_end(
+        self, attempt: Attempt, journal: Journal | None, seen: dict[str, Any] | None = None
+    ) -> bool:
+        """Record the end that the journal tells, or the fork server saw; False where neither tells one."""
+        fact = spools.ended(attempt.key, journal, seen) if journal else None
+        if fact is None or journal is None:
+            return False
+        self._note_start(attempt, journal)
+        for note in spools.notes(attempt.key, journal):
+            self._outbox.hold(note)
+        self._put_end(attempt, fact)
+        return True
+
+    def _give_back(self, attempt: Attempt, reason: str, delay: float | None = None) -> None:
+        self._end(attempt, Ending.not_started(f"the attempt could not start: {reason}", delay))
+
+    def _end(self, attempt: Attempt, ending: Ending) -> None:
+        self._put_end(attempt, AttemptEnded(attempt.key[1], ending, self._now()))
+
+    def _put_end(self, attempt: Attempt, fact: AttemptEnded) -> None:
+        if attempt.ending is None:
+            attempt.ending = self._verdict(attempt, fact.ending)
+            self._disarm(attempt)
+            self._outbox.send(JobFact(attempt.key[0], replace(fact, ending=attempt.ending)), attempt.key)
+
+    def _verdict(self, attempt: Attempt, ending: Ending) -> Ending:
+        """The ending as the attempt's stop and its class's policy have it."""
+        policy = self._policy(attempt.class_name)
+        if ending.outcome in _STOPPED_BY_US:
+            match attempt.stop_reason:
+                case StopReason.CANCELLED:
+                    ending = Ending.cancelled(ending)
+                case StopReason.TIMED_OUT:
+                    ending = Ending.timed_out(attempt.timeout or 0.0, ending)
+        may_retry = ending.may_retry and is_retriable(ending.outcome, policy.retry_lost, policy.retry_on)
+        return replace(ending, may_retry=may_retry)
+
+    # Stop
+
+    def stop(self, key: AttemptKey, reason: StopReason) -> None:
+        """End the attempt from outside: TERM to its group, KILL once its class's grace is over."""
+        attempt = self._all.get(key)
+        if attempt is None or attempt.ending is not None or attempt.stop_reason is not None:
+            return
+        attempt.stop_reason = reason
+        self._leave_word(attempt)
+        if attempt.journal is None:
+            self._note_start(attempt, self._spool.try_read(key))  # which sends the signal
+            self._outbox.send()
+        else:
+            self._signal(attempt, signal.SIGTERM)
+
+    def _leave_word(self, attempt: Attempt) -> None:
+        """Write why the attempt is stopped, for its process and for a later daemon; a full spool stops no stop."""
+        if attempt.stop_reason is None:
+            return
+        try:
+            self._spool.write_stop(attempt.key, attempt.stop_reason)
+        except OSError as error:
+            self._say(
+                EntryType.FAILURE, f"no stop reason for job {attempt.key[0]}: {error.strerror} in the spool"
+            )
+
+    def stop_all(self, reason: StopReason) -> None:
+        """Stop every attempt."""
+        for key in list(self._all):
+            self.stop(key, reason)
+
+    def _mind_the_deadline(self, attempt: Attempt) -> None:
+        """Have the attempt stopped at its deadline, which counts from its start, whoever the daemon was then."""
+        if attempt.timeout is None or attempt.journal is None or attempt.journal.started is None:
+            return
+        # asyncio's clock is CLOCK_MONOTONIC, as the journal's.
+        deadline = attempt.journal.started["monotonic"] + attempt.timeout
+        attempt.timer = self._loop.call_at(deadline, self.stop, attempt.key, StopReason.TIMED_OUT)
+
+    def _signal(self, attempt: Attempt, number: signal.Signals) -> None:
+        self._disarm(attempt)
+        if attempt.journal is None or attempt.journal.started is None:
+            return
+        if attempt.pidfd is None:
+            attempt.pidfd = spools.try_open_process(attempt.journal)
+        if attempt.pidfd is None:
+            return  # it has ended; the report is under way
+        spools.signal_group(attempt.pidfd, attempt.journal.started["pid"], number)
+        if number is signal.SIGTERM:
+            grace = self._policy(attempt.class_name).stop_grace
+            attempt.timer = self._loop.call_later(grace, self._signal, attempt, signal.SIGKILL)
+
+    def _disarm(self, attempt: Attempt) -> None:
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+            attempt.timer = None
+
+    def _let_go(self, attempt: Attempt) -> None:
+        self._disarm(attempt)
+        if attempt.pidfd is not None:
+            if attempt.is_watched:
+                self._loop.remove_reader(attempt.pidfd)
+            os.close(attempt.pidfd)
+            attempt.pidfd = None
+
+    # What an earlier daemon, or a fork server that died, left behind
+
+    def recover(self, rows: Iterable[dict[str, Any]], has_own_spool: bool) -> None:
+        """Settle the attempts whose end is not recorded: collect, wait for, give back, or count as lost."""
+        for row in rows:
+            key = row["job_id"], row["number"]
+            attempt = Attempt(key, row["token"], row["class_name"], row["timeout"])
+            attempt.is_started = row["pid"] is not None
+            self._all[key] = attempt
+            if row["boot_id"] != self._boot_id:
+                self._end(attempt, Ending.lost("the machine was restarted while it ran"))
+            elif not has_own_spool:
+                # Its process may be alive, and nothing tells: it is never started again.
+                self._end(attempt, Ending.lost("its journal is gone with the spool", may_retry=False))
+            else:
+                self._adopt(attempt, is_cancelled=row["cancel_requested_at"] is not None)
+
+    def _adopt(self, attempt: Attempt, is_cancelled: bool) -> None:
+        """Settle an attempt of this boot. Whoever told it to stop may have died before the signal, or the kill."""
+        attempt.stop_reason = self._spool.try_read_stop(attempt.key)
+        if attempt.stop_reason is None and is_cancelled:
+            attempt.stop_reason = StopReason.CANCELLED
+            self._leave_word(attempt)
+        self._settle(attempt)
+
+    def _settle(self, attempt: Attempt) -> None:
+        """Find out about an attempt that no fork server of ours will report on."""
+        if self._is_closed or attempt.ending is not None:
+            return
+        try:
+            self._spool.fence(attempt.key)
+        except OSError as error:
+            self._say(EntryType.FAILURE, f"the spool cannot be written: {error.strerror}; trying again")
+            self._loop.call_later(_LAST_LOOK, self._settle, attempt)
+            return
+        journal = self._spool.try_read(attempt.key)
+        attempt.is_fenced = journal is not None and journal.fenced is not None
+        is_own = journal is not None and spools.has_token(journal, attempt.token)
+        if journal is None or (attempt.is_fenced and attempt.is_started) or not (attempt.is_fenced or is_own):
+            # It began once and nothing tells more; its process may be alive, so it is never started again.
+            self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
+            return
+        if attempt.is_fenced:
+            self._give_back(attempt, "its fork server or the daemon ended before it began", delay=0.0)
+            return
+        self._watch(attempt, journal)
+
+    def _watch(self, attempt: Attempt, journal: Journal) -> None:
+        """Wait for the end of a process that another daemon, or a dead fork server, has started."""
+        self._note_start(attempt, journal)
+        self._outbox.send()
+        attempt.journal = journal
+        if attempt.pidfd is None:
+            attempt.pidfd = spools.try_open_process(journal)
+        if attempt.pidfd is None:
+            self._look_again(attempt, _FIRST_LOOK)
+            return
+        attempt.is_watched = True
+        self._loop.add_reader(attempt.pidfd, self._on_process_end, attempt)
+        if attempt.timer is None:
+            self._go_on(attempt)
+
+    def _on_process_end(self, attempt: Attempt) -> None:
+        """The process of an attempt that no fork server of this daemon reports on has ended."""
+        if attempt.pidfd is not None:
+            self._loop.remove_reader(attempt.pidfd)
+        self._look_again(attempt, _FIRST_LOOK)
+
+    def _look_again(self, attempt: Attempt, pause: float) -> None:
+        """The process has ended: its fork server, if it lives, is about to write the exit record."""
+        if self._is_closed or attempt.ending is not None:
+            return
+        if self._note_end(attempt, self._spool.try_read(attempt.key)):
+            return
+        if pause < _LAST_LOOK:
+            self._loop.call_later(pause, self._look_again, attempt, pause * 2)
+        else:
+            self._end(attempt, spools.ending_unseen(self._spool.try_read(attempt.key)))

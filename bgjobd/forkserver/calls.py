@@ -1,0 +1,145 @@
+"""What an order calls: the object of the approved class, its method with the parameters that fit, and its hooks."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Collection, Mapping
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .endings import InvalidParameters, MethodNotApproved, is_final, text_of
+
+if TYPE_CHECKING:
+    from .child import Order
+
+_LONGEST_DELAY = 36_500 * 86_400.0
+
+
+class Method(NamedTuple):
+    """How a method takes its parameters, as it was described.
+
+    `whole`: the argument that gets them all as one mapping, None for keywords. `names` are the parameters there are,
+    None where any name will do, `required` those without a default, `contexts` the arguments that get the JobContext.
+    `coerce`: whether the annotations ask for other types than JSON has.
+    """
+
+    whole: str | None
+    coerce: bool
+    contexts: tuple[str, ...]
+    required: frozenset[str]
+    names: frozenset[str] | None
+
+    @classmethod
+    def from_description(cls, described: Mapping[str, Any]) -> Method:
+        names = described["names"]
+        return cls(
+            described["whole"],
+            described["coerce"],
+            tuple(described["contexts"]),
+            frozenset(described["required"]),
+            None if names is None else frozenset(names),
+        )
+
+
+class Approved(NamedTuple):
+    """An approved class as the fork server holds it: the class itself, and what of it may be called."""
+
+    cls: type
+    contexts: tuple[str, ...]
+    hooks: Collection[str]
+    methods: Mapping[str, Method]
+
+    @classmethod
+    def from_description(cls, approved: type, described: Mapping[str, Any]) -> Approved:
+        methods = {name: Method.from_description(method) for name, method in described["methods"].items()}
+        return cls(approved, tuple(described["contexts"]), tuple(described["hooks"]), methods)
+
+
+class Call:
+    """One order's object: made once, and asked again by the hook that tells when to retry."""
+
+    def __init__(self, approved: Approved | None) -> None:
+        self._approved = approved
+        self._object: Any = None
+
+    def make(self, order: Order, context: Callable[[], Any]) -> tuple[Any, Approved]:
+        """The object, and what may be called on it. Raises MethodNotApproved."""
+        approved = self._approved
+        if approved is None:
+            raise _no_longer(order)
+        self._object = approved.cls(**{name: context() for name in approved.contexts})
+        return self._object, approved
+
+    def retry_delay(
+        self, order: Order, error: BaseException, note: Callable[[dict[str, Any]], None]
+    ) -> float | None:
+        """What the class's own `retry_delay(attempt, error)` says, in seconds; None leaves it to the policy."""
+        approved = self._approved
+        is_asked = isinstance(error, Exception) and not is_final(error) and order.error is None
+        if not is_asked or self._object is None or approved is None or "retry_delay" not in approved.hooks:
+            return None
+        try:
+            delay = _awaited(self._object.retry_delay(order.number, error))
+            return None if delay is None else _checked_delay(delay)
+        except Exception as second:
+            told = f"retry_delay raised {type(second).__qualname__}: {text_of(second)}"
+            note({"type": "log", "level": "ERROR", "message": f"{told}; the policy's delay is taken"})
+            return None
+
+
+def attempt_call(call: Call, order: Order, context: Callable[[], Any]) -> Any:
+    """Run the method; its result. Raises whatever it raises, MethodNotApproved, InvalidParameters."""
+    made, approved = call.make(order, context)
+    method = approved.methods.get(order.method_name)
+    if method is None:
+        raise _no_longer(order)
+    function = getattr(made, order.method_name)
+    given: Any = order.parameters
+    if method.coerce:
+        from .parameters import coerced
+
+        approved_function = getattr(approved.cls, order.method_name)
+        given = coerced(approved_function, method.contexts, given, method.whole is not None)
+    elif method.whole is None:
+        _check_names(method, given)
+    arguments = given if method.whole is None else {method.whole: given}
+    return _awaited(function(**arguments, **{name: context() for name in method.contexts}))
+
+
+def hook_call(call: Call, order: Order, context: Callable[[], Any]) -> None:
+    """Tell the class's `failed` hook how the last attempt ended. Raises whatever it raises."""
+    made, approved = call.make(order, context)
+    if order.error is None or "failed" not in approved.hooks:
+        raise _no_longer(order)
+    error = importlib.import_module("bgjob.jobs").AttemptError(**order.error)
+    _awaited(made.failed(error))
+
+
+def _no_longer(order: Order) -> MethodNotApproved:
+    return MethodNotApproved(f"{order.class_name}::{order.method_name} is no longer allowed")
+
+
+def _check_names(method: Method, given: Mapping[str, Any]) -> None:
+    """Raises InvalidParameters for names that the method does not take; it may have changed since the submit."""
+    missing = method.required.difference(given)
+    unknown = set() if method.names is None else set(given) - method.names
+    told = [f"{name}: is required" for name in sorted(missing)]
+    told += [f"{name}: there is no such parameter" for name in sorted(unknown)]
+    if told:
+        raise InvalidParameters("; ".join(told))
+
+
+def _awaited(result: Any) -> Any:
+    if not isinstance(result, CoroutineType):
+        return result
+    import asyncio  # only for those who use it: it would make every fork dearer
+
+    return asyncio.run(result)
+
+
+def _checked_delay(delay: Any) -> float:
+    is_number = isinstance(delay, (int, float)) and not isinstance(delay, bool)
+    if not is_number or not math.isfinite(delay) or not 0 <= delay <= _LONGEST_DELAY:
+        raise ValueError(f"it gave {delay!r}, which is no number of seconds from 0 to a hundred years")
+    return float(delay)

@@ -1,0 +1,192 @@
+"""From approved names to classes that attempts can be forked with: imports them, has them described, and announces
+what it is at, so that whoever waits knows which class it is that hangs, or ended the process.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.machinery
+import importlib.util
+import io
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from .calls import Approved
+from .endings import text_of
+
+Announce = Callable[[Sequence[str]], None]
+
+_THREADS_MAY_END = 0.1
+
+
+class UnfitError(Exception):
+    """These classes cannot be served by any process: what their import left behind makes forking unsafe."""
+
+    def __init__(self, classes: Sequence[str], reason: str) -> None:
+        self.classes = list(classes)
+        self.reason = reason
+        super().__init__(f"{', '.join(classes)}: {reason}")
+
+
+class Loaded(NamedTuple):
+    """The classes that attempts may use, and everything about all of them as data, as `ready` tells it."""
+
+    approved: dict[str, Approved]
+    description: dict[str, Any]
+
+
+def load(listed: dict[str, Any], client: str, announce: Announce) -> Loaded:
+    """Import and describe the classes `listed` (name → the methods to offer, or None for all).
+
+    `client` is the directory of the package bgjob, for an interpreter that lacks it. Raises UnfitError.
+    """
+    _lend_client(client)
+    classes, broken = _import_all(list(listed), announce)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a module may have had children vanish unseen
+    description = _described_elsewhere(classes, broken, listed, announce)
+    approved = {
+        name: Approved.from_description(classes[name], described)
+        for name, described in description["classes"].items()
+        if described["unavailable"] is None
+    }
+    if any("failed" in one.hooks for one in approved.values()):
+        importlib.import_module("bgjob.jobs")  # now: an upgrade may replace files while this process lives
+    _settle()
+    return Loaded(approved, description)
+
+
+def _lend_client(directory: str) -> None:
+    """Let `import bgjob` find the daemon's own, unless the application's interpreter has one."""
+    if importlib.util.find_spec("bgjob") is None:
+        sys.meta_path.append(_Lender(directory))
+
+
+class _Lender:
+    """Finds the package bgjob in a place that is not on the path, and nothing else there."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def find_spec(
+        self, name: str, path: object = None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name != "bgjob":
+            return None
+        return importlib.util.spec_from_file_location(
+            name, f"{self._directory}/__init__.py", submodule_search_locations=[self._directory]
+        )
+
+
+def _import_all(
+    names: Collection[str], announce: Announce
+) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
+    """The classes that could be imported, and for the others why not, with the traceback."""
+    classes: dict[str, Any] = {}
+    broken: dict[str, tuple[str, str]] = {}
+    for module_name, members in _by_module(names).items():
+        announce(members)
+        for name in members:
+            try:
+                classes[name] = _import(module_name, name.rpartition(".")[2])
+            except BaseException as error:
+                _leave_if_a_copy()
+                broken[name] = (f"{type(error).__name__}: {text_of(error)}", traceback.format_exc())
+        _leave_if_a_copy()
+        _check_threads(members)
+    return classes, broken
+
+
+_OWN_PID = os.getpid()
+
+
+def _import(module_name: str, class_name: str) -> Any:
+    return getattr(importlib.import_module(module_name), class_name)
+
+
+def _by_module(names: Collection[str]) -> dict[str, list[str]]:
+    modules: dict[str, list[str]] = {}
+    for name in names:
+        modules.setdefault(name.rpartition(".")[0], []).append(name)
+    return modules
+
+
+def _leave_if_a_copy() -> None:
+    """End a process that a module forked while it was imported, and that came back from there."""
+    if os.getpid() != _OWN_PID:
+        os._exit(0)
+
+
+def _check_threads(members: Sequence[str]) -> None:
+    """Raises UnfitError where threads run: one that holds a lock at a fork holds it for ever in the child."""
+    deadline = time.monotonic() + _THREADS_MAY_END
+    while (count := len(os.listdir("/proc/self/task")) - 1) > 0:
+        if time.monotonic() > deadline:
+            raise UnfitError(
+                members,
+                f"its module leaves {count} thread{'s' * (count > 1)} running, which makes forking unsafe; "
+                "start threads in a method (for a library that starts its own: set its number of threads "
+                "to 1 in [app] env)",
+            )
+        time.sleep(0.005)
+
+
+def _described_elsewhere(
+    classes: dict[str, Any],
+    broken: dict[str, tuple[str, str]],
+    listed: dict[str, Any],
+    announce: Announce,
+) -> dict[str, Any]:
+    """Catalogue and code version, made in a child: what describing imports would slow every later fork."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        os.close(read)
+        _describe_into(write, classes, broken, listed, announce)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        text = pipe.read()
+    os.waitpid(pid, 0)
+    if not text:
+        raise RuntimeError("the approved classes could not be described; the trace stands above")
+    described: dict[str, Any] = json.loads(text)
+    return described
+
+
+def _describe_into(
+    write: int,
+    classes: dict[str, Any],
+    broken: dict[str, tuple[str, str]],
+    listed: dict[str, Any],
+    announce: Announce,
+) -> NoReturn:
+    try:
+        from . import describe
+
+        catalogue = {name: describe.unavailable(*why) for name, why in broken.items()}
+        for name, cls in classes.items():
+            announce([name])
+            catalogue[name] = describe.describe_or_tell_why(cls, listed[name])
+        text = json.dumps({"classes": catalogue, "code_version": describe.code_version()})
+        with os.fdopen(write, "wb") as pipe:
+            pipe.write(text.encode())
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+def _settle() -> None:
+    """What the imports printed goes out once, not again from every child; and what they made stays where it is."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # unless an import replaced it
+            stream.flush()
+            stream.reconfigure(line_buffering=True)
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,195 @@
+"""A method's parameters as its annotations tell them: which get the JobContext, and, by pydantic, their schema and
+their values. Pydantic is imported inside functions only, for most attempts do without.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .endings import InvalidParameters
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+_MAX_PROBLEMS = 20
+
+# What makes pydantic change a value that fits the schema, wherever it stands in its own description of a type.
+_CHANGES = {"strip_whitespace", "to_lower", "to_upper", "coerce_numbers_to_str", "alias", "validation_alias"}
+
+
+def own_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters behind `self`."""
+    return list(signature(function).parameters.values())[1:]
+
+
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Its signature, even where only type checkers know a name that it mentions."""
+    if sys.version_info >= (3, 14):
+        form = sys.modules["annotationlib"].Format.FORWARDREF  # inspect has imported it
+        return inspect.signature(function, annotation_format=form)
+    return inspect.signature(function)
+
+
+def takes_a_value(parameter: inspect.Parameter) -> bool:
+    """Whether it takes one value, which can be given by name."""
+    return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+
+
+def takes_whole_mapping(parameters: Sequence[inspect.Parameter]) -> bool:
+    """Whether the method takes `parameters` as one mapping, as in the original, rather than as keywords."""
+    return (
+        len(parameters) == 1
+        and takes_a_value(parameters[0])
+        and parameters[0].name in ("params", "parameters")
+    )
+
+
+def context_names(parameters: Sequence[inspect.Parameter], function: Callable[..., Any]) -> list[str]:
+    """Those of the parameters, written where `function` was, that are to get the JobContext."""
+    return [p.name for p in parameters if takes_a_value(p) and _asks_for_context(p, function)]
+
+
+def adapter(function: Callable[..., Any], contexts: Collection[str], whole: bool) -> TypeAdapter[Any]:
+    """What tells the schema of the parameters and validates them: into a dict of keywords, or, for a method that takes
+    the whole mapping, into what that parameter's annotation says.
+
+    Raises whatever pydantic, or the evaluation of an annotation, raises.
+    """
+    from pydantic import TypeAdapter
+
+    parameters = _named(function, contexts)
+    hints = _hints(parameters, function)
+    if whole:
+        return TypeAdapter(hints.get(parameters[0].name, Any))
+    return TypeAdapter(_stand_in(parameters, hints))
+
+
+def needs_coercion(function: Callable[..., Any], contexts: Collection[str], told: TypeAdapter[Any]) -> bool:
+    """Whether a value that fits the schema may still not be what the method expects: a date that is text, a default
+    that only pydantic knows. `told` is the method's adapter."""
+    defaults = {p.name: p.default for p in _named(function, contexts)}
+    return not _is_native(told.core_schema, defaults)
+
+
+def coerced(
+    function: Callable[..., Any], contexts: Collection[str], values: Mapping[str, Any], whole: bool
+) -> Any:
+    """The values as the annotations want them: a dict of keywords, or, where `whole`, what the only parameter gets.
+
+    Raises InvalidParameters, whose text names fields and reasons and shows no value.
+    """
+    from pydantic import ValidationError
+
+    told = adapter(function, contexts, whole)
+    try:
+        # As JSON, not as Python objects: there a type marked strict still takes the text of a date.
+        return told.validate_json(json.dumps(values))
+    except ValidationError as error:
+        problems = _problems(error)
+    # Outside of the `except`: the original error shows the values.
+    raise InvalidParameters(problems)
+
+
+def _asks_for_context(parameter: inspect.Parameter, function: Callable[..., Any]) -> bool:
+    try:
+        hint = _hints([parameter], function).get(parameter.name)
+    except Exception:
+        return False  # an annotation that nobody can read; the method's note will say so
+    jobs = sys.modules.get("bgjob.jobs")  # not imported by anybody: not asked for
+    if jobs is None:
+        return False
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    wanted = [h for h in typing.get_args(hint) if h is not types.NoneType] if is_union else [hint]
+    return len(wanted) == 1 and wanted[0] is jobs.JobContext
+
+
+def _hints(parameters: Sequence[inspect.Parameter], function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of these parameters alone, evaluated: what the method returns need not make sense here."""
+    annotations = {p.name: p.annotation for p in parameters if p.annotation is not p.empty}
+    return typing.get_type_hints(
+        types.SimpleNamespace(__annotations__=annotations),
+        globalns=getattr(inspect.unwrap(function), "__globals__", {}),
+        include_extras=True,
+    )
+
+
+def _named(function: Callable[..., Any], contexts: Collection[str]) -> list[inspect.Parameter]:
+    return [
+        p
+        for p in own_parameters(function)
+        if (takes_a_value(p) or p.kind is p.VAR_KEYWORD) and p.name not in contexts
+    ]
+
+
+def _stand_in(parameters: Sequence[inspect.Parameter], hints: Mapping[str, Any]) -> Any:
+    """A function with these parameters, all by keyword, that answers what it is given."""
+
+    def stand_in(**given: Any) -> dict[str, Any]:
+        return given
+
+    keywords = [
+        p.replace(kind=p.KEYWORD_ONLY if takes_a_value(p) else p.kind, annotation=hints.get(p.name, p.empty))
+        for p in parameters
+    ]
+    stand_in.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]  # inspect looks there
+    stand_in.__annotations__ = dict(hints)
+    return stand_in
+
+
+def _is_native(core: Any, defaults: Mapping[str, Any]) -> bool:
+    """Whether JSON's own types fill this type of pydantic's; one that is not listed counts as foreign."""
+    if not _CHANGES.isdisjoint(core):
+        return False
+    match core:
+        case {"type": "call", "arguments_schema": {"arguments_schema": arguments} as all_arguments}:
+            rest = all_arguments.get("var_kwargs_schema", {"type": "any"})
+            return _is_native(rest, {}) and all(_is_native_argument(one, defaults) for one in arguments)
+        case {"type": "any" | "none" | "bool" | "int" | "float" | "str" | "definition-ref"}:
+            return True
+        case {"type": "literal", "expected": expected}:
+            return all(type(value) in (str, int, bool, types.NoneType) for value in expected)
+        case {"type": "nullable", "schema": inner}:
+            return _is_native(inner, {})
+        case {"type": "list"}:
+            return _is_native(core.get("items_schema", {"type": "any"}), {})
+        case {"type": "dict"}:
+            has_text_keys = core.get("keys_schema", {"type": "any"})["type"] in ("any", "str")
+            return has_text_keys and _is_native(core.get("values_schema", {"type": "any"}), {})
+        case {"type": "union", "choices": choices} if core.get("mode") != "left_to_right":
+            return all(isinstance(choice, dict) and _is_native(choice, {}) for choice in choices)
+        case {"type": "typed-dict", "fields": fields} if set(core.get("config", {})) <= {"title"}:
+            return all(
+                _CHANGES.isdisjoint(field) and _is_native(field["schema"], {}) for field in fields.values()
+            )
+        case {"type": "definitions", "schema": inner, "definitions": definitions}:
+            return _is_native(inner, defaults) and all(_is_native(one, {}) for one in definitions)
+        case _:
+            return False
+
+
+def _is_native_argument(argument: Any, defaults: Mapping[str, Any]) -> bool:
+    core = argument["schema"]
+    if core["type"] == "default":
+        if core.get("default", inspect.Parameter.empty) is not defaults[argument["name"]]:
+            return False  # Field(default=…): pydantic has to fill it in
+        core = core["schema"]
+    return _CHANGES.isdisjoint(argument) and _is_native(core, {})
+
+
+def _problems(error: ValidationError) -> str:
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    told = [_problem(one["loc"], one["msg"]) for one in errors[:_MAX_PROBLEMS]]
+    if len(errors) > _MAX_PROBLEMS:
+        told.append(f"and {len(errors) - _MAX_PROBLEMS} more")
+    return "; ".join(told)
+
+
+def _problem(place: tuple[int | str, ...], message: str) -> str:
+    field = ".".join(str(step) for step in place)
+    return f"{field}: {message}" if field else message

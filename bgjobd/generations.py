@@ -1,0 +1,101 @@
+"""The fork servers: the one that starts attempts, and those before it, which stay until their last attempt ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from bgjob.words import EntryType
+from bgjobd.link import Application, ForkServer, ForkServerError, Places
+
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 60.0
+
+
+class Generations:
+    """Keeps a fork server there. `application` tells what a new one is to serve.
+
+    `on_change` hears of the one that starts attempts from now on, or that there is none; `on_end` of each that is
+    gone; `on_report` of what they tell.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        application: Callable[[], Application],
+        on_report: Callable[[ForkServer, dict[str, Any]], None],
+        on_change: Callable[[ForkServer | None], None],
+        on_end: Callable[[ForkServer], None],
+        say: Callable[[EntryType, str], None],
+        in_background: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._places = places
+        self._application = application
+        self._on_report = on_report
+        self._on_change = on_change
+        self._on_end = on_end
+        self._say = say
+        self._in_background = in_background
+        self._is_stopping = False
+        self._is_starting = asyncio.Lock()
+        self.current: ForkServer | None = None
+
+    def stop(self) -> None:
+        """Start no more fork servers; those that live go on."""
+        self._is_stopping = True
+
+    async def keep_one(self) -> None:
+        """Bring one up, however long it takes, unless there is one."""
+        pause = _FIRST_PAUSE
+        while self.current is None and not self._is_stopping:
+            if not await self._has_one():
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _has_one(self) -> bool:
+        """Launch one, unless a reload was faster. Whether there is one now."""
+        async with self._is_starting:
+            if self.current is None:
+                try:
+                    self._put_in_charge(await self._launch(self._application()))
+                except ForkServerError as error:
+                    self._say(EntryType.FAILURE, str(error))
+            return self.current is not None
+
+    async def replace(self, application: Application, accept: Callable[[ForkServer], None]) -> None:
+        """Put a new one in charge, if it comes up and `accept` does not raise; else all stays as it was.
+
+        Raises ForkServerError, and what `accept` raises.
+        """
+        async with self._is_starting:
+            server = await self._launch(application)
+            try:
+                accept(server)
+            except BaseException:
+                server.kill()
+                raise
+            self._put_in_charge(server)
+
+    async def _launch(self, application: Application) -> ForkServer:
+        return await ForkServer.launch(application, self._places, self._on_report)
+
+    def _put_in_charge(self, server: ForkServer) -> None:
+        """From now on this one starts attempts; the one before it ends with its last attempt."""
+        before, self.current = self.current, server
+        if before is not None:
+            before.drain()
+        self._in_background(self._watch(server))
+        self._on_change(server)
+
+    async def _watch(self, server: ForkServer) -> None:
+        await server.gone
+        server.collect()
+        if self._is_stopping:
+            return
+        if self.current is server:
+            self.current = None
+            self._on_change(None)
+            self._say(EntryType.FAILURE, f"the fork server (pid {server.pid}) ended; starting another")
+        self._on_end(server)
+        await self.keep_one()

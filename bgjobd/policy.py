@@ -1,0 +1,75 @@
+"""What holds for a class's jobs where the caller says nothing else: config before class attributes before defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from bgjob.words import Backoff, Outcome
+from bgjobd.config import ClassPolicy, Config, fault_message
+from bgjobd.core.job import RetryPolicy
+from bgjobd.units import Surroundings
+
+_ATTRIBUTES: Final = ("MAX_RETRIES", "RETRY_DELAY", "BACKOFF", "MAX_RETRY_DELAY")
+
+
+class InvalidAttributeError(Exception):
+    """A class attribute that says how to retry holds a value that it cannot have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One class's: delays and limits in seconds; `retry_on` is None where every bad outcome may be retried."""
+
+    retry: RetryPolicy
+    queue: str
+    priority: int
+    timeout: float | None
+    stop_grace: float
+    retry_lost: bool
+    retry_on: frozenset[Outcome] | None
+    sensitive: frozenset[str]
+
+
+def policy_of(config: Config, class_name: str, attributes: Mapping[str, Any] | None = None) -> Policy:
+    """The policy of a class, approved or not any more. Raises InvalidAttributeError."""
+    own = config.approved.get(class_name, ClassPolicy())
+    said = _from_attributes(attributes or {}, config.retry.cap)
+    retry, limits = config.retry, config.limits
+    return Policy(
+        retry=RetryPolicy(
+            max_retries=first(own.max_retries, said.max_retries, retry.max_retries),
+            retry_delay=first(own.retry_delay, said.retry_delay, retry.retry_delay),
+            backoff=Backoff(first(own.backoff, said.backoff, retry.backoff)),
+            max_retry_delay=first(own.max_retry_delay, said.max_retry_delay, retry.max_retry_delay),
+        ),
+        queue=first(own.queue, "default"),
+        priority=first(own.priority, 0),
+        timeout=first(own.timeout, limits.timeout),
+        stop_grace=first(own.stop_grace, limits.stop_grace),
+        retry_lost=first(own.retry_lost, True),
+        retry_on=None if own.retry_on is None else frozenset(own.retry_on),
+        sensitive=frozenset(own.sensitive or ()),
+    )
+
+
+def first(*values: Any) -> Any:
+    """The first that was set; None where none was."""
+    for value in values:
+        if value is not None:
+            return value
+    return None
+
+
+def _from_attributes(attributes: Mapping[str, Any], cap: int) -> ClassPolicy:
+    values = {name.lower(): attributes[name] for name in _ATTRIBUTES if name in attributes}
+    try:
+        return ClassPolicy.model_validate(values, context=Surroundings(cap=cap))
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise InvalidAttributeError(
+            f"its attribute {str(fault['loc'][0]).upper()} {fault_message(fault, fault['loc'])}"
+        ) from None

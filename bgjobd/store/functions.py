@@ -1,0 +1,42 @@
+"""The SQL functions of the writing connection: arithmetic on stored instants, by the same rules as in Python.
+
+Each answers something whatever it is given: SQLite tells of an error in here as of one of the file, and the
+writer would replay its batch for ever.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from peewee import SqliteDatabase
+
+from bgjobd.clock import from_text, to_text
+
+_EARLIEST: Final = -62_135_596_800.0
+_LATEST: Final = 253_402_300_799.0
+"""The years 1 to 9999: what a stored instant can say."""
+
+
+def register(database: SqliteDatabase) -> None:
+    """Make them known to every connection of this database."""
+    database.register_function(shifted, "shifted", 2, deterministic=True)
+    database.register_function(seconds_between, "seconds_between", 2, deterministic=True)
+
+
+def shifted(at: str, seconds: float) -> str:
+    """The stored instant moved, and held within the years that can be stored; what is none stays as it is.
+
+    SQLite's own strftime would lose the microseconds.
+    """
+    try:
+        return to_text(min(max(from_text(at) + seconds, _EARLIEST), _LATEST))
+    except (TypeError, ValueError):
+        return at
+
+
+def seconds_between(start: str, end: str) -> float | None:
+    """How much later `end` is, both stored instants; None where one of them is none."""
+    try:
+        return from_text(end) - from_text(start)
+    except (TypeError, ValueError):
+        return None
