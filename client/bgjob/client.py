@@ -24,6 +24,7 @@ from bgjob.errors import (
 from bgjob.words import INTERFACE, Status
 
 _SYSTEM_SOCKET: Final = "/run/bgjobd.sock"
+_NOT_REPEATED: Final = (f"{INTERFACE}.Cancel", f"{INTERFACE}.Retry")
 
 
 def run_background_job(
@@ -100,6 +101,19 @@ class Client:
     def cancel(self, *job_ids: int) -> None:
         """Cancel jobs. Raises JobNotFoundError, InvalidStateError; then none of them is cancelled."""
         self._call("Cancel", ids=list(job_ids))
+
+    def retry(self, *job_ids: int) -> None:
+        """Run failed or cancelled jobs again, with all their retries. Raises JobNotFoundError, InvalidStateError."""
+        self._call("Retry", ids=list(job_ids))
+
+    def reload(self) -> str:
+        """Have the daemon read its configuration and import the code anew; the new code's version.
+
+        Raises ReloadFailedError; then all stays as it was. It takes as long as the imports do.
+        """
+        with _Connection(self._path, None) as connection:
+            version: str = _checked(connection.call(f"{INTERFACE}.Reload", {}))["code_version"]
+        return version
 
     def pause(self, queue: str = "default") -> None:
         """Start no more jobs of a queue."""
@@ -211,6 +225,10 @@ class Job:
     def cancel(self) -> None:
         """Cancel the job. Raises InvalidStateError where it has ended."""
         self._client.cancel(self.id)
+
+    def retry(self) -> None:
+        """Run the job again, with all its retries. Raises InvalidStateError unless it failed or was cancelled."""
+        self._client.retry(self.id)
 
 
 class _NoAnswerError(DaemonUnavailableError):

@@ -112,7 +112,12 @@ class RunningDaemon:
     """`bgjobd serve` as a process, its directories, and a client of it."""
 
     def __init__(
-        self, directory: Path, settings: str = "", app: str = "", environ: dict[str, str] | None = None
+        self,
+        directory: Path,
+        settings: str = "",
+        app: str = "",
+        environ: dict[str, str] | None = None,
+        modules: dict[str, str] | None = None,
     ) -> None:
         self.directory = directory
         self.socket = directory / "s.sock"
@@ -123,6 +128,8 @@ class RunningDaemon:
         self._environ = environ or {}
         (directory / "probes.py").write_text(JOBS)
         (directory / "broken.py").write_text(BROKEN)
+        for name, source in (modules or {}).items():
+            (directory / f"{name}.py").write_text(source)
         self.config = directory / "bgjobd.toml"
         self.config.write_text(
             f"""
@@ -199,10 +206,14 @@ retry_delay = 0.05
 
 @contextmanager
 def daemon(
-    directory: Path, settings: str = "", app: str = "", environ: dict[str, str] | None = None
+    directory: Path,
+    settings: str = "",
+    app: str = "",
+    environ: dict[str, str] | None = None,
+    modules: dict[str, str] | None = None,
 ) -> Iterator[RunningDaemon]:
-    """A daemon that runs meanwhile; whatever the test left of it is ended by pid."""
-    running = RunningDaemon(directory, settings, app, environ)
+    """A daemon that runs meanwhile, with `modules` (name → source) beside the probes; what is left is ended by pid."""
+    running = RunningDaemon(directory, settings, app, environ, modules)
     try:
         running.start()
         yield running
