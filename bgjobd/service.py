@@ -26,6 +26,9 @@ _SOCKET_MODE: Final = 0o660
 _FIFO_MODE: Final = 0o620
 """Who could read it would take lines away."""
 
+_OWN_FIFO_MODE: Final = 0o600
+"""Nobody knows a pipe's writers: where [access] lists who may submit, or no group is ours, it is the daemon's own."""
+
 
 @asynccontextmanager
 async def running(config: Config, load_config: Callable[[], Config]) -> AsyncIterator[Daemon]:
@@ -63,7 +66,8 @@ async def _serving(daemon: Daemon, config: Config) -> AsyncIterator[None]:
         gid = _socket_gid(daemon)
         await server.listen(config.daemon.socket, _SOCKET_MODE, gid)
         if fifo is not None:
-            fifo.open(_FIFO_MODE, gid)
+            is_for_group = gid is not None and config.access.submit is None
+            fifo.open(_FIFO_MODE if is_for_group else _OWN_FIFO_MODE, gid)
         daemon.start_fork_server()
         daemon.say(EntryType.INFO, f"serving at {config.daemon.socket} (pid {os.getpid()})")
         yield

@@ -228,8 +228,7 @@ class Ledger:
             case AttemptEnded(
                 number=number, ending=Ending(outcome=Outcome.NOT_STARTED, delay=None) as ending
             ):
-                which = {"job_id": job_id, "number": number}
-                (last_begun,) = self._execute(statements.SELECT_LAST_BEGUN, which).fetchone()
+                (last_begun,) = self._execute(statements.SELECT_LAST_BEGUN, {"job_id": job_id}).fetchone()
                 delay = delay_before_start(number - last_begun, self._jitter())
                 return replace(fact, ending=replace(ending, delay=delay))
             case _:

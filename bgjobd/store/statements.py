@@ -86,9 +86,7 @@ COUNT_RUNNING: Final = _compiled(
 )
 SELECT_LAST_BEGUN: Final = _compiled(
     JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(
-        (JobAttempt.job_id == _p("job_id"))
-        & (JobAttempt.number < _p("number"))
-        & (JobAttempt.outcome != _text(Outcome.NOT_STARTED))
+        (JobAttempt.job_id == _p("job_id")) & (JobAttempt.outcome != _text(Outcome.NOT_STARTED))
     )
 )
 SELECT_LAST_ID: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'background_jobs'"

@@ -163,8 +163,8 @@ class Client:
     def _ask(self, method: str, parameters: JsonObject) -> Reply:
         """One exchange; a connection that the daemon has closed since the last one is replaced once.
 
-        A cancel that was sent is not repeated: the lost answer may have been that it is done, and then a second
-        is refused.
+        A cancel or retry that was sent is not repeated: the lost answer may have been that it is done, and then a
+        second is refused.
         """
         is_fresh = self._connection is None or self._owner != os.getpid()
         connection = self._connect() if is_fresh or self._connection is None else self._connection
@@ -175,7 +175,7 @@ class Client:
             raise
         except DaemonUnavailableError as error:
             self._connection = None
-            may_be_done = method == f"{INTERFACE}.Cancel" and not isinstance(error, _UnsentError)
+            may_be_done = method in _NOT_REPEATED and not isinstance(error, _UnsentError)
             if is_fresh or may_be_done:
                 raise
         except BaseException:

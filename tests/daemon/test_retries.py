@@ -82,7 +82,8 @@ class Hooked:
 
     def failed(self, error):
         path = os.environ["BOOK"]
-        told = [os.getpid(), str(error), error.outcome, error.error_type, error.message, "recipient" in (error.traceback or "")]
+        has_trace = "Traceback" in (error.traceback or "")
+        told = [os.getpid(), str(error), error.outcome, error.error_type, error.message, has_trace]
         with open(path, "a") as book:
             book.write(json.dumps(told) + "\\n")
 
@@ -242,12 +243,12 @@ def test_classes_tells_the_policy_of_each(client: Client) -> None:
 
 def test_only_the_outcomes_of_retry_on_are_retried(tmp_path: Path) -> None:
     settings = '"asking.Hooked" = { retry_on = ["failed"], max_retries = 1, retry_delay = 0 }'
-    with daemon(tmp_path, settings, 'env = { BOOK = "/dev/null" }', modules={"asking": MODULE}) as running:
-        with running.client() as client:
-            crashed = client.run_background_job("asking.Hooked", "crash")
-            failed = client.run_background_job("asking.Hooked", "fail", {"message": "quick"})
-            assert len(crashed.wait(20)["attempts"]) == 1
-            assert len(failed.wait(20)["attempts"]) == 2
+    app = 'env = { BOOK = "/dev/null" }'
+    with daemon(tmp_path, settings, app, modules={"asking": MODULE}) as running, running.client() as client:
+        crashed = client.run_background_job("asking.Hooked", "crash")
+        failed = client.run_background_job("asking.Hooked", "fail", {"message": "quick"})
+        assert len(crashed.wait(20)["attempts"]) == 1
+        assert len(failed.wait(20)["attempts"]) == 2
 
 
 @pytest.mark.parametrize(("retry_lost", "attempts"), [("false", 1), ("true", 2)])
@@ -342,7 +343,7 @@ def test_the_failed_hook_is_called_once_after_the_last_attempt_in_a_child_of_its
     ((pid, text, outcome, kind, message, has_trace),) = told(book)
     assert pid not in [attempt["pid"] for attempt in job.snapshot["attempts"]]
     assert (text, outcome, kind, message) == ("ValueError: quick", "failed", "ValueError", "quick")
-    assert not has_trace
+    assert has_trace
 
 
 def test_the_failed_hook_hears_of_a_crash_too(client: Client, book: Path) -> None:

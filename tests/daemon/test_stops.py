@@ -130,7 +130,7 @@ def test_a_method_with_a_context_sees_why_it_is_to_leave_and_may_complete(
 
 def test_a_timeout_ends_the_attempt_and_says_so(client: Client, tmp_path: Path) -> None:
     job = client.run_background_job(TARGET, "sleep", {"pids": str(tmp_path / "pids")}, timeout=0.2)
-    with pytest.raises(JobFailedError, match="timed_out: the attempt ran longer than 0.2 s"):
+    with pytest.raises(JobFailedError, match=r"timed_out: the attempt ran longer than 0\.2 s"):
         job.result(20)
     (attempt,) = job.snapshot["attempts"]
     assert (attempt["outcome"], attempt["signal"]) == ("timed_out", signal.SIGTERM)

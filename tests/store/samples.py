@@ -62,10 +62,6 @@ def ends(
     return JobFact(job_id, AttemptEnded(number, ending, at, usage))
 
 
-def could_not_start(job_id: int, number: int, delay: float | None = None) -> JobFact:
-    return ends(job_id, Ending.not_started("no memory", delay), number)
-
-
 def starts(job_id: int, number: int = 1, pid: int = 4711, at: float = NOW) -> JobFact:
     return JobFact(job_id, AttemptStarted(number, pid, at))
 

@@ -30,7 +30,6 @@ from tests.store.samples import (
     Store,
     asked,
     cancels,
-    could_not_start,
     ends,
     retries,
     starts,
@@ -175,9 +174,9 @@ def test_only_attempts_in_a_row_count(store: Store, begun: Ending) -> None:
 
 def test_the_attempts_of_another_job_do_not_count(store: Store) -> None:
     other = store.run_one()
-    store.commit(could_not_start(other, 1), cancels(other))
+    store.commit(ends(other, FAILED), cancels(other))
     job_id = store.run_one()
-    assert delays_of(store, job_id, 1, CANNOT_START) == [1]
+    assert delays_of(store, job_id, 1, CANNOT_START, CANNOT_START) == [1, 2]
 
 
 def test_a_delay_that_the_fact_names_is_taken_and_the_attempt_counts(store: Store) -> None:
