@@ -190,8 +190,12 @@ retry_delay = 0.05
 
     def fork_server(self) -> int:
         """The pid of the fork server, the daemon's only child."""
+        return eventually(self.children)[0]
+
+    def children(self) -> list[int]:
+        """The pids of the daemon's children: the fork servers."""
         assert self.process is not None
-        return eventually(lambda: _children(self.process.pid if self.process else 0))[0]
+        return _children(self.process.pid)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         connection = sqlite3.connect(self.database)

@@ -1,0 +1,249 @@
+"""New code and configuration while the daemon runs: taken when they are ready, refused when they are broken."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from bgjob import (
+    ClassUnavailableError,
+    IdempotencyConflictError,
+    InvalidParametersError,
+    MethodNotApprovedError,
+    NotApprovedError,
+    ReloadFailedError,
+)
+from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.support import eventually
+
+FIRST = """
+import time
+from pathlib import Path
+
+
+class Versioned:
+    def tell(self):
+        return "first"
+
+    def tell_late(self, path):
+        Path(path + ".started").touch()
+        while not Path(path).exists():
+            time.sleep(0.01)
+        return "first"
+
+    def gone_later(self):
+        return "still here"
+"""
+SECOND = FIRST.replace('"first"', '"second"').replace("gone_later", "new")
+APPROVED = '"versioned.Versioned" = {}'
+
+
+def write(running: RunningDaemon, source: str) -> None:
+    """Replace the module, with a time that no cache of bytecode takes for the old one's."""
+    file = running.directory / "versioned.py"
+    file.write_text(source)
+    os.utime(file, (1, len(source)))
+
+
+def test_after_a_reload_jobs_run_the_new_code_and_the_old_ones_end_with_the_old(tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+        path = tmp_path / "go"
+        late = client.run_background_job("versioned.Versioned", "tell_late", {"path": str(path)})
+        eventually(lambda: (tmp_path / "go.started").exists())
+        old_server = running.fork_server()
+        before = client.run_background_job("versioned.Versioned", "tell")
+        assert before.result(20) == "first"
+        write(running, SECOND)
+        version = client.reload()
+        after = client.run_background_job("versioned.Versioned", "tell")
+        assert after.result(20) == "second"
+        assert after.snapshot["attempts"][0]["code_version"] == version
+        assert before.snapshot["attempts"][0]["code_version"] != version
+        assert is_alive(old_server)
+        path.touch()
+        assert late.result(20) == "first"
+        eventually(lambda: not is_alive(old_server))
+        assert client.run_background_job("versioned.Versioned", "new").result(20) == "still here"
+        with pytest.raises(MethodNotApprovedError):
+            client.run_background_job("versioned.Versioned", "gone_later")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("class Versioned:\n  def tell(self) return 1", "SyntaxError"),
+        ("raise RuntimeError('not today')", "RuntimeError: not today"),
+        ("import os\nos._exit(3)", "ended the process"),
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()",
+            "1 thread running",
+        ),
+        ("class Another: pass", "AttributeError"),
+        ("class Versioned:\n  MAX_RETRIES = -1\n  def tell(self): return 1", "its attribute MAX_RETRIES"),
+    ],
+)
+def test_broken_code_keeps_the_old_and_says_why(tmp_path: Path, source: str, reason: str) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+        client.run_background_job("versioned.Versioned", "tell").result(20)
+        server = running.fork_server()
+        write(running, source)
+        with pytest.raises(ReloadFailedError, match=f"versioned.Versioned is unavailable: .*{reason}"):
+            client.reload()
+        assert client.run_background_job("versioned.Versioned", "tell").result(20) == "first"
+        assert running.children() == [server]
+        assert any(
+            "the reload failed, the old code and configuration stay" in line for line in running.lines()
+        )
+
+
+def test_what_was_broken_before_and_still_is_stops_no_reload(tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+        reasons = {one["name"]: one["unavailable"] for one in client.classes()}
+        assert reasons["broken.Job"] is not None
+        write(running, SECOND)
+        client.reload()
+        assert client.run_background_job("versioned.Versioned", "tell").result(20) == "second"
+
+
+def test_a_reload_takes_up_the_configuration_too(tmp_path: Path) -> None:
+    with daemon(tmp_path, modules={"versioned": FIRST}) as running, running.client() as client:
+        with pytest.raises(NotApprovedError):
+            client.run_background_job("versioned.Versioned", "tell")
+        text = running.config.read_text()
+        running.config.write_text(f"{text}{APPROVED}\n[queues]\nmail = {{ slots = 1 }}\n")
+        client.reload()
+        job = client.run_background_job("versioned.Versioned", "tell", queue="mail")
+        assert job.result(20) == "first"
+        running.config.write_text(text)
+        client.reload()
+        with pytest.raises(NotApprovedError):
+            client.run_background_job("versioned.Versioned", "tell")
+
+
+def test_a_bad_configuration_is_refused_with_every_problem_and_changes_nothing(tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+        running.config.write_text(
+            running.config.read_text() + "[retry2]\nx = 1\n[limits]\ntimeout = 'soon'\n"
+        )
+        with pytest.raises(ReloadFailedError) as refused:
+            client.reload()
+        assert "retry2" in str(refused.value)
+        assert "limits.timeout" in str(refused.value)
+        assert client.run_background_job("versioned.Versioned", "tell").result(20) == "first"
+
+
+def test_a_change_that_takes_a_restart_is_said(tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+        text = running.config.read_text()
+        running.config.write_text(text.replace(f'log_dir = "{tmp_path}/log"', f'log_dir = "{tmp_path}/log2"'))
+        client.reload()
+        eventually(lambda: any("[daemon] log_dir has changed" in line for line in running.lines()))
+
+
+def test_sighup_reloads(tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+        client.run_background_job("versioned.Versioned", "tell").result(20)
+        write(running, SECOND)
+        assert running.process is not None
+        running.process.send_signal(signal.SIGHUP)
+        eventually(lambda: any("reloaded: code version" in line for line in running.lines()))
+        assert client.run_background_job("versioned.Versioned", "tell").result(20) == "second"
+
+
+def test_a_job_that_waits_for_its_time_meets_the_code_of_that_time(tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+        client.pause()
+        gone = client.run_background_job("versioned.Versioned", "gone_later")
+        kept = client.run_background_job("versioned.Versioned", "tell")
+        write(running, SECOND)
+        client.reload()
+        client.resume()
+        assert kept.result(20) == "second"
+        ended = gone.wait(20)
+        assert (ended["status"], len(ended["attempts"])) == ("failed", 1)
+        assert "MethodNotApproved: versioned.Versioned::gone_later is no longer allowed" in ended["error"]
+
+
+def test_parameters_that_no_longer_fit_fail_the_job_at_once(tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+        client.pause()
+        job = client.run_background_job("versioned.Versioned", "tell")
+        write(running, SECOND.replace("def tell(self)", "def tell(self, language)"))
+        client.reload()
+        client.resume()
+        ended = job.wait(20)
+        assert (ended["status"], len(ended["attempts"])) == ("failed", 1)
+        assert ended["error"] == "InvalidParameters: language: is required"
+        with pytest.raises(InvalidParametersError):
+            client.run_background_job("versioned.Versioned", "tell")
+
+
+def test_slots_count_the_attempts_of_all_generations(tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+        path = tmp_path / "go"
+        held = [
+            client.run_background_job("versioned.Versioned", "tell_late", {"path": str(path)})
+            for _ in range(4)
+        ]
+        eventually(lambda: all(job.refresh()["status"] == "running" for job in held))
+        client.reload()
+        waiting = client.run_background_job("versioned.Versioned", "tell")
+        assert waiting.refresh()["status"] == "pending"
+        path.touch()
+        assert waiting.result(20) == "first"
+
+
+def test_many_reloads_leave_one_fork_server_and_no_descriptor(tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+        client.reload()
+        assert running.process is not None
+        place = f"/proc/{running.process.pid}/fd"
+        eventually(lambda: len(running.children()) == 1)
+        before = len(os.listdir(place))
+        for _ in range(4):
+            client.reload()
+        eventually(lambda: len(running.children()) == 1)
+        eventually(lambda: len(os.listdir(place)) <= before)
+
+
+def test_an_old_fork_server_that_is_killed_loses_no_attempt(tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+        path = tmp_path / "go"
+        late = client.run_background_job("versioned.Versioned", "tell_late", {"path": str(path)})
+        eventually(lambda: (tmp_path / "go.started").exists())
+        old_server = running.fork_server()
+        client.reload()
+        os.kill(old_server, signal.SIGKILL)
+        path.touch()
+        assert late.result(20) == "first"
+
+
+def test_a_key_stands_for_the_request_whatever_the_defaults_are_by_now(tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+        first = client.run_background_job("versioned.Versioned", "tell", idempotency_key="k")
+        settings = '"versioned.Versioned" = { max_retries = 7, priority = 3 }'
+        running.config.write_text(running.config.read_text().replace(APPROVED, settings))
+        client.reload()
+        assert client.run_background_job("versioned.Versioned", "tell", idempotency_key="k").id == first.id
+        with pytest.raises(IdempotencyConflictError, match=f"job {first.id}"):
+            client.run_background_job("versioned.Versioned", "tell", priority=3, idempotency_key="k")
+
+
+def test_a_class_that_breaks_with_a_new_fork_server_is_unavailable_until_it_is_mended(tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+        server = running.fork_server()
+        client.run_background_job("versioned.Versioned", "tell").result(20)
+        write(running, "raise RuntimeError('not today')")
+        os.kill(server, signal.SIGKILL)
+        eventually(lambda: any("another" in line for line in running.lines()))
+        eventually(
+            lambda: {one["name"]: one for one in client.classes()}["versioned.Versioned"]["unavailable"]
+        )
+        with pytest.raises(ClassUnavailableError, match="not today"):
+            client.run_background_job("versioned.Versioned", "tell")
+        write(running, SECOND)
+        client.reload()
+        assert client.run_background_job("versioned.Versioned", "tell").result(20) == "second"
