@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bgjob.errors import DaemonUnavailableError
+from bgjob.errors import ClassUnavailableError, DaemonUnavailableError
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -48,6 +48,30 @@ ODD_MODULES = {
         True,
     ),
     "an exit at import": ("raise SystemExit(3)\n", False),
+    "a hard exit at import": ("import os\nos._exit(0)\n", False),
+    "a crash at import": ("import os\nos.abort()\n", False),
+    "a thread that stays": (
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n" + CLASS,
+        False,
+    ),
+    "a thread that has ended": (
+        "import threading\nt = threading.Thread(target=int)\nt.start()\nt.join()\n" + CLASS,
+        True,
+    ),
+    "a fork that comes back": ("import os\nos.fork()\n" + CLASS, True),
+    "a fork that stays": (
+        "import os, time\nif os.fork() == 0:\n    time.sleep(20)\n    os._exit(0)\n" + CLASS,
+        True,
+    ),
+    "a SIGTERM handler": (
+        "import signal\nsignal.signal(signal.SIGTERM, lambda *_: None)\n" + CLASS,
+        True,
+    ),
+    "an annotation that exits": (
+        "import os\n\nclass Type:\n    @classmethod\n    def __get_pydantic_core_schema__(cls, *_):\n"
+        "        os._exit(3)\n" + CLASS.replace("self", "self, a: Type = None"),
+        False,
+    ),
 }
 
 
@@ -69,6 +93,47 @@ def test_an_odd_module_harms_no_class_beside_it_and_check_names_it(
         )
     assert f"{'approved   ' if is_usable else 'unavailable'}  odd.Job:" in checked.stdout
     assert f"approved     {PROBE}:" in checked.stdout
+
+
+HANGS = {
+    "an import that hangs": "import time\ntime.sleep(60)\n" + CLASS,
+    "an import that hangs and ignores TERM": (
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(60)\n" + CLASS
+    ),
+    "an annotation that hangs": (
+        "import time\n\nclass Type:\n    @classmethod\n    def __get_pydantic_core_schema__(cls, *_):\n"
+        "        time.sleep(60)\n" + CLASS.replace("self", "self, a: Type = None")
+    ),
+}
+
+
+@pytest.mark.parametrize("source", HANGS.values(), ids=HANGS.keys())
+def test_a_module_that_hangs_costs_its_own_classes_alone(tmp_path: Path, source: str) -> None:
+    settings = '"odd.Job" = {}'
+    with (
+        daemon(tmp_path, settings, "import_timeout = 1", modules={"odd": source}) as running,
+        running.client() as client,
+    ):
+        assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        with pytest.raises(
+            ClassUnavailableError, match=r"was not imported within 1 s; raise .app. import_timeout"
+        ):
+            client.run_background_job("odd.Job", "run")
+        assert len(running.children()) == 1
+
+
+def test_a_fork_server_that_is_killed_while_it_imports_makes_no_class_unavailable(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    source = (
+        f"import os, time\nopen({str(gate)!r}, 'a').write('x')\n"
+        f"while not os.path.exists({str(gate)!r} + '.open'): time.sleep(0.01)\n" + CLASS
+    )
+    with daemon(tmp_path, '"odd.Job" = {}', modules={"odd": source}) as running, running.client() as client:
+        eventually(gate.exists)
+        os.kill(running.fork_server(), signal.SIGKILL)
+        eventually(lambda: gate.read_text() == "xx")
+        (tmp_path / "gate.open").touch()
+        assert client.run_background_job("odd.Job", "run").result(20) == 5
 
 
 class _Redirected(RunningDaemon):
