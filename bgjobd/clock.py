@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import os
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
+
+_ABSOLUTE: Final = 1
+_CANCEL_ON_SET: Final = 2
+_END_OF_TIME: Final = 2**31 - 1 if ctypes.sizeof(ctypes.c_long) == 4 else 2**33
+"""Seconds since the epoch, as struct itimerspec holds them; what linux/timerfd.h calls the two flags above."""
 
 JUMP: Final = 1.0
 """Seconds by which wall and monotonic clock must part to count as a jump."""
@@ -32,6 +40,41 @@ class Clock:
             return None
         self._offset += delta
         return delta
+
+
+class SetClock:
+    """Tells when somebody sets the wall clock: readable then, by timerfd_create(2)'s TFD_TIMER_CANCEL_ON_SET."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._timer = self._libc.timerfd_create(time.CLOCK_REALTIME, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._timer < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+        self._arm()
+
+    def fileno(self) -> int:
+        return int(self._timer)
+
+    def close(self) -> None:
+        os.close(self._timer)
+
+    def take(self) -> bool:
+        """Whether the clock was set since the last call."""
+        try:
+            os.read(self._timer, 8)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno != errno.ECANCELED:
+                raise
+        self._arm()
+        return True
+
+    def _arm(self) -> None:
+        """Set it for the end of time: what counts is that a set clock cancels it."""
+        never = (ctypes.c_long * 4)(0, 0, _END_OF_TIME, 0)
+        if self._libc.timerfd_settime(self._timer, _ABSOLUTE | _CANCEL_ON_SET, never, None) != 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime failed")
 
 
 @lru_cache(maxsize=64)  # one transaction writes the same instant many times

@@ -17,7 +17,7 @@ from bgjob.words import EntryType, Status
 from bgjobd.access import Access
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
-from bgjobd.clock import Clock
+from bgjobd.clock import Clock, SetClock
 from bgjobd.config import Config, ConfigError
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Job
@@ -69,6 +69,7 @@ class Daemon:
             self._in_background,
         )
         self._timer: asyncio.TimerHandle | None = None
+        self._set_clock = SetClock()
         self._waiters: dict[int, set[asyncio.Future[None]]] = {}
         self._catalogue: asyncio.Future[Catalogue] = self._loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,6 +81,7 @@ class Daemon:
     def start(self) -> None:
         """Start the writer, and settle what an earlier daemon left."""
         self._writer.start()
+        self._loop.add_reader(self._set_clock.fileno(), self._on_set_clock)
         self._outbox.send(DaemonStarted())
         self._recover()
 
@@ -105,6 +107,8 @@ class Daemon:
         """Let go of files and threads, after `stop`."""
         if self._timer is not None:
             self._timer.cancel()
+        self._loop.remove_reader(self._set_clock.fileno())
+        self._set_clock.close()
         self._attempts.close()
         self._hooks.close()
         for task in self._tasks:
@@ -316,6 +320,11 @@ class Daemon:
         self._timer = None
         self._note_jump()
         self._outbox.send(Look())
+
+    def _on_set_clock(self) -> None:
+        """Somebody set the wall clock: what waits for its time may be due."""
+        if self._set_clock.take():
+            self._on_due()
 
     def _note_jump(self) -> None:
         delta = self.clock.take_jump()
