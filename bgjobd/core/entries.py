@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from bgjob.words import EntryType
+from bgjob.words import EntryType, Outcome
 from bgjobd.core.facts import AttemptEnded, Fact
 from bgjobd.core.job import Job
 from bgjobd.core.machine import Happening, classify
@@ -69,7 +69,9 @@ def _cancel_requested(fact: Fact, before: Job, after: Job) -> tuple[Entry, ...]:
 
 
 def _stopped(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
-    return (Entry(EntryType.INFO, f"Background job cancelled ({fact.ending.error})"),)
+    is_plain = fact.ending.outcome is Outcome.CANCELLED and fact.ending.error_type is None
+    why = "" if is_plain else f" ({fact.ending.error})"
+    return (Entry(EntryType.INFO, f"Background job cancelled{why}"),)
 
 
 def _retry_requested(fact: Fact, before: Job, after: Job) -> tuple[Entry, ...]:

@@ -136,8 +136,10 @@ def test_cancelling_tells_whether_it_is_done_or_only_wanted() -> None:
 
 def test_an_attempt_that_was_stopped_tells_how_it_ended() -> None:
     wanted = running(cancel_requested_at=NOW)
-    assert told(wanted, ends(wanted, STOPPED)) == [
-        (EntryType.INFO, "Background job cancelled (cancelled: a cancel was requested)")
+    assert told(wanted, ends(wanted, STOPPED)) == [(EntryType.INFO, "Background job cancelled")]
+    raised = Ending.cancelled(Ending.failed("ValueError", "leaving"))
+    assert told(wanted, ends(wanted, raised)) == [
+        (EntryType.INFO, "Background job cancelled (cancelled: a cancel was requested (ValueError: leaving))")
     ]
 
 
