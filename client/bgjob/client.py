@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import threading
 import time
 import uuid
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from bgjob import codec
 from bgjob.codec import JsonObject, Reply, Request
@@ -22,6 +23,8 @@ from bgjob.errors import (
     from_reply,
 )
 from bgjob.words import INTERFACE, Status
+
+T = TypeVar("T")
 
 _SYSTEM_SOCKET: Final = "/run/bgjobd.sock"
 _NOT_REPEATED: Final = (f"{INTERFACE}.Cancel", f"{INTERFACE}.Retry")
@@ -87,16 +90,17 @@ class Client:
             "parameters": parameters,
             "retry_count": retry_count,
         }
-        return Job(self, self._call("Submit", **self._submission({**job, "options": options}))["id"])
+        reply = self._call("Submit", **self._submission({**job, "options": options}))
+        return Job(self, _field(reply, "id", int))
 
     def submit_many(self, jobs: Iterable[JsonObject]) -> list[Job]:
         """Submit several jobs, all or none; each has the fields of Submit."""
         asked = [self._submission(job) for job in jobs]
-        return [Job(self, job_id) for job_id in self._call("SubmitMany", jobs=asked)["ids"]]
+        return [Job(self, job_id) for job_id in _field(self._call("SubmitMany", jobs=asked), "ids", list)]
 
     def get(self, job_id: int) -> Job:
         """The job with this id. Raises JobNotFoundError."""
-        return Job(self, job_id, self._call("Get", id=job_id)["job"])
+        return Job(self, job_id, _job_of(self._call("Get", id=job_id)))
 
     def cancel(self, *job_ids: int) -> None:
         """Cancel jobs. Raises JobNotFoundError, InvalidStateError; then none of them is cancelled."""
@@ -112,8 +116,8 @@ class Client:
         Raises ReloadFailedError; then all stays as it was. It takes as long as the imports do.
         """
         with _Connection(self._path, None) as connection:
-            version: str = _checked(connection.call(f"{INTERFACE}.Reload", {}))["code_version"]
-        return version
+            reply = _checked(connection.call(f"{INTERFACE}.Reload", {}))
+        return _field(reply, "code_version", str)
 
     def pause(self, queue: str = "default") -> None:
         """Start no more jobs of a queue."""
@@ -125,8 +129,7 @@ class Client:
 
     def classes(self) -> list[JsonObject]:
         """What may run: name, doc, methods, unavailable of each approved class."""
-        classes: list[JsonObject] = self._call("Classes")["classes"]
-        return classes
+        return _field(self._call("Classes"), "classes", list)
 
     def stats(self) -> JsonObject:
         """How the daemon stands: version, pid, slots, jobs by status, queues."""
@@ -136,9 +139,7 @@ class Client:
         """The job once it has ended. Raises WaitTimeoutError after `timeout` seconds; the job goes on."""
         # On a connection of its own: others go on calling meanwhile.
         with _Connection(self._path, None if timeout is None else timeout + self._timeout) as connection:
-            job: JsonObject = _checked(
-                connection.call(f"{INTERFACE}.Wait", {"id": job_id, "timeout": timeout})
-            )["job"]
+            job = _job_of(_checked(connection.call(f"{INTERFACE}.Wait", {"id": job_id, "timeout": timeout})))
         if not Status(job["status"]).is_final:
             raise WaitTimeoutError(f"job {job_id} is {job['status']} after {timeout:g} s; it goes on")
         return job
@@ -245,7 +246,10 @@ class _Connection:
         self._timeout = timeout
         self._frames = codec.FrameReader(max_frame=1 << 62)  # what the daemon sends is as large as it is
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(timeout)
+        if timeout is not None:
+            # Not settimeout: a connect that must not block fails at once where it would have to queue.
+            limit = struct.pack("ll", int(timeout), int(timeout % 1 * 1_000_000))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         try:
             self._socket.connect(path)
         except OSError as error:
@@ -253,6 +257,7 @@ class _Connection:
             raise DaemonUnavailableError(
                 f"no daemon answers at {path} ({error.strerror or error}); is bgjobd running?"
             ) from None
+        self._socket.settimeout(timeout)
 
     def __enter__(self) -> _Connection:
         return self
@@ -303,6 +308,21 @@ def _checked(reply: Reply) -> JsonObject:
     if reply.error is not None:
         raise from_reply(reply.error, reply.parameters)
     return reply.parameters
+
+
+def _field(reply: JsonObject, name: str, kind: type[T]) -> T:
+    """What the daemon answered under this name. Raises ProtocolError where it is not there, or is something else."""
+    value = reply.get(name)
+    if not isinstance(value, kind):
+        raise ProtocolError(f"the daemon's answer has no valid {name!r}; is it a bgjobd of this version?")
+    return value
+
+
+def _job_of(reply: JsonObject) -> JsonObject:
+    job = _field(reply, "job", dict)
+    if job.get("status") not in frozenset(Status):
+        raise ProtocolError(f"the daemon knows a status that this client does not: {job.get('status')!r}")
+    return job
 
 
 def _path_of(address: str | None) -> str:

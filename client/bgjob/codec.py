@@ -114,6 +114,8 @@ def parse_request(frame: bytes, max_depth: int = MAX_DEPTH) -> Request:
     if not isinstance(parameters, dict):
         raise ProtocolError("the parameters of a request are no object")
     more, oneway = _flag(message, "more"), _flag(message, "oneway")
+    if more and oneway:
+        raise ProtocolError("a request asks for several answers and for none")
     if _flag(message, "upgrade"):
         raise ProtocolError("upgraded connections are not supported")
     has_escapes = b"\\u" in frame
