@@ -90,7 +90,7 @@ class Generations:
 
     async def _watch(self, server: ForkServer) -> None:
         await server.gone
-        server.collect()
+        self._in_background(server.collect())
         if self._is_stopping:
             return
         if self.current is server:

@@ -180,9 +180,18 @@ class ForkServer(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def collect(self) -> None:
-        """Reap it, so that it doesn't stay a zombie; a link that ended means that it ends."""
-        self._process.poll()
+    async def collect(self) -> None:
+        """Reap it, so that it doesn't stay a zombie; a link that ended means that it ends in a moment."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        pidfd = os.pidfd_open(self._process.pid)  # which is its own until it is reaped, here
+        loop.add_reader(pidfd, ended.set)
+        try:
+            await ended.wait()
+            self._process.poll()
+        finally:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
 
     def _send(self, message: wire.Message) -> None:
         if self._transport is not None:
