@@ -18,6 +18,7 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.errors import (
     InterfaceNotFoundError,
     InvalidParameterError,
+    InvalidParametersError,
     JobNotFoundError,
     PermissionDeniedError,
     TooLargeError,
@@ -99,7 +100,8 @@ async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
 
 
 async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> JsonObject:
-    return {"ids": [stored.id for stored in await _store(daemon, given.jobs, _submitter(caller))]}
+    stored = await _store(daemon, given.jobs, _submitter(caller), is_many=True)
+    return {"ids": [one.id for one in stored]}
 
 
 async def get(daemon: Daemon, given: JobId, caller: Caller) -> JsonObject:
@@ -248,11 +250,31 @@ def _submitter(caller: Caller) -> Submitter:
     return Submitter(caller.uid, caller.gid, caller.pid)
 
 
-async def _store(daemon: Daemon, given: list[NewJob], submitter: Submitter) -> tuple[Stored, ...]:
+async def _store(
+    daemon: Daemon, given: list[NewJob], submitter: Submitter, is_many: bool = False
+) -> tuple[Stored, ...]:
     catalogue = await daemon.catalogue()
-    facts = tuple([_submitted(daemon, catalogue, job) for job in given])
-    stored: tuple[Stored, ...] = await daemon.record(Submission(facts, submitter))
+    facts = []
+    for index, job in enumerate(given):
+        try:
+            facts.append(_submitted(daemon, catalogue, job))
+        except (InvalidParameterError, InvalidParametersError) as error:
+            raise (_of_job(index, error) if is_many else error) from None
+    stored: tuple[Stored, ...] = await daemon.record(Submission(tuple(facts), submitter))
     return stored
+
+
+def _of_job(
+    index: int, error: InvalidParameterError | InvalidParametersError
+) -> InvalidParameterError | InvalidParametersError:
+    """The refusal of one job of many, with its place in the list."""
+    if isinstance(error, InvalidParameterError):
+        return InvalidParameterError(parameter=f"jobs.{index}.{error.parameters['parameter']}")
+    problems = [
+        {**problem, "path": f"jobs/{index}/{problem['path']}".rstrip("/")}
+        for problem in error.parameters["problems"]
+    ]
+    return InvalidParametersError(problems=problems)
 
 
 _NO_OPTIONS: Final = Options()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any, Final
 from uuid import UUID
 
 import jsonschema_rs
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AnyUrl, TypeAdapter, ValidationError
 
 from bgjob.errors import (
     ClassUnavailableError,
@@ -19,12 +20,12 @@ from bgjob.errors import (
     NotApprovedError,
 )
 from bgjobd.config import Config
+from bgjobd.core.job import MASK
 from bgjobd.policy import InvalidAttributeError, Policy, policy_of
 
 _CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAX_PROBLEMS: Final = 20
-_MASK: Final = "***"
 _LONGEST_MESSAGE: Final = 500
 
 
@@ -80,7 +81,7 @@ class Catalogue:
         key = class_name, method_name
         if key not in self._validators:
             # What a validator says of a value quotes it, unless it is told to mask them all.
-            mask = _MASK if self.sensitive(class_name, method_name) else None
+            mask = MASK if self.sensitive(class_name, method_name) else None
             try:
                 self._validators[key] = jsonschema_rs.validator_for(
                     schema, validate_formats=True, formats=_FORMATS, mask=mask
@@ -135,7 +136,15 @@ _FORMATS: Final = {
     "date": _taken_by(date),
     "date-time": _taken_by(datetime),
     "duration": _taken_by(timedelta),
+    "ipv4": _taken_by(IPv4Address),
+    "ipv4interface": _taken_by(IPv4Interface),
+    "ipv4network": _taken_by(IPv4Network),
+    "ipv6": _taken_by(IPv6Address),
+    "ipv6interface": _taken_by(IPv6Interface),
+    "ipv6network": _taken_by(IPv6Network),
+    "regex": _taken_by(re.Pattern),
     "time": _taken_by(time),
+    "uri": _taken_by(AnyUrl),
     "uuid": _taken_by(UUID),
 }
-"""The formats of pydantic's schemas for which JSON Schema's own rules (RFC 3339) are narrower than its types."""
+"""The formats in pydantic's schemas for which JSON Schema's own rules are others than those of pydantic's types."""

@@ -9,7 +9,9 @@ import hashlib
 import inspect
 import json
 import os
+import site
 import sys
+import sysconfig
 import traceback
 import types
 import warnings
@@ -110,7 +112,7 @@ def schema_of(parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
 def _own_functions(cls: type) -> dict[str, types.FunctionType]:
     functions: dict[str, types.FunctionType] = {}
     for base in reversed(cls.__mro__):
-        if _is_of_python(base):
+        if not _is_of_application(base, cls):
             continue
         for name, member in vars(base).items():
             functions.pop(name, None)
@@ -119,8 +121,21 @@ def _own_functions(cls: type) -> dict[str, types.FunctionType]:
     return functions
 
 
-def _is_of_python(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] in sys.stdlib_module_names
+def _is_of_application(base: type, cls: type) -> bool:
+    """Whether a base belongs to the application rather than to Python or to a library that it uses.
+
+    An application may be installed like a library; then what has its top-level name is its own.
+    """
+    top = base.__module__.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        return False
+    return top == cls.__module__.partition(".")[0] or not _is_installed(sys.modules.get(base.__module__))
+
+
+def _is_installed(module: Any) -> bool:
+    places = {sysconfig.get_path(name) for name in ("purelib", "platlib")} | set(site.getsitepackages())
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and any(file.startswith(f"{place}/") for place in places)
 
 
 def _is_defined_in(function: types.FunctionType, cls: type, name: str) -> bool:
@@ -141,6 +156,8 @@ def _needs_positions(function: types.FunctionType) -> bool:
 def _why_unavailable(cls: Any) -> str | None:
     if not isinstance(cls, type):
         return "it is no class"
+    if inspect.isabstract(cls) or getattr(cls, "_is_protocol", False):
+        return "it is abstract: it has methods that a subclass is to write"
     given = _constructor_contexts(cls)
     needed = [
         p.name
@@ -166,7 +183,7 @@ def _constructor_parameters(cls: type) -> list[inspect.Parameter]:
 def _attributes(cls: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
-        if not _is_of_python(base):
+        if _is_of_application(base, cls):
             found |= {name: vars(base)[name] for name in ATTRIBUTES if name in vars(base)}
     return {name: _plain(value) for name, value in found.items()}
 

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
 from .calls import Approved
@@ -57,7 +58,9 @@ def load(listed: dict[str, Any], client: str, announce: Announce) -> Loaded:
         if described["unavailable"] is None
     }
     if any("failed" in one.hooks for one in approved.values()):
-        importlib.import_module("bgjob.jobs")  # now: an upgrade may replace files while this process lives
+        # Now: an upgrade may replace files while this process lives. A bgjob that is not ours fails the hook, later.
+        with suppress(ImportError):
+            importlib.import_module("bgjob.jobs")
     _settle()
     return Loaded(approved, description)
 

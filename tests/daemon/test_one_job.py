@@ -16,6 +16,7 @@ import pytest
 from bgjob import (
     ClassUnavailableError,
     InvalidNameError,
+    InvalidParameterError,
     InvalidParametersError,
     InvalidStateError,
     JobFailedError,
@@ -331,3 +332,12 @@ def test_a_missing_interpreter_is_a_failure_line_that_names_it(tmp_path: Path) -
 def test_a_class_from_the_source_can_be_named_by_itself(client: Client) -> None:
     kind = type("Probe", (), {"__module__": "probes"})
     assert client.run_background_job(kind, "echo", {"value": os.getpid()}).result(20) == os.getpid()
+
+
+def test_the_refusal_of_one_job_of_many_tells_which(client: Client) -> None:
+    good = {"class_name": PROBE, "method_name": "echo"}
+    with pytest.raises(InvalidParametersError) as refused:
+        client.submit_many([good, {**good, "parameters": {"unknown": 1}}])
+    assert [problem["path"] for problem in refused.value.parameters["problems"]] == ["jobs/1"]
+    with pytest.raises(InvalidParameterError, match=r"jobs\.2\.options\.queue"):
+        client.submit_many([good, good, {**good, "options": {"queue": "nowhere"}}])

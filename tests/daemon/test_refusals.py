@@ -1,0 +1,795 @@
+"""Every refusal of the socket, provoked at a real daemon: as bytes, by the Python client, and that nothing stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjob import (
+    ClassUnavailableError,
+    Client,
+    IdempotencyConflictError,
+    InvalidNameError,
+    InvalidParameterError,
+    InvalidParametersError,
+    InvalidStateError,
+    JobNotFoundError,
+    MethodNotApprovedError,
+    NotApprovedError,
+    PermissionDeniedError,
+    ReloadFailedError,
+    RequestError,
+    ShuttingDownError,
+    TooLargeError,
+)
+from bgjob.codec import Request
+from bgjob.words import INTERFACE, SERVICE
+from tests.daemon.running import RunningDaemon, daemon
+from tests.protocol.peers import PATIENCE, Peer, connect, leaves_nothing, ours
+from tests.support import eventually
+
+PROBE = "probes.Probe"
+NOBODY = 65534
+INVALID_PARAMETER = f"{SERVICE}.InvalidParameter"
+TYPED = """
+from datetime import date
+from typing import Annotated
+from pydantic import Field
+
+
+class Typed:
+    def run(self, number: Annotated[int, Field(ge=1)] = 1, on: date = None, text: str = ""):
+        return number
+"""
+SETTINGS = f"""
+"typed.Typed" = {{}}
+[queues]
+mail = {{ slots = 1 }}
+[access]
+submit = ["{NOBODY}"]
+manage = []
+read = []
+"""
+KEY = "a-key-that-was-used"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    """A daemon with one completed job, number 1, which has a key."""
+    directory = tmp_path_factory.mktemp("refusals")
+    environ = {"BGJOBD_DAEMON__FIFO": str(directory / "fifo")}
+    with daemon(directory, SETTINGS, environ=environ, modules={"typed": TYPED}) as running:
+        with running.client() as client:
+            job = client.run_background_job(PROBE, "echo", {"value": 1}, idempotency_key=KEY)
+            assert (job.id, job.result(PATIENCE)) == (1, 1)
+        running.socket.chmod(0o666)
+        running.directory.chmod(0o711)
+        yield running
+        assert [line for line in running.lines() if "bug" in line] == []
+
+
+@pytest.fixture
+def client(running: RunningDaemon) -> Iterator[Client]:
+    with running.client() as client:
+        yield client
+
+
+@pytest.fixture
+def peer(running: RunningDaemon) -> Iterator[Peer]:
+    with connect(running) as peer:
+        yield peer
+
+
+# What is asked, and what is answered
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A request, the error that answers it, and what the Python client makes of that.
+
+    `told` are the error's parameters; None where a test beside the table looks at them. `by_client`: whether the
+    Python client can ask this at all.
+    """
+
+    name: str
+    method: str
+    parameters: dict[str, Any]
+    error: str
+    told: dict[str, Any] | None
+    raises: type[RequestError]
+    message: str
+    by_client: bool = True
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def request(self) -> Request:
+        return ours(self.method, **self.parameters)
+
+
+def submit(
+    class_name: Any = PROBE, method_name: Any = "echo", parameters: Any = None, **options: Any
+) -> dict[str, Any]:
+    """The parameters of a Submit."""
+    job = {"class_name": class_name, "method_name": method_name, "parameters": parameters}
+    return {**job, "options": options} if options else job
+
+
+def invalid(
+    name: str, parameter: str, parameters: dict[str, Any], method: str = "Submit", by_client: bool = True
+) -> Refusal:
+    """A request that is refused for the value of one of its own parameters."""
+    return Refusal(
+        name,
+        method,
+        parameters,
+        INVALID_PARAMETER,
+        {"parameter": parameter},
+        InvalidParameterError,
+        f"^invalid value for {parameter}$",
+        by_client,
+    )
+
+
+def option(name: str, *values: Any) -> list[Refusal]:
+    """A Submit with each of these values for one option."""
+    return [
+        invalid(f"{name}={str(value)[:30]!r}", f"options.{name}", submit(**{name: value})) for value in values
+    ]
+
+
+def refused(
+    name: str, error: type[RequestError], told: dict[str, Any] | None, message: str, **asked: Any
+) -> Refusal:
+    """A Submit that the rules refuse."""
+    return Refusal(name, "Submit", submit(**asked), error.error_name, told, error, message)
+
+
+def many(*jobs: dict[str, Any]) -> dict[str, Any]:
+    return {"jobs": list(jobs)}
+
+
+LARGE = 2**63
+TOO_LATE, TOO_EARLY = "9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00"
+NO_NUMBERS: tuple[Any, ...] = ("1", True, [], {})
+INVALID = [
+    # The shape of a submit
+    invalid("no class", "class_name", {"method_name": "echo"}, by_client=False),
+    invalid("no method", "method_name", {"class_name": PROBE}, by_client=False),
+    invalid("a class that is a number", "class_name", submit(class_name=5), by_client=False),
+    invalid("a class that is null", "class_name", submit(class_name=None), by_client=False),
+    invalid("a method that is a list", "method_name", submit(method_name=["echo"])),
+    invalid("parameters that are a list", "parameters", submit(parameters=[1])),
+    invalid("parameters that are a text", "parameters", submit(parameters="value=1")),
+    invalid("an unknown field", "priority", submit() | {"priority": 1}, by_client=False),
+    invalid("options that are a list", "options", submit() | {"options": [1]}, by_client=False),
+    *(
+        invalid(f"retry_count={value!r}", "retry_count", submit() | {"retry_count": value})
+        for value in (-1, 1.0, *NO_NUMBERS)
+    ),
+    # Integers beyond 64 bit
+    invalid("a large integer", "parameters", submit(parameters={"value": LARGE})),
+    invalid("a small integer", "parameters", submit(parameters={"value": [{"a": -LARGE - 1}]})),
+    invalid("a large retry_count", "retry_count", submit() | {"retry_count": LARGE}),
+    invalid("a large priority", "options", submit(priority=LARGE)),
+    invalid("a large id", "id", {"id": LARGE}, "Get"),
+    invalid("a very large integer", "parameters", submit(parameters={"value": 10**4000})),
+    # Options
+    *option("delay", -1, -0.001, 1e12, *NO_NUMBERS),
+    *option("at", "", "now", "2024-12-04", "2024-12-04T14:31:53", "2024-12-04T14:31:53 UTC", 5, True),
+    *option("at", "2024-13-01T00:00:00Z", "2024-12-04T25:00:00Z", TOO_LATE, TOO_EARLY, "Z", "x" * 10_000),
+    *option("priority", 1.5, *NO_NUMBERS),
+    *option("queue", "", "nowhere", "Mail", "mail ", 5, []),
+    *option("timeout", 0, 0.0, -1, 1e12, *NO_NUMBERS),
+    *option("max_retries", -1, 101, 1.0, *NO_NUMBERS),
+    *option("retry_delay", -1, 1e12, *NO_NUMBERS),
+    *option("backoff", "", "linear", "Constant", 5),
+    *option("idempotency_key", "", "x" * 256, 5, []),
+    *option("max_retry_delay", 5),
+    *option("retries", 5),
+    invalid(
+        "at and delay together", "options.delay", submit(at="2034-12-04T14:31:53Z", delay=5)
+    ),
+    invalid(
+        "at and no delay together", "options.delay", submit(at="2034-12-04T14:31:53Z", delay=0)
+    ),
+    # Other methods
+    *(invalid(f"Get {value!r}", "id", {"id": value}, "Get") for value in (0, -1, "1", 1.0, True, None)),
+    invalid("Get without id", "id", {}, "Get", by_client=False),
+    invalid("Get with more", "name", {"id": 1, "name": "x"}, "Get", by_client=False),
+    invalid("Wait for 0", "id", {"id": 0}, "Wait"),
+    invalid("Wait less than no time", "timeout", {"id": 1, "timeout": -1}, "Wait"),
+    invalid("Wait for a word", "timeout", {"id": 1, "timeout": "1"}, "Wait", by_client=False),
+    *(
+        refusal
+        for method in ("Cancel", "Retry")
+        for refusal in (
+            invalid(f"{method} nothing", "ids", {"ids": []}, method),
+            invalid(f"{method} number 0", "ids.1", {"ids": [1, 0]}, method),
+            invalid(f"{method} a word", "ids.0", {"ids": ["1"]}, method),
+            invalid(f"{method} no list", "ids", {"ids": 1}, method, by_client=False),
+        )
+    ),
+    *(
+        refusal
+        for method in ("Pause", "Resume")
+        for refusal in (
+            invalid(f"{method} an unknown queue", "queue", {"queue": "nowhere"}, method),
+            invalid(f"{method} a number", "queue", {"queue": 5}, method),
+            invalid(f"{method} nothing", "queue", {}, method, by_client=False),
+        )
+    ),
+    *(
+        invalid(f"{method} of something", "all", {"all": True}, method, by_client=False)
+        for method in ("Classes", "Stats", "Reload")
+    ),
+    # Several
+    invalid("many that are none", "jobs", {"jobs": {}}, "SubmitMany", by_client=False),
+    invalid("too many", "jobs", many(*[submit()] * 10_001), "SubmitMany", by_client=False),
+    invalid("a bad one among many", "jobs.1.retry_count", many(submit(), submit() | {"retry_count": -1}), "SubmitMany"),
+    invalid("a bad option among many", "jobs.0.options.delay", many(submit(delay=-1), submit()), "SubmitMany"),
+    invalid("an unknown field among many", "jobs.0.delay", many(submit() | {"delay": 1}), "SubmitMany"),
+    invalid(
+        "a key twice among many",
+        "jobs.1.options.idempotency_key",
+        many(submit(idempotency_key="new"), submit(parameters={"value": 2}, idempotency_key="new")),
+        "SubmitMany",
+    ),
+]  # fmt: skip
+
+PROBLEMS = [
+    ({"number": 0}, "number", "0 is less than the minimum of 1"),
+    ({"number": "1"}, "number", "is not of type"),
+    ({"on": "4.12.2024"}, "on", "4.12.2024"),
+    ({"text": "x", "to": 1}, "", "'to' was unexpected"),
+]
+RULES = [
+    refused(
+        "another class",
+        NotApprovedError,
+        {"class_name": "probes.Other"},
+        "^probes.Other is not an approved class; list it under .approved. in the daemon's configuration$",
+        class_name="probes.Other",
+    ),
+    refused("os.system", NotApprovedError, {"class_name": "os"}, "list it under", class_name="os"),
+    refused(
+        "another method",
+        MethodNotApprovedError,
+        {"class_name": PROBE, "method_name": "missing"},
+        "^probes.Probe has no approved method missing; `bgjobd check` lists them$",
+        method_name="missing",
+    ),
+    refused(
+        "a borrowed function",
+        MethodNotApprovedError,
+        {"class_name": PROBE, "method_name": "borrowed"},
+        "`bgjobd check` lists them$",
+        method_name="borrowed",
+    ),
+    refused(
+        "a class that is broken",
+        ClassUnavailableError,
+        {"class_name": "broken.Job", "reason": "RuntimeError: this module does not import"},
+        "^broken.Job cannot be used: RuntimeError: this module does not import; `bgjobd check` shows why$",
+        class_name="broken.Job",
+    ),
+    refused(
+        "a class that needs more",
+        ClassUnavailableError,
+        {"class_name": "probes.NeedsMore", "reason": "its constructor needs connection"},
+        "its constructor needs connection; `bgjobd check` shows why$",
+        class_name="probes.NeedsMore",
+    ),
+    refused(
+        "no class name",
+        InvalidNameError,
+        {"field": "class_name", "value": "probes/Probe"},
+        "^class_name is not a valid name: 'probes/Probe'$",
+        class_name="probes/Probe",
+    ),
+    refused(
+        "no method name",
+        InvalidNameError,
+        {"field": "method_name", "value": "echo()"},
+        r"^method_name is not a valid name: 'echo\(\)'$",
+        method_name="echo()",
+    ),
+    refused(
+        "a name of 256 characters",
+        InvalidNameError,
+        {"field": "class_name", "value": "a" * 255},
+        "^class_name is not a valid name: 'a{255}'$",
+        class_name="a" * 256,
+    ),
+    *(
+        refused(
+            f"parameters that do not fit: {parameters}",
+            InvalidParametersError,
+            None,
+            f"^the parameters do not fit the method: {path or 'parameters'}: .*{message}",
+            class_name="typed.Typed",
+            method_name="run",
+            parameters=parameters,
+        )
+        for parameters, path, message in PROBLEMS
+    ),
+    refused(
+        "parameters of 64 KiB and a byte",
+        TooLargeError,
+        {"limit": 65536, "size": 65537},
+        "^the parameters take 65537 bytes, the limit is 65536$",
+        parameters={"value": "x" * (65537 - len('{"value":""}'))},
+    ),
+    refused(
+        "parameters that are large as UTF-8 only",
+        TooLargeError,
+        {"limit": 65536, "size": 65538},
+        "65538 bytes",
+        parameters={"value": "€" * ((65538 - len('{"value":""}')) // 3)},
+    ),
+    refused(
+        "a key of another request",
+        IdempotencyConflictError,
+        {"id": 1},
+        "^this idempotency key belongs to job 1, which was another request$",
+        parameters={"value": 2},
+        idempotency_key=KEY,
+    ),
+]
+JOBS = [
+    *(
+        Refusal(
+            f"{method} a job that there is not",
+            method,
+            parameters,
+            JobNotFoundError.error_name,
+            {"id": 4711},
+            JobNotFoundError,
+            "^there is no job 4711$",
+        )
+        for method, parameters in (
+            ("Get", {"id": 4711}),
+            ("Wait", {"id": 4711}),
+            ("Cancel", {"ids": [4711]}),
+            ("Retry", {"ids": [4711]}),
+        )
+    ),
+    *(
+        Refusal(
+            f"{method} a job that has completed",
+            method,
+            {"ids": [1]},
+            InvalidStateError.error_name,
+            {"id": 1, "status": "completed"},
+            InvalidStateError,
+            "^job 1 is completed$",
+        )
+        for method in ("Cancel", "Retry")
+    ),
+    Refusal(
+        "several, one of them not approved",
+        "SubmitMany",
+        many(submit(), submit(class_name="x.Y"), submit()),
+        NotApprovedError.error_name,
+        {"class_name": "x.Y"},
+        NotApprovedError,
+        "^x.Y is not an approved class",
+    ),
+    Refusal(
+        "several, one of them with a key of another request",
+        "SubmitMany",
+        many(submit(), submit(parameters={"value": 2}, idempotency_key=KEY)),
+        IdempotencyConflictError.error_name,
+        {"id": 1},
+        IdempotencyConflictError,
+        "^this idempotency key belongs to job 1",
+    ),
+]
+REFUSALS = [*INVALID, *RULES, *JOBS]
+PARENTS: dict[type[RequestError], type[Exception]] = {
+    NotApprovedError: PermissionError,
+    MethodNotApprovedError: PermissionError,
+    PermissionDeniedError: PermissionError,
+    InvalidNameError: ValueError,
+    InvalidParameterError: ValueError,
+    InvalidParametersError: ValueError,
+    TooLargeError: ValueError,
+    JobNotFoundError: LookupError,
+}
+
+
+def by_client(client: Client, method: str, given: dict[str, Any]) -> object:
+    """What the request is for whoever writes Python."""
+    calls: dict[str, Callable[[], object]] = {
+        "Submit": lambda: client.run_background_job(
+            given["class_name"],
+            given["method_name"],
+            given["parameters"],
+            given.get("retry_count", 0),
+            **given.get("options", {}),
+        ),
+        "SubmitMany": lambda: client.submit_many(given["jobs"]),
+        "Get": lambda: client.get(given["id"]),
+        "Wait": lambda: client.wait(given["id"], given.get("timeout")),
+        "Cancel": lambda: client.cancel(*given["ids"]),
+        "Retry": lambda: client.retry(*given["ids"]),
+        "Pause": lambda: client.pause(given["queue"]),
+        "Resume": lambda: client.resume(given["queue"]),
+    }
+    return calls[method]()
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+def test_a_refused_request_is_answered_by_its_error_and_the_connection_goes_on(
+    peer: Peer, refusal: Refusal
+) -> None:
+    reply = peer.ask(refusal.request)
+    assert reply.error == refusal.error
+    assert refusal.told in (None, reply.parameters)
+    assert peer.ask(ours("Stats")).error is None
+
+
+@pytest.mark.parametrize("refusal", [one for one in REFUSALS if one.by_client], ids=str)
+def test_the_client_raises_the_error_that_says_what_is_wrong(client: Client, refusal: Refusal) -> None:
+    with pytest.raises(refusal.raises, match=refusal.message) as raised:
+        by_client(client, refusal.method, refusal.parameters)
+    assert type(raised.value) is refusal.raises
+    assert isinstance(raised.value, PARENTS.get(refusal.raises, Exception))
+    assert refusal.told in (None, raised.value.parameters)
+
+
+@pytest.mark.parametrize(("parameters", "path", "message"), PROBLEMS)
+def test_parameters_that_do_not_fit_are_told_one_by_one(
+    peer: Peer, parameters: dict[str, Any], path: str, message: str
+) -> None:
+    reply = peer.ask(ours("Submit", **submit("typed.Typed", "run", parameters)))
+    (problem,) = reply.parameters["problems"]
+    assert problem.keys() == {"path", "message"}
+    assert problem["path"] == path
+    assert message in problem["message"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        submit(parameters={"value": "x" * (65536 - len('{"value":""}'))}),
+        submit(class_name="typed.Typed", method_name="run", parameters={"number": 2**63 - 1}),
+        submit(idempotency_key="x" * 255),
+        submit(at="2034-12-04T14:31:53+02:00"),
+        submit(at="2034-12-04T14:31:53Z"),
+        submit(delay=0, priority=-(2**63), timeout=5, max_retries=100, retry_delay=0, queue="mail"),
+        dict.fromkeys(("parameters", "retry_count", "options")) | submit(),
+        submit() | {"options": dict.fromkeys(("delay", "at", "queue", "backoff", "idempotency_key"))},
+    ],
+    ids=lambda given: str(given)[:60],
+)
+def test_what_is_just_within_the_limits_is_taken(peer: Peer, client: Client, given: dict[str, Any]) -> None:
+    reply = peer.ask(ours("Submit", **given))
+    assert reply.error is None
+    if client.get(reply.parameters["id"]).snapshot["status"] == "pending":
+        peer.ask(ours("Cancel", ids=[reply.parameters["id"]]))
+    client.wait(reply.parameters["id"], PATIENCE)
+
+
+def test_a_key_twice_in_one_submission_is_one_job_if_it_is_one_request(client: Client) -> None:
+    job = submit(parameters={"value": 3}, idempotency_key="twice")
+    first, second = client.submit_many([job, job])
+    assert first.id == second.id
+    assert first.result(PATIENCE) == 3
+
+
+def test_a_method_or_interface_that_there_is_not_is_told_by_its_name(peer: Peer) -> None:
+    for name in (
+        f"{INTERFACE}.Nope",
+        f"{INTERFACE}.submit",
+        f"{SERVICE}.Nope",
+        "org.nobody.X.Y",
+        "",
+        "Submit",
+    ):
+        reply = peer.ask(Request(name))
+        assert (reply.error, reply.parameters) == (f"{SERVICE}.MethodNotFound", {"method": name})
+    for name in ("org.nobody.X", "", INTERFACE.lower()):
+        reply = peer.ask(Request(f"{SERVICE}.GetInterfaceDescription", {"interface": name}))
+        assert (reply.error, reply.parameters) == (f"{SERVICE}.InterfaceNotFound", {"interface": name})
+
+
+# A reload
+
+
+@pytest.fixture
+def broken_config(running: RunningDaemon) -> Iterator[None]:
+    text = running.config.read_text()
+    running.config.write_text(f"{text}\n[retry2]\nx = 1\n")
+    yield
+    running.config.write_text(text)
+
+
+@pytest.mark.usefixtures("broken_config")
+def test_a_reload_that_fails_says_why_and_that_the_old_stays(peer: Peer, client: Client) -> None:
+    reply = peer.ask(ours("Reload"))
+    assert reply.error == ReloadFailedError.error_name
+    assert reply.parameters.keys() == {"reason"}
+    assert "retry2" in reply.parameters["reason"]
+    with pytest.raises(
+        ReloadFailedError, match=r"^the reload failed, the old code and configuration stay: (.|\n)*retry2"
+    ):
+        client.reload()
+    assert client.run_background_job(PROBE, "echo", {"value": 1}).result(PATIENCE) == 1
+
+
+# Another user
+
+ASK = """
+import json, os, sys, socket
+import bgjob
+from bgjob.codec import Request
+requests = json.loads(sys.argv[2])
+os.setgroups([])
+os.setgid(1000001)
+os.setuid(int(sys.argv[1]))
+told = []
+peer = socket.socket(socket.AF_UNIX)
+peer.settimeout(20)
+peer.connect("s.sock")
+for method, parameters in requests:
+    peer.sendall(Request(method, parameters).to_bytes())
+    text = b""
+    while not text.endswith(b"\\0"):
+        text += peer.recv(65536) or b"\\0"
+    told.append(json.loads(text[:-1]))
+with bgjob.Client("s.sock", timeout=20) as client:
+    try:
+        client.cancel(1)
+    except PermissionError as error:
+        told.append([type(error).__name__, str(error)])
+print(json.dumps(told))
+"""
+
+
+def as_user(running: RunningDaemon, uid: int, *requests: Request) -> list[Any]:
+    """The replies that a process of this user gets, and at the end what its Python client raised at a cancel."""
+    asked = json.dumps([[one.method, one.parameters] for one in requests])
+    # The socket is found from the working directory: the way to it may be closed to others.
+    ran = subprocess.run(
+        [sys.executable, "-c", ASK, str(uid), asked],
+        cwd=running.directory,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=50,
+    )
+    replies: list[Any] = json.loads(ran.stdout)
+    return replies
+
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+MANAGING = [
+    ours("Cancel", ids=[1]),
+    ours("Retry", ids=[1]),
+    ours("Pause", queue="default"),
+    ours("Resume", queue="default"),
+    ours("Reload"),
+]
+READING = [ours("Get", id=1), ours("Wait", id=1), ours("Stats"), ours("Classes")]
+SUBMITTING = [ours("Submit", **submit()), ours("SubmitMany", **many(submit()))]
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("uid", "right", "requests"),
+    [
+        (NOBODY, "manage", MANAGING),
+        (NOBODY, "read", READING),
+        (1_000_002, "submit", SUBMITTING),
+        (1_000_002, "manage", MANAGING),
+        (1_000_002, "read", READING),
+    ],
+)
+def test_who_is_not_listed_is_refused_and_told_what_to_change(
+    running: RunningDaemon, uid: int, right: str, requests: list[Request]
+) -> None:
+    reason = (
+        f"uid {uid} may not {right}; "
+        f"list it, or a group of it, under [access] {right} in the daemon's configuration"
+    )
+    with leaves_nothing(running):
+        *replies, by_python = as_user(running, uid, *requests)
+    assert replies == [
+        {"error": PermissionDeniedError.error_name, "parameters": {"reason": reason}} for _ in requests
+    ]
+    assert by_python[0] == "PermissionDeniedError"
+    assert by_python[1].startswith(f"refused: uid {uid} may not manage; list it")
+
+
+@as_root
+def test_who_may_not_is_not_told_what_is_wrong_with_the_request(running: RunningDaemon) -> None:
+    requests = [
+        ours("Submit", **submit("probes.Other")),
+        ours("Submit"),
+        ours("Get", id=4711),
+        ours("Cancel", ids=[]),
+        ours("Reload", x=1),
+    ]
+    *replies, _ = as_user(running, 1_000_002, *requests)
+    assert {reply["error"] for reply in replies} == {PermissionDeniedError.error_name}
+
+
+# A daemon that ends
+
+GATED = """
+import os, time
+while not os.path.exists({gate!r}):
+    time.sleep(0.01)
+
+
+class Job:
+    def run(self):
+        pass
+"""
+
+
+class _Relay:
+    """A socket between a Python client and the daemon, which hands on one request and its reply when it is told."""
+
+    def __init__(self, path: Path, peer: Peer) -> None:
+        self.path = path
+        self._peer = peer
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.settimeout(PATIENCE)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._client: socket.socket | None = None
+
+    def hand_on_request(self) -> None:
+        self._client, _ = self._listener.accept()
+        self._client.settimeout(PATIENCE)
+        frame = b""
+        while not frame.endswith(b"\0"):
+            frame += self._client.recv(65536)
+        self._peer.send(frame)
+
+    def hand_on_reply(self) -> None:
+        reply = self._peer.try_reply()
+        assert reply is not None, "the daemon closed the connection"
+        assert self._client is not None
+        self._client.sendall(reply.to_bytes())
+
+    def close(self) -> None:
+        for end in (self._client, self._listener):
+            if end is not None:
+                end.close()
+
+
+def test_who_waits_while_the_daemon_ends_is_told_so(tmp_path: Path) -> None:
+    """A submit waits for the catalogue, which an import holds up; then the daemon is told to end."""
+    gate = tmp_path / "gate"
+    modules = {"gated": GATED.format(gate=str(gate))}
+    raised: list[Exception] = []
+    with (
+        daemon(tmp_path, '"gated.Job" = {}', modules=modules) as running,
+        connect(running) as peer,
+        connect(running) as another,
+        connect(running) as witness,
+    ):
+        relay = _Relay(tmp_path / "relay.sock", another)
+
+        def submit_by_client() -> None:
+            try:
+                with Client(str(relay.path), timeout=PATIENCE) as client:
+                    client.run_background_job(PROBE, "echo")
+            except ShuttingDownError as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=submit_by_client)
+        thread.start()
+        relay.hand_on_request()
+        peer.send(ours("Submit", **submit()), ours("SubmitMany", **many(submit())), ours("Classes"))
+        # The daemon reads in the order in which it is written to: once this is answered, it has the others.
+        assert witness.ask(ours("Stats")).error is None
+        for waiting in (peer, another):
+            waiting.settle()
+            assert not waiting.has_news()
+        assert running.stop() == 0
+        relay.hand_on_reply()
+        thread.join(PATIENCE)
+        relay.close()
+        replies = peer.rest()
+        gate.touch()
+    assert [(one.error, one.parameters) for one in replies] == [(ShuttingDownError.error_name, {})] * 3
+    assert [str(error) for error in raised] == ["the daemon is shutting down; try again in a moment"]
+    assert running.query("SELECT COUNT(*) FROM background_jobs") == [(0,)]
+
+
+# Nothing stays
+
+BROKEN_FRAMES = [
+    b"hello\0",
+    b"[]\0",
+    b"{}\0",
+    b'{"method":5}\0',
+    ours("Submit", **submit()).to_bytes().replace(b'"echo"', b'"ec\\u0000ho"'),
+    ours("Submit", **submit(parameters={"value": 1})).to_bytes().replace(b":1}", b":NaN}"),
+    ours("Submit", **submit(parameters={"value": 1})).to_bytes().replace(b":1}", b":1e999}"),
+    ours("Submit", **submit(parameters={"value": 1})).to_bytes().replace(b":1}", b':"\\ud800"}'),
+    ours("Submit", **submit(parameters={"value": 1})).to_bytes().replace(b":1}", b':1,"value":2}'),
+    ours("Submit", **submit(parameters={"value": 1})).to_bytes().replace(b":1}", b":" + b"[" * 40 + b"]" * 40 + b"}"),
+    ours("Submit", **submit(parameters={"value": 1})).to_bytes().replace(b":1}", b':"\xff"}'),
+]  # fmt: skip
+BROKEN_LINES = [
+    b"hello",
+    b"[]",
+    b"{}",
+    b'{"class_name":"probes.Probe","method_name":"echo"',
+    b'{"class_name":"probes.Probe","method_name":"echo","class_name":"x"}',
+    b'{"class_name":"probes.Probe","method_name":"echo","parameters":{"value":NaN}}',
+    b'{"class_name":"probes.Probe","method_name":"ec\xffho"}',
+]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """All that the daemon keeps: the rows, every column of them, and the files with their sizes."""
+
+    rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    files: list[tuple[str, int]] = field(default_factory=list)
+
+    @classmethod
+    def by(cls, running: RunningDaemon) -> Kept:
+        names = [name for (name,) in running.query("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        folders = (running.spool, running.directory / "state" / "output")
+        return cls(
+            {name: running.query(f"SELECT * FROM {name}") for name in names},
+            sorted((path.name, path.stat().st_size) for folder in folders for path in folder.iterdir()),
+        )
+
+
+def test_nothing_that_is_refused_leaves_a_row_a_line_a_file_or_a_process(running: RunningDaemon) -> None:
+    lines = [json.dumps(one.parameters).encode() for one in REFUSALS if one.method == "Submit"] + BROKEN_LINES
+    with leaves_nothing(running):
+        before = Kept.by(running)
+        told_before = len(refused_lines(running))
+        for refusal in REFUSALS * 2:
+            with connect(running) as peer:
+                assert peer.ask(refusal.request).error == refusal.error
+        with connect(running) as peer:
+            for refusal in REFUSALS:
+                peer.send(refusal.request)
+                assert (reply := peer.try_reply()) is not None
+                assert reply.error == refusal.error
+        for frame in BROKEN_FRAMES:
+            with connect(running) as peer:
+                peer.send(frame)
+                assert peer.rest() == []
+        with (running.directory / "fifo").open("wb", buffering=0) as pipe:
+            for line in lines:
+                pipe.write(line + b"\n")
+        eventually(lambda: len(refused_lines(running)) - told_before >= len(lines))
+        assert Kept.by(running) == before
+        assert len(running.children()) == 1
+    assert len(refused_lines(running)) - told_before == len(lines)
+    assert len(REFUSALS) * 3 + len(BROKEN_FRAMES) + len(lines) > 400
+
+
+def refused_lines(running: RunningDaemon) -> list[str]:
+    """What the log says of lines of the named pipe."""
+    return [line for line in running.lines() if "a line of the named pipe was refused" in line]
+
+
+def test_after_all_refusals_the_next_job_has_the_next_number(running: RunningDaemon, client: Client) -> None:
+    ((last,),) = running.query("SELECT MAX(id) FROM background_jobs")
+    with connect(running) as peer:
+        for refusal in REFUSALS:
+            peer.ask(refusal.request)
+    assert client.run_background_job(PROBE, "echo").id == last + 1
