@@ -28,7 +28,7 @@ from bgjobd.access import RIGHTS, Right
 from bgjobd.catalogue import Catalogue, check_names
 from bgjobd.clock import to_text
 from bgjobd.core.facts import CancelRequested, RetryRequested, Submitted
-from bgjobd.core.job import Call, RetryPolicy
+from bgjobd.core.job import Call, RetryPolicy, masked
 from bgjobd.ipc import Answer, Caller, Methods
 from bgjobd.policy import Policy, first
 from bgjobd.store.items import JobRequests, QueuePaused, QueueResumed, Stored, Submission, Submitter
@@ -83,7 +83,7 @@ class Wait(Input):
 
 
 class JobIds(Input):
-    ids: Annotated[list[Id], Field(min_length=1)]
+    ids: Annotated[list[Id], Field(min_length=1, max_length=10_000, fail_fast=True)]
 
 
 class QueueName(Input):
@@ -282,13 +282,13 @@ _NO_OPTIONS: Final = Options()
 
 def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submitted:
     """The fact of this request; what it leaves open comes from the class's policy. Raises the refusals."""
-    limits = daemon.config.socket
+    limits = daemon.limits
     check_names(job.class_name, job.method_name, limits.max_name)
     parameters = job.parameters or {}
-    catalogue.check(job.class_name, job.method_name, parameters)
     text = _parameters_text(parameters, limits.max_parameters)
+    catalogue.check(job.class_name, job.method_name, parameters)
     options, policy = job.options or _NO_OPTIONS, catalogue.policies[job.class_name]
-    sensitive = catalogue.sensitive(job.class_name, job.method_name)
+    sensitive = catalogue.sensitive(job.class_name, job.method_name, parameters)
     return Submitted(
         id=0,  # the ledger gives it
         call=Call(job.class_name, job.method_name, text, sensitive),
@@ -363,12 +363,13 @@ async def _job(daemon: Daemon, job_id: int) -> JsonObject:
     job = await daemon.read(lambda reader: reader.job(job_id))
     if job is None:
         raise JobNotFoundError(id=job_id)
-    return job
+    # The job says itself what was a secret when it was submitted; the configuration may say more by now.
+    return {**job, "parameters": masked(job["parameters"], daemon.policy(job["class_name"]).sensitive)}
 
 
 def _class(name: str, described: Mapping[str, Any], policy: Policy | None) -> JsonObject:
     offered = [
-        {"name": method, "doc": details["doc"], "schema": details["schema"], "note": details["note"]}
+        {"name": method, "doc": details["doc"], "schema": _shown(details, policy), "note": details["note"]}
         for method, details in sorted(described["methods"].items())
     ]
     return {
@@ -378,6 +379,16 @@ def _class(name: str, described: Mapping[str, Any], policy: Policy | None) -> Js
         "policy": None if policy is None else _policy(policy),
         "unavailable": described["unavailable"],
     }
+
+
+def _shown(method: Mapping[str, Any], policy: Policy | None) -> JsonObject:
+    """The schema without the defaults of sensitive parameters."""
+    sensitive = {*method["sensitive"], *(policy.sensitive if policy is not None else ())}
+    properties = {
+        name: {key: value for key, value in inner.items() if key != "default" or name not in sensitive}
+        for name, inner in method["schema"].get("properties", {}).items()
+    }
+    return {**method["schema"], **({"properties": properties} if properties else {})}
 
 
 def _policy(policy: Policy) -> JsonObject:

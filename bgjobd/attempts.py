@@ -17,12 +17,12 @@ from bgjob.words import EntryType, Outcome
 from bgjobd import spool as spools
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
-from bgjobd.core.retry import is_retriable
+from bgjobd.core.verdict import StopReason, verdict
 from bgjobd.forkserver.journal import Journal
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
 from bgjobd.policy import Policy
-from bgjobd.spool import AttemptKey, Spool, StopReason
+from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.items import Claim, JobFact
 
 _GATHER: Final = 0.05
@@ -30,19 +30,21 @@ _GATHER: Final = 0.05
 
 _FIRST_LOOK: Final = 0.001
 _LAST_LOOK: Final = 1.0
-_STOPPED_BY_US: Final = frozenset({Outcome.FAILED, Outcome.EXITED, Outcome.SIGNALLED, Outcome.LOST})
-"""The outcomes that an attempt which was told to stop may have for that reason alone."""
 
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """An attempt that was claimed and whose end is not on disk; `ending` is None until it is known."""
+    """An attempt that was claimed and whose end is not on disk; `ending` is None until it is known.
+
+    `has_begun`: its journal was there, `is_started`: and its start was handed to the writer.
+    """
 
     key: AttemptKey
     token: str
     class_name: str
     timeout: float | None = None
     server: ForkServer | None = None
+    has_begun: bool = False
     is_started: bool = False
     is_fenced: bool = False
     ending: Ending | None = None
@@ -136,18 +138,27 @@ class Attempts:
     def _note_starts(self) -> None:
         """Record the starts whose journals appeared, of attempts that have not ended since."""
         self._loop.add_reader(self._spool.fileno(), self._on_journals)
-        keys, has_missed = self._spool.take_created()
-        for key in list(self._all) if has_missed else keys:
-            attempt = self._all.get(key)
-            if attempt is not None and not attempt.is_started:
-                self._note_start(attempt, self._spool.try_read(key))
+        for attempt in self._take_begun():
+            journal = self._spool.try_read(attempt.key)
+            self._note_start(attempt, journal)
+            if journal is None and attempt.timer is None and attempt.ending is None:
+                self._go_on(attempt)  # the job has removed its journal
         self._outbox.send()
+
+    def _take_begun(self) -> list[Attempt]:
+        """The attempts not noted as started whose journals appeared since the last call, or may have."""
+        keys, has_missed = self._spool.take_created()
+        for key in keys:
+            if key in self._all:
+                self._all[key].has_begun = True
+        asked = list(self._all) if has_missed else [key for key in keys if key in self._all]
+        return [self._all[key] for key in asked if not self._all[key].is_started]
 
     def _note_start(self, attempt: Attempt, journal: Journal | None) -> None:
         fact = spools.started(attempt.key, journal, attempt.code_version) if journal else None
         if fact is None or attempt.is_started:
             return
-        attempt.is_started = True
+        attempt.has_begun = attempt.is_started = True
         attempt.journal = journal
         self._outbox.hold(JobFact(attempt.key[0], fact))
         self._go_on(attempt)
@@ -170,7 +181,7 @@ class Attempts:
             case "ended":
                 journal = self._spool.try_read(attempt.key) or Journal()
                 self._note_end(attempt, journal, message["exit"])
-            case "not_started" if not attempt.is_started:
+            case "not_started" if not attempt.has_begun:
                 self._give_back(attempt, message["reason"])
             case "not_started":
                 self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
@@ -183,6 +194,13 @@ class Attempts:
             if attempt.server is server and not attempt.is_watched:
                 self._settle(attempt)
 
+    def on_refused_end(self, key: AttemptKey, why: str) -> None:
+        """The writer could not make sense of an end: the attempt is over all the same, and nobody knows how."""
+        attempt = self._all.get(key)
+        if attempt is not None and attempt.ending is not None and attempt.ending.outcome is not Outcome.LOST:
+            attempt.ending = None
+            self._end(attempt, Ending.lost(f"its end could not be stored: {why}", may_retry=False))
+
     def ending_of(self, job: Job) -> Ending | None:
         """How the latest attempt of a job ended, as long as it is remembered."""
         attempt = self._all.get((job.id, job.attempt))
@@ -193,8 +211,10 @@ class Attempts:
         attempt = self._all.pop(key, None)
         if attempt is not None:
             self._let_go(attempt)
+        if attempt is not None and attempt.stop_reason is not None:
+            self._spool.remove_stop(key)
         if not keep_journal and (attempt is None or not attempt.is_fenced):
-            self._spool.remove(key, attempt is not None and attempt.stop_reason is not None)
+            self._spool.remove(key)
         if not self._all and self._is_empty is not None and not self._is_empty.done():
             self._is_empty.set_result(None)
 
@@ -224,16 +244,8 @@ class Attempts:
             self._outbox.send(JobFact(attempt.key[0], replace(fact, ending=attempt.ending)), attempt.key)
 
     def _verdict(self, attempt: Attempt, ending: Ending) -> Ending:
-        """The ending as the attempt's stop and its class's policy have it."""
         policy = self._policy(attempt.class_name)
-        if ending.outcome in _STOPPED_BY_US:
-            match attempt.stop_reason:
-                case StopReason.CANCELLED:
-                    ending = Ending.cancelled(ending)
-                case StopReason.TIMED_OUT:
-                    ending = Ending.timed_out(attempt.timeout or 0.0, ending)
-        may_retry = ending.may_retry and is_retriable(ending.outcome, policy.retry_lost, policy.retry_on)
-        return replace(ending, may_retry=may_retry)
+        return verdict(ending, attempt.stop_reason, attempt.timeout, policy.retry_lost, policy.retry_on)
 
     # Stop
 
@@ -244,11 +256,13 @@ class Attempts:
             return
         attempt.stop_reason = reason
         self._leave_word(attempt)
-        if attempt.journal is None:
-            self._note_start(attempt, self._spool.try_read(key))  # which sends the signal
-            self._outbox.send()
-        else:
+        if attempt.has_begun:
             self._signal(attempt, signal.SIGTERM)
+        else:
+            self._note_start(
+                attempt, self._spool.try_read(key)
+            )  # which sends the signal, now or once it has begun
+            self._outbox.send()
 
     def _leave_word(self, attempt: Attempt) -> None:
         """Write why the attempt is stopped, for its process and for a later daemon; a full spool stops no stop."""
@@ -268,24 +282,32 @@ class Attempts:
 
     def _mind_the_deadline(self, attempt: Attempt) -> None:
         """Have the attempt stopped at its deadline, which counts from its start, whoever the daemon was then."""
-        if attempt.timeout is None or attempt.journal is None or attempt.journal.started is None:
+        if attempt.timeout is None:
             return
         # asyncio's clock is CLOCK_MONOTONIC, as the journal's.
-        deadline = attempt.journal.started["monotonic"] + attempt.timeout
+        record = None if attempt.journal is None else attempt.journal.started
+        deadline = attempt.timeout + (self._loop.time() if record is None else record["monotonic"])
         attempt.timer = self._loop.call_at(deadline, self.stop, attempt.key, StopReason.TIMED_OUT)
 
     def _signal(self, attempt: Attempt, number: signal.Signals) -> None:
         self._disarm(attempt)
-        if attempt.journal is None or attempt.journal.started is None:
-            return
-        if attempt.pidfd is None:
-            attempt.pidfd = spools.try_open_process(attempt.journal)
-        if attempt.pidfd is None:
-            return  # it has ended; the report is under way
-        spools.signal_group(attempt.pidfd, attempt.journal.started["pid"], number)
+        try:
+            self._send_signal(attempt, number)
+        except OSError as error:
+            told = f"job {attempt.key[0]} could not be sent signal {number}: {error.strerror}"
+            self._say(EntryType.FAILURE, told)
         if number is signal.SIGTERM:
             grace = self._policy(attempt.class_name).stop_grace
             attempt.timer = self._loop.call_later(grace, self._signal, attempt, signal.SIGKILL)
+
+    def _send_signal(self, attempt: Attempt, number: signal.Signals) -> None:
+        """Signal the group of the process that the journal tells, else have the fork server signal its child."""
+        if attempt.pidfd is None and attempt.journal is not None:
+            attempt.pidfd = spools.try_open_process(attempt.journal)
+        if attempt.pidfd is not None and attempt.journal is not None and attempt.journal.started is not None:
+            spools.signal_group(attempt.pidfd, attempt.journal.started["pid"], number)
+        elif attempt.server is not None:
+            attempt.server.signal(*attempt.key, number)
 
     def _disarm(self, attempt: Attempt) -> None:
         if attempt.timer is not None:
@@ -307,7 +329,7 @@ class Attempts:
         for row in rows:
             key = row["job_id"], row["number"]
             attempt = Attempt(key, row["token"], row["class_name"], row["timeout"])
-            attempt.is_started = row["pid"] is not None
+            attempt.has_begun = attempt.is_started = row["pid"] is not None
             self._all[key] = attempt
             if row["boot_id"] != self._boot_id:
                 self._end(attempt, Ending.lost("the machine was restarted while it ran"))
@@ -329,6 +351,7 @@ class Attempts:
         """Find out about an attempt that no fork server of ours will report on."""
         if self._is_closed or attempt.ending is not None:
             return
+        self._take_begun()  # before the fence, whose file appears like any other
         try:
             self._spool.fence(attempt.key)
         except OSError as error:
@@ -338,7 +361,7 @@ class Attempts:
         journal = self._spool.try_read(attempt.key)
         attempt.is_fenced = journal is not None and journal.fenced is not None
         is_own = journal is not None and spools.has_token(journal, attempt.token)
-        if journal is None or (attempt.is_fenced and attempt.is_started) or not (attempt.is_fenced or is_own):
+        if journal is None or (attempt.is_fenced and attempt.has_begun) or not (attempt.is_fenced or is_own):
             # It began once and nothing tells more; its process may be alive, so it is never started again.
             self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
             return
@@ -352,8 +375,14 @@ class Attempts:
         self._note_start(attempt, journal)
         self._outbox.send()
         attempt.journal = journal
-        if attempt.pidfd is None:
-            attempt.pidfd = spools.try_open_process(journal)
+        try:
+            attempt.pidfd = attempt.pidfd if attempt.pidfd is not None else spools.try_open_process(journal)
+        except OSError as error:
+            self._say(
+                EntryType.FAILURE, f"job {attempt.key[0]} cannot be watched: {error.strerror}; trying again"
+            )
+            self._loop.call_later(_LAST_LOOK, self._settle, attempt)
+            return
         if attempt.pidfd is None:
             self._look_again(attempt, _FIRST_LOOK)
             return

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, time, timedelta
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, NoReturn
 from uuid import UUID
 
 import jsonschema_rs
@@ -42,6 +43,26 @@ class Catalogue:
             except InvalidAttributeError as error:
                 self.classes[name] = {**one, "unavailable": str(error), "traceback": None}
         self._validators: dict[tuple[str, str], Any] = {}
+        for name in list(self.policies):
+            self._compile(name)
+
+    def _compile(self, class_name: str) -> None:
+        """Have a validator for each method; a class that brings a schema which is none is unavailable."""
+        for method_name, method in self.classes[class_name]["methods"].items():
+            # What a validator says of a value quotes it, unless it is told to mask them all.
+            has_secrets = bool(self.sensitive(class_name, method_name, ("any other",)))
+            try:
+                self._validators[class_name, method_name] = jsonschema_rs.validator_for(
+                    method["schema"],
+                    validate_formats=True,
+                    formats=_FORMATS,
+                    mask=MASK if has_secrets else None,
+                    retriever=_retrieve_nothing,
+                )
+            except (ValueError, jsonschema_rs.ReferencingError) as error:
+                reason = f"the schema of {method_name} is invalid: {error}"
+                self.classes[class_name] = {**self.classes[class_name], "unavailable": reason}
+                return
 
     def check(self, class_name: str, method_name: str, parameters: Mapping[str, Any]) -> None:
         """Raises the refusal for a call that may not run; returns where it may."""
@@ -53,43 +74,34 @@ class Catalogue:
         method = described["methods"].get(method_name)
         if method is None:
             raise MethodNotApprovedError(class_name=class_name, method_name=method_name)
-        validator = self._validator(class_name, method_name, method["schema"])
+        validator = self._validators[class_name, method_name]
         if not validator.is_valid(parameters):
-            raise InvalidParametersError(problems=_problems(validator, parameters))
+            sensitive = self.sensitive(class_name, method_name, parameters)
+            raise InvalidParametersError(problems=_problems(validator, parameters, sensitive))
 
-    def sensitive(self, class_name: str, method_name: str) -> tuple[str, ...]:
-        """The parameters of an approved method whose values are shown nowhere: by the config, or by their types."""
-        typed = self.classes[class_name]["methods"][method_name]["sensitive"]
-        return tuple(sorted(self.policies[class_name].sensitive.union(typed)))
+    def sensitive(self, class_name: str, method_name: str, given: Collection[str]) -> tuple[str, ...]:
+        """The parameters of an approved method whose values are shown nowhere: by the config, or by their types.
+
+        `given` are the names in a request: where secrets may have any name, all but the plain ones are.
+        """
+        method = self.classes[class_name]["methods"][method_name]
+        others = () if method["plain"] is None else set(given).difference(method["plain"])
+        return tuple(sorted(self.policies[class_name].sensitive.union(method["sensitive"], others)))
 
     def has_failed_hook(self, class_name: str) -> bool:
         """Whether the class wants to hear of its jobs that failed for good."""
         described = self.classes.get(class_name)
         return described is not None and described["unavailable"] is None and "failed" in described["hooks"]
 
-    def newly_broken(self, before: Catalogue | None) -> dict[str, str]:
+    def newly_broken(self, before: Catalogue) -> dict[str, str]:
         """The classes that cannot be used, and could before or are new, with the reason."""
-        known = before.classes if before is not None else {}
+        known = before.classes
         return {
             name: described["unavailable"]
             for name, described in self.classes.items()
             if described["unavailable"] is not None
             and (name not in known or known[name]["unavailable"] is None)
         }
-
-    def _validator(self, class_name: str, method_name: str, schema: Any) -> Any:
-        key = class_name, method_name
-        if key not in self._validators:
-            # What a validator says of a value quotes it, unless it is told to mask them all.
-            mask = MASK if self.sensitive(class_name, method_name) else None
-            try:
-                self._validators[key] = jsonschema_rs.validator_for(
-                    schema, validate_formats=True, formats=_FORMATS, mask=mask
-                )
-            except ValueError as error:
-                reason = f"the schema of {method_name} is invalid: {error}"
-                raise ClassUnavailableError(class_name=class_name, reason=reason) from None
-        return self._validators[key]
 
 
 def check_names(class_name: str, method_name: str, max_length: int) -> None:
@@ -102,15 +114,23 @@ def check_names(class_name: str, method_name: str, max_length: int) -> None:
             raise InvalidNameError(field=field, value=value[:max_length])
 
 
-def _problems(validator: Any, parameters: Mapping[str, Any]) -> list[dict[str, str]]:
+def _problems(
+    validator: Any, parameters: Mapping[str, Any], sensitive: Collection[str]
+) -> list[dict[str, str]]:
+    """What does not fit and where; of a sensitive parameter only that it does not: keys within may be secrets too."""
     problems = []
-    for error in validator.iter_errors(parameters):
-        problems.append(
-            {"path": "/".join(str(step) for step in error.instance_path), "message": _short(error.message)}
-        )
-        if len(problems) == _MAX_PROBLEMS:
-            break
+    for error in islice(validator.iter_errors(parameters), _MAX_PROBLEMS):
+        path = [str(step) for step in error.instance_path]
+        if path and path[0] in sensitive:
+            problems.append({"path": path[0], "message": "does not fit"})
+        else:
+            problems.append({"path": "/".join(path), "message": _short(error.message)})
     return problems
+
+
+def _retrieve_nothing(uri: str) -> NoReturn:
+    """A schema of the application's may refer to others; the daemon fetches nothing for it."""
+    raise ValueError(f"it refers to {uri}, and nothing is fetched")
 
 
 def _short(text: str) -> str:
@@ -142,7 +162,7 @@ _FORMATS: Final = {
     "ipv6": _taken_by(IPv6Address),
     "ipv6interface": _taken_by(IPv6Interface),
     "ipv6network": _taken_by(IPv6Network),
-    "regex": _taken_by(re.Pattern),
+    "regex": lambda text: True,  # JSON Schema's dialect is another than Python's; the attempt will see
     "time": _taken_by(time),
     "uri": _taken_by(AnyUrl),
     "uuid": _taken_by(UUID),

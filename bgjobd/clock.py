@@ -66,8 +66,7 @@ class SetClock:
             return False
         except OSError as error:
             if error.errno != errno.ECANCELED:
-                raise
-        self._arm()
+                raise  # of a cancelled timer the kernel tells once, and minds the next time by itself
         return True
 
     def _arm(self) -> None:

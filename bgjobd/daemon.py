@@ -22,13 +22,14 @@ from bgjobd.config import Config, ConfigError
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Job
 from bgjobd.core.planner import Lanes
+from bgjobd.core.verdict import StopReason
 from bgjobd.generations import Generations
 from bgjobd.hooks import Hooks
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.log import Line, Log
 from bgjobd.outbox import Outbox
 from bgjobd.policy import Policy, policy_of
-from bgjobd.spool import AttemptKey, Spool, StopReason
+from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.items import DaemonStarted, Item, LogLine, Look
 from bgjobd.store.reader import Reader
 from bgjobd.store.writer import Delivery, Writer
@@ -45,8 +46,10 @@ class Daemon:
     def __init__(
         self, config: Config, clock: Clock, log: Log, boot_id: str, load_config: Callable[[], Config]
     ) -> None:
-        self.config = config
         self.clock = clock
+        self.limits = config.socket
+        self.on_reload: list[Callable[[], None]] = []
+        self._config_of_start = config
         self._load_config = load_config
         self._log = log
         self._loop = asyncio.get_running_loop()
@@ -54,10 +57,10 @@ class Daemon:
         self._spool = Spool(places.spool)
         self._reader = Reader(config.daemon.state_dir)
         self._reading = ThreadPoolExecutor(1, "reader")
-        self._apply(config)
+        self._apply(config, self._reader.queues())
         self._writer = Writer(config.daemon.state_dir, boot_id, clock, self.lanes.closed(), self._deliver)
         self._outbox = Outbox(self._writer.put)
-        self._attempts = Attempts(self._spool, boot_id, self._outbox, self._policy, clock.now, self.say)
+        self._attempts = Attempts(self._spool, boot_id, self._outbox, self.policy, clock.now, self.say)
         self._hooks = Hooks(self._spool, self._outbox, lambda: self.lanes.slots, self._has_failed_hook)
         self._generations = Generations(
             places,
@@ -75,6 +78,8 @@ class Daemon:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
         self._is_draining = False
+        self._wants_reload = False
+        self._is_reloading = False
 
     # Start and stop
 
@@ -128,6 +133,7 @@ class Daemon:
         await self._start_nothing_new()
         self.say(EntryType.INFO, f"draining: waits for {len(self._attempts)} attempts, starts nothing new")
         await self._attempts.wait_until_empty(None)
+        await self._hooks.wait_until_idle()
 
     async def _start_nothing_new(self) -> None:
         """Close the lanes; claims that were under way are known when this returns."""
@@ -143,67 +149,71 @@ class Daemon:
 
     # Configuration
 
-    def _apply(self, config: Config) -> None:
+    def _apply(self, config: Config, stored_queues: Iterable[str]) -> None:
         """Take over what may change while the daemon runs."""
-        self.config = config
-        self.access = Access.from_config(config.access)
-        for name in self.access.unknown:
+        access, lanes = Access.from_config(config.access), _lanes(config, stored_queues)
+        for name in access.unknown:
             self.say(EntryType.FAILURE, f"[access] names {name}, whom this machine does not know")
-        self.lanes = self._lanes(config)
-
-    def _lanes(self, config: Config) -> Lanes:
-        """The configured queues; one that only stored jobs know has no slots of its own, so that they still run."""
-        known = {"default": None} | {name: queue.slots for name, queue in config.queues.items()}
-        return Lanes(config.daemon.slots, dict.fromkeys(self._reader.queues()) | known)
+        self.config, self.access, self.lanes = config, access, lanes
 
     async def reload(self) -> Catalogue:
         """Reopen the log, read the configuration, import the code anew, and go on with both. Raises ReloadFailedError.
 
-        Where anything is wrong with them, all stays as it was.
+        Where anything is wrong with them, all stays as it was. A caller who leaves does not end it.
         """
         if self._is_stopping:
             raise ShuttingDownError
+        return await asyncio.shield(self._loop.create_task(self._reload()))
+
+    async def _reload(self) -> Catalogue:
         self._log.reopen()
         try:
             config = self._load_config()
-            await self._generations.replace(
-                Application.from_config(config), lambda server: self._accept(config, server)
-            )
+            queues = await self.read(lambda reader: reader.queues())
+            application = Application.from_config(config)
+            await self._generations.replace(application, lambda server: self._accept(config, queues, server))
         except (ConfigError, ForkServerError) as error:
             raise self._failed_reload(str(error)) from None
-        catalogue = await self.catalogue()
+        catalogue = self._catalogue.result()
         self.say(EntryType.INFO, f"reloaded: code version {catalogue.code_version}")
+        for on_reload in self.on_reload:
+            on_reload()
         return catalogue
 
-    def _accept(self, config: Config, server: ForkServer) -> None:
+    def _accept(self, config: Config, queues: Iterable[str], server: ForkServer) -> None:
         """Take over configuration and catalogue of a new fork server. Raises ReloadFailedError for broken code."""
         catalogue = Catalogue(config, server.ready["classes"], server.code_version)
-        before = self._catalogue.result() if self._has_catalogue() else None
-        broken = catalogue.newly_broken(before)
+        broken = catalogue.newly_broken(self._catalogue.result()) if self._has_catalogue() else {}
         if broken:
             self._say_unavailable(catalogue, broken)
             told = "; ".join(f"{name} is unavailable: {reason}" for name, reason in sorted(broken.items()))
             raise self._failed_reload(told)
-        for key in _needing_a_restart(self.config, config):
+        self._apply(config, queues)
+        for key in _needing_a_restart(self._config_of_start, config):
             self.say(
                 EntryType.FAILURE, f"{key} has changed, which takes a restart; until then the old one holds"
             )
-        self._apply(config)
 
     def _failed_reload(self, reason: str) -> ReloadFailedError:
         self.say(EntryType.FAILURE, f"the reload failed, the old code and configuration stay: {reason}")
         return ReloadFailedError(reason=reason)
 
     def reload_in_background(self) -> None:
-        """For SIGHUP: a failure is in the log."""
+        """For SIGHUP: a failure is in the log. However many come during a reload, one more follows it."""
+        self._wants_reload = True
+        if not self._is_reloading:
+            self._in_background(self._reload_while_wanted())
 
-        async def reload() -> None:
+    async def _reload_while_wanted(self) -> None:
+        self._is_reloading = True
+        while self._wants_reload:
+            self._wants_reload = False
             with suppress(RequestError):
                 await self.reload()
+        self._is_reloading = False
 
-        self._in_background(reload())
-
-    def _policy(self, class_name: str) -> Policy:
+    def policy(self, class_name: str) -> Policy:
+        """What holds for the jobs of a class; without its attributes as long as there is no catalogue."""
         known = self._catalogue.result().policies.get(class_name) if self._has_catalogue() else None
         return known if known is not None else policy_of(self.config, class_name)
 
@@ -269,20 +279,22 @@ class Daemon:
             self._log.put(_line(line) for line in delivery.committed.lines)
             for claim in delivery.committed.claims:
                 self._attempts.start(claim, self._generations.current)
-            for job in delivery.committed.stops:
-                self._attempts.stop((job.id, job.attempt), StopReason.CANCELLED)
             for job in delivery.committed.ended:
                 self._announce(job)
             self._arm(delivery.committed.next_due)
         for ticket, answer in delivery.answered:
             self._answer(ticket, answer)
+        for job in delivery.committed.stops if delivery.committed is not None else ():
+            self._attempts.stop((job.id, job.attempt), StopReason.CANCELLED)
 
     def _answer(self, ticket: asyncio.Future[Any] | AttemptKey | None, answer: Any) -> None:
         """A caller's future gets its answer; the key of an attempt means that its end is on disk."""
         if isinstance(answer, Exception) and not isinstance(ticket, asyncio.Future):
             self.say(EntryType.FAILURE, f"bug: {type(answer).__name__}: {answer}")
         if isinstance(ticket, tuple):
-            if not isinstance(answer, Exception):
+            if isinstance(answer, Exception):
+                self._attempts.on_refused_end(ticket, f"{type(answer).__name__}: {answer}")
+            else:
                 self._on_end_of_attempt(ticket, answer)
         elif ticket is not None and not ticket.done():
             if isinstance(answer, Exception):
@@ -344,12 +356,13 @@ class Daemon:
         self._attempts.recover(rows, has_own_spool)
         is_open = {(row["job_id"], row["number"]) for row in rows}
         for key in self._spool.hooks():
-            self._spool.remove(key)  # the hook has begun, and is called once
-            self._spool.remove_hook(key)
-        for key in set(self._spool.journals()) - is_open:
+            self._hooks.adopt(key)
+        for key in set(self._spool.journals()) - is_open - set(self._spool.hooks()):
             journal = self._spool.try_read(key)
             if journal is not None and journal.fenced is None and not self._is_owed_a_hook(key):
-                self._spool.remove(key, was_stopped=True)  # its end was committed a moment before the crash
+                self._spool.remove(key)  # its end was committed a moment before the crash
+        for key in set(self._spool.stops()) - is_open:
+            self._spool.remove_stop(key)
 
     def _is_owed_a_hook(self, key: AttemptKey) -> bool:
         """Whether this was the last attempt of a failed job; then its hook, if it has one, is to be called."""
@@ -406,8 +419,14 @@ class Daemon:
             self.say(EntryType.FAILURE, f"bug: {type(error).__name__}: {error}; restart the daemon")
 
 
+def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
+    """The configured queues; one that only stored jobs know has no slots of its own, so that they still run."""
+    known = {"default": None} | {name: queue.slots for name, queue in config.queues.items()}
+    return Lanes(config.daemon.slots, dict.fromkeys(stored_queues) | known)
+
+
 def _needing_a_restart(old: Config, new: Config) -> list[str]:
-    """The keys that differ and only count at a start."""
+    """The keys that differ from those of the start, and only count at a start."""
     places = ("socket", "fifo", "state_dir", "runtime_dir", "log_dir")
     changed = [f"[daemon] {key}" for key in places if getattr(old.daemon, key) != getattr(new.daemon, key)]
     return changed + [

@@ -109,6 +109,11 @@ class Fifo:
         self._descriptor = _open(self._path, mode, gid)
         self._read_on()
 
+    def set_mode(self, mode: int) -> None:
+        """Let others write to it from now on, or let them no more."""
+        if self._descriptor is not None:
+            os.fchmod(self._descriptor, mode)
+
     async def stop(self) -> None:
         """Take what is in the pipe, close it, and wait some seconds until that is submitted.
 

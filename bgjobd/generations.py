@@ -71,6 +71,8 @@ class Generations:
         async with self._is_starting:
             server = await self._launch(application)
             try:
+                if self._is_stopping:
+                    raise ForkServerError("the daemon is shutting down")
                 accept(server)
             except BaseException:
                 server.kill()

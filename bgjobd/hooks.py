@@ -12,6 +12,7 @@ import secrets
 import signal
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
@@ -26,6 +27,24 @@ from bgjobd.store.items import Noted
 _LIMIT: Final = 60.0
 """Seconds that a hook may take."""
 
+_PAUSE: Final = 1.0
+"""Seconds until a hook is called again that could not begin."""
+
+
+@dataclass(slots=True, eq=False)
+class _Hook:
+    """A hook that runs: by a fork server that will report on it, or watched by its pidfd.
+
+    `owed` is what to call should it turn out not to have begun; None where it has.
+    """
+
+    key: AttemptKey
+    owed: tuple[Call, Ending] | None
+    server: ForkServer | None
+    timer: asyncio.TimerHandle
+    pidfd: int | None = None
+    is_late: bool = False
+
 
 class Hooks:
     """Hooks that wait and hooks that run, at most `slots()` at once; `wants` tells whether a class has one."""
@@ -37,16 +56,23 @@ class Hooks:
         self._outbox = outbox
         self._slots = slots
         self._wants = wants
+        self._loop = asyncio.get_running_loop()
         self._server: ForkServer | None = None
         self._waiting: deque[tuple[AttemptKey, Call, Ending]] = deque()
-        self._running: dict[AttemptKey, tuple[ForkServer, asyncio.TimerHandle]] = {}
+        self._running: dict[AttemptKey, _Hook] = {}
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
 
     def close(self) -> None:
         """Wait for no hook any more; those that run go on."""
-        for _, timer in self._running.values():
-            timer.cancel()
+        for hook in self._running.values():
+            self._let_go(hook)
         self._running.clear()
         self._waiting.clear()
+
+    async def wait_until_idle(self) -> None:
+        """Wait until no hook runs, nor waits for a fork server that is there."""
+        await self._is_idle.wait()
 
     def offer(self, key: AttemptKey, call: Call, ending: Ending) -> bool:
         """A job has failed for good: call its class's hook, if there is one. Whether it may be owed one."""
@@ -55,6 +81,11 @@ class Hooks:
         self._waiting.append((key, call, ending))
         self._call_next()
         return True
+
+    def adopt(self, key: AttemptKey) -> None:
+        """Go on with a hook that an earlier daemon has called: it is not called again."""
+        self._running[key] = _Hook(key, None, None, self._limited(key))
+        self._watch(self._running[key])
 
     def serve_with(self, server: ForkServer | None) -> None:
         """From now on hooks are called by this fork server."""
@@ -65,15 +96,28 @@ class Hooks:
         while self._server is not None and self._waiting and len(self._running) < self._slots():
             key, call, ending = self._waiting.popleft()
             if self._wants(call.class_name):
-                timer = asyncio.get_running_loop().call_later(_LIMIT, self._kill, key)
-                self._running[key] = self._server, timer
+                self._running[key] = _Hook(key, (call, ending), self._server, self._limited(key))
                 self._server.start(_order(key, call, ending))
             else:
                 self._spool.remove(key)
+        if self._running:
+            self._is_idle.clear()
+        else:
+            self._is_idle.set()
+
+    def _limited(self, key: AttemptKey) -> asyncio.TimerHandle:
+        """A timer for the end of the hook's time, which counts from its start, whoever the daemon was then."""
+        journal = self._spool.try_read_hook(key)
+        record = None if journal is None else journal.started
+        began = self._loop.time() if record is None else record["monotonic"]
+        return self._loop.call_at(began + _LIMIT, self._kill, key)
 
     def _kill(self, key: AttemptKey) -> None:
+        """Its time is over."""
         journal = self._spool.try_read_hook(key)
         pidfd = spools.try_open_process(journal) if journal is not None else None
+        if key in self._running:
+            self._running[key].is_late = True
         if journal is None or journal.started is None or pidfd is None:
             return
         spools.signal_group(pidfd, journal.started["pid"], signal.SIGKILL)
@@ -81,39 +125,75 @@ class Hooks:
 
     def on_report(self, message: dict[str, Any]) -> None:
         """What a fork server tells of a hook."""
-        key = message["job"], message["number"]
-        if key not in self._running:
+        hook = self._running.get((message["job"], message["number"]))
+        if hook is None:
             return
-        journal = self._spool.try_read_hook(key) or Journal()
         if message["type"] == "ended":
-            self._tell(key, journal, message["exit"])
+            self._tell_end(hook, message["exit"])
+            self._forget(hook)
         else:
-            self._outbox.send(
-                Noted(*key, EntryType.FAILURE, f"the failed hook could not start: {message['reason']}")
-            )
-        self._forget(key)
+            self._tell(hook, f"could not start: {message['reason']}")
+            self._put_back(hook)
 
     def on_end_of_server(self, server: ForkServer) -> None:
         """A fork server is gone, and will tell no more of its hooks."""
-        for key in [key for key, (own, _) in self._running.items() if own is server]:
-            told = "the failed hook may not have ended: its fork server did"
-            self._outbox.send(Noted(*key, EntryType.FAILURE, told))
-            self._forget(key)
+        for hook in [hook for hook in self._running.values() if hook.server is server]:
+            hook.server = None
+            if self._spool.try_read_hook(hook.key) is None:
+                self._put_back(hook)  # nobody else could begin it now
+            else:
+                self._watch(hook)
 
-    def _tell(self, key: AttemptKey, journal: Journal, exit_record: dict[str, Any]) -> None:
-        for note in spools.notes(key, journal):
+    def _watch(self, hook: _Hook) -> None:
+        """Wait for the end of a hook that no fork server reports on."""
+        journal = self._spool.try_read_hook(hook.key)
+        hook.pidfd = spools.try_open_process(journal) if journal is not None else None
+        if hook.pidfd is None:
+            self._on_process_end(hook)
+        else:
+            self._loop.add_reader(hook.pidfd, self._on_process_end, hook)
+
+    def _on_process_end(self, hook: _Hook) -> None:
+        self._tell_end(hook, None)
+        self._forget(hook)
+
+    def _tell_end(self, hook: _Hook, exit_record: dict[str, Any] | None) -> None:
+        """Put into the job's log what the hook told, and how it ended if it did not end well."""
+        journal = self._spool.try_read_hook(hook.key) or Journal()
+        for note in spools.notes(hook.key, journal):
             self._outbox.hold(note)
-        fact = spools.ended(key, journal, exit_record)
-        if fact is not None and fact.ending.outcome is not Outcome.COMPLETED:
-            self._outbox.hold(Noted(*key, EntryType.FAILURE, f"the failed hook: {fact.ending.error}"))
+        fact = spools.ended(hook.key, journal, exit_record)
+        ending = fact.ending if fact is not None else spools.ending_unseen(journal)
+        if hook.is_late:
+            self._tell(hook, f"ran longer than {_LIMIT:g} s, and was killed")
+        elif ending.outcome is not Outcome.COMPLETED:
+            self._tell(hook, ending.error)
         self._outbox.send()
 
-    def _forget(self, key: AttemptKey) -> None:
-        _, timer = self._running.pop(key)
-        timer.cancel()
-        self._spool.remove(key)
-        self._spool.remove_hook(key)
+    def _tell(self, hook: _Hook, what: str) -> None:
+        self._outbox.send(Noted(*hook.key, EntryType.FAILURE, f"the failed hook: {what}"))
+
+    def _put_back(self, hook: _Hook) -> None:
+        """It has not begun: call it again in a moment."""
+        del self._running[hook.key]
+        self._let_go(hook)
+        if hook.owed is not None:
+            self._waiting.append((hook.key, *hook.owed))
+        self._loop.call_later(_PAUSE, self._call_next)
+
+    def _forget(self, hook: _Hook) -> None:
+        del self._running[hook.key]
+        self._let_go(hook)
+        self._spool.remove(hook.key)
+        self._spool.remove_hook(hook.key)
         self._call_next()
+
+    def _let_go(self, hook: _Hook) -> None:
+        hook.timer.cancel()
+        if hook.pidfd is not None:
+            self._loop.remove_reader(hook.pidfd)
+            os.close(hook.pidfd)
+            hook.pidfd = None
 
 
 def _order(key: AttemptKey, call: Call, ending: Ending) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -107,16 +108,16 @@ class ForkServer(asyncio.Protocol):
         A class whose module hangs, ends the process or leaves threads running is left out, and unavailable.
         """
         left_out: dict[str, str] = {}
-        suspects: list[str] = []
+        strikes: Counter[str] = Counter()
         while True:
             server = await cls._launch(application, left_out, places, on_report)
             try:
                 server.ready = await server._load(application.import_timeout)
             except _UnloadableError as error:
                 server.kill()
-                if error.is_certain or error.classes == suspects:
+                strikes.update(error.classes)
+                if error.is_certain or max(strikes[name] for name in error.classes) > 1:
                     left_out |= dict.fromkeys(error.classes, error.reason)
-                suspects = error.classes
             except BaseException:
                 server.kill()
                 raise
@@ -166,6 +167,10 @@ class ForkServer(asyncio.Protocol):
     def start(self, order: dict[str, Any]) -> None:
         """Ask for an attempt, or for a hook; `order` has the fields of child.Order."""
         self._send({"type": "start", **order})
+
+    def signal(self, job: int, number: int, signum: int) -> None:
+        """Have an attempt of its own signalled, with its group: for one whose journal does not lead to it."""
+        self._send({"type": "signal", "job": job, "number": number, "signal": signum})
 
     def drain(self) -> None:
         """Let it end once the attempts asked for so far have ended."""

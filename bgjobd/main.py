@@ -98,13 +98,12 @@ def demo(given: argparse.Namespace) -> int:
 
 
 async def _serve(settings: Config, load_config: Callable[[], Config]) -> None:
-    asked: asyncio.Queue[bool] = asyncio.Queue()
+    asked: asyncio.Queue[int] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        must_drain = settings.daemon.drain or number == signal.SIGQUIT
-        _listen(number, partial(asked.put_nowait, must_drain))
+        _listen(number, partial(asked.put_nowait, number))
     async with service.running(settings, load_config) as daemon:
         _listen(signal.SIGHUP, daemon.reload_in_background)
-        if await asked.get():
+        if await asked.get() == signal.SIGQUIT or daemon.config.daemon.drain:
             # A second signal, should the attempts take too long, ends the wait.
             either = [asyncio.ensure_future(daemon.drain()), asyncio.ensure_future(asked.get())]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from pydantic import ValidationError
 
 from bgjob.words import Backoff, Outcome
 from bgjobd.config import ClassPolicy, Config, fault_message
 from bgjobd.core.job import RetryPolicy
+from bgjobd.forkserver.describe import ATTRIBUTES
 from bgjobd.units import Surroundings
-
-_ATTRIBUTES: Final = ("MAX_RETRIES", "RETRY_DELAY", "BACKOFF", "MAX_RETRY_DELAY")
 
 
 class InvalidAttributeError(Exception):
@@ -65,7 +64,7 @@ def first(*values: Any) -> Any:
 
 
 def _from_attributes(attributes: Mapping[str, Any], cap: int) -> ClassPolicy:
-    values = {name.lower(): attributes[name] for name in _ATTRIBUTES if name in attributes}
+    values = {name.lower(): attributes[name] for name in ATTRIBUTES if name in attributes}
     try:
         return ClassPolicy.model_validate(values, context=Surroundings(cap=cap))
     except ValidationError as error:

@@ -66,8 +66,8 @@ async def _serving(daemon: Daemon, config: Config) -> AsyncIterator[None]:
         gid = _socket_gid(daemon)
         await server.listen(config.daemon.socket, _SOCKET_MODE, gid)
         if fifo is not None:
-            is_for_group = gid is not None and config.access.submit is None
-            fifo.open(_FIFO_MODE if is_for_group else _OWN_FIFO_MODE, gid)
+            fifo.open(_fifo_mode(daemon, gid), gid)
+            daemon.on_reload.append(lambda: fifo.set_mode(_fifo_mode(daemon, gid)))
         daemon.start_fork_server()
         daemon.say(EntryType.INFO, f"serving at {config.daemon.socket} (pid {os.getpid()})")
         yield
@@ -92,6 +92,11 @@ def _fifo(daemon: Daemon, config: Config, on_bug: Callable[[str, Exception], Non
         lambda reason: daemon.say(EntryType.FAILURE, f"a line of the named pipe was refused: {reason}"),
         on_bug,
     )
+
+
+def _fifo_mode(daemon: Daemon, gid: int | None) -> int:
+    is_for_group = gid is not None and daemon.config.access.submit is None
+    return _FIFO_MODE if is_for_group else _OWN_FIFO_MODE
 
 
 def _make_directories(config: Config) -> None:

@@ -6,10 +6,10 @@ import errno
 import fcntl
 import os
 import signal
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from bgjob.codec import to_json
 from bgjob.words import EntryType
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Ending, Usage
+from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.identity import start_time
 from bgjobd.forkserver.journal import Journal
@@ -34,14 +35,6 @@ _STOP: Final = "stop"
 _LONGEST_DELAY: Final = 36_500 * 86_400.0
 _WHOLE_GROUP: Final = 4
 """PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h, from kernel 6.9 on."""
-
-
-class StopReason(StrEnum):
-    """Why a running attempt is ended from outside; also the text of its stop file."""
-
-    CANCELLED = "cancelled"
-    TIMED_OUT = "timed_out"
-    SHUTDOWN = "shutdown"
 
 
 class SpoolInUseError(Exception):
@@ -90,8 +83,9 @@ class Spool:
         """Leave word of why the attempt is stopped: for its process, and for a later daemon. Raises OSError."""
         name = journals.file_name(*key, _STOP)
         temporary = f"{name}.new"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(temporary, flags, 0o600, dir_fd=self._directory)
+        self._remove(temporary)  # a job may have put anything there
+        mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(temporary, mode, 0o600, dir_fd=self._directory)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(f"{reason}\n")
         os.rename(temporary, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
@@ -101,13 +95,14 @@ class Spool:
         try:
             descriptor = os.open(
                 journals.file_name(*key, _STOP),
-                os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW,
+                os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK,
                 dir_fd=self._directory,
             )
         except OSError:
             return None
         try:
-            word = os.read(descriptor, 64).decode("ascii", "replace").strip()
+            is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            word = os.read(descriptor, 64).decode("ascii", "replace").strip() if is_file else ""
         finally:
             os.close(descriptor)
         return StopReason(word) if word in frozenset(StopReason) else None
@@ -120,15 +115,17 @@ class Spool:
         os.close(journal)
         return True
 
-    def remove(self, key: AttemptKey, was_stopped: bool = False) -> None:
-        """Remove what an attempt whose end is committed has left.
+    def remove(self, key: AttemptKey) -> None:
+        """Remove the journal of an attempt whose end is committed.
 
         Never a fence's journal: it stays while the boot lasts, for an orphaned fork server may have the start still
         before it.
         """
         self._remove(journals.file_name(*key))
-        if was_stopped:
-            self._remove(journals.file_name(*key, _STOP))
+
+    def remove_stop(self, key: AttemptKey) -> None:
+        """Remove the word of why an attempt was stopped."""
+        self._remove(journals.file_name(*key, _STOP))
 
     def remove_hook(self, key: AttemptKey) -> None:
         """Remove the journal of a hook that has ended."""
@@ -147,6 +144,10 @@ class Spool:
         """The attempts after which a hook was called."""
         return self._keys(_HOOK)
 
+    def stops(self) -> list[AttemptKey]:
+        """The attempts that somebody told to stop."""
+        return self._keys(_STOP)
+
     def _keys(self, kind: str) -> list[AttemptKey]:
         return [key for name in os.listdir(self._path) if (key := _try_key(name, kind))]
 
@@ -159,8 +160,9 @@ class Spool:
 
     def mark(self, database_id: str) -> None:
         """Make the spool this database's, without the journals of another."""
-        for key in {*self.journals(), *self.hooks(), *self._keys(_STOP)}:
-            self.remove(key, was_stopped=True)
+        for key in {*self.journals(), *self.hooks(), *self.stops()}:
+            self.remove(key)
+            self.remove_stop(key)
             self.remove_hook(key)
         temporary = self._path / f"{_MARKER}.new"
         temporary.write_text(database_id, encoding="ascii")
@@ -181,11 +183,11 @@ def has_token(journal: Journal, token: str) -> bool:
 def ended(
     key: AttemptKey, journal: Journal, exit_record: journals.Record | None = None
 ) -> AttemptEnded | None:
-    """The fact that the exit record tells, the journal's or the one given; None where there is neither.
+    """The fact that the exit record tells, the one given or the journal's; None where there is neither.
 
     An outcome that was recorded whole wins, even if the process died right after.
     """
-    record = journal.exit or exit_record
+    record = exit_record or journal.exit  # the journal's may be the job's own invention
     if record is None:
         return None
     usage = record.get("usage")
@@ -207,15 +209,18 @@ def ending_unseen(journal: Journal | None) -> Ending:
 def try_open_process(journal: Journal) -> int | None:
     """A pidfd of the process that began this journal, or None where it is gone.
 
-    The pidfd is opened first and compared then, so a pid that the kernel gave again is found out.
+    The pidfd is opened first and compared then, so a pid that the kernel gave again is found out. Raises OSError
+    where no descriptor is to be had.
     """
     record = journal.started
     if record is None:
         return None
     try:
         pidfd = os.pidfd_open(record["pid"])
-    except ProcessLookupError:
-        return None
+    except OSError as error:
+        if error.errno in (errno.ESRCH, errno.EINVAL):
+            return None  # it is gone, or the pid is a thread's by now
+        raise
     try:
         if os.fstat(pidfd).st_ino == record["pidfd_inode"] and _has_started_then(record):
             return pidfd
@@ -300,7 +305,8 @@ _OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
 
 def notes(key: AttemptKey, journal: Journal) -> tuple[Noted, ...]:
     """What the attempt's process told of itself while it ran, for the job's log."""
-    return tuple(Noted(*key, _TYPES.get(_level(note), EntryType.INFO), _told(note)) for note in journal.notes)
+    told = [Noted(*key, _TYPES.get(_level(note), EntryType.INFO), _told(note)) for note in journal.notes]
+    return tuple(told)
 
 
 _TYPES: Final = {"ERROR": EntryType.FAILURE, "CRITICAL": EntryType.FAILURE}

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Callable, Collection, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .endings import InvalidParameters, MethodNotApproved, is_final, text_of
+from .endings import InvalidParameters, MethodNotApproved, asked_delay, checked_delay, is_final, text_of
 
 if TYPE_CHECKING:
     from .child import Order
-
-_LONGEST_DELAY = 36_500 * 86_400.0
 
 
 class Method(NamedTuple):
@@ -21,7 +18,7 @@ class Method(NamedTuple):
 
     `whole`: the argument that gets them all as one mapping, None for keywords. `names` are the parameters there are,
     None where any name will do, `required` those without a default, `contexts` the arguments that get the JobContext.
-    `coerce`: whether the annotations ask for other types than JSON has.
+    `coerce`: whether the annotations ask for other types than JSON has. `integers`: the names of whole numbers.
     """
 
     whole: str | None
@@ -29,6 +26,7 @@ class Method(NamedTuple):
     contexts: tuple[str, ...]
     required: frozenset[str]
     names: frozenset[str] | None
+    integers: tuple[str, ...]
 
     @classmethod
     def from_description(cls, described: Mapping[str, Any]) -> Method:
@@ -39,6 +37,7 @@ class Method(NamedTuple):
             tuple(described["contexts"]),
             frozenset(described["required"]),
             None if names is None else frozenset(names),
+            tuple(described["integers"]),
         )
 
 
@@ -74,18 +73,25 @@ class Call:
     def retry_delay(
         self, order: Order, error: BaseException, note: Callable[[dict[str, Any]], None]
     ) -> float | None:
-        """What the class's own `retry_delay(attempt, error)` says, in seconds; None leaves it to the policy."""
-        approved = self._approved
-        is_asked = isinstance(error, Exception) and not is_final(error) and order.error is None
-        if not is_asked or self._object is None or approved is None or "retry_delay" not in approved.hooks:
-            return None
+        """After how many seconds the error, else the class's own `retry_delay(attempt, error)`, wants another attempt.
+
+        None leaves it to the policy.
+        """
         try:
-            delay = _awaited(self._object.retry_delay(order.number, error))
-            return None if delay is None else _checked_delay(delay)
+            asked = asked_delay(error)
+            return self._hooks_delay(order, error) if asked is None else asked
         except Exception as second:
             told = f"retry_delay raised {type(second).__qualname__}: {text_of(second)}"
             note({"type": "log", "level": "ERROR", "message": f"{told}; the policy's delay is taken"})
             return None
+
+    def _hooks_delay(self, order: Order, error: BaseException) -> float | None:
+        approved = self._approved
+        is_asked = isinstance(error, Exception) and not is_final(error) and order.error is None
+        if not is_asked or self._object is None or approved is None or "retry_delay" not in approved.hooks:
+            return None
+        delay = _awaited(self._object.retry_delay(order.number, error))
+        return None if delay is None else checked_delay(delay)
 
 
 def attempt_call(call: Call, order: Order, context: Callable[[], Any]) -> Any:
@@ -103,6 +109,7 @@ def attempt_call(call: Call, order: Order, context: Callable[[], Any]) -> Any:
         given = coerced(approved_function, method.contexts, given, method.whole is not None)
     elif method.whole is None:
         _check_names(method, given)
+        given = _with_integers(method, given)
     arguments = given if method.whole is None else {method.whole: given}
     return _awaited(function(**arguments, **{name: context() for name in method.contexts}))
 
@@ -130,16 +137,15 @@ def _check_names(method: Method, given: Mapping[str, Any]) -> None:
         raise InvalidParameters("; ".join(told))
 
 
+def _with_integers(method: Method, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters, with 1 for 1.0 where a whole number is asked for: JSON does not tell them apart."""
+    floats = [n for n in method.integers if isinstance(given.get(n), float) and given[n].is_integer()]
+    return {**given, **{name: int(given[name]) for name in floats}} if floats else given
+
+
 def _awaited(result: Any) -> Any:
     if not isinstance(result, CoroutineType):
         return result
     import asyncio  # only for those who use it: it would make every fork dearer
 
     return asyncio.run(result)
-
-
-def _checked_delay(delay: Any) -> float:
-    is_number = isinstance(delay, (int, float)) and not isinstance(delay, bool)
-    if not is_number or not math.isfinite(delay) or not 0 <= delay <= _LONGEST_DELAY:
-        raise ValueError(f"it gave {delay!r}, which is no number of seconds from 0 to a hundred years")
-    return float(delay)

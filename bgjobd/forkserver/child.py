@@ -57,13 +57,25 @@ class _Recorder:
         self._journal = journal
         self._file = os.fstat(journal)
         self._order = order
+        self._notes_left = journals.MAX_NOTES
+        self._bytes_left = journals.MAX_NOTED
 
     def note(self, record: dict[str, Any]) -> None:
-        """Record what the job tells while it runs. A full spool costs the note, not the job."""
+        """Record what the job tells while it runs, up to a limit: the spool is everybody's memory.
+
+        A full spool costs the note, not the job.
+        """
+        self._notes_left -= 1
+        if self._notes_left < 0 or self._bytes_left < 0:
+            return
+        if self._notes_left == 0:
+            record = {"type": "log", "level": "INFO", "message": "too many entries; the rest is not kept"}
         told = {**record, "message": scrubbed(record["message"], self._order)}
         kind = told.pop("type")
+        line = journals.noted(os.getpid(), kind, time.time(), told.pop("message"), **told)
+        self._bytes_left -= len(line)
         try:
-            self.append(journals.noted(os.getpid(), kind, time.time(), told.pop("message"), **told))
+            self.append(line)
         except OSError:
             return
 
@@ -134,10 +146,19 @@ def _run_method(
     except SystemExit:
         raise
     except BaseException as error:
-        line, code = outcome_of_error(error, order, call.retry_delay(order, error, recorder.note)), 1
+        line, code = _outcome_of_error(error, order, call, recorder), 1
     _flush()
     recorder.append(line)
     return code
+
+
+def _outcome_of_error(error: BaseException, order: Order, call: Call, recorder: _Recorder) -> bytes:
+    try:
+        return outcome_of_error(error, order, call.retry_delay(order, error, recorder.note))
+    except Exception:  # its class resists even being looked at
+        traceback.print_exc()
+        told = "an error of the job's that cannot be told; the output has more"
+        return journals.failed(os.getpid(), "Exception", told, "", may_retry=True)
 
 
 def _context_maker(order: Order, recorder: _Recorder, place: Place, since: float) -> Any:

@@ -16,6 +16,7 @@ import traceback
 import types
 import warnings
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from .endings import text_of
@@ -51,7 +52,8 @@ def describe(cls: Any, listed: list[str] | None) -> Description:
     get the JobContext; `attributes`: what of ATTRIBUTES it sets; `hooks`: what of HOOKS it defines; `methods`, each
     with `doc`, `schema`, `whole` (the argument that gets all parameters as one mapping, or None), `contexts`,
     `coerce` (its values need converting), `required`, `names` (None for any), `sensitive` (the names whose values are
-    secrets) and `note`: why only names are checked, or None. Raises whatever a hostile class raises.
+    secrets), `plain` (where all others may be too: the names that are not, else None), `integers` (the names of whole
+    numbers) and `note`: why only names are checked, or None. Raises whatever a hostile class raises.
     """
     reason = _why_unavailable(cls)
     if reason is not None:
@@ -205,16 +207,17 @@ def _described_method(function: types.FunctionType) -> dict[str, Any]:
     coerce, note = False, _why_no_pydantic()
     schema = schema_of(parameters)
     sensitive: list[str] = []
+    plain: list[str] | None = None
     if note is None:
         try:
             schema, coerce = _typed_schema(function, contexts, whole)
-            sensitive = _secret_names(schema)
+            sensitive, plain = _secret_names(schema, whole)
         except Exception as error:
             reason = text_of(error).partition("\n")[0]
             note = (
                 f"its annotations give no schema ({type(error).__name__}: {reason}): only names are checked"
             )
-            sensitive = _secrets_one_by_one(function, parameters)
+            sensitive, plain = _secrets_one_by_one(function, parameters)
     takes_any_name = whole or schema.get("additionalProperties") is not False
     return {
         "doc": _printable(inspect.getdoc(function)),
@@ -225,8 +228,23 @@ def _described_method(function: types.FunctionType) -> dict[str, Any]:
         "required": schema.get("required", []),
         "names": None if takes_any_name else list(schema.get("properties", ())),
         "sensitive": sensitive,
+        "plain": plain,
+        "integers": [] if coerce or whole else _integers(schema),
         "note": note,
     }
+
+
+def _integers(schema: dict[str, Any]) -> list[str]:
+    """The parameters that are whole numbers: JSON Schema takes 1.0 for one."""
+    return [
+        name
+        for name, inner in schema.get("properties", {}).items()
+        if "integer" in _types_of(inner) and "number" not in _types_of(inner)
+    ]
+
+
+def _types_of(schema: dict[str, Any]) -> set[str]:
+    return {str(form.get("type")) for form in (schema, *schema.get("anyOf", ()))}
 
 
 def _why_no_pydantic() -> str | None:
@@ -265,39 +283,60 @@ def _unpacks_keywords(core: Any) -> bool:
             return False
 
 
-def _secrets_one_by_one(function: types.FunctionType, parameters: Sequence[inspect.Parameter]) -> list[str]:
-    """The secrets of a method whose parameters, taken together, give no schema."""
+def _secrets_one_by_one(
+    function: types.FunctionType, parameters: Sequence[inspect.Parameter]
+) -> tuple[list[str], list[str] | None]:
+    """As _secret_names, of a method whose parameters, taken together, give no schema."""
     everything = {p.name for p in own_parameters(function)}
-    found: list[str] = []
+    found: set[str] = set()
+    is_open = False
     for parameter in parameters:
         try:
             schema, _ = _typed_schema(function, everything - {parameter.name}, False)
-            found += _secret_names(schema)
+            names, plain = _secret_names(schema, whole=False)
         except Exception:
-            continue  # the one that gives no schema; the note tells of it
-    return found
+            # The one that gives no schema; the note tells of it. Keywords of any name may hold anything.
+            names, plain = [], [] if _is_typed_keywords(parameter) else None
+        found |= set(names)
+        is_open = is_open or plain is not None
+    return sorted(found), sorted(everything - found) if is_open else None
 
 
-def _secret_names(schema: dict[str, Any]) -> list[str]:
-    """The top-level properties that are, or hold, a value that pydantic keeps secret."""
+def _is_typed_keywords(parameter: inspect.Parameter) -> bool:
+    return parameter.kind is parameter.VAR_KEYWORD and parameter.annotation is not parameter.empty
+
+
+def _secret_names(schema: dict[str, Any], whole: bool) -> tuple[list[str], list[str] | None]:
+    """The top-level properties that are, or hold, a value that pydantic keeps secret.
+
+    Where secrets may have other names than the schema lists, also those of its names that have none, else None: a
+    model takes a field by more names than its schema tells, unless it forbids others.
+    """
     definitions = schema.get("$defs", {})
-    return sorted(
-        {
-            name
-            for properties in _property_tables(schema, definitions, set())
-            for name, inner in properties.items()
-            if any(_is_secret(one) for one in _schemas_below(inner, definitions, set()))
-        }
-    )
+
+    def holds_secret(part: Any) -> bool:
+        return any(_is_secret(one) for one in _schemas_below(part, definitions, set()))
+
+    listed: set[str] = set()
+    secret: set[str] = set()
+    is_open = False
+    for form in _mappings(schema, definitions, set()):
+        properties, others = form.get("properties", {}), form.get("additionalProperties", True)
+        named = {name for name, inner in properties.items() if holds_secret(inner)}
+        listed |= properties.keys()
+        secret |= named
+        is_open = is_open or holds_secret(others) or holds_secret(form.get("patternProperties"))
+        is_open = is_open or (whole and bool(named) and others is not False)
+    return sorted(secret), sorted(listed - secret) if is_open else None
 
 
-def _property_tables(
+def _mappings(
     schema: dict[str, Any], definitions: dict[str, Any], seen: set[str]
 ) -> Iterator[dict[str, Any]]:
-    """What may stand at the top level, in each of the forms that the mapping may have."""
-    yield schema.get("properties", {})
+    """Each of the forms that the mapping of the parameters may have."""
+    yield schema
     for form in (*_referred(schema, definitions, seen), *schema.get("anyOf", ()), *schema.get("oneOf", ())):
-        yield from _property_tables(form, definitions, seen)
+        yield from _mappings(form, definitions, seen)
 
 
 def _schemas_below(part: Any, definitions: dict[str, Any], seen: set[str]) -> Iterator[dict[str, Any]]:
@@ -349,6 +388,6 @@ def code_version() -> str:
             continue  # not isinstance: it would ask the object itself
         file = vars(module).get("__file__")
         if isinstance(file, str) and os.path.isfile(file):
-            with open(file, "rb") as source:
+            with suppress(OSError), open(file, "rb") as source:
                 digest.update(name.encode() + b"\0" + source.read())
     return digest.hexdigest()[:12]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import traceback
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 MAX_NESTING = 100
 MASK = "***"
+_LONGEST_DELAY = 36_500 * 86_400.0
+_CUT = 100
+"""Where others cut a long text that they quote, they leave more than this."""
 
 
 class MethodNotApproved(Exception):
@@ -32,10 +36,32 @@ class InvalidResult(Exception):
 
 def is_final(error: BaseException) -> bool:
     """Whether another attempt would end the same way, or the job said that there shall be none."""
-    jobs = sys.modules.get("bgjob.jobs")
-    if jobs is not None and isinstance(error, jobs.Fail):
-        return True
-    return isinstance(error, MethodNotApproved | InvalidParameters | InvalidResult)
+    return isinstance(error, MethodNotApproved | InvalidParameters | InvalidResult) or _is_a(error, "Fail")
+
+
+def asked_delay(error: BaseException) -> float | None:
+    """The delay that a Retry or Snooze asks for, in seconds; None for any other error, and for one without a delay.
+
+    Raises ValueError where it is none.
+    """
+    if not (_is_a(error, "Retry") or _is_a(error, "Snooze")):
+        return None
+    delay = error.delay  # type: ignore[attr-defined]  # both have it
+    return None if delay is None else checked_delay(delay)
+
+
+def checked_delay(delay: Any) -> float:
+    """The delay, if it is one. Raises ValueError."""
+    is_number = isinstance(delay, (int, float)) and not isinstance(delay, bool)
+    if not is_number or not math.isfinite(delay) or not 0 <= delay <= _LONGEST_DELAY:
+        raise ValueError(f"{delay!r} is no number of seconds from 0 to a hundred years")
+    return float(delay)
+
+
+def _is_a(error: BaseException, name: str) -> bool:
+    """Whether it is this one of bgjob's, whatever its class says of itself; not where nobody has imported them."""
+    known = getattr(sys.modules.get("bgjob.jobs"), name, None)
+    return isinstance(known, type) and issubclass(type(error), known)
 
 
 def outcome_of_result(result: Any) -> bytes:
@@ -45,20 +71,21 @@ def outcome_of_result(result: Any) -> bytes:
 
 
 def outcome_of_error(error: BaseException, order: Order, delay: float | None) -> bytes:
-    """The record of a method that raised; `delay` is what the class's own hook said, in seconds."""
-    jobs = sys.modules.get("bgjob.jobs")  # where nobody has imported them, nobody can raise them
-    if jobs is not None and isinstance(error, jobs.Snooze):
-        return journals.snoozed(os.getpid(), error.delay)
-    if jobs is not None and isinstance(error, jobs.Retry) and error.delay is not None:
-        delay = error.delay
+    """The record of a method that raised; `delay` is what the class's own hook, or the error, asks for, in seconds."""
+    if _is_a(error, "Snooze") and delay is not None:
+        return journals.snoozed(os.getpid(), delay)
     return journals.failed(
         os.getpid(),
-        _printable(type(error).__qualname__)[:255],
+        scrubbed(_name_of(type(error)), order)[:255],
         scrubbed(text_of(error), order),
         scrubbed(_traceback(error), order),
         may_retry=not is_final(error),
         delay=delay,
     )
+
+
+def _name_of(cls: type) -> str:
+    return _printable(type.__dict__["__qualname__"].__get__(cls))  # whatever its metaclass does with it
 
 
 def text_of(error: BaseException) -> str:
@@ -71,18 +98,21 @@ def text_of(error: BaseException) -> str:
 
 def scrubbed(text: str, order: Order) -> str:
     """The text without the values of sensitive parameters, however they are quoted."""
-    for name in order.sensitive:
-        for value in sorted(_leaves(order.parameters.get(name)), key=len, reverse=True):
-            for form in (value, repr(value)[1:-1], json.dumps(value)[1:-1]):
-                text = text.replace(form, MASK)
-    return text
+    if not order.sensitive:
+        return text
+    import re  # only for those who have secrets
+
+    values = {leaf for name in order.sensitive for leaf in _leaves(order.parameters.get(name))}
+    forms = sorted({form for value in values for form in _forms(value)}, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, forms)), MASK, text, flags=re.IGNORECASE) if forms else text
 
 
 def _leaves(value: Any) -> Iterator[str]:
-    """The texts and numbers in a value, as text. True, false and null tell nothing."""
+    """The texts, names and numbers in a value, as text. True, false and null tell nothing."""
     match value:
         case dict():
-            for item in value.values():
+            for name, item in value.items():
+                yield from _leaves(name)
                 yield from _leaves(item)
         case list():
             for item in value:
@@ -91,6 +121,28 @@ def _leaves(value: Any) -> Iterator[str]:
             yield value
         case int() | float() if not isinstance(value, bool):
             yield str(value)
+            if value == int(value):
+                yield str(int(value))
+
+
+def _forms(value: str) -> Iterator[str]:
+    """The ways in which a text shows in others: as it is, line by line, quoted by Python and by JSON, and cut."""
+    for part in {value, *filter(None, map(str.strip, value.splitlines()))}:
+        for form in (
+            part,
+            repr(part + '"')[1:-2],
+            repr(part + "'")[1:-2],
+            repr(part + "'\"")[1:-4],
+            ascii(part)[1:-1],
+            ascii(part + "'\"")[1:-4],
+            repr(part.encode())[2:-1],
+            json.dumps(part)[1:-1],
+            json.dumps(part, ensure_ascii=False)[1:-1],
+        ):
+            yield form
+            if len(form) > _CUT:
+                yield form[:_CUT]
+                yield form[-_CUT:]
 
 
 def _result_text(result: Any) -> str:

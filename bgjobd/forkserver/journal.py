@@ -21,11 +21,14 @@ VERSION = 1
 MAX_RESULT = 1024 * 1024
 MAX_TEXT = 64 * 1024
 MAX_NOTES = 1000
+MAX_NOTED = 1024 * 1024
 _MAX_PART = 4 * 1024 * 1024
+_MAX_LINES = 3 * MAX_NOTES
+_BEGINNING = b'{"v":'
 
 
 def file_name(job: int, number: int, kind: str = "journal") -> str:
-    """The name in the spool of an attempt's `journal`, its `hook`'s journal, or its `stop` reason."""
+    """The name of an attempt's file: in the spool its `journal`, its `hook`'s or `stop` reason; its output, `out`."""
     return f"{job}.{number}.{kind}"
 
 
@@ -146,20 +149,31 @@ def parse(text: bytes) -> Journal:
     """The journal of these lines; whatever is no record is skipped."""
     found: dict[str, Record] = {}
     notes: list[Record] = []
-    for line in text.split(b"\n"):
-        record = _try_record(line) if line else None
+    for line in _lines(text):
+        record = _try_record(line) if line.startswith(_BEGINNING) else None
         if record is None:
             continue
         kind = record["type"]
         if "pid" in record and kind != "started" and record["pid"] != found.get("started", {}).get("pid"):
             continue
         if kind in _NOTES:
-            notes += [record] if len(notes) < MAX_NOTES else []
+            notes.append(record)
         elif kind == "exit" or kind not in found:
             found[kind] = record
     return Journal(
-        found.get("started"), found.get("fenced"), found.get("outcome"), found.get("exit"), tuple(notes)
+        found.get("started"),
+        found.get("fenced"),
+        found.get("outcome"),
+        found.get("exit"),
+        tuple(notes[:MAX_NOTES]),
     )
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """The lines; of far too many, the first and the last: a job may have written anything."""
+    if text.count(b"\n") <= 2 * _MAX_LINES:
+        return text.split(b"\n")
+    return text.split(b"\n", _MAX_LINES)[:-1] + text.rsplit(b"\n", _MAX_LINES)[1:]
 
 
 def _text(descriptor: int, size: int) -> bytes:
@@ -215,6 +229,9 @@ _USAGE_FIELDS: dict[str, Any] = {
 _LARGEST = 2**53
 """No number of ours comes near; what is beyond, or no number, would not fit the database either."""
 
+_RANGES = {"pid": (1, 2**22), "at": (0.0, 253_402_300_799.0), "monotonic": (0.0, _LARGEST)}
+"""The kernel's largest pid, and the last second of the year 9999: what is beyond is no process, and no date."""
+
 
 def _is_whole(record: Record) -> bool:
     if not _has(record, _FIELDS.get(str(record.get("type")))):
@@ -226,9 +243,10 @@ def _is_whole(record: Record) -> bool:
 
 
 def _has(record: Record, fields: dict[str, Any] | None) -> bool:
-    return fields is not None and all(_fits(record.get(name), kinds) for name, kinds in fields.items())
+    return fields is not None and all(_fits(name, record.get(name), kinds) for name, kinds in fields.items())
 
 
-def _fits(value: object, kinds: Any) -> bool:
-    is_in_range = not isinstance(value, (int, float)) or -_LARGEST < value < _LARGEST
+def _fits(name: str, value: object, kinds: Any) -> bool:
+    least, most = _RANGES.get(name, (-_LARGEST, _LARGEST))
+    is_in_range = not isinstance(value, (int, float)) or least <= value <= most
     return isinstance(value, kinds) and is_in_range

@@ -57,12 +57,18 @@ def load(listed: dict[str, Any], client: str, announce: Announce) -> Loaded:
         for name, described in description["classes"].items()
         if described["unavailable"] is None
     }
-    if any("failed" in one.hooks for one in approved.values()):
-        # Now: an upgrade may replace files while this process lives. A bgjob that is not ours fails the hook, later.
-        with suppress(ImportError):
-            importlib.import_module("bgjob.jobs")
+    _import_what_attempts_need(approved)
     _settle()
     return Loaded(approved, description)
+
+
+def _import_what_attempts_need(approved: dict[str, Approved]) -> None:
+    """Now rather than in the attempts: an upgrade may replace files while this process lives."""
+    if any("failed" in one.hooks for one in approved.values()):
+        with suppress(ImportError):  # a bgjob that is not ours fails the hook, later
+            importlib.import_module("bgjob.jobs")
+    if any(method.coerce for one in approved.values() for method in one.methods.values()):
+        importlib.import_module(f"{__package__}.parameters")
 
 
 def _lend_client(directory: str) -> None:

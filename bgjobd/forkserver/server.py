@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from . import calls, child, loading, wire
@@ -80,6 +81,8 @@ class _Server:
                 self._configure(message)
             case {"type": "drain"}:
                 self._is_draining = True
+            case {"type": "signal"}:
+                self._signal(message["job"], message["number"], message["signal"])
             case _:
                 raise ValueError(f"the daemon sent an unknown message: {message.get('type')!r}")
 
@@ -143,6 +146,15 @@ class _Server:
             inherited = (self._link, self._wake_read, self._wake_write)
             child.run(order, self._approved.get(order.class_name), place, inherited)
         self._children[pid] = order
+
+    def _signal(self, job: int, number: int, signum: int) -> None:
+        """Signal an attempt whose journal does not tell its pid. It is not reaped: the pid is its own."""
+        for pid, order in self._children.items():
+            if (order.job, order.number, order.error) == (job, number, None):
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signum)
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signum)
 
     def _reap(self) -> None:
         """Record, reap and report every child that has ended; the record comes first, so no end goes unseen."""
@@ -226,11 +238,11 @@ def _output_bytes(place: child.Place, order: child.Order) -> int:
     """The size of the attempt's output; a file without any is removed."""
     name = journals.file_name(order.job, order.number, "out")
     try:
-        size = os.stat(name, dir_fd=place.output).st_size
+        size = os.stat(name, dir_fd=place.output, follow_symlinks=False).st_size
         if size == 0:
             os.unlink(name, dir_fd=place.output)
-    except FileNotFoundError:
-        return 0
+    except OSError:
+        return 0  # the job removed it, or put something else there
     return size
 
 

@@ -7,7 +7,6 @@ import socket
 import struct
 import threading
 import time
-import uuid
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, ClassVar, Final, TypeVar
@@ -301,7 +300,7 @@ class _Connection:
 
 def _new_key() -> str:
     """A key that nobody has used; keys made one after the other stand together in the daemon's index."""
-    return f"{time.time_ns():x}-{uuid.uuid4().hex}"
+    return f"{time.time_ns():x}-{os.urandom(16).hex()}"
 
 
 def _checked(reply: Reply) -> JsonObject:

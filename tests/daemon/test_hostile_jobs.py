@@ -159,12 +159,12 @@ def test_a_result_nested_too_deeply_is_no_result_and_not_tried_again(tmp_path: P
 
 
 FORGERIES = {
-    "an unknown outcome": '{"type": "outcome", "pid": PID, "outcome": "bogus"}',
-    "a failure without keys": '{"type": "outcome", "pid": PID, "outcome": "failed"}',
-    "an outcome that is no text": '{"type": "outcome", "pid": PID, "outcome": ["completed"]}',
+    "an unknown outcome": '{"v":1,"type": "outcome", "pid": PID, "outcome": "bogus"}',
+    "a failure without keys": '{"v":1,"type": "outcome", "pid": PID, "outcome": "failed"}',
+    "an outcome that is no text": '{"v":1,"type": "outcome", "pid": PID, "outcome": ["completed"]}',
     "a type that is no text": '{"type": ["outcome"], "pid": PID}',
     "much nesting": "NESTING",
-    "much nesting in a record": '{"type": "outcome", "pid": PID, "outcome": NESTING',
+    "much nesting in a record": '{"v":1,"type": "outcome", "pid": PID, "outcome": NESTING',
     "an exit without numbers": '{"type": "exit", "pid": PID, "at": NaN, "code": NaN, "signal": Infinity}',
     "an exit with huge numbers": f'{{"type": "exit", "pid": PID, "at": 1e999, "code": {2**70}, "signal": null}}',
     "usage with wrong keys": '{"type": "exit", "pid": PID, "at": 1, "code": 0, "signal": null, "usage": {"a": 1}}',
@@ -204,7 +204,7 @@ def test_a_journal_that_was_cut_and_begun_anew_ends_with_the_exit_that_was_seen(
 
 def test_a_forged_failure_with_lone_surrogates_is_a_failure(tmp_path: Path) -> None:
     text = (
-        '{"type": "outcome", "pid": PID, "outcome": "failed", "error_type": "E\\udc80", '
+        '{"v":1,"type": "outcome", "pid": PID, "outcome": "failed", "error_type": "E\\udc80", '
         '"error_message": "m\\ud800", "traceback": "t\\udfff", "may_retry": true}'
     )
     with _beside_a_neighbour(tmp_path) as (_, client):
@@ -214,7 +214,7 @@ def test_a_forged_failure_with_lone_surrogates_is_a_failure(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", '"\\ud800"'])
 def test_a_forged_success_with_no_json_is_a_failure(tmp_path: Path, number: str) -> None:
-    text = f'{{"type": "outcome", "pid": PID, "outcome": "completed", "result": {number}}}'
+    text = f'{{"v":1,"type": "outcome", "pid": PID, "outcome": "completed", "result": {number}}}'
     with _beside_a_neighbour(tmp_path) as (_, client):
         job = _ending(client, "forge", {"text": text, "returns": False}, retry_count=0)
         assert job["status"] == "failed"

@@ -97,6 +97,8 @@ def test_the_schema_tells_what_there_is_and_what_is_required() -> None:
         "required": ["a"],
         "names": ["a", "b", "c"],
         "sensitive": [],
+        "plain": None,
+        "integers": ["a", "b"],
         "note": None,
     }
     assert methods["waits"]["names"] == []
