@@ -139,10 +139,10 @@ class Attempts:
         """Record the starts whose journals appeared, of attempts that have not ended since."""
         self._loop.add_reader(self._spool.fileno(), self._on_journals)
         for attempt in self._take_begun():
-            journal = self._spool.try_read(attempt.key)
-            self._note_start(attempt, journal)
-            if journal is None and attempt.timer is None and attempt.ending is None:
-                self._go_on(attempt)  # the job has removed its journal
+            self._note_start(attempt, self._spool.try_read(attempt.key))
+            is_spoilt = attempt.has_begun and not attempt.is_started
+            if is_spoilt and attempt.timer is None and attempt.ending is None:
+                self._go_on(attempt)  # the job has removed or spoilt its journal
         self._outbox.send()
 
     def _take_begun(self) -> list[Attempt]:

@@ -93,7 +93,7 @@ class Hostile:
 
     def forge_an_exit(self, path, ledger):
         note(ledger, f"start {os.getpid()}")
-        write('{"type": "exit", "pid": PID, "at": 1.0, "code": 1, "signal": null, "usage": null}')
+        write('{"v":1,"type": "exit", "pid": PID, "at": 1.0, "code": 1, "signal": null, "usage": null}')
         note(ledger, "forged")
         while not Path(path).exists():
             time.sleep(0.01)

@@ -1,0 +1,387 @@
+"""Application code at its worst against what stops, retries, describes and hears of it: a verdict, and no harm done."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjob import ClassUnavailableError, Client
+from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.support import eventually
+
+HOSTILE = "odd.Hostile"
+
+SOURCE = '''
+import datetime, json, os, signal, time
+from pathlib import Path
+import bgjob
+
+
+def descriptor():
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if "/spool/" in os.readlink(f"/proc/self/fd/{name}"):
+                return int(name)
+        except FileNotFoundError:
+            pass
+
+
+def place():
+    own = os.fstat(descriptor())
+    directory = Path(os.readlink(f"/proc/self/fd/{descriptor()}")).parent
+    return next(path for path in directory.iterdir() if path.lstat().st_ino == own.st_ino)
+
+
+def rewrite(**changes):
+    """Put a journal in the place of this attempt's, whose first record says something else."""
+    path = place()
+    record = json.loads(path.read_text().splitlines()[0]) | changes
+    temporary = path.with_suffix(".t")
+    temporary.write_text(json.dumps(record) + "\\n")
+    os.replace(temporary, path)
+    return path
+
+
+class Late(bgjob.Retry):
+    def __init__(self):
+        super().__init__("later")
+        self.delay = datetime.timedelta(hours=1)
+
+
+class Never(bgjob.Retry):
+    delay = float("nan")
+
+    def __init__(self):
+        pass
+
+
+class Raising(bgjob.Retry):
+    @property
+    def delay(self):
+        raise RuntimeError("no delay")
+
+    @delay.setter
+    def delay(self, value):
+        pass
+
+
+class Liar(Exception):
+    @property
+    def __class__(self):
+        return bgjob.Snooze
+
+
+class Meta(type):
+    def __getattribute__(cls, name):
+        if name == "__qualname__":
+            raise RuntimeError("no name")
+        return super().__getattribute__(name)
+
+
+class Nameless(Exception, metaclass=Meta):
+    pass
+
+
+ERRORS = {"late": Late, "never": Never, "raising": Raising, "liar": Liar, "nameless": Nameless}
+
+
+class Hostile:
+    def forge_pid(self, pid, pids):
+        Path(pids).write_text(str(os.getpid()))
+        place_now = place()
+        rewrite(pid=pid)
+        time.sleep(60)
+
+    def forge_dates(self, at):
+        path = rewrite(at=at)
+        with open(path, "a") as journal:
+            exit_record = {"v": 1, "type": "exit", "pid": os.getpid(), "at": at, "code": 0}
+            exit_record |= {"signal": None, "usage": None}
+            journal.write("\\n" + json.dumps(exit_record, separators=(",", ":")) + "\\n")
+        return 1
+
+    def unlink_and_kill_the_server(self, ledger):
+        with open(ledger, "a") as book:
+            book.write("start\\n")
+        place().unlink()
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(0.5)
+
+    def unlink_and_stay(self, pids):
+        place().unlink()
+        Path(pids).write_text(str(os.getpid()))
+        time.sleep(60)
+
+    def block_the_stop(self, name, pids):
+        path = place().with_suffix(name)
+        os.mkfifo(path)
+        Path(pids).write_text(str(os.getpid()))
+        time.sleep(60)
+
+    def fill(self, line):
+        journal = descriptor()
+        for _ in range(80):
+            os.write(journal, (line + "\\n").encode() * (100_000 // (len(line) + 1)))
+        return 5
+
+    def link_its_output(self):
+        output = os.readlink("/proc/self/fd/1")
+        os.unlink(output)
+        os.symlink(os.path.basename(output), output)
+        return 5
+
+    def throw(self, kind):
+        raise ERRORS[kind]()
+
+    def tell_much(self, context: bgjob.JobContext):
+        for number in range(5000):
+            context.progress(0.5, "x" * 1000)
+        return place().stat().st_size
+
+
+class Hooked(Hostile):
+    def failed(self, error):
+        with open(os.environ["BOOK"], "a") as book:
+            book.write(f"{os.getpid()}\\n")
+        while not os.path.exists(os.environ["BOOK"] + ".go"):
+            time.sleep(0.01)
+'''
+
+
+@contextmanager
+def hostile(directory: Path, settings: str = "") -> Iterator[tuple[RunningDaemon, Client]]:
+    app = f'env = {{ BOOK = "{directory}/book" }}'
+    own = f'"{HOSTILE}" = {{ max_retries = 0, stop_grace = 0.3 }}\n"odd.Hooked" = {{ max_retries = 0 }}\n'
+    with (
+        daemon(directory, own + settings, app, modules={"odd": SOURCE}) as running,
+        running.client() as client,
+    ):
+        yield running, client
+        assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
+        assert not [line for line in running.lines() if "bug" in line]
+
+
+def pid_in(file: Path) -> int:
+    return int(eventually(lambda: file.exists() and file.read_text()))
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 2**40, 1])
+def test_a_forged_pid_keeps_nobody_from_stopping_the_job_nor_the_next_daemon_from_starting(
+    tmp_path: Path, pid: int
+) -> None:
+    with hostile(tmp_path) as (running, client):
+        jobs = [
+            client.run_background_job(HOSTILE, "forge_pid", {"pid": pid, "pids": str(tmp_path / f"pids{n}")})
+            for n in range(2)
+        ]
+        pids = [pid_in(tmp_path / f"pids{n}") for n in range(2)]
+        jobs[0].cancel()
+        assert jobs[0].wait(20)["status"] == "cancelled"
+        assert not is_alive(pids[0])
+        running.stop(signal.SIGKILL)
+        running.start()
+        assert running.client().wait(jobs[1].id, 20)["status"] == "failed"
+        os.kill(pids[1], signal.SIGKILL)
+
+
+@pytest.mark.parametrize("at", [9e15 - 1, -9e14, 1e12])
+def test_a_forged_date_leaves_no_job_running_for_ever(tmp_path: Path, at: float) -> None:
+    with hostile(tmp_path) as (_, client):
+        assert client.run_background_job(HOSTILE, "forge_dates", {"at": at}).wait(20)["finished_at"]
+
+
+def test_a_job_that_removes_its_journal_and_kills_its_fork_server_runs_once(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    with hostile(tmp_path) as (_, client):
+        job = client.run_background_job(
+            HOSTILE, "unlink_and_kill_the_server", {"ledger": str(ledger)}, max_retries=3, retry_delay=0
+        )
+        ended = job.wait(30)
+        assert [attempt["outcome"] for attempt in ended["attempts"]] == ["lost"]
+        assert ledger.read_text() == "start\n"
+
+
+def test_a_job_that_removed_its_journal_can_be_cancelled(tmp_path: Path) -> None:
+    with hostile(tmp_path) as (_, client):
+        job = client.run_background_job(HOSTILE, "unlink_and_stay", {"pids": str(tmp_path / "pids")})
+        pid = pid_in(tmp_path / "pids")
+        job.cancel()
+        assert job.wait(20)["status"] == "cancelled"
+        eventually(lambda: not is_alive(pid))
+
+
+def test_a_job_that_removed_its_journal_has_a_timeout_all_the_same(tmp_path: Path) -> None:
+    with hostile(tmp_path) as (_, client):
+        parameters = {"pids": str(tmp_path / "pids")}
+        job = client.run_background_job(HOSTILE, "unlink_and_stay", parameters, timeout=0.3)
+        assert job.wait(20)["attempts"][0]["outcome"] == "timed_out"
+
+
+@pytest.mark.parametrize("name", [".stop", ".stop.new"])
+def test_a_pipe_in_the_place_of_the_stop_reason_holds_nobody_up(tmp_path: Path, name: str) -> None:
+    with hostile(tmp_path) as (running, client):
+        parameters = {"name": name, "pids": str(tmp_path / "pids")}
+        job = client.run_background_job(HOSTILE, "block_the_stop", parameters)
+        pid_in(tmp_path / "pids")
+        running.stop(signal.SIGKILL)
+        running.start()
+        client.cancel(job.id)
+        assert client.wait(job.id, 20)["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    "line", ["", "1", '{"v":1}', '{"v":1,"type":"log","pid":1,"at":1,"message":"m","level":"INFO"}']
+)
+def test_a_journal_full_of_lines_holds_up_nobody_for_long(tmp_path: Path, line: str) -> None:
+    with hostile(tmp_path) as (_, client):
+        job = client.run_background_job(HOSTILE, "fill", {"line": line})
+        longest = 0.0
+        while client.get(job.id).snapshot["finished_at"] is None:
+            before = time.monotonic()
+            client.stats()
+            longest = max(longest, time.monotonic() - before)
+        assert job.result(20) == 5
+        assert longest < 2  # seconds, of some milliseconds that it takes: it was 20 once
+
+
+def test_a_symbolic_link_in_the_place_of_its_output_costs_the_job_its_output_alone(tmp_path: Path) -> None:
+    with hostile(tmp_path) as (running, client):
+        server = running.fork_server()
+        assert client.run_background_job(HOSTILE, "link_its_output").result(20) == 5
+        assert running.fork_server() == server
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        ("late", "Late"),
+        ("never", "Never"),
+        ("raising", "Raising"),
+        ("liar", "Liar"),
+        ("nameless", "Nameless"),
+    ],
+)
+def test_an_error_whose_class_misbehaves_is_a_failure_with_its_name(
+    tmp_path: Path, kind: str, named: str
+) -> None:
+    with hostile(tmp_path) as (_, client):
+        (attempt,) = client.run_background_job(HOSTILE, "throw", {"kind": kind}).wait(20)["attempts"]
+        assert (attempt["outcome"], attempt["error_type"]) == ("failed", named)
+
+
+def test_what_a_job_tells_of_itself_has_a_limit(tmp_path: Path) -> None:
+    with hostile(tmp_path) as (running, client):
+        job = client.run_background_job(HOSTILE, "tell_much")
+        assert job.result(20) < 1_500_000
+        entries = running.query(f"SELECT message FROM job_logs WHERE job_id = {job.id}")
+        assert len(entries) < 1100
+
+
+def test_a_stop_reason_is_removed_though_the_class_has_a_hook(tmp_path: Path) -> None:
+    (tmp_path / "book.go").touch()
+    with hostile(tmp_path) as (running, client):
+        parameters = {"pids": str(tmp_path / "pids")}
+        job = client.run_background_job("odd.Hooked", "unlink_and_stay", parameters, timeout=0.3)
+        job.wait(20)
+        eventually(lambda: sorted(os.listdir(running.spool)) == ["database-id"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_hook_that_runs_goes_on_when_the_daemon_is_replaced_and_is_called_once(
+    tmp_path: Path, number: int
+) -> None:
+    with hostile(tmp_path) as (running, client):
+        job = client.run_background_job("odd.Hooked", "throw", {"kind": "liar"})
+        job.wait(20)
+        pid = pid_in(tmp_path / "book")
+        running.stop(number)
+        running.start()
+        assert is_alive(pid)
+        (tmp_path / "book.go").touch()
+        eventually(lambda: not is_alive(pid))
+        eventually(lambda: sorted(os.listdir(running.spool)) == ["database-id"])
+        assert (tmp_path / "book").read_text() == f"{pid}\n"
+        assert (
+            running.query(f"SELECT 1 FROM job_logs WHERE job_id = {job.id} AND message LIKE '%hook%'") == []
+        )
+
+
+def test_a_hook_that_dies_with_its_fork_server_is_told_of(tmp_path: Path) -> None:
+    with hostile(tmp_path) as (running, client):
+        job = client.run_background_job("odd.Hooked", "throw", {"kind": "liar"})
+        job.wait(20)
+        pid = pid_in(tmp_path / "book")
+        os.kill(running.fork_server(), signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+        query = f"SELECT message FROM job_logs WHERE job_id = {job.id} AND message LIKE 'the failed hook%'"
+        eventually(lambda: running.query(query))
+
+
+def test_a_drain_waits_for_hooks(tmp_path: Path) -> None:
+    with daemon(
+        tmp_path,
+        '"odd.Hooked" = { max_retries = 0 }',
+        f'env = {{ BOOK = "{tmp_path}/book" }}',
+        modules={"odd": SOURCE},
+    ) as running:
+        with running.client() as client:
+            client.run_background_job("odd.Hooked", "throw", {"kind": "liar"}).wait(20)
+        pid_in(tmp_path / "book")
+        assert running.process is not None
+        running.process.send_signal(signal.SIGQUIT)
+        eventually(lambda: any("draining" in line for line in running.lines()))
+        assert running.process.poll() is None
+        (tmp_path / "book.go").touch()
+        assert running.process.wait(20) == 0
+        running.process = None
+
+
+def test_the_daemon_fetches_nothing_for_a_schema(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Listener(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Listener) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        source = f"""
+from typing import Annotated
+from pydantic import WithJsonSchema
+
+class Job:
+    def run(self, a: Annotated[str, WithJsonSchema({{"$ref": "http://127.0.0.1:{server.server_port}/x"}})]):
+        return a
+"""
+        with (
+            daemon(tmp_path, '"fetching.Job" = {}', modules={"fetching": source}) as running,
+            running.client() as client,
+            pytest.raises(ClassUnavailableError, match="nothing is fetched"),
+        ):
+            client.run_background_job("fetching.Job", "run", {"a": "x"})
+        server.shutdown()
+    assert asked == []
+
+
+def test_a_reload_mends_a_start_that_found_no_interpreter(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path, app='python = "/nowhere/python3"')
+    try:
+        running.start()
+        running.config.write_text(running.config.read_text().replace('python = "/nowhere/python3"', ""))
+        with running.client() as client:
+            client.reload()
+            assert client.run_background_job("probes.Probe", "echo", {"value": 3}).result(20) == 3
+    finally:
+        servers: list[Any] = running.children()
+        running.stop(signal.SIGKILL)
+        for pid in servers:
+            eventually(lambda pid=pid: not is_alive(pid))
