@@ -398,6 +398,9 @@ class Daemon:
             name for name, described in catalogue.classes.items() if described["unavailable"] is not None
         ]
         self._say_unavailable(catalogue, broken)
+        for name in catalogue.classes.keys() - set(broken):
+            for doubt in catalogue.doubts(self.config, name):
+                self.say(EntryType.FAILURE, f"[approved] {doubt}")
 
     def _say_unavailable(self, catalogue: Catalogue, names: Iterable[str]) -> None:
         for name in names:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -83,9 +83,15 @@ def check(given: argparse.Namespace) -> int:
     print(f"interpreter: {ready['executable']} (Python {ready['python']})")
     if not catalogue.classes:
         print("no class is approved; list some under [approved]")
+    doubts: list[str] = []
     for name, described in sorted(catalogue.classes.items()):
-        _print_class(name, described, settings.approved[name].methods or ())
-    is_whole = all(described["unavailable"] is None for described in catalogue.classes.values())
+        _print_class(name, described)
+        doubts += catalogue.doubts(settings, name) if described["unavailable"] is None else []
+    for doubt in doubts:
+        print(f"doubtful     {doubt}")
+    is_whole = not doubts and all(
+        described["unavailable"] is None for described in catalogue.classes.values()
+    )
     return OK if is_whole else FAILED
 
 
@@ -128,7 +134,7 @@ def _settings(given: argparse.Namespace) -> Config:
     return config.load(given.config, os.environ, is_root=os.geteuid() == 0)
 
 
-def _print_class(name: str, described: Mapping[str, Any], listed: Collection[str]) -> None:
+def _print_class(name: str, described: Mapping[str, Any]) -> None:
     if described["unavailable"] is not None:
         print(f"unavailable  {name}: {described['unavailable']}")
         if described["traceback"]:
@@ -136,8 +142,6 @@ def _print_class(name: str, described: Mapping[str, Any], listed: Collection[str
         return
     names = ", ".join(sorted(described["methods"]))
     print(f"approved     {name}: {names or 'no method that may be called'}")
-    for method in sorted(set(listed) - described["methods"].keys()):
-        print(f"    {method}: is listed under methods, and the class has no such method that may be called")
     for method, details in sorted(described["methods"].items()):
         if details["note"]:
             print(f"    {method}: {details['note']}")

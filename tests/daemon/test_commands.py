@@ -126,3 +126,19 @@ def test_the_demo_shows_success_retry_crash_and_refusal() -> None:
     ):
         assert told in done.stderr
     assert "1 message in the Maildir" in done.stdout
+
+
+def test_check_doubts_names_that_mean_nothing_and_the_log_does_too(tmp_path: Path) -> None:
+    module = "class Job:\n    def run(self, token):\n        return 5\n"
+    settings = '"shop.Job" = { methods = ["run", "rum"], sensitive = ["token", "tokne"] }'
+    with daemon(tmp_path, settings, modules={"shop": module}) as running, running.client() as client:
+        assert client.run_background_job("shop.Job", "run", {"token": "x"}).result(20) == 5
+        checked = _run("bgjobd", "check", "--config", str(running.config))
+        logged = "\n".join(running.lines())
+    assert checked.returncode == 1
+    for doubt in (
+        "methods of shop.Job lists rum, and the class has no such method that may be called",
+        "sensitive of shop.Job lists tokne, and no method has such a parameter",
+    ):
+        assert f"doubtful     {doubt}" in checked.stdout
+        assert f"[approved] {doubt}" in logged
