@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import TYPE_CHECKING, Any, Final
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import (
@@ -23,75 +21,45 @@ from bgjob.errors import (
     PermissionDeniedError,
     TooLargeError,
 )
-from bgjob.words import INTERFACE, SERVICE, Backoff
+from bgjob.words import INTERFACE, SERVICE, Backoff, Status
+from bgjobd import inputs, streams
 from bgjobd.access import RIGHTS, Right
 from bgjobd.catalogue import Catalogue, check_names
 from bgjobd.clock import to_text
 from bgjobd.core.facts import CancelRequested, RetryRequested, Submitted
 from bgjobd.core.job import Call, RetryPolicy, masked
-from bgjobd.ipc import Answer, Caller, Methods
+from bgjobd.inputs import (
+    Input,
+    Interface,
+    JobId,
+    JobIds,
+    NewJob,
+    Nothing,
+    Options,
+    QueueName,
+    SubmitMany,
+    Wait,
+    checked,
+)
+from bgjobd.ipc import Answer, Caller, Methods, Stream
 from bgjobd.policy import Policy, first
-from bgjobd.store.items import JobRequests, QueuePaused, QueueResumed, Stored, Submission, Submitter
+from bgjobd.store.items import (
+    STATUS_WORDS,
+    JobFilter,
+    JobRequests,
+    LogFilter,
+    QueuePaused,
+    QueueResumed,
+    Stored,
+    Submission,
+    Submitter,
+)
 
 if TYPE_CHECKING:
     from bgjobd.daemon import Daemon
 
+_PAGE: Final = 50
 IDL: Final = Path(__file__).parent / f"{INTERFACE}.varlink"
-_MAX_SECONDS: Final = 100 * 365 * 86400.0
-
-Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)]
-Id = Annotated[int, Field(ge=1)]
-
-
-class Input(BaseModel):
-    """The parameters of a method; unknown ones are refused, types are not bent."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class Options(Input):
-    delay: Seconds | None = None
-    at: str | None = None
-    priority: int | None = None
-    queue: str | None = None
-    timeout: Annotated[float, Field(gt=0, le=_MAX_SECONDS)] | None = None
-    max_retries: Annotated[int, Field(ge=0)] | None = None
-    retry_delay: Seconds | None = None
-    backoff: Literal["constant", "exponential"] | None = None
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-
-
-class NewJob(Input):
-    class_name: str
-    method_name: str
-    parameters: dict[str, Any] | None = None
-    retry_count: Annotated[int, Field(ge=0)] | None = None
-    options: Options | None = None
-
-
-class SubmitMany(Input):
-    jobs: Annotated[list[NewJob], Field(max_length=10_000, fail_fast=True)]
-
-
-class JobId(Input):
-    id: Id
-
-
-class Wait(Input):
-    id: Id
-    timeout: Seconds | None = None
-
-
-class JobIds(Input):
-    ids: Annotated[list[Id], Field(min_length=1, max_length=10_000, fail_fast=True)]
-
-
-class QueueName(Input):
-    queue: str
-
-
-class Nothing(Input):
-    pass
 
 
 async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
@@ -114,6 +82,37 @@ async def wait(daemon: Daemon, given: Wait, caller: Caller) -> JsonObject:
         if job["finished_at"] is None and not await ended(given.timeout):
             return {"job": job}
     return {"job": await _job(daemon, given.id)}
+
+
+async def list_jobs(daemon: Daemon, given: inputs.List, caller: Caller) -> JsonObject:
+    wanted = JobFilter(_words(given.status), given.queue, given.class_name, given.method_name, given.search)
+    now = daemon.clock.now()
+    page = await daemon.read(
+        lambda reader: reader.list(wanted, before=given.before, limit=given.limit or _PAGE, now=now)
+    )
+    return {"jobs": page.rows, "next": page.next}
+
+
+async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> JsonObject:
+    if given.before is not None and given.after is not None:
+        raise InvalidParameterError(parameter="before")
+    if given.id is not None:
+        await streams.summary_of_stored(daemon, given.id)
+    wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
+    page = await daemon.read(
+        lambda reader: reader.logs(wanted, before=given.before, after=given.after, limit=given.limit or _PAGE)
+    )
+    return {"entries": page.rows, "next": page.next, "is_complete": page.is_complete}
+
+
+async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> JsonObject:
+    job = await streams.summary_of_stored(daemon, given.id)
+    number, offset = given.number or job["attempt"], given.offset or 0
+    is_over = job["attempt"] > number or job["status"] != Status.RUNNING
+    data = await daemon.read_output((given.id, number), offset, given.limit or inputs.MAX_PART)
+    has_more = bool(await daemon.read_output((given.id, number), offset + len(data), 1))
+    is_end = is_over and not has_more and (number > 0 or Status(job["status"]).is_final)
+    return streams.part(number, offset, data, is_end)
 
 
 async def cancel(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
@@ -178,8 +177,18 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject]]]
     "Reload": (Nothing, reload),
     "Pause": (QueueName, pause),
     "Resume": (QueueName, resume),
+    "List": (inputs.List, list_jobs),
+    "Logs": (inputs.Logs, logs),
+    "Output": (inputs.Output, output),
     "Classes": (Nothing, classes),
     "Stats": (Nothing, stats),
+}
+
+
+_STREAMS: Final[dict[str, tuple[type[Input], Callable[..., AsyncIterator[JsonObject]]]]] = {
+    "Watch": (inputs.Watch, streams.watch),
+    "Logs": (inputs.Logs, streams.logs),
+    "Output": (inputs.Output, streams.output),
 }
 
 
@@ -190,7 +199,11 @@ def methods(daemon: Daemon) -> Methods:
     }
     answers[f"{SERVICE}.GetInfo"] = _info
     answers[f"{SERVICE}.GetInterfaceDescription"] = _description
-    return Methods(answers, {})
+    followed: dict[str, Stream] = {
+        f"{INTERFACE}.{name}": partial(_follow, daemon, RIGHTS[name], *entry)
+        for name, entry in _STREAMS.items()
+    }
+    return Methods(answers, followed)
 
 
 async def _call(
@@ -201,14 +214,31 @@ async def _call(
     parameters: JsonObject,
     caller: Caller,
 ) -> JsonObject:
+    _check_right(daemon, right, caller)
+    return await function(daemon, checked(shape, parameters), caller)
+
+
+async def _follow(
+    daemon: Daemon,
+    right: Right,
+    shape: type[Input],
+    function: Callable[..., AsyncIterator[JsonObject]],
+    parameters: JsonObject,
+    caller: Caller,
+) -> AsyncIterator[JsonObject]:
+    _check_right(daemon, right, caller)
+    async for news in function(daemon, checked(shape, parameters), caller):
+        yield news
+
+
+def _check_right(daemon: Daemon, right: Right, caller: Caller) -> None:
     reason = daemon.access.why_refused(caller, right)
     if reason is not None:
         raise PermissionDeniedError(reason=reason)
-    return await function(daemon, _checked(shape, parameters), caller)
 
 
 async def _info(parameters: JsonObject, caller: Caller) -> JsonObject:
-    _checked(Nothing, parameters)
+    checked(Nothing, parameters)
     return {
         "vendor": "bgjobd",
         "product": "bgjobd",
@@ -218,32 +248,17 @@ async def _info(parameters: JsonObject, caller: Caller) -> JsonObject:
     }
 
 
-class _Interface(Input):
-    interface: str
-
-
 async def _description(parameters: JsonObject, caller: Caller) -> JsonObject:
-    given = _checked(_Interface, parameters)
+    given = checked(Interface, parameters)
     description = _DESCRIPTIONS.get(given.interface)
     if description is None:
         raise InterfaceNotFoundError(interface=given.interface)
     return {"description": description}
 
 
-_I = TypeVar("_I", bound=Input)
-
-
-def _checked(shape: type[_I], parameters: JsonObject) -> _I:
-    try:
-        return shape.model_validate(parameters)
-    except ValidationError as error:
-        where = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
-        raise InvalidParameterError(parameter=".".join(str(step) for step in where) or "parameters") from None
-
-
 async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
     """One request of the named pipe. Nobody knows its writer: whoever may write to the pipe may submit."""
-    await _store(daemon, [_checked(NewJob, parameters)], Submitter(None, None, None))
+    await _store(daemon, [checked(NewJob, parameters)], Submitter(None, None, None))
 
 
 def _submitter(caller: Caller) -> Submitter:
@@ -357,6 +372,13 @@ def _known_queue(daemon: Daemon, queue: str, parameter: str) -> str:
     if queue not in daemon.lanes.queues:
         raise InvalidParameterError(parameter=parameter)
     return queue
+
+
+def _words(status: list[str] | None) -> tuple[str, ...] | None:
+    for index, word in enumerate(status or ()):
+        if word not in STATUS_WORDS:
+            raise InvalidParameterError(parameter=f"status.{index}")
+    return None if status is None else tuple(status)
 
 
 async def _job(daemon: Daemon, job_id: int) -> JsonObject:

@@ -23,7 +23,7 @@ from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
 from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey, Spool
-from bgjobd.store.items import Claim, JobFact
+from bgjobd.store.items import AttemptNotes, Claim, JobFact, Note
 
 _GATHER: Final = 0.05
 """Seconds until journals that appeared are read, all together; most small attempts have ended by then."""
@@ -36,7 +36,8 @@ _LAST_LOOK: Final = 1.0
 class Attempt:
     """An attempt that was claimed and whose end is not on disk; `ending` is None until it is known.
 
-    `has_begun`: its journal was there, `is_started`: and its start was handed to the writer.
+    `has_begun`: its journal was there, `is_started`: and its start was handed to the writer. `noted`: how many of its
+    notes were, and `notes_end`: where the last of them ends in the journal.
     """
 
     key: AttemptKey
@@ -53,6 +54,8 @@ class Attempt:
     is_watched: bool = False
     timer: asyncio.TimerHandle | None = None
     journal: Journal | None = field(default=None, repr=False)
+    noted: int = 0
+    notes_end: int = 0
 
     @property
     def code_version(self) -> str | None:
@@ -133,26 +136,39 @@ class Attempts:
 
     def _on_journals(self) -> None:
         self._loop.remove_reader(self._spool.fileno())
-        self._gathering = self._loop.call_later(_GATHER, self._note_starts)
+        self._gathering = self._loop.call_later(_GATHER, self._note_changes)
 
-    def _note_starts(self) -> None:
-        """Record the starts whose journals appeared, of attempts that have not ended since."""
+    def _note_changes(self) -> None:
+        """Record the starts whose journals appeared, and what attempts tell of themselves meanwhile."""
         self._loop.add_reader(self._spool.fileno(), self._on_journals)
-        for attempt in self._take_begun():
-            self._note_start(attempt, self._spool.try_read(attempt.key))
-            is_spoilt = attempt.has_begun and not attempt.is_started
-            if is_spoilt and attempt.timer is None and attempt.ending is None:
+        for attempt in self._take_changes():
+            if not attempt.is_started:
+                self._note_start(attempt, self._spool.try_read(attempt.key))
+            if attempt.is_started:
+                self._note_news(attempt)
+            elif attempt.has_begun and attempt.timer is None:
                 self._go_on(attempt)  # the job has removed or spoilt its journal
         self._outbox.send()
 
-    def _take_begun(self) -> list[Attempt]:
-        """The attempts not noted as started whose journals appeared since the last call, or may have."""
-        keys, has_missed = self._spool.take_created()
-        for key in keys:
-            if key in self._all:
-                self._all[key].has_begun = True
-        asked = list(self._all) if has_missed else [key for key in keys if key in self._all]
-        return [self._all[key] for key in asked if not self._all[key].is_started]
+    def _take_changes(self) -> list[Attempt]:
+        """The attempts whose journals appeared or grew since the last call, or may have."""
+        changes = self._spool.take_changes()
+        for key in changes.created & self._all.keys():
+            self._all[key].has_begun = True
+        keys = self._all.keys() if changes.has_missed else changes.created | changes.grown
+        return [self._all[key] for key in keys & self._all.keys() if self._all[key].ending is None]
+
+    def _note_news(self, attempt: Attempt) -> None:
+        """Record what the attempt has told of itself since the last look."""
+        if attempt.journal is not None and attempt.journal.started is not None:
+            pid = attempt.journal.started["pid"]
+            notes, attempt.notes_end = self._spool.read_notes(attempt.key, attempt.notes_end, pid)
+            self._hold_notes(attempt, notes)
+
+    def _hold_notes(self, attempt: Attempt, notes: tuple[Note, ...]) -> None:
+        if notes:
+            self._outbox.hold(AttemptNotes(*attempt.key, attempt.noted, notes))
+            attempt.noted += len(notes)
 
     def _note_start(self, attempt: Attempt, journal: Journal | None) -> None:
         fact = spools.started(attempt.key, journal, attempt.code_version) if journal else None
@@ -226,8 +242,7 @@ class Attempts:
         if fact is None or journal is None:
             return False
         self._note_start(attempt, journal)
-        for note in spools.notes(attempt.key, journal):
-            self._outbox.hold(note)
+        self._hold_notes(attempt, spools.notes(journal)[attempt.noted :])
         self._put_end(attempt, fact)
         return True
 
@@ -351,7 +366,7 @@ class Attempts:
         """Find out about an attempt that no fork server of ours will report on."""
         if self._is_closed or attempt.ending is not None:
             return
-        self._take_begun()  # before the fence, whose file appears like any other
+        self._take_changes()  # before the fence, whose file appears like any other
         try:
             self._spool.fence(attempt.key)
         except OSError as error:
@@ -373,8 +388,9 @@ class Attempts:
     def _watch(self, attempt: Attempt, journal: Journal) -> None:
         """Wait for the end of a process that another daemon, or a dead fork server, has started."""
         self._note_start(attempt, journal)
-        self._outbox.send()
         attempt.journal = journal
+        self._note_news(attempt)
+        self._outbox.send()
         try:
             attempt.pidfd = attempt.pidfd if attempt.pidfd is not None else spools.try_open_process(journal)
         except OSError as error:

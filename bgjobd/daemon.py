@@ -27,7 +27,9 @@ from bgjobd.generations import Generations
 from bgjobd.hooks import Hooks
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.log import Line, Log
+from bgjobd.news import News
 from bgjobd.outbox import Outbox
+from bgjobd.outputs import Outputs
 from bgjobd.policy import Policy, policy_of
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.items import DaemonStarted, Item, LogLine, Look
@@ -71,6 +73,8 @@ class Daemon:
             self.say,
             self._in_background,
         )
+        self.news = News()
+        self.outputs = Outputs(places.output)
         self._timer: asyncio.TimerHandle | None = None
         self._set_clock = SetClock()
         self._waiters: dict[int, set[asyncio.Future[None]]] = {}
@@ -119,6 +123,7 @@ class Daemon:
         for task in self._tasks:
             task.cancel()
         self._spool.close()
+        self.outputs.close()
         self._reading.shutdown()
         self._reader.close()
 
@@ -244,6 +249,10 @@ class Daemon:
         """Ask the file, off the loop."""
         return self._loop.run_in_executor(self._reading, question, self._reader)
 
+    def read_output(self, key: AttemptKey, offset: int, limit: int) -> Awaitable[bytes]:
+        """A part of what an attempt printed, read off the loop."""
+        return self._loop.run_in_executor(self._reading, self.outputs.read, key, offset, limit)
+
     @contextmanager
     def waiting_for(self, job_id: int) -> Iterator[Callable[[float | None], Awaitable[bool]]]:
         """Listen for the job's end from now on; gives a function that waits (seconds) and says whether it came."""
@@ -279,6 +288,7 @@ class Daemon:
             self._log.put(_line(line) for line in delivery.committed.lines)
             for claim in delivery.committed.claims:
                 self._attempts.start(claim, self._generations.current)
+            self.news.publish(delivery.committed)
             for job in delivery.committed.ended:
                 self._announce(job)
             self._arm(delivery.committed.next_due)

@@ -160,8 +160,8 @@ class Hooks:
     def _tell_end(self, hook: _Hook, exit_record: dict[str, Any] | None) -> None:
         """Put into the job's log what the hook told, and how it ended if it did not end well."""
         journal = self._spool.try_read_hook(hook.key) or Journal()
-        for note in spools.notes(hook.key, journal):
-            self._outbox.hold(note)
+        for note in spools.notes(journal):
+            self._outbox.hold(Noted(*hook.key, note.type, note.message))
         fact = spools.ended(hook.key, journal, exit_record)
         ending = fact.ending if fact is not None else spools.ending_unseen(journal)
         if hook.is_late:

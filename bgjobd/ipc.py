@@ -159,6 +159,8 @@ class _Connection(asyncio.Protocol):
         self._stream_task: asyncio.Task[None] | None = None
         self._hang_up: select.epoll | None = None
         self._is_at_end = False
+        self._can_write = asyncio.Event()
+        self._can_write.set()
 
     # asyncio.Protocol
 
@@ -190,6 +192,12 @@ class _Connection(asyncio.Protocol):
         if self._frames.is_unfinished:
             self._start_clock()
         self._pause_if_full()
+
+    def pause_writing(self) -> None:
+        self._can_write.clear()
+
+    def resume_writing(self) -> None:
+        self._can_write.set()
 
     def eof_received(self) -> bool:
         self._watch_hang_up()
@@ -272,6 +280,7 @@ class _Connection(asyncio.Protocol):
         try:
             async for parameters in stream:
                 self._send(request, Reply(parameters, continues=True).to_bytes())
+                await self._can_write.wait()  # a stream goes as fast as its reader
         except RequestError as error:
             last = Reply(error.parameters, error=error.error_name)
         except Exception as error:

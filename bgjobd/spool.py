@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from inotify_simple import INotify, flags
 
@@ -23,7 +23,7 @@ from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.identity import start_time
 from bgjobd.forkserver.journal import Journal
-from bgjobd.store.items import Noted
+from bgjobd.store.items import Note
 
 AttemptKey = tuple[int, int]
 """A job's id and the attempt's number."""
@@ -35,6 +35,14 @@ _STOP: Final = "stop"
 _LONGEST_DELAY: Final = 36_500 * 86_400.0
 _WHOLE_GROUP: Final = 4
 """PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h, from kernel 6.9 on."""
+
+
+class Changes(NamedTuple):
+    """The attempts whose journals appeared and those whose grew; `has_missed` says that there may be more."""
+
+    created: frozenset[AttemptKey]
+    grown: frozenset[AttemptKey]
+    has_missed: bool
 
 
 class SpoolInUseError(Exception):
@@ -56,21 +64,29 @@ class Spool:
             os.close(self._directory)
             raise SpoolInUseError(directory) from None
         self._inotify = INotify(nonblocking=True)
-        self._inotify.add_watch(directory, flags.CREATE)
+        self._inotify.add_watch(directory, flags.CREATE | flags.MODIFY)
 
     def close(self) -> None:
         self._inotify.close()
         os.close(self._directory)
 
     def fileno(self) -> int:
-        """Readable when journals appeared."""
+        """Readable when journals appeared or grew."""
         return int(self._inotify.fileno())
 
-    def take_created(self) -> tuple[list[AttemptKey], bool]:
-        """The attempts whose journals appeared since the last call, and whether some may have been missed."""
+    def take_changes(self) -> Changes:
+        """What journals appeared and grew since the last call."""
         events = list(self._inotify.read(timeout=0))
-        keys = [key for event in events if (key := _try_key(event.name))]
-        return keys, any(event.mask & flags.Q_OVERFLOW for event in events)
+        return Changes(
+            frozenset(key for event in events if event.mask & flags.CREATE and (key := _try_key(event.name))),
+            frozenset(key for event in events if event.mask & flags.MODIFY and (key := _try_key(event.name))),
+            any(event.mask & flags.Q_OVERFLOW for event in events),
+        )
+
+    def read_notes(self, key: AttemptKey, offset: int, pid: int) -> tuple[tuple[Note, ...], int]:
+        """What the attempt's process told of itself since `offset` in its journal, and where that ends."""
+        records, end = journals.read_on(self._directory, journals.file_name(*key), offset, pid)
+        return tuple([_note(record) for record in records]), end
 
     def try_read(self, key: AttemptKey) -> Journal | None:
         return journals.try_read(self._directory, journals.file_name(*key))
@@ -303,24 +319,19 @@ _OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
 }
 
 
-def notes(key: AttemptKey, journal: Journal) -> tuple[Noted, ...]:
+def notes(journal: Journal) -> tuple[Note, ...]:
     """What the attempt's process told of itself while it ran, for the job's log."""
-    told = [Noted(*key, _TYPES.get(_level(note), EntryType.INFO), _told(note)) for note in journal.notes]
-    return tuple(told)
+    return tuple([_note(record) for record in journal.notes])
 
 
-_TYPES: Final = {"ERROR": EntryType.FAILURE, "CRITICAL": EntryType.FAILURE}
-
-
-def _level(note: journals.Record) -> str:
-    return str(note.get("level", ""))
-
-
-def _told(note: journals.Record) -> str:
-    text = _storable(note["message"])
-    if note["type"] != "progress":
-        return text
-    return f"Background job is at {note['fraction']:.0%}" + (f": {text}" if text else "")
+def _note(record: journals.Record) -> Note:
+    is_progress = record["type"] == "progress"
+    return Note(
+        at=record["at"],
+        type=EntryType.FAILURE if record.get("level") in ("ERROR", "CRITICAL") else EntryType.INFO,
+        message=_storable(record["message"]),
+        progress=float(record["fraction"]) if is_progress else None,
+    )
 
 
 def _try_key(name: str, kind: str = _JOURNAL) -> AttemptKey | None:

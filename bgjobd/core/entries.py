@@ -29,6 +29,11 @@ def entries(before: Job | None, fact: Fact, after: Job) -> tuple[Entry, ...]:
     return tell(fact, before, after) if tell else ()
 
 
+def progress_message(fraction: float, message: str) -> str:
+    """The message of the entry that tells how far an attempt is; `fraction` is in [0, 1]."""
+    return f"Background job is at {fraction:.0%}" + (f": {message}" if message else "")
+
+
 def _success(message: str, with_job: bool = False) -> Callable[[Any, Job, Job], tuple[Entry, ...]]:
     told = (Entry(EntryType.SUCCESS, message, with_job),)
     return lambda fact, before, after: told

@@ -145,6 +145,22 @@ def try_read(spool: int, name: str) -> Journal | None:
         os.close(descriptor)
 
 
+def read_on(spool: int, name: str, offset: int, pid: int) -> tuple[tuple[Record, ...], int]:
+    """The notes of process `pid` that were added since `offset`, in whole lines, and where those end."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=spool)
+    except OSError:
+        return (), offset
+    try:
+        text = os.pread(descriptor, MAX_NOTED, offset) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    finally:
+        os.close(descriptor)
+    whole = text[: text.rfind(b"\n") + 1]
+    records = [_try_record(line) for line in _lines(whole) if line.startswith(_BEGINNING)]
+    notes = [record for record in records if record and record["type"] in _NOTES and record["pid"] == pid]
+    return tuple(notes), offset + len(whole)
+
+
 def parse(text: bytes) -> Journal:
     """The journal of these lines; whatever is no record is skipped."""
     found: dict[str, Record] = {}

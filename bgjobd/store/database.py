@@ -61,5 +61,6 @@ def open_for_reading(state_dir: Path) -> SqliteDatabase:
         thread_safe=False,
         check_same_thread=False,
     )
+    register(database)
     database.connect()
     return database

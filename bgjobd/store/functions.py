@@ -1,4 +1,4 @@
-"""The SQL functions of the writing connection: arithmetic on stored instants, by the same rules as in Python.
+"""The SQL functions of our connections: arithmetic on stored instants, and folding, by the same rules as in Python.
 
 Each answers something whatever it is given: SQLite tells of an error in here as of one of the file, and the
 writer would replay its batch for ever.
@@ -11,6 +11,7 @@ from typing import Final
 from peewee import SqliteDatabase
 
 from bgjobd.clock import from_text, to_text
+from bgjobd.core.folding import fold, folded
 
 _EARLIEST: Final = -62_135_596_800.0
 _LATEST: Final = 253_402_300_799.0
@@ -21,6 +22,13 @@ def register(database: SqliteDatabase) -> None:
     """Make them known to every connection of this database."""
     database.register_function(shifted, "shifted", 2, deterministic=True)
     database.register_function(seconds_between, "seconds_between", 2, deterministic=True)
+    database.register_function(_folded, "folded", 1, deterministic=True)
+    database.register_function(_fold, "fold", 1, deterministic=True)
+
+
+def held(at: float) -> float:
+    """The instant, held within the years that can be stored."""
+    return min(max(at, _EARLIEST), _LATEST)
 
 
 def shifted(at: str, seconds: float) -> str:
@@ -29,7 +37,7 @@ def shifted(at: str, seconds: float) -> str:
     SQLite's own strftime would lose the microseconds.
     """
     try:
-        return to_text(min(max(from_text(at) + seconds, _EARLIEST), _LATEST))
+        return to_text(held(from_text(at) + seconds))
     except (TypeError, ValueError):
         return at
 
@@ -40,3 +48,11 @@ def seconds_between(start: str, end: str) -> float | None:
         return from_text(end) - from_text(start)
     except (TypeError, ValueError):
         return None
+
+
+def _folded(text: str | None) -> str | None:
+    return folded(text) if isinstance(text, str) else None
+
+
+def _fold(text: str | None) -> str | None:
+    return fold(text) if isinstance(text, str) else None

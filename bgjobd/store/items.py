@@ -1,11 +1,11 @@
-"""What goes to the writer and what comes back: plain values, no closures."""
+"""What goes to the writer and what comes back, and what readers pick by: plain values, no closures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from bgjob.words import EntryType
+from bgjob.words import EntryType, Status
 from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
@@ -14,6 +14,7 @@ from bgjobd.core.facts import (
     RetryRequested,
     Submitted,
 )
+from bgjobd.core.folding import fold, needle
 from bgjobd.core.job import Job
 
 
@@ -61,6 +62,29 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What an attempt told while it ran, in its own words; `progress` is the fraction where it told one."""
+
+    at: float
+    type: EntryType
+    message: str
+    progress: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptNotes:
+    """The notes `first`, `first + 1`, … of an attempt's journal, counted from 0. Answered by None.
+
+    Those that are recorded already are passed over, so the same may come again, whole or in part.
+    """
+
+    job_id: int
+    number: int
+    first: int
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class QueuePaused:
     """Grant no slots to a queue until it is resumed. Answered by None."""
 
@@ -89,6 +113,7 @@ Item = (
     | JobFact
     | JobRequests
     | Noted
+    | AttemptNotes
     | QueuePaused
     | QueueResumed
     | ClockJumped
@@ -113,17 +138,32 @@ class Claim:
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes three times as long to make
     """A log entry as it was committed; `at` in seconds since the epoch, `context` is JSON text."""
 
+    id: int
     at: float
     type: EntryType
     message: str
     job_id: int
     attempt: int | None
-    target: str
+    class_name: str
+    method_name: str
     context: str | None = None
+
+    @property
+    def target(self) -> str:
+        """Class and method as logs and people write them."""
+        return f"{self.class_name}::{self.method_name}"
+
+
+class Progress(NamedTuple):
+    """The latest that a job's attempt told of how far it is; `fraction` in [0, 1], `at` in seconds since the epoch."""
+
+    job_id: int
+    fraction: float
+    message: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +172,8 @@ class Committed:
 
     `stops` are the running jobs that somebody wants cancelled, with the attempt to stop.
     `next_due` is when to look again though nothing happens, in seconds since the epoch.
+    `changed` are the jobs after each of their changes, in order, progress among them; not those whose time
+    moved with the clock. `at` is what the jobs now have as their `updated_at`.
     """
 
     answers: tuple[Any, ...]
@@ -140,3 +182,45 @@ class Committed:
     stops: tuple[Job, ...]
     lines: tuple[LogLine, ...]
     next_due: float | None
+    changed: tuple[Job, ...]
+    progress: tuple[Progress, ...]
+    at: float
+
+
+SCHEDULED: Final = "scheduled"
+RETRYING: Final = "retrying"
+
+STATUS_WORDS: Final = frozenset({*Status, SCHEDULED, RETRYING})
+"""What JobFilter.status understands: pending ones whose time has not come have words of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs; None stands for any. `status` is any of STATUS_WORDS, `search` a part of class::method or error."""
+
+    status: tuple[str, ...] | None = None
+    queue: str | None = None
+    class_name: str | None = None
+    method_name: str | None = None
+    search: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which log entries; None stands for any. `id` is a job's, `search` a part of the message, case folded."""
+
+    id: int | None = None
+    class_name: str | None = None
+    method_name: str | None = None
+    type: str | None = None
+    search: str | None = None
+
+    def matches(self, line: LogLine) -> bool:
+        """Whether a committed entry is one of these; the same that Reader.logs finds in the file."""
+        return (
+            self.id in (None, line.job_id)
+            and self.class_name in (None, line.class_name)
+            and self.method_name in (None, line.method_name)
+            and self.type in (None, line.type)
+            and (not self.search or needle(self.search) in fold(line.message))
+        )

@@ -23,10 +23,10 @@ from bgjob.errors import (
     JobNotFoundError,
     RequestError,
 )
-from bgjob.words import Outcome
+from bgjob.words import EntryType, Outcome
 from bgjobd.clock import from_text, to_text
 from bgjobd.core import machine, planner
-from bgjobd.core.entries import entries
+from bgjobd.core.entries import entries, progress_message
 from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
@@ -37,11 +37,14 @@ from bgjobd.core.facts import (
     SlotGranted,
     Submitted,
 )
+from bgjobd.core.folding import folded
 from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.planner import Lanes
 from bgjobd.core.retry import delay_before_start
 from bgjobd.store import statements
+from bgjobd.store.functions import held
 from bgjobd.store.items import (
+    AttemptNotes,
     Claim,
     Committed,
     DaemonStarted,
@@ -50,14 +53,16 @@ from bgjobd.store.items import (
     JobRequests,
     LogLine,
     Look,
+    Note,
     Noted,
+    Progress,
     QueuePaused,
     QueueResumed,
     Stored,
     Submission,
 )
 from bgjobd.store.models import Queue
-from bgjobd.store.rows import changes_of, job_from_row, row_of_new, snapshot
+from bgjobd.store.rows import changes_of, job_from_row, progress_of, row_of_new, snapshot
 
 _READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
@@ -72,24 +77,43 @@ class _Gathered:
     """What one transaction has gathered so far."""
 
     now: float
+    last_log_id: int | None = None  # before this transaction; read once there is something to log
     lines: list[LogLine] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     ended: list[Job] = field(default_factory=list)
     stops: list[Job] = field(default_factory=list)
+    changed: list[Job] = field(default_factory=list)
+    progress: list[Progress] = field(default_factory=list)
 
-    def mark(self) -> tuple[int, int, int]:
+    def mark(self) -> tuple[int, ...]:
         """Where an item begins."""
-        return len(self.lines), len(self.ended), len(self.stops)
+        return (
+            len(self.lines),
+            len(self.ended),
+            len(self.stops),
+            len(self.changed),
+            len(self.progress),
+        )
 
-    def forget_since(self, mark: tuple[int, int, int]) -> None:
+    def forget_since(self, mark: tuple[int, ...]) -> None:
         """Take back what an item has added."""
-        lines, ended, stops = mark
+        lines, ended, stops, changed, progress = mark
         del self.lines[lines:], self.ended[ended:], self.stops[stops:]
+        del self.changed[changed:], self.progress[progress:]
 
     def committed(self, answers: tuple[Any, ...], next_due: float | None) -> Committed:
         ended = {job.id for job in self.ended}
-        stops = tuple([job for job in self.stops if job.id not in ended])
-        return Committed(answers, tuple(self.claims), tuple(self.ended), stops, tuple(self.lines), next_due)
+        return Committed(
+            answers,
+            tuple(self.claims),
+            tuple(self.ended),
+            tuple([job for job in self.stops if job.id not in ended]),
+            tuple(self.lines),
+            next_due,
+            tuple(self.changed),
+            tuple(self.progress),
+            self.now,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +170,10 @@ class Ledger:
                 return tuple([self._apply_fact(job_id, fact, done) for job_id in job_ids])
             case Submission():
                 return self._store(item, done)
-            case Noted():
-                self._note(item, done)
+            case Noted(job_id, attempt, type, message):
+                self._log(done, self._job(job_id), attempt, done.now, type, message)
+            case AttemptNotes():
+                self._record_notes(item, done)
             case QueuePaused(queue):
                 with self._database.bind_ctx([Queue]):
                     Queue.insert(name=queue, paused_at=to_text(done.now)).on_conflict_ignore().execute()
@@ -182,6 +208,7 @@ class Ledger:
             job = machine.advance(None, fact, done.now)
             rows.append(row_of_new(job, fact.digest, done.now, by.uid, by.gid, by.pid))
             stored.append(Stored(job.id, created=True))
+            done.changed.append(job)
             self._tell(None, fact, job, done)
         self._insert(statements.INSERT_JOB, rows)
         return tuple(stored)
@@ -236,31 +263,69 @@ class Ledger:
 
     def _advance(self, before: Job, fact: Fact, done: _Gathered) -> Job:
         after = machine.advance(before, fact, done.now, self._jitter())
-        if after != before:
+        is_changed = after != before
+        if is_changed:
             change = changes_of(after, done.now) | {"expected": before.status}
             if self._execute(statements.UPDATE_JOB, change).rowcount != 1:
                 raise LostUpdateError(f"job {before.id} was {before.status} a moment ago and is not any more")
+        if is_changed or isinstance(fact, AttemptStarted):  # whose change is the attempt's
+            done.changed.append(after)
         self._tell(before, fact, after, done)
         return after
 
     def _tell(self, before: Job | None, fact: Fact, after: Job, done: _Gathered) -> None:
         for entry in entries(before, fact, after):
-            done.lines.append(
-                LogLine(
-                    at=done.now,
-                    type=entry.type,
-                    message=_storable(entry.message),
-                    job_id=after.id,
-                    attempt=after.attempt or None,
-                    target=after.call.target,
-                    context=snapshot(after) if entry.with_job else None,
-                )
-            )
+            context = snapshot(after) if entry.with_job else None
+            self._log(done, after, after.attempt or None, done.now, entry.type, entry.message, context)
 
-    def _note(self, noted: Noted, done: _Gathered) -> None:
-        target = self._job(noted.job_id).call.target
-        message = _storable(noted.message)
-        done.lines.append(LogLine(done.now, noted.type, message, noted.job_id, noted.attempt, target))
+    def _log(
+        self,
+        done: _Gathered,
+        job: Job,
+        attempt: int | None,
+        at: float,
+        type: EntryType,
+        message: str,
+        context: str | None = None,
+    ) -> None:
+        if done.last_log_id is None:
+            (done.last_log_id,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()
+        done.lines.append(
+            LogLine(
+                done.last_log_id + len(done.lines) + 1,
+                at,
+                type,
+                _storable(message),
+                job.id,
+                attempt,
+                job.call.class_name,
+                job.call.method_name,
+                context,
+            )
+        )
+
+    # What attempts tell of themselves
+
+    def _record_notes(self, item: AttemptNotes, done: _Gathered) -> None:
+        key = {"job_id": item.job_id, "number": item.number}
+        job = self._job(item.job_id)
+        row = self._execute(statements.SELECT_NOTED, key).fetchone()
+        if row is None:
+            raise ValueError(f"job {item.job_id} has no attempt {item.number} that could tell anything")
+        notes = [_held(note, done.now) for note in item.notes[max(0, row[0] - item.first) :]]
+        if not notes:
+            return
+        for note in notes:
+            self._log(done, job, item.number, note.at, note.type, _told(note))
+        progress = _latest_progress(item, notes)
+        change = {
+            "noted": item.first + len(item.notes),
+            "progress": None if progress is None else to_json(progress_of(progress)),
+        }
+        self._execute(statements.UPDATE_ATTEMPT_NOTED, key | change)
+        if progress is not None:
+            done.changed.append(job)
+            done.progress.append(progress)
 
     # Slots
 
@@ -286,7 +351,7 @@ class Ledger:
     def _claim(self, job: Job, done: _Gathered) -> None:
         claimed = self._advance(job, SlotGranted(), done)
         token = secrets.token_hex(8)
-        row = dict.fromkeys(statements.ATTEMPT_COLUMNS) | {
+        row = {
             "job_id": claimed.id,
             "number": claimed.attempt,
             "token": token,
@@ -322,17 +387,39 @@ def _is_same_request(earlier: _Keyed | Submitted, fact: Submitted) -> bool:
 
 def _storable(text: str) -> str:
     """The text with what UTF-8 cannot hold replaced: one bad message would cost its neighbours the transaction."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _held(note: Note, now: float) -> Note:
+    """The note as it can be stored: a job may have written its journal by itself."""
+    at = note.at if note.at == note.at else now
+    fraction = note.progress
+    if fraction is not None:
+        fraction = float(min(max(fraction, 0.0), 1.0)) if fraction == fraction else 0.0
+    return Note(held(at), note.type, _storable(note.message), fraction)
+
+
+def _told(note: Note) -> str:
+    return note.message if note.progress is None else progress_message(note.progress, note.message)
+
+
+def _latest_progress(item: AttemptNotes, notes: Sequence[Note]) -> Progress | None:
+    for note in reversed(notes):
+        if note.progress is not None:
+            return Progress(item.job_id, note.progress, note.message, note.at)
+    return None
 
 
 def _log_row(line: LogLine) -> dict[str, Any]:
     return {
+        "id": line.id,
         "job_id": line.job_id,
         "attempt": line.attempt,
         "type": line.type,
         "message": line.message,
         "context": line.context,
         "created_at": to_text(line.at),
+        "folded": folded(line.message),
     }
 
 

@@ -70,15 +70,31 @@ def _create(database: SqliteDatabase) -> None:
     database.execute_sql("INSERT INTO properties VALUES ('database_id', ?)", (str(uuid.uuid4()),))
 
 
-def _add_digest_and_sensitive(database: SqliteDatabase) -> None:
+def _extend(database: SqliteDatabase) -> None:
+    """What a request stood for, what was secret, what attempts told of themselves, and what lists and search need."""
     migrator = SqliteMigrator(database)
     change(
         migrator.add_column("background_jobs", "request_digest", CharField(null=True)),
         migrator.add_column("background_jobs", "sensitive", TextField(null=True)),
+        migrator.add_column("job_attempts", "progress", TextField(null=True)),
+        migrator.add_column("job_logs", "folded", TextField(null=True)),
     )
+    # The migrator would write the whole table anew for a column that may not be null.
+    database.execute_sql('ALTER TABLE "job_attempts" ADD COLUMN "noted" INTEGER NOT NULL DEFAULT 0')
+    for statement in _INDEXES_OF_VERSION_2:
+        database.execute_sql(statement)
+    database.execute_sql("UPDATE job_logs SET folded = folded(message) WHERE folded(message) IS NOT NULL")
 
 
-STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (_create, _add_digest_and_sensitive)
+_INDEXES_OF_VERSION_2: Final = (
+    # By a column that the hot queries do not ask for, so that the planner does not take it for them.
+    "CREATE INDEX jobs_pending ON background_jobs (ready) WHERE status = 'pending' AND finished_at IS NULL",
+    # Most entries are of success: found soon without an index, and written faster.
+    "CREATE INDEX logs_type ON job_logs (type) WHERE type <> 'success'",
+)
+
+
+STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (_create, _extend)
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 
 

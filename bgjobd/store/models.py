@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from peewee import (
+    SQL,
     AutoField,
     BooleanField,
     CharField,
@@ -57,7 +58,11 @@ class BackgroundJob(Model):
 
 
 class JobAttempt(Model):
-    """One child process of a job, numbered from 1."""
+    """One child process of a job, numbered from 1.
+
+    `noted` is how many notes of its journal are in the log; `progress` the latest that it told, as JSON with
+    `fraction`, `message` and `at`.
+    """
 
     job_id = IntegerField()
     number = IntegerField()
@@ -77,6 +82,8 @@ class JobAttempt(Model):
     cpu_system = FloatField(null=True)
     output_bytes = IntegerField(null=True)
     code_version = CharField(null=True)
+    noted = IntegerField(constraints=[SQL("DEFAULT 0")])
+    progress = TextField(null=True)
 
     class Meta:
         table_name = "job_attempts"
@@ -85,7 +92,7 @@ class JobAttempt(Model):
 
 
 class JobLog(Model):
-    """One log entry of a job."""
+    """One log entry of a job; `folded` is what a search looks in, where that is not lower(message)."""
 
     id = AutoField()
     job_id = IntegerField()
@@ -94,6 +101,7 @@ class JobLog(Model):
     message = TextField()
     context = TextField(null=True)
     created_at = CharField()
+    folded = TextField(null=True)
 
     class Meta:
         table_name = "job_logs"

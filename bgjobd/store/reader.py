@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,15 +12,19 @@ from peewee import SQL, fn
 
 from bgjob.words import FINAL, Outcome, Status
 from bgjobd.core.job import Call, Ending, masked
+from bgjobd.store import pages
 from bgjobd.store.database import open_for_reading
-from bgjobd.store.models import MODELS, BackgroundJob, JobAttempt, JobLog, Property, Queue
+from bgjobd.store.items import JobFilter, LogFilter
+from bgjobd.store.models import MODELS, BackgroundJob, JobAttempt, Property, Queue
+from bgjobd.store.pages import BUDGET, PAGE, Page
+from bgjobd.store.statements import SELECT_LAST_LOG_ID
 
 JsonObject = dict[str, Any]
 
 _OPEN: Final = ("status = 'pending' AND ready = 1", "status = 'pending' AND ready = 0", "status = 'running'")
 """Jobs that have not ended, by the conditions of the partial indexes."""
 
-_HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive", "token", "boot_id"})
+_HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive", "token", "boot_id", "noted"})
 
 
 class Reader:
@@ -40,7 +46,9 @@ class Reader:
         job = _shown(rows[0])
         job["parameters"] = masked(json.loads(job["parameters"]), json.loads(rows[0]["sensitive"] or "[]"))
         job["result"] = None if job["result"] is None else json.loads(job["result"])
-        job["attempts"] = [_shown(attempt) for attempt in attempts]
+        job["attempts"] = [
+            _shown(attempt) | {"progress": pages.parsed(attempt["progress"])} for attempt in attempts
+        ]
         return job
 
     def counts(self) -> dict[str, int]:
@@ -76,16 +84,48 @@ class Reader:
         )
         return _tuples(query.group_by(BackgroundJob.queue))
 
-    def logs(self, job_id: int) -> list[JsonObject]:
-        """The job's log entries, oldest first."""
-        return _dicts(JobLog.select().where(JobLog.job_id == job_id).order_by(JobLog.id))
+    def list(
+        self,
+        wanted: JobFilter,
+        before: int | None = None,
+        limit: int = PAGE,
+        budget: float = BUDGET,
+        now: float | None = None,
+    ) -> Page:
+        """The jobs as summaries, newest first, from below the id `before`; at most `budget` seconds of looking.
 
-    def open_attempts(self) -> list[JsonObject]:
+        `now`, in seconds since the epoch, parts what waits for its time from what is due; else the wall clock does.
+        Raises InvalidParameterError for an unknown word of status.
+        """
+        now = time.time() if now is None else now
+        return pages.jobs(self._database.connection(), wanted, before, limit, budget, now)
+
+    def summary(self, job_id: int) -> JsonObject | None:
+        """The job as `list` shows it; None where there is none."""
+        return pages.summary(self._database.connection(), job_id)
+
+    def logs(
+        self,
+        wanted: LogFilter,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = PAGE,
+        budget: float = BUDGET,
+    ) -> Page:
+        """Log entries, newest first; with `after` oldest first, those of larger ids. At most `budget` seconds."""
+        return pages.entries(self._database.connection(), wanted, before, after, limit, budget)
+
+    def last_log_id(self) -> int:
+        """The id of the newest log entry; 0 where there is none."""
+        return int(self._database.execute_sql(SELECT_LAST_LOG_ID).fetchone()[0])
+
+    def open_attempts(self) -> Sequence[JsonObject]:
         """The attempts whose end is not recorded, each with what its job says of it.
 
-        Keys: job_id, number, token, boot_id, pid; of the job class_name, timeout, cancel_requested_at.
+        Keys: job_id, number, token, boot_id, pid, noted; of the job class_name, timeout, cancel_requested_at.
         """
-        columns = (JobAttempt.job_id, JobAttempt.number, JobAttempt.token, JobAttempt.boot_id, JobAttempt.pid)
+        names = ("job_id", "number", "token", "boot_id", "pid", "noted")
+        columns = [getattr(JobAttempt, name) for name in names]
         of_job = (BackgroundJob.class_name, BackgroundJob.timeout, BackgroundJob.cancel_requested_at)
         its_job = BackgroundJob.id == JobAttempt.job_id
         attempts = JobAttempt.select(*columns, *of_job).join(BackgroundJob, on=its_job)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bgjob.codec import to_json
+from bgjob.codec import JsonObject, to_json
 from bgjob.words import Backoff, Status
 from bgjobd.clock import from_text, to_text
 from bgjobd.core.job import Call, Job, RetryPolicy
+from bgjobd.store.items import Progress
 from bgjobd.store.statements import JOB_COLUMNS
 
 Row = dict[str, Any]
@@ -100,6 +101,11 @@ def snapshot(job: Job) -> str:
         }
     )
     return f'{head[:-1]},"parameters":{job.call.shown_parameters}}}'
+
+
+def progress_of(progress: Progress) -> JsonObject:
+    """How far an attempt is, as it is stored and shown."""
+    return {"fraction": progress.fraction, "message": progress.message, "at": to_text(progress.at)}
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -29,9 +29,8 @@ def _compiled(query: Query) -> str:
     return sql
 
 
-def _insert(model: type[Model], leave_out: frozenset[str] = frozenset()) -> str:
-    fields = model._meta.sorted_fields
-    return _compiled(model.insert({f: _p(f.name) for f in fields if f.name not in leave_out}))
+def _insert(model: type[Model]) -> str:
+    return _compiled(model.insert({field: _p(field.name) for field in model._meta.sorted_fields}))
 
 
 _LATEST_ATTEMPT: Final = JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(
@@ -45,7 +44,6 @@ JOB_COLUMNS: Final = tuple(
 )
 """What the rules know of a job; rows.job_from_row reads them in this order."""
 
-ATTEMPT_COLUMNS: Final = tuple(field.name for field in JobAttempt._meta.sorted_fields)
 _JOBS: Final = BackgroundJob.select(
     *[getattr(BackgroundJob, name) for name in JOB_COLUMNS], _LATEST_ATTEMPT.alias("attempt")
 )
@@ -57,8 +55,12 @@ _IS_WAITING_FOR_RETRY: Final = _IS_SCHEDULED & fn.EXISTS(
 _IS_RUNNING: Final = BackgroundJob.status == _text(Status.RUNNING)
 
 INSERT_JOB: Final = _insert(BackgroundJob)
-INSERT_ATTEMPT: Final = _insert(JobAttempt)
-INSERT_LOG: Final = _insert(JobLog, leave_out=frozenset({"id"}))
+INSERT_ATTEMPT: Final = _compiled(
+    JobAttempt.insert(
+        {getattr(JobAttempt, name): _p(name) for name in ("job_id", "number", "token", "boot_id")}
+    )
+)
+INSERT_LOG: Final = _insert(JobLog)
 
 SELECT_JOB: Final = _compiled(_JOBS.where(BackgroundJob.id == _p("id")))
 SELECT_JOBS_BY_KEY: Final = _compiled(
@@ -90,6 +92,12 @@ SELECT_LAST_BEGUN: Final = _compiled(
     )
 )
 SELECT_LAST_ID: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'background_jobs'"
+SELECT_LAST_LOG_ID: Final = _compiled(JobLog.select(fn.COALESCE(fn.MAX(JobLog.id), SQL("0"))))
+SELECT_NOTED: Final = _compiled(
+    JobAttempt.select(JobAttempt.noted).where(
+        (JobAttempt.job_id == _p("job_id")) & (JobAttempt.number == _p("number"))
+    )
+)
 SELECT_PAUSED: Final = _compiled(Queue.select(Queue.name))
 
 UPDATE_JOB: Final = _compiled(
@@ -176,4 +184,12 @@ UPDATE_ATTEMPT_ENDED: Final = _compiled(
         & (JobAttempt.number == _p("number"))
         & JobAttempt.outcome.is_null()
     )
+)
+UPDATE_ATTEMPT_NOTED: Final = _compiled(
+    JobAttempt.update(
+        {
+            JobAttempt.noted: _p("noted"),
+            JobAttempt.progress: fn.COALESCE(_p("progress"), JobAttempt.progress),
+        }
+    ).where((JobAttempt.job_id == _p("job_id")) & (JobAttempt.number == _p("number")))
 )

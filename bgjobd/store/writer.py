@@ -22,7 +22,7 @@ from bgjobd.clock import Clock
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
 from bgjobd.store.database import open_for_writing
-from bgjobd.store.items import Committed, DaemonStarted, Item, JobFact, Look, Noted
+from bgjobd.store.items import AttemptNotes, Committed, DaemonStarted, Item, JobFact, Look, Noted
 from bgjobd.store.ledger import Ledger
 
 _MAX_BATCH: Final = 256
@@ -150,4 +150,4 @@ class Writer:
 
 def _is_fact(item: Item) -> bool:
     """Whether the item tells what happened anyway, time passed too, rather than what somebody asks for."""
-    return isinstance(item, JobFact | Noted | ClockJumped | DaemonStarted | Look)
+    return isinstance(item, JobFact | Noted | AttemptNotes | ClockJumped | DaemonStarted | Look)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bgjob.words import EntryType, Status
-from bgjobd.core.entries import Entry, entries
+from bgjobd.core.entries import Entry, entries, progress_message
 from bgjobd.core.facts import AttemptStarted, CancelRequested, ClockJumped, Fact, RetryRequested, SlotGranted
 from bgjobd.core.job import Ending, Job, RetryPolicy
 from bgjobd.core.machine import IllegalFactError, advance
@@ -175,3 +175,17 @@ def test_every_legal_fact_can_be_told_as_a_short_single_line() -> None:
                 continue
             assert lines
             assert all("\n" not in message for _, message in lines)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "message", "told"),
+    [
+        (0.0, "", "Background job is at 0%"),
+        (0.255, "sorting", "Background job is at 26%: sorting"),
+        (1.0, "done", "Background job is at 100%: done"),
+    ],
+)
+def test_progress_is_told_in_whole_percent_and_with_its_message(
+    fraction: float, message: str, told: str
+) -> None:
+    assert progress_message(fraction, message) == told

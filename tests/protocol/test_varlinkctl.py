@@ -82,6 +82,14 @@ class Service:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    def follow(self, method: str, **parameters: Any) -> list[Any]:
+        """All replies but the last, which says that there are no more."""
+        arguments = ("--more", f"{INTERFACE}.{method}", json.dumps(parameters))
+        done = self.varlink("call", *arguments, form="short")
+        replies = [json.loads(line) for line in done.stdout.splitlines()]
+        assert replies, done.stderr
+        return [reply for reply in replies if reply]
+
     def refusal(self, method: str, parameters: str) -> tuple[str, Any]:
         """The name and the parameters of the error that a call gives."""
         done = self.varlink("call", method, parameters, form="short")
@@ -179,6 +187,10 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Resume": service.call("Resume", queue="default"),
         "Classes": service.call("Classes"),
         "Stats": service.call("Stats"),
+        "List": service.call("List", limit=10),
+        "Logs": service.call("Logs", limit=10),
+        "Output": service.call("Output", id=first),
+        "Watch": service.follow("Watch", ids=[first])[0],
     }
     described = idl.parse(api.IDL.read_text())
     assert set(answers) == set(described.outputs)

@@ -41,6 +41,7 @@ def test_a_claim_is_the_job_as_it_stands_in_the_file(store: Store) -> None:
         "number",
         "token",
         "boot_id",
+        "noted",
     }
     assert (attempt["job_id"], attempt["number"]) == (1, 1)
 

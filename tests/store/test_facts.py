@@ -74,6 +74,8 @@ def test_an_end_is_recorded_with_its_evidence_and_usage(store: Store) -> None:
         "cpu_system": 0.125,
         "output_bytes": 42,
         "code_version": None,
+        "noted": 0,
+        "progress": None,
     }
     assert [after.id for after in committed.ended] == [job_id]
 

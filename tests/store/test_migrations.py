@@ -11,7 +11,7 @@ from peewee import Model, OperationalError, SqliteDatabase
 from bgjob.errors import IdempotencyConflictError
 from bgjobd.store import migrations
 from bgjobd.store.database import FILE_NAME, open_for_writing, prepare
-from bgjobd.store.items import Stored
+from bgjobd.store.items import LogFilter, Stored
 from bgjobd.store.migrations import STEPS, SchemaTooNewError, migrate
 from bgjobd.store.models import MODELS
 from bgjobd.store.reader import Reader
@@ -27,13 +27,17 @@ COLUMNS = {
     """,
     "job_attempts": """
         job_id number token boot_id pid started_at finished_at outcome exit_code signal error_type error_message
-        traceback max_rss cpu_user cpu_system output_bytes code_version
+        traceback max_rss cpu_user cpu_system output_bytes code_version progress
     """,
     "job_logs": "id job_id attempt type message context created_at",
 }
 """DESIGN.md, section 4."""
 
-OURS = {"background_jobs": {"ready", "request_digest", "sensitive"}}
+OURS = {
+    "background_jobs": {"ready", "request_digest", "sensitive"},
+    "job_attempts": {"noted"},
+    "job_logs": {"folded"},
+}
 """Columns that are nobody's contract."""
 
 
@@ -207,8 +211,27 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
     backup = tmp_path / "backups" / f"before-version-{len(STEPS)}.db"
     assert contents(backup) == before
     after = contents(tmp_path / FILE_NAME)
-    new = {"request_digest": None, "sensitive": None}
-    assert after == before | {"background_jobs": [row | new for row in before["background_jobs"]]}
+    new = {
+        "background_jobs": {"request_digest": None, "sensitive": None},
+        "job_attempts": {"noted": 0, "progress": None},
+        "job_logs": {"folded": None},
+    }
+    assert all(before[table] for table in new)
+    assert after == before | {table: [row | more for row in before[table]] for table, more in new.items()}
+
+
+def test_the_entries_of_version_1_are_found_as_later_ones_are(tmp_path: Path) -> None:
+    write_version_1(tmp_path)
+    messages = ["Große Straße", "ganz groß", "GROSS", "größer", "nothing"]
+    with sqlite3.connect(tmp_path / FILE_NAME) as old:
+        rows = [(1, "info", message, "2024-12-04T14:31:53.000000Z") for message in messages]
+        old.executemany("INSERT INTO job_logs (job_id, type, message, created_at) VALUES (?, ?, ?, ?)", rows)
+    old.close()
+    prepare(tmp_path)
+    reader = Reader(tmp_path)
+    found = [entry["message"] for entry in reader.logs(LogFilter(id=1, search="gross")).rows]
+    reader.close()
+    assert found == ["GROSS", "ganz groß", "Große Straße"]
 
 
 def test_the_jobs_of_version_1_go_on(tmp_path: Path) -> None:

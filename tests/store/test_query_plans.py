@@ -18,7 +18,9 @@ HOT = {
     "SELECT_JOB": "INTEGER PRIMARY KEY",
     "UPDATE_JOB": "INTEGER PRIMARY KEY",
     "SELECT_LAST_BEGUN": "PRIMARY KEY",
+    "SELECT_NOTED": "PRIMARY KEY",
     "UPDATE_ATTEMPT_STARTED": "PRIMARY KEY",
+    "UPDATE_ATTEMPT_NOTED": "PRIMARY KEY",
     "UPDATE_ATTEMPT_ENDED": "PRIMARY KEY",
 }
 """What each statement must find its rows by."""
@@ -69,8 +71,9 @@ LARGE = {
         "jobs_ready": f"{MANY // 2} {MANY // 2} {MANY // 2} 1",
         "jobs_finished": f"{MANY // 2} {MANY // 2} 1",
     },
-    "all ready": {"jobs_ready": f"{MANY} {MANY} {MANY} 1"},
-    "all scheduled": {"jobs_scheduled": f"{MANY} 1"},
+    "all ready": {"jobs_ready": f"{MANY} {MANY} {MANY} 1", "jobs_pending": f"{MANY} {MANY}"},
+    "all scheduled": {"jobs_scheduled": f"{MANY} 1", "jobs_pending": f"{MANY} {MANY}"},
+    "none pending": {"jobs_pending": "0 0"},
     "all running": {"jobs_running": f"{MANY} {MANY}"},
     "all finished": {"jobs_finished": f"{MANY} {MANY // 3} 1"},
 }

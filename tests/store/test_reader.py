@@ -49,6 +49,7 @@ def test_a_job_has_the_columns_as_keys_and_its_attempts(store: Store, reader: Re
     assert (job["parameters"], job["result"]) == ({"to": "user@example.com"}, {"sent": 1})
     first, second = job["attempts"]
     assert set(first) == set(COLUMNS["job_attempts"].split()) - {"token", "boot_id"}
+    assert first["progress"] is None
     assert (first["number"], first["outcome"], first["pid"]) == (1, "failed", 4711)
     assert (second["number"], second["outcome"], second["cpu_user"]) == (2, "completed", 0.25)
 
@@ -103,17 +104,6 @@ def test_queues_are_those_with_open_jobs_or_a_pause(store: Store, reader: Reader
     }
 
 
-def test_logs_are_the_jobs_own_oldest_first(store: Store, reader: Reader) -> None:
-    store.submit(asked(), asked())
-    store.claim(Lanes(2))
-    logs = reader.logs(2)
-    assert [entry["message"] for entry in logs] == [
-        "Background job initiated",
-        "Background job dispatched on Linux platform",
-    ]
-    assert set(logs[0]) == set(COLUMNS["job_logs"].split())
-
-
 def test_open_attempts_are_those_whose_end_is_not_recorded(store: Store, reader: Reader) -> None:
     done = store.run_one()
     store.commit(ends(done, COMPLETED))
@@ -132,7 +122,7 @@ def test_an_open_attempt_has_what_its_job_says_of_it(store: Store, reader: Reade
     store.commit(cancels(free))
     one, other = sorted(reader.open_attempts(), key=lambda row: row["job_id"])
     assert set(one) == {
-        *("job_id", "number", "token", "boot_id", "pid"),
+        *("job_id", "number", "token", "boot_id", "pid", "noted"),
         *("class_name", "timeout", "cancel_requested_at"),
     }
     assert (one["job_id"], one["timeout"], one["cancel_requested_at"]) == (bounded, 2.5, None)

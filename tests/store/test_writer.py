@@ -21,9 +21,9 @@ from bgjobd.core.planner import Lanes
 from bgjobd.store import database as databases
 from bgjobd.store import writer as writers
 from bgjobd.store.database import FILE_NAME, open_for_writing
-from bgjobd.store.items import DaemonStarted, Item, Look, Noted, Stored
+from bgjobd.store.items import AttemptNotes, DaemonStarted, Item, Look, Note, Noted, Stored
 from bgjobd.store.writer import Delivery, Entrusted, Writer
-from tests.store.samples import BOOT, COMPLETED, NO_SLOTS, Store, asked, ends, starts, submission
+from tests.store.samples import BOOT, COMPLETED, NO_SLOTS, NOW, Store, asked, ends, starts, submission
 
 PATIENCE = 10.0
 """Seconds that no test waits unless something is wrong."""
@@ -213,13 +213,18 @@ def test_submissions_are_refused_and_facts_are_kept_until_the_file_works(
 
 @pytest.mark.parametrize(
     "fact",
-    [ClockJumped(60.0), DaemonStarted(), Noted(1, None, EntryType.INFO, "n")],
+    [
+        ClockJumped(60.0),
+        DaemonStarted(),
+        Noted(1, None, EntryType.INFO, "n"),
+        AttemptNotes(1, 1, 0, (Note(NOW, EntryType.INFO, "n"),)),
+    ],
     ids=lambda f: type(f).__name__,
 )
-def test_a_fact_about_no_attempt_is_kept_too(
+def test_a_fact_that_is_no_start_or_end_is_kept_too(
     store: Store, opens: Callable[[Callable[[Path], SqliteDatabase]], None], fact: Item
 ) -> None:
-    store.submit(asked())
+    store.run_one()
     opens(Flaky(failures=1, error=UNREADABLE))
     office = Office(store.state_dir)
     with at_work(office) as writer:

@@ -1,0 +1,121 @@
+"""What the methods of org.bgjobd.Jobs take: a shape for the parameters of each, strict; no meaning is here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bgjob.codec import JsonObject
+from bgjob.errors import InvalidParameterError
+
+_MAX_SECONDS: Final = 100 * 365 * 86400.0
+MAX_PAGE: Final = 1000
+MAX_PART: Final = 256 * 1024
+
+Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)]
+Id = Annotated[int, Field(ge=1)]
+
+
+class Input(BaseModel):
+    """The parameters of a method; unknown ones are refused, types are not bent."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Options(Input):
+    delay: Seconds | None = None
+    at: str | None = None
+    priority: int | None = None
+    queue: str | None = None
+    timeout: Annotated[float, Field(gt=0, le=_MAX_SECONDS)] | None = None
+    max_retries: Annotated[int, Field(ge=0)] | None = None
+    retry_delay: Seconds | None = None
+    backoff: Literal["constant", "exponential"] | None = None
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+
+
+class NewJob(Input):
+    class_name: str
+    method_name: str
+    parameters: dict[str, Any] | None = None
+    retry_count: Annotated[int, Field(ge=0)] | None = None
+    options: Options | None = None
+
+
+class SubmitMany(Input):
+    jobs: Annotated[list[NewJob], Field(max_length=10_000, fail_fast=True)]
+
+
+class JobId(Input):
+    id: Id
+
+
+class Wait(Input):
+    id: Id
+    timeout: Seconds | None = None
+
+
+class JobIds(Input):
+    ids: Annotated[list[Id], Field(min_length=1, max_length=10_000, fail_fast=True)]
+
+
+class QueueName(Input):
+    queue: str
+
+
+class Nothing(Input):
+    pass
+
+
+Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
+Offset = Annotated[int, Field(ge=0)]
+
+
+class List(Input):
+    status: list[str] | None = None
+    queue: str | None = None
+    class_name: str | None = None
+    method_name: str | None = None
+    search: str | None = None
+    before: Id | None = None
+    limit: Limit | None = None
+
+
+class Logs(Input):
+    id: Id | None = None
+    class_name: str | None = None
+    method_name: str | None = None
+    type: Literal["success", "failure", "info"] | None = None
+    search: str | None = None
+    before: Id | None = None
+    after: Offset | None = None
+    limit: Annotated[int, Field(ge=0, le=MAX_PAGE)] | None = None
+
+
+class Watch(Input):
+    ids: Annotated[list[Id], Field(max_length=10_000, fail_fast=True)] | None = None
+    queue: str | None = None
+    class_name: str | None = None
+
+
+class Output(Input):
+    id: Id
+    number: Annotated[int, Field(ge=1)] | None = None
+    offset: Offset | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_PART)] | None = None
+
+
+class Interface(Input):
+    interface: str
+
+
+_I = TypeVar("_I", bound=Input)
+
+
+def checked(shape: type[_I], parameters: JsonObject) -> _I:
+    try:
+        return shape.model_validate(parameters)
+    except ValidationError as error:
+        where = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+        raise InvalidParameterError(parameter=".".join(str(step) for step in where) or "parameters") from None

@@ -1,0 +1,80 @@
+"""The files with what attempts print: reads parts of them, and tells those who follow one that it has grown."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from inotify_simple import INotify, flags
+
+from bgjobd.forkserver import journal as journals
+from bgjobd.spool import AttemptKey
+
+
+class Outputs:
+    """The directory of outputs. It is watched only while somebody follows: else what jobs print wakes nobody."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory
+        self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._inotify: INotify | None = None
+        self._followers: dict[int, set[asyncio.Event]] = {}
+
+    def close(self) -> None:
+        self._stop_watching()
+        os.close(self._directory)
+
+    def read(self, key: AttemptKey, offset: int, limit: int) -> bytes:
+        """At most `limit` bytes from `offset` on; none where there are no more, or no output."""
+        mode = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = os.open(journals.file_name(*key, "out"), mode, dir_fd=self._directory)
+        except OSError:
+            return b""  # it printed nothing, or has put something else there
+        try:
+            return os.pread(descriptor, limit, offset)
+        except OSError:
+            return b""
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def follow(self, job_id: int) -> Iterator[asyncio.Event]:
+        """An event that is set whenever an attempt of the job prints something."""
+        event = asyncio.Event()
+        if self._inotify is None:
+            self._watch()
+        self._followers.setdefault(job_id, set()).add(event)
+        try:
+            yield event
+        finally:
+            self._followers[job_id].discard(event)
+            if not self._followers[job_id]:
+                del self._followers[job_id]
+            if not self._followers:
+                self._stop_watching()
+
+    def _watch(self) -> None:
+        self._inotify = INotify(nonblocking=True)
+        self._inotify.add_watch(self._path, flags.MODIFY)
+        asyncio.get_running_loop().add_reader(self._inotify.fileno(), self._on_change)
+
+    def _stop_watching(self) -> None:
+        if self._inotify is not None:
+            asyncio.get_running_loop().remove_reader(self._inotify.fileno())
+            self._inotify.close()
+            self._inotify = None
+
+    def _on_change(self) -> None:
+        if self._inotify is None:
+            return
+        changed = list(self._inotify.read(timeout=0))
+        if any(event.mask & flags.Q_OVERFLOW for event in changed):
+            jobs = set(self._followers)
+        else:
+            jobs = {int(job) for event in changed if (job := event.name.partition(".")[0]).isdecimal()}
+        for event in [event for job in jobs for event in self._followers.get(job, ())]:
+            event.set()

@@ -1,0 +1,314 @@
+"""Pages of jobs and of log entries: by key, filtered, and bounded in time; the SQL of lists, never of what runs jobs.
+
+A page is put together chunk by chunk of what an index gives, so that a search which finds nothing still says how
+far it has come. Each source names its index: the planner would rather sort a whole table than walk one backwards.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from bgjob.codec import JsonObject
+from bgjob.errors import InvalidParameterError
+from bgjob.words import FINAL, INT_MAX, INT_MIN, EntryType, Status
+from bgjobd.clock import to_text
+from bgjobd.core.folding import needle
+from bgjobd.store.items import RETRYING, SCHEDULED, STATUS_WORDS, JobFilter, LogFilter
+
+PAGE: Final = 50
+BUDGET: Final = 0.04
+"""How many a page has, and how many seconds are spent looking for them, unless told otherwise."""
+
+_FIRST_CHUNK: Final = 100
+_LARGEST_CHUNK: Final = 5000
+_STEPS: Final = 200
+"""After how many steps of SQLite's machine the clock is looked at; some tens of microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was found, and the key from which to go on; None at the end.
+
+    `is_complete` is False where the time was up first: then the page may be short, or empty, and `next` is how
+    far it was looked.
+    """
+
+    rows: list[JsonObject]
+    next: int | None
+    is_complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """Where to look: each source is a FROM and a WHERE that one index serves, `rest` what that index cannot say."""
+
+    key: str
+    columns: str
+    sources: tuple[str, ...]
+    rest: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    is_backwards: bool
+    last: int
+
+    def edge(self) -> str:
+        """The key at which a chunk ends."""
+        return f"{self._union(self.key, 'last')} LIMIT 1 OFFSET :chunk - 1"
+
+    def rows(self) -> str:
+        """What is wanted of a chunk."""
+        return f"{self._union(self.columns, 'end', *self.rest)} LIMIT :limit"
+
+    def _union(self, columns: str, end: str, *rest: str) -> str:
+        beyond, within, order = ("<", ">=", "DESC") if self.is_backwards else (">", "<=", "ASC")
+        conditions = [f"{self.key} {beyond} :start", f"{self.key} {within} :{end}", *rest]
+        parts = [f"SELECT {columns} FROM {source} AND {' AND '.join(conditions)}" for source in self.sources]
+        return f"{' UNION ALL '.join(parts)} ORDER BY 1 {order}"
+
+
+def _walk(
+    connection: sqlite3.Connection,
+    walk: _Walk,
+    start: int,
+    limit: int,
+    budget: float,
+    shape: Callable[[tuple[Any, ...]], JsonObject],
+) -> Page:
+    """The first `limit` of what is wanted from beyond `start` on; the first chunk is looked through in any case."""
+    deadline = time.monotonic() + budget
+    found: list[tuple[Any, ...]] = []
+    is_over = False
+    with _interrupting(connection) as interrupt_at:
+        for size in _sizes():
+            start, is_over = _look_through(connection, walk, start, size, limit, found)
+            if is_over or len(found) > limit or time.monotonic() > deadline:
+                break
+            interrupt_at(deadline)
+    rows = [shape(row) for row in found[:limit]]
+    if len(found) > limit:
+        return Page(rows, found[limit - 1][0])
+    return Page(rows, None) if is_over else Page(rows, start, is_complete=False)
+
+
+def _sizes() -> Iterator[int]:
+    """How many rows each chunk has."""
+    size = _FIRST_CHUNK
+    while True:
+        yield size
+        size = min(size * 4, _LARGEST_CHUNK)
+
+
+def _look_through(
+    connection: sqlite3.Connection,
+    walk: _Walk,
+    start: int,
+    size: int,
+    limit: int,
+    found: list[tuple[Any, ...]],
+) -> tuple[int, bool]:
+    """Add what is wanted of one chunk to `found`; answers how far it was looked, and whether that was all there is."""
+    given = {**walk.parameters, "start": start, "last": walk.last, "chunk": size}
+    try:
+        # Where an index serves all that is asked, the limit of rows is the only one needed.
+        edge = connection.execute(walk.edge(), given).fetchone() if walk.rest else None
+        given |= {"end": walk.last if edge is None else edge[0], "limit": limit + 1 - len(found)}
+        for row in connection.execute(walk.rows(), given):
+            found.append(row)
+            start = row[0]
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return start, False
+    return (start, True) if edge is None else (edge[0], False)
+
+
+@contextmanager
+def _interrupting(connection: sqlite3.Connection) -> Iterator[Callable[[float], None]]:
+    """Gives a function that has statements interrupted from a monotonic instant on; afterwards none is."""
+
+    def interrupt_at(deadline: float) -> None:
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+
+    try:
+        yield interrupt_at
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+# Jobs
+
+_SUMMARY: Final = (
+    *("id", "class_name", "method_name", "status", "queue", "priority", "retry_count", "max_retries"),
+    *(
+        "scheduled_at",
+        "started_at",
+        "finished_at",
+        "created_at",
+        "updated_at",
+        "cancel_requested_at",
+        "error",
+    ),
+)
+_JOB_COLUMNS: Final = ", ".join(
+    [
+        *(f"j.{name}" for name in _SUMMARY),
+        "(SELECT max(number) FROM job_attempts WHERE job_id = j.id)",
+        "(SELECT progress FROM job_attempts WHERE job_id = j.id ORDER BY number DESC LIMIT 1)",
+    ]
+)
+_ANY_JOB: Final = "background_jobs AS j NOT INDEXED WHERE true"
+_IS_PENDING: Final = "j.status = 'pending' AND j.finished_at IS NULL"
+_NOT_READY: Final = f"background_jobs AS j INDEXED BY jobs_pending WHERE {_IS_PENDING} AND j.ready = 0"
+_READY: Final = f"background_jobs AS j INDEXED BY jobs_pending WHERE {_IS_PENDING} AND j.ready = 1"
+_JOB_SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        Status.PENDING: (_READY, _NOT_READY),
+        SCHEDULED: (_NOT_READY,),
+        RETRYING: (_NOT_READY,),
+        Status.RUNNING: ("background_jobs AS j INDEXED BY jobs_running WHERE j.status = 'running'",),
+        **{
+            status.value: (
+                "background_jobs AS j INDEXED BY jobs_finished "
+                f"WHERE j.status = '{status}' AND j.finished_at IS NOT NULL",
+            )
+            for status in sorted(FINAL)
+        },
+    }
+)
+_HAS_ATTEMPT: Final = "EXISTS (SELECT 1 FROM job_attempts WHERE job_id = j.id)"
+_IS_FUTURE: Final = "j.scheduled_at > :now"
+_WAITS: Final[Mapping[str, str]] = MappingProxyType(
+    {SCHEDULED: f"({_IS_FUTURE} AND NOT {_HAS_ATTEMPT})", RETRYING: f"({_IS_FUTURE} AND {_HAS_ATTEMPT})"}
+)
+
+
+def jobs(
+    connection: sqlite3.Connection,
+    wanted: JobFilter,
+    before: int | None,
+    limit: int,
+    budget: float,
+    now: float,
+) -> Page:
+    """Jobs as summaries, newest first. Raises InvalidParameterError for an unknown word of status."""
+    sources, rest = _sources_of_jobs(wanted.status)
+    if not sources:
+        return Page([], None)
+    parameters: dict[str, Any] = {"now": to_text(now)}
+    for name in ("queue", "class_name", "method_name"):
+        if getattr(wanted, name) is not None:
+            rest.append(f"j.{name} = :{name}")
+            parameters[name] = getattr(wanted, name)
+    if wanted.search:
+        rest.append(f"({_contains(_TARGET)} OR {_contains('j.error')})")
+        parameters["needle"] = needle(wanted.search)
+    walk = _Walk("j.id", _JOB_COLUMNS, sources, tuple(rest), parameters, is_backwards=True, last=INT_MIN)
+    return _walk(connection, walk, INT_MAX if before is None else before, limit, budget, _summary)
+
+
+def summary(connection: sqlite3.Connection, job_id: int) -> JsonObject | None:
+    """One job as jobs() has it; None where there is none."""
+    sql = f"SELECT {_JOB_COLUMNS} FROM background_jobs AS j WHERE j.id = ?"
+    row = connection.execute(sql, (job_id,)).fetchone()
+    return None if row is None else _summary(row)
+
+
+def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[str]]:
+    """The sources that have these jobs, each once, and the conditions that they leave open."""
+    if words is None:
+        return (_ANY_JOB,), []
+    status = frozenset(words)
+    if not status <= STATUS_WORDS:
+        raise InvalidParameterError(parameter="status")
+    if status >= frozenset(Status):
+        return (_ANY_JOB,), []
+    if Status.PENDING in status:
+        status = status - {SCHEDULED, RETRYING}
+    sources = dict.fromkeys(source for word in sorted(status) for source in _JOB_SOURCES[word])
+    waits = [condition for word, condition in _WAITS.items() if word in status]
+    return tuple(sources), [f"(j.status <> 'pending' OR {' OR '.join(waits)})"] if waits else []
+
+
+_TARGET: Final = "(j.class_name || '::' || j.method_name)"
+
+
+def _contains(text: str) -> str:
+    """Whether the folded text has the needle in it; what is all ASCII, as most is, needs no function of ours."""
+    is_ascii = f"length({text}) = length(CAST({text} AS BLOB))"
+    return (
+        f"CASE WHEN {is_ascii} THEN instr(lower({text}), :needle) ELSE instr(fold({text}), :needle) END > 0"
+    )
+
+
+def _summary(row: tuple[Any, ...]) -> JsonObject:
+    *columns, attempt, progress = row
+    return {
+        **dict(zip(_SUMMARY, columns, strict=True)),
+        "attempt": attempt or 0,
+        "progress": parsed(progress),
+    }
+
+
+# Log entries
+
+_ENTRY: Final = ("id", "job_id", "attempt", "type", "message", "context", "created_at")
+_ENTRY_COLUMNS: Final = ", ".join([*(f"l.{name}" for name in _ENTRY), "j.class_name", "j.method_name"])
+_ITS_JOB: Final = "CROSS JOIN background_jobs AS j ON j.id = l.job_id"
+_ANY_ENTRY: Final = f"job_logs AS l NOT INDEXED {_ITS_JOB} WHERE true"
+_OF_JOB: Final = f"job_logs AS l INDEXED BY logs_job {_ITS_JOB} WHERE l.job_id = :id"
+_OF_TYPE: Final = (
+    f"job_logs AS l INDEXED BY logs_type {_ITS_JOB} WHERE l.type = :type AND l.type <> 'success'"
+)
+
+
+def entries(
+    connection: sqlite3.Connection,
+    wanted: LogFilter,
+    before: int | None,
+    after: int | None,
+    limit: int,
+    budget: float,
+) -> Page:
+    """Log entries, newest first; with `after` oldest first."""
+    source, rest = _source_of_entries(wanted)
+    parameters: dict[str, Any] = {"id": wanted.id, "type": wanted.type}
+    for name in ("class_name", "method_name"):
+        if getattr(wanted, name) is not None:
+            rest.append(f"j.{name} = :{name}")
+            parameters[name] = getattr(wanted, name)
+    if wanted.search:
+        rest.append("instr(coalesce(l.folded, lower(l.message)), :needle)")
+        parameters["needle"] = needle(wanted.search)
+    highest = INT_MAX if before is None else before
+    start, last = (highest, INT_MIN) if after is None else (after, highest - 1)
+    walk = _Walk(
+        "l.id", _ENTRY_COLUMNS, (source,), tuple(rest), parameters, is_backwards=after is None, last=last
+    )
+    return _walk(connection, walk, start, limit, budget, _entry)
+
+
+def _source_of_entries(wanted: LogFilter) -> tuple[str, list[str]]:
+    """The source that has these entries, and the conditions that it leaves open."""
+    if wanted.id is not None:
+        return _OF_JOB, ["l.type = :type"] if wanted.type is not None else []
+    if wanted.type is None:
+        return _ANY_ENTRY, []
+    if wanted.type == EntryType.SUCCESS:  # most are: no index has them
+        return _ANY_ENTRY, ["l.type = :type"]
+    return _OF_TYPE, []
+
+
+def _entry(row: tuple[Any, ...]) -> JsonObject:
+    entry = dict(zip((*_ENTRY, "class_name", "method_name"), row, strict=True))
+    return entry | {"context": parsed(entry["context"])}
+
+
+def parsed(text: str | None) -> Any:
+    """What a stored JSON text says; None where there is none."""
+    return None if text is None else json.loads(text)

@@ -1,0 +1,537 @@
+"""Pages of jobs and of log entries: what is on them, in which order, how one goes on, and when a search stops."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bgjob.errors import InvalidParameterError
+from bgjob.words import EntryType
+from bgjobd.core.job import Call, Ending
+from bgjobd.core.planner import Lanes
+from bgjobd.store import pages
+from bgjobd.store.items import AttemptNotes, JobFilter, LogFilter, LogLine, Note, Noted
+from bgjobd.store.pages import Page
+from bgjobd.store.reader import Reader
+from tests.store.samples import (
+    COMPLETED,
+    FAILED,
+    NOW,
+    Store,
+    asked,
+    cancels,
+    ends,
+    starts,
+    statements_run_on,
+    submission,
+    text,
+)
+
+NO_TIME = 0.0
+WHOLE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+"""One file for all examples: each adds to it."""
+
+
+@pytest.fixture
+def reader(store: Store) -> Iterator[Reader]:
+    reader = Reader(store.state_dir)
+    yield reader
+    reader.close()
+
+
+def ids(page: Page) -> list[int]:
+    return [row["id"] for row in page.rows]
+
+
+def all_pages(ask: Callable[[int | None], Page]) -> list[dict[str, Any]]:
+    """All rows from page to page, each page's `next` given to the following."""
+    page = ask(None)
+    rows = list(page.rows)
+    while page.next is not None:
+        page = ask(page.next)
+        rows += page.rows
+    return rows
+
+
+def every_status(store: Store) -> dict[str, int]:
+    """A job of each word that a list understands; `pending` waits for a slot only."""
+    retrying = store.run_one()
+    store.commit(ends(retrying, FAILED))
+    running, completed, failed = (store.run_one(retry_count=3) for _ in range(3))
+    store.commit(ends(completed, COMPLETED), ends(failed, FAILED))
+    pending, scheduled, cancelled = store.submit(
+        asked(queue="closed"), asked(scheduled_at=NOW + 60), asked(queue="closed")
+    )
+    store.commit(cancels(cancelled))
+    return {
+        "retrying": retrying,
+        "running": running,
+        "completed": completed,
+        "failed": failed,
+        "pending": pending,
+        "scheduled": scheduled,
+        "cancelled": cancelled,
+    }
+
+
+# Jobs
+
+
+def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
+    job_id = store.run_one(queue="mail", priority=3, parameters={"secret": 1})
+    store.now += 1
+    store.commit(AttemptNotes(job_id, 1, 0, (Note(NOW + 0.5, EntryType.INFO, "half", 0.5),)), cancels(job_id))
+    expected = {
+        "id": job_id,
+        "class_name": "myapp.jobs.ExampleJob",
+        "method_name": "run",
+        "status": "running",
+        "queue": "mail",
+        "priority": 3,
+        "retry_count": 0,
+        "max_retries": 3,
+        "attempt": 1,
+        "scheduled_at": None,
+        "started_at": text(NOW),
+        "finished_at": None,
+        "created_at": text(NOW),
+        "updated_at": text(NOW + 1),
+        "cancel_requested_at": text(NOW + 1),
+        "error": None,
+        "progress": {"fraction": 0.5, "message": "half", "at": text(NOW + 0.5)},
+    }
+    assert reader.list(JobFilter()).rows == [expected]
+    assert reader.summary(job_id) == expected
+
+
+def test_there_is_no_summary_of_a_job_that_was_never_submitted(reader: Reader) -> None:
+    assert reader.summary(1) is None
+
+
+def test_the_progress_of_an_earlier_attempt_is_not_the_latest_ones(store: Store, reader: Reader) -> None:
+    job_id = store.run_one()
+    store.commit(AttemptNotes(job_id, 1, 0, (Note(NOW, EntryType.INFO, "half", 0.5),)), ends(job_id, FAILED))
+    assert reader.list(JobFilter()).rows[0]["progress"] is not None
+    store.now += 5
+    store.claim(Lanes(1))
+    (summary,) = reader.list(JobFilter()).rows
+    assert (summary["attempt"], summary["progress"], summary["error"]) == (
+        2,
+        None,
+        "ValueError: no recipient",
+    )
+
+
+def test_jobs_come_newest_first_and_page_by_page(store: Store, reader: Reader) -> None:
+    assert reader.list(JobFilter()) == Page([], None)
+    store.submit(*[asked() for _ in range(7)])
+    first = reader.list(JobFilter(), limit=3)
+    assert (ids(first), first.next, first.is_complete) == ([7, 6, 5], 5, True)
+    last = reader.list(JobFilter(), before=4, limit=3)
+    assert (ids(last), last.next) == ([3, 2, 1], None)
+    assert reader.list(JobFilter(), before=1) == Page([], None)
+
+
+def test_each_word_of_status_has_its_jobs(store: Store, reader: Reader) -> None:
+    made = every_status(store)
+    found = {word: ids(reader.list(JobFilter(status=(word,)), now=NOW)) for word in made}
+    pending = sorted((made["pending"], made["scheduled"], made["retrying"]), reverse=True)
+    assert found == {word: [job_id] for word, job_id in made.items()} | {"pending": pending}
+
+
+def test_a_job_whose_time_has_come_is_neither_scheduled_nor_retrying(store: Store, reader: Reader) -> None:
+    every_status(store)
+    assert ids(reader.list(JobFilter(status=("scheduled", "retrying")), now=NOW + 60)) == []
+    assert len(reader.list(JobFilter(status=("pending",)), now=NOW + 60).rows) == 3
+
+
+@WHOLE
+@given(
+    words=st.sets(
+        st.sampled_from(["pending", "running", "completed", "failed", "cancelled", "scheduled", "retrying"])
+    ),
+    limit=st.integers(1, 4),
+)
+def test_words_of_status_together_give_each_job_once_and_newest_first(
+    store: Store, reader: Reader, words: set[str], limit: int
+) -> None:
+    made = every_status(store)
+    rows = all_pages(
+        lambda key: reader.list(JobFilter(status=tuple(words)), now=NOW, before=key, limit=limit)
+    )
+    found = [row["id"] for row in rows]
+    assert found == sorted(set(found), reverse=True)
+    wanted = {made[word] for word in words}
+    if "pending" in words:
+        wanted |= {made["scheduled"], made["retrying"]}
+    assert set(found) & set(made.values()) == wanted
+
+
+def test_an_unknown_word_of_status_is_refused(reader: Reader) -> None:
+    with pytest.raises(InvalidParameterError) as caught:
+        reader.list(JobFilter(status=("failed", "lost")))
+    assert caught.value.parameters == {"parameter": "status"}
+
+
+def test_jobs_are_found_by_queue_class_and_method(store: Store, reader: Reader) -> None:
+    other = Call("myapp.jobs.Other", "send", "{}")
+    store.submit(asked(), asked(queue="mail"), asked(call=other), asked(call=other, queue="mail"))
+    assert ids(reader.list(JobFilter(queue="mail"))) == [4, 2]
+    assert ids(reader.list(JobFilter(class_name="myapp.jobs.Other"))) == [4, 3]
+    assert ids(reader.list(JobFilter(method_name="run", queue="default"))) == [1]
+    assert ids(reader.list(JobFilter(status=("pending",), method_name="send", queue="mail"))) == [4]
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("examplejob", [3, 2, 1]),
+        ("ExampleJob::RUN", [3, 2, 1]),
+        ("straße", [2]),
+        ("STRASSE", [2]),
+        ("100%", [3]),
+        ("%", [3]),
+        ("_", []),
+        ("", [3, 2, 1]),
+        ("recipient", [1]),
+        ("nosuch", []),
+    ],
+)
+def test_jobs_are_found_by_a_part_of_class_method_or_error(
+    store: Store, reader: Reader, search: str, found: list[int]
+) -> None:
+    for message in ("no recipient", "keine Große STRAßE", "at 100% \x00 load"):
+        job_id = store.run_one(retry_count=3)
+        store.commit(ends(job_id, Ending.failed("ValueError", message)))
+    assert ids(reader.list(JobFilter(search=search))) == found
+
+
+# Log entries
+
+
+def said(store: Store, *messages: str, job_id: int = 1) -> None:
+    store.commit(*[Noted(job_id, None, EntryType.INFO, message) for message in messages])
+
+
+def messages_of(page: Page) -> list[str]:
+    return [row["message"] for row in page.rows]
+
+
+def test_an_entry_names_its_job_and_has_its_context_as_an_object(store: Store, reader: Reader) -> None:
+    (job_id,) = store.submit(asked(parameters={"to": "ann", "password": "x"}, sensitive=("password",)))
+    (entry,) = reader.logs(LogFilter()).rows
+    assert entry.pop("context")["parameters"] == {"to": "ann", "password": "***"}
+    assert entry == {
+        "id": 1,
+        "job_id": job_id,
+        "attempt": None,
+        "type": "success",
+        "message": "Background job initiated",
+        "created_at": text(NOW),
+        "class_name": "myapp.jobs.ExampleJob",
+        "method_name": "run",
+    }
+    store.claim(Lanes(1))
+    assert reader.logs(LogFilter()).rows[0]["context"] is None
+    assert reader.logs(LogFilter()).rows[0]["attempt"] == 1
+
+
+def test_entries_come_newest_first_and_oldest_first_after_a_key(store: Store, reader: Reader) -> None:
+    store.submit(*[asked() for _ in range(5)])
+    newest = reader.logs(LogFilter(), limit=2)
+    assert (ids(newest), newest.next) == ([5, 4], 4)
+    assert ids(reader.logs(LogFilter(), before=newest.next)) == [3, 2, 1]
+    oldest = reader.logs(LogFilter(), after=0, limit=2)
+    assert (ids(oldest), oldest.next) == ([1, 2], 2)
+    rest = reader.logs(LogFilter(), after=2, limit=3)
+    assert (ids(rest), rest.next) == ([3, 4, 5], None)
+    assert ids(reader.logs(LogFilter(), after=1, before=4)) == [2, 3]
+    assert reader.logs(LogFilter(), after=5) == Page([], None)
+
+
+def test_the_newest_entry_has_the_last_id(store: Store, reader: Reader) -> None:
+    assert reader.last_log_id() == 0
+    store.submit(asked(), asked())
+    assert reader.last_log_id() == 2
+
+
+def lives(store: Store) -> list[LogLine]:
+    """All that was logged while jobs of two classes lived, and one talked."""
+    other = Call("myapp.jobs.Other", "send", "{}")
+    parts = [
+        store.commit(submission(asked(), asked(call=other), asked(method="send")), lanes=Lanes(3)),
+        store.commit(starts(1), ends(1, FAILED), starts(2), ends(2, COMPLETED), cancels(3)),
+        store.commit(
+            AttemptNotes(3, 1, 0, (Note(NOW, EntryType.FAILURE, "İstanbul: 50% CANCELLED", None),)),
+            ends(3, FAILED),
+        ),
+    ]
+    return [line for part in parts for line in part.lines]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        LogFilter(),
+        LogFilter(id=3),
+        LogFilter(id=99),
+        LogFilter(type=EntryType.SUCCESS),
+        LogFilter(type=EntryType.FAILURE),
+        LogFilter(type="info"),
+        LogFilter(id=1, type=EntryType.FAILURE),
+        LogFilter(class_name="myapp.jobs.Other"),
+        LogFilter(method_name="send"),
+        LogFilter(class_name="myapp.jobs.ExampleJob", method_name="send", type="failure"),
+        LogFilter(search="BACKGROUND JOB C"),
+        LogFilter(search="i̇stanbul"),
+        LogFilter(search="%"),
+        LogFilter(search=""),
+        LogFilter(search="cancelled", id=3, type="info"),
+    ],
+)
+def test_a_follower_is_sent_what_a_reader_finds(store: Store, reader: Reader, wanted: LogFilter) -> None:
+    lines = lives(store)
+    matching = [line.id for line in lines if wanted.matches(line)]
+    assert ids(reader.logs(wanted, after=0)) == matching
+    assert ids(reader.logs(wanted)) == matching[::-1]
+    told = {LogFilter(id=99): 0, LogFilter(): len(lines), LogFilter(search=""): len(lines)}
+    assert len(matching) == told.get(wanted, len(matching))
+    assert matching or wanted.id == 99
+
+
+# Searching messages
+
+SCRIPTS = "aAbB %_\\ßẞıİiIςσΣäÄ\u0308\u0130\u0307ﬀKkſs日Ǆǆ\x00'\"\U0001f98a"
+SMALL = st.text(st.sampled_from(SCRIPTS), max_size=6)
+ANY = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+
+
+@WHOLE
+@given(messages=st.lists(SMALL | ANY, min_size=1, max_size=8), search=SMALL | ANY)
+def test_a_search_finds_what_pythons_casefold_finds(
+    store: Store, reader: Reader, messages: list[str], search: str
+) -> None:
+    if not store.count("background_jobs"):
+        store.submit(asked())
+    last = reader.last_log_id()
+    said(store, *messages)
+    found = messages_of(reader.logs(LogFilter(search=search), after=last, limit=1000, budget=60))
+    assert found == [message for message in messages if search.casefold() in message.casefold()]
+
+
+@pytest.mark.parametrize("search", ["100%", "a_b", "\\", "'; DROP TABLE job_logs; --", "*", "[a]", ":needle"])
+def test_no_character_of_a_search_has_a_meaning_of_its_own(store: Store, reader: Reader, search: str) -> None:
+    store.submit(asked())
+    said(store, f"before {search} after", "100 axb / aab")
+    assert messages_of(reader.logs(LogFilter(search=search))) == [f"before {search} after"]
+
+
+def test_no_more_than_the_first_200_characters_are_searched_for(store: Store, reader: Reader) -> None:
+    store.submit(asked())
+    said(store, "x" * 200, "x" * 199)
+    assert messages_of(reader.logs(LogFilter(search="X" * 300))) == ["x" * 200]
+
+
+# Going on from page to page
+
+
+@WHOLE
+@given(
+    limit=st.integers(1, 5),
+    inserted=st.lists(st.integers(0, 3), max_size=12),
+    wanted=st.sampled_from([LogFilter(), LogFilter(search="m"), LogFilter(type="info"), LogFilter(id=1)]),
+    budget=st.sampled_from([NO_TIME, 60.0]),
+)
+def test_paging_through_entries_gives_each_once_whatever_is_inserted_meanwhile(
+    store: Store, reader: Reader, limit: int, inserted: list[int], wanted: LogFilter, budget: float
+) -> None:
+    if not store.count("background_jobs"):
+        store.submit(asked())
+    floor = reader.last_log_id()
+    said(store, *["message"] * 9)
+    there = list(range(floor + 1, floor + 10))
+    to_insert = iter(inserted)
+
+    def meanwhile(page: Page) -> Page:
+        said(store, *["message"] * next(to_insert, 0))
+        return page
+
+    rows = all_pages(lambda key: meanwhile(reader.logs(wanted, before=key, limit=limit, budget=budget)))
+    found = [row["id"] for row in rows]
+    assert [id for id in found if id > floor] == there[::-1]
+    assert found == sorted(set(found), reverse=True)
+
+    last = floor
+    seen: list[int] = []
+    while (page := meanwhile(reader.logs(wanted, after=last, limit=limit, budget=budget))).next is not None:
+        seen += ids(page)
+        last = page.next
+    seen += ids(page)
+    assert seen == list(range(floor + 1, floor + 1 + len(seen)))
+    assert set(there) <= set(seen)
+
+
+@WHOLE
+@given(
+    limit=st.integers(1, 5),
+    inserted=st.lists(st.integers(0, 3), max_size=12),
+    wanted=st.sampled_from(
+        [JobFilter(), JobFilter(search="EXAMPLE"), JobFilter(status=("pending",)), JobFilter(queue="default")]
+    ),
+)
+def test_paging_through_jobs_gives_each_once_whatever_is_inserted_meanwhile(
+    store: Store, reader: Reader, limit: int, inserted: list[int], wanted: JobFilter
+) -> None:
+    newest = store.submit(*[asked() for _ in range(7)])[-1]
+    to_insert = iter(inserted)
+
+    def ask(key: int | None) -> Page:
+        page = reader.list(wanted, before=key, limit=limit, budget=60)
+        store.submit(*[asked() for _ in range(next(to_insert, 0))])
+        return page
+
+    assert [row["id"] for row in all_pages(ask)] == list(range(newest, 0, -1))
+
+
+# The time of a search
+
+
+def test_a_search_that_has_no_more_time_says_how_far_it_got_and_goes_on(store: Store, reader: Reader) -> None:
+    store.submit(asked())
+    said(store, "needle", *["hay"] * 1000)
+    first = reader.logs(LogFilter(search="needle"), budget=NO_TIME)
+    assert (first.rows, first.is_complete) == ([], False)
+    assert first.next == 1002 - pages._FIRST_CHUNK + 1
+    rows = all_pages(lambda key: reader.logs(LogFilter(search="needle"), before=key, budget=NO_TIME))
+    assert [row["message"] for row in rows] == ["needle"]
+
+
+def test_a_search_without_time_goes_on_oldest_first_too(store: Store, reader: Reader) -> None:
+    store.submit(asked())
+    said(store, *["hay"] * 1000, "needle")
+    page = reader.logs(LogFilter(search="needle"), after=0, budget=NO_TIME)
+    assert (page.rows, page.next, page.is_complete) == ([], pages._FIRST_CHUNK, False)
+    while page.next is not None:
+        page = reader.logs(LogFilter(search="needle"), after=page.next, budget=NO_TIME)
+    assert messages_of(page) == ["needle"]
+
+
+def test_a_list_of_a_rare_queue_without_time_goes_on_too(store: Store, reader: Reader) -> None:
+    store.submit(asked(queue="rare"), *[asked() for _ in range(500)])
+    assert not reader.list(JobFilter(queue="rare"), budget=NO_TIME).is_complete
+    rows = all_pages(lambda key: reader.list(JobFilter(queue="rare"), before=key, budget=NO_TIME))
+    assert [row["id"] for row in rows] == [1]
+
+
+class Hurried:
+    """A clock for the walk: stands until it was asked a number of times, then it is long past any deadline."""
+
+    def __init__(self, patience: int) -> None:
+        self.left = patience
+
+    def monotonic(self) -> float:
+        self.left -= 1
+        return 0.0 if self.left >= 0 else 1e9
+
+
+@pytest.mark.parametrize("patience", [2, 3, 5, 8, 13, 21, 34, 55])
+def test_a_statement_that_is_interrupted_keeps_what_it_found_and_skips_nothing(
+    store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch, patience: int
+) -> None:
+    store.submit(asked())
+    said(store, *[f"needle {n}" if n % 7 == 0 else "hay" for n in range(3000)])
+    wanted = [f"needle {n}" for n in range(3000) if n % 7 == 0][::-1]
+    monkeypatch.setattr(pages, "_STEPS", 50)
+    interrupted = 0
+    found: list[str] = []
+    key: int | None = None
+    while True:
+        monkeypatch.setattr(pages, "time", Hurried(patience))
+        page = reader.logs(LogFilter(search="needle"), before=key, limit=1000)
+        found += messages_of(page)
+        interrupted += not page.is_complete
+        if page.next is None:
+            break
+        assert key is None or page.next < key
+        key = page.next
+    assert found == wanted
+    assert interrupted
+
+
+def test_a_reader_that_was_interrupted_answers_the_next_question_whole(store: Store, reader: Reader) -> None:
+    store.submit(asked())
+    said(store, *["hay"] * 1000)
+    reader.logs(LogFilter(search="needle"), budget=0.0001)
+    assert len(reader.logs(LogFilter(), limit=1000).rows) == 1000
+    assert reader.logs(LogFilter(search="needle"), budget=60) == Page([], None)
+
+
+# How it is looked up
+
+
+def plans(reader: Reader, ask: Callable[[], Page]) -> list[str]:
+    """The plan of each statement that the question takes, as one text."""
+    connection = reader._database.connection()
+    with statements_run_on(reader._database) as run:
+        ask()
+    told = [connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall() for statement in run]
+    return ["\n".join(str(row[3]) for row in rows) for rows in told]
+
+
+SORTS_THE_RUNNING = ("running",)
+"""Few, as many as there are slots, and in no order that an index has."""
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+@pytest.mark.parametrize(
+    ("wanted", "places"),
+    [
+        (JobFilter(), "PRIMARY KEY"),
+        (JobFilter(queue="q", search="s"), "PRIMARY KEY"),
+        (JobFilter(status=("pending",)), "jobs_pending"),
+        (JobFilter(status=("scheduled",)), "jobs_pending"),
+        (JobFilter(status=("retrying",), search="s"), "jobs_pending"),
+        (JobFilter(status=("failed",)), "jobs_finished"),
+        (JobFilter(status=("completed", "failed", "cancelled"), class_name="c"), "jobs_finished"),
+        (JobFilter(status=("pending", "failed")), "jobs_pending|jobs_finished"),
+        (JobFilter(status=SORTS_THE_RUNNING), "jobs_running"),
+    ],
+)
+def test_a_list_walks_an_index_and_sorts_nothing(
+    store: Store, reader: Reader, wanted: JobFilter, places: str, is_analyzed: bool
+) -> None:
+    every_status(store)
+    if is_analyzed:
+        store.database.execute_sql("ANALYZE")
+    for plan in plans(reader, lambda: reader.list(wanted, before=1000)):
+        on_jobs = [step for step in plan.splitlines() if re.match(r"(SCAN|SEARCH) j\b", step)]
+        assert on_jobs, plan
+        assert all(re.search(places, step) for step in on_jobs), plan
+        assert "TEMP B-TREE" not in plan or wanted.status == SORTS_THE_RUNNING, plan
+
+
+@pytest.mark.parametrize("after", [None, 1])
+@pytest.mark.parametrize(
+    ("wanted", "place"),
+    [
+        (LogFilter(), "PRIMARY KEY"),
+        (LogFilter(search="s", class_name="c"), "PRIMARY KEY"),
+        (LogFilter(type="success"), "PRIMARY KEY"),
+        (LogFilter(type="failure"), "logs_type"),
+        (LogFilter(id=1), "logs_job (job_id=? AND id"),
+        (LogFilter(id=1, type="failure", search="s"), "logs_job (job_id=? AND id"),
+    ],
+)
+def test_entries_are_walked_by_an_index_and_nothing_is_sorted(
+    store: Store, reader: Reader, wanted: LogFilter, place: str, after: int | None
+) -> None:
+    lives(store)
+    for plan in plans(reader, lambda: reader.logs(wanted, before=1000, after=after)):
+        (on_logs,) = [step for step in plan.splitlines() if re.match(r"(SCAN|SEARCH) l\b", step)]
+        assert place in on_logs, plan
+        assert "TEMP B-TREE" not in plan, plan
