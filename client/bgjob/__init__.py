@@ -1,6 +1,9 @@
 """Background jobs on this machine: `run_background_job(...)`, and what a job's author needs. Standard library only."""
 
-from bgjob.client import Client, Job, run_background_job
+from typing import TYPE_CHECKING, Any
+
+from bgjob.calls import OutputPart, Page
+from bgjob.client import Client, Following, Job, as_completed, run_background_job, wait
 from bgjob.errors import (
     BgjobError,
     ClassUnavailableError,
@@ -30,7 +33,13 @@ from bgjob.errors import (
 from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze
 from bgjob.words import Backoff, Outcome, Status
 
+if TYPE_CHECKING:
+    from bgjob.aio import AsyncClient, AsyncFollowing, AsyncJob
+
 __all__ = [
+    "AsyncClient",
+    "AsyncFollowing",
+    "AsyncJob",
     "AttemptError",
     "Backoff",
     "BgjobError",
@@ -38,6 +47,7 @@ __all__ = [
     "Client",
     "DaemonUnavailableError",
     "Fail",
+    "Following",
     "IdempotencyConflictError",
     "InternalError",
     "InvalidNameError",
@@ -53,6 +63,8 @@ __all__ = [
     "MethodNotApprovedError",
     "NotApprovedError",
     "Outcome",
+    "OutputPart",
+    "Page",
     "PermissionDeniedError",
     "ProtocolError",
     "QueueFullError",
@@ -65,5 +77,25 @@ __all__ = [
     "StorageUnavailableError",
     "TooLargeError",
     "WaitTimeoutError",
+    "as_completed",
     "run_background_job",
+    "wait",
 ]
+
+_LATER = {
+    "AsyncClient": "bgjob.aio",
+    "AsyncFollowing": "bgjob.aio",
+    "AsyncJob": "bgjob.aio",
+    "testing": "bgjob.testing",
+}
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+
+    def __getattr__(name: str) -> Any:
+        """What most programs do without is imported when it is first used: asyncio is larger than all of this."""
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        module = import_module(_LATER[name])
+        return module if name == "testing" else getattr(module, name)

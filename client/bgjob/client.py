@@ -1,32 +1,32 @@
-"""The client: one connection to the daemon, and jobs as objects; waiting is pushed over the socket, never polled."""
+"""The client: connections to the daemon, and jobs as objects; waiting is pushed over the socket, never polled.
+
+What is asked and what an answer means stands in `calls`; here is only how it gets there and back.
+"""
 
 from __future__ import annotations
 
 import os
+import selectors
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar, overload
 
-from bgjob import codec
+from bgjob import calls, codec
+from bgjob.calls import Breaks, BrokenError, Call, Conversation, Follower, NoAnswerError, OutputPart, Page
 from bgjob.codec import JsonObject, Reply, Request
-from bgjob.errors import (
-    DaemonUnavailableError,
-    JobCancelledError,
-    JobFailedError,
-    ProtocolError,
-    WaitTimeoutError,
-    from_reply,
-)
-from bgjob.words import INTERFACE, Status
+from bgjob.errors import DaemonUnavailableError, ProtocolError, ShuttingDownError
 
 T = TypeVar("T")
 
-_SYSTEM_SOCKET: Final = "/run/bgjobd.sock"
-_NOT_REPEATED: Final = (f"{INTERFACE}.Cancel", f"{INTERFACE}.Retry")
+_LONGEST_SELECT: Final = 86400.0  # what is longer does not fit the system's timeout
+
+_Objects: TypeAlias = list[JsonObject]  # in a class that has a method `list`, that word means the method
 
 
 def run_background_job(
@@ -41,24 +41,48 @@ def run_background_job(
     The job is stored when this returns. Options are those of `Submit`: delay, at, priority, queue, timeout,
     max_retries, retry_delay, backoff, idempotency_key. Raises RequestError and DaemonUnavailableError.
     """
-    return Client().run_background_job(class_name, method_name, parameters, retry_count, **options)
+    return _everybodys_client().run_background_job(
+        class_name, method_name, parameters, retry_count, **options
+    )
+
+
+def as_completed(jobs: Iterable[Job], timeout: float | None = None) -> Iterator[Job]:
+    """The jobs in the order of their ends, whichever those are; they may be of several clients.
+
+    Raises WaitTimeoutError once `timeout` seconds have passed since this call, and JobNotFoundError.
+    """
+    given = list(jobs)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    return _as_completed(given, timeout, deadline)
+
+
+def wait(jobs: Iterable[Job], timeout: float | None = None) -> tuple[list[Job], list[Job]]:
+    """The jobs that have ended and those that have not, once all have or `timeout` seconds have passed."""
+    given = list(jobs)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    done = set()
+    with _following_ends(given) as ends:
+        while ends.wait_for_next(deadline):
+            done.add(id(_with_news(*next(ends))))
+    return [job for job in given if id(job) in done], [job for job in given if id(job) not in done]
 
 
 class Client:
-    """A connection to a daemon, made when it is first needed; safe for threads and after a fork.
+    """Connections to a daemon, made when they are first needed; safe for threads and after a fork.
 
-    `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take.
+    `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection;
+    each waiting and following has its own, survives a daemon that goes away and comes back within 30 s, and raises
+    DaemonUnavailableError after that.
     """
 
     MAX_RETRIES: ClassVar[int | None] = None
     RETRY_DELAY: ClassVar[float | None] = None
 
     def __init__(self, address: str | None = None, *, timeout: float = 5.0) -> None:
-        self._path = _path_of(address)
+        self._path = calls.socket_path(address, os.environ, os.path.exists)
         self._timeout = timeout
-        self._lock = threading.Lock()
-        self._connection: _Connection | None = None
-        self._owner = 0
+        self._kept = _Kept()
+        self._was_reached = False
 
     def __enter__(self) -> Client:
         return self
@@ -69,10 +93,10 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; the next call makes another."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Close the connection, after the call that is under way; the next call makes another."""
+        kept = self._own_kept()
+        with kept.lock:
+            kept.drop()
 
     def run_background_job(
         self,
@@ -88,106 +112,207 @@ class Client:
             "method_name": method_name,
             "parameters": parameters,
             "retry_count": retry_count,
+            "options": options,
         }
-        reply = self._call("Submit", **self._submission({**job, "options": options}))
-        return Job(self, _field(reply, "id", int))
+        return Job(self, self._call(calls.submit(job, self.MAX_RETRIES, self.RETRY_DELAY)))
 
-    def submit_many(self, jobs: Iterable[JsonObject]) -> list[Job]:
+    def submit_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job]:
         """Submit several jobs, all or none; each has the fields of Submit."""
-        asked = [self._submission(job) for job in jobs]
-        return [Job(self, job_id) for job_id in _field(self._call("SubmitMany", jobs=asked), "ids", list)]
+        call = calls.submit_many(jobs, self.MAX_RETRIES, self.RETRY_DELAY)
+        return [Job(self, job_id) for job_id in self._call(call)]
 
     def get(self, job_id: int) -> Job:
         """The job with this id. Raises JobNotFoundError."""
-        return Job(self, job_id, _job_of(self._call("Get", id=job_id)))
+        return Job(self, job_id, self._call(calls.get(job_id)))
+
+    def output(self, job_id: int, number: int | None = None) -> bytes:
+        """All that an attempt has written to stdout and stderr until now; the latest where no number is given."""
+        read = self._call(calls.output(job_id, number, 0))
+        parts, place = [read.part.data], 0
+        while not read.is_end and read.next > place:
+            place = read.next
+            read = self._call(calls.output(job_id, read.part.number, place))
+            parts.append(read.part.data)
+        return b"".join(parts)
+
+    def follow_output(self, job_id: int, number: int | None = None) -> Following[OutputPart]:
+        """What a job writes as it does, attempt after attempt, until it has ended."""
+        return self._following(calls.FollowedOutput(job_id, number))
+
+    def logs(
+        self,
+        *,
+        id: int | None = None,
+        class_name: str | type | None = None,
+        method_name: str | None = None,
+        type: str | None = None,
+        search: str | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+    ) -> Page[JsonObject]:
+        """Log entries, newest first; with `after`, oldest first those with a larger id. 50, or up to 1000, a page."""
+        return self._call(calls.logs(id, class_name, method_name, type, search, before, after, limit))
+
+    def follow_logs(
+        self,
+        *,
+        id: int | None = None,
+        class_name: str | type | None = None,
+        method_name: str | None = None,
+        type: str | None = None,
+        search: str | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+    ) -> Following[JsonObject]:
+        """The last `limit` (10) entries, or all after `after`, and then new ones; ends with the job `id` only."""
+        return self._following(calls.FollowedLogs(id, class_name, method_name, type, search, after, limit))
+
+    def watch(
+        self, *job_ids: int, queue: str | None = None, class_name: str | type | None = None
+    ) -> Following[JsonObject]:
+        """Summaries of jobs: of each id how it stands, then each change, until all have ended.
+
+        Without ids every change from now on, without end; changes while no daemon runs are then not told.
+        """
+        return self._following(calls.Watched(job_ids, queue, class_name))
 
     def cancel(self, *job_ids: int) -> None:
         """Cancel jobs. Raises JobNotFoundError, InvalidStateError; then none of them is cancelled."""
-        self._call("Cancel", ids=list(job_ids))
+        self._call(calls.cancel(job_ids))
 
     def retry(self, *job_ids: int) -> None:
         """Run failed or cancelled jobs again, with all their retries. Raises JobNotFoundError, InvalidStateError."""
-        self._call("Retry", ids=list(job_ids))
+        self._call(calls.retry(job_ids))
+
+    def pause(self, queue: str = "default") -> None:
+        """Start no more jobs of a queue."""
+        self._call(calls.pause(queue))
+
+    def resume(self, queue: str = "default") -> None:
+        """Start jobs of a queue again."""
+        self._call(calls.resume(queue))
+
+    def classes(self) -> _Objects:
+        """What may run: name, doc, methods, policy, unavailable of each approved class."""
+        return self._call(calls.classes())
+
+    def stats(self) -> JsonObject:
+        """How the daemon stands: version, pid, slots, jobs by status, queues."""
+        return self._call(calls.stats())
+
+    def ping(self) -> JsonObject:
+        """Who answers: vendor, product, version, url, interfaces."""
+        return self._call(calls.ping())
 
     def reload(self) -> str:
         """Have the daemon read its configuration and import the code anew; the new code's version.
 
         Raises ReloadFailedError; then all stays as it was. It takes as long as the imports do.
         """
-        with _Connection(self._path, None) as connection:
-            reply = _checked(connection.call(f"{INTERFACE}.Reload", {}))
-        return _field(reply, "code_version", str)
-
-    def pause(self, queue: str = "default") -> None:
-        """Start no more jobs of a queue."""
-        self._call("Pause", queue=queue)
-
-    def resume(self, queue: str = "default") -> None:
-        """Start jobs of a queue again."""
-        self._call("Resume", queue=queue)
-
-    def classes(self) -> list[JsonObject]:
-        """What may run: name, doc, methods, unavailable of each approved class."""
-        return _field(self._call("Classes"), "classes", list)
-
-    def stats(self) -> JsonObject:
-        """How the daemon stands: version, pid, slots, jobs by status, queues."""
-        return self._call("Stats")
+        return self._call_apart(calls.reload(), None, Breaks())
 
     def wait(self, job_id: int, timeout: float | None = None) -> JsonObject:
         """The job once it has ended. Raises WaitTimeoutError after `timeout` seconds; the job goes on."""
-        # On a connection of its own: others go on calling meanwhile.
-        with _Connection(self._path, None if timeout is None else timeout + self._timeout) as connection:
-            job = _job_of(_checked(connection.call(f"{INTERFACE}.Wait", {"id": job_id, "timeout": timeout})))
-        if not Status(job["status"]).is_final:
-            raise WaitTimeoutError(f"job {job_id} is {job['status']} after {timeout:g} s; it goes on")
-        return job
-
-    def _submission(self, job: JsonObject) -> JsonObject:
-        """The job as the daemon takes it: the class by its name, and the options that this client always sets."""
-        own = {
-            "max_retries": self.MAX_RETRIES,
-            "retry_delay": self.RETRY_DELAY,
-            "idempotency_key": _new_key(),
-        }
-        given = {name: value for name, value in (job.get("options") or {}).items() if value is not None}
-        cls = job["class_name"]
-        name = cls if isinstance(cls, str) else f"{cls.__module__}.{cls.__qualname__}"
-        return {**job, "class_name": name, "options": own | given}
-
-    def _call(self, method: str, **parameters: Any) -> JsonObject:
-        with self._lock:
-            reply = self._ask(f"{INTERFACE}.{method}", parameters)
-        return _checked(reply)
-
-    def _ask(self, method: str, parameters: JsonObject) -> Reply:
-        """One exchange; a connection that the daemon has closed since the last one is replaced once.
-
-        A cancel or retry that was sent is not repeated: the lost answer may have been that it is done, and then a
-        second is refused.
-        """
-        is_fresh = self._connection is None or self._owner != os.getpid()
-        connection = self._connect() if is_fresh or self._connection is None else self._connection
-        try:
-            return connection.call(method, parameters)
-        except _NoAnswerError:
-            self._connection = None
-            raise
-        except DaemonUnavailableError as error:
-            self._connection = None
-            may_be_done = method in _NOT_REPEATED and not isinstance(error, _UnsentError)
-            if is_fresh or may_be_done:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        breaks = Breaks()
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                return calls.ended(self._call_apart(calls.wait(job_id, left), left, breaks), timeout)
+            except NoAnswerError:
                 raise
+            except (DaemonUnavailableError, ShuttingDownError) as error:
+                pause = self._pause_after(breaks, error)
+            time.sleep(pause if deadline is None else max(0.0, min(pause, deadline - time.monotonic())))
+            if deadline is not None and time.monotonic() >= deadline:
+                raise calls.late(f"no daemon tells how job {job_id} stands", "it goes", timeout)
+
+    def as_completed(self, jobs: Iterable[Job], timeout: float | None = None) -> Iterator[Job]:
+        """The module's `as_completed`."""
+        return as_completed(jobs, timeout)
+
+    def list(
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        queue: str | None = None,
+        class_name: str | type | None = None,
+        method_name: str | None = None,
+        search: str | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> Page[JsonObject]:
+        """Summaries of jobs, newest first, 50, or up to 1000, a page. `before`: an id, or the last page's `next`."""
+        return self._call(calls.list_jobs(status, queue, class_name, method_name, search, before, limit))
+
+    # How it gets there
+
+    def _call(self, call: Call[T]) -> T:
+        substitute = try_substitute()
+        if substitute is not None:
+            return call.parse(substitute.answer(call.request))
+        kept = self._own_kept()
+        with kept.lock:
+            reply = self._ask(kept, call)
+        return call.answer(reply)
+
+    def _ask(self, kept: _Kept, call: Call[Any]) -> Reply:
+        """One exchange. Where the daemon closes the connection instead of answering, another is tried, once."""
+        try:
+            return self._exchange(kept, call.request)
+        except NoAnswerError:
+            raise
+        except BrokenError as error:
+            if not calls.may_ask_again(call, error.was_sent):
+                raise
+        return self._exchange(kept, call.request)
+
+    def _exchange(self, kept: _Kept, request: Request) -> Reply:
+        if kept.connection is None:
+            kept.connection = self._connect()
+        try:
+            return kept.connection.call(request, self._timeout)
         except BaseException:
             # Whatever comes over this connection later answers a question that nobody asks any more.
-            self.close()
+            kept.drop()
             raise
-        return self._connect().call(method, parameters)
+
+    def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
+        """An exchange on a connection of its own: others go on calling meanwhile."""
+        substitute = try_substitute()
+        if substitute is not None:
+            return call.parse(substitute.answer(call.request))
+        with self._connect() as connection:
+            breaks.connected(time.monotonic())
+            return call.answer(
+                connection.call(call.request, None if limit is None else limit + self._timeout)
+            )
 
     def _connect(self) -> _Connection:
-        self._connection = _Connection(self._path, self._timeout)
-        self._owner = os.getpid()
-        return self._connection
+        connection = _Connection(self._path, self._timeout)
+        self._was_reached = True
+        return connection
+
+    def _pause_after(self, breaks: Breaks, error: DaemonUnavailableError | ShuttingDownError) -> float:
+        """Seconds until the next try. Raises the error where there was never a daemon, or none for too long."""
+        pause = breaks.try_pause(time.monotonic()) if self._was_reached else None
+        if pause is None:
+            raise error if isinstance(error, DaemonUnavailableError) else calls.gone(self._path, error)
+        return pause
+
+    def _following(self, follower: Follower[T]) -> Following[T]:
+        following = Following([_Stream(self, Conversation(follower))])
+        following.begin()
+        return following
+
+    def _own_kept(self) -> _Kept:
+        """What this process keeps. Of two threads of a child that ask first, one keeps its connection for one call."""
+        kept = self._kept
+        if kept.owner != os.getpid():
+            kept.drop()
+            kept = self._kept = _Kept()
+        return kept
 
 
 class Job:
@@ -196,7 +321,7 @@ class Job:
     def __init__(self, client: Client, job_id: int, snapshot: JsonObject | None = None) -> None:
         self._client = client
         self.id = job_id
-        self.snapshot = snapshot if snapshot is not None else {"id": job_id}
+        self.snapshot: JsonObject = snapshot if snapshot is not None else {"id": job_id}
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.snapshot.get('status', 'as submitted')}>"
@@ -213,14 +338,7 @@ class Job:
 
     def result(self, timeout: float | None = None) -> Any:
         """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
-        job = self.wait(timeout)
-        match job["status"]:
-            case Status.COMPLETED:
-                return job["result"]
-            case Status.CANCELLED:
-                raise JobCancelledError(job)
-            case _:
-                raise JobFailedError(job)
+        return calls.result_of(self.wait(timeout))
 
     def cancel(self) -> None:
         """Cancel the job. Raises InvalidStateError where it has ended."""
@@ -230,105 +348,378 @@ class Job:
         """Run the job again, with all its retries. Raises InvalidStateError unless it failed or was cancelled."""
         self._client.retry(self.id)
 
+    @overload
+    def logs(self, follow: Literal[False] = False) -> Page[JsonObject]: ...
+    @overload
+    def logs(self, follow: Literal[True]) -> Following[JsonObject]: ...
+    def logs(self, follow: bool = False) -> Page[JsonObject] | Following[JsonObject]:
+        """The job's log entries, oldest first, up to 1000; or, to follow, all and then new ones until it has ended."""
+        if follow:
+            return self._client.follow_logs(id=self.id, after=0)
+        return self._client._call(calls.logs_of(self.id))
 
-class _NoAnswerError(DaemonUnavailableError):
-    """The daemon is there and says nothing; asking again would not help."""
+    @overload
+    def output(self, follow: Literal[False] = False) -> bytes: ...
+    @overload
+    def output(self, follow: Literal[True]) -> Following[OutputPart]: ...
+    def output(self, follow: bool = False) -> bytes | Following[OutputPart]:
+        """What the latest attempt wrote; or, to follow, what it and those after it write until the job has ended."""
+        return self._client.follow_output(self.id) if follow else self._client.output(self.id)
+
+    def watch(self) -> Following[JsonObject]:
+        """How the job stands, then each change, until it has ended."""
+        return self._client.watch(self.id)
 
 
-class _UnsentError(DaemonUnavailableError):
-    """The daemon had closed the connection before it had the whole request: nothing was done."""
+class Following(Iterator[T]):
+    """What streams tell, as it comes. Close it, leave its `with` or drop it: then its connections are closed."""
 
+    def __init__(self, streams: Sequence[_Stream[T]]) -> None:
+        self._owner = os.getpid()
+        self._lock = threading.RLock()
+        self._is_closed = False
+        self._items: deque[T] = deque()
+        self._streams = [stream for stream in streams if not stream.is_over]
 
-class _Connection:
-    def __init__(self, path: str, timeout: float | None) -> None:
-        self._path = path
-        self._timeout = timeout
-        self._frames = codec.FrameReader(max_frame=1 << 62)  # what the daemon sends is as large as it is
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        if timeout is not None:
-            # Not settimeout: a connect that must not block fails at once where it would have to queue.
-            limit = struct.pack("ll", int(timeout), int(timeout % 1 * 1_000_000))
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    def __enter__(self) -> Following[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __next__(self) -> T:
+        with self._lock:
+            if not self.wait_for_next(None):
+                raise StopIteration
+            return self._items.popleft()
+
+    def begin(self) -> None:
+        """Ask now rather than with the first `next`: what happens from then on is told."""
         try:
-            self._socket.connect(path)
-        except OSError as error:
-            self._socket.close()
-            raise DaemonUnavailableError(
-                f"no daemon answers at {path} ({error.strerror or error}); is bgjobd running?"
-            ) from None
-        self._socket.settimeout(timeout)
+            for stream in self._streams:
+                self._items += stream.connect()
+            while any(stream.is_unanswered for stream in self._streams):
+                self._take_what_comes(None)
+        except BaseException:
+            self.close()
+            raise
 
-    def __enter__(self) -> _Connection:
+    def wait_for_next(self, deadline: float | None) -> bool:
+        """Whether there is a next item; False: there will be none, or none came before the deadline (monotonic)."""
+        with self._lock:
+            try:
+                while not self._items and self._streams and not self._is_closed:
+                    if not self._take_what_comes(deadline):
+                        break
+            except Exception:
+                self.close()
+                raise
+            return bool(self._items) and not self._is_closed
+
+    def close(self) -> None:
+        """Close the connections, from any thread; one that waits for the next item meets the end."""
+        self._is_closed = True
+        if self._owner != os.getpid():  # a thread of the parent's may hold the lock for ever
+            self._close_streams()
+            return
+        for stream in self._streams:
+            stream.hang_up()
+        with self._lock:
+            self._close_streams()
+
+    def _close_streams(self) -> None:
+        for stream in self._streams:
+            stream.close()
+        self._streams = []
+
+    def _take_what_comes(self, deadline: float | None) -> bool:
+        """Wait for something and take it; False where the time is up."""
+        for stream in self._streams:
+            stream.leave_connection_of_parent()
+        moments = [self._limit(deadline), *(stream.retry_at for stream in self._streams)]
+        ready = _readable(self._streams, min((at for at in moments if at is not None), default=None))
+        for stream in ready:
+            self._items += stream.read()
+        for stream in self._streams:
+            if stream.is_due(time.monotonic()) and not self._is_closed:
+                self._items += stream.connect()
+        self._streams = [stream for stream in self._streams if not stream.is_over]
+        limit = self._limit(deadline)
+        return bool(ready) or limit is None or time.monotonic() < limit
+
+    def _limit(self, deadline: float | None) -> float | None:
+        """The deadline, or a little later: what a daemon that is there tells at once is waited for."""
+        return None if deadline is None else max([deadline, *(stream.grace for stream in self._streams)])
+
+
+class Substitute(Protocol):
+    """Answers in place of every daemon, as `bgjob.testing` does: with parameters of replies, or with RequestErrors."""
+
+    def answer(self, request: Request) -> JsonObject:
+        """The parameters of the reply."""
+
+    def stream(self, request: Request) -> Iterable[JsonObject]:
+        """The parameters of each reply to a request with `more`."""
+
+
+_substitutes: list[Substitute] = []
+
+
+def put_in(substitute: Substitute) -> None:
+    """Have it answer in place of every daemon until it is taken out; the one that was put in last does.
+
+    For the whole process, not for a thread or context: jobs are submitted from pools of threads too.
+    """
+    _substitutes.append(substitute)
+
+
+def take_out(substitute: Substitute) -> None:
+    """Have it answer no more."""
+    _substitutes.remove(substitute)
+
+
+def try_substitute() -> Substitute | None:
+    """What answers in place of every daemon, if anything does."""
+    return next(reversed(_substitutes), None)
+
+
+class _Stream(Generic[T]):
+    """A conversation's connection, made anew as often as it breaks. `retry_at` is monotonic."""
+
+    def __init__(self, client: Client, conversation: Conversation[T]) -> None:
+        self._client = client
+        self._conversation = conversation
+        self._connection: _Connection | None = None
+        self.retry_at: float | None = 0.0
+
+    @property
+    def socket(self) -> socket.socket | None:
+        return None if self._connection is None else self._connection.socket
+
+    @property
+    def is_over(self) -> bool:
+        return self._conversation.is_over
+
+    @property
+    def is_unanswered(self) -> bool:
+        return self._conversation.is_unanswered
+
+    @property
+    def grace(self) -> float:
+        return self._conversation.grace(time.monotonic(), self._client._timeout)
+
+    def is_due(self, now: float) -> bool:
+        return self.retry_at is not None and now >= self.retry_at
+
+    def connect(self) -> list[T]:
+        """Ask. What a substitute tells is told at once; for a daemon's answers see `read`."""
+        self.retry_at = None
+        substitute = try_substitute()
+        if substitute is not None:
+            return self._conversation.take_all(substitute.stream(self._conversation.request))
+        try:
+            self._connection = self._client._connect()
+            self._conversation.connected(time.monotonic())
+            self._connection.send(self._conversation.request)
+        except DaemonUnavailableError as error:
+            self._break_off(error)
+        return []
+
+    def read(self) -> list[T]:
+        """What the replies tell that have come."""
+        items: list[T] = []
+        try:
+            for reply in self._connection.read() if self._connection is not None else ():
+                items += self._conversation.take(reply)
+        except (DaemonUnavailableError, ShuttingDownError) as error:
+            self._break_off(error)
+        if self.is_over:
+            self.close()
+        return items
+
+    def leave_connection_of_parent(self) -> None:
+        """A forked child goes on where its parent was, on a connection of its own."""
+        if self._connection is not None and not self._connection.is_own:
+            self.close()
+            self.retry_at = 0.0
+
+    def hang_up(self) -> None:
+        """Wake whoever waits for this connection."""
+        if self._connection is not None:
+            self._connection.hang_up()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _break_off(self, error: DaemonUnavailableError | ShuttingDownError) -> None:
+        self.close()
+        pause = self._client._pause_after(self._conversation.breaks, error)
+        self.retry_at = time.monotonic() + pause
+
+
+class _Kept:
+    """The connection that the calls of a process share; whoever uses it holds the lock."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.lock = threading.Lock()
+        self.connection: _Connection | None = None
+
+    def drop(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+class OwnSocket:
+    """A socket of the process that made it; a forked child only ever closes it, without harm to the parent.
+
+    `timeout` is how many seconds a request may take to be sent.
+    """
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self.path = path
+        self.timeout = timeout
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._file = _identity(self.socket.fileno())
+        self._owner = os.getpid()
+        self._frames = codec.FrameReader(max_frame=1 << 62)  # what the daemon sends is as large as it is
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # there was no socket to be had
+            self.close()
+
+    @property
+    def is_own(self) -> bool:
+        return self._owner == os.getpid()
+
+    def replies_in(self, data: bytes) -> list[Reply]:
+        """The replies that these bytes complete; no bytes are the end. Raises BrokenError, ProtocolError."""
+        if not data:
+            raise BrokenError(self.path, ConnectionResetError("the daemon closed it"), was_sent=True)
+        return [codec.parse_reply(frame) for frame in self._frames.feed(data)]
+
     def close(self) -> None:
-        self._socket.close()
+        if self.is_own:
+            self.socket.close()
+            return
+        descriptor = self.socket.detach()
+        with suppress(OSError):
+            # A child that closed all it had inherited may have something else under this number.
+            if _identity(descriptor) == self._file:
+                os.close(descriptor)
 
-    def call(self, method: str, parameters: JsonObject) -> Reply:
-        is_sent = False
+    def hang_up(self) -> None:
+        """End the conversation and leave the descriptor: another thread may wait for it."""
+        if self.is_own:
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+
+
+class _Connection(OwnSocket):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__(path, timeout)
+        # Not settimeout: a connect that must not block fails at once where it would have to queue.
+        limit = struct.pack("ll", int(timeout), int(timeout % 1 * 1_000_000))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         try:
-            self._socket.sendall(Request(method, parameters).to_bytes())
-            is_sent = True
-            return codec.parse_reply(self._next_frame())
-        except TimeoutError as error:
-            self.close()
-            raise _NoAnswerError(
-                f"the daemon at {self._path} did not answer within {self._timeout:g} s"
-            ) from error
+            self.socket.connect(path)
         except OSError as error:
-            self.close()
-            kind = DaemonUnavailableError if is_sent else _UnsentError
-            raise kind(f"the connection to {self._path} broke: {error}") from error
+            self.socket.close()
+            raise calls.unreachable(path, error) from None
 
-    def _next_frame(self) -> bytes:
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        while True:
+    def call(self, request: Request, limit: float | None) -> Reply:
+        """One exchange; the answer may take `limit` seconds."""
+        self.send(request)
+        deadline = None if limit is None else time.monotonic() + limit
+        replies: list[Reply] = []
+        while not replies:
             if deadline is not None:
-                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-            data = self._socket.recv(65536)
-            if not data:
-                raise ConnectionResetError("the daemon closed it")
-            frames = self._frames.feed(data)
-            if frames:
-                if len(frames) > 1:
-                    raise ProtocolError("the daemon answered more than it was asked")
-                return frames[0]
+                self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                replies = self.read()
+            except TimeoutError:
+                raise NoAnswerError(self.path, limit) from None
+        if len(replies) > 1:
+            raise ProtocolError("the daemon answered more than it was asked")
+        return replies[0]
+
+    def send(self, request: Request) -> None:
+        frame = request.to_bytes()
+        self.socket.settimeout(self.timeout)
+        try:
+            self.socket.sendall(frame)
+        except TimeoutError:
+            raise NoAnswerError(self.path, self.timeout) from None
+        except OSError as error:
+            raise BrokenError(self.path, error, was_sent=False) from error
+        self.socket.settimeout(None)
+
+    def read(self) -> list[Reply]:
+        """The replies that the next bytes complete; waits for those. Raises TimeoutError."""
+        try:
+            data = self.socket.recv(65536)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise BrokenError(self.path, error, was_sent=True) from error
+        return self.replies_in(data)
 
 
-def _new_key() -> str:
-    """A key that nobody has used; keys made one after the other stand together in the daemon's index."""
-    return f"{time.time_ns():x}-{os.urandom(16).hex()}"
+def _as_completed(jobs: Sequence[Job], timeout: float | None, deadline: float | None) -> Iterator[Job]:
+    with _following_ends(jobs) as ends:
+        for told in range(len(jobs)):
+            if not ends.wait_for_next(deadline):
+                open_jobs = f"{len(jobs) - told} of {len(jobs)} jobs have not ended"
+                raise calls.late(open_jobs, "they go", timeout)
+            yield _with_news(*next(ends))
 
 
-def _checked(reply: Reply) -> JsonObject:
-    if reply.error is not None:
-        raise from_reply(reply.error, reply.parameters)
-    return reply.parameters
+def _following_ends(jobs: Iterable[Job]) -> Following[tuple[Job, JsonObject]]:
+    clients = {job._client._path: job._client for job in jobs}
+    streams = calls.endings_by_path((job._client._path, job.id, job) for job in jobs)
+    return Following([_Stream(clients[path], Conversation(endings)) for path, endings in streams])
 
 
-def _field(reply: JsonObject, name: str, kind: type[T]) -> T:
-    """What the daemon answered under this name. Raises ProtocolError where it is not there, or is something else."""
-    value = reply.get(name)
-    if not isinstance(value, kind):
-        raise ProtocolError(f"the daemon's answer has no valid {name!r}; is it a bgjobd of this version?")
-    return value
-
-
-def _job_of(reply: JsonObject) -> JsonObject:
-    job = _field(reply, "job", dict)
-    if job.get("status") not in frozenset(Status):
-        raise ProtocolError(f"the daemon knows a status that this client does not: {job.get('status')!r}")
+def _with_news(job: Job, summary: JsonObject) -> Job:
+    job.snapshot = {**job.snapshot, **summary}
     return job
 
 
-def _path_of(address: str | None) -> str:
-    """The socket's path: the address given, $BGJOBD_SOCKET, the person's, else the system's."""
-    given = address or os.environ.get("BGJOBD_SOCKET")
-    if given:
-        return given.removeprefix("unix:")
-    runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
-    own = f"{runtime_dir}/bgjobd.sock" if runtime_dir else ""
-    return own if own and os.path.exists(own) else _SYSTEM_SOCKET
+def _readable(streams: Iterable[_Stream[T]], until: float | None) -> list[_Stream[T]]:
+    """The streams that have something to read, once there are any or the moment has come."""
+    with selectors.DefaultSelector() as selector:
+        for stream in streams:
+            if stream.socket is not None:
+                selector.register(stream.socket, selectors.EVENT_READ, stream)
+        timeout = None if until is None else min(max(0.0, until - time.monotonic()), _LONGEST_SELECT)
+        return [key.data for key, _ in selector.select(timeout)]
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+_shared: list[Client] = []
+
+
+def _everybodys_client() -> Client:
+    """One for all calls of the module's functions: a client of its own for each job would be a connection for each."""
+    path = calls.socket_path(None, os.environ, os.path.exists)
+    if not _shared or _shared[-1]._path != path:
+        _shared[:] = [Client(path)]
+    return _shared[-1]

@@ -1,0 +1,669 @@
+"""What a client asks and what an answer means: one function a method, and the rules of asking again; no I/O here.
+
+Both clients are thin over this: they carry a Call to the daemon, and a Follower to it as often as it takes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from bgjob.codec import JsonObject, Reply, Request
+from bgjob.errors import (
+    DaemonUnavailableError,
+    JobCancelledError,
+    JobFailedError,
+    ProtocolError,
+    ShuttingDownError,
+    WaitTimeoutError,
+    from_reply,
+)
+from bgjob.words import INTERFACE, SERVICE, Status
+
+T = TypeVar("T")
+J = TypeVar("J")
+
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 1.0
+GIVE_UP_AFTER: Final = 30.0
+"""Seconds; how a stream that broke is taken up again."""
+
+MOST_IDS: Final = 10_000
+"""How many jobs one Watch may name."""
+
+_PART: Final = 256 * 1024
+_ALL_OF_A_JOB: Final = 1000
+_SYSTEM_SOCKET: Final = "/run/bgjobd.sock"
+
+
+class Call(NamedTuple, Generic[T]):
+    """One request, and what makes its reply's parameters an answer; `parse` raises ProtocolError for a wrong shape.
+
+    `may_repeat`: whether it may be sent again after it was sent whole and the answer was lost.
+    """
+
+    method: str
+    parameters: JsonObject
+    parse: Callable[[JsonObject], T]
+    may_repeat: bool = True
+
+    @property
+    def request(self) -> Request:
+        return Request(self.method, self.parameters)
+
+    def answer(self, reply: Reply) -> T:
+        """What the reply means. Raises the error that it is."""
+        return self.parse(checked(reply))
+
+
+class Page(Generic[T]):
+    """Some of a long list: `items`, and `next`, the key that the following page begins with (None at the end).
+
+    `is_complete` is False where a search ended because its time was up: `next` then says where to go on.
+    """
+
+    __slots__ = ("is_complete", "items", "next")
+
+    def __init__(self, items: list[T], next: int | None, is_complete: bool = True) -> None:
+        self.items = items
+        self.next = next
+        self.is_complete = is_complete
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        return f"<Page of {len(self.items)}, next {self.next}>"
+
+
+class OutputPart(NamedTuple):
+    """Some of what attempt `number` wrote to stdout and stderr."""
+
+    number: int
+    data: bytes
+
+
+class OutputRead(NamedTuple):
+    """One answer of Output: the part, where to go on, and whether the attempt has ended and this is all."""
+
+    part: OutputPart
+    next: int
+    is_end: bool
+
+
+# The methods
+
+
+def submit(job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None) -> Call[int]:
+    """Store a job; its id. `job` has the fields of Submit; the retries are what the client's class sets, or None."""
+    return _call("Submit", _id, **submission(job, max_retries, retry_delay))
+
+
+def submit_many(
+    jobs: Iterable[Mapping[str, Any]], max_retries: int | None, retry_delay: float | None
+) -> Call[list[int]]:
+    """Store several jobs, all or none; their ids."""
+    return _call("SubmitMany", _ids, jobs=[submission(job, max_retries, retry_delay) for job in jobs])
+
+
+def submission(job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None) -> JsonObject:
+    """The job as the daemon takes it: the class by its name, and the options that every submit has.
+
+    The key makes a repeat after a lost answer give the same job.
+    """
+    own = {"max_retries": max_retries, "retry_delay": retry_delay, "idempotency_key": _new_key()}
+    options = own | _given(job.get("options") or {})
+    return {**_given(job), "class_name": class_name_of(job["class_name"]), "options": _given(options)}
+
+
+def get(job_id: int) -> Call[JsonObject]:
+    """The job with its attempts."""
+    return _call("Get", _job, id=job_id)
+
+
+def wait(job_id: int, timeout: float | None) -> Call[JsonObject]:
+    """The job once it has ended, or as it stands after `timeout` seconds."""
+    return _call("Wait", _job, id=job_id, timeout=timeout)
+
+
+def list_jobs(
+    status: str | Sequence[str] | None,
+    queue: str | None,
+    class_name: str | type | None,
+    method_name: str | None,
+    search: str | None,
+    before: int | None,
+    limit: int | None,
+) -> Call[Page[JsonObject]]:
+    """Summaries of jobs, newest first."""
+    return _call(
+        "List",
+        _jobs,
+        status=[status] if isinstance(status, str) else None if status is None else list(status),
+        queue=queue,
+        class_name=_class_or_none(class_name),
+        method_name=method_name,
+        search=search,
+        before=before,
+        limit=limit,
+    )
+
+
+def logs(
+    id: int | None,
+    class_name: str | type | None,
+    method_name: str | None,
+    type: str | None,
+    search: str | None,
+    before: int | None,
+    after: int | None,
+    limit: int | None,
+) -> Call[Page[JsonObject]]:
+    """Log entries: newest first, or, with `after`, oldest first."""
+    return _call(
+        "Logs",
+        _entries,
+        id=id,
+        class_name=_class_or_none(class_name),
+        method_name=method_name,
+        type=type,
+        search=search,
+        before=before,
+        after=after,
+        limit=limit,
+    )
+
+
+def logs_of(job_id: int) -> Call[Page[JsonObject]]:
+    """All that one job logged, oldest first."""
+    return _call("Logs", _entries, id=job_id, after=0, limit=_ALL_OF_A_JOB)
+
+
+def output(job_id: int, number: int | None, offset: int) -> Call[OutputRead]:
+    """What an attempt wrote, from `offset` on, as much as one answer holds."""
+    return _call("Output", _output, id=job_id, number=number, offset=offset, limit=_PART)
+
+
+def cancel(ids: Sequence[int]) -> Call[None]:
+    """Not repeated: the lost answer may have been that it is done, and then a second is refused."""
+    return _call("Cancel", _nothing, False, ids=list(ids))
+
+
+def retry(ids: Sequence[int]) -> Call[None]:
+    """Not repeated, as a cancel."""
+    return _call("Retry", _nothing, False, ids=list(ids))
+
+
+def pause(queue: str) -> Call[None]:
+    return _call("Pause", _nothing, queue=queue)
+
+
+def resume(queue: str) -> Call[None]:
+    return _call("Resume", _nothing, queue=queue)
+
+
+def classes() -> Call[list[JsonObject]]:
+    return _call("Classes", lambda reply: _objects(reply, "classes"))
+
+
+def stats() -> Call[JsonObject]:
+    return _call("Stats", lambda reply: reply)
+
+
+def reload() -> Call[str]:
+    return _call("Reload", lambda reply: field(reply, "code_version", str), False)
+
+
+def ping() -> Call[JsonObject]:
+    return Call(f"{SERVICE}.GetInfo", {}, lambda reply: reply)
+
+
+def _call(
+    method: str, parse: Callable[[JsonObject], T], may_repeat: bool = True, /, **parameters: Any
+) -> Call[T]:
+    return Call(f"{INTERFACE}.{method}", _given(parameters), parse, may_repeat)
+
+
+# Following: streams that can be taken up again where they broke off
+
+
+class Follower(Generic[T]):
+    """A request with `more`, and what its replies tell; after a break the next request goes on where it was.
+
+    `has_greeting`: the first reply says only that it has begun.
+    """
+
+    has_greeting = False
+
+    @property
+    def request(self) -> Request:
+        """What to ask now, the first time or after a break."""
+        raise NotImplementedError
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all has been told, so that nothing needs to be asked any more."""
+        return False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether all that is told at once has been told."""
+        return True
+
+    def take(self, parameters: JsonObject) -> list[T]:
+        """What a reply tells. Raises ProtocolError."""
+        raise NotImplementedError
+
+    def is_end(self) -> bool:
+        """Whether a last reply is the end; else the daemon ends, and there is more to come from the next."""
+        return True
+
+
+class FollowedLogs(Follower[JsonObject]):
+    """Log entries as they are committed; the key to go on with is the last entry's."""
+
+    def __init__(
+        self,
+        id: int | None,
+        class_name: str | type | None,
+        method_name: str | None,
+        type: str | None,
+        search: str | None,
+        after: int | None,
+        limit: int | None,
+    ) -> None:
+        self._has_end = id is not None
+        self._filters = _given(
+            {
+                "id": id,
+                "class_name": _class_or_none(class_name),
+                "method_name": method_name,
+                "type": type,
+                "search": search,
+            }
+        )
+        self._place = _given({"after": after, "limit": limit})
+
+    @property
+    def request(self) -> Request:
+        return Request(f"{INTERFACE}.Logs", {**self._filters, **self._place}, more=True)
+
+    def take(self, parameters: JsonObject) -> list[JsonObject]:
+        page = _entries(parameters)
+        last = page.next if page.next is not None else page.items[-1].get("id") if page.items else None
+        if isinstance(last, int):
+            self._place = {"after": last}
+        return page.items
+
+    def is_end(self) -> bool:
+        return self._has_end
+
+
+class FollowedOutput(Follower[OutputPart]):
+    """What the attempts of a job write, attempt after attempt; the keys to go on with are number and offset."""
+
+    def __init__(self, job_id: int, number: int | None) -> None:
+        self._job_id = job_id
+        self._place = _given({"number": number})
+
+    @property
+    def request(self) -> Request:
+        return Request(f"{INTERFACE}.Output", {"id": self._job_id, **self._place}, more=True)
+
+    def take(self, parameters: JsonObject) -> list[OutputPart]:
+        read = _output(parameters)
+        if read.part.number > 0:
+            self._place = {"number": read.part.number, "offset": read.next}
+        return [read.part] if read.part.data else []
+
+
+class Watched(Follower[JsonObject]):
+    """Summaries of jobs as they change. What is told again after a break and is known is left out."""
+
+    def __init__(
+        self, ids: Iterable[int], queue: str | None = None, class_name: str | type | None = None
+    ) -> None:
+        self._seen: dict[int, JsonObject | None] = dict.fromkeys(ids)
+        self.has_greeting = not self._seen
+        self._has_ids = bool(self._seen)
+        self._filters = _given({"queue": queue, "class_name": _class_or_none(class_name)})
+
+    @property
+    def request(self) -> Request:
+        ids = {"ids": self._open_ids()} if self._has_ids else {}
+        return Request(f"{INTERFACE}.Watch", {**ids, **self._filters}, more=True)
+
+    @property
+    def is_over(self) -> bool:
+        """After a break: nothing more is to be expected of jobs that have all ended."""
+        return self._has_ids and not self._open_ids()
+
+    @property
+    def has_begun(self) -> bool:
+        return None not in self._seen.values()
+
+    def take(self, parameters: JsonObject) -> list[JsonObject]:
+        if parameters.get("job") is None:
+            return []
+        summary = _job(parameters)
+        if not self._has_ids:
+            return [summary]
+        job_id = field(summary, "id", int)
+        is_news = self._seen.get(job_id) != summary
+        self._seen[job_id] = summary
+        return [summary] if is_news else []
+
+    def is_end(self) -> bool:
+        return self.is_over
+
+    def _open_ids(self) -> list[int]:
+        return [job_id for job_id, seen in self._seen.items() if seen is None or not has_ended(seen)]
+
+
+class Endings(Follower[tuple[J, JsonObject]], Generic[J]):
+    """The jobs in the order of their ends, each once, with how it stands then. `jobs` may hold a job several times."""
+
+    def __init__(self, jobs: Iterable[tuple[int, J]]) -> None:
+        self._open: dict[int, list[J]] = {}
+        for job_id, job in jobs:
+            self._open.setdefault(job_id, []).append(job)
+        self._unseen = set(self._open)
+
+    @property
+    def request(self) -> Request:
+        return Request(f"{INTERFACE}.Watch", {"ids": list(self._open)}, more=True)
+
+    @property
+    def is_over(self) -> bool:
+        return not self._open
+
+    @property
+    def has_begun(self) -> bool:
+        return not self._unseen
+
+    def take(self, parameters: JsonObject) -> list[tuple[J, JsonObject]]:
+        summary = _job(parameters)
+        job_id = field(summary, "id", int)
+        self._unseen.discard(job_id)
+        return [(job, summary) for job in self._open.pop(job_id, ())] if has_ended(summary) else []
+
+    def is_end(self) -> bool:
+        return self.is_over
+
+
+def endings_by_path(jobs: Iterable[tuple[str, int, J]]) -> list[tuple[str, Endings[J]]]:
+    """What follows the ends of these jobs (socket, id, job): a stream for each socket, more only for very many jobs."""
+    by_path: dict[str, dict[int, list[J]]] = {}
+    for path, job_id, job in jobs:
+        by_path.setdefault(path, {}).setdefault(job_id, []).append(job)
+    streams = []
+    for path, by_id in by_path.items():
+        ids = list(by_id)
+        for start in range(0, len(ids), MOST_IDS):
+            named = ids[start : start + MOST_IDS]
+            streams.append((path, Endings((one, job) for one in named for job in by_id[one])))
+    return streams
+
+
+class Breaks:
+    """When a connection that broke is to be tried again: soon, then ever later, and not for ever.
+
+    `now` is any clock that only goes forward. A connection is mended once an answer came over it, or once it has held
+    for longer than a pause: one that is accepted and closed at once is not.
+    """
+
+    def __init__(self) -> None:
+        self._pause = FIRST_PAUSE
+        self._since: float | None = None
+        self.connected_at: float | None = None
+
+    @property
+    def is_untried(self) -> bool:
+        """Whether there was neither a connection yet nor a try that failed."""
+        return self.connected_at is None and self._since is None
+
+    def connected(self, now: float) -> None:
+        self.connected_at = now
+
+    def answered(self) -> None:
+        self._pause = FIRST_PAUSE
+        self._since = None
+
+    def try_pause(self, now: float) -> float | None:
+        """Seconds until the next try, after one that failed; None: the daemon has been away for too long."""
+        if self.connected_at is not None and now - self.connected_at >= LONGEST_PAUSE:
+            self.answered()
+        self.connected_at = None
+        if self._since is None:
+            self._since = now
+        if now - self._since >= GIVE_UP_AFTER:
+            return None
+        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
+        return pause
+
+
+class Conversation(Generic[T]):
+    """A follower's talk with its daemon, over as many connections as it takes.
+
+    `is_over`: nothing more will come. `is_unanswered`: nobody has said yet that it has begun.
+    """
+
+    def __init__(self, follower: Follower[T]) -> None:
+        self.breaks = Breaks()
+        self.is_over = follower.is_over
+        self.is_unanswered = follower.has_greeting
+        self._follower = follower
+
+    @property
+    def request(self) -> Request:
+        """What to ask on a new connection."""
+        return self._follower.request
+
+    def connected(self, now: float) -> None:
+        self.breaks.connected(now)
+
+    def grace(self, now: float, timeout: float) -> float:
+        """Until when the daemon may take to tell what it tells at once; 0 where it has, or where nobody is there."""
+        if self._follower.has_begun:
+            return 0.0
+        if self.breaks.is_untried:
+            return now + timeout
+        connected_at = self.breaks.connected_at
+        return 0.0 if connected_at is None else connected_at + timeout
+
+    def take(self, reply: Reply) -> list[T]:
+        """What a reply tells. Raises the error that it is, ShuttingDownError too where a stream ends too early."""
+        parameters = checked(reply)
+        self.is_unanswered = False
+        self.breaks.answered()
+        items = self._follower.take(parameters) if reply.continues or parameters else []
+        if not reply.continues and not self._follower.is_end():
+            raise ShuttingDownError
+        self.is_over = not reply.continues or self._follower.is_over
+        return items
+
+    def take_all(self, told: Iterable[JsonObject]) -> list[T]:
+        """What the parameters of all the replies tell."""
+        items = [item for parameters in told for item in self._follower.take(parameters)]
+        self.is_over, self.is_unanswered = True, False
+        return items
+
+
+def may_ask_again(call: Call[Any], was_sent: bool) -> bool:
+    """Whether a call whose connection broke is asked once more over another. `was_sent`: the daemon may have it."""
+    return call.may_repeat or not was_sent
+
+
+class BrokenError(DaemonUnavailableError):
+    """The daemon closed the connection instead of answering. `was_sent`: it may have the whole request."""
+
+    def __init__(self, path: str, error: OSError, was_sent: bool) -> None:
+        self.was_sent = was_sent
+        super().__init__(f"the connection to {path} broke: {error}")
+
+
+class NoAnswerError(DaemonUnavailableError):
+    """The daemon is there and says nothing; asking again would not help."""
+
+    def __init__(self, path: str, timeout: float | None) -> None:
+        super().__init__(f"the daemon at {path} did not answer within {timeout or 0.0:g} s")
+
+
+def unreachable(path: str, error: OSError) -> DaemonUnavailableError:
+    reason = error.strerror or str(error)
+    return DaemonUnavailableError(f"no daemon answers at {path} ({reason}); is bgjobd running?")
+
+
+def gone(path: str, error: ShuttingDownError) -> DaemonUnavailableError:
+    return DaemonUnavailableError(f"the daemon at {path} has not come back: {error}")
+
+
+# What an ended job comes to
+
+
+def has_ended(job: Mapping[str, Any]) -> bool:
+    return Status(job["status"]).is_final
+
+
+def ended(job: JsonObject, timeout: float | None) -> JsonObject:
+    """The job that a Wait answered. Raises WaitTimeoutError where it has not ended."""
+    if not has_ended(job):
+        raise late(f"job {job['id']} is {job['status']}", "it goes", timeout)
+    return job
+
+
+def result_of(job: JsonObject) -> Any:
+    """What the method returned. Raises JobFailedError, JobCancelledError."""
+    match job["status"]:
+        case Status.COMPLETED:
+            return job["result"]
+        case Status.CANCELLED:
+            raise JobCancelledError(job)
+        case _:
+            raise JobFailedError(job)
+
+
+def late(told: str, goes: str, timeout: float | None) -> WaitTimeoutError:
+    return WaitTimeoutError(f"{told} after {timeout or 0.0:g} s; {goes} on")
+
+
+# Names and keys
+
+
+def class_name_of(cls: str | type) -> str:
+    return cls if isinstance(cls, str) else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def is_made_here(key: str) -> bool:
+    """Whether an idempotency key is one that a client made for want of a caller's."""
+    return re.fullmatch("[0-9a-f]{15,17}-[0-9a-f]{32}", key) is not None
+
+
+def socket_path(address: str | None, environ: Mapping[str, str], exists: Callable[[str], bool]) -> str:
+    """The socket's path: the address given, $BGJOBD_SOCKET, the person's, else the system's."""
+    given = address or environ.get("BGJOBD_SOCKET")
+    if given:
+        return given.removeprefix("unix:")
+    runtime_dir = environ.get("XDG_RUNTIME_DIR")
+    own = f"{runtime_dir}/bgjobd.sock" if runtime_dir else ""
+    return own if own and exists(own) else _SYSTEM_SOCKET
+
+
+def _new_key() -> str:
+    """A key that nobody has used; keys made one after the other stand together in the daemon's index."""
+    return f"{time.time_ns():x}-{os.urandom(16).hex()}"
+
+
+def _class_or_none(cls: str | type | None) -> str | None:
+    return None if cls is None else class_name_of(cls)
+
+
+def _given(parameters: Mapping[str, Any]) -> JsonObject:
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+# Shapes of answers
+
+
+def checked(reply: Reply) -> JsonObject:
+    """The parameters of a reply. Raises the error that it is."""
+    if reply.error is not None:
+        raise from_reply(reply.error, reply.parameters)
+    return reply.parameters
+
+
+def field(reply: JsonObject, name: str, kind: type[T]) -> T:
+    """What the daemon answered under this name. Raises ProtocolError where it is not there, or is something else."""
+    value = reply.get(name)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise _misshapen(name)
+    return value
+
+
+def _misshapen(name: str) -> ProtocolError:
+    return ProtocolError(f"the daemon's answer has no valid {name!r}; is it a bgjobd of this version?")
+
+
+def _nothing(reply: JsonObject) -> None:
+    return None
+
+
+def _id(reply: JsonObject) -> int:
+    return field(reply, "id", int)
+
+
+def _ids(reply: JsonObject) -> list[int]:
+    ids = field(reply, "ids", list)
+    if not all(type(job_id) is int for job_id in ids):
+        raise _misshapen("ids")
+    return ids
+
+
+def _job(reply: JsonObject) -> JsonObject:
+    job: JsonObject = field(reply, "job", dict)
+    return _with_known_status(job)
+
+
+def _with_known_status(job: JsonObject) -> JsonObject:
+    if job.get("status") not in _STATUSES:
+        raise ProtocolError(f"the daemon knows a status that this client does not: {job.get('status')!r}")
+    return job
+
+
+_STATUSES: Final = frozenset(Status)
+
+
+def _jobs(reply: JsonObject) -> Page[JsonObject]:
+    jobs = [_with_known_status(job) for job in _objects(reply, "jobs")]
+    return Page(jobs, _next(reply))
+
+
+def _entries(reply: JsonObject) -> Page[JsonObject]:
+    return Page(_objects(reply, "entries"), _next(reply), field(reply, "is_complete", bool))
+
+
+def _objects(reply: JsonObject, name: str) -> list[JsonObject]:
+    objects = field(reply, name, list)
+    if not all(isinstance(one, dict) for one in objects):
+        raise _misshapen(name)
+    return objects
+
+
+def _next(reply: JsonObject) -> int | None:
+    return None if reply.get("next") is None else field(reply, "next", int)
+
+
+def _output(reply: JsonObject) -> OutputRead:
+    try:
+        data = b64decode(field(reply, "data", str), validate=True)
+    except ValueError:
+        raise _misshapen("data") from None
+    part = OutputPart(field(reply, "number", int), data)
+    return OutputRead(part, field(reply, "next", int), field(reply, "is_end", bool))

@@ -1,0 +1,102 @@
+"""What the daemon has to offer and how it stands: `bgjob classes` and `bgjob stats`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bgjob.client import Client
+from bgjob.commands import screen, text
+from bgjob.commands.problems import OK
+from bgjob.commands.screen import Column
+from bgjob.errors import NotApprovedError
+from bgjob.words import Status
+
+
+def classes(client: Client, given: argparse.Namespace) -> int:
+    """Show the approved classes: methods and their parameters, documentation, policy, what cannot be used and why."""
+    found = [one for one in client.classes() if given.name is None or _is_named(one["name"], given.name)]
+    if given.name is not None and not found:
+        raise NotApprovedError(class_name=given.name)
+    if given.json:
+        screen.tell_json({"classes": found})
+        return OK
+    if not found:
+        screen.say("no class is approved; list some under [approved] in the daemon's configuration")
+    screen.show("\n".join("".join(line + "\n" for line in _class(one)) for one in found))
+    return OK
+
+
+def stats(client: Client, given: argparse.Namespace) -> int:
+    """Show how the daemon stands: its version, slots, jobs by status, queues."""
+    told = client.stats()
+    if given.json:
+        screen.tell_json(told)
+        return OK
+    counts = [f"{told['jobs'].get(status, 0)} {screen.painted(status)}" for status in Status]
+    queues = told["queues"]
+    table = screen.table(
+        [
+            Column("QUEUE", [text.one_line(queue["name"]) for queue in queues]),
+            Column("PENDING", [str(queue["pending"]) for queue in queues], is_number=True),
+            Column("RUNNING", [str(queue["running"]) for queue in queues], is_number=True),
+            Column("SLOTS", [str(queue["slots"] or "all") for queue in queues], is_number=True),
+            Column("", ["paused" if queue["paused"] else "" for queue in queues]),
+        ]
+    )
+    screen.tell(f"bgjobd {told['version']}, pid {told['pid']}, {told['slots']} slots")
+    screen.tell(f"jobs: {', '.join(counts)}")
+    screen.show(f"\n{table}")
+    return OK
+
+
+def _is_named(name: str, wanted: str) -> bool:
+    """Whether a class is meant, by its whole name or the end of it."""
+    return name == wanted or name.endswith(f".{wanted}")
+
+
+def _class(described: Mapping[str, Any]) -> Iterator[str]:
+    yield screen.painted(described["name"], "bold")
+    if described["unavailable"] is not None:
+        yield f"  {screen.painted('cannot be used', 'red')}: {_indented(described['unavailable'])}"
+    if described["doc"]:
+        yield f"  {_indented(described['doc'])}"
+    for method in described["methods"]:
+        yield f"  {_folded(text.one_line(text.signature(method)))}"
+        yield from (f"      {_indented(told, 6)}" for told in (method["doc"], method["note"]) if told)
+    if described["policy"] is not None and described["unavailable"] is None:
+        yield f"  {_policy(described['policy'])}"
+
+
+def _indented(doc: str, by: int = 2) -> str:
+    import inspect  # here, as it takes long to import
+
+    first, *others = text.lines(inspect.cleandoc(doc)).split("\n")
+    return "\n".join([first, *(f"{' ' * by}{line}".rstrip() for line in others)])
+
+
+def _folded(signature: str) -> str:
+    """The signature in lines of the terminal's width, broken between parameters."""
+    most = screen.columns()
+    if most is None:
+        return signature
+    first, *others = signature.split(", ")
+    lines = [f"  {first}"]
+    for parameter in others:
+        if text.width(f"{lines[-1]}, {parameter},") <= most:
+            lines[-1] += f", {parameter}"
+        else:
+            lines[-1] += ","
+            lines.append(f"{' ' * 8}{parameter}")
+    return "\n".join(lines).lstrip()
+
+
+def _policy(policy: Mapping[str, Any]) -> str:
+    growth = "" if policy["backoff"] == "constant" else f", {policy['backoff']}"
+    limit = "no timeout" if policy["timeout"] is None else f"timeout {text.span(policy['timeout'])}"
+    retries = "1 retry" if policy["max_retries"] == 1 else f"{policy['max_retries']} retries"
+    return (
+        f"queue {text.one_line(policy['queue'])}, priority {policy['priority']}, {limit},"
+        f" {retries} {text.span(policy['retry_delay'])} apart{growth}"
+    )

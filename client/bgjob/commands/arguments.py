@@ -1,0 +1,351 @@
+"""What may be written after `bgjob`: the commands and their options. What they do is not here, nor their values."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn
+
+from bgjob.client import Client
+from bgjob.commands import about, completion, follow, look, manage, submit, text, values
+from bgjob.words import Backoff, EntryType, Status
+
+_STATUSES: Final = (*(status.value for status in Status), text.SCHEDULED, text.RETRYING)
+
+
+def parse(given: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; `run` in them is the command's function. Exits with 2 where they are wrong."""
+    words = parser()
+    texts = sys.argv[1:] if given is None else given
+    if not all(values.is_text(word) for word in texts):
+        words.error("an argument is no UTF-8")
+    arguments = words.parse_args(texts)
+    is_run = arguments.run is submit.run
+    if is_run and arguments.timeout is not None and not (arguments.wait or arguments.follow):
+        words.error("--timeout limits the wait and needs -w or -f; --attempt-timeout limits an attempt")
+    return arguments
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    words = argparse.ArgumentParser(
+        prog="bgjob",
+        description="Background jobs on this machine: submit them, wait for them, see what became of them.",
+        epilog="`bgjob COMMAND --help` has the options of a command, and an example.\n\n"
+        "exit codes: 0 well, 1 the job failed, 2 usage, 3 cancelled, 4 no such job,\n"
+        "69 no daemon, 75 queue full, storage unavailable or shutting down, 77 refused,\n"
+        "124 the wait timed out, 130 interrupted",
+        formatter_class=_Help,
+        allow_abbrev=False,
+    )
+    words.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    _add_socket(words, default=None)
+    commands = words.add_subparsers(metavar="COMMAND", required=True)
+    for add in (
+        *(_add_run, _add_list, _add_show, _add_tail, _add_output, _add_wait, _add_cancel, _add_retry),
+        *(_add_stats, _add_classes, _add_reload, _add_pause, _add_resume),
+    ):
+        add(commands)
+    _add_completion(commands, words)
+    return words
+
+
+# The commands
+
+_Commands = Any  # argparse has no public name for what add_subparsers answers
+
+
+def _add_run(commands: _Commands) -> None:
+    command = _added(
+        commands,
+        "run",
+        submit.run,
+        f"bgjob run {values.EXAMPLE} -p to=user@example.com",
+        "bgjob run myapp.jobs.ExampleJob::run --parameters @example.json --delay 5m",
+        "bgjob run myapp.jobs.ExampleJob::run -w --timeout 30",
+        json_help="print JSON: the id, with -w the job, with -f lines",
+    )
+    command.add_argument("target", type=values.target, metavar="CLASS::METHOD", help="what to run")
+    of_job = command.add_argument_group("the job")
+    of_job.add_argument(
+        "-p",
+        dest="parameters",
+        type=values.parameter,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a parameter: JSON if it parses, else text; may be repeated",
+    )
+    of_job.add_argument(
+        "--parameters",
+        dest="whole",
+        type=values.parameters,
+        default={},
+        metavar="JSON|@FILE|-",
+        help="all parameters as a JSON object, from a file, or from stdin; -p adds to them",
+    )
+    of_job.add_argument(
+        "--delay", type=values.seconds, metavar="TIME", help="not before, from now: 90, 5m, 2h"
+    )
+    of_job.add_argument(
+        "--at",
+        type=values.instant,
+        metavar="WHEN",
+        help="not before: 2026-12-04T14:31:53Z; local time where no offset is given",
+    )
+    of_job.add_argument("--queue", metavar="QUEUE", help="the class's own, else default")
+    of_job.add_argument("--priority", type=int, metavar="N", help="higher goes first, 0 is usual")
+    of_job.add_argument(
+        "--attempt-timeout", type=values.seconds, metavar="TIME", help="stop an attempt after this time"
+    )
+    of_job.add_argument("--max-retries", type=values.count, metavar="N", help="how often to try again")
+    of_job.add_argument(
+        "--retry-delay", type=values.seconds, metavar="TIME", help="time between two attempts"
+    )
+    of_job.add_argument(
+        "--backoff", choices=[backoff.value for backoff in Backoff], help="how that time grows"
+    )
+    of_job.add_argument(
+        "--retry-count", type=values.count, default=0, metavar="N", help="start with this many retries spent"
+    )
+    of_job.add_argument(
+        "--key", dest="idempotency_key", metavar="KEY", help="the same key gives the same job again"
+    )
+    of_wait = command.add_argument_group("waiting for it")
+    of_wait.add_argument(
+        "-w", "--wait", action="store_true", help="wait for the end and print the result as JSON"
+    )
+    of_wait.add_argument(
+        "-f", "--follow", action="store_true", help="print output as it comes, and log lines on stderr"
+    )
+    of_wait.add_argument("--timeout", type=values.seconds, metavar="TIME", help="wait at most this long")
+
+
+def _add_list(commands: _Commands) -> None:
+    command = _added(
+        commands,
+        "list",
+        look.list_jobs,
+        "bgjob list --status failed --class myapp.jobs.EmailNotification",
+        "bgjob list --columns id,status,job,took --limit 100",
+    )
+    command.add_argument(
+        "--status",
+        action="extend",
+        nargs="+",
+        choices=_STATUSES,
+        metavar="STATUS",
+        help=f"one or more of {', '.join(_STATUSES)}",
+    )
+    command.add_argument("--queue", metavar="QUEUE", help="jobs of this queue")
+    _add_target(command)
+    command.add_argument("--search", metavar="TEXT", help="a part of class, method or error")
+    command.add_argument(
+        "--limit", type=values.page_size, default=50, metavar="N", help="at most so many (50)"
+    )
+    command.add_argument("--before", type=values.job_id, metavar="ID", help="jobs older than this one")
+    command.add_argument(
+        "--columns",
+        type=values.columns,
+        default=look.DEFAULT_COLUMNS,
+        metavar="A,B,C",
+        help=f"some of {', '.join(look.CELLS)}",
+    )
+
+
+def _add_show(commands: _Commands) -> None:
+    command = _added(commands, "show", look.show, "bgjob show 12 --logs")
+    _add_id(command)
+    command.add_argument("--logs", action="store_true", help="its log lines too")
+
+
+def _add_tail(commands: _Commands) -> None:
+    command = _added(
+        commands,
+        "tail",
+        follow.tail,
+        "bgjob tail -f",
+        "bgjob tail -n 100 --type failure --class myapp.jobs.EmailNotification",
+        json_help="JSON lines: one entry of the log each",
+    )
+    command.add_argument("-f", "--follow", action="store_true", help="go on with new lines as they come")
+    command.add_argument(
+        "-n", dest="count", type=values.tail_size, default=10, metavar="N", help="how many lines first (10)"
+    )
+    command.add_argument("--job", type=values.job_id, metavar="ID", help="of this job; -f ends with it")
+    _add_target(command)
+    command.add_argument("--type", choices=[type.value for type in EntryType], help="lines of this type")
+    command.add_argument("--search", metavar="TEXT", help="a part of the message")
+
+
+def _add_output(commands: _Commands) -> None:
+    command = _added(
+        commands,
+        "output",
+        follow.output,
+        "bgjob output 12 > log.txt",
+        "bgjob output -f 12",
+        json_help="JSON lines: attempt number and bytes (base64)",
+    )
+    _add_id(command)
+    command.add_argument(
+        "--attempt",
+        type=values.job_id,
+        metavar="N",
+        help="this attempt's, with -f from this one on; else the latest",
+    )
+    command.add_argument("-f", "--follow", action="store_true", help="go on until the job has ended")
+
+
+def _add_wait(commands: _Commands) -> None:
+    command = _added(
+        commands,
+        "wait",
+        follow.wait,
+        "bgjob wait 12 13 --timeout 10m",
+        json_help="JSON lines: each job as it ends",
+        more="The exit code is that of the first of them that did not complete.",
+    )
+    _add_ids(command)
+    command.add_argument(
+        "--timeout", type=values.seconds, metavar="TIME", help="wait at most this long: 90, 5m, 2h"
+    )
+
+
+def _add_cancel(commands: _Commands) -> None:
+    command = _added(
+        commands, "cancel", manage.cancel, "bgjob cancel 12 13", more="If one cannot be, none of them is."
+    )
+    _add_ids(command)
+
+
+def _add_retry(commands: _Commands) -> None:
+    command = _added(
+        commands, "retry", manage.retry, "bgjob retry 12 13", more="If one cannot be, none of them is."
+    )
+    _add_ids(command)
+
+
+def _add_stats(commands: _Commands) -> None:
+    _added(commands, "stats", about.stats, "bgjob stats")
+
+
+def _add_classes(commands: _Commands) -> None:
+    command = _added(commands, "classes", about.classes, "bgjob classes EmailNotification")
+    command.add_argument("name", nargs="?", metavar="NAME", help="one class, by its name or the end of it")
+
+
+def _add_reload(commands: _Commands) -> None:
+    _added(
+        commands,
+        "reload",
+        manage.reload,
+        "bgjob reload",
+        more="If anything is wrong with the new, all stays as it was, and the reason is told.",
+    )
+
+
+def _add_pause(commands: _Commands) -> None:
+    _add_queue(_added(commands, "pause", manage.pause, "bgjob pause mail", hint=_QUEUES))
+
+
+def _add_resume(commands: _Commands) -> None:
+    _add_queue(_added(commands, "resume", manage.resume, "bgjob resume mail", hint=_QUEUES))
+
+
+def _add_completion(commands: _Commands, words: argparse.ArgumentParser) -> None:
+    command = _added(
+        commands,
+        "completion",
+        completion.completion,
+        "bgjob completion bash > ~/.local/share/bash-completion/completions/bgjob",
+        "bgjob completion zsh > ~/.zfunc/_bgjob       # a directory of $fpath",
+        "bgjob completion fish > ~/.config/fish/completions/bgjob.fish",
+        json_help=None,
+    )
+    command.add_argument("shell", choices=["bash", "zsh", "fish"])
+    command.set_defaults(parser=words)
+
+
+_QUEUES: Final = "`bgjob stats` lists the queues"
+
+
+def _added(
+    commands: _Commands,
+    name: str,
+    run: Callable[[Client, argparse.Namespace], int],
+    *examples: str,
+    json_help: str | None = "print JSON",
+    more: str = "",
+    hint: str | None = None,
+) -> argparse.ArgumentParser:
+    """A command with what all of them have: its sentence, examples, --socket and --json."""
+    sentence = run.__doc__ or ""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=sentence[0].lower() + sentence[1:].rstrip("."),
+        description=f"{sentence} {more}".rstrip(),
+        epilog="\n".join(
+            ["example:" if len(examples) == 1 else "examples:", *(f"  {one}" for one in examples)]
+        ),
+        formatter_class=_Help,
+        allow_abbrev=False,
+    )
+    _add_socket(command, default=argparse.SUPPRESS)
+    if json_help is not None:
+        command.add_argument("--json", action="store_true", help=json_help)
+    command.set_defaults(run=run, hint=hint or f"see `bgjob {name} --help`")
+    return command
+
+
+def _add_socket(command: argparse.ArgumentParser, default: str | None) -> None:
+    command.add_argument(
+        "--socket",
+        default=default,
+        metavar="ADDRESS",
+        help="of the daemon, a path or unix:PATH; else $BGJOBD_SOCKET, your own or the system's",
+    )
+
+
+def _add_id(command: argparse.ArgumentParser) -> None:
+    command.add_argument("id", type=values.job_id, metavar="ID", help="of the job")
+
+
+def _add_ids(command: argparse.ArgumentParser) -> None:
+    command.add_argument("ids", type=values.job_id, nargs="+", metavar="ID", help="of a job")
+
+
+def _add_target(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--class",
+        dest="target",
+        type=values.class_filter,
+        default={},
+        metavar="CLASS[::METHOD]",
+        help="jobs of this class, by its whole name",
+    )
+
+
+def _add_queue(command: argparse.ArgumentParser) -> None:
+    command.add_argument("queue", nargs="?", default="default", metavar="QUEUE", help="else default")
+
+
+class _Help(argparse.HelpFormatter):
+    """Fills sentences and leaves lines as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
+class _Version(argparse.Action):
+    """Prints the version; what knows it takes longer to import than a job to submit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"bgjob {version('bgjobd')}")
+        except PackageNotFoundError:
+            print("bgjob, not installed")
+        parser.exit()

@@ -1,0 +1,253 @@
+"""What goes on while jobs run: `bgjob wait`, `tail` and `output`, and what `run` shows until its job has ended."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import io
+import queue
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Generic, TypeVar
+
+from bgjob.client import Client
+from bgjob.commands import screen, text
+from bgjob.commands.problems import OK, code_of, explained, failure_of
+from bgjob.errors import WaitTimeoutError
+from bgjob.words import Status
+
+T = TypeVar("T")
+
+_PAGE: Final = 1000
+
+
+def wait(client: Client, given: argparse.Namespace) -> int:
+    """Wait until all of the jobs have ended."""
+    ids = list(dict.fromkeys(given.ids))
+
+    def tell(job: Mapping[str, Any]) -> None:
+        if given.json:
+            screen.tell_json(client.wait(job["id"]))
+        else:
+            screen.tell(f"{job['id']} {screen.painted(job['status'])}")
+
+    with going_on(*ids):
+        ended = until_ended(client, ids, given.timeout, tell)
+    codes = [outcome(ended[job_id]) for job_id in ids]
+    return next((code for code in codes if code != OK), OK)
+
+
+def tail(client: Client, given: argparse.Namespace) -> int:
+    """Print the last log lines, and with -f the next ones as they come."""
+    filters = {"id": given.job, **given.target, "type": given.type, "search": given.search}
+    line: Callable[[Mapping[str, Any]], str] = text.to_json if given.json else screen.log_line
+    if not given.follow:
+        told = "".join(line(entry) + "\n" for entry in _newest(client, filters, given.count))
+        screen.show(told)
+        if not told and not given.json:
+            screen.say("no log line matches")
+        return OK
+    with going_on(*([] if given.job is None else [given.job])):
+        for entry in client.follow_logs(limit=given.count, **filters):
+            screen.tell(line(entry))
+    return OK
+
+
+def output(client: Client, given: argparse.Namespace) -> int:
+    """Print what an attempt wrote to stdout and stderr; with -f also what it and those after it write."""
+    told = Told(given.json)
+    if given.follow:
+        with going_on(given.id):
+            for part in client.follow_output(given.id, given.attempt):
+                told.output(part.number, part.data)
+    else:
+        number = given.attempt or text.attempt_of(client.get(given.id).snapshot)
+        told.output(number, client.output(given.id, number or None))
+    told.end()
+    if told.is_nothing and not given.json:
+        screen.say(f"job {given.id} has written nothing; `bgjob tail --job {given.id}` has its log")
+    return OK
+
+
+def follow_job(client: Client, job_id: int, timeout: float | None, told: Told) -> None:
+    """Tell log entries and output of a job as they come, until it has ended. Raises WaitTimeoutError."""
+    entries: Iterator[Callable[[], None]] = (
+        _later(told.entry, entry) for entry in client.follow_logs(id=job_id, after=0)
+    )
+    parts: Iterator[Callable[[], None]] = (
+        _later(told.output, part.number, part.data) for part in client.follow_output(job_id, 1)
+    )
+    try:
+        for tell in together([entries, parts], timeout, lambda: going_on_text([job_id])):
+            tell()
+    finally:
+        told.end()
+
+
+def until_ended(
+    client: Client,
+    ids: Sequence[int],
+    timeout: float | None,
+    tell: Callable[[Mapping[str, Any]], None] = lambda job: None,
+) -> dict[int, Mapping[str, Any]]:
+    """The jobs as they ended, each told as it does, with progress on a terminal. Raises WaitTimeoutError."""
+    ended: dict[int, Mapping[str, Any]] = {}
+    with screen.board() as board:
+        watched = client.watch(*ids)
+        for job in together([watched], timeout, lambda: going_on_text([i for i in ids if i not in ended])):
+            board.show(job)
+            if Status(job["status"]).is_final and job["id"] not in ended:
+                ended[job["id"]] = job
+                with board.away():
+                    tell(job)
+    return ended
+
+
+def outcome(job: Mapping[str, Any], is_result_wanted: bool = False) -> int:
+    """The exit code of an ended job; its result goes to stdout where it is wanted, its failure to stderr."""
+    failure = failure_of(job)
+    if failure is not None:
+        screen.say(explained(failure))
+        return code_of(failure)
+    if is_result_wanted:
+        screen.tell_json(job["result"])
+    return OK
+
+
+@contextmanager
+def going_on(*ids: int) -> Iterator[None]:
+    """An interrupt that comes meanwhile says that it ended the waiting and no job."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; {going_on_text(ids)}") from None
+
+
+def going_on_text(ids: Sequence[int]) -> str:
+    """That the end of a wait is not that of the jobs, and how to wait on."""
+    if not ids:
+        return "the jobs go on"
+    names = " ".join(map(str, ids))
+    goes = f"job {names} goes on" if len(ids) == 1 else f"jobs {names} go on"
+    return f"{goes}, `bgjob wait {names}` waits on"
+
+
+class Told:
+    """What a job logs and writes, on stderr and stdout; as JSON lines on stdout for a program."""
+
+    def __init__(self, is_json: bool) -> None:
+        self._is_json = is_json
+        self._number = 0
+        self._decoder = _terminal_decoder()
+        self._is_line_open = False
+        self.is_nothing = True
+
+    def entry(self, entry: Mapping[str, Any]) -> None:
+        if self._is_json:
+            screen.tell_json({"entry": entry})
+            return
+        self._close_line()
+        print(screen.log_line(entry, sys.stderr), file=sys.stderr, flush=True)
+
+    def output(self, number: int, data: bytes) -> None:
+        self.is_nothing = self.is_nothing and not data
+        if self._is_json:
+            screen.tell_json({"number": number, "data": b64encode(data).decode()})
+            return
+        if self._number not in (0, number):
+            self.end()
+            screen.say(f"attempt {number}")
+        self._number = number
+        if sys.stdout.isatty():
+            self._write_text(self._decoder.decode(data))
+        else:
+            sys.stdout.buffer.write(data)
+            sys.stdout.flush()
+
+    def end(self) -> None:
+        """Write what is left of a character, and end the last line of a terminal."""
+        self._write_text(self._decoder.decode(b"", final=True))
+        self._decoder = _terminal_decoder()
+        self._close_line()
+
+    def _write_text(self, written: str) -> None:
+        if not written:
+            return
+        sys.stdout.write(text.lines(written))
+        sys.stdout.flush()
+        self._is_line_open = not written.endswith("\n")
+
+    def _close_line(self) -> None:
+        if self._is_line_open:
+            screen.tell("")
+            self._is_line_open = False
+
+
+def _terminal_decoder() -> io.IncrementalNewlineDecoder:
+    """Bytes to text for a terminal: what is no UTF-8 shows as escapes, a carriage return begins a line."""
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    return io.IncrementalNewlineDecoder(decoder, translate=True)
+
+
+def _newest(client: Client, filters: Mapping[str, Any], count: int) -> list[Mapping[str, Any]]:
+    """The newest entries, oldest first. A search that stopped at its time goes on where it stopped."""
+    found: list[Mapping[str, Any]] = []
+    before = None
+    while len(found) < count:
+        page = client.logs(**filters, before=before, limit=min(count - len(found), _PAGE))
+        found += page.items
+        before = page.next
+        if before is None:
+            break
+    return found[::-1]
+
+
+# Streams, read together
+
+
+def _later(tell: Callable[..., None], *what: Any) -> Callable[[], None]:
+    return lambda: tell(*what)
+
+
+class _Ended(Generic[T]):
+    """What a thread says last: the error that ended its stream, or None."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+def together(streams: Iterable[Iterator[T]], timeout: float | None, late: Callable[[], str]) -> Iterator[T]:
+    """What the streams tell, as it comes, each read on a thread of its own; until all have ended.
+
+    Raises what a stream raises, and WaitTimeoutError after `timeout` seconds; `late` has the end of its message.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    told: queue.SimpleQueue[T | _Ended[T]] = queue.SimpleQueue()
+    running = 0
+    for stream in streams:
+        threading.Thread(target=_read, args=(stream, told), daemon=True).start()
+        running += 1
+    while running:
+        try:
+            item = told.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise WaitTimeoutError(f"not ended after {timeout:g} s; {late()}") from None
+        if not isinstance(item, _Ended):
+            yield item
+        elif item.error is not None:
+            raise item.error
+        else:
+            running -= 1
+
+
+def _read(stream: Iterator[T], told: queue.SimpleQueue[T | _Ended[T]]) -> None:
+    try:
+        for item in stream:
+            told.put(item)
+        told.put(_Ended(None))
+    except BaseException as error:
+        told.put(_Ended(error))

@@ -1,0 +1,234 @@
+"""What became of jobs: `bgjob list` and `bgjob show`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from bgjob.client import Client
+from bgjob.commands import screen, text
+from bgjob.commands.problems import OK
+from bgjob.commands.screen import Column, Cut
+from bgjob.words import Status
+
+DEFAULT_COLUMNS: Final = ("id", "status", "job", "attempt", "when", "note")
+_LABEL: Final = 12
+
+
+def list_jobs(client: Client, given: argparse.Namespace) -> int:
+    """List jobs, newest first."""
+    page = client.list(
+        status=given.status,
+        queue=given.queue,
+        **given.target,
+        search=given.search,
+        before=given.before,
+        limit=given.limit,
+    )
+    if given.json:
+        screen.tell_json({"jobs": page.items, "next": page.next})
+        return OK
+    if not page.items:
+        screen.say("no job matches; `bgjob run CLASS::METHOD` submits one")
+        return OK
+    now = time.time()
+    screen.show(screen.table([_column(name, page.items, now) for name in given.columns]))
+    if page.next is not None:
+        screen.say(f"there are older ones: --before {page.next}")
+    return OK
+
+
+def show(client: Client, given: argparse.Namespace) -> int:
+    """Show all that is known of a job, its attempts included."""
+    job = client.get(given.id).snapshot
+    if given.json:
+        logged = {"logs": list(_logs(client, given.id))} if given.logs else {}
+        screen.tell_json(job | logged)
+        return OK
+    lines = _lines_of(job, time.time())
+    if given.logs:
+        entries = [screen.log_line(entry) for entry in _logs(client, given.id)]
+        lines += ["", _heading("log, UTC"), *(f"  {line}" for line in entries)]
+    screen.show("\n".join(lines) + "\n")
+    return OK
+
+
+# The list
+
+
+def _column(name: str, jobs: Sequence[Mapping[str, Any]], now: float) -> Column:
+    cell = CELLS[name]
+    cells = [text.one_line(cell(job, now)) for job in jobs]
+    return Column(name.upper(), cells, is_number=name in _NUMBERS, cut=_CUTS.get(name, Cut.NOTHING))
+
+
+def _when(job: Mapping[str, Any], now: float) -> str:
+    """When the job ended, since when it runs, or when it is to begin."""
+    if job["finished_at"] is not None and Status(job["status"]).is_final:
+        return text.when(job["finished_at"], now)
+    if job["status"] == Status.RUNNING and job["started_at"] is not None:
+        return f"for {text.about(max(0.0, now - text.instant(job['started_at'])))}"
+    if text.is_future(job["scheduled_at"], now):
+        return text.when(job["scheduled_at"], now)
+    return text.when(job["created_at"], now)
+
+
+def _note(job: Mapping[str, Any], now: float) -> str:
+    """What a person asks next: how far it is, or what went wrong."""
+    if job["cancel_requested_at"] is not None and not Status(job["status"]).is_final:
+        return "to be cancelled"
+    if job["status"] == Status.RUNNING and job["progress"] is not None:
+        return _progress(job["progress"])
+    return "" if job["status"] == Status.COMPLETED else job["error"] or ""
+
+
+def _progress(progress: Mapping[str, Any] | None) -> str:
+    return "" if progress is None else f"{progress['fraction']:.0%} {progress['message']}".rstrip()
+
+
+CELLS: Final[Mapping[str, Callable[[Mapping[str, Any], float], str]]] = {
+    "id": lambda job, now: str(job["id"]),
+    "status": text.standing,
+    "job": lambda job, now: text.target(job),
+    "class": lambda job, now: job["class_name"],
+    "method": lambda job, now: job["method_name"],
+    "attempt": lambda job, now: text.attempts(job) if text.attempt_of(job) else "–",
+    "when": _when,
+    "note": _note,
+    "queue": lambda job, now: job["queue"],
+    "priority": lambda job, now: str(job["priority"]),
+    "progress": lambda job, now: _progress(job["progress"]),
+    "error": lambda job, now: job["error"] or "",
+    "created": lambda job, now: text.when(job["created_at"], now),
+    "scheduled": lambda job, now: text.when(job["scheduled_at"], now),
+    "started": lambda job, now: text.when(job["started_at"], now),
+    "finished": lambda job, now: text.when(job["finished_at"], now),
+    "took": lambda job, now: text.took(job["started_at"], job["finished_at"]),
+}
+"""What a list can tell of a job, by the name of the column."""
+
+_NUMBERS: Final = frozenset({"id", "priority"})
+_CUTS: Final = {
+    **dict.fromkeys(("job", "class", "method"), Cut.BEGINNING),  # of a long name the end says most
+    **dict.fromkeys(("note", "error", "progress"), Cut.END),
+}
+
+
+# One job
+
+
+def _lines_of(job: Mapping[str, Any], now: float) -> list[str]:
+    lines = [_heading(f"job {job['id']}  {text.one_line(text.target(job))}")]
+    lines += [f"{name:<{_LABEL}}{value}" for name, value in _facts(job, now) if value]
+    for attempt in job["attempts"]:
+        lines += ["", *_attempt(attempt)]
+    return [*lines, *_traceback(job["attempts"]), *_next_commands(job)]
+
+
+def _facts(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+    wanted = " (to be cancelled)" if _is_to_be_cancelled(job) else ""
+    yield "status", screen.painted(text.standing(job, now)) + wanted
+    yield "error", text.plain(job["error"] or "")
+    yield "parameters", text.plain(job["parameters"])
+    yield "result", text.one_line(text.to_json(job["result"])) if job["status"] == Status.COMPLETED else ""
+    yield "queue", f"{text.one_line(job['queue'])}, priority {job['priority']}"
+    yield "retries", _retries(job)
+    yield "timeout", "" if job["timeout"] is None else f"{text.span(job['timeout'])} an attempt"
+    yield "submitted", _moment(job["created_at"], now) + _submitter(job)
+    yield "scheduled", _moment(job["scheduled_at"], now) if job["status"] == Status.PENDING else ""
+    yield "started", _moment(job["started_at"], now)
+    yield "finished", _moment(job["finished_at"], now)
+
+
+def _is_to_be_cancelled(job: Mapping[str, Any]) -> bool:
+    return job["cancel_requested_at"] is not None and not Status(job["status"]).is_final
+
+
+def _retries(job: Mapping[str, Any]) -> str:
+    spent = f"{job['retry_count']} of {job['max_retries']} spent"
+    growth = "" if job["backoff"] == "constant" else f", {job['backoff']}"
+    return f"{spent}, {text.span(job['retry_delay'])} apart{growth}"
+
+
+def _submitter(job: Mapping[str, Any]) -> str:
+    if job["submitted_uid"] is None:
+        return ""
+    return f" by uid {job['submitted_uid']}, pid {job['submitted_pid']}"
+
+
+def _moment(at: str | None, now: float) -> str:
+    return "" if at is None else f"{text.date(at)} UTC ({text.when(at, now)})"
+
+
+def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:
+    verdict = attempt["outcome"] or "running"
+    began = "" if attempt["started_at"] is None else f"  {text.date(attempt['started_at'])} UTC"
+    lasted = "" if attempt["finished_at"] is None else f", {_lasted(attempt)}"
+    yield f"{_heading('attempt ' + str(attempt['number']))}  {screen.painted(verdict)}{began}{lasted}"
+    facts = [
+        ("why", _why(attempt)),
+        ("progress", text.one_line(_progress(attempt["progress"]))),
+        ("used", _usage(attempt)),
+        ("process", f"pid {attempt['pid']}" if attempt["pid"] and attempt["outcome"] is None else ""),
+    ]
+    yield from (f"  {name:<{_LABEL - 2}}{value}" for name, value in facts if value)
+
+
+def _lasted(attempt: Mapping[str, Any]) -> str:
+    return text.took(attempt["started_at"], attempt["finished_at"])
+
+
+def _why(attempt: Mapping[str, Any]) -> str:
+    if attempt["error_type"]:
+        return text.one_line(f"{attempt['error_type']}: {attempt['error_message']}")
+    if attempt["error_message"]:
+        return text.one_line(attempt["error_message"])
+    if attempt["signal"]:
+        return f"ended by signal {attempt['signal']}"
+    return f"exit code {attempt['exit_code']}" if attempt["exit_code"] else ""
+
+
+def _usage(attempt: Mapping[str, Any]) -> str:
+    if attempt["max_rss"] is None:
+        return ""
+    told = f"{text.size(attempt['max_rss'])} of memory"
+    if attempt["cpu_user"] is not None and attempt["cpu_system"] is not None:
+        told += f", {text.span(attempt['cpu_user'] + attempt['cpu_system'])} of CPU"
+    return told + (f", {text.size(attempt['output_bytes'])} of output" if attempt["output_bytes"] else "")
+
+
+def _traceback(attempts: Sequence[Mapping[str, Any]]) -> list[str]:
+    with_traceback = [attempt for attempt in attempts if attempt["traceback"]]
+    if not with_traceback:
+        return []
+    last = with_traceback[-1]
+    shown = text.lines(last["traceback"].rstrip()).replace("\n", "\n  ")
+    return ["", _heading(f"traceback of attempt {last['number']}"), f"  {shown}"]
+
+
+def _next_commands(job: Mapping[str, Any]) -> list[str]:
+    commands = {
+        Status.FAILED: f"bgjob retry {job['id']}",
+        Status.CANCELLED: f"bgjob retry {job['id']}",
+        Status.RUNNING: f"bgjob output -f {job['id']}",
+        Status.PENDING: f"bgjob wait {job['id']}",
+    }
+    has_output = any(attempt["output_bytes"] for attempt in job["attempts"])
+    told = [commands.get(job["status"], ""), f"bgjob output {job['id']}" if has_output else ""]
+    told = [command for command in told if command]
+    return ["", f"next: {', '.join(told)}"] if told else []
+
+
+def _heading(words: str) -> str:
+    return screen.painted(words, "bold")
+
+
+def _logs(client: Client, job_id: int) -> Iterator[Mapping[str, Any]]:
+    """All that the job logged, oldest first."""
+    after: int | None = 0
+    while after is not None:
+        page = client.logs(id=job_id, after=after, limit=1000)
+        yield from page.items
+        after = page.next

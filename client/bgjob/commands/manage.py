@@ -1,0 +1,63 @@
+"""What a person asks of jobs, queues and the daemon: `bgjob cancel`, `retry`, `pause`, `resume`, `reload`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from bgjob.client import Client
+from bgjob.commands import screen
+from bgjob.commands.problems import OK
+
+
+def cancel(client: Client, given: argparse.Namespace) -> int:
+    """Cancel jobs: pending ones end at once, running ones are stopped."""
+    return _ask_of_jobs(client.cancel, given, "to be cancelled")
+
+
+def retry(client: Client, given: argparse.Namespace) -> int:
+    """Run failed or cancelled jobs again, with all their retries."""
+    return _ask_of_jobs(client.retry, given, "to run again")
+
+
+def pause(client: Client, given: argparse.Namespace) -> int:
+    """Start no more jobs of a queue; those that run go on."""
+    return _ask_of_queue(
+        client.pause, given, f"is paused; `bgjob resume {given.queue}` lets its jobs start again"
+    )
+
+
+def resume(client: Client, given: argparse.Namespace) -> int:
+    """Start the jobs of a paused queue again."""
+    return _ask_of_queue(client.resume, given, "is not paused")
+
+
+def reload(client: Client, given: argparse.Namespace) -> int:
+    """Have the daemon read its configuration and import the code anew; print the code's version."""
+    version = client.reload()
+    if given.json:
+        screen.tell_json({"code_version": version})
+    else:
+        screen.tell(version)
+    return OK
+
+
+def _ask_of_jobs(ask: Callable[..., None], given: argparse.Namespace, told: str) -> int:
+    ids = list(dict.fromkeys(given.ids))
+    ask(*ids)
+    if given.json:
+        screen.tell_json({"ids": ids})
+        return OK
+    names = " ".join(map(str, ids))
+    are = f"job {names} is" if len(ids) == 1 else f"jobs {names} are"
+    screen.say(f"{are} {told}; `bgjob wait {names}` waits for the end")
+    return OK
+
+
+def _ask_of_queue(ask: Callable[[str], None], given: argparse.Namespace, told: str) -> int:
+    ask(given.queue)
+    if given.json:
+        screen.tell_json({"queue": given.queue})
+    else:
+        screen.say(f"queue {given.queue} {told}")
+    return OK

@@ -1,0 +1,95 @@
+"""What is told when something went wrong: the exit code, and one line with what, why and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bgjob.commands.text import one_line
+from bgjob.errors import (
+    BgjobError,
+    DaemonUnavailableError,
+    InvalidParameterError,
+    InvalidParametersError,
+    InvalidStateError,
+    JobCancelledError,
+    JobFailedError,
+    JobNotFoundError,
+    MethodNotFoundError,
+    PermissionDeniedError,
+    QueueFullError,
+    RequestError,
+    ShuttingDownError,
+    StorageUnavailableError,
+    WaitTimeoutError,
+)
+from bgjob.words import Status
+
+OK: Final = 0
+UNWRITABLE: Final = 74
+INTERRUPTED: Final = 130
+CLOSED_PIPE: Final = 141
+
+_CODES: Final[Mapping[type[BaseException], int]] = {
+    JobFailedError: 1,
+    JobCancelledError: 3,
+    JobNotFoundError: 4,
+    DaemonUnavailableError: 69,
+    QueueFullError: 75,
+    StorageUnavailableError: 75,
+    ShuttingDownError: 75,
+    WaitTimeoutError: 124,
+    RequestError: 77,
+    BgjobError: 1,
+}
+"""Exit codes by what went wrong; the first that fits."""
+
+_HINTS: Final[Mapping[type[BaseException], str]] = {
+    JobFailedError: "`bgjob show {id}` has its attempts",
+    JobCancelledError: "`bgjob retry {id}` runs it again",
+    JobNotFoundError: "`bgjob list` has those there are",
+    DaemonUnavailableError: "`bgjobd serve` starts one, --socket or $BGJOBD_SOCKET name another's socket",
+    InvalidParametersError: "`bgjob classes` has its parameters",
+    InvalidStateError: "`bgjob show {id}` has more",
+    PermissionDeniedError: "[access] in the daemon's configuration says who may",
+    QueueFullError: "`bgjob stats` has the queues",
+    MethodNotFoundError: "it is older than this command",
+}
+"""What to do next, where the error does not say so itself; names are those of the job or the error's parameters."""
+
+
+def code_of(error: BgjobError) -> int:
+    """The exit code for what went wrong."""
+    return next(code for kind, code in _CODES.items() if isinstance(error, kind))
+
+
+def explained(error: BgjobError, hint: str | None = None) -> str:
+    """One line: what happened, why, and the next command; `hint` is the command's own, for a value that is no good."""
+    found = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), None)
+    if isinstance(error, InvalidParameterError):
+        found = hint
+    if found is None:
+        return one_line(str(error))
+    joint = " " if str(error).endswith("?") else "; "
+    return one_line(str(error) + joint + found.format_map({"id": "ID"} | _names_in(error)))
+
+
+def failure_of(job: Mapping[str, Any]) -> JobFailedError | JobCancelledError | None:
+    """What an ended job that did not complete raises; None where it did."""
+    match job["status"]:
+        case Status.COMPLETED:
+            return None
+        case Status.CANCELLED:
+            return JobCancelledError(dict(job))
+        case _:
+            return JobFailedError(dict(job))
+
+
+def _names_in(error: BgjobError) -> dict[str, Any]:
+    match error:
+        case JobFailedError() | JobCancelledError():
+            return error.job
+        case RequestError():
+            return error.parameters
+        case _:
+            return {}

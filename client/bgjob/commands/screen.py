@@ -1,0 +1,246 @@
+"""Results on stdout, messages on stderr: colours, tables, pages and progress, each only where there is a terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
+
+from bgjob.commands import text
+from bgjob.words import EntryType, Status
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_PAGER: Final = "less -FRX"
+_GAP: Final = "  "
+_NARROWEST: Final = 8
+
+_COLOURS: Final[Mapping[str, str]] = {
+    Status.RUNNING: "cyan",
+    Status.COMPLETED: "green",
+    Status.FAILED: "red",
+    Status.CANCELLED: "yellow",
+    text.RETRYING: "yellow",
+    EntryType.SUCCESS: "green",
+    EntryType.FAILURE: "red",
+    EntryType.INFO: "blue",
+}
+_CODES: Final[Mapping[str, int]] = {"bold": 1, "red": 31, "green": 32, "yellow": 33, "blue": 34, "cyan": 36}
+
+
+def open_standard_streams() -> None:
+    """Give 0, 1 and 2 to /dev/null where they are closed, and show what a terminal's encoding lacks as escapes."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  it lives as long as the process
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115  as above
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def forget_stdout() -> None:
+    """Let what is still to be written, and can't be, go nowhere when the process ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def say(message: str) -> None:
+    """A message, on stderr."""
+    print(f"bgjob: {message}", file=sys.stderr, flush=True)
+
+
+def tell(result: str) -> None:
+    """A line of the result, on stdout, at once."""
+    print(result, flush=True)
+
+
+def tell_json(value: Any) -> None:
+    """A result for programs: JSON on one line."""
+    tell(text.to_json(value))
+
+
+def show(result: str) -> None:
+    """A result of several lines: through a pager where it is longer than the terminal."""
+    height = shutil.get_terminal_size().lines
+    if not draws_on(sys.stdout) or result.count("\n") < height or not _is_paged(result):
+        sys.stdout.write(result)
+
+
+def draws_on(stream: TextIO) -> bool:
+    """Whether the stream is a terminal that takes more than lines."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def has_colours(stream: TextIO) -> bool:
+    return draws_on(stream) and not os.environ.get("NO_COLOR")
+
+
+def columns() -> int | None:
+    """How wide a result may be; None where it goes into a file or to a program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def painted(word: str, style: str | None = None, stream: TextIO | None = None) -> str:
+    """The word in the colour of the style, or its own as a status or entry type; on stdout if nothing else is said."""
+    code = _CODES.get(style or _COLOURS.get(word.lower(), ""))
+    return word if code is None or not has_colours(stream or sys.stdout) else f"\x1b[{code}m{word}\x1b[0m"
+
+
+def log_line(entry: Mapping[str, Any], stream: TextIO | None = None) -> str:
+    """The entry as the log file has it, `[2024-12-04 14:31:53] SUCCESS: myapp.jobs.ExampleJob::run - message`."""
+    type = painted(entry["type"].upper(), stream=stream)
+    return f"[{text.date(entry['created_at'])}] {type}: {text.message_of(entry)}"
+
+
+# Tables
+
+
+class Cut(Enum):
+    """What a cell loses where the terminal is too narrow: nothing, its beginning or its end."""
+
+    NOTHING = 0
+    BEGINNING = 1
+    END = 2
+
+
+class Column(NamedTuple):
+    """A column of a table; numbers stand to the right."""
+
+    title: str
+    cells: Sequence[str]
+    is_number: bool = False
+    cut: Cut = Cut.NOTHING
+
+
+def table(of: Sequence[Column]) -> str:
+    """The columns side by side: fitted to the terminal where there is one, as wide as need be elsewhere."""
+    widths = _fitted(of, columns())
+    titles = _row([(column.title, "bold") for column in of], of, widths)
+    rows = zip(*(column.cells for column in of), strict=True)
+    return titles + "".join(_row([(cell, None) for cell in row], of, widths) for row in rows)
+
+
+def _fitted(of: Sequence[Column], most: int | None) -> list[int]:
+    """How wide each column is: the widest of those that may be cut gives way first."""
+    widths = [max(map(text.width, (column.title, *column.cells))) for column in of]
+    flexible = [index for index, column in enumerate(of) if column.cut is not Cut.NOTHING]
+    excess = 0 if most is None else sum(widths) + len(_GAP) * (len(of) - 1) - most
+    for _ in range(excess if flexible else 0):
+        widest = max(flexible, key=lambda index: widths[index])
+        widths[widest] = max(_NARROWEST, widths[widest] - 1)
+    return widths
+
+
+def _row(cells: Sequence[tuple[str, str | None]], of: Sequence[Column], widths: Sequence[int]) -> str:
+    shown = []
+    for (cell, style), column, wide in zip(cells, of, widths, strict=True):
+        kept = text.shortened(cell, wide, keeps_end=column.cut is Cut.BEGINNING)
+        padding = " " * (wide - text.width(kept))
+        told = painted(kept, style)
+        shown.append(padding + told if column.is_number else told + padding)
+    return _GAP.join(shown).rstrip() + "\n"
+
+
+def _is_paged(result: str) -> bool:
+    """Whether a pager took the text; there may be none."""
+    import shlex
+    import subprocess
+
+    try:
+        command = shlex.split(os.environ.get("PAGER", _PAGER))
+    except ValueError:
+        return False  # a quote that is not closed
+    if not command or command == ["cat"] or shutil.which(command[0]) is None:
+        return False
+    pager = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, encoding="utf-8")
+    # An interrupt is the pager's to answer: it has the terminal.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        pager.communicate(result)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return True
+
+
+# Progress
+
+
+class Board:
+    """Where jobs stand that somebody waits for, on stderr; this one, for where there is no terminal, shows nothing."""
+
+    def show(self, job: Mapping[str, Any]) -> None:
+        """The job, a summary, stands like this now; one that has ended leaves the board."""
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """The board is gone meanwhile, so that lines can be written."""
+        yield
+
+
+@contextmanager
+def board() -> Iterator[Board]:
+    """A board for as long as somebody waits."""
+    if not draws_on(sys.stderr):
+        yield Board()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+    from rich.table import Column as Cell
+
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False, table_column=Cell(no_wrap=True)),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[percent]}", markup=False),
+        TextColumn(
+            "{task.fields[message]}",
+            markup=False,
+            table_column=Cell(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
+        console=Console(stderr=True),
+        transient=True,
+        expand=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as progress:
+        yield _DrawnBoard(progress)
+
+
+class _DrawnBoard(Board):
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._rows: dict[int, TaskID] = {}
+
+    def show(self, job: Mapping[str, Any]) -> None:
+        if Status(job["status"]).is_final:
+            row = self._rows.pop(job["id"], None)
+            if row is not None:
+                self._progress.remove_task(row)
+            return
+        if job["id"] not in self._rows:
+            self._rows[job["id"]] = self._progress.add_task("", percent="", message="")
+        told = job["progress"] if job["status"] == Status.RUNNING else None
+        self._progress.update(
+            self._rows[job["id"]],
+            description=text.waiting(job, time.time()),
+            total=1.0 if told else None,
+            completed=told["fraction"] if told else 0.0,
+            percent=f"{told['fraction']:.0%}" if told else "",
+            message=text.one_line(told["message"]) if told else "",
+        )
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        self._progress.stop()
+        yield
+        self._progress.start()

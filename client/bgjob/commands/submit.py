@@ -1,0 +1,50 @@
+"""`bgjob run`: submits a job, and waits for its end or follows it where that is asked for."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bgjob.client import Client
+from bgjob.commands import screen
+from bgjob.commands.follow import Told, follow_job, going_on, outcome, until_ended
+from bgjob.commands.problems import OK
+
+_OPTIONS = (
+    *("delay", "at", "priority", "queue", "attempt_timeout"),
+    *("max_retries", "retry_delay", "backoff", "idempotency_key"),
+)
+
+
+def run(client: Client, given: argparse.Namespace) -> int:
+    """Submit a job and print its id."""
+    class_name, method_name = given.target
+    job = client.run_background_job(
+        class_name,
+        method_name,
+        {**given.whole, **dict(given.parameters)},
+        given.retry_count,
+        **_options(given),
+    )
+    if not (given.wait or given.follow):
+        if given.json:
+            screen.tell_json({"id": job.id})
+        else:
+            screen.tell(str(job.id))
+        return OK
+    with going_on(job.id):
+        screen.say(f"job {job.id} submitted; waiting for its end")
+        if given.follow:
+            follow_job(client, job.id, given.timeout, Told(given.json))
+        else:
+            until_ended(client, [job.id], given.timeout)
+        ended = client.wait(job.id)
+    if given.json:
+        screen.tell_json({"job": ended} if given.follow else ended)
+    return outcome(ended, is_result_wanted=given.wait and not given.json)
+
+
+def _options(given: argparse.Namespace) -> dict[str, Any]:
+    """The options of Submit that were given; `timeout` is the attempt's there, and the wait's here."""
+    named = {name: getattr(given, name) for name in _OPTIONS}
+    return {"timeout" if name == "attempt_timeout" else name: value for name, value in named.items()}

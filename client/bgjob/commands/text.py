@@ -1,0 +1,246 @@
+"""How jobs, times and schemas read to a person; pure: `now` is an argument, nothing is printed."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from bgjob.words import Status
+
+SCHEDULED: Final = "scheduled"
+RETRYING: Final = "retrying"
+"""What a pending job is called that waits for its time, or for its next attempt."""
+
+_JOINERS: Final = "\u200c\u200d"  # scripts and emoji need them, and they move nothing
+_UNITS: Final = (("day", 86_400), ("h", 3_600), ("min", 60))
+
+
+def standing(job: Mapping[str, Any], now: float) -> str:
+    """The job's status, in the words that pending jobs with a time in the future have."""
+    if job["status"] != Status.PENDING or not is_future(job["scheduled_at"], now):
+        return str(job["status"])
+    return RETRYING if attempt_of(job) else SCHEDULED
+
+
+def attempt_of(job: Mapping[str, Any]) -> int:
+    """The number of the latest attempt, of a summary as of a whole job; 0 before the first."""
+    if "attempts" in job:
+        return max((attempt["number"] for attempt in job["attempts"]), default=0)
+    return int(job["attempt"])
+
+
+def target(job: Mapping[str, Any]) -> str:
+    return f"{job['class_name']}::{job['method_name']}"
+
+
+def waiting(job: Mapping[str, Any], now: float) -> str:
+    """Where a job stands that somebody waits for: `job 12 running, attempt 1 of at most 4`."""
+    number = attempt_of(job)
+    told = f"job {job['id']} {standing(job, now)}"
+    return f"{told}, attempt {attempts(job)}" if number else told
+
+
+def attempts(job: Mapping[str, Any]) -> str:
+    """The latest attempt's number and, as long as there may be others, how many at most: `1/4`."""
+    number = attempt_of(job)
+    if Status(job["status"]).is_final:
+        return str(number)
+    # The retry that a pending job waits for is among those spent.
+    next_one = 1 if job["status"] == Status.PENDING else 0
+    return f"{number}/{number + next_one + max(0, job['max_retries'] - job['retry_count'])}"
+
+
+def message_of(entry: Mapping[str, Any]) -> str:
+    """What a log entry says, and of which job: `myapp.jobs.ExampleJob::run - message`."""
+    return one_line(f"{target(entry)} - {entry['message']}")
+
+
+# Times
+
+
+def instant(text: str) -> float:
+    """Seconds since the epoch of a stored time."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def is_future(text: str | None, now: float) -> bool:
+    return text is not None and instant(text) > now
+
+
+def date(text: str) -> str:
+    """A stored time to the second, UTC."""
+    return text[:19].replace("T", " ")
+
+
+def when(text: str | None, now: float) -> str:
+    """A stored time from here: `2 min ago`, `in 5 s`; a dash where there is none."""
+    if text is None:
+        return "–"
+    seconds = instant(text) - now
+    if abs(seconds) < 1:
+        return "now"
+    return f"in {about(seconds)}" if seconds > 0 else f"{about(-seconds)} ago"
+
+
+def about(seconds: float) -> str:
+    """A time span in its largest unit: `5 s`, `2 min`, `3 h`, `4 days`."""
+    whole = round(seconds)
+    for unit, length in _UNITS:
+        if whole >= length:
+            count = whole // length
+            return f"{count} {unit}{'s' if unit == 'day' and count != 1 else ''}"
+    return f"{whole} s"
+
+
+def took(started_at: str | None, finished_at: str | None) -> str:
+    """How long it took: `120 ms`, `3 min 20 s`; a dash where it has not ended."""
+    if started_at is None or finished_at is None:
+        return "–"
+    return span(instant(finished_at) - instant(started_at))
+
+
+def span(seconds: float) -> str:
+    """A time span as exactly as a person needs it: `120 ms`, `1.5 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 1:
+        return f"{max(0.0, seconds) * 1000:.0f} ms" if seconds else "0 s"
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3_600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86_400:
+        return f"{whole // 3_600} h {whole % 3_600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
+
+
+def size(count: int | None) -> str:
+    """Bytes in a readable unit; a dash where they are not known."""
+    if count is None:
+        return "–"
+    amount = float(count)
+    for unit in ("B", "KB", "MB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GB"
+
+
+# Text that others wrote
+
+
+def one_line(text: str) -> str:
+    """The text on one line that cannot move the cursor, colour the terminal or turn the order of reading."""
+    return _escaped(text, "")
+
+
+def lines(text: str) -> str:
+    """As one_line, with its newlines and tabs."""
+    return _escaped(text, "\n\t")
+
+
+def plain(value: Any) -> str:
+    """A JSON value on one line; a text without its quotes."""
+    return one_line(value if isinstance(value, str) else to_json(value))
+
+
+def to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _escaped(text: str, kept: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if _is_shown(c) or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
+def _is_shown(character: str) -> bool:
+    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(c) for c in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def shortened(text: str, most: int, *, keeps_end: bool = False) -> str:
+    """The text in at most so many columns; an ellipsis stands for what was cut off, its end or its beginning."""
+    if width(text) <= most:
+        return text
+    while text and width(text) > most - 1:
+        text = text[1:] if keeps_end else text[:-1]
+    return f"…{text}" if keeps_end else f"{text}…"
+
+
+# Schemas
+
+
+def signature(method: Mapping[str, Any]) -> str:
+    """How a method is called: `send(to: str, subject: str, copies: int = 1)`."""
+    schema = method["schema"]
+    definitions = schema.get("$defs", {})
+    required = schema.get("required", ())
+    told = [
+        _argument(name, form, definitions, name in required)
+        for name, form in schema.get("properties", {}).items()
+    ]
+    others = schema.get("additionalProperties", True)
+    if others is not False:
+        told.append("**others" if others is True else f"**others: {_type_of(others, definitions)}")
+    return f"{method['name']}({', '.join(told)})"
+
+
+def _argument(name: str, form: Any, definitions: Mapping[str, Any], is_required: bool) -> str:
+    kind = _type_of(form, definitions)
+    told = f"{name}: {kind}" if kind else name
+    if is_required:
+        return told
+    default = f"{form['default']!r}" if isinstance(form, dict) and "default" in form else "…"
+    return f"{told} = {default}" if kind else f"{told}={default}"
+
+
+_TYPES: Final[Mapping[str, str]] = {
+    "string": "str",
+    "integer": "int",
+    "number": "float",
+    "boolean": "bool",
+    "null": "None",
+    "array": "list",
+    "object": "dict",
+}
+
+
+def _type_of(form: Any, definitions: Mapping[str, Any]) -> str:
+    """The type that a JSON Schema stands for, as Python would write it; empty where anything goes."""
+    match form:
+        case {"$ref": str(reference)}:
+            name = reference.rpartition("/")[2]
+            referred = definitions.get(name, {})
+            return _type_of(referred, definitions) if "enum" in referred else name
+        case {"enum": [*values]}:
+            return " | ".join(repr(value) for value in values)
+        case {"const": value}:
+            return repr(value)
+        case {"anyOf": [*forms]} | {"oneOf": [*forms]}:
+            return " | ".join(dict.fromkeys(_type_of(one, definitions) or "any" for one in forms))
+        case {"type": "array", "items": items}:
+            inner = _type_of(items, definitions)
+            return f"list[{inner}]" if inner else "list"
+        case {"type": "string", "format": str(kind)}:
+            return kind
+        case {"type": str(kind)}:
+            return _TYPES.get(kind, kind)
+        case _:
+            return ""

@@ -1,0 +1,157 @@
+"""What the words after `bgjob` stand for: one function a kind of value. They raise ArgumentTypeError."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn
+
+from bgjob import codec
+from bgjob.commands import look
+from bgjob.errors import InvalidParameterError, ProtocolError
+from bgjob.words import INT_MAX
+
+EXAMPLE: Final = "myapp.jobs.EmailNotification::send"
+
+_MOST: Final = 1000
+_SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+def target(text: str) -> tuple[str, str]:
+    """The two names of `CLASS::METHOD`."""
+    class_name, separator, method_name = text.partition("::")
+    if not (class_name and separator and method_name):
+        raise argparse.ArgumentTypeError(f"{text!r} is not CLASS::METHOD, such as {EXAMPLE}")
+    return class_name, method_name
+
+
+def class_filter(text: str) -> dict[str, str]:
+    """`CLASS` or `CLASS::METHOD`, as the filters of a list."""
+    class_name, separator, method_name = text.partition("::")
+    return {"class_name": class_name} | ({"method_name": method_name} if separator else {})
+
+
+def parameter(text: str) -> tuple[str, Any]:
+    """The two sides of `KEY=VALUE`; the value is JSON if it parses, else text."""
+    name, separator, value = text.partition("=")
+    if not (name and separator):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    try:
+        given = _from_json(value)
+    except ValueError:
+        return name, value
+    return name, _sendable(given)
+
+
+def parameters(text: str) -> dict[str, Any]:
+    """All of a job's parameters: a JSON object, `@FILE` that holds one, or `-` for stdin."""
+    try:
+        given = _from_json(_content(text))
+    except (ValueError, OSError) as error:
+        raise argparse.ArgumentTypeError(f"no parameters in {text[:60]!r}: {error}") from None
+    if not isinstance(given, dict):
+        raise argparse.ArgumentTypeError(f"parameters are a JSON object, not {text[:60]!r}")
+    sendable: dict[str, Any] = _sendable(given)
+    return sendable
+
+
+def _content(text: str) -> str:
+    if text == "-":
+        return sys.stdin.read()
+    if text.startswith("@"):
+        with open(text[1:], encoding="utf-8") as file:
+            return file.read()
+    return text
+
+
+def _from_json(text: str) -> Any:
+    """The value, as the socket takes it: finite numbers only. Raises ValueError."""
+    try:
+        return json.loads(text, parse_constant=_refused, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _sendable(value: Any) -> Any:
+    """The value, if the socket takes it: the daemon has no answer for what it does not, and hangs up."""
+    try:
+        codec.parse_parameters(codec.encode({"value": value})[:-1], max_depth=INT_MAX)
+    except InvalidParameterError:
+        raise argparse.ArgumentTypeError("an integer is beyond 64 bit") from None
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("a text holds a lone surrogate") from None
+    except ProtocolError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return value
+
+
+def _refused(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refused(text)
+
+
+def seconds(text: str) -> float:
+    """A time in seconds, or with a unit: `90`, `500ms`, `5m`."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(|ms|s|m|h|d)", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90, 1.5, 500ms, 5m, 2h or 1d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def instant(text: str) -> str:
+    """A moment as the daemon takes it, UTC; one without an offset is meant as local time."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a date and time such as 2026-12-04T14:31:53Z or '2026-12-04 14:31'"
+        ) from None
+
+
+def job_id(text: str) -> int:
+    return _number(text, 1, INT_MAX)
+
+
+def count(text: str) -> int:
+    return _number(text, 0, INT_MAX)
+
+
+def page_size(text: str) -> int:
+    return _number(text, 1, _MOST)
+
+
+def tail_size(text: str) -> int:
+    return _number(text, 0, _MOST)
+
+
+def _number(text: str, least: int, most: int) -> int:
+    if not re.fullmatch(r"\d{1,19}", text, re.ASCII) or not least <= int(text) <= most:
+        range_of = f"from {least} to {most}" if most < INT_MAX else f"from {least} on"
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number {range_of}")
+    return int(text)
+
+
+def columns(text: str) -> list[str]:
+    """Names of columns of a list, with commas between."""
+    names = text.split(",")
+    for name in names:
+        if name not in look.CELLS:
+            raise argparse.ArgumentTypeError(f"no column {name!r}; there are {', '.join(look.CELLS)}")
+    return names
+
+
+def is_text(text: str) -> bool:
+    """Whether an argument is UTF-8; one that is not holds surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,146 @@
+"""A small daemon that says what a test tells it to, on a real socket, and keeps what it was asked."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_request
+from bgjob.words import INTERFACE
+from tests.support import eventually
+
+Script = Callable[["Line", Request], None]
+"""What is done about one request; a script that hangs up ends the connection."""
+
+
+class Line:
+    """One connection of the scripted daemon; `number` counts them from 1."""
+
+    def __init__(self, peer: socket.socket, number: int) -> None:
+        self.peer = peer
+        self.number = number
+        self.is_open = True
+
+    def reply(self, **parameters: Any) -> None:
+        self._send(Reply(parameters))
+
+    def more(self, **parameters: Any) -> None:
+        self._send(Reply(parameters, continues=True))
+
+    def refuse(self, error: str, **parameters: Any) -> None:
+        self._send(Reply(parameters, error=f"{INTERFACE}.{error}"))
+
+    def send(self, data: bytes) -> None:
+        with suppress(OSError):
+            self.peer.sendall(data)
+
+    def hang_up(self) -> None:
+        self.is_open = False
+
+    def wait_for_hang_up(self) -> None:
+        """Returns once the client has closed its end."""
+        with suppress(OSError):
+            while self.peer.recv(65536):
+                pass
+        self.is_open = False
+
+    def _send(self, reply: Reply) -> None:
+        self.send(reply.to_bytes())
+
+
+class ScriptedDaemon:
+    """Listens at `path`; `asked` are the requests in the order of their coming, `lines` the connections made."""
+
+    def __init__(self, path: Path, script: Script) -> None:
+        self.path = path
+        self.asked: list[Request] = []
+        self.lines: list[Line] = []
+        self._script = script
+        self._threads: list[threading.Thread] = []
+        self._listener: socket.socket | None = None
+
+    def __enter__(self) -> ScriptedDaemon:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive()
+
+    def start(self) -> None:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self.path))
+        listener.listen(64)
+        self._listener = listener
+        self._start(self._accept, listener)
+
+    def stop(self) -> None:
+        """Close the listening socket and every connection, as a daemon that is killed does."""
+        if self._listener is not None:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self.path.unlink()
+            self._listener = None
+        for line in self.lines:
+            with suppress(OSError):
+                line.peer.shutdown(socket.SHUT_RDWR)
+
+    def parameters(self, method: str) -> list[JsonObject]:
+        """Those of the requests for one method."""
+        return [one.parameters for one in self.asked if one.method == f"{INTERFACE}.{method}"]
+
+    def _start(self, function: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=function, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = listener.accept()
+                line = Line(peer, len(self.lines) + 1)
+                self.lines.append(line)
+                self._start(self._serve, line)
+
+    def _serve(self, line: Line) -> None:
+        frames = FrameReader()
+        with line.peer, suppress(ConnectionResetError):
+            while line.is_open and (data := line.peer.recv(65536)):
+                for frame in frames.feed(data):
+                    request = parse_request(frame)
+                    self.asked.append(request)
+                    self._script(line, request)
+                    if not line.is_open:
+                        break
+
+
+def method_of(request: Request) -> str:
+    return request.method.removeprefix(f"{INTERFACE}.")
+
+
+def summary(job_id: int, status: str = "pending", attempt: int = 0, **others: Any) -> JsonObject:
+    """A job as Watch and List tell it."""
+    return {"id": job_id, "status": status, "attempt": attempt, **others}
+
+
+def entry(entry_id: int, message: str = "") -> JsonObject:
+    return {"id": entry_id, "message": message or f"entry {entry_id}"}
+
+
+@contextmanager
+def leaves_no_descriptor() -> Iterator[None]:
+    """What is done meanwhile leaves no descriptor open in this process, once a scripted daemon has closed its own."""
+    before = open_descriptors()
+    yield
+    eventually(lambda: open_descriptors() <= before)
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))

@@ -1,0 +1,254 @@
+"""What is asked, what an answer means, when to ask again: the client's rules, without a socket."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from bgjob import calls
+from bgjob.calls import Breaks, Conversation, Endings, FollowedLogs, FollowedOutput, Watched
+from bgjob.codec import Reply
+from bgjob.errors import JobNotFoundError, ProtocolError, ShuttingDownError, WaitTimeoutError
+from tests.client.scripted import entry, summary
+
+
+class Email:
+    """A class whose name stands for it."""
+
+
+def told(conversation: Conversation[Any], *replies: Any) -> list[Any]:
+    return [item for reply in replies for item in conversation.take(Reply(reply, continues=True))]
+
+
+def part(number: int, offset: int, data: bytes, is_end: bool = False) -> dict[str, Any]:
+    text = base64.b64encode(data).decode()
+    return {"number": number, "offset": offset, "data": text, "next": offset + len(data), "is_end": is_end}
+
+
+# Requests
+
+
+def test_a_submission_names_the_class_carries_a_key_and_leaves_open_what_nobody_gave() -> None:
+    job = {"class_name": Email, "method_name": "send", "parameters": None, "options": {"queue": None}}
+    call = calls.submit(job, None, 2.5)
+    assert call.method == "org.bgjobd.Jobs.Submit"
+    options = call.parameters.pop("options")
+    assert call.parameters == {"class_name": f"{__name__}.Email", "method_name": "send"}
+    assert options.pop("retry_delay") == 2.5
+    assert calls.is_made_here(options.pop("idempotency_key"))
+    assert options == {}
+
+
+def test_the_callers_own_options_come_before_the_clients() -> None:
+    options = {"max_retries": 1, "idempotency_key": "mine"}
+    call = calls.submit({"class_name": "a.B", "method_name": "c", "options": options}, 9, None)
+    assert call.parameters["options"] == {"max_retries": 1, "idempotency_key": "mine"}
+    assert not calls.is_made_here("mine")
+
+
+def test_every_submission_has_a_key_of_its_own() -> None:
+    job = {"class_name": "a.B", "method_name": "c"}
+    jobs = calls.submit_many([job] * 100, None, None).parameters["jobs"]
+    assert len({one["options"]["idempotency_key"] for one in jobs}) == 100
+
+
+@pytest.mark.parametrize("call", [calls.cancel([1]), calls.retry([1]), calls.reload()])
+def test_what_may_have_been_done_is_repeated_only_if_it_was_never_sent_whole(call: calls.Call[Any]) -> None:
+    assert calls.may_ask_again(call, was_sent=False)
+    assert not calls.may_ask_again(call, was_sent=True)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        calls.get(1),
+        calls.stats(),
+        calls.pause("a"),
+        calls.submit({"class_name": "A", "method_name": "b"}, 1, 1),
+    ],
+)
+def test_what_does_no_harm_twice_is_repeated(call: calls.Call[Any]) -> None:
+    assert calls.may_ask_again(call, was_sent=True)
+
+
+def test_filters_that_are_not_given_are_not_sent_and_one_status_is_a_list() -> None:
+    call = calls.list_jobs("failed", None, Email, None, None, None, 5)
+    assert call.parameters == {"status": ["failed"], "class_name": f"{__name__}.Email", "limit": 5}
+    assert calls.list_jobs(None, None, None, None, None, None, None).parameters == {}
+
+
+# Answers
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        (calls.submit({"class_name": "A", "method_name": "b"}, None, None), {"id": "1"}),
+        (calls.submit({"class_name": "A", "method_name": "b"}, None, None), {"id": True}),
+        (calls.submit_many([], None, None), {"ids": [1, "2"]}),
+        (calls.get(1), {}),
+        (calls.get(1), {"job": {"status": "dancing"}}),
+        (calls.list_jobs(None, None, None, None, None, None, None), {"jobs": [1], "next": None}),
+        (calls.list_jobs(None, None, None, None, None, None, None), {"jobs": [], "next": "1"}),
+        (calls.logs_of(1), {"entries": [], "next": None}),
+        (calls.output(1, None, 0), part(1, 0, b"") | {"data": "no base64!"}),
+        (calls.output(1, None, 0), part(1, 0, b"") | {"is_end": 1}),
+        (calls.reload(), {"code_version": None}),
+    ],
+)
+def test_an_answer_of_another_shape_is_a_protocol_error(call: calls.Call[Any], answer: Any) -> None:
+    with pytest.raises(ProtocolError):
+        call.answer(Reply(answer))
+
+
+def test_an_error_is_raised_as_what_it_is() -> None:
+    with pytest.raises(JobNotFoundError):
+        calls.get(7).answer(Reply({"id": 7}, error=JobNotFoundError.error_name))
+
+
+def test_a_page_can_be_gone_through_and_says_where_it_goes_on() -> None:
+    page = calls.logs_of(1).answer(Reply({"entries": [entry(1), entry(2)], "next": 2, "is_complete": False}))
+    assert [one["id"] for one in page] == [1, 2]
+    assert (len(page), page.next, page.is_complete) == (2, 2, False)
+
+
+def test_a_job_that_has_not_ended_is_late_whatever_its_timeout() -> None:
+    with pytest.raises(WaitTimeoutError, match=r"job 3 is running after 0\.5 s; it goes on"):
+        calls.ended({"id": 3, "status": "running"}, 0.5)
+
+
+# Following
+
+
+def test_logs_go_on_behind_the_last_entry_and_keep_their_filters() -> None:
+    logs = FollowedLogs(None, None, None, "failure", None, None, 3)
+    assert logs.request.parameters == {"type": "failure", "limit": 3}
+    assert logs.request.more
+    conversation = Conversation(logs)
+    replies = [{"entries": [entry(4), entry(6)], "next": 6, "is_complete": True}]
+    assert [one["id"] for one in told(conversation, *replies)] == [4, 6]
+    assert logs.request.parameters == {"type": "failure", "after": 6}
+    told(conversation, {"entries": [], "next": 9, "is_complete": True})
+    assert logs.request.parameters == {"type": "failure", "after": 9}
+
+
+def test_logs_of_no_job_do_not_end_with_a_daemon_that_says_so() -> None:
+    with pytest.raises(ShuttingDownError):
+        Conversation(FollowedLogs(None, None, None, None, None, None, None)).take(Reply())
+    conversation = Conversation(FollowedLogs(5, None, None, None, None, None, None))
+    assert conversation.take(Reply()) == []
+    assert conversation.is_over
+
+
+def test_output_goes_on_in_the_attempt_and_at_the_byte_where_it_was() -> None:
+    output = FollowedOutput(8, None)
+    conversation = Conversation(output)
+    assert told(conversation, part(0, 0, b"")) == []
+    assert output.request.parameters == {"id": 8}
+    assert told(conversation, part(1, 0, b"ab"), part(2, 0, b"c")) == [(1, b"ab"), (2, b"c")]
+    assert output.request.parameters == {"id": 8, "number": 2, "offset": 1}
+
+
+def test_a_watch_tells_nothing_twice_and_asks_again_only_for_what_is_open() -> None:
+    watched = Watched([1, 2])
+    conversation = Conversation(watched)
+    first = [{"job": summary(1)}, {"job": summary(2, "completed")}]
+    assert len(told(conversation, *first)) == 2
+    assert watched.request.parameters == {"ids": [1]}
+    assert told(conversation, {"job": summary(1)}) == []
+    with pytest.raises(ShuttingDownError):
+        conversation.take(Reply())
+    assert told(conversation, {"job": summary(1, "failed", 1)}) == [summary(1, "failed", 1)]
+    assert conversation.is_over
+
+
+def test_a_watch_without_ids_begins_with_a_greeting() -> None:
+    conversation = Conversation(Watched([], queue="mail"))
+    assert conversation.request.parameters == {"queue": "mail"}
+    assert conversation.is_unanswered
+    assert told(conversation, {"job": None}) == []
+    assert not conversation.is_unanswered
+    assert told(conversation, {"job": summary(1)}, {"job": summary(1, "completed")}) != []
+    assert not conversation.is_over
+
+
+def test_ends_are_told_once_each_in_their_order() -> None:
+    endings = Endings([(1, "a"), (2, "b"), (1, "c")])
+    conversation = Conversation(endings)
+    assert conversation.grace(9.0, 5.0) == 14.0
+    conversation.connected(10.0)
+    assert told(conversation, {"job": summary(1, "running")}) == []
+    assert conversation.grace(11.0, 5.0) == 15.0
+    assert [job for job, _ in told(conversation, {"job": summary(2, "failed")})] == ["b"]
+    assert conversation.grace(11.0, 5.0) == 0.0
+    assert endings.request.parameters == {"ids": [1]}
+    assert [job for job, _ in told(conversation, {"job": summary(1, "completed")})] == ["a", "c"]
+    assert conversation.is_over
+
+
+def test_jobs_are_followed_together_by_socket_and_very_many_apart() -> None:
+    many = [("/a", number, number) for number in range(calls.MOST_IDS + 1)]
+    streams = calls.endings_by_path([*many, ("/b", 1, 1)])
+    assert [(path, len(one.request.parameters["ids"])) for path, one in streams] == [
+        ("/a", calls.MOST_IDS),
+        ("/a", 1),
+        ("/b", 1),
+    ]
+
+
+# Breaks
+
+
+def pauses(breaks: Breaks, now: float = 0.0) -> list[float]:
+    found = []
+    while (pause := breaks.try_pause(now)) is not None:
+        found.append(pause)
+        now += pause
+    return found
+
+
+def test_pauses_double_from_a_tenth_to_a_second_and_end_after_half_a_minute() -> None:
+    found = pauses(Breaks())
+    assert found[:6] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert set(found[4:]) == {1.0}
+    assert 30.0 <= sum(found) < 31.0
+
+
+def test_an_answer_mends_and_so_does_a_connection_that_holds() -> None:
+    breaks = Breaks()
+    whole = pauses(breaks)
+    breaks.answered()
+    assert pauses(breaks) == whole
+    breaks.connected(100.0)
+    assert pauses(breaks, 101.0) == whole
+
+
+def test_a_connection_that_is_closed_at_once_mends_nothing() -> None:
+    breaks, now, count = Breaks(), 0.0, 0
+    while (pause := breaks.try_pause(now)) is not None:
+        now += pause
+        breaks.connected(now)
+        count += 1
+    assert count == len(pauses(Breaks()))
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("address", "environ", "path"),
+    [
+        ("/x", {"BGJOBD_SOCKET": "/y"}, "/x"),
+        ("unix:/x", {}, "/x"),
+        (None, {"BGJOBD_SOCKET": "unix:/y", "XDG_RUNTIME_DIR": "/own"}, "/y"),
+        (None, {"XDG_RUNTIME_DIR": "/own"}, "/own/bgjobd.sock"),
+        (None, {"XDG_RUNTIME_DIR": "/none"}, "/run/bgjobd.sock"),
+        (None, {}, "/run/bgjobd.sock"),
+    ],
+)
+def test_the_socket_is_the_address_the_variable_the_persons_or_the_systems(
+    address: str | None, environ: dict[str, str], path: str
+) -> None:
+    assert calls.socket_path(address, environ, lambda path: path.startswith("/own")) == path

@@ -1,0 +1,600 @@
+"""Client and Job against a scripted daemon on a real socket: threads, forks, lost replies, streams that break."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bgjob
+from bgjob import (
+    Client,
+    DaemonUnavailableError,
+    JobNotFoundError,
+    ProtocolError,
+    WaitTimeoutError,
+    as_completed,
+    calls,
+    wait,
+)
+from bgjob.codec import Request
+from tests.client.scripted import (
+    Line,
+    Script,
+    ScriptedDaemon,
+    entry,
+    leaves_no_descriptor,
+    method_of,
+    open_descriptors,
+    summary,
+)
+from tests.support import eventually
+
+Serve = Callable[[Script], ScriptedDaemon]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "s.sock"
+
+
+@pytest.fixture
+def serve(path: Path) -> Iterator[Serve]:
+    daemons = []
+
+    def started(script: Script) -> ScriptedDaemon:
+        daemon = ScriptedDaemon(path, script)
+        daemon.__enter__()
+        daemons.append(daemon)
+        return daemon
+
+    yield started
+    for daemon in daemons:
+        daemon.__exit__()
+
+
+@pytest.fixture
+def client(path: Path) -> Iterator[Client]:
+    with Client(str(path), timeout=10.0) as client:
+        yield client
+
+
+def stats(line: Line, request: Request) -> None:
+    line.reply(asked=request.parameters)
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Do it in a forked child; its exit code, 0 where nothing was raised."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+# Calls
+
+
+def test_calls_share_one_connection(client: Client, serve: Serve) -> None:
+    daemon = serve(stats)
+    for _ in range(5):
+        client.stats()
+    assert len(daemon.lines) == 1
+
+
+def test_many_threads_share_a_client_and_each_gets_its_own_answer(client: Client, serve: Serve) -> None:
+    def submit(line: Line, request: Request) -> None:
+        line.reply(id=request.parameters["parameters"]["number"], created=True)
+
+    daemon = serve(submit)
+    with ThreadPoolExecutor(16) as pool:
+        numbers = range(1, 401)
+        jobs = list(pool.map(lambda n: client.run_background_job("A", "b", {"number": n}), numbers))
+    assert [job.id for job in jobs] == list(numbers)
+    assert len(daemon.lines) == 1
+
+
+def test_a_lost_reply_is_asked_for_again_with_the_same_key_and_gives_one_job(
+    client: Client, serve: Serve
+) -> None:
+    stored: dict[str, int] = {}
+
+    def submit(line: Line, request: Request) -> None:
+        key = request.parameters["options"]["idempotency_key"]
+        is_new = key not in stored
+        stored.setdefault(key, len(stored) + 1)
+        if line.number == 1:
+            line.hang_up()
+        else:
+            line.reply(id=stored[key], created=is_new)
+
+    daemon = serve(submit)
+    assert client.run_background_job("A", "b").id == 1
+    assert len(stored) == 1
+    assert len(daemon.lines) == 2
+    assert client.run_background_job("A", "b").id == 2
+
+
+def test_a_reply_that_is_lost_twice_is_an_error(client: Client, serve: Serve) -> None:
+    daemon = serve(lambda line, request: line.hang_up())
+    with pytest.raises(DaemonUnavailableError, match="broke"):
+        client.stats()
+    assert len(daemon.lines) == 2
+
+
+@pytest.mark.parametrize("method", ["cancel", "retry"])
+def test_a_cancel_or_retry_whose_reply_is_lost_is_not_repeated(
+    client: Client, serve: Serve, method: str
+) -> None:
+    daemon = serve(lambda line, request: line.hang_up())
+    with pytest.raises(DaemonUnavailableError):
+        getattr(client, method)(1)
+    assert len(daemon.asked) == 1
+
+
+def test_a_daemon_that_says_nothing_is_given_up_and_its_late_answer_is_nobodys(
+    path: Path, serve: Serve
+) -> None:
+    late = threading.Event()
+
+    def answer(line: Line, request: Request) -> None:
+        if line.number == 1:
+            late.wait(10)
+        line.reply(line=line.number)
+
+    daemon = serve(answer)
+    with Client(str(path), timeout=0.2) as client:
+        with pytest.raises(DaemonUnavailableError, match=r"did not answer within 0\.2 s"):
+            client.stats()
+        late.set()
+        assert client.stats() == {"line": 2}
+    assert len(daemon.lines) == 2
+
+
+def test_an_answer_too_many_and_one_that_is_none_are_protocol_errors(client: Client, serve: Serve) -> None:
+    def answer(line: Line, request: Request) -> None:
+        line.send({1: b'{"parameters":{}}\0' * 2, 2: b"[]\0"}.get(line.number, b'{"parameters":{}}\0'))
+
+    serve(answer)
+    for _ in range(2):
+        with pytest.raises(ProtocolError):
+            client.stats()
+    assert client.stats() == {}
+
+
+def test_a_client_that_is_dropped_closes_its_connection(path: Path, serve: Serve) -> None:
+    serve(stats)
+    before = open_descriptors()
+    client = Client(str(path))
+    client.stats()
+    del client
+    gc.collect()
+    eventually(lambda: open_descriptors() == before)
+
+
+def test_the_modules_functions_share_one_connection_however_many_jobs_are_kept(
+    path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = serve(lambda line, request: line.reply(id=len(daemon.asked), created=True))
+    monkeypatch.setenv("BGJOBD_SOCKET", f"unix:{path}")
+    jobs = [bgjob.run_background_job("A", "b") for _ in range(100)]
+    assert [job.id for job in jobs] == list(range(1, 101))
+    assert len(daemon.lines) == 1
+
+
+def test_pages_and_output_are_read_to_their_end(client: Client, serve: Serve) -> None:
+    text = os.urandom(700_000)
+
+    def answer(line: Line, request: Request) -> None:
+        match method_of(request), request.parameters:
+            case "List", {"before": 3}:
+                line.reply(jobs=[summary(2), summary(1)], next=None)
+            case "List", _:
+                line.reply(jobs=[summary(4), summary(3)], next=3)
+            case "Output", {"offset": offset, "limit": limit}:
+                data = text[offset : offset + limit]
+                line.reply(
+                    number=2,
+                    offset=offset,
+                    data=base64.b64encode(data).decode(),
+                    next=offset + len(data),
+                    is_end=offset + len(data) == len(text),
+                )
+
+    daemon = serve(answer)
+    page = client.list(status=["failed", "cancelled"], limit=2)
+    assert [job["id"] for job in [*page, *client.list(before=page.next)]] == [4, 3, 2, 1]
+    assert client.output(7) == text
+    assert [one.get("number") for one in daemon.parameters("Output")] == [None, 2, 2]
+
+
+# Forks
+
+
+def test_a_child_never_uses_its_parents_connection_and_both_go_on(client: Client, serve: Serve) -> None:
+    daemon = serve(lambda line, request: line.reply(line=line.number))
+
+    def ask_twice() -> None:
+        assert client.stats() == {"line": 2}
+        assert client.stats() == {"line": 2}
+
+    assert client.stats() == {"line": 1}
+    assert in_child(ask_twice) == 0
+    assert client.stats() == {"line": 1}
+    assert len(daemon.lines) == 2
+
+
+def test_a_child_leaves_alone_what_has_taken_the_number_of_its_parents_connection(
+    client: Client, serve: Serve
+) -> None:
+    serve(stats)
+    client.stats()
+    others = os.dup(0)
+    os.close(others)
+
+    def close_all_and_ask() -> None:
+        os.closerange(3, 1000)
+        files = [os.open(os.devnull, os.O_RDONLY) for _ in range(100)]
+        client.stats()
+        assert [os.fstat(file).st_rdev for file in files] == [os.stat(os.devnull).st_rdev] * 100
+
+    assert in_child(close_all_and_ask) == 0
+
+
+def test_a_child_forked_while_a_thread_calls_is_not_held_up(client: Client, serve: Serve) -> None:
+    go = threading.Event()
+
+    def answer(line: Line, request: Request) -> None:
+        if line.number == 1:
+            go.wait(10)
+        line.reply(line=line.number)
+
+    daemon = serve(answer)
+    answers: list[Any] = []
+    caller = threading.Thread(target=lambda: answers.append(client.stats()))
+    caller.start()
+    eventually(lambda: daemon.asked)
+
+    def ask() -> None:
+        assert client.stats() == {"line": 2}
+
+    assert in_child(ask) == 0
+    go.set()
+    caller.join()
+    assert answers == [{"line": 1}]
+
+
+def test_a_child_follows_on_from_where_its_parent_was(client: Client, serve: Serve) -> None:
+    def logs(line: Line, request: Request) -> None:
+        after = request.parameters.get("after", 0)
+        for one in (after + 1, after + 2):
+            line.more(entries=[entry(one)], next=one, is_complete=True)
+
+    serve(logs)
+    following = client.follow_logs()
+    assert [next(following)["id"], next(following)["id"]] == [1, 2]
+
+    def go_on() -> None:
+        assert [next(following)["id"], next(following)["id"]] == [3, 4]
+        following.close()
+
+    assert in_child(go_on) == 0
+    following.close()
+
+
+# Following
+
+
+def test_following_goes_on_by_key_when_the_daemon_comes_back(client: Client, serve: Serve) -> None:
+    def logs(line: Line, request: Request) -> None:
+        after = request.parameters.get("after", 0)
+        line.more(entries=[entry(after + 1)], next=after + 1, is_complete=True)
+        if after == 2:
+            line.reply()
+
+    daemon = serve(logs)
+    following = client.follow_logs(id=9, limit=1)
+    ids = [next(following)["id"]]
+    for _ in range(2):
+        daemon.stop()
+        starter = threading.Timer(0.2, daemon.start)
+        starter.start()
+        ids.append(next(following)["id"])
+        starter.join()
+    assert ids == [1, 2, 3]
+    assert list(following) == []
+    assert daemon.parameters("Logs") == [{"id": 9, "limit": 1}, {"id": 9, "after": 1}, {"id": 9, "after": 2}]
+
+
+def test_following_output_goes_on_at_its_byte(client: Client, serve: Serve) -> None:
+    def output(line: Line, request: Request) -> None:
+        text = b"first line\nsecond line\n"
+        offset = request.parameters.get("offset", 0)
+        data = text[offset : offset + 11] if line.number == 1 else text[offset:]
+        encoded = base64.b64encode(data).decode()
+        line.more(number=1, offset=offset, data=encoded, next=offset + len(data), is_end=line.number == 2)
+        line.hang_up() if line.number == 1 else line.reply()
+
+    serve(output)
+    parts = list(client.follow_output(4))
+    assert parts == [(1, b"first line\n"), (1, b"second line\n")]
+    assert parts[0].data == b"first line\n"
+
+
+def test_a_daemon_that_shuts_down_while_it_is_followed_is_waited_for(client: Client, serve: Serve) -> None:
+    def watch(line: Line, request: Request) -> None:
+        if line.number == 1:
+            line.more(job=summary(1))
+            line.refuse("ShuttingDown")
+        else:
+            line.more(job=summary(1, "completed"))
+            line.reply()
+
+    serve(watch)
+    assert [job["status"] for job in client.watch(1)] == ["pending", "completed"]
+
+
+def test_a_daemon_that_stays_away_is_an_error_in_the_end(
+    client: Client, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "GIVE_UP_AFTER", 0.3)
+    daemon = serve(lambda line, request: line.more(job=summary(1)))
+    following = client.watch(1)
+    next(following)
+    daemon.stop()
+    with leaves_no_descriptor(), pytest.raises(DaemonUnavailableError, match="no daemon answers"):
+        next(following)
+    with pytest.raises(DaemonUnavailableError, match="no daemon answers"):
+        client.wait(1)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda client: client.wait(1), lambda client: client.watch(1), lambda client: client.follow_logs()],
+)
+def test_a_daemon_that_was_never_there_is_an_error_at_once(
+    client: Client, ask: Callable[[Client], Any]
+) -> None:
+    with pytest.raises(DaemonUnavailableError, match="is bgjobd running"):
+        ask(client)
+
+
+def test_a_job_that_is_not_there_is_an_error_and_no_break(client: Client, serve: Serve) -> None:
+    daemon = serve(lambda line, request: line.refuse("JobNotFound", id=5))
+    with leaves_no_descriptor():
+        for following in (client.watch(5), client.follow_logs(id=5), client.follow_output(5)):
+            with pytest.raises(JobNotFoundError):
+                next(following)
+        with pytest.raises(JobNotFoundError):
+            client.wait(5)
+    assert len(daemon.asked) == 4
+
+
+def test_a_watch_of_everything_has_begun_when_it_is_given(client: Client, serve: Serve) -> None:
+    def answer(line: Line, request: Request) -> None:
+        if method_of(request) == "Watch":
+            line.more(job=None)
+            line.more(job=summary(1))
+
+    daemon = serve(answer)
+    with client.watch(queue="mail") as changes:
+        assert daemon.parameters("Watch") == [{"queue": "mail"}]
+        assert next(changes)["id"] == 1
+
+
+def test_others_call_while_one_follows_and_one_waits(client: Client, serve: Serve) -> None:
+    go = threading.Event()
+
+    def answer(line: Line, request: Request) -> None:
+        match method_of(request):
+            case "Wait":
+                go.wait(10)
+                line.reply(job=summary(1, "completed", result=None))
+            case "Watch":
+                line.more(job=summary(1))
+            case _:
+                line.reply()
+
+    daemon = serve(answer)
+    with ThreadPoolExecutor(1) as pool, client.watch(1) as changes:
+        waiting = pool.submit(client.wait, 1)
+        next(changes)
+        eventually(lambda: daemon.parameters("Wait"))
+        client.stats()
+        go.set()
+        assert waiting.result(10)["status"] == "completed"
+
+
+@pytest.mark.parametrize("end", ["closed", "left", "dropped"])
+def test_a_following_that_ends_early_closes_its_connection(client: Client, serve: Serve, end: str) -> None:
+    serve(lambda line, request: line.more(job=summary(1)))
+    before = open_descriptors()
+    following = client.watch(1)
+    next(following)
+    match end:
+        case "closed":
+            following.close()
+        case "left":
+            with following:
+                pass
+        case "dropped":
+            del following
+            gc.collect()
+    eventually(lambda: open_descriptors() == before)
+    if end != "dropped":
+        assert list(following) == []
+
+
+def test_a_following_that_is_closed_by_another_thread_ends(client: Client, serve: Serve) -> None:
+    daemon = serve(lambda line, request: line.more(job=None))
+    following = client.watch()
+    with ThreadPoolExecutor(1) as pool:
+        rest = pool.submit(list, following)
+        eventually(lambda: daemon.asked)
+        following.close()
+        assert rest.result(10) == []
+    assert len(daemon.lines) == 1
+
+
+# Waiting
+
+
+def test_waiting_goes_on_when_the_daemon_comes_back_with_what_is_left_of_its_time(
+    client: Client, serve: Serve
+) -> None:
+    def answer(line: Line, request: Request) -> None:
+        match line.number:
+            case 1:
+                line.hang_up()
+            case 2:
+                line.refuse("ShuttingDown")
+            case _:
+                line.reply(job=summary(1, "completed", result=[1]))
+
+    daemon = serve(answer)
+    assert client.wait(1, timeout=10)["result"] == [1]
+    times = [one["timeout"] for one in daemon.parameters("Wait")]
+    assert len(times) == 3
+    assert 10 >= times[0] > times[1] > times[2] > 8
+
+
+def test_a_wait_that_is_over_while_no_daemon_is_there_says_so_in_time(client: Client, serve: Serve) -> None:
+    daemon = serve(lambda line, request: line.reply(id=1, created=True))
+    job = client.run_background_job("A", "b")
+    daemon.stop()
+    began = time.monotonic()
+    with pytest.raises(WaitTimeoutError, match=r"after 0\.3 s; it goes on"):
+        job.wait(0.3)
+    assert 0.3 <= time.monotonic() - began < 2.0
+
+
+def test_a_result_of_none_is_a_result(client: Client, serve: Serve) -> None:
+    serve(lambda line, request: line.reply(job=summary(1, "completed", result=None)))
+    assert bgjob.Job(client, 1).result() is None
+
+
+# Several jobs
+
+
+def ends_in_order(*ids: int) -> Script:
+    """A Watch whose jobs end in this order, those that are asked for; the others stay as they are."""
+
+    def watch(line: Line, request: Request) -> None:
+        asked = request.parameters["ids"]
+        for job_id in asked:
+            line.more(job=summary(job_id, "running"))
+        for job_id in ids:
+            if job_id in asked:
+                line.more(job=summary(job_id, "completed"))
+        if set(asked) <= set(ids):
+            line.reply()
+
+    return watch
+
+
+def jobs_of(client: Client, *ids: int) -> list[bgjob.Job]:
+    return [bgjob.Job(client, job_id) for job_id in ids]
+
+
+def test_jobs_come_in_the_order_of_their_ends_over_one_stream(client: Client, serve: Serve) -> None:
+    daemon = serve(ends_in_order(3, 1, 2))
+    with leaves_no_descriptor():
+        ended = list(client.as_completed(jobs_of(client, 1, 2, 3)))
+    assert [(job.id, job.snapshot["status"]) for job in ended] == [
+        (3, "completed"),
+        (1, "completed"),
+        (2, "completed"),
+    ]
+    assert len(daemon.asked) == 1
+
+
+def test_jobs_of_several_daemons_and_clients_are_followed_together(tmp_path: Path) -> None:
+    paths = [tmp_path / "a", tmp_path / "b"]
+    with ScriptedDaemon(paths[0], ends_in_order(1, 2)), ScriptedDaemon(paths[1], ends_in_order(1)):
+        one, other, second = Client(str(paths[0])), Client(str(paths[1])), Client(str(paths[0]))
+        jobs = jobs_of(one, 1) + jobs_of(other, 1) + jobs_of(second, 2)
+        assert {id(job) for job in as_completed(jobs, 10)} == {id(job) for job in jobs}
+        done, pending = wait(jobs, 10)
+        assert (done, pending) == (jobs, [])
+
+
+def test_one_daemon_that_is_away_holds_up_no_jobs_of_another(tmp_path: Path) -> None:
+    away, there = ScriptedDaemon(tmp_path / "a", stats), tmp_path / "b"
+    with away, ScriptedDaemon(there, ends_in_order(5)):
+        one, other = Client(str(away.path)), Client(str(there))
+        one.stats()
+        away.stop()
+        ends = as_completed(jobs_of(one, 1) + jobs_of(other, 5), 0.3)
+        assert next(ends).id == 5
+        with pytest.raises(WaitTimeoutError, match=r"1 of 2 jobs have not ended after 0\.3 s; they go on"):
+            next(ends)
+
+
+def test_ends_are_told_once_though_the_daemon_is_replaced_meanwhile(client: Client, serve: Serve) -> None:
+    def watch(line: Line, request: Request) -> None:
+        if line.number == 1:
+            line.more(job=summary(1, "completed"))
+            line.more(job=summary(2, "running"))
+            line.hang_up()
+        else:
+            ends_in_order(2)(line, request)
+
+    daemon = serve(watch)
+    assert [job.id for job in as_completed(jobs_of(client, 1, 2), 10)] == [1, 2]
+    assert daemon.parameters("Watch") == [{"ids": [1, 2]}, {"ids": [2]}]
+
+
+def test_a_timeout_of_nothing_still_tells_what_has_ended(client: Client, serve: Serve) -> None:
+    serve(ends_in_order(2))
+    one, two = jobs_of(client, 1, 2)
+    with leaves_no_descriptor():
+        done, pending = wait([one, two], timeout=0)
+    assert (done, pending) == ([two], [one])
+
+
+def test_no_jobs_have_all_ended(client: Client) -> None:
+    assert list(as_completed([])) == []
+    assert wait([]) == ([], [])
+
+
+def test_the_time_of_as_completed_runs_from_its_call(client: Client, serve: Serve) -> None:
+    serve(ends_in_order())
+    ends = as_completed(jobs_of(client, 1), timeout=0.2)
+    began = time.monotonic()
+    eventually(lambda: time.monotonic() - began > 0.3)
+    with pytest.raises(WaitTimeoutError):
+        next(ends)
+    assert time.monotonic() - began < 2.0
+
+
+# Imports
+
+
+def test_importing_bgjob_imports_neither_asyncio_nor_other_large_modules() -> None:
+    code = (
+        "import sys, bgjob; print(*sys.modules); print(bgjob.AsyncClient.__module__, bgjob.testing.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules, later = done.stdout.splitlines()
+    large = {"asyncio", "dataclasses", "uuid", "inspect", "logging", "bgjob.aio", "bgjob.testing"}
+    assert not large & set(modules.split())
+    assert later == "bgjob.aio bgjob.testing"
+
+
+def test_a_name_that_bgjob_does_not_have_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        getattr(bgjob, "nothing")  # noqa: B009  # a type checker knows that it is not there

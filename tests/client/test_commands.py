@@ -1,0 +1,782 @@
+"""The commands of `bgjob` against a real daemon: as programs meet them, and as persons do, on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemon.running import RunningDaemon, daemon
+from tests.support import eventually
+
+MODULE = '''
+import os, sys, time
+from pathlib import Path
+from typing import Literal
+import bgjob
+
+
+class Mail:
+    """Sends messages.
+
+    Not really.
+    """
+
+    def send(self, to: str, subject: str = "Hello", copies: int = 1, kind: Literal["a", "b"] = "a") -> str:
+        """Sends one message."""
+        if "@" not in to:
+            raise ValueError(f"no address: {to}")
+        print("sent to", to)
+        return f"{subject} to {to}"
+
+
+class Work:
+    def steps(self, go, context: bgjob.JobContext):
+        context.progress(0.25, "one \\x1b[31mquarter")
+        context.logger.info("on the way")
+        print("first line", flush=True)
+        while not Path(go).exists():
+            time.sleep(0.01)
+        print("last line", flush=True)
+        return "done"
+
+    def dirty(self):
+        os.write(1, b"\\x1b[31mred\\x07 \\xe2\\x80\\xaegnol\\xff\\r\\n50%\\r\\tend")
+        raise ValueError("dirty \\x1b[2J\\nerror")
+
+    def quiet(self):
+        pass
+
+    def fail(self):
+        raise ValueError("no recipient")
+'''
+
+SETTINGS = """
+"shop.Mail" = { queue = "mail", max_retries = 0 }
+"shop.Work" = { max_retries = 0 }
+[queues]
+mail = { slots = 1 }
+"""
+
+ESCAPE = "\x1b"
+
+
+class Commands:
+    """Runs `bgjob` as a process, with what it needs in its environment."""
+
+    def __init__(self, socket: Path | str) -> None:
+        self._environ = {
+            **{name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "PAGER")},
+            "BGJOBD_SOCKET": str(socket),
+            "TERM": "xterm",
+        }
+
+    def run(self, *arguments: str, given: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self._command(arguments),
+            env=self._environ | environ,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=50,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        """What it says with --json, one document."""
+        done = self.run(*arguments, "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        return json.loads(done.stdout)
+
+    def submitted(self, *arguments: str) -> int:
+        done = self.run("run", *arguments)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    def ended(self, *arguments: str) -> int:
+        """The id of a job that has ended, whichever way."""
+        job_id = self.submitted(*arguments)
+        self.run("wait", str(job_id))
+        return job_id
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self._command(arguments),
+            env=self._environ | {"PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def on_terminal(self, *arguments: str, columns: int = 80, lines: int = 24, **environ: str) -> Terminal:
+        return Terminal(self._command(arguments), self._environ | environ, columns, lines)
+
+    @staticmethod
+    def _command(arguments: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-m", "bgjob", *arguments]
+
+
+class Terminal:
+    """A process on a pseudo-terminal of its own; `text` is all that it has written there."""
+
+    def __init__(self, command: list[str], environ: dict[str, str], columns: int, lines: int) -> None:
+        self._master, slave = os.openpty()
+        termios.tcsetwinsize(slave, (lines, columns))
+        self.process = subprocess.Popen(command, env=environ, stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        self._told = b""
+
+    @property
+    def text(self) -> str:
+        while select.select([self._master], [], [], 0)[0]:
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:  # the other side is closed
+                break
+            if not data:
+                break
+            self._told += data
+        return self._told.decode().replace("\r\n", "\n")
+
+    def shows(self, words: str) -> bool:
+        return words in self.text
+
+    def finish(self) -> tuple[int, str]:
+        """The exit code and the text, once the process has ended."""
+        eventually(lambda: self.text is not None and self.process.poll() is not None)
+        code, told = self.process.returncode, self.text
+        os.close(self._master)
+        return code, told
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    with daemon(tmp_path_factory.mktemp("commands"), SETTINGS, modules={"shop": MODULE}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def commands(running: RunningDaemon) -> Commands:
+    return Commands(running.socket)
+
+
+# run
+
+
+def test_run_takes_parameters_from_words_from_a_file_and_from_stdin(
+    commands: Commands, tmp_path: Path
+) -> None:
+    (tmp_path / "mail.json").write_text('{"to": "a@b", "subject": "File"}')
+    told = [
+        commands.run("run", "-w", "shop.Mail::send", *arguments, given='{"to": "c@d"}').stdout
+        for arguments in (
+            ("--parameters", '{"to": "x@y"}'),
+            ("--parameters", f"@{tmp_path}/mail.json", "-p", "subject=Word"),
+            ("--parameters", "-"),
+        )
+    ]
+    assert [json.loads(one) for one in told] == ["Hello to x@y", "Word to a@b", "Hello to c@d"]
+
+
+def test_every_option_of_run_reaches_the_job(commands: Commands) -> None:
+    job_id = commands.submitted(
+        *("shop.Work::quiet", "--delay", "2h", "--priority", "7", "--queue", "mail"),
+        *("--attempt-timeout", "1m", "--max-retries", "5", "--retry-delay", "500ms"),
+        *("--backoff", "exponential", "--retry-count", "2", "--key", "every-option"),
+    )
+    job = commands.json("show", str(job_id))
+    told = {name: job[name] for name in ("status", "priority", "queue", "timeout", "max_retries")}
+    assert told == {"status": "pending", "priority": 7, "queue": "mail", "timeout": 60.0, "max_retries": 5}
+    assert (job["retry_delay"], job["backoff"], job["retry_count"]) == (0.5, "exponential", 2)
+    assert job["idempotency_key"] == "every-option"
+    at = commands.submitted("shop.Work::quiet", "--at", "2099-01-01T12:00:00+02:00")
+    assert commands.json("show", str(at))["scheduled_at"] == "2099-01-01T10:00:00.000000Z"
+    commands.run("cancel", str(job_id), str(at))
+
+
+def test_the_same_key_gives_the_same_job(commands: Commands) -> None:
+    first, second = (commands.submitted("shop.Work::quiet", "--key", "once") for _ in range(2))
+    assert first == second
+
+
+def test_run_with_follow_prints_output_on_stdout_and_log_lines_on_stderr(
+    commands: Commands, tmp_path: Path
+) -> None:
+    process = commands.start("run", "-f", "shop.Work::steps", "-p", f"go={tmp_path}/go")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "first line\n"
+    (tmp_path / "go").touch()
+    output, log = process.communicate(timeout=30)
+    assert (process.returncode, output) == (0, "last line\n")
+    assert re.search(
+        r"^\[.{19}\] SUCCESS: shop.Work::steps - Background job completed processing$", log, re.M
+    )
+    assert "INFO: shop.Work::steps - on the way" in log
+
+
+def test_run_with_follow_ends_with_the_code_of_the_job(commands: Commands) -> None:
+    done = commands.run("run", "-f", "shop.Mail::send", "-p", "to=nobody")
+    assert done.returncode == 1
+    assert "ValueError: no address: nobody; `bgjob show" in done.stderr
+
+
+# JSON
+
+
+def test_every_command_speaks_json(commands: Commands, running: RunningDaemon) -> None:
+    job_id = commands.json("run", "shop.Mail::send", "-p", "to=a@b")["id"]
+    waited = commands.json("wait", str(job_id))
+    assert (waited["id"], waited["status"], waited["result"]) == (job_id, "completed", "Hello to a@b")
+    shown = commands.json("show", str(job_id))
+    assert [attempt["number"] for attempt in shown["attempts"]] == [1]
+    assert commands.json("show", str(job_id), "--logs")["logs"][0]["message"] == "Background job initiated"
+    listed = commands.json("list", "--limit", "1")
+    assert listed == {"jobs": listed["jobs"], "next": job_id}
+    assert listed["jobs"][0]["id"] == job_id
+    assert commands.json("output", str(job_id)) == {"number": 1, "data": "c2VudCB0byBhQGIK"}
+    assert commands.json("tail", "-n", "1", "--job", str(job_id))["type"] == "success"
+    assert commands.json("stats")["version"]
+    assert [one["name"] for one in commands.json("classes", "Mail")["classes"]] == ["shop.Mail"]
+    assert commands.json("pause", "mail") == {"queue": "mail"}
+    waiting = commands.json("run", "shop.Mail::send", "-p", "to=a@b")["id"]
+    assert commands.json("cancel", str(waiting)) == {"ids": [waiting]}
+    assert commands.json("retry", str(waiting)) == {"ids": [waiting]}
+    assert commands.json("resume", "mail") == {"queue": "mail"}
+    assert commands.json("wait", str(waiting))["status"] == "completed"
+
+
+def test_what_follows_is_json_lines(commands: Commands, tmp_path: Path) -> None:
+    (tmp_path / "go").touch()
+    done = commands.run("run", "-f", "shop.Work::steps", "-p", f"go={tmp_path}/go", "--json")
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {next(iter(one)) for one in told} == {"entry", "number", "job"}
+    assert told[-1]["job"]["status"] == "completed"
+    followed = commands.run("tail", "-f", "--job", str(told[-1]["job"]["id"]), "--json")
+    assert [json.loads(line)["message"] for line in followed.stdout.splitlines()][-1].startswith(
+        "Background job"
+    )
+
+
+def test_reload_prints_the_version_of_the_code(commands: Commands) -> None:
+    assert commands.json("reload")["code_version"]
+    assert commands.run("reload").stdout.strip()
+
+
+# Lists
+
+
+def test_list_finds_jobs_by_status_class_method_queue_and_search(commands: Commands) -> None:
+    failed = commands.ended("shop.Mail::send", "-p", "to=findable")
+    later = commands.submitted("shop.Work::quiet", "--delay", "1h")
+
+    def ids(*filters: str) -> list[int]:
+        return [job["id"] for job in commands.json("list", *filters)["jobs"]]
+
+    assert failed in ids("--status", "failed", "cancelled")
+    assert later not in ids("--status", "failed", "--status", "cancelled")
+    assert later in ids("--status", "scheduled")
+    assert failed in ids("--class", "shop.Mail::send", "--queue", "mail")
+    assert ids("--class", "shop.Mail::missing") == []
+    assert ids("--search", "FINDABLE") == [failed]
+    assert later not in ids("--before", str(later))
+    commands.run("cancel", str(later))
+
+
+def test_list_says_scheduled_and_when(commands: Commands) -> None:
+    later = commands.submitted("shop.Work::quiet", "--delay", "2h")
+    done = commands.run("list", "--limit", "1", "--columns", "id,status,job,when")
+    assert done.stdout.splitlines()[1].split() == [
+        str(later),
+        "scheduled",
+        "shop.Work::quiet",
+        "in",
+        "2",
+        "h",
+    ]
+    assert f"--before {later}" in done.stderr
+    commands.run("cancel", str(later))
+
+
+def test_a_list_that_goes_into_a_file_is_not_shortened_and_not_coloured(commands: Commands) -> None:
+    commands.ended("shop.Work::dirty")
+    told = commands.run("list", "--limit", "1", COLUMNS="30").stdout
+    assert "shop.Work::dirty" in told
+    assert "ValueError: dirty \\x1b[2J\\nerror" in told
+    assert ESCAPE not in told
+
+
+def test_nothing_found_is_said(commands: Commands) -> None:
+    done = commands.run("list", "--search", "nowhere to be found")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no job matches" in done.stderr
+    assert "no log line matches" in commands.run("tail", "--search", "nowhere to be found").stderr
+
+
+# One job
+
+
+def test_show_tells_what_became_of_each_attempt(commands: Commands) -> None:
+    job_id = commands.ended("shop.Mail::send", "-p", "to=nobody", "--max-retries", "1")
+    told = commands.run("show", str(job_id), "--logs").stdout
+    assert told.startswith(f"job {job_id}  shop.Mail::send\n")
+    assert re.search(r"^status +failed$", told, re.M)
+    assert re.search(r"^attempt 2  failed  .* UTC, \d+ ms$", told, re.M)
+    assert "traceback of attempt 2" in told
+    assert 'raise ValueError(f"no address: {to}")' in told
+    assert "of memory" in told
+    assert "INFO: shop.Mail::send - Background job waits for retry 1 of 1" in told
+    assert f"next: bgjob retry {job_id}" in told
+
+
+def test_nothing_that_a_job_says_can_move_the_cursor(commands: Commands) -> None:
+    job_id = commands.ended("shop.Work::dirty")
+    for arguments in (("show", str(job_id), "--logs"), ("tail", "--job", str(job_id)), ("wait", str(job_id))):
+        done = commands.run(*arguments)
+        assert ESCAPE not in done.stdout + done.stderr
+
+
+# Log lines
+
+
+def test_tail_prints_the_lines_of_the_log_file(commands: Commands, running: RunningDaemon) -> None:
+    job_id = commands.ended("shop.Work::fail")
+    told = commands.run("tail", "--job", str(job_id), "-n", "100").stdout.splitlines()
+    assert len(told) == 4
+    assert eventually(lambda: set(told) <= set(running.lines()))
+    assert commands.run("tail", "--job", str(job_id), "-n", "2").stdout.splitlines() == told[-2:]
+    failures = commands.run("tail", "--job", str(job_id), "--type", "failure").stdout.splitlines()
+    assert failures == [line for line in told if "] FAILURE: shop.Work::fail - ValueError" in line]
+    assert commands.run("tail", "--job", str(job_id), "--search", "STARTED").stdout.splitlines() == told[2:3]
+
+
+def test_tail_follows_over_a_restart_of_the_daemon(tmp_path: Path) -> None:
+    with daemon(tmp_path, SETTINGS, modules={"shop": MODULE}) as running:
+        commands = Commands(running.socket)
+        commands.ended("shop.Work::quiet")
+        process = commands.start("tail", "-f", "-n", "1", "--search", "initiated")
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines = iter(process.stdout.readline, "")
+        assert "shop.Work::quiet" in next(lines)
+        running.stop()
+        assert "waiting for the daemon to come back" in process.stderr.readline()
+        running.start()
+        assert "is back" in process.stderr.readline()
+        commands.submitted("shop.Mail::send", "-p", "to=a@b")
+        assert "shop.Mail::send - Background job initiated" in next(lines)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "the jobs go on" in told
+
+
+def test_a_wait_outlives_a_restart_of_the_daemon(tmp_path: Path) -> None:
+    with daemon(tmp_path, SETTINGS, modules={"shop": MODULE}) as running:
+        process = Commands(running.socket).start("run", "-w", "shop.Work::steps", "-p", f"go={tmp_path}/go")
+        assert process.stderr is not None
+        assert "submitted" in process.stderr.readline()
+        eventually(lambda: running.query("SELECT 1 FROM job_attempts WHERE pid IS NOT NULL"))
+        running.stop()
+        running.start()
+        (tmp_path / "go").touch()
+        result, told = process.communicate(timeout=30)
+    assert (process.returncode, result) == (0, '"done"\n')
+    assert told.count("waiting for the daemon to come back") <= 1
+
+
+# Output
+
+
+def test_output_is_the_bytes_of_the_job_where_no_terminal_is(commands: Commands) -> None:
+    job_id = commands.ended("shop.Work::dirty")
+    command = [sys.executable, "-m", "bgjob", "output", str(job_id)]
+    done = subprocess.run(command, env=commands._environ, capture_output=True, timeout=50)
+    assert done.stdout == b"\x1b[31mred\x07 \xe2\x80\xaegnol\xff\r\n50%\r\tend"
+    assert done.returncode == 0
+
+
+def test_output_is_safe_on_a_terminal(commands: Commands) -> None:
+    job_id = commands.ended("shop.Work::dirty")
+    for arguments in (("output", str(job_id)), ("output", "-f", str(job_id))):
+        code, told = commands.on_terminal(*arguments).finish()
+        assert code == 0
+        assert told == "\\x1b[31mred\\x07 \\u202egnol\\xff\n50%\n\tend\n"
+
+
+def test_output_follows_a_job(commands: Commands, tmp_path: Path) -> None:
+    job_id = commands.submitted("shop.Work::steps", "-p", f"go={tmp_path}/go")
+    process = commands.start("output", "-f", str(job_id))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "first line\n"
+    (tmp_path / "go").touch()
+    assert process.communicate(timeout=30)[0] == "last line\n"
+    assert process.returncode == 0
+
+
+def test_a_job_that_wrote_nothing_is_said(commands: Commands) -> None:
+    job_id = commands.ended("shop.Work::quiet")
+    done = commands.run("output", str(job_id))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "has written nothing" in done.stderr
+
+
+# Waiting
+
+
+def test_wait_ends_with_the_code_of_the_first_that_did_not_complete(commands: Commands) -> None:
+    good, bad = commands.submitted("shop.Work::quiet"), commands.submitted("shop.Work::fail")
+    cancelled = commands.submitted("shop.Work::quiet", "--delay", "1h")
+    commands.run("cancel", str(cancelled))
+    done = commands.run("wait", str(good), str(cancelled), str(bad))
+    assert done.returncode == 3
+    assert set(done.stdout.splitlines()) == {f"{good} completed", f"{bad} failed", f"{cancelled} cancelled"}
+    assert f"job {bad} failed: ValueError: no recipient; `bgjob show {bad}`" in done.stderr
+    assert commands.run("wait", str(good)).returncode == 0
+    assert commands.run("wait", str(bad), str(cancelled)).returncode == 1
+
+
+def test_a_wait_that_times_out_names_what_goes_on(commands: Commands) -> None:
+    good, later = (
+        commands.submitted("shop.Work::quiet"),
+        commands.submitted("shop.Work::quiet", "--delay", "1h"),
+    )
+    done = commands.run("wait", str(good), str(later), "--timeout", "300ms")
+    assert done.returncode == 124
+    assert f"job {later} goes on, `bgjob wait {later}`" in done.stderr
+    commands.run("cancel", str(later))
+
+
+def test_an_interrupt_ends_the_wait_and_no_job(commands: Commands, tmp_path: Path) -> None:
+    job_id = commands.submitted("shop.Work::steps", "-p", f"go={tmp_path}/go")
+    for arguments in (
+        ("wait", str(job_id)),
+        ("output", "-f", str(job_id)),
+        ("tail", "-f", "--job", str(job_id)),
+    ):
+        terminal = commands.on_terminal(*arguments)
+        eventually(lambda terminal=terminal: terminal.text)
+        terminal.process.send_signal(signal.SIGINT)
+        code, told = terminal.finish()
+        assert code == 130
+        assert f"job {job_id} goes on" in told
+        assert "Traceback" not in told
+    assert commands.json("show", str(job_id))["status"] == "running"
+    (tmp_path / "go").touch()
+    assert commands.run("wait", str(job_id)).returncode == 0
+
+
+@pytest.mark.parametrize("option", ["-w", "-f"])
+def test_an_interrupt_of_run_says_which_job_goes_on(commands: Commands, tmp_path: Path, option: str) -> None:
+    process = commands.start("run", option, "shop.Work::steps", "-p", f"go={tmp_path}/go")
+    assert process.stderr is not None
+    submitted = re.match(r"bgjob: job (\d+) submitted", process.stderr.readline())
+    assert submitted is not None
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert f"job {submitted[1]} goes on" in told
+    (tmp_path / "go").touch()
+    assert commands.run("wait", submitted[1]).returncode == 0
+
+
+def test_progress_is_drawn_on_a_terminal_only(commands: Commands, tmp_path: Path) -> None:
+    terminal = commands.on_terminal("run", "-w", "shop.Work::steps", "-p", f"go={tmp_path}/go")
+    eventually(lambda: terminal.shows("25%") and terminal.shows("one \\x1b[31mquarter"))
+    (tmp_path / "go").touch()
+    code, told = terminal.finish()
+    assert code == 0
+    assert told.rstrip().endswith('"done"')
+    quiet = commands.run("run", "-w", "shop.Work::steps", "-p", f"go={tmp_path}/go")
+    assert quiet.stdout == '"done"\n'
+    assert re.fullmatch(r"bgjob: job \d+ submitted; waiting for its end\n", quiet.stderr)
+
+
+# The terminal
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("list",), ("list", "--columns", "id,job,status,created,error"), ("stats",), ("classes", "Mail")],
+)
+def test_nothing_is_wider_than_the_terminal(commands: Commands, arguments: tuple[str, ...]) -> None:
+    commands.ended("shop.Mail::send", "-p", "to=" + "nobody" * 20)
+    code, told = commands.on_terminal(*arguments, NO_COLOR="1", PAGER="").finish()
+    assert code == 0
+    assert ESCAPE not in told
+    assert max(len(line) for line in told.splitlines()) <= 80
+
+
+def test_a_status_has_its_colour_on_a_terminal_unless_that_is_not_wanted(commands: Commands) -> None:
+    job_id = commands.ended("shop.Work::fail")
+    for arguments in (("show", str(job_id)), ("list",), ("tail", "--type", "failure"), ("wait", str(job_id))):
+        assert f"{ESCAPE}[31m" in commands.on_terminal(*arguments, PAGER="").finish()[1]
+        for environ in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+            told = commands.on_terminal(*arguments, PAGER="", **environ).finish()[1]
+            assert not re.search(rf"{ESCAPE}\[[0-9;]*3\dm", told)
+        assert ESCAPE not in commands.run(*arguments).stdout
+
+
+def test_what_is_longer_than_the_screen_goes_through_the_pager(commands: Commands) -> None:
+    job_id = commands.ended("shop.Work::fail")
+    pager = "sh -c 'echo paged; cat'"
+    assert commands.on_terminal("show", str(job_id), lines=10, PAGER=pager).finish()[1].startswith("paged\n")
+    assert "paged" not in commands.on_terminal("show", str(job_id), lines=60, PAGER=pager).finish()[1]
+    for no_pager in ("", "/nowhere/pager", "'"):
+        told = commands.on_terminal("show", str(job_id), lines=10, PAGER=no_pager).finish()[1]
+        assert "traceback of attempt 1" in told
+
+
+def test_a_pager_that_ends_early_is_no_error(commands: Commands) -> None:
+    code, told = commands.on_terminal("classes", lines=5, PAGER="head -1").finish()
+    assert (code, len(told.splitlines())) == (0, 1)
+
+
+def test_an_interrupt_is_the_pagers(commands: Commands, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "quit")
+    pager = f"sh -c 'cat; echo paged; read line < {tmp_path}/quit'"
+    terminal = commands.on_terminal("classes", lines=5, PAGER=pager)
+    eventually(lambda: terminal.shows("paged"))
+    terminal.process.send_signal(signal.SIGINT)
+    (tmp_path / "quit").write_text("q\n")
+    code, told = terminal.finish()
+    assert code == 0
+    assert "Traceback" not in told
+
+
+# Pipes and descriptors
+
+
+def test_a_reader_that_ends_early_is_no_error(commands: Commands) -> None:
+    for _ in range(3):
+        commands.ended("shop.Work::quiet")
+    process = commands.start("tail", "-f", "--class", "shop.Work")
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    commands.ended("shop.Work::quiet")
+    assert process.wait(20) == 141
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+
+
+def test_help_for_a_reader_that_ended_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "bgjob", "run", "--help"], stdout=writing, stderr=subprocess.PIPE, timeout=50
+    )
+    os.close(writing)
+    assert done.returncode in (0, 141)
+    assert done.stderr == b""
+
+
+def test_a_full_disk_is_said(commands: Commands) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bgjob", "stats"],
+            env=commands._environ,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+        )
+    assert done.returncode == 74
+    assert done.stderr == "bgjob: the result could not be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), ("<&-", 0), ("<&- >&- 2>&-", 0)])
+def test_closed_descriptors_do_no_harm(commands: Commands, closed: str, code: int) -> None:
+    command = f'exec "{sys.executable}" -m bgjob stats {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command], env=commands._environ, capture_output=True, text=True, timeout=50
+    )
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+# Queues, classes, completion
+
+
+def test_a_paused_queue_says_so(commands: Commands) -> None:
+    assert "`bgjob resume mail`" in commands.run("pause", "mail").stderr
+    assert re.search(r"^mail .* paused$", commands.run("stats").stdout, re.M)
+    commands.run("resume", "mail")
+    assert "paused" not in commands.run("stats").stdout
+
+
+def test_classes_show_what_may_run_and_how(commands: Commands) -> None:
+    told = commands.run("classes").stdout
+    signature = "send(to: str, subject: str = 'Hello', copies: int = 1, kind: 'a' | 'b' = 'a')"
+    assert f"shop.Mail\n  Sends messages.\n\n  Not really.\n  {signature}\n      Sends one message.\n" in told
+    assert "  queue mail, priority 0, no timeout, 0 retries 50 ms apart\n" in told
+    assert "broken.Job\n  cannot be used: RuntimeError: this module does not import\n" in told
+    assert commands.run("classes", "Mail").stdout.startswith("shop.Mail\n")
+    assert "  steps(go)\n" in commands.run("classes", "shop.Work").stdout
+
+
+def test_a_signature_is_folded_between_parameters(commands: Commands) -> None:
+    told = commands.on_terminal("classes", "Mail", columns=60, NO_COLOR="1").finish()[1]
+    folded = "  send(to: str, subject: str = 'Hello', copies: int = 1,\n        kind: 'a' | 'b' = 'a')\n"
+    assert folded in told
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_of_the_shell(shell: str) -> None:
+    done = Commands("/nowhere/s.sock").run("completion", shell)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "bgjob" in done.stdout
+    assert "--retry-count" in done.stdout if shell != "fish" else "retry-count" in done.stdout
+    if shell == "bash":
+        assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, timeout=50).returncode == 0
+
+
+COMMANDS = [
+    *("run", "list", "show", "tail", "output", "wait", "cancel", "retry"),
+    *("stats", "classes", "reload", "pause", "resume", "completion"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_a_sentence_and_an_example(command: str) -> None:
+    done = Commands("/nowhere/s.sock").run(command, "--help", COLUMNS="80")
+    assert done.returncode == 0
+    assert f"\n  bgjob {command}" in done.stdout
+    assert "ADDRESS" in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+
+
+def test_every_command_is_listed_with_its_sentence() -> None:
+    told = Commands("/nowhere/s.sock").run("--help").stdout
+    assert all(re.search(rf"^    {command}  +\S", told, re.M) for command in COMMANDS)
+    assert Commands("/nowhere/s.sock").run("--version").stdout.startswith("bgjob ")
+
+
+def test_submitting_imports_nothing_that_draws() -> None:
+    code = "import sys; from bgjob.command import main\ntry: main(['run', 'a.B::c'])\nfinally: print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"BGJOBD_SOCKET": "/nowhere/s.sock"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert not {"rich", "shtab", "asyncio", "subprocess", "inspect"} & set(done.stdout.split())
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "required: COMMAND"),
+        (("fly",), "invalid choice: 'fly'"),
+        (("run", "shop.Mail"), "is not CLASS::METHOD"),
+        (("run", "::send"), "is not CLASS::METHOD"),
+        (("run", "shop.Mail::send", "-p", "=1"), "is not KEY=VALUE"),
+        (("run", "shop.Mail::send", "-p", 'to="\\u0000"'), "NUL"),
+        (("run", "shop.Mail::send", "-p", 'to="\\ud800"'), "lone surrogate"),
+        (("run", "shop.Mail::send", "-p", "to=99999999999999999999"), "beyond 64 bit"),
+        (("run", "shop.Mail::send", "--parameters", "{"), "no parameters in '{'"),
+        (("run", "shop.Mail::send", "--parameters", '{"to": NaN}'), "NaN is no JSON number"),
+        (("run", "shop.Mail::send", "--parameters", "[]"), "are a JSON object"),
+        (("run", "shop.Mail::send", "--parameters", '{"\\u0000": 1}'), "NUL"),
+        (("run", "shop.Mail::send", "--parameters", "[" * 100_000), "nested too deeply"),
+        (("run", "shop.Mail::send", "--max", "1"), "unrecognized arguments: --max"),
+        (("run", "shop.Mail::send", "--parameters", "@/nowhere"), "No such file"),
+        (("run", "shop.Mail::send", "--delay", "soon"), "is not a time such as"),
+        (("run", "shop.Mail::send", "--delay", "-1"), "is not a time such as"),
+        (("run", "shop.Mail::send", "--at", "noon"), "is not a date and time"),
+        (("run", "shop.Mail::send", "--backoff", "wild"), "invalid choice: 'wild'"),
+        (("run", "shop.Mail::send", "--retry-count", "-1"), "is not a number from 0 on"),
+        (("run", "shop.Mail::send", "--timeout", "5"), "--attempt-timeout limits an attempt"),
+        (("list", "--status", "done"), "invalid choice: 'done'"),
+        (("list", "--columns", "id,size"), "no column 'size'"),
+        (("list", "--limit", "0"), "is not a number from 1 to 1000"),
+        (("list", "--before", "x"), "is not a number from 1 on"),
+        (("show", "0"), "is not a number from 1 on"),
+        (("show", "1_0"), "is not a number from 1 on"),
+        (("show", "99999999999999999999"), "is not a number from 1 on"),
+        (("tail", "-n", "-5"), "is not a number from 0 to 1000"),
+        (("tail", "--type", "warning"), "invalid choice: 'warning'"),
+        (("wait",), "required: ID"),
+        (("wait", "1", "--timeout", "inf"), "is not a time such as"),
+        (("completion", "cmd"), "invalid choice: 'cmd'"),
+        (("list", "--search", os.fsdecode(b"\xff")), "no UTF-8"),
+    ],
+)
+def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, ...], message: str) -> None:
+    done = commands.run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("run", "other.Job::run"), 77, "list it under [approved]"),
+        (("run", "shop.Mail::missing"), 77, "no approved method missing"),
+        (("run", "shop.Mail::send"), 77, '"to" is a required property; `bgjob classes`'),
+        (("run", "broken.Job::run"), 77, "cannot be used"),
+        (("run", "shop.Work::quiet", "--queue", "no"), 77, "see `bgjob run --help`"),
+        (("pause", "no"), 77, "`bgjob stats` lists the queues"),
+        (("resume", "no"), 77, "`bgjob stats` lists the queues"),
+        (("classes", "Missing"), 77, "Missing is not an approved class"),
+        *(
+            ((command, "987654"), 4, "there is no job 987654; `bgjob list`")
+            for command in ("show", "output", "wait", "cancel", "retry")
+        ),
+        (("output", "-f", "987654"), 4, "there is no job 987654"),
+        (("tail", "--job", "987654"), 4, "there is no job 987654"),
+        (("tail", "-f", "--job", "987654"), 4, "there is no job 987654"),
+    ],
+)
+def test_what_is_refused_says_why_and_what_next(
+    commands: Commands, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    done = commands.run(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_job_that_has_ended_cannot_be_cancelled(commands: Commands) -> None:
+    job_id = commands.ended("shop.Work::quiet")
+    done = commands.run("cancel", str(job_id))
+    assert done.returncode == 77
+    assert done.stderr == f"bgjob: job {job_id} is completed; `bgjob show {job_id}` has more\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list",),
+        ("show", "1"),
+        ("tail", "-f"),
+        ("wait", "1"),
+        ("run", "-w", "a.B::c"),
+        ("stats",),
+        ("reload",),
+    ],
+)
+def test_without_a_daemon_every_command_says_so(arguments: tuple[str, ...]) -> None:
+    done = Commands("/nowhere/s.sock").run(*arguments)
+    assert (done.returncode, done.stdout) == (69, "")
+    assert "no daemon answers at /nowhere/s.sock" in done.stderr
+    assert "`bgjobd serve` starts one" in done.stderr
+
+
+def test_the_socket_may_be_named_before_and_after_the_command(running: RunningDaemon) -> None:
+    commands = Commands("/nowhere/s.sock")
+    assert commands.run("--socket", str(running.socket), "stats").returncode == 0
+    assert commands.run("stats", "--socket", f"unix:{running.socket}").returncode == 0

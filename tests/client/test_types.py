@@ -1,0 +1,27 @@
+"""The client's types, as a program of a user's meets them: strictly checked, the program and all it imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TREE = Path(__file__).resolve().parents[2]
+
+
+def test_a_program_that_uses_every_public_name_passes_strict_mypy(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    program = Path(__file__).parent / "typed_program.py"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--strict", "--config-file", "/dev/null"),
+            *("--cache-dir", str(tmp_path), "--no-error-summary", str(program)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"MYPYPATH": str(TREE / "client"), "PATH": ""},
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)

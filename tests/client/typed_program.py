@@ -1,0 +1,189 @@
+"""A program that uses every public name of the client as its documentation says; it is type-checked, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, assert_type
+
+import bgjob
+import bgjob.testing
+from bgjob import (
+    AsyncClient,
+    AsyncFollowing,
+    AsyncJob,
+    Backoff,
+    BgjobError,
+    Client,
+    DaemonUnavailableError,
+    Fail,
+    Following,
+    Job,
+    JobCancelledError,
+    JobContext,
+    JobFailedError,
+    Outcome,
+    OutputPart,
+    Page,
+    RequestError,
+    Retry,
+    Snooze,
+    Status,
+    WaitTimeoutError,
+    aio,
+    as_completed,
+    run_background_job,
+    wait,
+)
+
+Json = dict[str, Any]
+
+
+class Email:
+    """A job class with all that may be injected and raised."""
+
+    MAX_RETRIES = 5
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+
+    def send(self, to: str) -> str:
+        self._context.progress(0.5, "half")
+        self._context.logger.info("sending")
+        if self._context.stop_reason is not None or self._context.remaining == 0.0:
+            raise Retry("not now", delay=3.0)
+        if not to:
+            raise Fail("nobody")
+        raise Snooze(1.5)
+
+    def failed(self, error: bgjob.AttemptError) -> None:
+        print(error.outcome == Outcome.FAILED, error.error_type)
+
+
+class Stubborn(Client):
+    """A client with retries of its own."""
+
+    MAX_RETRIES = 7
+    RETRY_DELAY = 0.5
+
+
+def use_functions() -> None:
+    job = run_background_job(
+        Email, "send", {"to": "a"}, 1, queue="mail", backoff=Backoff.EXPONENTIAL, delay=2
+    )
+    assert_type(job, Job)
+    jobs = [job, run_background_job("myapp.jobs.Email", "send")]
+    assert_type(as_completed(jobs, timeout=3.0), Iterator[Job])
+    assert_type(wait(jobs), tuple[list[Job], list[Job]])
+
+
+def use_client() -> None:
+    with Stubborn("unix:/run/bgjobd.sock", timeout=2.5) as client:
+        jobs = client.submit_many([{"class_name": Email, "method_name": "send"}])
+        assert_type(jobs, list[Job])
+        assert_type(client.get(1), Job)
+        page = client.list(status=["failed", "retrying"], class_name=Email, search="x", limit=5)
+        assert_type(page, Page[Json])
+        assert_type(page.items, list[Json])
+        assert_type(page.next, int | None)
+        client.list(status=Status.FAILED, queue="q", method_name="m", before=page.next)
+        assert_type(client.logs(id=1, type="failure", search="x", after=0).is_complete, bool)
+        assert_type(client.follow_logs(class_name=Email, limit=0), Following[Json])
+        assert_type(client.output(1, number=2), bytes)
+        assert_type(client.follow_output(1), Following[OutputPart])
+        assert_type(client.watch(1, 2), Following[Json])
+        assert_type(client.watch(queue="mail"), Following[Json])
+        client.cancel(1, 2)
+        client.retry(3)
+        client.pause("mail")
+        client.resume()
+        assert_type(client.classes(), list[Json])
+        assert_type(client.stats(), Json)
+        assert_type(client.ping(), Json)
+        assert_type(client.reload(), str)
+        assert_type(client.wait(1, timeout=1.0), Json)
+        assert_type(client.as_completed(jobs), Iterator[Job])
+
+
+def use_job(job: Job) -> None:
+    assert_type(job.id, int)
+    assert_type(job.snapshot, Json)
+    assert_type(job.refresh(), Json)
+    assert_type(job.wait(1), Json)
+    assert_type(job.logs(), Page[Json])
+    assert_type(job.logs(follow=True), Following[Json])
+    assert_type(job.output(), bytes)
+    with job.output(follow=True) as parts:
+        for number, data in parts:
+            assert_type((number, data), tuple[int, bytes])
+    assert_type(next(job.watch()), Json)
+    job.cancel()
+    job.retry()
+    try:
+        job.result(timeout=30)
+    except (JobFailedError, JobCancelledError) as error:
+        assert_type(error.job, Json)
+    except RequestError as error:
+        assert_type(error.parameters, Json)
+    except (WaitTimeoutError, DaemonUnavailableError, BgjobError):
+        pass
+
+
+async def use_coroutines() -> None:
+    async with AsyncClient(timeout=1.0) as client:
+        job = await client.run_background_job(Email, "send", {"to": "a"}, priority=1)
+        assert_type(job, AsyncJob)
+        assert_type(await client.submit_many([]), list[AsyncJob])
+        assert_type(await client.get(1), AsyncJob)
+        assert_type(await client.list(status="pending"), Page[Json])
+        assert_type(await client.logs(id=1), Page[Json])
+        assert_type(client.follow_logs(), AsyncFollowing[Json])
+        assert_type(await client.output(1), bytes)
+        assert_type(client.follow_output(1), AsyncFollowing[OutputPart])
+        assert_type(await client.reload(), str)
+        await client.cancel(1)
+        await client.retry(1)
+        await client.pause()
+        await client.resume()
+        assert_type([await client.stats(), await client.ping(), *await client.classes()], list[Json])
+        async with client.watch(class_name=Email) as changes:
+            async for change in changes:
+                assert_type(change, Json)
+        async for ended in client.as_completed([job], 5.0):
+            assert_type(ended, AsyncJob)
+        async for ended in aio.as_completed([job]):
+            assert_type(ended, AsyncJob)
+        assert_type(await aio.wait([job], 1.0), tuple[list[AsyncJob], list[AsyncJob]])
+        assert_type(await job.wait(1.0), Json)
+        assert_type(await job.refresh(), Json)
+        assert_type(await job.logs(), Page[Json])
+        assert_type(job.logs(follow=True), AsyncFollowing[Json])
+        assert_type(await job.output(), bytes)
+        assert_type(job.output(follow=True), AsyncFollowing[OutputPart])
+        assert_type(await anext(job.watch()), Json)
+        await job.cancel()
+        await job.retry()
+        print(await job.result(timeout=3.0))
+
+
+def use_testing() -> None:
+    with bgjob.testing.inline(approved={Email, "myapp.jobs.Report"}) as jobs:
+        run_background_job(Email, "send", {"to": "a"})
+    assert_type(jobs, bgjob.testing.Jobs)
+    (job,) = jobs.of(Email, "send")
+    assert_type(job, bgjob.testing.SubmittedJob)
+    assert_type((job.id, job.class_name, job.method_name, job.retry_count), tuple[int, str, str, int])
+    assert_type(job.parameters, Json)
+    assert_type(job.options, Json)
+    assert_type(job.status, Status)
+    assert_type(job.error, str | None)
+    with bgjob.testing.recorded() as jobs:
+        assert_type(len(jobs), int)
+        assert_type(jobs[0].snapshot, Json)
+
+
+@bgjob.testing.recorded()
+def use_a_decorator(count: int) -> str:
+    return str(count)
+
+
+assert_type(use_a_decorator(1), str)
