@@ -559,7 +559,11 @@ def test_ends_are_told_once_though_the_daemon_is_replaced_meanwhile(client: Clie
 
 
 def test_a_timeout_of_nothing_still_tells_what_has_ended(client: Client, serve: Serve) -> None:
-    serve(ends_in_order(2))
+    def watch(line: Line, request: Request) -> None:
+        line.more(job=summary(1, "running"))
+        line.more(job=summary(2, "completed"))
+
+    serve(watch)
     one, two = jobs_of(client, 1, 2)
     with leaves_no_descriptor():
         done, pending = wait([one, two], timeout=0)

@@ -209,7 +209,7 @@ INVALID = [
     invalid("Get without id", "id", {}, "Get", by_client=False),
     invalid("Get with more", "name", {"id": 1, "name": "x"}, "Get", by_client=False),
     invalid("Wait for 0", "id", {"id": 0}, "Wait"),
-    invalid("Wait less than no time", "timeout", {"id": 1, "timeout": -1}, "Wait"),
+    invalid("Wait less than no time", "timeout", {"id": 1, "timeout": -1}, "Wait", by_client=False),
     invalid("Wait for a word", "timeout", {"id": 1, "timeout": "1"}, "Wait", by_client=False),
     *(
         refusal

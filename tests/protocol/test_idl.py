@@ -71,9 +71,7 @@ def test_a_described_type_has_the_fields_of_its_model(shape: type[inputs.Input])
     assert fields_of(shape) == JOBS.types[shape.__name__]
 
 
-@pytest.mark.parametrize(
-    "shape", [*SHAPES.values(), inputs.Options], ids=lambda shape: shape.__name__
-)
+@pytest.mark.parametrize("shape", [*SHAPES.values(), inputs.Options], ids=lambda shape: shape.__name__)
 def test_a_parameter_may_be_left_out_where_the_description_says_so(shape: type[inputs.Input]) -> None:
     for name, field in shape.model_fields.items():
         assert field.is_required() is not idl_type(field.annotation).startswith("?"), name
@@ -140,7 +138,9 @@ def test_a_submit_needs_the_two_names_only() -> None:
 
 def test_null_means_left_out() -> None:
     nothing = dict.fromkeys(inputs.Options.model_fields)
-    given = inputs.checked(inputs.NewJob, {**SUBMIT, "parameters": None, "retry_count": None, "options": nothing})
+    given = inputs.checked(
+        inputs.NewJob, {**SUBMIT, "parameters": None, "retry_count": None, "options": nothing}
+    )
     assert given.options == inputs.Options()
 
 

@@ -582,24 +582,27 @@ def test_c12_damaged_requests_meet_no_bug_and_every_job_there_is_was_answered(
 
 
 @contextmanager
-def answering(path: Path, streams: list[bytes], luck: random.Random) -> Iterator[None]:
-    """A server that reads one request a connection and answers with the next of these streams."""
+def answering(path: Path, luck: random.Random) -> Iterator[None]:
+    """A server that reads one request a connection and answers with a damaged stream."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        listener.settimeout(PATIENCE)
 
         def serve() -> None:
-            for stream in streams:
-                connection, _ = listener.accept()
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
                 with connection, suppress(BrokenPipeError, ConnectionResetError):
                     connection.recv(65536)
-                    for piece in pieces(stream, luck):
+                    for piece in pieces(damaged(luck), luck):
                         connection.sendall(piece)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield
+        listener.shutdown(socket.SHUT_RDWR)
         thread.join(PATIENCE)
         assert not thread.is_alive()
 
@@ -607,7 +610,7 @@ def answering(path: Path, streams: list[bytes], luck: random.Random) -> Iterator
 CALLS: dict[str, Callable[[Client], object]] = {
     "stats": lambda client: client.stats(),
     "get": lambda client: client.get(1),
-    "wait": lambda client: client.wait(1, 1),
+    "wait": lambda client: client.wait(1, 0),
     "submit": lambda client: client.run_background_job("a.B", "c"),
     "submit_many": lambda client: client.submit_many([{"class_name": "a.B", "method_name": "c"}]),
     "classes": lambda client: client.classes(),
@@ -618,12 +621,10 @@ CALLS: dict[str, Callable[[Client], object]] = {
 def test_c12_damaged_replies_meet_only_errors_that_a_caller_expects(
     tmp_path: Path, call: Callable[[Client], object]
 ) -> None:
-    luck = random.Random("requests")
-    streams = [damaged(luck) for _ in range(1000)]
     answered = 0
     before = len(os.listdir("/proc/self/fd"))
-    with answering(tmp_path / "socket", streams, luck):
-        for _ in streams:
+    with answering(tmp_path / "socket", random.Random("replies")):
+        for _ in range(1000):
             with Client(str(tmp_path / "socket")) as client, suppress(BgjobError):
                 call(client)
                 answered += 1

@@ -83,10 +83,10 @@ class Service:
         return json.loads(done.stdout)
 
     def follow(self, method: str, **parameters: Any) -> list[Any]:
-        """All replies but the last, which says that there are no more."""
+        """All replies but an empty last one; varlinkctl prints them as a JSON sequence (RFC 7464)."""
         arguments = ("--more", f"{INTERFACE}.{method}", json.dumps(parameters))
         done = self.varlink("call", *arguments, form="short")
-        replies = [json.loads(line) for line in done.stdout.splitlines()]
+        replies = [json.loads(text) for text in done.stdout.split("\x1e")[1:]]
         assert replies, done.stderr
         return [reply for reply in replies if reply]
 
