@@ -516,8 +516,14 @@ class NoAnswerError(DaemonUnavailableError):
         super().__init__(f"the daemon at {path} did not answer within {timeout or 0.0:g} s")
 
 
+class SocketDeniedError(DaemonUnavailableError, PermissionError):
+    """The socket is for its owner and its group, and this user is neither."""
+
+
 def unreachable(path: str, error: OSError) -> DaemonUnavailableError:
     reason = error.strerror or str(error)
+    if isinstance(error, PermissionError):
+        return SocketDeniedError(f"this user may not connect to {path} ({reason})")
     return DaemonUnavailableError(f"no daemon answers at {path} ({reason}); is bgjobd running?")
 
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final, Generic, Literal, Protocol, Self, TypeA
 from bgjob import calls, codec
 from bgjob.calls import Breaks, BrokenError, Call, Conversation, Follower, NoAnswerError, OutputPart, Page
 from bgjob.codec import JsonObject, Reply, Request
-from bgjob.errors import DaemonUnavailableError, ProtocolError, ShuttingDownError
+from bgjob.errors import BgjobError, DaemonUnavailableError, ProtocolError, ShuttingDownError
 
 T = TypeVar("T")
 
@@ -228,6 +228,12 @@ class Client:
             if deadline is not None and time.monotonic() >= deadline:
                 raise calls.late(f"no daemon tells how job {job_id} stands", "it goes", timeout)
 
+    def on_away(self, error: BgjobError) -> None:
+        """Called, from any thread, each time that a daemon which was there cannot be reached to wait or follow."""
+
+    def on_connected(self) -> None:
+        """Called, from any thread, with each connection that is made."""
+
     def as_completed(self, jobs: Iterable[Job], timeout: float | None = None) -> Iterator[Job]:
         """The module's `as_completed`."""
         return as_completed(jobs, timeout)
@@ -292,6 +298,7 @@ class Client:
     def _connect(self) -> _Connection:
         connection = _Connection(self._path, self._timeout)
         self._was_reached = True
+        self.on_connected()
         return connection
 
     def _pause_after(self, breaks: Breaks, error: DaemonUnavailableError | ShuttingDownError) -> float:
@@ -299,6 +306,7 @@ class Client:
         pause = breaks.try_pause(time.monotonic()) if self._was_reached else None
         if pause is None:
             raise error if isinstance(error, DaemonUnavailableError) else calls.gone(self._path, error)
+        self.on_away(error)
         return pause
 
     def _following(self, follower: Follower[T]) -> Following[T]:

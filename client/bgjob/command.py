@@ -6,13 +6,11 @@ import argparse
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from bgjob.calls import Breaks
 from bgjob.client import Client
 from bgjob.commands import arguments, screen
 from bgjob.commands.problems import CLOSED_PIPE, INTERRUPTED, UNWRITABLE, code_of, explained
-from bgjob.errors import BgjobError, DaemonUnavailableError, ShuttingDownError
+from bgjob.errors import BgjobError
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -54,21 +52,17 @@ class _TellingClient(Client):
         self._telling = threading.Lock()
         self._is_away = False
 
-    def _pause_after(self, breaks: Breaks, error: DaemonUnavailableError | ShuttingDownError) -> float:
-        pause = super()._pause_after(breaks, error)
+    def on_away(self, error: BgjobError) -> None:
         with self._telling:
             if not self._is_away:
                 screen.say(f"{error}; waiting for the daemon to come back")
             self._is_away = True
-        return pause
 
-    def _connect(self) -> Any:
-        connection = super()._connect()
+    def on_connected(self) -> None:
         with self._telling:
             if self._is_away:
                 screen.say("the daemon is back")
             self._is_away = False
-        return connection
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class MethodNotApprovedError(RequestError, PermissionError):
     """The class is approved, the method isn't."""
 
     error_name = f"{INTERFACE}.MethodNotApproved"
-    template = "{class_name} has no approved method {method_name}; `bgjobd check` lists them"
+    template = "{class_name} has no approved method {method_name}; `bgjob classes {class_name}` lists them"
 
 
 class ClassUnavailableError(RequestError):

@@ -267,14 +267,14 @@ RULES = [
         "another method",
         MethodNotApprovedError,
         {"class_name": PROBE, "method_name": "missing"},
-        "^probes.Probe has no approved method missing; `bgjobd check` lists them$",
+        "^probes.Probe has no approved method missing; `bgjob classes probes.Probe` lists them$",
         method_name="missing",
     ),
     refused(
         "a borrowed function",
         MethodNotApprovedError,
         {"class_name": PROBE, "method_name": "borrowed"},
-        "`bgjobd check` lists them$",
+        "`bgjob classes probes.Probe` lists them$",
         method_name="borrowed",
     ),
     refused(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bgjob.calls import SocketDeniedError
 from bgjob.commands.text import one_line
 from bgjob.errors import (
     BgjobError,
     DaemonUnavailableError,
+    InternalError,
     InvalidParameterError,
     InvalidParametersError,
     InvalidStateError,
@@ -17,6 +19,7 @@ from bgjob.errors import (
     JobNotFoundError,
     MethodNotFoundError,
     PermissionDeniedError,
+    ProtocolError,
     QueueFullError,
     RequestError,
     ShuttingDownError,
@@ -34,12 +37,15 @@ _CODES: Final[Mapping[type[BaseException], int]] = {
     JobFailedError: 1,
     JobCancelledError: 3,
     JobNotFoundError: 4,
+    SocketDeniedError: 77,
     DaemonUnavailableError: 69,
     QueueFullError: 75,
     StorageUnavailableError: 75,
     ShuttingDownError: 75,
     WaitTimeoutError: 124,
+    InternalError: 70,
     RequestError: 77,
+    ProtocolError: 76,
     BgjobError: 1,
 }
 """Exit codes by what went wrong; the first that fits."""
@@ -48,6 +54,7 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     JobFailedError: "`bgjob show {id}` has its attempts",
     JobCancelledError: "`bgjob retry {id}` runs it again",
     JobNotFoundError: "`bgjob list` has those there are",
+    SocketDeniedError: "`ls -l` of it tells the group that may",
     DaemonUnavailableError: "`bgjobd serve` starts one, --socket or $BGJOBD_SOCKET name another's socket",
     InvalidParametersError: "`bgjob classes` has its parameters",
     InvalidStateError: "`bgjob show {id}` has more",

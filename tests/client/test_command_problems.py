@@ -1,0 +1,66 @@
+"""What `bgjob` says of each thing that can go wrong, and the exit code it ends with."""
+
+from __future__ import annotations
+
+import pytest
+
+from bgjob import calls, errors
+from bgjob.commands.problems import code_of, explained
+
+JOB = {"id": 12, "status": "failed", "error": "ValueError: no recipient"}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (errors.JobFailedError(JOB), 1, "job 12 failed: ValueError: no recipient; `bgjob show 12` has"),
+        (errors.JobCancelledError(JOB | {"status": "cancelled"}), 3, "`bgjob retry 12` runs it again"),
+        (errors.JobNotFoundError(id=12), 4, "there is no job 12; `bgjob list` has those there are"),
+        (
+            calls.unreachable("/run/bgjobd.sock", FileNotFoundError(2, "No such file or directory")),
+            69,
+            "no daemon answers at /run/bgjobd.sock (No such file or directory); is bgjobd running? `bgjobd serve`",
+        ),
+        (
+            calls.unreachable("/run/bgjobd.sock", PermissionError(13, "Permission denied")),
+            77,
+            "this user may not connect to /run/bgjobd.sock (Permission denied); `ls -l` of it tells the group",
+        ),
+        (errors.InternalError(reason="KeyError"), 70, "the daemon met a bug: KeyError; its log has more"),
+        (errors.QueueFullError(queue="mail", limit=5), 75, "queue mail is full (5 pending jobs)"),
+        (
+            errors.StorageUnavailableError(reason="the disk is full"),
+            75,
+            "nothing was stored: the disk is full",
+        ),
+        (errors.ShuttingDownError(), 75, "the daemon is shutting down; try again in a moment"),
+        (errors.ProtocolError("the answer is no JSON"), 76, "the answer is no JSON"),
+        (
+            errors.MethodNotApprovedError(class_name="a.B", method_name="c"),
+            77,
+            "a.B has no approved method c; `bgjob classes a.B` lists them",
+        ),
+        (
+            errors.PermissionDeniedError(reason="cancel"),
+            77,
+            "[access] in the daemon's configuration says who",
+        ),
+        (errors.MethodNotFoundError(method="x.Y"), 77, "the daemon has no method x.Y; it is older than"),
+        (errors.WaitTimeoutError("job 12 is running after 5 s"), 124, "job 12 is running after 5 s"),
+        (errors.JobNotFoundError(id="1\n\x1b[2J"), 4, r"there is no job 1\n\x1b[2J"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_has_its_exit_code_and_says_what_to_do_next(
+    error: errors.BgjobError, code: int, told: str
+) -> None:
+    assert code_of(error) == code
+    assert told in explained(error)
+
+
+def test_every_error_that_the_client_can_raise_has_an_exit_code() -> None:
+    kinds = [errors.BgjobError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    assert len(kinds) > 20
+    assert all(code_of(kind.__new__(kind)) != 0 for kind in kinds)
