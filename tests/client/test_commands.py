@@ -423,6 +423,13 @@ def test_output_follows_a_job(commands: Commands, tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+def test_output_of_an_attempt_that_there_was_not_is_said(commands: Commands) -> None:
+    job_id = commands.ended("shop.Work::quiet")
+    done = commands.run("output", str(job_id), "--attempt", "2")
+    told = f"bgjob: job {job_id} has no attempt 2; `bgjob show {job_id}` lists them\n"
+    assert (done.returncode, done.stdout, done.stderr) == (4, "", told)
+
+
 def test_a_job_that_wrote_nothing_is_said(commands: Commands) -> None:
     job_id = commands.ended("shop.Work::quiet")
     done = commands.run("output", str(job_id))
@@ -750,11 +757,20 @@ def test_what_is_refused_says_why_and_what_next(
     assert "Traceback" not in done.stderr
 
 
-def test_a_job_that_has_ended_cannot_be_cancelled(commands: Commands) -> None:
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("cancel", "jobs that have not ended can be cancelled"),
+        ("retry", "failed and cancelled jobs can run again"),
+    ],
+)
+def test_a_job_that_is_completed_can_be_neither_cancelled_nor_run_again(
+    commands: Commands, command: str, told: str
+) -> None:
     job_id = commands.ended("shop.Work::quiet")
-    done = commands.run("cancel", str(job_id))
+    done = commands.run(command, str(job_id))
     assert done.returncode == 77
-    assert done.stderr == f"bgjob: job {job_id} is completed; `bgjob show {job_id}` has more\n"
+    assert done.stderr == f"bgjob: job {job_id} is completed; only {told}\n"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="`bgjob COMMAND --help` has the options of a command, and an example.\n\n"
         "exit codes: 0 well, 1 the job failed, 2 usage, 3 cancelled, 4 no such job,\n"
         "69 no daemon, 70 a bug of its, 74 the result could not be written,\n"
-        "75 queue full, storage unavailable or shutting down, 76 no bgjobd of this version,\n"
+        "75 queue full, storage unavailable or shutting down, 76 not our protocol,\n"
         "77 refused, 124 the wait timed out, 130 interrupted",
         formatter_class=_Help,
         allow_abbrev=False,
@@ -216,14 +216,24 @@ def _add_wait(commands: _Commands) -> None:
 
 def _add_cancel(commands: _Commands) -> None:
     command = _added(
-        commands, "cancel", manage.cancel, "bgjob cancel 12 13", more="If one cannot be, none of them is."
+        commands,
+        "cancel",
+        manage.cancel,
+        "bgjob cancel 12 13",
+        more="If one cannot be, none of them is.",
+        hint="only jobs that have not ended can be cancelled",
     )
     _add_ids(command)
 
 
 def _add_retry(commands: _Commands) -> None:
     command = _added(
-        commands, "retry", manage.retry, "bgjob retry 12 13", more="If one cannot be, none of them is."
+        commands,
+        "retry",
+        manage.retry,
+        "bgjob retry 12 13",
+        more="If one cannot be, none of them is.",
+        hint="only failed and cancelled jobs can run again",
     )
     _add_ids(command)
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from bgjob.client import Client
 from bgjob.commands import screen, text
-from bgjob.commands.problems import OK, code_of, explained, failure_of
+from bgjob.commands.problems import NOT_FOUND, OK, code_of, explained, failure_of
 from bgjob.errors import WaitTimeoutError
 from bgjob.words import Status
 
@@ -65,7 +65,11 @@ def output(client: Client, given: argparse.Namespace) -> int:
             for part in client.follow_output(given.id, given.attempt):
                 told.output(part.number, part.data)
     else:
-        number = given.attempt or text.attempt_of(client.get(given.id).snapshot)
+        latest = text.attempt_of(client.get(given.id).snapshot)
+        number = given.attempt or latest
+        if number > latest:
+            screen.say(f"job {given.id} has no attempt {number}; `bgjob show {given.id}` lists them")
+            return NOT_FOUND
         told.output(number, client.output(given.id, number or None))
     told.end()
     if told.is_nothing and not given.json:

@@ -29,6 +29,7 @@ from bgjob.errors import (
 from bgjob.words import Status
 
 OK: Final = 0
+NOT_FOUND: Final = 4
 UNWRITABLE: Final = 74
 INTERRUPTED: Final = 130
 CLOSED_PIPE: Final = 141
@@ -36,7 +37,7 @@ CLOSED_PIPE: Final = 141
 _CODES: Final[Mapping[type[BaseException], int]] = {
     JobFailedError: 1,
     JobCancelledError: 3,
-    JobNotFoundError: 4,
+    JobNotFoundError: NOT_FOUND,
     SocketDeniedError: 77,
     DaemonUnavailableError: 69,
     QueueFullError: 75,
@@ -71,10 +72,10 @@ def code_of(error: BgjobError) -> int:
 
 
 def explained(error: BgjobError, hint: str | None = None) -> str:
-    """One line: what happened, why, and the next command; `hint` is the command's own, for a value that is no good."""
+    """One line: what happened, why, and the next command; `hint` is the command's own, for what it was given."""
     found = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), None)
-    if isinstance(error, InvalidParameterError):
-        found = hint
+    if isinstance(error, InvalidParameterError | InvalidStateError):
+        found = hint or found
     if found is None:
         return one_line(str(error))
     joint = " " if str(error).endswith("?") else "; "
