@@ -7,15 +7,18 @@ from email.message import EmailMessage
 from mailbox import Maildir
 from pathlib import Path
 
+from bgjob import JobContext
+
 
 class ExampleJob:
     """Does a little work and returns something."""
 
-    def run(self, count: int = 3) -> dict[str, int]:
+    def run(self, context: JobContext, count: int = 3) -> dict[str, int]:
         """Adds up the first numbers, slowly enough to be seen."""
         for number in range(1, count + 1):
             print(f"step {number} of {count}")
             time.sleep(0.1)
+            context.progress(number / count, f"added {number}")
         return {"sum": sum(range(1, count + 1))}
 
 

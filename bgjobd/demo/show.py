@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -116,11 +117,13 @@ def _report(jobs: list[dict[str, Any]], directory: Path) -> bool:
 
 
 def _print_hints(settings: Config) -> None:
-    socket = settings.daemon.socket
+    bgjob = "bgjob" if shutil.which("bgjob") else Path(sys.executable).with_name("bgjob")
     print(
-        f"\nThe daemon goes on until Ctrl-C. From another terminal:\n"
-        f"  BGJOBD_SOCKET={socket} bgjob run {_JOBS}.ExampleJob::run -p count=5\n"
-        f"  varlinkctl introspect unix:{socket} org.bgjobd.Jobs\n"
-        f"  tail -f {settings.daemon.log_dir}/background_jobs_errors.log",
+        "\nThe daemon goes on until Ctrl-C. From another terminal:\n"
+        f"  export BGJOBD_SOCKET={settings.daemon.socket}\n"
+        f"  {bgjob} run {_JOBS}.ExampleJob::run -p count=50 -w\n"
+        f"  {bgjob} list\n"
+        f"  {bgjob} tail -f\n"
+        "  varlinkctl introspect unix:$BGJOBD_SOCKET org.bgjobd.Jobs",
         flush=True,
     )

@@ -25,6 +25,7 @@ MAX_NOTED = 1024 * 1024
 _MAX_PART = 4 * 1024 * 1024
 _MAX_LINES = 3 * MAX_NOTES
 _BEGINNING = b'{"v":'
+_NO_TRICKS = os.O_NOFOLLOW | os.O_NONBLOCK  # a job may have put anything under the name
 
 
 def file_name(job: int, number: int, kind: str = "journal") -> str:
@@ -102,7 +103,18 @@ def link_first(spool: int, name: str, line: bytes) -> int | None:
     except FileExistsError:
         os.close(journal)
         return None
-    return journal
+    return _by_name(spool, name, journal)
+
+
+def _by_name(spool: int, name: str, journal: int) -> int:
+    """The journal, opened by its name: inotify tells of a change by the name that the file was opened by."""
+    try:
+        named = os.open(name, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | _NO_TRICKS, dir_fd=spool)
+    except OSError:
+        return journal  # somebody has taken the name away
+    is_same = os.path.sameopenfile(named, journal)
+    os.close(journal if is_same else named)
+    return named if is_same else journal
 
 
 def append(journal: int, line: bytes) -> None:
@@ -135,7 +147,7 @@ def try_read(spool: int, name: str) -> Journal | None:
     something once that process is gone.
     """
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=spool)
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | _NO_TRICKS, dir_fd=spool)
     except OSError:
         return None  # gone, or replaced by something that is no file: either way there is no journal
     try:
@@ -148,7 +160,7 @@ def try_read(spool: int, name: str) -> Journal | None:
 def read_on(spool: int, name: str, offset: int, pid: int) -> tuple[tuple[Record, ...], int]:
     """The notes of process `pid` that were added since `offset`, in whole lines, and where those end."""
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=spool)
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | _NO_TRICKS, dir_fd=spool)
     except OSError:
         return (), offset
     try:

@@ -50,9 +50,14 @@ class Talker:
     def progress(self, go, context: bgjob.JobContext):
         context.progress(0.25, "quarter")
         context.logger.info("on the way")
-        while not Path(go).exists():
-            time.sleep(0.01)
+        self.wait_for(go)
         context.progress(0.75, "three quarters")
+
+    def slow_progress(self, go, context: bgjob.JobContext):
+        for step in (1, 2, 3):
+            self.wait_for(f"{go}{step}")
+            context.progress(step / 4)
+        self.wait_for(f"{go}4")
 
     def wait_for(self, go):
         while not Path(go).exists():
@@ -179,6 +184,20 @@ def test_progress_reaches_watchers_and_the_record_while_the_job_runs(
         "on the way",
         "Background job is at 75%: three quarters",
     ]
+
+
+def test_each_step_of_a_long_job_reaches_watchers_while_it_runs(
+    running: RunningDaemon, client: Client, tmp_path: Path
+) -> None:
+    job = client.run_background_job(TALKER, "slow_progress", {"go": str(tmp_path / "go")})
+    with stream(running, "Watch", ids=[job.id]) as watching:
+        for step in (1, 2, 3):
+            (tmp_path / f"go{step}").touch()
+            while ((told := watching.next().parameters["job"])["progress"] or {}).get("fraction") != step / 4:
+                pass
+            assert told["status"] == "running"
+        (tmp_path / "go4").touch()
+        assert watching.rest()[-1]["job"]["status"] == "completed"
 
 
 def test_progress_is_told_once_though_the_daemon_is_killed_meanwhile(tmp_path: Path) -> None:
