@@ -508,6 +508,36 @@ def test_progress_is_drawn_on_a_terminal_only(commands: Commands, tmp_path: Path
     assert re.fullmatch(r"bgjob: job \d+ submitted; waiting for its end\n", quiet.stderr)
 
 
+def test_the_progress_of_others_erases_no_line_that_tells_of_an_end(
+    commands: Commands, tmp_path: Path
+) -> None:
+    ids = [commands.submitted("shop.Work::steps", "-p", f"go={tmp_path}/go{n}") for n in range(3)]
+    terminal = commands.on_terminal("wait", *map(str, ids), NO_COLOR="1")
+    for number, job_id in enumerate(ids):
+        eventually(lambda: terminal.shows("25%"))
+        (tmp_path / f"go{number}").touch()
+        eventually(lambda job_id=job_id: terminal.shows(f"{job_id} completed"))
+    code, told = terminal.finish()
+    assert code == 0
+    assert what_stays(told) == [f"{job_id} completed" for job_id in ids]
+
+
+def what_stays(written: str) -> list[str]:
+    """The lines that a terminal shows in the end; of control sequences it knows those that move by lines and erase."""
+    lines, row = [""], 0
+    for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+", written):
+        if token == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif token.endswith("A") and token.startswith(ESCAPE):
+            row -= int(token[2:-1] or 1)
+        elif token.startswith(ESCAPE) and token.endswith("K"):
+            lines[row] = ""
+        elif token[0] not in f"{ESCAPE}\r":
+            lines[row] += token
+    return [line.rstrip() for line in lines if line.strip()]
+
+
 # The terminal
 
 

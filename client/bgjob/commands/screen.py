@@ -193,11 +193,65 @@ def board() -> Iterator[Board]:
     if not draws_on(sys.stderr):
         yield Board()
         return
+    drawn = _DrawnBoard()
+    try:
+        yield drawn
+    finally:
+        drawn.erase()
+
+
+class _DrawnBoard(Board):
+    def __init__(self) -> None:
+        self._jobs: dict[int, Mapping[str, Any]] = {}
+        self._draw()
+
+    def show(self, job: Mapping[str, Any]) -> None:
+        if Status(job["status"]).is_final:
+            self._jobs.pop(job["id"], None)
+            row = self._rows.pop(job["id"], None)
+            if row is not None:
+                self._progress.remove_task(row)
+            return
+        self._jobs[job["id"]] = job
+        self._show_row(job)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        self.erase()
+        yield
+        self._draw()
+
+    def erase(self) -> None:
+        self._progress.stop()
+
+    def _draw(self) -> None:
+        """Anew: one that was stopped and goes on would erase what was written meanwhile."""
+        self._progress = _progress()
+        self._rows: dict[int, TaskID] = {}
+        for job in self._jobs.values():
+            self._show_row(job)
+        self._progress.start()
+
+    def _show_row(self, job: Mapping[str, Any]) -> None:
+        if job["id"] not in self._rows:
+            self._rows[job["id"]] = self._progress.add_task("", percent="", message="")
+        told = job["progress"] if job["status"] == Status.RUNNING else None
+        self._progress.update(
+            self._rows[job["id"]],
+            description=text.waiting(job, time.time()),
+            total=1.0 if told else None,
+            completed=told["fraction"] if told else 0.0,
+            percent=f"{told['fraction']:.0%}" if told else "",
+            message=text.one_line(told["message"]) if told else "",
+        )
+
+
+def _progress() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
     from rich.table import Column as Cell
 
-    with Progress(
+    return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False, table_column=Cell(no_wrap=True)),
         BarColumn(bar_width=16),
@@ -212,35 +266,4 @@ def board() -> Iterator[Board]:
         expand=True,
         redirect_stdout=False,
         redirect_stderr=False,
-    ) as progress:
-        yield _DrawnBoard(progress)
-
-
-class _DrawnBoard(Board):
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._rows: dict[int, TaskID] = {}
-
-    def show(self, job: Mapping[str, Any]) -> None:
-        if Status(job["status"]).is_final:
-            row = self._rows.pop(job["id"], None)
-            if row is not None:
-                self._progress.remove_task(row)
-            return
-        if job["id"] not in self._rows:
-            self._rows[job["id"]] = self._progress.add_task("", percent="", message="")
-        told = job["progress"] if job["status"] == Status.RUNNING else None
-        self._progress.update(
-            self._rows[job["id"]],
-            description=text.waiting(job, time.time()),
-            total=1.0 if told else None,
-            completed=told["fraction"] if told else 0.0,
-            percent=f"{told['fraction']:.0%}" if told else "",
-            message=text.one_line(told["message"]) if told else "",
-        )
-
-    @contextmanager
-    def away(self) -> Iterator[None]:
-        self._progress.stop()
-        yield
-        self._progress.start()
+    )
