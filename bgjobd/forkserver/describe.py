@@ -5,6 +5,7 @@ Runs in a throw-away child of the fork server, so that what it imports does not 
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import inspect
 import json
@@ -171,7 +172,8 @@ def _why_unavailable(cls: Any) -> str | None:
 
 def _constructor_contexts(cls: type) -> list[str]:
     makers = (vars(base).get(name) for base in cls.__mro__ for name in ("__init__", "__new__"))
-    written = next((maker for maker in makers if isinstance(maker, types.FunctionType)), None)
+    functions = (getattr(maker, "__func__", maker) for maker in makers)  # `__new__` is a static method
+    written = next((function for function in functions if isinstance(function, types.FunctionType)), None)
     return context_names(_constructor_parameters(cls), written or cls)
 
 
@@ -192,6 +194,7 @@ def _attributes(cls: type) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """The value, if JSON has it; else the text that shows it, for whoever refuses it."""
+    value = value.value if isinstance(value, enum.Enum) else value
     is_plain = type(value) in (str, int, float, bool, types.NoneType)
     is_infinite = isinstance(value, float) and value - value != 0.0
     return value if is_plain and not is_infinite else _printable(repr(value))

@@ -36,10 +36,20 @@ from bgjob import (
     run_background_job,
     wait,
 )
-from bgjob.testing import Jobs, NotAnsweredError, NothingRunsError
+from bgjob.testing import Jobs, NotAnsweredError, NothingRunsError, submissions
 from bgjobd import catalogue
 from tests.client import jobs_of_tests
-from tests.client.jobs_of_tests import Child, Flaky, NeedsMore, Plain, WithContext
+from tests.client.jobs_of_tests import (
+    AsksOddly,
+    AsksWhen,
+    Child,
+    FailsInHook,
+    Flaky,
+    NeedsMore,
+    Plain,
+    Raising,
+    WithContext,
+)
 
 PLAIN = "tests.client.jobs_of_tests.Plain"
 
@@ -132,7 +142,6 @@ def test_values_are_what_the_annotations_say(jobs: Jobs) -> None:
         "<Colour.RED: 'red'>",
         "Address(street='s', since=datetime.date(2020, 1, 1))",
         "[UUID('00000000-0000-0000-0000-000000000001')]",
-        "1",
     ]
     job = run_background_job(Plain, "annotated", {**parameters, "when": "soon"})
     with pytest.raises(JobFailedError, match="InvalidParameters: when: "):
@@ -215,6 +224,51 @@ def test_an_async_method_runs_beside_a_loop_that_runs(jobs: Jobs) -> None:
     assert asyncio.run(scene()) == 5
 
 
+def test_a_hook_is_asked_when_to_try_again_by_the_object_that_failed(jobs: Jobs) -> None:
+    run_background_job(AsksWhen, "fail")
+    assert jobs_of_tests.told == [(1, 1, "no recipient"), (1, 2, "no recipient"), (1, 3, "no recipient")]
+
+
+@pytest.mark.parametrize(
+    ("job_class", "warning"),
+    [
+        (FailsInHook, "FailsInHook.failed raised OSError: second"),
+        (AsksOddly, "AsksOddly.retry_delay raised LookupError: [123]"),
+    ],
+)
+def test_a_hook_that_fails_warns_and_changes_no_job(jobs: Jobs, job_class: type, warning: str) -> None:
+    with pytest.warns(RuntimeWarning, match=warning):
+        job = run_background_job(job_class, "fail")
+    with pytest.raises(JobFailedError, match="ValueError: "):
+        job.result()
+
+
+def test_an_interrupt_is_the_test_runners(jobs: Jobs) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_background_job(Raising, "interrupt")
+
+
+def test_a_message_at_exit_goes_to_stderr(jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
+    run_background_job(Raising, "exit", {"code": "no disk"})
+    assert capsys.readouterr().err == "no disk\n" * 2
+
+
+def test_a_traceback_begins_with_the_jobs_own_frames(jobs: Jobs) -> None:
+    (attempt, *_) = run_background_job(Raising, "without_text").refresh()["attempts"]
+    first = next(line for line in attempt["traceback"].splitlines() if line.startswith("  File "))
+    assert first.endswith("in without_text")
+
+
+def test_a_key_used_for_two_jobs_of_many_stores_none(jobs: Jobs) -> None:
+    good = {"class_name": PLAIN, "method_name": "echo"}
+    options = {"idempotency_key": "one"}
+    with pytest.raises(InvalidParameterError, match=r"jobs\.2\.options\.idempotency_key"):
+        Client().submit_many(
+            [good, {**good, "options": options}, {**good, "options": options, "retry_count": 1}]
+        )
+    assert (list(jobs), jobs_of_tests.told) == ([], [])
+
+
 # Refusals
 
 
@@ -265,8 +319,8 @@ def test_only_approved_classes_run_where_some_are_named() -> None:
 
 
 def test_the_grammar_of_names_is_the_daemons() -> None:
-    assert bgjob.testing._CLASS_NAME == catalogue._CLASS_NAME
-    assert bgjob.testing._METHOD_NAME == catalogue._METHOD_NAME
+    assert submissions.CLASS_NAME == catalogue._CLASS_NAME
+    assert submissions.METHOD_NAME == catalogue._METHOD_NAME
 
 
 def test_one_bad_job_of_many_stores_none(jobs: Jobs) -> None:

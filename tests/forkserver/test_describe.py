@@ -15,6 +15,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from typing_extensions import TypedDict, Unpack
 
 from bgjob.jobs import JobContext
+from bgjob.words import Backoff
 from bgjobd.forkserver.describe import callable_methods, describe, describe_or_tell_why
 
 if TYPE_CHECKING:
@@ -153,6 +154,10 @@ class WithContext:
 class Inherits(WithContext): ...
 
 
+class MadeByNew:
+    def __new__(cls, context: JobContext) -> MadeByNew: ...  # type: ignore[empty-body]
+
+
 @dataclass
 class Data:
     context: JobContext
@@ -170,7 +175,7 @@ def test_arguments_annotated_with_the_context_are_no_parameters() -> None:
 
 
 def test_a_constructor_may_be_inherited_or_made() -> None:
-    assert [describe(cls, None)["contexts"] for cls in (Inherits, Data)] == [["context"], ["context"]]
+    assert [describe(cls, None)["contexts"] for cls in (Inherits, Data, MadeByNew)] == [["context"]] * 3
 
 
 def test_a_context_is_known_even_where_the_other_annotations_are_not() -> None:
@@ -188,6 +193,10 @@ class Policy:
     BACKOFF = "exponential"
 
 
+class PolicyOfWords(Policy):
+    BACKOFF = Backoff.EXPONENTIAL
+
+
 class Tuned(Policy):
     MAX_RETRIES: ClassVar[Any] = [1]
     RETRY_DELAY = float("inf")
@@ -200,7 +209,8 @@ class Tuned(Policy):
 
 
 def test_the_policy_of_a_class_is_told_and_what_json_lacks_as_text() -> None:
-    assert describe(Policy, None)["attributes"] == {"MAX_RETRIES": 5, "BACKOFF": "exponential"}
+    for cls in (Policy, PolicyOfWords):
+        assert describe(cls, None)["attributes"] == {"MAX_RETRIES": 5, "BACKOFF": "exponential"}
     assert describe(Tuned, None)["attributes"] == {
         "MAX_RETRIES": "[1]",
         "BACKOFF": "exponential",

@@ -194,7 +194,7 @@ PLANTED = [
     ("bgjobd/daemon.py", "import os\npid = os.fork()", "only the fork server forks and waits"),
     ("bgjobd/daemon.py", "from os import waitpid as look", "only the fork server forks and waits"),
     ("bgjobd/daemon.py", "import os as o\ndef f(): return o.waitid", "only the fork server forks and waits"),
-    ("client/bgjob/testing.py", "import os\nos.fork()", "only the fork server forks and waits"),
+    ("client/bgjob/testing/attempts.py", "import os\nos.fork()", "only the fork server forks and waits"),
     ("bgjobd/daemon.py", "from multiprocessing import Process", "nobody uses multiprocessing"),
     ("bgjobd/forkserver/wire.py", "import pickle", "nobody pickles"),
     ("bgjobd/ipc.py", "import importlib\nimportlib.import_module('pickle')", "nobody pickles"),

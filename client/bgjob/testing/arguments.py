@@ -1,0 +1,193 @@
+"""From a job's parameters to the arguments of its method, by the method's annotations; what calls it is elsewhere.
+
+A daemon has pydantic convert the values. Here the types that jobs commonly take are converted by hand; pydantic's own
+are left to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+import types
+import typing
+from collections import abc
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from bgjob import codec
+from bgjob.codec import JsonObject
+from bgjob.jobs import JobContext
+
+
+class InvalidParameters(Exception):
+    """The parameters do not fit the method's annotations."""
+
+
+def arguments(function: Callable[..., Any], given: JsonObject, context: JobContext) -> dict[str, Any]:
+    """What to call the method with. Raises InvalidParameters where a value cannot be what its annotation says."""
+    own = _own_parameters(function)
+    contexts = context_names(own, function)
+    hints = _hints([p for p in own if p.name not in contexts], function)
+    whole = _try_whole(function)
+    values = given if whole is None else {whole: given}
+    taken = {name: _fitted(name, value, hints.get(name, Any)) for name, value in values.items()}
+    return {**taken, **dict.fromkeys(contexts, context)}
+
+
+def misfits(function: Callable[..., Any], given: JsonObject) -> list[dict[str, str]]:
+    """What names are missing or unknown, as a daemon's InvalidParameters tells it."""
+    if _try_whole(function) is not None:
+        return []
+    own = _own_parameters(function)
+    named = {p.name: p for p in own if takes_a_value(p) and not _asks_for_context(p, function)}
+    missing = [name for name, p in named.items() if p.default is p.empty and name not in given]
+    told = [f'"{name}" is a required property' for name in missing]
+    unknown = [f"'{name}'" for name in given if name not in named]
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in own):
+        verb = "was" if len(unknown) == 1 else "were"
+        told.append(f"Additional properties are not allowed ({', '.join(unknown)} {verb} unexpected)")
+    return [{"path": "", "message": message} for message in told]
+
+
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Its signature, even where only type checkers know a name that it mentions."""
+    if sys.version_info >= (3, 14):
+        form = sys.modules["annotationlib"].Format.FORWARDREF  # inspect has imported it
+        return inspect.signature(function, annotation_format=form)
+    return inspect.signature(function)
+
+
+def takes_a_value(parameter: inspect.Parameter) -> bool:
+    """Whether it takes one value, which can be given by name."""
+    return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+
+
+def context_names(parameters: Iterable[inspect.Parameter], function: Callable[..., Any]) -> list[str]:
+    """Those of the parameters, written where `function` was, that are to get the JobContext."""
+    return [p.name for p in parameters if takes_a_value(p) and _asks_for_context(p, function)]
+
+
+def _own_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters behind `self`."""
+    return list(signature(function).parameters.values())[1:]
+
+
+def _try_whole(function: Callable[..., Any]) -> str | None:
+    """The only parameter, where it takes all parameters as one mapping, as in the original, rather than as keywords."""
+    own = [p for p in _own_parameters(function) if not _asks_for_context(p, function)]
+    is_whole = len(own) == 1 and takes_a_value(own[0]) and own[0].name in ("params", "parameters")
+    return own[0].name if is_whole else None
+
+
+def _asks_for_context(parameter: inspect.Parameter, function: Callable[..., Any]) -> bool:
+    return _choices(_hints([parameter], function).get(parameter.name)) == [JobContext]
+
+
+def _hints(parameters: Iterable[inspect.Parameter], function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of these parameters alone, evaluated; none where nobody can read one of them."""
+    annotations = {p.name: p.annotation for p in parameters if p.annotation is not p.empty}
+    holder = types.SimpleNamespace(__annotations__=annotations)
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    try:
+        return typing.get_type_hints(holder, globalns=names)
+    except Exception:
+        return {}  # pydantic gives up on all of the method, too
+
+
+def _choices(hint: Any) -> list[Any]:
+    """The types of a union, None not counted; any other type alone."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return [one for one in typing.get_args(hint) if one is not type(None)]
+    return [hint]
+
+
+# Values
+
+
+_MISFIT: Final = (TypeError, ValueError, ArithmeticError)
+
+
+def _fitted(name: str, value: Any, hint: Any) -> Any:
+    try:
+        return _converted(value, hint)
+    except _MISFIT as error:
+        raise InvalidParameters(f"{name}: {error}") from None
+
+
+def _converted(value: Any, hint: Any) -> Any:
+    """The value as its annotation wants it, for the types that jobs commonly take; others get what JSON has."""
+    if value is None:
+        return None
+    choices = _choices(hint)
+    if len(choices) > 1:
+        return _first_that_fits(value, choices)
+    (wanted,) = choices
+    made = typing.get_origin(wanted) or wanted
+    items = typing.get_args(wanted)
+    if isinstance(value, list) and made in _LISTS:
+        return _LISTS[made](_converted_items(value, made, items))
+    if isinstance(value, dict) and made in _MAPPINGS and items:
+        return {_key(name, items[0]): _converted(one, items[1]) for name, one in value.items()}
+    return _as_type(value, wanted) if isinstance(wanted, type) and not items else value
+
+
+_LISTS: Final[Mapping[Any, Callable[[Iterable[Any]], Any]]] = {
+    list: list,
+    set: set,
+    frozenset: frozenset,
+    tuple: tuple,
+    abc.Sequence: list,
+    abc.Iterable: list,
+    abc.Set: set,
+}
+_MAPPINGS: Final = (dict, abc.Mapping, abc.MutableMapping)
+
+
+def _converted_items(value: Sequence[Any], made: Any, items: tuple[Any, ...]) -> list[Any]:
+    if made is tuple and Ellipsis not in items and items:
+        return [_converted(one, item) for one, item in zip(value, items, strict=True)]
+    return [_converted(one, items[0]) if items else one for one in value]
+
+
+def _key(name: str, wanted: Any) -> Any:
+    return int(name) if wanted is int else _converted(name, wanted)
+
+
+def _first_that_fits(value: Any, choices: Iterable[Any]) -> Any:
+    for choice in choices:
+        try:
+            return _converted(value, choice)
+        except _MISFIT:
+            continue
+    raise ValueError(f"{value!r} fits none of the annotated types")
+
+
+_FROM_JSON: Final[Mapping[type, Callable[[Any], Any]]] = {
+    date: date.fromisoformat,
+    datetime: datetime.fromisoformat,
+    time: time.fromisoformat,
+    Decimal: lambda value: Decimal(str(value)),
+    UUID: UUID,
+    Path: Path,
+    bytes: lambda value: value.encode(),
+    int: lambda value: int(value) if isinstance(value, float) and value.is_integer() else value,
+}
+
+
+def _as_type(value: Any, wanted: type) -> Any:
+    if wanted in _FROM_JSON:
+        return _FROM_JSON[wanted](value)
+    if issubclass(wanted, Enum):
+        return wanted(value)
+    if hasattr(wanted, "__get_pydantic_core_schema__"):
+        return sys.modules["pydantic"].TypeAdapter(wanted).validate_json(codec.to_json(value))
+    if dataclasses.is_dataclass(wanted) and isinstance(value, dict):
+        hints = typing.get_type_hints(wanted)
+        return wanted(**{name: _converted(one, hints.get(name, Any)) for name, one in value.items()})
+    return value

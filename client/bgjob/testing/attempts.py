@@ -1,0 +1,293 @@
+"""One attempt of a job in this process: runs its method once, and does to the job what the ending asks for.
+
+Whether there is another attempt, and when, is told by the job afterwards; who starts it is elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import sys
+import time
+import traceback
+import types
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, NamedTuple
+
+from bgjob import calls, codec
+from bgjob.codec import JsonObject
+from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze
+from bgjob.testing.arguments import InvalidParameters, arguments
+from bgjob.testing.submissions import instant
+from bgjob.testing.submitted import copied
+from bgjob.testing.targets import Target
+from bgjob.words import Outcome, Status
+
+_MAX_RESULT: Final = 1024 * 1024
+_MAX_NESTING: Final = 100
+_MAX_TEXT: Final = 64 * 1024
+_LONGEST_HOOK: Final = 60.0
+
+_JOBS_OWN: Final = (Exception, asyncio.CancelledError)
+"""What a job raises; all else that is raised meanwhile, a KeyboardInterrupt or a skipped test, is the runner's."""
+
+
+class SnoozedTooOften(Exception):
+    """The job asked for one snooze after the other; inline nobody waits, so what it waits for may never come."""
+
+
+class InvalidResult(Exception):
+    """The method returned what JSON cannot hold, or too much of it."""
+
+
+def attempt(row: JsonObject, target: Target, may_snooze: bool) -> Outcome:
+    """Run a pending job's method once; afterwards the job has ended, or is pending for its next attempt."""
+    now = instant()
+    record = {**_UNKNOWN, "job_id": row["id"], "number": len(row["attempts"]) + 1, "started_at": now}
+    row["attempts"].append(record)
+    row.update(status=Status.RUNNING, started_at=now, updated_at=now)
+    ending = _ending(row, target, _Context(row, record), may_snooze)
+    if row["cancel_requested_at"] is not None:
+        ending = _cancelled(ending)
+    record.update({name: getattr(ending, name) for name in _EVIDENCE}, finished_at=instant())
+    _take_ending(row, ending)
+    return ending.outcome
+
+
+def tell_failed_hook(row: JsonObject, target: Target) -> None:
+    """Have a job that has failed for good tell its class's `failed` hook, if there is one; it cannot change the job."""
+    if "failed" not in target.functions:
+        return
+    last = row["attempts"][-1]
+    message = last["error_message"] or row["error"]
+    error = AttemptError(str(last["outcome"]), last["error_type"], message, last["traceback"])
+    context = JobContext(row["id"], last["number"], time.monotonic() + _LONGEST_HOOK)
+    try:
+        _awaited(_made(target, context).failed(error))
+    except (*_JOBS_OWN, SystemExit) as second:
+        _warn(target, "failed", second)
+
+
+# How it ends
+
+
+class _Ending(NamedTuple):
+    outcome: Outcome
+    exit_code: int
+    result: Any = None
+    error_type: str | None = None
+    error_message: str | None = None
+    traceback: str | None = None
+    may_retry: bool = True
+
+    @property
+    def error(self) -> str:
+        match self.outcome:
+            case Outcome.FAILED:
+                return f"{self.error_type}: {self.error_message}"
+            case Outcome.EXITED:
+                told = f"exited: the process ended with code {self.exit_code}"
+                return told if self.exit_code else f"{told} before the method returned"
+            case _:
+                return f"{self.outcome}: {self.error_message}"
+
+
+_EVIDENCE: Final = ("outcome", "error_type", "error_message", "traceback", "exit_code")
+_UNKNOWN: Final = dict.fromkeys(
+    (
+        *("job_id", "number", "pid", "started_at", "finished_at", *_EVIDENCE, "signal", "max_rss"),
+        *("cpu_user", "cpu_system", "output_bytes", "code_version", "progress"),
+    )
+)
+
+
+def _take_ending(row: JsonObject, ending: _Ending) -> None:
+    """The job after an attempt, with every delay over at once."""
+    match ending.outcome:
+        case Outcome.COMPLETED:
+            row.update(status=Status.COMPLETED, result=ending.result, error=None)
+        case Outcome.CANCELLED:
+            row.update(status=Status.CANCELLED, error=ending.error)
+        case Outcome.SNOOZED:
+            row.update(status=Status.PENDING)
+        case _ if ending.may_retry and row["retry_count"] < row["max_retries"]:
+            row.update(status=Status.PENDING, retry_count=row["retry_count"] + 1, error=ending.error)
+        case _:
+            row.update(status=Status.FAILED, error=ending.error)
+    row["updated_at"] = instant()
+    row["finished_at"] = row["updated_at"] if calls.has_ended(row) else None
+
+
+def _ending(row: JsonObject, target: Target, context: JobContext, may_snooze: bool) -> _Ending:
+    try:
+        return _returned_or_raised(row, target, context, may_snooze)
+    except SystemExit as leaving:
+        return _exited(leaving)
+
+
+def _returned_or_raised(row: JsonObject, target: Target, context: JobContext, may_snooze: bool) -> _Ending:
+    made = None
+    try:
+        made = _made(target, context)
+        given = arguments(target.functions[row["method_name"]], copied(row["parameters"]), context)
+        result = _as_result(_awaited(getattr(made, row["method_name"])(**given)))
+        return _Ending(Outcome.COMPLETED, 0, result)
+    except Snooze as error:
+        return _Ending(Outcome.SNOOZED, 1) if may_snooze else _failed(_too_often(error))
+    except _JOBS_OWN as error:
+        if made is not None and "retry_delay" in target.functions:
+            _ask_retry_delay(target, made, context.attempt, error)
+        return _failed(error)
+
+
+def _failed(error: BaseException) -> _Ending:
+    return _Ending(
+        Outcome.FAILED,
+        1,
+        error_type=_printable(type(error).__qualname__)[:255],
+        error_message=_text_of(error)[:_MAX_TEXT],
+        traceback=_traceback(error)[-_MAX_TEXT:],
+        may_retry=not isinstance(error, _FINAL),
+    )
+
+
+_FINAL: Final = (Fail, InvalidParameters, InvalidResult, SnoozedTooOften)
+
+
+def _too_often(error: Snooze) -> SnoozedTooOften:
+    return SnoozedTooOften(f"{_text_of(error)}, once too often; inline jobs are not waited for")
+
+
+def _exited(leaving: SystemExit) -> _Ending:
+    """By the code that Python itself would exit with; a message goes to stderr, as there."""
+    if leaving.code is not None and not isinstance(leaving.code, int):
+        print(leaving.code, file=sys.stderr)
+        return _Ending(Outcome.EXITED, 1)
+    return _Ending(Outcome.EXITED, (leaving.code or 0) & 0xFF)
+
+
+def _cancelled(ending: _Ending) -> _Ending:
+    """The ending of an attempt that was told to stop: it did complete, or it was cancelled."""
+    if ending.outcome is Outcome.COMPLETED:
+        return ending
+    why = "a cancel was requested"
+    if ending.error_type is not None:
+        why = f"{why} ({ending.error_type}: {ending.error_message})"
+    return ending._replace(outcome=Outcome.CANCELLED, error_message=why)
+
+
+# What is called
+
+
+class _Context(JobContext):
+    """The context of an attempt; nobody sends it a signal: that a cancel was requested it sees in the job."""
+
+    def __init__(self, row: JsonObject, record: JsonObject) -> None:
+        def note(told: JsonObject) -> None:
+            if told["type"] == "progress":
+                record["progress"] = {
+                    "fraction": told["fraction"],
+                    "message": told["message"],
+                    "at": instant(),
+                }
+
+        self._row = row
+        deadline = None if row["timeout"] is None else time.monotonic() + row["timeout"]
+        super().__init__(row["id"], record["number"], deadline, record=note)
+
+    @property
+    def stop_reason(self) -> str | None:
+        return None if self._row["cancel_requested_at"] is None else "cancelled"
+
+
+def _made(target: Target, context: JobContext) -> Any:
+    return target.cls(**dict.fromkeys(target.contexts, context))
+
+
+def _ask_retry_delay(target: Target, made: Any, number: int, error: BaseException) -> None:
+    """Call the class's own `retry_delay` where a daemon does; what it answers has to be a delay, and is not awaited."""
+    has_its_own = isinstance(error, Retry) and error.delay is not None
+    if has_its_own or isinstance(error, _FINAL) or not isinstance(error, Exception):
+        return
+    try:
+        Retry(delay=_awaited(made.retry_delay(number, error)))
+    except Exception as second:
+        _warn(target, "retry_delay", second)
+
+
+def _awaited(result: Any) -> Any:
+    """What a coroutine comes to, in a loop of its own, as an attempt has; beside a loop that runs, in a thread."""
+    if not isinstance(result, types.CoroutineType):
+        return result
+    if not _is_in_loop():
+        return asyncio.run(result)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(contextvars.copy_context().run, asyncio.run, result).result()
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _warn(target: Target, hook: str, error: BaseException) -> None:
+    told = f"{target.cls.__qualname__}.{hook} raised {type(error).__qualname__}: {_text_of(error)}"
+    warnings.warn(told, RuntimeWarning, stacklevel=3)
+
+
+# Results and texts
+
+
+def _as_result(result: Any) -> Any:
+    """The result as it comes back from the database. Raises InvalidResult."""
+    try:
+        text = codec.to_json(result)
+        size = len(text.encode())
+        _check_nesting(result)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidResult(f"the result is no JSON: {error}") from None
+    if size > _MAX_RESULT:
+        raise InvalidResult(f"the result takes {size} bytes, at most {_MAX_RESULT} are kept")
+    return json.loads(text)
+
+
+def _check_nesting(result: Any) -> None:
+    level, depth = [result], 0
+    while level:
+        if depth > _MAX_NESTING:
+            raise ValueError(f"it is nested more than {_MAX_NESTING} levels deep")
+        below = [
+            item.values() if isinstance(item, dict) else item
+            for item in level
+            if isinstance(item, dict | list | tuple)
+        ]
+        level, depth = [item for items in below for item in items], depth + 1
+
+
+def _text_of(error: BaseException) -> str:
+    """The error's own text, whatever its class does with str()."""
+    try:
+        return _printable(str(error))
+    except Exception as second:
+        return f"<str() of this error raised {type(second).__name__}>"
+
+
+def _traceback(error: BaseException) -> str:
+    """The trace from the job's own frames on; those before are this package's."""
+    tail = error.__traceback__
+    while tail is not None and tail.tb_frame.f_globals.get("__package__") == __package__:
+        tail = tail.tb_next
+    try:
+        return _printable("".join(traceback.format_exception(type(error), error, tail)))
+    except Exception as second:
+        return f"<formatting this traceback raised {type(second).__name__}>"
+
+
+def _printable(text: str) -> str:
+    """The text with what UTF-8 cannot hold (lone surrogates) replaced."""
+    return text.encode("utf-8", "replace").decode()

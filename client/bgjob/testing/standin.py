@@ -1,0 +1,308 @@
+"""What answers in place of a daemon: one that records jobs, and one that also runs them at once; what a job is, how
+one is run and what a submission may say are elsewhere.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Final
+
+from bgjob import calls, codec
+from bgjob.codec import JsonObject, Request
+from bgjob.errors import (
+    BgjobError,
+    IdempotencyConflictError,
+    InvalidParameterError,
+    InvalidParametersError,
+    InvalidStateError,
+    JobNotFoundError,
+    MethodNotApprovedError,
+    NotApprovedError,
+)
+from bgjob.testing import submissions
+from bgjob.testing.arguments import misfits
+from bgjob.testing.attempts import attempt, tell_failed_hook
+from bgjob.testing.submissions import Submission, instant
+from bgjob.testing.submitted import Jobs, SubmittedJob, copied
+from bgjob.testing.targets import target_of
+from bgjob.words import INTERFACE, SERVICE, Outcome, Status
+
+MAX_SNOOZES: Final = 5
+"""How often a job may ask for a snooze, which nobody waits for here, before it fails."""
+
+_WORDS: Final = frozenset({*Status, "scheduled", "retrying"})
+_PAGE: Final = 50
+_LARGEST_PAGE: Final = 1000
+
+
+class NothingRunsError(BgjobError):
+    """The end of a job was waited for that is only recorded."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(
+            f"job {job_id} is only recorded and will never end; use bgjob.testing.inline() to run jobs"
+        )
+
+
+class NotAnsweredError(BgjobError, NotImplementedError):
+    """A method was called that needs a daemon."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"bgjob.testing does not answer {method}; that needs a daemon")
+
+
+class Recorder:
+    """Answers what a daemon would that starts nothing. The lock is never held while code of the application runs."""
+
+    def __init__(self, approved: Iterable[str | type] | None) -> None:
+        self.jobs = Jobs()
+        self._approved = None if approved is None else {calls.class_name_of(cls) for cls in approved}
+        self._rows: dict[int, JsonObject] = {}
+        self._by_key: dict[str, tuple[JsonObject, Submission]] = {}
+        self._lock = threading.Lock()
+        self._answers: dict[str, Callable[[JsonObject], JsonObject]] = {
+            f"{INTERFACE}.Submit": self._submit,
+            f"{INTERFACE}.SubmitMany": self._submit_many,
+            f"{INTERFACE}.Get": lambda given: {"job": self._row(given["id"])},
+            f"{INTERFACE}.Wait": self._wait,
+            f"{INTERFACE}.List": self._list,
+            f"{INTERFACE}.Cancel": self._cancel,
+            f"{INTERFACE}.Retry": self._retry,
+            f"{INTERFACE}.Pause": lambda given: {},
+            f"{INTERFACE}.Resume": lambda given: {},
+            f"{SERVICE}.GetInfo": lambda given: _INFO,
+        }
+
+    def answer(self, request: Request) -> JsonObject:
+        received = _received(request)
+        answer = self._answers.get(received.method)
+        if answer is None:
+            raise NotAnsweredError(received.method)
+        return copied(answer(received.parameters))
+
+    def stream(self, request: Request) -> Iterable[JsonObject]:
+        received = _received(request)
+        if received.method != f"{INTERFACE}.Watch":
+            raise NotAnsweredError(received.method)
+        ids = received.parameters.get("ids")
+        return [{"job": None}] if ids is None else [{"job": _summary(self._row(one))} for one in ids]
+
+    # What the two do differently
+
+    def _policy(self, given: JsonObject) -> JsonObject:
+        """What the class says where the caller does not. Raises the refusal of what could not run.
+
+        Who imports no class knows nothing of it.
+        """
+        return {}
+
+    def _run(self, row: JsonObject) -> None:
+        """Bring a pending job to its end."""
+
+    # The methods
+
+    def _submit(self, given: JsonObject) -> JsonObject:
+        submissions.check_shape(given)
+        ((row, is_new),) = self._store([self._checked(given)])
+        if is_new:
+            self._run(row)
+        return {"id": row["id"], "created": is_new}
+
+    def _submit_many(self, given: JsonObject) -> JsonObject:
+        for index, job in enumerate(given["jobs"]):
+            submissions.check_shape(job, f"jobs.{index}.")
+        stored = self._store([self._checked_one_of_many(*each) for each in enumerate(given["jobs"])])
+        for row, is_new in stored:
+            if is_new:
+                self._run(row)
+        return {"ids": [row["id"] for row, _ in stored]}
+
+    def _wait(self, given: JsonObject) -> JsonObject:
+        row = self._row(given["id"])
+        if given.get("timeout") is None and row["status"] == Status.PENDING:
+            raise NothingRunsError(row["id"])
+        return {"job": row}
+
+    def _list(self, given: JsonObject) -> JsonObject:
+        _check_list(given)
+        limit = given.get("limit") or _PAGE
+        now = instant()
+        with self._lock:
+            rows = [row for row in reversed(self._rows.values()) if _is_listed(row, given, now)]
+        page = rows[:limit]
+        following = page[-1]["id"] if len(rows) > limit else None
+        return {"jobs": [_summary(row) for row in page], "next": following}
+
+    def _cancel(self, given: JsonObject) -> JsonObject:
+        now = instant()
+        with self._lock:
+            for row in self._rows_in(given["ids"], (Status.PENDING, Status.RUNNING)):
+                row["cancel_requested_at"] = row["cancel_requested_at"] or now
+                if row["status"] == Status.PENDING:
+                    row.update(status=Status.CANCELLED, finished_at=now, updated_at=now)
+        return {"ids": given["ids"]}
+
+    def _retry(self, given: JsonObject) -> JsonObject:
+        with self._lock:
+            rows = self._rows_in(given["ids"], (Status.FAILED, Status.CANCELLED))
+            for row in rows:
+                row.update(status=Status.PENDING, retry_count=0, finished_at=None, error=None)
+                row.update(cancel_requested_at=None, scheduled_at=None, updated_at=instant())
+        for row in rows:
+            self._run(row)
+        return {"ids": given["ids"]}
+
+    # Submissions
+
+    def _checked(self, given: JsonObject) -> Submission:
+        """Raises the refusal of a submission whose shape is right, in the daemon's order."""
+        submissions.check_names_and_size(given)
+        if self._approved is not None and given["class_name"] not in self._approved:
+            raise NotApprovedError(class_name=given["class_name"])
+        policy = self._policy(given)
+        submissions.check_meaning(given.get("options") or {})
+        return Submission(given, policy)
+
+    def _checked_one_of_many(self, index: int, given: JsonObject) -> Submission:
+        """The same, where a refusal tells the job's place in the list."""
+        try:
+            return self._checked(given)
+        except InvalidParameterError as error:
+            parameter = error.parameters["parameter"]
+            raise InvalidParameterError(parameter=f"jobs.{index}.{parameter}") from None
+        except InvalidParametersError as error:
+            problems = [{**one, "path": f"jobs/{index}"} for one in error.parameters["problems"]]
+            raise InvalidParametersError(problems=problems) from None
+
+    def _store(self, wanted: Sequence[Submission]) -> list[tuple[JsonObject, bool]]:
+        """The jobs, and whether each is a new one; all or, where a key stands for another request, none."""
+        stored: list[tuple[JsonObject, bool]] = []
+        new: dict[int, tuple[JsonObject, Submission]] = {}
+        by_key: dict[str, tuple[JsonObject, Submission]] = {}
+        with self._lock:
+            for index, one in enumerate(wanted):
+                known = self._try_known(index, one, by_key)
+                row = one.row(len(self._rows) + len(new) + 1) if known is None else known
+                stored.append((row, known is None))
+                if known is None:
+                    new[row["id"]] = row, one
+                    by_key |= {} if one.key is None else {one.key: (row, one)}
+            self._by_key |= by_key
+            for job_id, (row, one) in new.items():
+                self._rows[job_id] = row
+                self.jobs.append(SubmittedJob(row, one.callers_options))
+        return stored
+
+    def _try_known(
+        self, index: int, wanted: Submission, here: dict[str, tuple[JsonObject, Submission]]
+    ) -> JsonObject | None:
+        """The job that this key made before, `here` in the same submission or earlier. Raises where it is another."""
+        row, earlier = here.get(wanted.key or "") or self._by_key.get(wanted.key or "") or (None, wanted)
+        if row is None or earlier.request == wanted.request:
+            return row
+        if wanted.key in here:
+            raise InvalidParameterError(parameter=f"jobs.{index}.options.idempotency_key")
+        raise IdempotencyConflictError(id=row["id"])
+
+    # Jobs
+
+    def _row(self, job_id: int) -> JsonObject:
+        row = self._rows.get(job_id)
+        if row is None:
+            raise JobNotFoundError(id=job_id)
+        return row
+
+    def _rows_in(self, ids: Collection[int], allowed: Collection[Status]) -> list[JsonObject]:
+        """These jobs, if all have one of the statuses. Raises JobNotFoundError, InvalidStateError."""
+        if not ids:
+            raise InvalidParameterError(parameter="ids")
+        rows = [self._row(job_id) for job_id in dict.fromkeys(ids)]
+        for row in rows:
+            if row["status"] not in allowed:
+                raise InvalidStateError(id=row["id"], status=str(row["status"]))
+        return rows
+
+
+class Runner(Recorder):
+    """Answers what a daemon would that is done at once."""
+
+    def _policy(self, given: JsonObject) -> JsonObject:
+        target = target_of(given["class_name"])
+        function = target.try_method(given["method_name"])
+        if function is None:
+            names = {"class_name": given["class_name"], "method_name": given["method_name"]}
+            raise MethodNotApprovedError(**names)
+        problems = misfits(function, given.get("parameters") or {})
+        if problems:
+            raise InvalidParametersError(problems=problems)
+        return target.policy
+
+    def _run(self, row: JsonObject) -> None:
+        target = target_of(row["class_name"])
+        snoozes = 0
+        while row["status"] == Status.PENDING:
+            outcome = attempt(row, target, may_snooze=snoozes < MAX_SNOOZES)
+            snoozes += outcome is Outcome.SNOOZED
+        if row["status"] == Status.FAILED:
+            tell_failed_hook(row, target)
+
+
+_INFO: Final = {
+    "vendor": "bgjobd",
+    "product": "bgjob.testing",
+    "version": "",
+    "url": "",
+    "interfaces": [SERVICE, INTERFACE],
+}
+
+
+def _received(request: Request) -> Request:
+    """The request as it arrives at a daemon: through JSON, read as strictly. Raises what a daemon answers."""
+    try:
+        return codec.parse_request(request.to_bytes()[:-1])
+    except codec.IntegerOutOfRangeError as error:
+        raise InvalidParameterError(parameter=error.parameter) from None
+
+
+_SUMMARY: Final = (
+    *("id", "class_name", "method_name", "status", "queue", "priority", "retry_count", "max_retries"),
+    *(
+        "scheduled_at",
+        "started_at",
+        "finished_at",
+        "created_at",
+        "updated_at",
+        "cancel_requested_at",
+        "error",
+    ),
+)
+
+
+def _summary(row: JsonObject) -> JsonObject:
+    attempts = row["attempts"]
+    return {
+        **{name: row[name] for name in _SUMMARY},
+        "attempt": len(attempts),
+        "progress": attempts[-1]["progress"] if attempts else None,
+    }
+
+
+def _check_list(given: JsonObject) -> None:
+    for index, word in enumerate(given.get("status") or ()):
+        if word not in _WORDS:
+            raise InvalidParameterError(parameter=f"status.{index}")
+    if not 1 <= given.get("limit", _PAGE) <= _LARGEST_PAGE:
+        raise InvalidParameterError(parameter="limit")
+
+
+def _is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
+    is_scheduled = row["status"] == Status.PENDING and (row["scheduled_at"] or "") > now
+    words = {row["status"], "scheduled"} if is_scheduled else {row["status"]}
+    searched = f"{row['class_name']}::{row['method_name']}\n{row['error'] or ''}".casefold()
+    return (
+        (given.get("status") is None or not words.isdisjoint(given["status"]))
+        and all(given.get(name) in (None, row[name]) for name in ("queue", "class_name", "method_name"))
+        and (given.get("search") or "").casefold() in searched
+        and (given.get("before") is None or row["id"] < given["before"])
+    )

@@ -1,0 +1,195 @@
+"""What a submission may say, by the daemon's rules, and the job that it makes; what its names mean stays out."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from bgjob import calls, codec
+from bgjob.codec import JsonObject
+from bgjob.errors import InvalidNameError, InvalidParameterError, TooLargeError
+from bgjob.words import Backoff, Status
+
+CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MAX_RETRIES_CAP: Final = 100
+
+_LONGEST_DELAY: Final = 36_500 * 86_400.0
+_MAX_NAME: Final = 255
+_MAX_PARAMETERS: Final = 64 * 1024
+
+
+class Submission(NamedTuple):
+    """A job as it was asked for, in the fields of Submit; `policy` is what its class says where the caller does not."""
+
+    given: JsonObject
+    policy: JsonObject
+
+    @property
+    def options(self) -> JsonObject:
+        return dict(self.given.get("options") or {})
+
+    @property
+    def parameters(self) -> JsonObject:
+        return self.given.get("parameters") or {}
+
+    @property
+    def key(self) -> str | None:
+        return self.options.get("idempotency_key")
+
+    @property
+    def callers_options(self) -> JsonObject:
+        """Those that the caller gave, without the key that every submit has."""
+        is_made_here = self.key is not None and calls.is_made_here(self.key)
+        return {n: value for n, value in self.options.items() if n != "idempotency_key" or not is_made_here}
+
+    @property
+    def request(self) -> tuple[Any, ...]:
+        """What tells it from another one with the same key."""
+        options = {n: value for n, value in self.options.items() if n != "idempotency_key"}
+        text = json.dumps(self.parameters, sort_keys=True)
+        names = (self.given["class_name"], self.given["method_name"])
+        return (*names, text, self.given.get("retry_count") or 0, options)
+
+    def row(self, job_id: int) -> JsonObject:
+        """The job as it is stored; what nobody says is a daemon's default."""
+        options, now = self.policy | self.options, instant()
+        timeout = options.get("timeout")
+        return {
+            "id": job_id,
+            "class_name": self.given["class_name"],
+            "method_name": self.given["method_name"],
+            "parameters": self.parameters,
+            "status": Status.PENDING,
+            "retry_count": self.given.get("retry_count") or 0,
+            "max_retries": options.get("max_retries", 3),
+            "retry_delay": float(options.get("retry_delay", 5.0)),
+            "backoff": options.get("backoff", Backoff.CONSTANT),
+            "max_retry_delay": float(options.get("max_retry_delay", 3600.0)),
+            "queue": options.get("queue", "default"),
+            "priority": options.get("priority", 0),
+            "timeout": None if timeout is None else float(timeout),
+            "scheduled_at": _scheduled_at(options),
+            "created_at": now,
+            "updated_at": now,
+            "idempotency_key": self.key,
+            **dict.fromkeys(_NOT_YET),
+            "attempts": [],
+        }
+
+
+_NOT_YET: Final = (
+    *("started_at", "finished_at", "cancel_requested_at", "result", "error"),
+    *("submitted_uid", "submitted_gid", "submitted_pid"),
+)
+
+
+def check_shape(given: JsonObject, place: str = "") -> None:
+    """Raises InvalidParameterError for an unknown field or option, a wrong type, a value out of range."""
+    _check_fields(given, _FIELDS, place)
+    _check_fields(given.get("options") or {}, _OPTIONS, f"{place}options.")
+
+
+def check_names_and_size(given: JsonObject) -> None:
+    """Raises InvalidNameError, TooLargeError."""
+    for field, grammar in (("class_name", CLASS_NAME), ("method_name", METHOD_NAME)):
+        value = given[field]
+        if len(value) > _MAX_NAME or not grammar.fullmatch(value):
+            raise InvalidNameError(field=field, value=value[:_MAX_NAME])
+    size = len(codec.to_json(given.get("parameters") or {}).encode())
+    if size > _MAX_PARAMETERS:
+        raise TooLargeError(limit=_MAX_PARAMETERS, size=size)
+
+
+def check_meaning(options: JsonObject) -> None:
+    """Raises InvalidParameterError for options that have the right type, and still mean nothing."""
+    if (options.get("max_retries") or 0) > MAX_RETRIES_CAP:
+        raise InvalidParameterError(parameter="options.max_retries")
+    at = options.get("at")
+    if at is not None and options.get("delay") is not None:
+        raise InvalidParameterError(parameter="options.delay")
+    if at is not None and _try_seconds(at) is None:
+        raise InvalidParameterError(parameter="options.at")
+
+
+def instant(seconds: float | None = None) -> str:
+    """This instant since the epoch, or now, as times are stored."""
+    at = datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _scheduled_at(options: JsonObject) -> str | None:
+    if options.get("at") is not None:
+        return instant(_try_seconds(options["at"]))
+    return instant(time.time() + options["delay"]) if options.get("delay") else None
+
+
+def _try_seconds(text: str) -> float | None:
+    """Seconds since the epoch of a date and time with its offset; None for what is none."""
+    try:
+        at = datetime.fromisoformat(text)
+        return None if at.tzinfo is None else at.timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+# The shape
+
+
+def is_seconds(value: Any) -> bool:
+    """Whether it is a delay: a number from 0 to a hundred years."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and 0 <= value <= _LONGEST_DELAY
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_integer(value) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+_Fields = Mapping[str, Callable[[Any], bool]]
+
+_FIELDS: Final[_Fields] = {
+    "class_name": _is_text,
+    "method_name": _is_text,
+    "parameters": _is_object,
+    "retry_count": _is_count,
+    "options": _is_object,
+}
+_REQUIRED: Final = ("class_name", "method_name")
+_OPTIONS: Final[_Fields] = {
+    "delay": is_seconds,
+    "at": _is_text,
+    "priority": _is_integer,
+    "queue": _is_text,
+    "timeout": lambda value: is_seconds(value) and value > 0,
+    "max_retries": _is_count,
+    "retry_delay": is_seconds,
+    "backoff": lambda value: value in tuple(Backoff),
+    "idempotency_key": lambda value: _is_text(value) and 1 <= len(value) <= 255,
+}
+
+
+def _check_fields(given: JsonObject, known: _Fields, place: str) -> None:
+    for name in (*known, *given):
+        value = given.get(name)
+        is_missing = value is None and name in _REQUIRED
+        is_odd = name not in known or (value is not None and not known[name](value))
+        if is_missing or is_odd:
+            raise InvalidParameterError(parameter=f"{place}{name}")

@@ -1,0 +1,426 @@
+"""A job of bgjob.testing.inline() ends as one of a real daemon does, and what one refuses the other refuses too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import bgjob.testing
+from bgjob import Client, Job, RequestError, wait
+from bgjobd.core.job import Ending
+from tests.client import jobs_of_tests
+from tests.daemon.running import RunningDaemon, daemon
+from tests.support import eventually
+
+MODULE = "parity_jobs"
+APPROVED = [
+    name
+    for name, member in vars(jobs_of_tests).items()
+    if isinstance(member, type) and member.__module__ == jobs_of_tests.__name__
+]
+
+
+class Case(NamedTuple):
+    """A job, as a sentence and as it is submitted."""
+
+    sentence: str
+    target: str
+    parameters: dict[str, Any] = {}  # noqa: RUF012  # nobody changes them
+    retry_count: int = 0
+    options: dict[str, Any] = {}  # noqa: RUF012  # nobody changes them
+
+    def submit(self, client: Client) -> Job:
+        class_name, _, method_name = self.target.partition("::")
+        if "." not in class_name:
+            class_name = f"{MODULE}.{class_name}"
+        return client.run_background_job(
+            class_name, method_name, self.parameters, self.retry_count, **self.options
+        )
+
+
+VALUES = {
+    "pair": ["2024-12-04", "x"],
+    "days": ["2024-12-04"],
+    "tags": ["b", "a"],
+    "by_number": {"1": "1.50"},
+    "stay": {"street": "s", "since": "2024-12-04"},
+    "raw": "é",
+    "place": "/srv",
+    "maybe": "2024-12-04",
+}
+ANNOTATED = {
+    "when": "2024-12-04",
+    "amount": 1.5,
+    "colour": "red",
+    "address": {"street": "s", "since": "2020-01-01"},
+    "ids": ["00000000-0000-0000-0000-000000000001"],
+}
+
+CASES = [
+    # How methods are called
+    Case("a result comes back", "Plain::echo", {"value": [1, "é", None, {"a": 1.5}]}),
+    Case("no result is null", "Plain::echo"),
+    Case("keys are text", "Plain::echo", {"value": {1: {2: 3}}}),
+    Case("a tuple is a list", "Plain::return_a_tuple"),
+    Case("the whole mapping is given", "Plain::whole", {"b": 1, "a": 2}),
+    Case("the whole mapping may be empty", "Plain::whole"),
+    Case("the whole mapping is converted", "Values::whole", {"street": "s", "since": "2024-12-04"}),
+    Case("a whole mapping with a default is given", "Values::whole_or_nothing"),
+    Case("any names are given", "Values::any_names", {"first": 1, "second": 2}),
+    Case("a parameter is only by name", "Values::only_by_name", {"when": "2024-12-04"}),
+    Case("a coroutine is awaited", "Plain::later", {"value": 1}),
+    Case("a coroutine's result is JSON", "Raising::return_a_coroutine"),
+    Case("an inherited method runs", "Child::echo", {"value": 1}),
+    Case("a context is given twice", "WithContext::look"),
+    Case("values are converted", "Plain::annotated", ANNOTATED),
+    Case(
+        "no value is converted beside what nobody can read",
+        "Plain::annotated_unreadably",
+        {"when": "2024-12-04"},
+    ),
+    Case("values in containers are converted", "Values::take", VALUES),
+    Case("1.0 is a whole number", "Plain::later", {"value": 1.0}),
+    Case("a bare set is a set", "Values::bare", {"tags": ["a"]}),
+    Case("a value fits", "Values::share", {"pairs": {"number": 2}}),
+    Case("a value does not fit", "Values::share", {"pairs": {"number": 3}}),
+    Case("an object cannot be made", "CannotBeMade::run", {"when": "2024-12-04"}),
+    # Errors and retries
+    Case("a class says how often", "Flaky::fail"),
+    Case("the caller says how often", "Flaky::fail", {}, 0, {"max_retries": 4}),
+    Case("the caller wants no retry", "Flaky::fail", {}, 0, {"max_retries": 0}),
+    Case("the count starts at the caller's", "Flaky::fail", {}, 1),
+    Case("the count starts at the end", "Flaky::fail", {}, 2),
+    Case("the count starts beyond the end", "Flaky::fail", {}, 7),
+    Case("nobody says how often", "Plain::exit", {"code": 1}),
+    Case("a job gives up", "Flaky::give_up"),
+    Case("a job gives up in words of its own", "Raising::never_again"),
+    Case("a job asks for a retry", "Raising::retry_soon"),
+    Case("a job asks for a retry and has none", "Raising::retry_soon", {}, 1),
+    Case("a job snoozes and fails", "Raising::snooze_and_fail"),
+    Case("a job fails and snoozes", "Raising::fail_and_snooze"),
+    Case("an error has no text", "Raising::without_text"),
+    Case("an error is of a nested class", "Raising::its_own"),
+    Case("an error cannot be printed", "Raising::unprintable"),
+    Case("an error's text is no UTF-8", "Raising::with_a_lone_surrogate"),
+    Case("an error's text is long", "Raising::at_length"),
+    Case("a coroutine fails", "Raising::later"),
+    Case("a coroutine is cancelled", "Raising::cancel"),
+    Case("a coroutine exits", "Raising::exit_later"),
+    Case("a method calls another wrongly", "Raising::call_with_too_much"),
+    Case("a hook says when", "AsksWhen::fail"),
+    Case("a hook is not asked", "AsksWhen::give_up"),
+    Case("a hook fails", "AsksOddly::fail"),
+    Case("a failed hook fails", "FailsInHook::fail"),
+    # Exits
+    *(
+        Case(f"a job exits with {code!r}", "Raising::exit", {"code": code})
+        for code in (0, 3, None, True, 256, -1, "a message", 1.5)
+    ),
+    # Results that are none
+    Case("a set is no result", "Plain::return_a_set"),
+    Case("a loop is no result", "Raising::return_a_loop"),
+    Case("NaN is no result", "Raising::return_what_is_not_finite"),
+    Case("a lone surrogate is no result", "Raising::return_a_lone_surrogate"),
+    Case("a large result is none", "Raising::return_much"),
+    Case("a result is nested deeply", "Plain::nest", {"depth": 101}),
+    Case("a result is nested too deeply", "Plain::nest", {"depth": 102}),
+    # What is asked for
+    Case(
+        "all options are kept",
+        "Plain::echo",
+        {},
+        1,
+        {
+            "delay": 0.01,
+            "priority": -3,
+            "timeout": 60,
+            "retry_delay": 1,
+            "backoff": "exponential",
+            "max_retries": 100,
+        },
+    ),
+    Case("the past is no reason to wait", "Plain::echo", {}, 0, {"at": "2024-12-04T14:31:53+01:00"}),
+]
+
+REFUSED = [
+    Case("a class name has an empty part", "a..b::run"),
+    Case("a class name is long", f"{'x' * 256}.y::run"),
+    Case("a method name has a dot", "Plain::a.b"),
+    Case("a method name is empty", "Plain::"),
+    Case("a module does not import", "broken.Job::run"),
+    Case("a constructor needs more", "NeedsMore::run"),
+    Case("a maker needs more", "NeedsMoreByNew::run"),
+    Case("a class is abstract", "Abstract::run"),
+    Case("there is no such method", "Plain::nothing"),
+    Case("a method is hidden", "Plain::_hidden"),
+    Case("a method is the constructor", "WithContext::__init__"),
+    Case("a method is borrowed", "Plain::borrowed"),
+    Case("a method is another class's", "Offers::echo"),
+    Case("a method is of Python's own base", "Offers::run"),
+    Case("a method is static", "Offers::static"),
+    Case("a method is the class's", "Offers::of_the_class"),
+    Case("a method is a property", "Offers::computed"),
+    Case("a method is a lambda", "Offers::short"),
+    Case("a method takes values by position", "Offers::by_position", {"value": 1}),
+    Case("a method was taken away", "Silenced::whole"),
+    Case("a method is a hook", "Flaky::failed"),
+    Case("a method is the other hook", "Offers::retry_delay"),
+    Case("a parameter is missing", "Plain::nest"),
+    Case("parameters are missing", "Plain::annotated", {"when": "2024-12-04"}),
+    Case("a parameter is unknown", "Plain::echo", {"colour": 1}),
+    Case("parameters are unknown", "Plain::echo", {"colour": 1, "shape": 2}),
+    Case("a parameter is missing, another unknown", "Plain::nest", {"colour": 1}),
+    Case("a context is given", "WithContext::run", {"value": 1, "context": 1}),
+    Case("parameters are large", "Plain::echo", {"value": "x" * 65536}),
+    Case("a number is large", "Plain::echo", {"value": 2**63}),
+    Case("the count is negative", "Plain::echo", {}, -1),
+    *(
+        Case(f"an option is {options}", "Plain::echo", {}, 0, options)
+        for options in (
+            {"colour": 1},
+            {"priority": "high"},
+            {"priority": 1.5},
+            {"delay": -1},
+            {"delay": 1e12},
+            {"delay": "1"},
+            {"at": "soon"},
+            {"at": "2024-12-04T14:31:53"},
+            {"at": 5},
+            {"at": "2024-12-04T14:31:53Z", "delay": 1},
+            {"queue": 1},
+            {"timeout": 0},
+            {"timeout": True},
+            {"max_retries": True},
+            {"max_retries": 101},
+            {"max_retries": -1},
+            {"retry_delay": -0.5},
+            {"backoff": "linear"},
+            {"backoff": 1},
+            {"idempotency_key": ""},
+            {"idempotency_key": "x" * 256},
+            {"colour": 1, "delay": -1},
+        )
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    """A daemon whose classes can be imported here under the same names."""
+    source = Path(jobs_of_tests.__file__).read_text()
+    settings = "\n".join(f'"{MODULE}.{name}" = {{}}' for name in APPROVED)
+    environ = {"BGJOBD_RETRY__MAX_RETRIES": "3", "BGJOBD_RETRY__RETRY_DELAY": "0.01"}
+    directory = tmp_path_factory.mktemp("parity")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        daemon(directory, settings, environ=environ, modules={MODULE: source}) as running,
+    ):
+        patch.syspath_prepend(str(directory))
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(running: RunningDaemon) -> Iterator[Client]:
+    with running.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def by_daemon(client: Client) -> dict[str, Any]:
+    """Every job of the table, once it has ended."""
+    jobs = {case.sentence: case.submit(client) for case in CASES}
+    assert wait(jobs.values(), 20)[1] == []
+    return {sentence: job.refresh() for sentence, job in jobs.items()}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.sentence)
+@pytest.mark.filterwarnings("ignore:.* raised :RuntimeWarning")
+def test_a_job_ends_as_with_a_daemon(case: Case, client: Client, by_daemon: dict[str, Any]) -> None:
+    with bgjob.testing.inline():
+        here = case.submit(client).refresh()
+    assert told(here) == told(by_daemon[case.sentence])
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.sentence)
+def test_what_a_daemon_refuses_is_refused_with_the_same_words(case: Case, client: Client) -> None:
+    theirs = refusal(lambda: case.submit(client))
+    with bgjob.testing.inline() as jobs:
+        assert refusal(lambda: case.submit(client)) == theirs
+    assert list(jobs) == []
+
+
+@pytest.mark.parametrize("name", ["OddRetries", "TooManyRetries"])
+def test_a_class_with_odd_attributes_is_unavailable(name: str, client: Client) -> None:
+    case = Case("", f"{name}::run")
+    kind, parameters = refusal(lambda: case.submit(client))
+    with bgjob.testing.inline():
+        here, told = refusal(lambda: case.submit(client))
+    assert here is kind
+    for one in (told, parameters):
+        assert one["reason"].startswith("its attribute MAX_RETRIES ")
+
+
+BAD_JOBS: list[list[dict[str, Any]]] = [
+    [{"method_name": "nothing"}],
+    [{"parameters": {"colour": 1}}],
+    [{"parameters": [1]}],
+    [{"retry_count": "1"}],
+    [{"colour": 1}],
+    [{"method_name": None}],
+    [{"options": {"delay": -1}}],
+    [{"options": {"max_retries": 101}}],
+    [{"options": {"idempotency_key": "many"}}, {"options": {"idempotency_key": "many"}, "retry_count": 1}],
+    [{"method_name": "nothing"}, {"retry_count": -1}],
+]
+
+
+@pytest.mark.parametrize("bad", BAD_JOBS, ids=json.dumps)
+def test_one_bad_job_of_many_is_refused_with_its_place(bad: list[dict[str, Any]], client: Client) -> None:
+    good = {"class_name": f"{MODULE}.Plain", "method_name": "echo"}
+    many = [good, *(good | one for one in bad)]
+    theirs = refusal(lambda: client.submit_many(many))
+    with bgjob.testing.inline() as jobs:
+        assert refusal(lambda: client.submit_many(many)) == theirs
+    assert list(jobs) == []
+
+
+def test_a_person_asks_again_and_is_refused_alike(client: Client) -> None:
+    def scene() -> list[Any]:
+        failing = Case("", "Flaky::fail", {}, 1).submit(client)
+        failing.wait(20)
+        failing.retry()
+        failing.wait(20)
+        done = Case("", "Plain::echo").submit(client)
+        done.wait(20)
+        return [
+            told(failing.refresh()),
+            [attempt["number"] for attempt in failing.snapshot["attempts"]],
+            refusal(done.retry, without="id"),
+            refusal(failing.cancel, without="id"),
+            refusal(lambda: client.retry(failing.id, done.id), without="id"),
+            refusal(lambda: client.cancel()),
+            refusal(lambda: client.get(10**9)),
+            refusal(lambda: client.list(status=["failed", "dancing"])),
+            refusal(lambda: client.list(limit=1001)),
+        ]
+
+    theirs = scene()
+    with bgjob.testing.inline():
+        assert scene() == theirs
+
+
+def test_an_idempotency_key_stands_for_one_request(client: Client) -> None:
+    def scene() -> list[Any]:
+        def submit(value: Any, retry_count: int = 0, **options: Any) -> Job:
+            options["idempotency_key"] = "one"
+            return Case("", "Plain::echo", {"value": value}, retry_count, options).submit(client)
+
+        first = submit({"a": 1, "b": 2})
+        assert submit({"b": 2, "a": 1}).id == first.id
+        return [
+            refusal(lambda: submit(2), without="id"),
+            refusal(lambda: submit({"a": True, "b": 2}), without="id"),
+            refusal(lambda: submit({"a": 1, "b": 2}, 1), without="id"),
+            refusal(lambda: submit({"a": 1, "b": 2}, delay=1), without="id"),
+        ]
+
+    theirs = scene()
+    with bgjob.testing.inline() as jobs:
+        assert scene() == theirs
+        assert len(jobs) == 1
+
+
+@pytest.mark.parametrize("how", ["raise", "exit", "set"])
+def test_the_failed_hook_is_told_the_same(how: str, client: Client, running: RunningDaemon) -> None:
+    book = running.directory / "book"
+
+    def scene() -> str:
+        Case("", "Mourned::end", {"how": how}).submit(client).wait(20)
+        eventually(book.exists)
+        text = book.read_text()
+        book.unlink()
+        return text
+
+    theirs = scene()
+    with bgjob.testing.inline():
+        assert scene() == theirs
+
+
+@pytest.mark.parametrize(
+    ("how", "beneath"),
+    [
+        ("raise", Ending.failed("ValueError", "stopped")),
+        ("exit", Ending.exited(5)),
+        ("snooze", Ending.snoozed(1.0)),
+    ],
+)
+def test_a_job_that_cancels_itself_ends_as_cancelled(how: str, beneath: Ending) -> None:
+    theirs = Ending.cancelled(beneath)
+    with bgjob.testing.inline() as jobs:
+        Client().run_background_job(jobs_of_tests.Raising, "cancel_itself", {"how": how})
+    assert (jobs[0].status, jobs[0].error) == ("cancelled", theirs.error)
+    assert jobs[0].snapshot["attempts"][0]["outcome"] == theirs.outcome
+
+
+def test_a_job_that_returns_although_it_is_cancelled_has_completed() -> None:
+    with bgjob.testing.inline() as jobs:
+        Client().run_background_job(jobs_of_tests.Raising, "cancel_itself", {"how": "return"})
+    assert (jobs[0].status, jobs[0].result) == ("completed", [None, "cancelled"])
+
+
+def test_pydantic_makes_what_is_its_own(client: Client) -> None:
+    case = Case("", "Models::take", {"token": "t0ken", "order": {"number": "7", "on": "2024-12-04"}})
+    theirs = case.submit(client).result(20)
+    with bgjob.testing.inline():
+        assert case.submit(client).result() == theirs
+
+
+def test_a_summary_has_the_keys_that_a_daemons_has(client: Client, by_daemon: dict[str, Any]) -> None:
+    theirs = client.list(limit=1).items[0]
+    with bgjob.testing.inline():
+        Case("", "Plain::echo").submit(client)
+        assert client.list().items[0].keys() == theirs.keys()
+
+
+def told(job: dict[str, Any]) -> dict[str, Any]:
+    """What does not differ from one run to the next, and which keys there are."""
+    same = ("status", "retry_count", "max_retries", "backoff", "priority", "queue", "timeout", "parameters")
+    attempts = [
+        {name: attempt[name] for name in ("number", "outcome", "exit_code")} for attempt in job["attempts"]
+    ]
+    return {
+        **{name: job[name] for name in (*same, "result")},
+        "error": without_reason(job["error"]),
+        "keys": job.keys() | job["attempts"][0].keys(),
+        "attempts": attempts,
+        "errors": [
+            (one["error_type"], without_reason(f"{one['error_type']}: {one['error_message']}"))
+            for one in job["attempts"]
+        ],
+        "traces": [own_frames(one["traceback"]) for one in job["attempts"]],
+    }
+
+
+def without_reason(error: str | None) -> str | None:
+    """The error; of misfitting parameters only that, for it is pydantic that finds the words there."""
+    return "InvalidParameters" if error is not None and error.startswith("InvalidParameters: ") else error
+
+
+def own_frames(trace: str | None) -> Any:
+    """The first frame that a traceback shows."""
+    lines = [line for line in (trace or "").splitlines() if line.startswith("  File ")]
+    return lines[:1]
+
+
+def refusal(ask: Any, without: str = "") -> tuple[type[Exception], dict[str, Any]]:
+    """What the request is refused with; problems in any order, `without` the parameter that differs."""
+    with pytest.raises(RequestError) as caught:
+        ask()
+    parameters = {name: value for name, value in caught.value.parameters.items() if name != without}
+    if "problems" in parameters:
+        parameters["problems"] = sorted(parameters["problems"], key=lambda one: one["message"])
+    return type(caught.value), parameters
