@@ -1,0 +1,246 @@
+"""The README is true: its examples are run in order, and what it names is there."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from bgjob.commands import arguments
+from bgjobd import config, main
+from tests.packaging.walkthrough import Answered, Block, Kind, blocks_of, is_as_shown, kind_of, walk
+
+TREE = Path(__file__).resolve().parents[2]
+TEXT = (TREE / "README.md").read_text(encoding="utf-8")
+BLOCKS = blocks_of(TEXT)
+
+pytestmark = pytest.mark.timeout(
+    240
+)  # the first test of a session takes the whole walk, seconds unless all is busy
+
+# First line of a block that no test can run → why.
+NOT_RUN = {
+    "$ ./run demo --once": "sets up .venv from a package index; tests/daemon/test_commands.py runs the demo",
+    "$ python3 -m venv /srv/bgjobd": "takes a package index; test_wheel.py builds the wheel that it installs",
+}
+
+# What the README names and looks like an option of ours → what it is.
+NO_OPTIONS = {"-wal": "the end of a file's name", "-shm": "the same"}
+
+# Keys whose default is no value but a rule, and the words for it.
+RULES = {
+    **dict.fromkeys(
+        ("daemon.socket", "daemon.state_dir", "daemon.runtime_dir", "daemon.log_dir"), "see [Places](#places)"
+    ),
+    "daemon.slots": "number of cores",
+}
+
+PROSE = re.sub(r"^( *)```.*?^\1```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
+PARSERS = {"bgjob": arguments.parser(), "bgjobd": main._parser()}
+
+
+def of_kind(*kinds: Kind) -> list[Any]:
+    return [
+        pytest.param(block, id=f"line {block.line}") for block in BLOCKS if kind_of(block, NOT_RUN) in kinds
+    ]
+
+
+# The examples
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[Block, list[Answered]]:
+    """What the commands of each session printed, after a walk through the whole README."""
+    answered: dict[Block, list[Answered]] = {}
+    with walk(tmp_path_factory.mktemp("readme") / "myapp") as walking:
+        for block in BLOCKS:
+            match kind_of(block, NOT_RUN):
+                case Kind.FILE:
+                    walking.write(block)
+                case Kind.ADDITION:
+                    walking.add(block)
+                case Kind.DAEMON:
+                    walking.start(block)
+                case Kind.SESSION:
+                    answered[block] = walking.run(block)
+    return answered
+
+
+@pytest.mark.parametrize("block", of_kind(Kind.SESSION))
+def test_a_session_prints_what_the_readme_shows(block: Block, told: dict[Block, list[Answered]]) -> None:
+    if any(answered.got is None for answered in told[block]):
+        pytest.skip("varlinkctl is not installed")
+    for answered in told[block]:
+        assert answered.is_as_shown, f"$ {answered.command}\n{answered.got}"
+
+
+@pytest.mark.parametrize("block", of_kind(Kind.FRAGMENT))
+def test_a_part_of_a_configuration_can_be_loaded(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "bgjobd.toml"
+    file.write_text(block.text)
+    assert config.load(file, {}, is_root=False).file == file
+
+
+def test_every_block_is_in_a_category() -> None:
+    assert {kind_of(block, NOT_RUN) for block in BLOCKS} == set(Kind)
+    assert {block.first_line for block in BLOCKS} >= NOT_RUN.keys()
+    assert len(BLOCKS) == len(re.findall(r"^ *```", TEXT, re.MULTILINE)) / 2
+
+
+def test_a_block_in_no_category_is_told() -> None:
+    for text in ("```\nsome text\n```\n", "```python\nprint(1)\n```\n", "```console\nbgjob list\n```\n"):
+        (block,) = blocks_of(f"# Title\n\n{text}")
+        with pytest.raises(ValueError, match="line 3"):
+            kind_of(block, NOT_RUN)
+
+
+def test_what_varies_is_not_compared_and_all_else_is() -> None:
+    assert is_as_shown("[2026-11-25 03:45:42] a (pid 7)\n", "[2027-01-01 00:00:00] a (pid 12)\n")
+    assert is_as_shown("a\n…\nd …\n", "a\nb\nc\nd e\n")
+    assert is_as_shown("", "")
+    assert not is_as_shown("job 6 failed\n", "job 7 failed\n")
+    assert not is_as_shown("day=2026-11-24\n", "day=2026-11-25\n")
+    assert not is_as_shown("a\n", "a\nb\n")
+    assert not is_as_shown("", "a\n")
+
+
+# Commands and options
+
+
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    (action,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    return {option for action in parser._actions for option in action.option_strings}
+
+
+def spans() -> list[str]:
+    """What stands between backticks in the prose."""
+    return re.findall(r"`([^`\n]+)`", PROSE)
+
+
+def named_commands() -> list[tuple[str, str, list[str]]]:
+    """Program, command and options of whatever the README shows or names as a command."""
+    shown = [command for block in BLOCKS if block.language == "console" for command, _ in block.exchanges]
+    found = [
+        re.match(r"(?:[A-Z_]+=\S+ )*(bgjobd?) ([a-z]+)\b([^|;>]*)", part.strip())
+        for text in [*shown, *spans()]
+        for part in re.split(r"[;|]", text)
+    ]
+    return [
+        (one[1], one[2], re.findall(r"(?<!\S)--?[a-z][a-z-]*", one[3])) for one in found if one is not None
+    ]
+
+
+def test_every_command_and_option_that_is_named_exists() -> None:
+    named = named_commands()
+    assert len(named) > 40
+    for program, command, options in named:
+        known = commands_of(PARSERS[program])
+        assert command in known, f"{program} {command}"
+        assert options_of(known[command]) >= set(options), f"{program} {command} {options}"
+
+
+def test_every_option_that_is_named_alone_exists() -> None:
+    known = {
+        option
+        for parser in PARSERS.values()
+        for one in (parser, *commands_of(parser).values())
+        for option in options_of(one)
+    }
+    alone = {option for span in spans() for option in re.findall(r"^--?[a-z][a-z-]*", span)}
+    assert alone - NO_OPTIONS.keys() <= known
+    assert alone >= NO_OPTIONS.keys()
+
+
+def test_the_reference_has_every_command_with_its_options() -> None:
+    paragraphs = section("Commands").replace("\n|", "\n\n|").split("\n\n")
+    for program, parser in PARSERS.items():
+        for command, own in commands_of(parser).items():
+            about = [text for text in paragraphs if re.match(rf"(\| .*)?`{command}\b", text)]
+            assert about, f"{program} {command}"
+            missing = options_of(own) - set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(about)))
+            assert missing <= {"-h", "--help", "--socket", "--json"}, f"{program} {command}"
+
+
+# Links
+
+
+def section(title: str) -> str:
+    """The text below a heading, up to the next of its level or above."""
+    (found,) = re.finditer(rf"^(#+) {re.escape(title)}\n", PROSE, re.MULTILINE)
+    rest = PROSE[found.end() :]
+    end = re.search(rf"^#{{1,{len(found[1])}}} ", rest, re.MULTILINE)
+    return rest[: end.start()] if end else rest
+
+
+def test_every_link_leads_somewhere() -> None:
+    headings = re.findall(r"^#+ (.+)$", PROSE, re.MULTILINE)
+    anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    assert len(set(anchors)) == len(anchors)
+    for target in re.findall(r"\]\(([^)]+)\)", PROSE):
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif not target.startswith("https://"):
+            assert (TREE / target).is_file(), target
+
+
+# The table of the configuration
+
+
+def keys_of(model: type[BaseModel], prefix: str) -> dict[str, tuple[type[BaseModel], str]]:
+    """Each key by its dotted name, with the section and field that it is."""
+    return {f"{prefix}.{name}": (model, name) for name in model.model_fields}
+
+
+def all_keys() -> dict[str, tuple[type[BaseModel], str]]:
+    keys: dict[str, tuple[type[BaseModel], str]] = keys_of(config.Queue, "queues.NAME")
+    for name, field in config.Config.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, config.Section):
+            keys |= keys_of(field.annotation, name)
+    return keys
+
+
+def rows_of_configuration() -> dict[str, str]:
+    rows = re.findall(
+        r"^\| `([A-Za-z_]+(?:\.\w+)+)` +\| ([^|]+?) +\|", section("Configuration"), re.MULTILINE
+    )
+    assert len(dict(rows)) == len(rows)
+    return dict(rows)
+
+
+def test_the_table_has_every_key_of_the_configuration() -> None:
+    assert rows_of_configuration().keys() == all_keys().keys()
+
+
+@pytest.mark.parametrize("key", all_keys())
+def test_the_table_has_the_default_of_each_key(key: str) -> None:
+    told = rows_of_configuration()[key]
+    model, name = all_keys()[key]
+    if key in RULES:
+        field = model.model_fields[name]
+        assert told == RULES[key]
+        assert field.is_required() or field.default is PydanticUndefined
+    else:
+        given = {} if told == "none" else {name: tomllib.loads(f"it = {told.strip('`')}")["it"]}
+        assert value_of(model, name, given) == value_of(model, name, {})
+        assert (value_of(model, name, {}) is None) == (told == "none")
+
+
+def value_of(model: type[BaseModel], name: str, given: dict[str, Any]) -> Any:
+    required = {key: "/somewhere" for key, field in model.model_fields.items() if field.is_required()}
+    return getattr(model(**required | given), name)
+
+
+def test_the_table_has_every_key_of_a_class() -> None:
+    rows = section("Configuration").partition("A class of `[approved]`")[2].splitlines()
+    told = [key for row in rows if row.startswith("| `") for key in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(told) == sorted(config.ClassPolicy.model_fields)
