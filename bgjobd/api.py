@@ -90,7 +90,7 @@ async def list_jobs(daemon: Daemon, given: inputs.List, caller: Caller) -> JsonO
     page = await daemon.read(
         lambda reader: reader.list(wanted, before=given.before, limit=given.limit or _PAGE, now=now)
     )
-    return {"jobs": page.rows, "next": page.next}
+    return {"jobs": page.rows, "next": page.next, "is_complete": page.is_complete}
 
 
 async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> JsonObject:

@@ -18,7 +18,7 @@ from bgjobd import spool as spools
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.verdict import StopReason, verdict
-from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.journal import MAX_NOTES, Journal
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
 from bgjobd.policy import Policy
@@ -159,16 +159,17 @@ class Attempts:
         return [self._all[key] for key in keys & self._all.keys() if self._all[key].ending is None]
 
     def _note_news(self, attempt: Attempt) -> None:
-        """Record what the attempt has told of itself since the last look."""
-        if attempt.journal is not None and attempt.journal.started is not None:
+        """Record what the attempt has told of itself since the last look, until it has told all it may."""
+        if attempt.noted < MAX_NOTES and attempt.journal is not None and attempt.journal.started is not None:
             pid = attempt.journal.started["pid"]
             notes, attempt.notes_end = self._spool.read_notes(attempt.key, attempt.notes_end, pid)
             self._hold_notes(attempt, notes)
 
     def _hold_notes(self, attempt: Attempt, notes: tuple[Note, ...]) -> None:
-        if notes:
-            self._outbox.hold(AttemptNotes(*attempt.key, attempt.noted, notes))
-            attempt.noted += len(notes)
+        kept = notes[: MAX_NOTES - attempt.noted]
+        if kept:
+            self._outbox.hold(AttemptNotes(*attempt.key, attempt.noted, kept))
+            attempt.noted += len(kept)
 
     def _note_start(self, attempt: Attempt, journal: Journal | None) -> None:
         fact = spools.started(attempt.key, journal, attempt.code_version) if journal else None

@@ -74,6 +74,10 @@ class Methods:
     streams: Mapping[str, Stream]
 
 
+class TooSlowError(Exception):
+    """What a stream raises to have its caller cut off, who takes the replies too slowly to ever get all of them."""
+
+
 class SocketInUseError(Exception):
     """Another server answers at the socket's path."""
 
@@ -281,8 +285,12 @@ class _Connection(asyncio.Protocol):
             async for parameters in stream:
                 self._send(request, Reply(parameters, continues=True).to_bytes())
                 await self._can_write.wait()  # a stream goes as fast as its reader
+                await asyncio.sleep(0)  # and lets the others have their turn, however much it has to tell
         except RequestError as error:
             last = Reply(error.parameters, error=error.error_name)
+        except TooSlowError:
+            self.abort()  # a caller that can goes on from the last it has, over another connection
+            return
         except Exception as error:
             last = self._on_bug(request)(error)
         self._stream_task = None

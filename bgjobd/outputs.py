@@ -42,14 +42,13 @@ class Outputs:
             os.close(descriptor)
 
     @contextmanager
-    def follow(self, job_id: int) -> Iterator[asyncio.Event]:
-        """An event that is set whenever an attempt of the job prints something."""
-        event = asyncio.Event()
+    def follow(self, job_id: int, event: asyncio.Event) -> Iterator[None]:
+        """Meanwhile the event is set whenever an attempt of the job prints something."""
         if self._inotify is None:
             self._watch()
         self._followers.setdefault(job_id, set()).add(event)
         try:
-            yield event
+            yield
         finally:
             self._followers[job_id].discard(event)
             if not self._followers[job_id]:
@@ -58,9 +57,14 @@ class Outputs:
                 self._stop_watching()
 
     def _watch(self) -> None:
-        self._inotify = INotify(nonblocking=True)
-        self._inotify.add_watch(self._path, flags.MODIFY)
-        asyncio.get_running_loop().add_reader(self._inotify.fileno(), self._on_change)
+        inotify = INotify(nonblocking=True)
+        try:
+            inotify.add_watch(self._path, flags.MODIFY)
+            asyncio.get_running_loop().add_reader(inotify.fileno(), self._on_change)
+        except BaseException:
+            inotify.close()
+            raise
+        self._inotify = inotify
 
     def _stop_watching(self) -> None:
         if self._inotify is not None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from bgjob.codec import JsonObject
+from bgjob.codec import JsonObject, to_json
 from bgjob.errors import JobNotFoundError
-from bgjob.words import FINAL, Status
+from bgjob.words import FINAL
 from bgjobd import inputs
 from bgjobd.clock import to_text
 from bgjobd.core.job import Job
 from bgjobd.ipc import Caller
-from bgjobd.store.items import Committed, LogFilter, LogLine
+from bgjobd.news import Changes, Lines, Told
+from bgjobd.store.items import LogFilter, LogLine
 from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:
@@ -23,69 +25,97 @@ if TYPE_CHECKING:
 
 _LAST_ENTRIES: Final = 10
 _ENTRIES: Final = 200
+_SUMMARIES: Final = 500
 _PART: Final = 64 * 1024
 
 
 async def watch(daemon: Daemon, given: inputs.Watch, caller: Caller) -> AsyncIterator[JsonObject]:
     """Each job asked for as it stands, then jobs as they change; until all that were asked for have ended."""
-    progress: dict[int, JsonObject | None] = {}
-    with daemon.news.follow() as follower:
-        open_ids: set[int] = set()
-        for job_id in given.ids or ():
-            summary = await summary_of_stored(daemon, job_id)
-            progress[job_id] = summary["progress"]
-            open_ids |= {job_id} if summary["status"] not in FINAL else set()
+    if given.ids is not None:
+        async for summary in _watch_these(daemon, given, dict.fromkeys(given.ids)):
             yield {"job": summary}
-        if given.ids is None:
-            yield {"job": None}
-        while given.ids is None or open_ids:
-            committed = await follower.next()
-            progress |= _progress_in(committed)
-            for job in committed.changed:
-                if not _is_wanted(given, open_ids, job):
+        return
+    with daemon.news.changes(lambda told: _changes(told, lambda job: _fits(given, job))) as follower:
+        yield {"job": None}
+        while True:
+            for summary in await follower.next():
+                yield {"job": summary}
+
+
+async def _watch_these(
+    daemon: Daemon, given: inputs.Watch, seen: dict[int, int | None]
+) -> AsyncIterator[JsonObject]:
+    """The jobs of these ids. `seen` has those that have not ended, each with the mark of what was told of it last."""
+    ids = list(seen)
+    with daemon.news.changes(lambda told: _changes_of(told, seen)) as follower:
+        async for summary in _summaries(daemon, ids):
+            _note(seen, summary)
+            yield summary
+        while seen:
+            for summary in await follower.next():
+                if seen.get(summary["id"]) in (None, _mark(summary)):
                     continue
-                yield {"job": _summary(job, progress.get(job.id), committed.at)}
-                if job.status.is_final:
-                    open_ids.discard(job.id)
-                if job.status is not Status.RUNNING:
-                    progress.pop(job.id, None)  # the next attempt has its own
+                _note(seen, summary)
+                if given.queue in (None, summary["queue"]) and given.class_name in (
+                    None,
+                    summary["class_name"],
+                ):
+                    yield summary
 
 
-def _is_wanted(given: inputs.Watch, open_ids: set[int], job: Job) -> bool:
-    return (
-        (given.ids is None or job.id in open_ids)
-        and given.queue in (None, job.queue)
-        and given.class_name in (None, job.call.class_name)
-    )
+def _note(seen: dict[int, int | None], summary: JsonObject) -> None:
+    if summary["status"] in FINAL:
+        del seen[summary["id"]]
+    else:
+        seen[summary["id"]] = _mark(summary)
+
+
+def _mark(summary: JsonObject) -> int:
+    """What tells a summary from another; a number, for thousands are kept."""
+    return hash(to_json(summary))
+
+
+def _changes_of(told: Told, ids: Mapping[int, object]) -> Changes | None:
+    return None if told.jobs.isdisjoint(ids) else _changes(told, lambda job: job.id in ids)
+
+
+def _changes(told: Told, is_wanted: Callable[[Job], bool]) -> Changes | None:
+    return Changes(told.summaries(is_wanted)) or None
+
+
+def _fits(given: inputs.Watch, job: Job) -> bool:
+    return given.queue in (None, job.queue) and given.class_name in (None, job.call.class_name)
 
 
 async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> AsyncIterator[JsonObject]:
     """Entries that are there, oldest first, then new ones as they are committed; until the job asked for has ended."""
     wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
-    with daemon.news.follow() as follower:
+    with daemon.news.lines(lambda told: _lines(told, wanted)) as follower:
         is_over = given.id is not None and (await summary_of_stored(daemon, given.id))["status"] in FINAL
-        last = given.after or 0
-        async for entries in _stored(daemon, given, wanted):
-            last = entries[-1]["id"]
-            yield {"entries": entries, "next": last, "is_complete": True}
+        last = await daemon.read(Reader.last_log_id) if given.after is None else given.after
+        async for entries in _stored(daemon, given, wanted, last):
+            last = max(last, entries[-1]["id"])
+            yield {"entries": entries, "next": entries[-1]["id"], "is_complete": True}
         while not is_over:
-            committed = await follower.next()
-            news = [_entry(line) for line in committed.lines if line.id > last and wanted.matches(line)]
+            lines = await follower.next()
+            is_over = lines.is_over
+            news = [_entry(line) for line in lines if line.id > last]
             if news:
-                last = news[-1]["id"]
-                yield {"entries": news, "next": last, "is_complete": True}
-            is_over = any(job.id == given.id and job.status.is_final for job in committed.changed)
+                yield {"entries": news, "next": news[-1]["id"], "is_complete": True}
 
 
-async def _stored(daemon: Daemon, given: inputs.Logs, wanted: LogFilter) -> AsyncIterator[list[JsonObject]]:
-    """What is to be sent before the news, oldest first: all after a key, or the last few."""
+async def _stored(
+    daemon: Daemon, given: inputs.Logs, wanted: LogFilter, last: int
+) -> AsyncIterator[list[JsonObject]]:
+    """What is to be sent before the news, oldest first: all after a key, or the last few up to `last`."""
     if given.after is None:
-        limit = _LAST_ENTRIES if given.limit is None else given.limit
-        newest = await daemon.read(lambda reader: reader.logs(wanted, limit=limit)) if limit else None
-        if newest is not None and newest.rows:
-            yield list(reversed(newest.rows))
+        newest = await _newest(
+            daemon, wanted, last + 1, _LAST_ENTRIES if given.limit is None else given.limit
+        )
+        if newest:
+            yield newest
         return
-    after: int | None = given.after
+    after: int | None = last
     while after is not None:
         page = await daemon.read(partial(Reader.logs, wanted=wanted, after=after, limit=_ENTRIES))
         if page.rows:
@@ -93,15 +123,32 @@ async def _stored(daemon: Daemon, given: inputs.Logs, wanted: LogFilter) -> Asyn
         after = page.next
 
 
+async def _newest(daemon: Daemon, wanted: LogFilter, before: int | None, limit: int) -> list[JsonObject]:
+    """The last entries below a key, oldest first; a search goes on until it has them or has seen all."""
+    found: list[JsonObject] = []
+    while before is not None and len(found) < limit:
+        page = await daemon.read(partial(Reader.logs, wanted=wanted, before=before, limit=limit - len(found)))
+        found += page.rows
+        before = page.next
+    return found[::-1]
+
+
+def _lines(told: Told, wanted: LogFilter) -> Lines | None:
+    if wanted.id is not None and wanted.id not in told.jobs:
+        return None
+    lines = Lines([line for line in told.lines if wanted.matches(line)])
+    lines.is_over = any(job.id == wanted.id and job.status.is_final for job in told.changed)
+    return lines if lines or lines.is_over else None
+
+
 async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> AsyncIterator[JsonObject]:
     """What the attempts of a job print, from `number` on, as it comes; until the job has ended."""
     offset = given.offset or 0
-    with daemon.news.follow() as follower, daemon.outputs.follow(given.id) as has_grown:
+    has_news = asyncio.Event()
+    with daemon.news.mark(given.id, has_news), daemon.outputs.follow(given.id, has_news):
         job = await summary_of_stored(daemon, given.id)
         number = given.number or max(1, job["attempt"])
         while True:
-            # Asked first: what is printed after the answer comes with an event.
-            has_grown.clear()
             is_over = job["attempt"] > number or (job["attempt"] == number and job["status"] != "running")
             data = await daemon.read_output((given.id, number), offset, given.limit or _PART)
             if data:
@@ -113,12 +160,9 @@ async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> AsyncI
                 yield part(number, offset, b"", is_end=True)
                 return
             else:
-                await follower.next_or(has_grown, lambda committed: _changes(committed, given.id))
+                await has_news.wait()
+                has_news.clear()  # before both are read again: what comes after the answers sets it
                 job = await summary_of_stored(daemon, given.id)
-
-
-def _changes(committed: Committed, job_id: int) -> bool:
-    return any(job.id == job_id for job in committed.changed)
 
 
 def part(number: int, offset: int, data: bytes, is_end: bool) -> JsonObject:
@@ -132,39 +176,23 @@ def part(number: int, offset: int, data: bytes, is_end: bool) -> JsonObject:
     }
 
 
+async def _summaries(daemon: Daemon, ids: Sequence[int]) -> AsyncIterator[JsonObject]:
+    """How the jobs stand in the file, in this order. Raises JobNotFoundError at the first that is missing."""
+    for start in range(0, len(ids), _SUMMARIES):
+        named = ids[start : start + _SUMMARIES]
+        found = await daemon.read(partial(Reader.summaries, job_ids=named))
+        for job_id in named:
+            if job_id not in found:
+                raise JobNotFoundError(id=job_id)
+            yield found[job_id]
+
+
 async def summary_of_stored(daemon: Daemon, job_id: int) -> JsonObject:
     """How the job stands in the file. Raises JobNotFoundError."""
     summary = await daemon.read(lambda reader: reader.summary(job_id))
     if summary is None:
         raise JobNotFoundError(id=job_id)
     return summary
-
-
-def _summary(job: Job, progress: JsonObject | None, at: float) -> JsonObject:
-    """A job as it was committed, in the form of Summary."""
-    return {
-        "id": job.id,
-        "class_name": job.call.class_name,
-        "method_name": job.call.method_name,
-        "status": job.status,
-        "queue": job.queue,
-        "priority": job.priority,
-        "retry_count": job.retry_count,
-        "max_retries": job.policy.max_retries,
-        "attempt": job.attempt,
-        "scheduled_at": _text(job.scheduled_at),
-        "started_at": _text(job.started_at),
-        "finished_at": _text(job.finished_at),
-        "created_at": to_text(job.created_at),
-        "updated_at": to_text(at),
-        "cancel_requested_at": _text(job.cancel_requested_at),
-        "error": job.error,
-        "progress": progress,
-    }
-
-
-def _text(at: float | None) -> str | None:
-    return None if at is None else to_text(at)
 
 
 def _entry(line: LogLine) -> JsonObject:
@@ -178,12 +206,4 @@ def _entry(line: LogLine) -> JsonObject:
         "created_at": to_text(line.at),
         "class_name": line.class_name,
         "method_name": line.method_name,
-    }
-
-
-def _progress_in(committed: Committed) -> dict[int, Any]:
-    """The latest progress of each job that told some in this commit."""
-    return {
-        told.job_id: {"fraction": told.fraction, "message": told.message, "at": to_text(told.at)}
-        for told in committed.progress
     }

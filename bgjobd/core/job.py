@@ -56,7 +56,10 @@ def masked(parameters: Mapping[str, Any], sensitive: Collection[str]) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job; instants are wall time in seconds since the epoch, `attempt` is the latest attempt's number."""
+    """One job; instants are wall time in seconds since the epoch, `attempt` is the latest attempt's number.
+
+    `progress` is the latest that this attempt told, as JSON text. `updated_at` is when the row last changed.
+    """
 
     id: int
     call: Call
@@ -75,6 +78,8 @@ class Job:
     idempotency_key: str | None = None
     result: str | None = None
     error: str | None = None
+    progress: str | None = None
+    updated_at: float = field(default=0.0, compare=False)
 
     def is_due(self, now: float) -> bool:
         """Whether nothing but a free slot keeps the job from starting."""

@@ -142,7 +142,7 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
 
 
 def _slot_granted(job: Job, fact: SlotGranted, status: Status, now: float, jitter: float) -> Job:
-    return replace(job, status=status, attempt=job.attempt + 1, started_at=now)
+    return replace(job, status=status, attempt=job.attempt + 1, started_at=now, progress=None)
 
 
 def _attempt_started(job: Job, fact: AttemptStarted, status: Status, now: float, jitter: float) -> Job:

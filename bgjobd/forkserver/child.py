@@ -50,34 +50,104 @@ class Order(NamedTuple):
         return journals.file_name(self.job, self.number, "journal" if self.error is None else "hook")
 
 
+_PAUSE = 0.1
+_AT_ONCE = 10
+_UNHURRIED = 600
+_DOUBLING = 70
+_USUAL_SIZE = journals.MAX_NOTED / journals.MAX_PROGRESS
+
+
+class Pace:
+    """When progress may be recorded: on average ten times a second, a few at once; and the later, the more rarely.
+
+    After the first 600 records every 70 more double the pause: who tells without a break is heard about once in a
+    hundredth of the time so far, for weeks. A record of unusual size counts for several.
+    """
+
+    def __init__(self) -> None:
+        self._spent = 0.0
+        self._earned_at = 0.0
+
+    def allows(self, now: float, is_whole: bool) -> bool:
+        """Whether a record may be written; that something is whole may be when the others have had their few."""
+        ahead = (2 * _AT_ONCE if is_whole else _AT_ONCE) - 1
+        return self._spent < journals.MAX_PROGRESS and now >= self._earned_at - ahead * self._pause()
+
+    def take(self, now: float, size: int) -> None:
+        """A record of so many bytes was written."""
+        self._earned_at = max(self._earned_at, now) + self._pause()
+        self._spent += max(1.0, size / _USUAL_SIZE)
+
+    def _pause(self) -> float:
+        pause: float = _PAUSE * 2.0 ** max(0.0, (self._spent - _UNHURRIED) / _DOUBLING)
+        return pause
+
+
 class _Recorder:
-    """Appends records to the journal, unless the job closed its descriptor and something else took the number."""
+    """Appends records to the journal, unless the job closed its descriptor and something else took the number.
+
+    The spool is everybody's memory: of log records the first are kept, of progress the latest is, in time.
+    """
 
     def __init__(self, journal: int, order: Order) -> None:
         self._journal = journal
         self._file = os.fstat(journal)
         self._order = order
-        self._notes_left = journals.MAX_NOTES
+        self._logs_left = journals.MAX_LOGS
         self._bytes_left = journals.MAX_NOTED
+        self._left_out = 0
+        self._pace = Pace()
+        self._told: dict[str, Any] | None = None
+        self._kept: tuple[float, dict[str, Any]] | None = None
 
     def note(self, record: dict[str, Any]) -> None:
-        """Record what the job tells while it runs, up to a limit: the spool is everybody's memory.
+        """Record what the job tells while it runs. A full spool costs the note, not the job."""
+        is_progress = record["type"] == "progress"
+        if is_progress:
+            self._kept = None if record == self._told else (time.time(), record)
+        self._tell_progress()
+        if not is_progress:
+            self._tell_log(record)
 
-        A full spool costs the note, not the job.
-        """
-        self._notes_left -= 1
-        if self._notes_left < 0 or self._bytes_left < 0:
+    def finish(self) -> None:
+        """Record the progress that was told last, and how many entries were left out."""
+        try:
+            self._tell_progress(is_last=True)
+            if self._left_out:
+                self._write(_entry(f"too many entries: {self._left_out} were not kept"), time.time())
+        except Exception:  # how the attempt ended is worth more than what it told before
+            traceback.print_exc()
+
+    def _tell_progress(self, is_last: bool = False) -> None:
+        if self._kept is None:
             return
-        if self._notes_left == 0:
-            record = {"type": "log", "level": "INFO", "message": "too many entries; the rest is not kept"}
+        at, record = self._kept
+        now = time.monotonic()
+        if not is_last and not self._pace.allows(now, record["fraction"] == 1.0):
+            return
+        size = self._write(record, at)
+        self._pace.take(now, size)
+        if size:
+            self._kept, self._told = None, record
+
+    def _tell_log(self, record: dict[str, Any]) -> None:
+        if self._logs_left > 0 and self._bytes_left > 0:
+            self._logs_left -= 1
+            self._bytes_left -= self._write(record, time.time())
+            return
+        if not self._left_out:
+            self._write(_entry("too many entries; the rest is not kept"), time.time())
+        self._left_out += 1
+
+    def _write(self, record: dict[str, Any], at: float) -> int:
+        """Append it; how many bytes it took, 0 where there is no room."""
         told = {**record, "message": scrubbed(record["message"], self._order)}
-        kind = told.pop("type")
-        line = journals.noted(os.getpid(), kind, time.time(), told.pop("message"), **told)
-        self._bytes_left -= len(line)
+        line = journals.noted(os.getpid(), told.pop("type"), at, told.pop("message"), **told)
         try:
             self.append(line)
         except OSError:
-            return
+            return 0
+        return len(line)
 
     def append(self, line: bytes) -> None:
         try:
@@ -86,6 +156,10 @@ class _Recorder:
             return
         if (now.st_dev, now.st_ino) == (self._file.st_dev, self._file.st_ino):
             journals.append(self._journal, line)
+
+
+def _entry(message: str) -> dict[str, Any]:
+    return {"type": "log", "level": "INFO", "message": message}
 
 
 def run(order: Order, approved: Approved | None, place: Place, inherited: tuple[int, ...]) -> NoReturn:
@@ -147,6 +221,8 @@ def _run_method(
         raise
     except BaseException as error:
         line, code = _outcome_of_error(error, order, call, recorder), 1
+    finally:
+        recorder.finish()
     _flush()
     recorder.append(line)
     return code

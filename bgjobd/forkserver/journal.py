@@ -20,10 +20,12 @@ Record = dict[str, Any]
 VERSION = 1
 MAX_RESULT = 1024 * 1024
 MAX_TEXT = 64 * 1024
-MAX_NOTES = 1000
+MAX_LOGS = 1000
+MAX_PROGRESS = 2000
+MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 3  # the last progress; that entries are left out, and how many
 MAX_NOTED = 1024 * 1024
 _MAX_PART = 4 * 1024 * 1024
-_MAX_LINES = 3 * MAX_NOTES
+_MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
 _BEGINNING = b'{"v":'
 _NO_TRICKS = os.O_NOFOLLOW | os.O_NONBLOCK  # a job may have put anything under the name
 
@@ -158,7 +160,12 @@ def try_read(spool: int, name: str) -> Journal | None:
 
 
 def read_on(spool: int, name: str, offset: int, pid: int) -> tuple[tuple[Record, ...], int]:
-    """The notes of process `pid` that were added since `offset`, in whole lines, and where those end."""
+    """The notes of process `pid` that were added since `offset`, in whole lines, and where those end.
+
+    From where an honest journal does not reach, none: the job has written there by itself.
+    """
+    if offset >= _MAX_PART:
+        return (), offset
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | _NO_TRICKS, dir_fd=spool)
     except OSError:
@@ -167,7 +174,7 @@ def read_on(spool: int, name: str, offset: int, pid: int) -> tuple[tuple[Record,
         text = os.pread(descriptor, MAX_NOTED, offset) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
     finally:
         os.close(descriptor)
-    whole = text[: text.rfind(b"\n") + 1]
+    whole = text if len(text) == MAX_NOTED and b"\n" not in text else text[: text.rfind(b"\n") + 1]
     records = [_try_record(line) for line in _lines(whole) if line.startswith(_BEGINNING)]
     notes = [record for record in records if record and record["type"] in _NOTES and record["pid"] == pid]
     return tuple(notes), offset + len(whole)

@@ -157,15 +157,6 @@ class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes
         return f"{self.class_name}::{self.method_name}"
 
 
-class Progress(NamedTuple):
-    """The latest that a job's attempt told of how far it is; `fraction` in [0, 1], `at` in seconds since the epoch."""
-
-    job_id: int
-    fraction: float
-    message: str
-    at: float
-
-
 @dataclass(frozen=True, slots=True)
 class Committed:
     """One transaction, on disk: an answer (a value or an exception) a item, and what follows from it.
@@ -173,7 +164,7 @@ class Committed:
     `stops` are the running jobs that somebody wants cancelled, with the attempt to stop.
     `next_due` is when to look again though nothing happens, in seconds since the epoch.
     `changed` are the jobs after each of their changes, in order, progress among them; not those whose time
-    moved with the clock. `at` is what the jobs now have as their `updated_at`.
+    moved with the clock.
     """
 
     answers: tuple[Any, ...]
@@ -183,8 +174,6 @@ class Committed:
     lines: tuple[LogLine, ...]
     next_due: float | None
     changed: tuple[Job, ...]
-    progress: tuple[Progress, ...]
-    at: float
 
 
 SCHEDULED: Final = "scheduled"

@@ -55,7 +55,6 @@ from bgjobd.store.items import (
     Look,
     Note,
     Noted,
-    Progress,
     QueuePaused,
     QueueResumed,
     Stored,
@@ -83,23 +82,15 @@ class _Gathered:
     ended: list[Job] = field(default_factory=list)
     stops: list[Job] = field(default_factory=list)
     changed: list[Job] = field(default_factory=list)
-    progress: list[Progress] = field(default_factory=list)
 
     def mark(self) -> tuple[int, ...]:
         """Where an item begins."""
-        return (
-            len(self.lines),
-            len(self.ended),
-            len(self.stops),
-            len(self.changed),
-            len(self.progress),
-        )
+        return len(self.lines), len(self.ended), len(self.stops), len(self.changed)
 
     def forget_since(self, mark: tuple[int, ...]) -> None:
         """Take back what an item has added."""
-        lines, ended, stops, changed, progress = mark
-        del self.lines[lines:], self.ended[ended:], self.stops[stops:]
-        del self.changed[changed:], self.progress[progress:]
+        lines, ended, stops, changed = mark
+        del self.lines[lines:], self.ended[ended:], self.stops[stops:], self.changed[changed:]
 
     def committed(self, answers: tuple[Any, ...], next_due: float | None) -> Committed:
         ended = {job.id for job in self.ended}
@@ -111,8 +102,6 @@ class _Gathered:
             tuple(self.lines),
             next_due,
             tuple(self.changed),
-            tuple(self.progress),
-            self.now,
         )
 
 
@@ -205,7 +194,7 @@ class Ledger:
             next_id += 1
             if fact.idempotency_key is not None:
                 by_key[fact.idempotency_key] = fact
-            job = machine.advance(None, fact, done.now)
+            job = replace(machine.advance(None, fact, done.now), updated_at=done.now)
             rows.append(row_of_new(job, fact.digest, done.now, by.uid, by.gid, by.pid))
             stored.append(Stored(job.id, created=True))
             done.changed.append(job)
@@ -265,6 +254,7 @@ class Ledger:
         after = machine.advance(before, fact, done.now, self._jitter())
         is_changed = after != before
         if is_changed:
+            after = replace(after, updated_at=done.now)
             change = changes_of(after, done.now) | {"expected": before.status}
             if self._execute(statements.UPDATE_JOB, change).rowcount != 1:
                 raise LostUpdateError(f"job {before.id} was {before.status} a moment ago and is not any more")
@@ -317,15 +307,11 @@ class Ledger:
             return
         for note in notes:
             self._log(done, job, item.number, note.at, note.type, _told(note))
-        progress = _latest_progress(item, notes)
-        change = {
-            "noted": item.first + len(item.notes),
-            "progress": None if progress is None else to_json(progress_of(progress)),
-        }
+        progress = _latest_progress(notes)
+        change = {"noted": item.first + len(item.notes), "progress": progress}
         self._execute(statements.UPDATE_ATTEMPT_NOTED, key | change)
         if progress is not None:
-            done.changed.append(job)
-            done.progress.append(progress)
+            done.changed.append(replace(job, progress=progress) if item.number == job.attempt else job)
 
     # Slots
 
@@ -403,11 +389,10 @@ def _told(note: Note) -> str:
     return note.message if note.progress is None else progress_message(note.progress, note.message)
 
 
-def _latest_progress(item: AttemptNotes, notes: Sequence[Note]) -> Progress | None:
-    for note in reversed(notes):
-        if note.progress is not None:
-            return Progress(item.job_id, note.progress, note.message, note.at)
-    return None
+def _latest_progress(notes: Sequence[Note]) -> str | None:
+    """The latest that the notes tell of how far the attempt is, as JSON text."""
+    told = [note for note in notes if note.progress is not None]
+    return to_json(progress_of(told[-1])) if told else None
 
 
 def _log_row(line: LogLine) -> dict[str, Any]:

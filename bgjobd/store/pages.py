@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from bgjob.errors import InvalidParameterError
 from bgjob.words import FINAL, INT_MAX, INT_MIN, EntryType, Status
 from bgjobd.clock import to_text
 from bgjobd.core.folding import needle
+from bgjobd.core.job import Job
 from bgjobd.store.items import RETRYING, SCHEDULED, STATUS_WORDS, JobFilter, LogFilter
 
 PAGE: Final = 50
@@ -212,11 +213,37 @@ def jobs(
     return _walk(connection, walk, INT_MAX if before is None else before, limit, budget, _summary)
 
 
-def summary(connection: sqlite3.Connection, job_id: int) -> JsonObject | None:
-    """One job as jobs() has it; None where there is none."""
-    sql = f"SELECT {_JOB_COLUMNS} FROM background_jobs AS j WHERE j.id = ?"
-    row = connection.execute(sql, (job_id,)).fetchone()
-    return None if row is None else _summary(row)
+def summaries(connection: sqlite3.Connection, job_ids: Sequence[int]) -> dict[int, JsonObject]:
+    """These jobs as jobs() has them, by id; those that there are."""
+    sql = f"SELECT {_JOB_COLUMNS} FROM background_jobs AS j WHERE j.id IN (SELECT value FROM json_each(?))"
+    return {row[0]: _summary(row) for row in connection.execute(sql, (json.dumps(list(job_ids)),))}
+
+
+def summary_of(job: Job) -> JsonObject:
+    """A job at hand as jobs() has it."""
+    return {
+        "id": job.id,
+        "class_name": job.call.class_name,
+        "method_name": job.call.method_name,
+        "status": job.status,
+        "queue": job.queue,
+        "priority": job.priority,
+        "retry_count": job.retry_count,
+        "max_retries": job.policy.max_retries,
+        "scheduled_at": _text(job.scheduled_at),
+        "started_at": _text(job.started_at),
+        "finished_at": _text(job.finished_at),
+        "created_at": to_text(job.created_at),
+        "updated_at": to_text(job.updated_at),
+        "cancel_requested_at": _text(job.cancel_requested_at),
+        "error": job.error,
+        "attempt": job.attempt,
+        "progress": parsed(job.progress),
+    }
+
+
+def _text(at: float | None) -> str | None:
+    return None if at is None else to_text(at)
 
 
 def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[str]]:

@@ -102,7 +102,11 @@ class Reader:
 
     def summary(self, job_id: int) -> JsonObject | None:
         """The job as `list` shows it; None where there is none."""
-        return pages.summary(self._database.connection(), job_id)
+        return self.summaries([job_id]).get(job_id)
+
+    def summaries(self, job_ids: Sequence[int]) -> dict[int, JsonObject]:
+        """These jobs as `list` shows them, by id; those that there are."""
+        return pages.summaries(self._database.connection(), job_ids)
 
     def logs(
         self,

@@ -9,12 +9,12 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.words import Backoff, Status
 from bgjobd.clock import from_text, to_text
 from bgjobd.core.job import Call, Job, RetryPolicy
-from bgjobd.store.items import Progress
+from bgjobd.store.items import Note
 from bgjobd.store.statements import JOB_COLUMNS
 
 Row = dict[str, Any]
 
-_READ = (*JOB_COLUMNS, "attempt")
+_READ = (*JOB_COLUMNS, "attempt", "progress")
 
 
 def job_from_row(values: tuple[Any, ...]) -> Job:
@@ -40,6 +40,8 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         idempotency_key=row["idempotency_key"],
         result=row["result"],
         error=row["error"],
+        progress=row["progress"],
+        updated_at=from_text(row["updated_at"]),
     )
 
 
@@ -103,9 +105,9 @@ def snapshot(job: Job) -> str:
     return f'{head[:-1]},"parameters":{job.call.shown_parameters}}}'
 
 
-def progress_of(progress: Progress) -> JsonObject:
+def progress_of(note: Note) -> JsonObject:
     """How far an attempt is, as it is stored and shown."""
-    return {"fraction": progress.fraction, "message": progress.message, "at": to_text(progress.at)}
+    return {"fraction": note.progress, "message": note.message, "at": to_text(note.at)}
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -36,16 +36,22 @@ def _insert(model: type[Model]) -> str:
 _LATEST_ATTEMPT: Final = JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(
     JobAttempt.job_id == BackgroundJob.id
 )
-_NOT_READ: Final = frozenset(
-    {"updated_at", "submitted_uid", "submitted_gid", "submitted_pid", "ready", "request_digest"}
+_LATEST_PROGRESS: Final = (
+    JobAttempt.select(JobAttempt.progress)
+    .where(JobAttempt.job_id == BackgroundJob.id)
+    .order_by(JobAttempt.number.desc())
+    .limit(SQL("1"))
 )
+_NOT_READ: Final = frozenset({"submitted_uid", "submitted_gid", "submitted_pid", "ready", "request_digest"})
 JOB_COLUMNS: Final = tuple(
     field.name for field in BackgroundJob._meta.sorted_fields if field.name not in _NOT_READ
 )
-"""What the rules know of a job; rows.job_from_row reads them in this order."""
+"""What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
 _JOBS: Final = BackgroundJob.select(
-    *[getattr(BackgroundJob, name) for name in JOB_COLUMNS], _LATEST_ATTEMPT.alias("attempt")
+    *[getattr(BackgroundJob, name) for name in JOB_COLUMNS],
+    _LATEST_ATTEMPT.alias("attempt"),
+    _LATEST_PROGRESS.alias("progress"),
 )
 _IS_READY: Final = (BackgroundJob.status == _text(Status.PENDING)) & (BackgroundJob.ready == SQL("1"))
 _IS_SCHEDULED: Final = (BackgroundJob.status == _text(Status.PENDING)) & (BackgroundJob.ready == SQL("0"))

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from bgjob.calls import OutputPart, Page
+from bgjob.calls import Options, OutputPart, Page
 from bgjob.client import Client, Following, Job, as_completed, run_background_job, wait
 from bgjob.errors import (
     BgjobError,
@@ -62,6 +62,7 @@ __all__ = [
     "JobNotFoundError",
     "MethodNotApprovedError",
     "NotApprovedError",
+    "Options",
     "Outcome",
     "OutputPart",
     "Page",

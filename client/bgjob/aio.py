@@ -9,26 +9,19 @@ import asyncio
 import os
 import socket
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from bgjob import calls
-from bgjob.calls import (
-    Breaks,
-    BrokenError,
-    Call,
-    Conversation,
-    Follower,
-    NoAnswerError,
-    OutputPart,
-    Page,
-)
-from bgjob.client import OwnSocket, try_substitute
+from bgjob.calls import Breaks, Call, Conversation, Follower, NoAnswerError, OutputPart, Page, Tries, Waiting
 from bgjob.codec import JsonObject, Reply, Request
-from bgjob.errors import DaemonUnavailableError, ProtocolError, ShuttingDownError, WaitTimeoutError
+from bgjob.connections import BaseClient, BaseFollowing, BaseStream, OwnSocket, try_substitute
+from bgjob.errors import BgjobError, DaemonUnavailableError, ProtocolError, ShuttingDownError
+
+if TYPE_CHECKING:
+    from bgjob.calls import Options
 
 T = TypeVar("T")
 
@@ -50,31 +43,28 @@ async def wait(
 ) -> tuple[list[AsyncJob], list[AsyncJob]]:
     """The jobs that have ended and those that have not, once all have or `timeout` seconds have passed."""
     given = list(jobs)
+    deadline = None if timeout is None else time.monotonic() + timeout
     done = set()
-    with suppress(WaitTimeoutError):
-        async with aclosing(as_completed(given, timeout)) as ends:
-            async for job in ends:
-                done.add(id(job))
+    async with _following_ends(given) as ends:
+        while await ends._wait_for_next(deadline):
+            done.add(id(_with_news(*await anext(ends))))
     return [job for job in given if id(job) in done], [job for job in given if id(job) not in done]
 
 
-class AsyncClient:
+class AsyncClient(BaseClient):
     """Connections to a daemon, made when they are first needed; safe for tasks, new loops and after a fork.
 
-    `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection,
-    one after the other; each waiting and following has its own, survives a daemon that goes away and comes back
-    within 30 s, and raises DaemonUnavailableError after that. A call that is cancelled costs its connection, and may
-    have been done all the same.
+    `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection, one
+    after the other, and a daemon that restarts meanwhile is tried again within that time. Each waiting and following
+    has a connection of its own, of which a daemon allows a user 64: for many jobs use `bgjob.aio.wait` and
+    `as_completed`, which take one. They survive a daemon that goes away and comes back within 30 s, and raise
+    DaemonUnavailableError after that. A call that is cancelled costs its connection, and may have been done all the
+    same.
     """
 
-    MAX_RETRIES: ClassVar[int | None] = None
-    RETRY_DELAY: ClassVar[float | None] = None
-
     def __init__(self, address: str | None = None, *, timeout: float = 5.0) -> None:
-        self._path = calls.socket_path(address, os.environ, os.path.exists)
-        self._timeout = timeout
+        super().__init__(address, timeout=timeout)
         self._kept: _Kept | None = None
-        self._was_reached = False
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -96,20 +86,16 @@ class AsyncClient:
         method_name: str,
         parameters: JsonObject | None = None,
         retry_count: int = 0,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> AsyncJob:
         """Submit a job; it is stored when this returns. A repeat after a lost reply gives the same job."""
-        job = {
-            "class_name": class_name,
-            "method_name": method_name,
-            "parameters": parameters,
-            "retry_count": retry_count,
-            "options": options,
-        }
+        job = calls.job_of(class_name, method_name, parameters, retry_count, options)
         return AsyncJob(self, await self._call(calls.submit(job, self.MAX_RETRIES, self.RETRY_DELAY)))
 
     async def submit_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[AsyncJob]:
-        """Submit several jobs, all or none; each has the fields of Submit."""
+        """Submit several jobs, all or none; each has the fields of Submit. Together they are one request: of small
+        jobs some thousands. Raises TooLargeError for more than the daemon takes, 1 MiB if nothing else is set.
+        """
         call = calls.submit_many(jobs, self.MAX_RETRIES, self.RETRY_DELAY)
         return [AsyncJob(self, job_id) for job_id in await self._call(call)]
 
@@ -130,7 +116,7 @@ class AsyncClient:
 
     def follow_output(self, job_id: int, number: int | None = None) -> AsyncFollowing[OutputPart]:
         """What a job writes as it does, attempt after attempt, until it has ended."""
-        return AsyncFollowing(self, calls.FollowedOutput(job_id, number))
+        return self._following(calls.FollowedOutput(job_id, number))
 
     async def logs(
         self,
@@ -159,26 +145,31 @@ class AsyncClient:
         limit: int | None = None,
     ) -> AsyncFollowing[JsonObject]:
         """The last `limit` (10) entries, or all after `after`, and then new ones; ends with the job `id` only."""
-        follower = calls.FollowedLogs(id, class_name, method_name, type, search, after, limit)
-        return AsyncFollowing(self, follower)
+        return self._following(calls.FollowedLogs(id, class_name, method_name, type, search, after, limit))
 
     def watch(
-        self, *job_ids: int, queue: str | None = None, class_name: str | type | None = None
+        self,
+        job_ids: int | Iterable[int] | None = None,
+        *,
+        queue: str | None = None,
+        class_name: str | type | None = None,
     ) -> AsyncFollowing[JsonObject]:
         """Summaries of jobs: of each id how it stands, then each change, until all have ended.
 
         Without ids every change from its `async with`, or first item, on, without end; changes while no daemon runs
         are then not told.
         """
-        return AsyncFollowing(self, calls.Watched(job_ids, queue, class_name))
+        return self._following(*calls.watched(job_ids, queue, class_name))
 
     async def cancel(self, *job_ids: int) -> None:
         """Cancel jobs. Raises JobNotFoundError, InvalidStateError; then none of them is cancelled."""
-        await self._call(calls.cancel(job_ids))
+        if job_ids:
+            await self._call(calls.cancel(job_ids))
 
     async def retry(self, *job_ids: int) -> None:
         """Run failed or cancelled jobs again, with all their retries. Raises JobNotFoundError, InvalidStateError."""
-        await self._call(calls.retry(job_ids))
+        if job_ids:
+            await self._call(calls.retry(job_ids))
 
     async def pause(self, queue: str = "default") -> None:
         """Start no more jobs of a queue."""
@@ -209,21 +200,15 @@ class AsyncClient:
 
     async def wait(self, job_id: int, timeout: float | None = None) -> JsonObject:
         """The job once it has ended. Raises WaitTimeoutError after `timeout` seconds; the job goes on."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        breaks = Breaks()
+        waiting = Waiting(job_id, timeout, time.monotonic())
         while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            now = time.monotonic()
             try:
-                return calls.ended(await self._call_apart(calls.wait(job_id, left), left, breaks), timeout)
-            except NoAnswerError:
-                raise
+                call = self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
+                return waiting.ended(await call)
             except (DaemonUnavailableError, ShuttingDownError) as error:
-                pause = self._pause_after(breaks, error)
-            await asyncio.sleep(
-                pause if deadline is None else max(0.0, min(pause, deadline - time.monotonic()))
-            )
-            if deadline is not None and time.monotonic() >= deadline:
-                raise calls.late(f"no daemon tells how job {job_id} stands", "it goes", timeout)
+                pause = self._pause_after(waiting.breaks, error)
+            await asyncio.sleep(waiting.shortened(pause, time.monotonic()))
 
     def as_completed(
         self, jobs: Iterable[AsyncJob], timeout: float | None = None
@@ -253,31 +238,29 @@ class AsyncClient:
         substitute = try_substitute()
         if substitute is not None:
             return call.parse(substitute.answer(call.request))
+        tries = Tries(call, time.monotonic() + self._timeout)
+        while True:
+            try:
+                answer = call.answer(await self._exchange(call.request))
+            except BgjobError as error:
+                pause = tries.pause_after(error, self._was_reached, time.monotonic())
+            else:
+                self._reached()
+                return answer
+            await asyncio.sleep(pause)
+
+    async def _exchange(self, request: Request) -> Reply:
         kept = self._own_kept()
         async with kept.lock:
-            reply = await self._ask(kept, call)
-        return call.answer(reply)
-
-    async def _ask(self, kept: _Kept, call: Call[Any]) -> Reply:
-        """One exchange. Where the daemon closes the connection instead of answering, another is tried, once."""
-        try:
-            return await self._exchange(kept, call.request)
-        except NoAnswerError:
-            raise
-        except BrokenError as error:
-            if not calls.may_ask_again(call, error.was_sent):
+            if kept.connection is None:
+                kept.connection = await _connected(self._path, self._timeout)
+                self._was_reached = True
+            try:
+                return await kept.connection.call(request, self._timeout)
+            except BaseException:
+                # Cancelled or failed: whatever comes over it later answers a question that nobody asks any more.
+                kept.drop()
                 raise
-        return await self._exchange(kept, call.request)
-
-    async def _exchange(self, kept: _Kept, request: Request) -> Reply:
-        if kept.connection is None:
-            kept.connection = await self._connect()
-        try:
-            return await kept.connection.call(request, self._timeout)
-        except BaseException:
-            # Cancelled or failed: whatever comes over it later answers a question that nobody asks any more.
-            kept.drop()
-            raise
 
     async def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
         """An exchange on a connection of its own: others go on calling meanwhile."""
@@ -292,15 +275,11 @@ class AsyncClient:
 
     async def _connect(self) -> _Connection:
         connection = await _connected(self._path, self._timeout)
-        self._was_reached = True
+        self._reached()
         return connection
 
-    def _pause_after(self, breaks: Breaks, error: DaemonUnavailableError | ShuttingDownError) -> float:
-        """Seconds until the next try. Raises the error where there was never a daemon, or none for too long."""
-        pause = breaks.try_pause(time.monotonic()) if self._was_reached else None
-        if pause is None:
-            raise error if isinstance(error, DaemonUnavailableError) else calls.gone(self._path, error)
-        return pause
+    def _following(self, *followers: Follower[T]) -> AsyncFollowing[T]:
+        return AsyncFollowing([_Stream(self, Conversation(follower)) for follower in followers])
 
     def _own_kept(self) -> _Kept:
         """What this process and loop keep; what is of another is left to it."""
@@ -367,45 +346,113 @@ class AsyncJob:
         return self._client.watch(self.id)
 
 
-class AsyncFollowing(AsyncIterator[T]):
-    """What a stream tells, as it comes. It begins with its `async with`, or else with the first item.
+class AsyncFollowing(BaseFollowing["_Stream[Any]", T], AsyncIterator[T]):
+    """What streams tell, as it comes. They begin with its `async with`, or else with the first item.
 
-    `aclose` it, leave its `async with` or drop it: then its connection is closed. Where waiting for an item is
-    cancelled, it is over.
+    Close it, leave its `async with` or drop it: then its connections are closed. Waiting for an item may be cancelled,
+    and goes on with the next.
     """
 
-    def __init__(self, client: AsyncClient, follower: Follower[T]) -> None:
-        self._batches = _batches(client, Conversation(follower))
-        self._items: deque[T] = deque()
-        self._has_begun = False
+    def __init__(self, streams: Sequence[_Stream[T]]) -> None:
+        super().__init__(streams)
+        self._lock = asyncio.Lock()
 
     async def __aenter__(self) -> AsyncFollowing[T]:
-        if not self._has_begun:
-            await self._take_batch()
+        async with self._lock:
+            try:
+                await self._begin()
+            except BaseException:
+                self._close_streams()
+                raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        await self.close()
 
     async def __anext__(self) -> T:
-        while not self._items:
-            if not await self._take_batch():
-                raise StopAsyncIteration
+        if not await self._wait_for_next(None):
+            raise StopAsyncIteration
         return self._items.popleft()
 
-    async def aclose(self) -> None:
-        """Close the connection."""
-        self._items.clear()
-        await self._batches.aclose()
+    async def close(self) -> None:
+        """Close the connections; a task that waits for the next item meets the end."""
+        self._is_closed = True
+        for stream in self._streams:
+            stream.hang_up()
+        async with self._lock:
+            self._close_streams()
 
-    async def _take_batch(self) -> bool:
-        """Whether there was another; the first, which may have no items, says that it has begun."""
-        batch = await anext(self._batches, None)
-        self._has_begun = True
-        self._items += batch or ()
-        return batch is not None
+    async def _begin(self) -> None:
+        for stream in self._streams:
+            if stream.socket is None:
+                self._items += await stream.connect()
+        self._raise_failure()
+        while any(stream.is_unanswered for stream in self._streams):
+            await self._take_what_comes(None)
+
+    async def _wait_for_next(self, deadline: float | None) -> bool:
+        """Whether there is a next item; False: there will be none, or none came before the deadline (monotonic)."""
+        async with self._lock:
+            try:
+                while not self._items and self._streams and not self._is_closed:
+                    if not await self._take_what_comes(deadline):
+                        break
+            except Exception:
+                self._is_closed = True
+                self._close_streams()
+                raise
+            return bool(self._items) and not self._is_closed
+
+    async def _take_what_comes(self, deadline: float | None) -> bool:
+        """Wait for something and take it; False where the time is up."""
+        self._raise_failure()
+        for stream in self._streams:
+            stream.leave_connection_of_parent()
+            if stream.is_due(time.monotonic()):
+                self._items += await stream.connect()
+        self._raise_failure()
+        self._drop_ended()
+        ready = await _readable(self._streams, self._wake_at(deadline)) if self._streams else []
+        for stream in ready:
+            self._items += stream.read()
+        self._drop_ended()
+        limit = self._limit(deadline)
+        return bool(ready) or limit is None or time.monotonic() < limit
+
+
+class _Stream(BaseStream["_Connection", T]):
+    _client: AsyncClient
+
+    async def connect(self) -> list[T]:
+        """Ask. What a substitute tells is told at once; for a daemon's answers see `read`."""
+        self.retry_at = None
+        try:
+            substituted = self.try_substituted()
+            if substituted is not None:
+                return substituted
+            self._connection = await self._client._connect()
+            self._conversation.connected(time.monotonic())
+            await self._connection.send(self._conversation.request)
+        except DaemonUnavailableError as error:
+            self.break_off(error)
+        except asyncio.CancelledError:
+            self.start_anew()
+            raise
+        return []
+
+    def read(self) -> list[T]:
+        """What the replies tell that have come. It waits for nothing, so no cancellation can lose any."""
+        items: list[T] = []
+        try:
+            for reply in self._connection.read_now() if self._connection is not None else ():
+                items += self._conversation.take(reply, time.monotonic())
+        except BgjobError as error:
+            self.break_off(error)
+        if self.is_over:
+            self.close()
+        return items
 
 
 class _Kept:
@@ -441,21 +488,31 @@ class _Connection(OwnSocket):
         return replies[0]
 
     async def send(self, request: Request) -> None:
-        frame = request.to_bytes()
+        frame = calls.frame_of(request)
         try:
             async with asyncio.timeout(self.timeout):
                 await asyncio.get_running_loop().sock_sendall(self.socket, frame)
         except TimeoutError:
             raise NoAnswerError(self.path, self.timeout) from None
         except OSError as error:
-            raise BrokenError(self.path, error, was_sent=False) from error
+            raise self.broken(error, was_sent=False) from error
 
     async def read(self) -> list[Reply]:
         """The replies that the next bytes complete; waits for those."""
         try:
             data = await asyncio.get_running_loop().sock_recv(self.socket, 65536)
         except OSError as error:
-            raise BrokenError(self.path, error, was_sent=True) from error
+            raise self.broken(error, was_sent=True) from error
+        return self.replies_in(data)
+
+    def read_now(self) -> list[Reply]:
+        """The replies that the bytes complete that have come; none where there are no bytes."""
+        try:
+            data = self.socket.recv(65536)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise self.broken(error, was_sent=True) from error
         return self.replies_in(data)
 
 
@@ -485,76 +542,47 @@ def _try_connect(connection: socket.socket, path: str) -> bool:
     return True
 
 
-async def _batches(client: AsyncClient, conversation: Conversation[T]) -> AsyncGenerator[list[T], None]:
-    """What comes, as it comes together; a first batch without items says that it has begun."""
-    connection: _Connection | None = None
-    try:
-        substitute = try_substitute()
-        if substitute is not None:
-            yield conversation.take_all(substitute.stream(conversation.request))
-        while not conversation.is_over:
-            items: list[T] = []
-            try:
-                if connection is None or not connection.is_own:
-                    connection = await client._connect()
-                    conversation.connected(time.monotonic())
-                    await connection.send(conversation.request)
-                else:
-                    for reply in await connection.read():
-                        items += conversation.take(reply)
-            except (DaemonUnavailableError, ShuttingDownError) as error:
-                if connection is not None:
-                    connection.close()
-                    connection = None
-                await asyncio.sleep(client._pause_after(conversation.breaks, error))
-            if items or not conversation.is_unanswered:
-                yield items
-    finally:
-        if connection is not None:
-            connection.close()
-
-
 async def _as_completed(
     jobs: Sequence[AsyncJob], timeout: float | None, deadline: float | None
 ) -> AsyncGenerator[AsyncJob, None]:
+    async with _following_ends(jobs) as ends:
+        for told in range(len(jobs)):
+            if not await ends._wait_for_next(deadline):
+                open_jobs = f"{len(jobs) - told} of {len(jobs)} jobs have not ended"
+                raise calls.late(open_jobs, "they go", timeout)
+            yield _with_news(*await anext(ends))
+
+
+def _following_ends(jobs: Iterable[AsyncJob]) -> AsyncFollowing[tuple[AsyncJob, JsonObject]]:
     clients = {job._client._path: job._client for job in jobs}
-    streams = [
-        (clients[path], Conversation(endings))
-        for path, endings in calls.endings_by_path((job._client._path, job.id, job) for job in jobs)
-    ]
-    sources = [_batches(client, conversation) for client, conversation in streams]
-    nexts = {asyncio.ensure_future(_next_batch(source)): source for source in sources}
-    told = 0
+    streams = calls.endings_by_path((job._client._path, job.id, job) for job in jobs)
+    return AsyncFollowing([_Stream(clients[path], Conversation(endings)) for path, endings in streams])
+
+
+def _with_news(job: AsyncJob, summary: JsonObject) -> AsyncJob:
+    job.snapshot = {**job.snapshot, **summary}
+    return job
+
+
+async def _readable(streams: Iterable[_Stream[T]], until: float | None) -> list[_Stream[T]]:
+    """The streams that have something to read, once there are any or the moment has come."""
+    loop = asyncio.get_running_loop()
+    woken: asyncio.Future[None] = loop.create_future()
+    ready: dict[int, _Stream[T]] = {}
+
+    def on_readable(stream: _Stream[T]) -> None:
+        ready[id(stream)] = stream
+        if not woken.done():
+            woken.set_result(None)
+
+    sockets = {stream.socket: stream for stream in streams if stream.socket is not None}
+    for watched, stream in sockets.items():
+        loop.add_reader(watched, on_readable, stream)
     try:
-        while nexts:
-            # What a daemon that is there tells at once is waited for.
-            now = time.monotonic()
-            graces = [conversation.grace(now, client._timeout) for client, conversation in streams]
-            limit = None if deadline is None else max(deadline, *graces)
-            left = None if limit is None else max(0.0, limit - now)
-            ready, _ = await asyncio.wait(nexts, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if not ready:
-                break
-            for task in ready:
-                source = nexts.pop(task)
-                batch = task.result()
-                if batch is None:
-                    continue
-                nexts[asyncio.ensure_future(_next_batch(source))] = source
-                for job, summary in batch:
-                    told += 1
-                    job.snapshot = {**job.snapshot, **summary}
-                    yield job
-        if told < len(jobs):
-            open_jobs = f"{len(jobs) - told} of {len(jobs)} jobs have not ended"
-            raise calls.late(open_jobs, "they go", timeout)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if until is None else max(0.0, until - time.monotonic())):
+                await woken
     finally:
-        for task in nexts:
-            task.cancel()
-        await asyncio.gather(*nexts, return_exceptions=True)
-        for source in sources:
-            await source.aclose()
-
-
-async def _next_batch(source: AsyncGenerator[T, None]) -> T | None:
-    return await anext(source, None)
+        for watched in sockets:
+            loop.remove_reader(watched)
+    return list(ready.values())

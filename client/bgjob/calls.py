@@ -10,19 +10,27 @@ import re
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
+from bgjob import codec
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import (
+    BgjobError,
     DaemonUnavailableError,
+    InvalidParametersError,
     JobCancelledError,
+    JobError,
     JobFailedError,
     ProtocolError,
     ShuttingDownError,
+    TooLargeError,
     WaitTimeoutError,
     from_reply,
 )
-from bgjob.words import INTERFACE, SERVICE, Status
+from bgjob.words import INTERFACE, MAX_DEPTH, MAX_FRAME, SERVICE, Status
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
 
 T = TypeVar("T")
 J = TypeVar("J")
@@ -101,6 +109,40 @@ class OutputRead(NamedTuple):
 # The methods
 
 
+class Options(TypedDict, total=False):
+    """What a caller may say of a job beyond its parameters; times are seconds, None is as good as nothing.
+
+    `at` has an offset; `idempotency_key`: the same key and request give the same job.
+    """
+
+    delay: float | timedelta | None
+    at: str | datetime | None
+    priority: int | None
+    queue: str | None
+    timeout: float | timedelta | None
+    max_retries: int | None
+    retry_delay: float | timedelta | None
+    backoff: str | None
+    idempotency_key: str | None
+
+
+def job_of(
+    class_name: str | type,
+    method_name: str,
+    parameters: JsonObject | None,
+    retry_count: int,
+    options: Mapping[str, object],
+) -> JsonObject:
+    """A job with the fields of Submit."""
+    return {
+        "class_name": class_name,
+        "method_name": method_name,
+        "parameters": parameters,
+        "retry_count": retry_count,
+        "options": options,
+    }
+
+
 def submit(job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None) -> Call[int]:
     """Store a job; its id. `job` has the fields of Submit; the retries are what the client's class sets, or None."""
     return _call("Submit", _id, **submission(job, max_retries, retry_delay))
@@ -119,8 +161,17 @@ def submission(job: Mapping[str, Any], max_retries: int | None, retry_delay: flo
     The key makes a repeat after a lost answer give the same job.
     """
     own = {"max_retries": max_retries, "retry_delay": retry_delay, "idempotency_key": _new_key()}
-    options = own | _given(job.get("options") or {})
-    return {**_given(job), "class_name": class_name_of(job["class_name"]), "options": _given(options)}
+    options = _given(own | _given(job.get("options") or {}))
+    plain = {name: _plain(value) for name, value in options.items()}
+    names = {"class_name": _class_or_none(job.get("class_name"))}
+    return {**_given(job), **_given(names), "options": plain}
+
+
+def _plain(value: Any) -> Any:
+    """A point in time or a time span of `datetime`, which nobody here imports, as the daemon takes it."""
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return value.total_seconds() if hasattr(value, "total_seconds") else value
 
 
 def get(job_id: int) -> Call[JsonObject]:
@@ -325,14 +376,14 @@ class FollowedOutput(Follower[OutputPart]):
 
 
 class Watched(Follower[JsonObject]):
-    """Summaries of jobs as they change. What is told again after a break and is known is left out."""
+    """Summaries of these jobs, or of all, as they change. What is told again after a break and is known is left out."""
 
     def __init__(
-        self, ids: Iterable[int], queue: str | None = None, class_name: str | type | None = None
+        self, ids: Iterable[int] | None, queue: str | None = None, class_name: str | type | None = None
     ) -> None:
-        self._seen: dict[int, JsonObject | None] = dict.fromkeys(ids)
-        self.has_greeting = not self._seen
-        self._has_ids = bool(self._seen)
+        self._seen: dict[int, JsonObject | None] = dict.fromkeys(ids or ())
+        self._has_ids = ids is not None
+        self.has_greeting = not self._has_ids
         self._filters = _given({"queue": queue, "class_name": _class_or_none(class_name)})
 
     @property
@@ -342,7 +393,7 @@ class Watched(Follower[JsonObject]):
 
     @property
     def is_over(self) -> bool:
-        """After a break: nothing more is to be expected of jobs that have all ended."""
+        """Nothing more is to be expected of jobs that have all ended."""
         return self._has_ids and not self._open_ids()
 
     @property
@@ -412,6 +463,16 @@ def endings_by_path(jobs: Iterable[tuple[str, int, J]]) -> list[tuple[str, Endin
     return streams
 
 
+def watched(
+    job_ids: int | Iterable[int] | None, queue: str | None, class_name: str | type | None
+) -> list[Watched]:
+    """What follows the changes of these jobs, or of all: a stream, more only for very many jobs."""
+    if job_ids is None:
+        return [Watched(None, queue, class_name)]
+    ids = [job_ids] if isinstance(job_ids, int) else list(dict.fromkeys(job_ids))
+    return [Watched(ids[n : n + MOST_IDS], queue, class_name) for n in range(0, len(ids), MOST_IDS)]
+
+
 class Breaks:
     """When a connection that broke is to be tried again: soon, then ever later, and not for ever.
 
@@ -460,6 +521,7 @@ class Conversation(Generic[T]):
         self.is_over = follower.is_over
         self.is_unanswered = follower.has_greeting
         self._follower = follower
+        self._heard_at = 0.0
 
     @property
     def request(self) -> Request:
@@ -467,25 +529,29 @@ class Conversation(Generic[T]):
         return self._follower.request
 
     def connected(self, now: float) -> None:
+        self._heard_at = now
         self.breaks.connected(now)
 
     def grace(self, now: float, timeout: float) -> float:
-        """Until when the daemon may take to tell what it tells at once; 0 where it has, or where nobody is there."""
-        if self._follower.has_begun:
-            return 0.0
-        if self.breaks.is_untried:
+        """Until when to wait for what the daemon tells at once; 0 where it has, or where nobody is there."""
+        if self.breaks.is_untried and not self._follower.has_begun:
             return now + timeout
-        connected_at = self.breaks.connected_at
-        return 0.0 if connected_at is None else connected_at + timeout
+        return self.due_at(timeout) or 0.0
 
-    def take(self, reply: Reply) -> list[T]:
+    def due_at(self, timeout: float) -> float | None:
+        """When a daemon is too silent that has more to tell at once; None where it has not, or nobody is there."""
+        has_begun = self._follower.has_begun and not self.is_unanswered
+        return None if has_begun or self.breaks.connected_at is None else self._heard_at + timeout
+
+    def take(self, reply: Reply, now: float) -> list[T]:
         """What a reply tells. Raises the error that it is, ShuttingDownError too where a stream ends too early."""
         parameters = checked(reply)
-        self.is_unanswered = False
-        self.breaks.answered()
         items = self._follower.take(parameters) if reply.continues or parameters else []
         if not reply.continues and not self._follower.is_end():
             raise ShuttingDownError
+        self.is_unanswered = False
+        self._heard_at = now
+        self.breaks.answered()
         self.is_over = not reply.continues or self._follower.is_over
         return items
 
@@ -496,24 +562,104 @@ class Conversation(Generic[T]):
         return items
 
 
-def may_ask_again(call: Call[Any], was_sent: bool) -> bool:
-    """Whether a call whose connection broke is asked once more over another. `was_sent`: the daemon may have it."""
-    return call.may_repeat or not was_sent
+class Tries:
+    """When a call that got no answer is made again: at once over a new connection, then after pauses, until `deadline`.
+
+    `deadline` and `now` are of any clock that only goes forward.
+    """
+
+    def __init__(self, call: Call[Any], deadline: float) -> None:
+        self._call = call
+        self._deadline = deadline
+        self._breaks = Breaks()
+        self._has_broken = False
+
+    def pause_after(self, error: BgjobError, was_reached: bool, now: float) -> float:
+        """Seconds until the next try. Raises the error where there is none, or what made the daemon hang up.
+
+        `was_reached`: whether a daemon was there before.
+        """
+        if isinstance(error, BrokenError) and self._has_broken:
+            check_frame(self._call.request)
+        if not may_ask_again(self._call, error, was_reached):
+            raise error
+        pause = self._try_pause(error, now)
+        if pause is None or now + pause >= self._deadline:
+            raise error
+        return pause
+
+    def _try_pause(self, error: BgjobError, now: float) -> float | None:
+        is_first, self._has_broken = not self._has_broken, True
+        # A connection may have been closed for want of use.
+        return 0.0 if is_first and isinstance(error, BrokenError) else self._breaks.try_pause(now)
+
+
+def may_ask_again(call: Call[Any], error: BgjobError, was_reached: bool) -> bool:
+    """Whether a call may be made again that ended with this error: nothing can happen twice, and it may help."""
+    match error:
+        case ShuttingDownError():
+            return True
+        case BrokenError():
+            return call.may_repeat or not error.was_sent
+        case NoAnswerError():
+            return False
+        case DaemonUnavailableError():
+            return was_reached
+        case _:
+            return False
+
+
+class Waiting:
+    """A wait for a job's end, over as many connections as it takes; `now` is of any clock that only goes forward."""
+
+    def __init__(self, job_id: int, timeout: float | None, now: float) -> None:
+        self._job_id = job_id
+        self._timeout = timeout
+        self._deadline = None if timeout is None else now + timeout
+        self.breaks = Breaks()
+
+    def left(self, now: float) -> float | None:
+        """Seconds that are left."""
+        return None if self._deadline is None else max(0.0, self._deadline - now)
+
+    def call(self, now: float) -> Call[JsonObject]:
+        return wait(self._job_id, self.left(now))
+
+    def ended(self, job: JsonObject) -> JsonObject:
+        """The job that was answered. Raises WaitTimeoutError where it has not ended."""
+        if not has_ended(job):
+            raise late(f"job {self._job_id} is {job['status']}", "it goes", self._timeout)
+        return job
+
+    def shortened(self, pause: float, now: float) -> float:
+        """The pause, as long as there is time for it. Raises WaitTimeoutError where there is none at all."""
+        left = self.left(now)
+        if left == 0.0:
+            raise late(f"no daemon tells how job {self._job_id} stands", "it goes", self._timeout)
+        return pause if left is None else min(pause, left)
 
 
 class BrokenError(DaemonUnavailableError):
     """The daemon closed the connection instead of answering. `was_sent`: it may have the whole request."""
 
-    def __init__(self, path: str, error: OSError, was_sent: bool) -> None:
+    def __init__(self, path: str, reason: str, was_sent: bool) -> None:
         self.was_sent = was_sent
-        super().__init__(f"the connection to {path} broke: {error}")
+        self._made_of = path, reason, was_sent
+        super().__init__(f"the connection to {path} broke: {reason}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_of
 
 
 class NoAnswerError(DaemonUnavailableError):
     """The daemon is there and says nothing; asking again would not help."""
 
     def __init__(self, path: str, timeout: float | None) -> None:
+        self._made_of = path, timeout
         super().__init__(f"the daemon at {path} did not answer within {timeout or 0.0:g} s")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_of
 
 
 class SocketDeniedError(DaemonUnavailableError, PermissionError):
@@ -538,26 +684,81 @@ def has_ended(job: Mapping[str, Any]) -> bool:
     return Status(job["status"]).is_final
 
 
-def ended(job: JsonObject, timeout: float | None) -> JsonObject:
-    """The job that a Wait answered. Raises WaitTimeoutError where it has not ended."""
-    if not has_ended(job):
-        raise late(f"job {job['id']} is {job['status']}", "it goes", timeout)
-    return job
-
-
 def result_of(job: JsonObject) -> Any:
     """What the method returned. Raises JobFailedError, JobCancelledError."""
+    failure = failure_of(job)
+    if failure is not None:
+        raise failure
+    return job["result"]
+
+
+def failure_of(job: JsonObject) -> JobError | None:
+    """What an ended job raises that did not complete; None for one that did."""
     match job["status"]:
         case Status.COMPLETED:
-            return job["result"]
+            return None
         case Status.CANCELLED:
-            raise JobCancelledError(job)
+            return JobCancelledError(job)
         case _:
-            raise JobFailedError(job)
+            return JobFailedError(job)
 
 
 def late(told: str, goes: str, timeout: float | None) -> WaitTimeoutError:
     return WaitTimeoutError(f"{told} after {timeout or 0.0:g} s; {goes} on")
+
+
+# What can be sent
+
+
+def frame_of(request: Request) -> bytes:
+    """The request as bytes. Raises InvalidParametersError for what JSON cannot hold."""
+    try:
+        return request.to_bytes()
+    except (TypeError, ValueError, RecursionError) as error:
+        path, reason = _try_unsendable(request.parameters) or ("", str(error))
+        raise _unsendable(path, reason) from None
+
+
+def check_frame(request: Request) -> None:
+    """Raises the reason why a daemon hangs up on such a request instead of answering it, if there is one."""
+    frame = frame_of(request)[:-1]
+    if len(frame) > MAX_FRAME:
+        raise TooLargeError(limit=MAX_FRAME, size=len(frame))
+    try:
+        codec.parse_request(frame)
+    except ProtocolError as error:
+        raise _unsendable("", str(error)) from None
+    except codec.IntegerOutOfRangeError:
+        return  # that is answered
+
+
+def _unsendable(path: str, reason: str) -> InvalidParametersError:
+    return InvalidParametersError(problems=[{"path": path.removeprefix("parameters."), "message": reason}])
+
+
+def _try_unsendable(value: Any, path: str = "", depth: int = 0) -> tuple[str, str] | None:
+    """Where, and why, a value cannot be sent; None if it can."""
+    if depth > MAX_DEPTH:
+        return path, f"it is nested deeper than {MAX_DEPTH} levels"
+    inner = _items(value)
+    if inner is None:
+        return _try_unsendable_leaf(value, path)
+    parts = ((f"{path}.{name}" if path else str(name), part) for name, part in inner)
+    return next(filter(None, (_try_unsendable(part, place, depth + 1) for place, part in parts)), None)
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]] | None:
+    if isinstance(value, dict):
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else None
+
+
+def _try_unsendable_leaf(value: Any, path: str) -> tuple[str, str] | None:
+    try:
+        codec.to_json(value).encode()
+    except (TypeError, ValueError) as error:
+        return path, str(error)
+    return None
 
 
 # Names and keys
@@ -638,7 +839,7 @@ def _job(reply: JsonObject) -> JsonObject:
 
 
 def _with_known_status(job: JsonObject) -> JsonObject:
-    if job.get("status") not in _STATUSES:
+    if not isinstance(job.get("status"), str) or job["status"] not in _STATUSES:
         raise ProtocolError(f"the daemon knows a status that this client does not: {job.get('status')!r}")
     return job
 
@@ -648,7 +849,7 @@ _STATUSES: Final = frozenset(Status)
 
 def _jobs(reply: JsonObject) -> Page[JsonObject]:
     jobs = [_with_known_status(job) for job in _objects(reply, "jobs")]
-    return Page(jobs, _next(reply))
+    return Page(jobs, _next(reply), field(reply, "is_complete", bool))
 
 
 def _entries(reply: JsonObject) -> Page[JsonObject]:

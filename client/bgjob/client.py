@@ -11,16 +11,18 @@ import socket
 import struct
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from types import TracebackType
-from typing import Any, ClassVar, Final, Generic, Literal, Protocol, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from bgjob import calls, codec
-from bgjob.calls import Breaks, BrokenError, Call, Conversation, Follower, NoAnswerError, OutputPart, Page
+from bgjob import calls
+from bgjob.calls import Breaks, Call, Conversation, Follower, NoAnswerError, OutputPart, Page, Tries, Waiting
 from bgjob.codec import JsonObject, Reply, Request
+from bgjob.connections import BaseClient, BaseFollowing, BaseStream, OwnSocket, try_substitute
 from bgjob.errors import BgjobError, DaemonUnavailableError, ProtocolError, ShuttingDownError
+
+if TYPE_CHECKING:
+    from bgjob.calls import Options
 
 T = TypeVar("T")
 
@@ -34,7 +36,7 @@ def run_background_job(
     method_name: str,
     parameters: JsonObject | None = None,
     retry_count: int = 0,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Job:
     """Submit a job to the daemon that $BGJOBD_SOCKET, the person's or the system's socket leads to.
 
@@ -62,27 +64,23 @@ def wait(jobs: Iterable[Job], timeout: float | None = None) -> tuple[list[Job], 
     deadline = None if timeout is None else time.monotonic() + timeout
     done = set()
     with _following_ends(given) as ends:
-        while ends.wait_for_next(deadline):
+        while ends._wait_for_next(deadline):
             done.add(id(_with_news(*next(ends))))
     return [job for job in given if id(job) in done], [job for job in given if id(job) not in done]
 
 
-class Client:
+class Client(BaseClient):
     """Connections to a daemon, made when they are first needed; safe for threads and after a fork.
 
-    `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection;
-    each waiting and following has its own, survives a daemon that goes away and comes back within 30 s, and raises
-    DaemonUnavailableError after that.
+    `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection, and
+    a daemon that restarts meanwhile is tried again within that time. Each waiting and following has a connection of
+    its own, of which a daemon allows a user 64: for many jobs use `bgjob.wait` and `as_completed`, which take one.
+    They survive a daemon that goes away and comes back within 30 s, and raise DaemonUnavailableError after that.
     """
 
-    MAX_RETRIES: ClassVar[int | None] = None
-    RETRY_DELAY: ClassVar[float | None] = None
-
     def __init__(self, address: str | None = None, *, timeout: float = 5.0) -> None:
-        self._path = calls.socket_path(address, os.environ, os.path.exists)
-        self._timeout = timeout
+        super().__init__(address, timeout=timeout)
         self._kept = _Kept()
-        self._was_reached = False
 
     def __enter__(self) -> Client:
         return self
@@ -104,20 +102,16 @@ class Client:
         method_name: str,
         parameters: JsonObject | None = None,
         retry_count: int = 0,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> Job:
         """Submit a job; it is stored when this returns. A repeat after a lost reply gives the same job."""
-        job = {
-            "class_name": class_name,
-            "method_name": method_name,
-            "parameters": parameters,
-            "retry_count": retry_count,
-            "options": options,
-        }
+        job = calls.job_of(class_name, method_name, parameters, retry_count, options)
         return Job(self, self._call(calls.submit(job, self.MAX_RETRIES, self.RETRY_DELAY)))
 
     def submit_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job]:
-        """Submit several jobs, all or none; each has the fields of Submit."""
+        """Submit several jobs, all or none; each has the fields of Submit. Together they are one request: of small
+        jobs some thousands. Raises TooLargeError for more than the daemon takes, 1 MiB if nothing else is set.
+        """
         call = calls.submit_many(jobs, self.MAX_RETRIES, self.RETRY_DELAY)
         return [Job(self, job_id) for job_id in self._call(call)]
 
@@ -169,21 +163,27 @@ class Client:
         return self._following(calls.FollowedLogs(id, class_name, method_name, type, search, after, limit))
 
     def watch(
-        self, *job_ids: int, queue: str | None = None, class_name: str | type | None = None
+        self,
+        job_ids: int | Iterable[int] | None = None,
+        *,
+        queue: str | None = None,
+        class_name: str | type | None = None,
     ) -> Following[JsonObject]:
         """Summaries of jobs: of each id how it stands, then each change, until all have ended.
 
         Without ids every change from now on, without end; changes while no daemon runs are then not told.
         """
-        return self._following(calls.Watched(job_ids, queue, class_name))
+        return self._following(*calls.watched(job_ids, queue, class_name))
 
     def cancel(self, *job_ids: int) -> None:
         """Cancel jobs. Raises JobNotFoundError, InvalidStateError; then none of them is cancelled."""
-        self._call(calls.cancel(job_ids))
+        if job_ids:
+            self._call(calls.cancel(job_ids))
 
     def retry(self, *job_ids: int) -> None:
         """Run failed or cancelled jobs again, with all their retries. Raises JobNotFoundError, InvalidStateError."""
-        self._call(calls.retry(job_ids))
+        if job_ids:
+            self._call(calls.retry(job_ids))
 
     def pause(self, queue: str = "default") -> None:
         """Start no more jobs of a queue."""
@@ -214,25 +214,14 @@ class Client:
 
     def wait(self, job_id: int, timeout: float | None = None) -> JsonObject:
         """The job once it has ended. Raises WaitTimeoutError after `timeout` seconds; the job goes on."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        breaks = Breaks()
+        waiting = Waiting(job_id, timeout, time.monotonic())
         while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            now = time.monotonic()
             try:
-                return calls.ended(self._call_apart(calls.wait(job_id, left), left, breaks), timeout)
-            except NoAnswerError:
-                raise
+                return waiting.ended(self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks))
             except (DaemonUnavailableError, ShuttingDownError) as error:
-                pause = self._pause_after(breaks, error)
-            time.sleep(pause if deadline is None else max(0.0, min(pause, deadline - time.monotonic())))
-            if deadline is not None and time.monotonic() >= deadline:
-                raise calls.late(f"no daemon tells how job {job_id} stands", "it goes", timeout)
-
-    def on_away(self, error: BgjobError) -> None:
-        """Called, from any thread, each time that a daemon which was there cannot be reached to wait or follow."""
-
-    def on_connected(self) -> None:
-        """Called, from any thread, with each connection that is made."""
+                pause = self._pause_after(waiting.breaks, error)
+            time.sleep(waiting.shortened(pause, time.monotonic()))
 
     def as_completed(self, jobs: Iterable[Job], timeout: float | None = None) -> Iterator[Job]:
         """The module's `as_completed`."""
@@ -258,31 +247,29 @@ class Client:
         substitute = try_substitute()
         if substitute is not None:
             return call.parse(substitute.answer(call.request))
+        tries = Tries(call, time.monotonic() + self._timeout)
+        while True:
+            try:
+                answer = call.answer(self._exchange(call.request))
+            except BgjobError as error:
+                pause = tries.pause_after(error, self._was_reached, time.monotonic())
+            else:
+                self._reached()
+                return answer
+            time.sleep(pause)
+
+    def _exchange(self, request: Request) -> Reply:
         kept = self._own_kept()
         with kept.lock:
-            reply = self._ask(kept, call)
-        return call.answer(reply)
-
-    def _ask(self, kept: _Kept, call: Call[Any]) -> Reply:
-        """One exchange. Where the daemon closes the connection instead of answering, another is tried, once."""
-        try:
-            return self._exchange(kept, call.request)
-        except NoAnswerError:
-            raise
-        except BrokenError as error:
-            if not calls.may_ask_again(call, error.was_sent):
+            if kept.connection is None:
+                kept.connection = _Connection(self._path, self._timeout)
+                self._was_reached = True
+            try:
+                return kept.connection.call(request, self._timeout)
+            except BaseException:
+                # Whatever comes over this connection later answers a question that nobody asks any more.
+                kept.drop()
                 raise
-        return self._exchange(kept, call.request)
-
-    def _exchange(self, kept: _Kept, request: Request) -> Reply:
-        if kept.connection is None:
-            kept.connection = self._connect()
-        try:
-            return kept.connection.call(request, self._timeout)
-        except BaseException:
-            # Whatever comes over this connection later answers a question that nobody asks any more.
-            kept.drop()
-            raise
 
     def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
         """An exchange on a connection of its own: others go on calling meanwhile."""
@@ -297,21 +284,12 @@ class Client:
 
     def _connect(self) -> _Connection:
         connection = _Connection(self._path, self._timeout)
-        self._was_reached = True
-        self.on_connected()
+        self._reached()
         return connection
 
-    def _pause_after(self, breaks: Breaks, error: DaemonUnavailableError | ShuttingDownError) -> float:
-        """Seconds until the next try. Raises the error where there was never a daemon, or none for too long."""
-        pause = breaks.try_pause(time.monotonic()) if self._was_reached else None
-        if pause is None:
-            raise error if isinstance(error, DaemonUnavailableError) else calls.gone(self._path, error)
-        self.on_away(error)
-        return pause
-
-    def _following(self, follower: Follower[T]) -> Following[T]:
-        following = Following([_Stream(self, Conversation(follower))])
-        following.begin()
+    def _following(self, *followers: Follower[T]) -> Following[T]:
+        following = Following([_Stream(self, Conversation(follower)) for follower in followers])
+        following._begin()
         return following
 
     def _own_kept(self) -> _Kept:
@@ -379,15 +357,13 @@ class Job:
         return self._client.watch(self.id)
 
 
-class Following(Iterator[T]):
+class Following(BaseFollowing["_Stream[Any]", T], Iterator[T]):
     """What streams tell, as it comes. Close it, leave its `with` or drop it: then its connections are closed."""
 
     def __init__(self, streams: Sequence[_Stream[T]]) -> None:
+        super().__init__(streams)
         self._owner = os.getpid()
         self._lock = threading.RLock()
-        self._is_closed = False
-        self._items: deque[T] = deque()
-        self._streams = [stream for stream in streams if not stream.is_over]
 
     def __enter__(self) -> Following[T]:
         return self
@@ -401,25 +377,34 @@ class Following(Iterator[T]):
         self.close()
 
     def __next__(self) -> T:
-        with self._lock:
-            if not self.wait_for_next(None):
+        with self._own_lock():
+            if not self._wait_for_next(None):
                 raise StopIteration
             return self._items.popleft()
 
-    def begin(self) -> None:
+    def close(self) -> None:
+        """Close the connections, from any thread; one that waits for the next item meets the end."""
+        self._is_closed = True
+        for stream in self._streams:
+            stream.hang_up()
+        with self._own_lock():
+            self._close_streams()
+
+    def _begin(self) -> None:
         """Ask now rather than with the first `next`: what happens from then on is told."""
         try:
             for stream in self._streams:
                 self._items += stream.connect()
+            self._raise_failure()
             while any(stream.is_unanswered for stream in self._streams):
                 self._take_what_comes(None)
         except BaseException:
             self.close()
             raise
 
-    def wait_for_next(self, deadline: float | None) -> bool:
+    def _wait_for_next(self, deadline: float | None) -> bool:
         """Whether there is a next item; False: there will be none, or none came before the deadline (monotonic)."""
-        with self._lock:
+        with self._own_lock():
             try:
                 while not self._items and self._streams and not self._is_closed:
                     if not self._take_what_comes(deadline):
@@ -429,113 +414,45 @@ class Following(Iterator[T]):
                 raise
             return bool(self._items) and not self._is_closed
 
-    def close(self) -> None:
-        """Close the connections, from any thread; one that waits for the next item meets the end."""
-        self._is_closed = True
-        if self._owner != os.getpid():  # a thread of the parent's may hold the lock for ever
-            self._close_streams()
-            return
-        for stream in self._streams:
-            stream.hang_up()
-        with self._lock:
-            self._close_streams()
-
-    def _close_streams(self) -> None:
-        for stream in self._streams:
-            stream.close()
-        self._streams = []
+    def _own_lock(self) -> threading.RLock:
+        """The lock of this process: a thread of the parent's may have held the parent's when it forked."""
+        if self._owner != os.getpid():
+            self._owner = os.getpid()
+            self._lock = threading.RLock()
+        return self._lock
 
     def _take_what_comes(self, deadline: float | None) -> bool:
         """Wait for something and take it; False where the time is up."""
+        self._raise_failure()
         for stream in self._streams:
             stream.leave_connection_of_parent()
-        moments = [self._limit(deadline), *(stream.retry_at for stream in self._streams)]
-        ready = _readable(self._streams, min((at for at in moments if at is not None), default=None))
+            if stream.is_due(time.monotonic()):
+                self._items += stream.connect()
+        self._raise_failure()
+        self._drop_ended()
+        ready = _readable(self._streams, self._wake_at(deadline)) if self._streams else []
         for stream in ready:
             self._items += stream.read()
-        for stream in self._streams:
-            if stream.is_due(time.monotonic()) and not self._is_closed:
-                self._items += stream.connect()
-        self._streams = [stream for stream in self._streams if not stream.is_over]
+        self._drop_ended()
         limit = self._limit(deadline)
         return bool(ready) or limit is None or time.monotonic() < limit
 
-    def _limit(self, deadline: float | None) -> float | None:
-        """The deadline, or a little later: what a daemon that is there tells at once is waited for."""
-        return None if deadline is None else max([deadline, *(stream.grace for stream in self._streams)])
 
-
-class Substitute(Protocol):
-    """Answers in place of every daemon, as `bgjob.testing` does: with parameters of replies, or with RequestErrors."""
-
-    def answer(self, request: Request) -> JsonObject:
-        """The parameters of the reply."""
-
-    def stream(self, request: Request) -> Iterable[JsonObject]:
-        """The parameters of each reply to a request with `more`."""
-
-
-_substitutes: list[Substitute] = []
-
-
-def put_in(substitute: Substitute) -> None:
-    """Have it answer in place of every daemon until it is taken out; the one that was put in last does.
-
-    For the whole process, not for a thread or context: jobs are submitted from pools of threads too.
-    """
-    _substitutes.append(substitute)
-
-
-def take_out(substitute: Substitute) -> None:
-    """Have it answer no more."""
-    _substitutes.remove(substitute)
-
-
-def try_substitute() -> Substitute | None:
-    """What answers in place of every daemon, if anything does."""
-    return next(reversed(_substitutes), None)
-
-
-class _Stream(Generic[T]):
-    """A conversation's connection, made anew as often as it breaks. `retry_at` is monotonic."""
-
-    def __init__(self, client: Client, conversation: Conversation[T]) -> None:
-        self._client = client
-        self._conversation = conversation
-        self._connection: _Connection | None = None
-        self.retry_at: float | None = 0.0
-
-    @property
-    def socket(self) -> socket.socket | None:
-        return None if self._connection is None else self._connection.socket
-
-    @property
-    def is_over(self) -> bool:
-        return self._conversation.is_over
-
-    @property
-    def is_unanswered(self) -> bool:
-        return self._conversation.is_unanswered
-
-    @property
-    def grace(self) -> float:
-        return self._conversation.grace(time.monotonic(), self._client._timeout)
-
-    def is_due(self, now: float) -> bool:
-        return self.retry_at is not None and now >= self.retry_at
+class _Stream(BaseStream["_Connection", T]):
+    _client: Client
 
     def connect(self) -> list[T]:
         """Ask. What a substitute tells is told at once; for a daemon's answers see `read`."""
         self.retry_at = None
-        substitute = try_substitute()
-        if substitute is not None:
-            return self._conversation.take_all(substitute.stream(self._conversation.request))
+        substituted = self.try_substituted()
+        if substituted is not None:
+            return substituted
         try:
             self._connection = self._client._connect()
             self._conversation.connected(time.monotonic())
             self._connection.send(self._conversation.request)
         except DaemonUnavailableError as error:
-            self._break_off(error)
+            self.break_off(error)
         return []
 
     def read(self) -> list[T]:
@@ -543,33 +460,12 @@ class _Stream(Generic[T]):
         items: list[T] = []
         try:
             for reply in self._connection.read() if self._connection is not None else ():
-                items += self._conversation.take(reply)
-        except (DaemonUnavailableError, ShuttingDownError) as error:
-            self._break_off(error)
+                items += self._conversation.take(reply, time.monotonic())
+        except BgjobError as error:
+            self.break_off(error)
         if self.is_over:
             self.close()
         return items
-
-    def leave_connection_of_parent(self) -> None:
-        """A forked child goes on where its parent was, on a connection of its own."""
-        if self._connection is not None and not self._connection.is_own:
-            self.close()
-            self.retry_at = 0.0
-
-    def hang_up(self) -> None:
-        """Wake whoever waits for this connection."""
-        if self._connection is not None:
-            self._connection.hang_up()
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _break_off(self, error: DaemonUnavailableError | ShuttingDownError) -> None:
-        self.close()
-        pause = self._client._pause_after(self._conversation.breaks, error)
-        self.retry_at = time.monotonic() + pause
 
 
 class _Kept:
@@ -584,57 +480,6 @@ class _Kept:
         if self.connection is not None:
             self.connection.close()
             self.connection = None
-
-
-class OwnSocket:
-    """A socket of the process that made it; a forked child only ever closes it, without harm to the parent.
-
-    `timeout` is how many seconds a request may take to be sent.
-    """
-
-    def __init__(self, path: str, timeout: float) -> None:
-        self.path = path
-        self.timeout = timeout
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._file = _identity(self.socket.fileno())
-        self._owner = os.getpid()
-        self._frames = codec.FrameReader(max_frame=1 << 62)  # what the daemon sends is as large as it is
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        with suppress(AttributeError):  # there was no socket to be had
-            self.close()
-
-    @property
-    def is_own(self) -> bool:
-        return self._owner == os.getpid()
-
-    def replies_in(self, data: bytes) -> list[Reply]:
-        """The replies that these bytes complete; no bytes are the end. Raises BrokenError, ProtocolError."""
-        if not data:
-            raise BrokenError(self.path, ConnectionResetError("the daemon closed it"), was_sent=True)
-        return [codec.parse_reply(frame) for frame in self._frames.feed(data)]
-
-    def close(self) -> None:
-        if self.is_own:
-            self.socket.close()
-            return
-        descriptor = self.socket.detach()
-        with suppress(OSError):
-            # A child that closed all it had inherited may have something else under this number.
-            if _identity(descriptor) == self._file:
-                os.close(descriptor)
-
-    def hang_up(self) -> None:
-        """End the conversation and leave the descriptor: another thread may wait for it."""
-        if self.is_own:
-            with suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RDWR)
 
 
 class _Connection(OwnSocket):
@@ -666,14 +511,14 @@ class _Connection(OwnSocket):
         return replies[0]
 
     def send(self, request: Request) -> None:
-        frame = request.to_bytes()
+        frame = calls.frame_of(request)
         self.socket.settimeout(self.timeout)
         try:
             self.socket.sendall(frame)
         except TimeoutError:
             raise NoAnswerError(self.path, self.timeout) from None
         except OSError as error:
-            raise BrokenError(self.path, error, was_sent=False) from error
+            raise self.broken(error, was_sent=False) from error
         self.socket.settimeout(None)
 
     def read(self) -> list[Reply]:
@@ -683,14 +528,14 @@ class _Connection(OwnSocket):
         except TimeoutError:
             raise
         except OSError as error:
-            raise BrokenError(self.path, error, was_sent=True) from error
+            raise self.broken(error, was_sent=True) from error
         return self.replies_in(data)
 
 
 def _as_completed(jobs: Sequence[Job], timeout: float | None, deadline: float | None) -> Iterator[Job]:
     with _following_ends(jobs) as ends:
         for told in range(len(jobs)):
-            if not ends.wait_for_next(deadline):
+            if not ends._wait_for_next(deadline):
                 open_jobs = f"{len(jobs) - told} of {len(jobs)} jobs have not ended"
                 raise calls.late(open_jobs, "they go", timeout)
             yield _with_news(*next(ends))
@@ -715,11 +560,6 @@ def _readable(streams: Iterable[_Stream[T]], until: float | None) -> list[_Strea
                 selector.register(stream.socket, selectors.EVENT_READ, stream)
         timeout = None if until is None else min(max(0.0, until - time.monotonic()), _LONGEST_SELECT)
         return [key.data for key, _ in selector.select(timeout)]
-
-
-def _identity(descriptor: int) -> tuple[int, int]:
-    status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino
 
 
 _shared: list[Client] = []

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 from collections.abc import Callable, Sequence
 
 from bgjob.client import Client
 from bgjob.commands import arguments, screen
-from bgjob.commands.problems import CLOSED_PIPE, INTERRUPTED, UNWRITABLE, code_of, explained
+from bgjob.commands.problems import CLOSED_PIPE, INTERRUPTED, UNWRITABLE, code_of, explained, followed
 from bgjob.errors import BgjobError
 
 
@@ -45,24 +44,13 @@ def _run(given: argparse.Namespace) -> int:
 
 
 class _TellingClient(Client):
-    """A client that says when the daemon it follows goes away, and when it is back."""
-
-    def __init__(self, address: str | None) -> None:
-        super().__init__(address)
-        self._telling = threading.Lock()
-        self._is_away = False
+    """A client that says when the daemon it waits for or follows goes away, and when it is back."""
 
     def on_away(self, error: BgjobError) -> None:
-        with self._telling:
-            if not self._is_away:
-                screen.say(f"{error}; waiting for the daemon to come back")
-            self._is_away = True
+        screen.say(followed(str(error), "waiting for the daemon to come back"))
 
-    def on_connected(self) -> None:
-        with self._telling:
-            if self._is_away:
-                screen.say("the daemon is back")
-            self._is_away = False
+    def on_back(self) -> None:
+        screen.say("the daemon is back")
 
 
 if __name__ == "__main__":

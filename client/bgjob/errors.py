@@ -190,6 +190,13 @@ class InvalidParameterError(RequestError, ValueError):
     error_name = f"{SERVICE}.InvalidParameter"
     template = "invalid value for {parameter}"
 
+    def __str__(self) -> str:
+        told = super().__str__()
+        return f"{told}: {_PARAMETERS}" if self.parameters.get("parameter") == "parameters" else told
+
+
+_PARAMETERS = "a mapping of names to values is wanted (a list has no names), integers of 64 bits at most"
+
 
 class MethodNotFoundError(RequestError):
     """The interface has no such method."""

@@ -34,7 +34,10 @@ class Snooze(Exception):
 
     def __init__(self, delay: float) -> None:
         self.delay = _seconds(delay)
-        super().__init__(f"snoozed for {delay:g} s")
+        super().__init__(delay)
+
+    def __str__(self) -> str:
+        return f"snoozed for {self.delay:g} s"
 
 
 class AttemptError(Exception):
@@ -100,7 +103,10 @@ class JobContext:
             return "stopped"  # somebody else sent the signal
 
     def progress(self, fraction: float, message: str = "") -> None:
-        """Tell how far the job is, from 0.0 to 1.0, and in words. Raises ValueError for another number."""
+        """Tell how far the job is, from 0.0 to 1.0, and in words. Raises ValueError for another number.
+
+        Call it as often as you like: it is recorded up to some ten times a second, and the last at the end.
+        """
         if not 0.0 <= fraction <= 1.0:
             raise ValueError(f"progress is a fraction from 0.0 to 1.0, not {fraction!r}")
         self._record({"type": "progress", "fraction": float(fraction), "message": str(message)})

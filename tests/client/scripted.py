@@ -134,6 +134,12 @@ def entry(entry_id: int, message: str = "") -> JsonObject:
     return {"id": entry_id, "message": message or f"entry {entry_id}"}
 
 
+def tells_and_fails(line: Line, request: Request) -> None:
+    """Two log entries and an error, in one piece."""
+    told = Reply({"entries": [entry(1), entry(2)], "next": 2, "is_complete": True}, continues=True)
+    line.send(told.to_bytes() + Reply({"reason": "x"}, error=f"{INTERFACE}.InternalError").to_bytes())
+
+
 @contextmanager
 def leaves_no_descriptor() -> Iterator[None]:
     """What is done meanwhile leaves no descriptor open in this process, once a scripted daemon has closed its own."""

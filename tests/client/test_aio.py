@@ -18,12 +18,14 @@ from bgjob import (
     AsyncClient,
     AsyncJob,
     DaemonUnavailableError,
+    InternalError,
     JobFailedError,
     JobNotFoundError,
     WaitTimeoutError,
     aio,
     calls,
 )
+from bgjob.calls import NoAnswerError
 from bgjob.codec import Request
 from tests.client.scripted import (
     Line,
@@ -34,6 +36,7 @@ from tests.client.scripted import (
     method_of,
     open_descriptors,
     summary,
+    tells_and_fails,
 )
 from tests.client.test_client import ends_in_order, stats
 from tests.support import eventually
@@ -314,7 +317,7 @@ def test_a_watch_of_everything_has_begun_inside_its_async_with(play: Play, serve
     play(scene)
 
 
-@pytest.mark.parametrize("end", ["closed", "left", "dropped", "cancelled"])
+@pytest.mark.parametrize("end", ["closed", "left", "dropped"])
 def test_a_following_that_ends_early_closes_its_connection(play: Play, serve: Serve, end: str) -> None:
     daemon = serve(lambda line, request: line.more(job=summary(1)))
 
@@ -324,21 +327,94 @@ def test_a_following_that_ends_early_closes_its_connection(play: Play, serve: Se
         await anext(following)
         match end:
             case "closed":
-                await following.aclose()
+                await following.close()
             case "left":
                 async with following:
                     pass
             case "dropped":
                 del following
                 gc.collect()
-            case "cancelled":
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.05):
-                        await anext(following)
         await until(lambda: open_descriptors() <= before)
 
     play(scene)
     assert len(daemon.lines) == 1
+
+
+def test_waiting_for_an_item_that_was_cancelled_goes_on_with_the_next(play: Play, serve: Serve) -> None:
+    go = threading.Event()
+
+    def watch(line: Line, request: Request) -> None:
+        line.more(job=summary(1))
+        go.wait(10)
+        line.more(job=summary(1, "running"))
+        line.more(job=summary(1, "completed"))
+        line.reply()
+
+    daemon = serve(watch)
+
+    async def scene(client: AsyncClient) -> None:
+        following = client.watch(1)
+        await anext(following)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await anext(following)
+        go.set()
+        assert [job["status"] async for job in following] == ["running", "completed"]
+
+    play(scene)
+    assert len(daemon.lines) == 1
+
+
+def test_a_following_that_is_closed_by_another_task_ends(play: Play, serve: Serve) -> None:
+    serve(lambda line, request: line.more(job=None))
+
+    async def scene(client: AsyncClient) -> None:
+        async with client.watch() as following:
+            rest = asyncio.ensure_future(anext(following, None))
+            await asyncio.sleep(0)
+            await following.close()
+            assert await rest is None
+
+    play(scene)
+
+
+def test_what_was_told_before_an_error_is_not_lost(play: Play, serve: Serve) -> None:
+    serve(tells_and_fails)
+
+    async def scene(client: AsyncClient) -> None:
+        async with client.follow_logs(limit=2) as entries:
+            assert [(await anext(entries))["id"] for _ in range(2)] == [1, 2]
+            with pytest.raises(InternalError):
+                await anext(entries)
+
+    play(scene)
+
+
+def test_a_daemon_that_says_nothing_is_an_error(serve: Serve, path: Path) -> None:
+    serve(lambda line, request: None)
+
+    async def scene() -> None:
+        async with AsyncClient(str(path), timeout=0.2) as client:
+            with pytest.raises(NoAnswerError):
+                await anext(client.watch(1))
+            with pytest.raises(NoAnswerError):
+                await client.watch().__aenter__()
+
+    asyncio.run(scene())
+
+
+def test_a_call_waits_for_a_daemon_that_restarts(play: Play, serve: Serve) -> None:
+    daemon = serve(lambda line, request: line.reply(id=1))
+
+    async def scene(client: AsyncClient) -> None:
+        await client.run_background_job("a.B", "c")
+        daemon.stop()
+        again = asyncio.ensure_future(client.run_background_job("a.B", "c"))
+        await asyncio.sleep(0)
+        daemon.start()
+        assert (await again).id == 1
+
+    play(scene)
 
 
 def test_a_job_that_is_not_there_is_an_error_and_no_break(play: Play, serve: Serve) -> None:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import base64
+import pickle
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
+import bgjob
 from bgjob import calls
-from bgjob.calls import Breaks, Conversation, Endings, FollowedLogs, FollowedOutput, Watched
-from bgjob.codec import Reply
-from bgjob.errors import JobNotFoundError, ProtocolError, ShuttingDownError, WaitTimeoutError
+from bgjob.calls import Breaks, BrokenError, Conversation, Endings, FollowedLogs, FollowedOutput, Watched
+from bgjob.codec import JsonObject, Reply
+from bgjob.errors import (
+    BgjobError,
+    InvalidParametersError,
+    JobNotFoundError,
+    ProtocolError,
+    ShuttingDownError,
+    TooLargeError,
+    WaitTimeoutError,
+)
 from tests.client.scripted import entry, summary
 
 
@@ -19,7 +31,7 @@ class Email:
 
 
 def told(conversation: Conversation[Any], *replies: Any) -> list[Any]:
-    return [item for reply in replies for item in conversation.take(Reply(reply, continues=True))]
+    return [item for reply in replies for item in conversation.take(Reply(reply, continues=True), 10.0)]
 
 
 def part(number: int, offset: int, data: bytes, is_end: bool = False) -> dict[str, Any]:
@@ -56,8 +68,13 @@ def test_every_submission_has_a_key_of_its_own() -> None:
 
 @pytest.mark.parametrize("call", [calls.cancel([1]), calls.retry([1]), calls.reload()])
 def test_what_may_have_been_done_is_repeated_only_if_it_was_never_sent_whole(call: calls.Call[Any]) -> None:
-    assert calls.may_ask_again(call, was_sent=False)
-    assert not calls.may_ask_again(call, was_sent=True)
+    assert calls.may_ask_again(call, broken(was_sent=False), True)
+    assert not calls.may_ask_again(call, broken(was_sent=True), True)
+    assert calls.may_ask_again(call, ShuttingDownError(), True)
+
+
+def broken(was_sent: bool) -> BrokenError:
+    return BrokenError("/run/bgjobd.sock", "the daemon closed it", was_sent)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +87,105 @@ def test_what_may_have_been_done_is_repeated_only_if_it_was_never_sent_whole(cal
     ],
 )
 def test_what_does_no_harm_twice_is_repeated(call: calls.Call[Any]) -> None:
-    assert calls.may_ask_again(call, was_sent=True)
+    assert calls.may_ask_again(call, broken(was_sent=True), True)
+
+
+@pytest.mark.parametrize(
+    ("error", "was_reached", "may"),
+    [
+        (calls.unreachable("/x", FileNotFoundError(2, "gone")), True, True),
+        (calls.unreachable("/x", FileNotFoundError(2, "gone")), False, False),
+        (calls.NoAnswerError("/x", 5.0), True, False),
+        (JobNotFoundError(id=1), True, False),
+        (ProtocolError("no JSON"), True, False),
+    ],
+)
+def test_only_what_may_get_better_is_tried_again(error: BgjobError, was_reached: bool, may: bool) -> None:
+    assert calls.may_ask_again(calls.stats(), error, was_reached) is may
+
+
+def test_a_broken_call_is_tried_at_once_and_then_after_pauses_until_its_time_is_up() -> None:
+    tries, now, found = calls.Tries(calls.stats(), deadline=5.0), 0.0, []
+    with suppress(BrokenError):
+        while len(found) < 99:
+            found.append(tries.pause_after(broken(was_sent=True), True, now))
+            now += found[-1]
+    assert found == [0.0, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
+
+
+def nested(depth: int) -> list[Any]:
+    return [nested(depth - 1)] if depth else []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "told"),
+    [
+        ({"text": "a\0b"}, InvalidParametersError, "a text holds a NUL character"),
+        ({"deep": nested(40)}, InvalidParametersError, "nested"),
+        ({"large": "x" * 2**20}, TooLargeError, "the limit is 1048576"),
+    ],
+)
+def test_a_request_that_daemons_hang_up_on_is_told_as_what_it_is(
+    parameters: JsonObject, error: type[BgjobError], told: str
+) -> None:
+    job = {"class_name": "a.B", "method_name": "c", "parameters": parameters}
+    tries = calls.Tries(calls.submit(job, None, None), deadline=5.0)
+    assert tries.pause_after(broken(was_sent=True), True, 0.0) == 0.0
+    with pytest.raises(error, match=told):
+        tries.pause_after(broken(was_sent=True), True, 0.1)
+
+
+class Circle(dict[str, Any]):
+    """A mapping that holds itself."""
+
+    def __init__(self) -> None:
+        super().__init__(self_=self)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        (
+            {"a": {"when": [1, date(2026, 12, 4)]}},
+            r"a\.when\.1: Object of type date is not JSON serializable",
+        ),
+        ({"n": float("nan")}, "n: Out of range float values are not JSON compliant"),
+        ({"t": "\ud800"}, "t: 'utf-8' codec can't encode"),
+        ({"t": {(1, 2): 3}}, "keys must be str"),
+        ({"t": Circle()}, "it is nested deeper than 32 levels"),
+    ],
+)
+def test_what_json_cannot_hold_is_named_with_its_place(parameters: JsonObject, told: str) -> None:
+    job = {"class_name": "a.B", "method_name": "c", "parameters": parameters}
+    with pytest.raises(InvalidParametersError, match=told):
+        calls.frame_of(calls.submit(job, None, None).request)
+
+
+def test_times_of_datetime_are_sent_as_a_daemon_takes_them() -> None:
+    options = {"at": datetime(2026, 12, 4, 14, 31, tzinfo=UTC), "retry_delay": timedelta(minutes=5)}
+    sent = calls.submit({"class_name": "a.B", "method_name": "c", "options": options}, 3, None)
+    told = sent.parameters["options"]
+    assert (told["at"], told["retry_delay"], told["max_retries"]) == ("2026-12-04T14:31:00+00:00", 300.0, 3)
+
+
+def test_a_job_without_a_class_is_left_to_the_daemon_to_refuse() -> None:
+    assert "class_name" not in calls.submit_many([{"method_name": "c"}], None, None).parameters["jobs"][0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(broken(was_sent=True), calls.NoAnswerError("/x", 5.0), calls.unreachable("/x", OSError(2, "gone"))),
+        *(JobNotFoundError(id=3), bgjob.JobFailedError({"id": 1, "error": "E: x"}), ProtocolError("no JSON")),
+        *(bgjob.Snooze(5.0), bgjob.Retry("why", delay=3.0), bgjob.Fail("why"), WaitTimeoutError("late")),
+        bgjob.AttemptError("failed", "ValueError", "x", None),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_survives_the_way_to_another_process(error: Exception) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy)) == (type(error), str(error))
+    assert vars(error).items() <= vars(copy).items()
 
 
 def test_filters_that_are_not_given_are_not_sent_and_one_status_is_a_list() -> None:
@@ -115,8 +230,18 @@ def test_a_page_can_be_gone_through_and_says_where_it_goes_on() -> None:
 
 
 def test_a_job_that_has_not_ended_is_late_whatever_its_timeout() -> None:
+    waiting = calls.Waiting(3, 0.5, now=10.0)
     with pytest.raises(WaitTimeoutError, match=r"job 3 is running after 0\.5 s; it goes on"):
-        calls.ended({"id": 3, "status": "running"}, 0.5)
+        waiting.ended({"id": 3, "status": "running"})
+
+
+def test_a_wait_asks_for_the_time_that_is_left_and_pauses_no_longer() -> None:
+    waiting = calls.Waiting(3, 2.0, now=10.0)
+    assert waiting.call(10.5).parameters == {"id": 3, "timeout": 1.5}
+    assert (waiting.shortened(1.0, 10.5), waiting.shortened(1.0, 11.5)) == (1.0, 0.5)
+    with pytest.raises(WaitTimeoutError, match="no daemon tells how job 3 stands"):
+        waiting.shortened(1.0, 12.0)
+    assert calls.Waiting(3, None, now=10.0).call(99.0).parameters == {"id": 3}
 
 
 # Following
@@ -136,9 +261,9 @@ def test_logs_go_on_behind_the_last_entry_and_keep_their_filters() -> None:
 
 def test_logs_of_no_job_do_not_end_with_a_daemon_that_says_so() -> None:
     with pytest.raises(ShuttingDownError):
-        Conversation(FollowedLogs(None, None, None, None, None, None, None)).take(Reply())
+        Conversation(FollowedLogs(None, None, None, None, None, None, None)).take(Reply(), 10.0)
     conversation = Conversation(FollowedLogs(5, None, None, None, None, None, None))
-    assert conversation.take(Reply()) == []
+    assert conversation.take(Reply(), 10.0) == []
     assert conversation.is_over
 
 
@@ -159,13 +284,13 @@ def test_a_watch_tells_nothing_twice_and_asks_again_only_for_what_is_open() -> N
     assert watched.request.parameters == {"ids": [1]}
     assert told(conversation, {"job": summary(1)}) == []
     with pytest.raises(ShuttingDownError):
-        conversation.take(Reply())
+        conversation.take(Reply(), 10.0)
     assert told(conversation, {"job": summary(1, "failed", 1)}) == [summary(1, "failed", 1)]
     assert conversation.is_over
 
 
 def test_a_watch_without_ids_begins_with_a_greeting() -> None:
-    conversation = Conversation(Watched([], queue="mail"))
+    conversation = Conversation(Watched(None, queue="mail"))
     assert conversation.request.parameters == {"queue": "mail"}
     assert conversation.is_unanswered
     assert told(conversation, {"job": None}) == []
@@ -196,6 +321,25 @@ def test_jobs_are_followed_together_by_socket_and_very_many_apart() -> None:
         ("/a", 1),
         ("/b", 1),
     ]
+
+
+def test_many_ids_are_watched_over_several_streams_and_no_ids_over_none() -> None:
+    asked = [one.request.parameters for one in calls.watched(range(1, calls.MOST_IDS + 2), None, None)]
+    assert [len(one["ids"]) for one in asked] == [calls.MOST_IDS, 1]
+    assert calls.watched([], None, None) == []
+    assert [one.request.parameters for one in calls.watched(7, None, None)] == [{"ids": [7]}]
+    assert [one.request.parameters for one in calls.watched(None, "mail", None)] == [{"queue": "mail"}]
+
+
+def test_a_daemon_that_owes_an_answer_may_be_silent_for_the_timeout_only() -> None:
+    conversation = Conversation(Watched([1, 2]))
+    assert conversation.due_at(5.0) is None
+    conversation.connected(3.0)
+    assert conversation.due_at(5.0) == 8.0
+    told(conversation, {"job": summary(1)})
+    assert conversation.due_at(5.0) == 15.0
+    told(conversation, {"job": summary(2)})
+    assert conversation.due_at(5.0) is None
 
 
 # Breaks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,8 +19,10 @@ import pytest
 
 import bgjob
 from bgjob import (
+    BgjobError,
     Client,
     DaemonUnavailableError,
+    InternalError,
     JobNotFoundError,
     ProtocolError,
     WaitTimeoutError,
@@ -27,7 +30,8 @@ from bgjob import (
     calls,
     wait,
 )
-from bgjob.codec import Request
+from bgjob.calls import NoAnswerError
+from bgjob.codec import JsonObject, Request
 from tests.client.scripted import (
     Line,
     Script,
@@ -37,6 +41,7 @@ from tests.client.scripted import (
     method_of,
     open_descriptors,
     summary,
+    tells_and_fails,
 )
 from tests.support import eventually
 
@@ -129,11 +134,11 @@ def test_a_lost_reply_is_asked_for_again_with_the_same_key_and_gives_one_job(
     assert client.run_background_job("A", "b").id == 2
 
 
-def test_a_reply_that_is_lost_twice_is_an_error(client: Client, serve: Serve) -> None:
+def test_a_reply_that_is_lost_again_and_again_is_an_error_in_the_end(path: Path, serve: Serve) -> None:
     daemon = serve(lambda line, request: line.hang_up())
-    with pytest.raises(DaemonUnavailableError, match="broke"):
+    with Client(str(path), timeout=0.2) as client, pytest.raises(DaemonUnavailableError, match="broke"):
         client.stats()
-    assert len(daemon.lines) == 2
+    assert len(daemon.lines) > 1
 
 
 @pytest.mark.parametrize("method", ["cancel", "retry"])
@@ -202,9 +207,9 @@ def test_pages_and_output_are_read_to_their_end(client: Client, serve: Serve) ->
     def answer(line: Line, request: Request) -> None:
         match method_of(request), request.parameters:
             case "List", {"before": 3}:
-                line.reply(jobs=[summary(2), summary(1)], next=None)
+                line.reply(jobs=[summary(2), summary(1)], next=None, is_complete=True)
             case "List", _:
-                line.reply(jobs=[summary(4), summary(3)], next=3)
+                line.reply(jobs=[summary(4), summary(3)], next=3, is_complete=True)
             case "Output", {"offset": offset, "limit": limit}:
                 data = text[offset : offset + limit]
                 line.reply(
@@ -439,15 +444,124 @@ def test_a_following_that_ends_early_closes_its_connection(client: Client, serve
         assert list(following) == []
 
 
-def test_a_following_that_is_closed_by_another_thread_ends(client: Client, serve: Serve) -> None:
-    daemon = serve(lambda line, request: line.more(job=None))
+def test_a_following_that_is_closed_by_another_thread_ends(path: Path, serve: Serve) -> None:
+    def watch(line: Line, request: Request) -> None:
+        line.more(job=None)
+        line.more(job=summary(1))
+
+    daemon = serve(watch)
+    client = Telling(path)
     following = client.watch()
+    taken: list[JsonObject] = []
     with ThreadPoolExecutor(1) as pool:
-        rest = pool.submit(list, following)
-        eventually(lambda: daemon.asked)
+        rest = pool.submit(taken.extend, following)
+        eventually(lambda: taken)
         following.close()
-        assert rest.result(10) == []
-    assert len(daemon.lines) == 1
+        rest.result(10)
+    assert (len(taken), len(daemon.lines), client.told) == (1, 1, [])
+
+
+class Telling(Client):
+    """A client that keeps what its hooks are told."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.told: list[str] = []
+
+    def on_away(self, error: BgjobError) -> None:
+        self.told.append("away")
+
+    def on_back(self) -> None:
+        self.told.append("back")
+        self.stats()
+
+
+def test_the_hooks_are_told_once_when_the_daemon_goes_and_comes_and_may_call(
+    path: Path, serve: Serve
+) -> None:
+    def answer(line: Line, request: Request) -> None:
+        match line.number, method_of(request):
+            case 1, "Watch":
+                line.hang_up()
+            case _, "Watch":
+                line.more(job=summary(1, "completed"))
+            case _:
+                line.reply()
+
+    serve(answer)
+    client = Telling(path)
+    assert [job["status"] for job in client.watch(1)] == ["completed"]
+    assert client.told == ["away", "back"]
+
+
+def test_what_was_told_before_an_error_is_not_lost(client: Client, serve: Serve) -> None:
+    serve(tells_and_fails)
+    entries = client.follow_logs(limit=2)
+    assert [next(entries)["id"] for _ in range(2)] == [1, 2]
+    with pytest.raises(InternalError):
+        next(entries)
+
+
+def test_a_daemon_that_says_nothing_is_an_error_where_it_owes_an_answer(path: Path, serve: Serve) -> None:
+    serve(lambda line, request: None)
+    with Client(str(path), timeout=0.2) as client, leaves_no_descriptor():
+        job = bgjob.Job(client, 1)
+        for ask in (client.watch, lambda: next(job.watch()), lambda: list(as_completed([job]))):
+            with pytest.raises(NoAnswerError):
+                ask()
+
+
+def test_a_child_goes_on_following_though_a_thread_of_the_parent_waits_in_it(
+    client: Client, serve: Serve
+) -> None:
+    def watch(line: Line, request: Request) -> None:
+        line.more(job=None)
+        line.more(job=summary(line.number))
+
+    serve(watch)
+    following = client.watch()
+    taken: list[int] = []
+    with ThreadPoolExecutor(1) as pool:
+        rest = pool.submit(lambda: taken.extend(job["id"] for job in following))
+        eventually(lambda: taken == [1])
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            os._exit(next(following)["id"])
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+        following.close()
+        rest.result(10)
+
+
+def test_a_call_waits_for_a_daemon_that_restarts_and_keeps_its_key(client: Client, serve: Serve) -> None:
+    daemon = serve(lambda line, request: line.reply(id=1))
+    client.run_background_job("a.B", "c")
+    daemon.stop()
+    with ThreadPoolExecutor(1) as pool:
+        again = pool.submit(client.run_background_job, "a.B", "c")
+        daemon.start()
+        assert again.result(10).id == 1
+
+
+def test_a_submit_that_meets_a_daemon_about_to_end_is_made_again_with_its_key(
+    client: Client, serve: Serve
+) -> None:
+    def submit(line: Line, request: Request) -> None:
+        line.refuse("ShuttingDown") if line.number == 1 else line.reply(id=1)
+        line.hang_up()
+
+    daemon = serve(submit)
+    assert client.run_background_job("a.B", "c").id == 1
+    keys = {one["options"]["idempotency_key"] for one in daemon.parameters("Submit")}
+    assert (len(daemon.asked), len(keys)) == (2, 1)
+
+
+def test_nothing_to_cancel_or_to_run_again_asks_nothing(client: Client, serve: Serve) -> None:
+    daemon = serve(lambda line, request: line.reply())
+    client.cancel()
+    client.retry(*[])
+    assert list(client.watch([])) == []
+    assert daemon.asked == []
 
 
 # Waiting

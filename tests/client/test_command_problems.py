@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bgjob import calls, errors
-from bgjob.commands.problems import code_of, explained
+from bgjob.commands.problems import code_of, explained, followed
 
 JOB = {"id": 12, "status": "failed", "error": "ValueError: no recipient"}
 
@@ -64,3 +64,14 @@ def test_every_error_that_the_client_can_raise_has_an_exit_code() -> None:
         kinds += kind.__subclasses__()
     assert len(kinds) > 20
     assert all(code_of(kind.__new__(kind)) != 0 for kind in kinds)
+
+
+def test_a_long_failure_is_said_in_a_few_lines_and_the_next_command_after_it() -> None:
+    told = explained(errors.JobFailedError(JOB | {"error": "é" * 65_536}))
+    assert len(told) < 600
+    assert told.endswith("é…; `bgjob show 12` has its attempts")
+
+
+def test_what_comes_next_follows_a_sentence_as_well_as_a_question() -> None:
+    assert followed("the daemon is shutting down", "waiting") == "the daemon is shutting down; waiting"
+    assert followed("is bgjobd running?", "waiting") == "is bgjobd running? waiting"

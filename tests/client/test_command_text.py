@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -45,6 +46,17 @@ def test_a_time_is_told_from_here(ahead: float, told: str) -> None:
 )
 def test_a_time_span_is_as_exact_as_a_person_needs_it(seconds: float, told: str) -> None:
     assert text.span(seconds) == told
+
+
+@pytest.mark.parametrize("value", ["a\u009bb", "\u202eabc", "\u2028", "\x7f", "\U000e0001", {"k\u200b": 1}])
+def test_json_on_a_terminal_moves_nothing_and_is_the_same_value(value: Any) -> None:
+    told = text.to_json({"a": [value]})
+    assert told.isprintable()
+    assert json.loads(told) == {"a": [value]}
+
+
+def test_json_that_people_can_read_is_left_as_it_is() -> None:
+    assert text.to_json({"to": "Zoë ☺ 東京"}) == '{"to": "Zoë ☺ 東京"}'
 
 
 @pytest.mark.parametrize(
@@ -108,7 +120,47 @@ def test_text_is_shortened_by_the_columns_that_it_takes() -> None:
     assert text.shortened("abcdef", 4) == "abc…"
     assert text.shortened("abcdef", 4, keeps_end=True) == "…def"
     assert text.shortened("日本日本", 5) == "日本…"
-    assert text.width("e\u0301日") == 3
+    assert text.shortened("日本日本", 5, keeps_end=True) == "…日本"
+    assert text.shortened("e\u0301" * 4, 3) == "e\u0301e\u0301…"
+    assert text.shortened("日e\u0301e\u0301e\u0301", 3, keeps_end=True) == "…e\u0301e\u0301"
+    assert text.shortened("日\u0301ab", 3, keeps_end=True) == "…ab"
+
+
+@pytest.mark.parametrize(
+    ("written", "columns"),
+    [
+        ("abc", 3),
+        ("é–…", 3),
+        ("e\u0301日", 3),
+        ("日本\u3000", 6),
+        ("x\u200dx\u200dx", 3),
+        ("█\u200d█", 2),
+        ("می\u200cخواهم", 7),
+        ("🎉", 2),
+        ("🇩🇪", 2),
+    ],
+)
+def test_a_text_is_as_wide_as_a_terminal_shows_it(written: str, columns: int) -> None:
+    assert text.width(written) == columns
+
+
+@pytest.mark.parametrize("whole", ["👩\u200d🔧", "👍🏽", "🇩🇪", "❤\ufe0f"])
+def test_what_a_person_sees_as_one_is_not_cut_apart(whole: str) -> None:
+    for most in range(2, 12):
+        assert set(text.shortened(whole * 9, most).split(whole)) <= {"", "…"}
+        assert set(text.shortened(whole * 9, most, keeps_end=True).split(whole)) <= {"", "…"}
+
+
+@pytest.mark.parametrize("written", ["é", "日", "👩\u200d🔧", "x\u200d", "\u0301"])
+def test_a_long_text_is_shortened_in_a_time_that_grows_with_its_length_only(written: str) -> None:
+    for keeps_end in (False, True):
+        assert text.width(text.shortened(written * 100_000 + "that is all", 9, keeps_end=keeps_end)) == 9
+
+
+def test_of_a_text_that_is_much_too_long_only_some_characters_are_looked_at() -> None:
+    assert text.capped("abcdef", 6) == "abcdef"
+    assert text.capped("abcdef", 4) == "abc…"
+    assert text.capped("abcdef", 4, keeps_end=True) == "…def"
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,9 @@ class Commands:
 
     def __init__(self, socket: Path | str) -> None:
         self._environ = {
-            **{name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "PAGER")},
+            **{
+                name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "PAGER", "LESS")
+            },
             "BGJOBD_SOCKET": str(socket),
             "TERM": "xterm",
         }
@@ -234,6 +236,7 @@ def test_run_with_follow_ends_with_the_code_of_the_job(commands: Commands) -> No
 
 
 def test_every_command_speaks_json(commands: Commands, running: RunningDaemon) -> None:
+    commands.submitted("shop.Work::quiet")  # that there is an older one
     job_id = commands.json("run", "shop.Mail::send", "-p", "to=a@b")["id"]
     waited = commands.json("wait", str(job_id))
     assert (waited["id"], waited["status"], waited["result"]) == (job_id, "completed", "Hello to a@b")
@@ -293,6 +296,7 @@ def test_list_finds_jobs_by_status_class_method_queue_and_search(commands: Comma
 
 
 def test_list_says_scheduled_and_when(commands: Commands) -> None:
+    commands.submitted("shop.Work::quiet")  # that there is an older one
     later = commands.submitted("shop.Work::quiet", "--delay", "2h")
     done = commands.run("list", "--limit", "1", "--columns", "id,status,job,when")
     assert done.stdout.splitlines()[1].split() == [
@@ -342,6 +346,7 @@ def test_nothing_that_a_job_says_can_move_the_cursor(commands: Commands) -> None
     job_id = commands.ended("shop.Work::dirty")
     for arguments in (("show", str(job_id), "--logs"), ("tail", "--job", str(job_id)), ("wait", str(job_id))):
         done = commands.run(*arguments)
+        assert "dirty \\x1b[2J\\nerror" in done.stdout + done.stderr
         assert ESCAPE not in done.stdout + done.stderr
 
 
@@ -387,11 +392,12 @@ def test_a_wait_outlives_a_restart_of_the_daemon(tmp_path: Path) -> None:
         assert "submitted" in process.stderr.readline()
         eventually(lambda: running.query("SELECT 1 FROM job_attempts WHERE pid IS NOT NULL"))
         running.stop()
+        assert "waiting for the daemon to come back" in process.stderr.readline()
         running.start()
+        assert process.stderr.readline() == "bgjob: the daemon is back\n"
         (tmp_path / "go").touch()
         result, told = process.communicate(timeout=30)
-    assert (process.returncode, result) == (0, '"done"\n')
-    assert told.count("waiting for the daemon to come back") <= 1
+    assert (process.returncode, result, told) == (0, '"done"\n', "")
 
 
 # Output
@@ -453,11 +459,9 @@ def test_wait_ends_with_the_code_of_the_first_that_did_not_complete(commands: Co
 
 
 def test_a_wait_that_times_out_names_what_goes_on(commands: Commands) -> None:
-    good, later = (
-        commands.submitted("shop.Work::quiet"),
-        commands.submitted("shop.Work::quiet", "--delay", "1h"),
-    )
-    done = commands.run("wait", str(good), str(later), "--timeout", "300ms")
+    good = commands.ended("shop.Work::quiet")
+    later = commands.submitted("shop.Work::quiet", "--delay", "1h")
+    done = commands.run("wait", str(good), str(later), "--timeout", "2s")
     assert done.returncode == 124
     assert f"job {later} goes on, `bgjob wait {later}`" in done.stderr
     commands.run("cancel", str(later))
@@ -559,18 +563,61 @@ def test_a_status_has_its_colour_on_a_terminal_unless_that_is_not_wanted(command
         assert f"{ESCAPE}[31m" in commands.on_terminal(*arguments, PAGER="").finish()[1]
         for environ in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
             told = commands.on_terminal(*arguments, PAGER="", **environ).finish()[1]
+            assert "fail" in told.lower()
             assert not re.search(rf"{ESCAPE}\[[0-9;]*3\dm", told)
-        assert ESCAPE not in commands.run(*arguments).stdout
+        told = commands.run(*arguments).stdout
+        assert "fail" in told.lower()
+        assert ESCAPE not in told
 
 
-def test_what_is_longer_than_the_screen_goes_through_the_pager(commands: Commands) -> None:
+def test_what_is_longer_than_the_screen_goes_through_the_pager(commands: Commands, tmp_path: Path) -> None:
     job_id = commands.ended("shop.Work::fail")
     pager = "sh -c 'echo paged; cat'"
     assert commands.on_terminal("show", str(job_id), lines=10, PAGER=pager).finish()[1].startswith("paged\n")
     assert "paged" not in commands.on_terminal("show", str(job_id), lines=60, PAGER=pager).finish()[1]
-    for no_pager in ("", "/nowhere/pager", "'"):
+    broken = tmp_path / "pager"
+    broken.write_text("#!/nowhere/interpreter\n")
+    broken.chmod(0o755)
+    for no_pager in ("", "/nowhere/pager", "'", str(broken)):
         told = commands.on_terminal("show", str(job_id), lines=10, PAGER=no_pager).finish()[1]
         assert "traceback of attempt 1" in told
+
+
+def test_a_long_line_is_as_many_lines_as_the_screen_shows(commands: Commands) -> None:
+    job_id = commands.ended("shop.Mail::send", "-p", "to=" + "x" * 6000)
+    shown = commands.on_terminal("show", str(job_id), lines=60, PAGER="sh -c 'echo paged; cat'")
+    assert shown.finish()[1].startswith("paged\n")
+
+
+@pytest.mark.parametrize(
+    ("pager", "less", "has_colours"),
+    [
+        (None, None, True),
+        ("less", None, True),
+        ("less -X", None, True),
+        ("less", "FRX", True),
+        ("less", "-i -R", True),
+        ("less -iR", "M", True),
+        ("less --RAW-CONTROL-CHARS", "M", True),
+        ("less", "M", False),
+        ("less", "", False),
+        ("less -PReady", "-M", False),
+        ("other -R", None, False),
+        ("sh -c 'less $0 $1' -R", None, False),
+    ],
+)
+def test_only_a_less_that_shows_colours_gets_them(
+    commands: Commands, tmp_path: Path, pager: str | None, less: str | None, has_colours: bool
+) -> None:
+    for name in ("less", "other"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} gets LESS=$LESS and $*"; cat\n')
+        (tmp_path / name).chmod(0o700)
+    given = {name: value for name, value in (("PAGER", pager), ("LESS", less)) if value is not None}
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    told = commands.on_terminal("classes", lines=5, PATH=path, **given).finish()[1]
+    assert f"gets LESS={'FRX' if less is None else less} and" in told
+    assert "shop.Mail" in told
+    assert (ESCAPE in told) is has_colours
 
 
 def test_a_pager_that_ends_early_is_no_error(commands: Commands) -> None:
@@ -629,6 +676,33 @@ def test_a_full_disk_is_said(commands: Commands) -> None:
         )
     assert done.returncode == 74
     assert done.stderr == "bgjob: the result could not be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("show 987654", 4), ("run -f shop.Work::quiet", 0), ("run -w shop.Work::fail", 1), ("nonsense", 2)],
+)
+def test_a_message_that_cannot_be_written_changes_no_exit_code(
+    commands: Commands, command: str, code: int
+) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bgjob", *command.split()],
+            env=commands._environ,
+            stdout=subprocess.PIPE,
+            stderr=full,
+            timeout=50,
+        )
+    assert done.returncode == code
+
+
+def test_parameters_from_a_stdin_that_is_closed_are_none(commands: Commands) -> None:
+    command = f'exec "{sys.executable}" -m bgjob run shop.Mail::send --parameters - <&-'
+    done = subprocess.run(
+        ["sh", "-c", command], env=commands._environ, capture_output=True, text=True, timeout=50
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no parameters in '-'" in done.stderr
 
 
 @pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), ("<&-", 0), ("<&- >&- 2>&-", 0)])
@@ -706,7 +780,9 @@ def test_submitting_imports_nothing_that_draws() -> None:
         text=True,
         timeout=50,
     )
-    assert not {"rich", "shtab", "asyncio", "subprocess", "inspect"} & set(done.stdout.split())
+    imported = set(done.stdout.split())
+    assert "bgjob.commands.submit" in imported
+    assert not {"rich", "shtab", "asyncio", "subprocess", "inspect"} & imported
 
 
 # What goes wrong

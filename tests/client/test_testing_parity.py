@@ -302,7 +302,6 @@ def test_a_person_asks_again_and_is_refused_alike(client: Client) -> None:
             refusal(done.retry, without="id"),
             refusal(failing.cancel, without="id"),
             refusal(lambda: client.retry(failing.id, done.id), without="id"),
-            refusal(lambda: client.cancel()),
             refusal(lambda: client.get(10**9)),
             refusal(lambda: client.list(status=["failed", "dancing"])),
             refusal(lambda: client.list(limit=1001)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 import bgjob
@@ -90,7 +91,7 @@ def use_client() -> None:
         assert_type(client.follow_logs(class_name=Email, limit=0), Following[Json])
         assert_type(client.output(1, number=2), bytes)
         assert_type(client.follow_output(1), Following[OutputPart])
-        assert_type(client.watch(1, 2), Following[Json])
+        assert_type(client.watch([1, 2]), Following[Json])
         assert_type(client.watch(queue="mail"), Following[Json])
         client.cancel(1, 2)
         client.retry(3)
@@ -126,6 +127,57 @@ def use_job(job: Job) -> None:
         assert_type(error.parameters, Json)
     except (WaitTimeoutError, DaemonUnavailableError, BgjobError):
         pass
+
+
+def use_errors(
+    options: bgjob.Options,
+) -> type[bgjob.JobError | bgjob.ProtocolError | bgjob.InternalError] | None:
+    """Every refusal is a RequestError, and what Python calls it too."""
+    try:
+        run_background_job("a.B", "c", **options)
+    except (bgjob.NotApprovedError, bgjob.MethodNotApprovedError, bgjob.PermissionDeniedError) as error:
+        assert_type(error.filename, Any)  # of PermissionError
+    except (
+        bgjob.InvalidNameError,
+        bgjob.InvalidParameterError,
+        bgjob.InvalidParametersError,
+        bgjob.TooLargeError,
+    ) as error:
+        check_value(error)
+    except bgjob.JobNotFoundError as error:
+        check_lookup(error)
+    except (bgjob.ShuttingDownError, bgjob.StorageUnavailableError, bgjob.QueueFullError) as error:
+        assert_type(error.parameters, Json)
+    except (
+        bgjob.ClassUnavailableError,
+        bgjob.IdempotencyConflictError,
+        bgjob.InvalidStateError,
+        bgjob.ReloadFailedError,
+    ) as error:
+        assert_type(error.error_name, str)
+    return None
+
+
+def check_value(error: ValueError) -> None: ...
+
+
+def check_lookup(error: LookupError) -> None: ...
+
+
+class TellingClient(Client):
+    MAX_RETRIES = 5
+    RETRY_DELAY = 2.5
+
+    def on_away(self, error: BgjobError) -> None:
+        print(error)
+
+    def on_back(self) -> None:
+        print("back")
+
+
+def submit_with_times() -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    TellingClient().run_background_job("a.B", "c", at=soon, retry_delay=timedelta(seconds=3))
 
 
 async def use_coroutines() -> None:

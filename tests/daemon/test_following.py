@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import pytest
+from inotify_simple import INotify
 
 from bgjob.client import Client
-from bgjob.codec import FrameReader, Reply, Request, parse_reply
-from bgjob.errors import InvalidParameterError, RequestError, from_reply
-from bgjob.words import INTERFACE
+from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
+from bgjob.errors import InvalidParameterError, JobNotFoundError, RequestError, from_reply
+from bgjob.words import INTERFACE, EntryType
+from bgjobd import inputs, ipc, news, streams
+from bgjobd.core.planner import Lanes
+from bgjobd.ipc import Caller, Methods
+from bgjobd.news import News
+from bgjobd.outputs import Outputs
+from bgjobd.spool import AttemptKey
+from bgjobd.store import database
+from bgjobd.store.items import Item, Noted
+from bgjobd.store.reader import Reader
 from tests.daemon.running import RunningDaemon, daemon
+from tests.store.samples import COMPLETED, NO_SLOTS, Store, asked, cancels, ends, starts
 from tests.support import eventually
+
+T = TypeVar("T")
 
 MODULE = """
 import os, sys, time
@@ -242,6 +258,24 @@ def test_watch_without_more_is_told_to_ask_for_it(running: RunningDaemon) -> Non
         call(running, "Watch")
 
 
+def test_a_watcher_that_comes_later_is_told_of_earlier_progress_at_the_next_change(
+    running: RunningDaemon, client: Client, tmp_path: Path
+) -> None:
+    go = str(tmp_path / "go")
+    job = client.run_background_job(TALKER, "slow_progress", {"go": go}, queue="mail")
+    Path(f"{go}1").touch()
+    eventually(lambda: job.refresh()["attempts"] and job.snapshot["attempts"][0]["progress"])
+    with stream(running, "Watch", queue="mail") as watching:
+        watching.next()
+        job.cancel()
+        told = watching.next().parameters["job"]
+    for step in (2, 3, 4):
+        Path(f"{go}{step}").touch()
+    job.wait(20)
+    assert (told["id"], told["progress"]["fraction"]) == (job.id, 0.25)
+    assert told["cancel_requested_at"] is not None
+
+
 # Logs
 
 
@@ -304,6 +338,60 @@ def test_logs_come_in_pages_by_key(running: RunningDaemon, client: Client) -> No
         "Background job dispatched on Linux platform",
         "Background job initiated",
     ]
+
+
+# Searches that run out of their time
+
+MANY: Final = 200_000
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    """A daemon with more jobs and entries than one search can look through; the oldest entry says `needle`."""
+    directory = tmp_path_factory.mktemp("crowded")
+    (directory / "state").mkdir()
+    database.prepare(directory / "state")
+    connection = sqlite3.connect(directory / "state" / database.FILE_NAME)
+    count = f"WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {MANY})"
+    at = "'2024-12-04T14:31:53.000000Z'"
+    with connection:
+        connection.execute(
+            "INSERT INTO background_jobs (class_name, method_name, parameters, status, retry_count, max_retries,"
+            " retry_delay, backoff, max_retry_delay, queue, priority, finished_at, created_at, updated_at, ready)"
+            f" {count} SELECT 'talker.Talker', 'say', '{{}}', 'completed', 0, 0, 0.0, 'constant', 0.0,"
+            f" 'default', 0, {at}, {at}, {at}, 1 FROM n"
+        )
+        connection.execute(
+            "INSERT INTO job_logs (job_id, type, message, created_at)"
+            f" {count} SELECT i, 'success', iif(i = 1, 'needle', 'hay'), {at} FROM n"
+        )
+    connection.close()
+    with daemon(directory, SETTINGS, modules={"talker": MODULE}) as running:
+        yield running
+
+
+@pytest.mark.parametrize("method", ["List", "Logs"])
+def test_a_search_without_time_says_that_it_is_not_complete(crowded: RunningDaemon, method: str) -> None:
+    page = call(crowded, method, search="nosuch")
+    assert (page["is_complete"], page["next"] is None) == (False, False)
+    while page["next"] is not None:
+        page = call(crowded, method, search="nosuch", before=page["next"])
+    assert page["is_complete"] is True
+
+
+def test_a_page_of_jobs_that_is_complete_is_one_for_the_client_too(crowded: RunningDaemon) -> None:
+    with crowded.client() as client:
+        assert client.list(limit=3).is_complete is True
+        assert client.list(search="nosuch").is_complete is False
+
+
+def test_a_follower_of_the_log_is_sent_what_a_long_search_finds(crowded: RunningDaemon) -> None:
+    with stream(crowded, "Logs", search="needle", limit=1) as following:
+        (entry,) = following.next().parameters["entries"]
+        assert entry["id"] == 1
+        with crowded.client() as client:
+            client.run_background_job("probes.Probe", "fail", {"message": "another needle"})
+        assert "another needle" in following.next().parameters["entries"][0]["message"]
 
 
 # List
@@ -459,3 +547,247 @@ def test_a_stop_ends_the_followers_connections(tmp_path: Path) -> None:
         assert running.stop() == 0
         with pytest.raises((AssertionError, ConnectionError)):
             watching.rest()
+
+
+# Followers without a daemon around them: the store, the news, and what a stream makes of both
+
+
+class Desk:
+    """What the streams use of a daemon; a commit is told at once, a read counted."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store = Store(directory)
+        self.news = News()
+        self.outputs = Outputs(directory)
+        self.reads = 0
+        self._reader = Reader(directory)
+
+    async def read(self, question: Callable[[Reader], T]) -> T:
+        self.reads += 1
+        return question(self._reader)
+
+    async def read_output(self, key: AttemptKey, offset: int, limit: int) -> bytes:
+        return self.outputs.read(key, offset, limit)
+
+    def commit(self, *items: Item, lanes: Lanes = NO_SLOTS) -> None:
+        self.news.publish(self.store.commit(*items, lanes=lanes))
+
+    def follow(self, method: str, **parameters: Any) -> AsyncIterator[JsonObject]:
+        shape, function = {
+            "Watch": (inputs.Watch, streams.watch),
+            "Logs": (inputs.Logs, streams.logs),
+            "Output": (inputs.Output, streams.output),
+        }[method]
+        replies: AsyncIterator[JsonObject] = function(self, shape(**parameters), Caller(0, 0, 0))
+        return replies
+
+    def close(self) -> None:
+        self.outputs.close()
+        self._reader.close()
+        self.store.close()
+
+
+Play = Callable[[Callable[[Desk], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Play:
+    """Plays a scene at a desk."""
+
+    async def scene_at_a_desk(scene: Callable[[Desk], Awaitable[None]]) -> None:
+        made = Desk(tmp_path)
+        try:
+            async with asyncio.timeout(20):
+                await scene(made)
+        finally:
+            made.close()
+
+    return lambda scene: asyncio.run(scene_at_a_desk(scene))
+
+
+def a_note(job_id: int) -> Noted:
+    return Noted(job_id, None, EntryType.INFO, "hay")
+
+
+def test_jobs_are_watched_in_the_order_of_their_ids_and_read_by_the_hundred(desk: Play) -> None:
+    async def scene(at: Desk) -> None:
+        ids = at.store.submit(*[asked() for _ in range(1200)])[::-1]
+        at.commit(cancels(*ids))
+        told = [reply["job"]["id"] async for reply in at.follow("Watch", ids=[*ids, ids[0]])]
+        assert told == ids
+        assert at.reads <= 3
+        watching = at.follow("Watch", ids=[ids[0], 7001, 7000])
+        assert (await anext(watching))["job"]["id"] == ids[0]
+        with pytest.raises(JobNotFoundError) as refused:
+            await anext(watching)
+        assert refused.value.parameters == {"id": 7001}
+
+    desk(scene)
+
+
+def test_a_watched_job_is_told_of_only_where_something_of_it_differs(desk: Play) -> None:
+    async def scene(at: Desk) -> None:
+        job_id = at.store.run_one()
+        watching = at.follow("Watch", ids=[job_id])
+        assert (await anext(watching))["job"]["status"] == "running"
+        at.store.now += 1
+        at.commit(starts(job_id))  # a change of the attempt alone
+        at.commit(cancels(job_id), cancels(job_id))
+        at.commit(ends(job_id, COMPLETED))
+        told = [reply["job"] async for reply in watching]
+        assert [(job["status"], job["cancel_requested_at"] is None) for job in told] == [
+            ("running", False),
+            ("completed", False),
+        ]
+
+    desk(scene)
+
+
+def test_a_watch_of_jobs_that_do_not_fit_ends_when_they_end(desk: Play) -> None:
+    async def scene(at: Desk) -> None:
+        job_id = at.store.run_one()
+        watching = at.follow("Watch", ids=[job_id], queue="mail")
+        await anext(watching)
+        at.commit(ends(job_id, COMPLETED))
+        assert [reply async for reply in watching] == []
+
+    desk(scene)
+
+
+@pytest.mark.parametrize("method", ["Watch", "Logs", "Output"])
+def test_what_happens_to_other_jobs_never_makes_a_follower_too_slow(
+    desk: Play, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(at: Desk) -> None:
+        mine, other = at.store.run_one(), at.store.run_one()
+        (tmp_path / f"{mine}.1.out").write_bytes(b"x")
+        following = at.follow(method, **({"ids": [mine]} if method == "Watch" else {"id": mine}))
+        await anext(following)
+        told = at.store.commit(a_note(other))
+        for _ in range(20_000):
+            at.news.publish(told)
+        at.commit(ends(mine, COMPLETED))
+        assert len([reply async for reply in following]) == 1
+
+    desk(scene)
+
+
+def test_output_that_keeps_coming_is_followed_however_often_the_job_changes(
+    desk: Play, tmp_path: Path
+) -> None:
+    async def scene(at: Desk) -> None:
+        job_id = at.store.run_one()
+        (tmp_path / f"{job_id}.1.out").write_bytes(b"x" * 30)
+        following = at.follow("Output", id=job_id, limit=1)
+        told = at.store.commit(starts(job_id))
+        parts = []
+        async for reply in following:
+            parts.append(base64.b64decode(reply["data"]))
+            if len(parts) <= 30:
+                for _ in range(1000):
+                    at.news.publish(told)
+            if len(parts) == 30:
+                at.commit(ends(job_id, COMPLETED))
+        assert parts == [b"x"] * 30 + [b""]
+
+    desk(scene)
+
+
+def test_an_output_that_could_not_be_watched_once_is_watched_the_next_time(
+    desk: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(at: Desk) -> None:
+        job_id = at.store.run_one()
+        descriptors = len(os.listdir("/proc/self/fd"))
+        with monkeypatch.context() as patched:
+            patched.setattr(INotify, "add_watch", _no_space)
+            with pytest.raises(OSError, match="no space"):
+                await anext(at.follow("Output", id=job_id))
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+        file = tmp_path / f"{job_id}.1.out"
+        file.touch()
+        following = at.follow("Output", id=job_id)
+        first = asyncio.ensure_future(anext(following))
+        for _ in range(10):
+            await asyncio.sleep(0)  # it has looked, and waits
+        assert at.outputs._followers
+        file.write_bytes(b"at last")
+        assert base64.b64decode((await first)["data"]) == b"at last"
+
+    desk(scene)
+
+
+def _no_space(*_: object) -> int:
+    raise OSError(28, "no space for a watch")
+
+
+# Followers at a socket
+
+
+@asynccontextmanager
+async def served(
+    desk: Desk, directory: Path, *names: str
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, list[str]]]:
+    """A connection to a server of the desk's streams, and the methods that had a bug."""
+    bugs: list[str] = []
+    methods = Methods({}, {name: partial(_asked, desk, name) for name in names})
+    server = ipc.Server(methods, ipc.Limits(), lambda method, _: bugs.append(method))
+    await server.listen(directory / "s", 0o600, None)
+    reader, writer = await asyncio.open_unix_connection(directory / "s", limit=1 << 24)
+    try:
+        yield reader, writer, bugs
+    finally:
+        writer.transport.abort()
+        server.stop_listening()
+        await server.finish()
+
+
+def _asked(desk: Desk, name: str, parameters: JsonObject, caller: Caller) -> AsyncIterator[JsonObject]:
+    return desk.follow(name, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"), [("Watch", {}), ("Watch", {"ids": [1]}), ("Logs", {"limit": 1})]
+)
+def test_a_follower_that_does_not_read_is_cut_off_and_that_is_no_bug(
+    desk: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, parameters: JsonObject
+) -> None:
+    async def scene(at: Desk) -> None:
+        monkeypatch.setattr(news, "_MOST_WAITING", 100_000)
+        at.store.run_one()
+        async with served(at, tmp_path, method) as (reader, writer, bugs):
+            writer.write(Request(method, parameters, more=True).to_bytes())
+            await reader.readuntil(b"\0")
+            told = [at.store.commit(cancels(1), a_note(1)), at.store.commit(ends(1, COMPLETED))]
+            for _ in range(1000):
+                at.news.publish(told[0])
+            (follower,) = at.news._followers
+            assert not follower._waiting
+            frames = FrameReader(1 << 20).feed(await reader.read())
+            assert all(parse_reply(frame).error is None for frame in frames)
+            assert bugs == []
+            assert not at.news._followers
+
+    desk(scene)
+
+
+def test_a_stream_that_has_much_to_tell_lets_others_have_their_turn(desk: Play, tmp_path: Path) -> None:
+    async def scene(at: Desk) -> None:
+        turns = 0
+
+        def take_turn() -> None:
+            nonlocal turns
+            turns += 1
+            asyncio.get_running_loop().call_soon(take_turn)
+
+        ids = at.store.submit(*[asked() for _ in range(100)])
+        at.commit(cancels(*ids))
+        async with served(at, tmp_path, "Watch") as (reader, writer, _):
+            writer.write(Request("Watch", {"ids": ids}, more=True).to_bytes())
+            await reader.readuntil(b"\0")
+            take_turn()
+            for _ in ids[1:]:
+                await reader.readuntil(b"\0")
+            assert turns >= 90
+
+    desk(scene)

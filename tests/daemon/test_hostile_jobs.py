@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bgjob import Client
+from bgjobd.forkserver.journal import MAX_NOTES
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.support import eventually
 
@@ -99,6 +100,21 @@ class Hostile:
             time.sleep(0.01)
         note(ledger, "end")
         return "waited"
+
+    def babble(self, times, pauses, path):
+        record = '{"v":1,"type":"log","pid":PID,"at":1.0,"level":"INFO","message":"babble"}\\n'
+        for _ in range(times):
+            write(record * 1000)
+        Path(path).touch()
+        while not Path(path + ".go").exists():
+            time.sleep(0.01)
+        for _ in range(pauses):
+            write(record * 1000)
+            time.sleep(0.06)
+        Path(path + ".gone").touch()
+        while not Path(path + ".end").exists():
+            time.sleep(0.01)
+        return 5
 
     def return_number(self, text):
         return [float(text)]
@@ -256,6 +272,35 @@ def test_an_error_with_a_very_long_name_is_a_failure_with_a_short_one(tmp_path: 
 def test_a_job_that_bloats_its_journal_keeps_its_result(tmp_path: Path) -> None:
     with _beside_a_neighbour(tmp_path) as (_, client):
         assert _ending(client, "bloat", {})["result"] == 5
+
+
+def test_a_job_that_writes_notes_without_end_is_recorded_up_to_the_limit_and_read_no_further(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "babbled"
+    with _beside_a_neighbour(tmp_path) as (running, client):
+        job = client.run_background_job(HOSTILE, "babble", {"times": 5, "pauses": 25, "path": str(path)})
+        eventually(lambda: path.exists() and _babble(running) >= MAX_NOTES)
+        before = _bytes_read(running)
+        Path(f"{path}.go").touch()
+        eventually(Path(f"{path}.gone").exists)
+        assert _bytes_read(running) - before < 500_000
+        assert job.refresh()["status"] == "running"
+        assert _babble(running) == MAX_NOTES
+        Path(f"{path}.end").touch()
+        assert job.wait(20)["result"] == 5
+        assert _babble(running) == MAX_NOTES
+
+
+def _babble(running: RunningDaemon) -> int:
+    ((count,),) = running.query("SELECT count(*) FROM job_logs WHERE message = 'babble'")
+    return int(count)
+
+
+def _bytes_read(running: RunningDaemon) -> int:
+    assert running.process is not None
+    counters = Path(f"/proc/{running.process.pid}/io").read_text().split()
+    return int(counters[counters.index("rchar:") + 1])
 
 
 def test_a_forged_exit_record_ends_no_attempt_that_still_runs(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from bgjob import (
     RequestError,
     ShuttingDownError,
     TooLargeError,
+    calls,
 )
 from bgjob.codec import Request
 from bgjob.words import INTERFACE, SERVICE
@@ -137,7 +138,7 @@ def invalid(
         INVALID_PARAMETER,
         {"parameter": parameter},
         InvalidParameterError,
-        f"^invalid value for {parameter}$",
+        f"^invalid value for {parameter}{': a mapping of names' if parameter == 'parameters' else '$'}",
         by_client,
     )
 
@@ -215,7 +216,7 @@ INVALID = [
         refusal
         for method in ("Cancel", "Retry")
         for refusal in (
-            invalid(f"{method} nothing", "ids", {"ids": []}, method),
+            invalid(f"{method} nothing", "ids", {"ids": []}, method, by_client=False),
             invalid(f"{method} number 0", "ids.1", {"ids": [1, 0]}, method),
             invalid(f"{method} a word", "ids.0", {"ids": ["1"]}, method),
             invalid(f"{method} no list", "ids", {"ids": 1}, method, by_client=False),
@@ -672,8 +673,9 @@ class _Relay:
                 end.close()
 
 
-def test_who_waits_while_the_daemon_ends_is_told_so(tmp_path: Path) -> None:
+def test_who_waits_while_the_daemon_ends_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A submit waits for the catalogue, which an import holds up; then the daemon is told to end."""
+    monkeypatch.setattr(calls, "GIVE_UP_AFTER", 0.0)  # the client would wait for the next daemon
     gate = tmp_path / "gate"
     modules = {"gated": GATED.format(gate=str(gate))}
     raised: list[Exception] = []

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from bgjob import Client
+from bgjob import Client, calls
 from bgjob.codec import Reply, Request
 from bgjob.errors import BgjobError
 from bgjob.words import INTERFACE, SERVICE
@@ -619,8 +619,10 @@ CALLS: dict[str, Callable[[Client], object]] = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 def test_c12_damaged_replies_meet_only_errors_that_a_caller_expects(
-    tmp_path: Path, call: Callable[[Client], object]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[Client], object]
 ) -> None:
+    monkeypatch.setattr(calls, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(calls, "LONGEST_PAUSE", 0.001)
     answered = 0
     before = len(os.listdir("/proc/self/fd"))
     with answering(tmp_path / "socket", random.Random("replies")):

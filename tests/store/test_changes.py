@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from bgjob.codec import to_json
+from bgjob.words import EntryType
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import Committed, DaemonStarted, Look, QueuePaused
+from bgjobd.store import pages
+from bgjobd.store.items import AttemptNotes, Committed, DaemonStarted, Look, Note, QueuePaused
+from bgjobd.store.reader import Reader
 from tests.store.samples import (
     COMPLETED,
     FAILED,
+    NO_SLOTS,
     NOW,
     Store,
     asked,
@@ -41,8 +46,34 @@ def test_every_change_of_a_life_is_told_once_and_in_order(store: Store) -> None:
 def test_a_change_is_dated_as_the_file_has_it(store: Store) -> None:
     store.now += 3
     committed = store.commit(submission(asked()))
-    assert committed.at == NOW + 3
+    assert [job.updated_at for job in committed.changed] == [NOW + 3]
     assert store.job(1)["updated_at"] == "2024-12-04T14:31:56.000000Z"
+
+
+def test_a_follower_is_told_of_a_job_as_a_reader_finds_it_after_each_change(store: Store) -> None:
+    """With the progress that the latest attempt told, and dated as the row is, which a start leaves as it was."""
+    half = AttemptNotes(1, 1, 0, (Note(NOW, EntryType.INFO, "half", 0.5),))
+    reader = Reader(store.state_dir)
+    progress = []
+    for facts, lanes in [
+        ((submission(asked()),), NO_SLOTS),
+        ((Look(),), Lanes(1)),
+        ((starts(1),), NO_SLOTS),
+        ((half,), NO_SLOTS),
+        ((ends(1, FAILED),), NO_SLOTS),
+        ((cancels(1),), NO_SLOTS),
+        ((retries(1),), NO_SLOTS),
+        ((Look(),), Lanes(1)),
+        ((cancels(1),), NO_SLOTS),
+        ((ends(1, FAILED, number=2),), NO_SLOTS),
+    ]:
+        store.now += 1
+        (job,) = store.commit(*facts, lanes=lanes).changed
+        told = pages.summary_of(job)
+        assert to_json(told) == to_json(reader.summary(1))
+        progress.append(told["progress"] and told["progress"]["fraction"])
+    reader.close()
+    assert progress == [None, None, None, 0.5, 0.5, 0.5, 0.5, None, None, None]
 
 
 def test_what_changes_nothing_is_not_told(store: Store) -> None:

@@ -14,7 +14,8 @@ from bgjob.errors import JobNotFoundError
 from bgjob.words import EntryType
 from bgjobd.core.machine import IllegalFactError
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import AttemptNotes, Note, Progress, Stored
+from bgjobd.store import pages
+from bgjobd.store.items import AttemptNotes, Note, Stored
 from bgjobd.store.reader import Reader
 from tests.store.samples import COMPLETED, FAILED, NOW, Store, asked, ends, starts, submission, text
 
@@ -61,7 +62,7 @@ def test_notes_are_entries_of_the_log_with_their_own_type_and_time(store: Store)
         (4, NOW + 2, "myapp.jobs.ExampleJob::run"),
     ]
     assert store.job(job_id) == before
-    assert (committed.changed, committed.progress) == ((), ())
+    assert committed.changed == ()
 
 
 def test_the_latest_progress_is_kept_with_the_attempt_and_each_is_told_in_the_log(store: Store) -> None:
@@ -81,8 +82,9 @@ def test_the_latest_progress_is_kept_with_the_attempt_and_each_is_told_in_the_lo
 def test_a_watcher_hears_of_progress_with_the_job(store: Store) -> None:
     job_id = store.run_one()
     committed = store.commit(notes(job_id, note("a", 0.25), note("b", 0.5, at=NOW + 2), note("c")))
-    assert committed.progress == (Progress(job_id, 0.5, "b", NOW + 2),)
-    assert [(job.id, job.status.value, job.attempt) for job in committed.changed] == [(job_id, "running", 1)]
+    (job,) = committed.changed
+    assert (job.id, job.status.value, job.attempt) == (job_id, "running", 1)
+    assert pages.summary_of(job)["progress"] == {"fraction": 0.5, "message": "b", "at": text(NOW + 2)}
 
 
 def test_notes_that_came_before_are_not_written_again(store: Store) -> None:
@@ -165,8 +167,8 @@ def test_a_time_that_cannot_be_stored_is_held_within_what_can(store: Store, at: 
 )
 def test_progress_is_held_between_nothing_and_all(store: Store, fraction: float, stored: float) -> None:
     job_id = store.run_one()
-    (told,) = store.commit(notes(job_id, note("", fraction))).progress
-    assert told.fraction == stored
+    (job,) = store.commit(notes(job_id, note("", fraction))).changed
+    assert pages.summary_of(job)["progress"]["fraction"] == stored
     assert progress(store, job_id) == {"fraction": stored, "message": "", "at": text(NOW + 1)}
 
 

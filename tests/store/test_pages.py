@@ -111,6 +111,17 @@ def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
 
 def test_there_is_no_summary_of_a_job_that_was_never_submitted(reader: Reader) -> None:
     assert reader.summary(1) is None
+    assert reader.summaries([1, 2]) == {}
+
+
+def test_many_jobs_are_read_at_once_and_each_is_as_if_it_were_read_alone(
+    store: Store, reader: Reader
+) -> None:
+    made = sorted(every_status(store).values())
+    with statements_run_on(reader._database) as run:
+        found = reader.summaries([99, *made, made[0]])
+    assert len(run) == 1
+    assert found == {job_id: reader.summary(job_id) for job_id in made}
 
 
 def test_the_progress_of_an_earlier_attempt_is_not_the_latest_ones(store: Store, reader: Reader) -> None:

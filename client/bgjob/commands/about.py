@@ -30,22 +30,22 @@ def classes(client: Client, given: argparse.Namespace) -> int:
 
 def stats(client: Client, given: argparse.Namespace) -> int:
     """Show how the daemon stands: its version, slots, jobs by status, queues."""
-    told = client.stats()
+    standing = client.stats()
     if given.json:
-        screen.tell_json(told)
+        screen.tell_json(standing)
         return OK
-    counts = [f"{told['jobs'].get(status, 0)} {screen.painted(status)}" for status in Status]
-    queues = told["queues"]
+    counts = [f"{standing['jobs'].get(status, 0)} {screen.painted(status)}" for status in Status]
+    queues = standing["queues"]
     table = screen.table(
         [
-            Column("QUEUE", [text.one_line(queue["name"]) for queue in queues]),
+            Column("QUEUE", [queue["name"] for queue in queues]),
             Column("PENDING", [str(queue["pending"]) for queue in queues], is_number=True),
             Column("RUNNING", [str(queue["running"]) for queue in queues], is_number=True),
             Column("SLOTS", [str(queue["slots"] or "all") for queue in queues], is_number=True),
             Column("", ["paused" if queue["paused"] else "" for queue in queues]),
         ]
     )
-    screen.tell(f"bgjobd {told['version']}, pid {told['pid']}, {told['slots']} slots")
+    screen.tell(f"bgjobd {standing['version']}, pid {standing['pid']}, {standing['slots']} slots")
     screen.tell(f"jobs: {', '.join(counts)}")
     screen.show(f"\n{table}")
     return OK
@@ -64,7 +64,7 @@ def _class(described: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {_indented(described['doc'])}"
     for method in described["methods"]:
         yield f"  {_folded(text.one_line(text.signature(method)))}"
-        yield from (f"      {_indented(told, 6)}" for told in (method["doc"], method["note"]) if told)
+        yield from (f"      {_indented(doc, 6)}" for doc in (method["doc"], method["note"]) if doc)
     if described["policy"] is not None and described["unavailable"] is None:
         yield f"  {_policy(described['policy'])}"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from bgjob.client import Client
-from bgjob.commands import about, completion, follow, look, manage, submit, text, values
+from bgjob.commands import about, completion, follow, look, manage, pages, submit, text, values
 from bgjob.words import Backoff, EntryType, Status
 
 _STATUSES: Final = (*(status.value for status in Status), text.SCHEDULED, text.RETRYING)
@@ -143,7 +143,11 @@ def _add_list(commands: _Commands) -> None:
     _add_target(command)
     command.add_argument("--search", metavar="TEXT", help="a part of class, method or error")
     command.add_argument(
-        "--limit", type=values.page_size, default=50, metavar="N", help="at most so many (50)"
+        "--limit",
+        type=values.page_size,
+        default=pages.USUAL,
+        metavar="N",
+        help=f"at most so many ({pages.USUAL})",
     )
     command.add_argument("--before", type=values.job_id, metavar="ID", help="jobs older than this one")
     command.add_argument(

@@ -12,17 +12,17 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
+from bgjob.calls import failure_of
 from bgjob.client import Client
-from bgjob.commands import screen, text
-from bgjob.commands.problems import NOT_FOUND, OK, code_of, explained, failure_of
+from bgjob.commands import pages, screen, text
+from bgjob.commands.problems import INTERRUPTED, NOT_FOUND, OK, code_of, explained
 from bgjob.errors import WaitTimeoutError
 from bgjob.words import Status
 
 T = TypeVar("T")
-
-_PAGE: Final = 1000
 
 
 def wait(client: Client, given: argparse.Namespace) -> int:
@@ -37,7 +37,7 @@ def wait(client: Client, given: argparse.Namespace) -> int:
 
     with going_on(*ids):
         ended = until_ended(client, ids, given.timeout, tell)
-    codes = [outcome(ended[job_id]) for job_id in ids]
+    codes = [exit_code_of(ended[job_id]) for job_id in ids]
     return next((code for code in codes if code != OK), OK)
 
 
@@ -46,9 +46,12 @@ def tail(client: Client, given: argparse.Namespace) -> int:
     filters = {"id": given.job, **given.target, "type": given.type, "search": given.search}
     line: Callable[[Mapping[str, Any]], str] = text.to_json if given.json else screen.log_line
     if not given.follow:
-        told = "".join(line(entry) + "\n" for entry in _newest(client, filters, given.count))
-        screen.show(told)
-        if not told and not given.json:
+        found = pages.search(partial(client.logs, **filters), given.count)
+        screen.show("".join(line(entry) + "\n" for entry in reversed(found.items)))
+        if found.is_interrupted:
+            screen.say("interrupted; older lines were not searched")
+            return INTERRUPTED
+        if not found.items and not given.json:
             screen.say("no log line matches")
         return OK
     with going_on(*([] if given.job is None else [given.job])):
@@ -59,37 +62,37 @@ def tail(client: Client, given: argparse.Namespace) -> int:
 
 def output(client: Client, given: argparse.Namespace) -> int:
     """Print what an attempt wrote to stdout and stderr; with -f also what it and those after it write."""
-    told = Told(given.json)
+    printer = Printer(given.json)
     if given.follow:
         with going_on(given.id):
             for part in client.follow_output(given.id, given.attempt):
-                told.output(part.number, part.data)
+                printer.output(part.number, part.data)
     else:
         latest = text.attempt_of(client.get(given.id).snapshot)
         number = given.attempt or latest
         if number > latest:
             screen.say(f"job {given.id} has no attempt {number}; `bgjob show {given.id}` lists them")
             return NOT_FOUND
-        told.output(number, client.output(given.id, number or None))
-    told.end()
-    if told.is_nothing and not given.json:
+        printer.output(number, client.output(given.id, number or None))
+    printer.end()
+    if printer.is_nothing and not given.json:
         screen.say(f"job {given.id} has written nothing; `bgjob tail --job {given.id}` has its log")
     return OK
 
 
-def follow_job(client: Client, job_id: int, timeout: float | None, told: Told) -> None:
+def follow_job(client: Client, job_id: int, timeout: float | None, printer: Printer) -> None:
     """Tell log entries and output of a job as they come, until it has ended. Raises WaitTimeoutError."""
     entries: Iterator[Callable[[], None]] = (
-        _later(told.entry, entry) for entry in client.follow_logs(id=job_id, after=0)
+        _later(printer.entry, entry) for entry in client.follow_logs(id=job_id, after=0)
     )
     parts: Iterator[Callable[[], None]] = (
-        _later(told.output, part.number, part.data) for part in client.follow_output(job_id, 1)
+        _later(printer.output, part.number, part.data) for part in client.follow_output(job_id, 1)
     )
     try:
         for tell in together([entries, parts], timeout, lambda: going_on_text([job_id])):
             tell()
     finally:
-        told.end()
+        printer.end()
 
 
 def until_ended(
@@ -101,7 +104,7 @@ def until_ended(
     """The jobs as they ended, each told as it does, with progress on a terminal. Raises WaitTimeoutError."""
     ended: dict[int, Mapping[str, Any]] = {}
     with screen.board() as board:
-        watched = client.watch(*ids)
+        watched = client.watch(ids)
         for job in together([watched], timeout, lambda: going_on_text([i for i in ids if i not in ended])):
             board.show(job)
             if Status(job["status"]).is_final and job["id"] not in ended:
@@ -111,9 +114,9 @@ def until_ended(
     return ended
 
 
-def outcome(job: Mapping[str, Any], is_result_wanted: bool = False) -> int:
+def exit_code_of(job: Mapping[str, Any], is_result_wanted: bool = False) -> int:
     """The exit code of an ended job; its result goes to stdout where it is wanted, its failure to stderr."""
-    failure = failure_of(job)
+    failure = failure_of(dict(job))
     if failure is not None:
         screen.say(explained(failure))
         return code_of(failure)
@@ -140,7 +143,7 @@ def going_on_text(ids: Sequence[int]) -> str:
     return f"{goes}, `bgjob wait {names}` waits on"
 
 
-class Told:
+class Printer:
     """What a job logs and writes, on stderr and stdout; as JSON lines on stdout for a program."""
 
     def __init__(self, is_json: bool) -> None:
@@ -155,7 +158,7 @@ class Told:
             screen.tell_json({"entry": entry})
             return
         self._close_line()
-        print(screen.log_line(entry, sys.stderr), file=sys.stderr, flush=True)
+        screen.note(screen.log_line(entry, sys.stderr))
 
     def output(self, number: int, data: bytes) -> None:
         self.is_nothing = self.is_nothing and not data
@@ -197,19 +200,6 @@ def _terminal_decoder() -> io.IncrementalNewlineDecoder:
     return io.IncrementalNewlineDecoder(decoder, translate=True)
 
 
-def _newest(client: Client, filters: Mapping[str, Any], count: int) -> list[Mapping[str, Any]]:
-    """The newest entries, oldest first. A search that stopped at its time goes on where it stopped."""
-    found: list[Mapping[str, Any]] = []
-    before = None
-    while len(found) < count:
-        page = client.logs(**filters, before=before, limit=min(count - len(found), _PAGE))
-        found += page.items
-        before = page.next
-        if before is None:
-            break
-    return found[::-1]
-
-
 # Streams, read together
 
 
@@ -230,14 +220,14 @@ def together(streams: Iterable[Iterator[T]], timeout: float | None, late: Callab
     Raises what a stream raises, and WaitTimeoutError after `timeout` seconds; `late` has the end of its message.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    told: queue.SimpleQueue[T | _Ended[T]] = queue.SimpleQueue()
+    items: queue.SimpleQueue[T | _Ended[T]] = queue.SimpleQueue()
     running = 0
     for stream in streams:
-        threading.Thread(target=_read, args=(stream, told), daemon=True).start()
+        threading.Thread(target=_read, args=(stream, items), daemon=True).start()
         running += 1
     while running:
         try:
-            item = told.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+            item = items.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             raise WaitTimeoutError(f"not ended after {timeout:g} s; {late()}") from None
         if not isinstance(item, _Ended):
@@ -248,10 +238,10 @@ def together(streams: Iterable[Iterator[T]], timeout: float | None, late: Callab
             running -= 1
 
 
-def _read(stream: Iterator[T], told: queue.SimpleQueue[T | _Ended[T]]) -> None:
+def _read(stream: Iterator[T], items: queue.SimpleQueue[T | _Ended[T]]) -> None:
     try:
         for item in stream:
-            told.put(item)
-        told.put(_Ended(None))
+            items.put(item)
+        items.put(_Ended(None))
     except BaseException as error:
-        told.put(_Ended(error))
+        items.put(_Ended(error))

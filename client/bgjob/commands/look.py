@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from bgjob.client import Client
-from bgjob.commands import screen, text
-from bgjob.commands.problems import OK
+from bgjob.commands import pages, screen, text
+from bgjob.commands.pages import Found
+from bgjob.commands.problems import INTERRUPTED, OK
 from bgjob.commands.screen import Column, Cut
 from bgjob.words import Status
 
@@ -19,25 +21,16 @@ _LABEL: Final = 12
 
 def list_jobs(client: Client, given: argparse.Namespace) -> int:
     """List jobs, newest first."""
-    page = client.list(
-        status=given.status,
-        queue=given.queue,
-        **given.target,
-        search=given.search,
-        before=given.before,
-        limit=given.limit,
-    )
+    filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
+    found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
-        screen.tell_json({"jobs": page.items, "next": page.next})
-        return OK
-    if not page.items:
-        screen.say("no job matches; `bgjob run CLASS::METHOD` submits one")
-        return OK
-    now = time.time()
-    screen.show(screen.table([_column(name, page.items, now) for name in given.columns]))
-    if page.next is not None:
-        screen.say(f"there are older ones: --before {page.next}")
-    return OK
+        screen.tell_json({"jobs": found.items, "next": found.next})
+    elif found.items:
+        now = time.time()
+        screen.show(screen.table([_column(name, found.items, now) for name in given.columns]))
+    if not given.json:
+        _say_what_is_left(found)
+    return INTERRUPTED if found.is_interrupted else OK
 
 
 def show(client: Client, given: argparse.Namespace) -> int:
@@ -58,9 +51,19 @@ def show(client: Client, given: argparse.Namespace) -> int:
 # The list
 
 
+def _say_what_is_left(found: Found) -> None:
+    if found.is_interrupted:
+        told = "interrupted" if found.items else "interrupted; no job found so far"
+        screen.say(f"{told}; --before {found.next} goes on with older ones")
+    elif found.next is not None:
+        screen.say(f"there are older ones: --before {found.next}")
+    elif not found.items:
+        screen.say("no job matches; `bgjob run CLASS::METHOD` submits one")
+
+
 def _column(name: str, jobs: Sequence[Mapping[str, Any]], now: float) -> Column:
     cell = CELLS[name]
-    cells = [text.one_line(cell(job, now)) for job in jobs]
+    cells = [cell(job, now) for job in jobs]
     return Column(name.upper(), cells, is_number=name in _NUMBERS, cut=_CUTS.get(name, Cut.NOTHING))
 
 
@@ -77,7 +80,7 @@ def _when(job: Mapping[str, Any], now: float) -> str:
 
 def _note(job: Mapping[str, Any], now: float) -> str:
     """What a person asks next: how far it is, or what went wrong."""
-    if job["cancel_requested_at"] is not None and not Status(job["status"]).is_final:
+    if _is_to_be_cancelled(job):
         return "to be cancelled"
     if job["status"] == Status.RUNNING and job["progress"] is not None:
         return _progress(job["progress"])
@@ -121,13 +124,13 @@ _CUTS: Final = {
 
 def _lines_of(job: Mapping[str, Any], now: float) -> list[str]:
     lines = [_heading(f"job {job['id']}  {text.one_line(text.target(job))}")]
-    lines += [f"{name:<{_LABEL}}{value}" for name, value in _facts(job, now) if value]
+    lines += [f"{name:<{_LABEL}}{value}" for name, value in _rows(job, now) if value]
     for attempt in job["attempts"]:
         lines += ["", *_attempt(attempt)]
     return [*lines, *_traceback(job["attempts"]), *_next_commands(job)]
 
 
-def _facts(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     wanted = " (to be cancelled)" if _is_to_be_cancelled(job) else ""
     yield "status", screen.painted(text.standing(job, now)) + wanted
     yield "error", text.plain(job["error"] or "")
@@ -167,13 +170,13 @@ def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:
     began = "" if attempt["started_at"] is None else f"  {text.date(attempt['started_at'])} UTC"
     lasted = "" if attempt["finished_at"] is None else f", {_lasted(attempt)}"
     yield f"{_heading('attempt ' + str(attempt['number']))}  {screen.painted(verdict)}{began}{lasted}"
-    facts = [
+    rows = [
         ("why", _why(attempt)),
         ("progress", text.one_line(_progress(attempt["progress"]))),
         ("used", _usage(attempt)),
         ("process", f"pid {attempt['pid']}" if attempt["pid"] and attempt["outcome"] is None else ""),
     ]
-    yield from (f"  {name:<{_LABEL - 2}}{value}" for name, value in facts if value)
+    yield from (f"  {name:<{_LABEL - 2}}{value}" for name, value in rows if value)
 
 
 def _lasted(attempt: Mapping[str, Any]) -> str:
@@ -216,9 +219,9 @@ def _next_commands(job: Mapping[str, Any]) -> list[str]:
         Status.PENDING: f"bgjob wait {job['id']}",
     }
     has_output = any(attempt["output_bytes"] for attempt in job["attempts"])
-    told = [commands.get(job["status"], ""), f"bgjob output {job['id']}" if has_output else ""]
-    told = [command for command in told if command]
-    return ["", f"next: {', '.join(told)}"] if told else []
+    possible = (commands.get(job["status"]), f"bgjob output {job['id']}" if has_output else None)
+    given = [command for command in possible if command is not None]
+    return ["", f"next: {', '.join(given)}"] if given else []
 
 
 def _heading(words: str) -> str:
@@ -229,6 +232,6 @@ def _logs(client: Client, job_id: int) -> Iterator[Mapping[str, Any]]:
     """All that the job logged, oldest first."""
     after: int | None = 0
     while after is not None:
-        page = client.logs(id=job_id, after=after, limit=1000)
+        page = client.logs(id=job_id, after=after, limit=pages.LARGEST)
         yield from page.items
         after = page.next

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bgjob.calls import SocketDeniedError
-from bgjob.commands.text import one_line
+from bgjob.commands.text import capped, one_line
 from bgjob.errors import (
     BgjobError,
     DaemonUnavailableError,
@@ -26,13 +26,15 @@ from bgjob.errors import (
     StorageUnavailableError,
     WaitTimeoutError,
 )
-from bgjob.words import Status
 
 OK: Final = 0
 NOT_FOUND: Final = 4
 UNWRITABLE: Final = 74
 INTERRUPTED: Final = 130
 CLOSED_PIPE: Final = 141
+
+_LONGEST: Final = 500
+"""How many characters of a job's failure, which may have 64 KiB, are said; the hint leads to the others."""
 
 _CODES: Final[Mapping[type[BaseException], int]] = {
     JobFailedError: 1,
@@ -73,24 +75,20 @@ def code_of(error: BgjobError) -> int:
 
 def explained(error: BgjobError, hint: str | None = None) -> str:
     """One line: what happened, why, and the next command; `hint` is the command's own, for what it was given."""
+    told = str(error)
+    if isinstance(error, JobFailedError):
+        told = capped(told, _LONGEST)
     found = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), None)
     if isinstance(error, InvalidParameterError | InvalidStateError):
         found = hint or found
     if found is None:
-        return one_line(str(error))
-    joint = " " if str(error).endswith("?") else "; "
-    return one_line(str(error) + joint + found.format_map({"id": "ID"} | _names_in(error)))
+        return one_line(told)
+    return one_line(followed(told, found.format_map({"id": "ID"} | _names_in(error))))
 
 
-def failure_of(job: Mapping[str, Any]) -> JobFailedError | JobCancelledError | None:
-    """What an ended job that did not complete raises; None where it did."""
-    match job["status"]:
-        case Status.COMPLETED:
-            return None
-        case Status.CANCELLED:
-            return JobCancelledError(dict(job))
-        case _:
-            return JobFailedError(dict(job))
+def followed(told: str, next: str) -> str:
+    """A message with what comes next; it may end with a question."""
+    return f"{told}{' ' if told.endswith('?') else '; '}{next}"
 
 
 def _names_in(error: BgjobError) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
@@ -19,9 +20,12 @@ from bgjob.words import EntryType, Status
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_PAGER: Final = "less -FRX"
+_PAGER: Final = "less"
+_LESS: Final = "FRX"  # as git has it: nothing to leave where it fits, colours, and what was read stays
 _GAP: Final = "  "
 _NARROWEST: Final = 8
+_CHARACTERS_A_COLUMN: Final = 4
+"""How many characters of a cell are looked at for each column of the terminal; there may be 64 KiB of them."""
 
 _COLOURS: Final[Mapping[str, str]] = {
     Status.RUNNING: "cyan",
@@ -34,6 +38,9 @@ _COLOURS: Final[Mapping[str, str]] = {
     EntryType.INFO: "blue",
 }
 _CODES: Final[Mapping[str, int]] = {"bold": 1, "red": 31, "green": 32, "yellow": 33, "blue": 34, "cyan": 36}
+_PAINT: Final = re.compile(r"\x1b\[\d+m")
+_LESS_COLOURS: Final = re.compile(r"-?[^-bDhjkoOpPtTxyz]*[Rr]|--(RAW|raw)-")
+"""-r or -R among other letters; those before which it would be part of a value are left out."""
 
 
 def open_standard_streams() -> None:
@@ -41,7 +48,8 @@ def open_standard_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  it lives as long as the process
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115  it lives as long as the process
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  as above
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115  as above
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -56,7 +64,13 @@ def forget_stdout() -> None:
 
 def say(message: str) -> None:
     """A message, on stderr."""
-    print(f"bgjob: {message}", file=sys.stderr, flush=True)
+    note(f"bgjob: {message}")
+
+
+def note(line: str) -> None:
+    """A line on stderr, if that takes any: what the command is asked for does not fail with it."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def tell(result: str) -> None:
@@ -71,9 +85,13 @@ def tell_json(value: Any) -> None:
 
 def show(result: str) -> None:
     """A result of several lines: through a pager where it is longer than the terminal."""
-    height = shutil.get_terminal_size().lines
-    if not draws_on(sys.stdout) or result.count("\n") < height or not _is_paged(result):
+    if (
+        not draws_on(sys.stdout)
+        or _rows_of(result) < shutil.get_terminal_size().lines
+        or not _is_paged(result)
+    ):
         sys.stdout.write(result)
+        sys.stdout.flush()  # before what is said of it on stderr
 
 
 def draws_on(stream: TextIO) -> bool:
@@ -124,31 +142,68 @@ class Column(NamedTuple):
 
 def table(of: Sequence[Column]) -> str:
     """The columns side by side: fitted to the terminal where there is one, as wide as need be elsewhere."""
-    widths = _fitted(of, columns())
-    titles = _row([(column.title, "bold") for column in of], of, widths)
-    rows = zip(*(column.cells for column in of), strict=True)
-    return titles + "".join(_row([(cell, None) for cell in row], of, widths) for row in rows)
+    room = columns()
+    whole = [column._replace(cells=[_cell(cell, column.cut, room) for cell in column.cells]) for column in of]
+    shown = _with_room(whole, room)
+    if len(shown) < len(whole):
+        say(f"no room for {', '.join(column.title for column in whole[len(shown) :])}")
+    widths = _fitted(shown, room)
+    titles = _row([(column.title, "bold") for column in shown], shown, widths)
+    rows = zip(*(column.cells for column in shown), strict=True)
+    return titles + "".join(_row([(cell, None) for cell in row], shown, widths) for row in rows)
 
 
-def _fitted(of: Sequence[Column], most: int | None) -> list[int]:
+def _cell(written: str, cut: Cut, room: int | None) -> str:
+    if room is not None and cut is not Cut.NOTHING:
+        written = text.capped(written, room * _CHARACTERS_A_COLUMN, keeps_end=cut is Cut.BEGINNING)
+    return text.one_line(written)
+
+
+def _with_room(of: Sequence[Column], room: int | None) -> Sequence[Column]:
+    """The first columns, as many as the terminal has room for where each is as narrow as it may be."""
+    least = [
+        _width(column) if column.cut is Cut.NOTHING else min(_width(column), _NARROWEST) for column in of
+    ]
+    count = len(of)
+    while room is not None and count > 1 and sum(least[:count]) + len(_GAP) * (count - 1) > room:
+        count -= 1
+    return of[:count]
+
+
+def _fitted(of: Sequence[Column], room: int | None) -> list[int]:
     """How wide each column is: the widest of those that may be cut gives way first."""
-    widths = [max(map(text.width, (column.title, *column.cells))) for column in of]
+    widths = [_width(column) for column in of]
     flexible = [index for index, column in enumerate(of) if column.cut is not Cut.NOTHING]
-    excess = 0 if most is None else sum(widths) + len(_GAP) * (len(of) - 1) - most
-    for _ in range(excess if flexible else 0):
-        widest = max(flexible, key=lambda index: widths[index])
-        widths[widest] = max(_NARROWEST, widths[widest] - 1)
+    excess = 0 if room is None else sum(widths) + len(_GAP) * (len(of) - 1) - room
+    for _ in range(excess):
+        widest = max(flexible, key=lambda index: widths[index], default=None)
+        if widest is None or widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
     return widths
+
+
+def _width(column: Column) -> int:
+    return max(map(text.width, (column.title, *column.cells)))
 
 
 def _row(cells: Sequence[tuple[str, str | None]], of: Sequence[Column], widths: Sequence[int]) -> str:
     shown = []
-    for (cell, style), column, wide in zip(cells, of, widths, strict=True):
-        kept = text.shortened(cell, wide, keeps_end=column.cut is Cut.BEGINNING)
+    for (whole, style), column, wide in zip(cells, of, widths, strict=True):
+        kept = text.shortened(whole, wide, keeps_end=column.cut is Cut.BEGINNING)
         padding = " " * (wide - text.width(kept))
-        told = painted(kept, style)
-        shown.append(padding + told if column.is_number else told + padding)
+        cell = painted(kept, style)
+        shown.append(padding + cell if column.is_number else cell + padding)
     return _GAP.join(shown).rstrip() + "\n"
+
+
+# The pager
+
+
+def _rows_of(result: str) -> int:
+    """How many rows of the terminal the text takes."""
+    room = shutil.get_terminal_size().columns
+    return sum(max(1, -(-text.width(line) // room)) for line in _unpainted(result).splitlines())
 
 
 def _is_paged(result: str) -> bool:
@@ -162,14 +217,31 @@ def _is_paged(result: str) -> bool:
         return False  # a quote that is not closed
     if not command or command == ["cat"] or shutil.which(command[0]) is None:
         return False
-    pager = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, encoding="utf-8")
+    less = os.environ.get("LESS", _LESS)
+    shown = result if _is_less_with_colours(command, less) else _unpainted(result)
+    try:
+        pager = subprocess.Popen(
+            command, stdin=subprocess.PIPE, text=True, encoding="utf-8", env=os.environ | {"LESS": less}
+        )
+    except OSError:
+        return False  # it is there and is no program
     # An interrupt is the pager's to answer: it has the terminal.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        pager.communicate(result)
+        pager.communicate(shown)
     finally:
         signal.signal(signal.SIGINT, before)
     return True
+
+
+def _is_less_with_colours(command: Sequence[str], less: str) -> bool:
+    """Whether the pager is `less`, with an option that has it show colours rather than the codes for them."""
+    options = [*less.split(), *command[1:]]
+    return os.path.basename(command[0]) == "less" and any(_LESS_COLOURS.match(option) for option in options)
+
+
+def _unpainted(painted: str) -> str:
+    return _PAINT.sub("", painted)
 
 
 # Progress
@@ -235,14 +307,14 @@ class _DrawnBoard(Board):
     def _show_row(self, job: Mapping[str, Any]) -> None:
         if job["id"] not in self._rows:
             self._rows[job["id"]] = self._progress.add_task("", percent="", message="")
-        told = job["progress"] if job["status"] == Status.RUNNING else None
+        progress = job["progress"] if job["status"] == Status.RUNNING else None
         self._progress.update(
             self._rows[job["id"]],
             description=text.waiting(job, time.time()),
-            total=1.0 if told else None,
-            completed=told["fraction"] if told else 0.0,
-            percent=f"{told['fraction']:.0%}" if told else "",
-            message=text.one_line(told["message"]) if told else "",
+            total=1.0 if progress else None,
+            completed=progress["fraction"] if progress else 0.0,
+            percent=f"{progress['fraction']:.0%}" if progress else "",
+            message=text.one_line(progress["message"]) if progress else "",
         )
 
 

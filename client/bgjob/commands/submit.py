@@ -7,7 +7,7 @@ from typing import Any
 
 from bgjob.client import Client
 from bgjob.commands import screen
-from bgjob.commands.follow import Told, follow_job, going_on, outcome, until_ended
+from bgjob.commands.follow import Printer, exit_code_of, follow_job, going_on, until_ended
 from bgjob.commands.problems import OK
 
 _OPTIONS = (
@@ -35,13 +35,13 @@ def run(client: Client, given: argparse.Namespace) -> int:
     with going_on(job.id):
         screen.say(f"job {job.id} submitted; waiting for its end")
         if given.follow:
-            follow_job(client, job.id, given.timeout, Told(given.json))
+            follow_job(client, job.id, given.timeout, Printer(given.json))
         else:
             until_ended(client, [job.id], given.timeout)
         ended = client.wait(job.id)
     if given.json:
         screen.tell_json({"job": ended} if given.follow else ended)
-    return outcome(ended, is_result_wanted=given.wait and not given.json)
+    return exit_code_of(ended, is_result_wanted=given.wait and not given.json)
 
 
 def _options(given: argparse.Namespace) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,6 +16,12 @@ RETRYING: Final = "retrying"
 """What a pending job is called that waits for its time, or for its next attempt."""
 
 _JOINERS: Final = "\u200c\u200d"  # scripts and emoji need them, and they move nothing
+_EMOJI: Final = "[\u2194\u2195\u2600-\u27bf\u2b1b\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"
+_CHARACTERS: Final = re.compile(
+    f"[\U0001f1e6-\U0001f1ff]{{2}}|{_EMOJI}(?:\u200d{_EMOJI})*|.\ufe0f?", re.DOTALL
+)
+"""What a person sees as one: a flag of two letters, emoji that are joined, a character and how it is to look."""
+
 _UNITS: Final = (("day", 86_400), ("h", 3_600), ("min", 60))
 
 
@@ -149,7 +156,11 @@ def plain(value: Any) -> str:
 
 
 def to_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """The value as JSON on one line, with what could move a terminal's cursor or turn its text written as escapes."""
+    told = json.dumps(value, ensure_ascii=False)
+    if told.isprintable():
+        return told
+    return "".join(c if _is_shown(c) else json.dumps(c)[1:-1] for c in told)
 
 
 def _escaped(text: str, kept: str) -> str:
@@ -166,22 +177,40 @@ def width(text: str) -> int:
     """How many columns of a terminal the text takes."""
     if text.isascii():
         return len(text)
-    return sum(_columns(c) for c in text)
+    from rich.cells import cell_len  # here, as most texts do without
 
-
-def _columns(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    return sum(map(cell_len, _CHARACTERS.findall(text)))
 
 
 def shortened(text: str, most: int, *, keeps_end: bool = False) -> str:
     """The text in at most so many columns; an ellipsis stands for what was cut off, its end or its beginning."""
     if width(text) <= most:
         return text
-    while text and width(text) > most - 1:
-        text = text[1:] if keeps_end else text[:-1]
-    return f"…{text}" if keeps_end else f"{text}…"
+    characters = _CHARACTERS.findall(text)
+    if not keeps_end:
+        return "".join(_fitting(characters, most - 1)) + "…"
+    kept = _fitting(reversed(characters), most - 1)
+    while kept and width(kept[-1]) == 0:  # what it was to combine with is cut off
+        kept.pop()
+    return "…" + "".join(reversed(kept))
+
+
+def capped(text: str, most: int, *, keeps_end: bool = False) -> str:
+    """The text in at most so many characters; cuts as `shortened`, without a look at what is cut off."""
+    if len(text) <= most:
+        return text
+    return f"…{text[1 - most :]}" if keeps_end else f"{text[: most - 1]}…"
+
+
+def _fitting(characters: Iterable[str], most: int) -> list[str]:
+    """As many of the first characters as so many columns hold."""
+    kept = []
+    for character in characters:
+        most -= width(character)
+        if most < 0:
+            break
+        kept.append(character)
+    return kept
 
 
 # Schemas
@@ -192,14 +221,14 @@ def signature(method: Mapping[str, Any]) -> str:
     schema = method["schema"]
     definitions = schema.get("$defs", {})
     required = schema.get("required", ())
-    told = [
+    arguments = [
         _argument(name, form, definitions, name in required)
         for name, form in schema.get("properties", {}).items()
     ]
     others = schema.get("additionalProperties", True)
     if others is not False:
-        told.append("**others" if others is True else f"**others: {_type_of(others, definitions)}")
-    return f"{method['name']}({', '.join(told)})"
+        arguments.append("**others" if others is True else f"**others: {_type_of(others, definitions)}")
+    return f"{method['name']}({', '.join(arguments)})"
 
 
 def _argument(name: str, form: Any, definitions: Mapping[str, Any], is_required: bool) -> str:

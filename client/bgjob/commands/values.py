@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
 from bgjob import codec
-from bgjob.commands import look
+from bgjob.commands import look, pages
 from bgjob.errors import InvalidParameterError, ProtocolError
 from bgjob.words import INT_MAX
 
 EXAMPLE: Final = "myapp.jobs.EmailNotification::send"
 
-_MOST: Final = 1000
 _SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
@@ -125,11 +124,11 @@ def count(text: str) -> int:
 
 
 def page_size(text: str) -> int:
-    return _number(text, 1, _MOST)
+    return _number(text, 1, pages.LARGEST)
 
 
 def tail_size(text: str) -> int:
-    return _number(text, 0, _MOST)
+    return _number(text, 0, pages.LARGEST)
 
 
 def _number(text: str, least: int, most: int) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from bgjob import client
+from bgjob import connections
 from bgjob.testing.arguments import InvalidParameters
 from bgjob.testing.attempts import InvalidResult, SnoozedTooOften
 from bgjob.testing.standin import MAX_SNOOZES, NotAnsweredError, NothingRunsError, Recorder, Runner
@@ -58,8 +58,8 @@ def recorded(*, approved: Iterable[str | type] | None = None) -> Iterator[Jobs]:
 
 
 def _in_place_of_daemon(substitute: Recorder) -> Iterator[Jobs]:
-    client.put_in(substitute)
+    connections.put_in(substitute)
     try:
         yield substitute.jobs
     finally:
-        client.take_out(substitute)
+        connections.take_out(substitute)

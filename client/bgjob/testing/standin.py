@@ -132,7 +132,7 @@ class Recorder:
             rows = [row for row in reversed(self._rows.values()) if _is_listed(row, given, now)]
         page = rows[:limit]
         following = page[-1]["id"] if len(rows) > limit else None
-        return {"jobs": [_summary(row) for row in page], "next": following}
+        return {"jobs": [_summary(row) for row in page], "next": following, "is_complete": True}
 
     def _cancel(self, given: JsonObject) -> JsonObject:
         now = instant()

@@ -1,0 +1,274 @@
+"""What both clients have in common: their sockets, what they know of their daemon, and the streams they follow.
+
+How they wait, for a socket or for each other, stays out: that is what they differ in.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
+
+from bgjob import calls, codec
+from bgjob.calls import Breaks, BrokenError, Conversation, NoAnswerError
+from bgjob.codec import JsonObject, Reply, Request
+from bgjob.errors import BgjobError, DaemonUnavailableError, ShuttingDownError
+
+T = TypeVar("T")
+C = TypeVar("C", bound="OwnSocket")
+S = TypeVar("S", bound="BaseStream[Any, Any]")
+
+_MAX_FRAME: Final = 1 << 28  # no answer of a daemon comes near
+
+
+class BaseClient:
+    """Where a daemon is, and whether it was there."""
+
+    MAX_RETRIES: ClassVar[int | None] = None
+    RETRY_DELAY: ClassVar[float | None] = None
+
+    def __init__(self, address: str | None = None, *, timeout: float = 5.0) -> None:
+        self._path = calls.socket_path(address, os.environ, os.path.exists)
+        self._timeout = timeout
+        self._was_reached = False
+        self._away: dict[str, object] = {}
+
+    def on_away(self, error: BgjobError) -> None:
+        """Called, from any thread, when a daemon that was there is gone while something waits for it or follows."""
+
+    def on_back(self) -> None:
+        """Called, from any thread, when it is there again."""
+
+    def _reached(self) -> None:
+        """Take note that the daemon was reached."""
+        self._was_reached = True
+        if self._away.pop("it", None) is not None:
+            self.on_back()
+
+    def _pause_after(self, breaks: Breaks, error: DaemonUnavailableError | ShuttingDownError) -> float:
+        """Seconds until the next try. Raises the error where there was never a daemon, or none for too long."""
+        pause = breaks.try_pause(time.monotonic()) if self._was_reached else None
+        if pause is None or isinstance(error, NoAnswerError):
+            raise error if isinstance(error, DaemonUnavailableError) else calls.gone(self._path, error)
+        mine = object()  # of threads that find it gone at once, one says so: setdefault and pop are atomic
+        if self._away.setdefault("it", mine) is mine:
+            self.on_away(error)
+        return pause
+
+
+class OwnSocket:
+    """A socket of the process that made it; a forked child only ever closes it, without harm to the parent.
+
+    `timeout` is how many seconds a request may take to be sent.
+    """
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self.path = path
+        self.timeout = timeout
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._file = _identity(self.socket.fileno())
+        self._owner = os.getpid()
+        self._frames = codec.FrameReader(_MAX_FRAME)
+        self._has_answered = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # there was no socket to be had
+            self.close()
+
+    @property
+    def is_own(self) -> bool:
+        return self._owner == os.getpid()
+
+    def replies_in(self, data: bytes) -> list[Reply]:
+        """The replies that these bytes complete; no bytes are the end. Raises BrokenError, ProtocolError."""
+        if not data:
+            raise self.broken(ConnectionResetError("the daemon closed it"), was_sent=True)
+        self._has_answered = True
+        return [codec.parse_reply(frame) for frame in self._frames.feed(data)]
+
+    def broken(self, error: OSError, was_sent: bool) -> BrokenError:
+        """What it means that this connection broke."""
+        told = str(error)
+        if not self._has_answered:
+            told += " without an answer; has this user more than [socket] max_connections_per_uid?"
+        return BrokenError(self.path, told, was_sent)
+
+    def close(self) -> None:
+        if self.is_own:
+            self.socket.close()
+            return
+        descriptor = self.socket.detach()
+        with suppress(OSError):
+            # A child that closed all it had inherited may have something else under this number.
+            if _identity(descriptor) == self._file:
+                os.close(descriptor)
+
+    def hang_up(self) -> None:
+        """End the conversation and leave the descriptor: another may wait for it."""
+        if self.is_own:
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+
+
+class BaseStream(Generic[C, T]):
+    """A conversation's connection, made anew as often as it breaks. `retry_at` is monotonic.
+
+    `failure` is what ended it for good, to be raised behind what was told before.
+    """
+
+    def __init__(self, client: BaseClient, conversation: Conversation[T]) -> None:
+        self._client = client
+        self._conversation = conversation
+        self._connection: C | None = None
+        self._is_hung_up = False
+        self.failure: BgjobError | None = None
+        self.retry_at: float | None = 0.0
+
+    @property
+    def socket(self) -> socket.socket | None:
+        return None if self._connection is None else self._connection.socket
+
+    @property
+    def is_over(self) -> bool:
+        return self._conversation.is_over
+
+    @property
+    def is_unanswered(self) -> bool:
+        return self._conversation.is_unanswered
+
+    @property
+    def grace(self) -> float:
+        return self._conversation.grace(time.monotonic(), self._client._timeout)
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When there is something to do even if nothing comes: connect again, or give up on a silent daemon."""
+        return self._conversation.due_at(self._client._timeout) if self.retry_at is None else self.retry_at
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to connect. Raises NoAnswerError where the daemon says nothing."""
+        due_at = self._conversation.due_at(self._client._timeout)
+        if due_at is not None and now >= due_at:
+            raise NoAnswerError(self._client._path, self._client._timeout)
+        return self.retry_at is not None and now >= self.retry_at
+
+    def try_substituted(self) -> list[T] | None:
+        """What a substitute tells, all at once; None where there is none."""
+        substitute = try_substitute()
+        if substitute is None:
+            return None
+        return self._conversation.take_all(substitute.stream(self._conversation.request))
+
+    def leave_connection_of_parent(self) -> None:
+        """A forked child goes on where its parent was, on a connection of its own."""
+        if self._connection is not None and not self._connection.is_own:
+            self.start_anew()
+
+    def start_anew(self) -> None:
+        """Connect when it is next asked."""
+        self.close()
+        self.retry_at = 0.0
+
+    def hang_up(self) -> None:
+        """Wake whoever waits for this connection; that it breaks now is nobody's news."""
+        self._is_hung_up = True
+        if self._connection is not None:
+            self._connection.hang_up()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def break_off(self, error: BgjobError) -> None:
+        """Connect again after a pause, where the connection broke; else keep what has gone wrong."""
+        self.close()
+        if self._is_hung_up:
+            return
+        if not isinstance(error, DaemonUnavailableError | ShuttingDownError):
+            self.failure = error
+            return
+        try:
+            pause = self._client._pause_after(self._conversation.breaks, error)
+        except BgjobError as failure:
+            self.failure = failure
+        else:
+            self.retry_at = time.monotonic() + pause
+
+
+class BaseFollowing(Generic[S, T]):
+    """Streams that are followed together, and the items that they have told and nobody has taken yet."""
+
+    def __init__(self, streams: Sequence[S]) -> None:
+        self._is_closed = False
+        self._items: deque[T] = deque()
+        self._streams = [stream for stream in streams if not stream.is_over]
+
+    def _limit(self, deadline: float | None) -> float | None:
+        """The deadline, or a little later: what a daemon that is there tells at once is waited for."""
+        return None if deadline is None else max([deadline, *(stream.grace for stream in self._streams)])
+
+    def _wake_at(self, deadline: float | None) -> float | None:
+        """Until when to wait for something to come."""
+        moments = [self._limit(deadline), *(stream.wakes_at for stream in self._streams)]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _raise_failure(self) -> None:
+        """Raises what has ended one of the streams, if anything has."""
+        for stream in self._streams:
+            if stream.failure is not None:
+                raise stream.failure
+
+    def _drop_ended(self) -> None:
+        self._streams = [stream for stream in self._streams if not stream.is_over]
+
+    def _close_streams(self) -> None:
+        for stream in self._streams:
+            stream.close()
+        self._streams = []
+
+
+class Substitute(Protocol):
+    """Answers in place of every daemon, as `bgjob.testing` does: with parameters of replies, or with RequestErrors."""
+
+    def answer(self, request: Request) -> JsonObject:
+        """The parameters of the reply."""
+
+    def stream(self, request: Request) -> Iterable[JsonObject]:
+        """The parameters of each reply to a request with `more`."""
+
+
+_substitutes: list[Substitute] = []
+
+
+def put_in(substitute: Substitute) -> None:
+    """Have it answer in place of every daemon until it is taken out; the one that was put in last does.
+
+    For the whole process, not for a thread or context: jobs are submitted from pools of threads too.
+    """
+    _substitutes.append(substitute)
+
+
+def take_out(substitute: Substitute) -> None:
+    """Have it answer no more."""
+    _substitutes.remove(substitute)
+
+
+def try_substitute() -> Substitute | None:
+    """What answers in place of every daemon, if anything does."""
+    return next(reversed(_substitutes), None)
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino

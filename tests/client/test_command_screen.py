@@ -1,0 +1,50 @@
+"""Tables: as wide as the terminal and no wider."""
+
+from __future__ import annotations
+
+import pytest
+
+from bgjob.commands import screen
+from bgjob.commands.screen import Column, Cut
+
+
+def _table(monkeypatch: pytest.MonkeyPatch, room: int | None, *columns: Column) -> list[str]:
+    monkeypatch.setattr(screen, "columns", lambda: room)
+    return screen.table(columns).splitlines()
+
+
+def test_the_widest_column_that_may_be_cut_gives_way_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (
+        Column("ID", ["7", "12"], is_number=True),
+        Column("JOB", ["myapp.jobs.ExampleJob::run", "a.B::c"], cut=Cut.BEGINNING),
+        Column("NOTE", ["", "日本語の長い説明"], cut=Cut.END),
+    )
+    assert _table(monkeypatch, None, *columns) == [
+        "ID  JOB                         NOTE",
+        " 7  myapp.jobs.ExampleJob::run",
+        "12  a.B::c                      日本語の長い説明",
+    ]
+    assert _table(monkeypatch, 30, *columns) == [
+        "ID  JOB           NOTE",
+        " 7  …pleJob::run",
+        "12  a.B::c        日本語の長…",
+    ]
+
+
+def test_a_column_without_room_is_left_out_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = (Column("ID", ["7"]), Column("WHEN", ["12 min ago"]), Column("NOTE", ["x" * 9], cut=Cut.END))
+    assert _table(monkeypatch, 24, *columns) == ["ID  WHEN        NOTE", "7   12 min ago  xxxxxxx…"]
+    assert capsys.readouterr().err == ""
+    assert _table(monkeypatch, 23, *columns) == ["ID  WHEN", "7   12 min ago"]
+    assert capsys.readouterr().err == "bgjob: no room for NOTE\n"
+    assert _table(monkeypatch, 1, *columns) == ["ID", "7"]
+
+
+def test_of_a_long_cell_only_what_could_be_shown_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cut, shown in ((Cut.END, "e\u0301"), (Cut.BEGINNING, "…\u0301")):
+        cell = Column("NOTE", ["e" + "\u0301" * 65_536], cut=cut)
+        line = _table(monkeypatch, 80, cell)[1]
+        assert line.startswith(shown)
+        assert len(line) < 1000
