@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import grp
 import os
 import pwd
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from bgjob.errors import PermissionDeniedError
 from bgjobd import config
 from bgjobd.ipc import Caller
 
@@ -86,6 +89,47 @@ class Access:
             f"uid {caller.uid} may not {right}; "
             f"list it, or a group of it, under [access] {right} in the daemon's configuration"
         )
+
+
+class Grants:
+    """Who may do what now, and who is about it: a right that is taken away ends what goes on with it."""
+
+    def __init__(self) -> None:
+        nobody = Members(frozenset(), frozenset())
+        self._access = Access(os.geteuid(), dict.fromkeys(Right, nobody), ())
+        self._held: dict[asyncio.Timeout, tuple[Caller, Right]] = {}
+
+    def change(self, access: Access) -> None:
+        """Let this hold from now on."""
+        self._access = access
+        now = asyncio.get_running_loop().time()
+        lost = [held for held, claim in self._held.items() if access.why_refused(*claim) is not None]
+        for held in lost:
+            del self._held[held]
+            held.reschedule(now)
+
+    def check(self, caller: Caller, right: Right) -> None:
+        """Raises PermissionDeniedError."""
+        reason = self._access.why_refused(caller, right)
+        if reason is not None:
+            raise PermissionDeniedError(reason=reason)
+
+    @asynccontextmanager
+    async def holding(self, caller: Caller, right: Right) -> AsyncIterator[None]:
+        """Meanwhile the caller has the right. Raises PermissionDeniedError, as soon as it has it no more."""
+        self.check(caller, right)
+        held = asyncio.timeout(None)  # the standard way to break off from outside what a task waits for
+        try:
+            async with held:
+                self._held[held] = caller, right
+                try:
+                    yield
+                finally:
+                    self._held.pop(held, None)
+        except TimeoutError:
+            if held.expired():
+                self.check(caller, right)
+            raise
 
 
 def _members(names: Iterable[str], ids: Mapping[str, int | None]) -> Members:

@@ -18,7 +18,6 @@ from bgjob.errors import (
     InvalidParameterError,
     InvalidParametersError,
     JobNotFoundError,
-    PermissionDeniedError,
     TooLargeError,
 )
 from bgjob.words import INTERFACE, SERVICE, Backoff, Status
@@ -54,6 +53,7 @@ from bgjobd.store.items import (
     Submission,
     Submitter,
 )
+from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:
     from bgjobd.daemon import Daemon
@@ -73,39 +73,51 @@ async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> Json
 
 
 async def get(daemon: Daemon, given: JobId, caller: Caller) -> JsonObject:
-    return {"job": await _job(daemon, given.id)}
+    return {"job": await _job(daemon, given.id, caller)}
 
 
 async def wait(daemon: Daemon, given: Wait, caller: Caller) -> JsonObject:
-    with daemon.waiting_for(given.id) as ended:
-        job = await _job(daemon, given.id)
-        if job["finished_at"] is None and not await ended(given.timeout):
-            return {"job": job}
-    return {"job": await _job(daemon, given.id)}
+    async with daemon.grants.holding(caller, RIGHTS["Wait"]):
+        with daemon.waiting_for(given.id) as ended:
+            job = await _job(daemon, given.id, caller)
+            if job["finished_at"] is None and not await ended(given.timeout):
+                return {"job": job}
+        return {"job": await _job(daemon, given.id, caller)}
 
 
 async def list_jobs(daemon: Daemon, given: inputs.List, caller: Caller) -> JsonObject:
     wanted = JobFilter(_words(given.status), given.queue, given.class_name, given.method_name, given.search)
     now = daemon.clock.now()
-    page = await daemon.read(
-        lambda reader: reader.list(wanted, before=given.before, limit=given.limit or _PAGE, now=now)
-    )
+    async with caller.turn:
+        page = await daemon.read_page(
+            wanted,
+            lambda reader: reader.list(wanted, before=given.before, limit=given.limit or _PAGE, now=now),
+        )
     return {"jobs": page.rows, "next": page.next, "is_complete": page.is_complete}
 
 
 async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> JsonObject:
     if given.before is not None and given.after is not None:
         raise InvalidParameterError(parameter="before")
-    if given.id is not None:
-        await streams.summary_of_stored(daemon, given.id)
+    if given.limit == 0:
+        raise InvalidParameterError(parameter="limit")
     wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
-    page = await daemon.read(
-        lambda reader: reader.logs(wanted, before=given.before, after=given.after, limit=given.limit or _PAGE)
+    question = partial(
+        Reader.logs, wanted=wanted, before=given.before, after=given.after, limit=given.limit or _PAGE
     )
-    return {"entries": page.rows, "next": page.next, "is_complete": page.is_complete}
+    async with caller.turn:
+        if given.id is not None:
+            await streams.summary_of_stored(daemon, given.id)
+        page = await daemon.read_page(wanted, question)
+    return streams.log_reply(daemon, page.rows, page.next, page.is_complete)
 
 
 async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> JsonObject:
+    async with caller.turn:
+        return await _output(daemon, given)
+
+
+async def _output(daemon: Daemon, given: inputs.Output) -> JsonObject:
     job = await streams.summary_of_stored(daemon, given.id)
     number, offset = given.number or job["attempt"], given.offset or 0
     is_over = job["attempt"] > number or job["status"] != Status.RUNNING
@@ -153,12 +165,14 @@ async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
 
 
 async def stats(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
-    counts = await daemon.read(lambda reader: reader.counts())
-    queues = await daemon.read(lambda reader: reader.queues())
+    async with caller.turn:
+        counts = await daemon.read(lambda reader: reader.counts())
+        queues = await daemon.read(lambda reader: reader.queues())
     return {
         "version": version("bgjobd"),
         "pid": os.getpid(),
         "slots": daemon.lanes.slots,
+        "storage_trouble": daemon.health.trouble,
         "jobs": counts,
         "queues": [
             {"name": name, "slots": slots, **queues.get(name, {"pending": 0, "running": 0, "paused": False})}
@@ -214,7 +228,7 @@ async def _call(
     parameters: JsonObject,
     caller: Caller,
 ) -> JsonObject:
-    _check_right(daemon, right, caller)
+    daemon.grants.check(caller, right)
     return await function(daemon, checked(shape, parameters), caller)
 
 
@@ -226,15 +240,14 @@ async def _follow(
     parameters: JsonObject,
     caller: Caller,
 ) -> AsyncIterator[JsonObject]:
-    _check_right(daemon, right, caller)
-    async for news in function(daemon, checked(shape, parameters), caller):
+    daemon.grants.check(caller, right)
+    stream = function(daemon, checked(shape, parameters), caller)
+    while True:
+        async with daemon.grants.holding(caller, right):
+            news = await anext(stream, None)
+        if news is None:
+            return
         yield news
-
-
-def _check_right(daemon: Daemon, right: Right, caller: Caller) -> None:
-    reason = daemon.access.why_refused(caller, right)
-    if reason is not None:
-        raise PermissionDeniedError(reason=reason)
 
 
 async def _info(parameters: JsonObject, caller: Caller) -> JsonObject:
@@ -381,8 +394,9 @@ def _words(status: list[str] | None) -> tuple[str, ...] | None:
     return None if status is None else tuple(status)
 
 
-async def _job(daemon: Daemon, job_id: int) -> JsonObject:
-    job = await daemon.read(lambda reader: reader.job(job_id))
+async def _job(daemon: Daemon, job_id: int, caller: Caller) -> JsonObject:
+    async with caller.turn:
+        job = await daemon.read(lambda reader: reader.job(job_id))
     if job is None:
         raise JobNotFoundError(id=job_id)
     # The job says itself what was a secret when it was submitted; the configuration may say more by now.

@@ -10,7 +10,9 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
@@ -23,7 +25,7 @@ from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
 from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey, Spool
-from bgjobd.store.items import AttemptNotes, Claim, JobFact, Note
+from bgjobd.store.items import AttemptNotes, Claim, JobFact, Note, Noted
 
 _GATHER: Final = 0.05
 """Seconds until journals that appeared are read, all together; most small attempts have ended by then."""
@@ -31,13 +33,17 @@ _GATHER: Final = 0.05
 _FIRST_LOOK: Final = 0.001
 _LAST_LOOK: Final = 1.0
 
+_PATIENCE: Final = 10.0
+"""Seconds without a sign of life from a fork server that owes word of a start or of an end, until it is replaced."""
+
 
 @dataclass(slots=True, eq=False)
 class Attempt:
     """An attempt that was claimed and whose end is not on disk; `ending` is None until it is known.
 
-    `has_begun`: its journal was there, `is_started`: and its start was handed to the writer. `noted`: how many of its
-    notes were, and `notes_end`: where the last of them ends in the journal.
+    `server` is the fork server that will report its end, if any. `has_begun`: its journal was there, `is_started`:
+    and its start was handed to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of
+    them ends in the journal. `timer` is for its deadline and grace, `patience` for its fork server's.
     """
 
     key: AttemptKey
@@ -45,28 +51,26 @@ class Attempt:
     class_name: str
     timeout: float | None = None
     server: ForkServer | None = None
+    code_version: str | None = None
     has_begun: bool = False
     is_started: bool = False
     is_fenced: bool = False
     ending: Ending | None = None
     stop_reason: StopReason | None = None
     pidfd: int | None = None
-    is_watched: bool = False
     timer: asyncio.TimerHandle | None = None
+    patience: asyncio.TimerHandle | None = None
     journal: Journal | None = field(default=None, repr=False)
     noted: int = 0
     notes_end: int = 0
-
-    @property
-    def code_version(self) -> str | None:
-        return None if self.server is None else self.server.code_version
 
 
 class Attempts:
     """All attempts of this daemon, of whatever fork server, and of the daemons before it.
 
-    An end goes to the outbox with the attempt's key as its ticket. `policy` tells a class's, `say` writes a line
-    about the daemon itself.
+    An end goes to the outbox with the attempt's key as its ticket. `policy` tells a class's, `output_bytes` the size
+    of an attempt's output, `say` writes a line about the daemon itself. `end_strays` ends what nobody knows of the
+    processes that dead fork servers left to this one, and answers how many.
     """
 
     def __init__(
@@ -75,10 +79,14 @@ class Attempts:
         boot_id: str,
         outbox: Outbox,
         policy: Callable[[str], Policy],
+        output_bytes: Callable[[AttemptKey], int],
+        end_strays: Callable[[], int],
         now: Callable[[], float],
         say: Callable[[EntryType, str], None],
     ) -> None:
         self._spool = spool
+        self._output_bytes = output_bytes
+        self._end_strays = end_strays
         self._boot_id = boot_id
         self._outbox = outbox
         self._policy = policy
@@ -103,6 +111,11 @@ class Attempts:
         for attempt in self._all.values():
             self._let_go(attempt)
 
+    def pids(self) -> set[int]:
+        """The processes that proved their starts."""
+        known = (attempt.journal or self._spool.try_read(attempt.key) for attempt in self._all.values())
+        return {journal.started["pid"] for journal in known if journal is not None and journal.started}
+
     async def wait_until_empty(self, timeout: float | None) -> None:
         """Wait until the end of every attempt is on disk, at most `timeout` seconds."""
         if self._all:
@@ -120,6 +133,8 @@ class Attempts:
         if server is None:
             self._give_back(attempt, "there is no fork server")
             return
+        attempt.code_version = server.code_version
+        attempt.patience = self._loop.call_later(_PATIENCE, self._on_no_start, attempt)
         server.start(
             {
                 "job": job.id,
@@ -144,6 +159,7 @@ class Attempts:
         for attempt in self._take_changes():
             if not attempt.is_started:
                 self._note_start(attempt, self._spool.try_read(attempt.key))
+                self._watch_process(attempt)
             if attempt.is_started:
                 self._note_news(attempt)
             elif attempt.has_begun and attempt.timer is None:
@@ -154,9 +170,16 @@ class Attempts:
         """The attempts whose journals appeared or grew since the last call, or may have."""
         changes = self._spool.take_changes()
         for key in changes.created & self._all.keys():
-            self._all[key].has_begun = True
+            self._on_begin(self._all[key])
         keys = self._all.keys() if changes.has_missed else changes.created | changes.grown
         return [self._all[key] for key in keys & self._all.keys() if self._all[key].ending is None]
+
+    def _on_begin(self, attempt: Attempt) -> None:
+        """Its journal is there: the fork server has answered."""
+        attempt.has_begun = True
+        self._be_content(attempt)
+        if attempt.server is not None:
+            attempt.server.heard_at = self._loop.time()
 
     def _note_news(self, attempt: Attempt) -> None:
         """Record what the attempt has told of itself since the last look, until it has told all it may."""
@@ -207,9 +230,9 @@ class Attempts:
 
     def on_end_of_server(self, server: ForkServer) -> None:
         """A fork server is gone, and will report no more of its attempts."""
-        for attempt in list(self._all.values()):
-            if attempt.server is server and not attempt.is_watched:
-                self._settle(attempt)
+        for attempt in [attempt for attempt in self._all.values() if attempt.server is server]:
+            attempt.server = None
+            self._settle(attempt)
 
     def on_refused_end(self, key: AttemptKey, why: str) -> None:
         """The writer could not make sense of an end: the attempt is over all the same, and nobody knows how."""
@@ -244,6 +267,10 @@ class Attempts:
             return False
         self._note_start(attempt, journal)
         self._hold_notes(attempt, spools.notes(journal)[attempt.noted :])
+        strays = (seen or journal.exit or {}).get("strays", 0)
+        if strays:
+            told = f"processes that it left behind, killed: {strays}"
+            self._outbox.hold(Noted(*attempt.key, EntryType.INFO, told))
         self._put_end(attempt, fact)
         return True
 
@@ -257,6 +284,7 @@ class Attempts:
         if attempt.ending is None:
             attempt.ending = self._verdict(attempt, fact.ending)
             self._disarm(attempt)
+            self._be_content(attempt)
             self._outbox.send(JobFact(attempt.key[0], replace(fact, ending=attempt.ending)), attempt.key)
 
     def _verdict(self, attempt: Attempt, ending: Ending) -> Ending:
@@ -302,7 +330,7 @@ class Attempts:
             return
         # asyncio's clock is CLOCK_MONOTONIC, as the journal's.
         record = None if attempt.journal is None else attempt.journal.started
-        deadline = attempt.timeout + (self._loop.time() if record is None else record["monotonic"])
+        deadline = attempt.timeout + (self._loop.time() if record is None else spools.began_at(record))
         attempt.timer = self._loop.call_at(deadline, self.stop, attempt.key, StopReason.TIMED_OUT)
 
     def _signal(self, attempt: Attempt, number: signal.Signals) -> None:
@@ -332,11 +360,46 @@ class Attempts:
 
     def _let_go(self, attempt: Attempt) -> None:
         self._disarm(attempt)
+        self._be_content(attempt)
         if attempt.pidfd is not None:
-            if attempt.is_watched:
-                self._loop.remove_reader(attempt.pidfd)
+            self._loop.remove_reader(attempt.pidfd)
             os.close(attempt.pidfd)
             attempt.pidfd = None
+
+    # A fork server that does not answer
+
+    def _watch_process(self, attempt: Attempt) -> None:
+        """Notice when the process of an attempt has ended: its fork server owes word of it then."""
+        if attempt.journal is not None and attempt.pidfd is None:
+            with suppress(OSError):  # no descriptors: it goes without
+                attempt.pidfd = spools.try_open_process(attempt.journal)
+            if attempt.pidfd is not None:
+                self._loop.add_reader(attempt.pidfd, self._on_process_end, attempt)
+
+    def _on_no_start(self, attempt: Attempt) -> None:
+        if not attempt.has_begun and self._spool.try_read(attempt.key) is None:
+            self._on_silence(attempt, self._on_no_start)
+
+    def _on_no_end(self, attempt: Attempt) -> None:
+        self._on_silence(attempt, self._on_no_end)
+
+    def _on_silence(self, attempt: Attempt, look: Callable[[Attempt], None]) -> None:
+        """Replace the fork server if it gives no sign of life at all; what it has started goes on."""
+        server = attempt.server
+        if server is None:
+            return
+        patience = server.heard_at + _PATIENCE - self._loop.time()
+        if patience > 0:
+            attempt.patience = self._loop.call_later(patience, look, attempt)
+            return
+        told = f"the fork server (pid {server.pid}) has not answered for {_PATIENCE:g} s; it is killed and replaced"
+        self._say(EntryType.FAILURE, told)
+        server.kill()
+
+    def _be_content(self, attempt: Attempt) -> None:
+        if attempt.patience is not None:
+            attempt.patience.cancel()
+            attempt.patience = None
 
     # What an earlier daemon, or a fork server that died, left behind
 
@@ -403,24 +466,34 @@ class Attempts:
         if attempt.pidfd is None:
             self._look_again(attempt, _FIRST_LOOK)
             return
-        attempt.is_watched = True
         self._loop.add_reader(attempt.pidfd, self._on_process_end, attempt)
         if attempt.timer is None:
             self._go_on(attempt)
 
     def _on_process_end(self, attempt: Attempt) -> None:
-        """The process of an attempt that no fork server of this daemon reports on has ended."""
+        """The process of an attempt has ended: its fork server tells how, or it is to be found out."""
         if attempt.pidfd is not None:
             self._loop.remove_reader(attempt.pidfd)
-        self._look_again(attempt, _FIRST_LOOK)
+        if attempt.server is None:
+            self._look_again(attempt, _FIRST_LOOK)
+        elif attempt.ending is None and attempt.patience is None:
+            attempt.patience = self._loop.call_later(_PATIENCE, self._on_no_end, attempt)
 
     def _look_again(self, attempt: Attempt, pause: float) -> None:
-        """The process has ended: its fork server, if it lives, is about to write the exit record."""
+        """The process has ended, and is ours to reap, or its fork server lives and is about to record its exit."""
         if self._is_closed or attempt.ending is not None:
             return
-        if self._note_end(attempt, self._spool.try_read(attempt.key)):
+        seen = self._try_collect(attempt)
+        if self._note_end(attempt, self._spool.try_read(attempt.key) or (Journal() if seen else None), seen):
             return
         if pause < _LAST_LOOK:
             self._loop.call_later(pause, self._look_again, attempt, pause * 2)
         else:
             self._end(attempt, spools.ending_unseen(self._spool.try_read(attempt.key)))
+
+    def _try_collect(self, attempt: Attempt) -> dict[str, Any] | None:
+        """The exit of a process that fell to this one when its fork server died."""
+        if attempt.pidfd is None:
+            return None
+        output_bytes = partial(self._output_bytes, attempt.key)
+        return self._spool.try_collect(attempt.pidfd, attempt.key, output_bytes, self._end_strays)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Status
-from bgjobd.access import Access
+from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
 from bgjobd.clock import Clock, SetClock
@@ -32,9 +32,12 @@ from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs
 from bgjobd.policy import Policy, policy_of
 from bgjobd.spool import AttemptKey, Spool
-from bgjobd.store.items import DaemonStarted, Item, LogLine, Look
+from bgjobd.store.health import Health
+from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look
+from bgjobd.store.pages import Page, is_search
 from bgjobd.store.reader import Reader
 from bgjobd.store.writer import Delivery, Writer
+from bgjobd.strays import Strays
 
 T = TypeVar("T")
 
@@ -59,11 +62,28 @@ class Daemon:
         self._spool = Spool(places.spool)
         self._reader = Reader(config.daemon.state_dir)
         self._reading = ThreadPoolExecutor(1, "reader")
+        self._searcher = Reader(config.daemon.state_dir)
+        self._searching = ThreadPoolExecutor(1, "searcher")
+        self.grants = Grants()
         self._apply(config, self._reader.queues())
         self._writer = Writer(config.daemon.state_dir, boot_id, clock, self.lanes.closed(), self._deliver)
         self._outbox = Outbox(self._writer.put)
-        self._attempts = Attempts(self._spool, boot_id, self._outbox, self.policy, clock.now, self.say)
-        self._hooks = Hooks(self._spool, self._outbox, lambda: self.lanes.slots, self._has_failed_hook)
+        self.health = Health(self.say, self._loop.time)
+        self._strays = Strays(self._kin, self.say)
+        self.outputs = Outputs(places.output)
+        self._attempts = Attempts(
+            self._spool,
+            boot_id,
+            self._outbox,
+            self.policy,
+            self.outputs.measure,
+            self._strays.end,
+            clock.now,
+            self.say,
+        )
+        self._hooks = Hooks(
+            self._spool, self._outbox, lambda: self.lanes.slots, self._has_failed_hook, self._strays.end
+        )
         self._generations = Generations(
             places,
             lambda: Application.from_config(self.config),
@@ -74,7 +94,6 @@ class Daemon:
             self._in_background,
         )
         self.news = News()
-        self.outputs = Outputs(places.output)
         self._timer: asyncio.TimerHandle | None = None
         self._set_clock = SetClock()
         self._waiters: dict[int, set[asyncio.Future[None]]] = {}
@@ -118,6 +137,7 @@ class Daemon:
             self._timer.cancel()
         self._loop.remove_reader(self._set_clock.fileno())
         self._set_clock.close()
+        self._strays.close()
         self._attempts.close()
         self._hooks.close()
         for task in self._tasks:
@@ -126,6 +146,8 @@ class Daemon:
         self.outputs.close()
         self._reading.shutdown()
         self._reader.close()
+        self._searching.shutdown(cancel_futures=True)
+        self._searcher.close()
 
     async def stop_attempts(self, grace: float = 5.0) -> None:
         """Stop what runs, and wait until it has ended; at most `grace` seconds. For the demo and a shutdown."""
@@ -159,7 +181,8 @@ class Daemon:
         access, lanes = Access.from_config(config.access), _lanes(config, stored_queues)
         for name in access.unknown:
             self.say(EntryType.FAILURE, f"[access] names {name}, whom this machine does not know")
-        self.config, self.access, self.lanes = config, access, lanes
+        self.config, self.lanes = config, lanes
+        self.grants.change(access)
 
     async def reload(self) -> Catalogue:
         """Reopen the log, read the configuration, import the code anew, and go on with both. Raises ReloadFailedError.
@@ -242,6 +265,7 @@ class Daemon:
             raise ShuttingDownError
         ticket: asyncio.Future[Any] = self._loop.create_future()
         self._note_jump()
+        self.health.check()
         self._outbox.send(item, ticket)
         return await ticket
 
@@ -249,9 +273,19 @@ class Daemon:
         """Ask the file, off the loop."""
         return self._loop.run_in_executor(self._reading, question, self._reader)
 
+    def read_page(self, wanted: JobFilter | LogFilter, question: Callable[[Reader], Page]) -> Awaitable[Page]:
+        """Ask the file for a page of what is wanted; behind a search, which takes long, nobody waits but searches."""
+        if is_search(wanted):
+            return self._loop.run_in_executor(self._searching, question, self._searcher)
+        return self.read(question)
+
     def read_output(self, key: AttemptKey, offset: int, limit: int) -> Awaitable[bytes]:
         """A part of what an attempt printed, read off the loop."""
         return self._loop.run_in_executor(self._reading, self.outputs.read, key, offset, limit)
+
+    def is_output_shorter(self, key: AttemptKey, size: int) -> Awaitable[bool]:
+        """Whether the file of what an attempt printed has less than `size` bytes, asked off the loop."""
+        return self._loop.run_in_executor(self._reading, self.outputs.is_shorter, key, size)
 
     @contextmanager
     def waiting_for(self, job_id: int) -> Iterator[Callable[[float | None], Awaitable[bool]]]:
@@ -282,8 +316,7 @@ class Daemon:
         self._loop.call_soon_threadsafe(self._on_delivery, delivery)
 
     def _on_delivery(self, delivery: Delivery) -> None:
-        if delivery.trouble is not None:
-            self.say(EntryType.FAILURE, f"the database cannot be written: {delivery.trouble}; trying again")
+        self.health.note(delivery)
         if delivery.committed is not None:
             self._log.put(_line(line) for line in delivery.committed.lines)
             for claim in delivery.committed.claims:
@@ -358,6 +391,7 @@ class Daemon:
 
     def _recover(self) -> None:
         """Settle every attempt whose end is not recorded, and see what the others' journals still ask for."""
+        self._spool.remove_unfinished()
         database_id = self._reader.database_id()
         has_own_spool = self._spool.belongs_to(database_id)
         if not has_own_spool:
@@ -377,7 +411,7 @@ class Daemon:
     def _is_owed_a_hook(self, key: AttemptKey) -> bool:
         """Whether this was the last attempt of a failed job; then its hook, if it has one, is to be called."""
         found = self._reader.failed_attempt(*key)
-        return found is not None and self._hooks.offer(key, *found)
+        return found is not None and self._hooks.offer(key, *found, is_inherited=True)
 
     # The fork servers
 
@@ -399,6 +433,11 @@ class Daemon:
     def _on_end_of_server(self, server: ForkServer) -> None:
         self._attempts.on_end_of_server(server)
         self._hooks.on_end_of_server(server)
+        self._strays.end_soon()
+
+    def _kin(self) -> set[int]:
+        """The children of this process that are not strays."""
+        return self._generations.pids | self._attempts.pids() | self._hooks.pids()
 
     def _take_catalogue(self, catalogue: Catalogue) -> None:
         if self._catalogue.done():

@@ -16,6 +16,7 @@ _LONGEST_PAUSE: Final = 60.0
 class Generations:
     """Keeps a fork server there. `application` tells what a new one is to serve.
 
+    `pids` are those of all fork servers that are not reaped.
     `on_change` hears of the one that starts attempts from now on, or that there is none; `on_end` of each that is
     gone; `on_report` of what they tell.
     """
@@ -39,6 +40,7 @@ class Generations:
         self._in_background = in_background
         self._is_stopping = False
         self._is_starting = asyncio.Lock()
+        self.pids: set[int] = set()
         self.current: ForkServer | None = None
 
     def stop(self) -> None:
@@ -75,12 +77,12 @@ class Generations:
                     raise ForkServerError("the daemon is shutting down")
                 accept(server)
             except BaseException:
-                server.kill()
+                await server.abandon()
                 raise
             self._put_in_charge(server)
 
     async def _launch(self, application: Application) -> ForkServer:
-        return await ForkServer.launch(application, self._places, self._on_report)
+        return await ForkServer.launch(application, self._places, self._on_report, self.pids)
 
     def _put_in_charge(self, server: ForkServer) -> None:
         """From now on this one starts attempts; the one before it ends with its last attempt."""

@@ -35,30 +35,48 @@ _PAUSE: Final = 1.0
 class _Hook:
     """A hook that runs: by a fork server that will report on it, or watched by its pidfd.
 
-    `owed` is what to call should it turn out not to have begun; None where it has.
+    `owed` is what to call should it turn out not to have begun; None where it has. `is_sealed`: an earlier daemon may
+    have asked a fork server for it too, which still lives.
     """
 
     key: AttemptKey
-    owed: tuple[Call, Ending] | None
+    owed: _Owed | None
     server: ForkServer | None
     timer: asyncio.TimerHandle
+    is_sealed: bool = False
     pidfd: int | None = None
     is_late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """A hook that waits to be called."""
+
+    key: AttemptKey
+    call: Call
+    ending: Ending
+    is_sealed: bool
 
 
 class Hooks:
     """Hooks that wait and hooks that run, at most `slots()` at once; `wants` tells whether a class has one."""
 
     def __init__(
-        self, spool: Spool, outbox: Outbox, slots: Callable[[], int], wants: Callable[[str], bool]
+        self,
+        spool: Spool,
+        outbox: Outbox,
+        slots: Callable[[], int],
+        wants: Callable[[str], bool],
+        end_strays: Callable[[], int],
     ) -> None:
         self._spool = spool
+        self._end_strays = end_strays
         self._outbox = outbox
         self._slots = slots
         self._wants = wants
         self._loop = asyncio.get_running_loop()
         self._server: ForkServer | None = None
-        self._waiting: deque[tuple[AttemptKey, Call, Ending]] = deque()
+        self._waiting: deque[_Owed] = deque()
         self._running: dict[AttemptKey, _Hook] = {}
         self._is_idle = asyncio.Event()
         self._is_idle.set()
@@ -74,18 +92,26 @@ class Hooks:
         """Wait until no hook runs, nor waits for a fork server that is there."""
         await self._is_idle.wait()
 
-    def offer(self, key: AttemptKey, call: Call, ending: Ending) -> bool:
-        """A job has failed for good: call its class's hook, if there is one. Whether it may be owed one."""
+    def offer(self, key: AttemptKey, call: Call, ending: Ending, is_inherited: bool = False) -> bool:
+        """A job has failed for good: call its class's hook, if there is one. Whether it may be owed one.
+
+        `is_inherited`: an earlier daemon may have asked for it already.
+        """
         if self._server is not None and not self._wants(call.class_name):
             return False
-        self._waiting.append((key, call, ending))
+        self._waiting.append(_Owed(key, call, ending, is_inherited))
         self._call_next()
         return True
 
     def adopt(self, key: AttemptKey) -> None:
         """Go on with a hook that an earlier daemon has called: it is not called again."""
-        self._running[key] = _Hook(key, None, None, self._limited(key))
+        self._running[key] = _Hook(key, None, None, self._limited(key), is_sealed=True)
         self._watch(self._running[key])
+
+    def pids(self) -> set[int]:
+        """The processes of hooks that proved their starts."""
+        known = map(self._spool.try_read_hook, self._running)
+        return {journal.started["pid"] for journal in known if journal is not None and journal.started}
 
     def serve_with(self, server: ForkServer | None) -> None:
         """From now on hooks are called by this fork server."""
@@ -94,22 +120,28 @@ class Hooks:
 
     def _call_next(self) -> None:
         while self._server is not None and self._waiting and len(self._running) < self._slots():
-            key, call, ending = self._waiting.popleft()
-            if self._wants(call.class_name):
-                self._running[key] = _Hook(key, (call, ending), self._server, self._limited(key))
-                self._server.start(_order(key, call, ending))
-            else:
-                self._spool.remove(key)
+            self._call(self._waiting.popleft(), self._server)
         if self._running:
             self._is_idle.clear()
         else:
             self._is_idle.set()
 
+    def _call(self, owed: _Owed, server: ForkServer) -> None:
+        """Have it called, unless that has begun after all, or its class wants no hook any more."""
+        key = owed.key
+        if self._spool.try_read_hook(key) is not None:
+            self.adopt(key)
+        elif self._wants(owed.call.class_name):
+            self._running[key] = _Hook(key, owed, server, self._limited(key), owed.is_sealed)
+            server.start(_order(owed))
+        else:
+            self._spool.remove(key)
+
     def _limited(self, key: AttemptKey) -> asyncio.TimerHandle:
         """A timer for the end of the hook's time, which counts from its start, whoever the daemon was then."""
         journal = self._spool.try_read_hook(key)
         record = None if journal is None else journal.started
-        began = self._loop.time() if record is None else record["monotonic"]
+        began = self._loop.time() if record is None else spools.began_at(record)
         return self._loop.call_at(began + _LIMIT, self._kill, key)
 
     def _kill(self, key: AttemptKey) -> None:
@@ -154,7 +186,10 @@ class Hooks:
             self._loop.add_reader(hook.pidfd, self._on_process_end, hook)
 
     def _on_process_end(self, hook: _Hook) -> None:
-        self._tell_end(hook, None)
+        seen = None
+        if hook.pidfd is not None:
+            seen = self._spool.try_collect(hook.pidfd, hook.key, lambda: 0, self._end_strays, is_hook=True)
+        self._tell_end(hook, seen)
         self._forget(hook)
 
     def _tell_end(self, hook: _Hook, exit_record: dict[str, Any] | None) -> None:
@@ -178,14 +213,17 @@ class Hooks:
         del self._running[hook.key]
         self._let_go(hook)
         if hook.owed is not None:
-            self._waiting.append((hook.key, *hook.owed))
+            self._waiting.append(hook.owed)
         self._loop.call_later(_PAUSE, self._call_next)
 
     def _forget(self, hook: _Hook) -> None:
         del self._running[hook.key]
         self._let_go(hook)
         self._spool.remove(hook.key)
-        self._spool.remove_hook(hook.key)
+        if hook.is_sealed:
+            self._spool.seal_hook(hook.key)
+        else:
+            self._spool.remove_hook(hook.key)
         self._call_next()
 
     def _let_go(self, hook: _Hook) -> None:
@@ -196,7 +234,8 @@ class Hooks:
             hook.pidfd = None
 
 
-def _order(key: AttemptKey, call: Call, ending: Ending) -> dict[str, Any]:
+def _order(owed: _Owed) -> dict[str, Any]:
+    key, call, ending = owed.key, owed.call, owed.ending
     return {
         "job": key[0],
         "number": key[1],

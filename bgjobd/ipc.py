@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from bgjob.errors import (
     ProtocolError,
     RequestError,
 )
+from bgjobd.door import Door
 
 _CREDENTIALS: Final = struct.Struct("iII")
 _SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python has no name for it
@@ -35,19 +37,27 @@ _LAST_ANSWERS: Final = 5.0
 """Seconds that a stop gives to answers that are owed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Caller:
-    """Who is at the other end, as the kernel said when the connection was made."""
+    """Who is at the other end, as the kernel said when the connection was made; one a connection."""
 
     pid: int
     uid: int
     gid: int
     groups: frozenset[int] = frozenset()
 
+    @cached_property
+    def turn(self) -> asyncio.Lock:
+        """The connection's: what others may have to wait for is done while it is held, so one thing at a time."""
+        return asyncio.Lock()
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one connection may cost: bytes, levels, seconds, connections in all and per uid."""
+    """What one connection may cost: bytes, levels, seconds, connections in all and per uid.
+
+    `idle_timeout` is also how long replies may lie unread.
+    """
 
     max_frame: int = 1024 * 1024
     max_depth: int = 32
@@ -86,13 +96,23 @@ class SocketInUseError(Exception):
 
 
 class Server:
-    """Listens, and knows the open connections. `on_bug` hears of exceptions that no caller caused."""
+    """Listens, and knows the open connections. `on_bug` hears of exceptions that no caller caused.
 
-    def __init__(self, methods: Methods, limits: Limits, on_bug: Callable[[str, Exception], None]) -> None:
+    `on_scarcity` hears of callers who are turned away for want of descriptors.
+    """
+
+    def __init__(
+        self,
+        methods: Methods,
+        limits: Limits,
+        on_bug: Callable[[str, Exception], None],
+        on_scarcity: Callable[[], None] = lambda: None,
+    ) -> None:
         self.methods = methods
         self.limits = limits
         self.on_bug = on_bug
-        self._server: asyncio.Server | None = None
+        self._on_scarcity = on_scarcity
+        self._door: Door | None = None
         self._place: tuple[Path, int] | None = None
         self._connections: set[_Connection] = set()
         self._by_uid: Counter[int] = Counter()
@@ -101,16 +121,14 @@ class Server:
         """Serve at this path. An old socket there is replaced; wider rights exist at no moment."""
         listener = _bind(path, mode, gid)
         self._place = path, _inode(path)
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(
-            lambda: _Connection(self), sock=listener, backlog=_BACKLOG
-        )
+        self._door = Door(listener, lambda: _Connection(self), self._on_scarcity)
+        self._door.open(_BACKLOG)
 
     def stop_listening(self) -> None:
         """Accept nobody new; the open connections get their answers."""
-        if self._server is None or self._place is None:
+        if self._door is None or self._place is None:
             return
-        self._server.close()
+        self._door.close()
         path, inode = self._place
         with suppress(FileNotFoundError):
             if _inode(path) == inode:
@@ -123,6 +141,7 @@ class Server:
             await asyncio.wait(owed, timeout=_LAST_ANSWERS)
         for connection in list(self._connections):
             connection.close()
+        await asyncio.sleep(0)  # the loop closes their sockets
 
     def admit(self, connection: _Connection, caller: Caller) -> bool:
         """Whether there is room for one more connection of this caller."""
@@ -165,6 +184,8 @@ class _Connection(asyncio.Protocol):
         self._is_at_end = False
         self._can_write = asyncio.Event()
         self._can_write.set()
+        self._written = 0
+        self._unread_deadline: asyncio.TimerHandle | None = None
 
     # asyncio.Protocol
 
@@ -176,6 +197,7 @@ class _Connection(asyncio.Protocol):
             return
         self._caller = caller
         self._transport = transport
+        transport.set_write_buffer_limits(high=0)  # so that we hear as soon as the peer has no more room
         self._note_activity()
         self._look_again_after(self._limits.idle_timeout)
 
@@ -199,9 +221,11 @@ class _Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._can_write.clear()
+        self._await_reading()
 
     def resume_writing(self) -> None:
         self._can_write.set()
+        self._stop_awaiting_reading()
 
     def eof_received(self) -> bool:
         self._watch_hang_up()
@@ -212,6 +236,7 @@ class _Connection(asyncio.Protocol):
         self._transport = None
         self._server.dismiss(self, self._caller)
         self._stop_clock()
+        self._stop_awaiting_reading()
         if self._next_look is not None:
             self._next_look.cancel()
         self._unwatch_hang_up()
@@ -279,10 +304,11 @@ class _Connection(asyncio.Protocol):
 
     async def _stream(self, request: Request) -> None:
         """Answer as often as the method has news, at once; an empty reply, or an error, says that it was the last."""
-        stream = self._server.methods.streams[request.method](request.parameters, self._caller)
+        stream = self._server.methods.streams[request.method]
         last = Reply()
         try:
-            async for parameters in stream:
+            # It is given no name, so that it ends with this loop, however that ends.
+            async for parameters in stream(request.parameters, self._caller):
                 self._send(request, Reply(parameters, continues=True).to_bytes())
                 await self._can_write.wait()  # a stream goes as fast as its reader
                 await asyncio.sleep(0)  # and lets the others have their turn, however much it has to tell
@@ -312,6 +338,7 @@ class _Connection(asyncio.Protocol):
         if self._transport.get_write_buffer_size() > self._limits.max_unread:
             self.abort()  # the peer does not read what it asked for, and nobody else pays for it
             return
+        self._written += len(frame)
         self._transport.write(frame)
 
     def _on_bug(self, request: Request) -> Callable[[Exception], Reply]:
@@ -366,7 +393,11 @@ class _Connection(asyncio.Protocol):
         """A peer that sends no more may still read its answers; one that has closed both ways is gone."""
         if self._transport is None or self._hang_up is not None:
             return
-        self._hang_up = select.epoll()
+        try:
+            self._hang_up = select.epoll()
+        except OSError:
+            self.abort()  # no descriptor is left: this caller is let go rather than one that asks for less
+            return
         self._hang_up.register(self._transport.get_extra_info("socket").fileno(), 0)
         asyncio.get_running_loop().add_reader(self._hang_up.fileno(), self.abort)
 
@@ -393,6 +424,28 @@ class _Connection(asyncio.Protocol):
             self._deadline.cancel()
             self._deadline = None
 
+    # Replies may lie for so long with nothing taken of them; the kernel holds some for the peer, these are the rest.
+
+    def _await_reading(self) -> None:
+        self._unread_deadline = asyncio.get_running_loop().call_later(
+            self._limits.idle_timeout, self._end_if_unread, self._taken()
+        )
+
+    def _stop_awaiting_reading(self) -> None:
+        if self._unread_deadline is not None:
+            self._unread_deadline.cancel()
+            self._unread_deadline = None
+
+    def _end_if_unread(self, taken: int) -> None:
+        if self._taken() == taken:
+            self.abort()
+        else:
+            self._await_reading()
+
+    def _taken(self) -> int:
+        """How many bytes of what was written are out of our hands."""
+        return self._written - (self._transport.get_write_buffer_size() if self._transport is not None else 0)
+
     # A connection may be quiet for so long, with nothing owed. Requests only note the time: the timer runs on and
     # looks at it when it fires.
 
@@ -409,8 +462,6 @@ class _Connection(asyncio.Protocol):
         quiet = asyncio.get_running_loop().time() - self._quiet_since
         if quiet < self._limits.idle_timeout:
             self._look_again_after(self._limits.idle_timeout - quiet)
-        elif self._transport.get_write_buffer_size():
-            self.abort()  # it has not read its replies all this time
         else:
             self._refuse_more()
             self._look_again_after(self._limits.idle_timeout)

@@ -23,6 +23,7 @@ from bgjobd.forkserver.describe import unavailable
 
 _SERVER = Path(__file__).parent / "forkserver" / "__main__.py"
 _CLIENT = Path(bgjob.__file__).parent
+_LOOK = 1.0
 
 
 class ForkServerError(Exception):
@@ -79,14 +80,20 @@ class _UnloadableError(Exception):
 class ForkServer(asyncio.Protocol):
     """A running fork server. `on_report` gets each report about an attempt; `gone` is done when the link has ended.
 
-    `ready` is what it told when it was: classes, code_version, python, executable.
+    `ready` is what it told when it was: classes, code_version, python, executable. `heard_at` is when it last gave a
+    sign of life, on the loop's clock. Its pid is among `pids` until it is reaped.
     """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], on_report: Callable[[ForkServer, wire.Message], None]
+        self,
+        process: subprocess.Popen[bytes],
+        on_report: Callable[[ForkServer, wire.Message], None],
+        pids: set[int],
     ) -> None:
         self._process = process
         self._on_report = on_report
+        self._pids = pids
+        pids.add(process.pid)
         self._decoder = wire.Decoder()
         self._transport: asyncio.Transport | None = None
         self._loading: list[str] = []
@@ -94,6 +101,7 @@ class ForkServer(asyncio.Protocol):
         self._limit = 0.0
         self._is_ready: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
         self.ready: wire.Message = {}
+        self.heard_at = asyncio.get_running_loop().time()
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -102,6 +110,7 @@ class ForkServer(asyncio.Protocol):
         application: Application,
         places: Places,
         on_report: Callable[[ForkServer, wire.Message], None],
+        pids: set[int],
     ) -> ForkServer:
         """Start a fork server and wait until it is ready. Raises ForkServerError.
 
@@ -110,16 +119,16 @@ class ForkServer(asyncio.Protocol):
         left_out: dict[str, str] = {}
         strikes: Counter[str] = Counter()
         while True:
-            server = await cls._launch(application, left_out, places, on_report)
+            server = await cls._launch(application, left_out, places, on_report, pids)
             try:
                 server.ready = await server._load(application.import_timeout)
             except _UnloadableError as error:
-                server.kill()
+                await server.abandon()
                 strikes.update(error.classes)
                 if error.is_certain or max(strikes[name] for name in error.classes) > 1:
                     left_out |= dict.fromkeys(error.classes, error.reason)
             except BaseException:
-                server.kill()
+                await server.abandon()
                 raise
             else:
                 server.ready["classes"] |= {name: unavailable(why) for name, why in left_out.items()}
@@ -132,12 +141,16 @@ class ForkServer(asyncio.Protocol):
         left_out: Collection[str],
         places: Places,
         on_report: Callable[[ForkServer, wire.Message], None],
+        pids: set[int],
     ) -> ForkServer:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise ForkServerError(f"the fork server could not be started: {error.strerror}") from error
         with theirs:
             process = _exec(application, theirs.fileno())
         loop = asyncio.get_running_loop()
-        _, server = await loop.create_connection(lambda: cls(process, on_report), sock=ours)
+        _, server = await loop.create_connection(lambda: cls(process, on_report, pids), sock=ours)
         server._send(_configuration(application, left_out, places))
         return server
 
@@ -177,19 +190,33 @@ class ForkServer(asyncio.Protocol):
         self._send({"type": "drain"})
 
     def kill(self) -> None:
-        """End the fork server at once, with what its imports may have forked; attempts go on."""
-        if self._process.poll() is None:  # not reaped: the pid is still its own, and leads its session
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        """End the fork server at once; its attempts go on, and fall to this process."""
+        self._process.kill()
         if self._transport is not None:
             self._transport.abort()
 
+    async def abandon(self) -> None:
+        """End a fork server that has no attempts, with what its imports may have forked, and reap it."""
+        if self._process.poll() is None:  # not reaped: the pid is still its own, and leads its session
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self.kill()
+        await self.collect()
+
     async def collect(self) -> None:
         """Reap it, so that it doesn't stay a zombie; a link that ended means that it ends in a moment."""
+        while self._process.poll() is None:
+            await self._end()
+        self._pids.discard(self._process.pid)
+
+    async def _end(self) -> None:
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        pidfd = os.pidfd_open(self._process.pid)  # which is its own until it is reaped, here
+        try:
+            pidfd = os.pidfd_open(self._process.pid)  # which is its own until it is reaped, here
+        except OSError:
+            await asyncio.sleep(_LOOK)  # no descriptor is left
+            return
         loop.add_reader(pidfd, ended.set)
         try:
             await ended.wait()
@@ -209,6 +236,7 @@ class ForkServer(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        self.heard_at = asyncio.get_running_loop().time()
         for message in self._decoder.feed(data):
             if self._is_ready.done():
                 self._on_report(self, message)
@@ -223,6 +251,11 @@ class ForkServer(asyncio.Protocol):
                     self._patience.reschedule(asyncio.get_running_loop().time() + self._limit)
             case "unfit":
                 self._fail(_UnloadableError(message["classes"], message["reason"]))
+            case "outdated":
+                reason = f"it speaks version {message['version']}, this daemon {wire.VERSION}"
+                self._fail(
+                    ForkServerError(f"bgjobd was upgraded under its daemon: {reason}; restart the daemon")
+                )
             case "ready":
                 self._is_ready.set_result(message)
             case unknown:

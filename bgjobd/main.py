@@ -21,12 +21,13 @@ from bgjobd.ipc import SocketInUseError
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.lock import AlreadyRunningError
 from bgjobd.spool import SpoolInUseError
-from bgjobd.store.database import UnusableDatabaseError
-from bgjobd.store.migrations import SchemaTooNewError
+from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
+from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
 
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
+UNREPAIRED: Final = 65
 UNAVAILABLE: Final = 69
 BUSY: Final = 75
 """Exit codes, as sysexits(3) has them where it has any."""
@@ -62,7 +63,9 @@ def serve(given: argparse.Namespace) -> int:
         return _complain(str(error), USAGE)
     except (AlreadyRunningError, SocketInUseError, SpoolInUseError) as error:
         return _complain(str(error), BUSY)
-    except (UnusableDatabaseError, SchemaTooNewError) as error:
+    except (DamagedDatabaseError, MigrationFailedError, SchemaTooNewError) as error:
+        return _complain(str(error), UNREPAIRED)
+    except UnusableDatabaseError as error:
         return _complain(str(error), FAILED)
     except OSError as error:
         return _complain(f"the daemon could not start: {error}", FAILED)
@@ -70,11 +73,15 @@ def serve(given: argparse.Namespace) -> int:
 
 
 def check(given: argparse.Namespace) -> int:
-    """Check configuration, imports and catalogue, as a start would find them."""
+    """Check configuration, imports and catalogue, as a start would find them; with --books, what is stored."""
     try:
         settings = _settings(given)
     except ConfigError as error:
         return _complain(str(error), USAGE)
+    return _check_books(settings) if given.books else _check_start(settings)
+
+
+def _check_start(settings: Config) -> int:
     print(f"configuration: {settings.file or 'defaults, no file'}")
     try:
         catalogue, ready = asyncio.run(_catalogue(settings))
@@ -95,6 +102,18 @@ def check(given: argparse.Namespace) -> int:
     return OK if is_whole else FAILED
 
 
+def _check_books(settings: Config) -> int:
+    from bgjobd import books  # which a daemon has no use for
+    from bgjobd.store.audit import SchemaTooOldError
+
+    try:
+        found = books.audit(settings)
+    except (UnusableDatabaseError, SchemaTooNewError, SchemaTooOldError, OSError) as error:
+        return _complain(f"the books cannot be read: {error}", FAILED)
+    print(found)
+    return FAILED if found.findings else OK
+
+
 def demo(given: argparse.Namespace) -> int:
     """Run a daemon with sample jobs in a temporary directory."""
     from bgjobd.demo import show
@@ -104,6 +123,9 @@ def demo(given: argparse.Namespace) -> int:
 
 
 async def _serve(settings: Config, load_config: Callable[[], Config]) -> None:
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_DFL
+    )  # whoever started this one may ignore it: ends would go unseen
     asked: asyncio.Queue[int] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _listen(number, partial(asked.put_nowait, number))
@@ -125,8 +147,8 @@ async def _catalogue(settings: Config) -> tuple[Catalogue, dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="bgjobd-check-") as directory:
         application = Application.from_config(settings)
         places = Places(Path(directory), Path(directory), clock.boot_id())
-        server = await ForkServer.launch(application, places, lambda server, message: None)
-        server.kill()
+        server = await ForkServer.launch(application, places, lambda server, message: None, set())
+        await server.abandon()
         return Catalogue(settings, server.ready["classes"], server.code_version), server.ready
 
 
@@ -153,18 +175,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"bgjobd {version('bgjobd')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, run in (("serve", serve), ("check", check)):
-        command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
-        command.add_argument(
-            "--config", type=Path, metavar="FILE", help="TOML file; see the README for the usual places"
-        )
-        command.set_defaults(run=run)
+    _add(commands, "serve", serve)
+    _add(commands, "check", check).add_argument(
+        "--books",
+        action="store_true",
+        help="hold what is stored against the spool and the processes, and change nothing",
+    )
     command = commands.add_parser("demo", help=demo.__doc__, description=demo.__doc__)
     command.add_argument(
         "--once", action="store_true", help="end when the jobs have ended, and print a table"
     )
     command.set_defaults(run=demo)
     return parser
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    """A command that reads the configuration."""
+    command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file; see the README for the usual places"
+    )
+    command.set_defaults(run=run)
+    return command
 
 
 def _complain(message: str, code: int) -> int:

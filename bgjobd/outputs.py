@@ -11,6 +11,7 @@ from pathlib import Path
 from inotify_simple import INotify, flags
 
 from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import reaping
 from bgjobd.spool import AttemptKey
 
 
@@ -40,6 +41,18 @@ class Outputs:
             return b""
         finally:
             os.close(descriptor)
+
+    def is_shorter(self, key: AttemptKey, size: int) -> bool:
+        """Whether the file is there and has less than `size` bytes."""
+        try:
+            status = os.stat(journals.file_name(*key, "out"), dir_fd=self._directory, follow_symlinks=False)
+        except OSError:
+            return False
+        return status.st_size < size
+
+    def measure(self, key: AttemptKey) -> int:
+        """The size of what the attempt printed, once it has ended; no file is kept for nothing."""
+        return reaping.output_bytes(self._directory, journals.file_name(*key, "out"))
 
     @contextmanager
     def follow(self, job_id: int, event: asyncio.Event) -> Iterator[None]:

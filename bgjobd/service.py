@@ -17,6 +17,7 @@ from bgjobd import api, clock, ipc
 from bgjobd.config import Config
 from bgjobd.daemon import Daemon
 from bgjobd.fifo import Fifo
+from bgjobd.forkserver import kin
 from bgjobd.lock import lock
 from bgjobd.log import Log
 from bgjobd.store import database
@@ -38,6 +39,7 @@ async def running(config: Config, load_config: Callable[[], Config]) -> AsyncIte
     Raises AlreadyRunningError, UnusableDatabaseError, SchemaTooNewError, OSError.
     """
     os.umask(0o077)
+    kin.take_in_orphans()  # the attempts of a fork server that dies, so that their ends are seen
     _make_directories(config)
     descriptor = lock(config.daemon.state_dir)
     try:
@@ -59,7 +61,12 @@ async def _serving(daemon: Daemon, config: Config) -> AsyncIterator[None]:
         trace = "".join(traceback.format_exception(error))
         daemon.say(EntryType.FAILURE, f"bug: {method} raised {type(error).__name__}: {error}\n{trace}")
 
-    server = ipc.Server(api.methods(daemon), _limits(config), on_bug)
+    def on_scarcity() -> None:
+        daemon.say(
+            EntryType.FAILURE, "callers are turned away: no descriptors are left for them; raise LimitNOFILE"
+        )
+
+    server = ipc.Server(api.methods(daemon), _limits(config), on_bug, on_scarcity)
     fifo = _fifo(daemon, config, on_bug)
     daemon.start()
     try:

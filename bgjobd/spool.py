@@ -7,8 +7,8 @@ import fcntl
 import os
 import signal
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,7 +21,8 @@ from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver.identity import start_time
+from bgjobd.forkserver import kin, reaping
+from bgjobd.forkserver.identity import ahead, start_time
 from bgjobd.forkserver.journal import Journal
 from bgjobd.store.items import Note
 
@@ -32,6 +33,7 @@ _MARKER: Final = "database-id"
 _JOURNAL: Final = "journal"
 _HOOK: Final = "hook"
 _STOP: Final = "stop"
+_UNFINISHED: Final = ".new"
 _LONGEST_DELAY: Final = 36_500 * 86_400.0
 _WHOLE_GROUP: Final = 4
 """PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h, from kernel 6.9 on."""
@@ -63,12 +65,15 @@ class Spool:
         except BlockingIOError:
             os.close(self._directory)
             raise SpoolInUseError(directory) from None
+        self._kept: int | None = os.dup(self._directory)
         self._inotify = INotify(nonblocking=True)
         self._inotify.add_watch(directory, flags.CREATE | flags.MODIFY)
 
     def close(self) -> None:
         self._inotify.close()
         os.close(self._directory)
+        if self._kept is not None:
+            os.close(self._kept)
 
     def fileno(self) -> int:
         """Readable when journals appeared or grew."""
@@ -85,25 +90,47 @@ class Spool:
 
     def read_notes(self, key: AttemptKey, offset: int, pid: int) -> tuple[tuple[Note, ...], int]:
         """What the attempt's process told of itself since `offset` in its journal, and where that ends."""
-        records, end = journals.read_on(self._directory, journals.file_name(*key), offset, pid)
+        with self._a_descriptor_to_spare():
+            records, end = journals.read_on(self._directory, journals.file_name(*key), offset, pid)
         return tuple([_note(record) for record in records]), end
 
     def try_read(self, key: AttemptKey) -> Journal | None:
-        return journals.try_read(self._directory, journals.file_name(*key))
+        with self._a_descriptor_to_spare():
+            return journals.try_read(self._directory, journals.file_name(*key))
 
     def try_read_hook(self, key: AttemptKey) -> Journal | None:
         """The journal of the `failed` hook that was called after this attempt."""
-        return journals.try_read(self._directory, journals.file_name(*key, _HOOK))
+        with self._a_descriptor_to_spare():
+            return journals.try_read(self._directory, journals.file_name(*key, _HOOK))
+
+    @contextmanager
+    def _a_descriptor_to_spare(self) -> Iterator[None]:
+        """A journal is read though no descriptor is left: one that cannot be opened counts as gone."""
+        if self._kept is not None:
+            os.close(self._kept)
+        try:
+            yield
+        finally:
+            self._kept = self._try_keep()
+
+    def _try_keep(self) -> int | None:
+        try:
+            return os.dup(self._directory)
+        except OSError:
+            return None  # another thread was faster; the next journal may have better luck
 
     def write_stop(self, key: AttemptKey, reason: StopReason) -> None:
         """Leave word of why the attempt is stopped: for its process, and for a later daemon. Raises OSError."""
-        name = journals.file_name(*key, _STOP)
-        temporary = f"{name}.new"
+        self._put(journals.file_name(*key, _STOP), f"{reason}\n".encode())
+
+    def _put(self, name: str, content: bytes) -> None:
+        """Have a file of this name and content, whatever was there, in one step. Raises OSError."""
+        temporary = name + _UNFINISHED
         self._remove(temporary)  # a job may have put anything there
         mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(temporary, mode, 0o600, dir_fd=self._directory)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{reason}\n")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
         os.rename(temporary, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
     def try_read_stop(self, key: AttemptKey) -> StopReason | None:
@@ -131,6 +158,24 @@ class Spool:
         os.close(journal)
         return True
 
+    def try_collect(
+        self,
+        pidfd: int,
+        key: AttemptKey,
+        output_bytes: Callable[[], int],
+        end_strays: Callable[[], int],
+        is_hook: bool = False,
+    ) -> journals.Record | None:
+        """The exit record of a process that fell to this one from a dead fork server, and has ended; reaps it.
+
+        None where it runs, or is no child of this process.
+        """
+        ended = kin.try_end(pidfd)
+        if ended is None:
+            return None
+        name = journals.file_name(*key, _HOOK if is_hook else _JOURNAL)
+        return reaping.collect(ended, self._directory, name, output_bytes, end_strays)
+
     def remove(self, key: AttemptKey) -> None:
         """Remove the journal of an attempt whose end is committed.
 
@@ -142,6 +187,14 @@ class Spool:
     def remove_stop(self, key: AttemptKey) -> None:
         """Remove the word of why an attempt was stopped."""
         self._remove(journals.file_name(*key, _STOP))
+
+    def seal_hook(self, key: AttemptKey) -> None:
+        """Put a fence in the place of a hook's journal: a fork server of an earlier daemon may be about to call it."""
+        name = journals.file_name(*key, _HOOK)
+        try:
+            self._put(name, journals.fenced())
+        except OSError:
+            self._remove(name)  # the spool is full
 
     def remove_hook(self, key: AttemptKey) -> None:
         """Remove the journal of a hook that has ended."""
@@ -157,8 +210,8 @@ class Spool:
         return self._keys(_JOURNAL)
 
     def hooks(self) -> list[AttemptKey]:
-        """The attempts after which a hook was called."""
-        return self._keys(_HOOK)
+        """The attempts after which a hook was called, and not yet seen to its end."""
+        return [key for key in self._keys(_HOOK) if not _is_fence(self.try_read_hook(key))]
 
     def stops(self) -> list[AttemptKey]:
         """The attempts that somebody told to stop."""
@@ -166,6 +219,12 @@ class Spool:
 
     def _keys(self, kind: str) -> list[AttemptKey]:
         return [key for name in os.listdir(self._path) if (key := _try_key(name, kind))]
+
+    def remove_unfinished(self) -> None:
+        """Remove what an earlier daemon was writing when it was killed."""
+        for name in os.listdir(self._path):
+            if name.endswith(_UNFINISHED):
+                self._remove(name)
 
     def belongs_to(self, database_id: str) -> bool:
         """Whether the spool was marked by this database; one without a mark belongs to nobody."""
@@ -176,11 +235,11 @@ class Spool:
 
     def mark(self, database_id: str) -> None:
         """Make the spool this database's, without the journals of another."""
-        for key in {*self.journals(), *self.hooks(), *self.stops()}:
+        for key in {*self.journals(), *self._keys(_HOOK), *self.stops()}:
             self.remove(key)
             self.remove_stop(key)
             self.remove_hook(key)
-        temporary = self._path / f"{_MARKER}.new"
+        temporary = self._path / (_MARKER + _UNFINISHED)
         temporary.write_text(database_id, encoding="ascii")
         temporary.replace(self._path / _MARKER)
 
@@ -194,6 +253,15 @@ def started(key: AttemptKey, journal: Journal, code_version: str | None) -> Atte
 def has_token(journal: Journal, token: str) -> bool:
     """Whether the journal was begun for the claim with this token."""
     return journal.started is not None and bool(journal.started["token"] == token)
+
+
+def _is_fence(journal: Journal | None) -> bool:
+    return journal is not None and journal.fenced is not None
+
+
+def began_at(record: journals.Record) -> float:
+    """When the process of a `started` record began, by this process's monotonic clock, whatever that of its own says."""
+    return float(record["monotonic"]) - ahead("monotonic", record["pid"]) + ahead("monotonic")
 
 
 def ended(

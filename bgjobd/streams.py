@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bgjob.codec import JsonObject, to_json
-from bgjob.errors import JobNotFoundError
+from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import FINAL
 from bgjobd import inputs
 from bgjobd.clock import to_text
-from bgjobd.core.job import Job
+from bgjobd.core.job import Job, masked
 from bgjobd.ipc import Caller
 from bgjobd.news import Changes, Lines, Told
 from bgjobd.store.items import LogFilter, LogLine
+from bgjobd.store.pages import Page, in_pages
 from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:
@@ -88,49 +89,74 @@ def _fits(given: inputs.Watch, job: Job) -> bool:
 
 
 async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> AsyncIterator[JsonObject]:
-    """Entries that are there, oldest first, then new ones as they are committed; until the job asked for has ended."""
+    """A first reply without entries, whose `next` is where to go on should it break off; then those that are there,
+    oldest first, and new ones as they are committed; until the job asked for has ended.
+    """
+    if given.before is not None:
+        raise InvalidParameterError(parameter="before")
+    if given.after is not None and given.limit == 0:
+        raise InvalidParameterError(parameter="limit")
     wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
     with daemon.news.lines(lambda told: _lines(told, wanted)) as follower:
         is_over = given.id is not None and (await summary_of_stored(daemon, given.id))["status"] in FINAL
         last = await daemon.read(Reader.last_log_id) if given.after is None else given.after
-        async for entries in _stored(daemon, given, wanted, last):
-            last = max(last, entries[-1]["id"])
-            yield {"entries": entries, "next": entries[-1]["id"], "is_complete": True}
+        yield log_reply(daemon, [], last)
+        async for page in _stored(daemon, given, wanted, last):
+            key = page.next if page.next is not None else page.rows[-1]["id"]
+            last = max(last, key)
+            yield log_reply(daemon, page.rows, key)
         while not is_over:
             lines = await follower.next()
             is_over = lines.is_over
-            news = [_entry(line) for line in lines if line.id > last]
-            if news:
-                yield {"entries": news, "next": news[-1]["id"], "is_complete": True}
+            for entries in in_pages([_entry(line) for line in lines if line.id > last]):
+                yield log_reply(daemon, entries, entries[-1]["id"])
 
 
-async def _stored(
-    daemon: Daemon, given: inputs.Logs, wanted: LogFilter, last: int
-) -> AsyncIterator[list[JsonObject]]:
-    """What is to be sent before the news, oldest first: all after a key, or the last few up to `last`."""
-    if given.after is None:
-        newest = await _newest(
-            daemon, wanted, last + 1, _LAST_ENTRIES if given.limit is None else given.limit
-        )
-        if newest:
-            yield newest
-        return
-    after: int | None = last
+async def _stored(daemon: Daemon, given: inputs.Logs, wanted: LogFilter, last: int) -> AsyncIterator[Page]:
+    """What is to be sent before the news, oldest first: all behind a key, or the last few up to `last` and what
+    came meanwhile. A page without entries tells how far a search has come.
+    """
+    after: int | None = given.after
+    size = _ENTRIES
+    if after is None:
+        count = _LAST_ENTRIES if given.limit is None else given.limit
+        after = await _before_the_last(daemon, wanted, last, count)
+    elif given.limit is not None:
+        size = given.limit
     while after is not None:
-        page = await daemon.read(partial(Reader.logs, wanted=wanted, after=after, limit=_ENTRIES))
-        if page.rows:
-            yield page.rows
+        page = await daemon.read_page(wanted, partial(Reader.logs, wanted=wanted, after=after, limit=size))
+        if page.rows or page.next is not None:
+            yield page
         after = page.next
 
 
-async def _newest(daemon: Daemon, wanted: LogFilter, before: int | None, limit: int) -> list[JsonObject]:
-    """The last entries below a key, oldest first; a search goes on until it has them or has seen all."""
-    found: list[JsonObject] = []
-    while before is not None and len(found) < limit:
-        page = await daemon.read(partial(Reader.logs, wanted=wanted, before=before, limit=limit - len(found)))
-        found += page.rows
-        before = page.next
-    return found[::-1]
+async def _before_the_last(daemon: Daemon, wanted: LogFilter, last: int, limit: int) -> int:
+    """The key behind which the last entries up to `last` come; a search goes on until it has them or has seen all."""
+    first, before = last, last + 1
+    while limit > 0:
+        page = await daemon.read_page(wanted, partial(Reader.logs, wanted=wanted, before=before, limit=limit))
+        if page.rows:
+            first = page.rows[-1]["id"] - 1
+        if page.next is None:
+            break
+        limit, before = limit - len(page.rows), page.next
+    return first
+
+
+def log_reply(
+    daemon: Daemon, entries: Iterable[JsonObject], next: int | None, is_complete: bool = True
+) -> JsonObject:
+    """A reply of Logs."""
+    return {"entries": [_shown(daemon, entry) for entry in entries], "next": next, "is_complete": is_complete}
+
+
+def _shown(daemon: Daemon, entry: JsonObject) -> JsonObject:
+    """The entry without what has become a secret since it was written: the configuration may say more by now."""
+    context = entry["context"]
+    if not isinstance(context, dict) or not isinstance(context.get("parameters"), dict):
+        return entry
+    parameters = masked(context["parameters"], daemon.policy(entry["class_name"]).sensitive)
+    return {**entry, "context": {**context, "parameters": parameters}}
 
 
 def _lines(told: Told, wanted: LogFilter) -> Lines | None:
@@ -154,6 +180,8 @@ async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> AsyncI
             if data:
                 yield part(number, offset, data, is_end=False)
                 offset += len(data)
+            elif offset and await daemon.is_output_shorter((given.id, number), offset):
+                offset = 0  # somebody has emptied the file
             elif is_over and job["attempt"] > number:
                 number, offset = number + 1, 0
             elif job["status"] in FINAL:

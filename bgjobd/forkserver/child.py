@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from . import journal as journals
+from . import kin
 from .calls import Approved, Call, attempt_call, hook_call
 from .endings import outcome_of_error, outcome_of_result, scrubbed
 from .identity import pidfd_inode, start_time
@@ -194,6 +195,7 @@ def _become_attempt(order: Order, place: Place, inherited: tuple[int, ...]) -> N
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.setsid()
+    kin.take_in_orphans()  # so that what outlives it falls to the fork server at its end, and not before
     output = os.open(
         journals.file_name(order.job, order.number, "out"),
         os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW,

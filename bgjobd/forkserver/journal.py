@@ -54,9 +54,14 @@ def completed(pid: int, result: str) -> bytes:
     )
 
 
-def exited(pid: int, at: float, code: int | None, signal: int | None, usage: Record | None = None) -> bytes:
-    """The line of an `exit` record: the exit code or the signal, and what was used once that is known."""
-    return _line({"type": "exit", "pid": pid, "at": at, "code": code, "signal": signal, "usage": usage})
+def exited(
+    pid: int, at: float, code: int | None, signal: int | None, usage: Record | None = None, strays: int = 0
+) -> bytes:
+    """The line of an `exit` record: the exit code or the signal; and once that is known, what was used, and how many
+    processes were left behind, and killed.
+    """
+    record = {"type": "exit", "pid": pid, "at": at, "code": code, "signal": signal}
+    return _line({**record, "usage": usage, "strays": strays})
 
 
 def failed(
@@ -270,6 +275,8 @@ _RANGES = {"pid": (1, 2**22), "at": (0.0, 253_402_300_799.0), "monotonic": (0.0,
 
 def _is_whole(record: Record) -> bool:
     if not _has(record, _FIELDS.get(str(record.get("type")))):
+        return False
+    if not isinstance(record.get("strays", 0), int):  # older versions tell none
         return False
     if record["type"] == "exit" and record.get("usage") is not None:
         usage = record["usage"]

@@ -11,19 +11,18 @@ import os
 import select
 import signal
 import sys
-import time
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from . import calls, child, loading, wire
+from . import calls, child, kin, loading, reaping, wire
 from . import journal as journals
 from .identity import has_pidfs
 
 
 def main(link_fd: int) -> NoReturn:
     """Serve the daemon at the other end of the inherited socket `link_fd`, until both it and all children are gone."""
+    kin.take_in_orphans()
     _Server(link_fd).serve()
     os._exit(0)
 
@@ -36,6 +35,8 @@ class _Server:
         self._is_linked = True
         self._is_draining = False
         self._children: dict[int, child.Order] = {}
+        self._helpers: frozenset[int] = frozenset()
+        self._strays: frozenset[int] = frozenset()
         self._approved: dict[str, calls.Approved] = {}
         self._place: child.Place | None = None
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -45,7 +46,7 @@ class _Server:
         poll = select.poll()
         poll.register(self._link, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
-        while (self._is_linked and not self._is_draining) or self._children:
+        while (self._is_linked and not self._is_draining) or self._children or self._strays:
             for descriptor, _ in poll.poll():
                 if descriptor == self._wake_read:
                     os.read(self._wake_read, 4096)
@@ -97,6 +98,9 @@ class _Server:
     # Code
 
     def _configure(self, message: wire.Message) -> None:
+        if message["version"] != wire.VERSION:
+            self._tell({"type": "outdated", "version": wire.VERSION})
+            os._exit(1)
         directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         self._place = child.Place(
             spool=os.open(message["spool"], directory),
@@ -115,6 +119,7 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._approved = loaded.approved
+        self._helpers = frozenset(kin.children())
         self._tell({"type": "ready", **loaded.description, **_about_python()})
 
     def _announce(self, classes: Sequence[str]) -> None:
@@ -157,38 +162,48 @@ class _Server:
                     os.killpg(pid, signum)
 
     def _reap(self) -> None:
-        """Record, reap and report every child that has ended; the record comes first, so no end goes unseen."""
-        while self._children:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        """Record, reap and report every child that has ended."""
+        while self._children or self._strays:
+            ended = kin.try_any_end()
             if ended is None:
                 return
             order = self._children.pop(ended.si_pid, None)
             if order is None:
                 os.wait4(ended.si_pid, 0)
-                continue
-            self._settle(order, ended)
+                self._helpers -= {ended.si_pid}
+                self._end_strays()  # what it had forked is ours now
+            else:
+                self._settle(order, ended)
 
     def _settle(self, order: child.Order, ended: os.waitid_result) -> None:
         place = self._place
         if place is None:
             raise ValueError("a child ended before the fork server was configured")
-        at, status = time.time(), _status(ended)
-        has_begun = _has_begun(place, order, ended.si_pid)
-        journal = _try_journal(place, order) if has_begun else None
-        if journal is not None:
-            _append(journal, journals.exited(ended.si_pid, at, *status))
-        _, _, rusage = os.wait4(ended.si_pid, 0)
-        if not has_begun:
+        if not _has_begun(place, order, ended.si_pid):
+            os.wait4(ended.si_pid, 0)
             reason = "its journal could not be made: the spool is full or gone, or the start was fenced"
             self._report(order, "not_started", reason=reason)
             return
-        usage = _usage(rusage, place, order)
-        if journal is not None:
-            _append(journal, journals.exited(ended.si_pid, at, *status, usage))
-            os.close(journal)
-        # What the journal has, once more: it may be full, or gone.
-        exit_record = {"pid": ended.si_pid, "at": at, "code": status[0], "signal": status[1], "usage": usage}
-        self._report(order, "ended", exit=exit_record)
+        output = journals.file_name(order.job, order.number, "out")
+        record = reaping.collect(
+            ended,
+            place.spool,
+            order.journal,
+            lambda: reaping.output_bytes(place.output, output),
+            self._end_strays,
+        )
+        self._report(order, "ended", exit=record)
+
+    def _end_strays(self) -> int:
+        """Kill what ended attempts left behind: children whom nobody knows. How many were found anew.
+
+        A live attempt takes in its own orphans, so that none of them is here. Of two attempts that end in the same
+        moment, the first may be told the other's strays.
+        """
+        strangers = kin.end_strangers(lambda: self._children.keys() | self._helpers)
+        found = strangers.found - self._strays
+        self._strays = strangers.dying
+        return len(found)
 
     def _report(self, order: child.Order, what: str, **facts: Any) -> None:
         of = {"job": order.job, "number": order.number, "is_hook": order.error is not None}
@@ -202,48 +217,6 @@ def _has_begun(place: child.Place, order: child.Order, pid: int) -> bool:
         return True
     journal = journals.try_read(place.spool, order.journal)
     return journal is not None and journal.started is not None and bool(journal.started["pid"] == pid)
-
-
-def _try_journal(place: child.Place, order: child.Order) -> int | None:
-    """The attempt's journal, open for appending; None where the job removed it, or put something in its place."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        return os.open(order.journal, flags, dir_fd=place.spool)
-    except OSError:
-        return None
-
-
-def _append(journal: int, line: bytes) -> None:
-    try:
-        journals.append(journal, line)
-    except OSError:
-        traceback.print_exc()  # the spool is full; the daemon, if there is one, hears of the end all the same
-
-
-def _status(ended: os.waitid_result) -> tuple[int | None, int | None]:
-    """Exit code and signal, one of them None."""
-    return (ended.si_status, None) if ended.si_code == os.CLD_EXITED else (None, ended.si_status)
-
-
-def _usage(usage: Any, place: child.Place, order: child.Order) -> dict[str, Any]:
-    return {
-        "max_rss": usage.ru_maxrss * 1024,
-        "cpu_user": usage.ru_utime,
-        "cpu_system": usage.ru_stime,
-        "output_bytes": _output_bytes(place, order),
-    }
-
-
-def _output_bytes(place: child.Place, order: child.Order) -> int:
-    """The size of the attempt's output; a file without any is removed."""
-    name = journals.file_name(order.job, order.number, "out")
-    try:
-        size = os.stat(name, dir_fd=place.output, follow_symlinks=False).st_size
-        if size == 0:
-            os.unlink(name, dir_fd=place.output)
-    except OSError:
-        return 0  # the job removed it, or put something else there
-    return size
 
 
 def _about_python() -> dict[str, str]:

@@ -2,39 +2,100 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from pathlib import Path
 from typing import Final
 
-from peewee import DatabaseError, SqliteDatabase
+from peewee import DatabaseError, OperationalError, SqliteDatabase
 
 from bgjobd.store.functions import register
 from bgjobd.store.migrations import migrate
 
 FILE_NAME: Final = "bgjobd.db"
 _BUSY_TIMEOUT: Final = 2.0
+_CHECKED_FOR: Final = 0.5
+_STEPS_BETWEEN: Final = 10_000
+_KEPT_WAL: Final = 16 * 1024 * 1024
+"""Bytes to which the write-ahead log is cut once a reader no longer holds it up."""
+
+_TROUBLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+"""What the file or the machine is to blame for; any other code is our mistake, and an item's own."""
 
 
 class UnusableDatabaseError(Exception):
-    """The file cannot be opened or brought to the newest schema."""
+    """The file cannot be opened now, for a reason that may pass."""
 
     def __init__(self, path: Path, reason: object) -> None:
-        super().__init__(
-            f"the database {path} cannot be used: {reason}; "
-            f"move it aside, or restore a copy from {path.parent / 'backups'}"
+        super().__init__(f"the database {path} cannot be used: {reason}; {self._next(path)}")
+
+    def _next(self, path: Path) -> str:
+        return f"see to room, rights and errors of the disk at {path.parent}, then start again"
+
+
+class DamagedDatabaseError(UnusableDatabaseError):
+    """The file is no whole database; no start succeeds until somebody repairs it."""
+
+    def _next(self, path: Path) -> str:
+        return (
+            f"it is left as it is. Copy it with {path.name}-wal, then move both aside and make a new one of what can "
+            f"be read: `sqlite3 ASIDE .recover | sqlite3 {path}`; or put a copy from {path.parent / 'backups'} there"
         )
 
 
 def prepare(state_dir: Path) -> None:
-    """Create the file, or bring it to the newest schema. Raises UnusableDatabaseError, SchemaTooNewError."""
+    """Create the file, or bring it to the newest schema.
+
+    Raises UnusableDatabaseError, DamagedDatabaseError, SchemaTooNewError, MigrationFailedError.
+    """
     path = state_dir / FILE_NAME
     try:
         database = open_for_writing(state_dir)
         try:
+            _check(database)
             migrate(database, path)
         finally:
             database.close()
     except DatabaseError as error:
-        raise UnusableDatabaseError(path, error) from error
+        is_damaged = _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        raise (DamagedDatabaseError if is_damaged else UnusableDatabaseError)(path, error) from error
+    except _DamageFound as error:
+        raise DamagedDatabaseError(path, error) from error
+
+
+class _DamageFound(Exception):
+    """What SQLite's own check says."""
+
+
+def _check(database: SqliteDatabase) -> None:
+    """Have SQLite look for damage as long as a start may take; a file that takes longer is looked at in part."""
+    end = time.monotonic() + _CHECKED_FOR
+    connection = database.connection()
+    connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS_BETWEEN)
+    try:
+        found = [str(line) for (line,) in database.execute_sql("PRAGMA quick_check(1)")]
+    except OperationalError as error:
+        if _code(error) != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return
+    finally:
+        connection.set_progress_handler(None, 0)
+    if found != ["ok"]:
+        raise _DamageFound("; ".join(found))
 
 
 def open_for_writing(state_dir: Path) -> SqliteDatabase:
@@ -42,7 +103,13 @@ def open_for_writing(state_dir: Path) -> SqliteDatabase:
     database = SqliteDatabase(
         str(state_dir / FILE_NAME),
         timeout=_BUSY_TIMEOUT,
-        pragmas={"journal_mode": "wal", "synchronous": "full", "foreign_keys": 0, "cache_size": -4000},
+        pragmas={
+            "journal_mode": "wal",
+            "synchronous": "full",
+            "foreign_keys": 0,
+            "cache_size": -4000,
+            "journal_size_limit": _KEPT_WAL,
+        },
         thread_safe=False,
         check_same_thread=False,
     )
@@ -64,3 +131,17 @@ def open_for_reading(state_dir: Path) -> SqliteDatabase:
     register(database)
     database.connect()
     return database
+
+
+def is_trouble(error: Exception) -> bool:
+    """Whether the file, the disk or the memory is to blame, so that the same may succeed later."""
+    if isinstance(error, OSError | MemoryError):
+        return True
+    code = _code(error)
+    return isinstance(error, OperationalError) if code is None else code in _TROUBLE
+
+
+def _code(error: Exception) -> int | None:
+    """SQLite's own code of one of peewee's errors, if it tells one."""
+    code = getattr(getattr(error, "orig", error.__cause__), "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

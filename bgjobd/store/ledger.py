@@ -138,6 +138,10 @@ class Ledger:
             raise
         return done.committed(answers, next_due)
 
+    def prove_writable(self, now: float) -> None:
+        """Commit a row that no commit before had: only then can the file be written. Raises peewee's errors."""
+        self._execute("INSERT OR REPLACE INTO properties VALUES ('written_again_at', ?)", (to_text(now),))
+
     def _settle(self, item: Item, done: _Gathered) -> Any:
         """The item's answer; a refusal or a bug is an answer too, and undoes this item alone."""
         mark = done.mark()

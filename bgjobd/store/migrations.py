@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from peewee import CharField, SqliteDatabase, TextField
+from peewee import CharField, PeeweeException, SqliteDatabase, TextField
 from playhouse.migrate import SqliteMigrator
 from playhouse.migrate import migrate as change
 
@@ -64,6 +64,18 @@ class SchemaTooNewError(Exception):
         )
 
 
+class MigrationFailedError(Exception):
+    """The schema could not be changed; the file is as it was."""
+
+    def __init__(self, path: Path, version: int, backup: Path | None, reason: object) -> None:
+        copy = "" if backup is None else f", and a copy of it is {backup}"
+        super().__init__(
+            f"{path} could not be brought from schema version {version} to {len(STEPS)}: {reason}; it is as it "
+            f"was{copy}. See that the disk has room for two more files of its size, then start again, or "
+            "install the bgjobd that you had"
+        )
+
+
 def _create(database: SqliteDatabase) -> None:
     for statement in _VERSION_1:
         database.execute_sql(" ".join(statement.split()))
@@ -99,21 +111,38 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (_create, _extend)
 
 
 def migrate(database: SqliteDatabase, path: Path) -> None:
-    """Bring the schema to the newest version, all steps in one transaction; an existing file is backed up first."""
+    """Bring the schema to the newest version, all steps in one transaction; an existing file is backed up first.
+
+    Raises SchemaTooNewError, MigrationFailedError.
+    """
     version = int(database.execute_sql("PRAGMA user_version").fetchone()[0])
     if version > len(STEPS):
         raise SchemaTooNewError(path, version, len(STEPS))
     if version == len(STEPS):
         return
-    if version > 0:
-        _back_up(database, path.parent / "backups" / f"before-version-{len(STEPS)}.db")
+    backup: Path | None = None
+    try:
+        if version > 0:
+            backup = _back_up(database, path.parent / "backups" / f"before-version-{len(STEPS)}.db")
+        _take_steps(database, version)
+    except (PeeweeException, OSError) as error:
+        raise MigrationFailedError(path, version, backup, error) from error
+
+
+def _take_steps(database: SqliteDatabase, version: int) -> None:
     with database.transaction("IMMEDIATE"):
         for step in STEPS[version:]:
             step(database)
         database.execute_sql(f"PRAGMA user_version = {len(STEPS)}")
 
 
-def _back_up(database: SqliteDatabase, target: Path) -> None:
+def _back_up(database: SqliteDatabase, target: Path) -> Path:
+    """A copy under this name, whole; one of an earlier try gives way to it only then."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    database.execute_sql("VACUUM INTO ?", (str(target),))
+    new = target.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    try:
+        database.execute_sql("VACUUM INTO ?", (str(new),))
+        return new.rename(target)
+    finally:
+        new.unlink(missing_ok=True)

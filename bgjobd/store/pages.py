@@ -1,7 +1,8 @@
 """Pages of jobs and of log entries: by key, filtered, and bounded in time; the SQL of lists, never of what runs jobs.
 
 A page is put together chunk by chunk of what an index gives, so that a search which finds nothing still says how
-far it has come. Each source names its index: the planner would rather sort a whole table than walk one backwards.
+far it has come. It is bounded in bytes too, for entries may be large. Each source names its index: the planner would
+rather sort a whole table than walk one backwards.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from bgjob.codec import JsonObject
+from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
 from bgjob.words import FINAL, INT_MAX, INT_MIN, EntryType, Status
 from bgjobd.clock import to_text
@@ -26,6 +27,9 @@ from bgjobd.store.items import RETRYING, SCHEDULED, STATUS_WORDS, JobFilter, Log
 PAGE: Final = 50
 BUDGET: Final = 0.04
 """How many a page has, and how many seconds are spent looking for them, unless told otherwise."""
+
+MOST_BYTES: Final = 1024 * 1024
+"""How large a page may be, about; one row is on it however large that is."""
 
 _FIRST_CHUNK: Final = 100
 _LARGEST_CHUNK: Final = 5000
@@ -44,6 +48,53 @@ class Page:
     rows: list[JsonObject]
     next: int | None
     is_complete: bool = True
+
+
+def in_pages(rows: Iterable[JsonObject]) -> Iterator[list[JsonObject]]:
+    """The rows in lists that are no larger than a page."""
+    part: list[JsonObject] = []
+    size = 0
+    for row in rows:
+        more = _size(row)
+        if part and size + more > MOST_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += more
+    if part:
+        yield part
+
+
+def _size(row: JsonObject | tuple[Any, ...]) -> int:
+    """How many bytes of a reply the row takes, about."""
+    return len(to_json(row).encode())
+
+
+def is_search(wanted: JobFilter | LogFilter) -> bool:
+    """Whether it takes looking through rows that are not wanted, for no index has the others apart."""
+    _, rest = _ways_to_jobs(wanted) if isinstance(wanted, JobFilter) else _ways_to_entries(wanted)
+    return bool(rest)
+
+
+class _Found:
+    """The rows of a page, until there is one too many for it: that one tells that there are more."""
+
+    def __init__(self, limit: int) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+        self._limit = limit
+        self._size = 0
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.rows) > self._limit or (self._size > MOST_BYTES and len(self.rows) > 1)
+
+    @property
+    def room(self) -> int:
+        return self._limit + 1 - len(self.rows)
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        self.rows.append(row)
+        self._size += _size(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +134,17 @@ def _walk(
 ) -> Page:
     """The first `limit` of what is wanted from beyond `start` on; the first chunk is looked through in any case."""
     deadline = time.monotonic() + budget
-    found: list[tuple[Any, ...]] = []
+    found = _Found(limit)
     is_over = False
     with _interrupting(connection) as interrupt_at:
         for size in _sizes():
-            start, is_over = _look_through(connection, walk, start, size, limit, found)
-            if is_over or len(found) > limit or time.monotonic() > deadline:
+            start, is_over = _look_through(connection, walk, start, size, found)
+            if is_over or found.is_full or time.monotonic() > deadline:
                 break
             interrupt_at(deadline)
-    rows = [shape(row) for row in found[:limit]]
-    if len(found) > limit:
-        return Page(rows, found[limit - 1][0])
+    if found.is_full:
+        return Page([shape(row) for row in found.rows[:-1]], found.rows[-2][0])
+    rows = [shape(row) for row in found.rows]
     return Page(rows, None) if is_over else Page(rows, start, is_complete=False)
 
 
@@ -110,18 +161,19 @@ def _look_through(
     walk: _Walk,
     start: int,
     size: int,
-    limit: int,
-    found: list[tuple[Any, ...]],
+    found: _Found,
 ) -> tuple[int, bool]:
     """Add what is wanted of one chunk to `found`; answers how far it was looked, and whether that was all there is."""
     given = {**walk.parameters, "start": start, "last": walk.last, "chunk": size}
     try:
         # Where an index serves all that is asked, the limit of rows is the only one needed.
         edge = connection.execute(walk.edge(), given).fetchone() if walk.rest else None
-        given |= {"end": walk.last if edge is None else edge[0], "limit": limit + 1 - len(found)}
+        given |= {"end": walk.last if edge is None else edge[0], "limit": found.room}
         for row in connection.execute(walk.rows(), given):
-            found.append(row)
+            found.add(row)
             start = row[0]
+            if found.is_full:
+                break
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             raise
@@ -198,17 +250,16 @@ def jobs(
     now: float,
 ) -> Page:
     """Jobs as summaries, newest first. Raises InvalidParameterError for an unknown word of status."""
-    sources, rest = _sources_of_jobs(wanted.status)
+    sources, rest = _ways_to_jobs(wanted)
     if not sources:
         return Page([], None)
-    parameters: dict[str, Any] = {"now": to_text(now)}
-    for name in ("queue", "class_name", "method_name"):
-        if getattr(wanted, name) is not None:
-            rest.append(f"j.{name} = :{name}")
-            parameters[name] = getattr(wanted, name)
-    if wanted.search:
-        rest.append(f"({_contains(_TARGET)} OR {_contains('j.error')})")
-        parameters["needle"] = needle(wanted.search)
+    parameters = {
+        "now": to_text(now),
+        "queue": wanted.queue,
+        "class_name": wanted.class_name,
+        "method_name": wanted.method_name,
+        "needle": needle(wanted.search or ""),
+    }
     walk = _Walk("j.id", _JOB_COLUMNS, sources, tuple(rest), parameters, is_backwards=True, last=INT_MIN)
     return _walk(connection, walk, INT_MAX if before is None else before, limit, budget, _summary)
 
@@ -246,8 +297,18 @@ def _text(at: float | None) -> str | None:
     return None if at is None else to_text(at)
 
 
-def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[str]]:
+def _ways_to_jobs(wanted: JobFilter) -> tuple[tuple[str, ...], list[str]]:
     """The sources that have these jobs, each once, and the conditions that they leave open."""
+    sources, rest = _sources_of_jobs(wanted.status)
+    named = [name for name in ("queue", "class_name", "method_name") if getattr(wanted, name) is not None]
+    rest += [f"j.{name} = :{name}" for name in named]
+    if wanted.search:
+        rest.append(f"({_contains(_TARGET)} OR {_contains('j.error')})")
+    return sources, rest
+
+
+def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[str]]:
+    """Those that have the jobs of these words, and the conditions that they leave open."""
     if words is None:
         return (_ANY_JOB,), []
     status = frozenset(words)
@@ -303,15 +364,14 @@ def entries(
     budget: float,
 ) -> Page:
     """Log entries, newest first; with `after` oldest first."""
-    source, rest = _source_of_entries(wanted)
-    parameters: dict[str, Any] = {"id": wanted.id, "type": wanted.type}
-    for name in ("class_name", "method_name"):
-        if getattr(wanted, name) is not None:
-            rest.append(f"j.{name} = :{name}")
-            parameters[name] = getattr(wanted, name)
-    if wanted.search:
-        rest.append("instr(coalesce(l.folded, lower(l.message)), :needle)")
-        parameters["needle"] = needle(wanted.search)
+    source, rest = _ways_to_entries(wanted)
+    parameters = {
+        "id": wanted.id,
+        "type": wanted.type,
+        "class_name": wanted.class_name,
+        "method_name": wanted.method_name,
+        "needle": needle(wanted.search or ""),
+    }
     highest = INT_MAX if before is None else before
     start, last = (highest, INT_MIN) if after is None else (after, highest - 1)
     walk = _Walk(
@@ -320,8 +380,18 @@ def entries(
     return _walk(connection, walk, start, limit, budget, _entry)
 
 
-def _source_of_entries(wanted: LogFilter) -> tuple[str, list[str]]:
+def _ways_to_entries(wanted: LogFilter) -> tuple[str, list[str]]:
     """The source that has these entries, and the conditions that it leaves open."""
+    source, rest = _source_of_entries(wanted)
+    named = [name for name in ("class_name", "method_name") if getattr(wanted, name) is not None]
+    rest += [f"j.{name} = :{name}" for name in named]
+    if wanted.search:
+        rest.append("instr(coalesce(l.folded, lower(l.message)), :needle)")
+    return source, rest
+
+
+def _source_of_entries(wanted: LogFilter) -> tuple[str, list[str]]:
+    """The one that has the entries of this job and type, and the conditions that it leaves open."""
     if wanted.id is not None:
         return _OF_JOB, ["l.type = :type"] if wanted.type is not None else []
     if wanted.type is None:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from peewee import SQL, fn
+from peewee import SQL, SqliteDatabase, fn
 
 from bgjob.words import FINAL, Outcome, Status
 from bgjobd.core.job import Call, Ending, masked
 from bgjobd.store import pages
 from bgjobd.store.database import open_for_reading
 from bgjobd.store.items import JobFilter, LogFilter
-from bgjobd.store.models import MODELS, BackgroundJob, JobAttempt, Property, Queue
+from bgjobd.store.models import BackgroundJob, JobAttempt, Property, Queue
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
 
@@ -32,17 +32,18 @@ class Reader:
 
     def __init__(self, state_dir: Path) -> None:
         self._database = open_for_reading(state_dir)
-        self._database.bind(MODELS, bind_refs=False, bind_backrefs=False)
 
     def close(self) -> None:
         self._database.close()
 
     def job(self, job_id: int) -> JsonObject | None:
         """The job, keys as the columns, with its `attempts`, sensitive values masked; None where there is none."""
-        rows = _dicts(BackgroundJob.select().where(BackgroundJob.id == job_id))
+        rows = _dicts(self._database, BackgroundJob.select().where(BackgroundJob.id == job_id))
         if not rows:
             return None
-        attempts = _dicts(JobAttempt.select().where(JobAttempt.job_id == job_id).order_by(JobAttempt.number))
+        attempts = _dicts(
+            self._database, JobAttempt.select().where(JobAttempt.job_id == job_id).order_by(JobAttempt.number)
+        )
         job = _shown(rows[0])
         job["parameters"] = masked(json.loads(job["parameters"]), json.loads(rows[0]["sensitive"] or "[]"))
         job["result"] = None if job["result"] is None else json.loads(job["result"])
@@ -57,6 +58,7 @@ class Reader:
         counts = {
             status.value: BackgroundJob.select()
             .where((BackgroundJob.status == SQL(f"'{status}'")) & finished)
+            .bind(self._database)
             .count()
             for status in FINAL
         }
@@ -67,7 +69,7 @@ class Reader:
 
     def queues(self) -> dict[str, JsonObject]:
         """For each queue that has jobs or was paused: how many are pending and running, and whether it is paused."""
-        paused = {row["name"] for row in _dicts(Queue.select())}
+        paused = {row["name"] for row in _dicts(self._database, Queue.select())}
         counts = [row for condition in _OPEN for row in self._by_queue(condition)]
         names = paused | {queue for queue, _, _ in counts}
         queues: dict[str, JsonObject] = {
@@ -82,7 +84,7 @@ class Reader:
         query = BackgroundJob.select(BackgroundJob.queue, fn.MIN(BackgroundJob.status), count).where(
             SQL(condition)
         )
-        return _tuples(query.group_by(BackgroundJob.queue))
+        return _tuples(self._database, query.group_by(BackgroundJob.queue))
 
     def list(
         self,
@@ -133,13 +135,14 @@ class Reader:
         of_job = (BackgroundJob.class_name, BackgroundJob.timeout, BackgroundJob.cancel_requested_at)
         its_job = BackgroundJob.id == JobAttempt.job_id
         attempts = JobAttempt.select(*columns, *of_job).join(BackgroundJob, on=its_job)
-        return _dicts(attempts.where(JobAttempt.outcome.is_null()))
+        return _dicts(self._database, attempts.where(JobAttempt.outcome.is_null()))
 
     def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending] | None:
         """What a failed job called and how this attempt, its last, ended; None for any other job or attempt."""
-        jobs = _dicts(BackgroundJob.select().where(BackgroundJob.id == job_id))
+        jobs = _dicts(self._database, BackgroundJob.select().where(BackgroundJob.id == job_id))
         attempts = _dicts(
-            JobAttempt.select().where(JobAttempt.job_id == job_id).order_by(-JobAttempt.number).limit(1)
+            self._database,
+            JobAttempt.select().where(JobAttempt.job_id == job_id).order_by(-JobAttempt.number).limit(1),
         )
         if not jobs or jobs[0]["status"] != Status.FAILED or not attempts or attempts[0]["number"] != number:
             return None
@@ -152,19 +155,21 @@ class Reader:
         )
 
     def database_id(self) -> str:
-        return str(Property.get_by_id("database_id").value)
+        (row,) = _dicts(self._database, Property.select().where(Property.name == "database_id"))
+        return str(row["value"])
 
 
 def _shown(row: JsonObject) -> JsonObject:
     return {name: value for name, value in row.items() if name not in _HIDDEN}
 
 
-# peewee's stubs say what a query selects, not the form that dicts() and tuples() give it.
+# A model knows one database for the whole process, and each reader has its own: so each query is told which. peewee's
+# stubs say what a query selects, not the form that dicts() and tuples() give it.
 
 
-def _dicts(query: Any) -> list[JsonObject]:
-    return list(query.dicts())
+def _dicts(database: SqliteDatabase, query: Any) -> list[JsonObject]:
+    return list(query.bind(database).dicts())
 
 
-def _tuples(query: Any) -> list[tuple[Any, ...]]:
-    return list(query.tuples())
+def _tuples(database: SqliteDatabase, query: Any) -> list[tuple[Any, ...]]:
+    return list(query.bind(database).tuples())

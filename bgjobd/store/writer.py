@@ -2,32 +2,40 @@
 
 One thread owns the writing connection, so a slow disk holds up nobody but those who wait for it. After an
 error of the file it starts over with a fresh connection: an fsync that failed once says nothing the second time.
+Until a try succeeds, what somebody asks for is refused at once, and what happened is kept to be replayed.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import random
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from peewee import DatabaseError, DataError, IntegrityError, SqliteDatabase
+from peewee import DatabaseError, SqliteDatabase
 
 from bgjob.errors import StorageUnavailableError
 from bgjobd.clock import Clock
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
-from bgjobd.store.database import open_for_writing
+from bgjobd.store.database import FILE_NAME, is_trouble, open_for_writing
 from bgjobd.store.items import AttemptNotes, Committed, DaemonStarted, Item, JobFact, Look, Noted
 from bgjobd.store.ledger import Ledger
 
 _MAX_BATCH: Final = 256
 _FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 5.0
+_LONGEST_PAUSE: Final = 2.0
+
+_ROOM: Final = 256 * 1024
+"""Bytes that the disk must take for trouble to be over, so that it isn't over for the smallest of writes alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +48,24 @@ class Entrusted:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What one turn of the writer came to: the tickets in order with their answers, and the transaction if any."""
+    """What one turn of the writer came to: the tickets in order with their answers, and the transaction if any.
+
+    `trouble` is why the file could not be written, this time as before; `wal_bytes` how large its log has grown.
+    """
 
     answered: tuple[tuple[Any, Any], ...]
     committed: Committed | None
     trouble: str | None = None
+    wal_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """Why the file cannot be written, and when to try again, after this pause (monotonic)."""
+
+    reason: str
+    pause: float
+    next_try: float
 
 
 class Writer:
@@ -67,6 +88,8 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._database: SqliteDatabase | None = None
         self._ledger: Ledger | None = None
+        self._trouble: _Trouble | None = None
+        self._wal = f"{state_dir / FILE_NAME}-wal"
 
     def start(self) -> None:
         self._thread.start()
@@ -82,31 +105,34 @@ class Writer:
 
     def _run(self) -> None:
         waiting: list[Entrusted] = []
-        pause = 0.0
         is_last = False
         while not is_last:
-            more, is_last = self._take(pause, block=not waiting)
+            more, is_last = self._take()
             waiting += more
-            try:
-                self._deliver(self._commit(waiting))
-                waiting, pause = [], 0.0
-            except (IntegrityError, DataError):
-                waiting = self._commit_apart(waiting)
-            except (DatabaseError, OSError) as error:
-                self._close()
-                waiting = self._give_up(waiting, str(error))
-                pause = min(max(_FIRST_PAUSE, pause * 2), _LONGEST_PAUSE) if waiting else 0.0
-            except Exception:
-                waiting = self._commit_apart(waiting)
+            if self._trouble is not None and not is_last and time.monotonic() < self._trouble.next_try:
+                waiting = self._refuse(waiting, self._trouble.reason)
+            else:
+                waiting = self._turn(waiting)
         self._close()
 
-    def _take(self, pause: float, block: bool) -> tuple[list[Entrusted], bool]:
-        """What has gathered, and whether it is the last. Blocks for the first, unless older ones are to be replayed."""
-        if not block:
-            time.sleep(pause)
+    def _turn(self, waiting: list[Entrusted]) -> list[Entrusted]:
+        """Commit it all; what is left is to be tried again."""
+        try:
+            delivery = self._commit(waiting)
+        except Exception as error:
+            if is_trouble(error):
+                return self._give_up(waiting, error)
+            return self._commit_apart(waiting)
+        self._deliver(delivery)
+        return []
+
+    def _take(self) -> tuple[list[Entrusted], bool]:
+        """What has gathered, and whether it is the last. Blocks for the first, in trouble until the next try is due."""
+        trouble = self._trouble
+        patience = None if trouble is None else max(0.0, trouble.next_try - time.monotonic())
         taken: list[Entrusted] = []
         try:
-            batch = self._inbox.get(block)
+            batch = self._inbox.get(timeout=patience)
             while batch is not None:
                 taken += batch
                 if len(taken) >= _MAX_BATCH:
@@ -117,25 +143,46 @@ class Writer:
         return taken, True
 
     def _commit(self, entrusted: Sequence[Entrusted]) -> Delivery:
-        if self._ledger is None:
-            self._database = open_for_writing(self._state_dir)
-            self._ledger = Ledger(self._database, self._boot_id, random.random)
-        committed = self._ledger.commit([one.item for one in entrusted], self.lanes, self._clock.now())
+        ledger = self._ledger if self._ledger is not None else self._open()
+        committed = ledger.commit([one.item for one in entrusted], self.lanes, self._clock.now())
+        self._trouble = None
         tickets = [one.ticket for one in entrusted]
-        return Delivery(tuple(zip(tickets, committed.answers, strict=True)), committed)
+        return Delivery(
+            tuple(zip(tickets, committed.answers, strict=True)), committed, wal_bytes=_size(self._wal)
+        )
+
+    def _open(self) -> Ledger:
+        """A fresh connection; in trouble only once the file is proved to be writable."""
+        if self._trouble is not None:
+            _prove_room(self._state_dir)
+        self._database = open_for_writing(self._state_dir)
+        ledger = Ledger(self._database, self._boot_id, random.random)
+        if self._trouble is not None:
+            ledger.prove_writable(self._clock.now())
+        self._ledger = ledger
+        return ledger
 
     def _commit_apart(self, waiting: Sequence[Entrusted]) -> list[Entrusted]:
         """Commit one by one what failed together for another reason than the disk; the bug is its own item's answer."""
-        for one in waiting:
+        for place, one in enumerate(waiting):
             try:
                 delivery = self._commit([one])
             except Exception as error:
+                if is_trouble(error):
+                    return self._give_up(waiting[place:], error)
                 self._close()
                 delivery = Delivery(((one.ticket, error),), None)
             self._deliver(delivery)
         return []
 
-    def _give_up(self, waiting: list[Entrusted], reason: str) -> list[Entrusted]:
+    def _give_up(self, waiting: Sequence[Entrusted], error: Exception) -> list[Entrusted]:
+        """Try again later, on a fresh connection."""
+        self._close()
+        pause = _FIRST_PAUSE if self._trouble is None else min(self._trouble.pause * 2, _LONGEST_PAUSE)
+        self._trouble = _Trouble(str(error) or "no memory", pause, time.monotonic() + pause)
+        return self._refuse(waiting, self._trouble.reason)
+
+    def _refuse(self, waiting: Sequence[Entrusted], reason: str) -> list[Entrusted]:
         """Refuse what somebody asked for, and keep what happened: facts are replayed until they are stored."""
         refused = [one for one in waiting if not _is_fact(one.item)]
         answered = tuple((one.ticket, StorageUnavailableError(reason=reason)) for one in refused)
@@ -143,11 +190,27 @@ class Writer:
         return [one for one in waiting if _is_fact(one.item)]
 
     def _close(self) -> None:
-        if self._database is not None:
-            self._database.close()
-        self._database = self._ledger = None
+        database, self._database, self._ledger = self._database, None, None
+        if database is not None:
+            with suppress(DatabaseError):
+                database.close()
 
 
 def _is_fact(item: Item) -> bool:
     """Whether the item tells what happened anyway, time passed too, rather than what somebody asks for."""
     return isinstance(item, JobFact | Noted | AttemptNotes | ClockJumped | DaemonStarted | Look)
+
+
+def _prove_room(state_dir: Path) -> None:
+    """Have the disk take some bytes, without a name and without use. Raises OSError."""
+    with tempfile.TemporaryFile(buffering=0, dir=state_dir) as file:
+        if file.write(bytes(_ROOM)) < _ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(file.fileno())
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

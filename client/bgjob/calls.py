@@ -318,7 +318,9 @@ class Follower(Generic[T]):
 
 
 class FollowedLogs(Follower[JsonObject]):
-    """Log entries as they are committed; the key to go on with is the last entry's."""
+    """Log entries as they are committed; the key to go on with is the last entry's, at first the last of the log."""
+
+    has_greeting = True
 
     def __init__(
         self,

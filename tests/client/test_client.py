@@ -381,9 +381,9 @@ def test_a_daemon_that_was_never_there_is_an_error_at_once(
 def test_a_job_that_is_not_there_is_an_error_and_no_break(client: Client, serve: Serve) -> None:
     daemon = serve(lambda line, request: line.refuse("JobNotFound", id=5))
     with leaves_no_descriptor():
-        for following in (client.watch(5), client.follow_logs(id=5), client.follow_output(5)):
+        for follow in (client.watch, lambda job_id: client.follow_logs(id=job_id), client.follow_output):
             with pytest.raises(JobNotFoundError):
-                next(following)
+                next(follow(5))
         with pytest.raises(JobNotFoundError):
             client.wait(5)
     assert len(daemon.asked) == 4

@@ -158,6 +158,11 @@ retry_delay = 0.05
         self.process = self.spawn()
         eventually(self._answers)
 
+    def start_with(self, environ: dict[str, str]) -> None:
+        """Start it with other variables in its environment than before."""
+        self._environ = environ
+        self.start()
+
     def spawn(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "bgjobd", "serve", "--config", str(self.config)],

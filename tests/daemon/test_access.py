@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import grp
 import os
 import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from bgjob.errors import PermissionDeniedError
 from bgjobd import config
-from bgjobd.access import RIGHTS, Access, Right
+from bgjobd.access import RIGHTS, Access, Grants, Right
 from bgjobd.ipc import Caller
 from tests.daemon.running import RunningDaemon, daemon
+from tests.daemon.test_following import Stream
 from tests.protocol import idl
 
 NOBODY = 65534
@@ -113,6 +117,60 @@ def test_every_method_of_the_interface_takes_a_right() -> None:
     assert set(RIGHTS.values()) == set(Right)
 
 
+# Rights that are taken away while somebody is about them
+
+
+async def hold(grants: Grants, who: Caller, right: Right, until: asyncio.Event) -> str:
+    async with grants.holding(who, right):
+        await until.wait()
+    return "done"
+
+
+def test_what_goes_on_with_a_right_ends_when_that_is_taken_away() -> None:
+    async def scene() -> None:
+        grants, until = Grants(), asyncio.Event()
+        grants.change(access(read=("1000", "1001"), manage=("1000",)))
+        holds = [
+            asyncio.ensure_future(hold(grants, caller(uid), right, until))
+            for uid, right in ((1000, Right.READ), (1001, Right.READ), (1000, Right.MANAGE), (0, Right.READ))
+        ]
+        await asyncio.sleep(0)
+        grants.change(access(read=("1001",), manage=("1000",)))
+        done, _ = await asyncio.wait(holds, return_when=asyncio.FIRST_COMPLETED)
+        assert done == {holds[0]}
+        with pytest.raises(PermissionDeniedError, match=r"uid 1000 may not read"):
+            holds[0].result()
+        until.set()
+        assert await asyncio.gather(*holds[1:]) == ["done"] * 3
+        assert not grants._held
+
+    asyncio.run(scene())
+
+
+def test_nobody_holds_a_right_that_it_does_not_have() -> None:
+    async def scene() -> None:
+        grants = Grants()
+        with pytest.raises(PermissionDeniedError):
+            grants.check(caller(1000), Right.READ)
+        with pytest.raises(PermissionDeniedError):
+            await hold(grants, caller(1000), Right.READ, asyncio.Event())
+        grants.change(access())
+        grants.check(caller(1000), Right.READ)
+
+    asyncio.run(scene())
+
+
+def test_a_timeout_within_is_no_denial() -> None:
+    async def scene() -> None:
+        grants = Grants()
+        grants.change(access())
+        with pytest.raises(TimeoutError):
+            async with grants.holding(caller(1000), Right.READ), asyncio.timeout(0):
+                await asyncio.Event().wait()
+
+    asyncio.run(scene())
+
+
 # Other users at a real daemon
 
 
@@ -203,3 +261,51 @@ def test_root_may_do_everything(running: RunningDaemon) -> None:
 @as_root
 def test_a_name_that_the_machine_does_not_know_is_a_line_of_the_log(running: RunningDaemon) -> None:
     assert any("nosuch-user" in line for line in running.lines())
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Meanwhile connections are made as another user: the kernel tells whom it saw then."""
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@as_root
+def test_open_streams_end_when_a_reload_takes_the_right_to_read_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = f"[access]\nread = ['{NOBODY}']\n"
+    with daemon(tmp_path, listed) as running, ExitStack() as stack:
+        running.socket.chmod(0o666)
+        tmp_path.chmod(0o711)
+        monkeypatch.chdir(tmp_path)  # the way to it is closed to others
+        running.socket = Path(running.socket.name)
+        client = stack.enter_context(running.client())
+        paths = {"path": str(tmp_path / "go"), "ledger": str(tmp_path / "ledger")}
+        job = client.run_background_job("probes.Probe", "wait_for", paths)
+        own = stack.enter_context(closing(Stream(running, "Watch")))
+        with somebody_else():
+            others = [
+                stack.enter_context(closing(Stream(running, method, more=method != "Wait", **parameters)))
+                for method, parameters in (
+                    ("Watch", {}),
+                    ("Watch", {"ids": [job.id]}),
+                    ("Logs", {}),
+                    ("Logs", {"id": job.id}),
+                    ("Output", {"id": job.id}),
+                    ("Wait", {"id": job.id}),
+                )
+            ]
+        for begun in (own, *others[:4]):
+            begun.next()
+        running.config.write_text(running.config.read_text().replace(listed, "[access]\nread = []\n"))
+        client.reload()
+        for other in others:
+            assert "[access] read" in other.denial()
+        (tmp_path / "go").touch()
+        while own.next().parameters["job"]["status"] != "completed":
+            pass
+        assert not [line for line in running.lines() if "bug" in line]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
+import select
 import signal
 import socket
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,21 +20,25 @@ from typing import Any, Final, TypeVar
 import pytest
 from inotify_simple import INotify
 
+from bgjob.calls import Conversation, FollowedLogs
 from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import InvalidParameterError, JobNotFoundError, RequestError, from_reply
 from bgjob.words import INTERFACE, EntryType
 from bgjobd import inputs, ipc, news, streams
+from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.ipc import Caller, Methods
 from bgjobd.news import News
 from bgjobd.outputs import Outputs
+from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey
 from bgjobd.store import database
-from bgjobd.store.items import Item, Noted
+from bgjobd.store.items import Item, JobFilter, LogFilter, Noted
+from bgjobd.store.pages import MOST_BYTES, Page
 from bgjobd.store.reader import Reader
 from tests.daemon.running import RunningDaemon, daemon
-from tests.store.samples import COMPLETED, NO_SLOTS, Store, asked, cancels, ends, starts
+from tests.store.samples import COMPLETED, NO_SLOTS, Store, asked, cancels, ends, starts, submission
 from tests.support import eventually
 
 T = TypeVar("T")
@@ -97,15 +104,17 @@ def client(running: RunningDaemon) -> Iterator[Client]:
 
 
 class Stream:
-    """A call with `more`, on a connection of its own."""
+    """A call with `more`, or several times the same one, on a connection of its own."""
 
-    def __init__(self, running: RunningDaemon, method: str, more: bool = True, **parameters: Any) -> None:
+    def __init__(
+        self, running: RunningDaemon, method: str, more: bool = True, times: int = 1, **parameters: Any
+    ) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(20)
         self._socket.connect(str(running.socket))
         self._frames = FrameReader(1 << 30)
         self._replies: list[Reply] = []
-        self._socket.sendall(Request(f"{INTERFACE}.{method}", parameters, more=more).to_bytes())
+        self._socket.sendall(Request(f"{INTERFACE}.{method}", parameters, more=more).to_bytes() * times)
 
     def next(self) -> Reply:
         while not self._replies:
@@ -113,6 +122,45 @@ class Stream:
             assert data, "the daemon closed the connection"
             self._replies += [parse_reply(frame) for frame in self._frames.feed(data)]
         return self._replies.pop(0)
+
+    def greeting(self) -> int:
+        """The key that a stream of log entries begins with."""
+        reply = self.next()
+        assert (reply.error, reply.continues, reply.parameters["entries"]) == (None, True, [])
+        key: int = reply.parameters["next"]
+        return key
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The next log entries; a search that goes on tells meanwhile only how far it has come."""
+        while not (found := self.next().parameters["entries"]):
+            pass
+        told: list[dict[str, Any]] = found
+        return told
+
+    def take(self, size: int) -> None:
+        """Read about so many bytes."""
+        while size > 0:
+            data = self._socket.recv(size)
+            assert data, "the daemon closed the connection"
+            self._replies += [parse_reply(frame) for frame in self._frames.feed(data)]
+            size -= len(data)
+
+    def answered(self) -> int:
+        """How many replies are there that nobody took."""
+        self._socket.setblocking(False)
+        with suppress(BlockingIOError):
+            while data := self._socket.recv(65536):
+                self._replies += [parse_reply(frame) for frame in self._frames.feed(data)]
+        self._socket.settimeout(20)
+        return len(self._replies)
+
+    def denial(self) -> str:
+        """Why the stream ended, behind whatever was told before."""
+        while (reply := self.next()).continues:
+            pass
+        assert reply.error == f"{INTERFACE}.PermissionDenied"
+        reason: str = reply.parameters["reason"]
+        return reason
 
     def rest(self) -> list[dict[str, Any]]:
         """All replies until the one that is the last, which is empty."""
@@ -284,6 +332,7 @@ def test_the_log_of_a_job_is_followed_to_its_end(
 ) -> None:
     job = client.run_background_job(TALKER, "wait_for", {"go": str(tmp_path / "go")})
     with stream(running, "Logs", id=job.id) as following:
+        following.greeting()
         first = following.next().parameters["entries"]
         (tmp_path / "go").touch()
         entries = first + [entry for reply in following.rest() for entry in reply["entries"]]
@@ -300,6 +349,7 @@ def test_the_log_of_a_job_is_followed_to_its_end(
 
 def test_a_follower_of_the_log_goes_on_where_it_was(running: RunningDaemon, client: Client) -> None:
     with stream(running, "Logs", limit=0) as following:
+        following.greeting()
         job = client.run_background_job(TALKER, "say", {"text": "x"})
         reply = following.next().parameters
         last = reply["next"]
@@ -315,6 +365,7 @@ def test_only_what_fits_the_filter_is_followed(
     running: RunningDaemon, client: Client, tmp_path: Path
 ) -> None:
     with stream(running, "Logs", limit=0, type="failure", search="ONCE") as following:
+        following.greeting()
         client.run_background_job(TALKER, "say", {"text": "x"}).wait(20)
         job = client.run_background_job(TALKER, "say_and_fail", {"marker": str(tmp_path / "marker")})
         (entry,) = following.next().parameters["entries"]
@@ -338,6 +389,24 @@ def test_logs_come_in_pages_by_key(running: RunningDaemon, client: Client) -> No
         "Background job dispatched on Linux platform",
         "Background job initiated",
     ]
+
+
+def test_what_a_reload_makes_a_secret_is_masked_in_entries_of_before(tmp_path: Path) -> None:
+    with (
+        daemon(tmp_path, SETTINGS, modules={"talker": MODULE}) as running,
+        running.client() as client,
+    ):
+        job = client.run_background_job(TALKER, "say", {"text": "sesame"})
+        job.wait(20)
+        config = running.config.read_text()
+        running.config.write_text(config.replace('Talker" = {', 'Talker" = { sensitive = ["text"],'))
+        client.reload()
+        with stream(running, "Logs", id=job.id) as following:
+            pages = [call(running, "Logs", id=job.id), *following.rest()]
+    entries = [entry for page in pages for entry in page["entries"]]
+    told = [entry["context"]["parameters"] for entry in entries if entry["context"] is not None]
+    assert told == [{"text": "***"}] * 4
+    assert "sesame" not in json.dumps(entries)
 
 
 # Searches that run out of their time
@@ -379,6 +448,40 @@ def test_a_search_without_time_says_that_it_is_not_complete(crowded: RunningDaem
     assert page["is_complete"] is True
 
 
+@pytest.mark.parametrize("search", [{"search": "nosuch"}, {"class_name": "nosuch.Class"}])
+@pytest.mark.parametrize("method", ["List", "Logs"])
+def test_only_searches_wait_behind_searches(
+    crowded: RunningDaemon, method: str, search: dict[str, str]
+) -> None:
+    with ExitStack() as stack:
+        asked = [Stream(crowded, method, more=False, times=64, **search) for _ in range(6)]
+        for one in asked:
+            stack.enter_context(closing(one))
+        asked[0].next()
+        call(crowded, "Get", id=1)
+        call(crowded, "Stats")
+        assert len(call(crowded, "List", limit=2)["jobs"]) == 2
+        assert len(call(crowded, "Logs", limit=2)["entries"]) == 2
+        assert call(crowded, "Output", id=1)["is_end"]
+        assert sum(one.answered() for one in asked) < 6 * 64 / 4
+
+
+def test_a_search_waits_for_one_search_of_each_other_connection_however_many_these_ask(
+    crowded: RunningDaemon,
+) -> None:
+    with closing(Stream(crowded, "List", more=False, times=64, search="nosuch")) as greedy:
+        greedy.next()
+        call(crowded, "List", search="nosuch")
+        assert greedy.answered() < 64 / 4
+
+
+def test_searches_of_one_connection_are_answered_one_after_the_other_and_all_of_them(
+    crowded: RunningDaemon,
+) -> None:
+    with closing(Stream(crowded, "List", more=False, times=20, search="nosuch")) as asked:
+        assert [asked.next().parameters["is_complete"] for _ in range(20)] == [False] * 20
+
+
 def test_a_page_of_jobs_that_is_complete_is_one_for_the_client_too(crowded: RunningDaemon) -> None:
     with crowded.client() as client:
         assert client.list(limit=3).is_complete is True
@@ -387,11 +490,12 @@ def test_a_page_of_jobs_that_is_complete_is_one_for_the_client_too(crowded: Runn
 
 def test_a_follower_of_the_log_is_sent_what_a_long_search_finds(crowded: RunningDaemon) -> None:
     with stream(crowded, "Logs", search="needle", limit=1) as following:
-        (entry,) = following.next().parameters["entries"]
+        following.greeting()
+        (entry,) = following.entries()
         assert entry["id"] == 1
         with crowded.client() as client:
             client.run_background_job("probes.Probe", "fail", {"message": "another needle"})
-        assert "another needle" in following.next().parameters["entries"][0]["message"]
+        assert "another needle" in following.entries()[0]["message"]
 
 
 # List
@@ -447,6 +551,8 @@ def test_scheduled_and_retrying_are_told_apart(
         ("List", {"before": 0}, "before"),
         ("Logs", {"type": "debug"}, "type"),
         ("Logs", {"before": 3, "after": 3}, "before"),
+        ("Logs", {"limit": 0}, "limit"),
+        ("Logs", {"limit": 0, "after": 3}, "limit"),
         ("Output", {"id": 1, "limit": 10**7}, "limit"),
     ],
 )
@@ -456,6 +562,18 @@ def test_what_makes_no_sense_is_refused(
     with pytest.raises(InvalidParameterError) as refused:
         call(running, method, **parameters)
     assert refused.value.parameters["parameter"] == named
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"), [({"before": 3}, "before"), ({"after": 3, "limit": 0}, "limit")]
+)
+def test_what_makes_no_sense_for_following_is_refused(
+    running: RunningDaemon, parameters: dict[str, Any], named: str
+) -> None:
+    with stream(running, "Logs", **parameters) as following:
+        reply = following.next()
+    assert (reply.error, reply.continues) == ("org.varlink.service.InvalidParameter", False)
+    assert reply.parameters == {"parameter": named}
 
 
 # Output
@@ -520,10 +638,27 @@ def test_a_slow_reader_gets_all_of_a_long_output(running: RunningDaemon, client:
         assert len(text_of(following.rest())) == 12_000_000
 
 
+def test_who_reads_slowly_but_steadily_gets_all_though_it_takes_longer_than_replies_may_lie(
+    tmp_path: Path,
+) -> None:
+    settings = SETTINGS + "\n[socket]\nidle_timeout = 1.0\n"
+    with daemon(tmp_path, settings, modules={"talker": MODULE}) as running:
+        with running.client() as client:
+            job = client.run_background_job(TALKER, "say", {"text": "x" * 999, "times": 300})
+            job.wait(20)
+        with closing(Stream(running, "Output", more=False, times=8, id=job.id)) as asked:
+            for _ in range(20):
+                start = time.monotonic()
+                asked.take(100_000)
+                eventually(lambda start=start: time.monotonic() >= start + 0.1)
+            assert [len(asked.next().parameters["data"]) for _ in range(8)] == [4 * -(-(256 * 1024) // 3)] * 8
+
+
 def test_followers_that_leave_leave_nothing_behind(
     running: RunningDaemon, client: Client, tmp_path: Path
 ) -> None:
     job = client.run_background_job(TALKER, "wait_for", {"go": str(tmp_path / "go")})
+    eventually(lambda: job.refresh()["attempts"] and job.snapshot["attempts"][0]["pid"])
     assert running.process is not None
     place = f"/proc/{running.process.pid}/fd"
     before = len(os.listdir(place))
@@ -560,11 +695,21 @@ class Desk:
         self.news = News()
         self.outputs = Outputs(directory)
         self.reads = 0
+        self.secrets: frozenset[str] = frozenset()
         self._reader = Reader(directory)
 
     async def read(self, question: Callable[[Reader], T]) -> T:
         self.reads += 1
         return question(self._reader)
+
+    async def read_page(self, wanted: JobFilter | LogFilter, question: Callable[[Reader], Page]) -> Page:
+        return await self.read(question)
+
+    def policy(self, class_name: str) -> Policy:
+        return Policy(RetryPolicy(), "default", 0, None, 10.0, True, None, self.secrets)
+
+    async def is_output_shorter(self, key: AttemptKey, size: int) -> bool:
+        return self.outputs.is_shorter(key, size)
 
     async def read_output(self, key: AttemptKey, offset: int, limit: int) -> bytes:
         return self.outputs.read(key, offset, limit)
@@ -605,8 +750,8 @@ def desk(tmp_path: Path) -> Play:
     return lambda scene: asyncio.run(scene_at_a_desk(scene))
 
 
-def a_note(job_id: int) -> Noted:
-    return Noted(job_id, None, EntryType.INFO, "hay")
+def a_note(job_id: int, message: str = "hay") -> Noted:
+    return Noted(job_id, None, EntryType.INFO, message)
 
 
 def test_jobs_are_watched_in_the_order_of_their_ids_and_read_by_the_hundred(desk: Play) -> None:
@@ -663,11 +808,112 @@ def test_what_happens_to_other_jobs_never_makes_a_follower_too_slow(
         (tmp_path / f"{mine}.1.out").write_bytes(b"x")
         following = at.follow(method, **({"ids": [mine]} if method == "Watch" else {"id": mine}))
         await anext(following)
+        if method == "Logs":
+            await anext(following)  # the first only greets
         told = at.store.commit(a_note(other))
         for _ in range(20_000):
             at.news.publish(told)
         at.commit(ends(mine, COMPLETED))
         assert len([reply async for reply in following]) == 1
+
+    desk(scene)
+
+
+@pytest.mark.parametrize("filters", [{}, {"id": 1}, {"search": "nosuch"}, {"limit": 0}, {"type": "failure"}])
+def test_a_follower_of_a_quiet_log_knows_where_to_go_on(desk: Play, filters: JsonObject) -> None:
+    """What is logged while its connection is away is not missed, though it was told of nothing before."""
+
+    async def scene(at: Desk) -> None:
+        at.store.run_one()
+        last = at.store.count("job_logs")
+        greeting = await anext(at.follow("Logs", **filters))
+        assert greeting == {"entries": [], "next": last, "is_complete": True}
+        at.commit(a_note(1, "nosuch"), a_note(1, "nosuch"))
+        filters.pop("limit", None)
+        following = at.follow("Logs", **filters, after=greeting["next"])
+        assert (await anext(following))["next"] == last
+        if filters != {"type": "failure"}:
+            assert [entry["id"] for entry in (await anext(following))["entries"]] == [last + 1, last + 2]
+
+    desk(scene)
+
+
+def test_the_client_waits_for_the_greeting_and_goes_on_from_it() -> None:
+    conversation = Conversation(FollowedLogs(None, None, None, None, None, None, 3))
+    assert conversation.is_unanswered
+    greeting = Reply({"entries": [], "next": 7, "is_complete": True}, continues=True)
+    assert conversation.take(greeting, 1.0) == []
+    assert not conversation.is_unanswered
+    assert conversation.request.parameters == {"after": 7}
+
+
+def test_the_last_entries_and_all_after_a_key_come_in_replies_of_a_bounded_size(desk: Play) -> None:
+    async def scene(at: Desk) -> None:
+        job_id = at.store.run_one()
+        large = [str(n) * (MOST_BYTES // 2) for n in range(5)]
+        at.commit(a_note(job_id, "early"), *[a_note(job_id, message) for message in large])
+        for place, first in (({"limit": 5}, "0"), ({"after": 3}, "0"), ({"after": 4, "limit": 9}, "1")):
+            following = at.follow("Logs", **place)
+            await anext(following)
+            for n in range(int(first), 5):
+                entries = (await anext(following))["entries"]
+                assert [entry["message"][:5] for entry in entries] == [str(n) * 5]
+        at.commit(*[a_note(job_id, message) for message in large])
+        for message in large:
+            assert [entry["message"] for entry in (await anext(following))["entries"]] == [message]
+
+    desk(scene)
+
+
+def test_a_limit_beside_after_is_that_of_each_reply(desk: Play) -> None:
+    async def scene(at: Desk) -> None:
+        at.store.submit(*[asked() for _ in range(7)])
+        following = at.follow("Logs", after=1, limit=4)
+        replies = [await anext(following) for _ in range(3)]
+        assert [[entry["id"] for entry in reply["entries"]] for reply in replies] == [
+            [],
+            [2, 3, 4, 5],
+            [6, 7],
+        ]
+        assert [reply["next"] for reply in replies] == [1, 5, 7]
+
+    desk(scene)
+
+
+def test_what_has_become_a_secret_is_masked_in_entries_that_are_followed(desk: Play) -> None:
+    async def scene(at: Desk) -> None:
+        at.secrets = frozenset({"password"})
+        job = asked(parameters={"to": "ann", "password": "sesame"})
+        at.store.submit(job)
+        following = at.follow("Logs")
+        await anext(following)
+        stored = (await anext(following))["entries"][0]
+        at.commit(submission(job))
+        news = (await anext(following))["entries"][0]
+        assert stored["id"] != news["id"]
+        for entry in (stored, news):
+            assert entry["context"]["parameters"] == {"to": "ann", "password": "***"}
+            assert entry["context"]["status"] == "pending"
+
+    desk(scene)
+
+
+def test_an_output_that_was_emptied_is_followed_from_its_begin(desk: Play, tmp_path: Path) -> None:
+    async def scene(at: Desk) -> None:
+        job_id = at.store.run_one()
+        file = tmp_path / f"{job_id}.1.out"
+        file.write_bytes(b"of old")
+        following = at.follow("Output", id=job_id)
+        assert base64.b64decode((await anext(following))["data"]) == b"of old"
+        news = asyncio.ensure_future(anext(following))
+        for _ in range(10):
+            await asyncio.sleep(0)  # it has looked, and waits
+        file.write_bytes(b"new")
+        reply = await news
+        assert (reply["offset"], base64.b64decode(reply["data"]), reply["next"]) == (0, b"new", 3)
+        file.unlink()  # which is no reason to begin again
+        at.commit(ends(job_id, COMPLETED))
+        assert [(reply["next"], reply["is_end"]) async for reply in following] == [(3, True)]
 
     desk(scene)
 
@@ -726,12 +972,12 @@ def _no_space(*_: object) -> int:
 
 @asynccontextmanager
 async def served(
-    desk: Desk, directory: Path, *names: str
+    desk: Desk, directory: Path, *names: str, **limits: Any
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, list[str]]]:
     """A connection to a server of the desk's streams, and the methods that had a bug."""
     bugs: list[str] = []
     methods = Methods({}, {name: partial(_asked, desk, name) for name in names})
-    server = ipc.Server(methods, ipc.Limits(), lambda method, _: bugs.append(method))
+    server = ipc.Server(methods, ipc.Limits(**limits), lambda method, _: bugs.append(method))
     await server.listen(directory / "s", 0o600, None)
     reader, writer = await asyncio.open_unix_connection(directory / "s", limit=1 << 24)
     try:
@@ -758,6 +1004,8 @@ def test_a_follower_that_does_not_read_is_cut_off_and_that_is_no_bug(
         async with served(at, tmp_path, method) as (reader, writer, bugs):
             writer.write(Request(method, parameters, more=True).to_bytes())
             await reader.readuntil(b"\0")
+            if method == "Logs":
+                await reader.readuntil(b"\0")
             told = [at.store.commit(cancels(1), a_note(1)), at.store.commit(ends(1, COMPLETED))]
             for _ in range(1000):
                 at.news.publish(told[0])
@@ -767,6 +1015,48 @@ def test_a_follower_that_does_not_read_is_cut_off_and_that_is_no_bug(
             assert all(parse_reply(frame).error is None for frame in frames)
             assert bugs == []
             assert not at.news._followers
+
+    desk(scene)
+
+
+def test_a_follower_that_never_reads_is_cut_off_however_little_waits_for_it(
+    desk: Play, tmp_path: Path
+) -> None:
+    async def scene(at: Desk) -> None:
+        job_id = at.store.run_one()
+        async with served(at, tmp_path, "Logs", idle_timeout=0.3):
+            loop = asyncio.get_running_loop()
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(str(tmp_path / "s"))
+                sock.sendall(Request("Logs", {"limit": 0}, more=True).to_bytes())
+                sock.setblocking(False)
+                assert await loop.sock_recv(sock, 1000)
+                for _ in range(5):  # more than the kernel holds for it, less than any buffer of ours
+                    at.commit(a_note(job_id, "x" * 100_000))
+                hang_up = select.poll()
+                hang_up.register(sock, 0)
+                assert await loop.run_in_executor(None, hang_up.poll, 15_000)
+            for _ in range(10):
+                await asyncio.sleep(0)  # it lets go of what it had
+            assert not at.news._followers
+
+    desk(scene)
+
+
+def test_a_follower_that_reads_all_is_never_cut_off(desk: Play, tmp_path: Path) -> None:
+    async def scene(at: Desk) -> None:
+        job_id = at.store.run_one()
+        async with served(at, tmp_path, "Logs", idle_timeout=0.1) as (reader, writer, _):
+            writer.write(Request("Logs", {"limit": 0}, more=True).to_bytes())
+            await reader.readuntil(b"\0")
+            for _ in range(5):
+                at.commit(a_note(job_id, "x" * 1_000_000))
+                await reader.readuntil(b"\0")
+            deadline_is_over = asyncio.Event()
+            asyncio.get_running_loop().call_later(0.3, deadline_is_over.set)
+            await deadline_is_over.wait()
+            at.commit(a_note(job_id))
+            assert b"hay" in await reader.readuntil(b"\0")
 
     desk(scene)
 

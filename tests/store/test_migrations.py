@@ -6,13 +6,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from peewee import Model, OperationalError, SqliteDatabase
+from peewee import Model, SqliteDatabase
 
 from bgjob.errors import IdempotencyConflictError
 from bgjobd.store import migrations
 from bgjobd.store.database import FILE_NAME, open_for_writing, prepare
 from bgjobd.store.items import LogFilter, Stored
-from bgjobd.store.migrations import STEPS, SchemaTooNewError, migrate
+from bgjobd.store.migrations import STEPS, MigrationFailedError, SchemaTooNewError, migrate
 from bgjobd.store.models import MODELS
 from bgjobd.store.reader import Reader
 from tests.store.samples import Store, asked, new_database, submission
@@ -154,7 +154,7 @@ def test_a_step_that_fails_leaves_the_file_as_it_was_and_can_be_tried_again(
     before = schema(store.database)
     path = store.state_dir / FILE_NAME
     monkeypatch.setattr(migrations, "STEPS", (*STEPS, break_off))
-    with pytest.raises(OperationalError, match="no_such_table"):
+    with pytest.raises(MigrationFailedError, match="no_such_table"):
         migrate(store.database, path)
     assert (schema(store.database), version(store.database)) == (before, len(STEPS))
 
@@ -258,7 +258,7 @@ def test_a_fresh_file_whose_making_fails_at_any_step_is_left_empty(
 ) -> None:
     monkeypatch.setattr(migrations, "STEPS", (*STEPS[: step + 1], break_off, *STEPS[step + 1 :]))
     database = open_for_writing(tmp_path)
-    with pytest.raises(OperationalError, match="no_such_table"):
+    with pytest.raises(MigrationFailedError, match="no_such_table"):
         migrate(database, tmp_path / FILE_NAME)
     assert (schema(database), version(database)) == ([], 0)
 

@@ -409,6 +409,88 @@ def test_paging_through_jobs_gives_each_once_whatever_is_inserted_meanwhile(
     assert [row["id"] for row in all_pages(ask)] == list(range(newest, 0, -1))
 
 
+# The size of a page
+
+HALF = pages.MOST_BYTES // 2
+
+
+def test_a_page_of_large_entries_is_cut_and_goes_on_behind_them(store: Store, reader: Reader) -> None:
+    store.submit(asked())
+    said(store, "small", "a" * HALF, "\u00e4" * (HALF // 2), "b" * HALF, "c" * 3 * HALF, "d")
+    for direction in ({}, {"search": ""}, {"class_name": "myapp.jobs.ExampleJob"}):
+        wanted = LogFilter(**direction)
+        seen, key = [], None
+        while True:
+            page = reader.logs(wanted, before=key, limit=1000, budget=60)
+            seen.append([message[0] for message in messages_of(page)])
+            if page.next is None:
+                break
+            key = page.next
+        assert seen == [["d"], ["c"], ["b"], ["\u00e4"], ["a", "s", "B"]]
+    forwards = reader.logs(LogFilter(), after=0, limit=1000)
+    assert (messages_of(forwards)[1:], forwards.next) == (["small", "a" * HALF], 3)
+    assert ids(reader.logs(LogFilter(), after=4, limit=1)) == [5]
+
+
+def test_the_limit_of_entries_holds_for_a_page_of_small_ones(store: Store, reader: Reader) -> None:
+    store.submit(asked())
+    said(store, *["x" * 900] * 999)
+    page = reader.logs(LogFilter(), limit=1000)
+    assert (len(page.rows), page.next) == (1000, None)
+
+
+def test_a_large_entry_that_is_the_last_has_no_next_page(store: Store, reader: Reader) -> None:
+    store.submit(asked())
+    said(store, "x" * 4 * HALF)
+    assert ids(reader.logs(LogFilter(), limit=1)) == [2]
+    page = reader.logs(LogFilter(), after=1)
+    assert (ids(page), page.next) == ([2], None)
+
+
+def test_a_page_of_jobs_with_long_errors_is_cut_too(store: Store, reader: Reader) -> None:
+    for _ in range(3):
+        job_id = store.run_one(retry_count=3)
+        store.commit(ends(job_id, Ending.failed("ValueError", "x" * HALF)))
+    page = reader.list(JobFilter(), limit=1000)
+    assert (ids(page), page.next) == ([3], 3)
+    rows = all_pages(lambda key: reader.list(JobFilter(), before=key, limit=1000))
+    assert [row["id"] for row in rows] == [3, 2, 1]
+
+
+def test_rows_are_parted_into_pages_in_their_order() -> None:
+    rows = [{"id": n, "text": "x" * HALF} for n in range(3)] + [{"id": n} for n in range(3, 9)]
+    parted = list(pages.in_pages(rows))
+    assert [[row["id"] for row in part] for part in parted] == [[0], [1], [2, 3, 4, 5, 6, 7, 8]]
+    assert list(pages.in_pages([])) == []
+
+
+# What takes looking through
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_search"),
+    [
+        (JobFilter(), False),
+        (JobFilter(status=("failed", "running")), False),
+        (JobFilter(search="x"), True),
+        (JobFilter(search=""), False),
+        (JobFilter(queue="q"), True),
+        (JobFilter(class_name="c"), True),
+        (JobFilter(method_name="m"), True),
+        (JobFilter(status=("retrying",)), True),
+        (LogFilter(), False),
+        (LogFilter(id=1), False),
+        (LogFilter(type="failure"), False),
+        (LogFilter(type="success"), True),
+        (LogFilter(search="x"), True),
+        (LogFilter(class_name="c"), True),
+        (LogFilter(id=1, method_name="m"), True),
+    ],
+)
+def test_a_search_is_what_no_index_has_apart(wanted: JobFilter | LogFilter, is_search: bool) -> None:
+    assert pages.is_search(wanted) is is_search
+
+
 # The time of a search
 
 

@@ -46,6 +46,12 @@ class Office:
             answered += self.next().answered
         return answered
 
+    def next_without_trouble(self) -> Delivery:
+        """The first of the coming deliveries that the file was written for."""
+        while (delivery := self.next()).trouble is not None:
+            pass
+        return delivery
+
     def rest(self) -> list[Delivery]:
         """What was delivered and not yet taken."""
         return [self.deliveries.get_nowait() for _ in range(self.deliveries.qsize())]
@@ -269,6 +275,121 @@ def test_what_comes_in_while_facts_wait_is_refused_and_the_facts_stay_in_order(
     assert store.job(job_id)["status"] == "completed"
 
 
+def test_what_is_asked_for_in_trouble_is_refused_at_once_however_long_the_next_try_is_off(
+    store: Store, opens: Callable[[Callable[[Path], SqliteDatabase]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = store.run_one()
+    flaky = Flaky(failures=1, error=UNREADABLE)
+    opens(flaky)
+    monkeypatch.setattr(writers, "_FIRST_PAUSE", 3600.0)
+    office = Office(store.state_dir)
+    with at_work(office) as writer:
+        writer.put(Entrusted(starts(job_id), "started"))
+        office.next()
+        writer.put(Entrusted(submission(asked()), "asked"))
+        ((_, refused),) = office.next_with("asked")
+        assert isinstance(refused, StorageUnavailableError)
+        assert flaky.tried == 1
+    assert [ticket for delivery in office.rest() for ticket, _ in delivery.answered] == ["started"]
+
+
+def test_a_file_that_can_be_written_again_is_found_though_nobody_asks(
+    store: Store, opens: Callable[[Callable[[Path], SqliteDatabase]], None]
+) -> None:
+    opens(Flaky(failures=3, error=UNREADABLE))
+    office = Office(store.state_dir)
+    with at_work(office) as writer:
+        writer.put(Entrusted(submission(asked()), "asked"))
+        assert office.next_without_trouble().answered == ()
+    assert store.count("properties") == 2  # its id, and when it could be written again
+
+
+def test_a_transaction_that_writes_nothing_does_not_prove_that_the_file_can_be_written(
+    store: Store, opens: Callable[[Callable[[Path], SqliteDatabase]], None]
+) -> None:
+    tried: list[SqliteDatabase] = []
+
+    def opener(state_dir: Path) -> SqliteDatabase:
+        tried.append(open_for_writing(state_dir))
+        tried[-1].execute_sql(f"PRAGMA query_only = {len(tried) < 4}")
+        return tried[-1]
+
+    opens(opener)
+    office = Office(store.state_dir)
+    with at_work(office) as writer:
+        writer.put(Entrusted(submission(asked()), "asked"))
+        troubles = [office.next().trouble for _ in range(3)]
+        office.next_without_trouble()
+    assert troubles == ["attempt to write a readonly database"] * 3
+    assert len(tried) == 4
+
+
+def test_a_disk_with_room_for_little_is_still_full(
+    store: Store,
+    opens: Callable[[Callable[[Path], SqliteDatabase]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it would be well for each small write, and trouble again for the next large one."""
+    full = [OSError(28, "no room"), OSError(28, "no room")]
+    real = writers._prove_room
+    monkeypatch.setattr(writers, "_prove_room", lambda place: real(place) if not full else _raise(full.pop()))
+    opens(Small())
+    office = Office(store.state_dir)
+    with at_work(office) as writer:
+        writer.put(Entrusted(submission(LARGE), "large"))
+        office.next_without_trouble()
+    assert full == []
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_facts_are_kept_while_there_is_no_memory(
+    store: Store, opens: Callable[[Callable[[Path], SqliteDatabase]], None]
+) -> None:
+    job_id = store.run_one()
+    opens(Flaky(failures=1, error=MemoryError()))
+    office = Office(store.state_dir)
+    with at_work(office) as writer:
+        writer.put(Entrusted(starts(job_id), "started"), Entrusted(ends(job_id, COMPLETED), "ended"))
+        assert office.next().trouble == "no memory"
+        assert [ticket for ticket, _ in office.next_with("ended")] == ["started", "ended"]
+    assert store.job(job_id)["status"] == "completed"
+
+
+def test_trouble_that_comes_while_items_are_committed_one_by_one_costs_no_fact(
+    store: Store, opens: Callable[[Callable[[Path], SqliteDatabase]], None]
+) -> None:
+    job_id = store.run_one()
+    failures: list[Exception] = [LookupError("nobody thought of this"), UNREADABLE]
+
+    def opener(state_dir: Path) -> SqliteDatabase:
+        if failures:
+            raise failures.pop(0)
+        return open_for_writing(state_dir)
+
+    opens(opener)
+    office = Office(store.state_dir)
+    with at_work(office) as writer:
+        writer.put(Entrusted(starts(job_id), "started"), Entrusted(ends(job_id, COMPLETED), "ended"))
+        answered = office.next_with("ended")
+    assert [answer.status for _, answer in answered] == [Status.RUNNING, Status.COMPLETED]  # type: ignore[attr-defined]
+
+
+def test_a_statement_that_sqlite_refuses_is_a_bug_and_no_trouble_with_the_file(
+    store: Store, opens: Callable[[Callable[[Path], SqliteDatabase]], None]
+) -> None:
+    """Else one bad item would be tried for ever, and all submissions be refused."""
+    with pytest.raises(peewee.OperationalError) as caught:
+        store.database.execute_sql("SELECT no_such_column")
+    opens(Flaky(failures=1, error=caught.value))
+    office = Office(store.state_dir)
+    with at_work(office) as writer:
+        writer.put(Entrusted(submission(asked()), "asked"))
+        assert office.next_with("asked") == [("asked", (Stored(1, created=True),))]
+
+
 def test_a_database_locked_by_another_program_refuses_submissions_until_it_lets_go(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,6 +436,7 @@ def test_a_full_disk_refuses_submissions_until_there_is_room(
         writer.put(Entrusted(submission(LARGE), "large"))
         ((_, refused),) = office.next_with("large")
         assert isinstance(refused, StorageUnavailableError)
+        office.next_without_trouble()
         writer.put(Entrusted(submission(LARGE), "again"))
         assert office.next_with("again") == [("again", (Stored(1, created=True),))]
 

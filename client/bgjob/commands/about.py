@@ -46,6 +46,8 @@ def stats(client: Client, given: argparse.Namespace) -> int:
         ]
     )
     screen.tell(f"bgjobd {standing['version']}, pid {standing['pid']}, {standing['slots']} slots")
+    if standing.get("storage_trouble"):
+        screen.tell(screen.painted(text.one_line(standing["storage_trouble"]), "red"))
     screen.tell(f"jobs: {', '.join(counts)}")
     screen.show(f"\n{table}")
     return OK

@@ -1,0 +1,430 @@
+"""Whether the books balance: what is stored, what lies in the spool and which processes live, held against each other.
+
+`judge` is pure. Around it is what gathers one look, and `audit`, which looks twice: a daemon at work is always a
+moment ahead of its books, so only what both looks find counts. Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from bgjob.words import Status
+from bgjobd import census, clock
+from bgjobd import spool as spools
+from bgjobd.census import Process
+from bgjobd.config import Config
+from bgjobd.forkserver import journal as journals
+from bgjobd.spool import AttemptKey
+from bgjobd.store.audit import Audit, Counts, Entry, Oddity, OpenAttempt
+
+PAUSE: Final = 2.0
+"""Seconds between two looks: how long an attempt may count as running whose process is gone."""
+
+_MARKER: Final = "database-id"
+_UNFINISHED: Final = ".new"
+_KINDS: Final = ("journal", "hook", "stop")
+_AT_ONCE: Final = 1000
+"""How many files of attempts are looked up in the books at once."""
+
+_REPORT: Final = "report it, with `bgjob show {0}` and `bgjob tail {0}`"
+_RESTART: Final = "restart the daemon, which settles it, and report it with the daemon's log"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that must not be: what it is about, what is wrong, and what to do next.
+
+    Two looks found the same where subject and rule are the same; `what` may tell of something that moves.
+    """
+
+    subject: str
+    rule: str
+    what: str
+    next: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.what}; {self.next}"
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFile:
+    """A file of an attempt in the spool. `token` is of the claim that it was begun for, None for a fence.
+
+    `pid` is its process, where that lives.
+    """
+
+    key: AttemptKey
+    kind: str
+    is_fence: bool = False
+    token: str | None = None
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was there at one moment, nearly: the books in one snapshot, then the spool, then the processes.
+
+    `entries` has what the books say of the attempts that the spool has files of; `unfinished` are files of the spool
+    that somebody writes, or was killed over; `strange` are files of the spool and the work directory that nobody
+    knows, `unknown_outputs` the outputs of attempts that the books do not know.
+    """
+
+    counts: Counts
+    boot_id: str
+    damage: tuple[str, ...] = ()
+    oddities: tuple[Oddity, ...] = ()
+    open_attempts: tuple[OpenAttempt, ...] = ()
+    files: tuple[SpoolFile, ...] = ()
+    entries: Mapping[AttemptKey, Entry] = field(default_factory=dict)
+    unfinished: tuple[str, ...] = ()
+    strange: tuple[str, ...] = ()
+    unknown_outputs: tuple[str, ...] = ()
+    has_own_spool: bool = True
+    daemon: int | None = None
+    processes: Mapping[int, Process] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What came of it. `unsettled` are the attempts and files that a start of the daemon will settle: none runs."""
+
+    findings: tuple[Finding, ...]
+    counts: Counts
+    unsettled: int = 0
+    hooks_owed: int = 0
+
+    def __str__(self) -> str:
+        """The findings, a line each, and a line that sums them up."""
+        return "\n".join([*(str(finding) for finding in self.findings), self.summary])
+
+    @property
+    def summary(self) -> str:
+        counts = self.counts
+        found = len(self.findings)
+        verdict = "the books balance" if not found else f"the books do not balance, {_many(found, 'finding')}"
+        told = [_many(counts.jobs, "job"), _many(counts.attempts, "attempt"), f"{counts.running:,} running"]
+        if self.hooks_owed:
+            told.append(f"{_many(self.hooks_owed, 'failed hook')} to come or running")
+        line = f"{verdict}: {', '.join(told)}"
+        if self.unsettled:
+            line += f"; no daemon runs, and its start will settle {_many(self.unsettled, 'remnant')}"
+        return line
+
+
+def judge(look: Look) -> Books:
+    """What is wrong at this moment, and what only waits for a daemon."""
+    waiting = [*_unsettled_attempts(look), *_left_files(look)]
+    findings = [
+        *_damage(look),
+        *_contradictions(look),
+        *(waiting if look.daemon is not None else ()),
+        *_strange_files(look),
+        *_strange_processes(look),
+    ]
+    unsettled = len(waiting) if look.daemon is None else 0
+    return Books(tuple(findings), look.counts, unsettled, len(_owed_hooks(look)))
+
+
+def lasting(first: Books, second: Books) -> Books:
+    """The second look, with what both found."""
+    known = {(finding.subject, finding.rule) for finding in first.findings}
+    stayed = [finding for finding in second.findings if (finding.subject, finding.rule) in known]
+    return replace(second, findings=tuple(stayed))
+
+
+# The file
+
+
+def _damage(look: Look) -> Iterator[Finding]:
+    for line in look.damage:
+        told = "stop the daemon, keep the file aside, and restore a copy"
+        yield Finding("the database", line, f"it is damaged: {line}", told)
+
+
+def _contradictions(look: Look) -> Iterator[Finding]:
+    for oddity in look.oddities:
+        subject = f"job {oddity.job_id}"
+        if oddity.number is not None:
+            subject = _name((oddity.job_id, oddity.number))
+        yield Finding(subject, oddity.told, oddity.told, _REPORT.format(oddity.job_id))
+
+
+# The attempts that run
+
+
+def _unsettled_attempts(look: Look) -> Iterator[Finding]:
+    begun = {file.key: file for file in look.files if file.kind == "journal"}
+    at_work = {key for process in look.processes.values() for key in process.holds}
+    for attempt in look.open_attempts:
+        trouble = _trouble(attempt, begun.get(attempt.key), look)
+        # A job may have removed or spoilt its journal: what it holds tells that it runs.
+        if trouble is not None and not (attempt.pid and attempt.key in at_work):
+            yield Finding(_name(attempt.key), "without a process", trouble, _RESTART)
+
+
+def _trouble(attempt: OpenAttempt, journal: SpoolFile | None, look: Look) -> str | None:
+    """Why an attempt that counts as running does not run; None where it does."""
+    if attempt.boot_id != look.boot_id:
+        return "it counts as running since before the machine was restarted"
+    if not look.has_own_spool:
+        return "it counts as running, and the spool is another database's"
+    if journal is None:
+        gone = f", and the journal of its process {attempt.pid} is gone" if attempt.pid else ""
+        return f"it was claimed and has not started{gone}"
+    if journal.is_fence:
+        return "it counts as running, and was fenced: it will not start"
+    if journal.token != attempt.token:
+        return "it counts as running, and the journal of its name is not its own"
+    process = look.processes.get(journal.pid or 0)
+    if journal.pid is None or (process is not None and process.is_zombie):
+        return f"it counts as running, and its process{_pid(journal.pid or attempt.pid)} is gone"
+    return None
+
+
+# The spool
+
+
+def _left_files(look: Look) -> Iterator[Finding]:
+    """Files of attempts that nobody needs any more, or whose process should have been settled."""
+    open_keys = {attempt.key for attempt in look.open_attempts}
+    owed = {file.key for file in _owed_hooks(look)}
+    for file in look.files:
+        subject = journals.file_name(*file.key, file.kind)
+        if file.is_fence:
+            continue  # it stays while the boot lasts
+        if file.kind == "hook":
+            if file.pid is None:
+                yield Finding(
+                    subject, "hook", "the process of this failed hook is gone, its journal is not", _RESTART
+                )
+        elif not (file.key in open_keys or (file.kind == "journal" and file.key in owed)):
+            told = "it lies in the spool, and the end of its attempt is stored"
+            if file.key not in look.entries:
+                told = "it lies in the spool, and there is no such attempt"
+            yield Finding(subject, "left", told, "restart the daemon, which removes it, and report it")
+
+    for path in look.unfinished:
+        told = "it was never finished, and whoever wrote it is gone"
+        yield Finding(path, "unfinished", told, "restart the daemon, which removes it")
+
+
+def _owed_hooks(look: Look) -> list[SpoolFile]:
+    """The journals that stay for a `failed` hook that is to come, or runs: of a failed job's latest attempt.
+
+    Whether its class has such a hook only the application knows.
+    """
+    found = [(file, look.entries[file.key]) for file in look.files if file.key in look.entries]
+    return [
+        file
+        for file, entry in found
+        if file.kind == "journal"
+        and not (file.is_fence or entry.is_open)
+        and entry.is_latest
+        and entry.status is Status.FAILED
+    ]
+
+
+def _strange_files(look: Look) -> Iterator[Finding]:
+    for path in look.strange:
+        yield Finding(path, "strange", "nothing of bgjobd's has a file of this name here", "remove it")
+    for name in look.unknown_outputs:
+        yield Finding(
+            name, "output", "the output of an attempt that the books do not know", "keep it, or remove it"
+        )
+
+
+# The processes
+
+
+def _strange_processes(look: Look) -> Iterator[Finding]:
+    begun = {file.pid for file in look.files if file.pid is not None}
+    servers = {process.pid for process in look.processes.values() if process.is_fork_server}
+    waiting = {look.processes[pid].parent for pid in begun if pid in look.processes}
+    for process in look.processes.values():
+        if process.is_fork_server:
+            if process.parent != look.daemon and process.pid not in waiting | {look.daemon}:
+                yield _forlorn_server(process, look.daemon)
+        elif _is_ours(process, look.daemon, servers) and not _is_at_work(process, begun, look):
+            yield _stray(process)
+
+
+def _is_ours(process: Process, daemon: int | None, servers: Collection[int]) -> bool:
+    """Whether it comes from an attempt; what the application's imports forked is of the fork server's session."""
+    if process.pid == daemon or process.session in servers:
+        return False
+    return bool(process.holds) or process.parent in servers or process.parent == daemon
+
+
+def _is_at_work(process: Process, begun: Collection[int], look: Look) -> bool:
+    """Whether its attempt, or hook, runs: it holds its files, is of its session, or descends from it."""
+    open_keys = {attempt.key for attempt in look.open_attempts}
+    open_keys |= {file.key for file in look.files if file.kind == "hook" and file.pid is not None}
+    return bool(process.holds & open_keys) or _is_below(process, begun, look.processes)
+
+
+def _is_below(process: Process, begun: Collection[int], processes: Mapping[int, Process]) -> bool:
+    seen: set[int] = set()
+    line: Process | None = process
+    while line is not None and line.pid not in seen:
+        if line.pid in begun or line.session in begun:
+            return True
+        seen.add(line.pid)
+        line = processes.get(line.parent)
+    return False
+
+
+def _forlorn_server(process: Process, daemon: int | None) -> Finding:
+    whose = "is not of the daemon that runs" if daemon is not None else "is of no daemon"
+    told = f"this fork server {whose}, and has no attempt to wait for"
+    return Finding(_called(process), "forlorn", told, f"end it (kill {process.pid}), and report it")
+
+
+def _stray(process: Process) -> Finding:
+    if process.is_zombie:
+        told = f"it has ended, and its parent ({process.parent}) does not reap it"
+        return Finding(_called(process), "zombie", told, "report it; a restart of the daemon ends it")
+    whose = ", ".join(_name(key) for key in sorted(process.holds))
+    told = f"it outlived its attempt ({whose})" if whose else "it belongs to no attempt that runs"
+    return Finding(
+        _called(process), "stray", f"{told}: {process.command}", f"look at it, then kill {process.pid}"
+    )
+
+
+def _called(process: Process) -> str:
+    return f"process {process.pid} (started at tick {process.start_time})"
+
+
+def _name(key: AttemptKey) -> str:
+    return f"job {key[0]}, attempt {key[1]}"
+
+
+def _pid(pid: int | None) -> str:
+    return "" if pid is None else f" ({pid})"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+# Looking
+
+
+def audit(config: Config, wait: Callable[[float], None] = time.sleep) -> Books:
+    """Hold all of a daemon's books against what there is; it may run meanwhile. Takes `PAUSE` longer where it must.
+
+    Raises UnusableDatabaseError, SchemaTooNewError, SchemaTooOldError, OSError.
+    """
+    with closing(Audit(config.daemon.state_dir)) as books:
+        first = judge(_look(config, books))
+        if not first.findings:
+            return first
+        wait(PAUSE)
+        return lasting(first, judge(_look(config, books)))
+
+
+def _look(config: Config, books: Audit) -> Look:
+    damage = books.damage()
+    spool, output = config.daemon.runtime_dir / "spool", config.daemon.state_dir / "output"
+    if damage:
+        return Look(Counts(0, 0, 0), clock.boot_id(), damage)  # what else the file says means nothing
+    with books.as_one():
+        files, others = _files(spool)
+        open_attempts = books.open_attempts()
+        look = Look(
+            counts=books.counts(),
+            boot_id=clock.boot_id(),
+            oddities=books.oddities(),
+            open_attempts=open_attempts,
+            entries=books.entries({file.key for file in files}),
+            has_own_spool=_mark(spool) in (None, books.database_id()),
+        )
+    unknown = _unknown_outputs(output, books)
+    return replace(
+        look,
+        files=files,
+        unfinished=tuple([path for path in others if path.endswith(_UNFINISHED)]),
+        strange=(
+            *(path for path in others if not path.endswith(_UNFINISHED)),
+            *_left_work(config.daemon.runtime_dir / "work", open_attempts),
+        ),
+        unknown_outputs=unknown,
+        daemon=census.daemon_of(config.daemon.state_dir),
+        processes=census.take(spool, output),
+    )
+
+
+def _files(spool: Path) -> tuple[tuple[SpoolFile, ...], tuple[str, ...]]:
+    """The files of attempts in the spool, and the others, by path; nothing where there is no spool, as after a boot."""
+    try:
+        directory = os.open(spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return (), ()
+    try:
+        names = sorted(os.listdir(directory))
+        keys = {name: key for name in names if (key := _try_key(name, _KINDS)) is not None}
+        files = tuple([_read(directory, key, name.rpartition(".")[2]) for name, key in keys.items()])
+    finally:
+        os.close(directory)
+    return files, tuple([str(spool / name) for name in names if name not in keys and name != _MARKER])
+
+
+def _read(directory: int, key: AttemptKey, kind: str) -> SpoolFile:
+    journal = None if kind == "stop" else journals.try_read(directory, journals.file_name(*key, kind))
+    if journal is None or (journal.started is None and journal.fenced is None):
+        return SpoolFile(key, kind)
+    if journal.started is None:
+        return SpoolFile(key, kind, is_fence=True)
+    pid = None
+    with suppress(OSError):  # no descriptor is to be had: the next look may
+        pidfd = spools.try_open_process(journal)
+        if pidfd is not None:
+            os.close(pidfd)
+            pid = journal.started["pid"]
+    return SpoolFile(key, kind, token=journal.started["token"], pid=pid)
+
+
+def _mark(spool: Path) -> str | None:
+    """The id of the database that the spool belongs to; None where it is nobody's, or not there."""
+    try:
+        return (spool / _MARKER).read_text(encoding="ascii")
+    except FileNotFoundError:
+        return None
+
+
+def _left_work(work: Path, open_attempts: Iterable[OpenAttempt]) -> list[str]:
+    """The working directories of attempts that do not run."""
+    in_use = {f"{job}.{number}" for job, number in (attempt.key for attempt in open_attempts)}
+    try:
+        return [str(work / name) for name in sorted(os.listdir(work)) if name not in in_use]
+    except FileNotFoundError:
+        return []
+
+
+def _unknown_outputs(output: Path, books: Audit) -> tuple[str, ...]:
+    """The files of the output directory that belong to no attempt of the books, looked up in portions."""
+    try:
+        with os.scandir(output) as listed:
+            names = (entry.name for entry in listed)
+            found: list[str] = []
+            while portion := list(islice(names, _AT_ONCE)):
+                keys = {name: _try_key(name, ("out",)) for name in portion}
+                known = books.entries({key for key in keys.values() if key is not None})
+                found += [str(output / name) for name, key in keys.items() if key not in known]
+            return tuple(sorted(found))
+    except FileNotFoundError:
+        return ()
+
+
+def _try_key(name: str, kinds: Collection[str]) -> AttemptKey | None:
+    """The attempt that a file belongs to, which is of one of these kinds; None for any other file."""
+    job, _, rest = name.partition(".")
+    number, _, kind = rest.partition(".")
+    is_plain = job.isascii() and job.isdecimal() and number.isascii() and number.isdecimal()
+    return (int(job), int(number)) if kind in kinds and is_plain else None

@@ -1,0 +1,94 @@
+"""The processes below this one: takes in orphans, sees ends before they are reaped, ends those whom nobody knows."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import NamedTuple
+
+_SET_CHILD_SUBREAPER = 36
+"""PR_SET_CHILD_SUBREAPER of linux/prctl.h."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def take_in_orphans() -> None:
+    """From now on, whoever loses its parent below this process falls to it, and not to init. Raises OSError."""
+    if _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"this process cannot take in orphans: {os.strerror(error)}")
+
+
+def children() -> set[int]:
+    """The pids of this process's children, also of those that have ended and are not reaped.
+
+    One may be missing while another ends; none on a kernel without CONFIG_PROC_CHILDREN.
+    """
+    found: set[int] = set()
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found.update(map(int, _read(f"/proc/self/task/{thread}/children").split()))
+    return found
+
+
+def try_any_end() -> os.waitid_result | None:
+    """How one of the children has ended, not reaped yet; None where all run, or there is none."""
+    return _try_end(os.P_ALL, 0)
+
+
+def try_end(pidfd: int) -> os.waitid_result | None:
+    """How the process of this pidfd has ended, not reaped yet; None where it runs, or is no child of this one."""
+    return _try_end(os.P_PIDFD, pidfd)
+
+
+def _try_end(kind: int, which: int) -> os.waitid_result | None:
+    try:
+        return os.waitid(kind, which, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+
+
+class Strangers(NamedTuple):
+    """Those that were alive when they were found, and those that are not reaped yet."""
+
+    found: frozenset[int] = frozenset()
+    dying: frozenset[int] = frozenset()
+
+
+def end_strangers(known: Callable[[], Collection[int]]) -> Strangers:
+    """Kill the children that are not known, and reap those that have ended.
+
+    What they have forked falls to this process with their end: whoever sees some dying looks again then.
+    """
+    found: frozenset[int] = frozenset()
+    while True:
+        there = children()  # first, so that whoever has become known meanwhile is
+        strangers = there.difference(known())
+        dying = frozenset(pid for pid in strangers if not _has_reaped(pid))
+        for pid in dying:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # ours and not reaped: the pid is its own
+        found |= dying
+        if dying == strangers:
+            return Strangers(found, dying)
+
+
+def _has_reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return False
+
+
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, 65536):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)

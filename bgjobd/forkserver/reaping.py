@@ -1,0 +1,86 @@
+"""Collects the end of an attempt's process: the exit record comes first, so that no end goes unseen; then it reaps."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from . import journal as journals
+
+
+def collect(
+    ended: os.waitid_result,
+    spool: int,
+    journal_name: str,
+    output_bytes: Callable[[], int],
+    end_strays: Callable[[], int],
+) -> journals.Record:
+    """Record how a child has ended, reap it, end what it left behind, and record what it used.
+
+    `ended` is of a child that is not reaped; `end_strays` answers how many processes it ended. Answers the exit
+    record, for the journal may be full, or gone.
+    """
+    pid, at = ended.si_pid, time.time()
+    code, number = _status(ended)
+    journal = _try_open(spool, journal_name)
+    _append(journal, journals.exited(pid, at, code, number))
+    _, _, rusage = os.wait4(pid, 0)
+    strays = end_strays()
+    usage = _usage(rusage, output_bytes())
+    _append(journal, journals.exited(pid, at, code, number, usage, strays))
+    if journal is not None:
+        os.close(journal)
+    return {"pid": pid, "at": at, "code": code, "signal": number, "usage": usage, "strays": strays}
+
+
+def output_bytes(directory: int, name: str) -> int:
+    """The size of an attempt's output, in the directory of this descriptor; a file without any is removed."""
+    try:
+        size = os.stat(name, dir_fd=directory, follow_symlinks=False).st_size
+        if size == 0:
+            os.unlink(name, dir_fd=directory)
+    except OSError:
+        return 0  # the job removed it, or put something else there
+    return size
+
+
+def _status(ended: os.waitid_result) -> tuple[int | None, int | None]:
+    """Exit code and signal, one of them None."""
+    return (ended.si_status, None) if ended.si_code == os.CLD_EXITED else (None, ended.si_status)
+
+
+def _try_open(spool: int, name: str) -> int | None:
+    """The journal, open for appending; None where the job removed it, or put something in its place."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        return os.open(name, flags, dir_fd=spool)
+    except OSError:
+        return None
+
+
+def _append(journal: int | None, line: bytes) -> None:
+    if journal is None:
+        return
+    try:
+        journals.append(journal, line)
+    except OSError:
+        _complain()  # the spool is full; a daemon that lives hears of the end all the same
+
+
+def _complain() -> None:
+    try:
+        traceback.print_exc()
+    except OSError:
+        return  # who would have read it is gone
+
+
+def _usage(usage: Any, output: int) -> dict[str, Any]:
+    return {
+        "max_rss": usage.ru_maxrss * 1024,
+        "cpu_user": usage.ru_utime,
+        "cpu_system": usage.ru_stime,
+        "output_bytes": output,
+    }

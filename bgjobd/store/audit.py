@@ -1,0 +1,277 @@
+"""What the books say, for whoever checks them: the questions that SQL answers, on a connection that cannot write.
+
+Whether what was found is right beside the spool and the processes is asked elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from peewee import DatabaseError
+from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
+
+from bgjob.words import FINAL, Outcome, Status
+from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, open_for_reading
+from bgjobd.store.migrations import STEPS, SchemaTooNewError
+
+Key = tuple[int, int]
+"""A job's id and an attempt's number."""
+
+_MOST: Final = 100
+"""How many rows are told of each kind of oddity: whoever has more has seen enough."""
+
+_MOST_OPEN: Final = 10_000
+
+
+class SchemaTooOldError(Exception):
+    """The file is of an older bgjobd, and no daemon of this one has opened it yet."""
+
+    def __init__(self, path: Path, found: int) -> None:
+        super().__init__(
+            f"{path} has schema version {found}, this bgjobd reads {len(STEPS)}; "
+            "start the daemon once, which brings it up to date"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """A row that contradicts another, or itself; `number` is the attempt's, None where the job is meant."""
+
+    job_id: int
+    number: int | None
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAttempt:
+    """An attempt whose end is not recorded; `pid` is None as long as its start isn't."""
+
+    key: Key
+    token: str
+    boot_id: str
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the books say of one attempt; `is_latest` of its job."""
+
+    status: Status
+    is_open: bool
+    is_latest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much there is."""
+
+    jobs: int
+    attempts: int
+    running: int
+
+
+def _words(words: Iterable[str]) -> str:
+    return "({})".format(", ".join(f"'{word}'" for word in sorted(words)))
+
+
+_FINAL: Final = _words(FINAL)
+_SPENDS_NOTHING: Final = _words({Outcome.NOT_STARTED, Outcome.SNOOZED})
+
+# Each: what must not be, and what is said of it. A row is told by the first that holds. `j` is the job, `a` its
+# latest attempt; in the second table `a` is any attempt, `j` its job.
+
+_OF_JOBS: Final = (
+    (f"j.status NOT IN {_words(Status)}", "its status is {status}, a word that there is not"),
+    (
+        "j.status = 'running' AND (a.number IS NULL OR a.outcome IS NOT NULL)",
+        "it is running, and its latest attempt ({outcome}) is not",
+    ),
+    ("j.status = 'running' AND j.started_at IS NULL", "it is running, and has no started_at"),
+    (f"j.status IN {_FINAL} AND j.finished_at IS NULL", "it is {status}, and has no finished_at"),
+    (f"j.status NOT IN {_FINAL} AND j.finished_at IS NOT NULL", "it is {status}, and has a finished_at"),
+    (
+        "j.status = 'completed' AND a.outcome IS NOT 'completed'",
+        "it is completed, and its latest attempt is not ({outcome})",
+    ),
+    (
+        "j.status <> 'completed' AND a.outcome IS 'completed'",
+        "it is {status}, and its latest attempt completed",
+    ),
+    ("j.status = 'completed' AND j.result IS NULL", "it is completed, and has no result"),
+    ("j.status <> 'completed' AND j.result IS NOT NULL", "it is {status}, and has a result"),
+    (
+        f"j.status = 'failed' AND (a.outcome IS NULL OR a.outcome IN {_SPENDS_NOTHING})",
+        "it is failed, and its latest attempt ({outcome}) is no reason for that",
+    ),
+    ("j.status = 'failed' AND j.error IS NULL", "it is failed, and no error says why"),
+    (
+        "j.status = 'cancelled' AND j.cancel_requested_at IS NULL",
+        "it is cancelled, and nobody asked for that",
+    ),
+    ("j.retry_count < 0", "its retry_count is below 0"),
+    (
+        # A caller may give more than max_retries; then there is one attempt that counts, and no more.
+        "j.retry_count > j.max_retries AND 1 < (SELECT count(*) FROM job_attempts AS n "
+        f"WHERE n.job_id = j.id AND n.outcome NOT IN {_SPENDS_NOTHING})",
+        "it was retried more often than its max_retries allows",
+    ),
+)
+
+_OF_ATTEMPTS: Final = (
+    ("j.id IS NULL", "it belongs to no job"),
+    (
+        "a.outcome IS NULL AND j.status <> 'running'",
+        "its end is not recorded, and its job is not running but {status}",
+    ),
+    (
+        "a.outcome IS NULL AND EXISTS "
+        "(SELECT 1 FROM job_attempts AS n WHERE n.job_id = a.job_id AND n.number > a.number)",
+        "its end is not recorded, and a later attempt was started",
+    ),
+    (f"a.outcome NOT IN {_words(Outcome)}", "its outcome is {outcome}, a word that there is not"),
+    ("a.outcome IS NULL AND a.finished_at IS NOT NULL", "it has a finished_at, and no outcome"),
+    ("a.outcome IS NOT NULL AND a.finished_at IS NULL", "it ended ({outcome}), and has no finished_at"),
+    ("a.outcome = 'completed' AND a.pid IS NULL", "it completed, and no process was ever started for it"),
+    (
+        "a.outcome = 'not_started' AND a.pid IS NOT NULL",
+        "it counts as not started, and process {pid} was started for it",
+    ),
+)
+
+
+def _first_of(checks: Sequence[tuple[str, str]]) -> str:
+    cases = " ".join(f"WHEN {condition} THEN {index}" for index, (condition, _) in enumerate(checks))
+    return f"CASE {cases} END"
+
+
+_ODD_JOBS: Final = f"""
+    SELECT * FROM (
+        SELECT {_first_of(_OF_JOBS)} AS told, j.id, NULL, j.status, a.outcome, a.pid
+        FROM background_jobs AS j LEFT JOIN job_attempts AS a ON a.job_id = j.id
+            AND a.number = (SELECT max(number) FROM job_attempts WHERE job_id = j.id))
+    WHERE told IS NOT NULL LIMIT {_MOST}"""
+_ODD_ATTEMPTS: Final = f"""
+    SELECT * FROM (
+        SELECT {_first_of(_OF_ATTEMPTS)} AS told, a.job_id, a.number, j.status, a.outcome, a.pid
+        FROM job_attempts AS a LEFT JOIN background_jobs AS j ON j.id = a.job_id)
+    WHERE told IS NOT NULL LIMIT {_MOST}"""
+_HOLES: Final = f"""
+    SELECT job_id, count(*), max(number) FROM job_attempts
+    GROUP BY job_id HAVING min(number) <> 1 OR max(number) <> count(*) LIMIT {_MOST}"""
+_NOBODYS_ENTRIES: Final = f"""
+    SELECT job_id, count(*) FROM job_logs
+    WHERE NOT EXISTS (SELECT 1 FROM background_jobs AS j WHERE j.id = job_id)
+    GROUP BY job_id LIMIT {_MOST}"""
+_REUSABLE_ID: Final = """
+    SELECT max(id) FROM background_jobs
+    HAVING max(id) > (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'background_jobs')"""
+_OPEN_ATTEMPTS: Final = f"""
+    SELECT job_id, number, token, boot_id, pid FROM job_attempts WHERE outcome IS NULL LIMIT {_MOST_OPEN}"""
+_ENTRIES: Final = """
+    SELECT a.job_id, a.number, j.status, a.outcome IS NULL,
+        a.number = (SELECT max(number) FROM job_attempts WHERE job_id = a.job_id)
+    FROM json_each(?) AS given
+    JOIN job_attempts AS a ON a.job_id = json_extract(given.value, '$[0]')
+        AND a.number = json_extract(given.value, '$[1]')
+    JOIN background_jobs AS j ON j.id = a.job_id"""
+_COUNTS: Final = """
+    SELECT (SELECT count(*) FROM background_jobs), (SELECT count(*) FROM job_attempts),
+        (SELECT count(*) FROM background_jobs WHERE status = 'running')"""
+
+
+class Audit:
+    """Questions about the file; from one thread. What is asked within `as_one` sees the same moment."""
+
+    def __init__(self, state_dir: Path) -> None:
+        """Raises SchemaTooNewError, SchemaTooOldError, and as every question does UnusableDatabaseError."""
+        self._path = state_dir / FILE_NAME
+        with self._errors_named():
+            self._database = open_for_reading(state_dir)
+        self._check_version()
+
+    def _check_version(self) -> None:
+        (found,) = self._ask("PRAGMA user_version")[0]
+        if found > len(STEPS):
+            raise SchemaTooNewError(self._path, found, len(STEPS))
+        if found < len(STEPS):
+            raise SchemaTooOldError(self._path, found)
+
+    def close(self) -> None:
+        self._database.close()
+
+    @contextmanager
+    def as_one(self) -> Iterator[None]:
+        """All that is asked meanwhile is answered from one snapshot."""
+        with self._errors_named(), self._database.atomic():
+            yield
+
+    def damage(self) -> tuple[str, ...]:
+        """What SQLite finds wrong with the file itself; it reads all of it."""
+        try:
+            lines = tuple([str(line) for (line,) in self._ask("PRAGMA integrity_check")])
+        except UnusableDatabaseError as error:
+            return (str(error.__cause__),)
+        return () if lines == ("ok",) else lines
+
+    def oddities(self) -> tuple[Oddity, ...]:
+        """Every row that contradicts another; of each kind the first hundred."""
+        return (
+            *self._told(_ODD_JOBS, _OF_JOBS),
+            *self._told(_ODD_ATTEMPTS, _OF_ATTEMPTS),
+            *(
+                Oddity(job_id, None, f"its attempts have holes: there are {count}, the last is number {last}")
+                for job_id, count, last in self._ask(_HOLES)
+            ),
+            *(
+                Oddity(job_id, None, f"the log has entries of it ({count}), and there is no such job")
+                for job_id, count in self._ask(_NOBODYS_ENTRIES)
+            ),
+            *(
+                Oddity(job_id, None, "the counter of ids is behind it: its id could be given again")
+                for (job_id,) in self._ask(_REUSABLE_ID)
+            ),
+        )
+
+    def _told(self, statement: str, checks: Sequence[tuple[str, str]]) -> Iterator[Oddity]:
+        for index, job_id, number, status, outcome, pid in self._ask(statement):
+            told = checks[index][1].format(status=status, outcome=outcome or "without an end", pid=pid)
+            yield Oddity(job_id, number, told)
+
+    def open_attempts(self) -> tuple[OpenAttempt, ...]:
+        """The attempts whose end is not recorded, of whatever job."""
+        rows = self._ask(_OPEN_ATTEMPTS)
+        return tuple([OpenAttempt((job, number), token, boot, pid) for job, number, token, boot, pid in rows])
+
+    def entries(self, keys: Collection[Key]) -> dict[Key, Entry]:
+        """What the books say of these attempts; those that they know."""
+        rows = self._ask(_ENTRIES, (json.dumps(list(keys)),))
+        return {
+            (job, number): Entry(Status(status), bool(is_open), bool(is_latest))
+            for job, number, status, is_open, is_latest in rows
+            if status in frozenset(Status)
+        }
+
+    def counts(self) -> Counts:
+        return Counts(*self._ask(_COUNTS)[0])
+
+    def database_id(self) -> str | None:
+        """What marks a spool as this file's; None where the file has none."""
+        rows = self._ask("SELECT value FROM properties WHERE name = 'database_id'")
+        return str(rows[0][0]) if rows else None
+
+    def _ask(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._errors_named(), as_peewees_own:  # for what is found wrong only while rows are fetched
+            rows: list[tuple[Any, ...]] = self._database.execute_sql(statement, values).fetchall()
+        return rows
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            raise UnusableDatabaseError(self._path, error) from error

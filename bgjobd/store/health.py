@@ -1,0 +1,68 @@
+"""How the file does: trouble is said once when it begins and once when it is over, and told for as long as it lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from bgjob.errors import StorageUnavailableError
+from bgjob.words import EntryType
+from bgjobd.store.writer import Delivery
+
+_LARGE_WAL: Final = 32 * 1024 * 1024
+"""Bytes; SQLite keeps its log at 4 MB where no reader holds it up."""
+
+
+class Health:
+    """Learns from each delivery of the writer. `say` writes a line about the daemon itself, `now` counts seconds."""
+
+    def __init__(self, say: Callable[[EntryType, str], None], now: Callable[[], float]) -> None:
+        self._say = say
+        self._now = now
+        self._unwritable: str | None = None
+        self._overgrown: str | None = None
+        self._since = 0.0
+
+    def check(self) -> None:
+        """Raises StorageUnavailableError while the file cannot be written."""
+        if self._unwritable is not None:
+            raise StorageUnavailableError(reason=self._unwritable)
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong now, in words; None where all is well."""
+        if self._unwritable is not None:
+            return f"the database cannot be written: {self._unwritable}"
+        return self._overgrown
+
+    def note(self, delivery: Delivery) -> None:
+        if delivery.trouble is not None:
+            self._note_trouble(delivery.trouble)
+        elif delivery.committed is not None:
+            self._note_commit()
+            self._note_size(delivery.wal_bytes)
+
+    def _note_trouble(self, reason: str) -> None:
+        if self._unwritable is None:
+            self._since = self._now()
+            meanwhile = "until it can, new jobs are refused and nothing starts; what runs goes on"
+            self._say(EntryType.FAILURE, f"the database cannot be written: {reason}; {meanwhile}")
+        self._unwritable = reason
+
+    def _note_commit(self) -> None:
+        if self._unwritable is not None:
+            self._unwritable = None
+            took = self._now() - self._since
+            self._say(EntryType.INFO, f"the database can be written again, after {took:.1f} s")
+
+    def _note_size(self, wal_bytes: int) -> None:
+        is_large = wal_bytes >= _LARGE_WAL
+        if is_large and self._overgrown is None:
+            self._overgrown = (
+                f"the database's write-ahead log has grown to {wal_bytes // 1024**2} MiB: another program reads in one "
+                "long transaction; find it with `fuser -v` on the file that ends in -wal, and end it"
+            )
+            self._say(EntryType.FAILURE, self._overgrown)
+        elif not is_large and self._overgrown is not None:
+            self._overgrown = None
+            self._say(EntryType.INFO, "the database's write-ahead log has its usual size again")

@@ -1,0 +1,234 @@
+"""A fork server that dies, or hangs: its attempts go on, the daemon sees their exact ends, and another takes over."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from bgjob import Client
+from bgjobd.forkserver import journal as journals
+from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.support import eventually
+
+LATER = '''
+import ctypes, os, signal, subprocess, sys, time
+from pathlib import Path
+
+
+def _wait_for(path):
+    while not Path(path).exists():
+        time.sleep(0.005)
+
+
+class Later:
+    """Notes its pid, waits for a file, then ends in the way that is asked for."""
+
+    def end(self, way, path):
+        Path(f"{path}.{way}").write_text(str(os.getpid()))
+        _wait_for(path)
+        return getattr(self, "_" + way)()
+
+    def _complete(self):
+        print("whole")
+        return "done"
+
+    def _fail(self):
+        raise ValueError("no recipient")
+
+    def _exit(self):
+        sys.exit(7)
+
+    def _exit_hard(self):
+        os._exit(0)
+
+    def _crash(self):
+        ctypes.string_at(0)
+
+    def _leave_a_child(self):
+        sleeper = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        return sleeper.pid
+
+
+class Hooked:
+    def fail(self):
+        raise ValueError("no recipient")
+
+    def failed(self, error):
+        Path("LEDGER").open("a").write(f"hook {os.getpid()}\\n")
+        _wait_for("GO")
+'''
+
+ENDS: dict[str, tuple[str, int | None, int | None]] = {
+    "complete": ("completed", 0, None),
+    "fail": ("failed", 1, None),
+    "exit": ("exited", 7, None),
+    "exit_hard": ("exited", 0, None),
+    "crash": ("signalled", None, signal.SIGSEGV),
+    "leave_a_child": ("completed", 0, None),
+}
+SETTINGS = '"later.Later" = { max_retries = 0 }\n"later.Hooked" = { max_retries = 0 }\n'
+
+
+def _modules(tmp_path: Path) -> dict[str, str]:
+    ledger, go = str(tmp_path / "hooks"), str(tmp_path / "hook_may_end")
+    return {"later": LATER.replace("LEDGER", ledger).replace("GO", go)}
+
+
+def _begin(client: Client, go: Path, ways: list[str]) -> dict[str, int]:
+    jobs = {
+        way: client.run_background_job("later.Later", "end", {"way": way, "path": str(go)}).id for way in ways
+    }
+    for way in ways:
+        eventually(lambda way=way: _pid(go, way))
+    return jobs
+
+
+def _ready_server(running: RunningDaemon, client: Client) -> int:
+    client.classes()
+    return running.fork_server()
+
+
+def _pid(go: Path, way: str) -> int | None:
+    note = go.with_name(f"{go.name}.{way}")
+    return int(note.read_text() or 0) if note.exists() else None
+
+
+def _end(client: Client, job: int) -> dict[str, Any]:
+    snapshot = client.get(job).wait(20)
+    (attempt,) = snapshot["attempts"]
+    return dict(attempt)
+
+
+def test_the_daemon_knows_exactly_how_attempts_of_a_killed_fork_server_ended(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    environ = {"BGJOBD_DAEMON__SLOTS": "8"}
+    with daemon(tmp_path, SETTINGS, "", environ, _modules(tmp_path)) as running, running.client() as client:
+        jobs = _begin(client, go, list(ENDS))
+        server = running.fork_server()
+        os.kill(server, signal.SIGKILL)
+        eventually(lambda: not is_alive(server))
+        go.touch()
+        ends = {way: _end(client, job) for way, job in jobs.items()}
+        told = {way: (end["outcome"], end["exit_code"], end["signal"]) for way, end in ends.items()}
+        assert told == ENDS
+        assert all(end["max_rss"] > 0 for end in ends.values())
+        assert ends["complete"]["output_bytes"] == len("whole\n")
+        sleeper = client.get(jobs["leave_a_child"]).snapshot["result"]
+        eventually(lambda: not is_alive(sleeper))
+        # They end in the same moment, and what is left behind may be told of any of them.
+        told_logs = [entry["message"] for job in jobs.values() for entry in client.get(job).logs()]
+        assert told_logs.count("processes that it left behind, killed: 1") == 1
+        eventually(lambda: len(running.children()) == 1)  # the new fork server: no zombie stays
+        eventually(lambda: not list(running.spool.glob("*.journal")))
+
+
+def test_attempts_that_ended_unseen_by_a_stopped_fork_server_are_collected_when_it_dies(
+    tmp_path: Path,
+) -> None:
+    go = tmp_path / "go"
+    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
+        jobs = _begin(client, go, ["complete", "exit", "crash"])
+        server = running.fork_server()
+        os.kill(server, signal.SIGSTOP)
+        go.touch()
+        eventually(lambda: not any(is_alive(_pid(go, way) or 0) for way in jobs))
+        os.kill(server, signal.SIGKILL)
+        told = {way: _end(client, job) for way, job in jobs.items()}
+        assert {way: end["outcome"] for way, end in told.items()} == {way: ENDS[way][0] for way in jobs}
+        assert told["exit"]["exit_code"] == 7
+
+
+def test_a_start_that_a_dying_fork_server_did_not_carry_out_is_given_back_unspent(tmp_path: Path) -> None:
+    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
+        server = _ready_server(running, client)
+        os.kill(server, signal.SIGSTOP)
+        job = client.run_background_job("probes.Probe", "echo", {"value": 3}, retry_count=1)
+        eventually(lambda: client.get(job.id).snapshot["status"] == "running")
+        os.kill(server, signal.SIGKILL)
+        snapshot = client.get(job.id).wait(20)
+        assert [one["outcome"] for one in snapshot["attempts"]] == ["not_started", "completed"]
+        assert snapshot["retry_count"] == 1
+
+
+def test_a_fork_server_that_owes_an_answer_for_too_long_is_replaced(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
+        jobs = _begin(client, go, ["complete", "exit"])
+        eventually(lambda: client.get(jobs["exit"]).snapshot["attempts"][0]["pid"])
+        server = running.fork_server()
+        os.kill(server, signal.SIGSTOP)
+        go.touch()
+        waiting = client.run_background_job("probes.Probe", "echo", {"value": 3})
+        assert waiting.result(40) == 3
+        told = {
+            way: (_end(client, job)["outcome"], _end(client, job)["exit_code"]) for way, job in jobs.items()
+        }
+        assert told == {"complete": ("completed", 0), "exit": ("exited", 7)}
+        assert any(f"(pid {server}) has not answered" in line for line in running.lines())
+        eventually(lambda: not is_alive(server))
+
+
+def test_an_idle_fork_server_that_is_stopped_is_left_alone(tmp_path: Path) -> None:
+    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
+        assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
+        server = running.fork_server()
+        os.kill(server, signal.SIGSTOP)
+        client.stats()
+        os.kill(server, signal.SIGCONT)
+        assert client.run_background_job("probes.Probe", "echo", {"value": 2}).result(20) == 2
+        assert running.children() == [server]
+
+
+def test_a_failed_hook_is_called_once_whether_its_fork_server_dies_or_also_its_daemon(tmp_path: Path) -> None:
+    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running:
+        with running.client() as client:
+            job = client.run_background_job("later.Hooked", "fail")
+            hooks = tmp_path / "hooks"
+            eventually(lambda: hooks.exists() and hooks.read_text())
+            os.kill(running.fork_server(), signal.SIGKILL)
+            assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
+        running.stop(signal.SIGKILL)
+        running.start()
+        with running.client() as client:
+            (tmp_path / "hook_may_end").touch()
+            assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
+            eventually(lambda: not _hooks_under_way(running))
+            assert client.get(job.id).snapshot["status"] == "failed"
+        assert len(hooks.read_text().splitlines()) == 1
+
+
+def test_a_hook_that_an_orphaned_fork_server_may_still_have_before_it_stays_fenced_once_it_has_ended(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "hook_may_end").touch()
+    hooks = tmp_path / "hooks"
+    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running:
+        with running.client() as client:
+            job = client.run_background_job("later.Hooked", "fail").id
+            eventually(lambda: hooks.exists() and hooks.read_text())
+        running.stop()
+        # As a daemon leaves it that dies after the end was committed, before the hook has begun.
+        (running.spool / f"{job}.1.hook").unlink(missing_ok=True)
+        (running.spool / f"{job}.1.journal").write_bytes(
+            journals.started("aa", 4_000_000, 1, 2, "boot", 0.0)
+            + journals.failed(4_000_000, "ValueError", "no recipient", "", may_retry=True)
+            + journals.exited(4_000_000, 1.0, 1, None)
+        )
+        for _ in range(2):
+            running.start()
+            with running.client() as client:
+                client.classes()
+                eventually(lambda: (running.spool / f"{job}.1.hook").exists())
+                eventually(lambda: not _hooks_under_way(running))
+            assert len(hooks.read_text().splitlines()) == 2
+            running.stop()
+        directory = os.open(running.spool, os.O_RDONLY)
+        late = journals.link_first(directory, f"{job}.1.hook", journals.started("aa", 1, 1, 2, "boot", 0.0))
+        os.close(directory)
+        assert late is None
+
+
+def _hooks_under_way(running: RunningDaemon) -> list[str]:
+    return [path.name for path in running.spool.glob("*.hook") if '"fenced"' not in path.read_text()]

@@ -1,0 +1,167 @@
+"""What an attempt leaves behind is found and ended, however it hides; and nothing is that somebody still owns."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from bgjob import Client
+from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.support import eventually
+
+HIDING = '''
+import os, signal, subprocess, sys, time
+from pathlib import Path
+
+HELPER = subprocess.Popen(["sleep", "1000"])
+
+
+def _hide(book):
+    """A process that no parent, session, group, signal or descriptor leads to."""
+    if os.fork():
+        return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    os.closerange(0, 256)
+    with open(book, "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    while True:
+        time.sleep(1000)
+
+
+def _wait_for(path):
+    while not Path(path).exists():
+        time.sleep(0.005)
+
+
+class Hiding:
+    def leave(self, book, count=1, until=None):
+        for _ in range(count):
+            _hide(book)
+        while not Path(book).exists() or len(Path(book).read_text().splitlines()) < count:
+            time.sleep(0.005)
+        if until is not None:
+            _wait_for(until)
+        return os.getpid()
+
+    def leave_and_crash(self, book):
+        self.leave(book)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def leave_a_family(self, book):
+        """A process with a child, of which each outlives its parent."""
+        if os.fork() == 0:
+            os.setsid()
+            _hide(book)
+            with open(book, "a") as file:
+                file.write(f"{os.getpid()}\\n")
+            time.sleep(1000)
+        while not Path(book).exists() or len(Path(book).read_text().splitlines()) < 2:
+            time.sleep(0.005)
+
+    def tell_helper(self):
+        return HELPER.pid
+'''
+SETTINGS = '"hiding.Hiding" = { max_retries = 0 }\n'
+
+
+def _pids(book: Path) -> list[int]:
+    return [int(line) for line in book.read_text().splitlines()] if book.exists() else []
+
+
+def _run(client: Client, method: str, **parameters: object) -> dict[str, object]:
+    return dict(client.run_background_job("hiding.Hiding", method, parameters).wait(20))
+
+
+def test_what_hides_behind_an_attempt_is_killed_with_it_and_told_in_the_jobs_log(tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    with daemon(tmp_path, SETTINGS, modules={"hiding": HIDING}) as running, running.client() as client:
+        job = client.run_background_job("hiding.Hiding", "leave", {"book": str(book), "count": 3})
+        assert job.wait(20)["status"] == "completed"
+        eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
+        assert "processes that it left behind, killed: 3" in [entry["message"] for entry in job.logs()]
+
+
+def test_what_a_crashed_attempt_left_behind_is_killed_too(tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    with daemon(tmp_path, SETTINGS, modules={"hiding": HIDING}) as running, running.client() as client:
+        assert _run(client, "leave_and_crash", book=str(book))["status"] == "failed"
+        eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
+
+
+def test_who_is_below_a_survivor_is_killed_with_it(tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    with daemon(tmp_path, SETTINGS, modules={"hiding": HIDING}) as running, running.client() as client:
+        assert _run(client, "leave_a_family", book=str(book))["status"] == "completed"
+        assert len(_pids(book)) == 2
+        eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
+
+
+def test_the_orphans_of_a_live_attempt_are_its_own_while_others_come_and_go(tmp_path: Path) -> None:
+    book, go = tmp_path / "book", tmp_path / "go"
+    with daemon(tmp_path, SETTINGS, modules={"hiding": HIDING}) as running, running.client() as client:
+        parameters = {"book": str(book), "until": str(go)}
+        job = client.run_background_job("hiding.Hiding", "leave", parameters)
+        (hidden,) = eventually(lambda: _pids(book))
+        for value in range(3):
+            assert client.run_background_job("probes.Probe", "echo", {"value": value}).result(20) == value
+        assert is_alive(hidden)
+        eventually(lambda: _parent(hidden) == client.get(job.id).snapshot["attempts"][0]["pid"])
+        go.touch()
+        job.wait(20)
+        eventually(lambda: not is_alive(hidden))
+
+
+def test_a_process_that_was_started_at_import_is_no_stray(tmp_path: Path) -> None:
+    with daemon(tmp_path, SETTINGS, modules={"hiding": HIDING}) as running, running.client() as client:
+        helper = client.run_background_job("hiding.Hiding", "tell_helper").result(20)
+        assert client.run_background_job("hiding.Hiding", "tell_helper").result(20) == helper
+        assert is_alive(helper)
+
+
+def test_an_orphaned_fork_server_ends_strays_as_well_and_then_itself(tmp_path: Path) -> None:
+    book, go = tmp_path / "book", tmp_path / "go"
+    with daemon(tmp_path, SETTINGS, modules={"hiding": HIDING}) as running:
+        with running.client() as client:
+            parameters = {"book": str(book), "until": str(go)}
+            job = client.run_background_job("hiding.Hiding", "leave", parameters)
+        (hidden,) = eventually(lambda: _pids(book))
+        orphan = running.fork_server()
+        running.stop(signal.SIGKILL)
+        go.touch()
+        eventually(lambda: not is_alive(orphan))
+        eventually(lambda: not is_alive(hidden))
+        running.start()
+        with running.client() as client:
+            job = client.get(job.id)
+            assert job.wait(20)["status"] == "completed"
+            assert "processes that it left behind, killed: 1" in [entry["message"] for entry in job.logs()]
+
+
+def test_what_a_killed_fork_server_had_around_it_falls_to_the_daemon_and_is_ended(tmp_path: Path) -> None:
+    book, go = tmp_path / "book", tmp_path / "go"
+    with daemon(tmp_path, SETTINGS, modules={"hiding": HIDING}) as running, running.client() as client:
+        helper = client.run_background_job("hiding.Hiding", "tell_helper").result(20)
+        job = client.run_background_job("hiding.Hiding", "leave", {"book": str(book), "until": str(go)})
+        (hidden,) = eventually(lambda: _pids(book))
+        os.kill(running.fork_server(), signal.SIGKILL)
+        eventually(lambda: not is_alive(helper))
+        assert is_alive(hidden)
+        go.touch()
+        assert job.wait(20)["attempts"][0]["exit_code"] == 0
+        eventually(lambda: not is_alive(hidden))
+        eventually(lambda: _has_but_a_fork_server(running))
+        assert any("that a dead fork server left behind" in line for line in running.lines())
+
+
+def _has_but_a_fork_server(running: RunningDaemon) -> bool:
+    children = running.children()
+    return len(children) == 1 and "forkserver" in Path(f"/proc/{children[0]}/cmdline").read_text()
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

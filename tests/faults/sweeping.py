@@ -1,0 +1,249 @@
+"""Kills a process at each of its system calls while jobs go from submit to done, and reads the books once all settled.
+
+strace counts `when=N` for each thread and each system call by itself (tried with 6.13). So each thread of the daemon is
+attached to alone, and a point is the N-th `write`, not the N-th call; a trial walk tells which there are.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from bgjob.errors import BgjobError, DaemonUnavailableError
+from tests.daemon.running import RunningDaemon, daemon
+from tests.faults import books
+from tests.faults.knife import HALTING, Knife, ask_to_halt, halted_child
+from tests.support import eventually
+
+_MODULES: Final = {name: source + HALTING for name, source in books.MODULES.items()}
+_SETTINGS: Final = f'"{books.LEDGERED}" = {{ max_retries = 3, retry_delay = 0.05 }}\n[web]\nenabled = false'
+
+
+class Role(StrEnum):
+    """Whose system calls are walked through."""
+
+    DAEMON = "daemon"
+    FORK_SERVER = "fork-server"
+    CHILD = "child"
+
+
+METHODS: Final = ("quick", "fail_once")
+PARTS: Final = {
+    Role.DAEMON: ("loop", "log", "writer", "reader"),  # its threads, in the order in which they begin
+    Role.FORK_SERVER: ("loop",),
+    Role.CHILD: METHODS,  # the method that it runs
+}
+
+
+Walking = Future[dict[str, int]]
+"""The jobs on their way; the ids that were acknowledged, by key."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A moment to die: before a part of a role carries out its `number`-th system call (from 1) of this name.
+
+    `place` is where that came in the trial walk, from 1.
+    """
+
+    role: Role
+    part: str
+    place: int
+    call: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.role} ({self.part}), point {self.place}, {self.call} number {self.number}"
+
+
+@dataclass(frozen=True)
+class Strike:
+    """What came of a point: whether it was reached, and so somebody killed; and what was wrong then."""
+
+    point: Point
+    was_reached: bool
+    problem: str = ""
+
+    def __str__(self) -> str:
+        reached = "" if self.was_reached else " (not reached)"
+        return f"{self.point}{reached}: {self.problem or 'all is well'}"
+
+
+class Ground:
+    """A daemon whose processes are killed, again and again; made by `ground`."""
+
+    def __init__(self, running: RunningDaemon) -> None:
+        self._running = running
+        self._directory = running.directory
+        self._ledger = running.directory / "ledger"
+        self._ledger.touch()
+        self._settings = books.settings_of(running.config)
+        self._runs = count(1)
+        self._walker = ThreadPoolExecutor(1, "walker")
+
+    def points(self, role: Role, part: str) -> list[Point]:
+        """The points of a part, in the order of a trial walk; the longest of three."""
+        trials = sorted((self._trial(role, part) for _ in range(3)), key=len)
+        numbers: Counter[str] = Counter()
+        found = []
+        for place, call in enumerate(trials[-1], 1):
+            numbers[call] += 1
+            found.append(Point(role, part, place, call, numbers[call]))
+        return found
+
+    def _trial(self, role: Role, part: str) -> list[str]:
+        """The system calls of a walk during which nobody is killed."""
+        knife = self._run(role, part, None)
+        if knife.has_struck():
+            raise AssertionError("a process was killed in a trial, by somebody else; see to that first")
+        return knife.calls()
+
+    def strike(self, point: Point) -> Strike:
+        """Have the jobs walk, kill at the point, let the supervision do its part, and read the books."""
+        try:
+            knife = self._run(point.role, point.part, f"{point.call}:signal=KILL:when={point.number}")
+        except (AssertionError, BgjobError, TimeoutError) as error:
+            ended = self._running.process.poll() if self._running.process is not None else None
+            living = "lives" if ended is None else f"ended with {ended}"
+            return Strike(point, True, f"{type(error).__name__}: {error} (the daemon {living})")
+        return Strike(point, knife.has_struck())
+
+    def _run(self, role: Role, part: str, injection: str | None) -> Knife:
+        """One walk, after which the books are well; strace as it was."""
+        self._come_to_rest()
+        run = next(self._runs)
+        keys = {f"run {run} {method}": method for method in ((part,) if role is Role.CHILD else METHODS)}
+        daemon = self._running.process
+        assert daemon is not None
+        with self._aimed(role, part, injection, partial(self._walker.submit, self._walk, keys)) as aimed:
+            knife, walking = aimed
+            eventually(lambda: knife.has_ended() or (walking.done() and self._is_settled()))
+            if role is Role.DAEMON and knife.has_struck():
+                self._start_again(daemon)
+            acknowledged = walking.result(60)
+        if daemon is self._running.process and self._has_died(daemon):  # of what it did once all had settled
+            self._start_again(daemon)
+        self._check(acknowledged)
+        return knife
+
+    def close(self) -> None:
+        self._walker.shutdown()
+
+    def _come_to_rest(self) -> None:
+        with self._running.client() as client:
+            client.classes()  # answered once there is a fork server
+        eventually(lambda: len(self._running.children()) == 1)
+
+    @contextmanager
+    def _aimed(
+        self, role: Role, part: str, injection: str | None, walk: Callable[[], Walking]
+    ) -> Iterator[tuple[Knife, Walking]]:
+        """Strace at the victim, and the jobs on their way."""
+        log = self._directory / "strace.log"
+        if role is not Role.CHILD:
+            with Knife(self._victim(role, part), injection, log) as knife:
+                yield knife, walk()
+            return
+        ask_to_halt(self._running)
+        walking = walk()
+        with Knife(halted_child(self._running), injection, log) as knife:
+            knife.let_go_on()
+            yield knife, walking
+
+    def _victim(self, role: Role, part: str) -> int:
+        """The pid of the process, or the tid of the thread, that is killed."""
+        if role is Role.FORK_SERVER:
+            return self._running.fork_server()
+        return eventually(self._threads_if_all)[PARTS[Role.DAEMON].index(part)]
+
+    def _threads_if_all(self) -> list[int]:
+        """The daemon's threads in the order in which they began, once all are there."""
+        assert self._running.process is not None
+        threads = [int(name) for name in os.listdir(f"/proc/{self._running.process.pid}/task")]
+        return threads if len(threads) == len(PARTS[Role.DAEMON]) else []
+
+    def _walk(self, keys: dict[str, str]) -> dict[str, int]:
+        """Submit a job for each key, and wait for their ends; the client repeats what had no answer.
+
+        The ids that were acknowledged.
+        """
+        with self._running.client() as client:
+            jobs = {
+                key: client.run_background_job(
+                    books.LEDGERED, method, {"ledger": str(self._ledger)}, idempotency_key=key
+                )
+                for key, method in keys.items()
+            }
+            for job in jobs.values():
+                job.wait(60)
+            return {key: job.id for key, job in jobs.items()}
+
+    def _has_died(self, daemon: subprocess.Popen[bytes]) -> bool:
+        """Whether it is gone: if it answers, nothing that strace did will end it any more."""
+        return eventually(lambda: daemon.poll() is not None or self._answers()) and daemon.poll() is not None
+
+    def _answers(self) -> bool:
+        try:
+            with self._running.client() as client:
+                return bool(client.stats())
+        except DaemonUnavailableError:
+            return False
+
+    def _start_again(self, daemon: subprocess.Popen[bytes]) -> None:
+        """What systemd does for a daemon that was killed."""
+        daemon.wait(20)
+        self._running.start()
+
+    # The books
+
+    def _is_settled(self) -> bool:
+        return books.is_settled(self._settings, ())
+
+    def _check(self, acknowledged: dict[str, int]) -> None:
+        """Raises AssertionError where anything was lost, done twice, or left behind."""
+        self._come_to_rest()
+        eventually(lambda: books.is_settled(self._settings, acknowledged.values()))
+        found: list[str] = []
+
+        def is_well() -> bool:
+            nonlocal found
+            found = self._complaints(acknowledged)
+            return not found
+
+        with suppress(AssertionError):  # told below; what was orphaned takes a moment to end
+            eventually(is_well, 5.0)
+        if found:
+            raise AssertionError("; ".join(found))
+
+    def _complaints(self, acknowledged: dict[str, int]) -> list[str]:
+        assert self._running.process is not None
+        pid = self._running.process.pid
+        found = books.complaints(self._settings, acknowledged.values(), self._ledger, pid)
+        for key, job in acknowledged.items():
+            rows = self._running.query(
+                f"SELECT id, status FROM background_jobs WHERE idempotency_key = '{key}'"
+            )
+            if rows != [(job, "completed")]:
+                found.append(f"job {job} should be the only one of its key, and completed: {rows}")
+        return found
+
+
+@contextmanager
+def ground(directory: Path) -> Iterator[Ground]:
+    """A ground in this directory; what is left of it is ended."""
+    with daemon(directory, _SETTINGS, books.marked(directory), modules=_MODULES) as running:
+        made = Ground(running)
+        try:
+            yield made
+        finally:
+            made.close()

@@ -1,0 +1,509 @@
+"""The books: each of their checks seen to fail on books that were broken by hand, and a daemon at work found whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from bgjobd import books, census
+from bgjobd.books import Books
+from bgjobd.config import Config
+from bgjobd.store.audit import Counts
+from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.faults.books import (
+    LEDGERED,
+    MODULES,
+    SETTINGS,
+    Line,
+    Row,
+    check,
+    compare,
+    complaints,
+    descriptors,
+    lines_of,
+    marked,
+    settings_of,
+)
+from tests.support import eventually
+
+BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+COMPLETED, FAILED, RETRIED, CANCELLED = 1, 2, 3, 4
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a daemon that has run a job of each end, and was stopped."""
+    directory = tmp_path_factory.mktemp("books")
+    with daemon(directory, SETTINGS, modules=MODULES) as running, running.client() as client:
+        ledger = {"ledger": str(directory / "ledger")}
+        client.run_background_job(LEDGERED, "quick", ledger).wait(20)
+        client.run_background_job(LEDGERED, "ask", ledger | {"word": "fail"}).wait(20)
+        client.run_background_job(LEDGERED, "fail_once", ledger).wait(20)
+        client.run_background_job(LEDGERED, "quick", ledger, delay=3600.0).cancel()
+        eventually(lambda: list(running.spool.iterdir()) == [running.spool / "database-id"])
+        server = running.fork_server()
+        running.stop()
+        eventually(lambda: not is_alive(server))
+    return directory
+
+
+@pytest.fixture
+def place(finished: Path, tmp_path: Path) -> Config:
+    """A copy of it, to be broken."""
+    shutil.copytree(finished / "state", tmp_path / "state")
+    shutil.copytree(finished / "run", tmp_path / "run")
+    return settings_of(RunningDaemon(tmp_path).config)
+
+
+def look(settings: Config) -> Books:
+    """The books as two looks without a pause between them find them."""
+    return books.audit(settings, lambda seconds: None)
+
+
+def found(settings: Config) -> list[str]:
+    return [f"{one.subject}: {one.what}" for one in look(settings).findings]
+
+
+def change(settings: Config, sql: str) -> None:
+    with closing(sqlite3.connect(settings.daemon.state_dir / "bgjobd.db")) as database, database:
+        database.execute(sql)
+
+
+def test_the_books_of_a_daemon_that_was_stopped_balance(place: Config) -> None:
+    assert str(look(place)) == "the books balance: 4 jobs, 4 attempts, 0 running"
+
+
+JOBS = "UPDATE background_jobs SET"
+ATTEMPTS = "UPDATE job_attempts SET"
+CONTRADICTIONS = [
+    (
+        f"{JOBS} status = 'paused' WHERE id = 1",
+        "job 1: its status is paused, a word that there is not",
+    ),
+    (
+        f"{JOBS} status = 'running', finished_at = NULL, result = NULL WHERE id = 1",
+        "job 1: it is running, and its latest attempt (completed) is not",
+    ),
+    (
+        f"{JOBS} finished_at = NULL WHERE id = 1",
+        "job 1: it is completed, and has no finished_at",
+    ),
+    (
+        f"{JOBS} status = 'pending' WHERE id = 4",
+        "job 4: it is pending, and has a finished_at",
+    ),
+    (
+        f"{ATTEMPTS} outcome = 'lost' WHERE job_id = 1",
+        "job 1: it is completed, and its latest attempt is not (lost)",
+    ),
+    (
+        f"{ATTEMPTS} outcome = 'completed' WHERE job_id = 2",
+        "job 2: it is failed, and its latest attempt completed",
+    ),
+    (
+        f"{JOBS} result = NULL WHERE id = 3",
+        "job 3: it is completed, and has no result",
+    ),
+    (
+        f"{JOBS} result = '1' WHERE id = 2",
+        "job 2: it is failed, and has a result",
+    ),
+    (
+        f"{ATTEMPTS} outcome = 'snoozed' WHERE job_id = 2",
+        "job 2: it is failed, and its latest attempt (snoozed) is no reason for that",
+    ),
+    (
+        f"{JOBS} error = NULL WHERE id = 2",
+        "job 2: it is failed, and no error says why",
+    ),
+    (
+        f"{JOBS} cancel_requested_at = NULL WHERE id = 4",
+        "job 4: it is cancelled, and nobody asked for that",
+    ),
+    (
+        f"{JOBS} retry_count = -1 WHERE id = 3",
+        "job 3: its retry_count is below 0",
+    ),
+    (
+        f"{JOBS} retry_count = 2 WHERE id = 3",
+        "job 3: it was retried more often than its max_retries allows",
+    ),
+    (
+        f"{ATTEMPTS} job_id = 99 WHERE job_id = 3 AND number = 1",
+        "job 99, attempt 1: it belongs to no job",
+        "job 3: its attempts have holes: there are 1, the last is number 2",
+    ),
+    (
+        f"{ATTEMPTS} outcome = NULL, finished_at = NULL WHERE job_id = 2",
+        "job 2: it is failed, and its latest attempt (without an end) is no reason for that",
+        "job 2, attempt 1: its end is not recorded, and its job is not running but failed",
+    ),
+    (
+        f"{ATTEMPTS} outcome = 'vanished' WHERE job_id = 2",
+        "job 2, attempt 1: its outcome is vanished, a word that there is not",
+    ),
+    (
+        f"{ATTEMPTS} finished_at = NULL WHERE job_id = 2",
+        "job 2, attempt 1: it ended (failed), and has no finished_at",
+    ),
+    (
+        f"{ATTEMPTS} pid = NULL WHERE job_id = 1",
+        "job 1, attempt 1: it completed, and no process was ever started for it",
+    ),
+    (
+        f"{ATTEMPTS} outcome = 'not_started', pid = 1 WHERE job_id = 3 AND number = 1",
+        "job 3, attempt 1: it counts as not started, and process 1 was started for it",
+    ),
+    (
+        f"{ATTEMPTS} number = 3 WHERE job_id = 3 AND number = 2",
+        "job 3: its attempts have holes: there are 2, the last is number 3",
+    ),
+    (
+        "UPDATE job_logs SET job_id = 99 WHERE id = 1",
+        "job 99: the log has entries of it (1), and there is no such job",
+    ),
+    (
+        "UPDATE sqlite_sequence SET seq = 3",
+        "job 4: the counter of ids is behind it: its id could be given again",
+    ),
+]
+
+
+@pytest.mark.parametrize(("sql", "told"), [(row[0], row[1:]) for row in CONTRADICTIONS])
+def test_a_contradiction_is_found_and_nothing_else(place: Config, sql: str, told: tuple[str, ...]) -> None:
+    change(place, sql)
+    assert [line for line in found(place) if not line.endswith(".out")] == list(told)
+
+
+def test_an_earlier_attempt_without_an_end_is_found_though_the_latest_runs(place: Config) -> None:
+    change(place, f"{ATTEMPTS} outcome = NULL, finished_at = NULL WHERE job_id = 3")
+    change(place, f"{JOBS} status = 'running', finished_at = NULL, result = NULL WHERE id = 3")
+    assert found(place) == ["job 3, attempt 1: its end is not recorded, and a later attempt was started"]
+    assert look(place).unsettled == 2
+
+
+def test_a_damaged_file_is_found(place: Config) -> None:
+    file = place.daemon.state_dir / "bgjobd.db"
+    with closing(sqlite3.connect(file)) as database:
+        (page,) = database.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'jobs_finished'"
+        ).fetchone()
+    with file.open("r+b") as raw:
+        raw.seek((page - 1) * 4096)
+        raw.write(b"\xff" * 100)
+    (finding,) = look(place).findings[:1]
+    assert str(finding).startswith("the database: it is damaged: ")
+
+
+def test_books_that_are_not_there_are_told_by_path(tmp_path: Path) -> None:
+    settings = RunningDaemon(tmp_path).config
+    command = [sys.executable, "-m", "bgjobd", "check", "--books", "--config", str(settings)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert f"the books cannot be read: the database {tmp_path}/state/bgjobd.db cannot be used" in told.stderr
+
+
+# What a stopped daemon leaves is for the next to settle; while one runs it must not be there
+
+
+@contextmanager
+def at_rest(directory: Path) -> Iterator[tuple[RunningDaemon, Config]]:
+    """A daemon that has run job 1 to its end."""
+    with daemon(directory, SETTINGS, modules=MODULES, app=marked(directory)) as running:
+        with running.client() as client:
+            client.run_background_job(LEDGERED, "quick", {"ledger": str(directory / "ledger")}).wait(20)
+        eventually(lambda: list(running.spool.iterdir()) == [running.spool / "database-id"])
+        yield running, settings_of(running.config)
+
+
+@pytest.fixture(scope="module")
+def resting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningDaemon, Config]]:
+    with at_rest(tmp_path_factory.mktemp("resting")) as both:
+        yield both
+
+
+def claim(settings: Config, boot: str, pid: str) -> None:
+    """Claim job 2 behind the daemon's back."""
+    columns = "class_name, method_name, parameters, max_retries, retry_delay, backoff, max_retry_delay"
+    rest = "queue, priority, created_at, updated_at, started_at"
+    change(
+        settings,
+        f"INSERT INTO background_jobs (id, status, retry_count, ready, {columns}, {rest}) "
+        f"SELECT 2, 'running', 0, 1, {columns}, {rest} FROM background_jobs WHERE id = 1",
+    )
+    change(
+        settings,
+        "INSERT INTO job_attempts (job_id, number, token, boot_id, pid) "
+        f"VALUES (2, 1, 'aa', '{boot}', {pid})",
+    )
+
+
+GONE = '{"v":1,"type":"started","token":"%s","pid":4194300,"start_time":1,"pidfd_inode":1,"monotonic":1,"at":1}\n'
+FENCE = '{"v":1,"type":"fenced"}\n'
+UNSETTLED = [
+    (BOOT, "NULL", None, "it was claimed and has not started"),
+    (
+        BOOT,
+        "4194300",
+        None,
+        "it was claimed and has not started, and the journal of its process 4194300 is gone",
+    ),
+    (BOOT, "NULL", FENCE, "it counts as running, and was fenced: it will not start"),
+    (BOOT, "4194300", GONE % "aa", "it counts as running, and its process (4194300) is gone"),
+    (BOOT, "4194300", GONE % "bb", "it counts as running, and the journal of its name is not its own"),
+    ("another", "4194300", None, "it counts as running since before the machine was restarted"),
+]
+
+
+@pytest.mark.parametrize(("boot", "pid", "journal", "told"), UNSETTLED)
+def test_a_running_attempt_without_a_process_is_found_while_a_daemon_runs(
+    resting: tuple[RunningDaemon, Config], boot: str, pid: str, journal: str | None, told: str
+) -> None:
+    running, settings = resting
+    claim(settings, boot, pid)
+    path = running.spool / "2.1.journal"
+    try:
+        if journal is not None:
+            path.write_text(journal)
+        assert found(settings) == [f"job 2, attempt 1: {told}"]
+    finally:
+        path.unlink(missing_ok=True)
+        change(settings, "DELETE FROM job_attempts WHERE job_id = 2")
+        change(settings, "DELETE FROM background_jobs WHERE id = 2")
+
+
+def test_without_a_daemon_it_is_for_the_next_one_to_settle(place: Config) -> None:
+    change(place, f"{ATTEMPTS} outcome = NULL, finished_at = NULL WHERE job_id = 1")
+    change(place, f"{JOBS} status = 'running', finished_at = NULL, result = NULL WHERE id = 1")
+    told = look(place)
+    assert not told.findings
+    assert told.summary == (
+        "the books balance: 4 jobs, 4 attempts, 1 running; "
+        "no daemon runs, and its start will settle 1 remnant"
+    )
+
+
+LEFT = [
+    ("1.1.journal", GONE % "aa", "1.1.journal: it lies in the spool, and the end of its attempt is stored"),
+    ("7.1.journal", GONE % "aa", "7.1.journal: it lies in the spool, and there is no such attempt"),
+    ("1.1.stop", "cancelled", "1.1.stop: it lies in the spool, and the end of its attempt is stored"),
+    (
+        "1.1.hook",
+        GONE % "aa",
+        "1.1.hook: the process of this failed hook is gone, its journal is not",
+    ),
+    (
+        "1.1.stop.new",
+        "canc",
+        "{spool}/1.1.stop.new: it was never finished, and whoever wrote it is gone",
+    ),
+    (
+        "../work/1.1",
+        "",
+        "{spool}/../work/1.1: nothing of bgjobd's has a file of this name here",
+    ),
+    (
+        "../../state/output/9.1.out",
+        "",
+        "{spool}/../../state/output/9.1.out: the output of an attempt that the books do not know",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "told"), LEFT)
+def test_a_planted_file_is_found_while_a_daemon_runs(
+    resting: tuple[RunningDaemon, Config], name: str, text: str, told: str
+) -> None:
+    running, settings = resting
+    path = running.spool / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    try:
+        expected = told.replace("{spool}/" + name, os.path.normpath(path))
+        assert found(settings) == [expected]
+    finally:
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["journal", "hook"])
+def test_a_fence_may_stay(resting: tuple[RunningDaemon, Config], kind: str) -> None:
+    running, settings = resting
+    fence = running.spool / f"1.1.{kind}"
+    fence.write_text(FENCE)
+    assert found(settings) == []
+    fence.unlink()
+
+
+def test_a_process_that_writes_to_the_output_of_an_ended_attempt_is_a_stray(
+    resting: tuple[RunningDaemon, Config],
+) -> None:
+    running, settings = resting
+    output = running.database.parent / "output" / "1.1.out"
+    with output.open("a") as file:
+        stray = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=file)
+    with output.open() as file:
+        reader = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=file)
+    try:
+        (told,) = found(settings)
+        assert told.startswith(f"process {stray.pid} (started at tick ")
+        assert "it outlived its attempt (job 1, attempt 1): " in told
+    finally:
+        for process in (stray, reader):
+            process.kill()
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+        output.unlink()
+
+
+def test_a_fork_server_that_waits_for_nothing_is_found(resting: tuple[RunningDaemon, Config]) -> None:
+    running, settings = resting
+    program = f"import os; os.open({str(running.spool)!r}, os.O_RDONLY); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        (told,) = found(settings)
+        assert "this fork server is not of the daemon that runs, and has no attempt to wait for" in told
+        server.kill()
+
+
+def test_a_zombie_of_the_daemons_is_found(resting: tuple[RunningDaemon, Config]) -> None:
+    running, _ = resting
+    # A look has no daemon to ask but the one that holds the lock: here this very process stands in for it.
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    processes = census.take(running.spool, running.database.parent / "output")
+    seen = books.Look(
+        Counts(0, 0, 0), BOOT, daemon=os.getpid(), processes={zombie.pid: processes[zombie.pid]}
+    )
+    (told,) = books.judge(seen).findings
+    assert f"it has ended, and its parent ({os.getpid()}) does not reap it" in str(told)
+    zombie.wait()
+
+
+def test_an_attempt_that_was_killed_and_not_collected_does_not_count_as_running(tmp_path: Path) -> None:
+    with at_rest(tmp_path) as (running, settings), running.client() as client:
+        ledger, go = tmp_path / "ledger", tmp_path / "go"
+        job = client.run_background_job(LEDGERED, "wait_for", {"ledger": str(ledger), "path": str(go)})
+        eventually(lambda: len(lines_of(ledger)) == 3)
+        assert look(settings).summary == "the books balance: 2 jobs, 2 attempts, 1 running"
+        pid, server = lines_of(ledger)[-1].pid, running.fork_server()
+        os.kill(server, signal.SIGSTOP)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not is_alive(pid))
+        assert f"job {job.id}, attempt 1: it counts as running, and its process ({pid}) is gone" in found(
+            settings
+        )
+        go.touch()
+        os.kill(server, signal.SIGCONT)
+        job.wait(20)
+        check(running, [job.id], ledger)
+
+
+def test_what_only_one_look_finds_does_not_count(place: Config) -> None:
+    change(place, f"{JOBS} error = NULL WHERE id = 2")
+
+    def mend(_: float) -> None:
+        change(place, f"{JOBS} error = 'no recipient' WHERE id = 2")
+
+    assert books.audit(place, mend).findings == ()
+
+
+def test_the_books_of_a_daemon_at_work_balance_at_every_moment(tmp_path: Path) -> None:
+    with daemon(tmp_path, SETTINGS, app=marked(tmp_path), modules=MODULES) as running:
+        assert running.process is not None
+        settings, ledger = settings_of(running.config), tmp_path / "ledger"
+        rest = descriptors(running.process.pid)
+        call = {"class_name": LEDGERED, "parameters": {"ledger": str(ledger)}}
+        methods = ("quick", "fail_once", "sleep", "quick", "fail")
+        with running.client() as client:
+            jobs = client.submit_many([call | {"method_name": name} for name in methods * 30])
+            while jobs[-1].refresh()["status"] == "pending":
+                assert [str(one) for one in books.audit(settings).findings] == []
+        check(running, [job.id for job in jobs], ledger, rest)
+
+
+def test_the_command_prints_each_finding_and_a_summary_and_exits_with_1(
+    resting: tuple[RunningDaemon, Config],
+) -> None:
+    running, _ = resting
+    command = [sys.executable, "-m", "bgjobd", "check", "--books", "--config", str(running.config)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (0, "the books balance: 1 job, 1 attempt, 0 running\n")
+    planted = running.spool / "nothing"
+    planted.touch()
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    planted.unlink()
+    assert told.returncode == 1
+    assert told.stdout.splitlines() == [
+        f"{planted}: nothing of bgjobd's has a file of this name here; remove it",
+        "the books do not balance, 1 finding: 1 job, 1 attempt, 0 running",
+    ]
+
+
+# What only fault tests ask
+
+
+def test_a_job_that_was_acknowledged_and_is_not_stored_is_told(place: Config) -> None:
+    assert complaints(place, [COMPLETED, 99], None, None) == [
+        "job 99: it was acknowledged, and is not stored"
+    ]
+
+
+def test_a_descriptor_that_stays_open_and_a_process_that_is_left_are_told(tmp_path: Path) -> None:
+    with at_rest(tmp_path) as (running, settings):
+        assert running.process is not None
+        rest = descriptors(running.process.pid)
+        del rest["anon_inode:[eventpoll]"]
+        environ = {"BOOKS_MARK": str(tmp_path)}
+        with subprocess.Popen(["sleep", "60"], env=os.environ | environ) as left:
+            told = complaints(settings, [], None, running.process.pid, rest)
+            left.kill()
+    assert told == [
+        f"process {left.pid} is left: sleep 60",
+        "the daemon has 1 more of anon_inode:[eventpoll] open than at rest",
+    ]
+
+
+STARTED, ENDED = Line(1, 1, "start", 7), Line(1, 1, "end", 7)
+ROW = {(1, 1): Row("completed", 7)}
+LEDGERS = [
+    ([STARTED, ENDED], ROW, None),
+    ([STARTED, STARTED, ENDED], ROW, "job 1, attempt 1: it started 2 times"),
+    ([STARTED, ENDED], {}, "job 1, attempt 1: it started, unknown to the books"),
+    ([STARTED], ROW, "job 1, attempt 1: it completed, and its ledger has no start and end"),
+    (
+        [STARTED],
+        {(1, 1): Row("not_started", None)},
+        "job 1, attempt 1: it counts as not started, and process 7 ran it",
+    ),
+    ([STARTED, ENDED], {(1, 1): Row("completed", 8)}, "job 1, attempt 1: process 7 ran it, the books say 8"),
+    (
+        [STARTED, Line(1, 2, "start", 8), ENDED],
+        {(1, 1): Row("lost", 7), (1, 2): Row("signalled", 8)},
+        "job 1: attempt 1 ended after attempt 2 had started",
+    ),
+    (
+        [STARTED, Line(1, 2, "overlap", 7), Line(1, 2, "start", 8)],
+        {(1, 1): Row("lost", 7), (1, 2): Row("signalled", 8)},
+        "job 1: attempt 2 started while process 7 of an earlier one lived",
+    ),
+]
+
+
+@pytest.mark.parametrize(("lines", "rows", "told"), LEDGERS)
+def test_a_ledger_that_tells_another_story_than_the_books_is_told(
+    lines: list[Line], rows: dict[tuple[int, int], Row], told: str | None
+) -> None:
+    assert compare(lines, rows) == ([] if told is None else [told])

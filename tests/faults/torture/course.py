@@ -1,0 +1,187 @@
+"""The course of a torture: submit and kill for a while, let all settle, then read the books; and what came of it."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+from typing import Any, Final
+
+from bgjobd.clock import from_text
+from tests.faults import books
+from tests.faults.torture.killer import ENDS_DAEMON, ENDS_SERVER, Deed, Done, Killer
+from tests.faults.torture.station import Station
+from tests.faults.torture.submitters import Submitters
+
+SUBMITTERS: Final = 6
+_SETTLING: Final = 120.0
+_LOOK: Final = 0.25
+_SLACK: Final = 5.0
+"""Seconds before its start that an attempt's fork server and daemon may have died, and after its end."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a torture; `starts` in seconds, `settled_after` too, None where it did not settle."""
+
+    seed: int
+    seconds: float
+    deeds: Counter[Deed]
+    acknowledged: int
+    jobs: Counter[str]
+    attempts: Counter[str]
+    starts: tuple[float, ...]
+    settled_after: float | None
+    troubles: Counter[str]
+    findings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"seed {self.seed}, {self.seconds:.0f} s"
+        for deed in Deed:
+            yield f"  {self.deeds[deed]:5}  {deed}"
+        yield f"acknowledged: {self.acknowledged:,} jobs; of all that are stored {_told(self.jobs)}"
+        yield f"attempts: {self.attempts.total():,}; {_told(self.attempts)}"
+        yield f"from a start to the first answer: {_spread(self.starts)}"
+        after = "not within the limit" if self.settled_after is None else f"after {self.settled_after:.1f} s"
+        yield f"settled: {after}"
+        yield f"submitters met: {_told(self.troubles) or 'no trouble'}"
+        yield f"findings: {len(self.findings) or 'none'}"
+        yield from (f"  {finding}" for finding in self.findings)
+
+
+def torture(directory: Path, seconds: float, seed: int) -> Outcome:
+    """Torture a daemon in this directory. Whatever of it is left running in the end is ended."""
+    station = Station(directory)
+    killer, submitters = Killer(station, seed), Submitters(station, seed, SUBMITTERS)
+    station.start()
+    try:
+        began = time.monotonic()
+        submitters.start()
+        killer.start()
+        try:
+            _watch(station, killer, submitters, began, seconds)
+        finally:
+            killer.stop()
+            submitters.stop()
+        lasted = time.monotonic() - began
+        return _settle(station, killer, submitters, seed, lasted)
+    finally:
+        station.stop()
+        station.end_all()
+
+
+def _watch(station: Station, killer: Killer, submitters: Submitters, began: float, seconds: float) -> None:
+    """Wait for the end; on a terminal with a line of how it goes."""
+    clock = threading.Event()
+    while (elapsed := time.monotonic() - began) < seconds:
+        if sys.stderr.isatty():
+            counts = killer.counts
+            line = f"{elapsed:4.0f} s  {len(submitters.acknowledged):6} acknowledged  {len(station.starts):4} starts"
+            kills = "  ".join(f"{counts[deed]} {deed.name.lower()}" for deed in Deed)
+            print(f"\r\033[K{line}  {kills}"[:160], end="", file=sys.stderr, flush=True)
+        clock.wait(min(_LOOK, seconds - elapsed))
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _settle(station: Station, killer: Killer, submitters: Submitters, seed: int, lasted: float) -> Outcome:
+    settings, ids = station.settings, set(submitters.acknowledged.values())
+    began, clock = time.monotonic(), threading.Event()
+    settled: float | None = None
+    while settled is None and time.monotonic() - began < _SETTLING:
+        if station.is_answering() and books.is_settled(settings, ids):
+            settled = time.monotonic() - began
+        clock.wait(_LOOK)
+    findings = [
+        *(() if settled is not None else (f"it has not settled within {_SETTLING:g} s",)),
+        *submitters.refusals,
+        *books.complaints(settings, ids, station.ledger, station.pid),
+        *_astray(station, submitters.acknowledged),
+        *_lost_without_cause(station, killer.done),
+        *_left_open(station),
+    ]
+    code = station.stop()
+    if code != 0:
+        findings.append(f"the daemon ended with {code} when it was told to, not with 0")
+    findings += [line for line in books.complaints(settings, ids, None, None) if line not in findings]
+    return Outcome(
+        seed=seed,
+        seconds=lasted,
+        deeds=killer.counts,
+        acknowledged=len(ids),
+        jobs=_counts(station, "SELECT status, count(*) FROM background_jobs GROUP BY status"),
+        attempts=_counts(
+            station, "SELECT coalesce(outcome, 'open'), count(*) FROM job_attempts GROUP BY outcome"
+        ),
+        starts=tuple(station.starts),
+        settled_after=settled,
+        troubles=submitters.troubles,
+        findings=tuple(findings),
+    )
+
+
+def _left_open(station: Station) -> Iterator[str]:
+    """What a daemon that has seen something has open, and one that was just started has not."""
+    veteran = station.pid
+    if veteran is None:
+        yield "no daemon runs in the end"
+        return
+    before = books.descriptors(veteran)
+    station.signal(signal.SIGTERM)
+    station.wait_for(lambda: station.pid not in (None, veteran) and station.has_fork_server())
+    if station.pid is not None:
+        for target, count in (before - books.descriptors(station.pid)).items():
+            yield f"the daemon had {count} more of {target} open than one that was just started"
+
+
+def _astray(station: Station, acknowledged: dict[str, int]) -> Iterator[str]:
+    """Keys that stand for another job than was answered."""
+    stored: dict[str, int] = dict(_rows(station, "SELECT idempotency_key, id FROM background_jobs"))
+    for key, job_id in acknowledged.items():
+        if stored.get(key, job_id) != job_id:
+            yield f"job {job_id}: it was acknowledged for key {key}, which is job {stored[key]}"
+
+
+def _lost_without_cause(station: Station, done: Sequence[Done]) -> Iterator[str]:
+    """Attempts that are lost, though daemon and fork server did not both die meanwhile: somebody should have seen."""
+    lost = "SELECT job_id, number, started_at, finished_at, error_message FROM job_attempts WHERE outcome = 'lost'"
+    for job_id, number, started_at, finished_at, why in _rows(station, lost):
+        begin = from_text(started_at or finished_at) - _SLACK
+        end = from_text(finished_at) + _SLACK
+        met = {one.deed for one in done if begin <= one.at <= end}
+        if not (met & ENDS_DAEMON and met & ENDS_SERVER):
+            yield f"job {job_id}, attempt {number}: it is lost ({why}), and daemon and fork server did not both die"
+
+
+def _counts(station: Station, sql: str) -> Counter[str]:
+    return Counter(dict(_rows(station, sql)))
+
+
+def _rows(station: Station, sql: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(station.directory / "state" / "bgjobd.db", timeout=10.0)) as database:
+        return database.execute(sql).fetchall()
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {word}" for word, count in sorted(counts.items()))
+
+
+def _spread(starts: Sequence[float]) -> str:
+    if len(starts) < 2:
+        return f"{len(starts)} starts"
+    parts = quantiles(starts, n=100, method="inclusive")
+    return (
+        f"p50 {parts[49] * 1000:.0f} ms, p99 {parts[98] * 1000:.0f} ms, "
+        f"worst {max(starts) * 1000:.0f} ms of {len(starts)}"
+    )

@@ -1,0 +1,158 @@
+"""The one who kills: at random moments, seeded, any process of the daemon's; each kill is noted with its time."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from bgjobd.census import Process
+from bgjobd.forkserver.identity import start_time
+from tests.faults.torture.station import Station
+
+_MEAN_PAUSE: Final = 0.5
+_LONGEST_STOP: Final = 0.4
+_LONGEST_SEARCH: Final = 1.0
+_SEARCH: Final = 0.02
+
+
+class Deed(StrEnum):
+    """What is done to whom."""
+
+    KILL_DAEMON = "kill -9 the daemon"
+    KILL_SERVER = "kill -9 a fork server"
+    KILL_CHILD = "kill -9 a child"
+    KILL_BOTH = "kill -9 the daemon and its fork servers"
+    STOP_DAEMON = "SIGTERM to the daemon"
+    RELOAD = "SIGHUP to the daemon"
+    FREEZE = "SIGSTOP, SIGCONT"
+
+
+WEIGHTS: Final = {
+    Deed.KILL_DAEMON: 45,
+    Deed.KILL_SERVER: 16,
+    Deed.KILL_CHILD: 17,
+    Deed.KILL_BOTH: 4,
+    Deed.STOP_DAEMON: 7,
+    Deed.RELOAD: 6,
+    Deed.FREEZE: 5,
+}
+ENDS_DAEMON: Final = frozenset({Deed.KILL_DAEMON, Deed.KILL_BOTH, Deed.STOP_DAEMON})
+ENDS_SERVER: Final = frozenset({Deed.KILL_SERVER, Deed.KILL_BOTH})
+
+
+class Done(NamedTuple):
+    """A deed and when it was done, in seconds since the epoch."""
+
+    deed: Deed
+    at: float
+
+
+class Killer:
+    """Kills until it is told to stop; `done` is all that it did."""
+
+    def __init__(self, station: Station, seed: int) -> None:
+        self.done: list[Done] = []
+        self._station = station
+        self._chance = random.Random(f"{seed}.killer")
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._kill, name="killer")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    @property
+    def counts(self) -> Counter[Deed]:
+        return Counter(one.deed for one in self.done)
+
+    def _kill(self) -> None:
+        while not self._is_over.wait(self._chance.uniform(0.0, 2 * _MEAN_PAUSE)):
+            (deed,) = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+            if _ACTS[deed](self):
+                self.done.append(Done(deed, time.time()))
+
+    def _kill_daemon(self) -> bool:
+        return self._station.signal(signal.SIGKILL)
+
+    def _stop_daemon(self) -> bool:
+        return self._station.signal(signal.SIGTERM)
+
+    def _reload(self) -> bool:
+        return self._station.is_answering() and self._station.signal(
+            signal.SIGHUP
+        )  # before that it would end it
+
+    def _kill_server(self) -> bool:
+        return self._send(signal.SIGKILL, self._try_find(lambda one: one.is_fork_server))
+
+    def _kill_child(self) -> bool:
+        return self._send(signal.SIGKILL, self._try_find(_is_attempt))
+
+    def _kill_both(self) -> bool:
+        servers = [one for one in self._station.census().values() if one.is_fork_server]
+        parts = [self._kill_daemon, *(lambda one=one: self._send(signal.SIGKILL, one) for one in servers)]
+        self._chance.shuffle(parts)
+        hits = sum(part() for part in parts)
+        return hits == len(parts) > 1
+
+    def _freeze(self) -> bool:
+        """Stop a process for a moment: a fork server, a child, or the daemon."""
+        victim = self._try_find(
+            lambda one: one.is_fork_server or _is_attempt(one) or one.pid == self._station.pid
+        )
+        if not self._send(signal.SIGSTOP, victim):
+            return False
+        self._is_over.wait(self._chance.uniform(0.0, _LONGEST_STOP))
+        self._send(signal.SIGCONT, victim)
+        return True
+
+    def _try_find(self, is_wanted: Callable[[Process], bool]) -> Process | None:
+        """Any process of this kind; waits a moment for one."""
+        deadline = time.monotonic() + _LONGEST_SEARCH
+        while time.monotonic() < deadline and not self._is_over.is_set():
+            found = [one for one in self._station.census().values() if is_wanted(one) and not one.is_zombie]
+            if found:
+                return self._chance.choice(found)
+            self._is_over.wait(_SEARCH)
+        return None
+
+    def _send(self, number: int, victim: Process | None) -> bool:
+        """Signal it, if it is still the same process."""
+        if victim is None:
+            return False
+        with suppress(OSError):
+            pidfd = os.pidfd_open(victim.pid)
+            try:
+                if start_time(victim.pid) == victim.start_time:
+                    signal.pidfd_send_signal(pidfd, number)
+                    return True
+            finally:
+                os.close(pidfd)
+        return False
+
+
+def _is_attempt(process: Process) -> bool:
+    """Whether it is the main process of an attempt, which leads a session."""
+    return bool(process.holds) and process.session == process.pid and not process.is_fork_server
+
+
+_ACTS: Final[dict[Deed, Callable[[Killer], bool]]] = {
+    Deed.KILL_DAEMON: Killer._kill_daemon,
+    Deed.KILL_SERVER: Killer._kill_server,
+    Deed.KILL_CHILD: Killer._kill_child,
+    Deed.KILL_BOTH: Killer._kill_both,
+    Deed.STOP_DAEMON: Killer._stop_daemon,
+    Deed.RELOAD: Killer._reload,
+    Deed.FREEZE: Killer._freeze,
+}

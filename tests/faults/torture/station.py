@@ -1,0 +1,166 @@
+"""The daemon under torture: its directories, the supervisor that starts it again at once, and when it answered."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from bgjob import Client
+from bgjob.errors import BgjobError
+from bgjobd import census
+from bgjobd.census import Process
+from bgjobd.config import Config
+from tests.faults import books
+
+SLOTS: Final = 4
+CLASSES: Final = ("tortured.Tortured", "tortured.Mourned")
+_LOOK: Final = 0.01
+_PATIENCE: Final = 30.0
+
+
+class Station:
+    """A daemon that somebody keeps running; `starts` are the seconds from each start to its first answer."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.ledger = directory / "ledger"
+        self.socket = directory / "s.sock"
+        self.starts: list[float] = []
+        self.ends: list[int] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self.is_wanted = False
+        self._guard = threading.Lock()
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._look = threading.Event()
+        (directory / "tortured.py").write_text(Path(__file__).with_name("jobs.py").read_text())
+        for name, source in books.MODULES.items():
+            (directory / f"{name}.py").write_text(source)
+        self.config = directory / "bgjobd.toml"
+        self.config.write_text(_settings(directory, self.socket, self.ledger))
+
+    @property
+    def settings(self) -> Config:
+        return books.settings_of(self.config)
+
+    @property
+    def pid(self) -> int | None:
+        """The daemon's, while one runs."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def client(self) -> Client:
+        return Client(str(self.socket), timeout=10.0)
+
+    def start(self) -> None:
+        """Start the daemon, and from now on start it again whenever it ends."""
+        self.is_wanted = True
+        self._supervisor.start()
+
+    def stop(self) -> int | None:
+        """Stop the daemon for good; its exit code."""
+        self.is_wanted = False
+        self.signal(signal.SIGTERM)
+        self._supervisor.join(_PATIENCE)
+        return self.ends[-1] if self.ends else None
+
+    def signal(self, number: int) -> bool:
+        """Send the daemon a signal; False where none runs. It is our child, so the pid is its own."""
+        with self._guard:
+            process = self._process
+            if process is None or process.poll() is not None:
+                return False
+            process.send_signal(number)
+            return True
+
+    def census(self) -> dict[int, Process]:
+        """The processes that there are, by pid."""
+        return census.take(self.directory / "run" / "spool", self.directory / "state" / "output")
+
+    def is_answering(self) -> bool:
+        try:
+            with self.client() as client:
+                client.ping()
+        except BgjobError:
+            return False
+        return True
+
+    def has_fork_server(self) -> bool:
+        """Whether the daemon can run jobs."""
+        try:
+            with self.client() as client:
+                return bool(client.classes())
+        except BgjobError:
+            return False
+
+    def wait_for(self, question: Callable[[], bool]) -> None:
+        """Wait until it is so, at most for a while."""
+        deadline = time.monotonic() + _PATIENCE
+        while not question() and time.monotonic() < deadline:
+            self._look.wait(_LOOK)
+
+    def _supervise(self) -> None:
+        while self.is_wanted:
+            began = time.monotonic()
+            with self._guard:
+                process = self._process = self._spawn()
+            if self._await_answer(process):
+                self.starts.append(time.monotonic() - began)
+            self.ends.append(process.wait())
+
+    def _await_answer(self, process: subprocess.Popen[bytes]) -> bool:
+        while process.poll() is None:
+            if self.is_answering():
+                return True
+            self._look.wait(_LOOK)
+        return False
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with (self.directory / "console").open("ab") as console:
+            return subprocess.Popen(
+                [sys.executable, "-m", "bgjobd", "serve", "--config", str(self.config)],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,  # Ctrl-C is for the torture, which then ends it
+            )
+
+    def end_all(self) -> None:
+        """End whatever of ours is left, each by its pid; a daemon too that would not stop."""
+        self.signal(signal.SIGKILL)
+        for pid, _ in books.marked_processes(self.directory):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _settings(directory: Path, socket: Path, ledger: Path) -> str:
+    return f"""
+[daemon]
+socket = "{socket}"
+state_dir = "{directory}/state"
+runtime_dir = "{directory}/run"
+log_dir = "{directory}/log"
+slots = {SLOTS}
+[app]
+path = ["{directory}"]
+{books.marked(directory)[:-1]}, TORTURE_LEDGER = "{ledger}" }}
+[web]
+enabled = false
+[log]
+console = "text"
+[retry]
+max_retries = 2
+retry_delay = 0.05
+[limits]
+stop_grace = 1
+[approved]
+"tortured.Tortured" = {{}}
+"tortured.Mourned" = {{ max_retries = 1 }}
+"""

@@ -1,0 +1,182 @@
+"""Those who submit: they note what was acknowledged, ask again for what was not, wait, cancel and retry."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+from bgjob import Client
+from bgjob.errors import (
+    BgjobError,
+    ClassUnavailableError,
+    DaemonUnavailableError,
+    InvalidStateError,
+    ProtocolError,
+    ShuttingDownError,
+    StorageUnavailableError,
+    WaitTimeoutError,
+)
+from tests.faults.torture.station import CLASSES, Station
+
+T = TypeVar("T")
+Call = Mapping[str, Any]
+
+_TRANSIENT: Final = (
+    DaemonUnavailableError,
+    ProtocolError,
+    ShuttingDownError,
+    StorageUnavailableError,
+    WaitTimeoutError,
+    ClassUnavailableError,  # its fork server was killed while it imported it
+)
+_AGAIN: Final = 0.05
+_LAST_WAIT: Final = 20.0
+_MOST_WAITING: Final = 200
+
+# How often, the method, and its parameters.
+KINDS: Final[tuple[tuple[int, str, Call], ...]] = (
+    (8, "quick", {}),
+    (5, "sleep", {"seconds": 0.3}),
+    (2, "sleep", {"seconds": 3.0}),
+    (2, "spin", {"seconds": 0.3}),
+    (2, "fail", {}),
+    (3, "fail_once", {}),
+    (1, "ask", {"word": "retry"}),
+    (2, "ask", {"word": "snooze"}),
+    (1, "ask", {"word": "fail"}),
+    (1, "die", {"signum": int(signal.SIGSEGV)}),
+    (1, "die", {"signum": int(signal.SIGKILL)}),
+    (1, "exit", {"code": 0}),
+    (1, "exit", {"code": 3}),
+    (2, "leave_strays", {}),
+    (1, "fork_loudly", {}),
+    (1, "return_much", {"size": 500_000}),
+    (1, "return_much", {"size": 2_000_000}),
+    (2, "tell", {"times": 20}),
+    (1, "print_much", {"lines": 2_000}),
+)
+
+
+class Submitters:
+    """What all of them have done; `acknowledged` maps each idempotency key to the id that was answered."""
+
+    def __init__(self, station: Station, seed: int, count: int) -> None:
+        self.acknowledged: dict[str, int] = {}
+        self.troubles: Counter[str] = Counter()
+        self.refusals: list[str] = []
+        self._station = station
+        self._over_at: float | None = None
+        self._is_over = threading.Event()
+        self._threads = [
+            threading.Thread(
+                target=self._submit, args=(random.Random(f"{seed}.{one}"), one), name=f"submitter {one}"
+            )
+            for one in range(count)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let each finish what it has begun."""
+        self._over_at = time.monotonic()
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _submit(self, chance: random.Random, own: int) -> None:
+        turn = 0
+        with self._station.client() as client:
+            while not self._is_over.wait(chance.expovariate(15.0)):
+                turn += 1
+                ids = self._submit_some(client, chance, f"{own}.{turn}")
+                self._do_something_with(client, chance, ids)
+                if turn % 20 == 0:
+                    self._let_it_catch_up(client)
+
+    def _submit_some(self, client: Client, chance: random.Random, key: str) -> list[int]:
+        """One job, or five together; asked for until it is answered."""
+        many = 5 if chance.random() < 0.1 else 1
+        calls = [_call(self._station, chance, f"{key}.{one}") for one in range(many)]
+        jobs = self._insist(lambda: client.submit_many(calls)) if many > 1 or chance.random() < 0.2 else None
+        ids = [job.id for job in jobs] if jobs is not None else []
+        if not ids and many == 1:
+            (call,) = calls
+            job = self._insist(
+                lambda: client.run_background_job(
+                    call["class_name"], call["method_name"], call["parameters"], **call["options"]
+                )
+            )
+            ids = [job.id] if job is not None else []
+        for call, job_id in zip(calls, ids, strict=False):
+            self.acknowledged[call["options"]["idempotency_key"]] = job_id
+        return ids
+
+    def _do_something_with(self, client: Client, chance: random.Random, ids: list[int]) -> None:
+        if not ids:
+            return
+        match chance.choices(("nothing", "wait", "cancel", "retry"), (70, 10, 12, 8))[0]:
+            case "wait":
+                self._try(lambda: client.wait(ids[0], 2.0))
+            case "cancel":
+                self._try(lambda: client.cancel(ids[-1]))
+            case "retry":
+                self._try(lambda: client.retry(chance.choice(list(self.acknowledged.values()))))
+
+    def _let_it_catch_up(self, client: Client) -> None:
+        while not self._is_over.is_set():
+            queues = self._try(lambda: client.stats()["queues"]) or []
+            if sum(queue["pending"] for queue in queues) < _MOST_WAITING:
+                return
+            self._is_over.wait(0.2)
+
+    def _insist(self, act: Callable[[], T]) -> T | None:
+        """Ask until there is an answer. None where it was refused for good, which it must not be, or none came."""
+        while True:
+            try:
+                return act()
+            except _TRANSIENT as error:
+                self.troubles[type(error).__name__] += 1
+                self._is_over.wait(_AGAIN)
+                if self._has_waited_enough():
+                    return None
+            except BgjobError as error:
+                self.refusals.append(f"a submit was refused: {type(error).__name__}: {error}")
+                return None
+
+    def _has_waited_enough(self) -> bool:
+        """Whether it is over, and the daemon had time to come up once more: what has no answer may be lost."""
+        return self._over_at is not None and time.monotonic() - self._over_at > _LAST_WAIT
+
+    def _try(self, act: Callable[[], T]) -> T | None:
+        """Ask once: whether it comes to anything does not matter."""
+        try:
+            return act()
+        except InvalidStateError:
+            return None
+        except _TRANSIENT as error:
+            self.troubles[type(error).__name__] += 1
+        except BgjobError as error:
+            self.refusals.append(f"{type(error).__name__}: {error}")
+        return None
+
+
+def _call(station: Station, chance: random.Random, key: str) -> dict[str, Any]:
+    _, method, parameters = chance.choices(KINDS, [weight for weight, _, _ in KINDS])[0]
+    options: dict[str, Any] = {"idempotency_key": key}
+    if chance.random() < 0.1:
+        options["timeout"] = 1.0
+    if chance.random() < 0.1:
+        options["delay"] = chance.uniform(0.0, 2.0)
+    return {
+        "class_name": chance.choice(CLASSES),
+        "method_name": method,
+        "parameters": {"ledger": str(station.ledger), **parameters},
+        "options": options,
+    }
