@@ -260,7 +260,7 @@ def _is_fence(journal: Journal | None) -> bool:
 
 
 def began_at(record: journals.Record) -> float:
-    """When the process of a `started` record began, by this process's monotonic clock, whatever that of its own says."""
+    """When the process of a `started` record began, by the monotonic clock of this one, in whatever time namespace."""
     return float(record["monotonic"]) - ahead("monotonic", record["pid"]) + ahead("monotonic")
 
 

@@ -339,7 +339,7 @@ class Job:
     @overload
     def logs(self, follow: Literal[True]) -> Following[JsonObject]: ...
     def logs(self, follow: bool = False) -> Page[JsonObject] | Following[JsonObject]:
-        """The job's log entries, oldest first, a page of them; or, to follow, all and then new ones until it has ended."""
+        """The job's log entries, oldest first, a page; or, to follow, all and then new ones until it has ended."""
         if follow:
             return self._client.follow_logs(id=self.id, after=0)
         return self._client._call(calls.logs_of(self.id))

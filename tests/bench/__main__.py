@@ -22,7 +22,7 @@ from typing import TypeVar
 import measures
 import report
 import station
-from measures import Pass
+from measures import Pass, Recovery
 from report import Findings
 from station import Station, StationError
 
@@ -33,7 +33,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured: jobs of a drain, bare forks beside it, samples, calls, seconds, finished jobs."""
+    """How much is measured: jobs of a drain, bare forks beside it, samples, calls, seconds, finished jobs.
+
+    `live` attempts and `queued` jobs meet a daemon that is killed and started again, `restarts` times.
+    """
 
     jobs: int
     forks: int
@@ -42,10 +45,19 @@ class Sizes:
     samples: int
     idle: float
     finished: int
+    live: int
+    queued: int
+    restarts: int
 
 
-_WHOLE = Sizes(jobs=3000, forks=4000, submits=1000, calls=20, samples=200, idle=20.0, finished=100_000)
-_QUICK = Sizes(jobs=500, forks=1000, submits=200, calls=3, samples=30, idle=3.0, finished=5000)
+_WHOLE = Sizes(
+    jobs=3000, forks=4000, submits=1000, calls=20, samples=200, idle=20.0, finished=100_000,
+    live=100, queued=100_000, restarts=100,
+)  # fmt: skip
+_QUICK = Sizes(
+    jobs=500, forks=1000, submits=200, calls=3, samples=30, idle=3.0, finished=5000,
+    live=20, queued=5000, restarts=5,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +88,14 @@ def _measure(sizes: Sizes, state_base: Path | None) -> Findings:
             _step(f"{sizes.finished:,} finished jobs", lambda: _fill(full, sizes.finished))
             passes = _measure_both(empty, full, sizes)
         after_load = measures.memory(empty)
-    return Findings(*passes, sizes.finished, idle, at_rest, after_load)
+    recovery = _measure_recovery(sizes, state_base)
+    return Findings(*passes, sizes.finished, idle, at_rest, after_load, recovery)
+
+
+def _measure_recovery(sizes: Sizes, state_base: Path | None) -> Recovery:
+    with station.running(state_base, sizes.live) as busy, station.running(state_base) as empty:
+        name = f"{sizes.restarts} restarts with {sizes.live:,} live, {sizes.queued:,} queued"
+        return _step(name, lambda: measures.recovery(busy, empty, sizes.live, sizes.queued, sizes.restarts))
 
 
 def _measure_both(empty: Station, full: Station, sizes: Sizes) -> tuple[Pass, Pass]:
@@ -146,6 +165,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--samples", type=int, metavar="N", help="jobs timed from submit to body")
     parser.add_argument("--idle", type=float, metavar="SECONDS", help="how long to watch an idle daemon")
     parser.add_argument("--finished", type=int, metavar="N", help="finished jobs of the second daemon")
+    parser.add_argument("--live", type=int, metavar="N", help="attempts that run when the daemon is killed")
+    parser.add_argument("--queued", type=int, metavar="N", help="jobs queued behind them")
+    parser.add_argument("--restarts", type=int, metavar="N", help="how often it is killed")
     parser.add_argument(
         "--state-dir", type=Path, metavar="DIR", help="where the databases go meanwhile (/var/tmp)"
     )

@@ -100,6 +100,20 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Recovery:
+    """From the start of a daemon that was killed to its first answer: with attempts and a queue, and with neither."""
+
+    live: int
+    queued: int
+    latency: Latency
+    empty: Latency
+
+    @property
+    def ratio(self) -> float:
+        return self.latency.p50 / self.empty.p50
+
+
+@dataclass(frozen=True)
 class Pass:
     """What is measured with and without finished jobs in the file; `stats` is a call's milliseconds."""
 
@@ -176,6 +190,24 @@ def _to_body(station: Station) -> float:
     job = station.client.run_background_job(NOOP, "stamp")
     stamp: int = job.result(timeout=30)
     return (stamp - before) / 1e6
+
+
+def recovery(busy: Station, empty: Station, live: int, queued: int, restarts: int) -> Recovery:
+    """Kill both daemons and start them again, in turns, the one with live attempts and jobs queued behind them."""
+    with busy.held(live):
+        for first in range(0, queued, _BATCH):
+            _submit_batch(busy, min(_BATCH, queued - first))
+        samples = [(_recover(busy), _recover(empty)) for _ in range(restarts)]
+        counts = busy.client.stats()["jobs"]
+        if (counts.get("running"), counts.get("pending", 0)) != (live, queued):
+            raise StationError(f"{live} should run and {queued} be pending after the restarts: {counts}")
+    with_load, without = zip(*samples, strict=True)
+    return Recovery(live, queued, Latency.of(with_load), Latency.of(without))
+
+
+def _recover(station: Station) -> float:
+    station.kill()
+    return station.start() * 1e3
 
 
 def stats(station: Station) -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from measures import Drain, Idle, Memory, Pass
+from measures import Drain, Idle, Memory, Pass, Recovery
 
 DRAIN_RATIO: Final = 0.6
 SUBMIT_MS: Final = 0.5
 SUBMIT_MANY: Final = 25_000.0
 TO_BODY_MS: Final = 4.0
+RECOVERY_MS: Final = 500.0
 PSS_MB: Final = 65.0
 SLOWDOWN: Final = 1.1
 
@@ -38,6 +39,7 @@ class Findings:
     idle: Idle
     memory_at_rest: Memory
     memory_after_load: Memory
+    recovery: Recovery
 
 
 def figures(found: Findings) -> list[Figure]:
@@ -49,6 +51,7 @@ def figures(found: Findings) -> list[Figure]:
         *_of_memory("after the load", found.memory_after_load),
         *(_untargeted(figure, f", {found.finished:,} finished") for figure in _of_pass(found.full)),
         *_slowdowns(found),
+        *_of_recovery(found.recovery),
         *_cpu_of_a_job(found.empty.drain),
     ]
 
@@ -136,6 +139,18 @@ def _slowdowns(found: Findings) -> list[Figure]:
         Figure(f"{name}, slowed by", factor, "times", target=f"<= {SLOWDOWN}", is_met=factor <= SLOWDOWN)
         for name, factor in slower.items()
     ]
+
+
+def _of_recovery(found: Recovery) -> list[Figure]:
+    latency, empty = found.latency, found.empty
+    name = f"recovery with {found.live:,} live, {found.queued:,} queued"
+    return [
+        Figure(f"{name} p50", latency.p50, "ms", empty.p50, found.ratio),
+        Figure(
+            f"{name} p99", latency.p99, "ms", empty.p99,
+            target=f"<= {RECOVERY_MS:g} ms", is_met=latency.p99 <= RECOVERY_MS,
+        ),
+    ]  # fmt: skip
 
 
 def _cpu_of_a_job(drain: Drain) -> list[Figure]:

@@ -27,6 +27,7 @@ _END: Final = 20.0
 
 _JOBS: Final = '''
 import time
+from pathlib import Path
 
 
 class NoOp:
@@ -38,6 +39,10 @@ class NoOp:
     def stamp(self):
         """CLOCK_MONOTONIC of its first line, in nanoseconds."""
         return time.monotonic_ns()
+
+    def hold(self, pipe):
+        """Waits, without waking up, until somebody opens the named pipe for writing."""
+        Path(pipe).read_bytes()
 '''
 
 
@@ -46,9 +51,9 @@ class StationError(Exception):
 
 
 class Station:
-    """A daemon with SLOTS slots and one approved class; use `running` to make one."""
+    """A daemon with one approved class; use `running` to make one."""
 
-    def __init__(self, state: Path, runtime: Path) -> None:
+    def __init__(self, state: Path, runtime: Path, slots: int) -> None:
         self.state = state
         self.runtime = runtime
         self.socket = runtime / "s"
@@ -58,7 +63,9 @@ class Station:
         self._process: subprocess.Popen[bytes] | None = None
         (state / "bench_jobs.py").write_text(_JOBS)
         self._config = state / "bgjobd.toml"
-        self._config.write_text(_settings(state, runtime, self.socket))
+        self._config.write_text(_settings(state, runtime, self.socket, slots))
+        self._pipe = runtime / "hold"
+        os.mkfifo(self._pipe)
 
     @property
     def pid(self) -> int:
@@ -66,8 +73,9 @@ class Station:
             raise StationError("the daemon is not running")
         return self._process.pid
 
-    def start(self) -> None:
-        """Start the daemon, and wait until it can run jobs."""
+    def start(self) -> float:
+        """Start the daemon, and wait until it can run jobs; the seconds until it first answered."""
+        began_at = time.monotonic()
         with self._console.open("ab") as console:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "bgjobd", "serve", "--config", str(self._config)],
@@ -78,10 +86,19 @@ class Station:
                 start_new_session=True,  # Ctrl-C is for the bench, which then ends it
             )
         self._wait_for_answer()
+        seconds = time.monotonic() - began_at
         (described,) = self.client.classes()
         if described["unavailable"] is not None:
             raise StationError(f"{NOOP} is unavailable: {described['unavailable']}")
         (self.fork_server,) = processes.children(self.pid)
+        return seconds
+
+    def kill(self) -> None:
+        """End the daemon alone, by SIGKILL: attempts go on."""
+        self.client.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def stop(self) -> None:
         """End the daemon and then its fork server, by force if they do not end by themselves."""
@@ -103,17 +120,44 @@ class Station:
         deadline = time.monotonic() + _START
         while True:
             try:
-                self.client.stats()
+                self.client.ping()
                 return
             except DaemonUnavailableError as error:
                 ended = self._process is not None and self._process.poll() is not None
                 if ended or time.monotonic() > deadline:
                     raise StationError(f"{error}; it said: {self._console.read_text()}") from error
-            time.sleep(0.01)
+            time.sleep(0.001)
 
     def run_one(self) -> None:
         """Run one job to its end."""
         self.client.run_background_job(NOOP, "run").result(timeout=30)
+
+    @contextmanager
+    def held(self, jobs: int) -> Iterator[None]:
+        """Attempts of so many jobs that do nothing but be there meanwhile."""
+        holding = {"class_name": NOOP, "method_name": "hold", "parameters": {"pipe": str(self._pipe)}}
+        self.client.submit_many([holding] * jobs)
+        deadline = time.monotonic() + _START
+        while self.client.stats()["jobs"].get("running", 0) < jobs:
+            if time.monotonic() > deadline:
+                raise StationError(f"of {jobs} attempts not all have begun within {_START:g} s")
+            time.sleep(0.01)
+        try:
+            yield
+        finally:
+            self._let_go(jobs)
+
+    def _let_go(self, jobs: int) -> None:
+        """End the attempts that are held; what is queued behind them stays there."""
+        self.client.pause()
+        deadline = time.monotonic() + _END
+        while self.client.stats()["jobs"].get("running", 0):
+            if time.monotonic() > deadline:
+                raise StationError(f"of {jobs} attempts not all have ended within {_END:g} s")
+            os.close(
+                os.open(self._pipe, os.O_RDWR)
+            )  # whoever waits to open it goes on, and finds it at its end
+            time.sleep(0.01)
 
     def add_finished(self, count: int) -> None:
         """Multiply the last finished job, with its attempts and logs; the daemon must be stopped."""
@@ -124,14 +168,14 @@ class Station:
 
 
 @contextmanager
-def running(state_base: Path | None) -> Iterator[Station]:
+def running(state_base: Path | None, slots: int = SLOTS) -> Iterator[Station]:
     """A station whose daemon runs meanwhile; its state on a disk, its runtime directory on tmpfs where there is one."""
     shm = Path("/dev/shm")
     with (
         tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=state_base or "/var/tmp") as state,
         tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=shm if shm.is_dir() else None) as runtime,
     ):
-        station = Station(Path(state), Path(runtime))
+        station = Station(Path(state), Path(runtime), slots)
         try:
             station.start()
             yield station
@@ -165,14 +209,14 @@ def _multiply(database: sqlite3.Connection, table: str, key: str, original: int,
     )
 
 
-def _settings(state: Path, runtime: Path, socket: Path) -> str:
+def _settings(state: Path, runtime: Path, socket: Path, slots: int) -> str:
     return f"""
 [daemon]
 socket = "{socket}"
 state_dir = "{state}"
 runtime_dir = "{runtime}"
 log_dir = "{state}/log"
-slots = {SLOTS}
+slots = {slots}
 [app]
 path = ["{state}"]
 [log]

@@ -47,10 +47,12 @@ def halted_child(running: RunningDaemon) -> int:
     server = running.fork_server()
     children = Path(f"/proc/{server}/task/{server}/children")
 
-    def halted() -> list[int]:
-        return [int(pid) for pid in children.read_text().split() if _status_of(int(pid))["State"][0] == "T"]
+    return eventually(lambda: [int(pid) for pid in children.read_text().split() if is_halted(int(pid))])[0]
 
-    return eventually(halted)[0]
+
+def is_halted(pid: int) -> bool:
+    """Whether the process has been stopped by a signal."""
+    return _status_of(pid)["State"].startswith("T")
 
 
 class Knife:

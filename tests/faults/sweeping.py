@@ -7,7 +7,9 @@ attached to alone, and a point is the N-th `write`, not the N-th call; a trial w
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +24,7 @@ from typing import Final
 from bgjob.errors import BgjobError, DaemonUnavailableError
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
-from tests.faults.knife import HALTING, Knife, ask_to_halt, halted_child
+from tests.faults.knife import HALTING, Knife, ask_to_halt, halted_child, is_halted
 from tests.support import eventually
 
 _MODULES: Final = {name: source + HALTING for name, source in books.MODULES.items()}
@@ -33,13 +35,31 @@ class Role(StrEnum):
     """Whose system calls are walked through."""
 
     DAEMON = "daemon"
+    START = "start"
     FORK_SERVER = "fork-server"
     CHILD = "child"
 
 
 METHODS: Final = ("quick", "fail_once")
+_EFFECTS: Final = frozenset(
+    {"accept4", "bind", "chmod", "connect", "fchmod", "fcntl", "fdatasync", "flock", "fsync", "ftruncate"}
+    | {
+        "inotify_add_watch",
+        "linkat",
+        "listen",
+        "mkdir",
+        "pwrite64",
+        "rename",
+        "renameat",
+        "sendto",
+        "socketpair",
+    }
+    | {"setsockopt", "unlink", "unlinkat", "vfork", "clone", "clone3", "write", "epoll_wait", "recvfrom"}
+)
+"""The system calls of a start that matter to others; between them it only imports and reads."""
 PARTS: Final = {
     Role.DAEMON: ("loop", "log", "writer", "reader"),  # its threads, in the order in which they begin
+    Role.START: ("loop",),  # of a daemon that follows one which was killed while jobs ran
     Role.FORK_SERVER: ("loop",),
     Role.CHILD: METHODS,  # the method that it runs
 }
@@ -87,6 +107,7 @@ class Ground:
         self._directory = running.directory
         self._ledger = running.directory / "ledger"
         self._ledger.touch()
+        self._client = running.client()
         self._settings = books.settings_of(running.config)
         self._runs = count(1)
         self._walker = ThreadPoolExecutor(1, "walker")
@@ -98,7 +119,8 @@ class Ground:
         found = []
         for place, call in enumerate(trials[-1], 1):
             numbers[call] += 1
-            found.append(Point(role, part, place, call, numbers[call]))
+            if role is not Role.START or call in _EFFECTS:
+                found.append(Point(role, part, place, call, numbers[call]))
         return found
 
     def _trial(self, role: Role, part: str) -> list[str]:
@@ -113,8 +135,7 @@ class Ground:
         try:
             knife = self._run(point.role, point.part, f"{point.call}:signal=KILL:when={point.number}")
         except (AssertionError, BgjobError, TimeoutError) as error:
-            ended = self._running.process.poll() if self._running.process is not None else None
-            living = "lives" if ended is None else f"ended with {ended}"
+            living = "has ended" if self._has_ended() else "lives"
             return Strike(point, True, f"{type(error).__name__}: {error} (the daemon {living})")
         return Strike(point, knife.has_struck())
 
@@ -123,16 +144,15 @@ class Ground:
         self._come_to_rest()
         run = next(self._runs)
         keys = {f"run {run} {method}": method for method in ((part,) if role is Role.CHILD else METHODS)}
-        daemon = self._running.process
-        assert daemon is not None
         with self._aimed(role, part, injection, partial(self._walker.submit, self._walk, keys)) as aimed:
             knife, walking = aimed
+            daemon = self._running.process
             eventually(lambda: knife.has_ended() or (walking.done() and self._is_settled()))
-            if role is Role.DAEMON and knife.has_struck():
-                self._start_again(daemon)
+            if role in (Role.DAEMON, Role.START) and knife.has_struck():
+                self._start_again()
             acknowledged = walking.result(60)
-        if daemon is self._running.process and self._has_died(daemon):  # of what it did once all had settled
-            self._start_again(daemon)
+        if daemon is self._running.process and self._has_died():  # of what it did once all had settled
+            self._start_again()
         self._check(acknowledged)
         return knife
 
@@ -140,8 +160,9 @@ class Ground:
         self._walker.shutdown()
 
     def _come_to_rest(self) -> None:
-        with self._running.client() as client:
-            client.classes()  # answered once there is a fork server
+        self._client.classes()  # answered once there is a fork server
+        # Connected anew in the walk; that it was once reached makes it wait for a daemon that was killed before.
+        self._client.close()
         eventually(lambda: len(self._running.children()) == 1)
 
     @contextmanager
@@ -150,15 +171,29 @@ class Ground:
     ) -> Iterator[tuple[Knife, Walking]]:
         """Strace at the victim, and the jobs on their way."""
         log = self._directory / "strace.log"
-        if role is not Role.CHILD:
+        if role in (Role.DAEMON, Role.FORK_SERVER):
             with Knife(self._victim(role, part), injection, log) as knife:
                 yield knife, walk()
             return
-        ask_to_halt(self._running)
+        if role is Role.CHILD:
+            ask_to_halt(self._running)
         walking = walk()
-        with Knife(halted_child(self._running), injection, log) as knife:
+        victim = halted_child(self._running) if role is Role.CHILD else self._halted_successor()
+        with Knife(victim, injection, log) as knife:
             knife.let_go_on()
             yield knife, walking
+
+    def _halted_successor(self) -> int:
+        """Kill the daemon once attempts run; the pid of one that is about to start in its place."""
+        before = self._ledger.read_text()
+        eventually(lambda: self._ledger.read_text() != before)
+        self._running.stop(signal.SIGKILL)
+        command = [sys.executable, "-m", "bgjobd", "serve", "--config", str(self._running.config)]
+        with (self._directory / "console").open("ab") as console:
+            halting = ["sh", "-c", 'kill -STOP $$; exec "$@"', "sh"]
+            successor = self._running.process = subprocess.Popen([*halting, *command], stderr=console)
+        eventually(lambda: is_halted(successor.pid))
+        return successor.pid
 
     def _victim(self, role: Role, part: str) -> int:
         """The pid of the process, or the tid of the thread, that is killed."""
@@ -177,9 +212,9 @@ class Ground:
 
         The ids that were acknowledged.
         """
-        with self._running.client() as client:
+        try:
             jobs = {
-                key: client.run_background_job(
+                key: self._client.run_background_job(
                     books.LEDGERED, method, {"ledger": str(self._ledger)}, idempotency_key=key
                 )
                 for key, method in keys.items()
@@ -187,10 +222,15 @@ class Ground:
             for job in jobs.values():
                 job.wait(60)
             return {key: job.id for key, job in jobs.items()}
+        finally:
+            self._client.close()
 
-    def _has_died(self, daemon: subprocess.Popen[bytes]) -> bool:
-        """Whether it is gone: if it answers, nothing that strace did will end it any more."""
-        return eventually(lambda: daemon.poll() is not None or self._answers()) and daemon.poll() is not None
+    def _has_died(self) -> bool:
+        """Whether the daemon is gone: if it answers, nothing that strace did will end it any more."""
+        return eventually(lambda: self._has_ended() or self._answers()) and self._has_ended()
+
+    def _has_ended(self) -> bool:
+        return self._running.process is None or self._running.process.poll() is not None
 
     def _answers(self) -> bool:
         try:
@@ -199,9 +239,9 @@ class Ground:
         except DaemonUnavailableError:
             return False
 
-    def _start_again(self, daemon: subprocess.Popen[bytes]) -> None:
+    def _start_again(self) -> None:
         """What systemd does for a daemon that was killed."""
-        daemon.wait(20)
+        eventually(self._has_ended)
         self._running.start()
 
     # The books

@@ -19,6 +19,7 @@ from bgjobd.store.database import FILE_NAME, DamagedDatabaseError, prepare
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults import books
 from tests.faults.injecting import (
+    calls_made,
     ext4,
     failing_calls,
     fill,
@@ -125,6 +126,21 @@ def test_nothing_starts_in_trouble_and_what_came_due_meanwhile_starts_after_it(
             assert not ledger.exists()
         assert due.wait(20)["status"] == "completed"
     assert len(ledger.read_text().splitlines()) == 1
+
+
+@needs_root
+def test_trouble_is_not_over_before_something_was_written_though_nobody_has_anything_to_store(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    syncs = tmp_path / "syncs"
+    over = len(_said(running, "can be written again"))
+    with running.client() as client:
+        with failing_calls(pid_of(running), "fdatasync", "EIO", syncs):
+            assert _is_refused(client)
+            eventually(lambda: calls_made(syncs, "fdatasync") >= 4)
+            assert "disk I/O error" in client.stats()["storage_trouble"]
+            assert len(_said(running, "can be written again")) == over
+        eventually(lambda: client.stats()["storage_trouble"] is None)
 
 
 @needs_root

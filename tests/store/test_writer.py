@@ -304,7 +304,7 @@ def test_a_file_that_can_be_written_again_is_found_though_nobody_asks(
     assert store.count("properties") == 2  # its id, and when it could be written again
 
 
-def test_a_transaction_that_writes_nothing_does_not_prove_that_the_file_can_be_written(
+def test_each_try_has_a_connection_of_its_own(
     store: Store, opens: Callable[[Callable[[Path], SqliteDatabase]], None]
 ) -> None:
     tried: list[SqliteDatabase] = []
