@@ -157,14 +157,17 @@ class Attempts:
         """Record the starts whose journals appeared, and what attempts tell of themselves meanwhile."""
         self._loop.add_reader(self._spool.fileno(), self._on_journals)
         for attempt in self._take_changes():
-            if not attempt.is_started:
-                self._note_start(attempt, self._spool.try_read(attempt.key))
-                self._watch_process(attempt)
-            if attempt.is_started:
-                self._note_news(attempt)
-            elif attempt.has_begun and attempt.timer is None:
-                self._go_on(attempt)  # the job has removed or spoilt its journal
+            self._note_change(attempt)
         self._outbox.send()
+
+    def _note_change(self, attempt: Attempt) -> None:
+        if not attempt.is_started:
+            self._note_start(attempt, self._spool.try_read(attempt.key))
+            self._watch_process(attempt)
+        if attempt.is_started:
+            self._note_news(attempt)
+        elif attempt.has_begun and attempt.timer is None:
+            self._go_on(attempt)  # the job has removed or spoilt its journal
 
     def _take_changes(self) -> list[Attempt]:
         """The attempts whose journals appeared or grew since the last call, or may have."""
@@ -198,7 +201,8 @@ class Attempts:
         fact = spools.started(attempt.key, journal, attempt.code_version) if journal else None
         if fact is None or attempt.is_started:
             return
-        attempt.has_begun = attempt.is_started = True
+        attempt.is_started = True
+        self._on_begin(attempt)
         attempt.journal = journal
         self._outbox.hold(JobFact(attempt.key[0], fact))
         self._go_on(attempt)
@@ -377,6 +381,7 @@ class Attempts:
                 self._loop.add_reader(attempt.pidfd, self._on_process_end, attempt)
 
     def _on_no_start(self, attempt: Attempt) -> None:
+        attempt.patience = None
         if not attempt.has_begun and self._spool.try_read(attempt.key) is None:
             self._on_silence(attempt, self._on_no_start)
 
@@ -385,7 +390,7 @@ class Attempts:
 
     def _on_silence(self, attempt: Attempt, look: Callable[[Attempt], None]) -> None:
         """Replace the fork server if it gives no sign of life at all; what it has started goes on."""
-        server = attempt.server
+        server, attempt.patience = attempt.server, None
         if server is None:
             return
         patience = server.heard_at + _PATIENCE - self._loop.time()
@@ -430,7 +435,9 @@ class Attempts:
         """Find out about an attempt that no fork server of ours will report on."""
         if self._is_closed or attempt.ending is not None:
             return
-        self._take_changes()  # before the fence, whose file appears like any other
+        for changed in self._take_changes():  # before the fence, whose file appears like any other
+            if changed is not attempt:
+                self._note_change(changed)
         try:
             self._spool.fence(attempt.key)
         except OSError as error:

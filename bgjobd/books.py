@@ -249,17 +249,24 @@ def _strange_processes(look: Look) -> Iterator[Finding]:
     waiting = {look.processes[pid].parent for pid in begun if pid in look.processes}
     for process in look.processes.values():
         if process.is_fork_server:
-            if process.parent != look.daemon and process.pid not in waiting | {look.daemon}:
+            if process.parent != look.daemon and process.pid not in waiting:
                 yield _forlorn_server(process, look.daemon)
-        elif _is_ours(process, look.daemon, servers) and not _is_at_work(process, begun, look):
+        elif _is_ours(process, look, servers) and not _is_at_work(process, begun, look):
             yield _stray(process)
 
 
-def _is_ours(process: Process, daemon: int | None, servers: Collection[int]) -> bool:
-    """Whether it comes from an attempt; what the application's imports forked is of the fork server's session."""
-    if process.pid == daemon or process.session in servers:
+def _is_ours(process: Process, look: Look, servers: Collection[int]) -> bool:
+    """Whether it comes from an attempt; what the application's imports forked is of the fork server's session, what
+    was there before the daemon of the daemon's.
+    """
+    if process.pid == look.daemon or process.session in servers:
         return False
-    return bool(process.holds) or process.parent in servers or process.parent == daemon
+    return bool(process.holds) or process.parent in servers or _fell_to_daemon(process, look)
+
+
+def _fell_to_daemon(process: Process, look: Look) -> bool:
+    daemon = look.processes.get(look.daemon or 0)
+    return daemon is not None and process.parent == daemon.pid and process.session != daemon.session
 
 
 def _is_at_work(process: Process, begun: Collection[int], look: Look) -> bool:

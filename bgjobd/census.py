@@ -106,7 +106,7 @@ def _try_look(pid: int, places: _Places) -> Process | None:
 
 
 def _held(pid: int, places: _Places, looks_like_server: bool) -> tuple[frozenset[AttemptKey], bool]:
-    """The attempts whose files it may write to, and whether it has the spool open: a fork server."""
+    """The attempts whose files it may write to, and whether it is a fork server, which has the spool open."""
     try:
         targets = dict(_targets(pid))
     except PermissionError:
@@ -118,7 +118,7 @@ def _held(pid: int, places: _Places, looks_like_server: bool) -> tuple[frozenset
         for link, target in targets.items()
         if (key := _try_key(target, places)) is not None and _is_for_writing(pid, link)
     ]
-    return frozenset(keys), places.spool in targets.values()
+    return frozenset(keys), looks_like_server and places.spool in targets.values()
 
 
 def _links(pid: int) -> list[str]:

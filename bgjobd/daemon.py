@@ -23,6 +23,7 @@ from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Job
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import StopReason
+from bgjobd.forkserver import kin
 from bgjobd.generations import Generations
 from bgjobd.hooks import Hooks
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
@@ -69,6 +70,9 @@ class Daemon:
         self._writer = Writer(config.daemon.state_dir, boot_id, clock, self.lanes.closed(), self._deliver)
         self._outbox = Outbox(self._writer.put)
         self.health = Health(self.say, self._loop.time)
+        self._inherited = (
+            kin.children()
+        )  # whoever was there before the daemon was executed in their parent's place
         self._strays = Strays(self._kin, self.say)
         self.outputs = Outputs(places.output)
         self._attempts = Attempts(
@@ -90,6 +94,7 @@ class Daemon:
             self._on_report,
             self._on_change_of_server,
             self._on_end_of_server,
+            self._strays.end_soon,
             self.say,
             self._in_background,
         )
@@ -437,7 +442,7 @@ class Daemon:
 
     def _kin(self) -> set[int]:
         """The children of this process that are not strays."""
-        return self._generations.pids | self._attempts.pids() | self._hooks.pids()
+        return self._inherited | self._generations.pids | self._attempts.pids() | self._hooks.pids()
 
     def _take_catalogue(self, catalogue: Catalogue) -> None:
         if self._catalogue.done():

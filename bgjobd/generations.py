@@ -18,7 +18,7 @@ class Generations:
 
     `pids` are those of all fork servers that are not reaped.
     `on_change` hears of the one that starts attempts from now on, or that there is none; `on_end` of each that is
-    gone; `on_report` of what they tell.
+    gone; `on_report` of what they tell. `end_strays` ends, in a moment, what dead ones have left to this process.
     """
 
     def __init__(
@@ -28,6 +28,7 @@ class Generations:
         on_report: Callable[[ForkServer, dict[str, Any]], None],
         on_change: Callable[[ForkServer | None], None],
         on_end: Callable[[ForkServer], None],
+        end_strays: Callable[[], None],
         say: Callable[[EntryType, str], None],
         in_background: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
@@ -36,6 +37,7 @@ class Generations:
         self._on_report = on_report
         self._on_change = on_change
         self._on_end = on_end
+        self._end_strays = end_strays
         self._say = say
         self._in_background = in_background
         self._is_stopping = False
@@ -82,7 +84,10 @@ class Generations:
             self._put_in_charge(server)
 
     async def _launch(self, application: Application) -> ForkServer:
-        return await ForkServer.launch(application, self._places, self._on_report, self.pids)
+        try:
+            return await ForkServer.launch(application, self._places, self._on_report, self.pids)
+        finally:
+            self._end_strays()  # what those left that could not load a class
 
     def _put_in_charge(self, server: ForkServer) -> None:
         """From now on this one starts attempts; the one before it ends with its last attempt."""
@@ -101,5 +106,7 @@ class Generations:
             self.current = None
             self._on_change(None)
             self._say(EntryType.FAILURE, f"the fork server (pid {server.pid}) ended; starting another")
-        self._on_end(server)
-        await self.keep_one()
+        try:
+            self._on_end(server)
+        finally:
+            await self.keep_one()

@@ -30,6 +30,9 @@ _LIMIT: Final = 60.0
 _PAUSE: Final = 1.0
 """Seconds until a hook is called again that could not begin."""
 
+_FIRST_LOOK: Final = 0.001
+_LAST_LOOK: Final = 1.0
+
 
 @dataclass(slots=True, eq=False)
 class _Hook:
@@ -110,7 +113,8 @@ class Hooks:
 
     def pids(self) -> set[int]:
         """The processes of hooks that proved their starts."""
-        known = map(self._spool.try_read_hook, self._running)
+        keys = [*self._running, *(owed.key for owed in self._waiting)]
+        known = map(self._spool.try_read_hook, keys)
         return {journal.started["pid"] for journal in known if journal is not None and journal.started}
 
     def serve_with(self, server: ForkServer | None) -> None:
@@ -147,13 +151,18 @@ class Hooks:
     def _kill(self, key: AttemptKey) -> None:
         """Its time is over."""
         journal = self._spool.try_read_hook(key)
-        pidfd = spools.try_open_process(journal) if journal is not None else None
         if key in self._running:
             self._running[key].is_late = True
-        if journal is None or journal.started is None or pidfd is None:
+        if journal is None or journal.started is None:
             return
-        spools.signal_group(pidfd, journal.started["pid"], signal.SIGKILL)
-        os.close(pidfd)
+        try:
+            pidfd = spools.try_open_process(journal)
+        except OSError:  # no descriptors
+            self._loop.call_later(_PAUSE, self._kill, key)
+            return
+        if pidfd is not None:
+            spools.signal_group(pidfd, journal.started["pid"], signal.SIGKILL)
+            os.close(pidfd)
 
     def on_report(self, message: dict[str, Any]) -> None:
         """What a fork server tells of a hook."""
@@ -172,23 +181,41 @@ class Hooks:
         for hook in [hook for hook in self._running.values() if hook.server is server]:
             hook.server = None
             if self._spool.try_read_hook(hook.key) is None:
-                self._put_back(hook)  # nobody else could begin it now
+                self._put_back(hook)  # which looks again before it calls
             else:
                 self._watch(hook)
 
     def _watch(self, hook: _Hook) -> None:
         """Wait for the end of a hook that no fork server reports on."""
+        if self._running.get(hook.key) is not hook:
+            return
         journal = self._spool.try_read_hook(hook.key)
-        hook.pidfd = spools.try_open_process(journal) if journal is not None else None
+        try:
+            hook.pidfd = spools.try_open_process(journal) if journal is not None else None
+        except OSError:  # no descriptors
+            self._loop.call_later(_PAUSE, self._watch, hook)
+            return
         if hook.pidfd is None:
-            self._on_process_end(hook)
+            self._look_again(hook, _FIRST_LOOK)
         else:
             self._loop.add_reader(hook.pidfd, self._on_process_end, hook)
 
     def _on_process_end(self, hook: _Hook) -> None:
+        if hook.pidfd is not None:
+            self._loop.remove_reader(hook.pidfd)
+        self._look_again(hook, _FIRST_LOOK)
+
+    def _look_again(self, hook: _Hook, pause: float) -> None:
+        """The process has ended, and is ours to reap, or its fork server lives and is about to record its exit."""
+        if self._running.get(hook.key) is not hook:
+            return
         seen = None
         if hook.pidfd is not None:
             seen = self._spool.try_collect(hook.pidfd, hook.key, lambda: 0, self._end_strays, is_hook=True)
+        journal = self._spool.try_read_hook(hook.key)
+        if seen is None and journal is not None and journal.exit is None and pause < _LAST_LOOK:
+            self._loop.call_later(pause, self._look_again, hook, pause * 2)
+            return
         self._tell_end(hook, seen)
         self._forget(hook)
 

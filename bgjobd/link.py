@@ -93,7 +93,6 @@ class ForkServer(asyncio.Protocol):
         self._process = process
         self._on_report = on_report
         self._pids = pids
-        pids.add(process.pid)
         self._decoder = wire.Decoder()
         self._transport: asyncio.Transport | None = None
         self._loading: list[str] = []
@@ -149,6 +148,7 @@ class ForkServer(asyncio.Protocol):
             raise ForkServerError(f"the fork server could not be started: {error.strerror}") from error
         with theirs:
             process = _exec(application, theirs.fileno())
+        pids.add(process.pid)
         loop = asyncio.get_running_loop()
         _, server = await loop.create_connection(lambda: cls(process, on_report, pids), sock=ours)
         server._send(_configuration(application, left_out, places))

@@ -174,7 +174,8 @@ class Spool:
         if ended is None:
             return None
         name = journals.file_name(*key, _HOOK if is_hook else _JOURNAL)
-        return reaping.collect(ended, self._directory, name, output_bytes, end_strays)
+        with self._a_descriptor_to_spare():
+            return reaping.collect(ended, self._directory, name, output_bytes, end_strays)
 
     def remove(self, key: AttemptKey) -> None:
         """Remove the journal of an attempt whose end is committed.

@@ -32,7 +32,11 @@ class Strays:
 
     def end(self) -> int:
         """End those that are there now. How many were found anew."""
-        strangers = kin.end_strangers(self._known)
+        try:
+            strangers = kin.end_strangers(self._known)
+        except OSError:  # no descriptors
+            self._look_in(_LAST_PAUSE)
+            return 0
         found = strangers.found - self._dying
         self._dying = strangers.dying
         if self._dying:
@@ -50,6 +54,6 @@ class Strays:
     def _look(self, pause: float) -> None:
         found = self.end()
         if found:
-            self._say(EntryType.INFO, f"ended {found} processes that a dead fork server left behind")
+            self._say(EntryType.INFO, f"ended what a dead fork server left behind, processes: {found}")
         if self._dying:
             self._look_in(min(pause * 2, _LAST_PAUSE))

@@ -76,6 +76,12 @@ def end_strangers(known: Callable[[], Collection[int]]) -> Strangers:
             return Strangers(found, dying)
 
 
+def end_all() -> None:
+    """Kill and reap all children, and what falls to this process with their end."""
+    while end_strangers(tuple).dying:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+
+
 def _has_reaped(pid: int) -> bool:
     try:
         return os.waitpid(pid, os.WNOHANG)[0] == pid

@@ -24,6 +24,7 @@ def main(link_fd: int) -> NoReturn:
     """Serve the daemon at the other end of the inherited socket `link_fd`, until both it and all children are gone."""
     kin.take_in_orphans()
     _Server(link_fd).serve()
+    kin.end_all()
     os._exit(0)
 
 
@@ -200,7 +201,10 @@ class _Server:
         A live attempt takes in its own orphans, so that none of them is here. Of two attempts that end in the same
         moment, the first may be told the other's strays.
         """
-        strangers = kin.end_strangers(lambda: self._children.keys() | self._helpers)
+        try:
+            strangers = kin.end_strangers(lambda: self._children.keys() | self._helpers)
+        except OSError:  # no descriptors; the next end is another occasion
+            return 0
         found = strangers.found - self._strays
         self._strays = strangers.dying
         return len(found)

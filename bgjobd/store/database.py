@@ -14,7 +14,7 @@ from bgjobd.store.migrations import migrate
 
 FILE_NAME: Final = "bgjobd.db"
 _BUSY_TIMEOUT: Final = 2.0
-_CHECKED_FOR: Final = 0.5
+_CHECKED_FOR: Final = 0.1
 _STEPS_BETWEEN: Final = 10_000
 _KEPT_WAL: Final = 16 * 1024 * 1024
 """Bytes to which the write-ahead log is cut once a reader no longer holds it up."""

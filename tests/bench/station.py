@@ -120,7 +120,8 @@ class Station:
         deadline = time.monotonic() + _START
         while True:
             try:
-                self.client.ping()
+                with Client(str(self.socket)) as fresh:  # one that knows the daemon would wait between its tries
+                    fresh.ping()
                 return
             except DaemonUnavailableError as error:
                 ended = self._process is not None and self._process.poll() is not None

@@ -140,6 +140,19 @@ def test_attempts_that_ended_unseen_by_a_stopped_fork_server_are_collected_when_
         assert told["exit"]["exit_code"] == 7
 
 
+def test_news_of_one_generation_survives_the_death_of_another(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
+        _begin(client, go, ["exit"])
+        old = running.fork_server()
+        client.reload()
+        job = client.run_background_job("probes.Probe", "sleep", {"seconds": 60}, timeout=1)
+        eventually(lambda: (running.spool / f"{job.id}.1.journal").exists())
+        os.kill(old, signal.SIGKILL)
+        assert job.wait(20)["attempts"][0]["outcome"] == "timed_out"
+        go.touch()
+
+
 def test_a_start_that_a_dying_fork_server_did_not_carry_out_is_given_back_unspent(tmp_path: Path) -> None:
     with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
         server = _ready_server(running, client)

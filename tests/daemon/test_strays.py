@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from bgjob import Client
@@ -127,6 +129,7 @@ def test_an_orphaned_fork_server_ends_strays_as_well_and_then_itself(tmp_path: P
     book, go = tmp_path / "book", tmp_path / "go"
     with daemon(tmp_path, SETTINGS, modules={"hiding": HIDING}) as running:
         with running.client() as client:
+            helper = client.run_background_job("hiding.Hiding", "tell_helper").result(20)
             parameters = {"book": str(book), "until": str(go)}
             job = client.run_background_job("hiding.Hiding", "leave", parameters)
         (hidden,) = eventually(lambda: _pids(book))
@@ -134,6 +137,7 @@ def test_an_orphaned_fork_server_ends_strays_as_well_and_then_itself(tmp_path: P
         running.stop(signal.SIGKILL)
         go.touch()
         eventually(lambda: not is_alive(orphan))
+        assert not is_alive(helper)
         eventually(lambda: not is_alive(hidden))
         running.start()
         with running.client() as client:
@@ -155,7 +159,29 @@ def test_what_a_killed_fork_server_had_around_it_falls_to_the_daemon_and_is_ende
         assert job.wait(20)["attempts"][0]["exit_code"] == 0
         eventually(lambda: not is_alive(hidden))
         eventually(lambda: _has_but_a_fork_server(running))
-        assert any("that a dead fork server left behind" in line for line in running.lines())
+        assert any("what a dead fork server left behind" in line for line in running.lines())
+
+
+def test_what_was_there_before_the_daemon_in_its_process_is_none_of_its_business(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path)
+    serve = f"{sys.executable} -m bgjobd serve --config {running.config}"
+    process = subprocess.Popen(["sh", "-c", f"sleep 987 & echo $!; exec {serve}"], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        sleeper = int(process.stdout.readline())
+        running.process = process
+        eventually(running.socket.exists)
+        with running.client() as client:
+            assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
+            (server,) = set(running.children()) - {sleeper}
+            os.kill(server, signal.SIGKILL)
+            assert client.run_background_job("probes.Probe", "echo", {"value": 2}).result(20) == 2
+            eventually(lambda: len(running.children()) == 2)
+        assert is_alive(sleeper)
+    finally:
+        os.kill(sleeper, signal.SIGKILL)
+        process.kill()
+        process.wait(20)
 
 
 def _has_but_a_fork_server(running: RunningDaemon) -> bool:
