@@ -269,14 +269,19 @@ _USAGE_FIELDS: dict[str, Any] = {
 _LARGEST = 2**53
 """No number of ours comes near; what is beyond, or no number, would not fit the database either."""
 
-_RANGES = {"pid": (1, 2**22), "at": (0.0, 253_402_300_799.0), "monotonic": (0.0, _LARGEST)}
+_RANGES = {
+    "pid": (1, 2**22),
+    "at": (0.0, 253_402_300_799.0),
+    "strays": (0, 2**22),
+    "monotonic": (0.0, _LARGEST),
+}
 """The kernel's largest pid, and the last second of the year 9999: what is beyond is no process, and no date."""
 
 
 def _is_whole(record: Record) -> bool:
     if not _has(record, _FIELDS.get(str(record.get("type")))):
         return False
-    if not isinstance(record.get("strays", 0), int):  # older versions tell none
+    if not _fits("strays", record.get("strays", 0), int):  # older versions tell none
         return False
     if record["type"] == "exit" and record.get("usage") is not None:
         usage = record["usage"]

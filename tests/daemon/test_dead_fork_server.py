@@ -183,17 +183,6 @@ def test_a_fork_server_that_owes_an_answer_for_too_long_is_replaced(tmp_path: Pa
         eventually(lambda: not is_alive(server))
 
 
-def test_an_idle_fork_server_that_is_stopped_is_left_alone(tmp_path: Path) -> None:
-    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
-        assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
-        server = running.fork_server()
-        os.kill(server, signal.SIGSTOP)
-        client.stats()
-        os.kill(server, signal.SIGCONT)
-        assert client.run_background_job("probes.Probe", "echo", {"value": 2}).result(20) == 2
-        assert running.children() == [server]
-
-
 def test_a_failed_hook_is_called_once_whether_its_fork_server_dies_or_also_its_daemon(tmp_path: Path) -> None:
     with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running:
         with running.client() as client:

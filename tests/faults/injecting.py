@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -24,6 +25,7 @@ IN_THE_WAY = Path("filler")
 @contextmanager
 def failing_calls(pid: int, calls: str, error: str, record: Path = Path(os.devnull)) -> Iterator[None]:
     """These system calls of the process, of all its threads, fail with this error; each is a line of the record."""
+    _need("strace")
     command = ["strace", "-f", "-qq", "-o", str(record), "-p", str(pid), f"-etrace={calls}"]
     tracer = subprocess.Popen([*command, f"-einject={calls}:error={error}"], stderr=subprocess.DEVNULL)
     try:
@@ -38,6 +40,11 @@ def failing_calls(pid: int, calls: str, error: str, record: Path = Path(os.devnu
 def calls_made(record: Path, name: str) -> int:
     """How often this system call is in the record."""
     return record.read_text().count(f"{name}(")
+
+
+def _need(program: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
 
 
 def _tracers(pid: int) -> set[int]:
@@ -65,6 +72,7 @@ def small_disk(place: Path, size: str) -> Iterator[None]:
 @contextmanager
 def ext4(image: Path, place: Path) -> Iterator[str]:
     """The ext4 file system of an image, which is made if need be, at the place; gives its loop device's name."""
+    _need("mkfs.ext4")
     if not image.exists():
         with image.open("wb") as file:
             file.truncate(24 * 1024 * 1024)
