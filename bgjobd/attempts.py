@@ -36,6 +36,9 @@ _LAST_LOOK: Final = 1.0
 _PATIENCE: Final = 10.0
 """Seconds without a sign of life from a fork server that owes word of a start or of an end, until it is replaced."""
 
+_LATE: Final = 1.0
+"""Seconds by which a timer is late that says that this process was stopped, and perhaps the fork server too."""
+
 
 @dataclass(slots=True, eq=False)
 class Attempt:
@@ -43,7 +46,8 @@ class Attempt:
 
     `server` is the fork server that will report its end, if any. `has_begun`: its journal was there, `is_started`:
     and its start was handed to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of
-    them ends in the journal. `timer` is for its deadline and grace, `patience` for its fork server's.
+    them ends in the journal. `exit`: how its process ended, where this one has reaped it. `timer` is for its deadline
+    and grace, `patience` for its fork server's answers.
     """
 
     key: AttemptKey
@@ -56,6 +60,7 @@ class Attempt:
     is_started: bool = False
     is_fenced: bool = False
     ending: Ending | None = None
+    exit: dict[str, Any] | None = field(default=None, repr=False)
     stop_reason: StopReason | None = None
     pidfd: int | None = None
     timer: asyncio.TimerHandle | None = None
@@ -96,6 +101,7 @@ class Attempts:
         self._all: dict[AttemptKey, Attempt] = {}
         self._gathering: asyncio.TimerHandle | None = None
         self._is_closed = False
+        self._is_spool_full = False
         self._is_empty: asyncio.Future[None] | None = None
         self._loop.add_reader(spool.fileno(), self._on_journals)
 
@@ -157,8 +163,17 @@ class Attempts:
         """Record the starts whose journals appeared, and what attempts tell of themselves meanwhile."""
         self._loop.add_reader(self._spool.fileno(), self._on_journals)
         for attempt in self._take_changes():
-            self._note_change(attempt)
+            self._insist(self._note_change, attempt)
         self._outbox.send()
+
+    def _insist(self, step: Callable[..., None], *given: Any) -> None:
+        """Take this step, and again in a moment where a journal cannot be read for lack of descriptors or memory."""
+        if self._is_closed:
+            return
+        try:
+            step(*given)
+        except OSError:
+            self._loop.call_later(_LAST_LOOK, self._insist, step, *given)
 
     def _note_change(self, attempt: Attempt) -> None:
         if not attempt.is_started:
@@ -218,6 +233,9 @@ class Attempts:
 
     def on_report(self, message: dict[str, Any]) -> None:
         """What a fork server tells: that an attempt ended, or that it could not begin."""
+        self._insist(self._note_report, message)
+
+    def _note_report(self, message: dict[str, Any]) -> None:
         attempt = self._all.get((message["job"], message["number"]))
         if attempt is None or self._is_closed:
             return  # settled by other means, as after a fence
@@ -236,7 +254,7 @@ class Attempts:
         """A fork server is gone, and will report no more of its attempts."""
         for attempt in [attempt for attempt in self._all.values() if attempt.server is server]:
             attempt.server = None
-            self._settle(attempt)
+            self._insist(self._settle, attempt)
 
     def on_refused_end(self, key: AttemptKey, why: str) -> None:
         """The writer could not make sense of an end: the attempt is over all the same, and nobody knows how."""
@@ -307,10 +325,11 @@ class Attempts:
         if attempt.has_begun:
             self._signal(attempt, signal.SIGTERM)
         else:
-            self._note_start(
-                attempt, self._spool.try_read(key)
-            )  # which sends the signal, now or once it has begun
-            self._outbox.send()
+            self._insist(self._look_for_start, attempt)  # which sends the signal, now or once it has begun
+
+    def _look_for_start(self, attempt: Attempt) -> None:
+        self._note_start(attempt, self._spool.try_read(attempt.key))
+        self._outbox.send()
 
     def _leave_word(self, attempt: Attempt) -> None:
         """Write why the attempt is stopped, for its process and for a later daemon; a full spool stops no stop."""
@@ -381,8 +400,13 @@ class Attempts:
                 self._loop.add_reader(attempt.pidfd, self._on_process_end, attempt)
 
     def _on_no_start(self, attempt: Attempt) -> None:
-        attempt.patience = None
-        if not attempt.has_begun and self._spool.try_read(attempt.key) is None:
+        try:
+            has_begun = attempt.has_begun or self._spool.try_read(attempt.key) is not None
+        except OSError:
+            has_begun = False
+        if has_begun:
+            attempt.patience = None
+        else:
             self._on_silence(attempt, self._on_no_start)
 
     def _on_no_end(self, attempt: Attempt) -> None:
@@ -390,8 +414,11 @@ class Attempts:
 
     def _on_silence(self, attempt: Attempt, look: Callable[[Attempt], None]) -> None:
         """Replace the fork server if it gives no sign of life at all; what it has started goes on."""
-        server, attempt.patience = attempt.server, None
-        if server is None:
+        server, timer, attempt.patience = attempt.server, attempt.patience, None
+        if server is None or timer is None:
+            return
+        if self._loop.time() - timer.when() > _LATE:  # this process itself was stopped
+            attempt.patience = self._loop.call_later(_PATIENCE, look, attempt)
             return
         patience = server.heard_at + _PATIENCE - self._loop.time()
         if patience > 0:
@@ -429,7 +456,7 @@ class Attempts:
         if attempt.stop_reason is None and is_cancelled:
             attempt.stop_reason = StopReason.CANCELLED
             self._leave_word(attempt)
-        self._settle(attempt)
+        self._insist(self._settle, attempt)
 
     def _settle(self, attempt: Attempt) -> None:
         """Find out about an attempt that no fork server of ours will report on."""
@@ -438,13 +465,7 @@ class Attempts:
         for changed in self._take_changes():  # before the fence, whose file appears like any other
             if changed is not attempt:
                 self._note_change(changed)
-        try:
-            self._spool.fence(attempt.key)
-        except OSError as error:
-            self._say(EntryType.FAILURE, f"the spool cannot be written: {error.strerror}; trying again")
-            self._loop.call_later(_LAST_LOOK, self._settle, attempt)
-            return
-        journal = self._spool.try_read(attempt.key)
+        journal = self._spool.try_read(attempt.key) or self._fenced(attempt)
         attempt.is_fenced = journal is not None and journal.fenced is not None
         is_own = journal is not None and spools.has_token(journal, attempt.token)
         if journal is None or (attempt.is_fenced and attempt.has_begun) or not (attempt.is_fenced or is_own):
@@ -455,6 +476,20 @@ class Attempts:
             self._give_back(attempt, "its fork server or the daemon ended before it began", delay=0.0)
             return
         self._watch(attempt, journal)
+
+    def _fenced(self, attempt: Attempt) -> Journal | None:
+        """The journal once it is decided that the attempt does not start; its own, if its process was faster."""
+        try:
+            self._spool.fence(attempt.key)
+        except OSError as error:
+            if not self._is_spool_full:
+                self._say(
+                    EntryType.FAILURE, f"the spool cannot be written: {error.strerror}; tried every second"
+                )
+            self._is_spool_full = True
+            raise
+        self._is_spool_full = False
+        return self._spool.try_read(attempt.key)
 
     def _watch(self, attempt: Attempt, journal: Journal) -> None:
         """Wait for the end of a process that another daemon, or a dead fork server, has started."""
@@ -468,7 +503,7 @@ class Attempts:
             self._say(
                 EntryType.FAILURE, f"job {attempt.key[0]} cannot be watched: {error.strerror}; trying again"
             )
-            self._loop.call_later(_LAST_LOOK, self._settle, attempt)
+            self._loop.call_later(_LAST_LOOK, self._insist, self._settle, attempt)
             return
         if attempt.pidfd is None:
             self._look_again(attempt, _FIRST_LOOK)
@@ -488,15 +523,21 @@ class Attempts:
 
     def _look_again(self, attempt: Attempt, pause: float) -> None:
         """The process has ended, and is ours to reap, or its fork server lives and is about to record its exit."""
-        if self._is_closed or attempt.ending is not None:
+        self._insist(self._look, attempt, pause)
+
+    def _look(self, attempt: Attempt, pause: float) -> None:
+        if attempt.ending is not None:
             return
-        seen = self._try_collect(attempt)
-        if self._note_end(attempt, self._spool.try_read(attempt.key) or (Journal() if seen else None), seen):
+        seen = attempt.exit = attempt.exit or self._try_collect(attempt)
+        journal = self._spool.try_read(attempt.key)
+        if self._note_end(attempt, journal or (Journal() if seen else None), seen):
             return
-        if pause < _LAST_LOOK:
-            self._loop.call_later(pause, self._look_again, attempt, pause * 2)
+        # Whoever is not reaped has a parent that will tell.
+        has_parent = attempt.pidfd is not None and spools.is_unreaped(attempt.pidfd)
+        if pause < (_PATIENCE if has_parent else _LAST_LOOK):
+            self._loop.call_later(min(pause, _LAST_LOOK), self._look_again, attempt, pause * 2)
         else:
-            self._end(attempt, spools.ending_unseen(self._spool.try_read(attempt.key)))
+            self._end(attempt, spools.ending_unseen(journal))
 
     def _try_collect(self, attempt: Attempt) -> dict[str, Any] | None:
         """The exit of a process that fell to this one when its fork server died."""

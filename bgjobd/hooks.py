@@ -30,6 +30,9 @@ _LIMIT: Final = 60.0
 _PAUSE: Final = 1.0
 """Seconds until a hook is called again that could not begin."""
 
+_PATIENCE: Final = 10.0
+"""Seconds that a fork server has to tell of the end of a hook that was killed."""
+
 _FIRST_LOOK: Final = 0.001
 _LAST_LOOK: Final = 1.0
 
@@ -49,6 +52,7 @@ class _Hook:
     is_sealed: bool = False
     pidfd: int | None = None
     is_late: bool = False
+    exit: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,12 @@ class Hooks:
     def _call(self, owed: _Owed, server: ForkServer) -> None:
         """Have it called, unless that has begun after all, or its class wants no hook any more."""
         key = owed.key
-        if self._spool.try_read_hook(key) is not None:
+        try:
+            has_begun = self._spool.try_read_hook(key) is not None
+        except OSError:  # no descriptors
+            self._loop.call_later(_PAUSE, self._offer_again, owed)
+            return
+        if has_begun:
             self.adopt(key)
         elif self._wants(owed.call.class_name):
             self._running[key] = _Hook(key, owed, server, self._limited(key), owed.is_sealed)
@@ -141,28 +150,41 @@ class Hooks:
         else:
             self._spool.remove(key)
 
+    def _offer_again(self, owed: _Owed) -> None:
+        self._waiting.append(owed)
+        self._call_next()
+
     def _limited(self, key: AttemptKey) -> asyncio.TimerHandle:
         """A timer for the end of the hook's time, which counts from its start, whoever the daemon was then."""
-        journal = self._spool.try_read_hook(key)
+        try:
+            journal = self._spool.try_read_hook(key)
+        except OSError:  # no descriptors: it counts from now
+            journal = None
         record = None if journal is None else journal.started
         began = self._loop.time() if record is None else spools.began_at(record)
         return self._loop.call_at(began + _LIMIT, self._kill, key)
 
     def _kill(self, key: AttemptKey) -> None:
         """Its time is over."""
-        journal = self._spool.try_read_hook(key)
-        if key in self._running:
-            self._running[key].is_late = True
-        if journal is None or journal.started is None:
+        hook = self._running.get(key)
+        if hook is None:
             return
+        hook.is_late = True
         try:
-            pidfd = spools.try_open_process(journal)
+            journal = self._spool.try_read_hook(key)
+            pidfd = spools.try_open_process(journal) if journal is not None else None
         except OSError:  # no descriptors
-            self._loop.call_later(_PAUSE, self._kill, key)
+            hook.timer = self._loop.call_later(_PAUSE, self._kill, key)
             return
-        if pidfd is not None:
+        if journal is not None and journal.started is not None and pidfd is not None:
             spools.signal_group(pidfd, journal.started["pid"], signal.SIGKILL)
             os.close(pidfd)
+        hook.timer = self._loop.call_later(_PATIENCE, self._on_silence, hook)
+
+    def _on_silence(self, hook: _Hook) -> None:
+        """It was killed, and its fork server, which was to tell of that, doesn't answer: have another one."""
+        if hook.server is not None:
+            hook.server.kill()
 
     def on_report(self, message: dict[str, Any]) -> None:
         """What a fork server tells of a hook."""
@@ -170,8 +192,8 @@ class Hooks:
         if hook is None:
             return
         if message["type"] == "ended":
-            self._tell_end(hook, message["exit"])
-            self._forget(hook)
+            hook.exit = message["exit"]
+            self._look_again(hook, _LAST_LOOK)
         else:
             self._tell(hook, f"could not start: {message['reason']}")
             self._put_back(hook)
@@ -180,22 +202,21 @@ class Hooks:
         """A fork server is gone, and will tell no more of its hooks."""
         for hook in [hook for hook in self._running.values() if hook.server is server]:
             hook.server = None
-            if self._spool.try_read_hook(hook.key) is None:
-                self._put_back(hook)  # which looks again before it calls
-            else:
-                self._watch(hook)
+            self._watch(hook)
 
     def _watch(self, hook: _Hook) -> None:
         """Wait for the end of a hook that no fork server reports on."""
         if self._running.get(hook.key) is not hook:
             return
-        journal = self._spool.try_read_hook(hook.key)
         try:
+            journal = self._spool.try_read_hook(hook.key)
             hook.pidfd = spools.try_open_process(journal) if journal is not None else None
         except OSError:  # no descriptors
             self._loop.call_later(_PAUSE, self._watch, hook)
             return
-        if hook.pidfd is None:
+        if journal is None and hook.owed is not None:
+            self._put_back(hook)  # and look again before it is called
+        elif hook.pidfd is None:
             self._look_again(hook, _FIRST_LOOK)
         else:
             self._loop.add_reader(hook.pidfd, self._on_process_end, hook)
@@ -209,19 +230,23 @@ class Hooks:
         """The process has ended, and is ours to reap, or its fork server lives and is about to record its exit."""
         if self._running.get(hook.key) is not hook:
             return
-        seen = None
-        if hook.pidfd is not None:
-            seen = self._spool.try_collect(hook.pidfd, hook.key, lambda: 0, self._end_strays, is_hook=True)
-        journal = self._spool.try_read_hook(hook.key)
-        if seen is None and journal is not None and journal.exit is None and pause < _LAST_LOOK:
+        if hook.exit is None and hook.pidfd is not None:
+            hook.exit = self._spool.try_collect(
+                hook.pidfd, hook.key, lambda: 0, self._end_strays, is_hook=True
+            )
+        try:
+            journal = self._spool.try_read_hook(hook.key)
+        except OSError:  # no descriptors
+            self._loop.call_later(_PAUSE, self._look_again, hook, pause)
+            return
+        if hook.exit is None and journal is not None and journal.exit is None and pause < _LAST_LOOK:
             self._loop.call_later(pause, self._look_again, hook, pause * 2)
             return
-        self._tell_end(hook, seen)
+        self._tell_end(hook, journal or Journal(), hook.exit)
         self._forget(hook)
 
-    def _tell_end(self, hook: _Hook, exit_record: dict[str, Any] | None) -> None:
+    def _tell_end(self, hook: _Hook, journal: Journal, exit_record: dict[str, Any] | None) -> None:
         """Put into the job's log what the hook told, and how it ended if it did not end well."""
-        journal = self._spool.try_read_hook(hook.key) or Journal()
         for note in spools.notes(journal):
             self._outbox.hold(Noted(*hook.key, note.type, note.message))
         fact = spools.ended(hook.key, journal, exit_record)

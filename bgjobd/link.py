@@ -22,6 +22,9 @@ from bgjobd.forkserver import wire
 from bgjobd.forkserver.describe import unavailable
 
 _SERVER = Path(__file__).parent / "forkserver" / "__main__.py"
+_LAST_WORDS = 0.1
+"""Seconds that are left for reading what a fork server told before it ended."""
+
 _CLIENT = Path(bgjob.__file__).parent
 _LOOK = 1.0
 
@@ -98,6 +101,7 @@ class ForkServer(asyncio.Protocol):
         self._loading: list[str] = []
         self._patience: asyncio.Timeout | None = None
         self._limit = 0.0
+        self._pidfd: int | None = None
         self._is_ready: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
         self.ready: wire.Message = {}
         self.heard_at = asyncio.get_running_loop().time()
@@ -130,6 +134,7 @@ class ForkServer(asyncio.Protocol):
                 await server.abandon()
                 raise
             else:
+                server._watch_process()
                 server.ready["classes"] |= {name: unavailable(why) for name, why in left_out.items()}
                 return server
 
@@ -153,6 +158,26 @@ class ForkServer(asyncio.Protocol):
         _, server = await loop.create_connection(lambda: cls(process, on_report, pids), sock=ours)
         server._send(_configuration(application, left_out, places))
         return server
+
+    def _watch_process(self) -> None:
+        """See its end although somebody whom it has forked holds the link open."""
+        with suppress(OSError):  # no descriptors: then by the link alone
+            self._pidfd = os.pidfd_open(self._process.pid)
+            asyncio.get_running_loop().add_reader(self._pidfd, self._on_process_end)
+
+    def _on_process_end(self) -> None:
+        self._let_go()
+        asyncio.get_running_loop().call_later(_LAST_WORDS, self._hang_up)
+
+    def _hang_up(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _let_go(self) -> None:
+        if self._pidfd is not None:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
 
     async def _load(self, patience: float) -> wire.Message:
         """Wait for `ready`, `patience` seconds from each sign of life."""
@@ -192,8 +217,7 @@ class ForkServer(asyncio.Protocol):
     def kill(self) -> None:
         """End the fork server at once; its attempts go on, and fall to this process."""
         self._process.kill()
-        if self._transport is not None:
-            self._transport.abort()
+        self._hang_up()
 
     async def abandon(self) -> None:
         """End a fork server that has no attempts, with what its imports may have forked, and reap it."""
@@ -263,6 +287,7 @@ class ForkServer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._let_go()
         if not self._is_ready.done():
             reason = "its module ended the process while it was imported or described"
             without = ForkServerError("the fork server ended before it imported anything; stderr has more")
@@ -309,6 +334,7 @@ def _configuration(application: Application, left_out: Collection[str], places: 
     return {
         "type": "configure",
         "version": wire.VERSION,
+        "parent": os.getpid(),
         "path": list(application.path),
         "client": str(_CLIENT),
         "approved": {name: methods for name, methods in application.approved.items() if name not in left_out},

@@ -127,6 +127,7 @@ async def _serve(settings: Config, load_config: Callable[[], Config]) -> None:
         signal.SIGCHLD, signal.SIG_DFL
     )  # whoever started this one may ignore it: ends would go unseen
     asked: asyncio.Queue[int] = asyncio.Queue()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _listen(number, partial(asked.put_nowait, number))
     async with service.running(settings, load_config) as daemon:

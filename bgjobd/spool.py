@@ -322,6 +322,17 @@ def _has_started_then(record: journals.Record) -> bool:
     return told == 0 or start_time(record["pid"]) == told
 
 
+def is_unreaped(pidfd: int) -> bool:
+    """Whether the process is there, if only as one that has ended and is not reaped yet."""
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def signal_group(pidfd: int, pid: int, number: int) -> None:
     """Signal the process behind `pidfd`, whose pid is `pid`, and all of its process group. Silent where it is gone."""
     with suppress(ProcessLookupError):

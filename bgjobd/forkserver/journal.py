@@ -27,6 +27,9 @@ MAX_NOTED = 1024 * 1024
 _MAX_PART = 4 * 1024 * 1024
 _MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
 _BEGINNING = b'{"v":'
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
+"""Why a journal that is there may not be readable for a moment: no word about the attempt."""
+
 _NO_TRICKS = os.O_NOFOLLOW | os.O_NONBLOCK  # a job may have put anything under the name
 
 
@@ -103,13 +106,16 @@ def link_first(spool: int, name: str, line: bytes) -> int | None:
     Answers the journal's descriptor, open for appending, or None if the name is taken: somebody else decided.
     """
     journal = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600, dir_fd=spool)
-    if os.write(journal, line) != len(line):
-        raise OSError(errno.ENOSPC, "the spool has no room for a journal")
     try:
+        if os.write(journal, line) != len(line):
+            raise OSError(errno.ENOSPC, "the spool has no room for a journal")
         os.link(f"/proc/self/fd/{journal}", name, src_dir_fd=spool, dst_dir_fd=spool, follow_symlinks=True)
     except FileExistsError:
         os.close(journal)
         return None
+    except OSError:
+        os.close(journal)
+        raise
     return _by_name(spool, name, journal)
 
 
@@ -150,12 +156,15 @@ class Journal(NamedTuple):
 def try_read(spool: int, name: str) -> Journal | None:
     """The journal of this name, or None where there is no such file.
 
+    Raises OSError where it cannot be read for lack of descriptors or memory, which says nothing about the attempt.
     The first outcome wins, the last exit wins, and only those of the attempt's own process count. An exit means
     something once that process is gone.
     """
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | _NO_TRICKS, dir_fd=spool)
-    except OSError:
+    except OSError as error:
+        if error.errno in _PASSING:
+            raise
         return None  # gone, or replaced by something that is no file: either way there is no journal
     try:
         found = os.fstat(descriptor)

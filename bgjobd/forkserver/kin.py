@@ -12,6 +12,10 @@ from typing import NamedTuple
 _SET_CHILD_SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of linux/prctl.h."""
 
+_SET_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of linux/prctl.h."""
+
+_MOST_ROUNDS = 16
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -20,6 +24,11 @@ def take_in_orphans() -> None:
     if _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         error = ctypes.get_errno()
         raise OSError(error, f"this process cannot take in orphans: {os.strerror(error)}")
+
+
+def die_with_parent(is_wanted: bool) -> None:
+    """Whether this process is killed when its parent ends (prctl(2), PR_SET_PDEATHSIG). Never for one with attempts."""
+    _libc.prctl(_SET_DEATH_SIGNAL, signal.SIGKILL if is_wanted else 0, 0, 0, 0)
 
 
 def children() -> set[int]:
@@ -59,21 +68,31 @@ class Strangers(NamedTuple):
 
 
 def end_strangers(known: Callable[[], Collection[int]]) -> Strangers:
-    """Kill the children that are not known, and reap those that have ended.
+    """Kill the children that are not known, and reap those that have ended. Raises OSError for want of descriptors.
 
-    What they have forked falls to this process with their end: whoever sees some dying looks again then.
+    What they have forked falls to this process with their end: whoever sees some dying looks again then. Those that
+    this process may not kill are left alone.
     """
     found: frozenset[int] = frozenset()
-    while True:
+    dying = found
+    for _ in range(_MOST_ROUNDS):
         there = children()  # first, so that whoever has become known meanwhile is
         strangers = there.difference(known())
-        dying = frozenset(pid for pid in strangers if not _has_reaped(pid))
-        for pid in dying:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)  # ours and not reaped: the pid is its own
+        living = frozenset(pid for pid in strangers if not _has_reaped(pid))
+        dying = frozenset(pid for pid in living if _has_killed(pid))
         found |= dying
-        if dying == strangers:
-            return Strangers(found, dying)
+        if living == strangers:
+            break
+    return Strangers(found, dying)
+
+
+def _has_killed(pid: int) -> bool:
+    """Ours and not reaped: the pid is its own."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def end_all() -> None:

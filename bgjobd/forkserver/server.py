@@ -111,15 +111,20 @@ class _Server:
             has_pidfs=has_pidfs(),
         )
         sys.path[:0] = message["path"]
+        kin.die_with_parent(True)  # an import that hangs reads no link
+        if os.getppid() != message["parent"]:
+            os._exit(1)  # it has ended already
         try:
             loaded = loading.load(message["approved"], message["client"], self._announce)
         except loading.UnfitError as error:
             self._tell({"type": "unfit", "classes": error.classes, "reason": error.reason})
             os._exit(1)
-        # After the imports, which may have set handlers of their own.
+        # After the imports, which may have set handlers and a mask of their own.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._approved = loaded.approved
+        kin.die_with_parent(False)
         self._helpers = frozenset(kin.children())
         self._tell({"type": "ready", **loaded.description, **_about_python()})
 
@@ -219,7 +224,10 @@ def _has_begun(place: child.Place, order: child.Order, pid: int) -> bool:
     died in between has its journal to show."""
     if os.getsid(pid) == pid:
         return True
-    journal = journals.try_read(place.spool, order.journal)
+    try:
+        journal = journals.try_read(place.spool, order.journal)
+    except OSError:
+        return True  # it may have
     return journal is not None and journal.started is not None and bool(journal.started["pid"] == pid)
 
 

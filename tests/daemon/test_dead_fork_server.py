@@ -10,6 +10,7 @@ from typing import Any
 from bgjob import Client
 from bgjobd.forkserver import journal as journals
 from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.faults.injecting import failing_calls, needs_root
 from tests.support import eventually
 
 LATER = '''
@@ -181,6 +182,66 @@ def test_a_fork_server_that_owes_an_answer_for_too_long_is_replaced(tmp_path: Pa
         assert told == {"complete": ("completed", 0), "exit": ("exited", 7)}
         assert any(f"(pid {server}) has not answered" in line for line in running.lines())
         eventually(lambda: not is_alive(server))
+
+
+HOLDING = """
+import os, signal, time
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(1000)
+
+
+class Held:
+    def run(self):
+        return 1
+
+    def sleep(self):
+        time.sleep(1000)
+"""
+
+
+def test_the_end_of_a_fork_server_is_seen_though_its_helper_holds_the_link_and_signals_were_blocked(
+    tmp_path: Path,
+) -> None:
+    modules = {"held": HOLDING}
+    with daemon(tmp_path, '"held.Held" = {}', modules=modules) as running, running.client() as client:
+        assert client.run_background_job("held.Held", "run").result(20) == 1
+        server = next(pid for pid in running.children())
+        os.kill(server, signal.SIGKILL)
+        eventually(lambda: any(f"(pid {server}) ended" in line for line in running.lines()))
+        job = client.run_background_job("held.Held", "sleep", timeout=0.2, max_retries=0)
+        attempts = job.wait(20)["attempts"]
+        assert [one["outcome"] for one in attempts] == ["timed_out"]
+        assert attempts[0]["signal"] == signal.SIGTERM
+        assert not any("has not answered" in line for line in running.lines())
+
+
+def test_a_daemon_that_is_killed_while_a_module_hangs_leaves_no_fork_server(tmp_path: Path) -> None:
+    modules = {"hanging": "import time\ntime.sleep(1000)\n"}
+    with daemon(tmp_path, '"hanging.Job" = {}', modules=modules) as running:
+        server = running.fork_server()
+        eventually(lambda: b"forkserver" in Path(f"/proc/{server}/cmdline").read_bytes())
+        assert running.process is not None
+        running.process.kill()
+        running.process.wait(20)
+        running.process = None
+        eventually(lambda: not is_alive(server))
+
+
+@needs_root
+def test_a_journal_that_cannot_be_read_for_a_moment_changes_no_verdict(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
+        jobs = _begin(client, go, ["complete", "exit"])
+        pids = [_pid(go, way) for way in jobs]
+        assert running.process is not None
+        with failing_calls(running.process.pid, "openat", "ENFILE"):
+            go.touch()
+            eventually(lambda: not any(is_alive(pid or 0) for pid in pids))
+        told = {way: _end(client, job)["outcome"] for way, job in jobs.items()}
+        assert told == {"complete": "completed", "exit": "exited"}
 
 
 def test_a_failed_hook_is_called_once_whether_its_fork_server_dies_or_also_its_daemon(tmp_path: Path) -> None:

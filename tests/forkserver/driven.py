@@ -79,6 +79,7 @@ class DrivenServer:
             {
                 "type": "configure",
                 "version": wire.VERSION,
+                "parent": os.getpid(),
                 "path": [str(directory)],
                 "approved": approved or {"probes.Probe": None},
                 "spool": str(self.spool),
