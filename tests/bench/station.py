@@ -120,7 +120,9 @@ class Station:
         deadline = time.monotonic() + _START
         while True:
             try:
-                with Client(str(self.socket)) as fresh:  # one that knows the daemon would wait between its tries
+                with Client(
+                    str(self.socket)
+                ) as fresh:  # one that knows the daemon would wait between its tries
                     fresh.ping()
                 return
             except DaemonUnavailableError as error:
