@@ -36,6 +36,9 @@ _LAST_LOOK: Final = 1.0
 _PATIENCE: Final = 10.0
 """Seconds without a sign of life from a fork server that owes word of a start or of an end, until it is replaced."""
 
+_LONG_DYING: Final = 5.0
+"""Seconds after SIGKILL from which on an attempt counts as one that cannot be killed."""
+
 _LATE: Final = 1.0
 """Seconds by which a timer is late that says that this process was stopped, and perhaps the fork server too."""
 
@@ -366,6 +369,14 @@ class Attempts:
         if number is signal.SIGTERM:
             grace = self._policy(attempt.class_name).stop_grace
             attempt.timer = self._loop.call_later(grace, self._signal, attempt, signal.SIGKILL)
+        elif number is signal.SIGKILL:
+            attempt.timer = self._loop.call_later(_LONG_DYING, self._say_unkillable, attempt)
+
+    def _say_unkillable(self, attempt: Attempt) -> None:
+        """It waits for a disk or a network that does not answer: it stays running, and its slot held."""
+        pid = attempt.journal.started["pid"] if attempt.journal and attempt.journal.started else "unknown"
+        told = f"its process (pid {pid}) was killed {_LONG_DYING:g} s ago and does not end; it waits in the kernel"
+        self._outbox.send(Noted(*attempt.key, EntryType.FAILURE, told))
 
     def _send_signal(self, attempt: Attempt, number: signal.Signals) -> None:
         """Signal the group of the process that the journal tells, else have the fork server signal its child."""

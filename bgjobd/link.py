@@ -134,7 +134,6 @@ class ForkServer(asyncio.Protocol):
                 await server.abandon()
                 raise
             else:
-                server._watch_process()
                 server.ready["classes"] |= {name: unavailable(why) for name, why in left_out.items()}
                 return server
 
@@ -156,6 +155,7 @@ class ForkServer(asyncio.Protocol):
         pids.add(process.pid)
         loop = asyncio.get_running_loop()
         _, server = await loop.create_connection(lambda: cls(process, on_report, pids), sock=ours)
+        server._watch_process()
         server._send(_configuration(application, left_out, places))
         return server
 

@@ -85,7 +85,7 @@ class Ledgered:
 
     def _earlier(self, ledger: str) -> list[tuple[int, int]]:
         """The processes of the job's attempts before this one."""
-        if self._context.attempt == 1:
+        if self._context.attempt == 1 or not Path(ledger).exists():
             return []
         own = f"{self._context.job_id} "
         lines = [line.split() for line in Path(ledger).read_text().splitlines() if line.startswith(own)]

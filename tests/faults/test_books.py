@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -368,8 +369,9 @@ def test_a_process_that_writes_to_the_output_of_an_ended_attempt_is_a_stray(
 def test_a_fork_server_that_waits_for_nothing_is_found(resting: tuple[RunningDaemon, Config]) -> None:
     running, settings = resting
     program = f"import os; os.open({str(running.spool)!r}, os.O_RDONLY); print(flush=True); input()"
+    command = [sys.executable, "-c", program, "bgjobd/forkserver/__main__.py"]
     with subprocess.Popen(
-        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as server:
         assert server.stdout is not None
         server.stdout.readline()
@@ -381,11 +383,17 @@ def test_a_fork_server_that_waits_for_nothing_is_found(resting: tuple[RunningDae
 def test_a_zombie_of_the_daemons_is_found(resting: tuple[RunningDaemon, Config]) -> None:
     running, _ = resting
     # A look has no daemon to ask but the one that holds the lock: here this very process stands in for it.
-    zombie = subprocess.Popen(["true"])
+    zombie = subprocess.Popen(["true"], start_new_session=True)
     os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
     processes = census.take(running.spool, running.database.parent / "output")
+    this = replace(
+        processes[zombie.pid], pid=os.getpid(), session=os.getsid(0), is_zombie=False, parent=os.getppid()
+    )
     seen = books.Look(
-        Counts(0, 0, 0), BOOT, daemon=os.getpid(), processes={zombie.pid: processes[zombie.pid]}
+        Counts(0, 0, 0),
+        BOOT,
+        daemon=os.getpid(),
+        processes={zombie.pid: processes[zombie.pid], os.getpid(): this},
     )
     (told,) = books.judge(seen).findings
     assert f"it has ended, and its parent ({os.getpid()}) does not reap it" in str(told)
@@ -424,6 +432,8 @@ def test_the_books_of_a_daemon_at_work_balance_at_every_moment(tmp_path: Path) -
     with daemon(tmp_path, SETTINGS, app=marked(tmp_path), modules=MODULES) as running:
         assert running.process is not None
         settings, ledger = settings_of(running.config), tmp_path / "ledger"
+        with running.client() as client:
+            client.classes()
         rest = descriptors(running.process.pid)
         call = {"class_name": LEDGERED, "parameters": {"ledger": str(ledger)}}
         methods = ("quick", "fail_once", "sleep", "quick", "fail")

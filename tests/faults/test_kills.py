@@ -384,6 +384,8 @@ def test_an_attempt_that_no_signal_reaches_keeps_its_slot_and_holds_up_nobody_el
             eventually(lambda: _is_in_the_kernel(pid) and _has_pending_kill(pid))
             assert client.run_background_job(TARGET, "complete").result(20) == "whole"
             assert client.get(job.id).snapshot["status"] == "running"
+            told = f"(pid {pid}) was killed 5 s ago and does not end"
+            eventually(lambda: any(told in entry["message"] for entry in client.get(job.id).logs()))
             assert running.stop(signal.SIGTERM) == 0
             running.start()
             assert client.run_background_job(TARGET, "complete").result(20) == "whole"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -199,3 +200,28 @@ def test_the_records_formatted_by_hand_are_json() -> None:
     for line in (journals.started("aa", 1, 2, 3, "b-1", 4.5), journals.completed(1, '{"a": [null]}')):
         assert line.endswith(b"\n")
         assert json.loads(line)["v"] == journals.VERSION
+
+
+def test_a_journal_that_cannot_be_made_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="name too long"):
+        journals.link_first(directory, "x" * 300, journals.fenced())
+    assert len(os.listdir("/proc/self/fd")) == before
+    os.close(directory)
+
+
+def test_a_journal_that_cannot_be_read_for_want_of_descriptors_is_not_taken_for_one_that_is_gone(
+    tmp_path: Path,
+) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    (tmp_path / "1.1.journal").write_bytes(journals.fenced())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            journals.try_read(directory, "1.1.journal")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert journals.try_read(directory, "1.2.journal") is None
+    os.close(directory)
