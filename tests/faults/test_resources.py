@@ -90,7 +90,7 @@ def _is_served(peer: socket.socket) -> bool:
 
 def test_callers_cannot_take_the_descriptors_of_the_daemons_own_work(running: RunningDaemon) -> None:
     with running.client() as client:
-        client.stats()
+        client.classes()
         before = len(_descriptors(running))
         with ExitStack() as stack, limited(pid_of(running), "nofile", 64):
             peers = [stack.enter_context(_connected(running)) for _ in range(200)]
