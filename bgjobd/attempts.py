@@ -240,7 +240,7 @@ class Attempts:
 
     def _note_report(self, message: dict[str, Any]) -> None:
         attempt = self._all.get((message["job"], message["number"]))
-        if attempt is None or self._is_closed:
+        if attempt is None:
             return  # settled by other means, as after a fence
         match message["type"]:
             case "ended":
@@ -374,6 +374,8 @@ class Attempts:
 
     def _say_unkillable(self, attempt: Attempt) -> None:
         """It waits for a disk or a network that does not answer: it stays running, and its slot held."""
+        if attempt.patience is not None:
+            return  # it has ended, and its fork server owes word of that
         pid = attempt.journal.started["pid"] if attempt.journal and attempt.journal.started else "unknown"
         told = f"its process (pid {pid}) was killed {_LONG_DYING:g} s ago and does not end; it waits in the kernel"
         self._outbox.send(Noted(*attempt.key, EntryType.FAILURE, told))
@@ -471,7 +473,7 @@ class Attempts:
 
     def _settle(self, attempt: Attempt) -> None:
         """Find out about an attempt that no fork server of ours will report on."""
-        if self._is_closed or attempt.ending is not None:
+        if attempt.ending is not None:
             return
         for changed in self._take_changes():  # before the fence, whose file appears like any other
             if changed is not attempt:

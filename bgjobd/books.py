@@ -21,14 +21,12 @@ from bgjobd import spool as spools
 from bgjobd.census import Process
 from bgjobd.config import Config
 from bgjobd.forkserver import journal as journals
-from bgjobd.spool import AttemptKey
+from bgjobd.spool import MARKER, UNFINISHED, AttemptKey
 from bgjobd.store.audit import Audit, Counts, Entry, Oddity, OpenAttempt
 
 PAUSE: Final = 2.0
 """Seconds between two looks: how long an attempt may count as running whose process is gone."""
 
-_MARKER: Final = "database-id"
-_UNFINISHED: Final = ".new"
 _KINDS: Final = ("journal", "hook", "stop")
 _AT_ONCE: Final = 1000
 """How many files of attempts are looked up in the books at once."""
@@ -356,9 +354,9 @@ def _look(config: Config, books: Audit) -> Look:
     return replace(
         look,
         files=files,
-        unfinished=tuple([path for path in others if path.endswith(_UNFINISHED)]),
+        unfinished=tuple([path for path in others if path.endswith(UNFINISHED)]),
         strange=(
-            *(path for path in others if not path.endswith(_UNFINISHED)),
+            *(path for path in others if not path.endswith(UNFINISHED)),
             *_left_work(config.daemon.runtime_dir / "work", open_attempts),
         ),
         unknown_outputs=unknown,
@@ -375,11 +373,11 @@ def _files(spool: Path) -> tuple[tuple[SpoolFile, ...], tuple[str, ...]]:
         return (), ()
     try:
         names = sorted(os.listdir(directory))
-        keys = {name: key for name in names if (key := _try_key(name, _KINDS)) is not None}
+        keys = {name: key for name in names if (key := journals.try_key(name, *_KINDS)) is not None}
         files = tuple([_read(directory, key, name.rpartition(".")[2]) for name, key in keys.items()])
     finally:
         os.close(directory)
-    return files, tuple([str(spool / name) for name in names if name not in keys and name != _MARKER])
+    return files, tuple([str(spool / name) for name in names if name not in keys and name != MARKER])
 
 
 def _read(directory: int, key: AttemptKey, kind: str) -> SpoolFile:
@@ -400,7 +398,7 @@ def _read(directory: int, key: AttemptKey, kind: str) -> SpoolFile:
 def _mark(spool: Path) -> str | None:
     """The id of the database that the spool belongs to; None where it is nobody's, or not there."""
     try:
-        return (spool / _MARKER).read_text(encoding="ascii")
+        return (spool / MARKER).read_text(encoding="ascii")
     except FileNotFoundError:
         return None
 
@@ -421,17 +419,9 @@ def _unknown_outputs(output: Path, books: Audit) -> tuple[str, ...]:
             names = (entry.name for entry in listed)
             found: list[str] = []
             while portion := list(islice(names, _AT_ONCE)):
-                keys = {name: _try_key(name, ("out",)) for name in portion}
+                keys = {name: journals.try_key(name, "out") for name in portion}
                 known = books.entries({key for key in keys.values() if key is not None})
                 found += [str(output / name) for name, key in keys.items() if key not in known]
             return tuple(sorted(found))
     except FileNotFoundError:
         return ()
-
-
-def _try_key(name: str, kinds: Collection[str]) -> AttemptKey | None:
-    """The attempt that a file belongs to, which is of one of these kinds; None for any other file."""
-    job, _, rest = name.partition(".")
-    number, _, kind = rest.partition(".")
-    is_plain = job.isascii() and job.isdecimal() and number.isascii() and number.isdecimal()
-    return (int(job), int(number)) if kind in kinds and is_plain else None

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from bgjobd import lock
+from bgjobd.forkserver import journal as journals
 from bgjobd.spool import AttemptKey
 
 _WRITES: Final = os.O_WRONLY | os.O_RDWR
-_OF_ATTEMPT: Final = re.compile(r"(\d+)\.(\d+)\.(?:journal|hook|out)")
+_KINDS: Final = ("journal", "hook", "out")
 _SERVER: Final = "/forkserver/__main__.py"
 _LONGEST_COMMAND: Final = 200
 
@@ -23,7 +24,8 @@ _LONGEST_COMMAND: Final = 200
 class Process:
     """A process: `holds` are the attempts whose journal or output it has open for writing.
 
-    `is_fork_server`: it has the spool itself open. `session` is its leader's pid, `command` what ps(1) would show.
+    `is_fork_server`: it has the spool itself open, and the command of one. `session` is its leader's pid, `command`
+    what ps(1) would show.
     """
 
     pid: int
@@ -134,8 +136,7 @@ def _targets(pid: int) -> Iterator[tuple[str, str]]:
 def _try_key(target: str, places: _Places) -> AttemptKey | None:
     """The attempt that a file belongs to; its name may be gone already, which the kernel says behind it."""
     folder, _, name = target.removesuffix(" (deleted)").rpartition("/")
-    found = _OF_ATTEMPT.fullmatch(name) if folder in (places.spool, places.output) else None
-    return (int(found[1]), int(found[2])) if found else None
+    return journals.try_key(name, *_KINDS) if folder in (places.spool, places.output) else None
 
 
 def _is_for_writing(pid: int, link: str) -> bool:

@@ -7,7 +7,7 @@ import fcntl
 import os
 import signal
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,11 +29,11 @@ from bgjobd.store.items import Note
 AttemptKey = tuple[int, int]
 """A job's id and the attempt's number."""
 
-_MARKER: Final = "database-id"
+MARKER: Final = "database-id"
 _JOURNAL: Final = "journal"
 _HOOK: Final = "hook"
 _STOP: Final = "stop"
-_UNFINISHED: Final = ".new"
+UNFINISHED: Final = ".new"
 _LONGEST_DELAY: Final = 36_500 * 86_400.0
 _WHOLE_GROUP: Final = 4
 """PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h, from kernel 6.9 on."""
@@ -45,6 +45,11 @@ class Changes(NamedTuple):
     created: frozenset[AttemptKey]
     grown: frozenset[AttemptKey]
     has_missed: bool
+
+
+def _keys_of(names: Iterable[str]) -> frozenset[AttemptKey]:
+    """The attempts whose journals are among these files."""
+    return frozenset(key for name in names if (key := journals.try_key(name, _JOURNAL)))
 
 
 class SpoolInUseError(Exception):
@@ -83,8 +88,8 @@ class Spool:
         """What journals appeared and grew since the last call."""
         events = list(self._inotify.read(timeout=0))
         return Changes(
-            frozenset(key for event in events if event.mask & flags.CREATE and (key := _try_key(event.name))),
-            frozenset(key for event in events if event.mask & flags.MODIFY and (key := _try_key(event.name))),
+            _keys_of(event.name for event in events if event.mask & flags.CREATE),
+            _keys_of(event.name for event in events if event.mask & flags.MODIFY),
             any(event.mask & flags.Q_OVERFLOW for event in events),
         )
 
@@ -105,7 +110,7 @@ class Spool:
 
     @contextmanager
     def _a_descriptor_to_spare(self) -> Iterator[None]:
-        """A journal is read though no descriptor is left: one that cannot be opened counts as gone."""
+        """A journal is read though no descriptor is left; else its attempt would have to wait for one."""
         if self._kept is not None:
             os.close(self._kept)
         try:
@@ -125,7 +130,7 @@ class Spool:
 
     def _put(self, name: str, content: bytes) -> None:
         """Have a file of this name and content, whatever was there, in one step. Raises OSError."""
-        temporary = name + _UNFINISHED
+        temporary = name + UNFINISHED
         self._remove(temporary)  # a job may have put anything there
         mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(temporary, mode, 0o600, dir_fd=self._directory)
@@ -219,18 +224,18 @@ class Spool:
         return self._keys(_STOP)
 
     def _keys(self, kind: str) -> list[AttemptKey]:
-        return [key for name in os.listdir(self._path) if (key := _try_key(name, kind))]
+        return [key for name in os.listdir(self._path) if (key := journals.try_key(name, kind))]
 
     def remove_unfinished(self) -> None:
         """Remove what an earlier daemon was writing when it was killed."""
         for name in os.listdir(self._path):
-            if name.endswith(_UNFINISHED):
+            if name.endswith(UNFINISHED):
                 self._remove(name)
 
     def belongs_to(self, database_id: str) -> bool:
         """Whether the spool was marked by this database; one without a mark belongs to nobody."""
         try:
-            return (self._path / _MARKER).read_text(encoding="ascii") == database_id
+            return (self._path / MARKER).read_text(encoding="ascii") == database_id
         except FileNotFoundError:
             return False
 
@@ -240,9 +245,7 @@ class Spool:
             self.remove(key)
             self.remove_stop(key)
             self.remove_hook(key)
-        temporary = self._path / (_MARKER + _UNFINISHED)
-        temporary.write_text(database_id, encoding="ascii")
-        temporary.replace(self._path / _MARKER)
+        self._put(MARKER, database_id.encode())
 
 
 def started(key: AttemptKey, journal: Journal, code_version: str | None) -> AttemptStarted | None:
@@ -326,10 +329,8 @@ def is_unreaped(pidfd: int) -> bool:
     """Whether the process is there, if only as one that has ended and is not reaped yet."""
     try:
         signal.pidfd_send_signal(pidfd, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return error.errno != errno.ESRCH
     return True
 
 
@@ -412,11 +413,3 @@ def _note(record: journals.Record) -> Note:
         message=_storable(record["message"]),
         progress=float(record["fraction"]) if is_progress else None,
     )
-
-
-def _try_key(name: str, kind: str = _JOURNAL) -> AttemptKey | None:
-    job, _, rest = name.partition(".")
-    number, _, ending = rest.partition(".")
-    if ending != kind or not (job.isascii() and job.isdecimal() and number.isascii() and number.isdecimal()):
-        return None
-    return int(job), int(number)

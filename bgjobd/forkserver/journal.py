@@ -38,6 +38,14 @@ def file_name(job: int, number: int, kind: str = "journal") -> str:
     return f"{job}.{number}.{kind}"
 
 
+def try_key(name: str, *kinds: str) -> tuple[int, int] | None:
+    """Job and attempt number of a file with such a name, of one of these kinds; None for any other."""
+    job, _, rest = name.partition(".")
+    number, _, kind = rest.partition(".")
+    is_plain = job.isascii() and job.isdecimal() and number.isascii() and number.isdecimal()
+    return (int(job), int(number)) if kind in kinds and is_plain else None
+
+
 # The records of every attempt are formatted by hand: a fresh child pays for each page of memory that it touches
 # first, and the JSON encoder touches more of them than all the rest of a small attempt.
 

@@ -23,22 +23,22 @@ _INTERRUPTED: Final = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Sweep the roles that were asked for; answers the exit code: 1 where anything was found."""
+    """Sweep the roles that were asked for; answers the exit code: 1 where anything was found, or nothing struck."""
     given = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     obstacle = why_impossible()
     if obstacle is not None:
         print(f"sweep: {obstacle}", file=sys.stderr)
         return _UNAVAILABLE
-    has_findings = False
+    is_well = True
     try:
         for role in [Role(given.role)] if given.role else list(Role):
             tally = _sweep(role, _points(role)[given.start - 1 :: given.step], given.workers)
             print(tally)
-            has_findings = has_findings or bool(tally.findings)
+            is_well = is_well and tally.is_well
     except KeyboardInterrupt:
         return _INTERRUPTED
-    return 1 if has_findings else 0
+    return 0 if is_well else 1
 
 
 class Tally:
@@ -52,6 +52,11 @@ class Tally:
         self._struck = 0
         self._missed = 0
         self.findings: list[Strike] = []
+
+    @property
+    def is_well(self) -> bool:
+        """Whether some points were reached, and nothing was found at any."""
+        return self._missed < self._struck and not self.findings
 
     def add(self, strike: Strike) -> None:
         with self._lock:

@@ -293,6 +293,7 @@ def test_without_a_daemon_it_is_for_the_next_one_to_settle(place: Config) -> Non
     )
 
 
+WORK = "work"
 LEFT = [
     ("1.1.journal", GONE % "aa", "1.1.journal: it lies in the spool, and the end of its attempt is stored"),
     ("7.1.journal", GONE % "aa", "7.1.journal: it lies in the spool, and there is no such attempt"),
@@ -308,9 +309,9 @@ LEFT = [
         "{spool}/1.1.stop.new: it was never finished, and whoever wrote it is gone",
     ),
     (
-        "../work/1.1",
+        f"../{WORK}/1.1",
         "",
-        "{spool}/../work/1.1: nothing of bgjobd's has a file of this name here",
+        f"{{spool}}/../{WORK}/1.1: nothing of bgjobd's has a file of this name here",
     ),
     (
         "../../state/output/9.1.out",
