@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, TextIO
-
-import structlog
-from structlog.typing import EventDict, WrappedLogger
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from bgjob.words import EntryType
+from bgjobd.lean import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, WrappedLogger
 
 FILE_NAME: Final = "background_jobs_errors.log"
 _MOST_WAITING: Final = 10_000
