@@ -19,13 +19,15 @@ from bgjob.words import EntryType, Outcome
 from bgjobd import spool as spools
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
-from bgjobd.core.verdict import StopReason, verdict
-from bgjobd.forkserver.journal import MAX_NOTES, Journal
+from bgjobd.core.verdict import StopReason, by_limit, verdict
+from bgjobd.forkserver.cgroup import Group, Groups
+from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
 from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Note, Noted
+from bgjobd.work import Work
 
 _GATHER: Final = 0.05
 """Seconds until journals that appeared are read, all together; most small attempts have ended by then."""
@@ -77,8 +79,9 @@ class Attempts:
     """All attempts of this daemon, of whatever fork server, and of the daemons before it.
 
     An end goes to the outbox with the attempt's key as its ticket. `policy` tells a class's, `output_bytes` the size
-    of an attempt's output, `say` writes a line about the daemon itself. `end_strays` ends what nobody knows of the
-    processes that dead fork servers left to this one, and answers how many.
+    of an attempt's output; `work` holds their directories, `groups` their cgroups, if there are any; `say` writes a
+    line about the daemon itself. `end_strays` ends what nobody knows of the processes that dead fork servers left to
+    this one, and answers how many.
     """
 
     def __init__(
@@ -88,12 +91,16 @@ class Attempts:
         outbox: Outbox,
         policy: Callable[[str], Policy],
         output_bytes: Callable[[AttemptKey], int],
+        work: Work,
+        groups: Groups | None,
         end_strays: Callable[[], int],
         now: Callable[[], float],
         say: Callable[[EntryType, str], None],
     ) -> None:
         self._spool = spool
         self._output_bytes = output_bytes
+        self._work = work
+        self._groups = groups
         self._end_strays = end_strays
         self._boot_id = boot_id
         self._outbox = outbox
@@ -119,6 +126,10 @@ class Attempts:
         self._loop.remove_reader(self._spool.fileno())
         for attempt in self._all.values():
             self._let_go(attempt)
+
+    def directories(self) -> set[str]:
+        """The names of the directories that they work in."""
+        return {directory_name(*key, is_hook=False) for key in self._all}
 
     def pids(self) -> set[int]:
         """The processes that proved their starts."""
@@ -307,13 +318,15 @@ class Attempts:
 
     def _put_end(self, attempt: Attempt, fact: AttemptEnded) -> None:
         if attempt.ending is None:
-            attempt.ending = self._verdict(attempt, fact.ending)
+            attempt.ending = self._verdict(attempt, fact)
+            self._work.remove(directory_name(*attempt.key, is_hook=False))
             self._disarm(attempt)
             self._be_content(attempt)
             self._outbox.send(JobFact(attempt.key[0], replace(fact, ending=attempt.ending)), attempt.key)
 
-    def _verdict(self, attempt: Attempt, ending: Ending) -> Ending:
+    def _verdict(self, attempt: Attempt, fact: AttemptEnded) -> Ending:
         policy = self._policy(attempt.class_name)
+        ending = by_limit(fact.ending, policy.caps, fact.usage, fact.oom_kills, attempt.stop_reason)
         return verdict(ending, attempt.stop_reason, attempt.timeout, policy.retry_lost, policy.retry_on)
 
     # Stop
@@ -382,6 +395,8 @@ class Attempts:
 
     def _send_signal(self, attempt: Attempt, number: signal.Signals) -> None:
         """Signal the group of the process that the journal tells, else have the fork server signal its child."""
+        if number is signal.SIGKILL and self._groups is not None:
+            Group.of(self._groups, directory_name(*attempt.key, is_hook=False)).kill()
         if attempt.pidfd is None and attempt.journal is not None:
             attempt.pidfd = spools.try_open_process(attempt.journal)
         if attempt.pidfd is not None and attempt.journal is not None and attempt.journal.started is not None:
@@ -557,4 +572,6 @@ class Attempts:
         if attempt.pidfd is None:
             return None
         output_bytes = partial(self._output_bytes, attempt.key)
-        return self._spool.try_collect(attempt.pidfd, attempt.key, output_bytes, self._end_strays)
+        return self._spool.try_collect(
+            attempt.pidfd, attempt.key, output_bytes, self._end_strays, self._groups
+        )

@@ -23,6 +23,7 @@ from bgjobd.config import Config
 from bgjobd.forkserver import journal as journals
 from bgjobd.spool import MARKER, UNFINISHED, AttemptKey
 from bgjobd.store.audit import Audit, Counts, Entry, Oddity, OpenAttempt
+from bgjobd.work import ASIDE
 
 PAUSE: Final = 2.0
 """Seconds between two looks: how long an attempt may count as running whose process is gone."""
@@ -357,7 +358,7 @@ def _look(config: Config, books: Audit) -> Look:
         unfinished=tuple([path for path in others if path.endswith(UNFINISHED)]),
         strange=(
             *(path for path in others if not path.endswith(UNFINISHED)),
-            *_left_work(config.daemon.runtime_dir / "work", open_attempts),
+            *_left_work(config.daemon.runtime_dir / "work", open_attempts, files),
         ),
         unknown_outputs=unknown,
         daemon=census.daemon_of(config.daemon.state_dir),
@@ -403,9 +404,11 @@ def _mark(spool: Path) -> str | None:
         return None
 
 
-def _left_work(work: Path, open_attempts: Iterable[OpenAttempt]) -> list[str]:
-    """The working directories of attempts that do not run."""
-    in_use = {f"{job}.{number}" for job, number in (attempt.key for attempt in open_attempts)}
+def _left_work(work: Path, open_attempts: Iterable[OpenAttempt], files: Iterable[SpoolFile]) -> list[str]:
+    """The working directories of attempts and hooks that do not run."""
+    in_use = {ASIDE}
+    in_use |= {journals.directory_name(*attempt.key, is_hook=False) for attempt in open_attempts}
+    in_use |= {journals.directory_name(*file.key, is_hook=True) for file in files if file.kind == "hook"}
     try:
         return [str(work / name) for name in sorted(os.listdir(work)) if name not in in_use]
     except FileNotFoundError:

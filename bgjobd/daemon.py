@@ -10,10 +10,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Status
+from bgjobd import cgroups
 from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
@@ -39,6 +41,7 @@ from bgjobd.store.pages import Page, is_search
 from bgjobd.store.reader import Reader
 from bgjobd.store.writer import Delivery, Writer
 from bgjobd.strays import Strays
+from bgjobd.work import Work
 
 T = TypeVar("T")
 
@@ -59,7 +62,10 @@ class Daemon:
         self._load_config = load_config
         self._log = log
         self._loop = asyncio.get_running_loop()
-        places = Places(config.daemon.runtime_dir / "spool", config.daemon.state_dir / "output", boot_id)
+        places = Places(
+            config.daemon.state_dir, config.daemon.runtime_dir, boot_id, cgroups.prepare(cgroups.find())
+        )
+        self._work = Work(places.work, partial(self.say, EntryType.FAILURE))
         self._spool = Spool(places.spool)
         self._reader = Reader(config.daemon.state_dir)
         self._reading = ThreadPoolExecutor(1, "reader")
@@ -81,12 +87,20 @@ class Daemon:
             self._outbox,
             self.policy,
             self.outputs.measure,
+            self._work,
+            places.groups,
             self._strays.end,
             clock.now,
             self.say,
         )
         self._hooks = Hooks(
-            self._spool, self._outbox, lambda: self.lanes.slots, self._has_failed_hook, self._strays.end
+            self._spool,
+            self._outbox,
+            self._work,
+            places.groups,
+            lambda: self.lanes.slots,
+            self._has_failed_hook,
+            self._strays.end,
         )
         self._generations = Generations(
             places,
@@ -148,6 +162,7 @@ class Daemon:
         for task in self._tasks:
             task.cancel()
         self._spool.close()
+        self._work.close()
         self.outputs.close()
         self._reading.shutdown()
         self._reader.close()
@@ -412,6 +427,7 @@ class Daemon:
                 self._spool.remove(key)  # its end was committed a moment before the crash
         for key in set(self._spool.stops()) - is_open:
             self._spool.remove_stop(key)
+        self._work.tidy(self._attempts.directories() | self._hooks.directories())
 
     def _is_owed_a_hook(self, key: AttemptKey) -> bool:
         """Whether this was the last attempt of a failed job; then its hook, if it has one, is to be called."""

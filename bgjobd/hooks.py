@@ -18,11 +18,13 @@ from typing import Any, Final
 from bgjob.words import EntryType, Outcome
 from bgjobd import spool as spools
 from bgjobd.core.job import Call, Ending
-from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.cgroup import Groups
+from bgjobd.forkserver.journal import Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.items import Noted
+from bgjobd.work import Work
 
 _LIMIT: Final = 60.0
 """Seconds that a hook may take."""
@@ -72,11 +74,15 @@ class Hooks:
         self,
         spool: Spool,
         outbox: Outbox,
+        work: Work,
+        groups: Groups | None,
         slots: Callable[[], int],
         wants: Callable[[str], bool],
         end_strays: Callable[[], int],
     ) -> None:
         self._spool = spool
+        self._work = work
+        self._groups = groups
         self._end_strays = end_strays
         self._outbox = outbox
         self._slots = slots
@@ -114,6 +120,11 @@ class Hooks:
         """Go on with a hook that an earlier daemon has called: it is not called again."""
         self._running[key] = _Hook(key, None, None, self._limited(key), is_sealed=True)
         self._watch(self._running[key])
+
+    def directories(self) -> set[str]:
+        """The names of the directories that hooks work in."""
+        keys = [*self._running, *(owed.key for owed in self._waiting)]
+        return {directory_name(*key, is_hook=True) for key in keys}
 
     def pids(self) -> set[int]:
         """The processes of hooks that proved their starts."""
@@ -232,7 +243,7 @@ class Hooks:
             return
         if hook.exit is None and hook.pidfd is not None:
             hook.exit = self._spool.try_collect(
-                hook.pidfd, hook.key, lambda: 0, self._end_strays, is_hook=True
+                hook.pidfd, hook.key, lambda: 0, self._end_strays, self._groups, is_hook=True
             )
         try:
             journal = self._spool.try_read_hook(hook.key)
@@ -271,6 +282,7 @@ class Hooks:
     def _forget(self, hook: _Hook) -> None:
         del self._running[hook.key]
         self._let_go(hook)
+        self._work.remove(directory_name(*hook.key, is_hook=True))
         self._spool.remove(hook.key)
         if hook.is_sealed:
             self._spool.seal_hook(hook.key)

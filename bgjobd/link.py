@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import bgjob
+from bgjobd import limits
 from bgjobd.config import Config
 from bgjobd.forkserver import wire
+from bgjobd.forkserver.cgroup import Groups
 from bgjobd.forkserver.describe import unavailable
 
 _SERVER = Path(__file__).parent / "forkserver" / "__main__.py"
@@ -37,13 +39,14 @@ class ForkServerError(Exception):
 class Application:
     """What a fork server serves: the interpreter, where its code is, which environment, what is approved.
 
-    `approved` maps a class to the methods that its policy lists, or to None for all.
+    `approved` maps a class to the methods that its policy lists, or to None for all, `limits` to those of its attempts.
     """
 
     python: str | None
     path: tuple[str, ...]
     env: dict[str, str]
     approved: dict[str, list[str] | None]
+    limits: dict[str, dict[str, Any]]
     import_timeout: float
 
     @classmethod
@@ -55,16 +58,32 @@ class Application:
         app = config.app
         path = tuple(str(directory) for directory in app.path)
         python = None if app.python is None else str(app.python)
-        return cls(python, path, dict(app.env), approved, app.import_timeout)
+        return cls(python, path, dict(app.env), approved, limits.message(config), app.import_timeout)
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The directories that attempts write to, and the boot they belong to."""
+    """The directories that attempts write to, and the boot they belong to.
 
-    spool: Path
-    output: Path
+    What lies in `state_dir` none of them may read whose files are confined; `groups` are their cgroups.
+    """
+
+    state_dir: Path
+    runtime_dir: Path
     boot_id: str
+    groups: Groups | None = None
+
+    @property
+    def spool(self) -> Path:
+        return self.runtime_dir / "spool"
+
+    @property
+    def work(self) -> Path:
+        return self.runtime_dir / "work"
+
+    @property
+    def output(self) -> Path:
+        return self.state_dir / "output"
 
 
 class _UnloadableError(Exception):
@@ -340,5 +359,9 @@ def _configuration(application: Application, left_out: Collection[str], places: 
         "approved": {name: methods for name, methods in application.approved.items() if name not in left_out},
         "spool": str(places.spool),
         "output": str(places.output),
+        "work": str(places.work),
+        "unreadable": [str(places.state_dir), str(places.spool)],
+        "groups": places.groups,
+        "limits": application.limits,
         "boot_id": places.boot_id,
     }

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bgjobd import clock, config, service
+from bgjobd import clock, config, limits, service
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
 from bgjobd.ipc import SocketInUseError
@@ -148,13 +148,18 @@ async def _catalogue(settings: Config) -> tuple[Catalogue, dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="bgjobd-check-") as directory:
         application = Application.from_config(settings)
         places = Places(Path(directory), Path(directory), clock.boot_id())
+        places.spool.mkdir()
+        places.work.mkdir()
+        places.output.mkdir()
         server = await ForkServer.launch(application, places, lambda server, message: None, set())
         await server.abandon()
         return Catalogue(settings, server.ready["classes"], server.code_version), server.ready
 
 
 def _settings(given: argparse.Namespace) -> Config:
-    return config.load(given.config, os.environ, is_root=os.geteuid() == 0)
+    settings = config.load(given.config, os.environ, is_root=os.geteuid() == 0)
+    limits.check(settings, limits.Machine.here(settings.daemon.state_dir))
+    return settings
 
 
 def _print_class(name: str, described: Mapping[str, Any]) -> None:

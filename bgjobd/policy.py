@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from bgjob.words import Backoff, Outcome
 from bgjobd.config import ClassPolicy, Config, fault_message
 from bgjobd.core.job import RetryPolicy
+from bgjobd.core.verdict import Caps
 from bgjobd.forkserver.describe import ATTRIBUTES
 from bgjobd.units import Surroundings
 
@@ -31,6 +32,7 @@ class Policy:
     retry_lost: bool
     retry_on: frozenset[Outcome] | None
     sensitive: frozenset[str]
+    caps: Caps = Caps()
 
 
 def policy_of(config: Config, class_name: str, attributes: Mapping[str, Any] | None = None) -> Policy:
@@ -49,6 +51,11 @@ def policy_of(config: Config, class_name: str, attributes: Mapping[str, Any] | N
         priority=first(own.priority, 0),
         timeout=first(own.timeout, limits.timeout),
         stop_grace=first(own.stop_grace, limits.stop_grace),
+        caps=Caps(
+            memory=first(own.memory, limits.memory),
+            cpu=first(own.cpu, limits.cpu),
+            file_size=first(own.file_size, limits.file_size),
+        ),
         retry_lost=first(own.retry_lost, True),
         retry_on=None if own.retry_on is None else frozenset(own.retry_on),
         sensitive=frozenset(own.sensitive or ()),

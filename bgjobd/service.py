@@ -69,6 +69,7 @@ async def _serving(daemon: Daemon, config: Config) -> AsyncIterator[None]:
     server = ipc.Server(api.methods(daemon), _limits(config), on_bug, on_scarcity)
     fifo = _fifo(daemon, config, on_bug)
     daemon.start()
+    daemon.on_reload.append(lambda: _make_directories(daemon.config))
     try:
         gid = _socket_gid(daemon)
         await server.listen(config.daemon.socket, _SOCKET_MODE, gid)
@@ -107,16 +108,26 @@ def _fifo_mode(daemon: Daemon, gid: int | None) -> int:
 
 
 def _make_directories(config: Config) -> None:
-    """Our own directories, for our eyes only; wider ones are tightened."""
+    """Our own directories, for our eyes only; wider ones are tightened. Attempts of other users pass through some."""
     place = config.daemon
-    spool, output = place.runtime_dir / "spool", place.state_dir / "output"
-    for directory in (place.state_dir, place.runtime_dir, place.log_dir, spool, output):
+    spool, work = place.runtime_dir / "spool", place.runtime_dir / "work"
+    has_other_users = any(policy.user or policy.group for policy in config.approved.values())
+    passable = (place.runtime_dir, spool, work) if has_other_users else ()
+    for directory in (
+        place.state_dir,
+        place.runtime_dir,
+        place.log_dir,
+        spool,
+        work,
+        place.state_dir / "output",
+    ):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = directory.stat()
         if found.st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, f"the directory belongs to uid {found.st_uid}", str(directory))
-        if found.st_mode & 0o077:
-            directory.chmod(0o700)
+        mode = 0o711 if directory in passable else 0o700
+        if found.st_mode & 0o777 != mode:
+            directory.chmod(mode)
 
 
 def _limits(config: Config) -> ipc.Limits:

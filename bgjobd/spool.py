@@ -16,12 +16,14 @@ from typing import Final, NamedTuple
 from inotify_simple import INotify, flags
 
 from bgjob.codec import to_json
-from bgjob.words import EntryType
+from bgjob.words import EntryType, Outcome
+from bgjobd.core.amounts import size_text
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import kin, reaping
+from bgjobd.forkserver.cgroup import Group, Groups
 from bgjobd.forkserver.identity import ahead, start_time
 from bgjobd.forkserver.journal import Journal
 from bgjobd.store.items import Note
@@ -136,7 +138,13 @@ class Spool:
         descriptor = os.open(temporary, mode, 0o600, dir_fd=self._directory)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            if self._is_shared():
+                os.fchmod(descriptor, 0o644)
         os.rename(temporary, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+
+    def _is_shared(self) -> bool:
+        """Whether attempts of other users run here: they look for the reason why they are stopped."""
+        return bool(os.fstat(self._directory).st_mode & 0o001)
 
     def try_read_stop(self, key: AttemptKey) -> StopReason | None:
         """Why the attempt was told to stop, or None where nobody told it so."""
@@ -169,6 +177,7 @@ class Spool:
         key: AttemptKey,
         output_bytes: Callable[[], int],
         end_strays: Callable[[], int],
+        groups: Groups | None,
         is_hook: bool = False,
     ) -> journals.Record | None:
         """The exit record of a process that fell to this one from a dead fork server, and has ended; reaps it.
@@ -179,8 +188,9 @@ class Spool:
         if ended is None:
             return None
         name = journals.file_name(*key, _HOOK if is_hook else _JOURNAL)
+        group = None if groups is None else Group.of(groups, journals.directory_name(*key, is_hook))
         with self._a_descriptor_to_spare():
-            return reaping.collect(ended, self._directory, name, output_bytes, end_strays)
+            return reaping.collect(ended, self._directory, name, output_bytes, end_strays, group)
 
     def remove(self, key: AttemptKey) -> None:
         """Remove the journal of an attempt whose end is committed.
@@ -284,6 +294,7 @@ def ended(
         _ending(journal, record["code"], record["signal"]),
         record["at"],
         Usage(**usage) if usage is not None else None,
+        record.get("oom_kills", 0),
     )
 
 
@@ -370,13 +381,18 @@ def _completed(record: journals.Record) -> Ending:
 
 
 def _failed(record: journals.Record) -> Ending:
-    return Ending.failed(
+    ending = Ending.failed(
         _storable(record["error_type"]),
         _storable(record["error_message"]),
         _storable(record["traceback"]),
         may_retry=record["may_retry"],
         delay=_delay(record["delay"]) if record.get("delay") is not None else None,
     )
+    told = record.get("exceeded")
+    outcome = None if told is None else _EXCEEDED.get(told["limit"])
+    if told is None or outcome is None:
+        return ending
+    return Ending.exceeded(outcome, f"{size_text(told['used'])} of {size_text(told['most'])}", ending)
 
 
 def _snoozed(record: journals.Record) -> Ending:
@@ -392,6 +408,9 @@ def _storable(text: str) -> str:
     """The text with what UTF-8 cannot hold replaced, and cut: a job may have written its journal by itself."""
     return text[: journals.MAX_TEXT].encode("utf-8", "replace").decode()
 
+
+_EXCEEDED: Final = {"memory": Outcome.OUT_OF_MEMORY, "output": Outcome.OUTPUT_EXCEEDED}
+"""What exceeding a limit comes to, where the attempt's process itself met it."""
 
 _OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
     "completed": _completed,

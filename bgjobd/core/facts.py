@@ -55,12 +55,16 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """The attempt is over, however it went, at wall time `at`; `usage` is None where nobody saw it."""
+    """The attempt is over, however it went, at wall time `at`; `usage` is None where nobody saw it.
+
+    `oom_kills` is how many of its processes the kernel has killed for their memory.
+    """
 
     number: int
     ending: Ending
     at: float
     usage: Usage | None = None
+    oom_kills: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,17 +166,22 @@ class Ending:
         return cls(Outcome.SNOOZED, delay=delay)
 
     @classmethod
+    def exceeded(cls, outcome: Outcome, evidence: str, beneath: Ending) -> Ending:
+        """An attempt that met a limit; `beneath` is how it ended over that."""
+        return cls._by_other_cause(outcome, evidence, beneath)
+
+    @classmethod
     def timed_out(cls, limit: float, beneath: Ending) -> Ending:
         """`limit` in seconds; `beneath` is how the attempt ended once it was told to stop."""
-        return cls._stopped(Outcome.TIMED_OUT, f"the attempt ran longer than {limit:.12g} s", beneath)
+        return cls._by_other_cause(Outcome.TIMED_OUT, f"the attempt ran longer than {limit:.12g} s", beneath)
 
     @classmethod
     def cancelled(cls, beneath: Ending) -> Ending:
         """`beneath` is how the attempt ended once it was told to stop."""
-        return cls._stopped(Outcome.CANCELLED, "a cancel was requested", beneath)
+        return cls._by_other_cause(Outcome.CANCELLED, "a cancel was requested", beneath)
 
     @classmethod
-    def _stopped(cls, outcome: Outcome, why: str, beneath: Ending) -> Ending:
+    def _by_other_cause(cls, outcome: Outcome, why: str, beneath: Ending) -> Ending:
         """The ending beneath under the name of what caused it; its evidence stays, a result does not."""
         if beneath.error_type is not None:
             why = f"{why} ({beneath.error_type}: {beneath.error_message})"

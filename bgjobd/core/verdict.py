@@ -1,14 +1,18 @@
-"""What an attempt came to, beside how its process ended: the reason why it was stopped, and its class's policy."""
+"""What an attempt came to, beside how its process ended: the reason why it was stopped, the limit that it met, and
+its class's policy.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from bgjob.words import Outcome
-from bgjobd.core.job import Ending
+from bgjobd.core.amounts import size_text
+from bgjobd.core.job import Ending, Usage
 from bgjobd.core.retry import is_retriable
 
 
@@ -20,8 +24,45 @@ class StopReason(StrEnum):
     SHUTDOWN = "shutdown"
 
 
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """The limits that end whoever exceeds them: bytes, seconds of CPU time, bytes; None is no limit."""
+
+    memory: int | None = None
+    cpu: float | None = None
+    file_size: int | None = None
+
+
 _BY_A_STOP: Final = frozenset({Outcome.FAILED, Outcome.EXITED, Outcome.SIGNALLED, Outcome.LOST})
 """The outcomes that an attempt which was told to stop may have for that reason alone."""
+
+_KILL, _OF_CPU, _OF_FILE_SIZE = 9, 24, 25
+"""SIGKILL, SIGXCPU and SIGXFSZ, as on every Linux but MIPS."""
+
+
+def by_limit(
+    ending: Ending, caps: Caps, usage: Usage | None, oom_kills: int, stop_reason: StopReason | None
+) -> Ending:
+    """The ending under the name of the limit that its process was killed for; as it is where there was none.
+
+    RLIMIT_CPU kills with SIGXCPU, and for good a second later (getrlimit(2)).
+    """
+    if ending.outcome is not Outcome.SIGNALLED:
+        return ending
+    used = usage or Usage()
+    spent = used.cpu_user + used.cpu_system
+    if oom_kills:
+        most = "" if caps.memory is None else f" of {size_text(caps.memory)}"
+        return Ending.exceeded(Outcome.OUT_OF_MEMORY, f"{size_text(used.max_rss)}{most}", ending)
+    if caps.cpu is not None:
+        is_late = ending.signal == _KILL and stop_reason is None and spent >= math.ceil(caps.cpu)
+        if is_late or ending.signal == _OF_CPU:
+            told = f"{spent:.1f} s of {caps.cpu:.12g} s of CPU time"
+            return Ending.exceeded(Outcome.CPU_EXCEEDED, told, ending)
+    if caps.file_size is not None and ending.signal == _OF_FILE_SIZE and used.output_bytes >= caps.file_size:
+        told = f"{size_text(used.output_bytes)} of {size_text(caps.file_size)}"
+        return Ending.exceeded(Outcome.OUTPUT_EXCEEDED, told, ending)
+    return ending
 
 
 def verdict(

@@ -17,6 +17,7 @@ from . import kin
 from .calls import Approved, Call, attempt_call, hook_call
 from .endings import outcome_of_error, outcome_of_result, scrubbed
 from .identity import pidfd_inode, start_time
+from .sandbox import Sandbox, SandboxError
 
 
 class Place(NamedTuple):
@@ -48,7 +49,17 @@ class Order(NamedTuple):
     @property
     def journal(self) -> str:
         """The journal's name: a hook has one of its own."""
-        return journals.file_name(self.job, self.number, "journal" if self.error is None else "hook")
+        return journals.file_name(self.job, self.number, "hook" if self.is_hook else "journal")
+
+    @property
+    def directory(self) -> str:
+        """The name of its working directory, and of its cgroup."""
+        return journals.directory_name(self.job, self.number, self.is_hook)
+
+    @property
+    def is_hook(self) -> bool:
+        """Whether it calls the class's `failed` hook."""
+        return self.error is not None
 
 
 _PAUSE = 0.1
@@ -163,7 +174,9 @@ def _entry(message: str) -> dict[str, Any]:
     return {"type": "log", "level": "INFO", "message": message}
 
 
-def run(order: Order, approved: Approved | None, place: Place, inherited: tuple[int, ...]) -> NoReturn:
+def run(
+    order: Order, approved: Approved | None, place: Place, sandbox: Sandbox, inherited: tuple[int, ...]
+) -> NoReturn:
     """Be the attempt. `inherited` are the fork server's own descriptors, which are closed."""
     code = 1
     try:
@@ -171,7 +184,7 @@ def run(order: Order, approved: Approved | None, place: Place, inherited: tuple[
         journal = _prove_start(order, place, since)
         if journal is not None:
             _become_attempt(order, place, inherited)
-            code = _run_method(order, approved, _Recorder(journal, order), place, since)
+            code = _run_confined(order, approved, _Recorder(journal, order), place, sandbox, since)
     except SystemExit as leaving:
         code = _exit_code(leaving)
     except BaseException:
@@ -208,31 +221,57 @@ def _become_attempt(order: Order, place: Place, inherited: tuple[int, ...]) -> N
         os.close(descriptor)
 
 
+def _run_confined(
+    order: Order,
+    approved: Approved | None,
+    recorder: _Recorder,
+    place: Place,
+    sandbox: Sandbox,
+    since: float,
+) -> int:
+    try:
+        sandbox.enter(order.directory)
+    except SandboxError as error:  # nothing of the application's runs, not even to say when to retry
+        recorder.append(outcome_of_error(error, order, None, sandbox))
+        return 1
+    return _run_method(order, approved, recorder, place, sandbox, since)
+
+
 def _run_method(
-    order: Order, approved: Approved | None, recorder: _Recorder, place: Place, since: float
+    order: Order,
+    approved: Approved | None,
+    recorder: _Recorder,
+    place: Place,
+    sandbox: Sandbox,
+    since: float,
 ) -> int:
     """Run it and record the outcome; answers the exit code. SystemExit goes through: it is an exit, no outcome."""
     call = Call(approved)
     code = 0
     try:
         context = _context_maker(order, recorder, place, since)
-        run_call = attempt_call if order.error is None else hook_call
+        run_call = hook_call if order.is_hook else attempt_call
         # The pid is asked last: the job may have forked, and this be its copy.
         line = outcome_of_result(run_call(call, order, context))
     except SystemExit:
         raise
     except BaseException as error:
-        line, code = _outcome_of_error(error, order, call, recorder), 1
+        sandbox.leave_room()
+        line, code = _outcome_of_error(error, order, call, recorder, sandbox), 1
     finally:
+        sandbox.leave_room()
         recorder.finish()
     _flush()
     recorder.append(line)
     return code
 
 
-def _outcome_of_error(error: BaseException, order: Order, call: Call, recorder: _Recorder) -> bytes:
+def _outcome_of_error(
+    error: BaseException, order: Order, call: Call, recorder: _Recorder, sandbox: Sandbox
+) -> bytes:
     try:
-        return outcome_of_error(error, order, call.retry_delay(order, error, recorder.note))
+        delay = call.retry_delay(order, error, recorder.note)
+        return outcome_of_error(error, order, delay, sandbox)
     except Exception:  # its class resists even being looked at
         traceback.print_exc()
         told = "an error of the job's that cannot be told; the output has more"

@@ -14,6 +14,7 @@ from . import journal as journals
 
 if TYPE_CHECKING:
     from .child import Order
+    from .sandbox import Sandbox
 
 MAX_NESTING = 100
 MASK = "***"
@@ -70,17 +71,20 @@ def outcome_of_result(result: Any) -> bytes:
     return journals.completed(os.getpid(), text)
 
 
-def outcome_of_error(error: BaseException, order: Order, delay: float | None) -> bytes:
+def outcome_of_error(error: BaseException, order: Order, delay: float | None, sandbox: Sandbox) -> bytes:
     """The record of a method that raised; `delay` is what the class's own hook, or the error, asks for, in seconds."""
     if _is_a(error, "Snooze") and delay is not None:
         return journals.snoozed(os.getpid(), delay)
+    hint, exceeded = sandbox.hint(error), sandbox.exceeded(error)
+    text = text_of(error) if hint is None else f"{text_of(error)} ({hint})"
     return journals.failed(
         os.getpid(),
         scrubbed(_name_of(type(error)), order)[:255],
-        scrubbed(text_of(error), order),
+        scrubbed(text, order),
         scrubbed(_traceback(error), order),
         may_retry=not is_final(error),
         delay=delay,
+        exceeded=None if exceeded is None else exceeded._asdict(),
     )
 
 

@@ -38,6 +38,16 @@ def file_name(job: int, number: int, kind: str = "journal") -> str:
     return f"{job}.{number}.{kind}"
 
 
+def directory_name(job: int, number: int, is_hook: bool) -> str:
+    """The name of the directory that an attempt, or the hook after it, works in, and of its cgroup."""
+    return f"{job}.{number}.hook" if is_hook else f"{job}.{number}"
+
+
+def try_directory_key(name: str) -> tuple[int, int] | None:
+    """Job and attempt number of a directory with such a name; None for any other."""
+    return try_key(name if name.count(".") == 2 else f"{name}.", "", "hook")
+
+
 def try_key(name: str, *kinds: str) -> tuple[int, int] | None:
     """Job and attempt number of a file with such a name, of one of these kinds; None for any other."""
     job, _, rest = name.partition(".")
@@ -65,20 +75,26 @@ def completed(pid: int, result: str) -> bytes:
     )
 
 
-def exited(
-    pid: int, at: float, code: int | None, signal: int | None, usage: Record | None = None, strays: int = 0
-) -> bytes:
-    """The line of an `exit` record: the exit code or the signal; and once that is known, what was used, and how many
-    processes were left behind, and killed.
+def exited(pid: int, at: float, code: int | None, signal: int | None, **more: Any) -> bytes:
+    """The line of an `exit` record: the exit code or the signal; and once that is known, the `usage`, how many
+    processes were left behind and killed (`strays`), and how many the kernel killed for their memory (`oom_kills`).
     """
-    record = {"type": "exit", "pid": pid, "at": at, "code": code, "signal": signal}
-    return _line({**record, "usage": usage, "strays": strays})
+    return _line({"type": "exit", "pid": pid, "at": at, "code": code, "signal": signal, **more})
 
 
 def failed(
-    pid: int, error_type: str, message: str, traceback: str, may_retry: bool, delay: float | None = None
+    pid: int,
+    error_type: str,
+    message: str,
+    traceback: str,
+    may_retry: bool,
+    delay: float | None = None,
+    exceeded: Record | None = None,
 ) -> bytes:
-    """The line of an `outcome` record for a method that raised; `delay` is the job's own wish, in seconds."""
+    """The line of an `outcome` record for a method that raised; `delay` is the job's own wish, in seconds.
+
+    `exceeded` names the limit that the error was about, how many bytes were used, and the most that may be.
+    """
     return _line(
         {
             "type": "outcome",
@@ -89,6 +105,7 @@ def failed(
             "traceback": traceback[-MAX_TEXT:],
             "may_retry": may_retry,
             "delay": delay,
+            "exceeded": exceeded,
         }
     )
 
@@ -290,6 +307,9 @@ _RANGES = {
     "pid": (1, 2**22),
     "at": (0.0, 253_402_300_799.0),
     "strays": (0, 2**22),
+    "oom_kills": (0, 2**22),
+    "used": (0, _LARGEST),
+    "most": (0, _LARGEST),
     "monotonic": (0.0, _LARGEST),
 }
 """The kernel's largest pid, and the last second of the year 9999: what is beyond is no process, and no date."""
@@ -298,12 +318,20 @@ _RANGES = {
 def _is_whole(record: Record) -> bool:
     if not _has(record, _FIELDS.get(str(record.get("type")))):
         return False
-    if not _fits("strays", record.get("strays", 0), int):  # older versions tell none
+    if not all(
+        _fits(name, record.get(name, 0), int) for name in ("strays", "oom_kills")
+    ):  # older ones tell none
+        return False
+    if record.get("exceeded") is not None and not _is_exceeded(record["exceeded"]):
         return False
     if record["type"] == "exit" and record.get("usage") is not None:
         usage = record["usage"]
         return isinstance(usage, dict) and usage.keys() == _USAGE_FIELDS.keys() and _has(usage, _USAGE_FIELDS)
     return record["type"] != "outcome" or _has(record, _OUTCOME_FIELDS.get(record["outcome"]))
+
+
+def _is_exceeded(told: object) -> bool:
+    return isinstance(told, dict) and _has(told, {"limit": str, "used": int, "most": int})
 
 
 def _has(record: Record, fields: dict[str, Any] | None) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import NamedTuple
+
+from . import libc
 
 _SET_CHILD_SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of linux/prctl.h."""
@@ -16,19 +17,16 @@ _SET_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of linux/prctl.h."""
 
 _MOST_ROUNDS = 16
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def take_in_orphans() -> None:
     """From now on, whoever loses its parent below this process falls to it, and not to init. Raises OSError."""
-    if _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"this process cannot take in orphans: {os.strerror(error)}")
+    libc.prctl(_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent(is_wanted: bool) -> None:
     """Whether this process is killed when its parent ends (prctl(2), PR_SET_PDEATHSIG). Never for one with attempts."""
-    _libc.prctl(_SET_DEATH_SIGNAL, signal.SIGKILL if is_wanted else 0, 0, 0, 0)
+    libc.prctl(_SET_DEATH_SIGNAL, signal.SIGKILL if is_wanted else 0)
 
 
 def children() -> set[int]:

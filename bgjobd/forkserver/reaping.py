@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import journal as journals
+from .cgroup import Evidence, Group
 
 
 def collect(
@@ -17,23 +18,26 @@ def collect(
     journal_name: str,
     output_bytes: Callable[[], int],
     end_strays: Callable[[], int],
+    group: Group | None,
 ) -> journals.Record:
     """Record how a child has ended, reap it, end what it left behind, and record what it used.
 
-    `ended` is of a child that is not reaped; `end_strays` answers how many processes it ended. Answers the exit
-    record, for the journal may be full, or gone.
+    `ended` is of a child that is not reaped; `end_strays` answers how many processes it ended; `group` is its cgroup,
+    if it has one. Answers the exit record, for the journal may be full, or gone.
     """
-    pid, at = ended.si_pid, time.time()
     code, number = _status(ended)
+    record: journals.Record = {"pid": ended.si_pid, "at": time.time(), "code": code, "signal": number}
     journal = _try_open(spool, journal_name)
-    _append(journal, journals.exited(pid, at, code, number))
-    _, _, rusage = os.wait4(pid, 0)
-    strays = end_strays()
-    usage = _usage(rusage, output_bytes())
-    _append(journal, journals.exited(pid, at, code, number, usage, strays))
+    _append(journal, journals.exited(**record))
+    _, _, rusage = os.wait4(ended.si_pid, 0)
+    evidence = Evidence() if group is None else group.end()
+    record["strays"] = end_strays()
+    record["usage"] = _usage(rusage, output_bytes(), evidence)
+    record["oom_kills"] = evidence.oom_kills
+    _append(journal, journals.exited(**record))
     if journal is not None:
         os.close(journal)
-    return {"pid": pid, "at": at, "code": code, "signal": number, "usage": usage, "strays": strays}
+    return record
 
 
 def output_bytes(directory: int, name: str) -> int:
@@ -77,9 +81,9 @@ def _complain() -> None:
         return  # who would have read it is gone
 
 
-def _usage(usage: Any, output: int) -> dict[str, Any]:
+def _usage(usage: Any, output: int, evidence: Evidence) -> dict[str, Any]:
     return {
-        "max_rss": usage.ru_maxrss * 1024,
+        "max_rss": max(usage.ru_maxrss * 1024, evidence.memory_peak or 0),
         "cpu_user": usage.ru_utime,
         "cpu_system": usage.ru_stime,
         "output_bytes": output,

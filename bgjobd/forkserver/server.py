@@ -15,14 +15,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from . import calls, child, kin, loading, reaping, wire
+from . import calls, child, kin, loading, reaping, sandbox, wire
 from . import journal as journals
+from .cgroup import Group, Groups
 from .identity import has_pidfs
 
 
 def main(link_fd: int) -> NoReturn:
     """Serve the daemon at the other end of the inherited socket `link_fd`, until both it and all children are gone."""
     kin.take_in_orphans()
+    sandbox.give_up_privileges()
     _Server(link_fd).serve()
     kin.end_all()
     os._exit(0)
@@ -39,6 +41,8 @@ class _Server:
         self._helpers: frozenset[int] = frozenset()
         self._strays: frozenset[int] = frozenset()
         self._approved: dict[str, calls.Approved] = {}
+        self._sandboxes: dict[str, sandbox.Sandbox] = {}
+        self._groups: Groups | None = None
         self._place: child.Place | None = None
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -102,10 +106,9 @@ class _Server:
         if message["version"] != wire.VERSION:
             self._tell({"type": "outdated", "version": wire.VERSION})
             os._exit(1)
-        directory = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         self._place = child.Place(
-            spool=os.open(message["spool"], directory),
-            output=os.open(message["output"], directory),
+            spool=_open_directory(message["spool"]),
+            output=_open_directory(message["output"]),
             spool_path=message["spool"],
             boot_id=message["boot_id"],
             has_pidfs=has_pidfs(),
@@ -124,9 +127,29 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._approved = loaded.approved
+        self._prepare_sandboxes(message)
         kin.die_with_parent(False)
         self._helpers = frozenset(kin.children())
         self._tell({"type": "ready", **loaded.description, **_about_python()})
+
+    def _prepare_sandboxes(self, message: wire.Message) -> None:
+        self._groups = None if message["groups"] is None else Groups(*message["groups"])
+        ground = sandbox.Ground(
+            message["work"],
+            _open_directory(message["work"]),
+            tuple(message["unreadable"]),
+            message["spool"],
+            self._groups,
+        )
+        signal_scope = sandbox.shared_signal_scope()
+        self._sandboxes = {
+            name: sandbox.Sandbox(sandbox.Limits.from_message(limits), ground, signal_scope)
+            for name, limits in {"": {}, **message["limits"]}.items()
+        }
+
+    def _sandbox_of(self, order: child.Order) -> sandbox.Sandbox:
+        """The class's; of one that is not approved any more, whose method is not called, that without limits."""
+        return self._sandboxes.get(order.class_name) or self._sandboxes[""]
 
     def _announce(self, classes: Sequence[str]) -> None:
         self._tell({"type": "loading", "classes": list(classes)})
@@ -155,7 +178,8 @@ class _Server:
             return
         if pid == 0:
             inherited = (self._link, self._wake_read, self._wake_write)
-            child.run(order, self._approved.get(order.class_name), place, inherited)
+            approved = self._approved.get(order.class_name)
+            child.run(order, approved, place, self._sandbox_of(order), inherited)
         self._children[pid] = order
 
     def _signal(self, job: int, number: int, signum: int) -> None:
@@ -197,6 +221,7 @@ class _Server:
             order.journal,
             lambda: reaping.output_bytes(place.output, output),
             self._end_strays,
+            None if self._groups is None else Group.of(self._groups, order.directory),
         )
         self._report(order, "ended", exit=record)
 
@@ -215,8 +240,12 @@ class _Server:
         return len(found)
 
     def _report(self, order: child.Order, what: str, **facts: Any) -> None:
-        of = {"job": order.job, "number": order.number, "is_hook": order.error is not None}
+        of = {"job": order.job, "number": order.number, "is_hook": order.is_hook}
         self._tell({"type": what, **of, **facts})
+
+
+def _open_directory(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _has_begun(place: child.Place, order: child.Order, pid: int) -> bool:

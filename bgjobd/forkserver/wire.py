@@ -7,7 +7,7 @@ from typing import Any
 
 Message = dict[str, Any]
 
-VERSION = 1
+VERSION = 2
 
 
 def encode(message: Message) -> bytes:

@@ -57,10 +57,14 @@ class Probe:
 
 class DrivenServer:
     def __init__(
-        self, directory: Path, python: str = sys.executable, approved: dict[str, Any] | None = None
+        self,
+        directory: Path,
+        python: str = sys.executable,
+        approved: dict[str, Any] | None = None,
+        limits: dict[str, Any] | None = None,
     ) -> None:
-        self.spool, self.output = directory / "spool", directory / "output"
-        for folder in (self.spool, self.output):
+        self.spool, self.output, self.work = (directory / name for name in ("spool", "output", "work"))
+        for folder in (self.spool, self.output, self.work):
             folder.mkdir()
         (directory / "probes.py").write_text(CODE)
         self.link, theirs = socket.socketpair()
@@ -84,6 +88,10 @@ class DrivenServer:
                 "approved": approved or {"probes.Probe": None},
                 "spool": str(self.spool),
                 "output": str(self.output),
+                "work": str(self.work),
+                "unreadable": [str(self.spool), str(self.output)],
+                "groups": None,
+                "limits": dict.fromkeys(approved or {"probes.Probe": None}, limits or {}),
                 "boot_id": "b00",
                 "client": str(Path(bgjob.__file__).parent),
             }

@@ -185,7 +185,7 @@ def test_only_the_first_outcome_of_the_attempts_own_process_counts_and_the_last_
         journals.completed(5, '"first"'),
         journals.completed(5, '"second"'),
         journals.exited(5, 1.0, 0, None),
-        journals.exited(5, 1.0, 0, None, USAGE),
+        journals.exited(5, 1.0, 0, None, usage=USAGE),
         b'{"type": "system", "exc_module": "os"}\n',
         b"[]\nnull\n\xff\n",
     ]

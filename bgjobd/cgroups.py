@@ -1,0 +1,77 @@
+"""The cgroup v2 subtree that systemd has delegated to this daemon, made ready for attempts; their groups are the fork
+server's.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from bgjobd.forkserver.cgroup import Groups
+
+_WANTED: Final = ("memory", "pids", "cpu")
+_DELEGATED: Final = ("user.delegate", "trusted.delegate")
+"""What systemd marks a delegated cgroup with."""
+
+_ATTEMPTS: Final = "attempts"
+
+
+def find(groups_of_self: str = "/proc/self/cgroup", mounts: str = "/proc/self/mountinfo") -> Path | None:
+    """The delegated cgroup that this process is below of; None where there is none.
+
+    Processes and controllers do not go together in one cgroup (cgroups(7), "no internal processes"): the daemon
+    itself has to be in one below, as DelegateSubgroup= makes it.
+    """
+    try:
+        own = _own_path(Path(groups_of_self).read_text())
+        mount = _mount(Path(mounts).read_text())
+    except OSError:
+        return None
+    if own is None or mount is None or own == "/":
+        return None
+    parent = Path(f"{mount}{own}").parent
+    return parent if _is_delegated(parent) else None
+
+
+def prepare(subtree: Path | None) -> Groups | None:
+    """The directory for attempts' groups in the delegated subtree, with what controllers are to be had."""
+    if subtree is None:
+        return None
+    attempts = subtree / _ATTEMPTS
+    try:
+        attempts.mkdir(exist_ok=True)
+        for directory in (subtree, attempts):
+            for controller in _controllers(directory):
+                with suppress(OSError):
+                    (directory / "cgroup.subtree_control").write_text(f"+{controller}")
+        return Groups(str(attempts), _controllers(attempts, "cgroup.subtree_control"))
+    except OSError:
+        return None
+
+
+def _own_path(text: str) -> str | None:
+    return next((line.removeprefix("0::") for line in text.splitlines() if line.startswith("0::")), None)
+
+
+def _mount(text: str) -> str | None:
+    """Where the unified hierarchy is mounted (proc_pid_mountinfo(5): the type follows a lone hyphen)."""
+    for line in text.splitlines():
+        fields = line.split()
+        if "-" in fields and fields[fields.index("-") + 1] == "cgroup2":
+            return fields[4]
+    return None
+
+
+def _is_delegated(directory: Path) -> bool:
+    for name in _DELEGATED:
+        with suppress(OSError):
+            if os.getxattr(directory, name) == b"1":
+                return True
+    return False
+
+
+def _controllers(directory: Path, file: str = "cgroup.controllers") -> tuple[str, ...]:
+    there = (directory / file).read_text().split()
+    return tuple(name for name in _WANTED if name in there)

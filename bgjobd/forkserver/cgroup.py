@@ -1,0 +1,113 @@
+"""The cgroup of an attempt, where systemd has delegated a subtree: its limits, its end, what it used (cgroup v2)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+_PERIOD: Final = 100_000
+"""Microseconds in which `cpu.max` grants its quota."""
+
+_MOST_TRIES: Final = 10
+_PAUSE: Final = 0.001
+
+
+class Groups(NamedTuple):
+    """The directory that holds the attempts' groups, and the controllers that those have."""
+
+    path: str
+    controllers: tuple[str, ...]
+
+
+class Evidence(NamedTuple):
+    """What a group tells once its attempt has ended: the highest memory in bytes, and how many were killed for it."""
+
+    memory_peak: int | None = None
+    oom_kills: int = 0
+
+
+class Group(NamedTuple):
+    """The group of one attempt; `path` is its directory."""
+
+    path: str
+
+    @classmethod
+    def of(cls, groups: Groups, name: str) -> Group:
+        return cls(f"{groups.path}/{name}")
+
+    @classmethod
+    def make(
+        cls,
+        groups: Groups,
+        name: str,
+        memory: int | None,
+        processes: int | None,
+        cpu_share: float | None,
+    ) -> Group:
+        """A new group with these limits, as far as there are controllers for them. Raises OSError."""
+        group = cls.of(groups, name)
+        os.mkdir(group.path, 0o700)
+        limits = (
+            ("memory", "memory.max", memory),
+            ("memory", "memory.swap.max", None if memory is None else 0),
+            ("memory", "memory.oom.group", None if memory is None else 1),
+            ("pids", "pids.max", processes),
+            ("cpu", "cpu.max", None if cpu_share is None else f"{round(cpu_share * _PERIOD)} {_PERIOD}"),
+        )
+        for controller, file, value in limits:
+            if controller in groups.controllers and value is not None:
+                with suppress(FileNotFoundError):  # a kernel without swap accounting
+                    group._write(file, str(value))
+        return group
+
+    def enter(self) -> None:
+        """Put this process into the group. Raises OSError."""
+        self._write("cgroup.procs", "0")
+
+    def kill(self) -> None:
+        """Kill whoever is in the group; nothing where there is none."""
+        with suppress(OSError):
+            self._write("cgroup.kill", "1")
+
+    def end(self) -> Evidence:
+        """Kill whoever is left, tell what the group used, and remove it; nothing is told where there is none."""
+        if not os.path.isdir(self.path):
+            return Evidence()
+        evidence = Evidence(self._number("memory.peak"), self._events("memory.events").get("oom_kill", 0))
+        self.kill()
+        for _ in range(_MOST_TRIES):
+            try:
+                os.rmdir(self.path)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    break
+                time.sleep(_PAUSE)  # those that were killed have not quite gone
+            else:
+                break
+        return evidence
+
+    def _number(self, file: str) -> int | None:
+        try:
+            return int(self._read(file))
+        except (OSError, ValueError):
+            return None
+
+    def _events(self, file: str) -> dict[str, int]:
+        try:
+            return {name: int(count) for name, count in map(str.split, self._read(file).splitlines())}
+        except (OSError, ValueError):
+            return {}
+
+    def _read(self, file: str) -> str:
+        with open(f"{self.path}/{file}", encoding="ascii") as opened:
+            return opened.read()
+
+    def _write(self, file: str, value: str) -> None:
+        descriptor = os.open(f"{self.path}/{file}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,306 @@
+"""What an attempt is confined to: its limits, its directory, its user, its files. The fork server prepares what all
+attempts of a class share; the child enters it before the first line of the job's code. No rule about jobs is here.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import resource
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from . import landlock, libc
+from .cgroup import Group, Groups
+
+_SET_NO_NEW_PRIVS: Final = 38
+"""PR_SET_NO_NEW_PRIVS of linux/prctl.h."""
+
+_RESERVE: Final = 16 * 1024 * 1024
+"""Bytes by which an attempt may exceed its limits of memory and file size, to record how it ended."""
+
+_WITH_RESERVE: Final = (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE)
+
+_WRITABLE_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+
+
+class SandboxError(Exception):
+    """The attempt could not be confined as its class asks, so its method was not called."""
+
+
+class Account(NamedTuple):
+    """Whom an attempt runs as; `home` and `name` are empty where only the group was given."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str
+    home: str
+
+
+class Limits(NamedTuple):
+    """What an attempt may use, None is no limit: bytes, seconds of CPU time, cores, descriptors, processes, bytes.
+
+    `writable` are the paths below which it may write; None: wherever its user may.
+    """
+
+    memory: int | None = None
+    cpu: float | None = None
+    cpu_share: float | None = None
+    open_files: int | None = None
+    processes: int | None = None
+    file_size: int | None = None
+    nice: int | None = None
+    account: Account | None = None
+    writable: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_message(cls, told: Mapping[str, Any]) -> Limits:
+        """The limits as JSON has them; names that this version does not know are left out."""
+        known = {name: value for name, value in told.items() if name in cls._fields and value is not None}
+        if "account" in known:
+            known["account"] = Account(**{**known["account"], "groups": tuple(known["account"]["groups"])})
+        if "writable" in known:
+            known["writable"] = tuple(known["writable"])
+        return cls(**known)
+
+
+class Exceeded(NamedTuple):
+    """Which limit an error was about: `memory` or `output`; how much was used, and how much may be. Bytes."""
+
+    limit: str
+    used: int
+    most: int
+
+
+class Ground(NamedTuple):
+    """Where attempts live: the directory of their working directories, a descriptor of it, what none may read.
+
+    `stops` is where an attempt finds the reason why it is stopped.
+    """
+
+    work: str
+    work_fd: int
+    unreadable: tuple[str, ...]
+    stops: str
+    groups: Groups | None
+
+
+def give_up_privileges() -> None:
+    """For the fork server and all that it forks: no program run gains rights by its owner, and no core is dumped."""
+    libc.prctl(_SET_NO_NEW_PRIVS, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def shared_signal_scope() -> int | None:
+    """The ruleset under which an attempt can signal nobody outside; None where the kernel has no such thing."""
+    return landlock.signal_scope() if landlock.has_signal_scope() else None
+
+
+class Sandbox:
+    """A class's. `enter` is for the child; what fails there fails the attempt before its method is called."""
+
+    def __init__(self, limits: Limits, ground: Ground, signal_scope: int | None) -> None:
+        self._limits = limits
+        self._ground = ground
+        self._signal_scope = signal_scope
+        self._rlimits = _rlimits(limits)
+        self._must_forgive = _oom_score_adj() != 0
+        self._steps: tuple[tuple[str, Callable[[str], None]], ...] = (
+            ("cgroup", self._join_group),
+            ("limits", self._set_limits),
+            ("working directory", self._make_directory),
+            ("user", self._change_user),
+            ("working directory", self._enter_directory),
+            ("Landlock", self._lock_up),
+            ("descriptors", self._close),
+        )
+
+    def enter(self, name: str) -> None:
+        """Confine this process, for good; `name` is its attempt's, unique on this machine. Raises SandboxError."""
+        for what, step in self._steps:
+            try:
+                step(name)
+            except (OSError, ValueError) as error:
+                raise SandboxError(f"the attempt's {what} could not be set up: {error}") from None
+
+    def _join_group(self, name: str) -> None:
+        if self._ground.groups is not None:
+            limits = self._limits
+            Group.make(self._ground.groups, name, limits.memory, limits.processes, limits.cpu_share).enter()
+
+    def _set_limits(self, name: str) -> None:
+        os.umask(0o077)
+        for which, soft, hard in self._rlimits:
+            resource.setrlimit(which, (soft, hard))
+        limits = self._limits
+        if limits.processes is not None and not self._has_pids_controller():
+            uid = os.getuid() if limits.account is None else limits.account.uid
+            most = _others_of(uid) + limits.processes
+            resource.setrlimit(resource.RLIMIT_NPROC, _within(resource.RLIMIT_NPROC, most, most))
+        if limits.nice is not None:
+            os.setpriority(os.PRIO_PROCESS, 0, limits.nice)
+        if self._must_forgive:
+            _forgive()
+
+    def _has_pids_controller(self) -> bool:
+        return self._ground.groups is not None and "pids" in self._ground.groups.controllers
+
+    def _make_directory(self, name: str) -> None:
+        os.mkdir(name, 0o700, dir_fd=self._ground.work_fd)
+        account = self._limits.account
+        if account is not None:
+            os.chown(name, account.uid, account.gid, dir_fd=self._ground.work_fd, follow_symlinks=False)
+        os.environ["TMPDIR"] = f"{self._ground.work}/{name}"
+        if "tempfile" in sys.modules:
+            vars(sys.modules["tempfile"])["tempdir"] = None  # it may have been asked for at import
+
+    def _change_user(self, name: str) -> None:
+        account = self._limits.account
+        if account is None:
+            return
+        os.setgroups(account.groups)
+        os.setresgid(account.gid, account.gid, account.gid)
+        os.setresuid(account.uid, account.uid, account.uid)
+        _check_user(account)
+        if account.name:
+            os.environ.update(HOME=account.home, USER=account.name, LOGNAME=account.name)
+
+    def _enter_directory(self, name: str) -> None:
+        os.chdir(f"{self._ground.work}/{name}")
+
+    def _lock_up(self, name: str) -> None:
+        writable = self._limits.writable
+        if writable is None or not landlock.has_file_rules():
+            if self._signal_scope is not None:
+                landlock.restrict_self(self._signal_scope)
+            return
+        ruleset = landlock.file_rules(self._file_rules(name, writable))
+        landlock.restrict_self(ruleset)
+        os.close(ruleset)
+
+    def _file_rules(self, name: str, writable: tuple[str, ...]) -> list[tuple[str, int]]:
+        """Reads all but what is unreadable, and why it is stopped; writes its directory, and what its class lists."""
+        reads = [(path, landlock.READS) for path in landlock.around(self._ground.unreadable)]
+        own = [
+            (path, landlock.READS | landlock.WRITES) for path in (*writable, f"{self._ground.work}/{name}")
+        ]
+        devices = [(path, landlock.WRITE_FILE) for path in _WRITABLE_DEVICES if os.path.exists(path)]
+        return [*reads, *own, *devices, (self._ground.stops, landlock.READ_FILE)]
+
+    def _close(self, name: str) -> None:
+        os.close(self._ground.work_fd)
+        if self._signal_scope is not None:
+            os.close(self._signal_scope)
+
+    def leave_room(self) -> None:
+        """Let this process take a little more than its limits, for the record of how it ended."""
+        for which, _, _ in self._rlimits:
+            if which in _WITH_RESERVE:
+                hard = resource.getrlimit(which)[1]
+                resource.setrlimit(which, (hard, hard))
+
+    def exceeded(self, error: BaseException) -> Exceeded | None:
+        """The limit that this error is about; None where it is about none."""
+        limits = self._limits
+        if isinstance(error, MemoryError) and limits.memory is not None:
+            return Exceeded("memory", _memory_in_use(), limits.memory)
+        is_too_large = isinstance(error, OSError) and error.errno == errno.EFBIG
+        if is_too_large and limits.file_size is not None and _size_of_output() >= limits.file_size:
+            return Exceeded("output", _size_of_output(), limits.file_size)
+        return None
+
+    def hint(self, error: BaseException) -> str | None:
+        """What the error has to do with a limit, for whoever reads it; None where it has nothing to do with one."""
+        if not isinstance(error, OSError):
+            return None
+        name, unit = _HINTS.get(error.errno or 0, ("", ""))
+        most = getattr(self._limits, name, None)
+        return None if most is None else f"its limit is {name} = {most}{unit}"
+
+
+_HINTS: Final[Mapping[int, tuple[str, str]]] = {
+    errno.EAGAIN: ("processes", ""),
+    errno.EMFILE: ("open_files", ""),
+    errno.EFBIG: ("file_size", " bytes"),
+}
+"""Which limit makes the kernel answer this."""
+
+
+def _rlimits(limits: Limits) -> list[tuple[int, int, int]]:
+    """The kernel's own limits, each soft and hard; of some the attempt may take back a little at its end."""
+    cpu = None if limits.cpu is None else math.ceil(limits.cpu)
+    asked = (
+        (resource.RLIMIT_DATA, limits.memory, _RESERVE),
+        (resource.RLIMIT_FSIZE, limits.file_size, _RESERVE),
+        (resource.RLIMIT_CPU, cpu, 1),
+        (resource.RLIMIT_NOFILE, limits.open_files, 0),
+    )
+    return [(which, *_within(which, most, most + more)) for which, most, more in asked if most is not None]
+
+
+def _within(which: int, soft: int, hard: int) -> tuple[int, int]:
+    """The limit, with no more to take back than this process may have."""
+    highest = resource.getrlimit(which)[1]
+    if highest == resource.RLIM_INFINITY or os.geteuid() == 0:
+        return soft, hard
+    return min(soft, highest), min(hard, highest)
+
+
+def _others_of(uid: int) -> int:
+    """How many threads of this user there are, but for this process: what RLIMIT_NPROC counts (getrlimit(2))."""
+    found = 0
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal() and entry.name != str(os.getpid()):
+            try:
+                found += len(os.listdir(f"{entry.path}/task")) if entry.stat().st_uid == uid else 0
+            except OSError:
+                continue  # it has ended
+    return found
+
+
+def _check_user(account: Account) -> None:
+    """Raises PermissionError unless every id is the account's, and there is no way back."""
+    ids = (os.getresuid(), os.getresgid(), tuple(sorted(os.getgroups())))
+    wanted = ((account.uid,) * 3, (account.gid,) * 3, tuple(sorted(account.groups)))
+    if ids != wanted:
+        raise PermissionError(errno.EPERM, f"user and groups are {ids} and not {wanted}")
+    if account.uid != 0:
+        try:
+            os.setuid(0)
+        except PermissionError:
+            return
+        raise PermissionError(errno.EPERM, "the user could be changed back to root")
+
+
+def _oom_score_adj() -> int:
+    try:
+        with open("/proc/self/oom_score_adj", "rb") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
+
+
+def _forgive() -> None:
+    """Take back what protects the daemon from the kernel's OOM killer, or exposes it."""
+    with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+        file.write(b"0")
+
+
+def _memory_in_use() -> int:
+    """Bytes of data that this process has, as RLIMIT_DATA counts them; 0 where it cannot be told."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            lines = dict(line.split(b":", 1) for line in file if b":" in line)
+        return int(lines[b"VmData"].split()[0]) * 1024
+    except (OSError, ValueError, KeyError, MemoryError):
+        return 0
+
+
+def _size_of_output() -> int:
+    try:
+        return os.fstat(1).st_size
+    except OSError:
+        return 0

@@ -1,0 +1,209 @@
+"""The limits of a class as its attempts get them, and what enforces each on this machine; who can have none is told."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import resource
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bgjobd import cgroups, holes
+from bgjobd.config import ClassPolicy, Config, ConfigError, Problem
+from bgjobd.forkserver import landlock
+from bgjobd.forkserver.sandbox import Account, Limits
+from bgjobd.policy import first
+
+_BY_FORK_SERVER: Final = ("memory", "cpu", "cpu_share", "open_files", "processes", "file_size", "nice")
+_OF_ALL: Final = ("timeout", *_BY_FORK_SERVER, "max_output")
+_OF_CLASSES: Final = ("user", "group", "writable")
+LIMITS: Final = (*_OF_ALL, *_OF_CLASSES)
+"""The keys that limit attempts, in the order in which they are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What this machine, and this daemon's rights on it, have to offer."""
+
+    is_root: bool
+    uid: int
+    highest_open_files: int
+    landlock: int
+    controllers: tuple[str, ...]
+    can_punch: bool
+
+    @classmethod
+    def here(cls, state_dir: Path) -> Machine:
+        """As it is for this process; `state_dir` tells whether the middle of an output can be given up."""
+        groups = cgroups.prepare(cgroups.find())
+        return cls(
+            is_root=os.geteuid() == 0,
+            uid=os.geteuid(),
+            highest_open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+            landlock=landlock.version(),
+            controllers=() if groups is None else groups.controllers,
+            can_punch=_can_punch(_existing(state_dir)),
+        )
+
+
+def value_of(config: Config, class_name: str, name: str) -> Any:
+    """What the class's limit is: its own, else that of [limits]; None where there is none."""
+    own = config.approved.get(class_name, ClassPolicy())
+    return first(getattr(own, name), getattr(config.limits, name, None))
+
+
+def limits_of(config: Config, class_name: str) -> Limits:
+    """What the fork server puts on an attempt of the class. Raises LookupError for a user or group that is unknown."""
+    own = config.approved.get(class_name, ClassPolicy())
+    return Limits(
+        **{name: value_of(config, class_name, name) for name in _BY_FORK_SERVER},
+        account=_account(own.user, own.group) if os.geteuid() == 0 else None,
+        writable=None if own.writable is None else tuple(map(str, own.writable)),
+    )
+
+
+def message(config: Config) -> dict[str, dict[str, Any]]:
+    """The limits of all approved classes, as the fork server is told them."""
+    return {name: _as_json(limits_of(config, name)) for name in config.approved}
+
+
+def check(config: Config, machine: Machine) -> None:
+    """Raises ConfigError for limits that nothing enforces here, unless best effort is good enough."""
+    problems = [*_unknown_accounts(config)]
+    if not config.limits.best_effort:
+        problems += _unenforced(config, machine)
+    if problems:
+        raise ConfigError(*problems)
+
+
+def enforcement(machine: Machine) -> Mapping[str, str | None]:
+    """What enforces each limit here, for a class that runs as the daemon's user; None where nothing does."""
+    return {name: enforced_by(machine, name, None, machine.is_root) for name in LIMITS}
+
+
+def enforced_by(machine: Machine, name: str, value: Any, as_root: bool) -> str | None:
+    """What enforces the limit of this name and value, for attempts that run as root or not; None where nothing does."""
+    return _ENFORCED[name](machine, value, as_root)
+
+
+def _memory(machine: Machine, value: Any, as_root: bool) -> str:
+    return "memory.max, RLIMIT_DATA" if "memory" in machine.controllers else "RLIMIT_DATA"
+
+
+def _processes(machine: Machine, value: Any, as_root: bool) -> str | None:
+    if "pids" in machine.controllers:
+        return "pids.max"
+    return None if as_root else "RLIMIT_NPROC"  # from which root is exempt
+
+
+def _open_files(machine: Machine, value: Any, as_root: bool) -> str | None:
+    is_too_high = value is not None and value > machine.highest_open_files and not machine.is_root
+    return None if is_too_high else "RLIMIT_NOFILE"
+
+
+def _nice(machine: Machine, value: Any, as_root: bool) -> str | None:
+    return None if value is not None and value < 0 and not machine.is_root else "setpriority"
+
+
+def _account_of(machine: Machine, value: Any, as_root: bool) -> str | None:
+    return "setresuid" if machine.is_root else None
+
+
+_ENFORCED: Final[Mapping[str, Callable[[Machine, Any, bool], str | None]]] = {
+    "timeout": lambda machine, value, as_root: "the daemon",
+    "memory": _memory,
+    "cpu": lambda machine, value, as_root: "RLIMIT_CPU",
+    "cpu_share": lambda machine, value, as_root: "cpu.max" if "cpu" in machine.controllers else None,
+    "open_files": _open_files,
+    "processes": _processes,
+    "file_size": lambda machine, value, as_root: "RLIMIT_FSIZE",
+    "nice": _nice,
+    "max_output": lambda machine, value, as_root: "the daemon" if machine.can_punch else None,
+    "user": _account_of,
+    "group": _account_of,
+    "writable": lambda machine, value, as_root: "Landlock" if machine.landlock else None,
+}
+
+_LACKS: Final[Mapping[str, str]] = {
+    "cpu_share": "takes cgroup v2 with the cpu controller, delegated by systemd (Delegate=yes, DelegateSubgroup=)",
+    "processes": "takes cgroup v2 with the pids controller, or a `user` other than root",
+    "open_files": "is above what this process may give (ulimit -Hn)",
+    "nice": "takes root below 0",
+    "max_output": "takes a file system that can give up the middle of a file: ext4, xfs, btrfs, tmpfs",
+    "user": "takes a daemon that runs as root",
+    "group": "takes a daemon that runs as root",
+    "writable": "takes a kernel with Landlock (5.13 or newer, and not switched off)",
+}
+
+
+def _unenforced(config: Config, machine: Machine) -> Iterator[Problem]:
+    file = str(config.file or "configuration")
+    for class_name, own in config.approved.items():
+        runs_as_root = machine.is_root and own.user in (None, "root", "0")
+        for name in LIMITS:
+            value = value_of(config, class_name, name)
+            if value is not None and enforced_by(machine, name, value, runs_as_root) is None:
+                where = (
+                    f'approved."{class_name}".{name}' if getattr(own, name) is not None else f"limits.{name}"
+                )
+                told = f"cannot be had here: it {_LACKS[name]}; [limits] best_effort = true goes without"
+                yield Problem(file, where, told)
+
+
+def _unknown_accounts(config: Config) -> Iterator[Problem]:
+    file = str(config.file or "configuration")
+    for class_name, own in config.approved.items():
+        try:
+            _account(own.user, own.group)
+        except LookupError as error:
+            yield Problem(file, f'approved."{class_name}"', str(error))
+
+
+def _account(user: str | None, group: str | None) -> Account | None:
+    """Whom attempts run as, with all groups of that user. Raises LookupError."""
+    if user is None and group is None:
+        return None
+    gid = None if group is None else _gid(group)
+    if user is None:
+        assert gid is not None
+        return Account(os.geteuid(), gid, (gid,), "", "")
+    known = _user(user)
+    own_gid = known.pw_gid if gid is None else gid
+    return Account(
+        known.pw_uid, own_gid, tuple(os.getgrouplist(known.pw_name, own_gid)), known.pw_name, known.pw_dir
+    )
+
+
+def _user(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+    except (KeyError, OverflowError):
+        raise LookupError(f"there is no user {user} on this machine") from None
+
+
+def _gid(group: str) -> int:
+    try:
+        return (grp.getgrgid(int(group)) if group.isdecimal() else grp.getgrnam(group)).gr_gid
+    except (KeyError, OverflowError):
+        raise LookupError(f"there is no group {group} on this machine") from None
+
+
+def _as_json(limits: Limits) -> dict[str, Any]:
+    told = limits._asdict()
+    if limits.account is not None:
+        told["account"] = limits.account._asdict()
+    return told
+
+
+def _can_punch(directory: Path) -> bool:
+    try:
+        return holes.can_punch(directory)
+    except OSError:
+        return True  # it is not for this process to write there; the daemon says so where it finds out
+
+
+def _existing(path: Path) -> Path:
+    return next(parent for parent in (path, *path.parents) if parent.is_dir())

@@ -1,0 +1,145 @@
+"""The directories that attempts work in: gone before an attempt's end is stored; one that is not empty is put aside
+under another name and emptied later, on a thread, however much is in it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+
+from bgjobd.forkserver.journal import try_directory_key
+
+ASIDE: Final = "aside"
+"""Where directories that are not empty wait to be emptied."""
+
+
+class Work:
+    """The directory of working directories; `say` hears once of what could not be removed."""
+
+    def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._path = directory
+        self._directory = _open(str(directory))
+        with suppress(FileExistsError):
+            os.mkdir(ASIDE, 0o700, dir_fd=self._directory)
+        self._aside = _open(ASIDE, self._directory)
+        self._names = count(time.monotonic_ns())
+        self._is_closed = False
+        self._wanted: SimpleQueue[bool] = SimpleQueue()
+        self._cleaner: threading.Thread | None = None
+
+    def close(self) -> None:
+        """Let go of it; what is not emptied yet the next daemon empties."""
+        self._is_closed = True
+        if self._cleaner is not None:
+            self._wanted.put(False)
+            self._cleaner.join()
+        os.close(self._aside)
+        os.close(self._directory)
+
+    def remove(self, name: str) -> None:
+        """Have nothing of this name: it is gone, or aside."""
+        try:
+            os.rmdir(name, dir_fd=self._directory)
+        except FileNotFoundError:
+            return
+        except OSError:
+            self._put_aside(name)
+
+    def tidy(self, known: Collection[str]) -> None:
+        """Remove the directories of attempts that are not known, and what an earlier daemon left aside."""
+        for name in os.listdir(self._directory):
+            if try_directory_key(name) is not None and name not in known:
+                self.remove(name)
+        if os.listdir(self._aside):
+            self._clean_soon()
+
+    def _put_aside(self, name: str) -> None:
+        try:
+            os.rename(name, str(next(self._names)), src_dir_fd=self._directory, dst_dir_fd=self._aside)
+        except OSError as error:
+            self._say(f"the working directory {name} could not be removed: {error.strerror}")
+            return
+        self._clean_soon()
+
+    def _clean_soon(self) -> None:
+        if self._cleaner is None:
+            self._cleaner = threading.Thread(target=self._clean_while_wanted, name="cleaner", daemon=True)
+            self._cleaner.start()
+        self._wanted.put(True)
+
+    def _clean_while_wanted(self) -> None:
+        told = 0
+        while self._wanted.get():
+            resisting = empty(self._aside, lambda: self._is_closed)
+            if resisting > told:
+                self._say(
+                    f"{resisting} files or directories of ended attempts resist removal: {self._path}/{ASIDE}"
+                )
+            told = resisting
+
+
+def empty(directory: int, is_enough: Callable[[], bool]) -> int:
+    """Remove all that is in the directory of this descriptor, until it is enough; how much resists, and stays.
+
+    A directory within one that is removed is moved up first: so none is too deep, and no link is ever followed.
+    """
+    names = count(time.monotonic_ns())
+    resisting: set[str] = set()
+    while found := set(os.listdir(directory)) - resisting:
+        for name in found:
+            if is_enough():
+                return 0
+            try:
+                if _is_directory(name, directory):
+                    _empty_one(name, directory, names, is_enough)
+                    os.rmdir(name, dir_fd=directory)
+                else:
+                    os.unlink(name, dir_fd=directory)
+            except OSError:
+                resisting.add(name)
+    return len(resisting)
+
+
+def _empty_one(name: str, parent: int, names: Iterator[int], is_enough: Callable[[], bool]) -> None:
+    """Remove the files in a directory, and move the directories in it up to `parent`."""
+    with _writable(name, parent) as descriptor:
+        for inner in os.listdir(descriptor):
+            if is_enough():
+                return
+            if _is_directory(inner, descriptor):
+                with _writable(inner, descriptor):  # else it could not be moved
+                    os.rename(inner, str(next(names)), src_dir_fd=descriptor, dst_dir_fd=parent)
+            else:
+                os.unlink(inner, dir_fd=descriptor)
+
+
+@contextmanager
+def _writable(name: str, parent: int) -> Iterator[int]:
+    """The directory, with all rights for its owner; it may be somebody else's, who puts a link there meanwhile."""
+    place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{place}", 0o700)
+        descriptor = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    finally:
+        os.close(place)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_directory(name: str, parent: int) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+
+
+def _open(path: str, parent: int | None = None) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
