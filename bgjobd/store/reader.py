@@ -94,7 +94,9 @@ class Reader:
         budget: float = BUDGET,
         now: float | None = None,
     ) -> Page:
-        """The jobs as summaries, newest first, from below the id `before`; at most `budget` seconds of looking.
+        """The jobs as summaries with what their latest attempts used, newest first, from below the id `before`.
+
+        At most `budget` seconds are spent looking.
 
         `now`, in seconds since the epoch, parts what waits for its time from what is due; else the wall clock does.
         Raises InvalidParameterError for an unknown word of status.
@@ -103,11 +105,11 @@ class Reader:
         return pages.jobs(self._database.connection(), wanted, before, limit, budget, now)
 
     def summary(self, job_id: int) -> JsonObject | None:
-        """The job as `list` shows it; None where there is none."""
+        """How the job stands, in short; None where there is none."""
         return self.summaries([job_id]).get(job_id)
 
     def summaries(self, job_ids: Sequence[int]) -> dict[int, JsonObject]:
-        """These jobs as `list` shows them, by id; those that there are."""
+        """How these jobs stand, in short, by id; those that there are."""
         return pages.summaries(self._database.connection(), job_ids)
 
     def logs(
