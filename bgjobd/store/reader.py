@@ -12,7 +12,7 @@ from peewee import SQL, SqliteDatabase, fn
 
 from bgjob.words import FINAL, Outcome, Status
 from bgjobd.core.job import Call, Ending, masked
-from bgjobd.store import pages
+from bgjobd.store import pages, usage
 from bgjobd.store.database import open_for_reading
 from bgjobd.store.items import JobFilter, LogFilter
 from bgjobd.store.models import BackgroundJob, JobAttempt, Property, Queue
@@ -85,6 +85,10 @@ class Reader:
             SQL(condition)
         )
         return _tuples(self._database, query.group_by(BackgroundJob.queue))
+
+    def usage(self) -> dict[str, JsonObject]:
+        """What the latest attempts of each class used, as usage.by_class() tells it."""
+        return usage.of_latest(self._database.connection())
 
     def list(
         self,

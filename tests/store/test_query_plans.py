@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bgjobd.store import statements
+from bgjobd.store import statements, usage
 from bgjobd.store.items import JobFilter
 from bgjobd.store.reader import Reader
 from tests.store.samples import Store, asked, statements_run_on
@@ -164,3 +164,9 @@ def test_a_page_finds_the_latest_attempts_of_its_rows_only_and_by_their_keys(
         for job, attempt in zip(on_both[::2], on_both[1::2], strict=True):
             assert job.startswith("SEARCH j USING IN"), steps
             assert attempt.startswith("SEARCH a USING PRIMARY KEY (job_id=? AND number=?)"), steps
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_the_latest_attempts_are_read_in_their_order_and_their_jobs_by_id(store: Store, changed: str) -> None:
+    attempted_once(store, changed)
+    assert plan(store, usage._LATEST_ENDED) == ["SCAN a", "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"]
