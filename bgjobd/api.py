@@ -164,10 +164,11 @@ async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     }
 
 
-async def stats(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
+async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObject:
     async with caller.turn:
         counts = await daemon.read(lambda reader: reader.counts())
         queues = await daemon.read(lambda reader: reader.queues())
+        asked_for = {"usage": await daemon.read(Reader.usage)} if given.usage else {}
     return {
         "version": version("bgjobd"),
         "pid": os.getpid(),
@@ -178,6 +179,7 @@ async def stats(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
             {"name": name, "slots": slots, **queues.get(name, {"pending": 0, "running": 0, "paused": False})}
             for name, slots in daemon.lanes.queues.items()
         ],
+        **asked_for,
     }
 
 
@@ -195,7 +197,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject]]]
     "Logs": (inputs.Logs, logs),
     "Output": (inputs.Output, output),
     "Classes": (Nothing, classes),
-    "Stats": (Nothing, stats),
+    "Stats": (inputs.Stats, stats),
 }
 
 

@@ -106,6 +106,10 @@ class Output(Input):
     limit: Annotated[int, Field(ge=1, le=MAX_PART)] | None = None
 
 
+class Stats(Input):
+    usage: bool | None = None
+
+
 class Interface(Input):
     interface: str
 

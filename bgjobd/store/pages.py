@@ -208,27 +208,33 @@ _SUMMARY: Final = (
         "error",
     ),
 )
-_JOB_COLUMNS: Final = ", ".join(
-    [
-        *(f"j.{name}" for name in _SUMMARY),
-        "(SELECT max(number) FROM job_attempts WHERE job_id = j.id)",
-        "(SELECT progress FROM job_attempts WHERE job_id = j.id ORDER BY number DESC LIMIT 1)",
-    ]
+_USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
+_JOB_COLUMNS: Final = ", ".join([*(f"j.{name}" for name in _SUMMARY), "a.number", "a.progress"])
+_LISTED_COLUMNS: Final = ", ".join([_JOB_COLUMNS, *(f"a.{name}" for name in _USAGE)])
+_ITS_LATEST_ATTEMPT: Final = (
+    "LEFT JOIN job_attempts AS a "
+    "ON a.job_id = j.id AND a.number = (SELECT max(number) FROM job_attempts WHERE job_id = j.id)"
 )
-_ANY_JOB: Final = "background_jobs AS j NOT INDEXED WHERE true"
+
+
+def _jobs_by(index: str, condition: str) -> str:
+    """Jobs with their latest attempts; where none of its columns is asked for, SQLite leaves the attempts out."""
+    return f"background_jobs AS j {index} {_ITS_LATEST_ATTEMPT} WHERE {condition}"
+
+
+_ANY_JOB: Final = _jobs_by("NOT INDEXED", "true")
 _IS_PENDING: Final = "j.status = 'pending' AND j.finished_at IS NULL"
-_NOT_READY: Final = f"background_jobs AS j INDEXED BY jobs_pending WHERE {_IS_PENDING} AND j.ready = 0"
-_READY: Final = f"background_jobs AS j INDEXED BY jobs_pending WHERE {_IS_PENDING} AND j.ready = 1"
+_NOT_READY: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = 0")
+_READY: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = 1")
 _JOB_SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         Status.PENDING: (_READY, _NOT_READY),
         SCHEDULED: (_NOT_READY,),
         RETRYING: (_NOT_READY,),
-        Status.RUNNING: ("background_jobs AS j INDEXED BY jobs_running WHERE j.status = 'running'",),
+        Status.RUNNING: (_jobs_by("INDEXED BY jobs_running", "j.status = 'running'"),),
         **{
             status.value: (
-                "background_jobs AS j INDEXED BY jobs_finished "
-                f"WHERE j.status = '{status}' AND j.finished_at IS NOT NULL",
+                _jobs_by("INDEXED BY jobs_finished", f"j.status = '{status}' AND j.finished_at IS NOT NULL"),
             )
             for status in sorted(FINAL)
         },
@@ -249,7 +255,10 @@ def jobs(
     budget: float,
     now: float,
 ) -> Page:
-    """Jobs as summaries, newest first. Raises InvalidParameterError for an unknown word of status."""
+    """Jobs as summaries with what their latest attempts used, newest first.
+
+    Raises InvalidParameterError for an unknown word of status.
+    """
     sources, rest = _ways_to_jobs(wanted)
     if not sources:
         return Page([], None)
@@ -260,18 +269,19 @@ def jobs(
         "method_name": wanted.method_name,
         "needle": needle(wanted.search or ""),
     }
-    walk = _Walk("j.id", _JOB_COLUMNS, sources, tuple(rest), parameters, is_backwards=True, last=INT_MIN)
-    return _walk(connection, walk, INT_MAX if before is None else before, limit, budget, _summary)
+    walk = _Walk("j.id", _LISTED_COLUMNS, sources, tuple(rest), parameters, is_backwards=True, last=INT_MIN)
+    return _walk(connection, walk, INT_MAX if before is None else before, limit, budget, _listed)
 
 
 def summaries(connection: sqlite3.Connection, job_ids: Sequence[int]) -> dict[int, JsonObject]:
-    """These jobs as jobs() has them, by id; those that there are."""
-    sql = f"SELECT {_JOB_COLUMNS} FROM background_jobs AS j WHERE j.id IN (SELECT value FROM json_each(?))"
+    """These jobs as summaries, by id; those that there are."""
+    source = _jobs_by("", "j.id IN (SELECT value FROM json_each(?))")
+    sql = f"SELECT {_JOB_COLUMNS} FROM {source}"
     return {row[0]: _summary(row) for row in connection.execute(sql, (json.dumps(list(job_ids)),))}
 
 
 def summary_of(job: Job) -> JsonObject:
-    """A job at hand as jobs() has it."""
+    """A job at hand as summaries() has it."""
     return {
         "id": job.id,
         "class_name": job.call.class_name,
@@ -341,6 +351,11 @@ def _summary(row: tuple[Any, ...]) -> JsonObject:
         "attempt": attempt or 0,
         "progress": parsed(progress),
     }
+
+
+def _listed(row: tuple[Any, ...]) -> JsonObject:
+    summary, usage = row[: -len(_USAGE)], row[-len(_USAGE) :]
+    return _summary(summary) | dict(zip(_USAGE, usage, strict=True))
 
 
 # Log entries

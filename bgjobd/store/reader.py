@@ -12,7 +12,7 @@ from peewee import SQL, SqliteDatabase, fn
 
 from bgjob.words import FINAL, Outcome, Status
 from bgjobd.core.job import Call, Ending, masked
-from bgjobd.store import pages
+from bgjobd.store import pages, usage
 from bgjobd.store.database import open_for_reading
 from bgjobd.store.items import JobFilter, LogFilter
 from bgjobd.store.models import BackgroundJob, JobAttempt, Property, Queue
@@ -86,6 +86,10 @@ class Reader:
         )
         return _tuples(self._database, query.group_by(BackgroundJob.queue))
 
+    def usage(self) -> dict[str, JsonObject]:
+        """What the latest attempts of each class used, as usage.by_class() tells it."""
+        return usage.of_latest(self._database.connection())
+
     def list(
         self,
         wanted: JobFilter,
@@ -94,7 +98,9 @@ class Reader:
         budget: float = BUDGET,
         now: float | None = None,
     ) -> Page:
-        """The jobs as summaries, newest first, from below the id `before`; at most `budget` seconds of looking.
+        """The jobs as summaries with what their latest attempts used, newest first, from below the id `before`.
+
+        At most `budget` seconds are spent looking.
 
         `now`, in seconds since the epoch, parts what waits for its time from what is due; else the wall clock does.
         Raises InvalidParameterError for an unknown word of status.
@@ -103,11 +109,11 @@ class Reader:
         return pages.jobs(self._database.connection(), wanted, before, limit, budget, now)
 
     def summary(self, job_id: int) -> JsonObject | None:
-        """The job as `list` shows it; None where there is none."""
+        """How the job stands, in short; None where there is none."""
         return self.summaries([job_id]).get(job_id)
 
     def summaries(self, job_ids: Sequence[int]) -> dict[int, JsonObject]:
-        """These jobs as `list` shows them, by id; those that there are."""
+        """How these jobs stand, in short, by id; those that there are."""
         return pages.summaries(self._database.connection(), job_ids)
 
     def logs(

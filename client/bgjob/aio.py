@@ -183,9 +183,12 @@ class AsyncClient(BaseClient):
         """What may run: name, doc, methods, policy, unavailable of each approved class."""
         return await self._call(calls.classes())
 
-    async def stats(self) -> JsonObject:
-        """How the daemon stands: version, pid, slots, jobs by status, queues."""
-        return await self._call(calls.stats())
+    async def stats(self, usage: bool = False) -> JsonObject:
+        """How the daemon stands: version, pid, slots, jobs by status, queues.
+
+        With `usage` also what the latest attempts of each class used, as p50 and p95 in seconds and bytes.
+        """
+        return await self._call(calls.stats(usage))
 
     async def ping(self) -> JsonObject:
         """Who answers: vendor, product, version, url, interfaces."""

@@ -264,8 +264,8 @@ def classes() -> Call[list[JsonObject]]:
     return _call("Classes", lambda reply: _objects(reply, "classes"))
 
 
-def stats() -> Call[JsonObject]:
-    return _call("Stats", lambda reply: reply)
+def stats(usage: bool = False) -> Call[JsonObject]:
+    return _call("Stats", lambda reply: reply, usage=usage or None)
 
 
 def reload() -> Call[str]:

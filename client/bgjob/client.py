@@ -197,9 +197,12 @@ class Client(BaseClient):
         """What may run: name, doc, methods, policy, unavailable of each approved class."""
         return self._call(calls.classes())
 
-    def stats(self) -> JsonObject:
-        """How the daemon stands: version, pid, slots, jobs by status, queues."""
-        return self._call(calls.stats())
+    def stats(self, usage: bool = False) -> JsonObject:
+        """How the daemon stands: version, pid, slots, jobs by status, queues.
+
+        With `usage` also what the latest attempts of each class used, as p50 and p95 in seconds and bytes.
+        """
+        return self._call(calls.stats(usage))
 
     def ping(self) -> JsonObject:
         """Who answers: vendor, product, version, url, interfaces."""

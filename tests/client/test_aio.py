@@ -120,6 +120,16 @@ def test_a_lost_reply_is_asked_for_again_with_the_same_key(play: Play, serve: Se
     assert first == second
 
 
+def test_stats_asks_for_usage_only_if_it_is_wanted(play: Play, serve: Serve) -> None:
+    serve(stats)
+
+    async def scene(client: AsyncClient) -> None:
+        assert await client.stats() == {"asked": {}}
+        assert await client.stats(usage=True) == {"asked": {"usage": True}}
+
+    play(scene)
+
+
 def test_a_cancel_whose_reply_is_lost_is_not_repeated(play: Play, serve: Serve) -> None:
     daemon = serve(lambda line, request: line.hang_up())
 

@@ -94,6 +94,15 @@ def in_child(work: Callable[[], None]) -> int:
 # Calls
 
 
+def test_stats_asks_for_usage_only_if_it_is_wanted(client: Client, serve: Serve) -> None:
+    serve(stats)
+    assert [client.stats(), client.stats(False), client.stats(usage=True)] == [
+        {"asked": {}},
+        {"asked": {}},
+        {"asked": {"usage": True}},
+    ]
+
+
 def test_calls_share_one_connection(client: Client, serve: Serve) -> None:
     daemon = serve(stats)
     for _ in range(5):

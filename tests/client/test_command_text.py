@@ -34,7 +34,9 @@ def test_a_time_is_told_from_here(ahead: float, told: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "told"),
     [
+        (None, "–"),
         (0.0, "0 s"),
+        (0.1 + 0.2, "300 ms"),
         (0.0042, "4 ms"),
         (0.12, "120 ms"),
         (1.54, "1.5 s"),
@@ -44,7 +46,7 @@ def test_a_time_is_told_from_here(ahead: float, told: str) -> None:
         (90_000.0, "1 d 1 h"),
     ],
 )
-def test_a_time_span_is_as_exact_as_a_person_needs_it(seconds: float, told: str) -> None:
+def test_a_time_span_is_as_exact_as_a_person_needs_it(seconds: float | None, told: str) -> None:
     assert text.span(seconds) == told
 
 

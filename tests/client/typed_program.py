@@ -98,7 +98,7 @@ def use_client() -> None:
         client.pause("mail")
         client.resume()
         assert_type(client.classes(), list[Json])
-        assert_type(client.stats(), Json)
+        assert_type(client.stats(usage=True), Json)
         assert_type(client.ping(), Json)
         assert_type(client.reload(), str)
         assert_type(client.wait(1, timeout=1.0), Json)
@@ -196,7 +196,9 @@ async def use_coroutines() -> None:
         await client.retry(1)
         await client.pause()
         await client.resume()
-        assert_type([await client.stats(), await client.ping(), *await client.classes()], list[Json])
+        assert_type(
+            [await client.stats(usage=True), await client.ping(), *await client.classes()], list[Json]
+        )
         async with client.watch(class_name=Email) as changes:
             async for change in changes:
                 assert_type(change, Json)

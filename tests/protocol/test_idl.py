@@ -223,6 +223,8 @@ def test_every_backoff_has_its_word() -> None:
         ("Resume", {"queue": None}, "queue"),
         ("Classes", {"all": True}, "all"),
         ("Stats", {"all": True}, "all"),
+        ("Stats", {"usage": 1}, "usage"),
+        ("Stats", {"usage": "true"}, "usage"),
     ],
 )
 def test_a_parameter_of_another_shape_is_refused_by_its_name(

@@ -186,7 +186,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Pause": service.call("Pause", queue="default"),
         "Resume": service.call("Resume", queue="default"),
         "Classes": service.call("Classes"),
-        "Stats": service.call("Stats"),
+        "Stats": service.call("Stats", usage=True),
         "List": service.call("List", limit=10),
         "Logs": service.call("Logs", limit=10),
         "Output": service.call("Output", id=first),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.store.samples import (
     COMPLETED,
     FAILED,
     NOW,
+    USAGE,
     Store,
     asked,
     cancels,
@@ -105,8 +107,8 @@ def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
         "error": None,
         "progress": {"fraction": 0.5, "message": "half", "at": text(NOW + 0.5)},
     }
-    assert reader.list(JobFilter()).rows == [expected]
     assert reader.summary(job_id) == expected
+    assert reader.list(JobFilter()).rows == [expected | dict.fromkeys(asdict(USAGE))]
 
 
 def test_there_is_no_summary_of_a_job_that_was_never_submitted(reader: Reader) -> None:
@@ -136,6 +138,27 @@ def test_the_progress_of_an_earlier_attempt_is_not_the_latest_ones(store: Store,
         None,
         "ValueError: no recipient",
     )
+
+
+def test_a_list_tells_what_the_latest_attempt_used_once_it_has_ended(store: Store, reader: Reader) -> None:
+    job_id = store.run_one()
+    store.submit(asked(queue="closed"))
+
+    def told() -> list[dict[str, Any]]:
+        return [{name: row[name] for name in asdict(USAGE)} for row in reader.list(JobFilter()).rows]
+
+    unknown = dict.fromkeys(asdict(USAGE))
+    assert told() == [unknown, unknown]
+    store.commit(ends(job_id, FAILED, usage=USAGE))
+    assert told() == [unknown, asdict(USAGE)]
+    store.now += 5
+    store.claim(Lanes(1))
+    assert told() == [unknown, unknown]
+    later = replace(USAGE, output_bytes=0)
+    store.commit(ends(job_id, COMPLETED, 2, usage=later))
+    assert told() == [unknown, asdict(later)]
+    (found,) = reader.list(JobFilter(status=("completed",), search="example")).rows
+    assert found["output_bytes"] == 0
 
 
 def test_jobs_come_newest_first_and_page_by_page(store: Store, reader: Reader) -> None:

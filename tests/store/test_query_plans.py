@@ -6,8 +6,10 @@ import re
 
 import pytest
 
-from bgjobd.store import statements
-from tests.store.samples import Store, asked
+from bgjobd.store import statements, usage
+from bgjobd.store.items import JobFilter
+from bgjobd.store.reader import Reader
+from tests.store.samples import Store, asked, statements_run_on
 
 HOT = {
     "SELECT_READY": "jobs_ready",
@@ -37,6 +39,17 @@ POPULATIONS = {
 }
 
 
+def attempted_once(store: Store, changed: str) -> None:
+    """300 jobs with an attempt each, all changed in the same way, and statistics of them if they are changed."""
+    store.submit(*(asked() for _ in range(300)))
+    store.database.execute_sql(
+        "INSERT INTO job_attempts (job_id, number, token, boot_id) SELECT id, 1, 't', 'b' FROM background_jobs"
+    )
+    if changed:
+        store.database.execute_sql(f"UPDATE background_jobs SET {changed}")
+        store.database.execute_sql("ANALYZE")
+
+
 def plan(store: Store, statement: str) -> list[str]:
     values = dict.fromkeys(re.findall(r":(\w+)", statement), 1)
     rows = store.database.execute_sql(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
@@ -45,13 +58,7 @@ def plan(store: Store, statement: str) -> list[str]:
 
 @pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
 def test_hot_statements_use_their_index_whatever_the_statistics(store: Store, changed: str) -> None:
-    store.submit(*(asked() for _ in range(300)))
-    store.database.execute_sql(
-        "INSERT INTO job_attempts (job_id, number, token, boot_id) SELECT id, 1, 't', 'b' FROM background_jobs"
-    )
-    if changed:
-        store.database.execute_sql(f"UPDATE background_jobs SET {changed}")
-        store.database.execute_sql("ANALYZE")
+    attempted_once(store, changed)
     for name, index in HOT.items():
         steps = plan(store, getattr(statements, name))
         text = "\n".join(steps)
@@ -122,3 +129,44 @@ def test_the_search_for_ready_jobs_reads_no_more_than_it_gives(store: Store) -> 
 def test_the_search_for_due_jobs_stops_at_now(store: Store) -> None:
     steps = plan(store, statements.MAKE_READY)
     assert any("SEARCH" in step and "jobs_scheduled (scheduled_at<?)" in step for step in steps), steps
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        JobFilter(),
+        JobFilter(search="example"),
+        JobFilter(queue="default"),
+        JobFilter(status=("pending",)),
+        JobFilter(status=("retrying",)),
+        JobFilter(status=("completed", "failed"), method_name="run"),
+    ],
+    ids=str,
+)
+def test_a_page_finds_the_latest_attempts_of_its_rows_only_and_by_their_keys(
+    store: Store, changed: str, wanted: JobFilter
+) -> None:
+    attempted_once(store, changed)
+    reader = Reader(store.state_dir)
+    with statements_run_on(reader._database) as run:
+        reader.list(wanted)
+    reader.close()
+    edges = [statement for statement in run if "OFFSET" in statement]
+    rows = [statement for statement in run if statement not in edges]
+    assert rows
+    for edge in edges:
+        assert not [step for step in plan(store, edge) if re.match("(SCAN|SEARCH) a ", step)]
+    for statement in rows:
+        steps = plan(store, statement)
+        assert not [step for step in steps if "TEMP B-TREE" in step], steps
+        on_both = [step for step in steps if re.match("(SCAN|SEARCH) (a|j) ", step)]
+        for job, attempt in zip(on_both[::2], on_both[1::2], strict=True):
+            assert job.startswith("SEARCH j USING IN"), steps
+            assert attempt.startswith("SEARCH a USING PRIMARY KEY (job_id=? AND number=?)"), steps
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_the_latest_attempts_are_read_in_their_order_and_their_jobs_by_id(store: Store, changed: str) -> None:
+    attempted_once(store, changed)
+    assert plan(store, usage._LATEST_ENDED) == ["SCAN a", "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"]

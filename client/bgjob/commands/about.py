@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from bgjob.client import Client
 from bgjob.commands import screen, text
 from bgjob.commands.problems import OK
-from bgjob.commands.screen import Column
+from bgjob.commands.screen import Column, Cut
 from bgjob.errors import NotApprovedError
 from bgjob.words import Status
 
@@ -29,14 +29,23 @@ def classes(client: Client, given: argparse.Namespace) -> int:
 
 
 def stats(client: Client, given: argparse.Namespace) -> int:
-    """Show how the daemon stands: its version, slots, jobs by status, queues."""
-    standing = client.stats()
+    """Show how the daemon stands: its version, slots, jobs by status, queues; and what each class's attempts used."""
+    standing = client.stats(usage=True)
     if given.json:
         screen.tell_json(standing)
         return OK
     counts = [f"{standing['jobs'].get(status, 0)} {screen.painted(status)}" for status in Status]
-    queues = standing["queues"]
-    table = screen.table(
+    screen.tell(f"bgjobd {standing['version']}, pid {standing['pid']}, {standing['slots']} slots")
+    if standing.get("storage_trouble"):
+        screen.tell(screen.painted(text.one_line(standing["storage_trouble"]), "red"))
+    screen.tell(f"jobs: {', '.join(counts)}")
+    tables = [_queues(standing["queues"]), *([_usage(standing["usage"])] if standing["usage"] else [])]
+    screen.show("".join(f"\n{table}" for table in tables))
+    return OK
+
+
+def _queues(queues: Sequence[Mapping[str, Any]]) -> str:
+    return screen.table(
         [
             Column("QUEUE", [queue["name"] for queue in queues]),
             Column("PENDING", [str(queue["pending"]) for queue in queues], is_number=True),
@@ -45,12 +54,37 @@ def stats(client: Client, given: argparse.Namespace) -> int:
             Column("", ["paused" if queue["paused"] else "" for queue in queues]),
         ]
     )
-    screen.tell(f"bgjobd {standing['version']}, pid {standing['pid']}, {standing['slots']} slots")
-    if standing.get("storage_trouble"):
-        screen.tell(screen.painted(text.one_line(standing["storage_trouble"]), "red"))
-    screen.tell(f"jobs: {', '.join(counts)}")
-    screen.show(f"\n{table}")
-    return OK
+
+
+def _usage(by_class: Mapping[str, Mapping[str, Any]]) -> str:
+    """The classes with what half of their attempts, and 95 of 100, do not exceed."""
+    counts = [str(used["attempts"]) for used in by_class.values()]
+    return screen.table(
+        [
+            Column("CLASS", list(by_class), cut=Cut.BEGINNING),
+            Column("ATTEMPTS", counts, is_number=True),
+            *(
+                Column(
+                    f"{name.upper()} P50/P95",
+                    [
+                        f"{told(used[f'{name}_p50'])}/{told(used[f'{name}_p95'])}"
+                        for used in by_class.values()
+                    ],
+                    is_number=True,
+                )
+                for name, told in _MEASURES.items()
+            ),
+        ]
+    )
+
+
+_MEASURES: Final[Mapping[str, Callable[[Any], str]]] = {
+    "wall": text.span,
+    "cpu": text.span,
+    "memory": text.size,
+    "output": text.size,
+}
+"""What attempts use, and how it reads."""
 
 
 def _is_named(name: str, wanted: str) -> bool:

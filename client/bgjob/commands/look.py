@@ -109,10 +109,13 @@ CELLS: Final[Mapping[str, Callable[[Mapping[str, Any], float], str]]] = {
     "started": lambda job, now: text.when(job["started_at"], now),
     "finished": lambda job, now: text.when(job["finished_at"], now),
     "took": lambda job, now: text.took(job["started_at"], job["finished_at"]),
+    "memory": lambda job, now: text.size(job["max_rss"]),
+    "cpu": lambda job, now: text.span(text.cpu_time(job)),
+    "output": lambda job, now: text.size(job["output_bytes"]),
 }
 """What a list can tell of a job, by the name of the column."""
 
-_NUMBERS: Final = frozenset({"id", "priority"})
+_NUMBERS: Final = frozenset({"id", "priority", "memory", "cpu", "output"})
 _CUTS: Final = {
     **dict.fromkeys(("job", "class", "method"), Cut.BEGINNING),  # of a long name the end says most
     **dict.fromkeys(("note", "error", "progress"), Cut.END),
@@ -168,7 +171,7 @@ def _moment(at: str | None, now: float) -> str:
 def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:
     verdict = attempt["outcome"] or "running"
     began = "" if attempt["started_at"] is None else f"  {text.date(attempt['started_at'])} UTC"
-    lasted = "" if attempt["finished_at"] is None else f", {_lasted(attempt)}"
+    lasted = _lasted(attempt)
     yield f"{_heading('attempt ' + str(attempt['number']))}  {screen.painted(verdict)}{began}{lasted}"
     rows = [
         ("why", _why(attempt)),
@@ -180,7 +183,9 @@ def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _lasted(attempt: Mapping[str, Any]) -> str:
-    return text.took(attempt["started_at"], attempt["finished_at"])
+    if attempt["started_at"] is None or attempt["finished_at"] is None:
+        return ""
+    return f", {text.took(attempt['started_at'], attempt['finished_at'])}"
 
 
 def _why(attempt: Mapping[str, Any]) -> str:
@@ -194,12 +199,13 @@ def _why(attempt: Mapping[str, Any]) -> str:
 
 
 def _usage(attempt: Mapping[str, Any]) -> str:
-    if attempt["max_rss"] is None:
-        return ""
-    told = f"{text.size(attempt['max_rss'])} of memory"
-    if attempt["cpu_user"] is not None and attempt["cpu_system"] is not None:
-        told += f", {text.span(attempt['cpu_user'] + attempt['cpu_system'])} of CPU"
-    return told + (f", {text.size(attempt['output_bytes'])} of output" if attempt["output_bytes"] else "")
+    cpu = text.cpu_time(attempt)
+    told = (
+        ("memory", attempt["max_rss"], text.size(attempt["max_rss"])),
+        ("CPU", cpu, text.span(cpu)),
+        ("output", attempt["output_bytes"], text.size(attempt["output_bytes"])),
+    )
+    return ", ".join(f"{shown} of {name}" for name, value, shown in told if value is not None)
 
 
 def _traceback(attempts: Sequence[Mapping[str, Any]]) -> list[str]:

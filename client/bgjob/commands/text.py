@@ -109,8 +109,10 @@ def took(started_at: str | None, finished_at: str | None) -> str:
     return span(instant(finished_at) - instant(started_at))
 
 
-def span(seconds: float) -> str:
-    """A time span as exactly as a person needs it: `120 ms`, `1.5 s`, `3 min 20 s`, `2 h 5 min`."""
+def span(seconds: float | None) -> str:
+    """A time span as exactly as a person needs it: `120 ms`, `1.5 s`, `3 min 20 s`; a dash where it is not known."""
+    if seconds is None:
+        return "–"
     if seconds < 1:
         return f"{max(0.0, seconds) * 1000:.0f} ms" if seconds else "0 s"
     if seconds < 10:
@@ -123,6 +125,13 @@ def span(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3_600} h {whole % 3_600 // 60} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
+
+
+def cpu_time(used: Mapping[str, Any]) -> float | None:
+    """The CPU seconds of an attempt, or of a job's latest in a list; None where they are not known."""
+    if used["cpu_user"] is None or used["cpu_system"] is None:
+        return None
+    return float(used["cpu_user"] + used["cpu_system"])
 
 
 def size(count: int | None) -> str:

@@ -132,7 +132,7 @@ class Recorder:
             rows = [row for row in reversed(self._rows.values()) if _is_listed(row, given, now)]
         page = rows[:limit]
         following = page[-1]["id"] if len(rows) > limit else None
-        return {"jobs": [_summary(row) for row in page], "next": following, "is_complete": True}
+        return {"jobs": [_listed(row) for row in page], "next": following, "is_complete": True}
 
     def _cancel(self, given: JsonObject) -> JsonObject:
         now = instant()
@@ -277,6 +277,7 @@ _SUMMARY: Final = (
         "error",
     ),
 )
+_USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
 
 
 def _summary(row: JsonObject) -> JsonObject:
@@ -286,6 +287,11 @@ def _summary(row: JsonObject) -> JsonObject:
         "attempt": len(attempts),
         "progress": attempts[-1]["progress"] if attempts else None,
     }
+
+
+def _listed(row: JsonObject) -> JsonObject:
+    """The summary as List has it: with what the latest attempt used, which is not known here."""
+    return _summary(row) | dict.fromkeys(_USAGE)
 
 
 def _check_list(given: JsonObject) -> None:
