@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from bgjob.words import Backoff, Outcome
 from bgjobd.config import ClassPolicy, Config, fault_message
 from bgjobd.core.job import RetryPolicy
-from bgjobd.core.verdict import Caps
+from bgjobd.core.verdict import NO_CAPS, Caps
 from bgjobd.forkserver.describe import ATTRIBUTES
 from bgjobd.units import Surroundings
 
@@ -32,7 +32,7 @@ class Policy:
     retry_lost: bool
     retry_on: frozenset[Outcome] | None
     sensitive: frozenset[str]
-    caps: Caps = Caps()
+    caps: Caps = NO_CAPS
 
 
 def policy_of(config: Config, class_name: str, attributes: Mapping[str, Any] | None = None) -> Policy:

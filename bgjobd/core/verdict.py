@@ -33,6 +33,8 @@ class Caps:
     file_size: int | None = None
 
 
+NO_CAPS: Final = Caps()
+
 _BY_A_STOP: Final = frozenset({Outcome.FAILED, Outcome.EXITED, Outcome.SIGNALLED, Outcome.LOST})
 """The outcomes that an attempt which was told to stop may have for that reason alone."""
 
