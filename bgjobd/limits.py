@@ -58,9 +58,13 @@ def value_of(config: Config, class_name: str, name: str) -> Any:
 def limits_of(config: Config, class_name: str) -> Limits:
     """What the fork server puts on an attempt of the class. Raises LookupError for a user or group that is unknown."""
     own = config.approved.get(class_name, ClassPolicy())
+    asked = {name: value_of(config, class_name, name) for name in _BY_FORK_SERVER}
+    is_root = os.geteuid() == 0
+    if asked["nice"] is not None and asked["nice"] < 0 and not is_root:
+        asked["nice"] = None  # best effort
     return Limits(
-        **{name: value_of(config, class_name, name) for name in _BY_FORK_SERVER},
-        account=_account(own.user, own.group) if os.geteuid() == 0 else None,
+        **asked,
+        account=_account(own.user, own.group) if is_root else None,
         writable=None if own.writable is None else tuple(map(str, own.writable)),
     )
 
