@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Status
-from bgjobd import cgroups
+from bgjobd import cgroups, limits
 from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
@@ -201,6 +201,8 @@ class Daemon:
         access, lanes = Access.from_config(config.access), _lanes(config, stored_queues)
         for name in access.unknown:
             self.say(EntryType.FAILURE, f"[access] names {name}, whom this machine does not know")
+        for gap in limits.gaps(config, limits.Machine.here(config.daemon.state_dir)):
+            self.say(EntryType.INFO, f"best effort: {gap.key} {gap.told}")
         self.config, self.lanes = config, lanes
         self.grants.change(access)
 

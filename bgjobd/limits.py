@@ -9,7 +9,7 @@ import resource
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgjobd import cgroups, holes
 from bgjobd.config import ClassPolicy, Config, ConfigError, Problem
@@ -76,16 +76,36 @@ def message(config: Config) -> dict[str, dict[str, Any]]:
 
 def check(config: Config, machine: Machine) -> None:
     """Raises ConfigError for limits that nothing enforces here, unless best effort is good enough."""
-    problems = [*_unknown_accounts(config)]
+    file = str(config.file or "configuration")
+    problems = [Problem(file, key, told) for key, told in _unknown_accounts(config)]
     if not config.limits.best_effort:
-        problems += _unenforced(config, machine)
+        problems += [Problem(file, gap.key, f"{gap.told}; {_WAY_OUT}") for gap in gaps(config, machine)]
     if problems:
         raise ConfigError(*problems)
 
 
-def enforcement(machine: Machine) -> Mapping[str, str | None]:
-    """What enforces each limit here, for a class that runs as the daemon's user; None where nothing does."""
-    return {name: enforced_by(machine, name, None, machine.is_root) for name in LIMITS}
+class Gap(NamedTuple):
+    """A limit that was asked for by this key, and cannot be had; and why."""
+
+    key: str
+    told: str
+
+
+def gaps(config: Config, machine: Machine) -> list[Gap]:
+    """The limits that were asked for and that nothing enforces here."""
+    return list(_gaps(config, machine))
+
+
+def table(machine: Machine) -> dict[str, str]:
+    """What enforces each limit here, for a class without a `user`, or what it takes to have it enforced; and what
+    keeps attempts from signalling others, which nobody has to ask for.
+    """
+    found = {name: enforced_by(machine, name, None, machine.is_root) for name in LIMITS}
+    told = {name: by or f"nothing: it {_LACKS[name]}" for name, by in found.items()}
+    has_scope = machine.landlock >= landlock.SCOPES_SINCE
+    return told | {
+        "signals": "Landlock" if has_scope else "nothing: it takes Linux 6.12 or newer, with Landlock"
+    }
 
 
 def enforced_by(machine: Machine, name: str, value: Any, as_root: bool) -> str | None:
@@ -131,6 +151,8 @@ _ENFORCED: Final[Mapping[str, Callable[[Machine, Any, bool], str | None]]] = {
     "writable": lambda machine, value, as_root: "Landlock" if machine.landlock else None,
 }
 
+_WAY_OUT: Final = "[limits] best_effort = true goes without"
+
 _LACKS: Final[Mapping[str, str]] = {
     "cpu_share": "takes cgroup v2 with the cpu controller, delegated by systemd (Delegate=yes, DelegateSubgroup=)",
     "processes": "takes cgroup v2 with the pids controller, or a `user` other than root",
@@ -143,8 +165,7 @@ _LACKS: Final[Mapping[str, str]] = {
 }
 
 
-def _unenforced(config: Config, machine: Machine) -> Iterator[Problem]:
-    file = str(config.file or "configuration")
+def _gaps(config: Config, machine: Machine) -> Iterator[Gap]:
     for class_name, own in config.approved.items():
         runs_as_root = machine.is_root and own.user in (None, "root", "0")
         for name in LIMITS:
@@ -153,17 +174,15 @@ def _unenforced(config: Config, machine: Machine) -> Iterator[Problem]:
                 where = (
                     f'approved."{class_name}".{name}' if getattr(own, name) is not None else f"limits.{name}"
                 )
-                told = f"cannot be had here: it {_LACKS[name]}; [limits] best_effort = true goes without"
-                yield Problem(file, where, told)
+                yield Gap(where, f"cannot be had here: it {_LACKS[name]}")
 
 
-def _unknown_accounts(config: Config) -> Iterator[Problem]:
-    file = str(config.file or "configuration")
+def _unknown_accounts(config: Config) -> Iterator[Gap]:
     for class_name, own in config.approved.items():
         try:
             _account(own.user, own.group)
         except LookupError as error:
-            yield Problem(file, f'approved."{class_name}"', str(error))
+            yield Gap(f'approved."{class_name}"', str(error))
 
 
 def _account(user: str | None, group: str | None) -> Account | None:

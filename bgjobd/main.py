@@ -88,12 +88,15 @@ def _check_start(settings: Config) -> int:
     except ForkServerError as error:
         return _complain(str(error), FAILED)
     print(f"interpreter: {ready['executable']} (Python {ready['python']})")
+    _print_limits(settings)
     if not catalogue.classes:
         print("no class is approved; list some under [approved]")
     doubts: list[str] = []
     for name, described in sorted(catalogue.classes.items()):
         _print_class(name, described)
         doubts += catalogue.doubts(settings, name) if described["unavailable"] is None else []
+    for descriptor in ready["left_open"]:
+        print(f"left open    {descriptor}: opened while modules were imported, and there in every attempt")
     for doubt in doubts:
         print(f"doubtful     {doubt}")
     is_whole = not doubts and all(
@@ -160,6 +163,16 @@ def _settings(given: argparse.Namespace) -> Config:
     settings = config.load(given.config, os.environ, is_root=os.geteuid() == 0)
     limits.check(settings, limits.Machine.here(settings.daemon.state_dir))
     return settings
+
+
+def _print_limits(settings: Config) -> None:
+    """What enforces each limit on this machine, and what is asked for in vain."""
+    machine = limits.Machine.here(settings.daemon.state_dir)
+    print("limits, and what enforces them here:")
+    for name, by in limits.table(machine).items():
+        print(f"    {name:<10}  {by}")
+    for gap in limits.gaps(settings, machine):
+        print(f"best effort  {gap.key} {gap.told}")
 
 
 def _print_class(name: str, described: Mapping[str, Any]) -> None:

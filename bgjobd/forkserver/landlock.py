@@ -19,7 +19,7 @@ _PATH_BENEATH = 1
 _SIGNALS = 2
 """Signals to processes outside of the domain, which is the process and those below it."""
 
-_SCOPES_SINCE: Final = 6
+SCOPES_SINCE: Final = 6
 _FILES_SINCE: Final = 1
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
@@ -57,7 +57,7 @@ def version() -> int:
 
 def has_signal_scope() -> bool:
     """Whether a process can be kept from signalling those outside."""
-    return version() >= _SCOPES_SINCE
+    return version() >= SCOPES_SINCE
 
 
 def has_file_rules() -> bool:
@@ -77,7 +77,7 @@ def file_rules(rules: Iterable[tuple[str, int]]) -> int:
     """
     known = version()
     handled = _known(READS | WRITES, known)
-    ruleset = _ruleset(handled, _SIGNALS if known >= _SCOPES_SINCE else 0)
+    ruleset = _ruleset(handled, _SIGNALS if known >= SCOPES_SINCE else 0)
     try:
         for path, rights in rules:
             _allow(ruleset, path, rights & handled)

@@ -113,6 +113,7 @@ class _Server:
             boot_id=message["boot_id"],
             has_pidfs=has_pidfs(),
         )
+        own = _descriptors()
         sys.path[:0] = message["path"]
         kin.die_with_parent(True)  # an import that hangs reads no link
         if os.getppid() != message["parent"]:
@@ -127,10 +128,11 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._approved = loaded.approved
-        self._prepare_sandboxes(message)
         kin.die_with_parent(False)
         self._helpers = frozenset(kin.children())
-        self._tell({"type": "ready", **loaded.description, **_about_python()})
+        left_open = [f"{number} → {place}" for number, place in _descriptors().items() if number not in own]
+        self._prepare_sandboxes(message)
+        self._tell({"type": "ready", **loaded.description, **_about_python(), "left_open": left_open})
 
     def _prepare_sandboxes(self, message: wire.Message) -> None:
         self._groups = None if message["groups"] is None else Groups(*message["groups"])
@@ -246,6 +248,15 @@ class _Server:
 
 def _open_directory(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _descriptors() -> dict[int, str]:
+    """What this process has open, by number."""
+    found: dict[int, str] = {}
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError):  # that of the listing itself
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+    return found
 
 
 def _has_begun(place: child.Place, order: child.Order, pid: int) -> bool:
