@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 from inotify_simple import INotify, flags
 
+from bgjob.amounts import size_text
 from bgjob.codec import to_json
 from bgjob.words import EntryType, Outcome
-from bgjobd.core.amounts import size_text
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.verdict import StopReason

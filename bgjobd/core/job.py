@@ -184,7 +184,8 @@ class Ending:
     def _by_other_cause(cls, outcome: Outcome, why: str, beneath: Ending) -> Ending:
         """The ending beneath under the name of what caused it; its evidence stays, a result does not."""
         if beneath.error_type is not None:
-            why = f"{why} ({beneath.error_type}: {beneath.error_message})"
+            told = f": {beneath.error_message}" if beneath.error_message else ""
+            why = f"{why} ({beneath.error_type}{told})"
         return replace(beneath, outcome=outcome, error_message=why, result=None)
 
     @property

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from bgjob.amounts import size_text
 from bgjob.words import Outcome
-from bgjobd.core.amounts import size_text
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.retry import is_retriable
 

@@ -22,13 +22,14 @@ from typing import TypeVar
 import measures
 import report
 import station
-from measures import Pass, Recovery
+from measures import Confinement, Pass, Recovery
 from report import Findings
 from station import Station, StationError
 
 from bgjob.errors import BgjobError
 
 T = TypeVar("T")
+_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,22 @@ def _measure(sizes: Sizes, state_base: Path | None) -> Findings:
             _step(f"{sizes.finished:,} finished jobs", lambda: _fill(full, sizes.finished))
             passes = _measure_both(empty, full, sizes)
         after_load = measures.memory(empty)
+    confinement = _measure_confinement(sizes, state_base)
     recovery = _measure_recovery(sizes, state_base)
-    return Findings(*passes, sizes.finished, idle, at_rest, after_load, recovery)
+    return Findings(*passes, sizes.finished, idle, at_rest, after_load, confinement, recovery)
+
+
+def _measure_confinement(sizes: Sizes, state_base: Path | None) -> Confinement:
+    with (
+        station.running(state_base) as confined,
+        station.running(state_base, program=station.UNCONFINED) as unconfined,
+    ):
+        for one in (confined, unconfined):
+            _warm_up(one)
+        return _step(
+            "drains without confinement, in turns",
+            lambda: measures.confinement(confined, unconfined, sizes.jobs // _ROUNDS or 1, _ROUNDS),
+        )
 
 
 def _measure_recovery(sizes: Sizes, state_base: Path | None) -> Recovery:

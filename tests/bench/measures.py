@@ -52,6 +52,19 @@ class Drain:
 
 
 @dataclass(frozen=True)
+class Confinement:
+    """Jobs a second with the limits, directories and domains that every attempt gets by default, and without them."""
+
+    rate: float
+    unconfined: float
+
+    @property
+    def cost(self) -> float:
+        """The part of the rate that it takes."""
+        return 1 - self.rate / self.unconfined
+
+
+@dataclass(frozen=True)
 class Submit:
     """A durable submit, and what a commit costs by itself and behind a socket."""
 
@@ -127,23 +140,37 @@ class Pass:
 def drain(station: Station, jobs: int, forks: int) -> Drain:
     """Queue no-ops while the queue is paused, let them go, and wait for the last."""
     raw_before = limits.fork_rate(forks)
-    ids = _queue_up(station, jobs)
-    completed = station.client.stats()["jobs"].get("completed", 0)
     pids = station.pid, station.fork_server
+    ids = _queue_up(station, jobs)
     cpu_before = [processes.cpu(pid) for pid in pids]
+    rate = _let_go(station, ids)
+    daemon, fork_server = (
+        processes.cpu(pid).since(earlier) for pid, earlier in zip(pids, cpu_before, strict=True)
+    )
+    return Drain(jobs, rate, raw_before, limits.fork_rate(forks), daemon, fork_server)
+
+
+def confinement(confined: Station, unconfined: Station, jobs: int, rounds: int) -> Confinement:
+    """Drain the same with both, in turns."""
+    rates = [
+        tuple(_let_go(one, _queue_up(one, jobs)) for one in (confined, unconfined)) for _ in range(rounds)
+    ]
+    return Confinement(*(median(each) for each in zip(*rates, strict=True)))
+
+
+def _let_go(station: Station, ids: list[int]) -> float:
+    """Have these jobs run, which wait in a paused queue; jobs a second."""
+    completed = station.client.stats()["jobs"].get("completed", 0)
     before = time.monotonic()
     station.client.resume()
     # Without polling: the last ones end within the last SLOTS starts, in any order.
     for job_id in reversed(ids[-2 * SLOTS :]):
         station.client.wait(job_id, timeout=_DRAIN)
     seconds = time.monotonic() - before
-    daemon, fork_server = (
-        processes.cpu(pid).since(earlier) for pid, earlier in zip(pids, cpu_before, strict=True)
-    )
     counts = station.client.stats()["jobs"]
-    if counts.get("completed", 0) != completed + jobs:
-        raise StationError(f"{jobs} more should be completed than {completed}, but there are {counts}")
-    return Drain(jobs, jobs / seconds, raw_before, limits.fork_rate(forks), daemon, fork_server)
+    if counts.get("completed", 0) != completed + len(ids):
+        raise StationError(f"{len(ids)} more should be completed than {completed}, but there are {counts}")
+    return len(ids) / seconds
 
 
 def _queue_up(station: Station, jobs: int) -> list[int]:

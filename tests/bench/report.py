@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from measures import Drain, Idle, Memory, Pass, Recovery
+from measures import Confinement, Drain, Idle, Memory, Pass, Recovery
 
 DRAIN_RATIO: Final = 0.6
 SUBMIT_MS: Final = 0.5
@@ -14,6 +14,7 @@ TO_BODY_MS: Final = 4.0
 RECOVERY_MS: Final = 500.0
 PSS_MB: Final = 65.0
 SLOWDOWN: Final = 1.1
+CONFINEMENT_PERCENT: Final = 25.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Findings:
     idle: Idle
     memory_at_rest: Memory
     memory_after_load: Memory
+    confinement: Confinement
     recovery: Recovery
 
 
@@ -51,6 +53,7 @@ def figures(found: Findings) -> list[Figure]:
         *_of_memory("after the load", found.memory_after_load),
         *(_untargeted(figure, f", {found.finished:,} finished") for figure in _of_pass(found.full)),
         *_slowdowns(found),
+        *_of_confinement(found.confinement),
         *_of_recovery(found.recovery),
         *_cpu_of_a_job(found.empty.drain),
     ]
@@ -139,6 +142,16 @@ def _slowdowns(found: Findings) -> list[Figure]:
         Figure(f"{name}, slowed by", factor, "times", target=f"<= {SLOWDOWN}", is_met=factor <= SLOWDOWN)
         for name, factor in slower.items()
     ]
+
+
+def _of_confinement(found: Confinement) -> list[Figure]:
+    return [
+        Figure("drain, unconfined", found.unconfined, "jobs/s"),
+        Figure(
+            "confinement, of the drain", found.cost * 100, "%",
+            target=f"<= {CONFINEMENT_PERCENT:g} %", is_met=found.cost * 100 <= CONFINEMENT_PERCENT,
+        ),
+    ]  # fmt: skip
 
 
 def _of_recovery(found: Recovery) -> list[Figure]:

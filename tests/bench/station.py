@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,9 @@ from bgjob import Client
 from bgjob.errors import DaemonUnavailableError
 
 NOOP: Final = "bench_jobs.NoOp"
+UNCONFINED: Final = (str(Path(__file__).parent / "unconfined.py"),)
+"""A program in the daemon's place, whose attempts get no limits, directories or domains of their own."""
+
 _START: Final = 30.0
 _END: Final = 20.0
 
@@ -53,7 +56,8 @@ class StationError(Exception):
 class Station:
     """A daemon with one approved class; use `running` to make one."""
 
-    def __init__(self, state: Path, runtime: Path, slots: int) -> None:
+    def __init__(self, state: Path, runtime: Path, slots: int, program: Sequence[str]) -> None:
+        self._program = program
         self.state = state
         self.runtime = runtime
         self.socket = runtime / "s"
@@ -78,7 +82,7 @@ class Station:
         began_at = time.monotonic()
         with self._console.open("ab") as console:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bgjobd", "serve", "--config", str(self._config)],
+                [sys.executable, *self._program, "serve", "--config", str(self._config)],
                 env={name: value for name, value in os.environ.items() if not name.startswith("BGJOBD_")},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -171,14 +175,16 @@ class Station:
 
 
 @contextmanager
-def running(state_base: Path | None, slots: int = SLOTS) -> Iterator[Station]:
+def running(
+    state_base: Path | None, slots: int = SLOTS, program: Sequence[str] = ("-m", "bgjobd")
+) -> Iterator[Station]:
     """A station whose daemon runs meanwhile; its state on a disk, its runtime directory on tmpfs where there is one."""
     shm = Path("/dev/shm")
     with (
         tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=state_base or "/var/tmp") as state,
         tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=shm if shm.is_dir() else None) as runtime,
     ):
-        station = Station(Path(state), Path(runtime), slots)
+        station = Station(Path(state), Path(runtime), slots, program)
         try:
             station.start()
             yield station

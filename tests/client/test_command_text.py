@@ -62,11 +62,11 @@ def test_json_that_people_can_read_is_left_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "told"), [(None, "–"), (0, "0 B"), (1023, "1023 B"), (2048, "2 KB"), (31 << 20, "31 MB")]
+    ("count", "told"), [(None, "–"), (0, "0 B"), (1023, "1023 B"), (2048, "2 KiB"), (31 << 20, "31 MiB")]
 )
 def test_bytes_have_a_readable_unit(count: int | None, told: str) -> None:
     assert text.size(count) == told
-    assert text.size(5 << 30) == "5.0 GB"
+    assert text.size(5 << 30) == "5 GiB"
 
 
 def _job(status: str, attempt: int, retry_count: int, scheduled_at: str | None = None) -> dict[str, Any]:

@@ -71,10 +71,10 @@ def run(client: ToldClient, capsys: pytest.CaptureFixture[str], *words: str) -> 
 @pytest.mark.parametrize(
     ("used", "told"),
     [
-        (SOME, "31 MB of memory, 300 ms of CPU, 0 B of output"),
+        (SOME, "31 MiB of memory, 300 ms of CPU, 0 B of output"),
         (SOME | {"max_rss": None}, "300 ms of CPU, 0 B of output"),
-        (SOME | {"cpu_system": None}, "31 MB of memory, 0 B of output"),
-        (UNKNOWN | {"output_bytes": 2048}, "2 KB of output"),
+        (SOME | {"cpu_system": None}, "31 MiB of memory, 0 B of output"),
+        (UNKNOWN | {"output_bytes": 2048}, "2 KiB of output"),
         (UNKNOWN, None),
     ],
 )
@@ -93,7 +93,7 @@ def test_show_tells_no_time_of_an_attempt_that_never_began(capsys: pytest.Captur
 
 @pytest.mark.parametrize(
     ("used", "row"),
-    [(SOME, " 7  31 MB  300 ms     0 B"), (UNKNOWN, " 7       –    –       –")],
+    [(SOME, " 7  31 MiB  300 ms     0 B"), (UNKNOWN, " 7       –    –       –")],
 )
 def test_a_list_has_columns_for_what_the_latest_attempt_used(
     capsys: pytest.CaptureFixture[str], used: JsonObject, row: str
@@ -114,7 +114,7 @@ def test_stats_has_a_table_of_what_the_attempts_of_each_class_used(
     lines = run(ToldClient(usage={"shop.Mail": mail, "shop.Lost": lost}), capsys, "stats")
     assert [re.split(" {2,}", line) for line in lines[-3:]] == [
         ["CLASS", "ATTEMPTS", "WALL P50/P95", "CPU P50/P95", "MEMORY P50/P95", "OUTPUT P50/P95"],
-        ["shop.Mail", "12", "120 ms/1.5 s", "300 ms/700 ms", "28 MB/31 MB", "0 B/2 KB"],
+        ["shop.Mail", "12", "120 ms/1.5 s", "300 ms/700 ms", "28 MiB/31 MiB", "0 B/2 KiB"],
         ["shop.Lost", "1", "–/–", "–/–", "–/–", "–/–"],
     ]
 

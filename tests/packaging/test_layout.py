@@ -38,7 +38,7 @@ DATABASE = ["peewee", "playhouse", "sqlite3", "_sqlite3", "apsw"]
 THREADS = ["threading", "_thread", "concurrent", "multiprocessing", "queue"]
 
 # The words that both sides share. The rest of the client talks to sockets.
-WORDS = ["bgjob.words", "bgjob.errors"]
+WORDS = ["bgjob.words", "bgjob.errors", "bgjob.amounts"]
 COMMAND = ["bgjob.command", "bgjob.commands"]
 ENTRY_POINTS = ["bgjobd.main", "bgjobd.demo", "bgjobd.__main__"]
 ABOVE_STORE = ["daemon", "api", "ipc", "forkserver", "link", "demo", "main", "web", "__main__"]

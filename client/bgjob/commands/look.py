@@ -13,7 +13,7 @@ from bgjob.commands import pages, screen, text
 from bgjob.commands.pages import Found
 from bgjob.commands.problems import INTERRUPTED, OK
 from bgjob.commands.screen import Column, Cut
-from bgjob.words import Status
+from bgjob.words import Outcome, Status
 
 DEFAULT_COLUMNS: Final = ("id", "status", "job", "attempt", "when", "note")
 _LABEL: Final = 12
@@ -189,7 +189,9 @@ def _lasted(attempt: Mapping[str, Any]) -> str:
 
 
 def _why(attempt: Mapping[str, Any]) -> str:
-    if attempt["error_type"]:
+    if (
+        attempt["outcome"] == Outcome.FAILED
+    ):  # of any other outcome the message names the exception, if there is one
         return text.one_line(f"{attempt['error_type']}: {attempt['error_message']}")
     if attempt["error_message"]:
         return text.one_line(attempt["error_message"])

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from bgjob.amounts import size_text
 from bgjob.words import Status
 
 SCHEDULED: Final = "scheduled"
@@ -136,14 +137,7 @@ def cpu_time(used: Mapping[str, Any]) -> float | None:
 
 def size(count: int | None) -> str:
     """Bytes in a readable unit; a dash where they are not known."""
-    if count is None:
-        return "–"
-    amount = float(count)
-    for unit in ("B", "KB", "MB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} GB"
+    return "–" if count is None else size_text(count)
 
 
 # Text that others wrote

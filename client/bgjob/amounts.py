@@ -1,0 +1,16 @@
+"""Amounts as people read them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def size_text(size: int) -> str:
+    """Bytes in the largest unit that they fill, with one decimal below ten: 214 MiB, 1.5 KiB."""
+    amount, unit = float(size), 0
+    while amount >= 1024 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1024, unit + 1
+    digits = 0 if amount >= 10 or amount == int(amount) else 1
+    return f"{amount:.{digits}f} {_UNITS[unit]}"
