@@ -23,6 +23,7 @@ from bgjobd.core.verdict import StopReason, verdict
 from bgjobd.forkserver.journal import MAX_NOTES, Journal
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
+from bgjobd.outputs import Outputs
 from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Note, Noted
@@ -76,9 +77,9 @@ class Attempt:
 class Attempts:
     """All attempts of this daemon, of whatever fork server, and of the daemons before it.
 
-    An end goes to the outbox with the attempt's key as its ticket. `policy` tells a class's, `output_bytes` the size
-    of an attempt's output, `say` writes a line about the daemon itself. `end_strays` ends what nobody knows of the
-    processes that dead fork servers left to this one, and answers how many.
+    An end goes to the outbox with the attempt's key as its ticket. `policy` tells a class's, `say` writes a line
+    about the daemon itself. `end_strays` ends what nobody knows of the processes that dead fork servers left to this
+    one, and answers how many.
     """
 
     def __init__(
@@ -87,13 +88,13 @@ class Attempts:
         boot_id: str,
         outbox: Outbox,
         policy: Callable[[str], Policy],
-        output_bytes: Callable[[AttemptKey], int],
+        outputs: Outputs,
         end_strays: Callable[[], int],
         now: Callable[[], float],
         say: Callable[[EntryType, str], None],
     ) -> None:
         self._spool = spool
-        self._output_bytes = output_bytes
+        self._outputs = outputs
         self._end_strays = end_strays
         self._boot_id = boot_id
         self._outbox = outbox
@@ -139,6 +140,7 @@ class Attempts:
         key = job.id, job.attempt
         attempt = Attempt(key, claim.token, job.call.class_name, job.timeout, server)
         self._all[key] = attempt
+        self._keep_bounded(attempt)
         if server is None:
             self._give_back(attempt, "there is no fork server")
             return
@@ -157,6 +159,9 @@ class Attempts:
                 "error": None,
             }
         )
+
+    def _keep_bounded(self, attempt: Attempt) -> None:
+        self._outputs.keep_bounded(attempt.key, self._policy(attempt.class_name).max_output)
 
     def _on_journals(self) -> None:
         self._loop.remove_reader(self._spool.fileno())
@@ -310,7 +315,8 @@ class Attempts:
             attempt.ending = self._verdict(attempt, fact.ending)
             self._disarm(attempt)
             self._be_content(attempt)
-            self._outbox.send(JobFact(attempt.key[0], replace(fact, ending=attempt.ending)), attempt.key)
+            told = JobFact(attempt.key[0], replace(fact, ending=attempt.ending))
+            self._outputs.finish(attempt.key, lambda: self._outbox.send(told, attempt.key))
 
     def _verdict(self, attempt: Attempt, ending: Ending) -> Ending:
         policy = self._policy(attempt.class_name)
@@ -455,6 +461,7 @@ class Attempts:
             attempt = Attempt(key, row["token"], row["class_name"], row["timeout"])
             attempt.has_begun = attempt.is_started = row["pid"] is not None
             self._all[key] = attempt
+            self._keep_bounded(attempt)
             if row["boot_id"] != self._boot_id:
                 self._end(attempt, Ending.lost("the machine was restarted while it ran"))
             elif not has_own_spool:
@@ -556,5 +563,5 @@ class Attempts:
         """The exit of a process that fell to this one when its fork server died."""
         if attempt.pidfd is None:
             return None
-        output_bytes = partial(self._output_bytes, attempt.key)
+        output_bytes = partial(self._outputs.measure, attempt.key)
         return self._spool.try_collect(attempt.pidfd, attempt.key, output_bytes, self._end_strays)

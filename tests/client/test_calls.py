@@ -36,7 +36,14 @@ def told(conversation: Conversation[Any], *replies: Any) -> list[Any]:
 
 def part(number: int, offset: int, data: bytes, is_end: bool = False) -> dict[str, Any]:
     text = base64.b64encode(data).decode()
-    return {"number": number, "offset": offset, "data": text, "next": offset + len(data), "is_end": is_end}
+    return {
+        "number": number,
+        "left_out": 0,
+        "offset": offset,
+        "data": text,
+        "next": offset + len(data),
+        "is_end": is_end,
+    }
 
 
 # Requests
@@ -210,6 +217,7 @@ def test_filters_that_are_not_given_are_not_sent_and_one_status_is_a_list() -> N
         (calls.logs_of(1), {"entries": [], "next": None}),
         (calls.output(1, None, 0), part(1, 0, b"") | {"data": "no base64!"}),
         (calls.output(1, None, 0), part(1, 0, b"") | {"is_end": 1}),
+        (calls.output(1, None, 0), part(1, 0, b"") | {"left_out": None}),
         (calls.reload(), {"code_version": None}),
     ],
 )
@@ -272,7 +280,10 @@ def test_output_goes_on_in_the_attempt_and_at_the_byte_where_it_was() -> None:
     conversation = Conversation(output)
     assert told(conversation, part(0, 0, b"")) == []
     assert output.request.parameters == {"id": 8}
-    assert told(conversation, part(1, 0, b"ab"), part(2, 0, b"c")) == [(1, b"ab"), (2, b"c")]
+    assert told(conversation, part(1, 0, b"ab"), part(2, 0, b"c")) == [
+        (1, b"ab", 0),
+        (2, b"c", 0),
+    ]
     assert output.request.parameters == {"id": 8, "number": 2, "offset": 1}
 
 

@@ -1,0 +1,102 @@
+"""Holes: gives up the middle of a file while others write to its end, and reads round what was given up."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+_KEEP_SIZE: Final = 0x01
+_PUNCH_HOLE: Final = 0x02
+"""FALLOC_FL_… of linux/falloc.h; os.posix_fallocate takes no flags."""
+
+_BLOCK: Final = 4096
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_fallocate = getattr(
+    _libc, "fallocate64", _libc.fallocate
+)  # where the two differ, this one takes large offsets
+_fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+
+
+def bound(descriptor: int, most: int) -> None:
+    """Give up the middle of a file that has grown by an eighth or more beyond `most` bytes; whole blocks only.
+
+    At least the first and the last `most // 2` bytes stay, and the size is what it was. Raises OSError, EOPNOTSUPP
+    where the file system cannot do it.
+    """
+    status = os.fstat(descriptor)
+    block = max(status.st_blksize, _BLOCK)
+    kept = most // 2
+    start, end = -(-kept // block) * block, (status.st_size - kept) // block * block
+    if start < end and end - next_data(descriptor, start) >= max(most // 8, 2 * block):
+        punch(descriptor, start, end)
+        if next_data(descriptor, start) < end:
+            raise OSError(errno.EOPNOTSUPP, "the file system does not tell holes from data")
+
+
+def punch(descriptor: int, start: int, end: int) -> None:
+    """Make a hole of the bytes from `start` to `end`, multiples of the file's block. Raises OSError."""
+    if _fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, start, end - start) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def read(descriptor: int, offset: int, limit: int) -> tuple[int, bytes]:
+    """Where data begins from `offset` on, and at most `limit` bytes of it, up to the next hole; b"" at the end."""
+    start = next_data(descriptor, offset)
+    while not (data := _data_at(descriptor, start, limit)):
+        behind = next_data(descriptor, start)
+        if behind == start:
+            break
+        start = behind  # the hole came while this was read
+    return start, data
+
+
+def _data_at(descriptor: int, start: int, limit: int) -> bytes:
+    data = os.pread(descriptor, limit, start)
+    return data[: _next_hole(descriptor, start) - start]  # looked for last, so that no hole is taken for data
+
+
+def next_data(descriptor: int, offset: int) -> int:
+    """Where data begins from `offset` on; the end of the file where there is none, and no place before `offset`."""
+    size = os.fstat(descriptor).st_size  # first: what is appended meanwhile is no hole
+    return _sought(descriptor, offset, os.SEEK_DATA, max(offset, size))
+
+
+def _next_hole(descriptor: int, offset: int) -> int:
+    """Where a hole, or the end of the file, comes from `offset` on."""
+    return _sought(descriptor, offset, os.SEEK_HOLE, offset)
+
+
+def _sought(descriptor: int, offset: int, how: int, otherwise: int) -> int:
+    try:
+        return os.lseek(descriptor, offset, how)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # there is no such place
+            raise
+        return otherwise
+
+
+def can_punch(directory: Path) -> bool:
+    """Whether files in this directory can have holes punched, which differ from data. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    try:
+        block = max(os.fstat(descriptor).st_blksize, _BLOCK)
+        os.pwrite(descriptor, b"x" * (3 * block), 0)
+        return _is_punched(descriptor, block)
+    finally:
+        os.close(descriptor)
+
+
+def _is_punched(descriptor: int, block: int) -> bool:
+    """Punch the second block; whether it is a hole now."""
+    try:
+        punch(descriptor, block, 2 * block)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return False
+    return (_next_hole(descriptor, 0), next_data(descriptor, block)) == (block, 2 * block)
