@@ -64,6 +64,7 @@ class Outputs:
 
     def close(self) -> None:
         """Follow and bound nothing any more."""
+        self._most.clear()
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._inotify.fileno())
@@ -134,7 +135,8 @@ class Outputs:
 
     def _on_change(self) -> None:
         changed = list(self._inotify.read(timeout=0))
-        keys = {key for event in changed if (key := journals.try_key(event.name, "out")) is not None}
+        names = {event.name for event in changed}
+        keys = {key for name in names if (key := journals.try_key(name, "out")) is not None}
         jobs = {job for job, _ in keys}
         if any(event.mask & flags.Q_OVERFLOW for event in changed):
             keys, jobs = set(self._most), set(self._followers)
