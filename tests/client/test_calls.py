@@ -287,6 +287,17 @@ def test_output_goes_on_in_the_attempt_and_at_the_byte_where_it_was() -> None:
     assert output.request.parameters == {"id": 8, "number": 2, "offset": 1}
 
 
+def test_a_part_says_what_was_left_out_before_it_and_may_hold_nothing_else() -> None:
+    conversation = Conversation(FollowedOutput(8, None))
+    replies = [part(1, 0, b"head"), part(1, 9, b"tail") | {"left_out": 5}, part(1, 20, b"") | {"left_out": 7}]
+    parts = told(conversation, *replies, part(1, 20, b"", is_end=True))
+    assert parts == [(1, b"head", 0), (1, b"tail", 5), (1, b"", 7)]
+    assert b"".join(part.marked for part in parts) == (
+        b"head\n[... 5 bytes left out ...]\ntail\n[... 7 bytes left out ...]\n"
+    )
+    assert conversation.request.parameters == {"id": 8, "number": 1, "offset": 20}
+
+
 def test_a_watch_tells_nothing_twice_and_asks_again_only_for_what_is_open() -> None:
     watched = Watched([1, 2])
     conversation = Conversation(watched)

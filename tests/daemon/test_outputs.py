@@ -503,13 +503,20 @@ class Hooked:
         raise ValueError("no recipient")
 
     def failed(self, error):
-        Flood().run(8192)
+        Flood().run(8192, Path(__file__).with_name("hook.go"))
         os.write(1, b"the hook is done\\n")
+
+
+class Sparse:
+    def run(self):
+        os.write(1, b"head")
+        os.ftruncate(1, 1 << 30)
 """
 SETTINGS = """
 "floods.Flood" = { max_output = "1M", max_retries = 0 }
 "floods.Narrow" = { max_output = "8K", max_retries = 0 }
 "floods.Whole" = { max_retries = 0 }
+"floods.Sparse" = { max_retries = 0 }
 "floods.Hooked" = { max_output = "1M", max_retries = 0 }
 [limits]
 max_output = false
@@ -636,6 +643,7 @@ def test_what_an_attempt_printed_that_ended_while_no_daemon_was_there_is_bounded
 def test_what_a_failed_hook_prints_is_bounded_with_what_its_attempt_printed(
     running: RunningDaemon, client: Client
 ) -> None:
+    (running.directory / "hook.go").touch()
     job = client.run_background_job("floods.Hooked", "run")
     job.wait(30)
     eventually(lambda: job.output().endswith(b"the hook is done\n"))
@@ -643,6 +651,33 @@ def test_what_a_failed_hook_prints_is_bounded_with_what_its_attempt_printed(
     head, tail = job.output().split(b"bytes left out ...]", 1)
     assert head.startswith(b"0000000")
     assert tail.endswith(b"the hook is done\n")
+
+
+def test_a_hook_that_prints_on_after_the_daemon_was_killed_is_bounded_by_the_next_one(tmp_path: Path) -> None:
+    with daemon(tmp_path, SETTINGS, modules={"floods": FLOODS}) as running:
+        with running.client() as client:
+            job_id = client.run_background_job("floods.Hooked", "run").id
+            client.wait(job_id, 30)
+        file = output_file(running, job_id)
+        eventually(lambda: file.exists() and file.stat().st_size > 16 << 20)
+        running.stop(signal.SIGKILL)
+        eventually(lambda: kept_of(file) > 8 << 20)
+        running.start()
+        eventually(lambda: kept_of(file) < 2 << 20)
+        (tmp_path / "hook.go").touch()
+        with running.client() as client:
+            eventually(lambda: client.output(job_id).endswith(b"the hook is done\n"))
+
+
+def test_a_hole_at_the_end_is_told_of_and_is_the_end(running: RunningDaemon, client: Client) -> None:
+    job = client.run_background_job("floods.Sparse", "run")
+    assert size_of(job.wait(30)) == 1 << 30
+    parts = client.output_parts(job.id)
+    assert parts[0].data.rstrip(b"\0") == b"head"
+    left_out = (1 << 30) - len(parts[0].data)
+    assert [(part.left_out, len(part.data)) for part in parts] == [(0, len(parts[0].data)), (left_out, 0)]
+    assert list(client.follow_output(job.id)) == parts
+    assert job.output().endswith(b"\n[... %d bytes left out ...]\n" % left_out)
 
 
 def test_the_command_says_what_was_left_out_in_its_place(running: RunningDaemon, client: Client) -> None:
