@@ -121,10 +121,10 @@ async def _output(daemon: Daemon, given: inputs.Output) -> JsonObject:
     job = await streams.summary_of_stored(daemon, given.id)
     number, offset = given.number or job["attempt"], given.offset or 0
     is_over = job["attempt"] > number or job["status"] != Status.RUNNING
-    data = await daemon.read_output((given.id, number), offset, given.limit or inputs.MAX_PART)
-    has_more = bool(await daemon.read_output((given.id, number), offset + len(data), 1))
+    read = await daemon.read_output((given.id, number), offset, given.limit or inputs.MAX_PART)
+    has_more = not (await daemon.read_output((given.id, number), read.next, 1)).is_nothing
     is_end = is_over and not has_more and (number > 0 or Status(job["status"]).is_final)
-    return streams.part(number, offset, data, is_end)
+    return streams.part(number, read, is_end)
 
 
 async def cancel(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:

@@ -20,10 +20,10 @@ from bgjobd import spool as spools
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.verdict import StopReason, by_limit, verdict
-from bgjobd.forkserver.cgroup import Group, Groups
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
+from bgjobd.outputs import Outputs
 from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Note, Noted
@@ -78,10 +78,9 @@ class Attempt:
 class Attempts:
     """All attempts of this daemon, of whatever fork server, and of the daemons before it.
 
-    An end goes to the outbox with the attempt's key as its ticket. `policy` tells a class's, `output_bytes` the size
-    of an attempt's output; `work` holds their directories, `groups` their cgroups, if there are any; `say` writes a
-    line about the daemon itself. `end_strays` ends what nobody knows of the processes that dead fork servers left to
-    this one, and answers how many.
+    An end goes to the outbox with the attempt's key as its ticket. `policy` tells a class's, `work` holds their
+    directories and cgroups, `say` writes a line about the daemon itself. `end_strays` ends what nobody knows of the
+    processes that dead fork servers left to this one, and answers how many.
     """
 
     def __init__(
@@ -90,17 +89,15 @@ class Attempts:
         boot_id: str,
         outbox: Outbox,
         policy: Callable[[str], Policy],
-        output_bytes: Callable[[AttemptKey], int],
+        outputs: Outputs,
         work: Work,
-        groups: Groups | None,
         end_strays: Callable[[], int],
         now: Callable[[], float],
         say: Callable[[EntryType, str], None],
     ) -> None:
         self._spool = spool
-        self._output_bytes = output_bytes
+        self._outputs = outputs
         self._work = work
-        self._groups = groups
         self._end_strays = end_strays
         self._boot_id = boot_id
         self._outbox = outbox
@@ -150,6 +147,7 @@ class Attempts:
         key = job.id, job.attempt
         attempt = Attempt(key, claim.token, job.call.class_name, job.timeout, server)
         self._all[key] = attempt
+        self._keep_bounded(attempt)
         if server is None:
             self._give_back(attempt, "there is no fork server")
             return
@@ -168,6 +166,9 @@ class Attempts:
                 "error": None,
             }
         )
+
+    def _keep_bounded(self, attempt: Attempt) -> None:
+        self._outputs.keep_bounded(attempt.key, self._policy(attempt.class_name).max_output)
 
     def _on_journals(self) -> None:
         self._loop.remove_reader(self._spool.fileno())
@@ -322,7 +323,8 @@ class Attempts:
             self._work.remove(directory_name(*attempt.key, is_hook=False))
             self._disarm(attempt)
             self._be_content(attempt)
-            self._outbox.send(JobFact(attempt.key[0], replace(fact, ending=attempt.ending)), attempt.key)
+            told = JobFact(attempt.key[0], replace(fact, ending=attempt.ending))
+            self._outputs.finish(attempt.key, lambda: self._outbox.send(told, attempt.key))
 
     def _verdict(self, attempt: Attempt, fact: AttemptEnded) -> Ending:
         policy = self._policy(attempt.class_name)
@@ -395,8 +397,9 @@ class Attempts:
 
     def _send_signal(self, attempt: Attempt, number: signal.Signals) -> None:
         """Signal the group of the process that the journal tells, else have the fork server signal its child."""
-        if number is signal.SIGKILL and self._groups is not None:
-            Group.of(self._groups, directory_name(*attempt.key, is_hook=False)).kill()
+        group = self._work.try_group(directory_name(*attempt.key, is_hook=False))
+        if number is signal.SIGKILL and group is not None:
+            group.kill()
         if attempt.pidfd is None and attempt.journal is not None:
             attempt.pidfd = spools.try_open_process(attempt.journal)
         if attempt.pidfd is not None and attempt.journal is not None and attempt.journal.started is not None:
@@ -470,6 +473,7 @@ class Attempts:
             attempt = Attempt(key, row["token"], row["class_name"], row["timeout"])
             attempt.has_begun = attempt.is_started = row["pid"] is not None
             self._all[key] = attempt
+            self._keep_bounded(attempt)
             if row["boot_id"] != self._boot_id:
                 self._end(attempt, Ending.lost("the machine was restarted while it ran"))
             elif not has_own_spool:
@@ -571,7 +575,6 @@ class Attempts:
         """The exit of a process that fell to this one when its fork server died."""
         if attempt.pidfd is None:
             return None
-        output_bytes = partial(self._output_bytes, attempt.key)
-        return self._spool.try_collect(
-            attempt.pidfd, attempt.key, output_bytes, self._end_strays, self._groups
-        )
+        output_bytes = partial(self._outputs.measure, attempt.key)
+        group = self._work.try_group(directory_name(*attempt.key, is_hook=False))
+        return self._spool.try_collect(attempt.pidfd, attempt.key, output_bytes, self._end_strays, group)

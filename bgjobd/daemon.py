@@ -32,7 +32,7 @@ from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.log import Line, Log
 from bgjobd.news import News
 from bgjobd.outbox import Outbox
-from bgjobd.outputs import Outputs
+from bgjobd.outputs import Outputs, Part
 from bgjobd.policy import Policy, policy_of
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.health import Health
@@ -65,7 +65,7 @@ class Daemon:
         places = Places(
             config.daemon.state_dir, config.daemon.runtime_dir, boot_id, cgroups.prepare(cgroups.find())
         )
-        self._work = Work(places.work, partial(self.say, EntryType.FAILURE))
+        self._work = Work(places.work, places.groups, partial(self.say, EntryType.FAILURE))
         self._spool = Spool(places.spool)
         self._reader = Reader(config.daemon.state_dir)
         self._reading = ThreadPoolExecutor(1, "reader")
@@ -80,15 +80,14 @@ class Daemon:
             kin.children()
         )  # whoever was there before the daemon was executed in their parent's place
         self._strays = Strays(self._kin, self.say)
-        self.outputs = Outputs(places.output)
+        self.outputs = Outputs(places.output, self.say)
         self._attempts = Attempts(
             self._spool,
             boot_id,
             self._outbox,
             self.policy,
-            self.outputs.measure,
+            self.outputs,
             self._work,
-            places.groups,
             self._strays.end,
             clock.now,
             self.say,
@@ -96,10 +95,11 @@ class Daemon:
         self._hooks = Hooks(
             self._spool,
             self._outbox,
+            self.outputs,
             self._work,
-            places.groups,
             lambda: self.lanes.slots,
             self._has_failed_hook,
+            self.policy,
             self._strays.end,
         )
         self._generations = Generations(
@@ -163,8 +163,8 @@ class Daemon:
             task.cancel()
         self._spool.close()
         self._work.close()
-        self.outputs.close()
         self._reading.shutdown()
+        self.outputs.close()
         self._reader.close()
         self._searching.shutdown(cancel_futures=True)
         self._searcher.close()
@@ -301,7 +301,7 @@ class Daemon:
             return self._loop.run_in_executor(self._searching, question, self._searcher)
         return self.read(question)
 
-    def read_output(self, key: AttemptKey, offset: int, limit: int) -> Awaitable[bytes]:
+    def read_output(self, key: AttemptKey, offset: int, limit: int) -> Awaitable[Part]:
         """A part of what an attempt printed, read off the loop."""
         return self._loop.run_in_executor(self._reading, self.outputs.read, key, offset, limit)
 
@@ -422,7 +422,8 @@ class Daemon:
         self._attempts.recover(rows, has_own_spool)
         is_open = {(row["job_id"], row["number"]) for row in rows}
         for key in self._spool.hooks():
-            self._hooks.adopt(key)
+            job = self._reader.summary(key[0])
+            self._hooks.adopt(key, "" if job is None else job["class_name"])
         for key in set(self._spool.journals()) - is_open - set(self._spool.hooks()):
             journal = self._spool.try_read(key)
             if journal is not None and journal.fenced is None and not self._is_owed_a_hook(key):

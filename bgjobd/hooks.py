@@ -18,10 +18,11 @@ from typing import Any, Final
 from bgjob.words import EntryType, Outcome
 from bgjobd import spool as spools
 from bgjobd.core.job import Call, Ending
-from bgjobd.forkserver.cgroup import Groups
 from bgjobd.forkserver.journal import Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
+from bgjobd.outputs import Outputs
+from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.items import Noted
 from bgjobd.work import Work
@@ -68,25 +69,30 @@ class _Owed:
 
 
 class Hooks:
-    """Hooks that wait and hooks that run, at most `slots()` at once; `wants` tells whether a class has one."""
+    """Hooks that wait and hooks that run, at most `slots()` at once.
+
+    `wants` tells whether a class has one, `policy` a class's, which bounds what an attempt and its hook print.
+    """
 
     def __init__(
         self,
         spool: Spool,
         outbox: Outbox,
+        outputs: Outputs,
         work: Work,
-        groups: Groups | None,
         slots: Callable[[], int],
         wants: Callable[[str], bool],
+        policy: Callable[[str], Policy],
         end_strays: Callable[[], int],
     ) -> None:
         self._spool = spool
         self._work = work
-        self._groups = groups
         self._end_strays = end_strays
         self._outbox = outbox
+        self._outputs = outputs
         self._slots = slots
         self._wants = wants
+        self._policy = policy
         self._loop = asyncio.get_running_loop()
         self._server: ForkServer | None = None
         self._waiting: deque[_Owed] = deque()
@@ -116,9 +122,9 @@ class Hooks:
         self._call_next()
         return True
 
-    def adopt(self, key: AttemptKey) -> None:
+    def adopt(self, key: AttemptKey, class_name: str) -> None:
         """Go on with a hook that an earlier daemon has called: it is not called again."""
-        self._running[key] = _Hook(key, None, None, self._limited(key), is_sealed=True)
+        self._run(_Hook(key, None, None, self._limited(key), is_sealed=True), class_name)
         self._watch(self._running[key])
 
     def directories(self) -> set[str]:
@@ -154,12 +160,16 @@ class Hooks:
             self._loop.call_later(_PAUSE, self._offer_again, owed)
             return
         if has_begun:
-            self.adopt(key)
+            self.adopt(key, owed.call.class_name)
         elif self._wants(owed.call.class_name):
-            self._running[key] = _Hook(key, owed, server, self._limited(key), owed.is_sealed)
+            self._run(_Hook(key, owed, server, self._limited(key), owed.is_sealed), owed.call.class_name)
             server.start(_order(owed))
         else:
             self._spool.remove(key)
+
+    def _run(self, hook: _Hook, class_name: str) -> None:
+        self._running[hook.key] = hook
+        self._outputs.keep_bounded(hook.key, self._policy(class_name).max_output)
 
     def _offer_again(self, owed: _Owed) -> None:
         self._waiting.append(owed)
@@ -242,8 +252,9 @@ class Hooks:
         if self._running.get(hook.key) is not hook:
             return
         if hook.exit is None and hook.pidfd is not None:
+            group = self._work.try_group(directory_name(*hook.key, is_hook=True))
             hook.exit = self._spool.try_collect(
-                hook.pidfd, hook.key, lambda: 0, self._end_strays, self._groups, is_hook=True
+                hook.pidfd, hook.key, lambda: 0, self._end_strays, group, is_hook=True
             )
         try:
             journal = self._spool.try_read_hook(hook.key)
@@ -273,15 +284,13 @@ class Hooks:
 
     def _put_back(self, hook: _Hook) -> None:
         """It has not begun: call it again in a moment."""
-        del self._running[hook.key]
-        self._let_go(hook)
+        self._run_no_more(hook)
         if hook.owed is not None:
             self._waiting.append(hook.owed)
         self._loop.call_later(_PAUSE, self._call_next)
 
     def _forget(self, hook: _Hook) -> None:
-        del self._running[hook.key]
-        self._let_go(hook)
+        self._run_no_more(hook)
         self._work.remove(directory_name(*hook.key, is_hook=True))
         self._spool.remove(hook.key)
         if hook.is_sealed:
@@ -289,6 +298,11 @@ class Hooks:
         else:
             self._spool.remove_hook(hook.key)
         self._call_next()
+
+    def _run_no_more(self, hook: _Hook) -> None:
+        del self._running[hook.key]
+        self._outputs.finish(hook.key)
+        self._let_go(hook)
 
     def _let_go(self, hook: _Hook) -> None:
         hook.timer.cancel()

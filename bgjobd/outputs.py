@@ -1,97 +1,226 @@
-"""The files with what attempts print: reads parts of them, and tells those who follow one that it has grown."""
+"""The files with what attempts print: reads parts of them, bounds them, and tells followers that one grows."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from inotify_simple import INotify, flags
 
+from bgjob.words import EntryType
+from bgjobd import holes
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import reaping
 from bgjobd.spool import AttemptKey
 
+_PAUSE: Final = 0.2
+"""Seconds until what grows is looked at: an attempt that prints without end wakes the daemon no oftener than that."""
+
+
+class Part(NamedTuple):
+    """Some of what an attempt printed: `data` begins at `offset`, behind `left_out` bytes that were not kept."""
+
+    left_out: int
+    offset: int
+    data: bytes
+
+    @property
+    def next(self) -> int:
+        return self.offset + len(self.data)
+
+    @property
+    def is_nothing(self) -> bool:
+        return not self.data and not self.left_out
+
 
 class Outputs:
-    """The directory of outputs. It is watched only while somebody follows: else what jobs print wakes nobody."""
+    """The directory of outputs. Of a file that is kept bounded the head and the tail stay, the middle is given up.
 
-    def __init__(self, directory: Path) -> None:
+    `say` writes a line about the daemon itself.
+    """
+
+    def __init__(self, directory: Path, say: Callable[[EntryType, str], None]) -> None:
         self._path = directory
+        self._say = say
+        self._loop = asyncio.get_running_loop()
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._inotify: INotify | None = None
         self._followers: dict[int, set[asyncio.Event]] = {}
+        self._most: dict[AttemptKey, int] = {}
+        self._grown: set[AttemptKey] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        self._is_pausing = False
+        self._can_bound = True
+        self._bounding = ThreadPoolExecutor(1, "outputs")  # to give up much may take a disk long
+        self._inotify = INotify(nonblocking=True)
+        self._inotify.add_watch(directory, flags.MODIFY)
+        self._listen()
 
     def close(self) -> None:
-        self._stop_watching()
+        """Follow and bound nothing any more."""
+        self._most.clear()
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._inotify.fileno())
+        self._inotify.close()
+        self._bounding.shutdown(cancel_futures=True)
         os.close(self._directory)
 
-    def read(self, key: AttemptKey, offset: int, limit: int) -> bytes:
-        """At most `limit` bytes from `offset` on; none where there are no more, or no output."""
-        mode = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    # Reading
+
+    def read(self, key: AttemptKey, offset: int, limit: int) -> Part:
+        """At most `limit` bytes from `offset` on, or from behind the hole there; nothing where there is no more."""
         try:
-            descriptor = os.open(journals.file_name(*key, "out"), mode, dir_fd=self._directory)
+            with self._open(key, os.O_RDONLY) as descriptor:
+                start, data = holes.read(descriptor, offset, limit)
         except OSError:
-            return b""  # it printed nothing, or has put something else there
-        try:
-            return os.pread(descriptor, limit, offset)
-        except OSError:
-            return b""
-        finally:
-            os.close(descriptor)
+            return Part(0, offset, b"")  # it printed nothing, or has put something else there
+        return Part(start - offset, start, data)
 
     def is_shorter(self, key: AttemptKey, size: int) -> bool:
         """Whether the file is there and has less than `size` bytes."""
-        try:
-            status = os.stat(journals.file_name(*key, "out"), dir_fd=self._directory, follow_symlinks=False)
-        except OSError:
-            return False
-        return status.st_size < size
+        found = self._try_size(key)
+        return found is not None and found < size
 
     def measure(self, key: AttemptKey) -> int:
         """The size of what the attempt printed, once it has ended; no file is kept for nothing."""
         return reaping.output_bytes(self._directory, journals.file_name(*key, "out"))
 
     @contextmanager
+    def _open(self, key: AttemptKey, mode: int) -> Iterator[int]:
+        """The file, whatever the job has put in its place, but no link. Raises OSError."""
+        mode |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(journals.file_name(*key, "out"), mode, dir_fd=self._directory)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _try_size(self, key: AttemptKey) -> int | None:
+        name = journals.file_name(*key, "out")
+        try:
+            return os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_size
+        except OSError:
+            return None
+
+    # Following
+
+    @contextmanager
     def follow(self, job_id: int, event: asyncio.Event) -> Iterator[None]:
         """Meanwhile the event is set whenever an attempt of the job prints something."""
-        if self._inotify is None:
-            self._watch()
         self._followers.setdefault(job_id, set()).add(event)
+        self._listen()
         try:
             yield
         finally:
             self._followers[job_id].discard(event)
             if not self._followers[job_id]:
                 del self._followers[job_id]
-            if not self._followers:
-                self._stop_watching()
+            self._listen()
 
-    def _watch(self) -> None:
-        inotify = INotify(nonblocking=True)
-        try:
-            inotify.add_watch(self._path, flags.MODIFY)
-            asyncio.get_running_loop().add_reader(inotify.fileno(), self._on_change)
-        except BaseException:
-            inotify.close()
-            raise
-        self._inotify = inotify
-
-    def _stop_watching(self) -> None:
-        if self._inotify is not None:
-            asyncio.get_running_loop().remove_reader(self._inotify.fileno())
-            self._inotify.close()
-            self._inotify = None
+    def _listen(self) -> None:
+        """Hear of what is printed: at once while somebody follows, else not before the pause is over."""
+        if self._inotify.closed:
+            return
+        if self._followers or not self._is_pausing:
+            self._loop.add_reader(self._inotify.fileno(), self._on_change)
+        else:
+            self._loop.remove_reader(self._inotify.fileno())
 
     def _on_change(self) -> None:
-        if self._inotify is None:
-            return
         changed = list(self._inotify.read(timeout=0))
+        names = {event.name for event in changed}
+        keys = {key for name in names if (key := journals.try_key(name, "out")) is not None}
+        jobs = {job for job, _ in keys}
         if any(event.mask & flags.Q_OVERFLOW for event in changed):
-            jobs = set(self._followers)
-        else:
-            jobs = {int(job) for event in changed if (job := event.name.partition(".")[0]).isdecimal()}
+            keys, jobs = set(self._most), set(self._followers)
         for event in [event for job in jobs for event in self._followers.get(job, ())]:
             event.set()
+        self._look_soon(keys)
+
+    # Bounding
+
+    def keep_bounded(self, key: AttemptKey, most: int | None) -> None:
+        """From now on keep only about `most` bytes of the file, also of what it has already; None: all of it."""
+        if most is None:
+            return
+        self._most[key] = most
+        if self._needs_look(key, most):
+            self._look_soon({key})
+
+    def finish(self, key: AttemptKey, then: Callable[[], None] = lambda: None) -> None:
+        """Bound the file a last time, and call `then`: at once where that needs no look. Nobody writes any more."""
+        most = self._most.pop(key, None)
+        if most is None or not self._needs_look(key, most):
+            then()
+        else:
+            self._bound({key: most}, then)
+
+    def _needs_look(self, key: AttemptKey, most: int) -> bool:
+        """Whether it is larger than what is kept of it, or was before its middle was given up."""
+        size = self._try_size(key)
+        return self._can_bound and size is not None and size > most
+
+    def _look_soon(self, keys: set[AttemptKey]) -> None:
+        self._grown |= keys & self._most.keys()
+        if not self._is_pausing:
+            self._is_pausing = True
+            self._pause = self._loop.call_later(_PAUSE, self._look)
+            self._listen()
+
+    def _look(self) -> None:
+        grown, self._grown = self._grown, set()
+        known = {key: self._most[key] for key in grown if key in self._most}
+        large = {key: most for key, most in known.items() if self._needs_look(key, most)}
+        if large:
+            self._bound(large, self._end_pause)
+        else:
+            self._end_pause()
+
+    def _end_pause(self) -> None:
+        self._is_pausing = False
+        self._listen()
+        if self._grown:
+            self._look_soon(self._grown)
+
+    def _bound(self, large: Mapping[AttemptKey, int], then: Callable[[], None]) -> None:
+        """Bound these files on a thread of their own, and call `then` on the loop."""
+
+        def on_done(done: asyncio.Future[bool]) -> None:
+            if done.cancelled():
+                return  # this is closed
+            then()
+            if self._can_bound and not done.result():
+                self._can_bound = False
+                self._say(EntryType.FAILURE, _UNBOUNDED.format(self._path))
+
+        self._loop.run_in_executor(self._bounding, self._try_bound, large).add_done_callback(on_done)
+
+    def _try_bound(self, large: Mapping[AttemptKey, int]) -> bool:
+        """Whether the file system can do it; what is no file of an attempt's is left alone."""
+        for key, most in large.items():
+            try:
+                with self._open(key, os.O_WRONLY) as descriptor:
+                    if _is_own(os.fstat(descriptor)):
+                        holes.bound(descriptor, most)
+            except OSError as error:
+                if error.errno == errno.EOPNOTSUPP:
+                    return False
+        return True
+
+
+_UNBOUNDED: Final = (
+    "outputs are not bounded: the file system of {} cannot give up the middle of a file; "
+    "put [daemon] state_dir on ext4, xfs, btrfs or tmpfs"
+)
+
+
+def _is_own(status: os.stat_result) -> bool:
+    """Whether it is a file that a fork server made: by no other name can it be somebody else's."""
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()

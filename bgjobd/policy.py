@@ -22,12 +22,16 @@ class InvalidAttributeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One class's: delays and limits in seconds; `retry_on` is None where every bad outcome may be retried."""
+    """One class's: delays and limits in seconds, `max_output` in bytes.
+
+    `retry_on` is None where every bad outcome may be retried.
+    """
 
     retry: RetryPolicy
     queue: str
     priority: int
     timeout: float | None
+    max_output: int | None
     stop_grace: float
     retry_lost: bool
     retry_on: frozenset[Outcome] | None
@@ -50,6 +54,7 @@ def policy_of(config: Config, class_name: str, attributes: Mapping[str, Any] | N
         queue=first(own.queue, "default"),
         priority=first(own.priority, 0),
         timeout=first(own.timeout, limits.timeout),
+        max_output=first(own.max_output, limits.max_output),
         stop_grace=first(own.stop_grace, limits.stop_grace),
         caps=Caps(
             memory=first(own.memory, limits.memory),

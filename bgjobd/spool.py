@@ -23,7 +23,7 @@ from bgjobd.core.job import Ending, Usage
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import kin, reaping
-from bgjobd.forkserver.cgroup import Group, Groups
+from bgjobd.forkserver.cgroup import Group
 from bgjobd.forkserver.identity import ahead, start_time
 from bgjobd.forkserver.journal import Journal
 from bgjobd.store.items import Note
@@ -177,7 +177,7 @@ class Spool:
         key: AttemptKey,
         output_bytes: Callable[[], int],
         end_strays: Callable[[], int],
-        groups: Groups | None,
+        group: Group | None,
         is_hook: bool = False,
     ) -> journals.Record | None:
         """The exit record of a process that fell to this one from a dead fork server, and has ended; reaps it.
@@ -188,7 +188,6 @@ class Spool:
         if ended is None:
             return None
         name = journals.file_name(*key, _HOOK if is_hook else _JOURNAL)
-        group = None if groups is None else Group.of(groups, journals.directory_name(*key, is_hook))
         with self._a_descriptor_to_spare():
             return reaping.collect(ended, self._directory, name, output_bytes, end_strays, group)
 

@@ -17,6 +17,7 @@ from bgjobd.clock import to_text
 from bgjobd.core.job import Job, masked
 from bgjobd.ipc import Caller
 from bgjobd.news import Changes, Lines, Told
+from bgjobd.outputs import Part
 from bgjobd.store.items import LogFilter, LogLine
 from bgjobd.store.pages import Page, in_pages
 from bgjobd.store.reader import Reader
@@ -176,16 +177,16 @@ async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> AsyncI
         number = given.number or max(1, job["attempt"])
         while True:
             is_over = job["attempt"] > number or (job["attempt"] == number and job["status"] != "running")
-            data = await daemon.read_output((given.id, number), offset, given.limit or _PART)
-            if data:
-                yield part(number, offset, data, is_end=False)
-                offset += len(data)
+            read = await daemon.read_output((given.id, number), offset, given.limit or _PART)
+            if not read.is_nothing:
+                yield part(number, read, is_end=False)
+                offset = read.next
             elif offset and await daemon.is_output_shorter((given.id, number), offset):
                 offset = 0  # somebody has emptied the file
             elif is_over and job["attempt"] > number:
                 number, offset = number + 1, 0
             elif job["status"] in FINAL:
-                yield part(number, offset, b"", is_end=True)
+                yield part(number, read, is_end=True)
                 return
             else:
                 await has_news.wait()
@@ -193,13 +194,14 @@ async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> AsyncI
                 job = await summary_of_stored(daemon, given.id)
 
 
-def part(number: int, offset: int, data: bytes, is_end: bool) -> JsonObject:
+def part(number: int, read: Part, is_end: bool) -> JsonObject:
     """A part of an attempt's output, as Output tells it."""
     return {
         "number": number,
-        "offset": offset,
-        "data": base64.b64encode(data).decode("ascii"),
-        "next": offset + len(data),
+        "left_out": read.left_out,
+        "offset": read.offset,
+        "data": base64.b64encode(read.data).decode("ascii"),
+        "next": read.next,
         "is_end": is_end,
     }
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
+from bgjobd.forkserver.cgroup import Group, Groups
 from bgjobd.forkserver.journal import try_directory_key
 
 ASIDE: Final = "aside"
@@ -22,9 +23,13 @@ ASIDE: Final = "aside"
 
 
 class Work:
-    """The directory of working directories; `say` hears once of what could not be removed."""
+    """The directory of working directories, and the attempts' cgroups, if they have any.
 
-    def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
+    `say` hears once of what could not be removed.
+    """
+
+    def __init__(self, directory: Path, groups: Groups | None, say: Callable[[str], None]) -> None:
+        self._groups = groups
         self._say = say
         self._path = directory
         self._directory = _open(str(directory))
@@ -44,6 +49,10 @@ class Work:
             self._cleaner.join()
         os.close(self._aside)
         os.close(self._directory)
+
+    def try_group(self, name: str) -> Group | None:
+        """The cgroup of the attempt that works in the directory of this name; None where attempts have none."""
+        return None if self._groups is None else Group.of(self._groups, name)
 
     def remove(self, name: str) -> None:
         """Have nothing of this name: it is gone, or aside."""

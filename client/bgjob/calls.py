@@ -92,10 +92,18 @@ class Page(Generic[T]):
 
 
 class OutputPart(NamedTuple):
-    """Some of what attempt `number` wrote to stdout and stderr."""
+    """Some of what attempt `number` wrote to stdout and stderr, behind `left_out` bytes that were not kept."""
 
     number: int
     data: bytes
+    left_out: int = 0
+
+    @property
+    def marked(self) -> bytes:
+        """The data, behind a line that stands for what was left out."""
+        return (
+            b"\n[... %d bytes left out ...]\n%b" % (self.left_out, self.data) if self.left_out else self.data
+        )
 
 
 class OutputRead(NamedTuple):
@@ -374,7 +382,7 @@ class FollowedOutput(Follower[OutputPart]):
         read = _output(parameters)
         if read.part.number > 0:
             self._place = {"number": read.part.number, "offset": read.next}
-        return [read.part] if read.part.data else []
+        return [read.part] if read.part.marked else []
 
 
 class Watched(Follower[JsonObject]):
@@ -874,5 +882,5 @@ def _output(reply: JsonObject) -> OutputRead:
         data = b64decode(field(reply, "data", str), validate=True)
     except ValueError:
         raise _misshapen("data") from None
-    part = OutputPart(field(reply, "number", int), data)
+    part = OutputPart(field(reply, "number", int), data, field(reply, "left_out", int))
     return OutputRead(part, field(reply, "next", int), field(reply, "is_end", bool))

@@ -120,14 +120,22 @@ class Client(BaseClient):
         return Job(self, job_id, self._call(calls.get(job_id)))
 
     def output(self, job_id: int, number: int | None = None) -> bytes:
-        """All that an attempt has written to stdout and stderr until now; the latest where no number is given."""
+        """All that an attempt has written to stdout and stderr until now; the latest where no number is given.
+
+        Of a long output the middle is not kept: a line in its place tells how many bytes were left out.
+        """
+        return b"".join(part.marked for part in self.output_parts(job_id, number))
+
+    def output_parts(self, job_id: int, number: int | None = None) -> list[OutputPart]:
+        """The same in parts, each with how many bytes were left out before it; at least one, which may be empty."""
         read = self._call(calls.output(job_id, number, 0))
-        parts, place = [read.part.data], 0
+        parts, place = [read.part], 0
         while not read.is_end and read.next > place:
             place = read.next
             read = self._call(calls.output(job_id, read.part.number, place))
-            parts.append(read.part.data)
-        return b"".join(parts)
+            if read.part.marked:
+                parts.append(read.part)
+        return parts
 
     def follow_output(self, job_id: int, number: int | None = None) -> Following[OutputPart]:
         """What a job writes as it does, attempt after attempt, until it has ended."""

@@ -271,7 +271,7 @@ def test_a_job_knows_what_became_of_it(play: Play, serve: Serve) -> None:
                 line.reply(entries=[entry(1)], next=None, is_complete=True)
             case "Output":
                 data = base64.b64encode(b"said").decode()
-                line.reply(number=1, offset=0, data=data, next=4, is_end=True)
+                line.reply(number=1, left_out=0, offset=0, data=data, next=4, is_end=True)
 
     serve(answer)
 

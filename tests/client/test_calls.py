@@ -36,7 +36,14 @@ def told(conversation: Conversation[Any], *replies: Any) -> list[Any]:
 
 def part(number: int, offset: int, data: bytes, is_end: bool = False) -> dict[str, Any]:
     text = base64.b64encode(data).decode()
-    return {"number": number, "offset": offset, "data": text, "next": offset + len(data), "is_end": is_end}
+    return {
+        "number": number,
+        "left_out": 0,
+        "offset": offset,
+        "data": text,
+        "next": offset + len(data),
+        "is_end": is_end,
+    }
 
 
 # Requests
@@ -210,6 +217,7 @@ def test_filters_that_are_not_given_are_not_sent_and_one_status_is_a_list() -> N
         (calls.logs_of(1), {"entries": [], "next": None}),
         (calls.output(1, None, 0), part(1, 0, b"") | {"data": "no base64!"}),
         (calls.output(1, None, 0), part(1, 0, b"") | {"is_end": 1}),
+        (calls.output(1, None, 0), part(1, 0, b"") | {"left_out": None}),
         (calls.reload(), {"code_version": None}),
     ],
 )
@@ -272,8 +280,22 @@ def test_output_goes_on_in_the_attempt_and_at_the_byte_where_it_was() -> None:
     conversation = Conversation(output)
     assert told(conversation, part(0, 0, b"")) == []
     assert output.request.parameters == {"id": 8}
-    assert told(conversation, part(1, 0, b"ab"), part(2, 0, b"c")) == [(1, b"ab"), (2, b"c")]
+    assert told(conversation, part(1, 0, b"ab"), part(2, 0, b"c")) == [
+        (1, b"ab", 0),
+        (2, b"c", 0),
+    ]
     assert output.request.parameters == {"id": 8, "number": 2, "offset": 1}
+
+
+def test_a_part_says_what_was_left_out_before_it_and_may_hold_nothing_else() -> None:
+    conversation = Conversation(FollowedOutput(8, None))
+    replies = [part(1, 0, b"head"), part(1, 9, b"tail") | {"left_out": 5}, part(1, 20, b"") | {"left_out": 7}]
+    parts = told(conversation, *replies, part(1, 20, b"", is_end=True))
+    assert parts == [(1, b"head", 0), (1, b"tail", 5), (1, b"", 7)]
+    assert b"".join(part.marked for part in parts) == (
+        b"head\n[... 5 bytes left out ...]\ntail\n[... 7 bytes left out ...]\n"
+    )
+    assert conversation.request.parameters == {"id": 8, "number": 1, "offset": 20}
 
 
 def test_a_watch_tells_nothing_twice_and_asks_again_only_for_what_is_open() -> None:

@@ -223,6 +223,7 @@ def test_pages_and_output_are_read_to_their_end(client: Client, serve: Serve) ->
                 data = text[offset : offset + limit]
                 line.reply(
                     number=2,
+                    left_out=0,
                     offset=offset,
                     data=base64.b64encode(data).decode(),
                     next=offset + len(data),
@@ -340,12 +341,13 @@ def test_following_output_goes_on_at_its_byte(client: Client, serve: Serve) -> N
         offset = request.parameters.get("offset", 0)
         data = text[offset : offset + 11] if line.number == 1 else text[offset:]
         encoded = base64.b64encode(data).decode()
-        line.more(number=1, offset=offset, data=encoded, next=offset + len(data), is_end=line.number == 2)
+        is_end = line.number == 2
+        line.more(number=1, left_out=0, offset=offset, data=encoded, next=offset + len(data), is_end=is_end)
         line.hang_up() if line.number == 1 else line.reply()
 
     serve(output)
     parts = list(client.follow_output(4))
-    assert parts == [(1, b"first line\n"), (1, b"second line\n")]
+    assert parts == [(1, b"first line\n", 0), (1, b"second line\n", 0)]
     assert parts[0].data == b"first line\n"
 
 

@@ -59,11 +59,17 @@ class Work:
 
     def fail(self):
         raise ValueError("no recipient")
+
+
+class Long:
+    def talk(self):
+        os.write(1, b"\\x1b[31m" + "é".encode() * 50_000)
 '''
 
 SETTINGS = """
 "shop.Mail" = { queue = "mail", max_retries = 0 }
 "shop.Work" = { max_retries = 0 }
+"shop.Long" = { max_retries = 0, max_output = "16K" }
 [queues]
 mail = { slots = 1 }
 """
@@ -246,7 +252,7 @@ def test_every_command_speaks_json(commands: Commands, running: RunningDaemon) -
     listed = commands.json("list", "--limit", "1")
     assert listed == {"jobs": listed["jobs"], "next": job_id}
     assert listed["jobs"][0]["id"] == job_id
-    assert commands.json("output", str(job_id)) == {"number": 1, "data": "c2VudCB0byBhQGIK"}
+    assert commands.json("output", str(job_id)) == {"number": 1, "left_out": 0, "data": "c2VudCB0byBhQGIK"}
     assert commands.json("tail", "-n", "1", "--job", str(job_id))["type"] == "success"
     assert commands.json("stats")["version"]
     assert [one["name"] for one in commands.json("classes", "Mail")["classes"]] == ["shop.Mail"]
@@ -417,6 +423,16 @@ def test_output_is_safe_on_a_terminal(commands: Commands) -> None:
         code, told = commands.on_terminal(*arguments).finish()
         assert code == 0
         assert told == "\\x1b[31mred\\x07 \\u202egnol\\xff\n50%\n\tend\n"
+
+
+def test_what_was_left_out_of_a_long_output_is_said_in_its_place_on_a_terminal(commands: Commands) -> None:
+    job_id = commands.ended("shop.Long::talk")
+    for arguments in (("output", str(job_id)), ("output", "-f", str(job_id))):
+        told = commands.on_terminal(*arguments, columns=10_000).finish()[1].splitlines()
+        assert len(told) == 3
+        assert told[0].startswith("\\x1b[31mé")
+        assert re.fullmatch(r"\[\.\.\. \d+ bytes left out \.\.\.\]", told[1])
+        assert told[2].endswith("é")
 
 
 def test_output_follows_a_job(commands: Commands, tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def use_client() -> None:
         assert_type(client.logs(id=1, type="failure", search="x", after=0).is_complete, bool)
         assert_type(client.follow_logs(class_name=Email, limit=0), Following[Json])
         assert_type(client.output(1, number=2), bytes)
+        assert_type(client.output_parts(1), list[OutputPart])
         assert_type(client.follow_output(1), Following[OutputPart])
         assert_type(client.watch([1, 2]), Following[Json])
         assert_type(client.watch(queue="mail"), Following[Json])
@@ -114,8 +115,9 @@ def use_job(job: Job) -> None:
     assert_type(job.logs(follow=True), Following[Json])
     assert_type(job.output(), bytes)
     with job.output(follow=True) as parts:
-        for number, data in parts:
-            assert_type((number, data), tuple[int, bytes])
+        for number, data, left_out in parts:
+            assert_type((number, data, left_out), tuple[int, bytes, int])
+        assert_type(OutputPart(1, b"x").marked, bytes)
     assert_type(next(job.watch()), Json)
     job.cancel()
     job.retry()
@@ -212,6 +214,7 @@ async def use_coroutines() -> None:
         assert_type(await job.logs(), Page[Json])
         assert_type(job.logs(follow=True), AsyncFollowing[Json])
         assert_type(await job.output(), bytes)
+        assert_type(await client.output_parts(1, 2), list[OutputPart])
         assert_type(job.output(follow=True), AsyncFollowing[OutputPart])
         assert_type(await anext(job.watch()), Json)
         await job.cancel()

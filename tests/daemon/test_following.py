@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pytest
-from inotify_simple import INotify
 
 from bgjob.calls import Conversation, FollowedLogs
 from bgjob.client import Client
@@ -30,7 +29,7 @@ from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.ipc import Caller, Methods
 from bgjobd.news import News
-from bgjobd.outputs import Outputs
+from bgjobd.outputs import Outputs, Part
 from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey
 from bgjobd.store import database
@@ -88,12 +87,13 @@ class Talker:
 """
 TALKER = "talker.Talker"
 SETTINGS = '"talker.Talker" = { max_retries = 1, retry_delay = 0.01 }'
+MORE = "\n[queues]\nmail = {}\n[limits]\nmax_output = false\n"
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     directory = tmp_path_factory.mktemp("following")
-    with daemon(directory, SETTINGS + "\n[queues]\nmail = {}\n", modules={"talker": MODULE}) as running:
+    with daemon(directory, SETTINGS + MORE, modules={"talker": MODULE}) as running:
         yield running
 
 
@@ -620,6 +620,7 @@ def test_a_job_that_has_not_begun_has_no_output_yet(running: RunningDaemon, clie
     job = client.run_background_job(TALKER, "say", {"text": "x"}, delay=3600)
     assert call(running, "Output", id=job.id) == {
         "number": 0,
+        "left_out": 0,
         "offset": 0,
         "data": "",
         "next": 0,
@@ -693,7 +694,8 @@ class Desk:
     def __init__(self, directory: Path) -> None:
         self.store = Store(directory)
         self.news = News()
-        self.outputs = Outputs(directory)
+        self.told: list[str] = []
+        self.outputs = Outputs(directory, lambda _, message: self.told.append(message))
         self.reads = 0
         self.secrets: frozenset[str] = frozenset()
         self._reader = Reader(directory)
@@ -706,12 +708,12 @@ class Desk:
         return await self.read(question)
 
     def policy(self, class_name: str) -> Policy:
-        return Policy(RetryPolicy(), "default", 0, None, 10.0, True, None, self.secrets)
+        return Policy(RetryPolicy(), "default", 0, None, None, 10.0, True, None, self.secrets)
 
     async def is_output_shorter(self, key: AttemptKey, size: int) -> bool:
         return self.outputs.is_shorter(key, size)
 
-    async def read_output(self, key: AttemptKey, offset: int, limit: int) -> bytes:
+    async def read_output(self, key: AttemptKey, offset: int, limit: int) -> Part:
         return self.outputs.read(key, offset, limit)
 
     def commit(self, *items: Item, lanes: Lanes = NO_SLOTS) -> None:
@@ -937,34 +939,6 @@ def test_output_that_keeps_coming_is_followed_however_often_the_job_changes(
         assert parts == [b"x"] * 30 + [b""]
 
     desk(scene)
-
-
-def test_an_output_that_could_not_be_watched_once_is_watched_the_next_time(
-    desk: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def scene(at: Desk) -> None:
-        job_id = at.store.run_one()
-        descriptors = len(os.listdir("/proc/self/fd"))
-        with monkeypatch.context() as patched:
-            patched.setattr(INotify, "add_watch", _no_space)
-            with pytest.raises(OSError, match="no space"):
-                await anext(at.follow("Output", id=job_id))
-        assert len(os.listdir("/proc/self/fd")) == descriptors
-        file = tmp_path / f"{job_id}.1.out"
-        file.touch()
-        following = at.follow("Output", id=job_id)
-        first = asyncio.ensure_future(anext(following))
-        for _ in range(10):
-            await asyncio.sleep(0)  # it has looked, and waits
-        assert at.outputs._followers
-        file.write_bytes(b"at last")
-        assert base64.b64decode((await first)["data"]) == b"at last"
-
-    desk(scene)
-
-
-def _no_space(*_: object) -> int:
-    raise OSError(28, "no space for a watch")
 
 
 # Followers at a socket

@@ -191,7 +191,7 @@ def _add_output(commands: _Commands) -> None:
         follow.output,
         "bgjob output 12 > log.txt",
         "bgjob output -f 12",
-        json_help="JSON lines: attempt number and bytes (base64)",
+        json_help="JSON lines: attempt number, bytes (base64), and how many were left out before them",
     )
     _add_id(command)
     command.add_argument(

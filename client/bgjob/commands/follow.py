@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from bgjob.calls import failure_of
+from bgjob.calls import OutputPart, failure_of
 from bgjob.client import Client
 from bgjob.commands import pages, screen, text
 from bgjob.commands.problems import INTERRUPTED, NOT_FOUND, OK, code_of, explained
@@ -66,14 +66,15 @@ def output(client: Client, given: argparse.Namespace) -> int:
     if given.follow:
         with going_on(given.id):
             for part in client.follow_output(given.id, given.attempt):
-                printer.output(part.number, part.data)
+                printer.output(part)
     else:
         latest = text.attempt_of(client.get(given.id).snapshot)
         number = given.attempt or latest
         if number > latest:
             screen.say(f"job {given.id} has no attempt {number}; `bgjob show {given.id}` lists them")
             return NOT_FOUND
-        printer.output(number, client.output(given.id, number or None))
+        for part in client.output_parts(given.id, number or None):
+            printer.output(part)
     printer.end()
     if printer.is_nothing and not given.json:
         screen.say(f"job {given.id} has written nothing; `bgjob tail --job {given.id}` has its log")
@@ -86,7 +87,7 @@ def follow_job(client: Client, job_id: int, timeout: float | None, printer: Prin
         _later(printer.entry, entry) for entry in client.follow_logs(id=job_id, after=0)
     )
     parts: Iterator[Callable[[], None]] = (
-        _later(printer.output, part.number, part.data) for part in client.follow_output(job_id, 1)
+        _later(printer.output, part) for part in client.follow_output(job_id, 1)
     )
     try:
         for tell in together([entries, parts], timeout, lambda: going_on_text([job_id])):
@@ -160,19 +161,20 @@ class Printer:
         self._close_line()
         screen.note(screen.log_line(entry, sys.stderr))
 
-    def output(self, number: int, data: bytes) -> None:
-        self.is_nothing = self.is_nothing and not data
+    def output(self, part: OutputPart) -> None:
+        self.is_nothing = self.is_nothing and not part.marked
         if self._is_json:
-            screen.tell_json({"number": number, "data": b64encode(data).decode()})
+            data = b64encode(part.data).decode()
+            screen.tell_json({"number": part.number, "left_out": part.left_out, "data": data})
             return
-        if self._number not in (0, number):
+        if self._number not in (0, part.number):
             self.end()
-            screen.say(f"attempt {number}")
-        self._number = number
+            screen.say(f"attempt {part.number}")
+        self._number = part.number
         if sys.stdout.isatty():
-            self._write_text(self._decoder.decode(data))
+            self._write_text(self._decoder.decode(part.marked))
         else:
-            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.write(part.marked)
             sys.stdout.flush()
 
     def end(self) -> None:
