@@ -88,13 +88,13 @@ def _check_start(settings: Config) -> int:
     except ForkServerError as error:
         return _complain(str(error), FAILED)
     print(f"interpreter: {ready['executable']} (Python {ready['python']})")
-    _print_limits(settings)
     if not catalogue.classes:
         print("no class is approved; list some under [approved]")
     doubts: list[str] = []
     for name, described in sorted(catalogue.classes.items()):
         _print_class(name, described)
         doubts += catalogue.doubts(settings, name) if described["unavailable"] is None else []
+    _print_limits(settings)
     for descriptor in ready["left_open"]:
         print(f"left open    {descriptor}: opened while modules were imported, and there in every attempt")
     for doubt in doubts:

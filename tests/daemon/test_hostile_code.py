@@ -109,12 +109,11 @@ class Hostile:
             journal.write("\\n" + json.dumps(exit_record, separators=(",", ":")) + "\\n")
         return 1
 
-    def unlink_and_kill_the_server(self, ledger):
+    def unlink_and_note(self, ledger):
+        place().unlink()
         with open(ledger, "a") as book:
             book.write("start\\n")
-        place().unlink()
-        os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(0.5)
+        time.sleep(60)
 
     def unlink_and_stay(self, pids):
         place().unlink()
@@ -199,12 +198,14 @@ def test_a_forged_date_leaves_no_job_running_for_ever(tmp_path: Path, at: float)
         assert client.run_background_job(HOSTILE, "forge_dates", {"at": at}).wait(20)["finished_at"]
 
 
-def test_a_job_that_removes_its_journal_and_kills_its_fork_server_runs_once(tmp_path: Path) -> None:
+def test_a_job_that_removed_its_journal_runs_once_though_its_fork_server_is_killed(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
-    with hostile(tmp_path) as (_, client):
+    with hostile(tmp_path) as (running, client):
         job = client.run_background_job(
-            HOSTILE, "unlink_and_kill_the_server", {"ledger": str(ledger)}, max_retries=3, retry_delay=0
+            HOSTILE, "unlink_and_note", {"ledger": str(ledger)}, max_retries=3, retry_delay=0
         )
+        eventually(lambda: ledger.exists() and ledger.read_text())
+        os.kill(running.fork_server(), signal.SIGKILL)
         ended = job.wait(30)
         assert [attempt["outcome"] for attempt in ended["attempts"]] == ["lost"]
         assert ledger.read_text() == "start\n"

@@ -283,7 +283,7 @@ _VARYING = (
     (r"\b\d\d:\d\d:\d\d\b", "TIME"),
     (r"\b(in )?\d+ (s|min)( ago)?\b|\bnow\b", "A WHILE"),
     (r"\b\d+(\.\d+)? ?m?s\b", "A WHILE"),
-    (r"\b\d+ (KB|MB)( of memory|/\d+ (KB|MB))", "SOME MEMORY"),
+    (r"\b\d+ ([KM]iB)( of memory|/\d+ [KM]iB)", "SOME MEMORY"),
     (r"\b(pid|uid|gid) \d+|\"(pid|uid|gid)\":\d+", "NUMBER"),
     (r'("code_version":"|^)[0-9a-f]{12}\b', "VERSION"),
     (r"\bbgjobd \d+\.\d+\.\d+", "bgjobd VERSION"),
