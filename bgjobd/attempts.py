@@ -562,6 +562,9 @@ class Attempts:
             return
         seen = attempt.exit = attempt.exit or self._try_collect(attempt)
         journal = self._spool.try_read(attempt.key)
+        if seen is None and _lacks_usage(journal) and pause < _LAST_LOOK:
+            self._loop.call_later(pause, self._look_again, attempt, pause * 2)
+            return
         if self._note_end(attempt, journal or (Journal() if seen else None), seen):
             return
         # Whoever is not reaped has a parent that will tell.
@@ -578,3 +581,8 @@ class Attempts:
         output_bytes = partial(self._outputs.measure, attempt.key)
         group = self._work.try_group(directory_name(*attempt.key, is_hook=False))
         return self._spool.try_collect(attempt.pidfd, attempt.key, output_bytes, self._end_strays, group)
+
+
+def _lacks_usage(journal: Journal | None) -> bool:
+    """Whether a fork server has recorded the exit, and is about to record once more what was used."""
+    return journal is not None and journal.exit is not None and journal.exit.get("usage") is None

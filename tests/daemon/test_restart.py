@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from inotify_simple import INotify, flags
 
 from bgjobd.forkserver import journal as journals
 from bgjobd.spool import Spool
@@ -271,3 +272,36 @@ def test_a_journal_with_another_token_is_not_the_attempts_own(tmp_path: Path) ->
         with running.client() as client:
             snapshot = client.get(job.id).wait(20)
         assert (snapshot["status"], snapshot["attempts"][0]["outcome"]) == ("failed", "lost")
+
+
+def test_what_an_attempt_used_is_not_lost_to_a_daemon_that_reads_between_the_exit_and_the_usage(
+    tmp_path: Path,
+) -> None:
+    usage = {"max_rss": 7, "cpu_user": 1.0, "cpu_system": 0.5, "output_bytes": 3}
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            job = client.run_background_job("probes.Probe", "sleep", {"seconds": 600}).id
+            journal = running.spool / f"{job}.1.journal"
+            eventually(lambda: running.query("SELECT pid FROM job_attempts WHERE pid IS NOT NULL"))
+        ((pid,),) = running.query("SELECT pid FROM job_attempts")
+        server = running.fork_server()
+        os.kill(server, signal.SIGSTOP)  # it writes nothing meanwhile, and the test does in its place
+        running.stop(signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+        os.kill(server, signal.SIGKILL)
+        eventually(lambda: not is_alive(pid))
+        _append(journal, journals.exited(pid, 1.0, None, 9))
+        with INotify() as watch:
+            watch.add_watch(journal, flags.CLOSE_NOWRITE)
+            running.start()
+            assert watch.read(timeout=20_000), "the daemon did not read the journal"
+            _append(journal, journals.exited(pid, 1.0, None, 9, usage=usage))
+        eventually(lambda: running.query("SELECT outcome FROM job_attempts WHERE outcome IS NOT NULL"))
+        assert running.query("SELECT outcome, max_rss, output_bytes FROM job_attempts") == [
+            ("signalled", 7, 3)
+        ]
+
+
+def _append(journal: Path, line: bytes) -> None:
+    with journal.open("ab") as file:
+        file.write(b"\n" + line)
