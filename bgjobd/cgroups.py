@@ -18,15 +18,15 @@ _DELEGATED: Final = ("user.delegate", "trusted.delegate")
 _ATTEMPTS: Final = "attempts"
 
 
-def find(groups_of_self: str = "/proc/self/cgroup", mounts: str = "/proc/self/mountinfo") -> Path | None:
-    """The delegated cgroup that this process is below of; None where there is none.
+def find(pid: int | None = None, proc: Path = Path("/proc")) -> Path | None:
+    """The delegated cgroup that this process, or the one with this pid, is below of; None where there is none.
 
     Processes and controllers do not go together in one cgroup (cgroups(7), "no internal processes"): the daemon
     itself has to be in one below, as DelegateSubgroup= makes it.
     """
     try:
-        own = _own_path(Path(groups_of_self).read_text())
-        mount = _mount(Path(mounts).read_text())
+        own = _own_path((proc / str(pid or "self") / "cgroup").read_text())
+        mount = _mount((proc / "self" / "mountinfo").read_text())
     except OSError:
         return None
     if own is None or mount is None or own == "/":

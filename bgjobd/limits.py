@@ -36,9 +36,12 @@ class Machine:
     can_punch: bool
 
     @classmethod
-    def here(cls, state_dir: Path) -> Machine:
-        """As it is for this process; `state_dir` tells whether the middle of an output can be given up."""
-        groups = cgroups.prepare(cgroups.find())
+    def here(cls, state_dir: Path, daemon: int | None = None) -> Machine:
+        """As it is for this process, or for the daemon with this pid, whose cgroup counts then.
+
+        `state_dir` tells whether the middle of an output can be given up.
+        """
+        groups = cgroups.prepare(cgroups.find(daemon))
         return cls(
             is_root=os.geteuid() == 0,
             uid=os.geteuid(),
@@ -74,21 +77,29 @@ def message(config: Config) -> dict[str, dict[str, Any]]:
     return {name: _as_json(limits_of(config, name)) for name in config.approved}
 
 
-def check(config: Config, machine: Machine) -> None:
-    """Raises ConfigError for limits that nothing enforces here, unless best effort is good enough."""
+def check(config: Config, machine: Machine, has_own_cgroup: bool = True) -> None:
+    """Raises ConfigError for limits that nothing enforces here, unless best effort is good enough.
+
+    Without the daemon's own cgroup, as in a shell, nothing is said of what that may enforce.
+    """
     file = str(config.file or "configuration")
-    problems = [Problem(file, key, told) for key, told in _unknown_accounts(config)]
+    problems = [Problem(file, gap.key, gap.told) for gap in _unknown_accounts(config)]
     if not config.limits.best_effort:
-        problems += [Problem(file, gap.key, f"{gap.told}; {_WAY_OUT}") for gap in gaps(config, machine)]
+        problems += [
+            Problem(file, gap.key, f"{gap.told}; {_WAY_OUT}")
+            for gap in gaps(config, machine)
+            if has_own_cgroup or not gap.takes_cgroup
+        ]
     if problems:
         raise ConfigError(*problems)
 
 
 class Gap(NamedTuple):
-    """A limit that was asked for by this key, and cannot be had; and why."""
+    """A limit that was asked for by this key, and cannot be had; why; and whether a cgroup could enforce it."""
 
     key: str
     told: str
+    takes_cgroup: bool = False
 
 
 def gaps(config: Config, machine: Machine) -> list[Gap]:
@@ -151,6 +162,7 @@ _ENFORCED: Final[Mapping[str, Callable[[Machine, Any, bool], str | None]]] = {
     "writable": lambda machine, value, as_root: "Landlock" if machine.landlock else None,
 }
 
+_BY_CGROUP: Final = ("cpu_share", "processes")
 _WAY_OUT: Final = "[limits] best_effort = true goes without"
 
 _LACKS: Final[Mapping[str, str]] = {
@@ -174,7 +186,7 @@ def _gaps(config: Config, machine: Machine) -> Iterator[Gap]:
                 where = (
                     f'approved."{class_name}".{name}' if getattr(own, name) is not None else f"limits.{name}"
                 )
-                yield Gap(where, f"cannot be had here: it {_LACKS[name]}")
+                yield Gap(where, f"cannot be had here: it {_LACKS[name]}", name in _BY_CGROUP)
 
 
 def _unknown_accounts(config: Config) -> Iterator[Gap]:

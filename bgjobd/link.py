@@ -51,6 +51,7 @@ class Application:
 
     @classmethod
     def from_config(cls, config: Config) -> Application:
+        """What the configuration says of it. Raises ForkServerError."""
         approved = {
             name: list(policy.methods) if policy.methods is not None else None
             for name, policy in config.approved.items()
@@ -58,7 +59,11 @@ class Application:
         app = config.app
         path = tuple(str(directory) for directory in app.path)
         python = None if app.python is None else str(app.python)
-        return cls(python, path, dict(app.env), approved, limits.message(config), app.import_timeout)
+        try:
+            told = limits.message(config)
+        except LookupError as error:  # a user that was there when the configuration was read
+            raise ForkServerError(str(error)) from None
+        return cls(python, path, dict(app.env), approved, told, app.import_timeout)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bgjobd import clock, config, limits, service
+from bgjobd import census, clock, config, limits, service
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
 from bgjobd.ipc import SocketInUseError
@@ -57,8 +57,8 @@ def _open_standard_streams() -> None:
 def serve(given: argparse.Namespace) -> int:
     """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reloads."""
     try:
-        settings = _settings(given)
-        asyncio.run(_serve(settings, partial(_settings, given)))
+        settings = _settings_of_daemon(given)
+        asyncio.run(_serve(settings, partial(_settings_of_daemon, given)))
     except ConfigError as error:
         return _complain(str(error), USAGE)
     except (AlreadyRunningError, SocketInUseError, SpoolInUseError) as error:
@@ -82,6 +82,12 @@ def check(given: argparse.Namespace) -> int:
 
 
 def _check_start(settings: Config) -> int:
+    daemon = census.daemon_of(settings.daemon.state_dir)
+    machine = limits.Machine.here(settings.daemon.state_dir, daemon)
+    try:
+        limits.check(settings, machine, has_own_cgroup=daemon is not None)
+    except ConfigError as error:
+        return _complain(str(error), USAGE)
     print(f"configuration: {settings.file or 'defaults, no file'}")
     try:
         catalogue, ready = asyncio.run(_catalogue(settings))
@@ -94,7 +100,7 @@ def _check_start(settings: Config) -> int:
     for name, described in sorted(catalogue.classes.items()):
         _print_class(name, described)
         doubts += catalogue.doubts(settings, name) if described["unavailable"] is None else []
-    _print_limits(settings)
+    _print_limits(settings, machine)
     for descriptor in ready["left_open"]:
         print(f"left open    {descriptor}: opened while modules were imported, and there in every attempt")
     for doubt in doubts:
@@ -160,19 +166,24 @@ async def _catalogue(settings: Config) -> tuple[Catalogue, dict[str, Any]]:
 
 
 def _settings(given: argparse.Namespace) -> Config:
-    settings = config.load(given.config, os.environ, is_root=os.geteuid() == 0)
+    return config.load(given.config, os.environ, is_root=os.geteuid() == 0)
+
+
+def _settings_of_daemon(given: argparse.Namespace) -> Config:
+    """The settings, with limits that this process, which is the daemon's, can have enforced. Raises ConfigError."""
+    settings = _settings(given)
     limits.check(settings, limits.Machine.here(settings.daemon.state_dir))
     return settings
 
 
-def _print_limits(settings: Config) -> None:
+def _print_limits(settings: Config, machine: limits.Machine) -> None:
     """What enforces each limit on this machine, and what is asked for in vain."""
-    machine = limits.Machine.here(settings.daemon.state_dir)
     print("limits, and what enforces them here:")
     for name, by in limits.table(machine).items():
         print(f"    {name:<10}  {by}")
     for gap in limits.gaps(settings, machine):
-        print(f"best effort  {gap.key} {gap.told}")
+        what = "best effort" if settings.limits.best_effort else "depends"
+        print(f"{what:<11}  {gap.key} {gap.told}")
 
 
 def _print_class(name: str, described: Mapping[str, Any]) -> None:

@@ -64,10 +64,14 @@ class Work:
             self._put_aside(name)
 
     def tidy(self, known: Collection[str]) -> None:
-        """Remove the directories of attempts that are not known, and what an earlier daemon left aside."""
+        """Remove the directories and cgroups of attempts that are not known, and what an earlier daemon left aside."""
         for name in os.listdir(self._directory):
             if try_directory_key(name) is not None and name not in known:
                 self.remove(name)
+        if self._groups is not None:
+            for name in set(os.listdir(self._groups.path)) - set(known):
+                if try_directory_key(name) is not None:
+                    Group.of(self._groups, name).end()
         if os.listdir(self._aside):
             self._clean_soon()
 
