@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from . import landlock, libc
@@ -119,11 +120,14 @@ class Sandbox:
         )
 
     def enter(self, name: str) -> None:
-        """Confine this process, for good; `name` is its attempt's, unique on this machine. Raises SandboxError."""
+        """Confine this process, for good; `name` is its attempt's, unique on this machine.
+
+        Raises SandboxError, and MemoryError where its own limit leaves no room for even that.
+        """
         for what, step in self._steps:
             try:
                 step(name)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, OverflowError) as error:
                 raise SandboxError(f"the attempt's {what} could not be set up: {error}") from None
 
     def _join_group(self, name: str) -> None:
@@ -206,7 +210,7 @@ class Sandbox:
         """The limit that this error is about; None where it is about none."""
         limits = self._limits
         if isinstance(error, MemoryError) and limits.memory is not None:
-            return Exceeded("memory", _memory_in_use(), limits.memory)
+            return Exceeded("memory", _memory_used(), limits.memory)
         is_too_large = isinstance(error, OSError) and error.errno == errno.EFBIG
         if is_too_large and limits.file_size is not None and _size_of_output() >= limits.file_size:
             return Exceeded("output", _size_of_output(), limits.file_size)
@@ -216,7 +220,8 @@ class Sandbox:
         """What the error has to do with a limit, for whoever reads it; None where it has nothing to do with one."""
         if not isinstance(error, OSError):
             return None
-        name, unit = _HINTS.get(error.errno or 0, ("", ""))
+        number = error.errno if isinstance(error.errno, int) else 0  # whatever the error was made of
+        name, unit = _HINTS.get(number, ("", ""))
         most = getattr(self._limits, name, None)
         return None if most is None else f"its limit is {name} = {most}{unit}"
 
@@ -232,8 +237,9 @@ _HINTS: Final[Mapping[int, tuple[str, str]]] = {
 def _rlimits(limits: Limits) -> list[tuple[int, int, int]]:
     """The kernel's own limits, each soft and hard; of some the attempt may take back a little at its end."""
     cpu = None if limits.cpu is None else math.ceil(limits.cpu)
+    own = max(0, _memory("VmData") - (limits.memory or 0))  # which each attempt begins with
     asked = (
-        (resource.RLIMIT_DATA, limits.memory, _RESERVE),
+        (resource.RLIMIT_DATA, limits.memory, own + _RESERVE),
         (resource.RLIMIT_FSIZE, limits.file_size, _RESERVE),
         (resource.RLIMIT_CPU, cpu, 1),
         (resource.RLIMIT_NOFILE, limits.open_files, 0),
@@ -284,17 +290,22 @@ def _oom_score_adj() -> int:
 
 
 def _forgive() -> None:
-    """Take back what protects the daemon from the kernel's OOM killer, or exposes it."""
-    with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+    """Take back what protects the daemon from the kernel's OOM killer; only root can take back what exposes it."""
+    with suppress(PermissionError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
         file.write(b"0")
 
 
-def _memory_in_use() -> int:
-    """Bytes of data that this process has, as RLIMIT_DATA counts them; 0 where it cannot be told."""
+def _memory_used() -> int:
+    """What this process has now, or its highest residence: much may have been given back since the error."""
+    return _memory("VmData", "VmHWM")
+
+
+def _memory(*names: str) -> int:
+    """The largest of these in bytes (proc_pid_status(5)); VmData is what RLIMIT_DATA counts. 0 where none is told."""
     try:
-        with open("/proc/self/status", "rb") as file:
-            lines = dict(line.split(b":", 1) for line in file if b":" in line)
-        return int(lines[b"VmData"].split()[0]) * 1024
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            lines = dict(line.split(":", 1) for line in file if ":" in line)
+        return max(int(lines[name].split()[0]) for name in names) * 1024
     except (OSError, ValueError, KeyError, MemoryError):
         return 0
 
