@@ -181,18 +181,19 @@ class Sandbox:
             if self._signal_scope is not None:
                 landlock.restrict_self(self._signal_scope)
             return
-        ruleset = landlock.file_rules(self._file_rules(name, writable))
+        # All but what is unreadable, of which something may go away while it is listed.
+        reads = [(path, landlock.READS) for path in landlock.around(self._ground.unreadable)]
+        ruleset = landlock.file_rules(self._own_rules(name, writable), reads)
         landlock.restrict_self(ruleset)
         os.close(ruleset)
 
-    def _file_rules(self, name: str, writable: tuple[str, ...]) -> list[tuple[str, int]]:
-        """Reads all but what is unreadable, and why it is stopped; writes its directory, and what its class lists."""
-        reads = [(path, landlock.READS) for path in landlock.around(self._ground.unreadable)]
+    def _own_rules(self, name: str, writable: tuple[str, ...]) -> list[tuple[str, int]]:
+        """Its directory, what its class lists, and why it is stopped."""
         own = [
             (path, landlock.READS | landlock.WRITES) for path in (*writable, f"{self._ground.work}/{name}")
         ]
         devices = [(path, landlock.WRITE_FILE) for path in _WRITABLE_DEVICES if os.path.exists(path)]
-        return [*reads, *own, *devices, (self._ground.stops, landlock.READ_FILE)]
+        return [*own, *devices, (self._ground.stops, landlock.READ_FILE)]
 
     def _close(self, name: str) -> None:
         os.close(self._ground.work_fd)
