@@ -31,6 +31,7 @@ class Machine:
     is_root: bool
     uid: int
     highest_open_files: int
+    lowest_nice: int
     landlock: int
     controllers: tuple[str, ...]
     can_punch: bool
@@ -43,6 +44,7 @@ class Machine:
             is_root=os.geteuid() == 0,
             uid=os.geteuid(),
             highest_open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+            lowest_nice=_lowest_nice(),
             landlock=landlock.version(),
             controllers=() if groups is None else groups.controllers,
             can_punch=_can_punch(_existing(state_dir)),
@@ -59,12 +61,11 @@ def limits_of(config: Config, class_name: str) -> Limits:
     """What the fork server puts on an attempt of the class. Raises LookupError for a user or group that is unknown."""
     own = config.approved.get(class_name, ClassPolicy())
     asked = {name: value_of(config, class_name, name) for name in _BY_FORK_SERVER}
-    is_root = os.geteuid() == 0
-    if asked["nice"] is not None and asked["nice"] < 0 and not is_root:
+    if asked["nice"] is not None and asked["nice"] < _lowest_nice():
         asked["nice"] = None  # best effort
     return Limits(
         **asked,
-        account=_account(own.user, own.group) if is_root else None,
+        account=_account(own.user, own.group) if os.geteuid() == 0 else None,
         writable=None if own.writable is None else tuple(map(str, own.writable)),
     )
 
@@ -78,7 +79,9 @@ def check(config: Config, machine: Machine) -> None:
     """Raises ConfigError for limits that nothing enforces here, unless best effort is good enough."""
     problems = [*_unknown_accounts(config)]
     if not config.limits.best_effort:
-        problems += _unenforced(config, machine)
+        problems += dict.fromkeys(
+            _unenforced(config, machine)
+        )  # one of [limits] is told once for all classes
     if problems:
         raise ConfigError(*problems)
 
@@ -109,7 +112,7 @@ def _open_files(machine: Machine, value: Any, as_root: bool) -> str | None:
 
 
 def _nice(machine: Machine, value: Any, as_root: bool) -> str | None:
-    return None if value is not None and value < 0 and not machine.is_root else "setpriority"
+    return None if value is not None and value < machine.lowest_nice else "setpriority"
 
 
 def _account_of(machine: Machine, value: Any, as_root: bool) -> str | None:
@@ -135,7 +138,7 @@ _LACKS: Final[Mapping[str, str]] = {
     "cpu_share": "takes cgroup v2 with the cpu controller, delegated by systemd (Delegate=yes, DelegateSubgroup=)",
     "processes": "takes cgroup v2 with the pids controller, or a `user` other than root",
     "open_files": "is above what this process may give (ulimit -Hn)",
-    "nice": "takes root below 0",
+    "nice": "takes root below what the daemon has itself, or LimitNICE=",
     "max_output": "takes a file system that can give up the middle of a file: ext4, xfs, btrfs, tmpfs",
     "user": "takes a daemon that runs as root",
     "group": "takes a daemon that runs as root",
@@ -146,7 +149,7 @@ _LACKS: Final[Mapping[str, str]] = {
 def _unenforced(config: Config, machine: Machine) -> Iterator[Problem]:
     file = str(config.file or "configuration")
     for class_name, own in config.approved.items():
-        runs_as_root = machine.is_root and own.user in (None, "root", "0")
+        runs_as_root = machine.is_root and _is_root(own.user)
         for name in LIMITS:
             value = value_of(config, class_name, name)
             if value is not None and enforced_by(machine, name, value, runs_as_root) is None:
@@ -155,6 +158,14 @@ def _unenforced(config: Config, machine: Machine) -> Iterator[Problem]:
                 )
                 told = f"cannot be had here: it {_LACKS[name]}; [limits] best_effort = true goes without"
                 yield Problem(file, where, told)
+
+
+def _is_root(user: str | None) -> bool:
+    """Whether attempts for which this user is set run as root, where the daemon does."""
+    try:
+        return user is None or _user(user).pw_uid == 0
+    except LookupError:
+        return False  # it is told of elsewhere
 
 
 def _unknown_accounts(config: Config) -> Iterator[Problem]:
@@ -200,6 +211,14 @@ def _as_json(limits: Limits) -> dict[str, Any]:
     if limits.account is not None:
         told["account"] = limits.account._asdict()
     return told
+
+
+def _lowest_nice() -> int:
+    """The lowest that this process may set, for itself and those below it (setpriority(2), getrlimit(2))."""
+    soft = resource.getrlimit(resource.RLIMIT_NICE)[0]
+    if os.geteuid() == 0 or soft == resource.RLIM_INFINITY:
+        return -20
+    return min(os.getpriority(os.PRIO_PROCESS, 0), 20 - soft)
 
 
 def _can_punch(directory: Path) -> bool:

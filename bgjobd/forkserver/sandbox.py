@@ -245,7 +245,11 @@ def _rlimits(limits: Limits) -> list[tuple[int, int, int]]:
         (resource.RLIMIT_CPU, cpu, 1),
         (resource.RLIMIT_NOFILE, limits.open_files, 0),
     )
-    return [(which, *_within(which, most, most + more)) for which, most, more in asked if most is not None]
+    return [
+        (which, *_within(which, most, min(most + more, max(most, sys.maxsize))))
+        for which, most, more in asked
+        if most is not None
+    ]
 
 
 def _within(which: int, soft: int, hard: int) -> tuple[int, int]:

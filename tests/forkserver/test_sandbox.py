@@ -268,6 +268,13 @@ def test_a_limit_of_memory_below_what_python_itself_takes_is_exceeded_and_told(t
     assert (told["error_type"], told["exceeded"]["limit"]) == ("MemoryError", "memory")
 
 
+def test_the_highest_limit_of_all_is_a_limit_like_others(tmp_path: Path) -> None:
+    most = 2**63 - 1
+    with confined(tmp_path, memory=most, file_size=most) as server:
+        told = outcome(run(server, "take_memory", size=2**62, at_once=True))
+    assert (told["error_type"], told["exceeded"]["most"]) == ("MemoryError", most)
+
+
 def test_without_a_limit_a_memory_error_is_an_error_like_others(tmp_path: Path) -> None:
     with confined(tmp_path) as server:
         told = outcome(run(server, "raise_memory_error"))
