@@ -7,6 +7,7 @@ import os
 import pwd
 import resource
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,7 @@ from typing import Any, Final
 from bgjobd import cgroups, holes
 from bgjobd.config import ClassPolicy, Config, ConfigError, Problem
 from bgjobd.forkserver import landlock
-from bgjobd.forkserver.sandbox import Account, Limits
+from bgjobd.forkserver.sandbox import MAY_BE_LESS_NICE, MAY_RAISE_LIMITS, Account, Limits, has_capability
 from bgjobd.policy import first
 
 _BY_FORK_SERVER: Final = ("memory", "cpu", "cpu_share", "open_files", "processes", "file_size", "nice")
@@ -43,7 +44,7 @@ class Machine:
         return cls(
             is_root=os.geteuid() == 0,
             uid=os.geteuid(),
-            highest_open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+            highest_open_files=_highest_open_files(),
             lowest_nice=_lowest_nice(),
             landlock=landlock.version(),
             controllers=() if groups is None else groups.controllers,
@@ -107,7 +108,7 @@ def _processes(machine: Machine, value: Any, as_root: bool) -> str | None:
 
 
 def _open_files(machine: Machine, value: Any, as_root: bool) -> str | None:
-    is_too_high = value is not None and value > machine.highest_open_files and not machine.is_root
+    is_too_high = value is not None and value > machine.highest_open_files
     return None if is_too_high else "RLIMIT_NOFILE"
 
 
@@ -137,8 +138,8 @@ _ENFORCED: Final[Mapping[str, Callable[[Machine, Any, bool], str | None]]] = {
 _LACKS: Final[Mapping[str, str]] = {
     "cpu_share": "takes cgroup v2 with the cpu controller, delegated by systemd (Delegate=yes, DelegateSubgroup=)",
     "processes": "takes cgroup v2 with the pids controller, or a `user` other than root",
-    "open_files": "is above what this process may give (ulimit -Hn)",
-    "nice": "takes root below what the daemon has itself, or LimitNICE=",
+    "open_files": "is above what this process may give (ulimit -Hn, sysctl fs.nr_open)",
+    "nice": "takes root, with CAP_SYS_NICE, or LimitNICE= below what the daemon has itself",
     "max_output": "takes a file system that can give up the middle of a file: ext4, xfs, btrfs, tmpfs",
     "user": "takes a daemon that runs as root",
     "group": "takes a daemon that runs as root",
@@ -213,10 +214,18 @@ def _as_json(limits: Limits) -> dict[str, Any]:
     return told
 
 
+def _highest_open_files() -> int:
+    """The most descriptors that a process below this one may be granted (getrlimit(2), proc_sys_fs(5))."""
+    if has_capability(MAY_RAISE_LIMITS):
+        with suppress(OSError, ValueError):
+            return int(Path("/proc/sys/fs/nr_open").read_text())
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
 def _lowest_nice() -> int:
     """The lowest that this process may set, for itself and those below it (setpriority(2), getrlimit(2))."""
     soft = resource.getrlimit(resource.RLIMIT_NICE)[0]
-    if os.geteuid() == 0 or soft == resource.RLIM_INFINITY:
+    if has_capability(MAY_BE_LESS_NICE) or soft == resource.RLIM_INFINITY:
         return -20
     return min(os.getpriority(os.PRIO_PROCESS, 0), 20 - soft)
 

@@ -19,6 +19,10 @@ from .cgroup import Group, Groups
 _SET_NO_NEW_PRIVS: Final = 38
 """PR_SET_NO_NEW_PRIVS of linux/prctl.h."""
 
+MAY_BE_LESS_NICE: Final = 23
+MAY_RAISE_LIMITS: Final = 24
+"""CAP_SYS_NICE and CAP_SYS_RESOURCE of linux/capability.h: the root of a container often has neither."""
+
 _RESERVE: Final = 16 * 1024 * 1024
 """Bytes by which an attempt may exceed its limits of memory and file size, to record how it ended."""
 
@@ -93,6 +97,11 @@ def give_up_privileges() -> None:
     """For the fork server and all that it forks: no program run gains rights by its owner, and no core is dumped."""
     libc.prctl(_SET_NO_NEW_PRIVS, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def has_capability(number: int) -> bool:
+    """Whether this process has the capability (capabilities(7))."""
+    return bool(_capabilities() >> number & 1)
 
 
 def shared_signal_scope() -> int | None:
@@ -255,7 +264,7 @@ def _rlimits(limits: Limits) -> list[tuple[int, int, int]]:
 def _within(which: int, soft: int, hard: int) -> tuple[int, int]:
     """The limit, with no more to take back than this process may have."""
     highest = resource.getrlimit(which)[1]
-    if highest == resource.RLIM_INFINITY or os.geteuid() == 0:
+    if highest == resource.RLIM_INFINITY or has_capability(MAY_RAISE_LIMITS):
         return soft, hard
     return min(soft, highest), min(hard, highest)
 
@@ -306,13 +315,26 @@ def _memory_used() -> int:
 
 
 def _memory(*names: str) -> int:
-    """The largest of these in bytes (proc_pid_status(5)); VmData is what RLIMIT_DATA counts. 0 where none is told."""
+    """The largest of these in bytes; VmData is what RLIMIT_DATA counts. 0 where none is told."""
     try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-            lines = dict(line.split(":", 1) for line in file if ":" in line)
-        return max(int(lines[name].split()[0]) for name in names) * 1024
+        status = _status()
+        return max(int(status[name].split()[0]) for name in names) * 1024
     except (OSError, ValueError, KeyError, MemoryError):
         return 0
+
+
+def _capabilities() -> int:
+    """Those in force, a bit each; none where that is not told."""
+    try:
+        return int(_status()["CapEff"], 16)
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def _status() -> dict[str, str]:
+    """What the kernel tells of this process (proc_pid_status(5))."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        return dict(line.split(":", 1) for line in file if ":" in line)
 
 
 def _size_of_output() -> int:

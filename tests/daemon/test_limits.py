@@ -32,7 +32,7 @@ PLAIN = Machine(
 FULL = Machine(
     is_root=True,
     uid=0,
-    highest_open_files=1024,
+    highest_open_files=2**20,
     lowest_nice=-20,
     landlock=7,
     controllers=("memory", "pids", "cpu"),
@@ -87,9 +87,9 @@ UNENFORCED: list[tuple[str, str, Machine, str]] = [
     ("cpu_share", "0.5", PLAIN, CGROUP.format("cpu")),
     ("cpu_share", "0.5", replace(FULL, controllers=("memory", "pids")), CGROUP.format("cpu")),
     ("processes", "5", replace(FULL, controllers=("memory", "cpu")), CGROUP.format("pids")),
-    ("open_files", "4097", PLAIN, "is above what this process may give (ulimit -Hn)"),
-    ("nice", "-1", PLAIN, "takes root below"),
-    ("nice", "4", PLAIN, "takes root below"),
+    ("open_files", "4097", PLAIN, "is above what this process may give (ulimit -Hn, sysctl fs.nr_open)"),
+    ("nice", "-1", PLAIN, "takes root, with CAP_SYS_NICE"),
+    ("nice", "4", PLAIN, "takes root, with CAP_SYS_NICE"),
     ("max_output", "5", PLAIN, "takes a file system that can give up the middle of a file"),
     ("max_output", "5", replace(FULL, can_punch=False), "takes a file system that can give up the middle"),
     ("user", '"root"', PLAIN, "takes a daemon that runs as root"),
@@ -224,6 +224,7 @@ def test_who_is_not_root_runs_attempts_as_itself_for_want_of_better(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(os, "getpriority", lambda which, who: 5)
+    monkeypatch.setattr(limits, "has_capability", lambda number: False)
     monkeypatch.setattr(resource, "getrlimit", lambda which: (0, 0))
     made = config(tmp_path, 'user = "root"\nnice = 4')
     asked = limits.limits_of(made, "app.Job")
@@ -235,25 +236,35 @@ def test_who_is_not_root_runs_attempts_as_itself_for_want_of_better(
 
 
 @pytest.mark.parametrize(
-    ("uid", "own", "most", "lowest"),
+    ("has_capability", "own", "most", "lowest"),
     [
-        (0, 5, 0, -20),
-        (1000, 0, 0, 0),
-        (1000, 5, 0, 5),
-        (1000, 5, 18, 2),
-        (1000, 5, 40, -20),
-        (1000, 0, resource.RLIM_INFINITY, -20),
+        (True, 5, 0, -20),
+        (False, 0, 0, 0),
+        (False, 5, 0, 5),
+        (False, 5, 18, 2),
+        (False, 5, 40, -20),
+        (False, 0, resource.RLIM_INFINITY, -20),
     ],
 )
-def test_how_nice_attempts_must_be_depends_on_who_the_daemon_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, own: int, most: int, lowest: int
+def test_how_nice_attempts_must_be_depends_on_what_the_daemon_may_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_capability: bool, own: int, most: int, lowest: int
 ) -> None:
     getrlimit = resource.getrlimit
     of_nice = {resource.RLIMIT_NICE: (most, most)}
-    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(limits, "has_capability", lambda number: has_capability)
     monkeypatch.setattr(os, "getpriority", lambda which, who: own)
     monkeypatch.setattr(resource, "getrlimit", lambda which: of_nice.get(which) or getrlimit(which))
     assert Machine.here(tmp_path).lowest_nice == lowest
+
+
+def test_who_may_raise_limits_may_give_as_many_descriptors_as_the_kernel_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "has_capability", lambda number: False)
+    assert Machine.here(tmp_path).highest_open_files == resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    monkeypatch.setattr(limits, "has_capability", lambda number: True)
+    of_kernel = int(Path("/proc/sys/fs/nr_open").read_text())
+    assert Machine.here(tmp_path).highest_open_files == of_kernel
 
 
 def test_the_classs_own_limits_win(tmp_path: Path) -> None:
