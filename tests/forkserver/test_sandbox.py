@@ -23,7 +23,7 @@ from tests.forkserver.driven import DrivenServer, fork_server, order
 from tests.forkserver.forked import in_child
 
 MODULE = '''
-import errno, os, resource, signal, subprocess, sys, tempfile, threading
+import os, re, resource, signal, subprocess, sys, tempfile
 from pathlib import Path
 
 os.umask(0)
@@ -122,6 +122,19 @@ class Job:
             "capabilities": [int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")],
             "person": {name: os.environ.get(name) for name in ("HOME", "USER", "LOGNAME")},
         }
+
+    def keep(self, secret, go):
+        while not os.path.exists(go):
+            pass
+
+    def look_for(self, length):
+        """What texts of this length others may have left in the frames above, or in what those know."""
+        found, frame = set(), sys._getframe(0)
+        while frame := frame.f_back:
+            known = [*frame.f_locals.values()]
+            for value in known + [vars(value) for value in known if hasattr(value, "__dict__")]:
+                found.update(re.findall("s" * length, repr(value)))
+        return len(found)
 
     def surroundings(self):
         status = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -502,6 +515,24 @@ def test_an_attempt_of_another_group_alone_keeps_its_user(passable: Path) -> Non
         told = result(run(server, "account"))
     assert (told["uids"], told["gids"], told["groups"]) == ([0] * 3, [STRANGER] * 3, [STRANGER])
     assert told["person"] == dict.fromkeys(("HOME", "USER", "LOGNAME"))
+
+
+def test_an_attempt_finds_nothing_of_what_others_were_given(tmp_path: Path) -> None:
+    go = str(tmp_path / "go")
+    secret = {"class_name": "confined.Job", "sensitive": ["secret"]}
+    with confined(tmp_path) as server:
+        server.send({**order(1, "keep", secret="s" * 30, go=go), **secret})
+        server.wait_for_start(1)
+        os.kill(server.process.pid, signal.SIGSTOP)  # so that it reads these at once
+        server.send({**order(2, "look_for", length=30), "class_name": "confined.Job"})
+        server.send({**order(3, "keep", secret="s" * 30, go=go), **secret})
+        os.kill(server.process.pid, signal.SIGCONT)
+        assert server.receive()["job"] == 2
+        Path(go).touch()
+        assert {server.receive()["job"] for _ in range(2)} == {1, 3}
+        journal = server.journal(2)
+        assert journal is not None
+        assert result(journal) == 0
 
 
 # What cannot be set up
