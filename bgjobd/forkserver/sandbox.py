@@ -254,15 +254,12 @@ def _rlimits(limits: Limits) -> list[tuple[int, int, int]]:
         (resource.RLIMIT_CPU, cpu, 1),
         (resource.RLIMIT_NOFILE, limits.open_files, 0),
     )
-    return [
-        (which, *_within(which, most, min(most + more, max(most, sys.maxsize))))
-        for which, most, more in asked
-        if most is not None
-    ]
+    return [(which, *_within(which, most, most + more)) for which, most, more in asked if most is not None]
 
 
 def _within(which: int, soft: int, hard: int) -> tuple[int, int]:
-    """The limit, with no more to take back than this process may have."""
+    """The limit, with no more to take back than this process may have, nor than the kernel has numbers for."""
+    soft, hard = min(soft, sys.maxsize), min(hard, sys.maxsize)
     highest = resource.getrlimit(which)[1]
     if highest == resource.RLIM_INFINITY or has_capability(MAY_RAISE_LIMITS):
         return soft, hard
