@@ -7,6 +7,7 @@ import os
 import pwd
 import resource
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from bgjobd import cgroups, holes
 from bgjobd.config import ClassPolicy, Config, ConfigError, Problem
 from bgjobd.forkserver import landlock
-from bgjobd.forkserver.sandbox import Account, Limits
+from bgjobd.forkserver.sandbox import MAY_BE_LESS_NICE, MAY_RAISE_LIMITS, Account, Limits, has_capability
 from bgjobd.policy import first
 
 _BY_FORK_SERVER: Final = ("memory", "cpu", "cpu_share", "open_files", "processes", "file_size", "nice")
@@ -31,6 +32,7 @@ class Machine:
     is_root: bool
     uid: int
     highest_open_files: int
+    lowest_nice: int
     landlock: int
     controllers: tuple[str, ...]
     can_punch: bool
@@ -45,7 +47,8 @@ class Machine:
         return cls(
             is_root=os.geteuid() == 0,
             uid=os.geteuid(),
-            highest_open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+            highest_open_files=_highest_open_files(),
+            lowest_nice=_lowest_nice(),
             landlock=landlock.version(),
             controllers=() if groups is None else groups.controllers,
             can_punch=_can_punch(_existing(state_dir)),
@@ -62,12 +65,11 @@ def limits_of(config: Config, class_name: str) -> Limits:
     """What the fork server puts on an attempt of the class. Raises LookupError for a user or group that is unknown."""
     own = config.approved.get(class_name, ClassPolicy())
     asked = {name: value_of(config, class_name, name) for name in _BY_FORK_SERVER}
-    is_root = os.geteuid() == 0
-    if asked["nice"] is not None and asked["nice"] < 0 and not is_root:
+    if asked["nice"] is not None and asked["nice"] < _lowest_nice():
         asked["nice"] = None  # best effort
     return Limits(
         **asked,
-        account=_account(own.user, own.group) if is_root else None,
+        account=_account(own.user, own.group) if os.geteuid() == 0 else None,
         writable=None if own.writable is None else tuple(map(str, own.writable)),
     )
 
@@ -103,8 +105,8 @@ class Gap(NamedTuple):
 
 
 def gaps(config: Config, machine: Machine) -> list[Gap]:
-    """The limits that were asked for and that nothing enforces here."""
-    return list(_gaps(config, machine))
+    """The limits that were asked for and that nothing enforces here; one of [limits] once for all classes."""
+    return list(dict.fromkeys(_gaps(config, machine)))
 
 
 def table(machine: Machine) -> dict[str, str]:
@@ -135,12 +137,12 @@ def _processes(machine: Machine, value: Any, as_root: bool) -> str | None:
 
 
 def _open_files(machine: Machine, value: Any, as_root: bool) -> str | None:
-    is_too_high = value is not None and value > machine.highest_open_files and not machine.is_root
+    is_too_high = value is not None and value > machine.highest_open_files
     return None if is_too_high else "RLIMIT_NOFILE"
 
 
 def _nice(machine: Machine, value: Any, as_root: bool) -> str | None:
-    return None if value is not None and value < 0 and not machine.is_root else "setpriority"
+    return None if value is not None and value < machine.lowest_nice else "setpriority"
 
 
 def _account_of(machine: Machine, value: Any, as_root: bool) -> str | None:
@@ -168,8 +170,8 @@ _WAY_OUT: Final = "[limits] best_effort = true goes without"
 _LACKS: Final[Mapping[str, str]] = {
     "cpu_share": "takes cgroup v2 with the cpu controller, delegated by systemd (Delegate=yes, DelegateSubgroup=)",
     "processes": "takes cgroup v2 with the pids controller, or a `user` other than root",
-    "open_files": "is above what this process may give (ulimit -Hn)",
-    "nice": "takes root below 0",
+    "open_files": "is above what this process may give (ulimit -Hn, sysctl fs.nr_open)",
+    "nice": "takes root, with CAP_SYS_NICE, or LimitNICE= below what the daemon has itself",
     "max_output": "takes a file system that can give up the middle of a file: ext4, xfs, btrfs, tmpfs",
     "user": "takes a daemon that runs as root",
     "group": "takes a daemon that runs as root",
@@ -179,7 +181,7 @@ _LACKS: Final[Mapping[str, str]] = {
 
 def _gaps(config: Config, machine: Machine) -> Iterator[Gap]:
     for class_name, own in config.approved.items():
-        runs_as_root = machine.is_root and own.user in (None, "root", "0")
+        runs_as_root = machine.is_root and _is_root(own.user)
         for name in LIMITS:
             value = value_of(config, class_name, name)
             if value is not None and enforced_by(machine, name, value, runs_as_root) is None:
@@ -187,6 +189,14 @@ def _gaps(config: Config, machine: Machine) -> Iterator[Gap]:
                     f'approved."{class_name}".{name}' if getattr(own, name) is not None else f"limits.{name}"
                 )
                 yield Gap(where, f"cannot be had here: it {_LACKS[name]}", name in _BY_CGROUP)
+
+
+def _is_root(user: str | None) -> bool:
+    """Whether attempts for which this user is set run as root, where the daemon does."""
+    try:
+        return user is None or _user(user).pw_uid == 0
+    except LookupError:
+        return False  # it is told of elsewhere
 
 
 def _unknown_accounts(config: Config) -> Iterator[Gap]:
@@ -231,6 +241,22 @@ def _as_json(limits: Limits) -> dict[str, Any]:
     if limits.account is not None:
         told["account"] = limits.account._asdict()
     return told
+
+
+def _highest_open_files() -> int:
+    """The most descriptors that a process below this one may be granted (getrlimit(2), proc_sys_fs(5))."""
+    if has_capability(MAY_RAISE_LIMITS):
+        with suppress(OSError, ValueError):
+            return int(Path("/proc/sys/fs/nr_open").read_text())
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def _lowest_nice() -> int:
+    """The lowest that this process may set, for itself and those below it (setpriority(2), getrlimit(2))."""
+    soft = resource.getrlimit(resource.RLIMIT_NICE)[0]
+    if has_capability(MAY_BE_LESS_NICE) or soft == resource.RLIM_INFINITY:
+        return -20
+    return min(os.getpriority(os.PRIO_PROCESS, 0), 20 - soft)
 
 
 def _can_punch(directory: Path) -> bool:

@@ -33,9 +33,11 @@ class Work:
         self._say = say
         self._path = directory
         self._directory = _open(str(directory))
-        with suppress(FileExistsError):
-            os.mkdir(ASIDE, 0o700, dir_fd=self._directory)
-        self._aside = _open(ASIDE, self._directory)
+        try:
+            self._aside = _made(ASIDE, self._directory)
+        except OSError:
+            os.close(self._directory)
+            raise
         self._names = count(time.monotonic_ns())
         self._is_closed = False
         self._wanted: SimpleQueue[bool] = SimpleQueue()
@@ -77,7 +79,7 @@ class Work:
 
     def _put_aside(self, name: str) -> None:
         try:
-            os.rename(name, str(next(self._names)), src_dir_fd=self._directory, dst_dir_fd=self._aside)
+            _move(name, self._directory, str(next(self._names)), self._aside)
         except OSError as error:
             self._say(f"the working directory {name} could not be removed: {error.strerror}")
             return
@@ -92,7 +94,10 @@ class Work:
     def _clean_while_wanted(self) -> None:
         told = 0
         while self._wanted.get():
-            resisting = empty(self._aside, lambda: self._is_closed)
+            try:
+                resisting = empty(self._aside, lambda: self._is_closed)
+            except OSError:  # no descriptors; the next one that is put aside is another occasion
+                continue
             if resisting > told:
                 self._say(
                     f"{resisting} files or directories of ended attempts resist removal: {self._path}/{ASIDE}"
@@ -119,29 +124,39 @@ def empty(directory: int, is_enough: Callable[[], bool]) -> int:
                     os.unlink(name, dir_fd=directory)
             except OSError:
                 resisting.add(name)
-    return len(resisting)
+    return 0 if is_enough() else len(resisting)
 
 
 def _empty_one(name: str, parent: int, names: Iterator[int], is_enough: Callable[[], bool]) -> None:
-    """Remove the files in a directory, and move the directories in it up to `parent`."""
-    with _writable(name, parent) as descriptor:
+    """Remove the files in a directory, and move the directories in it up to `parent`; what resists stays in it."""
+    with _opened_up(name, parent) as descriptor:
         for inner in os.listdir(descriptor):
             if is_enough():
                 return
-            if _is_directory(inner, descriptor):
-                with _writable(inner, descriptor):  # else it could not be moved
-                    os.rename(inner, str(next(names)), src_dir_fd=descriptor, dst_dir_fd=parent)
-            else:
-                os.unlink(inner, dir_fd=descriptor)
+            with suppress(OSError):
+                if _is_directory(inner, descriptor):
+                    _move(inner, descriptor, str(next(names)), parent)
+                else:
+                    os.unlink(inner, dir_fd=descriptor)
+
+
+def _move(name: str, parent: int, new: str, new_parent: int) -> None:
+    """Move it as it is, where that is allowed: it may be the root of a file system that was mounted there."""
+    try:
+        os.rename(name, new, src_dir_fd=parent, dst_dir_fd=new_parent)
+    except PermissionError:
+        with _opened_up(name, parent):  # whoever may not write to a directory may not give it another parent
+            os.rename(name, new, src_dir_fd=parent, dst_dir_fd=new_parent)
 
 
 @contextmanager
-def _writable(name: str, parent: int) -> Iterator[int]:
+def _opened_up(name: str, parent: int) -> Iterator[int]:
     """The directory, with all rights for its owner; it may be somebody else's, who puts a link there meanwhile."""
     place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
-        os.chmod(f"/proc/self/fd/{place}", 0o700)
-        descriptor = os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if os.fstat(place).st_mode & 0o700 != 0o700:
+            os.chmod(f"/proc/self/fd/{place}", 0o700)
+        descriptor = _open(".", place)
     finally:
         os.close(place)
     try:
@@ -152,6 +167,12 @@ def _writable(name: str, parent: int) -> Iterator[int]:
 
 def _is_directory(name: str, parent: int) -> bool:
     return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+
+
+def _made(name: str, parent: int) -> int:
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=parent)
+    return _open(name, parent)
 
 
 def _open(path: str, parent: int | None = None) -> int:

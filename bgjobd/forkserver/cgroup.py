@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from contextlib import suppress
@@ -79,15 +78,20 @@ class Group(NamedTuple):
         evidence = Evidence(self._number("memory.peak"), self._events("memory.events").get("oom_kill", 0))
         self.kill()
         for _ in range(_MOST_TRIES):
-            try:
-                os.rmdir(self.path)
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    break
-                time.sleep(_PAUSE)  # those that were killed have not quite gone
-            else:
+            if self._is_removed():
                 break
+            time.sleep(_PAUSE)  # those that were killed have not quite gone
         return evidence
+
+    def _is_removed(self) -> bool:
+        """Remove it; the attempt may have made others in it."""
+        try:
+            os.rmdir(self.path)
+        except OSError:
+            for directory, _, _ in os.walk(self.path, topdown=False):
+                with suppress(OSError):
+                    os.rmdir(directory)
+        return not os.path.isdir(self.path)
 
     def _number(self, file: str) -> int | None:
         try:

@@ -232,7 +232,8 @@ def _run_confined(
 ) -> int:
     try:
         sandbox.enter(order.directory)
-    except SandboxError as error:  # nothing of the application's runs, not even to say when to retry
+    except (SandboxError, MemoryError) as error:
+        sandbox.leave_room()  # nothing of the application's runs, not even to say when to retry
         recorder.append(outcome_of_error(error, order, None, sandbox))
         return 1
     return _run_method(order, approved, recorder, place, sandbox, since)

@@ -309,7 +309,7 @@ _RANGES = {
     "strays": (0, 2**22),
     "oom_kills": (0, 2**22),
     "used": (0, _LARGEST),
-    "most": (0, _LARGEST),
+    "most": (0, 2**63 - 1),
     "monotonic": (0.0, _LARGEST),
 }
 """The kernel's largest pid, and the last second of the year 9999: what is beyond is no process, and no date."""

@@ -9,6 +9,7 @@ import ctypes
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from . import libc
@@ -70,10 +71,11 @@ def signal_scope() -> int:
     return _ruleset(0, _SIGNALS)
 
 
-def file_rules(rules: Iterable[tuple[str, int]]) -> int:
+def file_rules(rules: Iterable[tuple[str, int]], passing: Iterable[tuple[str, int]] = ()) -> int:
     """A ruleset under which only these paths can be used, each with its rights, and nobody outside signalled.
 
-    The rights at a directory hold for all below it. Raises OSError, also where a path is not there.
+    The rights at a directory hold for all below it. Raises OSError, also where a path is not there; those that are
+    `passing` may be gone.
     """
     known = version()
     handled = _known(READS | WRITES, known)
@@ -81,6 +83,9 @@ def file_rules(rules: Iterable[tuple[str, int]]) -> int:
     try:
         for path, rights in rules:
             _allow(ruleset, path, rights & handled)
+        for path, rights in passing:
+            with suppress(OSError):
+                _allow(ruleset, path, rights & handled)
     except BaseException:
         os.close(ruleset)
         raise
@@ -97,7 +102,9 @@ def around(excluded: Iterable[str]) -> Iterator[str]:
 
     Landlock grants a subtree and can take no part of it away. Links lead to what is granted under its own name.
     """
-    yield from _around("/", frozenset(map(os.path.realpath, excluded)))
+    paths = frozenset(map(os.path.realpath, excluded))
+    if "/" not in paths:
+        yield from _around("/", paths)
 
 
 def _around(directory: str, excluded: frozenset[str]) -> Iterator[str]:

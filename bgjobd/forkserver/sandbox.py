@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from . import landlock, libc
@@ -17,6 +18,10 @@ from .cgroup import Group, Groups
 
 _SET_NO_NEW_PRIVS: Final = 38
 """PR_SET_NO_NEW_PRIVS of linux/prctl.h."""
+
+MAY_BE_LESS_NICE: Final = 23
+MAY_RAISE_LIMITS: Final = 24
+"""CAP_SYS_NICE and CAP_SYS_RESOURCE of linux/capability.h: the root of a container often has neither."""
 
 _RESERVE: Final = 16 * 1024 * 1024
 """Bytes by which an attempt may exceed its limits of memory and file size, to record how it ended."""
@@ -94,6 +99,11 @@ def give_up_privileges() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def has_capability(number: int) -> bool:
+    """Whether this process has the capability (capabilities(7))."""
+    return bool(_capabilities() >> number & 1)
+
+
 def shared_signal_scope() -> int | None:
     """The ruleset under which an attempt can signal nobody outside; None where the kernel has no such thing."""
     return landlock.signal_scope() if landlock.has_signal_scope() else None
@@ -119,11 +129,14 @@ class Sandbox:
         )
 
     def enter(self, name: str) -> None:
-        """Confine this process, for good; `name` is its attempt's, unique on this machine. Raises SandboxError."""
+        """Confine this process, for good; `name` is its attempt's, unique on this machine.
+
+        Raises SandboxError, and MemoryError where its own limit leaves no room for even that.
+        """
         for what, step in self._steps:
             try:
                 step(name)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, OverflowError) as error:
                 raise SandboxError(f"the attempt's {what} could not be set up: {error}") from None
 
     def _join_group(self, name: str) -> None:
@@ -177,18 +190,19 @@ class Sandbox:
             if self._signal_scope is not None:
                 landlock.restrict_self(self._signal_scope)
             return
-        ruleset = landlock.file_rules(self._file_rules(name, writable))
+        # All but what is unreadable, of which something may go away while it is listed.
+        reads = [(path, landlock.READS) for path in landlock.around(self._ground.unreadable)]
+        ruleset = landlock.file_rules(self._own_rules(name, writable), reads)
         landlock.restrict_self(ruleset)
         os.close(ruleset)
 
-    def _file_rules(self, name: str, writable: tuple[str, ...]) -> list[tuple[str, int]]:
-        """Reads all but what is unreadable, and why it is stopped; writes its directory, and what its class lists."""
-        reads = [(path, landlock.READS) for path in landlock.around(self._ground.unreadable)]
+    def _own_rules(self, name: str, writable: tuple[str, ...]) -> list[tuple[str, int]]:
+        """Its directory, what its class lists, and why it is stopped."""
         own = [
             (path, landlock.READS | landlock.WRITES) for path in (*writable, f"{self._ground.work}/{name}")
         ]
         devices = [(path, landlock.WRITE_FILE) for path in _WRITABLE_DEVICES if os.path.exists(path)]
-        return [*reads, *own, *devices, (self._ground.stops, landlock.READ_FILE)]
+        return [*own, *devices, (self._ground.stops, landlock.READ_FILE)]
 
     def _close(self, name: str) -> None:
         os.close(self._ground.work_fd)
@@ -206,7 +220,7 @@ class Sandbox:
         """The limit that this error is about; None where it is about none."""
         limits = self._limits
         if isinstance(error, MemoryError) and limits.memory is not None:
-            return Exceeded("memory", _memory_in_use(), limits.memory)
+            return Exceeded("memory", _memory_used(), limits.memory)
         is_too_large = isinstance(error, OSError) and error.errno == errno.EFBIG
         if is_too_large and limits.file_size is not None and _size_of_output() >= limits.file_size:
             return Exceeded("output", _size_of_output(), limits.file_size)
@@ -216,7 +230,8 @@ class Sandbox:
         """What the error has to do with a limit, for whoever reads it; None where it has nothing to do with one."""
         if not isinstance(error, OSError):
             return None
-        name, unit = _HINTS.get(error.errno or 0, ("", ""))
+        number = error.errno if isinstance(error.errno, int) else 0  # whatever the error was made of
+        name, unit = _HINTS.get(number, ("", ""))
         most = getattr(self._limits, name, None)
         return None if most is None else f"its limit is {name} = {most}{unit}"
 
@@ -232,8 +247,9 @@ _HINTS: Final[Mapping[int, tuple[str, str]]] = {
 def _rlimits(limits: Limits) -> list[tuple[int, int, int]]:
     """The kernel's own limits, each soft and hard; of some the attempt may take back a little at its end."""
     cpu = None if limits.cpu is None else math.ceil(limits.cpu)
+    own = max(0, _memory("VmData") - (limits.memory or 0))  # which each attempt begins with
     asked = (
-        (resource.RLIMIT_DATA, limits.memory, _RESERVE),
+        (resource.RLIMIT_DATA, limits.memory, own + _RESERVE),
         (resource.RLIMIT_FSIZE, limits.file_size, _RESERVE),
         (resource.RLIMIT_CPU, cpu, 1),
         (resource.RLIMIT_NOFILE, limits.open_files, 0),
@@ -242,9 +258,10 @@ def _rlimits(limits: Limits) -> list[tuple[int, int, int]]:
 
 
 def _within(which: int, soft: int, hard: int) -> tuple[int, int]:
-    """The limit, with no more to take back than this process may have."""
+    """The limit, with no more to take back than this process may have, nor than the kernel has numbers for."""
+    soft, hard = min(soft, sys.maxsize), min(hard, sys.maxsize)
     highest = resource.getrlimit(which)[1]
-    if highest == resource.RLIM_INFINITY or os.geteuid() == 0:
+    if highest == resource.RLIM_INFINITY or has_capability(MAY_RAISE_LIMITS):
         return soft, hard
     return min(soft, highest), min(hard, highest)
 
@@ -284,19 +301,37 @@ def _oom_score_adj() -> int:
 
 
 def _forgive() -> None:
-    """Take back what protects the daemon from the kernel's OOM killer, or exposes it."""
-    with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+    """Take back what protects the daemon from the kernel's OOM killer; only root can take back what exposes it."""
+    with suppress(PermissionError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
         file.write(b"0")
 
 
-def _memory_in_use() -> int:
-    """Bytes of data that this process has, as RLIMIT_DATA counts them; 0 where it cannot be told."""
+def _memory_used() -> int:
+    """What this process has now, or its highest residence: much may have been given back since the error."""
+    return _memory("VmData", "VmHWM")
+
+
+def _memory(*names: str) -> int:
+    """The largest of these in bytes; VmData is what RLIMIT_DATA counts. 0 where none is told."""
     try:
-        with open("/proc/self/status", "rb") as file:
-            lines = dict(line.split(b":", 1) for line in file if b":" in line)
-        return int(lines[b"VmData"].split()[0]) * 1024
+        status = _status()
+        return max(int(status[name].split()[0]) for name in names) * 1024
     except (OSError, ValueError, KeyError, MemoryError):
         return 0
+
+
+def _capabilities() -> int:
+    """Those in force, a bit each; none where that is not told."""
+    try:
+        return int(_status()["CapEff"], 16)
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def _status() -> dict[str, str]:
+    """What the kernel tells of this process (proc_pid_status(5))."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        return dict(line.split(":", 1) for line in file if ":" in line)
 
 
 def _size_of_output() -> int:

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import sys
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -34,7 +35,7 @@ class _Server:
     def __init__(self, link: int) -> None:
         self._link = link
         self._decoder = wire.Decoder()
-        self._inbox: list[wire.Message] = []
+        self._inbox: deque[wire.Message] = deque()
         self._is_linked = True
         self._is_draining = False
         self._children: dict[int, child.Order] = {}
@@ -57,8 +58,8 @@ class _Server:
                     os.read(self._wake_read, 4096)
                 elif not self._receive():
                     poll.unregister(self._link)
-            for message in self._taken():
-                self._obey(message)
+            while self._inbox:
+                self._obey(self._inbox.popleft())
             self._reap()
 
     # The link
@@ -74,10 +75,6 @@ class _Server:
             return False
         self._inbox += self._decoder.feed(data)
         return True
-
-    def _taken(self) -> list[wire.Message]:
-        messages, self._inbox = self._inbox, []
-        return messages
 
     def _obey(self, message: wire.Message) -> None:
         match message:
@@ -179,10 +176,17 @@ class _Server:
             self._report(order, "not_started", reason=str(error))
             return
         if pid == 0:
+            self._forget_others()
             inherited = (self._link, self._wake_read, self._wake_write)
             approved = self._approved.get(order.class_name)
             child.run(order, approved, place, self._sandbox_of(order), inherited)
         self._children[pid] = order
+
+    def _forget_others(self) -> None:
+        """In a child: drop what other attempts were given, which may be another user's secrets."""
+        self._children.clear()
+        self._inbox.clear()
+        self._decoder = wire.Decoder()
 
     def _signal(self, job: int, number: int, signum: int) -> None:
         """Signal an attempt whose journal does not tell its pid. It is not reaped: the pid is its own."""

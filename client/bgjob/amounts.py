@@ -8,9 +8,9 @@ _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def size_text(size: int) -> str:
-    """Bytes in the largest unit that they fill, with one decimal below ten: 214 MiB, 1.5 KiB."""
+    """Bytes in the largest unit that they fill, rounded, with one decimal below ten: 214 MiB, 1.5 KiB."""
     amount, unit = float(size), 0
-    while amount >= 1024 and unit < len(_UNITS) - 1:
+    while round(amount) >= 1024 and unit < len(_UNITS) - 1:
         amount, unit = amount / 1024, unit + 1
-    digits = 0 if amount >= 10 or amount == int(amount) else 1
+    digits = 0 if round(amount, 1) >= 10 or amount == int(amount) else 1
     return f"{amount:.{digits}f} {_UNITS[unit]}"

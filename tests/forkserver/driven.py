@@ -15,6 +15,7 @@ import bgjob
 import bgjobd.forkserver
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
+from bgjobd.forkserver.cgroup import Groups
 from bgjobd.forkserver.journal import Journal
 from tests.support import eventually
 
@@ -62,6 +63,7 @@ class DrivenServer:
         python: str = sys.executable,
         approved: dict[str, Any] | None = None,
         limits: dict[str, Any] | None = None,
+        groups: Groups | None = None,
     ) -> None:
         self.spool, self.output, self.work = (directory / name for name in ("spool", "output", "work"))
         for folder in (self.spool, self.output, self.work):
@@ -90,7 +92,7 @@ class DrivenServer:
                 "output": str(self.output),
                 "work": str(self.work),
                 "unreadable": [str(self.spool), str(self.output)],
-                "groups": None,
+                "groups": groups,
                 "limits": dict.fromkeys(approved or {"probes.Probe": None}, limits or {}),
                 "boot_id": "b00",
                 "client": str(Path(bgjob.__file__).parent),

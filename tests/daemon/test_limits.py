@@ -1,0 +1,340 @@
+"""Limits are had or refused: which machine enforces which, what is said of those that it does not, who is who."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import resource
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjobd import limits
+from bgjobd.config import Config, ConfigError, load
+from bgjobd.forkserver.sandbox import Account, Limits
+from bgjobd.limits import LIMITS, Machine
+
+PLAIN = Machine(
+    is_root=False,
+    uid=1000,
+    highest_open_files=4096,
+    lowest_nice=5,
+    landlock=0,
+    controllers=(),
+    can_punch=False,
+)
+"""A machine that enforces hardly anything."""
+
+FULL = Machine(
+    is_root=True,
+    uid=0,
+    highest_open_files=2**20,
+    lowest_nice=-20,
+    landlock=7,
+    controllers=("memory", "pids", "cpu"),
+    can_punch=True,
+)
+VALUES: dict[str, str] = {
+    "timeout": "5",
+    "memory": '"100M"',
+    "cpu": "1.5",
+    "cpu_share": "0.5",
+    "open_files": "64",
+    "processes": "5",
+    "file_size": '"1M"',
+    "nice": "10",
+    "max_output": '"1M"',
+    "user": '"root"',
+    "group": '"root"',
+    "writable": '["/tmp"]',
+}
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run attempts as somebody else")
+
+
+def config(directory: Path, own: str = "", of_all: str = "max_output = false", more: str = "") -> Config:
+    file = directory / "bgjobd.toml"
+    file.write_text(f'[limits]\n{of_all}\n[approved."app.Job"]\n{own}\n{more}\n')
+    return load(file, {"HOME": "/home/alice"}, is_root=False)
+
+
+def problems(config: Config, machine: Machine) -> list[str]:
+    """Key and message of each."""
+    try:
+        limits.check(config, machine)
+    except ConfigError as error:
+        found = error.problems
+    else:
+        return []
+    assert {problem.where for problem in found} == {str(config.file)}
+    return [f"{problem.key}: {problem.message}" for problem in found]
+
+
+def test_every_limit_has_a_value_here() -> None:
+    assert set(VALUES) == set(LIMITS)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_machine_that_has_all_takes_every_limit(tmp_path: Path, name: str) -> None:
+    assert problems(config(tmp_path, f"{name} = {VALUES[name]}"), FULL) == []
+
+
+CGROUP = "takes cgroup v2 with the {} controller"
+UNENFORCED: list[tuple[str, str, Machine, str]] = [
+    ("cpu_share", "0.5", PLAIN, CGROUP.format("cpu")),
+    ("cpu_share", "0.5", replace(FULL, controllers=("memory", "pids")), CGROUP.format("cpu")),
+    ("processes", "5", replace(FULL, controllers=("memory", "cpu")), CGROUP.format("pids")),
+    ("open_files", "4097", PLAIN, "is above what this process may give (ulimit -Hn, sysctl fs.nr_open)"),
+    ("nice", "-1", PLAIN, "takes root, with CAP_SYS_NICE"),
+    ("nice", "4", PLAIN, "takes root, with CAP_SYS_NICE"),
+    ("max_output", "5", PLAIN, "takes a file system that can give up the middle of a file"),
+    ("max_output", "5", replace(FULL, can_punch=False), "takes a file system that can give up the middle"),
+    ("user", '"root"', PLAIN, "takes a daemon that runs as root"),
+    ("group", '"root"', PLAIN, "takes a daemon that runs as root"),
+    ("writable", '["/tmp"]', PLAIN, "takes a kernel with Landlock"),
+    ("writable", "[]", replace(FULL, landlock=0), "takes a kernel with Landlock"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "machine", "what"), UNENFORCED)
+def test_what_nothing_enforces_is_refused_with_what_it_takes(
+    tmp_path: Path, name: str, value: str, machine: Machine, what: str
+) -> None:
+    (found,) = problems(config(tmp_path, f"{name} = {value}"), machine)
+    assert found.startswith(f'approved."app.Job".{name}: cannot be had here: it {what}')
+    assert found.endswith("; [limits] best_effort = true goes without")
+
+
+@pytest.mark.parametrize(("name", "value", "machine", "what"), UNENFORCED)
+def test_best_effort_goes_without(tmp_path: Path, name: str, value: str, machine: Machine, what: str) -> None:
+    made = config(tmp_path, f"{name} = {value}", "max_output = false\nbest_effort = true")
+    assert problems(made, machine) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "machine"),
+    [
+        ("memory", '"1G"', PLAIN),
+        ("cpu", "1", PLAIN),
+        ("file_size", "1", PLAIN),
+        ("timeout", "1", PLAIN),
+        ("processes", "5", PLAIN),
+        ("open_files", "4096", PLAIN),
+        ("open_files", "100000", FULL),
+        ("nice", "5", PLAIN),
+        ("nice", "19", PLAIN),
+        ("nice", "-20", FULL),
+        ("writable", '["/tmp"]', replace(PLAIN, landlock=1)),
+    ],
+)
+def test_what_is_enforced_is_taken(tmp_path: Path, name: str, value: str, machine: Machine) -> None:
+    assert problems(config(tmp_path, f"{name} = {value}"), machine) == []
+
+
+def test_a_limit_of_all_is_refused_once_however_many_classes_have_it(tmp_path: Path) -> None:
+    made = config(tmp_path, of_all="max_output = false\ncpu_share = 1", more='[approved."app.Other"]')
+    (found,) = problems(made, PLAIN)
+    assert found.startswith("limits.cpu_share: cannot be had here")
+
+
+def test_a_limit_of_all_that_no_class_has_is_no_matter(tmp_path: Path) -> None:
+    file = tmp_path / "bgjobd.toml"
+    file.write_text("[limits]\ncpu_share = 1\n")
+    assert problems(load(file, {"HOME": "/home/alice"}, is_root=False), PLAIN) == []
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    found = problems(
+        config(tmp_path, "cpu_share = 1\nwritable = []", more='[approved."app.Other"]\nnice = -5'), PLAIN
+    )
+    assert [text.partition(": ")[0] for text in found] == [
+        'approved."app.Job".cpu_share',
+        'approved."app.Job".writable',
+        'approved."app.Other".nice',
+    ]
+
+
+NO_PIDS = replace(FULL, controllers=())
+
+
+@pytest.mark.parametrize("user", ['"root"', '"0"', '"00"'])
+def test_processes_of_root_are_limited_by_a_controller_alone(tmp_path: Path, user: str) -> None:
+    (found,) = problems(config(tmp_path, f"processes = 5\nuser = {user}"), NO_PIDS)
+    assert "or a `user` other than root" in found
+
+
+def test_processes_of_another_user_are_limited_by_the_kernel(tmp_path: Path) -> None:
+    assert problems(config(tmp_path, 'processes = 5\nuser = "nobody"'), NO_PIDS) == []
+
+
+# Users and groups
+
+
+@pytest.mark.parametrize("best_effort", ["true", "false"])
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ('user = "no-such-user"', "there is no user no-such-user on this machine"),
+        ('user = "4000000000"', "there is no user 4000000000 on this machine"),
+        ('user = "99999999999999999999"', "there is no user 99999999999999999999 on this machine"),
+        ('group = "no-such-group"', "there is no group no-such-group on this machine"),
+        ('group = "4000000000"', "there is no group 4000000000 on this machine"),
+        ('user = "root"\ngroup = "no-such-group"', "there is no group no-such-group on this machine"),
+    ],
+)
+@pytest.mark.parametrize("machine", [FULL, PLAIN])
+def test_who_is_unknown_is_refused_even_with_best_effort(
+    tmp_path: Path, own: str, told: str, best_effort: str, machine: Machine
+) -> None:
+    made = config(tmp_path, own, f"max_output = false\nbest_effort = {best_effort}")
+    assert f'approved."app.Job": {told}' in problems(made, machine)
+
+
+@as_root
+def test_a_user_comes_with_name_home_and_groups(tmp_path: Path) -> None:
+    person = pwd.getpwnam("nobody")
+    groups = tuple(os.getgrouplist("nobody", person.pw_gid))
+    expected = Account(person.pw_uid, person.pw_gid, groups, "nobody", person.pw_dir)
+    assert limits.limits_of(config(tmp_path, 'user = "nobody"'), "app.Job").account == expected
+    by_number = config(tmp_path, f'user = "{person.pw_uid}"')
+    assert limits.limits_of(by_number, "app.Job").account == expected
+
+
+@as_root
+def test_a_group_of_its_own_takes_the_place_of_the_users_first(tmp_path: Path) -> None:
+    gid = grp.getgrnam("daemon").gr_gid
+    account = limits.limits_of(config(tmp_path, 'user = "nobody"\ngroup = "daemon"'), "app.Job").account
+    assert account is not None
+    assert (account.gid, account.name) == (gid, "nobody")
+    assert gid in account.groups
+
+
+@as_root
+def test_a_group_alone_leaves_the_user(tmp_path: Path) -> None:
+    gid = grp.getgrnam("daemon").gr_gid
+    account = limits.limits_of(config(tmp_path, 'group = "daemon"'), "app.Job").account
+    assert account == Account(os.geteuid(), gid, (gid,), "", "")
+
+
+def test_who_is_not_root_runs_attempts_as_itself_for_want_of_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "getpriority", lambda which, who: 5)
+    monkeypatch.setattr(limits, "has_capability", lambda number: False)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (0, 0))
+    made = config(tmp_path, 'user = "root"\nnice = 4')
+    asked = limits.limits_of(made, "app.Job")
+    assert (asked.account, asked.nice) == (None, None)
+    assert limits.limits_of(config(tmp_path, "nice = 6"), "app.Job").nice == 6
+
+
+# What the fork server is told
+
+
+@pytest.mark.parametrize(
+    ("has_capability", "own", "most", "lowest"),
+    [
+        (True, 5, 0, -20),
+        (False, 0, 0, 0),
+        (False, 5, 0, 5),
+        (False, 5, 18, 2),
+        (False, 5, 40, -20),
+        (False, 0, resource.RLIM_INFINITY, -20),
+    ],
+)
+def test_how_nice_attempts_must_be_depends_on_what_the_daemon_may_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_capability: bool, own: int, most: int, lowest: int
+) -> None:
+    getrlimit = resource.getrlimit
+    of_nice = {resource.RLIMIT_NICE: (most, most)}
+    monkeypatch.setattr(limits, "has_capability", lambda number: has_capability)
+    monkeypatch.setattr(os, "getpriority", lambda which, who: own)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: of_nice.get(which) or getrlimit(which))
+    assert Machine.here(tmp_path).lowest_nice == lowest
+
+
+def test_who_may_raise_limits_may_give_as_many_descriptors_as_the_kernel_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "has_capability", lambda number: False)
+    assert Machine.here(tmp_path).highest_open_files == resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    monkeypatch.setattr(limits, "has_capability", lambda number: True)
+    of_kernel = int(Path("/proc/sys/fs/nr_open").read_text())
+    assert Machine.here(tmp_path).highest_open_files == of_kernel
+
+
+def test_the_classs_own_limits_win(tmp_path: Path) -> None:
+    made = config(tmp_path, "cpu = 5\nopen_files = 7", 'cpu = 1\nmemory = "1K"')
+    asked = limits.limits_of(made, "app.Job")
+    assert (asked.cpu, asked.memory, asked.open_files, asked.processes) == (5, 1024, 7, None)
+    assert limits.limits_of(made, "app.Unknown").cpu == 1
+
+
+@as_root
+def test_the_limits_of_all_classes_come_through_json(tmp_path: Path) -> None:
+    own = "\n".join(f"{name} = {value}" for name, value in VALUES.items())
+    made = config(tmp_path, own, more='[approved."app.Other"]')
+    message: dict[str, dict[str, Any]] = json.loads(json.dumps(limits.message(made)))
+    assert {name: Limits.from_message(told) for name, told in message.items()} == {
+        "app.Job": limits.limits_of(made, "app.Job"),
+        "app.Other": Limits(),
+    }
+    assert limits.limits_of(made, "app.Job") == Limits(
+        memory=100 * 2**20,
+        cpu=1.5,
+        cpu_share=0.5,
+        open_files=64,
+        processes=5,
+        file_size=2**20,
+        nice=10,
+        account=Account(0, 0, tuple(os.getgrouplist("root", 0)), "root", pwd.getpwnam("root").pw_dir),
+        writable=("/tmp",),
+    )
+
+
+def test_a_class_that_may_write_nowhere_is_not_one_that_may_write_everywhere(tmp_path: Path) -> None:
+    told = json.loads(json.dumps(limits.message(config(tmp_path, "writable = []"))))
+    assert Limits.from_message(told["app.Job"]).writable == ()
+    told = json.loads(json.dumps(limits.message(config(tmp_path))))
+    assert Limits.from_message(told["app.Job"]).writable is None
+
+
+# What enforces
+
+
+def test_each_limit_tells_what_enforces_it() -> None:
+    assert limits.table(FULL) == {
+        "timeout": "the daemon",
+        "memory": "memory.max, RLIMIT_DATA",
+        "cpu": "RLIMIT_CPU",
+        "cpu_share": "cpu.max",
+        "open_files": "RLIMIT_NOFILE",
+        "processes": "pids.max",
+        "file_size": "RLIMIT_FSIZE",
+        "nice": "setpriority",
+        "max_output": "the daemon",
+        "user": "setresuid",
+        "group": "setresuid",
+        "writable": "Landlock",
+        "signals": "Landlock",
+    }
+
+
+def test_nothing_enforces_what_a_plain_machine_does_not_have() -> None:
+    found = limits.table(PLAIN)
+    lacking = {name for name, by in found.items() if by.startswith("nothing: it takes ")}
+    assert lacking == {"cpu_share", "max_output", "user", "group", "writable", "signals"}
+    assert (found["memory"], found["processes"]) == ("RLIMIT_DATA", "RLIMIT_NPROC")
+
+
+def test_this_machine_is_looked_at_without_leaving_anything(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    machine = Machine.here(tmp_path / "not" / "there" / "yet")
+    assert (machine.uid, machine.is_root) == (os.geteuid(), os.geteuid() == 0)
+    assert machine.highest_open_files > 0
+    assert os.listdir(tmp_path) == []
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,402 @@
+"""The cgroups of attempts: what is written and read in files that look like the kernel's, and who is killed in real
+ones; and the subtree that systemd has delegated.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjobd import cgroups
+from bgjobd.forkserver.cgroup import Evidence, Group, Groups
+from tests.forkserver.driven import DrivenServer, fork_server, order
+from tests.support import eventually
+
+ALL = ("memory", "pids", "cpu")
+FILES = (
+    "memory.max",
+    "memory.swap.max",
+    "memory.oom.group",
+    "pids.max",
+    "cpu.max",
+    "cgroup.procs",
+    "cgroup.kill",
+)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The files that a new group has, as the kernel makes them; a test may take some away."""
+    files = set(FILES)
+    mkdir = os.mkdir
+
+    def make(path: str, mode: int = 0o777) -> None:
+        mkdir(path, mode)
+        for name in files:
+            Path(path, name).touch()
+
+    monkeypatch.setattr(os, "mkdir", make)
+    return files
+
+
+def written(group: Group) -> dict[str, str]:
+    return {file.name: text for file in Path(group.path).iterdir() if (text := file.read_text())}
+
+
+# Limits
+
+
+def test_a_group_gets_the_limits_for_which_there_are_controllers(tmp_path: Path, made: set[str]) -> None:
+    group = Group.make(Groups(str(tmp_path), ALL), "1.1", 2**20, 5, 1.5)
+    assert written(group) == {
+        "memory.max": "1048576",
+        "memory.swap.max": "0",
+        "memory.oom.group": "1",
+        "pids.max": "5",
+        "cpu.max": "150000 100000",
+    }
+
+
+def test_what_is_not_limited_is_not_written(tmp_path: Path, made: set[str]) -> None:
+    assert written(Group.make(Groups(str(tmp_path), ALL), "1.1", None, None, None)) == {}
+
+
+def test_what_has_no_controller_is_not_written(tmp_path: Path, made: set[str]) -> None:
+    group = Group.make(Groups(str(tmp_path), ("pids",)), "1.1", 2**20, 5, 0.25)
+    assert written(group) == {"pids.max": "5"}
+
+
+def test_a_kernel_that_does_not_account_for_swap_limits_the_rest(tmp_path: Path, made: set[str]) -> None:
+    made.discard("memory.swap.max")
+    group = Group.make(Groups(str(tmp_path), ALL), "1.1", 5, None, None)
+    assert written(group) == {"memory.max": "5", "memory.oom.group": "1"}
+
+
+def test_a_group_of_this_name_that_is_there_already_is_refused(tmp_path: Path, made: set[str]) -> None:
+    groups = Groups(str(tmp_path), ALL)
+    Group.make(groups, "1.1", None, None, None)
+    with pytest.raises(FileExistsError):
+        Group.make(groups, "1.1", None, None, None)
+
+
+def test_who_enters_writes_itself_and_who_kills_writes_one(tmp_path: Path, made: set[str]) -> None:
+    group = Group.make(Groups(str(tmp_path), ALL), "1.1", None, None, None)
+    group.enter()
+    group.kill()
+    assert written(group) == {"cgroup.procs": "0", "cgroup.kill": "1"}
+
+
+# Evidence
+
+
+def group_of(directory: Path, **files: str) -> Group:
+    group = Group.of(Groups(str(directory), ALL), "1.1")
+    os.mkdir(group.path)
+    for name, text in files.items():
+        Path(group.path, name.replace("_", ".", 1)).write_text(text)
+    return group
+
+
+@pytest.mark.parametrize(
+    ("files", "evidence"),
+    [
+        ({}, Evidence()),
+        ({"memory_peak": "123456\n"}, Evidence(123456)),
+        ({"memory_events": "low 0\nhigh 0\nmax 7\noom 2\noom_kill 2\noom_group_kill 1\n"}, Evidence(None, 2)),
+        ({"memory_peak": "5\n", "memory_events": "oom_kill 1\n"}, Evidence(5, 1)),
+        ({"memory_peak": "max\n", "memory_events": "oom_kill\n"}, Evidence()),
+        ({"memory_peak": "", "memory_events": ""}, Evidence()),
+    ],
+)
+def test_a_group_that_ends_tells_what_it_used(
+    tmp_path: Path, files: dict[str, str], evidence: Evidence
+) -> None:
+    assert group_of(tmp_path, **files).end() == evidence
+
+
+def test_where_there_is_no_group_nothing_is_told_and_nothing_fails(tmp_path: Path) -> None:
+    group = Group.of(Groups(str(tmp_path / "gone"), ALL), "1.1")
+    group.kill()
+    assert group.end() == Evidence()
+
+
+def test_the_group_is_gone_once_it_has_ended(tmp_path: Path) -> None:
+    group = group_of(tmp_path)
+    group.end()
+    assert not os.path.exists(group.path)
+
+
+# For real
+
+
+@pytest.fixture
+def groups() -> Iterator[Groups]:
+    """A directory of real groups, without controllers: those may be in the hands of others."""
+    mount = cgroups._mount(Path("/proc/self/mountinfo").read_text())
+    if mount is None:
+        pytest.skip("no cgroup v2 is mounted here")
+    own = cgroups._own_path(Path("/proc/self/cgroup").read_text()) or "/"
+    path = Path(f"{mount}{own}", f"bgjobd-test-{os.getpid()}")
+    try:
+        path.mkdir()
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made here: {error.strerror}")
+    if not (path / "cgroup.kill").exists():
+        path.rmdir()
+        pytest.skip("this kernel cannot kill a cgroup")
+    yield Groups(str(path), ())
+    for directory, _, _ in os.walk(path, topdown=False):
+        eventually(lambda directory=directory: has_removed(directory))  # type: ignore[misc]  # no name for its type
+
+
+def has_removed(directory: str) -> bool:
+    try:
+        os.rmdir(directory)
+    except OSError:
+        return False
+    return True
+
+
+def members(group: Group) -> list[int]:
+    return [int(pid) for pid in Path(group.path, "cgroup.procs").read_text().split()]
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def fork_in(group: Group) -> int:
+    """A child in the group, which waits to be killed."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            group.enter()
+            signal.pause()
+        finally:
+            os._exit(1)
+    eventually(lambda: pid in members(group))
+    return pid
+
+
+def test_all_who_are_in_a_group_are_killed(groups: Groups) -> None:
+    group = Group.make(groups, "1.1", None, None, None)
+    pids = [fork_in(group) for _ in range(3)]
+    group.kill()
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [-signal.SIGKILL] * 3
+    assert group.end() == Evidence()
+    assert not os.path.exists(group.path)
+
+
+def test_the_end_of_a_group_kills_whoever_is_left_and_removes_it(groups: Groups) -> None:
+    group = Group.make(groups, "1.1", None, None, None)
+    pid = fork_in(group)
+    group.end()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    eventually(lambda: not os.path.exists(group.path) or has_removed(group.path))
+
+
+def test_groups_that_an_attempt_made_in_its_own_go_with_it(groups: Groups) -> None:
+    group = Group.make(groups, "1.1", None, None, None)
+    os.makedirs(f"{group.path}/inner/most")
+    os.mkdir(f"{group.path}/other")
+    group.end()
+    assert not os.path.exists(group.path)
+
+
+MODULE = """
+import os, signal
+
+
+class Job:
+    def where(self):
+        return open("/proc/self/cgroup").read()
+
+    def leave_a_survivor(self, path):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                with open(path, "w") as file:
+                    file.write(str(os.getpid()))
+                os.rename(path, path + ".whole")
+                signal.pause()
+            os._exit(0)
+        os.wait()
+        while not os.path.exists(path + ".whole"):
+            pass
+"""
+
+
+def run(server: DrivenServer, method: str, **parameters: Any) -> Any:
+    server.send({**order(1, method, **parameters), "class_name": "grouped.Job"})
+    assert server.receive()["type"] == "ended"
+    journal = server.journal(1)
+    assert journal is not None
+    assert journal.outcome is not None
+    assert journal.outcome["outcome"] == "completed", journal.outcome
+    return journal.outcome["result"]
+
+
+@pytest.fixture
+def server(tmp_path: Path, groups: Groups) -> Iterator[DrivenServer]:
+    (tmp_path / "grouped.py").write_text(MODULE)
+    with fork_server(tmp_path, approved={"grouped.Job": None}, groups=groups) as server:
+        yield server
+
+
+def test_an_attempt_is_in_a_group_of_its_name_which_goes_with_it(
+    server: DrivenServer, groups: Groups
+) -> None:
+    assert f"/{Path(groups.path).name}/1.1\n" in run(server, "where")
+    assert not os.path.exists(f"{groups.path}/1.1")
+
+
+def test_a_survivor_that_left_group_and_session_is_killed_with_its_cgroup(
+    server: DrivenServer, groups: Groups, tmp_path: Path
+) -> None:
+    run(server, "leave_a_survivor", path=str(tmp_path / "survivor"))
+    pid = int((tmp_path / "survivor.whole").read_text())
+    eventually(lambda: is_gone(pid))
+    eventually(lambda: not os.path.exists(f"{groups.path}/1.1") or has_removed(f"{groups.path}/1.1"))
+
+
+def test_a_group_that_cannot_be_made_fails_the_attempt(server: DrivenServer, groups: Groups) -> None:
+    os.mkdir(f"{groups.path}/1.1")
+    server.send({**order(1, "where"), "class_name": "grouped.Job"})
+    server.receive()
+    journal = server.journal(1)
+    assert journal is not None
+    assert journal.outcome is not None
+    assert journal.outcome["error_message"].startswith("the attempt's cgroup could not be set up: [Errno 17]")
+
+
+# What systemd has delegated
+
+MOUNTS = """\
+22 60 0:21 / /sys rw,nosuid shared:2 - sysfs sysfs rw
+25 22 0:22 / /elsewhere rw,nosuid shared:4 - cgroup cgroup rw,memory
+26 22 0:23 / {mount} rw,nosuid shared:5 master:1 - cgroup2 cgroup2 rw,nsdelegate
+"""
+SLICE = "/system.slice/bgjobd.service"
+
+
+class Proc:
+    """Files as in /proc, and a tree of cgroups."""
+
+    def __init__(self, directory: Path) -> None:
+        self.mount = directory / "cgroup"
+        self.service = Path(f"{self.mount}{SLICE}")
+        (self.service / "daemon").mkdir(parents=True)
+        self.proc = directory / "proc"
+        (self.proc / "self").mkdir(parents=True)
+        self.own, self.mounts = self.proc / "self" / "cgroup", self.proc / "self" / "mountinfo"
+        self.own.write_text(f"1:memory:/elsewhere\n0::{SLICE}/daemon\n")
+        self.mounts.write_text(MOUNTS.format(mount=self.mount))
+
+    def find(self) -> Path | None:
+        return cgroups.find(proc=self.proc)
+
+    def delegate(self, mark: bytes = b"1") -> None:
+        try:
+            os.setxattr(self.service, "user.delegate", mark)
+        except OSError:
+            pytest.skip("this file system keeps no marks of users")
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Proc:
+    return Proc(tmp_path)
+
+
+def test_the_delegated_subtree_is_the_one_above_the_daemons_own_group(proc: Proc) -> None:
+    proc.delegate()
+    assert proc.find() == proc.service
+
+
+@pytest.mark.parametrize("mark", [None, b"0", b""])
+def test_what_is_not_marked_is_not_delegated(proc: Proc, mark: bytes | None) -> None:
+    if mark is not None:
+        proc.delegate(mark)
+    assert proc.find() is None
+
+
+def test_a_mark_on_the_daemons_own_group_is_not_enough(proc: Proc) -> None:
+    proc.delegate()
+    proc.own.write_text(f"0::{SLICE}\n")
+    assert proc.find() is None
+
+
+@pytest.mark.parametrize(
+    "own", ["", "0::/\n", "1:memory:/system.slice/bgjobd.service/daemon\n", "0::/../..\n"]
+)
+def test_who_is_in_no_group_below_one_has_no_subtree(proc: Proc, own: str) -> None:
+    proc.delegate()
+    proc.own.write_text(own)
+    assert proc.find() is None
+
+
+def test_without_the_unified_hierarchy_there_is_no_subtree(proc: Proc) -> None:
+    proc.delegate()
+    proc.mounts.write_text("".join(MOUNTS.splitlines(keepends=True)[:2]))
+    assert proc.find() is None
+
+
+def test_where_proc_tells_nothing_there_is_no_subtree(proc: Proc) -> None:
+    proc.delegate()
+    proc.mounts.unlink()
+    assert proc.find() is None
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adds a controller to a group's list for those below as the kernel does, if the group has it."""
+    write_text = Path.write_text
+
+    def write(path: Path, text: str) -> int:
+        if path.name != "cgroup.subtree_control":
+            return write_text(path, text)
+        name = text.removeprefix("+")
+        if name not in (path.parent / "cgroup.controllers").read_text().split():
+            raise FileNotFoundError(path)
+        write_text(path, " ".join({*path.read_text().split(), name}))
+        for below in path.parent.iterdir():
+            if below.is_dir():
+                write_text(below / "cgroup.controllers", path.read_text())
+        return len(text)
+
+    monkeypatch.setattr(Path, "write_text", write)
+
+
+@pytest.mark.parametrize(
+    ("there", "had"),
+    [
+        ("cpuset cpu io memory pids", ALL),
+        ("pids memory", ("memory", "pids")),
+        ("cpuset io", ()),
+        ("", ()),
+    ],
+)
+def test_attempts_get_the_controllers_that_the_subtree_has(
+    proc: Proc, kernel: None, there: str, had: tuple[str, ...]
+) -> None:
+    attempts = proc.service / "attempts"
+    attempts.mkdir()
+    for directory in (proc.service, attempts):
+        (directory / "cgroup.controllers").touch()
+        (directory / "cgroup.subtree_control").touch()
+    (proc.service / "cgroup.controllers").write_text(there)
+    assert cgroups.prepare(proc.service) == Groups(str(attempts), had)
+
+
+def test_a_subtree_that_is_gone_or_no_cgroup_is_none(proc: Proc, tmp_path: Path) -> None:
+    assert cgroups.prepare(None) is None
+    assert cgroups.prepare(tmp_path / "gone") is None
+    assert cgroups.prepare(proc.service) is None
