@@ -22,7 +22,7 @@ ASIDE: Final = "aside"
 
 
 class Work:
-    """The directory of working directories; `say` hears once of what could not be removed."""
+    """The directory of working directories; `say` hears once of what could not be removed, on whatever thread."""
 
     def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
         self._say = say
