@@ -65,7 +65,7 @@ class Daemon:
         places = Places(
             config.daemon.state_dir, config.daemon.runtime_dir, boot_id, cgroups.prepare(cgroups.find())
         )
-        self._work = Work(places.work, places.groups, partial(self.say, EntryType.FAILURE))
+        self._work = Work(places.work, places.groups, partial(self._say_from_thread, EntryType.FAILURE))
         self._spool = Spool(places.spool)
         self._reader = Reader(config.daemon.state_dir)
         self._reading = ThreadPoolExecutor(1, "reader")
@@ -383,6 +383,10 @@ class Daemon:
     def say(self, type: EntryType, message: str) -> None:
         """One log line about the daemon itself."""
         self._log.say(type, message, self.clock.now())
+
+    def _say_from_thread(self, type: EntryType, message: str) -> None:
+        """As `say`, whose log takes lines from the loop's thread alone."""
+        self._loop.call_soon_threadsafe(self.say, type, message)
 
     # The one timer
 

@@ -25,7 +25,7 @@ ASIDE: Final = "aside"
 class Work:
     """The directory of working directories, and the attempts' cgroups, if they have any.
 
-    `say` hears once of what could not be removed.
+    `say` hears once of what could not be removed, on whatever thread.
     """
 
     def __init__(self, directory: Path, groups: Groups | None, say: Callable[[str], None]) -> None:

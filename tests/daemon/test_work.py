@@ -19,6 +19,7 @@ import pytest
 
 from bgjobd import work
 from bgjobd.work import ASIDE, Work, empty
+from tests.daemon.running import daemon
 from tests.forkserver.forked import in_child
 from tests.support import eventually
 
@@ -229,7 +230,7 @@ def mounted(outside: Path, where: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        while subprocess.run(["umount", where], stderr=subprocess.DEVNULL).returncode:
+        while subprocess.run(["umount", "--lazy", where], stderr=subprocess.DEVNULL).returncode:
             found = next((aside for aside in where.parent.parent.glob(f"{ASIDE}/**/mounted")), None)
             assert found is not None
             where = found
@@ -344,6 +345,25 @@ def test_a_moment_without_descriptors_does_not_end_the_cleaning(
         place.remove(name)
         eventually(lambda: tries)
     eventually(place.is_empty)
+
+
+@as_root
+def test_the_daemon_says_what_resists_and_removes_it_once_it_does_not(tmp_path: Path) -> None:
+    work, go = tmp_path / "run" / "work", tmp_path / "go"
+    paths = {"path": str(go), "ledger": str(tmp_path / "book")}
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            job = client.run_background_job("probes.Probe", "wait_for", paths)
+            eventually((work / "1.1").exists)
+            (work / "1.1" / "resisting").touch()
+            with immutable(work / "1.1" / "resisting"):
+                go.touch()
+                assert job.wait(20)["status"] == "completed"
+                assert not (work / "1.1").exists()
+                eventually(lambda: any("resist removal" in line for line in running.lines()))
+        running.stop()
+        running.start()
+        eventually(lambda: os.listdir(work) == [ASIDE] and not os.listdir(work / ASIDE))
 
 
 # From one daemon to the next
