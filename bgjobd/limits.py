@@ -183,11 +183,13 @@ def _gaps(config: Config, machine: Machine) -> Iterator[Gap]:
     for class_name, own in config.approved.items():
         runs_as_root = machine.is_root and _is_root(own.user)
         for name in LIMITS:
+            where = f'approved."{class_name}".{name}'
+            if getattr(own, name) is None:
+                where = f"limits.{name}"
+                if name not in config.limits.model_fields_set:
+                    continue  # a default that cannot be had is told by whoever misses it
             value = value_of(config, class_name, name)
             if value is not None and enforced_by(machine, name, value, runs_as_root) is None:
-                where = (
-                    f'approved."{class_name}".{name}' if getattr(own, name) is not None else f"limits.{name}"
-                )
                 yield Gap(where, f"cannot be had here: it {_LACKS[name]}", name in _BY_CGROUP)
 
 

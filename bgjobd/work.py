@@ -57,13 +57,16 @@ class Work:
         return None if self._groups is None else Group.of(self._groups, name)
 
     def remove(self, name: str) -> None:
-        """Have nothing of this name: it is gone, or aside."""
+        """Have nothing of this name: it is gone, or aside. Who is left in its cgroup is killed."""
         try:
             os.rmdir(name, dir_fd=self._directory)
         except FileNotFoundError:
-            return
+            pass
         except OSError:
             self._put_aside(name)
+        group = self.try_group(name)
+        if group is not None:
+            group.end()
 
     def tidy(self, known: Collection[str]) -> None:
         """Remove the directories and cgroups of attempts that are not known, and what an earlier daemon left aside."""

@@ -41,13 +41,16 @@ _BY_A_STOP: Final = frozenset({Outcome.FAILED, Outcome.EXITED, Outcome.SIGNALLED
 _KILL, _OF_CPU, _OF_FILE_SIZE = 9, 24, 25
 """SIGKILL, SIGXCPU and SIGXFSZ, as on every Linux but MIPS."""
 
+_TICKS: Final = 0.1
+"""Seconds by which the kernel may count differently when it kills."""
+
 
 def by_limit(
     ending: Ending, caps: Caps, usage: Usage | None, oom_kills: int, stop_reason: StopReason | None
 ) -> Ending:
     """The ending under the name of the limit that its process was killed for; as it is where there was none.
 
-    RLIMIT_CPU kills with SIGXCPU, and for good a second later (getrlimit(2)).
+    RLIMIT_CPU ends with SIGXCPU, and kills whoever ignores that a second later (getrlimit(2)).
     """
     if ending.outcome is not Outcome.SIGNALLED:
         return ending
@@ -57,8 +60,8 @@ def by_limit(
         most = "" if caps.memory is None else f" of {size_text(caps.memory)}"
         return Ending.exceeded(Outcome.OUT_OF_MEMORY, f"{size_text(used.max_rss)}{most}", ending)
     if caps.cpu is not None:
-        is_late = ending.signal == _KILL and stop_reason is None and spent >= math.ceil(caps.cpu)
-        if is_late or ending.signal == _OF_CPU:
+        has_ignored_it = spent >= math.ceil(caps.cpu) + 1 - _TICKS
+        if (ending.signal == _KILL and stop_reason is None and has_ignored_it) or ending.signal == _OF_CPU:
             told = f"{spent:.1f} s of {caps.cpu:.12g} s of CPU time"
             return Ending.exceeded(Outcome.CPU_EXCEEDED, told, ending)
     if caps.file_size is not None and ending.signal == _OF_FILE_SIZE and used.output_bytes >= caps.file_size:

@@ -57,9 +57,9 @@ def test_what_the_policy_does_not_list_is_not_retried() -> None:
 
 KILLED, OF_CPU, OF_FILE_SIZE = Ending.signalled(9), Ending.signalled(24), Ending.signalled(25)
 CAPS = Caps(memory=100 * 2**20, cpu=1.5, file_size=2**20)
-SPENT = Usage(max_rss=99 * 2**20, cpu_user=1.5, cpu_system=0.6, output_bytes=2**20)
+SPENT = Usage(max_rss=99 * 2**20, cpu_user=2.5, cpu_system=0.6, output_bytes=2**20)
 MEMORY = "out_of_memory: 99 MiB of 100 MiB"
-CPU = "cpu_exceeded: 2.1 s of 1.5 s of CPU time"
+CPU = "cpu_exceeded: 3.1 s of 1.5 s of CPU time"
 OUTPUT = "output_exceeded: 1 MiB of 1 MiB"
 
 
@@ -72,7 +72,7 @@ OUTPUT = "output_exceeded: 1 MiB of 1 MiB"
         (KILLED, NO_CAPS, SPENT, 1, None, "out_of_memory: 99 MiB"),
         (KILLED, CAPS, None, 1, None, "out_of_memory: 0 B of 100 MiB"),
         (Ending.signalled(7), CAPS, SPENT, 1, None, MEMORY),
-        # SIGXCPU tells its limit; SIGKILL where the time was spent and nobody stopped it.
+        # SIGXCPU tells its limit; SIGKILL where a second more was spent and nobody stopped it.
         (OF_CPU, CAPS, SPENT, 0, None, CPU),
         (OF_CPU, CAPS, SPENT, 0, StopReason.CANCELLED, CPU),
         (OF_CPU, CAPS, None, 0, None, "cpu_exceeded: 0.0 s of 1.5 s of CPU time"),
@@ -82,12 +82,12 @@ OUTPUT = "output_exceeded: 1 MiB of 1 MiB"
         (
             KILLED,
             Caps(cpu=2),
-            Usage(cpu_user=1, cpu_system=1),
+            Usage(cpu_user=2, cpu_system=0.95),
             0,
             None,
-            "cpu_exceeded: 2.0 s of 2 s of CPU time",
+            "cpu_exceeded: 3.0 s of 2 s of CPU time",
         ),
-        (KILLED, CAPS, Usage(cpu_user=1.99), 0, None, "signalled: the process was ended by signal 9"),
+        (KILLED, CAPS, Usage(cpu_user=2.5), 0, None, "signalled: the process was ended by signal 9"),
         (KILLED, CAPS, SPENT, 0, StopReason.CANCELLED, "signalled: the process was ended by signal 9"),
         (KILLED, CAPS, None, 0, None, "signalled: the process was ended by signal 9"),
         (KILLED, NO_CAPS, SPENT, 0, None, "signalled: the process was ended by signal 9"),
