@@ -1,1 +1,1 @@
-"""The monitoring page, installed as bgjobd.web and a client of the socket like any other; it comes later."""
+"""The monitoring page, installed as bgjobd.web: a process of its own, and a client of the socket like any other."""

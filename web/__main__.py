@@ -1,0 +1,44 @@
+"""The page as a process: `python -m bgjobd.web`, its settings as a line of JSON on stdin; it ends when stdin does."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+import time
+
+from .server import Server
+from .settings import Settings
+from .views import Page
+
+_PATIENCE = 10.0
+_PAUSE = 0.2
+
+
+def main() -> None:
+    """Serve until the other end of stdin is closed."""
+    settings = Settings.from_json(sys.stdin.readline())
+    server = _bound(settings)
+    threading.Thread(target=server.serve_forever, name="server", daemon=True).start()
+    while os.read(0, 4096):
+        pass  # whoever started it says nothing more; the end is what counts
+    if settings.is_unix:
+        os.unlink(settings.path)
+
+
+def _bound(settings: Settings) -> Server:
+    """The server, once the page of an earlier daemon has let go of its address."""
+    page = Page(settings)
+    give_up_at = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return Server(settings, page.respond)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > give_up_at:
+                sys.exit(f"bgjobd-web: the page cannot listen at {settings.bind}: {error.strerror}")
+        time.sleep(_PAUSE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What a person has set, as an address: filters and place of a list; what makes no sense falls back to the default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import urlencode
+
+MOST_TEXT: Final = 200
+PER_PAGE: Final = (10, 25, 50, 100)
+TYPES: Final = ("success", "failure", "info")
+STATUSES: Final = ("pending", "scheduled", "retrying", "running", "completed", "failed", "cancelled")
+_LARGEST: Final = 2**53
+
+
+@dataclass(frozen=True)
+class View:
+    """A list as it is asked for: `upto` is the id of the first row on the page, None for the newest; `page` counts."""
+
+    path: str
+    default_per: int
+    q: str = ""
+    status: str = ""
+    per: int = 10
+    page: int = 1
+    upto: int | None = None
+
+    @classmethod
+    def of(cls, path: str, query: Mapping[str, str], statuses: tuple[str, ...], default_per: int) -> View:
+        """The view that the query names."""
+        upto = _number(query.get("upto", ""), 1, _LARGEST)
+        page = _number(query.get("page", ""), 1, _LARGEST) or 1
+        return cls(
+            path,
+            default_per,
+            q=query.get("q", "").replace("\0", "").strip()[:MOST_TEXT],
+            status=query.get("status", "") if query.get("status", "") in statuses else "",
+            per=_number(query.get("per", ""), 1, 100) or default_per,
+            page=page if upto else 1,
+            upto=upto if page > 1 else None,
+        )
+
+    def but(self, **changes: Any) -> str:
+        """The address of the same view with these changes; from its first page, unless they say which."""
+        changed = replace(self, **({"page": 1, "upto": None} | changes))
+        default = View(self.path, self.default_per, per=self.default_per)
+        names = ("q", "status", "per", "page", "upto")
+        told = {name: getattr(changed, name) for name in names if getattr(changed, name) != getattr(default, name)}
+        return f"{self.path}?{urlencode(told)}" if told else self.path
+
+    @property
+    def address(self) -> str:
+        """Its own."""
+        return self.but(page=self.page, upto=self.upto)
+
+    @property
+    def is_first(self) -> bool:
+        return self.upto is None
+
+
+def _number(text: str, least: int, most: int) -> int | None:
+    """The number, if the text is one in this range."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        return None
+    return int(text) if least <= int(text) <= most else None

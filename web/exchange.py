@@ -1,0 +1,102 @@
+"""Requests and responses as values: what the server has read, and what it is to send. No sockets here."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+_SMALL: Final = 512
+"""Bytes up to which a body is sent as it is."""
+
+SECURITY: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "frame-ancestors 'none'; form-action 'self'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+"""On every answer, whatever it is."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a browser asked for; header names are in lower case, `query` has the first value of each name."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def form(self) -> dict[str, str]:
+        """The fields of a form's body; empty where it is none."""
+        return dict(parse_qsl(self.body.decode("utf-8", "replace"), max_num_fields=32))
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        try:
+            return {name: morsel.value for name, morsel in SimpleCookie(self.headers.get("cookie", "")).items()}
+        except CookieError:
+            return {}
+
+    @property
+    def wants_json(self) -> bool:
+        return "application/json" in self.headers.get("accept", "")
+
+
+@dataclass(frozen=True)
+class Response:
+    """What is sent; `stream` is sent instead of the body where there is one, piece by piece, until the peer leaves."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    stream: Iterator[bytes] | None = None
+
+    def fitted(self, request: Request) -> Response:
+        """As this peer can have it: compressed, or a word that it has it already."""
+        if self.stream is not None or self.status != 200:
+            return self
+        tag = f'"{hashlib.blake2b(self.body, digest_size=12).hexdigest()}"'
+        headers = {**self.headers, "ETag": tag, "Vary": "Accept, Accept-Encoding, Cookie"}
+        if tag in (known.strip().removeprefix("W/") for known in request.headers.get("if-none-match", "").split(",")):
+            return Response(304, b"", headers)
+        if "gzip" in request.headers.get("accept-encoding", "") and len(self.body) > _SMALL:
+            return Response(200, gzip.compress(self.body, 6, mtime=0), {**headers, "Content-Encoding": "gzip"})
+        return Response(200, self.body, headers)
+
+
+def html(text: str, status: int = 200, **headers: str) -> Response:
+    """A page, which nobody keeps a copy of."""
+    told = {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"}
+    return Response(status, text.encode("utf-8", "replace"), told | _named(headers))
+
+
+def as_json(value: Any, status: int = 200) -> Response:
+    """The value for programs."""
+    told = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    return Response(status, json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), told)
+
+
+def plain(text: str, status: int = 200, **headers: str) -> Response:
+    """A line of text."""
+    return Response(status, f"{text}\n".encode(), {"Content-Type": "text/plain; charset=utf-8"} | _named(headers))
+
+
+def redirect(place: str, **headers: str) -> Response:
+    """To another place of this page, by GET."""
+    return Response(303, b"", {"Location": place} | _named(headers))
+
+
+def _named(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}

@@ -1,0 +1,85 @@
+"""Who may ask what of the page: Host, login and origin; pure, and before anything else is looked at."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from typing import Final
+
+from .exchange import Request, Response, plain, redirect
+from .settings import Settings
+
+COOKIE: Final = "bgjobd_login"
+OPEN: Final = frozenset({"/login", "/healthz"})
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?")
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+_AGE: Final = 400 * 86_400
+
+
+class Guard:
+    """Of one page; `secret` is behind the token of its forms."""
+
+    def __init__(self, settings: Settings, secret: bytes) -> None:
+        self._settings = settings
+        self.form_token = hmac.new(secret, b"forms", hashlib.sha256).hexdigest()
+
+    def refusal(self, request: Request) -> Response | None:
+        """Why the request is not answered; None where it may be."""
+        return self._wrong_host(request) or self._no_login(request) or self._no_action(request)
+
+    def _wrong_host(self, request: Request) -> Response | None:
+        """DNS rebinding: a stranger's name that leads here is no name of ours."""
+        found = _HOST.fullmatch(request.headers.get("host", ""))
+        if found is None:
+            return plain("the request names no host that could be this one", 400)
+        if not self._is_own(found[1].lower(), found[2]):
+            return plain("this page does not go by that name", 421)
+        return None
+
+    def _is_own(self, host: str, port: str | None) -> bool:
+        if self._settings.is_unix:
+            return True  # whoever reaches the socket may call it what they like
+        is_own_port = int(port or 80) == self._settings.port
+        names = {*_LOOPBACK, self._settings.host.lower(), f"[{self._settings.host.lower()}]"}
+        return is_own_port and (self._settings.allow_remote or host in names)
+
+    def _no_login(self, request: Request) -> Response | None:
+        if request.path in OPEN or request.path.startswith("/static/") or self.is_known(request):
+            return None
+        if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+            return redirect("/login")
+        return plain("log in first: the daemon's console has the address", 401)
+
+    def is_known(self, request: Request) -> bool:
+        """Whether the peer has shown the token, as a cookie or as a bearer's."""
+        scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+        shown = shown.strip() if scheme.lower() == "bearer" else request.cookies.get(COOKIE, "")
+        return self._settings.token is None or self.is_token(shown)
+
+    def is_token(self, shown: str) -> bool:
+        token = self._settings.token
+        return token is None or hmac.compare_digest(shown.encode(), token.encode())
+
+    def cookie(self) -> str:
+        """The header that keeps a login."""
+        return f"{COOKIE}={self._settings.token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={_AGE}"
+
+    def _no_action(self, request: Request) -> Response | None:
+        """A form of this page, sent by a person; not one of another site's, nor a link."""
+        if request.method != "POST":
+            return None
+        if not self._settings.actions:
+            return plain("actions are switched off; [web] actions = true allows them", 403)
+        if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
+            return plain("only a form of this page can do that", 403)
+        if not _is_same_site(request) or not hmac.compare_digest(request.form.get("token", ""), self.form_token):
+            return plain("that came from another page, or from one that is too old; open it again", 403)
+        return None
+
+
+def _is_same_site(request: Request) -> bool:
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None and site != "same-origin":
+        return False
+    return origin is None or origin == f"http://{request.headers['host']}"

@@ -1,0 +1,139 @@
+"""Templates and what they need: times, sizes, badges and the small chart; everything a job says stays text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from bgjob.amounts import size_text
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+_HERE: Final = Path(__file__).parent
+_STATIC: Final = _HERE / "static"
+_UNITS: Final = ((60, "second"), (3600, "minute"), (86_400, "hour"), (7 * 86_400, "day"), (10**12, "week"))
+_KINDS: Final[Mapping[str, str]] = {
+    "success": "good", "completed": "good",
+    "failure": "bad", "failed": "bad", "exited": "bad", "signalled": "bad", "lost": "bad", "timed_out": "bad",
+    "out_of_memory": "bad", "cpu_exceeded": "bad", "output_exceeded": "bad",
+    "info": "news", "running": "news",
+    "retrying": "warm", "not_started": "warm", "snoozed": "warm",
+}  # fmt: skip
+"""The colour of a badge; grey for the others."""
+
+_TYPES: Final[Mapping[str, str]] = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+class Renderer:
+    """The templates, compiled once, and the static files, read once; `now` is the wall clock, in seconds."""
+
+    def __init__(self) -> None:
+        self.files = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES}
+        digest = hashlib.blake2b(b"".join(self.files.values()), digest_size=8).hexdigest()
+        self.static = f"/static/{digest}"
+        self._environment = Environment(
+            loader=FileSystemLoader(_HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters |= {
+            "badge": badge, "size": size_text, "seconds": seconds_text, "pretty": pretty, "short": short,
+        }  # fmt: skip
+        self._environment.globals |= {"time": time_tag, "chart": chart, "static": self.static}
+
+    def render(self, template: str, **values: Any) -> str:
+        return self._environment.get_template(template).render(**values)
+
+    def file(self, name: str) -> tuple[bytes, str] | None:
+        """A static file and its type."""
+        content = self.files.get(name)
+        return None if content is None else (content, _TYPES[Path(name).suffix])
+
+
+def badge(word: str) -> Markup:
+    """The word in its colour; the word itself always stands there."""
+    kind = _KINDS.get(word, "grey")
+    return Markup('<span class="badge {}">{}</span>').format(kind, word.replace("_", " ").capitalize())
+
+
+def time_tag(told: str | None, now: float) -> Markup:
+    """How long ago, or until then; the moment itself in its title."""
+    if told is None:
+        return Markup("–")
+    moment = datetime.fromisoformat(told)
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+        told, moment.strftime("%Y-%m-%d %H:%M:%S"), ago(moment.timestamp() - now)
+    )
+
+
+def ago(seconds: float) -> str:
+    """In words: "just now", "2 minutes ago", "in 3 hours"."""
+    away = int(abs(seconds))
+    if away < 2:
+        return "just now"
+    per = 1
+    for most, unit in _UNITS:
+        if away < most:
+            many = away // per
+            told = f"{many} {unit}" if many == 1 else f"{many} {unit}s"
+            return f"in {told}" if seconds > 0 else f"{told} ago"
+        per = most
+    raise ValueError(f"{seconds} seconds are more than there are")
+
+
+def seconds_text(seconds: float | None) -> str:
+    """A duration: 12 ms, 3.4 s, 5 min 2 s, 3 h 4 min."""
+    if seconds is None:
+        return "–"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def pretty(value: Any) -> str:
+    """JSON for people."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def short(class_name: str) -> str:
+    """The class without its modules."""
+    return class_name.rpartition(".")[2]
+
+
+def chart(minutes: Sequence[Mapping[str, Any]]) -> Markup:
+    """Jobs that ended in each minute as bars, the failed ones below, in red; with a text for who cannot see it."""
+    highest = max((minute["completed"] + minute["failed"] for minute in minutes), default=0) or 1
+    bars = []
+    for place, minute in enumerate(minutes):
+        base = 40.0
+        for kind in ("failed", "completed"):
+            height = 38.0 * minute[kind] / highest
+            if height:
+                base -= height
+                bars.append(
+                    Markup('<rect class="{}" x="{}" y="{:.1f}" width="3" height="{:.1f}"/>').format(
+                        kind, place * 4, base, height
+                    )
+                )
+    ended = sum(minute["completed"] + minute["failed"] for minute in minutes)
+    label = f"{ended} jobs ended in the last hour, at most {highest if ended else 0} a minute"
+    return Markup('<svg class="chart" viewBox="0 0 {} 40" role="img" aria-label="{}">{}</svg>').format(
+        max(1, len(minutes)) * 4, label, Markup("").join(bars)
+    )
+
+
+def now_seconds() -> float:
+    return datetime.now(UTC).timestamp()

@@ -1,0 +1,57 @@
+"""What the page is told when it starts: where it listens, whom it asks, what it allows; nothing else sets it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+UNIX = "unix:"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`socket` is the daemon's address, `bind` "HOST:PORT" or "unix:PATH"; `token` lets in whoever knows it.
+
+    `token` is None on a Unix socket, where the file's mode decides.
+    """
+
+    socket: str
+    bind: str
+    token: str | None = None
+    per_page: int = 10
+    actions: bool = False
+    allow_remote: bool = False
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """The settings of a line of JSON, as `to_json` makes it."""
+        return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        """One line, for a pipe: a command line is everybody's to see, and the token is not."""
+        return json.dumps(asdict(self))
+
+    @property
+    def is_unix(self) -> bool:
+        return self.bind.startswith(UNIX)
+
+    @property
+    def path(self) -> str:
+        """The Unix socket's."""
+        return self.bind.removeprefix(UNIX)
+
+    @property
+    def host(self) -> str:
+        """Of the address, without brackets."""
+        return self.bind.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.bind.rpartition(":")[2])
+
+    @property
+    def address(self) -> str:
+        """What a person opens; with the token, if it takes one."""
+        if self.is_unix:
+            return self.bind
+        return f"http://{self.bind}/" if self.token is None else f"http://{self.bind}/login?token={self.token}"

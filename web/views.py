@@ -1,0 +1,238 @@
+"""The page's views: each asks the daemon, and shapes what it says for a template, or as JSON; no sockets, no markup."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from bgjob import BgjobError, Client
+from bgjob.errors import DaemonUnavailableError, JobNotFoundError, ProtocolError, RequestError, StorageUnavailableError
+
+from .addresses import PER_PAGE, STATUSES, TYPES, View
+from .events import Feed
+from .exchange import Request, Response, as_json, html, plain, redirect
+from .guard import Guard
+from .render import Renderer, now_seconds
+from .settings import Settings
+
+_MOST_COUNTED: Final = 10_000
+_MOST_NEWER: Final = 100
+_MOST_OUTPUT: Final = 64 * 1024
+_PATIENCE: Final = 3.0
+
+_Values = dict[str, Any]
+
+
+class Page:
+    """Answers requests; thread-safe. `log_action` hears who has done what."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client = Client(settings.socket, timeout=_PATIENCE)
+        self._guard = Guard(settings, (settings.token or secrets.token_hex(16)).encode())
+        self._render = Renderer()
+        self._feed = Feed(settings.socket)
+
+    def respond(self, request: Request) -> Response:
+        """The answer, whatever happens."""
+        refusal = self._guard.refusal(request)
+        if refusal is not None:
+            return refusal
+        try:
+            return self._routed(request)
+        except DaemonUnavailableError:
+            return self._broken(request, 503, "away")
+        except StorageUnavailableError as error:
+            return self._broken(request, 503, "storage", reason=str(error))
+        except JobNotFoundError:
+            return self._broken(request, 404, "no_job")
+        except (RequestError, ProtocolError, BgjobError) as error:
+            return self._broken(request, 502, "refused", reason=str(error))
+        except Exception as error:  # a bug of the page's must not take the connection's other requests with it
+            print(f"bgjobd-web: bug: {type(error).__name__}: {error}", file=sys.stderr)
+            return self._broken(request, 500, "bug")
+
+    def _routed(self, request: Request) -> Response:
+        is_known = False
+        for method, pattern, view in _ROUTES:
+            found = pattern.fullmatch(request.path)
+            if found is not None:
+                is_known = True
+                if method == request.method:
+                    return view(self, request, *found.groups())
+        if is_known:
+            return plain("that address takes another method", 405, Allow="GET, HEAD, POST")
+        return self._broken(request, 404, "nothing_here")
+
+    # Lists
+
+    def log(self, request: Request) -> Response:
+        """The log, newest first."""
+        view = View.of("/", request.query, TYPES, self._settings.per_page)
+        asked = {"type": view.status or None, "search": view.q or None}
+        if "newer_than" in request.query:
+            return self._newer(request, lambda after: self._client.logs(**asked, after=after, limit=_MOST_NEWER))
+        found = self._client.logs(**asked, before=_behind(view), limit=view.per)
+        newer = () if view.is_first else self._client.logs(**asked, after=view.upto, limit=view.per).items
+        listed = self._listed(view, found, newer)
+        return self._shown(request, "log.html", {"entries": found.items, **listed, "kinds": TYPES})
+
+    def jobs(self, request: Request) -> Response:
+        """The jobs, newest first."""
+        view = View.of("/jobs", request.query, STATUSES, self._settings.per_page)
+        asked = {"status": [view.status] if view.status else None, "search": view.q or None}
+        found = self._client.list(**asked, before=_behind(view), limit=view.per)
+        listed = self._listed(view, found, ())
+        return self._shown(request, "jobs.html", {"jobs": found.items, **listed, "kinds": STATUSES})
+
+    def _listed(self, view: View, found: Any, newer: Any) -> _Values:
+        """What both lists show of where they are. `newer` are the rows of the page before, oldest first."""
+        older = found.next is not None
+        before = newer[-1]["id"] if len(newer) == view.per and view.page > 2 else None
+        return {
+            "view": view,
+            "is_complete": found.is_complete,
+            "older": view.but(page=view.page + 1, upto=found.next - 1) if older else None,
+            "newer": None if view.is_first else view.but(page=view.page - 1, upto=before) if before else view.but(),
+            "per_page": sorted({*PER_PAGE, view.per}),
+            "top": found.items[0]["id"] if found.items else 0,
+        }
+
+    def _newer(self, request: Request, ask: Callable[[int], Any]) -> Response:
+        """How many rows are newer than the one that is named."""
+        text = request.query["newer_than"]
+        after = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+        found = ask(after)
+        return as_json({"newer": len(found.items), "is_all": found.next is None})
+
+    # One job
+
+    def job(self, request: Request, job_id: str) -> Response:
+        """A job with its attempts, and what the latest of them printed."""
+        job = self._client.get(int(job_id)).snapshot
+        entries = self._client.logs(id=int(job_id), limit=100).items
+        output = self._client.output(int(job_id))[-_MOST_OUTPUT:] if job["attempts"] else b""
+        values = {
+            "job": job,
+            "attempts": job["attempts"][::-1],
+            "entries": entries[::-1],
+            "output": output.decode("utf-8", "replace"),
+            "can_retry": job["status"] in ("failed", "cancelled"),
+            "can_cancel": job["status"] in ("pending", "running"),
+        }
+        return self._shown(request, "job.html", values)
+
+    def system(self, request: Request) -> Response:
+        """Slots, queues, classes and versions."""
+        return self._shown(request, "system.html", {"classes": self._client.classes()})
+
+    # Actions
+
+    def retry(self, request: Request, job_id: str) -> Response:
+        self._client.retry(int(job_id))
+        return self._done(request, f"/jobs/{job_id}", f"retry of job {job_id}")
+
+    def cancel(self, request: Request, job_id: str) -> Response:
+        self._client.cancel(int(job_id))
+        return self._done(request, f"/jobs/{job_id}", f"cancel of job {job_id}")
+
+    def pause(self, request: Request, queue: str) -> Response:
+        self._client.pause(queue)
+        return self._done(request, "/system", f"pause of queue {queue}")
+
+    def resume(self, request: Request, queue: str) -> Response:
+        self._client.resume(queue)
+        return self._done(request, "/system", f"resume of queue {queue}")
+
+    def _done(self, request: Request, place: str, what: str) -> Response:
+        print(f"bgjobd-web: {what}", file=sys.stderr)
+        return redirect(place)
+
+    # The rest
+
+    def login(self, request: Request) -> Response:
+        """Takes the token out of the address, so that it stays in nobody's history."""
+        token = request.query.get("token")
+        if token is None:
+            return html(self._page("login.html", {"is_wrong": False}, None), 200)
+        if not self._guard.is_token(token):
+            return html(self._page("login.html", {"is_wrong": True}, None), 403)
+        return redirect("/", Set_Cookie=self._guard.cookie()) if self._settings.token else redirect("/")
+
+    def events(self, request: Request) -> Response:
+        """A stream of words that something has changed."""
+        stream = self._feed.try_stream()
+        if stream is None:
+            return plain("too many browsers follow this page", 503, Retry_After="10")
+        told = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return Response(200, b"", told, stream)
+
+    def healthz(self, request: Request) -> Response:
+        """Whether the page, and the daemon behind it, answer."""
+        try:
+            self._client.ping()
+        except DaemonUnavailableError:
+            return plain("the daemon does not answer", 503)
+        return plain("ok")
+
+    def static(self, request: Request, version: str, name: str) -> Response:
+        found = self._render.file(name)
+        if found is None or f"/static/{version}" != self._render.static:
+            return plain("there is no such file", 404)
+        content, kind = found
+        return Response(200, content, {"Content-Type": kind, "Cache-Control": "public, max-age=31536000, immutable"})
+
+    # Shaping
+
+    def _shown(self, request: Request, template: str, values: _Values) -> Response:
+        stats = self._client.stats()
+        if request.wants_json:
+            return as_json({name: value for name, value in values.items() if name != "view"} | {"stats": stats})
+        return html(self._page(template, values, stats))
+
+    def _broken(self, request: Request, status: int, what: str, **values: Any) -> Response:
+        if request.wants_json:
+            return as_json({"error": what, **values}, status)
+        return html(self._page("broken.html", {"what": what, "reason": None} | values, None), status)
+
+    def _page(self, template: str, values: _Values, stats: Mapping[str, Any] | None) -> str:
+        common = {
+            "now": now_seconds(),
+            "stats": stats,
+            "actions": self._settings.actions,
+            "form_token": self._guard.form_token,
+        }
+        return self._render.render(template, **common, **values)
+
+
+def _behind(view: View) -> int | None:
+    """The id behind which the rows of the page begin."""
+    return None if view.upto is None else view.upto + 1
+
+
+_ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]] = tuple(
+    (method, re.compile(pattern), view)
+    for method, pattern, view in (
+        ("GET", r"/", Page.log),
+        ("GET", r"/jobs", Page.jobs),
+        ("GET", r"/jobs/([0-9]{1,18})", Page.job),
+        ("POST", r"/jobs/([0-9]{1,18})/retry", Page.retry),
+        ("POST", r"/jobs/([0-9]{1,18})/cancel", Page.cancel),
+        ("POST", r"/queues/([A-Za-z][A-Za-z0-9_.-]{0,63})/pause", Page.pause),
+        ("POST", r"/queues/([A-Za-z][A-Za-z0-9_.-]{0,63})/resume", Page.resume),
+        ("GET", r"/system", Page.system),
+        ("GET", r"/login", Page.login),
+        ("GET", r"/events", Page.events),
+        ("GET", r"/healthz", Page.healthz),
+        ("GET", r"/static/([0-9a-f]{16})/([A-Za-z0-9._-]{1,64})", Page.static),
+    )
+)
+
+
+def routes() -> Iterator[tuple[str, str]]:
+    """Method and pattern of each address, for tests that must miss none."""
+    for method, pattern, _ in _ROUTES:
+        yield method, pattern.pattern
