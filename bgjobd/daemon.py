@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Status
-from bgjobd import cgroups, limits
+from bgjobd import cgroups, limits, page
 from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
@@ -118,6 +118,8 @@ class Daemon:
         self._waiters: dict[int, set[asyncio.Future[None]]] = {}
         self._catalogue: asyncio.Future[Catalogue] = self._loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._page: page.PageProcess | None = None
+        self._page_pids: set[int] = set()
         self._is_stopping = False
         self._is_draining = False
         self._wants_reload = False
@@ -136,9 +138,23 @@ class Daemon:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""
         self._in_background(self._generations.keep_one())
 
+    def start_page(self) -> None:
+        """Bring up the page, if there is to be one."""
+        if not self.config.web.enabled:
+            return
+        try:
+            settings = page.settings_of(self.config)
+        except OSError as error:
+            self.say(EntryType.FAILURE, f"there is no page: its token cannot be kept: {error}")
+            return
+        self._page = page.PageProcess(settings, self._page_pids, self.say)
+        self._in_background(self._page.keep())
+
     async def stop(self) -> None:
         """Take nothing new, commit what came in; attempts and the fork server go on."""
         self._is_stopping = True
+        if self._page is not None:
+            self._page.stop()
         self._generations.stop()
         self._open_lanes()
         if not self._catalogue.done():
@@ -465,7 +481,8 @@ class Daemon:
 
     def _kin(self) -> set[int]:
         """The children of this process that are not strays."""
-        return self._inherited | self._generations.pids | self._attempts.pids() | self._hooks.pids()
+        known = self._inherited | self._generations.pids | self._page_pids
+        return known | self._attempts.pids() | self._hooks.pids()
 
     def _take_catalogue(self, catalogue: Catalogue) -> None:
         if self._catalogue.done():

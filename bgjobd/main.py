@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bgjobd import census, clock, config, limits, service
+from bgjobd import census, clock, config, limits, page, service
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
 from bgjobd.ipc import SocketInUseError
@@ -123,6 +123,22 @@ def _check_books(settings: Config) -> int:
     return FAILED if found.findings else OK
 
 
+def web(given: argparse.Namespace) -> int:
+    """Run the page alone, beside a daemon that has it switched off, or at another address."""
+    from bgjobd.web.__main__ import serve  # which the daemon has no use for
+    from bgjobd.web.settings import Settings
+
+    try:
+        serve(Settings(**page.settings_of(_settings(given))))
+    except ConfigError as error:
+        return _complain(str(error), USAGE)
+    except OSError as error:
+        return _complain(f"the page could not start: {error}", FAILED)
+    except KeyboardInterrupt:
+        pass
+    return OK
+
+
 def demo(given: argparse.Namespace) -> int:
     """Run a daemon with sample jobs in a temporary directory."""
     from bgjobd.demo import show
@@ -211,6 +227,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="hold what is stored against the spool and the processes, and change nothing",
     )
+    _add(commands, "web", web)
     command = commands.add_parser("demo", help=demo.__doc__, description=demo.__doc__)
     command.add_argument(
         "--once", action="store_true", help="end when the jobs have ended, and print a table"

@@ -77,6 +77,7 @@ async def _serving(daemon: Daemon, config: Config) -> AsyncIterator[None]:
             fifo.open(_fifo_mode(daemon, gid), gid)
             daemon.on_reload.append(lambda: fifo.set_mode(_fifo_mode(daemon, gid)))
         daemon.start_fork_server()
+        daemon.start_page()
         daemon.say(EntryType.INFO, f"serving at {config.daemon.socket} (pid {os.getpid()})")
         yield
     finally:

@@ -46,7 +46,9 @@ class View:
         changed = replace(self, **({"page": 1, "upto": None} | changes))
         default = View(self.path, self.default_per, per=self.default_per)
         names = ("q", "status", "per", "page", "upto")
-        told = {name: getattr(changed, name) for name in names if getattr(changed, name) != getattr(default, name)}
+        told = {
+            name: getattr(changed, name) for name in names if getattr(changed, name) != getattr(default, name)
+        }
         return f"{self.path}?{urlencode(told)}" if told else self.path
 
     @property

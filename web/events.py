@@ -45,11 +45,7 @@ class Feed:
             yield b"retry: 2000\n\n"
             seen, was_away = self._version, False
             while True:
-                with self._changed:
-                    self._changed.wait_for(
-                        lambda: self._version != seen or self._is_away != was_away, timeout=_KEEPALIVE
-                    )
-                    version, is_away = self._version, self._is_away
+                version, is_away = self._news(seen, was_away)
                 if is_away and not was_away:
                     yield b"event: away\ndata: \n\n"
                 elif version != seen or is_away != was_away:
@@ -61,6 +57,12 @@ class Feed:
         finally:
             with self._changed:
                 self._streams -= 1
+
+    def _news(self, seen: int, was_away: bool) -> tuple[int, bool]:
+        """Version, and whether the daemon is away, once either differs; the same after a while."""
+        with self._changed:
+            self._changed.wait_for(lambda: (self._version, self._is_away) != (seen, was_away), _KEEPALIVE)
+            return self._version, self._is_away
 
     def _follow(self) -> None:
         while True:

@@ -45,7 +45,9 @@ class Request:
     @property
     def cookies(self) -> dict[str, str]:
         try:
-            return {name: morsel.value for name, morsel in SimpleCookie(self.headers.get("cookie", "")).items()}
+            return {
+                name: morsel.value for name, morsel in SimpleCookie(self.headers.get("cookie", "")).items()
+            }
         except CookieError:
             return {}
 
@@ -69,10 +71,14 @@ class Response:
             return self
         tag = f'"{hashlib.blake2b(self.body, digest_size=12).hexdigest()}"'
         headers = {**self.headers, "ETag": tag, "Vary": "Accept, Accept-Encoding, Cookie"}
-        if tag in (known.strip().removeprefix("W/") for known in request.headers.get("if-none-match", "").split(",")):
+        if tag in (
+            known.strip().removeprefix("W/") for known in request.headers.get("if-none-match", "").split(",")
+        ):
             return Response(304, b"", headers)
         if "gzip" in request.headers.get("accept-encoding", "") and len(self.body) > _SMALL:
-            return Response(200, gzip.compress(self.body, 6, mtime=0), {**headers, "Content-Encoding": "gzip"})
+            return Response(
+                200, gzip.compress(self.body, 6, mtime=0), {**headers, "Content-Encoding": "gzip"}
+            )
         return Response(200, self.body, headers)
 
 
@@ -90,7 +96,9 @@ def as_json(value: Any, status: int = 200) -> Response:
 
 def plain(text: str, status: int = 200, **headers: str) -> Response:
     """A line of text."""
-    return Response(status, f"{text}\n".encode(), {"Content-Type": "text/plain; charset=utf-8"} | _named(headers))
+    return Response(
+        status, f"{text}\n".encode(), {"Content-Type": "text/plain; charset=utf-8"} | _named(headers)
+    )
 
 
 def redirect(place: str, **headers: str) -> Response:

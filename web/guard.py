@@ -40,7 +40,7 @@ class Guard:
     def _is_own(self, host: str, port: str | None) -> bool:
         if self._settings.is_unix:
             return True  # whoever reaches the socket may call it what they like
-        is_own_port = int(port or 80) == self._settings.port
+        is_own_port = self._settings.port in (0, int(port or 80))
         names = {*_LOOPBACK, self._settings.host.lower(), f"[{self._settings.host.lower()}]"}
         return is_own_port and (self._settings.allow_remote or host in names)
 
@@ -73,7 +73,9 @@ class Guard:
             return plain("actions are switched off; [web] actions = true allows them", 403)
         if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
             return plain("only a form of this page can do that", 403)
-        if not _is_same_site(request) or not hmac.compare_digest(request.form.get("token", ""), self.form_token):
+        if not _is_same_site(request) or not hmac.compare_digest(
+            request.form.get("token", ""), self.form_token
+        ):
             return plain("that came from another page, or from one that is too old; open it again", 403)
         return None
 

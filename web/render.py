@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bgjob.amounts import size_text
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
+from bgjob.amounts import size_text
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -36,7 +37,9 @@ class Renderer:
     """The templates, compiled once, and the static files, read once; `now` is the wall clock, in seconds."""
 
     def __init__(self) -> None:
-        self.files = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES}
+        self.files = {
+            path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.suffix in _TYPES
+        }
         digest = hashlib.blake2b(b"".join(self.files.values()), digest_size=8).hexdigest()
         self.static = f"/static/{digest}"
         self._environment = Environment(

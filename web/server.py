@@ -27,7 +27,9 @@ _FOR_A_REQUEST: Final = 10.0
 """Seconds for a request, from its first byte to its last."""
 
 _IDLE: Final = 30.0
-_FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_FULL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
 
 Respond = Callable[[Request], Response]
 
@@ -58,10 +60,15 @@ class Server(ThreadingHTTPServer):
                 self.socket.bind(self._settings.path)
             finally:
                 os.umask(previous)
-            self.server_address = self._settings.path
+            self.server_address = self._settings.path  # type: ignore[assignment]  # which socketserver has, too
         else:
             socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "bgjobd", 0
+
+    @property
+    def port(self) -> int:
+        """The one it listens at; 0 for a Unix socket."""
+        return 0 if self._settings.is_unix else int(self.socket.getsockname()[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
@@ -109,11 +116,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.connection.family != socket.AF_UNIX:
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._timed = _Timed(self.connection)
-        self.rfile = io.BufferedReader(self._timed)
+        self.rfile = self._reader = io.BufferedReader(self._timed)
 
     def handle_one_request(self) -> None:
         self._timed.deadline = time.monotonic() + _IDLE
-        if not self.rfile.peek(1):
+        if not self._reader.peek(1):
             self.close_connection = True
             return
         self._timed.deadline = time.monotonic() + _FOR_A_REQUEST
@@ -143,7 +150,10 @@ class Handler(BaseHTTPRequestHandler):
             return self._broken(plain("Content-Length is no number", 400))
         if int(size) > MOST_BODY:
             return self._broken(plain(f"a body may have {MOST_BODY} bytes", 413))
-        if len(self.headers.get_all("Host") or ()) != 1 or len(self.headers.get_all("Content-Length") or ()) > 1:
+        if (
+            len(self.headers.get_all("Host") or ()) != 1
+            or len(self.headers.get_all("Content-Length") or ()) > 1
+        ):
             return self._broken(plain("Host and Content-Length are to be there once", 400))
         place = urlsplit(self.path)
         if not self.path.startswith("/") or self.path.startswith("//"):

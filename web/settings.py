@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 UNIX = "unix:"
 
@@ -24,12 +24,8 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """The settings of a line of JSON, as `to_json` makes it."""
+        """The settings of a line of JSON: they come by a pipe, for a command line is everybody's to see."""
         return cls(**json.loads(text))
-
-    def to_json(self) -> str:
-        """One line, for a pipe: a command line is everybody's to see, and the token is not."""
-        return json.dumps(asdict(self))
 
     @property
     def is_unix(self) -> bool:
@@ -49,9 +45,9 @@ class Settings:
     def port(self) -> int:
         return int(self.bind.rpartition(":")[2])
 
-    @property
-    def address(self) -> str:
-        """What a person opens; with the token, if it takes one."""
+    def address_of(self, port: int) -> str:
+        """What a person opens; with the token, if it takes one. `port` is the one that was had, where any would do."""
         if self.is_unix:
             return self.bind
-        return f"http://{self.bind}/" if self.token is None else f"http://{self.bind}/login?token={self.token}"
+        place = f"{self.bind.rpartition(':')[0]}:{port}"
+        return f"http://{place}/" if self.token is None else f"http://{place}/login?token={self.token}"

@@ -6,10 +6,17 @@ import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 from bgjob import BgjobError, Client
-from bgjob.errors import DaemonUnavailableError, JobNotFoundError, ProtocolError, RequestError, StorageUnavailableError
+from bgjob.errors import (
+    DaemonUnavailableError,
+    JobNotFoundError,
+    ProtocolError,
+    RequestError,
+    StorageUnavailableError,
+)
 
 from .addresses import PER_PAGE, STATUSES, TYPES, View
 from .events import Feed
@@ -51,7 +58,9 @@ class Page:
             return self._broken(request, 404, "no_job")
         except (RequestError, ProtocolError, BgjobError) as error:
             return self._broken(request, 502, "refused", reason=str(error))
-        except Exception as error:  # a bug of the page's must not take the connection's other requests with it
+        except (
+            Exception
+        ) as error:  # a bug of the page's must not take the connection's other requests with it
             print(f"bgjobd-web: bug: {type(error).__name__}: {error}", file=sys.stderr)
             return self._broken(request, 500, "bug")
 
@@ -72,19 +81,19 @@ class Page:
     def log(self, request: Request) -> Response:
         """The log, newest first."""
         view = View.of("/", request.query, TYPES, self._settings.per_page)
-        asked = {"type": view.status or None, "search": view.q or None}
+        ask = partial(self._client.logs, type=view.status or None, search=view.q or None)
         if "newer_than" in request.query:
-            return self._newer(request, lambda after: self._client.logs(**asked, after=after, limit=_MOST_NEWER))
-        found = self._client.logs(**asked, before=_behind(view), limit=view.per)
-        newer = () if view.is_first else self._client.logs(**asked, after=view.upto, limit=view.per).items
+            return self._newer(request, lambda after: ask(after=after, limit=_MOST_NEWER))
+        found = ask(before=_behind(view), limit=view.per)
+        newer = () if view.is_first else ask(after=view.upto, limit=view.per).items
         listed = self._listed(view, found, newer)
         return self._shown(request, "log.html", {"entries": found.items, **listed, "kinds": TYPES})
 
     def jobs(self, request: Request) -> Response:
         """The jobs, newest first."""
         view = View.of("/jobs", request.query, STATUSES, self._settings.per_page)
-        asked = {"status": [view.status] if view.status else None, "search": view.q or None}
-        found = self._client.list(**asked, before=_behind(view), limit=view.per)
+        status = [view.status] if view.status else None
+        found = self._client.list(status=status, search=view.q or None, before=_behind(view), limit=view.per)
         listed = self._listed(view, found, ())
         return self._shown(request, "jobs.html", {"jobs": found.items, **listed, "kinds": STATUSES})
 
@@ -96,7 +105,11 @@ class Page:
             "view": view,
             "is_complete": found.is_complete,
             "older": view.but(page=view.page + 1, upto=found.next - 1) if older else None,
-            "newer": None if view.is_first else view.but(page=view.page - 1, upto=before) if before else view.but(),
+            "newer": None
+            if view.is_first
+            else view.but(page=view.page - 1, upto=before)
+            if before
+            else view.but(),
             "per_page": sorted({*PER_PAGE, view.per}),
             "top": found.items[0]["id"] if found.items else 0,
         }
@@ -183,14 +196,18 @@ class Page:
         if found is None or f"/static/{version}" != self._render.static:
             return plain("there is no such file", 404)
         content, kind = found
-        return Response(200, content, {"Content-Type": kind, "Cache-Control": "public, max-age=31536000, immutable"})
+        return Response(
+            200, content, {"Content-Type": kind, "Cache-Control": "public, max-age=31536000, immutable"}
+        )
 
     # Shaping
 
     def _shown(self, request: Request, template: str, values: _Values) -> Response:
         stats = self._client.stats()
         if request.wants_json:
-            return as_json({name: value for name, value in values.items() if name != "view"} | {"stats": stats})
+            return as_json(
+                {name: value for name, value in values.items() if name != "view"} | {"stats": stats}
+            )
         return html(self._page(template, values, stats))
 
     def _broken(self, request: Request, status: int, what: str, **values: Any) -> Response:
