@@ -62,7 +62,8 @@ def by_limit(
     if caps.cpu is not None:
         has_ignored_it = spent >= math.ceil(caps.cpu) + 1 - _TICKS
         if (ending.signal == _KILL and stop_reason is None and has_ignored_it) or ending.signal == _OF_CPU:
-            told = f"{spent:.1f} s of {caps.cpu:.12g} s of CPU time"
+            most = f"{caps.cpu:.12g} s of CPU time"
+            told = f"more than {most}" if usage is None else f"{spent:.1f} s of {most}"
             return Ending.exceeded(Outcome.CPU_EXCEEDED, told, ending)
     if caps.file_size is not None and ending.signal == _OF_FILE_SIZE and used.output_bytes >= caps.file_size:
         told = f"{size_text(used.output_bytes)} of {size_text(caps.file_size)}"
