@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bgjobd import census, clock, config, limits, service
+from bgjobd import census, cgroups, clock, config, limits, service
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
 from bgjobd.ipc import SocketInUseError
@@ -85,7 +85,7 @@ def _check_start(settings: Config) -> int:
     daemon = census.daemon_of(settings.daemon.state_dir)
     machine = limits.Machine.here(settings.daemon.state_dir, daemon)
     try:
-        limits.check(settings, machine, has_own_cgroup=daemon is not None)
+        limits.check(settings, machine, may_get_cgroup=daemon is None and cgroups.has_controllers())
     except ConfigError as error:
         return _complain(str(error), USAGE)
     print(f"configuration: {settings.file or 'defaults, no file'}")
@@ -177,13 +177,15 @@ def _settings_of_daemon(given: argparse.Namespace) -> Config:
 
 
 def _print_limits(settings: Config, machine: limits.Machine) -> None:
-    """What enforces each limit on this machine, and what is asked for in vain."""
+    """What enforces each limit on this machine; what is gone without; and what a shell cannot tell."""
     print("limits, and what enforces them here:")
     for name, by in limits.table(machine).items():
         print(f"    {name:<10}  {by}")
     for gap in limits.gaps(settings, machine):
-        what = "best effort" if settings.limits.best_effort else "depends"
-        print(f"{what:<11}  {gap.key} {gap.told}")
+        if settings.limits.best_effort:
+            print(f"best effort  {gap.key} {gap.told}")
+        else:
+            print(f"undecided    {gap.key} {gap.lacks}; the daemon's start tells, or check while it runs")
 
 
 def _print_class(name: str, described: Mapping[str, Any]) -> None:
