@@ -328,7 +328,7 @@ class Attempts:
 
     def _verdict(self, attempt: Attempt, fact: AttemptEnded) -> Ending:
         policy = self._policy(attempt.class_name)
-        ending = by_limit(fact.ending, policy.caps, fact.usage, fact.oom_kills, attempt.stop_reason)
+        ending = by_limit(fact, policy.caps, attempt.stop_reason)
         return verdict(ending, attempt.stop_reason, attempt.timeout, policy.retry_lost, policy.retry_on)
 
     # Stop

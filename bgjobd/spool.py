@@ -294,6 +294,7 @@ def ended(
         record["at"],
         Usage(**usage) if usage is not None else None,
         record.get("oom_kills", 0),
+        record.get("own_cpu"),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from bgjob.amounts import size_text
 from bgjob.words import Outcome
+from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.retry import is_retriable
 
@@ -45,25 +46,24 @@ _TICKS: Final = 0.1
 """Seconds by which the kernel may count differently when it kills."""
 
 
-def by_limit(
-    ending: Ending, caps: Caps, usage: Usage | None, oom_kills: int, stop_reason: StopReason | None
-) -> Ending:
+def by_limit(fact: AttemptEnded, caps: Caps, stop_reason: StopReason | None) -> Ending:
     """The ending under the name of the limit that its process was killed for; as it is where there was none.
 
-    RLIMIT_CPU ends with SIGXCPU, and kills whoever ignores that a second later (getrlimit(2)).
+    RLIMIT_CPU ends with SIGXCPU, and kills whoever ignores that a second later (getrlimit(2)); it is about each
+    process by itself.
     """
+    ending, used = fact.ending, fact.usage or Usage()
     if ending.outcome is not Outcome.SIGNALLED:
         return ending
-    used = usage or Usage()
-    spent = used.cpu_user + used.cpu_system
-    if oom_kills:
+    if fact.oom_kills:
         most = "" if caps.memory is None else f" of {size_text(caps.memory)}"
         return Ending.exceeded(Outcome.OUT_OF_MEMORY, f"{size_text(used.max_rss)}{most}", ending)
     if caps.cpu is not None:
-        has_ignored_it = spent >= math.ceil(caps.cpu) + 1 - _TICKS
+        spent = fact.own_cpu
+        has_ignored_it = spent is not None and spent >= math.ceil(caps.cpu) + 1 - _TICKS
         if (ending.signal == _KILL and stop_reason is None and has_ignored_it) or ending.signal == _OF_CPU:
             most = f"{caps.cpu:.12g} s of CPU time"
-            told = f"more than {most}" if usage is None else f"{spent:.1f} s of {most}"
+            told = f"more than {most}" if spent is None else f"{spent:.1f} s of {most}"
             return Ending.exceeded(Outcome.CPU_EXCEEDED, told, ending)
     if caps.file_size is not None and ending.signal == _OF_FILE_SIZE and used.output_bytes >= caps.file_size:
         told = f"{size_text(used.output_bytes)} of {size_text(caps.file_size)}"

@@ -42,6 +42,15 @@ class Worst:
         signal.signal(signal.SIGXCPU, signal.SIG_IGN)
         self.spin()
 
+    def be_killed_after_others_have_spun(self):
+        for _ in range(3):
+            if os.fork() == 0:
+                while time.process_time() < 0.8:
+                    pass
+                os._exit(0)
+            os.wait()
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def fork_much(self):
         for _ in range(200):
             if os.fork() == 0:
@@ -154,6 +163,7 @@ MIB = r"[0-9.]+ MiB"
         ("eat", "out_of_memory", rf"out_of_memory: {MIB} of 120 MiB \(MemoryError\)"),
         ("spin", "cpu_exceeded", r"cpu_exceeded: [01]\.[0-9] s of 1 s of CPU time"),
         ("spin_on", "cpu_exceeded", r"cpu_exceeded: [12]\.[0-9] s of 1 s of CPU time"),
+        ("be_killed_after_others_have_spun", "signalled", r"signalled: the process was ended by signal 9"),
         ("print_too_much", "output_exceeded", r"output_exceeded: 16 MiB of 16 MiB \(OSError: .*\)"),
         (
             "fork_much",
