@@ -233,6 +233,8 @@ class Sandbox:
             return None
         number = error.errno if isinstance(error.errno, int) else 0  # whatever the error was made of
         name, unit = _HINTS.get(number, ("", ""))
+        if name == "processes" and os.getuid() == 0 and not self._has_pids_controller():
+            return None  # RLIMIT_NPROC is not for root
         most = getattr(self._limits, name, None)
         return None if most is None else f"its limit is {name} = {most}{unit}"
 

@@ -85,6 +85,9 @@ class Job:
     def raise_odd_number(self):
         raise OSError(["no number"], "of an error")
 
+    def receive_nothing(self):
+        os.read(os.pipe2(os.O_NONBLOCK)[0], 1)
+
     def raise_memory_error(self):
         raise MemoryError("its own")
 
@@ -334,6 +337,14 @@ def test_an_attempt_has_no_more_processes_than_it_may(passable: Path) -> None:
         told = outcome(run(server, "fork", job=2, children=3))
     assert told["error_type"] == "BlockingIOError"
     assert told["error_message"].endswith("(its limit is processes = 3)")
+
+
+@as_root
+def test_a_limit_from_which_root_is_exempt_is_not_what_an_error_is_about(tmp_path: Path) -> None:
+    with confined(tmp_path, processes=3) as server:
+        told = outcome(run(server, "receive_nothing"))
+    assert told["error_type"] == "BlockingIOError"
+    assert told["error_message"] == "[Errno 11] Resource temporarily unavailable"
 
 
 @as_root
