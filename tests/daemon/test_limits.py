@@ -330,6 +330,17 @@ def checked(config: Config) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
 
 
+def test_check_names_what_modules_have_left_open_for_every_attempt(tmp_path: Path) -> None:
+    (tmp_path / "kept").touch()
+    module = f"kept = open({str(tmp_path / 'kept')!r})\nclass Job:\n    def run(self): pass\n"
+    (tmp_path / "app.py").write_text(module)
+    told = checked(config(tmp_path, more=f'[app]\npath = ["{tmp_path}"]')).stdout
+    lines = [line for line in told.splitlines() if line.startswith("left open")]
+    assert [line.partition(" → ")[2] for line in lines] == [
+        f"{tmp_path}/kept: opened while modules were imported, and there in every attempt"
+    ]
+
+
 @pytest.mark.skipif(cgroups.has_controllers(), reason="a daemon might have a cgroup here")
 def test_check_tells_what_enforces_each_limit_and_refuses_what_nothing_does(tmp_path: Path) -> None:
     more = f'[daemon]\nstate_dir = "{tmp_path}/state"\n[app]\npath = ["{tmp_path}"]'
