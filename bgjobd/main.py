@@ -116,6 +116,10 @@ def _check_books(settings: Config) -> int:
     from bgjobd.store.audit import SchemaTooOldError
 
     try:
+        place = settings.daemon.state_dir
+        if place.exists() and place.stat().st_uid != os.geteuid():
+            told = f"{place} belongs to uid {place.stat().st_uid}: run it as that user, whose daemon it is"
+            return _complain(f"the books cannot be read: {told}", FAILED)
         found = books.audit(settings)
     except (UnusableDatabaseError, SchemaTooNewError, SchemaTooOldError, OSError) as error:
         return _complain(f"the books cannot be read: {error}", FAILED)

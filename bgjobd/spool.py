@@ -392,7 +392,8 @@ def _failed(record: journals.Record) -> Ending:
     outcome = None if told is None else _EXCEEDED.get(told["limit"])
     if told is None or outcome is None:
         return ending
-    return Ending.exceeded(outcome, f"{size_text(told['used'])} of {size_text(told['most'])}", ending)
+    more = ", and more was asked for" if told["used"] < told["most"] else ""
+    return Ending.exceeded(outcome, f"{size_text(told['used'])} of {size_text(told['most'])}{more}", ending)
 
 
 def _snoozed(record: journals.Record) -> Ending:

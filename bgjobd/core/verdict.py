@@ -39,8 +39,8 @@ NO_CAPS: Final = Caps()
 _BY_A_STOP: Final = frozenset({Outcome.FAILED, Outcome.EXITED, Outcome.SIGNALLED, Outcome.LOST})
 """The outcomes that an attempt which was told to stop may have for that reason alone."""
 
-_KILL, _OF_CPU, _OF_FILE_SIZE = 9, 24, 25
-"""SIGKILL, SIGXCPU and SIGXFSZ, as on every Linux but MIPS."""
+_BUS, _KILL, _OF_CPU, _OF_FILE_SIZE = 7, 9, 24, 25
+"""SIGBUS, SIGKILL, SIGXCPU and SIGXFSZ, as on every Linux but MIPS."""
 
 _TICKS: Final = 0.1
 """Seconds by which the kernel may count differently when it kills."""
@@ -55,13 +55,15 @@ def by_limit(fact: AttemptEnded, caps: Caps, stop_reason: StopReason | None) -> 
     ending, used = fact.ending, fact.usage or Usage()
     if ending.outcome is not Outcome.SIGNALLED:
         return ending
-    if fact.oom_kills:
+    if fact.oom_kills and ending.signal in (_KILL, _BUS):
         most = "" if caps.memory is None else f" of {size_text(caps.memory)}"
         return Ending.exceeded(Outcome.OUT_OF_MEMORY, f"{size_text(used.max_rss)}{most}", ending)
     if caps.cpu is not None:
         spent = fact.own_cpu
-        has_ignored_it = spent is not None and spent >= math.ceil(caps.cpu) + 1 - _TICKS
-        if (ending.signal == _KILL and stop_reason is None and has_ignored_it) or ending.signal == _OF_CPU:
+        limit = math.ceil(caps.cpu)
+        has_met_it = ending.signal == _OF_CPU and (spent is None or spent >= limit - _TICKS)
+        has_ignored_it = ending.signal == _KILL and spent is not None and spent >= limit + 1 - _TICKS
+        if has_met_it or (has_ignored_it and stop_reason is None):
             most = f"{caps.cpu:.12g} s of CPU time"
             told = f"more than {most}" if spent is None else f"{spent:.1f} s of {most}"
             return Ending.exceeded(Outcome.CPU_EXCEEDED, told, ending)

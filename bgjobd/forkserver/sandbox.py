@@ -229,22 +229,27 @@ class Sandbox:
 
     def hint(self, error: BaseException) -> str | None:
         """What the error has to do with a limit, for whoever reads it; None where it has nothing to do with one."""
-        if not isinstance(error, OSError):
-            return None
-        number = error.errno if isinstance(error.errno, int) else 0  # whatever the error was made of
-        name, unit = _HINTS.get(number, ("", ""))
+        name = _limit_behind(error)
         if name == "processes" and os.getuid() == 0 and not self._has_pids_controller():
             return None  # RLIMIT_NPROC is not for root
-        most = getattr(self._limits, name, None)
-        return None if most is None else f"its limit is {name} = {most}{unit}"
+        most = None if name is None else getattr(self._limits, name)
+        return None if most is None else f"its limit is {name} = {most}"
 
 
-_HINTS: Final[Mapping[int, tuple[str, str]]] = {
-    errno.EAGAIN: ("processes", ""),
-    errno.EMFILE: ("open_files", ""),
-    errno.EFBIG: ("file_size", " bytes"),
+_HINTS: Final[Mapping[int, str]] = {
+    errno.EAGAIN: "processes",
+    errno.EMFILE: "open_files",
+    errno.EFBIG: "file_size",
 }
 """Which limit makes the kernel answer this."""
+
+
+def _limit_behind(error: BaseException) -> str | None:
+    """The name of the limit that such an error comes from; None where it comes from none."""
+    if isinstance(error, OSError):
+        return _HINTS.get(error.errno if isinstance(error.errno, int) else 0)  # whatever it was made of
+    is_of_thread = isinstance(error, RuntimeError) and error.args == ("can't start new thread",)
+    return "processes" if is_of_thread else None
 
 
 def _rlimits(limits: Limits) -> list[tuple[int, int, int]]:

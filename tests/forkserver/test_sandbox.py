@@ -366,7 +366,7 @@ def test_a_file_that_grows_too_large_fails_the_attempt_which_can_still_tell_its_
         assert result(run(server, "write", size=64 * 1024)) == "large"
         told = outcome(run(server, "write", job=2, size=65 * 1024))
         assert (server.work / "2.1" / "large").stat().st_size == 64 * 1024
-    assert told["error_message"].endswith("(its limit is file_size = 65536 bytes)")
+    assert told["error_message"].endswith("(its limit is file_size = 65536)")
     assert told["exceeded"] is None
 
 
