@@ -131,6 +131,10 @@ class Daemon:
         self._loop.add_reader(self._set_clock.fileno(), self._on_set_clock)
         self._outbox.send(DaemonStarted())
         self._recover()
+        if self._attempts:
+            self.say(
+                EntryType.INFO, f"of an earlier daemon {_many(len(self._attempts))} on, or have to be settled"
+            )
 
     def start_fork_server(self) -> None:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""
@@ -139,6 +143,10 @@ class Daemon:
     async def stop(self) -> None:
         """Take nothing new, commit what came in; attempts and the fork server go on."""
         self._is_stopping = True
+        if self._attempts:
+            self.say(
+                EntryType.INFO, f"stopping; {_many(len(self._attempts))} on, and the next daemon adopts them"
+            )
         self._generations.stop()
         self._open_lanes()
         if not self._catalogue.done():
@@ -497,6 +505,10 @@ class Daemon:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self.say(EntryType.FAILURE, f"bug: {type(error).__name__}: {error}; restart the daemon")
+
+
+def _many(attempts: int) -> str:
+    return "1 attempt goes" if attempts == 1 else f"{attempts} attempts go"
 
 
 def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:

@@ -83,7 +83,8 @@ def check(config: Config, machine: Machine, may_get_cgroup: bool = False) -> Non
     Where the daemon may get a cgroup that this process does not have, nothing is said of what that could enforce.
     """
     file = str(config.file or "configuration")
-    problems = [Problem(file, key, told) for key, told in _unknown_accounts(config)]
+    wrong = (*_unknown_accounts(config), *_missing_places(config))
+    problems = [Problem(file, key, told) for key, told in wrong]
     if not config.limits.best_effort:
         problems += [
             Problem(file, gap.key, f"{gap.told}; {_WAY_OUT}")
@@ -216,6 +217,15 @@ def _unknown_accounts(config: Config) -> Iterator[tuple[str, str]]:
                     known(name)
             except LookupError as error:
                 yield f'approved."{class_name}".{key}', str(error)
+
+
+def _missing_places(config: Config) -> Iterator[tuple[str, str]]:
+    """The keys of paths that are to be written below and are not there, each with a sentence."""
+    for class_name, own in config.approved.items():
+        for path in own.writable or ():
+            if not path.exists():
+                where = f'approved."{class_name}".writable'
+                yield where, f"names {path}, which is not there; make it, or leave it out"
 
 
 def _account(user: str | None, group: str | None) -> Account | None:

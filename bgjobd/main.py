@@ -17,6 +17,7 @@ from typing import Any, Final
 from bgjobd import census, cgroups, clock, config, limits, service
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
+from bgjobd.daemon import Daemon
 from bgjobd.ipc import SocketInUseError
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.lock import AlreadyRunningError
@@ -144,13 +145,21 @@ async def _serve(settings: Config, load_config: Callable[[], Config]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _listen(number, partial(asked.put_nowait, number))
     async with service.running(settings, load_config) as daemon:
-        _listen(signal.SIGHUP, daemon.reload_in_background)
+        _listen(signal.SIGHUP, partial(_on_hangup, daemon, asked, is_at_terminal=os.isatty(2)))
         if await asked.get() == signal.SIGQUIT or daemon.config.daemon.drain:
             # A second signal, should the attempts take too long, ends the wait.
             either = [asyncio.ensure_future(daemon.drain()), asyncio.ensure_future(asked.get())]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             for waiting in either:
                 waiting.cancel()
+
+
+def _on_hangup(daemon: Daemon, asked: asyncio.Queue[int], is_at_terminal: bool) -> None:
+    """A wish for a reload, unless the terminal that the daemon was started at has gone away."""
+    if is_at_terminal and not os.isatty(2):
+        asked.put_nowait(signal.SIGTERM)
+    else:
+        daemon.reload_in_background()
 
 
 def _listen(number: int, act: Callable[[], None]) -> None:

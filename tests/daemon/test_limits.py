@@ -387,3 +387,11 @@ def test_this_machine_is_looked_at_without_leaving_anything(tmp_path: Path) -> N
     assert machine.highest_open_files > 0
     assert os.listdir(tmp_path) == []
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_path_that_is_to_be_written_and_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    assert problems(config(tmp_path, f'writable = ["{there}"]'), FULL) == []
+    (told,) = problems(config(tmp_path, f'writable = ["{there}", "{tmp_path}/missing"]'), FULL)
+    assert f"writable: names {tmp_path}/missing, which is not there" in told
