@@ -44,13 +44,19 @@ _KILL, _OF_CPU, _OF_FILE_SIZE = 9, 24, 25
 _TICKS: Final = 0.1
 """Seconds by which the kernel may count differently when it kills."""
 
+_SURELY: Final = 0.5
+"""What part of its limit an attempt has spent at least when the kernel signals it: that counts ticks, which may err by
+a fifth for one that began a second ago on a busy machine, and usage is exact.
+"""
+
 
 def by_limit(
     ending: Ending, caps: Caps, usage: Usage | None, oom_kills: int, stop_reason: StopReason | None
 ) -> Ending:
     """The ending under the name of the limit that its process was killed for; as it is where there was none.
 
-    RLIMIT_CPU ends with SIGXCPU, and kills whoever ignores that a second later (getrlimit(2)).
+    RLIMIT_CPU ends with SIGXCPU, and kills whoever ignores that a second later (getrlimit(2)). Anybody may send these
+    signals, so the time must have been spent, as far as that is known.
     """
     if ending.outcome is not Outcome.SIGNALLED:
         return ending
@@ -60,8 +66,11 @@ def by_limit(
         most = "" if caps.memory is None else f" of {size_text(caps.memory)}"
         return Ending.exceeded(Outcome.OUT_OF_MEMORY, f"{size_text(used.max_rss)}{most}", ending)
     if caps.cpu is not None:
+        has_met_it = usage is None or spent >= _SURELY * math.ceil(caps.cpu)
         has_ignored_it = spent >= math.ceil(caps.cpu) + 1 - _TICKS
-        if (ending.signal == _KILL and stop_reason is None and has_ignored_it) or ending.signal == _OF_CPU:
+        if (ending.signal == _OF_CPU and has_met_it) or (
+            ending.signal == _KILL and stop_reason is None and has_ignored_it
+        ):
             told = f"{spent:.1f} s of {caps.cpu:.12g} s of CPU time"
             return Ending.exceeded(Outcome.CPU_EXCEEDED, told, ending)
     if caps.file_size is not None and ending.signal == _OF_FILE_SIZE and used.output_bytes >= caps.file_size:

@@ -77,6 +77,8 @@ OUTPUT = "output_exceeded: 1 MiB of 1 MiB"
         (OF_CPU, CAPS, SPENT, 0, StopReason.CANCELLED, CPU),
         (OF_CPU, CAPS, None, 0, None, "cpu_exceeded: 0.0 s of 1.5 s of CPU time"),
         (OF_CPU, Caps(cpu=0.5), Usage(cpu_user=0.96), 0, None, "cpu_exceeded: 1.0 s of 0.5 s of CPU time"),
+        (OF_CPU, Caps(cpu=1), Usage(cpu_user=0.81), 0, None, "cpu_exceeded: 0.8 s of 1 s of CPU time"),
+        (OF_CPU, Caps(cpu=2), Usage(cpu_user=0.9), 0, None, "signalled: the process was ended by signal 24"),
         (OF_CPU, NO_CAPS, SPENT, 0, None, "signalled: the process was ended by signal 24"),
         (KILLED, CAPS, SPENT, 0, None, CPU),
         (
