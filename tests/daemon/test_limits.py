@@ -17,6 +17,7 @@ from bgjobd import limits
 from bgjobd.config import Config, ConfigError, load
 from bgjobd.forkserver.sandbox import Account, Limits
 from bgjobd.limits import LIMITS, Machine
+from bgjobd.link import Application
 
 PLAIN = Machine(
     is_root=False,
@@ -278,7 +279,7 @@ def test_the_classs_own_limits_win(tmp_path: Path) -> None:
 def test_the_limits_of_all_classes_come_through_json(tmp_path: Path) -> None:
     own = "\n".join(f"{name} = {value}" for name, value in VALUES.items())
     made = config(tmp_path, own, more='[approved."app.Other"]')
-    message: dict[str, dict[str, Any]] = json.loads(json.dumps(limits.message(made)))
+    message: dict[str, dict[str, Any]] = json.loads(json.dumps(limits.message(made)[0]))
     assert {name: Limits.from_message(told) for name, told in message.items()} == {
         "app.Job": limits.limits_of(made, "app.Job"),
         "app.Other": Limits(),
@@ -297,9 +298,9 @@ def test_the_limits_of_all_classes_come_through_json(tmp_path: Path) -> None:
 
 
 def test_a_class_that_may_write_nowhere_is_not_one_that_may_write_everywhere(tmp_path: Path) -> None:
-    told = json.loads(json.dumps(limits.message(config(tmp_path, "writable = []"))))
+    told = json.loads(json.dumps(limits.message(config(tmp_path, "writable = []"))[0]))
     assert Limits.from_message(told["app.Job"]).writable == ()
-    told = json.loads(json.dumps(limits.message(config(tmp_path))))
+    told = json.loads(json.dumps(limits.message(config(tmp_path))[0]))
     assert Limits.from_message(told["app.Job"]).writable is None
 
 
@@ -338,3 +339,11 @@ def test_this_machine_is_looked_at_without_leaving_anything(tmp_path: Path) -> N
     assert machine.highest_open_files > 0
     assert os.listdir(tmp_path) == []
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@as_root
+def test_a_user_who_goes_while_the_daemon_runs_costs_the_class_and_no_other(tmp_path: Path) -> None:
+    made = config(tmp_path, 'user = "no-such-user"', more='[approved."app.Other"]')
+    application = Application.from_config(made)
+    assert application.missing == {"app.Job": "there is no user no-such-user on this machine"}
+    assert set(application.limits) == {"app.Other"}
