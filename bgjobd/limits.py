@@ -72,9 +72,19 @@ def limits_of(config: Config, class_name: str) -> Limits:
     )
 
 
-def message(config: Config) -> dict[str, dict[str, Any]]:
-    """The limits of all approved classes, as the fork server is told them."""
-    return {name: _as_json(limits_of(config, name)) for name in config.approved}
+def message(config: Config) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The limits of approved classes, as the fork server is told them; and of which there are none, and why.
+
+    A user may have gone since the configuration was read: that is no matter of the other classes.
+    """
+    told: dict[str, dict[str, Any]] = {}
+    missing: dict[str, str] = {}
+    for name in config.approved:
+        try:
+            told[name] = _as_json(limits_of(config, name))
+        except LookupError as error:
+            missing[name] = str(error)
+    return told, missing
 
 
 def check(config: Config, machine: Machine, may_get_cgroup: bool = False) -> None:

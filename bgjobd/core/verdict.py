@@ -45,12 +45,17 @@ _BUS, _KILL, _OF_CPU, _OF_FILE_SIZE = 7, 9, 24, 25
 _TICKS: Final = 0.1
 """Seconds by which the kernel may count differently when it kills."""
 
+_SURELY: Final = 0.5
+"""What part of its limit an attempt has spent at least when the kernel signals it: that counts ticks, which may err by
+a fifth for one that began a second ago on a busy machine, and usage is exact.
+"""
+
 
 def by_limit(fact: AttemptEnded, caps: Caps, stop_reason: StopReason | None) -> Ending:
     """The ending under the name of the limit that its process was killed for; as it is where there was none.
 
     RLIMIT_CPU ends with SIGXCPU, and kills whoever ignores that a second later (getrlimit(2)); it is about each
-    process by itself.
+    process by itself. Anybody may send these signals, so the time must have been spent, as far as that is known.
     """
     ending, used = fact.ending, fact.usage or Usage()
     if ending.outcome is not Outcome.SIGNALLED:
@@ -61,7 +66,7 @@ def by_limit(fact: AttemptEnded, caps: Caps, stop_reason: StopReason | None) -> 
     if caps.cpu is not None:
         spent = fact.own_cpu
         limit = math.ceil(caps.cpu)
-        has_met_it = ending.signal == _OF_CPU and (spent is None or spent >= limit - _TICKS)
+        has_met_it = ending.signal == _OF_CPU and (spent is None or spent >= _SURELY * limit)
         has_ignored_it = ending.signal == _KILL and spent is not None and spent >= limit + 1 - _TICKS
         if has_met_it or (has_ignored_it and stop_reason is None):
             most = f"{caps.cpu:.12g} s of CPU time"

@@ -220,7 +220,7 @@ class Sandbox:
     def exceeded(self, error: BaseException) -> Exceeded | None:
         """The limit that this error is about; None where it is about none."""
         limits = self._limits
-        if isinstance(error, MemoryError) and limits.memory is not None:
+        if limits.memory is not None and _is_about_memory(error):
             return Exceeded("memory", _memory_used(), limits.memory)
         is_too_large = isinstance(error, OSError) and error.errno == errno.EFBIG
         if is_too_large and limits.file_size is not None and _size_of_output() >= limits.file_size:
@@ -340,6 +340,13 @@ def _status() -> dict[str, str]:
     """What the kernel tells of this process (proc_pid_status(5))."""
     with open("/proc/self/status", encoding="ascii", errors="replace") as file:
         return dict(line.split(":", 1) for line in file if ":" in line)
+
+
+def _is_about_memory(error: BaseException) -> bool:
+    """Whether it is a MemoryError, or a group with one, as a TaskGroup raises."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_is_about_memory, error.exceptions))
+    return isinstance(error, MemoryError)
 
 
 def _size_of_output() -> int:

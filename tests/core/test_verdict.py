@@ -81,6 +81,18 @@ OUTPUT = "output_exceeded: 1 MiB of 1 MiB"
         (replace(SPENT, ending=OF_CPU), CAPS, StopReason.CANCELLED, CPU),
         (replace(NOTHING, ending=OF_CPU), CAPS, None, "cpu_exceeded: more than 1.5 s of CPU time"),
         (
+            replace(NOTHING, ending=OF_CPU, own_cpu=0.81),
+            Caps(cpu=1),
+            None,
+            "cpu_exceeded: 0.8 s of 1 s of CPU time",
+        ),
+        (
+            replace(NOTHING, ending=OF_CPU, own_cpu=0.9),
+            Caps(cpu=2),
+            None,
+            "signalled: the process was ended by signal 24",
+        ),
+        (
             replace(NOTHING, ending=OF_CPU, own_cpu=0.96),
             Caps(cpu=0.5),
             None,

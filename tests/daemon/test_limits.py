@@ -19,6 +19,7 @@ from bgjobd import cgroups, limits
 from bgjobd.config import Config, ConfigError, load
 from bgjobd.forkserver.sandbox import Account, Limits
 from bgjobd.limits import LIMITS, Machine
+from bgjobd.link import Application
 
 PLAIN = Machine(
     is_root=False,
@@ -297,7 +298,7 @@ def test_the_classs_own_limits_win(tmp_path: Path) -> None:
 def test_the_limits_of_all_classes_come_through_json(tmp_path: Path) -> None:
     own = "\n".join(f"{name} = {value}" for name, value in VALUES.items())
     made = config(tmp_path, own, more='[approved."app.Other"]')
-    message: dict[str, dict[str, Any]] = json.loads(json.dumps(limits.message(made)))
+    message: dict[str, dict[str, Any]] = json.loads(json.dumps(limits.message(made)[0]))
     assert {name: Limits.from_message(told) for name, told in message.items()} == {
         "app.Job": limits.limits_of(made, "app.Job"),
         "app.Other": Limits(),
@@ -316,9 +317,9 @@ def test_the_limits_of_all_classes_come_through_json(tmp_path: Path) -> None:
 
 
 def test_a_class_that_may_write_nowhere_is_not_one_that_may_write_everywhere(tmp_path: Path) -> None:
-    told = json.loads(json.dumps(limits.message(config(tmp_path, "writable = []"))))
+    told = json.loads(json.dumps(limits.message(config(tmp_path, "writable = []"))[0]))
     assert Limits.from_message(told["app.Job"]).writable == ()
-    told = json.loads(json.dumps(limits.message(config(tmp_path))))
+    told = json.loads(json.dumps(limits.message(config(tmp_path))[0]))
     assert Limits.from_message(told["app.Job"]).writable is None
 
 
@@ -395,3 +396,11 @@ def test_a_path_that_is_to_be_written_and_is_not_there_stops_the_start(tmp_path:
     assert problems(config(tmp_path, f'writable = ["{there}"]'), FULL) == []
     (told,) = problems(config(tmp_path, f'writable = ["{there}", "{tmp_path}/missing"]'), FULL)
     assert f"writable: names {tmp_path}/missing, which is not there" in told
+
+
+@as_root
+def test_a_user_who_goes_while_the_daemon_runs_costs_the_class_and_no_other(tmp_path: Path) -> None:
+    made = config(tmp_path, 'user = "no-such-user"', more='[approved."app.Other"]')
+    application = Application.from_config(made)
+    assert application.missing == {"app.Job": "there is no user no-such-user on this machine"}
+    assert set(application.limits) == {"app.Other"}

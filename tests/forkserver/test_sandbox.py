@@ -35,6 +35,15 @@ class Job:
         taken = bytearray(size) if at_once else [b"x" * 2**20 for _ in range(size // 2**20)]
         return len(taken)
 
+    async def take_memory_in_a_task(self, size):
+        import asyncio
+
+        async def take():
+            return self.take_memory(size)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(take())
+
     def hoard(self):
         self.kept = []
         while True:
@@ -265,6 +274,12 @@ def test_an_attempt_that_keeps_all_the_memory_that_it_took_can_still_tell_its_en
         told = outcome(run(server, "hoard"))
     assert told["error_type"] == "MemoryError"
     assert 60 * MIB < told["exceeded"]["used"] <= 64 * MIB + _RESERVE
+
+
+def test_a_task_of_a_group_that_takes_too_much_memory_is_told_so(tmp_path: Path) -> None:
+    with confined(tmp_path, memory=100 * MIB) as server:
+        told = outcome(run(server, "take_memory_in_a_task", size=500 * MIB))
+    assert (told["error_type"], told["exceeded"]["limit"]) == ("ExceptionGroup", "memory")
 
 
 def test_memory_within_the_limit_is_had(tmp_path: Path) -> None:
