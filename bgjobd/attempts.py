@@ -328,7 +328,7 @@ class Attempts:
 
     def _verdict(self, attempt: Attempt, fact: AttemptEnded) -> Ending:
         policy = self._policy(attempt.class_name)
-        ending = by_limit(fact.ending, policy.caps, fact.usage, fact.oom_kills, attempt.stop_reason)
+        ending = by_limit(fact, policy.caps, attempt.stop_reason)
         return verdict(ending, attempt.stop_reason, attempt.timeout, policy.retry_lost, policy.retry_on)
 
     # Stop
@@ -401,11 +401,18 @@ class Attempts:
         if number is signal.SIGKILL and group is not None:
             group.kill()
         if attempt.pidfd is None and attempt.journal is not None:
-            attempt.pidfd = spools.try_open_process(attempt.journal)
+            attempt.pidfd = self._try_open_process(attempt, attempt.journal)
+        is_known = attempt.pidfd is not None
         if attempt.pidfd is not None and attempt.journal is not None and attempt.journal.started is not None:
             spools.signal_group(attempt.pidfd, attempt.journal.started["pid"], number)
-        elif attempt.server is not None:
-            attempt.server.signal(*attempt.key, number)
+        if attempt.server is not None and (number is signal.SIGKILL or not is_known):
+            attempt.server.signal(*attempt.key, number)  # which knows its children, whatever a job writes
+
+    def _try_open_process(self, attempt: Attempt, journal: Journal) -> int | None:
+        """A pidfd of the attempt's process, and of no other that the job may have written into its journal."""
+        owner = self._work.owner_of(directory_name(*attempt.key, is_hook=False))
+        parents = () if attempt.server is None else (attempt.server.pid, os.getpid())
+        return spools.try_open_process(journal, owner, parents)
 
     def _disarm(self, attempt: Attempt) -> None:
         if attempt.timer is not None:
@@ -426,7 +433,7 @@ class Attempts:
         """Notice when the process of an attempt has ended: its fork server owes word of it then."""
         if attempt.journal is not None and attempt.pidfd is None:
             with suppress(OSError):  # no descriptors: it goes without
-                attempt.pidfd = spools.try_open_process(attempt.journal)
+                attempt.pidfd = self._try_open_process(attempt, attempt.journal)
             if attempt.pidfd is not None:
                 self._loop.add_reader(attempt.pidfd, self._on_process_end, attempt)
 
@@ -530,7 +537,8 @@ class Attempts:
         self._note_news(attempt)
         self._outbox.send()
         try:
-            attempt.pidfd = attempt.pidfd if attempt.pidfd is not None else spools.try_open_process(journal)
+            if attempt.pidfd is None:
+                attempt.pidfd = self._try_open_process(attempt, journal)
         except OSError as error:
             self._say(
                 EntryType.FAILURE, f"job {attempt.key[0]} cannot be watched: {error.strerror}; trying again"

@@ -111,10 +111,8 @@ def _held(pid: int, places: _Places, looks_like_server: bool) -> tuple[frozenset
     """The attempts whose files it may write to, and whether it is a fork server, which has the spool open."""
     try:
         targets = dict(_targets(pid))
-    except PermissionError:
-        return frozenset(), looks_like_server
     except OSError:
-        return frozenset(), False
+        return frozenset(), False  # it is gone, or another user's, and then another daemon's
     keys = [
         key
         for link, target in targets.items()

@@ -51,6 +51,15 @@ def prepare(subtree: Path | None) -> Groups | None:
         return None
 
 
+def has_controllers(proc: Path = Path("/proc")) -> bool:
+    """Whether cgroup v2 has controllers on this machine, for whomever systemd delegates them to."""
+    try:
+        mount = _mount((proc / "self" / "mountinfo").read_text())
+        return mount is not None and bool(_controllers(Path(mount)))
+    except OSError:
+        return False
+
+
 def _own_path(text: str) -> str | None:
     return next((line.removeprefix("0::") for line in text.splitlines() if line.startswith("0::")), None)
 

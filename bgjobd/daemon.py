@@ -133,6 +133,10 @@ class Daemon:
         self._loop.add_reader(self._set_clock.fileno(), self._on_set_clock)
         self._outbox.send(DaemonStarted())
         self._recover()
+        if self._attempts:
+            self.say(
+                EntryType.INFO, f"of an earlier daemon {_many(len(self._attempts))} on, or have to be settled"
+            )
 
     def start_fork_server(self) -> None:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""
@@ -155,6 +159,10 @@ class Daemon:
         self._is_stopping = True
         if self._page is not None:
             self._page.stop()
+        if self._attempts:
+            self.say(
+                EntryType.INFO, f"stopping; {_many(len(self._attempts))} on, and the next daemon adopts them"
+            )
         self._generations.stop()
         self._open_lanes()
         if not self._catalogue.done():
@@ -514,6 +522,10 @@ class Daemon:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self.say(EntryType.FAILURE, f"bug: {type(error).__name__}: {error}; restart the daemon")
+
+
+def _many(attempts: int) -> str:
+    return "1 attempt goes" if attempts == 1 else f"{attempts} attempts go"
 
 
 def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from pathlib import Path
 from typing import Final
 
+from bgjobd.forkserver import libc
+
 _KEEP_SIZE: Final = 0x01
 _PUNCH_HOLE: Final = 0x02
-"""FALLOC_FL_… of linux/falloc.h; os.posix_fallocate takes no flags."""
+"""FALLOC_FL_… of linux/falloc.h."""
 
 _BLOCK: Final = 4096
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_fallocate = getattr(
-    _libc, "fallocate64", _libc.fallocate
-)  # where the two differ, this one takes large offsets
-_fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
 
 def bound(descriptor: int, most: int) -> None:
@@ -39,9 +34,7 @@ def bound(descriptor: int, most: int) -> None:
 
 def punch(descriptor: int, start: int, end: int) -> None:
     """Make a hole of the bytes from `start` to `end`, multiples of the file's block. Raises OSError."""
-    if _fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, start, end - start) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    libc.fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, start, end - start)
 
 
 def read(descriptor: int, offset: int, limit: int) -> tuple[int, bytes]:

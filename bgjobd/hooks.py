@@ -193,7 +193,7 @@ class Hooks:
         hook.is_late = True
         try:
             journal = self._spool.try_read_hook(key)
-            pidfd = spools.try_open_process(journal) if journal is not None else None
+            pidfd = self._try_open_process(hook, journal)
         except OSError:  # no descriptors
             hook.timer = self._loop.call_later(_PAUSE, self._kill, key)
             return
@@ -201,6 +201,14 @@ class Hooks:
             spools.signal_group(pidfd, journal.started["pid"], signal.SIGKILL)
             os.close(pidfd)
         hook.timer = self._loop.call_later(_PATIENCE, self._on_silence, hook)
+
+    def _try_open_process(self, hook: _Hook, journal: Journal | None) -> int | None:
+        """A pidfd of the hook's process, and of no other that the hook may have written into its journal."""
+        if journal is None:
+            return None
+        owner = self._work.owner_of(directory_name(*hook.key, is_hook=True))
+        parents = () if hook.server is None else (hook.server.pid, os.getpid())
+        return spools.try_open_process(journal, owner, parents)
 
     def _on_silence(self, hook: _Hook) -> None:
         """It was killed, and its fork server, which was to tell of that, doesn't answer: have another one."""
@@ -231,7 +239,7 @@ class Hooks:
             return
         try:
             journal = self._spool.try_read_hook(hook.key)
-            hook.pidfd = spools.try_open_process(journal) if journal is not None else None
+            hook.pidfd = self._try_open_process(hook, journal)
         except OSError:  # no descriptors
             self._loop.call_later(_PAUSE, self._watch, hook)
             return

@@ -30,7 +30,6 @@ class Machine:
     """What this machine, and this daemon's rights on it, have to offer."""
 
     is_root: bool
-    uid: int
     highest_open_files: int
     lowest_nice: int
     landlock: int
@@ -46,7 +45,6 @@ class Machine:
         groups = cgroups.prepare(cgroups.find(daemon))
         return cls(
             is_root=os.geteuid() == 0,
-            uid=os.geteuid(),
             highest_open_files=_highest_open_files(),
             lowest_nice=_lowest_nice(),
             landlock=landlock.version(),
@@ -74,34 +72,49 @@ def limits_of(config: Config, class_name: str) -> Limits:
     )
 
 
-def message(config: Config) -> dict[str, dict[str, Any]]:
-    """The limits of all approved classes, as the fork server is told them."""
-    return {name: _as_json(limits_of(config, name)) for name in config.approved}
+def message(config: Config) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The limits of approved classes, as the fork server is told them; and of which there are none, and why.
+
+    A user may have gone since the configuration was read: that is no matter of the other classes.
+    """
+    told: dict[str, dict[str, Any]] = {}
+    missing: dict[str, str] = {}
+    for name in config.approved:
+        try:
+            told[name] = _as_json(limits_of(config, name))
+        except LookupError as error:
+            missing[name] = str(error)
+    return told, missing
 
 
-def check(config: Config, machine: Machine, has_own_cgroup: bool = True) -> None:
+def check(config: Config, machine: Machine, may_get_cgroup: bool = False) -> None:
     """Raises ConfigError for limits that nothing enforces here, unless best effort is good enough.
 
-    Without the daemon's own cgroup, as in a shell, nothing is said of what that may enforce.
+    Where the daemon may get a cgroup that this process does not have, nothing is said of what that could enforce.
     """
     file = str(config.file or "configuration")
-    problems = [Problem(file, gap.key, gap.told) for gap in _unknown_accounts(config)]
+    wrong = (*_unknown_accounts(config), *_missing_places(config))
+    problems = [Problem(file, key, told) for key, told in wrong]
     if not config.limits.best_effort:
         problems += [
             Problem(file, gap.key, f"{gap.told}; {_WAY_OUT}")
             for gap in gaps(config, machine)
-            if has_own_cgroup or not gap.takes_cgroup
+            if not (may_get_cgroup and gap.takes_cgroup)
         ]
     if problems:
         raise ConfigError(*problems)
 
 
 class Gap(NamedTuple):
-    """A limit that was asked for by this key, and cannot be had; why; and whether a cgroup could enforce it."""
+    """A limit that was asked for by this key, and that nothing enforces; what it lacks; whether a cgroup would do."""
 
     key: str
-    told: str
+    lacks: str
     takes_cgroup: bool = False
+
+    @property
+    def told(self) -> str:
+        return f"cannot be had here: it {self.lacks}"
 
 
 def gaps(config: Config, machine: Machine) -> list[Gap]:
@@ -190,7 +203,7 @@ def _gaps(config: Config, machine: Machine) -> Iterator[Gap]:
                     continue  # a default that cannot be had is told by whoever misses it
             value = value_of(config, class_name, name)
             if value is not None and enforced_by(machine, name, value, runs_as_root) is None:
-                yield Gap(where, f"cannot be had here: it {_LACKS[name]}", name in _BY_CGROUP)
+                yield Gap(where, _LACKS[name], name in _BY_CGROUP)
 
 
 def _is_root(user: str | None) -> bool:
@@ -201,27 +214,39 @@ def _is_root(user: str | None) -> bool:
         return False  # it is told of elsewhere
 
 
-def _unknown_accounts(config: Config) -> Iterator[Gap]:
+def _unknown_accounts(config: Config) -> Iterator[tuple[str, str]]:
+    """The keys of users and groups that this machine does not know, each with a sentence."""
     for class_name, own in config.approved.items():
-        try:
-            _account(own.user, own.group)
-        except LookupError as error:
-            yield Gap(f'approved."{class_name}"', str(error))
+        wanted: tuple[tuple[str, str | None, Callable[[str], object]], ...] = (
+            ("user", own.user, _user),
+            ("group", own.group, _gid),
+        )
+        for key, name, known in wanted:
+            try:
+                if name is not None:
+                    known(name)
+            except LookupError as error:
+                yield f'approved."{class_name}".{key}', str(error)
+
+
+def _missing_places(config: Config) -> Iterator[tuple[str, str]]:
+    """The keys of paths that are to be written below and are not there, each with a sentence."""
+    for class_name, own in config.approved.items():
+        for path in own.writable or ():
+            if not path.exists():
+                where = f'approved."{class_name}".writable'
+                yield where, f"names {path}, which is not there; make it, or leave it out"
 
 
 def _account(user: str | None, group: str | None) -> Account | None:
     """Whom attempts run as, with all groups of that user. Raises LookupError."""
-    if user is None and group is None:
-        return None
-    gid = None if group is None else _gid(group)
+    own_gid = None if group is None else _gid(group)
     if user is None:
-        assert gid is not None
-        return Account(os.geteuid(), gid, (gid,), "", "")
+        return None if own_gid is None else Account(os.geteuid(), own_gid, (own_gid,), "", "")
     known = _user(user)
-    own_gid = known.pw_gid if gid is None else gid
-    return Account(
-        known.pw_uid, own_gid, tuple(os.getgrouplist(known.pw_name, own_gid)), known.pw_name, known.pw_dir
-    )
+    gid = known.pw_gid if own_gid is None else own_gid
+    groups = tuple(os.getgrouplist(known.pw_name, gid))
+    return Account(known.pw_uid, gid, groups, known.pw_name, known.pw_dir)
 
 
 def _user(user: str) -> pwd.struct_passwd:

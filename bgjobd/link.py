@@ -39,7 +39,8 @@ class ForkServerError(Exception):
 class Application:
     """What a fork server serves: the interpreter, where its code is, which environment, what is approved.
 
-    `approved` maps a class to the methods that its policy lists, or to None for all, `limits` to those of its attempts.
+    `approved` maps a class to the methods that its policy lists, or to None for all, `limits` to those of its attempts,
+    `missing` to why it cannot run at all.
     """
 
     python: str | None
@@ -47,11 +48,12 @@ class Application:
     env: dict[str, str]
     approved: dict[str, list[str] | None]
     limits: dict[str, dict[str, Any]]
+    missing: dict[str, str]
     import_timeout: float
 
     @classmethod
     def from_config(cls, config: Config) -> Application:
-        """What the configuration says of it. Raises ForkServerError."""
+        """What the configuration says of it."""
         approved = {
             name: list(policy.methods) if policy.methods is not None else None
             for name, policy in config.approved.items()
@@ -59,11 +61,8 @@ class Application:
         app = config.app
         path = tuple(str(directory) for directory in app.path)
         python = None if app.python is None else str(app.python)
-        try:
-            told = limits.message(config)
-        except LookupError as error:  # a user that was there when the configuration was read
-            raise ForkServerError(str(error)) from None
-        return cls(python, path, dict(app.env), approved, told, app.import_timeout)
+        told, missing = limits.message(config)
+        return cls(python, path, dict(app.env), approved, told, missing, app.import_timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ class ForkServer(asyncio.Protocol):
 
         A class whose module hangs, ends the process or leaves threads running is left out, and unavailable.
         """
-        left_out: dict[str, str] = {}
+        left_out = dict(application.missing)
         strikes: Counter[str] = Counter()
         while True:
             server = await cls._launch(application, left_out, places, on_report, pids)

@@ -14,9 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bgjobd import census, clock, config, limits, page, service
+from bgjobd import census, cgroups, clock, config, limits, page, service
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
+from bgjobd.daemon import Daemon
 from bgjobd.ipc import SocketInUseError
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.lock import AlreadyRunningError
@@ -85,7 +86,7 @@ def _check_start(settings: Config) -> int:
     daemon = census.daemon_of(settings.daemon.state_dir)
     machine = limits.Machine.here(settings.daemon.state_dir, daemon)
     try:
-        limits.check(settings, machine, has_own_cgroup=daemon is not None)
+        limits.check(settings, machine, may_get_cgroup=daemon is None and cgroups.has_controllers())
     except ConfigError as error:
         return _complain(str(error), USAGE)
     print(f"configuration: {settings.file or 'defaults, no file'}")
@@ -116,6 +117,10 @@ def _check_books(settings: Config) -> int:
     from bgjobd.store.audit import SchemaTooOldError
 
     try:
+        place = settings.daemon.state_dir
+        if place.exists() and place.stat().st_uid != os.geteuid():
+            told = f"{place} belongs to uid {place.stat().st_uid}: run it as that user, whose daemon it is"
+            return _complain(f"the books cannot be read: {told}", FAILED)
         found = books.audit(settings)
     except (UnusableDatabaseError, SchemaTooNewError, SchemaTooOldError, OSError) as error:
         return _complain(f"the books cannot be read: {error}", FAILED)
@@ -156,13 +161,21 @@ async def _serve(settings: Config, load_config: Callable[[], Config]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _listen(number, partial(asked.put_nowait, number))
     async with service.running(settings, load_config) as daemon:
-        _listen(signal.SIGHUP, daemon.reload_in_background)
+        _listen(signal.SIGHUP, partial(_on_hangup, daemon, asked, is_at_terminal=os.isatty(2)))
         if await asked.get() == signal.SIGQUIT or daemon.config.daemon.drain:
             # A second signal, should the attempts take too long, ends the wait.
             either = [asyncio.ensure_future(daemon.drain()), asyncio.ensure_future(asked.get())]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             for waiting in either:
                 waiting.cancel()
+
+
+def _on_hangup(daemon: Daemon, asked: asyncio.Queue[int], is_at_terminal: bool) -> None:
+    """A wish for a reload, unless the terminal that the daemon was started at has gone away."""
+    if is_at_terminal and not os.isatty(2):
+        asked.put_nowait(signal.SIGTERM)
+    else:
+        daemon.reload_in_background()
 
 
 def _listen(number: int, act: Callable[[], None]) -> None:
@@ -193,13 +206,15 @@ def _settings_of_daemon(given: argparse.Namespace) -> Config:
 
 
 def _print_limits(settings: Config, machine: limits.Machine) -> None:
-    """What enforces each limit on this machine, and what is asked for in vain."""
+    """What enforces each limit on this machine; what is gone without; and what a shell cannot tell."""
     print("limits, and what enforces them here:")
     for name, by in limits.table(machine).items():
         print(f"    {name:<10}  {by}")
     for gap in limits.gaps(settings, machine):
-        what = "best effort" if settings.limits.best_effort else "depends"
-        print(f"{what:<11}  {gap.key} {gap.told}")
+        if settings.limits.best_effort:
+            print(f"best effort  {gap.key} {gap.told}")
+        else:
+            print(f"undecided    {gap.key} {gap.lacks}; the daemon's start tells, or check while it runs")
 
 
 def _print_class(name: str, described: Mapping[str, Any]) -> None:

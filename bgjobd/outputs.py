@@ -210,9 +210,16 @@ class Outputs:
                     if _is_own(os.fstat(descriptor)):
                         holes.bound(descriptor, most)
             except OSError as error:
-                if error.errno == errno.EOPNOTSUPP:
-                    return False
+                if error.errno == errno.EOPNOTSUPP and not self._can_punch():
+                    return False  # else somebody writes into the hole, which harms no other output
         return True
+
+    def _can_punch(self) -> bool:
+        """Whether the file system can do it at all, tried with a file that no job has."""
+        try:
+            return holes.can_punch(self._path)
+        except OSError:
+            return True  # no descriptors, or no room to try it: the next look may tell
 
 
 _UNBOUNDED: Final = (

@@ -7,7 +7,8 @@ import fcntl
 import os
 import signal
 import stat
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -274,7 +275,8 @@ def _is_fence(journal: Journal | None) -> bool:
 
 def began_at(record: journals.Record) -> float:
     """When the process of a `started` record began, by the monotonic clock of this one, in whatever time namespace."""
-    return float(record["monotonic"]) - ahead("monotonic", record["pid"]) + ahead("monotonic")
+    told = float(record["monotonic"]) - ahead("monotonic", record["pid"]) + ahead("monotonic")
+    return min(told, time.monotonic())  # a job can write a later moment over it, and is not given time for it
 
 
 def ended(
@@ -294,6 +296,7 @@ def ended(
         record["at"],
         Usage(**usage) if usage is not None else None,
         record.get("oom_kills", 0),
+        record.get("own_cpu"),
     )
 
 
@@ -304,11 +307,12 @@ def ending_unseen(journal: Journal | None) -> Ending:
     return Ending.lost("its process is gone and nobody saw how it ended")
 
 
-def try_open_process(journal: Journal) -> int | None:
+def try_open_process(journal: Journal, owner: int | None = None, parents: Collection[int] = ()) -> int | None:
     """A pidfd of the process that began this journal, or None where it is gone.
 
-    The pidfd is opened first and compared then, so a pid that the kernel gave again is found out. Raises OSError
-    where no descriptor is to be had.
+    The pidfd is opened first and compared then, so a pid that the kernel gave again is found out. A job can write
+    another's pid over its own: it must be the owner's, and a child of one of the parents, where those are known.
+    Raises OSError where no descriptor is to be had.
     """
     record = journal.started
     if record is None:
@@ -320,7 +324,8 @@ def try_open_process(journal: Journal) -> int | None:
             return None  # it is gone, or the pid is a thread's by now
         raise
     try:
-        if os.fstat(pidfd).st_ino == record["pidfd_inode"] and _has_started_then(record):
+        is_same = os.fstat(pidfd).st_ino == record["pidfd_inode"] and _has_started_then(record)
+        if is_same and _is_likely(record["pid"], owner, parents):
             return pidfd
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ESRCH):
@@ -333,6 +338,16 @@ def _has_started_then(record: journals.Record) -> bool:
     """Whether the pid's process is as old as the record says; 0 says that the pidfd's inode tells enough (pidfs)."""
     told = int(record["start_time"])
     return told == 0 or start_time(record["pid"]) == told
+
+
+def _is_likely(pid: int, owner: int | None, parents: Collection[int]) -> bool:
+    """Whether the process may be an attempt of the owner's that one of these has forked. Raises OSError."""
+    if owner is None and not parents:
+        return True
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+        told = {name: value.split() for name, _, value in (line.partition(":") for line in file)}
+    is_owners = owner is None or set(map(int, told["Uid"])) == {owner}
+    return is_owners and (not parents or int(told["PPid"][0]) in parents)
 
 
 def is_unreaped(pidfd: int) -> bool:
@@ -391,7 +406,8 @@ def _failed(record: journals.Record) -> Ending:
     outcome = None if told is None else _EXCEEDED.get(told["limit"])
     if told is None or outcome is None:
         return ending
-    return Ending.exceeded(outcome, f"{size_text(told['used'])} of {size_text(told['most'])}", ending)
+    more = ", and more was asked for" if told["used"] < told["most"] else ""
+    return Ending.exceeded(outcome, f"{size_text(told['used'])} of {size_text(told['most'])}{more}", ending)
 
 
 def _snoozed(record: journals.Record) -> Ending:

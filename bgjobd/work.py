@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
@@ -20,6 +20,9 @@ from bgjobd.forkserver.journal import try_directory_key
 
 ASIDE: Final = "aside"
 """Where directories that are not empty wait to be emptied."""
+
+_AT_ONCE: Final = 1000
+"""How many names of a directory are held in memory at once."""
 
 
 class Work:
@@ -55,6 +58,16 @@ class Work:
     def try_group(self, name: str) -> Group | None:
         """The cgroup of the attempt that works in the directory of this name; None where attempts have none."""
         return None if self._groups is None else Group.of(self._groups, name)
+
+    def owner_of(self, name: str) -> int | None:
+        """Whose the directory of this name is, which no job can change; None where it is this process's user's, or
+        not there: nothing of the job's has run then.
+        """
+        try:
+            found = os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_uid
+        except FileNotFoundError:
+            return None
+        return found if found != os.geteuid() else None
 
     def remove(self, name: str) -> None:
         """Have nothing of this name: it is gone, or aside. Who is left in its cgroup is killed."""
@@ -115,7 +128,7 @@ def empty(directory: int, is_enough: Callable[[], bool]) -> int:
     """
     names = count(time.monotonic_ns())
     resisting: set[str] = set()
-    while found := set(os.listdir(directory)) - resisting:
+    while found := _some(directory, resisting):
         for name in found:
             if is_enough():
                 return 0
@@ -132,15 +145,21 @@ def empty(directory: int, is_enough: Callable[[], bool]) -> int:
 
 def _empty_one(name: str, parent: int, names: Iterator[int], is_enough: Callable[[], bool]) -> None:
     """Remove the files in a directory, and move the directories in it up to `parent`; what resists stays in it."""
-    with _opened_up(name, parent) as descriptor:
-        for inner in os.listdir(descriptor):
+    with _opened_up(name, parent) as descriptor, os.scandir(descriptor) as entries:
+        for entry in entries:  # one by one: there may be more than there is memory for
             if is_enough():
                 return
             with suppress(OSError):
-                if _is_directory(inner, descriptor):
-                    _move(inner, descriptor, str(next(names)), parent)
+                if _is_directory(entry.name, descriptor):
+                    _move(entry.name, descriptor, str(next(names)), parent)
                 else:
-                    os.unlink(inner, dir_fd=descriptor)
+                    os.unlink(entry.name, dir_fd=descriptor)
+
+
+def _some(directory: int, resisting: Collection[str]) -> list[str]:
+    """Some of the names that are there, without those that resist."""
+    with os.scandir(directory) as entries:
+        return list(islice((entry.name for entry in entries if entry.name not in resisting), _AT_ONCE))
 
 
 def _move(name: str, parent: int, new: str, new_parent: int) -> None:

@@ -57,7 +57,8 @@ class AttemptStarted:
 class AttemptEnded:
     """The attempt is over, however it went, at wall time `at`; `usage` is None where nobody saw it.
 
-    `oom_kills` is how many of its processes the kernel has killed for their memory.
+    `oom_kills` is how many of its processes the kernel has killed for their memory; `own_cpu` the seconds of CPU time
+    that its process alone has spent, told where it may have been killed for them.
     """
 
     number: int
@@ -65,6 +66,7 @@ class AttemptEnded:
     at: float
     usage: Usage | None = None
     oom_kills: int = 0
+    own_cpu: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Final
 
 from bgjob.amounts import size_text
 from bgjob.words import Outcome
+from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.retry import is_retriable
 
@@ -38,31 +39,38 @@ NO_CAPS: Final = Caps()
 _BY_A_STOP: Final = frozenset({Outcome.FAILED, Outcome.EXITED, Outcome.SIGNALLED, Outcome.LOST})
 """The outcomes that an attempt which was told to stop may have for that reason alone."""
 
-_KILL, _OF_CPU, _OF_FILE_SIZE = 9, 24, 25
-"""SIGKILL, SIGXCPU and SIGXFSZ, as on every Linux but MIPS."""
+_BUS, _KILL, _OF_CPU, _OF_FILE_SIZE = 7, 9, 24, 25
+"""SIGBUS, SIGKILL, SIGXCPU and SIGXFSZ, as on every Linux but MIPS."""
 
 _TICKS: Final = 0.1
 """Seconds by which the kernel may count differently when it kills."""
 
+_SURELY: Final = 0.5
+"""What part of its limit an attempt has spent at least when the kernel signals it: that counts ticks, which may err by
+a fifth for one that began a second ago on a busy machine, and usage is exact.
+"""
 
-def by_limit(
-    ending: Ending, caps: Caps, usage: Usage | None, oom_kills: int, stop_reason: StopReason | None
-) -> Ending:
+
+def by_limit(fact: AttemptEnded, caps: Caps, stop_reason: StopReason | None) -> Ending:
     """The ending under the name of the limit that its process was killed for; as it is where there was none.
 
-    RLIMIT_CPU ends with SIGXCPU, and kills whoever ignores that a second later (getrlimit(2)).
+    RLIMIT_CPU ends with SIGXCPU, and kills whoever ignores that a second later (getrlimit(2)); it is about each
+    process by itself. Anybody may send these signals, so the time must have been spent, as far as that is known.
     """
+    ending, used = fact.ending, fact.usage or Usage()
     if ending.outcome is not Outcome.SIGNALLED:
         return ending
-    used = usage or Usage()
-    spent = used.cpu_user + used.cpu_system
-    if oom_kills:
+    if fact.oom_kills and ending.signal in (_KILL, _BUS):
         most = "" if caps.memory is None else f" of {size_text(caps.memory)}"
         return Ending.exceeded(Outcome.OUT_OF_MEMORY, f"{size_text(used.max_rss)}{most}", ending)
     if caps.cpu is not None:
-        has_ignored_it = spent >= math.ceil(caps.cpu) + 1 - _TICKS
-        if (ending.signal == _KILL and stop_reason is None and has_ignored_it) or ending.signal == _OF_CPU:
-            told = f"{spent:.1f} s of {caps.cpu:.12g} s of CPU time"
+        spent = fact.own_cpu
+        limit = math.ceil(caps.cpu)
+        has_met_it = ending.signal == _OF_CPU and (spent is None or spent >= _SURELY * limit)
+        has_ignored_it = ending.signal == _KILL and spent is not None and spent >= limit + 1 - _TICKS
+        if has_met_it or (has_ignored_it and stop_reason is None):
+            most = f"{caps.cpu:.12g} s of CPU time"
+            told = f"more than {most}" if spent is None else f"{spent:.1f} s of {most}"
             return Ending.exceeded(Outcome.CPU_EXCEEDED, told, ending)
     if caps.file_size is not None and ending.signal == _OF_FILE_SIZE and used.output_bytes >= caps.file_size:
         told = f"{size_text(used.output_bytes)} of {size_text(caps.file_size)}"

@@ -1,4 +1,4 @@
-"""Who a process is beyond its pid, which the kernel gives again: the facts that tell an impostor apart."""
+"""What the kernel tells of a process: who it is beyond its pid, which is given again, and what it has spent."""
 
 from __future__ import annotations
 
@@ -21,14 +21,23 @@ def has_pidfs() -> bool:
 
 def start_time(pid: int) -> int:
     """The start time of a process in clock ticks since boot, the same to every reader. Raises OSError without one."""
+    return _numbers(pid, 22, 22)[0] - round(ahead("boottime") * os.sysconf("SC_CLK_TCK"))
+
+
+def cpu_time(pid: int) -> float:
+    """The seconds of CPU time that a process, and none of its children, has spent. Raises OSError without one."""
+    return sum(_numbers(pid, 14, 15)) / os.sysconf("SC_CLK_TCK")
+
+
+def _numbers(pid: int, first: int, last: int) -> list[int]:
+    """These fields of proc_pid_stat(5), counted as there, from behind the command's name, which may hold anything."""
     descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     try:
         text = os.read(descriptor, 1024)
     finally:
         os.close(descriptor)
-    # The command name, in brackets, may hold anything; fields are counted from behind it (proc(5), field 22).
-    told = int(text[text.rindex(b")") + 2 :].split(b" ", 20)[19])
-    return told - round(ahead("boottime") * os.sysconf("SC_CLK_TCK"))
+    third = text.rindex(b")") + 2
+    return list(map(int, text[third:].split(b" ", last - 2)[first - 3 : last - 2]))
 
 
 def ahead(clock: str, pid: int | None = None) -> float:

@@ -76,8 +76,9 @@ def completed(pid: int, result: str) -> bytes:
 
 
 def exited(pid: int, at: float, code: int | None, signal: int | None, **more: Any) -> bytes:
-    """The line of an `exit` record: the exit code or the signal; and once that is known, the `usage`, how many
-    processes were left behind and killed (`strays`), and how many the kernel killed for their memory (`oom_kills`).
+    """The line of an `exit` record: the exit code or the signal; where that may be for CPU time, the seconds that the
+    process alone has spent (`own_cpu`); and once that is known, the `usage`, how many processes were left behind and
+    killed (`strays`), and how many the kernel killed for their memory (`oom_kills`).
     """
     return _line({"type": "exit", "pid": pid, "at": at, "code": code, "signal": signal, **more})
 
@@ -300,6 +301,9 @@ _USAGE_FIELDS: dict[str, Any] = {
 }
 """What each kind of record, of outcome, and usage must have: the job could have written anything."""
 
+_MORE_FIELDS: dict[str, Any] = {"strays": int, "oom_kills": int, "own_cpu": (int, float)}
+"""What an exit record may have, and those of older versions have not."""
+
 _LARGEST = 2**53
 """No number of ours comes near; what is beyond, or no number, would not fit the database either."""
 
@@ -308,6 +312,11 @@ _RANGES = {
     "at": (0.0, 253_402_300_799.0),
     "strays": (0, 2**22),
     "oom_kills": (0, 2**22),
+    "own_cpu": (0.0, _LARGEST),
+    "max_rss": (0, _LARGEST),
+    "cpu_user": (0.0, _LARGEST),
+    "cpu_system": (0.0, _LARGEST),
+    "output_bytes": (0, _LARGEST),
     "used": (0, _LARGEST),
     "most": (0, 2**63 - 1),
     "monotonic": (0.0, _LARGEST),
@@ -318,9 +327,7 @@ _RANGES = {
 def _is_whole(record: Record) -> bool:
     if not _has(record, _FIELDS.get(str(record.get("type")))):
         return False
-    if not all(
-        _fits(name, record.get(name, 0), int) for name in ("strays", "oom_kills")
-    ):  # older ones tell none
+    if not all(_fits(name, record.get(name, 0), kinds) for name, kinds in _MORE_FIELDS.items()):
         return False
     if record.get("exceeded") is not None and not _is_exceeded(record["exceeded"]):
         return False

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from . import journal as journals
 from .cgroup import Evidence, Group
+from .identity import cpu_time
+
+_MAY_BE_FOR_CPU_TIME = (signal.SIGXCPU, signal.SIGKILL)
 
 
 def collect(
@@ -27,6 +32,9 @@ def collect(
     """
     code, number = _status(ended)
     record: journals.Record = {"pid": ended.si_pid, "at": time.time(), "code": code, "signal": number}
+    if number in _MAY_BE_FOR_CPU_TIME:
+        with suppress(OSError):  # no descriptors
+            record["own_cpu"] = cpu_time(ended.si_pid)
     journal = _try_open(spool, journal_name)
     _append(journal, journals.exited(**record))
     _, _, rusage = os.wait4(ended.si_pid, 0)

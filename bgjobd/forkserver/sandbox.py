@@ -220,7 +220,7 @@ class Sandbox:
     def exceeded(self, error: BaseException) -> Exceeded | None:
         """The limit that this error is about; None where it is about none."""
         limits = self._limits
-        if isinstance(error, MemoryError) and limits.memory is not None:
+        if limits.memory is not None and _is_about_memory(error):
             return Exceeded("memory", _memory_used(), limits.memory)
         is_too_large = isinstance(error, OSError) and error.errno == errno.EFBIG
         if is_too_large and limits.file_size is not None and _size_of_output() >= limits.file_size:
@@ -229,20 +229,27 @@ class Sandbox:
 
     def hint(self, error: BaseException) -> str | None:
         """What the error has to do with a limit, for whoever reads it; None where it has nothing to do with one."""
-        if not isinstance(error, OSError):
-            return None
-        number = error.errno if isinstance(error.errno, int) else 0  # whatever the error was made of
-        name, unit = _HINTS.get(number, ("", ""))
-        most = getattr(self._limits, name, None)
-        return None if most is None else f"its limit is {name} = {most}{unit}"
+        name = _limit_behind(error)
+        if name == "processes" and os.getuid() == 0 and not self._has_pids_controller():
+            return None  # RLIMIT_NPROC is not for root
+        most = None if name is None else getattr(self._limits, name)
+        return None if most is None else f"its limit is {name} = {most}"
 
 
-_HINTS: Final[Mapping[int, tuple[str, str]]] = {
-    errno.EAGAIN: ("processes", ""),
-    errno.EMFILE: ("open_files", ""),
-    errno.EFBIG: ("file_size", " bytes"),
+_HINTS: Final[Mapping[int, str]] = {
+    errno.EAGAIN: "processes",
+    errno.EMFILE: "open_files",
+    errno.EFBIG: "file_size",
 }
 """Which limit makes the kernel answer this."""
+
+
+def _limit_behind(error: BaseException) -> str | None:
+    """The name of the limit that such an error comes from; None where it comes from none."""
+    if isinstance(error, OSError):
+        return _HINTS.get(error.errno if isinstance(error.errno, int) else 0)  # whatever it was made of
+    is_of_thread = isinstance(error, RuntimeError) and error.args == ("can't start new thread",)
+    return "processes" if is_of_thread else None
 
 
 def _rlimits(limits: Limits) -> list[tuple[int, int, int]]:
@@ -333,6 +340,13 @@ def _status() -> dict[str, str]:
     """What the kernel tells of this process (proc_pid_status(5))."""
     with open("/proc/self/status", encoding="ascii", errors="replace") as file:
         return dict(line.split(":", 1) for line in file if ":" in line)
+
+
+def _is_about_memory(error: BaseException) -> bool:
+    """Whether it is a MemoryError, or a group with one, as a TaskGroup raises."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_is_about_memory, error.exceptions))
+    return isinstance(error, MemoryError)
 
 
 def _size_of_output() -> int:

@@ -378,8 +378,10 @@ def test_the_end_of_a_recorded_job_is_not_waited_for() -> None:
         job = run_background_job("myapp.jobs.Email", "send")
         with pytest.raises(NothingRunsError, match=r"use bgjob\.testing\.inline"):
             job.result()
-        with pytest.raises(WaitTimeoutError):
+        with pytest.raises(NothingRunsError):
             job.result(3600)
+        with pytest.raises(NothingRunsError):
+            job.wait(0)
         assert wait([job], 3600) == ([], [job])
         with pytest.raises(WaitTimeoutError):
             list(as_completed([job], 3600))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bgjob.words import Outcome
+from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.verdict import NO_CAPS, Caps, StopReason, by_limit, verdict
 
@@ -57,68 +60,86 @@ def test_what_the_policy_does_not_list_is_not_retried() -> None:
 
 KILLED, OF_CPU, OF_FILE_SIZE = Ending.signalled(9), Ending.signalled(24), Ending.signalled(25)
 CAPS = Caps(memory=100 * 2**20, cpu=1.5, file_size=2**20)
-SPENT = Usage(max_rss=99 * 2**20, cpu_user=2.5, cpu_system=0.6, output_bytes=2**20)
+SPENT = AttemptEnded(1, KILLED, 0.0, Usage(max_rss=99 * 2**20, output_bytes=2**20), own_cpu=3.1)
+NOTHING = AttemptEnded(1, KILLED, 0.0)
 MEMORY = "out_of_memory: 99 MiB of 100 MiB"
 CPU = "cpu_exceeded: 3.1 s of 1.5 s of CPU time"
+SIGKILLED = "signalled: the process was ended by signal 9"
 OUTPUT = "output_exceeded: 1 MiB of 1 MiB"
 
 
 @pytest.mark.parametrize(
-    ("ending", "caps", "usage", "oom_kills", "stop_reason", "error"),
+    ("fact", "caps", "stop_reason", "error"),
     [
         # The kernel killed for memory, whatever else there was.
-        (KILLED, CAPS, SPENT, 1, None, MEMORY),
-        (KILLED, CAPS, SPENT, 3, StopReason.TIMED_OUT, MEMORY),
-        (KILLED, NO_CAPS, SPENT, 1, None, "out_of_memory: 99 MiB"),
-        (KILLED, CAPS, None, 1, None, "out_of_memory: 0 B of 100 MiB"),
-        (Ending.signalled(7), CAPS, SPENT, 1, None, MEMORY),
+        (replace(SPENT, oom_kills=1), CAPS, None, MEMORY),
+        (replace(SPENT, oom_kills=3), CAPS, StopReason.TIMED_OUT, MEMORY),
+        (replace(SPENT, oom_kills=1), NO_CAPS, None, "out_of_memory: 99 MiB"),
+        (replace(SPENT, oom_kills=1, ending=Ending.signalled(7)), CAPS, None, MEMORY),
         # SIGXCPU tells its limit; SIGKILL where a second more was spent and nobody stopped it.
-        (OF_CPU, CAPS, SPENT, 0, None, CPU),
-        (OF_CPU, CAPS, SPENT, 0, StopReason.CANCELLED, CPU),
-        (OF_CPU, CAPS, None, 0, None, "cpu_exceeded: 0.0 s of 1.5 s of CPU time"),
-        (OF_CPU, Caps(cpu=0.5), Usage(cpu_user=0.96), 0, None, "cpu_exceeded: 1.0 s of 0.5 s of CPU time"),
-        (OF_CPU, NO_CAPS, SPENT, 0, None, "signalled: the process was ended by signal 24"),
-        (KILLED, CAPS, SPENT, 0, None, CPU),
+        (replace(SPENT, ending=OF_CPU), CAPS, None, CPU),
+        (replace(SPENT, ending=OF_CPU), CAPS, StopReason.CANCELLED, CPU),
+        (replace(NOTHING, ending=OF_CPU), CAPS, None, "cpu_exceeded: more than 1.5 s of CPU time"),
         (
-            KILLED,
-            Caps(cpu=2),
-            Usage(cpu_user=2, cpu_system=0.95),
-            0,
+            replace(NOTHING, ending=OF_CPU, own_cpu=0.81),
+            Caps(cpu=1),
             None,
-            "cpu_exceeded: 3.0 s of 2 s of CPU time",
+            "cpu_exceeded: 0.8 s of 1 s of CPU time",
         ),
-        (KILLED, CAPS, Usage(cpu_user=2.5), 0, None, "signalled: the process was ended by signal 9"),
-        (KILLED, CAPS, SPENT, 0, StopReason.CANCELLED, "signalled: the process was ended by signal 9"),
-        (KILLED, CAPS, None, 0, None, "signalled: the process was ended by signal 9"),
-        (KILLED, NO_CAPS, SPENT, 0, None, "signalled: the process was ended by signal 9"),
+        (
+            replace(NOTHING, ending=OF_CPU, own_cpu=0.9),
+            Caps(cpu=2),
+            None,
+            "signalled: the process was ended by signal 24",
+        ),
+        (
+            replace(NOTHING, ending=OF_CPU, own_cpu=0.96),
+            Caps(cpu=0.5),
+            None,
+            "cpu_exceeded: 1.0 s of 0.5 s of CPU time",
+        ),
+        (replace(SPENT, ending=OF_CPU), NO_CAPS, None, "signalled: the process was ended by signal 24"),
+        (SPENT, CAPS, None, CPU),
+        (replace(NOTHING, own_cpu=2.95), Caps(cpu=2), None, "cpu_exceeded: 3.0 s of 2 s of CPU time"),
+        (replace(NOTHING, own_cpu=2.5), CAPS, None, SIGKILLED),
+        (SPENT, CAPS, StopReason.CANCELLED, SIGKILLED),
+        (NOTHING, CAPS, None, SIGKILLED),
+        (SPENT, NO_CAPS, None, SIGKILLED),
+        # What its children spent is not its own.
+        (replace(NOTHING, usage=Usage(cpu_user=9.0), own_cpu=0.1), CAPS, None, SIGKILLED),
         # SIGXFSZ where the output is what was too large.
-        (OF_FILE_SIZE, CAPS, SPENT, 0, None, OUTPUT),
-        (OF_FILE_SIZE, CAPS, Usage(output_bytes=5), 0, None, "signalled: the process was ended by signal 25"),
-        (OF_FILE_SIZE, NO_CAPS, SPENT, 0, None, "signalled: the process was ended by signal 25"),
-        (Ending.signalled(15), CAPS, SPENT, 0, None, "signalled: the process was ended by signal 15"),
+        (replace(SPENT, ending=OF_FILE_SIZE), CAPS, None, OUTPUT),
+        (
+            replace(NOTHING, ending=OF_FILE_SIZE, usage=Usage(output_bytes=5)),
+            CAPS,
+            None,
+            "signalled: the process was ended by signal 25",
+        ),
+        (replace(SPENT, ending=OF_FILE_SIZE), NO_CAPS, None, "signalled: the process was ended by signal 25"),
+        (
+            replace(SPENT, ending=Ending.signalled(15)),
+            CAPS,
+            None,
+            "signalled: the process was ended by signal 15",
+        ),
     ],
 )
 def test_an_attempt_that_was_killed_for_a_limit_ended_by_that(
-    ending: Ending,
-    caps: Caps,
-    usage: Usage | None,
-    oom_kills: int,
-    stop_reason: StopReason | None,
-    error: str,
+    fact: AttemptEnded, caps: Caps, stop_reason: StopReason | None, error: str
 ) -> None:
-    found = by_limit(ending, caps, usage, oom_kills, stop_reason)
+    found = by_limit(fact, caps, stop_reason)
     assert found.error == error
-    assert found.signal == ending.signal
+    assert found.signal == fact.ending.signal
 
 
 @pytest.mark.parametrize("name", [name for name in ENDINGS if name != "signalled"])
 def test_an_attempt_that_was_not_killed_ended_as_it_did_whatever_it_used(name: str) -> None:
-    assert by_limit(ENDINGS[name], CAPS, SPENT, 1, None) is ENDINGS[name]
+    assert by_limit(replace(SPENT, ending=ENDINGS[name], oom_kills=1), CAPS, None) is ENDINGS[name]
 
 
 @pytest.mark.parametrize("reason", [None, *StopReason])
 def test_an_attempt_that_was_killed_for_a_limit_keeps_that_name_whoever_stops_it(
     reason: StopReason | None,
 ) -> None:
-    ending = by_limit(OF_CPU, CAPS, SPENT, 0, reason)
+    ending = by_limit(replace(SPENT, ending=OF_CPU), CAPS, reason)
     assert verdict(ending, reason, 5.0).outcome is Outcome.CPU_EXCEEDED

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.daemon.running import RunningDaemon, daemon
+from tests.support import eventually
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +147,26 @@ def test_check_doubts_names_that_mean_nothing_and_the_log_does_too(tmp_path: Pat
     ):
         assert f"doubtful     {doubt}" in checked.stdout
         assert f"[approved] {doubt}" in logged
+
+
+def test_a_daemon_ends_with_the_terminal_it_was_started_at_and_reloads_by_sighup_before(
+    tmp_path: Path,
+) -> None:
+    running = RunningDaemon(tmp_path)
+    ours, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bgjobd", "serve", "--config", str(running.config)],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+        eventually(lambda: any("serving at" in line for line in running.lines()))
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: any("reloaded" in line for line in running.lines()))
+    finally:
+        os.close(ours)
+    assert process.wait(20) == 0

@@ -7,20 +7,22 @@ import json
 import os
 import pwd
 import resource
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bgjobd import limits
+from bgjobd import cgroups, limits
 from bgjobd.config import Config, ConfigError, load
 from bgjobd.forkserver.sandbox import Account, Limits
 from bgjobd.limits import LIMITS, Machine
+from bgjobd.link import Application
 
 PLAIN = Machine(
     is_root=False,
-    uid=1000,
     highest_open_files=4096,
     lowest_nice=5,
     landlock=0,
@@ -31,7 +33,6 @@ PLAIN = Machine(
 
 FULL = Machine(
     is_root=True,
-    uid=0,
     highest_open_files=2**20,
     lowest_nice=-20,
     landlock=7,
@@ -61,10 +62,10 @@ def config(directory: Path, own: str = "", of_all: str = "max_output = false", m
     return load(file, {"HOME": "/home/alice"}, is_root=False)
 
 
-def problems(config: Config, machine: Machine) -> list[str]:
+def problems(config: Config, machine: Machine, may_get_cgroup: bool = False) -> list[str]:
     """Key and message of each."""
     try:
-        limits.check(config, machine)
+        limits.check(config, machine, may_get_cgroup)
     except ConfigError as error:
         found = error.problems
     else:
@@ -170,27 +171,46 @@ def test_processes_of_another_user_are_limited_by_the_kernel(tmp_path: Path) -> 
     assert problems(config(tmp_path, 'processes = 5\nuser = "nobody"'), NO_PIDS) == []
 
 
+def test_what_a_cgroup_of_the_daemons_may_enforce_is_left_open_and_nothing_else(tmp_path: Path) -> None:
+    made = config(tmp_path, "cpu_share = 1\nprocesses = 5\nwritable = []")
+    without = replace(NO_PIDS, landlock=0)
+    assert [text.partition(": ")[0] for text in problems(made, without, may_get_cgroup=True)] == [
+        'approved."app.Job".writable'
+    ]
+
+
 # Users and groups
 
 
 @pytest.mark.parametrize("best_effort", ["true", "false"])
 @pytest.mark.parametrize(
-    ("own", "told"),
+    ("own", "key", "told"),
     [
-        ('user = "no-such-user"', "there is no user no-such-user on this machine"),
-        ('user = "4000000000"', "there is no user 4000000000 on this machine"),
-        ('user = "99999999999999999999"', "there is no user 99999999999999999999 on this machine"),
-        ('group = "no-such-group"', "there is no group no-such-group on this machine"),
-        ('group = "4000000000"', "there is no group 4000000000 on this machine"),
-        ('user = "root"\ngroup = "no-such-group"', "there is no group no-such-group on this machine"),
+        ('user = "no-such-user"', "user", "there is no user no-such-user on this machine"),
+        ('user = "4000000000"', "user", "there is no user 4000000000 on this machine"),
+        ('user = "99999999999999999999"', "user", "there is no user 99999999999999999999 on this machine"),
+        ('group = "no-such-group"', "group", "there is no group no-such-group on this machine"),
+        ('group = "4000000000"', "group", "there is no group 4000000000 on this machine"),
+        (
+            'user = "root"\ngroup = "no-such-group"',
+            "group",
+            "there is no group no-such-group on this machine",
+        ),
     ],
 )
 @pytest.mark.parametrize("machine", [FULL, PLAIN])
 def test_who_is_unknown_is_refused_even_with_best_effort(
-    tmp_path: Path, own: str, told: str, best_effort: str, machine: Machine
+    tmp_path: Path, own: str, key: str, told: str, best_effort: str, machine: Machine
 ) -> None:
     made = config(tmp_path, own, f"max_output = false\nbest_effort = {best_effort}")
-    assert f'approved."app.Job": {told}' in problems(made, machine)
+    assert f'approved."app.Job".{key}: {told}' in problems(made, machine)
+
+
+def test_user_and_group_are_both_told_where_both_are_unknown(tmp_path: Path) -> None:
+    assert problems(config(tmp_path, 'user = "no-such-user"\ngroup = "no-such-group"'), FULL) == [
+        'approved."app.Job".user: there is no user no-such-user on this machine',
+        'approved."app.Job".group: there is no group no-such-group on this machine',
+    ]
 
 
 @as_root
@@ -278,7 +298,7 @@ def test_the_classs_own_limits_win(tmp_path: Path) -> None:
 def test_the_limits_of_all_classes_come_through_json(tmp_path: Path) -> None:
     own = "\n".join(f"{name} = {value}" for name, value in VALUES.items())
     made = config(tmp_path, own, more='[approved."app.Other"]')
-    message: dict[str, dict[str, Any]] = json.loads(json.dumps(limits.message(made)))
+    message: dict[str, dict[str, Any]] = json.loads(json.dumps(limits.message(made)[0]))
     assert {name: Limits.from_message(told) for name, told in message.items()} == {
         "app.Job": limits.limits_of(made, "app.Job"),
         "app.Other": Limits(),
@@ -297,13 +317,43 @@ def test_the_limits_of_all_classes_come_through_json(tmp_path: Path) -> None:
 
 
 def test_a_class_that_may_write_nowhere_is_not_one_that_may_write_everywhere(tmp_path: Path) -> None:
-    told = json.loads(json.dumps(limits.message(config(tmp_path, "writable = []"))))
+    told = json.loads(json.dumps(limits.message(config(tmp_path, "writable = []"))[0]))
     assert Limits.from_message(told["app.Job"]).writable == ()
-    told = json.loads(json.dumps(limits.message(config(tmp_path))))
+    told = json.loads(json.dumps(limits.message(config(tmp_path))[0]))
     assert Limits.from_message(told["app.Job"]).writable is None
 
 
 # What enforces
+
+
+def checked(config: Config) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bgjobd", "check", "--config", str(config.file)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+
+
+def test_check_names_what_modules_have_left_open_for_every_attempt(tmp_path: Path) -> None:
+    (tmp_path / "kept").touch()
+    module = f"kept = open({str(tmp_path / 'kept')!r})\nclass Job:\n    def run(self): pass\n"
+    (tmp_path / "app.py").write_text(module)
+    told = checked(config(tmp_path, more=f'[app]\npath = ["{tmp_path}"]')).stdout
+    lines = [line for line in told.splitlines() if line.startswith("left open")]
+    assert [line.partition(" → ")[2] for line in lines] == [
+        f"{tmp_path}/kept: opened while modules were imported, and there in every attempt"
+    ]
+
+
+@pytest.mark.skipif(cgroups.has_controllers(), reason="a daemon might have a cgroup here")
+def test_check_tells_what_enforces_each_limit_and_refuses_what_nothing_does(tmp_path: Path) -> None:
+    more = f'[daemon]\nstate_dir = "{tmp_path}/state"\n[app]\npath = ["{tmp_path}"]'
+    (tmp_path / "app.py").write_text("class Job:\n    def run(self): pass\n")
+    refused = checked(config(tmp_path, "cpu_share = 1", more=more))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert 'approved."app.Job".cpu_share: cannot be had here: it takes cgroup v2' in refused.stderr
+    taken = checked(config(tmp_path, "cpu_share = 1", "max_output = false\nbest_effort = true", more))
+    assert taken.returncode == 0, taken.stdout
+    for name, by in limits.table(Machine.here(tmp_path)).items():
+        assert f"    {name:<10}  {by}\n" in taken.stdout
+    assert 'best effort  approved."app.Job".cpu_share cannot be had here: it takes' in taken.stdout
 
 
 def test_each_limit_tells_what_enforces_it() -> None:
@@ -334,7 +384,23 @@ def test_nothing_enforces_what_a_plain_machine_does_not_have() -> None:
 def test_this_machine_is_looked_at_without_leaving_anything(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     machine = Machine.here(tmp_path / "not" / "there" / "yet")
-    assert (machine.uid, machine.is_root) == (os.geteuid(), os.geteuid() == 0)
+    assert machine.is_root == (os.geteuid() == 0)
     assert machine.highest_open_files > 0
     assert os.listdir(tmp_path) == []
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_path_that_is_to_be_written_and_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    assert problems(config(tmp_path, f'writable = ["{there}"]'), FULL) == []
+    (told,) = problems(config(tmp_path, f'writable = ["{there}", "{tmp_path}/missing"]'), FULL)
+    assert f"writable: names {tmp_path}/missing, which is not there" in told
+
+
+@as_root
+def test_a_user_who_goes_while_the_daemon_runs_costs_the_class_and_no_other(tmp_path: Path) -> None:
+    made = config(tmp_path, 'user = "no-such-user"', more='[approved."app.Other"]')
+    application = Application.from_config(made)
+    assert application.missing == {"app.Job": "there is no user no-such-user on this machine"}
+    assert set(application.limits) == {"app.Other"}

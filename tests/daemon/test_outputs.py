@@ -394,6 +394,32 @@ def test_a_file_system_that_cannot_is_told_of_once(
     play(scene)
 
 
+def test_a_job_that_writes_into_its_hole_ends_the_bounding_of_no_other_output(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    punch = holes.punch
+
+    def punch_and_lose(descriptor: int, start: int, end: int) -> None:
+        punch(descriptor, start, end)
+        if os.fstat(descriptor).st_size > 8 << 20:
+            os.pwrite(descriptor, b"x", start)  # the job was faster than the look at what came of it
+
+    monkeypatch.setattr(holes, "punch", punch_and_lose)
+
+    async def scene(at: Desk) -> None:
+        at.outputs.keep_bounded((1, 1), 1 << 20)
+        at.print(content((8 << 20) + 1))
+        await at.finish((1, 1))
+        at.outputs.keep_bounded((1, 2), 1 << 20)
+        path = at.file.with_name("1.2.out")
+        path.write_bytes(content(4 << 20))
+        await at.finish((1, 2))
+        assert kept_of(path) < 2 << 20
+        assert at.said == []
+
+    play(scene)
+
+
 # What a job may put there instead
 
 

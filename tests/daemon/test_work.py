@@ -10,6 +10,7 @@ import struct
 import subprocess
 import tempfile
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,24 @@ def test_an_empty_one_is_gone_at_once_and_wakes_nobody(place: Place) -> None:
     place.remove()
     assert place.is_empty()
     assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("kind", ["files", "directories"])
+def test_one_with_very_many_names_takes_little_memory(tmp_path: Path, kind: str) -> None:
+    directory = tmp_path / "many"
+    directory.mkdir()
+    for number in range(10_000):
+        path = directory / f"{number:0200}"
+        path.touch() if kind == "files" else path.mkdir()
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    tracemalloc.start()
+    try:
+        assert empty(descriptor, lambda: False) == 0
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+        os.close(descriptor)
+    assert os.listdir(tmp_path) == []
 
 
 def test_one_that_is_not_there_is_no_matter(place: Place) -> None:

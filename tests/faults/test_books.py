@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bgjobd import books, census
+from bgjobd import books, census, main
 from bgjobd.books import Books
 from bgjobd.config import Config
 from bgjobd.store.audit import Counts
@@ -518,3 +518,37 @@ def test_a_ledger_that_tells_another_story_than_the_books_is_told(
     lines: list[Line], rows: dict[tuple[int, int], Row], told: str | None
 ) -> None:
     assert compare(lines, rows) == ([] if told is None else [told])
+
+
+def test_a_process_that_cannot_be_looked_into_is_another_daemons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-c", "input()", "/forkserver/__main__.py"],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    spool = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert not census.take(tmp_path, tmp_path)[server.pid].is_fork_server
+
+        def refuse(pid: int) -> list[str]:
+            raise PermissionError
+
+        monkeypatch.setattr(census, "_links", refuse)
+        assert not census.take(tmp_path, tmp_path)[server.pid].is_fork_server
+    finally:
+        os.close(spool)
+        server.communicate()
+
+
+def test_the_books_of_another_users_daemon_are_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "bgjobd.toml"
+    config.write_text(
+        f'[daemon]\nsocket = "{tmp_path}/s"\nstate_dir = "{tmp_path}"\nruntime_dir = "{tmp_path}"\n'
+    )
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    assert main.main(["check", "--books", "--config", str(config)]) == 1
+    assert "run it as that user" in capsys.readouterr().err

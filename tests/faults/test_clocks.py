@@ -137,7 +137,7 @@ def test_a_set_clock_neither_hurries_nor_holds_up_retries_and_timeouts(
         first, second = _noted(failing)
         assert second - first >= 0.5
         began = _noted(lingering)[0]
-        assert time.monotonic() - began >= 0.7
+        assert time.monotonic() - began >= 0.5  # a timeout counts from the fork, which is earlier
         if jump > HOUR / 2:
             assert asked_for_later.result(20) == 1
         else:

@@ -400,3 +400,14 @@ def test_a_subtree_that_is_gone_or_no_cgroup_is_none(proc: Proc, tmp_path: Path)
     assert cgroups.prepare(None) is None
     assert cgroups.prepare(tmp_path / "gone") is None
     assert cgroups.prepare(proc.service) is None
+
+
+@pytest.mark.parametrize(
+    ("there", "has_some"), [("cpuset cpu io memory pids", True), ("cpuset io", False), ("", False)]
+)
+def test_a_machine_has_controllers_to_delegate_or_has_not(proc: Proc, there: str, has_some: bool) -> None:
+    assert not cgroups.has_controllers(proc.proc)
+    (proc.mount / "cgroup.controllers").write_text(there)
+    assert cgroups.has_controllers(proc.proc) is has_some
+    proc.mounts.unlink()
+    assert not cgroups.has_controllers(proc.proc)

@@ -35,6 +35,15 @@ class Job:
         taken = bytearray(size) if at_once else [b"x" * 2**20 for _ in range(size // 2**20)]
         return len(taken)
 
+    async def take_memory_in_a_task(self, size):
+        import asyncio
+
+        async def take():
+            return self.take_memory(size)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(take())
+
     def hoard(self):
         self.kept = []
         while True:
@@ -84,6 +93,9 @@ class Job:
 
     def raise_odd_number(self):
         raise OSError(["no number"], "of an error")
+
+    def receive_nothing(self):
+        os.read(os.pipe2(os.O_NONBLOCK)[0], 1)
 
     def raise_memory_error(self):
         raise MemoryError("its own")
@@ -264,6 +276,12 @@ def test_an_attempt_that_keeps_all_the_memory_that_it_took_can_still_tell_its_en
     assert 60 * MIB < told["exceeded"]["used"] <= 64 * MIB + _RESERVE
 
 
+def test_a_task_of_a_group_that_takes_too_much_memory_is_told_so(tmp_path: Path) -> None:
+    with confined(tmp_path, memory=100 * MIB) as server:
+        told = outcome(run(server, "take_memory_in_a_task", size=500 * MIB))
+    assert (told["error_type"], told["exceeded"]["limit"]) == ("ExceptionGroup", "memory")
+
+
 def test_memory_within_the_limit_is_had(tmp_path: Path) -> None:
     with confined(tmp_path, memory=200 * MIB) as server:
         assert result(run(server, "take_memory", size=50 * MIB)) == 50
@@ -337,6 +355,14 @@ def test_an_attempt_has_no_more_processes_than_it_may(passable: Path) -> None:
 
 
 @as_root
+def test_a_limit_from_which_root_is_exempt_is_not_what_an_error_is_about(tmp_path: Path) -> None:
+    with confined(tmp_path, processes=3) as server:
+        told = outcome(run(server, "receive_nothing"))
+    assert told["error_type"] == "BlockingIOError"
+    assert told["error_message"] == "[Errno 11] Resource temporarily unavailable"
+
+
+@as_root
 def test_processes_of_other_attempts_of_the_same_user_are_not_counted(passable: Path) -> None:
     with confined(passable, SYSTEM_PYTHON, processes=3, account=account()) as server:
         for job in range(1, 4):
@@ -355,7 +381,7 @@ def test_a_file_that_grows_too_large_fails_the_attempt_which_can_still_tell_its_
         assert result(run(server, "write", size=64 * 1024)) == "large"
         told = outcome(run(server, "write", job=2, size=65 * 1024))
         assert (server.work / "2.1" / "large").stat().st_size == 64 * 1024
-    assert told["error_message"].endswith("(its limit is file_size = 65536 bytes)")
+    assert told["error_message"].endswith("(its limit is file_size = 65536)")
     assert told["exceeded"] is None
 
 
