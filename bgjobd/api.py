@@ -91,9 +91,11 @@ async def list_jobs(daemon: Daemon, given: inputs.List, caller: Caller) -> JsonO
     async with caller.turn:
         page = await daemon.read_page(
             wanted,
-            lambda reader: reader.list(wanted, before=given.before, limit=given.limit or _PAGE, now=now),
+            lambda reader: reader.list(
+                wanted, before=given.before, limit=given.limit or _PAGE, now=now, count=given.count
+            ),
         )
-    return {"jobs": page.rows, "next": page.next, "is_complete": page.is_complete}
+    return {"jobs": page.rows, "next": page.next, "is_complete": page.is_complete, "total": page.total}
 
 
 async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> JsonObject:
@@ -103,13 +105,18 @@ async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> JsonObject
         raise InvalidParameterError(parameter="limit")
     wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
     question = partial(
-        Reader.logs, wanted=wanted, before=given.before, after=given.after, limit=given.limit or _PAGE
+        Reader.logs,
+        wanted=wanted,
+        before=given.before,
+        after=given.after,
+        limit=given.limit or _PAGE,
+        count=given.count,
     )
     async with caller.turn:
         if given.id is not None:
             await streams.summary_of_stored(daemon, given.id)
         page = await daemon.read_page(wanted, question)
-    return streams.log_reply(daemon, page.rows, page.next, page.is_complete)
+    return {**streams.log_reply(daemon, page.rows, page.next, page.is_complete), "total": page.total}
 
 
 async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> JsonObject:

@@ -113,16 +113,18 @@ class Reader:
         limit: int = PAGE,
         budget: float = BUDGET,
         now: float | None = None,
+        count: int | None = None,
     ) -> Page:
         """The jobs as summaries with what their latest attempts used, newest first, from below the id `before`.
 
-        At most `budget` seconds are spent looking.
+        At most `budget` seconds are spent looking. With `count` the page has its total, of at most so many, whatever
+        `before` is.
 
         `now`, in seconds since the epoch, parts what waits for its time from what is due; else the wall clock does.
         Raises InvalidParameterError for an unknown word of status.
         """
         now = time.time() if now is None else now
-        return pages.jobs(self._database.connection(), wanted, before, limit, budget, now)
+        return pages.jobs(self._database.connection(), wanted, before, limit, budget, now, count)
 
     def summary(self, job_id: int) -> JsonObject | None:
         """How the job stands, in short; None where there is none."""
@@ -139,9 +141,13 @@ class Reader:
         after: int | None = None,
         limit: int = PAGE,
         budget: float = BUDGET,
+        count: int | None = None,
     ) -> Page:
-        """Log entries, newest first; with `after` oldest first, those of larger ids. At most `budget` seconds."""
-        return pages.entries(self._database.connection(), wanted, before, after, limit, budget)
+        """Log entries, newest first; with `after` oldest first, those of larger ids. At most `budget` seconds.
+
+        With `count` the page has its total, of at most so many, whatever `before` and `after` are.
+        """
+        return pages.entries(self._database.connection(), wanted, before, after, limit, budget, count)
 
     def last_log_id(self) -> int:
         """The id of the newest log entry; 0 where there is none."""
