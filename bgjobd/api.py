@@ -91,9 +91,11 @@ async def list_jobs(daemon: Daemon, given: inputs.List, caller: Caller) -> JsonO
     async with caller.turn:
         page = await daemon.read_page(
             wanted,
-            lambda reader: reader.list(wanted, before=given.before, limit=given.limit or _PAGE, now=now),
+            lambda reader: reader.list(
+                wanted, before=given.before, limit=given.limit or _PAGE, now=now, count=given.count
+            ),
         )
-    return {"jobs": page.rows, "next": page.next, "is_complete": page.is_complete}
+    return {"jobs": page.rows, "next": page.next, "is_complete": page.is_complete, "total": page.total}
 
 
 async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> JsonObject:
@@ -103,13 +105,18 @@ async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> JsonObject
         raise InvalidParameterError(parameter="limit")
     wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
     question = partial(
-        Reader.logs, wanted=wanted, before=given.before, after=given.after, limit=given.limit or _PAGE
+        Reader.logs,
+        wanted=wanted,
+        before=given.before,
+        after=given.after,
+        limit=given.limit or _PAGE,
+        count=given.count,
     )
     async with caller.turn:
         if given.id is not None:
             await streams.summary_of_stored(daemon, given.id)
         page = await daemon.read_page(wanted, question)
-    return streams.log_reply(daemon, page.rows, page.next, page.is_complete)
+    return {**streams.log_reply(daemon, page.rows, page.next, page.is_complete), "total": page.total}
 
 
 async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> JsonObject:
@@ -165,18 +172,35 @@ async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
 
 
 async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObject:
+    now = daemon.clock.now()
     async with caller.turn:
-        counts = await daemon.read(lambda reader: reader.counts())
-        queues = await daemon.read(lambda reader: reader.queues())
+        tally = await daemon.tally()
+        paused, oldest, size = await daemon.read(
+            lambda reader: (reader.paused(), reader.oldest_pending(now), reader.size())
+        )
         asked_for = {"usage": await daemon.read(Reader.usage)} if given.usage else {}
+    server = daemon.fork_server
     return {
         "version": version("bgjobd"),
         "pid": os.getpid(),
+        "started_at": to_text(daemon.started_at),
+        "code_version": None if server is None else server.code_version,
+        "python": None if server is None else server.ready["python"],
+        "loaded_at": None if daemon.loaded_at is None else to_text(daemon.loaded_at),
         "slots": daemon.lanes.slots,
         "storage_trouble": daemon.health.trouble,
-        "jobs": counts,
+        "database_bytes": size,
+        "jobs": tally.jobs,
+        "minutes": tally.minutes(now),
+        "oldest_pending": oldest,
         "queues": [
-            {"name": name, "slots": slots, **queues.get(name, {"pending": 0, "running": 0, "paused": False})}
+            {
+                "name": name,
+                "slots": slots,
+                "pending": tally.of_queue(name, Status.PENDING),
+                "running": tally.of_queue(name, Status.RUNNING),
+                "paused": name in paused,
+            }
             for name, slots in daemon.lanes.queues.items()
         ],
         **asked_for,

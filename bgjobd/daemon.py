@@ -39,6 +39,7 @@ from bgjobd.store.health import Health
 from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look
 from bgjobd.store.pages import Page, is_search
 from bgjobd.store.reader import Reader
+from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery, Writer
 from bgjobd.strays import Strays
 from bgjobd.work import Work
@@ -56,6 +57,9 @@ class Daemon:
         self, config: Config, clock: Clock, log: Log, boot_id: str, load_config: Callable[[], Config]
     ) -> None:
         self.clock = clock
+        self.started_at = clock.now()
+        self.loaded_at: float | None = None
+        self._tally: Tally | None = None
         self.limits = config.socket
         self.on_reload: list[Callable[[], None]] = []
         self._config_of_start = config
@@ -315,6 +319,17 @@ class Daemon:
         self._outbox.send(item, ticket)
         return await ticket
 
+    async def tally(self) -> Tally:
+        """What all jobs add up to; counted by whoever asks only as long as this daemon has committed nothing."""
+        if self._tally is not None:
+            return self._tally
+        return await self.read(lambda reader: reader.tally(self.clock.now()))
+
+    @property
+    def fork_server(self) -> ForkServer | None:
+        """The one that starts attempts now, since `loaded_at`."""
+        return self._generations.current
+
     def read(self, question: Callable[[Reader], T]) -> Awaitable[T]:
         """Ask the file, off the loop."""
         return self._loop.run_in_executor(self._reading, question, self._reader)
@@ -364,6 +379,7 @@ class Daemon:
     def _on_delivery(self, delivery: Delivery) -> None:
         self.health.note(delivery)
         if delivery.committed is not None:
+            self._tally = delivery.committed.tally
             self._log.put(_line(line) for line in delivery.committed.lines)
             for claim in delivery.committed.claims:
                 self._attempts.start(claim, self._generations.current)
@@ -475,6 +491,7 @@ class Daemon:
 
     def _on_change_of_server(self, server: ForkServer | None) -> None:
         """Another fork server starts attempts from now on, or none does."""
+        self.loaded_at = None if server is None else self.clock.now()
         if server is not None:
             self._take_catalogue(Catalogue(self.config, server.ready["classes"], server.code_version))
         self._open_lanes()

@@ -11,6 +11,7 @@ from bgjob.errors import InvalidParameterError
 
 _MAX_SECONDS: Final = 100 * 365 * 86400.0
 MAX_PAGE: Final = 1000
+MAX_COUNT: Final = 100_000
 MAX_PART: Final = 256 * 1024
 
 Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)]
@@ -69,6 +70,7 @@ class Nothing(Input):
 
 
 Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Offset = Annotated[int, Field(ge=0)]
 
 
@@ -80,6 +82,7 @@ class List(Input):
     search: str | None = None
     before: Id | None = None
     limit: Limit | None = None
+    count: Count | None = None
 
 
 class Logs(Input):
@@ -91,6 +94,7 @@ class Logs(Input):
     before: Id | None = None
     after: Offset | None = None
     limit: Annotated[int, Field(ge=0, le=MAX_PAGE)] | None = None
+    count: Count | None = None
 
 
 class Watch(Input):

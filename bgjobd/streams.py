@@ -97,6 +97,8 @@ async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> AsyncItera
         raise InvalidParameterError(parameter="before")
     if given.after is not None and given.limit == 0:
         raise InvalidParameterError(parameter="limit")
+    if given.count is not None:
+        raise InvalidParameterError(parameter="count")
     wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
     with daemon.news.lines(lambda told: _lines(told, wanted)) as follower:
         is_over = given.id is not None and (await summary_of_stored(daemon, given.id))["status"] in FINAL

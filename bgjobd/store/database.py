@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -131,6 +132,14 @@ def open_for_reading(state_dir: Path) -> SqliteDatabase:
     register(database)
     database.connect()
     return database
+
+
+def size_of(path: str) -> int:
+    """How many bytes a file has; 0 where there is none, or nobody tells."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def is_trouble(error: Exception) -> bool:

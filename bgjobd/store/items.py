@@ -16,6 +16,7 @@ from bgjobd.core.facts import (
 )
 from bgjobd.core.folding import fold, needle
 from bgjobd.core.job import Job
+from bgjobd.store.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ class Committed:
     `stops` are the running jobs that somebody wants cancelled, with the attempt to stop.
     `next_due` is when to look again though nothing happens, in seconds since the epoch.
     `changed` are the jobs after each of their changes, in order, progress among them; not those whose time
-    moved with the clock.
+    moved with the clock. `tally` is what all jobs add up to by now.
     """
 
     answers: tuple[Any, ...]
@@ -174,6 +175,7 @@ class Committed:
     lines: tuple[LogLine, ...]
     next_due: float | None
     changed: tuple[Job, ...]
+    tally: Tally
 
 
 SCHEDULED: Final = "scheduled"

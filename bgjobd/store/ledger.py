@@ -62,6 +62,7 @@ from bgjobd.store.items import (
 )
 from bgjobd.store.models import Queue
 from bgjobd.store.rows import changes_of, job_from_row, progress_of, row_of_new, snapshot
+from bgjobd.store.tally import Move, Tally, counted
 
 _READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
@@ -82,17 +83,19 @@ class _Gathered:
     ended: list[Job] = field(default_factory=list)
     stops: list[Job] = field(default_factory=list)
     changed: list[Job] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
 
     def mark(self) -> tuple[int, ...]:
         """Where an item begins."""
-        return len(self.lines), len(self.ended), len(self.stops), len(self.changed)
+        return len(self.lines), len(self.ended), len(self.stops), len(self.changed), len(self.moves)
 
     def forget_since(self, mark: tuple[int, ...]) -> None:
         """Take back what an item has added."""
-        lines, ended, stops, changed = mark
+        lines, ended, stops, changed, moves = mark
         del self.lines[lines:], self.ended[ended:], self.stops[stops:], self.changed[changed:]
+        del self.moves[moves:]
 
-    def committed(self, answers: tuple[Any, ...], next_due: float | None) -> Committed:
+    def committed(self, answers: tuple[Any, ...], next_due: float | None, tally: Tally) -> Committed:
         ended = {job.id for job in self.ended}
         return Committed(
             answers,
@@ -102,6 +105,7 @@ class _Gathered:
             tuple(self.lines),
             next_due,
             tuple(self.changed),
+            tally,
         )
 
 
@@ -122,6 +126,7 @@ class Ledger:
         self._execute: Callable[..., Any] = database.execute_sql
         self._boot_id = boot_id
         self._jitter = jitter
+        self._tally: Tally | None = None
 
     def commit(self, items: Sequence[Item], lanes: Lanes, now: float) -> Committed:
         """Apply the items and grant free slots in one durable transaction. Raises peewee's errors if it can't."""
@@ -131,16 +136,24 @@ class Ledger:
             answers = tuple([self._settle(item, done) for item in items])
             next_due = self._grant_slots(lanes, done)
             self._insert(statements.INSERT_LOG, [_log_row(line) for line in done.lines])
+            tally = self._tally_after(items, done)
             self._execute("COMMIT")
         except BaseException:
             with suppress(DatabaseError):  # SQLite has rolled back by itself after a full disk
                 self._execute("ROLLBACK")
             raise
-        return done.committed(answers, next_due)
+        self._tally = tally
+        return done.committed(answers, next_due, tally)
 
     def prove_writable(self, now: float) -> None:
         """Commit a row that no commit before had: only then can the file be written. Raises peewee's errors."""
         self._execute("INSERT OR REPLACE INTO properties VALUES ('written_again_at', ?)", (to_text(now),))
+
+    def _tally_after(self, items: Sequence[Item], done: _Gathered) -> Tally:
+        """Counted by the first transaction, and by one after which other minutes are the last ones; else carried on."""
+        if self._tally is None or any(isinstance(item, ClockJumped) for item in items):
+            return counted(self._database, done.now)
+        return self._tally.moved(done.moves, done.now) if done.moves else self._tally
 
     def _settle(self, item: Item, done: _Gathered) -> Any:
         """The item's answer; a refusal or a bug is an answer too, and undoes this item alone."""
@@ -202,6 +215,7 @@ class Ledger:
             rows.append(row_of_new(job, fact.digest, done.now, by.uid, by.gid, by.pid))
             stored.append(Stored(job.id, created=True))
             done.changed.append(job)
+            done.moves.append((None, job))
             self._tell(None, fact, job, done)
         self._insert(statements.INSERT_JOB, rows)
         return tuple(stored)
@@ -262,6 +276,8 @@ class Ledger:
             change = changes_of(after, done.now) | {"expected": before.status}
             if self._execute(statements.UPDATE_JOB, change).rowcount != 1:
                 raise LostUpdateError(f"job {before.id} was {before.status} a moment ago and is not any more")
+            if after.status is not before.status:
+                done.moves.append((before, after))
         if is_changed or isinstance(fact, AttemptStarted):  # whose change is the attempt's
             done.changed.append(after)
         self._tell(before, fact, after, done)

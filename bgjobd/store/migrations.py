@@ -106,7 +106,14 @@ _INDEXES_OF_VERSION_2: Final = (
 )
 
 
-STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (_create, _extend)
+def _index_ends(database: SqliteDatabase) -> None:
+    """What tells how many jobs ended since some time ago, without a look at any that ended earlier."""
+    database.execute_sql(
+        "CREATE INDEX jobs_ended ON background_jobs (status, finished_at) WHERE finished_at IS NOT NULL"
+    )
+
+
+STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (_create, _extend, _index_ends)
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 
 

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -42,12 +42,13 @@ class Page:
     """What was found, and the key from which to go on; None at the end.
 
     `is_complete` is False where the time was up first: then the page may be short, or empty, and `next` is how
-    far it was looked.
+    far it was looked. `total` is how many there are on all pages, if that was asked and is known.
     """
 
     rows: list[JsonObject]
     next: int | None
     is_complete: bool = True
+    total: int | None = None
 
 
 def in_pages(rows: Iterable[JsonObject]) -> Iterator[list[JsonObject]]:
@@ -129,11 +130,10 @@ def _walk(
     walk: _Walk,
     start: int,
     limit: int,
-    budget: float,
+    deadline: float,
     shape: Callable[[tuple[Any, ...]], JsonObject],
 ) -> Page:
     """The first `limit` of what is wanted from beyond `start` on; the first chunk is looked through in any case."""
-    deadline = time.monotonic() + budget
     found = _Found(limit)
     is_over = False
     with _interrupting(connection) as interrupt_at:
@@ -179,6 +179,45 @@ def _look_through(
             raise
         return start, False
     return (start, True) if edge is None else (edge[0], False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """What to count, at most `limit`; sources and conditions as those of a walk, without `rest` on indexes alone."""
+
+    sources: tuple[str, ...]
+    rest: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    limit: int
+
+    def statement(self) -> str:
+        parts = [f"SELECT 1 FROM {' AND '.join([source, *self.rest])}" for source in self.sources]
+        return f"SELECT count(*) FROM ({' UNION ALL '.join(parts)} LIMIT :count)"
+
+
+def _with_total(
+    connection: sqlite3.Connection, page: Page, count: _Count, is_first: bool, deadline: float
+) -> Page:
+    """The page with its total, if that is known by the time at which the page had to be found."""
+    if not page.is_complete:
+        return page
+    if is_first and page.next is None:
+        return replace(page, total=min(len(page.rows), count.limit))
+    return replace(page, total=_try_count(connection, count, deadline))
+
+
+def _try_count(connection: sqlite3.Connection, count: _Count, deadline: float) -> int | None:
+    """How many there are; None where it takes looking through rows and the time was up."""
+    with _interrupting(connection) as interrupt_at:
+        if count.rest:
+            interrupt_at(deadline)
+        try:
+            given = {**count.parameters, "count": count.limit}
+            return int(connection.execute(count.statement(), given).fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+            return None
 
 
 @contextmanager
@@ -240,6 +279,9 @@ _JOB_SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         },
     }
 )
+_ALL_JOBS: Final = tuple(dict.fromkeys(source for status in Status for source in _JOB_SOURCES[status]))
+"""As _ANY_JOB, in no order and on indexes alone."""
+
 _HAS_ATTEMPT: Final = "EXISTS (SELECT 1 FROM job_attempts WHERE job_id = j.id)"
 _IS_FUTURE: Final = "j.scheduled_at > :now"
 _WAITS: Final[Mapping[str, str]] = MappingProxyType(
@@ -254,14 +296,16 @@ def jobs(
     limit: int,
     budget: float,
     now: float,
+    count: int | None = None,
 ) -> Page:
-    """Jobs as summaries with what their latest attempts used, newest first.
+    """Jobs as summaries with what their latest attempts used, newest first; with their total, at most `count`.
 
     Raises InvalidParameterError for an unknown word of status.
     """
+    deadline = time.monotonic() + budget
     sources, rest = _ways_to_jobs(wanted)
     if not sources:
-        return Page([], None)
+        return Page([], None, total=None if count is None else 0)
     parameters = {
         "now": to_text(now),
         "queue": wanted.queue,
@@ -270,7 +314,11 @@ def jobs(
         "needle": needle(wanted.search or ""),
     }
     walk = _Walk("j.id", _LISTED_COLUMNS, sources, tuple(rest), parameters, is_backwards=True, last=INT_MIN)
-    return _walk(connection, walk, INT_MAX if before is None else before, limit, budget, _listed)
+    page = _walk(connection, walk, INT_MAX if before is None else before, limit, deadline, _listed)
+    if count is None:
+        return page
+    counted = _Count(sources if rest or sources != (_ANY_JOB,) else _ALL_JOBS, tuple(rest), parameters, count)
+    return _with_total(connection, page, counted, before is None, deadline)
 
 
 def summaries(connection: sqlite3.Connection, job_ids: Sequence[int]) -> dict[int, JsonObject]:
@@ -362,12 +410,13 @@ def _listed(row: tuple[Any, ...]) -> JsonObject:
 
 _ENTRY: Final = ("id", "job_id", "attempt", "type", "message", "context", "created_at")
 _ENTRY_COLUMNS: Final = ", ".join([*(f"l.{name}" for name in _ENTRY), "j.class_name", "j.method_name"])
-_ITS_JOB: Final = "CROSS JOIN background_jobs AS j ON j.id = l.job_id"
-_ANY_ENTRY: Final = f"job_logs AS l NOT INDEXED {_ITS_JOB} WHERE true"
-_OF_JOB: Final = f"job_logs AS l INDEXED BY logs_job {_ITS_JOB} WHERE l.job_id = :id"
-_OF_TYPE: Final = (
-    f"job_logs AS l INDEXED BY logs_type {_ITS_JOB} WHERE l.type = :type AND l.type <> 'success'"
-)
+_ITS_JOB: Final = " CROSS JOIN background_jobs AS j ON j.id = l.job_id"
+_ANY_ENTRY: Final = "job_logs AS l NOT INDEXED{its_job} WHERE true"
+_ALL_ENTRIES: Final = "job_logs AS l INDEXED BY logs_job WHERE true"
+"""As _ANY_ENTRY, in no order and on an index alone."""
+
+_OF_JOB: Final = "job_logs AS l INDEXED BY logs_job{its_job} WHERE l.job_id = :id"
+_OF_TYPE: Final = "job_logs AS l INDEXED BY logs_type{its_job} WHERE l.type = :type AND l.type <> 'success'"
 
 
 def entries(
@@ -377,8 +426,10 @@ def entries(
     after: int | None,
     limit: int,
     budget: float,
+    count: int | None = None,
 ) -> Page:
-    """Log entries, newest first; with `after` oldest first."""
+    """Log entries, newest first; with `after` oldest first; with their total, at most `count`."""
+    deadline = time.monotonic() + budget
     source, rest = _ways_to_entries(wanted)
     parameters = {
         "id": wanted.id,
@@ -389,10 +440,23 @@ def entries(
     }
     highest = INT_MAX if before is None else before
     start, last = (highest, INT_MIN) if after is None else (after, highest - 1)
+    with_job = source.format(its_job=_ITS_JOB)
     walk = _Walk(
-        "l.id", _ENTRY_COLUMNS, (source,), tuple(rest), parameters, is_backwards=after is None, last=last
+        "l.id", _ENTRY_COLUMNS, (with_job,), tuple(rest), parameters, is_backwards=after is None, last=last
     )
-    return _walk(connection, walk, start, limit, budget, _entry)
+    page = _walk(connection, walk, start, limit, deadline, _entry)
+    if count is None:
+        return page
+    counted = _Count((_countable(source, rest),), tuple(rest), parameters, count)
+    return _with_total(connection, page, counted, before is None and not after, deadline)
+
+
+def _countable(source: str, rest: Sequence[str]) -> str:
+    """The source with no more than the conditions need."""
+    if source == _ANY_ENTRY and not rest:
+        return _ALL_ENTRIES
+    has_job = any(condition.startswith("j.") for condition in rest)
+    return source.format(its_job=_ITS_JOB if has_job else "")
 
 
 def _ways_to_entries(wanted: LogFilter) -> tuple[str, list[str]]:

@@ -8,21 +8,41 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from peewee import SQL, SqliteDatabase, fn
+from peewee import SQL, SqliteDatabase
 
-from bgjob.words import FINAL, Outcome, Status
+from bgjob.words import Outcome, Status
+from bgjobd.clock import to_text
 from bgjobd.core.job import Call, Ending, masked
 from bgjobd.store import pages, usage
-from bgjobd.store.database import open_for_reading
+from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.items import JobFilter, LogFilter
 from bgjobd.store.models import BackgroundJob, JobAttempt, Property, Queue
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
+from bgjobd.store.tally import Tally, counted
 
 JsonObject = dict[str, Any]
 
 _OPEN: Final = ("status = 'pending' AND ready = 1", "status = 'pending' AND ready = 0", "status = 'running'")
 """Jobs that have not ended, by the conditions of the partial indexes."""
+
+_MOST_WAITING: Final = 100
+
+# A job is due since its time has come; one without a time, since it was submitted, or put back by a person.
+_DUE_SINCE: Final = "max(updated_at, coalesce(scheduled_at, updated_at))"
+OLDEST_DUE: Final = f"""
+    SELECT min(since) FROM (
+        SELECT since FROM (
+            SELECT {_DUE_SINCE} AS since FROM background_jobs INDEXED BY jobs_pending
+            WHERE status = 'pending' AND finished_at IS NULL AND ready = 1 ORDER BY id LIMIT :count
+        )
+        UNION ALL
+        SELECT since FROM (
+            SELECT {_DUE_SINCE} AS since FROM background_jobs INDEXED BY jobs_scheduled
+            WHERE status = 'pending' AND ready = 0 AND scheduled_at <= :now ORDER BY scheduled_at LIMIT 1
+        )
+    )
+"""
 
 _HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive", "token", "boot_id", "noted"})
 
@@ -32,6 +52,7 @@ class Reader:
 
     def __init__(self, state_dir: Path) -> None:
         self._database = open_for_reading(state_dir)
+        self._path = str(state_dir / FILE_NAME)
 
     def close(self) -> None:
         self._database.close()
@@ -52,39 +73,34 @@ class Reader:
         ]
         return job
 
-    def counts(self) -> dict[str, int]:
-        """How many jobs stand in each status; each is counted by its own index."""
-        finished = BackgroundJob.finished_at.is_null(False)
-        counts = {
-            status.value: BackgroundJob.select()
-            .where((BackgroundJob.status == SQL(f"'{status}'")) & finished)
-            .bind(self._database)
-            .count()
-            for status in FINAL
-        }
-        for queue in self.queues().values():
-            for status in (Status.PENDING, Status.RUNNING):
-                counts[status] = counts.get(status, 0) + queue[status]
-        return {status: count for status, count in counts.items() if count}
+    def tally(self, now: float) -> Tally:
+        """What all jobs add up to, counted in the file."""
+        return counted(self._database, now)
 
-    def queues(self) -> dict[str, JsonObject]:
-        """For each queue that has jobs or was paused: how many are pending and running, and whether it is paused."""
-        paused = {row["name"] for row in _dicts(self._database, Queue.select())}
-        counts = [row for condition in _OPEN for row in self._by_queue(condition)]
-        names = paused | {queue for queue, _, _ in counts}
-        queues: dict[str, JsonObject] = {
-            name: {"pending": 0, "running": 0, "paused": name in paused} for name in names
-        }
-        for queue, status, number in counts:
-            queues[queue][status] += number
-        return queues
+    def queues(self) -> set[str]:
+        """The queues that have jobs which have not ended, or that are paused."""
+        return self.paused() | {name for condition in _OPEN for name in self._queues_with(condition)}
 
-    def _by_queue(self, condition: str) -> list[tuple[Any, ...]]:
-        count = fn.COUNT(SQL("*"))
-        query = BackgroundJob.select(BackgroundJob.queue, fn.MIN(BackgroundJob.status), count).where(
-            SQL(condition)
-        )
-        return _tuples(self._database, query.group_by(BackgroundJob.queue))
+    def _queues_with(self, condition: str) -> list[str]:
+        query = BackgroundJob.select(BackgroundJob.queue).where(SQL(condition)).distinct()
+        return [name for (name,) in _tuples(self._database, query)]
+
+    def paused(self) -> set[str]:
+        """The queues that are paused."""
+        return {row["name"] for row in _dicts(self._database, Queue.select())}
+
+    def oldest_pending(self, now: float) -> str | None:
+        """Since when the job waits for a slot that has waited longest, as it is stored; None where none waits.
+
+        Of many that wait, those are looked at that were submitted first.
+        """
+        found = self._database.execute_sql(OLDEST_DUE, {"now": to_text(now), "count": _MOST_WAITING})
+        since: str | None = found.fetchone()[0]
+        return since
+
+    def size(self) -> int:
+        """How many bytes the file has, with its write-ahead log."""
+        return sum(size_of(path) for path in (self._path, f"{self._path}-wal"))
 
     def usage(self) -> dict[str, JsonObject]:
         """What the latest attempts of each class used, as usage.by_class() tells it."""
@@ -97,16 +113,18 @@ class Reader:
         limit: int = PAGE,
         budget: float = BUDGET,
         now: float | None = None,
+        count: int | None = None,
     ) -> Page:
         """The jobs as summaries with what their latest attempts used, newest first, from below the id `before`.
 
-        At most `budget` seconds are spent looking.
+        At most `budget` seconds are spent looking. With `count` the page has its total, of at most so many, whatever
+        `before` is.
 
         `now`, in seconds since the epoch, parts what waits for its time from what is due; else the wall clock does.
         Raises InvalidParameterError for an unknown word of status.
         """
         now = time.time() if now is None else now
-        return pages.jobs(self._database.connection(), wanted, before, limit, budget, now)
+        return pages.jobs(self._database.connection(), wanted, before, limit, budget, now, count)
 
     def summary(self, job_id: int) -> JsonObject | None:
         """How the job stands, in short; None where there is none."""
@@ -123,9 +141,13 @@ class Reader:
         after: int | None = None,
         limit: int = PAGE,
         budget: float = BUDGET,
+        count: int | None = None,
     ) -> Page:
-        """Log entries, newest first; with `after` oldest first, those of larger ids. At most `budget` seconds."""
-        return pages.entries(self._database.connection(), wanted, before, after, limit, budget)
+        """Log entries, newest first; with `after` oldest first, those of larger ids. At most `budget` seconds.
+
+        With `count` the page has its total, of at most so many, whatever `before` and `after` are.
+        """
+        return pages.entries(self._database.connection(), wanted, before, after, limit, budget, count)
 
     def last_log_id(self) -> int:
         """The id of the newest log entry; 0 where there is none."""

@@ -26,7 +26,7 @@ from bgjob.errors import StorageUnavailableError
 from bgjobd.clock import Clock
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
-from bgjobd.store.database import FILE_NAME, is_trouble, open_for_writing
+from bgjobd.store.database import FILE_NAME, is_trouble, open_for_writing, size_of
 from bgjobd.store.items import AttemptNotes, Committed, DaemonStarted, Item, JobFact, Look, Noted
 from bgjobd.store.ledger import Ledger
 
@@ -148,7 +148,7 @@ class Writer:
         self._trouble = None
         tickets = [one.ticket for one in entrusted]
         return Delivery(
-            tuple(zip(tickets, committed.answers, strict=True)), committed, wal_bytes=_size(self._wal)
+            tuple(zip(tickets, committed.answers, strict=True)), committed, wal_bytes=size_of(self._wal)
         )
 
     def _open(self) -> Ledger:
@@ -207,10 +207,3 @@ def _prove_room(state_dir: Path) -> None:
         if file.write(bytes(_ROOM)) < _ROOM:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(file.fileno())
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0

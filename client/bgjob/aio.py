@@ -137,9 +137,15 @@ class AsyncClient(BaseClient):
         before: int | None = None,
         after: int | None = None,
         limit: int | None = None,
+        count: int | None = None,
     ) -> Page[JsonObject]:
-        """Log entries, newest first; with `after`, oldest first those with a larger id. 50, or up to 1000, a page."""
-        return await self._call(calls.logs(id, class_name, method_name, type, search, before, after, limit))
+        """Log entries, newest first; with `after`, oldest first those with a larger id. 50, or up to 1000, a page.
+
+        With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` and `after` are.
+        """
+        return await self._call(
+            calls.logs(id, class_name, method_name, type, search, before, after, limit, count)
+        )
 
     def follow_logs(
         self,
@@ -192,7 +198,7 @@ class AsyncClient(BaseClient):
         return await self._call(calls.classes())
 
     async def stats(self, usage: bool = False) -> JsonObject:
-        """How the daemon stands: version, pid, slots, jobs by status, queues.
+        """How the daemon stands: version, pid, slots, jobs by status and by minute of their end, queues.
 
         With `usage` also what the latest attempts of each class used, as p50 and p95 in seconds and bytes.
         """
@@ -237,10 +243,14 @@ class AsyncClient(BaseClient):
         search: str | None = None,
         before: int | None = None,
         limit: int | None = None,
+        count: int | None = None,
     ) -> Page[JsonObject]:
-        """Summaries of jobs, newest first, 50, or up to 1000, a page. `before`: an id, or the last page's `next`."""
+        """Summaries of jobs, newest first, 50, or up to 1000, a page. `before`: an id, or the last page's `next`.
+
+        With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` is.
+        """
         return await self._call(
-            calls.list_jobs(status, queue, class_name, method_name, search, before, limit)
+            calls.list_jobs(status, queue, class_name, method_name, search, before, limit, count)
         )
 
     # How it gets there

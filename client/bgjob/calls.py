@@ -71,15 +71,19 @@ class Call(NamedTuple, Generic[T]):
 class Page(Generic[T]):
     """Some of a long list: `items`, and `next`, the key that the following page begins with (None at the end).
 
-    `is_complete` is False where a search ended because its time was up: `next` then says where to go on.
+    `is_complete` is False where a search ended because its time was up: `next` then says where to go on. `total` is how
+    many there are in all, at most the `count` that was asked for; None where it is not known.
     """
 
-    __slots__ = ("is_complete", "items", "next")
+    __slots__ = ("is_complete", "items", "next", "total")
 
-    def __init__(self, items: list[T], next: int | None, is_complete: bool = True) -> None:
+    def __init__(
+        self, items: list[T], next: int | None, is_complete: bool = True, total: int | None = None
+    ) -> None:
         self.items = items
         self.next = next
         self.is_complete = is_complete
+        self.total = total
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.items)
@@ -200,6 +204,7 @@ def list_jobs(
     search: str | None,
     before: int | None,
     limit: int | None,
+    count: int | None = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -212,6 +217,7 @@ def list_jobs(
         search=search,
         before=before,
         limit=limit,
+        count=count,
     )
 
 
@@ -224,6 +230,7 @@ def logs(
     before: int | None,
     after: int | None,
     limit: int | None,
+    count: int | None = None,
 ) -> Call[Page[JsonObject]]:
     """Log entries: newest first, or, with `after`, oldest first."""
     return _call(
@@ -237,6 +244,7 @@ def logs(
         before=before,
         after=after,
         limit=limit,
+        count=count,
     )
 
 
@@ -859,11 +867,16 @@ _STATUSES: Final = frozenset(Status)
 
 def _jobs(reply: JsonObject) -> Page[JsonObject]:
     jobs = [_with_known_status(job) for job in _objects(reply, "jobs")]
-    return Page(jobs, _next(reply), field(reply, "is_complete", bool))
+    return _page(jobs, reply)
 
 
 def _entries(reply: JsonObject) -> Page[JsonObject]:
-    return Page(_objects(reply, "entries"), _next(reply), field(reply, "is_complete", bool))
+    return _page(_objects(reply, "entries"), reply)
+
+
+def _page(items: list[JsonObject], reply: JsonObject) -> Page[JsonObject]:
+    is_complete = field(reply, "is_complete", bool)
+    return Page(items, _maybe_int(reply, "next"), is_complete, _maybe_int(reply, "total"))
 
 
 def _objects(reply: JsonObject, name: str) -> list[JsonObject]:
@@ -873,8 +886,8 @@ def _objects(reply: JsonObject, name: str) -> list[JsonObject]:
     return objects
 
 
-def _next(reply: JsonObject) -> int | None:
-    return None if reply.get("next") is None else field(reply, "next", int)
+def _maybe_int(reply: JsonObject, name: str) -> int | None:
+    return None if reply.get(name) is None else field(reply, name, int)
 
 
 def _output(reply: JsonObject) -> OutputRead:

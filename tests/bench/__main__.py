@@ -21,9 +21,11 @@ from typing import TypeVar
 
 import measures
 import report
+import rows
 import station
 from measures import Confinement, Pass, Recovery
 from report import Findings
+from rows import Reading
 from station import Station, StationError
 
 from bgjob.errors import BgjobError
@@ -36,7 +38,8 @@ _ROUNDS = 5
 class Sizes:
     """How much is measured: jobs of a drain, bare forks beside it, samples, calls, seconds, finished jobs.
 
-    `live` attempts and `queued` jobs meet a daemon that is killed and started again, `restarts` times.
+    `live` attempts and `queued` jobs meet a daemon that is killed and started again, `restarts` times; `rows` log
+    entries are read, none where it is 0.
     """
 
     jobs: int
@@ -49,15 +52,16 @@ class Sizes:
     live: int
     queued: int
     restarts: int
+    rows: int
 
 
 _WHOLE = Sizes(
     jobs=3000, forks=4000, submits=1000, calls=20, samples=200, idle=20.0, finished=100_000,
-    live=100, queued=100_000, restarts=100,
+    live=100, queued=100_000, restarts=100, rows=100_000,
 )  # fmt: skip
 _QUICK = Sizes(
     jobs=500, forks=1000, submits=200, calls=3, samples=30, idle=3.0, finished=5000,
-    live=20, queued=5000, restarts=5,
+    live=20, queued=5000, restarts=5, rows=0,
 )  # fmt: skip
 
 
@@ -91,7 +95,17 @@ def _measure(sizes: Sizes, state_base: Path | None) -> Findings:
         after_load = measures.memory(empty)
     confinement = _measure_confinement(sizes, state_base)
     recovery = _measure_recovery(sizes, state_base)
-    return Findings(*passes, sizes.finished, idle, at_rest, after_load, confinement, recovery)
+    reading = _measure_reading(sizes, state_base) if sizes.rows else None
+    return Findings(*passes, sizes.finished, idle, at_rest, after_load, confinement, recovery, reading)
+
+
+def _measure_reading(sizes: Sizes, state_base: Path | None) -> Reading:
+    with station.running(state_base) as one:
+        _step(f"{sizes.rows:,} log entries", lambda: rows.fill(one, sizes.rows))
+        return _step(
+            "reading, and submits beside it in turns",
+            lambda: rows.reading(one, sizes.rows, sizes.samples, sizes.submits // _ROUNDS or 1),
+        )
 
 
 def _measure_confinement(sizes: Sizes, state_base: Path | None) -> Confinement:
@@ -183,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--live", type=int, metavar="N", help="attempts that run when the daemon is killed")
     parser.add_argument("--queued", type=int, metavar="N", help="jobs queued behind them")
     parser.add_argument("--restarts", type=int, metavar="N", help="how often it is killed")
+    parser.add_argument("--rows", type=int, metavar="N", help="log entries to read; 1000000 for the targets")
     parser.add_argument(
         "--state-dir", type=Path, metavar="DIR", help="where the databases go meanwhile (/var/tmp)"
     )

@@ -190,14 +190,14 @@ def submit(station: Station, samples: int) -> Submit:
     echo = limits.committed_echo_latency(station.state, samples)
     commit = limits.commit_latency(station.state, samples)
     station.client.pause()
-    latencies = _timed(samples, lambda: station.client.run_background_job(NOOP, "run"))
+    latencies = timed(samples, lambda: station.client.run_background_job(NOOP, "run"))
     return Submit(Latency.of(latencies), Latency.of(commit), Latency.of(echo))
 
 
 def submit_many(station: Station, calls: int) -> float:
     """Jobs a second in calls of a thousand, while the queue is paused."""
     station.client.pause()
-    milliseconds = sum(_timed(calls, lambda: _submit_batch(station, _BATCH)))
+    milliseconds = sum(timed(calls, lambda: _submit_batch(station, _BATCH)))
     return calls * _BATCH / milliseconds * 1e3
 
 
@@ -239,7 +239,7 @@ def _recover(station: Station) -> float:
 
 def stats(station: Station) -> float:
     """What a call of Stats takes: the middle one's milliseconds."""
-    return median(_timed(11, station.client.stats))
+    return median(timed(11, station.client.stats))
 
 
 def idle(station: Station, seconds: float) -> Idle:
@@ -259,7 +259,7 @@ def memory(station: Station) -> Memory:
     return Memory(processes.pss(station.pid), processes.pss(station.fork_server))
 
 
-def _timed(count: int, act: Callable[[], object]) -> list[float]:
+def timed(count: int, act: Callable[[], object]) -> list[float]:
     """Milliseconds of each call."""
     samples = []
     for _ in range(count):

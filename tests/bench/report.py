@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from measures import Confinement, Drain, Idle, Memory, Pass, Recovery
+from measures import Confinement, Drain, Idle, Latency, Memory, Pass, Recovery
+from rows import COUNT, Reading
 
 DRAIN_RATIO: Final = 0.6
 SUBMIT_MS: Final = 0.5
@@ -15,6 +16,10 @@ RECOVERY_MS: Final = 500.0
 PSS_MB: Final = 65.0
 SLOWDOWN: Final = 1.1
 CONFINEMENT_PERCENT: Final = 25.0
+PAGE_MS: Final = 5.0
+FAR_PAGE_MS: Final = 10.0
+SEARCH_MS: Final = 50.0
+SUBMITS_BESIDE: Final = 0.9
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Findings:
     memory_after_load: Memory
     confinement: Confinement
     recovery: Recovery
+    reading: Reading | None
 
 
 def figures(found: Findings) -> list[Figure]:
@@ -55,6 +61,7 @@ def figures(found: Findings) -> list[Figure]:
         *_slowdowns(found),
         *_of_confinement(found.confinement),
         *_of_recovery(found.recovery),
+        *(_of_reading(found.reading) if found.reading is not None else ()),
         *_cpu_of_a_job(found.empty.drain),
     ]
 
@@ -164,6 +171,35 @@ def _of_recovery(found: Recovery) -> list[Figure]:
             target=f"<= {RECOVERY_MS:g} ms", is_met=latency.p99 <= RECOVERY_MS,
         ),
     ]  # fmt: skip
+
+
+def _of_reading(found: Reading) -> list[Figure]:
+    when = f"of {found.rows:,} rows"
+    return [
+        *_of_question(f"first page {when}", found.first_page, PAGE_MS),
+        *_of_question(f"page {found.far:,} {when}", found.far_page, FAR_PAGE_MS),
+        *_of_question(f"each of {found.far:,} pages by `next` {when}", found.each_of_many, FAR_PAGE_MS),
+        *_of_question(f"filtered page {when}", found.filtered, PAGE_MS),
+        *_of_question(f"search that all match {when}", found.all_match, SEARCH_MS),
+        *_of_question(f"search that none matches {when}", found.none_matches, SEARCH_MS),
+        *_of_question(f"page with a total of {COUNT:,} {when}", found.total, PAGE_MS),
+        *_of_question(f"jobs with a total of {COUNT:,} {when}", found.total_of_jobs, PAGE_MS),
+        *_of_question(f"search with a total of {COUNT:,} {when}", found.total_of_search, SEARCH_MS),
+        *_of_question(f"Stats {when}", found.stats, None),
+        Figure("submits with nobody beside", found.submits_alone, "jobs/s"),
+        Figure(
+            "submits beside readers", found.submits_beside, "jobs/s", found.submits_alone, found.ratio,
+            f">= {SUBMITS_BESIDE} of alone", found.ratio >= SUBMITS_BESIDE,
+        ),
+    ]  # fmt: skip
+
+
+def _of_question(name: str, latency: Latency, most: float | None) -> list[Figure]:
+    target, is_met = ("", None) if most is None else (f"<= {most:g} ms", latency.p99 <= most)
+    return [
+        Figure(f"{name} p50", latency.p50, "ms"),
+        Figure(f"{name} p99", latency.p99, "ms", target=target, is_met=is_met),
+    ]
 
 
 def _cpu_of_a_job(drain: Drain) -> list[Figure]:

@@ -14,6 +14,7 @@ TINY = [
     *("--jobs=8", "--forks=50", "--submits=5", "--calls=1"),
     *("--samples=3", "--idle=0.1", "--finished=20"),
     *("--live=3", "--queued=20", "--restarts=2"),
+    "--rows=400",
 ]
 
 
@@ -28,5 +29,6 @@ def test_a_tiny_run_writes_every_figure_and_leaves_nothing_behind(tmp_path: Path
     assert {"drain", "submit p50", "SubmitMany", "submit to body p50"} < figures.keys()
     assert {"drain, 20 finished", "drain, slowed by", "wake-ups in 0.1 idle s"} < figures.keys()
     assert {"recovery with 3 live, 20 queued p50", "recovery with 3 live, 20 queued p99"} < figures.keys()
+    assert {"first page of 400 rows p99", "page 8 of 400 rows p50", "submits beside readers"} < figures.keys()
     assert all(name in done.stdout for name in figures)
     assert list(state.iterdir()) == []

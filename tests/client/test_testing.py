@@ -362,6 +362,7 @@ def test_recorded_jobs_stay_pending_and_are_listed() -> None:
         assert [one["id"] for one in client.list(status="scheduled", class_name="myapp.jobs.Email")] == [1]
         page = client.list(limit=1)
         assert [one["id"] for one in client.list(before=page.next)] == [1]
+        assert client.list(before=page.next, count=10).total == 2
         with pytest.raises(InvalidParameterError):
             client.list(status="dancing")
         with pytest.raises(JobNotFoundError):

@@ -305,6 +305,8 @@ def test_a_person_asks_again_and_is_refused_alike(client: Client) -> None:
             refusal(lambda: client.get(10**9)),
             refusal(lambda: client.list(status=["failed", "dancing"])),
             refusal(lambda: client.list(limit=1001)),
+            refusal(lambda: client.list(count=0)),
+            refusal(lambda: client.list(count=100_001)),
         ]
 
     theirs = scene()
@@ -383,6 +385,24 @@ def test_a_summary_has_the_keys_that_a_daemons_has(client: Client, by_daemon: di
     with bgjob.testing.inline():
         Case("", "Plain::echo").submit(client)
         assert client.list().items[0].keys() == theirs.keys()
+
+
+def test_a_list_tells_a_total_where_one_is_asked_for(client: Client) -> None:
+    def scene() -> list[Any]:
+        jobs = [Case("", "Plain::echo", options={"priority": 7}).submit(client) for _ in range(3)]
+        wait(jobs, 20)
+        method = {"class_name": f"{MODULE}.Plain", "method_name": "echo"}
+        first = client.list(**method, limit=1, count=2)
+        return [
+            first.total,
+            client.list(**method, limit=1, before=first.next, count=1).total,
+            client.list(search="nosuch", count=5).total,
+            client.list(**method).total,
+        ]
+
+    theirs = scene()
+    with bgjob.testing.inline():
+        assert scene() == theirs == [2, 1, 0, None]
 
 
 def told(job: dict[str, Any]) -> dict[str, Any]:

@@ -187,8 +187,8 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Resume": service.call("Resume", queue="default"),
         "Classes": service.call("Classes"),
         "Stats": service.call("Stats", usage=True),
-        "List": service.call("List", limit=10),
-        "Logs": service.call("Logs", limit=10),
+        "List": service.call("List", limit=10, count=100),
+        "Logs": service.call("Logs", limit=10, count=100),
         "Output": service.call("Output", id=first),
         "Watch": service.follow("Watch", ids=[first])[0],
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -587,7 +589,164 @@ def test_a_reader_that_was_interrupted_answers_the_next_question_whole(store: St
     assert reader.logs(LogFilter(search="needle"), budget=60) == Page([], None)
 
 
+# How many there are in all
+
+COUNTED = [
+    JobFilter(),
+    JobFilter(status=()),
+    JobFilter(status=("pending",)),
+    JobFilter(status=("scheduled", "failed")),
+    JobFilter(status=("running", "completed", "cancelled")),
+    JobFilter(queue="closed"),
+    JobFilter(search="VALUEERROR"),
+    JobFilter(search="nosuch"),
+    LogFilter(),
+    LogFilter(id=2),
+    LogFilter(id=99),
+    LogFilter(type="success"),
+    LogFilter(type="info"),
+    LogFilter(search="BACKGROUND JOB"),
+    LogFilter(search="%"),
+    LogFilter(type="failure", method_name="run", search="recipient"),
+]
+
+
+def asked_for(reader: Reader, wanted: JobFilter | LogFilter, **more: Any) -> Page:
+    """A page of whatever it is; `after` is nothing to a list of jobs."""
+    if isinstance(wanted, LogFilter):
+        return reader.logs(wanted, **more)
+    more.pop("after", None)
+    return reader.list(wanted, now=NOW, **more)
+
+
+@WHOLE
+@given(
+    wanted=st.sampled_from(COUNTED),
+    before=st.none() | st.integers(1, 40),
+    after=st.none() | st.integers(0, 40),
+    limit=st.integers(1, 30),
+    count=st.integers(1, 40),
+)
+def test_the_total_is_that_of_all_pages_and_at_most_what_was_asked_for(
+    store: Store,
+    reader: Reader,
+    wanted: JobFilter | LogFilter,
+    before: int | None,
+    after: int | None,
+    limit: int,
+    count: int,
+) -> None:
+    if not store.count("background_jobs"):
+        every_status(store)
+        every_status(store)
+    there = len(asked_for(reader, wanted, limit=1000, budget=60).rows)
+    page = asked_for(reader, wanted, before=before, after=after, limit=limit, budget=60, count=count)
+    assert page.total == min(there, count)
+    assert asked_for(reader, wanted, before=before, limit=limit, budget=60).total is None
+
+
+def test_a_total_that_takes_a_search_is_not_known_where_the_time_was_up(
+    store: Store, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.submit(asked())
+    said(store, *["needle"] * 3000)
+    monkeypatch.setattr(pages, "_STEPS", 50)
+    found = reader.logs(LogFilter(search="needle"), limit=10, budget=NO_TIME, count=10_000)
+    assert (len(found.rows), found.is_complete, found.total) == (10, True, None)
+    assert reader.logs(LogFilter(search="needle"), limit=10, budget=60, count=10_000).total == 3000
+    assert reader.logs(LogFilter(), limit=10, budget=NO_TIME, count=10_000).total == 3001
+    assert reader.logs(LogFilter(type="info"), limit=10, budget=NO_TIME, count=100).total == 100
+
+
+def test_a_search_whose_time_was_up_does_not_go_on_to_count(store: Store, reader: Reader) -> None:
+    store.submit(asked())
+    said(store, *["hay"] * 1000)
+    with statements_run_on(reader._database) as run:
+        page = reader.logs(LogFilter(search="needle"), budget=NO_TIME, count=10)
+    assert (page.is_complete, page.total) == (False, None)
+    assert not [statement for statement in run if "count(*)" in statement]
+
+
+def test_a_page_that_has_all_of_them_tells_the_total_without_counting(store: Store, reader: Reader) -> None:
+    store.submit(asked(), asked())
+    with statements_run_on(reader._database) as run:
+        totals = [
+            reader.list(JobFilter(), count=10).total,
+            reader.list(JobFilter(search="nosuch"), budget=60, count=10).total,
+            reader.logs(LogFilter(), after=0, count=1).total,
+            reader.logs(LogFilter(id=1), count=10).total,
+        ]
+    assert totals == [2, 0, 1, 1]
+    assert not [statement for statement in run if "count(*)" in statement]
+
+
+# Reading beside the writer
+
+
+def test_a_commit_does_not_wait_for_one_who_reads(store: Store, reader: Reader) -> None:
+    store.submit(*[asked() for _ in range(200)])
+    unread = reader._database.execute_sql("SELECT * FROM job_logs")
+    assert unread.fetchone()
+    store.submit(asked())
+    said(store, "meanwhile")
+    assert len(unread.fetchall()) == 199
+    assert messages_of(reader.logs(LogFilter(), limit=1)) == ["meanwhile"]
+
+
+def test_a_commit_does_not_wait_for_a_search(store: Store, reader: Reader) -> None:
+    store.submit(asked())
+    said(store, *["needle"] * 2000)
+    is_searching, may_end = threading.Event(), threading.Event()
+
+    def needle_or_wait(text: str, needle: str) -> int:
+        is_searching.set()
+        may_end.wait(30)
+        return text.find(needle) + 1
+
+    reader._database.connection().create_function("instr", 2, needle_or_wait)
+    with ThreadPoolExecutor(1) as other:
+        search = other.submit(reader.logs, LogFilter(search="needle"), limit=1000, budget=60)
+        try:
+            assert is_searching.wait(30)
+            said(store, "a needle that came meanwhile")
+            assert not search.done()
+        finally:
+            may_end.set()
+        assert set(messages_of(search.result())) == {"needle"}
+    assert messages_of(reader.logs(LogFilter(search="came"), budget=60)) == ["a needle that came meanwhile"]
+
+
 # How it is looked up
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+@pytest.mark.parametrize(
+    ("wanted", "places"),
+    [
+        (JobFilter(), "jobs_pending|jobs_running|jobs_finished"),
+        (JobFilter(status=("pending", "failed")), "jobs_pending|jobs_finished"),
+        (JobFilter(status=("running",)), "jobs_running"),
+        (LogFilter(), "COVERING INDEX logs_job"),
+        (LogFilter(id=1), "COVERING INDEX logs_job"),
+        (LogFilter(type="failure"), "INDEX logs_type"),
+    ],
+    ids=str,
+)
+def test_a_total_is_counted_on_indexes(
+    store: Store, reader: Reader, wanted: JobFilter | LogFilter, places: str, is_analyzed: bool
+) -> None:
+    every_status(store)
+    if is_analyzed:
+        store.database.execute_sql("ANALYZE")
+    connection = reader._database.connection()
+    with statements_run_on(reader._database) as run:
+        asked_for(reader, wanted, before=2, count=10)
+    (count,) = [statement for statement in run if "count(*)" in statement]
+    steps = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {count}").fetchall()]
+    on_rows = [step for step in steps if re.match(r"(SCAN|SEARCH) [ajl]\b", step)]
+    assert on_rows
+    assert all(re.search(places, step) for step in on_rows), steps
+    assert not [step for step in steps if "TEMP B-TREE" in step]
 
 
 def plans(reader: Reader, ask: Callable[[], Page]) -> list[str]:

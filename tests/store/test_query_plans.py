@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from bgjobd.store import statements, usage
+from bgjobd.store import reader as reads
+from bgjobd.store import statements, tally, usage
 from bgjobd.store.items import JobFilter
 from bgjobd.store.reader import Reader
 from tests.store.samples import Store, asked, statements_run_on
@@ -170,3 +171,32 @@ def test_a_page_finds_the_latest_attempts_of_its_rows_only_and_by_their_keys(
 def test_the_latest_attempts_are_read_in_their_order_and_their_jobs_by_id(store: Store, changed: str) -> None:
     attempted_once(store, changed)
     assert plan(store, usage._LATEST_ENDED) == ["SCAN a", "SEARCH j USING INTEGER PRIMARY KEY (rowid=?)"]
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_a_start_counts_on_indexes_and_no_end_that_is_older_than_an_hour(store: Store, changed: str) -> None:
+    attempted_once(store, changed)
+    for statement in tally.COUNT_PLACES:
+        (step,) = [step for step in plan(store, statement) if re.match("SCAN|SEARCH", step)]
+        assert "INDEX jobs_" in step, step
+    by_minute = "SEARCH background_jobs USING COVERING INDEX jobs_ended (status=? AND finished_at>? AND finished_at<?)"
+    assert by_minute in plan(store, tally.COUNT_ENDS)
+    future = "SEARCH background_jobs USING COVERING INDEX jobs_ended (status=? AND finished_at>?)"
+    assert future in plan(store, tally.COUNT_FUTURE_ENDS)
+
+
+def test_ended_jobs_are_counted_without_a_look_at_any_of_them(store: Store) -> None:
+    for statement in tally.COUNT_PLACES[:3]:
+        assert plan(store, statement) == ["SEARCH background_jobs USING INDEX jobs_finished (status=?)"]
+        steps = store.database.execute_sql(f"EXPLAIN {statement}").fetchall()
+        assert not [step for step in steps if step[1] == "Column"]
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_the_oldest_pending_job_is_found_by_its_index_in_the_order_of_ids(store: Store, changed: str) -> None:
+    attempted_once(store, changed)
+    steps = plan(store, reads.OLDEST_DUE)
+    assert not [step for step in steps if "TEMP B-TREE" in step], steps
+    on_jobs = [step for step in steps if re.match("(SCAN|SEARCH) background_jobs", step)]
+    assert "jobs_pending (ready=?)" in on_jobs[0]
+    assert "jobs_scheduled (scheduled_at<?)" in on_jobs[1]

@@ -10,6 +10,7 @@ import peewee
 import pytest
 
 from bgjobd.core.planner import Lanes
+from bgjobd.store.database import FILE_NAME
 from bgjobd.store.items import QueuePaused
 from bgjobd.store.reader import Reader
 from tests.store.samples import (
@@ -23,6 +24,7 @@ from tests.store.samples import (
     cancels,
     ends,
     new_database,
+    retries,
     starts,
     text,
 )
@@ -83,25 +85,53 @@ def test_a_result_that_is_null_is_none(store: Store, reader: Reader) -> None:
 
 
 def test_counts_are_those_of_each_status_that_has_jobs(store: Store, reader: Reader) -> None:
-    assert reader.counts() == {}
+    assert reader.tally(NOW).jobs == {}
     done = store.run_one()
     store.commit(ends(done, COMPLETED))
     store.run_one()
     store.submit(asked(), asked(), asked())
     store.commit(cancels(3))
-    assert reader.counts() == {"completed": 1, "running": 1, "pending": 2, "cancelled": 1}
+    assert reader.tally(NOW).jobs == {"completed": 1, "running": 1, "pending": 2, "cancelled": 1}
 
 
 def test_queues_are_those_with_open_jobs_or_a_pause(store: Store, reader: Reader) -> None:
-    assert reader.queues() == {}
+    assert reader.queues() == reader.paused() == set()
     store.run_one(queue="mail")
-    store.submit(asked(queue="mail"), asked(), asked(scheduled_at=NOW + 9), asked(queue="over"))
-    store.commit(cancels(5), QueuePaused("mail"), QueuePaused("video"))
-    assert reader.queues() == {
-        "mail": {"pending": 1, "running": 1, "paused": True},
-        "default": {"pending": 2, "running": 0, "paused": False},
-        "video": {"pending": 0, "running": 0, "paused": True},
-    }
+    store.submit(asked(queue="mail"), asked(queue="late", scheduled_at=NOW + 9), asked(queue="over"))
+    store.commit(cancels(4), QueuePaused("mail"), QueuePaused("video"))
+    assert reader.queues() == {"mail", "late", "video"}
+    assert reader.paused() == {"mail", "video"}
+
+
+def test_the_oldest_pending_job_is_the_one_that_has_been_due_for_longest(
+    store: Store, reader: Reader
+) -> None:
+    assert reader.oldest_pending(NOW) is None
+    retried = store.run_one(retry_count=3)
+    store.commit(ends(retried, FAILED))
+    early, late = store.submit(asked(scheduled_at=NOW + 10), asked(scheduled_at=NOW + 20))
+    assert reader.oldest_pending(NOW + 9) is None
+    assert reader.oldest_pending(NOW + 30) == text(NOW + 10)
+    store.now += 12
+    (waiting,) = store.submit(asked())
+    assert reader.oldest_pending(NOW + 9) == text(NOW + 12)
+    assert reader.oldest_pending(NOW + 30) == text(NOW + 10)
+    store.now += 18
+    store.commit(retries(retried), lanes=Lanes(1, {"other": None}))  # which makes ready what is due
+    assert [store.job(one)["ready"] for one in (early, late, waiting, retried)] == [1, 1, 1, 1]
+    assert reader.oldest_pending(store.now) == text(NOW + 10)
+    store.commit(cancels(early))
+    assert reader.oldest_pending(store.now) == text(NOW + 12)
+    store.commit(cancels(late, waiting))
+    assert reader.oldest_pending(store.now) == text(NOW + 30)
+    store.commit(cancels(retried))
+    assert reader.oldest_pending(store.now) is None
+
+
+def test_the_size_is_that_of_the_file_and_of_its_log(store: Store, reader: Reader) -> None:
+    store.submit(asked())
+    file = store.state_dir / FILE_NAME
+    assert reader.size() == file.stat().st_size + Path(f"{file}-wal").stat().st_size
 
 
 def test_open_attempts_are_those_whose_end_is_not_recorded(store: Store, reader: Reader) -> None:
@@ -138,8 +168,8 @@ def test_a_reader_sees_only_what_is_committed(store: Store, reader: Reader) -> N
     store.submit(asked())
     with store.database.transaction("IMMEDIATE"):
         store.database.execute_sql("UPDATE background_jobs SET status = 'running'")
-        assert reader.counts() == {"pending": 1}
-    assert reader.counts() == {"running": 1}
+        assert reader.tally(NOW).jobs == {"pending": 1}
+    assert reader.tally(NOW).jobs == {"running": 1}
 
 
 def test_a_reader_cannot_write(reader: Reader) -> None:
@@ -153,5 +183,5 @@ def test_a_reader_finds_the_file_in_a_directory_of_any_name(tmp_path: Path, name
     state_dir.mkdir()
     new_database(state_dir).close()
     reader = Reader(state_dir)
-    assert reader.counts() == {}
+    assert reader.tally(NOW).jobs == {}
     reader.close()

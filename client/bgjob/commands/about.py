@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -29,7 +30,9 @@ def classes(client: Client, given: argparse.Namespace) -> int:
 
 
 def stats(client: Client, given: argparse.Namespace) -> int:
-    """Show how the daemon stands: its version, slots, jobs by status, queues; and what each class's attempts used."""
+    """Show how the daemon stands: its version, slots, jobs by status, the last hour's ends, queues; and what each
+    class's attempts used.
+    """
     standing = client.stats(usage=True)
     if given.json:
         screen.tell_json(standing)
@@ -39,9 +42,23 @@ def stats(client: Client, given: argparse.Namespace) -> int:
     if standing.get("storage_trouble"):
         screen.tell(screen.painted(text.one_line(standing["storage_trouble"]), "red"))
     screen.tell(f"jobs: {', '.join(counts)}")
+    if "minutes" in standing:  # which the daemons before it did not tell
+        screen.tell(f"last hour: {_lately(standing, time.time())}")
     tables = [_queues(standing["queues"]), *([_usage(standing["usage"])] if standing["usage"] else [])]
     screen.show("".join(f"\n{table}" for table in tables))
     return OK
+
+
+def _lately(standing: Mapping[str, Any], now: float) -> str:
+    """What ended in the last hour, and for how long the job has waited that has waited longest, if any waits."""
+    told = ", ".join(
+        f"{sum(minute[status] for minute in standing['minutes'])} {screen.painted(status)}"
+        for status in (Status.COMPLETED, Status.FAILED)
+    )
+    if standing["oldest_pending"] is None:
+        return told
+    waits = max(0.0, now - text.instant(standing["oldest_pending"]))
+    return f"{told}; the oldest pending job has waited for {text.span(waits)}"
 
 
 def _queues(queues: Sequence[Mapping[str, Any]]) -> str:

@@ -34,6 +34,7 @@ MAX_SNOOZES: Final = 5
 _WORDS: Final = frozenset({*Status, "scheduled", "retrying"})
 _PAGE: Final = 50
 _LARGEST_PAGE: Final = 1000
+_LARGEST_COUNT: Final = 100_000
 
 
 class NothingRunsError(BgjobError):
@@ -129,10 +130,17 @@ class Recorder:
         limit = given.get("limit") or _PAGE
         now = instant()
         with self._lock:
-            rows = [row for row in reversed(self._rows.values()) if _is_listed(row, given, now)]
+            matching = [row for row in reversed(self._rows.values()) if _is_listed(row, given, now)]
+        rows = [row for row in matching if given.get("before") is None or row["id"] < given["before"]]
         page = rows[:limit]
         following = page[-1]["id"] if len(rows) > limit else None
-        return {"jobs": [_listed(row) for row in page], "next": following, "is_complete": True}
+        total = None if given.get("count") is None else min(given["count"], len(matching))
+        return {
+            "jobs": [_listed(row) for row in page],
+            "next": following,
+            "is_complete": True,
+            "total": total,
+        }
 
     def _cancel(self, given: JsonObject) -> JsonObject:
         now = instant()
@@ -300,6 +308,8 @@ def _check_list(given: JsonObject) -> None:
             raise InvalidParameterError(parameter=f"status.{index}")
     if not 1 <= given.get("limit", _PAGE) <= _LARGEST_PAGE:
         raise InvalidParameterError(parameter="limit")
+    if not 1 <= given.get("count", _LARGEST_COUNT) <= _LARGEST_COUNT:
+        raise InvalidParameterError(parameter="count")
 
 
 def _is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
@@ -310,5 +320,4 @@ def _is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
         (given.get("status") is None or not words.isdisjoint(given["status"]))
         and all(given.get(name) in (None, row[name]) for name in ("queue", "class_name", "method_name"))
         and (given.get("search") or "").casefold() in searched
-        and (given.get("before") is None or row["id"] < given["before"])
     )

@@ -1,0 +1,141 @@
+"""How many jobs stand in each status, and how many ended in each of the last 60 minutes: counted in the file once,
+then carried along with the commits; values, and the SQL that counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from peewee import SqliteDatabase
+
+from bgjob.codec import to_json
+from bgjob.words import FINAL, Status
+from bgjobd.clock import to_text
+from bgjobd.core.job import Job
+from bgjobd.store.functions import held
+
+MINUTES: Final = 60
+
+_MINUTE: Final = 60.0
+_WRITTEN: Final = len("2024-12-04T14:31")
+"""So much of a stored instant tells its minute."""
+
+Move = tuple[Job | None, Job]
+"""A job before and after a change of its status; None before it was submitted."""
+
+_Place = tuple[Status, str | None]
+"""A status, with the queue of a job that has not ended."""
+
+_End = tuple[str, Status]
+"""In which minute a job ended, as a stored instant begins, and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """All jobs by their places, and the ends of the last minutes; a job that is to run again has not ended."""
+
+    places: Mapping[_Place, int]
+    ends: Mapping[_End, int]
+
+    def moved(self, moves: Iterable[Move], now: float) -> Tally:
+        """The tally after these changes; what ended too long before `now` falls out."""
+        places, ends = dict(self.places), dict(self.ends)
+        for before, after in moves:
+            if before is not None:
+                _add(-1, before, places, ends)
+            _add(+1, after, places, ends)
+        if len(ends) > len(
+            self.ends
+        ):  # a minute has begun, or a retry has taken back an end that was long forgotten
+            first = _last_minutes(now)[0][:_WRITTEN]
+            ends = {end: number for end, number in ends.items() if end[0] >= first}
+        return Tally(places, ends)
+
+    @property
+    def jobs(self) -> dict[str, int]:
+        """How many jobs stand in each status that has any."""
+        jobs: Counter[str] = Counter()
+        for (status, _), number in self.places.items():
+            jobs[status.value] += number
+        return {status: number for status, number in jobs.items() if number}
+
+    def of_queue(self, queue: str, status: Status) -> int:
+        """How many jobs of a queue stand in a status that is no end."""
+        return self.places.get((status, queue), 0)
+
+    def minutes(self, now: float) -> list[dict[str, Any]]:
+        """The last 60 minutes, the one of `now` among them, oldest first: `at`, `completed`, `failed`."""
+        return [
+            {
+                "at": at,
+                "completed": self.ends.get((at[:_WRITTEN], Status.COMPLETED), 0),
+                "failed": self.ends.get((at[:_WRITTEN], Status.FAILED), 0),
+            }
+            for at in _last_minutes(now)
+        ]
+
+
+def _add(number: int, job: Job, places: dict[_Place, int], ends: dict[_End, int]) -> None:
+    place = (job.status, None if job.status.is_final else job.queue)
+    places[place] = places.get(place, 0) + number
+    if job.status in _TOLD and job.finished_at is not None:
+        end = (to_text(job.finished_at)[:_WRITTEN], job.status)
+        ends[end] = ends.get(end, 0) + number
+
+
+def _last_minutes(now: float) -> list[str]:
+    """When each minute began that is told of, oldest first."""
+    newest = math.floor(now / _MINUTE)
+    return [to_text(held(minute * _MINUTE)) for minute in range(newest - MINUTES + 1, newest + 1)]
+
+
+_TOLD: Final = (Status.COMPLETED, Status.FAILED)
+"""The ends that are told of by the minute."""
+
+# Counting. Each statement names its index: the table itself has all that jobs were given and came to.
+
+_COUNT_ENDED: Final = (
+    "SELECT '{status}', NULL, count(*) FROM background_jobs INDEXED BY jobs_finished "
+    "WHERE status = '{status}' AND finished_at IS NOT NULL"
+)
+_COUNT_OPEN: Final = (
+    "SELECT 'running', queue, count(*) FROM background_jobs INDEXED BY jobs_running "
+    "WHERE status = 'running' GROUP BY queue",
+    "SELECT 'pending', queue, count(*) FROM background_jobs INDEXED BY jobs_ready "
+    "WHERE status = 'pending' AND ready = 1 GROUP BY queue",
+    "SELECT 'pending', queue, count(*) FROM background_jobs INDEXED BY jobs_scheduled "
+    "WHERE status = 'pending' AND ready = 0 GROUP BY queue",
+)
+COUNT_PLACES: Final = (*(_COUNT_ENDED.format(status=status) for status in sorted(FINAL)), *_COUNT_OPEN)
+COUNT_ENDS: Final = """
+    SELECT m.value, s.value, (
+        SELECT count(*) FROM background_jobs INDEXED BY jobs_ended
+        WHERE status = s.value AND finished_at >= m.value AND finished_at < m.value || '~'
+    )
+    FROM json_each(:minutes) AS m CROSS JOIN json_each(:statuses) AS s
+"""
+# When the clock was set back: what comes among the last minutes again once it has caught up.
+COUNT_FUTURE_ENDS: Final = f"""
+    SELECT substr(finished_at, 1, {_WRITTEN}), status, count(*) FROM background_jobs INDEXED BY jobs_ended
+    WHERE status IN (SELECT value FROM json_each(:statuses)) AND finished_at > :last || '~'
+    GROUP BY 1, 2
+"""
+
+
+def counted(database: SqliteDatabase, now: float) -> Tally:
+    """The tally of all that is in the file."""
+    places: dict[_Place, int] = {}
+    for statement in COUNT_PLACES:
+        for status, queue, number in database.execute_sql(statement).fetchall():
+            places[Status(status), queue] = places.get((Status(status), queue), 0) + number
+    minutes = [begin[:_WRITTEN] for begin in _last_minutes(now)]
+    statuses = to_json(_TOLD)
+    ends = [
+        *database.execute_sql(COUNT_ENDS, {"minutes": to_json(minutes), "statuses": statuses}).fetchall(),
+        *database.execute_sql(COUNT_FUTURE_ENDS, {"last": minutes[-1], "statuses": statuses}).fetchall(),
+    ]
+    return Tally(places, {(minute, Status(status)): number for minute, status, number in ends if number})
