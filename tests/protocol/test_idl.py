@@ -223,6 +223,7 @@ def test_every_backoff_has_its_word() -> None:
         ("Resume", {"queue": None}, "queue"),
         ("Classes", {"all": True}, "all"),
         ("Stats", {"all": True}, "all"),
+        ("Running", {"all": True}, "all"),
         ("Stats", {"usage": 1}, "usage"),
         ("Stats", {"usage": "true"}, "usage"),
     ],
