@@ -39,21 +39,22 @@ def stats(client: Client, given: argparse.Namespace) -> int:
     if standing.get("storage_trouble"):
         screen.tell(screen.painted(text.one_line(standing["storage_trouble"]), "red"))
     screen.tell(f"jobs: {', '.join(counts)}")
-    tables = [_queues(standing["queues"]), *([_usage(standing["usage"])] if standing["usage"] else [])]
+    tables = [
+        screen.table(queue_columns(standing["queues"])),
+        *([_usage(standing["usage"])] if standing["usage"] else []),
+    ]
     screen.show("".join(f"\n{table}" for table in tables))
     return OK
 
 
-def _queues(queues: Sequence[Mapping[str, Any]]) -> str:
-    return screen.table(
-        [
-            Column("QUEUE", [queue["name"] for queue in queues]),
-            Column("PENDING", [str(queue["pending"]) for queue in queues], is_number=True),
-            Column("RUNNING", [str(queue["running"]) for queue in queues], is_number=True),
-            Column("SLOTS", [str(queue["slots"] or "all") for queue in queues], is_number=True),
-            Column("", ["paused" if queue["paused"] else "" for queue in queues]),
-        ]
-    )
+def queue_columns(queues: Sequence[Mapping[str, Any]]) -> list[Column]:
+    return [
+        Column("QUEUE", [queue["name"] for queue in queues]),
+        Column("PENDING", [str(queue["pending"]) for queue in queues], is_number=True),
+        Column("RUNNING", [str(queue["running"]) for queue in queues], is_number=True),
+        Column("SLOTS", [str(queue["slots"] or "all") for queue in queues], is_number=True),
+        Column("", ["paused" if queue["paused"] else "" for queue in queues]),
+    ]
 
 
 def _usage(by_class: Mapping[str, Mapping[str, Any]]) -> str:
