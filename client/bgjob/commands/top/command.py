@@ -32,7 +32,8 @@ def _print(look: Look) -> None:
     now = time.time()
     scene = Scene(look, now, Meter().take(look.attempts, now, time.monotonic()))
     lines = picture.printed(scene, screen.columns())
-    screen.show("".join(f"{screen.painted(line.text, line.style or 'none')}\n" for line in lines))
+    told = [screen.painted(line.text, line.style) if line.style else line.text for line in lines]
+    screen.show("".join(f"{line}\n" for line in told))
 
 
 def _show(first: Look, given: argparse.Namespace) -> int:
@@ -52,7 +53,8 @@ def _show(first: Look, given: argparse.Namespace) -> int:
 
 
 def _next(view: View, keys: list[str], watch: lookout.Lookout) -> View | None:
-    """The view after these keys and what has come of earlier wishes; None to leave."""
+    """The view after these keys and what has come of earlier wishes; None to leave. Raises what ended the watch."""
+    watch.raise_failure()
     message = watch.try_message()
     if message is not None:
         view = view._replace(message=message)

@@ -19,6 +19,10 @@ _FAILED: Final = 50
 _SOONEST: Final = 0.25
 """Seconds between two looks at least, however many jobs change."""
 
+_SHARE: Final = 10.0
+"""How many times as long as a look took it is until the next one, at least: a daemon has more to do than to be seen."""
+
+_LONGEST: Final = 86_400.0
 _PAUSE: Final = 1.0
 
 
@@ -37,7 +41,7 @@ class Lookout:
 
     def __init__(self, address: str | None, every: float, first: Look, ring: Callable[[], None]) -> None:
         self._client = _Telling(address, self)
-        self._every = max(every, _SOONEST)
+        self._every = min(max(every, _SOONEST), _LONGEST)
         self._ring = ring
         self._meter = Meter()
         self._tally = Tally(time.monotonic())
@@ -45,12 +49,25 @@ class Lookout:
         self._is_told = False
         self._only = ""
         self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._failure: BaseException | None = None
         self.scene = self._scene_of(first)
 
     def start(self) -> None:
         """Begin; the threads end with the process, as a daemon that says nothing cannot hold them up."""
         for work in (self._look_on, self._watch):
-            threading.Thread(target=work, daemon=True).start()
+            threading.Thread(target=self._guarded, args=(work,), daemon=True).start()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as failure:
+            self._failure = failure
+            self._ring()
+
+    def raise_failure(self) -> None:
+        """Raises what has ended one of the threads, if anything has: nothing a daemon says should."""
+        if self._failure is not None:
+            raise self._failure
 
     def carry_out(self, wish: Wish) -> None:
         """Ask it of the daemon, when the one who looks is free; what comes of it is a message."""
@@ -77,19 +94,21 @@ class Lookout:
     # The one who looks
 
     def _look_on(self) -> None:
-        looked_at = time.monotonic()
-        due = looked_at + self._every
+        soonest = time.monotonic()
+        due = soonest + self._every
         while True:
             try:
                 order = self._orders.get(timeout=max(0.0, due - time.monotonic()))
             except queue.Empty:
                 self._is_told = False
+                began_at = time.monotonic()
                 self._look()
-                looked_at = time.monotonic()
-                due = looked_at + self._every
+                now = time.monotonic()
+                soonest = now + max(_SOONEST, _SHARE * (now - began_at))
+                due = max(soonest, now + self._every)
                 continue
             if isinstance(order, _Changed):
-                due = min(due, looked_at + _SOONEST)
+                due = min(due, soonest)
             else:
                 self._messages.put(self._told_of(order))
                 self._ring()

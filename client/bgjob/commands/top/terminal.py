@@ -53,7 +53,7 @@ class Bell:
         finally:
             signal.set_wakeup_fd(rope)
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _on_end(self, number: int, frame: FrameType | None) -> None:
         self.ended_by = number
