@@ -812,7 +812,7 @@ def test_submitting_imports_nothing_that_draws() -> None:
     )
     imported = set(done.stdout.split())
     assert "bgjob.commands.submit" in imported
-    assert not {"rich", "shtab", "asyncio", "subprocess", "inspect"} & imported
+    assert not {"rich", "shtab", "asyncio", "subprocess", "inspect", "bgjob.commands.top.picture"} & imported
 
 
 # What goes wrong

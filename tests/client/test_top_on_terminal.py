@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -58,7 +59,7 @@ def job_that_runs(commands: Commands, directory: Path) -> Iterator[int]:
     try:
         eventually(
             lambda: [
-                one for one in commands.json("top")["attempts"] if one["job_id"] == job_id and one["cpu"]
+                one for one in commands.json("top")["attempts"] if one["job_id"] == job_id and one["pid"]
             ]
         )
         yield job_id
@@ -197,8 +198,7 @@ def test_it_outlives_a_restart_of_the_daemon(tmp_path: Path) -> None:
         terminal = Commands(running.socket).on_terminal("top", "--every", "60", columns=100)
         eventually(shows(terminal, "of 4 slots"))
         running.stop()
-        eventually(shows(terminal, "bgjobd 0.1.0  "))
-        assert "the connection to" in frame(terminal) or "no daemon answers at" in frame(terminal)
+        eventually(lambda: re.search("the connection to|no daemon answers at", frame(terminal)))
         running.start()
         eventually(shows(terminal, "of 4 slots"))
         terminal.press("q")
