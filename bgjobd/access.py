@@ -43,6 +43,7 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Output": Right.READ,
     "Classes": Right.READ,
     "Stats": Right.READ,
+    "Running": Right.READ,
     "Why": Right.READ,
 }
 """The right that each method of org.bgjobd.Jobs takes."""

@@ -207,6 +207,11 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
     }
 
 
+async def running(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
+    async with caller.turn:
+        return {"attempts": await daemon.running()}
+
+
 _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject]]]]] = {
     "Submit": (NewJob, submit),
     "SubmitMany": (SubmitMany, submit_many),
@@ -222,6 +227,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject]]]
     "Output": (inputs.Output, output),
     "Classes": (Nothing, classes),
     "Stats": (inputs.Stats, stats),
+    "Running": (Nothing, running),
 }
 
 

@@ -133,6 +133,10 @@ class Attempts:
         known = (attempt.journal or self._spool.try_read(attempt.key) for attempt in self._all.values())
         return {journal.started["pid"] for journal in known if journal is not None and journal.started}
 
+    def journals(self) -> dict[AttemptKey, Journal]:
+        """The journals of those that have proved their start, as they are known without a look at the spool."""
+        return {key: attempt.journal for key, attempt in self._all.items() if attempt.journal is not None}
+
     async def wait_until_empty(self, timeout: float | None) -> None:
         """Wait until the end of every attempt is on disk, at most `timeout` seconds."""
         if self._all:

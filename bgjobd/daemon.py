@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Status
-from bgjobd import cgroups, limits, page
+from bgjobd import cgroups, limits, meter, page
 from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
@@ -339,6 +339,11 @@ class Daemon:
         if is_search(wanted):
             return self._loop.run_in_executor(self._searching, question, self._searcher)
         return self.read(question)
+
+    def running(self) -> Awaitable[list[dict[str, Any]]]:
+        """The attempts that run, and what each of them uses now, looked at off the loop."""
+        journals = self._attempts.journals()
+        return self.read(lambda reader: meter.read_all(reader.running(), journals))
 
     def read_output(self, key: AttemptKey, offset: int, limit: int) -> Awaitable[Part]:
         """A part of what an attempt printed, read off the loop."""

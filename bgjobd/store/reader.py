@@ -44,6 +44,9 @@ OLDEST_DUE: Final = f"""
     )
 """
 
+_LONGEST_MESSAGE: Final = 200
+"""How many characters of a progress message are told of each attempt that runs: there may be 64 KiB of them."""
+
 _HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive", "token", "boot_id", "noted"})
 
 
@@ -165,6 +168,24 @@ class Reader:
         attempts = JobAttempt.select(*columns, *of_job).join(BackgroundJob, on=its_job)
         return _dicts(self._database, attempts.where(JobAttempt.outcome.is_null()))
 
+    def running(self) -> Sequence[JsonObject]:
+        """The attempts whose end is not recorded, by their jobs' ids, as they are shown to callers.
+
+        Keys: job_id, number, pid, started_at, progress; of the job class_name, method_name, queue, timeout.
+        """
+        names = ("job_id", "number", "pid", "started_at", "progress")
+        of_job = ("class_name", "method_name", "queue", "timeout")
+        columns = [
+            *(getattr(JobAttempt, name) for name in names),
+            *(getattr(BackgroundJob, name) for name in of_job),
+        ]
+        attempts = JobAttempt.select(*columns).join(BackgroundJob, on=BackgroundJob.id == JobAttempt.job_id)
+        rows = _dicts(
+            self._database,
+            attempts.where(JobAttempt.outcome.is_null()).order_by(JobAttempt.job_id, JobAttempt.number),
+        )
+        return [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in rows]
+
     def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending] | None:
         """What a failed job called and how this attempt, its last, ended; None for any other job or attempt."""
         jobs = _dicts(self._database, BackgroundJob.select().where(BackgroundJob.id == job_id))
@@ -189,6 +210,11 @@ class Reader:
 
 def _shown(row: JsonObject) -> JsonObject:
     return {name: value for name, value in row.items() if name not in _HIDDEN}
+
+
+def _in_short(progress: JsonObject | None) -> JsonObject | None:
+    """How far an attempt is, with the beginning of what it says."""
+    return None if progress is None else progress | {"message": progress["message"][:_LONGEST_MESSAGE]}
 
 
 # A model knows one database for the whole process, and each reader has its own: so each query is told which. peewee's

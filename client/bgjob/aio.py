@@ -204,6 +204,12 @@ class AsyncClient(BaseClient):
         """
         return await self._call(calls.stats(usage))
 
+    async def running(self) -> _Objects:
+        """The attempts that run: job_id, number, class_name, method_name, queue, pid, started_at, progress, timeout;
+        `cpu`, the seconds that the process has used until now, and `memory`, its bytes now, None where unknown.
+        """
+        return await self._call(calls.running())
+
     async def ping(self) -> JsonObject:
         """Who answers: vendor, product, version, url, interfaces."""
         return await self._call(calls.ping())

@@ -284,6 +284,11 @@ def stats(usage: bool = False) -> Call[JsonObject]:
     return _call("Stats", lambda reply: reply, usage=usage or None)
 
 
+def running() -> Call[list[JsonObject]]:
+    """The attempts that run, measured as it is asked for."""
+    return _call("Running", lambda reply: _objects(reply, "attempts"))
+
+
 def reload() -> Call[str]:
     return _call("Reload", lambda reply: field(reply, "code_version", str), False)
 

@@ -216,6 +216,12 @@ class Client(BaseClient):
         """
         return self._call(calls.stats(usage))
 
+    def running(self) -> _Objects:
+        """The attempts that run: job_id, number, class_name, method_name, queue, pid, started_at, progress, timeout;
+        `cpu`, the seconds that the process has used until now, and `memory`, its bytes now, None where unknown.
+        """
+        return self._call(calls.running())
+
     def ping(self) -> JsonObject:
         """Who answers: vendor, product, version, url, interfaces."""
         return self._call(calls.ping())

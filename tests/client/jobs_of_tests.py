@@ -73,6 +73,9 @@ class Plain:
     def submit_another(self, value: int) -> Any:
         return run_background_job(Plain, "echo", {"value": value}).result()
 
+    def look_around(self) -> Any:
+        return Client().running()
+
     def exit(self, code: int | None) -> None:
         raise SystemExit(code)
 

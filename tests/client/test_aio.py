@@ -38,7 +38,7 @@ from tests.client.scripted import (
     summary,
     tells_and_fails,
 )
-from tests.client.test_client import ends_in_order, stats
+from tests.client.test_client import ends_in_order, running, stats
 from tests.support import eventually
 
 Serve = Callable[[Script], ScriptedDaemon]
@@ -126,6 +126,15 @@ def test_stats_asks_for_usage_only_if_it_is_wanted(play: Play, serve: Serve) -> 
     async def scene(client: AsyncClient) -> None:
         assert await client.stats() == {"asked": {}}
         assert await client.stats(usage=True) == {"asked": {"usage": True}}
+
+    play(scene)
+
+
+def test_running_is_a_list_of_attempts(play: Play, serve: Serve) -> None:
+    serve(running)
+
+    async def scene(client: AsyncClient) -> None:
+        assert await client.running() == [{"job_id": 7}]
 
     play(scene)
 

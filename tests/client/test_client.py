@@ -78,6 +78,11 @@ def stats(line: Line, request: Request) -> None:
     line.reply(asked=request.parameters)
 
 
+def running(line: Line, request: Request) -> None:
+    assert method_of(request) == "Running"
+    line.reply(attempts=[{"job_id": 7}])
+
+
 def in_child(work: Callable[[], None]) -> int:
     """Do it in a forked child; its exit code, 0 where nothing was raised."""
     pid = os.fork()
@@ -101,6 +106,11 @@ def test_stats_asks_for_usage_only_if_it_is_wanted(client: Client, serve: Serve)
         {"asked": {}},
         {"asked": {"usage": True}},
     ]
+
+
+def test_running_is_a_list_of_attempts(client: Client, serve: Serve) -> None:
+    serve(running)
+    assert client.running() == [{"job_id": 7}]
 
 
 def test_calls_share_one_connection(client: Client, serve: Serve) -> None:

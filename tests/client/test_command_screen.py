@@ -42,6 +42,18 @@ def test_a_column_without_room_is_left_out_and_that_is_said(
     assert _table(monkeypatch, 1, *columns) == ["ID", "7"]
 
 
+def test_a_column_is_not_cut_below_its_least() -> None:
+    columns = (
+        Column("WHAT", ["x" * 40], cut=Cut.BEGINNING, least=16),
+        Column("WHY", ["y" * 20], cut=Cut.END),
+        Column("ID", ["7"]),
+    )
+    assert screen.layout(columns, 36).widths == [16, 14, 2]
+    assert screen.layout(columns, 30).widths == [16, 8, 2]
+    assert screen.layout(columns, 29).left_out == ["ID"]
+    assert screen.layout(columns, None).rows() == [f"{'x' * 40}  {'y' * 20}  7"]
+
+
 def test_of_a_long_cell_only_what_could_be_shown_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     for cut, shown in ((Cut.END, "e\u0301"), (Cut.BEGINNING, "…\u0301")):
         cell = Column("NOTE", ["e" + "\u0301" * 65_536], cut=cut)

@@ -144,6 +144,18 @@ class Terminal:
         os.close(slave)
         self._told = b""
 
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def resize(self, columns: int, lines: int) -> None:
+        termios.tcsetwinsize(self._master, (lines, columns))
+        self.process.send_signal(signal.SIGWINCH)  # it is no controlling terminal, so nobody else does
+
+    @property
+    def settings(self) -> list[Any]:
+        """How it treats what is typed and written."""
+        return termios.tcgetattr(self._master)
+
     @property
     def text(self) -> str:
         while select.select([self._master], [], [], 0)[0]:
@@ -255,6 +267,7 @@ def test_every_command_speaks_json(commands: Commands, running: RunningDaemon) -
     assert commands.json("output", str(job_id)) == {"number": 1, "left_out": 0, "data": "c2VudCB0byBhQGIK"}
     assert commands.json("tail", "-n", "1", "--job", str(job_id))["type"] == "success"
     assert commands.json("stats")["version"]
+    assert set(commands.json("top", "--once")) == {"stats", "attempts", "failed"}
     assert [one["name"] for one in commands.json("classes", "Mail")["classes"]] == ["shop.Mail"]
     assert commands.json("pause", "mail") == {"queue": "mail"}
     waiting = commands.json("run", "shop.Mail::send", "-p", "to=a@b")["id"]
@@ -761,6 +774,7 @@ def test_completion_is_a_script_of_the_shell(shell: str) -> None:
     done = Commands("/nowhere/s.sock").run("completion", shell)
     assert (done.returncode, done.stderr) == (0, "")
     assert "bgjob" in done.stdout
+    assert "--every" in done.stdout if shell != "fish" else "every" in done.stdout
     assert "--retry-count" in done.stdout if shell != "fish" else "retry-count" in done.stdout
     if shell == "bash":
         assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, timeout=50).returncode == 0
@@ -768,7 +782,7 @@ def test_completion_is_a_script_of_the_shell(shell: str) -> None:
 
 COMMANDS = [
     *("run", "list", "show", "tail", "output", "wait", "cancel", "retry"),
-    *("stats", "classes", "reload", "pause", "resume", "completion"),
+    *("top", "stats", "classes", "reload", "pause", "resume", "completion"),
 ]
 
 
@@ -798,7 +812,7 @@ def test_submitting_imports_nothing_that_draws() -> None:
     )
     imported = set(done.stdout.split())
     assert "bgjob.commands.submit" in imported
-    assert not {"rich", "shtab", "asyncio", "subprocess", "inspect"} & imported
+    assert not {"rich", "shtab", "asyncio", "subprocess", "inspect", "bgjob.commands.top.picture"} & imported
 
 
 # What goes wrong
@@ -839,6 +853,7 @@ def test_submitting_imports_nothing_that_draws() -> None:
         (("tail", "--type", "warning"), "invalid choice: 'warning'"),
         (("wait",), "required: ID"),
         (("wait", "1", "--timeout", "inf"), "is not a time such as"),
+        (("top", "--every", "soon"), "is not a time such as"),
         (("completion", "cmd"), "invalid choice: 'cmd'"),
         (("list", "--search", os.fsdecode(b"\xff")), "no UTF-8"),
     ],
@@ -904,6 +919,7 @@ def test_a_job_that_is_completed_can_be_neither_cancelled_nor_run_again(
         ("wait", "1"),
         ("run", "-w", "a.B::c"),
         ("stats",),
+        ("top",),
         ("reload",),
     ],
 )

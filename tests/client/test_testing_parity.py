@@ -405,6 +405,21 @@ def test_a_list_tells_a_total_where_one_is_asked_for(client: Client) -> None:
         assert scene() == theirs == [2, 1, 0, None]
 
 
+def test_what_runs_has_the_keys_that_a_daemon_tells(client: Client, tmp_path: Path) -> None:
+    parameters = {"path": f"{tmp_path}/go", "ledger": f"{tmp_path}/ledger"}
+    job = client.run_background_job("probes.Probe", "wait_for", parameters)
+    (theirs,) = eventually(client.running)
+    (tmp_path / "go").touch()
+    job.wait(20)
+    with bgjob.testing.inline():
+        looked = Case("", "Plain::look_around").submit(client)
+        (here,) = looked.result()
+        assert client.running() == []
+    assert here.keys() == theirs.keys()
+    assert (here["job_id"], here["number"], here["method_name"]) == (looked.id, 1, "look_around")
+    assert (here["pid"], here["cpu"], here["memory"]) == (None, None, None)
+
+
 def told(job: dict[str, Any]) -> dict[str, Any]:
     """What does not differ from one run to the next, and which keys there are."""
     same = ("status", "retry_count", "max_retries", "backoff", "priority", "queue", "timeout", "parameters")

@@ -189,6 +189,7 @@ with Client("s.sock", timeout=20) as client:
         ("cancel", lambda: client.cancel(10**6)),
         ("pause", client.pause),
         ("stats", client.stats),
+        ("running", client.running),
         ("get", lambda: client.get(10**6)),
     ):
         try:
@@ -242,7 +243,7 @@ def test_a_listed_user_may_do_what_it_is_listed_for(running: RunningDaemon) -> N
 @as_root
 def test_a_member_of_a_listed_group_may_do_what_the_group_is_listed_for(running: RunningDaemon) -> None:
     assert allowed(told(running, 1_000_002, 4711)) == {"submit", "submit_many"}
-    assert allowed(told(running, 1_000_002, 1, 4712)) == {"stats", "get"}
+    assert allowed(told(running, 1_000_002, 1, 4712)) == {"stats", "running", "get"}
 
 
 @as_root

@@ -228,6 +228,7 @@ def test_every_backoff_has_its_word() -> None:
         ("Logs", {"count": -1}, "count"),
         ("Logs", {"count": "10"}, "count"),
         ("Stats", {"all": True}, "all"),
+        ("Running", {"all": True}, "all"),
         ("Stats", {"usage": 1}, "usage"),
         ("Stats", {"usage": "true"}, "usage"),
     ],

@@ -160,6 +160,26 @@ def test_an_open_attempt_has_what_its_job_says_of_it(store: Store, reader: Reade
     assert one["class_name"] == "myapp.jobs.ExampleJob"
 
 
+def test_what_runs_is_told_in_the_order_of_the_jobs(store: Store, reader: Reader) -> None:
+    done = store.run_one()
+    store.commit(ends(done, COMPLETED))
+    bounded, claimed = store.run_one(timeout=2.5), store.run_one(queue="mail")
+    store.commit(starts(bounded))
+    one, other = reader.running()
+    assert one == {
+        "job_id": bounded,
+        "number": 1,
+        "class_name": "myapp.jobs.ExampleJob",
+        "method_name": "run",
+        "queue": "default",
+        "pid": 4711,
+        "started_at": text(NOW),
+        "progress": None,
+        "timeout": 2.5,
+    }
+    assert (other["job_id"], other["pid"], other["queue"]) == (claimed, None, "mail")
+
+
 def test_the_database_has_an_id(store: Store, reader: Reader) -> None:
     assert str(uuid.UUID(reader.database_id())) == reader.database_id()
 

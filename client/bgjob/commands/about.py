@@ -44,7 +44,10 @@ def stats(client: Client, given: argparse.Namespace) -> int:
     screen.tell(f"jobs: {', '.join(counts)}")
     if "minutes" in standing:  # which the daemons before it did not tell
         screen.tell(f"last hour: {_lately(standing, time.time())}")
-    tables = [_queues(standing["queues"]), *([_usage(standing["usage"])] if standing["usage"] else [])]
+    tables = [
+        screen.table(queue_columns(standing["queues"])),
+        *([_usage(standing["usage"])] if standing["usage"] else []),
+    ]
     screen.show("".join(f"\n{table}" for table in tables))
     return OK
 
@@ -61,16 +64,14 @@ def _lately(standing: Mapping[str, Any], now: float) -> str:
     return f"{told}; the oldest pending job has waited for {text.span(waits)}"
 
 
-def _queues(queues: Sequence[Mapping[str, Any]]) -> str:
-    return screen.table(
-        [
-            Column("QUEUE", [queue["name"] for queue in queues]),
-            Column("PENDING", [str(queue["pending"]) for queue in queues], is_number=True),
-            Column("RUNNING", [str(queue["running"]) for queue in queues], is_number=True),
-            Column("SLOTS", [str(queue["slots"] or "all") for queue in queues], is_number=True),
-            Column("", ["paused" if queue["paused"] else "" for queue in queues]),
-        ]
-    )
+def queue_columns(queues: Sequence[Mapping[str, Any]]) -> list[Column]:
+    return [
+        Column("QUEUE", [queue["name"] for queue in queues]),
+        Column("PENDING", [str(queue["pending"]) for queue in queues], is_number=True),
+        Column("RUNNING", [str(queue["running"]) for queue in queues], is_number=True),
+        Column("SLOTS", [str(queue["slots"] or "all") for queue in queues], is_number=True),
+        Column("", ["paused" if queue["paused"] else "" for queue in queues]),
+    ]
 
 
 def _usage(by_class: Mapping[str, Mapping[str, Any]]) -> str:

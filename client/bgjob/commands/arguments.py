@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn
 
 from bgjob.client import Client
 from bgjob.commands import about, completion, follow, look, manage, pages, submit, text, values
+from bgjob.commands.top import command as top
 from bgjob.words import Backoff, EntryType, Status
 
 _STATUSES: Final = (*(status.value for status in Status), text.SCHEDULED, text.RETRYING)
@@ -45,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     commands = words.add_subparsers(metavar="COMMAND", required=True)
     for add in (
         *(_add_run, _add_list, _add_show, _add_tail, _add_output, _add_wait, _add_cancel, _add_retry),
-        *(_add_stats, _add_classes, _add_reload, _add_pause, _add_resume),
+        *(_add_top, _add_stats, _add_classes, _add_reload, _add_pause, _add_resume),
     ):
         add(commands)
     _add_completion(commands, words)
@@ -240,6 +241,26 @@ def _add_retry(commands: _Commands) -> None:
         hint="only failed and cancelled jobs can run again",
     )
     _add_ids(command)
+
+
+def _add_top(commands: _Commands) -> None:
+    command = _added(
+        commands,
+        "top",
+        top.top,
+        "bgjob top",
+        "bgjob top --once",
+        json_help="print JSON, once",
+        more="On a terminal it goes on until q; its keys are told by ?.",
+    )
+    command.add_argument(
+        "--every",
+        type=values.seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="look again after this time (2), besides when a job changes",
+    )
+    command.add_argument("--once", action="store_true", help="print it once, as where there is no terminal")
 
 
 def _add_stats(commands: _Commands) -> None:

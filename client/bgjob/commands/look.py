@@ -83,12 +83,8 @@ def _note(job: Mapping[str, Any], now: float) -> str:
     if _is_to_be_cancelled(job):
         return "to be cancelled"
     if job["status"] == Status.RUNNING and job["progress"] is not None:
-        return _progress(job["progress"])
+        return text.progress(job["progress"])
     return "" if job["status"] == Status.COMPLETED else job["error"] or ""
-
-
-def _progress(progress: Mapping[str, Any] | None) -> str:
-    return "" if progress is None else f"{progress['fraction']:.0%} {progress['message']}".rstrip()
 
 
 CELLS: Final[Mapping[str, Callable[[Mapping[str, Any], float], str]]] = {
@@ -102,7 +98,7 @@ CELLS: Final[Mapping[str, Callable[[Mapping[str, Any], float], str]]] = {
     "note": _note,
     "queue": lambda job, now: job["queue"],
     "priority": lambda job, now: str(job["priority"]),
-    "progress": lambda job, now: _progress(job["progress"]),
+    "progress": lambda job, now: text.progress(job["progress"]),
     "error": lambda job, now: job["error"] or "",
     "created": lambda job, now: text.when(job["created_at"], now),
     "scheduled": lambda job, now: text.when(job["scheduled_at"], now),
@@ -175,7 +171,7 @@ def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:
     yield f"{_heading('attempt ' + str(attempt['number']))}  {screen.painted(verdict)}{began}{lasted}"
     rows = [
         ("why", _why(attempt)),
-        ("progress", text.one_line(_progress(attempt["progress"]))),
+        ("progress", text.one_line(text.progress(attempt["progress"]))),
         ("used", _usage(attempt)),
         ("process", f"pid {attempt['pid']}" if attempt["pid"] and attempt["outcome"] is None else ""),
     ]

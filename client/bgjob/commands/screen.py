@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
@@ -132,25 +132,53 @@ class Cut(Enum):
 
 
 class Column(NamedTuple):
-    """A column of a table; numbers stand to the right."""
+    """A column of a table; numbers stand to the right. One that may be cut is never narrower than `least`."""
 
     title: str
     cells: Sequence[str]
     is_number: bool = False
     cut: Cut = Cut.NOTHING
+    least: int = _NARROWEST
+
+
+class Layout(NamedTuple):
+    """Columns, how wide each is, and the titles of those that have no room."""
+
+    columns: Sequence[Column]
+    widths: Sequence[int]
+    left_out: Sequence[str]
+
+    def titles(self, paint: Callable[[str], str] = str) -> str:
+        return self._line([column.title for column in self.columns], paint)
+
+    def rows(self, paint: Callable[[str], str] = str) -> list[str]:
+        cells = zip(*(column.cells for column in self.columns), strict=True)
+        return [self._line(row, paint) for row in cells]
+
+    def _line(self, cells: Sequence[str], paint: Callable[[str], str]) -> str:
+        shown = []
+        for whole, column, wide in zip(cells, self.columns, self.widths, strict=True):
+            kept = text.shortened(whole, wide, keeps_end=column.cut is Cut.BEGINNING)
+            padding = " " * (wide - text.width(kept))
+            cell = paint(kept)
+            shown.append(padding + cell if column.is_number else cell + padding)
+        return _GAP.join(shown).rstrip()
+
+
+def layout(of: Sequence[Column], room: int | None) -> Layout:
+    """The columns side by side: in so much room, or as wide as need be; pure."""
+    whole = [column._replace(cells=[_cell(cell, column.cut, room) for cell in column.cells]) for column in of]
+    shown = _with_room(whole, room)
+    return Layout(shown, _fitted(shown, room), [column.title for column in whole[len(shown) :]])
 
 
 def table(of: Sequence[Column]) -> str:
     """The columns side by side: fitted to the terminal where there is one, as wide as need be elsewhere."""
-    room = columns()
-    whole = [column._replace(cells=[_cell(cell, column.cut, room) for cell in column.cells]) for column in of]
-    shown = _with_room(whole, room)
-    if len(shown) < len(whole):
-        say(f"no room for {', '.join(column.title for column in whole[len(shown) :])}")
-    widths = _fitted(shown, room)
-    titles = _row([(column.title, "bold") for column in shown], shown, widths)
-    rows = zip(*(column.cells for column in shown), strict=True)
-    return titles + "".join(_row([(cell, None) for cell in row], shown, widths) for row in rows)
+    fitted = layout(of, columns())
+    if fitted.left_out:
+        say(f"no room for {', '.join(fitted.left_out)}")
+    lines = [fitted.titles(lambda title: painted(title, "bold")), *fitted.rows(painted)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _cell(written: str, cut: Cut, room: int | None) -> str:
@@ -162,7 +190,7 @@ def _cell(written: str, cut: Cut, room: int | None) -> str:
 def _with_room(of: Sequence[Column], room: int | None) -> Sequence[Column]:
     """The first columns, as many as the terminal has room for where each is as narrow as it may be."""
     least = [
-        _width(column) if column.cut is Cut.NOTHING else min(_width(column), _NARROWEST) for column in of
+        _width(column) if column.cut is Cut.NOTHING else min(_width(column), column.least) for column in of
     ]
     count = len(of)
     while room is not None and count > 1 and sum(least[:count]) + len(_GAP) * (count - 1) > room:
@@ -176,8 +204,12 @@ def _fitted(of: Sequence[Column], room: int | None) -> list[int]:
     flexible = [index for index, column in enumerate(of) if column.cut is not Cut.NOTHING]
     excess = 0 if room is None else sum(widths) + len(_GAP) * (len(of) - 1) - room
     for _ in range(excess):
-        widest = max(flexible, key=lambda index: widths[index], default=None)
-        if widest is None or widths[widest] <= _NARROWEST:
+        widest = max(
+            (index for index in flexible if widths[index] > of[index].least),
+            key=lambda index: widths[index],
+            default=None,
+        )
+        if widest is None:
             break
         widths[widest] -= 1
     return widths
@@ -185,16 +217,6 @@ def _fitted(of: Sequence[Column], room: int | None) -> list[int]:
 
 def _width(column: Column) -> int:
     return max(map(text.width, (column.title, *column.cells)))
-
-
-def _row(cells: Sequence[tuple[str, str | None]], of: Sequence[Column], widths: Sequence[int]) -> str:
-    shown = []
-    for (whole, style), column, wide in zip(cells, of, widths, strict=True):
-        kept = text.shortened(whole, wide, keeps_end=column.cut is Cut.BEGINNING)
-        padding = " " * (wide - text.width(kept))
-        cell = painted(kept, style)
-        shown.append(padding + cell if column.is_number else cell + padding)
-    return _GAP.join(shown).rstrip() + "\n"
 
 
 # The pager

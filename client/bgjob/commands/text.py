@@ -66,6 +66,11 @@ def message_of(entry: Mapping[str, Any]) -> str:
     return one_line(f"{target(entry)} - {entry['message']}")
 
 
+def progress(told: Mapping[str, Any] | None) -> str:
+    """How far an attempt is: `50% half of it`; empty where it has not said."""
+    return "" if told is None else f"{told['fraction']:.0%} {told['message']}".rstrip()
+
+
 # Times
 
 

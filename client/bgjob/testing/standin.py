@@ -70,6 +70,7 @@ class Recorder:
             f"{INTERFACE}.List": self._list,
             f"{INTERFACE}.Cancel": self._cancel,
             f"{INTERFACE}.Retry": self._retry,
+            f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
             f"{INTERFACE}.Pause": lambda given: {},
             f"{INTERFACE}.Resume": lambda given: {},
             f"{SERVICE}.GetInfo": lambda given: _INFO,
@@ -160,6 +161,11 @@ class Recorder:
         for row in rows:
             self._run(row)
         return {"ids": given["ids"]}
+
+    def _running(self) -> list[JsonObject]:
+        """The attempts that run in this process just now, such as the one that asks."""
+        with self._lock:
+            return [_running(row) for row in self._rows.values() if row["status"] == Status.RUNNING]
 
     # Submissions
 
@@ -300,6 +306,18 @@ def _summary(row: JsonObject) -> JsonObject:
 def _listed(row: JsonObject) -> JsonObject:
     """The summary as List has it: with what the latest attempt used, which is not known here."""
     return _summary(row) | dict.fromkeys(_USAGE)
+
+
+def _running(row: JsonObject) -> JsonObject:
+    """The attempt as Running has it: it has no process of its own that could be measured."""
+    attempt = row["attempts"][-1]
+    of_job = ("class_name", "method_name", "queue", "timeout")
+    of_attempt = ("job_id", "number", "pid", "started_at", "progress")
+    return {
+        **{name: row[name] for name in of_job},
+        **{name: attempt[name] for name in of_attempt},
+        **dict.fromkeys(("cpu", "memory")),
+    }
 
 
 def _check_list(given: JsonObject) -> None:

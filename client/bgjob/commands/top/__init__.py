@@ -1,0 +1,1 @@
+"""`bgjob top`: the running state at a terminal."""

@@ -1,0 +1,184 @@
+"""Looks at the daemon for `bgjob top`, on threads of its own: every so often, when a job changes, after each wish."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from bgjob.client import Client
+from bgjob.commands.top import controls
+from bgjob.commands.top.controls import Wish
+from bgjob.commands.top.scene import Look, Meter, Scene, Tally
+from bgjob.errors import BgjobError, PermissionDeniedError
+from bgjob.words import Status
+
+_FAILED: Final = 50
+_SOONEST: Final = 0.25
+"""Seconds between two looks at least, however many jobs change."""
+
+_SHARE: Final = 10.0
+"""How many times as long as a look took it is until the next one, at least: a daemon has more to do than to be seen."""
+
+_LONGEST: Final = 86_400.0
+_PAUSE: Final = 1.0
+
+
+def look_at(client: Client, only: str = "") -> Look:
+    """How the daemon stands now. Raises what a client raises."""
+    failed = client.list(status=Status.FAILED.value, search=only or None, limit=_FAILED)
+    return Look(client.stats(), client.running(), failed.items)
+
+
+class _Changed:
+    """Said to the one who looks: a job has changed, or the daemon is back."""
+
+
+class Lookout:
+    """Keeps a scene up to date. `scene` and `message` are replaced whole; `ring` is called after each change."""
+
+    def __init__(self, address: str | None, every: float, first: Look, ring: Callable[[], None]) -> None:
+        self._client = _Telling(address, self)
+        self._every = min(max(every, _SOONEST), _LONGEST)
+        self._ring = ring
+        self._meter = Meter()
+        self._tally = Tally(time.monotonic())
+        self._orders: queue.SimpleQueue[Wish | _Changed] = queue.SimpleQueue()
+        self._is_told = False
+        self._only = ""
+        self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        self.scene = self._scene_of(first)
+
+    def start(self) -> None:
+        """Begin; the threads end with the process, as a daemon that says nothing cannot hold them up."""
+        for work in (self._look_on, self._watch):
+            threading.Thread(target=self._guarded, args=(work,), daemon=True).start()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as failure:
+            self._failure = failure
+            self._ring()
+
+    def raise_failure(self) -> None:
+        """Raises what has ended one of the threads, if anything has: nothing a daemon says should."""
+        if self._failure is not None:
+            raise self._failure
+
+    def carry_out(self, wish: Wish) -> None:
+        """Ask it of the daemon, when the one who looks is free; what comes of it is a message."""
+        self._orders.put(wish)
+
+    def try_message(self) -> str | None:
+        """What came of a wish, if that is news."""
+        try:
+            return self._messages.get_nowait()
+        except queue.Empty:
+            return None
+
+    def on_away(self, why: str) -> None:
+        """The daemon does not answer."""
+        self.scene = self.scene._replace(away=why)
+        self._ring()
+
+    def on_change(self) -> None:
+        """There is news to look for."""
+        if not self._is_told:
+            self._is_told = True
+            self._orders.put(_Changed())
+
+    # The one who looks
+
+    def _look_on(self) -> None:
+        soonest = time.monotonic()
+        due = soonest + self._every
+        while True:
+            try:
+                order = self._orders.get(timeout=max(0.0, due - time.monotonic()))
+            except queue.Empty:
+                self._is_told = False
+                began_at = time.monotonic()
+                self._look()
+                now = time.monotonic()
+                soonest = now + max(_SOONEST, _SHARE * (now - began_at))
+                due = max(soonest, now + self._every)
+                continue
+            if isinstance(order, _Changed):
+                due = min(due, soonest)
+            else:
+                self._messages.put(self._told_of(order))
+                self._ring()
+                due = time.monotonic()
+
+    def _look(self) -> None:
+        try:
+            self.scene = self._scene_of(look_at(self._client, self._only))
+        except BgjobError as error:
+            self.on_away(_why(error))
+        self._ring()
+
+    def _scene_of(self, look: Look) -> Scene:
+        at, now = time.time(), time.monotonic()
+        return Scene(look, at, self._meter.take(look.attempts, at, now), self._tally.rates(now))
+
+    def _told_of(self, wish: Wish) -> str:
+        try:
+            return self._answer(wish)
+        except BgjobError as error:
+            return _why(error)
+
+    def _answer(self, wish: Wish) -> str:
+        match wish:
+            case controls.Cancel(job_id):
+                self._client.cancel(job_id)
+                return f"job {job_id} is to be cancelled"
+            case controls.Retry(job_id):
+                self._client.retry(job_id)
+                return f"job {job_id} is to run again"
+            case controls.Pause(name):
+                self._client.pause(name)
+                return f"queue {name} is paused; p resumes it"
+            case controls.Resume(name):
+                self._client.resume(name)
+                return f"queue {name} is not paused"
+            case controls.Search(only):
+                self._only = only
+                return ""
+            case controls.Leave():
+                return ""
+
+    # The one who watches
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                for job in self._client.watch():
+                    self._tally.note(job["status"])
+                    self.on_change()
+            except BgjobError as error:
+                self.on_away(_why(error))
+            time.sleep(_PAUSE)
+
+
+def _why(error: BgjobError) -> str:
+    if isinstance(error, PermissionDeniedError):
+        return f"not allowed: {error.parameters.get('reason', error)}"
+    return str(error)
+
+
+class _Telling(Client):
+    """A client that tells its lookout when the daemon goes away, and when it is back."""
+
+    def __init__(self, address: str | None, lookout: Lookout) -> None:
+        super().__init__(address)
+        self._lookout = lookout
+
+    def on_away(self, error: BgjobError) -> None:
+        self._lookout.on_away(_why(error))
+
+    def on_back(self) -> None:
+        self._lookout.on_change()

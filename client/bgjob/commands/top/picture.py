@@ -1,0 +1,255 @@
+"""What `bgjob top` shows: lines made of a scene, a view and a size; pure, and no line can move the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from bgjob.commands import screen, text
+from bgjob.commands.about import queue_columns
+from bgjob.commands.screen import Column, Cut
+from bgjob.commands.top.controls import BINDINGS, CTRL_C, Mode, View, question, selected_row
+from bgjob.commands.top.scene import Kind, Row, Scene, Sorting, age_of, key_of, rows_of
+from bgjob.words import Status
+
+_LEAST_NAME: Final = 16
+_FAILED_AT_ONCE: Final = 10
+_CHARACTERS_A_COLUMN: Final = 4
+
+
+class Line(NamedTuple):
+    """A line, in a style of `screen.painted`, or as the one that is selected."""
+
+    text: str
+    style: str | None = None
+    is_selected: bool = False
+
+
+def printed(scene: Scene, columns: int | None) -> list[Line]:
+    """All of a scene, one below the other; in so many columns, or as wide as need be."""
+    rows = rows_of(scene, Sorting.AGE, "")
+    running = [row for row in rows if row.kind is Kind.RUNNING]
+    failed = [row for row in rows if row.kind is Kind.FAILED][:_FAILED_AT_ONCE]
+    lines = [*_head(scene, View()), *_queues(scene, columns), *_running(scene, running, columns)]
+    return _fitted([*lines, *_failed(scene, failed, columns)], columns)
+
+
+def drawn(scene: Scene, view: View, columns: int, lines: int) -> list[Line]:
+    """A screen full: at most so many lines, none of them wider than so many columns."""
+    foot = [_foot(scene, view)]
+    head = _head(scene, view)[: max(0, lines - 1)]
+    room = max(0, lines - len(head) - len(foot))
+    body = _help() if view.mode is Mode.READING else _body(scene, view, columns, room)
+    padding = [Line("")] * max(0, room - len(body))
+    return _fitted([*head, *body[:room], *padding, *foot], columns)[-lines:]
+
+
+def _fitted(lines: Sequence[Line], columns: int | None) -> list[Line]:
+    return [line._replace(text=_safe(line.text, columns)) for line in lines]
+
+
+def _safe(written: str, columns: int | None) -> str:
+    """The text on one line, in its columns; of a long one only what could be shown is looked at."""
+    if columns is None:
+        return text.one_line(written)
+    return text.shortened(text.one_line(text.capped(written, columns * _CHARACTERS_A_COLUMN)), columns)
+
+
+# Head and foot
+
+
+def _head(scene: Scene, view: View) -> list[Line]:
+    stats = scene.look.stats
+    first = [f"bgjobd {stats['version']}"]
+    if scene.away is not None:
+        lines = [Line(f"{first[0]}  {scene.away}", "red")]
+    else:
+        first += [f"{len(scene.look.attempts)} of {stats['slots']} slots"]
+        first += [] if scene.rates is None else [f"a minute: {_rate(scene.rates.completed)} completed"]
+        first += [] if scene.rates is None else [f"{_rate(scene.rates.failed)} failed"]
+        lines = [Line(", ".join(first), "bold")]
+    jobs = ", ".join(f"{stats['jobs'].get(status, 0)} {status}" for status in Status)
+    lines += [Line(f"jobs: {jobs}")]
+    lines += [Line(stats["storage_trouble"], "red")] if stats.get("storage_trouble") else []
+    return lines + ([Line(f"only with {view.only!r} in class or method", "yellow")] if view.only else [])
+
+
+def _rate(a_minute: float) -> str:
+    return f"{a_minute:.0f}" if a_minute >= 10 or a_minute.is_integer() else f"{a_minute:.1f}"
+
+
+def _foot(scene: Scene, view: View) -> Line:
+    match view.mode:
+        case Mode.TYPING:
+            return Line(f"class or method: {view.typed}_", "bold")
+        case Mode.ASKED:
+            return Line(question(view, scene), "bold")
+        case Mode.READING:
+            return Line("any key goes back", "bold")
+        case Mode.LOOKING:
+            return Line(view.message, "bold") if view.message else Line(_keys(view))
+
+
+def _keys(view: View) -> str:
+    told = [f"{one.shown} {one.word}" for one in BINDINGS if one.shown]
+    return f"{'  '.join(told)}  by {view.sorting.value}"
+
+
+_KEY_NAMES: Final = {"up": "↑", "down": "↓", CTRL_C: "Ctrl-C"}
+
+
+def _help() -> list[Line]:
+    keys = [", ".join(_KEY_NAMES.get(key, key) for key in one.keys) for one in BINDINGS]
+    wide = max(map(len, keys))
+    return [
+        Line(""),
+        *(Line(f"  {names:<{wide}}  {one.sentence}") for names, one in zip(keys, BINDINGS, strict=True)),
+        Line(""),
+        Line("  NO attempt, AGE since its start, CPU of one processor, TIME of CPU used until now"),
+    ]
+
+
+# The body
+
+
+def _body(scene: Scene, view: View, columns: int, room: int) -> list[Line]:
+    rows = rows_of(scene, view.sorting, view.only)
+    chosen = selected_row(view, rows)
+    running = [row for row in rows if row.kind is Kind.RUNNING]
+    failed = [row for row in rows if row.kind is Kind.FAILED]
+    queues = len(scene.look.stats["queues"])
+    for_queues, for_running, for_failed = _shares(room, queues, len(running), len(failed))
+    shown_running, shown_failed = _window(running, chosen, for_running), _window(failed, chosen, for_failed)
+    lines = _queues(scene, columns, for_queues) if for_queues else []
+    lines += _running(scene, shown_running, columns, len(running), chosen)
+    return lines + (_failed(scene, shown_failed, columns, len(failed), chosen) if for_failed else [])
+
+
+_ABOVE: Final = 2
+"""Lines above the rows of a part: one that parts it from the one before, and its titles."""
+
+
+def _shares(room: int, queues: int, running: int, failed: int) -> tuple[int, int, int]:
+    """How many rows the parts get: what runs goes before, then the others have what is left of their wishes.
+
+    Where room is scarce there are no queues, and then no failed jobs.
+    """
+    running = max(1, running)
+    left = room - _ABOVE - 1
+    failed_least = min(failed, max(1, room // 4)) if failed and left > _ABOVE else 0
+    left -= failed_least + (_ABOVE if failed_least else 0)
+    queues_least = min(queues, max(1, room // 5)) if left > _ABOVE + 1 else 0
+    left -= queues_least + (_ABOVE if queues_least else 0)
+    for_running = 1 + min(running - 1, max(0, left))
+    left -= for_running - 1
+    more_failed = min(failed - failed_least, max(0, left)) if failed_least else 0
+    left -= more_failed
+    more_queues = min(queues - queues_least, max(0, left)) if queues_least else 0
+    return queues_least + more_queues, for_running, failed_least + more_failed
+
+
+def _window(rows: list[Row], chosen: Row | None, room: int) -> list[Row]:
+    """As many rows as there is room for, the chosen one among them if it is one of these."""
+    place = rows.index(chosen) if chosen in rows else 0
+    first = min(max(0, place - room + 1), max(0, len(rows) - room))
+    return rows[first : first + room]
+
+
+def _queues(scene: Scene, columns: int | None, room: int | None = None) -> list[Line]:
+    queues = scene.look.stats["queues"]
+    shown = queues[:room]
+    table = screen.layout(
+        [
+            column._replace(cut=Cut.END) if column.title == "QUEUE" else column
+            for column in queue_columns(shown)
+        ],
+        columns,
+    )
+    rows = [
+        Line(row, "yellow" if queue["paused"] else None)
+        for row, queue in zip(table.rows(), shown, strict=True)
+    ]
+    return [_parting("queues", len(shown), len(queues)), Line(table.titles(), "bold"), *rows]
+
+
+def _running(
+    scene: Scene,
+    rows: list[Row],
+    columns: int | None,
+    count: int | None = None,
+    chosen: Row | None = None,
+) -> list[Line]:
+    if not rows:
+        return [Line(""), Line("nothing runs")]
+    told = [row.told for row in rows]
+    busy = [scene.busy.get(key_of(one)) for one in told]
+    table = screen.layout(
+        [
+            Column("JOB", [str(one["job_id"]) for one in told], is_number=True),
+            Column("WHAT", [text.target(one) for one in told], cut=Cut.BEGINNING, least=_LEAST_NAME),
+            Column("NO", [str(one["number"]) for one in told], is_number=True),
+            Column("AGE", [_age(one, scene.at) for one in told], is_number=True),
+            Column("CPU", ["–" if share is None else f"{share:.0f}%" for share in busy], is_number=True),
+            Column("TIME", [text.span(one["cpu"]) for one in told], is_number=True),
+            Column("MEMORY", [text.size(one["memory"]) for one in told], is_number=True),
+            Column("PROGRESS", [text.progress(one["progress"]) for one in told], cut=Cut.END),
+            Column("QUEUE", [one["queue"] for one in told], cut=Cut.END),
+            Column("PID", [str(one["pid"] or "–") for one in told], is_number=True),
+        ],
+        columns,
+    )
+    return _table("running attempts", table, rows, count, chosen, columns)
+
+
+def _age(attempt: Any, at: float) -> str:
+    return "–" if attempt["started_at"] is None else text.about(age_of(attempt, at))
+
+
+def _failed(
+    scene: Scene,
+    rows: list[Row],
+    columns: int | None,
+    count: int | None = None,
+    chosen: Row | None = None,
+) -> list[Line]:
+    if not rows:
+        return []
+    told = [row.told for row in rows]
+    table = screen.layout(
+        [
+            Column("FAILED", [str(one["id"]) for one in told], is_number=True),
+            Column("WHAT", [text.target(one) for one in told], cut=Cut.BEGINNING, least=_LEAST_NAME),
+            Column("WHEN", [text.when(one["finished_at"], scene.at) for one in told]),
+            Column("WHY", [one["error"] or "" for one in told], cut=Cut.END),
+        ],
+        columns,
+    )
+    return _table("latest failed jobs", table, rows, count, chosen, columns)
+
+
+def _table(
+    name: str,
+    table: screen.Layout,
+    rows: list[Row],
+    count: int | None,
+    chosen: Row | None,
+    columns: int | None,
+) -> list[Line]:
+    lines = [
+        Line(_padded(line, columns or 0), is_selected=True) if row == chosen else Line(line)
+        for line, row in zip(table.rows(), rows, strict=True)
+    ]
+    return [
+        _parting(name, len(rows), len(rows) if count is None else count),
+        Line(table.titles(), "bold"),
+        *lines,
+    ]
+
+
+def _padded(line: str, columns: int) -> str:
+    return line + " " * (columns - text.width(line))
+
+
+def _parting(name: str, shown: int, count: int) -> Line:
+    """What stands between two parts: nothing, or how many rows there is no room for."""
+    return Line("" if shown == count else f"{shown} of {count} {name}")
