@@ -27,7 +27,7 @@ _LONG: Final = 60.0
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """What the page is told, as its Settings have it. Raises OSError where its token can be neither read nor written."""
+    """What the page is told, as its Settings have it. Raises OSError where its token can be neither read nor kept."""
     web = config.web
     is_unix = str(web.bind).startswith("unix:")
     return {

@@ -84,7 +84,7 @@ class Page:
         ask = partial(self._client.logs, type=view.status or None, search=view.q or None)
         if "newer_than" in request.query:
             return self._newer(request, lambda after: ask(after=after, limit=_MOST_NEWER))
-        found = ask(before=_behind(view), limit=view.per)
+        found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
         newer = () if view.is_first else ask(after=view.upto, limit=view.per).items
         listed = self._listed(view, found, newer)
         return self._shown(request, "log.html", {"entries": found.items, **listed, "kinds": TYPES})
@@ -93,7 +93,9 @@ class Page:
         """The jobs, newest first."""
         view = View.of("/jobs", request.query, STATUSES, self._settings.per_page)
         status = [view.status] if view.status else None
-        found = self._client.list(status=status, search=view.q or None, before=_behind(view), limit=view.per)
+        found = self._client.list(
+            status=status, search=view.q or None, before=_behind(view), limit=view.per, count=_MOST_COUNTED
+        )
         listed = self._listed(view, found, ())
         return self._shown(request, "jobs.html", {"jobs": found.items, **listed, "kinds": STATUSES})
 
@@ -104,6 +106,7 @@ class Page:
         return {
             "view": view,
             "is_complete": found.is_complete,
+            "place": _place(view, len(found.items), found.total),
             "older": view.but(page=view.page + 1, upto=found.next - 1) if older else None,
             "newer": None
             if view.is_first
@@ -119,7 +122,7 @@ class Page:
         text = request.query["newer_than"]
         after = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
         found = ask(after)
-        return as_json({"newer": len(found.items), "is_all": found.next is None})
+        return as_json({"newer": len(found.items), "is_all": len(found.items) < _MOST_NEWER})
 
     # One job
 
@@ -223,6 +226,15 @@ class Page:
             "form_token": self._guard.form_token,
         }
         return self._render.render(template, **common, **values)
+
+
+def _place(view: View, many: int, total: int | None) -> str:
+    """Which rows of how many the page has: "51–75 of 10,000+"."""
+    first = (view.page - 1) * view.per + 1
+    shown = f"{first:,}–{first + many - 1:,}" if many else "none"
+    if total is None:
+        return shown
+    return f"{shown} of {total:,}{'+' if total >= _MOST_COUNTED else ''}"
 
 
 def _behind(view: View) -> int | None:
