@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -93,9 +93,10 @@ class Page:
         """The jobs, newest first."""
         view = View.of("/jobs", request.query, STATUSES, self._settings.per_page)
         status = [view.status] if view.status else None
-        found = self._client.list(
-            status=status, search=view.q or None, before=_behind(view), limit=view.per, count=_MOST_COUNTED
-        )
+        ask = partial(self._client.list, status=status, search=view.q or None)
+        if "newer_than" in request.query:
+            return self._newer(request, lambda after: _newer_than(after, ask(limit=_MOST_NEWER).items))
+        found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
         listed = self._listed(view, found, ())
         return self._shown(request, "jobs.html", {"jobs": found.items, **listed, "kinds": STATUSES})
 
@@ -226,6 +227,10 @@ class Page:
             "form_token": self._guard.form_token,
         }
         return self._render.render(template, **common, **values)
+
+
+def _newer_than(job_id: int, jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [job for job in jobs if job["id"] > job_id]
 
 
 def _place(view: View, many: int, total: int | None) -> str:
