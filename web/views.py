@@ -109,11 +109,8 @@ class Page:
             "is_complete": found.is_complete,
             "place": _place(view, len(found.items), found.total),
             "older": view.but(page=view.page + 1, upto=found.next - 1) if older else None,
-            "newer": None
-            if view.is_first
-            else view.but(page=view.page - 1, upto=before)
-            if before
-            else view.but(),
+            "newer": view.but(page=view.page - 1, upto=before) if before else None,
+            "newest": None if view.is_first else view.but(),
             "per_page": sorted({*PER_PAGE, view.per}),
             "top": found.items[0]["id"] if found.items else 0,
         }
