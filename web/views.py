@@ -83,7 +83,7 @@ class Page:
         view = View.of("/", request.query, TYPES, self._settings.per_page)
         ask = partial(self._client.logs, type=view.status or None, search=view.q or None)
         if "newer_than" in request.query:
-            return self._newer(request, lambda after: ask(after=after, limit=_MOST_NEWER))
+            return self._newer(request, lambda after: ask(after=after, limit=_MOST_NEWER).items)
         found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
         newer = () if view.is_first else ask(after=view.upto, limit=view.per).items
         listed = self._listed(view, found, newer)
@@ -115,12 +115,12 @@ class Page:
             "top": found.items[0]["id"] if found.items else 0,
         }
 
-    def _newer(self, request: Request, ask: Callable[[int], Any]) -> Response:
+    def _newer(self, request: Request, ask: Callable[[int], Sequence[Any]]) -> Response:
         """How many rows are newer than the one that is named."""
         text = request.query["newer_than"]
         after = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
         found = ask(after)
-        return as_json({"newer": len(found.items), "is_all": len(found.items) < _MOST_NEWER})
+        return as_json({"newer": len(found), "is_all": len(found) < _MOST_NEWER})
 
     # One job
 
