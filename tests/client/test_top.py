@@ -185,17 +185,17 @@ def test_where_nothing_runs_that_is_said() -> None:
     assert shown(scene(queues=[]), lines=8)[2:6] == ["", "nothing runs", "", ""]
 
 
-def test_the_selected_row_is_marked_over_its_whole_width() -> None:
+@pytest.mark.parametrize(
+    ("selected", "job_id"),
+    [(None, 2), ((Kind.RUNNING, 1, 1), 1), ((Kind.FAILED, 7, 0), 7)],
+)
+def test_the_selected_row_is_marked_over_its_whole_width(
+    selected: tuple[Kind, int, int] | None, job_id: int
+) -> None:
     seen = scene([attempt(1, age=9), attempt(2)], [failed(7)])
-    for name, job_id in (
-        (None, 2),
-        ((Kind.RUNNING, 1, 1), 1),
-        ((Kind.FAILED, 7, 0), 7),
-        ((Kind.FAILED, 1, 0), 2),
-    ):
-        (marked,) = [line for line in picture.drawn(seen, View(selected=name), 80, 24) if line.is_selected]
-        assert marked.text.split()[0] == str(job_id)
-        assert len(marked.text) == 80
+    (marked,) = [line for line in picture.drawn(seen, View(selected=selected), 80, 24) if line.is_selected]
+    assert marked.text.split()[0] == str(job_id)
+    assert len(marked.text) == 80
 
 
 def test_a_daemon_that_is_away_is_said_in_the_first_line_and_the_last_picture_stays() -> None:
@@ -339,6 +339,16 @@ def test_what_does_not_fit_the_selected_job_is_said(keys: str, told: str) -> Non
     assert wishes == []
     assert told in shown(SEEN, view)[-1]
     assert told not in shown(SEEN, after(SEEN, "j", view)[0])[-1]
+
+
+@pytest.mark.parametrize("key", ["c", "r", "p"])
+def test_no_key_meets_another_job_than_the_one_that_was_selected(key: str) -> None:
+    gone = View(selected=(Kind.RUNNING, 3, 1))
+    assert not any(line.is_selected for line in picture.drawn(SEEN, gone, 80, 24))
+    view, wishes = after(SEEN, key, gone)
+    assert (view.mode, wishes) == (Mode.LOOKING, [])
+    assert "select a" in view.message
+    assert after(SEEN, "j", gone)[0].selected == (Kind.RUNNING, 1, 1)
 
 
 @pytest.mark.parametrize("key", ["c", "r", "p"])

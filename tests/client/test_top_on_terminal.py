@@ -14,7 +14,7 @@ import pytest
 
 from bgjob.codec import Request
 from bgjob.commands.top.controls import Cancel, Pause
-from bgjob.commands.top.lookout import Lookout
+from bgjob.commands.top.lookout import Lookout, pause_after
 from bgjob.commands.top.scene import Look
 from tests.client.scripted import Line, ScriptedDaemon, method_of
 from tests.client.test_commands import Commands, Terminal
@@ -193,9 +193,10 @@ def test_the_selected_row_is_marked_though_no_colour_is_wanted(commands: Command
         terminal.finish()
 
 
-def test_it_outlives_a_restart_of_the_daemon(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", ["0.25", "60"])
+def test_it_outlives_a_restart_of_the_daemon(every: str, tmp_path: Path) -> None:
     with daemon(tmp_path, SETTINGS, modules={"shop": MODULE}) as running:
-        terminal = Commands(running.socket).on_terminal("top", "--every", "60", columns=100)
+        terminal = Commands(running.socket).on_terminal("top", "--every", every, columns=100)
         eventually(shows(terminal, "of 4 slots"))
         running.stop()
         eventually(lambda: re.search("the connection to|no daemon answers at", frame(terminal)))
@@ -296,6 +297,16 @@ def test_a_change_of_a_job_is_looked_at_before_its_time(played: Played) -> None:
     eventually(lambda: watch.scene.look.stats["slots"] == 9)
     assert watch.scene.rates is not None
     assert watch.scene.rates.completed == 1.0
+
+
+@pytest.mark.parametrize(
+    ("took", "was_answered", "pause"),
+    [(0.001, True, 0.25), (0.1, True, 1.0), (3.0, True, 5.0), (5.0, False, 0.25)],
+)
+def test_a_slow_daemon_is_looked_at_less_often_and_one_that_is_away_is_not_given_up(
+    took: float, was_answered: bool, pause: float
+) -> None:
+    assert pause_after(took, was_answered) == pause
 
 
 def test_a_bug_in_a_thread_is_raised_where_it_is_seen(played: Played) -> None:

@@ -96,8 +96,8 @@ def pressed(view: View, key: str, scene: Scene) -> Step:
 
 
 def selected_row(view: View, rows: list[Row]) -> Row | None:
-    """The row that was selected, or the first where it is gone."""
-    return next((row for row in rows if row.name == view.selected), rows[0] if rows else None)
+    """The row that was selected, the first if none was; None where it is gone: no key is to meet another job."""
+    return next((row for row in rows if view.selected in (None, row.name)), None)
 
 
 # Looking
@@ -127,10 +127,10 @@ def _down(view: View, scene: Scene) -> Step:
 
 def _moved(view: View, scene: Scene, by: int) -> View:
     rows = rows_of(scene, view.sorting, view.only)
-    row = selected_row(view, rows)
-    if row is None:
+    if not rows:
         return view
-    place = min(max(0, rows.index(row) + by), len(rows) - 1)
+    row = selected_row(view, rows)
+    place = 0 if row is None else min(max(0, rows.index(row) + by), len(rows) - 1)
     return view._replace(selected=rows[place].name)
 
 

@@ -22,6 +22,9 @@ _SOONEST: Final = 0.25
 _SHARE: Final = 10.0
 """How many times as long as a look took it is until the next one, at least: a daemon has more to do than to be seen."""
 
+_LATEST: Final = 5.0
+"""Seconds after which a change is looked at, however long the look before took."""
+
 _LONGEST: Final = 86_400.0
 _PAUSE: Final = 1.0
 
@@ -30,6 +33,11 @@ def look_at(client: Client, only: str = "") -> Look:
     """How the daemon stands now. Raises what a client raises."""
     failed = client.list(status=Status.FAILED.value, search=only or None, limit=_FAILED)
     return Look(client.stats(), client.running(), failed.items)
+
+
+def pause_after(took: float, was_answered: bool) -> float:
+    """Seconds from a look until the next at the earliest; time without a daemon is no work of the daemon's."""
+    return min(max(_SOONEST, _SHARE * took), _LATEST) if was_answered else _SOONEST
 
 
 class _Changed:
@@ -102,9 +110,9 @@ class Lookout:
             except queue.Empty:
                 self._is_told = False
                 began_at = time.monotonic()
-                self._look()
+                was_answered = self._look()
                 now = time.monotonic()
-                soonest = now + max(_SOONEST, _SHARE * (now - began_at))
+                soonest = now + pause_after(now - began_at, was_answered)
                 due = max(soonest, now + self._every)
                 continue
             if isinstance(order, _Changed):
@@ -114,12 +122,15 @@ class Lookout:
                 self._ring()
                 due = time.monotonic()
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Whether the daemon has answered."""
         try:
             self.scene = self._scene_of(look_at(self._client, self._only))
         except BgjobError as error:
             self.on_away(_why(error))
+            return False
         self._ring()
+        return True
 
     def _scene_of(self, look: Look) -> Scene:
         at, now = time.time(), time.monotonic()
