@@ -30,9 +30,7 @@ def classes(client: Client, given: argparse.Namespace) -> int:
 
 
 def stats(client: Client, given: argparse.Namespace) -> int:
-    """Show how the daemon stands: its version, slots, jobs by status, the last hour's ends, queues; and what each
-    class's attempts used.
-    """
+    """Show how the daemon stands: version, slots, jobs by status, the last hour, queues; and what attempts used."""
     standing = client.stats(usage=True)
     if given.json:
         screen.tell_json(standing)
