@@ -343,8 +343,11 @@ def _is_likely(pid: int, owner: int | None, parents: Collection[int]) -> bool:
     """Whether the process may be an attempt of the owner's that one of these has forked. Raises OSError."""
     if owner is None and not parents:
         return True
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-        told = {name: value.split() for name, _, value in (line.partition(":") for line in file)}
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            told = {name: value.split() for name, _, value in (line.partition(":") for line in file)}
+    except FileNotFoundError:
+        return True  # it has just ended, or is hidden from this process (hidepid): nothing tells against it
     is_owners = owner is None or set(map(int, told["Uid"])) == {owner}
     return is_owners and (not parents or int(told["PPid"][0]) in parents)
 
