@@ -137,11 +137,15 @@ class Spool:
         self._remove(temporary)  # a job may have put anything there
         mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(temporary, mode, 0o600, dir_fd=self._directory)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            if self._is_shared():
-                os.fchmod(descriptor, 0o644)
-        os.rename(temporary, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                if self._is_shared():
+                    os.fchmod(descriptor, 0o644)
+            os.rename(temporary, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except OSError:
+            self._remove(temporary)
+            raise
 
     def _is_shared(self) -> bool:
         """Whether attempts of other users run here: they look for the reason why they are stopped."""
