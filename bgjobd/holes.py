@@ -16,20 +16,40 @@ _PUNCH_HOLE: Final = 0x02
 _BLOCK: Final = 4096
 
 
-def bound(descriptor: int, most: int) -> None:
-    """Give up the middle of a file that has grown by an eighth or more beyond `most` bytes; whole blocks only.
+_UNIT: Final = 512
+"""Bytes of what stat(2) counts as a block."""
 
-    At least the first and the last `most // 2` bytes stay, and the size is what it was. Raises OSError, EOPNOTSUPP
-    where the file system cannot do it.
+_AHEAD: Final = 8 * 1024 * 1024 * 1024
+"""Bytes that xfs at most reserves behind the end of a file that grows (xfs(5), allocsize)."""
+
+
+def allocated(status: os.stat_result) -> int:
+    """The bytes of the disk that the file takes; more than its data where somebody has reserved some (fallocate(2))."""
+    return status.st_blocks * _UNIT
+
+
+def bound(descriptor: int, most: int, is_last: bool = False) -> None:
+    """Give up the middle of a file that takes more than `most` bytes by an eighth or more; whole blocks only.
+
+    At least the first and the last `most // 2` bytes stay, and the size is what it was. What is reserved behind the end
+    goes too, once nobody writes any more, or where it is too much for a file system's own doing. Raises OSError,
+    EOPNOTSUPP where the file system cannot do it.
     """
     status = os.fstat(descriptor)
     block = max(status.st_blksize, _BLOCK)
     kept = most // 2
     start, end = -(-kept // block) * block, (status.st_size - kept) // block * block
-    if start < end and end - next_data(descriptor, start) >= max(most // 8, 2 * block):
+    excess = max(most // 8, 2 * block)
+    is_reserved = allocated(status) >= most + 2 * excess  # which counts as a hole
+    if start < end and (end - next_data(descriptor, start) >= excess or is_reserved):
         punch(descriptor, start, end)
         if next_data(descriptor, start) < end:
             raise OSError(errno.EOPNOTSUPP, "the file system does not tell holes from data")
+    if is_reserved:
+        status = os.fstat(descriptor)
+        own = 0 if is_last else min(2 * status.st_size, _AHEAD)
+        if allocated(status) >= most + 2 * excess + own:
+            os.ftruncate(descriptor, status.st_size)
 
 
 def punch(descriptor: int, start: int, end: int) -> None:

@@ -85,8 +85,8 @@ class Outputs:
 
     def is_shorter(self, key: AttemptKey, size: int) -> bool:
         """Whether the file is there and has less than `size` bytes."""
-        found = self._try_size(key)
-        return found is not None and found < size
+        found = self._try_status(key)
+        return found is not None and found.st_size < size
 
     def measure(self, key: AttemptKey) -> int:
         """The size of what the attempt printed, once it has ended; no file is kept for nothing."""
@@ -102,10 +102,10 @@ class Outputs:
         finally:
             os.close(descriptor)
 
-    def _try_size(self, key: AttemptKey) -> int | None:
+    def _try_status(self, key: AttemptKey) -> os.stat_result | None:
         name = journals.file_name(*key, "out")
         try:
-            return os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_size
+            return os.stat(name, dir_fd=self._directory, follow_symlinks=False)
         except OSError:
             return None
 
@@ -160,12 +160,12 @@ class Outputs:
         if most is None or not self._needs_look(key, most):
             then()
         else:
-            self._bound({key: most}, then)
+            self._bound({key: most}, then, is_last=True)
 
     def _needs_look(self, key: AttemptKey, most: int) -> bool:
-        """Whether it is larger than what is kept of it, or was before its middle was given up."""
-        size = self._try_size(key)
-        return self._can_bound and size is not None and size > most
+        """Whether it takes more than what is kept of it, or did before its middle was given up."""
+        found = self._try_status(key)
+        return self._can_bound and found is not None and max(found.st_size, holes.allocated(found)) > most
 
     def _look_soon(self, keys: set[AttemptKey]) -> None:
         self._grown |= keys & self._most.keys()
@@ -189,7 +189,9 @@ class Outputs:
         if self._grown:
             self._look_soon(self._grown)
 
-    def _bound(self, large: Mapping[AttemptKey, int], then: Callable[[], None]) -> None:
+    def _bound(
+        self, large: Mapping[AttemptKey, int], then: Callable[[], None], is_last: bool = False
+    ) -> None:
         """Bound these files on a thread of their own, and call `then` on the loop."""
 
         def on_done(done: asyncio.Future[bool]) -> None:
@@ -200,15 +202,15 @@ class Outputs:
                 self._can_bound = False
                 self._say(EntryType.FAILURE, _UNBOUNDED.format(self._path))
 
-        self._loop.run_in_executor(self._bounding, self._try_bound, large).add_done_callback(on_done)
+        self._loop.run_in_executor(self._bounding, self._try_bound, large, is_last).add_done_callback(on_done)
 
-    def _try_bound(self, large: Mapping[AttemptKey, int]) -> bool:
+    def _try_bound(self, large: Mapping[AttemptKey, int], is_last: bool = False) -> bool:
         """Whether the file system can do it; what is no file of an attempt's is left alone."""
         for key, most in large.items():
             try:
                 with self._open(key, os.O_WRONLY) as descriptor:
                     if _is_own(os.fstat(descriptor)):
-                        holes.bound(descriptor, most)
+                        holes.bound(descriptor, most, is_last)
             except OSError as error:
                 if error.errno == errno.EOPNOTSUPP and not self._can_punch():
                     return False  # else somebody writes into the hole, which harms no other output

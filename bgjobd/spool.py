@@ -137,11 +137,15 @@ class Spool:
         self._remove(temporary)  # a job may have put anything there
         mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(temporary, mode, 0o600, dir_fd=self._directory)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            if self._is_shared():
-                os.fchmod(descriptor, 0o644)
-        os.rename(temporary, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                if self._is_shared():
+                    os.fchmod(descriptor, 0o644)
+            os.rename(temporary, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except OSError:
+            self._remove(temporary)
+            raise
 
     def _is_shared(self) -> bool:
         """Whether attempts of other users run here: they look for the reason why they are stopped."""
@@ -344,8 +348,11 @@ def _is_likely(pid: int, owner: int | None, parents: Collection[int]) -> bool:
     """Whether the process may be an attempt of the owner's that one of these has forked. Raises OSError."""
     if owner is None and not parents:
         return True
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-        told = {name: value.split() for name, _, value in (line.partition(":") for line in file)}
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            told = {name: value.split() for name, _, value in (line.partition(":") for line in file)}
+    except FileNotFoundError:
+        return True  # it has just ended, or is hidden from this process (hidepid): nothing tells against it
     is_owners = owner is None or set(map(int, told["Uid"])) == {owner}
     return is_owners and (not parents or int(told["PPid"][0]) in parents)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
@@ -14,6 +15,8 @@ import pytest
 from bgjob import Client
 from bgjob.client import Job
 from bgjobd import spool as spools
+from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver.identity import pidfd_inode
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.support import eventually
 
@@ -99,3 +102,16 @@ def test_no_later_daemon_signals_the_other_either(tmp_path: Path, victim: subpro
 def test_a_start_that_is_told_as_later_than_now_gives_no_more_time() -> None:
     record = {"pid": os.getpid(), "monotonic": time.monotonic() + 3600}
     assert spools.began_at(record) <= time.monotonic()
+
+
+def test_a_process_that_is_hidden_is_not_taken_for_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    inode = pidfd_inode(os.getpid())
+    line = journals.started("ab", os.getpid(), 0, inode, "cd", 1.0)
+
+    def hidden(*_: object, **__: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "no such process")
+
+    monkeypatch.setattr("builtins.open", hidden)
+    pidfd = spools.try_open_process(journals.parse(line), owner=os.getuid(), parents=(os.getppid(),))
+    assert pidfd is not None
+    os.close(pidfd)

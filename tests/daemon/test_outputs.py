@@ -420,6 +420,53 @@ def test_a_job_that_writes_into_its_hole_ends_the_bounding_of_no_other_output(
     play(scene)
 
 
+# What a job may reserve
+
+
+@pytest.mark.parametrize("size", [5000, 8 << 20])
+@pytest.mark.parametrize("is_behind", [True, False])
+def test_what_is_reserved_and_not_written_is_given_up(place: Path, size: int, is_behind: bool) -> None:
+    file, told = place / "1.1.out", content(size)
+    file.write_bytes(told)
+    with opened(file) as descriptor:
+        if is_behind:
+            assert holes._fallocate(descriptor, holes._KEEP_SIZE, 0, 64 << 20) == 0
+        else:
+            os.posix_fallocate(descriptor, 0, 64 << 20)
+        whole = os.fstat(descriptor).st_size
+        holes.bound(descriptor, 1 << 20)
+        assert kept_of(file) < 2 << 20
+        assert os.fstat(descriptor).st_size == whole
+        assert os.pread(descriptor, 5000, 0) == told[:5000]
+        assert not is_behind or os.pread(descriptor, 5000, size - 5000) == told[-5000:]
+
+
+def test_what_a_file_system_reserves_by_itself_for_a_file_that_grows_stays_until_its_end(place: Path) -> None:
+    file = place / "1.1.out"
+    file.write_bytes(content(8 << 20))
+    with opened(file) as descriptor:
+        assert holes._fallocate(descriptor, holes._KEEP_SIZE, 0, 16 << 20) == 0
+        holes.bound(descriptor, 1 << 20)
+        assert kept_of(file) > 8 << 20
+        holes.bound(descriptor, 1 << 20, is_last=True)
+        assert kept_of(file) < 2 << 20
+
+
+def test_an_output_of_nothing_that_takes_much_of_the_disk_is_bounded(play: Play) -> None:
+    async def scene(at: Desk) -> None:
+        at.outputs.keep_bounded((1, 1), 1 << 20)
+        at.print(b"x")
+        with opened(at.file) as descriptor:
+            assert holes._fallocate(descriptor, holes._KEEP_SIZE, 0, 64 << 20) == 0
+        await soon(lambda: kept_of(at.file) < 1 << 20)
+        with opened(at.file) as descriptor:
+            assert holes._fallocate(descriptor, holes._KEEP_SIZE, 0, 64 << 20) == 0
+        await at.finish()
+        assert kept_of(at.file) < 1 << 20
+
+    play(scene)
+
+
 # What a job may put there instead
 
 

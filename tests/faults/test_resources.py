@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import resource
@@ -17,6 +18,7 @@ import pytest
 
 from bgjob import Client, Job
 from bgjob.errors import DaemonUnavailableError
+from bgjobd.core.verdict import StopReason
 from bgjobd.door import Door
 from bgjobd.forkserver import journal as journals
 from bgjobd.spool import Spool
@@ -160,6 +162,21 @@ def test_a_journal_is_read_though_no_descriptor_is_left(tmp_path: Path) -> None:
     spool.close()
     assert journal is not None
     assert journal.started is not None
+
+
+def test_a_stop_reason_for_which_the_spool_has_no_room_leaves_nothing_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", full)
+    with pytest.raises(OSError, match="No space left"):
+        spool.write_stop((1, 1), StopReason.CANCELLED)
+    spool.close()
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE"])
