@@ -65,6 +65,10 @@ retry_delay = 0.5
 [log]
 console = "text"
 
+[web]
+bind = "127.0.0.1:0"
+actions = true
+
 [approved]
 {approved}
 """,

@@ -118,6 +118,7 @@ class RunningDaemon:
         app: str = "",
         environ: dict[str, str] | None = None,
         modules: dict[str, str] | None = None,
+        web: str = "enabled = false",
     ) -> None:
         self.directory = directory
         self.socket = directory / "s.sock"
@@ -142,6 +143,8 @@ slots = 4
 [app]
 path = ["{directory}"]
 {app}
+[web]
+{web}
 [retry]
 max_retries = 1
 retry_delay = 0.05
@@ -220,9 +223,10 @@ def daemon(
     app: str = "",
     environ: dict[str, str] | None = None,
     modules: dict[str, str] | None = None,
+    web: str = "enabled = false",
 ) -> Iterator[RunningDaemon]:
     """A daemon that runs meanwhile, with `modules` (name → source) beside the probes; what is left is ended by pid."""
-    running = RunningDaemon(directory, settings, app, environ, modules)
+    running = RunningDaemon(directory, settings, app, environ, modules, web)
     try:
         running.start()
         yield running

@@ -145,6 +145,7 @@ class Walk:
             "LANG": "C.UTF-8",
             "TZ": "UTC",
             "BGJOBD_DAEMON__RUNTIME_DIR": str(self._directory.parent / "run"),  # not the machine's own
+            "BGJOBD_WEB__ENABLED": "false",  # whose port another daemon of this machine may have
             "PYTHONUNBUFFERED": "1",  # as on a terminal, where results and messages come in order
         }
 

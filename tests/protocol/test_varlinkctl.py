@@ -49,6 +49,9 @@ runtime_dir = "{here}/run"
 log_dir = "{here}/log"
 slots = 2
 
+[web]
+enabled = false
+
 [app]
 path = ["{here}"]
 
