@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,11 @@ def forged(directory: Path, victim: int) -> Iterator[tuple[RunningDaemon, Client
         job = client.run_background_job("forger.Forger", "pose_as", {"pid": victim, "place": str(place)})
         pid = int(eventually(lambda: place.exists() and place.read_text()))
         eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"] == victim)
-        yield running, client, job, pid
+        try:
+            yield running, client, job, pid
+        finally:
+            with suppress(ProcessLookupError):  # which no later daemon knows how to find
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
