@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -181,7 +181,7 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
         asked_for = {"usage": await daemon.read(Reader.usage)} if given.usage else {}
     server = daemon.fork_server
     return {
-        "version": version("bgjobd"),
+        "version": _version(),
         "pid": os.getpid(),
         "started_at": to_text(daemon.started_at),
         "code_version": None if server is None else server.code_version,
@@ -282,12 +282,18 @@ async def _follow(
         yield news
 
 
+@cache
+def _version() -> str:
+    """What runs, whatever is installed by now: the disk is asked once."""
+    return version("bgjobd")
+
+
 async def _info(parameters: JsonObject, caller: Caller) -> JsonObject:
     checked(Nothing, parameters)
     return {
         "vendor": "bgjobd",
         "product": "bgjobd",
-        "version": version("bgjobd"),
+        "version": _version(),
         "url": "",
         "interfaces": [SERVICE, INTERFACE],
     }

@@ -237,6 +237,17 @@ def test_a_page_can_be_gone_through_and_says_where_it_goes_on() -> None:
     assert (len(page), page.next, page.is_complete) == (2, 2, False)
 
 
+def test_a_page_tells_its_total_where_the_daemon_does() -> None:
+    call = calls.list_jobs(None, None, None, None, None, None, 1, count=10)
+    assert call.parameters == {"limit": 1, "count": 10}
+    reply = {"jobs": [summary(1)], "next": None, "is_complete": True}
+    assert call.answer(Reply({**reply, "total": 7})).total == 7
+    assert call.answer(Reply({**reply, "total": None})).total is None
+    assert call.answer(Reply(reply)).total is None  # of a daemon before there were totals
+    with pytest.raises(ProtocolError):
+        call.answer(Reply({**reply, "total": "7"}))
+
+
 def test_a_job_that_has_not_ended_is_late_whatever_its_timeout() -> None:
     waiting = calls.Waiting(3, 0.5, now=10.0)
     with pytest.raises(WaitTimeoutError, match=r"job 3 is running after 0\.5 s; it goes on"):

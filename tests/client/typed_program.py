@@ -86,6 +86,7 @@ def use_client() -> None:
         assert_type(page, Page[Json])
         assert_type(page.items, list[Json])
         assert_type(page.next, int | None)
+        assert_type(client.logs(count=10_000).total, int | None)
         client.list(status=Status.FAILED, queue="q", method_name="m", before=page.next)
         assert_type(client.logs(id=1, type="failure", search="x", after=0).is_complete, bool)
         assert_type(client.follow_logs(class_name=Email, limit=0), Following[Json])

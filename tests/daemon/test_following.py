@@ -565,7 +565,8 @@ def test_what_makes_no_sense_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("parameters", "named"), [({"before": 3}, "before"), ({"after": 3, "limit": 0}, "limit")]
+    ("parameters", "named"),
+    [({"before": 3}, "before"), ({"after": 3, "limit": 0}, "limit"), ({"count": 9}, "count")],
 )
 def test_what_makes_no_sense_for_following_is_refused(
     running: RunningDaemon, parameters: dict[str, Any], named: str

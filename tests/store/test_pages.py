@@ -226,14 +226,15 @@ def test_jobs_are_found_by_queue_class_and_method(store: Store, reader: Reader) 
 @pytest.mark.parametrize(
     ("search", "found"),
     [
-        ("examplejob", [3, 2, 1]),
-        ("ExampleJob::RUN", [3, 2, 1]),
+        ("examplejob", [4, 3, 2, 1]),
+        ("ExampleJob::RUN", [4, 3, 2, 1]),
         ("straße", [2]),
         ("STRASSE", [2]),
         ("100%", [3]),
         ("%", [3]),
         ("_", []),
-        ("", [3, 2, 1]),
+        ("\\", [4]),
+        ("", [4, 3, 2, 1]),
         ("recipient", [1]),
         ("nosuch", []),
     ],
@@ -241,7 +242,7 @@ def test_jobs_are_found_by_queue_class_and_method(store: Store, reader: Reader) 
 def test_jobs_are_found_by_a_part_of_class_method_or_error(
     store: Store, reader: Reader, search: str, found: list[int]
 ) -> None:
-    for message in ("no recipient", "keine Große STRAßE", "at 100% \x00 load"):
+    for message in ("no recipient", "keine Große STRAßE", "at 100% \x00 load", "C:\\x"):
         job_id = store.run_one(retry_count=3)
         store.commit(ends(job_id, Ending.failed("ValueError", message)))
     assert ids(reader.list(JobFilter(search=search))) == found
