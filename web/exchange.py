@@ -5,14 +5,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 _SMALL: Final = 512
 """Bytes up to which a body is sent as it is."""
+
+_MOST_FIELDS: Final = 32
 
 SECURITY: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
@@ -40,20 +41,31 @@ class Request:
     @property
     def form(self) -> dict[str, str]:
         """The fields of a form's body; empty where it is none."""
-        return dict(parse_qsl(self.body.decode("utf-8", "replace"), max_num_fields=32))
+        try:
+            return dict(parse_qsl(self.body.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS))
+        except ValueError:
+            return {}
 
     @property
     def cookies(self) -> dict[str, str]:
-        try:
-            return {
-                name: morsel.value for name, morsel in SimpleCookie(self.headers.get("cookie", "")).items()
-            }
-        except CookieError:
-            return {}
+        """All that came, also beside those of other servers on this machine that are written as they should not be."""
+        parts = (part.partition("=") for part in self.headers.get("cookie", "").split(";"))
+        return {name.strip(): value.strip() for name, _, value in parts}
 
     @property
     def wants_json(self) -> bool:
         return "application/json" in self.headers.get("accept", "")
+
+
+class Stream(Protocol):
+    """Pieces as they come; readable as a descriptor where there is news."""
+
+    def fileno(self) -> int: ...
+
+    def take(self) -> bytes:
+        """The next piece: news, or a sign of life."""
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ class Response:
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    stream: Iterator[bytes] | None = None
+    stream: Stream | None = None
 
     def fitted(self, request: Request) -> Response:
         """As this peer can have it: compressed, or a word that it has it already."""
