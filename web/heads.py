@@ -67,7 +67,7 @@ def read_head(source: BufferedIOBase) -> Head:
         raise _bad(400, "the request cannot be understood")
     method, target, version = (part.decode("ascii") for part in line.groups())
     if not version.startswith("1."):
-        raise _bad(505, "only HTTP/1.1 is spoken here")
+        raise _bad(505, "that version of HTTP is not spoken here")
     headers = _read_headers(source)
     if method not in _METHODS:
         raise _bad(405, "only GET, HEAD and POST are known here", Allow=", ".join(_METHODS))
