@@ -166,7 +166,7 @@ def page(
     tells: Callable[[Line, Asked], bool] | None = None,
     **given: Any,
 ) -> Iterator[Served]:
-    """A page over a scripted daemon that tells the samples; `tells` is asked first, and says whether it has answered."""
+    """A page over a scripted daemon that tells the samples; `tells` comes first, and says whether it has answered."""
 
     def script(line: Line, asked: Asked) -> None:
         if tells is None or not tells(line, asked):
