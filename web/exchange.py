@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -14,6 +15,7 @@ _SMALL: Final = 512
 """Bytes up to which a body is sent as it is."""
 
 _MOST_FIELDS: Final = 32
+_GZIP: Final = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[^,]*)?(?:,|$)")
 
 SECURITY: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
@@ -49,7 +51,8 @@ class Request:
     @property
     def cookies(self) -> dict[str, str]:
         """All that came, also beside those of other servers on this machine that are written as they should not be."""
-        parts = (part.partition("=") for part in self.headers.get("cookie", "").split(";"))
+        parts = [part.partition("=") for part in self.headers.get("cookie", "").split(";")]
+        parts.reverse()  # of equal names the first counts: it has the longest path
         return {name.strip(): value.strip() for name, _, value in parts}
 
     @property
@@ -83,11 +86,10 @@ class Response:
             return self
         tag = f'"{hashlib.blake2b(self.body, digest_size=12).hexdigest()}"'
         headers = {**self.headers, "ETag": tag, "Vary": "Accept, Accept-Encoding, Cookie"}
-        if tag in (
-            known.strip().removeprefix("W/") for known in request.headers.get("if-none-match", "").split(",")
-        ):
+        known = request.headers.get("if-none-match", "").split(",")
+        if {tag, "*"} & {one.strip().removeprefix("W/") for one in known}:
             return Response(304, b"", headers)
-        if "gzip" in request.headers.get("accept-encoding", "") and len(self.body) > _SMALL:
+        if len(self.body) > _SMALL and _GZIP.search(request.headers.get("accept-encoding", "")):
             return Response(
                 200, gzip.compress(self.body, 6, mtime=0), {**headers, "Content-Encoding": "gzip"}
             )
