@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -178,17 +177,17 @@ def page(
             yield served
 
 
-def tell_samples(line: Line, asked: Asked) -> None:
+def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None) -> None:
     """What a daemon with one of each would."""
-    samples = copy.deepcopy(SAMPLES)
+    samples = SAMPLES if samples is None else samples
     match asked.method.rpartition(".")[2]:
         case "Logs" if asked.more:
             line.more(entries=[], next=7, is_complete=True)
             line.wait_for_hang_up()
         case "Logs":
-            line.reply(entries=[samples["entry"]], next=None, is_complete=True)
+            line.reply(entries=samples.get("entries", [samples["entry"]]), next=None, is_complete=True)
         case "List":
-            line.reply(jobs=[samples["summary"]], next=None, is_complete=True)
+            line.reply(jobs=samples.get("jobs", [samples["summary"]]), next=None, is_complete=True)
         case "Get":
             line.reply(job=samples["job"])
         case "Output":
