@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from bgjob.words import EntryType
 from bgjobd.config import Config
 
 _TOKEN_FILE: Final = "web.token"
+_IS_TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{16,}")
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 60.0
 _LONG: Final = 60.0
@@ -27,7 +29,7 @@ _LONG: Final = 60.0
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """What the page is told, as its Settings have it. Raises OSError where its token can be neither read nor kept."""
+    """What the page is told, as its Settings have it. Raises OSError where its token cannot be read or written."""
     web = config.web
     is_unix = str(web.bind).startswith("unix:")
     return {
@@ -41,13 +43,18 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 
 def _token(file: Path) -> str:
-    """The token of this installation: made once, so that a login outlives a restart."""
+    """The token of this installation: made once, so that a login outlives a restart. What is none lets nobody in."""
     with suppress(FileNotFoundError):
-        return file.read_text(encoding="ascii").strip()
+        kept = file.read_bytes().strip()
+        if _IS_TOKEN.fullmatch(kept):
+            return kept.decode("ascii")
     token = secrets.token_urlsafe(24)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fresh = file.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as opened:
         opened.write(token + "\n")
+    fresh.replace(file)
     return token
 
 
@@ -61,6 +68,7 @@ class PageProcess:
         self._pids = pids
         self._say = say
         self._process: subprocess.Popen[str] | None = None
+        self._is_wanted = True
 
     async def keep(self) -> None:
         """Start it, and start it again whenever it ends, more and more rarely where it does so at once."""
@@ -69,6 +77,8 @@ class PageProcess:
         while True:
             began = loop.time()
             code = await self._run()
+            if not self._is_wanted:
+                return
             if loop.time() - began > _LONG:
                 pause = _FIRST_PAUSE
             if pause in (_FIRST_PAUSE, _LONGEST_PAUSE):
@@ -78,7 +88,8 @@ class PageProcess:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def stop(self) -> None:
-        """End it; it need not be waited for."""
+        """End it, and start no other; it need not be waited for."""
+        self._is_wanted = False
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
 

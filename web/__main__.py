@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 
 from .server import Server
 from .settings import Settings
@@ -29,7 +30,8 @@ def main() -> None:
 
 
 def serve(settings: Settings) -> None:
-    """Serve in this process, until it is interrupted."""
+    """Serve in this process, until it is interrupted; raises KeyboardInterrupt then."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     server = _bound(settings)
     try:
         server.serve_forever()
@@ -57,7 +59,8 @@ def _bound(settings: Settings) -> Server:
 
 def _remove(settings: Settings) -> None:
     if settings.is_unix:
-        os.unlink(settings.path)
+        with suppress(FileNotFoundError):
+            os.unlink(settings.path)
 
 
 if __name__ == "__main__":

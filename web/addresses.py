@@ -34,7 +34,7 @@ class View:
         return cls(
             path,
             default_per,
-            q=query.get("q", "").replace("\0", "").strip()[:MOST_TEXT],
+            q=query.get("q", "").replace("\0", "")[:MOST_TEXT].strip(),
             status=query.get("status", "") if query.get("status", "") in statuses else "",
             per=_number(query.get("per", ""), 1, 100) or default_per,
             page=page if upto else 1,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from bgjob import BgjobError, Client
 
 MOST_STREAMS: Final = 32
-_KEEPALIVE: Final = 15.0
-_PAUSE: Final = 0.25
-"""Seconds between two words to a browser: it looks at the page itself each time."""
-
 _AGAIN: Final = 1.0
 
 
@@ -22,50 +19,35 @@ class Feed:
 
     def __init__(self, socket: str) -> None:
         self._socket = socket
-        self._changed = threading.Condition()
-        self._version = 0
-        self._is_away = False
-        self._streams = 0
+        self._lock = threading.Lock()
+        self._news = (0, False)
+        self._streams: set[Words] = set()
         self._is_followed = False
 
-    def try_stream(self) -> Iterator[bytes] | None:
+    def try_stream(self) -> Words | None:
         """Words for one browser, without end; None where there are too many already."""
-        with self._changed:
-            if self._streams >= MOST_STREAMS:
+        with self._lock:
+            if len(self._streams) >= MOST_STREAMS:
                 return None
-            self._streams += 1
+            words = Words(self, self._news[0])
+            self._streams.add(words)
             if not self._is_followed:
                 self._is_followed = True
                 threading.Thread(target=self._follow, name="feed", daemon=True).start()
-        return self._words()
+        return words
 
-    def _words(self) -> Iterator[bytes]:
-        """Event by event; a comment now and then tells whether the browser is still there."""
-        try:
-            yield b"retry: 2000\n\n"
-            seen, was_away = self._version, False
-            while True:
-                version, is_away = self._news(seen, was_away)
-                if is_away and not was_away:
-                    yield b"event: away\ndata: \n\n"
-                elif version != seen or is_away != was_away:
-                    yield f"data: {version}\n\n".encode()
-                    time.sleep(_PAUSE)
-                else:
-                    yield b": still here\n\n"
-                seen, was_away = version, is_away
-        finally:
-            with self._changed:
-                self._streams -= 1
+    def news(self) -> tuple[int, bool]:
+        """How often something has changed, and whether the daemon is away."""
+        with self._lock:
+            return self._news
 
-    def _news(self, seen: int, was_away: bool) -> tuple[int, bool]:
-        """Version, and whether the daemon is away, once either differs; the same after a while."""
-        with self._changed:
-            self._changed.wait_for(lambda: (self._version, self._is_away) != (seen, was_away), _KEEPALIVE)
-            return self._version, self._is_away
+    def leave(self, words: Words) -> None:
+        """Wake it no more."""
+        with self._lock:
+            self._streams.discard(words)
 
     def _follow(self) -> None:
-        while True:
+        while not self._is_alone():
             try:
                 with Client(self._socket) as client, client.follow_logs(limit=0) as entries:
                     self._tell(is_away=False)
@@ -79,12 +61,44 @@ class Feed:
 
     def _is_alone(self) -> bool:
         """Whether nobody listens any more; then it follows no more."""
-        with self._changed:
-            self._is_followed = self._streams > 0
+        with self._lock:
+            self._is_followed = bool(self._streams)
             return not self._is_followed
 
     def _tell(self, is_away: bool) -> None:
-        with self._changed:
-            self._version += 0 if is_away else 1
-            self._is_away = is_away
-            self._changed.notify_all()
+        with self._lock:
+            before, self._news = self._news, (self._news[0] + (0 if is_away else 1), is_away)
+            for words in self._streams if self._news != before else ():
+                words.wake()
+
+
+class Words:
+    """What one browser is told; readable as a descriptor once there is something to tell."""
+
+    def __init__(self, feed: Feed, version: int) -> None:
+        self._feed = feed
+        self._seen = (version, False)
+        self._is_new = True
+        self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def fileno(self) -> int:
+        return self._woken
+
+    def wake(self) -> None:
+        os.eventfd_write(self._woken, 1)
+
+    def take(self) -> bytes:
+        """An event; a comment where nothing has changed."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._woken)
+        (version, was_away), self._seen = self._seen, self._feed.news()
+        begin, self._is_new = b"retry: 2000\n\n" if self._is_new else b"", False
+        if self._seen == (version, was_away):
+            return begin or b": still here\n\n"
+        if self._seen[1] and not was_away:
+            return begin + b"event: away\ndata: \n\n"
+        return begin + f"data: {self._seen[0]}\n\n".encode()
+
+    def close(self) -> None:
+        self._feed.leave(self)
+        os.close(self._woken)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 _SMALL: Final = 512
 """Bytes up to which a body is sent as it is."""
+
+_MOST_FIELDS: Final = 32
+_GZIP: Final = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[^,]*)?(?:,|$)")
 
 SECURITY: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
@@ -40,20 +43,32 @@ class Request:
     @property
     def form(self) -> dict[str, str]:
         """The fields of a form's body; empty where it is none."""
-        return dict(parse_qsl(self.body.decode("utf-8", "replace"), max_num_fields=32))
+        try:
+            return dict(parse_qsl(self.body.decode("utf-8", "replace"), max_num_fields=_MOST_FIELDS))
+        except ValueError:
+            return {}
 
     @property
     def cookies(self) -> dict[str, str]:
-        try:
-            return {
-                name: morsel.value for name, morsel in SimpleCookie(self.headers.get("cookie", "")).items()
-            }
-        except CookieError:
-            return {}
+        """All that came, also beside those of other servers on this machine that are written as they should not be."""
+        parts = [part.partition("=") for part in self.headers.get("cookie", "").split(";")]
+        parts.reverse()  # of equal names the first counts: it has the longest path
+        return {name.strip(): value.strip() for name, _, value in parts}
 
     @property
     def wants_json(self) -> bool:
         return "application/json" in self.headers.get("accept", "")
+
+
+class Stream(Protocol):
+    """Pieces as they come; readable as a descriptor where there is news."""
+
+    def fileno(self) -> int: ...
+
+    def take(self) -> bytes:
+        """The next piece: news, or a sign of life."""
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,7 @@ class Response:
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    stream: Iterator[bytes] | None = None
+    stream: Stream | None = None
 
     def fitted(self, request: Request) -> Response:
         """As this peer can have it: compressed, or a word that it has it already."""
@@ -71,11 +86,10 @@ class Response:
             return self
         tag = f'"{hashlib.blake2b(self.body, digest_size=12).hexdigest()}"'
         headers = {**self.headers, "ETag": tag, "Vary": "Accept, Accept-Encoding, Cookie"}
-        if tag in (
-            known.strip().removeprefix("W/") for known in request.headers.get("if-none-match", "").split(",")
-        ):
+        known = request.headers.get("if-none-match", "").split(",")
+        if {tag, "*"} & {one.strip().removeprefix("W/") for one in known}:
             return Response(304, b"", headers)
-        if "gzip" in request.headers.get("accept-encoding", "") and len(self.body) > _SMALL:
+        if len(self.body) > _SMALL and _GZIP.search(request.headers.get("accept-encoding", "")):
             return Response(
                 200, gzip.compress(self.body, 6, mtime=0), {**headers, "Content-Encoding": "gzip"}
             )

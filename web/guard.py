@@ -12,7 +12,7 @@ from .settings import Settings
 
 COOKIE: Final = "bgjobd_login"
 OPEN: Final = frozenset({"/login", "/healthz"})
-_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?")
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _AGE: Final = 400 * 86_400
 
@@ -74,7 +74,7 @@ class Guard:
         if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
             return plain("only a form of this page can do that", 403)
         if not _is_same_site(request) or not hmac.compare_digest(
-            request.form.get("token", ""), self.form_token
+            request.form.get("token", "").encode(), self.form_token.encode()
         ):
             return plain("that came from another page, or from one that is too old; open it again", 403)
         return None

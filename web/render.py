@@ -73,7 +73,7 @@ def time_tag(told: str | None, now: float) -> Markup:
     """How long ago, or until then; the moment itself in its title."""
     if told is None:
         return Markup("–")
-    moment = datetime.fromisoformat(told)
+    moment = datetime.fromisoformat(told).astimezone(UTC)
     return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
         told, moment.strftime("%Y-%m-%d %H:%M:%S"), ago(moment.timestamp() - now)
     )
@@ -98,9 +98,9 @@ def seconds_text(seconds: float | None) -> str:
     """A duration: 12 ms, 3.4 s, 5 min 2 s, 3 h 4 min."""
     if seconds is None:
         return "–"
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

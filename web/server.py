@@ -7,31 +7,45 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import socket
 import socketserver
 import stat
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from http.server import ThreadingHTTPServer
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
 
-from .exchange import SECURITY, Request, Response, plain
+from .exchange import Request, Response, Stream, plain
+from .heads import MOST_BODY, BadHeadError, Head, head_of, read_head
 from .settings import Settings
 
-MOST_CONNECTIONS: Final = 64
-MOST_BODY: Final = 64 * 1024
-_FOR_A_REQUEST: Final = 10.0
-"""Seconds for a request, from its first byte to its last."""
-
-_IDLE: Final = 30.0
-_FULL: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-)
-
 Respond = Callable[[Request], Response]
+
+_FULL: Final = plain("too many connections", 503, Retry_After="2")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many connections, and how many seconds for what."""
+
+    connections: int = 64
+    idle: float = 30.0
+    request: float = 10.0
+    """From a request's first byte to its last."""
+
+    answer: float = 10.0
+    """For a peer to take an answer, or a piece of a stream."""
+
+    farewell: float = 1.0
+    """In which a peer may go on sending what was refused."""
+
+    keepalive: float = 15.0
+    pause: float = 0.25
+    """Between two pieces of a stream."""
 
 
 class Server(ThreadingHTTPServer):
@@ -40,10 +54,11 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, settings: Settings, respond: Respond) -> None:
+    def __init__(self, settings: Settings, respond: Respond, limits: Limits | None = None) -> None:
         self.respond = respond
+        self.limits = limits or Limits()
         self._settings = settings
-        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._free = threading.BoundedSemaphore(self.limits.connections)
         if settings.is_unix:
             self.address_family = socket.AF_UNIX
         elif ":" in settings.host:
@@ -72,11 +87,14 @@ class Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
-            with suppress(OSError):
-                request.sendall(_FULL)
+            _turn_away(request)
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread is to be had
+            self._free.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
@@ -88,127 +106,104 @@ class Server(ThreadingHTTPServer):
         """A peer that leaves in the middle is nobody's error."""
 
 
+def _turn_away(connection: socket.socket) -> None:
+    """Say so, without waiting for anything; what has come is taken, as it would otherwise undo the answer."""
+    with suppress(OSError):
+        connection.setblocking(False)
+        connection.sendall(head_of(_FULL, is_last=True) + _FULL.body)
+        connection.recv(MOST_BODY)
+
+
 class _Timed(io.RawIOBase):
     """What a peer sends, until its time is up: TimeoutError then, however slowly it goes on."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self.deadline = time.monotonic() + _IDLE
+        self._deadline = 0.0
+
+    def give(self, seconds: float) -> None:
+        """So much from now on."""
+        self._deadline = time.monotonic() + seconds
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._connection.settimeout(max(0.001, self.deadline - time.monotonic()))
+        self._connection.settimeout(max(0.001, self._deadline - time.monotonic()))
         return self._connection.recv_into(buffer)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(socketserver.BaseRequestHandler):
     """One connection."""
 
     server: Server
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "bgjobd", ""
-    wbufsize = 64 * 1024
+    request: socket.socket
 
     def setup(self) -> None:
-        super().setup()
-        if self.connection.family != socket.AF_UNIX:
-            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._timed = _Timed(self.connection)
-        self.rfile = self._reader = io.BufferedReader(self._timed)
+        if self.request.family != socket.AF_UNIX:
+            self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._limits = self.server.limits
+        self._timed = _Timed(self.request)
+        self._reader = io.BufferedReader(self._timed)
 
-    def handle_one_request(self) -> None:
-        self._timed.deadline = time.monotonic() + _IDLE
+    def handle(self) -> None:
+        """Request by request, until one is the last or the peer has left, which includes being too slow."""
+        with suppress(OSError):
+            while self._serve_one():
+                pass
+
+    def _serve_one(self) -> bool:
+        """Answer the next request; whether another may follow."""
+        self._timed.give(self._limits.idle)
         if not self._reader.peek(1):
-            self.close_connection = True
-            return
-        self._timed.deadline = time.monotonic() + _FOR_A_REQUEST
-        super().handle_one_request()
-
-    def _answer(self) -> None:
-        request = self._try_request()
-        response = request if isinstance(request, Response) else self.server.respond(request).fitted(request)
-        self._send(response)
-
-    do_GET = do_HEAD = do_POST = _answer
-
-    def _refuse(self) -> None:
-        self.close_connection = True
-        self._send(plain("only GET, HEAD and POST are known here", 405, Allow="GET, HEAD, POST"))
-
-    do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
-
-    def _try_request(self) -> Request | Response:
-        """The request, whole; or what is wrong with it, after which the connection is no use."""
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        size = headers.get("content-length", "0")
-        self.close_connection = self.close_connection or self.command == "POST"
-        if "transfer-encoding" in headers:
-            return self._broken(plain("a body has to come with its length", 411))
-        if not size.isascii() or not size.isdecimal():
-            return self._broken(plain("Content-Length is no number", 400))
-        if int(size) > MOST_BODY:
-            return self._broken(plain(f"a body may have {MOST_BODY} bytes", 413))
-        if (
-            len(self.headers.get_all("Host") or ()) != 1
-            or len(self.headers.get_all("Content-Length") or ()) > 1
-        ):
-            return self._broken(plain("Host and Content-Length are to be there once", 400))
-        place = urlsplit(self.path)
-        if not self.path.startswith("/") or self.path.startswith("//"):
-            return self._broken(plain("the address is to be a path", 400))
-        body = self.rfile.read(int(size))
-        query = dict(reversed(parse_qsl(place.query, max_num_fields=64)))
-        method = "GET" if self.command == "HEAD" else self.command
-        return Request(method, unquote(place.path), query, headers, body)
-
-    def _broken(self, response: Response) -> Response:
-        self.close_connection = True
-        return response
-
-    def _send(self, response: Response) -> None:
-        self.send_response(response.status)
-        for name, value in {**SECURITY, **response.headers}.items():
-            self.send_header(name, value.replace("\r", "").replace("\n", ""))
-        if response.stream is not None:
-            self.close_connection = True
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self._stream(response)
-            return
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.send_header("Content-Length", str(len(response.body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(response.body)
-
-    def _stream(self, response: Response) -> None:
-        assert response.stream is not None
-        self.wfile.flush()
-        self.connection.settimeout(_FOR_A_REQUEST)
+            return False
+        self._timed.give(self._limits.request)
         try:
-            for piece in response.stream if self.command != "HEAD" else ():
-                self.wfile.write(piece)
-                self.wfile.flush()
-        except OSError:
-            return  # the peer has left
-        finally:
-            close = getattr(response.stream, "close", None)
-            if close is not None:
-                close()
+            head = read_head(self._reader)
+            body = self._reader.read(head.size)
+            if len(body) < head.size:
+                return False
+            request = head.request(body)
+        except BadHeadError as error:
+            self._send(head_of(error.answer, is_last=True) + error.answer.body)
+            self._part()
+            return False
+        return self._answer(head, self.server.respond(request).fitted(request))
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the base class finds wrong with a request, without quoting any of it."""
-        self.close_connection = True
-        self.command = getattr(self, "command", None) or "GET"
-        self.requestline = ""
-        self.request_version = "HTTP/1.1"
-        self._send(plain("the request cannot be understood", code))
+    def _answer(self, head: Head, response: Response) -> bool:
+        is_last = head.is_last or response.stream is not None
+        self._send(head_of(response, is_last=is_last) + (b"" if head.is_head else response.body))
+        if response.stream is not None:
+            with closing(response.stream):
+                if not head.is_head:
+                    self._stream(response.stream)
+        return not is_last
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: what is asked for may be a secret."""
+    def _stream(self, stream: Stream) -> None:
+        """Piece by piece, until the peer leaves; one that says more has no business with a stream."""
+        peer, either = select.poll(), select.poll()
+        for poll in (peer, either):
+            poll.register(self.request, select.POLLIN)
+        either.register(stream, select.POLLIN)
+        is_there = True
+        while is_there:
+            self._send(stream.take())
+            is_there = not peer.poll(self._limits.pause * 1000) and self.request.fileno() not in dict(
+                either.poll(self._limits.keepalive * 1000)
+            )
+
+    def _send(self, data: bytes) -> None:
+        """All of it. Raises TimeoutError where the peer does not take it."""
+        self.request.settimeout(self._limits.answer)
+        self.request.sendall(data)
+
+    def _part(self) -> None:
+        """Let a refused peer end what it was sending, unread: closing at once would take the answer from it."""
+        self.request.shutdown(socket.SHUT_WR)
+        self._timed.give(self._limits.farewell)
+        left = 4 * MOST_BODY
+        while left > 0 and (piece := self._reader.read1(MOST_BODY)):
+            left -= len(piece)
 
 
 def _remove_dead_socket(path: str) -> None:

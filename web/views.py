@@ -61,19 +61,19 @@ class Page:
         except (
             Exception
         ) as error:  # a bug of the page's must not take the connection's other requests with it
-            print(f"bgjobd-web: bug: {type(error).__name__}: {error}", file=sys.stderr)
+            print(f"bgjobd-web: bug: {error!r}", file=sys.stderr)
             return self._broken(request, 500, "bug")
 
     def _routed(self, request: Request) -> Response:
-        is_known = False
+        others = []
         for method, pattern, view in _ROUTES:
             found = pattern.fullmatch(request.path)
             if found is not None:
-                is_known = True
                 if method == request.method:
                     return view(self, request, *found.groups())
-        if is_known:
-            return plain("that address takes another method", 405, Allow="GET, HEAD, POST")
+                others.append("GET, HEAD" if method == "GET" else method)
+        if others:
+            return plain("that address takes another method", 405, Allow=", ".join(others))
         return self._broken(request, 404, "nothing_here")
 
     # Lists

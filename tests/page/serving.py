@@ -1,0 +1,245 @@
+"""A page's server that runs meanwhile, peers that write what they like to it, and a daemon that tells it samples."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bgjob.codec import Request as Asked
+from bgjobd.web.exchange import Request, Response
+from bgjobd.web.server import Limits, Server
+from bgjobd.web.settings import Settings
+from bgjobd.web.views import Page
+from tests.client.scripted import Line, ScriptedDaemon
+
+TOKEN = "a-token-that-is-long-enough-for-it"
+WHEN = "2024-12-04T14:31:53Z"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response; header names in lower case, each with all its values."""
+
+    status: int
+    headers: dict[str, list[str]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The only value. Fails where there are more."""
+        values = self.headers.get(name, [])
+        assert len(values) < 2, f"{name} stands there {len(values)} times"
+        return values[0] if values else None
+
+
+class Peer:
+    """One connection to a page."""
+
+    def __init__(self, address: Any) -> None:
+        self.socket = socket.socket(_family(address))
+        self.socket.settimeout(20)
+        self.socket.connect(address)
+        self._came = b""
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def ask(self, line: str, *headers: str, body: bytes = b"") -> Answer:
+        """The answer to a request with a Host that fits, unless the headers have one."""
+        told = list(headers)
+        if not any(header.lower().startswith("host:") for header in headers):
+            told.insert(0, f"Host: {self.host}")
+        if body:
+            told.append(f"Content-Length: {len(body)}")
+        self.send("\r\n".join([f"{line} HTTP/1.1", *told, "", ""]).encode("latin-1") + body)
+        return self.answer(has_body=not line.startswith("HEAD "))
+
+    @property
+    def host(self) -> str:
+        name = self.socket.getpeername()
+        return "localhost" if isinstance(name, str) else f"localhost:{name[1]}"
+
+    def answer(self, has_body: bool = True) -> Answer:
+        """What comes next, whole."""
+        head, self._came = self._until(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+        assert first.startswith("HTTP/1.1 ")
+        headers: dict[str, list[str]] = {}
+        for line in lines:
+            name, _, value = line.partition(": ")
+            headers.setdefault(name.lower(), []).append(value)
+        size = int(headers.get("content-length", ["0"])[0]) if has_body else 0
+        while len(self._came) < size:
+            self._more()
+        body, self._came = self._came[:size], self._came[size:]
+        return Answer(int(first.split()[1]), headers, body)
+
+    def piece(self) -> bytes:
+        """The next event of a stream."""
+        event, self._came = self._until(b"\n\n")
+        return event
+
+    def rest(self) -> bytes:
+        """All that comes until the page closes."""
+        try:
+            while piece := self.socket.recv(65536):
+                self._came += piece
+        except ConnectionResetError:
+            pass
+        return self._came
+
+    def _until(self, mark: bytes) -> tuple[bytes, bytes]:
+        while mark not in self._came:
+            self._more()
+        found, _, rest = self._came.partition(mark)
+        return found + mark, rest
+
+    def _more(self) -> None:
+        piece = self.socket.recv(65536)
+        if not piece:
+            raise ConnectionError(f"the page closed after {self._came!r}")
+        self._came += piece
+
+
+def _family(address: Any) -> socket.AddressFamily:
+    if isinstance(address, str):
+        return socket.AF_UNIX
+    return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+
+class Served:
+    """A server that runs; `address` as sockets take it."""
+
+    def __init__(self, server: Server, settings: Settings) -> None:
+        self.server = server
+        self.port = server.port
+        self.address = settings.path if settings.is_unix else (settings.host, server.port)
+
+    def peer(self) -> Peer:
+        return Peer(self.address)
+
+    def ask(self, line: str, *headers: str, body: bytes = b"") -> Answer:
+        """On a connection of its own."""
+        with self.peer() as peer:
+            return peer.ask(line, *headers, body=body)
+
+    def raw(self, data: bytes) -> bytes:
+        """All that is answered to these bytes, after which the peer says no more."""
+        with self.peer() as peer:
+            peer.send(data)
+            peer.socket.shutdown(socket.SHUT_WR)
+            return peer.rest()
+
+
+@contextmanager
+def serving(
+    respond: Callable[[Request], Response], settings: Settings | None = None, limits: Limits | None = None
+) -> Iterator[Served]:
+    """A server with this `respond`."""
+    settings = settings or Settings("unix:/nowhere", "127.0.0.1:0")
+    server = Server(settings, respond, limits)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield Served(server, settings)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(20)
+
+
+@contextmanager
+def page(
+    directory: Path,
+    bind: str = "127.0.0.1:0",
+    tells: Callable[[Line, Asked], bool] | None = None,
+    **given: Any,
+) -> Iterator[Served]:
+    """A page over a scripted daemon that tells the samples; `tells` comes first, and says whether it has answered."""
+
+    def script(line: Line, asked: Asked) -> None:
+        if tells is None or not tells(line, asked):
+            tell_samples(line, asked)
+
+    with ScriptedDaemon(directory / "d.sock", script) as daemon:
+        settings = Settings(f"unix:{daemon.path}", bind, **given)
+        with serving(Page(settings).respond, settings) as served:
+            yield served
+
+
+def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None) -> None:
+    """What a daemon with one of each would."""
+    samples = SAMPLES if samples is None else samples
+    match asked.method.rpartition(".")[2]:
+        case "Logs" if asked.more:
+            line.more(entries=[], next=7, is_complete=True)
+            line.wait_for_hang_up()
+        case "Logs":
+            line.reply(entries=samples.get("entries", [samples["entry"]]), next=None, is_complete=True)
+        case "List":
+            line.reply(jobs=samples.get("jobs", [samples["summary"]]), next=None, is_complete=True)
+        case "Get":
+            line.reply(job=samples["job"])
+        case "Output":
+            line.reply(number=1, left_out=0, offset=0, data="", next=0, is_end=True)
+        case "Classes":
+            line.reply(classes=[samples["class"]], code_version="c0de")
+        case "Stats":
+            line.reply(**samples["stats"])
+        case "GetInfo":
+            line.reply(vendor="bgjobd", product="bgjobd", version="1", url="", interfaces=[])
+        case "Retry" | "Cancel":
+            line.reply(ids=asked.parameters["ids"])
+        case "Pause" | "Resume":
+            line.reply()
+        case other:
+            raise ValueError(f"the samples have no {other}")
+
+
+_TIMES = {
+    "created_at": WHEN,
+    "updated_at": WHEN,
+    "scheduled_at": WHEN,
+    "started_at": WHEN,
+    "finished_at": WHEN,
+}
+_WHAT = {"class_name": "shop.jobs.Email", "method_name": "send"}
+_PROGRESS = {"fraction": 0.5, "message": "half of it", "at": WHEN}
+_USED = {"max_rss": 4096, "cpu_user": 0.5, "cpu_system": 0.25, "output_bytes": 12}
+_ATTEMPT = {
+    "job_id": 1, "number": 1, "pid": 99, "started_at": WHEN, "finished_at": WHEN, "outcome": "failed",
+    "exit_code": 1, "signal": None, "error_type": "ValueError", "error_message": "no recipient",
+    "traceback": "Traceback (most recent call last):", **_USED, "code_version": "c0de", "progress": _PROGRESS,
+}  # fmt: skip
+
+SAMPLES: dict[str, Any] = {
+    "entry": {"id": 7, "job_id": 1, "attempt": 1, "type": "failure", "message": "no recipient", "context": {},
+              "created_at": WHEN, **_WHAT},
+    "summary": {"id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0,
+                "max_retries": 3, "attempt": 1, **_TIMES, "cancel_requested_at": None, "error": "no recipient",
+                "progress": _PROGRESS, **_USED},
+    "job": {"id": 1, **_WHAT, "parameters": {"to": "a@b"}, "status": "failed", "retry_count": 0, "max_retries": 3,
+            "retry_delay": 5.0, "backoff": "constant", "max_retry_delay": 3600.0, "queue": "default",
+            "priority": 0, "timeout": None, **_TIMES, "cancel_requested_at": None, "idempotency_key": "k",
+            "result": {"sent": 1}, "error": "no recipient", "submitted_uid": 1000, "submitted_gid": 1000,
+            "submitted_pid": 98, "attempts": [_ATTEMPT]},
+    "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import", "policy": None,
+              "methods": [{"name": "send", "doc": "Sends one.", "schema": {}, "note": None}]},
+    "stats": {"version": "0.1.0", "pid": 97, "slots": 4, "storage_trouble": "no space", "usage": None,
+              "jobs": {"pending": 1, "running": 2, "completed": 3, "failed": 4, "cancelled": 5},
+              "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False}],
+              "minutes": [{"completed": 3, "failed": 1}, {"completed": 0, "failed": 0}],
+              "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",
+              "loaded_at": WHEN, "python": "3.11.7"},
+}  # fmt: skip
+"""One of each that a daemon tells, with every field that a template may show."""

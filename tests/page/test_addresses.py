@@ -1,0 +1,90 @@
+"""Views as addresses: what a person has set comes back from its own address, and nonsense falls back."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgjobd.web.addresses import MOST_TEXT, STATUSES, TYPES, View
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=2 * MOST_TEXT)
+QUERIES = st.dictionaries(
+    st.sampled_from(["q", "status", "per", "page", "upto", "other"]),
+    st.one_of(TEXTS, st.sampled_from([*TYPES, *STATUSES]), st.integers().map(str)),
+)
+DEFAULTS = st.integers(1, 100)
+
+
+def read(address: str, default_per: int = 10, statuses: tuple[str, ...] = TYPES) -> View:
+    parts = urlsplit(address)
+    return View.of(parts.path, dict(parse_qsl(parts.query)), statuses, default_per)
+
+
+@given(QUERIES, DEFAULTS)
+def test_a_view_comes_back_from_its_own_address(query: dict[str, str], default_per: int) -> None:
+    view = View.of("/jobs", query, STATUSES, default_per)
+    assert read(view.address, default_per, STATUSES) == view
+    assert read(view.address, default_per, STATUSES).address == view.address
+
+
+@given(QUERIES, DEFAULTS)
+def test_whatever_is_asked_a_view_is_within_bounds(query: dict[str, str], default_per: int) -> None:
+    view = View.of("/", query, TYPES, default_per)
+    assert len(view.q) <= MOST_TEXT
+    assert "\0" not in view.q
+    assert view.status in ("", *TYPES)
+    assert 1 <= view.per <= 100
+    assert (view.page == 1) == (view.upto is None) == view.is_first
+    assert view.upto is None or view.upto >= 1
+
+
+@given(QUERIES, TEXTS, st.sampled_from(TYPES), st.integers(1, 100))
+def test_a_change_changes_that_and_begins_at_the_first_page(
+    query: dict[str, str], text: str, status: str, per: int
+) -> None:
+    view = View.of("/", query, TYPES, 10)
+    assert read(view.but(status=status)) == View("/", 10, view.q, status, view.per)
+    assert read(view.but(per=per)) == View("/", 10, view.q, view.status, per)
+    assert read(view.but(page=2, upto=7)) == View("/", 10, view.q, view.status, view.per, 2, 7)
+    assert read(view.but(q=text)).q == View.of("/", {"q": text}, TYPES, 10).q
+
+
+@given(QUERIES)
+def test_an_address_is_only_ever_a_path_with_a_query(query: dict[str, str]) -> None:
+    address = View.of("/jobs", query, STATUSES, 10).address
+    assert address.startswith("/jobs")
+    assert address.isascii()
+    assert not set(address) & set(" \"'<>\\\r\n")
+
+
+def test_defaults_are_left_out() -> None:
+    assert read("/").address == "/"
+    assert read("/?per=25", default_per=25).address == "/"
+    assert read("/?per=10", default_per=25).address == "/?per=10"
+    assert read("/?q=a%26b&status=failure").address == "/?q=a%26b&status=failure"
+
+
+@pytest.mark.parametrize(
+    "per", ["", "0", "101", "-1", "+5", " 5", "5.0", "1e1", "x", "٣", "²", "9" * 5000, "None"]
+)
+def test_a_number_that_is_none_falls_back(per: str) -> None:
+    assert View.of("/", {"per": per}, TYPES, 10).per == 10
+    assert View.of("/", {"page": "2", "upto": per or "x"}, TYPES, 10).page in (1, 2)
+
+
+def test_a_page_without_its_place_is_the_first_and_a_place_without_its_page_too() -> None:
+    assert read("/?page=3").address == "/"
+    assert read("/?upto=5").address == "/"
+    assert read(f"/?page=3&upto={2**53 + 1}").address == "/"
+
+
+def test_a_status_of_the_other_list_falls_back() -> None:
+    assert read("/?status=failed").status == ""
+    assert read("/?status=failed", statuses=STATUSES).status == "failed"
+
+
+def test_a_text_that_is_cut_does_not_end_in_a_space() -> None:
+    assert View.of("/", {"q": "a" * (MOST_TEXT - 1) + " b"}, TYPES, 10).q == "a" * (MOST_TEXT - 1)

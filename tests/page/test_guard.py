@@ -1,0 +1,322 @@
+"""Who may ask what: Host, login and origin, before anything else is looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bgjobd.web.exchange import SECURITY, Request, plain
+from bgjobd.web.guard import COOKIE, Guard
+from bgjobd.web.settings import Settings
+from bgjobd.web.views import routes
+from tests.page.serving import TOKEN, Served, page
+
+HOST = "localhost:8377"
+LOCAL = Settings("unix:/nowhere", "127.0.0.1:8377", TOKEN, actions=True)
+FORM = "application/x-www-form-urlencoded"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+def guard(settings: Settings = LOCAL) -> Guard:
+    return Guard(settings, b"secret")
+
+
+def request(path: str = "/", method: str = "GET", body: bytes = b"", **headers: str) -> Request:
+    """One with a Host that fits and the token; an empty header is left out."""
+    given = {"host": HOST, "authorization": f"Bearer {TOKEN}"}
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return Request(method, path, {}, {name: value for name, value in given.items() if value}, body)
+
+
+def status(asked: Request, settings: Settings = LOCAL) -> int:
+    """Of the refusal; 200 where there is none."""
+    refusal = guard(settings).refusal(asked)
+    return 200 if refusal is None else refusal.status
+
+
+def addresses(wanted: str) -> list[str]:
+    """One that fits each route of this method, from the routes themselves."""
+    found = [pattern for method, pattern in routes() if method == wanted]
+    samples = {r"([0-9]{1,18})": "1", r"([A-Za-z][A-Za-z0-9_.-]{0,63})": "default"}
+    samples |= {r"([0-9a-f]{16})": "0" * 16, r"([A-Za-z0-9._-]{1,64})": "page.js"}
+    made = []
+    for pattern in found:
+        address = pattern
+        for part, sample in samples.items():
+            address = address.replace(part, sample)
+        assert re.fullmatch(pattern, address), f"the tests have no sample for {pattern}"
+        made.append(address)
+    return made
+
+
+# Host
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:8377", "127.0.0.1:8377", "[::1]:8377", "LOCALHOST:8377", "LocalHost:08377"]
+)
+def test_the_page_goes_by_its_own_names(host: str) -> None:
+    assert status(request(host=host)) == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil", "evil:8377", "evil.example:8377", "localhost.evil:8377", "evil.localhost:8377", "localhost.:8377",
+        "localhost", "localhost:80", "localhost:83770", "localhost:8378", "127.0.0.1", "[::1]", "127.0.0.2:8377",
+        "127.1:8377", "2130706433:8377", "0.0.0.0:8377", "[::]:8377", "[::ffff:127.0.0.1]:8377",
+        "[0:0:0:0:0:0:0:1]:8377", "xlocalhost:8377", "-:8377",
+    ],
+)  # fmt: skip
+def test_another_name_or_port_is_misdirected(host: str) -> None:
+    assert status(request(host=host)) == 421
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "", "localhost:8377, localhost:8377", "localhost:8377, evil", "localhost:8377@evil", "user@localhost:8377",
+        "user:pass@localhost:8377", "localhost:", "localhost:x", "localhost:-1", "localhost:837700",
+        "localhost :8377", "localhost:8377/", "localhost:8377#", "localhost:8377?", "localhost\t:8377", ":8377",
+        "::1:8377", "[::1", "[]:8377", "[fe80::1%25eth0]:8377", "locälhost:8377", "localhost:²",
+        "http://localhost:8377", "localhost:8377\\@evil", "lo_calhost:8377", "*",
+    ],
+)  # fmt: skip
+def test_what_can_be_no_host_is_a_bad_request(host: str) -> None:
+    assert status(request(host=host)) == 400
+
+
+def test_a_proxys_word_for_the_host_counts_for_nothing() -> None:
+    assert status(request(host="evil:8377", x_forwarded_host=HOST, forwarded=f"host={HOST}")) == 421
+    assert status(request(x_forwarded_host="evil")) == 200
+
+
+def test_an_address_of_its_own_is_a_name() -> None:
+    settings = Settings("unix:/nowhere", "127.0.0.9:80", TOKEN)
+    assert status(request(host="127.0.0.9"), settings) == 200
+    assert status(request(host="evil"), settings) == 421
+    ipv6 = Settings("unix:/nowhere", "[FD00::1]:80", TOKEN, allow_remote=False)
+    assert status(request(host="[fd00::1]:80"), ipv6) == 200
+
+
+def test_other_machines_may_know_it_by_any_name_but_by_its_port_only() -> None:
+    settings = Settings("unix:/nowhere", "0.0.0.0:8377", TOKEN, allow_remote=True)
+    assert status(request(host="jobs.example:8377"), settings) == 200
+    assert status(request(host="jobs.example"), settings) == 421
+
+
+def test_the_host_counts_before_files_login_and_addresses_that_are_none() -> None:
+    for path in ("/static/0/page.js", "/login", "/healthz", "/nowhere", "/events"):
+        assert status(request(path, host="evil", authorization="")) == 421
+        assert status(request(path, host="", authorization="")) == 400
+
+
+# Login
+
+
+def test_a_program_without_the_token_is_told_so() -> None:
+    for path in addresses("GET"):
+        is_open = path in ("/login", "/healthz") or path.startswith("/static/")
+        assert status(request(path, authorization="")) == (200 if is_open else 401)
+        assert status(request(path, authorization="", accept="application/json")) == (200 if is_open else 401)
+
+
+def test_a_browser_without_the_token_is_led_to_the_login() -> None:
+    refusal = guard().refusal(request("/jobs", authorization="", accept=BROWSER))
+    assert refusal is not None
+    assert (refusal.status, dict(refusal.headers)) == (303, {"Location": "/login"})
+    assert status(request("/jobs/1/retry", "POST", authorization="", accept=BROWSER)) == 401
+
+
+@pytest.mark.parametrize(
+    "path", ["/static", "/healthz/", "/login/x", "/LOGIN", "/jobs/../login", "//login", "/login\0"]
+)
+def test_only_what_is_open_is_open(path: str) -> None:
+    assert status(request(path, authorization="")) == 401
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER  {TOKEN} "],
+)
+def test_a_bearer_of_the_token_is_let_in(shown: str) -> None:
+    assert status(request(authorization=shown)) == 200
+
+
+@pytest.mark.parametrize(
+    "shown",
+    ["Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}",
+     f"Bearer {TOKEN.upper()}", "Bearer é", "Bearer \x80\xff", f"Bearer {TOKEN}, Bearer {TOKEN}"],
+)  # fmt: skip
+def test_who_shows_another_token_is_not(shown: str) -> None:
+    assert status(request(authorization=shown)) == 401
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        f"{COOKIE}={TOKEN}",
+        f"a=b; {COOKIE}={TOKEN}; c=d",
+        f"a=b;{COOKIE}={TOKEN}",
+        f'json={{"a": 1, "b": [2]}}; {COOKIE}={TOKEN}',
+        f'a="; {COOKIE}={TOKEN}',
+        f"é=\x80; ; =; x; {COOKIE}={TOKEN}",
+    ],
+)
+def test_the_cookie_is_taken_whatever_others_stand_beside_it(cookie: str) -> None:
+    assert status(request(authorization="", cookie=cookie)) == 200
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    ["", f"{COOKIE}=", COOKIE, f"{COOKIE}=x", f"x={TOKEN}", f"{COOKIE}=é", f"{COOKIE}={TOKEN}=",
+     f"{COOKIE}x={TOKEN}"],
+)  # fmt: skip
+def test_another_cookie_is_not(cookie: str) -> None:
+    assert status(request(authorization="", cookie=cookie)) == 401
+
+
+def test_a_wrong_bearer_is_not_saved_by_a_cookie_of_another_scheme() -> None:
+    assert status(request(authorization="Bearer x", cookie=f"{COOKIE}={TOKEN}")) == 401
+    assert status(request(authorization="Basic eDp5", cookie=f"{COOKIE}={TOKEN}")) == 200
+
+
+def test_a_unix_socket_takes_no_token_and_any_name() -> None:
+    settings = Settings("unix:/nowhere", "unix:/run/p.sock")
+    assert status(request(host="whatever", authorization=""), settings) == 200
+    assert status(request(host="", authorization=""), settings) == 400
+
+
+def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    monkeypatch.setattr("hmac.compare_digest", lambda *pair: compared.append(pair) or pair[0] == pair[1])
+    assert guard().is_token(TOKEN)
+    assert status(action("/jobs/1/retry")) == 200
+    form_token = guard().form_token.encode()
+    assert compared == [(TOKEN.encode(),) * 2, (TOKEN.encode(),) * 2, (form_token,) * 2]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with page(tmp_path, token=TOKEN, actions=True) as served:
+        yield served
+
+
+def test_the_token_in_the_address_becomes_a_cookie_that_is_accepted(served: Served) -> None:
+    answer = served.ask(f"GET /login?token={TOKEN}", f"Accept: {BROWSER}")
+    assert (answer.status, answer.header("location"), answer.body) == (303, "/", b"")
+    cookie, *attributes = (answer.header("set-cookie") or "").split("; ")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(attributes)
+    assert served.ask("GET /", f"Cookie: {cookie}").status == 200
+    assert served.ask("GET /").status == 401
+
+
+@pytest.mark.parametrize("token", ["x", f"{TOKEN}x", "%C3%A9", "%FF%00", f"x&token={TOKEN}"])
+def test_a_wrong_token_sets_no_cookie(served: Served, token: str) -> None:
+    answer = served.ask(f"GET /login?token={token}")
+    assert (answer.status, answer.header("set-cookie")) == (403, None)
+
+
+def test_the_login_and_the_state_of_health_are_open(served: Served) -> None:
+    assert served.ask("GET /login").status == 200
+    assert served.ask("GET /healthz").body == b"ok\n"
+
+
+# Actions
+
+
+def action(path: str, token: str | None = None, **headers: str) -> Request:
+    """As this page's own form sends it."""
+    token = guard().form_token if token is None else token
+    given = {"content_type": FORM, "origin": f"http://{HOST}", "sec_fetch_site": "same-origin"}
+    return request(path, "POST", f"token={token}".encode(), **(given | headers))
+
+
+REFUSED = {
+    "no login": (401, {"authorization": ""}),
+    "no form token": (403, {"token": ""}),
+    "another form token": (403, {"token": "x" * 64}),
+    "the login's token": (403, {"token": TOKEN}),
+    "a form token beyond ASCII": (403, {"token": "é"}),
+    "bytes that are no text": (403, {"token": "%FF"}),
+    "too many fields": (403, {"token": "x" + "&a=1" * 99}),
+    "another origin": (403, {"origin": "http://evil.example"}),
+    "another origin on this machine": (403, {"origin": "http://localhost:3000"}),
+    "another name of ours": (403, {"origin": "http://127.0.0.1:8377"}),
+    "another scheme": (403, {"origin": f"https://{HOST}"}),
+    "an origin with more": (403, {"origin": f"http://{HOST}.evil"}),
+    "two origins": (403, {"origin": f"http://{HOST}, http://evil"}),
+    "no origin to be told": (403, {"origin": "null"}),
+    "another site": (403, {"sec_fetch_site": "cross-site"}),
+    "another host of the site": (403, {"sec_fetch_site": "same-site"}),
+    "nobody": (403, {"sec_fetch_site": "none"}),
+    "a text form": (403, {"content_type": "text/plain"}),
+    "a form with parts": (403, {"content_type": "multipart/form-data; boundary=x"}),
+    "JSON": (403, {"content_type": "application/json"}),
+    "no type": (403, {"content_type": ""}),
+    "another host": (421, {"host": "evil:8377", "origin": "http://evil:8377"}),
+}
+
+
+@pytest.mark.parametrize("path", addresses("POST"))
+@pytest.mark.parametrize(("refused", "changes"), REFUSED.values(), ids=REFUSED)
+def test_an_action_from_elsewhere_is_refused(path: str, refused: int, changes: dict[str, str]) -> None:
+    assert status(action(path, **changes)) == refused
+
+
+@pytest.mark.parametrize("path", addresses("POST"))
+def test_an_action_is_refused_where_they_are_off(path: str) -> None:
+    assert status(action(path), Settings("unix:/nowhere", "127.0.0.1:8377", TOKEN)) == 403
+
+
+@pytest.mark.parametrize("path", addresses("POST"))
+def test_a_form_of_this_page_is_taken(path: str) -> None:
+    assert status(action(path)) == 200
+    assert status(action(path, content_type=f"{FORM}; charset=utf-8")) == 200
+    assert status(action(path, origin="", sec_fetch_site="")) == 200  # an old browser, but with the token
+
+
+def test_the_form_token_is_not_the_logins() -> None:
+    assert TOKEN not in guard().form_token
+    assert Guard(LOCAL, b"another").form_token != guard().form_token
+
+
+@pytest.mark.parametrize("path", addresses("POST"))
+def test_an_action_is_carried_out_for_whoever_has_the_form(served: Served, path: str) -> None:
+    login = f"Authorization: Bearer {TOKEN}"
+    place = path.rpartition("/")[0] if path.startswith("/jobs/") else "/system"
+    [form_token] = set(
+        re.findall(rb'name="token" value="([0-9a-f]{64})"', served.ask(f"GET {place}", login).body)
+    )
+    form = (login, f"Content-Type: {FORM}")
+    done = served.ask(f"POST {path}", *form, body=b"token=" + form_token)
+    assert (done.status, done.header("location")) == (303, place)
+    assert served.ask(f"POST {path}", *form, body=b"token=x").status == 403
+    assert served.ask(f"POST {path}", *form, "Origin: null", body=b"token=" + form_token).status == 403
+    link = served.ask(f"GET {path}?token={form_token.decode()}", login)
+    assert (link.status, link.header("allow")) == (405, "POST")
+
+
+def test_every_refusal_says_what_browsers_must_not_do(served: Served) -> None:
+    asked = [
+        ("GET /", "Host: evil"),
+        ("GET /", "Host: @"),
+        ("GET /",),
+        ("GET /", f"Accept: {BROWSER}"),
+        ("POST /jobs/1/retry",),
+    ]
+    for line, *headers in asked:
+        answer = served.ask(line, *headers)
+        assert answer.status in (303, 400, 401, 421)
+        assert all(answer.header(name.lower()) == value for name, value in SECURITY.items())
+
+
+def test_a_plain_refusal_quotes_nothing() -> None:
+    for asked in (request(host="<b>evil"), request(host="evil<b>:1"), request(authorization="<b>")):
+        refusal = guard().refusal(asked)
+        assert refusal is not None
+        assert b"<b>" not in refusal.body
+    assert plain("x").headers["Content-Type"].startswith("text/plain")

@@ -1,0 +1,328 @@
+"""Pages as browsers read them: whatever a job, a caller or a query says stays text; times, sizes and the chart."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from bgjob.codec import Request as Asked
+from bgjobd.web.exchange import Request, Response
+from bgjobd.web.render import Renderer, ago, badge, chart, pretty, seconds_text, short, time_tag
+from bgjobd.web.settings import Settings
+from bgjobd.web.views import Page
+from tests.client.scripted import Line, ScriptedDaemon
+from tests.page.serving import SAMPLES, WHEN, tell_samples
+
+HOSTILE = (
+    """x"'`><xss onxss=1 style=a href=javascript:xss></script></title></textarea></pre></style></svg>"""
+    """<!--<script>xss</script>--><xss/>&lt;xss&gt; {{ 7*7 }}{% xss %}\u2028\x00\x1b[2J\ud7ff"""
+)
+ADDRESSES = ("/", "/jobs", "/jobs/1", "/system")
+
+
+class Read(HTMLParser):
+    """A page's elements with their attributes, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), f"an attribute comes twice in {tag} {attrs}"
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(f"no template has a comment: {data!r}")
+
+
+def markup(read: Read) -> set[tuple[str, str]]:
+    """Each pair of an element and an attribute of it."""
+    return {(tag, name) for tag, attributes in read.elements for name in ["", *attributes]}
+
+
+class OnePage:
+    """A page over a daemon that tells `samples`, which a test may change."""
+
+    def __init__(self, socket: Path) -> None:
+        self._page = Page(Settings(f"unix:{socket}", "unix:/nowhere", actions=True))
+        self.reset()
+
+    def reset(self) -> None:
+        self.samples: dict[str, Any] = copy.deepcopy(SAMPLES)
+        self.output = b"printed"
+        self.refusal: tuple[str, dict[str, Any]] | None = None
+
+    def tell(self, line: Line, asked: Asked) -> None:
+        if self.refusal is not None:
+            line.refuse(self.refusal[0], **self.refusal[1])
+        elif asked.method.endswith(".Output"):
+            data = base64.b64encode(self.output).decode("ascii")
+            line.reply(number=1, left_out=0, offset=0, data=data, next=len(self.output), is_end=True)
+        else:
+            tell_samples(line, asked, self.samples)
+
+    def ask(self, path: str, accept: str = "text/html", **query: str) -> Response:
+        return self._page.respond(Request("GET", path, query, {"host": "localhost", "accept": accept}))
+
+    def read(self, path: str, **query: str) -> Read:
+        return Read(self.ask(path, **query).body.decode())
+
+
+@pytest.fixture(scope="module")
+def only_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnePage]:
+    socket = tmp_path_factory.mktemp("page") / "d.sock"
+    page = OnePage(socket)
+    with ScriptedDaemon(socket, page.tell):
+        yield page
+
+
+@pytest.fixture
+def shown(only_page: OnePage) -> OnePage:
+    """The same page for all tests, as its templates take their time; what it is told is fresh."""
+    only_page.reset()
+    return only_page
+
+
+@cache
+def usual_markup() -> set[tuple[str, str]]:
+    """What templates can make, read from their sources, and from what makes markup in Python."""
+    sources = [path.read_text() for path in Path(__file__).parents[2].glob("web/templates/*.html")]
+    plain = [re.sub(r"\{%.*?%\}|\{\{.*?\}\}", " ", source) for source in sources]
+    made = [str(chart([{"completed": 1, "failed": 1}])), str(time_tag(WHEN, 0.0)), str(badge("failed"))]
+    return {pair for text in [*plain, *made] for pair in markup(Read(text))}
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where each single value stands."""
+    match value:
+        case dict():
+            for name in value:
+                yield from places(value[name], (*path, name))
+        case list():
+            for place, inner in enumerate(value):
+                yield from places(inner, (*path, place))
+        case _:
+            yield path
+
+
+def put(value: Any, path: tuple[Any, ...], new: Any) -> None:
+    for step in path[:-1]:
+        value = value[step]
+    value[path[-1]] = new
+
+
+def is_text(read: Read) -> bool:
+    """Whether nothing of what was said became markup, or an address that leads elsewhere."""
+    values = [
+        value or ""
+        for _, attributes in read.elements
+        for name, value in attributes.items()
+        if name in ("href", "src", "action")
+    ]
+    is_own = all(re.match(r"/(?!/)|#main$", value) for value in values)
+    return is_own and markup(read) <= usual_markup()
+
+
+@pytest.mark.parametrize("path", [*places(SAMPLES)], ids=lambda path: ".".join(map(str, path)))
+def test_whatever_the_daemon_tells_stays_text(shown: OnePage, path: tuple[Any, ...]) -> None:
+    put(shown.samples, path, HOSTILE)
+    for address in ADDRESSES:
+        assert is_text(shown.read(address))
+
+
+SHOWN = {
+    "/": [("entry", "message"), ("entry", "class_name"), ("entry", "method_name"), ("entry", "type"),
+          ("stats", "storage_trouble")],
+    "/jobs": [("summary", "class_name"), ("summary", "method_name"), ("summary", "error")],
+    "/jobs/1": [("job", "class_name"), ("job", "method_name"), ("job", "error"), ("job", "parameters", "to"),
+                ("job", "result", "sent"), ("job", "attempts", 0, "error_message"),
+                ("job", "attempts", 0, "error_type"), ("job", "attempts", 0, "traceback"),
+                ("job", "attempts", 0, "outcome"), ("job", "attempts", 0, "progress", "message"),
+                ("entry", "message")],
+    "/system": [("class", "name"), ("class", "unavailable"), ("class", "methods", 0, "name"),
+                ("stats", "queues", 0, "name"), ("stats", "version"), ("stats", "code_version"),
+                ("stats", "python")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [(address, path) for address, paths in SHOWN.items() for path in paths],
+    ids=lambda value: value if isinstance(value, str) else ".".join(map(str, value)),
+)
+def test_what_is_told_is_shown_as_it_was_told(shown: OnePage, address: str, path: tuple[Any, ...]) -> None:
+    put(shown.samples, path, "<xss onxss=1>&amp;{{ 7*7 }}</xss>")
+    answer = shown.ask(address)
+    assert answer.status == 200
+    text = Read(answer.body.decode()).text.lower()
+    assert "<xss onxss=1>&amp;{{ 7*7 }}</xss>" in text
+
+
+def test_what_a_job_prints_stays_text(shown: OnePage) -> None:
+    shown.output = HOSTILE.encode() + bytes(range(256))
+    read = shown.read("/jobs/1")
+    assert is_text(read)
+    assert "<xss onxss=1" in read.text
+    assert "\ufffd" in read.text  # what is no UTF-8
+
+
+@pytest.mark.parametrize("name", ["q", "status", "per", "page", "upto", "other", "newer_than", "token"])
+def test_whatever_a_query_says_stays_text(shown: OnePage, name: str) -> None:
+    for address in (*ADDRESSES, "/login"):
+        assert shown.ask(address, **{name: HOSTILE}).status in (200, 303)
+        assert is_text(shown.read(address, **{name: HOSTILE}))
+    for path in ("Logs", "List"):
+        shown.samples[{"Logs": "entries", "List": "jobs"}[path]] = []
+        assert is_text(shown.read("/" if path == "Logs" else "/jobs", **{name: HOSTILE}))
+
+
+def test_a_path_that_leads_nowhere_is_not_quoted(shown: OnePage) -> None:
+    for path in (
+        f"/{HOSTILE}",
+        f"/jobs/{HOSTILE}",
+        f"/static/{HOSTILE}",
+        "/jobs/1/",
+        "/JOBS",
+        "/jobs/-1",
+        "/jobs/1\n",
+    ):
+        answer = shown.ask(path)
+        assert answer.status == 404
+        assert b"xss" not in answer.body
+        assert is_text(Read(answer.body.decode()))
+
+
+@pytest.mark.parametrize(
+    ("error", "parameters", "status"),
+    [
+        ("StorageUnavailable", {"reason": HOSTILE}, 503),
+        ("JobNotFound", {"id": 1}, 404),
+        ("InternalError", {"reason": HOSTILE}, 502),
+        ("PermissionDenied", {"method": HOSTILE, "reason": HOSTILE}, 502),
+        ("Xss", {"reason": HOSTILE}, 502),
+    ],
+)
+def test_whatever_the_daemon_refuses_stays_text(
+    shown: OnePage, error: str, parameters: dict[str, Any], status: int
+) -> None:
+    shown.refusal = (error, parameters)
+    answer = shown.ask("/jobs/1")
+    assert answer.status == status
+    assert is_text(Read(answer.body.decode()))
+
+
+def test_programs_are_told_json_and_browsers_are_told_that_it_is(shown: OnePage) -> None:
+    shown.samples["entry"]["message"] = HOSTILE
+    for address in ADDRESSES:
+        answer = shown.ask(address, accept="application/json")
+        assert answer.headers["Content-Type"] == "application/json"
+        assert json.loads(answer.body)["stats"]["slots"] == 4
+    assert json.loads(shown.ask("/", accept="application/json").body)["entries"][0]["message"] == HOSTILE
+
+
+def test_every_template_is_tried_here() -> None:
+    """A new one has to be added to the tests above."""
+    found = {path.name for path in Path(__file__).parents[2].glob("web/templates/*.html")}
+    assert found == {"base.html", "broken.html", "job.html", "jobs.html", "log.html", "login.html", "parts.html",
+                     "system.html"}  # fmt: skip
+
+
+def test_no_template_switches_escaping_off_or_has_what_the_policy_forbids() -> None:
+    for path in Path(__file__).parents[2].glob("web/templates/*.html"):
+        source = path.read_text()
+        assert not re.search(r"\|\s*safe|autoescape|Markup", source)
+        assert not re.search(r"\son\w+=|\sstyle=|<style|javascript:|https?://", source)
+        assert re.findall(r"<script(?! (?:type=\"module\" )?src=\"\{\{ static \}\}/)", source) == []
+
+
+# Small things
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.0, "just now"), (-1.9, "just now"), (1.9, "just now"), (-2, "2 seconds ago"), (2, "in 2 seconds"),
+        (-59.9, "59 seconds ago"), (-60, "1 minute ago"), (-119, "1 minute ago"), (3599, "in 59 minutes"),
+        (-3600, "1 hour ago"), (-86_399, "23 hours ago"), (86_400, "in 1 day"), (-7 * 86_400 + 1, "6 days ago"),
+        (-7 * 86_400, "1 week ago"), (-2e9, "3306 weeks ago"), (2.5e11, "in 413359 weeks"),
+    ],
+)  # fmt: skip
+def test_how_long_ago_is_told_in_words(seconds: float, told: str) -> None:
+    assert ago(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (None, "–"), (0, "0 ms"), (0.0124, "12 ms"), (0.9994, "999 ms"), (0.9996, "1.0 s"), (1, "1.0 s"),
+        (59.94, "59.9 s"), (59.96, "1 min 0 s"), (302, "5 min 2 s"), (3599.6, "1 h 0 min"), (11_040, "3 h 4 min"),
+        (360_000, "100 h 0 min"),
+    ],
+)  # fmt: skip
+def test_a_duration_is_told_in_words(seconds: float | None, told: str) -> None:
+    assert seconds_text(seconds) == told
+
+
+def test_a_moment_has_its_words_and_itself_in_the_title() -> None:
+    made = time_tag("2024-12-04T14:31:53.250Z", 1733322713.25 + 120)
+    assert str(made) == (
+        '<time datetime="2024-12-04T14:31:53.250Z" title="2024-12-04 14:31:53 UTC">2 minutes ago</time>'
+    )
+    assert "14:31:53 UTC" in time_tag("2024-12-04T16:31:53+02:00", 0.0)
+    assert time_tag(None, 0.0) == "–"
+
+
+def test_a_badge_always_has_its_word() -> None:
+    assert badge("timed_out") == '<span class="badge bad">Timed out</span>'
+    assert badge("no such word") == '<span class="badge grey">No such word</span>'
+
+
+def test_a_class_is_told_without_its_modules() -> None:
+    assert [short(name) for name in ("shop.jobs.Email", "Email", "")] == ["Email", "Email", ""]
+
+
+def test_values_are_written_for_people() -> None:
+    assert pretty({"a": "é<"}) == '{\n  "a": "é<"\n}'
+
+
+def test_the_chart_stays_within_its_frame_and_says_what_it_shows() -> None:
+    minutes = [{"completed": many, "failed": many % 7} for many in range(60)]
+    read = Read(str(chart(minutes)))
+    [(_, frame), *bars] = read.elements
+    assert frame["viewbox"] == "0 0 240 40"
+    ended = sum(minute["completed"] + minute["failed"] for minute in minutes)
+    assert frame["aria-label"] == f"{ended} jobs ended in the last hour, at most 62 a minute"
+    for _, bar in bars:
+        assert float(bar["y"] or -1) >= 0
+        assert 0 < float(bar["height"] or 0) <= 40 - float(bar["y"] or 0) + 0.1
+        assert 0 <= int(bar["x"] or -1) <= 236
+
+
+def test_a_chart_of_nothing_is_empty() -> None:
+    for minutes in ([], [{"completed": 0, "failed": 0}] * 60):
+        assert "0 jobs ended in the last hour, at most 0 a minute" in chart(minutes)
+        assert "<rect" not in chart(minutes)
+
+
+def test_the_static_files_have_an_address_of_their_content() -> None:
+    renderer = Renderer()
+    assert re.fullmatch(r"/static/[0-9a-f]{16}", renderer.static)
+    assert renderer.file("page.js") == (renderer.files["page.js"], "text/javascript; charset=utf-8")
+    assert renderer.file("../vendored.toml") is renderer.file("") is renderer.file("PAGE.JS") is None
+    assert quote(renderer.static) == renderer.static

@@ -1,0 +1,39 @@
+"""What others wrote is listed with its version, licence and hash, and is what the list says."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WEB = Path(__file__).resolve().parents[2] / "web"
+LIST: dict[str, dict[str, Any]] = tomllib.loads((WEB / "vendored.toml").read_text())
+OURS = {"icon.svg", "page.css", "page.js", "theme.js"}
+
+
+def test_every_file_is_ours_or_listed() -> None:
+    assert {path.name for path in (WEB / "static").iterdir()} == OURS | LIST.keys()
+
+
+@pytest.mark.parametrize("name", LIST)
+def test_a_listed_file_is_what_the_list_says(name: str) -> None:
+    told = LIST[name]
+    assert told.keys() == {"version", "licence", "source", "sha256"}
+    assert hashlib.sha256((WEB / "static" / name).read_bytes()).hexdigest() == told["sha256"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", told["version"])
+    assert told["source"].startswith("https://")
+
+
+@pytest.mark.parametrize("name", [name for name in {*OURS, *LIST} if name.endswith(".js")])
+def test_no_script_needs_what_the_policy_forbids(name: str) -> None:
+    """No text becomes code."""
+    text = (WEB / "static" / name).read_text()
+    assert not re.search(r"\beval\(|new Function\(|document\.write", text)
+
+
+def test_the_stylesheet_fetches_nothing() -> None:
+    assert not re.search(r"url\(|@import|https?://", (WEB / "static" / "page.css").read_text())

@@ -1,0 +1,196 @@
+"""A whole page over HTTP: its files, its streams, and what every one of its answers has."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from bgjob.codec import Request as Asked
+from bgjobd.web.events import MOST_STREAMS
+from bgjobd.web.exchange import SECURITY
+from bgjobd.web.render import Renderer
+from bgjobd.web.views import routes
+from tests.client.scripted import Line
+from tests.page.serving import Served, page
+from tests.page.test_guard import addresses
+from tests.support import eventually
+
+STATIC = Renderer().static
+
+
+class Changes:
+    """Tells followers of an entry whenever a test says that something has changed."""
+
+    def __init__(self) -> None:
+        self.followers: list[Line] = []
+
+    def tells(self, line: Line, asked: Asked) -> bool:
+        if not asked.more:
+            return False
+        self.followers.append(line)
+        line.more(entries=[], next=7, is_complete=True)
+        return True
+
+    def happen(self) -> None:
+        for line in self.followers:
+            line.more(entries=[{"id": 8}], next=8, is_complete=True)
+
+
+@pytest.fixture(scope="module")
+def changes() -> Changes:
+    return Changes()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, changes: Changes) -> Iterator[Served]:
+    with page(tmp_path_factory.mktemp("page"), tells=changes.tells, actions=True) as served:
+        yield served
+
+
+def test_every_answer_says_what_browsers_must_not_do(served: Served) -> None:
+    lines = [
+        f"{verb} {path}"
+        for verb in ("GET", "HEAD", "POST", "PUT")
+        for path in (*addresses("GET"), *addresses("POST"))
+    ]
+    for line in [*lines, "GET /nowhere", "GET //", f"GET {STATIC}/page.js", "GET /login?token=x"]:
+        answer = served.ask(line)
+        assert all(answer.header(name.lower()) == value for name, value in SECURITY.items()), line
+
+
+def test_every_address_takes_its_own_methods_only(served: Served) -> None:
+    methods = {pattern: method for method, pattern in routes()}
+    assert len(methods) == len([*routes()])
+    for path in addresses("POST"):
+        answer = served.ask(f"GET {path}")
+        assert (answer.status, answer.header("allow")) == (405, "POST")
+    for path in addresses("GET"):
+        assert served.ask(f"POST {path}").status == 403
+
+
+def test_what_is_not_there_is_not_found(served: Served) -> None:
+    for path in (
+        "/nowhere",
+        "/jobs/",
+        "/jobs/x",
+        "/jobs/1/",
+        f"/jobs/{'1' * 19}",
+        "/jobs/%31%0A",
+        "/%00",
+        "/index.html",
+    ):
+        assert served.ask(f"GET {path}").status == 404
+
+
+@pytest.mark.parametrize("name", sorted(Renderer().files))
+def test_a_file_is_kept_for_ever_under_the_address_of_its_content(served: Served, name: str) -> None:
+    with served.peer() as peer:
+        answer = peer.ask(f"GET {STATIC}/{name}")
+        assert (answer.status, answer.body) == (200, Renderer().files[name])
+        assert answer.header("cache-control") == "public, max-age=31536000, immutable"
+        assert (answer.header("content-type") or "").split(";")[0] in (
+            "text/css",
+            "text/javascript",
+            "image/svg+xml",
+        )
+        again = peer.ask(f"GET {STATIC}/{name}", f"If-None-Match: {answer.header('etag')}")
+        assert (again.status, again.body, again.header("cache-control")) == (
+            304,
+            b"",
+            answer.header("cache-control"),
+        )
+        small = peer.ask(f"GET {STATIC}/{name}", "Accept-Encoding: gzip")
+        if small.header("content-encoding") == "gzip":
+            assert gzip.decompress(small.body) == answer.body
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/", "/static", "/static/page.js", "/static/0000000000000000/page.js", f"{STATIC}/", STATIC,
+        f"{STATIC}/..", f"{STATIC}/.", f"{STATIC}/../vendored.toml", f"{STATIC}/%2e%2e/vendored.toml",
+        f"{STATIC}/%2e%2e%2fvendored.toml", f"{STATIC}/%252e%252e%252fvendored.toml", f"{STATIC}/..%5cvendored.toml",
+        f"{STATIC}/..\\vendored.toml", f"{STATIC}/page.js%00", f"{STATIC}/page.js%00.css", f"{STATIC}/page.js/",
+        f"{STATIC}/page.js%2f", f"{STATIC}//page.js", f"{STATIC}/%2fetc%2fpasswd", f"{STATIC}//etc/passwd",
+        f"{STATIC}/..%c0%af..%c0%afetc/passwd", f"{STATIC}/PAGE.JS", f"{STATIC}/page.js;x", f"{STATIC}/%70age.jsx",
+        f"{STATIC.upper()}/page.js", f"{STATIC}/page.js%0d%0aSet-Cookie:%20a=b", f"{STATIC}/../../views.py",
+        f"{STATIC}/__init__.py", f"{STATIC}/%EF%BC%8E%EF%BC%8E/vendored.toml",
+    ],
+)  # fmt: skip
+def test_no_path_leads_out_of_the_files(served: Served, path: str) -> None:
+    answer = served.ask(f"GET {path}")
+    assert answer.status == 404
+    assert "set-cookie" not in answer.headers
+    assert "max-age" not in (answer.header("cache-control") or "")
+
+
+def test_a_page_is_small_on_the_wire(served: Served) -> None:
+    answer = served.ask("GET /", "Accept-Encoding: gzip")
+    files = set(re.findall(rb'(?:href|src)="(/static/[^"]+)"', gzip.decompress(answer.body)))
+    sizes = [len(served.ask(f"GET {file.decode()}", "Accept-Encoding: gzip").body) for file in files]
+    assert len(files) == len(Renderer().files)
+    assert len(answer.body) + sum(sizes) <= 20_000
+
+
+# Streams
+
+
+def test_a_browser_hears_that_something_has_changed(served: Served, changes: Changes) -> None:
+    with served.peer() as peer:
+        answer = peer.ask("GET /events")
+        assert (answer.status, answer.header("content-type")) == (200, "text/event-stream")
+        assert answer.header("cache-control") == "no-store"
+        assert peer.piece() == b"retry: 2000\n\n"
+        eventually(lambda: changes.followers)
+        changes.happen()
+        assert re.fullmatch(rb"data: \d+\n\n", peer.piece())
+
+
+def test_one_stream_too_many_is_turned_away_and_all_end_with_their_peers(served: Served) -> None:
+    with ExitStack() as stack:
+        peers = [stack.enter_context(served.peer()) for _ in range(MOST_STREAMS)]
+        assert {peer.ask("GET /events").status for peer in peers} == {200}
+        answer = served.ask("GET /events")
+        assert (answer.status, answer.header("retry-after")) == (503, "10")
+        assert served.ask("GET /").status == 200
+        before = len(os.listdir("/proc/self/fd"))
+    eventually(lambda: not [one for one in threading.enumerate() if "process_request_thread" in one.name])
+    eventually(lambda: len(os.listdir("/proc/self/fd")) <= before - 3 * MOST_STREAMS)
+    assert served.ask("GET /events").status == 200
+
+
+def test_asking_for_the_head_of_a_stream_takes_no_place(served: Served) -> None:
+    for _ in range(MOST_STREAMS + 1):
+        assert served.ask("HEAD /events").status == 200
+
+
+def test_one_follower_serves_all_streams(served: Served, changes: Changes) -> None:
+    with ExitStack() as stack:
+        peers = [stack.enter_context(served.peer()) for _ in range(9)]
+        for peer in peers:
+            peer.ask("GET /events")
+            assert peer.piece().startswith(b"retry: 2000\n\n")
+        assert len([one for one in threading.enumerate() if one.name == "feed"]) == 1
+        changes.happen()
+        for peer in peers:
+            assert b"data: " in peer.piece()
+
+
+def test_a_browser_hears_that_the_daemon_is_away(tmp_path: Path) -> None:
+    def refuses(line: Line, asked: Asked) -> bool:
+        if asked.more:
+            line.refuse("InternalError", reason="x")
+        return asked.more
+
+    with page(tmp_path, tells=refuses) as served, served.peer() as peer:
+        peer.ask("GET /events")
+        told = peer.piece()
+        while b"event: away" not in told:
+            told += peer.piece()
