@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,3 +26,14 @@ def eventually(question: Callable[[], T], within: float = 20.0) -> T:
         time.sleep(pause)
         pause = min(pause * 2, _LAST_PAUSE)
     return answer
+
+
+@contextmanager
+def directory_for_all() -> Iterator[Path]:
+    """A directory that every user may look into; pytest closes its own again and again."""
+    directory = Path(tempfile.mkdtemp(prefix="bgjobd-test-"))
+    directory.chmod(0o755)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)

@@ -83,7 +83,9 @@ class Commands:
     def __init__(self, socket: Path | str) -> None:
         self._environ = {
             **{
-                name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "PAGER", "LESS")
+                name: value
+                for name, value in os.environ.items()
+                if name not in ("NO_COLOR", "PAGER", "LESS", "COLUMNS", "LINES")
             },
             "BGJOBD_SOCKET": str(socket),
             "TERM": "xterm",

@@ -272,7 +272,7 @@ JOBS: dict[Status | None, Job | None] = {
     None: None,
     Status.PENDING: pending(attempt=1),
     Status.RUNNING: running(),
-    **{status: ended(status) for status in FINAL},
+    **{status: ended(status) for status in sorted(FINAL)},
 }
 
 PAIRS = [(status, name) for status, name in product(JOBS, FACTS)]

@@ -19,7 +19,7 @@ from bgjobd import spool as spools
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.identity import pidfd_inode
 from tests.daemon.running import RunningDaemon, daemon, is_alive
-from tests.support import eventually
+from tests.support import directory_for_all, eventually
 
 SOURCE = '''
 import fcntl, json, os, time
@@ -57,8 +57,6 @@ max_retries = 0
 @contextmanager
 def forged(directory: Path, victim: int) -> Iterator[tuple[RunningDaemon, Client, Job, int]]:
     """A daemon, a client, and a job that says that it is the victim, with its true pid."""
-    for place in (directory, *directory.parents[:2]):
-        place.chmod(0o755)
     shared = directory / "shared"
     shared.mkdir()
     shared.chmod(0o777)
@@ -85,17 +83,17 @@ def victim() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_whoever_poses_as_another_is_stopped_and_the_other_is_not(
-    tmp_path: Path, victim: subprocess.Popen[bytes]
+    victim: subprocess.Popen[bytes],
 ) -> None:
-    with forged(tmp_path, victim.pid) as (_, _, job, pid):
+    with directory_for_all() as directory, forged(directory, victim.pid) as (_, _, job, pid):
         job.cancel()
         assert job.wait(timeout=20)["status"] == "cancelled"
         assert not is_alive(pid)
         assert victim.poll() is None
 
 
-def test_no_later_daemon_signals_the_other_either(tmp_path: Path, victim: subprocess.Popen[bytes]) -> None:
-    with forged(tmp_path, victim.pid) as (running, client, job, _):
+def test_no_later_daemon_signals_the_other_either(victim: subprocess.Popen[bytes]) -> None:
+    with directory_for_all() as directory, forged(directory, victim.pid) as (running, client, job, _):
         running.stop()
         running.start()
         job.cancel()

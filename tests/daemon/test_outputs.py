@@ -24,6 +24,7 @@ import pytest
 from bgjob import Client
 from bgjob.words import EntryType
 from bgjobd import holes, outputs
+from bgjobd.forkserver import libc
 from bgjobd.outputs import Outputs, Part
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
@@ -430,7 +431,7 @@ def test_what_is_reserved_and_not_written_is_given_up(place: Path, size: int, is
     file.write_bytes(told)
     with opened(file) as descriptor:
         if is_behind:
-            assert holes._fallocate(descriptor, holes._KEEP_SIZE, 0, 64 << 20) == 0
+            libc.fallocate(descriptor, holes._KEEP_SIZE, 0, 64 << 20)
         else:
             os.posix_fallocate(descriptor, 0, 64 << 20)
         whole = os.fstat(descriptor).st_size
@@ -445,7 +446,7 @@ def test_what_a_file_system_reserves_by_itself_for_a_file_that_grows_stays_until
     file = place / "1.1.out"
     file.write_bytes(content(8 << 20))
     with opened(file) as descriptor:
-        assert holes._fallocate(descriptor, holes._KEEP_SIZE, 0, 16 << 20) == 0
+        libc.fallocate(descriptor, holes._KEEP_SIZE, 0, 16 << 20)
         holes.bound(descriptor, 1 << 20)
         assert kept_of(file) > 8 << 20
         holes.bound(descriptor, 1 << 20, is_last=True)
@@ -457,10 +458,10 @@ def test_an_output_of_nothing_that_takes_much_of_the_disk_is_bounded(play: Play)
         at.outputs.keep_bounded((1, 1), 1 << 20)
         at.print(b"x")
         with opened(at.file) as descriptor:
-            assert holes._fallocate(descriptor, holes._KEEP_SIZE, 0, 64 << 20) == 0
+            libc.fallocate(descriptor, holes._KEEP_SIZE, 0, 64 << 20)
         await soon(lambda: kept_of(at.file) < 1 << 20)
         with opened(at.file) as descriptor:
-            assert holes._fallocate(descriptor, holes._KEEP_SIZE, 0, 64 << 20) == 0
+            libc.fallocate(descriptor, holes._KEEP_SIZE, 0, 64 << 20)
         await at.finish()
         assert kept_of(at.file) < 1 << 20
 

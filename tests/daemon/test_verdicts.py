@@ -13,6 +13,7 @@ import pytest
 from bgjob import Client
 from tests.daemon import running
 from tests.daemon.running import RunningDaemon
+from tests.support import directory_for_all
 
 JOBS = '''
 import ctypes, os, signal, time
@@ -123,18 +124,18 @@ cpu = 1
 open_files = 64
 processes = 20
 file_size = "16M"
-user = "nobody"
+user = "games"
 """
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def daemon() -> Iterator[RunningDaemon]:
     if os.geteuid() != 0:
         pytest.skip("needs root, for a user of its own")
-    directory = tmp_path_factory.mktemp("worst")
-    for place in (directory, *directory.parents[:2]):
-        place.chmod(0o755)
-    with running.daemon(directory, POLICY, modules={"worst": JOBS}) as found:
+    with (
+        directory_for_all() as directory,
+        running.daemon(directory, POLICY, modules={"worst": JOBS}) as found,
+    ):
         yield found
 
 

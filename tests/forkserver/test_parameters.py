@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import enum
 import json
+import re
 import subprocess
 import sys
 import traceback
@@ -67,7 +68,7 @@ class Row:
     coerces: bool = True
 
     def __str__(self) -> str:
-        return str(self.annotation)
+        return re.sub(" at 0x[0-9a-f]+", "", str(self.annotation))  # the same in each process
 
 
 UTC = datetime.UTC
