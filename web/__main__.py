@@ -48,7 +48,7 @@ def _bound(settings: Settings) -> Server:
             server = Server(settings, page.respond)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() > give_up_at:
-                sys.exit(f"bgjobd-web: the page cannot listen at {settings.bind}: {error.strerror}")
+                sys.exit(f"bgjobd-web: the page cannot listen at {settings.bind}: {error.strerror or error}")
             time.sleep(_PAUSE)
         else:
             print(

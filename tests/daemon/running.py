@@ -105,6 +105,10 @@ class NeedsMore:
         pass
 '''
 
+WITHOUT_PAGE = """
+[web]
+enabled = false
+"""
 BROKEN = "raise RuntimeError('this module does not import')\n"
 
 
@@ -153,6 +157,7 @@ retry_delay = 0.05
 "probes.NeedsMore" = {{}}
 "broken.Job" = {{}}
 {settings}
+{"" if "[web]" in settings else WITHOUT_PAGE}
 """
         )
 
