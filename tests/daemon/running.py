@@ -105,10 +105,6 @@ class NeedsMore:
         pass
 '''
 
-WITHOUT_PAGE = """
-[web]
-enabled = false
-"""
 BROKEN = "raise RuntimeError('this module does not import')\n"
 
 
@@ -147,8 +143,8 @@ slots = 4
 [app]
 path = ["{directory}"]
 {app}
-[web]
-{web}
+{"" if "[web]" in settings else "[web]"}
+{"" if "[web]" in settings else web}
 [retry]
 max_retries = 1
 retry_delay = 0.05
@@ -157,7 +153,6 @@ retry_delay = 0.05
 "probes.NeedsMore" = {{}}
 "broken.Job" = {{}}
 {settings}
-{"" if "[web]" in settings else WITHOUT_PAGE}
 """
         )
 
