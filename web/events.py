@@ -10,7 +10,9 @@ from typing import Final
 from bgjob import BgjobError, Client
 
 MOST_STREAMS: Final = 32
-_KEEPALIVE: Final = 15.0
+_KEEPALIVE: Final = 5.0
+"""Seconds of silence: by the write after that a browser that has left is noticed, and its place is free again."""
+
 _PAUSE: Final = 0.25
 """Seconds between two words to a browser: it looks at the page itself each time."""
 
