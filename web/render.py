@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,9 @@ _KINDS: Final[Mapping[str, str]] = {
     "retrying": "warm", "not_started": "warm", "snoozed": "warm",
 }  # fmt: skip
 """The colour of a badge; grey for the others."""
+
+_FRAME: Final = re.compile(r'  File "(.*)", line \d+')
+_LIBRARY: Final = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python3[^/]*/|^<frozen ")
 
 _TYPES: Final[Mapping[str, str]] = {
     ".css": "text/css; charset=utf-8",
@@ -51,8 +55,14 @@ class Renderer:
         )
         self._environment.filters |= {
             "badge": badge, "size": size_text, "seconds": seconds_text, "pretty": pretty, "short": short,
+            "own_frames": own_frames,
         }  # fmt: skip
-        self._environment.globals |= {"time": time_tag, "chart": chart, "static": self.static}
+        self._environment.globals |= {
+            "time": time_tag,
+            "chart": chart,
+            "duration": duration,
+            "static": self.static,
+        }
 
     def render(self, template: str, **values: Any) -> str:
         return self._environment.get_template(template).render(**values)
@@ -69,14 +79,15 @@ def badge(word: str) -> Markup:
     return Markup('<span class="badge {}">{}</span>').format(kind, word.replace("_", " ").capitalize())
 
 
-def time_tag(told: str | None, now: float) -> Markup:
-    """How long ago, or until then; the moment itself in its title."""
+def time_tag(told: str | None, now: float, exact: bool = False) -> Markup:
+    """How long ago, or until then; the moment itself in its title. With `exact` the other way round."""
     if told is None:
         return Markup("–")
     moment = datetime.fromisoformat(told).astimezone(UTC)
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
-        told, moment.strftime("%Y-%m-%d %H:%M:%S"), ago(moment.timestamp() - now)
-    )
+    stamp, relative = moment.strftime("%Y-%m-%d %H:%M:%S UTC"), ago(moment.timestamp() - now)
+    if exact:
+        return Markup('<time class="exact" datetime="{}" title="{}">{}</time>').format(told, relative, stamp)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(told, stamp, relative)
 
 
 def ago(seconds: float) -> str:
@@ -106,6 +117,26 @@ def seconds_text(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def duration(began_at: str, ended_at: str) -> str:
+    """From one stored moment to another, in words."""
+    return seconds_text((datetime.fromisoformat(ended_at) - datetime.fromisoformat(began_at)).total_seconds())
+
+
+def own_frames(traceback: str) -> str | None:
+    """The traceback without the frames of libraries; None where that leaves out nothing, or all."""
+    kept, is_own, counts = [], True, {True: 0, False: 0}
+    for line in traceback.splitlines(keepends=True):
+        place = _FRAME.match(line)
+        if place is not None:
+            is_own = _LIBRARY.search(place[1]) is None
+            counts[is_own] += 1
+        elif not line.startswith(" "):
+            is_own = True  # the error itself, or what stands between two tracebacks
+        if is_own:
+            kept.append(line)
+    return "".join(kept) if all(counts.values()) else None
+
+
 def pretty(value: Any) -> str:
     """JSON for people."""
     return json.dumps(value, indent=2, ensure_ascii=False)
@@ -133,9 +164,10 @@ def chart(minutes: Sequence[Mapping[str, Any]]) -> Markup:
                 )
     ended = sum(minute["completed"] + minute["failed"] for minute in minutes)
     label = f"{ended} jobs ended in the last hour, at most {highest if ended else 0} a minute"
-    return Markup('<svg class="chart" viewBox="0 0 {} 40" role="img" aria-label="{}">{}</svg>').format(
-        max(1, len(minutes)) * 4, label, Markup("").join(bars)
+    drawing = Markup(
+        '<svg class="chart" viewBox="0 0 {} 40" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
     )
+    return drawing.format(max(1, len(minutes)) * 4, label, Markup("").join(bars))
 
 
 def now_seconds() -> float:

@@ -86,7 +86,7 @@ class Page:
             return self._newer(request, lambda after: ask(after=after, limit=_MOST_NEWER).items)
         found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
         newer = () if view.is_first else ask(after=view.upto, limit=view.per).items
-        listed = self._listed(view, found, newer)
+        listed = self._listed(view, found, newer, self._client.logs)
         return self._shown(request, "log.html", {"entries": found.items, **listed, "kinds": TYPES})
 
     def jobs(self, request: Request) -> Response:
@@ -97,12 +97,19 @@ class Page:
         if "newer_than" in request.query:
             return self._newer(request, lambda after: _newer_than(after, ask(limit=_MOST_NEWER).items))
         found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
-        listed = self._listed(view, found, ())
-        return self._shown(request, "jobs.html", {"jobs": found.items, **listed, "kinds": STATUSES})
+        listed = self._listed(view, found, (), self._client.list)
+        moves = any(job["status"] == "running" for job in found.items)
+        return self._shown(
+            request, "jobs.html", {"jobs": found.items, **listed, "kinds": STATUSES, "moves": moves}
+        )
 
-    def _listed(self, view: View, found: Any, newer: Any) -> _Values:
-        """What both lists show of where they are. `newer` are the rows of the page before, oldest first."""
+    def _listed(self, view: View, found: Any, newer: Any, all_of: Callable[..., Any]) -> _Values:
+        """What both lists show of where they are. `newer` are the rows of the page before, oldest first.
+
+        Its `top` is the newest id that is known now: what comes later is counted as newer.
+        """
         older = found.next is not None
+        newest = found.items if view.is_first else all_of(limit=1).items
         before = newer[-1]["id"] if len(newer) == view.per and view.page > 2 else None
         return {
             "view": view,
@@ -112,7 +119,7 @@ class Page:
             "newer": view.but(page=view.page - 1, upto=before) if before else None,
             "newest": None if view.is_first else view.but(),
             "per_page": sorted({*PER_PAGE, view.per}),
-            "top": found.items[0]["id"] if found.items else 0,
+            "top": newest[0]["id"] if newest else 0,
         }
 
     def _newer(self, request: Request, ask: Callable[[int], Sequence[Any]]) -> Response:
@@ -234,7 +241,7 @@ def _place(view: View, many: int, total: int | None) -> str:
     """Which rows of how many the page has: "51–75 of 10,000+"."""
     first = (view.page - 1) * view.per + 1
     shown = f"{first:,}–{first + many - 1:,}" if many else "none"
-    if total is None:
+    if not total:
         return shown
     return f"{shown} of {total:,}{'+' if total >= _MOST_COUNTED else ''}"
 

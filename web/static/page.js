@@ -3,7 +3,9 @@
 const $ = (selector, from = document) => from.querySelector(selector);
 const main = $("#main");
 const live = $("#live");
-const NEWER_PAUSE = 300;
+const AFTER_KEY = 300;
+const BETWEEN_LOOKS = 100;
+const AFTER_TROUBLE = 2000;
 
 // What is remembered, here and in other tabs
 
@@ -19,84 +21,103 @@ const memory = {
 let isPaused = memory.get("paused") === "1";
 let isUtc = memory.get("utc") === "1";
 let isAway = false;
+let isStale = false;
+
+addEventListener("storage", ({ key, newValue }) => {
+  if (key === "paused") setPaused(newValue === "1");
+  if (key === "utc") setUtc(newValue === "1");
+  if (key === "theme" && newValue) document.documentElement.dataset.theme = newValue;
+});
 
 // Looking again
 
 let loading = null;
 
-async function load(address, { push = false } = {}) {
+async function load({ isOtherView = false } = {}) {
   loading?.abort();
-  const mine = (loading = new AbortController());
+  const { signal } = (loading = new AbortController());
   try {
-    const answer = await fetch(address, { headers: { Accept: "text/html" }, signal: mine.signal, redirect: "follow" });
-    const text = await answer.text();
-    if (mine.signal.aborted) return;
-    if (push) history.replaceState(null, "", address);
-    take(text);
-    setAway(answer.status === 503);
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, signal });
+    if (answer.redirected) return location.assign(answer.url);
+    const found = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (answer.status === 503) return setAway(said(found));
+    take(found, isOtherView);
+    setAway(null);
   } catch (error) {
-    if (error.name !== "AbortError") setAway(true);
+    if (error.name !== "AbortError") setAway("This page is not served any more. It goes on by itself once it is.");
   }
 }
 
-function take(text) {
-  const found = new DOMParser().parseFromString(text, "text/html");
-  const fresh = $("#main", found);
-  if (!fresh) return;
+function said(found) {
+  return `${$("main h1", found)?.textContent ?? "No answer"}. ${$("main p", found)?.textContent ?? ""}`;
+}
+
+function take(found, isOtherView) {
   document.title = found.title;
-  const open = new Set([...main.querySelectorAll("details[open]")].map((one) => one.querySelector("pre")?.textContent));
-  const typing = document.activeElement?.matches("input[type=search]") ? document.activeElement : null;
-  const typed = typing?.value;
-  const place = $(".output", main);
-  const isAtEnd = place && place.scrollTop + place.clientHeight >= place.scrollHeight - 8;
-  Idiomorph.morph(main, fresh.innerHTML, { morphStyle: "innerHTML", ignoreActiveValue: true });
-  if (typing && document.contains(typing)) typing.value = typed;
-  for (const one of main.querySelectorAll("details")) {
-    if (open.has(one.querySelector("pre")?.textContent)) one.open = true;
-  }
   const output = $(".output", main);
-  if (output && (isAtEnd || !place)) output.scrollTop = output.scrollHeight;
-  tell();
+  const wasAtEnd = output && isAtEnd(output);
+  Idiomorph.morph(main, $("#main", found).innerHTML, {
+    morphStyle: "innerHTML",
+    ignoreActiveValue: !isOtherView,
+    callbacks: {
+      beforeNodeMorphed: (node) => !isHeld(node) && node.id !== "hold",
+      beforeAttributeUpdated: (name, node) => !(name === "open" && node.matches("details")),
+    },
+  });
+  if (!output || wasAtEnd) toEnd();
+  retime();
 }
 
-function isReading() {
-  const selection = getSelection();
-  return (selection && !selection.isCollapsed) || scrollY > 200 || $("dialog[open]") !== null;
+function isAtEnd(box) { return box.scrollTop + box.clientHeight >= box.scrollHeight - 8; }
+
+function toEnd() {
+  const output = $(".output", main);
+  if (output && !isHeld(output)) output.scrollTop = output.scrollHeight;
 }
+
+// A box that somebody has stopped, or selects text in, stays as it is.
+function isHeld(node) {
+  if (!node.matches?.("pre")) return false;
+  const selection = getSelection();
+  const isSelected = !selection.isCollapsed && selection.containsNode(node, true);
+  return isSelected || (node.matches(".output") && $("#hold")?.getAttribute("aria-pressed") === "true");
+}
+
+function isReading() { return !getSelection().isCollapsed || scrollY > 40 || $("dialog[open]") !== null; }
 
 async function onChange() {
-  if (isPaused) return;
+  isStale = document.hidden;
   const list = $(".list[data-top]", main);
-  if (!list) return load(location.href);
-  if (list.dataset.first === "1" && !isReading()) return load(location.href);
+  if ($("[data-broken]", main)) return load();
+  if (isPaused || isStale) return;
+  if (!list || (list.dataset.first === "1" && !isReading())) return load();
   const place = new URL(location.href);
   place.searchParams.delete("page");
   place.searchParams.delete("upto");
-  place.searchParams.set("newer_than", newestSeen(list));
+  place.searchParams.set("newer_than", list.dataset.top);
   try {
     const answer = await fetch(place, { headers: { Accept: "application/json" } });
     if (answer.ok) showNewer(await answer.json());
-  } catch { setAway(true); }
-}
-
-function newestSeen(list) {
-  const kept = sessionStorage.getItem("newest") ?? "0";
-  return list.dataset.first === "1" ? list.dataset.top : String(Math.max(Number(kept), Number(list.dataset.top)));
+  } catch { /* the stream tells that the page is away */ }
 }
 
 function showNewer({ newer, is_all: isAll }) {
   const bar = $("#bar", main);
   if (!bar) return;
-  bar.hidden = newer === 0;
-  bar.textContent = `${newer}${isAll ? "" : "+"} newer – go to the newest`;
-  $("#said").textContent = newer ? `${newer} newer` : "";
+  const many = newer ? `${newer}${isAll ? "" : "+"} newer` : "";
+  bar.hidden = !newer;
+  bar.textContent = `${many} – go to the newest`;
+  $("#said").textContent = many;
 }
 
-function tell() {
-  const list = $(".list[data-top]", main);
-  if (list?.dataset.first === "1") sessionStorage.setItem("newest", list.dataset.top);
-  for (const one of document.querySelectorAll("time")) retime(one);
+// Whoever has read on meets the newest again where they left it.
+function onReadingEnded() {
+  const bar = $("#bar", main);
+  if (bar && !bar.hidden && $(".list[data-first='1']", main) && !isReading()) onChange();
 }
+document.addEventListener("selectionchange", onReadingEnded);
+addEventListener("scrollend", onReadingEnded);
+document.addEventListener("visibilitychange", () => { if (isStale) onChange(); });
 
 // Following: one tab holds the stream, and tells the others
 
@@ -105,36 +126,52 @@ others.onmessage = ({ data }) => onWord(data);
 let pending = null;
 
 function onWord(word) {
-  if (word === "pause" || word === "live") return setPaused(word === "pause", false);
-  if (word === "away") return setAway(true);
-  if (isAway) setAway(false);
-  pending ??= setTimeout(() => { pending = null; onChange(); }, NEWER_PAUSE);
+  if (word === "away") return void (isAway || ask());
+  if (isAway) return setAway(null);
+  pending ??= setTimeout(() => { pending = null; onChange(); }, BETWEEN_LOOKS);
 }
 
 function follow() {
-  return new Promise(() => {
-    const stream = new EventSource("/events");
-    const spread = (word) => { others.postMessage(word); onWord(word); };
-    stream.onmessage = () => spread("changed");
-    stream.addEventListener("away", () => spread("away"));
-    stream.onerror = () => spread("away");
-  });
+  const spread = (word) => { others.postMessage(word); onWord(word); };
+  const stream = new EventSource("/events");
+  stream.onopen = stream.onmessage = () => spread("changed");
+  stream.addEventListener("away", () => spread("away"));
+  stream.onerror = () => {
+    spread("away");
+    if (stream.readyState === EventSource.CLOSED) setTimeout(follow, AFTER_TROUBLE);
+  };
+  return new Promise(() => {});
 }
 
-if (navigator.locks) navigator.locks.request("bgjobd-stream", follow);
-else setInterval(() => onWord("changed"), 5000);
+// Whether it is over; until then again and again, on one timer.
+let asking = null;
 
-function setAway(value) {
-  if (isAway !== value && !value) onChange();
-  isAway = value;
+async function ask() {
+  clearTimeout(asking);
+  const trouble = await fetch("/healthz").then(
+    ({ ok }) => (ok ? null : "The daemon does not answer. What stands here is from before; it goes on by itself."),
+    () => "This page is not served any more. What stands here is from before; it goes on by itself.",
+  );
+  setAway(trouble);
+}
+
+function setAway(trouble) {
+  const wasAway = isAway;
+  isAway = trouble !== null;
+  clearTimeout(asking);
+  if (isAway) asking = setTimeout(ask, AFTER_TROUBLE);
+  $("#away").hidden = !isAway || $("[data-broken]", main) !== null;
+  if (isAway) $("#away").textContent = trouble;
   showLive();
-  if (value) setTimeout(() => { if (isAway && !isPaused) load(location.href); }, 2000);
+  if (wasAway && !isAway) onChange();
 }
 
-function setPaused(value, isOwn = true) {
+// What moves without a line in the log: output and progress of what runs.
+setInterval(() => { if (!isPaused && !isAway && $("[data-moves='1']", main)) onChange(); }, 1000);
+
+function setPaused(value) {
   isPaused = value;
   memory.set("paused", value ? "1" : "0");
-  if (isOwn) others.postMessage(value ? "pause" : "live");
   showLive();
   if (!value) onChange();
 }
@@ -149,38 +186,45 @@ function showLive() {
 
 let typing = null;
 
-function addressOf(form) {
-  const fields = [...new FormData(form)].filter(([name, value]) => value !== "" && !(name === "per" && isDefault(form)));
-  const query = new URLSearchParams(fields).toString();
-  return form.getAttribute("action") + (query ? `?${query}` : "");
-}
-
-function isDefault(form) {
-  return form.elements.per.value === form.elements.per.dataset.usual;
-}
-
-document.addEventListener("input", (event) => {
-  if (!event.target.matches(".tools input[type=search]")) return;
+function look(form) {
   clearTimeout(typing);
-  const form = event.target.form;
-  typing = setTimeout(() => load(addressOf(form), { push: true }), 300);
+  const usual = form.elements.per.dataset.usual;
+  const told = [...new FormData(form)].filter(([name, value]) => value.trim() && !(name === "per" && value === usual));
+  const query = new URLSearchParams(told).toString();
+  const address = form.getAttribute("action") + (query ? `?${query}` : "");
+  if (address !== location.pathname + location.search) history.pushState(null, "", address);
+  load();
+}
+
+document.addEventListener("input", ({ target }) => {
+  if (!target.matches(".tools input[type=search]")) return;
+  clearTimeout(typing);
+  typing = setTimeout(() => look(target.form), AFTER_KEY);
 });
-document.addEventListener("change", (event) => {
-  if (event.target.matches(".tools select")) load(addressOf(event.target.form), { push: true });
-});
+document.addEventListener("change", ({ target }) => { if (target.matches(".tools select")) look(target.form); });
 document.addEventListener("submit", (event) => {
   if (!event.target.matches(".tools")) return;
   event.preventDefault();
-  clearTimeout(typing);
-  load(addressOf(event.target), { push: true });
+  look(event.target);
 });
+addEventListener("popstate", () => { clearTimeout(typing); load({ isOtherView: true }); });
 
 // Time
 
-function retime(one) {
-  const moment = new Date(one.dateTime);
-  one.textContent = ago((moment - Date.now()) / 1000);
-  one.title = isUtc ? `${moment.toISOString().slice(0, 19).replace("T", " ")} UTC` : moment.toLocaleString();
+function retime() {
+  if (!getSelection().isCollapsed) return;
+  for (const one of document.querySelectorAll("time")) {
+    const moment = new Date(one.dateTime);
+    const exact = isUtc ? `${moment.toISOString().slice(0, 19).replace("T", " ")} UTC` : stamp(moment);
+    const relative = ago((moment - Date.now()) / 1000);
+    [one.textContent, one.title] = one.matches(".exact") ? [exact, relative] : [relative, exact];
+  }
+}
+
+function stamp(moment) {
+  const two = (number) => String(number).padStart(2, "0");
+  const day = [moment.getFullYear(), two(moment.getMonth() + 1), two(moment.getDate())].join("-");
+  return `${day} ${[moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two).join(":")}`;
 }
 
 const UNITS = [[60, 1, "second"], [3600, 60, "minute"], [86400, 3600, "hour"], [604800, 86400, "day"], [Infinity, 604800, "week"]];
@@ -194,30 +238,50 @@ function ago(seconds) {
   return seconds > 0 ? `in ${told}` : `${told} ago`;
 }
 
-setInterval(() => { if (document.visibilityState === "visible") tell(); }, 5000);
+setInterval(() => { if (!document.hidden) retime(); }, 5000);
+addEventListener("pageshow", retime);
 
 // Switches and keys
 
-function showZone() { $("#zone").textContent = isUtc ? "UTC" : "Local time"; tell(); }
+function setUtc(value) {
+  isUtc = value;
+  memory.set("utc", value ? "1" : "0");
+  showZone();
+}
 
-$("#zone").onclick = () => { isUtc = !isUtc; memory.set("utc", isUtc ? "1" : "0"); showZone(); };
+function showZone() {
+  $("#zone").textContent = isUtc ? "UTC" : "Local time";
+  retime();
+}
+
+$("#zone").onclick = () => setUtc(!isUtc);
 $("#theme").onclick = () => {
   const root = document.documentElement;
-  const isDark = getComputedStyle(root).colorScheme === "dark";
-  root.dataset.theme = isDark ? "light" : "dark";
+  root.dataset.theme = getComputedStyle(root).colorScheme === "dark" ? "light" : "dark";
   memory.set("theme", root.dataset.theme);
 };
 live.onclick = () => setPaused(!isPaused);
 $("#help").onclick = () => $("#keys").showModal();
 
+document.addEventListener("click", async ({ target }) => {
+  if (target.matches("#hold")) {
+    const isHolding = target.getAttribute("aria-pressed") !== "true";
+    target.setAttribute("aria-pressed", String(isHolding));
+    target.textContent = isHolding ? "Paused" : "Pause";
+    if (!isHolding) { toEnd(); load(); }
+  }
+  if (target.matches(".copy")) {
+    await navigator.clipboard.writeText($(target.dataset.of).textContent);
+    target.textContent = "Copied";
+  }
+});
+
 function move(by) {
-  const rows = [...main.querySelectorAll("tbody tr")];
-  if (!rows.length) return;
-  const at = rows.findIndex((row) => row.classList.contains("at"));
-  const next = Math.min(rows.length - 1, Math.max(0, at < 0 ? 0 : at + by));
-  rows.forEach((row, place) => row.classList.toggle("at", place === next));
-  $("a", rows[next])?.focus({ preventScroll: true });
-  rows[next].scrollIntoView({ block: "nearest" });
+  const links = [...main.querySelectorAll("tbody tr > .id a")];
+  const at = links.indexOf(document.activeElement);
+  const next = links[at < 0 ? 0 : Math.min(links.length - 1, Math.max(0, at + by))];
+  next?.focus({ preventScroll: true });
+  next?.closest("tr").scrollIntoView({ block: "nearest" });
 }
 
 const KEYS = {
@@ -235,11 +299,15 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   act();
 });
-addEventListener("popstate", () => load(location.href));
-addEventListener("pageshow", () => tell());
 
 $(".switches").hidden = false;
+if (!navigator.clipboard) document.documentElement.classList.add("no-clipboard");
 showLive();
 showZone();
-const output = $(".output", main);
-if (output) output.scrollTop = output.scrollHeight;
+toEnd();
+if ($("[data-broken=away], [data-broken=storage]", main)) setAway("");
+live.hidden = $("[data-login]", main) !== null;
+if (!live.hidden) {
+  if (navigator.locks) navigator.locks.request("bgjobd-stream", follow);
+  else setInterval(() => onWord("changed"), 5000);
+}

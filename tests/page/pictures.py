@@ -1,0 +1,176 @@
+"""Makes the README's two pictures of the page, from a daemon with the jobs of a small shop.
+
+`python -m tests.page.pictures DIRECTORY` writes log.png and job.png there. The jobs are real; only how long ago
+they ran is told to the database, so that the hour has a history. `--all` makes one of every view, to be looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+from bgjob import Client
+from tests.daemon.running import RunningDaemon, daemon
+from tests.page.browsing import PHONE, Site, chromium, web_settings
+from tests.support import eventually
+
+SHOP = """
+import time
+from pathlib import Path
+import bgjob
+
+
+class EmailNotification:
+    def send(self, to, subject, context: bgjob.JobContext):
+        context.logger.info(f"Delivered “{subject}” to {to}")
+        return {"delivered": True}
+
+
+class NightlyReport:
+    def build(self, day, context: bgjob.JobContext, format="pdf"):
+        print(f"reading the orders of {day}")
+        print("412 orders, 3 without a total")
+        rows = [{"order": 1007, "total": "18.50"}, {"order": 1008, "total": None}]
+        return self.summed(rows)
+
+    def summed(self, rows):
+        return sum(self.amount(row) for row in rows)
+
+    def amount(self, row):
+        if row["total"] is None:
+            raise ValueError(f"order {row['order']} has no total")
+        return float(row["total"])
+
+
+class StockImport:
+    def run(self, go, context: bgjob.JobContext):
+        context.progress(0.62, "3,100 of 5,000 rows")
+        for _ in range(600):
+            if Path(go).exists():
+                return
+            time.sleep(0.05)
+"""
+APPROVED = "\n".join(
+    f'"shop.{name}" = {{ max_retries = 1, retry_delay = 0.1 }}'
+    for name in ("EmailNotification", "NightlyReport", "StockImport")
+)
+HISTORY = (3400, 3290, 3285, 3010, 2800, 2790, 2785, 2400, 2390, 2010, 1900, 1890, 1880, 1500, 1490, 1100, 1090,
+           1085, 1080, 700, 690, 500, 300, 240, 95, 41)  # fmt: skip
+"""How many seconds ago each message was sent; the report failed after the last but one."""
+
+MAIL = "EmailNotification"
+REPORT = "NightlyReport"
+_INSTANTS = {
+    "background_jobs": ("id", "scheduled_at", "started_at", "finished_at", "created_at", "updated_at"),
+    "job_attempts": ("job_id", "started_at", "finished_at"),
+    "job_logs": ("job_id", "created_at"),
+}
+
+
+def main() -> None:
+    given = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    given.add_argument("directory", type=Path)
+    given.add_argument("--all", action="store_true", help="one of every view, in both themes and on a phone")
+    arguments = given.parse_args()
+    arguments.directory.mkdir(parents=True, exist_ok=True)
+    with shop_directory() as directory, chromium() as browser:
+        go = directory / "go"
+        web = web_settings() + "\nper_page = 12"
+        with daemon(directory, APPROVED, modules={"shop": SHOP}, web=web) as running:
+            failed = with_history(running, go)
+            try:
+                take(Site(browser, running), failed, arguments.directory, arguments.all)
+            finally:
+                go.touch()
+
+
+@contextmanager
+def shop_directory() -> Iterator[Path]:
+    """A directory that is called the same each time, for tracebacks show it. Raises FileExistsError."""
+    directory = Path(tempfile.gettempdir()) / "shop"
+    directory.mkdir(mode=0o700)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def with_history(running: RunningDaemon, go: Path) -> int:
+    """Run the shop's jobs and let them have run over the last hour; one runs still. The job that failed."""
+    ages: dict[int, int] = {}
+    with running.client() as client:
+        for number, age in enumerate(HISTORY[:-1]):
+            ages[mailed(client, number)] = age
+        report = client.run_background_job(f"shop.{REPORT}", "build", {"day": "2026-03-01", "format": "pdf"})
+        failed = report.wait(20)
+        ages[failed["id"]] = 60
+        ages[mailed(client, len(HISTORY))] = HISTORY[-1]
+    running.stop()
+    age_all(running.database, ages)
+    running.start()
+    with running.client() as client:
+        client.run_background_job("shop.StockImport", "run", {"go": str(go)})
+        eventually(lambda: client.logs(search="3,100 of 5,000").items)
+    return int(failed["id"])
+
+
+def mailed(client: Client, number: int) -> int:
+    """Have a message sent, and wait for it; the job's id."""
+    subjects = ("Your order has shipped", "Welcome", "Your invoice", "A table for four is booked")
+    parameters = {"to": f"customer{number}@example.com", "subject": subjects[number % len(subjects)]}
+    job = client.run_background_job(f"shop.{MAIL}", "send", parameters)
+    job.wait(20)
+    return job.id
+
+
+def age_all(database: Path, ages: dict[int, int]) -> None:
+    """Let each of these jobs have happened so many seconds earlier."""
+    with sqlite3.connect(database) as connection:
+        for table, (key, *columns) in _INSTANTS.items():
+            changes = ", ".join(
+                f"{name} = strftime('%Y-%m-%dT%H:%M:%f000Z', {name}, :earlier)" for name in columns
+            )
+            connection.executemany(
+                f"UPDATE {table} SET {changes} WHERE {key} = :job",
+                [{"job": job, "earlier": f"-{age} seconds"} for job, age in ages.items()],
+            )
+    connection.close()
+
+
+def take(site: Site, failed: int, directory: Path, takes_all: bool) -> None:
+    """Photograph the two views, or all."""
+    views = {"log": "/", "job": f"/jobs/{failed}"}
+    if takes_all:
+        views |= {"jobs": "/jobs", "system": "/system", "no-match": "/?q=no+such+words", "broken": "/nowhere"}
+    for suffix, options in {
+        "": {},
+        "-dark": {"color_scheme": "dark"},
+        "-phone": {"viewport": PHONE, "is_mobile": True, "device_scale_factor": 2},
+    }.items():
+        if suffix and not takes_all:
+            continue
+        with site.context(**options) as context:
+            for name, address in views.items():
+                shoot(context.new_page(), address, directory / f"{name}{suffix}.png", takes_all)
+    if takes_all:
+        with site.context(is_logged_in=False) as context:
+            shoot(context.new_page(), "/login", directory / "login.png", takes_all)
+
+
+def shoot(page: Page, address: str, file: Path, is_whole: bool) -> None:
+    """Photograph what is at this address, down to its end or as far as the window goes."""
+    page.goto(address)
+    page.locator(".switches").wait_for()
+    page.screenshot(path=file, full_page=is_whole)
+    page.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,708 @@
+"""The page in a browser: what a person sees, types and presses, on a real daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_core_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+from tests.daemon.running import RunningDaemon, daemon
+from tests.page.browsing import (
+    APPROVED,
+    MODULE,
+    PHONE,
+    TALK,
+    Site,
+    Watched,
+    chromium,
+    page_alone,
+    web_settings,
+)
+from tests.support import eventually
+
+RECOVERS = 15_000
+"""Milliseconds in which the page is there again after a daemon."""
+
+HOSTILE = [
+    '"><img src=x onerror=alert(1)>',
+    "</script><script>alert(2)</script>",
+    "</pre></td></table><svg onload=alert(3)>",
+    "javascript:alert(4)",
+    "{{7*7}} {% raw %} ${7*7}",
+    "safe \u202egnp.exe \u2066 \u200f end",
+    "&lt;b&gt; &#x3c;i>",
+    "]]><!-- --!> \x1b[31mred",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    with daemon(
+        tmp_path_factory.mktemp("page"), APPROVED, modules={"talk": MODULE}, web=web_settings()
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def site(browser: Browser, running: RunningDaemon) -> Site:
+    """With some pages of log, and a failed job."""
+    site = Site(browser, running)
+    for number in range(9):
+        site.say(f"early word {number}")
+    site.fail("an early failure")
+    return site
+
+
+@pytest.fixture
+def context(site: Site) -> Iterator[BrowserContext]:
+    with site.context() as context:
+        yield context
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
+
+
+def rows(page: Page) -> Locator:
+    return page.locator("tbody tr")
+
+
+def newest_row(page: Page) -> Locator:
+    return rows(page).first
+
+
+def opened(page: Page, address: str) -> Page:
+    """The tab, once it shows this address and follows."""
+    page.goto(address)
+    expect(page.locator("#live")).to_contain_text(re.compile("Live|Paused"))
+    return page
+
+
+def is_unmoved(page: Page, word: str = "unmoved") -> bool:
+    """Whether this is the document that was marked, not one loaded since."""
+    return bool(page.evaluate(f"window.marked === {word!r}"))
+
+
+def mark(page: Page, word: str = "unmoved") -> None:
+    page.evaluate(f"window.marked = {word!r}")
+
+
+# Searching and paging
+
+
+def test_typing_sends_one_request_300_ms_after_the_last_key(page: Page) -> None:
+    page.clock.install()
+    opened(page, "/")
+    page.clock.pause_at(time.time() + 3600)
+    watched = Watched(page)
+    page.get_by_role("searchbox").press_sequentially("early word")
+    page.clock.run_for(290)
+    page.get_by_role("searchbox").press("Space")
+    page.get_by_role("searchbox").press("3")
+    page.clock.run_for(299)
+    assert watched.asked("q=") == []
+    page.clock.run_for(1)
+    expect(rows(page)).to_have_count(1)
+    page.clock.run_for(2000)
+    assert len(watched.asked("q=")) == 1
+
+
+def test_the_address_follows_a_search_and_the_back_button_restores_the_one_before(page: Page) -> None:
+    opened(page, "/")
+    mark(page)
+    box = page.get_by_role("searchbox")
+    box.fill("EARLY WORD 3")
+    expect(page).to_have_url(re.compile(r"/\?q=EARLY\+WORD\+3$"))
+    expect(rows(page)).to_have_count(1)
+    box.fill("early word 4")
+    expect(page).to_have_url(re.compile(r"q=early\+word\+4$"))
+    expect(newest_row(page)).to_contain_text("early word 4")
+    page.go_back()
+    expect(box).to_have_value("EARLY WORD 3")
+    expect(newest_row(page)).to_contain_text("early word 3")
+    page.go_back()
+    expect(box).to_have_value("")
+    expect(rows(page)).to_have_count(10)
+    assert is_unmoved(page)
+
+
+def test_what_is_typed_stays_when_rows_arrive_meanwhile(site: Site, page: Page) -> None:
+    opened(page, "/")
+    box = page.get_by_role("searchbox")
+    box.fill("arrives ")
+    expect(page).to_have_url(re.compile("q=arrives"))
+    site.say("arrives meanwhile")
+    expect(newest_row(page)).to_contain_text("arrives meanwhile")
+    expect(box).to_have_value("arrives ")
+    expect(box).to_be_focused()
+
+
+def test_a_filter_stays_with_a_search_and_with_paging(page: Page) -> None:
+    opened(page, "/")
+    page.get_by_role("link", name="Failure").click()
+    expect(page).to_have_url(re.compile(r"status=failure"))
+    expect(rows(page).first).to_be_visible()
+    assert set(page.locator("tbody .badge").all_inner_texts()) == {"Failure"}
+    page.get_by_role("searchbox").fill("no such message at all")
+    expect(page.locator(".empty")).to_contain_text("No messages match “no such message at all”")
+    expect(page).to_have_url(re.compile(r"q=no.*status=failure"))
+    page.get_by_role("link", name="Show all").click()
+    expect(rows(page)).to_have_count(10)
+
+
+def test_older_and_newer_lead_through_the_pages_and_back(page: Page) -> None:
+    opened(page, "/")
+    seen = [page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.id)")]
+    for number in (2, 3):
+        page.get_by_role("link", name="Older →").click()
+        expect(page.locator(".pages")).to_contain_text(f"Page {number}")
+        seen.append(page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.id)"))
+    together = [int(row[1:]) for page_of_rows in seen for row in page_of_rows]
+    assert together == sorted(set(together), reverse=True)
+    page.get_by_role("link", name="← Newer").click()
+    expect(page.locator(".pages")).to_contain_text("Page 2")
+    assert page.locator("tbody tr").evaluate_all("rows => rows.map(row => row.id)") == seen[1]
+    page.get_by_role("link", name="Newest").click()
+    expect(page.locator(".pages")).to_contain_text("Page 1")
+
+
+def test_a_number_per_page_shows_that_many_and_leaves_the_default_out_of_the_address(page: Page) -> None:
+    opened(page, "/")
+    page.get_by_label("Per page").select_option("25")
+    expect(rows(page)).to_have_count(25)
+    expect(page).to_have_url(re.compile(r"/\?per=25$"))
+    page.get_by_label("Per page").select_option("10")
+    expect(rows(page)).to_have_count(10)
+    expect(page).to_have_url(re.compile(r"/$"))
+
+
+# Live
+
+
+def test_rows_arrive_on_the_first_page_without_a_reload(site: Site, page: Page) -> None:
+    opened(page, "/")
+    mark(page)
+    site.say("arrives live")
+    expect(page.locator(".message", has_text="arrives live")).to_be_visible()
+    expect(page.locator("#bar")).to_be_hidden()
+    assert is_unmoved(page)
+
+
+def test_a_change_shows_soon_after_its_commit(site: Site, page: Page) -> None:
+    opened(page, "/?q=soon+there")
+    took = []
+    for number in range(3):
+        text = f"soon there {number}"
+        job = site.client.run_background_job(TALK, "say", {"text": text})
+        page.locator(".message", has_text=text).wait_for()
+        shown_at = time.time()
+        told = site.client.logs(id=job.id, search=text).items[0]["created_at"]
+        took.append(shown_at - page.evaluate("told => Date.parse(told)", told) / 1000)
+    print("seconds from commit to screen:", " ".join(f"{seconds:.2f}" for seconds in took))
+
+
+@pytest.mark.parametrize("how", ["selection", "scrolling"])
+def test_rows_do_not_move_under_a_reader_who_is_told_how_many_are_newer(
+    site: Site, page: Page, how: str
+) -> None:
+    opened(page, "/?per=50")
+    before = rows(page).evaluate_all("rows => rows.map(row => row.id)")
+    if how == "selection":
+        page.locator("tbody .message").nth(3).select_text()
+    else:
+        page.mouse.wheel(0, 300)
+        page.wait_for_function("() => scrollY > 200")
+    place = page.locator("tbody tr").nth(9).bounding_box()
+    site.say(f"newer than a reader's {how}")
+    expect(page.locator("#bar")).to_have_text(re.compile(r"^\d+ newer – go to the newest$"))
+    expect(page.locator("#said")).to_have_text(re.compile(r"^\d+ newer$"))
+    expect(page.locator("#bar")).to_be_in_viewport()
+    assert rows(page).evaluate_all("rows => rows.map(row => row.id)") == before
+    assert page.locator("tbody tr").nth(9).bounding_box() == place
+    page.evaluate("getSelection().removeAllRanges(); scrollTo(0, 0)")
+    expect(page.locator(".message", has_text=f"newer than a reader's {how}")).to_be_visible()
+    expect(page.locator("#bar")).to_be_hidden()
+
+
+def test_page_3_stays_still_and_counts(site: Site, page: Page) -> None:
+    opened(page, "/")
+    for number in (2, 3):
+        page.get_by_role("link", name="Older →").click()
+        expect(page.locator(".pages")).to_contain_text(f"Page {number}")
+    before = page.locator("table").inner_html()
+    ids = rows(page).evaluate_all("rows => rows.map(row => row.id)")
+    site.say("while page 3 is read")
+    expect(page.locator("#bar")).to_have_text("5 newer – go to the newest")
+    assert rows(page).evaluate_all("rows => rows.map(row => row.id)") == ids
+    assert re.sub("<time.*?</time>", "", page.locator("table").inner_html()) == re.sub(
+        "<time.*?</time>", "", before
+    )
+    page.locator("#bar").click()
+    expect(page.locator(".message", has_text="while page 3 is read")).to_be_visible()
+
+
+def test_newer_jobs_are_counted_by_jobs_and_not_by_entries_of_the_log(site: Site, page: Page) -> None:
+    opened(page, "/")
+    opened(page, "/jobs?per=5")
+    page.get_by_role("link", name="Older →").click()
+    expect(page.locator(".pages")).to_contain_text("Page 2")
+    site.say("one more job")
+    expect(page.locator("#bar")).to_have_text("1 newer – go to the newest")
+
+
+def test_a_pause_by_button_holds_the_rows_after_a_reload_and_in_other_tabs(
+    site: Site, context: BrowserContext
+) -> None:
+    first, second = opened(context.new_page(), "/"), opened(context.new_page(), "/")
+    first.get_by_role("button", name="Live").click()
+    for tab in (first, second):
+        expect(tab.locator("#live")).to_have_text("Paused")
+    first.reload()
+    expect(first.locator("#live")).to_have_text("Paused")
+    third = opened(context.new_page(), "/?q=said+while+nobody")
+    site.say("said while nobody looks")
+    expect(third.locator(".empty")).to_be_visible()
+    third.get_by_role("button", name="Paused").click()
+    for tab in (first, second, third):
+        expect(tab.locator("#live")).to_have_text("Live")
+        expect(tab.locator(".message", has_text="said while nobody looks")).to_be_visible()
+
+
+def test_nine_tabs_are_all_live_on_one_stream(site: Site, context: BrowserContext) -> None:
+    tabs = [context.new_page() for _ in range(9)]
+    watched = [Watched(tab) for tab in tabs]
+    for tab in tabs:
+        opened(tab, "/?q=for+nine+tabs")
+    site.say("for nine tabs")
+    for tab in tabs:
+        expect(tab.locator(".message", has_text="for nine tabs")).to_be_visible()
+    assert sum(len(each.asked("/events")) for each in watched) == 1
+    tabs[0].close()
+    eventually(lambda: tabs[1].evaluate("1") and sum(len(each.asked("/events")) for each in watched) == 2)
+    site.say("for nine tabs, without the first")
+    expect(tabs[8].locator(".message", has_text="without the first")).to_be_visible()
+
+
+def test_a_stream_that_was_refused_is_asked_for_again(site: Site, page: Page) -> None:
+    page.route("**/events", lambda route: route.fulfill(status=503), times=1)
+    watched = Watched(page)
+    opened(page, "/?q=on+the+second+stream")
+    eventually(lambda: page.evaluate("1") and len(watched.asked("/events")) == 2)
+    site.say("on the second stream")
+    expect(page.locator(".message", has_text="on the second stream")).to_be_visible()
+
+
+# One job
+
+
+def test_the_page_of_a_job_follows_its_output_and_its_progress(
+    site: Site, page: Page, tmp_path: Path
+) -> None:
+    job = site.client.run_background_job(TALK, "speak_until", {"go": str(tmp_path / "go")})
+    opened(page, f"/jobs/{job.id}")
+    expect(page.locator(".output")).to_contain_text("line 60\n")
+    expect(page.locator(".attempt progress")).to_be_visible()
+    assert page.locator(".output").evaluate("box => box.scrollTop + box.clientHeight >= box.scrollHeight - 8")
+    page.get_by_role("button", name="Pause", exact=True).click()
+    held = page.locator(".output").inner_text()
+    progress = page.locator(".attempt").inner_text()
+    expect(page.locator(".attempt")).not_to_have_text(progress)
+    assert page.locator(".output").inner_text() == held
+    page.locator("#hold").click()
+    expect(page.locator(".output")).not_to_have_text(held)
+    page.locator(".output").evaluate("box => box.scrollTop = 0")
+    (tmp_path / "go").touch()
+    expect(page.locator("h1")).to_contain_text("Completed")
+    assert page.locator(".output").evaluate("box => box.scrollTop") == 0
+
+
+def test_a_traceback_stays_as_the_reader_left_it(site: Site, page: Page) -> None:
+    job_id = site.fail("look at the frames")
+    opened(page, f"/jobs/{job_id}")
+    details = page.locator("details")
+    expect(details).to_have_attribute("open", "")
+    details.locator("summary").click()
+    expect(details.locator("pre")).to_be_hidden()
+    site.say("something else")
+    looked = Watched(page)
+    site.say("something else again")
+    eventually(lambda: page.evaluate("1") and looked.asked(f"/jobs/{job_id}"))
+    page.wait_for_load_state("networkidle")
+    expect(details.locator("pre")).to_be_hidden()
+
+
+def test_a_traceback_shows_own_code_first_and_all_of_it_on_request(site: Site, page: Page) -> None:
+    job = site.client.run_background_job(TALK, "fail_in_library")
+    job.wait(20)
+    opened(page, f"/jobs/{job.id}")
+    expect(page.locator("details pre").first).to_contain_text("talk.py")
+    expect(page.locator("details pre").first).not_to_contain_text("decoder.py")
+    expect(page.locator("details pre").first).to_contain_text("JSONDecodeError")
+    page.get_by_text("Traceback, full").click()
+    expect(page.locator("details pre").last).to_contain_text("decoder.py")
+    expect(page.locator("details pre").first).to_be_hidden()
+
+
+def test_parameters_are_copied_by_a_button(site: Site, context: BrowserContext) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = opened(context.new_page(), f"/jobs/{site.say('copy me')}")
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == '{\n  "text": "copy me"\n}'
+
+
+def test_buttons_retry_a_failed_job_and_cancel_one_that_waits(site: Site, page: Page) -> None:
+    failed = site.fail("once more")
+    opened(page, f"/jobs/{failed}")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator("h3", has_text="Attempt 2")).to_be_visible()
+    waiting = site.client.run_background_job(TALK, "say", {"text": "never"}, delay=3600)
+    opened(page, f"/jobs/{waiting.id}")
+    expect(page.get_by_role("button", name="Retry")).to_have_count(0)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("h1")).to_contain_text("Cancelled")
+
+
+def test_a_queue_is_paused_and_resumed_by_a_button(page: Page) -> None:
+    opened(page, "/system")
+    page.get_by_role("button", name="Pause", exact=True).click()
+    expect(page.get_by_role("cell", name="Paused")).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("cell", name="Open")).to_be_visible()
+
+
+def test_there_are_no_buttons_where_actions_are_off(browser: Browser, tmp_path: Path) -> None:
+    with daemon(tmp_path, APPROVED, modules={"talk": MODULE}, web=web_settings(actions=False)) as running:
+        site = Site(browser, running)
+        failed = site.fail("nobody may retry")
+        with site.context() as context:
+            page = opened(context.new_page(), f"/jobs/{failed}")
+            expect(page.locator("h1")).to_contain_text("Failed")
+            assert page.locator("main form").count() == 0
+            opened(page, "/system")
+            assert page.locator("main form").count() == 0
+
+
+# Keyboard, themes and times
+
+
+def test_keys_search_pause_walk_open_and_help(site: Site, page: Page) -> None:
+    opened(page, "/jobs")
+    page.keyboard.press("p")
+    expect(page.locator("#live")).to_have_text("Paused")
+    page.keyboard.press("p")
+    expect(page.locator("#live")).to_have_text("Live")
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.type("p?jk")
+    expect(page.get_by_role("searchbox")).to_have_value("p?jk")
+    expect(page.locator("#live")).to_have_text("Live")
+    opened(page, "/jobs")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    for key in "jjjk":
+        page.keyboard.press(key)
+    expect(rows(page).nth(1).get_by_role("link")).to_be_focused()
+    job = rows(page).nth(1).get_by_role("link").inner_text()
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text(f"Job {job}")
+
+
+def test_the_row_that_is_walked_to_stays_so_when_rows_arrive(site: Site, page: Page) -> None:
+    opened(page, "/jobs")
+    page.keyboard.press("j")
+    job = page.evaluate("document.activeElement.textContent")
+    new = site.say("pushes the row down")
+    expect(page.locator(f"#j{new} .badge")).to_have_text("Completed")
+    assert page.evaluate("document.activeElement.textContent") == job
+
+
+SEEN_THEME = """
+new MutationObserver((_, observer) => {
+  if (!document.body) return;
+  window.firstTheme = document.documentElement.dataset.theme ?? null;
+  observer.disconnect();
+}).observe(document, {childList: true, subtree: true});
+"""
+
+
+def ground(page: Page) -> Any:
+    return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+def test_the_theme_is_the_systems_until_the_switch_says_otherwise(site: Site) -> None:
+    with site.context(color_scheme="light") as context:
+        context.add_init_script(SEEN_THEME)
+        page, other = opened(context.new_page(), "/"), opened(context.new_page(), "/")
+        light = ground(page)
+        page.emulate_media(color_scheme="dark")
+        dark = ground(page)
+        assert dark != light
+        page.emulate_media(color_scheme="light")
+        page.get_by_role("button", name="Dark or light").click()
+        assert ground(page) == dark
+        expect(other.locator("html")).to_have_attribute("data-theme", "dark")
+        page.reload()
+        assert page.evaluate("window.firstTheme") == "dark", "the other theme could be seen first"
+        assert ground(page) == dark
+
+
+def test_times_are_local_or_utc_as_the_switch_says(site: Site) -> None:
+    with site.context(timezone_id="Asia/Kolkata") as context:
+        page = opened(context.new_page(), "/")
+        when = newest_row(page).locator("time")
+        stored = str(when.get_attribute("datetime"))
+        local = page.evaluate(
+            "told => new Date(Date.parse(told) + 19800000).toISOString().slice(0, 19).replace('T', ' ')",
+            stored,
+        )
+        expect(when).to_have_attribute("title", local)
+        page.get_by_role("button", name="Local time").click()
+        expect(when).to_have_attribute("title", f"{stored[:19].replace('T', ' ')} UTC")
+        page.reload()
+        expect(page.locator("#zone")).to_have_text("UTC")
+        expect(when).to_have_attribute("title", re.compile("UTC$"))
+
+
+# Narrow, and without JavaScript
+
+
+def views(site: Site) -> dict[str, str]:
+    """A name and an address for each view that a daemon with jobs has."""
+    return {
+        "log": "/",
+        "no match": "/?q=no+such+message",
+        "jobs": "/jobs",
+        "job": f"/jobs/{site.fail('x' * 300)}",
+        "talking job": f"/jobs/{site.say_everywhere('a word and a ' + 'long' * 80)}",
+        "system": "/system",
+        "nothing here": "/no/such/view",
+        "no job": "/jobs/999999999",
+    }
+
+
+def test_no_view_scrolls_sideways_on_a_phone(site: Site) -> None:
+    with site.context(viewport=PHONE, has_touch=True, is_mobile=True) as context:
+        page = context.new_page()
+        for name, address in views(site).items():
+            page.goto(address)
+            expect(page.locator("[data-broken=bug]")).to_have_count(0)
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= PHONE["width"], f"{name} is {wide} wide"
+            cut = page.locator("main :is(td, th, a, dd, h1, h2, button)").evaluate_all(
+                "all => all.filter(one => one.getBoundingClientRect().right > innerWidth).map(one => one.outerHTML)"
+            )
+            assert cut == [], name
+
+
+def test_everything_is_there_without_javascript(site: Site) -> None:
+    with site.context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto("/")
+        expect(page.locator(".switches")).to_be_hidden()
+        page.get_by_role("searchbox").fill("early word 3")
+        page.get_by_role("button", name="Search").click()
+        expect(rows(page)).to_have_count(1)
+        page.goto("/")
+        page.get_by_role("link", name="Older →").click()
+        expect(page.locator(".pages")).to_contain_text("Page 2")
+        page.get_by_role("link", name="Jobs").click()
+        page.get_by_role("link", name="Failed").click()
+        newest_row(page).get_by_role("link").click()
+        expect(page.locator("h1")).to_contain_text("Failed")
+        expect(page.locator("details pre").first).to_be_visible()
+        expect(page.get_by_role("button", name="Copy")).to_be_hidden()
+        page.get_by_role("button", name="Retry").click()
+        expect(page.locator("h3", has_text="Attempt 2")).to_be_visible()
+        page.get_by_role("link", name="System").click()
+        expect(page.locator("h2", has_text="Approved classes")).to_be_visible()
+
+
+# Accessible, strict, and deaf to what jobs say
+
+
+COLOURS = {"runOnly": ["color-contrast"]}
+"""All that another theme can break."""
+
+
+def violations(page: Page, options: dict[str, Any] | None = None) -> list[str]:
+    found = Axe().run(page, options=options)["violations"]
+    return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_any_view(site: Site, theme: str) -> None:
+    found, rules = {}, COLOURS if theme == "dark" else None
+    with site.context(color_scheme=theme, bypass_csp=True, reduced_motion="reduce") as context:
+        page = context.new_page()
+        for name, address in views(site).items():
+            page.goto(address)
+            found[name] = violations(page, rules)
+        page.goto("/")
+        page.keyboard.press("?")
+        found["help"] = violations(page, rules)
+        page.goto("/?page=2&upto=3")
+        site.say("shows the bar")
+        expect(page.locator("#bar")).to_be_visible()
+        found["bar"] = violations(page, rules)
+    with site.context(is_logged_in=False, color_scheme=theme, bypass_csp=True) as context:
+        page = context.new_page()
+        for name, address in {"login": "/", "old login": "/login?token=old"}.items():
+            page.goto(address)
+            expect(page.locator(".broken h1")).to_be_visible()
+            found[name] = violations(page, rules)
+    assert {name: what for name, what in found.items() if what} == {}
+
+
+def test_axe_finds_nothing_in_a_log_that_is_empty(browser: Browser, tmp_path: Path) -> None:
+    with (
+        daemon(tmp_path, APPROVED, modules={"talk": MODULE}, web=web_settings()) as running,
+        Site(browser, running).context(bypass_csp=True) as context,
+    ):
+        page = opened(context.new_page(), "/")
+        expect(page.locator(".empty")).to_contain_text("Nothing yet")
+        assert violations(page) == []
+        page.goto("/jobs")
+        assert violations(page) == []
+
+
+def test_no_view_complains_on_the_console_or_breaks_its_own_policy(site: Site, page: Page) -> None:
+    watched = Watched(page)
+    for address in views(site).values():
+        page.goto(address)
+        expect(page.locator(".switches")).to_be_visible()
+    missing = [said for said in watched.complaints if "404" in said]
+    assert watched.complaints == missing
+    assert len(missing) == 2, "of the two views that are not there"
+
+
+def test_the_login_is_asked_for_once_and_its_page_is_quiet(site: Site) -> None:
+    with site.context(is_logged_in=False) as context:
+        page = context.new_page()
+        watched = Watched(page)
+        page.goto("/jobs?q=x")
+        expect(page.locator("h1")).to_have_text("Log in")
+        assert watched.asked("/events") == []
+        page.goto(site.login)
+        expect(page).to_have_url(f"{site.root}/")
+        expect(page.locator("#live")).to_have_text("Live")
+        assert watched.complaints == []
+
+
+def test_nothing_that_a_job_says_becomes_markup(site: Site, page: Page) -> None:
+    watched = Watched(page)
+    text = "\n".join(HOSTILE)
+    said, failed = site.say_everywhere(text), site.fail(text)
+    for address in ("/", "/jobs", f"/jobs/{said}", f"/jobs/{failed}"):
+        opened(page, address)
+        assert page.locator("main :is(img, script, iframe, style, svg:not(.chart))").count() == 0
+        assert page.locator("main :is([onerror], [onload], [href^=javascript])").count() == 0
+        shown = str(page.locator("main").text_content())
+        assert [one for one in HOSTILE if one not in shown] == [], address
+    opened(page, f"/jobs/{said}")
+    for place in (".output", ".attempt dd:has(progress)", ".entries"):
+        shown = str(page.locator(place).text_content())
+        assert [one for one in HOSTILE if one not in shown] == [], place
+    for place in ("#parameters", "[aria-label=Result]"):
+        assert json.dumps(text, ensure_ascii=False) in str(page.locator(place).text_content())
+    assert watched.dialogs == []
+    assert watched.complaints == []
+
+
+def test_hostile_words_stay_text_when_they_arrive_live_and_in_a_search(site: Site, page: Page) -> None:
+    text = HOSTILE[0]
+    watched = Watched(page)
+    opened(page, "/")
+    site.say(text + " live")
+    expect(page.locator(".message", has_text=text + " live").first).to_be_visible()
+    page.get_by_role("searchbox").fill(text + " nowhere")
+    expect(page.locator(".empty")).to_contain_text(text)
+    page.reload()
+    expect(page.get_by_role("searchbox")).to_have_value(text + " nowhere")
+    assert page.locator("main img").count() == 0
+    assert watched.dialogs == []
+    assert watched.complaints == []
+
+
+def test_a_whole_page_weighs_at_most_20_kb_on_the_wire(site: Site, page: Page) -> None:
+    opened(page, "/")
+    sizes = page.evaluate(
+        """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+        .filter(({name, initiatorType}) => initiatorType !== "fetch" && !name.endsWith("/events"))
+        .map(({name, transferSize}) => [new URL(name).pathname.split("/").pop(), transferSize])"""
+    )
+    print("bytes on the wire:", sum(size for _, size in sizes), dict(sizes))
+    assert {"page.js", "page.css", "theme.js", "idiomorph.min.js"} <= {name for name, _ in sizes}
+    assert sum(size for _, size in sizes) <= 20_000
+
+
+# When something ends
+
+
+def test_an_open_tab_says_that_the_daemon_was_killed_and_recovers_by_itself(site: Site, page: Page) -> None:
+    opened(page, "/?q=after+the+daemon")
+    mark(page)
+    site.running.stop(signal.SIGKILL)
+    expect(page.locator("#away")).to_contain_text("goes on by itself")
+    expect(page.locator("#live")).to_have_text("No answer")
+    site.running.start()
+    expect(page.locator("#live")).to_have_text("Live", timeout=RECOVERS)
+    expect(page.locator("#away")).to_be_hidden()
+    site.say("after the daemon")
+    expect(page.locator(".message", has_text="after the daemon")).to_be_visible()
+    assert is_unmoved(page)
+
+
+def test_an_open_tab_recovers_when_the_process_of_the_page_is_killed(site: Site, page: Page) -> None:
+    opened(page, "/?q=after+the+process")
+    mark(page)
+    pid = eventually(site.page_pid)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: site.page_pid() not in (None, pid))
+    site.say("after the process")
+    expect(page.locator(".message", has_text="after the process")).to_be_visible(timeout=RECOVERS)
+    expect(page.locator("#live")).to_have_text("Live", timeout=RECOVERS)
+    assert is_unmoved(page)
+
+
+def test_a_page_alone_says_that_there_is_no_daemon_and_shows_the_log_while_there_is_one(
+    browser: Browser, tmp_path: Path
+) -> None:
+    running = RunningDaemon(tmp_path, APPROVED, modules={"talk": MODULE})
+    bind = web_settings().partition('"')[2].partition('"')[0]
+    with page_alone(running.socket, bind) as address:
+        context = browser.new_context(bypass_csp=True)
+        page = context.new_page()
+        page.goto(address)
+        expect(page.locator("h1")).to_have_text("The daemon does not answer")
+        assert violations(page) == []
+        running.start()
+        try:
+            expect(page.locator(".empty")).to_contain_text("Nothing yet", timeout=RECOVERS)
+            expect(page.locator("#live")).to_have_text("Live")
+            with running.client() as client:
+                client.run_background_job(TALK, "say", {"text": "said before"}).wait(20)
+            expect(page.locator(".message", has_text="said before")).to_be_visible()
+        finally:
+            running.stop()
+        expect(page.locator("#away")).to_contain_text("The daemon does not answer", timeout=RECOVERS)
+        expect(page.locator(".message", has_text="said before")).to_be_visible()
+        context.close()
