@@ -104,7 +104,12 @@ def usual_markup() -> set[tuple[str, str]]:
     """What templates can make, read from their sources, and from what makes markup in Python."""
     sources = [path.read_text() for path in Path(__file__).parents[2].glob("web/templates/*.html")]
     plain = [re.sub(r"\{%.*?%\}|\{\{.*?\}\}", " ", source) for source in sources]
-    made = [str(chart([{"completed": 1, "failed": 1}])), str(time_tag(WHEN, 0.0)), str(badge("failed"))]
+    made = [
+        str(chart([{"completed": 1, "failed": 1}])),
+        str(time_tag(WHEN, 0.0)),
+        str(time_tag(WHEN, 0.0, exact=True)),
+        str(badge("failed")),
+    ]
     return {pair for text in [*plain, *made] for pair in markup(Read(text))}
 
 
