@@ -42,12 +42,9 @@ _BY_A_STOP: Final = frozenset({Outcome.FAILED, Outcome.EXITED, Outcome.SIGNALLED
 _BUS, _KILL, _OF_CPU, _OF_FILE_SIZE = 7, 9, 24, 25
 """SIGBUS, SIGKILL, SIGXCPU and SIGXFSZ, as on every Linux but MIPS."""
 
-_TICKS: Final = 0.1
-"""Seconds by which the kernel may count differently when it kills."""
-
-_SURELY: Final = 0.5
-"""What part of its limit an attempt has spent at least when the kernel signals it: that counts ticks, which may err by
-a fifth for one that began a second ago on a busy machine, and usage is exact.
+_SURELY, _NEARLY = 0.25, 0.75
+"""What part of its limit an attempt has spent at least when the kernel signals it, and when it kills it a second later:
+that counts ticks, which may err by a good deal for one that began a second ago on a busy machine; usage is exact.
 """
 
 
@@ -67,7 +64,9 @@ def by_limit(fact: AttemptEnded, caps: Caps, stop_reason: StopReason | None) -> 
         spent = fact.own_cpu
         limit = math.ceil(caps.cpu)
         has_met_it = ending.signal == _OF_CPU and (spent is None or spent >= _SURELY * limit)
-        has_ignored_it = ending.signal == _KILL and spent is not None and spent >= limit + 1 - _TICKS
+        has_ignored_it = (
+            ending.signal == _KILL and spent is not None and spent >= max(limit, _NEARLY * (limit + 1))
+        )
         if has_met_it or (has_ignored_it and stop_reason is None):
             most = f"{caps.cpu:.12g} s of CPU time"
             told = f"more than {most}" if spent is None else f"{spent:.1f} s of {most}"

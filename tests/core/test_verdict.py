@@ -87,7 +87,7 @@ OUTPUT = "output_exceeded: 1 MiB of 1 MiB"
             "cpu_exceeded: 0.8 s of 1 s of CPU time",
         ),
         (
-            replace(NOTHING, ending=OF_CPU, own_cpu=0.9),
+            replace(NOTHING, ending=OF_CPU, own_cpu=0.4),
             Caps(cpu=2),
             None,
             "signalled: the process was ended by signal 24",
@@ -101,7 +101,7 @@ OUTPUT = "output_exceeded: 1 MiB of 1 MiB"
         (replace(SPENT, ending=OF_CPU), NO_CAPS, None, "signalled: the process was ended by signal 24"),
         (SPENT, CAPS, None, CPU),
         (replace(NOTHING, own_cpu=2.95), Caps(cpu=2), None, "cpu_exceeded: 3.0 s of 2 s of CPU time"),
-        (replace(NOTHING, own_cpu=2.5), CAPS, None, SIGKILLED),
+        (replace(NOTHING, own_cpu=2.2), CAPS, None, SIGKILLED),
         (SPENT, CAPS, StopReason.CANCELLED, SIGKILLED),
         (NOTHING, CAPS, None, SIGKILLED),
         (SPENT, NO_CAPS, None, SIGKILLED),
