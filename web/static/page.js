@@ -5,7 +5,7 @@ const main = $("#main");
 const live = $("#live");
 const AFTER_KEY = 300;
 const BETWEEN_LOOKS = 100;
-const AFTER_TROUBLE = 2000;
+const AFTER_TROUBLE = 1000;
 
 // What is remembered, here and in other tabs
 
