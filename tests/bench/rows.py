@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+import views
 from measures import Latency, timed
 from station import NOOP, Station
 
@@ -53,6 +54,7 @@ class Reading:
     total_of_jobs: Latency
     total_of_search: Latency
     stats: Latency
+    views: Mapping[str, Latency]
     turns: Sequence[tuple[float, float]]
 
     @property
@@ -111,6 +113,7 @@ def reading(station: Station, rows: int, samples: int, submits: int) -> Reading:
             total_of_jobs=latency(lambda: reader.list(JobFilter(), count=COUNT)),
             total_of_search=latency(lambda: reader.logs(all_match, count=COUNT)),
             stats=latency(station.client.stats),
+            views=views.latencies(station, rows, samples),
             turns=_turns(station, submits),
         )
 
