@@ -186,6 +186,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Cancel": service.call("Cancel", ids=[submitted["id"], second]),
         "Retry": service.call("Retry", ids=[second]),
         "Reload": service.call("Reload"),
+        "Running": service.call("Running"),
         "Pause": service.call("Pause", queue="default"),
         "Resume": service.call("Resume", queue="default"),
         "Classes": service.call("Classes"),
