@@ -5,6 +5,7 @@ What is answered is not decided here.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
@@ -142,6 +143,7 @@ class Handler(socketserver.BaseRequestHandler):
     def setup(self) -> None:
         if self.request.family != socket.AF_UNIX:
             self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._peer = self.client_address[0] if self.client_address else "the Unix socket"
         self._limits = self.server.limits
         self._timed = _Timed(self.request)
         self._reader = io.BufferedReader(self._timed)
@@ -163,7 +165,7 @@ class Handler(socketserver.BaseRequestHandler):
             body = self._reader.read(head.size)
             if len(body) < head.size:
                 return False
-            request = head.request(body)
+            request = head.request(body, self._peer)
         except BadHeadError as error:
             self._send(head_of(error.answer, is_last=True) + error.answer.body)
             self._part()
@@ -210,7 +212,7 @@ def _remove_dead_socket(path: str) -> None:
     """Remove what an earlier page left. Raises OSError where one answers there, or it is no socket."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise FileExistsError(17, "there is something else than a socket", path)
+            raise FileExistsError(errno.EEXIST, "there is something else than a socket", path)
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:

@@ -34,7 +34,7 @@ _Values = dict[str, Any]
 
 
 class Page:
-    """Answers requests; thread-safe. `log_action` hears who has done what."""
+    """Answers requests; thread-safe. Each action is told on stderr, with the address that it came from."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -169,7 +169,7 @@ class Page:
         return self._done(request, "/system", f"resume of queue {queue}")
 
     def _done(self, request: Request, place: str, what: str) -> Response:
-        print(f"bgjobd-web: {what}", file=sys.stderr)
+        print(f"bgjobd-web: {what} by {request.peer}", file=sys.stderr)
         return redirect(place)
 
     # The rest

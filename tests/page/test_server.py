@@ -155,6 +155,13 @@ def test_a_header_changes_no_verb(served: Served) -> None:
         assert served.ask("GET /a", f"{name}: POST").body == b"GET /a 0\n"
 
 
+def test_a_request_has_the_address_of_its_peer(served: Served, heard: Heard, tmp_path: Path) -> None:
+    served.ask("GET /", "X-Forwarded-For: 203.0.113.9")
+    with serving(heard.respond, Settings("unix:/nowhere", f"unix:{tmp_path}/p.sock")) as other:
+        other.ask("GET /")
+    assert [request.peer for request in heard.requests] == ["127.0.0.1", "the Unix socket"]
+
+
 # What cannot be understood, or could be understood in two ways
 
 BROKEN = {
