@@ -186,12 +186,26 @@ def _of_reading(found: Reading) -> list[Figure]:
         *_of_question(f"jobs with a total of {COUNT:,} {when}", found.total_of_jobs, PAGE_MS),
         *_of_question(f"search with a total of {COUNT:,} {when}", found.total_of_search, SEARCH_MS),
         *_of_question(f"Stats {when}", found.stats, None),
+        *(
+            figure
+            for name, latency in found.views.items()
+            for figure in _of_question(f"view {name} {when}", latency, _most_of_view(name))
+        ),
         Figure("submits with nobody beside", found.submits_alone, "jobs/s"),
         Figure(
             "submits beside readers", found.submits_beside, "jobs/s", found.submits_alone, found.ratio,
             f">= {SUBMITS_BESIDE} of alone", found.ratio >= SUBMITS_BESIDE,
         ),
     ]  # fmt: skip
+
+
+def _most_of_view(name: str) -> float | None:
+    """Milliseconds that the view may take: only those of the log have targets."""
+    if not name.startswith("log"):
+        return None
+    if "search" in name:
+        return SEARCH_MS
+    return FAR_PAGE_MS if "page" in name else PAGE_MS
 
 
 def _of_question(name: str, latency: Latency, most: float | None) -> list[Figure]:
