@@ -12,8 +12,10 @@ import select
 import socket
 import socketserver
 import stat
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -104,7 +106,9 @@ class Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A peer that leaves in the middle is nobody's error."""
+        """Tell of a bug; a peer that leaves in the middle is nobody's error."""
+        if not isinstance(sys.exception(), OSError):
+            print(f"bgjobd-web: bug: {traceback.format_exc()}", end="", file=sys.stderr)
 
 
 def _turn_away(connection: socket.socket) -> None:

@@ -305,15 +305,18 @@ def test_every_answer_says_what_browsers_must_not_do(status: int) -> None:
         assert is_secure(served.ask("GET /"))
 
 
-def test_a_bug_of_the_views_ends_one_connection_only() -> None:
+def test_a_bug_of_the_views_is_told_and_ends_one_connection_only(capsys: pytest.CaptureFixture[str]) -> None:
     def respond(request: Request) -> Response:
         if request.path == "/bug":
-            raise RuntimeError
+            raise RuntimeError("who would have thought")
         return plain("ok")
 
     with serving(respond) as served:
         assert served.raw(b"GET /bug HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
         assert served.ask("GET /").status == 200
+    said = capsys.readouterr().err
+    assert said.startswith("bgjobd-web: bug: Traceback (most recent call last):\n")
+    assert said.endswith("RuntimeError: who would have thought\n")
 
 
 # Time
