@@ -155,7 +155,8 @@ SHOWN = {
     "/": [("entry", "message"), ("entry", "class_name"), ("entry", "method_name"), ("entry", "type"),
           ("stats", "storage_trouble")],
     "/jobs": [("summary", "class_name"), ("summary", "method_name"), ("summary", "error")],
-    "/jobs/1": [("job", "class_name"), ("job", "method_name"), ("job", "error"), ("job", "parameters", "to"),
+    "/jobs/1": [("job", "class_name"), ("job", "method_name"), ("job", "queue"), ("job", "error"),
+                ("job", "parameters", "to"),
                 ("job", "result", "sent"), ("job", "attempts", 0, "error_message"),
                 ("job", "attempts", 0, "error_type"), ("job", "attempts", 0, "traceback"),
                 ("job", "attempts", 0, "outcome"), ("job", "attempts", 0, "progress", "message"),
@@ -292,6 +293,23 @@ def test_a_cancel_that_is_wanted_is_told_before_it_is_done(shown: OnePage) -> No
     assert "Cancel requested" not in shown.read("/jobs/1").text
     shown.samples["job"] |= {"status": "running", "finished_at": None, "cancel_requested_at": WHEN}
     assert "Cancel requested" in shown.read("/jobs/1").text
+
+
+def test_a_job_that_waits_says_what_it_waits_for(shown: OnePage) -> None:
+    shown.samples["stats"]["queues"][0]["paused"] = True
+    assert "does not start" not in shown.read("/jobs/1").text
+    shown.samples["job"] |= {"status": "pending", "finished_at": None}
+    assert "Queue default is paused: the job does not start" in shown.read("/jobs/1").text
+    shown.samples["stats"]["queues"][0]["paused"] = False
+    assert "does not start" not in shown.read("/jobs/1").text
+    shown.samples["stats"]["code_version"] = None
+    assert "No code is loaded: the job does not start" in shown.read("/jobs/1").text
+
+
+def test_a_job_says_where_it_stands_in_its_retries(shown: OnePage) -> None:
+    assert "queue default, 0 of 3 retries spent" in shown.read("/jobs/1").text
+    shown.samples["job"] |= {"queue": "mail", "retry_count": 2, "timeout": 90.0}
+    assert "queue mail, 2 of 3 retries spent, timeout 1 min 30 s" in shown.read("/jobs/1").text
 
 
 def test_as_long_as_no_code_is_loaded_nobody_waits_for_the_classes(shown: OnePage) -> None:
