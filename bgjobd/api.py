@@ -20,7 +20,7 @@ from bgjob.errors import (
     JobNotFoundError,
     TooLargeError,
 )
-from bgjob.words import INTERFACE, SERVICE, Backoff, Status
+from bgjob.words import INTERFACE, SERVICE, Backoff, EntryType, Status
 from bgjobd import inputs, streams
 from bgjobd.access import RIGHTS, Right
 from bgjobd.catalogue import Catalogue, check_names
@@ -59,6 +59,9 @@ if TYPE_CHECKING:
     from bgjobd.daemon import Daemon
 
 _PAGE: Final = 50
+_MOST_NAMED: Final = 20
+"""So many jobs of one request a line of the log names."""
+
 IDL: Final = Path(__file__).parent / f"{INTERFACE}.varlink"
 
 
@@ -137,12 +140,14 @@ async def _output(daemon: Daemon, given: inputs.Output) -> JsonObject:
 async def cancel(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
     ids = list(dict.fromkeys(given.ids))
     await daemon.record(JobRequests(tuple(ids), CancelRequested()))
+    _say_who(daemon, f"cancel of {_jobs(ids)}", caller)
     return {"ids": ids}
 
 
 async def retry(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
     ids = list(dict.fromkeys(given.ids))
     await daemon.record(JobRequests(tuple(ids), RetryRequested()))
+    _say_who(daemon, f"retry of {_jobs(ids)}", caller)
     return {"ids": ids}
 
 
@@ -152,12 +157,25 @@ async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
 
 async def pause(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
     await daemon.record(QueuePaused(_known_queue(daemon, given.queue, "queue")))
+    _say_who(daemon, f"pause of queue {given.queue}", caller)
     return {}
 
 
 async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
     await daemon.record(QueueResumed(_known_queue(daemon, given.queue, "queue")))
+    _say_who(daemon, f"resume of queue {given.queue}", caller)
     return {}
+
+
+def _say_who(daemon: Daemon, what: str, caller: Caller) -> None:
+    """What is done to jobs and queues is committed, and can be traced: a line of the log has the caller."""
+    daemon.say(EntryType.INFO, f"{what} requested by uid {caller.uid} (pid {caller.pid})")
+
+
+def _jobs(ids: list[int]) -> str:
+    named = ", ".join(map(str, ids[:_MOST_NAMED]))
+    more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
+    return f"job{'s' if len(ids) > 1 else ''} {named}{more}"
 
 
 async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:

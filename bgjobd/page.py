@@ -76,14 +76,14 @@ class PageProcess:
         pause = _FIRST_PAUSE
         while True:
             began = loop.time()
-            code = await self._run()
+            told = await self._run()
             if not self._is_wanted:
                 return
             if loop.time() - began > _LONG:
                 pause = _FIRST_PAUSE
             if pause in (_FIRST_PAUSE, _LONGEST_PAUSE):
                 hint = "its own message is on the console; [web] bind and enabled are its settings"
-                self._say(EntryType.FAILURE, f"the page ended with code {code}; starting another; {hint}")
+                self._say(EntryType.FAILURE, f"the page {told}; starting another; {hint}")
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -93,15 +93,16 @@ class PageProcess:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
 
-    async def _run(self) -> int | str:
+    async def _run(self) -> str:
+        """What became of one page."""
         try:
             self._process = self._start()
         except OSError as error:
-            return str(error.strerror)
+            return f"could not be started: {error.strerror}"
         self._pids.add(self._process.pid)
         await _end_of(self._process)
         self._pids.discard(self._process.pid)
-        return self._process.returncode
+        return f"ended with code {self._process.returncode}"
 
     def _start(self) -> subprocess.Popen[str]:
         """In the daemon's own session: what ends the daemon at a terminal ends the page."""

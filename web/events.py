@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -49,7 +50,7 @@ class Feed:
     def _follow(self) -> None:
         while not self._is_alone():
             try:
-                with Client(self._socket) as client, client.follow_logs(limit=0) as entries:
+                with _Follower(self._socket, self._tell) as client, client.follow_logs(limit=0) as entries:
                     self._tell(is_away=False)
                     for _ in entries:
                         self._tell(is_away=False)
@@ -70,6 +71,20 @@ class Feed:
             before, self._news = self._news, (self._news[0] + (0 if is_away else 1), is_away)
             for words in self._streams if self._news != before else ():
                 words.wake()
+
+
+class _Follower(Client):
+    """A client that tells at once when the daemon goes away, and is back, as it tries again by itself for long."""
+
+    def __init__(self, socket: str, tell: Callable[[bool], None]) -> None:
+        super().__init__(socket)
+        self._tell = tell
+
+    def on_away(self, error: BgjobError) -> None:
+        self._tell(True)
+
+    def on_back(self) -> None:
+        self._tell(False)
 
 
 class Words:

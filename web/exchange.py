@@ -32,13 +32,17 @@ SECURITY: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Request:
-    """What a browser asked for; header names are in lower case, `query` has the first value of each name."""
+    """What a browser asked for; header names are in lower case, `query` has the first value of each name.
+
+    `peer` is the address that it came from, which a web server in between makes its own.
+    """
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes = b""
+    peer: str = ""
 
     @property
     def form(self) -> dict[str, str]:

@@ -49,7 +49,7 @@ class Head:
     def is_head(self) -> bool:
         return self.method == "HEAD"
 
-    def request(self, body: bytes) -> Request:
+    def request(self, body: bytes, peer: str = "") -> Request:
         """The whole; HEAD is a GET whose body is not sent. Raises BadHeadError."""
         path, _, query = self.target.partition("#")[0].partition("?")
         try:
@@ -57,7 +57,7 @@ class Head:
         except ValueError:
             raise _bad(400, f"an address may have {_MOST_FIELDS} fields") from None
         method = "GET" if self.is_head else self.method
-        return Request(method, unquote(path), fields, self.headers, body)
+        return Request(method, unquote(path), fields, self.headers, body, peer)
 
 
 def read_head(source: BufferedIOBase) -> Head:

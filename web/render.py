@@ -38,7 +38,7 @@ _TYPES: Final[Mapping[str, str]] = {
 
 
 class Renderer:
-    """The templates, compiled once, and the static files, read once; `now` is the wall clock, in seconds."""
+    """The templates, compiled once, and the static files, read once: an upgrade replaces them under a running page."""
 
     def __init__(self) -> None:
         self.files = {
@@ -50,6 +50,7 @@ class Renderer:
             loader=FileSystemLoader(_HERE / "templates"),
             autoescape=True,
             undefined=StrictUndefined,
+            auto_reload=False,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -63,9 +64,13 @@ class Renderer:
             "duration": duration,
             "static": self.static,
         }
+        self._templates = {
+            name: self._environment.get_template(name) for name in self._environment.list_templates()
+        }
 
     def render(self, template: str, **values: Any) -> str:
-        return self._environment.get_template(template).render(**values)
+        """A view's page; `now` among the values is the wall clock, in seconds."""
+        return self._templates[template].render(**values)
 
     def file(self, name: str) -> tuple[bytes, str] | None:
         """A static file and its type."""
@@ -168,7 +173,3 @@ def chart(minutes: Sequence[Mapping[str, Any]]) -> Markup:
         '<svg class="chart" viewBox="0 0 {} 40" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
     )
     return drawing.format(max(1, len(minutes)) * 4, label, Markup("").join(bars))
-
-
-def now_seconds() -> float:
-    return datetime.now(UTC).timestamp()

@@ -5,14 +5,17 @@ What is answered is not decided here.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
 import socket
 import socketserver
 import stat
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -103,7 +106,9 @@ class Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A peer that leaves in the middle is nobody's error."""
+        """Tell of a bug; a peer that leaves in the middle is nobody's error."""
+        if not isinstance(sys.exception(), OSError):
+            print(f"bgjobd-web: bug: {traceback.format_exc()}", end="", file=sys.stderr)
 
 
 def _turn_away(connection: socket.socket) -> None:
@@ -142,6 +147,7 @@ class Handler(socketserver.BaseRequestHandler):
     def setup(self) -> None:
         if self.request.family != socket.AF_UNIX:
             self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._peer = self.client_address[0] if self.client_address else "the Unix socket"
         self._limits = self.server.limits
         self._timed = _Timed(self.request)
         self._reader = io.BufferedReader(self._timed)
@@ -163,7 +169,7 @@ class Handler(socketserver.BaseRequestHandler):
             body = self._reader.read(head.size)
             if len(body) < head.size:
                 return False
-            request = head.request(body)
+            request = head.request(body, self._peer)
         except BadHeadError as error:
             self._send(head_of(error.answer, is_last=True) + error.answer.body)
             self._part()
@@ -210,7 +216,7 @@ def _remove_dead_socket(path: str) -> None:
     """Remove what an earlier page left. Raises OSError where one answers there, or it is no socket."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise FileExistsError(17, "there is something else than a socket", path)
+            raise FileExistsError(errno.EEXIST, "there is something else than a socket", path)
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:

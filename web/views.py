@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 import sys
+import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -13,8 +15,6 @@ from bgjob import BgjobError, Client
 from bgjob.errors import (
     DaemonUnavailableError,
     JobNotFoundError,
-    ProtocolError,
-    RequestError,
     StorageUnavailableError,
 )
 
@@ -22,11 +22,12 @@ from .addresses import PER_PAGE, STATUSES, TYPES, View
 from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
 from .guard import Guard
-from .render import Renderer, now_seconds
+from .render import Renderer
 from .settings import Settings
 
 _MOST_COUNTED: Final = 10_000
 _MOST_NEWER: Final = 100
+_MOST_ENTRIES: Final = 100
 _MOST_OUTPUT: Final = 64 * 1024
 _PATIENCE: Final = 3.0
 
@@ -34,7 +35,7 @@ _Values = dict[str, Any]
 
 
 class Page:
-    """Answers requests; thread-safe. `log_action` hears who has done what."""
+    """Answers requests; thread-safe. Each action is told on stderr, with the address that it came from."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -56,12 +57,10 @@ class Page:
             return self._broken(request, 503, "storage", reason=str(error))
         except JobNotFoundError:
             return self._broken(request, 404, "no_job")
-        except (RequestError, ProtocolError, BgjobError) as error:
+        except BgjobError as error:
             return self._broken(request, 502, "refused", reason=str(error))
-        except (
-            Exception
-        ) as error:  # a bug of the page's must not take the connection's other requests with it
-            print(f"bgjobd-web: bug: {error!r}", file=sys.stderr)
+        except Exception:  # a bug of the page's must not take the connection's other requests with it
+            print(f"bgjobd-web: bug: {request.path!r}: {traceback.format_exc()}", end="", file=sys.stderr)
             return self._broken(request, 500, "bug")
 
     def _routed(self, request: Request) -> Response:
@@ -109,7 +108,8 @@ class Page:
         Its `top` is the newest id that is known now: what comes later is counted as newer.
         """
         older = found.next is not None
-        newest = found.items if view.is_first else all_of(limit=1).items
+        newest = found.items if view.is_first and found.is_complete else all_of(limit=1).items
+        top = newest[0]["id"] if newest else 0
         before = newer[-1]["id"] if len(newer) == view.per and view.page > 2 else None
         return {
             "view": view,
@@ -119,7 +119,8 @@ class Page:
             "newer": view.but(page=view.page - 1, upto=before) if before else None,
             "newest": None if view.is_first else view.but(),
             "per_page": sorted({*PER_PAGE, view.per}),
-            "top": newest[0]["id"] if newest else 0,
+            "top": top,
+            "searched": None if found.is_complete or not older else _share(found.next, top),
         }
 
     def _newer(self, request: Request, ask: Callable[[int], Sequence[Any]]) -> Response:
@@ -134,21 +135,28 @@ class Page:
     def job(self, request: Request, job_id: str) -> Response:
         """A job with its attempts, and what the latest of them printed."""
         job = self._client.get(int(job_id)).snapshot
-        entries = self._client.logs(id=int(job_id), limit=100).items
-        output = self._client.output(int(job_id))[-_MOST_OUTPUT:] if job["attempts"] else b""
+        entries = self._client.logs(id=int(job_id), limit=_MOST_ENTRIES)
+        output = self._client.output(int(job_id)) if job["attempts"] else b""
         values = {
             "job": job,
             "attempts": job["attempts"][::-1],
-            "entries": entries[::-1],
-            "output": output.decode("utf-8", "replace"),
+            "entries": entries.items[::-1],
+            "has_older_entries": entries.next is not None,
+            "output": output[-_MOST_OUTPUT:].decode("utf-8", "replace"),
+            "output_before": max(0, len(output) - _MOST_OUTPUT),
             "can_retry": job["status"] in ("failed", "cancelled"),
             "can_cancel": job["status"] in ("pending", "running"),
         }
         return self._shown(request, "job.html", values)
 
     def system(self, request: Request) -> Response:
-        """Slots, queues, classes and versions."""
-        return self._shown(request, "system.html", {"classes": self._client.classes()})
+        """Slots, queues, classes with what holds for their jobs, and versions.
+
+        As long as no code is loaded nobody is asked for the classes: the answer would take until it is.
+        """
+        stats = self._client.stats()
+        classes = None if stats["code_version"] is None else self._client.classes()
+        return self._shown(request, "system.html", {"classes": classes}, stats)
 
     # Actions
 
@@ -169,7 +177,7 @@ class Page:
         return self._done(request, "/system", f"resume of queue {queue}")
 
     def _done(self, request: Request, place: str, what: str) -> Response:
-        print(f"bgjobd-web: {what}", file=sys.stderr)
+        print(f"bgjobd-web: {what} by {request.peer}", file=sys.stderr)
         return redirect(place)
 
     # The rest
@@ -210,8 +218,10 @@ class Page:
 
     # Shaping
 
-    def _shown(self, request: Request, template: str, values: _Values) -> Response:
-        stats = self._client.stats()
+    def _shown(
+        self, request: Request, template: str, values: _Values, stats: Mapping[str, Any] | None = None
+    ) -> Response:
+        stats = self._client.stats() if stats is None else stats
         if request.wants_json:
             return as_json(
                 {name: value for name, value in values.items() if name != "view"} | {"stats": stats}
@@ -225,7 +235,7 @@ class Page:
 
     def _page(self, template: str, values: _Values, stats: Mapping[str, Any] | None) -> str:
         common = {
-            "now": now_seconds(),
+            "now": time.time(),
             "stats": stats,
             "actions": self._settings.actions,
             "form_token": self._guard.form_token,
@@ -244,6 +254,11 @@ def _place(view: View, many: int, total: int | None) -> str:
     if not total:
         return shown
     return f"{shown} of {total:,}{'+' if total >= _MOST_COUNTED else ''}"
+
+
+def _share(reached: int, top: int) -> str:
+    """How much of what is newest first a search has been through that got down to this id: "12 %"."""
+    return f"{100 * (top - reached + 1) // max(1, top)} %"
 
 
 def _behind(view: View) -> int | None:

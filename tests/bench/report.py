@@ -186,7 +186,11 @@ def _of_reading(found: Reading) -> list[Figure]:
         *_of_question(f"jobs with a total of {COUNT:,} {when}", found.total_of_jobs, PAGE_MS),
         *_of_question(f"search with a total of {COUNT:,} {when}", found.total_of_search, SEARCH_MS),
         *_of_question(f"Stats {when}", found.stats, None),
-        *_of_views(found, when),
+        *(
+            figure
+            for name, latency in found.views.items()
+            for figure in _of_question(f"view {name} {when}", latency, _most_of_view(name))
+        ),
         Figure("submits with nobody beside", found.submits_alone, "jobs/s"),
         Figure(
             "submits beside readers", found.submits_beside, "jobs/s", found.submits_alone, found.ratio,
@@ -195,15 +199,13 @@ def _of_reading(found: Reading) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _of_views(found: Reading, when: str) -> list[Figure]:
-    """The page's, over HTTP; what is asked of them is asked of the whole way from the browser's request."""
-    targets = {"first page": PAGE_MS, "failures": PAGE_MS, "search, all match": SEARCH_MS,
-               "search, none matches": SEARCH_MS, "jobs": PAGE_MS, "system": None}  # fmt: skip
-    return [
-        figure
-        for name, latency in found.views.items()
-        for figure in _of_question(f"view: {name}, {when}", latency, targets.get(name, FAR_PAGE_MS))
-    ]
+def _most_of_view(name: str) -> float | None:
+    """Milliseconds that the view may take: only those of the log have targets."""
+    if not name.startswith("log"):
+        return None
+    if "search" in name:
+        return SEARCH_MS
+    return FAR_PAGE_MS if "page" in name else PAGE_MS
 
 
 def _of_question(name: str, latency: Latency, most: float | None) -> list[Figure]:

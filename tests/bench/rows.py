@@ -1,6 +1,7 @@
 """Reading beside a large log: what pages, searches, totals and Stats take, and what submits still get meanwhile.
 
-The store is asked in this process, as the daemon's own threads ask it; whoever asks while jobs are submitted is a
+The store is asked in this process, as the daemon's own threads ask it, and so are the page's views, which ask the
+daemon at its socket; whoever asks while jobs are submitted is a
 process of its own, this file as a program, and asks at the socket.
 """
 
@@ -13,20 +14,26 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Final
 
-import views
 from measures import Latency, timed
-from station import NOOP, Station
+from station import NOOP, Station, StationError
 
 from bgjob import Client
 from bgjobd.store.items import JobFilter, LogFilter
 from bgjobd.store.reader import Reader
+from bgjobd.web.exchange import Request
+from bgjobd.web.settings import Settings
+from bgjobd.web.views import Page
 
 PAGE: Final = 50
+VIEW: Final = 10
+"""Rows of a list of the page's, unless a person chooses."""
+
 COUNT: Final = 10_000
 _FAR: Final = 1000
 """The page that somebody comes to who pages far."""
@@ -41,7 +48,10 @@ _PAUSE: Final = 0.1
 
 @dataclass(frozen=True)
 class Reading:
-    """Milliseconds of each question; submits a second, in turns alone and beside a page that is loaded all the time."""
+    """Milliseconds of each question, and of each view from request to answer, compressed; submits a second.
+
+    Submits are made in turns alone and beside a page that is loaded all the time.
+    """
 
     rows: int
     first_page: Latency
@@ -113,9 +123,33 @@ def reading(station: Station, rows: int, samples: int, submits: int) -> Reading:
             total_of_jobs=latency(lambda: reader.list(JobFilter(), count=COUNT)),
             total_of_search=latency(lambda: reader.logs(all_match, count=COUNT)),
             stats=latency(station.client.stats),
-            views=views.latencies(station, rows, samples),
+            views={name: latency(ask) for name, ask in _views(station, rows).items()},
             turns=_turns(station, submits),
         )
+
+
+def _views(station: Station, rows: int) -> dict[str, Callable[[], object]]:
+    """What looks at each of the page's views."""
+    page = Page(Settings(f"unix:{station.socket}", "unix:/nowhere"))
+    far = {"page": str(_far(rows)), "upto": str(rows - (_far(rows) - 1) * VIEW)}
+    views: dict[str, tuple[str, dict[str, str]]] = {
+        "log": ("/", {}),
+        f"log, page {_far(rows):,}": ("/", far),
+        "log, filtered": ("/", {"status": "failure"}),
+        "log, search that all match": ("/", {"q": "A"}),
+        "log, search that none matches": ("/", {"q": "no such thing"}),
+        "jobs": ("/jobs", {}),
+        "job": ("/jobs/1", {}),
+        "system": ("/system", {}),
+    }
+    return {name: partial(_look, page, *view) for name, view in views.items()}
+
+
+def _look(page: Page, path: str, query: Mapping[str, str]) -> None:
+    request = Request("GET", path, query, {"host": "localhost", "accept-encoding": "gzip"})
+    answer = page.respond(request).fitted(request)
+    if answer.status != 200:
+        raise StationError(f"the page answers {answer.status} to {path}")
 
 
 def _far(rows: int) -> int:

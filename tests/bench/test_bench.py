@@ -30,5 +30,10 @@ def test_a_tiny_run_writes_every_figure_and_leaves_nothing_behind(tmp_path: Path
     assert {"drain, 20 finished", "drain, slowed by", "wake-ups in 0.1 idle s"} < figures.keys()
     assert {"recovery with 3 live, 20 queued p50", "recovery with 3 live, 20 queued p99"} < figures.keys()
     assert {"first page of 400 rows p99", "page 8 of 400 rows p50", "submits beside readers"} < figures.keys()
+    assert {
+        "view log of 400 rows p99",
+        "view log, page 8 of 400 rows p50",
+        "view system of 400 rows p99",
+    } < figures.keys()
     assert all(name in done.stdout for name in figures)
     assert list(state.iterdir()) == []

@@ -258,6 +258,32 @@ def test_a_paused_queue_starts_nothing_and_a_waiting_job_can_be_cancelled(client
     assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
 
 
+def test_the_log_tells_who_cancelled_retried_paused_and_resumed(
+    client: Client, running: RunningDaemon
+) -> None:
+    ids = [client.run_background_job(PROBE, "echo", delay=3600).id for _ in range(22)]
+    client.pause()
+    client.cancel(ids[0])
+    client.retry(ids[0])
+    client.cancel(*ids)
+    client.resume()
+    who = f"requested by uid {os.getuid()} (pid {os.getpid()})"
+    named = ", ".join(map(str, ids[:20]))
+    wanted = [
+        f"pause of queue default {who}",
+        f"cancel of job {ids[0]} {who}",
+        f"retry of job {ids[0]} {who}",
+        f"cancel of jobs {named} and 2 more {who}",
+        f"resume of queue default {who}",
+    ]
+    eventually(lambda: told_of_daemon(running)[-5:] == wanted)
+
+
+def told_of_daemon(running: RunningDaemon) -> list[str]:
+    """What the log says of the daemon itself."""
+    return [line.partition("INFO: bgjobd - ")[2] for line in running.lines() if "INFO: bgjobd - " in line]
+
+
 def test_a_delayed_job_waits_for_its_time(client: Client) -> None:
     job = client.run_background_job(PROBE, "echo", delay=0.5)
     assert client.get(job.id).snapshot["status"] == "pending"

@@ -185,9 +185,9 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.more(entries=[], next=7, is_complete=True)
             line.wait_for_hang_up()
         case "Logs":
-            line.reply(entries=samples.get("entries", [samples["entry"]]), next=None, is_complete=True)
+            line.reply(entries=samples.get("entries", [samples["entry"]]), **_how_far(samples))
         case "List":
-            line.reply(jobs=samples.get("jobs", [samples["summary"]]), next=None, is_complete=True)
+            line.reply(jobs=samples.get("jobs", [samples["summary"]]), **_how_far(samples))
         case "Get":
             line.reply(job=samples["job"])
         case "Output":
@@ -204,6 +204,11 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply()
         case other:
             raise ValueError(f"the samples have no {other}")
+
+
+def _how_far(samples: dict[str, Any]) -> dict[str, Any]:
+    """Where a list goes on, and whether its search came to an end; as it does where the samples do not say."""
+    return {"next": samples.get("next"), "is_complete": samples.get("is_complete", True)}
 
 
 _TIMES = {
@@ -233,7 +238,9 @@ SAMPLES: dict[str, Any] = {
             "priority": 0, "timeout": None, **_TIMES, "cancel_requested_at": None, "idempotency_key": "k",
             "result": {"sent": 1}, "error": "no recipient", "submitted_uid": 1000, "submitted_gid": 1000,
             "submitted_pid": 98, "attempts": [_ATTEMPT]},
-    "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import", "policy": None,
+    "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",
+              "policy": {"queue": "mail", "priority": 0, "timeout": 300.0, "max_retries": 3, "retry_delay": 5.0,
+                         "backoff": "exponential", "max_retry_delay": 3600.0},
               "methods": [{"name": "send", "doc": "Sends one.", "schema": {}, "note": None}]},
     "stats": {"version": "0.1.0", "pid": 97, "slots": 4, "storage_trouble": "no space", "usage": None,
               "jobs": {"pending": 1, "running": 2, "completed": 3, "failed": 4, "cancelled": 5},

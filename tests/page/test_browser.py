@@ -216,6 +216,7 @@ def test_a_change_shows_soon_after_its_commit(site: Site, page: Page) -> None:
         told = site.client.logs(id=job.id, search=text).items[0]["created_at"]
         took.append(shown_at - page.evaluate("told => Date.parse(told)", told) / 1000)
     print("seconds from commit to screen:", " ".join(f"{seconds:.2f}" for seconds in took))
+    assert min(took) <= 1.0  # a busy machine may take its time for one of them
 
 
 @pytest.mark.parametrize("how", ["selection", "scrolling"])

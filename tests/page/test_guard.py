@@ -288,9 +288,7 @@ def test_the_form_token_is_not_the_logins() -> None:
 def test_an_action_is_carried_out_for_whoever_has_the_form(served: Served, path: str) -> None:
     login = f"Authorization: Bearer {TOKEN}"
     place = path.rpartition("/")[0] if path.startswith("/jobs/") else "/system"
-    [form_token] = set(
-        re.findall(rb'name="token" value="([0-9a-f]{64})"', served.ask(f"GET {place}", login).body)
-    )
+    form_token = form_token_of(served, place)
     form = (login, f"Content-Type: {FORM}")
     done = served.ask(f"POST {path}", *form, body=b"token=" + form_token)
     assert (done.status, done.header("location")) == (303, place)
@@ -298,6 +296,27 @@ def test_an_action_is_carried_out_for_whoever_has_the_form(served: Served, path:
     assert served.ask(f"POST {path}", *form, "Origin: null", body=b"token=" + form_token).status == 403
     link = served.ask(f"GET {path}?token={form_token.decode()}", login)
     assert (link.status, link.header("allow")) == (405, "POST")
+
+
+def test_an_action_is_told_on_the_console_with_the_address_that_it_came_from(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    login = f"Authorization: Bearer {TOKEN}"
+    form_token = form_token_of(served, "/jobs/1")
+    form = (login, f"Content-Type: {FORM}", "X-Forwarded-For: 203.0.113.9")
+    assert served.ask("POST /jobs/1/retry", *form, body=b"token=x").status == 403
+    assert served.ask("POST /jobs/1/retry", *form, body=b"token=" + form_token).status == 303
+    assert served.ask("POST /queues/default/pause", *form, body=b"token=" + form_token).status == 303
+    assert capsys.readouterr().err == (
+        "bgjobd-web: retry of job 1 by 127.0.0.1\nbgjobd-web: pause of queue default by 127.0.0.1\n"
+    )
+
+
+def form_token_of(served: Served, place: str) -> bytes:
+    """What the forms of a view have."""
+    shown = served.ask(f"GET {place}", f"Authorization: Bearer {TOKEN}").body
+    [form_token] = set(re.findall(rb'name="token" value="([0-9a-f]{64})"', shown))
+    return bytes(form_token)
 
 
 def test_every_refusal_says_what_browsers_must_not_do(served: Served) -> None:

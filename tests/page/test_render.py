@@ -155,12 +155,14 @@ SHOWN = {
     "/": [("entry", "message"), ("entry", "class_name"), ("entry", "method_name"), ("entry", "type"),
           ("stats", "storage_trouble")],
     "/jobs": [("summary", "class_name"), ("summary", "method_name"), ("summary", "error")],
-    "/jobs/1": [("job", "class_name"), ("job", "method_name"), ("job", "error"), ("job", "parameters", "to"),
+    "/jobs/1": [("job", "class_name"), ("job", "method_name"), ("job", "queue"), ("job", "error"),
+                ("job", "parameters", "to"),
                 ("job", "result", "sent"), ("job", "attempts", 0, "error_message"),
                 ("job", "attempts", 0, "error_type"), ("job", "attempts", 0, "traceback"),
                 ("job", "attempts", 0, "outcome"), ("job", "attempts", 0, "progress", "message"),
                 ("entry", "message")],
     "/system": [("class", "name"), ("class", "unavailable"), ("class", "methods", 0, "name"),
+                ("class", "policy", "queue"),
                 ("stats", "queues", 0, "name"), ("stats", "version"), ("stats", "code_version"),
                 ("stats", "python")],
 }  # fmt: skip
@@ -254,6 +256,90 @@ def test_no_template_switches_escaping_off_or_has_what_the_policy_forbids() -> N
         assert not re.search(r"\|\s*safe|autoescape|Markup", source)
         assert not re.search(r"\son\w+=|\sstyle=|<style|javascript:|https?://", source)
         assert re.findall(r"<script(?! (?:type=\"module\" )?src=\"\{\{ static \}\}/)", source) == []
+
+
+# What is not all there, and says so
+
+
+@pytest.mark.parametrize(("address", "sample"), [("/", "entry"), ("/jobs", "summary")])
+def test_a_search_that_was_cut_short_says_how_far_it_got(shown: OnePage, address: str, sample: str) -> None:
+    shown.samples[sample]["id"] = 200
+    shown.samples |= {"next": 151, "is_complete": False}
+    read = shown.read(address, q="word")
+    assert "cut short when its time was up, after the newest 25 %." in " ".join(read.text.split())
+    assert any(
+        attributes.get("href") == f"{address}?q=word&page=2&upto=150" for _, attributes in read.elements
+    )
+    shown.samples["is_complete"] = True
+    assert "cut short" not in shown.read(address, q="word").text
+
+
+def test_of_a_long_output_the_end_is_shown_and_how_much_came_before(shown: OnePage) -> None:
+    shown.output = b"begin" + b"x" * 65_536
+    text = shown.read("/jobs/1").text
+    assert "5 B came before" in text
+    assert "begin" not in text
+    shown.output = b"begin"
+    assert "came before" not in shown.read("/jobs/1").text
+
+
+def test_of_a_long_log_a_job_says_where_the_rest_is(shown: OnePage) -> None:
+    assert "bgjob show 1 --logs" not in shown.read("/jobs/1").text
+    shown.samples["next"] = 7
+    assert "bgjob show 1 --logs" in shown.read("/jobs/1").text
+
+
+def test_a_cancel_that_is_wanted_is_told_before_it_is_done(shown: OnePage) -> None:
+    assert "Cancel requested" not in shown.read("/jobs/1").text
+    shown.samples["job"] |= {"status": "running", "finished_at": None, "cancel_requested_at": WHEN}
+    assert "Cancel requested" in shown.read("/jobs/1").text
+
+
+def test_a_job_that_waits_says_what_it_waits_for(shown: OnePage) -> None:
+    shown.samples["stats"]["queues"][0]["paused"] = True
+    assert "does not start" not in shown.read("/jobs/1").text
+    shown.samples["job"] |= {"status": "pending", "finished_at": None}
+    assert "Queue default is paused: the job does not start" in shown.read("/jobs/1").text
+    shown.samples["stats"]["queues"][0]["paused"] = False
+    assert "does not start" not in shown.read("/jobs/1").text
+    shown.samples["stats"]["code_version"] = None
+    assert "No code is loaded: the job does not start" in shown.read("/jobs/1").text
+
+
+def test_a_job_says_where_it_stands_in_its_retries(shown: OnePage) -> None:
+    assert "queue default, 0 of 3 retries spent" in shown.read("/jobs/1").text
+    shown.samples["job"] |= {"queue": "mail", "retry_count": 2, "timeout": 90.0}
+    assert "queue mail, 2 of 3 retries spent, timeout 1 min 30 s" in shown.read("/jobs/1").text
+
+
+def test_as_long_as_no_code_is_loaded_nobody_waits_for_the_classes(shown: OnePage) -> None:
+    shown.samples["stats"]["code_version"] = None
+    del shown.samples["class"]  # who asks for it gets no answer
+    assert "No code is loaded: nothing starts" in shown.read("/system").text
+
+
+def test_what_holds_for_a_class_is_told(shown: OnePage) -> None:
+    told = "queue mail, timeout 5 min 0 s, retries 3, 5.0 s to 1 h 0 min apart"
+    assert told in shown.read("/system").text
+    shown.samples["class"]["policy"] |= {"timeout": None, "backoff": "constant"}
+    assert "queue mail, no timeout, retries 3, 5.0 s apart" in shown.read("/system").text
+    shown.samples["class"]["policy"] |= {"max_retries": 0}
+    text = shown.read("/system").text
+    assert "no timeout, retries 0" in text
+    assert "apart" not in text
+    shown.samples["class"]["policy"] = None
+    assert "retries" not in shown.read("/system").text
+
+
+def test_a_bug_is_told_on_the_console_with_its_traceback(
+    shown: OnePage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown.samples["job"]["attempts"][0]["cpu_user"] = "much"
+    assert shown.ask("/jobs/1").status == 500
+    said = capsys.readouterr().err
+    assert said.startswith("bgjobd-web: bug: '/jobs/1': Traceback (most recent call last):\n")
+    assert "job.html" in said
+    assert said.splitlines()[-1].startswith("TypeError: ")
 
 
 # Small things

@@ -155,6 +155,13 @@ def test_a_header_changes_no_verb(served: Served) -> None:
         assert served.ask("GET /a", f"{name}: POST").body == b"GET /a 0\n"
 
 
+def test_a_request_has_the_address_of_its_peer(served: Served, heard: Heard, tmp_path: Path) -> None:
+    served.ask("GET /", "X-Forwarded-For: 203.0.113.9")
+    with serving(heard.respond, Settings("unix:/nowhere", f"unix:{tmp_path}/p.sock")) as other:
+        other.ask("GET /")
+    assert [request.peer for request in heard.requests] == ["127.0.0.1", "the Unix socket"]
+
+
 # What cannot be understood, or could be understood in two ways
 
 BROKEN = {
@@ -298,15 +305,18 @@ def test_every_answer_says_what_browsers_must_not_do(status: int) -> None:
         assert is_secure(served.ask("GET /"))
 
 
-def test_a_bug_of_the_views_ends_one_connection_only() -> None:
+def test_a_bug_of_the_views_is_told_and_ends_one_connection_only(capsys: pytest.CaptureFixture[str]) -> None:
     def respond(request: Request) -> Response:
         if request.path == "/bug":
-            raise RuntimeError
+            raise RuntimeError("who would have thought")
         return plain("ok")
 
     with serving(respond) as served:
         assert served.raw(b"GET /bug HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
         assert served.ask("GET /").status == 200
+    said = capsys.readouterr().err
+    assert said.startswith("bgjobd-web: bug: Traceback (most recent call last):\n")
+    assert said.endswith("RuntimeError: who would have thought\n")
 
 
 # Time

@@ -16,9 +16,10 @@ from bgjob.codec import Request as Asked
 from bgjobd.web.events import MOST_STREAMS
 from bgjobd.web.exchange import SECURITY
 from bgjobd.web.render import Renderer
-from bgjobd.web.views import routes
-from tests.client.scripted import Line
-from tests.page.serving import Served, page
+from bgjobd.web.settings import Settings
+from bgjobd.web.views import Page, routes
+from tests.client.scripted import Line, ScriptedDaemon
+from tests.page.serving import Peer, Served, page, serving, tell_samples
 from tests.page.test_guard import addresses
 from tests.support import eventually
 
@@ -181,6 +182,25 @@ def test_one_follower_serves_all_streams(served: Served, changes: Changes) -> No
         changes.happen()
         for peer in peers:
             assert b"data: " in peer.piece()
+
+
+def test_a_browser_hears_at_once_that_a_daemon_has_gone_and_that_it_is_back(tmp_path: Path) -> None:
+    """Its follower tries again by itself for longer than anybody would wait for word of it."""
+    with ScriptedDaemon(tmp_path / "d.sock", tell_samples) as daemon:
+        settings = Settings(f"unix:{daemon.path}", "127.0.0.1:0")
+        with serving(Page(settings).respond, settings) as served, served.peer() as peer:
+            peer.ask("GET /events")
+            hear(peer, rb"data: \d+\n")
+            daemon.stop()
+            hear(peer, rb"event: away\n")
+            daemon.start()
+            hear(peer, rb"data: \d+\n")
+
+
+def hear(peer: Peer, pattern: bytes) -> None:
+    """Read until an event says this, which is before the stream shows that it is there all the same."""
+    while not re.search(pattern, piece := peer.piece()):
+        assert b"still here" not in piece
 
 
 def test_a_browser_hears_that_the_daemon_is_away(tmp_path: Path) -> None:
