@@ -7,13 +7,13 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from bgjob.codec import Request as Asked
-from bgjobd.web.events import MOST_STREAMS
+from bgjobd.web.events import MOST_STREAMS, Feed
 from bgjobd.web.exchange import SECURITY
 from bgjobd.web.render import Renderer
 from bgjobd.web.views import routes
@@ -164,6 +164,22 @@ def test_one_stream_too_many_is_turned_away_and_all_end_with_their_peers(served:
     eventually(lambda: not [one for one in threading.enumerate() if "process_request_thread" in one.name])
     eventually(lambda: len(os.listdir("/proc/self/fd")) <= before - 3 * MOST_STREAMS)
     assert served.ask("GET /events").status == 200
+
+
+def test_a_stream_without_a_thread_to_follow_for_it_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    feed, before = Feed("unix:/nowhere"), set(threading.enumerate())
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        assert [feed.try_stream() for _ in range(MOST_STREAMS + 1)] == [None] * (MOST_STREAMS + 1)
+    words = feed.try_stream()
+    assert words is not None
+    with closing(words):
+        [thread] = set(threading.enumerate()) - before
+        assert thread.name == "feed"
+    thread.join(20)
 
 
 def test_asking_for_the_head_of_a_stream_takes_no_place(served: Served) -> None:
