@@ -177,6 +177,8 @@ class Daemon:
         self._outbox.send()
         await self._loop.run_in_executor(None, self._writer.finish)
         await asyncio.sleep(0)  # the last delivery was handed to the loop before the thread ended
+        if self._page is not None:
+            await self._page.end()
 
     def close(self) -> None:
         """Let go of files and threads, after `stop`."""
