@@ -345,7 +345,7 @@ class Daemon:
     def running(self) -> Awaitable[list[dict[str, Any]]]:
         """The attempts that run, and what each of them uses now, looked at off the loop."""
         journals = self._attempts.journals()
-        return self.read(lambda reader: meter.read_all(reader.running(), journals))
+        return self.read(lambda reader: meter.read_all(reader.running(), journals, self._attempts.try_open))
 
     def read_output(self, key: AttemptKey, offset: int, limit: int) -> Awaitable[Part]:
         """A part of what an attempt printed, read off the loop."""

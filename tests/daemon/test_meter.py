@@ -16,6 +16,7 @@ from bgjobd import meter
 from bgjobd.api import IDL
 from bgjobd.forkserver.identity import pidfd_inode, start_time
 from bgjobd.forkserver.journal import Journal
+from bgjobd.spool import AttemptKey, try_open_process
 from tests.daemon.running import RunningDaemon, daemon
 from tests.protocol import idl
 from tests.support import eventually
@@ -131,16 +132,24 @@ def test_the_fields_are_counted_from_behind_the_name_of_the_command() -> None:
     assert meter.reading_of(told) == (10 / ticks, 5 * page)
 
 
+def opened(_: AttemptKey, journal: Journal) -> int | None:
+    return try_open_process(journal)
+
+
+def unopened(*_: object) -> None:
+    """The process of no journal is there any more."""
+
+
 def test_an_attempt_without_a_journal_has_no_process_yet() -> None:
     rows = [{"job_id": 1, "number": 2, "pid": None}]
-    assert meter.read_all(rows, {}) == [
+    assert meter.read_all(rows, {}, unopened) == [
         {"job_id": 1, "number": 2, "pid": None, "cpu": None, "memory": None},
     ]
-    assert meter.read_all(rows, {(1, 2): Journal()})[0]["pid"] is None
+    assert meter.read_all(rows, {(1, 2): Journal()}, unopened)[0]["pid"] is None
 
 
 def test_the_pid_is_told_as_soon_as_the_journal_tells_it(process: subprocess.Popen[bytes]) -> None:
     rows = [{"job_id": 1, "number": 2, "pid": None}]
-    (one,) = meter.read_all(rows, {(1, 2): journal_of(process.pid)})
+    (one,) = meter.read_all(rows, {(1, 2): journal_of(process.pid)}, opened)
     assert one["pid"] == process.pid
     assert one["memory"] > 0
