@@ -40,7 +40,7 @@ def status(asked: Request, settings: Settings = LOCAL) -> int:
 def addresses(wanted: str) -> list[str]:
     """One that fits each route of this method, from the routes themselves."""
     found = [pattern for method, pattern in routes() if method == wanted]
-    samples = {r"([0-9]{1,18})": "1", r"([A-Za-z][A-Za-z0-9_.-]{0,63})": "default"}
+    samples = {r"([1-9][0-9]{0,17})": "1", r"([A-Za-z][A-Za-z0-9_.-]{0,63})": "default"}
     samples |= {r"([0-9a-f]{16})": "0" * 16, r"([A-Za-z0-9._-]{1,64})": "page.js"}
     made = []
     for pattern in found:

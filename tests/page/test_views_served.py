@@ -18,7 +18,7 @@ from bgjobd.web.exchange import SECURITY
 from bgjobd.web.render import Renderer
 from bgjobd.web.views import routes
 from tests.client.scripted import Line
-from tests.page.serving import Served, page
+from tests.page.serving import SAMPLES, Served, page
 from tests.page.test_guard import addresses
 from tests.support import eventually
 
@@ -80,6 +80,7 @@ def test_what_is_not_there_is_not_found(served: Served) -> None:
         "/nowhere",
         "/jobs/",
         "/jobs/x",
+        "/jobs/0",
         "/jobs/1/",
         f"/jobs/{'1' * 19}",
         "/jobs/%31%0A",
@@ -129,6 +130,21 @@ def test_no_path_leads_out_of_the_files(served: Served, path: str) -> None:
     assert answer.status == 404
     assert "set-cookie" not in answer.headers
     assert "max-age" not in (answer.header("cache-control") or "")
+
+
+def test_of_very_many_attempts_the_latest_are_shown(tmp_path: Path) -> None:
+    """Each may have 64 KiB of traceback, and a page for each second that somebody watches would have them all."""
+    attempts = [SAMPLES["job"]["attempts"][0] | {"number": number} for number in range(1, 101)]
+
+    def tells(line: Line, asked: Asked) -> bool:
+        if asked.method.endswith(".Get"):
+            line.reply(job=SAMPLES["job"] | {"attempts": attempts})
+        return asked.method.endswith(".Get")
+
+    with page(tmp_path, tells=tells) as served:
+        shown = served.ask("GET /jobs/1").body
+        assert re.findall(rb'id="attempt-(\d+)"', shown) == [b"%d" % number for number in range(100, 80, -1)]
+        assert b"80 earlier attempts, left out here" in shown
 
 
 def test_a_page_is_small_on_the_wire(served: Served) -> None:
