@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bgjobd import meter
 from bgjobd.api import IDL
+from bgjobd.daemon import Daemon
 from bgjobd.forkserver.identity import pidfd_inode, start_time
 from bgjobd.forkserver.journal import Journal
 from bgjobd.spool import AttemptKey, try_open_process
@@ -83,6 +89,35 @@ def test_an_adopted_attempt_is_measured_too(running: RunningDaemon, tmp_path: Pa
         assert one["memory"] > 40 << 20
         (tmp_path / "go").touch()
         eventually(lambda: not client.running())
+
+
+def test_nobody_waits_until_very_many_attempts_are_measured() -> None:
+    may_end = threading.Event()
+
+    def measured_slowly() -> list[Any]:
+        assert may_end.wait(20)
+        return []
+
+    async def play() -> None:
+        reader = SimpleNamespace(running=measured_slowly)
+        with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as searching:
+            one: Any = SimpleNamespace(
+                _loop=asyncio.get_running_loop(),
+                _reading=reading,
+                _searching=searching,
+                _reader=reader,
+                _searcher=reader,
+                _attempts=SimpleNamespace(journals=dict, try_open=unopened),
+            )
+            one.read = partial(Daemon.read, one)
+            running = Daemon.running(one)
+            try:
+                assert await asyncio.wait_for(Daemon.read(one, lambda _: "at once"), 10) == "at once"
+            finally:
+                may_end.set()
+            assert await running == []
+
+    asyncio.run(play())
 
 
 # The process behind a journal
