@@ -137,6 +137,11 @@ class Attempts:
         """The journals of those that have proved their start, as they are known without a look at the spool."""
         return {key: attempt.journal for key, attempt in self._all.items() if attempt.journal is not None}
 
+    def try_open(self, key: AttemptKey, journal: Journal) -> int | None:
+        """A pidfd of the attempt's process, for any thread; None where it is gone. Raises OSError."""
+        attempt = self._all.get(key)
+        return None if attempt is None else self._try_open_process(attempt, journal)
+
     async def wait_until_empty(self, timeout: float | None) -> None:
         """Wait until the end of every attempt is on disk, at most `timeout` seconds."""
         if self._all:

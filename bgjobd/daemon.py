@@ -177,6 +177,8 @@ class Daemon:
         self._outbox.send()
         await self._loop.run_in_executor(None, self._writer.finish)
         await asyncio.sleep(0)  # the last delivery was handed to the loop before the thread ended
+        if self._page is not None:
+            await self._page.end()
 
     def close(self) -> None:
         """Let go of files and threads, after `stop`."""
@@ -341,9 +343,12 @@ class Daemon:
         return self.read(question)
 
     def running(self) -> Awaitable[list[dict[str, Any]]]:
-        """The attempts that run, and what each of them uses now, looked at off the loop."""
+        """The attempts that run, and what each of them uses now; there may be many, so only searches wait for that."""
         journals = self._attempts.journals()
-        return self.read(lambda reader: meter.read_all(reader.running(), journals))
+        return self._loop.run_in_executor(
+            self._searching,
+            lambda: meter.read_all(self._searcher.running(), journals, self._attempts.try_open),
+        )
 
     def read_output(self, key: AttemptKey, offset: int, limit: int) -> Awaitable[Part]:
         """A part of what an attempt printed, read off the loop."""

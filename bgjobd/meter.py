@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 from bgjob.codec import JsonObject
@@ -21,23 +22,31 @@ class Reading(NamedTuple):
     memory: int
 
 
-def read_all(rows: Iterable[JsonObject], journals: Mapping[AttemptKey, Journal]) -> list[JsonObject]:
+TryOpen = Callable[[AttemptKey, Journal], int | None]
+"""A pidfd of the process that began a journal; None where it is gone, or the job has named another. Raises OSError."""
+
+
+def read_all(
+    rows: Iterable[JsonObject], journals: Mapping[AttemptKey, Journal], try_open: TryOpen
+) -> list[JsonObject]:
     """The attempts, each with the `pid` that its journal tells, its `cpu` and its `memory`, None if unknown."""
-    return [row | _measured(row, journals.get((row["job_id"], row["number"]))) for row in rows]
+    return [row | _measured(row, journals.get((row["job_id"], row["number"])), try_open) for row in rows]
 
 
-def _measured(row: JsonObject, journal: Journal | None) -> JsonObject:
+def _measured(row: JsonObject, journal: Journal | None, try_open: TryOpen) -> JsonObject:
     if journal is None or journal.started is None:
         return {"pid": row["pid"], "cpu": None, "memory": None}
-    reading = try_read(journal)
+    reading = try_read(journal, partial(try_open, (row["job_id"], row["number"])))
     cpu, memory = (None, None) if reading is None else reading
     return {"pid": journal.started["pid"], "cpu": cpu, "memory": memory}
 
 
-def try_read(journal: Journal) -> Reading | None:
+def try_read(
+    journal: Journal, try_open: Callable[[Journal], int | None] = try_open_process
+) -> Reading | None:
     """What the process that began this journal uses; None where it is gone, or cannot be looked at."""
     try:
-        pidfd = try_open_process(journal)
+        pidfd = try_open(journal)
     except OSError:
         return None  # no descriptors
     if pidfd is None or journal.started is None:

@@ -10,8 +10,10 @@ import json
 import os
 import re
 import secrets
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,9 +23,13 @@ from bgjob.words import EntryType
 from bgjobd.config import Config
 
 _TOKEN_FILE: Final = "web.token"
-_IS_TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{16,}")
+_LONGEST_TOKEN: Final = 1024
+_IS_TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{16,%d}" % _LONGEST_TOKEN)
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 60.0
+_BETWEEN_LOOKS: Final = 1.0
+_LAST_MOMENT: Final = 1.0
+_BETWEEN_POLLS: Final = 0.02
 _LONG: Final = 60.0
 """Seconds for which a page has to have run so that its end counts as the first."""
 
@@ -43,11 +49,12 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 
 def _token(file: Path) -> str:
-    """The token of this installation: made once, so that a login outlives a restart. What is none lets nobody in."""
-    with suppress(FileNotFoundError):
-        kept = file.read_bytes().strip()
-        if _IS_TOKEN.fullmatch(kept):
-            return kept.decode("ascii")
+    """The token of this installation: made once, so that a login outlives a restart. What is none lets nobody in,
+    nor does one that others may have read, or put there.
+    """
+    kept = _try_kept(file)
+    if _IS_TOKEN.fullmatch(kept):
+        return kept.decode("ascii")
     token = secrets.token_urlsafe(24)
     fresh = file.with_suffix(".new")
     fresh.unlink(missing_ok=True)
@@ -56,6 +63,21 @@ def _token(file: Path) -> str:
         opened.write(token + "\n")
     fresh.replace(file)
     return token
+
+
+def _try_kept(file: Path) -> bytes:
+    """What the file has, if it is the owner's alone; nothing where it is none, a link or a pipe."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        found = os.fstat(descriptor)
+        is_owners = found.st_uid in (os.geteuid(), os.stat(file.parent).st_uid)
+        is_private = stat.S_ISREG(found.st_mode) and is_owners and not found.st_mode & 0o077
+        return os.read(descriptor, _LONGEST_TOKEN + 1).strip() if is_private else b""
+    finally:
+        os.close(descriptor)
 
 
 class PageProcess:
@@ -88,10 +110,19 @@ class PageProcess:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def stop(self) -> None:
-        """End it, and start no other; it need not be waited for."""
+        """Tell it to end, and start no other."""
         self._is_wanted = False
         if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+            with suppress(OSError):  # it has ended before it heard its settings
+                self._process.stdin.close()
+
+    async def end(self) -> None:
+        """After `stop`: give it a moment, then kill it; one that hangs would keep its address for ever."""
+        process, give_up_at = self._process, time.monotonic() + _LAST_MOMENT
+        while process is not None and process.poll() is None:
+            if time.monotonic() > give_up_at:
+                process.kill()
+            await asyncio.sleep(_BETWEEN_POLLS)
 
     async def _run(self) -> str:
         """What became of one page."""
@@ -125,7 +156,12 @@ async def _end_of(process: subprocess.Popen[str]) -> None:
     """Wait for its end, and reap it."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    pidfd = os.pidfd_open(process.pid)
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except OSError:  # no descriptors
+        while process.poll() is None:  # noqa: ASYNC110 -- nothing would set one
+            await asyncio.sleep(_BETWEEN_LOOKS)
+        return
     loop.add_reader(pidfd, ended.set)
     try:
         await ended.wait()

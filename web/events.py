@@ -28,14 +28,21 @@ class Feed:
     def try_stream(self) -> Words | None:
         """Words for one browser, without end; None where there are too many already."""
         with self._lock:
-            if len(self._streams) >= MOST_STREAMS:
+            if len(self._streams) >= MOST_STREAMS or not self._try_follow():
                 return None
             words = Words(self, self._news[0])
             self._streams.add(words)
-            if not self._is_followed:
-                self._is_followed = True
-                threading.Thread(target=self._follow, name="feed", daemon=True).start()
         return words
+
+    def _try_follow(self) -> bool:
+        """Whether there is a thread that follows; it waits for the lock, which is held here."""
+        if not self._is_followed:
+            try:
+                threading.Thread(target=self._follow, name="feed", daemon=True).start()
+            except RuntimeError:
+                return False  # no thread is to be had
+            self._is_followed = True
+        return True
 
     def news(self) -> tuple[int, bool]:
         """How often something has changed, and whether the daemon is away."""

@@ -52,12 +52,10 @@ class Request:
         except ValueError:
             return {}
 
-    @property
-    def cookies(self) -> dict[str, str]:
-        """All that came, also beside those of other servers on this machine that are written as they should not be."""
+    def cookies(self, name: str) -> list[str]:
+        """All of this name: other servers on this machine may have set some too, and written them wrongly."""
         parts = [part.partition("=") for part in self.headers.get("cookie", "").split(";")]
-        parts.reverse()  # of equal names the first counts: it has the longest path
-        return {name.strip(): value.strip() for name, _, value in parts}
+        return [value.strip() for named, _, value in parts if named.strip() == name]
 
     @property
     def wants_json(self) -> bool:

@@ -53,9 +53,9 @@ class Guard:
 
     def is_known(self, request: Request) -> bool:
         """Whether the peer has shown the token, as a cookie or as a bearer's."""
-        scheme, _, shown = request.headers.get("authorization", "").partition(" ")
-        shown = shown.strip() if scheme.lower() == "bearer" else request.cookies.get(COOKIE, "")
-        return self._settings.token is None or self.is_token(shown)
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        shown = [bearer.strip()] if scheme.lower() == "bearer" else request.cookies(COOKIE)
+        return self._settings.token is None or any(map(self.is_token, shown))
 
     def is_token(self, shown: str) -> bool:
         token = self._settings.token
@@ -73,15 +73,16 @@ class Guard:
             return plain("actions are switched off; [web] actions = true allows them", 403)
         if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
             return plain("only a form of this page can do that", 403)
-        if not _is_same_site(request) or not hmac.compare_digest(
+        if not self._is_same_site(request) or not hmac.compare_digest(
             request.form.get("token", "").encode(), self.form_token.encode()
         ):
             return plain("that came from another page, or from one that is too old; open it again", 403)
         return None
 
-
-def _is_same_site(request: Request) -> bool:
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site is not None and site != "same-origin":
-        return False
-    return origin is None or origin == f"http://{request.headers['host']}"
+    def _is_same_site(self, request: Request) -> bool:
+        site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+        if site is not None and site != "same-origin":
+            return False
+        # To a Unix socket it comes by way of a web server, which may speak TLS.
+        schemes = ("http", "https") if self._settings.is_unix else ("http",)
+        return origin is None or origin in [f"{scheme}://{request.headers['host']}" for scheme in schemes]

@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from typing import Any, Final
@@ -28,6 +28,8 @@ from .settings import Settings
 
 Respond = Callable[[Request], Response]
 
+_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_UNTIL_ROOM: Final = 0.1
 _FULL: Final = plain("too many connections", 503, Retry_After="2")
 
 
@@ -88,6 +90,15 @@ class Server(ThreadingHTTPServer):
         """The one it listens at; 0 for a Unix socket."""
         return 0 if self._settings.is_unix else int(self.socket.getsockname()[1])
 
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept the next. Where there is no room for it, it stays there, and so would the wake-up."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                time.sleep(_UNTIL_ROOM)
+            raise
+
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
             _turn_away(request)
@@ -134,7 +145,10 @@ class _Timed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._connection.settimeout(max(0.001, self._deadline - time.monotonic()))
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
         return self._connection.recv_into(buffer)
 
 
@@ -178,11 +192,10 @@ class Handler(socketserver.BaseRequestHandler):
 
     def _answer(self, head: Head, response: Response) -> bool:
         is_last = head.is_last or response.stream is not None
-        self._send(head_of(response, is_last=is_last) + (b"" if head.is_head else response.body))
-        if response.stream is not None:
-            with closing(response.stream):
-                if not head.is_head:
-                    self._stream(response.stream)
+        with nullcontext() if response.stream is None else closing(response.stream):
+            self._send(head_of(response, is_last=is_last) + (b"" if head.is_head else response.body))
+            if response.stream is not None and not head.is_head:
+                self._stream(response.stream)
         return not is_last
 
     def _stream(self, stream: Stream) -> None:

@@ -28,6 +28,7 @@ from .settings import Settings
 _MOST_COUNTED: Final = 10_000
 _MOST_NEWER: Final = 100
 _MOST_ENTRIES: Final = 100
+_MOST_ATTEMPTS: Final = 20
 _MOST_OUTPUT: Final = 64 * 1024
 _PATIENCE: Final = 3.0
 
@@ -139,7 +140,8 @@ class Page:
         output = self._client.output(int(job_id)) if job["attempts"] else b""
         values = {
             "job": job,
-            "attempts": job["attempts"][::-1],
+            "attempts": job["attempts"][: -_MOST_ATTEMPTS - 1 : -1],
+            "left_out": max(0, len(job["attempts"]) - _MOST_ATTEMPTS),
             "entries": entries.items[::-1],
             "has_older_entries": entries.next is not None,
             "output": output[-_MOST_OUTPUT:].decode("utf-8", "replace"),
@@ -271,9 +273,9 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]]
     for method, pattern, view in (
         ("GET", r"/", Page.log),
         ("GET", r"/jobs", Page.jobs),
-        ("GET", r"/jobs/([0-9]{1,18})", Page.job),
-        ("POST", r"/jobs/([0-9]{1,18})/retry", Page.retry),
-        ("POST", r"/jobs/([0-9]{1,18})/cancel", Page.cancel),
+        ("GET", r"/jobs/([1-9][0-9]{0,17})", Page.job),
+        ("POST", r"/jobs/([1-9][0-9]{0,17})/retry", Page.retry),
+        ("POST", r"/jobs/([1-9][0-9]{0,17})/cancel", Page.cancel),
         ("POST", r"/queues/([A-Za-z][A-Za-z0-9_.-]{0,63})/pause", Page.pause),
         ("POST", r"/queues/([A-Za-z][A-Za-z0-9_.-]{0,63})/resume", Page.resume),
         ("GET", r"/system", Page.system),

@@ -287,16 +287,19 @@ class Client(BaseClient):
 
     def _exchange(self, request: Request) -> Reply:
         kept = self._own_kept()
-        with kept.lock:
+        if not kept.lock.acquire(timeout=min(self._timeout, threading.TIMEOUT_MAX)):
+            raise NoAnswerError(self._path, self._timeout)  # to those that ask before
+        try:
             if kept.connection is None:
                 kept.connection = _Connection(self._path, self._timeout)
                 self._was_reached = True
-            try:
-                return kept.connection.call(request, self._timeout)
-            except BaseException:
-                # Whatever comes over this connection later answers a question that nobody asks any more.
-                kept.drop()
-                raise
+            return kept.connection.call(request, self._timeout)
+        except BaseException:
+            # Whatever comes over this connection later answers a question that nobody asks any more.
+            kept.drop()
+            raise
+        finally:
+            kept.lock.release()
 
     def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
         """An exchange on a connection of its own: others go on calling meanwhile."""

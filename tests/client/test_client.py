@@ -280,6 +280,19 @@ def test_a_child_leaves_alone_what_has_taken_the_number_of_its_parents_connectio
     assert in_child(close_all_and_ask) == 0
 
 
+def test_at_a_daemon_that_hangs_no_thread_waits_for_all_the_others(path: Path, serve: Serve) -> None:
+    serve(lambda line, request: line.wait_for_hang_up())
+
+    def time_until_told(client: Client) -> float:
+        began_at = time.monotonic()
+        with pytest.raises(NoAnswerError):
+            client.stats()
+        return time.monotonic() - began_at
+
+    with Client(str(path), timeout=0.5) as client, ThreadPoolExecutor(8) as pool:
+        assert max(pool.map(time_until_told, [client] * 8)) < 2.5
+
+
 def test_a_child_forked_while_a_thread_calls_is_not_held_up(client: Client, serve: Serve) -> None:
     go = threading.Event()
 

@@ -92,6 +92,12 @@ def test_whoever_poses_as_another_is_stopped_and_the_other_is_not(
         assert victim.poll() is None
 
 
+def test_nobody_is_told_what_the_other_uses(victim: subprocess.Popen[bytes]) -> None:
+    with directory_for_all() as directory, forged(directory, victim.pid) as (_, client, _, _):
+        (told,) = client.running()
+        assert (told["cpu"], told["memory"]) == (None, None)
+
+
 def test_no_later_daemon_signals_the_other_either(victim: subprocess.Popen[bytes]) -> None:
     with directory_for_all() as directory, forged(directory, victim.pid) as (running, client, job, _):
         running.stop()

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bgjobd import meter
 from bgjobd.api import IDL
+from bgjobd.daemon import Daemon
 from bgjobd.forkserver.identity import pidfd_inode, start_time
 from bgjobd.forkserver.journal import Journal
+from bgjobd.spool import AttemptKey, try_open_process
 from tests.daemon.running import RunningDaemon, daemon
 from tests.protocol import idl
 from tests.support import eventually
@@ -84,6 +91,35 @@ def test_an_adopted_attempt_is_measured_too(running: RunningDaemon, tmp_path: Pa
         eventually(lambda: not client.running())
 
 
+def test_nobody_waits_until_very_many_attempts_are_measured() -> None:
+    may_end = threading.Event()
+
+    def measured_slowly() -> list[Any]:
+        assert may_end.wait(20)
+        return []
+
+    async def play() -> None:
+        reader = SimpleNamespace(running=measured_slowly)
+        with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as searching:
+            one: Any = SimpleNamespace(
+                _loop=asyncio.get_running_loop(),
+                _reading=reading,
+                _searching=searching,
+                _reader=reader,
+                _searcher=reader,
+                _attempts=SimpleNamespace(journals=dict, try_open=unopened),
+            )
+            one.read = partial(Daemon.read, one)
+            running = Daemon.running(one)
+            try:
+                assert await asyncio.wait_for(Daemon.read(one, lambda _: "at once"), 10) == "at once"
+            finally:
+                may_end.set()
+            assert await running == []
+
+    asyncio.run(play())
+
+
 # The process behind a journal
 
 
@@ -131,16 +167,24 @@ def test_the_fields_are_counted_from_behind_the_name_of_the_command() -> None:
     assert meter.reading_of(told) == (10 / ticks, 5 * page)
 
 
+def opened(_: AttemptKey, journal: Journal) -> int | None:
+    return try_open_process(journal)
+
+
+def unopened(*_: object) -> None:
+    """The process of no journal is there any more."""
+
+
 def test_an_attempt_without_a_journal_has_no_process_yet() -> None:
     rows = [{"job_id": 1, "number": 2, "pid": None}]
-    assert meter.read_all(rows, {}) == [
+    assert meter.read_all(rows, {}, unopened) == [
         {"job_id": 1, "number": 2, "pid": None, "cpu": None, "memory": None},
     ]
-    assert meter.read_all(rows, {(1, 2): Journal()})[0]["pid"] is None
+    assert meter.read_all(rows, {(1, 2): Journal()}, unopened)[0]["pid"] is None
 
 
 def test_the_pid_is_told_as_soon_as_the_journal_tells_it(process: subprocess.Popen[bytes]) -> None:
     rows = [{"job_id": 1, "number": 2, "pid": None}]
-    (one,) = meter.read_all(rows, {(1, 2): journal_of(process.pid)})
+    (one,) = meter.read_all(rows, {(1, 2): journal_of(process.pid)}, opened)
     assert one["pid"] == process.pid
     assert one["memory"] > 0

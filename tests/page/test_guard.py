@@ -40,7 +40,7 @@ def status(asked: Request, settings: Settings = LOCAL) -> int:
 def addresses(wanted: str) -> list[str]:
     """One that fits each route of this method, from the routes themselves."""
     found = [pattern for method, pattern in routes() if method == wanted]
-    samples = {r"([0-9]{1,18})": "1", r"([A-Za-z][A-Za-z0-9_.-]{0,63})": "default"}
+    samples = {r"([1-9][0-9]{0,17})": "1", r"([A-Za-z][A-Za-z0-9_.-]{0,63})": "default"}
     samples |= {r"([0-9a-f]{16})": "0" * 16, r"([A-Za-z0-9._-]{1,64})": "page.js"}
     made = []
     for pattern in found:
@@ -164,6 +164,7 @@ def test_who_shows_another_token_is_not(shown: str) -> None:
         f'json={{"a": 1, "b": [2]}}; {COOKIE}={TOKEN}',
         f'a="; {COOKIE}={TOKEN}',
         f"é=\x80; ; =; x; {COOKIE}={TOKEN}",
+        f"{COOKIE}=of-another-server-on-this-machine; {COOKIE}={TOKEN}",
     ],
 )
 def test_the_cookie_is_taken_whatever_others_stand_beside_it(cookie: str) -> None:
@@ -277,6 +278,12 @@ def test_a_form_of_this_page_is_taken(path: str) -> None:
     assert status(action(path)) == 200
     assert status(action(path, content_type=f"{FORM}; charset=utf-8")) == 200
     assert status(action(path, origin="", sec_fetch_site="")) == 200  # an old browser, but with the token
+
+
+def test_a_form_is_taken_through_a_web_server_that_speaks_tls() -> None:
+    settings = Settings("unix:/nowhere", "unix:/run/p.sock", actions=True)
+    for origin, taken in ((f"https://{HOST}", 200), (f"http://{HOST}", 200), ("https://evil.example", 403)):
+        assert status(action("/jobs/1/retry", origin=origin), settings) == taken
 
 
 def test_the_form_token_is_not_the_logins() -> None:

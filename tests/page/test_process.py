@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +20,7 @@ from typing import Any
 import pytest
 
 from bgjobd.config import load
-from bgjobd.page import settings_of
+from bgjobd.page import PageProcess, settings_of
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.page.serving import TOKEN, Peer
 from tests.support import eventually
@@ -199,10 +203,60 @@ def test_the_page_ends_with_a_daemon_that_is_killed_and_the_next_one_has_its_own
         eventually(lambda: pages(running) and answers(path))
 
 
+def test_a_page_that_hangs_does_not_keep_the_address_from_the_next(tmp_path: Path) -> None:
+    with with_page(tmp_path) as (running, path):
+        eventually(lambda: answers(path))
+        [pid] = pages(running)
+        os.kill(pid, signal.SIGSTOP)
+        assert running.stop() == 0
+        assert not is_alive(pid)
+        running.start()
+        eventually(lambda: answers(path))
+
+
 def test_a_page_that_cannot_be_started_is_no_reason_for_the_daemon_not_to_be(tmp_path: Path) -> None:
     with daemon(tmp_path, f'[web]\nbind = "unix:{tmp_path}/nowhere/p.sock"') as running:
         eventually(lambda: "the page ended with code 1; starting another" in running.console())
         assert "the page cannot listen at" in running.console()
+
+
+def test_a_page_is_missed_although_there_was_no_descriptor_to_hear_of_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_descriptors(pid: int) -> int:
+        raise OSError(errno.EMFILE, "no descriptors")
+
+    async def is_missed() -> None:
+        said, pids = asyncio.Event(), set[int]()
+        settings = {"socket": "unix:/nowhere", "bind": f"unix:{tmp_path}/nowhere/p.sock"}
+        kept = PageProcess(settings, pids, lambda *_: said.set())
+        keeping = asyncio.create_task(kept.keep())
+        await asyncio.wait(
+            {asyncio.create_task(said.wait()), keeping}, timeout=20, return_when="FIRST_COMPLETED"
+        )
+        assert (said.is_set(), pids) == (True, set())
+        kept.stop()
+        await keeping
+
+    monkeypatch.setattr("bgjobd.page.os.pidfd_open", without_descriptors)
+    asyncio.run(is_missed())
+
+
+def test_a_page_that_has_not_even_heard_its_settings_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def is_stopped() -> None:
+        kept = PageProcess({}, set(), lambda *_: None)
+        keeping = asyncio.create_task(kept.keep())
+        await asyncio.sleep(0)
+        kept.stop()
+        await keeping
+
+    def told_too_late(settings: object) -> str:
+        time.sleep(0.5)
+        return "{}"
+
+    monkeypatch.setattr("bgjobd.page.sys.executable", "/bin/true")
+    monkeypatch.setattr("bgjobd.page.json.dumps", told_too_late)
+    asyncio.run(is_stopped())
 
 
 # The token
@@ -233,6 +287,20 @@ def test_what_is_no_token_lets_nobody_in(tmp_path: Path, kept: bytes) -> None:
     """A full disk may have left an empty file, which everybody would know."""
     (tmp_path / "web.token").write_bytes(kept)
     assert len(token(tmp_path)) == 32
+
+
+def test_a_token_that_others_may_know_is_replaced(tmp_path: Path) -> None:
+    made, file = token(tmp_path), tmp_path / "web.token"
+    file.chmod(0o644)
+    again = token(tmp_path)
+    assert again != made
+    file.rename(tmp_path / "kept")
+    file.symlink_to(tmp_path / "kept")
+    assert token(tmp_path) not in (again, made)
+    file.unlink()
+    os.mkfifo(file, 0o600)
+    assert len(token(tmp_path)) == 32  # and nothing waits for a writer
+    assert file.stat().st_mode == stat.S_IFREG | 0o600
 
 
 def test_a_unix_socket_needs_no_token(tmp_path: Path) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from http.server import ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from bgjobd.web.exchange import SECURITY, Request, Response, plain
 from bgjobd.web.heads import MOST_BODY, MOST_HEADERS, MOST_LINE
-from bgjobd.web.server import Limits
+from bgjobd.web.server import Limits, Server
 from bgjobd.web.settings import Settings
 from tests.page.serving import Answer, Peer, Served, serving
 from tests.support import eventually
@@ -334,6 +338,15 @@ def test_who_does_not_go_on_is_cut_off(heard: Heard, data: bytes) -> None:
     assert heard.requests == []
 
 
+def test_who_is_too_late_is_cut_off_however_fast_it_goes_on(heard: Heard) -> None:
+    with serving(heard.respond, limits=Limits(request=0)) as served, served.peer() as peer:
+        peer.send(f"POST / HTTP/1.1\r\n{LIKE_HOST}Content-Length: {MOST_BODY}\r\n\r\n".encode())
+        peer.send(b"x" * MOST_BODY)
+        with suppress(ConnectionResetError):
+            assert peer.rest() == b""
+    assert heard.requests == []
+
+
 def test_who_says_nothing_is_cut_off(heard: Heard) -> None:
     with serving(heard.respond, limits=Limits(idle=0.2, request=300)) as served, served.peer() as peer:
         assert peer.rest() == b""
@@ -420,6 +433,20 @@ def test_connections_leave_no_thread_and_no_descriptor(heard: Heard) -> None:
         eventually(lambda: len(os.listdir("/proc/self/fd")) <= before)
 
 
+def test_without_descriptors_it_waits_for_them(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def accept(_: Server) -> None:
+        tries.append(time.monotonic())
+        raise OSError(errno.EMFILE, "no descriptors")
+
+    with serving(heard.respond) as served, monkeypatch.context() as patched:
+        patched.setattr(ThreadingHTTPServer, "get_request", accept)
+        with served.peer():
+            eventually(lambda: len(tries) > 3)
+    assert min(later - earlier for earlier, later in pairwise(tries)) > 0.05
+
+
 # Streams
 
 
@@ -459,6 +486,22 @@ def test_who_says_more_on_a_stream_has_it_closed() -> None:
         peer.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"HTTP/1.1" not in peer.rest()
         eventually(lambda: stream.is_closed)
+
+
+def test_a_stream_is_let_go_although_its_head_meets_nobody() -> None:
+    """Else every browser that leaves at once takes a stream's place with it."""
+    stream, has_left = Pieces(), threading.Event()
+
+    def respond(_: Request) -> Response:
+        has_left.wait(20)
+        return Response(200, stream=stream)
+
+    with serving(respond) as served:
+        with served.peer() as peer:
+            peer.send(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        has_left.set()
+        eventually(lambda: stream.is_closed and not connection_threads())
 
 
 def test_head_of_a_stream_is_answered_and_the_stream_let_go() -> None:

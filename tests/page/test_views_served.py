@@ -7,19 +7,19 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from bgjob.codec import Request as Asked
-from bgjobd.web.events import MOST_STREAMS
+from bgjobd.web.events import MOST_STREAMS, Feed
 from bgjobd.web.exchange import SECURITY
 from bgjobd.web.render import Renderer
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page, routes
 from tests.client.scripted import Line, ScriptedDaemon
-from tests.page.serving import Peer, Served, page, serving, tell_samples
+from tests.page.serving import SAMPLES, Peer, Served, page, serving, tell_samples
 from tests.page.test_guard import addresses
 from tests.support import eventually
 
@@ -81,6 +81,7 @@ def test_what_is_not_there_is_not_found(served: Served) -> None:
         "/nowhere",
         "/jobs/",
         "/jobs/x",
+        "/jobs/0",
         "/jobs/1/",
         f"/jobs/{'1' * 19}",
         "/jobs/%31%0A",
@@ -132,6 +133,21 @@ def test_no_path_leads_out_of_the_files(served: Served, path: str) -> None:
     assert "max-age" not in (answer.header("cache-control") or "")
 
 
+def test_of_very_many_attempts_the_latest_are_shown(tmp_path: Path) -> None:
+    """Each may have 64 KiB of traceback, and a page for each second that somebody watches would have them all."""
+    attempts = [SAMPLES["job"]["attempts"][0] | {"number": number} for number in range(1, 101)]
+
+    def tells(line: Line, asked: Asked) -> bool:
+        if asked.method.endswith(".Get"):
+            line.reply(job=SAMPLES["job"] | {"attempts": attempts})
+        return asked.method.endswith(".Get")
+
+    with page(tmp_path, tells=tells) as served:
+        shown = served.ask("GET /jobs/1").body
+        assert re.findall(rb'id="attempt-(\d+)"', shown) == [b"%d" % number for number in range(100, 80, -1)]
+        assert b"80 earlier attempts, left out here" in shown
+
+
 def test_a_page_is_small_on_the_wire(served: Served) -> None:
     answer = served.ask("GET /", "Accept-Encoding: gzip")
     files = set(re.findall(rb'(?:href|src)="(/static/[^"]+)"', gzip.decompress(answer.body)))
@@ -165,6 +181,22 @@ def test_one_stream_too_many_is_turned_away_and_all_end_with_their_peers(served:
     eventually(lambda: not [one for one in threading.enumerate() if "process_request_thread" in one.name])
     eventually(lambda: len(os.listdir("/proc/self/fd")) <= before - 3 * MOST_STREAMS)
     assert served.ask("GET /events").status == 200
+
+
+def test_a_stream_without_a_thread_to_follow_for_it_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    feed, before = Feed("unix:/nowhere"), set(threading.enumerate())
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        assert [feed.try_stream() for _ in range(MOST_STREAMS + 1)] == [None] * (MOST_STREAMS + 1)
+    words = feed.try_stream()
+    assert words is not None
+    with closing(words):
+        [thread] = set(threading.enumerate()) - before
+        assert thread.name == "feed"
+    thread.join(20)
 
 
 def test_asking_for_the_head_of_a_stream_takes_no_place(served: Served) -> None:
