@@ -137,7 +137,7 @@ def test_those_that_have_ended_and_those_that_have_not_are_told_apart(client: Cl
     job, go = held(client, tmp_path)
     done = client.run_background_job(PROBE, "echo", {"value": 1})
     done.wait(20)
-    assert wait([job, done], 0) == ([done], [job])
+    assert wait([job, done], 1) == ([done], [job])
     with pytest.raises(WaitTimeoutError):
         job.wait(0)
     go.touch()

@@ -383,6 +383,7 @@ def test_who_does_not_read_an_answer_is_cut_off() -> None:
         served.peer() as peer,
     ):
         peer.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+        eventually(connection_threads)
         eventually(lambda: not connection_threads())
         assert len(peer.rest()) < 20_000_000
 
