@@ -18,6 +18,7 @@ from typing import Any
 
 import bgjob
 from bgjobd import limits
+from bgjobd.children import end_of
 from bgjobd.config import Config
 from bgjobd.forkserver import wire
 from bgjobd.forkserver.cgroup import Groups
@@ -28,7 +29,6 @@ _LAST_WORDS = 0.1
 """Seconds that are left for reading what a fork server told before it ended."""
 
 _CLIENT = Path(bgjob.__file__).parent
-_LOOK = 1.0
 
 
 class ForkServerError(Exception):
@@ -252,25 +252,8 @@ class ForkServer(asyncio.Protocol):
 
     async def collect(self) -> None:
         """Reap it, so that it doesn't stay a zombie; a link that ended means that it ends in a moment."""
-        while self._process.poll() is None:
-            await self._end()
+        await end_of(self._process)
         self._pids.discard(self._process.pid)
-
-    async def _end(self) -> None:
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        try:
-            pidfd = os.pidfd_open(self._process.pid)  # which is its own until it is reaped, here
-        except OSError:
-            await asyncio.sleep(_LOOK)  # no descriptor is left
-            return
-        loop.add_reader(pidfd, ended.set)
-        try:
-            await ended.wait()
-            self._process.poll()
-        finally:
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
 
     def _send(self, message: wire.Message) -> None:
         if self._transport is not None:

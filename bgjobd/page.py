@@ -13,13 +13,13 @@ import secrets
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from bgjob.words import EntryType
+from bgjobd.children import end_of
 from bgjobd.config import Config
 
 _TOKEN_FILE: Final = "web.token"
@@ -27,9 +27,7 @@ _LONGEST_TOKEN: Final = 1024
 _IS_TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{16,%d}" % _LONGEST_TOKEN)
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 60.0
-_BETWEEN_LOOKS: Final = 1.0
 _LAST_MOMENT: Final = 1.0
-_BETWEEN_POLLS: Final = 0.02
 _LONG: Final = 60.0
 """Seconds for which a page has to have run so that its end counts as the first."""
 
@@ -118,11 +116,15 @@ class PageProcess:
 
     async def end(self) -> None:
         """After `stop`: give it a moment, then kill it; one that hangs would keep its address for ever."""
-        process, give_up_at = self._process, time.monotonic() + _LAST_MOMENT
-        while process is not None and process.poll() is None:
-            if time.monotonic() > give_up_at:
-                process.kill()
-            await asyncio.sleep(_BETWEEN_POLLS)
+        process = self._process
+        if process is None:
+            return
+        try:
+            async with asyncio.timeout(_LAST_MOMENT):
+                await end_of(process)
+        except TimeoutError:
+            process.kill()
+            await end_of(process)
 
     async def _run(self) -> str:
         """What became of one page."""
@@ -131,7 +133,7 @@ class PageProcess:
         except OSError as error:
             return f"could not be started: {error.strerror}"
         self._pids.add(self._process.pid)
-        await _end_of(self._process)
+        await end_of(self._process)
         self._pids.discard(self._process.pid)
         return f"ended with code {self._process.returncode}"
 
@@ -150,22 +152,3 @@ class PageProcess:
             process.stdin.write(json.dumps(self._settings) + "\n")
             process.stdin.flush()
         return process
-
-
-async def _end_of(process: subprocess.Popen[str]) -> None:
-    """Wait for its end, and reap it."""
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    try:
-        pidfd = os.pidfd_open(process.pid)
-    except OSError:  # no descriptors
-        while process.poll() is None:  # noqa: ASYNC110 -- nothing would set one
-            await asyncio.sleep(_BETWEEN_LOOKS)
-        return
-    loop.add_reader(pidfd, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(pidfd)
-        os.close(pidfd)
-    process.wait()

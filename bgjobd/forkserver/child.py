@@ -185,7 +185,7 @@ def run(
         journal = _prove_start(order, place, since)
         if journal is not None:
             _become_attempt(order, place, inherited)
-            code = _run_confined(order, approved, _Recorder(journal, order), place, sandbox, since)
+            code = _run_method(order, approved, _Recorder(journal, order), place, sandbox, since)
     except SystemExit as leaving:
         code = _exit_code(leaving)
     except BaseException:
@@ -222,23 +222,6 @@ def _become_attempt(order: Order, place: Place, inherited: tuple[int, ...]) -> N
         os.close(descriptor)
 
 
-def _run_confined(
-    order: Order,
-    approved: Approved | None,
-    recorder: _Recorder,
-    place: Place,
-    sandbox: Sandbox,
-    since: float,
-) -> int:
-    try:
-        sandbox.enter(order.directory)
-    except (SandboxError, MemoryError) as error:
-        sandbox.leave_room()  # nothing of the application's runs, not even to say when to retry
-        recorder.append(outcome_of_error(error, order, None, sandbox))
-        return 1
-    return _run_method(order, approved, recorder, place, sandbox, since)
-
-
 def _run_method(
     order: Order,
     approved: Approved | None,
@@ -247,7 +230,16 @@ def _run_method(
     sandbox: Sandbox,
     since: float,
 ) -> int:
-    """Run it and record the outcome; answers the exit code. SystemExit goes through: it is an exit, no outcome."""
+    """Run it, confined, and record the outcome; answers the exit code.
+
+    SystemExit goes through: it is an exit, no outcome.
+    """
+    try:
+        sandbox.enter(order.directory)
+    except (SandboxError, MemoryError) as error:
+        sandbox.leave_room()  # nothing of the application's runs, not even to say when to retry
+        recorder.append(outcome_of_error(error, order, None, sandbox))
+        return 1
     call = Call(approved)
     code = 0
     try:
