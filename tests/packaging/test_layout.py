@@ -13,7 +13,7 @@ import pytest
 TREE = Path(__file__).resolve().parents[2]
 
 # Directory in the tree → the package that it is installed as.
-PACKAGES = {"client/bgjob": "bgjob", "bgjobd": "bgjobd", "web": "bgjobd.web"}
+PACKAGES = {"client/bgjob": "bgjob", "bgjobd": "bgjobd", "systemd": "bgjobd.systemd", "web": "bgjobd.web"}
 
 # What the rules may compute with. Time comes in as an argument, so of datetime only its types are used.
 PURE = [

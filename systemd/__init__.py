@@ -1,0 +1,1 @@
+"""Units for systemd, and installing them; what is said to systemd while running is not here."""
