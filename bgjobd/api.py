@@ -197,6 +197,8 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
             lambda reader: (reader.paused(), reader.oldest_pending(now), reader.size())
         )
         asked_for = {"usage": await daemon.read(Reader.usage)} if given.usage else {}
+        if given.counts:
+            asked_for["counts"] = daemon.counts.told()
     server = daemon.fork_server
     return {
         "version": _version(),

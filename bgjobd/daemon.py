@@ -25,6 +25,7 @@ from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Job
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import StopReason
+from bgjobd.counts import Counts
 from bgjobd.forkserver import kin
 from bgjobd.generations import Generations
 from bgjobd.hooks import Hooks
@@ -60,6 +61,7 @@ class Daemon:
         self.started_at = clock.now()
         self.loaded_at: float | None = None
         self._tally: Tally | None = None
+        self.counts = Counts()
         self.limits = config.socket
         self.on_reload: list[Callable[[], None]] = []
         self._config_of_start = config
@@ -235,6 +237,7 @@ class Daemon:
             self.say(EntryType.INFO, f"best effort: {gap.key} {gap.told}")
         self.config, self.lanes = config, lanes
         self.grants.change(access)
+        self.counts.expect(config.approved, lanes.queues)
 
     async def reload(self) -> Catalogue:
         """Reopen the log, read the configuration, import the code anew, and go on with both. Raises ReloadFailedError.
@@ -390,6 +393,7 @@ class Daemon:
         self.health.note(delivery)
         if delivery.committed is not None:
             self._tally = delivery.committed.tally
+            self.counts.note(delivery.committed)
             self._log.put(_line(line) for line in delivery.committed.lines)
             for claim in delivery.committed.claims:
                 self._attempts.start(claim, self._generations.current)

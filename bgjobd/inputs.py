@@ -112,6 +112,7 @@ class Output(Input):
 
 class Stats(Input):
     usage: bool | None = None
+    counts: bool | None = None
 
 
 class Interface(Input):

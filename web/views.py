@@ -209,6 +209,17 @@ class Page:
             return plain("the daemon does not answer", 503)
         return plain("ok")
 
+    def metrics(self, request: Request) -> Response:
+        """How the daemon stands, for Prometheus; that it is away is told in the same way, for somebody to be woken."""
+        from .metrics import exposition  # here, for it is slow to import and most pages are never asked
+
+        try:
+            stats = self._client.stats(counts=True)
+        except DaemonUnavailableError:
+            stats = None
+        body, kind = exposition(stats, request.headers.get("accept", ""), time.time())
+        return Response(200, body, {"Content-Type": kind, "Cache-Control": "no-store"})
+
     def static(self, request: Request, version: str, name: str) -> Response:
         found = self._render.file(name)
         if found is None or f"/static/{version}" != self._render.static:
@@ -282,6 +293,7 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]]
         ("GET", r"/login", Page.login),
         ("GET", r"/events", Page.events),
         ("GET", r"/healthz", Page.healthz),
+        ("GET", r"/metrics", Page.metrics),
         ("GET", r"/static/([0-9a-f]{16})/([A-Za-z0-9._-]{1,64})", Page.static),
     )
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from bgjob.words import EntryType, Status
+from bgjob.words import EntryType, Outcome, Status
 from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
@@ -133,10 +133,20 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job whose next attempt is to start now; the claim is committed."""
+    """A job whose next attempt is to start now; the claim is committed. It was due for `waited` seconds."""
 
     job: Job
     token: str
+    waited: float = 0.0
+
+
+class EndedAttempt(NamedTuple):
+    """An attempt that is over, `seconds` after it got its slot; `is_retried`: its job has spent a retry on another."""
+
+    class_name: str
+    outcome: Outcome
+    seconds: float
+    is_retried: bool
 
 
 class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes three times as long to make
@@ -165,7 +175,7 @@ class Committed:
     `stops` are the running jobs that somebody wants cancelled, with the attempt to stop.
     `next_due` is when to look again though nothing happens, in seconds since the epoch.
     `changed` are the jobs after each of their changes, in order, progress among them; not those whose time
-    moved with the clock. `tally` is what all jobs add up to by now.
+    moved with the clock. `tally` is what all jobs add up to by now. `attempts` are those that are over.
     """
 
     answers: tuple[Any, ...]
@@ -176,6 +186,7 @@ class Committed:
     next_due: float | None
     changed: tuple[Job, ...]
     tally: Tally
+    attempts: tuple[EndedAttempt, ...]
 
 
 SCHEDULED: Final = "scheduled"

@@ -48,6 +48,7 @@ from bgjobd.store.items import (
     Claim,
     Committed,
     DaemonStarted,
+    EndedAttempt,
     Item,
     JobFact,
     JobRequests,
@@ -84,16 +85,20 @@ class _Gathered:
     stops: list[Job] = field(default_factory=list)
     changed: list[Job] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
+    attempts: list[EndedAttempt] = field(default_factory=list)
 
     def mark(self) -> tuple[int, ...]:
         """Where an item begins."""
-        return len(self.lines), len(self.ended), len(self.stops), len(self.changed), len(self.moves)
+        return (
+            len(self.lines), len(self.ended), len(self.stops), len(self.changed), len(self.moves),
+            len(self.attempts),
+        )  # fmt: skip
 
     def forget_since(self, mark: tuple[int, ...]) -> None:
         """Take back what an item has added."""
-        lines, ended, stops, changed, moves = mark
+        lines, ended, stops, changed, moves, attempts = mark
         del self.lines[lines:], self.ended[ended:], self.stops[stops:], self.changed[changed:]
-        del self.moves[moves:]
+        del self.moves[moves:], self.attempts[attempts:]
 
     def committed(self, answers: tuple[Any, ...], next_due: float | None, tally: Tally) -> Committed:
         ended = {job.id for job in self.ended}
@@ -106,6 +111,7 @@ class _Gathered:
             next_due,
             tuple(self.changed),
             tally,
+            tuple(self.attempts),
         )
 
 
@@ -244,6 +250,7 @@ class Ledger:
             self._execute(statements.UPDATE_ATTEMPT_STARTED, _started_row(job_id, fact))
         elif isinstance(fact, AttemptEnded):
             self._execute(statements.UPDATE_ATTEMPT_ENDED, _ended_row(job_id, fact))
+            done.attempts.append(_ended(before, fact, after, done.now))
         if after.status.is_final:
             done.ended.append(after)
         elif isinstance(fact, CancelRequested):
@@ -364,7 +371,7 @@ class Ledger:
             "boot_id": self._boot_id,
         }
         self._execute(statements.INSERT_ATTEMPT, row)
-        done.claims.append(Claim(claimed, token))
+        done.claims.append(Claim(claimed, token, _waited(job, done.now)))
 
     def _insert(self, statement: str, rows: list[dict[str, Any]]) -> None:
         if rows:
@@ -426,6 +433,22 @@ def _log_row(line: LogLine) -> dict[str, Any]:
         "created_at": to_text(line.at),
         "folded": folded(line.message),
     }
+
+
+def _waited(job: Job, now: float) -> float:
+    """For how many seconds a pending job was due: since it was submitted, put back, or its time had come."""
+    return max(0.0, now - max(job.updated_at, job.scheduled_at or 0.0))
+
+
+def _ended(before: Job, fact: AttemptEnded, after: Job, now: float) -> EndedAttempt:
+    ended_at = min(fact.at, now)  # a job may have written its journal by itself
+    started_at = ended_at if before.started_at is None else before.started_at
+    return EndedAttempt(
+        before.call.class_name,
+        fact.ending.outcome,
+        max(0.0, ended_at - started_at),  # the clock may have been set back
+        is_retried=after.retry_count > before.retry_count,
+    )
 
 
 def _started_row(job_id: int, fact: AttemptStarted) -> dict[str, Any]:

@@ -197,12 +197,13 @@ class AsyncClient(BaseClient):
         """What may run: name, doc, methods, policy, unavailable of each approved class."""
         return await self._call(calls.classes())
 
-    async def stats(self, usage: bool = False) -> JsonObject:
+    async def stats(self, usage: bool = False, counts: bool = False) -> JsonObject:
         """How the daemon stands: version, pid, slots, jobs by status and by minute of their end, queues.
 
-        With `usage` also what the latest attempts of each class used, as p50 and p95 in seconds and bytes.
+        With `usage` also what the latest attempts of each class used, as p50 and p95 in seconds and bytes; with
+        `counts` also what attempts and jobs have come to since the daemon started.
         """
-        return await self._call(calls.stats(usage))
+        return await self._call(calls.stats(usage, counts))
 
     async def running(self) -> _Objects:
         """The attempts that run: job_id, number, class_name, method_name, queue, pid, started_at, progress, timeout;

@@ -280,8 +280,8 @@ def classes() -> Call[list[JsonObject]]:
     return _call("Classes", lambda reply: _objects(reply, "classes"))
 
 
-def stats(usage: bool = False) -> Call[JsonObject]:
-    return _call("Stats", lambda reply: reply, usage=usage or None)
+def stats(usage: bool = False, counts: bool = False) -> Call[JsonObject]:
+    return _call("Stats", lambda reply: reply, usage=usage or None, counts=counts or None)
 
 
 def running() -> Call[list[JsonObject]]:

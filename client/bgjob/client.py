@@ -209,12 +209,13 @@ class Client(BaseClient):
         """What may run: name, doc, methods, policy, unavailable of each approved class."""
         return self._call(calls.classes())
 
-    def stats(self, usage: bool = False) -> JsonObject:
+    def stats(self, usage: bool = False, counts: bool = False) -> JsonObject:
         """How the daemon stands: version, pid, slots, jobs by status and by minute of their end, queues.
 
-        With `usage` also what the latest attempts of each class used, as p50 and p95 in seconds and bytes.
+        With `usage` also what the latest attempts of each class used, as p50 and p95 in seconds and bytes; with
+        `counts` also what attempts and jobs have come to since the daemon started.
         """
-        return self._call(calls.stats(usage))
+        return self._call(calls.stats(usage, counts))
 
     def running(self) -> _Objects:
         """The attempts that run: job_id, number, class_name, method_name, queue, pid, started_at, progress, timeout;

@@ -85,6 +85,35 @@ def test_a_daemon_without_a_fork_server_says_so(tmp_path: Path) -> None:
         assert stats["jobs"] == {}
 
 
+def test_what_has_happened_since_the_start_is_counted_where_it_is_asked_for(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running, running.client() as client:
+        assert "counts" not in client.stats()
+        fresh = client.stats(counts=True)["counts"]
+        assert set(fresh["classes"]) == {PROBE, "probes.NeedsMore", "broken.Job"}
+        assert fresh["classes"][PROBE]["attempts"] == {}
+        assert set(fresh["waits"]) == {"default"}
+
+        client.run_background_job(PROBE, "fail", max_retries=1).wait(20)
+        client.run_background_job(PROBE, "sleep", {"seconds": 0.3}).wait(20)
+        counts = client.stats(counts=True)["counts"]
+        found = counts["classes"][PROBE]
+        assert (found["attempts"], found["jobs"]) == (
+            {"failed": 2, "completed": 1},
+            {"failed": 1, "completed": 1},
+        )
+        assert found["retries"] == 1
+        assert sum(found["seconds"]["buckets"]) == sum(counts["waits"]["default"]["buckets"]) == 3
+        assert len(found["seconds"]["buckets"]) == len(counts["bounds"]) + 1
+        (held,) = running.query(
+            "SELECT 86400 * sum(julianday(finished_at) - julianday(started_at)) FROM background_jobs WHERE id = 2"
+        )
+        assert found["seconds"]["sum"] >= held[0] - 0.002 >= 0.298
+
+        running.stop(signal.SIGKILL)
+        running.start()
+        assert client.stats(counts=True)["counts"] == fresh
+
+
 def test_lists_and_logs_tell_how_many_there_are_only_where_they_are_asked(tmp_path: Path) -> None:
     with daemon(tmp_path) as running, running.client() as client:
         client.pause()

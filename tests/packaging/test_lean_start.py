@@ -24,6 +24,13 @@ def test_the_daemon_imports_nothing_that_draws() -> None:
     assert not HEAVY & loaded
 
 
+def test_the_page_imports_nothing_for_metrics_before_somebody_asks_for_them() -> None:
+    loaded = modules_after("import bgjobd.web.__main__")
+    assert "jinja2" in loaded
+    assert "prometheus_client" not in loaded
+    assert "prometheus_client" in modules_after("import bgjobd.web.metrics")
+
+
 def test_what_draws_can_still_be_imported_beside_it() -> None:
     assert "rich" in modules_after("import bgjobd.service, rich.table")
     assert "rich" in modules_after("import rich, bgjobd.service")

@@ -247,6 +247,11 @@ SAMPLES: dict[str, Any] = {
               "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False}],
               "minutes": [{"completed": 3, "failed": 1}, {"completed": 0, "failed": 0}],
               "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",
-              "loaded_at": WHEN, "python": "3.11.7"},
+              "loaded_at": WHEN, "python": "3.11.7",
+              "counts": {"bounds": [0.01, 1.0], "waits": {"default": {"buckets": [5, 1, 0], "sum": 0.25}},
+                         "classes": {"shop.jobs.Email": {
+                             "attempts": {"completed": 3, "failed": 2, "not_started": 1}, "retries": 1,
+                             "jobs": {"completed": 3, "failed": 1},
+                             "seconds": {"buckets": [1, 2, 2], "sum": 12.5}}}}},
 }  # fmt: skip
 """One of each that a daemon tells, with every field that a template may show."""

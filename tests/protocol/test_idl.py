@@ -231,6 +231,7 @@ def test_every_backoff_has_its_word() -> None:
         ("Running", {"all": True}, "all"),
         ("Stats", {"usage": 1}, "usage"),
         ("Stats", {"usage": "true"}, "usage"),
+        ("Stats", {"counts": 1}, "counts"),
     ],
 )
 def test_a_parameter_of_another_shape_is_refused_by_its_name(

@@ -190,7 +190,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Pause": service.call("Pause", queue="default"),
         "Resume": service.call("Resume", queue="default"),
         "Classes": service.call("Classes"),
-        "Stats": service.call("Stats", usage=True),
+        "Stats": service.call("Stats", usage=True, counts=True),
         "List": service.call("List", limit=10, count=100),
         "Logs": service.call("Logs", limit=10, count=100),
         "Output": service.call("Output", id=first),

@@ -9,14 +9,14 @@ import pytest
 from peewee import DatabaseError, SqliteDatabase
 
 from bgjob.errors import InvalidStateError, JobNotFoundError
-from bgjob.words import EntryType, Status
+from bgjob.words import EntryType, Outcome, Status
 from bgjobd.core.facts import AttemptStarted
 from bgjobd.core.job import Ending
 from bgjobd.core.machine import IllegalFactError
 from bgjobd.core.planner import Lanes
 from bgjobd.store import statements
 from bgjobd.store.database import FILE_NAME
-from bgjobd.store.items import Committed, JobFact, Look, Noted, Stored
+from bgjobd.store.items import Committed, EndedAttempt, JobFact, Look, Noted, Stored
 from bgjobd.store.ledger import Ledger, LostUpdateError
 from tests.store.samples import (
     BOOT,
@@ -420,3 +420,43 @@ def test_whatever_the_file_refuses_is_raised_as_peewees_error(store: Store, tabl
     store.database.execute_sql(FULL.format(table))
     with pytest.raises(DatabaseError, match="full"):
         store.commit(submission(asked()), lanes=Lanes(1))
+
+
+# What is counted
+
+
+def test_a_claim_says_for_how_long_its_job_was_due(store: Store) -> None:
+    store.submit(asked(), asked(scheduled_at=NOW + 30), asked())
+    store.now += 50
+    waited = {claim.job.id: claim.waited for claim in store.claim(Lanes(5))}
+    assert waited == {1: 50.0, 2: 20.0, 3: 50.0}
+    store.commit(ends(1, FAILED, at=store.now))
+    (row,) = store.rows("SELECT scheduled_at FROM background_jobs WHERE id = 1")
+    assert row["scheduled_at"] == text(store.now + 5)
+    store.now += 12
+    assert [claim.waited for claim in store.claim(Lanes(5))] == [7.0]
+
+
+def test_an_ended_attempt_is_told_with_its_commit_and_how_long_it_had_its_slot(store: Store) -> None:
+    first, second = store.run_one(), store.run_one(retry_count=3)
+    store.now += 40
+    committed = store.commit(ends(first, FAILED, at=NOW + 10), ends(second, FAILED, at=NOW + 20))
+    assert committed.attempts == (
+        EndedAttempt("myapp.jobs.ExampleJob", Outcome.FAILED, 10.0, is_retried=True),
+        EndedAttempt("myapp.jobs.ExampleJob", Outcome.FAILED, 20.0, is_retried=False),
+    )
+    assert store.commit(Look()).attempts == ()
+
+
+def test_an_end_that_is_refused_is_not_counted(store: Store) -> None:
+    job_id = store.run_one()
+    committed = store.commit(ends(job_id, COMPLETED), ends(job_id, COMPLETED), ends(99, COMPLETED))
+    assert [attempt.outcome for attempt in committed.attempts] == [Outcome.COMPLETED]
+
+
+@pytest.mark.parametrize("at", [NOW - 1e9, NOW + 1e9])
+def test_no_time_of_an_end_can_spoil_what_attempts_add_up_to(store: Store, at: float) -> None:
+    job_id = store.run_one()
+    store.now += 3
+    (attempt,) = store.commit(ends(job_id, COMPLETED, at=at)).attempts
+    assert 0.0 <= attempt.seconds <= 3.0

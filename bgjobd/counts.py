@@ -1,0 +1,104 @@
+"""What attempts and jobs have come to since the daemon started: moved by each commit, in memory only; no I/O."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from bgjob.codec import JsonObject
+from bgjob.words import Outcome, Status
+from bgjobd.store.items import Committed
+
+BOUNDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+"""Seconds up to which the buckets of a histogram reach, but for its last."""
+
+MOST_NAMES: Final = 500
+"""Of classes, and of queues: whoever collects what is told here keeps a series of each name for a long time."""
+
+OTHER: Final = "(other)"
+"""Where those beyond count; no class or queue can be called that."""
+
+_WITHOUT_PROCESS: Final = frozenset({Outcome.NOT_STARTED, Outcome.LOST})
+"""Nobody knows how long these took, or it means nothing."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How many took how long, each in the first bucket whose bound it does not exceed."""
+
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    sum: float = 0.0
+
+    def note(self, seconds: float) -> None:
+        self.buckets[bisect_left(BOUNDS, seconds)] += 1
+        self.sum += seconds
+
+    def told(self) -> JsonObject:
+        return {"buckets": list(self.buckets), "sum": round(self.sum, 6)}
+
+
+@dataclass(slots=True)
+class ClassCounts:
+    """Of one class: attempts by outcome, jobs by the status in which they ended, retries, how long attempts took."""
+
+    attempts: Counter[Outcome] = field(default_factory=Counter)
+    jobs: Counter[Status] = field(default_factory=Counter)
+    retries: int = 0
+    seconds: Histogram = field(default_factory=Histogram)
+
+    def told(self) -> JsonObject:
+        return {
+            "attempts": dict(self.attempts),
+            "jobs": dict(self.jobs),
+            "retries": self.retries,
+            "seconds": self.seconds.told(),
+        }
+
+
+class Counts:
+    """All that a daemon counts; on the loop only."""
+
+    def __init__(self) -> None:
+        self._classes: dict[str, ClassCounts] = {}
+        self._waits: dict[str, Histogram] = {}
+
+    def expect(self, classes: Iterable[str], queues: Iterable[str]) -> None:
+        """Begin these at 0: who looks for a rise sees none where the first that is told is a 1."""
+        for name in classes:
+            _of(name, self._classes, ClassCounts)
+        for name in queues:
+            _of(name, self._waits, Histogram)
+
+    def note(self, committed: Committed) -> None:
+        """Count what a transaction has made of attempts and jobs."""
+        for attempt in committed.attempts:
+            counts = _of(attempt.class_name, self._classes, ClassCounts)
+            counts.attempts[attempt.outcome] += 1
+            counts.retries += attempt.is_retried
+            if attempt.outcome not in _WITHOUT_PROCESS:
+                counts.seconds.note(attempt.seconds)
+        for job in committed.ended:
+            _of(job.call.class_name, self._classes, ClassCounts).jobs[job.status] += 1
+        for claim in committed.claims:
+            _of(claim.job.queue, self._waits, Histogram).note(claim.waited)
+
+    def told(self) -> JsonObject:
+        """All of it, as `Stats` tells it."""
+        return {
+            "bounds": list(BOUNDS),
+            "classes": {name: counts.told() for name, counts in sorted(self._classes.items())},
+            "waits": {name: waits.told() for name, waits in sorted(self._waits.items())},
+        }
+
+
+def _of(name: str, known: dict[str, T], new: Callable[[], T]) -> T:
+    """What is counted for this name, or for all that came too late to have one of their own."""
+    found = known.get(name)
+    if found is not None:
+        return found
+    return known.setdefault(name if len(known) < MOST_NAMES else OTHER, new())

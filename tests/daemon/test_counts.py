@@ -1,0 +1,95 @@
+"""What a daemon counts: of commits, as values."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bgjob.words import Outcome, Status
+from bgjobd.core.job import Call, Job
+from bgjobd.counts import BOUNDS, MOST_NAMES, OTHER, Counts, Histogram
+from bgjobd.store.items import Claim, Committed, EndedAttempt
+from bgjobd.store.tally import Tally
+
+CLASS = "shop.jobs.Email"
+
+
+def committed(
+    *attempts: EndedAttempt, ended: tuple[Job, ...] = (), claims: tuple[Claim, ...] = ()
+) -> Committed:
+    return Committed((), claims, ended, (), (), None, (), Tally({}, {}), attempts)
+
+
+def attempt(
+    outcome: Outcome, seconds: float = 1.0, is_retried: bool = False, class_name: str = CLASS
+) -> EndedAttempt:
+    return EndedAttempt(class_name, outcome, seconds, is_retried)
+
+
+def job(status: Status, queue: str = "default") -> Job:
+    return Job(1, Call(CLASS, "send"), status, queue=queue)
+
+
+@pytest.mark.parametrize(("place", "bound"), [*enumerate(BOUNDS)])
+def test_a_bucket_has_what_does_not_exceed_its_bound(place: int, bound: float) -> None:
+    histogram = Histogram()
+    histogram.note(bound)
+    histogram.note(bound * 1.001)
+    assert [histogram.buckets[place], histogram.buckets[place + 1]] == [1, 1]
+    assert sum(histogram.buckets) == 2
+    assert histogram.sum == pytest.approx(bound * 2.001)
+
+
+def test_attempts_count_by_outcome_and_jobs_by_how_they_ended() -> None:
+    counts = Counts()
+    counts.note(committed(attempt(Outcome.FAILED, 2.0, is_retried=True), attempt(Outcome.COMPLETED, 0.5)))
+    counts.note(committed(ended=(job(Status.COMPLETED), job(Status.CANCELLED))))
+    counts.note(committed(attempt(Outcome.FAILED, 4000.0), ended=(job(Status.FAILED),)))
+    found = counts.told()["classes"][CLASS]
+    assert found["attempts"] == {"failed": 2, "completed": 1}
+    assert found["jobs"] == {"completed": 1, "cancelled": 1, "failed": 1}
+    assert found["retries"] == 1
+    assert found["seconds"]["sum"] == 4002.5
+    assert found["seconds"]["buckets"][-1] == 1
+
+
+@pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.NOT_STARTED])
+def test_an_attempt_that_nobody_saw_took_no_time(outcome: Outcome) -> None:
+    counts = Counts()
+    counts.note(committed(attempt(outcome)))
+    found = counts.told()["classes"][CLASS]
+    assert (found["attempts"], sum(found["seconds"]["buckets"])) == ({outcome: 1}, 0)
+
+
+def test_waits_count_by_queue() -> None:
+    counts = Counts()
+    claims = [
+        Claim(job(Status.RUNNING, queue), "token", waited)
+        for queue, waited in (("default", 0.0), ("mail", 5.0))
+    ]
+    counts.note(committed(claims=tuple(claims)))
+    waits = counts.told()["waits"]
+    assert [waits["default"]["sum"], waits["mail"]["sum"]] == [0.0, 5.0]
+
+
+def test_what_is_expected_begins_at_0_and_loses_nothing_when_it_is_expected_again() -> None:
+    counts = Counts()
+    counts.expect([CLASS], ["default"])
+    assert counts.told()["classes"][CLASS]["retries"] == 0
+    counts.note(committed(attempt(Outcome.COMPLETED)))
+    counts.expect([CLASS, "shop.jobs.Other"], ["default"])
+    classes = counts.told()["classes"]
+    assert classes[CLASS]["attempts"] == {"completed": 1}
+    assert classes["shop.jobs.Other"]["attempts"] == {}
+
+
+def test_names_beyond_the_most_count_together_so_that_nothing_is_lost() -> None:
+    counts = Counts()
+    for number in range(MOST_NAMES + 20):
+        counts.note(committed(attempt(Outcome.COMPLETED, class_name=f"a.C{number}")))
+    counts.note(committed(attempt(Outcome.COMPLETED, class_name="a.C0")))
+    classes = counts.told()["classes"]
+    assert len(classes) == MOST_NAMES + 1
+    assert (classes["a.C0"]["attempts"], classes[OTHER]["attempts"]) == ({"completed": 2}, {"completed": 20})
+    assert len(json.dumps(counts.told())) < 1 << 20  # it is a frame of the socket

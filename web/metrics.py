@@ -1,0 +1,152 @@
+"""What the daemon tells of itself as Prometheus reads it, made anew for each look; asks nobody anything.
+
+Imported once somebody asks for it: prometheus-client takes longer to import than all the rest of the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import accumulate
+from typing import Any, Final
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from bgjob.words import FINAL, Status
+
+_Stats = Mapping[str, Any]
+
+
+def exposition(stats: _Stats | None, accept: str, now: float) -> tuple[bytes, str]:
+    """The metrics as the Accept header wants them, and their content type; of a daemon that is away, no `stats`."""
+    try:
+        encode, kind = choose_encoder(accept)
+    except TypeError:  # it names a version that is no number
+        encode, kind = choose_encoder("")
+    return encode(_Standing(stats, now)), kind
+
+
+@dataclass(frozen=True)
+class _Standing(Collector):
+    """How the daemon stands at a moment."""
+
+    stats: _Stats | None
+    now: float
+
+    def collect(self) -> Iterator[Metric]:
+        yield _gauge("up", "Whether the daemon answers; 0 comes alone.", float(self.stats is not None))
+        if self.stats is not None:
+            yield from _about_daemon(self.stats, self.now)
+            yield from _about_queues(self.stats["queues"])
+            yield from _about_classes(self.stats["counts"])
+            yield _waits(self.stats["counts"])
+
+
+def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
+    versions = {name: stats[name] or "" for name in ("version", "code_version", "python")}
+    yield InfoMetricFamily(
+        "bgjobd", "The daemon's version, and those of the code and the Python of its attempts.", versions
+    )
+    yield _gauge("start_time_seconds", "When the daemon started, since the epoch.", _at(stats["started_at"]))
+    yield _gauge(
+        "code_loaded",
+        "Whether there is code to start attempts with.",
+        float(stats["code_version"] is not None),
+    )
+    yield _gauge("slots", "How many attempts may run at once.", stats["slots"])
+    yield _gauge(
+        "storage_trouble",
+        "Whether something keeps the database from being written, or lets it grow.",
+        float(stats["storage_trouble"] is not None),
+    )
+    yield _gauge("database_bytes", "Size of the database, with its write-ahead log.", stats["database_bytes"])
+    oldest = stats["oldest_pending"]
+    yield _gauge(
+        "oldest_pending_age_seconds",
+        "How long the job has been due that has waited longest for a slot; 0 where none waits.",
+        0.0 if oldest is None else max(0.0, now - _at(oldest)),
+    )
+    jobs = GaugeMetricFamily("bgjobd_jobs", "Jobs that are stored, by status.", labels=["status"])
+    for status in Status:
+        jobs.add_metric([status.value], stats["jobs"].get(status.value, 0))
+    yield jobs
+
+
+_OF_QUEUES: Final = {
+    "pending": "Jobs of the queue that wait, for a slot or for their time.",
+    "running": "Jobs of the queue that run.",
+    "slots": "How many jobs of the queue may run at once, where it has slots of its own.",
+    "paused": "Whether the queue is paused.",
+}
+
+
+def _about_queues(queues: list[_Stats]) -> Iterator[Metric]:
+    for name, told in _OF_QUEUES.items():
+        family = GaugeMetricFamily(f"bgjobd_queue_{name}", told, labels=["queue"])
+        for queue in queues:
+            if queue[name] is not None:
+                family.add_metric([queue["name"]], float(queue[name]))
+        yield family
+
+
+def _about_classes(counts: _Stats) -> Iterator[Metric]:
+    attempts = CounterMetricFamily(
+        "bgjobd_attempts", "Attempts that are over, by outcome.", labels=["class_name", "outcome"]
+    )
+    jobs = CounterMetricFamily(
+        "bgjobd_jobs_ended", "Jobs that have ended, by status.", labels=["class_name", "status"]
+    )
+    retries = CounterMetricFamily(
+        "bgjobd_retries", "Attempts that were followed by a retry.", labels=["class_name"]
+    )
+    seconds = HistogramMetricFamily(
+        "bgjobd_attempt_duration_seconds",
+        "For how long attempts held their slots, but for those that are lost or did not start.",
+        labels=["class_name"],
+        unit="seconds",
+    )
+    for name, of_class in counts["classes"].items():
+        for outcome, number in sorted(of_class["attempts"].items()):
+            attempts.add_metric([name, outcome], number)
+        for status in sorted(FINAL):
+            jobs.add_metric([name, status], of_class["jobs"].get(status, 0))
+        retries.add_metric([name], of_class["retries"])
+        _add(seconds, name, counts["bounds"], of_class["seconds"])
+    yield from (attempts, jobs, retries, seconds)
+
+
+def _waits(counts: _Stats) -> Metric:
+    family = HistogramMetricFamily(
+        "bgjobd_job_wait_seconds",
+        "For how long jobs were due before they got a slot.",
+        labels=["queue"],
+        unit="seconds",
+    )
+    for queue, waits in counts["waits"].items():
+        _add(family, queue, counts["bounds"], waits)
+    return family
+
+
+def _add(family: HistogramMetricFamily, label: str, bounds: list[float], histogram: _Stats) -> None:
+    """A histogram of the daemon's, whose buckets count on their own, as Prometheus has them: each with those below."""
+    names = [*(str(float(bound)) for bound in bounds), "+Inf"]
+    buckets = list(zip(names, accumulate(histogram["buckets"]), strict=True))
+    family.add_metric([label], buckets, histogram["sum"])
+
+
+def _gauge(name: str, told: str, value: float) -> Metric:
+    unit = next((unit for unit in ("seconds", "bytes") if name.endswith(f"_{unit}")), "")
+    return GaugeMetricFamily(f"bgjobd_{name}", told, value, unit=unit)
+
+
+def _at(told: str) -> float:
+    return datetime.fromisoformat(told).timestamp()
