@@ -29,6 +29,9 @@ NOT_RUN = {
     "$ ./run demo --once": "sets up .venv from a package index; tests/daemon/test_commands.py runs the demo",
     "$ bgjob top --once": "a moment of a busy daemon; tests/client/test_top.py compares such a picture",
     "$ python3 -m venv /srv/bgjobd": "takes a package index; test_wheel.py builds the wheel that it installs",
+    "$ install -o prometheus -m 0400 /var/lib/bgjobd/web.token /etc/prometheus/bgjobd.token": "takes root",
+    "# /etc/prometheus/prometheus.yml": "for Prometheus",
+    "# /etc/prometheus/rules/bgjobd.yml": "for Prometheus; tests/page/test_metrics.py looks at the names",
 }
 
 # What the README names and looks like an option of ours → what it is.

@@ -24,6 +24,7 @@ from bgjobd.web.views import Page
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page.serving import SAMPLES, TOKEN, WHEN, Answer, Served, page, serving
 
+README = Path(__file__).resolve().parents[2] / "README.md"
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
@@ -242,6 +243,19 @@ def test_no_name_can_become_another_line() -> None:
     assert told.value("queue_running", queue=hostile) == 1
     assert told.labels("info")[0]["code_version"] == hostile
     assert told.value("up") == 1
+
+
+def test_the_readme_names_every_metric_and_no_other() -> None:
+    text = README.read_text()
+    section = text[text.index("### Metrics") : text.index("### What runs now")]
+    table = "\n".join(line for line in section.splitlines() if line.startswith("|"))
+    labels = {}
+    for family in told_of(sample_stats()).families.values():
+        suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        labels[f"{family.name}{suffix}"] = {name for one in family.samples for name in one.labels} - {"le"}
+    shown = re.findall(r"`(bgjobd_[a-z_]+)(?:\{([a-z_,]+)\})?`", table)
+    assert {name: set(filter(None, told.split(","))) for name, told in shown} == labels
+    assert set(re.findall(r"\bbgjobd_[a-z_]+", section)) == labels.keys()
 
 
 # A real daemon
