@@ -40,6 +40,7 @@ from bgjobd.inputs import (
     checked,
 )
 from bgjobd.ipc import Answer, Caller, Encoded, Methods, Stream
+from bgjobd.limits import LIMITS, value_of
 from bgjobd.policy import Policy, first
 from bgjobd.store.items import (
     STATUS_WORDS,
@@ -182,10 +183,11 @@ async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     catalogue = await daemon.catalogue()
     return {
         "classes": [
-            _class(name, described, catalogue.policies.get(name))
+            _class(daemon, name, described, catalogue.policies.get(name))
             for name, described in sorted(catalogue.classes.items())
         ],
         "code_version": catalogue.code_version,
+        "limits": dict(daemon.enforcement.by),
     }
 
 
@@ -204,6 +206,8 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
         "started_at": to_text(daemon.started_at),
         "code_version": None if server is None else server.code_version,
         "python": None if server is None else server.ready["python"],
+        "fork_server_pid": None if server is None else server.pid,
+        "fork_servers": daemon.fork_servers,
         "loaded_at": None if daemon.loaded_at is None else to_text(daemon.loaded_at),
         "slots": daemon.lanes.slots,
         "storage_trouble": daemon.health.trouble,
@@ -475,7 +479,7 @@ def _encoded(job: StoredJob, policy: Policy) -> Encoded:
     return Encoded(f'{{"job":{{{told}}},"next":{to_json(job.next)}}}'.encode())
 
 
-def _class(name: str, described: Mapping[str, Any], policy: Policy | None) -> JsonObject:
+def _class(daemon: Daemon, name: str, described: Mapping[str, Any], policy: Policy | None) -> JsonObject:
     offered = [
         {"name": method, "doc": details["doc"], "schema": _shown(details, policy), "note": details["note"]}
         for method, details in sorted(described["methods"].items())
@@ -484,7 +488,7 @@ def _class(name: str, described: Mapping[str, Any], policy: Policy | None) -> Js
         "name": name,
         "doc": described["doc"],
         "methods": offered,
-        "policy": None if policy is None else _policy(policy),
+        "policy": None if policy is None else _policy(policy) | _limits(daemon, name),
         "unavailable": described["unavailable"],
     }
 
@@ -508,7 +512,19 @@ def _policy(policy: Policy) -> JsonObject:
         "retry_delay": policy.retry.retry_delay,
         "backoff": policy.retry.backoff,
         "max_retry_delay": policy.retry.max_retry_delay,
+        "retry_lost": policy.retry_lost,
+        "retry_on": None if policy.retry_on is None else sorted(policy.retry_on),
+        "stop_grace": policy.stop_grace,
+        "sensitive": sorted(policy.sensitive),
     }
+
+
+def _limits(daemon: Daemon, class_name: str) -> JsonObject:
+    """The limits of the class by name, None where there is none, and which of them nothing enforces here."""
+    values = {name: value_of(daemon.config, class_name, name) for name in LIMITS}
+    if values["writable"] is not None:
+        values["writable"] = [str(path) for path in values["writable"]]
+    return {**values, "unenforced": list(daemon.enforcement.unenforced.get(class_name, ()))}
 
 
 _DESCRIPTIONS: Final = {

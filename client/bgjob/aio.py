@@ -217,7 +217,7 @@ class AsyncClient(BaseClient):
         await self._call(calls.resume(queue))
 
     async def classes(self) -> _Objects:
-        """What may run: name, doc, methods, policy, unavailable of each approved class."""
+        """What may run: name, doc, methods, policy with the limits, unavailable of each approved class."""
         return await self._call(calls.classes())
 
     async def stats(self, usage: bool = False) -> JsonObject:

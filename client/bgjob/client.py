@@ -230,7 +230,7 @@ class Client(BaseClient):
         self._call(calls.resume(queue))
 
     def classes(self) -> _Objects:
-        """What may run: name, doc, methods, policy, unavailable of each approved class."""
+        """What may run: name, doc, methods, policy with the limits, unavailable of each approved class."""
         return self._call(calls.classes())
 
     def stats(self, usage: bool = False) -> JsonObject:
