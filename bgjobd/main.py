@@ -188,7 +188,11 @@ def _settings_of_daemon(given: argparse.Namespace) -> Config:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="bgjobd", description="Background jobs for applications on one machine."
+        prog="bgjobd",
+        description="Background jobs for applications on one machine.",
+        epilog="exit codes: 0 well, 1 it could not be done, something that was checked is not whole, or the status "
+        "is degraded, 2 usage or configuration, 3 the status is not running, 65 the database is damaged, too new or "
+        "could not be migrated, 69 no Linux, 75 already running, 77 refused",
     )
     parser.add_argument("--version", action="version", version=f"bgjobd {version('bgjobd')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -218,7 +222,10 @@ def _add(
     """A command that reads the configuration."""
     command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
     command.add_argument(
-        "--config", type=Path, metavar="FILE", help="TOML file; see the README for the usual places"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML file; else $BGJOBD_CONFIG, or where bgjobd.toml(5) says",
     )
     command.set_defaults(run=run)
     return command
