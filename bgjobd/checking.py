@@ -27,7 +27,7 @@ from bgjobd.store.migrations import SchemaTooNewError
 from bgjobd.store.pending import Waiting
 
 _PATIENCE: Final = 5.0
-"""Seconds for the jobs that wait; 100,000 of them take about two."""
+"""Seconds for the jobs that wait; 100,000 of them take one or two."""
 
 _AHEAD: Final = 60.0
 """Seconds by which a stored time may be ahead of the clock."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bgjob.commands.text import one_line
+
 
 class Verdict(StrEnum):
     """How bad it is: `remark` is for a person to know, all below it keep the whole from being well."""
@@ -24,7 +26,7 @@ class Finding:
     told: str
 
     def __str__(self) -> str:
-        return f"{self.verdict:<11}  {self.told}"
+        return f"{self.verdict:<11}  {one_line(self.told)}"  # it may name what others wrote
 
 
 def ok(told: str) -> Finding:

@@ -27,13 +27,16 @@ _PASS: Final = 0o1
 
 def findings(config: Config, daemon: int | None) -> list[Finding]:
     """What there is to say of the places; `daemon` is the pid of one that serves the state directory already."""
-    return [
-        *_directories(config),
-        *_socket(config, daemon),
-        *_fifo(config),
-        *_disks(config),
-        *_users(config),
-    ]
+    looks = (_directories(config), _socket(config, daemon), _fifo(config), _disks(config), _users(config))
+    return [finding for look in looks for finding in _as_far_as_it_goes(look)]
+
+
+def _as_far_as_it_goes(look: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings up to a place that this user may not look at."""
+    try:
+        yield from look
+    except OSError as error:
+        yield broken(f"{error.filename} cannot be looked at: {error.strerror}; run this as the daemon's user")
 
 
 # Directories
@@ -42,13 +45,8 @@ def findings(config: Config, daemon: int | None) -> list[Finding]:
 def _directories(config: Config) -> Iterator[Finding]:
     for key in room.DIRECTORIES:
         path: Path = getattr(config.daemon, key)
-        try:
-            yield _directory(key, path)
-            yield from _open_to_all(key, path)
-        except OSError as error:
-            yield broken(
-                f"{key}: {path} cannot be looked at: {error.strerror}; run this as the daemon's user"
-            )
+        yield _directory(key, path)
+        yield from _open_to_all(key, path)
 
 
 def _directory(key: str, path: Path) -> Finding:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bgjob.commands import text
 from bgjob.errors import RequestError
 from bgjobd.catalogue import Catalogue
 from bgjobd.findings import Finding, doubtful, ok
@@ -19,7 +20,9 @@ from bgjobd.forkserver.calls import Method
 from bgjobd.store.pending import PendingJob
 
 _NAMED: Final = 3
-"""How many jobs of a kind are named."""
+"""How many jobs of a kind are named, and how many of a job's parameters."""
+
+_LONGEST_NAME: Final = 40
 
 _GONE: Final = "its attempts end with MethodNotApproved"
 _UNFIT: Final = "its attempts end with InvalidParameters"
@@ -27,10 +30,14 @@ _UNFIT: Final = "its attempts end with InvalidParameters"
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What a job's attempt will come to that does not run as it should; `fails`: it fails, and is not retried."""
+    """What a job's attempt will come to that does not run as it should; `fails`: it fails, and is not retried.
+
+    `names` are of parameters that do not fit, an example: jobs of one fate may each have others.
+    """
 
     why: str
     fails: bool = True
+    names: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +98,10 @@ def _of_unfit(method: Method, given: Mapping[str, Any], error: RequestError) -> 
         return None  # a class whose policy or schema is wrong takes no new jobs; those that wait run
     wrong = _wrong_names(method, given)
     told = {str(problem["path"]).partition("/")[0] for problem in problems} - {""} | wrong
-    where = f" ({', '.join(sorted(told))})" if told else ""
+    names = tuple(text.capped(name, _LONGEST_NAME) for name in sorted(told)[:_NAMED])
     if method.coerce or (method.whole is None and wrong):
-        return Fate(f"its parameters do not fit any more{where}, and {_UNFIT}")
-    return Fate(f"its parameters would be refused now{where}, and are passed as they are", fails=False)
+        return Fate(f"its parameters do not fit any more, and {_UNFIT}", names=names)
+    return Fate("its parameters would be refused now, and are passed as they are", fails=False, names=names)
 
 
 def _wrong_names(method: Method, given: Mapping[str, Any]) -> set[str]:
@@ -120,7 +127,8 @@ def findings(looked: Looked) -> list[Finding]:
 def _finding(target: str, fate: Fate, count: int, ids: tuple[int, ...]) -> Finding:
     what = "would fail, not to be retried" if fate.fails else "would run with what they were given"
     named = ", ".join(map(str, ids)) if count <= len(ids) else f"{', '.join(map(str, ids))}, …"
-    told = f"{_jobs(count)} of {target} {what}: {fate.why} (job {named})"
+    such_as = f", parameter {', '.join(fate.names)}" if fate.names else ""
+    told = f"{_jobs(count)} of {target} {what}: {fate.why} (job {named}{such_as})"
     return doubtful(f"queued jobs: {told}; mend the code or the configuration, or `bgjob cancel` them")
 
 

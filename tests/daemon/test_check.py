@@ -161,6 +161,23 @@ def test_a_user_that_cannot_read_the_code_is_told_with_what_is_in_the_way(tmp_pa
     assert f"user nobody, of a.B, cannot read {directory}/app/closed: {directory}/app" in found.told
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_places_that_this_user_may_not_look_at_are_told_and_no_traceback() -> None:
+    with directory_for_all() as directory:
+        made = settings(directory)
+        (directory / "closed").mkdir(mode=0o700)
+        for key in ("socket", "fifo", "state_dir", "runtime_dir", "log_dir"):
+            object.__setattr__(made.daemon, key, directory / "closed" / "in" / key)
+        os.seteuid(65534)
+        try:
+            found = places.findings(made, None)
+        finally:
+            os.seteuid(0)
+    told = [one.told for one in found if one.verdict is Verdict.BROKEN]
+    assert told
+    assert all("run this as the daemon's user" in one or "not for this user to write" in one for one in told)
+
+
 # Disks
 
 
@@ -238,14 +255,14 @@ def test_jobs_that_the_new_code_would_not_take_are_counted_with_the_reason(tmp_p
             assert [line for line in lines.splitlines() if "queued jobs" in line] == [
                 f"doubtful     queued jobs: {line}; mend the code or the configuration, or `bgjob cancel` them"
                 for line in (
-                    "2 jobs of shop.Job::send would fail, not to be retried: its parameters do not fit any more "
-                    "(recipient, to), and its attempts end with InvalidParameters (job 1, 2)",
-                    "1 job of shop.Job::age would run with what they were given: its parameters would be refused "
-                    "now (years), and are passed as they are (job 3)",
+                    "2 jobs of shop.Job::send would fail, not to be retried: its parameters do not fit any more, and "
+                    "its attempts end with InvalidParameters (job 1, 2, parameter recipient, to)",
+                    "1 job of shop.Job::age would run with what they were given: its parameters would be refused now, "
+                    "and are passed as they are (job 3, parameter years)",
                     "1 job of shop.Job::old would fail, not to be retried: the class has no such method that may "
                     "be called, and its attempts end with MethodNotApproved (job 5)",
-                    "1 job of shop.Job::on would fail, not to be retried: its parameters do not fit any more (day), "
-                    "and its attempts end with InvalidParameters (job 4)",
+                    "1 job of shop.Job::on would fail, not to be retried: its parameters do not fit any more, and "
+                    "its attempts end with InvalidParameters (job 4, parameter day)",
                     "1 job of shop2.Job::old would fail, not to be retried: the class is not approved, and its "
                     "attempts end with MethodNotApproved (job 6)",
                 )
@@ -266,6 +283,25 @@ def test_jobs_that_the_new_code_would_not_take_are_counted_with_the_reason(tmp_p
             6: ("failed", "MethodNotApproved"),
         }
         assert {job["retry_count"] for job in ended.values()} == {0}
+
+
+def test_jobs_with_hostile_names_make_one_short_line_that_cannot_move_the_terminal(tmp_path: Path) -> None:
+    method: dict[str, Any] = {"whole": None, "coerce": False, "contexts": [], "required": [], "integers": []}
+    method |= {"names": [], "plain": None, "sensitive": [], "note": None}
+    method["schema"] = {"type": "object", "properties": {}, "additionalProperties": False}
+    described: dict[str, Any] = {"a.Job": {"unavailable": None, "methods": {"run": method}, "hooks": []}}
+    made = settings(tmp_path, '[approved]\n"a.Job" = {}')
+    names = ["\x1b[2J" + "x" * 10_000, *(f"name{number}" for number in range(1000))]
+    jobs = [
+        PendingJob(number, "a.Job", "run", json.dumps({name: "secret"})) for number, name in enumerate(names)
+    ]
+    looked = queued.look(Catalogue(made, described, ""), described, jobs, len(jobs), lambda: True)
+    (found,) = queued.findings(looked)
+    assert "1,001 jobs of a.Job::run would fail" in found.told
+    assert len(str(found)) < 400
+    assert "\\x1b[2Jxxx" in str(found)
+    assert "\x1b" not in str(found)
+    assert "secret" not in str(found)
 
 
 def test_the_look_at_many_jobs_ends_with_the_time_there_is_and_says_so(tmp_path: Path) -> None:
