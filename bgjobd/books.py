@@ -6,11 +6,12 @@ moment ahead of its books, so only what both looks find counts. Nothing here cha
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -102,6 +103,11 @@ class Books:
     def __str__(self) -> str:
         """The findings, a line each, and a line that sums them up."""
         return "\n".join([*(str(finding) for finding in self.findings), self.summary])
+
+    def as_json(self) -> str:
+        """The same for programs."""
+        found = [asdict(finding) for finding in self.findings]
+        return json.dumps({"is_whole": not found, "findings": found, "summary": self.summary})
 
     @property
     def summary(self) -> str:

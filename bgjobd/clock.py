@@ -16,6 +16,10 @@ _CANCEL_ON_SET: Final = 2
 _END_OF_TIME: Final = 2**31 - 1 if ctypes.sizeof(ctypes.c_long) == 4 else 2**33
 """Seconds since the epoch, as struct itimerspec holds them; what linux/timerfd.h calls the two flags above."""
 
+_TIME_ERROR: Final = 5
+_SIZE_OF_TIMEX: Final = 512
+"""What linux/timex.h calls a clock that nobody keeps right, and more bytes than its struct timex has."""
+
 JUMP: Final = 1.0
 """Seconds by which wall and monotonic clock must part to count as a jump."""
 
@@ -85,6 +89,13 @@ def to_text(at: float) -> str:
 def from_text(text: str) -> float:
     """The instant of a stored text, in seconds since the epoch."""
     return datetime.fromisoformat(text).timestamp()
+
+
+def is_synchronised() -> bool | None:
+    """Whether somebody keeps the wall clock right (adjtimex(2)); None where the kernel does not say."""
+    wanted = ctypes.create_string_buffer(_SIZE_OF_TIMEX)  # all zero: nothing is changed
+    state: int = ctypes.CDLL(None, use_errno=True).adjtimex(wanted)
+    return None if state < 0 else state != _TIME_ERROR
 
 
 def boot_id() -> str:

@@ -79,46 +79,72 @@ class Daemon(Section):
     """`[daemon]`: where it lives and how much it does at once."""
 
     socket: units.SocketPlace
+    """A path, or `"unix:PATH"`."""
     fifo: units.Place | None = None
+    """The named pipe."""
     state_dir: units.Place
+    """Database, outputs, backups."""
     runtime_dir: units.Place
+    """The spool, working directories."""
     log_dir: units.Place = Field(default_factory=lambda given: given.get("state_dir", Path("/")) / "log")
+    """The log file."""
     slots: units.Count = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    """Attempts at once."""
     drain: StrictBool = False
+    """Wait for the attempts at each stop."""
 
 
 class Socket(Section):
     """`[socket]`: what a peer may ask of the socket; bytes and seconds."""
 
     max_frame: units.Size = MAX_FRAME
+    """Of a request, and of a line of the named pipe."""
     max_parameters: units.Size = 64 * 1024
+    """Of a job's parameters."""
     max_depth: units.Count = MAX_DEPTH
+    """Levels of nesting."""
     max_name: units.Count = 255
+    """Characters of a name."""
     max_connections: units.Count = 256
+    """More are closed at once."""
     max_connections_per_uid: units.Count = 64
+    """The same, of one user."""
     frame_timeout: units.Duration = 10.0
+    """For a request that has begun."""
     idle_timeout: units.Duration = 600.0
+    """For a quiet connection."""
     max_unread: units.Size = 4 * 1024 * 1024
+    """Replies that a peer leaves unread."""
     max_pipelined: units.Count = 64
+    """Requests of a connection at once."""
 
 
 class App(Section):
     """`[app]`: the interpreter that the approved classes are imported by, and what it is given."""
 
     python: units.Executable | None = None  # None: the daemon's own
+    """The interpreter of the jobs; else the daemon's."""
     path: tuple[units.Place, ...] = ()
+    """Where their code is."""
     env: dict[units.VariableName, units.VariableValue] = Field(default_factory=dict)
+    """Variables for it."""
     import_timeout: units.Duration = 30.0
+    """For each module, and for describing each class."""
 
 
 class Retry(Section):
     """`[retry]`: for jobs whose caller and class say nothing else."""
 
     cap: units.Whole = 100
+    """The most retries that anybody may ask for."""
     max_retries: units.Whole = 3
+    """How often a job is tried again whose caller and class say nothing."""
     retry_delay: units.Delay = 5.0
+    """Between two attempts of such a job."""
     backoff: Backoff = Backoff.CONSTANT
+    """How that time grows: `constant`, or `exponential`, doubling with jitter."""
     max_retry_delay: units.Delay = 3600.0
+    """The longest that an exponential backoff waits."""
 
     @field_validator("max_retries")
     @classmethod
@@ -130,41 +156,62 @@ class Limits(Section):
     """`[limits]`: of an attempt, for classes that set no other; None (`false` in a file) is no limit."""
 
     timeout: Annotated[units.Duration | None, units.FalseIsNone] = None
+    """Of an attempt, for classes that say nothing, as all here."""
     stop_grace: units.Delay = 10.0
+    """From SIGTERM to SIGKILL."""
     memory: Annotated[units.Size | None, units.FalseIsNone] = None
+    """Bytes of data."""
     cpu: Annotated[units.Duration | None, units.FalseIsNone] = None
+    """Seconds of CPU time."""
     cpu_share: Annotated[units.Cores | None, units.FalseIsNone] = None
+    """Cores."""
     open_files: Annotated[units.Count | None, units.FalseIsNone] = None
+    """Descriptors."""
     processes: Annotated[units.Count | None, units.FalseIsNone] = None
+    """Processes and threads."""
     file_size: Annotated[units.Size | None, units.FalseIsNone] = None
+    """Bytes of a file that is written."""
     max_output: Annotated[units.Size | None, units.FalseIsNone] = 1024 * 1024
+    """Of an attempt's output that is kept; `false`: all."""
     nice: Annotated[StrictInt, Field(ge=-20, le=19)] | None = None
+    """The kernel's priority of an attempt, -20 to 19."""
     best_effort: StrictBool = False
+    """Go on where a limit cannot be had."""
 
 
 class Queue(Section):
     """A queue of `[queues]`."""
 
     slots: units.Count | None = None  # None: as many as the daemon has
+    """Attempts of this queue at once; `default` is always there."""
     max_pending: units.Count = 100_000
+    """How many jobs may wait in it (no effect yet)."""
 
 
 class Log(Section):
     """`[log]`: what the console shows."""
 
     console: Literal["auto", "text", "json", "none"] = "auto"
+    """Of stderr: `"auto"`, `"text"`, `"json"` or `"none"`."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """Of stderr; `"warning"` and `"error"`: failures only."""
     snapshots: StrictBool = False
+    """The job as JSON after "initiated" and "started"."""
 
 
 class Web(Section):
     """`[web]`: the page."""
 
     enabled: StrictBool = True
+    """The page."""
     allow_remote: StrictBool = False
+    """Whether it may listen beyond this machine."""
     bind: units.Address = units.TcpAddress("127.0.0.1", 8377)
+    """Where it listens: an address of this machine, or `"unix:PATH"`."""
     per_page: Annotated[StrictInt, Field(ge=1, le=100)] = 10
+    """Rows of a list, unless a person chooses."""
     actions: StrictBool = False
+    """Whether it can retry, cancel and pause."""
 
     @field_validator("bind")
     @classmethod
@@ -180,48 +227,78 @@ class Access(Section):
     """`[access]`: users and "@groups"; None is not set."""
 
     submit: tuple[units.Member, ...] | None = None
+    """Users and `"@groups"` who may submit."""
     manage: tuple[units.Member, ...] | None = None
+    """The same, who may cancel, retry, pause and reload."""
     read: tuple[units.Member, ...] | None = None
+    """The same, who may look."""
 
 
 class Retention(Section):
     """`[retention]`: seconds; None (`false` in a file) keeps for ever."""
 
     completed: Annotated[units.Duration | None, units.FalseIsNone] = 14 * DAY
+    """How long completed jobs are kept (no effect yet)."""
     failed: Annotated[units.Duration | None, units.FalseIsNone] = 90 * DAY
+    """How long failed jobs are kept (no effect yet)."""
     logs: Annotated[units.Duration | None, units.FalseIsNone] = 30 * DAY
+    """How long log entries are kept (no effect yet)."""
 
 
 class ClassPolicy(Section):
     """A class of `[approved]`; None is not set."""
 
     methods: Annotated[tuple[units.MethodName, ...], units.NotEmpty] | None = None
+    """Those that may be called; else all that can."""
     queue: units.Text | None = None
+    """For callers that say nothing; else `default`."""
     priority: Annotated[StrictInt, Field(ge=INT_MIN, le=INT_MAX)] | None = None
+    """For callers that say nothing, higher goes first; else 0."""
     slots: units.Count | None = None
+    """Attempts of this class at once (no effect yet)."""
 
     max_retries: units.Whole | None = None
+    """Before the class attribute and `[retry]`."""
     retry_delay: units.Delay | None = None
+    """The same."""
     backoff: Backoff | None = None
+    """The same."""
     max_retry_delay: units.Delay | None = None
+    """The same."""
     retry_lost: StrictBool | None = None
+    """Whether an attempt whose end nobody saw is retried; else it is."""
     retry_on: tuple[units.RetriableOutcome, ...] | None = None
+    """The outcomes that are retried; else all that are bad."""
 
     timeout: units.Duration | None = None
+    """Before `[limits]`, as all of the next."""
     stop_grace: units.Delay | None = None
+    """From SIGTERM to SIGKILL."""
     memory: units.Size | None = None
+    """Bytes of data."""
     cpu: units.Duration | None = None
+    """Seconds of CPU time."""
     cpu_share: units.Cores | None = None
+    """Cores."""
     open_files: units.Count | None = None
+    """Descriptors."""
     processes: units.Count | None = None
+    """Processes and threads."""
     file_size: units.Size | None = None
+    """Bytes of a file that is written."""
     max_output: units.Size | None = None
+    """Of an attempt's output that is kept."""
     nice: Annotated[StrictInt, Field(ge=-20, le=19)] | None = None
+    """The kernel's priority of an attempt, -20 to 19."""
 
     user: units.Account | None = None
+    """Whom its attempts run as, where the daemon is root."""
     group: units.Account | None = None
+    """The same, of groups."""
     writable: tuple[units.AbsolutePlace, ...] | None = None
+    """Where its attempts may write, beside their own directory."""
     sensitive: tuple[units.Text, ...] | None = None
+    """Names of parameters whose values are shown nowhere."""
 
     @field_validator("queue")
     @classmethod

@@ -533,7 +533,7 @@ def _many_groups(peer: socket.socket) -> frozenset[int]:
     return frozenset(told[: size.value // 4])
 
 
-def _answers(path: Path) -> bool:
+def is_served(path: Path) -> bool:
     """Whether somebody serves at the path already."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         return probe.connect_ex(str(path)) == 0
@@ -547,7 +547,7 @@ def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
     """A bound socket at the path, which an old one gives up; at no moment are its rights wider than asked for."""
     if path.exists() and not path.is_socket():
         raise FileExistsError(errno.EEXIST, "something that is no socket is in the socket's place", str(path))
-    if _answers(path):
+    if is_served(path):
         raise SocketInUseError(path)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

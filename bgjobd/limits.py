@@ -17,6 +17,7 @@ from bgjobd.config import ClassPolicy, Config, ConfigError, Problem
 from bgjobd.forkserver import landlock
 from bgjobd.forkserver.sandbox import MAY_BE_LESS_NICE, MAY_RAISE_LIMITS, Account, Limits, has_capability
 from bgjobd.policy import first
+from bgjobd.room import existing
 
 _BY_FORK_SERVER: Final = ("memory", "cpu", "cpu_share", "open_files", "processes", "file_size", "nice")
 _OF_ALL: Final = ("timeout", *_BY_FORK_SERVER, "max_output")
@@ -49,7 +50,7 @@ class Machine:
             lowest_nice=_lowest_nice(),
             landlock=landlock.version(),
             controllers=() if groups is None else groups.controllers,
-            can_punch=_can_punch(_existing(state_dir)),
+            can_punch=_can_punch(existing(state_dir)),
         )
 
 
@@ -313,7 +314,3 @@ def _can_punch(directory: Path) -> bool:
         return holes.can_punch(directory)
     except OSError:
         return True  # it is not for this process to write there; the daemon says so where it finds out
-
-
-def _existing(path: Path) -> Path:
-    return next(parent for parent in (path, *path.parents) if parent.is_dir())

@@ -8,18 +8,16 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from bgjobd import census, cgroups, clock, config, limits, page, service
-from bgjobd.catalogue import Catalogue
+from bgjobd import config, limits, page, service
 from bgjobd.config import Config, ConfigError
 from bgjobd.daemon import Daemon
 from bgjobd.ipc import SocketInUseError
-from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.lock import AlreadyRunningError
 from bgjobd.spool import SpoolInUseError
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
@@ -31,6 +29,7 @@ USAGE: Final = 2
 UNREPAIRED: Final = 65
 UNAVAILABLE: Final = 69
 BUSY: Final = 75
+REFUSED: Final = 77
 """Exit codes, as sysexits(3) has them where it has any."""
 
 
@@ -74,45 +73,23 @@ def serve(given: argparse.Namespace) -> int:
 
 
 def check(given: argparse.Namespace) -> int:
-    """Check configuration, imports and catalogue, as a start would find them; with --books, what is stored."""
+    """Check all that a start takes, and the jobs that wait for it; with --books, what is stored."""
+    from bgjobd import checking  # which a daemon has no use for
+
     try:
         settings = _settings(given)
+        if given.books:
+            return _check_books(settings, given.json)
+        checked = checking.check(settings)
     except ConfigError as error:
+        if given.json:
+            print(checking.problems_as_json(error))
         return _complain(str(error), USAGE)
-    return _check_books(settings) if given.books else _check_start(settings)
+    print(checked.as_json() if given.json else checked)
+    return OK if checked.is_whole else FAILED
 
 
-def _check_start(settings: Config) -> int:
-    daemon = census.daemon_of(settings.daemon.state_dir)
-    machine = limits.Machine.here(settings.daemon.state_dir, daemon)
-    try:
-        limits.check(settings, machine, may_get_cgroup=daemon is None and cgroups.has_controllers())
-    except ConfigError as error:
-        return _complain(str(error), USAGE)
-    print(f"configuration: {settings.file or 'defaults, no file'}")
-    try:
-        catalogue, ready = asyncio.run(_catalogue(settings))
-    except ForkServerError as error:
-        return _complain(str(error), FAILED)
-    print(f"interpreter: {ready['executable']} (Python {ready['python']})")
-    if not catalogue.classes:
-        print("no class is approved; list some under [approved]")
-    doubts: list[str] = []
-    for name, described in sorted(catalogue.classes.items()):
-        _print_class(name, described)
-        doubts += catalogue.doubts(settings, name) if described["unavailable"] is None else []
-    _print_limits(settings, machine)
-    for descriptor in ready["left_open"]:
-        print(f"left open    {descriptor}: opened while modules were imported, and there in every attempt")
-    for doubt in doubts:
-        print(f"doubtful     {doubt}")
-    is_whole = not doubts and all(
-        described["unavailable"] is None for described in catalogue.classes.values()
-    )
-    return OK if is_whole else FAILED
-
-
-def _check_books(settings: Config) -> int:
+def _check_books(settings: Config, as_json: bool) -> int:
     from bgjobd import books  # which a daemon has no use for
     from bgjobd.store.audit import SchemaTooOldError
 
@@ -124,8 +101,24 @@ def _check_books(settings: Config) -> int:
         found = books.audit(settings)
     except (UnusableDatabaseError, SchemaTooNewError, SchemaTooOldError, OSError) as error:
         return _complain(f"the books cannot be read: {error}", FAILED)
-    print(found)
+    print(found.as_json() if as_json else found)
     return FAILED if found.findings else OK
+
+
+def status(given: argparse.Namespace) -> int:
+    """Tell how the daemon does: exit code 0 well, 1 degraded, 3 not running."""
+    from bgjob.calls import SocketDeniedError
+    from bgjob.errors import PermissionDeniedError
+    from bgjobd import status as standings  # which a daemon has no use for
+
+    try:
+        standing = standings.judge(standings.gather(_settings(given)))
+    except ConfigError as error:
+        return _complain(str(error), USAGE)
+    except (SocketDeniedError, PermissionDeniedError) as error:
+        return _complain(f"{error}; run it as the daemon's user", REFUSED)
+    print(standing.as_json() if given.json else "\n".join(standings.lines(standing)))
+    return standing.exit_code
 
 
 def web(given: argparse.Namespace) -> int:
@@ -182,18 +175,6 @@ def _listen(number: int, act: Callable[[], None]) -> None:
     asyncio.get_running_loop().add_signal_handler(number, act)
 
 
-async def _catalogue(settings: Config) -> tuple[Catalogue, dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="bgjobd-check-") as directory:
-        application = Application.from_config(settings)
-        places = Places(Path(directory), Path(directory), clock.boot_id())
-        places.spool.mkdir()
-        places.work.mkdir()
-        places.output.mkdir()
-        server = await ForkServer.launch(application, places, lambda server, message: None, set())
-        await server.abandon()
-        return Catalogue(settings, server.ready["classes"], server.code_version), server.ready
-
-
 def _settings(given: argparse.Namespace) -> Config:
     return config.load(given.config, os.environ, is_root=os.geteuid() == 0)
 
@@ -205,43 +186,25 @@ def _settings_of_daemon(given: argparse.Namespace) -> Config:
     return settings
 
 
-def _print_limits(settings: Config, machine: limits.Machine) -> None:
-    """What enforces each limit on this machine; what is gone without; and what a shell cannot tell."""
-    print("limits, and what enforces them here:")
-    for name, by in limits.table(machine).items():
-        print(f"    {name:<10}  {by}")
-    for gap in limits.gaps(settings, machine):
-        if settings.limits.best_effort:
-            print(f"best effort  {gap.key} {gap.told}")
-        else:
-            print(f"undecided    {gap.key} {gap.lacks}; the daemon's start tells, or check while it runs")
-
-
-def _print_class(name: str, described: Mapping[str, Any]) -> None:
-    if described["unavailable"] is not None:
-        print(f"unavailable  {name}: {described['unavailable']}")
-        if described["traceback"]:
-            print("    " + described["traceback"].rstrip().replace("\n", "\n    "))
-        return
-    names = ", ".join(sorted(described["methods"]))
-    print(f"approved     {name}: {names or 'no method that may be called'}")
-    for method, details in sorted(described["methods"].items()):
-        if details["note"]:
-            print(f"    {method}: {details['note']}")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="bgjobd", description="Background jobs for applications on one machine."
+        prog="bgjobd",
+        description="Background jobs for applications on one machine.",
+        epilog="exit codes: 0 well, 1 it could not be done, something that was checked is not whole, or the status "
+        "is degraded, 2 usage or configuration, 3 the status is not running, 65 the database is damaged, too new or "
+        "could not be migrated, 69 no Linux, 75 already running, 77 refused",
     )
     parser.add_argument("--version", action="version", version=f"bgjobd {version('bgjobd')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add(commands, "serve", serve)
-    _add(commands, "check", check).add_argument(
+    command = _add(commands, "check", check)
+    command.add_argument(
         "--books",
         action="store_true",
         help="hold what is stored against the spool and the processes, and change nothing",
     )
+    command.add_argument("--json", action="store_true", help="print JSON")
+    _add(commands, "status", status).add_argument("--json", action="store_true", help="print JSON")
     _add(commands, "web", web)
     command = commands.add_parser("demo", help=demo.__doc__, description=demo.__doc__)
     command.add_argument(
@@ -259,7 +222,10 @@ def _add(
     """A command that reads the configuration."""
     command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
     command.add_argument(
-        "--config", type=Path, metavar="FILE", help="TOML file; see the README for the usual places"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML file; else $BGJOBD_CONFIG, or where bgjobd.toml(5) says",
     )
     command.set_defaults(run=run)
     return command

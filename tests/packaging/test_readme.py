@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from bgjob.commands import arguments
 from bgjobd import config, main
+from tests.packaging import manual
 from tests.packaging.walkthrough import Answered, Block, Kind, blocks_of, is_as_shown, kind_of, walk
 
 TREE = Path(__file__).resolve().parents[2]
@@ -44,6 +45,9 @@ RULES = {
     ),
     "daemon.slots": "number of cores",
 }
+
+# How the sources describe a key without an effect.
+NO_EFFECT = "(no effect yet)"
 
 PROSE = re.sub(r"^( *)```.*?^\1```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
 PARSERS = {"bgjob": arguments.parser(), "bgjobd": main._parser()}
@@ -244,7 +248,22 @@ def value_of(model: type[BaseModel], name: str, given: dict[str, Any]) -> Any:
     return getattr(model(**required | given), name)
 
 
+@pytest.mark.parametrize("key", all_keys())
+def test_the_table_says_first_what_the_sources_say_of_each_key(key: str) -> None:
+    model, name = all_keys()[key]
+    described = manual.described()[model][name]
+    told = re.search(
+        rf"^\| `{re.escape(key)}` +\| [^|]+ \| (.+?) +\|$", section("Configuration"), re.MULTILINE
+    )
+    assert told is not None
+    text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", told[1])
+    assert (text == "*later*") == described.endswith(NO_EFFECT)
+    if text != "*later*":
+        assert text.lower().startswith(described.lower())
+
+
 def test_the_table_has_every_key_of_a_class() -> None:
     rows = section("Configuration").partition("A class of `[approved]`")[2].splitlines()
     told = [key for row in rows if row.startswith("| `") for key in re.findall(r"`(\w+)`", row.split("|")[1])]
     assert sorted(told) == sorted(config.ClassPolicy.model_fields)
+    assert manual.described()[config.ClassPolicy].keys() == config.ClassPolicy.model_fields.keys()

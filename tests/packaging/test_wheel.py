@@ -45,6 +45,13 @@ def test_the_wheel_holds_our_packages_and_nothing_else(copy: Path, wheel: ZipFil
     assert packaged(wheel) == shipped_from(copy)
 
 
+def test_the_wheel_puts_the_manual_where_man_looks(copy: Path, wheel: ZipFile) -> None:
+    pages = {name.partition(".data/data/")[2] for name in wheel.namelist() if ".data/" in name}
+    files = sorted((copy / "bgjobd" / "man").iterdir())
+    assert pages == {f"share/man/man{file.suffix[1:]}/{file.name}" for file in files}
+    assert len(pages) == 3
+
+
 def test_the_wheel_names_both_commands(wheel: ZipFile) -> None:
     [entry_points] = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
     assert wheel.read(entry_points).decode().split() == [
@@ -68,7 +75,7 @@ def files_known_to_git() -> list[str]:
 
 def packaged(wheel: ZipFile) -> set[str]:
     names = (name for name in wheel.namelist() if not name.endswith("/"))
-    return {name for name in names if not name.split("/")[0].endswith(".dist-info")}
+    return {name for name in names if not name.split("/")[0].endswith((".dist-info", ".data"))}
 
 
 def shipped_from(tree: Path) -> set[str]:

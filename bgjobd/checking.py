@@ -1,0 +1,209 @@
+"""`bgjobd check`: looks at everything that a start takes, and at the jobs that wait for it; changes nothing.
+
+What it finds is a value, shown as lines or as JSON; what each part looks at is in `limits`, `catalogue`, `places`
+and `queued`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bgjobd import census, cgroups, clock, findings, limits, places, queued
+from bgjobd.catalogue import Catalogue
+from bgjobd.config import Config, ConfigError
+from bgjobd.findings import Finding, broken, doubtful, ok, remark
+from bgjobd.link import Application, ForkServer, ForkServerError, Places
+from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
+from bgjobd.store.migrations import SchemaTooNewError
+from bgjobd.store.pending import Waiting
+
+_PATIENCE: Final = 5.0
+"""Seconds for the jobs that wait; 100,000 of them take one or two."""
+
+_AHEAD: Final = 60.0
+"""Seconds by which a stored time may be ahead of the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found. `ready` is what the fork server told, None where there was none; `classes` what may run."""
+
+    file: Path | None
+    ready: Mapping[str, Any] | None
+    classes: Mapping[str, Mapping[str, Any]]
+    enforced: Mapping[str, str]
+    gaps: tuple[limits.Gap, ...]
+    is_best_effort: bool
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        are_usable = all(described["unavailable"] is None for described in self.classes.values())
+        return are_usable and findings.is_whole(self.findings)
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+    def as_json(self) -> str:
+        """The same for programs."""
+        return json.dumps(
+            {
+                "is_whole": self.is_whole,
+                "file": None if self.file is None else str(self.file),
+                "interpreter": None if self.ready is None else self.ready["executable"],
+                "python": None if self.ready is None else self.ready["python"],
+                "classes": [
+                    {
+                        "name": name,
+                        "unavailable": described["unavailable"],
+                        "methods": sorted(described["methods"]) if described["unavailable"] is None else [],
+                    }
+                    for name, described in sorted(self.classes.items())
+                ],
+                "limits": dict(self.enforced),
+                "gaps": [gap._asdict() for gap in self.gaps],
+                "left_open": [] if self.ready is None else self.ready["left_open"],
+                "findings": [asdict(finding) for finding in self.findings],
+            }
+        )
+
+
+def problems_as_json(error: ConfigError) -> str:
+    """A configuration that cannot be used, for programs."""
+    problems = [asdict(problem) for problem in error.problems]
+    return json.dumps({"is_whole": False, "problems": problems})
+
+
+def check(config: Config) -> Checked:
+    """Look at everything. Raises ConfigError for limits that cannot be had."""
+    daemon = census.daemon_of(config.daemon.state_dir)
+    machine = limits.Machine.here(config.daemon.state_dir, daemon)
+    limits.check(config, machine, may_get_cgroup=daemon is None and cgroups.has_controllers())
+    found = [] if config.approved else [remark("no class is approved; list some under [approved]")]
+    ready: Mapping[str, Any] | None = None
+    catalogue: Catalogue | None = None
+    try:
+        catalogue, ready = asyncio.run(_catalogue(config))
+        found += _doubts(config, catalogue)
+    except ForkServerError as error:
+        found.append(broken(f"interpreter: {error}"))
+    found += places.findings(config, daemon)
+    found.append(_clock())
+    found += _stored(config, catalogue, ready)
+    return Checked(
+        file=config.file,
+        ready=ready,
+        classes={} if catalogue is None else catalogue.classes,
+        enforced=limits.table(machine),
+        gaps=tuple(limits.gaps(config, machine)),
+        is_best_effort=config.limits.best_effort,
+        findings=tuple(found),
+    )
+
+
+async def _catalogue(config: Config) -> tuple[Catalogue, dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="bgjobd-check-") as directory:
+        application = Application.from_config(config)
+        own = Places(Path(directory), Path(directory), clock.boot_id())
+        for made in (own.spool, own.work, own.output):
+            made.mkdir()
+        server = await ForkServer.launch(application, own, lambda server, message: None, set())
+        await server.abandon()
+        return Catalogue(config, server.ready["classes"], server.code_version), server.ready
+
+
+def _doubts(config: Config, catalogue: Catalogue) -> Iterator[Finding]:
+    for name, described in sorted(catalogue.classes.items()):
+        if described["unavailable"] is None:
+            yield from map(doubtful, catalogue.doubts(config, name))
+
+
+def _clock() -> Finding:
+    if clock.is_synchronised() is False:
+        told = "clock: nobody keeps it right (NTP); when it is set, times of jobs move with it"
+        return remark(f"{told}; `timedatectl set-ntp true`, where systemd is")
+    return ok("clock: it is synchronised")
+
+
+# What is stored
+
+
+def _stored(
+    config: Config, catalogue: Catalogue | None, ready: Mapping[str, Any] | None
+) -> Iterator[Finding]:
+    state_dir = config.daemon.state_dir
+    try:
+        if not (state_dir / FILE_NAME).exists():
+            yield ok("database: there is none yet, the first start makes it")
+            return
+        if state_dir.stat().st_uid != os.geteuid():
+            return  # whose the directory is has been told, and reading may leave files beside the database
+        with closing(Waiting(state_dir)) as waiting:
+            yield from _of_waiting(waiting, catalogue, ready)
+    except (UnusableDatabaseError, SchemaTooNewError, OSError) as error:
+        yield broken(f"database: {error}")
+
+
+def _of_waiting(
+    waiting: Waiting, catalogue: Catalogue | None, ready: Mapping[str, Any] | None
+) -> Iterator[Finding]:
+    if waiting.is_empty:
+        yield ok("database: it is empty, the first start makes its tables")
+        return
+    if waiting.is_old:
+        yield ok(f"database: schema version {waiting.schema}; a start backs it up, and brings it up to date")
+    newest = waiting.newest()
+    if newest is not None and clock.from_text(newest) > time.time() + _AHEAD:
+        told = f"clock: a job was written at {newest}, which is in the future: the clock was set back since"
+        yield doubtful(f"{told}; see that it is right, for times that jobs wait for count from it")
+    if catalogue is None or ready is None:
+        return  # without classes nothing can be said of their jobs
+    end = time.monotonic() + _PATIENCE
+    looked = queued.look(
+        catalogue, ready["classes"], waiting.jobs(), waiting.count(), lambda: time.monotonic() < end
+    )
+    yield from queued.findings(looked)
+
+
+# Lines
+
+
+def _lines(checked: Checked) -> Iterator[str]:
+    yield f"configuration: {checked.file or 'defaults, no file'}"
+    if checked.ready is not None:
+        yield f"interpreter: {checked.ready['executable']} (Python {checked.ready['python']})"
+    for name, described in sorted(checked.classes.items()):
+        yield from _of_class(name, described)
+    yield "limits, and what enforces them here:"
+    for name, by in checked.enforced.items():
+        yield f"    {name:<10}  {by}"
+    for gap in checked.gaps:
+        if checked.is_best_effort:
+            yield f"best effort  {gap.key} {gap.told}"
+        else:
+            yield f"undecided    {gap.key} {gap.lacks}; the daemon's start tells, or check while it runs"
+    for descriptor in checked.ready["left_open"] if checked.ready is not None else ():
+        yield f"left open    {descriptor}: opened while modules were imported, and there in every attempt"
+    yield from map(str, checked.findings)
+
+
+def _of_class(name: str, described: Mapping[str, Any]) -> Iterator[str]:
+    if described["unavailable"] is not None:
+        yield f"unavailable  {name}: {described['unavailable']}"
+        if described["traceback"]:
+            yield "    " + described["traceback"].rstrip().replace("\n", "\n    ")
+        return
+    names = ", ".join(sorted(described["methods"]))
+    yield f"approved     {name}: {names or 'no method that may be called'}"
+    for method, details in sorted(described["methods"].items()):
+        if details["note"]:
+            yield f"    {method}: {details['note']}"

@@ -1,0 +1,217 @@
+"""Whether a daemon could live in the places that it is configured for: directories, socket, named pipe, disks, users.
+
+Looks, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from bgjobd import limits, room
+from bgjobd.config import Config
+from bgjobd.findings import Finding, broken, doubtful, ok, remark
+from bgjobd.forkserver.sandbox import Account
+from bgjobd.ipc import is_served
+from bgjobd.service import SOCKET_GROUP
+
+_READ: Final = 0o4
+_PASS: Final = 0o1
+
+
+def findings(config: Config, daemon: int | None) -> list[Finding]:
+    """What there is to say of the places; `daemon` is the pid of one that serves the state directory already."""
+    looks = (_directories(config), _socket(config, daemon), _fifo(config), _disks(config), _users(config))
+    return [finding for look in looks for finding in _as_far_as_it_goes(look)]
+
+
+def _as_far_as_it_goes(look: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings up to a place that this user may not look at."""
+    try:
+        yield from look
+    except OSError as error:
+        yield broken(f"{error.filename} cannot be looked at: {error.strerror}; run this as the daemon's user")
+
+
+# Directories
+
+
+def _directories(config: Config) -> Iterator[Finding]:
+    for key in room.DIRECTORIES:
+        path: Path = getattr(config.daemon, key)
+        yield _directory(key, path)
+        yield from _open_to_all(key, path)
+
+
+def _directory(key: str, path: Path) -> Finding:
+    above = room.existing(path)
+    found = above.stat()
+    if not stat.S_ISDIR(found.st_mode):
+        return broken(f"{key}: {above} is in the way, which is no directory; move it, or set [daemon] {key}")
+    if above != path:
+        if os.access(above, os.W_OK | os.X_OK):
+            return ok(f"{key}: {path} is not there yet, and can be made")
+        return broken(f"{key}: {path} cannot be made: {above} is not for this user to write to; make it")
+    if found.st_uid != os.geteuid():
+        told = f"{path} belongs to uid {found.st_uid}, and this is uid {os.geteuid()}"
+        return broken(f"{key}: {told}; run this, and the daemon, as the same user, or chown it")
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o077 & ~0o011:
+        return remark(f"{key}: {path} has mode {mode:04o}; a start closes it to others")
+    return ok(f"{key}: {path}")
+
+
+def _open_to_all(key: str, path: Path) -> Iterator[Finding]:
+    """A directory above that anybody may write to could be given another of our name."""
+    for above in path.parents:
+        if not above.exists():
+            continue
+        mode = above.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            told = f"anybody may write to {above}, and so put something else in the place of {path}"
+            yield doubtful(f"{key}: {told}; `chmod o-w {above}`")
+
+
+# Socket and named pipe
+
+
+def _socket(config: Config, daemon: int | None) -> Iterator[Finding]:
+    yield _place_of_socket(config, daemon)
+    if os.geteuid() == 0:
+        try:
+            grp.getgrnam(SOCKET_GROUP)
+        except KeyError:
+            told = f"socket: there is no group {SOCKET_GROUP}, so only root can connect"
+            yield remark(f"{told}; `groupadd --system {SOCKET_GROUP}`")
+
+
+def _place_of_socket(config: Config, daemon: int | None) -> Finding:
+    path = config.daemon.socket
+    if not path.parent.is_dir():
+        if _will_be_made(path.parent, config):
+            return ok(f"socket: {path} can be made")
+        return broken(f"socket: {path.parent} is not there; make it, or set [daemon] socket")
+    if os.path.lexists(path) and not path.is_socket():
+        return broken(f"socket: {path} is there and is no socket; move it, or set [daemon] socket")
+    if is_served(path):
+        if daemon is None:
+            told = f"socket: another daemon answers at {path}, one that does not serve this state_dir"
+            return broken(f"{told}; stop it, or set [daemon] socket")
+        return ok(f"socket: {path} is served by the daemon that runs (pid {daemon})")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return broken(f"socket: {path.parent} is not for this user to write to; set [daemon] socket")
+    return ok(f"socket: {path} can be made")
+
+
+def _fifo(config: Config) -> Iterator[Finding]:
+    path = config.daemon.fifo
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        if not _will_be_made(path.parent, config):
+            yield broken(f"fifo: {path.parent} is not there; make it, or set [daemon] fifo")
+    elif not os.path.lexists(path):
+        if os.access(path.parent, os.W_OK | os.X_OK):
+            yield ok(f"fifo: {path} can be made")
+        else:
+            yield broken(f"fifo: {path.parent} is not for this user to write to; set [daemon] fifo")
+    else:
+        found = path.lstat()
+        if not stat.S_ISFIFO(found.st_mode):
+            yield broken(f"fifo: {path} is there and is no named pipe; move it, or set [daemon] fifo")
+        elif found.st_uid != os.geteuid():
+            yield broken(f"fifo: {path} belongs to uid {found.st_uid}; remove it, or run as that user")
+        else:
+            yield ok(f"fifo: {path}")
+
+
+def _will_be_made(directory: Path, config: Config) -> bool:
+    """Whether a start makes it, as one of our directories or on the way to one."""
+    ours: list[Path] = [getattr(config.daemon, key) for key in room.DIRECTORIES]
+    return any(directory in (one, *one.parents) for one in ours)
+
+
+# Disks
+
+
+def _disks(config: Config) -> Iterator[Finding]:
+    for one in room.rooms(config):
+        yield ok(f"disk: {one}") if one.trouble is None else doubtful(one.trouble)
+    runtime_dir = config.daemon.runtime_dir
+    kind = room.kind_of(room.existing(runtime_dir))
+    if kind not in (None, "tmpfs", "ramfs"):
+        told = f"runtime_dir: {runtime_dir} is on {kind}, no tmpfs: what is in it costs writes to a disk"
+        yield remark(f"{told}, and outlives the boot; take a directory below /run, or $XDG_RUNTIME_DIR")
+
+
+# The users of classes
+
+
+def _users(config: Config) -> Iterator[Finding]:
+    """Whether those whom attempts run as can read what they import; the mode bits decide, ACLs are not looked at."""
+    if os.geteuid() != 0:
+        return  # nobody is another user then, as `limits` tells
+    for account, classes in _accounts(config).items():
+        who = account.name or f"uid {account.uid}"
+        obstacles = [
+            (path, obstacle)
+            for path in _needed(config)
+            if (obstacle := _try_obstacle(account, path)) is not None
+        ]
+        for path, obstacle in obstacles:
+            told = f"user {who}, of {', '.join(classes)}, cannot read {path}: {obstacle}"
+            yield doubtful(f"{told}; what a job imports later would fail: let that user read it")
+        if not obstacles:
+            yield ok(f"user {who} can read the interpreter and [app] path")
+
+
+def _accounts(config: Config) -> dict[Account, list[str]]:
+    accounts: dict[Account, list[str]] = {}
+    for name in config.approved:
+        account = limits.limits_of(config, name).account
+        if account is not None and account.uid != 0:
+            accounts.setdefault(account, []).append(name)
+    return accounts
+
+
+def _needed(config: Config) -> list[Path]:
+    python = shutil.which(config.app.python or sys.executable)
+    return [*([] if python is None else [Path(python)]), *config.app.path]
+
+
+def _try_obstacle(account: Account, path: Path) -> str | None:
+    """What keeps the account from reading the path, which may be a link; None where nothing does."""
+    real = Path(os.path.realpath(path))
+    for above in (*reversed(path.parents), *reversed(real.parents)):
+        if not _may(account, above, _PASS):
+            return f"{above} does not let it pass ({_rights(above)})"
+    is_directory = real.is_dir()
+    if not _may(account, real, _READ | _PASS if is_directory else _READ):
+        return f"{real} is not for it to read ({_rights(real)})"
+    return None
+
+
+def _may(account: Account, path: Path, wanted: int) -> bool:
+    """As the kernel decides: as owner, else by a group, else as anybody (path_resolution(7)). What is not there may."""
+    try:
+        found = path.stat()
+    except OSError:
+        return True
+    if found.st_uid == account.uid:
+        granted = found.st_mode >> 6
+    elif found.st_gid in (account.gid, *account.groups):
+        granted = found.st_mode >> 3
+    else:
+        granted = found.st_mode
+    return granted & wanted == wanted
+
+
+def _rights(path: Path) -> str:
+    found = path.stat()
+    return f"mode {stat.S_IMODE(found.st_mode):04o}, uid {found.st_uid}, gid {found.st_gid}"

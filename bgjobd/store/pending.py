@@ -1,0 +1,94 @@
+"""The jobs that wait in the file, one after the other, and the newest times in it; for who looks at it from outside.
+
+On a connection that cannot write, of any schema that this bgjobd can bring up to date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from peewee import DatabaseError
+from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
+
+from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, open_for_reading
+from bgjobd.store.migrations import STEPS, SchemaTooNewError
+
+_LATEST: Final = 1000
+"""How many of the newest rows are looked at for a time in the future: ids grow with the time of submission."""
+
+_PENDING: Final = """
+    SELECT id, class_name, method_name, parameters FROM background_jobs
+    WHERE status = 'pending' AND finished_at IS NULL AND ready = ? ORDER BY id"""
+_COUNT: Final = (
+    "SELECT count(*) FROM background_jobs WHERE status = 'pending' AND finished_at IS NULL AND ready = ?"
+)
+_NEWEST: Final = f"""
+    SELECT max(max(created_at), max(updated_at))
+    FROM (SELECT created_at, updated_at FROM background_jobs ORDER BY id DESC LIMIT {_LATEST})"""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingJob:
+    """A job that waits, with its parameters as JSON."""
+
+    id: int
+    class_name: str
+    method_name: str
+    parameters: str
+
+
+class Waiting:
+    """Questions about what waits; from one thread, while a daemon runs or not."""
+
+    def __init__(self, state_dir: Path) -> None:
+        """Raises SchemaTooNewError, and as every question does UnusableDatabaseError."""
+        self._path = state_dir / FILE_NAME
+        with self._errors_named():
+            self._database = open_for_reading(state_dir)
+        self.schema = int(self._ask("PRAGMA user_version")[0][0])
+        if self.schema > len(STEPS):
+            raise SchemaTooNewError(self._path, self.schema, len(STEPS))
+
+    def close(self) -> None:
+        self._database.close()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no daemon has made its tables yet."""
+        return self.schema == 0
+
+    @property
+    def is_old(self) -> bool:
+        """Whether the next start has to bring it up to date."""
+        return 0 < self.schema < len(STEPS)
+
+    def count(self) -> int:
+        """How many jobs wait."""
+        return sum(self._ask(_COUNT, (ready,))[0][0] for ready in (1, 0))
+
+    def jobs(self) -> Iterator[PendingJob]:
+        """Those that are due, then those that wait for their time; each by their ids."""
+        for ready in (1, 0):
+            with self._errors_named(), as_peewees_own:
+                yield from (PendingJob(*row) for row in self._database.execute_sql(_PENDING, (ready,)))
+
+    def newest(self) -> str | None:
+        """The latest time that a recent job was written at, as it is stored; None where there is no job."""
+        latest: str | None = self._ask(_NEWEST)[0][0]
+        return latest
+
+    def _ask(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._errors_named(), as_peewees_own:
+            rows: list[tuple[Any, ...]] = self._database.execute_sql(statement, values).fetchall()
+        return rows
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            raise UnusableDatabaseError(self._path, error) from error

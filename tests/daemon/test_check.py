@@ -1,0 +1,375 @@
+"""`bgjobd check` beyond configuration and classes: places, disks, the clock, and jobs that wait already."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjobd import config, places, queued, room
+from bgjobd.catalogue import Catalogue
+from bgjobd.findings import Finding, Verdict, is_whole
+from bgjobd.room import Room
+from bgjobd.store.pending import PendingJob
+from tests.daemon.running import RunningDaemon, daemon
+from tests.support import directory_for_all
+
+GIB = 1024**3
+
+
+def check(running: RunningDaemon, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bgjobd", "check", "--config", str(running.config), *words],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
+def told(running: RunningDaemon) -> str:
+    return check(running).stdout
+
+
+def settings(tmp_path: Path, more: str = "") -> config.Config:
+    file = tmp_path / "bgjobd.toml"
+    file.write_text(
+        f"[daemon]\nsocket = 's.sock'\nstate_dir = 'state'\nruntime_dir = 'run'\nlog_dir = 'log'\n{more}"
+    )
+    return config.load(file, {}, is_root=False)
+
+
+def of(subject: str, found: list[Finding]) -> list[Finding]:
+    return [one for one in found if one.told.startswith(f"{subject}:")]
+
+
+# Places
+
+
+def test_before_the_first_start_all_is_well(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path)
+    lines = told(running).splitlines()
+    assert "ok           database: there is none yet, the first start makes it" in lines
+    assert f"ok           state_dir: {tmp_path}/state is not there yet, and can be made" in lines
+    assert f"ok           socket: {tmp_path}/s.sock can be made" in lines
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_file_in_the_place_of_a_directory_is_told(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    (found,) = of("runtime_dir", places.findings(settings(tmp_path), None))[:1]
+    assert (found.verdict, "is no directory" in found.told) == (Verdict.BROKEN, True)
+
+
+def test_a_directory_that_others_may_read_is_told_to_be_closed(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o755)
+    (tmp_path / "log").mkdir(mode=0o700)
+    found = places.findings(settings(tmp_path), None)
+    assert of("state_dir", found)[0].verdict is Verdict.REMARK
+    assert of("log_dir", found)[0].verdict is Verdict.OK
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_directory_of_somebody_else_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    os.chown(tmp_path / "state", 65534, 65534)
+    (found, *_) = of("state_dir", places.findings(settings(tmp_path), None))
+    assert (found.verdict, "belongs to uid 65534" in found.told) == (Verdict.BROKEN, True)
+
+
+@pytest.mark.parametrize(("mode", "count"), [(0o777, 1), (0o1777, 0), (0o775, 0)])
+def test_a_directory_that_anybody_may_write_to_is_doubtful_above_ours_unless_it_is_sticky(
+    tmp_path: Path, mode: int, count: int
+) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(mode)
+    made = settings(tmp_path)
+    object.__setattr__(made.daemon, "state_dir", tmp_path / "open" / "state")
+    found = [
+        one
+        for one in of("state_dir", places.findings(made, None))
+        if f"write to {tmp_path}/open," in one.told
+    ]
+    assert len(found) == count
+    assert is_whole(found) is (count == 0)
+
+
+def test_something_else_in_the_place_of_the_socket_is_told(tmp_path: Path) -> None:
+    (tmp_path / "s.sock").touch()
+    (found, *_) = of("socket", places.findings(settings(tmp_path), None))
+    assert (found.verdict, "is no socket" in found.told) == (Verdict.BROKEN, True)
+
+
+def test_a_socket_that_nobody_serves_any_more_is_no_matter(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "s.sock"))
+    (found, *_) = of("socket", places.findings(settings(tmp_path), None))
+    assert found.verdict is Verdict.OK
+
+
+def test_a_socket_that_another_daemon_serves_is_told(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "s.sock"))
+        other.listen()
+        (taken, *_) = of("socket", places.findings(settings(tmp_path), None))
+        (own, *_) = of("socket", places.findings(settings(tmp_path), 12))
+    assert (taken.verdict, "another daemon answers" in taken.told) == (Verdict.BROKEN, True)
+    assert (own.verdict, "(pid 12)" in own.told) == (Verdict.OK, True)
+
+
+def test_a_socket_in_a_directory_that_is_not_there_is_told_unless_a_start_makes_it(tmp_path: Path) -> None:
+    made = settings(tmp_path)
+    for parent, verdict in (("nowhere", Verdict.BROKEN), ("run", Verdict.OK)):
+        object.__setattr__(made.daemon, "socket", tmp_path / parent / "s.sock")
+        (found, *_) = of("socket", places.findings(made, None))
+        assert found.verdict is verdict
+
+
+def _mkfifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "verdict"),
+    [(Path.touch, Verdict.BROKEN), (_mkfifo, Verdict.OK), (lambda path: None, Verdict.OK)],
+    ids=["a file", "a pipe", "nothing"],
+)
+def test_only_a_pipe_may_be_in_the_place_of_the_named_pipe(
+    tmp_path: Path, make: Callable[[Path], None], verdict: Verdict
+) -> None:
+    make(tmp_path / "jobs.fifo")
+    (found,) = of("fifo", places.findings(settings(tmp_path, "fifo = 'jobs.fifo'"), None))
+    assert found.verdict is verdict
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemon runs jobs as others")
+def test_a_user_that_cannot_read_the_code_is_told_with_what_is_in_the_way(tmp_path: Path) -> None:
+    with directory_for_all() as directory:
+        (directory / "app" / "closed").mkdir(parents=True)
+        app = f'[app]\npython = "/bin/sh"\npath = ["{directory}/app/closed"]\n'
+        more = f'{app}[approved]\n"a.B" = {{ user = "nobody" }}'
+        made = settings(tmp_path, more)
+        assert is_whole(places.findings(made, None))
+        (directory / "app").chmod(0o700)
+        (found,) = [one for one in places.findings(made, None) if one.verdict is Verdict.DOUBTFUL]
+    assert f"user nobody, of a.B, cannot read {directory}/app/closed: {directory}/app" in found.told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_places_that_this_user_may_not_look_at_are_told_and_no_traceback() -> None:
+    with directory_for_all() as directory:
+        made = settings(directory)
+        (directory / "closed").mkdir(mode=0o700)
+        for key in ("socket", "fifo", "state_dir", "runtime_dir", "log_dir"):
+            object.__setattr__(made.daemon, key, directory / "closed" / "in" / key)
+        os.seteuid(65534)
+        try:
+            found = places.findings(made, None)
+        finally:
+            os.seteuid(0)
+    told = [one.told for one in found if one.verdict is Verdict.BROKEN]
+    assert told
+    assert all("run this as the daemon's user" in one or "not for this user to write" in one for one in told)
+
+
+# Disks
+
+
+@pytest.mark.parametrize(
+    ("size", "free", "inodes", "free_inodes", "is_troubled"),
+    [
+        (100 * GIB, GIB, 0, 0, False),
+        (100 * GIB, GIB - 1, 0, 0, True),
+        (GIB, GIB // 10, 0, 0, False),
+        (GIB, GIB // 21, 0, 0, True),
+        (GIB, GIB, 1000, 49, True),
+        (GIB, GIB, 10**9, 10_000, False),
+        (GIB, GIB, 10**9, 9_999, True),
+    ],
+)
+def test_a_disk_is_nearly_full_below_a_twentieth_or_what_is_enough_anywhere(
+    size: int, free: int, inodes: int, free_inodes: int, is_troubled: bool
+) -> None:
+    one = Room(("state_dir",), Path("/var"), size, free, inodes, free_inodes)
+    assert (one.trouble is not None) is is_troubled
+
+
+def test_directories_on_one_file_system_are_told_once(tmp_path: Path) -> None:
+    (one,) = room.rooms(settings(tmp_path))
+    assert one.keys == ("state_dir", "runtime_dir", "log_dir")
+    assert 0 < one.free <= one.size
+
+
+def test_the_kind_of_a_file_system_is_that_of_the_nearest_and_last_mount() -> None:
+    mounts = (
+        "22 1 0:20 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+        "23 22 0:21 / /run rw shared:2 - tmpfs tmpfs rw\n"
+        "24 22 0:22 / /running rw - xfs /dev/vdb rw\n"
+        "25 22 0:23 / /a\\040b rw - btrfs /dev/vdc rw\n"
+        "26 22 0:24 / /a\\040b rw - nfs x rw\n"
+    )
+    told = [room.kind_among(mounts, path) for path in ("/", "/run", "/run/bgjobd", "/running/x", "/a b/c")]
+    assert told == ["ext4", "tmpfs", "tmpfs", "xfs", "nfs"]
+
+
+# Jobs that wait
+
+SHOP = """
+from datetime import date
+
+class Job:
+    def send(self, to: str): pass
+    def age(self, years: int): pass
+    def on(self, day: date): pass
+    def old(self): pass
+"""
+
+
+def test_jobs_that_the_new_code_would_not_take_are_counted_with_the_reason(tmp_path: Path) -> None:
+    own = '"shop.Job" = {}\n"shop2.Job" = {}'
+    with daemon(tmp_path, own, modules={"shop": SHOP, "shop2": SHOP}) as running, running.client() as client:
+        client.pause()
+        for parameters in ({"to": "a"}, {"to": "b"}):
+            client.run_background_job("shop.Job", "send", parameters)
+        client.run_background_job("shop.Job", "age", {"years": 5})
+        client.run_background_job("shop.Job", "on", {"day": "2026-11-25"}, delay=900)
+        client.run_background_job("shop.Job", "old")
+        client.run_background_job("shop2.Job", "old")
+        assert "ok           queued jobs: 6 jobs, and nothing against them" in told(running)
+
+        changed = SHOP.replace("to: str", "recipient: str").replace("years: int", "years: str")
+        changed = changed.replace("day: date", "day: int | date").replace("    def old(self): pass\n", "")
+        (tmp_path / "shop.py").write_text(changed.replace("int | date", "list[date]"))
+        running.config.write_text(running.config.read_text().replace('"shop2.Job" = {}', ""))
+        while_it_runs = check(running)
+        running.stop()
+        without = check(running)
+        assert without.returncode == 1
+        for lines in (while_it_runs.stdout, without.stdout):
+            assert [line for line in lines.splitlines() if "queued jobs" in line] == [
+                f"doubtful     queued jobs: {line}; mend the code or the configuration, or `bgjob cancel` them"
+                for line in (
+                    "2 jobs of shop.Job::send would fail, not to be retried: its parameters do not fit any more, and "
+                    "its attempts end with InvalidParameters (job 1, 2, parameter recipient, to)",
+                    "1 job of shop.Job::age would run with what they were given: its parameters would be refused now, "
+                    "and are passed as they are (job 3, parameter years)",
+                    "1 job of shop.Job::old would fail, not to be retried: the class has no such method that may "
+                    "be called, and its attempts end with MethodNotApproved (job 5)",
+                    "1 job of shop.Job::on would fail, not to be retried: its parameters do not fit any more, and "
+                    "its attempts end with InvalidParameters (job 4, parameter day)",
+                    "1 job of shop2.Job::old would fail, not to be retried: the class is not approved, and its "
+                    "attempts end with MethodNotApproved (job 6)",
+                )
+            ]
+
+        # What is foretold is what happens.
+        running.start()
+        with running.client() as again:
+            again.resume()
+            ended = {number: again.wait(number, 20) for number in (1, 2, 3, 5, 6)}
+        assert {
+            number: (job["status"], (job["error"] or "").partition(":")[0]) for number, job in ended.items()
+        } == {
+            1: ("failed", "InvalidParameters"),
+            2: ("failed", "InvalidParameters"),
+            3: ("completed", ""),
+            5: ("failed", "MethodNotApproved"),
+            6: ("failed", "MethodNotApproved"),
+        }
+        assert {job["retry_count"] for job in ended.values()} == {0}
+
+
+def test_jobs_with_hostile_names_make_one_short_line_that_cannot_move_the_terminal(tmp_path: Path) -> None:
+    method: dict[str, Any] = {"whole": None, "coerce": False, "contexts": [], "required": [], "integers": []}
+    method |= {"names": [], "plain": None, "sensitive": [], "note": None}
+    method["schema"] = {"type": "object", "properties": {}, "additionalProperties": False}
+    described: dict[str, Any] = {"a.Job": {"unavailable": None, "methods": {"run": method}, "hooks": []}}
+    made = settings(tmp_path, '[approved]\n"a.Job" = {}')
+    names = ["\x1b[2J" + "x" * 10_000, *(f"name{number}" for number in range(1000))]
+    jobs = [
+        PendingJob(number, "a.Job", "run", json.dumps({name: "secret"})) for number, name in enumerate(names)
+    ]
+    looked = queued.look(Catalogue(made, described, ""), described, jobs, len(jobs), lambda: True)
+    (found,) = queued.findings(looked)
+    assert "1,001 jobs of a.Job::run would fail" in found.told
+    assert len(str(found)) < 400
+    assert "\\x1b[2Jxxx" in str(found)
+    assert "\x1b" not in str(found)
+    assert "secret" not in str(found)
+
+
+def test_the_look_at_many_jobs_ends_with_the_time_there_is_and_says_so(tmp_path: Path) -> None:
+    jobs = (PendingJob(number, "gone.Job", "run", "{}") for number in range(1, 1_000_000))
+    ticks = iter(range(5_000))
+    looked = queued.look(
+        Catalogue(settings(tmp_path), {}, ""), {}, jobs, 1_000_000, lambda: next(ticks, None) is not None
+    )
+    wrong, so_far = queued.findings(looked)
+    assert "5,001 jobs of gone.Job::run would fail" in wrong.told
+    assert "(job 1, 2, 3, …)" in wrong.told
+    assert so_far.told == (
+        "queued jobs: of 1,000,000 jobs that wait, 5,001 were looked at in the time there is; the others were not"
+    )
+
+
+def test_a_time_in_the_future_says_that_the_clock_was_set_back(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running, running.client() as client:
+        client.run_background_job("probes.Probe", "echo").wait(20)
+        assert "in the future" not in told(running)
+        running.stop()
+        written = "2399-01-01T00:00:00.000000Z"
+        _write(running, f"UPDATE background_jobs SET updated_at = '{written}'")
+        assert f"doubtful     clock: a job was written at {written}" in told(running)
+
+
+def test_a_database_of_a_newer_bgjobd_is_told(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        running.stop()
+        _write(running, "PRAGMA user_version = 1000")
+        done = check(running)
+    assert done.returncode == 1
+    assert "broken       database:" in done.stdout
+    assert "schema version 1000" in done.stdout
+
+
+def _write(running: RunningDaemon, statement: str) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(running.database)
+    with connection:
+        connection.execute(statement)
+    connection.close()
+
+
+# JSON
+
+
+def test_a_program_reads_the_same_as_json(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path)
+    done = check(running, "--json")
+    whole: dict[str, Any] = json.loads(done.stdout)
+    assert (done.returncode, whole["is_whole"]) == (1, False)  # probes.NeedsMore and broken.Job are there
+    assert {one["name"]: one["unavailable"] is None for one in whole["classes"]} == {
+        "broken.Job": False,
+        "probes.NeedsMore": False,
+        "probes.Probe": True,
+    }
+    assert {one["verdict"] for one in whole["findings"]} <= {"ok", "remark"}
+    running.config.write_text("[daemon]\nslots = 0\n")
+    refused = check(running, "--json")
+    (problem,) = json.loads(refused.stdout)["problems"]
+    assert (refused.returncode, problem["key"]) == (2, "daemon.slots")
+
+
+def test_an_interpreter_that_is_not_there_is_broken_and_the_rest_is_told(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path, app='python = "no-such-python"')
+    done = check(running)
+    assert done.returncode == 1
+    assert "broken       interpreter: there is no interpreter no-such-python" in done.stdout
+    assert "ok           socket:" in done.stdout

@@ -1,0 +1,255 @@
+"""`bgjobd status`: what it makes of what it sees, and what a person and a monitor see of real daemons."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjobd import config, main, status
+from bgjobd.room import Room
+from bgjobd.status import Answer, Gathered, Health, Page, judge
+from tests.daemon.running import RunningDaemon, daemon
+from tests.support import directory_for_all, eventually
+
+NOW = 1_764_086_400.0
+STATS: dict[str, Any] = {
+    "version": "1.2.3",
+    "pid": 12,
+    "started_at": "2025-11-25T12:00:00.000000Z",
+    "code_version": "444fe3e2eec6",
+    "python": "3.13.5",
+    "loaded_at": "2025-11-25T12:00:01.000000Z",
+    "slots": 4,
+    "storage_trouble": None,
+    "database_bytes": 4096,
+    "jobs": {},
+    "minutes": [{"at": "2025-11-25T15:59:00.000000Z", "completed": 2, "failed": 1}],
+    "oldest_pending": None,
+    "queues": [
+        {"name": "default", "slots": None, "pending": 3, "running": 2, "paused": False},
+        {"name": "mail", "slots": 1, "pending": 0, "running": 1, "paused": True},
+    ],
+}
+SEEN = Gathered(
+    now=NOW,
+    socket="/run/bgjobd.sock",
+    state_dir="/var/lib/bgjobd",
+    holder=12,
+    can_see_lock=True,
+    answer=Answer.ANSWERS,
+    stats=STATS,
+    page=Page("http://127.0.0.1:8377/", answers=True),
+    is_synchronised=True,
+    installed="1.2.3",
+)
+FULL = Room(("log_dir",), Path("/var/log"), 1024**4, 4096)
+AWAY = replace(SEEN, stats=None, told="no daemon answers")
+
+
+# What it comes to
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        (
+            replace(SEEN, stats=STATS | {"storage_trouble": "the database cannot be written: disk full"}),
+            "disk full",
+        ),
+        (replace(SEEN, stats=STATS | {"code_version": None}), "no code is loaded"),
+        (replace(SEEN, unavailable={"a.B": "ImportError: no"}), "a.B cannot be used: ImportError: no"),
+        (replace(SEEN, rooms=(FULL,)), "nearly full: only 4 KiB of 1 TiB are free at /var/log"),
+        (replace(SEEN, page=Page("http://127.0.0.1:8377/", answers=False)), "the page does not answer"),
+        (
+            replace(SEEN, holder=13),
+            "another daemon (pid 12) answers at the socket, and pid 13 holds the lock",
+        ),
+        (replace(AWAY, answer=Answer.NOBODY), "the daemon (pid 12) holds the lock, and does not serve"),
+        (replace(AWAY, answer=Answer.HANGS), "the daemon (pid 12) hangs"),
+        (replace(AWAY, answer=Answer.HANGS, holder=None), "a daemon hangs"),
+        (replace(AWAY, answer=Answer.REFUSES, told="it is shutting down"), "it is shutting down"),
+    ],
+)
+def test_each_thing_that_is_not_as_it_should_be_degrades_it_and_is_told(seen: Gathered, reason: str) -> None:
+    standing = judge(seen)
+    (told,) = standing.reasons
+    assert reason in told
+    assert (standing.health, standing.exit_code) == (Health.DEGRADED, 1)
+    assert any(reason in line for line in status.lines(standing))
+
+
+def test_all_of_several_reasons_are_told() -> None:
+    seen = replace(SEEN, unavailable={"a.B": "x", "a.C": "y"}, rooms=(FULL, FULL))
+    assert len(judge(seen).reasons) == 4
+
+
+@pytest.mark.parametrize(
+    ("seen", "remark"),
+    [
+        (SEEN, "queue mail is paused; `bgjob resume mail` goes on with it"),
+        (replace(SEEN, is_synchronised=False), "nobody keeps the clock right"),
+        (replace(SEEN, installed="1.2.4"), "bgjobd 1.2.4 is installed, and the daemon runs 1.2.3"),
+        (replace(SEEN, holder=None), "nobody is seen to hold the lock"),
+        (
+            replace(SEEN, stats=STATS | {"oldest_pending": "2025-11-25T13:59:59.000000Z"}),
+            "a job has waited for a slot for 2 h",
+        ),
+    ],
+)
+def test_what_only_a_person_may_want_to_know_leaves_it_well(seen: Gathered, remark: str) -> None:
+    standing = judge(seen)
+    assert (standing.health, standing.exit_code, standing.reasons) == (Health.WELL, 0, ())
+    assert any(remark in told for told in standing.remarks)
+
+
+@pytest.mark.parametrize(
+    ("can_see_lock", "known"), [(True, "nobody holds the lock in"), (False, "this user cannot see whether")]
+)
+def test_a_daemon_that_does_not_run_is_told_with_how_that_is_known(can_see_lock: bool, known: str) -> None:
+    standing = judge(replace(AWAY, answer=Answer.NOBODY, holder=None, can_see_lock=can_see_lock))
+    assert (standing.health, standing.exit_code) == (Health.NOT_RUNNING, 3)
+    assert standing.reasons[0].startswith("no daemon answers; ")
+    assert known in standing.reasons[0]
+
+
+def test_the_screen_has_what_a_person_looks_for_first() -> None:
+    lines = list(status.lines(judge(replace(SEEN, rooms=(FULL,), stats=STATS | {"oldest_pending": None}))))
+    assert lines[0] == "bgjobd is degraded: 1.2.3, pid 12, for 4 h 0 min, since 2025-11-25 12:00:00 UTC"
+    for line in (
+        "socket       /run/bgjobd.sock, answers",
+        "slots        3 of 4 in use",
+        "queues       default: 3 pending, 2 running",
+        "             mail: 0 pending, 1 running, paused",
+        "last hour    2 completed, 1 failed",
+        "page         http://127.0.0.1:8377/, answers",
+    ):
+        assert line in lines
+
+
+def test_what_a_daemon_tells_cannot_move_the_terminal() -> None:
+    seen = replace(SEEN, unavailable={"a.B": "\x1b[2J\nbgjobd is well"})
+    assert not any("\x1b" in line or "\n" in line for line in status.lines(judge(seen)))
+
+
+# Real daemons
+
+
+def run(running: RunningDaemon, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bgjobd", "status", "--config", str(running.config), *words],
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
+def whole(tmp_path: Path, web: str = "enabled = false") -> RunningDaemon:
+    """A daemon all of whose classes can be used."""
+    running = RunningDaemon(tmp_path, web=web)
+    settings = running.config.read_text()
+    running.config.write_text(settings.replace('"probes.NeedsMore" = {}\n"broken.Job" = {}\n', ""))
+    return running
+
+
+def test_no_daemon_is_3_and_one_that_runs_0(tmp_path: Path) -> None:
+    running = whole(tmp_path)
+    before = run(running)
+    assert (before.returncode, before.stdout.splitlines()[0]) == (3, "bgjobd is not running")
+    running.start()
+    try:
+        with running.client() as client:
+            client.run_background_job("probes.Probe", "echo").wait(20)
+        during = run(running)
+        told = json.loads(run(running, "--json").stdout)
+    finally:
+        running.stop()
+    assert during.returncode == 0, during.stdout
+    assert during.stdout.startswith("bgjobd is well: ")
+    assert "last hour    1 completed, 0 failed" in during.stdout
+    assert "\x1b" not in during.stdout
+    assert (told["status"], told["reasons"], told["daemon"]["slots"]) == ("well", [], 4)
+    assert told["lock_held_by"] == told["daemon"]["pid"]
+    assert run(running).returncode == 3
+
+
+def test_a_class_that_cannot_be_used_is_1(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            client.classes()  # once there are any
+        done = run(running)
+    assert done.returncode == 1
+    assert "broken.Job cannot be used: RuntimeError: this module does not import" in done.stdout
+
+
+def test_a_daemon_that_is_stopped_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "TIMEOUT", 0.5)
+    running = whole(tmp_path)
+    running.start()
+    assert running.process is not None
+    running.process.send_signal(signal.SIGSTOP)
+    try:
+        standing = judge(status.gather(config.load(running.config, {}, is_root=False)))
+    finally:
+        running.process.send_signal(signal.SIGCONT)
+        running.stop()
+    assert standing.exit_code == 1
+    assert f"the daemon (pid {standing.gathered.holder}) hangs" in standing.reasons[0]
+
+
+def test_a_daemon_whose_socket_was_removed_holds_the_lock(tmp_path: Path) -> None:
+    running = whole(tmp_path)
+    running.start()
+    try:
+        running.socket.unlink()
+        done = run(running)
+    finally:
+        running.stop()
+    assert done.returncode == 1
+    assert "holds the lock, and does not serve its socket" in done.stdout
+
+
+def test_the_page_is_asked_whether_it_answers(tmp_path: Path) -> None:
+    running = whole(tmp_path, web=f'bind = "unix:{tmp_path}/page.sock"')
+    running.start()
+    try:
+        eventually(lambda: run(running).returncode == 0)
+        assert f"page         unix:{tmp_path}/page.sock, answers" in run(running).stdout
+        running.config.write_text(running.config.read_text().replace("page.sock", "other.sock"))
+        done = run(running)
+    finally:
+        running.stop()
+    assert done.returncode == 1
+    assert f"the page does not answer at unix:{tmp_path}/other.sock" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_user_who_may_not_connect_is_refused_and_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with directory_for_all() as directory, socket.socket(socket.AF_UNIX) as served:
+        running = RunningDaemon(directory)
+        served.bind(str(running.socket))
+        served.listen()
+        running.socket.chmod(0o600)
+        os.seteuid(65534)
+        try:
+            code = main.main(["status", "--config", str(running.config)])
+        finally:
+            os.seteuid(0)
+    told = capsys.readouterr()
+    assert (code, told.out) == (77, "")
+    assert "run it as the daemon's user" in told.err
+
+
+def test_a_configuration_that_cannot_be_used_is_2(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path)
+    running.config.write_text("[daemon]\nslots = 0\n")
+    assert run(running).returncode == 2
