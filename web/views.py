@@ -14,7 +14,9 @@ from typing import Any, Final
 from bgjob import BgjobError, Client
 from bgjob.errors import (
     DaemonUnavailableError,
+    InvalidStateError,
     JobNotFoundError,
+    PermissionDeniedError,
     StorageUnavailableError,
 )
 
@@ -34,6 +36,16 @@ _PATIENCE: Final = 3.0
 
 _Values = dict[str, Any]
 
+_ERRORS: Final[Mapping[type[BgjobError], tuple[int, str]]] = {
+    DaemonUnavailableError: (503, "away"),
+    StorageUnavailableError: (503, "storage"),
+    JobNotFoundError: (404, "no_job"),
+    InvalidStateError: (409, "too_late"),
+    PermissionDeniedError: (403, "denied"),
+    BgjobError: (502, "refused"),
+}
+"""What the daemon's answer becomes: the status, and what broken.html tells; the first that fits."""
+
 
 class Page:
     """Answers requests; thread-safe. Each action is told on stderr, with the address that it came from."""
@@ -41,6 +53,9 @@ class Page:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client = Client(settings.socket, timeout=_PATIENCE)
+        self._slow = Client(
+            settings.socket, timeout=_PATIENCE
+        )  # behind whose answers the other views do not wait
         self._guard = Guard(settings, (settings.token or secrets.token_hex(16)).encode())
         self._render = Renderer()
         self._feed = Feed(settings.socket)
@@ -52,14 +67,9 @@ class Page:
             return refusal
         try:
             return self._routed(request)
-        except DaemonUnavailableError:
-            return self._broken(request, 503, "away")
-        except StorageUnavailableError as error:
-            return self._broken(request, 503, "storage", reason=str(error))
-        except JobNotFoundError:
-            return self._broken(request, 404, "no_job")
         except BgjobError as error:
-            return self._broken(request, 502, "refused", reason=str(error))
+            status, what = next(told for kind, told in _ERRORS.items() if isinstance(error, kind))
+            return self._broken(request, status, what, reason=str(error))
         except Exception:  # a bug of the page's must not take the connection's other requests with it
             print(f"bgjobd-web: bug: {request.path!r}: {traceback.format_exc()}", end="", file=sys.stderr)
             return self._broken(request, 500, "bug")
@@ -81,7 +91,7 @@ class Page:
     def log(self, request: Request) -> Response:
         """The log, newest first."""
         view = View.of("/", request.query, TYPES, self._settings.per_page)
-        ask = partial(self._client.logs, type=view.status or None, search=view.q or None)
+        ask = partial(self._client_for(view).logs, type=view.status or None, search=view.q or None)
         if "newer_than" in request.query:
             return self._newer(request, lambda after: ask(after=after, limit=_MOST_NEWER).items)
         found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
@@ -93,7 +103,7 @@ class Page:
         """The jobs, newest first."""
         view = View.of("/jobs", request.query, STATUSES, self._settings.per_page)
         status = [view.status] if view.status else None
-        ask = partial(self._client.list, status=status, search=view.q or None)
+        ask = partial(self._client_for(view).list, status=status, search=view.q or None)
         if "newer_than" in request.query:
             return self._newer(request, lambda after: _newer_than(after, ask(limit=_MOST_NEWER).items))
         found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
@@ -102,6 +112,10 @@ class Page:
         return self._shown(
             request, "jobs.html", {"jobs": found.items, **listed, "kinds": STATUSES, "moves": moves}
         )
+
+    def _client_for(self, view: View) -> Client:
+        """The one to ask for this list: what is narrowed down may take looking for."""
+        return self._slow if view.q or view.status else self._client
 
     def _listed(self, view: View, found: Any, newer: Any, all_of: Callable[..., Any]) -> _Values:
         """What both lists show of where they are. `newer` are the rows of the page before, oldest first.
@@ -137,7 +151,7 @@ class Page:
         """A job with its attempts, and what the latest of them printed."""
         job = self._client.get(int(job_id)).snapshot
         entries = self._client.logs(id=int(job_id), limit=_MOST_ENTRIES)
-        output = self._client.output(int(job_id)) if job["attempts"] else b""
+        output = self._slow.output(int(job_id)) if job["attempts"] else b""
         values = {
             "job": job,
             "attempts": job["attempts"][: -_MOST_ATTEMPTS - 1 : -1],
@@ -233,7 +247,8 @@ class Page:
     def _broken(self, request: Request, status: int, what: str, **values: Any) -> Response:
         if request.wants_json:
             return as_json({"error": what, **values}, status)
-        return html(self._page("broken.html", {"what": what, "reason": None} | values, None), status)
+        told = {"what": what, "reason": None, "back": _form_of(request)} | values
+        return html(self._page("broken.html", told, None), status)
 
     def _page(self, template: str, values: _Values, stats: Mapping[str, Any] | None) -> str:
         common = {
@@ -243,6 +258,13 @@ class Page:
             "form_token": self._guard.form_token,
         }
         return self._render.render(template, **common, **values)
+
+
+def _form_of(request: Request) -> str | None:
+    """The view whose form sent the request; None where no form did."""
+    if request.method != "POST":
+        return None
+    return request.path.rpartition("/")[0] if request.path.startswith("/jobs/") else "/system"
 
 
 def _newer_than(job_id: int, jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from bgjob.codec import Request as Asked
 from bgjobd.web.exchange import SECURITY, Request, plain
 from bgjobd.web.guard import COOKIE, Guard
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import routes
+from tests.client.scripted import Line
 from tests.page.serving import TOKEN, Served, page
 
 HOST = "localhost:8377"
@@ -303,6 +305,28 @@ def test_an_action_is_carried_out_for_whoever_has_the_form(served: Served, path:
     assert served.ask(f"POST {path}", *form, "Origin: null", body=b"token=" + form_token).status == 403
     link = served.ask(f"GET {path}?token={form_token.decode()}", login)
     assert (link.status, link.header("allow")) == (405, "POST")
+
+
+def test_a_click_that_comes_too_late_is_told_what_has_happened_and_where_to_look(tmp_path: Path) -> None:
+    def tells(line: Line, asked: Asked) -> bool:
+        if asked.method.endswith(".Retry"):
+            line.refuse("InvalidState", id=1, status="running")
+        if asked.method.endswith(".Pause"):
+            line.refuse("PermissionDenied", reason="uid 1000 may not manage jobs")
+        return asked.method.endswith((".Retry", ".Pause"))
+
+    with page(tmp_path, tells=tells, token=TOKEN, actions=True) as served:
+        form = (f"Authorization: Bearer {TOKEN}", f"Content-Type: {FORM}")
+        body = b"token=" + form_token_of(served, "/jobs/1")
+        late = served.ask("POST /jobs/1/retry", *form, body=body)
+        assert late.status == 409
+        assert b"That cannot be done any more" in late.body
+        assert b"job 1 is running" in late.body
+        assert b'href="/jobs/1"' in late.body
+        denied = served.ask("POST /queues/default/pause", *form, body=body)
+        assert denied.status == 403
+        assert b"refused: uid 1000 may not manage jobs" in denied.body
+        assert b'href="/system">Back' in denied.body
 
 
 def test_an_action_is_told_on_the_console_with_the_address_that_it_came_from(

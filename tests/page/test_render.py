@@ -221,7 +221,8 @@ def test_a_path_that_leads_nowhere_is_not_quoted(shown: OnePage) -> None:
         ("StorageUnavailable", {"reason": HOSTILE}, 503),
         ("JobNotFound", {"id": 1}, 404),
         ("InternalError", {"reason": HOSTILE}, 502),
-        ("PermissionDenied", {"method": HOSTILE, "reason": HOSTILE}, 502),
+        ("PermissionDenied", {"method": HOSTILE, "reason": HOSTILE}, 403),
+        ("InvalidState", {"id": HOSTILE, "status": HOSTILE}, 409),
         ("Xss", {"reason": HOSTILE}, 502),
     ],
 )
