@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from bgjob.errors import (
     StorageUnavailableError,
 )
 
-from .addresses import PER_PAGE, STATUSES, TYPES, View
+from .addresses import PER_PAGE, STATUSES, TYPES, View, place_of
 from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
 from .guard import Guard
@@ -61,10 +62,13 @@ class Page:
         self._feed = Feed(settings.socket)
 
     def respond(self, request: Request) -> Response:
-        """The answer, whatever happens."""
+        """The answer, whatever happens; who has not logged in keeps no connection."""
         refusal = self._guard.refusal(request)
         if refusal is not None:
-            return refusal
+            return replace(refusal, is_last=True)
+        return replace(self._answer(request), is_last=not self._guard.is_known(request))
+
+    def _answer(self, request: Request) -> Response:
         try:
             return self._routed(request)
         except BgjobError as error:
@@ -199,13 +203,20 @@ class Page:
     # The rest
 
     def login(self, request: Request) -> Response:
-        """Takes the token out of the address, so that it stays in nobody's history."""
+        """Takes the token out of the address, so that it stays in nobody's history, and leads on to what was asked for.
+
+        In the form a person may paste the whole address.
+        """
+        place = place_of(request.query.get("next", ""))
         token = request.query.get("token")
-        if token is None:
-            return html(self._page("login.html", {"is_wrong": False}, None), 200)
-        if not self._guard.is_token(token):
-            return html(self._page("login.html", {"is_wrong": True}, None), 403)
-        return redirect("/", Set_Cookie=self._guard.cookie()) if self._settings.token else redirect("/")
+        if token is None or not self._guard.is_token(token.strip().rpartition("token=")[2]):
+            told = {"is_wrong": token is not None, "place": place}
+            return html(self._page("login.html", told, None), 200 if token is None else 403)
+        return (
+            redirect(place, Set_Cookie=self._guard.cookie(request))
+            if self._settings.token
+            else redirect(place)
+        )
 
     def events(self, request: Request) -> Response:
         """A stream of words that something has changed."""

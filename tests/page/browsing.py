@@ -109,7 +109,8 @@ class Site:
         try:
             if is_logged_in:
                 token = self.login.partition("token=")[2]
-                context.add_cookies([{"name": "bgjobd_login", "value": token, "url": self.root}])
+                name = f"bgjobd_login_{self.root.rpartition(':')[2]}"
+                context.add_cookies([{"name": name, "value": token, "url": self.root}])
             yield context
         finally:
             context.close()

@@ -600,6 +600,30 @@ def test_the_login_is_asked_for_once_and_its_page_is_quiet(site: Site) -> None:
         assert watched.complaints == []
 
 
+def test_who_logs_in_by_the_form_has_what_was_asked_for(site: Site) -> None:
+    with site.context(is_logged_in=False) as context:
+        page = context.new_page()
+        page.goto("/jobs?status=failed")
+        page.get_by_label("Address or token").fill("wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_have_text("That token does not fit")
+        page.get_by_label("Address or token").fill(site.login)
+        page.get_by_role("button", name="Log in").click()
+        expect(page).to_have_url(f"{site.root}/jobs?status=failed")
+        expect(page.locator("#live")).to_have_text("Live")
+
+
+def test_a_link_in_a_chat_opens_for_who_has_logged_in(site: Site) -> None:
+    with site.context(is_logged_in=False) as context:
+        page = context.new_page()
+        page.goto(site.login)
+        page.goto("data:text/html,chat")
+        page.set_content(f'<a href="{site.root}/jobs?status=failed">look at this</a>')
+        page.get_by_role("link").click()
+        expect(page).to_have_url(f"{site.root}/jobs?status=failed")
+        expect(page.locator("h1")).to_have_text("Jobs")
+
+
 def test_nothing_that_a_job_says_becomes_markup(site: Site, page: Page) -> None:
     watched = Watched(page)
     text = "\n".join(HOSTILE)
