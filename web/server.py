@@ -22,6 +22,9 @@ from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from typing import Any, Final
 
+from bgjob.words import EntryType
+
+from .console import say
 from .exchange import Request, Response, Stream, plain
 from .heads import MOST_BODY, BadHeadError, Head, head_of, read_head
 from .settings import Settings
@@ -124,7 +127,7 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Tell of a bug; a peer that leaves in the middle is nobody's error."""
         if not isinstance(sys.exception(), OSError):
-            print(f"bgjobd-web: bug: {traceback.format_exc()}", end="", file=sys.stderr)
+            say(self._settings.console, f"bug: {traceback.format_exc().rstrip()}", EntryType.FAILURE)
 
 
 def _turn_away(connection: socket.socket) -> None:

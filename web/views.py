@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,8 +19,10 @@ from bgjob.errors import (
     PermissionDeniedError,
     StorageUnavailableError,
 )
+from bgjob.words import EntryType
 
 from .addresses import PER_PAGE, STATUSES, TYPES, View, place_of
+from .console import say
 from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
 from .guard import Guard
@@ -49,7 +50,7 @@ _ERRORS: Final[Mapping[type[BgjobError], tuple[int, str]]] = {
 
 
 class Page:
-    """Answers requests; thread-safe. Each action is told on stderr, with the address that it came from."""
+    """Answers requests; thread-safe. Each action is told on the console, with the address that it came from."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -75,7 +76,8 @@ class Page:
             status, what = next(told for kind, told in _ERRORS.items() if isinstance(error, kind))
             return self._broken(request, status, what, reason=str(error))
         except Exception:  # a bug of the page's must not take the connection's other requests with it
-            print(f"bgjobd-web: bug: {request.path!r}: {traceback.format_exc()}", end="", file=sys.stderr)
+            told = f"bug: {request.path!r}: {traceback.format_exc().rstrip()}"
+            say(self._settings.console, told, EntryType.FAILURE)
             return self._broken(request, 500, "bug")
 
     def _routed(self, request: Request) -> Response:
@@ -197,7 +199,7 @@ class Page:
         return self._done(request, "/system", f"resume of queue {queue}")
 
     def _done(self, request: Request, place: str, what: str) -> Response:
-        print(f"bgjobd-web: {what} by {request.peer}", file=sys.stderr)
+        say(self._settings.console, f"{what} by {request.peer}")
         return redirect(place)
 
     # The rest

@@ -88,7 +88,7 @@ def web_settings(actions: bool = True) -> str:
 
 def login_address(console: str) -> str:
     """Where the page says, at its latest start, that a person logs in; empty before it does."""
-    return (re.findall(r"the page is at (\S+)", console) or [""])[-1]
+    return (re.findall(r"the page is at ([^\s\"]+)", console) or [""])[-1]
 
 
 class Site:
