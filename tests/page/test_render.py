@@ -181,6 +181,51 @@ def test_what_is_told_is_shown_as_it_was_told(shown: OnePage, address: str, path
     assert "<xss onxss=1>&amp;{{ 7*7 }}</xss>" in text
 
 
+FREE = {
+    "/": [("entry", "message"), ("stats", "storage_trouble")],
+    "/jobs": [("summary", "error"), ("stats", "storage_trouble")],
+    "/jobs/1": [("job", "error"), ("job", "parameters", "to"), ("job", "result", "sent"), ("entry", "message"),
+                ("job", "attempts", 0, "error_message"), ("job", "attempts", 0, "error_type"),
+                ("job", "attempts", 0, "traceback"), ("job", "attempts", 0, "progress", "message")],
+    "/system": [("class", "unavailable"), ("stats", "storage_trouble")],
+}  # fmt: skip
+"""What may be any text, in any script; names have a grammar."""
+
+
+class Around(Read):
+    """The elements around each text, and the text."""
+
+    def __init__(self, text: str) -> None:
+        self.texts: list[tuple[tuple[str, ...], str]] = []
+        self._open: list[str] = []
+        super().__init__(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        super().handle_starttag(tag, attrs)
+        self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open.pop() != tag:
+            pass  # one that has no end
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append((tuple(self._open), data))
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [(address, path) for address, paths in FREE.items() for path in paths],
+    ids=lambda value: value if isinstance(value, str) else ".".join(map(str, value)),
+)
+def test_text_that_runs_the_other_way_turns_nothing_around_it(
+    shown: OnePage, address: str, path: tuple[Any, ...]
+) -> None:
+    put(shown.samples, path, "turned \u202e around")
+    found = [around for around, text in Around(shown.ask(address).body.decode()).texts if "turned" in text]
+    assert found
+    assert all({"bdi", "pre"} & set(around) for around in found)
+
+
 def test_what_a_job_prints_stays_text(shown: OnePage) -> None:
     shown.output = HOSTILE.encode() + bytes(range(256))
     read = shown.read("/jobs/1")
