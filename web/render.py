@@ -13,7 +13,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bgjob.amounts import size_text
+from bgjob.amounts import size_text, span_text
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -55,7 +55,7 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._environment.filters |= {
-            "badge": badge, "size": size_text, "seconds": seconds_text, "pretty": pretty, "short": short,
+            "badge": badge, "size": size_text, "seconds": span_text, "pretty": pretty, "short": short,
             "own_frames": own_frames,
         }  # fmt: skip
         self._environment.globals |= {
@@ -110,21 +110,9 @@ def ago(seconds: float) -> str:
     raise ValueError(f"{seconds} seconds are more than there are")
 
 
-def seconds_text(seconds: float | None) -> str:
-    """A duration: 12 ms, 3.4 s, 5 min 2 s, 3 h 4 min."""
-    if seconds is None:
-        return "–"
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def duration(began_at: str, ended_at: str) -> str:
     """From one stored moment to another, in words."""
-    return seconds_text((datetime.fromisoformat(ended_at) - datetime.fromisoformat(began_at)).total_seconds())
+    return span_text((datetime.fromisoformat(ended_at) - datetime.fromisoformat(began_at)).total_seconds())
 
 
 def own_frames(traceback: str) -> str | None:

@@ -17,7 +17,7 @@ import pytest
 
 from bgjob.codec import Request as Asked
 from bgjobd.web.exchange import Request, Response
-from bgjobd.web.render import Renderer, ago, badge, chart, pretty, seconds_text, short, time_tag
+from bgjobd.web.render import Renderer, ago, badge, chart, pretty, short, time_tag
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page
 from tests.client.scripted import Line, ScriptedDaemon
@@ -365,10 +365,10 @@ def test_as_long_as_no_code_is_loaded_nobody_waits_for_the_classes(shown: OnePag
 
 
 def test_what_holds_for_a_class_is_told(shown: OnePage) -> None:
-    told = "queue mail, timeout 5 min 0 s, retries 3, 5.0 s to 1 h 0 min apart"
+    told = "queue mail, timeout 5 min 0 s, retries 3, 5 s to 1 h 0 min apart"
     assert told in shown.read("/system").text
     shown.samples["class"]["policy"] |= {"timeout": None, "backoff": "constant"}
-    assert "queue mail, no timeout, retries 3, 5.0 s apart" in shown.read("/system").text
+    assert "queue mail, no timeout, retries 3, 5 s apart" in shown.read("/system").text
     shown.samples["class"]["policy"] |= {"max_retries": 0}
     text = shown.read("/system").text
     assert "no timeout, retries 0" in text
@@ -402,18 +402,6 @@ def test_a_bug_is_told_on_the_console_with_its_traceback(
 )  # fmt: skip
 def test_how_long_ago_is_told_in_words(seconds: float, told: str) -> None:
     assert ago(seconds) == told
-
-
-@pytest.mark.parametrize(
-    ("seconds", "told"),
-    [
-        (None, "–"), (0, "0 ms"), (0.0124, "12 ms"), (0.9994, "999 ms"), (0.9996, "1.0 s"), (1, "1.0 s"),
-        (59.94, "59.9 s"), (59.96, "1 min 0 s"), (302, "5 min 2 s"), (3599.6, "1 h 0 min"), (11_040, "3 h 4 min"),
-        (360_000, "100 h 0 min"),
-    ],
-)  # fmt: skip
-def test_a_duration_is_told_in_words(seconds: float | None, told: str) -> None:
-    assert seconds_text(seconds) == told
 
 
 def test_a_moment_has_its_words_and_itself_in_the_title() -> None:
