@@ -321,6 +321,25 @@ def test_a_page_that_has_not_even_heard_its_settings_can_be_stopped(monkeypatch:
     asyncio.run(is_stopped())
 
 
+def test_the_demo_says_at_its_end_where_the_page_is() -> None:
+    with started([sys.executable, "-m", "bgjobd", "demo"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        told = next(line.strip() for line in process.stdout if "/login?token=" in line)
+        host, _, path = told.removeprefix("http://").partition("/")
+        address, port = host.split(":")
+        eventually(lambda: is_led_on((address, int(port)), f"/{path}"))
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=20)
+        assert "Traceback" not in said
+
+
+def is_led_on(address: Any, path: str) -> bool:
+    try:
+        return status(address, path) == 303
+    except OSError:
+        return False
+
+
 # The token
 
 
