@@ -30,7 +30,6 @@ from bgjobd.core.job import Call, RetryPolicy, masked
 from bgjobd.inputs import (
     Input,
     Interface,
-    JobId,
     JobIds,
     NewJob,
     Nothing,
@@ -40,7 +39,8 @@ from bgjobd.inputs import (
     Wait,
     checked,
 )
-from bgjobd.ipc import Answer, Caller, Methods, Stream
+from bgjobd.ipc import Answer, Caller, Encoded, Methods, Stream
+from bgjobd.limits import LIMITS, value_of
 from bgjobd.policy import Policy, first
 from bgjobd.store.items import (
     STATUS_WORDS,
@@ -53,7 +53,7 @@ from bgjobd.store.items import (
     Submission,
     Submitter,
 )
-from bgjobd.store.reader import Reader
+from bgjobd.store.reader import Reader, StoredJob
 
 if TYPE_CHECKING:
     from bgjobd.daemon import Daemon
@@ -75,17 +75,18 @@ async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> Json
     return {"ids": [one.id for one in stored]}
 
 
-async def get(daemon: Daemon, given: JobId, caller: Caller) -> JsonObject:
-    return {"job": await _job(daemon, given.id, caller)}
+async def get(daemon: Daemon, given: inputs.Get, caller: Caller) -> Encoded:
+    return await _job(daemon, given, caller)
 
 
-async def wait(daemon: Daemon, given: Wait, caller: Caller) -> JsonObject:
+async def wait(daemon: Daemon, given: Wait, caller: Caller) -> Encoded:
     async with daemon.grants.holding(caller, RIGHTS["Wait"]):
         with daemon.waiting_for(given.id) as ended:
-            job = await _job(daemon, given.id, caller)
-            if job["finished_at"] is None and not await ended(given.timeout):
-                return {"job": job}
-        return {"job": await _job(daemon, given.id, caller)}
+            async with caller.turn:
+                standing = await streams.summary_of_stored(daemon, given.id)
+            if standing["finished_at"] is None:
+                await ended(given.timeout)
+        return await _job(daemon, inputs.Get(id=given.id), caller)
 
 
 async def list_jobs(daemon: Daemon, given: inputs.List, caller: Caller) -> JsonObject:
@@ -182,10 +183,11 @@ async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     catalogue = await daemon.catalogue()
     return {
         "classes": [
-            _class(name, described, catalogue.policies.get(name))
+            _class(daemon, name, described, catalogue.policies.get(name))
             for name, described in sorted(catalogue.classes.items())
         ],
         "code_version": catalogue.code_version,
+        "limits": dict(daemon.enforcement.by),
     }
 
 
@@ -204,6 +206,8 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
         "started_at": to_text(daemon.started_at),
         "code_version": None if server is None else server.code_version,
         "python": None if server is None else server.ready["python"],
+        "fork_server_pid": None if server is None else server.pid,
+        "fork_servers": daemon.fork_servers,
         "loaded_at": None if daemon.loaded_at is None else to_text(daemon.loaded_at),
         "slots": daemon.lanes.slots,
         "storage_trouble": daemon.health.trouble,
@@ -230,10 +234,10 @@ async def running(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
         return {"attempts": await daemon.running()}
 
 
-_TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject]]]]] = {
+_TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | Encoded]]]]] = {
     "Submit": (NewJob, submit),
     "SubmitMany": (SubmitMany, submit_many),
-    "Get": (JobId, get),
+    "Get": (inputs.Get, get),
     "Wait": (Wait, wait),
     "Cancel": (JobIds, cancel),
     "Retry": (JobIds, retry),
@@ -274,10 +278,10 @@ async def _call(
     daemon: Daemon,
     right: Right,
     shape: type[Input],
-    function: Callable[..., Awaitable[JsonObject]],
+    function: Callable[..., Awaitable[JsonObject | Encoded]],
     parameters: JsonObject,
     caller: Caller,
-) -> JsonObject:
+) -> JsonObject | Encoded:
     daemon.grants.check(caller, right)
     return await function(daemon, checked(shape, parameters), caller)
 
@@ -450,16 +454,32 @@ def _words(status: list[str] | None) -> tuple[str, ...] | None:
     return None if status is None else tuple(status)
 
 
-async def _job(daemon: Daemon, job_id: int, caller: Caller) -> JsonObject:
+async def _job(daemon: Daemon, given: inputs.Get, caller: Caller) -> Encoded:
+    """The job and a page of its attempts, put together where it is read: that may be megabytes."""
+
+    def read(reader: Reader) -> Encoded | None:
+        job = reader.job(given.id, given.before, given.limit)
+        return None if job is None else _encoded(job, daemon.policy(job.columns["class_name"]))
+
     async with caller.turn:
-        job = await daemon.read(lambda reader: reader.job(job_id))
-    if job is None:
-        raise JobNotFoundError(id=job_id)
+        reply = await daemon.read(read)
+    if reply is None:
+        raise JobNotFoundError(id=given.id)
+    return reply
+
+
+def _encoded(job: StoredJob, policy: Policy) -> Encoded:
     # The job says itself what was a secret when it was submitted; the configuration may say more by now.
-    return {**job, "parameters": masked(job["parameters"], daemon.policy(job["class_name"]).sensitive)}
+    shown = {**job.columns, "parameters": masked(job.columns["parameters"], policy.sensitive)}
+    fields = {name: to_json(value) for name, value in shown.items()} | {
+        "result": job.columns["result"] or "null",
+        "attempts": f"[{','.join(map(to_json, job.attempts))}]",
+    }
+    told = ",".join(f'"{name}":{text}' for name, text in fields.items())
+    return Encoded(f'{{"job":{{{told}}},"next":{to_json(job.next)}}}'.encode())
 
 
-def _class(name: str, described: Mapping[str, Any], policy: Policy | None) -> JsonObject:
+def _class(daemon: Daemon, name: str, described: Mapping[str, Any], policy: Policy | None) -> JsonObject:
     offered = [
         {"name": method, "doc": details["doc"], "schema": _shown(details, policy), "note": details["note"]}
         for method, details in sorted(described["methods"].items())
@@ -468,7 +488,7 @@ def _class(name: str, described: Mapping[str, Any], policy: Policy | None) -> Js
         "name": name,
         "doc": described["doc"],
         "methods": offered,
-        "policy": None if policy is None else _policy(policy),
+        "policy": None if policy is None else _policy(policy) | _limits(daemon, name),
         "unavailable": described["unavailable"],
     }
 
@@ -492,7 +512,19 @@ def _policy(policy: Policy) -> JsonObject:
         "retry_delay": policy.retry.retry_delay,
         "backoff": policy.retry.backoff,
         "max_retry_delay": policy.retry.max_retry_delay,
+        "retry_lost": policy.retry_lost,
+        "retry_on": None if policy.retry_on is None else sorted(policy.retry_on),
+        "stop_grace": policy.stop_grace,
+        "sensitive": sorted(policy.sensitive),
     }
+
+
+def _limits(daemon: Daemon, class_name: str) -> JsonObject:
+    """The limits of the class by name, None where there is none, and which of them nothing enforces here."""
+    values = {name: value_of(daemon.config, class_name, name) for name in LIMITS}
+    if values["writable"] is not None:
+        values["writable"] = [str(path) for path in values["writable"]]
+    return {**values, "unenforced": list(daemon.enforcement.unenforced.get(class_name, ()))}
 
 
 _DESCRIPTIONS: Final = {

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Status
-from bgjobd import cgroups, limits, meter, page
+from bgjobd import cgroups, meter, page
 from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
@@ -28,6 +28,7 @@ from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver import kin
 from bgjobd.generations import Generations
 from bgjobd.hooks import Hooks
+from bgjobd.limits import Enforcement
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.log import Line, Log
 from bgjobd.news import News
@@ -76,7 +77,7 @@ class Daemon:
         self._searcher = Reader(config.daemon.state_dir)
         self._searching = ThreadPoolExecutor(1, "searcher")
         self.grants = Grants()
-        self._apply(config, self._reader.queues())
+        self._apply(config, self._reader.queues(), Enforcement.here(config))
         self._writer = Writer(config.daemon.state_dir, boot_id, clock, self.lanes.closed(), self._deliver)
         self._outbox = Outbox(self._writer.put)
         self.health = Health(self.say, self._loop.time)
@@ -226,14 +227,14 @@ class Daemon:
 
     # Configuration
 
-    def _apply(self, config: Config, stored_queues: Iterable[str]) -> None:
+    def _apply(self, config: Config, stored_queues: Iterable[str], enforcement: Enforcement) -> None:
         """Take over what may change while the daemon runs."""
         access, lanes = Access.from_config(config.access), _lanes(config, stored_queues)
         for name in access.unknown:
             self.say(EntryType.FAILURE, f"[access] names {name}, whom this machine does not know")
-        for gap in limits.gaps(config, limits.Machine.here(config.daemon.state_dir)):
+        for gap in enforcement.gaps:
             self.say(EntryType.INFO, f"best effort: {gap.key} {gap.told}")
-        self.config, self.lanes = config, lanes
+        self.config, self.lanes, self.enforcement = config, lanes, enforcement
         self.grants.change(access)
 
     async def reload(self) -> Catalogue:
@@ -248,10 +249,13 @@ class Daemon:
     async def _reload(self) -> Catalogue:
         self._log.reopen()
         try:
-            config = self._load_config()
+            config = await self._loop.run_in_executor(None, self._load_config)
+            enforcement = await self._loop.run_in_executor(None, Enforcement.here, config)
             queues = await self.read(lambda reader: reader.queues())
             application = Application.from_config(config)
-            await self._generations.replace(application, lambda server: self._accept(config, queues, server))
+            await self._generations.replace(
+                application, lambda server: self._accept(config, queues, enforcement, server)
+            )
         except (ConfigError, ForkServerError) as error:
             raise self._failed_reload(str(error)) from None
         catalogue = self._catalogue.result()
@@ -260,7 +264,9 @@ class Daemon:
             on_reload()
         return catalogue
 
-    def _accept(self, config: Config, queues: Iterable[str], server: ForkServer) -> None:
+    def _accept(
+        self, config: Config, queues: Iterable[str], enforcement: Enforcement, server: ForkServer
+    ) -> None:
         """Take over configuration and catalogue of a new fork server. Raises ReloadFailedError for broken code."""
         catalogue = Catalogue(config, server.ready["classes"], server.code_version)
         broken = catalogue.newly_broken(self._catalogue.result()) if self._has_catalogue() else {}
@@ -268,7 +274,7 @@ class Daemon:
             self._say_unavailable(catalogue, broken)
             told = "; ".join(f"{name} is unavailable: {reason}" for name, reason in sorted(broken.items()))
             raise self._failed_reload(told)
-        self._apply(config, queues)
+        self._apply(config, queues, enforcement)
         for key in _needing_a_restart(self._config_of_start, config):
             self.say(
                 EntryType.FAILURE, f"{key} has changed, which takes a restart; until then the old one holds"
@@ -331,6 +337,11 @@ class Daemon:
     def fork_server(self) -> ForkServer | None:
         """The one that starts attempts now, since `loaded_at`."""
         return self._generations.current
+
+    @property
+    def fork_servers(self) -> int:
+        """How many live; those of earlier code until their last attempts have ended."""
+        return len(self._generations.pids)
 
     def read(self, question: Callable[[Reader], T]) -> Awaitable[T]:
         """Ask the file, off the loop."""

@@ -16,6 +16,7 @@ MAX_PART: Final = 256 * 1024
 
 Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)]
 Id = Annotated[int, Field(ge=1)]
+Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 
 
 class Input(BaseModel):
@@ -48,8 +49,10 @@ class SubmitMany(Input):
     jobs: Annotated[list[NewJob], Field(max_length=10_000, fail_fast=True)]
 
 
-class JobId(Input):
+class Get(Input):
     id: Id
+    before: Id | None = None
+    limit: Limit | None = None
 
 
 class Wait(Input):
@@ -69,7 +72,6 @@ class Nothing(Input):
     pass
 
 
-Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Offset = Annotated[int, Field(ge=0)]
 
@@ -106,7 +108,7 @@ class Watch(Input):
 class Output(Input):
     id: Id
     number: Annotated[int, Field(ge=1)] | None = None
-    offset: Offset | None = None
+    offset: int | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_PART)] | None = None
 
 

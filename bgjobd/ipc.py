@@ -69,7 +69,17 @@ class Limits:
     idle_timeout: float = 600.0
 
 
-Answer = Callable[[JsonObject, Caller], Awaitable[JsonObject]]
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The parameters of a reply as JSON, made off the loop, which only passes them on: for those that may be large."""
+
+    parameters: bytes
+
+    def to_bytes(self) -> bytes:
+        return b'{"parameters":%b}\0' % self.parameters
+
+
+Answer = Callable[[JsonObject, Caller], Awaitable[JsonObject | Encoded]]
 """A method that answers once."""
 
 Stream = Callable[[JsonObject, Caller], AsyncIterator[JsonObject]]
@@ -164,7 +174,7 @@ class _Call:
     """A request whose reply is owed; replies go out in the order of the requests."""
 
     request: Request
-    task: asyncio.Task[JsonObject] | None
+    task: asyncio.Task[JsonObject | Encoded] | None
 
 
 class _Connection(asyncio.Protocol):
@@ -275,7 +285,7 @@ class _Connection(asyncio.Protocol):
             return _Call(request, None)
         return _Call(request, asyncio.ensure_future(self._answer(request)))
 
-    async def _answer(self, request: Request) -> JsonObject:
+    async def _answer(self, request: Request) -> JsonObject | Encoded:
         method = self._server.methods.answers.get(request.method)
         if method is None:
             is_stream = request.method in self._server.methods.streams
@@ -284,7 +294,7 @@ class _Connection(asyncio.Protocol):
 
     # Replies
 
-    def _on_answer(self, task: asyncio.Task[JsonObject]) -> None:
+    def _on_answer(self, task: asyncio.Task[JsonObject | Encoded]) -> None:
         if not task.cancelled():
             task.exception()  # seen here, for the caller may be gone
         self._send_replies()
@@ -325,7 +335,7 @@ class _Connection(asyncio.Protocol):
             self._calls.popleft()
         self._send_replies()
 
-    def _reply(self, request: Request, reply: Reply) -> None:
+    def _reply(self, request: Request, reply: Reply | Encoded) -> None:
         try:
             frame = reply.to_bytes()
         except (TypeError, ValueError, RecursionError) as error:
@@ -371,7 +381,7 @@ class _Connection(asyncio.Protocol):
 
     # Ends
 
-    def owed(self) -> list[asyncio.Task[JsonObject]]:
+    def owed(self) -> list[asyncio.Task[JsonObject | Encoded]]:
         """What works on the answers to the requests taken so far."""
         return [call.task for call in self._calls if call.task is not None]
 
@@ -472,11 +482,14 @@ class _Connection(asyncio.Protocol):
         self._transport.get_extra_info("socket").shutdown(socket.SHUT_RD)
 
 
-def _reply_of(task: asyncio.Task[JsonObject], on_bug: Callable[[Exception], Reply]) -> Reply:
+def _reply_of(
+    task: asyncio.Task[JsonObject | Encoded], on_bug: Callable[[Exception], Reply]
+) -> Reply | Encoded:
     error = asyncio.CancelledError() if task.cancelled() else task.exception()
     match error:
         case None:
-            return Reply(task.result())
+            answer = task.result()
+            return answer if isinstance(answer, Encoded) else Reply(answer)
         case RequestError():
             return Reply(error.parameters, error=error.error_name)
         case Exception():
@@ -485,7 +498,7 @@ def _reply_of(task: asyncio.Task[JsonObject], on_bug: Callable[[Exception], Repl
             return on_bug(RuntimeError("the call was cancelled"))
 
 
-async def _raise(error: RequestError) -> JsonObject:
+async def _raise(error: RequestError) -> JsonObject | Encoded:
     raise error
 
 

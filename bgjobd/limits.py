@@ -117,6 +117,22 @@ class Gap(NamedTuple):
         return f"cannot be had here: it {self.lacks}"
 
 
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """What enforces each limit on this machine, and by class the limits that nothing does."""
+
+    by: Mapping[str, str]
+    unenforced: Mapping[str, tuple[str, ...]]
+    gaps: tuple[Gap, ...]
+
+    @classmethod
+    def here(cls, config: Config) -> Enforcement:
+        """As it is for this process. It looks at the disk, and asks for users, who may be known to a server only."""
+        machine = Machine.here(config.daemon.state_dir)
+        unenforced = {name: tuple(_unenforced(config, machine, name)) for name in config.approved}
+        return cls(table(machine), unenforced, tuple(gaps(config, machine)))
+
+
 def gaps(config: Config, machine: Machine) -> list[Gap]:
     """The limits that were asked for and that nothing enforces here; one of [limits] once for all classes."""
     return list(dict.fromkeys(_gaps(config, machine)))
@@ -194,16 +210,22 @@ _LACKS: Final[Mapping[str, str]] = {
 
 def _gaps(config: Config, machine: Machine) -> Iterator[Gap]:
     for class_name, own in config.approved.items():
-        runs_as_root = machine.is_root and _is_root(own.user)
-        for name in LIMITS:
+        for name in _unenforced(config, machine, class_name):
             where = f'approved."{class_name}".{name}'
             if getattr(own, name) is None:
                 where = f"limits.{name}"
                 if name not in config.limits.model_fields_set:
                     continue  # a default that cannot be had is told by whoever misses it
-            value = value_of(config, class_name, name)
-            if value is not None and enforced_by(machine, name, value, runs_as_root) is None:
-                yield Gap(where, _LACKS[name], name in _BY_CGROUP)
+            yield Gap(where, _LACKS[name], name in _BY_CGROUP)
+
+
+def _unenforced(config: Config, machine: Machine, class_name: str) -> Iterator[str]:
+    """The limits of the class that nothing enforces here."""
+    runs_as_root = machine.is_root and _is_root(config.approved[class_name].user)
+    for name in LIMITS:
+        value = value_of(config, class_name, name)
+        if value is not None and enforced_by(machine, name, value, runs_as_root) is None:
+            yield name
 
 
 def _is_root(user: str | None) -> bool:

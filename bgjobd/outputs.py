@@ -75,12 +75,17 @@ class Outputs:
     # Reading
 
     def read(self, key: AttemptKey, offset: int, limit: int) -> Part:
-        """At most `limit` bytes from `offset` on, or from behind the hole there; nothing where there is no more."""
+        """At most `limit` bytes from `offset` on, or from behind the hole there; nothing where there is no more.
+
+        An offset below 0 counts from the end.
+        """
         try:
             with self._open(key, os.O_RDONLY) as descriptor:
+                if offset < 0:
+                    offset = max(0, os.fstat(descriptor).st_size + offset)
                 start, data = holes.read(descriptor, offset, limit)
         except OSError:
-            return Part(0, offset, b"")  # it printed nothing, or has put something else there
+            return Part(0, max(0, offset), b"")  # it printed nothing, or has put something else there
         return Part(start - offset, start, data)
 
     def is_shorter(self, key: AttemptKey, size: int) -> bool:

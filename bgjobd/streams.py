@@ -180,9 +180,9 @@ async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> AsyncI
         while True:
             is_over = job["attempt"] > number or (job["attempt"] == number and job["status"] != "running")
             read = await daemon.read_output((given.id, number), offset, given.limit or _PART)
+            offset = read.next
             if not read.is_nothing:
                 yield part(number, read, is_end=False)
-                offset = read.next
             elif offset and await daemon.is_output_shorter((given.id, number), offset):
                 offset = 0  # somebody has emptied the file
             elif is_over and job["attempt"] > number:

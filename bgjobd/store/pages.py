@@ -406,6 +406,38 @@ def _listed(row: tuple[Any, ...]) -> JsonObject:
     return _summary(summary) | dict(zip(_USAGE, usage, strict=True))
 
 
+# Attempts of a job
+
+_ATTEMPT: Final = (
+    *("job_id", "number", "pid", "started_at", "finished_at", "outcome", "exit_code", "signal"),
+    *("error_type", "error_message", "traceback", "max_rss", "cpu_user", "cpu_system", "output_bytes"),
+    *("code_version", "progress"),
+)
+_ATTEMPTS: Final = f"""
+    SELECT {", ".join(_ATTEMPT)} FROM job_attempts
+    WHERE job_id = :id AND number < :before ORDER BY number DESC LIMIT :limit
+"""
+
+
+def attempts(connection: sqlite3.Connection, job_id: int, before: int | None, limit: int | None) -> Page:
+    """The job's latest attempts of smaller numbers than `before`, the latest last; without a limit all that fit."""
+    most = INT_MAX - 1 if limit is None else limit
+    found = _Found(most)
+    start = INT_MAX if before is None else before
+    for row in connection.execute(_ATTEMPTS, {"id": job_id, "before": start, "limit": most + 1}):
+        found.add(row)
+        if found.is_full:
+            break
+    rows = found.rows[:-1] if found.is_full else found.rows
+    shown = [_attempt(row) for row in reversed(rows)]
+    return Page(shown, shown[0]["number"] if found.is_full else None)
+
+
+def _attempt(row: tuple[Any, ...]) -> JsonObject:
+    attempt = dict(zip(_ATTEMPT, row, strict=True))
+    return attempt | {"progress": parsed(attempt["progress"])}
+
+
 # Log entries
 
 _ENTRY: Final = ("id", "job_id", "attempt", "type", "message", "context", "created_at")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +48,20 @@ OLDEST_DUE: Final = f"""
 _LONGEST_MESSAGE: Final = 200
 """How many characters of a progress message are told of each attempt that runs: there may be 64 KiB of them."""
 
-_HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive", "token", "boot_id", "noted"})
+_HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive"})
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A job with some of its attempts, the latest last; `next` is the number before which the others come, or None.
+
+    `columns` are as they are stored, but for `parameters`, an object with sensitive values masked. So `result` is JSON
+    text: it may be large, and to pass it on nobody has to read it.
+    """
+
+    columns: JsonObject
+    attempts: Sequence[JsonObject]
+    next: int | None
 
 
 class Reader:
@@ -60,21 +74,21 @@ class Reader:
     def close(self) -> None:
         self._database.close()
 
-    def job(self, job_id: int) -> JsonObject | None:
-        """The job, keys as the columns, with its `attempts`, sensitive values masked; None where there is none."""
-        rows = _dicts(self._database, BackgroundJob.select().where(BackgroundJob.id == job_id))
-        if not rows:
-            return None
-        attempts = _dicts(
-            self._database, JobAttempt.select().where(JobAttempt.job_id == job_id).order_by(JobAttempt.number)
+    def job(self, job_id: int, before: int | None = None, limit: int | None = None) -> StoredJob | None:
+        """The job with its latest attempts of smaller numbers than `before`: at most `limit`, and as fit a page.
+
+        None where there is none.
+        """
+        with self._database.atomic():  # so that the attempts are those of the job as it stands
+            rows = _dicts(self._database, BackgroundJob.select().where(BackgroundJob.id == job_id))
+            if not rows:
+                return None
+            attempts = pages.attempts(self._database.connection(), job_id, before, limit)
+        columns = {name: value for name, value in rows[0].items() if name not in _HIDDEN}
+        columns["parameters"] = masked(
+            json.loads(columns["parameters"]), json.loads(rows[0]["sensitive"] or "[]")
         )
-        job = _shown(rows[0])
-        job["parameters"] = masked(json.loads(job["parameters"]), json.loads(rows[0]["sensitive"] or "[]"))
-        job["result"] = None if job["result"] is None else json.loads(job["result"])
-        job["attempts"] = [
-            _shown(attempt) | {"progress": pages.parsed(attempt["progress"])} for attempt in attempts
-        ]
-        return job
+        return StoredJob(columns, attempts.rows, attempts.next)
 
     def tally(self, now: float) -> Tally:
         """What all jobs add up to, counted in the file."""
@@ -206,10 +220,6 @@ class Reader:
     def database_id(self) -> str:
         (row,) = _dicts(self._database, Property.select().where(Property.name == "database_id"))
         return str(row["value"])
-
-
-def _shown(row: JsonObject) -> JsonObject:
-    return {name: value for name, value in row.items() if name not in _HIDDEN}
 
 
 def _in_short(progress: JsonObject | None) -> JsonObject | None:

@@ -15,7 +15,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from bgjob import calls
-from bgjob.calls import Breaks, Call, Conversation, Follower, NoAnswerError, OutputPart, Page, Tries, Waiting
+from bgjob.calls import (
+    Breaks,
+    Call,
+    Conversation,
+    Follower,
+    JobRead,
+    NoAnswerError,
+    OutputPart,
+    Page,
+    Tries,
+    Waiting,
+)
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.connections import BaseClient, BaseFollowing, BaseStream, OwnSocket, try_substitute
 from bgjob.errors import BgjobError, DaemonUnavailableError, ProtocolError, ShuttingDownError
@@ -99,21 +110,29 @@ class AsyncClient(BaseClient):
         call = calls.submit_many(jobs, self.MAX_RETRIES, self.RETRY_DELAY)
         return [AsyncJob(self, job_id) for job_id in await self._call(call)]
 
-    async def get(self, job_id: int) -> AsyncJob:
-        """The job with this id. Raises JobNotFoundError."""
-        snapshot = await self._call(calls.get(job_id))
-        return AsyncJob(self, job_id, snapshot)
+    async def get(self, job_id: int, *, before: int | None = None, limit: int | None = None) -> AsyncJob:
+        """The job with this id, and all its attempts. Raises JobNotFoundError.
 
-    async def output(self, job_id: int, number: int | None = None) -> bytes:
-        """All that an attempt has written to stdout and stderr until now; the latest where no number is given.
+        With `limit`, up to 1000, or `before`, a page of them: the latest of smaller numbers than `before`, and of about
+        1 MiB at most. There are earlier ones where the first has a number above 1.
+        """
+        read = await self._call(calls.get(job_id, before, limit))
+        is_page = before is not None or limit is not None
+        return AsyncJob(self, job_id, read.job if is_page else await self._with_all_attempts(job_id, read))
+
+    async def output(self, job_id: int, number: int | None = None, *, tail: int | None = None) -> bytes:
+        """All that an attempt has written to stdout and stderr until now, or the last `tail` bytes; the latest where no
+        number is given.
 
         Of a long output the middle is not kept: a line in its place tells how many bytes were left out.
         """
-        return b"".join([part.marked for part in await self.output_parts(job_id, number)])
+        return b"".join([part.marked for part in await self.output_parts(job_id, number, tail=tail)])
 
-    async def output_parts(self, job_id: int, number: int | None = None) -> list[OutputPart]:
+    async def output_parts(
+        self, job_id: int, number: int | None = None, *, tail: int | None = None
+    ) -> list[OutputPart]:
         """The same in parts, each with how many bytes were left out before it; at least one, which may be empty."""
-        read = await self._call(calls.output(job_id, number, 0))
+        read = await self._call(calls.output(job_id, number, calls.tail_offset(tail)))
         parts, place = [read.part], 0
         while not read.is_end and read.next > place:
             place = read.next
@@ -122,9 +141,13 @@ class AsyncClient(BaseClient):
                 parts.append(read.part)
         return parts
 
-    def follow_output(self, job_id: int, number: int | None = None) -> AsyncFollowing[OutputPart]:
-        """What a job writes as it does, attempt after attempt, until it has ended."""
-        return self._following(calls.FollowedOutput(job_id, number))
+    def follow_output(
+        self, job_id: int, number: int | None = None, *, tail: int | None = None
+    ) -> AsyncFollowing[OutputPart]:
+        """What a job writes as it does, attempt after attempt, until it has ended; of what the first of these attempts
+        has written until now, with `tail`, the last so many bytes.
+        """
+        return self._following(calls.FollowedOutput(job_id, number, tail))
 
     async def logs(
         self,
@@ -194,7 +217,7 @@ class AsyncClient(BaseClient):
         await self._call(calls.resume(queue))
 
     async def classes(self) -> _Objects:
-        """What may run: name, doc, methods, policy, unavailable of each approved class."""
+        """What may run: name, doc, methods, policy with the limits, unavailable of each approved class."""
         return await self._call(calls.classes())
 
     async def stats(self, usage: bool = False) -> JsonObject:
@@ -228,7 +251,7 @@ class AsyncClient(BaseClient):
             now = time.monotonic()
             try:
                 call = self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
-                return waiting.ended(await call)
+                return await self._with_all_attempts(job_id, waiting.ended(await call))
             except (DaemonUnavailableError, ShuttingDownError) as error:
                 pause = self._pause_after(waiting.breaks, error)
             await asyncio.sleep(waiting.shortened(pause, time.monotonic()))
@@ -258,6 +281,12 @@ class AsyncClient(BaseClient):
         return await self._call(
             calls.list_jobs(status, queue, class_name, method_name, search, before, limit, count)
         )
+
+    async def _with_all_attempts(self, job_id: int, read: JobRead) -> JsonObject:
+        """The job as it was read, with those attempts that were too many for one answer."""
+        while read.next is not None:
+            read = read.with_earlier(await self._call(calls.get(job_id, read.next)))
+        return read.job
 
     # How it gets there
 
@@ -361,12 +390,18 @@ class AsyncJob:
         return self._client._call(calls.logs_of(self.id))
 
     @overload
-    def output(self, follow: Literal[False] = False) -> Awaitable[bytes]: ...
+    def output(self, follow: Literal[False] = False, *, tail: int | None = None) -> Awaitable[bytes]: ...
     @overload
-    def output(self, follow: Literal[True]) -> AsyncFollowing[OutputPart]: ...
-    def output(self, follow: bool = False) -> Awaitable[bytes] | AsyncFollowing[OutputPart]:
-        """What the latest attempt wrote; or, to follow, what it and those after it write until the job has ended."""
-        return self._client.follow_output(self.id) if follow else self._client.output(self.id)
+    def output(self, follow: Literal[True], *, tail: int | None = None) -> AsyncFollowing[OutputPart]: ...
+    def output(
+        self, follow: bool = False, *, tail: int | None = None
+    ) -> Awaitable[bytes] | AsyncFollowing[OutputPart]:
+        """What the latest attempt wrote; or, to follow, what it and those after it write until the job has ended. Of
+        what the latest has written until now, with `tail`, the last so many bytes.
+        """
+        if follow:
+            return self._client.follow_output(self.id, tail=tail)
+        return self._client.output(self.id, tail=tail)
 
     def watch(self) -> AsyncFollowing[JsonObject]:
         """How the job stands, then each change, until it has ended."""

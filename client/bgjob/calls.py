@@ -95,12 +95,33 @@ class Page(Generic[T]):
         return f"<Page of {len(self.items)}, next {self.next}>"
 
 
+class JobRead(NamedTuple):
+    """One answer of Get or Wait: the job with its latest attempts, and before which number the earlier ones are.
+
+    `next` is None where those are all.
+    """
+
+    job: JsonObject
+    next: int | None
+
+    def with_earlier(self, earlier: JobRead) -> JobRead:
+        """The same job with the attempts of another answer before its own. Raises ProtocolError where they are not."""
+        if self.next is None or (earlier.next is not None and earlier.next >= self.next):
+            raise _misshapen("next")
+        attempts = [*_objects(earlier.job, "attempts"), *_objects(self.job, "attempts")]
+        return JobRead({**self.job, "attempts": attempts}, earlier.next)
+
+
 class OutputPart(NamedTuple):
-    """Some of what attempt `number` wrote to stdout and stderr, behind `left_out` bytes that were not kept."""
+    """Some of what attempt `number` wrote to stdout and stderr, behind `left_out` bytes that were not kept.
+
+    `offset` is how many bytes it wrote before the data.
+    """
 
     number: int
     data: bytes
     left_out: int = 0
+    offset: int = 0
 
     @property
     def marked(self) -> bytes:
@@ -186,14 +207,14 @@ def _plain(value: Any) -> Any:
     return value.total_seconds() if hasattr(value, "total_seconds") else value
 
 
-def get(job_id: int) -> Call[JsonObject]:
-    """The job with its attempts."""
-    return _call("Get", _job, id=job_id)
+def get(job_id: int, before: int | None = None, limit: int | None = None) -> Call[JobRead]:
+    """The job with its latest attempts, as many as one answer holds."""
+    return _call("Get", _job_read, id=job_id, before=before, limit=limit)
 
 
-def wait(job_id: int, timeout: float | None) -> Call[JsonObject]:
+def wait(job_id: int, timeout: float | None) -> Call[JobRead]:
     """The job once it has ended, or as it stands after `timeout` seconds."""
-    return _call("Wait", _job, id=job_id, timeout=timeout)
+    return _call("Wait", _job_read, id=job_id, timeout=timeout)
 
 
 def list_jobs(
@@ -254,8 +275,17 @@ def logs_of(job_id: int) -> Call[Page[JsonObject]]:
 
 
 def output(job_id: int, number: int | None, offset: int) -> Call[OutputRead]:
-    """What an attempt wrote, from `offset` on, as much as one answer holds."""
+    """What an attempt wrote, from `offset` on, as much as one answer holds; below 0 it counts from the end."""
     return _call("Output", _output, id=job_id, number=number, offset=offset, limit=_PART)
+
+
+def tail_offset(tail: int | None) -> int:
+    """Where the last `tail` bytes of an output begin; None is all. Raises ValueError."""
+    if tail is None:
+        return 0
+    if tail < 1:
+        raise ValueError(f"a tail has at least 1 byte, not {tail}")
+    return -tail
 
 
 def cancel(ids: Sequence[int]) -> Call[None]:
@@ -383,9 +413,9 @@ class FollowedLogs(Follower[JsonObject]):
 class FollowedOutput(Follower[OutputPart]):
     """What the attempts of a job write, attempt after attempt; the keys to go on with are number and offset."""
 
-    def __init__(self, job_id: int, number: int | None) -> None:
+    def __init__(self, job_id: int, number: int | None, tail: int | None = None) -> None:
         self._job_id = job_id
-        self._place = _given({"number": number})
+        self._place = _given({"number": number, "offset": tail_offset(tail) or None})
 
     @property
     def request(self) -> Request:
@@ -645,14 +675,14 @@ class Waiting:
         """Seconds that are left."""
         return None if self._deadline is None else max(0.0, self._deadline - now)
 
-    def call(self, now: float) -> Call[JsonObject]:
+    def call(self, now: float) -> Call[JobRead]:
         return wait(self._job_id, self.left(now))
 
-    def ended(self, job: JsonObject) -> JsonObject:
-        """The job that was answered. Raises WaitTimeoutError where it has not ended."""
-        if not has_ended(job):
-            raise late(f"job {self._job_id} is {job['status']}", "it goes", self._timeout)
-        return job
+    def ended(self, read: JobRead) -> JobRead:
+        """What was answered. Raises WaitTimeoutError where the job has not ended."""
+        if not has_ended(read.job):
+            raise late(f"job {self._job_id} is {read.job['status']}", "it goes", self._timeout)
+        return read
 
     def shortened(self, pause: float, now: float) -> float:
         """The pause, as long as there is time for it. Raises WaitTimeoutError where there is none at all."""
@@ -861,6 +891,10 @@ def _job(reply: JsonObject) -> JsonObject:
     return _with_known_status(job)
 
 
+def _job_read(reply: JsonObject) -> JobRead:
+    return JobRead(_job(reply), _maybe_int(reply, "next"))
+
+
 def _with_known_status(job: JsonObject) -> JsonObject:
     if not isinstance(job.get("status"), str) or job["status"] not in _STATUSES:
         raise ProtocolError(f"the daemon knows a status that this client does not: {job.get('status')!r}")
@@ -900,5 +934,6 @@ def _output(reply: JsonObject) -> OutputRead:
         data = b64decode(field(reply, "data", str), validate=True)
     except ValueError:
         raise _misshapen("data") from None
-    part = OutputPart(field(reply, "number", int), data, field(reply, "left_out", int))
+    number, left_out, offset = (field(reply, name, int) for name in ("number", "left_out", "offset"))
+    part = OutputPart(number, data, left_out, offset)
     return OutputRead(part, field(reply, "next", int), field(reply, "is_end", bool))

@@ -16,7 +16,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from bgjob import calls
-from bgjob.calls import Breaks, Call, Conversation, Follower, NoAnswerError, OutputPart, Page, Tries, Waiting
+from bgjob.calls import (
+    Breaks,
+    Call,
+    Conversation,
+    Follower,
+    JobRead,
+    NoAnswerError,
+    OutputPart,
+    Page,
+    Tries,
+    Waiting,
+)
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.connections import BaseClient, BaseFollowing, BaseStream, OwnSocket, try_substitute
 from bgjob.errors import BgjobError, DaemonUnavailableError, ProtocolError, ShuttingDownError
@@ -115,20 +126,29 @@ class Client(BaseClient):
         call = calls.submit_many(jobs, self.MAX_RETRIES, self.RETRY_DELAY)
         return [Job(self, job_id) for job_id in self._call(call)]
 
-    def get(self, job_id: int) -> Job:
-        """The job with this id. Raises JobNotFoundError."""
-        return Job(self, job_id, self._call(calls.get(job_id)))
+    def get(self, job_id: int, *, before: int | None = None, limit: int | None = None) -> Job:
+        """The job with this id, and all its attempts. Raises JobNotFoundError.
 
-    def output(self, job_id: int, number: int | None = None) -> bytes:
-        """All that an attempt has written to stdout and stderr until now; the latest where no number is given.
+        With `limit`, up to 1000, or `before`, a page of them: the latest of smaller numbers than `before`, and of about
+        1 MiB at most. There are earlier ones where the first has a number above 1.
+        """
+        read = self._call(calls.get(job_id, before, limit))
+        is_page = before is not None or limit is not None
+        return Job(self, job_id, read.job if is_page else self._with_all_attempts(job_id, read))
+
+    def output(self, job_id: int, number: int | None = None, *, tail: int | None = None) -> bytes:
+        """All that an attempt has written to stdout and stderr until now, or the last `tail` bytes; the latest where no
+        number is given.
 
         Of a long output the middle is not kept: a line in its place tells how many bytes were left out.
         """
-        return b"".join(part.marked for part in self.output_parts(job_id, number))
+        return b"".join(part.marked for part in self.output_parts(job_id, number, tail=tail))
 
-    def output_parts(self, job_id: int, number: int | None = None) -> list[OutputPart]:
+    def output_parts(
+        self, job_id: int, number: int | None = None, *, tail: int | None = None
+    ) -> list[OutputPart]:
         """The same in parts, each with how many bytes were left out before it; at least one, which may be empty."""
-        read = self._call(calls.output(job_id, number, 0))
+        read = self._call(calls.output(job_id, number, calls.tail_offset(tail)))
         parts, place = [read.part], 0
         while not read.is_end and read.next > place:
             place = read.next
@@ -137,9 +157,13 @@ class Client(BaseClient):
                 parts.append(read.part)
         return parts
 
-    def follow_output(self, job_id: int, number: int | None = None) -> Following[OutputPart]:
-        """What a job writes as it does, attempt after attempt, until it has ended."""
-        return self._following(calls.FollowedOutput(job_id, number))
+    def follow_output(
+        self, job_id: int, number: int | None = None, *, tail: int | None = None
+    ) -> Following[OutputPart]:
+        """What a job writes as it does, attempt after attempt, until it has ended; of what the first of these attempts
+        has written until now, with `tail`, the last so many bytes.
+        """
+        return self._following(calls.FollowedOutput(job_id, number, tail))
 
     def logs(
         self,
@@ -206,7 +230,7 @@ class Client(BaseClient):
         self._call(calls.resume(queue))
 
     def classes(self) -> _Objects:
-        """What may run: name, doc, methods, policy, unavailable of each approved class."""
+        """What may run: name, doc, methods, policy with the limits, unavailable of each approved class."""
         return self._call(calls.classes())
 
     def stats(self, usage: bool = False) -> JsonObject:
@@ -239,7 +263,8 @@ class Client(BaseClient):
         while True:
             now = time.monotonic()
             try:
-                return waiting.ended(self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks))
+                answer = self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
+                return self._with_all_attempts(job_id, waiting.ended(answer))
             except (DaemonUnavailableError, ShuttingDownError) as error:
                 pause = self._pause_after(waiting.breaks, error)
             time.sleep(waiting.shortened(pause, time.monotonic()))
@@ -267,6 +292,12 @@ class Client(BaseClient):
         return self._call(
             calls.list_jobs(status, queue, class_name, method_name, search, before, limit, count)
         )
+
+    def _with_all_attempts(self, job_id: int, read: JobRead) -> JsonObject:
+        """The job as it was read, with those attempts that were too many for one answer."""
+        while read.next is not None:
+            read = read.with_earlier(self._call(calls.get(job_id, read.next)))
+        return read.job
 
     # How it gets there
 
@@ -375,12 +406,16 @@ class Job:
         return self._client._call(calls.logs_of(self.id))
 
     @overload
-    def output(self, follow: Literal[False] = False) -> bytes: ...
+    def output(self, follow: Literal[False] = False, *, tail: int | None = None) -> bytes: ...
     @overload
-    def output(self, follow: Literal[True]) -> Following[OutputPart]: ...
-    def output(self, follow: bool = False) -> bytes | Following[OutputPart]:
-        """What the latest attempt wrote; or, to follow, what it and those after it write until the job has ended."""
-        return self._client.follow_output(self.id) if follow else self._client.output(self.id)
+    def output(self, follow: Literal[True], *, tail: int | None = None) -> Following[OutputPart]: ...
+    def output(self, follow: bool = False, *, tail: int | None = None) -> bytes | Following[OutputPart]:
+        """What the latest attempt wrote; or, to follow, what it and those after it write until the job has ended. Of
+        what the latest has written until now, with `tail`, the last so many bytes.
+        """
+        if follow:
+            return self._client.follow_output(self.id, tail=tail)
+        return self._client.output(self.id, tail=tail)
 
     def watch(self) -> Following[JsonObject]:
         """How the job stands, then each change, until it has ended."""

@@ -12,7 +12,16 @@ import pytest
 
 import bgjob
 from bgjob import calls
-from bgjob.calls import Breaks, BrokenError, Conversation, Endings, FollowedLogs, FollowedOutput, Watched
+from bgjob.calls import (
+    Breaks,
+    BrokenError,
+    Conversation,
+    Endings,
+    FollowedLogs,
+    FollowedOutput,
+    JobRead,
+    Watched,
+)
 from bgjob.codec import JsonObject, Reply
 from bgjob.errors import (
     BgjobError,
@@ -251,7 +260,7 @@ def test_a_page_tells_its_total_where_the_daemon_does() -> None:
 def test_a_job_that_has_not_ended_is_late_whatever_its_timeout() -> None:
     waiting = calls.Waiting(3, 0.5, now=10.0)
     with pytest.raises(WaitTimeoutError, match=r"job 3 is running after 0\.5 s; it goes on"):
-        waiting.ended({"id": 3, "status": "running"})
+        waiting.ended(JobRead({"id": 3, "status": "running"}, None))
 
 
 def test_a_wait_asks_for_the_time_that_is_left_and_pauses_no_longer() -> None:
@@ -261,6 +270,15 @@ def test_a_wait_asks_for_the_time_that_is_left_and_pauses_no_longer() -> None:
     with pytest.raises(WaitTimeoutError, match="no daemon tells how job 3 stands"):
         waiting.shortened(1.0, 12.0)
     assert calls.Waiting(3, None, now=10.0).call(99.0).parameters == {"id": 3}
+
+
+@pytest.mark.parametrize("further", [5, 6])
+def test_pages_of_attempts_that_do_not_get_on_are_no_answer(further: int) -> None:
+    latest = JobRead(summary(3) | {"attempts": [{"number": 5}]}, 5)
+    earlier = JobRead(summary(3) | {"attempts": [{"number": 4}]}, None)
+    assert latest.with_earlier(earlier).job["attempts"] == [{"number": 4}, {"number": 5}]
+    with pytest.raises(ProtocolError, match="no valid 'next'"):
+        latest.with_earlier(JobRead(earlier.job, further))
 
 
 # Following
@@ -292,8 +310,8 @@ def test_output_goes_on_in_the_attempt_and_at_the_byte_where_it_was() -> None:
     assert told(conversation, part(0, 0, b"")) == []
     assert output.request.parameters == {"id": 8}
     assert told(conversation, part(1, 0, b"ab"), part(2, 0, b"c")) == [
-        (1, b"ab", 0),
-        (2, b"c", 0),
+        (1, b"ab", 0, 0),
+        (2, b"c", 0, 0),
     ]
     assert output.request.parameters == {"id": 8, "number": 2, "offset": 1}
 
@@ -302,11 +320,19 @@ def test_a_part_says_what_was_left_out_before_it_and_may_hold_nothing_else() -> 
     conversation = Conversation(FollowedOutput(8, None))
     replies = [part(1, 0, b"head"), part(1, 9, b"tail") | {"left_out": 5}, part(1, 20, b"") | {"left_out": 7}]
     parts = told(conversation, *replies, part(1, 20, b"", is_end=True))
-    assert parts == [(1, b"head", 0), (1, b"tail", 5), (1, b"", 7)]
+    assert parts == [(1, b"head", 0, 0), (1, b"tail", 5, 9), (1, b"", 7, 20)]
     assert b"".join(part.marked for part in parts) == (
         b"head\n[... 5 bytes left out ...]\ntail\n[... 7 bytes left out ...]\n"
     )
     assert conversation.request.parameters == {"id": 8, "number": 1, "offset": 20}
+
+
+def test_only_the_first_request_for_output_counts_from_the_end() -> None:
+    output = FollowedOutput(8, None, tail=100)
+    conversation = Conversation(output)
+    assert output.request.parameters == {"id": 8, "offset": -100}
+    told(conversation, part(1, 900, b"ab"))
+    assert output.request.parameters == {"id": 8, "number": 1, "offset": 902}
 
 
 def test_a_watch_tells_nothing_twice_and_asks_again_only_for_what_is_open() -> None:

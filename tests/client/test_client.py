@@ -370,7 +370,7 @@ def test_following_output_goes_on_at_its_byte(client: Client, serve: Serve) -> N
 
     serve(output)
     parts = list(client.follow_output(4))
-    assert parts == [(1, b"first line\n", 0), (1, b"second line\n", 0)]
+    assert parts == [(1, b"first line\n", 0, 0), (1, b"second line\n", 0, 11)]
     assert parts[0].data == b"first line\n"
 
 

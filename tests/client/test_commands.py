@@ -266,7 +266,12 @@ def test_every_command_speaks_json(commands: Commands, running: RunningDaemon) -
     listed = commands.json("list", "--limit", "1")
     assert listed == {"jobs": listed["jobs"], "next": job_id}
     assert listed["jobs"][0]["id"] == job_id
-    assert commands.json("output", str(job_id)) == {"number": 1, "left_out": 0, "data": "c2VudCB0byBhQGIK"}
+    assert commands.json("output", str(job_id)) == {
+        "number": 1,
+        "left_out": 0,
+        "offset": 0,
+        "data": "c2VudCB0byBhQGIK",
+    }
     assert commands.json("tail", "-n", "1", "--job", str(job_id))["type"] == "success"
     assert commands.json("stats")["version"]
     assert set(commands.json("top", "--once")) == {"stats", "attempts", "failed"}

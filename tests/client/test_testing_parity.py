@@ -314,6 +314,27 @@ def test_a_person_asks_again_and_is_refused_alike(client: Client) -> None:
         assert scene() == theirs
 
 
+def test_attempts_come_in_pages_as_with_a_daemon(client: Client) -> None:
+    def scene() -> list[Any]:
+        job = Case("", "Flaky::fail", {}, 0, {"max_retries": 3, "retry_delay": 0}).submit(client)
+        job.wait(20)
+        pages = [
+            client.get(job.id, before=before, limit=limit)
+            for before, limit in ((None, None), (None, 2), (3, None), (3, 1), (1, None), (None, 4))
+        ]
+        return [
+            [[attempt["number"] for attempt in page.snapshot["attempts"]] for page in pages],
+            refusal(lambda: client.get(job.id, limit=0)),
+            refusal(lambda: client.get(job.id, limit=1001)),
+            refusal(lambda: client.get(job.id, before=0)),
+        ]
+
+    theirs = scene()
+    assert theirs[0] == [[1, 2, 3, 4], [3, 4], [1, 2], [2], [], [1, 2, 3, 4]]
+    with bgjob.testing.inline():
+        assert scene() == theirs
+
+
 def test_an_idempotency_key_stands_for_one_request(client: Client) -> None:
     def scene() -> list[Any]:
         def submit(value: Any, retry_count: int = 0, **options: Any) -> Job:

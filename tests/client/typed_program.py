@@ -116,8 +116,8 @@ def use_job(job: Job) -> None:
     assert_type(job.logs(follow=True), Following[Json])
     assert_type(job.output(), bytes)
     with job.output(follow=True) as parts:
-        for number, data, left_out in parts:
-            assert_type((number, data, left_out), tuple[int, bytes, int])
+        for number, data, left_out, offset in parts:
+            assert_type((number, data, left_out, offset), tuple[int, bytes, int, int])
         assert_type(OutputPart(1, b"x").marked, bytes)
     assert_type(next(job.watch()), Json)
     job.cancel()

@@ -617,6 +617,44 @@ def test_output_is_read_in_parts_as_the_bytes_it_is(running: RunningDaemon, clie
     assert len(parts) == 3
 
 
+def test_output_is_read_from_its_end(running: RunningDaemon, client: Client) -> None:
+    job = client.run_background_job(TALKER, "say_bytes", {"numbers": list(range(100))})
+    job.wait(20)
+    read = call(running, "Output", id=job.id, offset=-10)
+    assert (base64.b64decode(read.pop("data")), read) == (
+        bytes(range(90, 100)),
+        {"number": 1, "left_out": 0, "offset": 90, "next": 100, "is_end": True},
+    )
+    part = call(running, "Output", id=job.id, offset=-10, limit=4)
+    assert (base64.b64decode(part["data"]), part["next"], part["is_end"]) == (bytes(range(90, 94)), 94, False)
+    for whole in (-100, -101, -(2**63)):
+        assert call(running, "Output", id=job.id, offset=whole) == call(running, "Output", id=job.id)
+    (last,) = client.output_parts(job.id, tail=7)
+    assert (last.data, last.offset) == (job.output(tail=7), 93) == (bytes(range(93, 100)), 93)
+    with pytest.raises(ValueError, match="at least 1 byte"):
+        job.output(tail=0)
+
+
+def test_output_is_followed_from_near_its_end(running: RunningDaemon, client: Client, tmp_path: Path) -> None:
+    job = client.run_background_job(TALKER, "say_in_two_parts", {"go": str(tmp_path / "go")})
+    eventually(lambda: job.output() == b"first\n")
+    with job.output(follow=True, tail=4) as parts:
+        first = next(parts)
+        assert (first.data, first.offset) == (b"rst\n", 2)
+        (tmp_path / "go").touch()
+        assert [(part.data, part.offset) for part in parts] == [(b"second\n", 6)]
+
+
+def test_a_follower_from_near_the_end_misses_nothing_that_is_printed_later(
+    running: RunningDaemon, client: Client, tmp_path: Path
+) -> None:
+    job = client.run_background_job(TALKER, "say_and_fail", {"marker": str(tmp_path / "marker")}, delay=0.2)
+    with stream(running, "Output", id=job.id, offset=-1) as following:
+        replies = following.rest()
+    told = [(reply["number"], base64.b64decode(reply["data"])) for reply in replies]
+    assert told == [(1, b"attempt one\n"), (2, b"attempt two\n"), (2, b"")]
+
+
 def test_a_job_that_has_not_begun_has_no_output_yet(running: RunningDaemon, client: Client) -> None:
     job = client.run_background_job(TALKER, "say", {"text": "x"}, delay=3600)
     assert call(running, "Output", id=job.id) == {

@@ -15,11 +15,14 @@ from typing import Any
 
 import pytest
 
+from bgjob.calls import Call
+from bgjob.words import INTERFACE
 from bgjobd import cgroups, limits
 from bgjobd.config import Config, ConfigError, load
 from bgjobd.forkserver.sandbox import Account, Limits
-from bgjobd.limits import LIMITS, Machine
+from bgjobd.limits import LIMITS, Enforcement, Machine
 from bgjobd.link import Application
+from tests.daemon.running import daemon
 
 PLAIN = Machine(
     is_root=False,
@@ -404,3 +407,60 @@ def test_a_user_who_goes_while_the_daemon_runs_costs_the_class_and_no_other(tmp_
     application = Application.from_config(made)
     assert application.missing == {"app.Job": "there is no user no-such-user on this machine"}
     assert set(application.limits) == {"app.Other"}
+
+
+def test_classes_tell_their_limits_and_what_enforces_them(tmp_path: Path) -> None:
+    own = (
+        'memory = "256M", cpu = 5, open_files = 64, max_output = "2M", sensitive = ["token"], stop_grace = 2,'
+        f' timeout = 60, retry_on = ["timed_out", "failed"], retry_lost = false, cpu_share = 1.5,'
+        f' writable = ["{tmp_path}"]'
+    )
+    settings = (
+        f'"limited.Job" = {{ {own} }}\n[limits]\nbest_effort = true\nprocesses = 50\nmax_output = false\n'
+    )
+    module = {"limited": "class Job:\n    def run(self, token='x'):\n        pass\n"}
+    with daemon(tmp_path, settings, modules=module) as running, running.client() as client:
+        answer = client._call(Call(f"{INTERFACE}.Classes", {}, lambda reply: reply))
+        policies = {one["name"]: one["policy"] for one in answer["classes"]}
+        machine = Machine.here(tmp_path)
+    assert answer["limits"] == limits.table(machine)
+    told = policies["limited.Job"]
+    expected = {
+        "memory": 256 << 20,
+        "cpu": 5.0,
+        "cpu_share": 1.5,
+        "open_files": 64,
+        "processes": 50,
+        "file_size": None,
+        "max_output": 2 << 20,
+        "nice": None,
+        "timeout": 60.0,
+        "stop_grace": 2.0,
+        "user": None,
+        "group": None,
+        "writable": [str(tmp_path)],
+        "retry_on": ["failed", "timed_out"],
+        "retry_lost": False,
+        "sensitive": ["token"],
+    }
+    assert {name: told[name] for name in expected} == expected
+    assert told["unenforced"] == [
+        name
+        for name in LIMITS
+        if told[name] is not None
+        and limits.enforced_by(machine, name, told[name], as_root=machine.is_root) is None
+    ]
+    assert (policies["probes.Probe"]["max_output"], policies["probes.Probe"]["processes"]) == (None, 50)
+
+
+def test_what_nothing_enforces_is_known_of_each_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config(tmp_path, "cpu_share = 1\nmemory = 1000000", "max_output = 5000\nbest_effort = true")
+    monkeypatch.setattr(Machine, "here", lambda state_dir: PLAIN)
+    found = Enforcement.here(settings)
+    assert found.by == limits.table(PLAIN)
+    assert found.unenforced == {"app.Job": ("cpu_share", "max_output")}
+    assert [gap.key for gap in found.gaps] == ['approved."app.Job".cpu_share', "limits.max_output"]
+    monkeypatch.setattr(Machine, "here", lambda state_dir: FULL)
+    assert Enforcement.here(settings).unenforced == {"app.Job": ()}

@@ -649,6 +649,20 @@ def test_a_job_that_prints_much_leaves_its_head_and_its_tail(running: RunningDae
     assert sum(part.left_out + len(part.data) for part in client.output_parts(job.id)) == size
 
 
+def test_the_end_of_an_output_tells_what_was_left_out_within_it_and_no_more(
+    running: RunningDaemon, client: Client
+) -> None:
+    job = client.run_background_job(FLOOD, "run", {"lines": 65_536})
+    size = size_of(job.wait(30))
+    assert job.output(tail=100_000) == flooded(size - 100_000, size)
+    for part in client.output_parts(job.id, tail=100_000):
+        assert (part.left_out, part.data[:1024]) == (0, flooded(part.offset, part.offset + 1024))
+    first, *others = client.output_parts(job.id, tail=32 << 20)
+    assert first.left_out > 16 << 20
+    assert first.offset == size - (32 << 20) + first.left_out
+    assert [part.left_out for part in others] == [0] * len(others)
+
+
 def test_a_class_has_a_bound_of_its_own_and_none_where_there_is_no_limit(
     running: RunningDaemon, client: Client
 ) -> None:

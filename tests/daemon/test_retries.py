@@ -229,7 +229,7 @@ def test_exponential_delays_double_with_full_jitter_and_stay_below_their_bound(c
 
 def test_classes_tells_the_policy_of_each(client: Client) -> None:
     policies = {one["name"]: one["policy"] for one in client.classes()}
-    assert policies["asking.Eager"] == {
+    expected = {
         "queue": "default",
         "priority": 0,
         "timeout": None,
@@ -237,7 +237,10 @@ def test_classes_tells_the_policy_of_each(client: Client) -> None:
         "retry_delay": 0.5,
         "backoff": "exponential",
         "max_retry_delay": 7.5,
+        "retry_lost": True,
+        "retry_on": None,
     }
+    assert {name: policies["asking.Eager"][name] for name in expected} == expected
     assert policies["asking.Wrong"] is None
 
 

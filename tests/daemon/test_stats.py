@@ -12,6 +12,7 @@ from bgjob import InvalidParameterError
 from bgjob.commands import text
 from tests.client.test_commands import Commands
 from tests.daemon.running import daemon
+from tests.support import eventually
 
 PROBE = "probes.Probe"
 
@@ -54,6 +55,8 @@ def test_the_figures_follow_the_jobs_and_outlive_the_daemon(tmp_path: Path) -> N
                 "minutes",
                 "code_version",
                 "python",
+                "fork_server_pid",
+                "fork_servers",
             }
             assert {name: again[name] for name in again.keys() - changing} == {
                 name: stats[name] for name in stats.keys() - changing
@@ -98,3 +101,21 @@ def test_lists_and_logs_tell_how_many_there_are_only_where_they_are_asked(tmp_pa
         with pytest.raises(InvalidParameterError) as caught:
             client.list(count=100_001)
         assert caught.value.parameters == {"parameter": "count"}
+
+
+def test_stats_tell_of_the_fork_servers(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with daemon(tmp_path) as running, running.client() as client:
+        client.classes()
+        before = client.stats()
+        assert (before["fork_server_pid"], before["fork_servers"]) == (running.fork_server(), 1)
+        job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(tmp_path / "l")})
+        eventually((tmp_path / "l").exists)
+        client.reload()
+        after = client.stats()
+        assert after["fork_servers"] == 2
+        assert {before["fork_server_pid"], after["fork_server_pid"]} == set(running.children())
+        go.touch()
+        job.wait(20)
+        eventually(lambda: client.stats()["fork_servers"] == 1)
+        assert client.stats()["fork_server_pid"] == after["fork_server_pid"]

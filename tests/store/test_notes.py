@@ -205,7 +205,7 @@ def test_a_job_is_read_with_the_progress_of_its_attempts(store: Store, reader: R
     store.commit(notes(job_id, note("half", 0.5)))
     job = reader.job(job_id)
     assert job is not None
-    (attempt,) = job["attempts"]
+    (attempt,) = job.attempts
     assert attempt["progress"] == {"fraction": 0.5, "message": "half", "at": text(NOW + 1)}
     assert "noted" not in attempt
 

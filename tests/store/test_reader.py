@@ -9,9 +9,12 @@ from pathlib import Path
 import peewee
 import pytest
 
+from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.planner import Lanes
+from bgjobd.store import pages
 from bgjobd.store.database import FILE_NAME
 from bgjobd.store.items import QueuePaused
+from bgjobd.store.pages import MOST_BYTES
 from bgjobd.store.reader import Reader
 from tests.store.samples import (
     BOOT,
@@ -26,6 +29,7 @@ from tests.store.samples import (
     new_database,
     retries,
     starts,
+    statements_run_on,
     text,
 )
 from tests.store.test_migrations import COLUMNS
@@ -46,10 +50,11 @@ def test_a_job_has_the_columns_as_keys_and_its_attempts(store: Store, reader: Re
     store.commit(starts(job_id, 2, pid=4712), ends(job_id, COMPLETED, 2, usage=USAGE))
     job = reader.job(job_id)
     assert job is not None
-    assert set(job) == {*COLUMNS["background_jobs"].split(), "attempts"}
-    assert (job["id"], job["status"], job["retry_count"]) == (job_id, "completed", 1)
-    assert (job["parameters"], job["result"]) == ({"to": "user@example.com"}, {"sent": 1})
-    first, second = job["attempts"]
+    assert set(job.columns) == set(COLUMNS["background_jobs"].split())
+    assert (job.columns["id"], job.columns["status"], job.columns["retry_count"]) == (job_id, "completed", 1)
+    assert (job.columns["parameters"], job.columns["result"]) == ({"to": "user@example.com"}, '{"sent":1}')
+    assert job.next is None
+    first, second = job.attempts
     assert set(first) == set(COLUMNS["job_attempts"].split()) - {"token", "boot_id"}
     assert first["progress"] is None
     assert (first["number"], first["outcome"], first["pid"]) == (1, "failed", 4711)
@@ -60,7 +65,61 @@ def test_a_job_without_attempts_or_result_says_so(store: Store, reader: Reader) 
     (job_id,) = store.submit(asked())
     job = reader.job(job_id)
     assert job is not None
-    assert (job["attempts"], job["result"], job["created_at"]) == ([], None, text(NOW))
+    assert (job.attempts, job.columns["result"], job.columns["created_at"]) == ([], None, text(NOW))
+
+
+def failing(store: Store, traceback: str, times: int) -> int:
+    """The id of a job that failed so often, each time with this traceback."""
+    job_id = store.run_one(policy=RetryPolicy(max_retries=times))
+    for number in range(1, times + 1):
+        store.commit(starts(job_id, number), ends(job_id, Ending.failed("E", "e", traceback), number))
+        store.now += 5
+        store.claim(Lanes(2))
+    return job_id
+
+
+def pages_of(reader: Reader, job_id: int, limit: int | None = None) -> list[list[int]]:
+    """The numbers of the attempts on each page, the latest first."""
+    found = []
+    before = None
+    while True:
+        page = reader.job(job_id, before, limit)
+        assert page is not None
+        assert page.columns["id"] == job_id
+        found.append([attempt["number"] for attempt in page.attempts])
+        before = page.next
+        if before is None:
+            return found
+
+
+def test_attempts_come_in_pages_from_the_latest_on(store: Store, reader: Reader) -> None:
+    job_id = failing(store, "Traceback …", times=4)
+    assert pages_of(reader, job_id) == [[1, 2, 3, 4, 5]]
+    assert pages_of(reader, job_id, 5) == [[1, 2, 3, 4, 5]]
+    assert pages_of(reader, job_id, 2) == [[4, 5], [2, 3], [1]]
+    assert pages_of(reader, job_id, 1) == [[5], [4], [3], [2], [1]]
+    nothing = reader.job(job_id, before=1)
+    assert nothing is not None
+    assert (nothing.attempts, nothing.next) == ([], None)
+
+
+def test_a_page_of_attempts_has_no_more_bytes_than_other_pages(store: Store, reader: Reader) -> None:
+    large = failing(store, "x" * (MOST_BYTES // 4), times=8)
+    assert pages_of(reader, large) == [[6, 7, 8, 9], [3, 4, 5], [1, 2]]  # the last has only begun
+    assert pages_of(reader, large, 2) == [[8, 9], [6, 7], [4, 5], [2, 3], [1]]
+    larger = failing(store, "x" * (2 * MOST_BYTES), times=2)
+    assert pages_of(reader, larger) == [[3], [2], [1]]
+
+
+def test_a_page_does_not_read_the_attempts_before_it(store: Store, reader: Reader) -> None:
+    job_id = failing(store, "x" * (MOST_BYTES // 4), times=8)
+    with statements_run_on(store.database) as run:
+        pages.attempts(store.database.connection(), job_id, None, 2)
+    (statement,) = run
+    plan = store.rows(f"EXPLAIN QUERY PLAN {statement}")
+    assert [step["detail"] for step in plan] == [
+        "SEARCH job_attempts USING PRIMARY KEY (job_id=? AND number<?)"
+    ]
 
 
 def test_there_is_no_job_that_was_never_submitted(reader: Reader) -> None:
@@ -72,16 +131,16 @@ def test_sensitive_values_are_masked_and_the_rest_is_shown(store: Store, reader:
     store.submit(asked(parameters=parameters, sensitive=("password", "token", "other")))
     job = reader.job(1)
     assert job is not None
-    assert job["parameters"] == {"to": "ann", "password": "***", "token": "***"}
+    assert job.columns["parameters"] == {"to": "ann", "password": "***", "token": "***"}
     assert "hunter2" not in repr(job)
 
 
-def test_a_result_that_is_null_is_none(store: Store, reader: Reader) -> None:
+def test_a_result_that_is_null_is_told_from_none(store: Store, reader: Reader) -> None:
     job_id = store.run_one()
     store.commit(ends(job_id, COMPLETED.completed("null")))
     job = reader.job(job_id)
     assert job is not None
-    assert (job["status"], job["result"]) == ("completed", None)
+    assert (job.columns["status"], job.columns["result"]) == ("completed", "null")
 
 
 def test_counts_are_those_of_each_status_that_has_jobs(store: Store, reader: Reader) -> None:

@@ -191,8 +191,8 @@ def _add_output(commands: _Commands) -> None:
         "output",
         follow.output,
         "bgjob output 12 > log.txt",
-        "bgjob output -f 12",
-        json_help="JSON lines: attempt number, bytes (base64), and how many were left out before them",
+        "bgjob output -f -c 4K 12",
+        json_help="JSON lines: attempt number, bytes (base64), their offset, how many were left out before them",
     )
     _add_id(command)
     command.add_argument(
@@ -200,6 +200,13 @@ def _add_output(commands: _Commands) -> None:
         type=values.job_id,
         metavar="N",
         help="this attempt's, with -f from this one on; else the latest",
+    )
+    command.add_argument(
+        "-c",
+        dest="tail",
+        type=values.size,
+        metavar="SIZE",
+        help="no more than the last SIZE bytes of it: 4096, 64K, 1M",
     )
     command.add_argument("-f", "--follow", action="store_true", help="go on until the job has ended")
 

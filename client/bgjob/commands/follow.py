@@ -65,15 +65,15 @@ def output(client: Client, given: argparse.Namespace) -> int:
     printer = Printer(given.json)
     if given.follow:
         with going_on(given.id):
-            for part in client.follow_output(given.id, given.attempt):
+            for part in client.follow_output(given.id, given.attempt, tail=given.tail):
                 printer.output(part)
     else:
-        latest = text.attempt_of(client.get(given.id).snapshot)
+        latest = text.attempt_of(client.get(given.id, limit=1).snapshot)
         number = given.attempt or latest
         if number > latest:
             screen.say(f"job {given.id} has no attempt {number}; `bgjob show {given.id}` lists them")
             return NOT_FOUND
-        for part in client.output_parts(given.id, number or None):
+        for part in client.output_parts(given.id, number or None, tail=given.tail):
             printer.output(part)
     printer.end()
     if printer.is_nothing and not given.json:
@@ -165,7 +165,8 @@ class Printer:
         self.is_nothing = self.is_nothing and not part.marked
         if self._is_json:
             data = b64encode(part.data).decode()
-            screen.tell_json({"number": part.number, "left_out": part.left_out, "data": data})
+            place = {"number": part.number, "left_out": part.left_out, "offset": part.offset}
+            screen.tell_json(place | {"data": data})
             return
         if self._number not in (0, part.number):
             self.end()

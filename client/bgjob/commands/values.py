@@ -17,6 +17,7 @@ from bgjob.words import INT_MAX
 
 EXAMPLE: Final = "myapp.jobs.EmailNotification::send"
 
+_BYTES: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
@@ -103,6 +104,14 @@ def seconds(text: str) -> float:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90, 1.5, 500ms, 5m, 2h or 1d")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def size(text: str) -> int:
+    """Bytes, or with a unit of 1024: `4096`, `64K`, `1M`."""
+    match = re.fullmatch(r"([1-9]\d{0,8})(|K|M|G)", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 4096, 64K or 1M")
+    return int(match[1]) * _BYTES[match[2]]
 
 
 def instant(text: str) -> str:

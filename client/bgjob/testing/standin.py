@@ -65,7 +65,7 @@ class Recorder:
         self._answers: dict[str, Callable[[JsonObject], JsonObject]] = {
             f"{INTERFACE}.Submit": self._submit,
             f"{INTERFACE}.SubmitMany": self._submit_many,
-            f"{INTERFACE}.Get": lambda given: {"job": self._row(given["id"])},
+            f"{INTERFACE}.Get": self._get,
             f"{INTERFACE}.Wait": self._wait,
             f"{INTERFACE}.List": self._list,
             f"{INTERFACE}.Cancel": self._cancel,
@@ -120,11 +120,20 @@ class Recorder:
                 self._run(row)
         return {"ids": [row["id"] for row, _ in stored]}
 
+    def _get(self, given: JsonObject) -> JsonObject:
+        _check_page(given)
+        row = self._row(given["id"])
+        known = row["attempts"]
+        earlier = known if given.get("before") is None else known[: given["before"] - 1]
+        page = earlier[-(given.get("limit") or len(earlier)) :]
+        has_more = len(page) < len(earlier)
+        return {"job": {**row, "attempts": page}, "next": page[0]["number"] if has_more else None}
+
     def _wait(self, given: JsonObject) -> JsonObject:
         row = self._row(given["id"])
         if row["status"] == Status.PENDING:  # for ever, whatever time is given
             raise NothingRunsError(row["id"])
-        return {"job": row}
+        return {"job": row, "next": None}
 
     def _list(self, given: JsonObject) -> JsonObject:
         _check_list(given)
@@ -324,10 +333,16 @@ def _check_list(given: JsonObject) -> None:
     for index, word in enumerate(given.get("status") or ()):
         if word not in _WORDS:
             raise InvalidParameterError(parameter=f"status.{index}")
-    if not 1 <= given.get("limit", _PAGE) <= _LARGEST_PAGE:
-        raise InvalidParameterError(parameter="limit")
+    _check_page(given)
     if not 1 <= given.get("count", _LARGEST_COUNT) <= _LARGEST_COUNT:
         raise InvalidParameterError(parameter="count")
+
+
+def _check_page(given: JsonObject) -> None:
+    if given.get("before", 1) < 1:
+        raise InvalidParameterError(parameter="before")
+    if not 1 <= given.get("limit", _PAGE) <= _LARGEST_PAGE:
+        raise InvalidParameterError(parameter="limit")
 
 
 def _is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:

@@ -1,0 +1,90 @@
+"""Jobs that have much to tell: many attempts with long tracebacks, and the largest results; asked of a real daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from bgjob import AsyncClient, Client
+from bgjob.calls import get, wait
+from bgjob.client import Job
+from bgjobd.store.pages import MOST_BYTES
+from tests.daemon.running import RunningDaemon, daemon
+
+MODULE: Final = """
+class Large:
+    def fail(self, message, times):
+        raise ValueError(message * times)
+
+    def answer(self, text, times):
+        return [text] * times
+"""
+SETTINGS: Final = '"large.Large" = { max_retries = 19, retry_delay = 0 }'
+ATTEMPTS: Final = 20
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    with daemon(tmp_path_factory.mktemp("large"), SETTINGS, modules={"large": MODULE}) as running:
+        yield running
+
+
+@pytest.fixture
+def client(running: RunningDaemon) -> Iterator[Client]:
+    with running.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def failed(running: RunningDaemon) -> Iterator[Job]:
+    """A job whose attempts do not fit one answer."""
+    with running.client() as client:
+        job = client.run_background_job("large.Large", "fail", {"message": "é", "times": 30_000})
+        job.wait(60)
+        yield job
+
+
+def numbers(job: dict[str, Any]) -> list[int]:
+    return [attempt["number"] for attempt in job["attempts"]]
+
+
+def test_one_answer_has_the_latest_attempts_and_says_where_the_others_are(
+    client: Client, failed: Job
+) -> None:
+    read = client._call(get(failed.id))
+    assert read.next is not None
+    assert numbers(read.job) == list(range(read.next, ATTEMPTS + 1))
+    assert len(str(read.job["attempts"]).encode()) < 2 * MOST_BYTES
+    assert client._call(wait(failed.id, 1)) == read
+
+
+def test_a_client_has_all_attempts_of_a_job_however_many_answers_that_takes(
+    running: RunningDaemon, client: Client, failed: Job
+) -> None:
+    whole = client.get(failed.id).snapshot
+    assert numbers(whole) == list(range(1, ATTEMPTS + 1))
+    assert {attempt["error_message"] for attempt in whole["attempts"]} == {"é" * 30_000}
+    assert failed.snapshot == failed.wait(20) == failed.refresh() == whole
+
+    async def asked() -> list[dict[str, Any]]:
+        async with AsyncClient(str(running.socket)) as other:
+            return [(await other.get(failed.id)).snapshot, await other.wait(failed.id, 20)]
+
+    assert asyncio.run(asked()) == [whole, whole]
+
+
+def test_attempts_are_asked_for_in_pages(client: Client, failed: Job) -> None:
+    assert numbers(client.get(failed.id, limit=3).snapshot) == [18, 19, 20]
+    assert numbers(client.get(failed.id, before=18, limit=3).snapshot) == [15, 16, 17]
+    assert numbers(client.get(failed.id, before=3).snapshot) == [1, 2]
+    assert numbers(client.get(failed.id, before=1).snapshot) == []
+
+
+@pytest.mark.parametrize("text", ["x" * 1023, 'é"\\\n\x01' * 72])
+def test_the_largest_results_arrive_as_they_are(client: Client, text: str) -> None:
+    job = client.run_background_job("large.Large", "answer", {"text": text, "times": 1020})
+    assert job.result(30) == [text] * 1020
+    assert client.get(job.id).snapshot == job.snapshot
