@@ -154,31 +154,36 @@ class Page:
     # One job
 
     def job(self, request: Request, job_id: str) -> Response:
-        """A job with its attempts, and what the latest of them printed."""
-        job = self._client.get(int(job_id)).snapshot
+        """A job with its latest attempts, and the end of what the last of them printed."""
+        job = self._client.get(int(job_id), limit=_MOST_ATTEMPTS).snapshot
+        attempts = job["attempts"][::-1]
         entries = self._client.logs(id=int(job_id), limit=_MOST_ENTRIES)
-        output = self._slow.output(int(job_id)) if job["attempts"] else b""
+        parts = self._slow.output_parts(int(job_id), tail=_MOST_OUTPUT) if attempts else []
         values = {
             "job": job,
-            "attempts": job["attempts"][: -_MOST_ATTEMPTS - 1 : -1],
-            "left_out": max(0, len(job["attempts"]) - _MOST_ATTEMPTS),
+            "attempts": attempts,
+            "left_out": attempts[-1]["number"] - 1 if attempts else 0,
             "entries": entries.items[::-1],
             "has_older_entries": entries.next is not None,
-            "output": output[-_MOST_OUTPUT:].decode("utf-8", "replace"),
-            "output_before": max(0, len(output) - _MOST_OUTPUT),
+            "output": b"".join(part.marked for part in parts).decode("utf-8", "replace"),
+            "output_before": parts[0].offset - parts[0].left_out if parts else 0,
             "can_retry": job["status"] in ("failed", "cancelled"),
             "can_cancel": job["status"] in ("pending", "running"),
         }
         return self._shown(request, "job.html", values)
 
     def system(self, request: Request) -> Response:
-        """Slots, queues, classes with what holds for their jobs, and versions.
+        """Slots, queues, classes with what holds for their jobs, what enforces that, and versions.
 
         As long as no code is loaded nobody is asked for the classes: the answer would take until it is.
         """
         stats = self._client.stats()
-        classes = None if stats["code_version"] is None else self._client.classes()
-        return self._shown(request, "system.html", {"classes": classes}, stats)
+        has_code = stats["code_version"] is not None
+        values = {
+            "classes": self._client.classes() if has_code else None,
+            "limits": self._client.limits() if has_code else {},
+        }
+        return self._shown(request, "system.html", values, stats)
 
     # Actions
 

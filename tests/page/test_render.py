@@ -72,8 +72,10 @@ class OnePage:
         if self.refusal is not None:
             line.refuse(self.refusal[0], **self.refusal[1])
         elif asked.method.endswith(".Output"):
-            data = base64.b64encode(self.output).decode("ascii")
-            line.reply(number=1, left_out=0, offset=0, data=data, next=len(self.output), is_end=True)
+            size = len(self.output)
+            begin = max(0, size + asked.parameters["offset"])
+            data = base64.b64encode(self.output[begin:]).decode("ascii")
+            line.reply(number=1, left_out=0, offset=begin, data=data, next=size, is_end=True)
         else:
             tell_samples(line, asked, self.samples)
 
@@ -162,7 +164,8 @@ SHOWN = {
                 ("job", "attempts", 0, "outcome"), ("job", "attempts", 0, "progress", "message"),
                 ("entry", "message")],
     "/system": [("class", "name"), ("class", "unavailable"), ("class", "methods", 0, "name"),
-                ("class", "policy", "queue"),
+                ("class", "policy", "queue"), ("class", "policy", "user"), ("class", "policy", "writable", 0),
+                ("limits", "memory"),
                 ("stats", "queues", 0, "name"), ("stats", "version"), ("stats", "code_version"),
                 ("stats", "python")],
 }  # fmt: skip
@@ -375,6 +378,41 @@ def test_what_holds_for_a_class_is_told(shown: OnePage) -> None:
     assert "apart" not in text
     shown.samples["class"]["policy"] = None
     assert "retries" not in shown.read("/system").text
+
+
+def test_the_limits_of_a_classs_attempts_are_told_and_what_enforces_them(shown: OnePage) -> None:
+    told = (
+        "memory 256 MiB, cpu share 1.5 cores, processes 64 (not enforced here), nice 5, max output 1 MiB, "
+        "user mail, writable /srv/mail"
+    )
+    text = shown.read("/system").text
+    assert told in text
+    assert re.search(r"memory\s*RLIMIT_DATA", text)
+    assert re.search(r"cpu_share\s*nothing: it takes cgroup v2", text)
+    policy = shown.samples["class"]["policy"]
+    policy |= {
+        "cpu_share": None,
+        "processes": None,
+        "nice": None,
+        "user": None,
+        "memory": None,
+        "max_output": None,
+    }
+    policy |= {"writable": [], "unenforced": []}
+    assert "writable nothing" in shown.read("/system").text
+    policy["writable"] = None
+    assert "writable" not in shown.read("/system").text
+
+
+def test_the_fork_servers_are_told(shown: OnePage) -> None:
+    text = " ".join(shown.read("/system").text.split())
+    assert re.search(
+        r"Fork server ?96, since \d+ \w+ ago; 1 of earlier code, until its last attempt has ended", text
+    )
+    shown.samples["stats"] |= {"fork_servers": 1}
+    assert "earlier code" not in shown.read("/system").text
+    shown.samples["stats"] |= {"fork_servers": 0, "fork_server_pid": None, "code_version": None}
+    assert "none that has loaded code" in shown.read("/system").text
 
 
 def test_a_bug_is_told_on_the_console_with_its_traceback(

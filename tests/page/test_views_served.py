@@ -139,7 +139,8 @@ def test_of_very_many_attempts_the_latest_are_shown(tmp_path: Path) -> None:
 
     def tells(line: Line, asked: Asked) -> bool:
         if asked.method.endswith(".Get"):
-            line.reply(job=SAMPLES["job"] | {"attempts": attempts})
+            latest = attempts[-asked.parameters["limit"] :]
+            line.reply(job=SAMPLES["job"] | {"attempts": latest}, next=latest[0]["number"])
         return asked.method.endswith(".Get")
 
     with page(tmp_path, tells=tells) as served:
