@@ -140,7 +140,10 @@ class Claim:
 
 
 class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes three times as long to make
-    """A log entry as it was committed; `at` in seconds since the epoch, `context` is JSON text."""
+    """A log entry as it was committed; `at` in seconds since the epoch, `context` is JSON text.
+
+    `attempts_allowed` is how many attempts the job was to have in all, where the entry is of one that ran.
+    """
 
     id: int
     at: float
@@ -151,6 +154,7 @@ class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes
     class_name: str
     method_name: str
     context: str | None = None
+    attempts_allowed: int | None = None
 
     @property
     def target(self) -> str:

@@ -228,8 +228,8 @@ _ATTEMPT = {
 }  # fmt: skip
 
 SAMPLES: dict[str, Any] = {
-    "entry": {"id": 7, "job_id": 1, "attempt": 1, "type": "failure", "message": "no recipient", "context": {},
-              "created_at": WHEN, **_WHAT},
+    "entry": {"id": 7, "job_id": 1, "attempt": 1, "attempts_allowed": 4, "type": "failure",
+              "message": "no recipient", "context": {}, "created_at": WHEN, **_WHAT},
     "summary": {"id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0,
                 "max_retries": 3, "attempt": 1, **_TIMES, "cancel_requested_at": None, "error": "no recipient",
                 "progress": _PROGRESS, **_USED},

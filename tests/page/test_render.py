@@ -307,6 +307,14 @@ def test_no_template_switches_escaping_off_or_has_what_the_policy_forbids() -> N
         assert re.findall(r"<script(?! (?:type=\"module\" )?src=\"\{\{ static \}\}/)", source) == []
 
 
+def test_a_row_of_the_log_tells_which_attempt_of_how_many(shown: OnePage) -> None:
+    assert "attempt 1 of 4" in shown.read("/").text
+    shown.samples["entry"]["attempts_allowed"] = None
+    text = shown.read("/").text
+    assert "attempt 1" in text
+    assert "attempt 1 of" not in text
+
+
 # What is not all there, and says so
 
 
