@@ -252,6 +252,16 @@ def test_run_with_follow_ends_with_the_code_of_the_job(commands: Commands) -> No
     assert "ValueError: no address: nobody; `bgjob show" in done.stderr
 
 
+def test_the_end_of_an_output_is_printed(commands: Commands) -> None:
+    job_id = str(commands.submitted("shop.Mail::send", "-p", "to=a@b"))
+    commands.run("wait", job_id)
+    assert commands.run("output", job_id, "-c", "6").stdout == "o a@b\n"
+    assert commands.run("output", job_id, "-f", "-c", "4").stdout == "a@b\n"
+    assert commands.run("output", job_id, "-c", "1K").stdout == "sent to a@b\n"
+    part = commands.json("output", job_id, "-c", "4")
+    assert (part["offset"], part["left_out"]) == (8, 0)
+
+
 # JSON
 
 
@@ -861,6 +871,9 @@ def test_submitting_imports_nothing_that_draws() -> None:
         (("wait",), "required: ID"),
         (("wait", "1", "--timeout", "inf"), "is not a time such as"),
         (("top", "--every", "soon"), "is not a time such as"),
+        (("output", "1", "-c", "0"), "is not a size such as 4096, 64K or 1M"),
+        (("output", "1", "-c", "-5"), "is not a size such as"),
+        (("output", "1", "-c", "5X"), "is not a size such as"),
         (("completion", "cmd"), "invalid choice: 'cmd'"),
         (("list", "--search", os.fsdecode(b"\xff")), "no UTF-8"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from bgjob import (
     ShuttingDownError,
     TooLargeError,
     calls,
+    errors,
 )
 from bgjob.codec import Request
 from bgjob.words import INTERFACE, SERVICE
@@ -131,6 +133,7 @@ def invalid(
     name: str, parameter: str, parameters: dict[str, Any], method: str = "Submit", by_client: bool = True
 ) -> Refusal:
     """A request that is refused for the value of one of its own parameters."""
+    of_one_job = re.sub(r"^jobs\.\d+\.", "", parameter)
     return Refusal(
         name,
         method,
@@ -138,7 +141,7 @@ def invalid(
         INVALID_PARAMETER,
         {"parameter": parameter},
         InvalidParameterError,
-        f"^invalid value for {parameter}{': a mapping of names' if parameter == 'parameters' else '$'}",
+        f"^invalid value for {parameter}{': .* wanted' if of_one_job in errors._WANTED else '$'}",
         by_client,
     )
 

@@ -14,6 +14,7 @@ from bgjob import errors
 from bgjob.errors import (
     BgjobError,
     DaemonUnavailableError,
+    InvalidParameterError,
     InvalidParametersError,
     JobCancelledError,
     JobError,
@@ -23,8 +24,8 @@ from bgjob.errors import (
     WaitTimeoutError,
     from_reply,
 )
-from bgjob.words import INTERFACE, SERVICE
-from bgjobd import api
+from bgjob.words import INTERFACE, SERVICE, Backoff
+from bgjobd import api, inputs
 from tests.protocol import idl
 
 SAMPLES: dict[str, Any] = {
@@ -175,6 +176,53 @@ def test_a_refused_call_can_be_caught_as_what_it_is() -> None:
         raise from_reply(f"{INTERFACE}.JobNotFound", {"id": 12})
     with pytest.raises(ValueError, match=r"invalid value for options\.delay"):
         raise from_reply(f"{SERVICE}.InvalidParameter", {"parameter": "options.delay"})
+
+
+CENTURY = 100 * 365 * 86400
+
+
+def test_a_refused_option_is_told_with_what_it_takes() -> None:
+    told = {name.removeprefix("options.") for name in errors._WANTED if name.startswith("options.")}
+    assert told == inputs.Options.model_fields.keys()
+    assert str(InvalidParameterError(parameter="options.at")) == (
+        "invalid value for options.at: a date and time with its offset is wanted, such as 2024-12-04T14:31:53Z"
+    )
+    assert str(InvalidParameterError(parameter="jobs.12.options.priority")) == (
+        "invalid value for jobs.12.options.priority: a whole number is wanted"
+    )
+    for other in ("jobs.12", "jobs.12.class_name", "options.unknown", "id", 5, None):
+        assert str(InvalidParameterError(parameter=other)) == f"invalid value for {other}"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "words", "fits", "misfits"),
+    [
+        ("retry_count", "from 0 on", [0, 2**62], [-1, 1.5]),
+        ("options.delay", "seconds from 0 on are wanted, 100 years", [0, CENTURY], [-1, CENTURY + 1]),
+        ("options.priority", "a whole number", [-5, 5], [1.5]),
+        ("options.timeout", "seconds above 0 are wanted, 100 years", [0.001, CENTURY], [0, CENTURY + 1]),
+        ("options.max_retries", "a whole number from 0 on", [0, 5], [-1, 1.5]),
+        ("options.retry_delay", "seconds from 0 on are wanted, 100 years", [0, CENTURY], [-1, CENTURY + 1]),
+        ("options.backoff", " or ".join(Backoff), [one.value for one in Backoff], ["linear"]),
+        ("options.idempotency_key", "1 to 255 characters", ["k", "k" * 255], ["", "k" * 256]),
+    ],
+)
+def test_what_an_option_is_said_to_take_is_what_the_daemon_takes(
+    parameter: str, words: str, fits: list[Any], misfits: list[Any]
+) -> None:
+    assert words in errors._WANTED[parameter]
+
+    def submitted(value: Any) -> dict[str, Any]:
+        *within, name = parameter.split(".")
+        given = {"options": {name: value}} if within else {name: value}
+        return {"class_name": "a.B", "method_name": "run", **given}
+
+    for value in fits:
+        inputs.checked(inputs.NewJob, submitted(value))
+    for value in misfits:
+        with pytest.raises(InvalidParameterError) as refused:
+            inputs.checked(inputs.NewJob, submitted(value))
+        assert refused.value.parameters == {"parameter": parameter}
 
 
 # Copies, as concurrent.futures, tenacity and loggers make them
