@@ -156,7 +156,7 @@ class Daemon:
         try:
             settings = page.settings_of(self.config)
         except OSError as error:
-            self.say(EntryType.FAILURE, f"there is no page: its token cannot be kept: {error}")
+            self.say(EntryType.FAILURE, f"there is no page: its token cannot be had: {error}")
             return
         self._page = page.PageProcess(settings, self._page_pids, self.say)
         self._in_background(self._page.keep())

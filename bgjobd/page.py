@@ -1,15 +1,18 @@
 """The page's process as the daemon sees it: started with it, started again where it ends, and ended with it.
 
-It is a client of the socket like any other; the pipe that is its stdin tells it that the daemon has ended.
+It is a client of the socket like any other. Its stdin is a line from the daemon: what comes on it is to be sent back,
+as a sign of life, and its end tells that the daemon has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import re
 import secrets
+import socket
 import stat
 import subprocess
 import sys
@@ -23,27 +26,49 @@ from bgjobd.children import end_of
 from bgjobd.config import Config
 
 _TOKEN_FILE: Final = "web.token"
+_CREDENTIAL: Final = "web-token"
 _LONGEST_TOKEN: Final = 1024
 _IS_TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{16,%d}" % _LONGEST_TOKEN)
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 60.0
 _LAST_MOMENT: Final = 1.0
+_BETWEEN_BEATS: Final = 30.0
+_MOST_SILENCE: Final = 30.0
 _LONG: Final = 60.0
 """Seconds for which a page has to have run so that its end counts as the first."""
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """What the page is told, as its Settings have it. Raises OSError where its token cannot be read or written."""
-    web = config.web
+    """What the page is told, as its Settings have it. Raises OSError where its token cannot be read or written.
+
+    The page speaks on the daemon's console as the daemon does; who wants nothing there, not even where the page is,
+    still has what went wrong, for no other place has that.
+    """
+    web, console = config.web, config.log.console
     is_unix = str(web.bind).startswith("unix:")
     return {
         "socket": str(config.daemon.socket),
         "bind": str(web.bind),
-        "token": None if is_unix else _token(config.daemon.state_dir / _TOKEN_FILE),
+        "token": None if is_unix else _try_credential() or _token(config.daemon.state_dir / _TOKEN_FILE),
         "per_page": web.per_page,
         "actions": web.actions,
         "allow_remote": web.allow_remote,
+        "console": console if console != "auto" else "text" if os.isatty(2) else "json",
     }
+
+
+def _try_credential() -> str | None:
+    """The token that systemd was told to give (`LoadCredential=web-token:…`), if it was. Raises OSError where that is
+    none: whoever set it does not expect another to be taken.
+    """
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory or not (file := Path(directory) / _CREDENTIAL).exists():
+        return None
+    token = file.read_bytes().strip()
+    if not _IS_TOKEN.fullmatch(token):
+        told = f"it is to have 16 to {_LONGEST_TOKEN} letters, digits, - and _ alone"
+        raise OSError(errno.EINVAL, told, str(file))
+    return token.decode("ascii")
 
 
 def _token(file: Path) -> str:
@@ -87,7 +112,8 @@ class PageProcess:
         self._settings = settings
         self._pids = pids
         self._say = say
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: socket.socket | None = None
         self._is_wanted = True
 
     async def keep(self) -> None:
@@ -110,9 +136,9 @@ class PageProcess:
     def stop(self) -> None:
         """Tell it to end, and start no other."""
         self._is_wanted = False
-        if self._process is not None and self._process.stdin is not None:
-            with suppress(OSError):  # it has ended before it heard its settings
-                self._process.stdin.close()
+        if self._line is not None:
+            with suppress(OSError):  # it has ended
+                self._line.shutdown(socket.SHUT_WR)
 
     async def end(self) -> None:
         """After `stop`: give it a moment, then kill it; one that hangs would keep its address for ever."""
@@ -129,26 +155,56 @@ class PageProcess:
     async def _run(self) -> str:
         """What became of one page."""
         try:
-            self._process = self._start()
+            process, line = self._start()
         except OSError as error:
             return f"could not be started: {error.strerror}"
-        self._pids.add(self._process.pid)
-        await end_of(self._process)
-        self._pids.discard(self._process.pid)
-        return f"ended with code {self._process.returncode}"
+        self._process, self._line = process, line
+        self._pids.add(process.pid)
+        minding = asyncio.create_task(self._mind(process, line))
+        try:
+            await end_of(process)
+        finally:
+            self._line = None
+            minding.cancel()
+            await asyncio.wait([minding])
+            line.close()
+        self._pids.discard(process.pid)
+        return f"ended with code {process.returncode}"
 
-    def _start(self) -> subprocess.Popen[str]:
-        """In the daemon's own session: what ends the daemon at a terminal ends the page."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bgjobd.web"],
-            stdin=subprocess.PIPE,
-            stdout=2,
-            env={name: value for name, value in os.environ.items() if not name.startswith("BGJOBD_")},
-            cwd="/",
-            text=True,
-        )
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(self._settings) + "\n")
-            process.stdin.flush()
-        return process
+    def _start(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        """The process and the line to it; in the daemon's own session: what ends that at a terminal ends the page."""
+        line, its_end = socket.socketpair()
+        with its_end:
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "bgjobd.web"],
+                    stdin=its_end.fileno(),
+                    stdout=2,
+                    env={name: value for name, value in os.environ.items() if not name.startswith("BGJOBD_")},
+                    cwd="/",
+                )
+            except OSError:
+                line.close()
+                raise
+        with suppress(OSError):  # it has ended before it heard its settings
+            line.sendall(json.dumps(self._settings).encode() + b"\n")
+        line.setblocking(False)
+        return process, line
+
+    async def _mind(self, process: subprocess.Popen[bytes], line: socket.socket) -> None:
+        """Kill it once it gives no sign of life: nobody can look at it, and it keeps its address from the next."""
+        loop = asyncio.get_running_loop()
+        with suppress(OSError):  # it has ended, or is to
+            while True:
+                await asyncio.sleep(_BETWEEN_BEATS)
+                try:
+                    async with asyncio.timeout(_MOST_SILENCE):
+                        await loop.sock_sendall(line, b"\n")
+                        if not await loop.sock_recv(line, 1):
+                            return
+                except TimeoutError:
+                    self._say(
+                        EntryType.FAILURE, f"the page has not answered for {_MOST_SILENCE:g} s: killing it"
+                    )
+                    process.kill()
+                    return

@@ -232,6 +232,7 @@ def _entry(line: LogLine) -> JsonObject:
         "id": line.id,
         "job_id": line.job_id,
         "attempt": line.attempt,
+        "attempts_allowed": line.attempts_allowed,
         "type": line.type,
         "message": line.message,
         "context": None if line.context is None else json.loads(line.context),

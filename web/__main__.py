@@ -1,4 +1,7 @@
-"""The page as a process: `python -m bgjobd.web`, its settings as a line of JSON on stdin; it ends when stdin does."""
+"""The page as a process: `python -m bgjobd.web`, its settings as a line of JSON on stdin.
+
+What comes there after that is asked of whoever still lives, and sent back; the page ends when its stdin does.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ import threading
 import time
 from contextlib import suppress
 
+from bgjob.words import EntryType
+
+from .console import say
 from .server import Server
 from .settings import Settings
 from .views import Page
@@ -21,11 +27,14 @@ _PAUSE = 0.2
 def main() -> None:
     """Serve until the other end of stdin is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the daemon, which then ends the page
-    settings = Settings.from_json(sys.stdin.readline())
+    with open(0, "rb", buffering=0, closefd=False) as line:  # and nothing of what comes behind them
+        settings = Settings.from_json(line.readline())
     server = _bound(settings)
-    threading.Thread(target=server.serve_forever, name="server", daemon=True).start()
-    while os.read(0, 4096):
-        pass  # whoever started it says nothing more; the end is what counts
+    thread = threading.Thread(target=server.serve_forever, name="server", daemon=True)
+    thread.start()
+    with suppress(ConnectionError):
+        while (asked := os.read(0, 4096)) and thread.is_alive():
+            os.write(0, asked)
     _remove(settings)
 
 
@@ -48,12 +57,12 @@ def _bound(settings: Settings) -> Server:
             server = Server(settings, page.respond)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() > give_up_at:
-                sys.exit(f"bgjobd-web: the page cannot listen at {settings.bind}: {error.strerror or error}")
+                why = f"the page cannot listen at {settings.bind}: {error.strerror or error}"
+                say(settings.console, why, EntryType.FAILURE)
+                sys.exit(1)
             time.sleep(_PAUSE)
         else:
-            print(
-                f"bgjobd-web: the page is at {settings.address_of(server.port)}", file=sys.stderr, flush=True
-            )
+            say(settings.console, f"the page is at {settings.address_of(server.port)}")
             return server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,6 +13,12 @@ PER_PAGE: Final = (10, 25, 50, 100)
 TYPES: Final = ("success", "failure", "info")
 STATUSES: Final = ("pending", "scheduled", "retrying", "running", "completed", "failed", "cancelled")
 _LARGEST: Final = 2**53
+_PLACE: Final = re.compile(r"/(?:jobs(?:/[1-9][0-9]{0,17})?|system)?(?:\?[!-\[\]-~]*)?")
+
+
+def place_of(text: str) -> str:
+    """Where a login leads on to: one of the views that a person looks at, the log where the text is no other's."""
+    return text if _PLACE.fullmatch(text) else "/"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
@@ -75,12 +75,16 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Response:
-    """What is sent; `stream` is sent instead of the body where there is one, piece by piece, until the peer leaves."""
+    """What is sent; `stream` is sent instead of the body where there is one, piece by piece, until the peer leaves.
+
+    `is_last` where the connection is not to be kept for another request.
+    """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     stream: Stream | None = None
+    is_last: bool = False
 
     def fitted(self, request: Request) -> Response:
         """As this peer can have it: compressed, or a word that it has it already."""
@@ -90,12 +94,11 @@ class Response:
         headers = {**self.headers, "ETag": tag, "Vary": "Accept, Accept-Encoding, Cookie"}
         known = request.headers.get("if-none-match", "").split(",")
         if {tag, "*"} & {one.strip().removeprefix("W/") for one in known}:
-            return Response(304, b"", headers)
+            return replace(self, status=304, body=b"", headers=headers)
         if len(self.body) > _SMALL and _GZIP.search(request.headers.get("accept-encoding", "")):
-            return Response(
-                200, gzip.compress(self.body, 6, mtime=0), {**headers, "Content-Encoding": "gzip"}
-            )
-        return Response(200, self.body, headers)
+            small = gzip.compress(self.body, 6, mtime=0)
+            return replace(self, body=small, headers={**headers, "Content-Encoding": "gzip"})
+        return replace(self, headers=headers)
 
 
 def html(text: str, status: int = 200, **headers: str) -> Response:

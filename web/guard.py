@@ -6,11 +6,11 @@ import hashlib
 import hmac
 import re
 from typing import Final
+from urllib.parse import quote, urlencode
 
 from .exchange import Request, Response, plain, redirect
 from .settings import Settings
 
-COOKIE: Final = "bgjobd_login"
 OPEN: Final = frozenset({"/login", "/healthz"})
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
@@ -38,32 +38,39 @@ class Guard:
         return None
 
     def _is_own(self, host: str, port: str | None) -> bool:
-        if self._settings.is_unix:
-            return True  # whoever reaches the socket may call it what they like
-        is_own_port = self._settings.port in (0, int(port or 80))
+        if self._is_anyones:
+            return True
         names = {*_LOOPBACK, self._settings.host.lower(), f"[{self._settings.host.lower()}]"}
-        return is_own_port and (self._settings.allow_remote or host in names)
+        return self._settings.port in (0, int(port or 80)) and host in names
+
+    @property
+    def _is_anyones(self) -> bool:
+        """Whether whoever reaches the page may call it what they like: a web server in between has a name, a port and
+        TLS of its own.
+        """
+        return self._settings.is_unix or self._settings.allow_remote
 
     def _no_login(self, request: Request) -> Response | None:
         if request.path in OPEN or request.path.startswith("/static/") or self.is_known(request):
             return None
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-            return redirect("/login")
+            return redirect(_login_for(request))
         return plain("log in first: the daemon's console has the address", 401)
 
     def is_known(self, request: Request) -> bool:
         """Whether the peer has shown the token, as a cookie or as a bearer's."""
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        shown = [bearer.strip()] if scheme.lower() == "bearer" else request.cookies(COOKIE)
+        shown = [bearer.strip()] if scheme.lower() == "bearer" else request.cookies(cookie_name(request))
         return self._settings.token is None or any(map(self.is_token, shown))
 
     def is_token(self, shown: str) -> bool:
         token = self._settings.token
         return token is None or hmac.compare_digest(shown.encode(), token.encode())
 
-    def cookie(self) -> str:
-        """The header that keeps a login."""
-        return f"{COOKIE}={self._settings.token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={_AGE}"
+    def cookie(self, request: Request) -> str:
+        """The header that keeps a login; links from elsewhere may show a page, and what acts is no link."""
+        name = cookie_name(request)
+        return f"{name}={self._settings.token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={_AGE}"
 
     def _no_action(self, request: Request) -> Response | None:
         """A form of this page, sent by a person; not one of another site's, nor a link."""
@@ -83,6 +90,18 @@ class Guard:
         site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
         if site is not None and site != "same-origin":
             return False
-        # To a Unix socket it comes by way of a web server, which may speak TLS.
-        schemes = ("http", "https") if self._settings.is_unix else ("http",)
+        schemes = ("http", "https") if self._is_anyones else ("http",)
         return origin is None or origin in [f"{scheme}://{request.headers['host']}" for scheme in schemes]
+
+
+def cookie_name(request: Request) -> str:
+    """That of the login; browsers keep one jar for all ports of a host, and another page may have a port of its own."""
+    found = _HOST.fullmatch(request.headers["host"])
+    return f"bgjobd_login_{found[2] or 80}" if found else "bgjobd_login"
+
+
+def _login_for(request: Request) -> str:
+    """The login that leads on to what was asked for."""
+    query = f"?{urlencode(request.query)}" if request.query else ""
+    place = quote(request.path) + query
+    return "/login" if place == "/" else f"/login?{urlencode({'next': place})}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bgjob.amounts import size_text
+from bgjob.amounts import size_text, span_text
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -26,6 +26,13 @@ _KINDS: Final[Mapping[str, str]] = {
     "retrying": "warm", "not_started": "warm", "snoozed": "warm",
 }  # fmt: skip
 """The colour of a badge; grey for the others."""
+
+_LIMITS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "memory": size_text, "cpu": span_text, "cpu_share": "{:g} cores".format, "open_files": str, "processes": str,
+    "file_size": size_text, "nice": str, "max_output": size_text, "user": str, "group": str,
+    "writable": lambda places: ", ".join(places) or "nothing",
+}  # fmt: skip
+"""How the limits of a class's attempts are told, those that no caller can set."""
 
 _FRAME: Final = re.compile(r'  File "(.*)", line \d+')
 _LIBRARY: Final = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python3[^/]*/|^<frozen ")
@@ -55,8 +62,8 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._environment.filters |= {
-            "badge": badge, "size": size_text, "seconds": seconds_text, "pretty": pretty, "short": short,
-            "own_frames": own_frames,
+            "badge": badge, "size": size_text, "seconds": span_text, "pretty": pretty, "short": short,
+            "own_frames": own_frames, "limits": limits_text,
         }  # fmt: skip
         self._environment.globals |= {
             "time": time_tag,
@@ -110,21 +117,20 @@ def ago(seconds: float) -> str:
     raise ValueError(f"{seconds} seconds are more than there are")
 
 
-def seconds_text(seconds: float | None) -> str:
-    """A duration: 12 ms, 3.4 s, 5 min 2 s, 3 h 4 min."""
-    if seconds is None:
-        return "–"
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+def limits_text(policy: Mapping[str, Any]) -> str:
+    """The limits that there are: "memory 256 MiB, processes 64 (not enforced here)"."""
+    told = [
+        f"{name.replace('_', ' ')} {tell(policy[name])}"
+        + (" (not enforced here)" if name in policy["unenforced"] else "")
+        for name, tell in _LIMITS.items()
+        if policy[name] is not None
+    ]
+    return ", ".join(told) or "none"
 
 
 def duration(began_at: str, ended_at: str) -> str:
     """From one stored moment to another, in words."""
-    return seconds_text((datetime.fromisoformat(ended_at) - datetime.fromisoformat(began_at)).total_seconds())
+    return span_text((datetime.fromisoformat(ended_at) - datetime.fromisoformat(began_at)).total_seconds())
 
 
 def own_frames(traceback: str) -> str | None:

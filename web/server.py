@@ -22,6 +22,9 @@ from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from typing import Any, Final
 
+from bgjob.words import EntryType
+
+from .console import say
 from .exchange import Request, Response, Stream, plain
 from .heads import MOST_BODY, BadHeadError, Head, head_of, read_head
 from .settings import Settings
@@ -38,7 +41,12 @@ class Limits:
     """How many connections, and how many seconds for what."""
 
     connections: int = 64
+    first: float = 5.0
+    """For the first byte of the first request."""
+
     idle: float = 30.0
+    """For that of each other, which only those may make who have logged in."""
+
     request: float = 10.0
     """From a request's first byte to its last."""
 
@@ -119,7 +127,7 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Tell of a bug; a peer that leaves in the middle is nobody's error."""
         if not isinstance(sys.exception(), OSError):
-            print(f"bgjobd-web: bug: {traceback.format_exc()}", end="", file=sys.stderr)
+            say(self._settings.console, f"bug: {traceback.format_exc().rstrip()}", EntryType.FAILURE)
 
 
 def _turn_away(connection: socket.socket) -> None:
@@ -169,12 +177,13 @@ class Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         """Request by request, until one is the last or the peer has left, which includes being too slow."""
         with suppress(OSError):
-            while self._serve_one():
-                pass
+            patience = self._limits.first
+            while self._serve_one(patience):
+                patience = self._limits.idle
 
-    def _serve_one(self) -> bool:
-        """Answer the next request; whether another may follow."""
-        self._timed.give(self._limits.idle)
+    def _serve_one(self, patience: float) -> bool:
+        """Answer the next request, which is to begin within `patience` seconds; whether another may follow."""
+        self._timed.give(patience)
         if not self._reader.peek(1):
             return False
         self._timed.give(self._limits.request)
@@ -191,7 +200,7 @@ class Handler(socketserver.BaseRequestHandler):
         return self._answer(head, self.server.respond(request).fitted(request))
 
     def _answer(self, head: Head, response: Response) -> bool:
-        is_last = head.is_last or response.stream is not None
+        is_last = head.is_last or response.is_last or response.stream is not None
         with nullcontext() if response.stream is None else closing(response.stream):
             self._send(head_of(response, is_last=is_last) + (b"" if head.is_head else response.body))
             if response.stream is not None and not head.is_head:

@@ -12,7 +12,7 @@ UNIX = "unix:"
 class Settings:
     """`socket` is the daemon's address, `bind` "HOST:PORT" or "unix:PATH"; `token` lets in whoever knows it.
 
-    `token` is None on a Unix socket, where the file's mode decides.
+    `token` is None on a Unix socket, where the file's mode decides. `console` is "text", "json" or "none".
     """
 
     socket: str
@@ -21,10 +21,11 @@ class Settings:
     per_page: int = 10
     actions: bool = False
     allow_remote: bool = False
+    console: str = "text"
 
     @classmethod
-    def from_json(cls, text: str) -> Settings:
-        """The settings of a line of JSON: they come by a pipe, for a command line is everybody's to see."""
+    def from_json(cls, text: str | bytes) -> Settings:
+        """The settings of a line of JSON: they come on stdin, for a command line is everybody's to see."""
         return cls(**json.loads(text))
 
     @property

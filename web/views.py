@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 import secrets
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from bgjob import BgjobError, Client
 from bgjob.errors import (
     DaemonUnavailableError,
+    InvalidStateError,
     JobNotFoundError,
+    PermissionDeniedError,
     StorageUnavailableError,
 )
+from bgjob.words import EntryType
 
-from .addresses import PER_PAGE, STATUSES, TYPES, View
+from .addresses import PER_PAGE, STATUSES, TYPES, View, place_of
+from .console import say
 from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
 from .guard import Guard
@@ -34,34 +38,46 @@ _PATIENCE: Final = 3.0
 
 _Values = dict[str, Any]
 
+_ERRORS: Final[Mapping[type[BgjobError], tuple[int, str]]] = {
+    DaemonUnavailableError: (503, "away"),
+    StorageUnavailableError: (503, "storage"),
+    JobNotFoundError: (404, "no_job"),
+    InvalidStateError: (409, "too_late"),
+    PermissionDeniedError: (403, "denied"),
+    BgjobError: (502, "refused"),
+}
+"""What the daemon's answer becomes: the status, and what broken.html tells; the first that fits."""
+
 
 class Page:
-    """Answers requests; thread-safe. Each action is told on stderr, with the address that it came from."""
+    """Answers requests; thread-safe. Each action is told on the console, with the address that it came from."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client = Client(settings.socket, timeout=_PATIENCE)
+        self._slow = Client(
+            settings.socket, timeout=_PATIENCE
+        )  # behind whose answers the other views do not wait
         self._guard = Guard(settings, (settings.token or secrets.token_hex(16)).encode())
         self._render = Renderer()
         self._feed = Feed(settings.socket)
 
     def respond(self, request: Request) -> Response:
-        """The answer, whatever happens."""
+        """The answer, whatever happens; who has not logged in keeps no connection."""
         refusal = self._guard.refusal(request)
         if refusal is not None:
-            return refusal
+            return replace(refusal, is_last=True)
+        return replace(self._answer(request), is_last=not self._guard.is_known(request))
+
+    def _answer(self, request: Request) -> Response:
         try:
             return self._routed(request)
-        except DaemonUnavailableError:
-            return self._broken(request, 503, "away")
-        except StorageUnavailableError as error:
-            return self._broken(request, 503, "storage", reason=str(error))
-        except JobNotFoundError:
-            return self._broken(request, 404, "no_job")
         except BgjobError as error:
-            return self._broken(request, 502, "refused", reason=str(error))
+            status, what = next(told for kind, told in _ERRORS.items() if isinstance(error, kind))
+            return self._broken(request, status, what, reason=str(error))
         except Exception:  # a bug of the page's must not take the connection's other requests with it
-            print(f"bgjobd-web: bug: {request.path!r}: {traceback.format_exc()}", end="", file=sys.stderr)
+            told = f"bug: {request.path!r}: {traceback.format_exc().rstrip()}"
+            say(self._settings.console, told, EntryType.FAILURE)
             return self._broken(request, 500, "bug")
 
     def _routed(self, request: Request) -> Response:
@@ -81,7 +97,7 @@ class Page:
     def log(self, request: Request) -> Response:
         """The log, newest first."""
         view = View.of("/", request.query, TYPES, self._settings.per_page)
-        ask = partial(self._client.logs, type=view.status or None, search=view.q or None)
+        ask = partial(self._client_for(view).logs, type=view.status or None, search=view.q or None)
         if "newer_than" in request.query:
             return self._newer(request, lambda after: ask(after=after, limit=_MOST_NEWER).items)
         found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
@@ -93,7 +109,7 @@ class Page:
         """The jobs, newest first."""
         view = View.of("/jobs", request.query, STATUSES, self._settings.per_page)
         status = [view.status] if view.status else None
-        ask = partial(self._client.list, status=status, search=view.q or None)
+        ask = partial(self._client_for(view).list, status=status, search=view.q or None)
         if "newer_than" in request.query:
             return self._newer(request, lambda after: _newer_than(after, ask(limit=_MOST_NEWER).items))
         found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
@@ -102,6 +118,10 @@ class Page:
         return self._shown(
             request, "jobs.html", {"jobs": found.items, **listed, "kinds": STATUSES, "moves": moves}
         )
+
+    def _client_for(self, view: View) -> Client:
+        """The one to ask for this list: what is narrowed down may take looking for."""
+        return self._slow if view.q or view.status else self._client
 
     def _listed(self, view: View, found: Any, newer: Any, all_of: Callable[..., Any]) -> _Values:
         """What both lists show of where they are. `newer` are the rows of the page before, oldest first.
@@ -134,31 +154,36 @@ class Page:
     # One job
 
     def job(self, request: Request, job_id: str) -> Response:
-        """A job with its attempts, and what the latest of them printed."""
-        job = self._client.get(int(job_id)).snapshot
+        """A job with its latest attempts, and the end of what the last of them printed."""
+        job = self._client.get(int(job_id), limit=_MOST_ATTEMPTS).snapshot
+        attempts = job["attempts"][::-1]
         entries = self._client.logs(id=int(job_id), limit=_MOST_ENTRIES)
-        output = self._client.output(int(job_id)) if job["attempts"] else b""
+        parts = self._slow.output_parts(int(job_id), tail=_MOST_OUTPUT) if attempts else []
         values = {
             "job": job,
-            "attempts": job["attempts"][: -_MOST_ATTEMPTS - 1 : -1],
-            "left_out": max(0, len(job["attempts"]) - _MOST_ATTEMPTS),
+            "attempts": attempts,
+            "left_out": attempts[-1]["number"] - 1 if attempts else 0,
             "entries": entries.items[::-1],
             "has_older_entries": entries.next is not None,
-            "output": output[-_MOST_OUTPUT:].decode("utf-8", "replace"),
-            "output_before": max(0, len(output) - _MOST_OUTPUT),
+            "output": b"".join(part.marked for part in parts).decode("utf-8", "replace"),
+            "output_before": parts[0].offset - parts[0].left_out if parts else 0,
             "can_retry": job["status"] in ("failed", "cancelled"),
             "can_cancel": job["status"] in ("pending", "running"),
         }
         return self._shown(request, "job.html", values)
 
     def system(self, request: Request) -> Response:
-        """Slots, queues, classes with what holds for their jobs, and versions.
+        """Slots, queues, classes with what holds for their jobs, what enforces that, and versions.
 
         As long as no code is loaded nobody is asked for the classes: the answer would take until it is.
         """
         stats = self._client.stats()
-        classes = None if stats["code_version"] is None else self._client.classes()
-        return self._shown(request, "system.html", {"classes": classes}, stats)
+        has_code = stats["code_version"] is not None
+        values = {
+            "classes": self._client.classes() if has_code else None,
+            "limits": self._client.limits() if has_code else {},
+        }
+        return self._shown(request, "system.html", values, stats)
 
     # Actions
 
@@ -179,19 +204,26 @@ class Page:
         return self._done(request, "/system", f"resume of queue {queue}")
 
     def _done(self, request: Request, place: str, what: str) -> Response:
-        print(f"bgjobd-web: {what} by {request.peer}", file=sys.stderr)
+        say(self._settings.console, f"{what} by {request.peer}")
         return redirect(place)
 
     # The rest
 
     def login(self, request: Request) -> Response:
-        """Takes the token out of the address, so that it stays in nobody's history."""
+        """Takes the token out of the address, so that it stays in nobody's history, and leads on to what was asked for.
+
+        In the form a person may paste the whole address.
+        """
+        place = place_of(request.query.get("next", ""))
         token = request.query.get("token")
-        if token is None:
-            return html(self._page("login.html", {"is_wrong": False}, None), 200)
-        if not self._guard.is_token(token):
-            return html(self._page("login.html", {"is_wrong": True}, None), 403)
-        return redirect("/", Set_Cookie=self._guard.cookie()) if self._settings.token else redirect("/")
+        if token is None or not self._guard.is_token(token.strip().rpartition("token=")[2]):
+            told = {"is_wrong": token is not None, "place": place}
+            return html(self._page("login.html", told, None), 200 if token is None else 403)
+        return (
+            redirect(place, Set_Cookie=self._guard.cookie(request))
+            if self._settings.token
+            else redirect(place)
+        )
 
     def events(self, request: Request) -> Response:
         """A stream of words that something has changed."""
@@ -244,7 +276,8 @@ class Page:
     def _broken(self, request: Request, status: int, what: str, **values: Any) -> Response:
         if request.wants_json:
             return as_json({"error": what, **values}, status)
-        return html(self._page("broken.html", {"what": what, "reason": None} | values, None), status)
+        told = {"what": what, "reason": None, "back": _form_of(request)} | values
+        return html(self._page("broken.html", told, None), status)
 
     def _page(self, template: str, values: _Values, stats: Mapping[str, Any] | None) -> str:
         common = {
@@ -254,6 +287,13 @@ class Page:
             "form_token": self._guard.form_token,
         }
         return self._render.render(template, **common, **values)
+
+
+def _form_of(request: Request) -> str | None:
+    """The view whose form sent the request; None where no form did."""
+    if request.method != "POST":
+        return None
+    return request.path.rpartition("/")[0] if request.path.startswith("/jobs/") else "/system"
 
 
 def _newer_than(job_id: int, jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

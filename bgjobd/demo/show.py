@@ -6,13 +6,14 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 from bgjob import Client, Job
 from bgjob.errors import RequestError
-from bgjobd import config, service
+from bgjobd import config, page, service
 from bgjobd.config import Config
 
 _JOBS = "bgjobd.demo.jobs"
@@ -66,7 +67,7 @@ retry_delay = 0.5
 console = "text"
 
 [web]
-bind = "127.0.0.1:0"
+bind = "127.0.0.1:{_free_port()}"
 actions = true
 
 [approved]
@@ -77,7 +78,14 @@ actions = true
     return config.load(file, {}, is_root=os.geteuid() == 0)
 
 
-def _perform(socket: Path, directory: Path) -> list[dict[str, Any]]:
+def _free_port() -> int:
+    """One that the page can have, so that its address can be told at the end, too."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _perform(address: Path, directory: Path) -> list[dict[str, Any]]:
     """Submit the jobs and wait for their ends; the jobs as they stand then."""
     calls: list[tuple[str, str, dict[str, Any]]] = [
         ("ExampleJob", "run", {"count": 3}),
@@ -85,7 +93,7 @@ def _perform(socket: Path, directory: Path) -> list[dict[str, Any]]:
         ("FlakyJob", "run", {"marker": str(directory / "marker")}),
         ("CrashingJob", "run", {}),
     ]
-    with Client(str(socket), timeout=30.0) as client:
+    with Client(str(address), timeout=30.0) as client:
         jobs: list[Job] = [
             client.run_background_job(f"{_JOBS}.{name}", method, parameters)
             for name, method, parameters in calls
@@ -122,8 +130,11 @@ def _report(jobs: list[dict[str, Any]], directory: Path) -> bool:
 
 def _print_hints(settings: Config) -> None:
     bgjob = "bgjob" if shutil.which("bgjob") else Path(sys.executable).with_name("bgjob")
+    web = page.settings_of(settings)
     print(
-        "\nThe daemon goes on until Ctrl-C. From another terminal:\n"
+        "\nThe daemon goes on until Ctrl-C, and so does its page:\n"
+        f"  http://{web['bind']}/login?token={web['token']}\n"
+        "From another terminal:\n"
         f"  export BGJOBD_SOCKET={settings.daemon.socket}\n"
         f"  {bgjob} run {_JOBS}.ExampleJob::run -p count=50 -w\n"
         f"  {bgjob} list\n"

@@ -150,7 +150,10 @@ class EndedAttempt(NamedTuple):
 
 
 class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes three times as long to make
-    """A log entry as it was committed; `at` in seconds since the epoch, `context` is JSON text."""
+    """A log entry as it was committed; `at` in seconds since the epoch, `context` is JSON text.
+
+    `attempts_allowed` is how many attempts the job was to have in all, where the entry is of one that ran.
+    """
 
     id: int
     at: float
@@ -161,6 +164,7 @@ class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes
     class_name: str
     method_name: str
     context: str | None = None
+    attempts_allowed: int | None = None
 
     @property
     def target(self) -> str:

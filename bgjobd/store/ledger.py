@@ -23,7 +23,7 @@ from bgjob.errors import (
     JobNotFoundError,
     RequestError,
 )
-from bgjob.words import EntryType, Outcome
+from bgjob.words import EntryType, Outcome, Status
 from bgjobd.clock import from_text, to_text
 from bgjobd.core import machine, planner
 from bgjobd.core.entries import entries, progress_message
@@ -291,9 +291,10 @@ class Ledger:
         return after
 
     def _tell(self, before: Job | None, fact: Fact, after: Job, done: _Gathered) -> None:
+        running = before if before is not None and before.status is Status.RUNNING else after
         for entry in entries(before, fact, after):
             context = snapshot(after) if entry.with_job else None
-            self._log(done, after, after.attempt or None, done.now, entry.type, entry.message, context)
+            self._log(done, running, after.attempt or None, done.now, entry.type, entry.message, context)
 
     def _log(
         self,
@@ -305,6 +306,7 @@ class Ledger:
         message: str,
         context: str | None = None,
     ) -> None:
+        """Tell of the job, and of how many attempts it is to have as long as it has one that runs."""
         if done.last_log_id is None:
             (done.last_log_id,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()
         done.lines.append(
@@ -318,6 +320,7 @@ class Ledger:
                 job.call.class_name,
                 job.call.method_name,
                 context,
+                job.attempts_allowed if attempt is not None and job.status is Status.RUNNING else None,
             )
         )
 
@@ -432,6 +435,7 @@ def _log_row(line: LogLine) -> dict[str, Any]:
         "context": line.context,
         "created_at": to_text(line.at),
         "folded": folded(line.message),
+        "attempts_allowed": line.attempts_allowed,
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from peewee import CharField, PeeweeException, SqliteDatabase, TextField
+from peewee import CharField, IntegerField, PeeweeException, SqliteDatabase, TextField
 from playhouse.migrate import SqliteMigrator
 from playhouse.migrate import migrate as change
 
@@ -113,7 +113,14 @@ def _index_ends(database: SqliteDatabase) -> None:
     )
 
 
-STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (_create, _extend, _index_ends)
+def _count_attempts(database: SqliteDatabase) -> None:
+    """How many attempts a job was to have in all when an entry was written; later that cannot be told any more."""
+    change(
+        SqliteMigrator(database).add_column("job_logs", "attempts_allowed", IntegerField(null=True)),
+    )
+
+
+STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (_create, _extend, _index_ends, _count_attempts)
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 
 

@@ -92,7 +92,10 @@ class JobAttempt(Model):
 
 
 class JobLog(Model):
-    """One log entry of a job; `folded` is what a search looks in, where that is not lower(message)."""
+    """One log entry of a job; `folded` is what a search looks in, where that is not lower(message).
+
+    `attempts_allowed` is how many attempts the job was to have in all, where the entry is of one that ran.
+    """
 
     id = AutoField()
     job_id = IntegerField()
@@ -102,6 +105,7 @@ class JobLog(Model):
     context = TextField(null=True)
     created_at = CharField()
     folded = TextField(null=True)
+    attempts_allowed = IntegerField(null=True)
 
     class Meta:
         table_name = "job_logs"

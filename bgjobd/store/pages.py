@@ -440,7 +440,7 @@ def _attempt(row: tuple[Any, ...]) -> JsonObject:
 
 # Log entries
 
-_ENTRY: Final = ("id", "job_id", "attempt", "type", "message", "context", "created_at")
+_ENTRY: Final = ("id", "job_id", "attempt", "attempts_allowed", "type", "message", "context", "created_at")
 _ENTRY_COLUMNS: Final = ", ".join([*(f"l.{name}" for name in _ENTRY), "j.class_name", "j.method_name"])
 _ITS_JOB: Final = " CROSS JOIN background_jobs AS j ON j.id = l.job_id"
 _ANY_ENTRY: Final = "job_logs AS l NOT INDEXED{its_job} WHERE true"

@@ -310,6 +310,11 @@ def classes() -> Call[list[JsonObject]]:
     return _call("Classes", lambda reply: _objects(reply, "classes"))
 
 
+def limits() -> Call[dict[str, str]]:
+    """By the limit's name what enforces it on the daemon's machine, or what that takes."""
+    return _call("Classes", lambda reply: field(reply, "limits", dict))
+
+
 def stats(usage: bool = False, counts: bool = False) -> Call[JsonObject]:
     return _call("Stats", lambda reply: reply, usage=usage or None, counts=counts or None)
 

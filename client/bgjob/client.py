@@ -233,6 +233,10 @@ class Client(BaseClient):
         """What may run: name, doc, methods, policy with the limits, unavailable of each approved class."""
         return self._call(calls.classes())
 
+    def limits(self) -> dict[str, str]:
+        """What enforces each limit on the daemon's machine, or what that takes, by the limit's name."""
+        return self._call(calls.limits())
+
     def stats(self, usage: bool = False, counts: bool = False) -> JsonObject:
         """How the daemon stands: version, pid, slots, jobs by status and by minute of their end, queues.
 

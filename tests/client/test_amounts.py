@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bgjob.amounts import size_text
+from bgjob.amounts import size_text, span_text
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,16 @@ from bgjob.amounts import size_text
 )
 def test_a_size_is_told_in_the_largest_unit_that_it_fills(size: int, text: str) -> None:
     assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.0, "0 s"), (-0.1, "0 ms"), (0.1 + 0.2, "300 ms"), (0.0042, "4 ms"), (0.12, "120 ms"), (0.9994, "999 ms"),
+        (0.9996, "1 s"), (1, "1 s"), (1.54, "1.5 s"), (9.96, "10 s"), (12.3, "12 s"), (59.6, "1 min 0 s"),
+        (200.0, "3 min 20 s"), (3599.6, "1 h 0 min"), (7500.0, "2 h 5 min"), (86_399.6, "1 d 0 h"),
+        (90_000.0, "1 d 1 h"),
+    ],
+)  # fmt: skip
+def test_a_time_span_is_as_exact_as_a_person_needs_it(seconds: float, told: str) -> None:
+    assert span_text(seconds) == told

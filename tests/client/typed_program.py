@@ -100,6 +100,7 @@ def use_client() -> None:
         client.pause("mail")
         client.resume()
         assert_type(client.classes(), list[Json])
+        assert_type(client.limits(), dict[str, str])
         assert_type(client.stats(usage=True), Json)
         assert_type(client.ping(), Json)
         assert_type(client.reload(), str)

@@ -88,7 +88,7 @@ def web_settings(actions: bool = True) -> str:
 
 def login_address(console: str) -> str:
     """Where the page says, at its latest start, that a person logs in; empty before it does."""
-    return (re.findall(r"the page is at (\S+)", console) or [""])[-1]
+    return (re.findall(r"the page is at ([^\s\"]+)", console) or [""])[-1]
 
 
 class Site:
@@ -109,7 +109,8 @@ class Site:
         try:
             if is_logged_in:
                 token = self.login.partition("token=")[2]
-                context.add_cookies([{"name": "bgjobd_login", "value": token, "url": self.root}])
+                name = f"bgjobd_login_{self.root.rpartition(':')[2]}"
+                context.add_cookies([{"name": name, "value": token, "url": self.root}])
             yield context
         finally:
             context.close()

@@ -189,11 +189,11 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
         case "List":
             line.reply(jobs=samples.get("jobs", [samples["summary"]]), **_how_far(samples))
         case "Get":
-            line.reply(job=samples["job"])
+            line.reply(job=samples["job"], next=None)
         case "Output":
             line.reply(number=1, left_out=0, offset=0, data="", next=0, is_end=True)
         case "Classes":
-            line.reply(classes=[samples["class"]], code_version="c0de")
+            line.reply(classes=[samples["class"]], code_version="c0de", limits=samples["limits"])
         case "Stats":
             line.reply(**samples["stats"])
         case "GetInfo":
@@ -228,8 +228,8 @@ _ATTEMPT = {
 }  # fmt: skip
 
 SAMPLES: dict[str, Any] = {
-    "entry": {"id": 7, "job_id": 1, "attempt": 1, "type": "failure", "message": "no recipient", "context": {},
-              "created_at": WHEN, **_WHAT},
+    "entry": {"id": 7, "job_id": 1, "attempt": 1, "attempts_allowed": 4, "type": "failure",
+              "message": "no recipient", "context": {}, "created_at": WHEN, **_WHAT},
     "summary": {"id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0,
                 "max_retries": 3, "attempt": 1, **_TIMES, "cancel_requested_at": None, "error": "no recipient",
                 "progress": _PROGRESS, **_USED},
@@ -240,14 +240,19 @@ SAMPLES: dict[str, Any] = {
             "submitted_pid": 98, "attempts": [_ATTEMPT]},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",
               "policy": {"queue": "mail", "priority": 0, "timeout": 300.0, "max_retries": 3, "retry_delay": 5.0,
-                         "backoff": "exponential", "max_retry_delay": 3600.0},
+                         "backoff": "exponential", "max_retry_delay": 3600.0, "retry_lost": True,
+                         "retry_on": None, "stop_grace": 10.0, "memory": 268435456, "cpu": None,
+                         "cpu_share": 1.5, "open_files": None, "processes": 64, "file_size": None, "nice": 5,
+                         "max_output": 1048576, "user": "mail", "group": None, "writable": ["/srv/mail"],
+                         "sensitive": ["password"], "unenforced": ["processes"]},
               "methods": [{"name": "send", "doc": "Sends one.", "schema": {}, "note": None}]},
+    "limits": {"memory": "RLIMIT_DATA", "cpu_share": "nothing: it takes cgroup v2"},
     "stats": {"version": "0.1.0", "pid": 97, "slots": 4, "storage_trouble": "no space", "usage": None,
               "jobs": {"pending": 1, "running": 2, "completed": 3, "failed": 4, "cancelled": 5},
               "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False}],
               "minutes": [{"completed": 3, "failed": 1}, {"completed": 0, "failed": 0}],
               "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",
-              "loaded_at": WHEN, "python": "3.11.7",
+              "loaded_at": WHEN, "python": "3.11.7", "fork_server_pid": 96, "fork_servers": 2,
               "counts": {"bounds": [0.01, 1.0], "waits": {"default": {"buckets": [5, 1, 0], "sum": 0.25}},
                          "classes": {"shop.jobs.Email": {
                              "attempts": {"completed": 3, "failed": 2, "not_started": 1}, "retries": 1,

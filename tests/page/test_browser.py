@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import pytest
 from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from bgjob.codec import Request as Asked
+from tests.client.scripted import Line
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page.browsing import (
     APPROVED,
@@ -27,6 +31,8 @@ from tests.page.browsing import (
     page_alone,
     web_settings,
 )
+from tests.page.serving import SAMPLES, tell_samples
+from tests.page.serving import page as served_page
 from tests.support import eventually
 
 RECOVERS = 15_000
@@ -600,6 +606,30 @@ def test_the_login_is_asked_for_once_and_its_page_is_quiet(site: Site) -> None:
         assert watched.complaints == []
 
 
+def test_who_logs_in_by_the_form_has_what_was_asked_for(site: Site) -> None:
+    with site.context(is_logged_in=False) as context:
+        page = context.new_page()
+        page.goto("/jobs?status=failed")
+        page.get_by_label("Address or token").fill("wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_have_text("That token does not fit")
+        page.get_by_label("Address or token").fill(site.login)
+        page.get_by_role("button", name="Log in").click()
+        expect(page).to_have_url(f"{site.root}/jobs?status=failed")
+        expect(page.locator("#live")).to_have_text("Live")
+
+
+def test_a_link_in_a_chat_opens_for_who_has_logged_in(site: Site) -> None:
+    with site.context(is_logged_in=False) as context:
+        page = context.new_page()
+        page.goto(site.login)
+        page.goto("data:text/html,chat")
+        page.set_content(f'<a href="{site.root}/jobs?status=failed">look at this</a>')
+        page.get_by_role("link").click()
+        expect(page).to_have_url(f"{site.root}/jobs?status=failed")
+        expect(page.locator("h1")).to_have_text("Jobs")
+
+
 def test_nothing_that_a_job_says_becomes_markup(site: Site, page: Page) -> None:
     watched = Watched(page)
     text = "\n".join(HOSTILE)
@@ -674,6 +704,91 @@ def test_an_open_tab_recovers_when_the_process_of_the_page_is_killed(site: Site,
     expect(page.locator(".message", has_text="after the process")).to_be_visible(timeout=RECOVERS)
     expect(page.locator("#live")).to_have_text("Live", timeout=RECOVERS)
     assert is_unmoved(page)
+
+
+class Telling:
+    """A daemon that tells samples, as a test changes them, or refuses everything."""
+
+    def __init__(self) -> None:
+        self.samples = copy.deepcopy(SAMPLES)
+        self.samples["stats"]["storage_trouble"] = None
+        self.has_storage = True
+
+    def tells(self, line: Line, asked: Asked) -> bool:
+        if not self.has_storage and not asked.method.endswith("GetInfo"):
+            line.refuse("StorageUnavailable", reason="disk I/O error")
+        else:
+            tell_samples(line, asked, self.samples)
+        return True
+
+
+@contextmanager
+def scripted(browser: Browser, directory: Path, telling: Telling) -> Iterator[Page]:
+    """A tab for a page over this daemon."""
+    with served_page(directory, tells=telling.tells) as served:
+        context = browser.new_context(base_url=f"http://127.0.0.1:{served.port}", bypass_csp=True)
+        context.set_default_timeout(5_000)
+        try:
+            yield context.new_page()
+        finally:
+            context.close()
+
+
+def test_trouble_with_the_database_is_told_while_the_log_can_be_read(
+    browser: Browser, tmp_path: Path
+) -> None:
+    telling = Telling()
+    telling.samples["stats"]["storage_trouble"] = "database or disk is full"
+    with scripted(browser, tmp_path, telling) as page:
+        opened(page, "/")
+        expect(page.get_by_role("alert")).to_contain_text(
+            "The database has trouble: database or disk is full."
+        )
+        expect(rows(page)).to_have_count(1)
+        assert violations(page) == []
+        telling.samples["stats"]["storage_trouble"] = None
+        page.reload()
+        expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_database_that_cannot_be_read_is_told_and_the_page_comes_back_by_itself(
+    browser: Browser, tmp_path: Path
+) -> None:
+    telling = Telling()
+    telling.has_storage = False
+    with scripted(browser, tmp_path, telling) as page:
+        page.goto("/jobs")
+        expect(page.locator("h1")).to_have_text("The database has trouble")
+        expect(page.locator(".broken pre")).to_contain_text("disk I/O error")
+        assert violations(page) == []
+        mark(page)
+        telling.has_storage = True
+        expect(rows(page)).to_have_count(1, timeout=RECOVERS)
+        expect(page.locator("#live")).to_have_text("Live")
+        assert is_unmoved(page)
+
+
+@pytest.mark.parametrize("found", [True, False], ids=["with rows", "without"])
+def test_a_search_that_was_cut_short_says_so_and_goes_on(
+    browser: Browser, tmp_path: Path, found: bool
+) -> None:
+    telling = Telling()
+    entry = telling.samples["entry"] | {"id": 200}
+    telling.samples |= {"entries": [entry] if found else [], "next": 151, "is_complete": False}
+    with scripted(browser, tmp_path, telling) as page:
+        opened(page, "/?q=word")
+        told = page.locator(".list .note" if found else ".list .empty")
+        expect(told).to_contain_text("The search was cut short when its time was up")
+        assert violations(page) == []
+        telling.samples |= {
+            "entries": [telling.samples["entry"] | {"id": 90}],
+            "next": None,
+            "is_complete": True,
+        }
+        page.get_by_role("link", name="Go on where it stopped").click()
+        expect(page).to_have_url(re.compile(r"q=word&page=2&upto=150$"))
+        expect(rows(page)).to_have_count(1)
+        expect(page.locator(".list .note, .list .empty")).to_have_count(0)
 
 
 def test_a_page_alone_says_that_there_is_no_daemon_and_shows_the_log_while_there_is_one(

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
+from bgjob.codec import Request as Asked
 from bgjobd.web.exchange import SECURITY, Request, plain
-from bgjobd.web.guard import COOKIE, Guard
+from bgjobd.web.guard import Guard
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import routes
+from tests.client.scripted import Line
 from tests.page.serving import TOKEN, Served, page
 
 HOST = "localhost:8377"
+COOKIE = "bgjobd_login_8377"
 LOCAL = Settings("unix:/nowhere", "127.0.0.1:8377", TOKEN, actions=True)
+REMOTE = Settings("unix:/nowhere", "0.0.0.0:8377", TOKEN, actions=True, allow_remote=True)
 FORM = "application/x-www-form-urlencoded"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
@@ -102,10 +108,10 @@ def test_an_address_of_its_own_is_a_name() -> None:
     assert status(request(host="[fd00::1]:80"), ipv6) == 200
 
 
-def test_other_machines_may_know_it_by_any_name_but_by_its_port_only() -> None:
-    settings = Settings("unix:/nowhere", "0.0.0.0:8377", TOKEN, allow_remote=True)
-    assert status(request(host="jobs.example:8377"), settings) == 200
-    assert status(request(host="jobs.example"), settings) == 421
+def test_other_machines_may_know_it_by_any_name_and_the_port_of_a_web_server_in_between() -> None:
+    for host in ("jobs.example:8377", "jobs.example", "jobs.example:8443"):
+        assert status(request(host=host), REMOTE) == 200
+    assert status(request(host="user@jobs.example"), REMOTE) == 400
 
 
 def test_the_host_counts_before_files_login_and_addresses_that_are_none() -> None:
@@ -127,7 +133,10 @@ def test_a_program_without_the_token_is_told_so() -> None:
 def test_a_browser_without_the_token_is_led_to_the_login() -> None:
     refusal = guard().refusal(request("/jobs", authorization="", accept=BROWSER))
     assert refusal is not None
-    assert (refusal.status, dict(refusal.headers)) == (303, {"Location": "/login"})
+    assert (refusal.status, dict(refusal.headers)) == (303, {"Location": "/login?next=%2Fjobs"})
+    refusal = guard().refusal(request("/", authorization="", accept=BROWSER))
+    assert refusal is not None
+    assert refusal.headers["Location"] == "/login"
     assert status(request("/jobs/1/retry", "POST", authorization="", accept=BROWSER)) == 401
 
 
@@ -174,7 +183,7 @@ def test_the_cookie_is_taken_whatever_others_stand_beside_it(cookie: str) -> Non
 @pytest.mark.parametrize(
     "cookie",
     ["", f"{COOKIE}=", COOKIE, f"{COOKIE}=x", f"x={TOKEN}", f"{COOKIE}=é", f"{COOKIE}={TOKEN}=",
-     f"{COOKIE}x={TOKEN}"],
+     f"{COOKIE}x={TOKEN}", f"bgjobd_login={TOKEN}", f"bgjobd_login_8378={TOKEN}"],
 )  # fmt: skip
 def test_another_cookie_is_not(cookie: str) -> None:
     assert status(request(authorization="", cookie=cookie)) == 401
@@ -210,7 +219,8 @@ def test_the_token_in_the_address_becomes_a_cookie_that_is_accepted(served: Serv
     answer = served.ask(f"GET /login?token={TOKEN}", f"Accept: {BROWSER}")
     assert (answer.status, answer.header("location"), answer.body) == (303, "/", b"")
     cookie, *attributes = (answer.header("set-cookie") or "").split("; ")
-    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(attributes)
+    assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(attributes)
+    assert cookie == f"bgjobd_login_{served.port}={TOKEN}"
     assert served.ask("GET /", f"Cookie: {cookie}").status == 200
     assert served.ask("GET /").status == 401
 
@@ -219,6 +229,41 @@ def test_the_token_in_the_address_becomes_a_cookie_that_is_accepted(served: Serv
 def test_a_wrong_token_sets_no_cookie(served: Served, token: str) -> None:
     answer = served.ask(f"GET /login?token={token}")
     assert (answer.status, answer.header("set-cookie")) == (403, None)
+
+
+def test_a_login_leads_on_to_what_was_asked_for(served: Served) -> None:
+    asked = served.ask("GET /jobs?q=%C3%A9+%2F%2F&status=failed", f"Accept: {BROWSER}")
+    login = asked.header("location") or ""
+    form = served.ask(f"GET {login}").body.decode()
+    [told] = re.findall(r'name="next" value="([^"]+)"', form)
+    shown = f"http://{served.address[0]}:{served.port}/login?token={TOKEN}"  # pasted whole
+    answer = served.ask(f"GET /login?{urlencode({'next': unescape(told), 'token': shown})}")
+    path, _, query = (answer.header("location") or "").partition("?")
+    assert (answer.status, path) == (303, "/jobs")
+    assert {*query.split("&")} == {"q=%C3%A9+%2F%2F", "status=failed"}
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["//evil.example", "/\\evil.example", "/%5Cevil.example", "http://evil.example", "evil.example", "/login",
+     "/login?token=x", "/events", "/static/0000000000000000/page.js", "/healthz", "/jobs/1/retry",
+     "/jobs//evil.example", "/\t/evil.example", "/jobs\r\nX: y", "/jobs?\n", "/?\\", "/jobs/..//evil.example",
+     "javascript:alert(1)", ""],
+)  # fmt: skip
+def test_a_login_leads_nowhere_else(served: Served, elsewhere: str) -> None:
+    answer = served.ask(f"GET /login?{urlencode({'next': elsewhere, 'token': TOKEN})}")
+    assert (answer.status, answer.header("location")) == (303, "/")
+
+
+def test_only_who_has_logged_in_keeps_a_connection(served: Served) -> None:
+    for path in ("/", "/login", "/healthz", "/nowhere", f"/login?token={TOKEN}"):
+        with served.peer() as stranger:
+            assert stranger.ask(f"GET {path}").header("connection") == "close"
+            assert stranger.rest() == b""
+    with served.peer() as known:
+        for _ in range(3):
+            answer = known.ask("GET /", f"Authorization: Bearer {TOKEN}")
+            assert (answer.status, answer.header("connection")) == (200, None)
 
 
 def test_the_login_and_the_state_of_health_are_open(served: Served) -> None:
@@ -284,6 +329,12 @@ def test_a_form_is_taken_through_a_web_server_that_speaks_tls() -> None:
     settings = Settings("unix:/nowhere", "unix:/run/p.sock", actions=True)
     for origin, taken in ((f"https://{HOST}", 200), (f"http://{HOST}", 200), ("https://evil.example", 403)):
         assert status(action("/jobs/1/retry", origin=origin), settings) == taken
+        assert status(action("/jobs/1/retry", origin=origin), REMOTE) == taken
+    beyond = {"host": "jobs.example", "origin": "https://jobs.example"}
+    assert status(action("/jobs/1/retry", **beyond), REMOTE) == 200
+    assert status(action("/jobs/1/retry", **beyond), LOCAL) == 421
+    for origin in ("https://jobs.example:8377", "https://evil.example", "https://jobs.example.evil"):
+        assert status(action("/jobs/1/retry", host="jobs.example", origin=origin), REMOTE) == 403
 
 
 def test_the_form_token_is_not_the_logins() -> None:
@@ -303,6 +354,28 @@ def test_an_action_is_carried_out_for_whoever_has_the_form(served: Served, path:
     assert served.ask(f"POST {path}", *form, "Origin: null", body=b"token=" + form_token).status == 403
     link = served.ask(f"GET {path}?token={form_token.decode()}", login)
     assert (link.status, link.header("allow")) == (405, "POST")
+
+
+def test_a_click_that_comes_too_late_is_told_what_has_happened_and_where_to_look(tmp_path: Path) -> None:
+    def tells(line: Line, asked: Asked) -> bool:
+        if asked.method.endswith(".Retry"):
+            line.refuse("InvalidState", id=1, status="running")
+        if asked.method.endswith(".Pause"):
+            line.refuse("PermissionDenied", reason="uid 1000 may not manage jobs")
+        return asked.method.endswith((".Retry", ".Pause"))
+
+    with page(tmp_path, tells=tells, token=TOKEN, actions=True) as served:
+        form = (f"Authorization: Bearer {TOKEN}", f"Content-Type: {FORM}")
+        body = b"token=" + form_token_of(served, "/jobs/1")
+        late = served.ask("POST /jobs/1/retry", *form, body=body)
+        assert late.status == 409
+        assert b"That cannot be done any more" in late.body
+        assert b"job 1 is running" in late.body
+        assert b'href="/jobs/1"' in late.body
+        denied = served.ask("POST /queues/default/pause", *form, body=body)
+        assert denied.status == 403
+        assert b"refused: uid 1000 may not manage jobs" in denied.body
+        assert b'href="/system">Back' in denied.body
 
 
 def test_an_action_is_told_on_the_console_with_the_address_that_it_came_from(

@@ -138,7 +138,7 @@ def test_bgjobd_web_runs_it_alone_until_it_is_interrupted(tmp_path: Path, number
     config = tmp_path / "bgjobd.toml"
     config.write_text(
         f'[daemon]\nsocket = "{tmp_path}/d.sock"\nstate_dir = "{tmp_path}"\n'
-        f'[web]\nenabled = false\nbind = "unix:{path}"\n'
+        f'[web]\nenabled = false\nbind = "unix:{path}"\n[log]\nconsole = "text"\n'
     )
     with started([sys.executable, "-m", "bgjobd", "web", "--config", str(config)]) as process:
         assert line_of(process) == f"bgjobd-web: the page is at unix:{path}"
@@ -146,6 +146,38 @@ def test_bgjobd_web_runs_it_alone_until_it_is_interrupted(tmp_path: Path, number
         process.send_signal(number)
         assert end_of(process) == (0, "")
         assert not path.exists()
+
+
+@pytest.mark.parametrize("console", ["json", "none"])
+def test_it_speaks_as_the_daemon_does_on_its_console(tmp_path: Path, console: str) -> None:
+    with page_process(tmp_path, console=console) as process:
+        eventually(lambda: (tmp_path / "p.sock").exists() and status(str(tmp_path / "p.sock")) == 503)
+        code, said = end_of(process)
+    assert code == 0
+    told = [json.loads(line) for line in said.splitlines()]
+    assert [line["event"] for line in told] == (
+        [f"the page is at unix:{tmp_path}/p.sock"] if console == "json" else []
+    )
+    assert all(set(line) == {"event", "at", "type", "target"} for line in told)
+    with page_process(tmp_path, console=console, bind=f"unix:{tmp_path}/nowhere/p.sock") as process:
+        code, said = end_of(process)
+    assert code == 1
+    assert "the page cannot listen at" in (json.loads(said)["event"] if console == "json" else said)
+
+
+def test_it_gives_a_sign_of_life_for_each_that_is_asked_for(tmp_path: Path) -> None:
+    line, its_end = socket.socketpair()
+    with line, started([sys.executable, "-m", "bgjobd.web"], stdin=its_end) as process:
+        its_end.close()
+        settings = {"socket": f"unix:{tmp_path}/d.sock", "bind": f"unix:{tmp_path}/p.sock"}
+        line.sendall(json.dumps(settings).encode() + b"\n\n")  # one comes before it has even begun
+        line.settimeout(20)
+        assert line.recv(9) == b"\n"
+        line.sendall(b"\n")
+        assert line.recv(9) == b"\n"
+        line.shutdown(socket.SHUT_WR)
+        assert line.recv(9) == b""
+        assert process.wait(20) == 0
 
 
 # Beside a daemon
@@ -214,6 +246,36 @@ def test_a_page_that_hangs_does_not_keep_the_address_from_the_next(tmp_path: Pat
         eventually(lambda: answers(path))
 
 
+def test_a_page_that_hangs_is_replaced_while_the_daemon_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bgjobd.page._BETWEEN_BEATS", 3.0)
+    monkeypatch.setattr("bgjobd.page._MOST_SILENCE", 3.0)
+    path, pids, said = str(tmp_path / "p.sock"), set[int](), list[str]()
+
+    async def is_replaced() -> None:
+        settings = {"socket": f"unix:{tmp_path}/d.sock", "bind": f"unix:{path}", "console": "none"}
+        kept = PageProcess(settings, pids, lambda _, message: said.append(message))
+        keeping = asyncio.create_task(kept.keep())
+        [first] = await asyncio.to_thread(eventually, lambda: is_there(path) and {*pids})
+        os.kill(first, signal.SIGSTOP)
+        await asyncio.to_thread(eventually, lambda: not pids & {first} and is_there(path))
+        kept.stop()
+        await kept.end()
+        await keeping
+
+    asyncio.run(is_replaced())
+    assert said[0] == "the page has not answered for 3 s: killing it"
+    assert said[1].startswith("the page ended with code -9; starting another")
+
+
+def is_there(path: str) -> bool:
+    try:
+        return status(path) == 503
+    except OSError:
+        return False
+
+
 def test_a_page_that_cannot_be_started_is_no_reason_for_the_daemon_not_to_be(tmp_path: Path) -> None:
     with daemon(tmp_path, f'[web]\nbind = "unix:{tmp_path}/nowhere/p.sock"') as running:
         eventually(lambda: "the page ended with code 1; starting another" in running.console())
@@ -259,6 +321,25 @@ def test_a_page_that_has_not_even_heard_its_settings_can_be_stopped(monkeypatch:
     asyncio.run(is_stopped())
 
 
+def test_the_demo_says_at_its_end_where_the_page_is() -> None:
+    with started([sys.executable, "-m", "bgjobd", "demo"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        told = next(line.strip() for line in process.stdout if "/login?token=" in line)
+        host, _, path = told.removeprefix("http://").partition("/")
+        address, port = host.split(":")
+        eventually(lambda: is_led_on((address, int(port)), f"/{path}"))
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=20)
+        assert "Traceback" not in said
+
+
+def is_led_on(address: Any, path: str) -> bool:
+    try:
+        return status(address, path) == 303
+    except OSError:
+        return False
+
+
 # The token
 
 
@@ -301,6 +382,21 @@ def test_a_token_that_others_may_know_is_replaced(tmp_path: Path) -> None:
     os.mkfifo(file, 0o600)
     assert len(token(tmp_path)) == 32  # and nothing waits for a writer
     assert file.stat().st_mode == stat.S_IFREG | 0o600
+
+
+def test_the_token_is_systemds_credential_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    made = token(tmp_path)
+    (tmp_path / "web-token").write_text(f"{TOKEN}\n")
+    (tmp_path / "web-token").chmod(0o440)  # systemd's, on a file system of the service's own
+    assert token(tmp_path) == TOKEN != made
+    (tmp_path / "web-token").write_text("secret")
+    with pytest.raises(OSError, match="it is to have 16 to 1024 letters"):
+        token(tmp_path)
+    (tmp_path / "web-token").unlink()
+    assert token(tmp_path) == made
 
 
 def test_a_unix_socket_needs_no_token(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from bgjob.codec import Request as Asked
 from bgjobd.web.exchange import Request, Response
-from bgjobd.web.render import Renderer, ago, badge, chart, pretty, seconds_text, short, time_tag
+from bgjobd.web.render import Renderer, ago, badge, chart, pretty, short, time_tag
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page
 from tests.client.scripted import Line, ScriptedDaemon
@@ -72,8 +72,10 @@ class OnePage:
         if self.refusal is not None:
             line.refuse(self.refusal[0], **self.refusal[1])
         elif asked.method.endswith(".Output"):
-            data = base64.b64encode(self.output).decode("ascii")
-            line.reply(number=1, left_out=0, offset=0, data=data, next=len(self.output), is_end=True)
+            size = len(self.output)
+            begin = max(0, size + asked.parameters["offset"])
+            data = base64.b64encode(self.output[begin:]).decode("ascii")
+            line.reply(number=1, left_out=0, offset=begin, data=data, next=size, is_end=True)
         else:
             tell_samples(line, asked, self.samples)
 
@@ -162,7 +164,8 @@ SHOWN = {
                 ("job", "attempts", 0, "outcome"), ("job", "attempts", 0, "progress", "message"),
                 ("entry", "message")],
     "/system": [("class", "name"), ("class", "unavailable"), ("class", "methods", 0, "name"),
-                ("class", "policy", "queue"),
+                ("class", "policy", "queue"), ("class", "policy", "user"), ("class", "policy", "writable", 0),
+                ("limits", "memory"),
                 ("stats", "queues", 0, "name"), ("stats", "version"), ("stats", "code_version"),
                 ("stats", "python")],
 }  # fmt: skip
@@ -179,6 +182,51 @@ def test_what_is_told_is_shown_as_it_was_told(shown: OnePage, address: str, path
     assert answer.status == 200
     text = Read(answer.body.decode()).text.lower()
     assert "<xss onxss=1>&amp;{{ 7*7 }}</xss>" in text
+
+
+FREE = {
+    "/": [("entry", "message"), ("stats", "storage_trouble")],
+    "/jobs": [("summary", "error"), ("stats", "storage_trouble")],
+    "/jobs/1": [("job", "error"), ("job", "parameters", "to"), ("job", "result", "sent"), ("entry", "message"),
+                ("job", "attempts", 0, "error_message"), ("job", "attempts", 0, "error_type"),
+                ("job", "attempts", 0, "traceback"), ("job", "attempts", 0, "progress", "message")],
+    "/system": [("class", "unavailable"), ("stats", "storage_trouble")],
+}  # fmt: skip
+"""What may be any text, in any script; names have a grammar."""
+
+
+class Around(Read):
+    """The elements around each text, and the text."""
+
+    def __init__(self, text: str) -> None:
+        self.texts: list[tuple[tuple[str, ...], str]] = []
+        self._open: list[str] = []
+        super().__init__(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        super().handle_starttag(tag, attrs)
+        self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open.pop() != tag:
+            pass  # one that has no end
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append((tuple(self._open), data))
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [(address, path) for address, paths in FREE.items() for path in paths],
+    ids=lambda value: value if isinstance(value, str) else ".".join(map(str, value)),
+)
+def test_text_that_runs_the_other_way_turns_nothing_around_it(
+    shown: OnePage, address: str, path: tuple[Any, ...]
+) -> None:
+    put(shown.samples, path, "turned \u202e around")
+    found = [around for around, text in Around(shown.ask(address).body.decode()).texts if "turned" in text]
+    assert found
+    assert all({"bdi", "pre"} & set(around) for around in found)
 
 
 def test_what_a_job_prints_stays_text(shown: OnePage) -> None:
@@ -221,7 +269,8 @@ def test_a_path_that_leads_nowhere_is_not_quoted(shown: OnePage) -> None:
         ("StorageUnavailable", {"reason": HOSTILE}, 503),
         ("JobNotFound", {"id": 1}, 404),
         ("InternalError", {"reason": HOSTILE}, 502),
-        ("PermissionDenied", {"method": HOSTILE, "reason": HOSTILE}, 502),
+        ("PermissionDenied", {"method": HOSTILE, "reason": HOSTILE}, 403),
+        ("InvalidState", {"id": HOSTILE, "status": HOSTILE}, 409),
         ("Xss", {"reason": HOSTILE}, 502),
     ],
 )
@@ -256,6 +305,14 @@ def test_no_template_switches_escaping_off_or_has_what_the_policy_forbids() -> N
         assert not re.search(r"\|\s*safe|autoescape|Markup", source)
         assert not re.search(r"\son\w+=|\sstyle=|<style|javascript:|https?://", source)
         assert re.findall(r"<script(?! (?:type=\"module\" )?src=\"\{\{ static \}\}/)", source) == []
+
+
+def test_a_row_of_the_log_tells_which_attempt_of_how_many(shown: OnePage) -> None:
+    assert "attempt 1 of 4" in shown.read("/").text
+    shown.samples["entry"]["attempts_allowed"] = None
+    text = shown.read("/").text
+    assert "attempt 1" in text
+    assert "attempt 1 of" not in text
 
 
 # What is not all there, and says so
@@ -319,16 +376,51 @@ def test_as_long_as_no_code_is_loaded_nobody_waits_for_the_classes(shown: OnePag
 
 
 def test_what_holds_for_a_class_is_told(shown: OnePage) -> None:
-    told = "queue mail, timeout 5 min 0 s, retries 3, 5.0 s to 1 h 0 min apart"
+    told = "queue mail, timeout 5 min 0 s, retries 3, 5 s to 1 h 0 min apart"
     assert told in shown.read("/system").text
     shown.samples["class"]["policy"] |= {"timeout": None, "backoff": "constant"}
-    assert "queue mail, no timeout, retries 3, 5.0 s apart" in shown.read("/system").text
+    assert "queue mail, no timeout, retries 3, 5 s apart" in shown.read("/system").text
     shown.samples["class"]["policy"] |= {"max_retries": 0}
     text = shown.read("/system").text
     assert "no timeout, retries 0" in text
     assert "apart" not in text
     shown.samples["class"]["policy"] = None
     assert "retries" not in shown.read("/system").text
+
+
+def test_the_limits_of_a_classs_attempts_are_told_and_what_enforces_them(shown: OnePage) -> None:
+    told = (
+        "memory 256 MiB, cpu share 1.5 cores, processes 64 (not enforced here), nice 5, max output 1 MiB, "
+        "user mail, writable /srv/mail"
+    )
+    text = shown.read("/system").text
+    assert told in text
+    assert re.search(r"memory\s*RLIMIT_DATA", text)
+    assert re.search(r"cpu_share\s*nothing: it takes cgroup v2", text)
+    policy = shown.samples["class"]["policy"]
+    policy |= {
+        "cpu_share": None,
+        "processes": None,
+        "nice": None,
+        "user": None,
+        "memory": None,
+        "max_output": None,
+    }
+    policy |= {"writable": [], "unenforced": []}
+    assert "writable nothing" in shown.read("/system").text
+    policy["writable"] = None
+    assert "writable" not in shown.read("/system").text
+
+
+def test_the_fork_servers_are_told(shown: OnePage) -> None:
+    text = " ".join(shown.read("/system").text.split())
+    assert re.search(
+        r"Fork server ?96, since \d+ \w+ ago; 1 of earlier code, until its last attempt has ended", text
+    )
+    shown.samples["stats"] |= {"fork_servers": 1}
+    assert "earlier code" not in shown.read("/system").text
+    shown.samples["stats"] |= {"fork_servers": 0, "fork_server_pid": None, "code_version": None}
+    assert "none that has loaded code" in shown.read("/system").text
 
 
 def test_a_bug_is_told_on_the_console_with_its_traceback(
@@ -356,18 +448,6 @@ def test_a_bug_is_told_on_the_console_with_its_traceback(
 )  # fmt: skip
 def test_how_long_ago_is_told_in_words(seconds: float, told: str) -> None:
     assert ago(seconds) == told
-
-
-@pytest.mark.parametrize(
-    ("seconds", "told"),
-    [
-        (None, "–"), (0, "0 ms"), (0.0124, "12 ms"), (0.9994, "999 ms"), (0.9996, "1.0 s"), (1, "1.0 s"),
-        (59.94, "59.9 s"), (59.96, "1 min 0 s"), (302, "5 min 2 s"), (3599.6, "1 h 0 min"), (11_040, "3 h 4 min"),
-        (360_000, "100 h 0 min"),
-    ],
-)  # fmt: skip
-def test_a_duration_is_told_in_words(seconds: float | None, told: str) -> None:
-    assert seconds_text(seconds) == told
 
 
 def test_a_moment_has_its_words_and_itself_in_the_title() -> None:

@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
 from http.server import ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +25,7 @@ from bgjobd.web.settings import Settings
 from tests.page.serving import Answer, Peer, Served, serving
 from tests.support import eventually
 
-IMPATIENT = Limits(idle=0.2, request=0.2, answer=0.2, farewell=0.2, keepalive=0.2, pause=0.01)
+IMPATIENT = Limits(first=0.2, idle=0.2, request=0.2, answer=0.2, farewell=0.2, keepalive=0.2, pause=0.01)
 LIKE_HOST = "Host: localhost\r\n"
 
 
@@ -332,7 +334,7 @@ def test_a_bug_of_the_views_is_told_and_ends_one_connection_only(capsys: pytest.
     ids=["a byte", "half a head", "half a body"],
 )
 def test_who_does_not_go_on_is_cut_off(heard: Heard, data: bytes) -> None:
-    with serving(heard.respond, limits=Limits(idle=300, request=0.2)) as served, served.peer() as peer:
+    with serving(heard.respond, limits=Limits(first=300, request=0.2)) as served, served.peer() as peer:
         peer.send(data)
         assert peer.rest() == b""
     assert heard.requests == []
@@ -348,7 +350,7 @@ def test_who_is_too_late_is_cut_off_however_fast_it_goes_on(heard: Heard) -> Non
 
 
 def test_who_says_nothing_is_cut_off(heard: Heard) -> None:
-    with serving(heard.respond, limits=Limits(idle=0.2, request=300)) as served, served.peer() as peer:
+    with serving(heard.respond, limits=Limits(first=0.2, idle=300)) as served, served.peer() as peer:
         assert peer.rest() == b""
 
 
@@ -375,6 +377,28 @@ def test_a_connection_that_is_kept_is_not_kept_for_ever(heard: Heard) -> None:
     with serving(heard.respond, limits=IMPATIENT) as served, served.peer() as peer:
         assert peer.ask("GET /").status == 200
         assert peer.rest() == b""
+
+
+def test_after_its_first_request_a_peer_has_more_time_for_the_next(heard: Heard) -> None:
+    limits = Limits(first=0.2, idle=300)
+    with serving(heard.respond, limits=limits) as served, served.peer() as peer, served.peer() as idle:
+        assert peer.ask("GET /").status == 200
+        assert idle.rest() == b""  # which came later
+        assert peer.ask("GET /").status == 200
+
+
+def always(response: Response, request: Request) -> Response:
+    return response
+
+
+def test_an_answer_that_is_to_be_the_last_ends_the_connection() -> None:
+    content = plain("x" * 600)
+    for response in (content, replace(content, status=403)):
+        last = replace(response, is_last=True)
+        with serving(partial(always, last)) as served, served.peer() as peer:
+            answer = peer.ask("GET /", "Accept-Encoding: gzip")
+            assert (answer.status, answer.header("connection")) == (response.status, "close")
+            assert peer.rest() == b""
 
 
 def test_who_does_not_read_an_answer_is_cut_off() -> None:

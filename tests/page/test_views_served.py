@@ -139,13 +139,33 @@ def test_of_very_many_attempts_the_latest_are_shown(tmp_path: Path) -> None:
 
     def tells(line: Line, asked: Asked) -> bool:
         if asked.method.endswith(".Get"):
-            line.reply(job=SAMPLES["job"] | {"attempts": attempts})
+            latest = attempts[-asked.parameters["limit"] :]
+            line.reply(job=SAMPLES["job"] | {"attempts": latest}, next=latest[0]["number"])
         return asked.method.endswith(".Get")
 
     with page(tmp_path, tells=tells) as served:
         shown = served.ask("GET /jobs/1").body
         assert re.findall(rb'id="attempt-(\d+)"', shown) == [b"%d" % number for number in range(100, 80, -1)]
         assert b"80 earlier attempts, left out here" in shown
+
+
+@pytest.mark.parametrize("slow", ["/?q=word", "/?status=success", "/jobs?q=word", "/jobs/1"])
+def test_nobody_waits_behind_a_search_or_the_output_of_others(tmp_path: Path, slow: str) -> None:
+    is_asked, may_go_on = threading.Event(), threading.Event()
+
+    def tells(line: Line, asked: Asked) -> bool:
+        if asked.method.endswith(".Output") or asked.parameters.get("search") or asked.parameters.get("type"):
+            is_asked.set()
+            may_go_on.wait(20)
+        return False
+
+    with page(tmp_path, tells=tells) as served, served.peer() as searching:
+        searching.send(f"GET {slow} HTTP/1.1\r\nHost: {searching.host}\r\n\r\n".encode())
+        assert is_asked.wait(20)
+        for path in ("/", "/jobs", "/system"):
+            assert served.ask(f"GET {path}").status == 200
+        may_go_on.set()
+        assert searching.answer().status == 200
 
 
 def test_a_page_is_small_on_the_wire(served: Served) -> None:

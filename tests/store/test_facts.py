@@ -134,6 +134,36 @@ def test_the_log_tells_a_life_in_order(store: Store) -> None:
     ]
 
 
+def test_each_entry_of_an_attempt_tells_how_many_there_were_to_be_then(store: Store) -> None:
+    """As the messages do; later nobody could tell: a snooze adds one, a retry by a person as many as at first."""
+    store.commit(submission(asked()), lanes=Lanes(1))
+    store.commit(starts(1), ends(1, Ending.snoozed(5.0)))
+    store.now += 5
+    store.commit(Look(), lanes=Lanes(1))
+    store.commit(starts(1, 2), ends(1, FAILED, 2))
+    store.commit(cancels(1))
+    store.commit(retries(1), lanes=Lanes(1))
+    committed = store.commit(starts(1, 3), cancels(1), ends(1, STOPPED, 3))
+    rows = store.rows("SELECT message, attempt, attempts_allowed FROM job_logs ORDER BY id")
+    assert [tuple(row.values()) for row in rows] == [
+        ("Background job initiated", None, None),
+        ("Background job dispatched on Linux platform", 1, 4),
+        ("Background job started", 1, 4),
+        ("Background job snoozed until 14:31:58", 1, 4),
+        ("Background job dispatched on Linux platform", 2, 5),
+        ("Background job started", 2, 5),
+        ("ValueError: no recipient (attempt 2 of 5, next at 14:32:03)", 2, 5),
+        ("Background job waits for retry 1 of 3 at 14:32:03", 2, 5),
+        ("Background job cancelled", 2, None),
+        ("Background job retry requested", 2, None),
+        ("Background job dispatched on Linux platform", 3, 6),
+        ("Background job started", 3, 6),
+        ("Background job cancel requested", 3, 6),
+        ("Background job cancelled", 3, 6),
+    ]
+    assert [line.attempts_allowed for line in committed.lines] == [6, 6, 6]
+
+
 def test_the_committed_lines_are_those_in_the_file(store: Store) -> None:
     store.submit(asked(), asked())
     committed = store.commit(cancels(2), lanes=Lanes(2))

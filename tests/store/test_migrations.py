@@ -36,7 +36,7 @@ COLUMNS = {
 OURS = {
     "background_jobs": {"ready", "request_digest", "sensitive"},
     "job_attempts": {"noted"},
-    "job_logs": {"folded"},
+    "job_logs": {"folded", "attempts_allowed"},
 }
 """Columns that are nobody's contract."""
 
@@ -214,7 +214,7 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
     new = {
         "background_jobs": {"request_digest": None, "sensitive": None},
         "job_attempts": {"noted": 0, "progress": None},
-        "job_logs": {"folded": None},
+        "job_logs": {"folded": None, "attempts_allowed": None},
     }
     assert all(before[table] for table in new)
     assert after == before | {table: [row | more for row in before[table]] for table, more in new.items()}

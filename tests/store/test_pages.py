@@ -267,6 +267,7 @@ def test_an_entry_names_its_job_and_has_its_context_as_an_object(store: Store, r
         "id": 1,
         "job_id": job_id,
         "attempt": None,
+        "attempts_allowed": None,
         "type": "success",
         "message": "Background job initiated",
         "created_at": text(NOW),
@@ -276,6 +277,7 @@ def test_an_entry_names_its_job_and_has_its_context_as_an_object(store: Store, r
     store.claim(Lanes(1))
     assert reader.logs(LogFilter()).rows[0]["context"] is None
     assert reader.logs(LogFilter()).rows[0]["attempt"] == 1
+    assert reader.logs(LogFilter()).rows[0]["attempts_allowed"] == 4
 
 
 def test_entries_come_newest_first_and_oldest_first_after_a_key(store: Store, reader: Reader) -> None:

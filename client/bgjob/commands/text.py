@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from bgjob.amounts import size_text
+from bgjob.amounts import size_text, span_text
 from bgjob.words import Status
 
 SCHEDULED: Final = "scheduled"
@@ -116,21 +116,8 @@ def took(started_at: str | None, finished_at: str | None) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """A time span as exactly as a person needs it: `120 ms`, `1.5 s`, `3 min 20 s`; a dash where it is not known."""
-    if seconds is None:
-        return "–"
-    if seconds < 1:
-        return f"{max(0.0, seconds) * 1000:.0f} ms" if seconds else "0 s"
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3_600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86_400:
-        return f"{whole // 3_600} h {whole % 3_600 // 60} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
+    """A time span as exactly as a person needs it; a dash where it is not known."""
+    return "–" if seconds is None else span_text(seconds)
 
 
 def cpu_time(used: Mapping[str, Any]) -> float | None:

@@ -1,0 +1,21 @@
+"""What the page says on the daemon's console, in the form that the daemon's own lines have there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+
+from bgjob.words import EntryType
+
+_PAGE = "bgjobd-web"
+
+
+def say(console: str, message: str, type: EntryType = EntryType.INFO) -> None:
+    """Say it as "text" or "json"; with "none" failures alone, for no other place has them."""
+    if console == "json":
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        told = {"event": message, "at": at, "type": type, "target": _PAGE}
+        print(json.dumps(told, ensure_ascii=False), file=sys.stderr, flush=True)
+    elif console == "text" or type is EntryType.FAILURE:
+        print(f"{_PAGE}: {message}", file=sys.stderr, flush=True)
