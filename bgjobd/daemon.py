@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError
@@ -31,6 +32,7 @@ from bgjobd.hooks import Hooks
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.log import Line, Log
 from bgjobd.news import News
+from bgjobd.notify import Notifier
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs, Part
 from bgjobd.policy import Policy, policy_of
@@ -54,7 +56,13 @@ class Daemon:
     """
 
     def __init__(
-        self, config: Config, clock: Clock, log: Log, boot_id: str, load_config: Callable[[], Config]
+        self,
+        config: Config,
+        clock: Clock,
+        log: Log,
+        boot_id: str,
+        load_config: Callable[[], Config],
+        notifier: Notifier,
     ) -> None:
         self.clock = clock
         self.started_at = clock.now()
@@ -65,6 +73,7 @@ class Daemon:
         self._config_of_start = config
         self._load_config = load_config
         self._log = log
+        self._notifier = notifier
         self._loop = asyncio.get_running_loop()
         places = Places(
             config.daemon.state_dir, config.daemon.runtime_dir, boot_id, cgroups.prepare(cgroups.find())
@@ -146,12 +155,12 @@ class Daemon:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""
         self._in_background(self._generations.keep_one())
 
-    def start_page(self) -> None:
-        """Bring up the page, if there is to be one."""
+    def start_page(self, socket: Path) -> None:
+        """Bring up the page, a client of this socket, if there is to be one."""
         if not self.config.web.enabled:
             return
         try:
-            settings = page.settings_of(self.config)
+            settings = page.settings_of(self.config) | {"socket": str(socket)}
         except OSError as error:
             self.say(EntryType.FAILURE, f"there is no page: its token cannot be kept: {error}")
             return
@@ -161,6 +170,7 @@ class Daemon:
     async def stop(self) -> None:
         """Take nothing new, commit what came in; attempts and the fork server go on."""
         self._is_stopping = True
+        self._notifier.stopping()
         if self._page is not None:
             self._page.stop()
         if self._attempts:
@@ -243,7 +253,14 @@ class Daemon:
         """
         if self._is_stopping:
             raise ShuttingDownError
-        return await asyncio.shield(self._loop.create_task(self._reload()))
+        return await asyncio.shield(self._loop.create_task(self._reload_and_tell()))
+
+    async def _reload_and_tell(self) -> Catalogue:
+        self._notifier.reload_begins()
+        try:
+            return await self._reload()
+        finally:
+            self._notifier.reload_ends()
 
     async def _reload(self) -> Catalogue:
         self._log.reopen()

@@ -14,13 +14,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bgjobd import census, cgroups, clock, config, limits, page, service
+from bgjobd import census, cgroups, clock, config, handed, limits, page, service
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
 from bgjobd.daemon import Daemon
+from bgjobd.handed import Handed
 from bgjobd.ipc import SocketInUseError
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.lock import AlreadyRunningError
+from bgjobd.notify import Notifier
 from bgjobd.spool import SpoolInUseError
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
 from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
@@ -58,8 +60,9 @@ def _open_standard_streams() -> None:
 def serve(given: argparse.Namespace) -> int:
     """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reloads."""
     try:
+        from_systemd = handed.take(os.environ)  # before anything else is opened
         settings = _settings_of_daemon(given)
-        asyncio.run(_serve(settings, partial(_settings_of_daemon, given)))
+        asyncio.run(_serve(settings, partial(_settings_of_daemon, given), from_systemd))
     except ConfigError as error:
         return _complain(str(error), USAGE)
     except (AlreadyRunningError, SocketInUseError, SpoolInUseError) as error:
@@ -152,7 +155,7 @@ def demo(given: argparse.Namespace) -> int:
         return asyncio.run(show.run(Path(directory), is_once=given.once))
 
 
-async def _serve(settings: Config, load_config: Callable[[], Config]) -> None:
+async def _serve(settings: Config, load_config: Callable[[], Config], from_systemd: Handed) -> None:
     signal.signal(
         signal.SIGCHLD, signal.SIG_DFL
     )  # whoever started this one may ignore it: ends would go unseen
@@ -160,8 +163,10 @@ async def _serve(settings: Config, load_config: Callable[[], Config]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _listen(number, partial(asked.put_nowait, number))
-    async with service.running(settings, load_config) as daemon:
+    notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
+    async with service.running(settings, load_config, notifier, from_systemd) as daemon:
         _listen(signal.SIGHUP, partial(_on_hangup, daemon, asked, is_at_terminal=os.isatty(2)))
+        notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
         if await asked.get() == signal.SIGQUIT or daemon.config.daemon.drain:
             # A second signal, should the attempts take too long, ends the wait.
             either = [asyncio.ensure_future(daemon.drain()), asyncio.ensure_future(asked.get())]
