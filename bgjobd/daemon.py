@@ -38,7 +38,7 @@ from bgjobd.outputs import Outputs, Part
 from bgjobd.policy import Policy, policy_of
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.health import Health
-from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look
+from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look, Ping
 from bgjobd.store.pages import Page, is_search
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import Tally
@@ -47,6 +47,9 @@ from bgjobd.strays import Strays
 from bgjobd.work import Work
 
 T = TypeVar("T")
+
+_LAST_MOMENT = 2.0
+"""Seconds from the last SIGKILL until the ends of attempts are stored."""
 
 
 class Daemon:
@@ -132,7 +135,7 @@ class Daemon:
         self._catalogue: asyncio.Future[Catalogue] = self._loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self._page: page.PageProcess | None = None
-        self._page_pids: set[int] = set()
+        self.own_pids: set[int] = set()  # of the page, and of whom else the entry point starts
         self._is_stopping = False
         self._is_draining = False
         self._wants_reload = False
@@ -164,13 +167,37 @@ class Daemon:
         except OSError as error:
             self.say(EntryType.FAILURE, f"there is no page: its token cannot be kept: {error}")
             return
-        self._page = page.PageProcess(settings, self._page_pids, self.say)
+        self._page = page.PageProcess(settings, self.own_pids, self.say)
         self._in_background(self._page.keep())
+
+    def start_watchdog(self) -> None:
+        """Give systemd the signs of life that it wants, if it wants any."""
+        if self._notifier.watchdog is not None:
+            self._in_background(self._give_signs_of_life(self._notifier.watchdog / 2))
+
+    async def _give_signs_of_life(self, pause: float) -> None:
+        while True:
+            await asyncio.sleep(pause)
+            await self._hear_from_all()
+            self._notifier.alive()
+
+    async def _hear_from_all(self) -> None:
+        """Come back once the writer and the fork server, which may be about to come up, have shown that they live.
+
+        A writer that refuses, for it cannot write, lives: a restart wouldn't mend the disk. One that hangs in a sync
+        does not, nor does anybody learn of it otherwise: attempts go on, and what was answered is stored.
+        """
+        ticket: asyncio.Future[Any] = self._loop.create_future()
+        self._outbox.send(Ping(), ticket)
+        await asyncio.wait([ticket])
+        ticket.exception()  # a refusal is an answer
+        if self._generations.current is not None:
+            await self._generations.current.ping()
 
     async def stop(self) -> None:
         """Take nothing new, commit what came in; attempts and the fork server go on."""
         self._is_stopping = True
-        self._notifier.stopping()
+        self._notifier.stopping(self._status())
         if self._page is not None:
             self._page.stop()
         if self._attempts:
@@ -210,22 +237,27 @@ class Daemon:
         self._searcher.close()
 
     async def stop_attempts(self, grace: float = 5.0) -> None:
-        """Stop what runs, and wait until it has ended; at most `grace` seconds. For the demo and a shutdown."""
+        """Stop what runs, and kill what is left after `grace` seconds. For the demo and where the machine goes down."""
         await self._start_nothing_new()
-        self._attempts.stop_all(StopReason.SHUTDOWN)
-        await self._attempts.wait_until_empty(grace)
+        self._attempts.stop_all(StopReason.SHUTDOWN, grace)
+        await self._attempts.wait_until_empty(grace + _LAST_MOMENT)
 
     async def drain(self) -> None:
         """Start nothing new, and wait until the attempts that run have ended."""
         await self._start_nothing_new()
         self.say(EntryType.INFO, f"draining: waits for {len(self._attempts)} attempts, starts nothing new")
-        await self._attempts.wait_until_empty(None)
-        await self._hooks.wait_until_idle()
+        asking = self._loop.create_task(self._notifier.keep_asking())
+        try:
+            await self._attempts.wait_until_empty(None)
+            await self._hooks.wait_until_idle()
+        finally:
+            asking.cancel()
 
     async def _start_nothing_new(self) -> None:
         """Close the lanes; claims that were under way are known when this returns."""
         self._is_draining = True
         self._open_lanes()
+        self._notifier.status(self._status)
         with suppress(RequestError):
             await self.record(Look())
 
@@ -233,6 +265,20 @@ class Daemon:
         """Let the writer grant slots if there is a fork server and nobody wants an end."""
         must_close = self._generations.current is None or self._is_draining or self._is_stopping
         self._writer.lanes = self.lanes.closed() if must_close else self.lanes
+
+    def _status(self) -> str:
+        """How it stands, in a line."""
+        if self._is_stopping:
+            return "stopping"
+        jobs = {} if self._tally is None else self._tally.jobs
+        told = [f"{jobs.get(Status.RUNNING, 0)} running, {jobs.get(Status.PENDING, 0)} pending"]
+        if self._is_draining:
+            told.append(f"waits for the end of {len(self._attempts)} attempts, starts nothing new")
+        elif self._generations.current is None:
+            told.append("starts nothing until its fork server is up")
+        if self.health.trouble is not None:
+            told.append(self.health.trouble)
+        return "; ".join(told)
 
     # Configuration
 
@@ -418,6 +464,7 @@ class Daemon:
             self._answer(ticket, answer)
         for job in delivery.committed.stops if delivery.committed is not None else ():
             self._attempts.stop((job.id, job.attempt), StopReason.CANCELLED)
+        self._notifier.status(self._status)
 
     def _answer(self, ticket: asyncio.Future[Any] | AttemptKey | None, answer: Any) -> None:
         """A caller's future gets its answer; the key of an attempt means that its end is on disk."""
@@ -490,18 +537,24 @@ class Daemon:
         if not has_own_spool:
             self._spool.mark(database_id)
         rows = self._reader.open_attempts()
-        self._attempts.recover(rows, has_own_spool)
+        self._attempts.recover(self._each(rows), has_own_spool)
         is_open = {(row["job_id"], row["number"]) for row in rows}
         for key in self._spool.hooks():
             job = self._reader.summary(key[0])
             self._hooks.adopt(key, "" if job is None else job["class_name"])
-        for key in set(self._spool.journals()) - is_open - set(self._spool.hooks()):
+        for key in self._each(set(self._spool.journals()) - is_open - set(self._spool.hooks())):
             journal = self._spool.try_read(key)
             if journal is not None and journal.fenced is None and not self._is_owed_a_hook(key):
                 self._spool.remove(key)  # its end was committed a moment before the crash
         for key in set(self._spool.stops()) - is_open:
             self._spool.remove_stop(key)
         self._work.tidy(self._attempts.directories() | self._hooks.directories())
+
+    def _each(self, left: Iterable[T]) -> Iterator[T]:
+        """One by one; a recovery may take long, and systemd hears meanwhile that it goes on."""
+        for one in left:
+            self._notifier.more_time()
+            yield one
 
     def _is_owed_a_hook(self, key: AttemptKey) -> bool:
         """Whether this was the last attempt of a failed job; then its hook, if it has one, is to be called."""
@@ -522,6 +575,7 @@ class Daemon:
         if server is not None:
             self._take_catalogue(Catalogue(self.config, server.ready["classes"], server.code_version))
         self._open_lanes()
+        self._notifier.status(self._status)
         self._hooks.serve_with(server)
         if server is not None:
             self._outbox.send(Look())
@@ -533,7 +587,7 @@ class Daemon:
 
     def _kin(self) -> set[int]:
         """The children of this process that are not strays."""
-        known = self._inherited | self._generations.pids | self._page_pids
+        known = self._inherited | self._generations.pids | self.own_pids
         return known | self._attempts.pids() | self._hooks.pids()
 
     def _take_catalogue(self, catalogue: Catalogue) -> None:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bgjobd import census, cgroups, clock, config, handed, limits, page, service
+from bgjobd import census, cgroups, clock, config, handed, limits, page, poweroff, service
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
 from bgjobd.daemon import Daemon
@@ -34,6 +34,9 @@ UNREPAIRED: Final = 65
 UNAVAILABLE: Final = 69
 BUSY: Final = 75
 """Exit codes, as sysexits(3) has them where it has any."""
+
+_GRACE_AT_POWEROFF: Final = 10.0
+"""Seconds that attempts have at most; with what else a stop takes, well below the 30 of the unit's TimeoutStopSec."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -163,16 +166,24 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _listen(number, partial(asked.put_nowait, number))
-    notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
+    notifier = Notifier.from_environ(os.environ)
     async with service.running(settings, load_config, notifier, from_systemd) as daemon:
         _listen(signal.SIGHUP, partial(_on_hangup, daemon, asked, is_at_terminal=os.isatty(2)))
         notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
-        if await asked.get() == signal.SIGQUIT or daemon.config.daemon.drain:
-            # A second signal, should the attempts take too long, ends the wait.
-            either = [asyncio.ensure_future(daemon.drain()), asyncio.ensure_future(asked.get())]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            for waiting in either:
-                waiting.cancel()
+        wants_drain = await asked.get() == signal.SIGQUIT or daemon.config.daemon.drain
+        is_machine_ending = partial(poweroff.is_under_way, os.environ, daemon.own_pids)
+        if wants_drain and not await is_machine_ending():
+            await _drain(daemon, asked)
+        if await is_machine_ending():
+            await daemon.stop_attempts(_GRACE_AT_POWEROFF)
+
+
+async def _drain(daemon: Daemon, asked: asyncio.Queue[int]) -> None:
+    """Let the attempts end; a second signal, should they take too long, ends the wait."""
+    either = [asyncio.ensure_future(daemon.drain()), asyncio.ensure_future(asked.get())]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    for waiting in either:
+        waiting.cancel()
 
 
 def _on_hangup(daemon: Daemon, asked: asyncio.Queue[int], is_at_terminal: bool) -> None:

@@ -5,9 +5,12 @@ Where nobody listens, all of this says nothing: the same daemon runs in a termin
 
 from __future__ import annotations
 
+import asyncio
+import math
+import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -24,13 +27,33 @@ PROTOCOL: Final = frozenset(
 _PATIENCE: Final = 0.2
 """Seconds that a full queue of systemd's may take; a READY that is lost would cost the service."""
 
+_STATUS_EVERY: Final = 1.0
+_MORE_TIME: Final = 30.0
+_ASKED_EVERY: Final = 10.0
+"""Seconds between two askings for more time, each of which asks for _MORE_TIME from then on."""
+
 
 class Notifier:
-    """Sends to the address in $NOTIFY_SOCKET: a path, or an abstract name that begins with @; None is nobody."""
+    """Sends to an address as $NOTIFY_SOCKET has it: a path, or an abstract name that begins with @; None is nobody.
 
-    def __init__(self, address: str | None = None) -> None:
+    `watchdog` is how many seconds may pass between two signs of life; None where nobody counts them.
+    """
+
+    def __init__(self, address: str | None = None, watchdog: float | None = None) -> None:
         self._address = "\0" + address[1:] if address is not None and address.startswith("@") else address
+        self.watchdog = watchdog
         self._reloads = 0
+        self._asked_at = -math.inf
+        self._status = ""
+        self._status_at = -math.inf
+        self._status_timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Notifier:
+        is_ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        allowed = environ.get("WATCHDOG_USEC", "")
+        watchdog = int(allowed) / 1e6 if is_ours and allowed.isdecimal() and int(allowed) else None
+        return cls(environ.get("NOTIFY_SOCKET"), watchdog)
 
     def ready(self) -> None:
         """The start is over."""
@@ -47,8 +70,40 @@ class Notifier:
         if self._reloads == 0:
             self.ready()
 
-    def stopping(self) -> None:
-        self._send("STOPPING=1")
+    def stopping(self, status: str) -> None:
+        """The end has begun, of whoever asked for it."""
+        self._status = status
+        self._send("STOPPING=1", f"STATUS={status}")
+
+    def alive(self) -> None:
+        """The sign of life that the watchdog waits for."""
+        self._send("WATCHDOG=1")
+
+    def status(self, tell: Callable[[], str]) -> None:
+        """A line for `systemctl status`; asked for when it is sent, which is at most once a second."""
+        if self._address is None or self._status_timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._status_timer = loop.call_at(self._status_at + _STATUS_EVERY, self._send_status, tell)
+
+    def _send_status(self, tell: Callable[[], str]) -> None:
+        self._status_timer = None
+        self._status_at = asyncio.get_running_loop().time()
+        before, self._status = self._status, tell()
+        if self._status != before:
+            self._send(f"STATUS={self._status}")
+
+    def more_time(self) -> None:
+        """A start or an end goes on: its time is not over before half a minute from now. May be called very often."""
+        if self._address is not None and time.monotonic() >= self._asked_at + _ASKED_EVERY:
+            self._asked_at = time.monotonic()
+            self._send(f"EXTEND_TIMEOUT_USEC={_MORE_TIME * 1e6:.0f}")
+
+    async def keep_asking(self) -> None:
+        """Ask for more time until cancelled, for a wait that may be as long as it likes."""
+        while True:
+            self.more_time()
+            await asyncio.sleep(_ASKED_EVERY)
 
     def _send(self, *lines: str) -> None:
         if self._address is None:

@@ -49,7 +49,7 @@ async def running(
     _make_directories(config)
     descriptor = lock(config.daemon.state_dir)
     try:
-        database.prepare(config.daemon.state_dir)
+        database.prepare(config.daemon.state_dir, notifier.more_time)
         log = Log(config.daemon.log_dir, config.log.console, config.log.level, config.log.snapshots)
         try:
             daemon = Daemon(config, clock.Clock(), log, clock.boot_id(), load_config, notifier)
@@ -84,6 +84,7 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
             daemon.on_reload.append(lambda: fifo.set_mode(_fifo_mode(daemon, gid)))
         daemon.start_fork_server()
         daemon.start_page(place)
+        daemon.start_watchdog()
         daemon.say(EntryType.INFO, f"serving at {place} (pid {os.getpid()})")
         yield
     finally:

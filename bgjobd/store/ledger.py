@@ -55,6 +55,7 @@ from bgjobd.store.items import (
     Look,
     Note,
     Noted,
+    Ping,
     QueuePaused,
     QueueResumed,
     Stored,
@@ -190,7 +191,7 @@ class Ledger:
                 self._execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": to_text(done.now)})
             case DaemonStarted():
                 self._execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": to_text(done.now)})
-            case Look():
+            case Look() | Ping():
                 pass
         return None
 
