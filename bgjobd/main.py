@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from bgjob.words import EntryType
 from bgjobd import census, cgroups, clock, config, handed, limits, page, poweroff, service
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
@@ -175,6 +176,7 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
         if wants_drain and not await is_machine_ending():
             await _drain(daemon, asked)
         if await is_machine_ending():
+            daemon.say(EntryType.INFO, "the machine goes down, so the attempts that run are ended")
             await daemon.stop_attempts(_GRACE_AT_POWEROFF)
 
 

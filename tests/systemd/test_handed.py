@@ -135,6 +135,23 @@ def test_a_socket_at_another_path_than_the_configured_one_is_served_and_the_log_
         assert any(f"serving at {other}" in line for line in running.lines())
 
 
+def test_the_page_asks_at_the_socket_that_is_served(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path, web=f'enabled = true\nbind = "unix:{tmp_path}/page.sock"')
+    other = tmp_path / "other.sock"
+    with listening(other) as listener, handing_over(running, "varlink", listener.fileno()):
+        eventually(lambda: any("serving at" in line for line in running.lines()))
+        eventually(lambda: "200 OK" in answer_of(tmp_path / "page.sock"))
+
+
+def answer_of(page: Path) -> str:
+    """The first line that a page at a Unix socket answers; nothing as long as there is none."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        if caller.connect_ex(str(page)) != 0:
+            return ""
+        caller.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        return caller.recv(4096).decode().partition("\n")[0]
+
+
 def test_what_was_handed_to_another_process_is_not_taken(tmp_path: Path) -> None:
     running = RunningDaemon(tmp_path)
     other = tmp_path / "other.sock"

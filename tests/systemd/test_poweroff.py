@@ -92,6 +92,7 @@ def test_a_poweroff_ends_attempts_with_a_verdict_and_the_boot_brings_them_back(
         assert not is_alive(first)
         assert not is_alive(second)
         assert machine.asked.read_text() == "is-system-running \n"
+        assert any("the machine goes down" in line for line in running.lines())
         assert attempts(running) == [("signalled", signal.SIGTERM), ("signalled", signal.SIGTERM)]
         assert statuses(running) == ["pending", "failed"]
         (tmp_path / "Waiting.go").touch()
