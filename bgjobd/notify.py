@@ -111,7 +111,8 @@ class Notifier:
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             # Where it fails there is nobody to tell; systemd says itself what it has not heard in time.
             sender.settimeout(_PATIENCE)
-            sender.sendto("\n".join(lines).encode(), self._address)
+            sender.connect(self._address)  # only so can the kernel wait until there is room in the queue
+            sender.send("\n".join(lines).encode())
 
 
 def without_protocol(environ: Mapping[str, str]) -> dict[str, str]:
