@@ -89,7 +89,7 @@ class Notifier:
     def _send_status(self, tell: Callable[[], str]) -> None:
         self._status_timer = None
         self._status_at = asyncio.get_running_loop().time()
-        before, self._status = self._status, tell()
+        before, self._status = self._status, tell().replace("\n", " ")  # a line is all that a value may be
         if self._status != before:
             self._send(f"STATUS={self._status}")
 
