@@ -7,6 +7,7 @@ but by handing facts to the writer.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 from collections.abc import Callable, Iterable
@@ -107,6 +108,7 @@ class Attempts:
         self._loop = asyncio.get_running_loop()
         self._all: dict[AttemptKey, Attempt] = {}
         self._gathering: asyncio.TimerHandle | None = None
+        self._longest_grace = math.inf
         self._is_closed = False
         self._is_spool_full = False
         self._is_empty: asyncio.Future[None] | None = None
@@ -369,10 +371,14 @@ class Attempts:
                 EntryType.FAILURE, f"no stop reason for job {attempt.key[0]}: {error.strerror} in the spool"
             )
 
-    def stop_all(self, reason: StopReason) -> None:
-        """Stop every attempt."""
-        for key in list(self._all):
-            self.stop(key, reason)
+    def stop_all(self, reason: StopReason, grace: float) -> None:
+        """Stop every attempt; from now on none is given more than `grace` seconds, nor those told to stop before."""
+        self._longest_grace = grace
+        for key, attempt in list(self._all.items()):
+            if attempt.stop_reason is None:
+                self.stop(key, reason)
+            elif attempt.has_begun and attempt.ending is None:
+                self._signal(attempt, signal.SIGTERM)
 
     def _mind_the_deadline(self, attempt: Attempt) -> None:
         """Have the attempt stopped at its deadline, which counts from its start, whoever the daemon was then."""
@@ -391,7 +397,7 @@ class Attempts:
             told = f"job {attempt.key[0]} could not be sent signal {number}: {error.strerror}"
             self._say(EntryType.FAILURE, told)
         if number is signal.SIGTERM:
-            grace = self._policy(attempt.class_name).stop_grace
+            grace = min(self._policy(attempt.class_name).stop_grace, self._longest_grace)
             attempt.timer = self._loop.call_later(grace, self._signal, attempt, signal.SIGKILL)
         elif number is signal.SIGKILL:
             attempt.timer = self._loop.call_later(_LONG_DYING, self._say_unkillable, attempt)

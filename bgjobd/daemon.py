@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError
@@ -33,12 +34,13 @@ from bgjobd.limits import Enforcement
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.log import Line, Log
 from bgjobd.news import News
+from bgjobd.notify import Notifier
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs, Part
 from bgjobd.policy import Policy, policy_of
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.health import Health
-from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look
+from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look, Ping
 from bgjobd.store.pages import Page, is_search
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import Tally
@@ -48,6 +50,9 @@ from bgjobd.work import Work
 
 T = TypeVar("T")
 
+_LAST_MOMENT = 2.0
+"""Seconds from the last SIGKILL until the ends of attempts are stored."""
+
 
 class Daemon:
     """Everything between the socket and the fork server; made and started by the entry point.
@@ -56,7 +61,13 @@ class Daemon:
     """
 
     def __init__(
-        self, config: Config, clock: Clock, log: Log, boot_id: str, load_config: Callable[[], Config]
+        self,
+        config: Config,
+        clock: Clock,
+        log: Log,
+        boot_id: str,
+        load_config: Callable[[], Config],
+        notifier: Notifier,
     ) -> None:
         self.clock = clock
         self.started_at = clock.now()
@@ -68,6 +79,7 @@ class Daemon:
         self._config_of_start = config
         self._load_config = load_config
         self._log = log
+        self._notifier = notifier
         self._loop = asyncio.get_running_loop()
         places = Places(
             config.daemon.state_dir, config.daemon.runtime_dir, boot_id, cgroups.prepare(cgroups.find())
@@ -126,7 +138,7 @@ class Daemon:
         self._catalogue: asyncio.Future[Catalogue] = self._loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self._page: page.PageProcess | None = None
-        self._page_pids: set[int] = set()
+        self.own_pids: set[int] = set()  # of the page, and of whom else the entry point starts
         self._is_stopping = False
         self._is_draining = False
         self._wants_reload = False
@@ -149,21 +161,46 @@ class Daemon:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""
         self._in_background(self._generations.keep_one())
 
-    def start_page(self) -> None:
-        """Bring up the page, if there is to be one."""
+    def start_page(self, socket: Path) -> None:
+        """Bring up the page, a client of this socket, if there is to be one."""
         if not self.config.web.enabled:
             return
         try:
-            settings = page.settings_of(self.config)
+            settings = page.settings_of(self.config) | {"socket": str(socket)}
         except OSError as error:
             self.say(EntryType.FAILURE, f"there is no page: its token cannot be had: {error}")
             return
-        self._page = page.PageProcess(settings, self._page_pids, self.say)
+        self._page = page.PageProcess(settings, self.own_pids, self.say)
         self._in_background(self._page.keep())
+
+    def start_watchdog(self) -> None:
+        """Give systemd the signs of life that it wants, if it wants any."""
+        if self._notifier.watchdog is not None:
+            self._in_background(self._give_signs_of_life(self._notifier.watchdog / 2))
+
+    async def _give_signs_of_life(self, pause: float) -> None:
+        while True:
+            await asyncio.sleep(pause)
+            await self._hear_from_all()
+            self._notifier.alive()
+
+    async def _hear_from_all(self) -> None:
+        """Come back once the writer and the fork server, which may be about to come up, have shown that they live.
+
+        A writer that refuses, for it cannot write, lives: a restart wouldn't mend the disk. One that hangs in a sync
+        does not, nor does anybody learn of it otherwise: attempts go on, and what was answered is stored.
+        """
+        ticket: asyncio.Future[Any] = self._loop.create_future()
+        self._outbox.send(Ping(), ticket)
+        await asyncio.wait([ticket])
+        ticket.exception()  # a refusal is an answer
+        if self._generations.current is not None:
+            await self._generations.current.ping()
 
     async def stop(self) -> None:
         """Take nothing new, commit what came in; attempts and the fork server go on."""
         self._is_stopping = True
+        self._notifier.stopping(self._status())
         if self._page is not None:
             self._page.stop()
         if self._attempts:
@@ -203,22 +240,27 @@ class Daemon:
         self._searcher.close()
 
     async def stop_attempts(self, grace: float = 5.0) -> None:
-        """Stop what runs, and wait until it has ended; at most `grace` seconds. For the demo and a shutdown."""
+        """Stop what runs, and kill what is left after `grace` seconds. For the demo and where the machine goes down."""
         await self._start_nothing_new()
-        self._attempts.stop_all(StopReason.SHUTDOWN)
-        await self._attempts.wait_until_empty(grace)
+        self._attempts.stop_all(StopReason.SHUTDOWN, grace)
+        await self._attempts.wait_until_empty(grace + _LAST_MOMENT)
 
     async def drain(self) -> None:
         """Start nothing new, and wait until the attempts that run have ended."""
         await self._start_nothing_new()
         self.say(EntryType.INFO, f"draining: waits for {len(self._attempts)} attempts, starts nothing new")
-        await self._attempts.wait_until_empty(None)
-        await self._hooks.wait_until_idle()
+        asking = self._loop.create_task(self._notifier.keep_asking())
+        try:
+            await self._attempts.wait_until_empty(None)
+            await self._hooks.wait_until_idle()
+        finally:
+            asking.cancel()
 
     async def _start_nothing_new(self) -> None:
         """Close the lanes; claims that were under way are known when this returns."""
         self._is_draining = True
         self._open_lanes()
+        self._notifier.status(self._status)
         with suppress(RequestError):
             await self.record(Look())
 
@@ -226,6 +268,20 @@ class Daemon:
         """Let the writer grant slots if there is a fork server and nobody wants an end."""
         must_close = self._generations.current is None or self._is_draining or self._is_stopping
         self._writer.lanes = self.lanes.closed() if must_close else self.lanes
+
+    def _status(self) -> str:
+        """How it stands, in a line."""
+        if self._is_stopping:
+            return "stopping"
+        jobs = {} if self._tally is None else self._tally.jobs
+        told = [f"{jobs.get(Status.RUNNING, 0)} running, {jobs.get(Status.PENDING, 0)} pending"]
+        if self._is_draining:
+            told.append(f"waits for the end of {len(self._attempts)} attempts, starts nothing new")
+        elif self._generations.current is None:
+            told.append("starts nothing until its fork server is up")
+        if self.health.trouble is not None:
+            told.append(self.health.trouble)
+        return "; ".join(told)
 
     # Configuration
 
@@ -247,7 +303,14 @@ class Daemon:
         """
         if self._is_stopping:
             raise ShuttingDownError
-        return await asyncio.shield(self._loop.create_task(self._reload()))
+        return await asyncio.shield(self._loop.create_task(self._reload_and_tell()))
+
+    async def _reload_and_tell(self) -> Catalogue:
+        self._notifier.reload_begins()
+        try:
+            return await self._reload()
+        finally:
+            self._notifier.reload_ends()
 
     async def _reload(self) -> Catalogue:
         self._log.reopen()
@@ -416,6 +479,7 @@ class Daemon:
             self._answer(ticket, answer)
         for job in delivery.committed.stops if delivery.committed is not None else ():
             self._attempts.stop((job.id, job.attempt), StopReason.CANCELLED)
+        self._notifier.status(self._status)
 
     def _answer(self, ticket: asyncio.Future[Any] | AttemptKey | None, answer: Any) -> None:
         """A caller's future gets its answer; the key of an attempt means that its end is on disk."""
@@ -488,18 +552,24 @@ class Daemon:
         if not has_own_spool:
             self._spool.mark(database_id)
         rows = self._reader.open_attempts()
-        self._attempts.recover(rows, has_own_spool)
+        self._attempts.recover(self._each(rows), has_own_spool)
         is_open = {(row["job_id"], row["number"]) for row in rows}
         for key in self._spool.hooks():
             job = self._reader.summary(key[0])
             self._hooks.adopt(key, "" if job is None else job["class_name"])
-        for key in set(self._spool.journals()) - is_open - set(self._spool.hooks()):
+        for key in self._each(set(self._spool.journals()) - is_open - set(self._spool.hooks())):
             journal = self._spool.try_read(key)
             if journal is not None and journal.fenced is None and not self._is_owed_a_hook(key):
                 self._spool.remove(key)  # its end was committed a moment before the crash
         for key in set(self._spool.stops()) - is_open:
             self._spool.remove_stop(key)
         self._work.tidy(self._attempts.directories() | self._hooks.directories())
+
+    def _each(self, left: Iterable[T]) -> Iterator[T]:
+        """One by one; a recovery may take long, and systemd hears meanwhile that it goes on."""
+        for one in left:
+            self._notifier.more_time()
+            yield one
 
     def _is_owed_a_hook(self, key: AttemptKey) -> bool:
         """Whether this was the last attempt of a failed job; then its hook, if it has one, is to be called."""
@@ -520,6 +590,7 @@ class Daemon:
         if server is not None:
             self._take_catalogue(Catalogue(self.config, server.ready["classes"], server.code_version))
         self._open_lanes()
+        self._notifier.status(self._status)
         self._hooks.serve_with(server)
         if server is not None:
             self._outbox.send(Look())
@@ -531,7 +602,7 @@ class Daemon:
 
     def _kin(self) -> set[int]:
         """The children of this process that are not strays."""
-        known = self._inherited | self._generations.pids | self._page_pids
+        known = self._inherited | self._generations.pids | self.own_pids
         return known | self._attempts.pids() | self._hooks.pids()
 
     def _take_catalogue(self, catalogue: Catalogue) -> None:

@@ -123,23 +123,28 @@ class Server:
         self.on_bug = on_bug
         self._on_scarcity = on_scarcity
         self._door: Door | None = None
-        self._place: tuple[Path, int] | None = None
+        self._own_place: tuple[Path, int] | None = None
         self._connections: set[_Connection] = set()
         self._by_uid: Counter[int] = Counter()
 
     async def listen(self, path: Path, mode: int, gid: int | None) -> None:
         """Serve at this path. An old socket there is replaced; wider rights exist at no moment."""
         listener = _bind(path, mode, gid)
-        self._place = path, _inode(path)
+        self._own_place = path, _inode(path)
+        self.listen_at(listener)
+
+    def listen_at(self, listener: socket.socket) -> None:
+        """Serve at a socket that somebody else has bound, and whose path is theirs to remove."""
         self._door = Door(listener, lambda: _Connection(self), self._on_scarcity)
         self._door.open(_BACKLOG)
 
     def stop_listening(self) -> None:
         """Accept nobody new; the open connections get their answers."""
-        if self._door is None or self._place is None:
+        if self._door is not None:
+            self._door.close()
+        if self._own_place is None:
             return
-        self._door.close()
-        path, inode = self._place
+        path, inode = self._own_place
         with suppress(FileNotFoundError):
             if _inode(path) == inode:
                 path.unlink()

@@ -125,6 +125,7 @@ class ForkServer(asyncio.Protocol):
         self._patience: asyncio.Timeout | None = None
         self._limit = 0.0
         self._pidfd: int | None = None
+        self._pong: asyncio.Future[None] | None = None
         self._is_ready: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
         self.ready: wire.Message = {}
         self.heard_at = asyncio.get_running_loop().time()
@@ -237,6 +238,12 @@ class ForkServer(asyncio.Protocol):
         """Let it end once the attempts asked for so far have ended."""
         self._send({"type": "drain"})
 
+    async def ping(self) -> None:
+        """Come back once it has answered, or is gone, which is others' to mend; for one caller at a time."""
+        self._pong = asyncio.get_running_loop().create_future()
+        self._send({"type": "ping"})
+        await asyncio.wait([self._pong, self.gone], return_when=asyncio.FIRST_COMPLETED)
+
     def kill(self) -> None:
         """End the fork server at once; its attempts go on, and fall to this process."""
         self._process.kill()
@@ -268,10 +275,16 @@ class ForkServer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.heard_at = asyncio.get_running_loop().time()
         for message in self._decoder.feed(data):
-            if self._is_ready.done():
-                self._on_report(self, message)
-            else:
+            if not self._is_ready.done():
                 self._on_sign_of_life(message)
+            elif message["type"] == "pong":
+                self._on_pong()
+            else:
+                self._on_report(self, message)
+
+    def _on_pong(self) -> None:
+        if self._pong is not None and not self._pong.done():
+            self._pong.set_result(None)
 
     def _on_sign_of_life(self, message: wire.Message) -> None:
         match message["type"]:

@@ -14,11 +14,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from bgjobd import config, limits, page, service
+from bgjob.words import EntryType
+from bgjobd import config, handed, limits, page, poweroff, service
 from bgjobd.config import Config, ConfigError
 from bgjobd.daemon import Daemon
+from bgjobd.handed import Handed
 from bgjobd.ipc import SocketInUseError
 from bgjobd.lock import AlreadyRunningError
+from bgjobd.notify import Notifier
 from bgjobd.spool import SpoolInUseError
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
 from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
@@ -31,6 +34,9 @@ UNAVAILABLE: Final = 69
 BUSY: Final = 75
 REFUSED: Final = 77
 """Exit codes, as sysexits(3) has them where it has any."""
+
+_GRACE_AT_POWEROFF: Final = 10.0
+"""Seconds that attempts have at most; with what else a stop takes, well below the 30 of the unit's TimeoutStopSec."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,8 +63,9 @@ def _open_standard_streams() -> None:
 def serve(given: argparse.Namespace) -> int:
     """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reloads."""
     try:
+        from_systemd = handed.take(os.environ)  # before anything else is opened
         settings = _settings_of_daemon(given)
-        asyncio.run(_serve(settings, partial(_settings_of_daemon, given)))
+        asyncio.run(_serve(settings, partial(_settings_of_daemon, given), from_systemd))
     except ConfigError as error:
         return _complain(str(error), USAGE)
     except (AlreadyRunningError, SocketInUseError, SpoolInUseError) as error:
@@ -145,7 +152,7 @@ def demo(given: argparse.Namespace) -> int:
         return asyncio.run(show.run(Path(directory), is_once=given.once))
 
 
-async def _serve(settings: Config, load_config: Callable[[], Config]) -> None:
+async def _serve(settings: Config, load_config: Callable[[], Config], from_systemd: Handed) -> None:
     signal.signal(
         signal.SIGCHLD, signal.SIG_DFL
     )  # whoever started this one may ignore it: ends would go unseen
@@ -153,14 +160,25 @@ async def _serve(settings: Config, load_config: Callable[[], Config]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _listen(number, partial(asked.put_nowait, number))
-    async with service.running(settings, load_config) as daemon:
+    notifier = Notifier.from_environ(os.environ)
+    async with service.running(settings, load_config, notifier, from_systemd) as daemon:
         _listen(signal.SIGHUP, partial(_on_hangup, daemon, asked, is_at_terminal=os.isatty(2)))
-        if await asked.get() == signal.SIGQUIT or daemon.config.daemon.drain:
-            # A second signal, should the attempts take too long, ends the wait.
-            either = [asyncio.ensure_future(daemon.drain()), asyncio.ensure_future(asked.get())]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            for waiting in either:
-                waiting.cancel()
+        notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
+        wants_drain = await asked.get() == signal.SIGQUIT or daemon.config.daemon.drain
+        is_machine_ending = partial(poweroff.is_under_way, os.environ, daemon.own_pids)
+        if wants_drain and not await is_machine_ending():
+            await _drain(daemon, asked)
+        if await is_machine_ending():
+            daemon.say(EntryType.INFO, "the machine goes down, so the attempts that run are ended")
+            await daemon.stop_attempts(_GRACE_AT_POWEROFF)
+
+
+async def _drain(daemon: Daemon, asked: asyncio.Queue[int]) -> None:
+    """Let the attempts end; a second signal, should they take too long, ends the wait."""
+    either = [asyncio.ensure_future(daemon.drain()), asyncio.ensure_future(asked.get())]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    for waiting in either:
+        waiting.cancel()
 
 
 def _on_hangup(daemon: Daemon, asked: asyncio.Queue[int], is_at_terminal: bool) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjob.words import EntryType
+from bgjobd import notify
 from bgjobd.children import end_of
 from bgjobd.config import Config
 
@@ -180,7 +181,7 @@ class PageProcess:
                     [sys.executable, "-m", "bgjobd.web"],
                     stdin=its_end.fileno(),
                     stdout=2,
-                    env={name: value for name, value in os.environ.items() if not name.startswith("BGJOBD_")},
+                    env=_environment(),
                     cwd="/",
                 )
             except OSError:
@@ -208,3 +209,9 @@ class PageProcess:
                     )
                     process.kill()
                     return
+
+
+def _environment() -> dict[str, str]:
+    """The daemon's, without what is meant for the daemon alone."""
+    inherited = notify.without_protocol(os.environ)
+    return {name: value for name, value in inherited.items() if not name.startswith("BGJOBD_")}

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from bgjob.words import EntryType
@@ -18,8 +19,10 @@ from bgjobd.config import Config
 from bgjobd.daemon import Daemon
 from bgjobd.fifo import Fifo
 from bgjobd.forkserver import kin
+from bgjobd.handed import Handed
 from bgjobd.lock import lock
 from bgjobd.log import Log
+from bgjobd.notify import Notifier
 from bgjobd.store import database
 
 SOCKET_GROUP: Final = "bgjob"
@@ -32,10 +35,13 @@ _OWN_FIFO_MODE: Final = 0o600
 
 
 @asynccontextmanager
-async def running(config: Config, load_config: Callable[[], Config]) -> AsyncIterator[Daemon]:
+async def running(
+    config: Config, load_config: Callable[[], Config], notifier: Notifier, handed: Handed
+) -> AsyncIterator[Daemon]:
     """A daemon that answers at its socket; on leaving it commits what came in and ends, attempts go on.
 
-    `load_config` reads the configuration anew for a reload.
+    `load_config` reads the configuration anew for a reload. `notifier` tells systemd how it goes, except that it is
+    ready; `handed` is what came from there.
     Raises AlreadyRunningError, UnusableDatabaseError, SchemaTooNewError, OSError.
     """
     os.umask(0o077)
@@ -43,11 +49,11 @@ async def running(config: Config, load_config: Callable[[], Config]) -> AsyncIte
     _make_directories(config)
     descriptor = lock(config.daemon.state_dir)
     try:
-        database.prepare(config.daemon.state_dir)
+        database.prepare(config.daemon.state_dir, notifier.more_time)
         log = Log(config.daemon.log_dir, config.log.console, config.log.level, config.log.snapshots)
         try:
-            daemon = Daemon(config, clock.Clock(), log, clock.boot_id(), load_config)
-            async with _serving(daemon, config):
+            daemon = Daemon(config, clock.Clock(), log, clock.boot_id(), load_config, notifier)
+            async with _serving(daemon, config, handed):
                 yield daemon
         finally:
             log.close()
@@ -56,7 +62,7 @@ async def running(config: Config, load_config: Callable[[], Config]) -> AsyncIte
 
 
 @asynccontextmanager
-async def _serving(daemon: Daemon, config: Config) -> AsyncIterator[None]:
+async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncIterator[None]:
     def on_bug(method: str, error: Exception) -> None:
         trace = "".join(traceback.format_exception(error))
         daemon.say(EntryType.FAILURE, f"bug: {method} raised {type(error).__name__}: {error}\n{trace}")
@@ -71,14 +77,15 @@ async def _serving(daemon: Daemon, config: Config) -> AsyncIterator[None]:
     daemon.start()
     daemon.on_reload.append(lambda: _make_directories(daemon.config))
     try:
-        gid = _socket_gid(daemon)
-        await server.listen(config.daemon.socket, _SOCKET_MODE, gid)
+        gid = _socket_gid(daemon) if handed.listener is None or fifo is not None else None
+        place = await _listen(server, daemon, config.daemon.socket, gid, handed)
         if fifo is not None:
             fifo.open(_fifo_mode(daemon, gid), gid)
             daemon.on_reload.append(lambda: fifo.set_mode(_fifo_mode(daemon, gid)))
         daemon.start_fork_server()
-        daemon.start_page()
-        daemon.say(EntryType.INFO, f"serving at {config.daemon.socket} (pid {os.getpid()})")
+        daemon.start_page(place)
+        daemon.start_watchdog()
+        daemon.say(EntryType.INFO, f"serving at {place} (pid {os.getpid()})")
         yield
     finally:
         server.stop_listening()
@@ -88,6 +95,20 @@ async def _serving(daemon: Daemon, config: Config) -> AsyncIterator[None]:
         await server.finish()
         daemon.close()
         await asyncio.sleep(0)  # the loop closes the connections' descriptors
+
+
+async def _listen(server: ipc.Server, daemon: Daemon, path: Path, gid: int | None, handed: Handed) -> Path:
+    """Serve where systemd has bound a socket already, else at this path; where it is now."""
+    for refusal in handed.refused:
+        daemon.say(EntryType.FAILURE, refusal)
+    if handed.listener is None or handed.path is None:
+        await server.listen(path, _SOCKET_MODE, gid)
+        return path
+    server.listen_at(handed.listener)
+    if handed.path != path:
+        told = f"systemd handed over {handed.path}, which is served; [daemon] socket, {path}, is not"
+        daemon.say(EntryType.FAILURE, f"{told}: set it to the same, so that clients look in the right place")
+    return handed.path
 
 
 def _fifo(daemon: Daemon, config: Config, on_bug: Callable[[str, Exception], None]) -> Fifo | None:

@@ -15,6 +15,8 @@ from bgjob import Client, Job
 from bgjob.errors import RequestError
 from bgjobd import config, page, service
 from bgjobd.config import Config
+from bgjobd.handed import Handed
+from bgjobd.notify import Notifier
 
 _JOBS = "bgjobd.demo.jobs"
 _APPROVED = ("ExampleJob", "EmailNotification", "FlakyJob", "CrashingJob")
@@ -26,7 +28,7 @@ async def run(directory: Path, is_once: bool) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with service.running(settings, lambda: settings) as daemon:
+    async with service.running(settings, lambda: settings, Notifier(), Handed()) as daemon:
         show = asyncio.ensure_future(asyncio.to_thread(_perform, settings.daemon.socket, directory))
         leaving = asyncio.ensure_future(stop.wait())
         await asyncio.wait([show, leaving], return_when=asyncio.FIRST_COMPLETED)

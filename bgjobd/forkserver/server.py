@@ -82,6 +82,8 @@ class _Server:
                 self._start(message)
             case {"type": "configure"}:
                 self._configure(message)
+            case {"type": "ping"}:
+                self._tell({"type": "pong"})
             case {"type": "drain"}:
                 self._is_draining = True
             case {"type": "signal"}:

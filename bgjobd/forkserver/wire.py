@@ -7,7 +7,7 @@ from typing import Any
 
 Message = dict[str, Any]
 
-VERSION = 2
+VERSION = 3
 
 
 def encode(message: Message) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -58,8 +59,8 @@ class DamagedDatabaseError(UnusableDatabaseError):
         )
 
 
-def prepare(state_dir: Path) -> None:
-    """Create the file, or bring it to the newest schema.
+def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> None:
+    """Create the file, or bring it to the newest schema; `on_progress` hears all the time that this goes on.
 
     Raises UnusableDatabaseError, DamagedDatabaseError, SchemaTooNewError, MigrationFailedError.
     """
@@ -68,6 +69,7 @@ def prepare(state_dir: Path) -> None:
         database = open_for_writing(state_dir)
         try:
             _check(database)
+            database.connection().set_progress_handler(on_progress, _STEPS_BETWEEN)
             migrate(database, path)
         finally:
             database.close()

@@ -109,6 +109,11 @@ class Look:
     """Nothing happened but time: see what may start. Answered by None."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Nothing at all: an answer, even a refusal, tells that the writer is alive. Answered by None."""
+
+
 Item = (
     Submission
     | JobFact
@@ -120,6 +125,7 @@ Item = (
     | ClockJumped
     | DaemonStarted
     | Look
+    | Ping
 )
 
 

@@ -56,6 +56,7 @@ from bgjobd.store.items import (
     Look,
     Note,
     Noted,
+    Ping,
     QueuePaused,
     QueueResumed,
     Stored,
@@ -196,7 +197,7 @@ class Ledger:
                 self._execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": to_text(done.now)})
             case DaemonStarted():
                 self._execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": to_text(done.now)})
-            case Look():
+            case Look() | Ping():
                 pass
         return None
 

@@ -25,9 +25,22 @@ IN_THE_WAY = Path("filler")
 @contextmanager
 def failing_calls(pid: int, calls: str, error: str, record: Path = Path(os.devnull)) -> Iterator[None]:
     """These system calls of the process, of all its threads, fail with this error; each is a line of the record."""
+    with _injected(pid, calls, f"error={error}", record):
+        yield
+
+
+@contextmanager
+def hanging_calls(pid: int, calls: str) -> Iterator[None]:
+    """These system calls of the process, of all its threads, do not come back."""
+    with _injected(pid, calls, "delay_enter=600s", Path(os.devnull)):
+        yield
+
+
+@contextmanager
+def _injected(pid: int, calls: str, fault: str, record: Path) -> Iterator[None]:
     _need("strace")
     command = ["strace", "-f", "-qq", "-o", str(record), "-p", str(pid), f"-etrace={calls}"]
-    tracer = subprocess.Popen([*command, f"-einject={calls}:error={error}"], stderr=subprocess.DEVNULL)
+    tracer = subprocess.Popen([*command, f"-einject={calls}:{fault}"], stderr=subprocess.DEVNULL)
     try:
         eventually(lambda: _tracers(pid) == {tracer.pid})
         yield

@@ -220,6 +220,18 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
     assert after == before | {table: [row | more for row in before[table]] for table, more in new.items()}
 
 
+def test_whoever_waits_for_a_migration_hears_that_it_goes_on(tmp_path: Path) -> None:
+    write_version_1(tmp_path)
+    with sqlite3.connect(tmp_path / FILE_NAME) as old:
+        rows = [(1, "info", "Straße", "2024-12-04T14:31:53.000000Z")] * 5000
+        old.executemany("INSERT INTO job_logs (job_id, type, message, created_at) VALUES (?, ?, ?, ?)", rows)
+    old.close()
+    heard: list[None] = []
+    prepare(tmp_path, lambda: heard.append(None))
+    assert len(heard) > 5
+    assert version(open_for_writing(tmp_path)) == len(STEPS)
+
+
 def test_the_entries_of_version_1_are_found_as_later_ones_are(tmp_path: Path) -> None:
     write_version_1(tmp_path)
     messages = ["Große Straße", "ganz groß", "GROSS", "größer", "nothing"]

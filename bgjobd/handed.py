@@ -1,0 +1,62 @@
+"""The sockets that systemd hands to the daemon, by the protocol of sd_listen_fds(3); they are served elsewhere."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_FIRST: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """The socket to serve at, if one was handed over, and a line about each descriptor that is no such thing."""
+
+    listener: socket.socket | None = None
+    refused: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path | None:
+        return None if self.listener is None else Path(self.listener.getsockname())
+
+
+def take(environ: Mapping[str, str]) -> Handed:
+    """What was handed to this process: the first Unix socket that listens at a path, the others are closed.
+
+    To be asked once, before anything else is opened: the numbers are all that tells of them.
+    """
+    if environ.get("LISTEN_PID") != str(os.getpid()) or not environ.get("LISTEN_FDS", "").isdecimal():
+        return Handed()
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    listener: socket.socket | None = None
+    refused: list[str] = []
+    for place in range(int(environ["LISTEN_FDS"])):
+        descriptor = _FIRST + place
+        os.set_inheritable(descriptor, False)
+        why = _why_not(descriptor) if listener is None else "one socket is all that is served"
+        if why is None:
+            listener = socket.socket(fileno=descriptor)
+        else:
+            os.close(descriptor)
+            name = names[place] if place < len(names) else "unknown"
+            told = f"systemd handed over descriptor {descriptor} ({name}), which was closed: {why}"
+            refused.append(f"{told}; have the unit hand over the Varlink socket alone")
+    return Handed(listener, tuple(refused))
+
+
+def _why_not(descriptor: int) -> str | None:
+    """Why the daemon cannot serve at it; None where it can."""
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        return "it is no socket"
+    with socket.socket(fileno=os.dup(descriptor)) as found:
+        if found.family != socket.AF_UNIX:
+            return "it is no Unix socket, and the page binds its own port, [web] bind"
+        if found.type != socket.SOCK_STREAM or not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return "it is no stream socket that listens"
+        name = found.getsockname()
+        return None if isinstance(name, str) and name else "it has no path"

@@ -1,0 +1,190 @@
+"""Sockets that systemd hands to the daemon: it serves at its own among them, and leaves that one to systemd."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from bgjob import Client
+from tests.daemon.running import RunningDaemon
+from tests.support import eventually
+
+PROBE = "probes.Probe"
+
+# As systemd does it: descriptors from 3 on, then the daemon in the same process.
+HAND_OVER = """
+import fcntl, os, sys
+names, pid_off, config, *given = sys.argv[1:]
+high = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 100) for number in given]
+for place, number in enumerate(high):
+    os.dup2(number, 3 + place)
+os.closerange(3 + len(high), 200)
+os.environ |= {"LISTEN_PID": str(os.getpid() + int(pid_off)), "LISTEN_FDS": str(len(high)), "LISTEN_FDNAMES": names}
+os.execv(sys.executable, [sys.executable, "-m", "bgjobd", "serve", "--config", config])
+"""
+
+
+@contextmanager
+def handing_over(running: RunningDaemon, names: str, *given: int, pid_off: int = 0) -> Iterator[None]:
+    """The daemon runs, and was given these descriptors."""
+    words = [names, str(pid_off), str(running.config), *map(str, given)]
+    with (running.directory / "console").open("ab") as console:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HAND_OVER, *words], stderr=console, pass_fds=given, env=os.environ.copy()
+        )
+    running.process = process
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            running.stop(signal.SIGKILL)
+
+
+@contextmanager
+def listening(path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        path.chmod(0o604)
+        listener.listen()
+        yield listener
+
+
+def targets(pid: int) -> list[str]:
+    """What the process has open, standard streams apart."""
+    return [os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir() if int(file.name) > 2]
+
+
+def inode_link(one: socket.socket) -> str:
+    return f"socket:[{os.fstat(one.fileno()).st_ino}]"
+
+
+def test_a_socket_of_systemds_is_served_left_as_it_is_and_never_removed(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path)
+    with listening(running.socket) as listener, running.client() as early:
+        # Whoever calls while there is no daemon waits at the socket, and is answered by the next one.
+        with handing_over(running, "varlink", listener.fileno()):
+            inode = running.socket.stat().st_ino
+            assert early.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+            fork_server = running.fork_server()
+            assert inode_link(listener) not in targets(fork_server)
+            seen = early.run_background_job(PROBE, "describe_itself").result(20)
+            assert inode_link(listener) not in seen["fds"].values()
+            assert running.stop() == 0
+        found = running.socket.stat()
+        assert (found.st_ino, found.st_mode & 0o777) == (inode, 0o604)
+        with handing_over(running, "varlink", listener.fileno()), running.client() as client:
+            assert client.get(1).snapshot["result"] == 1
+            assert client.get(1).snapshot["submitted_pid"] == os.getpid()
+            assert running.stop() == 0
+
+
+def test_descriptors_that_are_no_socket_of_ours_are_closed_and_named(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path)
+    with (
+        listening(running.socket) as listener,
+        listening(tmp_path / "second") as second,
+        socket.create_server(("127.0.0.1", 0)) as port,
+        closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as datagrams,
+        (tmp_path / "file").open("w") as file,
+        handing_over(
+            running,
+            "web:file:datagrams:varlink:more",
+            *(one.fileno() for one in (port, file, datagrams, listener, second)),
+        ),
+        running.client() as client,
+    ):
+        assert client.ping()
+        assert running.process is not None
+        there = targets(running.process.pid)
+        assert inode_link(listener) in there
+        assert not {inode_link(port), inode_link(datagrams), inode_link(second), str(tmp_path / "file")} & {
+            *there
+        }
+        said = [line for line in running.lines() if "handed over" in line]
+    for descriptor, name, why in (
+        (3, "web", "no Unix socket"),
+        (4, "file", "no socket"),
+        (5, "datagrams", "no stream socket"),
+        (7, "more", "one socket"),
+    ):
+        assert any(f"descriptor {descriptor} ({name})" in line and why in line for line in said), said
+    assert len(said) == 4
+
+
+def test_a_socket_at_another_path_than_the_configured_one_is_served_and_the_log_says_so(
+    tmp_path: Path,
+) -> None:
+    running = RunningDaemon(tmp_path)
+    other = tmp_path / "other.sock"
+    with listening(other) as listener, handing_over(running, "varlink", listener.fileno()):
+        with Client(str(other), timeout=20.0) as client:
+            assert client.stats()
+        assert not running.socket.exists()
+        (said,) = eventually(lambda: [line for line in running.lines() if "handed over" in line])
+        assert str(other) in said
+        assert str(running.socket) in said
+        assert any(f"serving at {other}" in line for line in running.lines())
+
+
+def test_the_page_asks_at_the_socket_that_is_served(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path, web=f'enabled = true\nbind = "unix:{tmp_path}/page.sock"')
+    other = tmp_path / "other.sock"
+    with listening(other) as listener, handing_over(running, "varlink", listener.fileno()):
+        eventually(lambda: any("serving at" in line for line in running.lines()))
+        eventually(lambda: "200 OK" in answer_of(tmp_path / "page.sock"))
+
+
+def answer_of(page: Path) -> str:
+    """The first line that a page at a Unix socket answers; nothing as long as there is none."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        if caller.connect_ex(str(page)) != 0:
+            return ""
+        caller.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        return caller.recv(4096).decode().partition("\n")[0]
+
+
+def test_what_was_handed_to_another_process_is_not_taken(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path)
+    other = tmp_path / "other.sock"
+    with listening(other) as listener, handing_over(running, "varlink", listener.fileno(), pid_off=1):
+        eventually(running.socket.exists)
+        eventually(running._answers)
+        assert not [line for line in running.lines() if "handed over" in line]
+
+
+@pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="systemd is not installed")
+def test_the_first_caller_starts_the_daemon_by_socket_activation(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path)
+    serve = [sys.executable, "-m", "bgjobd", "serve", "--config", str(running.config)]
+    with (running.directory / "console").open("ab") as console:
+        running.process = subprocess.Popen(
+            ["systemd-socket-activate", "-l", str(running.socket), "--", *serve],
+            stderr=console,
+            env=os.environ.copy(),
+        )
+    try:
+        eventually(lambda: is_listening(running.socket))
+        assert not (tmp_path / "state").exists()
+        with running.client() as client:
+            assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+            assert client.stats()["pid"] == running.process.pid
+        assert running.stop() == 0
+        assert running.socket.exists()
+    finally:
+        if running.process is not None:
+            running.stop(signal.SIGKILL)
+
+
+def is_listening(path: Path) -> bool:
+    """Whether somebody accepts at the path, asked without calling there; the kernel flags such a socket."""
+    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    return any(row[3] == "00010000" and row[-1] == str(path) for row in rows)

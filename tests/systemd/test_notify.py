@@ -1,0 +1,318 @@
+"""What the daemon tells systemd: a real daemon, and in systemd's place the socket that it would listen at."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bgjob import ReloadFailedError
+from bgjobd.notify import PROTOCOL
+from tests.daemon.running import RunningDaemon, daemon
+from tests.faults.injecting import hanging_calls, held_by_another_program, needs_root, pid_of
+from tests.support import eventually
+
+PROBE = "probes.Probe"
+
+
+class Listening:
+    """The socket that systemd would hear of the daemon at, and what it has heard so far, oldest first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.heard: list[dict[str, str]] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.setblocking(False)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def hear(self) -> list[dict[str, str]]:
+        """All that came so far."""
+        while True:
+            try:
+                told = self._socket.recv(65536).decode()
+            except BlockingIOError:
+                return self.heard
+            self.heard.append(dict(line.split("=", 1) for line in told.splitlines()))
+
+    def states(self) -> list[str]:
+        """READY, RELOADING and STOPPING, in order."""
+        words = ("READY", "RELOADING", "STOPPING")
+        return [word for message in self.hear() for word in words if message.get(word) == "1"]
+
+    def is_silent(self, name: str, seconds: float) -> bool:
+        """Whether this is not heard for so long from now on."""
+        self.hear()
+        before = len(self.values(name))
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            select.select([self._socket], [], [], left)
+            if len(self.values(name)) > before:
+                return False
+        return True
+
+    def values(self, name: str) -> list[str]:
+        return [message[name] for message in self.hear() if name in message]
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[Listening]:
+    listening = Listening(tmp_path / "notify")
+    try:
+        yield listening
+    finally:
+        listening.close()
+
+
+def told(systemd: Listening, **variables: str) -> dict[str, str]:
+    return {"NOTIFY_SOCKET": str(systemd.path), **variables}
+
+
+def test_ready_comes_when_the_socket_answers_and_stopping_before_the_end(
+    tmp_path: Path, systemd: Listening
+) -> None:
+    with daemon(tmp_path, environ=told(systemd)) as running:
+        eventually(lambda: systemd.states() == ["READY"])
+        running.stop()
+    assert systemd.states() == ["READY", "STOPPING"]
+
+
+def test_ready_does_not_wait_for_a_module_that_takes_its_time(tmp_path: Path, systemd: Listening) -> None:
+    go = tmp_path / "go"
+    slow = f"import time, pathlib\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\nclass Job: pass\n"
+    with daemon(tmp_path, '"slow.Job" = {}', environ=told(systemd), modules={"slow": slow}) as running:
+        eventually(lambda: systemd.states() == ["READY"])
+        with running.client() as client:
+            assert client.stats()["jobs"] == {}
+        go.touch()
+
+
+def test_an_abstract_address_is_understood(tmp_path: Path) -> None:
+    name = f"bgjobd-test-{os.getpid()}-{tmp_path.name}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(f"\0{name}")
+        heard.settimeout(20)
+        with daemon(tmp_path, environ={"NOTIFY_SOCKET": f"@{name}"}):
+            assert heard.recv(4096) == b"READY=1"
+
+
+def test_nobody_at_the_address_harms_nothing(tmp_path: Path) -> None:
+    with (
+        daemon(tmp_path, environ={"NOTIFY_SOCKET": str(tmp_path / "nobody")}) as running,
+        running.client() as client,
+    ):
+        assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+
+
+@pytest.mark.parametrize("how", ["SIGHUP", "Reload"])
+def test_each_reload_is_told_from_its_beginning_to_its_end(
+    tmp_path: Path, systemd: Listening, how: str
+) -> None:
+    with daemon(tmp_path, environ=told(systemd)) as running, running.client() as client:
+        client.classes()
+        if how == "SIGHUP":
+            assert running.process is not None
+            running.process.send_signal(signal.SIGHUP)
+        else:
+            client.reload()
+        eventually(lambda: systemd.states() == ["READY", "RELOADING", "READY"])
+    (began,) = (message for message in systemd.hear() if "RELOADING" in message)
+    assert int(began["MONOTONIC_USEC"]) > 0
+
+
+def test_a_reload_that_fails_is_ready_again_all_the_same(tmp_path: Path, systemd: Listening) -> None:
+    with daemon(tmp_path, environ=told(systemd)) as running, running.client() as client:
+        client.classes()
+        running.config.write_text("[nonsense]")
+        with pytest.raises(ReloadFailedError):
+            client.reload()
+        eventually(lambda: systemd.states() == ["READY", "RELOADING", "READY"])
+
+
+# Status
+
+
+def test_status_follows_what_runs_and_waits(tmp_path: Path, systemd: Listening) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path, environ=told(systemd)) as running, running.client() as client:
+        client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+        client.run_background_job(PROBE, "echo", delay=1e6)
+        eventually(lambda: systemd.values("STATUS")[-1:] == ["1 running, 1 pending"])
+        go.touch()
+        eventually(lambda: systemd.values("STATUS")[-1:] == ["0 running, 1 pending"])
+        running.stop()
+    assert systemd.values("STATUS")[-1] == "stopping"
+
+
+def test_status_is_told_about_once_a_second_however_much_happens(tmp_path: Path, systemd: Listening) -> None:
+    with daemon(tmp_path, environ=told(systemd)) as running, running.client() as client:
+        began = time.monotonic()
+        before = len(systemd.values("STATUS"))
+        for number in range(200):
+            client.run_background_job(PROBE, "echo", {"value": number})
+        eventually(lambda: client.stats()["jobs"] == {"completed": 200})
+        assert len(systemd.values("STATUS")) - before <= time.monotonic() - began + 2
+
+
+def test_status_says_why_nothing_starts(tmp_path: Path, systemd: Listening) -> None:
+    nowhere = 'python = "/nowhere/python3"'
+    with daemon(tmp_path, app=nowhere, environ=told(systemd)) as running:
+        eventually(lambda: any("fork server" in status for status in systemd.values("STATUS")))
+        assert running.process is not None
+
+
+def test_a_drain_says_what_it_waits_for_and_asks_for_time(tmp_path: Path, systemd: Listening) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path, environ=told(systemd)) as running, running.client() as client:
+        client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+        eventually(ledger.exists)
+        assert running.process is not None
+        running.process.send_signal(signal.SIGQUIT)
+        eventually(
+            lambda: any("waits for the end of 1 attempts" in status for status in systemd.values("STATUS"))
+        )
+        eventually(lambda: systemd.values("EXTEND_TIMEOUT_USEC"))
+        # Were it told now that the daemon is stopping, systemd would give it TimeoutStopSec from here.
+        assert systemd.states() == ["READY"]
+        go.touch()
+        assert running.process.wait(20) == 0
+    assert systemd.states() == ["READY", "STOPPING"]
+
+
+def test_a_recovery_asks_for_time_before_it_is_ready(tmp_path: Path, systemd: Listening) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+            eventually(ledger.exists)
+        running.stop()
+        running.start_with(told(systemd))
+        eventually(lambda: systemd.states() == ["READY"])
+        go.touch()
+    told_first = [name for message in systemd.hear() for name in message if name != "STATUS"]
+    assert told_first[:2] == ["EXTEND_TIMEOUT_USEC", "READY"]
+
+
+# The watchdog
+
+BEAT = 0.1
+WATCHED = {"WATCHDOG_USEC": str(int(2 * BEAT * 1e6))}
+LONG = 10 * BEAT
+
+
+def beats(systemd: Listening) -> int:
+    return len(systemd.values("WATCHDOG"))
+
+
+def go_on(systemd: Listening) -> None:
+    """Fails unless the beats go on."""
+    before = beats(systemd)
+    eventually(lambda: beats(systemd) > before + 2)
+
+
+@pytest.fixture
+def watched(tmp_path: Path, systemd: Listening) -> Iterator[RunningDaemon]:
+    with daemon(tmp_path, environ=told(systemd, **WATCHED)) as running:
+        with running.client() as client:
+            client.classes()
+        go_on(systemd)
+        yield running
+
+
+def test_no_beat_comes_while_the_fork_server_is_stopped(watched: RunningDaemon, systemd: Listening) -> None:
+    server = watched.fork_server()
+    os.kill(server, signal.SIGSTOP)
+    try:
+        eventually(lambda: systemd.is_silent("WATCHDOG", LONG))
+    finally:
+        os.kill(server, signal.SIGCONT)
+    go_on(systemd)
+
+
+def test_no_beat_comes_while_the_loop_stands(watched: RunningDaemon, systemd: Listening) -> None:
+    pid = pid_of(watched)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        eventually(lambda: systemd.is_silent("WATCHDOG", LONG))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    go_on(systemd)
+
+
+@needs_root
+def test_no_beat_comes_while_the_writer_hangs_in_a_sync(watched: RunningDaemon, systemd: Listening) -> None:
+    with hanging_calls(pid_of(watched), "fdatasync,fsync"):
+        submitting = threading.Thread(target=_submit, args=[watched])
+        submitting.start()
+        eventually(lambda: systemd.is_silent("WATCHDOG", LONG))
+    go_on(systemd)
+    submitting.join(20)
+
+
+def _submit(running: RunningDaemon) -> None:
+    with running.client() as client:
+        client.run_background_job(PROBE, "echo")
+
+
+def test_a_database_that_cannot_be_written_is_no_reason_for_a_restart(
+    watched: RunningDaemon, systemd: Listening
+) -> None:
+    with held_by_another_program(watched.database):
+        eventually(lambda: any("cannot be written" in status for status in systemd.values("STATUS")))
+        go_on(systemd)
+    eventually(lambda: "cannot be written" not in systemd.values("STATUS")[-1])
+
+
+def test_a_fork_server_that_is_replaced_is_not_waited_for(watched: RunningDaemon, systemd: Listening) -> None:
+    server = watched.fork_server()
+    os.kill(server, signal.SIGSTOP)
+    eventually(lambda: systemd.is_silent("WATCHDOG", LONG))
+    os.kill(server, signal.SIGKILL)
+    go_on(systemd)
+
+
+def test_a_module_that_hangs_while_it_is_imported_leaves_the_watchdog_fed(
+    tmp_path: Path, systemd: Listening
+) -> None:
+    hangs = "import time\ntime.sleep(600)\nclass Job: pass\n"
+    with daemon(tmp_path, '"hangs.Job" = {}', environ=told(systemd, **WATCHED), modules={"hangs": hangs}):
+        go_on(systemd)
+
+
+def test_a_watchdog_of_another_process_is_not_fed(tmp_path: Path, systemd: Listening) -> None:
+    with daemon(tmp_path, environ=told(systemd, WATCHDOG_PID="1", **WATCHED)):
+        eventually(lambda: systemd.states() == ["READY"])
+        assert systemd.is_silent("WATCHDOG", LONG)
+
+
+# What is meant for the daemon alone
+
+
+def test_no_variable_of_systemds_reaches_an_attempt_a_fork_server_or_the_page(
+    tmp_path: Path, systemd: Listening
+) -> None:
+    given = dict.fromkeys(PROTOCOL - {"NOTIFY_SOCKET"}, "7") | told(systemd)
+    web = f'enabled = true\nbind = "unix:{tmp_path}/page.sock"'
+    with daemon(tmp_path, environ=given, web=web) as running, running.client() as client:
+        found = client.run_background_job(PROBE, "describe_itself").result(20)["env"]
+        eventually((tmp_path / "page.sock").exists)
+        others = [environ_of(pid) for pid in running.children()]
+    assert len(others) == 2
+    assert "PATH" in found
+    for names in (found, *others):
+        assert not PROTOCOL & {*names}
+
+
+def environ_of(pid: int) -> list[str]:
+    """The names of the variables that a process was started with."""
+    entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return [entry.partition(b"=")[0].decode() for entry in entries if entry]
