@@ -218,6 +218,7 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
                 "pending": tally.of_queue(name, Status.PENDING),
                 "running": tally.of_queue(name, Status.RUNNING),
                 "paused": name in paused,
+                "max_pending": daemon.lanes.max_pending[name],
             }
             for name, slots in daemon.lanes.queues.items()
         ],

@@ -20,7 +20,7 @@ from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
 from bgjobd.clock import Clock, SetClock
-from bgjobd.config import Config, ConfigError
+from bgjobd.config import Config, ConfigError, Queue
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Job
 from bgjobd.core.planner import Lanes
@@ -557,8 +557,14 @@ def _many(attempts: int) -> str:
 
 def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
     """The configured queues; one that only stored jobs know has no slots of its own, so that they still run."""
-    known = {"default": None} | {name: queue.slots for name, queue in config.queues.items()}
-    return Lanes(config.daemon.slots, dict.fromkeys(stored_queues) | known)
+    queues = {name: Queue() for name in stored_queues} | config.queues
+    classes = {name: policy.slots for name, policy in config.approved.items() if policy.slots is not None}
+    return Lanes(
+        config.daemon.slots,
+        {name: queue.slots for name, queue in queues.items()},
+        classes,
+        {name: queue.max_pending for name, queue in queues.items()},
+    )
 
 
 def _needing_a_restart(old: Config, new: Config) -> list[str]:
