@@ -226,6 +226,11 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
     }
 
 
+async def why(daemon: Daemon, given: JobId, caller: Caller) -> JsonObject:
+    async with caller.turn:
+        return {"sentence": await daemon.why(given.id)}
+
+
 async def running(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     async with caller.turn:
         return {"attempts": await daemon.running()}
@@ -247,6 +252,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject]]]
     "Classes": (Nothing, classes),
     "Stats": (inputs.Stats, stats),
     "Running": (Nothing, running),
+    "Why": (JobId, why),
 }
 
 

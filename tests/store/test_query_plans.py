@@ -215,6 +215,19 @@ def test_ended_jobs_are_counted_without_a_look_at_any_of_them(store: Store) -> N
 
 
 @pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_the_jobs_before_one_are_counted_on_indexes_that_begin_and_end_where_they_do(
+    store: Store, changed: str
+) -> None:
+    attempted_once(store, changed)
+    on_jobs = [step for step in plan(store, statements.COUNT_AHEAD) if "background_jobs" in step]
+    assert [re.sub(r".* INDEX ", "", step) for step in on_jobs] == [
+        "jobs_ready (queue=? AND priority>?)",
+        "jobs_ready (queue=? AND priority=? AND id<?)",
+        "jobs_scheduled (scheduled_at<?)",
+    ]
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
 def test_the_oldest_pending_job_is_found_by_its_index_in_the_order_of_ids(store: Store, changed: str) -> None:
     attempted_once(store, changed)
     steps = plan(store, reads.OLDEST_DUE)
