@@ -230,7 +230,7 @@ def _next_commands(job: Mapping[str, Any]) -> list[str]:
         Status.FAILED: f"bgjob retry {job['id']}",
         Status.CANCELLED: f"bgjob retry {job['id']}",
         Status.RUNNING: f"bgjob output -f {job['id']}",
-        Status.PENDING: f"bgjob wait {job['id']}",
+        Status.PENDING: f"bgjob why {job['id']}",
     }
     has_output = any(attempt["output_bytes"] for attempt in job["attempts"])
     possible = (commands.get(job["status"]), f"bgjob output {job['id']}" if has_output else None)
