@@ -224,11 +224,17 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
                 "pending": tally.of_queue(name, Status.PENDING),
                 "running": tally.of_queue(name, Status.RUNNING),
                 "paused": name in paused,
+                "max_pending": daemon.lanes.max_pending[name],
             }
             for name, slots in daemon.lanes.queues.items()
         ],
         **asked_for,
     }
+
+
+async def why(daemon: Daemon, given: inputs.Why, caller: Caller) -> JsonObject:
+    async with caller.turn:
+        return {"sentence": await daemon.why(given.id)}
 
 
 async def running(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
@@ -252,6 +258,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Classes": (Nothing, classes),
     "Stats": (inputs.Stats, stats),
     "Running": (Nothing, running),
+    "Why": (inputs.Why, why),
 }
 
 

@@ -21,6 +21,7 @@ from bgjobd import spool as spools
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.verdict import StopReason, by_limit, verdict
+from bgjobd.core.why import UnderWay
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
@@ -52,8 +53,8 @@ class Attempt:
 
     `server` is the fork server that will report its end, if any. `has_begun`: its journal was there, `is_started`:
     and its start was handed to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of
-    them ends in the journal. `exit`: how its process ended, where this one has reaped it. `timer` is for its deadline
-    and grace, `patience` for its fork server's answers.
+    them ends in the journal. `exit`: how its process ended, where this one has reaped it. `sent`: the signal sent last
+    to stop it. `timer` is for its deadline and grace, `patience` for its fork server's answers.
     """
 
     key: AttemptKey
@@ -68,6 +69,7 @@ class Attempt:
     ending: Ending | None = None
     exit: dict[str, Any] | None = field(default=None, repr=False)
     stop_reason: StopReason | None = None
+    sent: signal.Signals | None = None
     pidfd: int | None = None
     timer: asyncio.TimerHandle | None = None
     patience: asyncio.TimerHandle | None = None
@@ -138,6 +140,24 @@ class Attempts:
     def journals(self) -> dict[AttemptKey, Journal]:
         """The journals of those that have proved their start, as they are known without a look at the spool."""
         return {key: attempt.journal for key, attempt in self._all.items() if attempt.journal is not None}
+
+    def under_way(self, key: AttemptKey) -> UnderWay | None:
+        """How an attempt stands, as it is known here; None for one that is not of this daemon, any more or yet."""
+        attempt = self._all.get(key)
+        if attempt is None:
+            return None
+        record = None if attempt.journal is None else attempt.journal.started
+        return UnderWay(
+            pid=None if record is None else record["pid"],
+            began_at=None if record is None else record["at"],
+            has_begun=attempt.has_begun,
+            ending=attempt.ending,
+            stop_reason=attempt.stop_reason,
+            sent=None if attempt.sent is None else attempt.sent.name.removeprefix("SIG"),
+            seconds_left=None
+            if attempt.timer is None
+            else max(0.0, attempt.timer.when() - self._loop.time()),
+        )
 
     def try_open(self, key: AttemptKey, journal: Journal) -> int | None:
         """A pidfd of the attempt's process, for any thread; None where it is gone. Raises OSError."""
@@ -391,6 +411,7 @@ class Attempts:
 
     def _signal(self, attempt: Attempt, number: signal.Signals) -> None:
         self._disarm(attempt)
+        attempt.sent = number
         try:
             self._send_signal(attempt, number)
         except OSError as error:

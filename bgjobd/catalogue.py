@@ -66,18 +66,21 @@ class Catalogue:
 
     def check(self, class_name: str, method_name: str, parameters: Mapping[str, Any]) -> None:
         """Raises the refusal for a call that may not run; returns where it may."""
+        self.check_target(class_name, method_name)
+        validator = self._validators[class_name, method_name]
+        if not validator.is_valid(parameters):
+            sensitive = self.sensitive(class_name, method_name, parameters)
+            raise InvalidParametersError(problems=_problems(validator, parameters, sensitive))
+
+    def check_target(self, class_name: str, method_name: str) -> None:
+        """Raises the refusal of a method that may not be called, whatever its parameters are."""
         described = self.classes.get(class_name)
         if described is None:
             raise NotApprovedError(class_name=class_name)
         if described["unavailable"] is not None:
             raise ClassUnavailableError(class_name=class_name, reason=described["unavailable"])
-        method = described["methods"].get(method_name)
-        if method is None:
+        if method_name not in described["methods"]:
             raise MethodNotApprovedError(class_name=class_name, method_name=method_name)
-        validator = self._validators[class_name, method_name]
-        if not validator.is_valid(parameters):
-            sensitive = self.sensitive(class_name, method_name, parameters)
-            raise InvalidParametersError(problems=_problems(validator, parameters, sensitive))
 
     def sensitive(self, class_name: str, method_name: str, given: Collection[str]) -> tuple[str, ...]:
         """The parameters of an approved method whose values are shown nowhere: by the config, or by their types.

@@ -185,7 +185,7 @@ class Queue(Section):
     slots: units.Count | None = None  # None: as many as the daemon has
     """Attempts of this queue at once; `default` is always there."""
     max_pending: units.Count = 100_000
-    """How many jobs may wait in it (no effect yet)."""
+    """Pending jobs, from which on the queue is full."""
 
 
 class Log(Section):
@@ -255,7 +255,7 @@ class ClassPolicy(Section):
     priority: Annotated[StrictInt, Field(ge=INT_MIN, le=INT_MAX)] | None = None
     """For callers that say nothing, higher goes first; else 0."""
     slots: units.Count | None = None
-    """Attempts of this class at once (no effect yet)."""
+    """Attempts of this class at once, however many queues they come from."""
 
     max_retries: units.Whole | None = None
     """Before the class attribute and `[retry]`."""

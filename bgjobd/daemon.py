@@ -14,18 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError
+from bgjob.errors import JobNotFoundError, ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Status
 from bgjobd import cgroups, meter, page
 from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
 from bgjobd.clock import Clock, SetClock
-from bgjobd.config import Config, ConfigError
+from bgjobd.config import Config, ConfigError, Queue
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Job
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import StopReason
+from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
 from bgjobd.counts import Counts
 from bgjobd.forkserver import kin
 from bgjobd.generations import Generations
@@ -427,6 +428,49 @@ class Daemon:
             lambda: meter.read_all(self._searcher.running(), journals, self._attempts.try_open),
         )
 
+    async def why(self, job_id: int) -> str:
+        """Why a job has not run or has not ended, when it will run, or how it ended. Raises JobNotFoundError."""
+        on_file, under_way = await self._job_now(job_id)
+        if under_way is None and on_file.job.status is Status.RUNNING:
+            # Its claim was committed, or its end, and this loop has not heard of the one, or the file was read before.
+            on_file, under_way = await self._job_now(job_id)
+        has_server = self._generations.current is not None
+        return why(
+            Known(
+                on_file,
+                self.lanes,
+                under_way,
+                closing=self._closing,
+                storage_trouble=self.health.unwritable,
+                no_fork_server=None if has_server else self._generations.absence,
+                refusal=self._refusal(on_file.job),
+            ),
+            self.clock.now(),
+        )
+
+    async def _job_now(self, job_id: int) -> tuple[OnFile, UnderWay | None]:
+        now = self.clock.now()
+        on_file = await self.read(lambda reader: reader.on_file(job_id, now))
+        if on_file is None:
+            raise JobNotFoundError(id=job_id)
+        return on_file, self._attempts.under_way((job_id, on_file.job.attempt))
+
+    @property
+    def _closing(self) -> Closing | None:
+        if self._is_stopping:
+            return Closing.STOPPING
+        return Closing.DRAINING if self._is_draining else None
+
+    def _refusal(self, job: Job) -> str | None:
+        """Why the job's call would be refused as things are."""
+        if not self._has_catalogue():
+            return None
+        try:
+            self._catalogue.result().check_target(job.call.class_name, job.call.method_name)
+        except RequestError as refusal:
+            return str(refusal)
+        return None
+
     def read_output(self, key: AttemptKey, offset: int, limit: int) -> Awaitable[Part]:
         """A part of what an attempt printed, read off the loop."""
         return self._loop.run_in_executor(self._reading, self.outputs.read, key, offset, limit)
@@ -643,8 +687,14 @@ def _many(attempts: int) -> str:
 
 def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
     """The configured queues; one that only stored jobs know has no slots of its own, so that they still run."""
-    known = {"default": None} | {name: queue.slots for name, queue in config.queues.items()}
-    return Lanes(config.daemon.slots, dict.fromkeys(stored_queues) | known)
+    queues = {name: Queue() for name in stored_queues} | config.queues
+    classes = {name: policy.slots for name, policy in config.approved.items() if policy.slots is not None}
+    return Lanes(
+        config.daemon.slots,
+        {name: queue.slots for name, queue in queues.items()},
+        classes,
+        {name: queue.max_pending for name, queue in queues.items()},
+    )
 
 
 def _needing_a_restart(old: Config, new: Config) -> list[str]:

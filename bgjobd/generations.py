@@ -16,7 +16,7 @@ _LONGEST_PAUSE: Final = 60.0
 class Generations:
     """Keeps a fork server there. `application` tells what a new one is to serve.
 
-    `pids` are those of all fork servers that are not reaped.
+    `pids` are those of all fork servers that are not reaped, `absence` says why there is none as long as there is none.
     `on_change` hears of the one that starts attempts from now on, or that there is none; `on_end` of each that is
     gone; `on_report` of what they tell. `end_strays` ends, in a moment, what dead ones have left to this process.
     """
@@ -43,6 +43,7 @@ class Generations:
         self._is_stopping = False
         self._is_starting = asyncio.Lock()
         self.pids: set[int] = set()
+        self.absence = "it is being started, which imports the approved classes"
         self.current: ForkServer | None = None
 
     def stop(self) -> None:
@@ -64,6 +65,7 @@ class Generations:
                 try:
                     self._put_in_charge(await self._launch(self._application()))
                 except ForkServerError as error:
+                    self.absence = f"it is tried again, as the last try failed: {error}"
                     self._say(EntryType.FAILURE, str(error))
             return self.current is not None
 
@@ -104,6 +106,7 @@ class Generations:
             return
         if self.current is server:
             self.current = None
+            self.absence = f"another is being started, as the last one (pid {server.pid}) ended"
             self._on_change(None)
             self._say(EntryType.FAILURE, f"the fork server (pid {server.pid}) ended; starting another")
         try:

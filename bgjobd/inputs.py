@@ -117,6 +117,10 @@ class Stats(Input):
     counts: bool | None = None
 
 
+class Why(Input):
+    id: Id
+
+
 class Interface(Input):
     interface: str
 

@@ -81,6 +81,10 @@ class Job:
     progress: str | None = None
     updated_at: float = field(default=0.0, compare=False)
 
+    @property
+    def class_name(self) -> str:
+        return self.call.class_name
+
     def is_due(self, now: float) -> bool:
         """Whether nothing but a free slot keeps the job from starting."""
         return self.scheduled_at is None or self.scheduled_at <= now

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """The slots that exist: `slots` in all, and for each known queue its own number or None for no own limit."""
+    """The slots that exist: `slots` in all, and for each known queue its own number or None for no own limit.
+
+    `classes` are the slots of the classes that have a limit, in whatever queues their jobs are; `max_pending` is how
+    many jobs may be pending in a queue for another to be taken in.
+    """
 
     slots: int
     queues: Mapping[str, int | None] = field(default_factory=lambda: {"default": None})
+    classes: Mapping[str, int] = field(default_factory=dict)
+    max_pending: Mapping[str, int] = field(default_factory=dict)
 
     def closed(self) -> Lanes:
         """The same lanes with no slot to give, as while draining."""
-        return Lanes(0, self.queues)
+        return replace(self, slots=0)
 
 
 class Waiting(Protocol):
@@ -28,7 +33,19 @@ class Waiting(Protocol):
     @property
     def queue(self) -> str: ...
     @property
+    def class_name(self) -> str: ...
+    @property
     def priority(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pending job that is due, and no more of it than the choice needs."""
+
+    id: int
+    queue: str
+    class_name: str
+    priority: int
 
 
 W = TypeVar("W", bound=Waiting)
@@ -51,17 +68,27 @@ def room(lanes: Lanes, running: Mapping[str, int], paused: Iterable[str]) -> dic
     return {queue: count for queue, count in places.items() if count > 0}
 
 
-def choose(free: int, places: Mapping[str, int], waiting: Iterable[W]) -> list[W]:
-    """The jobs to start now: higher priority first, then the older, each within its queue's places.
+def room_of_classes(lanes: Lanes, running: Mapping[str, int]) -> dict[str, int]:
+    """How many more attempts each class with a limit could start, 0 where it is full; `running` is by class."""
+    return {name: max(0, slots - running.get(name, 0)) for name, slots in lanes.classes.items()}
 
-    `free` is the number of slots left in all, `places` what room() gave.
+
+def choose(
+    free: int, places: Mapping[str, int], waiting: Iterable[W], of_classes: Mapping[str, int] | None = None
+) -> list[W]:
+    """The jobs to start now: higher priority first, then the older, each within its queue's places and its class's.
+
+    `free` is the number of slots left in all, `places` what room() gave, `of_classes` what room_of_classes() gave: a
+    class that it lacks has no limit.
     """
-    taken: Counter[str] = Counter()
+    left, left_of_classes = dict(places), dict(of_classes or {})
     chosen: list[W] = []
     for job in sorted(waiting, key=lambda job: (-job.priority, job.id)):
         if len(chosen) >= free:
             break
-        if taken[job.queue] < places.get(job.queue, 0):
-            taken[job.queue] += 1
+        if left.get(job.queue, 0) > 0 and left_of_classes.get(job.class_name, 1) > 0:
+            left[job.queue] -= 1
+            if job.class_name in left_of_classes:
+                left_of_classes[job.class_name] -= 1
             chosen.append(job)
     return chosen

@@ -29,6 +29,11 @@ class Health:
             raise StorageUnavailableError(reason=self._unwritable)
 
     @property
+    def unwritable(self) -> str | None:
+        """Why the file cannot be written now; None where it can."""
+        return self._unwritable
+
+    @property
     def trouble(self) -> str | None:
         """What is wrong now, in words; None where all is well."""
         if self._unwritable is not None:

@@ -7,7 +7,8 @@ Nothing here is remembered between transactions but what is derived from the fil
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -21,6 +22,7 @@ from bgjob.errors import (
     InvalidParameterError,
     InvalidStateError,
     JobNotFoundError,
+    QueueFullError,
     RequestError,
 )
 from bgjob.words import EntryType, Outcome, Status
@@ -39,7 +41,7 @@ from bgjobd.core.facts import (
 )
 from bgjobd.core.folding import folded
 from bgjobd.core.job import Call, Ending, Job
-from bgjobd.core.planner import Lanes
+from bgjobd.core.planner import Candidate, Lanes
 from bgjobd.core.retry import delay_before_start
 from bgjobd.store import statements
 from bgjobd.store.functions import held
@@ -76,9 +78,10 @@ class LostUpdateError(Exception):
 
 @dataclass(slots=True)
 class _Gathered:
-    """What one transaction has gathered so far."""
+    """What one transaction has gathered so far; `pending` is how many jobs more, or less, it has made of each queue."""
 
     now: float
+    max_pending: Mapping[str, int]
     last_log_id: int | None = None  # before this transaction; read once there is something to log
     lines: list[LogLine] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
@@ -87,6 +90,18 @@ class _Gathered:
     changed: list[Job] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     attempts: list[EndedAttempt] = field(default_factory=list)
+    pending: Counter[str] = field(default_factory=Counter)
+
+    def move(self, before: Job | None, after: Job) -> None:
+        """Note a change of status."""
+        self.moves.append((before, after))
+        self._count_pending(before, after, +1)
+
+    def _count_pending(self, before: Job | None, after: Job, sign: int) -> None:
+        if before is not None and before.status is Status.PENDING:
+            self.pending[before.queue] -= sign
+        if after.status is Status.PENDING:
+            self.pending[after.queue] += sign
 
     def mark(self) -> tuple[int, ...]:
         """Where an item begins."""
@@ -99,6 +114,8 @@ class _Gathered:
         """Take back what an item has added."""
         lines, ended, stops, changed, moves, attempts = mark
         del self.lines[lines:], self.ended[ended:], self.stops[stops:], self.changed[changed:]
+        for before, after in self.moves[moves:]:
+            self._count_pending(before, after, -1)
         del self.moves[moves:], self.attempts[attempts:]
 
     def committed(self, answers: tuple[Any, ...], next_due: float | None, tally: Tally) -> Committed:
@@ -137,13 +154,15 @@ class Ledger:
 
     def commit(self, items: Sequence[Item], lanes: Lanes, now: float) -> Committed:
         """Apply the items and grant free slots in one durable transaction. Raises peewee's errors if it can't."""
-        done = _Gathered(now)
+        done = _Gathered(now, lanes.max_pending)
         self._execute("BEGIN IMMEDIATE")
         try:
+            if self._tally is None:
+                self._tally = counted(self._database, now)
             answers = tuple([self._settle(item, done) for item in items])
             next_due = self._grant_slots(lanes, done)
             self._insert(statements.INSERT_LOG, [_log_row(line) for line in done.lines])
-            tally = self._tally_after(items, done)
+            tally = self._tally_after(self._tally, items, done)
             self._execute("COMMIT")
         except BaseException:
             with suppress(DatabaseError):  # SQLite has rolled back by itself after a full disk
@@ -156,11 +175,11 @@ class Ledger:
         """Commit a row that no commit before had: only then can the file be written. Raises peewee's errors."""
         self._execute("INSERT OR REPLACE INTO properties VALUES ('written_again_at', ?)", (to_text(now),))
 
-    def _tally_after(self, items: Sequence[Item], done: _Gathered) -> Tally:
-        """Counted by the first transaction, and by one after which other minutes are the last ones; else carried on."""
-        if self._tally is None or any(isinstance(item, ClockJumped) for item in items):
+    def _tally_after(self, tally: Tally, items: Sequence[Item], done: _Gathered) -> Tally:
+        """Carried on; counted anew by a transaction after which other minutes are the last ones."""
+        if any(isinstance(item, ClockJumped) for item in items):
             return counted(self._database, done.now)
-        return self._tally.moved(done.moves, done.now) if done.moves else self._tally
+        return tally.moved(done.moves, done.now) if done.moves else tally
 
     def _settle(self, item: Item, done: _Gathered) -> Any:
         """The item's answer; a refusal or a bug is an answer too, and undoes this item alone."""
@@ -214,6 +233,7 @@ class Ledger:
             if known is not None:
                 stored.append(Stored(known, created=False))
                 continue
+            self._check_room(fact.queue, done)
             fact = fact.numbered(next_id)
             next_id += 1
             if fact.idempotency_key is not None:
@@ -222,10 +242,18 @@ class Ledger:
             rows.append(row_of_new(job, fact.digest, done.now, by.uid, by.gid, by.pid))
             stored.append(Stored(job.id, created=True))
             done.changed.append(job)
-            done.moves.append((None, job))
+            done.move(None, job)
             self._tell(None, fact, job, done)
         self._insert(statements.INSERT_JOB, rows)
         return tuple(stored)
+
+    def _check_room(self, queue: str, done: _Gathered) -> None:
+        """Raises QueueFullError where no other job may be pending in the queue."""
+        limit = done.max_pending.get(queue)
+        if limit is None or self._tally is None:
+            return
+        if self._tally.of_queue(queue, Status.PENDING) + done.pending[queue] >= limit:
+            raise QueueFullError(queue=queue, limit=limit)
 
     def _jobs_by_key(self, keys: list[str]) -> dict[str, _Keyed | Submitted]:
         """The stored jobs that these idempotency keys made."""
@@ -285,7 +313,7 @@ class Ledger:
             if self._execute(statements.UPDATE_JOB, change).rowcount != 1:
                 raise LostUpdateError(f"job {before.id} was {before.status} a moment ago and is not any more")
             if after.status is not before.status:
-                done.moves.append((before, after))
+                done.move(before, after)
         if is_changed or isinstance(fact, AttemptStarted):  # whose change is the attempt's
             done.changed.append(after)
         self._tell(before, fact, after, done)
@@ -355,11 +383,36 @@ class Ledger:
         paused = [name for (name,) in self._execute(statements.SELECT_PAUSED).fetchall()]
         places = planner.room(lanes, running, paused)
         self._execute(statements.MAKE_READY, {"now": to_text(done.now), "count": _READY_AT_ONCE})
-        waiting = [job for queue, count in places.items() for job in self._ready(queue, count)]
-        for job in planner.choose(free, places, waiting):
+        for job in self._chosen(lanes, free, places):
             self._claim(job, done)
         due = self._execute(statements.SELECT_NEXT_DUE).fetchone()[0]
         return None if due is None else from_text(due)
+
+    def _chosen(self, lanes: Lanes, free: int, places: Mapping[str, int]) -> list[Job]:
+        """The jobs to start now."""
+        if not lanes.classes:
+            waiting = [job for queue, count in places.items() for job in self._ready(queue, count)]
+            return planner.choose(free, places, waiting)
+        running = Counter(class_name for _, _, class_name in self._execute(statements.SELECT_RUNNING))
+        of_classes = planner.room_of_classes(lanes, running)
+        candidates = [one for place in places.items() for one in self._candidates(*place, of_classes)]
+        return [self._job(one.id) for one in planner.choose(free, places, candidates, of_classes)]
+
+    def _candidates(self, queue: str, count: int, of_classes: Mapping[str, int]) -> Iterator[Candidate]:
+        """Of each class the first jobs of the queue that are due, as many as could start."""
+        for class_name in self._ready_classes(queue):
+            wanted = {"queue": queue, "class_name": class_name}
+            most = min(count, of_classes.get(class_name, count))
+            if most > 0:
+                found = self._execute(statements.SELECT_READY_OF_CLASS, wanted | {"count": most}).fetchall()
+                yield from (Candidate(id, queue, class_name, priority) for id, priority in found)
+
+    def _ready_classes(self, queue: str) -> Iterator[str]:
+        """The classes that have jobs in the queue which are due, each found without a look at the jobs of another."""
+        wanted = {"queue": queue, "class_name": ""}
+        while row := self._execute(statements.SELECT_NEXT_READY_CLASS, wanted).fetchone():
+            (wanted["class_name"],) = row
+            yield row[0]
 
     def _ready(self, queue: str, count: int) -> list[Job]:
         rows = self._execute(statements.SELECT_READY, {"queue": queue, "count": count}).fetchall()

@@ -120,7 +120,21 @@ def _count_attempts(database: SqliteDatabase) -> None:
     )
 
 
-STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (_create, _extend, _index_ends, _count_attempts)
+def _index_by_class(database: SqliteDatabase) -> None:
+    """What finds the jobs that are due class by class, so that those of a class without a slot are passed over."""
+    database.execute_sql(
+        "CREATE INDEX jobs_of_class ON background_jobs (queue, class_name, priority DESC, id) "
+        "WHERE status = 'pending' AND ready = 1"
+    )
+
+
+STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
+    _create,
+    _extend,
+    _index_ends,
+    _count_attempts,
+    _index_by_class,
+)
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 
 

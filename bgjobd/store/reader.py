@@ -12,13 +12,15 @@ from typing import Any, Final
 from peewee import SQL, SqliteDatabase
 
 from bgjob.words import Outcome, Status
-from bgjobd.clock import to_text
-from bgjobd.core.job import Call, Ending, masked
-from bgjobd.store import pages, usage
+from bgjobd.clock import from_text, to_text
+from bgjobd.core.job import Call, Ending, Job, masked
+from bgjobd.core.why import MOST_AHEAD, LatestAttempt, OnFile, RunningJob
+from bgjobd.store import pages, statements, usage
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.items import JobFilter, LogFilter
 from bgjobd.store.models import BackgroundJob, JobAttempt, Property, Queue
 from bgjobd.store.pages import BUDGET, PAGE, Page
+from bgjobd.store.rows import job_from_row
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
 from bgjobd.store.tally import Tally, counted
 
@@ -211,15 +213,59 @@ class Reader:
             return None
         job, last = jobs[0], attempts[0]
         sensitive = tuple(json.loads(job["sensitive"] or "[]"))
-        known = ("exit_code", "signal", "error_type", "error_message", "traceback")
-        return (
-            Call(job["class_name"], job["method_name"], job["parameters"], sensitive),
-            Ending(Outcome(last["outcome"]), **{name: last[name] for name in known}),
+        return Call(job["class_name"], job["method_name"], job["parameters"], sensitive), _ending(last)
+
+    def on_file(self, job_id: int, now: float) -> OnFile | None:
+        """All that bears on why the job has not run, or has not ended, of one moment; None where there is no job."""
+        with self._database.atomic():
+            row = self._database.execute_sql(statements.SELECT_JOB, {"id": job_id}).fetchone()
+            if row is None:
+                return None
+            job = job_from_row(row)
+            latest = self._latest(job)
+            return self._waiting(job, latest, now) if job.status is Status.PENDING else OnFile(job, latest)
+
+    def _latest(self, job: Job) -> LatestAttempt | None:
+        its_latest = (JobAttempt.job_id == job.id) & (JobAttempt.number == job.attempt)
+        rows = _dicts(self._database, JobAttempt.select().where(its_latest))
+        if not rows:
+            return None
+        (row,) = rows
+        return LatestAttempt(
+            row["number"],
+            row["pid"],
+            _instant(row["started_at"]),
+            _instant(row["finished_at"]),
+            None if row["outcome"] is None else _ending(row),
+        )
+
+    def _waiting(self, job: Job, latest: LatestAttempt | None, now: float) -> OnFile:
+        paused = _dicts(self._database, Queue.select().where(Queue.name == job.queue))
+        place = {"queue": job.queue, "priority": job.priority, "id": job.id}
+        bounds = {"now": to_text(now), "most": MOST_AHEAD}
+        (ahead,) = self._database.execute_sql(statements.COUNT_AHEAD, place | bounds).fetchone()
+        running = self._database.execute_sql(statements.SELECT_RUNNING).fetchall()
+        return OnFile(
+            job,
+            latest,
+            _instant(paused[0]["paused_at"]) if paused else None,
+            ahead,
+            tuple(RunningJob(*row) for row in running),
         )
 
     def database_id(self) -> str:
         (row,) = _dicts(self._database, Property.select().where(Property.name == "database_id"))
         return str(row["value"])
+
+
+def _ending(row: JsonObject) -> Ending:
+    """How the attempt of this row ended."""
+    known = ("exit_code", "signal", "error_type", "error_message", "traceback")
+    return Ending(Outcome(row["outcome"]), **{name: row[name] for name in known})
+
+
+def _instant(text: str | None) -> float | None:
+    return None if text is None else from_text(text)
 
 
 def _in_short(progress: JsonObject | None) -> JsonObject | None:

@@ -84,6 +84,17 @@ SELECT_READY: Final = _compiled(
     .order_by(BackgroundJob.queue, BackgroundJob.priority.desc(), BackgroundJob.id)
     .limit(_p("count"))
 )
+# By name, for jobs_ready would serve as well, and have each commit read all that waits of a class without a slot.
+SELECT_READY_OF_CLASS: Final = """
+    SELECT id, priority FROM background_jobs INDEXED BY jobs_of_class
+    WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name = :class_name
+    ORDER BY priority DESC, id LIMIT :count
+"""
+SELECT_NEXT_READY_CLASS: Final = """
+    SELECT class_name FROM background_jobs INDEXED BY jobs_of_class
+    WHERE status = 'pending' AND ready = 1 AND queue = :queue AND class_name > :class_name
+    ORDER BY class_name LIMIT 1
+"""
 SELECT_NEXT_DUE: Final = _compiled(
     BackgroundJob.select(fn.MIN(BackgroundJob.scheduled_at)).where(_IS_SCHEDULED)
 )
@@ -92,6 +103,26 @@ COUNT_RUNNING: Final = _compiled(
     .where(_IS_RUNNING)
     .group_by(BackgroundJob.queue)
 )
+SELECT_RUNNING: Final = """
+    SELECT id, queue, class_name FROM background_jobs INDEXED BY jobs_running WHERE status = 'running'
+"""
+# Two ranges of an index that ends in the order of slots, and those that no free slot has made ready yet.
+COUNT_AHEAD: Final = """
+    SELECT count(*) FROM (
+        SELECT id FROM background_jobs INDEXED BY jobs_ready
+        WHERE status = 'pending' AND ready = 1 AND queue = :queue AND priority > :priority
+        UNION ALL
+        SELECT id FROM background_jobs INDEXED BY jobs_ready
+        WHERE status = 'pending' AND ready = 1 AND queue = :queue AND priority = :priority AND id < :id
+        UNION ALL
+        SELECT id FROM (
+            SELECT id, queue, priority FROM background_jobs INDEXED BY jobs_scheduled
+            WHERE status = 'pending' AND ready = 0 AND scheduled_at <= :now ORDER BY scheduled_at LIMIT :most
+        )
+        WHERE queue = :queue AND (priority > :priority OR (priority = :priority AND id < :id))
+        LIMIT :most
+    )
+"""
 SELECT_LAST_BEGUN: Final = _compiled(
     JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(
         (JobAttempt.job_id == _p("job_id")) & (JobAttempt.outcome != _text(Outcome.NOT_STARTED))

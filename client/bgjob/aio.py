@@ -238,6 +238,13 @@ class AsyncClient(BaseClient):
         """
         return await self._call(calls.running())
 
+    async def why(self, job_id: int) -> str:
+        """Why a job has not run or has not ended, when it will run, or how it ended: a sentence for people.
+
+        Raises JobNotFoundError.
+        """
+        return await self._call(calls.why(job_id))
+
     async def ping(self) -> JsonObject:
         """Who answers: vendor, product, version, url, interfaces."""
         return await self._call(calls.ping())
@@ -375,6 +382,10 @@ class AsyncJob:
     async def result(self, timeout: float | None = None) -> Any:
         """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
         return calls.result_of(await self.wait(timeout))
+
+    async def why(self) -> str:
+        """Why the job has not run or has not ended, when it will run, or how it ended: a sentence for people."""
+        return await self._client.why(self.id)
 
     async def cancel(self) -> None:
         """Cancel the job. Raises InvalidStateError where it has ended."""

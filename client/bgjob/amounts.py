@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+_SPANS: Final = (("day", 86_400), ("h", 3_600), ("min", 60))
 
 
 def size_text(size: int) -> str:
@@ -30,3 +31,13 @@ def span_text(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3_600} h {whole % 3_600 // 60} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
+
+
+def duration_text(seconds: float) -> str:
+    """A time span in its largest unit: `5 s`, `2 min`, `3 h`, `4 days`."""
+    whole = round(seconds)
+    for unit, length in _SPANS:
+        if whole >= length:
+            count = whole // length
+            return f"{count} {unit}{'s' if unit == 'day' and count != 1 else ''}"
+    return f"{whole} s"

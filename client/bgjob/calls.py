@@ -324,6 +324,11 @@ def running() -> Call[list[JsonObject]]:
     return _call("Running", lambda reply: _objects(reply, "attempts"))
 
 
+def why(job_id: int) -> Call[str]:
+    """Why the job has not run or has not ended, or how it ended."""
+    return _call("Why", lambda reply: field(reply, "sentence", str), id=job_id)
+
+
 def reload() -> Call[str]:
     return _call("Reload", lambda reply: field(reply, "code_version", str), False)
 

@@ -251,6 +251,13 @@ class Client(BaseClient):
         """
         return self._call(calls.running())
 
+    def why(self, job_id: int) -> str:
+        """Why a job has not run or has not ended, when it will run, or how it ended: a sentence for people.
+
+        Raises JobNotFoundError.
+        """
+        return self._call(calls.why(job_id))
+
     def ping(self) -> JsonObject:
         """Who answers: vendor, product, version, url, interfaces."""
         return self._call(calls.ping())
@@ -391,6 +398,10 @@ class Job:
     def result(self, timeout: float | None = None) -> Any:
         """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
         return calls.result_of(self.wait(timeout))
+
+    def why(self) -> str:
+        """Why the job has not run or has not ended, when it will run, or how it ended: a sentence for people."""
+        return self._client.why(self.id)
 
     def cancel(self) -> None:
         """Cancel the job. Raises InvalidStateError where it has ended."""

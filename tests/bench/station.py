@@ -232,6 +232,8 @@ path = ["{state}"]
 console = "none"
 [web]
 enabled = false
+[queues]
+default = {{ max_pending = 10000000 }}
 [approved]
 "{NOOP}" = {{}}
 """

@@ -113,6 +113,15 @@ def test_running_is_a_list_of_attempts(client: Client, serve: Serve) -> None:
     assert client.running() == [{"job_id": 7}]
 
 
+def test_why_is_a_sentence(client: Client, serve: Serve) -> None:
+    def tell(line: Line, request: Request) -> None:
+        assert (method_of(request), request.parameters) == ("Why", {"id": 7})
+        line.reply(sentence="job 7 waits")
+
+    serve(tell)
+    assert [client.why(7), bgjob.Job(client, 7).why()] == ["job 7 waits"] * 2
+
+
 def test_calls_share_one_connection(client: Client, serve: Serve) -> None:
     daemon = serve(stats)
     for _ in range(5):

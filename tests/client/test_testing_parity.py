@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -439,6 +440,30 @@ def test_what_runs_has_the_keys_that_a_daemon_tells(client: Client, tmp_path: Pa
     assert here.keys() == theirs.keys()
     assert (here["job_id"], here["number"], here["method_name"]) == (looked.id, 1, "look_around")
     assert (here["pid"], here["cpu"], here["memory"]) == (None, None, None)
+
+
+def test_why_is_told_of_an_end_in_the_same_words_but_for_its_time(client: Client) -> None:
+    def scene() -> list[str]:
+        jobs = [
+            Case("", "Plain::later", {"value": 1}).submit(client),
+            Case("", "Raising::never_again").submit(client),
+        ]
+        wait(jobs, 20)
+        return [
+            re.sub(r"job \d+ | at \S+?( UTC, (just now|\d+ s ago))?(?=[,:] )", "", job.why()) for job in jobs
+        ]
+
+    theirs = [sentence.replace("; such an end is not retried)", ")") for sentence in scene()]
+    with bgjob.testing.inline():
+        assert scene() == theirs
+
+
+def test_why_a_job_never_runs_that_is_only_recorded() -> None:
+    with bgjob.testing.recorded(), Client() as client:
+        job = client.run_background_job("any.Class", "run")
+        assert job.why() == f"job {job.id} is only recorded and will never run: there is no daemon here"
+        job.cancel()
+        assert job.why() == f"job {job.id} was cancelled at {job.refresh()['finished_at']}"
 
 
 def told(job: dict[str, Any]) -> dict[str, Any]:

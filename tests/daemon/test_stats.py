@@ -38,7 +38,14 @@ def test_the_figures_follow_the_jobs_and_outlive_the_daemon(tmp_path: Path) -> N
             assert last_hour(stats) == (1, 1)
             assert stats["oldest_pending"] == waiting.refresh()["created_at"]
             assert stats["queues"] == [
-                {"name": "default", "slots": None, "pending": 2, "running": 0, "paused": True}
+                {
+                    "name": "default",
+                    "slots": None,
+                    "pending": 2,
+                    "running": 0,
+                    "paused": True,
+                    "max_pending": 100_000,
+                }
             ]
             assert "last hour: 1 completed, 1 failed; the oldest pending" in commands.run("stats").stdout
             assert commands.json("stats")["minutes"] == stats["minutes"]

@@ -282,7 +282,7 @@ class Shell:
 _VARYING = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?", "DATE"),
     (r"\b\d\d:\d\d:\d\d\b", "TIME"),
-    (r"\b(in )?\d+ (s|min)( ago)?\b|\bnow\b", "A WHILE"),
+    (r"\b(in )?\d+ (s|min)( ago)?\b|\b(just )?now\b", "A WHILE"),
     (r"\b\d+(\.\d+)? ?m?s\b", "A WHILE"),
     (r"\b\d+ ([KM]iB)( of memory|/\d+ [KM]iB)", "SOME MEMORY"),
     (r"\b(pid|uid|gid) \d+|\"(pid|uid|gid)\":\d+", "NUMBER"),

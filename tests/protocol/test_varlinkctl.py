@@ -187,6 +187,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Retry": service.call("Retry", ids=[second]),
         "Reload": service.call("Reload"),
         "Running": service.call("Running"),
+        "Why": service.call("Why", id=first),
         "Pause": service.call("Pause", queue="default"),
         "Resume": service.call("Resume", queue="default"),
         "Classes": service.call("Classes"),

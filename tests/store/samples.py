@@ -48,7 +48,8 @@ Row = dict[str, Any]
 def asked(**given: Any) -> Submitted:
     """A request for a job, as the api makes it; `parameters` is a mapping, `sensitive` names some of them."""
     parameters = json.dumps(given.pop("parameters", {}))
-    call = Call("myapp.jobs.ExampleJob", given.pop("method", "run"), parameters, given.pop("sensitive", ()))
+    class_name = given.pop("class_name", "myapp.jobs.ExampleJob")
+    call = Call(class_name, given.pop("method", "run"), parameters, given.pop("sensitive", ()))
     return Submitted(**{"id": 0, "call": call, "retry_count": 0, "policy": RetryPolicy()} | given)
 
 

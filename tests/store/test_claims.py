@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bgjob.words import Status
-from bgjobd.core.facts import ClockJumped
+from bgjobd.core.facts import ClockJumped, Submitted
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.store import ledger
@@ -19,9 +26,13 @@ from tests.store.samples import (
     ends,
     retries,
     starts,
+    statements_run_on,
     submission,
     text,
 )
+
+NARROW = "myapp.jobs.Narrow"
+ONE_NARROW = Lanes(4, classes={NARROW: 1})
 
 
 def claimed(store: Store, lanes: Lanes) -> list[int]:
@@ -223,3 +234,131 @@ def test_an_attempt_that_started_still_holds_its_slot(store: Store) -> None:
     job_id = store.run_one()
     store.submit(asked())
     assert store.commit(starts(job_id), lanes=Lanes(1)).claims == ()
+
+
+# The slots of a class
+
+
+def test_a_class_gets_no_more_than_its_own_slots_and_leaves_the_rest_to_others(store: Store) -> None:
+    store.submit(*(asked(class_name=NARROW, priority=9) for _ in range(4)), asked(), asked())
+    assert claimed(store, ONE_NARROW) == [1, 5, 6]
+    assert claimed(store, ONE_NARROW) == []
+    committed = store.commit(ends(1, COMPLETED), lanes=ONE_NARROW)
+    assert [claim.job.id for claim in committed.claims] == [2]
+
+
+def test_a_class_has_its_slots_in_all_queues_together(store: Store) -> None:
+    store.submit(asked(class_name=NARROW), asked(class_name=NARROW, queue="mail", priority=1))
+    lanes = Lanes(4, {"default": None, "mail": None}, {NARROW: 1})
+    assert claimed(store, lanes) == [2]
+    store.commit(ends(2, COMPLETED))
+    assert claimed(store, lanes) == [1]
+
+
+def test_what_runs_of_a_class_counts_for_the_next_daemon_too(store: Store) -> None:
+    store.submit(asked(class_name=NARROW), asked(class_name=NARROW))
+    assert claimed(store, ONE_NARROW) == [1]
+    store.close()
+    store.open()
+    assert claimed(store, ONE_NARROW) == []
+    assert claimed(store, Lanes(4, classes={NARROW: 2})) == [2]
+
+
+def test_a_class_with_fewer_slots_than_run_gets_none_until_enough_have_ended(store: Store) -> None:
+    store.submit(*(asked(class_name=NARROW) for _ in range(4)))
+    assert claimed(store, Lanes(3)) == [1, 2, 3]
+    store.commit(ends(1, COMPLETED), ends(2, COMPLETED))
+    assert claimed(store, ONE_NARROW) == []
+    store.commit(ends(3, COMPLETED))
+    assert claimed(store, ONE_NARROW) == [4]
+
+
+def test_priority_and_age_decide_among_classes_with_room(store: Store) -> None:
+    store.submit(asked(), asked(class_name=NARROW), asked(class_name=NARROW, priority=2), asked(priority=1))
+    lanes = [Lanes(number, classes={NARROW: 2}) for number in range(1, 5)]
+    assert [claimed(store, one) for one in lanes] == [[3], [4], [1], [2]]
+
+
+def test_the_jobs_that_wait_of_a_full_class_cost_a_commit_no_more_steps_than_a_few(store: Store) -> None:
+    def steps(waiting: int) -> int:
+        store.submit(*(asked(class_name=NARROW, priority=1) for _ in range(waiting)))
+        taken = 0
+
+        def count() -> int:
+            nonlocal taken
+            taken += 1
+            return 0
+
+        store.submit(asked())
+        store.database.connection().set_progress_handler(count, 1)
+        (claim,) = store.claim(ONE_NARROW)
+        store.database.connection().set_progress_handler(None, 1)
+        assert claim.job.class_name != NARROW
+        store.commit(ends(claim.job.id, COMPLETED))
+        return taken
+
+    store.submit(asked(class_name=NARROW))
+    assert claimed(store, ONE_NARROW) == [1]
+    few = steps(10)
+    assert steps(3_000) <= few + 50
+
+
+def test_where_no_class_has_slots_nobody_looks_for_classes(store: Store) -> None:
+    store.submit(asked(), asked())
+    with statements_run_on(store.database) as run:
+        assert claimed(store, Lanes(1)) == [1]
+    assert not [statement for statement in run if "jobs_of_class" in statement]
+
+
+PLAIN = "myapp.jobs.ExampleJob"
+QUEUES = ["default", "mail"]
+asked_for = st.builds(
+    lambda class_name, queue, priority: asked(class_name=class_name, queue=queue, priority=priority),
+    st.sampled_from([PLAIN, NARROW, "a.Narrower"]),
+    st.sampled_from(QUEUES),
+    st.integers(-1, 1),
+)
+lanes_to_come = st.builds(
+    Lanes,
+    st.integers(0, 5),
+    st.fixed_dictionaries({name: st.one_of(st.none(), st.integers(1, 3)) for name in QUEUES}),
+    st.dictionaries(st.sampled_from([NARROW, "a.Narrower"]), st.integers(1, 3)),
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.lists(asked_for, max_size=6), lanes_to_come, st.integers(0, 3)), max_size=5))
+def test_a_ledger_claims_what_the_rules_would_start_one_by_one(
+    turns: list[tuple[list[Submitted], Lanes, int]],
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        store = Store(Path(directory))
+        for submitted, lanes, ended in turns:
+            if submitted:
+                store.submit(*submitted)
+            running = store.rows("SELECT * FROM background_jobs WHERE status = 'running' ORDER BY id")
+            store.commit(*[ends(row["id"], COMPLETED) for row in running[:ended]])
+            expected = started_one_by_one(store, lanes)
+            assert claimed(store, lanes) == expected
+        store.close()
+
+
+def started_one_by_one(store: Store, lanes: Lanes) -> list[int]:
+    """By the plain words of the rules: the first of all that has room everywhere, until none has."""
+    running = store.rows("SELECT * FROM background_jobs WHERE status = 'running'")
+    queues = Counter(row["queue"] for row in running)
+    classes = Counter(row["class_name"] for row in running)
+    started = []
+    for row in store.rows(
+        "SELECT * FROM background_jobs WHERE status = 'pending' ORDER BY priority DESC, id"
+    ):
+        of_queue, of_class = lanes.queues[row["queue"]], lanes.classes.get(row["class_name"])
+        if (
+            queues.total() < lanes.slots
+            and (of_queue is None or queues[row["queue"]] < of_queue)
+            and (of_class is None or classes[row["class_name"]] < of_class)
+        ):
+            queues[row["queue"]] += 1
+            classes[row["class_name"]] += 1
+            started.append(row["id"])
+    return started

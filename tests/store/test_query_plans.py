@@ -14,6 +14,9 @@ from tests.store.samples import Store, asked, statements_run_on
 
 HOT = {
     "SELECT_READY": "jobs_ready",
+    "SELECT_READY_OF_CLASS": "jobs_of_class",
+    "SELECT_NEXT_READY_CLASS": "jobs_of_class",
+    "SELECT_RUNNING": "jobs_running",
     "SELECT_NEXT_DUE": "jobs_scheduled",
     "MAKE_READY": "jobs_scheduled",
     "COUNT_RUNNING": "jobs_running",
@@ -77,9 +80,15 @@ MANY = 10_000_000
 LARGE = {
     "half ready, half finished": {
         "jobs_ready": f"{MANY // 2} {MANY // 2} {MANY // 2} 1",
+        "jobs_of_class": f"{MANY // 2} {MANY // 2} {MANY // 2} {MANY // 2} 1",
         "jobs_finished": f"{MANY // 2} {MANY // 2} 1",
     },
-    "all ready": {"jobs_ready": f"{MANY} {MANY} {MANY} 1", "jobs_pending": f"{MANY} {MANY}"},
+    "all ready": {
+        "jobs_ready": f"{MANY} {MANY} {MANY} 1",
+        "jobs_of_class": f"{MANY} {MANY} {MANY} {MANY} 1",
+        "jobs_pending": f"{MANY} {MANY}",
+    },
+    "a class each": {"jobs_ready": f"{MANY} {MANY} {MANY} 1", "jobs_of_class": f"{MANY} {MANY} 1 1 1"},
     "all scheduled": {"jobs_scheduled": f"{MANY} 1", "jobs_pending": f"{MANY} {MANY}"},
     "none pending": {"jobs_pending": "0 0"},
     "all running": {"jobs_running": f"{MANY} {MANY}"},
@@ -95,14 +104,18 @@ def test_hot_statements_use_their_index_in_a_table_of_millions(
     store.submit(asked())
     store.database.execute_sql("ANALYZE")
     store.database.execute_sql("DELETE FROM sqlite_stat1")
-    empty = dict.fromkeys(("jobs_ready", "jobs_scheduled", "jobs_running", "jobs_key"), "0 0")
+    indexes = ("jobs_ready", "jobs_of_class", "jobs_scheduled", "jobs_running", "jobs_key")
+    empty = dict.fromkeys(indexes, "0 0")
     for index, numbers in (empty | statistics | {None: str(MANY)}).items():
         store.database.execute_sql(
             "INSERT INTO sqlite_stat1 VALUES ('background_jobs', ?, ?)", (index, numbers)
         )
     store.close()
     store.open()
-    for name in ("SELECT_READY", "SELECT_NEXT_DUE", "MAKE_READY", "COUNT_RUNNING"):
+    for name in (
+        *("SELECT_READY", "SELECT_READY_OF_CLASS", "SELECT_NEXT_READY_CLASS", "SELECT_RUNNING"),
+        *("SELECT_NEXT_DUE", "MAKE_READY", "COUNT_RUNNING"),
+    ):
         text = "\n".join(plan(store, getattr(statements, name)))
         assert HOT[name] in text, f"{name}:\n{text}"
         assert "TEMP B-TREE" not in text, f"{name}:\n{text}"
@@ -125,6 +138,15 @@ def test_a_clock_that_was_set_moves_waiting_jobs_without_a_look_at_those_that_ha
 def test_the_search_for_ready_jobs_reads_no_more_than_it_gives(store: Store) -> None:
     steps = plan(store, statements.SELECT_READY)
     assert any("SEARCH" in step and "jobs_ready (queue=?)" in step for step in steps), steps
+
+
+def test_the_search_for_the_ready_jobs_of_a_class_reads_the_index_alone_and_no_other_class(
+    store: Store,
+) -> None:
+    (step,) = plan(store, statements.SELECT_READY_OF_CLASS)
+    assert step.endswith("COVERING INDEX jobs_of_class (queue=? AND class_name=?)"), step
+    (step,) = plan(store, statements.SELECT_NEXT_READY_CLASS)
+    assert step.endswith("COVERING INDEX jobs_of_class (queue=? AND class_name>?)"), step
 
 
 def test_the_search_for_due_jobs_stops_at_now(store: Store) -> None:
@@ -190,6 +212,19 @@ def test_ended_jobs_are_counted_without_a_look_at_any_of_them(store: Store) -> N
         assert plan(store, statement) == ["SEARCH background_jobs USING INDEX jobs_finished (status=?)"]
         steps = store.database.execute_sql(f"EXPLAIN {statement}").fetchall()
         assert not [step for step in steps if step[1] == "Column"]
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_the_jobs_before_one_are_counted_on_indexes_that_begin_and_end_where_they_do(
+    store: Store, changed: str
+) -> None:
+    attempted_once(store, changed)
+    on_jobs = [step for step in plan(store, statements.COUNT_AHEAD) if "background_jobs" in step]
+    assert [re.sub(r".* INDEX ", "", step) for step in on_jobs] == [
+        "jobs_ready (queue=? AND priority>?)",
+        "jobs_ready (queue=? AND priority=? AND id<?)",
+        "jobs_scheduled (scheduled_at<?)",
+    ]
 
 
 @pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import peewee
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.planner import Lanes
+from bgjobd.core.why import LatestAttempt, RunningJob
 from bgjobd.store import pages
 from bgjobd.store.database import FILE_NAME
 from bgjobd.store.items import QueuePaused
@@ -237,6 +241,63 @@ def test_what_runs_is_told_in_the_order_of_the_jobs(store: Store, reader: Reader
         "timeout": 2.5,
     }
     assert (other["job_id"], other["pid"], other["queue"]) == (claimed, None, "mail")
+
+
+def test_a_waiting_job_has_all_that_bears_on_it_and_an_ended_one_no_more_than_it_needs(
+    store: Store, reader: Reader
+) -> None:
+    holder = store.run_one(class_name="other.Class")
+    store.commit(QueuePaused("default"))
+    store.now += 60
+    retried = store.run_one(queue="mail")
+    store.commit(starts(retried), ends(retried, Ending.failed("ValueError", "no", delay=30), at=NOW + 61))
+    (job_id,) = store.submit(asked())
+    waiting, retrying = reader.on_file(job_id, NOW), reader.on_file(retried, NOW)
+    assert waiting is not None
+    assert (waiting.job.id, waiting.latest, waiting.paused_at) == (job_id, None, NOW)
+    assert waiting.running == (RunningJob(holder, "default", "other.Class"),)
+    assert retrying is not None
+    ending = Ending.failed("ValueError", "no")
+    assert retrying.latest == LatestAttempt(1, 4711, NOW, NOW + 61, ending)
+    assert retrying.paused_at is None
+    store.commit(cancels(job_id))
+    ended = reader.on_file(job_id, NOW)
+    assert ended is not None
+    assert (ended.job.status, ended.paused_at, ended.running) == ("cancelled", None, ())
+    assert reader.on_file(4711, NOW) is None
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["default", "mail"]), st.integers(-1, 1), st.integers(-1, 1)), max_size=12
+    )
+)
+def test_the_jobs_before_one_are_those_that_would_be_claimed_before_it(
+    asked_for: list[tuple[str, int, int]],
+) -> None:
+    """Each with a queue, a priority and whether it is to start before, at or after the instant that is asked about."""
+    with tempfile.TemporaryDirectory() as directory:
+        store = Store(Path(directory))
+        jobs = [
+            asked(queue="mail"),
+            *(asked(queue=q, priority=p, scheduled_at=NOW + when) for q, p, when in asked_for),
+        ]
+        ids = store.submit(*jobs)
+        reader = Reader(store.state_dir)
+        counted = [on_file.ahead for id in ids if (on_file := reader.on_file(id, NOW)) is not None]
+        reader.close()
+        expected = [
+            sum(
+                job.queue == other.queue
+                and (other.scheduled_at is None or other.scheduled_at <= NOW)
+                and (-other.priority, its_id) < (-job.priority, id)
+                for its_id, other in zip(ids, jobs, strict=True)
+            )
+            for id, job in zip(ids, jobs, strict=True)
+        ]
+        store.close()
+    assert counted == expected
 
 
 def test_the_database_has_an_id(store: Store, reader: Reader) -> None:

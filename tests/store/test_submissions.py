@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 import pytest
+from peewee import OperationalError
 
-from bgjob.errors import IdempotencyConflictError, InvalidParameterError
+from bgjob.errors import IdempotencyConflictError, InvalidParameterError, QueueFullError
 from bgjob.words import Backoff, EntryType
 from bgjobd.core.job import Call, RetryPolicy
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import Look, Stored
-from tests.store.samples import BOOT, FAILED, NOW, Store, asked, ends, starts, submission, text
+from bgjobd.store import statements
+from bgjobd.store.items import Committed, Item, Look, Stored
+from tests.store.samples import (
+    BOOT,
+    COMPLETED,
+    FAILED,
+    NOW,
+    Store,
+    asked,
+    cancels,
+    ends,
+    retries,
+    starts,
+    statements_run_on,
+    submission,
+    text,
+)
 
 
 def test_a_submitted_job_is_stored_with_all_that_was_given(store: Store) -> None:
@@ -289,3 +306,109 @@ def test_attempts_carry_the_boots_id_and_a_token_each(store: Store) -> None:
     assert len({claim.token for claim in claims}) == 2
     assert all(len(claim.token) >= 16 for claim in claims)
     assert {row["boot_id"] for row in rows} == {BOOT}
+
+
+# A queue that is full
+
+THREE: Final = {"default": 3, "mail": 1}
+
+
+def commit(store: Store, *items: Item, slots: int = 0) -> Committed:
+    """With room for three pending jobs, and one of the queue mail."""
+    return store.commit(*items, lanes=Lanes(slots, dict.fromkeys(THREE), max_pending=THREE))
+
+
+def ids_of(answer: object) -> object:
+    """The ids of the jobs that were stored; else the refusal's parameters."""
+    if isinstance(answer, QueueFullError):
+        return answer.parameters
+    assert isinstance(answer, tuple), answer
+    return [one.id for one in answer]
+
+
+def test_a_submit_beyond_what_may_be_pending_is_refused_and_its_neighbours_are_not(store: Store) -> None:
+    jobs = [submission(asked()) for _ in range(5)]
+    committed = commit(store, *jobs[:4], submission(asked(queue="mail")), jobs[4])
+    full = {"queue": "default", "limit": 3}
+    assert [ids_of(answer) for answer in committed.answers] == [[1], [2], [3], full, [4], full]
+    assert store.count("background_jobs") == 4
+    assert committed.tally.jobs == {"pending": 4}
+    assert [line.job_id for line in committed.lines] == [1, 2, 3, 4]
+
+
+def test_of_many_jobs_that_do_not_all_fit_none_is_stored(store: Store) -> None:
+    many = submission(*(asked() for _ in range(4)))
+    mixed = submission(asked(), asked(queue="mail"), asked(queue="mail"))
+    committed = commit(store, many, mixed, submission(*(asked() for _ in range(3))))
+    assert [ids_of(answer) for answer in committed.answers] == [
+        {"queue": "default", "limit": 3},
+        {"queue": "mail", "limit": 1},
+        [1, 2, 3],
+    ]
+
+
+def test_jobs_that_wait_for_their_time_are_pending_too(store: Store) -> None:
+    commit(store, *(submission(asked(scheduled_at=NOW + 60)) for _ in range(3)))
+    assert ids_of(commit(store, submission(asked())).answers[0]) == {"queue": "default", "limit": 3}
+
+
+def test_what_has_left_the_queue_makes_room_even_in_the_same_transaction(store: Store) -> None:
+    commit(store, *(submission(asked()) for _ in range(3)))
+    committed = commit(store, cancels(1), submission(asked()), submission(asked()))
+    assert [ids_of(answer) for answer in committed.answers[1:]] == [[4], {"queue": "default", "limit": 3}]
+    commit(store, Look(), slots=1)
+    assert ids_of(commit(store, submission(asked())).answers[0]) == [5]
+
+
+def test_a_repeat_with_the_key_of_a_stored_job_is_answered_also_where_the_queue_is_full(store: Store) -> None:
+    keyed = submission(asked(queue="mail", idempotency_key="k"))
+    commit(store, keyed)
+    assert commit(store, keyed, submission(asked(queue="mail"))).answers[0] == (Stored(1, created=False),)
+
+
+def test_jobs_that_exist_come_back_into_a_full_queue(store: Store) -> None:
+    commit(store, submission(asked(queue="mail")), slots=1)
+    commit(store, submission(asked(queue="mail")))
+    (retried,) = commit(store, ends(1, FAILED)).answers
+    assert retried.status == "pending"
+    commit(store, cancels(1), submission(asked(queue="mail")))
+    ((again,),) = commit(store, retries(1)).answers
+    assert again.status == "pending"
+    assert store.count("background_jobs") == 2
+
+
+def test_a_queue_stays_full_for_the_next_ledger(store: Store) -> None:
+    commit(store, submission(asked(queue="mail")))
+    store.close()
+    store.open()
+    refused, stored = commit(store, submission(asked(queue="mail")), submission(asked())).answers
+    assert (ids_of(refused), ids_of(stored)) == ({"queue": "mail", "limit": 1}, [2])
+
+
+def test_a_queue_with_more_pending_than_it_may_have_takes_none_until_there_are_less(store: Store) -> None:
+    store.submit(*(asked() for _ in range(5)))
+    assert ids_of(commit(store, submission(asked())).answers[0]) == {"queue": "default", "limit": 3}
+    commit(store, Look(), slots=3)
+    assert ids_of(commit(store, submission(asked())).answers[0]) == [6]
+
+
+def test_a_transaction_that_fails_leaves_the_room_as_it_was(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(store, submission(asked()), submission(asked()))
+    with monkeypatch.context() as broken:
+        broken.setattr(statements, "INSERT_LOG", "INSERT INTO nowhere VALUES (1)")
+        with pytest.raises(OperationalError):
+            commit(store, submission(asked()))
+    committed = commit(store, submission(asked()), submission(asked()))
+    assert [ids_of(answer) for answer in committed.answers] == [[3], {"queue": "default", "limit": 3}]
+
+
+def test_a_bound_costs_no_statement_a_submit(store: Store) -> None:
+    def run_by(lanes: Lanes) -> list[str]:
+        with statements_run_on(store.database) as run:
+            store.commit(submission(asked()), submission(asked()), lanes=lanes)
+        return [statement[:40] for statement in run]
+
+    store.commit(submission(asked()), ends(1, COMPLETED))
+    assert run_by(Lanes(0)) == run_by(Lanes(0, max_pending={"default": 1000}))

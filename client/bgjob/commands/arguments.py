@@ -45,7 +45,17 @@ def parser() -> argparse.ArgumentParser:
     _add_socket(words, default=None)
     commands = words.add_subparsers(metavar="COMMAND", required=True)
     for add in (
-        *(_add_run, _add_list, _add_show, _add_tail, _add_output, _add_wait, _add_cancel, _add_retry),
+        *(
+            _add_run,
+            _add_list,
+            _add_show,
+            _add_why,
+            _add_tail,
+            _add_output,
+            _add_wait,
+            _add_cancel,
+            _add_retry,
+        ),
         *(_add_top, _add_stats, _add_classes, _add_reload, _add_pause, _add_resume),
     ):
         add(commands)
@@ -164,6 +174,10 @@ def _add_show(commands: _Commands) -> None:
     command = _added(commands, "show", look.show, "bgjob show 12 --logs")
     _add_id(command)
     command.add_argument("--logs", action="store_true", help="its log lines too")
+
+
+def _add_why(commands: _Commands) -> None:
+    _add_id(_added(commands, "why", look.why, "bgjob why 12"))
 
 
 def _add_tail(commands: _Commands) -> None:

@@ -1,4 +1,4 @@
-"""What became of jobs: `bgjob list` and `bgjob show`."""
+"""What became of jobs: `bgjob list`, `bgjob show` and `bgjob why`."""
 
 from __future__ import annotations
 
@@ -45,6 +45,16 @@ def show(client: Client, given: argparse.Namespace) -> int:
         entries = [screen.log_line(entry) for entry in _logs(client, given.id)]
         lines += ["", _heading("log, UTC"), *(f"  {line}" for line in entries)]
     screen.show("\n".join(lines) + "\n")
+    return OK
+
+
+def why(client: Client, given: argparse.Namespace) -> int:
+    """Tell why a job has not run or has not ended, when it will run, or how it ended."""
+    sentence = client.why(given.id)
+    if given.json:
+        screen.tell_json({"id": given.id, "sentence": sentence})
+    else:
+        screen.tell(text.one_line(sentence))
     return OK
 
 
@@ -220,7 +230,7 @@ def _next_commands(job: Mapping[str, Any]) -> list[str]:
         Status.FAILED: f"bgjob retry {job['id']}",
         Status.CANCELLED: f"bgjob retry {job['id']}",
         Status.RUNNING: f"bgjob output -f {job['id']}",
-        Status.PENDING: f"bgjob wait {job['id']}",
+        Status.PENDING: f"bgjob why {job['id']}",
     }
     has_output = any(attempt["output_bytes"] for attempt in job["attempts"])
     possible = (commands.get(job["status"]), f"bgjob output {job['id']}" if has_output else None)

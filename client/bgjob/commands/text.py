@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from bgjob.amounts import size_text, span_text
+from bgjob.amounts import duration_text, size_text, span_text
 from bgjob.words import Status
 
 SCHEDULED: Final = "scheduled"
@@ -22,8 +22,6 @@ _CHARACTERS: Final = re.compile(
     f"[\U0001f1e6-\U0001f1ff]{{2}}|{_EMOJI}(?:\u200d{_EMOJI})*|.\ufe0f?", re.DOTALL
 )
 """What a person sees as one: a flag of two letters, emoji that are joined, a character and how it is to look."""
-
-_UNITS: Final = (("day", 86_400), ("h", 3_600), ("min", 60))
 
 
 def standing(job: Mapping[str, Any], now: float) -> str:
@@ -100,12 +98,7 @@ def when(text: str | None, now: float) -> str:
 
 def about(seconds: float) -> str:
     """A time span in its largest unit: `5 s`, `2 min`, `3 h`, `4 days`."""
-    whole = round(seconds)
-    for unit, length in _UNITS:
-        if whole >= length:
-            count = whole // length
-            return f"{count} {unit}{'s' if unit == 'day' and count != 1 else ''}"
-    return f"{whole} s"
+    return duration_text(seconds)
 
 
 def took(started_at: str | None, finished_at: str | None) -> str:

@@ -71,6 +71,7 @@ class Recorder:
             f"{INTERFACE}.Cancel": self._cancel,
             f"{INTERFACE}.Retry": self._retry,
             f"{INTERFACE}.Running": lambda given: {"attempts": self._running()},
+            f"{INTERFACE}.Why": lambda given: {"sentence": _why(self._row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {},
             f"{INTERFACE}.Resume": lambda given: {},
             f"{SERVICE}.GetInfo": lambda given: _INFO,
@@ -327,6 +328,20 @@ def _running(row: JsonObject) -> JsonObject:
         **{name: attempt[name] for name in of_attempt},
         **dict.fromkeys(("cpu", "memory")),
     }
+
+
+def _why(row: JsonObject) -> str:
+    """What a daemon would say, in fewer words: here nothing waits for anything."""
+    return f"job {row['id']} {_WHY[row['status']].format(attempt=len(row['attempts']), **row)}"
+
+
+_WHY: Final = {
+    Status.PENDING: "is only recorded and will never run: there is no daemon here",
+    Status.RUNNING: "runs: attempt {attempt} began at {started_at}, in this process",
+    Status.COMPLETED: "completed at {finished_at}, by attempt {attempt}",
+    Status.FAILED: "failed at {finished_at}: {error} (attempt {attempt})",
+    Status.CANCELLED: "was cancelled at {finished_at}",
+}
 
 
 def _check_list(given: JsonObject) -> None:

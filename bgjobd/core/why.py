@@ -1,0 +1,403 @@
+"""Why a job has not run, has not ended, when it will run, or how it ended: one sentence, from what is known; no I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from bgjob.amounts import duration_text
+from bgjob.words import Outcome, Status
+from bgjobd.core.job import Ending, Job
+from bgjobd.core.planner import Lanes, free_slots, room, room_of_classes
+from bgjobd.core.verdict import StopReason
+
+MOST_AHEAD: Final = 1000
+"""So many jobs that go before one are counted; where there are more, that is said."""
+
+_MOST_NAMED: Final = 5
+_LONGEST: Final = 200
+"""How many characters of an error, which may have 64 KiB, are told."""
+
+
+class Closing(StrEnum):
+    """Why the daemon starts nothing new, in words."""
+
+    DRAINING = "the daemon drains and starts nothing new; the next daemon starts it"
+    STOPPING = "the daemon is stopping; the next daemon starts it"
+
+
+@dataclass(frozen=True, slots=True)
+class LatestAttempt:
+    """A job's latest attempt as it is stored; instants are wall time, `ending` is None until its end is stored."""
+
+    number: int
+    pid: int | None = None
+    began_at: float | None = None
+    ended_at: float | None = None
+    ending: Ending | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningJob:
+    """A job that holds a slot."""
+
+    id: int
+    queue: str
+    class_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnFile:
+    """What the file says of a job, of one moment.
+
+    Of a pending one also since when its queue is paused, how many that are due go before it in its queue (MOST_AHEAD
+    or more where it is that), and which jobs hold slots.
+    """
+
+    job: Job
+    latest: LatestAttempt | None = None
+    paused_at: float | None = None
+    ahead: int = 0
+    running: tuple[RunningJob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """What the daemon knows of an attempt that it has started, watches or stops.
+
+    `has_begun`: its process has proved its start. `sent` is the last signal that was sent to stop it, TERM or KILL, and
+    `seconds_left` the time until the next, or until its deadline. `ending` is known before it is stored.
+    """
+
+    pid: int | None = None
+    began_at: float | None = None
+    has_begun: bool = False
+    ending: Ending | None = None
+    stop_reason: StopReason | None = None
+    sent: str | None = None
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that bears on a job; what may be None is so where all is well.
+
+    `no_fork_server` says why there is none, `storage_trouble` why the database cannot be written, `refusal` why the
+    job's call would not be taken any more.
+    """
+
+    on_file: OnFile
+    lanes: Lanes
+    under_way: UnderWay | None = None
+    closing: Closing | None = None
+    storage_trouble: str | None = None
+    no_fork_server: str | None = None
+    refusal: str | None = None
+
+    @property
+    def job(self) -> Job:
+        return self.on_file.job
+
+
+def why(known: Known, now: float) -> str:
+    """The sentence, without a full stop, times in UTC; of a pending job the first of _REASONS that holds."""
+    return f"job {known.job.id} {_TOLD[known.job.status](known, now)}"
+
+
+# Pending
+
+
+def _pending(known: Known, now: float) -> str:
+    found = (reason(known, now) for reason in _REASONS)
+    told = next(reason for reason in found if reason is not None)
+    if known.refusal is None:
+        return told
+    return f"{told}; its attempt fails as soon as it starts, and is not retried: {_short(known.refusal)}"
+
+
+def _its_time_has_not_come(known: Known, now: float) -> str | None:
+    job, latest = known.job, known.on_file.latest
+    if job.scheduled_at is None or job.is_due(now):
+        return None
+    when = _when(job.scheduled_at, now)
+    match latest:
+        case None:
+            return f"waits for its time: it is not to start before {when}"
+        case LatestAttempt(number, ending=Ending(outcome=Outcome.SNOOZED)):
+            return f"is to be tried again at {when}: attempt {number} asked for a snooze"
+        case LatestAttempt(number, ending=Ending(outcome=Outcome.NOT_STARTED) as ending):
+            return (
+                f"is to be tried again at {when}: {_error(ending)} (attempt {number}, which spends no retry)"
+            )
+        case LatestAttempt(number, ending=ending):
+            retry = f"retry {job.retry_count} of {job.policy.max_retries}"
+            return f"is to be tried again at {when}, as {retry}: {_error(ending)} (attempt {number})"
+
+
+def _the_daemon_closes(known: Known, now: float) -> str | None:
+    return None if known.closing is None else f"waits: {known.closing}"
+
+
+def _the_database_cannot_be_written(known: Known, now: float) -> str | None:
+    if known.storage_trouble is None:
+        return None
+    return f"waits: nothing starts while the database cannot be written: {_short(known.storage_trouble)}"
+
+
+def _there_is_no_fork_server(known: Known, now: float) -> str | None:
+    return (
+        None if known.no_fork_server is None else f"waits for a fork server: {_short(known.no_fork_server)}"
+    )
+
+
+def _its_queue_is_unknown(known: Known, now: float) -> str | None:
+    queue = known.job.queue
+    if queue in known.lanes.queues:
+        return None
+    return f"waits: queue {queue} gets no slots, for it is not configured; `bgjob reload` takes it up"
+
+
+def _its_queue_is_paused(known: Known, now: float) -> str | None:
+    queue, paused_at = known.job.queue, known.on_file.paused_at
+    if paused_at is None:
+        return None
+    return (
+        f"waits: queue {queue} is paused since {_when(paused_at, now)}; `bgjob resume {queue}` lets it go on"
+    )
+
+
+def _its_class_is_full(known: Known, now: float) -> str | None:
+    name, running = known.job.class_name, known.on_file.running
+    of_classes = room_of_classes(known.lanes, Counter(one.class_name for one in running))
+    if of_classes.get(name, 1) > 0:
+        return None
+    taken = _taken([one for one in running if one.class_name == name])
+    return _waits_for_a_slot(known, f"its class has {_slots(known.lanes.classes[name])}, {taken}")
+
+
+def _its_queue_is_full(known: Known, now: float) -> str | None:
+    queue, own = known.job.queue, known.lanes.queues[known.job.queue]
+    running = [one for one in known.on_file.running if one.queue == queue]
+    if own is None or len(running) < own:
+        return None
+    return _waits_for_a_slot(known, f"queue {queue} has {_slots(own)}, {_taken(running)}")
+
+
+def _all_slots_are_taken(known: Known, now: float) -> str | None:
+    running = known.on_file.running
+    if free_slots(known.lanes, Counter(one.queue for one in running)) > 0:
+        return None
+    return _waits_for_a_slot(known, f"the daemon has {_slots(known.lanes.slots)}, {_taken(running)}")
+
+
+def _its_turn_comes(known: Known, now: float) -> str:
+    places = room(known.lanes, Counter(one.queue for one in known.on_file.running), ())
+    if known.on_file.ahead >= places[known.job.queue]:
+        return f"waits for its turn: slots are free, and {_ahead(known)}"
+    return "is due, a slot is free, and it starts in a moment"
+
+
+_REASONS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
+    _its_time_has_not_come,
+    _the_daemon_closes,
+    _the_database_cannot_be_written,
+    _there_is_no_fork_server,
+    _its_queue_is_unknown,
+    _its_queue_is_paused,
+    _its_class_is_full,
+    _its_queue_is_full,
+    _all_slots_are_taken,
+    _its_turn_comes,
+)
+"""What may keep a pending job from starting; the first that does is told, and the last always does."""
+
+
+def _waits_for_a_slot(known: Known, full: str) -> str:
+    return f"waits for a slot: {full}, and {_ahead(known)}"
+
+
+def _slots(number: int) -> str:
+    return "1 slot" if number == 1 else f"{number} slots"
+
+
+def _taken(running: Sequence[RunningJob]) -> str:
+    ids = sorted(one.id for one in running)
+    named, more = [str(id) for id in ids[:_MOST_NAMED]], len(ids) - _MOST_NAMED
+    if more > 0:
+        named.append(f"{more} more")
+    return f"taken by job{'s' if len(ids) > 1 else ''} {_listed(named)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _ahead(known: Known) -> str:
+    queue = known.job.queue
+    match known.on_file.ahead:
+        case 0:
+            return f"it is the next of queue {queue}"
+        case 1:
+            return f"1 job is before it in queue {queue}"
+        case number if number < MOST_AHEAD:
+            return f"{number} jobs are before it in queue {queue}"
+        case _:
+            return f"{MOST_AHEAD:,} jobs or more are before it in queue {queue}"
+
+
+# Running
+
+
+def _running(known: Known, now: float) -> str:
+    job, under_way = known.job, known.under_way
+    match under_way:
+        case None:
+            return f"has had a slot since {_since(job.started_at, now)}: attempt {job.attempt} is about to be started"
+        case UnderWay(ending=Ending() as ending):
+            trouble = known.storage_trouble
+            because = "" if trouble is None else f": the database cannot be written: {_short(trouble)}"
+            return f"has run: attempt {job.attempt} has ended ({ending.outcome}), and that waits to be stored{because}"
+        case UnderWay(stop_reason=reason) if reason is not None or job.cancel_requested_at is not None:
+            return _being_stopped(known, under_way, reason or StopReason.CANCELLED, now)
+        case UnderWay(has_begun=False):
+            since = _since(job.started_at, now)
+            return f"has had a slot since {since}: the process of attempt {job.attempt} has not proved its start yet"
+        case _:
+            return f"runs: {_run(known, under_way, now)}; {_deadline(job.timeout, under_way.seconds_left)}"
+
+
+def _run(known: Known, under_way: UnderWay, now: float) -> str:
+    began_at, pid = _began(known, under_way)
+    process = "" if pid is None else f", pid {pid}"
+    return f"attempt {known.job.attempt} began at {_since(began_at, now)}{process}"
+
+
+def _began(known: Known, under_way: UnderWay) -> tuple[float | None, int | None]:
+    """When the attempt's process began, and which it is: as stored, or not yet."""
+    match known.on_file.latest:
+        case LatestAttempt(pid=int() as pid, began_at=float() as began_at):
+            return began_at, pid
+        case _:
+            return under_way.began_at or known.job.started_at, under_way.pid
+
+
+def _deadline(timeout: float | None, seconds_left: float | None) -> str:
+    match timeout, seconds_left:
+        case None, _:
+            return "it has no timeout"
+        case _, None:
+            return f"its timeout is {timeout:.12g} s"
+        case _, left:
+            return f"its timeout of {timeout:.12g} s is over in {duration_text(left or 0.0)}"
+
+
+def _being_stopped(known: Known, under_way: UnderWay, reason: StopReason, now: float) -> str:
+    because = _WHY_STOPPED[reason](known.job, now)
+    _, pid = _began(known, under_way)
+    process = "its process" if pid is None else f"its process (pid {pid})"
+    match under_way:
+        case UnderWay(sent="KILL"):
+            sent = f"{process} was sent KILL and has not ended yet"
+        case UnderWay(sent="TERM", seconds_left=left):
+            sent = f"{process} was sent TERM, and KILL follows in {duration_text(left or 0.0)}"
+        case UnderWay(has_begun=False):
+            sent = f"{process} has not proved its start yet, and gets TERM once it has"
+        case _:
+            sent = f"{process} gets TERM in a moment"
+    return f"{because}; {sent}"
+
+
+_WHY_STOPPED: Final[Mapping[StopReason, Callable[[Job, float], str]]] = MappingProxyType(
+    {
+        StopReason.CANCELLED: lambda job, now: (
+            f"is being cancelled: a cancel was requested at {_since(job.cancel_requested_at, now)}"
+        ),
+        StopReason.TIMED_OUT: lambda job, now: (
+            f"is being stopped: attempt {job.attempt} has run longer than its timeout of {job.timeout or 0.0:.12g} s"
+        ),
+        StopReason.SHUTDOWN: lambda job, now: f"is being stopped: attempt {job.attempt} ends with the daemon",
+    }
+)
+
+
+# Ended
+
+
+def _completed(known: Known, now: float) -> str:
+    return f"completed at {_since(known.job.finished_at, now)}, by attempt {known.job.attempt}"
+
+
+def _failed(known: Known, now: float) -> str:
+    job = known.job
+    match job.policy.max_retries:
+        case 0:
+            retries = "it has no retries"
+        case most if job.retry_count >= most:
+            retries = "its only retry is spent" if most == 1 else f"all its {most} retries are spent"
+        case _:
+            retries = "such an end is not retried"
+    error = _short(job.error or "no more is known")
+    return f"failed at {_since(job.finished_at, now)}: {error} (attempt {job.attempt}; {retries})"
+
+
+def _cancelled(known: Known, now: float) -> str:
+    job = known.job
+    when = f"was cancelled at {_since(job.finished_at, now)}"
+    match known.on_file.latest:
+        case None:
+            return f"{when}, before its first attempt"
+        case LatestAttempt(number, ended_at=float() as ended_at) if ended_at < (
+            job.cancel_requested_at or 0.0
+        ):
+            return f"{when}, after attempt {number} and before the next"
+        case LatestAttempt(number, ending=Ending(outcome=Outcome.CANCELLED)):
+            return f"{when}, and attempt {number} was stopped"
+        case LatestAttempt(number, ending=ending):
+            return f"{when}, and attempt {number} ended: {_error(ending)}"
+
+
+_TOLD: Final[Mapping[Status, Callable[[Known, float], str]]] = MappingProxyType(
+    {
+        Status.PENDING: _pending,
+        Status.RUNNING: _running,
+        Status.COMPLETED: _completed,
+        Status.FAILED: _failed,
+        Status.CANCELLED: _cancelled,
+    }
+)
+
+
+# Words
+
+
+def _when(at: float, now: float) -> str:
+    """An instant, and how far that is from now: `14:31:53 UTC, in 2 h`; with its date where that is not today's."""
+    moment, today = datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(now, UTC)
+    form = "%H:%M:%S UTC" if moment.date() == today.date() else "%Y-%m-%d %H:%M:%S UTC"
+    return f"{moment:{form}}, {_relative(at - now)}"
+
+
+def _relative(seconds: float) -> str:
+    if abs(seconds) < 1:
+        return "in a moment" if seconds > 0 else "just now"
+    return f"in {duration_text(seconds)}" if seconds > 0 else f"{duration_text(-seconds)} ago"
+
+
+def _since(at: float | None, now: float) -> str:
+    return "a moment that is not known" if at is None else _when(min(at, now), now)
+
+
+def _error(ending: Ending | None) -> str:
+    return "no more is known" if ending is None else _short(ending.error)
+
+
+def _short(text: str) -> str:
+    """The text on one line, the beginning of a long one."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"

@@ -1,0 +1,383 @@
+"""Why a job has not run, has not ended, or how it ended: each cause, its exact sentence, and which comes first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from bgjob.words import Outcome, Status
+from bgjobd.core.job import Ending, RetryPolicy
+from bgjobd.core.planner import Lanes
+from bgjobd.core.verdict import StopReason
+from bgjobd.core.why import (
+    _REASONS,
+    MOST_AHEAD,
+    Closing,
+    Known,
+    LatestAttempt,
+    OnFile,
+    RunningJob,
+    UnderWay,
+    why,
+)
+from tests.core.samples import (
+    BAD_ENDINGS,
+    CALL,
+    COMPLETED,
+    FAILED,
+    NOT_STARTED,
+    NOW,
+    SNOOZED,
+    STOPPED,
+    ended,
+    pending,
+    running,
+)
+
+LANES = Lanes(2, {"default": None, "mail": 1}, {})
+DAY = 86_400
+
+
+def holding(*ids: int, queue: str = "default", class_name: str = "other.Class") -> tuple[RunningJob, ...]:
+    return tuple(RunningJob(id, queue, class_name) for id in ids)
+
+
+def told(on_file: OnFile, now: float = NOW, lanes: Lanes = LANES, **known: Any) -> str:
+    return why(Known(on_file, lanes, **known), now)
+
+
+# Pending
+
+
+def scheduled(delay: float, ending: Ending | None = None, **given: Any) -> OnFile:
+    """A job that waits for its time; with `ending` after its second attempt, which ended like that."""
+    job = pending(scheduled_at=NOW + delay, attempt=0 if ending is None else 2, **given)
+    latest = None if ending is None else LatestAttempt(2, 4711, NOW - 9, NOW - 5, ending)
+    return OnFile(job, latest)
+
+
+@pytest.mark.parametrize(
+    ("delay", "when"),
+    [
+        (0.4, "14:31:53 UTC, in a moment"),
+        (5, "14:31:58 UTC, in 5 s"),
+        (7500, "16:36:53 UTC, in 2 h"),
+        (DAY, "2024-12-05 14:31:53 UTC, in 1 day"),
+    ],
+)
+def test_a_job_that_waits_for_its_time_says_when_that_is(delay: float, when: str) -> None:
+    assert told(scheduled(delay)) == f"job 7 waits for its time: it is not to start before {when}"
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [
+        (FAILED, "as retry 1 of 3: ValueError: no recipient (attempt 2)"),
+        (Ending.exited(3), "as retry 1 of 3: exited: the process ended with code 3 (attempt 2)"),
+        (Ending.signalled(9), "as retry 1 of 3: signalled: the process was ended by signal 9 (attempt 2)"),
+    ],
+)
+def test_a_job_that_waits_for_a_retry_says_how_the_last_attempt_ended(ending: Ending, reason: str) -> None:
+    expected = f"job 7 is to be tried again at 14:31:58 UTC, in 5 s, {reason}"
+    assert told(scheduled(5, ending, retry_count=1)) == expected
+
+
+@pytest.mark.parametrize("ending", BAD_ENDINGS, ids=lambda ending: ending.outcome)
+def test_a_job_that_waits_for_a_retry_names_every_way_to_end_badly(ending: Ending) -> None:
+    sentence = told(scheduled(5, ending, retry_count=1))
+    assert sentence.endswith(f", as retry 1 of 3: {ending.error} (attempt 2)")
+
+
+def test_a_snooze_and_an_attempt_that_could_not_start_are_told_apart_from_a_retry() -> None:
+    again = "job 7 is to be tried again at 14:31:58 UTC, in 5 s: "
+    assert told(scheduled(5, SNOOZED)) == f"{again}attempt 2 asked for a snooze"
+    expected = f"{again}not_started: no memory (attempt 2, which spends no retry)"
+    assert told(scheduled(5, NOT_STARTED)) == expected
+
+
+def test_of_an_error_of_many_lines_the_beginning_is_told_on_one() -> None:
+    sentence = told(scheduled(5, Ending.failed("ValueError", "first\n  second " + "x" * 70_000)))
+    assert "ValueError: first second xxx" in sentence
+    assert sentence.endswith("x… (attempt 2)")
+    assert len(sentence) < 350
+
+
+WAITS_BEHIND = OnFile(pending(queue="mail"), None, NOW - 200, 17, holding(3, queue="mail") + holding(9))
+"""A job whose queue is paused and full, behind others, while all slots are taken."""
+
+ALL = {
+    "lanes": Lanes(2, {"default": None, "mail": 1}, {CALL.class_name: 1}),
+    "closing": Closing.DRAINING,
+    "storage_trouble": "disk I/O error",
+    "no_fork_server": "it is being started, which imports the approved classes",
+}
+"""Everything that may keep a job from starting, at once."""
+
+IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
+    (
+        replace(WAITS_BEHIND, job=pending(queue="mail", scheduled_at=NOW + 60)),
+        ALL,
+        "waits for its time: it is not to start before 14:32:53 UTC, in 1 min",
+    ),
+    (
+        WAITS_BEHIND,
+        ALL,
+        "waits: the daemon drains and starts nothing new; the next daemon starts it",
+    ),
+    (
+        WAITS_BEHIND,
+        ALL | {"closing": Closing.STOPPING},
+        "waits: the daemon is stopping; the next daemon starts it",
+    ),
+    (
+        WAITS_BEHIND,
+        ALL | {"closing": None},
+        "waits: nothing starts while the database cannot be written: disk I/O error",
+    ),
+    (
+        WAITS_BEHIND,
+        ALL | {"closing": None, "storage_trouble": None},
+        "waits for a fork server: it is being started, which imports the approved classes",
+    ),
+    (
+        replace(WAITS_BEHIND, job=pending(queue="gone")),
+        {"lanes": ALL["lanes"]},
+        "waits: queue gone gets no slots, for it is not configured; `bgjob reload` takes it up",
+    ),
+    (
+        WAITS_BEHIND,
+        {"lanes": ALL["lanes"]},
+        "waits: queue mail is paused since 14:28:33 UTC, 3 min ago; `bgjob resume mail` lets it go on",
+    ),
+    (
+        replace(WAITS_BEHIND, paused_at=None, running=holding(9, queue="mail", class_name=CALL.class_name)),
+        {"lanes": ALL["lanes"]},
+        "waits for a slot: its class has 1 slot, taken by job 9, and 17 jobs are before it in queue mail",
+    ),
+    (
+        replace(WAITS_BEHIND, paused_at=None),
+        {"lanes": ALL["lanes"]},
+        "waits for a slot: queue mail has 1 slot, taken by job 3, and 17 jobs are before it in queue mail",
+    ),
+    (
+        replace(WAITS_BEHIND, paused_at=None, running=holding(9, 4)),
+        {"lanes": ALL["lanes"]},
+        "waits for a slot: the daemon has 2 slots, taken by jobs 4 and 9, and 17 jobs are before it in queue mail",
+    ),
+    (
+        replace(WAITS_BEHIND, paused_at=None, running=()),
+        {"lanes": ALL["lanes"]},
+        "waits for its turn: slots are free, and 17 jobs are before it in queue mail",
+    ),
+    (
+        replace(WAITS_BEHIND, paused_at=None, running=(), ahead=0),
+        {"lanes": ALL["lanes"]},
+        "is due, a slot is free, and it starts in a moment",
+    ),
+]
+"""Each reason, while all that stand behind it hold as well."""
+
+
+@pytest.mark.parametrize(("on_file", "known", "sentence"), IN_ORDER, ids=[row[2] for row in IN_ORDER])
+def test_of_all_reasons_that_hold_the_first_is_told(
+    on_file: OnFile, known: dict[str, Any], sentence: str
+) -> None:
+    assert told(on_file, **known) == f"job 7 {sentence}"
+
+
+def test_every_reason_is_told_somewhere_in_the_order_of_the_table() -> None:
+    def reason_of(on_file: OnFile, known: dict[str, Any]) -> int:
+        facts = Known(on_file, **known)
+        return next(place for place, reason in enumerate(_REASONS) if reason(facts, NOW) is not None)
+
+    found = [reason_of(on_file, known) for on_file, known, _ in IN_ORDER]
+    assert set(found) == set(range(len(_REASONS)))
+    assert all(one <= other for one, other in pairwise(found))
+
+
+@pytest.mark.parametrize(
+    ("ids", "named"),
+    [
+        ((3,), "job 3"),
+        ((7, 3), "jobs 3 and 7"),
+        (range(5, 0, -1), "jobs 1, 2, 3, 4 and 5"),
+        (range(1, 19), "jobs 1, 2, 3, 4, 5 and 13 more"),
+    ],
+)
+def test_those_that_have_the_slots_are_named_the_first_of_many(ids: tuple[int, ...], named: str) -> None:
+    on_file = OnFile(pending(), running=holding(*ids))
+    assert f"taken by {named}, and" in told(on_file, lanes=Lanes(len(ids)))
+
+
+@pytest.mark.parametrize(
+    ("ahead", "told_of"),
+    [
+        (0, "it is the next of queue default"),
+        (1, "1 job is before it in queue default"),
+        (2, "2 jobs are before it in queue default"),
+        (999, "999 jobs are before it in queue default"),
+        (MOST_AHEAD, "1,000 jobs or more are before it in queue default"),
+    ],
+)
+def test_how_many_are_before_it_is_told(ahead: int, told_of: str) -> None:
+    on_file = OnFile(pending(), ahead=ahead, running=holding(1, 2))
+    assert told(on_file).endswith(f", and {told_of}")
+
+
+def test_more_running_than_slots_are_all_slots_taken() -> None:
+    lanes = Lanes(1, {"default": 1}, {CALL.class_name: 1})
+    of_class = OnFile(pending(), running=holding(3, 4, class_name=CALL.class_name))
+    assert "its class has 1 slot, taken by jobs 3 and 4" in told(of_class, lanes=lanes)
+    assert "queue default has 1 slot, taken by jobs 3 and 4" in told(
+        OnFile(pending(), running=holding(3, 4)), lanes=lanes
+    )
+
+
+def test_a_class_that_is_approved_no_more_is_told_beside_what_the_job_waits_for() -> None:
+    refusal = "myapp.jobs.ExampleJob is not an approved class"
+    expected = "its attempt fails as soon as it starts, and is not retried: " + refusal
+    assert told(scheduled(5), refusal=refusal).endswith(f"14:31:58 UTC, in 5 s; {expected}")
+    assert told(OnFile(pending()), refusal=refusal).endswith(f"it starts in a moment; {expected}")
+
+
+# Running
+
+
+def runs(under_way: UnderWay | None, latest: LatestAttempt | None = None, **given: Any) -> str:
+    """Of attempt 2, 200 s after it was given its slot."""
+    return told(OnFile(running(attempt=2, **given), latest), NOW + 200, under_way=under_way)
+
+
+BEGUN = UnderWay(pid=4711, began_at=NOW + 1, has_begun=True)
+STORED = LatestAttempt(2, 4711, NOW + 1.0)
+
+
+def test_an_attempt_that_runs_says_since_when_where_and_until_when() -> None:
+    began = "job 7 runs: attempt 2 began at 14:31:54 UTC, 3 min ago, pid 4711; "
+    assert runs(BEGUN, STORED) == f"{began}it has no timeout"
+    assert (
+        runs(replace(BEGUN, seconds_left=57.2), STORED, timeout=240.0)
+        == f"{began}its timeout of 240 s is over in 57 s"
+    )
+    assert runs(BEGUN, STORED, timeout=0.5) == f"{began}its timeout is 0.5 s"
+
+
+def test_a_start_that_is_not_stored_yet_is_told_from_the_journal() -> None:
+    assert (
+        runs(BEGUN, LatestAttempt(2))
+        == "job 7 runs: attempt 2 began at 14:31:54 UTC, 3 min ago, pid 4711; it has no timeout"
+    )
+
+
+def test_a_job_whose_journal_says_nothing_runs_since_its_slot_was_granted() -> None:
+    expected = "job 7 runs: attempt 2 began at 14:31:53 UTC, 3 min ago; it has no timeout"
+    assert runs(UnderWay(has_begun=True), LatestAttempt(2)) == expected
+
+
+def test_an_attempt_whose_process_is_not_there_yet_says_so() -> None:
+    since = "job 7 has had a slot since 14:31:53 UTC, 3 min ago: "
+    assert runs(None) == f"{since}attempt 2 is about to be started"
+    assert runs(UnderWay()) == f"{since}the process of attempt 2 has not proved its start yet"
+
+
+def test_an_end_that_is_not_stored_says_what_it_waits_for() -> None:
+    ends = UnderWay(has_begun=True, ending=COMPLETED)
+    expected = "job 7 has run: attempt 2 has ended (completed), and that waits to be stored"
+    assert runs(ends) == expected
+    broken = told(OnFile(running(attempt=2)), under_way=ends, storage_trouble="disk I/O error")
+    assert broken == f"{expected}: the database cannot be written: disk I/O error"
+
+
+WHY_STOPPED = {
+    StopReason.CANCELLED: "is being cancelled: a cancel was requested at 14:35:12 UTC, 1 s ago",
+    StopReason.TIMED_OUT: "is being stopped: attempt 2 has run longer than its timeout of 60 s",
+    StopReason.SHUTDOWN: "is being stopped: attempt 2 ends with the daemon",
+}
+HOW_FAR = {
+    "its process (pid 4711) was sent TERM, and KILL follows in 4 s": {"sent": "TERM", "seconds_left": 4.2},
+    "its process (pid 4711) was sent KILL and has not ended yet": {"sent": "KILL", "seconds_left": 2.0},
+    "its process (pid 4711) gets TERM in a moment": {},
+}
+
+
+@pytest.mark.parametrize("reason", StopReason)
+@pytest.mark.parametrize("told_of", HOW_FAR)
+def test_an_attempt_that_is_stopped_says_why_and_how_far_that_is(reason: StopReason, told_of: str) -> None:
+    under_way = replace(BEGUN, stop_reason=reason, **HOW_FAR[told_of])
+    asked_at = NOW + 199 if reason is StopReason.CANCELLED else None
+    sentence = runs(under_way, STORED, timeout=60.0, cancel_requested_at=asked_at)
+    assert sentence == f"job 7 {WHY_STOPPED[reason]}; {told_of}"
+
+
+def test_a_cancel_that_meets_an_attempt_without_a_process_waits_for_its_start() -> None:
+    asked = {"cancel_requested_at": NOW + 199}
+    expected = (
+        f"job 7 {WHY_STOPPED[StopReason.CANCELLED]}; "
+        "its process has not proved its start yet, and gets TERM once it has"
+    )
+    assert runs(UnderWay(stop_reason=StopReason.CANCELLED), **asked) == expected
+    assert runs(UnderWay(), **asked) == expected
+
+
+# Ended
+
+
+def test_a_completed_job_says_when_and_by_which_attempt() -> None:
+    on_file = OnFile(ended(Status.COMPLETED, attempt=3))
+    assert told(on_file, NOW + 7200) == "job 7 completed at 14:31:53 UTC, 2 h ago, by attempt 3"
+    assert told(on_file, NOW) == "job 7 completed at 14:31:53 UTC, just now, by attempt 3"
+    assert told(on_file, NOW - 3600) == "job 7 completed at 13:31:53 UTC, just now, by attempt 3"
+    tomorrow = "job 7 completed at 2024-12-04 14:31:53 UTC, 1 day ago, by attempt 3"
+    assert told(on_file, NOW + DAY) == tomorrow
+
+
+@pytest.mark.parametrize(
+    ("max_retries", "retry_count", "retries"),
+    [
+        (0, 0, "it has no retries"),
+        (1, 1, "its only retry is spent"),
+        (3, 3, "all its 3 retries are spent"),
+        (3, 5, "all its 3 retries are spent"),
+        (3, 1, "such an end is not retried"),
+    ],
+)
+def test_a_failed_job_says_of_what_and_why_no_retry_follows(
+    max_retries: int, retry_count: int, retries: str
+) -> None:
+    policy = RetryPolicy(max_retries)
+    job = ended(Status.FAILED, attempt=4, retry_count=retry_count, policy=policy, error="ValueError: no")
+    expected = f"job 7 failed at 14:31:53 UTC, 5 s ago: ValueError: no (attempt 4; {retries})"
+    assert told(OnFile(job), NOW + 5) == expected
+
+
+def test_a_cancelled_job_says_what_became_of_its_attempt() -> None:
+    asked_at = NOW - 10
+    job = ended(Status.CANCELLED, attempt=2, cancel_requested_at=asked_at)
+    when = "job 7 was cancelled at 14:31:53 UTC, 5 s ago, "
+
+    def cancelled(latest: LatestAttempt | None) -> str:
+        return told(OnFile(job, latest), NOW + 5)
+
+    assert cancelled(None) == f"{when}before its first attempt"
+    before = LatestAttempt(2, ended_at=asked_at - 1.0, ending=FAILED)
+    assert cancelled(before) == f"{when}after attempt 2 and before the next"
+    stopped = LatestAttempt(2, ended_at=NOW, ending=STOPPED)
+    assert cancelled(stopped) == f"{when}and attempt 2 was stopped"
+    failed = LatestAttempt(2, ended_at=NOW, ending=FAILED)
+    assert cancelled(failed) == f"{when}and attempt 2 ended: ValueError: no recipient"
+
+
+@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("outcome", [None, *Outcome])
+def test_every_status_after_every_outcome_has_a_sentence(status: Status, outcome: Outcome | None) -> None:
+    evidence = Ending(outcome or Outcome.LOST, 3, 9, error_type="ValueError", error_message="no recipient")
+    latest = None if outcome is None else LatestAttempt(1, 4711, NOW, NOW, evidence)
+    job = replace(running(), status=status, finished_at=NOW if status.is_final else None)
+    for given in (job, replace(job, scheduled_at=NOW + 5), replace(job, cancel_requested_at=NOW)):
+        sentence = told(OnFile(given, latest))
+        assert sentence.startswith("job 7 ")
+        assert "None" not in sentence
+        assert "\n" not in sentence
