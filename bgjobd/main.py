@@ -144,14 +144,6 @@ def web(given: argparse.Namespace) -> int:
     return OK
 
 
-def demo(given: argparse.Namespace) -> int:
-    """Run a daemon with sample jobs in a temporary directory."""
-    from bgjobd.demo import show
-
-    with tempfile.TemporaryDirectory(prefix="bgjobd-demo-") as directory:
-        return asyncio.run(show.run(Path(directory), is_once=given.once))
-
-
 def units(given: argparse.Namespace) -> int:
     """Install the units for systemd; without --install, print each file under its path."""
     from bgjobd.systemd import install  # which a daemon has no use for
@@ -161,6 +153,14 @@ def units(given: argparse.Namespace) -> int:
     choice = install.Choice(given.strict, given.users, given.user, given.root, given.force)
     code: int = install.run(choice, given.install)
     return code
+
+
+def demo(given: argparse.Namespace) -> int:
+    """Run a daemon with sample jobs in a temporary directory."""
+    from bgjobd.demo import show
+
+    with tempfile.TemporaryDirectory(prefix="bgjobd-demo-") as directory:
+        return asyncio.run(show.run(Path(directory), is_once=given.once))
 
 
 async def _serve(settings: Config, load_config: Callable[[], Config]) -> None:

@@ -37,7 +37,8 @@ _HIDDEN: Final = {
 """Directories that the service does not see, and what in the unit hides them."""
 
 _NEXT: Final = """next:
-    systemd-sysusers && systemd-tmpfiles --create /etc/tmpfiles.d/bgjobd.conf
+    systemd-sysusers
+    systemd-tmpfiles --create /etc/tmpfiles.d/bgjobd.conf
     (write /etc/bgjobd/bgjobd.toml, and try it: bgjobd check)
     systemctl daemon-reload
     systemctl enable --now bgjobd.socket bgjobd.service"""
