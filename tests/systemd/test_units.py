@@ -206,6 +206,7 @@ MUSTS = {
     "DelegateSubgroup": "daemon",
     "OOMPolicy": "continue",
     "Restart": "always",
+    "RestartMaxDelaySec": "2s",  # clients wait for 5
     "StartLimitIntervalSec": "0",
     "WatchdogSec": "20s",
     "StateDirectory": "bgjobd",
@@ -261,6 +262,7 @@ def test_a_daemon_with_users_may_become_them(tmp_path: Path) -> None:
     assert {*NEEDED, "setresuid", "setresgid", "setgroups", "fchownat"} <= allowed(
         drop_in["SystemCallFilter"]
     )
+    assert (drop_in["User"], drop_in["Group"]) == ([""], [""])  # with root, systemd 257 takes CAP_SETUID away
     assert drop_in["CapabilityBoundingSet"] == [
         "CAP_SETUID CAP_SETGID CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_KILL"
     ]

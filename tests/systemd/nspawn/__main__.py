@@ -102,7 +102,7 @@ def _booted(root: Path) -> Iterator[int]:
     group.mkdir()
     log = (root.parent / "boot.log").open("wb")
     nspawn = ["systemd-nspawn", "-q", "-D", str(root), "--boot", "--register=no", "--keep-unit"]
-    nspawn += ["--console=pipe", "--private-network"]
+    nspawn += ["--console=pipe", "--private-network", f"--machine={group.name}"]
     process = subprocess.Popen(
         ["sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(group), *nspawn],
         env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
