@@ -209,9 +209,6 @@ MUSTS = {
     "RestartMaxDelaySec": "2s",  # clients wait for 5
     "StartLimitIntervalSec": "0",
     "WatchdogSec": "20s",
-    "StateDirectory": "bgjobd",
-    "RuntimeDirectory": "bgjobd",
-    "RuntimeDirectoryPreserve": "yes",
     "UMask": "0077",
     "LimitCORE": "0",
     "NoNewPrivileges": "yes",
@@ -224,6 +221,17 @@ PERSONS = pytest.mark.parametrize("person", [False, True], ids=["system", "perso
 def test_what_restarts_and_jobs_depend_on_is_there(tmp_path: Path, person: bool) -> None:
     there = directives(a_service(tmp_path, person))
     assert {key: there.get(key) for key in MUSTS} == {key: [value] for key, value in MUSTS.items()}
+
+
+def test_the_spool_outlives_a_stop(tmp_path: Path) -> None:
+    service = directives(installed(tmp_path) / "bgjobd.service")
+    assert service["RuntimeDirectory"] == service["StateDirectory"] == service["LogsDirectory"] == ["bgjobd"]
+    assert service["RuntimeDirectoryPreserve"] == ["yes"]
+
+
+def test_the_database_of_a_person_is_not_put_beside_the_configuration(tmp_path: Path) -> None:
+    # As systemd would have it for a StateDirectory=bgjobd where there is a ~/.config/bgjobd.
+    assert "StateDirectory" not in directives(a_service(tmp_path, person=True))
 
 
 # Each breaks jobs or restarts, as tried: the boot id is hidden, running jobs lose /tmp or SysV IPC, a start is EBUSY.

@@ -100,19 +100,19 @@ def _booted(root: Path) -> Iterator[int]:
     """The pid of the container's systemd; it is powered off and its cgroups removed afterwards."""
     group = _unified() / f"bgjobd-nspawn-{os.getpid()}"
     group.mkdir()
-    log = (root.parent / "boot.log").open("wb")
+    log = root.parent / "boot.log"
     nspawn = ["systemd-nspawn", "-q", "-D", str(root), "--boot", "--register=no", "--keep-unit"]
     nspawn += ["--console=pipe", "--private-network", f"--machine={group.name}"]
     process = subprocess.Popen(
         ["sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(group), *nspawn],
         env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
         stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
+        stdout=log.open("wb"),
+        stderr=subprocess.STDOUT,
         start_new_session=True,
     )
     try:
-        leader = eventually(lambda: _first_process_below(process), within=60)
+        leader = eventually(lambda: _first_process_below(process, log), within=60)
         eventually(lambda: _is_running(leader), within=120)
         yield leader
     finally:
@@ -122,7 +122,6 @@ def _booted(root: Path) -> Iterator[int]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        log.close()
         for found in sorted(group.rglob("*"), key=lambda path: len(path.parts), reverse=True):
             if found.is_dir():
                 found.rmdir()
@@ -134,10 +133,10 @@ def _unified() -> Path:
     return Path(next(fields[4] for fields in mounts if "cgroup2" in fields[fields.index("-") :]))
 
 
-def _first_process_below(process: subprocess.Popen[bytes]) -> int | None:
+def _first_process_below(process: subprocess.Popen[bytes], log: Path) -> int | None:
     """The child of nspawn that is the first process of its own pid namespace."""
     if process.poll() is not None:
-        raise RuntimeError(f"systemd-nspawn ended with {process.returncode}")
+        raise RuntimeError(f"systemd-nspawn ended with {process.returncode}: {log.read_text()}")
     for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
         status = Path(f"/proc/{child}/status").read_text()
         pids = next(line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))
