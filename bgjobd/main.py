@@ -144,6 +144,17 @@ def web(given: argparse.Namespace) -> int:
     return OK
 
 
+def units(given: argparse.Namespace) -> int:
+    """Install the units for systemd; without --install, print each file under its path."""
+    from bgjobd.systemd import install  # which a daemon has no use for
+
+    if given.user and (given.strict or given.users):
+        return _complain("--strict and --users are for the system's daemon, not for --user", USAGE)
+    choice = install.Choice(given.strict, given.users, given.user, given.root, given.force)
+    code: int = install.run(choice, given.install)
+    return code
+
+
 def demo(given: argparse.Namespace) -> int:
     """Run a daemon with sample jobs in a temporary directory."""
     from bgjobd.demo import show
@@ -229,7 +240,21 @@ def _parser() -> argparse.ArgumentParser:
         "--once", action="store_true", help="end when the jobs have ended, and print a table"
     )
     command.set_defaults(run=demo)
+    command = commands.add_parser("units", help=units.__doc__, description=units.__doc__)
+    for option, told in _OPTIONS_OF_UNITS.items():
+        command.add_argument(f"--{option}", action="store_true", help=told)
+    command.add_argument("--root", type=Path, metavar="DIR", help="below this directory, as for a package")
+    command.set_defaults(run=units)
     return parser
+
+
+_OPTIONS_OF_UNITS: Final = {
+    "install": "write the files, and say what to do next",
+    "user": "for a daemon of your own, run by your systemd (systemctl --user)",
+    "strict": "with the drop-in that takes the network from daemon and jobs",
+    "users": "with the drop-in for classes that set `user`: the daemon is root, with few capabilities",
+    "force": "replace files that differ",
+}
 
 
 def _add(

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.timeout(
 # First line of a block that no test can run → why.
 NOT_RUN = {
     "$ ./run demo --once": "sets up .venv from a package index; tests/daemon/test_commands.py runs the demo",
+    "$ sudo /srv/bgjobd/bin/bgjobd units --install": "takes root; tests/systemd/nspawn does it in a container",
     "$ bgjob top --once": "a moment of a busy daemon; tests/client/test_top.py compares such a picture",
     "$ python3 -m venv /srv/bgjobd": "takes a package index; test_wheel.py builds the wheel that it installs",
     "$ install -o prometheus -m 0400 /var/lib/bgjobd/web.token /etc/prometheus/bgjobd.token": "takes root",

@@ -14,7 +14,11 @@ TREE = Path(__file__).resolve().parents[2]
 
 # Directory in the tree → where an installation has it.
 PACKAGES = {"client/bgjob": "bgjob", "bgjobd": "bgjobd", "systemd": "bgjobd/systemd", "web": "bgjobd/web"}
-SHIPPED = ("*.py", "py.typed", "*.varlink", "*.html", "*.css", "*.js", "*.svg", "vendored.toml")
+SHIPPED = (
+    *("*.py", "py.typed", "*.varlink"),
+    *("*.html", "*.css", "*.js", "*.svg", "vendored.toml"),
+    *("*.service", "*.socket", "*.conf"),
+)
 
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 

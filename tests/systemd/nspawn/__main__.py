@@ -1,0 +1,165 @@
+"""The acceptance under a real systemd, by hand and as root: `python -m tests.systemd.nspawn`.
+
+Boots a Debian with this tree installed in a container, and has `inside.py` restart, kill and reload the daemon while
+jobs run. Takes systemd-container and debootstrap. The committed tree is what is tried, not the files beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support import eventually
+
+HERE = Path(__file__).parent
+TREE = HERE.parents[2]
+SUITE = "trixie"
+PACKAGES = "systemd,systemd-sysv,dbus,libpam-systemd,procps,python3,logrotate"
+PLACE = "srv/bgjobd"
+BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+
+
+def main() -> int:
+    """Set up, boot, run what is inside; answers its exit code."""
+    given = _parser().parse_args()
+    if os.geteuid() != 0 or not (shutil.which("systemd-nspawn") and shutil.which("debootstrap")):
+        print("it takes root, systemd-nspawn (package systemd-container) and debootstrap", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    with tempfile.TemporaryDirectory(prefix="bgjobd-nspawn-") as directory:
+        root = Path(directory) / "root"
+        _say("a Debian")
+        _make_root(root, given.base)
+        _say("this tree in it")
+        _install_tree(root, Path(directory))
+        with _booted(root) as leader:
+            _say("booted")
+            enter = ["nsenter", "-t", str(leader), *("-m", "-u", "-i", "-n", "-p", "-C")]
+            inside = [f"/{PLACE}/bin/python", "-I", "/srv/acceptance/inside.py", *given.arguments]
+            return subprocess.run([*enter, *inside], check=False).returncode
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.systemd.nspawn", description=__doc__)
+    parser.add_argument(
+        "--base", type=Path, help="keep the bare Debian here, and take it from here next time"
+    )
+    parser.add_argument("arguments", nargs="*", help="for inside.py")
+    return parser
+
+
+def _make_root(root: Path, base: Path | None) -> None:
+    if base is None:
+        _debootstrap(root)
+        return
+    if not (base / "usr/bin/python3").exists():
+        _debootstrap(base)
+    _call("cp", "-a", "--reflink=auto", str(base), str(root))
+
+
+def _debootstrap(root: Path) -> None:
+    _call("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root), _mirror())
+
+
+def _mirror() -> str:
+    """Where this machine has its packages from."""
+    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+    return next(uri for uri in told if "security" not in uri)
+
+
+def _install_tree(root: Path, directory: Path) -> None:
+    """The wheel of what is committed, with its dependencies, in an environment as the README makes it."""
+    source = directory / "source"
+    source.mkdir()
+    archive = subprocess.run(["git", "archive", "HEAD"], cwd=TREE, stdout=subprocess.PIPE, check=True).stdout
+    subprocess.run(["tar", "-x"], input=archive, cwd=source, check=True)
+    _call(sys.executable, "-c", BUILD, str(directory), cwd=source)
+    [wheel] = directory.glob("*.whl")
+    _call(sys.executable, "-m", "venv", str(directory / "pip"))  # .venv has none
+    _call("chroot", str(root), "python3", "-m", "venv", "--without-pip", f"/{PLACE}")
+    [site] = (root / PLACE / "lib").glob("python3.*/site-packages")
+    version = site.parent.name.removeprefix("python")
+    pip = [str(directory / "pip/bin/pip"), "install", "-q", "--disable-pip-version-check"]
+    for_it = ["--only-binary=:all:", "--python-version", version, "--target", str(site)]
+    _call(*pip, *for_it, str(wheel))
+    shutil.copytree(HERE, root / "srv/acceptance")
+
+
+@contextmanager
+def _booted(root: Path) -> Iterator[int]:
+    """The pid of the container's systemd; it is powered off and its cgroups removed afterwards."""
+    group = _unified() / f"bgjobd-nspawn-{os.getpid()}"
+    group.mkdir()
+    log = root.parent / "boot.log"
+    nspawn = ["systemd-nspawn", "-q", "-D", str(root), "--boot", "--register=no", "--keep-unit"]
+    nspawn += ["--console=pipe", "--private-network", f"--machine={group.name}"]
+    process = subprocess.Popen(
+        ["sh", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', str(group), *nspawn],
+        env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=log.open("wb"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        leader = eventually(lambda: _first_process_below(process, log), within=60)
+        eventually(lambda: _is_running(leader), within=120)
+        yield leader
+    finally:
+        process.terminate()  # nspawn powers off at SIGTERM
+        try:
+            process.wait(150)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for found in sorted(group.rglob("*"), key=lambda path: len(path.parts), reverse=True):
+            if found.is_dir():
+                found.rmdir()
+        group.rmdir()
+
+
+def _unified() -> Path:
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return Path(next(fields[4] for fields in mounts if "cgroup2" in fields[fields.index("-") :]))
+
+
+def _first_process_below(process: subprocess.Popen[bytes], log: Path) -> int | None:
+    """The child of nspawn that is the first process of its own pid namespace."""
+    if process.poll() is not None:
+        raise RuntimeError(f"systemd-nspawn ended with {process.returncode}: {log.read_text()}")
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        status = Path(f"/proc/{child}/status").read_text()
+        pids = next(line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))
+        if len(pids) > 1 and pids[-1] == "1":
+            return int(child)
+    return None
+
+
+def _is_running(leader: int) -> bool:
+    asked = ["nsenter", "-t", str(leader), "-m", "-p", "-C", "systemctl", "is-system-running"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    return told in ("running", "degraded")
+
+
+def _call(*command: str, cwd: Path | None = None) -> None:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+
+
+def _say(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

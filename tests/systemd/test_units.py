@@ -1,0 +1,314 @@
+"""What `bgjobd units` writes: systemd takes it, it is as closed as promised, and as open as jobs need it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bgjobd.systemd.install import Choice, doubts
+
+COMMAND = [sys.executable, "-m", "bgjobd", "units"]
+UNITS = "etc/systemd/system"
+OF_SYSTEM = [
+    *(f"{UNITS}/bgjobd.service", f"{UNITS}/bgjobd.socket"),
+    *("etc/sysusers.d/bgjobd.conf", "etc/tmpfiles.d/bgjobd.conf", "etc/logrotate.d/bgjobd"),
+]
+
+
+def units(*options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *options], env=os.environ | environ, capture_output=True, text=True, check=False
+    )
+
+
+def installed(root: Path, *options: str) -> Path:
+    """The directory of the units, below this root."""
+    done = units("--install", "--root", str(root), *options)
+    assert done.returncode == 0, done.stderr
+    return root / UNITS
+
+
+def files_below(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+def directives(unit: Path) -> dict[str, list[str]]:
+    """The values of each key of a unit file, in their order."""
+    found: dict[str, list[str]] = {}
+    for line in unit.read_text().splitlines():
+        if line and line[0] not in "#[":
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+# What is written
+
+
+def test_each_file_goes_to_its_place_and_everybody_may_read_it(tmp_path: Path) -> None:
+    subprocess.run([*COMMAND, "--install", "--root", str(tmp_path)], umask=0o077, check=True)
+    assert files_below(tmp_path) == sorted(OF_SYSTEM)
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in OF_SYSTEM} == {0o644}
+
+
+def test_the_service_runs_the_interpreter_that_installed_it(tmp_path: Path) -> None:
+    service = directives(installed(tmp_path) / "bgjobd.service")
+    assert service["ExecStart"] == [f"{os.path.abspath(sys.executable)} -I -m bgjobd serve"]
+    assert "$" not in (tmp_path / OF_SYSTEM[-1]).read_text()
+
+
+def test_an_interpreter_with_a_blank_in_its_path_is_one_word(tmp_path: Path) -> None:
+    from bgjobd.systemd.install import files
+
+    texts = files(Choice(), '/opt/100% "new"/python', tmp_path)
+    assert 'ExecStart="/opt/100%% \\"new\\"/python" -I -m bgjobd serve\n' in texts[Path("/") / OF_SYSTEM[0]]
+
+
+def test_without_install_everything_is_shown_and_nothing_written(tmp_path: Path) -> None:
+    shown = units("--root", str(tmp_path), "--strict", "--users")
+    assert shown.returncode == 0
+    assert files_below(tmp_path) == []
+    for name in (*OF_SYSTEM, f"{UNITS}/bgjobd.service.d/strict.conf", f"{UNITS}/bgjobd.service.d/users.conf"):
+        assert f"# {tmp_path}/{name}\n" in shown.stdout
+
+
+def test_installing_again_changes_nothing(tmp_path: Path) -> None:
+    installed(tmp_path)
+    before = {name: (tmp_path / name).stat().st_mtime_ns for name in OF_SYSTEM}
+    again = units("--install", "--root", str(tmp_path))
+    assert again.stdout.count("is there") == len(OF_SYSTEM)
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in OF_SYSTEM} == before
+
+
+def test_a_file_that_a_person_has_edited_stays_and_the_difference_is_told(tmp_path: Path) -> None:
+    service = installed(tmp_path) / "bgjobd.service"
+    edited = service.read_text().replace("WatchdogSec=20s", "WatchdogSec=60s")
+    service.write_text(edited)
+    (tmp_path / "etc/logrotate.d/bgjobd").unlink()
+
+    refused = units("--install", "--root", str(tmp_path))
+
+    assert refused.returncode == 1
+    assert "-WatchdogSec=60s\n+WatchdogSec=20s" in refused.stderr
+    assert "--force" in refused.stderr
+    assert service.read_text() == edited
+    assert not (tmp_path / "etc/logrotate.d/bgjobd").exists()  # all or nothing
+
+    forced = units("--install", "--root", str(tmp_path), "--force")
+    assert f"replaced   {service}" in forced.stdout
+    assert "WatchdogSec=20s" in service.read_text()
+
+
+def test_a_drop_in_that_is_there_is_kept_up_to_date(tmp_path: Path) -> None:
+    drop_in = installed(tmp_path, "--users") / "bgjobd.service.d/users.conf"
+    drop_in.write_text("[Service]\nUser=root\n")
+    assert units("--install", "--root", str(tmp_path)).returncode == 1
+    assert units("--install", "--root", str(tmp_path), "--force").returncode == 0
+    assert "CapabilityBoundingSet=" in drop_in.read_text()
+    assert "su root root" in (tmp_path / "etc/logrotate.d/bgjobd").read_text()
+
+
+def test_units_of_the_system_are_refused_to_a_person() -> None:
+    if os.geteuid() != 0:
+        refused = units("--install")
+    else:
+        as_nobody = (
+            "import os; from bgjobd.systemd import install; os.setuid(65534);"
+            "exit(install.run(install.Choice(), is_real=True))"
+        )
+        refused = subprocess.run(
+            [sys.executable, "-c", as_nobody], capture_output=True, text=True, check=False
+        )
+    assert refused.returncode == 1
+    assert "units of the system are root's to write; or --user" in refused.stderr
+
+
+def test_a_person_has_no_drop_ins_of_the_system() -> None:
+    refused = units("--user", "--strict")
+    assert refused.returncode == 2
+    assert "not for --user" in refused.stderr
+
+
+def test_what_the_service_would_not_see_is_doubted(tmp_path: Path) -> None:
+    (tmp_path / "python").touch(mode=0o700)  # below /tmp
+    told = list(doubts(Choice(), tmp_path / "python"))
+    assert any(f"cannot see {tmp_path}/python (PrivateTmp=)" in doubt for doubt in told)
+    assert list(doubts(Choice(root=tmp_path), tmp_path / "python")) == []
+
+
+# What systemd makes of them
+
+
+@pytest.mark.parametrize("options", [[], ["--strict"], ["--users"], ["--strict", "--users"]], ids=str)
+def test_systemd_finds_no_fault_with_the_units(tmp_path: Path, options: list[str]) -> None:
+    directory = installed(tmp_path, *options)
+    assert verified(directory, tmp_path) == ""
+
+
+def test_systemd_finds_no_fault_with_the_units_of_a_person(tmp_path: Path) -> None:
+    assert units("--user", "--install", XDG_CONFIG_HOME=str(tmp_path)).returncode == 0
+    assert files_below(tmp_path) == ["systemd/user/bgjobd.service", "systemd/user/bgjobd.socket"]
+    assert verified(tmp_path / "systemd" / "user", tmp_path, "--user") == ""
+
+
+def test_a_fault_would_be_found(tmp_path: Path) -> None:
+    service = installed(tmp_path) / "bgjobd.service"
+    service.write_text(service.read_text().replace("KillMode=process", "KillMood=process"))
+    assert "Unknown key" in verified(service.parent, tmp_path)
+
+
+# Tenths, and what the rest is: 0.5 and 0.3 for a network, 0.2 for writable cgroups, 0.2 for priorities (@resources).
+# With --users, root and its six capabilities.
+SCORES = [([], 16), (["--strict"], 7), (["--users"], 29), (["--strict", "--users"], 20)]
+
+
+@pytest.mark.parametrize(("options", "most"), SCORES, ids=str)
+def test_the_service_is_as_closed_as_promised(tmp_path: Path, options: list[str], most: int) -> None:
+    installed(tmp_path, *options)
+    assert is_within(tmp_path, most)
+    assert not is_within(tmp_path, most - 1)  # if it got better, say so
+
+
+def verified(directory: Path, runtime: Path, *options: str) -> str:
+    """What systemd-analyze complains of."""
+    paths = [str(directory / name) for name in ("bgjobd.service", "bgjobd.socket")]
+    done = subprocess.run(
+        ["systemd-analyze", *options, "verify", "--man=no", *paths],
+        env=os.environ | {"XDG_RUNTIME_DIR": str(runtime)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+def is_within(root: Path, tenths: int) -> bool:
+    analyze = ["systemd-analyze", "security", "--offline=yes", f"--threshold={tenths}", f"--root={root}"]
+    done = subprocess.run(
+        [*analyze, "--no-pager", "bgjobd.service"], capture_output=True, text=True, check=False
+    )
+    assert "Overall exposure level" in done.stdout, done.stderr
+    return done.returncode == 0
+
+
+# What must not get lost
+
+MUSTS = {
+    "Type": "notify-reload",
+    "NotifyAccess": "main",
+    "KillMode": "process",
+    "Delegate": "yes",
+    "DelegateSubgroup": "daemon",
+    "OOMPolicy": "continue",
+    "Restart": "always",
+    "RestartMaxDelaySec": "2s",  # clients wait for 5
+    "StartLimitIntervalSec": "0",
+    "WatchdogSec": "20s",
+    "UMask": "0077",
+    "LimitCORE": "0",
+    "NoNewPrivileges": "yes",
+}
+
+PERSONS = pytest.mark.parametrize("person", [False, True], ids=["system", "person"])
+
+
+@PERSONS
+def test_what_restarts_and_jobs_depend_on_is_there(tmp_path: Path, person: bool) -> None:
+    there = directives(a_service(tmp_path, person))
+    assert {key: there.get(key) for key in MUSTS} == {key: [value] for key, value in MUSTS.items()}
+
+
+def test_the_spool_outlives_a_stop(tmp_path: Path) -> None:
+    service = directives(installed(tmp_path) / "bgjobd.service")
+    assert service["RuntimeDirectory"] == service["StateDirectory"] == service["LogsDirectory"] == ["bgjobd"]
+    assert service["RuntimeDirectoryPreserve"] == ["yes"]
+
+
+def test_the_database_of_a_person_is_not_put_beside_the_configuration(tmp_path: Path) -> None:
+    # As systemd would have it for a StateDirectory=bgjobd where there is a ~/.config/bgjobd.
+    assert "StateDirectory" not in directives(a_service(tmp_path, person=True))
+
+
+# Each breaks jobs or restarts, as tried: the boot id is hidden, running jobs lose /tmp or SysV IPC, a start is EBUSY.
+HARMFUL = {
+    "ProcSubset": ("pid",),
+    "PrivateTmp": ("yes",),
+    "RemoveIPC": ("yes",),
+    "PrivateUsers": ("yes", "self", "identity"),
+    "ProtectControlGroups": ("yes", "strict", "private"),
+    "DynamicUser": ("yes",),
+}
+
+
+@PERSONS
+def test_what_would_break_jobs_is_not_there(tmp_path: Path, person: bool) -> None:
+    there = directives(a_service(tmp_path, person))
+    assert [key for key, values in HARMFUL.items() if set(there.get(key, ())) & set(values)] == []
+
+
+NEEDED = [
+    *("landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"),
+    *("setpriority", "prlimit64", "pidfd_open", "pidfd_send_signal", "linkat", "fallocate", "flock"),
+    *("inotify_add_watch", "timerfd_settime", "prctl", "waitid", "setsid", "memfd_create"),
+]
+
+
+@PERSONS
+def test_the_system_calls_that_attempts_take_are_let_through(tmp_path: Path, person: bool) -> None:
+    let_through = allowed(directives(a_service(tmp_path, person))["SystemCallFilter"])
+    assert set(NEEDED) <= let_through
+    assert not {"setuid", "mount", "reboot", "clock_settime", "ptrace"} & let_through
+
+
+def test_a_daemon_with_users_may_become_them(tmp_path: Path) -> None:
+    drop_in = directives(installed(tmp_path, "--users") / "bgjobd.service.d/users.conf")
+    assert {*NEEDED, "setresuid", "setresgid", "setgroups", "fchownat"} <= allowed(
+        drop_in["SystemCallFilter"]
+    )
+    assert (drop_in["User"], drop_in["Group"]) == ([""], [""])  # with root, systemd 257 takes CAP_SETUID away
+    assert drop_in["CapabilityBoundingSet"] == [
+        "CAP_SETUID CAP_SETGID CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_KILL"
+    ]
+
+
+def test_the_socket_outlives_the_daemon_and_is_never_closed_for_its_failures(tmp_path: Path) -> None:
+    directory = installed(tmp_path)
+    socket = directives(directory / "bgjobd.socket")
+    assert socket["ListenStream"] == ["/run/bgjobd.sock"]
+    assert (socket["SocketMode"], socket["SocketGroup"]) == (["0660"], ["bgjob"])
+    assert socket["FileDescriptorName"] == ["varlink"]
+    assert socket["TriggerLimitIntervalSec"] == ["0"]
+    assert directives(directory / "bgjobd.service")["RuntimeDirectory"] == [
+        "bgjobd"
+    ]  # not where the socket is
+
+
+def a_service(directory: Path, person: bool) -> Path:
+    if not person:
+        return installed(directory) / "bgjobd.service"
+    assert units("--user", "--install", XDG_CONFIG_HOME=str(directory)).returncode == 0
+    return directory / "systemd/user/bgjobd.service"
+
+
+def allowed(filters: list[str]) -> set[str]:
+    """The system calls that are let through by these lines, one after the other."""
+    found: set[str] = set()
+    for line in filters:
+        named = {call for word in line.removeprefix("~").split() for call in calls_of(word)}
+        found = set() if not line else found - named if line.startswith("~") else found | named
+    return found
+
+
+def calls_of(word: str) -> set[str]:
+    if not word.startswith("@"):
+        return {word}
+    listed = subprocess.run(
+        ["systemd-analyze", "syscall-filter", word], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    words = [line.strip() for line in listed[1:] if line.strip() and not line.strip().startswith("#")]
+    return {call for word in words for call in calls_of(word)}
