@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+import uuid
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,9 @@ from bgjobd.store.functions import register
 from bgjobd.store.migrations import migrate
 
 FILE_NAME: Final = "bgjobd.db"
+COPIED_AT: Final = "copied_at"
+"""The property that tells a backup from the database that it is of."""
+
 _BUSY_TIMEOUT: Final = 2.0
 _CHECKED_FOR: Final = 0.1
 _STEPS_BETWEEN: Final = 10_000
@@ -69,6 +73,7 @@ def prepare(state_dir: Path) -> None:
         try:
             _check(database)
             migrate(database, path)
+            _take_over_copy(database)
         finally:
             database.close()
     except DatabaseError as error:
@@ -97,6 +102,20 @@ def _check(database: SqliteDatabase) -> None:
         connection.set_progress_handler(None, 0)
     if found != ["ok"]:
         raise _DamageFound("; ".join(found))
+
+
+def _take_over_copy(database: SqliteDatabase) -> None:
+    """Give a copy that was put in the database's place an id of its own.
+
+    So the spool is not its own, and no attempt that it believes to run, and that may have ended since, starts again.
+    """
+    if database.execute_sql("SELECT 1 FROM properties WHERE name = ?", (COPIED_AT,)).fetchone() is None:
+        return
+    with database.transaction("IMMEDIATE"):
+        database.execute_sql(
+            "UPDATE properties SET value = ? WHERE name = 'database_id'", (str(uuid.uuid4()),)
+        )
+        database.execute_sql("DELETE FROM properties WHERE name = ?", (COPIED_AT,))
 
 
 def open_for_writing(state_dir: Path) -> SqliteDatabase:
