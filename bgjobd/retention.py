@@ -30,7 +30,7 @@ _FIRST_LOOK: Final = 60.0
 _LEAST_PAUSE: Final = 300.0
 _LONGEST_PAUSE: Final = 86_400.0
 
-_REST: Final = 20
+_REST: Final = 4
 """How many times as long as a portion took its pause is: so few of those that submit meet one."""
 
 _DAY: Final = 86_400.0
