@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 
 from bgjob.client import Client
 from bgjob.codec import JsonObject, to_json
-from bgjob.words import Status
+from bgjob.words import FINAL, Status
 from bgjobd import clock, outputs, retention
 from bgjobd.config import Config, Retention
 from bgjobd.core.planner import Lanes
@@ -66,7 +66,7 @@ class Pruned:
 
     def as_json(self) -> JsonObject:
         return {
-            "jobs": {status.value: self.jobs[status] for status in sorted(self.jobs)},
+            "jobs": {status.value: self.jobs[status] for status in sorted(FINAL)},
             "entries": self.entries,
         }
 
