@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from bgjob.amounts import size_text
-from bgjob.errors import BgjobError, RequestError
-from bgjobd import census, cgroups, clock, config, limits, page, service, units
+from bgjobd import census, cgroups, clock, config, limits, page, service, upkeep
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
 from bgjobd.daemon import Daemon
@@ -29,17 +25,12 @@ from bgjobd.spool import SpoolInUseError
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
 from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
 
-if TYPE_CHECKING:
-    from bgjobd.pruning import Pruned
-
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 UNREPAIRED: Final = 65
 UNAVAILABLE: Final = 69
 BUSY: Final = 75
-REFUSED: Final = 77
-INTERRUPTED: Final = 130
 """Exit codes, as sysexits(3) has them where it has any."""
 
 
@@ -137,83 +128,6 @@ def _check_books(settings: Config) -> int:
     return FAILED if found.findings else OK
 
 
-def prune(given: argparse.Namespace) -> int:
-    """Delete jobs that ended long ago, and old log entries, now, with the ages of [retention] or those given here."""
-    from bgjobd import pruning  # which, as what follows, a daemon has no use for
-    from bgjobd.store.audit import SchemaTooOldError
-
-    if given.archive is not None and "logs" in given:
-        return _complain(
-            "an archive has jobs, and not the log entries of those that stay: no --logs with it", USAGE
-        )
-    pruned = pruning.Pruned()
-    try:
-        settings = _settings(given)
-    except ConfigError as error:
-        return _complain(str(error), USAGE)
-    try:
-        wish = pruning.Wish.of(_kept(given, settings.retention), time.time())
-        if given.dry_run:
-            pruned = pruning.would_be_pruned(settings, wish)
-        else:
-            pruning.prune(settings, wish, given.archive, pruned)
-        code = OK
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-    except FileExistsError as error:
-        return _complain(f"{error.filename} is there already, and is left as it is: give another name", USAGE)
-    except RequestError as error:
-        code = _complain(str(error), REFUSED if isinstance(error, PermissionError) else BUSY)
-    except BgjobError as error:
-        code = _complain(
-            f"a daemon holds {settings.daemon.state_dir}, and does not do it: {error}", UNAVAILABLE
-        )
-    except (SchemaTooNewError, SchemaTooOldError) as error:
-        return _complain(str(error), UNREPAIRED)
-    except (UnusableDatabaseError, pruning.ForeignStateError, OSError) as error:
-        code = _complain(f"not all could be deleted: {error}", FAILED)
-    _print_pruned(given, pruned)
-    return code
-
-
-def _kept(given: argparse.Namespace, configured: config.Retention) -> config.Retention:
-    """`[retention]`, with what was given in its place. Of jobs that go to an archive the entries stay until they go."""
-    ages = {name: getattr(given, name) for name in ("completed", "failed", "logs") if name in given}
-    if given.archive is not None:
-        ages["logs"] = None
-    return configured.model_copy(update=ages)
-
-
-def _print_pruned(given: argparse.Namespace, pruned: Pruned) -> None:
-    if given.json:
-        print(json.dumps({**pruned.as_json(), "is_dry_run": given.dry_run}))
-    else:
-        print(f"{'would be deleted' if given.dry_run else 'deleted'}: {pruned}")
-
-
-def backup(given: argparse.Namespace) -> int:
-    """Copy the database to FILE, or into state_dir/backups, and look through the copy; the daemon may run meanwhile."""
-    from bgjobd.store import backups  # which a daemon has no use for
-
-    try:
-        settings = _settings(given)
-        state_dir = settings.daemon.state_dir
-        target: Path = given.file or backups.usual_place(state_dir, time.time())
-        if given.file is None:
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-        size = backups.back_up(state_dir, target, given.force)
-    except ConfigError as error:
-        return _complain(str(error), USAGE)
-    except KeyboardInterrupt:
-        return _complain("interrupted: there is no copy", INTERRUPTED)
-    except FileExistsError as error:
-        return _complain(f"{error.filename} is there already; --force replaces it", USAGE)
-    except (UnusableDatabaseError, backups.UnsoundCopyError, OSError) as error:
-        return _complain(f"there is no copy: {error}", FAILED)
-    print(f"{target}: {size_text(size)}, sound; `bgjobd backup --help` says how to restore it")
-    return OK
-
-
 def web(given: argparse.Namespace) -> int:
     """Run the page alone, beside a daemon that has it switched off, or at another address."""
     from bgjobd.web.__main__ import serve  # which the daemon has no use for
@@ -284,6 +198,20 @@ def _settings(given: argparse.Namespace) -> Config:
     return config.load(given.config, os.environ, is_root=os.geteuid() == 0)
 
 
+def _with_settings(run: upkeep.Command) -> Callable[[argparse.Namespace], int]:
+    """The command, once the configuration is read."""
+
+    @wraps(run)
+    def read_and_run(given: argparse.Namespace) -> int:
+        try:
+            settings = _settings(given)
+        except ConfigError as error:
+            return _complain(str(error), USAGE)
+        return run(given, settings)
+
+    return read_and_run
+
+
 def _settings_of_daemon(given: argparse.Namespace) -> Config:
     """The settings, with limits that this process, which is the daemon's, can have enforced. Raises ConfigError."""
     settings = _settings(given)
@@ -328,8 +256,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="hold what is stored against the spool and the processes, and change nothing",
     )
-    _add_prune(commands)
-    _add_backup(commands)
+    upkeep.add_to(lambda name, run: _add(commands, name, _with_settings(run)))
     _add(commands, "web", web)
     command = commands.add_parser("demo", help=demo.__doc__, description=demo.__doc__)
     command.add_argument(
@@ -351,49 +278,6 @@ def _add(
     )
     command.set_defaults(run=run)
     return command
-
-
-def _add_prune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = _add(commands, "prune", prune)
-    for name, what in (
-        ("completed", "jobs that completed so long ago"),
-        ("failed", "jobs that failed or were cancelled so long ago"),
-        ("logs", "log entries that are older, of whatever job"),
-    ):
-        command.add_argument(
-            f"--{name}",
-            type=_age,
-            metavar="AGE",
-            default=argparse.SUPPRESS,
-            help=f"{what}: seconds, or such as 12h or 14d; `false` keeps them",
-        )
-    command.add_argument(
-        "--archive",
-        type=Path,
-        metavar="FILE",
-        help="first write each job to this new file, as JSON lines in gzip; log entries of other jobs stay then",
-    )
-    command.add_argument("--dry-run", action="store_true", help="only say how much would be deleted")
-    command.add_argument("--json", action="store_true", help="tell it as JSON")
-
-
-def _age(text: str) -> float | None:
-    try:
-        return None if text == "false" else units.delay(float(text) if text.isdecimal() else text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _add_backup(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = _add(commands, "backup", backup)
-    command.epilog = (
-        "To restore: stop the daemon, once no attempt runs (SIGQUIT waits for them); put a copy of FILE in the "
-        "place of state_dir/bgjobd.db; remove bgjobd.db-wal and bgjobd.db-shm; start the daemon."
-    )
-    command.add_argument(
-        "file", type=Path, nargs="?", metavar="FILE", help="where to; else a name with the time"
-    )
-    command.add_argument("--force", action="store_true", help="replace FILE where there is one")
 
 
 def _complain(message: str, code: int) -> int:

@@ -36,13 +36,6 @@ _PATIENCE: Final = 60.0
 """Seconds that the daemon may take for a portion: it pauses after each."""
 
 
-class ForeignStateError(Exception):
-    """The state directory is another user's, whose files would become ours."""
-
-    def __init__(self, place: Path, owner: int) -> None:
-        super().__init__(f"{place} belongs to uid {owner}: run it as that user, whose daemon it is")
-
-
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is to go: jobs that ended so before that time, and log entries from before `logs`, if there is one."""
@@ -132,10 +125,8 @@ class _Own:
 
 @contextmanager
 def hand_of(config: Config) -> Iterator[Hand]:
-    """Whoever may write the file. Raises ForeignStateError, the errors of the store, and OSError."""
+    """Whoever may write the file. Raises the errors of the store, and OSError."""
     place = config.daemon.state_dir
-    if (owner := place.stat().st_uid) != os.geteuid():
-        raise ForeignStateError(place, owner)
     with ExitStack() as held:
         try:
             held.callback(os.close, lock(place))
@@ -210,7 +201,7 @@ def _sync_directory(directory: Path) -> None:
 def prune(config: Config, wish: Wish, archive: Path | None, pruned: Pruned) -> None:
     """Delete it, and tell of it in `pruned`; what an archive is to have is in it before. It may be interrupted.
 
-    Raises FileExistsError for the archive, ForeignStateError, errors of the store, the client's, and OSError.
+    Raises FileExistsError for the archive, errors of the store, the client's, and OSError.
     """
     with ExitStack() as held:
         hand = held.enter_context(hand_of(config))

@@ -5,6 +5,7 @@ A copy says that it is one, for the daemon that finds it in the database's place
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import sqlite3
@@ -44,7 +45,7 @@ def back_up(state_dir: Path, target: Path, may_replace: bool = False) -> int:
     Raises FileExistsError, UnsoundCopyError, UnusableDatabaseError, OSError. Then nothing is there that was not before.
     """
     if not may_replace and os.path.lexists(target):
-        raise FileExistsError(target)
+        raise _taken(target)
     new = target.with_name(f"{target.name}.{secrets.token_hex(4)}.new")
     os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     try:
@@ -94,10 +95,17 @@ def _put_in_place(new: Path, target: Path, may_replace: bool) -> int:
     if may_replace:
         new.replace(target)
     else:
-        os.link(new, target)  # which, unlike a rename, takes no other's place
+        try:
+            os.link(new, target)  # which, unlike a rename, takes no other's place
+        except FileExistsError:
+            raise _taken(target) from None
         new.unlink()
     _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     return size
+
+
+def _taken(target: Path) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
 
 
 def _sync(path: Path, mode: int) -> None:

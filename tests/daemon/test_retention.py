@@ -398,7 +398,7 @@ def test_only_the_daemons_user_may_prune(running: RunningDaemon) -> None:
     [
         (("--completed", "soon"), "must be a time"),
         (("--logs", "-1"), "must be a time"),
-        (("--archive", "x", "--logs", "1d"), "no --logs with it"),
+        (("--archive", "x", "--logs", "1d"), "--archive goes without --logs"),
     ],
 )
 def test_prune_says_what_is_wrong_with_its_arguments(
