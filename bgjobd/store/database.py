@@ -11,6 +11,7 @@ from typing import Final
 
 from peewee import DatabaseError, OperationalError, SqliteDatabase
 
+from bgjobd.clock import to_text
 from bgjobd.store.functions import register
 from bgjobd.store.migrations import migrate
 
@@ -62,8 +63,8 @@ class DamagedDatabaseError(UnusableDatabaseError):
         )
 
 
-def prepare(state_dir: Path) -> None:
-    """Create the file, or bring it to the newest schema.
+def prepare(state_dir: Path) -> bool:
+    """Create the file, or bring it to the newest schema; whether it is a backup that was put in its place.
 
     Raises UnusableDatabaseError, DamagedDatabaseError, SchemaTooNewError, MigrationFailedError.
     """
@@ -73,7 +74,7 @@ def prepare(state_dir: Path) -> None:
         try:
             _check(database)
             migrate(database, path)
-            _take_over_copy(database)
+            return _take_over_copy(database)
         finally:
             database.close()
     except DatabaseError as error:
@@ -104,18 +105,24 @@ def _check(database: SqliteDatabase) -> None:
         raise _DamageFound("; ".join(found))
 
 
-def _take_over_copy(database: SqliteDatabase) -> None:
-    """Give a copy that was put in the database's place an id of its own.
+def _take_over_copy(database: SqliteDatabase) -> bool:
+    """Make of a copy that was put in the database's place one that starts nothing which may have run since.
 
-    So the spool is not its own, and no attempt that it believes to run, and that may have ended since, starts again.
+    It gets an id of its own, so the spool is not its own: an attempt that it believes to run is lost. And the queues of
+    jobs that it believes to wait are paused.
     """
     if database.execute_sql("SELECT 1 FROM properties WHERE name = ?", (COPIED_AT,)).fetchone() is None:
-        return
+        return False
     with database.transaction("IMMEDIATE"):
+        database.execute_sql(
+            "INSERT OR IGNORE INTO queues SELECT DISTINCT queue, ? FROM background_jobs WHERE status = 'pending'",
+            (to_text(time.time()),),
+        )
         database.execute_sql(
             "UPDATE properties SET value = ? WHERE name = 'database_id'", (str(uuid.uuid4()),)
         )
         database.execute_sql("DELETE FROM properties WHERE name = ?", (COPIED_AT,))
+    return True
 
 
 def open_for_writing(state_dir: Path) -> SqliteDatabase:

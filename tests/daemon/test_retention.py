@@ -19,7 +19,7 @@ import pytest
 from bgjob import Client
 from bgjob.errors import JobNotFoundError
 from tests.daemon.running import RunningDaemon, daemon
-from tests.support import eventually
+from tests.support import directory_for_all, eventually
 
 PROBE: Final = "probes.Probe"
 LONG_AGO: Final = "2020-01-01T00:00:00.000000Z"
@@ -375,22 +375,33 @@ def test_an_interrupted_prune_says_what_it_has_deleted_and_leaves_a_whole_state(
     balance(running)
 
 
-def test_only_the_daemons_user_may_prune(running: RunningDaemon) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can run as another user")
-    running.directory.chmod(0o755)
-    code = (
-        "import os, sys; os.setgid(65534); os.setuid(65534); "
-        "from bgjob import Client; Client(sys.argv[1]).prune([1], 0)"
-    )
-    for parent in [running.directory, *running.directory.parents]:
-        if parent.stat().st_mode & 0o005 != 0o005:
-            pytest.skip(f"{parent} is closed to others")
-    running.socket.chmod(0o666)
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(running.socket)], capture_output=True, text=True, timeout=30
-    )
-    assert "root and the daemon's own user" in done.stderr
+AS_NOBODY: Final = """
+import os, sys
+from bgjob import Client
+from bgjob.errors import PermissionDeniedError
+
+os.setgid(65534)
+os.setuid(65534)
+client = Client(sys.argv[1])
+client.stats()
+for ask in (lambda: client.prune([1], 10**9), lambda: client.prune_logs("2030-01-01T00:00:00Z")):
+    try:
+        ask()
+    except PermissionDeniedError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as another user")
+def test_who_may_do_everything_else_may_not_prune() -> None:
+    with directory_for_all() as directory, daemon(directory) as running:
+        with running.client() as client:
+            run(client, "echo", 2)
+        running.socket.chmod(0o666)
+        command = [sys.executable, "-c", AS_NOBODY, str(running.socket)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert done.stdout.count("root and the daemon's own user may") == 2, done
+        assert len(ids(running)) == 2
 
 
 @pytest.mark.parametrize(
@@ -483,16 +494,23 @@ def test_a_damaged_database_gives_no_backup(running: RunningDaemon, tmp_path: Pa
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("copy")]
 
 
-def test_a_restored_backup_starts_no_attempt_again_that_it_believes_to_run(
-    running: RunningDaemon, tmp_path: Path
-) -> None:
+def test_a_restored_backup_starts_nothing_that_may_have_run_since(tmp_path: Path) -> None:
+    with daemon(tmp_path, "[queues.mail]\nslots = 1") as running:
+        restore_what_has_run_since(running, tmp_path)
+
+
+def restore_what_has_run_since(running: RunningDaemon, tmp_path: Path) -> None:
     ledger, go = tmp_path / "ledger", tmp_path / "go"
     with running.client() as client:
         job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
         eventually(lambda: job.refresh()["status"] == "running")
+        client.pause("mail")
+        waiting = client.run_background_job(PROBE, "echo", {"value": "once"}, queue="mail")
         assert bgjobd(running, "backup", str(tmp_path / "copy.db")).returncode == 0
+        client.resume("mail")
         go.touch()
         assert job.result(20) == "waited"
+        assert waiting.result(20) == "once"
     running.stop()
     for name in ("bgjobd.db", "bgjobd.db-wal", "bgjobd.db-shm"):
         (running.database.parent / name).unlink(missing_ok=True)
@@ -503,6 +521,13 @@ def test_a_restored_backup_starts_no_attempt_again_that_it_believes_to_run(
         restored.wait(20)
         assert restored.snapshot["status"] == "failed"
         assert [attempt["outcome"] for attempt in restored.snapshot["attempts"]] == ["lost"]
+        assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        assert client.get(waiting.id).snapshot["status"] == "pending"
+        assert {queue["name"]: queue["paused"] for queue in client.stats()["queues"]} == {
+            "default": False,
+            "mail": True,
+        }
+    assert [line for line in running.lines() if "is a backup that was restored" in line]
     assert [line.split()[0] for line in ledger.read_text().splitlines()] == ["start", "end"]
     assert copied(running.database, "SELECT count(*) FROM properties WHERE name = 'copied_at'") == 0
     balance(running)
