@@ -6,7 +6,8 @@ What may be deleted is the ledger's rule; here are the one timer, the pace, and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -103,30 +104,35 @@ class Retention:
     async def delete(self, job_ids: Sequence[int], last_entry: int) -> Deleted:
         """Delete those of these jobs that have ended and have no newer log entry, and their files; what is gone then.
 
-        Raises StorageUnavailableError, ShuttingDownError.
+        A caller who leaves does not end it between the two. Raises StorageUnavailableError, ShuttingDownError.
         """
+        return await asyncio.shield(self._loop.create_task(self._delete(job_ids, last_entry)))
+
+    async def _delete(self, job_ids: Sequence[int], last_entry: int) -> Deleted:
         in_use = set(self._in_use())
         left = tuple([job_id for job_id in job_ids if job_id not in in_use])
         jobs: tuple[int, ...] = ()
         entries = 0
         while left:
-            deleted: Deleted = await self._paced(Deletion(left, last_entry))
-            await self._outputs.remove(deleted.attempts)
+            async with self._a_portion():
+                deleted: Deleted = await self._record(Deletion(left, last_entry))
+                await self._outputs.remove(deleted.attempts)
             jobs, entries, left = jobs + deleted.jobs, entries + deleted.entries, deleted.left
         return Deleted(jobs, entries=entries)
 
     async def trim(self, before: float, after: int = 0) -> Trimmed:
         """Delete some of the log entries from before that time. Raises StorageUnavailableError, ShuttingDownError."""
-        trimmed: Trimmed = await self._paced(Trimming(before, after))
+        async with self._a_portion():
+            trimmed: Trimmed = await self._record(Trimming(before, after))
         return trimmed
 
-    async def _paced(self, item: Item) -> Any:
-        """One portion at a time, whoever wants it, and a pause after it."""
+    @asynccontextmanager
+    async def _a_portion(self) -> AsyncIterator[None]:
+        """One at a time, whoever wants it, and a pause after it."""
         async with self._turn:
             began_at = self._loop.time()
-            answer = await self._record(item)
+            yield
             await asyncio.sleep((self._loop.time() - began_at) * _REST)
-            return answer
 
     # Looking
 
@@ -204,10 +210,9 @@ class Retention:
     async def _tidy(self) -> None:
         """Remove the files of jobs that are gone: whoever deleted them was killed before it came to the files."""
         async for keys in self._outputs.all_keys():
-            began_at = self._loop.time()
-            known = await self._read(partial(_known, {job_id for job_id, _ in keys}))
-            await self._outputs.remove([key for key in keys if key[0] not in known])
-            await asyncio.sleep((self._loop.time() - began_at) * _REST)
+            async with self._a_portion():
+                known = await self._read(partial(_known, {job_id for job_id, _ in keys}))
+                await self._outputs.remove([key for key in keys if key[0] not in known])
         self._is_tidy = True
 
 
