@@ -27,7 +27,7 @@ from bgjobd.forkserver import journal as journals
 from bgjobd.lock import AlreadyRunningError, lock
 from bgjobd.spool import AttemptKey
 from bgjobd.store.audit import Audit
-from bgjobd.store.database import open_for_writing
+from bgjobd.store.database import errors_named, open_for_writing
 from bgjobd.store.items import Deletion, Item, Trimming
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import FIRST, Place, Reader
@@ -133,7 +133,6 @@ def hand_of(config: Config) -> Iterator[Hand]:
         except AlreadyRunningError:
             yield _Daemons(held.enter_context(Client(str(config.daemon.socket), timeout=_PATIENCE)))
             return
-        Audit(place).close()  # the file is there, and of this version
         database = open_for_writing(place)
         held.callback(database.close)
         output = os.open(_made(place / "output"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -203,7 +202,8 @@ def prune(config: Config, wish: Wish, archive: Path | None, pruned: Pruned) -> N
 
     Raises FileExistsError for the archive, errors of the store, the client's, and OSError.
     """
-    with ExitStack() as held:
+    Audit(config.daemon.state_dir).close()  # the file is there, and of this version
+    with errors_named(config.daemon.state_dir), ExitStack() as held:
         hand = held.enter_context(hand_of(config))
         reader = held.enter_context(closing(Reader(config.daemon.state_dir)))
         kept = None if archive is None else held.enter_context(closing(Archive(archive)))
@@ -231,7 +231,7 @@ def prune(config: Config, wish: Wish, archive: Path | None, pruned: Pruned) -> N
 def would_be_pruned(config: Config, wish: Wish) -> Pruned:
     """What a run would delete; nothing is."""
     Audit(config.daemon.state_dir).close()
-    with closing(Reader(config.daemon.state_dir)) as reader:
+    with errors_named(config.daemon.state_dir), closing(Reader(config.daemon.state_dir)) as reader:
         jobs = {status: reader.count_ended_before(status, before) for status, before in wish.ends.items()}
         return Pruned(Counter(jobs), reader.count_old_entries(wish.ends, wish.logs))
 

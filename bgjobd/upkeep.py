@@ -65,7 +65,8 @@ def prune(given: argparse.Namespace, settings: Config) -> int:
         return _complain(str(error), os.EX_DATAERR)
     except (UnusableDatabaseError, OSError) as error:
         code = _complain(f"not all could be deleted: {error}", _FAILED)
-    _print_pruned(given, pruned)
+    if code in (_OK, _INTERRUPTED) or pruned.jobs.total() or pruned.entries:
+        _print_pruned(given, pruned)
     return code
 
 

@@ -6,6 +6,8 @@ import os
 import sqlite3
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -158,6 +160,15 @@ def open_for_reading(state_dir: Path) -> SqliteDatabase:
     register(database)
     database.connect()
     return database
+
+
+@contextmanager
+def errors_named(state_dir: Path) -> Iterator[None]:
+    """For those who ask the file without knowing SQLite: its errors are UnusableDatabaseError meanwhile."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise UnusableDatabaseError(state_dir / FILE_NAME, error) from error
 
 
 def size_of(path: str) -> int:

@@ -421,6 +421,27 @@ def test_prune_says_what_is_wrong_with_its_arguments(
     assert told in done.stderr
 
 
+def test_where_there_is_no_database_prune_and_backup_say_so_and_make_nothing(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path)
+    for command in ("prune", "backup"):
+        done = bgjobd(
+            running, command, *(["--dry-run"] if command == "prune" else [str(tmp_path / "copy.db")])
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "unable to open database file" in done.stderr
+    assert not (tmp_path / "state").exists()
+    assert not (tmp_path / "copy.db").exists()
+
+
+def test_prune_says_so_where_a_daemon_holds_the_lock_and_does_not_answer(running: RunningDaemon) -> None:
+    with running.client() as client:
+        run(client, "echo", 2)
+    running.socket.unlink()
+    done = bgjobd(running, "prune", "--completed", "0")
+    assert (done.returncode, done.stdout) == (69, "")
+    assert "a daemon holds" in done.stderr
+
+
 # Backups
 
 
