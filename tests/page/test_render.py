@@ -352,6 +352,22 @@ def test_a_cancel_that_is_wanted_is_told_before_it_is_done(shown: OnePage) -> No
     assert "Cancel requested" in shown.read("/jobs/1").text
 
 
+@pytest.mark.parametrize(
+    ("address", "name", "unattempted"),
+    [("/jobs", "summary", {"attempt": 0}), ("/jobs/1", "job", {"attempts": []})],
+)
+def test_a_pending_job_whose_time_has_not_come_is_called_scheduled_or_retrying(
+    shown: OnePage, address: str, name: str, unattempted: dict[str, Any]
+) -> None:
+    job = shown.samples[name]
+    job |= {"status": "pending", "finished_at": None, "scheduled_at": "2999-01-01T00:00:00.000000Z"}
+    assert '<span class="badge warm">Retrying</span>' in shown.ask(address).body.decode()
+    job |= unattempted
+    assert '<span class="badge grey">Scheduled</span>' in shown.ask(address).body.decode()
+    job["scheduled_at"] = WHEN
+    assert '<span class="badge grey">Pending</span>' in shown.ask(address).body.decode()
+
+
 def test_a_job_that_waits_says_what_it_waits_for(shown: OnePage) -> None:
     shown.samples["stats"]["queues"][0]["paused"] = True
     assert "does not start" not in shown.read("/jobs/1").text
