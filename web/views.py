@@ -19,7 +19,7 @@ from bgjob.errors import (
     PermissionDeniedError,
     StorageUnavailableError,
 )
-from bgjob.words import EntryType
+from bgjob.words import EntryType, Status
 
 from .addresses import PER_PAGE, STATUSES, TYPES, View, place_of
 from .console import say
@@ -154,13 +154,15 @@ class Page:
     # One job
 
     def job(self, request: Request, job_id: str) -> Response:
-        """A job with its latest attempts, and the end of what the last of them printed."""
+        """A job with its latest attempts, the end of what the last of them printed, and what it waits for."""
         job = self._client.get(int(job_id), limit=_MOST_ATTEMPTS).snapshot
         attempts = job["attempts"][::-1]
         entries = self._client.logs(id=int(job_id), limit=_MOST_ENTRIES)
         parts = self._slow.output_parts(int(job_id), tail=_MOST_OUTPUT) if attempts else []
+        has_ended = Status(job["status"]).is_final
         values = {
             "job": job,
+            "why": None if has_ended else self._client.why(int(job_id)),
             "attempts": attempts,
             "left_out": attempts[-1]["number"] - 1 if attempts else 0,
             "entries": entries.items[::-1],
@@ -168,7 +170,7 @@ class Page:
             "output": b"".join(part.marked for part in parts).decode("utf-8", "replace"),
             "output_before": parts[0].offset - parts[0].left_out if parts else 0,
             "can_retry": job["status"] in ("failed", "cancelled"),
-            "can_cancel": job["status"] in ("pending", "running"),
+            "can_cancel": not has_ended,
         }
         return self._shown(request, "job.html", values)
 

@@ -368,15 +368,19 @@ def test_a_pending_job_whose_time_has_not_come_is_called_scheduled_or_retrying(
     assert '<span class="badge grey">Pending</span>' in shown.ask(address).body.decode()
 
 
-def test_a_job_that_waits_says_what_it_waits_for(shown: OnePage) -> None:
-    shown.samples["stats"]["queues"][0]["paused"] = True
-    assert "does not start" not in shown.read("/jobs/1").text
+@pytest.mark.parametrize("status", ["pending", "running"])
+def test_a_job_says_what_it_waits_for_until_it_has_ended(shown: OnePage, status: str) -> None:
+    assert "Job 1 waits" not in shown.read("/jobs/1").text
+    shown.samples["job"] |= {"status": status, "finished_at": None}
+    assert "Job 1 waits for a slot." in shown.read("/jobs/1").text
+
+
+def test_what_a_job_waits_for_stays_text_and_turns_nothing_around_it(shown: OnePage) -> None:
     shown.samples["job"] |= {"status": "pending", "finished_at": None}
-    assert "Queue default is paused: the job does not start" in shown.read("/jobs/1").text
-    shown.samples["stats"]["queues"][0]["paused"] = False
-    assert "does not start" not in shown.read("/jobs/1").text
-    shown.samples["stats"]["code_version"] = None
-    assert "No code is loaded: the job does not start" in shown.read("/jobs/1").text
+    shown.samples["why"] = f"turned \u202e around {HOSTILE}"
+    answer = shown.ask("/jobs/1").body.decode()
+    assert is_text(Read(answer))
+    assert all("bdi" in around for around, text in Around(answer).texts if "urned \u202e" in text)
 
 
 def test_a_job_says_where_it_stands_in_its_retries(shown: OnePage) -> None:
