@@ -521,6 +521,31 @@ def test_no_view_scrolls_sideways_on_a_phone(site: Site) -> None:
             assert cut == [], name
 
 
+@pytest.mark.parametrize("width", [740, 1280])
+def test_long_names_and_words_are_cut_nowhere_and_make_no_row_fill_the_screen(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
+    telling = Telling()
+    names = {"class_name": f"shop.{'Long' * 30}", "method_name": "m" * 100}
+    for sample in ("entry", "summary", "job"):
+        telling.samples[sample] |= names
+    telling.samples["class"] |= {"name": names["class_name"]}
+    telling.samples["class"]["methods"][0] |= {"name": names["method_name"]}
+    telling.samples["entry"] |= {"message": "word " * 2000}
+    telling.samples["summary"] |= {"error": "w" * 8000}
+    with scripted(browser, tmp_path, telling) as page:
+        page.set_viewport_size({"width": width, "height": 900})
+        for address in ("/", "/jobs", "/jobs/1", "/system"):
+            opened(page, address)
+            cut = page.locator("main :is(td, th, p, dd, h1, h2, button)").evaluate_all(
+                "all => all.filter(one => Math.max(one.getBoundingClientRect().right, one.scrollWidth) > innerWidth)"
+                ".map(one => one.outerHTML)"
+            )
+            assert cut == [], address
+            for row in page.locator(".rows tbody tr").all():
+                assert row.evaluate("row => row.clientHeight") < 600, address
+
+
 def test_everything_is_there_without_javascript(site: Site) -> None:
     with site.context(java_script_enabled=False) as context:
         page = context.new_page()
