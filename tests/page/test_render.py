@@ -387,6 +387,18 @@ def test_a_job_says_where_it_stands_in_its_retries(shown: OnePage) -> None:
     assert "queue default, 0 of 3 retries spent" in shown.read("/jobs/1").text
     shown.samples["job"] |= {"queue": "mail", "retry_count": 2, "timeout": 90.0}
     assert "queue mail, 2 of 3 retries spent, timeout 1 min 30 s" in shown.read("/jobs/1").text
+    shown.samples["job"] |= {"retry_count": 0, "max_retries": 0}
+    assert "queue mail, no retries, timeout 1 min 30 s" in shown.read("/jobs/1").text
+
+
+def test_of_many_attempts_the_latest_are_open_and_the_others_one_click_away(shown: OnePage) -> None:
+    (attempt,) = shown.samples["job"]["attempts"]
+    shown.samples["job"]["attempts"] = [attempt | {"number": number} for number in (1, 2, 3)]
+    assert "earlier" not in shown.read("/jobs/1").text
+    shown.samples["job"]["attempts"] = [attempt | {"number": number} for number in (1, 2, 3, 4, 5)]
+    before, _, behind = shown.read("/jobs/1").text.partition("2 earlier")
+    assert re.findall(r"Attempt (\d) Failed", before) == ["5", "4", "3"]
+    assert re.findall(r"Attempt (\d) Failed", behind.partition("Output of")[0]) == ["2", "1"]
 
 
 def test_as_long_as_no_code_is_loaded_nobody_waits_for_the_classes(shown: OnePage) -> None:
