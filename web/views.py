@@ -303,9 +303,11 @@ def _newer_than(job_id: int, jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[
 
 
 def _place(view: View, many: int, total: int | None) -> str:
-    """Which rows of how many the page has: "51–75 of 10,000+"."""
+    """Which rows of how many the page has: "51–75 of 10,000+"; empty where it has none, which is told in its place."""
     first = (view.page - 1) * view.per + 1
-    shown = f"{first:,}–{first + many - 1:,}" if many else "none"
+    if not many:
+        return ""
+    shown = f"{first:,}–{first + many - 1:,}"
     if not total:
         return shown
     return f"{shown} of {total:,}{'+' if total >= _MOST_COUNTED else ''}"

@@ -434,6 +434,17 @@ def test_keys_search_pause_walk_open_and_help(site: Site, page: Page) -> None:
     expect(page.locator("h1")).to_contain_text(f"Job {job}")
 
 
+def test_after_enter_in_the_search_keys_walk_what_it_found(site: Site, page: Page) -> None:
+    job = site.say("words to be found")
+    opened(page, "/")
+    page.keyboard.press("/")
+    page.keyboard.type("words to be FOUND")
+    page.keyboard.press("Enter")
+    expect(rows(page)).to_have_count(1)
+    page.keyboard.press("j")
+    expect(rows(page).get_by_role("link", name=f"#{job}")).to_be_focused()
+
+
 def test_the_row_that_is_walked_to_stays_so_when_rows_arrive(site: Site, page: Page) -> None:
     opened(page, "/jobs")
     page.keyboard.press("j")

@@ -391,6 +391,13 @@ def test_a_job_says_where_it_stands_in_its_retries(shown: OnePage) -> None:
     assert "queue mail, no retries, timeout 1 min 30 s" in shown.read("/jobs/1").text
 
 
+def test_a_list_tells_how_far_a_job_is_as_long_as_it_runs(shown: OnePage) -> None:
+    shown.samples["summary"] |= {"status": "running", "error": None, "finished_at": None}
+    assert "50 % half of it" in shown.read("/jobs").text
+    shown.samples["summary"] |= {"status": "completed", "finished_at": WHEN}
+    assert "half of it" not in shown.read("/jobs").text
+
+
 def test_of_many_attempts_the_latest_are_open_and_the_others_one_click_away(shown: OnePage) -> None:
     (attempt,) = shown.samples["job"]["attempts"]
     shown.samples["job"]["attempts"] = [attempt | {"number": number} for number in (1, 2, 3)]
