@@ -451,6 +451,10 @@ def test_the_limits_of_a_classs_attempts_are_told_and_what_enforces_them(shown: 
     assert "writable" not in shown.read("/system").text
 
 
+def test_a_queue_tells_how_many_jobs_may_wait_in_it(shown: OnePage) -> None:
+    assert "1 of 100,000" in " ".join(shown.read("/system").text.split())
+
+
 def test_the_fork_servers_are_told(shown: OnePage) -> None:
     text = " ".join(shown.read("/system").text.split())
     assert re.search(
