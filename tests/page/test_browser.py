@@ -569,7 +569,7 @@ def test_everything_is_there_without_javascript(site: Site) -> None:
         page.get_by_role("link", name="Older →").click()
         expect(page.locator(".pages")).to_contain_text("Page 2")
         page.get_by_role("link", name="Jobs").click()
-        page.get_by_role("link", name="Failed").click()
+        page.get_by_role("link", name="Failed", exact=True).click()
         newest_row(page).get_by_role("link").click()
         expect(page.locator("h1")).to_contain_text("Failed")
         expect(page.locator("details pre").first).to_be_visible()

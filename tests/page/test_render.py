@@ -391,6 +391,12 @@ def test_a_job_says_where_it_stands_in_its_retries(shown: OnePage) -> None:
     assert "queue mail, no retries, timeout 1 min 30 s" in shown.read("/jobs/1").text
 
 
+@pytest.mark.parametrize("address", ["/", "/jobs", "/system"])
+def test_what_is_counted_leads_to_the_jobs_that_were_counted(shown: OnePage, address: str) -> None:
+    led = [attributes["href"] for tag, attributes in shown.read(address).elements if tag == "a"]
+    assert {f"/jobs?status={status}" for status in ("running", "pending", "failed")} <= set(led)
+
+
 def test_a_list_tells_how_far_a_job_is_as_long_as_it_runs(shown: OnePage) -> None:
     shown.samples["summary"] |= {"status": "running", "error": None, "finished_at": None}
     assert "50 % half of it" in shown.read("/jobs").text
