@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bgjob.amounts import size_text, span_text
+from bgjob.commands.text import standing
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -69,6 +70,7 @@ class Renderer:
             "time": time_tag,
             "chart": chart,
             "duration": duration,
+            "standing": standing,
             "static": self.static,
         }
         self._templates = {

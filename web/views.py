@@ -19,7 +19,7 @@ from bgjob.errors import (
     PermissionDeniedError,
     StorageUnavailableError,
 )
-from bgjob.words import EntryType
+from bgjob.words import EntryType, Status
 
 from .addresses import PER_PAGE, STATUSES, TYPES, View, place_of
 from .console import say
@@ -154,13 +154,15 @@ class Page:
     # One job
 
     def job(self, request: Request, job_id: str) -> Response:
-        """A job with its latest attempts, and the end of what the last of them printed."""
+        """A job with its latest attempts, the end of what the last of them printed, and what it waits for."""
         job = self._client.get(int(job_id), limit=_MOST_ATTEMPTS).snapshot
         attempts = job["attempts"][::-1]
         entries = self._client.logs(id=int(job_id), limit=_MOST_ENTRIES)
         parts = self._slow.output_parts(int(job_id), tail=_MOST_OUTPUT) if attempts else []
+        has_ended = Status(job["status"]).is_final
         values = {
             "job": job,
+            "why": None if has_ended else self._client.why(int(job_id)),
             "attempts": attempts,
             "left_out": attempts[-1]["number"] - 1 if attempts else 0,
             "entries": entries.items[::-1],
@@ -168,7 +170,7 @@ class Page:
             "output": b"".join(part.marked for part in parts).decode("utf-8", "replace"),
             "output_before": parts[0].offset - parts[0].left_out if parts else 0,
             "can_retry": job["status"] in ("failed", "cancelled"),
-            "can_cancel": job["status"] in ("pending", "running"),
+            "can_cancel": not has_ended,
         }
         return self._shown(request, "job.html", values)
 
@@ -301,9 +303,11 @@ def _newer_than(job_id: int, jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[
 
 
 def _place(view: View, many: int, total: int | None) -> str:
-    """Which rows of how many the page has: "51–75 of 10,000+"."""
+    """Which rows of how many the page has: "51–75 of 10,000+"; empty where it has none, which is told in its place."""
     first = (view.page - 1) * view.per + 1
-    shown = f"{first:,}–{first + many - 1:,}" if many else "none"
+    if not many:
+        return ""
+    shown = f"{first:,}–{first + many - 1:,}"
     if not total:
         return shown
     return f"{shown} of {total:,}{'+' if total >= _MOST_COUNTED else ''}"

@@ -43,12 +43,12 @@ def _numbers(pid: int, first: int, last: int) -> list[int]:
 def ahead(clock: str, pid: int | None = None) -> float:
     """Seconds by which a process's clock, "monotonic" or "boottime", is ahead of the machine's: by its time namespace.
 
-    Of this process where no pid is given; 0 where nothing is known of it.
+    Of this process where no pid is given; 0 where nothing is known of it, nor of one that has ended: its file is empty.
     """
     try:
         with open(f"/proc/{pid or 'self'}/timens_offsets", "rb") as file:
             offsets = {name: (seconds, nanoseconds) for name, seconds, nanoseconds in map(bytes.split, file)}
     except OSError:
         return 0.0  # it is gone, or the kernel has no such namespaces
-    seconds, nanoseconds = offsets[clock.encode()]
+    seconds, nanoseconds = offsets.get(clock.encode(), (0, 0))
     return int(seconds) + int(nanoseconds) / 1e9

@@ -14,7 +14,7 @@ import pytest
 
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
-from bgjobd.forkserver.identity import pidfd_inode
+from bgjobd.forkserver.identity import ahead, pidfd_inode
 from tests.forkserver.driven import DrivenServer, fork_server, order
 from tests.support import eventually
 
@@ -225,3 +225,10 @@ def test_a_journal_that_cannot_be_read_for_want_of_descriptors_is_not_taken_for_
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert journals.try_read(directory, "1.2.journal") is None
     os.close(directory)
+
+
+def test_the_clock_of_an_ended_process_that_nobody_has_reaped_is_no_other_than_ours() -> None:
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert ahead("monotonic", ended.pid) == 0.0
+    ended.wait()

@@ -198,6 +198,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(**samples["stats"])
         case "GetInfo":
             line.reply(vendor="bgjobd", product="bgjobd", version="1", url="", interfaces=[])
+        case "Why":
+            line.reply(sentence=samples["why"])
         case "Retry" | "Cancel":
             line.reply(ids=asked.parameters["ids"])
         case "Pause" | "Resume":
@@ -246,10 +248,12 @@ SAMPLES: dict[str, Any] = {
                          "max_output": 1048576, "user": "mail", "group": None, "writable": ["/srv/mail"],
                          "sensitive": ["password"], "unenforced": ["processes"]},
               "methods": [{"name": "send", "doc": "Sends one.", "schema": {}, "note": None}]},
+    "why": "job 1 waits for a slot",
     "limits": {"memory": "RLIMIT_DATA", "cpu_share": "nothing: it takes cgroup v2"},
     "stats": {"version": "0.1.0", "pid": 97, "slots": 4, "storage_trouble": "no space", "usage": None,
               "jobs": {"pending": 1, "running": 2, "completed": 3, "failed": 4, "cancelled": 5},
-              "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False}],
+              "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False,
+                          "max_pending": 100000}],
               "minutes": [{"completed": 3, "failed": 1}, {"completed": 0, "failed": 0}],
               "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",
               "loaded_at": WHEN, "python": "3.11.7", "fork_server_pid": 96, "fork_servers": 2,

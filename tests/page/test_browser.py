@@ -434,6 +434,17 @@ def test_keys_search_pause_walk_open_and_help(site: Site, page: Page) -> None:
     expect(page.locator("h1")).to_contain_text(f"Job {job}")
 
 
+def test_after_enter_in_the_search_keys_walk_what_it_found(site: Site, page: Page) -> None:
+    job = site.say("words to be found")
+    opened(page, "/")
+    page.keyboard.press("/")
+    page.keyboard.type("words to be FOUND")
+    page.keyboard.press("Enter")
+    expect(rows(page)).to_have_count(1)
+    page.keyboard.press("j")
+    expect(rows(page).get_by_role("link", name=f"#{job}")).to_be_focused()
+
+
 def test_the_row_that_is_walked_to_stays_so_when_rows_arrive(site: Site, page: Page) -> None:
     opened(page, "/jobs")
     page.keyboard.press("j")
@@ -521,6 +532,31 @@ def test_no_view_scrolls_sideways_on_a_phone(site: Site) -> None:
             assert cut == [], name
 
 
+@pytest.mark.parametrize("width", [740, 1280])
+def test_long_names_and_words_are_cut_nowhere_and_make_no_row_fill_the_screen(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
+    telling = Telling()
+    names = {"class_name": f"shop.{'Long' * 30}", "method_name": "m" * 100}
+    for sample in ("entry", "summary", "job"):
+        telling.samples[sample] |= names
+    telling.samples["class"] |= {"name": names["class_name"]}
+    telling.samples["class"]["methods"][0] |= {"name": names["method_name"]}
+    telling.samples["entry"] |= {"message": "word " * 2000}
+    telling.samples["summary"] |= {"error": "w" * 8000}
+    with scripted(browser, tmp_path, telling) as page:
+        page.set_viewport_size({"width": width, "height": 900})
+        for address in ("/", "/jobs", "/jobs/1", "/system"):
+            opened(page, address)
+            cut = page.locator("main :is(td, th, p, dd, h1, h2, button)").evaluate_all(
+                "all => all.filter(one => Math.max(one.getBoundingClientRect().right, one.scrollWidth) > innerWidth)"
+                ".map(one => one.outerHTML)"
+            )
+            assert cut == [], address
+            for row in page.locator(".rows tbody tr").all():
+                assert row.evaluate("row => row.clientHeight") < 600, address
+
+
 def test_everything_is_there_without_javascript(site: Site) -> None:
     with site.context(java_script_enabled=False) as context:
         page = context.new_page()
@@ -533,7 +569,7 @@ def test_everything_is_there_without_javascript(site: Site) -> None:
         page.get_by_role("link", name="Older →").click()
         expect(page.locator(".pages")).to_contain_text("Page 2")
         page.get_by_role("link", name="Jobs").click()
-        page.get_by_role("link", name="Failed").click()
+        page.get_by_role("link", name="Failed", exact=True).click()
         newest_row(page).get_by_role("link").click()
         expect(page.locator("h1")).to_contain_text("Failed")
         expect(page.locator("details pre").first).to_be_visible()

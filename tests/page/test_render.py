@@ -352,21 +352,66 @@ def test_a_cancel_that_is_wanted_is_told_before_it_is_done(shown: OnePage) -> No
     assert "Cancel requested" in shown.read("/jobs/1").text
 
 
-def test_a_job_that_waits_says_what_it_waits_for(shown: OnePage) -> None:
-    shown.samples["stats"]["queues"][0]["paused"] = True
-    assert "does not start" not in shown.read("/jobs/1").text
+@pytest.mark.parametrize(
+    ("address", "name", "unattempted"),
+    [("/jobs", "summary", {"attempt": 0}), ("/jobs/1", "job", {"attempts": []})],
+)
+def test_a_pending_job_whose_time_has_not_come_is_called_scheduled_or_retrying(
+    shown: OnePage, address: str, name: str, unattempted: dict[str, Any]
+) -> None:
+    job = shown.samples[name]
+    job |= {"status": "pending", "finished_at": None, "scheduled_at": "2999-01-01T00:00:00.000000Z"}
+    assert '<span class="badge warm">Retrying</span>' in shown.ask(address).body.decode()
+    job |= unattempted
+    assert '<span class="badge grey">Scheduled</span>' in shown.ask(address).body.decode()
+    job["scheduled_at"] = WHEN
+    assert '<span class="badge grey">Pending</span>' in shown.ask(address).body.decode()
+
+
+@pytest.mark.parametrize("status", ["pending", "running"])
+def test_a_job_says_what_it_waits_for_until_it_has_ended(shown: OnePage, status: str) -> None:
+    assert "Job 1 waits" not in shown.read("/jobs/1").text
+    shown.samples["job"] |= {"status": status, "finished_at": None}
+    assert "Job 1 waits for a slot." in shown.read("/jobs/1").text
+
+
+def test_what_a_job_waits_for_stays_text_and_turns_nothing_around_it(shown: OnePage) -> None:
     shown.samples["job"] |= {"status": "pending", "finished_at": None}
-    assert "Queue default is paused: the job does not start" in shown.read("/jobs/1").text
-    shown.samples["stats"]["queues"][0]["paused"] = False
-    assert "does not start" not in shown.read("/jobs/1").text
-    shown.samples["stats"]["code_version"] = None
-    assert "No code is loaded: the job does not start" in shown.read("/jobs/1").text
+    shown.samples["why"] = f"turned \u202e around {HOSTILE}"
+    answer = shown.ask("/jobs/1").body.decode()
+    assert is_text(Read(answer))
+    assert all("bdi" in around for around, text in Around(answer).texts if "urned \u202e" in text)
 
 
 def test_a_job_says_where_it_stands_in_its_retries(shown: OnePage) -> None:
     assert "queue default, 0 of 3 retries spent" in shown.read("/jobs/1").text
     shown.samples["job"] |= {"queue": "mail", "retry_count": 2, "timeout": 90.0}
     assert "queue mail, 2 of 3 retries spent, timeout 1 min 30 s" in shown.read("/jobs/1").text
+    shown.samples["job"] |= {"retry_count": 0, "max_retries": 0}
+    assert "queue mail, no retries, timeout 1 min 30 s" in shown.read("/jobs/1").text
+
+
+@pytest.mark.parametrize("address", ["/", "/jobs", "/system"])
+def test_what_is_counted_leads_to_the_jobs_that_were_counted(shown: OnePage, address: str) -> None:
+    led = [attributes["href"] for tag, attributes in shown.read(address).elements if tag == "a"]
+    assert {f"/jobs?status={status}" for status in ("running", "pending", "failed")} <= set(led)
+
+
+def test_a_list_tells_how_far_a_job_is_as_long_as_it_runs(shown: OnePage) -> None:
+    shown.samples["summary"] |= {"status": "running", "error": None, "finished_at": None}
+    assert "50 % half of it" in shown.read("/jobs").text
+    shown.samples["summary"] |= {"status": "completed", "finished_at": WHEN}
+    assert "half of it" not in shown.read("/jobs").text
+
+
+def test_of_many_attempts_the_latest_are_open_and_the_others_one_click_away(shown: OnePage) -> None:
+    (attempt,) = shown.samples["job"]["attempts"]
+    shown.samples["job"]["attempts"] = [attempt | {"number": number} for number in (1, 2, 3)]
+    assert "earlier" not in shown.read("/jobs/1").text
+    shown.samples["job"]["attempts"] = [attempt | {"number": number} for number in (1, 2, 3, 4, 5)]
+    before, _, behind = shown.read("/jobs/1").text.partition("2 earlier")
+    assert re.findall(r"Attempt (\d) Failed", before) == ["5", "4", "3"]
+    assert re.findall(r"Attempt (\d) Failed", behind.partition("Output of")[0]) == ["2", "1"]
 
 
 def test_as_long_as_no_code_is_loaded_nobody_waits_for_the_classes(shown: OnePage) -> None:
@@ -410,6 +455,10 @@ def test_the_limits_of_a_classs_attempts_are_told_and_what_enforces_them(shown: 
     assert "writable nothing" in shown.read("/system").text
     policy["writable"] = None
     assert "writable" not in shown.read("/system").text
+
+
+def test_a_queue_tells_how_many_jobs_may_wait_in_it(shown: OnePage) -> None:
+    assert "1 of 100,000" in " ".join(shown.read("/system").text.split())
 
 
 def test_the_fork_servers_are_told(shown: OnePage) -> None:

@@ -205,6 +205,7 @@ document.addEventListener("change", ({ target }) => { if (target.matches(".tools
 document.addEventListener("submit", (event) => {
   if (!event.target.matches(".tools")) return;
   event.preventDefault();
+  main.focus({ preventScroll: true }); // so that keys move through what is found, and a phone's keyboard goes
   look(event.target);
 });
 addEventListener("popstate", () => { clearTimeout(typing); load({ isOtherView: true }); });
