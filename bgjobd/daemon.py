@@ -218,10 +218,9 @@ class Daemon:
         self._notifier.stopping(self._status())
         if self._page is not None:
             self._page.stop()
-        if self._attempts:
-            self.say(
-                EntryType.INFO, f"stopping; {_many(len(self._attempts))} on, and the next daemon adopts them"
-            )
+        left = len(self._attempts)
+        adopted = f"{_many(left)} on, and the next daemon adopts {'it' if left == 1 else 'them'}"
+        self.say(EntryType.INFO, f"stopping; {adopted if left else 'nothing runs'}")
         self._generations.stop()
         self._open_lanes()
         if not self._catalogue.done():
