@@ -168,7 +168,7 @@ class Daemon:
         self.retention.start(self._reader.newest_entry())
         if self._attempts:
             self.say(
-                EntryType.INFO, f"of an earlier daemon {_many(len(self._attempts))} on, or have to be settled"
+                EntryType.INFO, f"of an earlier daemon {_many(len(self._attempts))} on, or ended meanwhile"
             )
 
     def start_fork_server(self) -> None:
@@ -218,10 +218,9 @@ class Daemon:
         self._notifier.stopping(self._status())
         if self._page is not None:
             self._page.stop()
-        if self._attempts:
-            self.say(
-                EntryType.INFO, f"stopping; {_many(len(self._attempts))} on, and the next daemon adopts them"
-            )
+        left = len(self._attempts)
+        adopted = f"{_many(left)} on, and the next daemon adopts {'it' if left == 1 else 'them'}"
+        self.say(EntryType.INFO, f"stopping; {adopted if left else 'nothing runs'}")
         self._generations.stop()
         self._open_lanes()
         if not self._catalogue.done():
@@ -263,7 +262,7 @@ class Daemon:
     async def drain(self) -> None:
         """Start nothing new, and wait until the attempts that run have ended."""
         await self._start_nothing_new()
-        self.say(EntryType.INFO, f"draining: waits for {len(self._attempts)} attempts, starts nothing new")
+        self.say(EntryType.INFO, f"draining: waits for {_attempts(len(self._attempts))}, starts nothing new")
         asking = self._loop.create_task(self._notifier.keep_asking())
         try:
             await self._attempts.wait_until_empty(None)
@@ -697,7 +696,11 @@ class Daemon:
 
 
 def _many(attempts: int) -> str:
-    return "1 attempt goes" if attempts == 1 else f"{attempts} attempts go"
+    return f"{_attempts(attempts)} {'goes' if attempts == 1 else 'go'}"
+
+
+def _attempts(count: int) -> str:
+    return "1 attempt" if count == 1 else f"{count} attempts"
 
 
 def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:

@@ -128,7 +128,7 @@ def _finding(target: str, fate: Fate, count: int, ids: tuple[int, ...]) -> Findi
     what = "would fail, not to be retried" if fate.fails else "would run with what they were given"
     named = ", ".join(map(str, ids)) if count <= len(ids) else f"{', '.join(map(str, ids))}, …"
     such_as = f", parameter {', '.join(fate.names)}" if fate.names else ""
-    told = f"{_jobs(count)} of {target} {what}: {fate.why} (job {named}{such_as})"
+    told = f"{_jobs(count)} of {target} {what}: {fate.why} (job{'s' if count > 1 else ''} {named}{such_as})"
     return doubtful(f"queued jobs: {told}; mend the code or the configuration, or `bgjob cancel` them")
 
 

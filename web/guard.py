@@ -15,6 +15,10 @@ OPEN: Final = frozenset({"/login", "/healthz"})
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _AGE: Final = 400 * 86_400
+_LOG_IN: Final = (
+    "log in first: the daemon's console has the address; programs send the token, which is in state_dir/web.token, as "
+    "Authorization: Bearer TOKEN"
+)
 
 
 class Guard:
@@ -55,7 +59,7 @@ class Guard:
             return None
         if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             return redirect(_login_for(request))
-        return plain("log in first: the daemon's console has the address", 401)
+        return plain(_LOG_IN, 401)
 
     def is_known(self, request: Request) -> bool:
         """Whether the peer has shown the token, as a cookie or as a bearer's."""

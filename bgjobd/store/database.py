@@ -56,6 +56,13 @@ class UnusableDatabaseError(Exception):
         return f"see to room, rights and errors of the disk at {path.parent}, then start again"
 
 
+class NoDatabaseError(UnusableDatabaseError):
+    """There is no file, where one was to be read."""
+
+    def _next(self, path: Path) -> str:
+        return "is --config the daemon's own? Its first start makes the file"
+
+
 class DamagedDatabaseError(UnusableDatabaseError):
     """The file is no whole database; no start succeeds until somebody repairs it."""
 
@@ -152,9 +159,12 @@ def open_for_writing(state_dir: Path) -> SqliteDatabase:
 
 
 def open_for_reading(state_dir: Path) -> SqliteDatabase:
-    """A connection that cannot write, for queries off the loop."""
+    """A connection that cannot write, for queries off the loop. Raises NoDatabaseError, and peewee's errors."""
+    path = state_dir / FILE_NAME
+    if _is_missing(path):
+        raise NoDatabaseError(path, "there is no such file")
     database = SqliteDatabase(
-        f"{(state_dir / FILE_NAME).absolute().as_uri()}?mode=ro",
+        f"{path.absolute().as_uri()}?mode=ro",
         timeout=_BUSY_TIMEOUT,
         pragmas={"query_only": 1, "cache_size": -2000},
         uri=True,
@@ -164,6 +174,15 @@ def open_for_reading(state_dir: Path) -> SqliteDatabase:
     register(database)
     database.connect()
     return database
+
+
+def _is_missing(path: Path) -> bool:
+    """Whether there is certainly no file; where nobody tells, SQLite says why it cannot be opened."""
+    try:
+        path.stat()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+    return False
 
 
 @contextmanager

@@ -193,7 +193,11 @@ class InvalidParameterError(RequestError, ValueError):
     def __str__(self) -> str:
         named = str(self.parameters.get("parameter"))
         of_one = named.split(".", 2)[-1] if named.startswith("jobs.") else named
-        return f"{super().__str__()}: {_WANTED[of_one]}" if of_one in _WANTED else super().__str__()
+        if of_one in _WANTED:
+            return f"{super().__str__()}: {_WANTED[of_one]}"
+        if of_one.startswith("options.") and of_one.count(".") == 1:
+            return f"{super().__str__()}: there is no such option"
+        return super().__str__()
 
 
 _WANTED = {
@@ -203,13 +207,14 @@ _WANTED = {
     "options.at": "a date and time with its offset is wanted, such as 2024-12-04T14:31:53Z",
     "options.priority": "a whole number is wanted",
     "options.queue": "the name of a queue is wanted that the daemon has",
+    "queue": "the name of a queue is wanted that the daemon has",
     "options.timeout": "seconds above 0 are wanted, 100 years at most",
     "options.max_retries": "a whole number from 0 on is wanted, at most the daemon's [retry] cap",
     "options.retry_delay": "seconds from 0 on are wanted, 100 years at most",
     "options.backoff": "constant or exponential is wanted",
     "options.idempotency_key": "a text of 1 to 255 characters is wanted, another for each request",
 }
-"""What a parameter of Submit takes; the daemon's error has but its name."""
+"""What a parameter of Submit takes, or of Pause and Resume; the daemon's error has but its name."""
 
 
 class MethodNotFoundError(RequestError):

@@ -169,6 +169,7 @@ def test_a_signature_tells_what_else_may_be_given(schema: dict[str, Any], told: 
         ({"default": None}, "x=None"),
         ({"type": "string", "default": "a"}, "x: str = 'a'"),
         ({"type": "string", "format": "date-time"}, "x: date-time = …"),
+        ({"type": "string", "format": "password", "writeOnly": True}, "x: secret = …"),
         ({"type": "array", "items": {"type": "number"}}, "x: list[float] = …"),
         ({"type": "array", "items": {}}, "x: list = …"),
         ({"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None}, "x: int | None = None"),

@@ -358,7 +358,7 @@ def test_a_list_that_goes_into_a_file_is_not_shortened_and_not_coloured(commands
 def test_nothing_found_is_said(commands: Commands) -> None:
     done = commands.run("list", "--search", "nowhere to be found")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "no job matches" in done.stderr
+    assert done.stderr == "bgjob: no job matches; `bgjob list` without options has the newest of all\n"
     assert "no log line matches" in commands.run("tail", "--search", "nowhere to be found").stderr
 
 
@@ -369,6 +369,7 @@ def test_show_tells_what_became_of_each_attempt(commands: Commands) -> None:
     job_id = commands.ended("shop.Mail::send", "-p", "to=nobody", "--max-retries", "1")
     told = commands.run("show", str(job_id), "--logs").stdout
     assert told.startswith(f"job {job_id}  shop.Mail::send\n")
+    assert re.search(r"^retries +1 of 1 spent, 50 ms apart$", told, re.M)
     assert re.search(r"^status +failed$", told, re.M)
     assert re.search(r"^attempt 2  failed  .* UTC, \d+ ms$", told, re.M)
     assert "traceback of attempt 2" in told
@@ -892,7 +893,7 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
         (("run", "shop.Mail::missing"), 77, "no approved method missing"),
         (("run", "shop.Mail::send"), 77, '"to" is a required property; `bgjob classes`'),
         (("run", "broken.Job::run"), 77, "cannot be used"),
-        (("run", "shop.Work::quiet", "--queue", "no"), 77, "see `bgjob run --help`"),
+        (("run", "shop.Work::quiet", "--queue", "no"), 77, "`bgjob stats` lists the queues"),
         (("pause", "no"), 77, "`bgjob stats` lists the queues"),
         (("resume", "no"), 77, "`bgjob stats` lists the queues"),
         (("classes", "Missing"), 77, "Missing is not an approved class"),
@@ -928,6 +929,16 @@ def test_a_job_that_is_completed_can_be_neither_cancelled_nor_run_again(
     done = commands.run(command, str(job_id))
     assert done.returncode == 77
     assert done.stderr == f"bgjob: job {job_id} is completed; only {told}\n"
+
+
+def test_of_several_jobs_none_is_cancelled_if_one_cannot_be_and_that_is_said(commands: Commands) -> None:
+    ended = commands.ended("shop.Work::quiet")
+    waits = int(commands.run("run", "shop.Work::quiet", "--delay", "1h").stdout)
+    done = commands.run("cancel", str(waits), str(ended))
+    assert done.stderr.startswith("bgjob: none of the 2 jobs is to be cancelled\n")
+    assert done.stderr.count("\n") == 2
+    assert commands.run("show", str(waits)).stdout.splitlines()[1] == "status      scheduled"
+    assert "none of" not in commands.run("cancel", str(waits)).stderr
 
 
 @pytest.mark.parametrize(

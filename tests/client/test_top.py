@@ -384,6 +384,7 @@ def test_help_tells_every_key_and_any_key_goes_back() -> None:
     view, _ = after(SEEN, "?")
     page = "\n".join(shown(SEEN, view))
     assert all(binding.sentence in page for binding in BINDINGS)
+    assert "…" not in page
     assert after(SEEN, "q", view) == (view._replace(mode=Mode.LOOKING), [])
 
 

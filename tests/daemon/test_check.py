@@ -256,7 +256,7 @@ def test_jobs_that_the_new_code_would_not_take_are_counted_with_the_reason(tmp_p
                 f"doubtful     queued jobs: {line}; mend the code or the configuration, or `bgjob cancel` them"
                 for line in (
                     "2 jobs of shop.Job::send would fail, not to be retried: its parameters do not fit any more, and "
-                    "its attempts end with InvalidParameters (job 1, 2, parameter recipient, to)",
+                    "its attempts end with InvalidParameters (jobs 1, 2, parameter recipient, to)",
                     "1 job of shop.Job::age would run with what they were given: its parameters would be refused now, "
                     "and are passed as they are (job 3, parameter years)",
                     "1 job of shop.Job::old would fail, not to be retried: the class has no such method that may "
@@ -312,7 +312,7 @@ def test_the_look_at_many_jobs_ends_with_the_time_there_is_and_says_so(tmp_path:
     )
     wrong, so_far = queued.findings(looked)
     assert "5,001 jobs of gone.Job::run would fail" in wrong.told
-    assert "(job 1, 2, 3, …)" in wrong.told
+    assert "(jobs 1, 2, 3, …)" in wrong.told
     assert so_far.told == (
         "queued jobs: of 1,000,000 jobs that wait, 5,001 were looked at in the time there is; the others were not"
     )

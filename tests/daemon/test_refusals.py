@@ -134,6 +134,11 @@ def invalid(
 ) -> Refusal:
     """A request that is refused for the value of one of its own parameters."""
     of_one_job = re.sub(r"^jobs\.\d+\.", "", parameter)
+    told = "$"
+    if of_one_job in errors._WANTED:
+        told = ": .* wanted"
+    elif re.fullmatch(r"options\.\w+", of_one_job):
+        told = ": there is no such option$"
     return Refusal(
         name,
         method,
@@ -141,7 +146,7 @@ def invalid(
         INVALID_PARAMETER,
         {"parameter": parameter},
         InvalidParameterError,
-        f"^invalid value for {parameter}{': .* wanted' if of_one_job in errors._WANTED else '$'}",
+        f"^invalid value for {parameter}{told}",
         by_client,
     )
 

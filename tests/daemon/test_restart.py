@@ -79,6 +79,15 @@ def test_sigterm_ends_the_daemon_with_0_while_callers_wait(tmp_path: Path) -> No
             assert job.wait(20)["status"] == "completed"
 
 
+def test_the_log_tells_a_daemon_that_was_stopped_from_one_that_was_killed(tmp_path: Path) -> None:
+    with daemon(tmp_path) as running:
+        assert running.stop() == 0
+        assert running.lines()[-1].endswith("INFO: bgjobd - stopping; nothing runs")
+        running.start()
+        running.stop(signal.SIGKILL)
+        assert len([line for line in running.lines() if "stopping" in line]) == 1
+
+
 def test_a_second_daemon_is_refused_with_75_and_the_pid_of_the_first(tmp_path: Path) -> None:
     with daemon(tmp_path) as running:
         assert running.process is not None

@@ -428,7 +428,7 @@ def test_where_there_is_no_database_prune_and_backup_say_so_and_make_nothing(tmp
             running, command, *(["--dry-run"] if command == "prune" else [str(tmp_path / "copy.db")])
         )
         assert (done.returncode, done.stdout) == (1, "")
-        assert "unable to open database file" in done.stderr
+        assert "there is no such file; is --config the daemon's own?" in done.stderr
     assert not (tmp_path / "state").exists()
     assert not (tmp_path / "copy.db").exists()
 

@@ -207,6 +207,8 @@ class Walk:
         return Path(self._here(block.first_line.removeprefix("# ").partition(",")[0]))
 
     def _here(self, text: str) -> str:
+        # Also where somebody has followed the README: theirs is another bgjobd.
+        text = text.replace(f"{ENVIRONMENT}/bin", _PROGRAMS)
         return text.replace(APPLICATION, str(self._directory))
 
     def _there(self, text: str) -> str:

@@ -140,6 +140,12 @@ def test_a_browser_without_the_token_is_led_to_the_login() -> None:
     assert status(request("/jobs/1/retry", "POST", authorization="", accept=BROWSER)) == 401
 
 
+def test_a_program_without_the_token_is_told_where_it_is_and_how_it_is_sent() -> None:
+    refusal = guard(LOCAL).refusal(request("/metrics", authorization=""))
+    assert refusal is not None
+    assert b"state_dir/web.token, as Authorization: Bearer" in refusal.body
+
+
 @pytest.mark.parametrize(
     "path", ["/static", "/healthz/", "/login/x", "/LOGIN", "/jobs/../login", "//login", "/login\0"]
 )

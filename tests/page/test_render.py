@@ -420,6 +420,13 @@ def test_as_long_as_no_code_is_loaded_nobody_waits_for_the_classes(shown: OnePag
     assert "No code is loaded: nothing starts" in shown.read("/system").text
 
 
+def test_a_job_that_has_ended_is_not_said_to_be_on_its_way(shown: OnePage) -> None:
+    shown.samples["summary"] |= {"status": "running", "error": None}
+    assert "50%" in shown.read("/jobs").text
+    shown.samples["summary"] |= {"status": "completed"}
+    assert "50%" not in shown.read("/jobs").text
+
+
 def test_what_holds_for_a_class_is_told(shown: OnePage) -> None:
     told = "queue mail, timeout 5 min 0 s, retries 3, 5 s to 1 h 0 min apart"
     assert told in shown.read("/system").text

@@ -190,7 +190,10 @@ def test_a_refused_option_is_told_with_what_it_takes() -> None:
     assert str(InvalidParameterError(parameter="jobs.12.options.priority")) == (
         "invalid value for jobs.12.options.priority: a whole number is wanted"
     )
-    for other in ("jobs.12", "jobs.12.class_name", "options.unknown", "id", 5, None):
+    assert str(InvalidParameterError(parameter="options.queu")) == (
+        "invalid value for options.queu: there is no such option"
+    )
+    for other in ("jobs.12", "jobs.12.class_name", "options.unknown.deep", "id", 5, None):
         assert str(InvalidParameterError(parameter=other)) == f"invalid value for {other}"
 
 

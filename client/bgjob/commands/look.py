@@ -29,7 +29,7 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
         now = time.time()
         screen.show(screen.table([_column(name, found.items, now) for name in given.columns]))
     if not given.json:
-        _say_what_is_left(found)
+        _say_what_is_left(found, has_filters=given.before is not None or any(filters.values()))
     return INTERRUPTED if found.is_interrupted else OK
 
 
@@ -61,14 +61,16 @@ def why(client: Client, given: argparse.Namespace) -> int:
 # The list
 
 
-def _say_what_is_left(found: Found) -> None:
+def _say_what_is_left(found: Found, has_filters: bool) -> None:
     if found.is_interrupted:
         told = "interrupted" if found.items else "interrupted; no job found so far"
         screen.say(f"{told}; --before {found.next} goes on with older ones")
     elif found.next is not None:
         screen.say(f"there are older ones: --before {found.next}")
+    elif not found.items and has_filters:
+        screen.say("no job matches; `bgjob list` without options has the newest of all")
     elif not found.items:
-        screen.say("no job matches; `bgjob run CLASS::METHOD` submits one")
+        screen.say("there are no jobs; `bgjob run CLASS::METHOD` submits one")
 
 
 def _column(name: str, jobs: Sequence[Mapping[str, Any]], now: float) -> Column:
@@ -159,6 +161,8 @@ def _is_to_be_cancelled(job: Mapping[str, Any]) -> bool:
 
 
 def _retries(job: Mapping[str, Any]) -> str:
+    if job["max_retries"] == 0:
+        return "none"
     spent = f"{job['retry_count']} of {job['max_retries']} spent"
     growth = "" if job["backoff"] == "constant" else f", {job['backoff']}"
     return f"{spent}, {text.span(job['retry_delay'])} apart{growth}"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from bgjob.client import Client
 from bgjob.commands import screen
 from bgjob.commands.problems import OK
+from bgjob.errors import InvalidStateError, JobNotFoundError
 
 
 def cancel(client: Client, given: argparse.Namespace) -> int:
@@ -44,7 +45,12 @@ def reload(client: Client, given: argparse.Namespace) -> int:
 
 def _ask_of_jobs(ask: Callable[..., None], given: argparse.Namespace, told: str) -> int:
     ids = list(dict.fromkeys(given.ids))
-    ask(*ids)
+    try:
+        ask(*ids)
+    except (InvalidStateError, JobNotFoundError):
+        if len(ids) > 1:  # the error is of one of them
+            screen.say(f"none of the {len(ids)} jobs is {told}")
+        raise
     if given.json:
         screen.tell_json({"ids": ids})
         return OK

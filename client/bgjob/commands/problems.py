@@ -67,6 +67,9 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
 }
 """What to do next, where the error does not say so itself; names are those of the job or the error's parameters."""
 
+_HINTS_OF_PARAMETERS: Final[Mapping[str, str]] = {"options.queue": "`bgjob stats` lists the queues"}
+"""The same for a parameter that another command tells more of than the one that was given it."""
+
 
 def code_of(error: BgjobError) -> int:
     """The exit code for what went wrong."""
@@ -80,7 +83,7 @@ def explained(error: BgjobError, hint: str | None = None) -> str:
         told = capped(told, _LONGEST)
     found = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), None)
     if isinstance(error, InvalidParameterError | InvalidStateError):
-        found = hint or found
+        found = _HINTS_OF_PARAMETERS.get(str(error.parameters.get("parameter")), hint or found)
     if found is None:
         return one_line(told)
     return one_line(followed(told, found.format_map({"id": "ID"} | _names_in(error))))

@@ -255,6 +255,8 @@ def _type_of(form: Any, definitions: Mapping[str, Any]) -> str:
         case {"type": "array", "items": items}:
             inner = _type_of(items, definitions)
             return f"list[{inner}]" if inner else "list"
+        case {"type": "string", "format": "password"}:
+            return "secret"
         case {"type": "string", "format": str(kind)}:
             return kind
         case {"type": str(kind)}:

@@ -105,7 +105,8 @@ def _help() -> list[Line]:
         Line(""),
         *(Line(f"  {names:<{wide}}  {one.sentence}") for names, one in zip(keys, BINDINGS, strict=True)),
         Line(""),
-        Line("  NO attempt, AGE since its start, CPU of one processor, TIME of CPU used until now"),
+        Line("  NO: number of the attempt; AGE: since its start;"),
+        Line("  CPU: of one processor; TIME: of CPU, used until now"),
     ]
 
 
