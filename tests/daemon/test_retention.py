@@ -292,6 +292,26 @@ def test_an_archive_has_each_deleted_job_with_attempts_and_log(
     assert len(archived(path)) == 5
 
 
+def test_an_archive_has_nothing_that_became_a_secret_after_it_was_submitted(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    with running.client() as client:
+        done = run(client, "echo_later", value="hunter2")
+        run(client, "echo")
+    make_old(running, *done)
+    running.stop()
+    text = running.config.read_text()
+    told = text.replace('"probes.Probe" = {}', '"probes.Probe" = { sensitive = ["value"] }')
+    assert told != text
+    running.config.write_text(told)
+    path = tmp_path / "jobs.jsonl.gz"
+    assert pruned(running, "--archive", str(path))["jobs"]["completed"] == 1
+    (job,) = archived(path)
+    assert job["result"] == "hunter2"  # which nobody has called a secret
+    assert "hunter2" not in json.dumps({**job, "result": None})
+    assert job["parameters"] == {"value": "***"}
+
+
 def test_no_archive_is_left_where_nothing_was_deleted(running: RunningDaemon, tmp_path: Path) -> None:
     assert pruned(running, "--archive", str(tmp_path / "a.gz"))["jobs"]["completed"] == 0
     assert not (tmp_path / "a.gz").exists()
