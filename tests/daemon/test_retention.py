@@ -573,3 +573,23 @@ def restore_what_has_run_since(running: RunningDaemon, tmp_path: Path) -> None:
     assert [line.split()[0] for line in ledger.read_text().splitlines()] == ["start", "end"]
     assert copied(running.database, "SELECT count(*) FROM properties WHERE name = 'copied_at'") == 0
     balance(running)
+
+
+def test_a_job_with_the_id_of_one_that_a_restore_took_away_shows_nothing_of_its_output(
+    tmp_path: Path,
+) -> None:
+    backup = tmp_path / "backup.db"
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            (kept,) = run(client, "say", text="kept")
+            assert bgjobd(running, "backup", str(backup)).returncode == 0
+            (lost,) = run(client, "say", text="of the lost one")
+        running.stop()
+        for name in ("bgjobd.db-wal", "bgjobd.db-shm"):
+            running.database.with_name(name).unlink(missing_ok=True)
+        running.database.write_bytes(backup.read_bytes())
+        running.start()
+        with running.client() as client:
+            assert run(client, "say", text="its own") == [lost]
+            assert client.output(lost) == b"its own\nto stderr\n"
+            assert client.output(kept) == b"kept\nto stderr\n"
