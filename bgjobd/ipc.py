@@ -34,7 +34,7 @@ _LONGEST_OPTION: Final = 1024  # bytes, and Python's getsockopt takes no larger 
 _MOST_GROUPS: Final = 65536  # the kernel's NGROUPS_MAX
 _BACKLOG: Final = 1024
 _TAKEN_AT_ONCE: Final = 256 * 1024
-"""Bytes of requests after which others have their turn, who are what else there is to do, such as signs of life."""
+"""Bytes of requests in one turn of the loop: whatever else there is to do, such as signs of life, waits as long."""
 
 _LAST_ANSWERS: Final = 5.0
 """Seconds that a stop gives to answers that are owed."""
