@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -62,16 +63,23 @@ _PAGE: Final = 50
 _MOST_NAMED: Final = 20
 """So many jobs of one request a line of the log names."""
 
+_CHECKED_AT_ONCE: Final = 25
+"""So many jobs of one request are checked without a look at what else there is to do."""
+
 IDL: Final = Path(__file__).parent / f"{INTERFACE}.varlink"
 
 
 async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
-    (stored,) = await _store(daemon, [given], _submitter(caller))
+    (stored,) = await _store(
+        daemon, [_submitted(daemon, await daemon.catalogue(), given)], _submitter(caller)
+    )
     return {"id": stored.id, "created": stored.created}
 
 
 async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> JsonObject:
-    stored = await _store(daemon, given.jobs, _submitter(caller), is_many=True)
+    async with caller.turn:
+        facts = await _submitted_many(daemon, given.jobs)
+    stored = await _store(daemon, facts, _submitter(caller))
     return {"ids": [one.id for one in stored]}
 
 
@@ -359,25 +367,31 @@ async def _description(parameters: JsonObject, caller: Caller) -> JsonObject:
 
 async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
     """One request of the named pipe. Nobody knows its writer: whoever may write to the pipe may submit."""
-    await _store(daemon, [checked(NewJob, parameters)], Submitter(None, None, None))
+    fact = _submitted(daemon, await daemon.catalogue(), checked(NewJob, parameters))
+    await _store(daemon, [fact], Submitter(None, None, None))
 
 
 def _submitter(caller: Caller) -> Submitter:
     return Submitter(caller.uid, caller.gid, caller.pid)
 
 
-async def _store(
-    daemon: Daemon, given: list[NewJob], submitter: Submitter, is_many: bool = False
-) -> tuple[Stored, ...]:
+async def _store(daemon: Daemon, facts: list[Submitted], submitter: Submitter) -> tuple[Stored, ...]:
+    stored: tuple[Stored, ...] = await daemon.record(Submission(tuple(facts), submitter))
+    return stored
+
+
+async def _submitted_many(daemon: Daemon, given: list[NewJob]) -> list[Submitted]:
+    """The facts of a request for many jobs, which takes a second; others have their turn meanwhile."""
     catalogue = await daemon.catalogue()
     facts = []
     for index, job in enumerate(given):
+        if index % _CHECKED_AT_ONCE == _CHECKED_AT_ONCE - 1:
+            await asyncio.sleep(0)
         try:
             facts.append(_submitted(daemon, catalogue, job))
         except (InvalidParameterError, InvalidParametersError) as error:
-            raise (_of_job(index, error) if is_many else error) from None
-    stored: tuple[Stored, ...] = await daemon.record(Submission(tuple(facts), submitter))
-    return stored
+            raise _of_job(index, error) from None
+    return facts
 
 
 def _of_job(

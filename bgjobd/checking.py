@@ -91,11 +91,15 @@ def check(config: Config) -> Checked:
     found = [] if config.approved else [remark("no class is approved; list some under [approved]")]
     ready: Mapping[str, Any] | None = None
     catalogue: Catalogue | None = None
-    try:
-        catalogue, ready = asyncio.run(_catalogue(config))
-        found += _doubts(config, catalogue)
-    except ForkServerError as error:
-        found.append(broken(f"interpreter: {error}"))
+    if _is_of_another_user(config.daemon.state_dir):
+        told = "nothing of [approved] was imported: that is code of another user's, as state_dir is"
+        found.append(broken(f"interpreter: {told}; run this as that user"))
+    else:
+        try:
+            catalogue, ready = asyncio.run(_catalogue(config))
+            found += _doubts(config, catalogue)
+        except ForkServerError as error:
+            found.append(broken(f"interpreter: {error}"))
     found += places.findings(config, daemon)
     found.append(_clock())
     found += _stored(config, catalogue, ready)
@@ -108,6 +112,14 @@ def check(config: Config) -> Checked:
         is_best_effort=config.limits.best_effort,
         findings=tuple(found),
     )
+
+
+def _is_of_another_user(state_dir: Path) -> bool:
+    """Whether the daemon is another user's, as far as can be seen: root is not to run what that user could write."""
+    try:
+        return state_dir.stat().st_uid != os.geteuid()
+    except OSError:
+        return False
 
 
 async def _catalogue(config: Config) -> tuple[Catalogue, dict[str, Any]]:
@@ -145,7 +157,7 @@ def _stored(
         if not (state_dir / FILE_NAME).exists():
             yield ok("database: there is none yet, the first start makes it")
             return
-        if state_dir.stat().st_uid != os.geteuid():
+        if _is_of_another_user(state_dir):
             return  # whose the directory is has been told, and reading may leave files beside the database
         with closing(Waiting(state_dir)) as waiting:
             yield from _of_waiting(waiting, catalogue, ready)

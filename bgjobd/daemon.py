@@ -75,6 +75,7 @@ class Daemon:
         self.started_at = clock.now()
         self.loaded_at: float | None = None
         self._tally: Tally | None = None
+        self._has_delivered = asyncio.Event()
         self.counts = Counts()
         self.limits = config.socket
         self.on_reload: list[Callable[[], None]] = []
@@ -201,13 +202,13 @@ class Daemon:
     async def _hear_from_all(self) -> None:
         """Come back once the writer and the fork server, which may be about to come up, have shown that they live.
 
-        A writer that refuses, for it cannot write, lives: a restart wouldn't mend the disk. One that hangs in a sync
-        does not, nor does anybody learn of it otherwise: attempts go on, and what was answered is stored.
+        A writer that refuses, for it cannot write, lives: a restart wouldn't mend the disk; and so does one that has
+        much to write before it comes to what is sent here. One that hangs in a sync does not, nor does anybody learn of
+        it otherwise: attempts go on, and what was answered is stored.
         """
-        ticket: asyncio.Future[Any] = self._loop.create_future()
-        self._outbox.send(Ping(), ticket)
-        await asyncio.wait([ticket])
-        ticket.exception()  # a refusal is an answer
+        self._has_delivered.clear()
+        self._outbox.send(Ping())
+        await self._has_delivered.wait()
         if self._generations.current is not None:
             await self._generations.current.ping()
 
@@ -521,6 +522,7 @@ class Daemon:
         self._loop.call_soon_threadsafe(self._on_delivery, delivery)
 
     def _on_delivery(self, delivery: Delivery) -> None:
+        self._has_delivered.set()
         self.health.note(delivery)
         if delivery.committed is not None:
             self._tally = delivery.committed.tally

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 _FIRST: Final = 3
+_IS_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +32,17 @@ def take(environ: Mapping[str, str]) -> Handed:
 
     To be asked once, before anything else is opened: the numbers are all that tells of them.
     """
-    if environ.get("LISTEN_PID") != str(os.getpid()) or not environ.get("LISTEN_FDS", "").isdecimal():
+    number = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") != str(os.getpid()) or not _IS_NUMBER.fullmatch(number):
         return Handed()
     names = environ.get("LISTEN_FDNAMES", "").split(":")
     listener: socket.socket | None = None
     refused: list[str] = []
-    for place in range(int(environ["LISTEN_FDS"])):
+    for place in range(int(number)):
         descriptor = _FIRST + place
-        os.set_inheritable(descriptor, False)
+        if not _try_keep_from_others(descriptor):
+            refused.append(f"systemd is said to have handed over descriptor {descriptor}, which is not open")
+            break
         why = _why_not(descriptor) if listener is None else "one socket is all that is served"
         if why is None:
             listener = socket.socket(fileno=descriptor)
@@ -47,6 +52,15 @@ def take(environ: Mapping[str, str]) -> Handed:
             told = f"systemd handed over descriptor {descriptor} ({name}), which was closed: {why}"
             refused.append(f"{told}; have the unit hand over the Varlink socket alone")
     return Handed(listener, tuple(refused))
+
+
+def _try_keep_from_others(descriptor: int) -> bool:
+    """Let no process that is started inherit it; False where it is not open."""
+    try:
+        os.set_inheritable(descriptor, False)
+    except OSError:
+        return False
+    return True
 
 
 def _why_not(descriptor: int) -> str | None:

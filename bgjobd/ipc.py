@@ -33,6 +33,9 @@ _SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python has no name for it
 _LONGEST_OPTION: Final = 1024  # bytes, and Python's getsockopt takes no larger buffer: 256 groups
 _MOST_GROUPS: Final = 65536  # the kernel's NGROUPS_MAX
 _BACKLOG: Final = 1024
+_TAKEN_AT_ONCE: Final = 256 * 1024
+"""Bytes of requests in one turn of the loop: whatever else there is to do, such as signs of life, waits as long."""
+
 _LAST_ANSWERS: Final = 5.0
 """Seconds that a stop gives to answers that are owed."""
 
@@ -126,6 +129,8 @@ class Server:
         self._own_place: tuple[Path, int] | None = None
         self._connections: set[_Connection] = set()
         self._by_uid: Counter[int] = Counter()
+        self._taken = 0
+        self._late: dict[_Connection, None] = {}
 
     async def listen(self, path: Path, mode: int, gid: int | None) -> None:
         """Serve at this path. An old socket there is replaced; wider rights exist at no moment."""
@@ -166,6 +171,22 @@ class Server:
         self._connections.add(connection)
         self._by_uid[caller.uid] += 1
         return True
+
+    def try_take(self, connection: _Connection, size: int) -> bool:
+        """Whether a request of so many bytes may be taken now; else the connection is told to go on a turn later."""
+        if self._taken >= _TAKEN_AT_ONCE:
+            self._late[connection] = None
+            return False
+        if self._taken == 0:
+            asyncio.get_running_loop().call_soon(self._on_next_turn)
+        self._taken += size
+        return True
+
+    def _on_next_turn(self) -> None:
+        self._taken = 0
+        late, self._late = self._late, {}
+        for connection in late:
+            connection.go_on()
 
     def dismiss(self, connection: _Connection, caller: Caller) -> None:
         """The connection is gone."""
@@ -267,8 +288,10 @@ class _Connection(asyncio.Protocol):
     # Requests
 
     def _take_backlog(self) -> None:
-        """Take requests as long as few enough answers are owed."""
+        """Take requests as long as few enough answers are owed, and it is this connection's turn."""
         while self._backlog and len(self._calls) < self._limits.max_pipelined:
+            if not self._server.try_take(self, len(self._backlog[0])):
+                return
             self._accept(self._backlog.popleft())
 
     def _accept(self, frame: bytes) -> None:
@@ -374,7 +397,7 @@ class _Connection(asyncio.Protocol):
         except ProtocolError:
             self._backlog.clear()
             self._is_at_end = True
-        if self._calls:
+        if self._calls or self._backlog:
             return
         if self._is_at_end:
             self._transport.close()
@@ -383,6 +406,10 @@ class _Connection(asyncio.Protocol):
             self._transport.resume_reading()
             if self._frames.is_unfinished:
                 self._start_clock()
+
+    def go_on(self) -> None:
+        """It is this connection's turn again."""
+        self._after_replies()
 
     # Ends
 
@@ -423,7 +450,8 @@ class _Connection(asyncio.Protocol):
             self._hang_up = None
 
     def _pause_if_full(self) -> None:
-        if len(self._calls) >= self._limits.max_pipelined and self._transport is not None:
+        is_full = self._backlog or len(self._calls) >= self._limits.max_pipelined
+        if is_full and self._transport is not None:
             self._transport.pause_reading()
             self._watch_hang_up()
             self._stop_clock()  # the rest of a frame isn't late if nobody reads it

@@ -22,9 +22,11 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.words import FINAL, Status
 from bgjobd import clock, outputs, retention
 from bgjobd.config import Config, Retention
+from bgjobd.core.job import masked
 from bgjobd.core.planner import Lanes
 from bgjobd.forkserver import journal as journals
 from bgjobd.lock import AlreadyRunningError, lock
+from bgjobd.policy import policy_of
 from bgjobd.spool import AttemptKey
 from bgjobd.store.audit import Audit
 from bgjobd.store.database import errors_named, open_for_writing
@@ -215,7 +217,8 @@ def prune(config: Config, wish: Wish, archive: Path | None, pruned: Pruned) -> N
                 last_entry, places = retention.old(status, before, place, reader)
                 job_ids = [job_id for _, job_id in places]
                 if kept is not None and job_ids:
-                    kept.add(job for job_id in job_ids if (job := reader.whole(job_id)) is not None)
+                    whole = (reader.whole(job_id) for job_id in job_ids)
+                    kept.add(_without_secrets(job, config) for job in whole if job is not None)
                 gone, entries = hand.delete(job_ids, last_entry) if job_ids else ([], 0)
                 pruned.jobs[status] += len(gone)
                 pruned.entries += entries
@@ -226,6 +229,18 @@ def prune(config: Config, wish: Wish, archive: Path | None, pruned: Pruned) -> N
             entries, after = hand.trim(wish.logs, after)
             pruned.entries += entries
             progress.tell(pruned)
+
+
+def _without_secrets(job: JsonObject, config: Config) -> JsonObject:
+    """The job without what has become a secret since it was submitted: the configuration may say more by now."""
+    sensitive = policy_of(config, job["class_name"]).sensitive
+    logs = [
+        entry | {"context": context | {"parameters": masked(context["parameters"], sensitive)}}
+        if isinstance(context := entry["context"], dict) and isinstance(context.get("parameters"), dict)
+        else entry
+        for entry in job["logs"]
+    ]
+    return job | {"parameters": masked(job["parameters"], sensitive), "logs": logs}
 
 
 def would_be_pruned(config: Config, wish: Wish) -> Pruned:

@@ -126,6 +126,12 @@ class Retention:
             trimmed: Trimmed = await self._record(Trimming(before, after))
         return trimmed
 
+    async def remove_unknown_outputs(self) -> None:
+        """Remove the files of attempts that the database does not know, before another attempt gets their names."""
+        async for keys in self._outputs.all_keys():
+            known = await self._read(partial(_known_attempts, {job_id for job_id, _ in keys}))
+            await self._outputs.remove([key for key in keys if key not in known])
+
     @asynccontextmanager
     async def _a_portion(self) -> AsyncIterator[None]:
         """One at a time, whoever wants it, and a pause after it."""
@@ -224,6 +230,10 @@ def old(status: Status, before: float, after: Place, reader: Reader) -> tuple[in
 
 def _known(job_ids: Collection[int], reader: Reader) -> set[int]:
     return reader.known(job_ids)
+
+
+def _known_attempts(job_ids: Collection[int], reader: Reader) -> set[tuple[int, int]]:
+    return reader.known_attempts(job_ids)
 
 
 def _first_due(kept: Mapping[Status, float], logs: float | None, reader: Reader) -> float | None:

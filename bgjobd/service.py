@@ -60,6 +60,7 @@ async def running(
             daemon = Daemon(config, clock.Clock(), log, clock.boot_id(), load_config, notifier)
             if is_restored:
                 daemon.say(EntryType.FAILURE, _RESTORED)
+                await daemon.retention.remove_unknown_outputs()
             async with _serving(daemon, config, handed):
                 yield daemon
         finally:

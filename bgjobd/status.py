@@ -206,7 +206,7 @@ def lines(standing: Standing) -> Iterator[str]:
     """One screen."""
     seen = standing.gathered
     colour = {Health.WELL: "green", Health.DEGRADED: "yellow", Health.NOT_RUNNING: "red"}[standing.health]
-    yield f"bgjobd is {screen.painted(standing.health, colour)}{_who(seen)}"
+    yield f"bgjobd is {screen.painted(standing.health, colour)}{text.one_line(_who(seen))}"
     for title, told in _rows(seen):
         yield f"{title:<11}  {text.one_line(told)}"
     for reason in standing.reasons:

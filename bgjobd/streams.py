@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _LAST_ENTRIES: Final = 10
 _ENTRIES: Final = 200
+_LINES: Final = 25
 _SUMMARIES: Final = 500
 _PART: Final = 64 * 1024
 
@@ -111,8 +112,14 @@ async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> AsyncItera
         while not is_over:
             lines = await follower.next()
             is_over = lines.is_over
-            for entries in in_pages([_entry(line) for line in lines if line.id > last]):
-                yield log_reply(daemon, entries, entries[-1]["id"])
+            for some in _portions([line for line in lines if line.id > last]):
+                for entries in in_pages([_entry(line) for line in some]):
+                    yield log_reply(daemon, entries, entries[-1]["id"])
+
+
+def _portions(lines: Sequence[LogLine]) -> Iterator[Sequence[LogLine]]:
+    """So few that making entries of them keeps nobody: a commit may have thousands, and many may follow."""
+    return (lines[start : start + _LINES] for start in range(0, len(lines), _LINES))
 
 
 async def _stored(daemon: Daemon, given: inputs.Logs, wanted: LogFilter, last: int) -> AsyncIterator[Page]:

@@ -194,9 +194,14 @@ def _change(path: Path, found: str, wanted: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all, readable for everybody whatever the umask."""
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.chmod(0o644)
-    new.replace(path)
+    """Whole or not at all, readable for everybody and root's to write whatever the umask; through no link of others."""
+    umask = os.umask(0o022)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f".{path.name}.new")
+        new.unlink(missing_ok=True)
+        with new.open("x", encoding="utf-8") as file:
+            file.write(text)
+        new.replace(path)
+    finally:
+        os.umask(umask)

@@ -33,6 +33,7 @@ Respond = Callable[[Request], Response]
 
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _UNTIL_ROOM: Final = 0.1
+_UNTIL_GONE: Final = 0.5
 _FULL: Final = plain("too many connections", 503, Retry_After="2")
 
 
@@ -72,6 +73,8 @@ class Server(ThreadingHTTPServer):
         self.limits = limits or Limits()
         self._settings = settings
         self._free = threading.BoundedSemaphore(self.limits.connections)
+        self._silent: dict[socket.socket | None, None] = {}
+        self._lock = threading.Lock()
         if settings.is_unix:
             self.address_family = socket.AF_UNIX
         elif ":" in settings.host:
@@ -108,7 +111,7 @@ class Server(ThreadingHTTPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
+        if not self._free.acquire(blocking=False) and not self._makes_room():
             _turn_away(request)
             self.shutdown_request(request)
             return
@@ -117,6 +120,26 @@ class Server(ThreadingHTTPServer):
         except RuntimeError:  # no thread is to be had
             self._free.release()
             raise
+
+    def _makes_room(self) -> bool:
+        """Have the one go that has been here longest without a request: such cost their makers nothing."""
+        with self._lock:
+            silent = next(iter(self._silent), None)
+            self._silent.pop(silent, None)
+        if silent is None:
+            return False
+        with suppress(OSError):  # it has just gone
+            silent.shutdown(socket.SHUT_RDWR)
+        return self._free.acquire(timeout=_UNTIL_GONE)
+
+    def on_connection(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._silent[connection] = None
+
+    def on_request(self, connection: socket.socket) -> None:
+        """A whole one has come, or will not come any more."""
+        with self._lock:
+            self._silent.pop(connection, None)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
@@ -173,6 +196,10 @@ class Handler(socketserver.BaseRequestHandler):
         self._limits = self.server.limits
         self._timed = _Timed(self.request)
         self._reader = io.BufferedReader(self._timed)
+        self.server.on_connection(self.request)
+
+    def finish(self) -> None:
+        self.server.on_request(self.request)
 
     def handle(self) -> None:
         """Request by request, until one is the last or the peer has left, which includes being too slow."""
@@ -193,6 +220,7 @@ class Handler(socketserver.BaseRequestHandler):
             if len(body) < head.size:
                 return False
             request = head.request(body, self._peer)
+            self.server.on_request(self.request)
         except BadHeadError as error:
             self._send(head_of(error.answer, is_last=True) + error.answer.body)
             self._part()

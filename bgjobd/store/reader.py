@@ -72,6 +72,9 @@ _COUNT_OLD_ENTRIES: Final = """
         OR (j.status = 'cancelled' AND j.finished_at < :cancelled)
 """
 _KNOWN: Final = "SELECT id FROM background_jobs WHERE id IN (SELECT value FROM json_each(:ids))"
+_KNOWN_ATTEMPTS: Final = (
+    "SELECT job_id, number FROM job_attempts WHERE job_id IN (SELECT value FROM json_each(:ids))"
+)
 _EDGE_OF_LOG: Final = "SELECT created_at FROM job_logs ORDER BY id {order} LIMIT 1"
 
 Place = tuple[str, int]
@@ -244,6 +247,11 @@ class Reader:
         """Those of these jobs that there are."""
         given = {"ids": to_json([id for id in job_ids if id <= INT_MAX])}
         return {id for (id,) in self._database.execute_sql(_KNOWN, given).fetchall()}
+
+    def known_attempts(self, job_ids: Collection[int]) -> set[tuple[int, int]]:
+        """The attempts of these jobs that there are, as job and number."""
+        given = {"ids": to_json([id for id in job_ids if id <= INT_MAX])}
+        return set(self._database.execute_sql(_KNOWN_ATTEMPTS, given).fetchall())
 
     def whole(self, job_id: int) -> JsonObject | None:
         """The job, keys as the columns, with all its `attempts` and log entries (`logs`), oldest first, or None."""

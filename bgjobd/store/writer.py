@@ -27,10 +27,22 @@ from bgjobd.clock import Clock
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
 from bgjobd.store.database import FILE_NAME, is_trouble, open_for_writing, size_of
-from bgjobd.store.items import AttemptNotes, Committed, DaemonStarted, Item, JobFact, Look, Noted
+from bgjobd.store.items import (
+    AttemptNotes,
+    Committed,
+    DaemonStarted,
+    Item,
+    JobFact,
+    JobRequests,
+    Look,
+    Noted,
+    Submission,
+)
 from bgjobd.store.ledger import Ledger
 
 _MAX_BATCH: Final = 256
+"""How many jobs one transaction is about; one item may exceed it."""
+
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 
@@ -131,11 +143,13 @@ class Writer:
         trouble = self._trouble
         patience = None if trouble is None else max(0.0, trouble.next_try - time.monotonic())
         taken: list[Entrusted] = []
+        jobs = 0
         try:
             batch = self._inbox.get(timeout=patience)
             while batch is not None:
                 taken += batch
-                if len(taken) >= _MAX_BATCH:
+                jobs += sum(_jobs(one.item) for one in batch)
+                if jobs >= _MAX_BATCH:
                     return taken, False
                 batch = self._inbox.get_nowait()
         except Empty:
@@ -194,6 +208,16 @@ class Writer:
         if database is not None:
             with suppress(DatabaseError):
                 database.close()
+
+
+def _jobs(item: Item) -> int:
+    """How many jobs the item is about, which is what it costs."""
+    match item:
+        case Submission():
+            return len(item.jobs)
+        case JobRequests():
+            return len(item.job_ids)
+    return 1
 
 
 def _is_fact(item: Item) -> bool:

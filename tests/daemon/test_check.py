@@ -83,6 +83,21 @@ def test_a_directory_of_somebody_else_is_told(tmp_path: Path) -> None:
     assert (found.verdict, "belongs to uid 65534" in found.told) == (Verdict.BROKEN, True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_root_runs_no_code_of_a_daemon_that_is_somebody_elses(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    running = RunningDaemon(tmp_path, '"evil.Job" = {}', modules={"evil": f"open({str(ran)!r}, 'w')"})
+    check(running)
+    assert ran.exists()
+    ran.unlink()
+    (tmp_path / "state").mkdir()
+    os.chown(tmp_path / "state", 65534, 65534)
+    done = check(running)
+    assert done.returncode == 1
+    assert "nothing of [approved] was imported" in done.stdout
+    assert not ran.exists()
+
+
 @pytest.mark.parametrize(("mode", "count"), [(0o777, 1), (0o1777, 0), (0o775, 0)])
 def test_a_directory_that_anybody_may_write_to_is_doubtful_above_ours_unless_it_is_sticky(
     tmp_path: Path, mode: int, count: int

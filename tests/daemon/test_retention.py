@@ -292,6 +292,26 @@ def test_an_archive_has_each_deleted_job_with_attempts_and_log(
     assert len(archived(path)) == 5
 
 
+def test_an_archive_has_nothing_that_became_a_secret_after_it_was_submitted(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    with running.client() as client:
+        done = run(client, "echo_later", value="hunter2")
+        run(client, "echo")
+    make_old(running, *done)
+    running.stop()
+    text = running.config.read_text()
+    told = text.replace('"probes.Probe" = {}', '"probes.Probe" = { sensitive = ["value"] }')
+    assert told != text
+    running.config.write_text(told)
+    path = tmp_path / "jobs.jsonl.gz"
+    assert pruned(running, "--archive", str(path))["jobs"]["completed"] == 1
+    (job,) = archived(path)
+    assert job["result"] == "hunter2"  # which nobody has called a secret
+    assert "hunter2" not in json.dumps({**job, "result": None})
+    assert job["parameters"] == {"value": "***"}
+
+
 def test_no_archive_is_left_where_nothing_was_deleted(running: RunningDaemon, tmp_path: Path) -> None:
     assert pruned(running, "--archive", str(tmp_path / "a.gz"))["jobs"]["completed"] == 0
     assert not (tmp_path / "a.gz").exists()
@@ -553,3 +573,23 @@ def restore_what_has_run_since(running: RunningDaemon, tmp_path: Path) -> None:
     assert [line.split()[0] for line in ledger.read_text().splitlines()] == ["start", "end"]
     assert copied(running.database, "SELECT count(*) FROM properties WHERE name = 'copied_at'") == 0
     balance(running)
+
+
+def test_a_job_with_the_id_of_one_that_a_restore_took_away_shows_nothing_of_its_output(
+    tmp_path: Path,
+) -> None:
+    backup = tmp_path / "backup.db"
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            (kept,) = run(client, "say", text="kept")
+            assert bgjobd(running, "backup", str(backup)).returncode == 0
+            (lost,) = run(client, "say", text="of the lost one")
+        running.stop()
+        for name in ("bgjobd.db-wal", "bgjobd.db-shm"):
+            running.database.with_name(name).unlink(missing_ok=True)
+        running.database.write_bytes(backup.read_bytes())
+        running.start()
+        with running.client() as client:
+            assert run(client, "say", text="its own") == [lost]
+            assert client.output(lost) == b"its own\nto stderr\n"
+            assert client.output(kept) == b"kept\nto stderr\n"

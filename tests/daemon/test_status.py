@@ -136,7 +136,8 @@ def test_the_screen_has_what_a_person_looks_for_first() -> None:
 
 
 def test_what_a_daemon_tells_cannot_move_the_terminal() -> None:
-    seen = replace(SEEN, unavailable={"a.B": "\x1b[2J\nbgjobd is well"})
+    hostile = "\x1b[2J\nbgjobd is well"
+    seen = replace(SEEN, unavailable={"a.B": hostile}, stats=STATS | {"version": hostile})
     assert not any("\x1b" in line or "\n" in line for line in status.lines(judge(seen)))
 
 

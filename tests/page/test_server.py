@@ -441,6 +441,18 @@ def test_one_connection_too_many_is_turned_away_and_a_later_one_served(heard: He
         eventually(lambda: is_served(served))
 
 
+def test_connections_that_ask_nothing_keep_nobody_out(heard: Heard) -> None:
+    with serving(heard.respond) as served, ExitStack() as stack:
+        asking = stack.enter_context(served.peer())
+        assert asking.ask("GET /").status == 200
+        silent = [stack.enter_context(served.peer()) for _ in range(Limits().connections - 1)]
+        silent[0].socket.sendall(b"GET / HTTP/1.1\r\n")  # that much is no request yet
+        eventually(lambda: len(connection_threads()) == Limits().connections)
+        assert [served.ask("GET /").status for _ in range(3)] == [200] * 3
+        assert silent[0].rest() == b""  # the first to come is the first to go
+        assert asking.ask("GET /").status == 200
+
+
 def is_served(served: Served) -> bool:
     try:
         return served.ask("GET /").status == 200

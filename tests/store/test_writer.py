@@ -121,6 +121,15 @@ def test_more_than_one_batch_is_answered_in_order_all_the_same(store: Store) -> 
     assert [answer[0].id for _, answer in answered] == list(range(1, many + 1))  # type: ignore[index]
 
 
+def test_a_transaction_is_about_so_many_jobs_however_few_items_they_come_in(store: Store) -> None:
+    office = Office(store.state_dir)
+    many = [asked()] * writers._MAX_BATCH
+    for number in range(3):
+        office.writer.put(Entrusted(submission(*many), ticket=number))
+    with at_work(office):
+        assert [[ticket for ticket, _ in office.next().answered] for _ in range(3)] == [[0], [1], [2]]
+
+
 def test_what_many_threads_put_is_all_committed_once(store: Store) -> None:
     office = Office(store.state_dir)
 

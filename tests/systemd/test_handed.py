@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from bgjob import Client
+from bgjobd.handed import Handed, take
 from tests.daemon.running import RunningDaemon
 from tests.support import eventually
 
@@ -29,6 +30,7 @@ for place, number in enumerate(high):
     os.dup2(number, 3 + place)
 os.closerange(3 + len(high), 200)
 os.environ |= {"LISTEN_PID": str(os.getpid() + int(pid_off)), "LISTEN_FDS": str(len(high)), "LISTEN_FDNAMES": names}
+os.environ |= {"LISTEN_FDS": more} if (more := os.environ.get("LISTEN_MORE")) else {}
 os.execv(sys.executable, [sys.executable, "-m", "bgjobd", "serve", "--config", config])
 """
 
@@ -159,6 +161,23 @@ def test_what_was_handed_to_another_process_is_not_taken(tmp_path: Path) -> None
         eventually(running.socket.exists)
         eventually(running._answers)
         assert not [line for line in running.lines() if "handed over" in line]
+
+
+def test_a_descriptor_that_is_said_to_be_there_and_is_not_keeps_nobody_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = RunningDaemon(tmp_path)
+    monkeypatch.setenv("LISTEN_MORE", "999999999")
+    with listening(running.socket) as listener, handing_over(running, "varlink", listener.fileno()):
+        with running.client() as client:
+            assert client.ping()
+        (said,) = [line for line in running.lines() if "handed over" in line]
+        assert "descriptor 4, which is not open" in said
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-1", "²", "1 "])
+def test_a_number_of_descriptors_that_is_none_hands_over_nothing(number: str) -> None:
+    assert take({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": number}) == Handed()
 
 
 @pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="systemd is not installed")

@@ -9,11 +9,15 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bgjob import ReloadFailedError
+from bgjob.codec import Request
 from bgjobd.notify import PROTOCOL
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults.injecting import hanging_calls, held_by_another_program, needs_root, pid_of
@@ -286,6 +290,51 @@ def test_a_module_that_hangs_while_it_is_imported_leaves_the_watchdog_fed(
     hangs = "import time\ntime.sleep(600)\nclass Job: pass\n"
     with daemon(tmp_path, '"hangs.Job" = {}', environ=told(systemd, **WATCHED), modules={"hangs": hangs}):
         go_on(systemd)
+
+
+@pytest.mark.parametrize("last_queue", ["default", "unknown"])
+def test_callers_with_requests_as_large_as_may_be_leave_the_watchdog_fed(
+    watched: RunningDaemon, systemd: Listening, last_queue: str
+) -> None:
+    job = {"class_name": PROBE, "method_name": "echo", "options": {"delay": 86400.0}}
+    last = {**job, "options": {"delay": 86400.0, "queue": last_queue}}  # an unknown one: nothing is stored
+    frame = Request("org.bgjobd.Jobs.SubmitMany", {"jobs": [job] * 5000 + [last]}).to_bytes()
+    with ExitStack() as open_ones:
+        callers = [open_ones.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(8)]
+        for caller in callers:
+            caller.settimeout(50)
+            caller.connect(str(watched.socket))
+            caller.sendall(frame[:-1])
+        before = beats(systemd)
+        for caller in callers:
+            caller.sendall(frame[-1:])
+        for caller in callers:
+            assert caller.recv(1)
+        assert beats(systemd) >= before + 3
+
+
+def test_many_who_follow_the_log_of_many_jobs_leave_the_watchdog_fed(
+    watched: RunningDaemon, systemd: Listening
+) -> None:
+    job = {"class_name": PROBE, "method_name": "echo", "options": {"delay": 86400.0}}
+    with ExitStack() as open_ones, watched.client() as client:
+        readers = [open_ones.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(30)]
+        for reader in readers:
+            reader.settimeout(50)
+            reader.connect(str(watched.socket))
+            reader.sendall(Request("org.bgjobd.Jobs.Logs", {"limit": 0}, more=True).to_bytes())
+            assert reader.recv(1000)
+        ids = [job.id for job in client.submit_many([job] * 5000)]
+        before = beats(systemd)
+        with ThreadPoolExecutor(len(readers)) as pool:
+            list(pool.map(partial(read_up_to, f'"job_id":{ids[-1]},'.encode()), readers))
+        assert beats(systemd) >= before + 3
+
+
+def read_up_to(told: bytes, reader: socket.socket) -> None:
+    data = b""
+    while told not in data:
+        data = data[-len(told) :] + reader.recv(1024 * 1024)
 
 
 def test_a_watchdog_of_another_process_is_not_fed(tmp_path: Path, systemd: Listening) -> None:

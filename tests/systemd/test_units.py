@@ -56,6 +56,26 @@ def test_each_file_goes_to_its_place_and_everybody_may_read_it(tmp_path: Path) -
     assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in OF_SYSTEM} == {0o644}
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_directories_on_the_way_are_everybodys_to_read_and_roots_alone_to_write(
+    tmp_path: Path, umask: int
+) -> None:
+    subprocess.run([*COMMAND, "--install", "--root", str(tmp_path)], umask=umask, check=True)
+    made = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o755}
+
+
+def test_a_link_in_the_place_of_what_is_written_first_leads_nowhere(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("as it was")
+    link = tmp_path / UNITS / ".bgjobd.service.new"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(precious)
+    assert "WatchdogSec=" in (installed(tmp_path) / "bgjobd.service").read_text()
+    assert precious.read_text() == "as it was"
+    assert not (tmp_path / UNITS / "bgjobd.service").is_symlink()
+
+
 def test_the_service_runs_the_interpreter_that_installed_it(tmp_path: Path) -> None:
     service = directives(installed(tmp_path) / "bgjobd.service")
     assert service["ExecStart"] == [f"{os.path.abspath(sys.executable)} -I -m bgjobd serve"]
