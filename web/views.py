@@ -314,8 +314,8 @@ def _place(view: View, many: int, total: int | None) -> str:
 
 
 def _share(reached: int, top: int) -> str:
-    """How much of what is newest first a search has been through that got down to this id: "12 %"."""
-    return f"{100 * (top - reached + 1) // max(1, top)} %"
+    """How much of what is newest first a search has been through that got down to this id: "12%"."""
+    return f"{100 * (top - reached + 1) // max(1, top)}%"
 
 
 def _behind(view: View) -> int | None:

@@ -323,7 +323,7 @@ def test_a_search_that_was_cut_short_says_how_far_it_got(shown: OnePage, address
     shown.samples[sample]["id"] = 200
     shown.samples |= {"next": 151, "is_complete": False}
     read = shown.read(address, q="word")
-    assert "cut short when its time was up, after the newest 25 %." in " ".join(read.text.split())
+    assert "cut short when its time was up, after the newest 25%." in " ".join(read.text.split())
     assert any(
         attributes.get("href") == f"{address}?q=word&page=2&upto=150" for _, attributes in read.elements
     )
