@@ -17,7 +17,8 @@ from typing import Final
 from peewee import DatabaseError
 
 from bgjobd.clock import to_text
-from bgjobd.store.database import COPIED_AT, FILE_NAME, UnusableDatabaseError, open_for_reading
+from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, open_for_reading
+from bgjobd.store.migrations import COPIED_AT
 
 _PAGES_AT_ONCE: Final = 4096
 _TABLES: Final = ("background_jobs", "job_attempts", "job_logs", "queues", "properties")

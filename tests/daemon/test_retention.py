@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -516,12 +517,15 @@ def test_a_damaged_database_gives_no_backup(running: RunningDaemon, tmp_path: Pa
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("copy")]
 
 
-def test_a_restored_backup_starts_nothing_that_may_have_run_since(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_later_boot", [False, True], ids=["in the same boot", "in a later one"])
+def test_a_restored_backup_starts_nothing_that_may_have_run_since(
+    tmp_path: Path, is_later_boot: bool
+) -> None:
     with daemon(tmp_path, "[queues.mail]\nslots = 1") as running:
-        restore_what_has_run_since(running, tmp_path)
+        restore_what_has_run_since(running, tmp_path, is_later_boot)
 
 
-def restore_what_has_run_since(running: RunningDaemon, tmp_path: Path) -> None:
+def restore_what_has_run_since(running: RunningDaemon, tmp_path: Path, is_later_boot: bool) -> None:
     ledger, go = tmp_path / "ledger", tmp_path / "go"
     with running.client() as client:
         job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
@@ -537,6 +541,11 @@ def restore_what_has_run_since(running: RunningDaemon, tmp_path: Path) -> None:
     for name in ("bgjobd.db", "bgjobd.db-wal", "bgjobd.db-shm"):
         (running.database.parent / name).unlink(missing_ok=True)
     running.database.write_bytes((tmp_path / "copy.db").read_bytes())
+    if is_later_boot:
+        shutil.rmtree(running.spool)
+        with sqlite3.connect(running.database) as connection:
+            connection.execute("UPDATE job_attempts SET boot_id = 'another'")
+        connection.close()
     running.start()
     with running.client() as client:
         restored = client.get(job.id)
