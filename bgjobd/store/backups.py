@@ -53,7 +53,13 @@ def back_up(state_dir: Path, target: Path, may_replace: bool = False) -> int:
         _copy(state_dir, new)
         return _put_in_place(new, target, may_replace)
     finally:
-        new.unlink(missing_ok=True)
+        for what in (
+            "",
+            "-journal",
+            "-wal",
+            "-shm",
+        ):  # SQLite's own files stay where it could not end its work
+            new.with_name(new.name + what).unlink(missing_ok=True)
 
 
 def _copy(state_dir: Path, new: Path) -> None:
@@ -66,6 +72,8 @@ def _copy(state_dir: Path, new: Path) -> None:
         finally:
             source.close()
     except (DatabaseError, sqlite3.DatabaseError) as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:  # for the database is only read
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(new.parent)) from error
         raise UnusableDatabaseError(path, error) from error
 
 

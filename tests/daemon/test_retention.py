@@ -20,6 +20,7 @@ import pytest
 from bgjob import Client
 from bgjob.errors import JobNotFoundError
 from tests.daemon.running import RunningDaemon, daemon
+from tests.faults.injecting import IN_THE_WAY, full_disk, needs_root, small_disk
 from tests.support import directory_for_all, eventually
 
 PROBE: Final = "probes.Probe"
@@ -298,6 +299,22 @@ def test_no_archive_is_left_where_nothing_was_deleted(running: RunningDaemon, tm
     assert not (tmp_path / "a.gz").exists()
 
 
+@needs_root
+def test_an_archive_that_the_disk_has_no_room_for_is_not_left_and_nothing_is_deleted(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    with running.client() as client:
+        done, _ = run(client, "echo"), run(client, "echo")
+    make_old(running, *done)
+    disk = tmp_path / "disk"
+    with small_disk(disk, "64k"), full_disk(disk):
+        refused = bgjobd(running, "prune", "--archive", str(disk / "a.gz"))
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "No space left on device" in refused.stderr
+        assert os.listdir(disk) == [str(IN_THE_WAY)]
+    assert set(done) <= set(ids(running))
+
+
 @pytest.mark.parametrize("is_running", [True, False], ids=["with a daemon", "without one"])
 def test_a_prune_that_is_killed_has_deleted_nothing_that_is_not_in_its_archive(
     running: RunningDaemon, is_running: bool, tmp_path: Path
@@ -515,6 +532,17 @@ def test_a_damaged_database_gives_no_backup(running: RunningDaemon, tmp_path: Pa
     assert done.returncode == 1
     assert "there is no copy" in done.stderr
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("copy")]
+
+
+@needs_root
+def test_a_backup_that_its_disk_has_no_room_for_leaves_nothing_and_names_that_disk(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, "64k"):
+        done = bgjobd(running, "backup", str(disk / "copy.db"))
+        assert (done.returncode, os.listdir(disk)) == (1, [])
+        assert f"No space left on device: '{disk}'" in done.stderr
 
 
 @pytest.mark.parametrize("is_later_boot", [False, True], ids=["in the same boot", "in a later one"])
