@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,7 @@ from bgjob import Client
 from bgjob.errors import JobNotFoundError
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults.injecting import IN_THE_WAY, full_disk, needs_root, small_disk
-from tests.support import directory_for_all, eventually
+from tests.support import archived, directory_for_all, eventually
 
 PROBE: Final = "probes.Probe"
 LONG_AGO: Final = "2020-01-01T00:00:00.000000Z"
@@ -112,19 +111,6 @@ def ids(running: RunningDaemon) -> list[int]:
 
 def outputs(running: RunningDaemon) -> set[str]:
     return set(os.listdir(running.directory / "state" / "output"))
-
-
-def archived(path: Path) -> list[dict[str, Any]]:
-    """The jobs of all members that are whole."""
-    text = zlib.decompressobj()
-    data, found = path.read_bytes(), b""
-    while data:
-        text = zlib.decompressobj(wbits=31)
-        part = text.decompress(data)
-        if not text.eof:
-            break
-        found, data = found + part, text.unused_data
-    return [json.loads(line) for line in found.splitlines()]
 
 
 def start_soon(running: RunningDaemon) -> None:

@@ -160,6 +160,8 @@ max_retries = 2
 retry_delay = 0.05
 [limits]
 stop_grace = 1
+[retention]
+logs = "4s"
 [approved]
 "tortured.Tortured" = {{}}
 "tortured.Mourned" = {{ max_retries = 1 }}
