@@ -178,6 +178,33 @@ def test_after_a_leap_of_the_clock_nothing_is_deleted_for_an_hour(running: Runni
         client.reload()
         run(client, "echo")
     assert set(old) <= set(ids(running))
+    running.stop()
+    start_soon(running)  # whose newest entry is of the time that is doubted
+    with running.client() as client:
+        client.reload()  # it looks then
+        run(client, "echo")
+        client.reload()
+        running.stop()
+    assert set(old) <= set(ids(running))
+
+
+def test_attempts_that_were_lost_with_the_boot_do_not_hide_that_the_clock_has_leapt(
+    running: RunningDaemon,
+) -> None:
+    with running.client() as client:
+        old = run(client, "echo", 2)
+    running.stop()
+    multiply(running, old[0], 1000)  # so many that some ends are stored while others are still gone through
+    make_old(running, *ids(running))
+    with sqlite3.connect(running.database) as connection:
+        connection.execute(
+            "UPDATE background_jobs SET status = 'running', finished_at = NULL WHERE id > 1000"
+        )
+        connection.execute("UPDATE job_attempts SET outcome = NULL, boot_id = 'another' WHERE job_id > 1000")
+    connection.close()
+    start_soon(running)
+    eventually(lambda: [line for line in running.lines() if "leapt ahead" in line])
+    assert set(old) <= set(ids(running))
 
 
 def test_a_job_whose_hook_runs_stays_until_it_has_ended(tmp_path: Path) -> None:
