@@ -176,13 +176,19 @@ def _back_up(database: SqliteDatabase, target: Path) -> Path:
     """A copy under this name, whole, that says that it is one; one of an earlier try gives way to it only then."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = target.with_suffix(".new")
-    new.unlink(missing_ok=True)
+    _remove(new)
     try:
         database.execute_sql("VACUUM INTO ?", (str(new),))
         _mark_copy(new)
         return new.rename(target)
     finally:
-        new.unlink(missing_ok=True)
+        _remove(new)
+
+
+def _remove(copy: Path) -> None:
+    """Leave nothing of a copy that was not finished."""
+    for path in (copy, copy.with_name(f"{copy.name}-journal")):
+        path.unlink(missing_ok=True)
 
 
 def _mark_copy(path: Path) -> None:

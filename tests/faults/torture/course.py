@@ -153,9 +153,10 @@ def _settle(
 
 def _tidy(station: Station) -> None:
     """Have the outputs removed whose jobs are gone: who deleted them may have been killed before it came to that."""
-    station.wait_for(station.has_fork_server)
-    station.signal(signal.SIGHUP)
+    with station.client() as client:
+        client.reload()
     station.wait_for(lambda: not _outputs_of_nobody(station))
+    station.wait_for(station.is_at_rest)
 
 
 def _outputs_of_nobody(station: Station) -> list[str]:
