@@ -547,6 +547,19 @@ def test_a_damaged_database_gives_no_backup(running: RunningDaemon, tmp_path: Pa
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("copy")]
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_backup_goes_to_a_file_system_without_hard_links_and_takes_no_others_place_there(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    target = tmp_path / "copy.db"
+    without_links = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=link,linkat:error=EPERM"]
+    command = [sys.executable, "-m", "bgjobd", "backup", str(target), "--config", str(running.config)]
+    done = subprocess.run([*without_links, *command], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert copied(target, "PRAGMA integrity_check") == "ok"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("copy")] == ["copy.db"]
+
+
 @needs_root
 def test_a_backup_that_its_disk_has_no_room_for_leaves_nothing_and_names_that_disk(
     running: RunningDaemon, tmp_path: Path
