@@ -162,11 +162,12 @@ class Daemon:
 
     def start(self) -> None:
         """Start the writer, and settle what an earlier daemon left."""
+        newest_entry, leapt_at = self._reader.newest_entry(), self._reader.leapt_at()  # before there are ours
         self._writer.start()
         self._loop.add_reader(self._set_clock.fileno(), self._on_set_clock)
         self._outbox.send(DaemonStarted())
         self._recover()
-        self.retention.start(self._reader.newest_entry())
+        self.retention.start(newest_entry, leapt_at)
         if self._attempts:
             self.say(
                 EntryType.INFO, f"of an earlier daemon {_many(len(self._attempts))} on, or ended meanwhile"

@@ -183,9 +183,11 @@ class Archive:
 
     def close(self) -> None:
         """Leave no file for nothing."""
-        self._file.close()
-        if self._is_empty:
-            self._path.unlink(missing_ok=True)
+        try:
+            self._file.close()  # which writes what is left of a part that the disk did not take
+        finally:
+            if self._is_empty:
+                self._path.unlink(missing_ok=True)
 
 
 def _sync_directory(directory: Path) -> None:

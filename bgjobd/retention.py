@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from bgjob.errors import RequestError
 from bgjob.words import EntryType, Status
 from bgjobd import config
 from bgjobd.outputs import Outputs
-from bgjobd.store.items import Deleted, Deletion, Item, Trimmed, Trimming
+from bgjobd.store.items import Deleted, Deletion, Item, TimeLeapt, Trimmed, Trimming
 from bgjobd.store.reader import FIRST, Place, Reader
 
 AT_ONCE: Final = 200
@@ -77,10 +77,16 @@ class Retention:
         self._doubts_until = 0.0
         self._leap: float | None = None
 
-    def start(self, newest_entry: float | None) -> None:
-        """Look in a while; `newest_entry` is until when, at least, an earlier daemon ran."""
+    def start(self, newest_entry: float | None, leapt_at: float | None) -> None:
+        """Look in a while; `newest_entry` is until when, at least, an earlier daemon ran.
+
+        `leapt_at` is when one last saw time leap: what it doubted is not certain because of a restart.
+        """
+        now = self._now()
+        if leapt_at is not None and 0.0 <= now - leapt_at < _DOUBT:
+            self._doubts_until = self._loop.time() + _DOUBT - (now - leapt_at)
         if newest_entry is not None:
-            self.on_leap(self._now() - newest_entry)
+            self.on_leap(now - newest_entry)
         self._look_in(_FIRST_LOOK)
 
     def look_now(self) -> None:
@@ -92,6 +98,11 @@ class Retention:
         if seconds > LEAP:
             self._leap = seconds
             self._doubts_until = self._loop.time() + _DOUBT
+            self._in_background(self._remember_leap())
+
+    async def _remember_leap(self) -> None:
+        with suppress(RequestError):  # the file cannot be written, nor is anything deleted then
+            await self._record(TimeLeapt())
 
     def close(self) -> None:
         """Look no more."""
@@ -189,7 +200,7 @@ class Retention:
     async def _due_in(self) -> float:
         """Seconds until something is old; none before that."""
         kept = self._kept()
-        due = await self._read(partial(_first_due, ages(kept), kept.logs))
+        due = await self._read(partial(_first_due, ages(kept), kept.logs, self._now()))
         return float("inf") if due is None else due - self._now()
 
     async def _delete_old(self) -> bool:
@@ -236,10 +247,10 @@ def _known_attempts(job_ids: Collection[int], reader: Reader) -> set[tuple[int, 
     return reader.known_attempts(job_ids)
 
 
-def _first_due(kept: Mapping[Status, float], logs: float | None, reader: Reader) -> float | None:
+def _first_due(kept: Mapping[Status, float], logs: float | None, now: float, reader: Reader) -> float | None:
     """When the first job or log entry is old."""
     due = [at + age for status, age in kept.items() if (at := reader.oldest_end(status)) is not None]
-    if logs is not None and (oldest := reader.oldest_entry()) is not None:
+    if logs is not None and (oldest := reader.oldest_entry(now)) is not None:
         due.append(oldest + logs)
     return min(due, default=None)
 

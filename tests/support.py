@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -37,3 +39,15 @@ def directory_for_all() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory)
+
+
+def archived(path: Path) -> list[dict[str, Any]]:
+    """The jobs that `bgjobd prune --archive` has written, of all members that are whole."""
+    data, found = path.read_bytes(), b""
+    while data:
+        text = zlib.decompressobj(wbits=31)
+        part = text.decompress(data)
+        if not text.eof:
+            break
+        found, data = found + part, text.unused_data
+    return [json.loads(line) for line in found.splitlines()]

@@ -17,9 +17,13 @@ from typing import Final
 from peewee import DatabaseError
 
 from bgjobd.clock import to_text
-from bgjobd.store.database import COPIED_AT, FILE_NAME, UnusableDatabaseError, open_for_reading
+from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, open_for_reading
+from bgjobd.store.migrations import COPIED_AT
 
 _PAGES_AT_ONCE: Final = 4096
+_WITHOUT_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What file systems answer that have no hard links: those of memory sticks and of some networks."""
+
 _TABLES: Final = ("background_jobs", "job_attempts", "job_logs", "queues", "properties")
 
 
@@ -52,7 +56,13 @@ def back_up(state_dir: Path, target: Path, may_replace: bool = False) -> int:
         _copy(state_dir, new)
         return _put_in_place(new, target, may_replace)
     finally:
-        new.unlink(missing_ok=True)
+        for what in (
+            "",
+            "-journal",
+            "-wal",
+            "-shm",
+        ):  # SQLite's own files stay where it could not end its work
+            new.with_name(new.name + what).unlink(missing_ok=True)
 
 
 def _copy(state_dir: Path, new: Path) -> None:
@@ -65,6 +75,8 @@ def _copy(state_dir: Path, new: Path) -> None:
         finally:
             source.close()
     except (DatabaseError, sqlite3.DatabaseError) as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:  # for the database is only read
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(new.parent)) from error
         raise UnusableDatabaseError(path, error) from error
 
 
@@ -96,12 +108,24 @@ def _put_in_place(new: Path, target: Path, may_replace: bool) -> int:
         new.replace(target)
     else:
         try:
-            os.link(new, target)  # which, unlike a rename, takes no other's place
+            _rename_to_free_name(new, target)
         except FileExistsError:
             raise _taken(target) from None
-        new.unlink()
     _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     return size
+
+
+def _rename_to_free_name(new: Path, target: Path) -> None:
+    """A rename alone would take another file's place."""
+    try:
+        os.link(new, target)
+    except OSError as error:
+        if error.errno not in _WITHOUT_LINKS:
+            raise
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        new.replace(target)
+    else:
+        new.unlink()
 
 
 def _taken(target: Path) -> FileExistsError:

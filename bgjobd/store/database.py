@@ -14,14 +14,11 @@ from typing import Final
 from peewee import DatabaseError, OperationalError, SqliteDatabase
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
-from bgjobd.clock import to_text
+from bgjobd.clock import boot_id, to_text
 from bgjobd.store.functions import register
-from bgjobd.store.migrations import migrate
+from bgjobd.store.migrations import COPIED_AT, migrate
 
 FILE_NAME: Final = "bgjobd.db"
-COPIED_AT: Final = "copied_at"
-"""The property that tells a backup from the database that it is of."""
-
 _BUSY_TIMEOUT: Final = 2.0
 _CHECKED_FOR: Final = 0.1
 _STEPS_BETWEEN: Final = 10_000
@@ -121,8 +118,8 @@ def _check(database: SqliteDatabase) -> None:
 def _take_over_copy(database: SqliteDatabase) -> bool:
     """Make of a copy that was put in the database's place one that starts nothing which may have run since.
 
-    It gets an id of its own, so the spool is not its own: an attempt that it believes to run is lost. And the queues of
-    jobs that it believes to wait are paused.
+    It gets an id of its own, so the spool is not its own: an attempt that it believes to run is lost, as one of this
+    boot, for of another it would be retried. And the queues of jobs that it believes to wait are paused.
     """
     if database.execute_sql("SELECT 1 FROM properties WHERE name = ?", (COPIED_AT,)).fetchone() is None:
         return False
@@ -134,6 +131,7 @@ def _take_over_copy(database: SqliteDatabase) -> bool:
         database.execute_sql(
             "UPDATE properties SET value = ? WHERE name = 'database_id'", (str(uuid.uuid4()),)
         )
+        database.execute_sql("UPDATE job_attempts SET boot_id = ? WHERE outcome IS NULL", (boot_id(),))
         database.execute_sql("DELETE FROM properties WHERE name = ?", (COPIED_AT,))
     return True
 

@@ -133,6 +133,11 @@ class Trimming:
     after: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class TimeLeapt:
+    """The clock tells a time that may be wrong; the next daemon learns when that was seen. Answered by None."""
+
+
 Item = (
     Submission
     | JobFact
@@ -143,6 +148,7 @@ Item = (
     | QueueResumed
     | ClockJumped
     | DaemonStarted
+    | TimeLeapt
     | Deletion
     | Trimming
     | Look

@@ -66,10 +66,11 @@ from bgjobd.store.items import (
     QueueResumed,
     Stored,
     Submission,
+    TimeLeapt,
     Trimmed,
     Trimming,
 )
-from bgjobd.store.models import Queue
+from bgjobd.store.models import LEAPT_AT, Queue
 from bgjobd.store.rows import changes_of, job_from_row, progress_of, row_of_new, snapshot
 from bgjobd.store.tally import Move, Standing, Tally, counted
 
@@ -228,10 +229,14 @@ class Ledger:
                 self._execute(statements.SHIFT_RETRIES, {"seconds": delta, "now": to_text(done.now)})
             case DaemonStarted():
                 self._execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": to_text(done.now)})
+            case TimeLeapt():
+                self._execute(
+                    "INSERT OR REPLACE INTO properties VALUES (?, ?)", (LEAPT_AT, to_text(done.now))
+                )
             case Deletion():
                 return self._delete(item, done)
             case Trimming():
-                return self._trim(item)
+                return self._trim(item, done.now)
             case Look() | Ping():
                 pass
         return None
@@ -429,11 +434,12 @@ class Ledger:
         done.move(stood, None)
         return [(job_id, number) for (number,) in numbers]
 
-    def _trim(self, trimming: Trimming) -> Trimmed:
+    def _trim(self, trimming: Trimming, now: float) -> Trimmed:
+        """Entries of a time to come, when the clock was wrong, stay; those behind them are looked at all the same."""
         looked_at = {"after": trimming.after, "count": _ENTRIES_AT_ONCE}
         found = self._execute(statements.SELECT_ENTRIES_AFTER, looked_at).fetchall()
-        before = to_text(held(trimming.before))
-        if not any(at < before for _, at in found):
+        before, by_now = to_text(held(trimming.before)), to_text(now)
+        if not any(at < before or at > by_now for _, at in found):
             return Trimmed(0, None)
         (newest,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()
         last = min(found[-1][0], newest - 1)  # the next entry's id is counted from the newest

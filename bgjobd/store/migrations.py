@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from peewee import CharField, IntegerField, PeeweeException, SqliteDatabase, TextField
 from playhouse.migrate import SqliteMigrator
 from playhouse.migrate import migrate as change
+
+from bgjobd.clock import to_text
+
+COPIED_AT: Final = "copied_at"
+"""The property that tells a backup from the database that it is of."""
 
 _VERSION_1: Final = (
     """
@@ -153,7 +161,7 @@ def migrate(database: SqliteDatabase, path: Path) -> None:
         if version > 0:
             backup = _back_up(database, path.parent / "backups" / f"before-version-{len(STEPS)}.db")
         _take_steps(database, version)
-    except (PeeweeException, OSError) as error:
+    except (PeeweeException, sqlite3.Error, OSError) as error:
         raise MigrationFailedError(path, version, backup, error) from error
 
 
@@ -165,12 +173,25 @@ def _take_steps(database: SqliteDatabase, version: int) -> None:
 
 
 def _back_up(database: SqliteDatabase, target: Path) -> Path:
-    """A copy under this name, whole; one of an earlier try gives way to it only then."""
+    """A copy under this name, whole, that says that it is one; one of an earlier try gives way to it only then."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = target.with_suffix(".new")
-    new.unlink(missing_ok=True)
+    _remove(new)
     try:
         database.execute_sql("VACUUM INTO ?", (str(new),))
+        _mark_copy(new)
         return new.rename(target)
     finally:
-        new.unlink(missing_ok=True)
+        _remove(new)
+
+
+def _remove(copy: Path) -> None:
+    """Leave nothing of a copy that was not finished."""
+    for path in (copy, copy.with_name(f"{copy.name}-journal")):
+        path.unlink(missing_ok=True)
+
+
+def _mark_copy(path: Path) -> None:
+    """Have a copy say that it is one, on the disk. Raises sqlite3's errors."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+        copy.execute("INSERT OR REPLACE INTO properties VALUES (?, ?)", (COPIED_AT, to_text(time.time())))

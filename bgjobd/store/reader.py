@@ -21,7 +21,7 @@ from bgjobd.store import pages, statements, usage
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.functions import held
 from bgjobd.store.items import JobFilter, LogFilter
-from bgjobd.store.models import BackgroundJob, JobAttempt, Property, Queue
+from bgjobd.store.models import LEAPT_AT, BackgroundJob, JobAttempt, Property, Queue
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.rows import job_from_row
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
@@ -75,7 +75,8 @@ _KNOWN: Final = "SELECT id FROM background_jobs WHERE id IN (SELECT value FROM j
 _KNOWN_ATTEMPTS: Final = (
     "SELECT job_id, number FROM job_attempts WHERE job_id IN (SELECT value FROM json_each(:ids))"
 )
-_EDGE_OF_LOG: Final = "SELECT created_at FROM job_logs ORDER BY id {order} LIMIT 1"
+_OLDEST_ENTRY: Final = "SELECT created_at FROM job_logs WHERE created_at <= :now ORDER BY id LIMIT 1"
+_NEWEST_ENTRY: Final = "SELECT created_at FROM job_logs ORDER BY id DESC LIMIT 1"
 
 Place = tuple[str, int]
 """Where a job stands among those that ended: when, as it is stored, and its id."""
@@ -231,17 +232,20 @@ class Reader:
         """When the job ended that ended so first; None where none has."""
         return _instant(self._database.execute_sql(OLDEST_END, {"status": status}).fetchone()[0])
 
-    def oldest_entry(self) -> float | None:
-        """When the first log entry that is left was made; None where there is none."""
-        return self._edge_of_log("ASC")
+    def oldest_entry(self, now: float) -> float | None:
+        """When the first log entry that is left was made, but for those of a time to come; None where there is none."""
+        row = self._database.execute_sql(_OLDEST_ENTRY, {"now": _stored(now)}).fetchone()
+        return None if row is None else _instant(row[0])
 
     def newest_entry(self) -> float | None:
         """When the last log entry was made; None where there is none."""
-        return self._edge_of_log("DESC")
-
-    def _edge_of_log(self, order: str) -> float | None:
-        row = self._database.execute_sql(_EDGE_OF_LOG.format(order=order)).fetchone()
+        row = self._database.execute_sql(_NEWEST_ENTRY).fetchone()
         return None if row is None else _instant(row[0])
+
+    def leapt_at(self) -> float | None:
+        """When a daemon last saw time leap ahead; None where none has."""
+        rows = _dicts(self._database, Property.select().where(Property.name == LEAPT_AT))
+        return _instant(rows[0]["value"]) if rows else None
 
     def known(self, job_ids: Collection[int]) -> set[int]:
         """Those of these jobs that there are."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,8 @@ import pytest
 from bgjob import Client
 from bgjob.errors import JobNotFoundError
 from tests.daemon.running import RunningDaemon, daemon
-from tests.support import directory_for_all, eventually
+from tests.faults.injecting import IN_THE_WAY, full_disk, needs_root, small_disk
+from tests.support import archived, directory_for_all, eventually
 
 PROBE: Final = "probes.Probe"
 LONG_AGO: Final = "2020-01-01T00:00:00.000000Z"
@@ -112,19 +113,6 @@ def outputs(running: RunningDaemon) -> set[str]:
     return set(os.listdir(running.directory / "state" / "output"))
 
 
-def archived(path: Path) -> list[dict[str, Any]]:
-    """The jobs of all members that are whole."""
-    text = zlib.decompressobj()
-    data, found = path.read_bytes(), b""
-    while data:
-        text = zlib.decompressobj(wbits=31)
-        part = text.decompress(data)
-        if not text.eof:
-            break
-        found, data = found + part, text.unused_data
-    return [json.loads(line) for line in found.splitlines()]
-
-
 def start_soon(running: RunningDaemon) -> None:
     """Start a daemon whose retention looks at once."""
     running.process = subprocess.Popen(
@@ -189,6 +177,33 @@ def test_after_a_leap_of_the_clock_nothing_is_deleted_for_an_hour(running: Runni
     with running.client() as client:
         client.reload()
         run(client, "echo")
+    assert set(old) <= set(ids(running))
+    running.stop()
+    start_soon(running)  # whose newest entry is of the time that is doubted
+    with running.client() as client:
+        client.reload()  # it looks then
+        run(client, "echo")
+        client.reload()
+        running.stop()
+    assert set(old) <= set(ids(running))
+
+
+def test_attempts_that_were_lost_with_the_boot_do_not_hide_that_the_clock_has_leapt(
+    running: RunningDaemon,
+) -> None:
+    with running.client() as client:
+        old = run(client, "echo", 2)
+    running.stop()
+    multiply(running, old[0], 1000)  # so many that some ends are stored while others are still gone through
+    make_old(running, *ids(running))
+    with sqlite3.connect(running.database) as connection:
+        connection.execute(
+            "UPDATE background_jobs SET status = 'running', finished_at = NULL WHERE id > 1000"
+        )
+        connection.execute("UPDATE job_attempts SET outcome = NULL, boot_id = 'another' WHERE job_id > 1000")
+    connection.close()
+    start_soon(running)
+    eventually(lambda: [line for line in running.lines() if "leapt ahead" in line])
     assert set(old) <= set(ids(running))
 
 
@@ -315,6 +330,22 @@ def test_an_archive_has_nothing_that_became_a_secret_after_it_was_submitted(
 def test_no_archive_is_left_where_nothing_was_deleted(running: RunningDaemon, tmp_path: Path) -> None:
     assert pruned(running, "--archive", str(tmp_path / "a.gz"))["jobs"]["completed"] == 0
     assert not (tmp_path / "a.gz").exists()
+
+
+@needs_root
+def test_an_archive_that_the_disk_has_no_room_for_is_not_left_and_nothing_is_deleted(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    with running.client() as client:
+        done, _ = run(client, "echo"), run(client, "echo")
+    make_old(running, *done)
+    disk = tmp_path / "disk"
+    with small_disk(disk, "64k"), full_disk(disk):
+        refused = bgjobd(running, "prune", "--archive", str(disk / "a.gz"))
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "No space left on device" in refused.stderr
+        assert os.listdir(disk) == [str(IN_THE_WAY)]
+    assert set(done) <= set(ids(running))
 
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["with a daemon", "without one"])
@@ -536,12 +567,39 @@ def test_a_damaged_database_gives_no_backup(running: RunningDaemon, tmp_path: Pa
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("copy")]
 
 
-def test_a_restored_backup_starts_nothing_that_may_have_run_since(tmp_path: Path) -> None:
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_backup_goes_to_a_file_system_without_hard_links_and_takes_no_others_place_there(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    target = tmp_path / "copy.db"
+    without_links = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=link,linkat:error=EPERM"]
+    command = [sys.executable, "-m", "bgjobd", "backup", str(target), "--config", str(running.config)]
+    done = subprocess.run([*without_links, *command], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert copied(target, "PRAGMA integrity_check") == "ok"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("copy")] == ["copy.db"]
+
+
+@needs_root
+def test_a_backup_that_its_disk_has_no_room_for_leaves_nothing_and_names_that_disk(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, "64k"):
+        done = bgjobd(running, "backup", str(disk / "copy.db"))
+        assert (done.returncode, os.listdir(disk)) == (1, [])
+        assert f"No space left on device: '{disk}'" in done.stderr
+
+
+@pytest.mark.parametrize("is_later_boot", [False, True], ids=["in the same boot", "in a later one"])
+def test_a_restored_backup_starts_nothing_that_may_have_run_since(
+    tmp_path: Path, is_later_boot: bool
+) -> None:
     with daemon(tmp_path, "[queues.mail]\nslots = 1") as running:
-        restore_what_has_run_since(running, tmp_path)
+        restore_what_has_run_since(running, tmp_path, is_later_boot)
 
 
-def restore_what_has_run_since(running: RunningDaemon, tmp_path: Path) -> None:
+def restore_what_has_run_since(running: RunningDaemon, tmp_path: Path, is_later_boot: bool) -> None:
     ledger, go = tmp_path / "ledger", tmp_path / "go"
     with running.client() as client:
         job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
@@ -557,6 +615,11 @@ def restore_what_has_run_since(running: RunningDaemon, tmp_path: Path) -> None:
     for name in ("bgjobd.db", "bgjobd.db-wal", "bgjobd.db-shm"):
         (running.database.parent / name).unlink(missing_ok=True)
     running.database.write_bytes((tmp_path / "copy.db").read_bytes())
+    if is_later_boot:
+        shutil.rmtree(running.spool)
+        with sqlite3.connect(running.database) as connection:
+            connection.execute("UPDATE job_attempts SET boot_id = 'another'")
+        connection.close()
     running.start()
     with running.client() as client:
         restored = client.get(job.id)

@@ -10,11 +10,12 @@ import os
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from bgjob.codec import JsonObject
 from bgjob.words import FINAL
 from bgjobd import books, config
 from bgjobd.books import Books
@@ -84,13 +85,17 @@ def complaints(
     ledger: Path | None,
     pid: int | None,
     at_rest: Counter[str] | None = None,
+    archived: Sequence[JsonObject] = (),
 ) -> list[str]:
-    """All that is wrong once everything has ended; `pid` is the daemon's, if one runs."""
+    """All that is wrong once everything has ended; `pid` is the daemon's, if one runs.
+
+    `archived` are jobs that may have been deleted, as an archive of `bgjobd prune` has them.
+    """
     found = books.audit(settings)
     return [
         *(str(finding) for finding in found.findings),
-        *_unkept(settings, acknowledged),
-        *(_miskept(settings, ledger) if ledger is not None else ()),
+        *_unkept(settings, acknowledged, {job["id"] for job in archived if job["status"] in FINAL}),
+        *(_miskept(settings, ledger, archived) if ledger is not None else ()),
         *_left_behind(settings, found, pid),
         *(_left_open(pid, at_rest) if pid is not None and at_rest is not None else ()),
     ]
@@ -99,10 +104,12 @@ def complaints(
 # What was acknowledged
 
 
-def _unkept(settings: Config, acknowledged: Collection[int]) -> Iterator[str]:
+def _unkept(settings: Config, acknowledged: Collection[int], pruned: Collection[int]) -> Iterator[str]:
     with closing(_database(settings)) as database:
         statuses = dict(database.execute("SELECT id, status FROM background_jobs"))
     for job in sorted(acknowledged):
+        if job not in statuses and job in pruned:
+            continue
         if job not in statuses:
             yield f"job {job}: it was acknowledged, and is not stored"
         elif statuses[job] not in FINAL:
@@ -136,14 +143,17 @@ def lines_of(ledger: Path) -> list[Line]:
     return [Line(int(job), int(attempt), what, int(pid)) for job, attempt, what, pid, _ in rows]
 
 
-def _miskept(settings: Config, ledger: Path) -> list[str]:
+def _miskept(settings: Config, ledger: Path, archived: Sequence[JsonObject]) -> list[str]:
     with closing(_database(settings)) as database:
         rows = database.execute(
             "SELECT a.job_id, a.number, a.outcome, a.pid FROM job_attempts AS a "
             "JOIN background_jobs AS j ON j.id = a.job_id WHERE json_extract(j.parameters, '$.ledger') = ?",
             (str(ledger),),
         ).fetchall()
-    return compare(lines_of(ledger), {(job, number): Row(outcome, pid) for job, number, outcome, pid in rows})
+    attempts = [attempt for job in archived for attempt in job["attempts"]]
+    known = {(one["job_id"], one["number"]): Row(one["outcome"], one["pid"]) for one in attempts}
+    known |= {(job, number): Row(outcome, pid) for job, number, outcome, pid in rows}  # as it is now
+    return compare(lines_of(ledger), known)
 
 
 def compare(lines: list[Line], rows: dict[tuple[int, int], Row]) -> list[str]:

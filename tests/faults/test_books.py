@@ -466,6 +466,16 @@ def test_the_command_prints_each_finding_and_a_summary_and_exits_with_1(
 # What only fault tests ask
 
 
+def test_a_job_that_was_acknowledged_may_be_gone_if_an_archive_has_its_end(place: Config) -> None:
+    archived = [
+        {"id": 98, "status": "failed", "attempts": []},
+        {"id": 99, "status": "pending", "attempts": []},
+    ]
+    assert complaints(place, [COMPLETED, 98, 99], None, None, archived=archived) == [
+        "job 99: it was acknowledged, and is not stored"
+    ]
+
+
 def test_a_job_that_was_acknowledged_and_is_not_stored_is_told(place: Config) -> None:
     assert complaints(place, [COMPLETED, 99], None, None) == [
         "job 99: it was acknowledged, and is not stored"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -209,7 +211,9 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
     assert len(before["background_jobs"]) == 5
     prepare(tmp_path)
     backup = tmp_path / "backups" / f"before-version-{len(STEPS)}.db"
-    assert contents(backup) == before
+    copied = contents(backup)
+    assert [row["name"] for row in copied["properties"]] == ["database_id", "copied_at"]
+    assert copied | {"properties": before["properties"]} == before
     after = contents(tmp_path / FILE_NAME)
     new = {
         "background_jobs": {"request_digest": None, "sensitive": None},
@@ -218,6 +222,22 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
     }
     assert all(before[table] for table in new)
     assert after == before | {table: [row | more for row in before[table]] for table, more in new.items()}
+
+
+def test_a_backup_of_a_migration_that_is_put_in_place_is_known_to_be_one(tmp_path: Path) -> None:
+    write_version_1(tmp_path)
+    assert not prepare(tmp_path)
+    backup = tmp_path / "backups" / f"before-version-{len(STEPS)}.db"
+    for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    shutil.copy(backup, tmp_path / FILE_NAME)
+    assert prepare(tmp_path)
+    assert not prepare(tmp_path)
+    pending = "SELECT DISTINCT queue FROM background_jobs WHERE status = 'pending' ORDER BY queue"
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        queues = database.execute(pending).fetchall()
+        assert queues
+        assert database.execute("SELECT name FROM queues ORDER BY name").fetchall() == queues
 
 
 def test_whoever_waits_for_a_migration_hears_that_it_goes_on(tmp_path: Path) -> None:

@@ -249,6 +249,23 @@ def test_when_all_is_old_the_portions_come_to_an_end(store: Store, monkeypatch: 
     assert store.count("job_logs") == 1
 
 
+def test_entries_of_a_time_to_come_do_not_keep_those_behind_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "_ENTRIES_AT_ONCE", 4)
+    ahead = store.submit(*[asked() for _ in range(8)])  # while the clock was wrong
+    store.database.execute_sql("UPDATE job_logs SET created_at = '2034'")
+    store.submit(*[asked() for _ in range(6)])
+    store.now += DAY
+    (young,) = store.submit(asked())
+    with closing(Reader(store.state_dir)) as reader:
+        assert reader.oldest_entry(store.now) == NOW
+    after: int | None = 0
+    while after is not None:
+        after = store.answer(Trimming(NOW + 1, after)).next
+    assert ids_of(store, "job_logs", "job_id") == {*ahead, young}
+
+
 def test_an_entry_that_tells_another_time_costs_the_younger_ones_nothing(store: Store) -> None:
     first, *rest = store.submit(*[asked() for _ in range(5)])
     store.database.execute_sql("UPDATE job_logs SET created_at = '1970' WHERE job_id = ?", (first,))
@@ -293,7 +310,8 @@ def test_a_whole_job_has_all_its_entries_oldest_first(store: Store) -> None:
         assert reader.whole(99) is None
     assert job is not None
     assert {name: value for name, value in whole.items() if name != "logs"} == job.columns | {
-        "attempts": list(job.attempts)
+        "result": {"sent": 1},
+        "attempts": list(job.attempts),
     }
     assert [entry["message"] for entry in whole["logs"]] == store.messages(job_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import sys
@@ -18,6 +19,7 @@ from typing import Any, Final
 from bgjobd.clock import from_text
 from tests.faults import books
 from tests.faults.torture.killer import ENDS_DAEMON, ENDS_SERVER, Deed, Done, Killer
+from tests.faults.torture.pruner import Pruner
 from tests.faults.torture.station import Station
 from tests.faults.torture.submitters import Submitters
 
@@ -35,7 +37,9 @@ class Outcome:
     seed: int
     seconds: float
     deeds: Counter[Deed]
+    prunes: Counter[int]
     acknowledged: int
+    deleted: int
     jobs: Counter[str]
     attempts: Counter[str]
     starts: tuple[float, ...]
@@ -50,6 +54,8 @@ class Outcome:
         yield f"seed {self.seed}, {self.seconds:.0f} s"
         for deed in Deed:
             yield f"  {self.deeds[deed]:5}  {deed}"
+        codes = ", ".join(f"{count} with {code}" for code, count in sorted(self.prunes.items()))
+        yield f"prunes: {self.prunes.total()}, which ended {codes or 'not at all'}; {self.deleted:,} jobs are gone"
         yield f"acknowledged: {self.acknowledged:,} jobs; of all that are stored {_told(self.jobs)}"
         yield f"attempts: {self.attempts.total():,}; {_told(self.attempts)}"
         yield f"from a start to the first answer: {_spread(self.starts)}"
@@ -64,18 +70,21 @@ def torture(directory: Path, seconds: float, seed: int) -> Outcome:
     """Torture a daemon in this directory. Whatever of it is left running in the end is ended."""
     station = Station(directory)
     killer, submitters = Killer(station, seed), Submitters(station, seed, SUBMITTERS)
+    pruner = Pruner(station, seed)
     station.start()
     try:
         began = time.monotonic()
         submitters.start()
         killer.start()
+        pruner.start()
         try:
             _watch(station, killer, submitters, began, seconds)
         finally:
             killer.stop()
+            pruner.stop()
             submitters.stop()
         lasted = time.monotonic() - began
-        return _settle(station, killer, submitters, seed, lasted)
+        return _settle(station, killer, pruner, submitters, seed, lasted)
     finally:
         station.stop()
         station.end_all()
@@ -95,7 +104,9 @@ def _watch(station: Station, killer: Killer, submitters: Submitters, began: floa
         print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def _settle(station: Station, killer: Killer, submitters: Submitters, seed: int, lasted: float) -> Outcome:
+def _settle(
+    station: Station, killer: Killer, pruner: Pruner, submitters: Submitters, seed: int, lasted: float
+) -> Outcome:
     settings, ids = station.settings, set(submitters.acknowledged.values())
     began, clock = time.monotonic(), threading.Event()
     settled: float | None = None
@@ -103,10 +114,13 @@ def _settle(station: Station, killer: Killer, submitters: Submitters, seed: int,
         if station.is_answering() and books.is_settled(settings, ids):
             settled = time.monotonic() - began
         clock.wait(_LOOK)
+    _tidy(station)
+    archived = pruner.archived()
     findings = [
         *(() if settled is not None else (f"it has not settled within {_SETTLING:g} s",)),
         *submitters.refusals,
-        *books.complaints(settings, ids, station.ledger, station.pid),
+        *pruner.findings,
+        *books.complaints(settings, ids, station.ledger, station.pid, archived=archived),
         *_astray(station, submitters.acknowledged),
         *_lost_without_cause(station, killer.done),
         *_left_open(station),
@@ -114,12 +128,18 @@ def _settle(station: Station, killer: Killer, submitters: Submitters, seed: int,
     code = station.stop()
     if code != 0:
         findings.append(f"the daemon ended with {code} when it was told to, not with 0")
-    findings += [line for line in books.complaints(settings, ids, None, None) if line not in findings]
+    findings += [
+        line
+        for line in books.complaints(settings, ids, None, None, archived=archived)
+        if line not in findings
+    ]
     return Outcome(
         seed=seed,
         seconds=lasted,
         deeds=killer.counts,
+        prunes=pruner.ends,
         acknowledged=len(ids),
+        deleted=len({job["id"] for job in archived} - _ids(station)),
         jobs=_counts(station, "SELECT status, count(*) FROM background_jobs GROUP BY status"),
         attempts=_counts(
             station, "SELECT coalesce(outcome, 'open'), count(*) FROM job_attempts GROUP BY outcome"
@@ -129,6 +149,20 @@ def _settle(station: Station, killer: Killer, submitters: Submitters, seed: int,
         troubles=submitters.troubles,
         findings=tuple(findings),
     )
+
+
+def _tidy(station: Station) -> None:
+    """Have the outputs removed whose jobs are gone: who deleted them may have been killed before it came to that."""
+    with station.client() as client:
+        client.reload()
+    station.wait_for(lambda: not _outputs_of_nobody(station))
+    station.wait_for(station.is_at_rest)
+
+
+def _outputs_of_nobody(station: Station) -> list[str]:
+    names = os.listdir(station.directory / "state" / "output")
+    stored = _ids(station)
+    return [name for name in names if int(name.partition(".")[0]) not in stored]
 
 
 def _left_open(station: Station) -> Iterator[str]:
@@ -162,6 +196,10 @@ def _lost_without_cause(station: Station, done: Sequence[Done]) -> Iterator[str]
         met = {one.deed for one in done if begin <= one.at <= end}
         if not (met & ENDS_DAEMON and met & ENDS_SERVER):
             yield f"job {job_id}, attempt {number}: it is lost ({why}), and daemon and fork server did not both die"
+
+
+def _ids(station: Station) -> set[int]:
+    return {job_id for (job_id,) in _rows(station, "SELECT id FROM background_jobs")}
 
 
 def _counts(station: Station, sql: str) -> Counter[str]:

@@ -100,6 +100,15 @@ class Station:
         except BgjobError:
             return False
 
+    def is_at_rest(self) -> bool:
+        """Whether the daemon has the fork server that it needs, and no other any more, nor that one a child."""
+        try:
+            servers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            children = [Path(f"/proc/{pid}/task/{pid}/children").read_text().split() for pid in servers]
+        except OSError:
+            return False
+        return children == [[]]
+
     def wait_for(self, question: Callable[[], bool]) -> None:
         """Wait until it is so, at most for a while."""
         deadline = time.monotonic() + _PATIENCE
@@ -160,6 +169,8 @@ max_retries = 2
 retry_delay = 0.05
 [limits]
 stop_grace = 1
+[retention]
+logs = "4s"
 [approved]
 "tortured.Tortured" = {{}}
 "tortured.Mourned" = {{ max_retries = 1 }}

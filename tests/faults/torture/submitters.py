@@ -16,6 +16,7 @@ from bgjob.errors import (
     ClassUnavailableError,
     DaemonUnavailableError,
     InvalidStateError,
+    JobNotFoundError,
     ProtocolError,
     ShuttingDownError,
     StorageUnavailableError,
@@ -158,7 +159,10 @@ class Submitters:
         """Ask once: whether it comes to anything does not matter."""
         try:
             return act()
-        except InvalidStateError:
+        except (
+            InvalidStateError,
+            JobNotFoundError,
+        ):  # it has ended, or was pruned; whether it may be gone is told later
             return None
         except _TRANSIENT as error:
             self.troubles[type(error).__name__] += 1
