@@ -29,6 +29,7 @@ from bgjobd.core.verdict import StopReason
 from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
 from bgjobd.counts import Counts
 from bgjobd.forkserver import kin
+from bgjobd.forkserver.cgroup import Groups
 from bgjobd.generations import Generations
 from bgjobd.hooks import Hooks
 from bgjobd.limits import Enforcement
@@ -82,9 +83,7 @@ class Daemon:
         self._log = log
         self._notifier = notifier
         self._loop = asyncio.get_running_loop()
-        places = Places(
-            config.daemon.state_dir, config.daemon.runtime_dir, boot_id, cgroups.prepare(cgroups.find())
-        )
+        places = Places(config.daemon.state_dir, config.daemon.runtime_dir, boot_id, self._make_groups())
         self._work = Work(places.work, places.groups, partial(self._say_from_thread, EntryType.FAILURE))
         self._spool = Spool(places.spool)
         self._reader = Reader(config.daemon.state_dir)
@@ -285,6 +284,14 @@ class Daemon:
         return "; ".join(told)
 
     # Configuration
+
+    def _make_groups(self) -> Groups | None:
+        """What attempts' cgroups are made in, if systemd has delegated any."""
+        subtree = cgroups.find()
+        groups = cgroups.prepare(subtree)
+        if subtree is not None and groups is None:
+            self.say(EntryType.FAILURE, cgroups.why_unusable(subtree))
+        return groups
 
     def _apply(self, config: Config, stored_queues: Iterable[str], enforcement: Enforcement) -> None:
         """Take over what may change while the daemon runs."""

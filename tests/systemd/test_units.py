@@ -162,9 +162,9 @@ def test_a_fault_would_be_found(tmp_path: Path) -> None:
     assert "Unknown key" in verified(service.parent, tmp_path)
 
 
-# Tenths, and what the rest is: 0.5 and 0.3 for a network, 0.2 for writable cgroups, 0.2 for priorities (@resources).
+# Tenths, and what the rest is: 0.5 and 0.3 for a network, 0.2 for priorities (@resources).
 # With --users, root and its six capabilities.
-SCORES = [([], 16), (["--strict"], 7), (["--users"], 29), (["--strict", "--users"], 20)]
+SCORES = [([], 14), (["--strict"], 5), (["--users"], 27), (["--strict", "--users"], 18)]
 
 
 @pytest.mark.parametrize(("options", "most"), SCORES, ids=str)
@@ -240,7 +240,7 @@ HARMFUL = {
     "PrivateTmp": ("yes",),
     "RemoveIPC": ("yes",),
     "PrivateUsers": ("yes", "self", "identity"),
-    "ProtectControlGroups": ("yes", "strict", "private"),
+    "ProtectControlGroups": ("strict", "private"),
     "DynamicUser": ("yes",),
 }
 
@@ -249,6 +249,13 @@ HARMFUL = {
 def test_what_would_break_jobs_is_not_there(tmp_path: Path, person: bool) -> None:
     there = directives(a_service(tmp_path, person))
     assert [key for key, values in HARMFUL.items() if set(there.get(key, ())) & set(values)] == []
+
+
+def test_the_services_own_cgroups_may_be_written_and_no_others(tmp_path: Path) -> None:
+    service = directives(installed(tmp_path) / "bgjobd.service")
+    assert service["ProtectControlGroups"] == ["yes"]
+    assert service["ReadWritePaths"] == ["-/sys/fs/cgroup/system.slice/%n"]
+    assert "Slice" not in service
 
 
 NEEDED = [
