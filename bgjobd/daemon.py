@@ -143,6 +143,7 @@ class Daemon:
         self._is_draining = False
         self._wants_reload = False
         self._is_reloading = False
+        self._failed_reload: str | None = None  # why the last one failed
 
     # Start and stop
 
@@ -281,6 +282,8 @@ class Daemon:
             told.append("starts nothing until its fork server is up")
         if self.health.trouble is not None:
             told.append(self.health.trouble)
+        if self._failed_reload is not None:
+            told.append(f"the last reload failed and changed nothing: {self._failed_reload}")
         return "; ".join(told)
 
     # Configuration
@@ -318,7 +321,7 @@ class Daemon:
         try:
             return await self._reload()
         finally:
-            self._notifier.reload_ends()
+            self._notifier.reload_ends(self._status())
 
     async def _reload(self) -> Catalogue:
         self._log.reopen()
@@ -331,7 +334,8 @@ class Daemon:
                 application, lambda server: self._accept(config, queues, enforcement, server)
             )
         except (ConfigError, ForkServerError) as error:
-            raise self._failed_reload(str(error)) from None
+            raise self._refused_reload(str(error)) from None
+        self._failed_reload = None
         catalogue = self._catalogue.result()
         self.say(EntryType.INFO, f"reloaded: code version {catalogue.code_version}")
         for on_reload in self.on_reload:
@@ -347,14 +351,15 @@ class Daemon:
         if broken:
             self._say_unavailable(catalogue, broken)
             told = "; ".join(f"{name} is unavailable: {reason}" for name, reason in sorted(broken.items()))
-            raise self._failed_reload(told)
+            raise self._refused_reload(told)
         self._apply(config, queues, enforcement)
         for key in _needing_a_restart(self._config_of_start, config):
             self.say(
                 EntryType.FAILURE, f"{key} has changed, which takes a restart; until then the old one holds"
             )
 
-    def _failed_reload(self, reason: str) -> ReloadFailedError:
+    def _refused_reload(self, reason: str) -> ReloadFailedError:
+        self._failed_reload = reason
         self.say(EntryType.FAILURE, f"the reload failed, the old code and configuration stay: {reason}")
         return ReloadFailedError(reason=reason)
 

@@ -138,6 +138,29 @@ def test_a_reload_that_fails_is_ready_again_all_the_same(tmp_path: Path, systemd
         eventually(lambda: systemd.states() == ["READY", "RELOADING", "READY"])
 
 
+def test_a_reload_before_the_first_code_is_loaded_is_held_against_that(
+    tmp_path: Path, systemd: Listening
+) -> None:
+    go, begun = tmp_path / "go", tmp_path / "begun"
+    slow = (
+        f"import time, pathlib\npathlib.Path({str(begun)!r}).touch()\n"
+        f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\n"
+        "class Job:\n    def tell(self): return 'first'\n"
+    )
+    with daemon(tmp_path, '"slow.Job" = {}', environ=told(systemd), modules={"slow": slow}) as running:
+        eventually(begun.exists)
+        (tmp_path / "slow.py").write_text("raise RuntimeError('not today')")
+        assert running.process is not None
+        running.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "RELOADING" in systemd.states())
+        go.touch()
+        eventually(
+            lambda: any("the reload failed" in line and "not today" in line for line in running.lines())
+        )
+        with running.client() as client:
+            assert client.run_background_job("slow.Job", "tell").result(20) == "first"
+
+
 # Status
 
 
@@ -151,6 +174,35 @@ def test_status_follows_what_runs_and_waits(tmp_path: Path, systemd: Listening) 
         eventually(lambda: systemd.values("STATUS")[-1:] == ["0 running, 1 pending"])
         running.stop()
     assert systemd.values("STATUS")[-1] == "stopping"
+
+
+def test_a_failed_reload_stands_in_the_status_until_one_goes_well(tmp_path: Path, systemd: Listening) -> None:
+    with daemon(tmp_path, environ=told(systemd)) as running, running.client() as client:
+        client.classes()
+        text = running.config.read_text()
+        running.config.write_text(f'{text}\n"nowhere.Job" = {{}}')
+        with pytest.raises(ReloadFailedError):
+            client.reload()
+        ready = eventually(lambda: [message for message in systemd.hear() if "READY" in message][1:])
+        assert "the last reload failed and changed nothing: nowhere.Job is unavailable" in ready[0]["STATUS"]
+        assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        eventually(lambda: "0 running" in systemd.values("STATUS")[-1])
+        assert "nowhere.Job is unavailable" in systemd.values("STATUS")[-1]
+        running.config.write_text(text)
+        client.reload()
+        eventually(lambda: systemd.states()[-2:] == ["RELOADING", "READY"])
+        assert "reload" not in systemd.values("STATUS")[-1]
+
+
+def test_a_status_is_never_too_long_for_systemd(tmp_path: Path, systemd: Listening) -> None:
+    with daemon(tmp_path, environ=told(systemd)) as running, running.client() as client:
+        client.classes()
+        running.config.write_text("".join(f'[nonsense{number}]\n"ä" = 1\n' for number in range(500)))
+        with pytest.raises(ReloadFailedError) as refused:
+            client.reload()
+        assert len(str(refused.value)) > 4096
+        eventually(lambda: systemd.states() == ["READY", "RELOADING", "READY"])
+    assert max(len(status.encode()) for status in systemd.values("STATUS")) < 4000
 
 
 def test_status_is_told_about_once_a_second_however_much_happens(tmp_path: Path, systemd: Listening) -> None:
