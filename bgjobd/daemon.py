@@ -241,18 +241,25 @@ class Daemon:
         self._searcher.close()
 
     async def stop_attempts(self, grace: float = 5.0) -> None:
-        """Stop what runs, and kill what is left after `grace` seconds. For the demo and where the machine goes down."""
-        await self._start_nothing_new()
+        """Stop what runs, hooks too, and kill what is left after `grace` seconds: for the demo and a poweroff.
+
+        The signals wait for nobody; of the ends as much is stored as the disk takes meanwhile.
+        """
         self._attempts.stop_all(StopReason.SHUTDOWN, grace)
-        await self._attempts.wait_until_empty(grace + _LAST_MOMENT)
+        self._hooks.stop_all(grace)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace + _LAST_MOMENT):
+                await self._start_nothing_new()
+                await self._attempts.wait_until_empty()
+                await self._hooks.wait_until_idle()
 
     async def drain(self) -> None:
         """Start nothing new, and wait until the attempts that run have ended."""
         await self._start_nothing_new()
         self.say(EntryType.INFO, f"draining: waits for {len(self._attempts)} attempts, starts nothing new")
-        asking = self._loop.create_task(self._notifier.keep_asking())
+        asking = self._loop.create_task(self._notifier.keep_asking(self._hear_from_all))
         try:
-            await self._attempts.wait_until_empty(None)
+            await self._attempts.wait_until_empty()
             await self._hooks.wait_until_idle()
         finally:
             asking.cancel()

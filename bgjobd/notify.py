@@ -10,7 +10,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -101,9 +101,13 @@ class Notifier:
             self._asked_at = time.monotonic()
             self._send(f"EXTEND_TIMEOUT_USEC={_MORE_TIME * 1e6:.0f}")
 
-    async def keep_asking(self) -> None:
-        """Ask for more time until cancelled, for a wait that may be as long as it likes."""
+    async def keep_asking(self, hear: Callable[[], Awaitable[None]]) -> None:
+        """Ask for more time until cancelled, for a wait that may be as long as it likes.
+
+        Asking puts off the watchdog, too (systemd takes the later of both), so each time `hear` has to come back first.
+        """
         while True:
+            await hear()
             self.more_time()
             await asyncio.sleep(_ASKED_EVERY)
 

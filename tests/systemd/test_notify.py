@@ -240,6 +240,26 @@ def test_a_drain_says_what_it_waits_for_and_asks_for_time(tmp_path: Path, system
     assert systemd.states() == ["READY", "STOPPING"]
 
 
+def test_a_drain_whose_fork_server_hangs_asks_for_no_time(tmp_path: Path, systemd: Listening) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path, environ=told(systemd)) as running, running.client() as client:
+        client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+        eventually(ledger.exists)
+        server = running.fork_server()
+        assert running.process is not None
+        os.kill(server, signal.SIGSTOP)
+        try:
+            running.process.send_signal(signal.SIGQUIT)
+            eventually(lambda: any("waits for the end" in status for status in systemd.values("STATUS")))
+            assert systemd.is_silent("EXTEND_TIMEOUT_USEC", LONG)
+            assert systemd.values("EXTEND_TIMEOUT_USEC") == []
+        finally:
+            os.kill(server, signal.SIGCONT)
+        eventually(lambda: systemd.values("EXTEND_TIMEOUT_USEC"))
+        go.touch()
+        assert running.process.wait(20) == 0
+
+
 def test_a_recovery_asks_for_time_before_it_is_ready(tmp_path: Path, systemd: Listening) -> None:
     go, ledger = tmp_path / "go", tmp_path / "ledger"
     with daemon(tmp_path) as running:
