@@ -25,6 +25,8 @@ class Right(StrEnum):
     SUBMIT = "submit"
     MANAGE = "manage"
     READ = "read"
+    OWN = "own"
+    """Root's and the daemon's own user's: `[access]` has no key for it."""
 
 
 RIGHTS: Final[Mapping[str, Right]] = {
@@ -45,6 +47,8 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Stats": Right.READ,
     "Running": Right.READ,
     "Why": Right.READ,
+    "Prune": Right.OWN,
+    "PruneLogs": Right.OWN,
 }
 """The right that each method of org.bgjobd.Jobs takes."""
 
@@ -77,7 +81,8 @@ class Access:
         ids = {name: _try_id(name) for names in listed.values() for name in names or ()}
         return cls(
             os.geteuid(),
-            {right: _members(names, ids) for right, names in listed.items() if names is not None},
+            {Right.OWN: _members((), {})}
+            | {right: _members(names, ids) for right, names in listed.items() if names is not None},
             tuple(name for name, number in ids.items() if number is None),
         )
 
@@ -86,6 +91,8 @@ class Access:
         members = self.members.get(right)
         if members is None or caller.uid in (0, self.own_uid) or members.has(caller):
             return None
+        if right is Right.OWN:
+            return f"uid {caller.uid} may not delete anything; root and the daemon's own user may (uid {self.own_uid})"
         return (
             f"uid {caller.uid} may not {right}; "
             f"list it, or a group of it, under [access] {right} in the daemon's configuration"

@@ -168,6 +168,23 @@ async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject
     return {}
 
 
+async def prune(daemon: Daemon, given: inputs.Prune, caller: Caller) -> JsonObject:
+    deleted = await daemon.retention.delete(tuple(dict.fromkeys(given.ids)), given.last_entry)
+    if deleted.jobs:
+        _say_who(daemon, f"deletion of {_jobs(list(deleted.jobs))}", caller)
+    return {"ids": list(deleted.jobs), "entries": deleted.entries}
+
+
+async def prune_logs(daemon: Daemon, given: inputs.PruneLogs, caller: Caller) -> JsonObject:
+    before = _try_instant(given.before)
+    if before is None:
+        raise InvalidParameterError(parameter="before")
+    trimmed = await daemon.retention.trim(before, given.after or 0)
+    if trimmed.entries:
+        _say_who(daemon, f"deletion of {trimmed.entries} log entries from before {given.before}", caller)
+    return {"entries": trimmed.entries, "next": trimmed.next}
+
+
 def _say_who(daemon: Daemon, what: str, caller: Caller) -> None:
     """What is done to jobs and queues is committed, and can be traced: a line of the log has the caller."""
     daemon.say(EntryType.INFO, f"{what} requested by uid {caller.uid} (pid {caller.pid})")
@@ -249,6 +266,8 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Wait": (Wait, wait),
     "Cancel": (JobIds, cancel),
     "Retry": (JobIds, retry),
+    "Prune": (inputs.Prune, prune),
+    "PruneLogs": (inputs.PruneLogs, prune_logs),
     "Reload": (Nothing, reload),
     "Pause": (QueueName, pause),
     "Resume": (QueueName, resume),

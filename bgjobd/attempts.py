@@ -129,6 +129,10 @@ class Attempts:
         for attempt in self._all.values():
             self._let_go(attempt)
 
+    def jobs(self) -> set[int]:
+        """The jobs that have an attempt which is not seen to its end."""
+        return {job_id for job_id, _ in self._all}
+
     def directories(self) -> set[str]:
         """The names of the directories that they work in."""
         return {directory_name(*key, is_hook=False) for key in self._all}

@@ -241,7 +241,10 @@ def _strange_files(look: Look) -> Iterator[Finding]:
         yield Finding(path, "strange", "nothing of bgjobd's has a file of this name here", "remove it")
     for name in look.unknown_outputs:
         yield Finding(
-            name, "output", "the output of an attempt that the books do not know", "keep it, or remove it"
+            name,
+            "output",
+            "the output of an attempt that the books do not know",
+            "keep it elsewhere; a daemon removes it a minute after its start",
         )
 
 

@@ -238,11 +238,11 @@ class Retention(Section):
     """`[retention]`: seconds; None (`false` in a file) keeps for ever."""
 
     completed: Annotated[units.Duration | None, units.FalseIsNone] = 14 * DAY
-    """How long completed jobs are kept (no effect yet)."""
+    """For how long jobs that completed are kept."""
     failed: Annotated[units.Duration | None, units.FalseIsNone] = 90 * DAY
-    """How long failed jobs are kept (no effect yet)."""
+    """Those that failed or were cancelled."""
     logs: Annotated[units.Duration | None, units.FalseIsNone] = 30 * DAY
-    """How long log entries are kept (no effect yet)."""
+    """Log entries, of whatever job."""
 
 
 class ClassPolicy(Section):

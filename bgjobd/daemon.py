@@ -40,6 +40,7 @@ from bgjobd.notify import Notifier
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs, Part
 from bgjobd.policy import Policy, policy_of
+from bgjobd.retention import Retention
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.health import Health
 from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look, Ping
@@ -131,6 +132,17 @@ class Daemon:
             self.say,
             self._in_background,
         )
+        self.retention = Retention(
+            lambda: self.config.retention,
+            self.outputs,
+            lambda: self._attempts.jobs() | self._hooks.jobs(),
+            self.read,
+            self.record,
+            self._in_background,
+            clock.now,
+            self.say,
+        )
+        self.on_reload.append(self.retention.look_now)
         self.news = News()
         self._timer: asyncio.TimerHandle | None = None
         self._set_clock = SetClock()
@@ -153,6 +165,7 @@ class Daemon:
         self._loop.add_reader(self._set_clock.fileno(), self._on_set_clock)
         self._outbox.send(DaemonStarted())
         self._recover()
+        self.retention.start(self._reader.newest_entry())
         if self._attempts:
             self.say(
                 EntryType.INFO, f"of an earlier daemon {_many(len(self._attempts))} on, or have to be settled"
@@ -201,6 +214,7 @@ class Daemon:
     async def stop(self) -> None:
         """Take nothing new, commit what came in; attempts and the fork server go on."""
         self._is_stopping = True
+        self.retention.close()
         self._notifier.stopping(self._status())
         if self._page is not None:
             self._page.stop()
@@ -604,6 +618,7 @@ class Daemon:
         if delta is not None:
             self.say(EntryType.INFO, f"the clock was set by {delta:+.1f} s; waiting retries keep their delay")
             self._outbox.hold(ClockJumped(delta))
+            self.retention.on_leap(delta)
 
     # What an earlier daemon left behind
 

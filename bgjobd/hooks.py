@@ -138,6 +138,10 @@ class Hooks:
         self._run(_Hook(key, None, None, self._limited(key), is_sealed=True), class_name)
         self._watch(self._running[key])
 
+    def jobs(self) -> set[int]:
+        """The jobs whose hooks wait or run."""
+        return {job_id for job_id, _ in self._running} | {owed.key[0] for owed in self._waiting}
+
     def directories(self) -> set[str]:
         """The names of the directories that hooks work in."""
         keys = [*self._running, *(owed.key for owed in self._waiting)]

@@ -17,6 +17,7 @@ MAX_PART: Final = 256 * 1024
 Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)]
 Id = Annotated[int, Field(ge=1)]
 Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
+Offset = Annotated[int, Field(ge=0)]
 
 
 class Input(BaseModel):
@@ -64,6 +65,16 @@ class JobIds(Input):
     ids: Annotated[list[Id], Field(min_length=1, max_length=10_000, fail_fast=True)]
 
 
+class Prune(Input):
+    ids: Annotated[list[Id], Field(min_length=1, max_length=1000, fail_fast=True)]
+    last_entry: Offset
+
+
+class PruneLogs(Input):
+    before: str
+    after: Offset | None = None
+
+
 class QueueName(Input):
     queue: str
 
@@ -73,7 +84,6 @@ class Nothing(Input):
 
 
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-Offset = Annotated[int, Field(ge=0)]
 
 
 class List(Input):

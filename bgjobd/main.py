@@ -9,13 +9,13 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd import config, handed, limits, page, poweroff, service
+from bgjobd import config, handed, limits, page, poweroff, service, upkeep
 from bgjobd.config import Config, ConfigError
 from bgjobd.daemon import Daemon
 from bgjobd.handed import Handed
@@ -208,6 +208,20 @@ def _settings(given: argparse.Namespace) -> Config:
     return config.load(given.config, os.environ, is_root=os.geteuid() == 0)
 
 
+def _with_settings(run: upkeep.Command) -> Callable[[argparse.Namespace], int]:
+    """The command, once the configuration is read."""
+
+    @wraps(run)
+    def read_and_run(given: argparse.Namespace) -> int:
+        try:
+            settings = _settings(given)
+        except ConfigError as error:
+            return _complain(str(error), USAGE)
+        return run(given, settings)
+
+    return read_and_run
+
+
 def _settings_of_daemon(given: argparse.Namespace) -> Config:
     """The settings, with limits that this process, which is the daemon's, can have enforced. Raises ConfigError."""
     settings = _settings(given)
@@ -234,6 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", action="store_true", help="print JSON")
     _add(commands, "status", status).add_argument("--json", action="store_true", help="print JSON")
+    upkeep.add_to(lambda name, run: _add(commands, name, _with_settings(run)))
     _add(commands, "web", web)
     command = commands.add_parser("demo", help=demo.__doc__, description=demo.__doc__)
     command.add_argument(

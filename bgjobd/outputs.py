@@ -6,11 +6,21 @@ import asyncio
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from inotify_simple import INotify, flags
 
@@ -19,6 +29,11 @@ from bgjobd import holes
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import reaping
 from bgjobd.spool import AttemptKey
+
+T = TypeVar("T")
+
+_AT_ONCE: Final = 1000
+"""How many names of the directory are held in memory at once."""
 
 _PAUSE: Final = 0.2
 """Seconds until what grows is looked at: an attempt that prints without end wakes the daemon no oftener than that."""
@@ -113,6 +128,23 @@ class Outputs:
             return os.stat(name, dir_fd=self._directory, follow_symlinks=False)
         except OSError:
             return None
+
+    # Removing
+
+    async def all_keys(self) -> AsyncIterator[Sequence[AttemptKey]]:
+        """The attempts that have a file, in portions."""
+        with os.scandir(self._path) as listed:
+            names = (entry.name for entry in listed)
+            while portion := await self._off_the_loop(lambda: list(islice(names, _AT_ONCE))):
+                yield [key for name in portion if (key := journals.try_key(name, "out")) is not None]
+
+    async def remove(self, keys: Collection[AttemptKey]) -> None:
+        """Have no files of these attempts; their jobs are gone."""
+        if keys:
+            await self._off_the_loop(lambda: remove(self._directory, keys))
+
+    def _off_the_loop(self, work: Callable[[], T]) -> Awaitable[T]:
+        return self._loop.run_in_executor(self._bounding, work)
 
     # Following
 
@@ -227,6 +259,15 @@ class Outputs:
             return holes.can_punch(self._path)
         except OSError:
             return True  # no descriptors, or no room to try it: the next look may tell
+
+
+def remove(directory: int, keys: Iterable[AttemptKey]) -> None:
+    """Remove the files of these attempts from the directory of this descriptor, where there are any."""
+    for key in keys:
+        with suppress(
+            OSError
+        ):  # most print nothing; and what a job has put in its place, such as a directory, stays
+            os.unlink(journals.file_name(*key, "out"), dir_fd=directory)
 
 
 _UNBOUNDED: Final = (

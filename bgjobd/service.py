@@ -33,6 +33,11 @@ _FIFO_MODE: Final = 0o620
 _OWN_FIFO_MODE: Final = 0o600
 """Nobody knows a pipe's writers: where [access] lists who may submit, or no group is ours, it is the daemon's own."""
 
+_RESTORED: Final = (
+    "the database is a backup that was restored: jobs that wait in it may have run since, so their queues are paused; "
+    "look through `bgjob list --status pending`, cancel those that have run, then `bgjob resume` the queues"
+)
+
 
 @asynccontextmanager
 async def running(
@@ -49,10 +54,12 @@ async def running(
     _make_directories(config)
     descriptor = lock(config.daemon.state_dir)
     try:
-        database.prepare(config.daemon.state_dir, notifier.more_time)
+        is_restored = database.prepare(config.daemon.state_dir, notifier.more_time)
         log = Log(config.daemon.log_dir, config.log.console, config.log.level, config.log.snapshots)
         try:
             daemon = Daemon(config, clock.Clock(), log, clock.boot_id(), load_config, notifier)
+            if is_restored:
+                daemon.say(EntryType.FAILURE, _RESTORED)
             async with _serving(daemon, config, handed):
                 yield daemon
         finally:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from peewee import DatabaseError, OperationalError, SqliteDatabase
 
+from bgjobd.clock import to_text
 from bgjobd.store.functions import register
 from bgjobd.store.migrations import migrate
 
 FILE_NAME: Final = "bgjobd.db"
+COPIED_AT: Final = "copied_at"
+"""The property that tells a backup from the database that it is of."""
+
 _BUSY_TIMEOUT: Final = 2.0
 _CHECKED_FOR: Final = 0.1
 _STEPS_BETWEEN: Final = 10_000
@@ -59,8 +65,10 @@ class DamagedDatabaseError(UnusableDatabaseError):
         )
 
 
-def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> None:
-    """Create the file, or bring it to the newest schema; `on_progress` hears all the time that this goes on.
+def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> bool:
+    """Create the file, or bring it to the newest schema; whether it is a backup that was put in its place.
+
+    `on_progress` hears all the time that this goes on.
 
     Raises UnusableDatabaseError, DamagedDatabaseError, SchemaTooNewError, MigrationFailedError.
     """
@@ -71,6 +79,7 @@ def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> 
             _check(database)
             database.connection().set_progress_handler(on_progress, _STEPS_BETWEEN)
             migrate(database, path)
+            return _take_over_copy(database)
         finally:
             database.close()
     except DatabaseError as error:
@@ -99,6 +108,26 @@ def _check(database: SqliteDatabase) -> None:
         connection.set_progress_handler(None, 0)
     if found != ["ok"]:
         raise _DamageFound("; ".join(found))
+
+
+def _take_over_copy(database: SqliteDatabase) -> bool:
+    """Make of a copy that was put in the database's place one that starts nothing which may have run since.
+
+    It gets an id of its own, so the spool is not its own: an attempt that it believes to run is lost. And the queues of
+    jobs that it believes to wait are paused.
+    """
+    if database.execute_sql("SELECT 1 FROM properties WHERE name = ?", (COPIED_AT,)).fetchone() is None:
+        return False
+    with database.transaction("IMMEDIATE"):
+        database.execute_sql(
+            "INSERT OR IGNORE INTO queues SELECT DISTINCT queue, ? FROM background_jobs WHERE status = 'pending'",
+            (to_text(time.time()),),
+        )
+        database.execute_sql(
+            "UPDATE properties SET value = ? WHERE name = 'database_id'", (str(uuid.uuid4()),)
+        )
+        database.execute_sql("DELETE FROM properties WHERE name = ?", (COPIED_AT,))
+    return True
 
 
 def open_for_writing(state_dir: Path) -> SqliteDatabase:
@@ -134,6 +163,15 @@ def open_for_reading(state_dir: Path) -> SqliteDatabase:
     register(database)
     database.connect()
     return database
+
+
+@contextmanager
+def errors_named(state_dir: Path) -> Iterator[None]:
+    """For those who ask the file without knowing SQLite: its errors are UnusableDatabaseError meanwhile."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise UnusableDatabaseError(state_dir / FILE_NAME, error) from error
 
 
 def size_of(path: str) -> int:

@@ -114,6 +114,25 @@ class Ping:
     """Nothing at all: an answer, even a refusal, tells that the writer is alive. Answered by None."""
 
 
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """Delete these jobs with all that is stored of them, as many as a moment allows. Answered by Deleted.
+
+    Those stay that have not ended, or have a log entry newer than `last_entry`: they are not what somebody looked at.
+    """
+
+    job_ids: tuple[int, ...]
+    last_entry: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trimming:
+    """Of some log entries behind the id `after` delete those from before that time. Answered by Trimmed."""
+
+    before: float
+    after: int = 0
+
+
 Item = (
     Submission
     | JobFact
@@ -124,6 +143,8 @@ Item = (
     | QueueResumed
     | ClockJumped
     | DaemonStarted
+    | Deletion
+    | Trimming
     | Look
     | Ping
 )
@@ -135,6 +156,24 @@ class Stored:
 
     id: int
     created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What a Deletion came to: the jobs that are gone, their attempts, how many log entries; `left` awaits another."""
+
+    jobs: tuple[int, ...] = ()
+    attempts: tuple[tuple[int, int], ...] = ()
+    entries: int = 0
+    left: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """How many log entries are gone; `next` is the id to go on after, None where the last looked at were younger."""
+
+    entries: int
+    next: int | None
 
 
 @dataclass(frozen=True, slots=True)

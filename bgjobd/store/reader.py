@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from peewee import SQL, SqliteDatabase
 
-from bgjob.words import Outcome, Status
+from bgjob.codec import to_json
+from bgjob.words import FINAL, INT_MAX, Outcome, Status
 from bgjobd.clock import from_text, to_text
 from bgjobd.core.job import Call, Ending, Job, masked
 from bgjobd.core.why import MOST_AHEAD, LatestAttempt, OnFile, RunningJob
 from bgjobd.store import pages, statements, usage
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
+from bgjobd.store.functions import held
 from bgjobd.store.items import JobFilter, LogFilter
 from bgjobd.store.models import BackgroundJob, JobAttempt, Property, Queue
 from bgjobd.store.pages import BUDGET, PAGE, Page
@@ -47,8 +50,39 @@ OLDEST_DUE: Final = f"""
     )
 """
 
+# What is old, by the index of ends: (status, finished_at), and the id as in every index.
+OLDEST_END: Final = """
+    SELECT min(finished_at) FROM background_jobs INDEXED BY jobs_ended
+    WHERE status = :status AND finished_at IS NOT NULL
+"""
+ENDED_BEFORE: Final = """
+    SELECT finished_at, id FROM background_jobs INDEXED BY jobs_ended
+    WHERE status = :status AND finished_at IS NOT NULL AND finished_at < :before AND (finished_at, id) > (:at, :id)
+    ORDER BY finished_at, id LIMIT :limit
+"""
+COUNT_ENDED_BEFORE: Final = """
+    SELECT count(*) FROM background_jobs INDEXED BY jobs_ended
+    WHERE status = :status AND finished_at IS NOT NULL AND finished_at < :before
+"""
+_COUNT_OLD_ENTRIES: Final = """
+    SELECT count(*) FROM job_logs AS l CROSS JOIN background_jobs AS j ON j.id = l.job_id
+    WHERE l.created_at < :logs
+        OR (j.status = 'completed' AND j.finished_at < :completed)
+        OR (j.status = 'failed' AND j.finished_at < :failed)
+        OR (j.status = 'cancelled' AND j.finished_at < :cancelled)
+"""
+_KNOWN: Final = "SELECT id FROM background_jobs WHERE id IN (SELECT value FROM json_each(:ids))"
+_EDGE_OF_LOG: Final = "SELECT created_at FROM job_logs ORDER BY id {order} LIMIT 1"
+
+Place = tuple[str, int]
+"""Where a job stands among those that ended: when, as it is stored, and its id."""
+
+FIRST: Final[Place] = ("", 0)
+
 _LONGEST_MESSAGE: Final = 200
 """How many characters of a progress message are told of each attempt that runs: there may be 64 KiB of them."""
+
+_ENTRIES_AT_ONCE: Final = 1000
 
 _HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive"})
 
@@ -172,6 +206,65 @@ class Reader:
         """The id of the newest log entry; 0 where there is none."""
         return int(self._database.execute_sql(SELECT_LAST_LOG_ID).fetchone()[0])
 
+    # What is old
+
+    def ended_before(self, status: Status, before: float, after: Place, limit: int) -> Sequence[Place]:
+        """The jobs that ended so before that time, oldest first, behind a place."""
+        at, id = after
+        given = {"status": status, "before": _stored(before), "at": at, "id": id, "limit": limit}
+        return list(self._database.execute_sql(ENDED_BEFORE, given).fetchall())
+
+    def count_ended_before(self, status: Status, before: float) -> int:
+        given = {"status": status, "before": _stored(before)}
+        return int(self._database.execute_sql(COUNT_ENDED_BEFORE, given).fetchone()[0])
+
+    def count_old_entries(self, ends: Mapping[Status, float], logs: float | None) -> int:
+        """The log entries from before `logs`, and those of jobs that ended so before that time; it reads all."""
+        given = {status.value: _stored(ends[status]) if status in ends else "" for status in FINAL}
+        given["logs"] = "" if logs is None else _stored(logs)
+        return int(self._database.execute_sql(_COUNT_OLD_ENTRIES, given).fetchone()[0])
+
+    def oldest_end(self, status: Status) -> float | None:
+        """When the job ended that ended so first; None where none has."""
+        return _instant(self._database.execute_sql(OLDEST_END, {"status": status}).fetchone()[0])
+
+    def oldest_entry(self) -> float | None:
+        """When the first log entry that is left was made; None where there is none."""
+        return self._edge_of_log("ASC")
+
+    def newest_entry(self) -> float | None:
+        """When the last log entry was made; None where there is none."""
+        return self._edge_of_log("DESC")
+
+    def _edge_of_log(self, order: str) -> float | None:
+        row = self._database.execute_sql(_EDGE_OF_LOG.format(order=order)).fetchone()
+        return None if row is None else _instant(row[0])
+
+    def known(self, job_ids: Collection[int]) -> set[int]:
+        """Those of these jobs that there are."""
+        given = {"ids": to_json([id for id in job_ids if id <= INT_MAX])}
+        return {id for (id,) in self._database.execute_sql(_KNOWN, given).fetchall()}
+
+    def whole(self, job_id: int) -> JsonObject | None:
+        """The job, keys as the columns, with all its `attempts` and log entries (`logs`), oldest first, or None."""
+        job = self.job(job_id)
+        if job is None:
+            return None
+        attempts, before = list(job.attempts), job.next
+        while before is not None:
+            older = self.job(job_id, before)
+            if older is None:
+                return None
+            attempts, before = [*older.attempts, *attempts], older.next
+        entries: list[JsonObject] = []
+        after: int | None = 0
+        while after is not None:
+            page = self.logs(LogFilter(id=job_id), after=after, limit=_ENTRIES_AT_ONCE, budget=math.inf)
+            entries += page.rows
+            after = page.next
+        result = None if job.columns["result"] is None else json.loads(job.columns["result"])
+        return job.columns | {"result": result, "attempts": attempts, "logs": entries}
+
     def open_attempts(self) -> Sequence[JsonObject]:
         """The attempts whose end is not recorded, each with what its job says of it.
 
@@ -262,6 +355,10 @@ def _ending(row: JsonObject) -> Ending:
     """How the attempt of this row ended."""
     known = ("exit_code", "signal", "error_type", "error_message", "traceback")
     return Ending(Outcome(row["outcome"]), **{name: row[name] for name in known})
+
+
+def _stored(at: float) -> str:
+    return to_text(held(at))
 
 
 def _instant(text: str | None) -> float | None:

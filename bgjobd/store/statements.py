@@ -9,7 +9,7 @@ from typing import Final
 
 from peewee import SQL, Model, Query, fn
 
-from bgjob.words import Outcome, Status
+from bgjob.words import FINAL, Outcome, Status
 from bgjobd.store.models import BackgroundJob, JobAttempt, JobLog, Queue
 
 
@@ -136,6 +136,45 @@ SELECT_NOTED: Final = _compiled(
     )
 )
 SELECT_PAUSED: Final = _compiled(Queue.select(Queue.name))
+
+# What is deleted. A job that has a newer log entry is not what it was; one whose entry is the newest of all keeps it,
+# for the next one's id is counted from there.
+_NEWER_ENTRY: Final = JobLog.select(SQL("1")).where(
+    (JobLog.job_id == BackgroundJob.id) & (JobLog.id > _p("last_entry"))
+)
+_OWNER_OF_NEWEST_ENTRY: Final = JobLog.select(JobLog.job_id).order_by(JobLog.id.desc()).limit(SQL("1"))
+SELECT_DELETABLE: Final = _compiled(
+    BackgroundJob.select(BackgroundJob.status, BackgroundJob.queue, BackgroundJob.finished_at).where(
+        (BackgroundJob.id == _p("id"))
+        & BackgroundJob.finished_at.is_null(False)
+        & BackgroundJob.status.in_(SQL("({})".format(", ".join(f"'{status}'" for status in sorted(FINAL)))))
+        & ~fn.EXISTS(_NEWER_ENTRY)
+        & (BackgroundJob.id != fn.COALESCE(_OWNER_OF_NEWEST_ENTRY, SQL("0")))
+    )
+)
+SELECT_NUMBERS: Final = _compiled(
+    JobAttempt.select(JobAttempt.number).where(JobAttempt.job_id == _p("job_id"))
+)
+DELETE_ENTRIES: Final = _compiled(
+    JobLog.delete().where(
+        JobLog.id.in_(JobLog.select(JobLog.id).where(JobLog.job_id == _p("job_id")).limit(_p("count")))
+    )
+)
+DELETE_ATTEMPTS: Final = _compiled(JobAttempt.delete().where(JobAttempt.job_id == _p("job_id")))
+DELETE_JOB: Final = _compiled(
+    BackgroundJob.delete().where((BackgroundJob.id == _p("id")) & (BackgroundJob.status == _p("expected")))
+)
+SELECT_ENTRIES_AFTER: Final = _compiled(
+    JobLog.select(JobLog.id, JobLog.created_at)
+    .where(JobLog.id > _p("after"))
+    .order_by(JobLog.id)
+    .limit(_p("count"))
+)
+DELETE_OLD_ENTRIES: Final = _compiled(
+    JobLog.delete().where(
+        (JobLog.id > _p("after")) & (JobLog.id <= _p("last")) & (JobLog.created_at < _p("before"))
+    )
+)
 
 UPDATE_JOB: Final = _compiled(
     BackgroundJob.update(

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from peewee import SqliteDatabase
 
@@ -24,8 +24,17 @@ _MINUTE: Final = 60.0
 _WRITTEN: Final = len("2024-12-04T14:31")
 """So much of a stored instant tells its minute."""
 
-Move = tuple[Job | None, Job]
-"""A job before and after a change of its status; None before it was submitted."""
+
+class Standing(NamedTuple):
+    """What counts of a job."""
+
+    status: Status
+    queue: str
+    finished_at: float | None
+
+
+Move = tuple[Job | Standing | None, Job | None]
+"""A job before and after a change of its status; None before it was submitted, and after it was deleted."""
 
 _Place = tuple[Status, str | None]
 """A status, with the queue of a job that has not ended."""
@@ -47,10 +56,10 @@ class Tally:
         for before, after in moves:
             if before is not None:
                 _add(-1, before, places, ends)
-            _add(+1, after, places, ends)
-        if len(ends) > len(
-            self.ends
-        ):  # a minute has begun, or a retry has taken back an end that was long forgotten
+            if after is not None:
+                _add(+1, after, places, ends)
+        # A minute has begun, or an end was taken back that was long forgotten, by a retry or with its job.
+        if len(ends) > len(self.ends):
             first = _last_minutes(now)[0][:_WRITTEN]
             ends = {end: number for end, number in ends.items() if end[0] >= first}
         return Tally(places, ends)
@@ -79,7 +88,7 @@ class Tally:
         ]
 
 
-def _add(number: int, job: Job, places: dict[_Place, int], ends: dict[_End, int]) -> None:
+def _add(number: int, job: Job | Standing, places: dict[_Place, int], ends: dict[_End, int]) -> None:
     place = (job.status, None if job.status.is_final else job.queue)
     places[place] = places.get(place, 0) + number
     if job.status in _TOLD and job.finished_at is not None:

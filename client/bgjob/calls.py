@@ -298,6 +298,28 @@ def retry(ids: Sequence[int]) -> Call[None]:
     return _call("Retry", _nothing, False, ids=list(ids))
 
 
+def prune(ids: Sequence[int], last_entry: int) -> Call[tuple[list[int], int]]:
+    """Not repeated: the second answer would not tell what the first has deleted."""
+    return _call(
+        "Prune",
+        lambda reply: (_ids(reply), field(reply, "entries", int)),
+        False,
+        ids=list(ids),
+        last_entry=last_entry,
+    )
+
+
+def prune_logs(before: str, after: int) -> Call[tuple[int, int | None]]:
+    """Not repeated, as prune."""
+    return _call(
+        "PruneLogs",
+        lambda reply: (field(reply, "entries", int), _maybe_int(reply, "next")),
+        False,
+        before=before,
+        after=after,
+    )
+
+
 def pause(queue: str) -> Call[None]:
     return _call("Pause", _nothing, queue=queue)
 

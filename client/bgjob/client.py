@@ -221,6 +221,18 @@ class Client(BaseClient):
         if job_ids:
             self._call(calls.retry(job_ids))
 
+    def prune(self, job_ids: Sequence[int], last_entry: int) -> tuple[list[int], int]:
+        """Delete those of at most 1000 jobs that have ended and have no log entry newer than that id, with all that is
+        stored of them: the ids of those that are gone, and how many log entries. For root and the daemon's own user.
+        """
+        return self._call(calls.prune(job_ids, last_entry))
+
+    def prune_logs(self, before: str, after: int = 0) -> tuple[int, int | None]:
+        """Delete some of the log entries behind an id that are older than `before`, a UTC text; how many, and the id
+        to go on behind, None at the end. For root and the daemon's own user.
+        """
+        return self._call(calls.prune_logs(before, after))
+
     def pause(self, queue: str = "default") -> None:
         """Start no more jobs of a queue."""
         self._call(calls.pause(queue))

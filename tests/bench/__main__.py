@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import measures
+import pruning
 import report
 import rows
 import station
 from measures import Confinement, Pass, Recovery
+from pruning import Pruning
 from report import Findings
 from rows import Reading
 from station import Station, StationError
@@ -39,7 +41,7 @@ class Sizes:
     """How much is measured: jobs of a drain, bare forks beside it, samples, calls, seconds, finished jobs.
 
     `live` attempts and `queued` jobs meet a daemon that is killed and started again, `restarts` times; `rows` log
-    entries are read, none where it is 0.
+    entries are read, and as many finished jobs deleted, none where it is 0.
     """
 
     jobs: int
@@ -96,7 +98,16 @@ def _measure(sizes: Sizes, state_base: Path | None) -> Findings:
     confinement = _measure_confinement(sizes, state_base)
     recovery = _measure_recovery(sizes, state_base)
     reading = _measure_reading(sizes, state_base) if sizes.rows else None
-    return Findings(*passes, sizes.finished, idle, at_rest, after_load, confinement, recovery, reading)
+    pruned = _measure_pruning(sizes, state_base) if sizes.rows else None
+    return Findings(
+        *passes, sizes.finished, idle, at_rest, after_load, confinement, recovery, reading, pruned
+    )
+
+
+def _measure_pruning(sizes: Sizes, state_base: Path | None) -> Pruning:
+    with station.running(state_base) as one:
+        _step(f"{sizes.rows:,} jobs of long ago", lambda: pruning.fill(one, sizes.rows))
+        return _step("submits beside a prune", lambda: pruning.pruning(one, sizes.rows, sizes.submits))
 
 
 def _measure_reading(sizes: Sizes, state_base: Path | None) -> Reading:
@@ -197,7 +208,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--live", type=int, metavar="N", help="attempts that run when the daemon is killed")
     parser.add_argument("--queued", type=int, metavar="N", help="jobs queued behind them")
     parser.add_argument("--restarts", type=int, metavar="N", help="how often it is killed")
-    parser.add_argument("--rows", type=int, metavar="N", help="log entries to read; 1000000 for the targets")
+    parser.add_argument(
+        "--rows", type=int, metavar="N", help="log entries to read, jobs to delete; 1000000 for the targets"
+    )
     parser.add_argument(
         "--state-dir", type=Path, metavar="DIR", help="where the databases go meanwhile (/var/tmp)"
     )

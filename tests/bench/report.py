@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from measures import Confinement, Drain, Idle, Latency, Memory, Pass, Recovery
+from pruning import Pruning
 from rows import COUNT, Reading
 
 DRAIN_RATIO: Final = 0.6
@@ -20,6 +21,7 @@ PAGE_MS: Final = 5.0
 FAR_PAGE_MS: Final = 10.0
 SEARCH_MS: Final = 50.0
 SUBMITS_BESIDE: Final = 0.9
+PRUNING: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Findings:
     confinement: Confinement
     recovery: Recovery
     reading: Reading | None
+    pruning: Pruning | None
 
 
 def figures(found: Findings) -> list[Figure]:
@@ -62,6 +65,7 @@ def figures(found: Findings) -> list[Figure]:
         *_of_confinement(found.confinement),
         *_of_recovery(found.recovery),
         *(_of_reading(found.reading) if found.reading is not None else ()),
+        *(_of_pruning(found.pruning) if found.pruning is not None else ()),
         *_cpu_of_a_job(found.empty.drain),
     ]
 
@@ -214,6 +218,18 @@ def _of_question(name: str, latency: Latency, most: float | None) -> list[Figure
         Figure(f"{name} p50", latency.p50, "ms"),
         Figure(f"{name} p99", latency.p99, "ms", target=target, is_met=is_met),
     ]
+
+
+def _of_pruning(found: Pruning) -> list[Figure]:
+    when = f"beside a prune of {found.jobs:,} jobs"
+    return [
+        Figure(f"submit p50 {when}", found.beside.p50, "ms", found.before.p50),
+        Figure(
+            f"submit p99 {when}", found.beside.p99, "ms", found.alone, found.ratio,
+            f"<= {PRUNING:g} times alone", found.ratio <= PRUNING,
+        ),
+        Figure("prune meanwhile", found.rate, "jobs/s"),
+    ]  # fmt: skip
 
 
 def _cpu_of_a_job(drain: Drain) -> list[Figure]:

@@ -66,8 +66,8 @@ class Station:
         self._console = state / "console"
         self._process: subprocess.Popen[bytes] | None = None
         (state / "bench_jobs.py").write_text(_JOBS)
-        self._config = state / "bgjobd.toml"
-        self._config.write_text(_settings(state, runtime, self.socket, slots))
+        self.config = state / "bgjobd.toml"
+        self.config.write_text(_settings(state, runtime, self.socket, slots))
         self._pipe = runtime / "hold"
         os.mkfifo(self._pipe)
 
@@ -82,7 +82,7 @@ class Station:
         began_at = time.monotonic()
         with self._console.open("ab") as console:
             self._process = subprocess.Popen(
-                [sys.executable, *self._program, "serve", "--config", str(self._config)],
+                [sys.executable, *self._program, "serve", "--config", str(self.config)],
                 env={name: value for name, value in os.environ.items() if not name.startswith("BGJOBD_")},
                 stdin=subprocess.DEVNULL,
                 stdout=console,

@@ -35,5 +35,6 @@ def test_a_tiny_run_writes_every_figure_and_leaves_nothing_behind(tmp_path: Path
         "view log, page 8 of 400 rows p50",
         "view system of 400 rows p99",
     } < figures.keys()
+    assert {"submit p99 beside a prune of 400 jobs", "prune meanwhile"} < figures.keys()
     assert all(name in done.stdout for name in figures)
     assert list(state.iterdir()) == []

@@ -82,7 +82,10 @@ def test_every_submission_has_a_key_of_its_own() -> None:
     assert len({one["options"]["idempotency_key"] for one in jobs}) == 100
 
 
-@pytest.mark.parametrize("call", [calls.cancel([1]), calls.retry([1]), calls.reload()])
+@pytest.mark.parametrize(
+    "call",
+    [calls.cancel([1]), calls.retry([1]), calls.reload(), calls.prune([1], 2), calls.prune_logs("2026", 0)],
+)
 def test_what_may_have_been_done_is_repeated_only_if_it_was_never_sent_whole(call: calls.Call[Any]) -> None:
     assert calls.may_ask_again(call, broken(was_sent=False), True)
     assert not calls.may_ask_again(call, broken(was_sent=True), True)
@@ -228,6 +231,8 @@ def test_filters_that_are_not_given_are_not_sent_and_one_status_is_a_list() -> N
         (calls.output(1, None, 0), part(1, 0, b"") | {"is_end": 1}),
         (calls.output(1, None, 0), part(1, 0, b"") | {"left_out": None}),
         (calls.reload(), {"code_version": None}),
+        (calls.prune([1], 2), {"ids": [1], "entries": None}),
+        (calls.prune_logs("2026", 0), {"entries": 1, "next": "1"}),
     ],
 )
 def test_an_answer_of_another_shape_is_a_protocol_error(call: calls.Call[Any], answer: Any) -> None:

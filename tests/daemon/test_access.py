@@ -24,6 +24,7 @@ from tests.protocol import idl
 
 NOBODY = 65534
 NOT_ME = 1_000_001
+GRANTED = (Right.SUBMIT, Right.MANAGE, Right.READ)
 INTERFACE_FILE = Path(config.__file__).parent / "org.bgjobd.Jobs.varlink"
 
 
@@ -42,8 +43,17 @@ def may(given: Access, who: Caller) -> set[Right]:
 # Rights
 
 
-def test_where_nothing_is_set_whoever_can_connect_may_do_everything() -> None:
-    assert may(access(), caller(NOT_ME)) == set(Right)
+def test_where_nothing_is_set_whoever_can_connect_may_do_all_that_can_be_granted() -> None:
+    assert may(access(), caller(NOT_ME)) == set(GRANTED)
+
+
+def test_what_is_the_daemons_own_users_is_granted_to_nobody() -> None:
+    for given in (access(), access(submit=("1000",), manage=("1000",), read=("1000",))):
+        reason = given.why_refused(caller(1000), Right.OWN)
+        assert reason is not None
+        assert "uid 1000 may not" in reason
+        assert {given.why_refused(caller(uid), Right.OWN) for uid in (0, os.geteuid())} == {None}
+    assert {name for name, right in RIGHTS.items() if right is Right.OWN} == {"Prune", "PruneLogs"}
 
 
 def test_a_key_that_is_set_holds_for_its_right_alone() -> None:
@@ -103,7 +113,7 @@ def test_names_that_are_known_are_not_told() -> None:
     assert access().unknown == ()
 
 
-@pytest.mark.parametrize("right", list(Right))
+@pytest.mark.parametrize("right", GRANTED)
 def test_a_refusal_names_the_uid_and_the_key_to_change(right: Right) -> None:
     reason = access(submit=(), manage=(), read=()).why_refused(caller(4_000_000_000), right)
     assert reason is not None

@@ -238,6 +238,12 @@ INVALID = [
         invalid(f"{method} of something", "all", {"all": True}, method, by_client=False)
         for method in ("Classes", "Stats", "Reload")
     ),
+    invalid("Prune nothing", "ids", {"ids": [], "last_entry": 1}, "Prune"),
+    invalid("Prune too much", "ids", {"ids": [1] * 1001, "last_entry": 1}, "Prune"),
+    invalid("Prune whatever happened since", "last_entry", {"ids": [1]}, "Prune", by_client=False),
+    invalid("PruneLogs of no time", "before", {"before": "soon", "after": 0}, "PruneLogs"),
+    invalid("PruneLogs of some time", "before", {"before": "2026-01-01T00:00:00", "after": 0}, "PruneLogs"),
+    invalid("PruneLogs behind nothing", "after", {"before": "2026-01-01T00:00:00Z", "after": -1}, "PruneLogs"),
     # Several
     invalid("many that are none", "jobs", {"jobs": {}}, "SubmitMany", by_client=False),
     invalid("too many", "jobs", many(*[submit()] * 10_001), "SubmitMany", by_client=False),
@@ -428,6 +434,8 @@ def by_client(client: Client, method: str, given: dict[str, Any]) -> object:
         "Wait": lambda: client.wait(given["id"], given.get("timeout")),
         "Cancel": lambda: client.cancel(*given["ids"]),
         "Retry": lambda: client.retry(*given["ids"]),
+        "Prune": lambda: client.prune(given["ids"], given["last_entry"]),
+        "PruneLogs": lambda: client.prune_logs(given["before"], given["after"]),
         "Pause": lambda: client.pause(given["queue"]),
         "Resume": lambda: client.resume(given["queue"]),
     }

@@ -196,6 +196,8 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Logs": service.call("Logs", limit=10, count=100),
         "Output": service.call("Output", id=first),
         "Watch": service.follow("Watch", ids=[first])[0],
+        "Prune": service.call("Prune", ids=[first, second], last_entry=2**40),
+        "PruneLogs": service.call("PruneLogs", before="2020-01-01T00:00:00Z"),
     }
     described = idl.parse(api.IDL.read_text())
     assert set(answers) == set(described.outputs)

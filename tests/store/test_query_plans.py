@@ -28,6 +28,13 @@ HOT = {
     "UPDATE_ATTEMPT_STARTED": "PRIMARY KEY",
     "UPDATE_ATTEMPT_NOTED": "PRIMARY KEY",
     "UPDATE_ATTEMPT_ENDED": "PRIMARY KEY",
+    "SELECT_DELETABLE": "INTEGER PRIMARY KEY",
+    "SELECT_NUMBERS": "PRIMARY KEY",
+    "DELETE_ENTRIES": "COVERING INDEX logs_job (job_id=?)",
+    "DELETE_ATTEMPTS": "PRIMARY KEY (job_id=?)",
+    "DELETE_JOB": "INTEGER PRIMARY KEY",
+    "SELECT_ENTRIES_AFTER": "INTEGER PRIMARY KEY (rowid>?)",
+    "DELETE_OLD_ENTRIES": "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
 }
 """What each statement must find its rows by."""
 
@@ -205,6 +212,21 @@ def test_a_start_counts_on_indexes_and_no_end_that_is_older_than_an_hour(store: 
     assert by_minute in plan(store, tally.COUNT_ENDS)
     future = "SEARCH background_jobs USING COVERING INDEX jobs_ended (status=? AND finished_at>?)"
     assert future in plan(store, tally.COUNT_FUTURE_ENDS)
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_what_is_old_is_found_on_the_index_of_ends_alone_and_in_its_order(store: Store, changed: str) -> None:
+    attempted_once(store, changed)
+    for statement in (reads.OLDEST_END, reads.ENDED_BEFORE, reads.COUNT_ENDED_BEFORE):
+        (step,) = plan(store, statement)  # and so no TEMP B-TREE
+        assert "SEARCH background_jobs USING COVERING INDEX jobs_ended (status=? AND finished_at>?" in step
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_whether_a_job_has_a_newer_entry_is_found_on_an_index(store: Store, changed: str) -> None:
+    attempted_once(store, changed)
+    steps = plan(store, statements.SELECT_DELETABLE)
+    assert "SEARCH t2 USING COVERING INDEX logs_job (job_id=? AND id>?)" in steps
 
 
 def test_ended_jobs_are_counted_without_a_look_at_any_of_them(store: Store) -> None:

@@ -18,7 +18,7 @@ from bgjob.words import Status
 from bgjobd.clock import to_text
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
-from bgjobd.store.items import Committed, Item, Look
+from bgjobd.store.items import Committed, Deletion, Item, Look
 from bgjobd.store.tally import MINUTES, Tally, counted
 from tests.store.samples import (
     COMPLETED,
@@ -92,7 +92,7 @@ class Life:
         self.deeds = (
             self.submit, self.submit, self.claim, self.claim, self.complete, self.complete, self.fail, self.fail,
             self.stop, self.cancel, self.retry, self.be_refused, self.wait, self.lose_the_disk, self.start_again,
-            self.set_the_clock,
+            self.set_the_clock, self.delete,
         )  # fmt: skip
 
     def commit(self, *items: Item, slots: int = 0) -> None:
@@ -137,6 +137,10 @@ class Life:
     def retry(self, number: int) -> None:
         self.commit(*[retries(id) for id, _ in self.some(number, "failed", "cancelled")])
 
+    def delete(self, number: int) -> None:
+        ids = [id for id, _ in self.some(number, "completed", "failed", "cancelled", "pending")]
+        self.commit(submission(asked()), Deletion(tuple(ids), 10**9), slots=number % 2)
+
     def be_refused(self, number: int) -> None:
         ids = [id for id, _ in self.some(number, "pending", "running")]
         self.commit(cancels(*ids, 99_999), submission(asked()))
@@ -170,7 +174,7 @@ class Life:
 
 
 @settings(deadline=None, max_examples=80)
-@given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 36)), max_size=40))
+@given(st.lists(st.tuples(st.integers(0, 16), st.integers(0, 36)), max_size=40))
 def test_the_tally_of_a_commit_is_what_counting_gives(happened: list[tuple[int, int]]) -> None:
     with TemporaryDirectory() as directory:
         store = Store(Path(directory))

@@ -1,0 +1,241 @@
+"""Deletes what `[retention]` gives no more time, in small portions that let work pass; when, and in which order.
+
+What may be deleted is the ledger's rule; here are the one timer, the pace, and the files that go with the rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final
+
+from bgjob.errors import RequestError
+from bgjob.words import EntryType, Status
+from bgjobd import config
+from bgjobd.outputs import Outputs
+from bgjobd.store.items import Deleted, Deletion, Item, Trimmed, Trimming
+from bgjobd.store.reader import FIRST, Place, Reader
+
+AT_ONCE: Final = 200
+"""Of how many jobs one question is asked."""
+
+LEAP: Final = 86_400.0
+"""Seconds by which time may leap ahead without a doubt about the clock."""
+
+_DOUBT: Final = 3600.0
+"""Seconds for which nothing is deleted after such a leap: time to set the clock right."""
+
+_FIRST_LOOK: Final = 60.0
+_LEAST_PAUSE: Final = 300.0
+_LONGEST_PAUSE: Final = 86_400.0
+
+_REST: Final = 4
+"""How many times as long as a portion took its pause is: so few of those that submit meet one."""
+
+_DAY: Final = 86_400.0
+
+
+def ages(kept: config.Retention) -> dict[Status, float]:
+    """For how many seconds jobs are kept that ended so; those that are kept for ever are not named."""
+    told = {Status.COMPLETED: kept.completed, Status.FAILED: kept.failed, Status.CANCELLED: kept.failed}
+    return {status: age for status, age in told.items() if age is not None}
+
+
+class Retention:
+    """Looks when something comes of age. `kept` tells `[retention]`, `in_use` the jobs that something is still owed.
+
+    `now` counts seconds since the epoch, `say` writes a line about the daemon itself.
+    """
+
+    def __init__(
+        self,
+        kept: Callable[[], config.Retention],
+        outputs: Outputs,
+        in_use: Callable[[], Collection[int]],
+        read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],
+        record: Callable[[Item], Awaitable[Any]],
+        in_background: Callable[[Coroutine[Any, Any, None]], None],
+        now: Callable[[], float],
+        say: Callable[[EntryType, str], None],
+    ) -> None:
+        self._kept = kept
+        self._outputs = outputs
+        self._in_use = in_use
+        self._read = read
+        self._record = record
+        self._in_background = in_background
+        self._now = now
+        self._say = say
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._turn = asyncio.Lock()
+        self._is_at_work = False
+        self._is_closed = False
+        self._is_tidy = False
+        self._doubts_until = 0.0
+        self._leap: float | None = None
+
+    def start(self, newest_entry: float | None) -> None:
+        """Look in a while; `newest_entry` is until when, at least, an earlier daemon ran."""
+        if newest_entry is not None:
+            self.on_leap(self._now() - newest_entry)
+        self._look_in(_FIRST_LOOK)
+
+    def look_now(self) -> None:
+        """The configuration may have changed."""
+        self._look_in(0.0)
+
+    def on_leap(self, seconds: float) -> None:
+        """Time has passed that nobody saw pass, or the clock was set."""
+        if seconds > LEAP:
+            self._leap = seconds
+            self._doubts_until = self._loop.time() + _DOUBT
+
+    def close(self) -> None:
+        """Look no more."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # Deleting
+
+    async def delete(self, job_ids: Sequence[int], last_entry: int) -> Deleted:
+        """Delete those of these jobs that have ended and have no newer log entry, and their files; what is gone then.
+
+        A caller who leaves does not end it between the two. Raises StorageUnavailableError, ShuttingDownError.
+        """
+        return await asyncio.shield(self._loop.create_task(self._delete(job_ids, last_entry)))
+
+    async def _delete(self, job_ids: Sequence[int], last_entry: int) -> Deleted:
+        in_use = set(self._in_use())
+        left = tuple([job_id for job_id in job_ids if job_id not in in_use])
+        jobs: tuple[int, ...] = ()
+        entries = 0
+        while left:
+            async with self._a_portion():
+                deleted: Deleted = await self._record(Deletion(left, last_entry))
+                await self._outputs.remove(deleted.attempts)
+            jobs, entries, left = jobs + deleted.jobs, entries + deleted.entries, deleted.left
+        return Deleted(jobs, entries=entries)
+
+    async def trim(self, before: float, after: int = 0) -> Trimmed:
+        """Delete some of the log entries from before that time. Raises StorageUnavailableError, ShuttingDownError."""
+        async with self._a_portion():
+            trimmed: Trimmed = await self._record(Trimming(before, after))
+        return trimmed
+
+    @asynccontextmanager
+    async def _a_portion(self) -> AsyncIterator[None]:
+        """One at a time, whoever wants it, and a pause after it."""
+        async with self._turn:
+            began_at = self._loop.time()
+            yield
+            await asyncio.sleep((self._loop.time() - began_at) * _REST)
+
+    # Looking
+
+    def _look_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._is_closed:
+            self._timer = self._loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        if not self._is_at_work:
+            self._is_at_work = True
+            self._in_background(self._work())
+
+    async def _work(self) -> None:
+        """Delete what is due, and look again when more is; after trouble in a while."""
+        pause = _LEAST_PAUSE
+        try:
+            if not self._is_tidy:
+                await self._tidy()
+            pause = await self._due_in()
+            if pause <= 0 and self._is_in_doubt():
+                pause = self._doubts_until - self._loop.time()
+            elif pause <= 0:
+                has_deleted = await self._delete_old()
+                pause = await self._due_in()
+                if pause <= 0 and not has_deleted:
+                    pause = _LONGEST_PAUSE  # what is due has to stay for now
+        except RequestError:
+            pass  # the daemon ends, or the file cannot be written, which the log tells
+        finally:
+            self._is_at_work = False
+            self._look_in(min(max(pause, _LEAST_PAUSE), _LONGEST_PAUSE))
+
+    def _is_in_doubt(self) -> bool:
+        """Whether it is a clock that was set that made things old; the log says so once."""
+        if self._loop.time() >= self._doubts_until:
+            return False
+        if self._leap is not None:
+            told = f"time has leapt ahead by {self._leap / _DAY:.1f} days, as the clock tells it"
+            self._say(
+                EntryType.INFO,
+                f"{told}: nothing is deleted for an hour; if that is wrong, set the clock right",
+            )
+            self._leap = None
+        return True
+
+    async def _due_in(self) -> float:
+        """Seconds until something is old; none before that."""
+        kept = self._kept()
+        due = await self._read(partial(_first_due, ages(kept), kept.logs))
+        return float("inf") if due is None else due - self._now()
+
+    async def _delete_old(self) -> bool:
+        """Whether anything was old that could go."""
+        kept, now = self._kept(), self._now()
+        jobs = entries = 0
+        try:
+            for status, age in ages(kept).items():
+                place: Place | None = FIRST
+                while place is not None:
+                    last_entry, places = await self._read(partial(old, status, now - age, place))
+                    deleted = await self.delete([job_id for _, job_id in places], last_entry)
+                    jobs, entries = jobs + len(deleted.jobs), entries + deleted.entries
+                    place = places[-1] if places else None
+            after = None if kept.logs is None else 0
+            while after is not None and kept.logs is not None:
+                trimmed = await self.trim(now - kept.logs, after)
+                entries, after = entries + trimmed.entries, trimmed.next
+        finally:
+            if jobs or entries:
+                self._say(EntryType.INFO, f"deleted after their time: {amount(jobs, entries)}")
+        return bool(jobs or entries)
+
+    async def _tidy(self) -> None:
+        """Remove the files of jobs that are gone: whoever deleted them was killed before it came to the files."""
+        async for keys in self._outputs.all_keys():
+            async with self._a_portion():
+                known = await self._read(partial(_known, {job_id for job_id, _ in keys}))
+                await self._outputs.remove([key for key in keys if key[0] not in known])
+        self._is_tidy = True
+
+
+def old(status: Status, before: float, after: Place, reader: Reader) -> tuple[int, Sequence[Place]]:
+    """Jobs that ended so before that time, behind a place; before them the newest log entry that was there then."""
+    last_entry = reader.last_log_id()
+    return last_entry, reader.ended_before(status, before, after, AT_ONCE)
+
+
+def _known(job_ids: Collection[int], reader: Reader) -> set[int]:
+    return reader.known(job_ids)
+
+
+def _first_due(kept: Mapping[Status, float], logs: float | None, reader: Reader) -> float | None:
+    """When the first job or log entry is old."""
+    due = [at + age for status, age in kept.items() if (at := reader.oldest_end(status)) is not None]
+    if logs is not None and (oldest := reader.oldest_entry()) is not None:
+        due.append(oldest + logs)
+    return min(due, default=None)
+
+
+def amount(jobs: int, entries: int) -> str:
+    """So many of both, in words."""
+    return (
+        f"{jobs:,} {'job' if jobs == 1 else 'jobs'}, {entries:,} log {'entry' if entries == 1 else 'entries'}"
+    )

@@ -1,0 +1,116 @@
+"""Copies of the database: made while it is written to, looked through, and put in place whole.
+
+A copy says that it is one, for the daemon that finds it in the database's place.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from peewee import DatabaseError
+
+from bgjobd.clock import to_text
+from bgjobd.store.database import COPIED_AT, FILE_NAME, UnusableDatabaseError, open_for_reading
+
+_PAGES_AT_ONCE: Final = 4096
+_TABLES: Final = ("background_jobs", "job_attempts", "job_logs", "queues", "properties")
+
+
+class UnsoundCopyError(Exception):
+    """What was copied is not what was to be copied; the copy is removed."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(
+            f"the copy of {path} is not sound: {what}; it is removed. Look at the disk, and at the database "
+            "with `bgjobd check --books`"
+        )
+
+
+def usual_place(state_dir: Path, now: float) -> Path:
+    """Where a backup goes that has no name of its own."""
+    stamp = to_text(now).partition(".")[0].replace("-", "").replace(":", "")
+    return state_dir / "backups" / f"{Path(FILE_NAME).stem}-{stamp}Z.db"
+
+
+def back_up(state_dir: Path, target: Path, may_replace: bool = False) -> int:
+    """Copy the database to this path, whoever writes it meanwhile; the copy's bytes.
+
+    Raises FileExistsError, UnsoundCopyError, UnusableDatabaseError, OSError. Then nothing is there that was not before.
+    """
+    if not may_replace and os.path.lexists(target):
+        raise _taken(target)
+    new = target.with_name(f"{target.name}.{secrets.token_hex(4)}.new")
+    os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    try:
+        _copy(state_dir, new)
+        return _put_in_place(new, target, may_replace)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _copy(state_dir: Path, new: Path) -> None:
+    path = state_dir / FILE_NAME
+    try:
+        source = open_for_reading(state_dir)
+        try:
+            with closing(sqlite3.connect(new, isolation_level=None)) as copy:
+                _copy_at_one_moment(source.connection(), copy, path)
+        finally:
+            source.close()
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        raise UnusableDatabaseError(path, error) from error
+
+
+def _copy_at_one_moment(source: sqlite3.Connection, copy: sqlite3.Connection, path: Path) -> None:
+    """The copy is of the moment at which it begins: one that followed the writer would begin anew with each commit."""
+    source.execute("BEGIN")
+    try:
+        counts = _counts(source)
+        source.backup(copy, pages=_PAGES_AT_ONCE)
+    finally:
+        source.execute("ROLLBACK")
+    copy.execute("PRAGMA journal_mode = DELETE")  # one file, that needs no other beside it
+    found = [str(line) for (line,) in copy.execute("PRAGMA integrity_check(10)")]
+    if found != ["ok"]:
+        raise UnsoundCopyError(path, "; ".join(found))
+    if _counts(copy) != counts:
+        raise UnsoundCopyError(path, f"it has {_counts(copy)} rows, and not {counts}")
+    copy.execute("INSERT OR REPLACE INTO properties VALUES (?, ?)", (COPIED_AT, to_text(time.time())))
+
+
+def _counts(connection: sqlite3.Connection) -> dict[str, int]:
+    return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _TABLES}
+
+
+def _put_in_place(new: Path, target: Path, may_replace: bool) -> int:
+    _sync(new, os.O_RDWR)
+    size = new.stat().st_size
+    if may_replace:
+        new.replace(target)
+    else:
+        try:
+            os.link(new, target)  # which, unlike a rename, takes no other's place
+        except FileExistsError:
+            raise _taken(target) from None
+        new.unlink()
+    _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    return size
+
+
+def _taken(target: Path) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+
+
+def _sync(path: Path, mode: int) -> None:
+    descriptor = os.open(path, mode | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,555 @@
+"""Retention in a real daemon, `bgjobd prune` with and without one, and `bgjobd backup`."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from bgjob import Client
+from bgjob.errors import JobNotFoundError
+from tests.daemon.running import RunningDaemon, daemon
+from tests.support import directory_for_all, eventually
+
+PROBE: Final = "probes.Probe"
+LONG_AGO: Final = "2020-01-01T00:00:00.000000Z"
+
+SOON: Final = """
+import sys
+from bgjobd import main, retention
+retention._FIRST_LOOK = 0.2
+sys.exit(main.main(sys.argv[1:]))
+"""
+"""The daemon, which looks soon after its start."""
+
+HOOK: Final = """
+import time
+from pathlib import Path
+
+
+class Hooked:
+    MAX_RETRIES = 0
+
+    def run(self):
+        raise ValueError("no")
+
+    def failed(self, error):
+        print("hook", flush=True)
+        while not Path(__file__).with_name("go").exists():
+            time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[RunningDaemon]:
+    with daemon(tmp_path) as running:
+        yield running
+
+
+def bgjobd(running: RunningDaemon, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bgjobd", arguments[0], "--config", str(running.config), *arguments[1:]],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
+def pruned(running: RunningDaemon, *arguments: str) -> dict[str, Any]:
+    done = bgjobd(running, "prune", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def balance(running: RunningDaemon) -> None:
+    done = bgjobd(running, "check", "--books")
+    assert done.returncode == 0, done.stdout
+
+
+def run(client: Client, method: str, jobs: int = 1, **parameters: Any) -> list[int]:
+    """Jobs that have ended."""
+    call = {
+        "class_name": PROBE,
+        "method_name": method,
+        "parameters": parameters,
+        "options": {"max_retries": 0},
+    }
+    jobs_of = client.submit_many([call] * jobs)
+    for job in jobs_of:
+        job.wait(20)
+    return [job.id for job in jobs_of]
+
+
+def make_old(running: RunningDaemon, *ids: int, at: str = LONG_AGO) -> None:
+    """Have these jobs submitted, ended, and logged, long ago; nobody else writes meanwhile."""
+    connection = sqlite3.connect(running.database, timeout=10)
+    chosen = ", ".join(map(str, ids))
+    with connection:
+        connection.execute(f"UPDATE background_jobs SET created_at = '{at}' WHERE id IN ({chosen})")
+        connection.execute(
+            f"UPDATE background_jobs SET finished_at = '{at}' WHERE id IN ({chosen}) AND finished_at IS NOT NULL"
+        )
+        connection.execute(f"UPDATE job_logs SET created_at = '{at}' WHERE job_id IN ({chosen})")
+    connection.close()
+
+
+def ids(running: RunningDaemon) -> list[int]:
+    return [id for (id,) in running.query("SELECT id FROM background_jobs ORDER BY id")]
+
+
+def outputs(running: RunningDaemon) -> set[str]:
+    return set(os.listdir(running.directory / "state" / "output"))
+
+
+def archived(path: Path) -> list[dict[str, Any]]:
+    """The jobs of all members that are whole."""
+    text = zlib.decompressobj()
+    data, found = path.read_bytes(), b""
+    while data:
+        text = zlib.decompressobj(wbits=31)
+        part = text.decompress(data)
+        if not text.eof:
+            break
+        found, data = found + part, text.unused_data
+    return [json.loads(line) for line in found.splitlines()]
+
+
+def start_soon(running: RunningDaemon) -> None:
+    """Start a daemon whose retention looks at once."""
+    running.process = subprocess.Popen(
+        [sys.executable, "-c", SOON, "serve", "--config", str(running.config)],
+        stderr=(running.directory / "console").open("ab"),
+    )
+    eventually(running._answers)
+
+
+# The daemon
+
+
+def test_a_reload_has_the_daemon_delete_what_is_old_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+    with (
+        daemon(tmp_path, '[retention]\ncompleted = "1h"\nfailed = false') as running,
+        running.client() as client,
+    ):
+        done = run(client, "say", 3, text="hello")
+        failed = run(client, "fail")
+        waiting = client.run_background_job(PROBE, "echo", delay=3000.0).id
+        young = run(client, "say", text="young")
+        make_old(running, *done, *failed, waiting)
+        client.reload()
+        eventually(lambda: ids(running) == [*failed, waiting, *young])
+        assert client.stats()["jobs"] == {"completed": 1, "failed": 1, "pending": 1}
+        with pytest.raises(JobNotFoundError):
+            client.get(done[0])
+        eventually(lambda: outputs(running) == {f"{young[0]}.1.out"})
+        logged = f"SELECT count(*) FROM job_logs WHERE job_id IN ({failed[0]}, {waiting})"
+        eventually(lambda: running.query(logged) == [(0,)])
+        (line,) = eventually(lambda: [line for line in running.lines() if "deleted after their time" in line])
+        assert ": 3 jobs, " in line
+        balance(running)
+
+
+def test_a_daemon_looks_a_while_after_its_start_and_removes_files_of_jobs_that_are_gone(
+    running: RunningDaemon,
+) -> None:
+    with running.client() as client:
+        old, young = run(client, "say", 3, text="x"), run(client, "say", text="x")
+    running.stop()
+    make_old(running, *old)
+    with sqlite3.connect(running.database) as connection:  # as if killed between the commit and the files
+        for table, column in (("background_jobs", "id"), ("job_attempts", "job_id"), ("job_logs", "job_id")):
+            connection.execute(f"DELETE FROM {table} WHERE {column} = {old[0]}")
+    connection.close()
+    assert f"{old[0]}.1.out" in outputs(running)
+    start_soon(running)
+    eventually(lambda: ids(running) == young)
+    eventually(lambda: outputs(running) == {f"{young[0]}.1.out"})
+    balance(running)
+
+
+def test_after_a_leap_of_the_clock_nothing_is_deleted_for_an_hour(running: RunningDaemon) -> None:
+    with running.client() as client:
+        old = run(client, "echo", 2)
+    running.stop()
+    make_old(running, *old)  # so that the newest entry is of long ago, as after a clock that was set ahead
+    start_soon(running)
+    (line,) = eventually(lambda: [line for line in running.lines() if "leapt ahead" in line])
+    assert "nothing is deleted for an hour" in line
+    with running.client() as client:
+        client.reload()
+        run(client, "echo")
+    assert set(old) <= set(ids(running))
+
+
+def test_a_job_whose_hook_runs_stays_until_it_has_ended(tmp_path: Path) -> None:
+    settings = '"hooked.Hooked" = {}\n[retention]\nfailed = "1h"'
+    with daemon(tmp_path, settings, modules={"hooked": HOOK}) as running, running.client() as client:
+        flag = tmp_path / "go"
+        job = client.run_background_job("hooked.Hooked", "run")
+        job.wait(20)
+        hook = running.spool / f"{job.id}.1.hook"
+        eventually(hook.exists)
+        eventually(lambda: f"{job.id}.1.out" in outputs(running))
+        run(client, "echo")
+        make_old(running, job.id)
+        assert pruned(running)["jobs"] == {"cancelled": 0, "completed": 0, "failed": 0}
+        flag.touch()
+        eventually(lambda: not hook.exists())
+        eventually(lambda: pruned(running)["jobs"]["failed"] == 1)
+        assert f"{job.id}.1.out" not in outputs(running)
+        balance(running)
+
+
+# The command
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["with a daemon", "without one"])
+def test_prune_deletes_by_the_ages_that_are_given(running: RunningDaemon, is_running: bool) -> None:
+    with running.client() as client:
+        done, failed = run(client, "say", 3, text="x"), run(client, "fail", 2)
+        young = run(client, "say", text="x")
+    make_old(running, done[0], failed[0], at="2026-01-01T00:00:00.000000Z")
+    if not is_running:
+        running.stop()
+    would = pruned(running, "--dry-run", "--failed", "false", "--logs", "false")
+    assert would["jobs"]["completed"] == 1
+    assert ids(running) == [*done, *failed, *young]
+    did = pruned(running, "--failed", "false", "--logs", "false")
+    assert did == would | {"is_dry_run": False}
+    assert ids(running) == [*done[1:], *failed, *young]
+    assert f"{done[0]}.1.out" not in outputs(running)
+    assert f"{done[1]}.1.out" in outputs(running)
+    assert pruned(running, "--completed", "0s", "--failed", "0s")["jobs"]["failed"] == 2
+    assert ids(running) == young  # which has the newest entry
+    balance(running)
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["with a daemon", "without one"])
+def test_prune_deletes_old_entries_of_jobs_that_stay(running: RunningDaemon, is_running: bool) -> None:
+    with running.client() as client:
+        done, young = run(client, "echo", 2), run(client, "echo")
+    make_old(running, *done)
+    if not is_running:
+        running.stop()
+    entries = running.query(f"SELECT count(*) FROM job_logs WHERE job_id <> {young[0]}")[0][0]
+    did = pruned(running, "--completed", "false", "--failed", "false")
+    assert (sum(did["jobs"].values()), did["entries"]) == (0, entries)
+    assert running.query("SELECT DISTINCT job_id FROM job_logs") == [(young[0],)]
+    assert ids(running) == [*done, *young]
+    balance(running)
+
+
+def test_running_and_pending_jobs_stay_whatever_is_given(running: RunningDaemon) -> None:
+    with running.client() as client:
+        slow = client.run_background_job(PROBE, "sleep", {"seconds": 600})
+        later = client.run_background_job(PROBE, "echo", delay=3000.0)
+        run(client, "echo")
+        eventually(lambda: slow.refresh()["status"] == "running")
+        make_old(running, slow.id, later.id)
+        pruned(running, "--completed", "0", "--failed", "0", "--logs", "0")
+        assert {slow.id, later.id} <= set(ids(running))
+        slow.cancel()
+        later.cancel()
+        slow.wait(20)
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["with a daemon", "without one"])
+def test_an_archive_has_each_deleted_job_with_attempts_and_log(
+    running: RunningDaemon, is_running: bool, tmp_path: Path
+) -> None:
+    with running.client() as client:
+        done = run(client, "echo", 5, value={"a": [1, "é"]})
+        run(client, "echo")
+        shown = {id: client.get(id).snapshot for id in done}
+        logs = {id: [entry["message"] for entry in client.logs(id=id, after=0)] for id in done}
+    make_old(running, *done, at="2026-01-01T00:00:00.000000Z")
+    if not is_running:
+        running.stop()
+    path = tmp_path / "jobs.jsonl.gz"
+    assert pruned(running, "--archive", str(path))["jobs"]["completed"] == 5
+    assert path.stat().st_mode & 0o777 == 0o600
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        jobs = [json.loads(line) for line in file]
+    assert [job["id"] for job in jobs] == done
+    for job in jobs:
+        assert [entry["message"] for entry in job["logs"]] == logs[job["id"]]
+        assert job["attempts"] == shown[job["id"]]["attempts"]
+        assert job["parameters"] == {"value": {"a": [1, "é"]}}
+    again = bgjobd(running, "prune", "--archive", str(path))
+    assert (again.returncode, again.stdout) == (2, "")
+    assert f"{path} is there already" in again.stderr
+    assert len(archived(path)) == 5
+
+
+def test_no_archive_is_left_where_nothing_was_deleted(running: RunningDaemon, tmp_path: Path) -> None:
+    assert pruned(running, "--archive", str(tmp_path / "a.gz"))["jobs"]["completed"] == 0
+    assert not (tmp_path / "a.gz").exists()
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["with a daemon", "without one"])
+def test_a_prune_that_is_killed_has_deleted_nothing_that_is_not_in_its_archive(
+    running: RunningDaemon, is_running: bool, tmp_path: Path
+) -> None:
+    with running.client() as client:
+        first = run(client, "echo")[0]
+        run(client, "echo")
+    running.stop()
+    multiply(running, first, 3000)
+    if is_running:
+        running.start()
+    before = set(ids(running))
+    found: set[int] = set()
+    codes: set[int] = set()
+    for kill in range(3):
+        path = tmp_path / f"{kill}.gz"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bgjobd", "prune", "--config", str(running.config), "--archive", str(path)]
+        )
+        many = len(ids(running))  # of which the daemon may still delete what the one before has asked for
+        eventually(lambda path=path: path.exists() and path.stat().st_size > 0)
+        eventually(lambda many=many, p=process: len(ids(running)) < many or p.poll() is not None)
+        process.kill()
+        codes.add(process.wait())
+        found |= {job["id"] for job in archived(path)}
+        assert before - set(ids(running)) <= found
+    assert before - set(ids(running))
+    assert -signal.SIGKILL in codes
+    if not is_running:
+        running.start()
+    path = tmp_path / "last.gz"
+    done = bgjobd(running, "prune", "--archive", str(path))
+    assert done.returncode == 0, done.stderr
+    found |= {job["id"] for job in archived(path)} if path.exists() else set()
+    left = set(ids(running))
+    assert left == {first + 1, max(before)}  # the young one, and the one with the newest entry
+    assert before - left == found - left
+    balance(running)
+
+
+def multiply(running: RunningDaemon, job_id: int, count: int) -> None:
+    """Many jobs like this one, of long ago, with their attempts and entries."""
+    connection = sqlite3.connect(running.database)
+    with connection:
+        for table, key in (("background_jobs", "id"), ("job_attempts", "job_id"), ("job_logs", "job_id")):
+            names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            names = [name for name in names if key == "id" or name != "id"]
+            anew = {key: f"{key} + 1000 + n.i", "idempotency_key": "NULL", "finished_at": f"'{LONG_AGO}'"}
+            chosen = ", ".join(anew.get(name, name) for name in names)
+            connection.execute(
+                f"WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {count}) "
+                f"INSERT INTO {table} ({', '.join(names)}) SELECT {chosen} FROM n, {table} WHERE {key} = {job_id}"
+            )
+        connection.execute(f"UPDATE background_jobs SET finished_at = '{LONG_AGO}' WHERE id = {job_id}")
+    connection.close()
+
+
+def test_an_interrupted_prune_says_what_it_has_deleted_and_leaves_a_whole_state(
+    running: RunningDaemon,
+) -> None:
+    with running.client() as client:
+        first = run(client, "echo")[0]
+    running.stop()
+    multiply(running, first, 20_000)
+    running.start()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bgjobd", "prune", "--config", str(running.config), "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    many = len(ids(running))
+    eventually(lambda: len(ids(running)) < many)
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert 0 <= json.loads(told)["jobs"]["completed"] < many
+    balance(running)
+
+
+AS_NOBODY: Final = """
+import os, sys
+from bgjob import Client
+from bgjob.errors import PermissionDeniedError
+
+os.setgid(65534)
+os.setuid(65534)
+client = Client(sys.argv[1])
+client.stats()
+for ask in (lambda: client.prune([1], 10**9), lambda: client.prune_logs("2030-01-01T00:00:00Z")):
+    try:
+        ask()
+    except PermissionDeniedError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as another user")
+def test_who_may_do_everything_else_may_not_prune() -> None:
+    with directory_for_all() as directory, daemon(directory) as running:
+        with running.client() as client:
+            run(client, "echo", 2)
+        running.socket.chmod(0o666)
+        command = [sys.executable, "-c", AS_NOBODY, str(running.socket)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        assert done.stdout.count("root and the daemon's own user may") == 2, done
+        assert len(ids(running)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--completed", "soon"), "must be a time"),
+        (("--logs", "-1"), "must be a time"),
+        (("--archive", "x", "--logs", "1d"), "--archive goes without --logs"),
+    ],
+)
+def test_prune_says_what_is_wrong_with_its_arguments(
+    running: RunningDaemon, arguments: tuple[str, ...], told: str
+) -> None:
+    done = bgjobd(running, "prune", *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+def test_where_there_is_no_database_prune_and_backup_say_so_and_make_nothing(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path)
+    for command in ("prune", "backup"):
+        done = bgjobd(
+            running, command, *(["--dry-run"] if command == "prune" else [str(tmp_path / "copy.db")])
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "unable to open database file" in done.stderr
+    assert not (tmp_path / "state").exists()
+    assert not (tmp_path / "copy.db").exists()
+
+
+def test_prune_says_so_where_a_daemon_holds_the_lock_and_does_not_answer(running: RunningDaemon) -> None:
+    with running.client() as client:
+        run(client, "echo", 2)
+    running.socket.unlink()
+    done = bgjobd(running, "prune", "--completed", "0")
+    assert (done.returncode, done.stdout) == (69, "")
+    assert "a daemon holds" in done.stderr
+
+
+# Backups
+
+
+def copied(path: Path, question: str) -> Any:
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    try:
+        return connection.execute(question).fetchone()[0]
+    finally:
+        connection.close()
+
+
+def test_a_backup_is_whole_though_the_daemon_writes_meanwhile(running: RunningDaemon, tmp_path: Path) -> None:
+    with running.client() as client:
+        client.pause()
+        client.submit_many([{"class_name": PROBE, "method_name": "echo"}] * 2000)
+        target = tmp_path / "copy.db"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bgjobd", "backup", str(target), "--config", str(running.config)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        submitted = 2000
+        while process.poll() is None:
+            client.run_background_job(PROBE, "echo")
+            submitted += 1
+        told, _ = process.communicate()
+        assert (process.returncode, str(target) in told) == (0, True)
+    assert submitted > 2000
+    assert copied(target, "PRAGMA integrity_check") == "ok"
+    jobs = copied(target, "SELECT count(*) FROM background_jobs")
+    assert 2000 <= jobs <= submitted
+    assert copied(target, "SELECT max(id) FROM background_jobs") == jobs
+    assert copied(target, "SELECT count(DISTINCT job_id) FROM job_logs") == jobs
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("copy")] == ["copy.db"]
+
+
+def test_a_backup_without_a_name_goes_to_the_others_and_needs_no_daemon(running: RunningDaemon) -> None:
+    with running.client() as client:
+        run(client, "echo")
+    running.stop()
+    assert bgjobd(running, "backup").returncode == 0
+    (path,) = (running.directory / "state" / "backups").iterdir()
+    assert copied(path, "SELECT status FROM background_jobs") == "completed"
+
+
+def test_a_backup_takes_the_place_of_no_file_unless_told_to(running: RunningDaemon, tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    target.write_text("precious")
+    refused = bgjobd(running, "backup", str(target))
+    assert refused.returncode == 2
+    assert "--force" in refused.stderr
+    assert target.read_text() == "precious"
+    assert bgjobd(running, "backup", str(target), "--force").returncode == 0
+    assert copied(target, "PRAGMA integrity_check") == "ok"
+
+
+def test_a_damaged_database_gives_no_backup(running: RunningDaemon, tmp_path: Path) -> None:
+    with running.client() as client:
+        client.pause()
+        client.submit_many([{"class_name": PROBE, "method_name": "echo"}] * 500)
+    running.stop()
+    with sqlite3.connect(running.database) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    with running.database.open("r+b") as file:
+        file.seek(40 * 4096)
+        file.write(b"\xff" * 4096 * 4)
+    done = bgjobd(running, "backup", str(tmp_path / "copy.db"))
+    assert done.returncode == 1
+    assert "there is no copy" in done.stderr
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("copy")]
+
+
+def test_a_restored_backup_starts_nothing_that_may_have_run_since(tmp_path: Path) -> None:
+    with daemon(tmp_path, "[queues.mail]\nslots = 1") as running:
+        restore_what_has_run_since(running, tmp_path)
+
+
+def restore_what_has_run_since(running: RunningDaemon, tmp_path: Path) -> None:
+    ledger, go = tmp_path / "ledger", tmp_path / "go"
+    with running.client() as client:
+        job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+        eventually(lambda: job.refresh()["status"] == "running")
+        client.pause("mail")
+        waiting = client.run_background_job(PROBE, "echo", {"value": "once"}, queue="mail")
+        assert bgjobd(running, "backup", str(tmp_path / "copy.db")).returncode == 0
+        client.resume("mail")
+        go.touch()
+        assert job.result(20) == "waited"
+        assert waiting.result(20) == "once"
+    running.stop()
+    for name in ("bgjobd.db", "bgjobd.db-wal", "bgjobd.db-shm"):
+        (running.database.parent / name).unlink(missing_ok=True)
+    running.database.write_bytes((tmp_path / "copy.db").read_bytes())
+    running.start()
+    with running.client() as client:
+        restored = client.get(job.id)
+        restored.wait(20)
+        assert restored.snapshot["status"] == "failed"
+        assert [attempt["outcome"] for attempt in restored.snapshot["attempts"]] == ["lost"]
+        assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        assert client.get(waiting.id).snapshot["status"] == "pending"
+        assert {queue["name"]: queue["paused"] for queue in client.stats()["queues"]} == {
+            "default": False,
+            "mail": True,
+        }
+    assert [line for line in running.lines() if "is a backup that was restored" in line]
+    assert [line.split()[0] for line in ledger.read_text().splitlines()] == ["start", "end"]
+    assert copied(running.database, "SELECT count(*) FROM properties WHERE name = 'copied_at'") == 0
+    balance(running)
