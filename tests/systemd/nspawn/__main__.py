@@ -122,15 +122,28 @@ def _booted(root: Path) -> Iterator[int]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for found in sorted(group.rglob("*"), key=lambda path: len(path.parts), reverse=True):
-            if found.is_dir():
-                found.rmdir()
-        group.rmdir()
+        for mount in (
+            *_mounts("cgroup2"),
+            *_mounts("cgroup"),
+        ):  # nspawn makes it in that of an old systemd, too
+            _remove_group(mount / group.name)
 
 
 def _unified() -> Path:
-    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    return Path(next(fields[4] for fields in mounts if "cgroup2" in fields[fields.index("-") :]))
+    return next(_mounts("cgroup2"))
+
+
+def _mounts(type: str) -> Iterator[Path]:
+    """Where file systems of this type are mounted."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        if fields[fields.index("-") + 1] == type:
+            yield Path(fields[4])
+
+
+def _remove_group(group: Path) -> None:
+    for directory, _, _ in os.walk(group, topdown=False):
+        os.rmdir(directory)
 
 
 def _first_process_below(process: subprocess.Popen[bytes], log: Path) -> int | None:
