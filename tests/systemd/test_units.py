@@ -223,6 +223,11 @@ def test_what_restarts_and_jobs_depend_on_is_there(tmp_path: Path, person: bool)
     assert {key: there.get(key) for key in MUSTS} == {key: [value] for key, value in MUSTS.items()}
 
 
+def test_the_service_ends_before_that_by_which_it_asks_whether_the_machine_goes_down(tmp_path: Path) -> None:
+    service = directives(installed(tmp_path) / "bgjobd.service")
+    assert service["After"] == ["bgjobd.socket dbus.service"]
+
+
 def test_the_spool_outlives_a_stop(tmp_path: Path) -> None:
     service = directives(installed(tmp_path) / "bgjobd.service")
     assert service["RuntimeDirectory"] == service["StateDirectory"] == service["LogsDirectory"] == ["bgjobd"]
