@@ -18,6 +18,7 @@ from bgjob.words import EntryType
 from bgjobd import config, handed, limits, page, poweroff, service, upkeep
 from bgjobd.config import Config, ConfigError
 from bgjobd.daemon import Daemon
+from bgjobd.exits import BUSY, FAILED, OK, REFUSED, UNAVAILABLE, UNREPAIRED, USAGE, complain
 from bgjobd.handed import Handed
 from bgjobd.ipc import SocketInUseError
 from bgjobd.lock import AlreadyRunningError
@@ -26,15 +27,6 @@ from bgjobd.spool import SpoolInUseError
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
 from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
 
-OK: Final = 0
-FAILED: Final = 1
-USAGE: Final = 2
-UNREPAIRED: Final = 65
-UNAVAILABLE: Final = 69
-BUSY: Final = 75
-REFUSED: Final = 77
-"""Exit codes, as sysexits(3) has them where it has any."""
-
 _GRACE_AT_POWEROFF: Final = 10.0
 """Seconds that attempts have at most; with what else a stop takes, well below the 30 of the unit's TimeoutStopSec."""
 
@@ -42,7 +34,7 @@ _GRACE_AT_POWEROFF: Final = 10.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; answers the exit code."""
     if sys.platform != "linux":
-        return _complain("bgjobd runs on Linux only; the client, `import bgjob`, runs anywhere", UNAVAILABLE)
+        return complain("bgjobd runs on Linux only; the client, `import bgjob`, runs anywhere", UNAVAILABLE)
     _open_standard_streams()
     given = _parser().parse_args(arguments)
     code: int = given.run(given)
@@ -67,15 +59,15 @@ def serve(given: argparse.Namespace) -> int:
         settings = _settings_of_daemon(given)
         asyncio.run(_serve(settings, partial(_settings_of_daemon, given), from_systemd))
     except ConfigError as error:
-        return _complain(str(error), USAGE)
+        return complain(str(error), USAGE)
     except (AlreadyRunningError, SocketInUseError, SpoolInUseError) as error:
-        return _complain(str(error), BUSY)
+        return complain(str(error), BUSY)
     except (DamagedDatabaseError, MigrationFailedError, SchemaTooNewError) as error:
-        return _complain(str(error), UNREPAIRED)
+        return complain(str(error), UNREPAIRED)
     except UnusableDatabaseError as error:
-        return _complain(str(error), FAILED)
+        return complain(str(error), FAILED)
     except OSError as error:
-        return _complain(f"the daemon could not start: {error}", FAILED)
+        return complain(f"the daemon could not start: {error}", FAILED)
     return OK
 
 
@@ -86,30 +78,14 @@ def check(given: argparse.Namespace) -> int:
     try:
         settings = _settings(given)
         if given.books:
-            return _check_books(settings, given.json)
+            return upkeep.check_books(settings, given.json)
         checked = checking.check(settings)
     except ConfigError as error:
         if given.json:
             print(checking.problems_as_json(error))
-        return _complain(str(error), USAGE)
+        return complain(str(error), USAGE)
     print(checked.as_json() if given.json else checked)
     return OK if checked.is_whole else FAILED
-
-
-def _check_books(settings: Config, as_json: bool) -> int:
-    from bgjobd import books  # which a daemon has no use for
-    from bgjobd.store.audit import SchemaTooOldError
-
-    try:
-        place = settings.daemon.state_dir
-        if place.exists() and place.stat().st_uid != os.geteuid():
-            told = f"{place} belongs to uid {place.stat().st_uid}: run it as that user, whose daemon it is"
-            return _complain(f"the books cannot be read: {told}", FAILED)
-        found = books.audit(settings)
-    except (UnusableDatabaseError, SchemaTooNewError, SchemaTooOldError, OSError) as error:
-        return _complain(f"the books cannot be read: {error}", FAILED)
-    print(found.as_json() if as_json else found)
-    return FAILED if found.findings else OK
 
 
 def status(given: argparse.Namespace) -> int:
@@ -121,9 +97,9 @@ def status(given: argparse.Namespace) -> int:
     try:
         standing = standings.judge(standings.gather(_settings(given)))
     except ConfigError as error:
-        return _complain(str(error), USAGE)
+        return complain(str(error), USAGE)
     except (SocketDeniedError, PermissionDeniedError) as error:
-        return _complain(f"{error}; run it as the daemon's user", REFUSED)
+        return complain(f"{error}; run it as the daemon's user", REFUSED)
     print(standing.as_json() if given.json else "\n".join(standings.lines(standing)))
     return standing.exit_code
 
@@ -136,9 +112,9 @@ def web(given: argparse.Namespace) -> int:
     try:
         serve(Settings(**page.settings_of(_settings(given))))
     except ConfigError as error:
-        return _complain(str(error), USAGE)
+        return complain(str(error), USAGE)
     except OSError as error:
-        return _complain(f"the page could not start: {error}", FAILED)
+        return complain(f"the page could not start: {error}", FAILED)
     except KeyboardInterrupt:
         pass
     return OK
@@ -149,7 +125,7 @@ def units(given: argparse.Namespace) -> int:
     from bgjobd.systemd import install  # which a daemon has no use for
 
     if given.user and (given.strict or given.users):
-        return _complain("--strict and --users are for the system's daemon, not for --user", USAGE)
+        return complain("--strict and --users are for the system's daemon, not for --user", USAGE)
     choice = install.Choice(given.strict, given.users, given.user, given.root, given.force)
     code: int = install.run(choice, given.install)
     return code
@@ -216,7 +192,7 @@ def _with_settings(run: upkeep.Command) -> Callable[[argparse.Namespace], int]:
         try:
             settings = _settings(given)
         except ConfigError as error:
-            return _complain(str(error), USAGE)
+            return complain(str(error), USAGE)
         return run(given, settings)
 
     return read_and_run
@@ -235,7 +211,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Background jobs for applications on one machine.",
         epilog="exit codes: 0 well, 1 it could not be done, something that was checked is not whole, or the status "
         "is degraded, 2 usage or configuration, 3 the status is not running, 65 the database is damaged, too new or "
-        "could not be migrated, 69 no Linux, 75 already running, 77 refused",
+        "could not be migrated, 69 no Linux, or the daemon does not answer, 75 already running, or the database "
+        "cannot be written now, 77 refused, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"bgjobd {version('bgjobd')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -287,11 +264,6 @@ def _add(
     )
     command.set_defaults(run=run)
     return command
-
-
-def _complain(message: str, code: int) -> int:
-    print(f"bgjobd: {message}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

@@ -1,36 +1,31 @@
-"""The commands `bgjobd prune` and `bgjobd backup`: their arguments, what they call, and what they say of it."""
+"""The commands that see to what is stored: `prune`, `backup` and `check --books`; what they take and what they say."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bgjob.amounts import size_text
 from bgjob.errors import BgjobError, RequestError
 from bgjobd import units
 from bgjobd.config import Config, Retention
+from bgjobd.exits import BUSY, FAILED, INTERRUPTED, OK, REFUSED, UNAVAILABLE, UNREPAIRED, USAGE, complain
 from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
 
 if TYPE_CHECKING:
     from bgjobd.pruning import Pruned
 
-_OK: Final = 0
-_FAILED: Final = 1
-_USAGE: Final = 2
-_INTERRUPTED: Final = 130
-
 Command = Callable[[argparse.Namespace, Config], int]
 
 
 def add_to(add: Callable[[str, Command], argparse.ArgumentParser]) -> None:
-    """Make the commands known; `add` gives each the arguments that all commands have."""
+    """Make `prune` and `backup` known; `add` gives each the arguments that all commands have."""
     _add_arguments_of_prune(add("prune", prune))
     _add_arguments_of_backup(add("backup", backup))
 
@@ -52,20 +47,20 @@ def prune(given: argparse.Namespace, settings: Config) -> int:
             pruned = pruning.would_be_pruned(settings, wish)
         else:
             pruning.prune(settings, wish, given.archive, pruned)
-        code = _OK
+        code = OK
     except KeyboardInterrupt:
-        code = _complain("interrupted; what is not deleted stays as it was", _INTERRUPTED)
+        code = complain("interrupted; what is not deleted stays as it was", INTERRUPTED)
     except (FileExistsError, _ArgumentsError) as error:
-        return _complain(_named(error, "give another name"), _USAGE)
+        return complain(_named(error, "give another name"), USAGE)
     except RequestError as error:
-        code = _complain(str(error), os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_TEMPFAIL)
+        code = complain(str(error), REFUSED if isinstance(error, PermissionError) else BUSY)
     except BgjobError as error:
-        code = _complain(f"a daemon holds {state_dir}, and does not do it: {error}", os.EX_UNAVAILABLE)
+        code = complain(f"a daemon holds {state_dir}, and does not do it: {error}", UNAVAILABLE)
     except (SchemaTooNewError, SchemaTooOldError) as error:
-        return _complain(str(error), os.EX_DATAERR)
+        return complain(str(error), UNREPAIRED)
     except (UnusableDatabaseError, OSError) as error:
-        code = _complain(f"not all could be deleted: {error}", _FAILED)
-    if code in (_OK, _INTERRUPTED) or pruned.jobs.total() or pruned.entries:
+        code = complain(f"not all could be deleted: {error}", FAILED)
+    if code in (OK, INTERRUPTED) or pruned.jobs.total() or pruned.entries:
         _print_pruned(given, pruned)
     return code
 
@@ -137,13 +132,13 @@ def backup(given: argparse.Namespace, settings: Config) -> int:
             target.parent.mkdir(mode=0o700, exist_ok=True)
         size = backups.back_up(state_dir, target, given.force)
     except KeyboardInterrupt:
-        return _complain("interrupted: there is no copy", _INTERRUPTED)
+        return complain("interrupted: there is no copy", INTERRUPTED)
     except FileExistsError as error:
-        return _complain(_named(error, "--force replaces it"), _USAGE)
+        return complain(_named(error, "--force replaces it"), USAGE)
     except (UnusableDatabaseError, backups.UnsoundCopyError, OSError) as error:
-        return _complain(f"there is no copy: {error}", _FAILED)
+        return complain(f"there is no copy: {error}", FAILED)
     print(f"{target}: {size_text(size)}, sound; `bgjobd backup --help` says how to restore it")
-    return _OK
+    return OK
 
 
 def _add_arguments_of_backup(command: argparse.ArgumentParser) -> None:
@@ -157,7 +152,24 @@ def _add_arguments_of_backup(command: argparse.ArgumentParser) -> None:
     command.add_argument("--force", action="store_true", help="replace FILE where there is one")
 
 
-# What both say
+# The books
+
+
+def check_books(settings: Config, as_json: bool) -> int:
+    """Hold what is stored against the spool and the processes."""
+    from bgjobd import books  # which a daemon has no use for
+    from bgjobd.store.audit import SchemaTooOldError
+
+    try:
+        _check_owner(settings.daemon.state_dir)
+        found = books.audit(settings)
+    except (UnusableDatabaseError, SchemaTooNewError, SchemaTooOldError, OSError) as error:
+        return complain(f"the books cannot be read: {error}", FAILED)
+    print(found.as_json() if as_json else found)
+    return FAILED if found.findings else OK
+
+
+# What all say
 
 
 def _check_owner(state_dir: Path) -> None:
@@ -168,8 +180,3 @@ def _check_owner(state_dir: Path) -> None:
 
 def _named(error: Exception, then: str) -> str:
     return f"{error.filename} is there already; {then}" if isinstance(error, FileExistsError) else str(error)
-
-
-def _complain(message: str, code: int) -> int:
-    print(f"bgjobd: {message}", file=sys.stderr)
-    return code

@@ -12,6 +12,8 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
+from bgjobd.exits import FAILED, OK, complain
+
 HERE: Final = Path(__file__).parent
 OLDEST: Final = 254
 """The first systemd with DelegateSubgroup= and RestartSteps=."""
@@ -109,19 +111,18 @@ def run(choice: Choice, is_real: bool) -> int:
     wanted = files(choice, os.path.abspath(sys.executable), _config_home(os.environ))
     if not is_real:
         print("\n".join(f"# {path}\n\n{text}" for path, text in wanted.items()), end="")
-        return 0
+        return OK
     try:
         if os.geteuid() != 0 and not choice.is_personal and choice.root is None:
             raise RefusedError("units of the system are root's to write; or --user, for a daemon of your own")
         for line in install(wanted, choice.may_replace):
             print(line)
     except (RefusedError, OSError) as error:
-        print(f"bgjobd: {error}", file=sys.stderr)
-        return 1
+        return complain(str(error), FAILED)
     for doubt in doubts(choice, Path(sys.executable)):
-        print(f"bgjobd: {doubt}", file=sys.stderr)
+        complain(doubt, OK)
     print(_NEXT_OF_PERSON if choice.is_personal else _NEXT)
-    return 0
+    return OK
 
 
 def doubts(choice: Choice, python: Path) -> Iterator[str]:

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from peewee import DatabaseError
-from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
-
 from bgjob.words import FINAL, Outcome, Status
-from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, open_for_reading
+from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, errors_named, open_for_reading
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 
 Key = tuple[int, int]
@@ -189,17 +186,17 @@ class Audit:
 
     def __init__(self, state_dir: Path) -> None:
         """Raises SchemaTooNewError, SchemaTooOldError, and as every question does UnusableDatabaseError."""
-        self._path = state_dir / FILE_NAME
-        with self._errors_named():
+        self._state_dir = state_dir
+        with errors_named(self._state_dir):
             self._database = open_for_reading(state_dir)
         self._check_version()
 
     def _check_version(self) -> None:
         (found,) = self._ask("PRAGMA user_version")[0]
         if found > len(STEPS):
-            raise SchemaTooNewError(self._path, found, len(STEPS))
+            raise SchemaTooNewError(self._state_dir / FILE_NAME, found, len(STEPS))
         if found < len(STEPS):
-            raise SchemaTooOldError(self._path, found)
+            raise SchemaTooOldError(self._state_dir / FILE_NAME, found)
 
     def close(self) -> None:
         self._database.close()
@@ -207,7 +204,7 @@ class Audit:
     @contextmanager
     def as_one(self) -> Iterator[None]:
         """All that is asked meanwhile is answered from one snapshot."""
-        with self._errors_named(), self._database.atomic():
+        with errors_named(self._state_dir), self._database.atomic():
             yield
 
     def damage(self) -> tuple[str, ...]:
@@ -265,13 +262,6 @@ class Audit:
         return str(rows[0][0]) if rows else None
 
     def _ask(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        with self._errors_named(), as_peewees_own:  # for what is found wrong only while rows are fetched
+        with errors_named(self._state_dir):
             rows: list[tuple[Any, ...]] = self._database.execute_sql(statement, values).fetchall()
         return rows
-
-    @contextmanager
-    def _errors_named(self) -> Iterator[None]:
-        try:
-            yield
-        except DatabaseError as error:
-            raise UnusableDatabaseError(self._path, error) from error

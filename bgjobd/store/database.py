@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from peewee import DatabaseError, OperationalError, SqliteDatabase
+from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
 from bgjobd.clock import to_text
 from bgjobd.store.functions import register
@@ -167,9 +168,13 @@ def open_for_reading(state_dir: Path) -> SqliteDatabase:
 
 @contextmanager
 def errors_named(state_dir: Path) -> Iterator[None]:
-    """For those who ask the file without knowing SQLite: its errors are UnusableDatabaseError meanwhile."""
+    """For those who ask the file from outside: its errors are UnusableDatabaseError meanwhile.
+
+    Also those that SQLite finds only while rows are fetched, which peewee leaves as they are.
+    """
     try:
-        yield
+        with as_peewees_own:
+            yield
     except DatabaseError as error:
         raise UnusableDatabaseError(state_dir / FILE_NAME, error) from error
 

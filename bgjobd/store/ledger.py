@@ -117,18 +117,18 @@ class _Gathered:
 
     def mark(self) -> tuple[int, ...]:
         """Where an item begins."""
-        return (
-            len(self.lines), len(self.ended), len(self.stops), len(self.changed), len(self.moves),
-            len(self.attempts),
-        )  # fmt: skip
+        return tuple([len(noted) for noted in self._noted()])
 
     def forget_since(self, mark: tuple[int, ...]) -> None:
         """Take back what an item has added."""
-        lines, ended, stops, changed, moves, attempts = mark
-        del self.lines[lines:], self.ended[ended:], self.stops[stops:], self.changed[changed:]
-        for before, after in self.moves[moves:]:
+        for before, after in self.moves[mark[0] :]:
             self._count_pending(before, after, -1)
-        del self.moves[moves:], self.attempts[attempts:]
+        for noted, length in zip(self._noted(), mark, strict=True):
+            del noted[length:]
+
+    def _noted(self) -> tuple[list[Any], ...]:
+        """What items add to, the moves first."""
+        return self.moves, self.lines, self.ended, self.stops, self.changed, self.attempts
 
     def committed(self, answers: tuple[Any, ...], next_due: float | None, tally: Tally) -> Committed:
         ended = {job.id for job in self.ended}

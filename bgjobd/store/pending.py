@@ -6,15 +6,11 @@ On a connection that cannot write, of any schema that this bgjobd can bring up t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from peewee import DatabaseError
-from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
-
-from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, open_for_reading
+from bgjobd.store.database import FILE_NAME, errors_named, open_for_reading
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 
 _LATEST: Final = 1000
@@ -46,12 +42,12 @@ class Waiting:
 
     def __init__(self, state_dir: Path) -> None:
         """Raises SchemaTooNewError, and as every question does UnusableDatabaseError."""
-        self._path = state_dir / FILE_NAME
-        with self._errors_named():
+        self._state_dir = state_dir
+        with errors_named(self._state_dir):
             self._database = open_for_reading(state_dir)
         self.schema = int(self._ask("PRAGMA user_version")[0][0])
         if self.schema > len(STEPS):
-            raise SchemaTooNewError(self._path, self.schema, len(STEPS))
+            raise SchemaTooNewError(state_dir / FILE_NAME, self.schema, len(STEPS))
 
     def close(self) -> None:
         self._database.close()
@@ -73,7 +69,7 @@ class Waiting:
     def jobs(self) -> Iterator[PendingJob]:
         """Those that are due, then those that wait for their time; each by their ids."""
         for ready in (1, 0):
-            with self._errors_named(), as_peewees_own:
+            with errors_named(self._state_dir):
                 yield from (PendingJob(*row) for row in self._database.execute_sql(_PENDING, (ready,)))
 
     def newest(self) -> str | None:
@@ -82,13 +78,6 @@ class Waiting:
         return latest
 
     def _ask(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        with self._errors_named(), as_peewees_own:
+        with errors_named(self._state_dir):
             rows: list[tuple[Any, ...]] = self._database.execute_sql(statement, values).fetchall()
         return rows
-
-    @contextmanager
-    def _errors_named(self) -> Iterator[None]:
-        try:
-            yield
-        except DatabaseError as error:
-            raise UnusableDatabaseError(self._path, error) from error

@@ -33,7 +33,7 @@ def span_text(seconds: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
 
 
-def duration_text(seconds: float) -> str:
+def about_text(seconds: float) -> str:
     """A time span in its largest unit: `5 s`, `2 min`, `3 h`, `4 days`."""
     whole = round(seconds)
     for unit, length in _SPANS:

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from bgjob.commands import arguments
 from bgjobd import config, main
+from bgjobd.access import RIGHTS, Right
 from tests.packaging import manual
 from tests.packaging.walkthrough import Answered, Block, Kind, blocks_of, is_as_shown, kind_of, walk
 
@@ -175,6 +176,12 @@ def test_the_reference_has_every_command_with_its_options() -> None:
             assert about, f"{program} {command}"
             missing = options_of(own) - set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(about)))
             assert missing <= {"-h", "--help", "--socket", "--json"}, f"{program} {command}"
+
+
+def test_the_table_of_rights_has_every_method_that_a_key_grants() -> None:
+    rows = re.findall(r"^\| `(\w+)` +\|(.*)\|$", section("Who may do what"), re.MULTILINE)
+    told = {method: key for key, methods in rows for method in re.findall(r"`(\w+)`", methods)}
+    assert told == {method: right for method, right in RIGHTS.items() if right is not Right.OWN}
 
 
 # Links

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from bgjob.amounts import duration_text, size_text, span_text
+from bgjob.amounts import about_text, size_text, span_text
 from bgjob.words import Status
 
 SCHEDULED: Final = "scheduled"
@@ -98,7 +98,7 @@ def when(text: str | None, now: float) -> str:
 
 def about(seconds: float) -> str:
     """A time span in its largest unit: `5 s`, `2 min`, `3 h`, `4 days`."""
-    return duration_text(seconds)
+    return about_text(seconds)
 
 
 def took(started_at: str | None, finished_at: str | None) -> str:

@@ -1,0 +1,21 @@
+"""The exit codes of `bgjobd`, as sysexits(3) has them where it has any, and what a command says that ends with one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+UNREPAIRED: Final = 65
+UNAVAILABLE: Final = 69
+BUSY: Final = 75
+REFUSED: Final = 77
+INTERRUPTED: Final = 130
+
+
+def complain(message: str, code: int) -> int:
+    """Tell what is wrong on stderr; answers the code."""
+    print(f"bgjobd: {message}", file=sys.stderr)
+    return code

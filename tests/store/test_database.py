@@ -1,0 +1,40 @@
+"""Opening the file, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bgjobd.store.database import (
+    FILE_NAME,
+    UnusableDatabaseError,
+    errors_named,
+    open_for_reading,
+    prepare,
+)
+
+PAGE = 4096
+
+
+def test_damage_that_is_met_while_rows_are_fetched_is_named_as_any_other(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    file = tmp_path / FILE_NAME
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE long (x)")
+        connection.executemany("INSERT INTO long VALUES (?)", [("x" * 3000,)] * 50)
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: -10 * PAGE] + b"\xff" * 10 * PAGE)
+    with closing(open_for_reading(tmp_path)) as database:
+        rows = database.execute_sql("SELECT x FROM long")  # the first of them is whole
+        with pytest.raises(UnusableDatabaseError, match="malformed"):
+            fetch(rows, tmp_path)
+
+
+def fetch(rows: sqlite3.Cursor, state_dir: Path) -> None:
+    with errors_named(state_dir):
+        rows.fetchall()
