@@ -286,10 +286,11 @@ def judge(accepted: list[int], refused: list[str], probes: collections.Counter[s
     noted = ledger()
     lost = [number for number in accepted if noted["end"][number] == 0]
     twice = [number for number, count in noted["start"].items() if count > 1]
+    owner = Path("/var/lib/bgjobd")  # root's, with --users
     books = subprocess.run(
         [*BGJOBD, "check", "--books"],
-        user="bgjobd",
-        group="bgjobd",
+        user=owner.owner(),
+        group=owner.group(),
         capture_output=True,
         text=True,
     )
