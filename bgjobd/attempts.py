@@ -112,6 +112,7 @@ class Attempts:
         self._gathering: asyncio.TimerHandle | None = None
         self._longest_grace = math.inf
         self._is_closed = False
+        self._is_ending = False
         self._is_spool_full = False
         self._is_empty: asyncio.Future[None] | None = None
         self._loop.add_reader(spool.fileno(), self._on_journals)
@@ -168,11 +169,11 @@ class Attempts:
         attempt = self._all.get(key)
         return None if attempt is None else self._try_open_process(attempt, journal)
 
-    async def wait_until_empty(self, timeout: float | None) -> None:
-        """Wait until the end of every attempt is on disk, at most `timeout` seconds."""
+    async def wait_until_empty(self) -> None:
+        """Wait until the end of every attempt is on disk."""
         if self._all:
             self._is_empty = self._loop.create_future()
-            await asyncio.wait([self._is_empty], timeout=timeout)
+            await self._is_empty
 
     # Start
 
@@ -183,6 +184,9 @@ class Attempts:
         attempt = Attempt(key, claim.token, job.call.class_name, job.timeout, server)
         self._all[key] = attempt
         self._keep_bounded(attempt)
+        if self._is_ending:
+            self._give_back(attempt, "the daemon ends", delay=0.0)
+            return
         if server is None:
             self._give_back(attempt, "there is no fork server")
             return
@@ -396,8 +400,11 @@ class Attempts:
             )
 
     def stop_all(self, reason: StopReason, grace: float) -> None:
-        """Stop every attempt; from now on none is given more than `grace` seconds, nor those told to stop before."""
-        self._longest_grace = grace
+        """Stop every attempt; from now on none is given more than `grace` seconds, nor those told to stop before.
+
+        One whose claim is heard of later does not start.
+        """
+        self._is_ending, self._longest_grace = True, grace
         for key, attempt in list(self._all.items()):
             if attempt.stop_reason is None:
                 self.stop(key, reason)

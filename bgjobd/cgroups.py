@@ -51,6 +51,15 @@ def prepare(subtree: Path | None) -> Groups | None:
         return None
 
 
+def why_unusable(subtree: Path) -> str:
+    """What to do about a delegated subtree in which nothing can be made ready; asked after a vain `prepare`."""
+    told = f"attempts get no cgroups, as {subtree} cannot be written"
+    with suppress(OSError):
+        if os.statvfs(subtree).f_flag & os.ST_RDONLY:  # of this mount, as ProtectControlGroups=yes makes it
+            return f"{told}: it is read-only here; with ReadWritePaths={subtree} in its unit the daemon may"
+    return f"{told}: by this user, or it is no cgroup"
+
+
 def has_controllers(proc: Path = Path("/proc")) -> bool:
     """Whether cgroup v2 has controllers on this machine, for whomever systemd delegates them to."""
     try:

@@ -29,6 +29,7 @@ from bgjobd.core.verdict import StopReason
 from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
 from bgjobd.counts import Counts
 from bgjobd.forkserver import kin
+from bgjobd.forkserver.cgroup import Groups
 from bgjobd.generations import Generations
 from bgjobd.hooks import Hooks
 from bgjobd.limits import Enforcement
@@ -84,9 +85,7 @@ class Daemon:
         self._log = log
         self._notifier = notifier
         self._loop = asyncio.get_running_loop()
-        places = Places(
-            config.daemon.state_dir, config.daemon.runtime_dir, boot_id, cgroups.prepare(cgroups.find())
-        )
+        places = Places(config.daemon.state_dir, config.daemon.runtime_dir, boot_id, self._make_groups())
         self._work = Work(places.work, places.groups, partial(self._say_from_thread, EntryType.FAILURE))
         self._spool = Spool(places.spool)
         self._reader = Reader(config.daemon.state_dir)
@@ -157,6 +156,7 @@ class Daemon:
         self._is_draining = False
         self._wants_reload = False
         self._is_reloading = False
+        self._failed_reload: str | None = None  # why the last one failed
 
     # Start and stop
 
@@ -256,18 +256,25 @@ class Daemon:
         self._searcher.close()
 
     async def stop_attempts(self, grace: float = 5.0) -> None:
-        """Stop what runs, and kill what is left after `grace` seconds. For the demo and where the machine goes down."""
-        await self._start_nothing_new()
+        """Stop what runs, hooks too, and kill what is left after `grace` seconds: for the demo and a poweroff.
+
+        The signals wait for nobody; of the ends as much is stored as the disk takes meanwhile.
+        """
         self._attempts.stop_all(StopReason.SHUTDOWN, grace)
-        await self._attempts.wait_until_empty(grace + _LAST_MOMENT)
+        self._hooks.stop_all(grace)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace + _LAST_MOMENT):
+                await self._start_nothing_new()
+                await self._attempts.wait_until_empty()
+                await self._hooks.wait_until_idle()
 
     async def drain(self) -> None:
         """Start nothing new, and wait until the attempts that run have ended."""
         await self._start_nothing_new()
         self.say(EntryType.INFO, f"draining: waits for {_attempts(len(self._attempts))}, starts nothing new")
-        asking = self._loop.create_task(self._notifier.keep_asking())
+        asking = self._loop.create_task(self._notifier.keep_asking(self._hear_from_all))
         try:
-            await self._attempts.wait_until_empty(None)
+            await self._attempts.wait_until_empty()
             await self._hooks.wait_until_idle()
         finally:
             asking.cancel()
@@ -297,9 +304,19 @@ class Daemon:
             told.append("starts nothing until its fork server is up")
         if self.health.trouble is not None:
             told.append(self.health.trouble)
+        if self._failed_reload is not None:
+            told.append(f"the last reload failed and changed nothing: {self._failed_reload}")
         return "; ".join(told)
 
     # Configuration
+
+    def _make_groups(self) -> Groups | None:
+        """What attempts' cgroups are made in, if systemd has delegated any."""
+        subtree = cgroups.find()
+        groups = cgroups.prepare(subtree)
+        if subtree is not None and groups is None:
+            self.say(EntryType.FAILURE, cgroups.why_unusable(subtree))
+        return groups
 
     def _apply(self, config: Config, stored_queues: Iterable[str], enforcement: Enforcement) -> None:
         """Take over what may change while the daemon runs."""
@@ -326,7 +343,7 @@ class Daemon:
         try:
             return await self._reload()
         finally:
-            self._notifier.reload_ends()
+            self._notifier.reload_ends(self._status())
 
     async def _reload(self) -> Catalogue:
         self._log.reopen()
@@ -339,7 +356,8 @@ class Daemon:
                 application, lambda server: self._accept(config, queues, enforcement, server)
             )
         except (ConfigError, ForkServerError) as error:
-            raise self._failed_reload(str(error)) from None
+            raise self._refused_reload(str(error)) from None
+        self._failed_reload = None
         catalogue = self._catalogue.result()
         self.say(EntryType.INFO, f"reloaded: code version {catalogue.code_version}")
         for on_reload in self.on_reload:
@@ -355,14 +373,15 @@ class Daemon:
         if broken:
             self._say_unavailable(catalogue, broken)
             told = "; ".join(f"{name} is unavailable: {reason}" for name, reason in sorted(broken.items()))
-            raise self._failed_reload(told)
+            raise self._refused_reload(told)
         self._apply(config, queues, enforcement)
         for key in _needing_a_restart(self._config_of_start, config):
             self.say(
                 EntryType.FAILURE, f"{key} has changed, which takes a restart; until then the old one holds"
             )
 
-    def _failed_reload(self, reason: str) -> ReloadFailedError:
+    def _refused_reload(self, reason: str) -> ReloadFailedError:
+        self._failed_reload = reason
         self.say(EntryType.FAILURE, f"the reload failed, the old code and configuration stay: {reason}")
         return ReloadFailedError(reason=reason)
 

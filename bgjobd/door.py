@@ -42,8 +42,10 @@ class Door:
         self._scarce_until = 0.0
 
     def open(self, backlog: int) -> None:
+        """Let callers come. `backlog` is how many may wait, unless the socket listens already as another has set it."""
         self._listener.setblocking(False)
-        self._listener.listen(backlog)
+        if not self._listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            self._listener.listen(backlog)
         self._keep_one()
         self._watch()
 

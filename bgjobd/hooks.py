@@ -12,6 +12,7 @@ import secrets
 import signal
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -97,6 +98,7 @@ class Hooks:
         self._server: ForkServer | None = None
         self._waiting: deque[_Owed] = deque()
         self._running: dict[AttemptKey, _Hook] = {}
+        self._is_ending = False
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
@@ -106,6 +108,15 @@ class Hooks:
             self._let_go(hook)
         self._running.clear()
         self._waiting.clear()
+
+    def stop_all(self, grace: float) -> None:
+        """Call none any more, and end those that run: TERM to their groups, and KILL after `grace` seconds."""
+        self._is_ending = True
+        for hook in self._running.values():
+            hook.timer.cancel()
+            with suppress(OSError):  # no descriptors: the kill comes
+                self._signal(hook, signal.SIGTERM)
+            hook.timer = self._loop.call_later(grace, self._kill, hook)
 
     async def wait_until_idle(self) -> None:
         """Wait until no hook runs, nor waits for a fork server that is there."""
@@ -148,12 +159,15 @@ class Hooks:
         self._call_next()
 
     def _call_next(self) -> None:
-        while self._server is not None and self._waiting and len(self._running) < self._slots():
+        while self._may_call() and self._server is not None:
             self._call(self._waiting.popleft(), self._server)
         if self._running:
             self._is_idle.clear()
         else:
             self._is_idle.set()
+
+    def _may_call(self) -> bool:
+        return bool(self._waiting) and not self._is_ending and len(self._running) < self._slots()
 
     def _call(self, owed: _Owed, server: ForkServer) -> None:
         """Have it called, unless that has begun after all, or its class wants no hook any more."""
@@ -187,24 +201,30 @@ class Hooks:
             journal = None
         record = None if journal is None else journal.started
         began = self._loop.time() if record is None else spools.began_at(record)
-        return self._loop.call_at(began + _LIMIT, self._kill, key)
+        return self._loop.call_at(began + _LIMIT, self._on_limit, key)
 
-    def _kill(self, key: AttemptKey) -> None:
+    def _on_limit(self, key: AttemptKey) -> None:
         """Its time is over."""
         hook = self._running.get(key)
-        if hook is None:
-            return
-        hook.is_late = True
+        if hook is not None:
+            hook.is_late = True
+            self._kill(hook)
+
+    def _kill(self, hook: _Hook) -> None:
         try:
-            journal = self._spool.try_read_hook(key)
-            pidfd = self._try_open_process(hook, journal)
+            self._signal(hook, signal.SIGKILL)
         except OSError:  # no descriptors
-            hook.timer = self._loop.call_later(_PAUSE, self._kill, key)
-            return
+            hook.timer = self._loop.call_later(_PAUSE, self._kill, hook)
+        else:
+            hook.timer = self._loop.call_later(_PATIENCE, self._on_silence, hook)
+
+    def _signal(self, hook: _Hook, number: signal.Signals) -> None:
+        """Signal the group of the hook's process, if it has begun. Raises OSError."""
+        journal = self._spool.try_read_hook(hook.key)
+        pidfd = self._try_open_process(hook, journal)
         if journal is not None and journal.started is not None and pidfd is not None:
-            spools.signal_group(pidfd, journal.started["pid"], signal.SIGKILL)
+            spools.signal_group(pidfd, journal.started["pid"], number)
             os.close(pidfd)
-        hook.timer = self._loop.call_later(_PATIENCE, self._on_silence, hook)
 
     def _try_open_process(self, hook: _Hook, journal: Journal | None) -> int | None:
         """A pidfd of the hook's process, and of no other that the hook may have written into its journal."""

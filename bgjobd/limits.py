@@ -198,7 +198,8 @@ _BY_CGROUP: Final = ("cpu_share", "processes")
 _WAY_OUT: Final = "[limits] best_effort = true goes without"
 
 _LACKS: Final[Mapping[str, str]] = {
-    "cpu_share": "takes cgroup v2 with the cpu controller, delegated by systemd (Delegate=yes, DelegateSubgroup=)",
+    "cpu_share": "takes cgroup v2 with the cpu controller, delegated by systemd (Delegate=yes, DelegateSubgroup=) "
+    "and not read-only (ReadWritePaths=)",
     "processes": "takes cgroup v2 with the pids controller, or a `user` other than root",
     "open_files": "is above what this process may give (ulimit -Hn, sysctl fs.nr_open)",
     "nice": "takes root, with CAP_SYS_NICE, or LimitNICE= below what the daemon has itself",

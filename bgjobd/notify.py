@@ -10,7 +10,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -28,6 +28,7 @@ _PATIENCE: Final = 0.2
 """Seconds that a full queue of systemd's may take; a READY that is lost would cost the service."""
 
 _STATUS_EVERY: Final = 1.0
+_LONGEST_STATUS: Final = 500
 _MORE_TIME: Final = 30.0
 _ASKED_EVERY: Final = 10.0
 """Seconds between two askings for more time, each of which asks for _MORE_TIME from then on."""
@@ -64,11 +65,12 @@ class Notifier:
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
 
-    def reload_ends(self) -> None:
-        """However it ended; of several at a time the last one counts."""
+    def reload_ends(self, status: str) -> None:
+        """However it ended, which only the status can tell; of several at a time the last one counts."""
         self._reloads -= 1
         if self._reloads == 0:
-            self.ready()
+            self._status = _one_line(status)
+            self._send("READY=1", f"STATUS={self._status}")
 
     def stopping(self, status: str) -> None:
         """The end has begun, of whoever asked for it."""
@@ -89,7 +91,7 @@ class Notifier:
     def _send_status(self, tell: Callable[[], str]) -> None:
         self._status_timer = None
         self._status_at = asyncio.get_running_loop().time()
-        before, self._status = self._status, tell().replace("\n", " ")  # a line is all that a value may be
+        before, self._status = self._status, _one_line(tell())
         if self._status != before:
             self._send(f"STATUS={self._status}")
 
@@ -99,9 +101,13 @@ class Notifier:
             self._asked_at = time.monotonic()
             self._send(f"EXTEND_TIMEOUT_USEC={_MORE_TIME * 1e6:.0f}")
 
-    async def keep_asking(self) -> None:
-        """Ask for more time until cancelled, for a wait that may be as long as it likes."""
+    async def keep_asking(self, hear: Callable[[], Awaitable[None]]) -> None:
+        """Ask for more time until cancelled, for a wait that may be as long as it likes.
+
+        Asking puts off the watchdog, too (systemd takes the later of both), so each time `hear` has to come back first.
+        """
         while True:
+            await hear()
             self.more_time()
             await asyncio.sleep(_ASKED_EVERY)
 
@@ -113,6 +119,12 @@ class Notifier:
             sender.settimeout(_PATIENCE)
             sender.connect(self._address)  # only so can the kernel wait until there is room in the queue
             sender.send("\n".join(lines).encode())
+
+
+def _one_line(status: str) -> str:
+    """All that a value may be, and no longer than systemd takes, which ignores messages of more than 4096 bytes."""
+    line = " ".join(status.splitlines())
+    return line if len(line) <= _LONGEST_STATUS else f"{line[:_LONGEST_STATUS]}…"
 
 
 def without_protocol(environ: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 
 from bgjobd import cgroups
 from bgjobd.forkserver.cgroup import Evidence, Group, Groups
+from tests.faults.injecting import needs_root
 from tests.forkserver.driven import DrivenServer, fork_server, order
 from tests.support import eventually
 
@@ -400,6 +403,28 @@ def test_a_subtree_that_is_gone_or_no_cgroup_is_none(proc: Proc, tmp_path: Path)
     assert cgroups.prepare(None) is None
     assert cgroups.prepare(tmp_path / "gone") is None
     assert cgroups.prepare(proc.service) is None
+
+
+TELL = """
+import sys
+from pathlib import Path
+from bgjobd import cgroups
+subtree = Path(sys.argv[1])
+print(cgroups.prepare(subtree), cgroups.why_unusable(subtree))
+"""
+
+
+@needs_root
+def test_a_subtree_that_is_mounted_read_only_is_none_and_what_opens_it_is_told(proc: Proc) -> None:
+    mount = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" -c "$3" "$1"'
+    script = ["unshare", "--mount", "sh", "-c", mount, "sh", str(proc.service), sys.executable, TELL]
+    told = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("None attempts get no cgroups")
+    assert f"read-only here; with ReadWritePaths={proc.service} " in told
+
+
+def test_of_a_subtree_that_is_not_read_only_that_is_not_said(proc: Proc) -> None:
+    assert "ReadWritePaths" not in cgroups.why_unusable(proc.service)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,34 @@ def test_a_socket_of_systemds_is_served_left_as_it_is_and_never_removed(tmp_path
             assert client.get(1).snapshot["result"] == 1
             assert client.get(1).snapshot["submitted_pid"] == os.getpid()
             assert running.stop() == 0
+
+
+def test_as_many_callers_may_wait_as_systemd_has_set(tmp_path: Path) -> None:
+    running = RunningDaemon(tmp_path)
+    with listening(running.socket) as listener:
+        listener.listen(5)
+        with handing_over(running, "varlink", listener.fileno()):
+            with running.client() as client:
+                assert client.ping()
+            assert running.process is not None
+            running.process.send_signal(signal.SIGSTOP)
+            eventually(lambda: is_stopped(running.process))
+            assert how_many_may_wait(running.socket) == 6  # the kernel takes one more
+
+
+def is_stopped(process: subprocess.Popen[bytes] | None) -> bool:
+    return process is not None and "State:\tT" in Path(f"/proc/{process.pid}/status").read_text()
+
+
+def how_many_may_wait(path: Path) -> int:
+    """Callers that nobody accepts, until the next would have to wait for a place in the queue."""
+    with ExitStack() as callers:
+        for count in range(2000):
+            caller = callers.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            caller.setblocking(False)
+            if caller.connect_ex(str(path)) == errno.EAGAIN:
+                return count
+    return 2000
 
 
 def test_descriptors_that_are_no_socket_of_ours_are_closed_and_named(tmp_path: Path) -> None:

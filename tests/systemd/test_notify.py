@@ -142,6 +142,29 @@ def test_a_reload_that_fails_is_ready_again_all_the_same(tmp_path: Path, systemd
         eventually(lambda: systemd.states() == ["READY", "RELOADING", "READY"])
 
 
+def test_a_reload_before_the_first_code_is_loaded_is_held_against_that(
+    tmp_path: Path, systemd: Listening
+) -> None:
+    go, begun = tmp_path / "go", tmp_path / "begun"
+    slow = (
+        f"import time, pathlib\npathlib.Path({str(begun)!r}).touch()\n"
+        f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\n"
+        "class Job:\n    def tell(self): return 'first'\n"
+    )
+    with daemon(tmp_path, '"slow.Job" = {}', environ=told(systemd), modules={"slow": slow}) as running:
+        eventually(begun.exists)
+        (tmp_path / "slow.py").write_text("raise RuntimeError('not today')")
+        assert running.process is not None
+        running.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "RELOADING" in systemd.states())
+        go.touch()
+        eventually(
+            lambda: any("the reload failed" in line and "not today" in line for line in running.lines())
+        )
+        with running.client() as client:
+            assert client.run_background_job("slow.Job", "tell").result(20) == "first"
+
+
 # Status
 
 
@@ -155,6 +178,35 @@ def test_status_follows_what_runs_and_waits(tmp_path: Path, systemd: Listening) 
         eventually(lambda: systemd.values("STATUS")[-1:] == ["0 running, 1 pending"])
         running.stop()
     assert systemd.values("STATUS")[-1] == "stopping"
+
+
+def test_a_failed_reload_stands_in_the_status_until_one_goes_well(tmp_path: Path, systemd: Listening) -> None:
+    with daemon(tmp_path, environ=told(systemd)) as running, running.client() as client:
+        client.classes()
+        text = running.config.read_text()
+        running.config.write_text(f'{text}\n"nowhere.Job" = {{}}')
+        with pytest.raises(ReloadFailedError):
+            client.reload()
+        ready = eventually(lambda: [message for message in systemd.hear() if "READY" in message][1:])
+        assert "the last reload failed and changed nothing: nowhere.Job is unavailable" in ready[0]["STATUS"]
+        assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        eventually(lambda: "0 running" in systemd.values("STATUS")[-1])
+        assert "nowhere.Job is unavailable" in systemd.values("STATUS")[-1]
+        running.config.write_text(text)
+        client.reload()
+        eventually(lambda: systemd.states()[-2:] == ["RELOADING", "READY"])
+        assert "reload" not in systemd.values("STATUS")[-1]
+
+
+def test_a_status_is_never_too_long_for_systemd(tmp_path: Path, systemd: Listening) -> None:
+    with daemon(tmp_path, environ=told(systemd)) as running, running.client() as client:
+        client.classes()
+        running.config.write_text("".join(f'[nonsense{number}]\n"ä" = 1\n' for number in range(500)))
+        with pytest.raises(ReloadFailedError) as refused:
+            client.reload()
+        assert len(str(refused.value)) > 4096
+        eventually(lambda: systemd.states() == ["READY", "RELOADING", "READY"])
+    assert max(len(status.encode()) for status in systemd.values("STATUS")) < 4000
 
 
 def test_status_is_told_about_once_a_second_however_much_happens(tmp_path: Path, systemd: Listening) -> None:
@@ -190,6 +242,26 @@ def test_a_drain_says_what_it_waits_for_and_asks_for_time(tmp_path: Path, system
         go.touch()
         assert running.process.wait(20) == 0
     assert systemd.states() == ["READY", "STOPPING"]
+
+
+def test_a_drain_whose_fork_server_hangs_asks_for_no_time(tmp_path: Path, systemd: Listening) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path, environ=told(systemd)) as running, running.client() as client:
+        client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
+        eventually(ledger.exists)
+        server = running.fork_server()
+        assert running.process is not None
+        os.kill(server, signal.SIGSTOP)
+        try:
+            running.process.send_signal(signal.SIGQUIT)
+            eventually(lambda: any("waits for the end" in status for status in systemd.values("STATUS")))
+            assert systemd.is_silent("EXTEND_TIMEOUT_USEC", LONG)
+            assert systemd.values("EXTEND_TIMEOUT_USEC") == []
+        finally:
+            os.kill(server, signal.SIGCONT)
+        eventually(lambda: systemd.values("EXTEND_TIMEOUT_USEC"))
+        go.touch()
+        assert running.process.wait(20) == 0
 
 
 def test_a_recovery_asks_for_time_before_it_is_ready(tmp_path: Path, systemd: Listening) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.faults.injecting import hanging_calls, needs_root, pid_of
 from tests.support import eventually
 
 WAITING = """
@@ -113,6 +114,56 @@ def test_an_attempt_that_ignores_the_poweroff_is_killed_before_systemd_loses_pat
         assert running.process.wait(28) == 0
         assert not is_alive(pid)
         assert attempts(running) == [("signalled", signal.SIGKILL)]
+
+
+HOOKED = """
+import os, signal, time
+from pathlib import Path
+
+
+class Waiting:
+    def wait(self, ledger, deaf=False):
+        Path(ledger + ".deaf").touch() if deaf else None
+        self.ledger = ledger
+        raise ValueError(ledger)
+
+    def failed(self, error):
+        ledger = error.message
+        if Path(ledger + ".deaf").exists():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with open(ledger, "a") as book:
+            book.write(f"{os.getpid()}\\n")
+        time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("is_deaf", "how"), [(False, signal.SIGTERM), (True, signal.SIGKILL)])
+def test_a_poweroff_ends_hooks_as_well(tmp_path: Path, machine: Machine, is_deaf: bool, how: int) -> None:
+    machine.is_now("stopping")
+    approved = '"waiting.Waiting" = { max_retries = 0 }'
+    with daemon(tmp_path, approved, environ=machine.environ, modules={"waiting": HOOKED}) as running:
+        job, pid = waits(running, deaf=is_deaf)
+        assert running.process is not None
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(28) == 0
+        assert not is_alive(pid)
+        query = f"SELECT message FROM job_logs WHERE job_id = {job} AND message LIKE 'the failed hook%'"
+        [[told]] = running.query(query)
+        assert told.endswith(f"ended by signal {how:d}")
+
+
+@needs_root
+def test_a_poweroff_ends_attempts_though_the_disk_hangs(tmp_path: Path, machine: Machine) -> None:
+    machine.is_now("stopping")
+    with daemon(tmp_path, SETTINGS, environ=machine.environ, modules={"waiting": WAITING}) as running:
+        _, first = waits(running)
+        with hanging_calls(pid_of(running), "fdatasync,fsync"):
+            assert running.process is not None
+            running.process.send_signal(signal.SIGTERM)
+            eventually(lambda: not is_alive(first))
+            assert running.process.poll() is None  # it waits for what it has to store, and systemd for it
+        assert running.process.wait(28) == 0
+        assert attempts(running) == [("signalled", signal.SIGTERM)]
 
 
 def test_at_a_poweroff_a_daemon_that_would_drain_does_not(tmp_path: Path, machine: Machine) -> None:

@@ -182,9 +182,9 @@ def test_a_fault_would_be_found(tmp_path: Path) -> None:
     assert "Unknown key" in verified(service.parent, tmp_path)
 
 
-# Tenths, and what the rest is: 0.5 and 0.3 for a network, 0.2 for writable cgroups, 0.2 for priorities (@resources).
+# Tenths, and what the rest is: 0.5 and 0.3 for a network, 0.2 for priorities (@resources).
 # With --users, root and its six capabilities.
-SCORES = [([], 16), (["--strict"], 7), (["--users"], 29), (["--strict", "--users"], 20)]
+SCORES = [([], 14), (["--strict"], 5), (["--users"], 27), (["--strict", "--users"], 18)]
 
 
 @pytest.mark.parametrize(("options", "most"), SCORES, ids=str)
@@ -243,6 +243,11 @@ def test_what_restarts_and_jobs_depend_on_is_there(tmp_path: Path, person: bool)
     assert {key: there.get(key) for key in MUSTS} == {key: [value] for key, value in MUSTS.items()}
 
 
+def test_the_service_ends_before_that_by_which_it_asks_whether_the_machine_goes_down(tmp_path: Path) -> None:
+    service = directives(installed(tmp_path) / "bgjobd.service")
+    assert service["After"] == ["bgjobd.socket dbus.service"]
+
+
 def test_the_spool_outlives_a_stop(tmp_path: Path) -> None:
     service = directives(installed(tmp_path) / "bgjobd.service")
     assert service["RuntimeDirectory"] == service["StateDirectory"] == service["LogsDirectory"] == ["bgjobd"]
@@ -260,7 +265,7 @@ HARMFUL = {
     "PrivateTmp": ("yes",),
     "RemoveIPC": ("yes",),
     "PrivateUsers": ("yes", "self", "identity"),
-    "ProtectControlGroups": ("yes", "strict", "private"),
+    "ProtectControlGroups": ("strict", "private"),
     "DynamicUser": ("yes",),
 }
 
@@ -269,6 +274,13 @@ HARMFUL = {
 def test_what_would_break_jobs_is_not_there(tmp_path: Path, person: bool) -> None:
     there = directives(a_service(tmp_path, person))
     assert [key for key, values in HARMFUL.items() if set(there.get(key, ())) & set(values)] == []
+
+
+def test_the_services_own_cgroups_may_be_written_and_no_others(tmp_path: Path) -> None:
+    service = directives(installed(tmp_path) / "bgjobd.service")
+    assert service["ProtectControlGroups"] == ["yes"]
+    assert service["ReadWritePaths"] == ["-/sys/fs/cgroup/system.slice/%n"]
+    assert "Slice" not in service
 
 
 NEEDED = [

@@ -52,6 +52,7 @@ def main() -> int:
     problems = prepare(given.units)
     if not problems:
         problems = torment(given)
+    leave_one_running()
     for problem in problems:
         say(f"PROBLEM: {problem}")
     say("failed" if problems else "passed")
@@ -111,10 +112,7 @@ def torment(given: argparse.Namespace) -> list[str]:
         extra_groups=[],
     )
     until(lambda: len(ledger()["start"]) > 20, "jobs run")
-    say(
-        "cgroups: "
-        + " ".join(sorted(str(path.relative_to(CGROUP)) for path in CGROUP.rglob("*") if path.is_dir()))
-    )
+    groups(problems)
     restarts(given.restarts, problems)
     kills(given.kills, problems)
     freeze(problems)
@@ -134,6 +132,18 @@ def torment(given: argparse.Namespace) -> list[str]:
     for thread in threads:
         thread.join()
     return problems + judge(accepted, refused, probes)
+
+
+def groups(problems: list[str]) -> None:
+    """Each attempt has a cgroup of its own, and the daemon none but its service's to write."""
+    until(lambda: any(CGROUP.glob("attempts/*/cgroup.procs")), "attempts have cgroups")
+    say(
+        "cgroups: "
+        + " ".join(sorted(str(path.relative_to(CGROUP)) for path in CGROUP.rglob("*") if path.is_dir()))
+    )
+    other = ["nsenter", "-t", str(main_pid()), "-m", "mkdir", str(CGROUP.with_name("other"))]
+    if subprocess.run(other, capture_output=True).returncode == 0:
+        problems.append("the daemon may write cgroups that are not its own")
 
 
 def probe(is_over: threading.Event, found: collections.Counter[str]) -> None:
@@ -215,8 +225,13 @@ def broken_reload(problems: list[str]) -> None:
     say(log_of("the reload failed"))
     if not log_of("the reload failed"):
         problems.append("a reload of broken code was taken for good")
+    if "the last reload failed" not in status_text():
+        problems.append("the status does not say that the reload failed")
+    say(f"status: {status_text()}")
     (APP / "jobs.py").write_text(code)
     run("systemctl", "reload", "bgjobd.service")
+    if "the last reload failed" in status_text():
+        problems.append("the status goes on to say that a reload failed")
     until(lambda: log_of("reloaded: code version"), "the log says so", 10)
     if main_pid() != old:
         problems.append("the reload of sound code failed, or took another process")
@@ -258,6 +273,12 @@ def rotate(problems: list[str]) -> None:
     say(f"logrotate: {told or 'quiet'}; {log.stat().st_size} bytes in the new file")
 
 
+def leave_one_running() -> None:
+    """For the poweroff, of which whoever booted this looks at the end."""
+    Client(SOCKET, timeout=30).run_background_job("jobs.Noted", "run", {"number": -3, "seconds": 600})
+    until(lambda: -3 in ledger()["start"], "the last job runs")
+
+
 # The judgement
 
 
@@ -265,10 +286,11 @@ def judge(accepted: list[int], refused: list[str], probes: collections.Counter[s
     noted = ledger()
     lost = [number for number in accepted if noted["end"][number] == 0]
     twice = [number for number, count in noted["start"].items() if count > 1]
+    owner = Path("/var/lib/bgjobd")  # root's, with --users
     books = subprocess.run(
         [*BGJOBD, "check", "--books"],
-        user="bgjobd",
-        group="bgjobd",
+        user=owner.owner(),
+        group=owner.group(),
         capture_output=True,
         text=True,
     )
@@ -305,6 +327,10 @@ def ledger() -> dict[str, collections.Counter[int]]:
 
 def main_pid() -> int:
     return int(run("systemctl", "show", "-P", "MainPID", "bgjobd.service") or 0)
+
+
+def status_text() -> str:
+    return run("systemctl", "show", "-P", "StatusText", "bgjobd.service")
 
 
 def is_at_rest() -> bool:
