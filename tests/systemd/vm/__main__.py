@@ -1,8 +1,8 @@
 """The acceptance where cgroups have controllers and machines end, by hand and as root: `python -m tests.systemd.vm`.
 
-Boots a Debian with this tree installed in a virtual machine, where `inside.py` tries the limits; it is powered off while
-jobs run, booted from the same disk, loses its power, and is booted once more. Takes qemu-system-x86, debootstrap and
-e2fsprogs; no KVM. The committed tree is what is tried, not the files beside it.
+Boots a Debian with this tree installed in a virtual machine, where `inside.py` tries the limits; it is powered off
+while jobs run, booted from the same disk, loses its power, and is booted once more. Takes qemu-system-x86, debootstrap
+and e2fsprogs; no KVM. The committed tree is what is tried, not the files beside it.
 """
 
 from __future__ import annotations

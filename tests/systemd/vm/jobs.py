@@ -11,7 +11,7 @@ from pathlib import Path
 from bgjob import JobContext
 
 MIB = 2**20
-HUNGRY = f"import mmap; held = mmap.mmap(-1, 300 * {MIB}); held.write(b'x' * 4096 * 76800)"
+HUNGRY = f"import mmap; held = mmap.mmap(-1, 300 * {MIB}); [held.write(b'x' * {MIB}) for _ in range(300)]"
 
 
 class Memory:
