@@ -36,6 +36,10 @@ TTYPath=/dev/ttyS1
 [Install]
 WantedBy=multi-user.target
 """
+PATIENCE = """
+[Service]
+TimeoutStartSec=15min
+"""
 LONGEST_POWEROFF = 30.0
 ANSWERS = 30
 """How many submits are answered until the power goes."""
@@ -73,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
 def _prepare(root: Path) -> None:
     (root / "etc/machine-id").write_text(f"{ID}\n")
     (root / "etc/systemd/system/acceptance.service").write_text(UNIT)
+    drop_in = (
+        root / "etc/systemd/system/bgjobd.service.d/patience.conf"
+    )  # a start takes what an emulator gives it
+    drop_in.parent.mkdir()
+    drop_in.write_text(PATIENCE)
     debian.call("systemctl", f"--root={root}", "enable", "acceptance.service")
     debian.call("systemctl", f"--root={root}", "mask", "serial-getty@ttyS0.service")  # which closes the log
 

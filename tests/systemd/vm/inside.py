@@ -32,7 +32,7 @@ max_retries = 0
 "jobs.Deaf" = { max_retries = 1, retry_delay = 0 }
 "jobs.Noted" = { max_retries = 1, retry_delay = 0 }
 """
-PATIENCE = 120.0
+PATIENCE = 900.0
 MIB = 2**20
 
 
