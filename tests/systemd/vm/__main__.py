@@ -88,10 +88,9 @@ def _prepare(root: Path) -> None:
 
 def _boots(machine: Machine) -> list[str]:
     """What went wrong, in three boots."""
-    lines = list(machine.boot("limits"))
+    problems = _whole(list(machine.boot("limits")))
     took = time.monotonic() - machine.heard_at
     debian.say(f"off {took:.1f} s after its last word")
-    problems = _told(lines)
     if took > LONGEST_POWEROFF:
         problems.append(f"the machine took {took:.1f} s to end")
 
@@ -107,8 +106,13 @@ def _boots(machine: Machine) -> list[str]:
     if not answered:
         return [*problems, "no submit was answered"]
 
-    lines = list(machine.boot(f"after-power-loss.{answered[0]}-{answered[-1]}"))
-    return problems + _told(lines)
+    return problems + _whole(list(machine.boot(f"after-power-loss.{answered[0]}-{answered[-1]}")))
+
+
+def _whole(lines: list[str]) -> list[str]:
+    """What went wrong in a boot that was to come to its own end."""
+    is_whole = any("ok:" in line for line in lines) and "it is told to power off" in lines[-1]
+    return _told(lines) + ([] if is_whole else ["the machine ended early"])
 
 
 def _told(lines: list[str]) -> list[str]:
