@@ -66,10 +66,14 @@ def is_at_rest() -> bool:
 
 def books() -> tuple[bool, str]:
     """Whether they are clean, and what they say."""
-    done = subprocess.run(
-        [*BGJOBD, "check", "--books"], user="bgjobd", group="bgjobd", capture_output=True, text=True
-    )
+    done = as_daemon(*BGJOBD, "check", "--books")
     return done.returncode == 0, (done.stdout + done.stderr).strip()
+
+
+def as_daemon(*command: str) -> subprocess.CompletedProcess[str]:
+    """Have it done by the daemon's user, which is root with `units --users`."""
+    who = Path("/var/lib/bgjobd").owner()
+    return subprocess.run(["runuser", "-u", who, "--", *command], capture_output=True, text=True)
 
 
 def until(question: Callable[[], object], what: str, within: float = 30.0) -> None:

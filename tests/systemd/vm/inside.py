@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from guest import BGJOBD, CGROUP, SOCKET, books, install, is_active, main_pid, run, say, until
+from guest import BGJOBD, CGROUP, SOCKET, as_daemon, books, install, is_active, main_pid, run, say, until
 
 from bgjob import Client, Job
 
@@ -299,10 +298,6 @@ def how_many(group: Path) -> int:
 def limits_of(group: Path) -> list[str]:
     files = ("memory.max", "memory.swap.max", "pids.max", "cpu.max")
     return [(group / name).read_text().strip() for name in files if (group / name).exists()]
-
-
-def as_daemon(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["runuser", "-u", "bgjobd", "--", *command], capture_output=True, text=True)
 
 
 if __name__ == "__main__":
