@@ -22,10 +22,13 @@ class Groups(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What a group tells once its attempt has ended: the highest memory in bytes, and how many were killed for it."""
+    """What a group tells once its attempt has ended: the highest memory in bytes, with what it kept of files; how many
+    were killed for it; the seconds of CPU time of all who were in it, as a user and in the kernel.
+    """
 
     memory_peak: int | None = None
     oom_kills: int = 0
+    cpu: tuple[float, float] = (0.0, 0.0)
 
 
 class Group(NamedTuple):
@@ -75,7 +78,12 @@ class Group(NamedTuple):
         """Kill whoever is left, tell what the group used, and remove it; nothing is told where there is none."""
         if not os.path.isdir(self.path):
             return Evidence()
-        evidence = Evidence(self._number("memory.peak"), self._events("memory.events").get("oom_kill", 0))
+        spent = self._counts("cpu.stat")
+        evidence = Evidence(
+            self._number("memory.peak"),
+            self._counts("memory.events").get("oom_kill", 0),
+            (spent.get("user_usec", 0) / 1e6, spent.get("system_usec", 0) / 1e6),
+        )
         self.kill()
         for _ in range(_MOST_TRIES):
             if self._is_removed():
@@ -99,7 +107,7 @@ class Group(NamedTuple):
         except (OSError, ValueError):
             return None
 
-    def _events(self, file: str) -> dict[str, int]:
+    def _counts(self, file: str) -> dict[str, int]:
         try:
             return {name: int(count) for name, count in map(str.split, self._read(file).splitlines())}
         except (OSError, ValueError):

@@ -90,9 +90,15 @@ def _complain() -> None:
 
 
 def _usage(usage: Any, output: int, evidence: Evidence) -> dict[str, Any]:
+    """What the kernel counted for the process and those it waited for, or, if that is more, for its whole group.
+
+    The group's memory has all that it read and wrote of files, too: it is told where it was too much alone.
+    """
+    user, system = max((usage.ru_utime, usage.ru_stime), evidence.cpu, key=sum)
+    killed_at = evidence.memory_peak if evidence.oom_kills else None
     return {
-        "max_rss": max(usage.ru_maxrss * 1024, evidence.memory_peak or 0),
-        "cpu_user": usage.ru_utime,
-        "cpu_system": usage.ru_stime,
+        "max_rss": max(usage.ru_maxrss * 1024, killed_at or 0),
+        "cpu_user": user,
+        "cpu_system": system,
         "output_bytes": output,
     }

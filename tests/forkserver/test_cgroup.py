@@ -16,6 +16,7 @@ import pytest
 
 from bgjobd import cgroups
 from bgjobd.forkserver.cgroup import Evidence, Group, Groups
+from bgjobd.forkserver.reaping import collect
 from tests.faults.injecting import needs_root
 from tests.forkserver.driven import DrivenServer, fork_server, order
 from tests.support import eventually
@@ -99,7 +100,7 @@ def test_who_enters_writes_itself_and_who_kills_writes_one(tmp_path: Path, made:
 
 def group_of(directory: Path, **files: str) -> Group:
     group = Group.of(Groups(str(directory), ALL), "1.1")
-    os.mkdir(group.path)
+    os.makedirs(group.path)
     for name, text in files.items():
         Path(group.path, name.replace("_", ".", 1)).write_text(text)
     return group
@@ -113,7 +114,11 @@ def group_of(directory: Path, **files: str) -> Group:
         ({"memory_events": "low 0\nhigh 0\nmax 7\noom 2\noom_kill 2\noom_group_kill 1\n"}, Evidence(None, 2)),
         ({"memory_peak": "5\n", "memory_events": "oom_kill 1\n"}, Evidence(5, 1)),
         ({"memory_peak": "max\n", "memory_events": "oom_kill\n"}, Evidence()),
-        ({"memory_peak": "", "memory_events": ""}, Evidence()),
+        (
+            {"cpu_stat": "usage_usec 1750000\nuser_usec 1250000\nsystem_usec 500000\n"},
+            Evidence(cpu=(1.25, 0.5)),
+        ),
+        ({"memory_peak": "", "memory_events": "", "cpu_stat": ""}, Evidence()),
     ],
 )
 def test_a_group_that_ends_tells_what_it_used(
@@ -126,6 +131,36 @@ def test_where_there_is_no_group_nothing_is_told_and_nothing_fails(tmp_path: Pat
     group = Group.of(Groups(str(tmp_path / "gone"), ALL), "1.1")
     group.kill()
     assert group.end() == Evidence()
+
+
+@pytest.mark.parametrize(("kills", "is_told"), [(0, False), (1, True)])
+def test_the_memory_of_a_group_which_includes_its_files_is_told_of_who_was_killed_for_it(
+    tmp_path: Path, kills: int, is_told: bool
+) -> None:
+    group = group_of(tmp_path, memory_peak=f"{2**40}", memory_events=f"oom_kill {kills}\n")
+    assert (usage_in(group)["max_rss"] == 2**40) is is_told
+
+
+def test_the_cpu_time_of_a_group_counts_if_it_is_more_than_the_processes_own(tmp_path: Path) -> None:
+    more = usage_in(group_of(tmp_path / "more", cpu_stat="user_usec 3000000000\nsystem_usec 0\n"))
+    assert (more["cpu_user"], more["cpu_system"]) == (3000, 0)
+    less = usage_in(group_of(tmp_path / "less", cpu_stat="user_usec 0\nsystem_usec 0\n"))
+    assert less["cpu_user"] + less["cpu_system"] > 0
+
+
+def usage_in(group: Group) -> dict[str, Any]:
+    """What is recorded of a child that ends in this group."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert ended is not None
+    spool = os.open(Path(group.path).parent, os.O_RDONLY)
+    try:
+        usage: dict[str, Any] = collect(ended, spool, "1.1.journal", lambda: 0, lambda: 0, group)["usage"]
+    finally:
+        os.close(spool)
+    return usage
 
 
 def test_the_group_is_gone_once_it_has_ended(tmp_path: Path) -> None:
@@ -194,7 +229,7 @@ def test_all_who_are_in_a_group_are_killed(groups: Groups) -> None:
     pids = [fork_in(group) for _ in range(3)]
     group.kill()
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [-signal.SIGKILL] * 3
-    assert group.end() == Evidence()
+    assert group.end().oom_kills == 0
     assert not os.path.exists(group.path)
 
 
@@ -215,10 +250,22 @@ def test_groups_that_an_attempt_made_in_its_own_go_with_it(groups: Groups) -> No
 
 
 MODULE = """
-import os, signal
+import os, signal, time
 
 
 class Job:
+    def leave_one_who_works(self):
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+            if os.fork() == 0:
+                while time.process_time() < 0.3:
+                    pass
+                os.write(writing, b"!")
+                signal.pause()
+            os._exit(0)
+        os.wait()
+        os.read(reading, 1)
+
     def where(self):
         return open("/proc/self/cgroup").read()
 
@@ -269,6 +316,14 @@ def test_a_survivor_that_left_group_and_session_is_killed_with_its_cgroup(
     pid = int((tmp_path / "survivor.whole").read_text())
     eventually(lambda: is_gone(pid))
     eventually(lambda: not os.path.exists(f"{groups.path}/1.1") or has_removed(f"{groups.path}/1.1"))
+
+
+def test_the_cpu_time_of_those_whom_nobody_waited_for_counts(server: DrivenServer) -> None:
+    run(server, "leave_one_who_works")
+    journal = server.journal(1)
+    assert journal is not None
+    assert journal.exit is not None
+    assert journal.exit["usage"]["cpu_user"] + journal.exit["usage"]["cpu_system"] >= 0.25
 
 
 def test_a_group_that_cannot_be_made_fails_the_attempt(server: DrivenServer, groups: Groups) -> None:

@@ -14,19 +14,12 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.support import eventually
-
-HERE = Path(__file__).parent
-TREE = HERE.parents[2]
-SUITE = "trixie"
-PACKAGES = "systemd,systemd-sysv,dbus,libpam-systemd,procps,python3,logrotate"
-PLACE = "srv/bgjobd"
-BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+from tests.systemd import debian
 
 
 def main() -> int:
@@ -38,16 +31,13 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     with tempfile.TemporaryDirectory(prefix="bgjobd-nspawn-") as directory:
         root = Path(directory) / "root"
-        _say("a Debian")
-        _make_root(root, given.base)
-        _say("this tree in it")
-        _install_tree(root, Path(directory))
+        debian.make(root, given.base, Path(__file__).parent)
         with _booted(root) as leader:
-            _say("booted")
+            debian.say("booted")
             enter = ["nsenter", "-t", str(leader), *("-m", "-u", "-i", "-n", "-p", "-C")]
-            inside = [f"/{PLACE}/bin/python", "-I", "/srv/acceptance/inside.py", *given.arguments]
+            inside = [debian.PYTHON, f"{debian.ACCEPTANCE}/inside.py", *given.arguments]
             code = subprocess.run([*enter, *inside], check=False).returncode
-            _say("poweroff")
+            debian.say("poweroff")
         return code or _judge_poweroff(root)
 
 
@@ -57,7 +47,7 @@ def _judge_poweroff(root: Path) -> int:
         told = database.execute(
             "SELECT outcome, signal FROM job_attempts ORDER BY job_id DESC LIMIT 1"
         ).fetchone()
-    _say(f"powered off; the job that ran was {told}")
+    debian.say(f"powered off; the job that ran was {told}")
     return 0 if told == ("signalled", signal.SIGTERM) else 1
 
 
@@ -68,44 +58,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("arguments", nargs="*", help="for inside.py")
     return parser
-
-
-def _make_root(root: Path, base: Path | None) -> None:
-    if base is None:
-        _debootstrap(root)
-        return
-    if not (base / "usr/bin/python3").exists():
-        _debootstrap(base)
-    _call("cp", "-a", "--reflink=auto", str(base), str(root))
-
-
-def _debootstrap(root: Path) -> None:
-    _call("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root), _mirror())
-
-
-def _mirror() -> str:
-    """Where this machine has its packages from."""
-    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
-    told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
-    return next(uri for uri in told if "security" not in uri)
-
-
-def _install_tree(root: Path, directory: Path) -> None:
-    """The wheel of what is committed, with its dependencies, in an environment as the README makes it."""
-    source = directory / "source"
-    source.mkdir()
-    archive = subprocess.run(["git", "archive", "HEAD"], cwd=TREE, stdout=subprocess.PIPE, check=True).stdout
-    subprocess.run(["tar", "-x"], input=archive, cwd=source, check=True)
-    _call(sys.executable, "-c", BUILD, str(directory), cwd=source)
-    [wheel] = directory.glob("*.whl")
-    _call(sys.executable, "-m", "venv", str(directory / "pip"))  # .venv has none
-    _call("chroot", str(root), "python3", "-m", "venv", "--without-pip", f"/{PLACE}")
-    [site] = (root / PLACE / "lib").glob("python3.*/site-packages")
-    version = site.parent.name.removeprefix("python")
-    pip = [str(directory / "pip/bin/pip"), "install", "-q", "--disable-pip-version-check"]
-    for_it = ["--only-binary=:all:", "--python-version", version, "--target", str(site)]
-    _call(*pip, *for_it, str(wheel))
-    shutil.copytree(HERE, root / "srv/acceptance")
 
 
 @contextmanager
@@ -175,16 +127,6 @@ def _is_running(leader: int) -> bool:
     asked = ["nsenter", "-t", str(leader), "-m", "-p", "-C", "systemctl", "is-system-running"]
     told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     return told in ("running", "degraded")
-
-
-def _call(*command: str, cwd: Path | None = None) -> None:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-
-
-def _say(what: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)
 
 
 if __name__ == "__main__":

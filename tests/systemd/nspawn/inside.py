@@ -9,7 +9,6 @@ import collections
 import itertools
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,23 +18,25 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from guest import (
+    APP,
+    CGROUP,
+    SOCKET,
+    books,
+    install,
+    is_active,
+    is_at_rest,
+    main_pid,
+    run,
+    say,
+    until,
+)
+
 from bgjob import Client
 
-HERE = Path(__file__).parent
-SOCKET = "/run/bgjobd.sock"
-APP = Path("/srv/app")
 LEDGER = Path("/var/lib/bgjobd/ledger")
-CGROUP = Path("/sys/fs/cgroup/system.slice/bgjobd.service")
-BGJOBD = [sys.executable, "-I", "-m", "bgjobd"]
 SETTINGS = """
-[daemon]
 slots = 12
-socket = "/run/bgjobd.sock"
-state_dir = "/var/lib/bgjobd"
-runtime_dir = "/run/bgjobd"
-log_dir = "/var/log/bgjobd"
-[app]
-path = ["/srv/app"]
 [web]
 bind = "127.0.0.1:8377"
 [retry]
@@ -49,7 +50,7 @@ def main() -> int:
     given = parser().parse_args()
     if given.submit:
         return submit()
-    problems = prepare(given.units)
+    problems = install(SETTINGS, given.units)
     if not problems:
         problems = torment(given)
     leave_one_running()
@@ -68,30 +69,6 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-# Installation
-
-
-def prepare(options: list[str]) -> list[str]:
-    """Install as the README says; what went wrong."""
-    APP.mkdir(mode=0o755)
-    shutil.copy(HERE / "jobs.py", APP)
-    say(run(*BGJOBD, "units", "--install", *(f"--{option}" for option in options)))
-    run("systemd-sysusers")
-    run("systemd-tmpfiles", "--create", "/etc/tmpfiles.d/bgjobd.conf")
-    Path("/etc/bgjobd/bgjobd.toml").write_text(SETTINGS)
-    run("systemctl", "daemon-reload")
-    say(run("systemd-analyze", "verify", "--man=no", "bgjobd.service", "bgjobd.socket") or "verify: clean")
-    say(run("systemd-analyze", "security", "--no-pager", "bgjobd.service").splitlines()[-1])
-    started = subprocess.run(
-        ["systemctl", "enable", "--now", "bgjobd.socket", "bgjobd.service"], capture_output=True, text=True
-    )
-    say(run("systemctl", "--no-pager", "--full", "status", "bgjobd.service", "bgjobd.socket", check=False))
-    if started.returncode != 0:
-        say(run("journalctl", "--no-pager", "-u", "bgjobd.service", "-n", "60"))
-        return [f"the service did not start: {started.stderr}"]
-    return []
-
-
 # The torment
 
 
@@ -103,7 +80,7 @@ def torment(given: argparse.Namespace) -> list[str]:
     for thread in threads:
         thread.start()
     submitter = subprocess.Popen(
-        [sys.executable, "-I", __file__, "--submit"],
+        [sys.executable, __file__, "--submit"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -286,26 +263,19 @@ def judge(accepted: list[int], refused: list[str], probes: collections.Counter[s
     noted = ledger()
     lost = [number for number in accepted if noted["end"][number] == 0]
     twice = [number for number, count in noted["start"].items() if count > 1]
-    owner = Path("/var/lib/bgjobd")  # root's, with --users
-    books = subprocess.run(
-        [*BGJOBD, "check", "--books"],
-        user=owner.owner(),
-        group=owner.group(),
-        capture_output=True,
-        text=True,
-    )
+    are_clean, told_of_books = books()
     with Client(SOCKET) as client:
         counts = client.stats()["jobs"]
     say(f"submitted {len(accepted)}, refused {len(refused)}; jobs: {counts}")
     say(f"callers: {dict(probes)}")
-    say(f"books: {(books.stdout + books.stderr).strip()}")
+    say(f"books: {told_of_books}")
     problems = [f"job {number} was accepted and never ended" for number in lost]
     problems += [f"job {number} ran {noted['start'][number]} times" for number in twice]
     problems += refused
     problems += [f"{count} callers met {name}" for name, count in probes.items() if name != "connected"]
     if counts.get("failed") or counts.get("cancelled"):
         problems.append(f"not all have completed: {counts}")
-    if books.returncode != 0:
+    if not are_clean:
         problems.append("the books do not balance")
     return problems
 
@@ -325,22 +295,8 @@ def ledger() -> dict[str, collections.Counter[int]]:
 # Small things
 
 
-def main_pid() -> int:
-    return int(run("systemctl", "show", "-P", "MainPID", "bgjobd.service") or 0)
-
-
 def status_text() -> str:
     return run("systemctl", "show", "-P", "StatusText", "bgjobd.service")
-
-
-def is_at_rest() -> bool:
-    with Client(SOCKET, timeout=30) as client:
-        jobs = client.stats()["jobs"]
-    return not jobs.get("pending") and not jobs.get("running")
-
-
-def is_active() -> bool:
-    return run("systemctl", "is-active", "bgjobd.service", check=False).strip() == "active"
 
 
 def state() -> str:
@@ -353,25 +309,6 @@ def log_of(words: str) -> str:
     """The last line of the log with these words."""
     lines = Path("/var/log/bgjobd/background_jobs_errors.log").read_text().splitlines()
     return next((line for line in reversed(lines) if words in line), "")
-
-
-def until(question: object, what: str, within: float = 30.0) -> None:
-    deadline = time.monotonic() + within
-    while not question():  # type: ignore[operator]
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {within:g} s: {what}")
-        time.sleep(0.02)
-
-
-def run(*command: str, check: bool = True) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if check and done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}")
-    return (done.stdout + done.stderr).rstrip()
-
-
-def say(what: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {what}", flush=True)
 
 
 if __name__ == "__main__":
