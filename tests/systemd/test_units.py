@@ -259,11 +259,6 @@ def test_the_database_of_a_person_is_not_put_beside_the_configuration(tmp_path: 
     assert "StateDirectory" not in directives(a_service(tmp_path, person=True))
 
 
-def test_at_poweroff_the_service_is_stopped_while_there_is_still_a_bus_to_ask_over(tmp_path: Path) -> None:
-    # What starts after another is stopped before it.
-    assert "dbus.service" in directives(installed(tmp_path) / "bgjobd.service")["After"]
-
-
 # Each breaks jobs or restarts, as tried: the boot id is hidden, running jobs lose /tmp or SysV IPC, a start is EBUSY.
 HARMFUL = {
     "ProcSubset": ("pid",),
