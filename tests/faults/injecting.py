@@ -24,7 +24,10 @@ IN_THE_WAY = Path("filler")
 
 @contextmanager
 def failing_calls(pid: int, calls: str, error: str, record: Path = Path(os.devnull)) -> Iterator[None]:
-    """These system calls of the process, of all its threads, fail with this error; each is a line of the record."""
+    """These system calls of the process, of all its threads, fail with this error; each is a line of the record.
+
+    One that is under way when that ends may fail with ENOSYS: strace has taken its number away, and gives no error.
+    """
     with _injected(pid, calls, f"error={error}", record):
         yield
 

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,47 @@ def test_a_journal_that_cannot_be_read_for_want_of_descriptors_is_not_taken_for_
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert journals.try_read(directory, "1.2.journal") is None
+    os.close(directory)
+
+
+LEASE = """
+import fcntl, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+journal = open(sys.argv[1], "r+b")
+fcntl.fcntl(journal, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_journal_that_cannot_be_opened_for_whatever_reason_is_not_taken_for_one_that_is_gone(
+    tmp_path: Path,
+) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    path = tmp_path / "1.1.journal"
+    path.write_bytes(journals.fenced())
+    holder = subprocess.Popen(
+        [sys.executable, "-c", LEASE, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(BlockingIOError):
+        journals.try_read(directory, path.name)
+    holder.communicate()
+    journal = journals.try_read(directory, path.name)
+    os.close(directory)
+    assert journal is not None
+    assert journal.fenced is not None
+
+
+def test_what_is_no_file_under_a_journals_name_is_no_journal(tmp_path: Path) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    (tmp_path / "1.1.journal").symlink_to(tmp_path / "1.2.journal")
+    (tmp_path / "1.2.journal").mkdir()
+    os.mkfifo(tmp_path / "1.3.journal")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(f"/proc/self/fd/{directory}/1.4.journal")
+        assert [journals.try_read(directory, f"1.{number}.journal") for number in range(1, 5)] == [None] * 4
     os.close(directory)
 
 
