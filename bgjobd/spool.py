@@ -114,12 +114,17 @@ class Spool:
     @contextmanager
     def _a_descriptor_to_spare(self) -> Iterator[None]:
         """A journal is read though no descriptor is left; else its attempt would have to wait for one."""
-        if self._kept is not None:
-            os.close(self._kept)
+        kept, self._kept = (
+            self._kept,
+            None,
+        )  # who reads meanwhile, while an end is collected, has none to close
+        if kept is not None:
+            os.close(kept)
         try:
             yield
         finally:
-            self._kept = self._try_keep()
+            if self._kept is None:
+                self._kept = self._try_keep()
 
     def _try_keep(self) -> int | None:
         try:
