@@ -157,14 +157,9 @@ class Spool:
         return bool(os.fstat(self._directory).st_mode & 0o001)
 
     def try_read_stop(self, key: AttemptKey) -> StopReason | None:
-        """Why the attempt was told to stop, or None where nobody told it so."""
-        try:
-            descriptor = os.open(
-                journals.file_name(*key, _STOP),
-                os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK,
-                dir_fd=self._directory,
-            )
-        except OSError:
+        """Why the attempt was told to stop, or None where nobody told it so. Raises OSError, as for a journal."""
+        descriptor = journals.try_open(self._directory, journals.file_name(*key, _STOP))
+        if descriptor is None:
             return None
         try:
             is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)

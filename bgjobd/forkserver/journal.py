@@ -28,7 +28,7 @@ _MAX_PART = 4 * 1024 * 1024
 _MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
 _BEGINNING = b'{"v":'
 _GONE = frozenset({errno.ENOENT, errno.EACCES})
-"""Why a journal will never be read: it is not there, or the job forbade it. Anything else may pass."""
+"""Why a file will never be read: it is not there, or the job forbade it. Anything else may pass."""
 
 _NO_TRICKS = os.O_NOFOLLOW | os.O_NONBLOCK  # a job may have put anything under the name
 
@@ -186,17 +186,27 @@ def try_read(spool: int, name: str) -> Journal | None:
     The first outcome wins, the last exit wins, and only those of the attempt's own process count. An exit means
     something once that process is gone.
     """
-    try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | _NO_TRICKS, dir_fd=spool)
-    except OSError as error:
-        if error.errno in _GONE or not _is_file(spool, name):
-            return None  # gone, or replaced by something that is no file: either way there is no journal
-        raise
+    descriptor = try_open(spool, name)
+    if descriptor is None:
+        return None
     try:
         found = os.fstat(descriptor)
         return parse(_text(descriptor, found.st_size)) if stat.S_ISREG(found.st_mode) else None
     finally:
         os.close(descriptor)
+
+
+def try_open(spool: int, name: str) -> int | None:
+    """What has this name in the spool, open for reading; None where there is nothing to read, nor will be.
+
+    Raises OSError where a file is there and cannot be opened for now.
+    """
+    try:
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC | _NO_TRICKS, dir_fd=spool)
+    except OSError as error:
+        if error.errno in _GONE or not _is_file(spool, name):
+            return None  # gone, or replaced by something that is no file: either way there is none
+        raise
 
 
 def _is_file(spool: int, name: str) -> bool:

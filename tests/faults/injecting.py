@@ -32,6 +32,26 @@ def failing_calls(pid: int, calls: str, error: str, record: Path = Path(os.devnu
         yield
 
 
+_LEASE = """
+import fcntl, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = open(sys.argv[1], "r+b")
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def leased(path: Path) -> Iterator[None]:
+    """Nobody else can open the file without waiting: EAGAIN says so."""
+    command = [sys.executable, "-c", _LEASE, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        yield
+
+
 @contextmanager
 def hanging_calls(pid: int, calls: str) -> Iterator[None]:
     """These system calls of the process, of all its threads, do not come back."""

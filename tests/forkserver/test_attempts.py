@@ -8,7 +8,6 @@ import resource
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
 from bgjobd.forkserver.identity import ahead, pidfd_inode
+from tests.faults.injecting import leased
 from tests.forkserver.driven import DrivenServer, fork_server, order
 from tests.support import eventually
 
@@ -228,30 +228,14 @@ def test_a_journal_that_cannot_be_read_for_want_of_descriptors_is_not_taken_for_
     os.close(directory)
 
 
-LEASE = """
-import fcntl, signal, sys
-signal.signal(signal.SIGIO, signal.SIG_IGN)
-journal = open(sys.argv[1], "r+b")
-fcntl.fcntl(journal, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
 def test_a_journal_that_cannot_be_opened_for_whatever_reason_is_not_taken_for_one_that_is_gone(
     tmp_path: Path,
 ) -> None:
     directory = os.open(tmp_path, os.O_RDONLY)
     path = tmp_path / "1.1.journal"
     path.write_bytes(journals.fenced())
-    holder = subprocess.Popen(
-        [sys.executable, "-c", LEASE, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"held\n"
-    with pytest.raises(BlockingIOError):
+    with leased(path), pytest.raises(BlockingIOError):
         journals.try_read(directory, path.name)
-    holder.communicate()
     journal = journals.try_read(directory, path.name)
     os.close(directory)
     assert journal is not None
