@@ -534,11 +534,12 @@ class Attempts:
                 # Its process may be alive, and nothing tells: it is never started again.
                 self._end(attempt, Ending.lost("its journal is gone with the spool", may_retry=False))
             else:
-                self._adopt(attempt, is_cancelled=row["cancel_requested_at"] is not None)
+                self._insist(self._adopt, attempt, row["cancel_requested_at"] is not None)
 
     def _adopt(self, attempt: Attempt, is_cancelled: bool) -> None:
         """Settle an attempt of this boot. Whoever told it to stop may have died before the signal, or the kill."""
-        attempt.stop_reason = self._spool.try_read_stop(attempt.key)
+        if attempt.stop_reason is None:
+            attempt.stop_reason = self._spool.try_read_stop(attempt.key)
         if attempt.stop_reason is None and is_cancelled:
             attempt.stop_reason = StopReason.CANCELLED
             self._leave_word(attempt)

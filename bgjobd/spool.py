@@ -114,12 +114,17 @@ class Spool:
     @contextmanager
     def _a_descriptor_to_spare(self) -> Iterator[None]:
         """A journal is read though no descriptor is left; else its attempt would have to wait for one."""
-        if self._kept is not None:
-            os.close(self._kept)
+        kept, self._kept = (
+            self._kept,
+            None,
+        )  # who reads meanwhile, while an end is collected, has none to close
+        if kept is not None:
+            os.close(kept)
         try:
             yield
         finally:
-            self._kept = self._try_keep()
+            if self._kept is None:
+                self._kept = self._try_keep()
 
     def _try_keep(self) -> int | None:
         try:
@@ -152,14 +157,9 @@ class Spool:
         return bool(os.fstat(self._directory).st_mode & 0o001)
 
     def try_read_stop(self, key: AttemptKey) -> StopReason | None:
-        """Why the attempt was told to stop, or None where nobody told it so."""
-        try:
-            descriptor = os.open(
-                journals.file_name(*key, _STOP),
-                os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK,
-                dir_fd=self._directory,
-            )
-        except OSError:
+        """Why the attempt was told to stop, or None where nobody told it so. Raises OSError, as for a journal."""
+        descriptor = journals.try_open(self._directory, journals.file_name(*key, _STOP))
+        if descriptor is None:
             return None
         try:
             is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)

@@ -27,8 +27,8 @@ MAX_NOTED = 1024 * 1024
 _MAX_PART = 4 * 1024 * 1024
 _MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
 _BEGINNING = b'{"v":'
-_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
-"""Why a journal that is there may not be readable for a moment: no word about the attempt."""
+_GONE = frozenset({errno.ENOENT, errno.EACCES})
+"""Why a file will never be read: it is not there, or the job forbade it. Anything else may pass."""
 
 _NO_TRICKS = os.O_NOFOLLOW | os.O_NONBLOCK  # a job may have put anything under the name
 
@@ -182,21 +182,39 @@ class Journal(NamedTuple):
 def try_read(spool: int, name: str) -> Journal | None:
     """The journal of this name, or None where there is no such file.
 
-    Raises OSError where it cannot be read for lack of descriptors or memory, which says nothing about the attempt.
+    Raises OSError where the file is there and cannot be read for now, whyever: that says nothing about the attempt.
     The first outcome wins, the last exit wins, and only those of the attempt's own process count. An exit means
     something once that process is gone.
     """
-    try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | _NO_TRICKS, dir_fd=spool)
-    except OSError as error:
-        if error.errno in _PASSING:
-            raise
-        return None  # gone, or replaced by something that is no file: either way there is no journal
+    descriptor = try_open(spool, name)
+    if descriptor is None:
+        return None
     try:
         found = os.fstat(descriptor)
         return parse(_text(descriptor, found.st_size)) if stat.S_ISREG(found.st_mode) else None
     finally:
         os.close(descriptor)
+
+
+def try_open(spool: int, name: str) -> int | None:
+    """What has this name in the spool, open for reading; None where there is nothing to read, nor will be.
+
+    Raises OSError where a file is there and cannot be opened for now.
+    """
+    try:
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC | _NO_TRICKS, dir_fd=spool)
+    except OSError as error:
+        if error.errno in _GONE or not _is_file(spool, name):
+            return None  # gone, or replaced by something that is no file: either way there is none
+        raise
+
+
+def _is_file(spool: int, name: str) -> bool:
+    """Whether a file has this name; asked without a descriptor. Raises OSError."""
+    try:
+        return stat.S_ISREG(os.stat(name, dir_fd=spool, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def read_on(spool: int, name: str, offset: int, pid: int) -> tuple[tuple[Record, ...], int]:

@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bgjob import Client
 from bgjobd.forkserver import journal as journals
 from tests.daemon.running import RunningDaemon, daemon, is_alive
@@ -231,13 +233,14 @@ def test_a_daemon_that_is_killed_while_a_module_hangs_leaves_no_fork_server(tmp_
 
 
 @needs_root
-def test_a_journal_that_cannot_be_read_for_a_moment_changes_no_verdict(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", ["ENFILE", "ENOSYS"])  # an expected one, and one that nobody has thought of
+def test_a_journal_that_cannot_be_read_for_a_moment_changes_no_verdict(tmp_path: Path, error: str) -> None:
     go = tmp_path / "go"
     with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
         jobs = _begin(client, go, ["complete", "exit"])
         pids = [_pid(go, way) for way in jobs]
         assert running.process is not None
-        with failing_calls(running.process.pid, "openat", "ENFILE"):
+        with failing_calls(running.process.pid, "openat", error):
             go.touch()
             eventually(lambda: not any(is_alive(pid or 0) for pid in pids))
         told = {way: _end(client, job)["outcome"] for way, job in jobs.items()}

@@ -12,6 +12,7 @@ import pytest
 from bgjob import JobCancelledError, JobFailedError
 from bgjob.client import Client
 from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.faults.injecting import leased
 from tests.support import eventually
 
 STOPPED = """
@@ -221,6 +222,24 @@ def test_a_cancel_is_carried_out_though_the_daemon_died_before_its_signal(tmp_pa
             ended = client.wait(job.id, 20)
         assert (ended["status"], ended["attempts"][0]["outcome"]) == ("cancelled", "cancelled")
         assert not is_alive(pid)
+
+
+def test_a_stop_reason_that_cannot_be_read_for_a_moment_changes_no_verdict(tmp_path: Path) -> None:
+    with daemon(tmp_path, SETTINGS, modules={"stopped": STOPPED}) as running:
+        with running.client() as client:
+            job = client.run_background_job(TARGET, "sleep", {"pids": str(tmp_path / "pids")}).id
+            (pid,) = pids_in(tmp_path / "pids")
+        running.stop(signal.SIGKILL)
+        # As a daemon leaves it that dies right after the deadline.
+        reason = running.spool / f"{job}.1.stop"
+        reason.write_text("timed_out\n")
+        os.kill(pid, signal.SIGTERM)
+        with leased(reason):
+            running.start()
+            with running.client() as client:
+                client.classes()
+        with running.client() as client:
+            assert client.wait(job, 20)["attempts"][0]["outcome"] == "timed_out"
 
 
 def test_the_whole_stop_leaves_no_descriptor_behind(

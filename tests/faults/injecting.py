@@ -24,8 +24,31 @@ IN_THE_WAY = Path("filler")
 
 @contextmanager
 def failing_calls(pid: int, calls: str, error: str, record: Path = Path(os.devnull)) -> Iterator[None]:
-    """These system calls of the process, of all its threads, fail with this error; each is a line of the record."""
+    """These system calls of the process, of all its threads, fail with this error; each is a line of the record.
+
+    One that is under way when that ends may fail with ENOSYS: strace has taken its number away, and gives no error.
+    """
     with _injected(pid, calls, f"error={error}", record):
+        yield
+
+
+_LEASE = """
+import fcntl, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = open(sys.argv[1], "r+b")
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def leased(path: Path) -> Iterator[None]:
+    """Nobody else can open the file without waiting: EAGAIN says so."""
+    command = [sys.executable, "-c", _LEASE, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
         yield
 
 

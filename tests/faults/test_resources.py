@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -162,6 +163,30 @@ def test_a_journal_is_read_though_no_descriptor_is_left(tmp_path: Path) -> None:
     spool.close()
     assert journal is not None
     assert journal.started is not None
+
+
+def test_a_journal_that_is_read_while_an_end_is_collected_closes_no_descriptor_of_that(
+    tmp_path: Path,
+) -> None:
+    spool = Spool(tmp_path)
+    before = os.listdir("/proc/self/fd")
+    child = subprocess.Popen(["true"])
+    (tmp_path / "1.1.journal").write_bytes(journals.started("aa", child.pid, 1, 2, "boot", 0.0))
+
+    def end_strays() -> int:
+        assert spool.try_read((1, 1)) is not None  # as it is asked who is no stray
+        return 3
+
+    pidfd = os.pidfd_open(child.pid)
+    eventually(lambda: spool.try_collect(pidfd, (1, 1), lambda: 0, end_strays, None))
+    os.close(pidfd)
+    journal = spool.try_read((1, 1))
+    assert journal is not None
+    assert journal.exit is not None
+    assert journal.exit["strays"] == 3
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    spool.close()
+    child.wait()
 
 
 def test_a_stop_reason_for_which_the_spool_has_no_room_leaves_nothing_there(

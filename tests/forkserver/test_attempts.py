@@ -15,6 +15,7 @@ import pytest
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
 from bgjobd.forkserver.identity import ahead, pidfd_inode
+from tests.faults.injecting import leased
 from tests.forkserver.driven import DrivenServer, fork_server, order
 from tests.support import eventually
 
@@ -224,6 +225,31 @@ def test_a_journal_that_cannot_be_read_for_want_of_descriptors_is_not_taken_for_
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert journals.try_read(directory, "1.2.journal") is None
+    os.close(directory)
+
+
+def test_a_journal_that_cannot_be_opened_for_whatever_reason_is_not_taken_for_one_that_is_gone(
+    tmp_path: Path,
+) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    path = tmp_path / "1.1.journal"
+    path.write_bytes(journals.fenced())
+    with leased(path), pytest.raises(BlockingIOError):
+        journals.try_read(directory, path.name)
+    journal = journals.try_read(directory, path.name)
+    os.close(directory)
+    assert journal is not None
+    assert journal.fenced is not None
+
+
+def test_what_is_no_file_under_a_journals_name_is_no_journal(tmp_path: Path) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    (tmp_path / "1.1.journal").symlink_to(tmp_path / "1.2.journal")
+    (tmp_path / "1.2.journal").mkdir()
+    os.mkfifo(tmp_path / "1.3.journal")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(f"/proc/self/fd/{directory}/1.4.journal")
+        assert [journals.try_read(directory, f"1.{number}.journal") for number in range(1, 5)] == [None] * 4
     os.close(directory)
 
 
