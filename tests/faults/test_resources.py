@@ -259,7 +259,9 @@ def test_a_daemon_without_memory_fails_requests_and_loses_no_job(
         job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
         eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
         with limited(pid_of(running), "as", _address_space(running)):
-            answers = [_answer(running, MANY) for _ in range(5)]
+            answers: list[bytes] = []
+            while b"" not in answers and len(answers) < 40:  # what was freed before may do for some
+                answers.append(_answer(running, MANY))
             go.touch()
             eventually(lambda: ledger.read_text().count("\n") == 2)
         assert b"" in answers
