@@ -19,7 +19,7 @@ from bgjobd.findings import Finding, Verdict, is_whole
 from bgjobd.room import Room
 from bgjobd.store.pending import PendingJob
 from tests.daemon.running import RunningDaemon, daemon
-from tests.support import directory_for_all
+from tests.support import directory_for_all, is_untouched, socket_of_systemds
 
 GIB = 1024**3
 
@@ -134,8 +134,40 @@ def test_a_socket_that_another_daemon_serves_is_told(tmp_path: Path) -> None:
         other.listen()
         (taken, *_) = of("socket", places.findings(settings(tmp_path), None))
         (own, *_) = of("socket", places.findings(settings(tmp_path), 12))
-    assert (taken.verdict, "another daemon answers" in taken.told) == (Verdict.BROKEN, True)
+    assert (taken.verdict, f"another program (pid {os.getpid()})" in taken.told) == (Verdict.BROKEN, True)
     assert (own.verdict, "(pid 12)" in own.told) == (Verdict.OK, True)
+
+
+def test_a_socket_of_systemds_is_well_and_nobody_connects_to_it(tmp_path: Path) -> None:
+    with socket_of_systemds(tmp_path / "s.sock") as (listener, pid):
+        (found, *_) = of("socket", places.findings(settings(tmp_path), None))
+        assert is_untouched(listener)
+    assert (found.verdict, f"systemd (pid {pid}) listens at" in found.told) == (Verdict.OK, True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_socket_whose_owner_is_not_to_be_seen_may_be_systemds() -> None:
+    with directory_for_all() as directory, socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(directory / "s.sock"))
+        other.listen()
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(directory / "s.sock")],
+            capture_output=True,
+            text=True,
+            timeout=50,
+        )
+    assert done.stdout == "systemd, or another program,\n", done.stderr
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from bgjobd import census
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+print(census.listener(Path(sys.argv[1])))
+"""
 
 
 def test_a_socket_in_a_directory_that_is_not_there_is_told_unless_a_start_makes_it(tmp_path: Path) -> None:
