@@ -67,7 +67,7 @@ class Long:
 '''
 
 SETTINGS = """
-"shop.Mail" = { queue = "mail", max_retries = 0 }
+"shop.Mail" = { queue = "mail", max_retries = 0, slots = 3, memory = "1G" }
 "shop.Work" = { max_retries = 0 }
 "shop.Long" = { max_retries = 0, max_output = "16K" }
 [queues]
@@ -775,7 +775,9 @@ def test_classes_show_what_may_run_and_how(commands: Commands) -> None:
     told = commands.run("classes").stdout
     signature = "send(to: str, subject: str = 'Hello', copies: int = 1, kind: 'a' | 'b' = 'a')"
     assert f"shop.Mail\n  Sends messages.\n\n  Not really.\n  {signature}\n      Sends one message.\n" in told
-    assert "  queue mail, priority 0, no timeout, 0 retries 50 ms apart\n" in told
+    assert (
+        "  queue mail, priority 0, no timeout, 0 retries 50 ms apart\n  limits: slots 3, memory 1 GiB" in told
+    )
     assert "broken.Job\n  cannot be used: RuntimeError: this module does not import\n" in told
     assert commands.run("classes", "Mail").stdout.startswith("shop.Mail\n")
     assert "  steps(go)\n" in commands.run("classes", "shop.Work").stdout
