@@ -15,6 +15,7 @@ import pytest
 
 from bgjobd import config, places, queued, room
 from bgjobd.catalogue import Catalogue
+from bgjobd.checking import Checked
 from bgjobd.findings import Finding, Verdict, is_whole
 from bgjobd.room import Room
 from bgjobd.store.pending import PendingJob
@@ -223,6 +224,31 @@ def test_places_that_this_user_may_not_look_at_are_told_and_no_traceback() -> No
     told = [one.told for one in found if one.verdict is Verdict.BROKEN]
     assert told
     assert all("run this as the daemon's user" in one or "not for this user to write" in one for one in told)
+
+
+# The verdict
+
+
+@pytest.mark.parametrize(
+    ("unavailable", "found", "verdict"),
+    [
+        (0, [Verdict.OK, Verdict.REMARK], "fit for a start"),
+        (0, [Verdict.DOUBTFUL, Verdict.OK, Verdict.DOUBTFUL], "fit for a start: 2 doubtful"),
+        (1, [], "fit for a start: 1 unavailable"),
+        (2, [Verdict.BROKEN, Verdict.DOUBTFUL], "not fit for a start: 1 broken, 2 unavailable, 1 doubtful"),
+    ],
+)
+def test_the_last_line_says_whether_a_start_would_succeed(
+    unavailable: int, found: list[Verdict], verdict: str
+) -> None:
+    classes = {
+        f"a.B{number}": {"unavailable": "gone", "traceback": "", "methods": {}}
+        for number in range(unavailable)
+    }
+    checked = Checked(None, None, classes, {}, (), False, tuple(Finding(one, "so") for one in found))
+    assert str(checked).splitlines()[-1] == verdict
+    assert json.loads(checked.as_json())["is_fit"] is verdict.startswith("fit")
+    assert checked.is_whole is (verdict == "fit for a start")
 
 
 # Disks
