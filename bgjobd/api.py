@@ -549,6 +549,7 @@ def _policy(policy: Policy) -> JsonObject:
     return {
         "queue": policy.queue,
         "priority": policy.priority,
+        "slots": policy.slots,
         "timeout": policy.timeout,
         "max_retries": policy.retry.max_retries,
         "retry_delay": policy.retry.retry_delay,

@@ -18,6 +18,8 @@ _WRITES: Final = os.O_WRONLY | os.O_RDWR
 _KINDS: Final = ("journal", "hook", "out")
 _SERVER: Final = "/forkserver/__main__.py"
 _LONGEST_COMMAND: Final = 200
+_LISTENS: Final = 0x10000
+"""The flag of a socket that takes connections, in /proc/net/unix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,27 @@ class Process:
     is_fork_server: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who listens at a socket: `pid` is None where that is not for this user to see."""
+
+    pid: int | None = None
+    is_systemd: bool = False
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return "systemd, or another program,"
+        return f"{'systemd' if self.is_systemd else 'another program'} (pid {self.pid})"
+
+
 def take(spool: Path, output: Path) -> dict[int, Process]:
     """Every process but this one, by pid, as far as this one may look."""
     places = _Places(os.path.realpath(spool), os.path.realpath(output))
     own = os.getpid()
-    pids = [int(name) for name in os.listdir("/proc") if name.isascii() and name.isdecimal()]
     return {
-        process.pid: process for pid in pids if pid != own and (process := _try_look(pid, places)) is not None
+        process.pid: process
+        for pid in _pids()
+        if pid != own and (process := _try_look(pid, places)) is not None
     }
 
 
@@ -63,6 +79,55 @@ def daemon_of(state_dir: Path) -> int | None:
     held = [line.split()[4:6] for line in lines if line.split()[1:2] == ["FLOCK"]]
     pids = [int(pid) for pid, place in held if place.rpartition(":")[2] == str(inode)]
     return next((pid for pid in pids if _holds(pid, state_dir / lock.FILE_NAME)), None)
+
+
+def listener(path: Path) -> Listener | None:
+    """Who listens at the socket, None where nobody does.
+
+    Asks the kernel's list of sockets: where it is systemd, whoever connects has a daemon started.
+    """
+    try:
+        lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    # "0000000000000000: 00000002 00000000 00010000 0001 01 28411 /run/bgjobd.sock"; without a name it is seven fields.
+    rows = [fields for line in lines[1:] if len(fields := line.split(maxsplit=7)) == 8]
+    bound = [
+        inode for *_, flags, _, _, inode, name in rows if int(flags, 16) & _LISTENS and _is_at(name, path)
+    ]
+    return _owner(f"socket:[{bound[0]}]") if bound else None
+
+
+def _is_at(name: str, path: Path) -> bool:
+    """Whether that name, which the socket was bound to, leads to the file that is at the path."""
+    try:
+        return os.path.basename(name) == path.name and os.path.samefile(name, path)
+    except OSError:
+        return False
+
+
+def _owner(target: str) -> Listener:
+    """Who has it open; systemd where it is one of several, for it gives the daemon its own."""
+    owners = [Listener(pid, _is_systemd(pid)) for pid in _pids() if _has_open(pid, target)]
+    return max(owners, key=lambda owner: owner.is_systemd, default=Listener())
+
+
+def _is_systemd(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_bytes() == b"systemd\n"
+    except OSError:
+        return False
+
+
+def _has_open(pid: int, target: str) -> bool:
+    try:
+        return any(found == target for _, found in _targets(pid))
+    except OSError:
+        return False
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isascii() and name.isdecimal()]
 
 
 def _holds(pid: int, path: Path) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, Final
 from bgjobd import census, cgroups, clock, findings, limits, places, queued
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
-from bgjobd.findings import Finding, broken, doubtful, ok, remark
+from bgjobd.findings import Finding, Verdict, broken, doubtful, ok, remark
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
@@ -47,8 +47,31 @@ class Checked:
 
     @property
     def is_whole(self) -> bool:
-        are_usable = all(described["unavailable"] is None for described in self.classes.values())
-        return are_usable and findings.is_whole(self.findings)
+        return not self._unavailable and findings.is_whole(self.findings)
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether a start would succeed, perhaps without some of the classes."""
+        return not self._count(Verdict.BROKEN)
+
+    @property
+    def verdict(self) -> str:
+        """What it comes to, in one line."""
+        counts = {
+            Verdict.BROKEN: self._count(Verdict.BROKEN),
+            "unavailable": self._unavailable,
+            Verdict.DOUBTFUL: self._count(Verdict.DOUBTFUL),
+        }
+        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        fit = "fit for a start" if self.is_fit else "not fit for a start"
+        return f"{fit}: {told}" if told else fit
+
+    @property
+    def _unavailable(self) -> int:
+        return sum(described["unavailable"] is not None for described in self.classes.values())
+
+    def _count(self, verdict: Verdict) -> int:
+        return sum(finding.verdict is verdict for finding in self.findings)
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -58,6 +81,7 @@ class Checked:
         return json.dumps(
             {
                 "is_whole": self.is_whole,
+                "is_fit": self.is_fit,
                 "file": None if self.file is None else str(self.file),
                 "interpreter": None if self.ready is None else self.ready["executable"],
                 "python": None if self.ready is None else self.ready["python"],
@@ -80,7 +104,7 @@ class Checked:
 def problems_as_json(error: ConfigError) -> str:
     """A configuration that cannot be used, for programs."""
     problems = [asdict(problem) for problem in error.problems]
-    return json.dumps({"is_whole": False, "problems": problems})
+    return json.dumps({"is_whole": False, "is_fit": False, "problems": problems})
 
 
 def check(config: Config) -> Checked:
@@ -206,6 +230,7 @@ def _lines(checked: Checked) -> Iterator[str]:
     for descriptor in checked.ready["left_open"] if checked.ready is not None else ():
         yield f"left open    {descriptor}: opened while modules were imported, and there in every attempt"
     yield from map(str, checked.findings)
+    yield checked.verdict
 
 
 def _of_class(name: str, described: Mapping[str, Any]) -> Iterator[str]:

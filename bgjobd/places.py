@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bgjobd import limits, room
+from bgjobd import census, limits, room
 from bgjobd.config import Config
 from bgjobd.findings import Finding, broken, doubtful, ok, remark
 from bgjobd.forkserver.sandbox import Account
-from bgjobd.ipc import is_served
 from bgjobd.service import SOCKET_GROUP
 
 _READ: Final = 0o4
@@ -99,14 +98,23 @@ def _place_of_socket(config: Config, daemon: int | None) -> Finding:
         return broken(f"socket: {path.parent} is not there; make it, or set [daemon] socket")
     if os.path.lexists(path) and not path.is_socket():
         return broken(f"socket: {path} is there and is no socket; move it, or set [daemon] socket")
-    if is_served(path):
-        if daemon is None:
-            told = f"socket: another daemon answers at {path}, one that does not serve this state_dir"
-            return broken(f"{told}; stop it, or set [daemon] socket")
-        return ok(f"socket: {path} is served by the daemon that runs (pid {daemon})")
+    listener = census.listener(path)
+    if listener is not None:
+        return _listened(path, listener, daemon)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         return broken(f"socket: {path.parent} is not for this user to write to; set [daemon] socket")
     return ok(f"socket: {path} can be made")
+
+
+def _listened(path: Path, listener: census.Listener, daemon: int | None) -> Finding:
+    if daemon is not None:
+        return ok(f"socket: {path} is served by the daemon that runs (pid {daemon})")
+    told = f"socket: {listener} listens at {path}, and no daemon serves this state_dir"
+    if listener.is_systemd:
+        return ok(f"{told} yet: systemd starts it when somebody connects")
+    if listener.pid is None:
+        return remark(f"{told}; root sees which it is: `ss -xlp src {path}`")
+    return broken(f"{told}; stop it, or set [daemon] socket")
 
 
 def _fifo(config: Config) -> Iterator[Finding]:

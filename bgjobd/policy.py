@@ -22,7 +22,7 @@ class InvalidAttributeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One class's: delays and limits in seconds, `max_output` in bytes.
+    """One class's: delays and limits in seconds, `max_output` in bytes; `slots` is None where it has no own limit.
 
     `retry_on` is None where every bad outcome may be retried.
     """
@@ -30,6 +30,7 @@ class Policy:
     retry: RetryPolicy
     queue: str
     priority: int
+    slots: int | None
     timeout: float | None
     max_output: int | None
     stop_grace: float
@@ -53,6 +54,7 @@ def policy_of(config: Config, class_name: str, attributes: Mapping[str, Any] | N
         ),
         queue=first(own.queue, "default"),
         priority=first(own.priority, 0),
+        slots=own.slots,
         timeout=first(own.timeout, limits.timeout),
         max_output=first(own.max_output, limits.max_output),
         stop_grace=first(own.stop_grace, limits.stop_grace),

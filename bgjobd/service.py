@@ -35,7 +35,8 @@ _OWN_FIFO_MODE: Final = 0o600
 
 _RESTORED: Final = (
     "the database is a backup that was restored: jobs that wait in it may have run since, so their queues are paused; "
-    "look through `bgjob list --status pending`, cancel those that have run, then `bgjob resume` the queues"
+    "look through `bgjob list --status pending`, cancel those that have run, then `bgjob resume` the queues. "
+    "New jobs get ids at least a million ahead, as those behind the backup's newest were given before"
 )
 
 

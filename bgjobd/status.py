@@ -1,6 +1,7 @@
 """`bgjobd status`: how the daemon does, on one screen and as an exit code; `judge` is pure, `gather` asks.
 
-It is a client of the socket like any other, and looks at the lock beside it: so one that hangs is told from none.
+It is a client of the socket like any other, and looks at the lock first: so one that hangs is told from none, and none
+is started, where systemd listens, by asking.
 """
 
 from __future__ import annotations
@@ -270,13 +271,15 @@ def _page(page: Page) -> str:
 def gather(config: Config) -> Gathered:
     """Ask the daemon, its page, the lock and the disks. Raises what says that this user may not know."""
     state_dir = config.daemon.state_dir
-    answer, told, stats, unavailable = _asked(str(config.daemon.socket))
+    holder, can_see_lock = census.daemon_of(state_dir), _can_see(state_dir)
+    is_free = holder is None and can_see_lock
+    answer, told, stats, unavailable = _asked(config.daemon.socket, is_free)
     return Gathered(
         now=time.time(),
         socket=str(config.daemon.socket),
         state_dir=str(state_dir),
-        holder=census.daemon_of(state_dir),
-        can_see_lock=_can_see(state_dir),
+        holder=holder,
+        can_see_lock=can_see_lock,
         answer=answer,
         told=told,
         stats=stats,
@@ -299,9 +302,15 @@ def _can_see(state_dir: Path) -> bool:
     return True
 
 
-def _asked(address: str) -> tuple[Answer, str, Mapping[str, Any] | None, Mapping[str, str]]:
-    """What the socket does, why there are no figures, the figures, and the classes that cannot be used."""
-    with Client(address, timeout=TIMEOUT) as client:
+def _asked(path: Path, is_free: bool) -> tuple[Answer, str, Mapping[str, Any] | None, Mapping[str, str]]:
+    """What the socket does, why there are no figures, the figures, and the classes that cannot be used.
+
+    `is_free`: nobody holds the lock, so whoever listens is no daemon; systemd would start one for who connects.
+    """
+    listener = census.listener(path) if is_free else None
+    if listener is not None:
+        return Answer.NOBODY, f"{listener} listens at {path}, where no daemon answers", None, {}
+    with Client(str(path), timeout=TIMEOUT) as client:
         try:
             stats = client.stats()
             # Before code is loaded, whoever asks for the classes waits for it.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
 import time
 import zlib
@@ -39,6 +42,41 @@ def directory_for_all() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory)
+
+
+@contextmanager
+def socket_of_systemds(path: Path) -> Iterator[tuple[socket.socket, int]]:
+    """A socket that somebody by the name of systemd listens at, and that one's pid; nobody takes connections there."""
+    words = [sys.executable, "-c", _BY_THE_NAME_OF_SYSTEMD]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[listener.fileno()]
+        )
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"named\n"
+            yield listener, process.pid
+            process.communicate()
+
+
+_BY_THE_NAME_OF_SYSTEMD = """
+import sys
+open("/proc/self/comm", "w").write("systemd")
+print("named", flush=True)
+sys.stdin.read()
+"""
+
+
+def is_untouched(listener: socket.socket) -> bool:
+    """Whether nobody waits to be taken in."""
+    listener.setblocking(False)
+    try:
+        listener.accept()[0].close()
+    except BlockingIOError:
+        return True
+    return False
 
 
 def archived(path: Path) -> list[dict[str, Any]]:

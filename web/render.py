@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bgjob.amounts import size_text, span_text
+from bgjob.amounts import limits_text, size_text, span_text
 from bgjob.commands.text import standing
 
 _HERE: Final = Path(__file__).parent
@@ -27,13 +27,6 @@ _KINDS: Final[Mapping[str, str]] = {
     "retrying": "warm", "not_started": "warm", "snoozed": "warm",
 }  # fmt: skip
 """The colour of a badge; grey for the others."""
-
-_LIMITS: Final[Mapping[str, Callable[[Any], str]]] = {
-    "memory": size_text, "cpu": span_text, "cpu_share": "{:g} cores".format, "open_files": str, "processes": str,
-    "file_size": size_text, "nice": str, "max_output": size_text, "user": str, "group": str,
-    "writable": lambda places: ", ".join(places) or "nothing",
-}  # fmt: skip
-"""How the limits of a class's attempts are told, those that no caller can set."""
 
 _FRAME: Final = re.compile(r'  File "(.*)", line \d+')
 _LIBRARY: Final = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python3[^/]*/|^<frozen ")
@@ -117,17 +110,6 @@ def ago(seconds: float) -> str:
             return f"in {told}" if seconds > 0 else f"{told} ago"
         per = most
     raise ValueError(f"{seconds} seconds are more than there are")
-
-
-def limits_text(policy: Mapping[str, Any]) -> str:
-    """The limits that there are: "memory 256 MiB, processes 64 (not enforced here)"."""
-    told = [
-        f"{name.replace('_', ' ')} {tell(policy[name])}"
-        + (" (not enforced here)" if name in policy["unenforced"] else "")
-        for name, tell in _LIMITS.items()
-        if policy[name] is not None
-    ]
-    return ", ".join(told) or "none"
 
 
 def duration(began_at: str, ended_at: str) -> str:

@@ -25,6 +25,9 @@ _STEPS_BETWEEN: Final = 10_000
 _KEPT_WAL: Final = 16 * 1024 * 1024
 """Bytes to which the write-ahead log is cut once a reader no longer holds it up."""
 
+_AHEAD: Final = 1_000_000
+"""How many ids, of jobs as of log entries, a restored backup leaves out at least: they were given since, perhaps."""
+
 _TROUBLE: Final = frozenset(
     {
         sqlite3.SQLITE_PERM,
@@ -119,7 +122,8 @@ def _take_over_copy(database: SqliteDatabase) -> bool:
     """Make of a copy that was put in the database's place one that starts nothing which may have run since.
 
     It gets an id of its own, so the spool is not its own: an attempt that it believes to run is lost, as one of this
-    boot, for of another it would be retried. And the queues of jobs that it believes to wait are paused.
+    boot, for of another it would be retried. The queues of jobs that it believes to wait are paused. And it goes on
+    with ids that were not given since: a caller may still ask for one, or follow the log from one.
     """
     if database.execute_sql("SELECT 1 FROM properties WHERE name = ?", (COPIED_AT,)).fetchone() is None:
         return False
@@ -132,8 +136,26 @@ def _take_over_copy(database: SqliteDatabase) -> bool:
             "UPDATE properties SET value = ? WHERE name = 'database_id'", (str(uuid.uuid4()),)
         )
         database.execute_sql("UPDATE job_attempts SET boot_id = ? WHERE outcome IS NULL", (boot_id(),))
+        _leap_ahead(database)
         database.execute_sql("DELETE FROM properties WHERE name = ?", (COPIED_AT,))
     return True
+
+
+def _leap_ahead(database: SqliteDatabase) -> None:
+    """Let the next ids follow a multiple of a million that is a million ahead; log entries count from the newest."""
+    (newest,) = database.execute_sql(
+        "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'background_jobs'"
+    ).fetchone()
+    database.execute_sql("DELETE FROM sqlite_sequence WHERE name = 'background_jobs'")
+    database.execute_sql(
+        "INSERT INTO sqlite_sequence VALUES ('background_jobs', ?)", (_far_ahead_of(newest),)
+    )
+    (newest,) = database.execute_sql("SELECT coalesce(max(id), 0) FROM job_logs").fetchone()
+    database.execute_sql("UPDATE job_logs SET id = ? WHERE id = ?", (_far_ahead_of(newest), newest))
+
+
+def _far_ahead_of(id: int) -> int:
+    return -(-id // _AHEAD) * _AHEAD + _AHEAD
 
 
 def open_for_writing(state_dir: Path) -> SqliteDatabase:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _SPANS: Final = (("day", 86_400), ("h", 3_600), ("min", 60))
@@ -41,3 +42,31 @@ def about_text(seconds: float) -> str:
             count = whole // length
             return f"{count} {unit}{'s' if unit == 'day' and count != 1 else ''}"
     return f"{whole} s"
+
+
+def limits_text(policy: Mapping[str, Any]) -> str:
+    """The limits of a class that there are: "slots 2, memory 256 MiB, processes 64 (not enforced here)"."""
+    told = [
+        f"{name.replace('_', ' ')} {tell(policy[name])}"
+        + (" (not enforced here)" if name in policy["unenforced"] else "")
+        for name, tell in _LIMITS.items()
+        if policy.get(name) is not None  # a daemon before this one may not tell of it
+    ]
+    return ", ".join(told) or "none"
+
+
+_LIMITS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "slots": str,
+    "memory": size_text,
+    "cpu": span_text,
+    "cpu_share": "{:g} cores".format,
+    "open_files": str,
+    "processes": str,
+    "file_size": size_text,
+    "nice": str,
+    "max_output": size_text,
+    "user": str,
+    "group": str,
+    "writable": lambda places: ", ".join(places) or "nothing",
+}
+"""How those are told that no caller can set."""

@@ -67,7 +67,7 @@ class Long:
 '''
 
 SETTINGS = """
-"shop.Mail" = { queue = "mail", max_retries = 0 }
+"shop.Mail" = { queue = "mail", max_retries = 0, slots = 3, memory = "1G" }
 "shop.Work" = { max_retries = 0 }
 "shop.Long" = { max_retries = 0, max_output = "16K" }
 [queues]
@@ -308,7 +308,9 @@ def test_what_follows_is_json_lines(commands: Commands, tmp_path: Path) -> None:
 
 def test_reload_prints_the_version_of_the_code(commands: Commands) -> None:
     assert commands.json("reload")["code_version"]
-    assert commands.run("reload").stdout.strip()
+    done = commands.run("reload")
+    assert re.fullmatch(r"[0-9a-f]{12}\n", done.stdout)
+    assert done.stderr.startswith("bgjob: reloaded; ")
 
 
 # Lists
@@ -353,6 +355,15 @@ def test_a_list_that_goes_into_a_file_is_not_shortened_and_not_coloured(commands
     assert "shop.Work::dirty" in told
     assert "ValueError: dirty \\x1b[2J\\nerror" in told
     assert ESCAPE not in told
+
+
+def test_a_queue_that_there_is_not_is_said(commands: Commands) -> None:
+    done = commands.run("list", "--queue", "nosuch")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "bgjob: there is no queue nosuch; `bgjob stats` lists them\n"
+    assert (
+        "no job matches" in commands.run("list", "--queue", "mail", "--search", "nowhere to be found").stderr
+    )
 
 
 def test_nothing_found_is_said(commands: Commands) -> None:
@@ -775,7 +786,9 @@ def test_classes_show_what_may_run_and_how(commands: Commands) -> None:
     told = commands.run("classes").stdout
     signature = "send(to: str, subject: str = 'Hello', copies: int = 1, kind: 'a' | 'b' = 'a')"
     assert f"shop.Mail\n  Sends messages.\n\n  Not really.\n  {signature}\n      Sends one message.\n" in told
-    assert "  queue mail, priority 0, no timeout, 0 retries 50 ms apart\n" in told
+    assert (
+        "  queue mail, priority 0, no timeout, 0 retries 50 ms apart\n  limits: slots 3, memory 1 GiB" in told
+    )
     assert "broken.Job\n  cannot be used: RuntimeError: this module does not import\n" in told
     assert commands.run("classes", "Mail").stdout.startswith("shop.Mail\n")
     assert "  steps(go)\n" in commands.run("classes", "shop.Work").stdout
@@ -935,10 +948,12 @@ def test_of_several_jobs_none_is_cancelled_if_one_cannot_be_and_that_is_said(com
     ended = commands.ended("shop.Work::quiet")
     waits = int(commands.run("run", "shop.Work::quiet", "--delay", "1h").stdout)
     done = commands.run("cancel", str(waits), str(ended))
-    assert done.stderr.startswith("bgjob: none of the 2 jobs is to be cancelled\n")
+    assert done.stderr.startswith("bgjob: none of the 2 jobs is cancelled\n")
     assert done.stderr.count("\n") == 2
     assert commands.run("show", str(waits)).stdout.splitlines()[1] == "status      scheduled"
-    assert "none of" not in commands.run("cancel", str(waits)).stderr
+    assert commands.run("cancel", str(waits)).stderr.startswith(
+        f"bgjob: job {waits} is cancelled, or stopped first"
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,12 @@ import pytest
 
 from bgjobd import config, places, queued, room
 from bgjobd.catalogue import Catalogue
+from bgjobd.checking import Checked
 from bgjobd.findings import Finding, Verdict, is_whole
 from bgjobd.room import Room
 from bgjobd.store.pending import PendingJob
 from tests.daemon.running import RunningDaemon, daemon
-from tests.support import directory_for_all
+from tests.support import directory_for_all, is_untouched, socket_of_systemds
 
 GIB = 1024**3
 
@@ -134,8 +135,40 @@ def test_a_socket_that_another_daemon_serves_is_told(tmp_path: Path) -> None:
         other.listen()
         (taken, *_) = of("socket", places.findings(settings(tmp_path), None))
         (own, *_) = of("socket", places.findings(settings(tmp_path), 12))
-    assert (taken.verdict, "another daemon answers" in taken.told) == (Verdict.BROKEN, True)
+    assert (taken.verdict, f"another program (pid {os.getpid()})" in taken.told) == (Verdict.BROKEN, True)
     assert (own.verdict, "(pid 12)" in own.told) == (Verdict.OK, True)
+
+
+def test_a_socket_of_systemds_is_well_and_nobody_connects_to_it(tmp_path: Path) -> None:
+    with socket_of_systemds(tmp_path / "s.sock") as (listener, pid):
+        (found, *_) = of("socket", places.findings(settings(tmp_path), None))
+        assert is_untouched(listener)
+    assert (found.verdict, f"systemd (pid {pid}) listens at" in found.told) == (Verdict.OK, True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_socket_whose_owner_is_not_to_be_seen_may_be_systemds() -> None:
+    with directory_for_all() as directory, socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(directory / "s.sock"))
+        other.listen()
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(directory / "s.sock")],
+            capture_output=True,
+            text=True,
+            timeout=50,
+        )
+    assert done.stdout == "systemd, or another program,\n", done.stderr
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from bgjobd import census
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+print(census.listener(Path(sys.argv[1])))
+"""
 
 
 def test_a_socket_in_a_directory_that_is_not_there_is_told_unless_a_start_makes_it(tmp_path: Path) -> None:
@@ -191,6 +224,31 @@ def test_places_that_this_user_may_not_look_at_are_told_and_no_traceback() -> No
     told = [one.told for one in found if one.verdict is Verdict.BROKEN]
     assert told
     assert all("run this as the daemon's user" in one or "not for this user to write" in one for one in told)
+
+
+# The verdict
+
+
+@pytest.mark.parametrize(
+    ("unavailable", "found", "verdict"),
+    [
+        (0, [Verdict.OK, Verdict.REMARK], "fit for a start"),
+        (0, [Verdict.DOUBTFUL, Verdict.OK, Verdict.DOUBTFUL], "fit for a start: 2 doubtful"),
+        (1, [], "fit for a start: 1 unavailable"),
+        (2, [Verdict.BROKEN, Verdict.DOUBTFUL], "not fit for a start: 1 broken, 2 unavailable, 1 doubtful"),
+    ],
+)
+def test_the_last_line_says_whether_a_start_would_succeed(
+    unavailable: int, found: list[Verdict], verdict: str
+) -> None:
+    classes = {
+        f"a.B{number}": {"unavailable": "gone", "traceback": "", "methods": {}}
+        for number in range(unavailable)
+    }
+    checked = Checked(None, None, classes, {}, (), False, tuple(Finding(one, "so") for one in found))
+    assert str(checked).splitlines()[-1] == verdict
+    assert json.loads(checked.as_json())["is_fit"] is verdict.startswith("fit")
+    assert checked.is_whole is (verdict == "fit for a start")
 
 
 # Disks

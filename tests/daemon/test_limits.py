@@ -411,8 +411,8 @@ def test_a_user_who_goes_while_the_daemon_runs_costs_the_class_and_no_other(tmp_
 
 def test_classes_tell_their_limits_and_what_enforces_them(tmp_path: Path) -> None:
     own = (
-        'memory = "256M", cpu = 5, open_files = 64, max_output = "2M", sensitive = ["token"], stop_grace = 2,'
-        f' timeout = 60, retry_on = ["timed_out", "failed"], retry_lost = false, cpu_share = 1.5,'
+        'slots = 2, memory = "256M", cpu = 5, open_files = 64, max_output = "2M", sensitive = ["token"],'
+        f' stop_grace = 2, timeout = 60, retry_on = ["timed_out", "failed"], retry_lost = false, cpu_share = 1.5,'
         f' writable = ["{tmp_path}"]'
     )
     settings = (
@@ -426,6 +426,7 @@ def test_classes_tell_their_limits_and_what_enforces_them(tmp_path: Path) -> Non
     assert answer["limits"] == limits.table(machine)
     told = policies["limited.Job"]
     expected = {
+        "slots": 2,
         "memory": 256 << 20,
         "cpu": 5.0,
         "cpu_share": 1.5,

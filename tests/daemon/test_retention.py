@@ -638,7 +638,7 @@ def restore_what_has_run_since(running: RunningDaemon, tmp_path: Path, is_later_
     balance(running)
 
 
-def test_a_job_with_the_id_of_one_that_a_restore_took_away_shows_nothing_of_its_output(
+def test_after_a_restore_no_id_is_given_again_and_whoever_follows_the_log_misses_nothing(
     tmp_path: Path,
 ) -> None:
     backup = tmp_path / "backup.db"
@@ -647,12 +647,21 @@ def test_a_job_with_the_id_of_one_that_a_restore_took_away_shows_nothing_of_its_
             (kept,) = run(client, "say", text="kept")
             assert bgjobd(running, "backup", str(backup)).returncode == 0
             (lost,) = run(client, "say", text="of the lost one")
+            seen = client.logs(limit=1).items[0]["id"]
+            again = running.database.parent / "output" / f"{kept}.2.out"
+            again.write_text("of a second attempt since")
         running.stop()
         for name in ("bgjobd.db-wal", "bgjobd.db-shm"):
             running.database.with_name(name).unlink(missing_ok=True)
         running.database.write_bytes(backup.read_bytes())
         running.start()
         with running.client() as client:
-            assert run(client, "say", text="its own") == [lost]
-            assert client.output(lost) == b"its own\nto stderr\n"
+            with pytest.raises(JobNotFoundError):
+                client.get(lost)
+            assert run(client, "say", text="its own") == [2_000_001]
+            messages = [entry["message"] for entry in client.logs(after=seen)]
+            assert "Background job initiated" in messages
             assert client.output(kept) == b"kept\nto stderr\n"
+        assert not again.exists()
+        assert [line for line in running.lines() if "ids at least a million ahead" in line]
+        balance(running)

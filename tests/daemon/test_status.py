@@ -18,7 +18,7 @@ from bgjobd import config, main, status
 from bgjobd.room import Room
 from bgjobd.status import Answer, Gathered, Health, Page, judge
 from tests.daemon.running import RunningDaemon, daemon
-from tests.support import directory_for_all, eventually
+from tests.support import directory_for_all, eventually, is_untouched, socket_of_systemds
 
 NOW = 1_764_086_400.0
 STATS: dict[str, Any] = {
@@ -183,6 +183,17 @@ def test_no_daemon_is_3_and_one_that_runs_0(tmp_path: Path) -> None:
     assert run(running).returncode == 3
 
 
+def test_a_daemon_that_systemd_would_start_does_not_run_and_is_not_started_by_asking(tmp_path: Path) -> None:
+    running = whole(tmp_path)
+    running.start()
+    running.stop()
+    with socket_of_systemds(running.socket) as (listener, pid):
+        done = run(running)
+        assert is_untouched(listener)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (3, "bgjobd is not running")
+    assert f"systemd (pid {pid}) listens at {running.socket}, where no daemon answers" in done.stdout
+
+
 def test_a_class_that_cannot_be_used_is_1(tmp_path: Path) -> None:
     with daemon(tmp_path) as running:
         with running.client() as client:
@@ -240,6 +251,7 @@ def test_a_user_who_may_not_connect_is_refused_and_told_so(capsys: pytest.Captur
         served.bind(str(running.socket))
         served.listen()
         running.socket.chmod(0o600)
+        running.database.parent.mkdir(mode=0o700)  # so that it cannot see the lock either
         os.seteuid(65534)
         try:
             code = main.main(["status", "--config", str(running.config)])

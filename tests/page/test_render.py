@@ -435,7 +435,7 @@ def test_what_holds_for_a_class_is_told(shown: OnePage) -> None:
 
 def test_the_limits_of_a_classs_attempts_are_told_and_what_enforces_them(shown: OnePage) -> None:
     told = (
-        "memory 256 MiB, cpu share 1.5 cores, processes 64 (not enforced here), nice 5, max output 1 MiB, "
+        "slots 2, memory 256 MiB, cpu share 1.5 cores, processes 64 (not enforced here), nice 5, max output 1 MiB, "
         "user mail, writable /srv/mail"
     )
     text = shown.read("/system").text
@@ -444,6 +444,7 @@ def test_the_limits_of_a_classs_attempts_are_told_and_what_enforces_them(shown: 
     assert re.search(r"cpu_share\s*nothing: it takes cgroup v2", text)
     policy = shown.samples["class"]["policy"]
     policy |= {
+        "slots": None,
         "cpu_share": None,
         "processes": None,
         "nice": None,

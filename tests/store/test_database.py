@@ -38,3 +38,26 @@ def test_damage_that_is_met_while_rows_are_fetched_is_named_as_any_other(tmp_pat
 def fetch(rows: sqlite3.Cursor, state_dir: Path) -> None:
     with errors_named(state_dir):
         rows.fetchall()
+
+
+@pytest.mark.parametrize(
+    ("newest", "next"), [(0, 1_000_001), (7, 2_000_001), (1_000_000, 2_000_001), (1_000_001, 3_000_001)]
+)
+def test_a_restored_backup_goes_on_with_ids_at_least_a_million_ahead(
+    tmp_path: Path, newest: int, next: int
+) -> None:
+    prepare(tmp_path)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        connection.execute("INSERT INTO sqlite_sequence VALUES ('background_jobs', ?)", (newest,))
+        entry = (newest, "2026-11-25T12:00:00.000000Z")
+        connection.execute(
+            "INSERT INTO job_logs (id, job_id, type, message, created_at) VALUES (?, 1, '', '', ?)", entry
+        )
+        connection.execute("INSERT INTO properties VALUES ('copied_at', '')")
+        connection.commit()
+    assert prepare(tmp_path)
+    assert not prepare(tmp_path)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        (last,) = connection.execute("SELECT seq FROM sqlite_sequence").fetchone()
+        (last_entry,) = connection.execute("SELECT max(id) FROM job_logs").fetchone()
+    assert (last + 1, last_entry + 1) == (next, next)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from bgjob.amounts import limits_text
 from bgjob.client import Client
 from bgjob.commands import screen, text
 from bgjob.commands.problems import OK
@@ -119,6 +120,7 @@ def _class(described: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"      {_indented(doc, 6)}" for doc in (method["doc"], method["note"]) if doc)
     if described["policy"] is not None and described["unavailable"] is None:
         yield f"  {_policy(described['policy'])}"
+        yield f"  limits: {text.one_line(limits_text(described['policy']))}"
 
 
 def _indented(doc: str, by: int = 2) -> str:

@@ -28,7 +28,10 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
     elif found.items:
         now = time.time()
         screen.show(screen.table([_column(name, found.items, now) for name in given.columns]))
-    if not given.json:
+    is_empty = not found.items and found.next is None
+    if is_empty and given.queue is not None and not _is_queue(client, given.queue):
+        screen.say(f"there is no queue {text.one_line(given.queue)}; `bgjob stats` lists them")
+    elif not given.json:
         _say_what_is_left(found, has_filters=given.before is not None or any(filters.values()))
     return INTERRUPTED if found.is_interrupted else OK
 
@@ -59,6 +62,10 @@ def why(client: Client, given: argparse.Namespace) -> int:
 
 
 # The list
+
+
+def _is_queue(client: Client, name: str) -> bool:
+    return any(queue["name"] == name for queue in client.stats()["queues"])
 
 
 def _say_what_is_left(found: Found, has_filters: bool) -> None:

@@ -13,7 +13,7 @@ from bgjob.errors import InvalidStateError, JobNotFoundError
 
 def cancel(client: Client, given: argparse.Namespace) -> int:
     """Cancel jobs: pending ones end at once, running ones are stopped."""
-    return _ask_of_jobs(client.cancel, given, "to be cancelled")
+    return _ask_of_jobs(client.cancel, given, "cancelled", ", or stopped first if it runs")
 
 
 def retry(client: Client, given: argparse.Namespace) -> int:
@@ -39,11 +39,12 @@ def reload(client: Client, given: argparse.Namespace) -> int:
     if given.json:
         screen.tell_json({"code_version": version})
     else:
+        screen.say("reloaded; attempts that start from now on run this version of the code:")
         screen.tell(version)
     return OK
 
 
-def _ask_of_jobs(ask: Callable[..., None], given: argparse.Namespace, told: str) -> int:
+def _ask_of_jobs(ask: Callable[..., None], given: argparse.Namespace, told: str, more: str = "") -> int:
     ids = list(dict.fromkeys(given.ids))
     try:
         ask(*ids)
@@ -56,7 +57,7 @@ def _ask_of_jobs(ask: Callable[..., None], given: argparse.Namespace, told: str)
         return OK
     names = " ".join(map(str, ids))
     are = f"job {names} is" if len(ids) == 1 else f"jobs {names} are"
-    screen.say(f"{are} {told}; `bgjob wait {names}` waits for the end")
+    screen.say(f"{are} {told}{more}; `bgjob wait {names}` waits for the end")
     return OK
 
 
