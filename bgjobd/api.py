@@ -220,8 +220,13 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
     now = daemon.clock.now()
     async with caller.turn:
         tally = await daemon.tally()
-        paused, oldest, size = await daemon.read(
-            lambda reader: (reader.paused(), reader.oldest_pending(now), reader.size())
+        paused, oldest, oldest_of, size = await daemon.read(
+            lambda reader: (
+                reader.paused(),
+                reader.oldest_pending(now),
+                reader.oldest_pending_by_queue(daemon.lanes.queues, now),
+                reader.size(),
+            )
         )
         asked_for = {"usage": await daemon.read(Reader.usage)} if given.usage else {}
         if given.counts:
@@ -250,6 +255,7 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
                 "running": tally.of_queue(name, Status.RUNNING),
                 "paused": name in paused,
                 "max_pending": daemon.lanes.max_pending[name],
+                "oldest_pending": oldest_of.get(name),
             }
             for name, slots in daemon.lanes.queues.items()
         ],

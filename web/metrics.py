@@ -46,7 +46,7 @@ class _Standing(Collector):
         yield _gauge("up", "Whether the daemon answers; 0 comes alone.", float(self.stats is not None))
         if self.stats is not None:
             yield from _about_daemon(self.stats, self.now)
-            yield from _about_queues(self.stats["queues"])
+            yield from _about_queues(self.stats["queues"], self.now)
             yield from _about_classes(self.stats["counts"])
             yield _waits(self.stats["counts"])
 
@@ -69,11 +69,10 @@ def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
         float(stats["storage_trouble"] is not None),
     )
     yield _gauge("database_bytes", "Size of the database, with its write-ahead log.", stats["database_bytes"])
-    oldest = stats["oldest_pending"]
     yield _gauge(
         "oldest_pending_age_seconds",
         "How long the job has been due that has waited longest for a slot; 0 where none waits.",
-        0.0 if oldest is None else max(0.0, now - _at(oldest)),
+        _age(stats["oldest_pending"], now),
     )
     jobs = GaugeMetricFamily("bgjobd_jobs", "Jobs that are stored, by status.", labels=["status"])
     for status in Status:
@@ -89,13 +88,22 @@ _OF_QUEUES: Final = {
 }
 
 
-def _about_queues(queues: list[_Stats]) -> Iterator[Metric]:
+def _about_queues(queues: list[_Stats], now: float) -> Iterator[Metric]:
     for name, told in _OF_QUEUES.items():
         family = GaugeMetricFamily(f"bgjobd_queue_{name}", told, labels=["queue"])
         for queue in queues:
             if queue[name] is not None:
                 family.add_metric([queue["name"]], float(queue[name]))
         yield family
+    ages = GaugeMetricFamily(
+        "bgjobd_queue_oldest_pending_age_seconds",
+        "How long the job of the queue has been due that has waited longest for a slot; 0 where none waits.",
+        labels=["queue"],
+        unit="seconds",
+    )
+    for queue in queues:
+        ages.add_metric([queue["name"]], _age(queue["oldest_pending"], now))
+    yield ages
 
 
 def _about_classes(counts: _Stats) -> Iterator[Metric]:
@@ -146,6 +154,10 @@ def _add(family: HistogramMetricFamily, label: str, bounds: list[float], histogr
 def _gauge(name: str, told: str, value: float) -> Metric:
     unit = next((unit for unit in ("seconds", "bytes") if name.endswith(f"_{unit}")), "")
     return GaugeMetricFamily(f"bgjobd_{name}", told, value, unit=unit)
+
+
+def _age(since: str | None, now: float) -> float:
+    return 0.0 if since is None else max(0.0, now - _at(since))
 
 
 def _at(told: str) -> float:

@@ -33,6 +33,7 @@ _OPEN: Final = ("status = 'pending' AND ready = 1", "status = 'pending' AND read
 """Jobs that have not ended, by the conditions of the partial indexes."""
 
 _MOST_WAITING: Final = 100
+_MOST_PRIORITIES: Final = 10
 
 # A job is due since its time has come; one without a time, since it was submitted, or put back by a person.
 _DUE_SINCE: Final = "max(updated_at, coalesce(scheduled_at, updated_at))"
@@ -48,6 +49,40 @@ OLDEST_DUE: Final = f"""
             WHERE status = 'pending' AND ready = 0 AND scheduled_at <= :now ORDER BY scheduled_at LIMIT 1
         )
     )
+"""
+
+# By the index that claims use, which has a queue's jobs apart by priority: of each priority, from the lowest, which
+# waits longest, the jobs that were submitted first; and of all queues what is due and not yet ready.
+OLDEST_DUE_BY_QUEUE: Final = f"""
+    WITH RECURSIVE levels (queue, priority, number) AS (
+        SELECT names.value, (
+            SELECT min(priority) FROM background_jobs INDEXED BY jobs_ready
+            WHERE status = 'pending' AND ready = 1 AND queue = names.value
+        ), 1
+        FROM json_each(:queues) AS names
+        UNION ALL
+        SELECT levels.queue, (
+            SELECT min(priority) FROM background_jobs INDEXED BY jobs_ready
+            WHERE status = 'pending' AND ready = 1 AND queue = levels.queue AND priority > levels.priority
+        ), levels.number + 1
+        FROM levels WHERE levels.priority IS NOT NULL AND levels.number < :priorities
+    )
+    SELECT queue, min(since) FROM (
+        SELECT levels.queue AS queue, (
+            SELECT min(since) FROM (
+                SELECT {_DUE_SINCE} AS since FROM background_jobs INDEXED BY jobs_ready
+                WHERE status = 'pending' AND ready = 1 AND queue = levels.queue AND priority = levels.priority
+                ORDER BY id LIMIT :count
+            )
+        ) AS since
+        FROM levels WHERE levels.priority IS NOT NULL
+        UNION ALL
+        SELECT queue, since FROM (
+            SELECT queue, {_DUE_SINCE} AS since FROM background_jobs INDEXED BY jobs_scheduled
+            WHERE status = 'pending' AND ready = 0 AND scheduled_at <= :now ORDER BY scheduled_at LIMIT :count
+        )
+    )
+    GROUP BY queue
 """
 
 # What is old, by the index of ends: (status, finished_at), and the id as in every index.
@@ -154,6 +189,19 @@ class Reader:
         found = self._database.execute_sql(OLDEST_DUE, {"now": to_text(now), "count": _MOST_WAITING})
         since: str | None = found.fetchone()[0]
         return since
+
+    def oldest_pending_by_queue(self, queues: Collection[str], now: float) -> dict[str, str]:
+        """As oldest_pending(), of each of these queues in which a job waits.
+
+        Of many priorities, the lowest are looked at; of many jobs of a priority, those that were submitted first.
+        """
+        values = {
+            "queues": to_json(list(queues)),
+            "now": to_text(now),
+            "count": _MOST_WAITING,
+            "priorities": _MOST_PRIORITIES,
+        }
+        return dict(self._database.execute_sql(OLDEST_DUE_BY_QUEUE, values).fetchall())
 
     def size(self) -> int:
         """How many bytes the file has, with its write-ahead log."""

@@ -39,6 +39,25 @@ def test_stats_tells_for_how_long_the_oldest_pending_job_has_waited(
     assert lines[2].endswith("; the oldest pending job has waited for 2 h 0 min")
 
 
+def test_stats_tells_of_each_queue_for_how_long_its_oldest_pending_job_has_waited(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    since = (datetime.now(UTC) - timedelta(minutes=5, seconds=30)).isoformat().replace("+00:00", "Z")
+    counts = {"pending": 1, "running": 0, "slots": 2, "paused": False}
+    queues = [
+        {"name": "mail", **counts, "oldest_pending": since},
+        {"name": "idle", **counts, "oldest_pending": None},
+        {"name": "of an earlier daemon", **counts},
+    ]
+    lines = [" ".join(line.split()) for line in run(Standing(queues=queues), capsys, "stats")]
+    assert lines[-4:] == [
+        "QUEUE PENDING RUNNING SLOTS OLDEST",
+        "mail 1 0 2 5 min 30 s",
+        "idle 1 0 2",
+        "of an earlier daemon 1 0 2",
+    ]
+
+
 def test_a_job_that_waits_since_a_moment_to_come_has_not_waited(capsys: pytest.CaptureFixture[str]) -> None:
     lines = run(Standing(minutes=MINUTES, oldest_pending="2999-12-04T14:31:53.000000Z"), capsys, "stats")
     assert lines[2].endswith("has waited for 0 s")

@@ -105,6 +105,8 @@ class NeedsMore:
         pass
 '''
 
+_MAIN = "import sys; from bgjobd import main; sys.exit(main.main(sys.argv[1:]))"
+
 BROKEN = "raise RuntimeError('this module does not import')\n"
 
 
@@ -126,6 +128,8 @@ class RunningDaemon:
         self.database = directory / "state" / "bgjobd.db"
         self.log_file = directory / "log" / "background_jobs_errors.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.changes = ""
+        """Statements that it runs before it serves, so that nobody has to wait for what takes long by itself."""
         self._environ = environ or {}
         (directory / "probes.py").write_text(JOBS)
         (directory / "broken.py").write_text(BROKEN)
@@ -167,8 +171,9 @@ retry_delay = 0.05
         self.start()
 
     def spawn(self) -> subprocess.Popen[bytes]:
+        program = ("-c", f"{self.changes}\n{_MAIN}") if self.changes else ("-m", "bgjobd")
         return subprocess.Popen(
-            [sys.executable, "-m", "bgjobd", "serve", "--config", str(self.config)],
+            [sys.executable, *program, "serve", "--config", str(self.config)],
             env=os.environ | self._environ,
             stderr=(self.directory / "console").open("ab"),
         )
@@ -224,9 +229,11 @@ def daemon(
     environ: dict[str, str] | None = None,
     modules: dict[str, str] | None = None,
     web: str = "enabled = false",
+    changes: str = "",
 ) -> Iterator[RunningDaemon]:
     """A daemon that runs meanwhile, with `modules` (name → source) beside the probes; what is left is ended by pid."""
     running = RunningDaemon(directory, settings, app, environ, modules, web)
+    running.changes = changes
     try:
         running.start()
         yield running

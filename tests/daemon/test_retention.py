@@ -25,13 +25,8 @@ from tests.support import archived, directory_for_all, eventually
 PROBE: Final = "probes.Probe"
 LONG_AGO: Final = "2020-01-01T00:00:00.000000Z"
 
-SOON: Final = """
-import sys
-from bgjobd import main, retention
-retention._FIRST_LOOK = 0.2
-sys.exit(main.main(sys.argv[1:]))
-"""
-"""The daemon, which looks soon after its start."""
+SOON: Final = "from bgjobd import retention; retention._FIRST_LOOK = 0.2"
+"""So that the daemon looks soon after its start."""
 
 HOOK: Final = """
 import time
@@ -115,11 +110,8 @@ def outputs(running: RunningDaemon) -> set[str]:
 
 def start_soon(running: RunningDaemon) -> None:
     """Start a daemon whose retention looks at once."""
-    running.process = subprocess.Popen(
-        [sys.executable, "-c", SOON, "serve", "--config", str(running.config)],
-        stderr=(running.directory / "console").open("ab"),
-    )
-    eventually(running._answers)
+    running.changes = SOON
+    running.start()
 
 
 # The daemon

@@ -253,7 +253,7 @@ SAMPLES: dict[str, Any] = {
     "stats": {"version": "0.1.0", "pid": 97, "slots": 4, "storage_trouble": "no space", "usage": None,
               "jobs": {"pending": 1, "running": 2, "completed": 3, "failed": 4, "cancelled": 5},
               "queues": [{"name": "default", "pending": 1, "running": 1, "slots": 2, "paused": False,
-                          "max_pending": 100000}],
+                          "max_pending": 100000, "oldest_pending": WHEN}],
               "minutes": [{"completed": 3, "failed": 1}, {"completed": 0, "failed": 0}],
               "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",
               "loaded_at": WHEN, "python": "3.11.7", "fork_server_pid": 96, "fork_servers": 2,

@@ -190,6 +190,7 @@ def test_the_samples_tell_what_the_daemon_told() -> None:
     assert told.labels("info") == [{"version": "0.1.0", "code_version": "c0de", "python": "3.11.7"}]
     assert told.value("start_time_seconds") == SAMPLE_AT
     assert told.value("oldest_pending_age_seconds") == 90
+    assert told.value("queue_oldest_pending_age_seconds", queue="default") == 90
     assert (told.value("storage_trouble"), told.value("code_loaded")) == (1, 1)
     assert told.value("database_bytes") == 40960
     for status, number in SAMPLES["stats"]["jobs"].items():
@@ -203,7 +204,14 @@ def test_the_samples_tell_what_the_daemon_told() -> None:
 
 
 def test_what_has_never_happened_is_0_and_what_is_not_there_is_left_out() -> None:
-    queue = {"name": "default", "pending": 0, "running": 0, "slots": None, "paused": True}
+    queue = {
+        "name": "default",
+        "pending": 0,
+        "running": 0,
+        "slots": None,
+        "paused": True,
+        "oldest_pending": None,
+    }
     stats = sample_stats(
         jobs={}, queues=[queue], oldest_pending=None, code_version=None, python=None, storage_trouble=None
     )
@@ -213,13 +221,16 @@ def test_what_has_never_happened_is_0_and_what_is_not_there_is_left_out() -> Non
     assert told.labels("queue_slots") == []
     assert told.value("queue_paused", queue="default") == 1
     assert told.value("oldest_pending_age_seconds") == 0
+    assert told.value("queue_oldest_pending_age_seconds", queue="default") == 0
     assert (told.value("code_loaded"), told.value("storage_trouble")) == (0, 0)
     assert told.labels("info")[0]["code_version"] == ""
     assert told.value("jobs_ended_total", class_name="shop.jobs.Email", status="cancelled") == 0
 
 
 def test_a_clock_that_was_set_back_makes_no_negative_age() -> None:
-    assert told_of(sample_stats(), now=SAMPLE_AT - 3600).value("oldest_pending_age_seconds") == 0
+    told = told_of(sample_stats(), now=SAMPLE_AT - 3600)
+    assert told.value("oldest_pending_age_seconds") == 0
+    assert told.value("queue_oldest_pending_age_seconds", queue="default") == 0
 
 
 def test_buckets_add_up_to_the_count() -> None:

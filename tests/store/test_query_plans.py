@@ -257,3 +257,19 @@ def test_the_oldest_pending_job_is_found_by_its_index_in_the_order_of_ids(store:
     on_jobs = [step for step in steps if re.match("(SCAN|SEARCH) background_jobs", step)]
     assert "jobs_pending (ready=?)" in on_jobs[0]
     assert "jobs_scheduled (scheduled_at<?)" in on_jobs[1]
+
+
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_the_oldest_pending_job_of_a_queue_is_found_on_the_index_of_claims_priority_by_priority(
+    store: Store, changed: str
+) -> None:
+    attempted_once(store, changed)
+    steps = plan(store, reads.OLDEST_DUE_BY_QUEUE)
+    assert [step for step in steps if "TEMP B-TREE" in step] == ["USE TEMP B-TREE FOR GROUP BY"]
+    on_jobs = [step for step in steps if re.match("(SCAN|SEARCH) background_jobs", step)]
+    assert [re.sub(r".* INDEX ", "", step) for step in on_jobs] == [
+        "jobs_ready (queue=?)",
+        "jobs_ready (queue=? AND priority>?)",
+        "jobs_ready (queue=? AND priority=?)",
+        "jobs_scheduled (scheduled_at<?)",
+    ]

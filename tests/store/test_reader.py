@@ -191,6 +191,35 @@ def test_the_oldest_pending_job_is_the_one_that_has_been_due_for_longest(
     assert reader.oldest_pending(store.now) is None
 
 
+def test_the_oldest_pending_job_of_a_queue_is_found_behind_those_of_higher_priority_and_of_other_queues(
+    store: Store, reader: Reader
+) -> None:
+    def told(now: float) -> dict[str, str]:
+        return reader.oldest_pending_by_queue(["default", "mail", "idle"], now)
+
+    assert told(NOW) == {}
+    store.submit(asked(queue="default", priority=-1), asked(queue="other"))
+    store.now += 5
+    store.submit(*(asked(queue="default", priority=9) for _ in range(300)))
+    store.now += 5
+    store.submit(asked(queue="mail", priority=3), asked(queue="mail", scheduled_at=NOW + 20))
+    assert told(NOW + 15) == {"default": text(NOW), "mail": text(NOW + 10)}
+    store.commit(cancels(1, 303))
+    assert told(NOW + 15) == {"default": text(NOW + 5)}
+    assert told(NOW + 25) == {"default": text(NOW + 5), "mail": text(NOW + 20)}
+    store.now += 15
+    store.commit(lanes=Lanes(1, {"none": None}))  # which makes ready what is due
+    assert store.job(304)["ready"] == 1
+    assert told(store.now) == {"default": text(NOW + 5), "mail": text(NOW + 20)}
+
+
+def test_of_many_priorities_those_are_looked_at_that_wait_longest(store: Store, reader: Reader) -> None:
+    store.submit(asked(priority=50))
+    store.now += 1
+    store.submit(*(asked(priority=low) for low in range(10)))
+    assert reader.oldest_pending_by_queue(["default"], store.now) == {"default": text(NOW + 1)}
+
+
 def test_the_size_is_that_of_the_file_and_of_its_log(store: Store, reader: Reader) -> None:
     store.submit(asked())
     file = store.state_dir / FILE_NAME

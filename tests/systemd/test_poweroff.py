@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bgjobd import main, poweroff
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults.injecting import hanging_calls, needs_root, pid_of
 from tests.support import eventually
@@ -35,6 +36,11 @@ SETTINGS = """
 "waiting.Waiting" = { stop_grace = 60 }
 "waiting.Once" = { max_retries = 0 }
 """
+
+
+# What the daemon changes of itself so that nobody has to wait for it.
+LESS_GRACE = "from bgjobd import main; main._GRACE_AT_POWEROFF = 1.0"
+LESS_PATIENCE = "from bgjobd import poweroff; poweroff._PATIENCE = 0.5"
 
 
 class Machine:
@@ -103,11 +109,17 @@ def test_a_poweroff_ends_attempts_with_a_verdict_and_the_boot_brings_them_back(
             assert client.get(once).snapshot["status"] == "failed"
 
 
+def test_systemd_has_more_patience_than_what_a_poweroff_may_take() -> None:
+    assert poweroff._PATIENCE + main._GRACE_AT_POWEROFF < 30
+
+
 def test_an_attempt_that_ignores_the_poweroff_is_killed_before_systemd_loses_patience(
     tmp_path: Path, machine: Machine
 ) -> None:
     machine.is_now("stopping")
-    with daemon(tmp_path, SETTINGS, environ=machine.environ, modules={"waiting": WAITING}) as running:
+    with daemon(
+        tmp_path, SETTINGS, environ=machine.environ, modules={"waiting": WAITING}, changes=LESS_GRACE
+    ) as running:
         _, pid = waits(running, deaf=True)
         assert running.process is not None
         running.process.send_signal(signal.SIGTERM)
@@ -141,7 +153,9 @@ class Waiting:
 def test_a_poweroff_ends_hooks_as_well(tmp_path: Path, machine: Machine, is_deaf: bool, how: int) -> None:
     machine.is_now("stopping")
     approved = '"waiting.Waiting" = { max_retries = 0 }'
-    with daemon(tmp_path, approved, environ=machine.environ, modules={"waiting": HOOKED}) as running:
+    with daemon(
+        tmp_path, approved, environ=machine.environ, modules={"waiting": HOOKED}, changes=LESS_GRACE
+    ) as running:
         job, pid = waits(running, deaf=is_deaf)
         assert running.process is not None
         running.process.send_signal(signal.SIGTERM)
@@ -209,7 +223,9 @@ def test_a_stop_while_the_machine_goes_on_leaves_attempts_alone(
 
 def test_a_systemctl_that_does_not_answer_holds_up_no_stop(tmp_path: Path, machine: Machine) -> None:
     machine.hangs()
-    with daemon(tmp_path, SETTINGS, environ=machine.environ, modules={"waiting": WAITING}) as running:
+    with daemon(
+        tmp_path, SETTINGS, environ=machine.environ, modules={"waiting": WAITING}, changes=LESS_PATIENCE
+    ) as running:
         _, pid = waits(running)
         assert running.stop() == 0
         assert is_alive(pid)

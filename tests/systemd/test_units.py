@@ -235,28 +235,42 @@ MUSTS = {
 }
 
 PERSONS = pytest.mark.parametrize("person", [False, True], ids=["system", "person"])
+Services = dict[bool, Path]
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Services:
+    """The service of the system, and that of a person (True), as they are written; to be read only."""
+    home = tmp_path_factory.mktemp("home")
+    assert units("--user", "--install", XDG_CONFIG_HOME=str(home)).returncode == 0
+    return {
+        False: installed(tmp_path_factory.mktemp("root")) / "bgjobd.service",
+        True: home / "systemd/user/bgjobd.service",
+    }
 
 
 @PERSONS
-def test_what_restarts_and_jobs_depend_on_is_there(tmp_path: Path, person: bool) -> None:
-    there = directives(a_service(tmp_path, person))
+def test_what_restarts_and_jobs_depend_on_is_there(services: Services, person: bool) -> None:
+    there = directives(services[person])
     assert {key: there.get(key) for key in MUSTS} == {key: [value] for key, value in MUSTS.items()}
 
 
-def test_the_service_ends_before_that_by_which_it_asks_whether_the_machine_goes_down(tmp_path: Path) -> None:
-    service = directives(installed(tmp_path) / "bgjobd.service")
+def test_the_service_ends_before_that_by_which_it_asks_whether_the_machine_goes_down(
+    services: Services,
+) -> None:
+    service = directives(services[False])
     assert service["After"] == ["bgjobd.socket dbus.service"]
 
 
-def test_the_spool_outlives_a_stop(tmp_path: Path) -> None:
-    service = directives(installed(tmp_path) / "bgjobd.service")
+def test_the_spool_outlives_a_stop(services: Services) -> None:
+    service = directives(services[False])
     assert service["RuntimeDirectory"] == service["StateDirectory"] == service["LogsDirectory"] == ["bgjobd"]
     assert service["RuntimeDirectoryPreserve"] == ["yes"]
 
 
-def test_the_database_of_a_person_is_not_put_beside_the_configuration(tmp_path: Path) -> None:
+def test_the_database_of_a_person_is_not_put_beside_the_configuration(services: Services) -> None:
     # As systemd would have it for a StateDirectory=bgjobd where there is a ~/.config/bgjobd.
-    assert "StateDirectory" not in directives(a_service(tmp_path, person=True))
+    assert "StateDirectory" not in directives(services[True])
 
 
 # Each breaks jobs or restarts, as tried: the boot id is hidden, running jobs lose /tmp or SysV IPC, a start is EBUSY.
@@ -271,13 +285,13 @@ HARMFUL = {
 
 
 @PERSONS
-def test_what_would_break_jobs_is_not_there(tmp_path: Path, person: bool) -> None:
-    there = directives(a_service(tmp_path, person))
+def test_what_would_break_jobs_is_not_there(services: Services, person: bool) -> None:
+    there = directives(services[person])
     assert [key for key, values in HARMFUL.items() if set(there.get(key, ())) & set(values)] == []
 
 
-def test_the_services_own_cgroups_may_be_written_and_no_others(tmp_path: Path) -> None:
-    service = directives(installed(tmp_path) / "bgjobd.service")
+def test_the_services_own_cgroups_may_be_written_and_no_others(services: Services) -> None:
+    service = directives(services[False])
     assert service["ProtectControlGroups"] == ["yes"]
     assert service["ReadWritePaths"] == ["-/sys/fs/cgroup/system.slice/%n"]
     assert "Slice" not in service
@@ -291,8 +305,8 @@ NEEDED = [
 
 
 @PERSONS
-def test_the_system_calls_that_attempts_take_are_let_through(tmp_path: Path, person: bool) -> None:
-    let_through = allowed(directives(a_service(tmp_path, person))["SystemCallFilter"])
+def test_the_system_calls_that_attempts_take_are_let_through(services: Services, person: bool) -> None:
+    let_through = allowed(directives(services[person])["SystemCallFilter"])
     assert set(NEEDED) <= let_through
     assert not {"setuid", "mount", "reboot", "clock_settime", "ptrace"} & let_through
 
@@ -308,8 +322,8 @@ def test_a_daemon_with_users_may_become_them(tmp_path: Path) -> None:
     ]
 
 
-def test_the_socket_outlives_the_daemon_and_is_never_closed_for_its_failures(tmp_path: Path) -> None:
-    directory = installed(tmp_path)
+def test_the_socket_outlives_the_daemon_and_is_never_closed_for_its_failures(services: Services) -> None:
+    directory = services[False].parent
     socket = directives(directory / "bgjobd.socket")
     assert socket["ListenStream"] == ["/run/bgjobd.sock"]
     assert (socket["SocketMode"], socket["SocketGroup"]) == (["0660"], ["bgjob"])
@@ -318,13 +332,6 @@ def test_the_socket_outlives_the_daemon_and_is_never_closed_for_its_failures(tmp
     assert directives(directory / "bgjobd.service")["RuntimeDirectory"] == [
         "bgjobd"
     ]  # not where the socket is
-
-
-def a_service(directory: Path, person: bool) -> Path:
-    if not person:
-        return installed(directory) / "bgjobd.service"
-    assert units("--user", "--install", XDG_CONFIG_HOME=str(directory)).returncode == 0
-    return directory / "systemd/user/bgjobd.service"
 
 
 def allowed(filters: list[str]) -> set[str]:

@@ -32,7 +32,7 @@ def classes(client: Client, given: argparse.Namespace) -> int:
 
 def stats(client: Client, given: argparse.Namespace) -> int:
     """Show how the daemon stands: version, slots, jobs by status, the last hour, queues; and what attempts used."""
-    standing = client.stats(usage=True)
+    standing, now = client.stats(usage=True), time.time()
     if given.json:
         screen.tell_json(standing)
         return OK
@@ -42,9 +42,9 @@ def stats(client: Client, given: argparse.Namespace) -> int:
         screen.tell(screen.painted(text.one_line(standing["storage_trouble"]), "red"))
     screen.tell(f"jobs: {', '.join(counts)}")
     if "minutes" in standing:  # which the daemons before it did not tell
-        screen.tell(f"last hour: {_lately(standing, time.time())}")
+        screen.tell(f"last hour: {_lately(standing, now)}")
     tables = [
-        screen.table(queue_columns(standing["queues"])),
+        screen.table(queue_columns(standing["queues"], now)),
         *([_usage(standing["usage"])] if standing["usage"] else []),
     ]
     screen.show("".join(f"\n{table}" for table in tables))
@@ -59,16 +59,24 @@ def _lately(standing: Mapping[str, Any], now: float) -> str:
     )
     if standing["oldest_pending"] is None:
         return told
-    waits = max(0.0, now - text.instant(standing["oldest_pending"]))
-    return f"{told}; the oldest pending job has waited for {text.span(waits)}"
+    return f"{told}; the oldest pending job has waited for {_wait(standing, now)}"
 
 
-def queue_columns(queues: Sequence[Mapping[str, Any]]) -> list[Column]:
+def _wait(standing: Mapping[str, Any], now: float) -> str:
+    """For how long the oldest pending job of the daemon or of a queue has waited; empty where none waits."""
+    since = standing.get("oldest_pending")  # daemons before it did not tell it of queues
+    return "" if since is None else text.span(max(0.0, now - text.instant(since)))
+
+
+def queue_columns(queues: Sequence[Mapping[str, Any]], now: float | None = None) -> list[Column]:
+    """How the queues stand; with `now` also for how long the oldest job of each has waited, if one waits."""
+    waits = [] if now is None else [_wait(queue, now) for queue in queues]
     return [
         Column("QUEUE", [queue["name"] for queue in queues]),
         Column("PENDING", [str(queue["pending"]) for queue in queues], is_number=True),
         Column("RUNNING", [str(queue["running"]) for queue in queues], is_number=True),
         Column("SLOTS", [str(queue["slots"] or "all") for queue in queues], is_number=True),
+        *([Column("OLDEST", waits, is_number=True)] if any(waits) else []),
         Column("", ["paused" if queue["paused"] else "" for queue in queues]),
     ]
 
