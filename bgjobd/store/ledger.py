@@ -72,7 +72,7 @@ from bgjobd.store.items import (
 )
 from bgjobd.store.models import LEAPT_AT, Queue
 from bgjobd.store.rows import changes_of, job_from_row, progress_of, row_of_new, snapshot
-from bgjobd.store.tally import Move, Standing, Tally, counted
+from bgjobd.store.tally import Countable, Move, Tally, counted
 
 _READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
@@ -105,12 +105,12 @@ class _Gathered:
     attempts: list[EndedAttempt] = field(default_factory=list)
     pending: Counter[str] = field(default_factory=Counter)
 
-    def move(self, before: Job | Standing | None, after: Job | None) -> None:
+    def move(self, before: Job | Countable | None, after: Job | None) -> None:
         """Note a change of status."""
         self.moves.append((before, after))
         self._count_pending(before, after, +1)
 
-    def _count_pending(self, before: Job | Standing | None, after: Job | None, sign: int) -> None:
+    def _count_pending(self, before: Job | Countable | None, after: Job | None, sign: int) -> None:
         if before is not None and before.status is Status.PENDING:
             self.pending[before.queue] -= sign
         if after is not None and after.status is Status.PENDING:
@@ -416,7 +416,7 @@ class Ledger:
             if gone == _ENTRIES_AT_ONCE:
                 return Deleted(tuple(jobs), tuple(attempts), entries, deletion.job_ids[place:])
             attempts += self._delete_job(
-                job_id, Standing(Status(found[0]), found[1], from_text(found[2])), done
+                job_id, Countable(Status(found[0]), found[1], from_text(found[2])), done
             )
             jobs.append(job_id)
         return Deleted(tuple(jobs), tuple(attempts), entries)
@@ -425,7 +425,7 @@ class Ledger:
         given = {"job_id": job_id, "count": _ENTRIES_AT_ONCE}
         return int(self._execute(statements.DELETE_ENTRIES, given).rowcount)
 
-    def _delete_job(self, job_id: int, stood: Standing, done: _Gathered) -> list[tuple[int, int]]:
+    def _delete_job(self, job_id: int, stood: Countable, done: _Gathered) -> list[tuple[int, int]]:
         """The keys of its attempts."""
         numbers = self._execute(statements.SELECT_NUMBERS, {"job_id": job_id}).fetchall()
         self._execute(statements.DELETE_ATTEMPTS, {"job_id": job_id})
