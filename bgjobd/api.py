@@ -21,7 +21,7 @@ from bgjob.errors import (
     JobNotFoundError,
     TooLargeError,
 )
-from bgjob.words import INTERFACE, SERVICE, Backoff, EntryType, Status
+from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Backoff, EntryType, Status
 from bgjobd import inputs, streams
 from bgjobd.access import RIGHTS, Right
 from bgjobd.catalogue import Catalogue, check_names
@@ -44,7 +44,6 @@ from bgjobd.ipc import Answer, Caller, Encoded, Methods, Stream
 from bgjobd.limits import LIMITS, value_of
 from bgjobd.policy import Policy, first
 from bgjobd.store.items import (
-    STATUS_WORDS,
     JobFilter,
     JobRequests,
     LogFilter,

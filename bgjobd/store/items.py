@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from bgjob.words import EntryType, Outcome, Status
+from bgjob.words import EntryType, Outcome
 from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
@@ -242,13 +242,6 @@ class Committed:
     changed: tuple[Job, ...]
     tally: Tally
     attempts: tuple[EndedAttempt, ...]
-
-
-SCHEDULED: Final = "scheduled"
-RETRYING: Final = "retrying"
-
-STATUS_WORDS: Final = frozenset({*Status, SCHEDULED, RETRYING})
-"""What JobFilter.status understands: pending ones whose time has not come have words of their own."""
 
 
 @dataclass(frozen=True, slots=True)
