@@ -72,7 +72,7 @@ class Checked:
                 "limits": dict(self.enforced),
                 "gaps": [gap._asdict() for gap in self.gaps],
                 "left_open": [] if self.ready is None else self.ready["left_open"],
-                "findings": [asdict(finding) for finding in self.findings],
+                "findings": [{"verdict": one.severity, "told": one.told} for one in self.findings],
             }
         )
 
