@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from bgjob.words import EntryType, Outcome
+from bgjob.words import EntryType, Outcome, Status
 from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
@@ -274,3 +274,10 @@ class LogFilter:
             and self.type in (None, line.type)
             and (not self.search or needle(self.search) in fold(line.message))
         )
+
+
+class LostUpdateError(Exception):
+    """A guarded update met another status than was read a moment before: somebody else writes this file."""
+
+    def __init__(self, job_id: int, expected: Status) -> None:
+        super().__init__(f"job {job_id} was {expected} a moment ago and is not any more")
