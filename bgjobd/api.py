@@ -21,7 +21,7 @@ from bgjob.errors import (
     JobNotFoundError,
     TooLargeError,
 )
-from bgjob.words import INTERFACE, SERVICE, Backoff, EntryType, Status
+from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Backoff, EntryType, Status
 from bgjobd import inputs, streams
 from bgjobd.access import RIGHTS, Right
 from bgjobd.catalogue import Catalogue, check_names
@@ -44,7 +44,6 @@ from bgjobd.ipc import Answer, Caller, Encoded, Methods, Stream
 from bgjobd.limits import LIMITS, value_of
 from bgjobd.policy import Policy, first
 from bgjobd.store.items import (
-    STATUS_WORDS,
     JobFilter,
     JobRequests,
     LogFilter,
@@ -71,7 +70,7 @@ IDL: Final = Path(__file__).parent / f"{INTERFACE}.varlink"
 
 async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
     (stored,) = await _store(
-        daemon, [_submitted(daemon, await daemon.catalogue(), given)], _submitter(caller)
+        daemon, [_submitted(daemon, await daemon.in_force.catalogue(), given)], _submitter(caller)
     )
     return {"id": stored.id, "created": stored.created}
 
@@ -89,7 +88,7 @@ async def get(daemon: Daemon, given: inputs.Get, caller: Caller) -> Encoded:
 
 async def wait(daemon: Daemon, given: Wait, caller: Caller) -> Encoded:
     async with daemon.grants.holding(caller, RIGHTS["Wait"]):
-        with daemon.waiting_for(given.id) as ended:
+        with daemon.waiters.waiting_for(given.id) as ended:
             async with caller.turn:
                 standing = await streams.summary_of_stored(daemon, given.id)
             if standing["finished_at"] is None:
@@ -205,7 +204,7 @@ def _jobs(ids: list[int]) -> str:
 
 
 async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
-    catalogue = await daemon.catalogue()
+    catalogue = await daemon.in_force.catalogue()
     return {
         "classes": [
             _class(daemon, name, described, catalogue.policies.get(name))
@@ -373,7 +372,7 @@ async def _description(parameters: JsonObject, caller: Caller) -> JsonObject:
 
 async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
     """One request of the named pipe. Nobody knows its writer: whoever may write to the pipe may submit."""
-    fact = _submitted(daemon, await daemon.catalogue(), checked(NewJob, parameters))
+    fact = _submitted(daemon, await daemon.in_force.catalogue(), checked(NewJob, parameters))
     await _store(daemon, [fact], Submitter(None, None, None))
 
 
@@ -388,7 +387,7 @@ async def _store(daemon: Daemon, facts: list[Submitted], submitter: Submitter) -
 
 async def _submitted_many(daemon: Daemon, given: list[NewJob]) -> list[Submitted]:
     """The facts of a request for many jobs, which takes a second; others have their turn meanwhile."""
-    catalogue = await daemon.catalogue()
+    catalogue = await daemon.in_force.catalogue()
     facts = []
     for index, job in enumerate(given):
         if index % _CHECKED_AT_ONCE == _CHECKED_AT_ONCE - 1:
@@ -507,7 +506,7 @@ async def _job(daemon: Daemon, given: inputs.Get, caller: Caller) -> Encoded:
 
     def read(reader: Reader) -> Encoded | None:
         job = reader.job(given.id, given.before, given.limit)
-        return None if job is None else _encoded(job, daemon.policy(job.columns["class_name"]))
+        return None if job is None else _encoded(job, daemon.in_force.policy(job.columns["class_name"]))
 
     async with caller.turn:
         reply = await daemon.read(read)

@@ -38,7 +38,7 @@ _RESTART: Final = "restart the daemon, which settles it, and report it with the 
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Discrepancy:
     """Something that must not be: what it is about, what is wrong, and what to do next.
 
     Two looks found the same where subject and rule are the same; `what` may tell of something that moves.
@@ -95,7 +95,7 @@ class Look:
 class Books:
     """What came of it. `unsettled` are the attempts and files that a start of the daemon will settle: none runs."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Discrepancy, ...]
     counts: Counts
     unsettled: int = 0
     hooks_owed: int = 0
@@ -147,31 +147,31 @@ def lasting(first: Books, second: Books) -> Books:
 # The file
 
 
-def _damage(look: Look) -> Iterator[Finding]:
+def _damage(look: Look) -> Iterator[Discrepancy]:
     for line in look.damage:
         told = "stop the daemon, keep the file aside, and restore a copy"
-        yield Finding("the database", line, f"it is damaged: {line}", told)
+        yield Discrepancy("the database", line, f"it is damaged: {line}", told)
 
 
-def _contradictions(look: Look) -> Iterator[Finding]:
+def _contradictions(look: Look) -> Iterator[Discrepancy]:
     for oddity in look.oddities:
         subject = f"job {oddity.job_id}"
         if oddity.number is not None:
             subject = _name((oddity.job_id, oddity.number))
-        yield Finding(subject, oddity.told, oddity.told, _REPORT.format(oddity.job_id))
+        yield Discrepancy(subject, oddity.told, oddity.told, _REPORT.format(oddity.job_id))
 
 
 # The attempts that run
 
 
-def _unsettled_attempts(look: Look) -> Iterator[Finding]:
+def _unsettled_attempts(look: Look) -> Iterator[Discrepancy]:
     begun = {file.key: file for file in look.files if file.kind == "journal"}
     at_work = {key for process in look.processes.values() for key in process.holds}
     for attempt in look.open_attempts:
         trouble = _trouble(attempt, begun.get(attempt.key), look)
         # A job may have removed or spoilt its journal: what it holds tells that it runs.
         if trouble is not None and not (attempt.pid and attempt.key in at_work):
-            yield Finding(_name(attempt.key), "without a process", trouble, _RESTART)
+            yield Discrepancy(_name(attempt.key), "without a process", trouble, _RESTART)
 
 
 def _trouble(attempt: OpenAttempt, journal: SpoolFile | None, look: Look) -> str | None:
@@ -196,7 +196,7 @@ def _trouble(attempt: OpenAttempt, journal: SpoolFile | None, look: Look) -> str
 # The spool
 
 
-def _left_files(look: Look) -> Iterator[Finding]:
+def _left_files(look: Look) -> Iterator[Discrepancy]:
     """Files of attempts that nobody needs any more, or whose process should have been settled."""
     open_keys = {attempt.key for attempt in look.open_attempts}
     owed = {file.key for file in _owed_hooks(look)}
@@ -206,18 +206,18 @@ def _left_files(look: Look) -> Iterator[Finding]:
             continue  # it stays while the boot lasts
         if file.kind == "hook":
             if file.pid is None:
-                yield Finding(
+                yield Discrepancy(
                     subject, "hook", "the process of this failed hook is gone, its journal is not", _RESTART
                 )
         elif not (file.key in open_keys or (file.kind == "journal" and file.key in owed)):
             told = "it lies in the spool, and the end of its attempt is stored"
             if file.key not in look.entries:
                 told = "it lies in the spool, and there is no such attempt"
-            yield Finding(subject, "left", told, "restart the daemon, which removes it, and report it")
+            yield Discrepancy(subject, "left", told, "restart the daemon, which removes it, and report it")
 
     for path in look.unfinished:
         told = "it was never finished, and whoever wrote it is gone"
-        yield Finding(path, "unfinished", told, "restart the daemon, which removes it")
+        yield Discrepancy(path, "unfinished", told, "restart the daemon, which removes it")
 
 
 def _owed_hooks(look: Look) -> list[SpoolFile]:
@@ -236,11 +236,11 @@ def _owed_hooks(look: Look) -> list[SpoolFile]:
     ]
 
 
-def _strange_files(look: Look) -> Iterator[Finding]:
+def _strange_files(look: Look) -> Iterator[Discrepancy]:
     for path in look.strange:
-        yield Finding(path, "strange", "nothing of bgjobd's has a file of this name here", "remove it")
+        yield Discrepancy(path, "strange", "nothing of bgjobd's has a file of this name here", "remove it")
     for name in look.unknown_outputs:
-        yield Finding(
+        yield Discrepancy(
             name,
             "output",
             "the output of an attempt that the books do not know",
@@ -251,7 +251,7 @@ def _strange_files(look: Look) -> Iterator[Finding]:
 # The processes
 
 
-def _strange_processes(look: Look) -> Iterator[Finding]:
+def _strange_processes(look: Look) -> Iterator[Discrepancy]:
     begun = {file.pid for file in look.files if file.pid is not None}
     servers = {process.pid for process in look.processes.values() if process.is_fork_server}
     waiting = {look.processes[pid].parent for pid in begun if pid in look.processes}
@@ -295,19 +295,19 @@ def _is_below(process: Process, begun: Collection[int], processes: Mapping[int, 
     return False
 
 
-def _forlorn_server(process: Process, daemon: int | None) -> Finding:
+def _forlorn_server(process: Process, daemon: int | None) -> Discrepancy:
     whose = "is not of the daemon that runs" if daemon is not None else "is of no daemon"
     told = f"this fork server {whose}, and has no attempt to wait for"
-    return Finding(_called(process), "forlorn", told, f"end it (kill {process.pid}), and report it")
+    return Discrepancy(_called(process), "forlorn", told, f"end it (kill {process.pid}), and report it")
 
 
-def _stray(process: Process) -> Finding:
+def _stray(process: Process) -> Discrepancy:
     if process.is_zombie:
         told = f"it has ended, and its parent ({process.parent}) does not reap it"
-        return Finding(_called(process), "zombie", told, "report it; a restart of the daemon ends it")
+        return Discrepancy(_called(process), "zombie", told, "report it; a restart of the daemon ends it")
     whose = ", ".join(_name(key) for key in sorted(process.holds))
     told = f"it outlived its attempt ({whose})" if whose else "it belongs to no attempt that runs"
-    return Finding(
+    return Discrepancy(
         _called(process), "stray", f"{told}: {process.command}", f"look at it, then kill {process.pid}"
     )
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 from bgjobd import census, cgroups, clock, findings, limits, places, queued
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
-from bgjobd.findings import Finding, Verdict, broken, doubtful, ok, remark
+from bgjobd.findings import Finding, Severity, broken, doubtful, ok, remark
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
@@ -52,15 +52,15 @@ class Checked:
     @property
     def is_fit(self) -> bool:
         """Whether a start would succeed, perhaps without some of the classes."""
-        return not self._count(Verdict.BROKEN)
+        return not self._count(Severity.BROKEN)
 
     @property
     def verdict(self) -> str:
         """What it comes to, in one line."""
         counts = {
-            Verdict.BROKEN: self._count(Verdict.BROKEN),
+            Severity.BROKEN: self._count(Severity.BROKEN),
             "unavailable": self._unavailable,
-            Verdict.DOUBTFUL: self._count(Verdict.DOUBTFUL),
+            Severity.DOUBTFUL: self._count(Severity.DOUBTFUL),
         }
         told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         fit = "fit for a start" if self.is_fit else "not fit for a start"
@@ -70,8 +70,8 @@ class Checked:
     def _unavailable(self) -> int:
         return sum(described["unavailable"] is not None for described in self.classes.values())
 
-    def _count(self, verdict: Verdict) -> int:
-        return sum(finding.verdict is verdict for finding in self.findings)
+    def _count(self, severity: Severity) -> int:
+        return sum(finding.severity is severity for finding in self.findings)
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -96,7 +96,7 @@ class Checked:
                 "limits": dict(self.enforced),
                 "gaps": [gap._asdict() for gap in self.gaps],
                 "left_open": [] if self.ready is None else self.ready["left_open"],
-                "findings": [asdict(finding) for finding in self.findings],
+                "findings": [{"verdict": one.severity, "told": one.told} for one in self.findings],
             }
         )
 

@@ -7,9 +7,9 @@ fork servers are told what follows from a commit; memory advances only after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ from bgjobd.forkserver import kin
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.generations import Generations
 from bgjobd.hooks import Hooks
+from bgjobd.in_force import InForce
 from bgjobd.limits import Enforcement
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.log import Line, Log
@@ -39,7 +40,7 @@ from bgjobd.news import News
 from bgjobd.notify import Notifier
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs, Part
-from bgjobd.policy import Policy, policy_of
+from bgjobd.recovery import recover
 from bgjobd.retention import Retention
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.health import Health
@@ -49,6 +50,7 @@ from bgjobd.store.reader import Reader
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery, Writer
 from bgjobd.strays import Strays
+from bgjobd.waiters import Waiters
 from bgjobd.work import Work
 
 T = TypeVar("T")
@@ -93,6 +95,7 @@ class Daemon:
         self._searcher = Reader(config.daemon.state_dir)
         self._searching = ThreadPoolExecutor(1, "searcher")
         self.grants = Grants()
+        self.in_force = InForce(lambda: self.config, self.say)
         self._apply(config, self._reader.queues(), Enforcement.here(config))
         self._writer = Writer(config.daemon.state_dir, boot_id, clock, self.lanes.closed(), self._deliver)
         self._outbox = Outbox(self._writer.put)
@@ -106,7 +109,7 @@ class Daemon:
             self._spool,
             boot_id,
             self._outbox,
-            self.policy,
+            self.in_force.policy,
             self.outputs,
             self._work,
             self._strays.end,
@@ -119,8 +122,8 @@ class Daemon:
             self.outputs,
             self._work,
             lambda: self.lanes.slots,
-            self._has_failed_hook,
-            self.policy,
+            self.in_force.has_failed_hook,
+            self.in_force.policy,
             self._strays.end,
         )
         self._generations = Generations(
@@ -145,10 +148,9 @@ class Daemon:
         )
         self.on_reload.append(self.retention.look_now)
         self.news = News()
+        self.waiters = Waiters()
         self._timer: asyncio.TimerHandle | None = None
         self._set_clock = SetClock()
-        self._waiters: dict[int, set[asyncio.Future[None]]] = {}
-        self._catalogue: asyncio.Future[Catalogue] = self._loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self._page: page.PageProcess | None = None
         self.own_pids: set[int] = set()  # of the page, and of whom else the entry point starts
@@ -166,7 +168,7 @@ class Daemon:
         self._writer.start()
         self._loop.add_reader(self._set_clock.fileno(), self._on_set_clock)
         self._outbox.send(DaemonStarted())
-        self._recover()
+        recover(self._spool, self._reader, self._attempts, self._hooks, self._work, self._notifier.more_time)
         self.retention.start(newest_entry, leapt_at)
         if self._attempts:
             self.say(
@@ -225,11 +227,8 @@ class Daemon:
         self.say(EntryType.INFO, f"stopping; {adopted if left else 'nothing runs'}")
         self._generations.stop()
         self._open_lanes()
-        if not self._catalogue.done():
-            self._catalogue.set_exception(ShuttingDownError())
-            self._catalogue.exception()
-        for future in [future for waiting in self._waiters.values() for future in waiting]:
-            future.cancel()
+        self.in_force.close()
+        self.waiters.close()
         self._outbox.send()
         await self._loop.run_in_executor(None, self._writer.finish)
         await asyncio.sleep(0)  # the last delivery was handed to the loop before the thread ended
@@ -358,7 +357,7 @@ class Daemon:
         except (ConfigError, ForkServerError) as error:
             raise self._refused_reload(str(error)) from None
         self._failed_reload = None
-        catalogue = self._catalogue.result()
+        catalogue = await self.in_force.catalogue()
         self.say(EntryType.INFO, f"reloaded: code version {catalogue.code_version}")
         for on_reload in self.on_reload:
             on_reload()
@@ -369,9 +368,10 @@ class Daemon:
     ) -> None:
         """Take over configuration and catalogue of a new fork server. Raises ReloadFailedError for broken code."""
         catalogue = Catalogue(config, server.ready["classes"], server.code_version)
-        broken = catalogue.newly_broken(self._catalogue.result()) if self._has_catalogue() else {}
+        before = self.in_force.try_catalogue()
+        broken = {} if before is None else catalogue.newly_broken(before)
         if broken:
-            self._say_unavailable(catalogue, broken)
+            self.in_force.say_unavailable(catalogue, broken)
             told = "; ".join(f"{name} is unavailable: {reason}" for name, reason in sorted(broken.items()))
             raise self._refused_reload(told)
         self._apply(config, queues, enforcement)
@@ -399,24 +399,7 @@ class Daemon:
                 await self.reload()
         self._is_reloading = False
 
-    def policy(self, class_name: str) -> Policy:
-        """What holds for the jobs of a class; without its attributes as long as there is no catalogue."""
-        known = self._catalogue.result().policies.get(class_name) if self._has_catalogue() else None
-        return known if known is not None else policy_of(self.config, class_name)
-
-    def _has_failed_hook(self, class_name: str) -> bool:
-        return self._has_catalogue() and self._catalogue.result().has_failed_hook(class_name)
-
-    def _has_catalogue(self) -> bool:
-        return self._catalogue.done() and self._catalogue.exception() is None
-
     # What the api needs
-
-    async def catalogue(self) -> Catalogue:
-        """What may run; waits for the first fork server. Raises ShuttingDownError."""
-        if self._is_stopping:
-            raise ShuttingDownError
-        return await asyncio.shield(self._catalogue)
 
     async def record(self, item: Item) -> Any:
         """Hand over an item and wait until it is committed; its answer, or its refusal raised."""
@@ -477,7 +460,7 @@ class Daemon:
                 closing=self._closing,
                 storage_trouble=self.health.unwritable,
                 no_fork_server=None if has_server else self._generations.absence,
-                refusal=self._refusal(on_file.job),
+                refusal=self.in_force.try_refusal(on_file.job.call),
             ),
             self.clock.now(),
         )
@@ -495,16 +478,6 @@ class Daemon:
             return Closing.STOPPING
         return Closing.DRAINING if self._is_draining else None
 
-    def _refusal(self, job: Job) -> str | None:
-        """Why the job's call would be refused as things are."""
-        if not self._has_catalogue():
-            return None
-        try:
-            self._catalogue.result().check_target(job.call.class_name, job.call.method_name)
-        except RequestError as refusal:
-            return str(refusal)
-        return None
-
     def read_output(self, key: AttemptKey, offset: int, limit: int) -> Awaitable[Part]:
         """A part of what an attempt printed, read off the loop."""
         return self._loop.run_in_executor(self._reading, self.outputs.read, key, offset, limit)
@@ -512,28 +485,6 @@ class Daemon:
     def is_output_shorter(self, key: AttemptKey, size: int) -> Awaitable[bool]:
         """Whether the file of what an attempt printed has less than `size` bytes, asked off the loop."""
         return self._loop.run_in_executor(self._reading, self.outputs.is_shorter, key, size)
-
-    @contextmanager
-    def waiting_for(self, job_id: int) -> Iterator[Callable[[float | None], Awaitable[bool]]]:
-        """Listen for the job's end from now on; gives a function that waits (seconds) and says whether it came."""
-        if self._is_stopping:
-            raise ShuttingDownError
-        future: asyncio.Future[None] = self._loop.create_future()
-        waiting = self._waiters.setdefault(job_id, set())
-        waiting.add(future)
-
-        async def ended(timeout: float | None) -> bool:
-            done, _ = await asyncio.wait([future], timeout=timeout)
-            if future.cancelled():
-                raise ShuttingDownError
-            return bool(done)
-
-        try:
-            yield ended
-        finally:
-            waiting.discard(future)
-            if not waiting:
-                self._waiters.pop(job_id, None)
 
     # The writer
 
@@ -552,7 +503,7 @@ class Daemon:
                 self._attempts.start(claim, self._generations.current)
             self.news.publish(delivery.committed)
             for job in delivery.committed.ended:
-                self._announce(job)
+                self.waiters.announce(job.id)
             self._arm(delivery.committed.next_due)
         for ticket, answer in delivery.answered:
             self._answer(ticket, answer)
@@ -582,11 +533,6 @@ class Daemon:
             job.status is Status.FAILED and ending is not None and self._hooks.offer(key, job.call, ending)
         )
         self._attempts.forget(key, keep_journal=is_owed)
-
-    def _announce(self, job: Job) -> None:
-        for future in self._waiters.get(job.id, ()):
-            if not future.done():
-                future.set_result(None)
 
     def say(self, type: EntryType, message: str) -> None:
         """One log line about the daemon itself."""
@@ -622,40 +568,6 @@ class Daemon:
             self._outbox.hold(ClockJumped(delta))
             self.retention.on_leap(delta)
 
-    # What an earlier daemon left behind
-
-    def _recover(self) -> None:
-        """Settle every attempt whose end is not recorded, and see what the others' journals still ask for."""
-        self._spool.remove_unfinished()
-        database_id = self._reader.database_id()
-        has_own_spool = self._spool.belongs_to(database_id)
-        if not has_own_spool:
-            self._spool.mark(database_id)
-        rows = self._reader.open_attempts()
-        self._attempts.recover(self._each(rows), has_own_spool)
-        is_open = {(row["job_id"], row["number"]) for row in rows}
-        for key in self._spool.hooks():
-            job = self._reader.summary(key[0])
-            self._hooks.adopt(key, "" if job is None else job["class_name"])
-        for key in self._each(set(self._spool.journals()) - is_open - set(self._spool.hooks())):
-            journal = self._spool.try_read(key)
-            if journal is not None and journal.fenced is None and not self._is_owed_a_hook(key):
-                self._spool.remove(key)  # its end was committed a moment before the crash
-        for key in set(self._spool.stops()) - is_open:
-            self._spool.remove_stop(key)
-        self._work.tidy(self._attempts.directories() | self._hooks.directories())
-
-    def _each(self, left: Iterable[T]) -> Iterator[T]:
-        """One by one; a recovery may take long, and systemd hears meanwhile that it goes on."""
-        for one in left:
-            self._notifier.more_time()
-            yield one
-
-    def _is_owed_a_hook(self, key: AttemptKey) -> bool:
-        """Whether this was the last attempt of a failed job; then its hook, if it has one, is to be called."""
-        found = self._reader.failed_attempt(*key)
-        return found is not None and self._hooks.offer(key, *found, is_inherited=True)
-
     # The fork servers
 
     def _on_report(self, server: ForkServer, message: dict[str, Any]) -> None:
@@ -668,7 +580,7 @@ class Daemon:
         """Another fork server starts attempts from now on, or none does."""
         self.loaded_at = None if server is None else self.clock.now()
         if server is not None:
-            self._take_catalogue(Catalogue(self.config, server.ready["classes"], server.code_version))
+            self.in_force.take(Catalogue(self.config, server.ready["classes"], server.code_version))
         self._open_lanes()
         self._notifier.status(self._status)
         self._hooks.serve_with(server)
@@ -684,24 +596,6 @@ class Daemon:
         """The children of this process that are not strays."""
         known = self._inherited | self._generations.pids | self.own_pids
         return known | self._attempts.pids() | self._hooks.pids()
-
-    def _take_catalogue(self, catalogue: Catalogue) -> None:
-        if self._catalogue.done():
-            self._catalogue = self._loop.create_future()
-        self._catalogue.set_result(catalogue)
-        broken = [
-            name for name, described in catalogue.classes.items() if described["unavailable"] is not None
-        ]
-        self._say_unavailable(catalogue, broken)
-        for name in catalogue.classes.keys() - set(broken):
-            for doubt in catalogue.doubts(self.config, name):
-                self.say(EntryType.FAILURE, f"[approved] {doubt}")
-
-    def _say_unavailable(self, catalogue: Catalogue, names: Iterable[str]) -> None:
-        for name in names:
-            described = catalogue.classes[name]
-            trace = f"\n{described['traceback'].rstrip()}" if described["traceback"] else ""
-            self.say(EntryType.FAILURE, f"{name} is unavailable: {described['unavailable']}{trace}")
 
     # Work in the background
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from bgjob.commands.text import one_line
 
 
-class Verdict(StrEnum):
+class Severity(StrEnum):
     """How bad it is: `remark` is for a person to know, all below it keep the whole from being well."""
 
     OK = "ok"
@@ -20,31 +20,31 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: its verdict and a sentence that ends, where it is not well, with what to do."""
+    """One thing that was looked at: its severity and a sentence that ends, where it is not well, with what to do."""
 
-    verdict: Verdict
+    severity: Severity
     told: str
 
     def __str__(self) -> str:
-        return f"{self.verdict:<11}  {one_line(self.told)}"  # it may name what others wrote
+        return f"{self.severity:<11}  {one_line(self.told)}"  # it may name what others wrote
 
 
 def ok(told: str) -> Finding:
-    return Finding(Verdict.OK, told)
+    return Finding(Severity.OK, told)
 
 
 def remark(told: str) -> Finding:
-    return Finding(Verdict.REMARK, told)
+    return Finding(Severity.REMARK, told)
 
 
 def doubtful(told: str) -> Finding:
-    return Finding(Verdict.DOUBTFUL, told)
+    return Finding(Severity.DOUBTFUL, told)
 
 
 def broken(told: str) -> Finding:
-    return Finding(Verdict.BROKEN, told)
+    return Finding(Severity.BROKEN, told)
 
 
 def is_whole(found: Iterable[Finding]) -> bool:
     """Whether nothing keeps a daemon, or a job, from doing what it should."""
-    return all(finding.verdict in (Verdict.OK, Verdict.REMARK) for finding in found)
+    return all(finding.severity in (Severity.OK, Severity.REMARK) for finding in found)

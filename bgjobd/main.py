@@ -92,15 +92,16 @@ def status(given: argparse.Namespace) -> int:
     """Tell how the daemon does: exit code 0 well, 1 degraded, 3 not running."""
     from bgjob.calls import SocketDeniedError
     from bgjob.errors import PermissionDeniedError
-    from bgjobd import status as standings  # which a daemon has no use for
+    from bgjobd.standing import judge, lines  # which a daemon has no use for
+    from bgjobd.status import gather
 
     try:
-        standing = standings.judge(standings.gather(_settings(given)))
+        standing = judge(gather(_settings(given)))
     except ConfigError as error:
         return complain(str(error), USAGE)
     except (SocketDeniedError, PermissionDeniedError) as error:
         return complain(f"{error}; run it as the daemon's user", REFUSED)
-    print(standing.as_json() if given.json else "\n".join(standings.lines(standing)))
+    print(standing.as_json() if given.json else "\n".join(lines(standing)))
     return standing.exit_code
 
 

@@ -29,6 +29,7 @@ from bgjobd.lock import AlreadyRunningError, lock
 from bgjobd.policy import policy_of
 from bgjobd.spool import AttemptKey
 from bgjobd.store.audit import Audit
+from bgjobd.store.backups import sync
 from bgjobd.store.database import errors_named, open_for_writing
 from bgjobd.store.items import Deletion, Item, Trimming
 from bgjobd.store.ledger import Ledger
@@ -178,7 +179,7 @@ class Archive:
         self._file.flush()
         os.fsync(self._file.fileno())
         if self._is_empty:
-            _sync_directory(self._path.parent)
+            sync(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         self._is_empty = False
 
     def close(self) -> None:
@@ -188,14 +189,6 @@ class Archive:
         finally:
             if self._is_empty:
                 self._path.unlink(missing_ok=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # Pruning

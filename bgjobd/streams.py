@@ -165,7 +165,7 @@ def _shown(daemon: Daemon, entry: JsonObject) -> JsonObject:
     context = entry["context"]
     if not isinstance(context, dict) or not isinstance(context.get("parameters"), dict):
         return entry
-    parameters = masked(context["parameters"], daemon.policy(entry["class_name"]).sensitive)
+    parameters = masked(context["parameters"], daemon.in_force.policy(entry["class_name"]).sensitive)
     return {**entry, "context": {**context, "parameters": parameters}}
 
 

@@ -8,10 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from bgjob.words import RETRYING, SCHEDULED, EntryType, Status
+
 MOST_TEXT: Final = 200
 PER_PAGE: Final = (10, 25, 50, 100)
-TYPES: Final = ("success", "failure", "info")
-STATUSES: Final = ("pending", "scheduled", "retrying", "running", "completed", "failed", "cancelled")
+TYPES: Final = tuple(EntryType)
+STATUSES: Final = (
+    Status.PENDING, SCHEDULED, RETRYING, Status.RUNNING, Status.COMPLETED, Status.FAILED, Status.CANCELLED,
+)  # fmt: skip
 _LARGEST: Final = 2**53
 _PLACE: Final = re.compile(r"/(?:jobs(?:/[1-9][0-9]{0,17})?|system)?(?:\?[!-\[\]-~]*)?")
 

@@ -102,7 +102,7 @@ def _counts(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def _put_in_place(new: Path, target: Path, may_replace: bool) -> int:
-    _sync(new, os.O_RDWR)
+    sync(new, os.O_RDWR)
     size = new.stat().st_size
     if may_replace:
         new.replace(target)
@@ -111,7 +111,7 @@ def _put_in_place(new: Path, target: Path, may_replace: bool) -> int:
             _rename_to_free_name(new, target)
         except FileExistsError:
             raise _taken(target) from None
-    _sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     return size
 
 
@@ -132,7 +132,8 @@ def _taken(target: Path) -> FileExistsError:
     return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
 
 
-def _sync(path: Path, mode: int) -> None:
+def sync(path: Path, mode: int) -> None:
+    """Have a file, or the names in a directory, on disk; `mode` is how it is opened."""
     descriptor = os.open(path, mode | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from bgjob.words import EntryType, Outcome, Status
 from bgjobd.core.facts import (
@@ -244,13 +244,6 @@ class Committed:
     attempts: tuple[EndedAttempt, ...]
 
 
-SCHEDULED: Final = "scheduled"
-RETRYING: Final = "retrying"
-
-STATUS_WORDS: Final = frozenset({*Status, SCHEDULED, RETRYING})
-"""What JobFilter.status understands: pending ones whose time has not come have words of their own."""
-
-
 @dataclass(frozen=True, slots=True)
 class JobFilter:
     """Which jobs; None stands for any. `status` is any of STATUS_WORDS, `search` a part of class::method or error."""
@@ -281,3 +274,10 @@ class LogFilter:
             and self.type in (None, line.type)
             and (not self.search or needle(self.search) in fold(line.message))
         )
+
+
+class LostUpdateError(Exception):
+    """A guarded update met another status than was read a moment before: somebody else writes this file."""
+
+    def __init__(self, job_id: int, expected: Status) -> None:
+        super().__init__(f"job {job_id} was {expected} a moment ago and is not any more")

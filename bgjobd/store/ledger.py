@@ -1,4 +1,4 @@
-"""One transaction: applies a batch of items, grants the slots that are free then, commits; the only SQL that writes.
+"""One transaction: applies a batch of items, grants free slots, commits; with `deletions` the only SQL that writes.
 
 Items are applied in order, each within a savepoint, so one that is refused costs its neighbours nothing.
 Nothing here is remembered between transactions but what is derived from the file.
@@ -7,7 +7,6 @@ Nothing here is remembered between transactions but what is derived from the fil
 from __future__ import annotations
 
 import secrets
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -44,14 +43,13 @@ from bgjobd.core.folding import folded
 from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.planner import Candidate, Lanes
 from bgjobd.core.retry import delay_before_start
-from bgjobd.store import statements
+from bgjobd.store import deletions, statements
 from bgjobd.store.functions import held
 from bgjobd.store.items import (
     AttemptNotes,
     Claim,
     Committed,
     DaemonStarted,
-    Deleted,
     Deletion,
     EndedAttempt,
     Item,
@@ -59,6 +57,7 @@ from bgjobd.store.items import (
     JobRequests,
     LogLine,
     Look,
+    LostUpdateError,
     Note,
     Noted,
     Ping,
@@ -67,26 +66,14 @@ from bgjobd.store.items import (
     Stored,
     Submission,
     TimeLeapt,
-    Trimmed,
     Trimming,
 )
 from bgjobd.store.models import LEAPT_AT, Queue
 from bgjobd.store.rows import changes_of, job_from_row, progress_of, row_of_new, snapshot
-from bgjobd.store.tally import Move, Standing, Tally, counted
+from bgjobd.store.tally import Countable, Move, Tally, counted
 
 _READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
-
-_DELETING_FOR: Final = 0.002
-"""Seconds that one item may delete for: whatever waits for the same commit waits as long."""
-
-_DELETED_AT_ONCE: Final = 200
-_ENTRIES_AT_ONCE: Final = 500
-"""How many jobs, and log entries, one item deletes at most."""
-
-
-class LostUpdateError(Exception):
-    """A guarded update met another status than was read a moment before: somebody else writes this file."""
 
 
 @dataclass(slots=True)
@@ -105,12 +92,12 @@ class _Gathered:
     attempts: list[EndedAttempt] = field(default_factory=list)
     pending: Counter[str] = field(default_factory=Counter)
 
-    def move(self, before: Job | Standing | None, after: Job | None) -> None:
+    def move(self, before: Job | Countable | None, after: Job | None) -> None:
         """Note a change of status."""
         self.moves.append((before, after))
         self._count_pending(before, after, +1)
 
-    def _count_pending(self, before: Job | Standing | None, after: Job | None, sign: int) -> None:
+    def _count_pending(self, before: Job | Countable | None, after: Job | None, sign: int) -> None:
         if before is not None and before.status is Status.PENDING:
             self.pending[before.queue] -= sign
         if after is not None and after.status is Status.PENDING:
@@ -234,9 +221,10 @@ class Ledger:
                     "INSERT OR REPLACE INTO properties VALUES (?, ?)", (LEAPT_AT, to_text(done.now))
                 )
             case Deletion():
-                return self._delete(item, done)
+                told = {line.job_id for line in done.lines}
+                return deletions.delete(self._execute, item, told, lambda stood: done.move(stood, None))
             case Trimming():
-                return self._trim(item, done.now)
+                return deletions.trim(self._execute, item, done.now)
             case Look() | Ping():
                 pass
         return None
@@ -332,7 +320,7 @@ class Ledger:
             after = replace(after, updated_at=done.now)
             change = changes_of(after, done.now) | {"expected": before.status}
             if self._execute(statements.UPDATE_JOB, change).rowcount != 1:
-                raise LostUpdateError(f"job {before.id} was {before.status} a moment ago and is not any more")
+                raise LostUpdateError(before.id, before.status)
             if after.status is not before.status:
                 done.move(before, after)
         if is_changed or isinstance(fact, AttemptStarted):  # whose change is the attempt's
@@ -392,60 +380,6 @@ class Ledger:
         self._execute(statements.UPDATE_ATTEMPT_NOTED, key | change)
         if progress is not None:
             done.changed.append(replace(job, progress=progress) if item.number == job.attempt else job)
-
-    # Deletions
-
-    def _delete(self, deletion: Deletion, done: _Gathered) -> Deleted:
-        """Job after job until the time is up; of one with very many entries some go, and it is among those left."""
-        end = time.monotonic() + _DELETING_FOR
-        told = {
-            line.job_id for line in done.lines
-        }  # whose entries of this transaction are still to be stored
-        jobs: list[int] = []
-        attempts: list[tuple[int, int]] = []
-        entries = 0
-        for place, job_id in enumerate(deletion.job_ids):
-            if len(jobs) == _DELETED_AT_ONCE or (place and time.monotonic() > end):
-                return Deleted(tuple(jobs), tuple(attempts), entries, deletion.job_ids[place:])
-            given = {"id": job_id, "last_entry": deletion.last_entry}
-            found = None if job_id in told else self._execute(statements.SELECT_DELETABLE, given).fetchone()
-            if found is None:
-                continue
-            gone = self._delete_entries(job_id)
-            entries += gone
-            if gone == _ENTRIES_AT_ONCE:
-                return Deleted(tuple(jobs), tuple(attempts), entries, deletion.job_ids[place:])
-            attempts += self._delete_job(
-                job_id, Standing(Status(found[0]), found[1], from_text(found[2])), done
-            )
-            jobs.append(job_id)
-        return Deleted(tuple(jobs), tuple(attempts), entries)
-
-    def _delete_entries(self, job_id: int) -> int:
-        given = {"job_id": job_id, "count": _ENTRIES_AT_ONCE}
-        return int(self._execute(statements.DELETE_ENTRIES, given).rowcount)
-
-    def _delete_job(self, job_id: int, stood: Standing, done: _Gathered) -> list[tuple[int, int]]:
-        """The keys of its attempts."""
-        numbers = self._execute(statements.SELECT_NUMBERS, {"job_id": job_id}).fetchall()
-        self._execute(statements.DELETE_ATTEMPTS, {"job_id": job_id})
-        if self._execute(statements.DELETE_JOB, {"id": job_id, "expected": stood.status}).rowcount != 1:
-            raise LostUpdateError(f"job {job_id} was {stood.status} a moment ago and is not any more")
-        done.move(stood, None)
-        return [(job_id, number) for (number,) in numbers]
-
-    def _trim(self, trimming: Trimming, now: float) -> Trimmed:
-        """Entries of a time to come, when the clock was wrong, stay; those behind them are looked at all the same."""
-        looked_at = {"after": trimming.after, "count": _ENTRIES_AT_ONCE}
-        found = self._execute(statements.SELECT_ENTRIES_AFTER, looked_at).fetchall()
-        before, by_now = to_text(held(trimming.before)), to_text(now)
-        if not any(at < before or at > by_now for _, at in found):
-            return Trimmed(0, None)
-        (newest,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()
-        last = min(found[-1][0], newest - 1)  # the next entry's id is counted from the newest
-        given = {"after": trimming.after, "last": last, "before": before}
-        gone = int(self._execute(statements.DELETE_OLD_ENTRIES, given).rowcount)
-        return Trimmed(gone, last if len(found) == _ENTRIES_AT_ONCE else None)
 
     # Slots
 

@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
-from bgjob.words import FINAL, INT_MAX, INT_MIN, EntryType, Status
+from bgjob.words import FINAL, INT_MAX, INT_MIN, RETRYING, SCHEDULED, STATUS_WORDS, EntryType, Status
 from bgjobd.clock import to_text
 from bgjobd.core.folding import needle
 from bgjobd.core.job import Job
-from bgjobd.store.items import RETRYING, SCHEDULED, STATUS_WORDS, JobFilter, LogFilter
+from bgjobd.store.items import JobFilter, LogFilter
 
 PAGE: Final = 50
 BUDGET: Final = 0.04
@@ -370,7 +370,7 @@ def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], li
     if words is None:
         return (_ANY_JOB,), []
     status = frozenset(words)
-    if not status <= STATUS_WORDS:
+    if not status.issubset(STATUS_WORDS):
         raise InvalidParameterError(parameter="status")
     if status >= frozenset(Status):
         return (_ANY_JOB,), []

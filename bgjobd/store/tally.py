@@ -25,7 +25,7 @@ _WRITTEN: Final = len("2024-12-04T14:31")
 """So much of a stored instant tells its minute."""
 
 
-class Standing(NamedTuple):
+class Countable(NamedTuple):
     """What counts of a job."""
 
     status: Status
@@ -33,7 +33,7 @@ class Standing(NamedTuple):
     finished_at: float | None
 
 
-Move = tuple[Job | Standing | None, Job | None]
+Move = tuple[Job | Countable | None, Job | None]
 """A job before and after a change of its status; None before it was submitted, and after it was deleted."""
 
 _Place = tuple[Status, str | None]
@@ -88,7 +88,7 @@ class Tally:
         ]
 
 
-def _add(number: int, job: Job | Standing, places: dict[_Place, int], ends: dict[_End, int]) -> None:
+def _add(number: int, job: Job | Countable, places: dict[_Place, int], ends: dict[_End, int]) -> None:
     place = (job.status, None if job.status.is_final else job.queue)
     places[place] = places.get(place, 0) + number
     if job.status in _TOLD and job.finished_at is not None:

@@ -29,6 +29,13 @@ class Status(StrEnum):
 
 FINAL: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
+SCHEDULED: Final = "scheduled"
+RETRYING: Final = "retrying"
+"""What a pending job is called that waits for its time, or for its next attempt."""
+
+STATUS_WORDS: Final = (*(status.value for status in Status), SCHEDULED, RETRYING)
+"""What a filter of jobs by status understands: pending ones whose time has not come have words of their own."""
+
 
 class Outcome(StrEnum):
     """How an attempt ended."""

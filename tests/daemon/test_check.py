@@ -16,7 +16,7 @@ import pytest
 from bgjobd import config, places, queued, room
 from bgjobd.catalogue import Catalogue
 from bgjobd.checking import Checked
-from bgjobd.findings import Finding, Verdict, is_whole
+from bgjobd.findings import Finding, Severity, is_whole
 from bgjobd.room import Room
 from bgjobd.store.pending import PendingJob
 from tests.daemon.running import RunningDaemon, daemon
@@ -65,15 +65,15 @@ def test_before_the_first_start_all_is_well(tmp_path: Path) -> None:
 def test_a_file_in_the_place_of_a_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     (found,) = of("runtime_dir", places.findings(settings(tmp_path), None))[:1]
-    assert (found.verdict, "is no directory" in found.told) == (Verdict.BROKEN, True)
+    assert (found.severity, "is no directory" in found.told) == (Severity.BROKEN, True)
 
 
 def test_a_directory_that_others_may_read_is_told_to_be_closed(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir(mode=0o755)
     (tmp_path / "log").mkdir(mode=0o700)
     found = places.findings(settings(tmp_path), None)
-    assert of("state_dir", found)[0].verdict is Verdict.REMARK
-    assert of("log_dir", found)[0].verdict is Verdict.OK
+    assert of("state_dir", found)[0].severity is Severity.REMARK
+    assert of("log_dir", found)[0].severity is Severity.OK
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
@@ -81,7 +81,7 @@ def test_a_directory_of_somebody_else_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     os.chown(tmp_path / "state", 65534, 65534)
     (found, *_) = of("state_dir", places.findings(settings(tmp_path), None))
-    assert (found.verdict, "belongs to uid 65534" in found.told) == (Verdict.BROKEN, True)
+    assert (found.severity, "belongs to uid 65534" in found.told) == (Severity.BROKEN, True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
@@ -119,14 +119,14 @@ def test_a_directory_that_anybody_may_write_to_is_doubtful_above_ours_unless_it_
 def test_something_else_in_the_place_of_the_socket_is_told(tmp_path: Path) -> None:
     (tmp_path / "s.sock").touch()
     (found, *_) = of("socket", places.findings(settings(tmp_path), None))
-    assert (found.verdict, "is no socket" in found.told) == (Verdict.BROKEN, True)
+    assert (found.severity, "is no socket" in found.told) == (Severity.BROKEN, True)
 
 
 def test_a_socket_that_nobody_serves_any_more_is_no_matter(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "s.sock"))
     (found, *_) = of("socket", places.findings(settings(tmp_path), None))
-    assert found.verdict is Verdict.OK
+    assert found.severity is Severity.OK
 
 
 def test_a_socket_that_another_daemon_serves_is_told(tmp_path: Path) -> None:
@@ -135,15 +135,15 @@ def test_a_socket_that_another_daemon_serves_is_told(tmp_path: Path) -> None:
         other.listen()
         (taken, *_) = of("socket", places.findings(settings(tmp_path), None))
         (own, *_) = of("socket", places.findings(settings(tmp_path), 12))
-    assert (taken.verdict, f"another program (pid {os.getpid()})" in taken.told) == (Verdict.BROKEN, True)
-    assert (own.verdict, "(pid 12)" in own.told) == (Verdict.OK, True)
+    assert (taken.severity, f"another program (pid {os.getpid()})" in taken.told) == (Severity.BROKEN, True)
+    assert (own.severity, "(pid 12)" in own.told) == (Severity.OK, True)
 
 
 def test_a_socket_of_systemds_is_well_and_nobody_connects_to_it(tmp_path: Path) -> None:
     with socket_of_systemds(tmp_path / "s.sock") as (listener, pid):
         (found, *_) = of("socket", places.findings(settings(tmp_path), None))
         assert is_untouched(listener)
-    assert (found.verdict, f"systemd (pid {pid}) listens at" in found.told) == (Verdict.OK, True)
+    assert (found.severity, f"systemd (pid {pid}) listens at" in found.told) == (Severity.OK, True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -173,10 +173,10 @@ print(census.listener(Path(sys.argv[1])))
 
 def test_a_socket_in_a_directory_that_is_not_there_is_told_unless_a_start_makes_it(tmp_path: Path) -> None:
     made = settings(tmp_path)
-    for parent, verdict in (("nowhere", Verdict.BROKEN), ("run", Verdict.OK)):
+    for parent, severity in (("nowhere", Severity.BROKEN), ("run", Severity.OK)):
         object.__setattr__(made.daemon, "socket", tmp_path / parent / "s.sock")
         (found, *_) = of("socket", places.findings(made, None))
-        assert found.verdict is verdict
+        assert found.severity is severity
 
 
 def _mkfifo(path: Path) -> None:
@@ -184,16 +184,16 @@ def _mkfifo(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "verdict"),
-    [(Path.touch, Verdict.BROKEN), (_mkfifo, Verdict.OK), (lambda path: None, Verdict.OK)],
+    ("make", "severity"),
+    [(Path.touch, Severity.BROKEN), (_mkfifo, Severity.OK), (lambda path: None, Severity.OK)],
     ids=["a file", "a pipe", "nothing"],
 )
 def test_only_a_pipe_may_be_in_the_place_of_the_named_pipe(
-    tmp_path: Path, make: Callable[[Path], None], verdict: Verdict
+    tmp_path: Path, make: Callable[[Path], None], severity: Severity
 ) -> None:
     make(tmp_path / "jobs.fifo")
     (found,) = of("fifo", places.findings(settings(tmp_path, "fifo = 'jobs.fifo'"), None))
-    assert found.verdict is verdict
+    assert found.severity is severity
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemon runs jobs as others")
@@ -205,7 +205,7 @@ def test_a_user_that_cannot_read_the_code_is_told_with_what_is_in_the_way(tmp_pa
         made = settings(tmp_path, more)
         assert is_whole(places.findings(made, None))
         (directory / "app").chmod(0o700)
-        (found,) = [one for one in places.findings(made, None) if one.verdict is Verdict.DOUBTFUL]
+        (found,) = [one for one in places.findings(made, None) if one.severity is Severity.DOUBTFUL]
     assert f"user nobody, of a.B, cannot read {directory}/app/closed: {directory}/app" in found.told
 
 
@@ -221,7 +221,7 @@ def test_places_that_this_user_may_not_look_at_are_told_and_no_traceback() -> No
             found = places.findings(made, None)
         finally:
             os.seteuid(0)
-    told = [one.told for one in found if one.verdict is Verdict.BROKEN]
+    told = [one.told for one in found if one.severity is Severity.BROKEN]
     assert told
     assert all("run this as the daemon's user" in one or "not for this user to write" in one for one in told)
 
@@ -232,14 +232,14 @@ def test_places_that_this_user_may_not_look_at_are_told_and_no_traceback() -> No
 @pytest.mark.parametrize(
     ("unavailable", "found", "verdict"),
     [
-        (0, [Verdict.OK, Verdict.REMARK], "fit for a start"),
-        (0, [Verdict.DOUBTFUL, Verdict.OK, Verdict.DOUBTFUL], "fit for a start: 2 doubtful"),
+        (0, [Severity.OK, Severity.REMARK], "fit for a start"),
+        (0, [Severity.DOUBTFUL, Severity.OK, Severity.DOUBTFUL], "fit for a start: 2 doubtful"),
         (1, [], "fit for a start: 1 unavailable"),
-        (2, [Verdict.BROKEN, Verdict.DOUBTFUL], "not fit for a start: 1 broken, 2 unavailable, 1 doubtful"),
+        (2, [Severity.BROKEN, Severity.DOUBTFUL], "not fit for a start: 1 broken, 2 unavailable, 1 doubtful"),
     ],
 )
 def test_the_last_line_says_whether_a_start_would_succeed(
-    unavailable: int, found: list[Verdict], verdict: str
+    unavailable: int, found: list[Severity], verdict: str
 ) -> None:
     classes = {
         f"a.B{number}": {"unavailable": "gone", "traceback": "", "methods": {}}

@@ -16,7 +16,7 @@ import pytest
 
 from bgjobd import config, main, status
 from bgjobd.room import Room
-from bgjobd.status import Answer, Gathered, Health, Page, judge
+from bgjobd.standing import Answer, Gathered, Health, Page, judge, lines
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import directory_for_all, eventually, is_untouched, socket_of_systemds
 
@@ -84,7 +84,7 @@ def test_each_thing_that_is_not_as_it_should_be_degrades_it_and_is_told(seen: Ga
     (told,) = standing.reasons
     assert reason in told
     assert (standing.health, standing.exit_code) == (Health.DEGRADED, 1)
-    assert any(reason in line for line in status.lines(standing))
+    assert any(reason in line for line in lines(standing))
 
 
 def test_all_of_several_reasons_are_told() -> None:
@@ -122,8 +122,8 @@ def test_a_daemon_that_does_not_run_is_told_with_how_that_is_known(can_see_lock:
 
 
 def test_the_screen_has_what_a_person_looks_for_first() -> None:
-    lines = list(status.lines(judge(replace(SEEN, rooms=(FULL,), stats=STATS | {"oldest_pending": None}))))
-    assert lines[0] == "bgjobd is degraded: 1.2.3, pid 12, for 4 h 0 min, since 2025-11-25 12:00:00 UTC"
+    told = list(lines(judge(replace(SEEN, rooms=(FULL,), stats=STATS | {"oldest_pending": None}))))
+    assert told[0] == "bgjobd is degraded: 1.2.3, pid 12, for 4 h 0 min, since 2025-11-25 12:00:00 UTC"
     for line in (
         "socket       /run/bgjobd.sock, answers",
         "slots        3 of 4 in use",
@@ -132,13 +132,13 @@ def test_the_screen_has_what_a_person_looks_for_first() -> None:
         "last hour    2 completed, 1 failed",
         "page         http://127.0.0.1:8377/, answers",
     ):
-        assert line in lines
+        assert line in told
 
 
 def test_what_a_daemon_tells_cannot_move_the_terminal() -> None:
     hostile = "\x1b[2J\nbgjobd is well"
     seen = replace(SEEN, unavailable={"a.B": hostile}, stats=STATS | {"version": hostile})
-    assert not any("\x1b" in line or "\n" in line for line in status.lines(judge(seen)))
+    assert not any("\x1b" in line or "\n" in line for line in lines(judge(seen)))
 
 
 # Real daemons

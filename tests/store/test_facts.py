@@ -16,8 +16,8 @@ from bgjobd.core.machine import IllegalFactError
 from bgjobd.core.planner import Lanes
 from bgjobd.store import statements
 from bgjobd.store.database import FILE_NAME
-from bgjobd.store.items import Committed, EndedAttempt, JobFact, Look, Noted, Stored
-from bgjobd.store.ledger import Ledger, LostUpdateError
+from bgjobd.store.items import Committed, EndedAttempt, JobFact, Look, LostUpdateError, Noted, Stored
+from bgjobd.store.ledger import Ledger
 from tests.store.samples import (
     BOOT,
     COMPLETED,

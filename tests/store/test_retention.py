@@ -10,7 +10,7 @@ import pytest
 from bgjob.errors import JobNotFoundError
 from bgjob.words import EntryType, Status
 from bgjobd.core.planner import Lanes
-from bgjobd.store import ledger
+from bgjobd.store import deletions
 from bgjobd.store.audit import Audit
 from bgjobd.store.items import Deleted, Deletion, Noted, Trimmed, Trimming
 from bgjobd.store.reader import FIRST, Reader
@@ -170,7 +170,7 @@ def test_one_item_deletes_for_a_moment_only_and_says_what_is_left(
 ) -> None:
     ids = tuple(ended(store, jobs=5))
     newest(store)
-    monkeypatch.setattr(ledger, "_DELETING_FOR", -1.0)
+    monkeypatch.setattr(deletions, "_DELETING_FOR", -1.0)
     deleted = delete(store, *ids)
     assert (deleted.jobs, deleted.left) == (ids[:1], ids[1:])
 
@@ -178,8 +178,8 @@ def test_one_item_deletes_for_a_moment_only_and_says_what_is_left(
 def test_one_item_deletes_so_many_jobs_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = tuple(ended(store, jobs=5))
     newest(store)
-    monkeypatch.setattr(ledger, "_DELETING_FOR", 1000.0)
-    monkeypatch.setattr(ledger, "_DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(deletions, "_DELETING_FOR", 1000.0)
+    monkeypatch.setattr(deletions, "_DELETED_AT_ONCE", 2)
     deleted = delete(store, *ids)
     assert (deleted.jobs, deleted.left) == (ids[:2], ids[2:])
 
@@ -190,7 +190,7 @@ def test_a_job_with_very_many_entries_loses_some_and_goes_with_the_last(
     (job_id,) = ended(store)
     store.commit(*[Noted(job_id, 1, EntryType.INFO, "more") for _ in range(10)])
     newest(store)
-    monkeypatch.setattr(ledger, "_ENTRIES_AT_ONCE", 6)
+    monkeypatch.setattr(deletions, "_ENTRIES_AT_ONCE", 6)
     entries = len(store.messages(job_id))
     assert delete(store, job_id) == Deleted((), (), 6, (job_id,))
     assert len(store.messages(job_id)) == entries - 6
@@ -221,7 +221,7 @@ def test_old_entries_of_any_job_go_and_the_newest_of_all_stays(store: Store) -> 
 def test_entries_go_in_portions_that_end_where_they_are_younger(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "_ENTRIES_AT_ONCE", 4)
+    monkeypatch.setattr(deletions, "_ENTRIES_AT_ONCE", 4)
     store.submit(*[asked() for _ in range(10)])
     store.now += DAY
     store.submit(*[asked() for _ in range(10)])
@@ -238,7 +238,7 @@ def test_entries_go_in_portions_that_end_where_they_are_younger(
 
 
 def test_when_all_is_old_the_portions_come_to_an_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "_ENTRIES_AT_ONCE", 4)
+    monkeypatch.setattr(deletions, "_ENTRIES_AT_ONCE", 4)
     store.submit(*[asked() for _ in range(8)])
     after: int | None = 0
     for _ in range(5):
@@ -252,7 +252,7 @@ def test_when_all_is_old_the_portions_come_to_an_end(store: Store, monkeypatch: 
 def test_entries_of_a_time_to_come_do_not_keep_those_behind_them(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "_ENTRIES_AT_ONCE", 4)
+    monkeypatch.setattr(deletions, "_ENTRIES_AT_ONCE", 4)
     ahead = store.submit(*[asked() for _ in range(8)])  # while the clock was wrong
     store.database.execute_sql("UPDATE job_logs SET created_at = '2034'")
     store.submit(*[asked() for _ in range(6)])

@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from bgjob.client import Client
-from bgjob.commands import about, completion, follow, look, manage, pages, submit, text, values
+from bgjob.commands import about, completion, follow, look, manage, pages, submit, values
 from bgjob.commands.top import command as top
-from bgjob.words import Backoff, EntryType, Status
-
-_STATUSES: Final = (*(status.value for status in Status), text.SCHEDULED, text.RETRYING)
+from bgjob.words import STATUS_WORDS, Backoff, EntryType
 
 
 def parse(given: Sequence[str] | None) -> argparse.Namespace:
@@ -146,9 +144,9 @@ def _add_list(commands: _Commands) -> None:
         "--status",
         action="extend",
         nargs="+",
-        choices=_STATUSES,
+        choices=STATUS_WORDS,
         metavar="STATUS",
-        help=f"one or more of {', '.join(_STATUSES)}",
+        help=f"one or more of {', '.join(STATUS_WORDS)}",
     )
     command.add_argument("--queue", metavar="QUEUE", help="jobs of this queue")
     _add_target(command)

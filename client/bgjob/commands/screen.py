@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
 from bgjob.commands import text
-from bgjob.words import EntryType, Status
+from bgjob.words import RETRYING, EntryType, Status
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -32,7 +32,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     Status.COMPLETED: "green",
     Status.FAILED: "red",
     Status.CANCELLED: "yellow",
-    text.RETRYING: "yellow",
+    RETRYING: "yellow",
     EntryType.SUCCESS: "green",
     EntryType.FAILURE: "red",
     EntryType.INFO: "blue",

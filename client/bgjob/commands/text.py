@@ -10,11 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from bgjob.amounts import about_text, size_text, span_text
-from bgjob.words import Status
-
-SCHEDULED: Final = "scheduled"
-RETRYING: Final = "retrying"
-"""What a pending job is called that waits for its time, or for its next attempt."""
+from bgjob.words import RETRYING, SCHEDULED, Status
 
 _JOINERS: Final = "\u200c\u200d"  # scripts and emoji need them, and they move nothing
 _EMOJI: Final = "[\u2194\u2195\u2600-\u27bf\u2b1b\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"

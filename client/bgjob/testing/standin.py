@@ -26,12 +26,11 @@ from bgjob.testing.attempts import attempt, tell_failed_hook
 from bgjob.testing.submissions import Submission, instant
 from bgjob.testing.submitted import Jobs, SubmittedJob, copied
 from bgjob.testing.targets import target_of
-from bgjob.words import INTERFACE, SERVICE, Outcome, Status
+from bgjob.words import INTERFACE, SCHEDULED, SERVICE, STATUS_WORDS, Outcome, Status
 
 MAX_SNOOZES: Final = 5
 """How often a job may ask for a snooze, which nobody waits for here, before it fails."""
 
-_WORDS: Final = frozenset({*Status, "scheduled", "retrying"})
 _PAGE: Final = 50
 _LARGEST_PAGE: Final = 1000
 _LARGEST_COUNT: Final = 100_000
@@ -346,7 +345,7 @@ _WHY: Final = {
 
 def _check_list(given: JsonObject) -> None:
     for index, word in enumerate(given.get("status") or ()):
-        if word not in _WORDS:
+        if word not in STATUS_WORDS:
             raise InvalidParameterError(parameter=f"status.{index}")
     _check_page(given)
     if not 1 <= given.get("count", _LARGEST_COUNT) <= _LARGEST_COUNT:
@@ -362,7 +361,7 @@ def _check_page(given: JsonObject) -> None:
 
 def _is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
     is_scheduled = row["status"] == Status.PENDING and (row["scheduled_at"] or "") > now
-    words = {row["status"], "scheduled"} if is_scheduled else {row["status"]}
+    words = {row["status"], SCHEDULED} if is_scheduled else {row["status"]}
     searched = f"{row['class_name']}::{row['method_name']}\n{row['error'] or ''}".casefold()
     return (
         (given.get("status") is None or not words.isdisjoint(given["status"]))

@@ -1,0 +1,53 @@
+"""What an earlier daemon left: settles it when one starts, before anything new is told to anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from bgjobd.attempts import Attempts
+from bgjobd.hooks import Hooks
+from bgjobd.spool import AttemptKey, Spool
+from bgjobd.store.reader import Reader
+from bgjobd.work import Work
+
+T = TypeVar("T")
+
+
+def recover(
+    spool: Spool, reader: Reader, attempts: Attempts, hooks: Hooks, work: Work, more_time: Callable[[], None]
+) -> None:
+    """Settle every attempt whose end is not recorded, and see what the others' journals still ask for.
+
+    It may take long: `more_time` is called for each attempt, so that systemd hears that it goes on.
+    """
+    spool.remove_unfinished()
+    database_id = reader.database_id()
+    has_own_spool = spool.belongs_to(database_id)
+    if not has_own_spool:
+        spool.mark(database_id)
+    rows = reader.open_attempts()
+    attempts.recover(_each(rows, more_time), has_own_spool)
+    is_open = {(row["job_id"], row["number"]) for row in rows}
+    for key in spool.hooks():
+        job = reader.summary(key[0])
+        hooks.adopt(key, "" if job is None else job["class_name"])
+    for key in _each(set(spool.journals()) - is_open - set(spool.hooks()), more_time):
+        journal = spool.try_read(key)
+        if journal is not None and journal.fenced is None and not _is_owed_a_hook(key, reader, hooks):
+            spool.remove(key)  # its end was committed a moment before the crash
+    for key in set(spool.stops()) - is_open:
+        spool.remove_stop(key)
+    work.tidy(attempts.directories() | hooks.directories())
+
+
+def _each(left: Iterable[T], more_time: Callable[[], None]) -> Iterator[T]:
+    for one in left:
+        more_time()
+        yield one
+
+
+def _is_owed_a_hook(key: AttemptKey, reader: Reader, hooks: Hooks) -> bool:
+    """Whether this was the last attempt of a failed job; then its hook, if it has one, is to be called."""
+    found = reader.failed_attempt(*key)
+    return found is not None and hooks.offer(key, *found, is_inherited=True)

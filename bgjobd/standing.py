@@ -1,0 +1,246 @@
+"""How a daemon does, judged from what `status` gathered: health, reasons, and one screen about it; pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from bgjob.commands import screen, text
+from bgjob.commands.problems import followed
+from bgjob.words import Status
+from bgjobd.room import Room
+
+_LONG: Final = 3600.0
+"""Seconds from which on it is remarked that a job waits for a slot."""
+
+
+class Health(StrEnum):
+    """What it comes to."""
+
+    WELL = "well"
+    DEGRADED = "degraded"
+    NOT_RUNNING = "not running"
+
+
+EXIT_CODES: Final = {Health.WELL: 0, Health.DEGRADED: 1, Health.NOT_RUNNING: 3}
+"""A contract with whoever monitors it."""
+
+
+class Answer(StrEnum):
+    """What the socket does."""
+
+    ANSWERS = "answers"
+    HANGS = "hangs"
+    REFUSES = "refuses"
+    NOBODY = "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The page's address, None where it is switched off or has any port; whether it answers."""
+
+    address: str | None
+    answers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What was there at one moment.
+
+    `holder` is the pid of the daemon that holds the lock, `can_see_lock` whether this user can tell. `stats` is the
+    daemon's own answer, where it gave one; `told` why it did not. `unavailable` are classes with the reason.
+    """
+
+    now: float
+    socket: str
+    state_dir: str
+    holder: int | None
+    can_see_lock: bool
+    answer: Answer
+    told: str = ""
+    stats: Mapping[str, Any] | None = None
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    rooms: tuple[Room, ...] = ()
+    page: Page = Page(None, False)
+    is_synchronised: bool | None = None
+    installed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What it comes to, why it is not well, and what else a person may want to know."""
+
+    health: Health
+    reasons: tuple[str, ...]
+    remarks: tuple[str, ...]
+    gathered: Gathered
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.health]
+
+    def as_json(self) -> str:
+        """For programs."""
+        seen = self.gathered
+        return json.dumps(
+            {
+                "status": self.health,
+                "reasons": self.reasons,
+                "remarks": self.remarks,
+                "socket": seen.socket,
+                "socket_answers": seen.answer is Answer.ANSWERS,
+                "lock_held_by": seen.holder,
+                "is_lock_known": seen.can_see_lock,
+                "daemon": seen.stats,
+                "unavailable": dict(seen.unavailable),
+                "file_systems": [asdict(one) | {"path": str(one.path)} for one in seen.rooms],
+                "page": asdict(seen.page),
+                "is_clock_synchronised": seen.is_synchronised,
+            }
+        )
+
+
+def judge(seen: Gathered) -> Standing:
+    """What was gathered, judged."""
+    if seen.answer is Answer.NOBODY and seen.holder is None:
+        return Standing(Health.NOT_RUNNING, (_why_not_running(seen),), (), seen)
+    reasons = tuple(_reasons(seen))
+    remarks = tuple(_remarks(seen))
+    return Standing(Health.DEGRADED if reasons else Health.WELL, reasons, remarks, seen)
+
+
+def _why_not_running(seen: Gathered) -> str:
+    if not seen.can_see_lock:
+        known = f"this user cannot see whether one holds the lock in {seen.state_dir}"
+    else:
+        known = f"nobody holds the lock in {seen.state_dir}"
+    return followed(seen.told, f"{known}; `bgjobd serve`, or the service manager, starts one")
+
+
+def _reasons(seen: Gathered) -> Iterator[str]:
+    """What is not as it should be, each with what to do."""
+    yield from _of_answer(seen)
+    if seen.stats is not None:
+        yield from _of_stats(seen.stats)
+        for name, why in seen.unavailable.items():
+            yield f"{name} cannot be used: {why}; `bgjobd check` shows why, `bgjob reload` takes up what was mended"
+        if seen.page.address is not None and not seen.page.answers:
+            yield f"the page does not answer at {seen.page.address}; the daemon's log and console say why"
+    yield from (one.trouble for one in seen.rooms if one.trouble is not None)
+
+
+def _of_answer(seen: Gathered) -> Iterator[str]:
+    holder = "a daemon" if seen.holder is None else f"the daemon (pid {seen.holder})"
+    match seen.answer:
+        case Answer.HANGS:
+            yield f"{holder} hangs: {seen.told}; see whether the machine is busy, else restart it: jobs go on"
+        case Answer.REFUSES:
+            yield f"{holder} does not say how it does: {seen.told}"
+        case Answer.NOBODY:
+            told = f"{holder} holds the lock, and does not serve its socket: {seen.told}"
+            yield f"{told}; it starts or ends, or somebody removed the socket: look again, then restart it"
+        case Answer.ANSWERS:
+            pid = None if seen.stats is None else seen.stats["pid"]
+            if seen.holder is not None and pid != seen.holder:
+                told = (
+                    f"another daemon (pid {pid}) answers at the socket, and pid {seen.holder} holds the lock"
+                )
+                yield f"{told} in {seen.state_dir}; give each a [daemon] socket of its own"
+
+
+def _of_stats(stats: Mapping[str, Any]) -> Iterator[str]:
+    if stats["storage_trouble"]:
+        yield f"{stats['storage_trouble']}"
+    if stats["code_version"] is None:
+        told = "no code is loaded, and nothing starts until a fork server has imported it"
+        yield f"{told}; if that lasts, the log says why, and `bgjobd check` tries the same"
+
+
+def _remarks(seen: Gathered) -> Iterator[str]:
+    if seen.stats is not None:
+        for queue in seen.stats["queues"]:
+            if queue["paused"]:
+                yield f"queue {queue['name']} is paused; `bgjob resume {queue['name']}` goes on with it"
+        waited = _waited(seen)
+        if waited is not None and waited > _LONG:
+            yield f"a job has waited for a slot for {text.about(waited)}; `bgjob list --status running` has what runs"
+        if seen.stats["version"] != seen.installed:
+            told = f"bgjobd {seen.installed} is installed, and the daemon runs {seen.stats['version']}"
+            yield f"{told}; a restart takes it up"
+        if seen.holder is None and seen.can_see_lock:
+            yield f"nobody is seen to hold the lock in {seen.state_dir}: the daemon may serve another directory"
+    if seen.is_synchronised is False:
+        yield "nobody keeps the clock right (NTP)"
+
+
+def _waited(seen: Gathered) -> float | None:
+    since = None if seen.stats is None else seen.stats["oldest_pending"]
+    return None if since is None else max(0.0, seen.now - text.instant(since))
+
+
+# Lines
+
+
+def lines(standing: Standing) -> Iterator[str]:
+    """One screen."""
+    seen = standing.gathered
+    colour = {Health.WELL: "green", Health.DEGRADED: "yellow", Health.NOT_RUNNING: "red"}[standing.health]
+    yield f"bgjobd is {screen.painted(standing.health, colour)}{text.one_line(_who(seen))}"
+    for title, told in _rows(seen):
+        yield f"{title:<11}  {text.one_line(told)}"
+    for reason in standing.reasons:
+        yield f"{screen.painted('reason', colour)}       {text.one_line(reason)}"
+    for remark in standing.remarks:
+        yield f"remark       {text.one_line(remark)}"
+
+
+def _who(seen: Gathered) -> str:
+    stats = seen.stats
+    if stats is None:
+        return ""
+    up = text.span(max(0.0, seen.now - text.instant(stats["started_at"])))
+    return f": {stats['version']}, pid {stats['pid']}, for {up}, since {text.date(stats['started_at'])} UTC"
+
+
+def _rows(seen: Gathered) -> Iterator[tuple[str, str]]:
+    yield "socket", f"{seen.socket}{', answers' if seen.answer is Answer.ANSWERS else ''}"
+    if seen.stats is not None:
+        yield from _of_daemon(seen, seen.stats)
+    for index, one in enumerate(seen.rooms):
+        yield "" if index else "disk", str(one)
+    if seen.stats is not None:
+        yield "page", _page(seen.page)
+
+
+def _of_daemon(seen: Gathered, stats: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    loaded = "none is loaded"
+    if stats["code_version"] is not None:
+        since = text.when(stats["loaded_at"], seen.now)
+        loaded = f"version {stats['code_version']}, Python {stats['python']}, loaded {since}"
+    yield "code", loaded
+    yield "slots", f"{sum(queue['running'] for queue in stats['queues'])} of {stats['slots']} in use"
+    for index, queue in enumerate(stats["queues"]):
+        paused = ", paused" if queue["paused"] else ""
+        told = f"{queue['name']}: {queue['pending']} pending, {queue['running']} running{paused}"
+        yield "" if index else "queues", told
+    waited = _waited(seen)
+    if waited is not None:
+        yield "waiting", f"the oldest job that is due, for {text.about(waited)}"
+    yield "last hour", ", ".join(f"{_lately(stats, status)} {status}" for status in _TOLD)
+    yield "database", text.size(stats["database_bytes"])
+
+
+_TOLD: Final = (Status.COMPLETED, Status.FAILED)
+
+
+def _lately(stats: Mapping[str, Any], status: Status) -> int:
+    return sum(minute[status] for minute in stats["minutes"])
+
+
+def _page(page: Page) -> str:
+    if page.address is None:
+        return "switched off, or at a port that is not known"
+    return f"{page.address}, {'answers' if page.answers else 'does not answer'}"

@@ -1,0 +1,84 @@
+"""Deletes jobs and log entries, a little at a time: within a transaction that is the ledger's.
+
+Which of them are old is decided elsewhere; what may not go stays, whoever asks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from bgjob.words import Status
+from bgjobd.clock import from_text, to_text
+from bgjobd.store import statements
+from bgjobd.store.functions import held
+from bgjobd.store.items import Deleted, Deletion, LostUpdateError, Trimmed, Trimming
+from bgjobd.store.tally import Countable
+
+_DELETING_FOR: Final = 0.002
+"""Seconds that one item may delete for: whatever waits for the same commit waits as long."""
+
+_DELETED_AT_ONCE: Final = 200
+_ENTRIES_AT_ONCE: Final = 500
+"""How many jobs, and log entries, one item deletes at most."""
+
+Execute = Callable[..., Any]
+"""Runs a statement, with its values, in the transaction that is open."""
+
+
+def delete(
+    execute: Execute, deletion: Deletion, spared: Collection[int | None], on_gone: Callable[[Countable], None]
+) -> Deleted:
+    """Job after job until the time is up; of one with very many entries some go, and it is among those left.
+
+    `spared` are jobs with entries that this transaction is still to store. Each job that goes is told to `on_gone`.
+    """
+    end = time.monotonic() + _DELETING_FOR
+    jobs: list[int] = []
+    attempts: list[tuple[int, int]] = []
+    entries = 0
+    for place, job_id in enumerate(deletion.job_ids):
+        if len(jobs) == _DELETED_AT_ONCE or (place and time.monotonic() > end):
+            return Deleted(tuple(jobs), tuple(attempts), entries, deletion.job_ids[place:])
+        given = {"id": job_id, "last_entry": deletion.last_entry}
+        found = None if job_id in spared else execute(statements.SELECT_DELETABLE, given).fetchone()
+        if found is None:
+            continue
+        gone = _delete_entries(execute, job_id)
+        entries += gone
+        if gone == _ENTRIES_AT_ONCE:
+            return Deleted(tuple(jobs), tuple(attempts), entries, deletion.job_ids[place:])
+        stood = Countable(Status(found[0]), found[1], from_text(found[2]))
+        attempts += _delete_job(execute, job_id, stood.status)
+        on_gone(stood)
+        jobs.append(job_id)
+    return Deleted(tuple(jobs), tuple(attempts), entries)
+
+
+def _delete_entries(execute: Execute, job_id: int) -> int:
+    given = {"job_id": job_id, "count": _ENTRIES_AT_ONCE}
+    return int(execute(statements.DELETE_ENTRIES, given).rowcount)
+
+
+def _delete_job(execute: Execute, job_id: int, expected: Status) -> list[tuple[int, int]]:
+    """The keys of its attempts."""
+    numbers = execute(statements.SELECT_NUMBERS, {"job_id": job_id}).fetchall()
+    execute(statements.DELETE_ATTEMPTS, {"job_id": job_id})
+    if execute(statements.DELETE_JOB, {"id": job_id, "expected": expected}).rowcount != 1:
+        raise LostUpdateError(job_id, expected)
+    return [(job_id, number) for (number,) in numbers]
+
+
+def trim(execute: Execute, trimming: Trimming, now: float) -> Trimmed:
+    """Entries of a time to come, when the clock was wrong, stay; those behind them are looked at all the same."""
+    looked_at = {"after": trimming.after, "count": _ENTRIES_AT_ONCE}
+    found = execute(statements.SELECT_ENTRIES_AFTER, looked_at).fetchall()
+    before, by_now = to_text(held(trimming.before)), to_text(now)
+    if not any(at < before or at > by_now for _, at in found):
+        return Trimmed(0, None)
+    (newest,) = execute(statements.SELECT_LAST_LOG_ID).fetchone()
+    last = min(found[-1][0], newest - 1)  # the next entry's id is counted from the newest
+    given = {"after": trimming.after, "last": last, "before": before}
+    gone = int(execute(statements.DELETE_OLD_ENTRIES, given).rowcount)
+    return Trimmed(gone, last if len(found) == _ENTRIES_AT_ONCE else None)

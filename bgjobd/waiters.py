@@ -1,0 +1,52 @@
+"""Those who wait for the ends of jobs: each hears of its job's, or that the daemon ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from bgjob.errors import ShuttingDownError
+
+
+class Waiters:
+    """Who waits, by the job."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiters: dict[int, set[asyncio.Future[None]]] = {}
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Tell all of them, and who comes later, that the daemon ends."""
+        self._is_closed = True
+        for future in [future for waiting in self._waiters.values() for future in waiting]:
+            future.cancel()
+
+    @contextmanager
+    def waiting_for(self, job_id: int) -> Iterator[Callable[[float | None], Awaitable[bool]]]:
+        """Listen for the job's end from now on; gives a function that waits (seconds) and says whether it came."""
+        if self._is_closed:
+            raise ShuttingDownError
+        future: asyncio.Future[None] = self._loop.create_future()
+        waiting = self._waiters.setdefault(job_id, set())
+        waiting.add(future)
+
+        async def ended(timeout: float | None) -> bool:
+            done, _ = await asyncio.wait([future], timeout=timeout)
+            if future.cancelled():
+                raise ShuttingDownError
+            return bool(done)
+
+        try:
+            yield ended
+        finally:
+            waiting.discard(future)
+            if not waiting:
+                self._waiters.pop(job_id, None)
+
+    def announce(self, job_id: int) -> None:
+        """The job has ended."""
+        for future in self._waiters.get(job_id, ()):
+            if not future.done():
+                future.set_result(None)
