@@ -746,6 +746,10 @@ class Desk:
     async def read_page(self, wanted: JobFilter | LogFilter, question: Callable[[Reader], Page]) -> Page:
         return await self.read(question)
 
+    @property
+    def in_force(self) -> Desk:
+        return self
+
     def policy(self, class_name: str) -> Policy:
         return Policy(RetryPolicy(), "default", 0, None, None, 10.0, True, None, self.secrets)
 
