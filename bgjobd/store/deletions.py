@@ -16,7 +16,7 @@ from bgjobd.store.functions import held
 from bgjobd.store.items import Deleted, Deletion, LostUpdateError, Trimmed, Trimming
 from bgjobd.store.tally import Countable
 
-_DELETING_FOR: Final = 0.002
+_DELETING_FOR: Final = 0.001
 """Seconds that one item may delete for: whatever waits for the same commit waits as long."""
 
 _DELETED_AT_ONCE: Final = 200
