@@ -129,7 +129,7 @@ def reading(station: Station, rows: int, samples: int, submits: int) -> Reading:
 
 
 def _views(station: Station, rows: int) -> dict[str, Callable[[], object]]:
-    """What looks at each of the page's views."""
+    """What looks at each of the page's views; the page has its connections to the daemon, as all but the first have."""
     page = Page(Settings(f"unix:{station.socket}", "unix:/nowhere"))
     far = {"page": str(_far(rows)), "upto": str(rows - (_far(rows) - 1) * VIEW)}
     views: dict[str, tuple[str, dict[str, str]]] = {
@@ -142,6 +142,8 @@ def _views(station: Station, rows: int) -> dict[str, Callable[[], object]]:
         "job": ("/jobs/1", {}),
         "system": ("/system", {}),
     }
+    for first in ("log", "log, filtered"):
+        _look(page, *views[first])
     return {name: partial(_look, page, *view) for name, view in views.items()}
 
 
