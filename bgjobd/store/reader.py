@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,10 +213,11 @@ class Reader:
     def list(
         self,
         wanted: JobFilter,
+        *,
+        now: float,
         before: int | None = None,
         limit: int = PAGE,
         budget: float = BUDGET,
-        now: float | None = None,
         count: int | None = None,
     ) -> Page:
         """The jobs as summaries with what their latest attempts used, newest first, from below the id `before`.
@@ -225,10 +225,9 @@ class Reader:
         At most `budget` seconds are spent looking. With `count` the page has its total, of at most so many, whatever
         `before` is.
 
-        `now`, in seconds since the epoch, parts what waits for its time from what is due; else the wall clock does.
+        `now`, in seconds since the epoch, parts what waits for its time from what is due.
         Raises InvalidParameterError for an unknown word of status.
         """
-        now = time.time() if now is None else now
         return pages.jobs(self._database.connection(), wanted, before, limit, budget, now, count)
 
     def summary(self, job_id: int) -> JsonObject | None:

@@ -120,7 +120,7 @@ def reading(station: Station, rows: int, samples: int, submits: int) -> Reading:
             all_match=latency(lambda: reader.logs(all_match)),
             none_matches=latency(lambda: reader.logs(none_matches)),
             total=latency(lambda: reader.logs(LogFilter(), count=COUNT)),
-            total_of_jobs=latency(lambda: reader.list(JobFilter(), count=COUNT)),
+            total_of_jobs=latency(lambda: reader.list(JobFilter(), count=COUNT, now=time.time())),
             total_of_search=latency(lambda: reader.logs(all_match, count=COUNT)),
             stats=latency(station.client.stats),
             views={name: latency(ask) for name, ask in _views(station, rows).items()},

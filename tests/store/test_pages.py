@@ -110,7 +110,7 @@ def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
         "progress": {"fraction": 0.5, "message": "half", "at": text(NOW + 0.5)},
     }
     assert reader.summary(job_id) == expected
-    assert reader.list(JobFilter()).rows == [expected | dict.fromkeys(asdict(USAGE))]
+    assert reader.list(JobFilter(), now=NOW).rows == [expected | dict.fromkeys(asdict(USAGE))]
 
 
 def test_there_is_no_summary_of_a_job_that_was_never_submitted(reader: Reader) -> None:
@@ -131,10 +131,10 @@ def test_many_jobs_are_read_at_once_and_each_is_as_if_it_were_read_alone(
 def test_the_progress_of_an_earlier_attempt_is_not_the_latest_ones(store: Store, reader: Reader) -> None:
     job_id = store.run_one()
     store.commit(AttemptNotes(job_id, 1, 0, (Note(NOW, EntryType.INFO, "half", 0.5),)), ends(job_id, FAILED))
-    assert reader.list(JobFilter()).rows[0]["progress"] is not None
+    assert reader.list(JobFilter(), now=NOW).rows[0]["progress"] is not None
     store.now += 5
     store.claim(Lanes(1))
-    (summary,) = reader.list(JobFilter()).rows
+    (summary,) = reader.list(JobFilter(), now=NOW).rows
     assert (summary["attempt"], summary["progress"], summary["error"]) == (
         2,
         None,
@@ -147,7 +147,7 @@ def test_a_list_tells_what_the_latest_attempt_used_once_it_has_ended(store: Stor
     store.submit(asked(queue="closed"))
 
     def told() -> list[dict[str, Any]]:
-        return [{name: row[name] for name in asdict(USAGE)} for row in reader.list(JobFilter()).rows]
+        return [{name: row[name] for name in asdict(USAGE)} for row in reader.list(JobFilter(), now=NOW).rows]
 
     unknown = dict.fromkeys(asdict(USAGE))
     assert told() == [unknown, unknown]
@@ -159,18 +159,18 @@ def test_a_list_tells_what_the_latest_attempt_used_once_it_has_ended(store: Stor
     later = replace(USAGE, output_bytes=0)
     store.commit(ends(job_id, COMPLETED, 2, usage=later))
     assert told() == [unknown, asdict(later)]
-    (found,) = reader.list(JobFilter(status=("completed",), search="example")).rows
+    (found,) = reader.list(JobFilter(status=("completed",), search="example"), now=NOW).rows
     assert found["output_bytes"] == 0
 
 
 def test_jobs_come_newest_first_and_page_by_page(store: Store, reader: Reader) -> None:
-    assert reader.list(JobFilter()) == Page([], None)
+    assert reader.list(JobFilter(), now=NOW) == Page([], None)
     store.submit(*[asked() for _ in range(7)])
-    first = reader.list(JobFilter(), limit=3)
+    first = reader.list(JobFilter(), limit=3, now=NOW)
     assert (ids(first), first.next, first.is_complete) == ([7, 6, 5], 5, True)
-    last = reader.list(JobFilter(), before=4, limit=3)
+    last = reader.list(JobFilter(), before=4, limit=3, now=NOW)
     assert (ids(last), last.next) == ([3, 2, 1], None)
-    assert reader.list(JobFilter(), before=1) == Page([], None)
+    assert reader.list(JobFilter(), before=1, now=NOW) == Page([], None)
 
 
 def test_each_word_of_status_has_its_jobs(store: Store, reader: Reader) -> None:
@@ -210,17 +210,17 @@ def test_words_of_status_together_give_each_job_once_and_newest_first(
 
 def test_an_unknown_word_of_status_is_refused(reader: Reader) -> None:
     with pytest.raises(InvalidParameterError) as caught:
-        reader.list(JobFilter(status=("failed", "lost")))
+        reader.list(JobFilter(status=("failed", "lost")), now=NOW)
     assert caught.value.parameters == {"parameter": "status"}
 
 
 def test_jobs_are_found_by_queue_class_and_method(store: Store, reader: Reader) -> None:
     other = Call("myapp.jobs.Other", "send", "{}")
     store.submit(asked(), asked(queue="mail"), asked(call=other), asked(call=other, queue="mail"))
-    assert ids(reader.list(JobFilter(queue="mail"))) == [4, 2]
-    assert ids(reader.list(JobFilter(class_name="myapp.jobs.Other"))) == [4, 3]
-    assert ids(reader.list(JobFilter(method_name="run", queue="default"))) == [1]
-    assert ids(reader.list(JobFilter(status=("pending",), method_name="send", queue="mail"))) == [4]
+    assert ids(reader.list(JobFilter(queue="mail"), now=NOW)) == [4, 2]
+    assert ids(reader.list(JobFilter(class_name="myapp.jobs.Other"), now=NOW)) == [4, 3]
+    assert ids(reader.list(JobFilter(method_name="run", queue="default"), now=NOW)) == [1]
+    assert ids(reader.list(JobFilter(status=("pending",), method_name="send", queue="mail"), now=NOW)) == [4]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_jobs_are_found_by_a_part_of_class_method_or_error(
     for message in ("no recipient", "keine Große STRAßE", "at 100% \x00 load", "C:\\x"):
         job_id = store.run_one(retry_count=3)
         store.commit(ends(job_id, Ending.failed("ValueError", message)))
-    assert ids(reader.list(JobFilter(search=search))) == found
+    assert ids(reader.list(JobFilter(search=search), now=NOW)) == found
 
 
 # Log entries
@@ -430,7 +430,7 @@ def test_paging_through_jobs_gives_each_once_whatever_is_inserted_meanwhile(
     to_insert = iter(inserted)
 
     def ask(key: int | None) -> Page:
-        page = reader.list(wanted, before=key, limit=limit, budget=60)
+        page = reader.list(wanted, before=key, limit=limit, budget=60, now=NOW)
         store.submit(*[asked() for _ in range(next(to_insert, 0))])
         return page
 
@@ -479,9 +479,9 @@ def test_a_page_of_jobs_with_long_errors_is_cut_too(store: Store, reader: Reader
     for _ in range(3):
         job_id = store.run_one(retry_count=3)
         store.commit(ends(job_id, Ending.failed("ValueError", "x" * HALF)))
-    page = reader.list(JobFilter(), limit=1000)
+    page = reader.list(JobFilter(), limit=1000, now=NOW)
     assert (ids(page), page.next) == ([3], 3)
-    rows = all_pages(lambda key: reader.list(JobFilter(), before=key, limit=1000))
+    rows = all_pages(lambda key: reader.list(JobFilter(), before=key, limit=1000, now=NOW))
     assert [row["id"] for row in rows] == [3, 2, 1]
 
 
@@ -544,8 +544,8 @@ def test_a_search_without_time_goes_on_oldest_first_too(store: Store, reader: Re
 
 def test_a_list_of_a_rare_queue_without_time_goes_on_too(store: Store, reader: Reader) -> None:
     store.submit(asked(queue="rare"), *[asked() for _ in range(500)])
-    assert not reader.list(JobFilter(queue="rare"), budget=NO_TIME).is_complete
-    rows = all_pages(lambda key: reader.list(JobFilter(queue="rare"), before=key, budget=NO_TIME))
+    assert not reader.list(JobFilter(queue="rare"), budget=NO_TIME, now=NOW).is_complete
+    rows = all_pages(lambda key: reader.list(JobFilter(queue="rare"), before=key, budget=NO_TIME, now=NOW))
     assert [row["id"] for row in rows] == [1]
 
 
@@ -674,8 +674,8 @@ def test_a_page_that_has_all_of_them_tells_the_total_without_counting(store: Sto
     store.submit(asked(), asked())
     with statements_run_on(reader._database) as run:
         totals = [
-            reader.list(JobFilter(), count=10).total,
-            reader.list(JobFilter(search="nosuch"), budget=60, count=10).total,
+            reader.list(JobFilter(), count=10, now=NOW).total,
+            reader.list(JobFilter(search="nosuch"), budget=60, count=10, now=NOW).total,
             reader.logs(LogFilter(), after=0, count=1).total,
             reader.logs(LogFilter(id=1), count=10).total,
         ]
@@ -786,7 +786,7 @@ def test_a_list_walks_an_index_and_sorts_nothing(
     every_status(store)
     if is_analyzed:
         store.database.execute_sql("ANALYZE")
-    for plan in plans(reader, lambda: reader.list(wanted, before=1000)):
+    for plan in plans(reader, lambda: reader.list(wanted, before=1000, now=NOW)):
         on_jobs = [step for step in plan.splitlines() if re.match(r"(SCAN|SEARCH) j\b", step)]
         assert on_jobs, plan
         assert all(re.search(places, step) for step in on_jobs), plan

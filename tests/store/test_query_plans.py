@@ -10,7 +10,7 @@ from bgjobd.store import reader as reads
 from bgjobd.store import statements, tally, usage
 from bgjobd.store.items import JobFilter
 from bgjobd.store.reader import Reader
-from tests.store.samples import Store, asked, statements_run_on
+from tests.store.samples import NOW, Store, asked, statements_run_on
 
 HOT = {
     "SELECT_READY": "jobs_ready",
@@ -180,7 +180,7 @@ def test_a_page_finds_the_latest_attempts_of_its_rows_only_and_by_their_keys(
     attempted_once(store, changed)
     reader = Reader(store.state_dir)
     with statements_run_on(reader._database) as run:
-        reader.list(wanted)
+        reader.list(wanted, now=NOW)
     reader.close()
     edges = [statement for statement in run if "OFFSET" in statement]
     rows = [statement for statement in run if statement not in edges]
