@@ -47,7 +47,7 @@ class Checked:
 
     @property
     def is_whole(self) -> bool:
-        return not self._unavailable and findings.is_whole(self.findings)
+        return not self._count_unavailable() and findings.is_whole(self.findings)
 
     @property
     def is_fit(self) -> bool:
@@ -55,19 +55,18 @@ class Checked:
         return not self._count(Severity.BROKEN)
 
     @property
-    def verdict(self) -> str:
+    def conclusion(self) -> str:
         """What it comes to, in one line."""
         counts = {
             Severity.BROKEN: self._count(Severity.BROKEN),
-            "unavailable": self._unavailable,
+            "unavailable": self._count_unavailable(),
             Severity.DOUBTFUL: self._count(Severity.DOUBTFUL),
         }
         told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         fit = "fit for a start" if self.is_fit else "not fit for a start"
         return f"{fit}: {told}" if told else fit
 
-    @property
-    def _unavailable(self) -> int:
+    def _count_unavailable(self) -> int:
         return sum(described["unavailable"] is not None for described in self.classes.values())
 
     def _count(self, severity: Severity) -> int:
@@ -230,7 +229,7 @@ def _lines(checked: Checked) -> Iterator[str]:
     for descriptor in checked.ready["left_open"] if checked.ready is not None else ():
         yield f"left open    {descriptor}: opened while modules were imported, and there in every attempt"
     yield from map(str, checked.findings)
-    yield checked.verdict
+    yield checked.conclusion
 
 
 def _of_class(name: str, described: Mapping[str, Any]) -> Iterator[str]:

@@ -14,7 +14,10 @@ from bgjobd.policy import Policy, policy_of
 
 
 class InForce:
-    """The catalogue that holds now. `config` tells the configuration that does, `say` writes a line of the log."""
+    """The catalogue that holds now, with the policies and refusals that follow from it.
+
+    `config` tells the configuration that holds, `say` writes a line of the log.
+    """
 
     def __init__(self, config: Callable[[], Config], say: Callable[[EntryType, str], None]) -> None:
         self._config = config

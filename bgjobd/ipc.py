@@ -566,12 +566,6 @@ def _many_groups(peer: socket.socket) -> frozenset[int]:
     return frozenset(told[: size.value // 4])
 
 
-def is_served(path: Path) -> bool:
-    """Whether somebody serves at the path already."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        return probe.connect_ex(str(path)) == 0
-
-
 def _inode(path: Path) -> int:
     return path.stat().st_ino
 
@@ -580,7 +574,7 @@ def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
     """A bound socket at the path, which an old one gives up; at no moment are its rights wider than asked for."""
     if path.exists() and not path.is_socket():
         raise FileExistsError(errno.EEXIST, "something that is no socket is in the socket's place", str(path))
-    if is_served(path):
+    if _is_served(path):
         raise SocketInUseError(path)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -593,3 +587,9 @@ def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
         os.chown(path, -1, gid)
     os.chmod(path, mode)
     return listener
+
+
+def _is_served(path: Path) -> bool:
+    """Whether somebody serves at the path already."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(str(path)) == 0

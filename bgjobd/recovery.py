@@ -19,7 +19,7 @@ def recover(
 ) -> None:
     """Settle every attempt whose end is not recorded, and see what the others' journals still ask for.
 
-    It may take long: `more_time` is called for each attempt, so that systemd hears that it goes on.
+    It may take long: `more_time` is called for each attempt and journal, so that systemd hears that it goes on.
     """
     spool.remove_unfinished()
     database_id = reader.database_id()

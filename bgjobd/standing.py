@@ -153,7 +153,7 @@ def _of_answer(seen: Gathered) -> Iterator[str]:
 
 def _of_stats(stats: Mapping[str, Any]) -> Iterator[str]:
     if stats["storage_trouble"]:
-        yield f"{stats['storage_trouble']}"
+        yield stats["storage_trouble"]
     if stats["code_version"] is None:
         told = "no code is loaded, and nothing starts until a fork server has imported it"
         yield f"{told}; if that lasts, the log says why, and `bgjobd check` tries the same"

@@ -13,7 +13,7 @@ from bgjob.errors import InvalidStateError, JobNotFoundError
 
 def cancel(client: Client, given: argparse.Namespace) -> int:
     """Cancel jobs: pending ones end at once, running ones are stopped."""
-    return _ask_of_jobs(client.cancel, given, "cancelled", ", or stopped first if it runs")
+    return _ask_of_jobs(client.cancel, given, "cancelled", ", or stopped first where running")
 
 
 def retry(client: Client, given: argparse.Namespace) -> int:
