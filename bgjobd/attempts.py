@@ -551,7 +551,7 @@ class Attempts:
             return
         for changed in self._take_changes():  # before the fence, whose file appears like any other
             if changed is not attempt:
-                self._note_change(changed)
+                self._insist(self._note_change, changed)
         journal = self._spool.try_read(attempt.key) or self._fenced(attempt)
         attempt.is_fenced = journal is not None and journal.fenced is not None
         is_own = journal is not None and spools.has_token(journal, attempt.token)

@@ -33,7 +33,10 @@ def recover(
         job = reader.summary(key[0])
         hooks.adopt(key, "" if job is None else job["class_name"])
     for key in _each(set(spool.journals()) - is_open - set(spool.hooks()), more_time):
-        journal = spool.try_read(key)
+        try:
+            journal = spool.try_read(key)
+        except OSError:
+            continue  # it cannot be read now, and says nothing new: it stays until the next start
         if journal is not None and journal.fenced is None and not _is_owed_a_hook(key, reader, hooks):
             spool.remove(key)  # its end was committed a moment before the crash
     for key in set(spool.stops()) - is_open:

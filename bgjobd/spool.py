@@ -231,7 +231,14 @@ class Spool:
 
     def hooks(self) -> list[AttemptKey]:
         """The attempts after which a hook was called, and not yet seen to its end."""
-        return [key for key in self._keys(_HOOK) if not _is_fence(self.try_read_hook(key))]
+        return [key for key in self._keys(_HOOK) if not self._is_fenced_hook(key)]
+
+    def _is_fenced_hook(self, key: AttemptKey) -> bool:
+        """Whether it is known that no hook was called: one that cannot be read now is looked at again later."""
+        try:
+            return _is_fence(self.try_read_hook(key))
+        except OSError:
+            return False
 
     def stops(self) -> list[AttemptKey]:
         """The attempts that somebody told to stop."""

@@ -12,6 +12,7 @@ from inotify_simple import INotify, flags
 from bgjobd.forkserver import journal as journals
 from bgjobd.spool import Spool
 from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.faults.injecting import leased
 from tests.support import eventually
 
 PROBE = "probes.Probe"
@@ -314,3 +315,19 @@ def test_what_an_attempt_used_is_not_lost_to_a_daemon_that_reads_between_the_exi
 def _append(journal: Path, line: bytes) -> None:
     with journal.open("ab") as file:
         file.write(b"\n" + line)
+
+
+@pytest.mark.parametrize("kind", ["journal", "hook"])
+def test_what_a_start_finds_and_cannot_read_keeps_no_daemon_from_starting(tmp_path: Path, kind: str) -> None:
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            job = client.run_background_job(PROBE, "echo", {"value": 1})
+            job.wait(20)
+        running.stop(signal.SIGKILL)
+        left = running.spool / f"{job.id}.1.{kind}"
+        left.write_text("{}\n")
+        with leased(left):
+            running.start()
+            with running.client() as client:
+                assert client.run_background_job(PROBE, "echo", {"value": 2}).result(20) == 2
+        left.unlink(missing_ok=True)
