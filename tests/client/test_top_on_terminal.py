@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bgjob.codec import Request
-from bgjob.commands.top.controls import Cancel, Pause
+from bgjob.commands.top.controls import Cancel, Leave, Pause
 from bgjob.commands.top.lookout import Lookout, pause_after
 from bgjob.commands.top.scene import Look
 from tests.client.scripted import Line, ScriptedDaemon, method_of
@@ -243,7 +243,7 @@ NOBODY: Look = Look({"version": "1", "slots": 1, "jobs": {}, "queues": []}, [], 
 
 
 class Played:
-    """A daemon of a script's, and a lookout on it; `rung` is set whenever there is something new."""
+    """A daemon of a script's, and lookouts on it, whose threads end with it."""
 
     def __init__(self, directory: Path) -> None:
         self.refusal = "uid 1 may not manage"
@@ -251,6 +251,25 @@ class Played:
         self.told: list[str] = []
         self.may_change = threading.Event()
         self.daemon = ScriptedDaemon(directory / "s.sock", self._play)
+        self._lookouts: list[Lookout] = []
+        self._is_over = False
+
+    def watch(self) -> Lookout:
+        watch = Lookout(str(self.daemon.path), 60.0, NOBODY, self._ring)
+        watch.start()
+        self._lookouts.append(watch)
+        return watch
+
+    def end(self) -> None:
+        """A thread that went on to look for the daemon would open descriptors while other tests count theirs."""
+        self._is_over = True
+        for watch in self._lookouts:
+            watch.carry_out(Leave())
+        eventually(lambda: not any("_guarded" in thread.name for thread in threading.enumerate()))
+
+    def _ring(self) -> None:
+        if self._is_over:
+            raise SystemExit
 
     def _play(self, line: Line, request: Request) -> None:
         match method_of(request):
@@ -276,11 +295,11 @@ def played(tmp_path: Path) -> Iterator[Played]:
     with played.daemon:
         yield played
         played.may_change.set()
+    played.end()
 
 
 def test_whoever_may_not_manage_is_told_so_and_looks_on(played: Played) -> None:
-    watch = Lookout(str(played.daemon.path), 60.0, NOBODY, lambda: None)
-    watch.start()
+    watch = played.watch()
     for wish in (Cancel(7), Pause("mail")):
         watch.carry_out(wish)
         assert eventually(watch.try_message) == "not allowed: uid 1 may not manage"
@@ -288,8 +307,7 @@ def test_whoever_may_not_manage_is_told_so_and_looks_on(played: Played) -> None:
 
 
 def test_a_change_of_a_job_is_looked_at_before_its_time(played: Played) -> None:
-    watch = Lookout(str(played.daemon.path), 60.0, NOBODY, lambda: None)
-    watch.start()
+    watch = played.watch()
     eventually(lambda: played.daemon.parameters("Watch"))
     played.slots = 9
     assert watch.scene.look.stats["slots"] == 1

@@ -131,6 +131,7 @@ def journal_of(pid: int, **others: Any) -> Journal:
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        eventually(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().endswith(b"input()\0"))
         yield process
         process.kill()
 
