@@ -253,6 +253,7 @@ class Played:
         self.daemon = ScriptedDaemon(directory / "s.sock", self._play)
         self._lookouts: list[Lookout] = []
         self._is_over = False
+        self._sent_home: set[threading.Thread] = set()
 
     def watch(self) -> Lookout:
         watch = Lookout(str(self.daemon.path), 60.0, NOBODY, self._ring)
@@ -260,15 +261,17 @@ class Played:
         self._lookouts.append(watch)
         return watch
 
-    def end(self) -> None:
+    def send_home(self) -> None:
         """A thread that went on to look for the daemon would open descriptors while other tests count theirs."""
         self._is_over = True
+        self.may_change.set()
         for watch in self._lookouts:
             watch.carry_out(Leave())
-        eventually(lambda: not any("_guarded" in thread.name for thread in threading.enumerate()))
 
     def _ring(self) -> None:
-        if self._is_over:
+        """Ends the thread that rings, once there is nothing more to look at."""
+        if self._is_over and (thread := threading.current_thread()) not in self._sent_home:
+            self._sent_home.add(thread)
             raise SystemExit
 
     def _play(self, line: Line, request: Request) -> None:
@@ -294,8 +297,8 @@ def played(tmp_path: Path) -> Iterator[Played]:
     played = Played(tmp_path)
     with played.daemon:
         yield played
-        played.may_change.set()
-    played.end()
+        played.send_home()
+    eventually(lambda: not any("_guarded" in thread.name for thread in threading.enumerate()))
 
 
 def test_whoever_may_not_manage_is_told_so_and_looks_on(played: Played) -> None:
