@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ TREE: Final = Path(__file__).resolve().parents[2]
 PROJECT: Final[dict[str, Any]] = tomllib.loads((TREE / "pyproject.toml").read_text())
 DEVELOPMENT: Final = TREE / "requirements.lock"
 RUNTIME: Final = TREE / "runtime.lock"
-AUDIT: Final = TREE / "audit.lock"
 
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 """The versions that are supported; a requirement that only one of them has is one."""
@@ -34,10 +34,10 @@ class Pinned:
     @property
     def version(self) -> str:
         """The one version that is allowed. Raises ValueError for a requirement that allows others."""
-        (specifier,) = self.requirement.specifier
-        if specifier.operator != "==" or "*" in specifier.version:
+        told = re.fullmatch(r"==([^*,]+)", str(self.requirement.specifier))
+        if told is None:
             raise ValueError(f"{self.requirement} pins no version")
-        return specifier.version
+        return told[1]
 
 
 def read(lock: Path) -> dict[str, Pinned]:
@@ -52,6 +52,17 @@ def read(lock: Path) -> dict[str, Pinned]:
             raise ValueError(f"{name} stands in {lock.name} twice")
         found[name] = Pinned(name, requirement, tuple(one.strip() for one in hashes))
     return found
+
+
+def made_of(lock: Path) -> list[str]:
+    """The requirements that a lock was made of, by the command that its head tells."""
+    (command,) = re.findall(r"^#\s+uv pip compile (.*)", lock.read_text(), re.MULTILINE)
+    told: list[str] = PROJECT["project"]["dependencies"] if "pyproject.toml" in command.split() else []
+    return [*told, *(one for group in groups_of(lock) for one in PROJECT["dependency-groups"][group])]
+
+
+def groups_of(lock: Path) -> list[str]:
+    return re.findall(r"--group (\S+)", lock.read_text().partition("==")[0])
 
 
 def requirements(told: Iterable[str], extras: Iterable[str] = ()) -> Iterator[Requirement]:
