@@ -32,6 +32,7 @@ NOT_RUN = {
     "$ sudo /srv/bgjobd/bin/bgjobd units --install": "takes root; tests/systemd/nspawn does it in a container",
     "$ bgjob top --once": "a moment of a busy daemon; tests/client/test_top.py compares such a picture",
     "$ python3 -m venv /srv/bgjobd": "takes a package index; test_wheel.py builds the wheel that it installs",
+    "$ /srv/bgjobd/bin/pip install --require-hashes --only-binary :all: -r runtime.lock": "takes a package index",
     "$ install -o prometheus -m 0400 /var/lib/bgjobd/web.token /etc/prometheus/bgjobd.token": "takes root",
     "# /etc/prometheus/prometheus.yml": "for Prometheus",
     "# /etc/prometheus/rules/bgjobd.yml": "for Prometheus; tests/page/test_metrics.py looks at the names",

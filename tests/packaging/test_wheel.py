@@ -1,10 +1,14 @@
-"""What the wheel holds: every file of our packages in the source tree, and nothing else."""
+"""What the wheel holds: every file of our packages in the source tree, and nothing else; made twice, it is the same."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import subprocess
 import sys
+import tarfile
+import tomllib
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -20,29 +24,58 @@ SHIPPED = (
     *("*.service", "*.socket", "*.conf"),
 )
 
-BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+BUILD = """
+import sys
+from setuptools import build_meta
+directory = sys.argv[1]  # setuptools makes arguments of its own of these
+build_meta.build_sdist(directory)
+build_meta.build_wheel(directory)
+"""
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copied(tmp_path_factory.mktemp("tree"))
+
+
+def copied(copy: Path) -> Path:
     """A copy of what git has or would add, as building leaves litter beside the sources."""
-    copy = tmp_path_factory.mktemp("tree")
     for name in files_known_to_git():
         if (TREE / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(TREE / name, copy / name)
+            (copy / name).chmod(
+                0o755 if os.access(TREE / name, os.X_OK) else 0o644
+            )  # all that git knows of modes
     return copy
 
 
 @pytest.fixture(scope="module")
-def wheel(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
-    directory = tmp_path_factory.mktemp("wheel")
+def built(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built_from(copy, tmp_path_factory.mktemp("built"))
+
+
+def built_from(tree: Path, directory: Path) -> Path:
     build = subprocess.run(
-        [sys.executable, "-c", BUILD, str(directory)], cwd=copy, capture_output=True, text=True, check=False
+        [sys.executable, "-c", BUILD, str(directory)],
+        cwd=tree,
+        env=os.environ | {"SOURCE_DATE_EPOCH": "1767225600"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert build.returncode == 0, build.stderr
+    return directory
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> ZipFile:
+    return ZipFile(wheel_in(built))
+
+
+def wheel_in(directory: Path) -> Path:
     [path] = directory.glob("*.whl")
-    return ZipFile(path)
+    return path
 
 
 def test_the_wheel_holds_our_packages_and_nothing_else(copy: Path, wheel: ZipFile) -> None:
@@ -67,6 +100,45 @@ def test_the_wheel_names_both_commands(wheel: ZipFile) -> None:
 
 def test_the_wheel_carries_the_licence(wheel: ZipFile) -> None:
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel.namelist())
+
+
+def test_the_same_sources_make_the_same_wheel_wherever_and_whenever(built: Path, tmp_path: Path) -> None:
+    again = copied(tmp_path / "elsewhere")
+    for name in again.rglob("*"):
+        os.utime(name, (1, 1_700_000_000))
+    (tmp_path / "again").mkdir()
+    assert wheel_in(built).read_bytes() == wheel_in(built_from(again, tmp_path / "again")).read_bytes()
+
+
+def test_every_file_of_the_wheel_is_a_plain_one_that_nobody_executes(wheel: ZipFile) -> None:
+    modes = {one.filename: one.external_attr >> 16 for one in wheel.infolist()}
+    own = {
+        name: mode for name, mode in modes.items() if not name.endswith("/RECORD")
+    }  # written by setuptools
+    assert {name for name, mode in own.items() if not stat.S_ISREG(mode) or mode & 0o7111} == set()
+
+
+def test_the_source_distribution_holds_nothing_that_git_does_not_know(copy: Path, built: Path) -> None:
+    [path] = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {one.name.partition("/")[2] for one in archive if one.isfile()}
+        assert all(one.isfile() or one.isdir() for one in archive)
+    made = {
+        name for name in names if name in ("PKG-INFO", "setup.cfg") or name.startswith("bgjobd.egg-info/")
+    }
+    assert names - made <= {*files_known_to_git()}
+    assert {"pyproject.toml", "LICENSE", "web/vendored.toml"} <= names
+
+
+def test_neither_building_nor_installing_runs_code_of_ours(copy: Path) -> None:
+    """A wheel has no way to run any where it is installed; a build would, of these."""
+    assert not (copy / "setup.py").exists()
+    assert not (copy / "setup.cfg").exists()
+    project = tomllib.loads((copy / "pyproject.toml").read_text())
+    assert project["build-system"].keys() == {"requires", "build-backend"}
+    assert project["build-system"]["build-backend"] == "setuptools.build_meta"
+    assert not project["tool"]["setuptools"].keys() & {"cmdclass", "dynamic"}
+    assert "dynamic" not in project["project"]
 
 
 def files_known_to_git() -> list[str]:
