@@ -122,7 +122,6 @@ def test_an_attempt_holds_no_descriptor_that_leads_out_whatever_the_daemon_was_g
     running: RunningDaemon, client: Client
 ) -> None:
     """CVE-2024-21626, CVE-2019-5736 (runc): a directory of the host's leaked, and /proc/self/exe could be written."""
-    assert "/" in os.listdir("/proc") or os.readlink(f"/proc/{pid_of(running)}/exe")
     given = [os.readlink(link) for link in Path(f"/proc/{pid_of(running)}/fd").iterdir()]
     assert "/" in given
     told = client.run_background_job(SUSPECT, "look_round").result(20)

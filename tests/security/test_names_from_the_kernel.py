@@ -141,6 +141,8 @@ def test_the_name_of_a_cgroup_is_made_of_numbers_alone() -> None:
 
 SHELLS = {"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell", "subprocess_shell"}
 
+STARTERS = {"Popen", "run", "call", "check_call", "check_output", "subprocess_exec", "create_subprocess_exec"}
+
 
 def shells(source: str) -> list[int]:
     """The lines in which a shell is started, or a program is asked to be started by one."""
@@ -153,12 +155,18 @@ def is_shell(node: ast.AST) -> bool:
             return True
         case ast.ImportFrom(names=names):
             return any(one.name in SHELLS for one in names)
-        case ast.keyword(arg="shell", value=value):
-            return not (isinstance(value, ast.Constant) and value.value is False)
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name), keywords=keywords) if (
+            name in STARTERS
+        ):
+            return any(one.arg in {"shell", None} and not is_false(one.value) for one in keywords)
         case ast.List(elts=[ast.Constant(value=str(program)), ast.Constant(value="-c"), *_]):
             return program.rpartition("/")[2] in {"sh", "bash", "dash"}
         case _:
             return False
+
+
+def is_false(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is False
 
 
 def test_nothing_starts_a_shell() -> None:
