@@ -15,7 +15,13 @@ _LIMITS: Final = {
     for name in dir(resource)
     if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"  # the old name of another
 }
-_NAMES: Final = (*(name for name in _LIMITS for _ in range(2)), "nice", "scheduling policy", "oom_score_adj")
+_NAMES: Final = (
+    *(name for name in _LIMITS for _ in range(2)),
+    "nice",
+    "scheduling policy",
+    "oom_score_adj",
+    "CPUs",
+)
 
 
 def now() -> tuple[int, ...]:
@@ -26,6 +32,7 @@ def now() -> tuple[int, ...]:
         -os.getpriority(os.PRIO_PROCESS, 0),
         -os.sched_getscheduler(0),  # batch and idle have the larger numbers
         -oom_score_adj(),
+        len(os.sched_getaffinity(0)),
     )
 
 

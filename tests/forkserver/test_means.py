@@ -41,6 +41,10 @@ LOWERED: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "the OOM killer's score": (lambda: Path("/proc/self/oom_score_adj").write_text("900"), ["oom_score_adj"]),
     "nothing": (lambda: None, []),
+    "where it may run": (
+        lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}),
+        ["CPUs"] if len(os.sched_getaffinity(0)) > 1 else [],
+    ),
 }
 
 
