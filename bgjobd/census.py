@@ -21,6 +21,11 @@ _LONGEST_COMMAND: Final = 200
 _LISTENS: Final = 0x10000
 """The flag of a socket that takes connections, in /proc/net/unix."""
 
+_SOCKET: Final = re.compile(
+    r"[0-9a-f]+: [0-9A-F]+ [0-9A-F]+ (?P<flags>[0-9A-F]{8}) [0-9A-F]+ [0-9A-F]+ +(?P<inode>[0-9]+) (?P<name>/.*)"
+)
+"""A socket that has a name in the file system: "0000000000000000: 00000002 00000000 00010000 0001 01 28411 /a.sock"."""
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -87,14 +92,12 @@ def listener(path: Path) -> Listener | None:
     Asks the kernel's list of sockets: where it is systemd, whoever connects has a daemon started.
     """
     try:
-        lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        text = os.fsdecode(Path("/proc/net/unix").read_bytes())
     except OSError:
         return None
-    # "0000000000000000: 00000002 00000000 00010000 0001 01 28411 /run/bgjobd.sock"; without a name it is seven fields.
-    rows = [fields for line in lines[1:] if len(fields := line.split(maxsplit=7)) == 8]
-    bound = [
-        inode for *_, flags, _, _, inode, name in rows if int(flags, 16) & _LISTENS and _is_at(name, path)
-    ]
+    # A name may hold anything but NUL, even what looks like a line of its own: what does not fit is no line.
+    found = filter(None, map(_SOCKET.fullmatch, text.split("\n")))
+    bound = [row["inode"] for row in found if int(row["flags"], 16) & _LISTENS and _is_at(row["name"], path)]
     return _owner(f"socket:[{bound[0]}]") if bound else None
 
 

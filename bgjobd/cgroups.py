@@ -25,8 +25,8 @@ def find(pid: int | None = None, proc: Path = Path("/proc")) -> Path | None:
     itself has to be in one below, as DelegateSubgroup= makes it.
     """
     try:
-        own = _own_path((proc / str(pid or "self") / "cgroup").read_text())
-        mount = _mount((proc / "self" / "mountinfo").read_text())
+        own = _own_path(_text(proc / str(pid or "self") / "cgroup"))
+        mount = _mount(_text(proc / "self" / "mountinfo"))
     except OSError:
         return None
     if own is None or mount is None or own == "/":
@@ -63,22 +63,30 @@ def why_unusable(subtree: Path) -> str:
 def has_controllers(proc: Path = Path("/proc")) -> bool:
     """Whether cgroup v2 has controllers on this machine, for whomever systemd delegates them to."""
     try:
-        mount = _mount((proc / "self" / "mountinfo").read_text())
+        mount = _mount(_text(proc / "self" / "mountinfo"))
         return mount is not None and bool(_controllers(Path(mount)))
     except OSError:
         return False
 
 
+def _text(path: Path) -> str:
+    """The file's, with names that are no UTF-8 as Path has them, and no character taken for an end of line."""
+    return os.fsdecode(path.read_bytes())
+
+
 def _own_path(text: str) -> str | None:
-    return next((line.removeprefix("0::") for line in text.splitlines() if line.startswith("0::")), None)
+    return next((line.removeprefix("0::") for line in text.split("\n") if line.startswith("0::")), None)
 
 
 def _mount(text: str) -> str | None:
-    """Where the unified hierarchy is mounted (proc_pid_mountinfo(5): the type follows a lone hyphen)."""
-    for line in text.splitlines():
-        fields = line.split()
-        if "-" in fields and fields[fields.index("-") + 1] == "cgroup2":
-            return fields[4]
+    """Where the unified hierarchy is mounted (proc_pid_mountinfo(5): the type follows a lone hyphen).
+
+    The kernel escapes the separators of its own in a name, and none of Unicode's others, which a user may mount at.
+    """
+    for line in text.split("\n"):
+        before, _, after = line.partition(" - ")
+        if after.split(" ")[0] == "cgroup2":
+            return before.split(" ")[4]
     return None
 
 

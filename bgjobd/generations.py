@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from bgjob.words import EntryType
+from bgjobd.forkserver import means
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 
 _FIRST_PAUSE: Final = 1.0
@@ -42,6 +43,7 @@ class Generations:
         self._in_background = in_background
         self._is_stopping = False
         self._is_starting = asyncio.Lock()
+        self._means = means.now()
         self.pids: set[int] = set()
         self.absence = "it is being started, which imports the approved classes"
         self.current: ForkServer | None = None
@@ -86,6 +88,12 @@ class Generations:
             self._put_in_charge(server)
 
     async def _launch(self, application: Application) -> ForkServer:
+        lost = means.lost(self._means)
+        if lost:
+            told = (
+                f"somebody has lowered what this daemon may use, and its attempts with it: {', '.join(lost)}"
+            )
+            self._say(EntryType.FAILURE, f"{told}; restart the daemon: jobs go on")
         try:
             return await ForkServer.launch(application, self._places, self._on_report, self.pids)
         finally:

@@ -77,7 +77,7 @@ def existing(path: Path) -> Path:
 def kind_of(path: Path) -> str | None:
     """The kind of file system that a path is on, such as "tmpfs"; None where it cannot be told."""
     try:
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        mounts = os.fsdecode(Path("/proc/self/mountinfo").read_bytes())
     except OSError:
         return None
     return kind_among(mounts, os.path.realpath(path))
@@ -86,13 +86,15 @@ def kind_of(path: Path) -> str | None:
 def kind_among(mounts: str, path: str) -> str | None:
     """The kind of the mount that a real path is below, of those in a mountinfo (proc(5)); the last covers others."""
     best: tuple[int, str] | None = None
-    for line in mounts.splitlines():
+    for line in mounts.split("\n")[
+        :-1
+    ]:  # by what the kernel escapes, and not by each of Unicode's line breaks
         fields, _, rest = line.partition(" - ")
-        point = _unescaped(fields.split()[4])
+        point = _unescaped(fields.split(" ")[4])
         if (path == point or path.startswith(point.rstrip("/") + "/")) and (
             best is None or len(point) >= best[0]
         ):
-            best = len(point), rest.split()[0]
+            best = len(point), rest.split(" ")[0]
     return None if best is None else best[1]
 
 

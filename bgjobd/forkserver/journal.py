@@ -27,6 +27,7 @@ MAX_NOTED = 1024 * 1024
 _MAX_PART = 4 * 1024 * 1024
 _MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
 _BEGINNING = b'{"v":'
+_DIGITS = len(str(2**63))
 _GONE = frozenset({errno.ENOENT, errno.EACCES})
 """Why a file will never be read: it is not there, or the job forbade it. Anything else may pass."""
 
@@ -52,8 +53,12 @@ def try_key(name: str, *kinds: str) -> tuple[int, int] | None:
     """Job and attempt number of a file with such a name, of one of these kinds; None for any other."""
     job, _, rest = name.partition(".")
     number, _, kind = rest.partition(".")
-    is_plain = job.isascii() and job.isdecimal() and number.isascii() and number.isdecimal()
-    return (int(job), int(number)) if kind in kinds and is_plain else None
+    return (int(job), int(number)) if kind in kinds and _is_plain(job) and _is_plain(number) else None
+
+
+def _is_plain(number: str) -> bool:
+    """Whether it is written as file_name writes it, and SQLite can hold it: a job may have made up the name."""
+    return number.isascii() and number.isdecimal() and number[0] != "0" and len(number) < _DIGITS
 
 
 # The records of every attempt are formatted by hand: a fresh child pays for each page of memory that it touches

@@ -104,6 +104,18 @@ def has_capability(number: int) -> bool:
     return bool(_capabilities() >> number & 1)
 
 
+def oom_score_adj() -> int:
+    """By how much the kernel's OOM killer spares or prefers this process (proc_pid_oom_score_adj(5))."""
+    try:
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return int(os.read(descriptor, 16))
+    finally:
+        os.close(descriptor)
+
+
 def shared_signal_scope() -> int | None:
     """The ruleset under which an attempt can signal nobody outside; None where the kernel has no such thing."""
     return landlock.signal_scope() if landlock.has_signal_scope() else None
@@ -117,7 +129,7 @@ class Sandbox:
         self._ground = ground
         self._signal_scope = signal_scope
         self._rlimits = _rlimits(limits)
-        self._must_forgive = _oom_score_adj() != 0
+        self._must_forgive = oom_score_adj() != 0
         self._steps: tuple[tuple[str, Callable[[str], None]], ...] = (
             ("cgroup", self._join_group),
             ("limits", self._set_limits),
@@ -298,14 +310,6 @@ def _check_user(account: Account) -> None:
         except PermissionError:
             return
         raise PermissionError(errno.EPERM, "the user could be changed back to root")
-
-
-def _oom_score_adj() -> int:
-    try:
-        with open("/proc/self/oom_score_adj", "rb") as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return 0
 
 
 def _forgive() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from . import calls, child, kin, loading, reaping, sandbox, wire
+from . import calls, child, kin, loading, means, reaping, sandbox, wire
 from . import journal as journals
 from .cgroup import Group, Groups
 from .identity import has_pidfs
@@ -45,6 +45,7 @@ class _Server:
         self._sandboxes: dict[str, sandbox.Sandbox] = {}
         self._groups: Groups | None = None
         self._place: child.Place | None = None
+        self._means: tuple[int, ...] = ()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def serve(self) -> None:
@@ -131,6 +132,7 @@ class _Server:
         self._helpers = frozenset(kin.children())
         left_open = [f"{number} → {place}" for number, place in _descriptors().items() if number not in own]
         self._prepare_sandboxes(message)
+        self._means = means.now()
         self._tell({"type": "ready", **loaded.description, **_about_python(), "left_open": left_open})
 
     def _prepare_sandboxes(self, message: wire.Message) -> None:
@@ -172,6 +174,9 @@ class _Server:
         place = self._place
         if place is None:
             raise ValueError("the daemon asked for a start before it configured the fork server")
+        lost = means.lost(self._means)
+        if lost:
+            self._give_way(order, lost)
         try:
             pid = os.fork()
         except (OSError, MemoryError) as error:
@@ -183,6 +188,15 @@ class _Server:
             approved = self._approved.get(order.class_name)
             child.run(order, approved, place, self._sandbox_of(order), inherited)
         self._children[pid] = order
+
+    def _give_way(self, order: child.Order, lost: Sequence[str]) -> NoReturn:
+        """End, so that another takes over: what was taken away cannot be had back, and attempts would be without it.
+
+        Those that run go on, and fall to the daemon.
+        """
+        told = f"somebody has lowered what the fork server (pid {os.getpid()}) may use: {', '.join(lost)}"
+        self._report(order, "not_started", reason=f"{told}; another takes its place")
+        os._exit(1)
 
     def _forget_others(self) -> None:
         """In a child: drop what other attempts were given, which may be another user's secrets."""
