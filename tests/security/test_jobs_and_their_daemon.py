@@ -306,7 +306,7 @@ def attacked(running: RunningDaemon, client: Client, name: str) -> dict[str, str
 def test_a_job_of_the_daemons_user_can_neither_signal_nor_trace_nor_look_into_it_but_lower_what_it_may_use(
     running: RunningDaemon, client: Client
 ) -> None:
-    """What tests/security/same-user.md says of a job under Landlock."""
+    """What SECURITY.md says of a job under Landlock."""
     assert attacked(running, client, SUSPECT) == {
         **dict.fromkeys((*SIGNALS, "ptrace"), "EPERM"),
         "F_SETOWN": "done",  # which says that somebody is named, not that the signal is sent
@@ -318,7 +318,7 @@ def test_a_job_of_the_daemons_user_can_neither_signal_nor_trace_nor_look_into_it
 @as_root
 @needs_signal_scope
 def test_a_job_of_a_user_of_its_own_can_do_nothing_to_it(running: RunningDaemon, client: Client) -> None:
-    """What tests/security/same-user.md says of a class with a user."""
+    """What SECURITY.md says of a class with a user."""
     assert attacked(running, client, STRANGER) == {
         **dict.fromkeys((*SIGNALS, "ptrace", *MEANS), "EPERM"),
         "F_SETOWN": "done",
