@@ -20,6 +20,7 @@ from tests.security.paged import Target, target
 VIEWS = [path for path in addresses("GET") if path != "/events"]
 ACTIONS = addresses("POST")
 ROUTES = [*addresses("GET"), *ACTIONS]
+STATIC = Renderer().static
 EVIL = "http://evil.example"
 CORS = "access-control-allow-origin"
 
@@ -166,7 +167,7 @@ def test_luigi_told_other_sites_its_tasks_and_no_route_here_answers_one(
 ) -> None:
     """CVE-2018-1000843 (luigi): a page of another site read the parameters of tasks from /api/<method>."""
     for accept in ("application/json", "*/*"):
-        for path in (*addresses("GET"), f"{Renderer().static}/page.js"):
+        for path in (*addresses("GET"), f"{STATIC}/page.js"):
             answer = attacked.ask(f"GET {path}", *headers, f"Accept: {accept}")
             assert (answer.status, is_guarded(answer)) == (403, True), path
             assert b"probes" not in answer.body
@@ -209,7 +210,7 @@ def test_no_answer_may_be_kept_but_files_which_everybody_has(attacked: Target) -
         assert is_guarded(attacked.ask("GET /", *headers))
     with attacked.peer() as peer:
         assert is_guarded(peer.ask("GET /events", attacked.login))
-    file = attacked.ask(f"GET {Renderer().static}/page.js", is_known=False)
+    file = attacked.ask(f"GET {STATIC}/page.js", is_known=False)
     assert (file.status, file.header("cache-control")) == (200, "public, max-age=31536000, immutable")
     assert file.header("cross-origin-resource-policy") == "same-origin"
 
@@ -245,7 +246,7 @@ NAMES = {
     "a path": "localhost:{port}/",
     "a service": "bgjobd.nip.io:{port}",
 }  # fmt: skip
-EVERYWHERE = [*ROUTES, "/nowhere", f"{Renderer().static}/page.js"]
+EVERYWHERE = [*ROUTES, "/nowhere", f"{STATIC}/page.js"]
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
@@ -337,7 +338,7 @@ def test_gunicorn_let_a_value_begin_another_header_and_none_does_here(attacked: 
         f"GET /login?next={evil}&token={attacked.token}", f"GET /login?next=/jobs{evil}&token={attacked.token}",
         f"GET /login?next=/jobs?q={evil}&token={attacked.token}", f"GET /login?token={evil}",
         f"GET /{evil}", f"GET /jobs/1{evil}", f"GET /jobs?q={evil}&{evil}={evil}",
-        f"GET {Renderer().static}/page.js{evil}", f"GET /static/{evil}/page.js", f"POST /queues/default{evil}/pause",
+        f"GET {STATIC}/page.js{evil}", f"GET /static/{evil}/page.js", f"POST /queues/default{evil}/pause",
     ]  # fmt: skip
     for line in lines:
         for headers in ((), (f"Accept: {BROWSER}", f"Cookie: {evil}", f"If-None-Match: {evil}")):

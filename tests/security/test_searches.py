@@ -96,13 +96,12 @@ def test_fts5_took_bound_text_for_a_query_and_here_it_is_text(
         assert [entry["message"] for entry in entries] == wanted
         for path in ("/", "/jobs"):
             assert attacked.ask(f"GET {path}?{query}").status == 200
-        if search == "--":
-            continue  # which argparse, before Python 3.13, takes for the end of the options, wherever it stands
-        assert main(["tail", f"--search={search}", "--json"]) == 0
-        told = [json.loads(line)["message"] for line in capsys.readouterr().out.splitlines()]
-        assert told == wanted[::-1][-len(told) :]
-        assert main(["list", f"--search={search}", "--json"]) == 0
-        assert [job["id"] for job in json.loads(capsys.readouterr().out)["jobs"]] == jobs
+    if text == "--":
+        return  # which argparse, before Python 3.13, takes for the end of the options, wherever it stands
+    wanted = [message for message in messages if text.casefold() in message.casefold()]
+    assert main(["tail", f"--search={text}", "--json"]) == 0
+    told = [json.loads(line)["message"] for line in capsys.readouterr().out.splitlines()]
+    assert told == wanted[::-1][-len(told) :]
 
 
 def is_in(search: str, job: Mapping[str, Any]) -> bool:
@@ -167,8 +166,8 @@ def test_like_took_ten_seconds_for_a_megabyte_and_here_no_pattern_takes_longer_t
     heavy: Client, bomb: str
 ) -> None:
     """SQLite's LIKE: 1 MB of text and a pattern of 10 kB took 10.9 s, and nothing could interrupt it (FAULTS.md)."""
-    plain, took = (min(seconds_of(heavy, search) for _ in range(2)) for search in ("nosuch", bomb))
-    assert took < 20 * plain
+    plain = min(seconds_of(heavy, "nosuch") for _ in range(2))
+    assert seconds_of(heavy, bomb) < 20 * plain
 
 
 def seconds_of(client: Client, search: str) -> float:
