@@ -16,7 +16,7 @@ from tests.page.test_guard import FORM, addresses
 from tests.page.test_render import HOSTILE, OnePage, Read, is_text, only_page
 from tests.security.paged import Target, target
 
-__all__ = ["only_page"]
+__all__ = ["only_page"]  # a fixture
 
 TEXT = HOSTILE.replace("\0", "") + '"><img src=x onerror=alert(1)> javascript:alert(2) ${7*7} <%= 7*7 %>'
 """NUL is refused where it comes in, see FAULTS.md, C7."""
