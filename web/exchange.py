@@ -102,15 +102,15 @@ class Response:
 
 
 def html(text: str, status: int = 200, **headers: str) -> Response:
-    """A page, which nobody keeps a copy of."""
-    told = {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"}
+    """A page."""
+    told = {"Content-Type": "text/html; charset=utf-8"}
     return Response(status, text.encode("utf-8", "replace"), told | _named(headers))
 
 
 def as_json(value: Any, status: int = 200) -> Response:
     """The value for programs."""
-    told = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    return Response(status, json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), told)
+    body = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(status, body, {"Content-Type": "application/json"})
 
 
 def plain(text: str, status: int = 200, **headers: str) -> Response:

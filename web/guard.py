@@ -30,7 +30,12 @@ class Guard:
 
     def refusal(self, request: Request) -> Response | None:
         """Why the request is not answered; None where it may be."""
-        return self._wrong_host(request) or self._no_login(request) or self._no_action(request)
+        return (
+            self._wrong_host(request)
+            or self._from_elsewhere(request)
+            or self._no_login(request)
+            or self._no_action(request)
+        )
 
     def _wrong_host(self, request: Request) -> Response | None:
         """DNS rebinding: a stranger's name that leads here is no name of ours."""
@@ -53,6 +58,18 @@ class Guard:
         TLS of its own.
         """
         return self._settings.is_unix or self._settings.allow_remote
+
+    def _from_elsewhere(self, request: Request) -> Response | None:
+        """What another site's page asks for by itself, were it only to keep this one busy; a link that a person
+        follows is none of that.
+        """
+        told = [request.headers.get(f"sec-fetch-{name}") for name in ("site", "mode", "dest")]
+        is_persons = told[0] in (None, "same-origin", "none") or told[1:] == ["navigate", "document"]
+        if is_persons and self._is_own_origin(request):
+            return None
+        return plain(
+            "that came from another site's page, or through a web server that does not hand on the Host", 403
+        )
 
     def _no_login(self, request: Request) -> Response | None:
         if request.path in OPEN or request.path.startswith("/static/") or self.is_known(request):
@@ -84,16 +101,14 @@ class Guard:
             return plain("actions are switched off; [web] actions = true allows them", 403)
         if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
             return plain("only a form of this page can do that", 403)
-        if not self._is_same_site(request) or not hmac.compare_digest(
-            request.form.get("token", "").encode(), self.form_token.encode()
-        ):
+        is_ours = request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
+        token = request.form.get("token", "")
+        if not is_ours or not hmac.compare_digest(token.encode(), self.form_token.encode()):
             return plain("that came from another page, or from one that is too old; open it again", 403)
         return None
 
-    def _is_same_site(self, request: Request) -> bool:
-        site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-        if site is not None and site != "same-origin":
-            return False
+    def _is_own_origin(self, request: Request) -> bool:
+        origin = request.headers.get("origin")
         schemes = ("http", "https") if self._is_anyones else ("http",)
         return origin is None or origin in [f"{scheme}://{request.headers['host']}" for scheme in schemes]
 

@@ -117,8 +117,12 @@ def _bad(status: int, text: str, **headers: str) -> BadHeadError:
 
 
 def head_of(response: Response, *, is_last: bool) -> bytes:
-    """Status line and headers, those for security among them; no value can begin another header."""
-    headers = {"Server": "bgjobd", "Date": formatdate(usegmt=True), **SECURITY, **response.headers}
+    """Status line and headers, those for security among them; no value can begin another header.
+
+    Nobody keeps a copy unless the response says so: a browser may keep a 404, and a web server in between a login.
+    """
+    usual = {"Server": "bgjobd", "Date": formatdate(usegmt=True), "Cache-Control": "no-store"}
+    headers = {**usual, **SECURITY, **response.headers}
     if response.stream is None and response.status != 304:
         headers["Content-Length"] = str(len(response.body))
     if is_last:

@@ -232,7 +232,7 @@ class Page:
         stream = self._feed.try_stream()
         if stream is None:
             return plain("too many browsers follow this page", 503, Retry_After="10")
-        told = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        told = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         return Response(200, b"", told, stream)
 
     def healthz(self, request: Request) -> Response:
@@ -252,7 +252,7 @@ class Page:
         except DaemonUnavailableError:
             stats = None
         body, kind = exposition(stats, request.headers.get("accept", ""), time.time())
-        return Response(200, body, {"Content-Type": kind, "Cache-Control": "no-store"})
+        return Response(200, body, {"Content-Type": kind})
 
     def static(self, request: Request, version: str, name: str) -> Response:
         found = self._render.file(name)

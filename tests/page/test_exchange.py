@@ -71,8 +71,11 @@ def test_text_that_is_no_unicode_can_be_sent() -> None:
     assert as_json({"a": "\ud800"}).body == b'{"a": "?"}'
 
 
-def test_pages_are_kept_by_nobody() -> None:
-    assert html("").headers["Cache-Control"] == as_json({}).headers["Cache-Control"] == "no-store"
+def test_answers_are_kept_by_nobody_unless_they_say_so() -> None:
+    for answer in (html(""), as_json({}), plain("no", 404), redirect("/", Set_Cookie="a=b")):
+        assert b"\r\nCache-Control: no-store\r\n" in head_of(answer, is_last=False)
+    kept = head_of(Response(200, headers={"Cache-Control": "max-age=1"}), is_last=False)
+    assert kept.count(b"Cache-Control: ") == kept.count(b"Cache-Control: max-age=1\r\n") == 1
     assert redirect("/", Set_Cookie="a=b").headers == {"Location": "/", "Set-Cookie": "a=b"}
 
 
@@ -81,7 +84,7 @@ def test_a_value_stays_in_its_line(value: str) -> None:
     head = head_of(Response(200, b"", {"X": value}), is_last=False)
     lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     names = [line.partition(b":")[0] for line in lines[1:]]
-    wanted = ["Server", "Date", *SECURITY, "X", "Content-Length"]
+    wanted = ["Server", "Date", "Cache-Control", *SECURITY, "X", "Content-Length"]
     assert names == [name.encode() for name in wanted]
     assert not set(head) & set(b"\0\x0b\x0c\x7f\t")
 

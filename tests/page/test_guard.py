@@ -343,6 +343,25 @@ def test_a_form_is_taken_through_a_web_server_that_speaks_tls() -> None:
         assert status(action("/jobs/1/retry", host="jobs.example", origin=origin), REMOTE) == 403
 
 
+@pytest.mark.parametrize("settings", [LOCAL, REMOTE, Settings("unix:/nowhere", "unix:/run/p.sock")])
+def test_another_sites_page_is_answered_nothing_wherever_the_page_listens(settings: Settings) -> None:
+    for elsewhere in (
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"sec_fetch_site": "cross-site"},
+    ):
+        assert status(request(**elsewhere), settings) == 403
+        assert status(request("/events", authorization="", **elsewhere), settings) == 403
+    link = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
+    for own in (
+        link,
+        {"sec_fetch_site": "none"},
+        {"sec_fetch_site": "same-origin", "origin": f"http://{HOST}"},
+    ):
+        assert status(request(**own), settings) == 200
+    assert status(request(**link | {"sec_fetch_dest": "iframe"}), settings) == 403
+
+
 def test_the_form_token_is_not_the_logins() -> None:
     assert TOKEN not in guard().form_token
     assert Guard(LOCAL, b"another").form_token != guard().form_token
