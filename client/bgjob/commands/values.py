@@ -90,7 +90,7 @@ def _sendable(value: Any) -> Any:
 
 
 def _refused(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON number")
+    raise ValueError(f"{text[:60]} is no JSON number")
 
 
 def _finite(text: str) -> float:
