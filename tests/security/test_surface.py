@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,10 @@ import pytest
 from bgjob.codec import Request
 from bgjob.words import INTERFACE, SERVICE
 from bgjobd import api
+from bgjobd.web import views
+from bgjobd.web.render import Renderer
 from tests.daemon.running import RunningDaemon, daemon
+from tests.page.serving import page
 from tests.protocol import idl
 from tests.protocol.peers import Peer, connect, leaves_nothing, pid_of
 from tests.security import surface
@@ -152,6 +156,28 @@ def test_a_path_in_the_place_of_a_name_or_a_number_leads_nowhere(running: Runnin
             assert reply.error == f"{SERVICE}.InvalidParameter", method
             assert reply.parameters["parameter"].split(".")[0] == field
     assert files(running.directory) == before
+
+
+def test_a_path_in_the_place_of_a_part_of_an_address_leads_nowhere(tmp_path: Path) -> None:
+    """CVE-2020-11652, at the page: each address of the router that has parts that vary."""
+    patterns = [(verb, pattern) for verb, pattern in views.routes() if "(" in pattern]
+    assert len(patterns) > 5
+    ways = [
+        *PATHS,
+        "..%2f..%2fviews.py",
+        "../views.py",
+        "%2e%2e/vendored.toml",
+        "..",
+        "page.js/../../views.py",
+    ]
+    with page(tmp_path, actions=True) as served:
+        version = Renderer().static.removeprefix("/static/")
+        for (verb, pattern), way in itertools.product(patterns, ways):
+            parts = pattern.replace("([0-9a-f]{16})", version)
+            answer = served.ask(f"{verb} {re.sub(r'[(][^)]*[)]', lambda _, way=way: way, parts)}")
+            assert answer.status in (400, 403, 404), (verb, pattern, way)
+            assert b"from __future__" not in answer.body
+            assert b"sha256" not in answer.body
 
 
 def files(directory: Path) -> list[str]:
