@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bgjob.codec import parse_reply
 from bgjob.words import INTERFACE
 from bgjobd import ipc
 from tests.daemon.running import RunningDaemon, daemon
@@ -104,6 +105,36 @@ def test_credentials_that_are_sent_along_are_not_looked_at(running: RunningDaemo
         reply = peer.try_reply()
     assert reply is not None
     assert reply.error == REFUSED
+
+
+ROOT_OF_ITS_OWN = """
+import ctypes, os, socket, sys
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE, which setuid took: else /proc/self is root's
+if ctypes.CDLL(None).unshare(0x10000000) != 0:  # CLONE_NEWUSER
+    sys.exit(99)
+with open("/proc/self/uid_map", "w") as table:
+    table.write("0 65534 1")
+assert os.getuid() == 0
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[1])
+sock.sendall(bytes.fromhex(sys.argv[2]))
+sys.stdout.buffer.write(sock.recv(65536))
+"""
+
+
+def test_root_of_a_user_namespace_is_the_user_that_it_is_outside(running: RunningDaemon) -> None:
+    """CVE-2019-7304, as it is today: anybody can be uid 0 in a namespace of his own."""
+    words = [sys.executable, "-I", "-c", ROOT_OF_ITS_OWN, str(running.socket), PAUSE.to_bytes().hex()]
+    asked = subprocess.run(words, capture_output=True, timeout=PATIENCE)
+    if asked.returncode == 99:
+        pytest.skip("users may have no namespaces here")
+    assert asked.returncode == 0, asked.stderr
+    reply = parse_reply(asked.stdout[:-1])
+    assert reply.error == REFUSED
+    assert f"uid {NOBODY} may not" in reply.parameters["reason"]
 
 
 # Large numbers
