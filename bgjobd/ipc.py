@@ -39,6 +39,9 @@ _TAKEN_AT_ONCE: Final = 256 * 1024
 _SMALL: Final = 4096
 """Bytes of a request that does not wait behind larger ones: a turn takes as much of each kind."""
 
+_SHARE: Final = 16 * 1024
+"""Bytes that one connection takes of a turn, and one request that goes beyond."""
+
 _LAST_ANSWERS: Final = 5.0
 """Seconds that a stop gives to answers that are owed."""
 
@@ -133,6 +136,7 @@ class Server:
         self._connections: set[_Connection] = set()
         self._by_uid: Counter[int] = Counter()
         self._taken: Counter[bool] = Counter()
+        self._shares: Counter[_Connection] = Counter()
         self._late: dict[_Connection, None] = {}
 
     async def listen(self, path: Path, mode: int, gid: int | None) -> None:
@@ -178,17 +182,20 @@ class Server:
     def try_take(self, connection: _Connection, size: int) -> bool:
         """Whether a request of so many bytes may be taken now; else the connection is told to go on a turn later."""
         is_small = size <= _SMALL
-        if self._taken[is_small] >= _TAKEN_AT_ONCE:
+        if self._taken[is_small] >= _TAKEN_AT_ONCE or self._shares[connection] >= _SHARE:
             self._late[connection] = None
             return False
         if not self._taken.total():
             asyncio.get_running_loop().call_soon(self._on_next_turn)
         self._taken[is_small] += size
+        self._shares[connection] += size
         return True
 
     def _on_next_turn(self) -> None:
+        late = sorted(self._late, key=self._shares.__getitem__)  # who has had least, or nothing, comes first
+        self._late.clear()
+        self._shares.clear()
         self._taken.clear()
-        late, self._late = self._late, {}
         for connection in late:
             connection.go_on()
 

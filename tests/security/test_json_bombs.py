@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from bgjob.words import INTERFACE, SERVICE
 from bgjobd.config import ConfigError, load
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page import serving as browsing
-from tests.protocol.peers import CLOSES, GOES_ON, INFO, connect, leaves_nothing
+from tests.protocol.peers import CLOSES, GOES_ON, INFO, Peer, connect, leaves_nothing
 from tests.support import eventually
 
 PATIENCE = 20.0
@@ -154,6 +155,43 @@ def test_a_flood_of_bombs_keeps_nobody_with_a_small_request_waiting(running: Run
         assert witness.ask(INFO).error is None
         assert sum(flooder.has_news() for flooder in flooders) < FLOODERS / 2
         assert all(flooder.try_reply() for flooder in flooders)
+
+
+def test_a_flood_of_small_bombs_leaves_everybody_a_turn(running: RunningDaemon) -> None:
+    """CVE-2020-10735, by many at once: who asks for little comes before those who have had much."""
+    refused = submit(wide("[]", 3600)).replace(b"echo", b"nothing") + b"\0"
+    with leaves_nothing(running), ExitStack() as stack:
+        flooders = [stack.enter_context(connect(running)) for _ in range(FLOODERS)]
+        witness = stack.enter_context(connect(running))
+        assert all(peer.ask(INFO).error is None for peer in (*flooders, witness))
+        os.kill(witness.pid, signal.SIGSTOP)  # so that it finds all of it at once
+        try:
+            sent = sum(fill(flooder, refused) for flooder in flooders)
+            witness.send(INFO)
+        finally:
+            os.kill(witness.pid, signal.SIGCONT)
+        assert witness.try_reply() is not None
+        answered = sum(count_of_replies(flooder) for flooder in flooders)
+        assert answered < sent / 2
+        for flooder in flooders:
+            flooder.sock.shutdown(socket.SHUT_RDWR)
+
+
+def fill(peer: Peer, frame: bytes) -> int:
+    """Send whole frames, as many as nobody has to read yet."""
+    peer.sock.setblocking(False)
+    count = 0
+    with suppress(BlockingIOError):
+        while peer.sock.send(frame) == len(frame):
+            count += 1
+    return count
+
+
+def count_of_replies(peer: Peer) -> int:
+    """How many have come."""
+    with suppress(BlockingIOError):
+        return peer.sock.recv(1_000_000).count(b"\0")
+    return 0
 
 
 def test_a_hundred_thousand_tiny_frames_keep_nobody_waiting(running: RunningDaemon) -> None:
