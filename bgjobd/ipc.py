@@ -36,6 +36,12 @@ _BACKLOG: Final = 1024
 _TAKEN_AT_ONCE: Final = 256 * 1024
 """Bytes of requests in one turn of the loop: whatever else there is to do, such as signs of life, waits as long."""
 
+_SMALL: Final = 4096
+"""Bytes of a request that does not wait behind larger ones: a turn takes as much of each kind."""
+
+_SHARE: Final = 16 * 1024
+"""Bytes that one connection takes of a turn, and one request that goes beyond."""
+
 _LAST_ANSWERS: Final = 5.0
 """Seconds that a stop gives to answers that are owed."""
 
@@ -129,7 +135,8 @@ class Server:
         self._own_place: tuple[Path, int] | None = None
         self._connections: set[_Connection] = set()
         self._by_uid: Counter[int] = Counter()
-        self._taken = 0
+        self._taken: Counter[bool] = Counter()
+        self._shares: Counter[_Connection] = Counter()
         self._late: dict[_Connection, None] = {}
 
     async def listen(self, path: Path, mode: int, gid: int | None) -> None:
@@ -174,25 +181,28 @@ class Server:
 
     def try_take(self, connection: _Connection, size: int) -> bool:
         """Whether a request of so many bytes may be taken now; else the connection is told to go on a turn later."""
-        if self._taken >= _TAKEN_AT_ONCE:
+        is_small = size <= _SMALL
+        if self._taken[is_small] >= _TAKEN_AT_ONCE or self._shares[connection] >= _SHARE:
             self._late[connection] = None
             return False
-        if self._taken == 0:
+        if not self._taken.total():
             asyncio.get_running_loop().call_soon(self._on_next_turn)
-        self._taken += size
+        self._taken[is_small] += size
+        self._shares[connection] += size
         return True
 
     def _on_next_turn(self) -> None:
-        self._taken = 0
-        late, self._late = self._late, {}
+        late = sorted(self._late, key=self._shares.__getitem__)  # who has had least, or nothing, comes first
+        self._late.clear()
+        self._shares.clear()
+        self._taken.clear()
         for connection in late:
             connection.go_on()
 
     def dismiss(self, connection: _Connection, caller: Caller) -> None:
-        """The connection is gone."""
-        if connection in self._connections:
-            self._connections.remove(connection)
-            self._by_uid[caller.uid] -= 1
+        """The connection, which was admitted, is gone."""
+        self._connections.remove(connection)
+        self._by_uid[caller.uid] -= 1
 
 
 @dataclass(slots=True)
@@ -211,7 +221,7 @@ class _Connection(asyncio.Protocol):
         self._backlog: deque[bytes] = deque()
         self._calls: deque[_Call] = deque()
         self._transport: asyncio.Transport | None = None
-        self._caller = Caller(0, 0, 0)
+        self._caller: Caller | None = None  # and not a caller with some uid: 0 is root
         self._deadline: asyncio.TimerHandle | None = None
         self._quiet_since = 0.0
         self._next_look: asyncio.TimerHandle | None = None
@@ -270,7 +280,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._server.dismiss(self, self._caller)
+        if self._caller is not None:
+            self._server.dismiss(self, self._caller)
         self._stop_clock()
         self._stop_awaiting_reading()
         if self._next_look is not None:
@@ -318,7 +329,13 @@ class _Connection(asyncio.Protocol):
         if method is None:
             is_stream = request.method in self._server.methods.streams
             raise ExpectedMoreError() if is_stream else MethodNotFoundError(method=request.method)
-        return await method(request.parameters, self._caller)
+        return await method(request.parameters, self._known())
+
+    def _known(self) -> Caller:
+        """Whom the kernel has named; nothing is done for anybody else."""
+        if self._caller is None:
+            raise RuntimeError("a request came before its caller was known")
+        return self._caller
 
     # Replies
 
@@ -346,7 +363,7 @@ class _Connection(asyncio.Protocol):
         last = Reply()
         try:
             # It is given no name, so that it ends with this loop, however that ends.
-            async for parameters in stream(request.parameters, self._caller):
+            async for parameters in stream(request.parameters, self._known()):
                 self._send(request, Reply(parameters, continues=True).to_bytes())
                 await self._can_write.wait()  # a stream goes as fast as its reader
                 await asyncio.sleep(0)  # and lets the others have their turn, however much it has to tell

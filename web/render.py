@@ -28,6 +28,7 @@ _KINDS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """The colour of a badge; grey for the others."""
 
+_MOST_INDENTED: Final = 32 * 1024
 _FRAME: Final = re.compile(r'  File "(.*)", line \d+')
 _LIBRARY: Final = re.compile(r"/(?:site|dist)-packages/|/lib(?:64)?/python3[^/]*/|^<frozen ")
 
@@ -133,8 +134,9 @@ def own_frames(traceback: str) -> str | None:
 
 
 def pretty(value: Any) -> str:
-    """JSON for people."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """JSON for people; of what is large it takes one line, for its indents could take a hundred times as much."""
+    told = json.dumps(value, ensure_ascii=False)
+    return told if len(told) > _MOST_INDENTED else json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def short(class_name: str) -> str:

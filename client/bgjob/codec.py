@@ -161,7 +161,7 @@ def _parse(frame: bytes, parse_int: Callable[[str], int]) -> JsonObject:
     try:
         message = json.loads(
             text,
-            object_pairs_hook=_unique,
+            object_pairs_hook=unique,
             parse_constant=_refuse_constant,
             parse_int=parse_int,
         )
@@ -172,7 +172,8 @@ def _parse(frame: bytes, parse_int: Callable[[str], int]) -> JsonObject:
     return message
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
+def unique(pairs: list[tuple[str, Any]]) -> JsonObject:
+    """The object of these keys and values, as a hook of json's. Raises ValueError for a key that it has twice."""
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise ValueError("an object has a key twice")

@@ -33,7 +33,24 @@ FORK_AND_WAIT = [
     *("os.fork", "os.forkpty", "pty.fork"),
     *("os.wait", "os.wait3", "os.wait4", "os.waitid", "os.waitpid"),
 ]
-PICKLE = ["pickle", "_pickle", "pickletools", "shelve", "dill", "cloudpickle"]
+PICKLE = [
+    *(
+        "pickle",
+        "_pickle",
+        "pickletools",
+        "shelve",
+        "copyreg",
+        "marshal",
+        "xmlrpc",
+        "multiprocessing.reduction",
+    ),
+    *("dill", "cloudpickle", "jsonpickle", "joblib", "yaml", "ruamel"),
+]
+RUN_TEXT = [
+    *("builtins.eval", "builtins.exec", "builtins.compile", "builtins.__import__", "code", "codeop", "runpy"),
+    *("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),
+    *("asyncio.create_subprocess_shell", "asyncio.subprocess.create_subprocess_shell"),
+]
 DATABASE = ["peewee", "playhouse", "sqlite3", "_sqlite3", "apsw"]
 THREADS = ["threading", "_thread", "concurrent", "multiprocessing", "queue"]
 
@@ -126,6 +143,7 @@ RULES = [
     Rule("only the fork server forks and waits", outside("bgjobd.forkserver"), of(*FORK_AND_WAIT)),
     Rule("nobody uses multiprocessing", outside(), of("multiprocessing", "concurrent.futures.process")),
     Rule("nobody pickles", outside(), of(*PICKLE)),
+    Rule("nobody runs a text, by Python or by a shell", outside(), of(*RUN_TEXT)),
     Rule("only the store knows peewee and SQLite", outside("bgjobd.store"), of(*DATABASE)),
     Rule(
         "the store knows nothing of those that use it",
@@ -199,6 +217,12 @@ PLANTED = [
     ("bgjobd/forkserver/wire.py", "import pickle", "nobody pickles"),
     ("bgjobd/ipc.py", "import importlib\nimportlib.import_module('pickle')", "nobody pickles"),
     ("bgjobd/ipc.py", "__import__('pickle')", "nobody pickles"),
+    ("bgjobd/store/rows.py", "from marshal import loads", "nobody pickles"),
+    ("web/settings.py", "def f(): import yaml", "nobody pickles"),
+    ("systemd/install.py", "import shelve", "nobody pickles"),
+    ("client/bgjob/codec.py", "def f(text): return eval(text)", "nobody runs a text"),
+    ("bgjobd/api.py", "exec('pass')", "nobody runs a text"),
+    ("bgjobd/page.py", "import os\nos.system('true')", "nobody runs a text"),
     ("bgjobd/api.py", "from playhouse.shortcuts import model_to_dict", "only the store knows peewee"),
     ("bgjobd/api.py", "import typing\nif typing.TYPE_CHECKING: import peewee", "only the store knows peewee"),
     ("bgjobd/demo/__init__.py", "import sqlite3", "only the store knows peewee"),

@@ -522,6 +522,13 @@ def test_values_are_written_for_people() -> None:
     assert pretty({"a": "é<"}) == '{\n  "a": "é<"\n}'
 
 
+def test_a_large_value_takes_no_more_room_for_its_indents() -> None:
+    value: object = [0] * 300_000
+    for _ in range(100):
+        value = [value]
+    assert len(pretty(value)) < 1_000_000
+
+
 def test_the_chart_stays_within_its_frame_and_says_what_it_shows() -> None:
     minutes = [{"completed": many, "failed": many % 7} for many in range(60)]
     read = Read(str(chart(minutes)))

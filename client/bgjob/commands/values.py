@@ -69,9 +69,9 @@ def _content(text: str) -> str:
 
 
 def _from_json(text: str) -> Any:
-    """The value, as the socket takes it: finite numbers only. Raises ValueError."""
+    """The value, as the socket takes it: finite numbers only, no key twice. Raises ValueError."""
     try:
-        return json.loads(text, parse_constant=_refused, parse_float=_finite)
+        return json.loads(text, object_pairs_hook=codec.unique, parse_constant=_refused, parse_float=_finite)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -90,7 +90,7 @@ def _sendable(value: Any) -> Any:
 
 
 def _refused(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON number")
+    raise ValueError(f"{text[:60]} is no JSON number")
 
 
 def _finite(text: str) -> float:

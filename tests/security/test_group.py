@@ -1,0 +1,82 @@
+"""What membership of the socket's group gives, at root's daemon: the way in, and code as the user that jobs run as."""
+
+from __future__ import annotations
+
+import grp
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.running import RunningDaemon, daemon
+from tests.protocol.peers import PATIENCE, Peer, ours, pid_of
+from tests.support import directory_for_all
+
+TREE = Path(__file__).resolve().parents[2]
+STRANGER = 1_000_001
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root's daemon gives its socket to a group")
+
+
+@pytest.fixture(scope="module")
+def group() -> grp.struct_group:
+    """Some group of this machine, in the place of `bgjob`."""
+    return next(group for group in grp.getgrall() if group.gr_gid != 0)
+
+
+@pytest.fixture(scope="module")
+def running(group: grp.struct_group) -> Iterator[RunningDaemon]:
+    changes = f"from bgjobd import service; service.SOCKET_GROUP = {group.gr_name!r}"
+    with directory_for_all() as directory, daemon(directory, changes=changes) as running:
+        yield running
+
+
+def connect_as(running: RunningDaemon, groups: list[int]) -> Peer:
+    sock = socket.socket(socket.AF_UNIX)
+    own = os.getgroups()
+    os.setgroups(groups)
+    os.setegid(STRANGER)
+    os.seteuid(STRANGER)
+    try:
+        sock.connect(str(running.socket))
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(own)
+    return Peer(sock, pid_of(running))
+
+
+def test_the_socket_is_its_groups_and_nobody_elses(running: RunningDaemon, group: grp.struct_group) -> None:
+    """The Docker socket: whoever is in its group is root, and a socket that all can reach makes everybody that."""
+    found = running.socket.stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o660, 0, group.gr_gid)
+    with pytest.raises(PermissionError):
+        connect_as(running, [])
+    with connect_as(running, [group.gr_gid]) as peer:
+        assert peer.ask(ours("Stats")).error is None
+
+
+def test_a_member_runs_approved_code_as_the_user_of_its_jobs_and_nothing_else(
+    running: RunningDaemon, group: grp.struct_group
+) -> None:
+    """The Docker socket: what a member gets is what the README says that membership means."""
+    with connect_as(running, [group.gr_gid]) as peer:
+        ledger = str(running.directory / "ledger")
+        names = {"class_name": "probes.Probe", "method_name": "note"}
+        job = peer.ask(ours("Submit", **names, parameters={"ledger": ledger})).parameters["id"]
+        ended = peer.ask(ours("Wait", id=job, timeout=PATIENCE)).parameters["job"]
+        assert (ended["status"], ended["submitted_uid"]) == ("completed", STRANGER)
+        assert Path(ledger).stat().st_uid == 0
+        assert peer.ask(ours("Submit", class_name="os", method_name="system")).error is not None
+        assert (
+            peer.ask(ours("Prune", ids=[job], last_entry=10**6)).error == "org.bgjobd.Jobs.PermissionDenied"
+        )
+
+
+@pytest.mark.parametrize("place", ["README.md", "systemd/bgjobd.socket", "systemd/sysusers.conf"])
+def test_what_membership_means_is_said_where_members_are_made(place: str) -> None:
+    """The Docker socket: people were added to its group who would not have been given root's password."""
+    said = " ".join((TREE / place).read_text().replace("#", " ").split())
+    assert "can have every approved method run" in said
