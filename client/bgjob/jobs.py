@@ -128,7 +128,12 @@ def _logger_of(record: Callable[[dict[str, Any]], None], name: str) -> logging.L
 
     class ToJournal(logging.Handler):
         def emit(self, entry: logging.LogRecord) -> None:
-            record({"type": "log", "level": entry.levelname, "message": self.format(entry)})
+            try:
+                message = self.format(entry)
+            except Exception:  # what cannot be told costs the job nothing, as with logging's own handlers
+                self.handleError(entry)
+            else:
+                record({"type": "log", "level": entry.levelname, "message": message})
 
     logger = logging.Logger(name, logging.INFO)
     logger.addHandler(ToJournal())

@@ -427,6 +427,7 @@ class InMethod:
         context.logger.debug("not told")
         context.logger.info("a piece of %s", "news")
         context.logger.warning("a warning")
+        context.logger.info("100 % more than can be told: %d", {"a": 1})
         context.logger.error("a mishap")
         try:
             {}["x"]
