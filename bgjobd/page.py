@@ -178,7 +178,7 @@ class PageProcess:
         with its_end:
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "bgjobd.web"],
+                    [sys.executable, _isolation(), "-m", "bgjobd.web"],
                     stdin=its_end.fileno(),
                     stdout=2,
                     env=_environment(),
@@ -209,6 +209,11 @@ class PageProcess:
                     )
                     process.kill()
                     return
+
+
+def _isolation() -> str:
+    """What keeps Python from importing what lies about in a directory, as strictly as was done for this process."""
+    return "-I" if sys.flags.isolated else "-P"
 
 
 def _environment() -> dict[str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bgjobd import census, limits, room
+from bgjobd import census, directories, limits, room
 from bgjobd.config import Config
 from bgjobd.findings import Finding, broken, doubtful, ok, remark
 from bgjobd.forkserver.sandbox import Account
@@ -68,13 +68,9 @@ def _directory(key: str, path: Path) -> Finding:
 
 def _open_to_all(key: str, path: Path) -> Iterator[Finding]:
     """A directory above that anybody may write to could be given another of our name."""
-    for above in path.parents:
-        if not above.exists():
-            continue
-        mode = above.stat().st_mode
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            told = f"anybody may write to {above}, and so put something else in the place of {path}"
-            yield doubtful(f"{key}: {told}; `chmod o-w {above}`")
+    for above in directories.open_to_all(path):
+        told = f"anybody may write to {above}, and so put something else in the place of {path}"
+        yield doubtful(f"{key}: {told}; `chmod o-w {above}`")
 
 
 # Socket and named pipe

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import grp
 import os
 import traceback
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd import api, clock, ipc
+from bgjobd import api, clock, directories, ipc, room
 from bgjobd.config import Config
 from bgjobd.daemon import Daemon
 from bgjobd.fifo import Fifo
@@ -59,6 +58,7 @@ async def running(
         log = Log(config.daemon.log_dir, config.log.console, config.log.level, config.log.snapshots)
         try:
             daemon = Daemon(config, clock.Clock(), log, clock.boot_id(), load_config, notifier)
+            _say_what_is_open(daemon, config)
             if is_restored:
                 daemon.say(EntryType.FAILURE, _RESTORED)
                 await daemon.retention.remove_unknown_outputs()
@@ -152,13 +152,14 @@ def _make_directories(config: Config) -> None:
         work,
         place.state_dir / "output",
     ):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.stat()
-        if found.st_uid != os.geteuid():
-            raise PermissionError(errno.EPERM, f"the directory belongs to uid {found.st_uid}", str(directory))
-        mode = 0o711 if directory in passable else 0o700
-        if found.st_mode & 0o777 != mode:
-            directory.chmod(mode)
+        directories.make(directory, 0o711 if directory in passable else 0o700)
+
+
+def _say_what_is_open(daemon: Daemon, config: Config) -> None:
+    for key in room.DIRECTORIES:
+        for above in directories.open_to_all(getattr(config.daemon, key)):
+            told = f"anybody may write to {above}, and so put something else in the place of {key}"
+            daemon.say(EntryType.FAILURE, f"{told}; `chmod o-w {above}`")
 
 
 def _limits(config: Config) -> ipc.Limits:
