@@ -6,9 +6,11 @@ Nothing is followed or changed that somebody else may have put in the place of o
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +26,20 @@ def make(directory: Path, mode: int) -> None:
         _take_over(descriptor, directory, mode)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def kept(*paths: Path) -> Iterator[None]:
+    """Meanwhile nothing in these directories is removed for its age: who cleans up passes by what is locked
+    (tmpfiles.d(5)).
+    """
+    with ExitStack() as held:
+        for path in paths:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, descriptor)
+            with suppress(OSError):  # somebody cleans up at this moment, or the file system has no locks
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
 
 
 def open_to_all(directory: Path) -> Iterator[Path]:
@@ -46,7 +62,7 @@ def _take_over(descriptor: int, directory: Path, mode: int) -> None:
     if found.st_uid != os.geteuid():
         raise PermissionError(errno.EPERM, f"the directory belongs to uid {found.st_uid}", str(directory))
     was_open = found.st_mode & _OTHERS_MAY_WRITE
-    if was_open and found.st_mode & stat.S_ISVTX:
+    if was_open and found.st_mode & stat.S_ISVTX and os.listdir(descriptor):  # a new tmpfs is empty
         told = "the directory is one that others share, as /tmp is; configure one below it"
         raise PermissionError(errno.EPERM, told, str(directory))
     if was_open:

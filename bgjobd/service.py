@@ -62,8 +62,9 @@ async def running(
             if is_restored:
                 daemon.say(EntryType.FAILURE, _RESTORED)
                 await daemon.retention.remove_unknown_outputs()
-            async with _serving(daemon, config, handed):
-                yield daemon
+            with directories.kept(*_directories(config)):  # not before the daemon has the spool to itself
+                async with _serving(daemon, config, handed):
+                    yield daemon
         finally:
             log.close()
     finally:
@@ -140,19 +141,20 @@ def _fifo_mode(daemon: Daemon, gid: int | None) -> int:
 
 def _make_directories(config: Config) -> None:
     """Our own directories, for our eyes only; wider ones are tightened. Attempts of other users pass through some."""
-    place = config.daemon
-    spool, work = place.runtime_dir / "spool", place.runtime_dir / "work"
     has_other_users = any(policy.user or policy.group for policy in config.approved.values())
-    passable = (place.runtime_dir, spool, work) if has_other_users else ()
-    for directory in (
-        place.state_dir,
-        place.runtime_dir,
-        place.log_dir,
-        spool,
-        work,
-        place.state_dir / "output",
-    ):
+    passable = (config.daemon.runtime_dir, *_of_attempts(config)) if has_other_users else ()
+    for directory in _directories(config):
         directories.make(directory, 0o711 if directory in passable else 0o700)
+
+
+def _directories(config: Config) -> tuple[Path, ...]:
+    place = config.daemon
+    above = (place.state_dir, place.runtime_dir, place.log_dir)
+    return (*above, *_of_attempts(config), place.state_dir / "output")
+
+
+def _of_attempts(config: Config) -> tuple[Path, Path]:
+    return config.daemon.runtime_dir / "spool", config.daemon.runtime_dir / "work"
 
 
 def _say_what_is_open(daemon: Daemon, config: Config) -> None:
