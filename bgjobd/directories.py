@@ -63,7 +63,9 @@ def _take_over(descriptor: int, directory: Path, mode: int) -> None:
         raise PermissionError(errno.EPERM, f"the directory belongs to uid {found.st_uid}", str(directory))
     was_open = found.st_mode & _OTHERS_MAY_WRITE
     if was_open and found.st_mode & stat.S_ISVTX and os.listdir(descriptor):  # a new tmpfs is empty
-        told = "the directory is one that others share, as /tmp is; configure one below it"
+        told = (
+            "the directory is one that others share, as /tmp is; configure one below it, or chmod it to 0700"
+        )
         raise PermissionError(errno.EPERM, told, str(directory))
     if was_open:
         _refuse_strangers_files(descriptor, directory)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bgjob.words import EntryType
-from bgjobd import directories, ipc, lock
+from bgjobd import census, directories, ipc, lock
 from bgjobd.log import FILE_NAME, Log
 from bgjobd.page import settings_of
 from bgjobd.pruning import Archive
@@ -204,8 +204,10 @@ def test_a_planted_pid_in_the_lock_is_nobody_to_signal_and_keeps_no_daemon_from_
         (tmp_path / lock.FILE_NAME).write_bytes(content)
         with pytest.raises(lock.AlreadyRunningError):  # whatever it names as the pid
             lock.lock(tmp_path)
+        assert census.daemon_of(tmp_path) == os.getpid()  # the kernel knows who holds it
     finally:
         os.close(held)
+    assert census.daemon_of(tmp_path) is None
 
 
 # Log

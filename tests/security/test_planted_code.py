@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.running import RunningDaemon
+from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
 _NAMES = ("json", "signal", "asyncio", "socket", "peewee", "sitecustomize", "usercustomize")
@@ -75,17 +75,14 @@ def test_modules_in_the_working_directory_are_nobodys_to_import(tmp_path: Path, 
             surroundings = client.run_background_job("probes.Probe", "describe_itself").result(20)
             client.reload()
         eventually(lambda: (tmp_path / "page.sock").is_socket())
-        for words in (
-            ["-I", "-m", "bgjobd", "check", "--config", str(running.config)],
-            ["-I", "-m", "bgjob", "list"],
-        ):
-            subprocess.run(
-                [sys.executable, *words],
-                cwd=evil,
-                env=os.environ | environ | {"BGJOBD_SOCKET": str(running.socket)},
-                capture_output=True,
-                timeout=50,
-            )
+        check = [*AS_THE_UNIT, "check", "--config", str(running.config)]
+        subprocess.run(
+            check if is_unit else [*as_installed("bgjob"), "list"],
+            cwd=evil,
+            env=os.environ | environ | {"BGJOBD_SOCKET": str(running.socket)},
+            capture_output=True,
+            timeout=50,
+        )
     finally:
         running.stop()
     assert list(marks.iterdir()) == []
@@ -98,3 +95,50 @@ def test_a_planted_module_would_be_seen(tmp_path: Path) -> None:
         [sys.executable, "-c", "import json"], cwd=tmp_path / "evil", check=False, capture_output=True
     )
     assert list((tmp_path / "marks").iterdir())
+
+
+HOSTILE = {
+    "LD_PRELOAD": "/nonexistent/evil.so",
+    "LD_LIBRARY_PATH": "/nonexistent",
+    "LD_AUDIT": "/nonexistent/evil.so",
+    "GCONV_PATH": "/nonexistent",
+    "GLIBC_TUNABLES": "glibc.malloc.check=0",
+    "LOCPATH": "/nonexistent",
+    "PYTHONSTARTUP": "/nonexistent/evil.py",
+    "PYTHONWARNINGS": "ignore",
+    "PYTHONBREAKPOINT": "os.system",
+    "BASH_ENV": "/nonexistent/evil.sh",
+    "ENV": "/nonexistent/evil.sh",
+    "IFS": "/",
+    "TMPDIR": "/nonexistent",
+    "BGJOBD_TOKEN": "somebody-elses",
+    "BGJOB_ANYTHING": "somebody-elses",
+    "SECRET": "canary",
+}
+GIVEN = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ"}
+OWN = {"TMPDIR", "LC_CTYPE"}
+"""Where its directory is; and Python's own, where the locale is that of C (PEP 538)."""
+
+
+def test_no_variable_of_whoever_submits_or_starts_the_daemon_reaches_a_job(tmp_path: Path) -> None:
+    """FAULTS.md P18: LD_PRELOAD, PYTHON…, BASH_ENV, GCONV_PATH and their like, of a client and of the daemon itself."""
+    with daemon(
+        tmp_path, app='env = { GREETING = "hello" }', environ=HOSTILE | {"TMPDIR": "/tmp"}
+    ) as running:
+        words = ["run", "probes.Probe::describe_itself", "--wait", "--json"]
+        done = subprocess.run(
+            [*as_installed("bgjob"), *words],
+            env=os.environ | HOSTILE | {"BGJOBD_SOCKET": str(running.socket), "GREETING": "goodbye"},
+            capture_output=True,
+            timeout=50,
+        )
+        assert done.returncode == 0, done.stderr
+        with running.client() as client:
+            found = client.get(1).snapshot["result"]["env"]
+        servers = (
+            Path(f"/proc/{running.fork_server()}/environ").read_bytes().decode().rstrip("\0").split("\0")
+        )
+    assert set(found) <= GIVEN | OWN | {"GREETING"}
+    assert found["GREETING"] == "hello"
+    assert found["TMPDIR"].startswith(f"{tmp_path}/run/work/")
+    assert {one.partition("=")[0] for one in servers} <= GIVEN | {"GREETING"}
