@@ -21,11 +21,20 @@ def make(directory: Path, mode: int) -> None:
     """Have the directory, with this mode. Raises PermissionError where others may have put something in it, OSError."""
     _refuse_planted_links(directory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _take_over(descriptor, directory, mode)
-    finally:
-        os.close(descriptor)
+    with _opened(directory) as descriptor:
+        before = os.fstat(descriptor).st_mode
+        _refuse_strangers(descriptor, directory)
+        if before & 0o777 != mode:
+            os.fchmod(descriptor, mode)
+        if before & _OTHERS_MAY_WRITE:
+            _refuse_strangers_files(descriptor, directory)  # what came meanwhile
+
+
+def look_at(directory: Path) -> None:
+    """Raise as `make` would for a directory that is there, and change nothing."""
+    _refuse_planted_links(directory)
+    with _opened(directory) as descriptor:
+        _refuse_strangers(descriptor, directory)
 
 
 @contextmanager
@@ -57,22 +66,27 @@ def _refuse_planted_links(directory: Path) -> None:
             raise PermissionError(errno.EPERM, told, str(place))
 
 
-def _take_over(descriptor: int, directory: Path, mode: int) -> None:
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_strangers(descriptor: int, directory: Path) -> None:
     found = os.fstat(descriptor)
     if found.st_uid != os.geteuid():
         raise PermissionError(errno.EPERM, f"the directory belongs to uid {found.st_uid}", str(directory))
-    was_open = found.st_mode & _OTHERS_MAY_WRITE
-    if was_open and found.st_mode & stat.S_ISVTX and os.listdir(descriptor):  # a new tmpfs is empty
+    if not found.st_mode & _OTHERS_MAY_WRITE:
+        return
+    if found.st_mode & stat.S_ISVTX and os.listdir(descriptor):  # a new tmpfs is empty
         told = (
             "the directory is one that others share, as /tmp is; configure one below it, or chmod it to 0700"
         )
         raise PermissionError(errno.EPERM, told, str(directory))
-    if was_open:
-        _refuse_strangers_files(descriptor, directory)
-    if found.st_mode & 0o777 != mode:
-        os.fchmod(descriptor, mode)
-    if was_open:
-        _refuse_strangers_files(descriptor, directory)  # what came meanwhile
+    _refuse_strangers_files(descriptor, directory)
 
 
 def _refuse_strangers_files(descriptor: int, directory: Path) -> None:

@@ -60,6 +60,10 @@ def _directory(key: str, path: Path) -> Finding:
     if found.st_uid != os.geteuid():
         told = f"{path} belongs to uid {found.st_uid}, and this is uid {os.geteuid()}"
         return broken(f"{key}: {told}; run this, and the daemon, as the same user, or chown it")
+    try:
+        directories.look_at(path)
+    except PermissionError as error:
+        return broken(f"{key}: {error.filename}: {error.strerror}")
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o077 & ~0o011:
         return remark(f"{key}: {path} has mode {mode:04o}; a start closes it to others")

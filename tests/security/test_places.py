@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from bgjob.words import EntryType
-from bgjobd import census, directories, ipc, lock
+from bgjobd import census, directories, ipc, lock, places
+from bgjobd.findings import Severity
 from bgjobd.log import FILE_NAME, Log
 from bgjobd.page import settings_of
 from bgjobd.pruning import Archive
@@ -151,9 +152,13 @@ def test_what_others_could_put_into_an_open_directory_is_never_the_daemons(
 
 
 @as_root
-def test_a_start_refuses_what_was_planted_and_says_what_to_do(tmp_path: Path) -> None:
+def test_a_start_refuses_what_was_planted_and_says_what_to_do_as_does_a_check(tmp_path: Path) -> None:
     running = RunningDaemon(tmp_path)
     _file(_shared(tmp_path / "state", 0o777) / "bgjobd.db", tmp_path)
+    (found,) = [
+        one for one in places.findings(settings(tmp_path), None) if "may have put this there" in one.told
+    ]
+    assert found.severity is Severity.BROKEN
     assert running.spawn().wait(20) == 1
     assert "may have put this there; look at it, and remove it" in running.console()
     assert f"{tmp_path}/state/bgjobd.db" in running.console()

@@ -33,8 +33,10 @@ def planted(place: Path, marks: Path) -> Path:
 class Started(RunningDaemon):
     """A daemon that is started by these words, in that directory and environment."""
 
-    def __init__(self, directory: Path, words: list[str], cwd: Path, environ: dict[str, str]) -> None:
-        super().__init__(directory, web=f'bind = "unix:{directory}/page.sock"')
+    def __init__(
+        self, directory: Path, words: list[str], cwd: Path, environ: dict[str, str], app: str
+    ) -> None:
+        super().__init__(directory, app=app, web=f'bind = "unix:{directory}/page.sock"')
         self.words = words
         self.cwd = cwd
         self.environ = environ
@@ -68,7 +70,11 @@ def test_modules_in_the_working_directory_are_nobodys_to_import(tmp_path: Path, 
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         planted(evil / ".local" / "lib" / version / "site-packages", marks)
         environ |= {"PYTHONPATH": str(evil), "HOME": str(evil), "PYTHONUSERBASE": f"{evil}/.local"}
-    running = Started(tmp_path, AS_THE_UNIT if is_unit else as_installed("bgjobd"), evil, environ)
+    words = AS_THE_UNIT if is_unit else as_installed("bgjobd")
+    app = (
+        f'python = "{Path(sys.executable).resolve()}"' if is_unit else ""
+    )  # which looks into $HOME, as venvs do not
+    running = Started(tmp_path, words, evil, environ, app)
     running.start()
     try:
         with running.client() as client:
