@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.running import RunningDaemon, daemon
-from tests.support import eventually
+from tests.support import directory_for_all, eventually
 
 _NAMES = ("json", "signal", "asyncio", "socket", "peewee", "sitecustomize", "usercustomize")
 _PACKAGES = ("bgjob", "bgjobd", "bgjobd_forkserver")
@@ -148,3 +149,29 @@ def test_no_variable_of_whoever_submits_or_starts_the_daemon_reaches_a_job(tmp_p
     assert found["GREETING"] == "hello"
     assert found["TMPDIR"].startswith(f"{tmp_path}/run/work/")
     assert {one.partition("=")[0] for one in servers} <= GIVEN | {"GREETING"}
+
+
+ASKS = """
+import subprocess
+
+
+class Asks:
+    def whoami(self, program):
+        return subprocess.run([program, "-u"], capture_output=True, text=True, check=True).stdout.strip()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a program that is root's for everybody")
+def test_a_program_that_would_make_whoever_runs_it_root_does_not_for_a_job() -> None:
+    """FAULTS.md P18: a setuid program keeps what its caller has brought along."""
+    with directory_for_all() as directory:
+        program = directory / "id"
+        shutil.copy("/usr/bin/id", program)
+        program.chmod(0o4755)
+        nobody = subprocess.run([program, "-u"], capture_output=True, text=True, user=65534, check=True)
+        if nobody.stdout != "0\n":
+            pytest.skip("this file system knows no setuid programs")
+        settings = '"asks.Asks" = { user = "nobody" }'
+        with daemon(directory, settings, modules={"asks": ASKS}) as running, running.client() as client:
+            job = client.run_background_job("asks.Asks", "whoami", {"program": str(program)})
+            assert job.result(20) == "65534"
