@@ -150,7 +150,7 @@ async def _catalogue(config: Config) -> tuple[Catalogue, dict[str, Any]]:
         application = Application.from_config(config)
         own = Places(Path(directory), Path(directory), clock.boot_id())
         for made in (own.spool, own.work, own.output):
-            made.mkdir()
+            made.mkdir(mode=0o700)
         server = await ForkServer.launch(application, own, lambda server, message: None, set())
         await server.abandon()
         return Catalogue(config, server.ready["classes"], server.code_version), server.ready

@@ -7,6 +7,7 @@ import errno
 import os
 import select
 import socket
+import stat
 import struct
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -600,10 +601,27 @@ def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
         listener.bind(str(path))
     finally:
         os.umask(old)
-    if gid is not None:
-        os.chown(path, -1, gid)
-    os.chmod(path, mode)
+    try:
+        _give(path, mode, gid)
+    except OSError:
+        listener.close()
+        raise
     return listener
+
+
+def _give(path: Path, mode: int, gid: int | None) -> None:
+    """Let others use the socket; what somebody has put in its place meanwhile stays as it is, and is refused."""
+    place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(place).st_mode):
+            raise FileExistsError(
+                errno.EEXIST, "somebody has put something else in the socket's place", str(path)
+            )
+        if gid is not None:
+            os.chown(f"/proc/self/fd/{place}", -1, gid)
+        os.chmod(f"/proc/self/fd/{place}", mode)
+    finally:
+        os.close(place)
 
 
 def _is_served(path: Path) -> bool:

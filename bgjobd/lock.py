@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -19,8 +21,16 @@ class AlreadyRunningError(Exception):
 
 
 def lock(state_dir: Path) -> int:
-    """Take the lock; answers the descriptor that holds it. Raises AlreadyRunningError."""
-    descriptor = os.open(state_dir / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """Take the lock; answers the descriptor that holds it. Raises AlreadyRunningError, OSError."""
+    file = state_dir / FILE_NAME
+    mode = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(file, mode, 0o600)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:  # of another name's file nothing may be cut
+        os.close(descriptor)
+        raise FileExistsError(
+            errno.EEXIST, "something that is no lock file is in its place; remove it", str(file)
+        )
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -6,7 +6,9 @@ and said, and never holds up the daemon.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -179,8 +181,18 @@ class Log:
             if self._file is not None:
                 self._file.close()
                 self._file = None
-            self._file = self._path.open("a", encoding="utf-8", errors="backslashreplace")
+            self._file = os.fdopen(_open(self._path), "a", encoding="utf-8", errors="backslashreplace")
         return self._file
+
+
+def _open(path: Path) -> int:
+    """The file, made for our eyes only; no link is followed to another, and no pipe waited for. Raises OSError."""
+    mode = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(path, mode, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileExistsError(errno.EEXIST, "something that is no file is in the log file's place", str(path))
+    return descriptor
 
 
 def _render_line(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:

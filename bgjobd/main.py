@@ -136,6 +136,7 @@ def demo(given: argparse.Namespace) -> int:
     """Run a daemon with sample jobs in a temporary directory."""
     from bgjobd.demo import show
 
+    os.umask(0o077)
     with tempfile.TemporaryDirectory(prefix="bgjobd-demo-") as directory:
         return asyncio.run(show.run(Path(directory), is_once=given.once))
 
@@ -190,6 +191,7 @@ def _with_settings(run: upkeep.Command) -> Callable[[argparse.Namespace], int]:
 
     @wraps(run)
     def read_and_run(given: argparse.Namespace) -> int:
+        os.umask(0o077)  # what it makes is the daemon's
         try:
             settings = _settings(given)
         except ConfigError as error:

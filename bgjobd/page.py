@@ -98,7 +98,8 @@ def _try_kept(file: Path) -> bytes:
     try:
         found = os.fstat(descriptor)
         is_owners = found.st_uid in (os.geteuid(), os.stat(file.parent).st_uid)
-        is_private = stat.S_ISREG(found.st_mode) and is_owners and not found.st_mode & 0o077
+        is_alone = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        is_private = is_alone and is_owners and not found.st_mode & 0o077
         return os.read(descriptor, _LONGEST_TOKEN + 1).strip() if is_private else b""
     finally:
         os.close(descriptor)
@@ -178,7 +179,7 @@ class PageProcess:
         with its_end:
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "bgjobd.web"],
+                    [sys.executable, _isolation(), "-m", "bgjobd.web"],
                     stdin=its_end.fileno(),
                     stdout=2,
                     env=_environment(),
@@ -209,6 +210,11 @@ class PageProcess:
                     )
                     process.kill()
                     return
+
+
+def _isolation() -> str:
+    """What keeps Python from importing what lies about in a directory, as strictly as was done for this process."""
+    return "-I" if sys.flags.isolated else "-P"
 
 
 def _environment() -> dict[str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bgjobd import census, limits, room
+from bgjobd import census, directories, limits, room
 from bgjobd.config import Config
 from bgjobd.findings import Finding, broken, doubtful, ok, remark
 from bgjobd.forkserver.sandbox import Account
@@ -60,6 +60,10 @@ def _directory(key: str, path: Path) -> Finding:
     if found.st_uid != os.geteuid():
         told = f"{path} belongs to uid {found.st_uid}, and this is uid {os.geteuid()}"
         return broken(f"{key}: {told}; run this, and the daemon, as the same user, or chown it")
+    try:
+        directories.look_at(path)
+    except PermissionError as error:
+        return broken(f"{key}: {error.filename}: {error.strerror}")
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o077 & ~0o011:
         return remark(f"{key}: {path} has mode {mode:04o}; a start closes it to others")
@@ -68,13 +72,9 @@ def _directory(key: str, path: Path) -> Finding:
 
 def _open_to_all(key: str, path: Path) -> Iterator[Finding]:
     """A directory above that anybody may write to could be given another of our name."""
-    for above in path.parents:
-        if not above.exists():
-            continue
-        mode = above.stat().st_mode
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            told = f"anybody may write to {above}, and so put something else in the place of {path}"
-            yield doubtful(f"{key}: {told}; `chmod o-w {above}`")
+    for above in directories.open_to_all(path):
+        told = f"anybody may write to {above}, and so put something else in the place of {path}"
+        yield doubtful(f"{key}: {told}; `chmod o-w {above}`")
 
 
 # Socket and named pipe

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import grp
 import os
 import traceback
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd import api, clock, ipc
+from bgjobd import api, clock, directories, ipc, room
 from bgjobd.config import Config
 from bgjobd.daemon import Daemon
 from bgjobd.fifo import Fifo
@@ -59,11 +58,13 @@ async def running(
         log = Log(config.daemon.log_dir, config.log.console, config.log.level, config.log.snapshots)
         try:
             daemon = Daemon(config, clock.Clock(), log, clock.boot_id(), load_config, notifier)
+            _say_what_is_open(daemon, config)
             if is_restored:
                 daemon.say(EntryType.FAILURE, _RESTORED)
                 await daemon.retention.remove_unknown_outputs()
-            async with _serving(daemon, config, handed):
-                yield daemon
+            with directories.kept(*_directories(config)):  # not before the daemon has the spool to itself
+                async with _serving(daemon, config, handed):
+                    yield daemon
         finally:
             log.close()
     finally:
@@ -140,25 +141,27 @@ def _fifo_mode(daemon: Daemon, gid: int | None) -> int:
 
 def _make_directories(config: Config) -> None:
     """Our own directories, for our eyes only; wider ones are tightened. Attempts of other users pass through some."""
-    place = config.daemon
-    spool, work = place.runtime_dir / "spool", place.runtime_dir / "work"
     has_other_users = any(policy.user or policy.group for policy in config.approved.values())
-    passable = (place.runtime_dir, spool, work) if has_other_users else ()
-    for directory in (
-        place.state_dir,
-        place.runtime_dir,
-        place.log_dir,
-        spool,
-        work,
-        place.state_dir / "output",
-    ):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.stat()
-        if found.st_uid != os.geteuid():
-            raise PermissionError(errno.EPERM, f"the directory belongs to uid {found.st_uid}", str(directory))
-        mode = 0o711 if directory in passable else 0o700
-        if found.st_mode & 0o777 != mode:
-            directory.chmod(mode)
+    passable = (config.daemon.runtime_dir, *_of_attempts(config)) if has_other_users else ()
+    for directory in _directories(config):
+        directories.make(directory, 0o711 if directory in passable else 0o700)
+
+
+def _directories(config: Config) -> tuple[Path, ...]:
+    place = config.daemon
+    above = (place.state_dir, place.runtime_dir, place.log_dir)
+    return (*above, *_of_attempts(config), place.state_dir / "output")
+
+
+def _of_attempts(config: Config) -> tuple[Path, Path]:
+    return config.daemon.runtime_dir / "spool", config.daemon.runtime_dir / "work"
+
+
+def _say_what_is_open(daemon: Daemon, config: Config) -> None:
+    for key in room.DIRECTORIES:
+        for above in directories.open_to_all(getattr(config.daemon, key)):
+            told = f"anybody may write to {above}, and so put something else in the place of {key}"
+            daemon.say(EntryType.FAILURE, f"{told}; `chmod o-w {above}`")
 
 
 def _limits(config: Config) -> ipc.Limits:

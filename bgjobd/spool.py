@@ -134,9 +134,9 @@ class Spool:
 
     def write_stop(self, key: AttemptKey, reason: StopReason) -> None:
         """Leave word of why the attempt is stopped: for its process, and for a later daemon. Raises OSError."""
-        self._put(journals.file_name(*key, _STOP), f"{reason}\n".encode())
+        self._put(journals.file_name(*key, _STOP), f"{reason}\n".encode(), is_for_attempts=True)
 
-    def _put(self, name: str, content: bytes) -> None:
+    def _put(self, name: str, content: bytes, is_for_attempts: bool = False) -> None:
         """Have a file of this name and content, whatever was there, in one step. Raises OSError."""
         temporary = name + UNFINISHED
         self._remove(temporary)  # a job may have put anything there
@@ -145,7 +145,7 @@ class Spool:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
-                if self._is_shared():
+                if is_for_attempts and self._is_shared():
                     os.fchmod(descriptor, 0o644)
             os.rename(temporary, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         except OSError:

@@ -194,7 +194,10 @@ class Sandbox:
             os.environ.update(HOME=account.home, USER=account.name, LOGNAME=account.name)
 
     def _enter_directory(self, name: str) -> None:
-        os.chdir(f"{self._ground.work}/{name}")
+        mode = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        own = os.open(name, mode, dir_fd=self._ground.work_fd)  # whatever stands at its path by now
+        os.fchdir(own)
+        os.close(own)
 
     def _lock_up(self, name: str) -> None:
         writable = self._limits.writable

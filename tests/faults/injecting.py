@@ -97,7 +97,12 @@ def _tracers(pid: int) -> set[int]:
 def small_disk(place: Path, size: str) -> Iterator[None]:
     """A file system of its own at the place, no larger than that."""
     place.mkdir(exist_ok=True)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]).returncode != 0:
+    if (
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(place)]
+        ).returncode
+        != 0
+    ):
         pytest.skip("mounting is not allowed here")
     try:
         yield

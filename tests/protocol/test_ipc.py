@@ -1140,12 +1140,12 @@ def test_the_socket_has_its_mode_and_at_no_moment_a_wider_one(
 
     chmod_really, chown_really = os.chmod, os.chown
 
-    def chmod(path: Path, mode: int) -> None:
-        seen.append(stat.S_IMODE(path.stat().st_mode))
+    def chmod(path: str, mode: int) -> None:
+        seen.append(stat.S_IMODE(os.stat(path).st_mode))
         chmod_really(path, mode)
 
-    def chown(path: Path, uid: int, gid: int) -> None:
-        seen.append(stat.S_IMODE(path.stat().st_mode))
+    def chown(path: str, uid: int, gid: int) -> None:
+        seen.append(stat.S_IMODE(os.stat(path).st_mode))
         chown_really(path, uid, gid)
 
     monkeypatch.setattr(os, "chmod", chmod)

@@ -1,0 +1,108 @@
+"""The daemon's own directories: made, or taken over where nobody else can have put anything there; closed to others.
+
+Nothing is followed or changed that somebody else may have put in the place of one.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+_OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+def make(directory: Path, mode: int) -> None:
+    """Have the directory, with this mode. Raises PermissionError where others may have put something in it, OSError."""
+    _refuse_planted_links(directory)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _opened(directory) as descriptor:
+        before = os.fstat(descriptor).st_mode
+        _refuse_strangers(descriptor, directory)
+        if before & 0o777 != mode:
+            os.fchmod(descriptor, mode)
+        if before & _OTHERS_MAY_WRITE:
+            _refuse_strangers_files(descriptor, directory)  # what came meanwhile
+
+
+def look_at(directory: Path) -> None:
+    """Raise as `make` would for a directory that is there, and change nothing."""
+    _refuse_planted_links(directory)
+    with _opened(directory) as descriptor:
+        _refuse_strangers(descriptor, directory)
+
+
+@contextmanager
+def kept(*paths: Path) -> Iterator[None]:
+    """Meanwhile nothing in these directories is removed for its age: who cleans up passes by what is locked
+    (tmpfiles.d(5)).
+    """
+    with ExitStack() as held:
+        for path in paths:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, descriptor)
+            with suppress(OSError):  # somebody cleans up at this moment, or the file system has no locks
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+
+
+def open_to_all(directory: Path) -> Iterator[Path]:
+    """The directories above in which anybody could give another the name of ours; in a sticky one nobody can."""
+    for above in directory.parents:
+        if above.exists() and _is_for_all(mode := above.stat().st_mode) and not mode & stat.S_ISVTX:
+            yield above
+
+
+def _refuse_planted_links(directory: Path) -> None:
+    """As the kernel does, where it is told to (fs.protected_symlinks), in sticky directories alone."""
+    for place in (*reversed(directory.parents), directory):
+        if place.is_symlink() and _is_strangers(place.lstat()) and _is_for_all(place.parent.stat().st_mode):
+            told = "anybody could have put this link here; remove it, or configure another directory"
+            raise PermissionError(errno.EPERM, told, str(place))
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_strangers(descriptor: int, directory: Path) -> None:
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, f"the directory belongs to uid {found.st_uid}", str(directory))
+    if not found.st_mode & _OTHERS_MAY_WRITE:
+        return
+    if found.st_mode & stat.S_ISVTX and os.listdir(descriptor):  # a new tmpfs is empty
+        told = (
+            "the directory is one that others share, as /tmp is; configure one below it, or chmod it to 0700"
+        )
+        raise PermissionError(errno.EPERM, told, str(directory))
+    _refuse_strangers_files(descriptor, directory)
+
+
+def _refuse_strangers_files(descriptor: int, directory: Path) -> None:
+    """Raises PermissionError where a name is not the daemon's own: it might be read as its database, or written to."""
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            found = entry.stat(follow_symlinks=False)
+            has_names_elsewhere = stat.S_ISREG(found.st_mode) and found.st_nlink > 1
+            if _is_strangers(found) or has_names_elsewhere:
+                told = "others could write to the directory, and may have put this there; look at it, and remove it"
+                raise PermissionError(errno.EPERM, told, str(directory / entry.name))
+
+
+def _is_strangers(found: os.stat_result) -> bool:
+    return found.st_uid not in (0, os.geteuid())
+
+
+def _is_for_all(mode: int) -> bool:
+    return bool(mode & stat.S_IWOTH)
