@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from bgjob import calls
@@ -15,9 +16,19 @@ from bgjob.commands import text
 from bgjob.commands.problems import code_of, explained
 from bgjob.errors import BgjobError, ProtocolError
 from bgjobd.log import escaped
+from bgjobd.standing import Answer, Gathered, judge, lines
+from bgjobd.told import check_stats
 from tests.packaging import roff
 
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]")
+_SEEN = Gathered(
+    now=1_764_086_400.0,
+    socket="/run/bgjobd.sock",
+    state_dir="/var/lib/bgjobd",
+    holder=97,
+    can_see_lock=True,
+    answer=Answer.ANSWERS,
+)
 _CALLS: tuple[Call[Any], ...] = (
     calls.submit({"class_name": "a.B", "method_name": "run"}, None, None),
     calls.submit_many([], None, None),
@@ -89,6 +100,27 @@ def _tell(error: BgjobError) -> None:
     assert "\n" not in told
     assert code_of(error) > 0
     str(error)
+
+
+def status(data: bytes) -> None:
+    """A reply as the figures of `bgjobd status`: they are refused, or can be judged and shown."""
+    stats = _try_stats(data)
+    if stats is None:
+        return
+    standing = judge(replace(_SEEN, stats=stats))
+    for line in lines(standing):
+        _check_line(line)
+    assert json.loads(standing.as_json())["status"] == standing.health
+
+
+def _try_stats(data: bytes) -> dict[str, Any] | None:
+    try:
+        stats = parse_reply(data).parameters
+        check_stats(stats)
+    except ProtocolError as error:
+        _tell(error)
+        return None
+    return stats
 
 
 def terminal(data: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bgjobd import api
+from bgjobd import api, told
 from tests.fuzz import client, files, page, protocol
 from tests.fuzz.target import Target
 from tests.page.serving import TOKEN
@@ -58,6 +58,14 @@ _ANSWERED = (
     ),
     *(b'"completed"', b'"failed"', b'"cancelled"', b'"pending"'),
     *(b"InvalidParameters", b"InvalidParameter", b"JobNotFound"),
+)
+_TOLD = (
+    *(
+        f'"{name}":'.encode()
+        for shape in (told._Stats, told._Queue, told._Minute)
+        for name in shape.model_fields
+    ),
+    *(b'"2024-12-04T14:31:53Z"', b'"0001-01-01T00:00:00"', b'"9999-12-31T23:59:59-23:59"', b"\\u001b[2J"),
 )
 _JOURNAL = (
     *_JSON, b'\n', b'\n{"v":1,"type":"', b'started"', b'fenced"', b'outcome"', b'exit"', b'log"',
@@ -117,6 +125,7 @@ TARGETS = {
         Target("http-server", page.http_server, _HTTP),
         Target("addresses", page.addresses, _HTTP + _UNITS),
         Target("answers", client.answers, _FRAMES + _ANSWERED),
+        Target("status", client.status, _JSON + _TOLD),
         Target("terminal", client.terminal, _TEXT),
     )
 }
