@@ -26,6 +26,7 @@ MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 3  # the last progress; that entries are l
 MAX_NOTED = 1024 * 1024
 _MAX_PART = 4 * 1024 * 1024
 _MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
+_LONGEST_NUMBER = 18  # digits, as 2**63 has 19
 _BEGINNING = b'{"v":'
 _GONE = frozenset({errno.ENOENT, errno.EACCES})
 """Why a file will never be read: it is not there, or the job forbade it. Anything else may pass."""
@@ -45,15 +46,22 @@ def directory_name(job: int, number: int, is_hook: bool) -> str:
 
 def try_directory_key(name: str) -> tuple[int, int] | None:
     """Job and attempt number of a directory with such a name; None for any other."""
-    return try_key(name if name.count(".") == 2 else f"{name}.", "", "hook")
+    return try_key(name, "hook") if name.count(".") == 2 else try_key(f"{name}.", "")
 
 
 def try_key(name: str, *kinds: str) -> tuple[int, int] | None:
-    """Job and attempt number of a file with such a name, of one of these kinds; None for any other."""
+    """Job and attempt number of a file with such a name, of one of these kinds; None for any other.
+
+    A job may have put there what file_name would never have: that is not taken for an attempt's.
+    """
     job, _, rest = name.partition(".")
     number, _, kind = rest.partition(".")
-    is_plain = job.isascii() and job.isdecimal() and number.isascii() and number.isdecimal()
-    return (int(job), int(number)) if kind in kinds and is_plain else None
+    return (int(job), int(number)) if kind in kinds and _is_number(job) and _is_number(number) else None
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is a number from 1 on as it is written, and fits the database."""
+    return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER and not text.startswith("0")
 
 
 # The records of every attempt are formatted by hand: a fresh child pays for each page of memory that it touches

@@ -23,7 +23,7 @@ from bgjobd.core.job import Ending
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
 from bgjobd.link import Application
-from tests.fuzz.target import pieces
+from tests.fuzz.target import pieces, scratch
 
 _KEY = (1, 1)
 _NAME = journals.file_name(*_KEY)
@@ -32,7 +32,7 @@ _NAME = journals.file_name(*_KEY)
 @cache
 def _directory() -> Path:
     """One for all inputs of this process, which are never two at a time."""
-    holder = tempfile.TemporaryDirectory(prefix="bgjobd-fuzz-")
+    holder = scratch()
     _HELD.append(holder)
     return Path(holder.name)
 
@@ -200,7 +200,10 @@ def values(data: bytes) -> None:
 
 
 def names(data: bytes) -> None:
-    """Names of a class and a method, a line each: what is taken is plain ASCII."""
+    """Names of a class and a method, a line each: what is taken is plain ASCII. Or of a file in the spool: it is one
+    that is given to an attempt.
+    """
+    _check_file_name(os.fsdecode(data))
     class_name, _, method_name = os.fsdecode(data).partition("\n")
     try:
         check_names(class_name, method_name, 255)
@@ -212,6 +215,16 @@ def names(data: bytes) -> None:
     assert method_name.isidentifier()
     assert len(class_name) <= 255
     assert len(method_name) <= 255
+
+
+def _check_file_name(name: str) -> None:
+    key = journals.try_key(name, "journal", "hook", "stop")
+    if key is not None:
+        assert journals.file_name(*key, name.rpartition(".")[2]) == name
+        assert all(0 < number <= INT_MAX for number in key)
+    key = journals.try_directory_key(name)
+    if key is not None:
+        assert name in (journals.directory_name(*key, is_hook) for is_hook in (False, True))
 
 
 def _check_refusal(error: InvalidNameError) -> None:

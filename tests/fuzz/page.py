@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import socket
-import tempfile
 import traceback
 from collections.abc import Callable
 from functools import cache
@@ -21,7 +20,7 @@ from bgjobd.web.server import Limits, Server
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page
 from tests.client.scripted import Line, ScriptedDaemon
-from tests.fuzz.target import luck_of, pieces
+from tests.fuzz.target import luck_of, pieces, scratch
 from tests.page.serving import TOKEN, tell_samples
 
 _PATIENCE = 10.0
@@ -135,7 +134,7 @@ class _Served:
         return cls()
 
     def __init__(self) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="bgjobd-fuzz-")
+        self._directory = scratch()
         self._daemon = ScriptedDaemon(Path(self._directory.name, "d.sock"), _tell)
         self._daemon.start()
         settings = Settings(

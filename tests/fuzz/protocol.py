@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from functools import cache, partial
@@ -35,7 +34,7 @@ from bgjobd.fifo import LineReader
 from bgjobd.forkserver import wire
 from bgjobd.inputs import Input, checked
 from bgjobd.ipc import Caller, Limits, Methods, Server
-from tests.fuzz.target import luck_of, pieces
+from tests.fuzz.target import luck_of, pieces, scratch
 
 _FRAME = 2048
 _LINE = 64
@@ -186,7 +185,7 @@ class _House:
             _LIMITS,
             lambda method, error: self._bugs.append(f"{method}: {error!r}"),
         )
-        self._directory = tempfile.TemporaryDirectory(prefix="bgjobd-fuzz-")
+        self._directory = scratch()
         self._path = Path(self._directory.name, "socket")
         self._loop.run_until_complete(self._server.listen(self._path, 0o600, None))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
+_MEMORY = "/dev/shm"
 MOST = 16 * 1024
 """Bytes of an input that a mutation makes."""
 
@@ -29,6 +32,13 @@ class Target:
     def corpus(self) -> list[Path]:
         """The inputs that are kept in the tree, by name."""
         return sorted((CORPUS / (self.folder or self.name)).iterdir())
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A directory for a target's files, in memory where that is to be had."""
+    return tempfile.TemporaryDirectory(
+        prefix="bgjobd-fuzz-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None
+    )
 
 
 def luck_of(data: bytes) -> random.Random:
