@@ -28,7 +28,7 @@ def _leaks(data: bytes) -> None:
 
 def _grows(data: bytes) -> None:
     if _is_due():
-        _KEPT.append(b"x" * 1024**2)
+        _KEPT.append(b"x" * 2 * 1024**2)
 
 
 def _is_due() -> bool:
