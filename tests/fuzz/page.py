@@ -22,6 +22,7 @@ from bgjobd.web.views import Page
 from tests.client.scripted import Line, ScriptedDaemon
 from tests.fuzz.target import luck_of, pieces, scratch
 from tests.page.serving import TOKEN, tell_samples
+from tests.support import eventually
 
 _PATIENCE = 10.0
 _LIMITS = Limits(first=2.0, idle=2.0, request=2.0, answer=5.0, farewell=0.2, keepalive=0.05, pause=0.01)
@@ -140,7 +141,11 @@ class _Served:
         settings = Settings(
             f"unix:{self._daemon.path}", "127.0.0.1:0", token=TOKEN, actions=True, console="none"
         )
-        self._server = _Server(settings, Page(settings).respond)
+        page = Page(settings)
+        self._server = _Server(settings, page.respond)
+        # One follower for good: whether there is one must not be a matter of chance, for its descriptors are counted.
+        self._words = page._feed.try_stream()
+        eventually(lambda: any(asked.more for asked in self._daemon.asked))
 
     def attempt(self, data: bytes) -> None:
         self._daemon.asked.clear()
