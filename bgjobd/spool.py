@@ -303,7 +303,7 @@ def ended(
     usage = record.get("usage")
     return AttemptEnded(
         key[1],
-        _ending(journal, record["code"], record["signal"]),
+        _ending(journal, record.get("code"), record.get("signal")),
         record["at"],
         Usage(**usage) if usage is not None else None,
         record.get("oom_kills", 0),

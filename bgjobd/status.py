@@ -10,7 +10,7 @@ import http.client
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,7 @@ from bgjobd import census, clock, lock
 from bgjobd.config import Config
 from bgjobd.room import rooms
 from bgjobd.standing import Answer, Gathered, Page
+from bgjobd.told import check_stats, unavailable_of
 
 TIMEOUT: Final = 5.0
 """Seconds that a daemon, or its page, may take to answer: one that takes longer counts as hanging."""
@@ -73,8 +74,9 @@ def _asked(path: Path, is_free: bool) -> tuple[Answer, str, Mapping[str, Any] | 
     with Client(str(path), timeout=TIMEOUT) as client:
         try:
             stats = client.stats()
+            check_stats(stats)
             # Before code is loaded, whoever asks for the classes waits for it.
-            classes: Sequence[Mapping[str, Any]] = [] if stats["code_version"] is None else client.classes()
+            unavailable = {} if stats["code_version"] is None else unavailable_of(client.classes())
         except (SocketDeniedError, PermissionDeniedError):
             raise
         except NoAnswerError as error:
@@ -85,7 +87,6 @@ def _asked(path: Path, is_free: bool) -> tuple[Answer, str, Mapping[str, Any] | 
             return Answer.NOBODY, str(error), None, {}
         except BgjobError as error:
             return Answer.REFUSES, str(error), None, {}
-    unavailable = {one["name"]: one["unavailable"] for one in classes if one["unavailable"] is not None}
     return Answer.ANSWERS, "", stats, unavailable
 
 

@@ -46,11 +46,14 @@ def directory_name(job: int, number: int, is_hook: bool) -> str:
 
 def try_directory_key(name: str) -> tuple[int, int] | None:
     """Job and attempt number of a directory with such a name; None for any other."""
-    return try_key(name if name.count(".") == 2 else f"{name}.", "", "hook")
+    return try_key(name, "hook") if name.count(".") == 2 else try_key(f"{name}.", "")
 
 
 def try_key(name: str, *kinds: str) -> tuple[int, int] | None:
-    """Job and attempt number of a file with such a name, of one of these kinds; None for any other."""
+    """Job and attempt number of a file with such a name, of one of these kinds; None for any other.
+
+    A job may have put there what file_name would never have: that is not taken for an attempt's.
+    """
     job, _, rest = name.partition(".")
     number, _, kind = rest.partition(".")
     return (int(job), int(number)) if kind in kinds and _is_plain(job) and _is_plain(number) else None

@@ -770,10 +770,12 @@ def has_ended(job: Mapping[str, Any]) -> bool:
 
 
 def result_of(job: JsonObject) -> Any:
-    """What the method returned. Raises JobFailedError, JobCancelledError."""
+    """What the method returned. Raises JobFailedError, JobCancelledError, ProtocolError where it is not told."""
     failure = failure_of(job)
     if failure is not None:
         raise failure
+    if "result" not in job:
+        raise _misshapen("result")
     return job["result"]
 
 

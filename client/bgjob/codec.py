@@ -8,6 +8,7 @@ which a connection has no more meaning. Only integers beyond 64 bit are told apa
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from math import isfinite
 from typing import Any, Final, NamedTuple, NoReturn
@@ -150,7 +151,21 @@ def parse_reply(frame: bytes) -> Reply:
         parameters = {}
     if not isinstance(parameters, dict) or not (error is None or isinstance(error, str)):
         raise ProtocolError("a reply has no valid parameters or error")
-    return Reply(parameters, _flag(message, "continues"), error)
+    reply = Reply(parameters, _flag(message, "continues"), error)
+    if _DOUBTFUL.search(frame):
+        _refuse_unsayable(reply)
+    return reply
+
+
+_DOUBTFUL: Final = re.compile(rb"\\u[dD][89a-fA-F]|[eE]\+?[0-9]{3}|[0-9]{100}")
+"""What lone surrogates, and numbers that are not finite, look like; an honest daemon hardly ever writes any of it."""
+
+
+def _refuse_unsayable(reply: Reply) -> None:
+    try:
+        reply.to_bytes()
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"a reply holds what JSON cannot: {error}") from None
 
 
 def _parse(frame: bytes, parse_int: Callable[[str], int]) -> JsonObject:

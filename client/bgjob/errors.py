@@ -26,19 +26,20 @@ class WaitTimeoutError(BgjobError, TimeoutError):
 class JobError(BgjobError):
     """A job ended without a result; `job` is its last snapshot, keys as the columns."""
 
+    template: ClassVar[str] = "job {id} ended as {status}"
+
     def __init__(self, job: dict[str, Any]) -> None:
         self.job = job
         super().__init__(job)
 
     def __str__(self) -> str:
-        return f"job {self.job['id']} ended as {self.job['status']}"
+        return self.template.format_map(_Gaps(self.job))
 
 
 class JobFailedError(JobError):
     """The job's last attempt ended badly."""
 
-    def __str__(self) -> str:
-        return f"job {self.job['id']} failed: {self.job['error']}"
+    template = "job {id} failed: {error}"
 
 
 class JobCancelledError(JobError):
@@ -66,7 +67,7 @@ class RequestError(BgjobError):
 
 
 class _Gaps(dict[str, Any]):
-    """Parameters for a message; one that the daemon left out shows as a question mark."""
+    """Names for a message; one that the daemon left out shows as a question mark."""
 
     def __missing__(self, key: str) -> str:
         return "?"

@@ -460,3 +460,13 @@ def test_the_socket_is_the_address_the_variable_the_persons_or_the_systems(
     address: str | None, environ: dict[str, str], path: str
 ) -> None:
     assert calls.socket_path(address, environ, lambda path: path.startswith("/own")) == path
+
+
+def test_a_job_of_which_the_daemon_told_no_result_is_a_broken_answer() -> None:
+    with pytest.raises(ProtocolError, match="'result'"):
+        calls.result_of({"id": 1, "status": "completed"})
+
+
+def test_what_the_daemon_did_not_tell_of_a_job_that_failed_is_a_question_mark() -> None:
+    with pytest.raises(bgjob.JobFailedError, match=r"^job 1 failed: \?$"):
+        calls.result_of({"id": 1, "status": "failed"})

@@ -148,6 +148,7 @@ def test_of_a_text_that_is_much_too_long_only_some_characters_are_looked_at() ->
     assert text.capped("abcdef", 6) == "abcdef"
     assert text.capped("abcdef", 4) == "abc…"
     assert text.capped("abcdef", 4, keeps_end=True) == "…def"
+    assert text.capped("abcdef", 1) == text.capped("abcdef", 1, keeps_end=True) == "…"
 
 
 @pytest.mark.parametrize(

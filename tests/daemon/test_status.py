@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from bgjobd import config, main, status
+from bgjob.codec import Request
+from bgjobd import config, lock, main, status
 from bgjobd.room import Room
-from bgjobd.standing import Answer, Gathered, Health, Page, judge, lines
+from bgjobd.standing import Answer, Gathered, Health, Page, Standing, judge, lines
+from tests.client.scripted import Line, Script, ScriptedDaemon
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import directory_for_all, eventually, is_untouched, socket_of_systemds
 
@@ -192,6 +194,43 @@ def test_a_daemon_that_systemd_would_start_does_not_run_and_is_not_started_by_as
         assert is_untouched(listener)
     assert (done.returncode, done.stdout.splitlines()[0]) == (3, "bgjobd is not running")
     assert f"systemd (pid {pid}) listens at {running.socket}, where no daemon answers" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"pid": "12"}, "pid"),
+        ({"started_at": "yesterday"}, "started_at"),
+        ({"queues": [{"name": "default"}]}, "queues.0.pending"),
+        ({"database_bytes": 10**400}, "database_bytes"),
+        ({"version": None}, "version"),
+    ],
+)
+def test_who_answers_something_else_than_a_daemon_does_not_say_how_it_does(
+    tmp_path: Path, changes: dict[str, Any], wrong: str
+) -> None:
+    standing = standing_of_liar(tmp_path, lambda line, asked: line.reply(**STATS | changes))
+    assert standing.health is Health.DEGRADED
+    assert f"the daemon's answer has no valid {wrong!r}" in standing.reasons[0]
+
+
+def test_classes_that_are_none_are_no_answer_either(tmp_path: Path) -> None:
+    def lie(line: Line, asked: Request) -> None:
+        line.reply(**(STATS if asked.method.endswith("Stats") else {"classes": [{"name": 1}]}))
+
+    assert "the daemon's answer has no valid '0.name'" in standing_of_liar(tmp_path, lie).reasons[0]
+
+
+def standing_of_liar(directory: Path, script: Script) -> Standing:
+    """How a daemon does that holds its lock, and answers what the script says."""
+    settings = config.load(None, {"HOME": str(directory), "XDG_RUNTIME_DIR": str(directory)}, is_root=False)
+    settings.daemon.state_dir.mkdir(parents=True)
+    held = lock.lock(settings.daemon.state_dir)
+    try:
+        with ScriptedDaemon(settings.daemon.socket, script):
+            return judge(status.gather(settings))
+    finally:
+        os.close(held)
 
 
 def test_a_class_that_cannot_be_used_is_1(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from bgjob.words import Outcome
+from bgjobd import spool
 from bgjobd.forkserver import journal as journals
 
 STARTED = journals.started("ab", 7, 0, 1, "cd", 1.0)
@@ -37,3 +39,29 @@ def test_exits_that_make_no_sense_leave_the_one_before() -> None:
     found = journals.parse(text + json.dumps({"v": 1, "type": "exit"}).encode()).exit
     assert found is not None
     assert found["code"] == 3
+
+
+def test_an_exit_that_tells_of_no_signal_is_one_all_the_same() -> None:
+    found = journals.parse(STARTED + b'\n{"v":1,"type":"exit","pid":7,"at":1.0}\n')
+    fact = spool.ended((1, 1), found)
+    assert fact is not None
+    assert fact.ending.outcome is Outcome.SIGNALLED
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("0.1.journal", "1.0.journal", "01.1.journal", "1.01.journal", "١.1.journal", "-1.1.journal"),
+        *(
+            f"{2**63}.1.journal",
+            "9" * 60 + ".1.journal",
+            "1.1.journal.new",
+            "1.1.",
+            "1..journal",
+            ".1.journal",
+        ),
+    ],
+)
+def test_a_file_whose_name_is_none_that_an_attempt_has_is_none_of_an_attempt(name: str) -> None:
+    assert journals.try_key("12.3.journal", "journal") == (12, 3)
+    assert journals.try_key(name, "journal") is None

@@ -17,7 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from tests.packaging import lock
 
-LOCKS: Final = sorted(lock.TREE.glob("*.lock"))
+LOCKS: Final = sorted([*lock.TREE.glob("*.lock"), *lock.TREE.glob(".ci/*.lock")])
 
 of_each_lock = pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
 
@@ -158,7 +158,7 @@ def test_nothing_is_installed_but_wheels_whose_hashes_are_locked_and_this_tree(
     locked = [told for told in installs if told not in own]
     assert [_without_hash_or_wheel(locked), [told[-2:] for told in locked]] == [
         [],
-        [["-r", str(tmp_path / "requirements.lock")], ["-r", str(tmp_path / "audit.lock")]],
+        [["-r", str(tmp_path / "requirements.lock")], ["-r", str(tmp_path / ".ci" / "audit.lock")]],
     ]
 
 

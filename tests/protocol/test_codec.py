@@ -265,6 +265,33 @@ def test_a_reply_of_another_shape_is_refused(frame: bytes) -> None:
         parse_reply(frame)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            '"\\ud800"',
+            '"\\uDFFF\\ud800"',
+            '{"\\uDbFf":1}',
+            "1e999",
+            "-1E+999",
+            f"{'9' * 320}.0",
+            f"{'9' * 250}e99",
+        ),
+        *("[" * 20 + "1e400" + "]" * 20, "1" + "0" * 400 + ".5"),
+    ],
+)
+def test_a_reply_that_could_not_be_written_again_is_refused(value: str) -> None:
+    with pytest.raises(ProtocolError):
+        parse_reply(b'{"parameters":{"result":%b}}' % value.encode())
+
+
+@pytest.mark.parametrize("value", ['"\\ud83d\\ude00"', '"\\\\ud800"', "1e300", "1" * 400, '"\\u0000"'])
+def test_a_reply_that_only_looks_so_is_taken(value: str) -> None:
+    assert parse_reply(b'{"parameters":{"result":%b}}' % value.encode()).parameters == {
+        "result": json.loads(value)
+    }
+
+
 def test_a_broken_rule_counts_more_than_a_large_integer() -> None:
     for parameters in ('{"a":9223372036854775808,"b":1e999}', r'{"a":9223372036854775808,"b":"\u0000"}'):
         with pytest.raises(ProtocolError):

@@ -183,7 +183,7 @@ def capped(text: str, most: int, *, keeps_end: bool = False) -> str:
     """The text in at most so many characters; cuts as `shortened`, without a look at what is cut off."""
     if len(text) <= most:
         return text
-    return f"…{text[1 - most :]}" if keeps_end else f"{text[: most - 1]}…"
+    return f"…{text[len(text) - most + 1 :]}" if keeps_end else f"{text[: most - 1]}…"
 
 
 def _fitting(characters: Iterable[str], most: int) -> list[str]:

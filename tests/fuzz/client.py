@@ -1,0 +1,150 @@
+"""Targets that are the client's: what a daemon says that lies, and text of others on a terminal, a log, a page."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from bgjob import calls
+from bgjob.calls import Call, Conversation, JobRead
+from bgjob.codec import parse_reply
+from bgjob.commands import text
+from bgjob.commands.problems import code_of, explained
+from bgjob.errors import BgjobError, ProtocolError
+from bgjobd.log import escaped
+from bgjobd.standing import Answer, Gathered, judge, lines
+from bgjobd.told import check_stats
+from tests.packaging import roff
+
+_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]")
+_SEEN = Gathered(
+    now=1_764_086_400.0,
+    socket="/run/bgjobd.sock",
+    state_dir="/var/lib/bgjobd",
+    holder=97,
+    can_see_lock=True,
+    answer=Answer.ANSWERS,
+)
+_CALLS: tuple[Call[Any], ...] = (
+    calls.submit({"class_name": "a.B", "method_name": "run"}, None, None),
+    calls.submit_many([], None, None),
+    calls.get(1),
+    calls.wait(1, 0.0),
+    calls.list_jobs(None, None, None, None, None, None, None),
+    calls.logs(None, None, None, None, None, None, None, None),
+    calls.output(1, None, 0),
+    calls.cancel([1]),
+    calls.prune([1], 0),
+    calls.prune_logs("", 0),
+    calls.pause("default"),
+    calls.classes(),
+    calls.limits(),
+    calls.stats(),
+    calls.running(),
+    calls.why(1),
+    calls.reload(),
+    calls.ping(),
+)
+
+
+def answers(data: bytes) -> None:
+    """A reply to each call and to each stream: something of the told shape, or an error that can be told."""
+    try:
+        reply = parse_reply(data)
+    except ProtocolError as error:
+        _tell(error)
+        return
+    for call in _CALLS:
+        _try(lambda call=call: _use(call.answer(reply)))  # type: ignore[misc]
+    for conversation in _conversations():
+        _try(lambda it=conversation: it.take(reply, 0.0))  # type: ignore[misc]
+        assert conversation.is_over in (True, False)
+        assert conversation.request.to_bytes()
+
+
+def _conversations() -> Iterator[Conversation[Any]]:
+    for follower in (
+        calls.FollowedLogs(None, None, None, None, None, None, None),
+        calls.FollowedOutput(1, None),
+        calls.Watched(None),
+        calls.Watched([1, 2]),
+        calls.Endings([(1, "one"), (2, "two")]),
+    ):
+        yield Conversation(follower)
+
+
+def _use(answer: Any) -> None:
+    """What callers do with it."""
+    if not isinstance(answer, JobRead):
+        repr(answer)
+        return
+    _try(lambda: answer.with_earlier(answer))
+    _try(lambda: calls.Waiting(1, 1.0, 0.0).ended(answer))
+    if calls.has_ended(answer.job):
+        _try(lambda: calls.result_of(answer.job))
+
+
+def _try(deed: Callable[[], object]) -> None:
+    try:
+        deed()
+    except BgjobError as error:
+        _tell(error)
+
+
+def _tell(error: BgjobError) -> None:
+    told = explained(error, "`bgjob list` has {id}")
+    assert "\n" not in told
+    assert code_of(error) > 0
+    str(error)
+
+
+def status(data: bytes) -> None:
+    """A reply as the figures of `bgjobd status`: they are refused, or can be judged and shown."""
+    stats = _try_stats(data)
+    if stats is None:
+        return
+    standing = judge(replace(_SEEN, stats=stats))
+    for line in lines(standing):
+        _check_line(line)
+    assert json.loads(standing.as_json())["status"] == standing.health
+
+
+def _try_stats(data: bytes) -> dict[str, Any] | None:
+    try:
+        stats = parse_reply(data).parameters
+        check_stats(stats)
+    except ProtocolError as error:
+        _tell(error)
+        return None
+    return stats
+
+
+def terminal(data: bytes) -> None:
+    """Text that others wrote: on one line, without what moves a cursor or turns the order of reading."""
+    told = os.fsdecode(data)
+    for shown in (text.one_line(told), text.plain(told), escaped(told), text.to_json(told)):
+        _check_line(shown)
+    _check_line(text.lines(told).replace("\n", "").replace("\t", ""))
+    assert json.loads(text.to_json(told)) == told
+    for most in (1, 2, 7, 80):
+        for keeps_end in (False, True):
+            assert text.width(text.shortened(told, most, keeps_end=keeps_end)) <= most
+            assert len(text.capped(told, most, keeps_end=keeps_end)) <= most
+    _check_roff(told)
+
+
+def _check_line(shown: str) -> None:
+    assert not any(c < " " or "\x7f" <= c < "\xa0" for c in shown), shown
+    assert not _BIDI.search(shown), shown
+    shown.encode()
+
+
+def _check_roff(told: str) -> None:
+    prose = " ".join(told.split())
+    for line in roff.text(prose).split("\n"):
+        assert line.isascii()
+        assert not line.startswith((".", "'"))
