@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from bgjob.commands.text import one_line
 from bgjob.words import Status
 from bgjobd import census, clock
 from bgjobd import spool as spools
@@ -50,7 +51,7 @@ class Discrepancy:
     next: str
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.what}; {self.next}"
+        return one_line(f"{self.subject}: {self.what}; {self.next}")
 
 
 @dataclass(frozen=True, slots=True)

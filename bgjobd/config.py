@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
+from bgjob.commands.text import one_line
 from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME, Backoff, Outcome
 from bgjobd import units
 from bgjobd.units import Surroundings, around, shown
@@ -58,7 +59,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.where, self.key, self.message) if part)
+        told = ": ".join(part for part in (self.where, self.key, self.message) if part)
+        return one_line(told)  # it quotes names of files, variables and keys
 
 
 class ConfigError(Exception):
