@@ -35,7 +35,7 @@ console = "json"
 """
 
 SOURCE = '''
-import json, os, traceback
+import json, os, traceback, urllib.parse
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,6 +70,12 @@ def leak(how, value, context):
             raise ValueError(json.dumps({"it": value}, ensure_ascii=False))
         case "bytes":
             raise ValueError(str(value).encode())
+        case "address":
+            raise ValueError(f"no answer from http://h/?it={urllib.parse.quote(value)}")
+        case "address that quotes all":
+            raise ValueError(f"no answer from http://h/?it={urllib.parse.quote(value, safe='')}")
+        case "form":
+            raise ValueError(f"not taken: {urllib.parse.urlencode({'it': value})}")
         case "number of it":
             raise ValueError(f"{int(value)}")
         case "cause":
@@ -240,6 +246,7 @@ FORMS: Mapping[str, tuple[str, str]] = {
     "double quote": (' " ', ""),
     "both quotes": (""" ' " """, ""),
     "backslash": (r" \ \n ", ""),
+    "slashes": (" /?&=%+ ", ""),
     "several lines": ("\nmore\n", ""),
     "other letters": (" é ü ß 🔑 ", ""),
     "other letters and a quote": (' é " ', ""),
@@ -257,6 +264,9 @@ WAYS_OUT = (
     "json",
     "json with other letters",
     "bytes",
+    "address",
+    "address that quotes all",
+    "form",
     "key error",
     "note",
     "group",
@@ -316,11 +326,24 @@ def reply(running: RunningDaemon, method: str, **parameters: Any) -> str:
 
 
 def stored(running: RunningDaemon) -> str:
-    """All that the database holds but what is the job's own: its parameters, and what it returned."""
-    columns = [name for _, name, *_ in running.query("PRAGMA table_info(background_jobs)")]
-    shown = ", ".join(f'"{name}"' for name in columns if name not in ("parameters", "result"))
-    queries = (f"SELECT {shown} FROM background_jobs", "SELECT * FROM job_logs", "SELECT * FROM job_attempts")
-    return "\n".join(str(value) for query in queries for row in running.query(query) for value in row)
+    """All that the database holds, of whatever table, but what is the job's own: its parameters, and its result."""
+    tables = [name for (name,) in running.query("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    assert {"background_jobs", "job_logs", "job_attempts"} <= set(tables)
+    return "\n".join(
+        str(value)
+        for table in tables
+        for row in running.query(f"SELECT {_shown_columns(running, table)} FROM {table}")
+        for value in row
+    )
+
+
+OF_THE_JOB = {("background_jobs", "parameters"), ("background_jobs", "result")}
+"""The only columns that may hold a secret."""
+
+
+def _shown_columns(running: RunningDaemon, table: str) -> str:
+    columns = [name for _, name, *_ in running.query(f"PRAGMA table_info({table})")]
+    return ", ".join(f'"{name}"' for name in columns if (table, name) not in OF_THE_JOB)
 
 
 def on_disk(running: RunningDaemon) -> str:
