@@ -505,6 +505,28 @@ def test_what_is_typed_as_a_secret_is_masked(
     assert not canary.is_in(shown)
 
 
+def test_what_has_become_a_secret_since_it_was_submitted_is_masked_in_the_next_attempt(
+    tmp_path: Path, own: Path
+) -> None:
+    canary = Canary()
+    settings = '"leaky.Leaky" = { max_retries = 0 }\n"leaky.Hooked" = { max_retries = 0 }'
+    app = f'env = {{ OWN = "{own}" }}'
+    with daemon(tmp_path, settings, app, modules={"leaky": SOURCE}) as running, running.client() as client:
+        calls = (
+            (TARGET, "text", {"how": "message", "text": canary.text}),
+            ("leaky.Hooked", "run", {"text": canary.text}),
+        )
+        jobs = [client.run_background_job(*call, delay=3600) for call in calls]
+        config = running.config.read_text()
+        running.config.write_text(config.replace("max_retries = 0", 'max_retries = 0, sensitive = ["text"]'))
+        client.reload()
+        for job in jobs:
+            job.cancel()
+            job.retry()
+        assert [job.wait(20)["error"] for job in jobs] == ["ValueError: the value is ***", "ValueError: ***"]
+        eventually(lambda: any("the failed hook: RuntimeError: ***" in line for line in running.lines()))
+
+
 # Refusals
 
 
