@@ -14,7 +14,7 @@ import socket
 import traceback
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -180,8 +180,12 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     directory, own = tmp_path_factory.mktemp("secrets"), tmp_path_factory.mktemp("own")
     (directory / "tmp").mkdir()
     environ = {"BGJOBD_DAEMON__FIFO": str(directory / "fifo"), "TMPDIR": str(directory / "tmp")}
+    environ["NOTIFY_SOCKET"] = str(own / "notify")
     app = f'env = {{ OWN = "{own}" }}'
-    with daemon(directory, SETTINGS, app, environ, {"leaky": SOURCE}) as running:
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+        _daemon_heard_by(systemd, own / "notify", directory, app, environ) as running,
+    ):
         canaries = {way: Canary(" é' \\ ") for way in [*WAYS, "running"]}
         with running.client() as client:
             client.run_background_job(TARGET, "text", {"how": "none", "text": ""}, idempotency_key="same")
@@ -202,7 +206,26 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         places |= _of_the_machine(running, "at the end")
         kept = "\n".join(text for (text,) in running.query("SELECT parameters FROM background_jobs"))
         places["archive"] = _archived(running, own)
+        places["told to systemd"] = _heard(systemd)
         yield Seen(places, canaries, kept)
+
+
+@contextmanager
+def _daemon_heard_by(
+    systemd: socket.socket, at: Path, directory: Path, app: str, environ: dict[str, str]
+) -> Iterator[RunningDaemon]:
+    systemd.bind(str(at))
+    systemd.setblocking(False)
+    with daemon(directory, SETTINGS, app, environ, {"leaky": SOURCE}) as running:
+        yield running
+
+
+def _heard(systemd: socket.socket) -> str:
+    told = ""
+    with suppress(BlockingIOError):
+        while True:
+            told += systemd.recv(8192).decode() + "\n"
+    return told
 
 
 def _answer(running: RunningDaemon, way: str, text: str, own: Path) -> str:
@@ -360,6 +383,7 @@ def test_the_places_are_not_empty_and_the_column_for_the_job_has_the_secrets(see
     silent = {"answer: twice the same name", "method Submit", "method Watch"}
     for place, shown in seen.places.items():
         assert shown or place in silent, place
+    assert "STATUS=" in seen.places["told to systemd"]
     assert "forkserver" in seen.places["processes while one runs"]
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from bgjob import command
 from bgjob.codec import Reply, Request
-from bgjob.commands import arguments
+from bgjob.commands import arguments, screen
 from bgjob.errors import RequestError
 from bgjob.words import EntryType
 from bgjobd import main
@@ -225,6 +225,22 @@ def _commands_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Argum
 def test_no_command_is_missing_here() -> None:
     assert {name.split()[0] for name in WORDS} | NEEDS_NO_DAEMON == set(_commands_of(arguments.parser()))
     assert set(OF_THE_DAEMON) | THAT_GO_ON == set(_commands_of(main._parser()))
+
+
+def test_the_board_of_those_that_are_waited_for_draws_no_more_than_it_is_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stderr = _Stream(is_terminal=True)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setenv("TERM", "xterm")
+    summary = {**TOLD["summary"], "status": "running"}
+    with screen.board() as board:
+        for lie in ({"id": HOSTILE}, {"progress": {"fraction": 0.5, "message": HOSTILE}}):
+            board.show(summary | lie)
+    stderr.flush()
+    drawn = re.sub(r"\x1b\[\??[\d;]*[A-HJKhlm]|\r", "", stderr.kept.getvalue().decode())
+    assert "forged" in drawn
+    assert harm_in(drawn) == ""
 
 
 def _hostile_errors() -> Iterator[Reply]:

@@ -341,7 +341,7 @@ class _DrawnBoard(Board):
         progress = job["progress"] if job["status"] == Status.RUNNING else None
         self._progress.update(
             self._rows[job["id"]],
-            description=text.waiting(job, time.time()),
+            description=text.one_line(text.waiting(job, time.time())),
             total=1.0 if progress else None,
             completed=progress["fraction"] if progress else 0.0,
             percent=f"{progress['fraction']:.0%}" if progress else "",
