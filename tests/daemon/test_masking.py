@@ -99,6 +99,18 @@ def leak(how, value, context):
             raise bgjob.Retry(f"not with {value}")
         case "fail":
             raise bgjob.Fail(f"never with {value}")
+        case "delay":
+            raise bgjob.Retry("later", delay=value)
+        case "delay of a snooze":
+            raise bgjob.Snooze(value)
+        case "share of progress":
+            context.progress(value)
+        case "bytes that are no text":
+            raise UnicodeDecodeError("utf-8", str(value).encode(), 0, 1, str(value))
+        case "warning":
+            import warnings
+            warnings.simplefilter("error")
+            warnings.warn(f"deprecated: {value}")
         case "log":
             context.logger.error("the value is %s", value)
             context.logger.info({"it": value})
@@ -276,6 +288,11 @@ WAYS_OUT = (
     "source",
     "retry",
     "fail",
+    "delay",
+    "delay of a snooze",
+    "share of progress",
+    "bytes that are no text",
+    "warning",
     "log",
     "log of an exception",
     "progress",
