@@ -86,8 +86,8 @@ TOLD: Final[Mapping[str, Any]] = {
 
 WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "run": (("shop.jobs.Email::send",), ("id",)),
-    "run -w": (("shop.jobs.Email::send",), ("summary", "job")),
-    "list": ((), ("summary", "stats")),
+    "run -w": (("shop.jobs.Email::send",), ("job",)),
+    "list": ((), ("summary",)),
     "show": (("1", "--logs"), ("job", "entry")),
     "why": (("1",), ("why",)),
     "tail": ((), ("entry",)),
