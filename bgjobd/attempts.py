@@ -200,7 +200,8 @@ class Attempts:
                 "class_name": job.call.class_name,
                 "method_name": job.call.method_name,
                 "parameters": job.call.parameters,
-                "sensitive": job.call.sensitive,
+                # The configuration may say more than when the job was submitted.
+                "sensitive": sorted(self._policy(attempt.class_name).sensitive.union(job.call.sensitive)),
                 "timeout": job.timeout,
                 "error": None,
             }

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bgjob.commands.text import one_line
 from bgjobd import census, cgroups, clock, findings, limits, places, queued
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
@@ -73,7 +74,7 @@ class Checked:
         return sum(finding.severity is severity for finding in self.findings)
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        return "\n".join(map(one_line, _lines(self)))  # they quote what applications and files are named
 
     def as_json(self) -> str:
         """The same for programs."""
@@ -236,7 +237,7 @@ def _of_class(name: str, described: Mapping[str, Any]) -> Iterator[str]:
     if described["unavailable"] is not None:
         yield f"unavailable  {name}: {described['unavailable']}"
         if described["traceback"]:
-            yield "    " + described["traceback"].rstrip().replace("\n", "\n    ")
+            yield from (f"    {line}" for line in described["traceback"].rstrip().split("\n"))
         return
     names = ", ".join(sorted(described["methods"]))
     yield f"approved     {name}: {names or 'no method that may be called'}"

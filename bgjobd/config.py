@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
+from bgjob.commands.text import one_line
 from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME, Backoff, Outcome
 from bgjobd import units
 from bgjobd.units import Surroundings, around, shown
@@ -58,7 +59,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.where, self.key, self.message) if part)
+        told = ": ".join(part for part in (self.where, self.key, self.message) if part)
+        return one_line(told)  # it quotes names of files, variables and keys
 
 
 class ConfigError(Exception):
@@ -600,9 +602,15 @@ def fault_message(fault: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
         case "value_error":
             return str(fault["ctx"]["error"])
         case known if known in _PLAIN_MESSAGES:
-            return f"{_PLAIN_MESSAGES[known]}, not {shown(fault['input'])}"
+            return _PLAIN_MESSAGES[known] + _quoted(fault["input"], loc)
         case _:
-            return f"{fault['msg'].replace('Input should', 'must', 1)}, not {shown(fault['input'])}"
+            return str(fault["msg"]).replace("Input should", "must", 1) + _quoted(fault["input"], loc)
+
+
+def _quoted(value: object, loc: tuple[int | str, ...]) -> str:
+    """The value that it is not to be; nothing where it may be a secret, as variables are, unless it is a number."""
+    is_kept_back = loc[:2] == ("app", "env") and not isinstance(value, int | float)
+    return "" if is_kept_back else f", not {shown(value)}"
 
 
 def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:

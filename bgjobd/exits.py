@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+from bgjob.commands.text import lines
+
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
@@ -17,5 +19,5 @@ INTERRUPTED: Final = 130
 
 def complain(message: str, code: int) -> int:
     """Tell what is wrong on stderr; answers the code."""
-    print(f"bgjobd: {message}", file=sys.stderr)
+    print(f"bgjobd: {lines(message)}", file=sys.stderr)
     return code

@@ -181,7 +181,7 @@ class Hooks:
             self.adopt(key, owed.call.class_name)
         elif self._wants(owed.call.class_name):
             self._run(_Hook(key, owed, server, self._limited(key), owed.is_sealed), owed.call.class_name)
-            server.start(_order(owed))
+            server.start(_order(owed, self._policy(owed.call.class_name).sensitive))
         else:
             self._spool.remove(key)
 
@@ -344,7 +344,8 @@ class Hooks:
             hook.pidfd = None
 
 
-def _order(owed: _Owed) -> dict[str, Any]:
+def _order(owed: _Owed, sensitive: frozenset[str]) -> dict[str, Any]:
+    """`sensitive` are the names that are secrets by now; the job knows those of when it was submitted."""
     key, call, ending = owed.key, owed.call, owed.ending
     return {
         "job": key[0],
@@ -353,7 +354,7 @@ def _order(owed: _Owed) -> dict[str, Any]:
         "class_name": call.class_name,
         "method_name": call.method_name,
         "parameters": call.parameters,
-        "sensitive": call.sensitive,
+        "sensitive": sorted(sensitive.union(call.sensitive)),
         "timeout": _LIMIT,
         "error": {
             "outcome": ending.outcome,

@@ -7,6 +7,7 @@ and said, and never holds up the daemon.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import threading
@@ -204,7 +205,7 @@ def _render_line(logger: WrappedLogger, name: str, event: EventDict) -> EventDic
 
 def _render_line_without_context(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
     event["line"] = (
-        f"{_stamp(event['at'])} {event['type'].upper()}: {event['target']} - {escaped(event['event'])}"
+        f"{_stamp(event['at'])} {event['type'].upper()}: {escaped(event['target'])} - {escaped(event['event'])}"
     )
     return event
 
@@ -225,6 +226,13 @@ def escaped(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def escaped_json(document: str) -> str:
+    """The same of a JSON document: JSON leaves DEL, C1 and what turns text around as they are, a terminal does not."""
+    if document.isprintable():
+        return document
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in document)
+
+
 def _failures_only(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
     if event["type"] != EntryType.FAILURE:
         raise structlog.DropEvent
@@ -239,7 +247,7 @@ def _as_json(logger: WrappedLogger, name: str, event: EventDict) -> str:
     event.pop("line")
     event["at"] = datetime.fromtimestamp(event["at"], UTC).isoformat(timespec="microseconds")
     rendered = structlog.processors.JSONRenderer(ensure_ascii=False)(logger, name, event)
-    return rendered.decode() if isinstance(rendered, bytes) else rendered
+    return escaped_json(rendered.decode() if isinstance(rendered, bytes) else rendered)
 
 
 def _as_nothing(logger: WrappedLogger, name: str, event: EventDict) -> str:

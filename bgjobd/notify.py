@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
+from bgjobd.log import escaped
+
 PROTOCOL: Final = frozenset(
     {
         *("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "MAINPID"),
@@ -74,8 +76,8 @@ class Notifier:
 
     def stopping(self, status: str) -> None:
         """The end has begun, of whoever asked for it."""
-        self._status = status
-        self._send("STOPPING=1", f"STATUS={status}")
+        self._status = _one_line(status)
+        self._send("STOPPING=1", f"STATUS={self._status}")
 
     def alive(self) -> None:
         """The sign of life that the watchdog waits for."""
@@ -123,7 +125,7 @@ class Notifier:
 
 def _one_line(status: str) -> str:
     """All that a value may be, and no longer than systemd takes, which ignores messages of more than 4096 bytes."""
-    line = " ".join(status.splitlines())
+    line = escaped(" ".join(status.splitlines()))  # systemctl shows it as it is
     return line if len(line) <= _LONGEST_STATUS else f"{line[:_LONGEST_STATUS]}…"
 
 

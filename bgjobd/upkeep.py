@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bgjob.amounts import size_text
+from bgjob.commands.text import one_line
 from bgjob.errors import BgjobError, RequestError
 from bgjobd import units
 from bgjobd.config import Config, Retention
@@ -137,7 +138,7 @@ def backup(given: argparse.Namespace, settings: Config) -> int:
         return complain(_named(error, "--force replaces it"), USAGE)
     except (UnusableDatabaseError, backups.UnsoundCopyError, OSError) as error:
         return complain(f"there is no copy: {error}", FAILED)
-    print(f"{target}: {size_text(size)}, sound; `bgjobd backup --help` says how to restore it")
+    print(f"{one_line(str(target))}: {size_text(size)}, sound; `bgjobd backup --help` says how to restore it")
     return OK
 
 

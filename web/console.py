@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 
+from bgjob.commands.text import one_line, to_json
 from bgjob.words import EntryType
 
 _PAGE = "bgjobd-web"
@@ -16,6 +16,6 @@ def say(console: str, message: str, type: EntryType = EntryType.INFO) -> None:
     if console == "json":
         at = datetime.now(UTC).isoformat(timespec="microseconds")
         told = {"event": message, "at": at, "type": type, "target": _PAGE}
-        print(json.dumps(told, ensure_ascii=False), file=sys.stderr, flush=True)
+        print(to_json(told), file=sys.stderr, flush=True)
     elif console == "text" or type is EntryType.FAILURE:
-        print(f"{_PAGE}: {message}", file=sys.stderr, flush=True)
+        print(f"{_PAGE}: {one_line(message)}", file=sys.stderr, flush=True)

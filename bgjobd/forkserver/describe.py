@@ -36,6 +36,10 @@ Description = dict[str, Any]
 HOOKS = ("retry_delay", "failed")
 ATTRIBUTES = ("MAX_RETRIES", "RETRY_DELAY", "BACKOFF", "MAX_RETRY_DELAY")
 
+_LONGEST_REASON = 2000
+_LONGEST_TEXT = 64 * 1024
+"""Characters: a reason is told to each caller, and all texts to who asks for the classes."""
+
 
 def describe_or_tell_why(cls: Any, listed: list[str] | None) -> Description:
     """The class as data; where it cannot be described, it is unavailable."""
@@ -60,7 +64,7 @@ def describe(cls: Any, listed: list[str] | None) -> Description:
     if reason is not None:
         return unavailable(reason)
     description = {
-        "doc": _printable(cls.__doc__),
+        "doc": _printable(cls.__doc__)[:_LONGEST_TEXT],
         "unavailable": None,
         "traceback": None,
         "contexts": _constructor_contexts(cls),
@@ -76,11 +80,11 @@ def describe(cls: Any, listed: list[str] | None) -> Description:
 
 
 def unavailable(reason: str, trace: str | None = None) -> Description:
-    """A class that cannot be used, and why."""
+    """A class that cannot be used, and why; of a text that is very long the part that tells most."""
     return {
         "doc": "",
-        "unavailable": reason,
-        "traceback": trace,
+        "unavailable": reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…",
+        "traceback": trace if trace is None else trace[-_LONGEST_TEXT:],
         "contexts": [],
         "attributes": {},
         "hooks": [],
@@ -223,7 +227,7 @@ def _described_method(function: types.FunctionType) -> dict[str, Any]:
             sensitive, plain = _secrets_one_by_one(function, parameters)
     takes_any_name = whole or schema.get("additionalProperties") is not False
     return {
-        "doc": _printable(inspect.getdoc(function)),
+        "doc": _printable(inspect.getdoc(function))[:_LONGEST_TEXT],
         "schema": schema,
         "whole": parameters[0].name if whole else None,
         "contexts": contexts,

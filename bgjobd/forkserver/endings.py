@@ -130,7 +130,9 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """The ways in which a text shows in others: as it is, line by line, quoted by Python and by JSON, and cut."""
+    """The ways in which a text shows in others: as it is, line by line, quoted by Python, by JSON, in URLs, and cut."""
+    from urllib.parse import quote, quote_plus  # only for those who have secrets
+
     for part in {value, *filter(None, map(str.strip, value.splitlines()))}:
         for form in (
             part,
@@ -142,6 +144,9 @@ def _forms(value: str) -> Iterator[str]:
             repr(part.encode())[2:-1],
             json.dumps(part)[1:-1],
             json.dumps(part, ensure_ascii=False)[1:-1],
+            quote(part),
+            quote(part, safe=""),
+            quote_plus(part),
         ):
             yield form
             if len(form) > _CUT:

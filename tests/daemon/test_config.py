@@ -416,6 +416,18 @@ def test_a_value_that_is_refused_is_quoted_shortly_and_on_one_line(tmp_path: Pat
     assert "\n" not in str(problem)
 
 
+@pytest.mark.parametrize(
+    "env", ['{ TOKEN = ["hunter2"] }', '{ TOKEN = { a = "hunter2" } }', '"hunter2"', '["hunter2"]']
+)
+def test_variables_for_jobs_are_not_quoted_for_they_may_be_secrets(tmp_path: Path, env: str) -> None:
+    (problem,) = problems(tmp_path, f"[app]\nenv = {env}")
+    assert problem.key.startswith("app.env")
+    assert problem.message in ("must be text", "must be a table")
+    typed_wrong = {"HOME": "/", "BGJOBD_APP__ENV": '{"TOKEN": hunter2'}
+    (problem,) = problems(tmp_path, "", typed_wrong)
+    assert problem.message == "must be a table"
+
+
 def test_a_value_of_the_environment_with_a_nul_is_not_quoted_for_it_may_be_a_secret(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, '[app]\nenv = { TOKEN = "se\\u0000cret" }')
     assert "cret" not in str(problem)

@@ -35,7 +35,7 @@ console = "json"
 """
 
 SOURCE = '''
-import json, os, traceback
+import json, os, traceback, urllib.parse
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,6 +70,12 @@ def leak(how, value, context):
             raise ValueError(json.dumps({"it": value}, ensure_ascii=False))
         case "bytes":
             raise ValueError(str(value).encode())
+        case "address":
+            raise ValueError(f"no answer from http://h/?it={urllib.parse.quote(value)}")
+        case "address that quotes all":
+            raise ValueError(f"no answer from http://h/?it={urllib.parse.quote(value, safe='')}")
+        case "form":
+            raise ValueError(f"not taken: {urllib.parse.urlencode({'it': value})}")
         case "number of it":
             raise ValueError(f"{int(value)}")
         case "cause":
@@ -93,6 +99,18 @@ def leak(how, value, context):
             raise bgjob.Retry(f"not with {value}")
         case "fail":
             raise bgjob.Fail(f"never with {value}")
+        case "delay":
+            raise bgjob.Retry("later", delay=value)
+        case "delay of a snooze":
+            raise bgjob.Snooze(value)
+        case "share of progress":
+            context.progress(value)
+        case "bytes that are no text":
+            raise UnicodeDecodeError("utf-8", str(value).encode(), 0, 1, str(value))
+        case "warning":
+            import warnings
+            warnings.simplefilter("error")
+            warnings.warn(f"deprecated: {value}")
         case "log":
             context.logger.error("the value is %s", value)
             context.logger.info({"it": value})
@@ -240,6 +258,7 @@ FORMS: Mapping[str, tuple[str, str]] = {
     "double quote": (' " ', ""),
     "both quotes": (""" ' " """, ""),
     "backslash": (r" \ \n ", ""),
+    "slashes": (" /?&=%+ ", ""),
     "several lines": ("\nmore\n", ""),
     "other letters": (" é ü ß 🔑 ", ""),
     "other letters and a quote": (' é " ', ""),
@@ -257,6 +276,9 @@ WAYS_OUT = (
     "json",
     "json with other letters",
     "bytes",
+    "address",
+    "address that quotes all",
+    "form",
     "key error",
     "note",
     "group",
@@ -266,6 +288,11 @@ WAYS_OUT = (
     "source",
     "retry",
     "fail",
+    "delay",
+    "delay of a snooze",
+    "share of progress",
+    "bytes that are no text",
+    "warning",
     "log",
     "log of an exception",
     "progress",
@@ -316,11 +343,24 @@ def reply(running: RunningDaemon, method: str, **parameters: Any) -> str:
 
 
 def stored(running: RunningDaemon) -> str:
-    """All that the database holds but what is the job's own: its parameters, and what it returned."""
-    columns = [name for _, name, *_ in running.query("PRAGMA table_info(background_jobs)")]
-    shown = ", ".join(f'"{name}"' for name in columns if name not in ("parameters", "result"))
-    queries = (f"SELECT {shown} FROM background_jobs", "SELECT * FROM job_logs", "SELECT * FROM job_attempts")
-    return "\n".join(str(value) for query in queries for row in running.query(query) for value in row)
+    """All that the database holds, of whatever table, but what is the job's own: its parameters, and its result."""
+    tables = [name for (name,) in running.query("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    assert {"background_jobs", "job_logs", "job_attempts"} <= set(tables)
+    return "\n".join(
+        str(value)
+        for table in tables
+        for row in running.query(f"SELECT {_shown_columns(running, table)} FROM {table}")
+        for value in row
+    )
+
+
+OF_THE_JOB = {("background_jobs", "parameters"), ("background_jobs", "result")}
+"""The only columns that may hold a secret."""
+
+
+def _shown_columns(running: RunningDaemon, table: str) -> str:
+    columns = [name for _, name, *_ in running.query(f"PRAGMA table_info({table})")]
+    return ", ".join(f'"{name}"' for name in columns if (table, name) not in OF_THE_JOB)
 
 
 def on_disk(running: RunningDaemon) -> str:
@@ -480,6 +520,28 @@ def test_what_is_typed_as_a_secret_is_masked(
     shown = told(running, job)
     assert job.snapshot["status"] == "failed"
     assert not canary.is_in(shown)
+
+
+def test_what_has_become_a_secret_since_it_was_submitted_is_masked_in_the_next_attempt(
+    tmp_path: Path, own: Path
+) -> None:
+    canary = Canary()
+    settings = '"leaky.Leaky" = { max_retries = 0 }\n"leaky.Hooked" = { max_retries = 0 }'
+    app = f'env = {{ OWN = "{own}" }}'
+    with daemon(tmp_path, settings, app, modules={"leaky": SOURCE}) as running, running.client() as client:
+        calls = (
+            (TARGET, "text", {"how": "message", "text": canary.text}),
+            ("leaky.Hooked", "run", {"text": canary.text}),
+        )
+        jobs = [client.run_background_job(*call, delay=3600) for call in calls]
+        config = running.config.read_text()
+        running.config.write_text(config.replace("max_retries = 0", 'max_retries = 0, sensitive = ["text"]'))
+        client.reload()
+        for job in jobs:
+            job.cancel()
+            job.retry()
+        assert [job.wait(20)["error"] for job in jobs] == ["ValueError: the value is ***", "ValueError: ***"]
+        eventually(lambda: any("the failed hook: RuntimeError: ***" in line for line in running.lines()))
 
 
 # Refusals

@@ -69,9 +69,7 @@ def test_what_is_tried_here_is_what_is_locked() -> None:
 @of_each_lock
 def test_the_locks_agree(path: Path) -> None:
     mine, all_ = lock.read(path), lock.read(lock.DEVELOPMENT)
-    common = mine.keys() & all_.keys()
-    assert common
-    for name in common:
+    for name in mine.keys() & all_.keys():
         assert (mine[name].version, mine[name].hashes) == (all_[name].version, all_[name].hashes)
 
 
@@ -121,8 +119,9 @@ def test_an_extra_brings_its_own() -> None:
 @pytest.fixture
 def installs(tmp_path: Path) -> list[list[str]]:
     """What `./run audit` has installed, in a tree without .venv, by an installer that only notes it."""
-    for name in ("run", "pyproject.toml", *(path.name for path in LOCKS)):
-        shutil.copy2(lock.TREE / name, tmp_path)
+    (tmp_path / ".ci").mkdir()
+    for path in (lock.TREE / "run", lock.TREE / "pyproject.toml", *LOCKS):
+        shutil.copy2(path, tmp_path / path.relative_to(lock.TREE))
     programs = tmp_path / "programs"
     programs.mkdir()
     _script(programs / "uv", _UV.format(python=sys.executable, log=tmp_path / "log"))

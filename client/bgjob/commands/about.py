@@ -118,7 +118,7 @@ def _is_named(name: str, wanted: str) -> bool:
 
 
 def _class(described: Mapping[str, Any]) -> Iterator[str]:
-    yield screen.painted(described["name"], "bold")
+    yield screen.painted(text.one_line(described["name"]), "bold")
     if described["unavailable"] is not None:
         yield f"  {screen.painted('cannot be used', 'red')}: {_indented(described['unavailable'])}"
     if described["doc"]:

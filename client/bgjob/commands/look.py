@@ -47,7 +47,7 @@ def show(client: Client, given: argparse.Namespace) -> int:
     if given.logs:
         entries = [screen.log_line(entry) for entry in _logs(client, given.id)]
         lines += ["", _heading("log, UTC"), *(f"  {line}" for line in entries)]
-    screen.show("\n".join(lines) + "\n")
+    screen.show("".join(f"{screen.as_line(line)}\n" for line in lines))
     return OK
 
 
@@ -232,8 +232,12 @@ def _traceback(attempts: Sequence[Mapping[str, Any]]) -> list[str]:
     if not with_traceback:
         return []
     last = with_traceback[-1]
-    shown = text.lines(last["traceback"].rstrip()).replace("\n", "\n  ")
-    return ["", _heading(f"traceback of attempt {last['number']}"), f"  {shown}"]
+    shown = last["traceback"].rstrip().split("\n")
+    return [
+        "",
+        _heading(f"traceback of attempt {last['number']}"),
+        *(f"  {line}" for line in shown),
+    ]
 
 
 def _next_commands(job: Mapping[str, Any]) -> list[str]:

@@ -38,7 +38,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     EntryType.INFO: "blue",
 }
 _CODES: Final[Mapping[str, int]] = {"bold": 1, "red": 31, "green": 32, "yellow": 33, "blue": 34, "cyan": 36}
-_PAINT: Final = re.compile(r"\x1b\[\d+m")
+_PAINT: Final = re.compile(r"(\x1b\[\d+m)")
 _LESS_COLOURS: Final = re.compile(r"-?[^-bDhjkoOpPtTxyz]*[Rr]|--(RAW|raw)-")
 """-r or -R among other letters; those before which it would be part of a value are left out."""
 
@@ -64,7 +64,7 @@ def forget_stdout() -> None:
 
 def say(message: str) -> None:
     """A message, on stderr."""
-    note(f"bgjob: {message}")
+    note(f"bgjob: {text.one_line(message)}")
 
 
 def note(line: str) -> None:
@@ -75,7 +75,7 @@ def note(line: str) -> None:
 
 def tell(result: str) -> None:
     """A line of the result, on stdout, at once."""
-    print(result, flush=True)
+    print(as_line(result), flush=True)
 
 
 def tell_json(value: Any) -> None:
@@ -85,6 +85,7 @@ def tell_json(value: Any) -> None:
 
 def show(result: str) -> None:
     """A result of several lines: through a pager where it is longer than the terminal."""
+    result = "\n".join(map(as_line, result.split("\n")))
     if (
         not draws_on(sys.stdout)
         or _rows_of(result) < shutil.get_terminal_size().lines
@@ -92,6 +93,14 @@ def show(result: str) -> None:
     ):
         sys.stdout.write(result)
         sys.stdout.flush()  # before what is said of it on stderr
+
+
+def as_line(painted: str) -> str:
+    """One line on which nothing moves or colours the terminal but tabs and our own colours, whoever wrote it."""
+    if painted.isprintable():
+        return painted
+    parts = _PAINT.split(painted)
+    return "".join(part if _PAINT.fullmatch(part) else text.tabbed(part) for part in parts)
 
 
 def draws_on(stream: TextIO) -> bool:
@@ -117,7 +126,7 @@ def painted(word: str, style: str | None = None, stream: TextIO | None = None) -
 def log_line(entry: Mapping[str, Any], stream: TextIO | None = None) -> str:
     """The entry as the log file has it, `[2024-12-04 14:31:53] SUCCESS: myapp.jobs.ExampleJob::run - message`."""
     type = painted(entry["type"].upper(), stream=stream)
-    return f"[{text.date(entry['created_at'])}] {type}: {text.message_of(entry)}"
+    return as_line(f"[{text.date(entry['created_at'])}] {type}: {text.message_of(entry)}")
 
 
 # Tables
@@ -332,7 +341,7 @@ class _DrawnBoard(Board):
         progress = job["progress"] if job["status"] == Status.RUNNING else None
         self._progress.update(
             self._rows[job["id"]],
-            description=text.waiting(job, time.time()),
+            description=text.one_line(text.waiting(job, time.time())),
             total=1.0 if progress else None,
             completed=progress["fraction"] if progress else 0.0,
             percent=f"{progress['fraction']:.0%}" if progress else "",

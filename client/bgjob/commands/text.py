@@ -129,6 +129,11 @@ def one_line(text: str) -> str:
     return _escaped(text, "")
 
 
+def tabbed(text: str) -> str:
+    """As one_line, with its tabs."""
+    return _escaped(text, "\t")
+
+
 def lines(text: str) -> str:
     """As one_line, with its newlines and tabs."""
     return _escaped(text, "\n\t")

@@ -52,9 +52,9 @@ def parameters(text: str) -> dict[str, Any]:
     try:
         given = _from_json(_content(text))
     except (ValueError, OSError) as error:
-        raise argparse.ArgumentTypeError(f"no parameters in {text[:60]!r}: {error}") from None
+        raise argparse.ArgumentTypeError(f"no parameters in {_place(text)}: {error}") from None
     if not isinstance(given, dict):
-        raise argparse.ArgumentTypeError(f"parameters are a JSON object, not {text[:60]!r}")
+        raise argparse.ArgumentTypeError(f"parameters are a JSON object; in {_place(text)} is none")
     sendable: dict[str, Any] = _sendable(given)
     return sendable
 
@@ -66,6 +66,11 @@ def _content(text: str) -> str:
         with open(text[1:], encoding="utf-8") as file:
             return file.read()
     return text
+
+
+def _place(text: str) -> str:
+    """Where the parameters are to come from; they themselves may be secrets, and stderr may go into a log."""
+    return repr(text) if text == "-" or text.startswith("@") else "the argument"
 
 
 def _from_json(text: str) -> Any:
