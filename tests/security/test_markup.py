@@ -19,7 +19,7 @@ from tests.security.paged import Target, target
 __all__ = ["only_page"]  # a fixture
 
 TEXT = HOSTILE.replace("\0", "") + '"><img src=x onerror=alert(1)> javascript:alert(2) ${7*7} <%= 7*7 %>'
-"""NUL is refused where it comes in, see FAULTS.md, C7."""
+"""NUL is refused where it comes in, see C7."""
 
 MODULE = '''
 import bgjob, sys

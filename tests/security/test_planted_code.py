@@ -128,7 +128,7 @@ OWN = {"TMPDIR", "LC_CTYPE"}
 
 
 def test_no_variable_of_whoever_submits_or_starts_the_daemon_reaches_a_job(tmp_path: Path) -> None:
-    """FAULTS.md P18: LD_PRELOAD, PYTHON…, BASH_ENV, GCONV_PATH and their like, of a client and of the daemon itself."""
+    """LD_PRELOAD, PYTHON…, BASH_ENV, GCONV_PATH and their like, of a client and of the daemon itself."""
     with daemon(
         tmp_path, app='env = { GREETING = "hello" }', environ=HOSTILE | {"TMPDIR": "/tmp"}
     ) as running:
@@ -163,7 +163,7 @@ class Asks:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a program that is root's for everybody")
 def test_a_program_that_would_make_whoever_runs_it_root_does_not_for_a_job() -> None:
-    """FAULTS.md P18: a setuid program keeps what its caller has brought along."""
+    """A setuid program keeps what its caller has brought along."""
     with directory_for_all() as directory:
         program = directory / "id"
         shutil.copy("/usr/bin/id", program)

@@ -82,7 +82,7 @@ def test_fts5_took_bound_text_for_a_query_and_here_it_is_text(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The 20 inputs of FAULTS.md's row FTS5, and more: over the socket, on the page, and by the command."""
+    """The 20 inputs that FTS5 stumbles over, and more: over the socket, on the page, and by the command."""
     monkeypatch.setenv("BGJOBD_SOCKET", str(attacked.running.socket))
     for search in (text, f"exactly {text} said"):
         wanted = [message for message in messages if search.casefold() in message.casefold()]
@@ -110,7 +110,7 @@ def is_in(search: str, job: Mapping[str, Any]) -> bool:
 
 
 def test_fts5_and_sqlite_stumble_over_nul_and_here_it_is_refused_or_left_out(attacked: Target) -> None:
-    """The row FTS5 of FAULTS.md, and C7."""
+    """NUL still errors in FTS5; C7."""
     with pytest.raises(InvalidParametersError, match="NUL"):
         attacked.client.logs(search="a\0b")
     for path in ("/", "/jobs"):
@@ -165,7 +165,7 @@ def heavy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 def test_like_took_ten_seconds_for_a_megabyte_and_here_no_pattern_takes_longer_than_a_word(
     heavy: Client, bomb: str
 ) -> None:
-    """SQLite's LIKE: 1 MB of text and a pattern of 10 kB took 10.9 s, and nothing could interrupt it (FAULTS.md)."""
+    """SQLite's LIKE: 1 MB of text and a pattern of 10 kB took 10.9 s, and nothing could interrupt it."""
     plain = min(seconds_of(heavy, "nosuch") for _ in range(2))
     assert any(
         seconds_of(heavy, bomb) < 20 * plain for _ in range(3)
