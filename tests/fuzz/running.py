@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from tests.fuzz.one import BOARD, FINDING, REPORT
 from tests.fuzz.target import Target
 
 AT_ONCE = 2
+_MEMORY = "/dev/shm"
 _ROOT = Path(__file__).parents[2]
 MOST_GROWTH = 32 * 1024**2
 """Bytes by which a process may grow between warm and its end, beside what atheris keeps: each input of its corpus, and
@@ -78,6 +80,7 @@ class _Running:
                 stdout=log,
                 stderr=log,
                 cwd=_ROOT,
+                env=os.environ | {"TMPDIR": str(work)},
             )
 
     def is_over(self) -> bool:
@@ -166,7 +169,8 @@ def fuzz(targets: Sequence[Target], course: Course) -> int:
         f"{len(targets)} targets, {course.seconds:.0f} s each, by {course.way}, --seed {course.seed}",
         flush=True,
     )
-    with tempfile.TemporaryDirectory(prefix="bgjobd-fuzz-") as directory:
+    in_memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="bgjobd-fuzz-", dir=in_memory) as directory:
         endings = {ending.name: ending for ending in _run(targets, Path(directory), course)}
     print()
     for target in targets:

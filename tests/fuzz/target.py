@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import tempfile
 import zlib
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
-_MEMORY = "/dev/shm"
 MOST = 16 * 1024
 """Bytes of an input that a mutation makes."""
 
@@ -35,10 +33,8 @@ class Target:
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A directory for a target's files, in memory where that is to be had."""
-    return tempfile.TemporaryDirectory(
-        prefix="bgjobd-fuzz-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None
-    )
+    """A directory for a target's files; of a process that fuzzes in its work directory, for it leaves untidied."""
+    return tempfile.TemporaryDirectory(prefix="bgjobd-fuzz-")
 
 
 def luck_of(data: bytes) -> random.Random:
