@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.fuzz.board import Board, Figures
 from tests.fuzz.one import BOARD, FINDING, REPORT
-from tests.fuzz.target import Target
+from tests.fuzz.target import Target, scratch
 
 AT_ONCE = 2
 _ROOT = Path(__file__).parents[2]
@@ -78,6 +78,7 @@ class _Running:
                 stdout=log,
                 stderr=log,
                 cwd=_ROOT,
+                env=os.environ | {"TMPDIR": str(work)},  # what it leaves, as it ends at once, goes with this
             )
 
     def is_over(self) -> bool:
@@ -166,7 +167,7 @@ def fuzz(targets: Sequence[Target], course: Course) -> int:
         f"{len(targets)} targets, {course.seconds:.0f} s each, by {course.way}, --seed {course.seed}",
         flush=True,
     )
-    with tempfile.TemporaryDirectory(prefix="bgjobd-fuzz-") as directory:
+    with scratch() as directory:
         endings = {ending.name: ending for ending in _run(targets, Path(directory), course)}
     print()
     for target in targets:

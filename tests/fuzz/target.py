@@ -35,10 +35,9 @@ class Target:
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A directory for a target's files, in memory where that is to be had."""
-    return tempfile.TemporaryDirectory(
-        prefix="bgjobd-fuzz-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None
-    )
+    """A directory for a target's files: in memory where that is to be had, unless $TMPDIR says where."""
+    is_to_choose = "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK)
+    return tempfile.TemporaryDirectory(prefix="bgjobd-fuzz-", dir=_MEMORY if is_to_choose else None)
 
 
 def luck_of(data: bytes) -> random.Random:
