@@ -58,10 +58,15 @@ def open_to_all(directory: Path) -> Iterator[Path]:
             yield above
 
 
+def is_strangers(found: os.stat_result) -> bool:
+    """Whether somebody else has it: neither root nor the daemon's user."""
+    return found.st_uid not in (0, os.geteuid())
+
+
 def _refuse_planted_links(directory: Path) -> None:
     """As the kernel does, where it is told to (fs.protected_symlinks), in sticky directories alone."""
     for place in (*reversed(directory.parents), directory):
-        if place.is_symlink() and _is_strangers(place.lstat()) and _is_for_all(place.parent.stat().st_mode):
+        if place.is_symlink() and is_strangers(place.lstat()) and _is_for_all(place.parent.stat().st_mode):
             told = "anybody could have put this link here; remove it, or configure another directory"
             raise PermissionError(errno.EPERM, told, str(place))
 
@@ -95,13 +100,9 @@ def _refuse_strangers_files(descriptor: int, directory: Path) -> None:
         for entry in entries:
             found = entry.stat(follow_symlinks=False)
             has_names_elsewhere = stat.S_ISREG(found.st_mode) and found.st_nlink > 1
-            if _is_strangers(found) or has_names_elsewhere:
+            if is_strangers(found) or has_names_elsewhere:
                 told = "others could write to the directory, and may have put this there; look at it, and remove it"
                 raise PermissionError(errno.EPERM, told, str(directory / entry.name))
-
-
-def _is_strangers(found: os.stat_result) -> bool:
-    return found.st_uid not in (0, os.geteuid())
 
 
 def _is_for_all(mode: int) -> bool:

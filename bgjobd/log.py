@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from bgjob.words import EntryType
+from bgjobd import directories
 from bgjobd.lean import structlog
 
 if TYPE_CHECKING:
@@ -187,12 +187,17 @@ class Log:
 
 
 def _open(path: Path) -> int:
-    """The file, made for our eyes only; no link is followed to another, and no pipe waited for. Raises OSError."""
-    mode = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    descriptor = os.open(path, mode, 0o600)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FileExistsError(errno.EEXIST, "something that is no file is in the log file's place", str(path))
+    """The file, made for our eyes only, or what a link of ours leads to, such as /dev/stdout; no stranger's link is
+    followed, and no pipe waited for that nobody reads. Raises OSError.
+    """
+    mode = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, mode | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno != errno.ELOOP or directories.is_strangers(path.lstat()):
+            raise
+        descriptor = os.open(path, mode, 0o600)
+    os.set_blocking(descriptor, True)
     return descriptor
 
 

@@ -86,9 +86,8 @@ def kind_of(path: Path) -> str | None:
 def kind_among(mounts: str, path: str) -> str | None:
     """The kind of the mount that a real path is below, of those in a mountinfo (proc(5)); the last covers others."""
     best: tuple[int, str] | None = None
-    for line in mounts.split("\n")[
-        :-1
-    ]:  # by what the kernel escapes, and not by each of Unicode's line breaks
+    # By what the kernel escapes, and not by each of Unicode's line breaks.
+    for line in mounts.split("\n")[:-1]:
         fields, _, rest = line.partition(" - ")
         point = _unescaped(fields.split(" ")[4])
         if (path == point or path.startswith(point.rstrip("/") + "/")) and (

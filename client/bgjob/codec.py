@@ -157,7 +157,7 @@ def parse_reply(frame: bytes) -> Reply:
     return reply
 
 
-_DOUBTFUL: Final = re.compile(rb"\\u[dD][89a-fA-F]|[eE]\+?[0-9]{3}|[0-9]{100}")
+_DOUBTFUL: Final = re.compile(rb"\\u[dD][89a-fA-F]|[:,\[]\s*-?[0-9.]+[eE]\+?[0-9]{3}|[0-9]{100}")
 """What lone surrogates, and numbers that are not finite, look like; an honest daemon hardly ever writes any of it."""
 
 

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 
 from tests.fuzz.board import Board, Figures, descriptors, resident
@@ -38,15 +39,16 @@ class Course:
         self._target = target
         self._work = work
         self._board = Board(work / BOARD)
-        self._began_at = time.monotonic()
+        self._began_at = inf
         self._seconds = seconds
         self._figures = Figures()
         self._look_at = 0.0
 
     def warm_up(self) -> None:
-        """Try the corpus, so that whatever is made once is made."""
+        """Try the corpus, so that whatever is made once is made; from then on the time counts."""
         for path in self._target.corpus():
             self.attempt(path.read_bytes())
+        self._began_at = time.monotonic()
 
     def attempt(self, data: bytes) -> None:
         """Try one input; ends the process where it fails, and where the time is up."""

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,9 @@ from pathlib import Path
 
 from tests.fuzz.board import Board, Figures
 from tests.fuzz.one import BOARD, FINDING, REPORT
-from tests.fuzz.target import Target
+from tests.fuzz.target import Target, scratch
 
 AT_ONCE = 2
-_MEMORY = "/dev/shm"
 _ROOT = Path(__file__).parents[2]
 MOST_GROWTH = 32 * 1024**2
 """Bytes by which a process may grow between warm and its end, beside what atheris keeps: each input of its corpus, and
@@ -80,7 +78,7 @@ class _Running:
                 stdout=log,
                 stderr=log,
                 cwd=_ROOT,
-                env=os.environ | {"TMPDIR": str(work)},
+                env=os.environ | {"TMPDIR": str(work)},  # what it leaves, as it ends at once, goes with this
             )
 
     def is_over(self) -> bool:
@@ -169,8 +167,7 @@ def fuzz(targets: Sequence[Target], course: Course) -> int:
         f"{len(targets)} targets, {course.seconds:.0f} s each, by {course.way}, --seed {course.seed}",
         flush=True,
     )
-    in_memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="bgjobd-fuzz-", dir=in_memory) as directory:
+    with scratch() as directory:
         endings = {ending.name: ending for ending in _run(targets, Path(directory), course)}
     print()
     for target in targets:

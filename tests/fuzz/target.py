@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 import zlib
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
+_MEMORY = "/dev/shm"
 MOST = 16 * 1024
 """Bytes of an input that a mutation makes."""
 
@@ -33,8 +35,9 @@ class Target:
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A directory for a target's files; of a process that fuzzes in its work directory, for it leaves untidied."""
-    return tempfile.TemporaryDirectory(prefix="bgjobd-fuzz-")
+    """A directory for a target's files: in memory where that is to be had, unless $TMPDIR says where."""
+    is_to_choose = "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK)
+    return tempfile.TemporaryDirectory(prefix="bgjobd-fuzz-", dir=_MEMORY if is_to_choose else None)
 
 
 def luck_of(data: bytes) -> random.Random:

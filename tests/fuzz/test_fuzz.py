@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import planted
+from tests.fuzz import one, planted
 from tests.fuzz.mutator import mutations
 from tests.fuzz.running import Course, fuzz
-from tests.fuzz.target import CORPUS, MOST, pieces
+from tests.fuzz.target import CORPUS, MOST, Target, pieces
 from tests.fuzz.targets import TARGETS
+from tests.support import eventually
 
 MANY = 150
 """Mutations of each target; `./run fuzz` tries millions."""
@@ -49,6 +50,16 @@ def test_mutations_are_the_same_for_the_same_seed_and_others_for_another() -> No
 def test_pieces_are_all_of_it_and_the_same_each_time(data: bytes) -> None:
     assert b"".join(pieces(data)) == data
     assert list(pieces(data)) == list(pieces(data))
+
+
+def test_what_the_corpus_has_made_once_is_no_growth_however_slow_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one, "_leave", lambda code: pytest.fail("its time was up before it was warm"))
+    course = one.Course(Target("any", lambda data: None, folder="names"), tmp_path, seconds=0.0)
+    course.warm_up()
+    with pytest.raises(pytest.fail.Exception):
+        eventually(lambda: course.attempt(b""))
 
 
 def test_defects_that_are_planted_are_found_told_and_repeatable(

@@ -25,7 +25,7 @@ from tests.page.serving import SAMPLES, WHEN, tell_samples
 
 HOSTILE = (
     """x"'`><xss onxss=1 style=a href=javascript:xss></script></title></textarea></pre></style></svg>"""
-    """<!--<script>xss</script>--><xss/>&lt;xss&gt; {{ 7*7 }}{% xss %}\u2028\x00\x1b[2J\ud7ff"""
+    """<!--<script>xss</script>--><xss/>&lt;xss&gt; {{ 1237*8081 }}{% xss %}\u2028\x00\x1b[2J\ud7ff"""
 )
 ADDRESSES = ("/", "/jobs", "/jobs/1", "/system")
 
@@ -478,11 +478,10 @@ def test_a_bug_is_told_on_the_console_with_its_traceback(
 ) -> None:
     shown.samples["job"]["attempts"][0]["cpu_user"] = "much"
     assert shown.ask("/jobs/1").status == 500
-    said = capsys.readouterr().err
+    (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(r"bgjobd-web: bug: '/jobs/1': Traceback (most recent call last):\n")
     assert "job.html" in said
     assert r"\nTypeError: " in said
-    assert len(said.splitlines()) == 1
 
 
 # Small things

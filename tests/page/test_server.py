@@ -322,7 +322,8 @@ def test_a_bug_of_the_views_is_told_and_ends_one_connection_only(capsys: pytest.
         assert served.ask("GET /").status == 200
     said = capsys.readouterr().err
     assert said.startswith(r"bgjobd-web: bug: Traceback (most recent call last):\n")
-    assert said.endswith("RuntimeError: who would have thought\n")
+    assert said.endswith(r"\nRuntimeError: who would have thought" + "\n")
+    assert said.count("\n") == 1
 
 
 # Time

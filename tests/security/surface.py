@@ -12,6 +12,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -143,11 +144,11 @@ def _scripts() -> Iterator[str]:
 # What the sources read
 
 
-def sources() -> Iterator[tuple[Path, ast.Module]]:
+@cache
+def sources() -> tuple[tuple[Path, ast.Module], ...]:
     """Every source that is installed, parsed."""
-    for folder in SOURCES:
-        for path in sorted((TREE / folder).rglob("*.py")):
-            yield path, ast.parse(path.read_text(), str(path))
+    paths = [path for folder in SOURCES for path in sorted((TREE / folder).rglob("*.py"))]
+    return tuple((path, ast.parse(path.read_text(), str(path))) for path in paths)
 
 
 def _variables() -> Iterator[str]:

@@ -122,8 +122,23 @@ ATTACKS: dict[str, Callable[[int], Any]] = {
 }
 
 
+def _read(place: str) -> None:
+    if os.path.isdir(place):
+        os.listdir(place)
+    else:
+        os.close(os.open(place, os.O_RDONLY))
+
+
+def _write(place: str) -> None:
+    if os.path.isdir(place):
+        os.mkdir(f"{place}/planted")
+        os.rmdir(f"{place}/planted")
+    else:
+        os.close(os.open(place, os.O_WRONLY))
+
+
 class Attacker:
-    """What both kinds of class do, whoever they run as."""
+    """What each kind of class does, whoever it runs as."""
 
     def attack(self, victims: dict[str, int]) -> dict[str, dict[str, str]]:
         """How each attack on each victim ended."""
@@ -131,6 +146,17 @@ class Attacker:
             name: {who: _told(partial(attack, pid)) for who, pid in victims.items()}
             for name, attack in ATTACKS.items()
         }
+
+    def reach(self, places: dict[str, str]) -> dict[str, str]:
+        """How reading each of these files and directories ended, and how writing to it did."""
+        return {
+            name: f"{_told(partial(_read, place))}/{_told(partial(_write, place))}"
+            for name, place in places.items()
+        }
+
+
+class Confined(Attacker):
+    """A class that may write to one directory more than its own."""
 
 
 class Suspect(Attacker):

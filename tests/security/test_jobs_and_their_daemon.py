@@ -26,6 +26,7 @@ from tests.support import directory_for_all, eventually
 
 PROBE = "probes.Probe"
 SUSPECT = "suspects.Suspect"
+CONFINED = "suspects.Confined"
 STRANGER = "suspects.Stranger"
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a class a user of its own")
@@ -33,14 +34,12 @@ needs_signal_scope = pytest.mark.skipif(
     not landlock.has_signal_scope(), reason="this kernel's Landlock has no scopes"
 )
 
+needs_file_rules = pytest.mark.skipif(not landlock.has_file_rules(), reason="this kernel has no Landlock")
+
 POLICY = (
-    f"""
-"{SUSPECT}" = {{}}
-[approved."{STRANGER}"]
-user = "nobody"
-"""
-    if os.geteuid() == 0
-    else f'"{SUSPECT}" = {{}}'
+    f'"{SUSPECT}" = {{}}\n'
+    + (f'"{CONFINED}" = {{ writable = ["/var/tmp"] }}\n' if landlock.has_file_rules() else "")
+    + (f'"{STRANGER}" = {{ user = "nobody" }}\n' if os.geteuid() == 0 else "")
 )
 
 GIVEN = "import os; os.set_inheritable(os.open('/', os.O_RDONLY), True)"
@@ -315,6 +314,20 @@ def test_a_job_of_the_daemons_user_can_neither_signal_nor_trace_nor_look_into_it
     }
 
 
+@needs_file_rules
+@needs_signal_scope
+def test_a_job_that_may_write_to_few_places_can_lower_no_more_than_a_call_does(
+    running: RunningDaemon, client: Client
+) -> None:
+    """What SECURITY.md says of a class with `writable`."""
+    assert attacked(running, client, CONFINED) == {
+        **dict.fromkeys((*SIGNALS, "ptrace"), "EPERM"),
+        "F_SETOWN": "done",
+        **dict.fromkeys((*LOOKS, "oom_score_adj"), "EACCES"),
+        **dict.fromkeys(MEANS[:-1], "done"),
+    }
+
+
 @as_root
 @needs_signal_scope
 def test_a_job_of_a_user_of_its_own_can_do_nothing_to_it(running: RunningDaemon, client: Client) -> None:
@@ -324,6 +337,39 @@ def test_a_job_of_a_user_of_its_own_can_do_nothing_to_it(running: RunningDaemon,
         "F_SETOWN": "done",
         **dict.fromkeys((*LOOKS, "oom_score_adj"), "EACCES"),
     }
+
+
+PLACES = ("database", "output", "spool", "journal", "directory")
+REACHED = {
+    SUSPECT: dict.fromkeys(PLACES, "done/done"),
+    CONFINED: {
+        **dict.fromkeys(PLACES, "EACCES/EACCES"),
+        "journal": "done/EACCES",
+        "directory": "done/EACCES",
+    },
+    STRANGER: dict.fromkeys(PLACES, "EACCES/EACCES"),
+}
+"""Of the daemon's files and of another job's: how reading and how writing ends."""
+
+
+@pytest.mark.parametrize(
+    "name", [SUSPECT, pytest.param(CONFINED, marks=needs_file_rules), pytest.param(STRANGER, marks=as_root)]
+)
+def test_a_job_reads_and_writes_of_others_what_is_told(
+    running: RunningDaemon, client: Client, name: str
+) -> None:
+    """What SECURITY.md says of the files of a daemon and of its other jobs."""
+    with neighbour(running, client) as (job, _):
+        places = {
+            "database": running.database,
+            "output": running.directory / "state" / "output" / f"{job.id}.1.out",
+            "journal": running.spool / f"{job.id}.1.journal",
+            "directory": running.directory / "run" / "work" / f"{job.id}.1",
+            "spool": running.spool,
+        }
+        assert all(place.exists() for place in places.values())
+        given = {what: str(place) for what, place in places.items()}
+        assert client.run_background_job(name, "reach", {"places": given}).result(20) == REACHED[name]
 
 
 @as_root

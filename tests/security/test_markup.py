@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -18,7 +17,10 @@ from tests.security.paged import Target, target
 
 __all__ = ["only_page"]  # a fixture
 
-TEXT = HOSTILE.replace("\0", "") + '"><img src=x onerror=alert(1)> javascript:alert(2) ${7*7} <%= 7*7 %>'
+TEXT = (
+    HOSTILE.replace("\0", "")
+    + '"><img src=x onerror=alert(1)> javascript:alert(2) ${1237*8081} <%= 1237*8081 %>'
+)
 """NUL is refused where it comes in, see C7."""
 
 MODULE = '''
@@ -104,7 +106,7 @@ def test_sidekiq_and_others_made_markup_of_what_jobs_say_and_no_page_here_does(a
     assert (
         shown.count("<img src=x onerror=alert(1)>") > 10
     )  # they were there: a search of nothing finds nothing
-    assert not re.search(r"\b49\b", shown)  # nor was any of it a template
+    assert str(1237 * 8081) not in shown  # nor was any of it a template
 
 
 def dicts(value: Any) -> Iterator[dict[str, Any]]:

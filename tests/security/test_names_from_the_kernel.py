@@ -35,10 +35,12 @@ def named(request: pytest.FixtureRequest) -> Iterator[int]:
     if pid == 0:
         ctypes.CDLL(None).prctl(_PR_SET_NAME, request.param.encode())
         signal.pause()
-    eventually(lambda: Path(f"/proc/{pid}/comm").read_bytes() == request.param.encode()[:15] + b"\n")
-    yield pid
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    try:
+        eventually(lambda: Path(f"/proc/{pid}/comm").read_bytes() == request.param.encode()[:15] + b"\n")
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def test_a_hostile_process_name_moves_no_field(named: int, tmp_path: Path) -> None:

@@ -98,8 +98,10 @@ def test_a_directory_that_others_share_is_not_closed_to_them(tmp_path: Path, mod
 def test_a_file_system_of_memory_that_was_mounted_just_now_is_closed(tmp_path: Path) -> None:
     """It comes as open as /tmp."""
     mounted = _shared(tmp_path / "run", 0o1777)
-    directories.make(mounted, 0o700)
-    assert mounted.stat().st_mode & 0o777 == 0o700
+    for _ in ("the first start", "a restart"):
+        directories.make(mounted, 0o700)
+        (mounted / "spool").mkdir(exist_ok=True)
+    assert stat.S_IMODE(mounted.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o777])
@@ -224,18 +226,32 @@ def written(directory: Path) -> None:
     log.close()
 
 
-@pytest.mark.parametrize("plant", [os.symlink, None])
-def test_a_link_or_a_pipe_in_the_place_of_the_log_gets_no_line_and_holds_up_nobody(
-    tmp_path: Path, plant: Callable[[Path, Path], None] | None
-) -> None:
+@as_root
+def test_a_strangers_link_in_the_place_of_the_log_gets_no_line(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("precious")
-    if plant is None:
-        os.mkfifo(tmp_path / FILE_NAME)
-    else:
-        plant(target, tmp_path / FILE_NAME)
+    _link(tmp_path / FILE_NAME, target)
     written(tmp_path)
     assert target.read_text() == "precious"
+
+
+def test_a_link_of_our_own_to_the_log_gets_its_lines_wherever_it_leads(tmp_path: Path) -> None:
+    """As containers have it, to /dev/stdout: that is a terminal, a file, or a pipe that somebody reads."""
+    ends = os.pipe()
+    for target in (tmp_path / "elsewhere", Path(f"/proc/self/fd/{ends[1]}")):
+        (tmp_path / FILE_NAME).symlink_to(target)
+        written(tmp_path)
+        (tmp_path / FILE_NAME).unlink()
+    os.close(ends[1])
+    with open(ends[0]) as pipe:
+        assert "told" in pipe.read()
+    assert "told" in (tmp_path / "elsewhere").read_text()
+    assert stat.S_IMODE((tmp_path / "elsewhere").stat().st_mode) == 0o600
+
+
+def test_a_pipe_in_the_place_of_the_log_that_nobody_reads_holds_up_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / FILE_NAME)
+    written(tmp_path)
     (tmp_path / FILE_NAME).unlink()
     written(tmp_path)
     assert "told" in (tmp_path / FILE_NAME).read_text()

@@ -71,6 +71,8 @@ def locked() -> Iterator[RunningDaemon]:
     """A daemon that has granted nobody anything, and whose socket all can reach."""
     with directory_for_all() as directory, daemon(directory, NO_ACCESS) as running:
         running.socket.chmod(0o666)
+        with running.client() as client:
+            client.classes()  # waits for what the start of a fork server leaves for a moment
         yield running
 
 
