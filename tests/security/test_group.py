@@ -17,6 +17,8 @@ from tests.support import directory_for_all
 
 TREE = Path(__file__).resolve().parents[2]
 STRANGER = 1_000_001
+VAULT = "class Vault:\n    def open(self, pin):\n        pass\n"
+POLICY = '"vault.Vault" = { sensitive = ["pin"] }'
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root's daemon gives its socket to a group")
 
 
@@ -29,7 +31,10 @@ def group() -> grp.struct_group:
 @pytest.fixture(scope="module")
 def running(group: grp.struct_group) -> Iterator[RunningDaemon]:
     changes = f"from bgjobd import service; service.SOCKET_GROUP = {group.gr_name!r}"
-    with directory_for_all() as directory, daemon(directory, changes=changes) as running:
+    with (
+        directory_for_all() as directory,
+        daemon(directory, POLICY, modules={"vault": VAULT}, changes=changes) as running,
+    ):
         yield running
 
 
@@ -73,6 +78,24 @@ def test_a_member_runs_approved_code_as_the_user_of_its_jobs_and_nothing_else(
         assert (
             peer.ask(ours("Prune", ids=[job], last_entry=10**6)).error == "org.bgjobd.Jobs.PermissionDenied"
         )
+
+
+def test_a_member_cannot_guess_another_users_secret_by_its_idempotency_key(
+    running: RunningDaemon, group: grp.struct_group
+) -> None:
+    """An answer that tells a right guess from a wrong one: a few thousand of them are enough for a PIN."""
+    with running.client() as client:
+        call = {"class_name": "vault.Vault", "method_name": "open"}
+        job = client.run_background_job(**call, parameters={"pin": "4711"}, idempotency_key="door")
+        again = client.run_background_job(**call, parameters={"pin": "4711"}, idempotency_key="door")
+        assert again.id == job.id
+    with connect_as(running, [group.gr_gid]) as peer:
+        guesses = [
+            peer.ask(ours("Submit", **call, parameters={"pin": pin}, options={"idempotency_key": "door"}))
+            for pin in ("4710", "4711")
+        ]
+    wrong, right = ((guess.error, guess.parameters) for guess in guesses)
+    assert right == wrong == ("org.bgjobd.Jobs.IdempotencyConflict", {"id": job.id})
 
 
 @pytest.mark.parametrize("place", ["README.md", "systemd/bgjobd.socket", "systemd/sysusers.conf"])
