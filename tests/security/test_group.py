@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import grp
+import io
 import os
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.daemon.running import RunningDaemon, daemon
 from tests.protocol.peers import PATIENCE, Peer, ours, pid_of
-from tests.support import directory_for_all
+from tests.support import directory_for_all, eventually
 
 TREE = Path(__file__).resolve().parents[2]
 STRANGER = 1_000_001
@@ -40,17 +42,24 @@ def running(group: grp.struct_group) -> Iterator[RunningDaemon]:
 
 def connect_as(running: RunningDaemon, groups: list[int]) -> Peer:
     sock = socket.socket(socket.AF_UNIX)
+    with somebody(groups):
+        sock.connect(str(running.socket))
+    return Peer(sock, pid_of(running))
+
+
+@contextmanager
+def somebody(groups: list[int]) -> Iterator[None]:
+    """Meanwhile this process is a stranger in these groups."""
     own = os.getgroups()
     os.setgroups(groups)
     os.setegid(STRANGER)
     os.seteuid(STRANGER)
     try:
-        sock.connect(str(running.socket))
+        yield
     finally:
         os.seteuid(0)
         os.setegid(0)
         os.setgroups(own)
-    return Peer(sock, pid_of(running))
 
 
 def test_the_socket_is_its_groups_and_nobody_elses(running: RunningDaemon, group: grp.struct_group) -> None:
@@ -96,6 +105,35 @@ def test_a_member_cannot_guess_another_users_secret_by_its_idempotency_key(
         ]
     wrong, right = ((guess.error, guess.parameters) for guess in guesses)
     assert right == wrong == ("org.bgjobd.Jobs.IdempotencyConflict", {"id": job.id})
+
+
+def test_a_member_that_has_the_pipe_open_loses_it_with_the_right_to_submit(group: grp.struct_group) -> None:
+    """No mode takes back what is open: a right was taken away, and what was opened with it went on to work."""
+    changes = f"from bgjobd import service; service.SOCKET_GROUP = {group.gr_name!r}"
+    request = b'{"class_name":"probes.Probe","method_name":"echo"}\n'
+    with directory_for_all() as directory:
+        pipe = directory / "jobs.fifo"
+        with daemon(directory, changes=changes) as running:
+            settings = running.config.read_text().replace("[daemon]", f'[daemon]\nfifo = "{pipe}"')
+            running.config.write_text(settings)
+            running.stop()
+            running.start()
+            with open_as(pipe, group.gr_gid) as writer, running.client() as client:
+                writer.write(request)
+                eventually(lambda: len(client.list()) == 1)
+                running.config.write_text(f'{settings}\n[access]\nsubmit = ["root"]\n')
+                client.reload()
+                with pytest.raises(BrokenPipeError):
+                    writer.write(request)
+                with pytest.raises(PermissionError):
+                    open_as(pipe, group.gr_gid)
+                assert len(client.list()) == 1
+
+
+def open_as(pipe: Path, gid: int) -> io.FileIO:
+    """The pipe as a stranger who is in the group opens it."""
+    with somebody([gid]):
+        return io.FileIO(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK), "w")
 
 
 @pytest.mark.parametrize("place", ["README.md", "systemd/bgjobd.socket", "systemd/sysusers.conf"])
