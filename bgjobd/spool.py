@@ -55,6 +55,22 @@ def _keys_of(names: Iterable[str]) -> frozenset[AttemptKey]:
     return frozenset(key for name in names if (key := journals.try_key(name, _JOURNAL)))
 
 
+def watch(directory: Path, changes: flags) -> INotify:
+    """What tells of these changes in the directory. Raises OSError."""
+    try:
+        inotify = INotify(nonblocking=True)
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        told = (
+            "no inotify instance is left for this user: what else runs as it, perhaps a job, holds all; end that, or "
+            "raise fs.inotify.max_user_instances (or LimitNOFILE, if that is the lower)"
+        )
+        raise OSError(errno.EMFILE, told) from None
+    inotify.add_watch(directory, changes)
+    return inotify
+
+
 class SpoolInUseError(Exception):
     """Another daemon, with another state directory, uses this spool."""
 
@@ -74,8 +90,7 @@ class Spool:
             os.close(self._directory)
             raise SpoolInUseError(directory) from None
         self._kept: int | None = os.dup(self._directory)
-        self._inotify = INotify(nonblocking=True)
-        self._inotify.add_watch(directory, flags.CREATE | flags.MODIFY)
+        self._inotify = watch(directory, flags.CREATE | flags.MODIFY)
 
     def close(self) -> None:
         self._inotify.close()
