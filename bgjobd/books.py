@@ -359,7 +359,7 @@ def _look(config: Config, books: Audit) -> Look:
             oddities=books.oddities(),
             open_attempts=open_attempts,
             entries=books.entries({file.key for file in files}),
-            has_own_spool=_mark(spool) in (None, books.database_id()),
+            has_own_spool=_mark(spool) in ("", books.database_id()),
         )
     unknown = _unknown_outputs(output, books)
     return replace(
@@ -406,12 +406,16 @@ def _read(directory: int, key: AttemptKey, kind: str) -> SpoolFile:
     return SpoolFile(key, kind, token=journal.started["token"], pid=pid)
 
 
-def _mark(spool: Path) -> str | None:
-    """The id of the database that the spool belongs to; None where it is nobody's, or not there."""
+def _mark(spool: Path) -> str:
+    """The id of the database that the spool belongs to; empty where it is nobody's, or not there."""
     try:
-        return (spool / MARKER).read_text(encoding="ascii")
+        directory = os.open(spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None
+        return ""
+    try:
+        return spools.word_in(directory, MARKER)
+    finally:
+        os.close(directory)
 
 
 def _left_work(work: Path, open_attempts: Iterable[OpenAttempt], files: Iterable[SpoolFile]) -> list[str]:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 _OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_NOBODY: Final = 65534
+"""The usual number of whoever has none in this user namespace (/proc/sys/fs/overflowuid)."""
 
 
 def make(directory: Path, mode: int) -> None:
@@ -51,11 +53,19 @@ def kept(*paths: Path) -> Iterator[None]:
         yield
 
 
-def open_to_all(directory: Path) -> Iterator[Path]:
-    """The directories above in which anybody could give another the name of ours; in a sticky one nobody can."""
-    for above in directory.parents:
-        if above.exists() and _is_for_all(mode := above.stat().st_mode) and not mode & stat.S_ISVTX:
-            yield above
+def doubts(directory: Path) -> Iterator[tuple[str, str]]:
+    """Who could give another directory the name of ours, as each directory above says, with what to do about it.
+
+    In a sticky one only its owner can.
+    """
+    for above in dict.fromkeys((*directory.parents, *Path(os.path.realpath(directory)).parents)):
+        if not above.exists():
+            continue
+        found = above.stat()
+        if _is_for_all(found.st_mode) and not found.st_mode & stat.S_ISVTX:
+            yield f"anybody may write to {above}", f"`chmod o-w {above}`"
+        elif _is_known_strangers(found):
+            yield f"{above} is uid {found.st_uid}'s, who may write to it", "configure a directory elsewhere"
 
 
 def is_strangers(found: os.stat_result) -> bool:
@@ -64,10 +74,16 @@ def is_strangers(found: os.stat_result) -> bool:
 
 
 def _refuse_planted_links(directory: Path) -> None:
-    """As the kernel does, where it is told to (fs.protected_symlinks), in sticky directories alone."""
+    """Those of others, who may lead us to another of our directories; also of a user whom this namespace does not know
+    in a directory for all, as the kernel does where it is told to (fs.protected_symlinks).
+    """
     for place in (*reversed(directory.parents), directory):
-        if place.is_symlink() and is_strangers(place.lstat()) and _is_for_all(place.parent.stat().st_mode):
-            told = "anybody could have put this link here; remove it, or configure another directory"
+        if not place.is_symlink():
+            continue
+        found = place.lstat()
+        is_planted = is_strangers(found) and _is_for_all(place.parent.stat().st_mode)
+        if is_planted or _is_known_strangers(found):
+            told = f"uid {found.st_uid} has put this link here; remove it, or configure another directory"
             raise PermissionError(errno.EPERM, told, str(place))
 
 
@@ -103,6 +119,11 @@ def _refuse_strangers_files(descriptor: int, directory: Path) -> None:
             if is_strangers(found) or has_names_elsewhere:
                 told = "others could write to the directory, and may have put this there; look at it, and remove it"
                 raise PermissionError(errno.EPERM, told, str(directory / entry.name))
+
+
+def _is_known_strangers(found: os.stat_result) -> bool:
+    """Whether it is another user's; in a user namespace what is the host's, such as /, has nobody's number."""
+    return is_strangers(found) and found.st_uid != _NOBODY
 
 
 def _is_for_all(mode: int) -> bool:

@@ -99,6 +99,7 @@ class Fifo:
         self._backlog: deque[bytes | None] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
         self._descriptor: int | None = None
+        self._gid: int | None = None
 
     def open(self, mode: int, gid: int | None) -> None:
         """Make the pipe, or take over the one that an earlier daemon of ours left, and read it from now on.
@@ -106,13 +107,25 @@ class Fifo:
         Raises OSError for anything else in its place. Whoever may read it can take lines away: a mode such as
         0o620 lets the group write only.
         """
+        self._gid = gid
         self._descriptor = _open(self._path, mode, gid)
         self._read_on()
 
     def set_mode(self, mode: int) -> None:
-        """Let others write to it from now on, or let them no more."""
-        if self._descriptor is not None:
-            os.fchmod(self._descriptor, mode)
+        """Let others write to it from now on, or let them no more: then another takes its place, which nobody has open.
+
+        Raises OSError.
+        """
+        if self._descriptor is None:
+            return
+        if not _is_open_to_more(os.fstat(self._descriptor), mode, self._gid):
+            _set_rights(self._descriptor, mode, self._gid)
+            return
+        self._take_last()
+        self._refuse_rest("the pipe was closed to its writer before the line had ended")
+        self.open(mode, self._gid)
+        if self._backlog or self._under_way:
+            self._pause()  # until those are settled
 
     async def stop(self) -> None:
         """Take what is in the pipe, close it, and wait some seconds until that is submitted.
@@ -121,11 +134,7 @@ class Fifo:
         """
         if self._descriptor is None:
             return
-        self._pause()
-        last = _all_in(self._descriptor)
-        os.close(self._descriptor)
-        self._descriptor = None
-        self._take(last)
+        self._take_last()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_LINES):
                 while self._under_way:
@@ -133,8 +142,22 @@ class Fifo:
         while self._backlog:
             self._backlog.popleft()
             self._refuse(ShuttingDownError())
+        self._refuse_rest("the daemon stopped before the line had ended")
+
+    def _take_last(self) -> None:
+        """Take what is in the pipe, and close it."""
+        assert self._descriptor is not None
+        self._pause()
+        last = _all_in(self._descriptor)
+        os.close(self._descriptor)
+        self._descriptor = None
+        self._take(last)
+
+    def _refuse_rest(self, reason: str) -> None:
+        """The rest of a line that has begun will not come."""
         if self._lines.is_unfinished:
-            self._refuse(ProtocolError("the daemon stopped before the line had ended"))
+            self._refuse(ProtocolError(reason))
+        self._lines = LineReader(self._limits.max_frame)
 
     # Lines
 
@@ -206,12 +229,24 @@ def _open(path: Path, mode: int, gid: int | None) -> int:
     # Also open for writing, so that there is no end of file when a writer leaves.
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
-        _refuse_others(path, os.fstat(descriptor))
+        found = os.fstat(descriptor)
+        _refuse_others(path, found)
+        if _is_open_to_more(found, mode, gid):
+            os.unlink(path)
+            fresh = _open(path, mode, gid)
+            os.close(descriptor)  # by now: who waited for a reader of it learns that there is none any more
+            return fresh
         _set_rights(descriptor, mode, gid)
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _is_open_to_more(found: os.stat_result, mode: int, gid: int | None) -> bool:
+    """Whether somebody may have the pipe open who is not to write to it: no mode takes that back."""
+    is_anothers = gid not in (None, found.st_gid) and bool(found.st_mode & stat.S_IRWXG)
+    return is_anothers or bool(stat.S_IMODE(found.st_mode) & ~mode)
 
 
 def _make(path: Path) -> None:

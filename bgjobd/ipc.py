@@ -10,12 +10,12 @@ import socket
 import stat
 import struct
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bgjob import codec
 from bgjob.codec import IntegerOutOfRangeError, JsonObject, Reply, Request
@@ -211,7 +211,10 @@ class _Call:
     """A request whose reply is owed; replies go out in the order of the requests."""
 
     request: Request
+    size: int
     task: asyncio.Task[JsonObject | Encoded] | None
+    frame: bytes | None = None
+    """The reply, where it waits for those before it."""
 
 
 class _Connection(asyncio.Protocol):
@@ -221,6 +224,8 @@ class _Connection(asyncio.Protocol):
         self._frames = codec.FrameReader(server.limits.max_frame)
         self._backlog: deque[bytes] = deque()
         self._calls: deque[_Call] = deque()
+        self._asked = 0
+        self._held = 0
         self._transport: asyncio.Transport | None = None
         self._caller: Caller | None = None  # and not a caller with some uid: 0 is root
         self._deadline: asyncio.TimerHandle | None = None
@@ -301,29 +306,36 @@ class _Connection(asyncio.Protocol):
 
     def _take_backlog(self) -> None:
         """Take requests as long as few enough answers are owed, and it is this connection's turn."""
-        while self._backlog and len(self._calls) < self._limits.max_pipelined:
+        while self._backlog and self._may_take(len(self._backlog[0])):
             if not self._server.try_take(self, len(self._backlog[0])):
                 return
             self._accept(self._backlog.popleft())
 
+    def _may_take(self, size: int) -> bool:
+        """Whether a request of so many bytes may be held beside the others: in memory it is many times as large."""
+        has_room = self._asked + size <= self._limits.max_frame
+        return not self._calls or (len(self._calls) < self._limits.max_pipelined and has_room)
+
     def _accept(self, frame: bytes) -> None:
+        self._asked += len(frame)
         try:
             request = codec.parse_request(frame, self._limits.max_depth)
         except IntegerOutOfRangeError as error:
             refusal = InvalidParameterError(parameter=error.parameter)
-            call = _Call(error.request, asyncio.ensure_future(_raise(refusal)))
-        else:
-            call = self._called(request)
-        self._calls.append(call)
-        if call.task is not None:
-            call.task.add_done_callback(self._on_answer)
-        else:
-            self._send_replies()
-
-    def _called(self, request: Request) -> _Call:
+            self._work_on(error.request, len(frame), _raise(refusal))
+            return
         if request.more and request.method in self._server.methods.streams:
-            return _Call(request, None)
-        return _Call(request, asyncio.ensure_future(self._answer(request)))
+            self._calls.append(_Call(request, len(frame), None))
+            self._send_replies()
+        else:
+            self._work_on(request, len(frame), self._answer(request))
+
+    def _work_on(self, request: Request, size: int, work: Coroutine[Any, Any, JsonObject | Encoded]) -> None:
+        # Its parameters are kept no longer than they are worked on.
+        task = asyncio.ensure_future(work)
+        call = _Call(request._replace(parameters={}), size, task)
+        self._calls.append(call)
+        task.add_done_callback(partial(self._on_answer, call))
 
     async def _answer(self, request: Request) -> JsonObject | Encoded:
         method = self._server.methods.answers.get(request.method)
@@ -340,22 +352,44 @@ class _Connection(asyncio.Protocol):
 
     # Replies
 
-    def _on_answer(self, task: asyncio.Task[JsonObject | Encoded]) -> None:
+    def _on_answer(self, call: _Call, task: asyncio.Task[JsonObject | Encoded]) -> None:
+        self._asked -= call.size
         if not task.cancelled():
             task.exception()  # seen here, for the caller may be gone
         self._send_replies()
+        if any(one is call for one in self._calls):
+            self._hold(call, task)
+            self._after_replies()
+
+    def _hold(self, call: _Call, task: asyncio.Task[JsonObject | Encoded]) -> None:
+        """Keep the reply until those before it are sent; a peer that has much waiting is as one that does not read."""
+        is_wanted = not call.request.oneway
+        call.frame = self._frame_of(call.request, self._told_by(call.request, task)) if is_wanted else b""
+        call.task = None
+        self._held += len(call.frame)
+        if self._held > self._limits.max_unread:
+            self.abort()
+
+    def _told_by(self, request: Request, task: asyncio.Task[JsonObject | Encoded]) -> Reply | Encoded:
+        return _reply_of(task, self._on_bug(request))
 
     def _send_replies(self) -> None:
         """Send what is ready at the head of the line."""
         while self._calls and self._stream_task is None:
             call = self._calls[0]
+            if call.frame is not None:
+                self._calls.popleft()
+                self._held -= len(call.frame)
+                self._send(call.request, call.frame)
+                continue
             if call.task is None:
+                self._asked -= call.size
                 self._stream_task = asyncio.ensure_future(self._stream(call.request))
                 return
             if not call.task.done():
                 return
             self._calls.popleft()
-            self._reply(call.request, _reply_of(call.task, self._on_bug(call.request)))
+            self._reply(call.request, self._told_by(call.request, call.task))
         self._after_replies()
 
     async def _stream(self, request: Request) -> None:
@@ -382,11 +416,13 @@ class _Connection(asyncio.Protocol):
         self._send_replies()
 
     def _reply(self, request: Request, reply: Reply | Encoded) -> None:
+        self._send(request, self._frame_of(request, reply))
+
+    def _frame_of(self, request: Request, reply: Reply | Encoded) -> bytes:
         try:
-            frame = reply.to_bytes()
+            return reply.to_bytes()
         except (TypeError, ValueError, RecursionError) as error:
-            frame = self._on_bug(request)(error).to_bytes()
-        self._send(request, frame)
+            return self._on_bug(request)(error).to_bytes()
 
     def _send(self, request: Request, frame: bytes) -> None:
         if self._transport is None or request.oneway:

@@ -22,13 +22,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-from inotify_simple import INotify, flags
+from inotify_simple import flags
 
 from bgjob.words import EntryType
 from bgjobd import holes
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import reaping
-from bgjobd.spool import AttemptKey
+from bgjobd.spool import AttemptKey, watch
 
 T = TypeVar("T")
 
@@ -73,8 +73,7 @@ class Outputs:
         self._is_pausing = False
         self._can_bound = True
         self._bounding = ThreadPoolExecutor(1, "outputs")  # to give up much may take a disk long
-        self._inotify = INotify(nonblocking=True)
-        self._inotify.add_watch(directory, flags.MODIFY)
+        self._inotify = watch(directory, flags.MODIFY)
         self._listen()
 
     def close(self) -> None:

@@ -71,10 +71,9 @@ def _directory(key: str, path: Path) -> Finding:
 
 
 def _open_to_all(key: str, path: Path) -> Iterator[Finding]:
-    """A directory above that anybody may write to could be given another of our name."""
-    for above in directories.open_to_all(path):
-        told = f"anybody may write to {above}, and so put something else in the place of {path}"
-        yield doubtful(f"{key}: {told}; `chmod o-w {above}`")
+    """A directory above that others may write to could be given another of our name."""
+    for who, remedy in directories.doubts(path):
+        yield doubtful(f"{key}: {who}, and so put something else in the place of {path}; {remedy}")
 
 
 # Socket and named pipe

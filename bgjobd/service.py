@@ -159,9 +159,8 @@ def _of_attempts(config: Config) -> tuple[Path, Path]:
 
 def _say_what_is_open(daemon: Daemon, config: Config) -> None:
     for key in room.DIRECTORIES:
-        for above in directories.open_to_all(getattr(config.daemon, key)):
-            told = f"anybody may write to {above}, and so put something else in the place of {key}"
-            daemon.say(EntryType.FAILURE, f"{told}; `chmod o-w {above}`")
+        for who, remedy in directories.doubts(getattr(config.daemon, key)):
+            daemon.say(EntryType.FAILURE, f"{who}, and so put something else in the place of {key}; {remedy}")
 
 
 def _limits(config: Config) -> ipc.Limits:

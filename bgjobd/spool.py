@@ -55,6 +55,22 @@ def _keys_of(names: Iterable[str]) -> frozenset[AttemptKey]:
     return frozenset(key for name in names if (key := journals.try_key(name, _JOURNAL)))
 
 
+def watch(directory: Path, changes: flags) -> INotify:
+    """What tells of these changes in the directory. Raises OSError."""
+    try:
+        inotify = INotify(nonblocking=True)
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        told = (
+            "no inotify instance is left for this user: what else runs as it, perhaps a job, holds all; end that, or "
+            "raise fs.inotify.max_user_instances (or LimitNOFILE, if that is the lower)"
+        )
+        raise OSError(errno.EMFILE, told) from None
+    inotify.add_watch(directory, changes)
+    return inotify
+
+
 class SpoolInUseError(Exception):
     """Another daemon, with another state directory, uses this spool."""
 
@@ -74,8 +90,7 @@ class Spool:
             os.close(self._directory)
             raise SpoolInUseError(directory) from None
         self._kept: int | None = os.dup(self._directory)
-        self._inotify = INotify(nonblocking=True)
-        self._inotify.add_watch(directory, flags.CREATE | flags.MODIFY)
+        self._inotify = watch(directory, flags.CREATE | flags.MODIFY)
 
     def close(self) -> None:
         self._inotify.close()
@@ -140,6 +155,8 @@ class Spool:
         """Have a file of this name and content, whatever was there, in one step. Raises OSError."""
         temporary = name + UNFINISHED
         self._remove(temporary)  # a job may have put anything there
+        self._put_aside_directory(temporary)
+        self._put_aside_directory(name)
         mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(temporary, mode, 0o600, dir_fd=self._directory)
         try:
@@ -152,20 +169,20 @@ class Spool:
             self._remove(temporary)
             raise
 
+    def _put_aside_directory(self, name: str) -> None:
+        """Give a directory that a job has put there another name: whatever is in it, it is no attempt's."""
+        place = self._directory
+        with suppress(OSError):  # nothing is there
+            if stat.S_ISDIR(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode):
+                os.rename(name, f"{name}.{time.monotonic_ns()}", src_dir_fd=place, dst_dir_fd=place)
+
     def _is_shared(self) -> bool:
         """Whether attempts of other users run here: they look for the reason why they are stopped."""
         return bool(os.fstat(self._directory).st_mode & 0o001)
 
     def try_read_stop(self, key: AttemptKey) -> StopReason | None:
         """Why the attempt was told to stop, or None where nobody told it so. Raises OSError, as for a journal."""
-        descriptor = journals.try_open(self._directory, journals.file_name(*key, _STOP))
-        if descriptor is None:
-            return None
-        try:
-            is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-            word = os.read(descriptor, 64).decode("ascii", "replace").strip() if is_file else ""
-        finally:
-            os.close(descriptor)
+        word = word_in(self._directory, journals.file_name(*key, _STOP))
         return StopReason(word) if word in frozenset(StopReason) else None
 
     def fence(self, key: AttemptKey) -> bool:
@@ -255,10 +272,7 @@ class Spool:
 
     def belongs_to(self, database_id: str) -> bool:
         """Whether the spool was marked by this database; one without a mark belongs to nobody."""
-        try:
-            return (self._path / MARKER).read_text(encoding="ascii") == database_id
-        except FileNotFoundError:
-            return False
+        return word_in(self._directory, MARKER) == database_id
 
     def mark(self, database_id: str) -> None:
         """Make the spool this database's, without the journals of another."""
@@ -267,6 +281,21 @@ class Spool:
             self.remove_stop(key)
             self.remove_hook(key)
         self._put(MARKER, database_id.encode())
+
+
+def word_in(directory: int, name: str) -> str:
+    """What a short file of the spool says; nothing where it is no file, for a job may have put anything there.
+
+    Raises OSError, as for a journal.
+    """
+    descriptor = journals.try_open(directory, name)
+    if descriptor is None:
+        return ""
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.read(descriptor, 64).decode("ascii", "replace").strip() if is_file else ""
+    finally:
+        os.close(descriptor)
 
 
 def started(key: AttemptKey, journal: Journal, code_version: str | None) -> AttemptStarted | None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from . import calls, child, kin, loading, means, reaping, sandbox, wire
+from . import calls, child, keyring, kin, loading, means, reaping, sandbox, wire
 from . import journal as journals
 from .cgroup import Group, Groups
 from .identity import has_pidfs
@@ -26,6 +26,7 @@ def main(link_fd: int) -> NoReturn:
     """Serve the daemon at the other end of the inherited socket `link_fd`, until both it and all children are gone."""
     kin.take_in_orphans()
     sandbox.give_up_privileges()
+    keyring.leave()
     _Server(link_fd).serve()
     kin.end_all()
     os._exit(0)

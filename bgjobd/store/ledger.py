@@ -139,6 +139,7 @@ class _Keyed:
 
     id: int
     digest: str | None
+    submitted_uid: int | None
     call: Call
 
 
@@ -238,7 +239,7 @@ class Ledger:
         rows: list[dict[str, Any]] = []
         by_key = self._jobs_by_key([fact.idempotency_key for fact in submission.jobs if fact.idempotency_key])
         for index, fact in enumerate(submission.jobs):
-            known = _known(index, fact, by_key)
+            known = _known(index, fact, by_key, by.uid)
             if known is not None:
                 stored.append(Stored(known, created=False))
                 continue
@@ -269,7 +270,7 @@ class Ledger:
         if not keys:
             return {}
         rows = self._execute(statements.SELECT_JOBS_BY_KEY, {"keys": to_json(keys)}).fetchall()
-        return {key: _Keyed(id, digest, Call(*call)) for key, id, digest, *call in rows}
+        return {key: _Keyed(id, digest, uid, Call(*call)) for key, id, digest, uid, *call in rows}
 
     def _next_id(self) -> int:
         # AUTOINCREMENT's own counter: ids are never used again, also after the newest job is pruned.
@@ -445,12 +446,16 @@ class Ledger:
                 self._database.cursor().executemany(statement, rows)
 
 
-def _known(index: int, fact: Submitted, by_key: dict[str, _Keyed | Submitted]) -> int | None:
-    """The id of the job that this idempotency key made before. Raises where that was another request."""
+def _known(index: int, fact: Submitted, by_key: dict[str, _Keyed | Submitted], uid: int | None) -> int | None:
+    """The id of the job that this idempotency key made before. Raises where that was another request.
+
+    Whether another user's request had the same secrets nobody may find out by guessing them.
+    """
     earlier = by_key.get(fact.idempotency_key or "")
     if earlier is None:
         return None
-    if _is_same_request(earlier, fact):
+    is_guess = bool(fact.call.sensitive) and isinstance(earlier, _Keyed) and earlier.submitted_uid != uid
+    if _is_same_request(earlier, fact) and not is_guess:
         return earlier.id
     if isinstance(earlier, Submitted):  # of this submission, so its id is rolled back with it
         raise InvalidParameterError(parameter=f"jobs.{index}.options.idempotency_key")

@@ -74,6 +74,7 @@ SELECT_JOBS_BY_KEY: Final = _compiled(
         BackgroundJob.idempotency_key,
         BackgroundJob.id,
         BackgroundJob.request_digest,
+        BackgroundJob.submitted_uid,
         BackgroundJob.class_name,
         BackgroundJob.method_name,
         BackgroundJob.parameters,

@@ -406,11 +406,50 @@ def test_the_pipe_has_its_mode_and_at_no_moment_a_wider_one(
 def test_a_pipe_that_was_left_is_taken_over_and_its_rights_are_set(tmp_path: Path) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
-    path.chmod(0o666)
+    path.chmod(0o600)
     inode = path.stat().st_ino
     assert stat.S_IMODE(opened_mode(path, 0o600)) == 0o600
     assert stat.S_IMODE(opened_mode(path, 0o620)) == 0o620
     assert path.stat().st_ino == inode
+
+
+def test_who_has_a_pipe_open_that_was_left_and_is_closed_to_others_now_writes_to_nobody(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    path.chmod(0o666)
+    held = os.open(path, os.O_RDWR)  # so that a write does not fail, and is there for whoever opens the pipe
+    writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    os.write(writer, line(1))
+
+    async def scene(house: House, pipe: Fifo, path: Path) -> None:
+        os.write(writer, line(2))
+        write(path, line(3))
+        assert await house.submitted.get() == {"n": 3}
+
+    try:
+        assert left(play(path, scene).submitted) == []
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        os.close(held)
+        os.close(writer)
+
+
+def test_who_has_the_pipe_open_when_it_is_closed_to_others_can_write_no_more(tmp_path: Path) -> None:
+    async def scene(house: House, pipe: Fifo, path: Path) -> None:
+        with path.open("wb", buffering=0) as writer:
+            writer.write(line(1) + b'{"n": ')
+            pipe.set_mode(0o600)
+            with pytest.raises(BrokenPipeError):
+                writer.write(b"2}\n")
+        assert "closed to its writer" in await house.refused.get()
+        write(path, line(3))
+        assert [await house.submitted.get(), await house.submitted.get()] == [{"n": 1}, {"n": 3}]
+
+    house = play(tmp_path / "fifo", scene, mode=0o620)
+    assert left(house.submitted) == left(house.refused) == []
+    assert stat.S_IMODE((tmp_path / "fifo").stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("kind", ["file", "symlink to a pipe", "dangling symlink", "directory", "socket"])

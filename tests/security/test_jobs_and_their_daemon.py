@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -272,6 +273,33 @@ def test_files_that_jobs_put_into_the_spool_are_no_attempts_and_end_no_start(run
     told = "".join(str(books.Discrepancy(name, "a rule", "is made up", "remove it")) for name in names)
     assert is_plain(told)
     assert "\n" not in told
+
+
+MARKS = {
+    "a pipe": "mkfifo database-id",
+    "what never ends": "ln -s /dev/zero database-id",
+    "no text": "printf '\\377' > database-id",
+    "a directory": "mkdir -p database-id/in database-id.new/in",
+}
+
+
+@pytest.mark.parametrize("kind", MARKS)
+def test_whatever_a_job_puts_in_the_place_of_the_spools_mark_ends_no_start(
+    running: RunningDaemon, kind: str
+) -> None:
+    """CVE-2018-16888 (systemd): what a start reads was another's to write; here it waited, or took all memory."""
+    subprocess.run(["rm", "database-id"], cwd=running.spool, check=True)
+    subprocess.run(["sh", "-c", MARKS[kind]], cwd=running.spool, check=True)
+    checked = bgjobd(running, "check", "--books")
+    assert "the books" in checked.stdout
+    running.stop()
+    running.start()
+    with running.client() as client:
+        assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+    assert (running.spool / "database-id").is_file()
+    assert len((running.spool / "database-id").read_text()) == len(str(uuid.uuid4()))
+    for left in running.spool.glob("database-id*.*"):
+        shutil.rmtree(left)
 
 
 def bgjobd(running: RunningDaemon, *arguments: str) -> subprocess.CompletedProcess[str]:

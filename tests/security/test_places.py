@@ -23,6 +23,7 @@ from tests.daemon.test_check import settings
 from tests.support import eventually
 
 STRANGER = 65534
+SOMEBODY = 1_000_001
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
@@ -54,8 +55,24 @@ def test_a_strangers_link_in_a_directory_for_all_leads_nowhere(tmp_path: Path, m
     planted.symlink_to(target)
     os.lchown(planted, STRANGER, STRANGER)
     before = state_of(target)
-    with pytest.raises(PermissionError, match="anybody could have put this link here"):
+    with pytest.raises(PermissionError, match="uid 65534 has put this link here"):
         directories.make(planted / below, 0o700)
+    assert state_of(target) == before
+
+
+@as_root
+def test_a_strangers_link_in_a_directory_of_theirs_leads_nowhere(tmp_path: Path) -> None:
+    """Root's chmod of a path below a user's home, led to /etc, as init scripts and tmpfiles.d had it for years."""
+    target, theirs = tmp_path / "target", tmp_path / "theirs"
+    target.mkdir(mode=0o755)
+    theirs.mkdir(mode=0o755)
+    (theirs / "state").symlink_to(target)
+    for place in (theirs, theirs / "state"):
+        os.lchown(place, SOMEBODY, SOMEBODY)
+    before = state_of(target)
+    for directory in (theirs / "state", theirs / "state" / "below"):
+        with pytest.raises(PermissionError, match=f"uid {SOMEBODY} has put this link here"):
+            directories.make(directory, 0o700)
     assert state_of(target) == before
 
 
@@ -174,6 +191,20 @@ def test_a_start_below_a_directory_for_all_is_a_line_of_the_log(tmp_path: Path) 
     with daemon(tmp_path) as running:
         told = f"anybody may write to {tmp_path}, and so put something else in the place of state_dir"
         eventually(lambda: [line for line in running.lines() if f"FAILURE: bgjobd - {told}" in line])
+
+
+@as_root
+def test_a_start_below_a_directory_of_somebody_else_is_a_line_of_the_log_and_of_a_check(
+    tmp_path: Path,
+) -> None:
+    os.chown(tmp_path, SOMEBODY, SOMEBODY)
+    told = f"{tmp_path} is uid {SOMEBODY}'s, who may write to it, and so put something else in the place of"
+    with daemon(tmp_path) as running:
+        eventually(
+            lambda: [line for line in running.lines() if f"FAILURE: bgjobd - {told} state_dir" in line]
+        )
+    findings = [one for one in places.findings(settings(tmp_path), None) if told in one.told]
+    assert {one.severity for one in findings} == {Severity.DOUBTFUL}
 
 
 # Lock

@@ -35,12 +35,15 @@ from tests.support import eventually
 
 FORGED: Final = "[2024-12-04 14:31:53] SUCCESS: forged"
 HOSTILE: Final = (
-    f"\n{FORGED}\r\x1b[2J\x1b]0;title\x07\x08\x7f\x9b31m\x85{FORGED}\u2028\u2029\u202e\u202d\u2066\u2069\u200e\u061c"
+    f"\n{FORGED}\r\x1b[2J\x1b[8m\x1b[31mred of others"
+    f"\x1b]0;title\x07\x08\x7f\x9b31m\x85{FORGED}\u2028\u2029\u202e\u202d\u2066\u2069\u200e\u061c"
     "\u200b\ufeff\u00ad\U000e0041"
 )
-"""The log's line behind every kind of line end; CSI and OSC in 7 and 8 bit, bell, backspace, DEL, bidi, tags."""
+"""The log's line behind every kind of line end; CSI (colours too) and OSC in 7 and 8 bit, bell, backspace, DEL, bidi,
+tags."""
 
-_PAINT: Final = re.compile(r"\x1b\[\d+m")
+_PAINT: Final = re.compile(r"\x1b\[([01]|3[12346])m(?!red of others)")
+"""The command's own colours."""
 
 
 def harm_in(shown: str, *, is_painted: bool = False) -> str:

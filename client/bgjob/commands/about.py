@@ -37,7 +37,8 @@ def stats(client: Client, given: argparse.Namespace) -> int:
         screen.tell_json(standing)
         return OK
     counts = [f"{standing['jobs'].get(status, 0)} {screen.painted(status)}" for status in Status]
-    screen.tell(f"bgjobd {standing['version']}, pid {standing['pid']}, {standing['slots']} slots")
+    version = text.one_line(standing["version"])
+    screen.tell(f"bgjobd {version}, pid {standing['pid']}, {standing['slots']} slots")
     if standing.get("storage_trouble"):
         screen.tell(screen.painted(text.one_line(standing["storage_trouble"]), "red"))
     screen.tell(f"jobs: {', '.join(counts)}")

@@ -171,7 +171,7 @@ def _retries(job: Mapping[str, Any]) -> str:
     if job["max_retries"] == 0:
         return "none"
     spent = f"{job['retry_count']} of {job['max_retries']} spent"
-    growth = "" if job["backoff"] == "constant" else f", {job['backoff']}"
+    growth = "" if job["backoff"] == "constant" else f", {text.one_line(job['backoff'])}"
     return f"{spent}, {text.span(job['retry_delay'])} apart{growth}"
 
 
@@ -189,7 +189,7 @@ def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:
     verdict = attempt["outcome"] or "running"
     began = "" if attempt["started_at"] is None else f"  {text.date(attempt['started_at'])} UTC"
     lasted = _lasted(attempt)
-    yield f"{_heading('attempt ' + str(attempt['number']))}  {screen.painted(verdict)}{began}{lasted}"
+    yield f"{_heading('attempt ' + str(attempt['number']))}  {screen.painted(text.one_line(verdict))}{began}{lasted}"
     rows = [
         ("why", _why(attempt)),
         ("progress", text.one_line(text.progress(attempt["progress"]))),
@@ -236,7 +236,7 @@ def _traceback(attempts: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         "",
         _heading(f"traceback of attempt {last['number']}"),
-        *(f"  {line}" for line in shown),
+        *(f"  {text.tabbed(line)}" for line in shown),
     ]
 
 

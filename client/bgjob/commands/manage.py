@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from bgjob.client import Client
-from bgjob.commands import screen
+from bgjob.commands import screen, text
 from bgjob.commands.problems import OK
 from bgjob.errors import InvalidStateError, JobNotFoundError
 
@@ -40,7 +40,7 @@ def reload(client: Client, given: argparse.Namespace) -> int:
         screen.tell_json({"code_version": version})
     else:
         screen.say("reloaded; attempts that start from now on run this version of the code:")
-        screen.tell(version)
+        screen.tell(text.plain(version))
     return OK
 
 

@@ -38,7 +38,8 @@ _COLOURS: Final[Mapping[str, str]] = {
     EntryType.INFO: "blue",
 }
 _CODES: Final[Mapping[str, int]] = {"bold": 1, "red": 31, "green": 32, "yellow": 33, "blue": 34, "cyan": 36}
-_PAINT: Final = re.compile(r"(\x1b\[\d+m)")
+_PAINT: Final = re.compile(rf"(\x1b\[(?:0|{'|'.join(map(str, _CODES.values()))})m)")
+"""No other than our own: one of others hides what follows."""
 _LESS_COLOURS: Final = re.compile(r"-?[^-bDhjkoOpPtTxyz]*[Rr]|--(RAW|raw)-")
 """-r or -R among other letters; those before which it would be part of a value are left out."""
 
@@ -95,10 +96,12 @@ def show(result: str) -> None:
         sys.stdout.flush()  # before what is said of it on stderr
 
 
-def as_line(painted: str) -> str:
+def as_line(painted: str, stream: TextIO | None = None) -> str:
     """One line on which nothing moves or colours the terminal but tabs and our own colours, whoever wrote it."""
     if painted.isprintable():
         return painted
+    if not has_colours(stream or sys.stdout):  # then none is ours
+        return text.tabbed(painted)
     parts = _PAINT.split(painted)
     return "".join(part if _PAINT.fullmatch(part) else text.tabbed(part) for part in parts)
 
@@ -126,7 +129,7 @@ def painted(word: str, style: str | None = None, stream: TextIO | None = None) -
 def log_line(entry: Mapping[str, Any], stream: TextIO | None = None) -> str:
     """The entry as the log file has it, `[2024-12-04 14:31:53] SUCCESS: myapp.jobs.ExampleJob::run - message`."""
     type = painted(entry["type"].upper(), stream=stream)
-    return as_line(f"[{text.date(entry['created_at'])}] {type}: {text.message_of(entry)}")
+    return as_line(f"[{text.date(entry['created_at'])}] {type}: {text.message_of(entry)}", stream)
 
 
 # Tables
