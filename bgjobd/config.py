@@ -116,7 +116,7 @@ class Socket(Section):
     idle_timeout: units.Duration = 600.0
     """For a quiet connection."""
     max_unread: units.Size = 4 * 1024 * 1024
-    """Replies that a peer leaves unread."""
+    """Replies that a peer leaves unread, or that wait behind an earlier one."""
     max_pipelined: units.Count = 64
     """Requests of a connection at once."""
 
