@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-from bgjob.commands.text import one_line
+from bgjob.commands.parsing import Parser
 from bgjob.words import EntryType
 from bgjobd import config, handed, limits, page, poweroff, service, upkeep
 from bgjobd.config import Config, ConfigError
@@ -210,7 +210,7 @@ def _settings_of_daemon(given: argparse.Namespace) -> Config:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="bgjobd",
         description="Background jobs for applications on one machine.",
         epilog="exit codes: 0 well, 1 it could not be done, something that was checked is not whole, or the status "
@@ -254,7 +254,7 @@ _OPTIONS_OF_UNITS: Final = {
 
 
 def _add(
-    commands: argparse._SubParsersAction[_Parser],
+    commands: argparse._SubParsersAction[Parser],
     name: str,
     run: Callable[[argparse.Namespace], int],
 ) -> argparse.ArgumentParser:
@@ -268,13 +268,6 @@ def _add(
     )
     command.set_defaults(run=run)
     return command
-
-
-class _Parser(argparse.ArgumentParser):
-    """Quotes what was given in its errors in a way that moves no terminal."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(one_line(message))
 
 
 if __name__ == "__main__":

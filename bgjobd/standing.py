@@ -229,7 +229,8 @@ def _of_daemon(seen: Gathered, stats: Mapping[str, Any]) -> Iterator[tuple[str, 
     waited = _waited(seen)
     if waited is not None:
         yield "waiting", f"the oldest job that is due, for {text.about(waited)}"
-    yield "last hour", ", ".join(f"{_lately(stats, status)} {status}" for status in _TOLD)
+    if "minutes" in stats:  # which the daemons before it did not tell
+        yield "last hour", ", ".join(f"{_lately(stats, status)} {status}" for status in _TOLD)
     yield "database", text.size(stats["database_bytes"])
 
 

@@ -23,7 +23,6 @@ from bgjobd import census, clock, lock
 from bgjobd.config import Config
 from bgjobd.room import rooms
 from bgjobd.standing import Answer, Gathered, Page
-from bgjobd.told import check_stats, unavailable_of
 
 TIMEOUT: Final = 5.0
 """Seconds that a daemon, or its page, may take to answer: one that takes longer counts as hanging."""
@@ -74,9 +73,8 @@ def _asked(path: Path, is_free: bool) -> tuple[Answer, str, Mapping[str, Any] | 
     with Client(str(path), timeout=TIMEOUT) as client:
         try:
             stats = client.stats()
-            check_stats(stats)
             # Before code is loaded, whoever asks for the classes waits for it.
-            unavailable = {} if stats["code_version"] is None else unavailable_of(client.classes())
+            classes = [] if stats["code_version"] is None else client.classes()
         except (SocketDeniedError, PermissionDeniedError):
             raise
         except NoAnswerError as error:
@@ -87,6 +85,7 @@ def _asked(path: Path, is_free: bool) -> tuple[Answer, str, Mapping[str, Any] | 
             return Answer.NOBODY, str(error), None, {}
         except BgjobError as error:
             return Answer.REFUSES, str(error), None, {}
+    unavailable = {one["name"]: one["unavailable"] for one in classes if one["unavailable"] is not None}
     return Answer.ANSWERS, "", stats, unavailable
 
 

@@ -61,10 +61,11 @@ class Guard:
 
     def _from_elsewhere(self, request: Request) -> Response | None:
         """What another site's page asks for by itself, were it only to keep this one busy; a link that a person
-        follows is none of that.
+        follows is none of that, but one that is fetched before anybody does.
         """
         told = [request.headers.get(f"sec-fetch-{name}") for name in ("site", "mode", "dest")]
-        is_persons = told[0] in (None, "same-origin", "none") or told[1:] == ["navigate", "document"]
+        is_followed = told[1:] == ["navigate", "document"] and "sec-purpose" not in request.headers
+        is_persons = told[0] in (None, "same-origin", "none") or is_followed
         if is_persons and self._is_own_origin(request):
             return None
         return plain(

@@ -74,6 +74,7 @@ class Server(ThreadingHTTPServer):
         self._settings = settings
         self._free = threading.BoundedSemaphore(self.limits.connections)
         self._silent: dict[socket.socket | None, None] = {}
+        self._kept: dict[socket.socket | None, None] = {}
         self._lock = threading.Lock()
         if settings.is_unix:
             self.address_family = socket.AF_UNIX
@@ -122,10 +123,13 @@ class Server(ThreadingHTTPServer):
             raise
 
     def _makes_room(self) -> bool:
-        """Have the one go that has been here longest without a request: such cost their makers nothing."""
+        """Have the one go that has been here longest without a request: such cost their makers nothing. Where there is
+        none, the one that has been kept longest for another request.
+        """
         with self._lock:
-            silent = next(iter(self._silent), None)
-            self._silent.pop(silent, None)
+            waiting = self._silent or self._kept
+            silent = next(iter(waiting), None)
+            waiting.pop(silent, None)
         if silent is None:
             return False
         with suppress(OSError):  # it has just gone
@@ -140,6 +144,12 @@ class Server(ThreadingHTTPServer):
         """A whole one has come, or will not come any more."""
         with self._lock:
             self._silent.pop(connection, None)
+            self._kept.pop(connection, None)
+
+    def on_kept(self, connection: socket.socket) -> None:
+        """Its request has been answered, and it may make another."""
+        with self._lock:
+            self._kept[connection] = None
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
@@ -206,6 +216,7 @@ class Handler(socketserver.BaseRequestHandler):
         with suppress(OSError):
             patience = self._limits.first
             while self._serve_one(patience):
+                self.server.on_kept(self.request)
                 patience = self._limits.idle
 
     def _serve_one(self, patience: float) -> bool:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bgjob import Client, Job
+from bgjob import AsyncClient, AsyncJob
 from bgjob.errors import RequestError
 from bgjobd import config, page, service
 from bgjobd.config import Config
@@ -29,12 +29,13 @@ async def run(directory: Path, is_once: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with service.running(settings, lambda: settings, Notifier(), Handed()) as daemon:
-        show = asyncio.ensure_future(asyncio.to_thread(_perform, settings.daemon.socket, directory))
+        show = asyncio.ensure_future(_perform(settings.daemon.socket, directory))
         leaving = asyncio.ensure_future(stop.wait())
         await asyncio.wait([show, leaving], return_when=asyncio.FIRST_COMPLETED)
         if not show.done():
+            show.cancel()  # it would wait for the daemon to come back
+            await asyncio.wait([show])
             await daemon.stop_attempts()
-            show.add_done_callback(asyncio.Future.exception)  # the daemon goes away under it, as asked
             return 130
         is_as_expected = _report(await show, directory)
         if not is_once:
@@ -87,7 +88,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _perform(address: Path, directory: Path) -> list[dict[str, Any]]:
+async def _perform(address: Path, directory: Path) -> list[dict[str, Any]]:
     """Submit the jobs and wait for their ends; the jobs as they stand then."""
     calls: list[tuple[str, str, dict[str, Any]]] = [
         ("ExampleJob", "run", {"count": 3}),
@@ -95,16 +96,16 @@ def _perform(address: Path, directory: Path) -> list[dict[str, Any]]:
         ("FlakyJob", "run", {"marker": str(directory / "marker")}),
         ("CrashingJob", "run", {}),
     ]
-    with Client(str(address), timeout=30.0) as client:
-        jobs: list[Job] = [
-            client.run_background_job(f"{_JOBS}.{name}", method, parameters)
+    async with AsyncClient(str(address), timeout=30.0) as client:
+        jobs: list[AsyncJob] = [
+            await client.run_background_job(f"{_JOBS}.{name}", method, parameters)
             for name, method, parameters in calls
         ]
         try:
-            client.run_background_job(f"{_JOBS}.ForbiddenJob", "run")
+            await client.run_background_job(f"{_JOBS}.ForbiddenJob", "run")
         except RequestError as error:
             print(f"\nrefused, as it should be: {error}\n", file=sys.stderr)
-        return [job.wait(timeout=60.0) for job in jobs]
+        return [await job.wait(timeout=60.0) for job in jobs]
 
 
 _EXPECTED = ("completed", "completed", "completed", "failed")

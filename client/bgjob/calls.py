@@ -12,7 +12,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
-from bgjob import codec
+from bgjob import codec, shapes
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import (
     BgjobError,
@@ -107,8 +107,8 @@ class JobRead(NamedTuple):
     def with_earlier(self, earlier: JobRead) -> JobRead:
         """The same job with the attempts of another answer before its own. Raises ProtocolError where they are not."""
         if self.next is None or (earlier.next is not None and earlier.next >= self.next):
-            raise _misshapen("next")
-        attempts = [*_objects(earlier.job, "attempts"), *_objects(self.job, "attempts")]
+            raise shapes.misshapen("next")
+        attempts = [*earlier.job["attempts"], *self.job["attempts"]]
         return JobRead({**self.job, "attempts": attempts}, earlier.next)
 
 
@@ -329,21 +329,21 @@ def resume(queue: str) -> Call[None]:
 
 
 def classes() -> Call[list[JsonObject]]:
-    return _call("Classes", lambda reply: _objects(reply, "classes"))
+    return _call("Classes", lambda reply: _shaped(reply, "classes", "[]Class"))
 
 
 def limits() -> Call[dict[str, str]]:
     """By the limit's name what enforces it on the daemon's machine, or what that takes."""
-    return _call("Classes", lambda reply: field(reply, "limits", dict))
+    return _call("Classes", lambda reply: _shaped(reply, "limits", "[string]string"))
 
 
 def stats(usage: bool = False, counts: bool = False) -> Call[JsonObject]:
-    return _call("Stats", lambda reply: reply, usage=usage or None, counts=counts or None)
+    return _call("Stats", _stats, usage=usage or None, counts=counts or None)
 
 
 def running() -> Call[list[JsonObject]]:
     """The attempts that run, measured as it is asked for."""
-    return _call("Running", lambda reply: _objects(reply, "attempts"))
+    return _call("Running", lambda reply: _shaped(reply, "attempts", "[]RunningAttempt"))
 
 
 def why(job_id: int) -> Call[str]:
@@ -433,8 +433,8 @@ class FollowedLogs(Follower[JsonObject]):
 
     def take(self, parameters: JsonObject) -> list[JsonObject]:
         page = _entries(parameters)
-        last = page.next if page.next is not None else page.items[-1].get("id") if page.items else None
-        if isinstance(last, int):
+        last = page.next if page.next is not None else page.items[-1]["id"] if page.items else None
+        if last is not None:
             self._place = {"after": last}
         return page.items
 
@@ -488,10 +488,12 @@ class Watched(Follower[JsonObject]):
     def take(self, parameters: JsonObject) -> list[JsonObject]:
         if parameters.get("job") is None:
             return []
-        summary = _job(parameters)
+        summary = _job(parameters, "Summary")
         if not self._has_ids:
             return [summary]
-        job_id = field(summary, "id", int)
+        job_id = summary["id"]
+        if job_id not in self._seen:
+            raise shapes.misshapen("job.id")
         is_news = self._seen.get(job_id) != summary
         self._seen[job_id] = summary
         return [summary] if is_news else []
@@ -525,8 +527,8 @@ class Endings(Follower[tuple[J, JsonObject]], Generic[J]):
         return not self._unseen
 
     def take(self, parameters: JsonObject) -> list[tuple[J, JsonObject]]:
-        summary = _job(parameters)
-        job_id = field(summary, "id", int)
+        summary = _job(parameters, "Summary")
+        job_id = summary["id"]
         self._unseen.discard(job_id)
         return [(job, summary) for job in self._open.pop(job_id, ())] if has_ended(summary) else []
 
@@ -775,7 +777,7 @@ def result_of(job: JsonObject) -> Any:
     if failure is not None:
         raise failure
     if "result" not in job:
-        raise _misshapen("result")
+        raise shapes.misshapen("result")
     return job["result"]
 
 
@@ -895,14 +897,12 @@ def checked(reply: Reply) -> JsonObject:
 
 def field(reply: JsonObject, name: str, kind: type[T]) -> T:
     """What the daemon answered under this name. Raises ProtocolError where it is not there, or is something else."""
-    value = reply.get(name)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise _misshapen(name)
+    value: T = reply.get(name)  # type: ignore[assignment]  # which is seen to in the next line
+    shapes.check(value, _KINDS[kind], name)
     return value
 
 
-def _misshapen(name: str) -> ProtocolError:
-    return ProtocolError(f"the daemon's answer has no valid {name!r}; is it a bgjobd of this version?")
+_KINDS: Final[Mapping[type, str]] = {int: "int", str: "string", bool: "bool"}
 
 
 def _nothing(reply: JsonObject) -> None:
@@ -914,49 +914,40 @@ def _id(reply: JsonObject) -> int:
 
 
 def _ids(reply: JsonObject) -> list[int]:
-    ids = field(reply, "ids", list)
-    if not all(type(job_id) is int for job_id in ids):
-        raise _misshapen("ids")
+    ids: list[int] = _shaped(reply, "ids", "[]int")
     return ids
 
 
-def _job(reply: JsonObject) -> JsonObject:
-    job: JsonObject = field(reply, "job", dict)
-    return _with_known_status(job)
+def _job(reply: JsonObject, shape: str = "Job") -> JsonObject:
+    job: JsonObject = _shaped(reply, "job", shape)
+    return job
 
 
 def _job_read(reply: JsonObject) -> JobRead:
     return JobRead(_job(reply), _maybe_int(reply, "next"))
 
 
-def _with_known_status(job: JsonObject) -> JsonObject:
-    if not isinstance(job.get("status"), str) or job["status"] not in _STATUSES:
-        raise ProtocolError(f"the daemon knows a status that this client does not: {job.get('status')!r}")
-    return job
+def _shaped(reply: JsonObject, name: str, kind: str) -> Any:
+    shapes.check(reply.get(name), kind, name)
+    return reply[name]
 
 
-_STATUSES: Final = frozenset(Status)
+def _stats(reply: JsonObject) -> JsonObject:
+    shapes.check(reply, "Stats")
+    return reply
 
 
 def _jobs(reply: JsonObject) -> Page[JsonObject]:
-    jobs = [_with_known_status(job) for job in _objects(reply, "jobs")]
-    return _page(jobs, reply)
+    return _page(_shaped(reply, "jobs", "[]Listed"), reply)
 
 
 def _entries(reply: JsonObject) -> Page[JsonObject]:
-    return _page(_objects(reply, "entries"), reply)
+    return _page(_shaped(reply, "entries", "[]Entry"), reply)
 
 
 def _page(items: list[JsonObject], reply: JsonObject) -> Page[JsonObject]:
     is_complete = field(reply, "is_complete", bool)
     return Page(items, _maybe_int(reply, "next"), is_complete, _maybe_int(reply, "total"))
-
-
-def _objects(reply: JsonObject, name: str) -> list[JsonObject]:
-    objects = field(reply, name, list)
-    if not all(isinstance(one, dict) for one in objects):
-        raise _misshapen(name)
-    return objects
 
 
 def _maybe_int(reply: JsonObject, name: str) -> int | None:
@@ -967,7 +958,7 @@ def _output(reply: JsonObject) -> OutputRead:
     try:
         data = b64decode(field(reply, "data", str), validate=True)
     except ValueError:
-        raise _misshapen("data") from None
+        raise shapes.misshapen("data") from None
     number, left_out, offset = (field(reply, name, int) for name in ("number", "left_out", "offset"))
     part = OutputPart(number, data, left_out, offset)
     return OutputRead(part, field(reply, "next", int), field(reply, "is_end", bool))

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_request
 from bgjob.words import INTERFACE
@@ -125,13 +125,58 @@ def method_of(request: Request) -> str:
     return request.method.removeprefix(f"{INTERFACE}.")
 
 
+WHEN: Final = "2026-11-25T12:00:00.000000Z"
+_TARGET: Final = {"class_name": "shop.jobs.Email", "method_name": "send"}
+_TIMES: Final = {"scheduled_at": None, "started_at": None, "finished_at": None, "cancel_requested_at": None}
+_USED: Final = {"max_rss": None, "cpu_user": None, "cpu_system": None, "output_bytes": None}
+
+
 def summary(job_id: int, status: str = "pending", attempt: int = 0, **others: Any) -> JsonObject:
-    """A job as Watch and List tell it."""
-    return {"id": job_id, "status": status, "attempt": attempt, **others}
+    """A job as List tells it."""
+    kept = {
+        "queue": "default",
+        "priority": 0,
+        "retry_count": 0,
+        "max_retries": 3,
+        "error": None,
+        "progress": None,
+    }
+    stamps = {"created_at": WHEN, "updated_at": WHEN}
+    own = {"id": job_id, "status": status, "attempt": attempt}
+    return {**own, **_TARGET, **kept, **_TIMES, **_USED, **stamps, **others}
+
+
+def whole(job_id: int, status: str = "pending", **others: Any) -> JsonObject:
+    """A job as Get and Wait tell it, before its first attempt."""
+    given = {"parameters": {}, "timeout": None, "retry_delay": 5.0, "backoff": "constant", "result": None}
+    submitter = {"submitted_uid": None, "submitted_pid": None}
+    return {**summary(job_id, status), **given, **submitter, "attempts": [], **others}
+
+
+def attempt(number: int, **others: Any) -> JsonObject:
+    """One that has not begun."""
+    told = ("pid", "outcome", "exit_code", "signal", "error_type", "error_message", "traceback", "progress")
+    times = {"started_at": None, "finished_at": None}
+    return {"number": number, **dict.fromkeys(told), **times, **_USED, **others}
+
+
+def running_attempt(job_id: int) -> JsonObject:
+    """An attempt whose process has not proved its start."""
+    times = {"pid": None, "started_at": None, "cpu": None, "memory": None, "progress": None}
+    return {"job_id": job_id, "number": 1, **_TARGET, "queue": "default", **times}
+
+
+STANDING: Final[JsonObject] = {
+    "version": "1", "pid": 97, "started_at": WHEN, "slots": 1, "code_version": None, "python": None,
+    "loaded_at": None, "storage_trouble": None, "database_bytes": 4096, "jobs": {}, "minutes": [],
+    "oldest_pending": None, "queues": [], "usage": None, "counts": None,
+}  # fmt: skip
+"""What Stats tells of a daemon with nothing to do."""
 
 
 def entry(entry_id: int, message: str = "") -> JsonObject:
-    return {"id": entry_id, "message": message or f"entry {entry_id}"}
+    own = {"id": entry_id, "job_id": 1, "attempt": None, "attempts_allowed": None, "type": "info"}
+    return {**own, "message": message or f"entry {entry_id}", "created_at": WHEN, **_TARGET}
 
 
 def tells_and_fails(line: Line, request: Request) -> None:

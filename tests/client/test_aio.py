@@ -28,6 +28,7 @@ from bgjob import (
 from bgjob.calls import NoAnswerError
 from bgjob.codec import Request
 from tests.client.scripted import (
+    STANDING,
     Line,
     Script,
     ScriptedDaemon,
@@ -35,8 +36,10 @@ from tests.client.scripted import (
     leaves_no_descriptor,
     method_of,
     open_descriptors,
+    running_attempt,
     summary,
     tells_and_fails,
+    whole,
 )
 from tests.client.test_client import ends_in_order, running, stats
 from tests.support import eventually
@@ -121,20 +124,20 @@ def test_a_lost_reply_is_asked_for_again_with_the_same_key(play: Play, serve: Se
 
 
 def test_stats_asks_for_usage_only_if_it_is_wanted(play: Play, serve: Serve) -> None:
-    serve(stats)
+    daemon = serve(stats)
 
     async def scene(client: AsyncClient) -> None:
-        assert await client.stats() == {"asked": {}}
-        assert await client.stats(usage=True) == {"asked": {"usage": True}}
+        assert await client.stats() == await client.stats(usage=True) == STANDING
 
     play(scene)
+    assert daemon.parameters("Stats") == [{}, {"usage": True}]
 
 
 def test_running_is_a_list_of_attempts(play: Play, serve: Serve) -> None:
     serve(running)
 
     async def scene(client: AsyncClient) -> None:
-        assert await client.running() == [{"job_id": 7}]
+        assert await client.running() == [running_attempt(7)]
 
     play(scene)
 
@@ -163,9 +166,9 @@ def test_a_cancelled_call_costs_its_connection_and_the_next_makes_another(play: 
     async def scene(client: AsyncClient) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
-                await client.stats()
+                await client.ping()
         late.set()
-        assert await client.stats() == {"line": 2}
+        assert await client.ping() == {"line": 2}
 
     play(scene)
 
@@ -182,9 +185,9 @@ def test_a_call_that_is_cancelled_while_another_is_under_way_costs_that_one_noth
     daemon = serve(answer)
 
     async def scene(client: AsyncClient) -> None:
-        first = asyncio.create_task(client.stats())
+        first = asyncio.create_task(client.ping())
         await until(lambda: daemon.asked)
-        second = asyncio.create_task(client.stats())
+        second = asyncio.create_task(client.ping())
         await asyncio.sleep(0)
         second.cancel()
         go.set()
@@ -202,7 +205,7 @@ def test_a_daemon_that_says_nothing_is_given_up(path: Path, serve: Serve) -> Non
     async def scene() -> None:
         async with AsyncClient(str(path), timeout=0.2) as client:
             with pytest.raises(DaemonUnavailableError, match=r"did not answer within 0\.2 s"):
-                await client.stats()
+                await client.ping()
 
     asyncio.run(scene())
 
@@ -212,7 +215,7 @@ def test_a_client_may_be_used_in_one_loop_after_the_other(path: Path, serve: Ser
     client = AsyncClient(str(path))
 
     async def scene() -> tuple[Any, Any]:
-        return await client.stats(), await client.stats()
+        return await client.ping(), await client.ping()
 
     assert asyncio.run(scene()) == ({"line": 1}, {"line": 1})
     assert asyncio.run(scene()) == ({"line": 2}, {"line": 2})
@@ -221,7 +224,7 @@ def test_a_client_may_be_used_in_one_loop_after_the_other(path: Path, serve: Ser
 def test_a_missing_daemon_is_an_error_at_once(play: Play) -> None:
     async def scene(client: AsyncClient) -> None:
         with pytest.raises(DaemonUnavailableError, match="is bgjobd running"):
-            await client.stats()
+            await client.ping()
         with pytest.raises(DaemonUnavailableError):
             await client.wait(1)
         with pytest.raises(DaemonUnavailableError):
@@ -273,9 +276,9 @@ def test_a_job_knows_what_became_of_it(play: Play, serve: Serve) -> None:
             case "Submit":
                 line.reply(id=3, created=True)
             case "Wait":
-                line.reply(job=summary(3, "failed", error="ValueError: no", result=None))
+                line.reply(job=whole(3, "failed", error="ValueError: no"))
             case "Get":
-                line.reply(job=summary(3, "running"))
+                line.reply(job=whole(3, "running"))
             case "Logs":
                 line.reply(entries=[entry(1)], next=None, is_complete=True)
             case "Output":
@@ -475,7 +478,7 @@ def test_waiting_goes_on_when_the_daemon_comes_back(play: Play, serve: Serve) ->
             case 2:
                 line.refuse("ShuttingDown")
             case _:
-                line.reply(job=summary(1, "completed", result=None))
+                line.reply(job=whole(1, "completed", result=None))
 
     daemon = serve(answer)
 
@@ -495,10 +498,10 @@ def test_others_call_while_one_waits_and_giving_up_waiting_harms_nobody(play: Pl
     async def scene(client: AsyncClient) -> None:
         waiting = asyncio.create_task(client.wait(1))
         await until(lambda: daemon.parameters("Wait"))
-        await client.stats()
+        await client.ping()
         waiting.cancel()
         await asyncio.wait([waiting])
-        await client.stats()
+        await client.ping()
 
     play(scene)
     assert len(daemon.lines) == 2

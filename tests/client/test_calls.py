@@ -32,7 +32,7 @@ from bgjob.errors import (
     TooLargeError,
     WaitTimeoutError,
 )
-from tests.client.scripted import entry, summary
+from tests.client.scripted import entry, summary, whole
 
 
 class Email:
@@ -279,8 +279,8 @@ def test_a_wait_asks_for_the_time_that_is_left_and_pauses_no_longer() -> None:
 
 @pytest.mark.parametrize("further", [5, 6])
 def test_pages_of_attempts_that_do_not_get_on_are_no_answer(further: int) -> None:
-    latest = JobRead(summary(3) | {"attempts": [{"number": 5}]}, 5)
-    earlier = JobRead(summary(3) | {"attempts": [{"number": 4}]}, None)
+    latest = JobRead(whole(3, attempts=[{"number": 5}]), 5)
+    earlier = JobRead(whole(3, attempts=[{"number": 4}]), None)
     assert latest.with_earlier(earlier).job["attempts"] == [{"number": 4}, {"number": 5}]
     with pytest.raises(ProtocolError, match="no valid 'next'"):
         latest.with_earlier(JobRead(earlier.job, further))

@@ -33,6 +33,7 @@ from bgjob import (
 from bgjob.calls import NoAnswerError
 from bgjob.codec import JsonObject, Request
 from tests.client.scripted import (
+    STANDING,
     Line,
     Script,
     ScriptedDaemon,
@@ -40,8 +41,10 @@ from tests.client.scripted import (
     leaves_no_descriptor,
     method_of,
     open_descriptors,
+    running_attempt,
     summary,
     tells_and_fails,
+    whole,
 )
 from tests.support import eventually
 
@@ -75,12 +78,12 @@ def client(path: Path) -> Iterator[Client]:
 
 
 def stats(line: Line, request: Request) -> None:
-    line.reply(asked=request.parameters)
+    line.reply(**STANDING)
 
 
 def running(line: Line, request: Request) -> None:
     assert method_of(request) == "Running"
-    line.reply(attempts=[{"job_id": 7}])
+    line.reply(attempts=[running_attempt(7)])
 
 
 def in_child(work: Callable[[], None]) -> int:
@@ -100,17 +103,14 @@ def in_child(work: Callable[[], None]) -> int:
 
 
 def test_stats_asks_for_usage_only_if_it_is_wanted(client: Client, serve: Serve) -> None:
-    serve(stats)
-    assert [client.stats(), client.stats(False), client.stats(usage=True)] == [
-        {"asked": {}},
-        {"asked": {}},
-        {"asked": {"usage": True}},
-    ]
+    daemon = serve(stats)
+    assert [client.stats(), client.stats(False), client.stats(usage=True)] == 3 * [STANDING]
+    assert daemon.parameters("Stats") == [{}, {}, {"usage": True}]
 
 
 def test_running_is_a_list_of_attempts(client: Client, serve: Serve) -> None:
     serve(running)
-    assert client.running() == [{"job_id": 7}]
+    assert client.running() == [running_attempt(7)]
 
 
 def test_why_is_a_sentence(client: Client, serve: Serve) -> None:
@@ -125,7 +125,7 @@ def test_why_is_a_sentence(client: Client, serve: Serve) -> None:
 def test_calls_share_one_connection(client: Client, serve: Serve) -> None:
     daemon = serve(stats)
     for _ in range(5):
-        client.stats()
+        client.ping()
     assert len(daemon.lines) == 1
 
 
@@ -165,7 +165,7 @@ def test_a_lost_reply_is_asked_for_again_with_the_same_key_and_gives_one_job(
 def test_a_reply_that_is_lost_again_and_again_is_an_error_in_the_end(path: Path, serve: Serve) -> None:
     daemon = serve(lambda line, request: line.hang_up())
     with Client(str(path), timeout=0.2) as client, pytest.raises(DaemonUnavailableError, match="broke"):
-        client.stats()
+        client.ping()
     assert len(daemon.lines) > 1
 
 
@@ -192,9 +192,9 @@ def test_a_daemon_that_says_nothing_is_given_up_and_its_late_answer_is_nobodys(
     daemon = serve(answer)
     with Client(str(path), timeout=0.2) as client:
         with pytest.raises(DaemonUnavailableError, match=r"did not answer within 0\.2 s"):
-            client.stats()
+            client.ping()
         late.set()
-        assert client.stats() == {"line": 2}
+        assert client.ping() == {"line": 2}
     assert len(daemon.lines) == 2
 
 
@@ -205,15 +205,15 @@ def test_an_answer_too_many_and_one_that_is_none_are_protocol_errors(client: Cli
     serve(answer)
     for _ in range(2):
         with pytest.raises(ProtocolError):
-            client.stats()
-    assert client.stats() == {}
+            client.ping()
+    assert client.ping() == {}
 
 
 def test_a_client_that_is_dropped_closes_its_connection(path: Path, serve: Serve) -> None:
     serve(stats)
     before = open_descriptors()
     client = Client(str(path))
-    client.stats()
+    client.ping()
     del client
     gc.collect()
     eventually(lambda: open_descriptors() <= before)
@@ -263,12 +263,12 @@ def test_a_child_never_uses_its_parents_connection_and_both_go_on(client: Client
     daemon = serve(lambda line, request: line.reply(line=line.number))
 
     def ask_twice() -> None:
-        assert client.stats() == {"line": 2}
-        assert client.stats() == {"line": 2}
+        assert client.ping() == {"line": 2}
+        assert client.ping() == {"line": 2}
 
-    assert client.stats() == {"line": 1}
+    assert client.ping() == {"line": 1}
     assert in_child(ask_twice) == 0
-    assert client.stats() == {"line": 1}
+    assert client.ping() == {"line": 1}
     assert len(daemon.lines) == 2
 
 
@@ -276,14 +276,14 @@ def test_a_child_leaves_alone_what_has_taken_the_number_of_its_parents_connectio
     client: Client, serve: Serve
 ) -> None:
     serve(stats)
-    client.stats()
+    client.ping()
     others = os.dup(0)
     os.close(others)
 
     def close_all_and_ask() -> None:
         os.closerange(3, 1000)
         files = [os.open(os.devnull, os.O_RDONLY) for _ in range(100)]
-        client.stats()
+        client.ping()
         assert [os.fstat(file).st_rdev for file in files] == [os.stat(os.devnull).st_rdev] * 100
 
     assert in_child(close_all_and_ask) == 0
@@ -295,7 +295,7 @@ def test_at_a_daemon_that_hangs_no_thread_waits_for_all_the_others(path: Path, s
     def time_until_told(client: Client) -> float:
         began_at = time.monotonic()
         with pytest.raises(NoAnswerError):
-            client.stats()
+            client.ping()
         return time.monotonic() - began_at
 
     with Client(str(path), timeout=0.5) as client, ThreadPoolExecutor(8) as pool:
@@ -312,12 +312,12 @@ def test_a_child_forked_while_a_thread_calls_is_not_held_up(client: Client, serv
 
     daemon = serve(answer)
     answers: list[Any] = []
-    caller = threading.Thread(target=lambda: answers.append(client.stats()))
+    caller = threading.Thread(target=lambda: answers.append(client.ping()))
     caller.start()
     eventually(lambda: daemon.asked)
 
     def ask() -> None:
-        assert client.stats() == {"line": 2}
+        assert client.ping() == {"line": 2}
 
     assert in_child(ask) == 0
     go.set()
@@ -451,7 +451,7 @@ def test_others_call_while_one_follows_and_one_waits(client: Client, serve: Serv
         match method_of(request):
             case "Wait":
                 go.wait(10)
-                line.reply(job=summary(1, "completed", result=None))
+                line.reply(job=whole(1, "completed", result=None))
             case "Watch":
                 line.more(job=summary(1))
             case _:
@@ -462,7 +462,7 @@ def test_others_call_while_one_follows_and_one_waits(client: Client, serve: Serv
         waiting = pool.submit(client.wait, 1)
         next(changes)
         eventually(lambda: daemon.parameters("Wait"))
-        client.stats()
+        client.ping()
         go.set()
         assert waiting.result(10)["status"] == "completed"
 
@@ -516,7 +516,7 @@ class Telling(Client):
 
     def on_back(self) -> None:
         self.told.append("back")
-        self.stats()
+        self.ping()
 
 
 def test_the_hooks_are_told_once_when_the_daemon_goes_and_comes_and_may_call(
@@ -620,7 +620,7 @@ def test_waiting_goes_on_when_the_daemon_comes_back_with_what_is_left_of_its_tim
             case 2:
                 line.refuse("ShuttingDown")
             case _:
-                line.reply(job=summary(1, "completed", result=[1]))
+                line.reply(job=whole(1, "completed", result=[1]))
 
     daemon = serve(answer)
     assert client.wait(1, timeout=10)["result"] == [1]
@@ -640,7 +640,7 @@ def test_a_wait_that_is_over_while_no_daemon_is_there_says_so_in_time(client: Cl
 
 
 def test_a_result_of_none_is_a_result(client: Client, serve: Serve) -> None:
-    serve(lambda line, request: line.reply(job=summary(1, "completed", result=None)))
+    serve(lambda line, request: line.reply(job=whole(1, "completed", result=None)))
     assert bgjob.Job(client, 1).result() is None
 
 
@@ -693,7 +693,7 @@ def test_one_daemon_that_is_away_holds_up_no_jobs_of_another(tmp_path: Path) -> 
     away, there = ScriptedDaemon(tmp_path / "a", stats), tmp_path / "b"
     with away, ScriptedDaemon(there, ends_in_order(5)):
         one, other = Client(str(away.path)), Client(str(there))
-        one.stats()
+        one.ping()
         away.stop()
         ends = as_completed(jobs_of(one, 1) + jobs_of(other, 5), 0.3)
         assert next(ends).id == 5

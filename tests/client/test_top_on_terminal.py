@@ -16,7 +16,7 @@ from bgjob.codec import Request
 from bgjob.commands.top.controls import Cancel, Leave, Pause
 from bgjob.commands.top.lookout import Lookout, pause_after
 from bgjob.commands.top.scene import Look
-from tests.client.scripted import Line, ScriptedDaemon, method_of
+from tests.client.scripted import STANDING, Line, ScriptedDaemon, method_of, summary
 from tests.client.test_commands import Commands, Terminal
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
@@ -239,7 +239,7 @@ def test_a_terminal_that_nobody_types_at_is_none(commands: Commands) -> None:
 # What the daemon says
 
 
-NOBODY: Look = Look({"version": "1", "slots": 1, "jobs": {}, "queues": []}, [], [])
+NOBODY: Look = Look(STANDING, [], [])
 
 
 class Played:
@@ -286,7 +286,7 @@ class Played:
             case "Watch":
                 line.more(job=None)
                 self.may_change.wait(20)
-                line.more(job={"id": 1, "status": "completed"})
+                line.more(job=summary(1, "completed"))
                 line.wait_for_hang_up()
             case _:
                 line.refuse("PermissionDenied", reason=self.refusal)

@@ -133,6 +133,20 @@ def test_the_demo_shows_success_retry_crash_and_refusal() -> None:
     assert "1 message in the Maildir" in done.stdout
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_demo_ends_at_a_signal_while_its_jobs_run(number: signal.Signals) -> None:
+    demo = [sys.executable, "-m", "bgjobd", "demo"]
+    with subprocess.Popen(demo, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as shown:
+        assert shown.stderr is not None
+        while "Background job started" not in shown.stderr.readline():
+            pass
+        shown.send_signal(number)
+        _, rest = shown.communicate(timeout=20)  # it waited for half a minute that its own daemon come back
+    assert shown.returncode == 130
+    assert "stopping; nothing runs" in rest
+    assert "Traceback" not in rest
+
+
 def test_check_doubts_names_that_mean_nothing_and_the_log_does_too(tmp_path: Path) -> None:
     module = "class Job:\n    def run(self, token):\n        return 5\n"
     settings = '"shop.Job" = { methods = ["run", "rum"], sensitive = ["token", "tokne"] }'

@@ -218,7 +218,7 @@ def test_classes_that_are_none_are_no_answer_either(tmp_path: Path) -> None:
     def lie(line: Line, asked: Request) -> None:
         line.reply(**(STATS if asked.method.endswith("Stats") else {"classes": [{"name": 1}]}))
 
-    assert "the daemon's answer has no valid '0.name'" in standing_of_liar(tmp_path, lie).reasons[0]
+    assert "the daemon's answer has no valid 'classes.0.name'" in standing_of_liar(tmp_path, lie).reasons[0]
 
 
 def standing_of_liar(directory: Path, script: Script) -> Standing:

@@ -17,7 +17,7 @@ from bgjob.commands.problems import code_of, explained
 from bgjob.errors import BgjobError, ProtocolError
 from bgjobd.log import escaped
 from bgjobd.standing import Answer, Gathered, judge, lines
-from bgjobd.told import check_stats
+from tests.fuzz import commands
 from tests.packaging import roff
 
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]")
@@ -52,7 +52,7 @@ _CALLS: tuple[Call[Any], ...] = (
 
 
 def answers(data: bytes) -> None:
-    """A reply to each call and to each stream: something of the told shape, or an error that can be told."""
+    """A reply to each call, stream and command: something of the told shape that can be shown, or an error that can."""
     try:
         reply = parse_reply(data)
     except ProtocolError as error:
@@ -64,6 +64,9 @@ def answers(data: bytes) -> None:
         _try(lambda it=conversation: it.take(reply, 0.0))  # type: ignore[misc]
         assert conversation.is_over in (True, False)
         assert conversation.request.to_bytes()
+    for words in commands.WORDS:
+        _check_shown(commands.shown_by(words, reply), is_raw=words.startswith(("output", "run a.B::c -f")))
+    _try(lambda: [_check_line(line) for line in commands.drawn(reply)])
 
 
 def _conversations() -> Iterator[Conversation[Any]]:
@@ -115,12 +118,10 @@ def status(data: bytes) -> None:
 
 def _try_stats(data: bytes) -> dict[str, Any] | None:
     try:
-        stats = parse_reply(data).parameters
-        check_stats(stats)
-    except ProtocolError as error:
+        return calls.stats().answer(parse_reply(data))
+    except BgjobError as error:
         _tell(error)
         return None
-    return stats
 
 
 def terminal(data: bytes) -> None:
@@ -135,6 +136,12 @@ def terminal(data: bytes) -> None:
             assert text.width(text.shortened(told, most, keeps_end=keeps_end)) <= most
             assert len(text.capped(told, most, keeps_end=keeps_end)) <= most
     _check_roff(told)
+
+
+def _check_shown(shown: str, is_raw: bool) -> None:
+    """What an attempt wrote goes as it is to what is no terminal; all else is text of one who may lie."""
+    for line in [] if is_raw else shown.split("\n"):
+        _check_line(line.replace("\t", ""))
 
 
 def _check_line(shown: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bgjobd import api, told
+from bgjob import shapes
+from bgjobd import api
 from tests.fuzz import client, files, page, protocol
 from tests.fuzz.target import Target
 from tests.page.serving import TOKEN
@@ -62,8 +63,7 @@ _ANSWERED = (
 _TOLD = (
     *(
         f'"{name}":'.encode()
-        for shape in (told._Stats, told._Queue, told._Minute)
-        for name in shape.model_fields
+        for name in sorted({name for shape in shapes.SHAPES for name in shapes.fields_of(shape)})
     ),
     *(b'"2024-12-04T14:31:53Z"', b'"0001-01-01T00:00:00"', b'"9999-12-31T23:59:59-23:59"', b"\\u001b[2J"),
 )
@@ -140,7 +140,7 @@ TARGETS = {
         Target("http-head", page.http_head, _HTTP),
         Target("http-server", page.http_server, _HTTP),
         Target("addresses", page.addresses, _HTTP + _UNITS),
-        Target("answers", client.answers, _FRAMES + _ANSWERED),
+        Target("answers", client.answers, _FRAMES + _ANSWERED + _TOLD),
         Target("status", client.status, _JSON + _TOLD),
         Target("terminal", client.terminal, _TEXT),
     )

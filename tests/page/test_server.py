@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import struct
 import threading
@@ -430,16 +431,39 @@ def connection_threads() -> list[threading.Thread]:
 # How many
 
 
-def test_one_connection_too_many_is_turned_away_and_a_later_one_served(heard: Heard) -> None:
-    with serving(heard.respond) as served, ExitStack() as stack:
+def test_one_connection_too_many_is_turned_away_and_a_later_one_served() -> None:
+    asked, go_on = [], threading.Event()
+
+    def respond(request: Request) -> Response:
+        asked.append(request)
+        go_on.wait(20)
+        return plain("well")
+
+    with serving(respond) as served, ExitStack() as stack:
         peers = [stack.enter_context(served.peer()) for _ in range(Limits().connections)]
-        assert [peer.ask("GET /").status for peer in peers] == [200] * 64
+        for peer in peers:
+            peer.send(f"GET / HTTP/1.1\r\nHost: {peer.host}\r\n\r\n".encode())
+        eventually(lambda: len(asked) == len(peers))
         with served.peer() as peer:
             answer = peer.answer()
             assert (answer.status, answer.header("retry-after"), is_secure(answer)) == (503, "2", True)
             assert peer.rest() == b""
-        peers[0].socket.close()
-        eventually(lambda: is_served(served))
+        go_on.set()
+        assert [peer.answer().status for peer in peers] == [200] * 64
+        assert served.ask("GET /").status == 200
+
+
+def test_connections_that_are_kept_and_ask_nothing_more_keep_nobody_out(heard: Heard) -> None:
+    with serving(heard.respond) as served, ExitStack() as stack:
+        kept = [stack.enter_context(served.peer()) for _ in range(Limits().connections)]
+        assert [peer.ask("GET /").status for peer in kept] == [200] * 64
+        with served.peer() as later:
+            assert later.ask("GET /").status == 200
+            assert later.ask("GET /").status == 200
+        ended = select.poll()
+        for peer in kept:
+            ended.register(peer.socket, select.POLLIN)
+        assert len(ended.poll(10_000)) == 1
 
 
 def test_connections_that_ask_nothing_keep_nobody_out(heard: Heard) -> None:
@@ -452,13 +476,6 @@ def test_connections_that_ask_nothing_keep_nobody_out(heard: Heard) -> None:
         assert [served.ask("GET /").status for _ in range(3)] == [200] * 3
         assert silent[0].rest() == b""  # the first to come is the first to go
         assert asking.ask("GET /").status == 200
-
-
-def is_served(served: Served) -> bool:
-    try:
-        return served.ask("GET /").status == 200
-    except (BrokenPipeError, ConnectionResetError):
-        return False
 
 
 def test_connections_leave_no_thread_and_no_descriptor(heard: Heard) -> None:

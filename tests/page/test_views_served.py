@@ -18,7 +18,7 @@ from bgjobd.web.exchange import SECURITY
 from bgjobd.web.render import Renderer
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page, routes
-from tests.client.scripted import Line, ScriptedDaemon
+from tests.client.scripted import Line, ScriptedDaemon, entry
 from tests.page.serving import SAMPLES, Peer, Served, page, serving, tell_samples
 from tests.page.test_guard import addresses
 from tests.support import eventually
@@ -41,7 +41,7 @@ class Changes:
 
     def happen(self) -> None:
         for line in self.followers:
-            line.more(entries=[{"id": 8}], next=8, is_complete=True)
+            line.more(entries=[entry(8)], next=8, is_complete=True)
 
 
 @pytest.fixture(scope="module")

@@ -157,6 +157,10 @@ ELSEWHERE = {
     "a frame": ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"),
     "an object": ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: object"),
     "a prefetch": ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: empty"),
+    "a prerender": (
+        *("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"),
+        "Sec-Purpose: prefetch;prerender",
+    ),
     "a made-up site": ("Sec-Fetch-Site: same-origin, none",),
 }
 

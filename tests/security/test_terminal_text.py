@@ -70,14 +70,16 @@ _RUNNING: Final = {
     "started_at": WHEN, "cpu": 1.0, "memory": 4096, "progress": {"fraction": 0.5, "message": "half", "at": WHEN},
 }  # fmt: skip
 _MEASURES: Final = {
-    f"{name}_{part}": 1.0 for name in ("wall", "cpu", "memory", "output") for part in ("p50", "p95")
+    f"{name}_{part}": value
+    for name, value in (("wall", 1.0), ("cpu", 1.0), ("memory", 4096), ("output", 12))
+    for part in ("p50", "p95")
 }
 TOLD: Final[Mapping[str, Any]] = {
     **SAMPLES,
     "stats": {
         **SAMPLES["stats"],
         "usage": {"shop.jobs.Email": {"attempts": 3, **_MEASURES}},
-        "counts": {},
+        "counts": None,
         "minutes": [{"completed": 3, "failed": 1}],
     },
     "running": _RUNNING,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from bgjob.client import Client
-from bgjob.commands import about, completion, follow, look, manage, pages, submit, text, values
+from bgjob.commands import about, completion, follow, look, manage, pages, submit, values
+from bgjob.commands.parsing import Parser
 from bgjob.commands.top import command as top
 from bgjob.words import STATUS_WORDS, Backoff, EntryType
 
@@ -28,7 +29,7 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    words = _Parser(
+    words = Parser(
         prog="bgjob",
         description="Background jobs on this machine: submit them, wait for them, see what became of them.",
         epilog="`bgjob COMMAND --help` has the options of a command, and an example.\n\n"
@@ -384,13 +385,6 @@ def _add_target(command: argparse.ArgumentParser) -> None:
 
 def _add_queue(command: argparse.ArgumentParser) -> None:
     command.add_argument("queue", nargs="?", default="default", metavar="QUEUE", help="else default")
-
-
-class _Parser(argparse.ArgumentParser):
-    """Quotes what was given in its errors, which may be a file's name, in a way that moves no terminal."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(text.one_line(message))
 
 
 class _Help(argparse.HelpFormatter):

@@ -208,11 +208,12 @@ def _fitting(characters: Iterable[str], most: int) -> list[str]:
 def signature(method: Mapping[str, Any]) -> str:
     """How a method is called: `send(to: str, subject: str, copies: int = 1)`."""
     schema = method["schema"]
-    definitions = schema.get("$defs", {})
-    required = schema.get("required", ())
+    definitions, properties, required = (schema.get(name) for name in ("$defs", "properties", "required"))
+    definitions = definitions if isinstance(definitions, dict) else {}
+    required = required if isinstance(required, list) else []
     arguments = [
         _argument(name, form, definitions, name in required)
-        for name, form in schema.get("properties", {}).items()
+        for name, form in (properties if isinstance(properties, dict) else {}).items()
     ]
     others = schema.get("additionalProperties", True)
     if others is not False:
@@ -245,8 +246,10 @@ def _type_of(form: Any, definitions: Mapping[str, Any]) -> str:
     match form:
         case {"$ref": str(reference)}:
             name = reference.rpartition("/")[2]
-            referred = definitions.get(name, {})
-            return _type_of(referred, definitions) if "enum" in referred else name
+            match definitions.get(name):
+                case {"enum": [*values]}:
+                    return _type_of({"enum": values}, {})
+            return name
         case {"enum": [*values]}:
             return " | ".join(repr(value) for value in values)
         case {"const": value}:

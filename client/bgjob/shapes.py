@@ -1,0 +1,190 @@
+"""The shapes of what a daemon answers, as far as they are read: who sits at the socket may be no daemon; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Final
+
+from bgjob.errors import ProtocolError
+from bgjob.words import INT_MAX, INT_MIN, Status
+
+_STATED: Final = (
+    "id: int, class_name: string, method_name: string, status: status, queue: string, priority: int, "
+    "retry_count: int, max_retries: int, scheduled_at: ?moment, started_at: ?moment, "
+    "finished_at: ?moment, created_at: moment, updated_at: moment, cancel_requested_at: ?moment, error: ?string"
+)
+_USED: Final = "max_rss: ?int, cpu_user: ?float, cpu_system: ?float, output_bytes: ?int"
+
+SHAPES: Final[Mapping[str, str]] = {
+    "Progress": "fraction: float, message: string, at: moment",
+    "Attempt": (
+        f"{_USED}, number: int, pid: ?int, started_at: ?moment, finished_at: ?moment, outcome: ?string, "
+        "exit_code: ?int, signal: ?int, error_type: ?string, error_message: ?string, traceback: ?string, "
+        "progress: ?Progress"
+    ),
+    "Job": (
+        f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "
+        "backoff: string, submitted_uid: ?int, submitted_pid: ?int, attempts: []Attempt"
+    ),
+    "Summary": f"{_STATED}, attempt: int, progress: ?Progress",
+    "Listed": f"{_STATED}, {_USED}, attempt: int, progress: ?Progress",
+    "Entry": (
+        "id: int, job_id: int, attempt: ?int, attempts_allowed: ?int, type: string, message: string, "
+        "created_at: moment, class_name: string, method_name: string"
+    ),
+    "RunningAttempt": (
+        "job_id: int, number: int, class_name: string, method_name: string, queue: string, pid: ?int, "
+        "started_at: ?moment, cpu: ?float, memory: ?int, progress: ?Progress"
+    ),
+    "Policy": (
+        "queue: string, priority: int, slots: ?int, max_retries: int, retry_delay: float, "
+        "backoff: string, max_retry_delay: float, timeout: ?float, memory: ?int, cpu: ?float, cpu_share: ?float, "
+        "open_files: ?int, processes: ?int, file_size: ?int, nice: ?int, max_output: ?int, user: ?string, "
+        "group: ?string, writable: ?[]string, unenforced: []string"
+    ),
+    "Method": "name: string, doc: string, schema: object, note: ?string",
+    "Class": "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string",
+    "QueueStats": "name: string, pending: int, running: int, slots: ?int, paused: bool, oldest_pending: ?moment",
+    "Minute": "completed: int, failed: int",
+    "ClassUsage": (
+        "attempts: int, wall_p50: ?float, wall_p95: ?float, cpu_p50: ?float, cpu_p95: ?float, "
+        "memory_p50: ?int, memory_p95: ?int, output_p50: ?int, output_p95: ?int"
+    ),
+    "Histogram": "buckets: []int, sum: float",
+    "ClassCounts": "attempts: [string]int, jobs: [string]int, retries: int, seconds: Histogram",
+    "Counts": "bounds: []float, classes: [string]ClassCounts, waits: [string]Histogram",
+    "Stats": (
+        "version: string, pid: int, started_at: moment, slots: int, code_version: ?string, "
+        "python: ?string, loaded_at: ?moment, storage_trouble: ?string, database_bytes: int, jobs: [string]int, "
+        "minutes: []Minute, oldest_pending: ?moment, queues: []QueueStats, usage: ?[string]ClassUsage, "
+        "counts: ?Counts"
+    ),
+}
+"""What is read of each, in the words of the interface and more: a `moment` is a stored time, a `status` one we know.
+
+What may be null may be missing, and is null then. So a later version adds nothing here that may not be null.
+"""
+
+_LATER: Final = frozenset({("Stats", "minutes")})
+"""Fields that are never null and that the first daemons did not tell."""
+
+_Check = Callable[[Any], None]
+
+
+class _MisshapenError(Exception):
+    """Something is not what it has to be; its argument is where, from the inside to the outside."""
+
+
+def check(told: Any, kind: str, *place: str) -> None:
+    """See to it that what an answer has in this place can be read as this kind. Raises ProtocolError."""
+    try:
+        _check_of(kind)(told)
+    except _MisshapenError as error:
+        raise misshapen(".".join([*place, *reversed(error.args)])) from None
+
+
+def misshapen(name: str) -> ProtocolError:
+    return ProtocolError(f"the daemon's answer has no valid {name!r}; is it a bgjobd of this version?")
+
+
+def fields_of(shape: str) -> dict[str, str]:
+    """The kinds of its fields, by name."""
+    return dict(field.split(": ") for field in SHAPES[shape].split(", "))
+
+
+@cache
+def _check_of(kind: str) -> _Check:
+    """What raises for a value that is none of this kind."""
+    if kind in _PLAIN:
+        return _plain(_PLAIN[kind])
+    if kind == "moment":
+        return _moment()
+    if kind.startswith("[]"):
+        return _list(_check_of(kind.removeprefix("[]")))
+    if kind.startswith("[string]"):
+        return _mapping(_check_of(kind.removeprefix("[string]")))
+    return _object(
+        [
+            (name, field.startswith("?"), (kind, name) in _LATER, _check_of(field.removeprefix("?")))
+            for name, field in fields_of(kind).items()
+        ]
+    )
+
+
+def _plain(fits: Callable[[Any], bool]) -> _Check:
+    def check(value: Any) -> None:
+        if not fits(value):
+            raise _MisshapenError
+
+    return check
+
+
+_STATUSES: Final = frozenset(Status)
+_PLAIN: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "any": lambda value: True,
+    "bool": lambda value: type(value) is bool,
+    "int": lambda value: type(value) is int and INT_MIN <= value <= INT_MAX,
+    "float": lambda value: type(value) in (int, float) and -INT_MAX <= value <= INT_MAX,  # sums stay finite
+    "object": lambda value: type(value) is dict,
+    "status": lambda value: isinstance(value, str) and value in _STATUSES,
+    "string": lambda value: isinstance(value, str),
+}
+
+
+def _moment() -> _Check:
+    from datetime import datetime  # here, as most programs never see one
+
+    read = datetime.fromisoformat
+
+    def check(value: Any) -> None:
+        if not isinstance(value, str) or not value.endswith("Z"):
+            raise _MisshapenError
+        try:
+            read(value)
+        except ValueError:
+            raise _MisshapenError from None
+
+    return check
+
+
+def _list(check_one: _Check) -> _Check:
+    def check(value: Any) -> None:
+        if type(value) is not list:
+            raise _MisshapenError
+        for index, one in enumerate(value):
+            _check_inner(check_one, one, str(index))
+
+    return check
+
+
+def _mapping(check_one: _Check) -> _Check:
+    def check(value: Any) -> None:
+        if type(value) is not dict:
+            raise _MisshapenError
+        for name, one in value.items():
+            _check_inner(check_one, one, name)
+
+    return check
+
+
+def _object(fields: list[tuple[str, bool, bool, _Check]]) -> _Check:
+    def check(value: Any) -> None:
+        if type(value) is not dict:
+            raise _MisshapenError
+        for name, may_be_null, may_be_missing, check_field in fields:
+            if name not in value and may_be_missing:
+                continue
+            if name not in value and not may_be_null:
+                raise _MisshapenError(name)
+            if value.setdefault(name, None) is not None or not may_be_null:
+                _check_inner(check_field, value[name], name)
+
+    return check
+
+
+def _check_inner(check: _Check, value: Any, place: str) -> None:
+    try:
+        check(value)
+    except _MisshapenError as error:
+        raise _MisshapenError(*error.args, place) from None

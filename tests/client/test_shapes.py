@@ -1,0 +1,212 @@
+"""What a daemon answers is read as what it has to be: who sits at the socket may be none, or one of another version."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import Any, Final
+
+import pytest
+
+from bgjob import calls, shapes
+from bgjob.codec import Reply
+from bgjob.errors import ProtocolError
+from tests.client.scripted import STANDING, attempt, entry, running_attempt, summary, whole
+from tests.fuzz import commands
+
+_WHEN: Final = "2024-12-04T14:31:53.000000Z"
+_PROGRESS: Final = {"fraction": 0.5, "message": "half of it", "at": _WHEN}
+_TIMES: Final = dict.fromkeys(("scheduled_at", "started_at", "finished_at", "cancel_requested_at"), _WHEN)
+_USED: Final = {"max_rss": 4096, "cpu_user": 0.5, "cpu_system": 0.25, "output_bytes": 12}
+_MEASURED: Final = {
+    f"{name}_{part}": value
+    for name, value in (("wall", 1.0), ("cpu", 0.5), ("memory", 4096), ("output", 12))
+    for part in ("p50", "p95")
+}
+_ATTEMPT: Final = attempt(
+    1, pid=9, started_at=_WHEN, finished_at=_WHEN, outcome="failed", exit_code=1, signal=9, error_type="E",
+    error_message="no", traceback="Traceback", progress=_PROGRESS, **_USED,
+)  # fmt: skip
+_POLICY: Final = {
+    "queue": "mail", "priority": 0, "slots": 2, "max_retries": 3, "retry_delay": 5.0, "backoff": "exponential",
+    "max_retry_delay": 3600.0, "timeout": 300.0, "memory": 4096, "cpu": 1.0, "cpu_share": 1.5, "open_files": 64,
+    "processes": 64, "file_size": 4096, "nice": 5, "max_output": 4096, "user": "mail", "group": "mail",
+    "writable": ["/srv"], "unenforced": ["memory"],
+}  # fmt: skip
+_SCHEMA: Final = {
+    "$defs": {"Kind": {"enum": ["a", 1]}},
+    "required": ["to"],
+    "properties": {
+        "to": {"type": "string", "format": "email"},
+        "kind": {"$ref": "#/$defs/Kind"},
+        "many": {"type": "array", "items": {"anyOf": [{"type": "integer"}, {"const": 1}]}, "default": []},
+    },
+    "additionalProperties": {"type": "number"},
+}
+_QUEUE: Final = {
+    "name": "mail",
+    "pending": 1,
+    "running": 1,
+    "slots": 2,
+    "paused": True,
+    "oldest_pending": _WHEN,
+}
+
+TOLD: Final[Mapping[str, Any]] = {
+    **STANDING,
+    "code_version": "c0de",
+    "python": "3.13",
+    "loaded_at": _WHEN,
+    "storage_trouble": "no space",
+    "jobs": {"failed": 1},
+    "minutes": [{"completed": 1, "failed": 2}],
+    "oldest_pending": _WHEN,
+    "queues": [_QUEUE],
+    "usage": {"shop.jobs.Email": {"attempts": 3, **_MEASURED}},
+}
+"""What Stats tells of a daemon with much to do."""
+
+ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
+    "submitted": ({"id": 1}, ("run a.B::c",)),
+    "running job": (
+        {"job": whole(1, "running", progress=_PROGRESS, timeout=5.0, attempt=1, error="no")
+         | {"attempts": [_ATTEMPT | {"outcome": None}]} | _TIMES, "id": 1, "next": None},
+        ("show 1", "run a.B::c -w", "wait 1"),
+    ),
+    "failed job": (
+        {"job": whole(1, "failed", error="E: no", attempts=[_ATTEMPT], progress=None, attempt=1)
+         | {"parameters": {"a": 1}, "submitted_uid": 1, "submitted_pid": 2} | _TIMES, "id": 1, "next": None},
+        ("show 1", "run a.B::c -w", "wait 1"),
+    ),
+    "completed job": (
+        {"job": whole(1, "completed", result=[1], progress=None, attempt=1), "id": 1, "next": None},
+        ("show 1", "run a.B::c -w", "wait 1"),
+    ),
+    "jobs": (
+        {"jobs": [summary(1, "running", 1, progress=_PROGRESS) | _TIMES | _USED, summary(2, "failed", error="E: no"),
+                  summary(3, scheduled_at="2999-01-01T00:00:00.000000Z")], "next": None, "is_complete": True},
+        (next(words for words in commands.WORDS if words.startswith("list --columns")),),
+    ),
+    "entries": (
+        {"entries": [entry(1) | {"attempt": 1, "attempts_allowed": 4}], "next": None, "is_complete": True},
+        ("tail", "tail -f"),
+    ),
+    "output": (
+        {"number": 1, "left_out": 2, "offset": 2, "data": "YWJj", "next": 5, "is_end": True},
+        ("output -f 1",),
+    ),
+    "stats": (TOLD, ("stats",)),
+    "look": (
+        {
+            "Stats": TOLD,
+            "List": {"jobs": [summary(1, "failed", error="no")], "next": None, "is_complete": True},
+            "Running": {
+                "attempts": [
+                    running_attempt(1)
+                    | {"pid": 9, "started_at": _WHEN, "cpu": 1.0, "memory": 4096, "progress": _PROGRESS}
+                ]
+            },
+        },
+        ("top --once",),
+    ),
+    "classes": (
+        {"classes": [{"name": "a.B", "doc": "One.", "unavailable": None, "policy": _POLICY,
+                      "methods": [{"name": "c", "doc": "Does.", "schema": _SCHEMA, "note": "all"}]}]},
+        ("classes",),
+    ),
+    "reloaded": ({"code_version": "c0de"}, ("reload",)),
+    "why": ({"sentence": "it waits"}, ("why 1",)),
+}  # fmt: skip
+"""Answers with every field that is read of them, and the commands that show them."""
+
+WRONG: Final = (
+    *(None, True, -1, 2**63, 10**400, 1.5, 1e308, "", "x", "2024-02-30T00:00:00Z", "0001-01-01T00:00:00"),
+    *([], [None], ["x"], [[]], [{}], {}, {"x": None}, {"$ref": "x"}),
+)
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where in an answer something stands, whole objects and lists too."""
+    inner = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for step, one in inner:
+        yield (*path, step)
+        yield from places(one, (*path, step))
+
+
+def changed(told: Mapping[str, Any], path: tuple[str | int, ...]) -> Iterator[dict[str, Any]]:
+    """The answer without what stands there, and with whatever else."""
+    for wrong in (..., *WRONG):
+        lie: Any = copy.deepcopy(dict(told))
+        node = lie
+        for step in path[:-1]:
+            node = node[step]
+        if wrong is ...:
+            del node[path[-1]]
+        else:
+            node[path[-1]] = copy.deepcopy(wrong)
+        yield lie
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_whatever_stands_in_an_answer_no_command_meets_a_bug(name: str) -> None:
+    told, shown = ANSWERS[name]
+    for words in shown:
+        assert "no valid" not in commands.shown_by(words, Reply(copy.deepcopy(dict(told))))
+        for path in places(told):
+            for lie in changed(told, path):
+                commands.shown_by(words, Reply(lie))
+
+
+def test_the_screen_of_top_meets_none_either() -> None:
+    told, _ = ANSWERS["look"]
+    assert commands.drawn(Reply(copy.deepcopy(dict(told))))
+    is_refused = False
+    for path in places(told):
+        for lie in changed(told, path):
+            try:
+                commands.drawn(Reply(lie))
+            except ProtocolError:
+                is_refused = True
+    assert is_refused
+
+
+def test_every_command_that_asks_is_lied_to() -> None:
+    lied_to = {words for _, shown in ANSWERS.values() for words in shown}
+    silent = {"cancel", "retry", "pause", "resume"}
+    assert {words.split()[0] for words in lied_to} | silent == {words.split()[0] for words in commands.WORDS}
+
+
+def test_a_field_that_may_be_null_may_be_missing() -> None:
+    """A null is as good as nothing in Varlink, and a daemon of an older version has fewer fields."""
+    told = {name: value for name, value in entry(1).items() if value is not None}
+    assert len(told) < len(entry(1))
+    (read,) = calls.logs_of(1).answer(Reply({"entries": [told], "is_complete": True}))
+    assert read == entry(1)
+
+
+def test_what_is_wrong_is_named_by_its_place() -> None:
+    lie = {"job": whole(1, attempts=[attempt(1), attempt(2, progress={"fraction": "half"})])}
+    with pytest.raises(ProtocolError, match=r"no valid 'job\.attempts\.1\.progress\.fraction'"):
+        calls.get(1).answer(Reply(lie))
+
+
+def _interface() -> dict[str, dict[str, str]]:
+    """The fields of the interface's types, and of what Stats answers."""
+    told = re.sub(r"#.*", "", files("bgjobd").joinpath("org.bgjobd.Jobs.varlink").read_text())
+    found = re.findall(r"type (\w+) \(([^)]*)\)|method (Stats)\([^)]*\) -> \(([^)]*)\)", told)
+    return {
+        name or method: dict(re.findall(r"(\w+): ([^,\s]+)", fields or answer))
+        for name, fields, method, answer in found
+    }
+
+
+@pytest.mark.parametrize("shape", shapes.SHAPES)
+def test_what_is_read_is_what_the_interface_tells(shape: str) -> None:
+    kinds = {"any": "?object", "moment": "string", "?moment": "?string", "status": "string"}
+    told = _interface()["Summary" if shape == "Listed" else shape]
+    read = {name: kinds.get(kind, kind) for name, kind in shapes.fields_of(shape).items()}
+    assert read.items() <= told.items()
