@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -57,7 +56,7 @@ class Feed:
     def _follow(self) -> None:
         while not self._is_alone():
             try:
-                with _Follower(self._socket, self._tell) as client, client.follow_logs(limit=0) as entries:
+                with _Follower(self._socket, self) as client, client.follow_logs(limit=0) as entries:
                     self._tell(is_away=False)
                     for _ in entries:
                         self._tell(is_away=False)
@@ -66,6 +65,17 @@ class Feed:
             except (BgjobError, OSError):
                 self._tell(is_away=True)
                 time.sleep(_AGAIN)
+
+    def on_away(self, error: BgjobError) -> None:
+        """The daemon does not answer. Raises the error where nobody listens who would hear that it is back."""
+        self._tell(is_away=True)
+        with self._lock:
+            if not self._streams:
+                raise error
+
+    def on_back(self) -> None:
+        """It answers again."""
+        self._tell(is_away=False)
 
     def _is_alone(self) -> bool:
         """Whether nobody listens any more; then it follows no more."""
@@ -83,15 +93,15 @@ class Feed:
 class _Follower(Client):
     """A client that tells at once when the daemon goes away, and is back, as it tries again by itself for long."""
 
-    def __init__(self, socket: str, tell: Callable[[bool], None]) -> None:
+    def __init__(self, socket: str, feed: Feed) -> None:
         super().__init__(socket)
-        self._tell = tell
+        self._feed = feed
 
     def on_away(self, error: BgjobError) -> None:
-        self._tell(True)
+        self._feed.on_away(error)
 
     def on_back(self) -> None:
-        self._tell(False)
+        self._feed.on_back()
 
 
 class Words:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
@@ -133,8 +134,6 @@ _PLAIN: Final[Mapping[str, Callable[[Any], bool]]] = {
 
 
 def _moment() -> _Check:
-    from datetime import datetime  # here, as most programs never see one
-
     read = datetime.fromisoformat
 
     def check(value: Any) -> None:

@@ -91,7 +91,9 @@ class Peer:
 
     def has_news(self) -> bool:
         """Whether a reply has come, or the end."""
-        return bool(self._unread) or bool(select.select([self.sock], [], [], 0)[0])
+        poll = select.poll()  # and not select(), which takes no descriptor beyond 1023
+        poll.register(self.sock, select.POLLIN)
+        return bool(self._unread or poll.poll(0))
 
     def settle(self) -> None:
         """Returns when the server has read all that was sent, and waits."""

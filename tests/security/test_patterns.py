@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bgjob.commands.screen import _PAINT
 from bgjob.commands.text import _CHARACTERS
 from bgjobd.page import _IS_TOKEN
 from bgjobd.web.heads import _HEADER, _LINE
@@ -25,13 +26,15 @@ MADE = [
     _IS_TOKEN.pattern,
     _HEADER.pattern,
     _LINE.pattern,
+    _PAINT.pattern,
     *(pattern for _, pattern in routes()),
 ]
 """Those that are put together."""
 
 MAKERS = {
     "bgjobd/forkserver/endings.py",  # of quoted texts alone
-    "bgjobd/page.py", "client/bgjob/commands/text.py", "web/heads.py", "web/views.py",
+    "bgjobd/page.py", "client/bgjob/commands/screen.py", "client/bgjob/commands/text.py",
+    "web/heads.py", "web/views.py",
 }  # fmt: skip
 DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 UNAMBIGUOUS = {
