@@ -748,13 +748,16 @@ class Telling:
     def __init__(self) -> None:
         self.samples = copy.deepcopy(SAMPLES)
         self.samples["stats"]["storage_trouble"] = None
+        self.further: dict[str, Any] = {}
+        """What it tells of a further page instead."""
         self.has_storage = True
 
     def tells(self, line: Line, asked: Asked) -> bool:
         if not self.has_storage and not asked.method.endswith("GetInfo"):
             line.refuse("StorageUnavailable", reason="disk I/O error")
         else:
-            tell_samples(line, asked, self.samples)
+            is_further = asked.parameters.get("before") is not None
+            tell_samples(line, asked, self.samples | (self.further if is_further else {}))
         return True
 
 
@@ -811,16 +814,12 @@ def test_a_search_that_was_cut_short_says_so_and_goes_on(
     telling = Telling()
     entry = telling.samples["entry"] | {"id": 200}
     telling.samples |= {"entries": [entry] if found else [], "next": 151, "is_complete": False}
+    telling.further = {"entries": [telling.samples["entry"] | {"id": 90}], "next": None, "is_complete": True}
     with scripted(browser, tmp_path, telling) as page:
         opened(page, "/?q=word")
         told = page.locator(".list .note" if found else ".list .empty")
         expect(told).to_contain_text("The search was cut short when its time was up")
         assert violations(page) == []
-        telling.samples |= {
-            "entries": [telling.samples["entry"] | {"id": 90}],
-            "next": None,
-            "is_complete": True,
-        }
         page.get_by_role("link", name="Go on where it stopped").click()
         expect(page).to_have_url(re.compile(r"q=word&page=2&upto=150$"))
         expect(rows(page)).to_have_count(1)
