@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from bgjob.commands.text import one_line
 from bgjobd import census, cgroups, clock, findings, limits, places, queued
+from bgjobd.access import Access
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
 from bgjobd.findings import Finding, Severity, broken, doubtful, ok, remark
@@ -125,6 +126,7 @@ def check(config: Config) -> Checked:
         except ForkServerError as error:
             found.append(broken(f"interpreter: {error}"))
     found += places.findings(config, daemon)
+    found += _access(config)
     found.append(_clock())
     found += _stored(config, catalogue, ready)
     return Checked(
@@ -161,6 +163,12 @@ def _doubts(config: Config, catalogue: Catalogue) -> Iterator[Finding]:
     for name, described in sorted(catalogue.classes.items()):
         if described["unavailable"] is None:
             yield from map(doubtful, catalogue.doubts(config, name))
+
+
+def _access(config: Config) -> Iterator[Finding]:
+    for name in Access.from_config(config.access).unknown:
+        told = f"access: {name} is not known to this machine, and grants nothing"
+        yield doubtful(f"{told}; mend the name under [access], or make the user or group")
 
 
 def _clock() -> Finding:

@@ -54,6 +54,12 @@ def _directory(key: str, path: Path) -> Finding:
     if not stat.S_ISDIR(found.st_mode):
         return broken(f"{key}: {above} is in the way, which is no directory; move it, or set [daemon] {key}")
     if above != path:
+        for link in (path, *path.parents):
+            if link == above:
+                break
+            if link.is_symlink():
+                told = f"{link} is a link that leads to nothing (to {os.readlink(link)})"
+                return broken(f"{key}: {told}; make that directory, or set [daemon] {key}")
         if os.access(above, os.W_OK | os.X_OK):
             return ok(f"{key}: {path} is not there yet, and can be made")
         return broken(f"{key}: {path} cannot be made: {above} is not for this user to write to; make it")

@@ -41,9 +41,9 @@ JOB = {"id": 12, "status": "failed", "error": "ValueError: no recipient"}
             "a.B has no approved method c; `bgjob classes a.B` lists them",
         ),
         (
-            errors.PermissionDeniedError(reason="cancel"),
+            errors.PermissionDeniedError(reason="uid 7 may not manage; list it under [access] manage"),
             77,
-            "[access] in the daemon's configuration says who",
+            "refused: uid 7 may not manage; list it under [access] manage",
         ),
         (errors.MethodNotFoundError(method="x.Y"), 77, "the daemon has no method x.Y; it is older than"),
         (errors.WaitTimeoutError("job 12 is running after 5 s"), 124, "job 12 is running after 5 s"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bgjobd import config, places, queued, room
+from bgjobd import checking, config, places, queued, room
 from bgjobd.catalogue import Catalogue
 from bgjobd.checking import Checked
 from bgjobd.findings import Finding, Severity, is_whole
@@ -66,6 +66,18 @@ def test_a_file_in_the_place_of_a_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     (found,) = of("runtime_dir", places.findings(settings(tmp_path), None))[:1]
     assert (found.severity, "is no directory" in found.told) == (Severity.BROKEN, True)
+
+
+@pytest.mark.parametrize("target", ["nowhere", "state"], ids=["dangling", "to itself"])
+def test_a_link_that_leads_to_nothing_is_told(tmp_path: Path, target: str) -> None:
+    (tmp_path / "state").symlink_to(target)
+    (found,) = of("state_dir", places.findings(settings(tmp_path), None))[:1]
+    assert (found.severity, "is a link that leads to nothing" in found.told) == (Severity.BROKEN, True)
+
+
+def test_a_name_of_access_that_the_machine_does_not_know_is_doubtful(tmp_path: Path) -> None:
+    found = of("access", list(checking.check(settings(tmp_path, "[access]\nread = ['@no-such']\n")).findings))
+    assert [(one.severity, "@no-such" in one.told) for one in found] == [(Severity.DOUBTFUL, True)]
 
 
 def test_a_directory_that_others_may_read_is_told_to_be_closed(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from bgjob.errors import (
     JobFailedError,
     JobNotFoundError,
     MethodNotFoundError,
-    PermissionDeniedError,
     ProtocolError,
     QueueFullError,
     RequestError,
@@ -61,7 +60,6 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     DaemonUnavailableError: "`bgjobd serve` starts one, --socket or $BGJOBD_SOCKET name another's socket",
     InvalidParametersError: "`bgjob classes` has its parameters",
     InvalidStateError: "`bgjob show {id}` has more",
-    PermissionDeniedError: "[access] in the daemon's configuration says who may",
     QueueFullError: "`bgjob stats` has the queues",
     MethodNotFoundError: "it is older than this command",
 }
