@@ -175,7 +175,9 @@ def fuzz(targets: Sequence[Target], course: Course) -> int:
     for ending in endings.values():
         for finding in ending.findings:
             print(f"\n{ending.name}: {finding}")
-    return 1 if any(ending.findings for ending in endings.values()) else 0
+    found = sum(len(ending.findings) for ending in endings.values())
+    print(f"\n{found} found" if found else "\nnothing found")
+    return 1 if found else 0
 
 
 def _run(targets: Sequence[Target], directory: Path, course: Course) -> Iterator[Ending]:
