@@ -230,7 +230,7 @@ def test_one_follower_serves_all_streams(served: Served, changes: Changes) -> No
         for peer in peers:
             peer.ask("GET /events")
             assert peer.piece().startswith(b"retry: 2000\n\n")
-        assert len([one for one in threading.enumerate() if one.name == "feed"]) == 1
+        eventually(lambda: len([one for one in threading.enumerate() if one.name == "feed"]) == 1)
         changes.happen()
         for peer in peers:
             assert b"data: " in peer.piece()
