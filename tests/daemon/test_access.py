@@ -21,6 +21,7 @@ from bgjobd.ipc import Caller
 from tests.daemon.running import RunningDaemon, daemon
 from tests.daemon.test_following import Stream
 from tests.protocol import idl
+from tests.support import eventually
 
 NOBODY = 65534
 NOT_ME = 1_000_001
@@ -271,7 +272,7 @@ def test_root_may_do_everything(running: RunningDaemon) -> None:
 
 @as_root
 def test_a_name_that_the_machine_does_not_know_is_a_line_of_the_log(running: RunningDaemon) -> None:
-    assert any("nosuch-user" in line for line in running.lines())
+    eventually(lambda: any("nosuch-user" in line for line in running.lines()))
 
 
 @contextmanager

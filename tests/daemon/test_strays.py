@@ -159,7 +159,7 @@ def test_what_a_killed_fork_server_had_around_it_falls_to_the_daemon_and_is_ende
         assert job.wait(20)["attempts"][0]["exit_code"] == 0
         eventually(lambda: not is_alive(hidden))
         eventually(lambda: _has_but_a_fork_server(running))
-        assert any("what a dead fork server left behind" in line for line in running.lines())
+        eventually(lambda: any("what a dead fork server left behind" in line for line in running.lines()))
 
 
 def test_what_was_there_before_the_daemon_in_its_process_is_none_of_its_business(tmp_path: Path) -> None:

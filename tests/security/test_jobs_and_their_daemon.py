@@ -443,7 +443,7 @@ def test_a_fork_server_whose_means_a_job_has_lowered_makes_way_and_burns_no_atte
         lowered = f"somebody has lowered what the fork server (pid {before}) may use: {which}"
         assert lowered in unbegun["error_message"]
         assert fork_server(running) != before
-    assert [line for line in running.lines() if lowered in line]
+    eventually(lambda: [line for line in running.lines() if lowered in line])
 
 
 def test_a_daemon_whose_means_a_job_has_lowered_says_so(running: RunningDaemon, client: Client) -> None:

@@ -118,6 +118,11 @@ def how_many_may_wait(path: Path) -> int:
     return 2000
 
 
+def handed_over(running: RunningDaemon) -> list[str]:
+    """What the log says of descriptors, as far as it has been written."""
+    return [line for line in running.lines() if "handed over" in line]
+
+
 def test_descriptors_that_are_no_socket_of_ours_are_closed_and_named(tmp_path: Path) -> None:
     running = RunningDaemon(tmp_path)
     with (
@@ -140,7 +145,8 @@ def test_descriptors_that_are_no_socket_of_ours_are_closed_and_named(tmp_path: P
         assert not {inode_link(port), inode_link(datagrams), inode_link(second), str(tmp_path / "file")} & {
             *there
         }
-        said = [line for line in running.lines() if "handed over" in line]
+        eventually(lambda: len(handed_over(running)) >= 4)
+        said = handed_over(running)
     for descriptor, name, why in (
         (3, "web", "no Unix socket"),
         (4, "file", "no socket"),
@@ -160,10 +166,10 @@ def test_a_socket_at_another_path_than_the_configured_one_is_served_and_the_log_
         with Client(str(other), timeout=20.0) as client:
             assert client.stats()
         assert not running.socket.exists()
-        (said,) = eventually(lambda: [line for line in running.lines() if "handed over" in line])
+        (said,) = eventually(lambda: handed_over(running))
         assert str(other) in said
         assert str(running.socket) in said
-        assert any(f"serving at {other}" in line for line in running.lines())
+        eventually(lambda: any(f"serving at {other}" in line for line in running.lines()))
 
 
 def test_the_page_asks_at_the_socket_that_is_served(tmp_path: Path) -> None:
@@ -189,7 +195,7 @@ def test_what_was_handed_to_another_process_is_not_taken(tmp_path: Path) -> None
     with listening(other) as listener, handing_over(running, "varlink", listener.fileno(), pid_off=1):
         eventually(running.socket.exists)
         eventually(running._answers)
-        assert not [line for line in running.lines() if "handed over" in line]
+        assert not handed_over(running)
 
 
 def test_a_descriptor_that_is_said_to_be_there_and_is_not_keeps_nobody_from_the_start(
@@ -200,7 +206,7 @@ def test_a_descriptor_that_is_said_to_be_there_and_is_not_keeps_nobody_from_the_
     with listening(running.socket) as listener, handing_over(running, "varlink", listener.fileno()):
         with running.client() as client:
             assert client.ping()
-        (said,) = [line for line in running.lines() if "handed over" in line]
+        (said,) = eventually(lambda: handed_over(running))
         assert "descriptor 4, which is not open" in said
 
 
