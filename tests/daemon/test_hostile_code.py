@@ -15,24 +15,17 @@ from typing import Any
 import pytest
 
 from bgjob import ClassUnavailableError, Client
-from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.daemon.running import OWN_JOURNAL, RunningDaemon, daemon, is_alive
 from tests.support import eventually
 
 HOSTILE = "odd.Hostile"
 
-SOURCE = '''
+SOURCE = (
+    OWN_JOURNAL
+    + '''
 import datetime, json, os, signal, time
 from pathlib import Path
 import bgjob
-
-
-def descriptor():
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            if "/spool/" in os.readlink(f"/proc/self/fd/{name}"):
-                return int(name)
-        except FileNotFoundError:
-            pass
 
 
 def place():
@@ -154,6 +147,7 @@ class Hooked(Hostile):
         while not os.path.exists(os.environ["BOOK"] + ".go"):
             time.sleep(0.01)
 '''
+)
 
 
 @contextmanager

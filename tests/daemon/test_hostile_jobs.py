@@ -12,24 +12,17 @@ import pytest
 
 from bgjob import Client
 from bgjobd.forkserver.journal import MAX_NOTES
-from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.daemon.running import OWN_JOURNAL, RunningDaemon, daemon, is_alive
 from tests.support import eventually
 
 PROBE = "probes.Probe"
 HOSTILE = "hostile.Hostile"
 
-SOURCE = '''
+SOURCE = (
+    OWN_JOURNAL
+    + '''
 import json, os, time
 from pathlib import Path
-
-
-def descriptor():
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            if "/spool/" in os.readlink(f"/proc/self/fd/{name}"):
-                return int(name)
-        except FileNotFoundError:
-            pass
 
 
 def place():
@@ -131,6 +124,7 @@ class Hostile:
             time.sleep(0.01)
         return 5
 '''
+)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from bgjob import codec
 from bgjob.commands import values
 from bgjob.words import INTERFACE, SERVICE
 from bgjobd.config import ConfigError, load
-from tests.daemon.running import RunningDaemon, daemon
+from tests.daemon.running import OWN_JOURNAL, RunningDaemon, daemon
 from tests.page import serving as browsing
 from tests.protocol.peers import CLOSES, GOES_ON, INFO, Peer, connect, leaves_nothing
 from tests.support import eventually
@@ -27,17 +27,10 @@ PATIENCE = 20.0
 MOST = 250_000
 FLOODERS = 20
 
-MODULE = '''
+MODULE = (
+    OWN_JOURNAL
+    + '''
 import os
-
-
-def journal():
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            if "/spool/" in os.readlink(f"/proc/self/fd/{name}"):
-                return int(name)
-        except FileNotFoundError:
-            pass
 
 
 class Bomber:
@@ -45,7 +38,7 @@ class Bomber:
         """Has its journal tell what stands in the file, as an outcome of its own, and returns another."""
         with open(path) as file:
             record = file.read().replace("PID", str(os.getpid()))
-        os.write(journal(), b"\\n" + record.encode() + b"\\n")
+        os.write(descriptor(), b"\\n" + record.encode() + b"\\n")
         return 5
 
     def make_wide(self, levels):
@@ -54,6 +47,7 @@ class Bomber:
             value = [value]
         return value
 '''
+)
 
 
 def wide(item: str, size: int = MOST) -> str:
