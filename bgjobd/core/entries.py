@@ -54,7 +54,7 @@ def _given_up(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     return (Entry(EntryType.FAILURE, f"{fact.ending.error} ({_which(before)}{why})"),)
 
 
-def _not_started(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
+def _put_back(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     at = _clock(after.scheduled_at)
     return (
         Entry(
@@ -91,7 +91,8 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
         Happening.ATTEMPT_COMPLETED: _success("Background job completed processing"),
         Happening.RETRY_DUE: _retry_due,
         Happening.GIVEN_UP: _given_up,
-        Happening.NOT_STARTED: _not_started,
+        Happening.NOT_STARTED: _put_back,
+        Happening.INTERRUPTED: _put_back,
         Happening.SNOOZED: _snoozed,
         Happening.STOPPED: _stopped,
         Happening.CANCEL_REQUESTED: _cancel_requested,

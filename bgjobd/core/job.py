@@ -58,7 +58,8 @@ def masked(parameters: Mapping[str, Any], sensitive: Collection[str]) -> dict[st
 class Job:
     """One job; instants are wall time in seconds since the epoch, `attempt` is the latest attempt's number.
 
-    `progress` is the latest that this attempt told, as JSON text. `updated_at` is when the row last changed.
+    `progress` is the latest that this attempt told, as JSON text. `crashes` is how many attempts in a row, up to the
+    latest, have ended what ran them. `updated_at` is when the row last changed.
     """
 
     id: int
@@ -79,6 +80,7 @@ class Job:
     result: str | None = None
     error: str | None = None
     progress: str | None = None
+    crashes: int = 0
     updated_at: float = field(default=0.0, compare=False)
 
     @property
@@ -115,6 +117,7 @@ class Ending:
     """How an attempt ended, with the evidence; made by the constructors below, one a kind of end.
 
     `delay` overrides the policy's where the job asked for one, `may_retry` is False where it asked for none.
+    `spends_retry` is False where the end was none of the job's doing, so that another attempt costs it no retry.
     """
 
     outcome: Outcome
@@ -126,6 +129,7 @@ class Ending:
     traceback: str | None = None
     delay: float | None = None
     may_retry: bool = True
+    spends_retry: bool = True
 
     @classmethod
     def completed(cls, result: str) -> Ending:
@@ -158,16 +162,16 @@ class Ending:
         return cls(Outcome.SIGNALLED, signal=signal)
 
     @classmethod
-    def lost(cls, why: str, may_retry: bool = True) -> Ending:
-        return cls(Outcome.LOST, error_message=why, may_retry=may_retry)
+    def lost(cls, why: str, may_retry: bool = True, spends_retry: bool = True) -> Ending:
+        return cls(Outcome.LOST, error_message=why, may_retry=may_retry, spends_retry=spends_retry)
 
     @classmethod
     def not_started(cls, why: str, delay: float | None = None) -> Ending:
-        return cls(Outcome.NOT_STARTED, error_message=why, delay=delay)
+        return cls(Outcome.NOT_STARTED, error_message=why, delay=delay, spends_retry=False)
 
     @classmethod
     def snoozed(cls, delay: float) -> Ending:
-        return cls(Outcome.SNOOZED, delay=delay)
+        return cls(Outcome.SNOOZED, delay=delay, spends_retry=False)
 
     @classmethod
     def exceeded(cls, outcome: Outcome, evidence: str, beneath: Ending) -> Ending:

@@ -23,7 +23,7 @@ from bgjobd.core.facts import (
     SlotGranted,
     Submitted,
 )
-from bgjobd.core.job import Job
+from bgjobd.core.job import Ending, Job
 from bgjobd.core.retry import delay_before_retry, delay_before_start, has_retries_left
 
 
@@ -46,6 +46,7 @@ class Happening(StrEnum):
     RETRY_DUE = "attempt ended badly, retries left"
     GIVEN_UP = "attempt ended badly, none left"
     NOT_STARTED = "attempt not started"
+    INTERRUPTED = "attempt ended by no doing of its own"
     SNOOZED = "attempt asked for a snooze"
     STOPPED = "attempt ended after cancel was requested"
     CANCEL_REQUESTED = "cancel requested"
@@ -65,6 +66,7 @@ TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyTyp
         (Status.RUNNING, Happening.RETRY_DUE): Status.PENDING,
         (Status.RUNNING, Happening.GIVEN_UP): Status.FAILED,
         (Status.RUNNING, Happening.NOT_STARTED): Status.PENDING,
+        (Status.RUNNING, Happening.INTERRUPTED): Status.PENDING,
         (Status.RUNNING, Happening.SNOOZED): Status.PENDING,
         (Status.RUNNING, Happening.STOPPED): Status.CANCELLED,
         (Status.FAILED, Happening.RETRY_REQUESTED): Status.PENDING,
@@ -93,7 +95,7 @@ def classify(job: Job | None, fact: Fact) -> Happening:
     """What the fact means to this job."""
     match fact:
         case AttemptEnded(ending=ending) if job is not None:
-            return _classify_end(job, ending.outcome, ending.may_retry)
+            return _classify_end(job, ending)
         case _:
             return _SIMPLE[type(fact)]
 
@@ -111,16 +113,18 @@ _SIMPLE: Final[Mapping[type[Fact], Happening]] = MappingProxyType(
 )
 
 
-def _classify_end(job: Job, outcome: Outcome, may_retry: bool) -> Happening:
-    if outcome is Outcome.COMPLETED:
+def _classify_end(job: Job, ending: Ending) -> Happening:
+    if ending.outcome is Outcome.COMPLETED:
         return Happening.ATTEMPT_COMPLETED
     if job.cancel_requested_at is not None:
         return Happening.STOPPED
-    if outcome is Outcome.NOT_STARTED:
+    if ending.outcome is Outcome.NOT_STARTED:
         return Happening.NOT_STARTED
-    if outcome is Outcome.SNOOZED:
+    if ending.outcome is Outcome.SNOOZED:
         return Happening.SNOOZED
-    if may_retry and has_retries_left(job.policy, job.retry_count):
+    if ending.may_retry and not ending.spends_retry:
+        return Happening.INTERRUPTED
+    if ending.may_retry and has_retries_left(job.policy, job.retry_count):
         return Happening.RETRY_DUE
     return Happening.GIVEN_UP
 
@@ -213,6 +217,7 @@ _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Jo
         Happening.RETRY_DUE: _retry_due,
         Happening.GIVEN_UP: _given_up,
         Happening.NOT_STARTED: _put_back,
+        Happening.INTERRUPTED: _put_back,
         Happening.SNOOZED: _put_back,
         Happening.STOPPED: _stopped,
         Happening.CANCEL_REQUESTED: _cancel_requested,

@@ -130,7 +130,7 @@ def _its_time_has_not_come(known: Known, now: float) -> str | None:
             return f"waits for its time: it is not to start before {when}"
         case LatestAttempt(number, ending=Ending(outcome=Outcome.SNOOZED)):
             return f"is to be tried again at {when}: attempt {number} asked for a snooze"
-        case LatestAttempt(number, ending=Ending(outcome=Outcome.NOT_STARTED) as ending):
+        case LatestAttempt(number, ending=Ending(spends_retry=False) as ending):
             return (
                 f"is to be tried again at {when}: {_error(ending)} (attempt {number}, which spends no retry)"
             )

@@ -114,7 +114,7 @@ _OF_JOBS: Final = (
     (
         # A caller may give more than max_retries; then there is one attempt that counts, and no more.
         "j.retry_count > j.max_retries AND 1 < (SELECT count(*) FROM job_attempts AS n "
-        f"WHERE n.job_id = j.id AND n.outcome NOT IN {_SPENDS_NOTHING})",
+        "WHERE n.job_id = j.id AND n.outcome IS NOT NULL AND n.spends_retry)",
         "it was retried more often than its max_retries allows",
     ),
 )

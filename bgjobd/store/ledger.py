@@ -549,4 +549,5 @@ def _ended_row(job_id: int, fact: AttemptEnded) -> dict[str, Any]:
         "cpu_user": usage.cpu_user if usage else None,
         "cpu_system": usage.cpu_system if usage else None,
         "output_bytes": usage.output_bytes if usage else None,
+        "spends_retry": ending.spends_retry,
     }

@@ -136,12 +136,22 @@ def _index_by_class(database: SqliteDatabase) -> None:
     )
 
 
+def _tell_fault(database: SqliteDatabase) -> None:
+    """Whose doing an attempt's end was: what cost no retry, and how often in a row a job has ended what runs it."""
+    database.execute_sql('ALTER TABLE "background_jobs" ADD COLUMN "crashes" INTEGER NOT NULL DEFAULT 0')
+    database.execute_sql('ALTER TABLE "job_attempts" ADD COLUMN "spends_retry" INTEGER NOT NULL DEFAULT 1')
+    database.execute_sql(
+        "UPDATE job_attempts SET spends_retry = 0 WHERE outcome IN ('not_started', 'snoozed')"
+    )
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
     _index_ends,
     _count_attempts,
     _index_by_class,
+    _tell_fault,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

@@ -22,6 +22,7 @@ class BackgroundJob(Model):
     """One job; its id is never used again. `ready` says that a pending job waits for nothing but a slot.
 
     `sensitive` is a JSON list of names of parameters, `request_digest` stands for the request that made the job.
+    `crashes` counts the attempts in a row, up to the latest, that ended what ran them.
     """
 
     id = AutoIncrementField()
@@ -52,6 +53,7 @@ class BackgroundJob(Model):
     ready = BooleanField()
     request_digest = CharField(null=True)
     sensitive = TextField(null=True)
+    crashes = IntegerField(constraints=[SQL("DEFAULT 0")])
 
     class Meta:
         table_name = "background_jobs"
@@ -61,7 +63,7 @@ class JobAttempt(Model):
     """One child process of a job, numbered from 1.
 
     `noted` is how many notes of its journal are in the log; `progress` the latest that it told, as JSON with
-    `fraction`, `message` and `at`.
+    `fraction`, `message` and `at`. `spends_retry` is 0 where it ended by no doing of the job's.
     """
 
     job_id = IntegerField()
@@ -84,6 +86,7 @@ class JobAttempt(Model):
     code_version = CharField(null=True)
     noted = IntegerField(constraints=[SQL("DEFAULT 0")])
     progress = TextField(null=True)
+    spends_retry = BooleanField(constraints=[SQL("DEFAULT 1")])
 
     class Meta:
         table_name = "job_attempts"

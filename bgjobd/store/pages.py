@@ -411,7 +411,7 @@ def _listed(row: tuple[Any, ...]) -> JsonObject:
 _ATTEMPT: Final = (
     *("job_id", "number", "pid", "started_at", "finished_at", "outcome", "exit_code", "signal"),
     *("error_type", "error_message", "traceback", "max_rss", "cpu_user", "cpu_system", "output_bytes"),
-    *("code_version", "progress"),
+    *("code_version", "progress", "spends_retry"),
 )
 _ATTEMPTS: Final = f"""
     SELECT {", ".join(_ATTEMPT)} FROM job_attempts
@@ -435,7 +435,7 @@ def attempts(connection: sqlite3.Connection, job_id: int, before: int | None, li
 
 def _attempt(row: tuple[Any, ...]) -> JsonObject:
     attempt = dict(zip(_ATTEMPT, row, strict=True))
-    return attempt | {"progress": parsed(attempt["progress"])}
+    return attempt | {"progress": parsed(attempt["progress"]), "spends_retry": bool(attempt["spends_retry"])}
 
 
 # Log entries

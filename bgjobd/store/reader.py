@@ -412,7 +412,7 @@ class Reader:
 
 def _ending(row: JsonObject) -> Ending:
     """How the attempt of this row ended."""
-    known = ("exit_code", "signal", "error_type", "error_message", "traceback")
+    known = ("exit_code", "signal", "error_type", "error_message", "traceback", "spends_retry")
     return Ending(Outcome(row["outcome"]), **{name: row[name] for name in known})
 
 

@@ -41,6 +41,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         result=row["result"],
         error=row["error"],
         progress=row["progress"],
+        crashes=row["crashes"],
         updated_at=from_text(row["updated_at"]),
     )
 
@@ -59,6 +60,7 @@ def changes_of(job: Job, now: float) -> Row:
         "result": job.result,
         "error": job.error,
         "ready": job.is_due(now),
+        "crashes": job.crashes,
     }
 
 

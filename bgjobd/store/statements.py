@@ -192,6 +192,7 @@ UPDATE_JOB: Final = _compiled(
                 "result",
                 "error",
                 "ready",
+                "crashes",
             )
         }
     ).where((BackgroundJob.id == _p("id")) & (BackgroundJob.status == _p("expected")))
@@ -254,6 +255,7 @@ UPDATE_ATTEMPT_ENDED: Final = _compiled(
                 "cpu_user",
                 "cpu_system",
                 "output_bytes",
+                "spends_retry",
             )
         }
     ).where(

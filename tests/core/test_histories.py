@@ -25,6 +25,7 @@ from tests.core.samples import (
     BAD_ENDINGS,
     COMPLETED,
     FAILED,
+    INTERRUPTED,
     LOST,
     NEVER_AGAIN,
     NOT_STARTED,
@@ -34,8 +35,6 @@ from tests.core.samples import (
     seeded,
     submitted,
 )
-
-FREE = {Outcome.NOT_STARTED, Outcome.SNOOZED}
 
 FactOf = Callable[[Job], Fact]
 
@@ -58,7 +57,7 @@ FEW_FACTS: list[FactOf] = [
     lambda job: CancelRequested(),
     lambda job: RetryRequested(),
     lambda job: ClockJumped(-3600.0),
-    *(end(ending) for ending in (COMPLETED, FAILED, NEVER_AGAIN, NOT_STARTED, SNOOZED)),
+    *(end(ending) for ending in (COMPLETED, FAILED, NEVER_AGAIN, INTERRUPTED, NOT_STARTED, SNOOZED)),
 ]
 
 
@@ -112,7 +111,7 @@ class History:
             case AttemptEnded(ending=ending) if self.is_cancel_wanted:
                 kept = Status.COMPLETED if ending.outcome is Outcome.COMPLETED else Status.CANCELLED
                 assert (after.status, after.retry_count) == (kept, before.retry_count)
-            case AttemptEnded(ending=ending) if ending.outcome in FREE:
+            case AttemptEnded(ending=ending) if ending.may_retry and not ending.spends_retry:
                 assert (after.status, after.retry_count) == (Status.PENDING, before.retry_count)
             case AttemptEnded(ending=ending) if ending.outcome is Outcome.COMPLETED:
                 assert (after.status, after.retry_count) == (Status.COMPLETED, before.retry_count)
@@ -145,7 +144,7 @@ class History:
         match fact:
             case SlotGranted():
                 left -= 1
-            case AttemptEnded(ending=ending) if ending.outcome in FREE:
+            case AttemptEnded(ending=ending) if ending.may_retry and not ending.spends_retry:
                 left += 1
             case CancelRequested():
                 is_cancel_wanted = True
@@ -182,7 +181,7 @@ def test_every_short_history_of_a_job_with_a_time_keeps_the_rules(scheduled_at: 
 delays = st.floats(0, 1e6)
 jumps = st.integers(-(10**6), 10**6).map(float)
 endings = st.one_of(
-    st.sampled_from([*BAD_ENDINGS, NEVER_AGAIN, LOST, NOT_STARTED, SNOOZED, STOPPED, COMPLETED]),
+    st.sampled_from([*BAD_ENDINGS, NEVER_AGAIN, LOST, INTERRUPTED, NOT_STARTED, SNOOZED, STOPPED, COMPLETED]),
     st.builds(lambda delay: replace(FAILED, delay=delay), delays),
     st.builds(Ending.snoozed, delays),
 )
@@ -228,7 +227,7 @@ def test_a_job_that_always_fails_uses_up_its_attempts_and_no_more(max_retries: i
 
 
 @seeded
-@given(st.lists(st.sampled_from([NOT_STARTED, SNOOZED]), max_size=50))
+@given(st.lists(st.sampled_from([NOT_STARTED, SNOOZED, INTERRUPTED]), max_size=50))
 def test_attempts_that_cost_nothing_leave_all_retries(costing_nothing: list[Ending]) -> None:
     history = History.begin(RetryPolicy(max_retries=1), retry_count=0)
     for ending in [*costing_nothing, FAILED, *costing_nothing]:

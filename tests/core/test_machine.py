@@ -24,6 +24,7 @@ from tests.core.samples import (
     CALL,
     COMPLETED,
     FAILED,
+    INTERRUPTED,
     LOST,
     NEVER_AGAIN,
     NOT_STARTED,
@@ -117,6 +118,19 @@ def test_a_lost_attempt_is_tried_again_like_any_that_ended_badly() -> None:
     before = running()
     after = advance(before, ends(before, LOST), NOW)
     assert (after.status, after.retry_count, after.scheduled_at) == (Status.PENDING, 1, NOW + 5)
+
+
+@pytest.mark.parametrize("retry_count", [0, 3])
+def test_an_attempt_that_ended_by_no_doing_of_its_own_is_put_back_for_free(retry_count: int) -> None:
+    before = running(retry_count=retry_count)
+    after = advance(before, ends(before, INTERRUPTED), NOW)
+    assert (after.status, after.retry_count) == (Status.PENDING, retry_count)
+    assert after.scheduled_at is not None
+
+
+def test_a_class_that_wants_no_lost_attempt_repeated_gets_none_whoever_ended_it() -> None:
+    before = running()
+    assert advance(before, ends(before, replace(INTERRUPTED, may_retry=False)), NOW).status is Status.FAILED
 
 
 @pytest.mark.parametrize("retry_count", [0, 3])

@@ -25,11 +25,11 @@ COLUMNS = {
     "background_jobs": """
         id class_name method_name parameters status retry_count max_retries retry_delay backoff max_retry_delay
         queue priority timeout scheduled_at started_at finished_at created_at updated_at cancel_requested_at
-        idempotency_key result error submitted_uid submitted_gid submitted_pid
+        idempotency_key result error submitted_uid submitted_gid submitted_pid crashes
     """,
     "job_attempts": """
         job_id number token boot_id pid started_at finished_at outcome exit_code signal error_type error_message
-        traceback max_rss cpu_user cpu_system output_bytes code_version progress
+        traceback max_rss cpu_user cpu_system output_bytes code_version progress spends_retry
     """,
     "job_logs": "id job_id attempt type message context created_at",
 }
@@ -216,8 +216,8 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
     assert copied | {"properties": before["properties"]} == before
     after = contents(tmp_path / FILE_NAME)
     new = {
-        "background_jobs": {"request_digest": None, "sensitive": None},
-        "job_attempts": {"noted": 0, "progress": None},
+        "background_jobs": {"request_digest": None, "sensitive": None, "crashes": 0},
+        "job_attempts": {"noted": 0, "progress": None, "spends_retry": 1},
         "job_logs": {"folded": None, "attempts_allowed": None},
     }
     assert all(before[table] for table in new)

@@ -74,6 +74,7 @@ def test_a_submitted_job_is_stored_with_all_that_was_given(store: Store) -> None
         "submitted_gid": 1001,
         "submitted_pid": 4321,
         "ready": 0,
+        "crashes": 0,
         "request_digest": "d1",
         "sensitive": '["to","subject"]',
     }

@@ -52,6 +52,7 @@ def attempt(row: JsonObject, target: Target, may_snooze: bool) -> Outcome:
     if row["cancel_requested_at"] is not None:
         ending = _cancelled(ending)
     record.update({name: getattr(ending, name) for name in _EVIDENCE}, finished_at=instant())
+    record["spends_retry"] = ending.outcome is not Outcome.SNOOZED
     _take_ending(row, ending)
     return ending.outcome
 
@@ -98,7 +99,7 @@ _EVIDENCE: Final = ("outcome", "error_type", "error_message", "traceback", "exit
 _UNKNOWN: Final = dict.fromkeys(
     (
         *("job_id", "number", "pid", "started_at", "finished_at", *_EVIDENCE, "signal", "max_rss"),
-        *("cpu_user", "cpu_system", "output_bytes", "code_version", "progress"),
+        *("cpu_user", "cpu_system", "output_bytes", "code_version", "progress", "spends_retry"),
     )
 )
 

@@ -79,6 +79,7 @@ class Submission(NamedTuple):
             "updated_at": now,
             "idempotency_key": self.key,
             **dict.fromkeys(_NOT_YET),
+            "crashes": 0,
             "attempts": [],
         }
 
