@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bgjobd import life
+from bgjobd import container, life
+from bgjobd.core.stopping import AtStop, at_stop
 from tests.faults.injecting import needs_root
 from tests.support import eventually
 
@@ -108,3 +109,33 @@ def test_the_pid_of_a_thread_is_no_process() -> None:
     finally:
         running.kill()
         running.communicate()
+
+
+# Containers
+
+
+@pytest.mark.parametrize(
+    ("environ", "files", "is_one"),
+    [
+        ({}, (), False),
+        ({}, ("run/.containerenv",), True),
+        ({}, (".dockerenv",), True),
+        ({"container": "podman"}, (), True),
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, (), True),
+        ({"container": ""}, (), False),
+        ({"container": "systemd-nspawn"}, ("run/systemd/system/",), False),
+    ],
+)
+def test_a_container_is_what_its_engine_has_marked_unless_systemd_runs_in_it(
+    tmp_path: Path, environ: dict[str, str], files: tuple[str, ...], is_one: bool
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).touch()
+    assert container.is_around(environ, tmp_path) is is_one
+
+
+def test_only_where_nobody_says_otherwise_a_container_decides_what_a_stop_does() -> None:
+    assert (at_stop(AtStop.AUTO, True), at_stop(AtStop.AUTO, False)) == (AtStop.STOP, AtStop.LEAVE)
+    for said in (AtStop.LEAVE, AtStop.STOP, AtStop.DRAIN):
+        assert {at_stop(said, True), at_stop(said, False)} == {said}
