@@ -178,15 +178,15 @@ class Limits(Section):
     stop_grace: units.Delay = 10.0
     """From SIGTERM to SIGKILL."""
     memory: Annotated[units.Size | None, units.FalseIsNone] = None
-    """Bytes of data."""
+    """Bytes of data; what a cgroup limits a job of the daemon's user can lift."""
     cpu: Annotated[units.Duration | None, units.FalseIsNone] = None
     """Seconds of CPU time."""
     cpu_share: Annotated[units.Cores | None, units.FalseIsNone] = None
-    """Cores."""
+    """Cores; by a cgroup."""
     open_files: Annotated[units.Count | None, units.FalseIsNone] = None
     """Descriptors."""
     processes: Annotated[units.Count | None, units.FalseIsNone] = None
-    """Processes and threads."""
+    """Processes and threads; by a cgroup, or for its user."""
     file_size: Annotated[units.Size | None, units.FalseIsNone] = None
     """Bytes of a file that is written."""
     max_output: Annotated[units.Size | None, units.FalseIsNone] = 1024 * 1024
