@@ -17,7 +17,7 @@ import pytest
 
 from bgjob.errors import DaemonUnavailableError
 from tests.daemon.running import RunningDaemon, is_alive
-from tests.faults.injecting import needs_root
+from tests.faults.injecting import needs_containers
 from tests.support import eventually
 
 PROBE = "probes.Probe"
@@ -40,7 +40,7 @@ SETTINGS = """
 "lingering.Lingering" = { max_retries = 3, stop_grace = 0.3 }
 """
 
-pytestmark = needs_root
+pytestmark = needs_containers
 
 
 class Container(RunningDaemon):
