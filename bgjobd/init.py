@@ -14,15 +14,16 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 _THAT_END = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _HEARD = (*_PASSED_ON, signal.SIGCHLD)
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-"""Seconds before another daemon is started in the place of one that was killed, doubling from the first."""
+_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before another daemon is started in the place of one that was killed; after each further death the next."""
 
 _LONG = 60.0
-"""Seconds that a daemon has to live for the pause after it to be the first again."""
+"""Seconds that a daemon has to live for the pause after it to be the first."""
 
 
 def take_over() -> None:
     """Become the init of this very command: never comes back. Raises OSError."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)  # what comes meanwhile waits: pid 1 would not see it
     command = [sys.executable, *sys.orig_argv[1:]]
     os.execv(sys.executable, [sys.executable, "-I", "-S", __file__, *command])
 
@@ -37,10 +38,11 @@ def run(command: list[str]) -> int:
         code, is_told = _mind(daemon)
         if code >= 0 or is_told:
             return code if code >= 0 else 128 - code
-        deaths = 1 if time.monotonic() - began > _LONG else deaths + 1
+        deaths = 0 if time.monotonic() - began > _LONG else deaths
         _say(f"the daemon (pid {daemon}) was ended by signal {-code}; another one starts, and attempts go on")
-        if _is_told_within(min(_FIRST_PAUSE * 2 ** (deaths - 1), _LONGEST_PAUSE)):
+        if _is_told_within(_PAUSES[min(deaths, len(_PAUSES) - 1)]):
             return 128 - code
+        deaths += 1
 
 
 def _start(command: list[str]) -> int:

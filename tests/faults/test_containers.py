@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,17 +108,31 @@ def below(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@contextmanager
+def made(directory: Path) -> Iterator[Container]:
+    """A container that runs, and is ended at last if it is not by then."""
+    new = Container(directory, SETTINGS, modules={"lingering": LINGERING})
+    new.config.write_text(new.config.read_text().replace('at_stop = "leave"\n', ""))
+    (directory / "run").mkdir()
+    new.start()
+    try:
+        yield new
+    finally:
+        if new.process is not None:
+            new.end(signal.SIGKILL)
+
+
 @pytest.fixture
 def container(tmp_path: Path) -> Iterator[Container]:
-    made = Container(tmp_path, SETTINGS, modules={"lingering": LINGERING})
-    made.config.write_text(made.config.read_text().replace('at_stop = "leave"\n', ""))
-    (tmp_path / "run").mkdir()
-    made.start()
-    try:
-        yield made
-    finally:
-        if made.process is not None:
-            made.end(signal.SIGKILL)
+    with made(tmp_path) as new:
+        yield new
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Container]:
+    """One for all tests that leave it as it was."""
+    with made(tmp_path_factory.mktemp("lasting")) as new:
+        yield new
 
 
 def test_a_container_that_is_killed_and_started_again_runs_its_jobs_again_and_no_retry_is_spent(
@@ -157,27 +172,27 @@ def test_a_stop_of_the_container_under_load_ends_its_attempts_with_a_verdict_and
 
 
 def test_a_daemon_that_is_killed_in_its_container_is_followed_by_one_that_adopts(
-    container: Container,
+    lasting: Container,
 ) -> None:
-    job = container.lingers("go")
-    before = container.daemon
+    job = lasting.lingers("go")
+    before = lasting.daemon
     os.kill(before, signal.SIGKILL)
     eventually(lambda: not is_alive(before))
-    eventually(lambda: "ended by signal 9; another one starts" in container.console())
-    eventually(container._answers)
-    end = container.finish("go", job)
+    eventually(lambda: "ended by signal 9; another one starts" in lasting.console())
+    eventually(lasting._answers)
+    end = lasting.finish("go", job)
     assert (end["status"], end["retry_count"]) == ("completed", 0)
     assert [attempt["outcome"] for attempt in end["attempts"]] == ["completed"]
 
 
-def test_what_others_start_in_the_container_is_reaped_and_no_reload_ends_it(container: Container) -> None:
+def test_what_others_start_in_the_container_is_reaped_and_no_reload_ends_it(lasting: Container) -> None:
     """As `docker exec` does: their orphans fall to pid 1."""
-    enter = ["nsenter", "-t", str(container.first), "-p", "--", "sh", "-c"]
+    enter = ["nsenter", "-t", str(lasting.first), "-p", "--", "sh", "-c"]
     subprocess.run([*enter, "sleep 600 & sleep 0 &"], check=True)
-    orphan, gone = eventually(lambda: orphans(container))
-    with container.client() as client:
+    orphan, gone = eventually(lambda: orphans(lasting))
+    with lasting.client() as client:
         client.reload()
-        os.kill(container.daemon, signal.SIGHUP)
+        os.kill(lasting.daemon, signal.SIGHUP)
         client.reload()
     eventually(lambda: not Path(f"/proc/{gone}").exists())
     assert is_alive(orphan)
@@ -190,9 +205,13 @@ def orphans(container: Container) -> list[int]:
     return found[1:] if len(found) > 1 else []
 
 
-def test_its_first_process_is_small_and_ends_with_the_code_of_the_daemon(container: Container) -> None:
-    told = Path(f"/proc/{container.first}/smaps_rollup").read_text()
+def test_its_first_process_is_small(lasting: Container) -> None:
+    told = Path(f"/proc/{lasting.first}/smaps_rollup").read_text()
     assert int(told.split("Rss:")[1].split()[0]) < 15 * 1024
-    container.end(signal.SIGTERM)
-    container.config.write_text("[daemon]\nnosuch = 1\n")
-    assert container.spawn().wait(20) == 2
+
+
+def test_it_ends_with_the_code_of_its_daemon(tmp_path: Path) -> None:
+    broken = Container(tmp_path)
+    broken.config.write_text("[daemon]\nnosuch = 1\n")
+    (tmp_path / "run").mkdir()
+    assert broken.spawn().wait(20) == 2
