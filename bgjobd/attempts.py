@@ -17,10 +17,11 @@ from functools import partial
 from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
+from bgjobd import clock, life
 from bgjobd import spool as spools
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
-from bgjobd.core.verdict import StopReason, by_limit, verdict
+from bgjobd.core.verdict import Life, StopReason, by_limit, verdict, without_spool
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.link import ForkServer
@@ -45,6 +46,8 @@ _LONG_DYING: Final = 5.0
 
 _LATE: Final = 1.0
 """Seconds by which a timer is late that says that this process was stopped, and perhaps the fork server too."""
+
+_NEVER_BEGAN: Final = "its fork server or the daemon ended before it began"
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +92,7 @@ class Attempts:
     def __init__(
         self,
         spool: Spool,
-        boot_id: str,
+        life: Life,
         outbox: Outbox,
         policy: Callable[[str], Policy],
         outputs: Outputs,
@@ -102,7 +105,7 @@ class Attempts:
         self._outputs = outputs
         self._work = work
         self._end_strays = end_strays
-        self._boot_id = boot_id
+        self._life = life
         self._outbox = outbox
         self._policy = policy
         self._now = now
@@ -529,13 +532,30 @@ class Attempts:
             attempt.has_begun = attempt.is_started = row["pid"] is not None
             self._all[key] = attempt
             self._keep_bounded(attempt)
-            if row["boot_id"] != self._boot_id:
-                self._end(attempt, Ending.lost("the machine was restarted while it ran"))
+            ending = self._life.try_ending(row["boot_id"])
+            if ending is not None:
+                self._insist(self._settle_dead, attempt, ending)
             elif not has_own_spool:
-                # Its process may be alive, and nothing tells: it is never started again.
-                self._end(attempt, Ending.lost("its journal is gone with the spool", may_retry=False))
+                self._insist(self._settle_without_spool, attempt, row["pid"], row["started_at"])
             else:
                 self._insist(self._adopt, attempt, row["cancel_requested_at"] is not None)
+
+    def _settle_dead(self, attempt: Attempt, ending: Ending) -> None:
+        """Record the end of an attempt of an earlier life, as its journal tells it, should the spool have lasted."""
+        journal = self._spool.try_read(attempt.key)
+        if journal is not None and journal.fenced is not None and not attempt.has_begun:
+            self._give_back(attempt, _NEVER_BEGAN, delay=0.0)
+        elif journal is None or not spools.has_token(journal, attempt.token):
+            self._end(attempt, ending)
+        elif not self._note_end(attempt, journal):
+            self._end(attempt, ending if journal.outcome is None else spools.ending_unseen(journal))
+
+    def _settle_without_spool(self, attempt: Attempt, pid: int | None, started_at: str | None) -> None:
+        """Of an attempt without a pid nobody knows whether it began: its process may be alive."""
+        if pid is None or started_at is None:
+            self._end(attempt, without_spool(is_gone=False))
+        else:
+            self._end(attempt, without_spool(life.is_gone(pid, clock.from_text(started_at), self._now())))
 
     def _adopt(self, attempt: Attempt, is_cancelled: bool) -> None:
         """Settle an attempt of this boot. Whoever told it to stop may have died before the signal, or the kill."""
@@ -561,7 +581,7 @@ class Attempts:
             self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
             return
         if attempt.is_fenced:
-            self._give_back(attempt, "its fork server or the daemon ended before it began", delay=0.0)
+            self._give_back(attempt, _NEVER_BEGAN, delay=0.0)
             return
         self._watch(attempt, journal)
 

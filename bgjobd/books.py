@@ -18,10 +18,11 @@ from typing import Final
 
 from bgjob.commands.text import one_line
 from bgjob.words import Status
-from bgjobd import census, clock
+from bgjobd import census, life
 from bgjobd import spool as spools
 from bgjobd.census import Process
 from bgjobd.config import Config
+from bgjobd.core.verdict import Life
 from bgjobd.forkserver import journal as journals
 from bgjobd.spool import MARKER, UNFINISHED, AttemptKey
 from bgjobd.store.audit import Audit, Counts, Entry, Oddity, OpenAttempt
@@ -78,7 +79,7 @@ class Look:
     """
 
     counts: Counts
-    boot_id: str
+    life: Life
     damage: tuple[str, ...] = ()
     oddities: tuple[Oddity, ...] = ()
     open_attempts: tuple[OpenAttempt, ...] = ()
@@ -177,8 +178,9 @@ def _unsettled_attempts(look: Look) -> Iterator[Discrepancy]:
 
 def _trouble(attempt: OpenAttempt, journal: SpoolFile | None, look: Look) -> str | None:
     """Why an attempt that counts as running does not run; None where it does."""
-    if attempt.boot_id != look.boot_id:
-        return "it counts as running since before the machine was restarted"
+    ending = look.life.try_ending(attempt.boot_id)
+    if ending is not None:
+        return f"it counts as running, and is over: {ending.error_message}"
     if not look.has_own_spool:
         return "it counts as running, and the spool is another database's"
     if journal is None:
@@ -349,13 +351,13 @@ def _look(config: Config, books: Audit) -> Look:
     damage = books.damage()
     spool, output = config.daemon.runtime_dir / "spool", config.daemon.state_dir / "output"
     if damage:
-        return Look(Counts(0, 0, 0), clock.boot_id(), damage)  # what else the file says means nothing
+        return Look(Counts(0, 0, 0), life.own(), damage)  # what else the file says means nothing
     with books.as_one():
         files, others = _files(spool)
         open_attempts = books.open_attempts()
         look = Look(
             counts=books.counts(),
-            boot_id=clock.boot_id(),
+            life=life.own(),
             oddities=books.oddities(),
             open_attempts=open_attempts,
             entries=books.entries({file.key for file in files}),

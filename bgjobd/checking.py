@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjob.commands.text import one_line
-from bgjobd import census, cgroups, clock, findings, limits, places, queued
+from bgjobd import census, cgroups, clock, findings, life, limits, places, queued
 from bgjobd.access import Access
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
@@ -151,7 +151,7 @@ def _is_of_another_user(state_dir: Path) -> bool:
 async def _catalogue(config: Config) -> tuple[Catalogue, dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="bgjobd-check-") as directory:
         application = Application.from_config(config)
-        own = Places(Path(directory), Path(directory), clock.boot_id())
+        own = Places(Path(directory), Path(directory), life.own().id)
         for made in (own.spool, own.work, own.output):
             made.mkdir(mode=0o700)
         server = await ForkServer.launch(application, own, lambda server, message: None, set())

@@ -8,7 +8,6 @@ import os
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import Final
 
 _ABSOLUTE: Final = 1
@@ -96,8 +95,3 @@ def is_synchronised() -> bool | None:
     wanted = ctypes.create_string_buffer(_SIZE_OF_TIMEX)  # all zero: nothing is changed
     state: int = ctypes.CDLL(None, use_errno=True).adjtimex(wanted)
     return None if state < 0 else state != _TIME_ERROR
-
-
-def boot_id() -> str:
-    """The kernel's name for this boot; processes and the spool do not outlive it."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -29,6 +29,7 @@ from pydantic_settings import EnvSettingsSource
 from bgjob.commands.text import one_line
 from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME, Backoff, Outcome
 from bgjobd import units
+from bgjobd.core.stopping import AtStop
 from bgjobd.units import Surroundings, around, shown
 
 SYSTEM_FILE: Final = Path("/etc/bgjobd/bgjobd.toml")
@@ -92,8 +93,23 @@ class Daemon(Section):
     """The log file."""
     slots: units.Count = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     """Attempts at once."""
+    at_stop: AtStop = AtStop.AUTO
+    """What becomes of attempts at a stop: `leave`, `stop` or `drain`; `auto`: `stop` in a container, else `leave`."""
     drain: StrictBool = False
-    """Wait for the attempts at each stop."""
+    """The same as `at_stop = "drain"`."""
+
+    @field_validator("drain")
+    @classmethod
+    def _agrees_with_at_stop(cls, value: bool, info: ValidationInfo) -> bool:
+        said = info.data.get("at_stop")
+        if value and said in (AtStop.LEAVE, AtStop.STOP):
+            raise ValueError(f'must not be true where at_stop = "{said}"; at_stop = "drain" says the same')
+        return value
+
+    @property
+    def wanted_at_stop(self) -> AtStop:
+        """What either key asks for."""
+        return AtStop.DRAIN if self.drain else self.at_stop
 
 
 class Socket(Section):
@@ -162,15 +178,15 @@ class Limits(Section):
     stop_grace: units.Delay = 10.0
     """From SIGTERM to SIGKILL."""
     memory: Annotated[units.Size | None, units.FalseIsNone] = None
-    """Bytes of data."""
+    """Bytes of data; what a cgroup limits a job of the daemon's user can lift."""
     cpu: Annotated[units.Duration | None, units.FalseIsNone] = None
     """Seconds of CPU time."""
     cpu_share: Annotated[units.Cores | None, units.FalseIsNone] = None
-    """Cores."""
+    """Cores; by a cgroup."""
     open_files: Annotated[units.Count | None, units.FalseIsNone] = None
     """Descriptors."""
     processes: Annotated[units.Count | None, units.FalseIsNone] = None
-    """Processes and threads."""
+    """Processes and threads; by a cgroup, or for its user."""
     file_size: Annotated[units.Size | None, units.FalseIsNone] = None
     """Bytes of a file that is written."""
     max_output: Annotated[units.Size | None, units.FalseIsNone] = 1024 * 1024

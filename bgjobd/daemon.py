@@ -25,7 +25,7 @@ from bgjobd.config import Config, ConfigError, Queue
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Job
 from bgjobd.core.planner import Lanes
-from bgjobd.core.verdict import StopReason
+from bgjobd.core.verdict import Life, StopReason
 from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
 from bgjobd.counts import Counts
 from bgjobd.forkserver import kin
@@ -70,7 +70,7 @@ class Daemon:
         config: Config,
         clock: Clock,
         log: Log,
-        boot_id: str,
+        life: Life,
         load_config: Callable[[], Config],
         notifier: Notifier,
     ) -> None:
@@ -87,7 +87,7 @@ class Daemon:
         self._log = log
         self._notifier = notifier
         self._loop = asyncio.get_running_loop()
-        places = Places(config.daemon.state_dir, config.daemon.runtime_dir, boot_id, self._make_groups())
+        places = Places(config.daemon.state_dir, config.daemon.runtime_dir, life.id, self._make_groups())
         self._work = Work(places.work, places.groups, partial(self._say_from_thread, EntryType.FAILURE))
         self._spool = Spool(places.spool)
         self._reader = Reader(config.daemon.state_dir)
@@ -97,7 +97,7 @@ class Daemon:
         self.grants = Grants()
         self.in_force = InForce(lambda: self.config, self.say)
         self._apply(config, self._reader.queues(), Enforcement.here(config))
-        self._writer = Writer(config.daemon.state_dir, boot_id, clock, self.lanes.closed(), self._deliver)
+        self._writer = Writer(config.daemon.state_dir, life.id, clock, self.lanes.closed(), self._deliver)
         self._outbox = Outbox(self._writer.put)
         self.health = Health(self.say, self._loop.time)
         self._inherited = (
@@ -107,7 +107,7 @@ class Daemon:
         self.outputs = Outputs(places.output, self.say)
         self._attempts = Attempts(
             self._spool,
-            boot_id,
+            life,
             self._outbox,
             self.in_force.policy,
             self.outputs,

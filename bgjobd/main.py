@@ -16,8 +16,9 @@ from typing import Final
 
 from bgjob.commands.parsing import Parser
 from bgjob.words import EntryType
-from bgjobd import config, handed, limits, page, poweroff, service, upkeep
+from bgjobd import config, container, handed, init, limits, page, poweroff, service, upkeep
 from bgjobd.config import Config, ConfigError
+from bgjobd.core.stopping import AtStop, at_stop
 from bgjobd.daemon import Daemon
 from bgjobd.exits import BUSY, FAILED, OK, REFUSED, UNAVAILABLE, UNREPAIRED, USAGE, complain
 from bgjobd.handed import Handed
@@ -30,6 +31,9 @@ from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
 
 _GRACE_AT_POWEROFF: Final = 10.0
 """Seconds that attempts have at most; with what else a stop takes, well below the 30 of the unit's TimeoutStopSec."""
+
+_GRACE_AT_STOP: Final = 8.0
+"""The same at a stop that ends them: engines of containers kill all after 10 seconds, unless told another time."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +60,8 @@ def _open_standard_streams() -> None:
 def serve(given: argparse.Namespace) -> int:
     """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reloads."""
     try:
+        if os.getpid() == 1:
+            init.take_over()  # of what a container's pid 1 has to do, the daemon does nothing itself
         from_systemd = handed.take(os.environ)  # before anything else is opened
         settings = _settings_of_daemon(given)
         asyncio.run(_serve(settings, partial(_settings_of_daemon, given), from_systemd))
@@ -154,13 +160,19 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
     async with service.running(settings, load_config, notifier, from_systemd) as daemon:
         _listen(signal.SIGHUP, partial(_on_hangup, daemon, asked, is_at_terminal=os.isatty(2)))
         notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
-        wants_drain = await asked.get() == signal.SIGQUIT or daemon.config.daemon.drain
+        wants_drain = await asked.get() == signal.SIGQUIT
+        wanted = at_stop(daemon.config.daemon.wanted_at_stop, container.is_around(os.environ))
         is_machine_ending = partial(poweroff.is_under_way, os.environ, daemon.own_pids)
-        if wants_drain and not await is_machine_ending():
+        if (wants_drain or wanted is AtStop.DRAIN) and not await is_machine_ending():
             await _drain(daemon, asked)
         if await is_machine_ending():
             daemon.say(EntryType.INFO, "the machine goes down, so the attempts that run are ended")
             await daemon.stop_attempts(_GRACE_AT_POWEROFF)
+        elif wanted is AtStop.STOP:
+            daemon.say(
+                EntryType.INFO, "the attempts that run are ended, as [daemon] at_stop says of this place"
+            )
+            await daemon.stop_attempts(_GRACE_AT_STOP)
 
 
 async def _drain(daemon: Daemon, asked: asyncio.Queue[int]) -> None:

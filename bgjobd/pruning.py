@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from bgjob.client import Client
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import FINAL, Status
-from bgjobd import clock, outputs, retention
+from bgjobd import clock, life, outputs, retention
 from bgjobd.config import Config, Retention
 from bgjobd.core.job import masked
 from bgjobd.core.planner import Lanes
@@ -141,7 +141,7 @@ def hand_of(config: Config) -> Iterator[Hand]:
         output = os.open(_made(place / "output"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         held.callback(os.close, output)
         in_use = {job_id for job_id, _ in _files_of(config.daemon.runtime_dir / "spool")}
-        yield _Own(Ledger(database, clock.boot_id(), random.random), output, in_use)
+        yield _Own(Ledger(database, life.own().id, random.random), output, in_use)
 
 
 def _made(directory: Path) -> Path:

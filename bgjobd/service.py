@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd import api, clock, directories, ipc, room
+from bgjobd import api, clock, directories, ipc, life, room
 from bgjobd.config import Config
 from bgjobd.daemon import Daemon
 from bgjobd.fifo import Fifo
@@ -57,7 +57,7 @@ async def running(
         is_restored = database.prepare(config.daemon.state_dir, notifier.more_time)
         log = Log(config.daemon.log_dir, config.log.console, config.log.level, config.log.snapshots)
         try:
-            daemon = Daemon(config, clock.Clock(), log, clock.boot_id(), load_config, notifier)
+            daemon = Daemon(config, clock.Clock(), log, life.own(), load_config, notifier)
             _say_what_is_open(daemon, config)
             if is_restored:
                 daemon.say(EntryType.FAILURE, _RESTORED)

@@ -21,6 +21,7 @@ LONG: Final = (
     "faults/test_books.py",
     "faults/test_clocks.py",
     "faults/test_resources.py",
+    "faults/test_containers.py",
     "systemd/test_poweroff.py",
     "packaging/test_readme.py",
     "packaging/test_collection.py",

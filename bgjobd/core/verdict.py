@@ -36,6 +36,41 @@ class Caps:
 
 NO_CAPS: Final = Caps()
 
+OF_A_COPY: Final = "of a copy"
+"""What a restored database has for the life of the attempts that it believes to run: they may have ended since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What no process outlives, by the name that attempts have stored: the machine's boot, or the run of a container.
+
+    `id` is a container's own where there is one, else the same as `boot_id`. Attempts of containers have that one
+    from versions that knew nothing else.
+    """
+
+    id: str
+    boot_id: str
+
+    def try_ending(self, began_in: str) -> Ending | None:
+        """How an attempt ended whose life had this name, if nothing tells more; None where its process may go on."""
+        if began_in in (self.id, self.boot_id):
+            return None
+        if began_in == OF_A_COPY:
+            return Ending.lost(
+                "the copy of the database that was restored does not know its end", may_retry=False
+            )
+        if self.id == self.boot_id:
+            return Ending.lost("the machine was restarted while it ran")
+        return Ending.lost("the container was restarted while it ran", spends_retry=False)
+
+
+def without_spool(is_gone: bool) -> Ending:
+    """How an attempt of this life ended whose journal is gone with the spool: it is repeated only if its process is."""
+    if is_gone:
+        return Ending.lost("its process is gone, and its journal with the spool", spends_retry=False)
+    return Ending.lost("its journal is gone with the spool, and its process may be alive", may_retry=False)
+
+
 _BY_A_STOP: Final = frozenset({Outcome.FAILED, Outcome.EXITED, Outcome.SIGNALLED, Outcome.LOST})
 """The outcomes that an attempt which was told to stop may have for that reason alone."""
 
@@ -94,7 +129,10 @@ def verdict(
             ending = Ending.cancelled(ending)
         case StopReason.TIMED_OUT if ending.outcome in _BY_A_STOP:
             ending = Ending.timed_out(timeout or 0.0, ending)
+        case StopReason.SHUTDOWN if ending.outcome in _BY_A_STOP:
+            # The daemon's doing, not the job's: as with one that is lost, its class says whether it may run again.
+            return replace(ending, may_retry=ending.may_retry and retry_lost, spends_retry=False)
         case StopReason.CANCELLED | StopReason.TIMED_OUT | StopReason.SHUTDOWN | None:
-            pass  # it ended by itself, or by the signal that the shutdown sent
+            pass  # it ended by itself
     may_retry = ending.may_retry and is_retriable(ending.outcome, retry_lost, retry_on)
     return replace(ending, may_retry=may_retry)

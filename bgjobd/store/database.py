@@ -14,7 +14,8 @@ from typing import Final
 from peewee import DatabaseError, OperationalError, SqliteDatabase
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
-from bgjobd.clock import boot_id, to_text
+from bgjobd.clock import to_text
+from bgjobd.core.verdict import OF_A_COPY
 from bgjobd.store.functions import register
 from bgjobd.store.migrations import COPIED_AT, migrate
 
@@ -121,8 +122,8 @@ def _check(database: SqliteDatabase) -> None:
 def _take_over_copy(database: SqliteDatabase) -> bool:
     """Make of a copy that was put in the database's place one that starts nothing which may have run since.
 
-    It gets an id of its own, so the spool is not its own: an attempt that it believes to run is lost, as one of this
-    boot, for of another it would be retried. The queues of jobs that it believes to wait are paused. And it goes on
+    It gets an id of its own, so the spool is not its own; an attempt that it believes to run may have ended since, and
+    is lost and not retried. The queues of jobs that it believes to wait are paused. And it goes on
     with ids that were not given since: a caller may still ask for one, or follow the log from one.
     """
     if database.execute_sql("SELECT 1 FROM properties WHERE name = ?", (COPIED_AT,)).fetchone() is None:
@@ -135,7 +136,7 @@ def _take_over_copy(database: SqliteDatabase) -> bool:
         database.execute_sql(
             "UPDATE properties SET value = ? WHERE name = 'database_id'", (str(uuid.uuid4()),)
         )
-        database.execute_sql("UPDATE job_attempts SET boot_id = ? WHERE outcome IS NULL", (boot_id(),))
+        database.execute_sql("UPDATE job_attempts SET boot_id = ? WHERE outcome IS NULL", (OF_A_COPY,))
         _leap_ahead(database)
         database.execute_sql("DELETE FROM properties WHERE name = ?", (COPIED_AT,))
     return True

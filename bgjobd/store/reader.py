@@ -327,9 +327,10 @@ class Reader:
     def open_attempts(self) -> Sequence[JsonObject]:
         """The attempts whose end is not recorded, each with what its job says of it.
 
-        Keys: job_id, number, token, boot_id, pid, noted; of the job class_name, timeout, cancel_requested_at.
+        Keys: job_id, number, token, boot_id, pid, started_at, noted; of the job class_name, timeout,
+        cancel_requested_at.
         """
-        names = ("job_id", "number", "token", "boot_id", "pid", "noted")
+        names = ("job_id", "number", "token", "boot_id", "pid", "started_at", "noted")
         columns = [getattr(JobAttempt, name) for name in names]
         of_job = (BackgroundJob.class_name, BackgroundJob.timeout, BackgroundJob.cancel_requested_at)
         its_job = BackgroundJob.id == JobAttempt.job_id

@@ -111,7 +111,7 @@ class History:
             case AttemptEnded(ending=ending) if self.is_cancel_wanted:
                 kept = Status.COMPLETED if ending.outcome is Outcome.COMPLETED else Status.CANCELLED
                 assert (after.status, after.retry_count) == (kept, before.retry_count)
-            case AttemptEnded(ending=ending) if ending.may_retry and not ending.spends_retry:
+            case AttemptEnded(ending=ending) if _is_free(ending, before):
                 assert (after.status, after.retry_count) == (Status.PENDING, before.retry_count)
             case AttemptEnded(ending=ending) if ending.outcome is Outcome.COMPLETED:
                 assert (after.status, after.retry_count) == (Status.COMPLETED, before.retry_count)
@@ -144,13 +144,19 @@ class History:
         match fact:
             case SlotGranted():
                 left -= 1
-            case AttemptEnded(ending=ending) if ending.may_retry and not ending.spends_retry:
+            case AttemptEnded(ending=ending) if _is_free(ending, after):
                 left += 1
             case CancelRequested():
                 is_cancel_wanted = True
             case RetryRequested():
                 left, is_cancel_wanted = 1 + after.policy.max_retries, False
         return History(after, self.given, left, is_cancel_wanted)
+
+
+def _is_free(ending: Ending, job: Job) -> bool:
+    """Whether another attempt follows and costs nothing; what began is not repeated for who asked for no retries."""
+    has_begun = ending.outcome not in (Outcome.NOT_STARTED, Outcome.SNOOZED)
+    return ending.may_retry and not ending.spends_retry and not (has_begun and job.policy.max_retries == 0)
 
 
 def histories(begun: History, facts: Sequence[FactOf], length: int) -> Iterator[History]:

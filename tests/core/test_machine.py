@@ -128,6 +128,12 @@ def test_an_attempt_that_ended_by_no_doing_of_its_own_is_put_back_for_free(retry
     assert after.scheduled_at is not None
 
 
+def test_a_job_without_retries_runs_once_at_most_whoever_ended_its_attempt() -> None:
+    before = running(policy=RetryPolicy(max_retries=0))
+    after = advance(before, ends(before, INTERRUPTED), NOW)
+    assert (after.status, after.error) == (Status.FAILED, INTERRUPTED.error)
+
+
 def test_a_class_that_wants_no_lost_attempt_repeated_gets_none_whoever_ended_it() -> None:
     before = running()
     assert advance(before, ends(before, replace(INTERRUPTED, may_retry=False)), NOW).status is Status.FAILED

@@ -9,7 +9,7 @@ import pytest
 from bgjob.words import Outcome
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Usage
-from bgjobd.core.verdict import NO_CAPS, Caps, StopReason, by_limit, verdict
+from bgjobd.core.verdict import NO_CAPS, OF_A_COPY, Caps, Life, StopReason, by_limit, verdict, without_spool
 
 RAISED = Ending.failed("ValueError", "leaving", "trace")
 ENDINGS = {
@@ -54,6 +54,49 @@ def test_what_the_policy_does_not_list_is_not_retried() -> None:
     assert not verdict(RAISED, StopReason.TIMED_OUT, 5.0, retry_on={Outcome.FAILED}).may_retry
     assert not verdict(ENDINGS["lost"], None, None, retry_lost=False).may_retry
     assert not verdict(Ending.failed("Fail", "no", may_retry=False), None, None).may_retry
+
+
+@pytest.mark.parametrize("name", ["failed", "exited", "signalled", "lost"])
+def test_what_the_daemons_own_stop_ended_spends_no_retry_and_comes_back(name: str) -> None:
+    stopped = verdict(ENDINGS[name], StopReason.SHUTDOWN, None, retry_on={Outcome.TIMED_OUT})
+    assert (stopped.may_retry, stopped.spends_retry) == (True, False)
+    assert not verdict(ENDINGS[name], StopReason.SHUTDOWN, None, retry_lost=False).may_retry
+
+
+def test_a_job_that_wants_no_other_attempt_gets_none_after_a_stop_either() -> None:
+    assert not verdict(Ending.failed("Fail", "no", may_retry=False), StopReason.SHUTDOWN, None).may_retry
+
+
+# What an earlier daemon left
+
+MACHINE = Life("boot", "boot")
+CONTAINER = Life("digest", "boot")
+
+
+@pytest.mark.parametrize(
+    ("life", "began_in"), [(MACHINE, "boot"), (CONTAINER, "digest"), (CONTAINER, "boot")]
+)
+def test_an_attempt_of_this_life_may_still_run(life: Life, began_in: str) -> None:
+    assert life.try_ending(began_in) is None  # of containers, earlier versions stored the machine's boot
+
+
+def test_an_attempt_is_lost_with_the_boot_and_with_the_container_and_the_latter_is_free() -> None:
+    with_boot, with_container = MACHINE.try_ending("another"), CONTAINER.try_ending("another")
+    assert with_boot == Ending.lost("the machine was restarted while it ran")
+    assert with_container == Ending.lost("the container was restarted while it ran", spends_retry=False)
+
+
+@pytest.mark.parametrize("life", [MACHINE, CONTAINER])
+def test_an_attempt_that_a_restored_copy_believes_to_run_is_never_repeated(life: Life) -> None:
+    ending = life.try_ending(OF_A_COPY)
+    assert ending is not None
+    assert (ending.outcome, ending.may_retry) == (Outcome.LOST, False)
+
+
+def test_an_attempt_without_its_spool_is_repeated_only_where_its_process_is_surely_gone() -> None:
+    assert not without_spool(is_gone=False).may_retry
+    gone = without_spool(is_gone=True)
+    assert (gone.outcome, gone.may_retry, gone.spends_retry) == (Outcome.LOST, True, False)
 
 
 # Limits

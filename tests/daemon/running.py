@@ -158,6 +158,7 @@ socket = "{self.socket}"
 state_dir = "{directory}/state"
 runtime_dir = "{directory}/run"
 log_dir = "{directory}/log"
+at_stop = "leave"
 slots = 4
 [app]
 path = ["{directory}"]

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from bgjob.words import Backoff, Outcome
 from bgjobd import config
 from bgjobd.config import ClassPolicy, Config, ConfigError, Problem, Queue, load
+from bgjobd.core.stopping import AtStop
 from bgjobd.units import TcpAddress, UnixAddress, delay, size
 
 
@@ -98,6 +99,7 @@ def test_every_key_of_every_section_is_taken(tmp_path: Path) -> None:
         "runtime_dir": Path("/run/x"),
         "log_dir": Path("/var/log/x"),
         "slots": 4,
+        "at_stop": AtStop.DRAIN,
         "drain": True,
     }
     assert (made.socket.max_frame, made.socket.idle_timeout) == (2 * 2**20, 300.0)
@@ -125,6 +127,7 @@ state_dir = "/var/lib/x"
 runtime_dir = "/run/x"
 log_dir = "/var/log/x"
 slots = 4
+at_stop = "drain"
 drain = true
 [socket]
 max_frame = "2M"
@@ -267,6 +270,12 @@ BAD_VALUES = [
     ("[daemon]\nslots = 0", "daemon.slots", "greater than or equal to 1, not 0"),
     ("[daemon]\nslots = true", "daemon.slots", "must be a whole number, not true"),
     ("[daemon]\nslots = '4'", "daemon.slots", "must be a whole number, not '4'"),
+    (
+        "[daemon]\nat_stop = 'kill'",
+        "daemon.at_stop",
+        "must be 'auto', 'leave', 'stop' or 'drain', not 'kill'",
+    ),
+    ("[daemon]\nat_stop = 'leave'\ndrain = true", "daemon.drain", 'at_stop = "drain" says the same'),
     ("[daemon]\ndrain = 1", "daemon.drain", "must be true or false, not 1"),
     ("[daemon]\nstate_dir = ''", "daemon.state_dir", "must be a path, not ''"),
     ("[daemon]\nstate_dir = 3", "daemon.state_dir", "must be a path, not 3"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -99,7 +100,12 @@ def test_a_second_daemon_is_refused_with_75_and_the_pid_of_the_first(tmp_path: P
             assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
 
 
-def test_an_attempt_of_another_boot_is_lost_and_retried(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("is_spool_kept", "outcomes"), [(False, ["lost", "completed"]), (True, ["completed"])]
+)
+def test_an_attempt_of_another_boot_is_lost_and_retried_unless_the_spool_lasted_and_has_its_outcome(
+    tmp_path: Path, is_spool_kept: bool, outcomes: list[str]
+) -> None:
     go, ledger = tmp_path / "go", tmp_path / "ledger"
     with daemon(tmp_path) as running:
         with running.client() as client:
@@ -110,28 +116,51 @@ def test_an_attempt_of_another_boot_is_lost_and_retried(tmp_path: Path) -> None:
         go.touch()
         eventually(lambda: not is_alive(server))
         _change(running, "UPDATE job_attempts SET boot_id = 'another'")
+        for journal in () if is_spool_kept else running.spool.glob("*.journal"):
+            journal.unlink()
         running.start()
         with running.client() as client:
             snapshot = client.get(job.id).wait(20)
-        assert [one["outcome"] for one in snapshot["attempts"]] == ["lost", "completed"]
+        assert [one["outcome"] for one in snapshot["attempts"]] == outcomes
 
 
-def test_an_attempt_whose_spool_is_gone_is_lost_and_not_called_a_success(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("is_known", "is_alive_still", "attempts"),
+    [
+        (True, False, [("lost", 0), ("completed", 1)]),
+        (True, True, [("lost", 1)]),
+        (False, False, [("lost", 1)]),
+    ],
+    ids=["gone", "alive", "unknown"],
+)
+def test_an_attempt_whose_spool_is_gone_is_lost_and_repeated_only_if_its_process_is_surely_gone(
+    tmp_path: Path, is_known: bool, is_alive_still: bool, attempts: list[tuple[str, int]]
+) -> None:
     go, ledger = tmp_path / "go", tmp_path / "ledger"
     with daemon(tmp_path) as running:
         with running.client() as client:
-            job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
-        eventually(lambda: _started(ledger))
+            job = client.run_background_job(
+                PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}, retry_count=1
+            )
+            attempt = eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
         server = running.fork_server()
         running.stop()
-        go.touch()
-        eventually(lambda: not is_alive(server))
-        (running.spool / "database-id").write_text("of another database")
+        if not is_known:
+            _change(running, "UPDATE job_attempts SET pid = NULL")
+        if not is_alive_still:
+            os.kill(attempt, signal.SIGKILL)
+            eventually(lambda: not is_alive(server))
+        shutil.rmtree(running.spool)
         running.start()
         with running.client() as client:
+            if is_known and not is_alive_still:
+                go.touch()
             snapshot = client.get(job.id).wait(20)
-        assert snapshot["status"] == "failed"
-        assert [one["outcome"] for one in snapshot["attempts"]] == ["lost"]
+        go.touch()
+        eventually(lambda: not is_alive(attempt))
+        assert snapshot["status"] == ("completed" if len(attempts) > 1 else "failed")
+        told = "SELECT outcome, spends_retry FROM job_attempts ORDER BY number"
+        assert running.query(told) == attempts
 
 
 def test_a_claim_whose_start_was_never_sent_is_fenced_and_given_back(tmp_path: Path) -> None:

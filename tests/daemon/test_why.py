@@ -203,7 +203,7 @@ def test_a_job_while_there_is_no_fork_server(running: RunningDaemon) -> None:
 
 def test_a_job_while_the_daemon_drains(running: RunningDaemon, tmp_path: Path) -> None:
     running.stop()
-    running.config.write_text(running.config.read_text().replace("[daemon]", "[daemon]\ndrain = true"))
+    running.config.write_text(running.config.read_text().replace('"leave"', '"drain"'))
     running.start()
     with running.client() as client:
         holds(client, tmp_path)

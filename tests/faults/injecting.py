@@ -78,6 +78,11 @@ def calls_made(record: Path, name: str) -> int:
     return record.read_text().count(f"{name}(")
 
 
+needs_containers = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("bwrap") is None, reason="only root can make these, with bubblewrap"
+)
+
+
 def _need(program: str) -> None:
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")

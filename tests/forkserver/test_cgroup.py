@@ -249,6 +249,29 @@ def test_groups_that_an_attempt_made_in_its_own_go_with_it(groups: Groups) -> No
     assert not os.path.exists(group.path)
 
 
+@needs_root
+def test_where_the_daemon_is_root_no_other_user_can_lift_the_limits_of_a_group(groups: Groups) -> None:
+    group = Group.make(groups, "1.1", None, None, None)
+    files = [group.path, *map(str, Path(group.path).iterdir())]
+    assert {os.stat(path).st_uid for path in files} == {0}
+    pid = os.fork()
+    if pid == 0:
+        group.enter()
+        os.setgroups([])
+        os.setresuid(65534, 65534, 65534)
+        os._exit(sum(map(may_write, [*files, groups.path, f"{groups.path}/cgroup.procs"])))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def may_write(path: str) -> bool:
+    """Whether this process may write the file, or make another cgroup in the directory."""
+    try:
+        os.mkdir(f"{path}/own") if os.path.isdir(path) else os.close(os.open(path, os.O_WRONLY))
+    except PermissionError:
+        return False
+    return True
+
+
 MODULE = """
 import os, signal, time
 

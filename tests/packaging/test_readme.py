@@ -34,12 +34,17 @@ NOT_RUN = {
     "$ python3 -m venv /srv/bgjobd": "takes a package index; test_wheel.py builds the wheel that it installs",
     "$ /srv/bgjobd/bin/pip install --require-hashes --only-binary :all: -r runtime.lock": "takes a package index",
     "$ install -o prometheus -m 0400 /var/lib/bgjobd/web.token /etc/prometheus/bgjobd.token": "takes root",
+    "FROM python:3.13-slim": "takes an engine and its images; tests/faults/test_containers.py has a container",
     "# /etc/prometheus/prometheus.yml": "for Prometheus",
     "# /etc/prometheus/rules/bgjobd.yml": "for Prometheus; tests/page/test_metrics.py looks at the names",
 }
 
 # What the README names and looks like an option of ours → what it is.
-NO_OPTIONS = {"-wal": "the end of a file's name", "-shm": "the same"}
+NO_OPTIONS = {
+    "-wal": "the end of a file's name",
+    "-shm": "the same",
+    "--stop-timeout": "an option of podman and docker",
+}
 
 # Keys whose default is no value but a rule, and the words for it.
 RULES = {

@@ -244,7 +244,7 @@ def test_an_open_attempt_has_what_its_job_says_of_it(store: Store, reader: Reade
     store.commit(cancels(free))
     one, other = sorted(reader.open_attempts(), key=lambda row: row["job_id"])
     assert set(one) == {
-        *("job_id", "number", "token", "boot_id", "pid", "noted"),
+        *("job_id", "number", "token", "boot_id", "pid", "started_at", "noted"),
         *("class_name", "timeout", "cancel_requested_at"),
     }
     assert (one["job_id"], one["timeout"], one["cancel_requested_at"]) == (bounded, 2.5, None)

@@ -182,7 +182,7 @@ def test_a_poweroff_ends_attempts_though_the_disk_hangs(tmp_path: Path, machine:
 
 def test_at_a_poweroff_a_daemon_that_would_drain_does_not(tmp_path: Path, machine: Machine) -> None:
     machine.is_now("stopping")
-    drains = {"BGJOBD_DAEMON__DRAIN": "true"}
+    drains = {"BGJOBD_DAEMON__AT_STOP": "drain"}
     with daemon(
         tmp_path, SETTINGS, environ=machine.environ | drains, modules={"waiting": WAITING}
     ) as running:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from bgjobd.systemd import left
 from bgjobd.systemd.install import Choice, doubts
 
 COMMAND = [sys.executable, "-m", "bgjobd", "units"]
 UNITS = "etc/systemd/system"
 OF_SYSTEM = [
-    *(f"{UNITS}/bgjobd.service", f"{UNITS}/bgjobd.socket"),
+    *(f"{UNITS}/bgjobd.service", f"{UNITS}/bgjobd.socket", f"{UNITS}/bgjobd-stop.service"),
     *("etc/sysusers.d/bgjobd.conf", "etc/tmpfiles.d/bgjobd.conf", "etc/logrotate.d/bgjobd"),
 ]
 
@@ -196,7 +197,7 @@ def test_the_service_is_as_closed_as_promised(tmp_path: Path, options: list[str]
 
 def verified(directory: Path, runtime: Path, *options: str) -> str:
     """What systemd-analyze complains of."""
-    paths = [str(directory / name) for name in ("bgjobd.service", "bgjobd.socket")]
+    paths = [str(path) for path in directory.iterdir() if path.is_file()]
     done = subprocess.run(
         ["systemd-analyze", *options, "verify", "--man=no", *paths],
         env=os.environ | {"XDG_RUNTIME_DIR": str(runtime)},
@@ -259,7 +260,18 @@ def test_the_service_ends_before_that_by_which_it_asks_whether_the_machine_goes_
     services: Services,
 ) -> None:
     service = directives(services[False])
-    assert service["After"] == ["bgjobd.socket dbus.service"]
+    assert service["After"] == ["bgjobd.socket bgjobd-stop.service dbus.service"]
+
+
+def test_what_a_stopped_daemon_has_left_is_ended_after_it_and_before_systemd_loses_patience(
+    services: Services,
+) -> None:
+    service = directives(services[False])
+    last = directives(services[False].with_name("bgjobd-stop.service"))
+    assert service["Wants"] == ["bgjobd-stop.service"]
+    assert (last["Type"], last["RemainAfterExit"], "ExecStart" in last) == (["oneshot"], ["yes"], False)
+    assert last["ExecStop"] == [f"{os.path.abspath(sys.executable)} -I -m bgjobd.systemd.left"]
+    assert int(last["TimeoutStopSec"][0].removesuffix("s")) > left._GRACE + left._LAST_MOMENT
 
 
 def test_the_spool_outlives_a_stop(services: Services) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -27,7 +28,10 @@ _PATIENCE: Final = 30.0
 
 
 class Station:
-    """A daemon that somebody keeps running; `starts` are the seconds from each start to its first answer."""
+    """A daemon that somebody keeps running; `starts` are the seconds from each start to its first answer.
+
+    Of two stops one leaves the attempts that run, as outside of containers, and one ends them, as in these.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -36,6 +40,7 @@ class Station:
         self.starts: list[float] = []
         self.ends: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
+        self._at_stop = itertools.cycle(("leave", "stop"))
         self.is_wanted = False
         self._guard = threading.Lock()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
@@ -138,6 +143,7 @@ class Station:
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
+                env=os.environ | {"BGJOBD_DAEMON__AT_STOP": next(self._at_stop)},
                 start_new_session=True,  # Ctrl-C is for the torture, which then ends it
             )
 

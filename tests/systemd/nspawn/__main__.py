@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,9 +22,11 @@ from pathlib import Path
 from tests.support import eventually
 from tests.systemd import debian
 
+LONGEST_POWEROFF = 30.0
+
 
 def main() -> int:
-    """Set up, boot, run what is inside; answers its exit code."""
+    """Set up, boot twice, run what is inside; answers its exit code."""
     given = _parser().parse_args()
     if os.geteuid() != 0 or not (shutil.which("systemd-nspawn") and shutil.which("debootstrap")):
         print("it takes root, systemd-nspawn (package systemd-container) and debootstrap", file=sys.stderr)
@@ -34,11 +37,23 @@ def main() -> int:
         debian.make(root, given.base, Path(__file__).parent)
         with _booted(root) as leader:
             debian.say("booted")
-            enter = ["nsenter", "-t", str(leader), *("-m", "-u", "-i", "-n", "-p", "-C")]
-            inside = [debian.PYTHON, f"{debian.ACCEPTANCE}/inside.py", *given.arguments]
-            code = subprocess.run([*enter, *inside], check=False).returncode
+            code = _run_inside(leader, *given.arguments)
             debian.say("poweroff")
-        return code or _judge_poweroff(root)
+        code = code or _judge_poweroff(root)
+        with _booted(root) as leader:
+            debian.say("booted again")
+            code = code or _run_inside(leader, "--strand")
+            debian.say("poweroff without a daemon")
+            begun = time.monotonic()
+        took = time.monotonic() - begun
+        debian.say(f"off after {took:.1f} s")
+        return code or int(took > LONGEST_POWEROFF)
+
+
+def _run_inside(leader: int, *arguments: str) -> int:
+    enter = ["nsenter", "-t", str(leader), *("-m", "-u", "-i", "-n", "-p", "-C")]
+    inside = [debian.PYTHON, f"{debian.ACCEPTANCE}/inside.py", *arguments]
+    return subprocess.run([*enter, *inside], check=False).returncode
 
 
 def _judge_poweroff(root: Path) -> int:

@@ -43,6 +43,7 @@ bind = "127.0.0.1:8377"
 max_retries = 0
 [approved]
 "jobs.Noted" = {}
+"jobs.Deaf" = {}
 """
 
 
@@ -50,6 +51,8 @@ def main() -> int:
     given = parser().parse_args()
     if given.submit:
         return submit()
+    if given.strand:
+        return strand()
     problems = install(SETTINGS, given.units)
     if not problems:
         problems = torment(given)
@@ -66,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--units", nargs="*", default=[], help="options of bgjobd units, without the dashes")
     parser.add_argument("--submit", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--strand", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
@@ -254,6 +258,14 @@ def leave_one_running() -> None:
     """For the poweroff, of which whoever booted this looks at the end."""
     Client(SOCKET, timeout=30).run_background_job("jobs.Noted", "run", {"number": -3, "seconds": 600})
     until(lambda: -3 in ledger()["start"], "the last job runs")
+
+
+def strand() -> int:
+    """For a poweroff without a daemon: it is stopped while a job runs that ignores SIGTERM."""
+    Client(SOCKET, timeout=30).run_background_job("jobs.Deaf", "run", {"number": -4})
+    until(lambda: -4 in ledger()["start"], "the deaf job runs")
+    run("systemctl", "stop", "bgjobd.socket", "bgjobd.service")
+    return 0
 
 
 # The judgement

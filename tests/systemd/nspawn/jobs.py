@@ -1,6 +1,7 @@
 """The application of the acceptance: jobs that note in a ledger of their own when they start and end."""
 
 import os
+import signal
 import time
 
 LEDGER = "/var/lib/bgjobd/ledger"
@@ -12,6 +13,13 @@ class Noted:
         time.sleep(seconds)
         _note("end", number)
         return number
+
+
+class Deaf:
+    def run(self, number: int) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _note("start", number)
+        time.sleep(3600)
 
 
 def _note(what: str, number: int) -> None:
