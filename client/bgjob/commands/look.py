@@ -20,8 +20,9 @@ _LABEL: Final = 12
 
 
 def list_jobs(client: Client, given: argparse.Namespace) -> int:
-    """List jobs, newest first."""
+    """List jobs, newest first; where all are to have ended, the latest end first."""
     filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
+    filters["since"] = given.since
     found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
         screen.tell_json({"jobs": found.items, "next": found.next})
