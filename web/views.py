@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from bgjob import BgjobError, Client
+from bgjob.calls import Key
 from bgjob.errors import (
     DaemonUnavailableError,
     InvalidStateError,
@@ -19,9 +20,9 @@ from bgjob.errors import (
     PermissionDeniedError,
     StorageUnavailableError,
 )
-from bgjob.words import EntryType, Status
+from bgjob.words import FINAL, EntryType, Status
 
-from .addresses import PER_PAGE, STATUSES, TYPES, View, place_of
+from .addresses import PER_PAGE, STATUSES, TYPES, View, place_of, since_of
 from .console import say
 from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
@@ -99,21 +100,28 @@ class Page:
         view = View.of("/", request.query, TYPES, self._settings.per_page)
         ask = partial(self._client_for(view).logs, type=view.status or None, search=view.q or None)
         if "newer_than" in request.query:
-            return self._newer(request, lambda after: ask(after=after, limit=_MOST_NEWER).items)
+            after = _id_in(request.query["newer_than"])
+            return _newer(ask(after=after, limit=_MOST_NEWER).items)
         found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
         newer = () if view.is_first else ask(after=view.upto, limit=view.per).items
-        listed = self._listed(view, found, newer, self._client.logs)
+        listed = self._listed(view, found, newer, self._client.logs, _id_of)
         return self._shown(request, "log.html", {"entries": found.items, **listed, "kinds": TYPES})
 
     def jobs(self, request: Request) -> Response:
-        """The jobs, newest first."""
+        """The jobs, newest first: by their ends where all have ended."""
         view = View.of("/jobs", request.query, STATUSES, self._settings.per_page)
         status = [view.status] if view.status else None
-        ask = partial(self._client_for(view).list, status=status, search=view.q or None)
+        since = since_of(view.since, time.time()) if view.since else None
+        ask = partial(self._client_for(view).list, status=status, search=view.q or None, since=since)
+        is_by_end = view.status in FINAL
+        key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
         if "newer_than" in request.query:
-            return self._newer(request, lambda after: _newer_than(after, ask(limit=_MOST_NEWER).items))
+            told = request.query["newer_than"]
+            after = told if is_by_end else _id_in(told)
+            return _newer([job for job in ask(limit=_MOST_NEWER).items if key_of(job) > after])
         found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
-        listed = self._listed(view, found, (), self._client.list)
+        all_of = partial(self._client.list, status=status) if is_by_end else self._client.list
+        listed = self._listed(view, found, (), all_of, key_of)
         moves = any(job["status"] == "running" for job in found.items)
         return self._shown(
             request, "jobs.html", {"jobs": found.items, **listed, "kinds": STATUSES, "moves": moves}
@@ -121,35 +129,37 @@ class Page:
 
     def _client_for(self, view: View) -> Client:
         """The one to ask for this list: what is narrowed down may take looking for."""
-        return self._slow if view.q or view.status else self._client
+        return self._slow if view.q or view.status or view.since else self._client
 
-    def _listed(self, view: View, found: Any, newer: Any, all_of: Callable[..., Any]) -> _Values:
+    def _listed(
+        self,
+        view: View,
+        found: Any,
+        newer: Any,
+        all_of: Callable[..., Any],
+        key_of: Callable[[Any], Any],
+    ) -> _Values:
         """What both lists show of where they are. `newer` are the rows of the page before, oldest first.
 
-        Its `top` is the newest id that is known now: what comes later is counted as newer.
+        Its `top` is the key of the newest that is known now: what comes later is counted as newer.
         """
         older = found.next is not None
         newest = found.items if view.is_first and found.is_complete else all_of(limit=1).items
-        top = newest[0]["id"] if newest else 0
+        top = key_of(newest[0]) if newest else 0
+        reached_at = getattr(found.next, "at", None) or ""
         before = newer[-1]["id"] if len(newer) == view.per and view.page > 2 else None
         return {
             "view": view,
             "is_complete": found.is_complete,
             "place": _place(view, len(found.items), found.total),
-            "older": view.but(page=view.page + 1, upto=found.next - 1) if older else None,
+            "older": view.but(page=view.page + 1, upto=found.next - 1, at=reached_at) if older else None,
             "newer": view.but(page=view.page - 1, upto=before) if before else None,
             "newest": None if view.is_first else view.but(),
             "per_page": sorted({*PER_PAGE, view.per}),
             "top": top,
-            "searched": None if found.is_complete or not older else _share(found.next, top),
+            "searched": None if found.is_complete or not older or reached_at else _share(found.next, top),
+            "searched_back_to": None if found.is_complete else reached_at or None,
         }
-
-    def _newer(self, request: Request, ask: Callable[[int], Sequence[Any]]) -> Response:
-        """How many rows are newer than the one that is named."""
-        text = request.query["newer_than"]
-        after = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
-        found = ask(after)
-        return as_json({"newer": len(found), "is_all": len(found) < _MOST_NEWER})
 
     # One job
 
@@ -298,8 +308,21 @@ def _form_of(request: Request) -> str | None:
     return request.path.rpartition("/")[0] if request.path.startswith("/jobs/") else "/system"
 
 
-def _newer_than(job_id: int, jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [job for job in jobs if job["id"] > job_id]
+def _newer(found: Sequence[Any]) -> Response:
+    """How many rows there are that a list does not show yet."""
+    return as_json({"newer": len(found), "is_all": len(found) < _MOST_NEWER})
+
+
+def _id_in(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+
+
+def _id_of(row: Mapping[str, Any]) -> int:
+    return int(row["id"])
+
+
+def _end_of(job: Mapping[str, Any]) -> str:
+    return str(job["finished_at"])
 
 
 def _place(view: View, many: int, total: int | None) -> str:
@@ -319,8 +342,8 @@ def _share(reached: int, top: int) -> str:
 
 
 def _behind(view: View) -> int | None:
-    """The id behind which the rows of the page begin."""
-    return None if view.upto is None else view.upto + 1
+    """The row behind which those of the page begin."""
+    return None if view.upto is None else Key(view.upto + 1, view.at or None)
 
 
 _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]] = tuple(

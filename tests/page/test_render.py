@@ -11,7 +11,7 @@ from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import pytest
 
@@ -66,9 +66,11 @@ class OnePage:
     def reset(self) -> None:
         self.samples: dict[str, Any] = copy.deepcopy(SAMPLES)
         self.output = b"printed"
+        self.asked: list[dict[str, Any]] = []
         self.refusal: tuple[str, dict[str, Any]] | None = None
 
     def tell(self, line: Line, asked: Asked) -> None:
+        self.asked.append(dict(asked.parameters))
         if self.refusal is not None:
             line.refuse(self.refusal[0], **self.refusal[1])
         elif asked.method.endswith(".Output"):
@@ -394,7 +396,32 @@ def test_a_job_says_where_it_stands_in_its_retries(shown: OnePage) -> None:
 @pytest.mark.parametrize("address", ["/", "/jobs", "/system"])
 def test_what_is_counted_leads_to_the_jobs_that_were_counted(shown: OnePage, address: str) -> None:
     led = [attributes["href"] for tag, attributes in shown.read(address).elements if tag == "a"]
-    assert {f"/jobs?status={status}" for status in ("running", "pending", "failed")} <= set(led)
+    assert {f"/jobs?status={status}" for status in ("running", "pending", "failed&since=1h")} <= set(led)
+
+
+def test_a_list_of_failed_jobs_goes_on_and_counts_what_is_newer_by_their_ends(shown: OnePage) -> None:
+    ended_at = "2024-12-04T14:31:53.250000Z"
+    shown.samples |= {"next": 1, "next_at": ended_at}
+    shown.samples["summary"]["finished_at"] = ended_at
+    read = shown.read("/jobs", status="failed")
+    (older,) = {attributes["href"] for _, attributes in read.elements if attributes.get("rel") == "next"}
+    query = dict(parse_qsl((older or "").partition("?")[2]))
+    assert query == {"status": "failed", "page": "2", "upto": "0", "at": ended_at}
+    shown.read("/jobs", **query)
+    (asked,) = [one for one in shown.asked if one.get("before") is not None]
+    assert (asked["before"], asked["before_at"]) == (1, ended_at)
+    (top,) = [attributes["data-top"] for _, attributes in read.elements if "data-top" in attributes]
+    for than, newer in ((top, 0), (ended_at.replace("53.25", "53.24"), 1)):
+        answer = shown.ask("/jobs", accept="application/json", status="failed", newer_than=str(than))
+        assert json.loads(answer.body)["newer"] == newer
+
+
+def test_the_span_of_a_list_is_asked_for_shown_and_kept(shown: OnePage) -> None:
+    read = shown.read("/jobs", status="failed", since="1h")
+    led = [attributes.get("href") or "" for _, attributes in read.elements]
+    assert "Last 1h ×" in read.text
+    assert {"/jobs?status=failed", "/jobs?status=running&since=1h"} <= set(led)
+    assert ("input", {"type": "hidden", "name": "since", "value": "1h"}) in read.elements
 
 
 def test_a_list_tells_how_far_a_job_is_as_long_as_it_runs(shown: OnePage) -> None:
