@@ -58,7 +58,7 @@ class Renderer:
         )
         self._environment.filters |= {
             "badge": badge, "size": size_text, "seconds": span_text, "pretty": pretty, "short": short,
-            "own_frames": own_frames, "limits": limits_text,
+            "own_frames": own_frames, "limits": limits_text, "moment": moment,
         }  # fmt: skip
         self._environment.globals |= {
             "time": time_tag,
@@ -96,6 +96,11 @@ def time_tag(told: str | None, now: float, exact: bool = False) -> Markup:
     if exact:
         return Markup('<time class="exact" datetime="{}" title="{}">{}</time>').format(told, relative, stamp)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(told, stamp, relative)
+
+
+def moment(at: float) -> str:
+    """Seconds since the epoch as a time is told."""
+    return datetime.fromtimestamp(int(at), UTC).isoformat()
 
 
 def ago(seconds: float) -> str:

@@ -288,7 +288,8 @@ class Page:
     def _broken(self, request: Request, status: int, what: str, **values: Any) -> Response:
         if request.wants_json:
             return as_json({"error": what, **values}, status)
-        told = {"what": what, "reason": None, "back": _form_of(request)} | values
+        since = self._feed.away_since() if what == "away" else None
+        told = {"what": what, "reason": None, "back": _form_of(request), "since": since} | values
         return html(self._page("broken.html", told, None), status)
 
     def _page(self, template: str, values: _Values, stats: Mapping[str, Any] | None) -> str:
