@@ -270,7 +270,7 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
                 "max_pending": daemon.lanes.max_pending[name],
                 "oldest_pending": oldest_of.get(name),
             }
-            for name, slots in daemon.lanes.queues.items()
+            for name, slots in sorted(daemon.lanes.queues.items())
         ],
         **asked_for,
     }

@@ -171,7 +171,7 @@ def _is_to_be_cancelled(job: Mapping[str, Any]) -> bool:
 def _retries(job: Mapping[str, Any]) -> str:
     if job["max_retries"] == 0:
         return "none"
-    spent = f"{job['retry_count']} of {job['max_retries']} spent"
+    spent = f"{text.retries_spent(job)} of {job['max_retries']} spent"
     growth = "" if job["backoff"] == "constant" else f", {text.one_line(job['backoff'])}"
     return f"{spent}, {text.span(job['retry_delay'])} apart{growth}"
 
