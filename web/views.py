@@ -27,6 +27,7 @@ from .console import say
 from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
 from .guard import Guard
+from .printed import Seen, shown_of
 from .render import Renderer
 from .settings import Settings
 
@@ -36,6 +37,7 @@ _MOST_ENTRIES: Final = 100
 _MOST_ATTEMPTS: Final = 20
 _MOST_OUTPUT: Final = 64 * 1024
 _PATIENCE: Final = 3.0
+_NUMBER: Final = re.compile(r"#?([1-9][0-9]{0,17})")
 
 _Values = dict[str, Any]
 
@@ -156,33 +158,60 @@ class Page:
             "newer": view.but(page=view.page - 1, upto=before) if before else None,
             "newest": None if view.is_first else view.but(),
             "per_page": sorted({*PER_PAGE, view.per}),
+            "named": self._named(view.q),
             "top": top,
             "searched": None if found.is_complete or not older or reached_at else _share(found.next, top),
             "searched_back_to": None if found.is_complete else reached_at or None,
         }
 
+    def _named(self, text: str) -> int | None:
+        """The job whose number somebody searches for: "#4711"; None where it names no job that there is."""
+        found = _NUMBER.fullmatch(text)
+        if found is None:
+            return None
+        try:
+            self._client.get(int(found[1]), limit=1)
+        except JobNotFoundError:
+            return None
+        return int(found[1])
+
     # One job
 
     def job(self, request: Request, job_id: str) -> Response:
-        """A job with its latest attempts, the end of what the last of them printed, and what it waits for."""
+        """A job with its latest attempts, the end of what the last of them printed, and what it waits for.
+
+        Of output and log only what is behind what has been `seen`, where that is told.
+        """
         job = self._client.get(int(job_id), limit=_MOST_ATTEMPTS).snapshot
         attempts = job["attempts"][::-1]
-        entries = self._client.logs(id=int(job_id), limit=_MOST_ENTRIES)
+        seen = Seen.of(request.query.get("seen", ""))
+        entries = self._entries(int(job_id), seen.entry)
         parts = self._slow.output_parts(int(job_id), tail=_MOST_OUTPUT) if attempts else []
         has_ended = Status(job["status"]).is_final
+        printed = shown_of(parts, seen, is_whole=has_ended)
         values = {
             "job": job,
             "why": None if has_ended else self._client.why(int(job_id)),
             "attempts": attempts,
             "left_out": attempts[-1]["number"] - 1 if attempts else 0,
-            "entries": entries.items[::-1],
-            "has_older_entries": entries.next is not None,
-            "output": b"".join(part.marked for part in parts).decode("utf-8", "replace"),
-            "output_before": parts[0].offset - parts[0].left_out if parts else 0,
+            "entries": entries.items if seen.entry else entries.items[::-1],
+            "entries_after": seen.entry,
+            "has_older_entries": not seen.entry and entries.next is not None,
+            "output": printed.text,
+            "output_of": printed.number,
+            "output_before": printed.begin,
+            "output_end": printed.end,
             "can_retry": job["status"] in ("failed", "cancelled"),
             "can_cancel": not has_ended,
+            "is_asked": request.query.get("ask") == "cancel",
         }
         return self._shown(request, "job.html", values)
+
+    def _entries(self, job_id: int, after: int) -> Any:
+        """The latest of a job, newest first; behind one that has been seen, oldest first."""
+        if after:
+            return self._client.logs(id=job_id, after=after, limit=_MOST_ENTRIES)
+        return self._client.logs(id=job_id, limit=_MOST_ENTRIES)
 
     def system(self, request: Request) -> Response:
         """Slots, queues, classes with what holds for their jobs, what enforces that, and versions.
@@ -204,6 +233,12 @@ class Page:
         return self._done(request, f"/jobs/{job_id}", f"retry of job {job_id}")
 
     def cancel(self, request: Request, job_id: str) -> Response:
+        """Ends a job that waits; who would stop one that runs is asked first, unless the form says that it is to be."""
+        if (
+            "stops" not in request.form
+            and self._client.get(int(job_id), limit=1).snapshot["status"] == Status.RUNNING
+        ):
+            return redirect(f"/jobs/{job_id}?ask=cancel")
         self._client.cancel(int(job_id))
         return self._done(request, f"/jobs/{job_id}", f"cancel of job {job_id}")
 
