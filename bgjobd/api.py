@@ -97,16 +97,30 @@ async def wait(daemon: Daemon, given: Wait, caller: Caller) -> Encoded:
 
 
 async def list_jobs(daemon: Daemon, given: inputs.List, caller: Caller) -> JsonObject:
-    wanted = JobFilter(_words(given.status), given.queue, given.class_name, given.method_name, given.search)
+    since, before_at = _stored(given.since, "since"), _stored(given.before_at, "before_at")
+    wanted = JobFilter(
+        _words(given.status), given.queue, given.class_name, given.method_name, given.search, since
+    )
     now = daemon.clock.now()
     async with caller.turn:
         page = await daemon.read_page(
             wanted,
             lambda reader: reader.list(
-                wanted, before=given.before, limit=given.limit or _PAGE, now=now, count=given.count
+                wanted,
+                before=given.before,
+                before_at=before_at,
+                limit=given.limit or _PAGE,
+                now=now,
+                count=given.count,
             ),
         )
-    return {"jobs": page.rows, "next": page.next, "is_complete": page.is_complete, "total": page.total}
+    return {
+        "jobs": page.rows,
+        "next": page.next,
+        "next_at": page.next_at,
+        "is_complete": page.is_complete,
+        "total": page.total,
+    }
 
 
 async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> JsonObject:
@@ -256,7 +270,7 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
                 "max_pending": daemon.lanes.max_pending[name],
                 "oldest_pending": oldest_of.get(name),
             }
-            for name, slots in daemon.lanes.queues.items()
+            for name, slots in sorted(daemon.lanes.queues.items())
         ],
         **asked_for,
     }
@@ -486,6 +500,16 @@ def _try_instant(text: str) -> float | None:
     except (ValueError, OverflowError):
         return None
     return None if at.tzinfo is None else seconds
+
+
+def _stored(text: str | None, parameter: str) -> str | None:
+    """A moment as it is stored. Raises InvalidParameterError where the text is none."""
+    if text is None:
+        return None
+    at = _try_instant(text)
+    if at is None:
+        raise InvalidParameterError(parameter=parameter)
+    return to_text(at)
 
 
 def _known_queue(daemon: Daemon, queue: str, parameter: str) -> str:

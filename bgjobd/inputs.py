@@ -92,7 +92,9 @@ class List(Input):
     class_name: str | None = None
     method_name: str | None = None
     search: str | None = None
+    since: str | None = None
     before: Id | None = None
+    before_at: str | None = None
     limit: Limit | None = None
     count: Count | None = None
 

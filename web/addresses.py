@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -17,6 +19,9 @@ STATUSES: Final = (
     Status.PENDING, SCHEDULED, RETRYING, Status.RUNNING, Status.COMPLETED, Status.FAILED, Status.CANCELLED,
 )  # fmt: skip
 _LARGEST: Final = 2**53
+_SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
+_MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
+_MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _PLACE: Final = re.compile(r"/(?:jobs(?:/[1-9][0-9]{0,17})?|system)?(?:\?[!-\[\]-~]*)?")
 
 
@@ -25,9 +30,22 @@ def place_of(text: str) -> str:
     return text if _PLACE.fullmatch(text) else "/"
 
 
+def since_of(span: str, now: float) -> str:
+    """When a span of whole minutes began that ends with the minute of `now`, as the ends of an hour are counted."""
+    found = _SPAN.fullmatch(span)
+    if found is None:
+        raise ValueError(f"{span!r} is no span")
+    begin = (math.floor(now / 60) + 1 - int(found[1]) * _MINUTES[found[2]]) * 60
+    return datetime.fromtimestamp(begin, UTC).isoformat()
+
+
 @dataclass(frozen=True)
 class View:
-    """A list as it is asked for: `upto` is the id of the first row on the page, None for the newest; `page` counts."""
+    """A list as it is asked for: `upto` is the largest id on the page, None for the newest; `page` counts.
+
+    Where the order is that of ends, `at` is when the job behind which the page begins had ended: that of `upto` + 1.
+    `since` is a span: `1h`.
+    """
 
     path: str
     default_per: int
@@ -36,11 +54,14 @@ class View:
     per: int = 10
     page: int = 1
     upto: int | None = None
+    at: str = ""
+    since: str = ""
 
     @classmethod
     def of(cls, path: str, query: Mapping[str, str], statuses: tuple[str, ...], default_per: int) -> View:
         """The view that the query names."""
-        upto = _number(query.get("upto", ""), 1, _LARGEST)
+        at, since = query.get("at", ""), query.get("since", "")
+        upto = _number(query.get("upto", ""), 0, _LARGEST)
         page = _number(query.get("page", ""), 1, _LARGEST) or 1
         return cls(
             path,
@@ -48,15 +69,17 @@ class View:
             q=query.get("q", "").replace("\0", "")[:MOST_TEXT].strip(),
             status=query.get("status", "") if query.get("status", "") in statuses else "",
             per=_number(query.get("per", ""), 1, 100) or default_per,
-            page=page if upto else 1,
+            page=page if upto is not None else 1,
             upto=upto if page > 1 else None,
+            at=at if upto is not None and page > 1 and _MOMENT.fullmatch(at) else "",
+            since=since if path == "/jobs" and _SPAN.fullmatch(since) else "",
         )
 
     def but(self, **changes: Any) -> str:
         """The address of the same view with these changes; from its first page, unless they say which."""
-        changed = replace(self, **({"page": 1, "upto": None} | changes))
+        changed = replace(self, **({"page": 1, "upto": None, "at": ""} | changes))
         default = View(self.path, self.default_per, per=self.default_per)
-        names = ("q", "status", "per", "page", "upto")
+        names = ("q", "status", "since", "per", "page", "upto", "at")
         told = {
             name: getattr(changed, name) for name in names if getattr(changed, name) != getattr(default, name)
         }
@@ -65,7 +88,7 @@ class View:
     @property
     def address(self) -> str:
         """Its own."""
-        return self.but(page=self.page, upto=self.upto)
+        return self.but(page=self.page, upto=self.upto, at=self.at)
 
     @property
     def is_first(self) -> bool:

@@ -1,4 +1,8 @@
-"""Word that something has changed: one follower of the daemon for all browsers, and a stream for each of those."""
+"""Word that something has changed, or that the daemon is away: one follower for all browsers, and a stream for each.
+
+A daemon that hangs keeps its connections and is silent, as one is that has nothing to say: so it is asked for a sign of
+life as long as anybody listens.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,12 @@ from bgjob import BgjobError, Client
 
 MOST_STREAMS: Final = 32
 _AGAIN: Final = 1.0
+_BETWEEN_SIGNS: Final = 5.0
+_PATIENCE: Final = 3.0
+"""Seconds: until the daemon is asked again where it did not answer, and where it did; how long an answer may take."""
+
+_FOLLOWER: Final = "follower"
+_PULSE: Final = "pulse"
 
 
 class Feed:
@@ -20,16 +30,20 @@ class Feed:
     def __init__(self, socket: str) -> None:
         self._socket = socket
         self._lock = threading.Lock()
-        self._news = (0, False)
+        self._has_left = threading.Condition(self._lock)
+        self._version = 0
+        self._answered_at = time.time()
+        self._missed: dict[str, float] = {}
         self._streams: set[Words] = set()
         self._is_followed = False
+        self._has_pulse = False
 
     def try_stream(self) -> Words | None:
         """Words for one browser, without end; None where there are too many already."""
         with self._lock:
             if len(self._streams) >= MOST_STREAMS or not self._try_follow():
                 return None
-            words = Words(self, self._news[0])
+            words = Words(self, self._version)
             self._streams.add(words)
         return words
 
@@ -43,39 +57,71 @@ class Feed:
             self._is_followed = True
         return True
 
-    def news(self) -> tuple[int, bool]:
-        """How often something has changed, and whether the daemon is away."""
+    def news(self) -> tuple[int, float | None]:
+        """How often something has changed, and since when the daemon does not answer, in seconds since the epoch."""
         with self._lock:
-            return self._news
+            return self._news()
+
+    def away_since(self) -> float | None:
+        """Since when the daemon does not answer; None where it does, or nobody has listened."""
+        return self.news()[1]
+
+    def _news(self) -> tuple[int, float | None]:
+        return self._version, min(self._missed.values(), default=None)
 
     def leave(self, words: Words) -> None:
         """Wake it no more."""
         with self._lock:
             self._streams.discard(words)
+            self._has_left.notify_all()
 
     def _follow(self) -> None:
+        self._begin_pulse()
         while not self._is_alone():
             try:
                 with _Follower(self._socket, self) as client, client.follow_logs(limit=0) as entries:
-                    self._tell(is_away=False)
+                    self._tell(_FOLLOWER, is_away=False)
                     for _ in entries:
-                        self._tell(is_away=False)
+                        self._tell(_FOLLOWER, is_away=False)
                         if self._is_alone():
                             return
             except (BgjobError, OSError):
-                self._tell(is_away=True)
+                self._tell(_FOLLOWER, is_away=True)
                 time.sleep(_AGAIN)
+
+    def _begin_pulse(self) -> None:
+        with self._lock:
+            if self._has_pulse:
+                return
+            self._has_pulse, self._answered_at = True, time.time()
+        try:
+            threading.Thread(target=self._pulse, name=_PULSE, daemon=True).start()
+        except RuntimeError:  # no thread is to be had; who follows next tries again
+            self._has_pulse = False
+
+    def _pulse(self) -> None:
+        """Ask for a sign of life, again and again."""
+        with Client(self._socket, timeout=_PATIENCE) as client:
+            while True:
+                is_away = not _is_alive(client)
+                self._tell(_PULSE, is_away, is_news=False)
+                pause = _AGAIN if is_away else _BETWEEN_SIGNS
+                with self._lock:
+                    if self._has_left.wait_for(lambda: not self._streams, pause):
+                        self._has_pulse = False
+                        self._missed.pop(_PULSE, None)
+                        return
 
     def on_away(self, error: BgjobError) -> None:
         """The daemon does not answer. Raises the error where nobody listens who would hear that it is back."""
-        self._tell(is_away=True)
+        self._tell(_FOLLOWER, is_away=True)
         with self._lock:
             if not self._streams:
                 raise error
 
     def on_back(self) -> None:
         """It answers again."""
-        self._tell(is_away=False)
+        self._tell(_FOLLOWER, is_away=False)
 
     def _is_alone(self) -> bool:
         """Whether nobody listens any more; then it follows no more."""
@@ -83,11 +129,29 @@ class Feed:
             self._is_followed = bool(self._streams)
             return not self._is_followed
 
-    def _tell(self, is_away: bool) -> None:
+    def _tell(self, who: str, is_away: bool, is_news: bool = True) -> None:
+        """Pass on whether the daemon answers this one, which is news where it does, if not said otherwise."""
         with self._lock:
-            before, self._news = self._news, (self._news[0] + (0 if is_away else 1), is_away)
-            for words in self._streams if self._news != before else ():
+            before = self._news()
+            if is_away:
+                self._missed.setdefault(who, self._answered_at)
+            else:
+                self._answered_at = time.time()
+                was_missed = who in self._missed
+                # What a follower hears shows that the daemon lives; one that lives may still refuse to be followed.
+                for one in (_FOLLOWER, _PULSE) if who == _FOLLOWER else (who,):
+                    self._missed.pop(one, None)
+                self._version += 1 if is_news or was_missed else 0
+            for words in self._streams if self._news() != before else ():
                 words.wake()
+
+
+def _is_alive(client: Client) -> bool:
+    try:
+        client.ping()
+    except (BgjobError, OSError):
+        return False
+    return True
 
 
 class _Follower(Client):
@@ -109,7 +173,7 @@ class Words:
 
     def __init__(self, feed: Feed, version: int) -> None:
         self._feed = feed
-        self._seen = (version, False)
+        self._seen: tuple[int, float | None] = (version, None)
         self._is_new = True
         self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
@@ -123,13 +187,14 @@ class Words:
         """An event; a comment where nothing has changed."""
         with suppress(BlockingIOError):
             os.eventfd_read(self._woken)
-        (version, was_away), self._seen = self._seen, self._feed.news()
+        before, self._seen = self._seen, self._feed.news()
         begin, self._is_new = b"retry: 2000\n\n" if self._is_new else b"", False
-        if self._seen == (version, was_away):
+        version, away_since = self._seen
+        if self._seen == before:
             return begin or b": still here\n\n"
-        if self._seen[1] and not was_away:
-            return begin + b"event: away\ndata: \n\n"
-        return begin + f"data: {self._seen[0]}\n\n".encode()
+        if away_since is not None:
+            return begin + f"event: away\ndata: {away_since:.0f}\n\n".encode()
+        return begin + f"data: {version}\n\n".encode()
 
     def close(self) -> None:
         self._feed.leave(self)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bgjob.amounts import limits_text, size_text, span_text
-from bgjob.commands.text import standing
+from bgjob.commands.text import lines, retries_spent, standing, to_json
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -27,6 +27,9 @@ _KINDS: Final[Mapping[str, str]] = {
     "retrying": "warm", "not_started": "warm", "snoozed": "warm",
 }  # fmt: skip
 """The colour of a badge; grey for the others."""
+
+_UNUSUAL: Final = re.compile(r"[^\n\t -~\u00a0-\u00ac\u00ae-\u02ff]+")
+"""What is looked at character by character: all but what most text is made of."""
 
 _MOST_INDENTED: Final = 32 * 1024
 _FRAME: Final = re.compile(r'  File "(.*)", line \d+')
@@ -51,6 +54,7 @@ class Renderer:
         self._environment = Environment(
             loader=FileSystemLoader(_HERE / "templates"),
             autoescape=True,
+            finalize=shown,
             undefined=StrictUndefined,
             auto_reload=False,
             trim_blocks=True,
@@ -58,13 +62,16 @@ class Renderer:
         )
         self._environment.filters |= {
             "badge": badge, "size": size_text, "seconds": span_text, "pretty": pretty, "short": short,
-            "own_frames": own_frames, "limits": limits_text,
+            "own_frames": own_frames, "limits": limits_text, "moment": moment,
+            "parted": parted, "as_it_is": as_it_is,
         }  # fmt: skip
         self._environment.globals |= {
             "time": time_tag,
             "chart": chart,
             "duration": duration,
             "standing": standing,
+            "retries_spent": retries_spent,
+            "oldest_due": oldest_due,
             "static": self.static,
         }
         self._templates = {
@@ -96,6 +103,11 @@ def time_tag(told: str | None, now: float, exact: bool = False) -> Markup:
     if exact:
         return Markup('<time class="exact" datetime="{}" title="{}">{}</time>').format(told, relative, stamp)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(told, stamp, relative)
+
+
+def moment(at: float) -> str:
+    """Seconds since the epoch as a time is told."""
+    return datetime.fromtimestamp(int(at), UTC).isoformat()
 
 
 def ago(seconds: float) -> str:
@@ -136,12 +148,50 @@ def own_frames(traceback: str) -> str | None:
 def pretty(value: Any) -> str:
     """JSON for people; of what is large it takes one line, for its indents could take a hundred times as much."""
     told = json.dumps(value, ensure_ascii=False)
-    return told if len(told) > _MOST_INDENTED else json.dumps(value, indent=2, ensure_ascii=False)
+    if len(told) > _MOST_INDENTED:
+        return to_json(value)
+    return _UNUSUAL.sub(
+        lambda found: to_json(found[0])[1:-1], json.dumps(value, indent=2, ensure_ascii=False)
+    )
+
+
+def shown(value: Any) -> Any:
+    """A text with what would turn the order of reading, or is seen by nobody, as escapes, as terminals have it.
+
+    Newlines and tabs stay. What is markup, or no text, stays as it is.
+    """
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    if value.replace("\n", "").replace("\t", "").isprintable():
+        return value
+    return _UNUSUAL.sub(lambda found: lines(found[0]), value)
+
+
+def as_it_is(value: str) -> Markup:
+    """A text for a field that sends it back, where it must be the same."""
+    return escape(value)
+
+
+def parted(text: str) -> Markup:
+    """A name that breaks at its dots and colons before it breaks anywhere else."""
+    return Markup("<wbr>").join(re.split(r"(?<=[.:])(?=[^.:])", shown(text)))
 
 
 def short(class_name: str) -> str:
     """The class without its modules."""
     return class_name.rpartition(".")[2]
+
+
+def oldest_due(stats: Mapping[str, Any]) -> str | None:
+    """Since when the job waits for a slot that has waited longest, those aside whose queues are paused."""
+    return min(
+        (
+            queue["oldest_pending"]
+            for queue in stats["queues"]
+            if queue["oldest_pending"] and not queue["paused"]
+        ),
+        default=None,
+    )
 
 
 def chart(minutes: Sequence[Mapping[str, Any]]) -> Markup:

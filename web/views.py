@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from bgjob import BgjobError, Client
+from bgjob.calls import Key
 from bgjob.errors import (
     DaemonUnavailableError,
     InvalidStateError,
@@ -19,13 +20,14 @@ from bgjob.errors import (
     PermissionDeniedError,
     StorageUnavailableError,
 )
-from bgjob.words import EntryType, Status
+from bgjob.words import FINAL, EntryType, Status
 
-from .addresses import PER_PAGE, STATUSES, TYPES, View, place_of
+from .addresses import PER_PAGE, STATUSES, TYPES, View, place_of, since_of
 from .console import say
 from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
 from .guard import Guard
+from .printed import Seen, shown_of
 from .render import Renderer
 from .settings import Settings
 
@@ -35,6 +37,7 @@ _MOST_ENTRIES: Final = 100
 _MOST_ATTEMPTS: Final = 20
 _MOST_OUTPUT: Final = 64 * 1024
 _PATIENCE: Final = 3.0
+_NUMBER: Final = re.compile(r"#?([1-9][0-9]{0,17})")
 
 _Values = dict[str, Any]
 
@@ -99,21 +102,28 @@ class Page:
         view = View.of("/", request.query, TYPES, self._settings.per_page)
         ask = partial(self._client_for(view).logs, type=view.status or None, search=view.q or None)
         if "newer_than" in request.query:
-            return self._newer(request, lambda after: ask(after=after, limit=_MOST_NEWER).items)
+            after = _id_in(request.query["newer_than"])
+            return _newer(ask(after=after, limit=_MOST_NEWER).items)
         found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
         newer = () if view.is_first else ask(after=view.upto, limit=view.per).items
-        listed = self._listed(view, found, newer, self._client.logs)
+        listed = self._listed(view, found, newer, self._client.logs, _id_of)
         return self._shown(request, "log.html", {"entries": found.items, **listed, "kinds": TYPES})
 
     def jobs(self, request: Request) -> Response:
-        """The jobs, newest first."""
+        """The jobs, newest first: by their ends where all have ended."""
         view = View.of("/jobs", request.query, STATUSES, self._settings.per_page)
         status = [view.status] if view.status else None
-        ask = partial(self._client_for(view).list, status=status, search=view.q or None)
+        since = since_of(view.since, time.time()) if view.since else None
+        ask = partial(self._client_for(view).list, status=status, search=view.q or None, since=since)
+        is_by_end = view.status in FINAL
+        key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
         if "newer_than" in request.query:
-            return self._newer(request, lambda after: _newer_than(after, ask(limit=_MOST_NEWER).items))
+            told = request.query["newer_than"]
+            after = told if is_by_end else _id_in(told)
+            return _newer([job for job in ask(limit=_MOST_NEWER).items if key_of(job) > after])
         found = ask(before=_behind(view), limit=view.per, count=_MOST_COUNTED)
-        listed = self._listed(view, found, (), self._client.list)
+        all_of = partial(self._client.list, status=status) if is_by_end else self._client.list
+        listed = self._listed(view, found, (), all_of, key_of)
         moves = any(job["status"] == "running" for job in found.items)
         return self._shown(
             request, "jobs.html", {"jobs": found.items, **listed, "kinds": STATUSES, "moves": moves}
@@ -121,58 +131,87 @@ class Page:
 
     def _client_for(self, view: View) -> Client:
         """The one to ask for this list: what is narrowed down may take looking for."""
-        return self._slow if view.q or view.status else self._client
+        return self._slow if view.q or view.status or view.since else self._client
 
-    def _listed(self, view: View, found: Any, newer: Any, all_of: Callable[..., Any]) -> _Values:
+    def _listed(
+        self,
+        view: View,
+        found: Any,
+        newer: Any,
+        all_of: Callable[..., Any],
+        key_of: Callable[[Any], Any],
+    ) -> _Values:
         """What both lists show of where they are. `newer` are the rows of the page before, oldest first.
 
-        Its `top` is the newest id that is known now: what comes later is counted as newer.
+        Its `top` is the key of the newest that is known now: what comes later is counted as newer.
         """
         older = found.next is not None
         newest = found.items if view.is_first and found.is_complete else all_of(limit=1).items
-        top = newest[0]["id"] if newest else 0
+        top = key_of(newest[0]) if newest else 0
+        reached_at = getattr(found.next, "at", None) or ""
         before = newer[-1]["id"] if len(newer) == view.per and view.page > 2 else None
         return {
             "view": view,
             "is_complete": found.is_complete,
             "place": _place(view, len(found.items), found.total),
-            "older": view.but(page=view.page + 1, upto=found.next - 1) if older else None,
+            "older": view.but(page=view.page + 1, upto=found.next - 1, at=reached_at) if older else None,
             "newer": view.but(page=view.page - 1, upto=before) if before else None,
             "newest": None if view.is_first else view.but(),
             "per_page": sorted({*PER_PAGE, view.per}),
+            "named": self._named(view.q),
             "top": top,
-            "searched": None if found.is_complete or not older else _share(found.next, top),
+            "searched": None if found.is_complete or not older or reached_at else _share(found.next, top),
+            "searched_back_to": None if found.is_complete else reached_at or None,
         }
 
-    def _newer(self, request: Request, ask: Callable[[int], Sequence[Any]]) -> Response:
-        """How many rows are newer than the one that is named."""
-        text = request.query["newer_than"]
-        after = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
-        found = ask(after)
-        return as_json({"newer": len(found), "is_all": len(found) < _MOST_NEWER})
+    def _named(self, text: str) -> int | None:
+        """The job whose number somebody searches for: "#4711"; None where it names no job that there is."""
+        found = _NUMBER.fullmatch(text)
+        if found is None:
+            return None
+        try:
+            self._client.get(int(found[1]), limit=1)
+        except JobNotFoundError:
+            return None
+        return int(found[1])
 
     # One job
 
     def job(self, request: Request, job_id: str) -> Response:
-        """A job with its latest attempts, the end of what the last of them printed, and what it waits for."""
+        """A job with its latest attempts, the end of what the last of them printed, and what it waits for.
+
+        Of output and log only what is behind what has been `seen`, where that is told.
+        """
         job = self._client.get(int(job_id), limit=_MOST_ATTEMPTS).snapshot
         attempts = job["attempts"][::-1]
-        entries = self._client.logs(id=int(job_id), limit=_MOST_ENTRIES)
+        seen = Seen.of(request.query.get("seen", ""))
+        entries = self._entries(int(job_id), seen.entry)
         parts = self._slow.output_parts(int(job_id), tail=_MOST_OUTPUT) if attempts else []
         has_ended = Status(job["status"]).is_final
+        printed = shown_of(parts, seen, is_whole=has_ended)
         values = {
             "job": job,
             "why": None if has_ended else self._client.why(int(job_id)),
             "attempts": attempts,
             "left_out": attempts[-1]["number"] - 1 if attempts else 0,
-            "entries": entries.items[::-1],
-            "has_older_entries": entries.next is not None,
-            "output": b"".join(part.marked for part in parts).decode("utf-8", "replace"),
-            "output_before": parts[0].offset - parts[0].left_out if parts else 0,
+            "entries": entries.items if seen.entry else entries.items[::-1],
+            "entries_after": seen.entry,
+            "has_older_entries": not seen.entry and entries.next is not None,
+            "output": printed.text,
+            "output_of": printed.number,
+            "output_before": printed.begin,
+            "output_end": printed.end,
             "can_retry": job["status"] in ("failed", "cancelled"),
             "can_cancel": not has_ended,
+            "is_asked": request.query.get("ask") == "cancel",
         }
         return self._shown(request, "job.html", values)
+
+    def _entries(self, job_id: int, after: int) -> Any:
+        """The latest of a job, newest first; behind one that has been seen, oldest first."""
+        if after:
+            return self._client.logs(id=job_id, after=after, limit=_MOST_ENTRIES)
+        return self._client.logs(id=job_id, limit=_MOST_ENTRIES)
 
     def system(self, request: Request) -> Response:
         """Slots, queues, classes with what holds for their jobs, what enforces that, and versions.
@@ -194,6 +233,12 @@ class Page:
         return self._done(request, f"/jobs/{job_id}", f"retry of job {job_id}")
 
     def cancel(self, request: Request, job_id: str) -> Response:
+        """Ends a job that waits; who would stop one that runs is asked first, unless the form says that it is to be."""
+        if (
+            "stops" not in request.form
+            and self._client.get(int(job_id), limit=1).snapshot["status"] == Status.RUNNING
+        ):
+            return redirect(f"/jobs/{job_id}?ask=cancel")
         self._client.cancel(int(job_id))
         return self._done(request, f"/jobs/{job_id}", f"cancel of job {job_id}")
 
@@ -278,7 +323,8 @@ class Page:
     def _broken(self, request: Request, status: int, what: str, **values: Any) -> Response:
         if request.wants_json:
             return as_json({"error": what, **values}, status)
-        told = {"what": what, "reason": None, "back": _form_of(request)} | values
+        since = self._feed.away_since() if what == "away" else None
+        told = {"what": what, "reason": None, "back": _form_of(request), "since": since} | values
         return html(self._page("broken.html", told, None), status)
 
     def _page(self, template: str, values: _Values, stats: Mapping[str, Any] | None) -> str:
@@ -298,8 +344,21 @@ def _form_of(request: Request) -> str | None:
     return request.path.rpartition("/")[0] if request.path.startswith("/jobs/") else "/system"
 
 
-def _newer_than(job_id: int, jobs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [job for job in jobs if job["id"] > job_id]
+def _newer(found: Sequence[Any]) -> Response:
+    """How many rows there are that a list does not show yet."""
+    return as_json({"newer": len(found), "is_all": len(found) < _MOST_NEWER})
+
+
+def _id_in(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+
+
+def _id_of(row: Mapping[str, Any]) -> int:
+    return int(row["id"])
+
+
+def _end_of(job: Mapping[str, Any]) -> str:
+    return str(job["finished_at"])
 
 
 def _place(view: View, many: int, total: int | None) -> str:
@@ -319,8 +378,8 @@ def _share(reached: int, top: int) -> str:
 
 
 def _behind(view: View) -> int | None:
-    """The id behind which the rows of the page begin."""
-    return None if view.upto is None else view.upto + 1
+    """The row behind which those of the page begin."""
+    return None if view.upto is None else Key(view.upto + 1, view.at or None)
 
 
 _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]] = tuple(

@@ -246,13 +246,17 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs; None stands for any. `status` is any of STATUS_WORDS, `search` a part of class::method or error."""
+    """Which jobs; None stands for any. `status` is any of STATUS_WORDS, `search` a part of class::method or error.
+
+    `since` is a stored instant: of the end where all of `status` are ends, else of the submit.
+    """
 
     status: tuple[str, ...] | None = None
     queue: str | None = None
     class_name: str | None = None
     method_name: str | None = None
     search: str | None = None
+    since: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 A page is put together chunk by chunk of what an index gives, so that a search which finds nothing still says how
 far it has come. It is bounded in bytes too, for entries may be large. Each source names its index: the planner would
-rather sort a whole table than walk one backwards.
+rather sort a whole table than walk one backwards. The newest are first: the latest ids, and of jobs that have all ended
+the latest ends.
 """
 
 from __future__ import annotations
@@ -42,13 +43,15 @@ class Page:
     """What was found, and the key from which to go on; None at the end.
 
     `is_complete` is False where the time was up first: then the page may be short, or empty, and `next` is how
-    far it was looked. `total` is how many there are on all pages, if that was asked and is known.
+    far it was looked. `total` is how many there are on all pages, if that was asked and is known. `next_at` is the
+    instant that goes with `next` where the order is that of ends.
     """
 
     rows: list[JsonObject]
     next: int | None
     is_complete: bool = True
     total: int | None = None
+    next_at: str | None = None
 
 
 def in_pages(rows: Iterable[JsonObject]) -> Iterator[list[JsonObject]]:
@@ -98,37 +101,57 @@ class _Found:
         self._size += _size(row)
 
 
+_Place = tuple[Any, ...]
+"""Where a row stands: what a walk's keys are there, the id as the last."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """Where to look: each source is a FROM and a WHERE that one index serves, `rest` what that index cannot say."""
+    """Where to look: each source is a FROM and a WHERE that one index serves, `rest` what that index cannot say.
 
-    key: str
+    The index has its rows in the order of the keys.
+    """
+
+    keys: tuple[str, ...]
     columns: str
     sources: tuple[str, ...]
     rest: tuple[str, ...]
     parameters: Mapping[str, Any]
     is_backwards: bool
-    last: int
+    last: _Place
 
     def edge(self) -> str:
-        """The key at which a chunk ends."""
-        return f"{self._union(self.key, 'last')} LIMIT 1 OFFSET :chunk - 1"
+        """The place at which a chunk ends."""
+        return f"{self._union('last')} LIMIT 1 OFFSET :chunk - 1"
 
     def rows(self) -> str:
-        """What is wanted of a chunk."""
-        return f"{self._union(self.columns, 'end', *self.rest)} LIMIT :limit"
+        """What is wanted of a chunk, each row behind its place."""
+        return f"{self._union('end', self.columns, rest=self.rest)} LIMIT :limit"
 
-    def _union(self, columns: str, end: str, *rest: str) -> str:
+    def place_of(self, row: tuple[Any, ...]) -> _Place:
+        return row[: len(self.keys)]
+
+    def named(self, name: str, place: _Place) -> dict[str, Any]:
+        """The place as parameters."""
+        return {f"{name}_{number}": value for number, value in enumerate(place)}
+
+    def _union(self, end: str, *columns: str, rest: tuple[str, ...] = ()) -> str:
         beyond, within, order = ("<", ">=", "DESC") if self.is_backwards else (">", "<=", "ASC")
-        conditions = [f"{self.key} {beyond} :start", f"{self.key} {within} :{end}", *rest]
-        parts = [f"SELECT {columns} FROM {source} AND {' AND '.join(conditions)}" for source in self.sources]
-        return f"{' UNION ALL '.join(parts)} ORDER BY 1 {order}"
+        conditions = [self._is(beyond, "start"), self._is(within, end), *rest]
+        told = ", ".join([*self.keys, *columns])
+        parts = [f"SELECT {told} FROM {source} AND {' AND '.join(conditions)}" for source in self.sources]
+        ordered = ", ".join(f"{number + 1} {order}" for number, _ in enumerate(self.keys))
+        return f"{' UNION ALL '.join(parts)} ORDER BY {ordered}"
+
+    def _is(self, compared: str, name: str) -> str:
+        there = ", ".join(f":{each}" for each in self.named(name, self.keys))
+        return f"({', '.join(self.keys)}) {compared} ({there})"
 
 
 def _walk(
     connection: sqlite3.Connection,
     walk: _Walk,
-    start: int,
+    start: _Place,
     limit: int,
     deadline: float,
     shape: Callable[[tuple[Any, ...]], JsonObject],
@@ -142,10 +165,12 @@ def _walk(
             if is_over or found.is_full or time.monotonic() > deadline:
                 break
             interrupt_at(deadline)
-    if found.is_full:
-        return Page([shape(row) for row in found.rows[:-1]], found.rows[-2][0])
-    rows = [shape(row) for row in found.rows]
-    return Page(rows, None) if is_over else Page(rows, start, is_complete=False)
+    wanted = found.rows[:-1] if found.is_full else found.rows
+    rows = [shape(row[len(walk.keys) :]) for row in wanted]
+    if not found.is_full and is_over:
+        return Page(rows, None)
+    *at, key = walk.place_of(wanted[-1]) if found.is_full else start
+    return Page(rows, key, is_complete=found.is_full, next_at=at[0] if at else None)
 
 
 def _sizes() -> Iterator[int]:
@@ -159,26 +184,26 @@ def _sizes() -> Iterator[int]:
 def _look_through(
     connection: sqlite3.Connection,
     walk: _Walk,
-    start: int,
+    start: _Place,
     size: int,
     found: _Found,
-) -> tuple[int, bool]:
+) -> tuple[_Place, bool]:
     """Add what is wanted of one chunk to `found`; answers how far it was looked, and whether that was all there is."""
-    given = {**walk.parameters, "start": start, "last": walk.last, "chunk": size}
+    given = {**walk.parameters, **walk.named("start", start), **walk.named("last", walk.last), "chunk": size}
     try:
         # Where an index serves all that is asked, the limit of rows is the only one needed.
         edge = connection.execute(walk.edge(), given).fetchone() if walk.rest else None
-        given |= {"end": walk.last if edge is None else edge[0], "limit": found.room}
+        given |= {**walk.named("end", walk.last if edge is None else edge), "limit": found.room}
         for row in connection.execute(walk.rows(), given):
             found.add(row)
-            start = row[0]
+            start = walk.place_of(row)
             if found.is_full:
                 break
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             raise
         return start, False
-    return (start, True) if edge is None else (edge[0], False)
+    return (start, True) if edge is None else (edge, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +304,16 @@ _JOB_SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         },
     }
 )
+_ENDED_SOURCES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        status.value: _jobs_by(
+            "INDEXED BY jobs_ended", f"j.status = '{status}' AND j.finished_at IS NOT NULL"
+        )
+        for status in sorted(FINAL)
+    }
+)
+"""The same jobs as _JOB_SOURCES has of these, in the order of their ends."""
+
 _ALL_JOBS: Final = tuple(dict.fromkeys(source for status in Status for source in _JOB_SOURCES[status]))
 """As _ANY_JOB, in no order and on indexes alone."""
 
@@ -289,6 +324,18 @@ _WAITS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+_BY_ID: Final = ("j.id",)
+_BY_END: Final = ("j.finished_at", "j.id")
+_NO_END: Final = "~"
+"""Behind each stored instant, as texts are compared."""
+
+_END_OF: Final = """
+    SELECT coalesce(finished_at, (SELECT max(finished_at) FROM job_attempts WHERE job_id = id), updated_at)
+    FROM background_jobs WHERE id <= :id ORDER BY id DESC LIMIT 1
+"""
+"""When a job ended last, or changed; one that is gone stands where the one does that was submitted before it."""
+
+
 def jobs(
     connection: sqlite3.Connection,
     wanted: JobFilter,
@@ -297,9 +344,12 @@ def jobs(
     budget: float,
     now: float,
     count: int | None = None,
+    before_at: str | None = None,
 ) -> Page:
     """Jobs as summaries with what their latest attempts used, newest first; with their total, at most `count`.
 
+    Where only ended ones are wanted, those that ended last are first: `before` had ended at `before_at`, unless that is
+    None, for it may have been retried meanwhile, or be gone.
     Raises InvalidParameterError for an unknown word of status.
     """
     deadline = time.monotonic() + budget
@@ -312,13 +362,38 @@ def jobs(
         "class_name": wanted.class_name,
         "method_name": wanted.method_name,
         "needle": needle(wanted.search or ""),
+        "since": wanted.since,
     }
-    walk = _Walk("j.id", _LISTED_COLUMNS, sources, tuple(rest), parameters, is_backwards=True, last=INT_MIN)
-    page = _walk(connection, walk, INT_MAX if before is None else before, limit, deadline, _listed)
+    if _is_by_end(wanted):
+        start = _behind_end(connection, before, before_at)
+        last: _Place = (wanted.since or "", INT_MIN)
+        walk = _Walk(_BY_END, _LISTED_COLUMNS, sources, tuple(rest), parameters, is_backwards=True, last=last)
+    else:
+        start = (INT_MAX if before is None else before,)
+        walk = _Walk(
+            _BY_ID, _LISTED_COLUMNS, sources, tuple(rest), parameters, is_backwards=True, last=(INT_MIN,)
+        )
+    page = _walk(connection, walk, start, limit, deadline, _listed)
     if count is None:
         return page
-    counted = _Count(sources if rest or sources != (_ANY_JOB,) else _ALL_JOBS, tuple(rest), parameters, count)
+    counted = _Count(_countable_jobs(wanted, sources, rest), tuple(rest), parameters, count)
     return _with_total(connection, page, counted, before is None, deadline)
+
+
+def _behind_end(connection: sqlite3.Connection, before: int | None, before_at: str | None) -> _Place:
+    """The place of the job `before` among those that have ended."""
+    if before is None:
+        return _NO_END, INT_MAX
+    if before_at is None:
+        (before_at,) = connection.execute(_END_OF, {"id": before}).fetchone() or ("",)
+    return before_at, before
+
+
+def _countable_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[str]) -> tuple[str, ...]:
+    """The sources with what a walk is told by its bounds; all jobs in no order, and on indexes alone."""
+    if wanted.since is not None and _is_by_end(wanted):
+        return tuple(f"{source} AND j.finished_at >= :since" for source in sources)
+    return _ALL_JOBS if sources == (_ANY_JOB,) and not rest else sources
 
 
 def summaries(connection: sqlite3.Connection, job_ids: Sequence[int]) -> dict[int, JsonObject]:
@@ -357,12 +432,26 @@ def _text(at: float | None) -> str | None:
 
 def _ways_to_jobs(wanted: JobFilter) -> tuple[tuple[str, ...], list[str]]:
     """The sources that have these jobs, each once, and the conditions that they leave open."""
+    if _is_by_end(wanted):
+        words = sorted(set(wanted.status or ()))
+        return tuple(_ENDED_SOURCES[word] for word in words), _told_apart(wanted)
     sources, rest = _sources_of_jobs(wanted.status)
+    rest += ["j.created_at >= :since"] if wanted.since is not None else []
+    return sources, rest + _told_apart(wanted)
+
+
+def _told_apart(wanted: JobFilter) -> list[str]:
+    """The conditions of names and of a search, which no index has."""
     named = [name for name in ("queue", "class_name", "method_name") if getattr(wanted, name) is not None]
-    rest += [f"j.{name} = :{name}" for name in named]
+    rest = [f"j.{name} = :{name}" for name in named]
     if wanted.search:
         rest.append(f"({_contains(_TARGET)} OR {_contains('j.error')})")
-    return sources, rest
+    return rest
+
+
+def _is_by_end(wanted: JobFilter) -> bool:
+    """Whether all that is wanted has ended, and is listed in the order of ends."""
+    return bool(wanted.status) and FINAL.issuperset(wanted.status or ())
 
 
 def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], list[str]]:
@@ -474,9 +563,15 @@ def entries(
     start, last = (highest, INT_MIN) if after is None else (after, highest - 1)
     with_job = source.format(its_job=_ITS_JOB)
     walk = _Walk(
-        "l.id", _ENTRY_COLUMNS, (with_job,), tuple(rest), parameters, is_backwards=after is None, last=last
+        ("l.id",),
+        _ENTRY_COLUMNS,
+        (with_job,),
+        tuple(rest),
+        parameters,
+        is_backwards=after is None,
+        last=(last,),
     )
-    page = _walk(connection, walk, start, limit, deadline, _entry)
+    page = _walk(connection, walk, (start,), limit, deadline, _entry)
     if count is None:
         return page
     counted = _Count((_countable(source, rest),), tuple(rest), parameters, count)

@@ -219,8 +219,11 @@ class Reader:
         limit: int = PAGE,
         budget: float = BUDGET,
         count: int | None = None,
+        before_at: str | None = None,
     ) -> Page:
-        """The jobs as summaries with what their latest attempts used, newest first, from below the id `before`.
+        """The jobs as summaries with what their latest attempts used, newest first, from behind the job `before`.
+
+        Where only jobs that have ended are wanted, the latest end is first, and `before` had ended at `before_at`.
 
         At most `budget` seconds are spent looking. With `count` the page has its total, of at most so many, whatever
         `before` is.
@@ -228,7 +231,7 @@ class Reader:
         `now`, in seconds since the epoch, parts what waits for its time from what is due.
         Raises InvalidParameterError for an unknown word of status.
         """
-        return pages.jobs(self._database.connection(), wanted, before, limit, budget, now, count)
+        return pages.jobs(self._database.connection(), wanted, before, limit, budget, now, count, before_at)
 
     def summary(self, job_id: int) -> JsonObject | None:
         """How the job stands, in short; None where there is none."""

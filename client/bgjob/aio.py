@@ -32,6 +32,8 @@ from bgjob.connections import BaseClient, BaseFollowing, BaseStream, OwnSocket, 
 from bgjob.errors import BgjobError, DaemonUnavailableError, ProtocolError, ShuttingDownError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from bgjob.calls import Options
 
 T = TypeVar("T")
@@ -294,16 +296,19 @@ class AsyncClient(BaseClient):
         class_name: str | type | None = None,
         method_name: str | None = None,
         search: str | None = None,
+        since: datetime | str | None = None,
         before: int | None = None,
         limit: int | None = None,
         count: int | None = None,
     ) -> Page[JsonObject]:
         """Summaries of jobs, newest first, 50, or up to 1000, a page. `before`: an id, or the last page's `next`.
 
+        Where all of `status` are ends, the latest end is first, and `since` is of the end; else of the submit.
+
         With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` is.
         """
         return await self._call(
-            calls.list_jobs(status, queue, class_name, method_name, search, before, limit, count)
+            calls.list_jobs(status, queue, class_name, method_name, search, before, limit, count, since)
         )
 
     async def _with_all_attempts(self, job_id: int, read: JobRead) -> JsonObject:

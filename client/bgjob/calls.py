@@ -68,6 +68,17 @@ class Call(NamedTuple, Generic[T]):
         return self.parse(checked(reply))
 
 
+class Key(int):
+    """Where a page ends: the id of a job, and `at`, when it had ended, as a retry changes that; else None."""
+
+    at: str | None
+
+    def __new__(cls, number: int, at: str | None = None) -> Key:
+        made = super().__new__(cls, number)
+        made.at = at
+        return made
+
+
 class Page(Generic[T]):
     """Some of a long list: `items`, and `next`, the key that the following page begins with (None at the end).
 
@@ -226,6 +237,7 @@ def list_jobs(
     before: int | None,
     limit: int | None,
     count: int | None = None,
+    since: Any = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -236,7 +248,9 @@ def list_jobs(
         class_name=_class_or_none(class_name),
         method_name=method_name,
         search=search,
+        since=_plain(since),
         before=before,
+        before_at=before.at if isinstance(before, Key) else None,
         limit=limit,
         count=count,
     )
@@ -946,8 +960,10 @@ def _entries(reply: JsonObject) -> Page[JsonObject]:
 
 
 def _page(items: list[JsonObject], reply: JsonObject) -> Page[JsonObject]:
-    is_complete = field(reply, "is_complete", bool)
-    return Page(items, _maybe_int(reply, "next"), is_complete, _maybe_int(reply, "total"))
+    is_complete, following = field(reply, "is_complete", bool), _maybe_int(reply, "next")
+    if following is not None and reply.get("next_at") is not None:
+        following = Key(following, field(reply, "next_at", str))
+    return Page(items, following, is_complete, _maybe_int(reply, "total"))
 
 
 def _maybe_int(reply: JsonObject, name: str) -> int | None:

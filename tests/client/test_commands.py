@@ -879,6 +879,7 @@ def test_submitting_imports_nothing_that_draws() -> None:
         (("list", "--columns", "id,size"), "no column 'size'"),
         (("list", "--limit", "0"), "is not a number from 1 to 1000"),
         (("list", "--before", "x"), "is not a number from 1 on"),
+        (("list", "--since", "noon"), "is neither a time ago such as 30m, 1h or 2d nor one such as"),
         (("show", "0"), "is not a number from 1 on"),
         (("show", "1_0"), "is not a number from 1 on"),
         (("show", "99999999999999999999"), "is not a number from 1 on"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -425,6 +426,31 @@ def test_a_list_tells_a_total_where_one_is_asked_for(client: Client) -> None:
     theirs = scene()
     with bgjob.testing.inline():
         assert scene() == theirs == [2, 1, 0, None]
+
+
+def test_jobs_that_have_ended_are_listed_by_their_end_although_one_is_retried_meanwhile(
+    client: Client,
+) -> None:
+    jobs: list[Job] = []
+
+    def scene() -> list[Any]:
+        began_at = datetime.now(UTC)
+        jobs[:] = [Case("", "Plain::echo", options={"delay": 3600}).submit(client) for _ in range(4)]
+        for place in (1, 3, 0):
+            jobs[place].cancel()
+        places = {job.id: place for place, job in enumerate(jobs)}
+        ended = {"status": "cancelled", "class_name": f"{MODULE}.Plain", "since": began_at}
+        first = client.list(**ended, limit=2, count=9)
+        client.retry(first.items[-1]["id"])
+        following = client.list(**ended, before=first.next)
+        later = client.list(**ended | {"since": datetime.now(UTC) + timedelta(hours=1)})
+        return [first.total, *([places[job["id"]] for job in page] for page in (first, following, later))]
+
+    assert scene() == [3, [0, 3], [1], []]
+    jobs[2].cancel()
+    jobs[3].wait(20)
+    with bgjob.testing.recorded():
+        assert scene() == [3, [0, 3], [1], []]
 
 
 def test_what_runs_has_the_keys_that_a_daemon_tells(client: Client, tmp_path: Path) -> None:

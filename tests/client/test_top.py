@@ -158,7 +158,7 @@ def test_a_screen_has_all_that_there_is() -> None:
     seen = scene(
         attempts,
         [failed(7)],
-        [queue("default"), queue("mail", paused=True)],
+        [queue("default") | {"oldest_pending": at(200)}, queue("mail", paused=True)],
         {(12, 1): 42.4},
         rates=Rates(31.0, 0.5),
     )
@@ -166,9 +166,9 @@ def test_a_screen_has_all_that_there_is() -> None:
         "bgjobd 1.2.3, 2 of 4 slots, a minute: 31 completed, 0.5 failed",
         "jobs: 0 pending, 2 running, 812 completed, 0 failed, 0 cancelled",
         "",
-        "QUEUE    PENDING  RUNNING  SLOTS",
-        "default        2        1    all",
-        "mail           2        1    all  paused",
+        "QUEUE    PENDING  RUNNING  SLOTS  OLDEST",
+        "default        2        1    all   3 min",
+        "mail           2        1    all          paused",
         "",
         "JOB  WHAT             NO    AGE  CPU   TIME  MEMORY  PROGRESS       QUEUE   PID",
         " 12  shop.Mail::send   1  2 min  42%  1.5 s  31 MiB  25% a quarter  mail   4012",

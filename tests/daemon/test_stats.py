@@ -23,6 +23,13 @@ def last_hour(stats: dict[str, Any]) -> tuple[int, int]:
     return sum(one["completed"] for one in stats["minutes"]), sum(one["failed"] for one in stats["minutes"])
 
 
+def test_queues_are_told_in_one_order_whatever_the_configurations(tmp_path: Path) -> None:
+    settings = "[queues]\nnightly = {}\nmail = {}\nabout = {}"
+    with daemon(tmp_path, settings=settings) as running, running.client() as client:
+        names = [queue["name"] for queue in client.stats()["queues"]]
+        assert names == ["about", "default", "mail", "nightly"]
+
+
 def test_the_figures_follow_the_jobs_and_outlive_the_daemon(tmp_path: Path) -> None:
     with daemon(tmp_path) as running:
         commands = Commands(running.socket)

@@ -18,7 +18,7 @@ from playwright.sync_api import Page
 
 from bgjob import Client
 from tests.daemon.running import RunningDaemon, daemon
-from tests.page.browsing import PHONE, Site, chromium, web_settings
+from tests.page.browsing import PHONE, WIDE, Site, chromium, web_settings
 from tests.support import eventually
 
 SHOP = """
@@ -65,6 +65,9 @@ HISTORY = (3400, 3290, 3285, 3010, 2800, 2790, 2785, 2400, 2390, 2010, 1900, 189
            1085, 1080, 700, 690, 500, 300, 240, 95, 41)  # fmt: skip
 """How many seconds ago each message was sent; the report failed after the last but one."""
 
+REAL = {"width": 920, "height": 900}
+"""So wide that a README shows a picture as large as it is."""
+
 MAIL = "EmailNotification"
 REPORT = "NightlyReport"
 _INSTANTS = {
@@ -82,7 +85,7 @@ def main() -> None:
     arguments.directory.mkdir(parents=True, exist_ok=True)
     with shop_directory() as directory, chromium() as browser:
         go = directory / "go"
-        web = web_settings() + "\nper_page = 12"
+        web = web_settings() + "\nper_page = 10"
         with daemon(directory, APPROVED, modules={"shop": SHOP}, web=web) as running:
             failed = with_history(running, go)
             try:
@@ -115,6 +118,7 @@ def with_history(running: RunningDaemon, go: Path) -> int:
     running.stop()
     age_all(running.database, ages)
     running.start()
+    eventually(lambda: running.console().count("the page is at") == 2)
     with running.client() as client:
         client.run_background_job("shop.StockImport", "run", {"go": str(go)})
         eventually(lambda: client.logs(search="3,100 of 5,000").items)
@@ -150,7 +154,7 @@ def take(site: Site, failed: int, directory: Path, takes_all: bool) -> None:
     if takes_all:
         views |= {"jobs": "/jobs", "system": "/system", "no-match": "/?q=no+such+words", "broken": "/nowhere"}
     for suffix, options in {
-        "": {},
+        "": {"viewport": WIDE if takes_all else REAL},
         "-dark": {"color_scheme": "dark"},
         "-phone": {"viewport": PHONE, "is_mobile": True, "device_scale_factor": 2},
     }.items():

@@ -210,7 +210,8 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
 
 def _how_far(samples: dict[str, Any]) -> dict[str, Any]:
     """Where a list goes on, and whether its search came to an end; as it does where the samples do not say."""
-    return {"next": samples.get("next"), "is_complete": samples.get("is_complete", True)}
+    names = ("next", "next_at")
+    return {name: samples.get(name) for name in names} | {"is_complete": samples.get("is_complete", True)}
 
 
 _TIMES = {

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjobd.web.addresses import MOST_TEXT, STATUSES, TYPES, View
+from bgjobd.store.tally import Tally
+from bgjobd.web.addresses import MOST_TEXT, STATUSES, TYPES, View, since_of
+from tests.store.samples import NOW
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=2 * MOST_TEXT)
 QUERIES = st.dictionaries(
-    st.sampled_from(["q", "status", "per", "page", "upto", "other"]),
-    st.one_of(TEXTS, st.sampled_from([*TYPES, *STATUSES]), st.integers().map(str)),
+    st.sampled_from(["q", "status", "since", "per", "page", "upto", "at", "other"]),
+    st.one_of(
+        TEXTS,
+        st.sampled_from([*TYPES, *STATUSES, "1h", "2024-12-04T14:31:53.000000Z"]),
+        st.integers().map(str),
+    ),
 )
 DEFAULTS = st.integers(1, 100)
 
@@ -38,7 +45,7 @@ def test_whatever_is_asked_a_view_is_within_bounds(query: dict[str, str], defaul
     assert view.status in ("", *TYPES)
     assert 1 <= view.per <= 100
     assert (view.page == 1) == (view.upto is None) == view.is_first
-    assert view.upto is None or view.upto >= 1
+    assert view.upto is None or view.upto >= 0
 
 
 @given(QUERIES, TEXTS, st.sampled_from(TYPES), st.integers(1, 100))
@@ -78,7 +85,20 @@ def test_a_number_that_is_none_falls_back(per: str) -> None:
 def test_a_page_without_its_place_is_the_first_and_a_place_without_its_page_too() -> None:
     assert read("/?page=3").address == "/"
     assert read("/?upto=5").address == "/"
+    assert read("/?page=2&upto=-1").address == "/"
+    assert read("/?page=2&upto=0").address == "/?page=2&upto=0"
     assert read(f"/?page=3&upto={2**53 + 1}").address == "/"
+
+
+def test_the_last_hour_is_the_one_whose_ends_are_counted_by_the_minute() -> None:
+    for now in (NOW, NOW + 59.9, NOW + 60):
+        begin = Tally({}, {}).minutes(now)[0]["at"]
+        assert datetime.fromisoformat(since_of("1h", now)) == datetime.fromisoformat(begin)
+
+
+@pytest.mark.parametrize("since", ["1", "h", "0h", "99999h", "1 h", "-1h", "1w", "٣h"])
+def test_a_span_that_is_none_falls_back(since: str) -> None:
+    assert View.of("/jobs", {"since": since}, STATUSES, 10).since == ""
 
 
 def test_a_status_of_the_other_list_falls_back() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import copy
-import json
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from bgjob.codec import Request as Asked
+from bgjob.commands.text import lines, to_json
 from tests.client.scripted import Line
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page.browsing import (
@@ -225,6 +227,22 @@ def test_a_change_shows_soon_after_its_commit(site: Site, page: Page) -> None:
     assert min(took) <= 1.0  # a busy machine may take its time for one of them
 
 
+def test_what_changes_shows_over_a_slow_network_while_more_changes(
+    site: Site, page: Page, tmp_path: Path
+) -> None:
+    job = site.client.run_background_job(TALK, "speak_until", {"go": str(tmp_path / "go")})
+    opened(page, "/?q=over+a+slow+network")
+    network = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 800, "downloadThroughput": -1, "uploadThroughput": -1}
+    network.send("Network.emulateNetworkConditions", slow)
+    watched = Watched(page)
+    site.say("over a slow network")  # while the other job changes the log all the time
+    expect(page.locator(".message", has_text="over a slow network")).to_be_visible()
+    assert len(watched.asked("q=over")) < 12, "looks are begun before others have ended"
+    (tmp_path / "go").touch()
+    job.wait(20)
+
+
 @pytest.mark.parametrize("how", ["selection", "scrolling"])
 def test_rows_do_not_move_under_a_reader_who_is_told_how_many_are_newer(
     site: Site, page: Page, how: str
@@ -387,6 +405,27 @@ def test_buttons_retry_a_failed_job_and_cancel_one_that_waits(site: Site, page: 
     expect(page.locator("h1")).to_contain_text("Cancelled")
 
 
+def test_who_would_cancel_a_job_that_runs_is_asked_first_also_where_it_has_just_begun(
+    site: Site, page: Page, tmp_path: Path
+) -> None:
+    site.client.pause("default")
+    job = site.client.run_background_job(TALK, "speak_until", {"go": str(tmp_path / "go")})
+    opened(page, f"/jobs/{job.id}")
+    page.keyboard.press("p")  # the button stays that of a job that waits
+    site.client.resume("default")
+    eventually(lambda: job.refresh()["status"] == "running")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.locator(".asked")).to_contain_text(re.compile("Attempt 1 began .* and runs"))
+    page.keyboard.press("p")
+    page.get_by_role("link", name="No, go back").click()
+    page.get_by_role("button", name="Cancel…").click()
+    assert job.refresh()["cancel_requested_at"] is None
+    page.get_by_role("button", name="Cancel the job").click()
+    expect(page.locator(".timeline")).to_contain_text("Cancel requested")
+    (tmp_path / "go").touch()
+    job.wait(20)
+
+
 def test_a_queue_is_paused_and_resumed_by_a_button(page: Page) -> None:
     opened(page, "/system")
     page.get_by_role("button", name="Pause", exact=True).click()
@@ -449,9 +488,16 @@ def test_the_row_that_is_walked_to_stays_so_when_rows_arrive(site: Site, page: P
     opened(page, "/jobs")
     page.keyboard.press("j")
     job = page.evaluate("document.activeElement.textContent")
+    before = rows(page).evaluate_all("rows => rows.map(row => row.id)")
     new = site.say("pushes the row down")
-    expect(page.locator(f"#j{new} .badge")).to_have_text("Completed")
+    expect(page.locator("#bar")).to_have_text("1 newer – go to the newest")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
     assert page.evaluate("document.activeElement.textContent") == job
+    assert rows(page).evaluate_all("rows => rows.map(row => row.id)") == before
+    page.keyboard.press("Escape")
+    expect(page.locator(f"#j{new} .badge")).to_have_text("Completed")
+    expect(page.locator("#bar")).to_be_hidden()
 
 
 SEEN_THEME = """
@@ -518,18 +564,25 @@ def views(site: Site) -> dict[str, str]:
     }
 
 
-def test_no_view_scrolls_sideways_on_a_phone(site: Site) -> None:
+OUTSIDE = """all => all.filter(one => {
+  const [inner, outer] = [one.getBoundingClientRect(), (one.closest(".list") ?? document.body).getBoundingClientRect()];
+  return inner.right > Math.min(innerWidth, outer.right);
+}).map(one => one.outerHTML)"""
+"""Of these elements those that end outside their box, which may clip them, or outside the window."""
+
+
+def test_no_view_scrolls_sideways_on_a_phone_and_no_control_is_outside_its_box(site: Site) -> None:
     with site.context(viewport=PHONE, has_touch=True, is_mobile=True) as context:
         page = context.new_page()
         for name, address in views(site).items():
             page.goto(address)
             expect(page.locator("[data-broken=bug]")).to_have_count(0)
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= PHONE["width"], f"{name} is {wide} wide"
-            cut = page.locator("main :is(td, th, a, dd, h1, h2, button)").evaluate_all(
-                "all => all.filter(one => one.getBoundingClientRect().right > innerWidth).map(one => one.outerHTML)"
-            )
-            assert cut == [], name
+            for width in (PHONE["width"], 360, 320):
+                page.set_viewport_size(PHONE | {"width": width})
+                wide = page.evaluate("document.documentElement.scrollWidth")
+                assert wide <= width, f"{name} is {wide} wide on {width}"
+                cut = page.locator("main :is(td, th, a, dd, h1, h2, button)").evaluate_all(OUTSIDE)
+                assert cut == [], f"{name} on {width}"
 
 
 @pytest.mark.parametrize("width", [740, 1280])
@@ -675,13 +728,13 @@ def test_nothing_that_a_job_says_becomes_markup(site: Site, page: Page) -> None:
         assert page.locator("main :is(img, script, iframe, style, svg:not(.chart))").count() == 0
         assert page.locator("main :is([onerror], [onload], [href^=javascript])").count() == 0
         shown = str(page.locator("main").text_content())
-        assert [one for one in HOSTILE if one not in shown] == [], address
+        assert [one for one in HOSTILE if lines(one) not in shown] == [], address
     opened(page, f"/jobs/{said}")
     for place in (".output", ".attempt dd:has(progress)", ".entries"):
         shown = str(page.locator(place).text_content())
-        assert [one for one in HOSTILE if one not in shown] == [], place
+        assert [one for one in HOSTILE if lines(one) not in shown] == [], place
     for place in ("#parameters", "[aria-label=Result]"):
-        assert json.dumps(text, ensure_ascii=False) in str(page.locator(place).text_content())
+        assert to_json(text) in str(page.locator(place).text_content())
     assert watched.dialogs == []
     assert watched.complaints == []
 
@@ -721,7 +774,7 @@ def test_an_open_tab_says_that_the_daemon_was_killed_and_recovers_by_itself(site
     mark(page)
     site.running.stop(signal.SIGKILL)
     expect(page.locator("#away")).to_contain_text("goes on by itself")
-    expect(page.locator("#live")).to_have_text("No answer")
+    expect(page.locator("#live")).to_have_text(re.compile(r"No answer since \d\d:\d\d"))
     site.running.start()
     expect(page.locator("#live")).to_have_text("Live", timeout=RECOVERS)
     expect(page.locator("#away")).to_be_hidden()
@@ -751,9 +804,22 @@ class Telling:
         self.further: dict[str, Any] = {}
         """What it tells of a further page instead."""
         self.has_storage = True
+        self.output = ""
+        self.goes_on = threading.Event()
+        self.goes_on.set()
 
     def tells(self, line: Line, asked: Asked) -> bool:
-        if not self.has_storage and not asked.method.endswith("GetInfo"):
+        if not asked.more:
+            self.goes_on.wait(60)
+        if asked.method.endswith(".Output"):
+            begin = max(0, len(self.output) + asked.parameters["offset"])
+            data = base64.b64encode(self.output[begin:].encode()).decode()
+            end = len(self.output)
+            line.reply(number=1, left_out=0, offset=begin, data=data, next=end, is_end=True)
+        elif asked.parameters.get("after"):
+            newer = [one for one in self.samples["entries"] if one["id"] > asked.parameters["after"]]
+            line.reply(entries=newer, next=None, is_complete=True)
+        elif not self.has_storage and not asked.method.endswith("GetInfo"):
             line.refuse("StorageUnavailable", reason="disk I/O error")
         else:
             is_further = asked.parameters.get("before") is not None
@@ -808,22 +874,105 @@ def test_a_database_that_cannot_be_read_is_told_and_the_page_comes_back_by_itsel
 
 
 @pytest.mark.parametrize("found", [True, False], ids=["with rows", "without"])
-def test_a_search_that_was_cut_short_says_so_and_goes_on(
+def test_a_search_that_was_cut_short_goes_on_by_itself_until_it_is_stopped(
     browser: Browser, tmp_path: Path, found: bool
 ) -> None:
     telling = Telling()
-    entry = telling.samples["entry"] | {"id": 200}
-    telling.samples |= {"entries": [entry] if found else [], "next": 151, "is_complete": False}
-    telling.further = {"entries": [telling.samples["entry"] | {"id": 90}], "next": None, "is_complete": True}
+    entry = telling.samples["entry"]
+    telling.samples |= {
+        "entries": [entry | {"id": 200}] if found else [], "next": 151, "is_complete": False
+    }  # fmt: skip
+    telling.further = {"entries": [], "next": 101, "is_complete": False}
     with scripted(browser, tmp_path, telling) as page:
         opened(page, "/?q=word")
-        told = page.locator(".list .note" if found else ".list .empty")
-        expect(told).to_contain_text("The search was cut short when its time was up")
+        note = page.locator(".list .cut")
+        expect(note).to_contain_text("Searching: the newest")
+        expect(rows(page)).to_have_count(int(found))
         assert violations(page) == []
-        page.get_by_role("link", name="Go on where it stopped").click()
-        expect(page).to_have_url(re.compile(r"q=word&page=2&upto=150$"))
-        expect(rows(page)).to_have_count(1)
-        expect(page.locator(".list .note, .list .empty")).to_have_count(0)
+        page.get_by_role("button", name="Stop").click()
+        expect(note).to_contain_text("The search was cut short when its time was up")
+        expect(page.get_by_role("link", name="Go on where it stopped")).to_be_visible()
+        telling.further = {
+            "entries": [entry | {"id": 90 - more} for more in range(9)], "next": 80, "is_complete": True
+        }  # fmt: skip
+        page.reload()
+        expect(rows(page)).to_have_count(9 + int(found))
+        expect(note).to_have_count(0)
+        expect(page.locator("#said")).to_have_text(f"{9 + int(found)} found")
+        expect(page.get_by_role("link", name="Older →")).to_have_attribute(
+            "href", re.compile(r"/\?q=word&page=2&upto=79$")
+        )
+
+
+def test_a_daemon_that_hangs_is_told_with_since_when(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in {
+        "events._BETWEEN_SIGNS": 0.1,
+        "events._PATIENCE": 0.5,
+        "views._PATIENCE": 0.5,
+    }.items():
+        monkeypatch.setattr(f"bgjobd.web.{name}", seconds)
+    telling = Telling()
+    with scripted(browser, tmp_path, telling) as page:
+        try:
+            opened(page, "/")
+            telling.goes_on.clear()
+            expect(page.locator("#live")).to_have_text(re.compile(r"^No answer since \d\d:\d\d$"))
+            expect(page.locator("#away")).to_contain_text("The daemon does not answer")
+            fresh = page.context.new_page()
+            fresh.goto("/")
+            expect(fresh.locator("#live")).to_have_text(re.compile(r"^No answer since \d\d:\d\d$"))
+            expect(fresh.locator(".broken")).to_contain_text(re.compile(r"No answer since \d{4}-\d\d-\d\d"))
+        finally:
+            telling.goes_on.set()
+        for tab in (page, fresh):
+            expect(tab.locator("#live")).to_have_text("Live", timeout=RECOVERS)
+            expect(rows(tab)).to_have_count(1)
+
+
+def test_output_and_log_do_not_slide_under_who_reads_them_and_are_cut_above_once_somebody_is_at_the_end(
+    browser: Browser, tmp_path: Path
+) -> None:
+    telling = Telling()
+    telling.samples["job"] |= {"status": "running", "finished_at": None}
+    entry = telling.samples["entry"]
+    telling.samples["entries"] = [entry | {"id": number} for number in range(1, 101)]
+    telling.output = "".join(f"line {number}\n" for number in range(9000))
+    with scripted(browser, tmp_path, telling) as page:
+        opened(page, "/jobs/1")
+        box = page.locator("#output")
+        box.evaluate("box => box.scrollTop = 500")
+        first_line = str(box.text_content()).partition("\n")[0]
+        telling.output += "".join(f"then {number}\n" for number in range(3000))
+        telling.samples["entries"] += [entry | {"id": number} for number in range(101, 141)]
+        expect(box).to_contain_text("then 2999")
+        assert (box.evaluate("box => box.scrollTop"), first_line) == (
+            500,
+            str(box.text_content()).partition("\n")[0],
+        )
+        expect(page.locator(".entries li")).to_have_count(140)
+        box.evaluate("box => box.scrollTop = box.scrollHeight")
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        telling.output += "then the last\n" * 5000
+        telling.samples["entries"] += [entry | {"id": 141}]
+        expect(page.locator("#l141")).to_be_visible()
+        expect(page.locator(".entries li")).to_have_count(100)
+        expect(page.locator("#older")).to_be_visible()
+        expect(box).not_to_contain_text("line 8999")
+        expect(page.locator("#before")).to_contain_text("KiB came before")
+
+
+def test_columns_stay_where_they_are_whatever_is_in_them(browser: Browser, tmp_path: Path) -> None:
+    telling = Telling()
+    with scripted(browser, tmp_path, telling) as page:
+        for address, sample, said in (("/", "entry", "message"), ("/jobs", "summary", "error")):
+            seen = set()
+            for text in ("short", "longer than it fits " * 40, "o" * 300):
+                telling.samples[sample] |= {said: text, "class_name": f"shop.{text[:20].title()}"}
+                opened(page, address)
+                seen.add(str(page.locator("th").evaluate_all("all => all.map(one => one.offsetLeft)")))
+            assert len(seen) == 1, seen
 
 
 def test_a_page_alone_says_that_there_is_no_daemon_and_shows_the_log_while_there_is_one(

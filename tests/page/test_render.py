@@ -11,13 +11,13 @@ from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import pytest
 
 from bgjob.codec import Request as Asked
 from bgjobd.web.exchange import Request, Response
-from bgjobd.web.render import Renderer, ago, badge, chart, pretty, short, time_tag
+from bgjobd.web.render import Renderer, ago, badge, chart, parted, pretty, short, time_tag
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page
 from tests.client.scripted import Line, ScriptedDaemon
@@ -66,9 +66,11 @@ class OnePage:
     def reset(self) -> None:
         self.samples: dict[str, Any] = copy.deepcopy(SAMPLES)
         self.output = b"printed"
+        self.asked: list[dict[str, Any]] = []
         self.refusal: tuple[str, dict[str, Any]] | None = None
 
     def tell(self, line: Line, asked: Asked) -> None:
+        self.asked.append(dict(asked.parameters))
         if self.refusal is not None:
             line.refuse(self.refusal[0], **self.refusal[1])
         elif asked.method.endswith(".Output"):
@@ -111,6 +113,7 @@ def usual_markup() -> set[tuple[str, str]]:
         str(time_tag(WHEN, 0.0)),
         str(time_tag(WHEN, 0.0, exact=True)),
         str(badge("failed")),
+        str(parted("a.b")),
     ]
     return {pair for text in [*plain, *made] for pair in markup(Read(text))}
 
@@ -229,6 +232,35 @@ def test_text_that_runs_the_other_way_turns_nothing_around_it(
     assert all({"bdi", "pre"} & set(around) for around in found)
 
 
+SETS_THE_TERMINAL = "red \x1b[31m, back\rwards \u202egnp.exe\u2066, end\x9b2J\u200d"
+AS_SHOWN = r"red \x1b[31m, back\rwards \u202egnp.exe\u2066, end\x9b2J" + "\u200d"
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [(address, path) for address, paths in FREE.items() for path in paths],
+    ids=lambda value: value if isinstance(value, str) else ".".join(map(str, value)),
+)
+def test_what_would_turn_a_text_or_set_a_terminal_is_shown_and_not_obeyed(
+    shown: OnePage, address: str, path: tuple[Any, ...]
+) -> None:
+    put(shown.samples, path, SETS_THE_TERMINAL)
+    shown.output = SETS_THE_TERMINAL.encode()
+    answer = shown.ask(address).body.decode()
+    assert not set(answer) & set("\x1b\r\u202e\u2066\x9b")
+    as_json = AS_SHOWN.replace(r"\x1b", r"\u001b").replace(r"\x9b", r"\u009b")
+    assert {AS_SHOWN, as_json} & {part for part in (AS_SHOWN, as_json) if part in answer}
+    if address == "/jobs/1":
+        assert AS_SHOWN in Read(answer.partition('id="output"')[2]).text
+
+
+def test_a_search_is_sent_again_as_it_was_typed(shown: OnePage) -> None:
+    shown.samples["entries"] = []
+    read = shown.read("/", q="a\u202eb")
+    assert ("q", "a\u202eb") in {(each.get("name"), each.get("value")) for _, each in read.elements}
+    assert r"No messages match “a\u202eb”" in read.text
+
+
 def test_what_a_job_prints_stays_text(shown: OnePage) -> None:
     shown.output = HOSTILE.encode() + bytes(range(256))
     read = shown.read("/jobs/1")
@@ -337,13 +369,64 @@ def test_of_a_long_output_the_end_is_shown_and_how_much_came_before(shown: OnePa
     assert "5 B came before" in text
     assert "begin" not in text
     shown.output = b"begin"
-    assert "came before" not in shown.read("/jobs/1").text
+    assert "before" in hidden(shown.read("/jobs/1"))
+
+
+def hidden(read: Read) -> set[str | None]:
+    """The ids of what is not shown."""
+    return {
+        attributes["id"] for _, attributes in read.elements if "hidden" in attributes and "id" in attributes
+    }
+
+
+def test_of_an_output_and_a_log_that_grow_only_what_has_not_been_seen_is_told(shown: OnePage) -> None:
+    shown.output = "printed before, and now é".encode()
+    read = shown.read("/jobs/1", seen="1.16.6")
+    (box,) = [attributes for _, attributes in read.elements if attributes.get("id") == "output"]
+    assert (box["data-attempt"], box["data-begin"], box["data-end"]) == ("1", "16", "26")
+    assert "printed before" not in read.text
+    assert "and now é" in read.text
+    assert ("ol", {"class": "entries", "data-after": "6"}) in read.elements
+    assert [one["after"] for one in shown.asked if "after" in one] == [6]
+    assert "printed before" in shown.read("/jobs/1", seen="2.16.6").text  # of an earlier attempt
+    assert "printed before" in shown.read("/jobs/1", seen="1.99.6").text  # the file is shorter by now
+
+
+def test_a_character_that_is_not_yet_whole_is_told_once_it_is(shown: OnePage) -> None:
+    shown.samples["job"] |= {"status": "running", "finished_at": None}
+    shown.output = "half of é".encode()[:-1]
+    read = shown.read("/jobs/1")
+    (box,) = [attributes for _, attributes in read.elements if attributes.get("id") == "output"]
+    assert (box["data-end"], "\ufffd" in read.text) == ("8", False)
+    shown.samples["job"] |= {"status": "failed"}
+    assert "\ufffd" in shown.read("/jobs/1").text
+
+
+def test_what_runs_is_not_cancelled_by_one_click(shown: OnePage) -> None:
+    shown.samples["job"] |= {"status": "running", "finished_at": None}
+    read = shown.read("/jobs/1")
+    assert "Cancel…" in read.text
+    assert "/jobs/1/cancel" not in {attributes.get("action") for _, attributes in read.elements}
+    read = shown.read("/jobs/1", ask="cancel")
+    assert "A cancel stops it" in read.text
+    assert ("form", {"method": "post", "action": "/jobs/1/cancel"}) in read.elements
+    shown.samples["job"] |= {"status": "completed"}
+    assert "A cancel stops it" not in shown.read("/jobs/1", ask="cancel").text
+
+
+def test_the_retry_that_a_job_waits_for_is_not_spent_yet(shown: OnePage) -> None:
+    shown.samples["job"] |= {"status": "pending", "finished_at": None, "retry_count": 2, "max_retries": 8}
+    assert "1 of 8 retries spent" in shown.read("/jobs/1").text
+    shown.samples["job"] |= {"retry_count": 0}
+    assert "0 of 8 retries spent" in shown.read("/jobs/1").text
+    shown.samples["job"] |= {"status": "running", "retry_count": 2}
+    assert "2 of 8 retries spent" in shown.read("/jobs/1").text
 
 
 def test_of_a_long_log_a_job_says_where_the_rest_is(shown: OnePage) -> None:
-    assert "bgjob show 1 --logs" not in shown.read("/jobs/1").text
+    assert "older" in hidden(shown.read("/jobs/1"))
     shown.samples["next"] = 7
-    assert "bgjob show 1 --logs" in shown.read("/jobs/1").text
+    assert "older" not in hidden(shown.read("/jobs/1"))
 
 
 def test_a_cancel_that_is_wanted_is_told_before_it_is_done(shown: OnePage) -> None:
@@ -380,7 +463,8 @@ def test_what_a_job_waits_for_stays_text_and_turns_nothing_around_it(shown: OneP
     shown.samples["why"] = f"turned \u202e around {HOSTILE}"
     answer = shown.ask("/jobs/1").body.decode()
     assert is_text(Read(answer))
-    assert all("bdi" in around for around, text in Around(answer).texts if "urned \u202e" in text)
+    assert [around for around, text in Around(answer).texts if "urned \\u202e around" in text]
+    assert "\u202e" not in answer
 
 
 def test_a_job_says_where_it_stands_in_its_retries(shown: OnePage) -> None:
@@ -394,7 +478,32 @@ def test_a_job_says_where_it_stands_in_its_retries(shown: OnePage) -> None:
 @pytest.mark.parametrize("address", ["/", "/jobs", "/system"])
 def test_what_is_counted_leads_to_the_jobs_that_were_counted(shown: OnePage, address: str) -> None:
     led = [attributes["href"] for tag, attributes in shown.read(address).elements if tag == "a"]
-    assert {f"/jobs?status={status}" for status in ("running", "pending", "failed")} <= set(led)
+    assert {f"/jobs?status={status}" for status in ("running", "pending", "failed&since=1h")} <= set(led)
+
+
+def test_a_list_of_failed_jobs_goes_on_and_counts_what_is_newer_by_their_ends(shown: OnePage) -> None:
+    ended_at = "2024-12-04T14:31:53.250000Z"
+    shown.samples |= {"next": 1, "next_at": ended_at}
+    shown.samples["summary"]["finished_at"] = ended_at
+    read = shown.read("/jobs", status="failed")
+    (older,) = {attributes["href"] for _, attributes in read.elements if attributes.get("rel") == "next"}
+    query = dict(parse_qsl((older or "").partition("?")[2]))
+    assert query == {"status": "failed", "page": "2", "upto": "0", "at": ended_at}
+    shown.read("/jobs", **query)
+    (asked,) = [one for one in shown.asked if one.get("before") is not None]
+    assert (asked["before"], asked["before_at"]) == (1, ended_at)
+    (top,) = [attributes["data-top"] for _, attributes in read.elements if "data-top" in attributes]
+    for than, newer in ((top, 0), (ended_at.replace("53.25", "53.24"), 1)):
+        answer = shown.ask("/jobs", accept="application/json", status="failed", newer_than=str(than))
+        assert json.loads(answer.body)["newer"] == newer
+
+
+def test_the_span_of_a_list_is_asked_for_shown_and_kept(shown: OnePage) -> None:
+    read = shown.read("/jobs", status="failed", since="1h")
+    led = [attributes.get("href") or "" for _, attributes in read.elements]
+    assert "Last 1h ×" in read.text
+    assert {"/jobs?status=failed", "/jobs?status=running&since=1h"} <= set(led)
+    assert ("input", {"type": "hidden", "name": "since", "value": "1h"}) in read.elements
 
 
 def test_a_list_tells_how_far_a_job_is_as_long_as_it_runs(shown: OnePage) -> None:
@@ -458,6 +567,31 @@ def test_the_limits_of_a_classs_attempts_are_told_and_what_enforces_them(shown: 
     assert "writable" not in shown.read("/system").text
 
 
+def test_the_oldest_that_waits_is_of_a_queue_that_is_not_paused_and_those_that_are_get_named(
+    shown: OnePage,
+) -> None:
+    (queue,) = shown.samples["stats"]["queues"]
+    later = "2024-12-04T15:00:00Z"
+    shown.samples["stats"]["queues"] = [
+        queue | {"name": "nightly", "paused": True, "pending": 7},
+        queue | {"name": "mail", "oldest_pending": later},
+    ]
+    for address in ("/", "/jobs", "/system"):
+        read = shown.read(address)
+        assert "nightly is paused, 7 wait" in read.text
+        assert next(attributes["datetime"] for tag, attributes in read.elements if tag == "time") == later
+    text = read.text
+    assert text.index("mail") < text.rindex("nightly"), "queues are in their order"
+
+
+@pytest.mark.parametrize("address", ["/", "/jobs"])
+def test_who_searches_for_a_number_is_led_to_the_job_first(shown: OnePage, address: str) -> None:
+    for text in ("#1", "1"):
+        assert "Go to job 1" in shown.read(address, q=text).text
+    for text in ("#0", "# 1", "1 2", "#" + "9" * 19):
+        assert "Go to job" not in shown.read(address, q=text).text
+
+
 def test_a_queue_tells_how_many_jobs_may_wait_in_it(shown: OnePage) -> None:
     assert "1 of 100,000" in " ".join(shown.read("/system").text.split())
 
@@ -516,6 +650,11 @@ def test_a_badge_always_has_its_word() -> None:
 
 def test_a_class_is_told_without_its_modules() -> None:
     assert [short(name) for name in ("shop.jobs.Email", "Email", "")] == ["Email", "Email", ""]
+
+
+def test_a_name_breaks_at_its_dots_and_colons() -> None:
+    assert parted("shop.jobs.<b>::send") == "shop.<wbr>jobs.<wbr>&lt;b&gt;::<wbr>send"
+    assert parted("...") == "..."
 
 
 def test_values_are_written_for_people() -> None:

@@ -6,6 +6,7 @@ import gzip
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bgjob.codec import Request as Asked
+from bgjobd.web import events
 from bgjobd.web.events import MOST_STREAMS, Feed
 from bgjobd.web.exchange import SECURITY
 from bgjobd.web.render import Renderer
@@ -214,9 +216,14 @@ def test_a_stream_without_a_thread_to_follow_for_it_takes_no_place(monkeypatch: 
     words = feed.try_stream()
     assert words is not None
     with closing(words):
-        [thread] = set(threading.enumerate()) - before
-        assert thread.name == "feed"
-    thread.join(20)
+        threads = eventually(lambda: _if_many(set(threading.enumerate()) - before, 2))
+        assert {thread.name for thread in threads} == {"feed", "pulse"}
+    for thread in threads:
+        thread.join(20)
+
+
+def _if_many(threads: set[threading.Thread], many: int) -> set[threading.Thread]:
+    return threads if len(threads) == many else set()
 
 
 def test_asking_for_the_head_of_a_stream_takes_no_place(served: Served) -> None:
@@ -250,10 +257,45 @@ def test_a_browser_hears_at_once_that_a_daemon_has_gone_and_that_it_is_back(tmp_
             hear(peer, rb"data: \d+\n")
 
 
-def hear(peer: Peer, pattern: bytes) -> None:
-    """Read until an event says this, which is before the stream shows that it is there all the same."""
-    while not re.search(pattern, piece := peer.piece()):
+def test_a_browser_hears_that_a_daemon_hangs_since_when_and_that_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps its connections then, and is as silent as one that has nothing to say."""
+    assert events._BETWEEN_SIGNS + events._PATIENCE < 10  # so long it takes at most
+    for name, seconds in {
+        "events._BETWEEN_SIGNS": 0.1,
+        "events._PATIENCE": 0.5,
+        "views._PATIENCE": 0.5,
+    }.items():
+        monkeypatch.setattr(f"bgjobd.web.{name}", seconds)
+    goes_on = threading.Event()
+    goes_on.set()
+
+    def tells(line: Line, asked: Asked) -> bool:
+        if not asked.more:
+            goes_on.wait(60)
+        return False
+
+    with page(tmp_path, tells=tells) as served, served.peer() as peer, served.peer() as fresh:
+        peer.ask("GET /events")
+        hear(peer, rb"data: \d+\n")
+        goes_on.clear()
+        began_at = time.time()
+        (told,) = hear(peer, rb"event: away\ndata: (\d+)\n")
+        try:
+            assert began_at - 2 < int(told) <= time.time()
+            answer = fresh.ask("GET /")
+            assert (answer.status, b'data-since="' + told in answer.body) == (503, True)
+        finally:
+            goes_on.set()
+        hear(peer, rb"data: \d+\n")
+
+
+def hear(peer: Peer, pattern: bytes) -> tuple[bytes, ...]:
+    """Read until an event says this, which is before the stream shows that it is there all the same; what it names."""
+    while (found := re.search(pattern, piece := peer.piece())) is None:
         assert b"still here" not in piece
+    return found.groups()
 
 
 def test_a_browser_hears_that_the_daemon_is_away(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from tests.store.samples import (
     asked,
     cancels,
     ends,
+    retries,
     starts,
     statements_run_on,
     submission,
@@ -246,6 +247,69 @@ def test_jobs_are_found_by_a_part_of_class_method_or_error(
         job_id = store.run_one(retry_count=3)
         store.commit(ends(job_id, Ending.failed("ValueError", message)))
     assert ids(reader.list(JobFilter(search=search), now=NOW)) == found
+
+
+def ended(store: Store, ending: Ending = FAILED, after: float = 0.0) -> int:
+    """A job that ended so many seconds after `NOW`."""
+    job_id = store.run_one(retry_count=3)
+    store.commit(ends(job_id, ending, at=NOW + after))
+    return job_id
+
+
+FAILED_ONES = JobFilter(status=("failed",))
+
+
+def test_jobs_that_have_ended_are_listed_by_their_end_and_not_by_their_submit(
+    store: Store, reader: Reader
+) -> None:
+    first, second, third = ended(store, after=60), ended(store), ended(store, COMPLETED, after=30)
+    assert ids(reader.list(FAILED_ONES, now=NOW)) == [first, second]
+    assert ids(reader.list(JobFilter(status=("failed", "completed")), now=NOW)) == [first, third, second]
+    assert ids(reader.list(JobFilter(status=("failed", "completed", "running")), now=NOW)) == [
+        third,
+        second,
+        first,
+    ]
+
+
+def test_a_page_goes_on_where_it_stopped_although_its_last_job_was_retried_and_has_failed_again(
+    store: Store, reader: Reader
+) -> None:
+    jobs = [ended(store, after=after) for after in (4, 3, 3, 2, 1)]
+    page = reader.list(FAILED_ONES, limit=2, now=NOW)
+    assert ids(page) == [jobs[0], jobs[2]]
+    store.commit(retries(jobs[2]))
+    (claim,) = store.claim(Lanes(1000, {"default": None}))
+    store.commit(ends(claim.job.id, Ending.failed("ValueError", "again"), number=2, at=NOW + 60))
+    page = reader.list(FAILED_ONES, before=page.next, before_at=page.next_at, limit=2, now=NOW)
+    assert ids(page) == [jobs[1], jobs[3]]
+    store.database.execute_sql("DELETE FROM background_jobs WHERE id = ?", (jobs[3],))
+    page = reader.list(FAILED_ONES, before=page.next, before_at=page.next_at, limit=2, now=NOW)
+    assert ids(page) == [jobs[4]]
+    assert (page.next, page.next_at) == (None, None)
+
+
+def test_a_job_that_somebody_names_stands_where_it_ended_last(store: Store, reader: Reader) -> None:
+    jobs = [ended(store, after=after) for after in (3, 2, 1)]
+    assert ids(reader.list(FAILED_ONES, before=jobs[0], now=NOW)) == jobs[1:]
+    store.commit(retries(jobs[1]))
+    assert ids(reader.list(FAILED_ONES, before=jobs[1], now=NOW)) == jobs[2:]
+    store.database.execute_sql("DELETE FROM background_jobs WHERE id = ?", (jobs[1],))
+    assert ids(reader.list(FAILED_ONES, before=jobs[1], now=NOW)) == [jobs[0], jobs[2]]
+
+
+def test_since_is_of_the_end_where_all_have_ended_and_of_the_submit_else(
+    store: Store, reader: Reader
+) -> None:
+    late, early = ended(store, after=60), ended(store)
+    store.now += 30
+    (new,) = store.submit(asked())
+    since = text(NOW + 30)
+    found = reader.list(replace(FAILED_ONES, since=since), count=10, limit=1, now=NOW)
+    assert (ids(found), found.next, found.total) == ([late], None, 1)
+    found = reader.list(replace(FAILED_ONES, since=text(NOW)), count=10, before=late, limit=1, now=NOW)
+    assert (ids(found), found.total) == ([early], 2)
+    assert ids(reader.list(JobFilter(since=since), now=NOW)) == [new]
 
 
 # Log entries
@@ -506,6 +570,8 @@ def test_rows_are_parted_into_pages_in_their_order() -> None:
         (JobFilter(class_name="c"), True),
         (JobFilter(method_name="m"), True),
         (JobFilter(status=("retrying",)), True),
+        (JobFilter(status=("failed",), since="2024"), False),
+        (JobFilter(since="2024"), True),
         (LogFilter(), False),
         (LogFilter(id=1), False),
         (LogFilter(type="failure"), False),
@@ -600,6 +666,7 @@ COUNTED = [
     JobFilter(status=("pending",)),
     JobFilter(status=("scheduled", "failed")),
     JobFilter(status=("running", "completed", "cancelled")),
+    JobFilter(status=("failed", "completed"), since=text(NOW)),
     JobFilter(queue="closed"),
     JobFilter(search="VALUEERROR"),
     JobFilter(search="nosuch"),
@@ -729,6 +796,10 @@ def test_a_commit_does_not_wait_for_a_search(store: Store, reader: Reader) -> No
         (JobFilter(), "jobs_pending|jobs_running|jobs_finished"),
         (JobFilter(status=("pending", "failed")), "jobs_pending|jobs_finished"),
         (JobFilter(status=("running",)), "jobs_running"),
+        (
+            JobFilter(status=("failed", "completed"), since=text(NOW)),
+            "COVERING INDEX jobs_ended .*finished_at>",
+        ),
         (LogFilter(), "COVERING INDEX logs_job"),
         (LogFilter(id=1), "COVERING INDEX logs_job"),
         (LogFilter(type="failure"), "INDEX logs_type"),
@@ -774,8 +845,9 @@ SORTS_THE_RUNNING = ("running",)
         (JobFilter(status=("pending",)), "jobs_pending"),
         (JobFilter(status=("scheduled",)), "jobs_pending"),
         (JobFilter(status=("retrying",), search="s"), "jobs_pending"),
-        (JobFilter(status=("failed",)), "jobs_finished"),
-        (JobFilter(status=("completed", "failed", "cancelled"), class_name="c"), "jobs_finished"),
+        (JobFilter(status=("failed",)), "jobs_ended (status=? AND finished_at<?)|jobs_ended .*>"),
+        (JobFilter(status=("failed",), since=text(NOW)), "jobs_ended .*finished_at>"),
+        (JobFilter(status=("completed", "failed", "cancelled"), class_name="c"), "jobs_ended"),
         (JobFilter(status=("pending", "failed")), "jobs_pending|jobs_finished"),
         (JobFilter(status=SORTS_THE_RUNNING), "jobs_running"),
     ],
@@ -786,7 +858,7 @@ def test_a_list_walks_an_index_and_sorts_nothing(
     every_status(store)
     if is_analyzed:
         store.database.execute_sql("ANALYZE")
-    for plan in plans(reader, lambda: reader.list(wanted, before=1000, now=NOW)):
+    for plan in plans(reader, lambda: reader.list(wanted, before=1000, before_at=text(NOW), now=NOW)):
         on_jobs = [step for step in plan.splitlines() if re.match(r"(SCAN|SEARCH) j\b", step)]
         assert on_jobs, plan
         assert all(re.search(places, step) for step in on_jobs), plan

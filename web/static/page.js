@@ -6,6 +6,10 @@ const live = $("#live");
 const AFTER_KEY = 300;
 const BETWEEN_LOOKS = 100;
 const AFTER_TROUBLE = 1000;
+const PATIENCE = 30000;
+const OUTPUT_KEPT = 64 * 1024;
+const OUTPUT_MOST = 4 * 1024 * 1024;
+const ENTRIES_KEPT = 100;
 
 // What is remembered, here and in other tabs
 
@@ -21,6 +25,7 @@ const memory = {
 let isPaused = memory.get("paused") === "1";
 let isUtc = memory.get("utc") === "1";
 let isAway = false;
+let awaySince = null;
 let isStale = false;
 
 addEventListener("storage", ({ key, newValue }) => {
@@ -29,24 +34,39 @@ addEventListener("storage", ({ key, newValue }) => {
   if (key === "theme" && newValue) document.documentElement.dataset.theme = newValue;
 });
 
-// Looking again
+// Looking again: one look at a time, however long the network takes, and one more if something has changed meanwhile
 
-let loading = null;
+let looking = null;
+let isMissed = false;
 
-async function load({ isOtherView = false } = {}) {
-  loading?.abort();
-  const { signal } = (loading = new AbortController());
+async function look(address, accept, onAnswer) {
+  looking?.abort();
+  const mine = (looking = new AbortController());
+  const late = setTimeout(() => mine.abort(new DOMException("no answer", "TimeoutError")), PATIENCE);
+  isMissed = false;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, signal });
-    if (answer.redirected) return location.assign(answer.url);
-    const found = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (answer.status === 503) return setAway(said(found));
-    take(found, isOtherView);
-    setAway(null);
+    await onAnswer(await fetch(address, { headers: { Accept: accept }, signal: mine.signal }));
   } catch (error) {
     if (error.name !== "AbortError") setAway("This page is not served any more. It goes on by itself once it is.");
   }
+  clearTimeout(late);
+  if (looking !== mine) return;
+  looking = null;
+  if (isMissed) onChange();
 }
+
+function load({ isOtherView = false, isLive = false } = {}) {
+  return look(withSeen(location.href), "text/html", async (answer) => {
+    if (answer.redirected) return location.assign(answer.url);
+    const found = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (answer.status === 503) return setAway(said(found), sinceIn(found));
+    if (isLive && isBeingRead()) return void (isMissed = true);
+    take(found, isOtherView);
+    setAway(null);
+  });
+}
+
+function sinceIn(page) { return Number($("[data-since]", page)?.dataset.since) || null; }
 
 function said(found) {
   return `${$("main h1", found)?.textContent ?? "No answer"}. ${$("main p", found)?.textContent ?? ""}`;
@@ -56,15 +76,151 @@ function take(found, isOtherView) {
   document.title = found.title;
   const output = $(".output", main);
   const wasAtEnd = output && isAtEnd(output);
+  const growing = whatGrows(found);
   Idiomorph.morph(main, $("#main", found).innerHTML, {
     morphStyle: "innerHTML",
     ignoreActiveValue: !isOtherView,
     callbacks: {
-      beforeNodeMorphed: (node) => !isHeld(node) && node.id !== "hold",
+      beforeNodeMorphed: (node) => !growing.has(node) && !isHeld(node) && node.id !== "hold",
       beforeAttributeUpdated: (name, node) => !(name === "open" && node.matches("details")),
     },
   });
+  for (const grow of growing.values()) grow?.();
   if (!output || wasAtEnd) toEnd();
+  retime();
+  goOn();
+}
+
+// What grows below who reads: output and log of a job are asked for from where they end here, and are cut above only while
+// somebody is at the end.
+
+function withSeen(address) {
+  const place = new URL(address);
+  if ($("[data-job]", main)) {
+    const { attempt = 0, end = 0 } = $("#output", main)?.dataset ?? {};
+    const last = $(".entries", main).lastElementChild?.id.slice(1) ?? 0;
+    place.searchParams.set("seen", `${attempt}.${end}.${last}`);
+  }
+  return place;
+}
+
+function whatGrows(found) {
+  const growing = new Map();
+  const [output, more] = [$("#output", main), $("#output", found)];
+  if (output && more && output.dataset.attempt === more.dataset.attempt && Number(more.dataset.begin) >= Number(output.dataset.end)) {
+    growing.set(output, () => growOutput(output, more));
+    growing.set($("#before", main), null);
+  }
+  const [entries, newer] = [$(".entries", main), $(".entries", found)];
+  if (entries && newer && "after" in newer.dataset) {
+    const added = [...newer.children];
+    growing.set(entries, () => growEntries(entries, added));
+    growing.set($("#older", main), null);
+  }
+  return growing;
+}
+
+function growOutput(box, more) {
+  if (isHeld(box)) return;
+  const wasAtEnd = isAtEnd(box);
+  const gap = more.dataset.begin - box.dataset.end;
+  if (gap && wasAtEnd) box.replaceChildren();
+  else if (gap) box.append(`\n[... ${gap} bytes left out ...]\n`);
+  if (more.textContent) {
+    const piece = new Text(more.textContent);
+    piece.begin = Number(more.dataset.begin);
+    box.append(piece);
+  }
+  box.dataset.end = more.dataset.end;
+  const most = wasAtEnd ? OUTPUT_KEPT : OUTPUT_MOST;
+  const before = box.scrollHeight;
+  for (let size = box.textContent.length; box.firstChild && size - box.firstChild.length >= most;) {
+    size -= box.firstChild.length;
+    box.firstChild.remove();
+  }
+  if (!wasAtEnd) box.scrollTop -= before - box.scrollHeight;
+  const begin = box.firstChild?.begin ?? Number(box.dataset.begin);
+  $("#before").hidden = !begin;
+  if (begin) $("#before b").textContent = `${Math.ceil(begin / 1024).toLocaleString("en")} KiB`;
+}
+
+function growEntries(list, added) {
+  const wasAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 8;
+  list.append(...added.filter(({ id }) => !document.getElementById(id)));
+  if (!wasAtEnd) return;
+  while (list.children.length > ENTRIES_KEPT) {
+    list.firstElementChild.remove();
+    $("#older").hidden = false;
+  }
+  if (added.length && scrollY > 0) scrollTo(0, document.documentElement.scrollHeight);
+}
+
+// A search that was cut short goes on by itself while somebody looks, until the page is full or all has been looked through
+
+let stoppedAt = null;
+let searching = null;
+
+async function goOn() {
+  const link = $(".cut a", main);
+  const here = location.href;
+  if (!link || document.hidden || stoppedAt === here || searching === here) return;
+  searching = here;
+  showSearch(link.parentElement);
+  const select = $(".tools select");
+  const place = new URL(link.href);
+  place.searchParams.set("per", Math.max(1, select.value - main.querySelectorAll("tbody tr").length));
+  try {
+    const answer = await fetch(place, { headers: { Accept: "text/html" } });
+    const found = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!answer.ok) $(".cut button", main)?.click();
+    else if (location.href === here && stoppedAt !== here && $(".cut a", main)) addFound(found, select);
+  } catch { $(".cut button", main)?.click(); }
+  searching = null;
+  goOn();
+}
+
+function showSearch(note) {
+  note.closest(".list").dataset.first = "0"; // what comes now is counted: it would begin again
+  const [told, link] = [$(".told", note), $("a", note)];
+  note.dataset.told ??= told.textContent;
+  told.textContent = `Searching: ${note.dataset.share ? `the newest ${note.dataset.share} so far` : "not through yet"}. `;
+  link.hidden = true;
+  if ($("button", note)) return; // the same for all of a search: it is to be hit
+  const stop = document.createElement("button");
+  stop.type = "button";
+  stop.textContent = "Stop";
+  stop.onclick = () => {
+    stoppedAt = location.href;
+    stop.remove();
+    told.textContent = note.dataset.told;
+    link.hidden = false;
+  };
+  note.append(stop);
+}
+
+function addFound(found, select) {
+  const list = $(".list", main);
+  const note = $(".cut", list);
+  const [body, more] = [$("tbody", list), $("tbody", found)];
+  if (body && more) body.append(...more.children);
+  else if (more) note.before(more.closest("table"));
+  const ending = $(".list > p", found);
+  if (ending?.matches(".cut")) {
+    note.className = $("tbody", list) ? "note cut" : "empty cut";
+    Object.assign(note.dataset, { share: ending.dataset.share ?? "", told: $(".told", ending).textContent });
+    $("a", note).href = $("a", ending).href;
+  } else if (ending && !$("tbody", list)) note.replaceWith(ending);
+  else note.remove();
+  const older = $(".pages [rel=next]", found);
+  if (older) {
+    const place = new URL(older.href);
+    place.searchParams.set("page", Number($(".pages", main).dataset.page) + 1);
+    if (select.value === select.dataset.usual) place.searchParams.delete("per");
+    else place.searchParams.set("per", select.value);
+    older.href = place;
+  }
+  $(".pages", main).lastElementChild.replaceWith(older ?? $(".pages", found).lastElementChild);
+  if (!$(".cut", list)) $("#said").textContent = `${main.querySelectorAll("tbody tr").length} found`;
   retime();
 }
 
@@ -83,22 +239,27 @@ function isHeld(node) {
   return isSelected || (node.matches(".output") && $("#hold")?.getAttribute("aria-pressed") === "true");
 }
 
-function isReading() { return !getSelection().isCollapsed || scrollY > 40 || $("dialog[open]") !== null; }
+function isReading() {
+  return !getSelection().isCollapsed || scrollY > 40 || $("dialog[open]") !== null || focusedRow() !== null;
+}
 
-async function onChange() {
-  isStale = document.hidden;
+function focusedRow() { return document.activeElement?.closest(".rows tbody tr") ?? null; }
+
+function isBeingRead() {
   const list = $(".list[data-top]", main);
+  return list !== null && (list.dataset.first !== "1" || isReading());
+}
+
+function onChange() {
+  isStale = document.hidden;
+  if (looking) return void (isMissed = true);
   if ($("[data-broken]", main)) return load();
   if (isPaused || isStale) return;
-  if (!list || (list.dataset.first === "1" && !isReading())) return load();
+  if (!isBeingRead()) return load({ isLive: true });
   const place = new URL(location.href);
-  place.searchParams.delete("page");
-  place.searchParams.delete("upto");
-  place.searchParams.set("newer_than", list.dataset.top);
-  try {
-    const answer = await fetch(place, { headers: { Accept: "application/json" } });
-    if (answer.ok) showNewer(await answer.json());
-  } catch { /* the stream tells that the page is away */ }
+  for (const name of ["page", "upto", "at"]) place.searchParams.delete(name);
+  place.searchParams.set("newer_than", $(".list[data-top]", main).dataset.top);
+  look(place, "application/json", async (answer) => { if (answer.ok) showNewer(await answer.json()); });
 }
 
 function showNewer({ newer, is_all: isAll }) {
@@ -113,11 +274,14 @@ function showNewer({ newer, is_all: isAll }) {
 // Whoever has read on meets the newest again where they left it.
 function onReadingEnded() {
   const bar = $("#bar", main);
-  if (bar && !bar.hidden && $(".list[data-first='1']", main) && !isReading()) onChange();
+  if (bar && !bar.hidden && !isBeingRead()) onChange();
 }
 document.addEventListener("selectionchange", onReadingEnded);
+document.addEventListener("focusout", ({ relatedTarget }) => {
+  if (!relatedTarget?.closest(".rows tbody tr")) setTimeout(onReadingEnded);
+});
 addEventListener("scrollend", onReadingEnded);
-document.addEventListener("visibilitychange", () => { if (isStale) onChange(); });
+document.addEventListener("visibilitychange", () => { if (isStale) onChange(); goOn(); });
 
 // Following: one tab holds the stream, and tells the others
 
@@ -127,6 +291,7 @@ let pending = null;
 
 function onWord(word) {
   if (word === "away") return void (isAway || ask());
+  if (word.startsWith("away ")) return setAway(SILENT, Number(word.slice(5)));
   if (isAway) return setAway(null);
   pending ??= setTimeout(() => { pending = null; onChange(); }, BETWEEN_LOOKS);
 }
@@ -135,7 +300,7 @@ function follow() {
   const spread = (word) => { others.postMessage(word); onWord(word); };
   const stream = new EventSource("/events");
   stream.onopen = stream.onmessage = () => spread("changed");
-  stream.addEventListener("away", () => spread("away"));
+  stream.addEventListener("away", ({ data }) => spread(`away ${data}`));
   stream.onerror = () => {
     spread("away");
     if (stream.readyState === EventSource.CLOSED) setTimeout(follow, AFTER_TROUBLE);
@@ -145,19 +310,21 @@ function follow() {
 
 // Whether it is over; until then again and again, on one timer.
 let asking = null;
+const SILENT = "The daemon does not answer. What stands here is from before; it goes on by itself.";
 
 async function ask() {
   clearTimeout(asking);
-  const trouble = await fetch("/healthz").then(
-    ({ ok }) => (ok ? null : "The daemon does not answer. What stands here is from before; it goes on by itself."),
+  const trouble = await fetch("/healthz", { signal: AbortSignal.timeout(PATIENCE) }).then(
+    ({ ok }) => (ok ? null : SILENT),
     () => "This page is not served any more. What stands here is from before; it goes on by itself.",
   );
   setAway(trouble);
 }
 
-function setAway(trouble) {
+function setAway(trouble, since = null) {
   const wasAway = isAway;
   isAway = trouble !== null;
+  awaySince = isAway ? since ?? awaySince ?? Date.now() / 1000 : null;
   clearTimeout(asking);
   if (isAway) asking = setTimeout(ask, AFTER_TROUBLE);
   $("#away").hidden = !isAway || $("[data-broken]", main) !== null;
@@ -179,14 +346,14 @@ function setPaused(value) {
 function showLive() {
   live.setAttribute("aria-pressed", String(!isPaused));
   live.classList.toggle("away", isAway && !isPaused);
-  $(".word", live).textContent = isPaused ? "Paused" : isAway ? "No answer" : "Live";
+  $(".word", live).textContent = isPaused ? "Paused" : isAway ? `No answer since ${clock(awaySince)}` : "Live";
 }
 
 // Searching: one request once nobody types any more
 
 let typing = null;
 
-function look(form) {
+function find(form) {
   clearTimeout(typing);
   const usual = form.elements.per.dataset.usual;
   const told = [...new FormData(form)].filter(([name, value]) => value.trim() && !(name === "per" && value === usual));
@@ -199,14 +366,14 @@ function look(form) {
 document.addEventListener("input", ({ target }) => {
   if (!target.matches(".tools input[type=search]")) return;
   clearTimeout(typing);
-  typing = setTimeout(() => look(target.form), AFTER_KEY);
+  typing = setTimeout(() => find(target.form), AFTER_KEY);
 });
-document.addEventListener("change", ({ target }) => { if (target.matches(".tools select")) look(target.form); });
+document.addEventListener("change", ({ target }) => { if (target.matches(".tools select")) find(target.form); });
 document.addEventListener("submit", (event) => {
   if (!event.target.matches(".tools")) return;
   event.preventDefault();
   main.focus({ preventScroll: true }); // so that keys move through what is found, and a phone's keyboard goes
-  look(event.target);
+  find(event.target);
 });
 addEventListener("popstate", () => { clearTimeout(typing); load({ isOtherView: true }); });
 
@@ -226,6 +393,11 @@ function stamp(moment) {
   const two = (number) => String(number).padStart(2, "0");
   const day = [moment.getFullYear(), two(moment.getMonth() + 1), two(moment.getDate())].join("-");
   return `${day} ${[moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two).join(":")}`;
+}
+
+function clock(seconds) {
+  const moment = new Date(seconds * 1000);
+  return (isUtc ? moment.toISOString().slice(11, 16) : stamp(moment).slice(11, 16)) + (isUtc ? " UTC" : "");
 }
 
 const UNITS = [[60, 1, "second"], [3600, 60, "minute"], [86400, 3600, "hour"], [604800, 86400, "day"], [Infinity, 604800, "week"]];
@@ -252,6 +424,7 @@ function setUtc(value) {
 
 function showZone() {
   $("#zone").textContent = isUtc ? "UTC" : "Local time";
+  showLive();
   retime();
 }
 
@@ -278,11 +451,11 @@ document.addEventListener("click", async ({ target }) => {
 });
 
 function move(by) {
-  const links = [...main.querySelectorAll("tbody tr > .id a")];
+  const links = [...main.querySelectorAll(".goto a, tbody tr > .id a")];
   const at = links.indexOf(document.activeElement);
   const next = links[at < 0 ? 0 : Math.min(links.length - 1, Math.max(0, at + by))];
   next?.focus({ preventScroll: true });
-  next?.closest("tr").scrollIntoView({ block: "nearest" });
+  next?.closest("tr, .goto").scrollIntoView({ block: "nearest" });
 }
 
 const KEYS = {
@@ -290,6 +463,7 @@ const KEYS = {
   p: () => setPaused(!isPaused),
   j: () => move(1),
   k: () => move(-1),
+  Escape: () => document.activeElement.blur(),
   "?": () => $("#keys").showModal(),
 };
 
@@ -303,10 +477,10 @@ document.addEventListener("keydown", (event) => {
 
 $(".switches").hidden = false;
 if (!navigator.clipboard) document.documentElement.classList.add("no-clipboard");
-showLive();
 showZone();
 toEnd();
-if ($("[data-broken=away], [data-broken=storage]", main)) setAway("");
+goOn();
+if ($("[data-broken=away], [data-broken=storage]", main)) setAway("", sinceIn(main));
 live.hidden = $("[data-login]", main) !== null;
 if (!live.hidden) {
   if (navigator.locks) navigator.locks.request("bgjobd-stream", follow);

@@ -63,15 +63,17 @@ def _lately(standing: Mapping[str, Any], now: float) -> str:
     return f"{told}; the oldest pending job has waited for {_wait(standing, now)}"
 
 
-def _wait(standing: Mapping[str, Any], now: float) -> str:
+def _wait(standing: Mapping[str, Any], now: float, told: Callable[[float], str] = text.span) -> str:
     """For how long the oldest pending job of the daemon or of a queue has waited; empty where none waits."""
     since = standing.get("oldest_pending")  # daemons before it did not tell it of queues
-    return "" if since is None else text.span(max(0.0, now - text.instant(since)))
+    return "" if since is None else told(max(0.0, now - text.instant(since)))
 
 
-def queue_columns(queues: Sequence[Mapping[str, Any]], now: float | None = None) -> list[Column]:
-    """How the queues stand; with `now` also for how long the oldest job of each has waited, if one waits."""
-    waits = [] if now is None else [_wait(queue, now) for queue in queues]
+def queue_columns(
+    queues: Sequence[Mapping[str, Any]], now: float, told: Callable[[float], str] = text.span
+) -> list[Column]:
+    """How the queues stand, and for how long the oldest job of each has waited, if one waits."""
+    waits = [_wait(queue, now, told) for queue in queues]
     return [
         Column("QUEUE", [queue["name"] for queue in queues]),
         Column("PENDING", [str(queue["pending"]) for queue in queues], is_number=True),

@@ -153,13 +153,21 @@ def _add_list(commands: _Commands) -> None:
     _add_target(command)
     command.add_argument("--search", metavar="TEXT", help="a part of class, method or error")
     command.add_argument(
+        "--since",
+        type=values.since,
+        metavar="TIME",
+        help="ended since, where --status has only ends, else submitted since: 1h, 2026-12-04T14:31:53Z",
+    )
+    command.add_argument(
         "--limit",
         type=values.page_size,
         default=pages.USUAL,
         metavar="N",
         help=f"at most so many ({pages.USUAL})",
     )
-    command.add_argument("--before", type=values.job_id, metavar="ID", help="jobs older than this one")
+    command.add_argument(
+        "--before", type=values.job_id, metavar="ID", help="jobs behind this one in the list"
+    )
     command.add_argument(
         "--columns",
         type=values.columns,

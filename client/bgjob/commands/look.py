@@ -20,8 +20,9 @@ _LABEL: Final = 12
 
 
 def list_jobs(client: Client, given: argparse.Namespace) -> int:
-    """List jobs, newest first."""
+    """List jobs, newest first; where all are to have ended, the latest end first."""
     filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
+    filters["since"] = given.since
     found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
         screen.tell_json({"jobs": found.items, "next": found.next})
@@ -170,7 +171,7 @@ def _is_to_be_cancelled(job: Mapping[str, Any]) -> bool:
 def _retries(job: Mapping[str, Any]) -> str:
     if job["max_retries"] == 0:
         return "none"
-    spent = f"{job['retry_count']} of {job['max_retries']} spent"
+    spent = f"{text.retries_spent(job)} of {job['max_retries']} spent"
     growth = "" if job["backoff"] == "constant" else f", {text.one_line(job['backoff'])}"
     return f"{spent}, {text.span(job['retry_delay'])} apart{growth}"
 

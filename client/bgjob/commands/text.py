@@ -55,6 +55,12 @@ def attempts(job: Mapping[str, Any]) -> str:
     return f"{number}/{number + next_one + max(0, job['max_retries'] - job['retry_count'])}"
 
 
+def retries_spent(job: Mapping[str, Any]) -> int:
+    """How many retries have begun: the one that a pending job waits for has been granted, and is still to come."""
+    waits = job["status"] == Status.PENDING
+    return max(0, job["retry_count"] - 1) if waits else int(job["retry_count"])
+
+
 def message_of(entry: Mapping[str, Any]) -> str:
     """What a log entry says, and of which job: `myapp.jobs.ExampleJob::run - message`."""
     return one_line(f"{target(entry)} - {entry['message']}")

@@ -7,6 +7,7 @@ import json
 import math
 import re
 import sys
+import time
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
@@ -109,6 +110,23 @@ def seconds(text: str) -> float:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90, 1.5, 500ms, 5m, 2h or 1d")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def since(text: str) -> str:
+    """A moment as `instant` has it, or a time ago: `1h` is since an hour."""
+    try:
+        ago = seconds(text)
+    except argparse.ArgumentTypeError:
+        try:
+            return instant(text)
+        except argparse.ArgumentTypeError:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is neither a time ago such as 30m, 1h or 2d nor one such as 2026-12-04T14:31:53Z"
+            ) from None
+    try:
+        return datetime.fromtimestamp(time.time() - ago, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        raise argparse.ArgumentTypeError(f"{text!r} is longer ago than there are dates") from None
 
 
 def size(text: str) -> int:

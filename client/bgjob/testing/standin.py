@@ -23,10 +23,10 @@ from bgjob.errors import (
 from bgjob.testing import submissions
 from bgjob.testing.arguments import misfits
 from bgjob.testing.attempts import attempt, tell_failed_hook
-from bgjob.testing.submissions import Submission, instant
+from bgjob.testing.submissions import Submission, instant, try_seconds
 from bgjob.testing.submitted import Jobs, SubmittedJob, copied
 from bgjob.testing.targets import target_of
-from bgjob.words import INTERFACE, SCHEDULED, SERVICE, STATUS_WORDS, Outcome, Status
+from bgjob.words import FINAL, INTERFACE, SCHEDULED, SERVICE, STATUS_WORDS, Outcome, Status
 
 MAX_SNOOZES: Final = 5
 """How often a job may ask for a snooze, which nobody waits for here, before it fails."""
@@ -136,21 +136,35 @@ class Recorder:
         return {"job": row, "next": None}
 
     def _list(self, given: JsonObject) -> JsonObject:
-        _check_list(given)
+        given = {**given, "since": _check_list(given)}
         limit = given.get("limit") or _PAGE
         now = instant()
         with self._lock:
-            matching = [row for row in reversed(self._rows.values()) if _is_listed(row, given, now)]
-        rows = [row for row in matching if given.get("before") is None or row["id"] < given["before"]]
+            matching = [row for row in self._rows.values() if _is_listed(row, given, now)]
+            place = self._place(given)
+        place_of = _end_of if _is_by_end(given) else _id_of
+        matching.sort(key=place_of, reverse=True)
+        rows = [row for row in matching if place is None or place_of(row) < place]
         page = rows[:limit]
-        following = page[-1]["id"] if len(rows) > limit else None
+        last = page[-1] if len(rows) > limit else None
         total = None if given.get("count") is None else min(given["count"], len(matching))
         return {
             "jobs": [_listed(row) for row in page],
-            "next": following,
+            "next": None if last is None else last["id"],
+            "next_at": last["finished_at"] if last is not None and _is_by_end(given) else None,
             "is_complete": True,
             "total": total,
         }
+
+    def _place(self, given: JsonObject) -> tuple[str, int] | None:
+        """Behind which the page begins; None for the first one."""
+        before, before_at = given.get("before"), given.get("before_at")
+        if before is None:
+            return None
+        if not _is_by_end(given):
+            return "", before
+        earlier = [row for row in self._rows.values() if row["id"] <= before]
+        return before_at or (_end_of(earlier[-1])[0] if earlier else ""), before
 
     def _cancel(self, given: JsonObject) -> JsonObject:
         now = instant()
@@ -343,13 +357,33 @@ _WHY: Final = {
 }
 
 
-def _check_list(given: JsonObject) -> None:
+def _is_by_end(given: JsonObject) -> bool:
+    """Whether a list has nothing but jobs that have ended."""
+    return bool(given.get("status")) and FINAL.issuperset(given["status"])
+
+
+def _end_of(row: JsonObject) -> tuple[str, int]:
+    return row["finished_at"] or row["updated_at"], row["id"]
+
+
+def _id_of(row: JsonObject) -> tuple[str, int]:
+    return "", row["id"]
+
+
+def _check_list(given: JsonObject) -> str | None:
+    """Raises InvalidParameterError. `since`, as times are stored."""
     for index, word in enumerate(given.get("status") or ()):
         if word not in STATUS_WORDS:
             raise InvalidParameterError(parameter=f"status.{index}")
     _check_page(given)
     if not 1 <= given.get("count", _LARGEST_COUNT) <= _LARGEST_COUNT:
         raise InvalidParameterError(parameter="count")
+    if given.get("since") is None:
+        return None
+    since = try_seconds(given["since"])
+    if since is None:
+        raise InvalidParameterError(parameter="since")
+    return instant(since)
 
 
 def _check_page(given: JsonObject) -> None:
@@ -367,4 +401,5 @@ def _is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
         (given.get("status") is None or not words.isdisjoint(given["status"]))
         and all(given.get(name) in (None, row[name]) for name in ("queue", "class_name", "method_name"))
         and (given.get("search") or "").casefold() in searched
+        and (given["since"] or "") <= row["finished_at" if _is_by_end(given) else "created_at"]
     )

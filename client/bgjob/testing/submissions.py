@@ -114,7 +114,7 @@ def check_meaning(options: JsonObject) -> None:
     at = options.get("at")
     if at is not None and options.get("delay") is not None:
         raise InvalidParameterError(parameter="options.delay")
-    if at is not None and _try_seconds(at) is None:
+    if at is not None and try_seconds(at) is None:
         raise InvalidParameterError(parameter="options.at")
 
 
@@ -126,11 +126,11 @@ def instant(seconds: float | None = None) -> str:
 
 def _scheduled_at(options: JsonObject) -> str | None:
     if options.get("at") is not None:
-        return instant(_try_seconds(options["at"]))
+        return instant(try_seconds(options["at"]))
     return instant(time.time() + options["delay"]) if options.get("delay") else None
 
 
-def _try_seconds(text: str) -> float | None:
+def try_seconds(text: str) -> float | None:
     """Seconds since the epoch of a date and time with its offset; None for what is none."""
     try:
         at = datetime.fromisoformat(text)

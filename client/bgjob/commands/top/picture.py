@@ -162,7 +162,7 @@ def _queues(scene: Scene, columns: int | None, room: int | None = None) -> list[
     table = screen.layout(
         [
             column._replace(cut=Cut.END) if column.title == "QUEUE" else column
-            for column in queue_columns(shown)
+            for column in queue_columns(shown, scene.at, text.about)
         ],
         columns,
     )

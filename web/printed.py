@@ -1,0 +1,66 @@
+"""What a job's page shows of an output that grows: what somebody has seen already, and the text behind that; no I/O."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bgjob.calls import OutputPart
+
+_SEEN: Final = re.compile(r"([0-9]{1,9})\.([0-9]{1,18})\.([0-9]{1,18})")
+_BEGUN: Final = re.compile(rb"[\x80-\xbf]{1,3}")
+"""The rest of a character that begins before the first byte."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Until where a browser has a job's output, in bytes of an attempt's, and its log, as the id of an entry."""
+
+    attempt: int = 0
+    end: int = 0
+    entry: int = 0
+
+    @classmethod
+    def of(cls, text: str) -> Seen:
+        """What "2.65536.17" says; nothing where it is no such text."""
+        found = _SEEN.fullmatch(text)
+        return cls(*map(int, found.groups())) if found else cls()
+
+
+@dataclass(frozen=True)
+class Printed:
+    """Some text of attempt `number`, and which bytes of its output those are."""
+
+    number: int = 0
+    text: str = ""
+    begin: int = 0
+    end: int = 0
+
+
+def shown_of(parts: Sequence[OutputPart], seen: Seen, is_whole: bool) -> Printed:
+    """The parts behind what was seen of the same attempt.
+
+    A character that is not yet whole is left for later, unless no more will come.
+    """
+    if not parts:
+        return Printed()
+    number = parts[-1].number
+    after = seen.end if seen.attempt == number else 0
+    begin, end = parts[0].offset - parts[0].left_out, parts[-1].offset + len(parts[-1].data)
+    if begin <= after <= end and after:
+        begin, data = after, b"".join(_behind(part, after) for part in parts)
+    else:
+        data = b"".join(part.marked for part in parts)
+        cut = _BEGUN.match(data) if begin else None
+        data = data[cut.end() :] if cut else data
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(data, final=is_whole)
+    return Printed(number, text, begin, end - len(decoder.getstate()[0]))
+
+
+def _behind(part: OutputPart, after: int) -> bytes:
+    """What a part has behind this byte."""
+    return part.marked if part.offset >= after else part.data[after - part.offset :]
