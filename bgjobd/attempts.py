@@ -190,6 +190,10 @@ class Attempts:
         if server is None:
             self._give_back(attempt, "there is no fork server")
             return
+        missing = server.missing.get(attempt.class_name)
+        if missing is not None:  # its slot was granted while another fork server was in charge
+            self._give_back(attempt, f"{attempt.class_name} is unavailable: {missing}")
+            return
         attempt.code_version = server.code_version
         attempt.patience = self._loop.call_later(_PATIENCE, self._on_no_start, attempt)
         server.start(

@@ -25,6 +25,7 @@ from bgjobd.config import Config, ConfigError, Queue
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Job
 from bgjobd.core.planner import Lanes
+from bgjobd.core.trials import UNTRIED, Unavailable
 from bgjobd.core.verdict import StopReason
 from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
 from bgjobd.counts import Counts
@@ -50,6 +51,7 @@ from bgjobd.store.reader import Reader
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery, Writer
 from bgjobd.strays import Strays
+from bgjobd.trials import Trials
 from bgjobd.waiters import Waiters
 from bgjobd.work import Work
 
@@ -122,7 +124,7 @@ class Daemon:
             self.outputs,
             self._work,
             lambda: self.lanes.slots,
-            self.in_force.has_failed_hook,
+            self.in_force.try_has_failed_hook,
             self.in_force.policy,
             self._strays.end,
         )
@@ -135,6 +137,13 @@ class Daemon:
             self._strays.end_soon,
             self.say,
             self._in_background,
+        )
+        self._trials = Trials(
+            self._generations,
+            lambda: Application.from_config(self.config),
+            self.in_force.renew,
+            self.say,
+            self._begin,
         )
         self.retention = Retention(
             lambda: self.config.retention,
@@ -226,6 +235,7 @@ class Daemon:
         adopted = f"{_many(left)} on, and the next daemon adopts {'it' if left == 1 else 'them'}"
         self.say(EntryType.INFO, f"stopping; {adopted if left else 'nothing runs'}")
         self._generations.stop()
+        self._trials.close()
         self._open_lanes()
         self.in_force.close()
         self.waiters.close()
@@ -289,7 +299,9 @@ class Daemon:
     def _open_lanes(self) -> None:
         """Let the writer grant slots if there is a fork server and nobody wants an end."""
         must_close = self._generations.current is None or self._is_draining or self._is_stopping
-        self._writer.lanes = self.lanes.closed() if must_close else self.lanes
+        self._writer.lanes = (
+            self.lanes.closed() if must_close else self.lanes.without(self.in_force.missing())
+        )
 
     def _status(self) -> str:
         """How it stands, in a line."""
@@ -339,9 +351,11 @@ class Daemon:
 
     async def _reload_and_tell(self) -> Catalogue:
         self._notifier.reload_begins()
+        self._trials.pause()
         try:
             return await self._reload()
         finally:
+            self._trials.resume()
             self._notifier.reload_ends(self._status())
 
     async def _reload(self) -> Catalogue:
@@ -460,10 +474,21 @@ class Daemon:
                 closing=self._closing,
                 storage_trouble=self.health.unwritable,
                 no_fork_server=None if has_server else self._generations.absence,
+                unavailable=self.try_unavailable(on_file.job.class_name),
                 refusal=self.in_force.try_refusal(on_file.job.call),
             ),
             self.clock.now(),
         )
+
+    def try_unavailable(self, class_name: str) -> Unavailable | None:
+        """Why nothing of an approved class can start, and what comes next; None where it can."""
+        reason = self.in_force.missing().get(class_name)
+        return None if reason is None else Unavailable(reason, self._trials.hint(class_name))
+
+    def hint_of_class(self, class_name: str) -> str:
+        """What comes next for a class that cannot be used."""
+        missing = self.try_unavailable(class_name)
+        return UNTRIED if missing is None else f"its jobs wait; {missing.hint}"
 
     async def _job_now(self, job_id: int) -> tuple[OnFile, UnderWay | None]:
         now = self.clock.now()
@@ -581,6 +606,7 @@ class Daemon:
         self.loaded_at = None if server is None else self.clock.now()
         if server is not None:
             self.in_force.take(Catalogue(self.config, server.ready["classes"], server.code_version))
+        self._trials.expect({} if server is None else server.missing)
         self._open_lanes()
         self._notifier.status(self._status)
         self._hooks.serve_with(server)
@@ -600,9 +626,13 @@ class Daemon:
     # Work in the background
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        self._begin(work)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_end)
+        return task
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
