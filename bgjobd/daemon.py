@@ -42,6 +42,7 @@ from bgjobd.notify import Notifier
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs, Part
 from bgjobd.recovery import recover
+from bgjobd.reloads import Reloads
 from bgjobd.retention import Retention
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.health import Health
@@ -165,8 +166,7 @@ class Daemon:
         self.own_pids: set[int] = set()  # of the page, and of whom else the entry point starts
         self._is_stopping = False
         self._is_draining = False
-        self._wants_reload = False
-        self._is_reloading = False
+        self._reloads = Reloads(self._reload_and_tell)
         self._failed_reload: str | None = None  # why the last one failed
 
     # Start and stop
@@ -343,13 +343,15 @@ class Daemon:
     async def reload(self) -> Catalogue:
         """Reopen the log, read the configuration, import the code anew, and go on with both. Raises ReloadFailedError.
 
-        Where anything is wrong with them, all stays as it was. A caller who leaves does not end it.
+        Where anything is wrong with them, all stays as it was. However many ask during a reload, one more follows it.
         """
         if self._is_stopping:
             raise ShuttingDownError
-        return await asyncio.shield(self._loop.create_task(self._reload_and_tell()))
+        return await self._reloads.ask()
 
     async def _reload_and_tell(self) -> Catalogue:
+        if self._is_stopping:
+            raise ShuttingDownError
         self._notifier.reload_begins()
         self._trials.pause()
         try:
@@ -400,18 +402,12 @@ class Daemon:
         return ReloadFailedError(reason=reason)
 
     def reload_in_background(self) -> None:
-        """For SIGHUP: a failure is in the log. However many come during a reload, one more follows it."""
-        self._wants_reload = True
-        if not self._is_reloading:
-            self._in_background(self._reload_while_wanted())
+        """For SIGHUP: a failure is in the log."""
+        self._in_background(self._reload_unasked())
 
-    async def _reload_while_wanted(self) -> None:
-        self._is_reloading = True
-        while self._wants_reload:
-            self._wants_reload = False
-            with suppress(RequestError):
-                await self.reload()
-        self._is_reloading = False
+    async def _reload_unasked(self) -> None:
+        with suppress(RequestError):
+            await self.reload()
 
     # What the api needs
 
