@@ -133,6 +133,11 @@ class Attempts:
         """The jobs that have an attempt which is not seen to its end."""
         return {job_id for job_id, _ in self._all}
 
+    def count_lost(self) -> int:
+        """How many of them have ended without anybody seeing how, as with the machine."""
+        endings = [attempt.ending for attempt in self._all.values() if attempt.ending is not None]
+        return sum(ending.outcome is Outcome.LOST for ending in endings)
+
     def directories(self) -> set[str]:
         """The names of the directories that they work in."""
         return {directory_name(*key, is_hook=False) for key in self._all}

@@ -179,10 +179,13 @@ class Daemon:
         self._outbox.send(DaemonStarted())
         recover(self._spool, self._reader, self._attempts, self._hooks, self._work, self._notifier.more_time)
         self.retention.start(newest_entry, leapt_at)
-        if self._attempts:
-            self.say(
-                EntryType.INFO, f"of an earlier daemon {_many(len(self._attempts))} on, or ended meanwhile"
-            )
+        lost = self._attempts.count_lost()
+        left = len(self._attempts) - lost
+        if left:
+            self.say(EntryType.INFO, f"of an earlier daemon {_many(left)} on, or ended meanwhile")
+        if lost:
+            told = f"{_attempts(lost)} {'is' if lost == 1 else 'are'} lost"
+            self.say(EntryType.INFO, f"of an earlier daemon {told}; the jobs' logs say why")
 
     def start_fork_server(self) -> None:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""

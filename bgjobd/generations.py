@@ -108,9 +108,10 @@ class Generations:
             return await ForkServer.launch(
                 replace(application, import_timeout=seconds), self._places, on_report, self.pids
             )
-        except TooSlowError:
+        except TooSlowError as error:
             self._too_slow += 1
-            raise
+            longer = patience(application.import_timeout, self._too_slow)
+            raise ForkServerError(f"{error}; the next is given {longer:g} s") from None
         finally:
             self._end_strays()  # what those left that could not load a class
 

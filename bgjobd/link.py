@@ -228,7 +228,8 @@ class ForkServer(asyncio.Protocol):
             hint = "raise [app] import_timeout, or do less at the top of its module"
             reason = f"its module was not imported within {patience:g} s; {hint}"
             if not self._loading:
-                raise TooSlowError(f"the fork server did not come up within {patience:g} s") from None
+                told = f"the fork server did not come up within {patience:g} s"
+                raise TooSlowError(f"{told}; [app] import_timeout gives it longer") from None
             raise _UnloadableError(self._loading, reason) from None
         finally:
             self._patience = None

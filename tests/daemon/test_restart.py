@@ -114,6 +114,10 @@ def test_an_attempt_of_another_boot_is_lost_and_retried(tmp_path: Path) -> None:
         with running.client() as client:
             snapshot = client.get(job.id).wait(20)
         assert [one["outcome"] for one in snapshot["attempts"]] == ["lost", "completed"]
+        told = [line for line in running.lines() if "of an earlier daemon" in line]
+        assert [line.rpartition(" - ")[2] for line in told] == [
+            "of an earlier daemon 1 attempt is lost; the jobs' logs say why"
+        ]
 
 
 def test_an_attempt_whose_spool_is_gone_is_lost_and_not_called_a_success(tmp_path: Path) -> None:
