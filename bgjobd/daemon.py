@@ -294,6 +294,7 @@ class Daemon:
     async def _start_nothing_new(self) -> None:
         """Close the lanes; claims that were under way are known when this returns."""
         self._is_draining = True
+        self._trials.close()
         self._open_lanes()
         self._notifier.status(self._status)
         with suppress(RequestError):

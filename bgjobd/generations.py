@@ -118,7 +118,7 @@ class Generations:
     async def try_out(self, application: Application) -> dict[str, dict[str, Any]]:
         """How the classes are described by a fork server that starts nothing and ends. Raises ForkServerError."""
         server = await self._launch_patiently(application, lambda *_: None)
-        await server.abandon()
+        self._in_background(server.abandon())
         described: dict[str, dict[str, Any]] = server.ready["classes"]
         return described
 

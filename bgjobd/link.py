@@ -193,7 +193,13 @@ class ForkServer(asyncio.Protocol):
             process = _exec(application, theirs.fileno())
         pids.add(process.pid)
         loop = asyncio.get_running_loop()
-        _, server = await loop.create_connection(lambda: cls(process, on_report, pids), sock=ours)
+        try:
+            _, server = await loop.create_connection(lambda: cls(process, on_report, pids), sock=ours)
+        except BaseException:  # a trial may be given up at any moment
+            process.kill()
+            process.wait()
+            pids.discard(process.pid)
+            raise
         server._watch_process()
         server._send(_configuration(application, left_out, places))
         return server

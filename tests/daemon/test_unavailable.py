@@ -164,3 +164,24 @@ def test_an_attempt_that_was_granted_before_its_class_was_gone_comes_back_and_sp
         client.reload()
         assert job.result(20) == "sent"
         assert job.refresh()["retry_count"] == 0
+
+
+def test_a_trial_that_hangs_holds_up_neither_a_reload_nor_a_stop(tmp_path: Path) -> None:
+    hangs = "import time\ntime.sleep(600)\n"
+    with (
+        daemon(tmp_path, APPROVED, "import_timeout = 2", modules={"mails": hangs}, changes=EAGER) as running,
+        running.client() as client,
+    ):
+        eventually(lambda: is_unavailable(client))
+        eventually(lambda: len(running.children()) == 2)
+        write(running, MAILS)
+        client.reload()
+        assert client.run_background_job(MAIL, "send").result(20) == "sent"
+        eventually(lambda: len(running.children()) == 1)
+        assert client.stats()["fork_servers"] == 1
+        write(running, hangs)
+        os.kill(running.fork_server(), signal.SIGKILL)
+        eventually(lambda: is_unavailable(client))
+        trial = eventually(lambda: running.children()[1:])[0]
+        running.stop()
+        eventually(lambda: not is_alive(trial))
