@@ -561,6 +561,7 @@ def _class(daemon: Daemon, name: str, described: Mapping[str, Any], policy: Poli
         "methods": offered,
         "policy": None if policy is None else _policy(policy) | _limits(daemon, name),
         "unavailable": described["unavailable"],
+        "hint": None if described["unavailable"] is None else daemon.hint_of_class(name),
     }
 
 

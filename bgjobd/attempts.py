@@ -136,6 +136,11 @@ class Attempts:
         """The jobs that have an attempt which is not seen to its end."""
         return {job_id for job_id, _ in self._all}
 
+    def count_lost(self) -> int:
+        """How many of them have ended without anybody seeing how, as with the machine."""
+        endings = [attempt.ending for attempt in self._all.values() if attempt.ending is not None]
+        return sum(ending.outcome is Outcome.LOST for ending in endings)
+
     def directories(self) -> set[str]:
         """The names of the directories that they work in."""
         return {directory_name(*key, is_hook=False) for key in self._all}
@@ -192,6 +197,10 @@ class Attempts:
             return
         if server is None:
             self._give_back(attempt, "there is no fork server")
+            return
+        missing = server.missing.get(attempt.class_name)
+        if missing is not None:  # its slot was granted while another fork server was in charge
+            self._give_back(attempt, f"{attempt.class_name} is unavailable: {missing}")
             return
         attempt.code_version = server.code_version
         attempt.patience = self._loop.call_later(_PATIENCE, self._on_no_start, attempt)

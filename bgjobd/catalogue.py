@@ -31,11 +31,17 @@ _LONGEST_MESSAGE: Final = 500
 
 
 class Catalogue:
-    """The approved classes of one code version. Names are looked up here and nowhere else."""
+    """The approved classes of one code version. Names are looked up here and nowhere else.
+
+    `missing` are those that the fork server could not load, with the reason: nothing of them can start. A class that
+    was loaded and is unavailable all the same, as for its attributes, takes no new jobs; those that wait run.
+    """
 
     def __init__(self, config: Config, described: Mapping[str, Mapping[str, Any]], code_version: str) -> None:
         self.classes = dict(described)
         self.code_version = code_version
+        self.missing: dict[str, str] = {}
+        self.renew(described)
         self.policies: dict[str, Policy] = {}
         for name, one in described.items():
             try:
@@ -64,6 +70,12 @@ class Catalogue:
                 self.classes[class_name] = {**self.classes[class_name], "unavailable": reason}
                 return
 
+    def renew(self, described: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take over why classes are missing, as it is by now; of one that is not, nothing."""
+        for name, one in described.items():
+            if one["unavailable"] is not None:
+                self.classes[name], self.missing[name] = one, one["unavailable"]
+
     def check(self, class_name: str, method_name: str, parameters: Mapping[str, Any]) -> None:
         """Raises the refusal for a call that may not run; returns where it may."""
         self.check_target(class_name, method_name)
@@ -91,10 +103,11 @@ class Catalogue:
         others = () if method["plain"] is None else set(given).difference(method["plain"])
         return tuple(sorted(self.policies[class_name].sensitive.union(method["sensitive"], others)))
 
-    def has_failed_hook(self, class_name: str) -> bool:
-        """Whether the class wants to hear of its jobs that failed for good."""
-        described = self.classes.get(class_name)
-        return described is not None and described["unavailable"] is None and "failed" in described["hooks"]
+    def try_has_failed_hook(self, class_name: str) -> bool | None:
+        """Whether the class wants to hear of its jobs that failed for good; None where it is missing: nobody knows."""
+        if class_name in self.missing:
+            return None
+        return class_name in self.classes and "failed" in self.classes[class_name]["hooks"]
 
     def doubts(self, config: Config, class_name: str) -> list[str]:
         """What the configuration says of a class in use and that means nothing: misspelt names, most likely."""

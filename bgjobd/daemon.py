@@ -25,6 +25,7 @@ from bgjobd.config import Config, ConfigError, Queue
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Job
 from bgjobd.core.planner import Lanes
+from bgjobd.core.trials import UNTRIED, Unavailable
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
 from bgjobd.counts import Counts
@@ -41,6 +42,7 @@ from bgjobd.notify import Notifier
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs, Part
 from bgjobd.recovery import recover
+from bgjobd.reloads import Reloads
 from bgjobd.retention import Retention
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.health import Health
@@ -50,6 +52,7 @@ from bgjobd.store.reader import Reader
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery, Writer
 from bgjobd.strays import Strays
+from bgjobd.trials import Trials
 from bgjobd.waiters import Waiters
 from bgjobd.work import Work
 
@@ -122,7 +125,7 @@ class Daemon:
             self.outputs,
             self._work,
             lambda: self.lanes.slots,
-            self.in_force.has_failed_hook,
+            self.in_force.try_has_failed_hook,
             self.in_force.policy,
             self._strays.end,
         )
@@ -135,6 +138,13 @@ class Daemon:
             self._strays.end_soon,
             self.say,
             self._in_background,
+        )
+        self._trials = Trials(
+            self._generations,
+            lambda: Application.from_config(self.config),
+            self.in_force.renew,
+            self.say,
+            self._begin,
         )
         self.retention = Retention(
             lambda: self.config.retention,
@@ -156,8 +166,7 @@ class Daemon:
         self.own_pids: set[int] = set()  # of the page, and of whom else the entry point starts
         self._is_stopping = False
         self._is_draining = False
-        self._wants_reload = False
-        self._is_reloading = False
+        self._reloads = Reloads(self._reload_and_tell)
         self._failed_reload: str | None = None  # why the last one failed
 
     # Start and stop
@@ -170,10 +179,13 @@ class Daemon:
         self._outbox.send(DaemonStarted())
         recover(self._spool, self._reader, self._attempts, self._hooks, self._work, self._notifier.more_time)
         self.retention.start(newest_entry, leapt_at)
-        if self._attempts:
-            self.say(
-                EntryType.INFO, f"of an earlier daemon {_many(len(self._attempts))} on, or ended meanwhile"
-            )
+        lost = self._attempts.count_lost()
+        left = len(self._attempts) - lost
+        if left:
+            self.say(EntryType.INFO, f"of an earlier daemon {_many(left)} on, or ended meanwhile")
+        if lost:
+            told = f"{_attempts(lost)} {'is' if lost == 1 else 'are'} lost"
+            self.say(EntryType.INFO, f"of an earlier daemon {told}; the jobs' logs say why")
 
     def start_fork_server(self) -> None:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""
@@ -226,6 +238,7 @@ class Daemon:
         adopted = f"{_many(left)} on, and the next daemon adopts {'it' if left == 1 else 'them'}"
         self.say(EntryType.INFO, f"stopping; {adopted if left else 'nothing runs'}")
         self._generations.stop()
+        self._trials.close()
         self._open_lanes()
         self.in_force.close()
         self.waiters.close()
@@ -281,6 +294,7 @@ class Daemon:
     async def _start_nothing_new(self) -> None:
         """Close the lanes; claims that were under way are known when this returns."""
         self._is_draining = True
+        self._trials.close()
         self._open_lanes()
         self._notifier.status(self._status)
         with suppress(RequestError):
@@ -289,7 +303,9 @@ class Daemon:
     def _open_lanes(self) -> None:
         """Let the writer grant slots if there is a fork server and nobody wants an end."""
         must_close = self._generations.current is None or self._is_draining or self._is_stopping
-        self._writer.lanes = self.lanes.closed() if must_close else self.lanes
+        self._writer.lanes = (
+            self.lanes.closed() if must_close else self.lanes.without(self.in_force.missing())
+        )
 
     def _status(self) -> str:
         """How it stands, in a line."""
@@ -331,17 +347,21 @@ class Daemon:
     async def reload(self) -> Catalogue:
         """Reopen the log, read the configuration, import the code anew, and go on with both. Raises ReloadFailedError.
 
-        Where anything is wrong with them, all stays as it was. A caller who leaves does not end it.
+        Where anything is wrong with them, all stays as it was. However many ask during a reload, one more follows it.
         """
         if self._is_stopping:
             raise ShuttingDownError
-        return await asyncio.shield(self._loop.create_task(self._reload_and_tell()))
+        return await self._reloads.ask()
 
     async def _reload_and_tell(self) -> Catalogue:
+        if self._is_stopping:
+            raise ShuttingDownError
         self._notifier.reload_begins()
+        self._trials.pause()
         try:
             return await self._reload()
         finally:
+            self._trials.resume()
             self._notifier.reload_ends(self._status())
 
     async def _reload(self) -> Catalogue:
@@ -386,18 +406,12 @@ class Daemon:
         return ReloadFailedError(reason=reason)
 
     def reload_in_background(self) -> None:
-        """For SIGHUP: a failure is in the log. However many come during a reload, one more follows it."""
-        self._wants_reload = True
-        if not self._is_reloading:
-            self._in_background(self._reload_while_wanted())
+        """For SIGHUP: a failure is in the log."""
+        self._in_background(self._reload_unasked())
 
-    async def _reload_while_wanted(self) -> None:
-        self._is_reloading = True
-        while self._wants_reload:
-            self._wants_reload = False
-            with suppress(RequestError):
-                await self.reload()
-        self._is_reloading = False
+    async def _reload_unasked(self) -> None:
+        with suppress(RequestError):
+            await self.reload()
 
     # What the api needs
 
@@ -460,10 +474,21 @@ class Daemon:
                 closing=self._closing,
                 storage_trouble=self.health.unwritable,
                 no_fork_server=None if has_server else self._generations.absence,
+                unavailable=self.try_unavailable(on_file.job.class_name),
                 refusal=self.in_force.try_refusal(on_file.job.call),
             ),
             self.clock.now(),
         )
+
+    def try_unavailable(self, class_name: str) -> Unavailable | None:
+        """Why nothing of an approved class can start, and what comes next; None where it can."""
+        reason = self.in_force.missing().get(class_name)
+        return None if reason is None else Unavailable(reason, self._trials.hint(class_name))
+
+    def hint_of_class(self, class_name: str) -> str:
+        """What comes next for a class that cannot be used."""
+        missing = self.try_unavailable(class_name)
+        return UNTRIED if missing is None else f"its jobs wait; {missing.hint}"
 
     async def _job_now(self, job_id: int) -> tuple[OnFile, UnderWay | None]:
         now = self.clock.now()
@@ -581,6 +606,7 @@ class Daemon:
         self.loaded_at = None if server is None else self.clock.now()
         if server is not None:
             self.in_force.take(Catalogue(self.config, server.ready["classes"], server.code_version))
+        self._trials.expect({} if server is None else server.missing)
         self._open_lanes()
         self._notifier.status(self._status)
         self._hooks.serve_with(server)
@@ -600,9 +626,13 @@ class Daemon:
     # Work in the background
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        self._begin(work)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_end)
+        return task
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Final
 
 from bgjob.words import EntryType
+from bgjobd.core.trials import patience
 from bgjobd.forkserver import means
-from bgjobd.link import Application, ForkServer, ForkServerError, Places
+from bgjobd.link import Application, ForkServer, ForkServerError, Places, TooSlowError
 
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
@@ -42,6 +44,7 @@ class Generations:
         self._say = say
         self._in_background = in_background
         self._is_stopping = False
+        self._too_slow = 0  # how many launches took longer than they were given
         self._is_starting = asyncio.Lock()
         self._means = means.now()
         self.pids: set[int] = set()
@@ -94,10 +97,30 @@ class Generations:
                 f"somebody has lowered what this daemon may use, and its attempts with it: {', '.join(lost)}"
             )
             self._say(EntryType.FAILURE, f"{told}; restart the daemon: jobs go on")
+        return await self._launch_patiently(application, self._on_report)
+
+    async def _launch_patiently(
+        self, application: Application, on_report: Callable[[ForkServer, dict[str, Any]], None]
+    ) -> ForkServer:
+        """Launch one; after each that did not come up in time the next, of whatever code, is given twice as long."""
+        seconds = patience(application.import_timeout, self._too_slow)
         try:
-            return await ForkServer.launch(application, self._places, self._on_report, self.pids)
+            return await ForkServer.launch(
+                replace(application, import_timeout=seconds), self._places, on_report, self.pids
+            )
+        except TooSlowError as error:
+            self._too_slow += 1
+            longer = patience(application.import_timeout, self._too_slow)
+            raise ForkServerError(f"{error}; the next is given {longer:g} s") from None
         finally:
             self._end_strays()  # what those left that could not load a class
+
+    async def try_out(self, application: Application) -> dict[str, dict[str, Any]]:
+        """How the classes are described by a fork server that starts nothing and ends. Raises ForkServerError."""
+        server = await self._launch_patiently(application, lambda *_: None)
+        self._in_background(server.abandon())
+        described: dict[str, dict[str, Any]] = server.ready["classes"]
+        return described
 
     def _put_in_charge(self, server: ForkServer) -> None:
         """From now on this one starts attempts; the one before it ends with its last attempt."""

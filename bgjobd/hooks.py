@@ -72,7 +72,8 @@ class _Owed:
 class Hooks:
     """Hooks that wait and hooks that run, at most `slots()` at once.
 
-    `wants` tells whether a class has one, `policy` a class's, which bounds what an attempt and its hook print.
+    `wants` tells whether a class has one, None where nobody knows, for it cannot be loaded just now: what it is
+    owed waits. `policy` tells a class's, which bounds what an attempt and its hook print.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Hooks:
         outputs: Outputs,
         work: Work,
         slots: Callable[[], int],
-        wants: Callable[[str], bool],
+        wants: Callable[[str], bool | None],
         policy: Callable[[str], Policy],
         end_strays: Callable[[], int],
     ) -> None:
@@ -127,7 +128,7 @@ class Hooks:
 
         `is_inherited`: an earlier daemon may have asked for it already.
         """
-        if self._server is not None and not self._wants(call.class_name):
+        if self._server is not None and self._wants(call.class_name) is False:
             return False
         self._waiting.append(_Owed(key, call, ending, is_inherited))
         self._call_next()
@@ -159,8 +160,8 @@ class Hooks:
         self._call_next()
 
     def _call_next(self) -> None:
-        while self._may_call() and self._server is not None:
-            self._call(self._waiting.popleft(), self._server)
+        while self._server is not None and self._may_call() and (owed := self._try_next()) is not None:
+            self._call(owed, self._server)
         if self._running:
             self._is_idle.clear()
         else:
@@ -168,6 +169,14 @@ class Hooks:
 
     def _may_call(self) -> bool:
         return bool(self._waiting) and not self._is_ending and len(self._running) < self._slots()
+
+    def _try_next(self) -> _Owed | None:
+        """The one that has waited longest, of a class that is there; it waits no more."""
+        for owed in self._waiting:
+            if self._wants(owed.call.class_name) is not None:
+                self._waiting.remove(owed)
+                return owed
+        return None
 
     def _call(self, owed: _Owed, server: ForkServer) -> None:
         """Have it called, unless that has begun after all, or its class wants no hook any more."""

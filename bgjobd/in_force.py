@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from bgjob.errors import RequestError, ShuttingDownError
+from bgjob.errors import ClassUnavailableError, RequestError, ShuttingDownError
 from bgjob.words import EntryType
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config
@@ -25,6 +26,7 @@ class InForce:
         self._loop = asyncio.get_running_loop()
         self._catalogue: asyncio.Future[Catalogue] = self._loop.create_future()
         self._is_closed = False
+        self._told: dict[str, str] = {}
 
     def close(self) -> None:
         """Nothing may be submitted any more; what was taken still tells policies."""
@@ -50,18 +52,25 @@ class InForce:
         known = None if catalogue is None else catalogue.policies.get(class_name)
         return known if known is not None else policy_of(self._config(), class_name)
 
-    def has_failed_hook(self, class_name: str) -> bool:
-        """Whether a class is known to have one."""
+    def try_has_failed_hook(self, class_name: str) -> bool | None:
+        """Whether a class has one; None where that is not known, for there is no catalogue or the class is missing."""
         catalogue = self.try_catalogue()
-        return catalogue is not None and catalogue.has_failed_hook(class_name)
+        return None if catalogue is None else catalogue.try_has_failed_hook(class_name)
+
+    def missing(self) -> Mapping[str, str]:
+        """The approved classes that cannot be loaded as things are, with the reason."""
+        catalogue = self.try_catalogue()
+        return {} if catalogue is None else catalogue.missing
 
     def try_refusal(self, call: Call) -> str | None:
-        """Why the call would be refused; None where it would not, as far as is known."""
+        """Why an attempt of the call would be refused; None where it would not, or not yet, as far as is known."""
         catalogue = self.try_catalogue()
         if catalogue is None:
             return None
         try:
             catalogue.check_target(call.class_name, call.method_name)
+        except ClassUnavailableError:
+            return None  # it waits, or runs: only submits are refused
         except RequestError as refusal:
             return str(refusal)
         return None
@@ -71,13 +80,29 @@ class InForce:
         if self._catalogue.done():
             self._catalogue = self._loop.create_future()
         self._catalogue.set_result(catalogue)
-        broken = [
-            name for name, described in catalogue.classes.items() if described["unavailable"] is not None
-        ]
-        self.say_unavailable(catalogue, broken)
-        for name in catalogue.classes.keys() - set(broken):
+        self._say_changes(catalogue)
+        for name in catalogue.classes.keys() - self._told.keys():
             for doubt in catalogue.doubts(self._config(), name):
                 self._say(EntryType.FAILURE, f"[approved] {doubt}")
+
+    def renew(self, described: Mapping[str, Mapping[str, Any]]) -> None:
+        """Classes that are missing were tried again: say where the reason is another one by now."""
+        catalogue = self.try_catalogue()
+        if catalogue is not None:
+            catalogue.renew({name: one for name, one in described.items() if name in catalogue.missing})
+            self._say_changes(catalogue)
+
+    def _say_changes(self, catalogue: Catalogue) -> None:
+        """Say which classes cannot be used, where that or its reason is new, and which can be again."""
+        broken = {
+            name: described["unavailable"]
+            for name, described in catalogue.classes.items()
+            if described["unavailable"] is not None
+        }
+        self.say_unavailable(catalogue, [name for name, why in broken.items() if self._told.get(name) != why])
+        for name in sorted(self._told.keys() & catalogue.classes.keys() - broken.keys()):
+            self._say(EntryType.INFO, f"{name} is available again (code version {catalogue.code_version})")
+        self._told = broken
 
     def say_unavailable(self, catalogue: Catalogue, names: Iterable[str]) -> None:
         """Say why these classes of a catalogue, which need not be the one that holds, cannot be used."""

@@ -10,9 +10,9 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,14 @@ class Application:
         told, missing = limits.message(config)
         return cls(python, path, dict(app.env), approved, told, missing, app.import_timeout)
 
+    def only(self, names: Collection[str]) -> Application:
+        """The same with no other classes than these."""
+        return replace(
+            self,
+            approved={name: methods for name, methods in self.approved.items() if name in names},
+            missing={name: why for name, why in self.missing.items() if name in names},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -90,6 +98,10 @@ class Places:
         return self.state_dir / "output"
 
 
+class TooSlowError(ForkServerError):
+    """It did not come up in time; given more, it may."""
+
+
 class _UnloadableError(Exception):
     """The fork server hung or ended over these classes; without them it may do.
 
@@ -106,7 +118,8 @@ class _UnloadableError(Exception):
 class ForkServer(asyncio.Protocol):
     """A running fork server. `on_report` gets each report about an attempt; `gone` is done when the link has ended.
 
-    `ready` is what it told when it was: classes, code_version, python, executable. `heard_at` is when it last gave a
+    `ready` is what it told when it was: classes, modules, code_version, python, executable. `missing` are the
+    classes that it could not load, with the reason: it can start nothing of them. `heard_at` is when it last gave a
     sign of life, on the loop's clock. Its pid is among `pids` until it is reaped.
     """
 
@@ -128,6 +141,7 @@ class ForkServer(asyncio.Protocol):
         self._pong: asyncio.Future[None] | None = None
         self._is_ready: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
         self.ready: wire.Message = {}
+        self.missing: dict[str, str] = {}
         self.heard_at = asyncio.get_running_loop().time()
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -159,6 +173,7 @@ class ForkServer(asyncio.Protocol):
                 raise
             else:
                 server.ready["classes"] |= {name: unavailable(why) for name, why in left_out.items()}
+                server.missing = _missing(server.ready["classes"])
                 return server
 
     @classmethod
@@ -178,7 +193,13 @@ class ForkServer(asyncio.Protocol):
             process = _exec(application, theirs.fileno())
         pids.add(process.pid)
         loop = asyncio.get_running_loop()
-        _, server = await loop.create_connection(lambda: cls(process, on_report, pids), sock=ours)
+        try:
+            _, server = await loop.create_connection(lambda: cls(process, on_report, pids), sock=ours)
+        except BaseException:  # a trial may be given up at any moment
+            process.kill()
+            process.wait()
+            pids.discard(process.pid)
+            raise
         server._watch_process()
         server._send(_configuration(application, left_out, places))
         return server
@@ -213,7 +234,8 @@ class ForkServer(asyncio.Protocol):
             hint = "raise [app] import_timeout, or do less at the top of its module"
             reason = f"its module was not imported within {patience:g} s; {hint}"
             if not self._loading:
-                raise ForkServerError(f"the fork server did not come up within {patience:g} s") from None
+                told = f"the fork server did not come up within {patience:g} s"
+                raise TooSlowError(f"{told}; [app] import_timeout gives it longer") from None
             raise _UnloadableError(self._loading, reason) from None
         finally:
             self._patience = None
@@ -317,6 +339,10 @@ class ForkServer(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         self._is_ready.set_exception(error)
         self._is_ready.exception()  # seen here: whoever waited may have given up
+
+
+def _missing(described: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    return {name: one["unavailable"] for name, one in described.items() if one["unavailable"] is not None}
 
 
 def _exec(application: Application, link: int) -> subprocess.Popen[bytes]:

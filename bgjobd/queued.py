@@ -1,7 +1,7 @@
 """What becomes of jobs that wait already, once the classes are as they are now: which would fail, and why; pure.
 
 A fork server runs an attempt whatever the daemon's catalogue says: what is no longer allowed, or has parameters that
-do not fit, is found out in the child, which fails without another try.
+do not fit, is found out in the child, which fails without another try. Jobs of a class that cannot be loaded wait.
 """
 
 from __future__ import annotations
@@ -27,16 +27,20 @@ _LONGEST_NAME: Final = 40
 _GONE: Final = "its attempts end with MethodNotApproved"
 _UNFIT: Final = "its attempts end with InvalidParameters"
 
+_FAIL: Final = "would fail, not to be retried"
+_WAIT: Final = "would wait until it can be"
+_RUN: Final = "would run with what they were given"
+
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What a job's attempt will come to that does not run as it should; `fails`: it fails, and is not retried.
+    """What a job will come to that does not run as it should, in words `will`, and why.
 
     `names` are of parameters that do not fit, an example: jobs of one fate may each have others.
     """
 
     why: str
-    fails: bool = True
+    will: str = _FAIL
     names: tuple[str, ...] = field(default=(), compare=False)
 
 
@@ -80,7 +84,7 @@ def try_fate(catalogue: Catalogue, usable: Mapping[str, Mapping[str, Any]], job:
     if described is None:
         return Fate(f"the class is not approved, and {_GONE}")
     if described["unavailable"] is not None:
-        return Fate(f"the class cannot be used, and {_GONE}")
+        return Fate("the class cannot be loaded", _WAIT)
     method = described["methods"].get(job.method_name)
     if method is None:
         return Fate(f"the class has no such method that may be called, and {_GONE}")
@@ -101,7 +105,7 @@ def _of_unfit(method: Method, given: Mapping[str, Any], error: RequestError) -> 
     names = tuple(text.capped(name, _LONGEST_NAME) for name in sorted(told)[:_NAMED])
     if method.coerce or (method.whole is None and wrong):
         return Fate(f"its parameters do not fit any more, and {_UNFIT}", names=names)
-    return Fate("its parameters would be refused now, and are passed as they are", fails=False, names=names)
+    return Fate("its parameters would be refused now, and are passed as they are", _RUN, names=names)
 
 
 def _wrong_names(method: Method, given: Mapping[str, Any]) -> set[str]:
@@ -125,10 +129,11 @@ def findings(looked: Looked) -> list[Finding]:
 
 
 def _finding(target: str, fate: Fate, count: int, ids: tuple[int, ...]) -> Finding:
-    what = "would fail, not to be retried" if fate.fails else "would run with what they were given"
     named = ", ".join(map(str, ids)) if count <= len(ids) else f"{', '.join(map(str, ids))}, …"
     such_as = f", parameter {', '.join(fate.names)}" if fate.names else ""
-    told = f"{_jobs(count)} of {target} {what}: {fate.why} (job{'s' if count > 1 else ''} {named}{such_as})"
+    told = (
+        f"{_jobs(count)} of {target} {fate.will}: {fate.why} (job{'s' if count > 1 else ''} {named}{such_as})"
+    )
     return doubtful(f"queued jobs: {told}; mend the code or the configuration, or `bgjob cancel` them")
 
 

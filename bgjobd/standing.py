@@ -11,6 +11,7 @@ from typing import Any, Final
 from bgjob.commands import screen, text
 from bgjob.commands.problems import followed
 from bgjob.words import Status
+from bgjobd.core.trials import UNTRIED
 from bgjobd.room import Room
 
 _LONG: Final = 3600.0
@@ -51,7 +52,8 @@ class Gathered:
     """What was there at one moment.
 
     `holder` is the pid of the daemon that holds the lock, `can_see_lock` whether this user can tell. `stats` is the
-    daemon's own answer, where it gave one; `told` why it did not. `unavailable` are classes with the reason.
+    daemon's own answer, where it gave one; `told` why it did not. `unavailable` are classes with the reason, `hints`
+    what comes next for them.
     """
 
     now: float
@@ -63,6 +65,7 @@ class Gathered:
     told: str = ""
     stats: Mapping[str, Any] | None = None
     unavailable: Mapping[str, str] = field(default_factory=dict)
+    hints: Mapping[str, str] = field(default_factory=dict)
     rooms: tuple[Room, ...] = ()
     page: Page = Page(None, False)
     is_synchronised: bool | None = None
@@ -126,7 +129,7 @@ def _reasons(seen: Gathered) -> Iterator[str]:
     if seen.stats is not None:
         yield from _of_stats(seen.stats)
         for name, why in seen.unavailable.items():
-            yield f"{name} cannot be used: {why}; `bgjobd check` shows why, `bgjob reload` takes up what was mended"
+            yield f"{name} cannot be used: {why}; {seen.hints.get(name, UNTRIED)}"
         if seen.page.address is not None and not seen.page.answers:
             yield f"the page does not answer at {seen.page.address}; the daemon's log and console say why"
     yield from (one.trouble for one in seen.rooms if one.trouble is not None)

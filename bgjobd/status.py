@@ -33,7 +33,7 @@ def gather(config: Config) -> Gathered:
     state_dir = config.daemon.state_dir
     holder, can_see_lock = census.daemon_of(state_dir), _can_see(state_dir)
     is_free = holder is None and can_see_lock
-    answer, told, stats, unavailable = _asked(config.daemon.socket, is_free)
+    answer, told, stats, broken = _asked(config.daemon.socket, is_free)
     return Gathered(
         now=time.time(),
         socket=str(config.daemon.socket),
@@ -43,7 +43,8 @@ def gather(config: Config) -> Gathered:
         answer=answer,
         told=told,
         stats=stats,
-        unavailable=unavailable,
+        unavailable={name: one["unavailable"] for name, one in broken.items()},
+        hints={name: one["hint"] for name, one in broken.items() if one["hint"] is not None},
         rooms=tuple(rooms(config)),
         page=_page_of(config) if stats is not None else Page(None, False),
         is_synchronised=clock.is_synchronised(),
@@ -62,7 +63,9 @@ def _can_see(state_dir: Path) -> bool:
     return True
 
 
-def _asked(path: Path, is_free: bool) -> tuple[Answer, str, Mapping[str, Any] | None, Mapping[str, str]]:
+def _asked(
+    path: Path, is_free: bool
+) -> tuple[Answer, str, Mapping[str, Any] | None, Mapping[str, Mapping[str, Any]]]:
     """What the socket does, why there are no figures, the figures, and the classes that cannot be used.
 
     `is_free`: nobody holds the lock, so whoever listens is no daemon; systemd would start one for who connects.
@@ -85,8 +88,7 @@ def _asked(path: Path, is_free: bool) -> tuple[Answer, str, Mapping[str, Any] | 
             return Answer.NOBODY, str(error), None, {}
         except BgjobError as error:
             return Answer.REFUSES, str(error), None, {}
-    unavailable = {one["name"]: one["unavailable"] for one in classes if one["unavailable"] is not None}
-    return Answer.ANSWERS, "", stats, unavailable
+    return Answer.ANSWERS, "", stats, {one["name"]: one for one in classes if one["unavailable"] is not None}
 
 
 def _page_of(config: Config) -> Page:

@@ -24,6 +24,10 @@ class Lanes:
         """The same lanes with no slot to give, as while draining."""
         return replace(self, slots=0)
 
+    def without(self, classes: Iterable[str]) -> Lanes:
+        """The same lanes with no slot for these classes, as while nothing of them can start."""
+        return replace(self, classes={**self.classes, **dict.fromkeys(classes, 0)})
+
 
 class Waiting(Protocol):
     """A pending job that is due, as far as the choice needs it."""

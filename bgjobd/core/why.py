@@ -14,6 +14,7 @@ from bgjob.amounts import about_text
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.planner import Lanes, free_slots, room, room_of_classes
+from bgjobd.core.trials import Unavailable
 from bgjobd.core.verdict import StopReason
 
 MOST_AHEAD: Final = 1000
@@ -87,8 +88,8 @@ class UnderWay:
 class Known:
     """All that bears on a job; what may be None is so where all is well.
 
-    `no_fork_server` says why there is none, `storage_trouble` why the database cannot be written, `refusal` why the
-    job's call would not be taken any more.
+    `no_fork_server` says why there is none, `storage_trouble` why the database cannot be written, `unavailable` why
+    nothing of the job's class can start, `refusal` why the job's call would not be taken any more.
     """
 
     on_file: OnFile
@@ -97,6 +98,7 @@ class Known:
     closing: Closing | None = None
     storage_trouble: str | None = None
     no_fork_server: str | None = None
+    unavailable: Unavailable | None = None
     refusal: str | None = None
 
     @property
@@ -155,6 +157,13 @@ def _there_is_no_fork_server(known: Known, now: float) -> str | None:
     )
 
 
+def _its_class_is_unavailable(known: Known, now: float) -> str | None:
+    if known.unavailable is None:
+        return None
+    why, hint = _short(known.unavailable.reason), known.unavailable.hint
+    return f"waits: its class is approved, and cannot be used: {why}; {hint}"
+
+
 def _its_queue_is_unknown(known: Known, now: float) -> str | None:
     queue = known.job.queue
     if queue in known.lanes.queues:
@@ -207,6 +216,7 @@ _REASONS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
     _the_daemon_closes,
     _the_database_cannot_be_written,
     _there_is_no_fork_server,
+    _its_class_is_unavailable,
     _its_queue_is_unknown,
     _its_queue_is_paused,
     _its_class_is_full,

@@ -16,7 +16,7 @@ import sysconfig
 import traceback
 import types
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -384,11 +384,16 @@ def _printable(text: Any) -> str:
     return text.encode("utf-8", "replace").decode() if isinstance(text, str) else ""
 
 
-def code_version() -> str:
+def code_version(digests: Mapping[str, str]) -> str:
     """A short hash of the application's modules, so that an attempt can say which code it ran."""
-    digest = hashlib.sha256()
+    return _short_hash(repr(sorted(digests.items())).encode())
+
+
+def module_digests() -> dict[str, str]:
+    """A short hash of the file of each of the application's modules, by the module's name."""
+    digests: dict[str, str] = {}
     modules: dict[str, Any] = dict(sys.modules)  # which may hold anything
-    for name, module in sorted(modules.items()):
+    for name, module in modules.items():
         if name.partition(".")[0] in sys.stdlib_module_names or not issubclass(
             type(module), types.ModuleType
         ):
@@ -396,5 +401,9 @@ def code_version() -> str:
         file = vars(module).get("__file__")
         if isinstance(file, str) and os.path.isfile(file):
             with suppress(OSError), open(file, "rb") as source:
-                digest.update(name.encode() + b"\0" + source.read())
-    return digest.hexdigest()[:12]
+                digests[name] = _short_hash(source.read())
+    return digests
+
+
+def _short_hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]

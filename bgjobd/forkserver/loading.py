@@ -182,7 +182,9 @@ def _describe_into(
         for name, cls in classes.items():
             announce([name])
             catalogue[name] = describe.describe_or_tell_why(cls, listed[name])
-        text = json.dumps({"classes": catalogue, "code_version": describe.code_version()})
+        modules = describe.module_digests()
+        code_version = describe.code_version(modules)
+        text = json.dumps({"classes": catalogue, "modules": modules, "code_version": code_version})
         with os.fdopen(write, "wb") as pipe:
             pipe.write(text.encode())
     except BaseException:

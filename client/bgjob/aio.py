@@ -327,12 +327,23 @@ class AsyncClient(BaseClient):
         while True:
             try:
                 answer = call.answer(await self._exchange(call.request))
+            except NoAnswerError as error:
+                raise (await self._told_why(error) if call.needs_code else error) from None
             except BgjobError as error:
                 pause = tries.pause_after(error, self._was_reached, time.monotonic())
             else:
                 self._reached()
                 return answer
             await asyncio.sleep(pause)
+
+    async def _told_why(self, error: NoAnswerError) -> NoAnswerError:
+        """The same, or that the daemon loads its code, where it says so on another connection."""
+        asked = calls.stats()
+        try:
+            with await _connected(self._path, calls.ASIDE) as connection:
+                return calls.silence(error, asked.answer(await connection.call(asked.request, calls.ASIDE)))
+        except BgjobError:
+            return error
 
     async def _exchange(self, request: Request) -> Reply:
         kept = self._own_kept()

@@ -43,6 +43,9 @@ GIVE_UP_AFTER: Final = 30.0
 MOST_IDS: Final = 10_000
 """How many jobs one Watch may name."""
 
+ASIDE: Final = 1.0
+"""Seconds that a daemon has to say why it does not answer."""
+
 _PART: Final = 256 * 1024
 _ALL_OF_A_JOB: Final = 1000
 _SYSTEM_SOCKET: Final = "/run/bgjobd.sock"
@@ -51,13 +54,15 @@ _SYSTEM_SOCKET: Final = "/run/bgjobd.sock"
 class Call(NamedTuple, Generic[T]):
     """One request, and what makes its reply's parameters an answer; `parse` raises ProtocolError for a wrong shape.
 
-    `may_repeat`: whether it may be sent again after it was sent whole and the answer was lost.
+    `may_repeat`: whether it may be sent again after it was sent whole and the answer was lost. `needs_code`: the daemon
+    answers once it has loaded the approved classes, however long that takes.
     """
 
     method: str
     parameters: JsonObject
     parse: Callable[[JsonObject], T]
     may_repeat: bool = True
+    needs_code: bool = False
 
     @property
     def request(self) -> Request:
@@ -189,14 +194,15 @@ def job_of(
 
 def submit(job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None) -> Call[int]:
     """Store a job; its id. `job` has the fields of Submit; the retries are what the client's class sets, or None."""
-    return _call("Submit", _id, **submission(job, max_retries, retry_delay))
+    return _call("Submit", _id, **submission(job, max_retries, retry_delay))._replace(needs_code=True)
 
 
 def submit_many(
     jobs: Iterable[Mapping[str, Any]], max_retries: int | None, retry_delay: float | None
 ) -> Call[list[int]]:
     """Store several jobs, all or none; their ids."""
-    return _call("SubmitMany", _ids, jobs=[submission(job, max_retries, retry_delay) for job in jobs])
+    asked = [submission(job, max_retries, retry_delay) for job in jobs]
+    return _call("SubmitMany", _ids, jobs=asked)._replace(needs_code=True)
 
 
 def submission(job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None) -> JsonObject:
@@ -343,12 +349,13 @@ def resume(queue: str) -> Call[None]:
 
 
 def classes() -> Call[list[JsonObject]]:
-    return _call("Classes", lambda reply: _shaped(reply, "classes", "[]Class"))
+    return _call("Classes", lambda reply: _shaped(reply, "classes", "[]Class"))._replace(needs_code=True)
 
 
 def limits() -> Call[dict[str, str]]:
     """By the limit's name what enforces it on the daemon's machine, or what that takes."""
-    return _call("Classes", lambda reply: _shaped(reply, "limits", "[string]string"))
+    call = _call("Classes", lambda reply: _shaped(reply, "limits", "[string]string"))
+    return call._replace(needs_code=True)
 
 
 def stats(usage: bool = False, counts: bool = False) -> Call[JsonObject]:
@@ -753,14 +760,28 @@ class BrokenError(DaemonUnavailableError):
 
 
 class NoAnswerError(DaemonUnavailableError):
-    """The daemon is there and says nothing; asking again would not help."""
+    """The daemon is there and says nothing; asking again would not help. `of`: its socket, and for how many seconds."""
 
     def __init__(self, path: str, timeout: float | None) -> None:
-        self._made_of = path, timeout
+        self.of = path, timeout
         super().__init__(f"the daemon at {path} did not answer within {timeout or 0.0:g} s")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self._made_of
+        return type(self), self.of
+
+
+class CodeLoadingError(NoAnswerError):
+    """The daemon is up, and loads the approved classes, which this call waits for."""
+
+    def __init__(self, path: str, timeout: float | None) -> None:
+        super().__init__(path, timeout)
+        told = f"the daemon at {path} is up and loads its code, which goes on after {timeout or 0.0:g} s"
+        self.args = (told,)
+
+
+def silence(error: NoAnswerError, stats: JsonObject) -> NoAnswerError:
+    """Why a call that needs the daemon's code got no answer, when `stats` was what it told of itself."""
+    return error if stats["code_version"] is not None else CodeLoadingError(*error.of)
 
 
 class SocketDeniedError(DaemonUnavailableError, PermissionError):

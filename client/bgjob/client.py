@@ -338,12 +338,23 @@ class Client(BaseClient):
         while True:
             try:
                 answer = call.answer(self._exchange(call.request))
+            except NoAnswerError as error:
+                raise (self._told_why(error) if call.needs_code else error) from None
             except BgjobError as error:
                 pause = tries.pause_after(error, self._was_reached, time.monotonic())
             else:
                 self._reached()
                 return answer
             time.sleep(pause)
+
+    def _told_why(self, error: NoAnswerError) -> NoAnswerError:
+        """The same, or that the daemon loads its code, where it says so on another connection."""
+        asked = calls.stats()
+        try:
+            with _Connection(self._path, calls.ASIDE) as connection:
+                return calls.silence(error, asked.answer(connection.call(asked.request, calls.ASIDE)))
+        except BgjobError:
+            return error
 
     def _exchange(self, request: Request) -> Reply:
         kept = self._own_kept()

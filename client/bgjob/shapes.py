@@ -45,7 +45,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "group: ?string, writable: ?[]string, unenforced: []string"
     ),
     "Method": "name: string, doc: string, schema: object, note: ?string",
-    "Class": "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string",
+    "Class": "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string, hint: ?string",
     "QueueStats": "name: string, pending: int, running: int, slots: ?int, paused: bool, oldest_pending: ?moment",
     "Minute": "completed: int, failed: int",
     "ClassUsage": (

@@ -26,6 +26,16 @@ JOB = {"id": 12, "status": "failed", "error": "ValueError: no recipient"}
             77,
             "this user may not connect to /run/bgjobd.sock (Permission denied); `ls -l` of it tells the group",
         ),
+        (
+            calls.NoAnswerError("/run/bgjobd.sock", 5.0),
+            69,
+            "the daemon at /run/bgjobd.sock did not answer within 5 s; `bgjobd status` says whether it hangs",
+        ),
+        (
+            calls.CodeLoadingError("/run/bgjobd.sock", 5.0),
+            69,
+            "the daemon at /run/bgjobd.sock is up and loads its code, which goes on after 5 s; ask again; `bgjobd",
+        ),
         (errors.InternalError(reason="KeyError"), 70, "the daemon met a bug: KeyError; its log has more"),
         (errors.QueueFullError(queue="mail", limit=5), 75, "queue mail is full (5 pending jobs)"),
         (

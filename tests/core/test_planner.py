@@ -231,3 +231,10 @@ def test_a_full_class_does_not_keep_those_behind_it_from_their_slots() -> None:
 def test_a_class_with_more_running_than_it_may_have_is_full_and_no_less() -> None:
     lanes = Lanes(9, classes={"Narrow": 2, "Narrower": 1})
     assert room_of_classes(lanes, {"Narrow": 5, "Plain": 1}) == {"Narrow": 0, "Narrower": 1}
+
+
+def test_a_class_of_which_nothing_can_start_gets_no_slot_and_leaves_them_to_the_others() -> None:
+    lanes = Lanes(3, {"default": None}, {"a.B": 2}).without(["a.C"])
+    waiting = [Waiting(1, priority=9, class_name="a.C"), Waiting(2, class_name="a.B"), Waiting(3)]
+    chosen = choose(3, {"default": 3}, waiting, room_of_classes(lanes, {}))
+    assert [one.id for one in chosen] == [2, 3]

@@ -11,6 +11,7 @@ import pytest
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.planner import Lanes
+from bgjobd.core.trials import Unavailable
 from bgjobd.core.verdict import StopReason
 from bgjobd.core.why import (
     _REASONS,
@@ -113,6 +114,7 @@ ALL = {
     "closing": Closing.DRAINING,
     "storage_trouble": "disk I/O error",
     "no_fork_server": "it is being started, which imports the approved classes",
+    "unavailable": Unavailable("ImportError: no", "it is tried again in 40 s, and by `bgjob reload` at once"),
 }
 """Everything that may keep a job from starting, at once."""
 
@@ -141,6 +143,12 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
         WAITS_BEHIND,
         ALL | {"closing": None, "storage_trouble": None},
         "waits for a fork server: it is being started, which imports the approved classes",
+    ),
+    (
+        WAITS_BEHIND,
+        {name: ALL[name] for name in ("lanes", "unavailable")},
+        "waits: its class is approved, and cannot be used: ImportError: no; it is tried again in 40 s, and by "
+        "`bgjob reload` at once",
     ),
     (
         replace(WAITS_BEHIND, job=pending(queue="gone")),

@@ -316,6 +316,15 @@ class Job:
 """
 
 
+def test_jobs_of_a_class_that_cannot_be_loaded_would_wait(tmp_path: Path) -> None:
+    described: dict[str, Any] = {"a.Job": {"unavailable": "ImportError: no", "methods": {}, "hooks": []}}
+    catalogue = Catalogue(settings(tmp_path, '[approved]\n"a.Job" = {}'), described, "")
+    jobs = [PendingJob(number, "a.Job", "run", "{}") for number in (1, 2)]
+    (found,) = queued.findings(queued.look(catalogue, described, jobs, 2, lambda: True))
+    told = "2 jobs of a.Job::run would wait until it can be: the class cannot be loaded (jobs 1, 2)"
+    assert told in found.told
+
+
 def test_jobs_that_the_new_code_would_not_take_are_counted_with_the_reason(tmp_path: Path) -> None:
     own = '"shop.Job" = {}\n"shop2.Job" = {}'
     with daemon(tmp_path, own, modules={"shop": SHOP, "shop2": SHOP}) as running, running.client() as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bgjob import (
+    AsyncClient,
     ClassUnavailableError,
     IdempotencyConflictError,
     InvalidParametersError,
@@ -194,6 +196,22 @@ def test_slots_count_the_attempts_of_all_generations(tmp_path: Path) -> None:
         assert waiting.refresh()["status"] == "pending"
         path.touch()
         assert waiting.result(20) == "first"
+
+
+def test_fifty_reloads_at_once_import_the_code_twice_at_most(tmp_path: Path) -> None:
+    counted = f"open('{tmp_path}/imports', 'a').write('x')\n{FIRST}"
+    with daemon(tmp_path, APPROVED, modules={"versioned": counted}) as running, running.client() as client:
+        client.classes()
+
+        async def reload() -> str:
+            async with AsyncClient(str(running.socket), timeout=60) as own:
+                return await own.reload()
+
+        async def reload_at_once() -> list[str]:
+            return await asyncio.gather(*(reload() for _ in range(50)))
+
+        assert len(set(asyncio.run(reload_at_once()))) == 1
+        assert len((tmp_path / "imports").read_text()) <= 3
 
 
 def test_many_reloads_leave_one_fork_server_and_no_descriptor(tmp_path: Path) -> None:

@@ -69,6 +69,10 @@ AWAY = replace(SEEN, stats=None, told="no daemon answers")
         ),
         (replace(SEEN, stats=STATS | {"code_version": None}), "no code is loaded"),
         (replace(SEEN, unavailable={"a.B": "ImportError: no"}), "a.B cannot be used: ImportError: no"),
+        (
+            replace(SEEN, unavailable={"a.B": "ImportError: no"}, hints={"a.B": "it is tried again in 40 s"}),
+            "a.B cannot be used: ImportError: no; it is tried again in 40 s",
+        ),
         (replace(SEEN, rooms=(FULL,)), "nearly full: only 4 KiB of 1 TiB are free at /var/log"),
         (replace(SEEN, page=Page("http://127.0.0.1:8377/", answers=False)), "the page does not answer"),
         (

@@ -242,6 +242,7 @@ SAMPLES: dict[str, Any] = {
             "result": {"sent": 1}, "error": "no recipient", "submitted_uid": 1000, "submitted_gid": 1000,
             "submitted_pid": 98, "attempts": [_ATTEMPT]},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",
+              "hint": "its jobs wait, and it is tried again in 40 s",
               "policy": {"queue": "mail", "priority": 0, "slots": 2, "timeout": 300.0, "max_retries": 3,
                          "retry_delay": 5.0, "backoff": "exponential", "max_retry_delay": 3600.0, "retry_lost": True,
                          "retry_on": None, "stop_grace": 10.0, "memory": 268435456, "cpu": None,

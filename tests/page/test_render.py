@@ -166,7 +166,7 @@ SHOWN = {
                 ("job", "attempts", 0, "error_type"), ("job", "attempts", 0, "traceback"),
                 ("job", "attempts", 0, "outcome"), ("job", "attempts", 0, "progress", "message"),
                 ("entry", "message")],
-    "/system": [("class", "name"), ("class", "unavailable"), ("class", "methods", 0, "name"),
+    "/system": [("class", "name"), ("class", "unavailable"), ("class", "hint"), ("class", "methods", 0, "name"),
                 ("class", "policy", "queue"), ("class", "policy", "user"), ("class", "policy", "writable", 0),
                 ("limits", "memory"),
                 ("stats", "queues", 0, "name"), ("stats", "version"), ("stats", "code_version"),

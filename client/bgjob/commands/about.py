@@ -124,6 +124,8 @@ def _class(described: Mapping[str, Any]) -> Iterator[str]:
     yield screen.painted(text.one_line(described["name"]), "bold")
     if described["unavailable"] is not None:
         yield f"  {screen.painted('cannot be used', 'red')}: {_indented(described['unavailable'])}"
+    if described.get("hint"):
+        yield f"  {_indented(described['hint'])}"
     if described["doc"]:
         yield f"  {_indented(described['doc'])}"
     for method in described["methods"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bgjob.calls import SocketDeniedError
+from bgjob.calls import CodeLoadingError, NoAnswerError, SocketDeniedError
 from bgjob.commands.text import capped, one_line
 from bgjob.errors import (
     BgjobError,
@@ -57,6 +57,8 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     JobCancelledError: "`bgjob retry {id}` runs it again",
     JobNotFoundError: "`bgjob list` has those there are",
     SocketDeniedError: "`ls -l` of it tells the group that may",
+    CodeLoadingError: "ask again; `bgjobd status` says how that goes",
+    NoAnswerError: "`bgjobd status` says whether it hangs",
     DaemonUnavailableError: "`bgjobd serve` starts one, --socket or $BGJOBD_SOCKET name another's socket",
     InvalidParametersError: "`bgjob classes` has its parameters",
     InvalidStateError: "`bgjob show {id}` has more",

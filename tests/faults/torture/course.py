@@ -123,6 +123,7 @@ def _settle(
         *books.complaints(settings, ids, station.ledger, station.pid, archived=archived),
         *_astray(station, submitters.acknowledged),
         *_lost_without_cause(station, killer.done),
+        *_no_longer_allowed(station),
         *_left_open(station),
     ]
     code = station.stop()
@@ -196,6 +197,13 @@ def _lost_without_cause(station: Station, done: Sequence[Done]) -> Iterator[str]
         met = {one.deed for one in done if begin <= one.at <= end}
         if not (met & ENDS_DAEMON and met & ENDS_SERVER):
             yield f"job {job_id}, attempt {number}: it is lost ({why}), and daemon and fork server did not both die"
+
+
+def _no_longer_allowed(station: Station) -> Iterator[str]:
+    """Attempts that ended as if their class were approved no more: it always was, whatever its import came to."""
+    gone = "SELECT job_id, number, error_message FROM job_attempts WHERE error_type = 'MethodNotApproved'"
+    for job_id, number, why in _rows(station, gone):
+        yield f"job {job_id}, attempt {number}: {why}, and it always was approved"
 
 
 def _ids(station: Station) -> set[int]:

@@ -33,6 +33,7 @@ class Deed(StrEnum):
     STOP_DAEMON = "SIGTERM to the daemon"
     RELOAD = "SIGHUP to the daemon"
     FREEZE = "SIGSTOP, SIGCONT"
+    BREAK_CODE = "a broken deploy, kill -9 a fork server"
 
 
 WEIGHTS: Final = {
@@ -43,9 +44,10 @@ WEIGHTS: Final = {
     Deed.STOP_DAEMON: 7,
     Deed.RELOAD: 6,
     Deed.FREEZE: 5,
+    Deed.BREAK_CODE: 6,
 }
 ENDS_DAEMON: Final = frozenset({Deed.KILL_DAEMON, Deed.KILL_BOTH, Deed.STOP_DAEMON})
-ENDS_SERVER: Final = frozenset({Deed.KILL_SERVER, Deed.KILL_BOTH})
+ENDS_SERVER: Final = frozenset({Deed.KILL_SERVER, Deed.KILL_BOTH, Deed.BREAK_CODE})
 
 
 class Done(NamedTuple):
@@ -117,6 +119,15 @@ class Killer:
         self._send(signal.SIGCONT, victim)
         return True
 
+    def _break_code(self) -> bool:
+        """Have a fork server come up while the classes cannot be imported; they are mended a moment later."""
+        self._station.deploy("import nosuch\n")
+        has_met = self._kill_server()
+        self._is_over.wait(self._chance.uniform(0.0, _LONGEST_STOP))
+        self._station.deploy()
+        self._reload()
+        return has_met
+
     def _try_find(self, is_wanted: Callable[[Process], bool]) -> Process | None:
         """Any process of this kind; waits a moment for one."""
         deadline = time.monotonic() + _LONGEST_SEARCH
@@ -155,4 +166,5 @@ _ACTS: Final[dict[Deed, Callable[[Killer], bool]]] = {
     Deed.STOP_DAEMON: Killer._stop_daemon,
     Deed.RELOAD: Killer._reload,
     Deed.FREEZE: Killer._freeze,
+    Deed.BREAK_CODE: Killer._break_code,
 }

@@ -45,7 +45,7 @@ class Station:
         self._guard = threading.Lock()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._look = threading.Event()
-        (directory / "tortured.py").write_text(Path(__file__).with_name("jobs.py").read_text())
+        self.deploy()
         for name, source in books.MODULES.items():
             (directory / f"{name}.py").write_text(source)
         self.config = directory / "bgjobd.toml"
@@ -60,6 +60,11 @@ class Station:
         """The daemon's, while one runs."""
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
+
+    def deploy(self, before: str = "") -> None:
+        """Put the code of the jobs in its place, with this before it."""
+        source = Path(__file__).with_name("jobs.py").read_text()
+        (self.directory / "tortured.py").write_text(f"{before}{source}")
 
     def client(self) -> Client:
         return Client(str(self.socket), timeout=10.0)

@@ -1,0 +1,84 @@
+"""Trials of classes that could not be loaded: when, for how long, and what may be taken up."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgjobd.core import trials
+from bgjobd.core.trials import Found, Loaded, compare, hint, is_tried_again, patience, pause_before_trial
+from tests.core.samples import seeded
+
+counts = st.one_of(st.integers(0, 70), st.integers(0, 2**63 - 1))
+names = st.sampled_from("abcd")
+servers = st.builds(
+    Loaded,
+    st.dictionaries(names, st.sampled_from(["old", "new"])),
+    st.frozensets(names),
+)
+
+
+def test_the_examples_of_the_module_run() -> None:
+    tried = doctest.testmod(trials)
+    assert (tried.failed, tried.attempted > 0) == (0, True)
+
+
+@seeded
+@given(counts)
+def test_a_trial_waits_longer_than_the_one_before_it_and_never_more_than_five_minutes(count: int) -> None:
+    assert 10 <= pause_before_trial(count) <= pause_before_trial(count + 1) <= 300
+
+
+@seeded
+@given(st.floats(0.001, 1e6), counts)
+def test_nobody_gets_less_time_than_is_configured_nor_more_than_ten_minutes_beyond_it(
+    import_timeout: float, count: int
+) -> None:
+    given_time = patience(import_timeout, count)
+    assert import_timeout <= given_time <= max(import_timeout, 600)
+    assert patience(import_timeout, count + 1) >= given_time
+
+
+IN_FORCE = Loaded({"shop": "1", "mails": "1"}, frozenset({"bills.Bills", "odd.Odd"}))
+
+
+@pytest.mark.parametrize(
+    ("modules", "missing", "found"),
+    [
+        ({"bills": "1"}, {"odd.Odd"}, Found.MENDED),
+        ({"bills": "1", "odd": "1"}, set(), Found.MENDED),
+        ({}, {"bills.Bills", "odd.Odd"}, Found.NOTHING_NEW),
+        ({"shop": "2"}, {"bills.Bills", "odd.Odd"}, Found.NOTHING_NEW),
+        ({"bills": "1", "shop": "2"}, {"odd.Odd"}, Found.OTHER_CODE),
+        ({"bills": "1"}, {"mails.Mails"}, Found.OTHERS_BREAK),
+    ],
+)
+def test_a_class_that_is_mended_is_taken_up_where_nothing_else_has_changed(
+    modules: dict[str, str], missing: set[str], found: Found
+) -> None:
+    tried = Loaded({**IN_FORCE.modules, **modules}, frozenset(missing))
+    assert compare(IN_FORCE, tried) is found
+
+
+def test_code_that_is_gone_has_changed() -> None:
+    assert compare(IN_FORCE, Loaded({"shop": "1"}, frozenset())) is Found.OTHER_CODE
+
+
+@seeded
+@given(servers, servers)
+def test_what_takes_over_has_the_code_in_force_and_more_classes(before: Loaded, after: Loaded) -> None:
+    if compare(before, after) is Found.MENDED:
+        assert after.missing < before.missing
+        assert all(after.modules.get(name) == digest for name, digest in before.modules.items())
+
+
+@pytest.mark.parametrize("found", Found)
+@pytest.mark.parametrize("seconds_left", [None, 40.0])
+def test_every_hint_says_what_to_do(found: Found, seconds_left: float | None) -> None:
+    told = hint(found, seconds_left)
+    assert "`bgjob reload`" in told
+    assert ("it is tried again" in told) is is_tried_again(found)
+    assert ("in 40 s" in told) is (is_tried_again(found) and seconds_left is not None)
