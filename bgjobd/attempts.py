@@ -10,11 +10,12 @@ import asyncio
 import math
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bgjob.words import EntryType, Outcome
 from bgjobd import clock, life
@@ -31,6 +32,8 @@ from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Note, Noted
 from bgjobd.work import Work
+
+T = TypeVar("T")
 
 _GATHER: Final = 0.05
 """Seconds until journals that appeared are read, all together; most small attempts have ended by then."""
@@ -136,10 +139,9 @@ class Attempts:
         """The jobs that have an attempt which is not seen to its end."""
         return {job_id for job_id, _ in self._all}
 
-    def count_lost(self) -> int:
-        """How many of them have ended without anybody seeing how, as with the machine."""
-        endings = [attempt.ending for attempt in self._all.values() if attempt.ending is not None]
-        return sum(ending.outcome is Outcome.LOST for ending in endings)
+    def count(self, kind_of: Callable[[Ending | None], T]) -> Counter[T]:
+        """How many there are of each kind, by their endings as far as those are known."""
+        return Counter(kind_of(attempt.ending) for attempt in self._all.values())
 
     def directories(self) -> set[str]:
         """The names of the directories that they work in."""

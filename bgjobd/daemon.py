@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bgjob.errors import JobNotFoundError, ReloadFailedError, RequestError, ShuttingDownError
-from bgjob.words import EntryType, Status
+from bgjob.words import EntryType, Outcome, Status
 from bgjobd import cgroups, meter, page
 from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
@@ -23,7 +23,7 @@ from bgjobd.catalogue import Catalogue
 from bgjobd.clock import Clock, SetClock
 from bgjobd.config import Config, ConfigError, Queue
 from bgjobd.core.facts import ClockJumped
-from bgjobd.core.job import Job
+from bgjobd.core.job import Ending, Job
 from bgjobd.core.planner import Lanes
 from bgjobd.core.trials import UNTRIED, Unavailable
 from bgjobd.core.verdict import Life, StopReason
@@ -179,13 +179,8 @@ class Daemon:
         self._outbox.send(DaemonStarted())
         recover(self._spool, self._reader, self._attempts, self._hooks, self._work, self._notifier.more_time)
         self.retention.start(newest_entry, leapt_at)
-        lost = self._attempts.count_lost()
-        left = len(self._attempts) - lost
-        if left:
-            self.say(EntryType.INFO, f"of an earlier daemon {_many(left)} on, or ended meanwhile")
-        if lost:
-            told = f"{_attempts(lost)} {'is' if lost == 1 else 'are'} lost"
-            self.say(EntryType.INFO, f"of an earlier daemon {told}; the jobs' logs say why")
+        for told, count in self._attempts.count(_left_behind).items():
+            self.say(EntryType.INFO, f"of an earlier daemon {_attempts(count)} {told[count > 1]}")
 
     def start_fork_server(self) -> None:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""
@@ -639,6 +634,19 @@ class Daemon:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self.say(EntryType.FAILURE, f"bug: {type(error).__name__}: {error}; restart the daemon")
+
+
+def _left_behind(ending: Ending | None) -> tuple[str, str]:
+    """What became of an attempt that an earlier daemon left, of one and of many."""
+    match ending:
+        case None:
+            return "goes on, or ended meanwhile", "go on, or ended meanwhile"
+        case Ending(outcome=Outcome.LOST):
+            return "is lost; the jobs' logs say why", "are lost; the jobs' logs say why"
+        case Ending(outcome=Outcome.NOT_STARTED):
+            return "had not begun", "had not begun"
+        case _:
+            return "ended meanwhile", "ended meanwhile"
 
 
 def _many(attempts: int) -> str:
