@@ -56,10 +56,15 @@ def _given_up(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
 
 def _put_back(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     at = _clock(after.scheduled_at)
+    alone = ", alone" if after.crashes else ""
+    told = f"{fact.ending.error} (attempt {before.attempt}, no retry spent, next at {at}{alone})"
+    return (Entry(EntryType.FAILURE, told),)
+
+
+def _quarantined(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     return (
-        Entry(
-            EntryType.FAILURE, f"{fact.ending.error} (attempt {before.attempt}, no retry spent, next at {at})"
-        ),
+        Entry(EntryType.FAILURE, f"{fact.ending.error} (attempt {before.attempt}, no retry spent)"),
+        Entry(EntryType.FAILURE, f"{after.error}; `bgjob retry {after.id}` has it start again"),
     )
 
 
@@ -92,6 +97,8 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
         Happening.RETRY_DUE: _retry_due,
         Happening.GIVEN_UP: _given_up,
         Happening.NOT_STARTED: _put_back,
+        Happening.CRASHED: _put_back,
+        Happening.QUARANTINED: _quarantined,
         Happening.INTERRUPTED: _put_back,
         Happening.SNOOZED: _snoozed,
         Happening.STOPPED: _stopped,

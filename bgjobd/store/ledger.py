@@ -306,7 +306,8 @@ class Ledger:
         """The fact as it came; with the next longer delay where an attempt could not start and names none."""
         match fact:
             case AttemptEnded(
-                number=number, ending=Ending(outcome=Outcome.NOT_STARTED, delay=None) as ending
+                number=number,
+                ending=Ending(outcome=Outcome.NOT_STARTED, delay=None, crash=None) as ending,
             ):
                 (last_begun,) = self._execute(statements.SELECT_LAST_BEGUN, {"job_id": job_id}).fetchone()
                 delay = delay_before_start(number - last_begun, self._jitter())
