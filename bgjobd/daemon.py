@@ -676,4 +676,13 @@ def _needing_a_restart(old: Config, new: Config) -> list[str]:
 
 
 def _line(line: LogLine) -> Line:
-    return Line(line.at, line.type, line.target, line.message, line.job_id, line.attempt, line.context)
+    return Line(
+        line.at,
+        line.type,
+        line.target,
+        line.message,
+        line.job_id,
+        line.attempt,
+        line.context,
+        line.is_passing,
+    )

@@ -334,7 +334,8 @@ class Ledger:
         running = before if before is not None and before.status is Status.RUNNING else after
         for entry in entries(before, fact, after):
             context = snapshot(after) if entry.with_job else None
-            self._log(done, running, after.attempt or None, done.now, entry.type, entry.message, context)
+            told = entry.type, entry.message, context, entry.is_passing
+            self._log(done, running, after.attempt or None, done.now, *told)
 
     def _log(
         self,
@@ -345,6 +346,7 @@ class Ledger:
         type: EntryType,
         message: str,
         context: str | None = None,
+        is_passing: bool = False,
     ) -> None:
         """Tell of the job, and of how many attempts it is to have as long as it has one that runs."""
         if done.last_log_id is None:
@@ -361,6 +363,7 @@ class Ledger:
                 job.call.method_name,
                 context,
                 job.attempts_allowed if attempt is not None and job.status is Status.RUNNING else None,
+                is_passing,
             )
         )
 
