@@ -201,7 +201,9 @@ class Attempts:
             self._give_back(attempt, "the daemon ends", delay=0.0)
             return
         if server is None:
-            self._give_back(attempt, "there is no fork server")
+            self._give_back(
+                attempt, "there is no fork server", delay=0.0
+            )  # nor are there slots, until there is one
             return
         attempt.server = None  # until it is sent, perhaps to another
         attempt.start = Start(job.crashes, partial(self._send, attempt, claim))
@@ -411,6 +413,11 @@ class Attempts:
         return verdict(ending, attempt.stop_reason, attempt.timeout, policy.retry_lost, policy.retry_on)
 
     # Stop
+
+    def start_no_more(self) -> None:
+        """Give back those that no fork server was asked for yet."""
+        for attempt in [one for one in self._all.values() if self._is_in_line(one)]:
+            self._give_back(attempt, "the daemon drains", delay=0.0)
 
     def stop(self, key: AttemptKey, reason: StopReason) -> None:
         """End the attempt from outside: TERM to its group, KILL once its class's grace is over."""

@@ -303,6 +303,7 @@ class Daemon:
         self._notifier.status(self._status)
         with suppress(RequestError):
             await self.record(Look())
+        self._attempts.start_no_more()
 
     def _open_lanes(self) -> None:
         """Let the writer grant slots if there is a fork server and nobody wants an end."""

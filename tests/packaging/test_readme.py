@@ -45,6 +45,7 @@ NO_OPTIONS = {
     "-wal": "the end of a file's name",
     "-shm": "the same",
     "--stop-timeout": "an option of podman and docker",
+    **dict.fromkeys(("-p", "-t", "-u"), "of journalctl"),
 }
 
 # Keys whose default is no value but a rule, and the words for it.
