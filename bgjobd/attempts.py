@@ -30,6 +30,7 @@ from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs
 from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey, Spool
+from bgjobd.starts import Start, Starts
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Note, Noted
 from bgjobd.work import Work
 
@@ -50,8 +51,6 @@ _LONG_DYING: Final = 5.0
 _LATE: Final = 1.0
 """Seconds by which a timer is late that says that this process was stopped, and perhaps the fork server too."""
 
-_NEVER_BEGAN: Final = "its fork server or the daemon ended before it began"
-
 
 @dataclass(slots=True, eq=False)
 class Attempt:
@@ -60,7 +59,8 @@ class Attempt:
     `server` is the fork server that will report its end, if any. `has_begun`: its journal was there, `is_started`:
     and its start was handed to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of
     them ends in the journal. `exit`: how its process ended, where this one has reaped it. `sent`: the signal sent last
-    to stop it. `timer` is for its deadline and grace, `patience` for its fork server's answers.
+    to stop it. `timer` is for its deadline and grace, `patience` for its fork server's answers. `start`: its place on
+    the way to the fork server. `unbegun`: how it has ended should it turn out not to have begun.
     """
 
     key: AttemptKey
@@ -80,6 +80,8 @@ class Attempt:
     timer: asyncio.TimerHandle | None = None
     patience: asyncio.TimerHandle | None = None
     journal: Journal | None = field(default=None, repr=False)
+    start: Start | None = field(default=None, repr=False)
+    unbegun: Ending | None = None
     noted: int = 0
     notes_end: int = 0
 
@@ -88,8 +90,8 @@ class Attempts:
     """All attempts of this daemon, of whatever fork server, and of the daemons before it.
 
     An end goes to the outbox with the attempt's key as its ticket. `policy` tells a class's, `work` holds their
-    directories and cgroups, `say` writes a line about the daemon itself. `end_strays` ends what nobody knows of the
-    processes that dead fork servers left to this one, and answers how many.
+    directories and cgroups, `starts` asks the fork server for them, `say` writes a line about the daemon itself.
+    `end_strays` ends what nobody knows of the processes that dead fork servers left to this one, and answers how many.
     """
 
     def __init__(
@@ -100,11 +102,13 @@ class Attempts:
         policy: Callable[[str], Policy],
         outputs: Outputs,
         work: Work,
+        starts: Starts,
         end_strays: Callable[[], int],
         now: Callable[[], float],
         say: Callable[[EntryType, str], None],
     ) -> None:
         self._spool = spool
+        self._starts = starts
         self._outputs = outputs
         self._work = work
         self._end_strays = end_strays
@@ -172,6 +176,7 @@ class Attempts:
             seconds_left=None
             if attempt.timer is None
             else max(0.0, attempt.timer.when() - self._loop.time()),
+            is_in_line=self._is_in_line(attempt),
         )
 
     def try_open(self, key: AttemptKey, journal: Journal) -> int | None:
@@ -198,13 +203,22 @@ class Attempts:
             self._give_back(attempt, "the daemon ends", delay=0.0)
             return
         if server is None:
-            self._give_back(attempt, "there is no fork server")
+            self._give_back(
+                attempt, "there is no fork server", delay=0.0
+            )  # nor are there slots, until there is one
             return
+        attempt.server = None  # until it is sent, perhaps to another
+        attempt.start = Start(job.crashes, partial(self._send, attempt, claim))
+        self._starts.put(attempt.start)
+
+    def _send(self, attempt: Attempt, claim: Claim, server: ForkServer) -> bool:
+        """Ask the fork server for it. True: its start is on the way there."""
         missing = server.missing.get(attempt.class_name)
         if missing is not None:  # its slot was granted while another fork server was in charge
             self._give_back(attempt, f"{attempt.class_name} is unavailable: {missing}")
-            return
-        attempt.code_version = server.code_version
+            return False
+        job = claim.job
+        attempt.server, attempt.code_version = server, server.code_version
         attempt.patience = self._loop.call_later(_PATIENCE, self._on_no_start, attempt)
         server.start(
             {
@@ -220,19 +234,30 @@ class Attempts:
                 "error": None,
             }
         )
+        return True
+
+    def _is_in_line(self, attempt: Attempt) -> bool:
+        """Whether no fork server was asked for it yet."""
+        return attempt.start is not None and self._starts.is_in_line(attempt.start)
+
+    def _leave_starts(self, attempt: Attempt) -> None:
+        if attempt.start is not None:
+            self._starts.leave(attempt.start)
 
     def _keep_bounded(self, attempt: Attempt) -> None:
         self._outputs.keep_bounded(attempt.key, self._policy(attempt.class_name).max_output)
 
     def _on_journals(self) -> None:
         self._loop.remove_reader(self._spool.fileno())
-        self._gathering = self._loop.call_later(_GATHER, self._note_changes)
+        pause = 0.0 if self._starts.has_line else _GATHER  # somebody waits for those before it to begin
+        self._gathering = self._loop.call_later(pause, self._note_changes)
 
     def _note_changes(self) -> None:
         """Record the starts whose journals appeared, and what attempts tell of themselves meanwhile."""
         self._loop.add_reader(self._spool.fileno(), self._on_journals)
         for attempt in self._take_changes():
             self._insist(self._note_change, attempt)
+        self._starts.look()
         self._outbox.send()
 
     def _insist(self, step: Callable[..., None], *given: Any) -> None:
@@ -267,6 +292,8 @@ class Attempts:
         self._be_content(attempt)
         if attempt.server is not None:
             attempt.server.heard_at = self._loop.time()
+            attempt.server.has_started = True
+        self._leave_starts(attempt)
 
     def _note_news(self, attempt: Attempt) -> None:
         """Record what the attempt has told of itself since the last look, until it has told all it may."""
@@ -323,6 +350,7 @@ class Attempts:
         """A fork server is gone, and will report no more of its attempts."""
         for attempt in [attempt for attempt in self._all.values() if attempt.server is server]:
             attempt.server = None
+            attempt.unbegun = _unbegun_of(server)
             self._insist(self._settle, attempt)
 
     def on_refused_end(self, key: AttemptKey, why: str) -> None:
@@ -377,6 +405,7 @@ class Attempts:
             self._work.remove(directory_name(*attempt.key, is_hook=False))
             self._disarm(attempt)
             self._be_content(attempt)
+            self._leave_starts(attempt)
             told = JobFact(attempt.key[0], replace(fact, ending=attempt.ending))
             self._outputs.finish(attempt.key, lambda: self._outbox.send(told, attempt.key))
 
@@ -387,12 +416,20 @@ class Attempts:
 
     # Stop
 
+    def start_no_more(self) -> None:
+        """Give back those that no fork server was asked for yet."""
+        for attempt in [one for one in self._all.values() if self._is_in_line(one)]:
+            self._give_back(attempt, "the daemon drains", delay=0.0)
+
     def stop(self, key: AttemptKey, reason: StopReason) -> None:
         """End the attempt from outside: TERM to its group, KILL once its class's grace is over."""
         attempt = self._all.get(key)
         if attempt is None or attempt.ending is not None or attempt.stop_reason is not None:
             return
         attempt.stop_reason = reason
+        if self._is_in_line(attempt):
+            self._give_back(attempt, "it was stopped before", delay=0.0)
+            return
         self._leave_word(attempt)
         if attempt.has_begun:
             self._signal(attempt, signal.SIGTERM)
@@ -555,7 +592,7 @@ class Attempts:
         """Record the end of an attempt of an earlier life, as its journal tells it, should the spool have lasted."""
         journal = self._spool.try_read(attempt.key)
         if journal is not None and journal.fenced is not None and not attempt.has_begun:
-            self._give_back(attempt, _NEVER_BEGAN, delay=0.0)
+            self._end(attempt, _NOT_BEGUN)
         elif journal is None or not spools.has_token(journal, attempt.token):
             self._end(attempt, ending)
         elif not self._note_end(attempt, journal):
@@ -592,7 +629,7 @@ class Attempts:
             self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
             return
         if attempt.is_fenced:
-            self._give_back(attempt, _NEVER_BEGAN, delay=0.0)
+            self._end(attempt, attempt.unbegun or _NOT_BEGUN)
             return
         self._watch(attempt, journal)
 
@@ -669,6 +706,23 @@ class Attempts:
         output_bytes = partial(self._outputs.measure, attempt.key)
         group = self._work.try_group(directory_name(*attempt.key, is_hook=False))
         return self._spool.try_collect(attempt.pidfd, attempt.key, output_bytes, self._end_strays, group)
+
+
+_NOT_BEGUN: Final = Ending.not_started(
+    "the attempt could not start: its fork server or the daemon ended before it began", delay=0.0
+)
+
+
+def _unbegun_of(server: ForkServer) -> Ending:
+    """How an attempt has ended that was on its way to this fork server, which is gone."""
+    if server.crash is not None:
+        return Ending.crashed_at_start(server.crash)
+    if server.is_killed:
+        # Not at once: it may have been this start that it hung in.
+        return Ending.not_started(
+            "the attempt could not start: its fork server did not answer, and was killed"
+        )
+    return _NOT_BEGUN
 
 
 def _lacks_usage(journal: Journal | None) -> bool:

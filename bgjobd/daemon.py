@@ -45,6 +45,7 @@ from bgjobd.recovery import recover
 from bgjobd.reloads import Reloads
 from bgjobd.retention import Retention
 from bgjobd.spool import AttemptKey, Spool
+from bgjobd.starts import Starts
 from bgjobd.store.health import Health
 from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look, Ping
 from bgjobd.store.pages import Page, is_search
@@ -108,6 +109,7 @@ class Daemon:
         )  # whoever was there before the daemon was executed in their parent's place
         self._strays = Strays(self._kin, self.say)
         self.outputs = Outputs(places.output, self.say)
+        self._starts = Starts()
         self._attempts = Attempts(
             self._spool,
             life,
@@ -115,6 +117,7 @@ class Daemon:
             self.in_force.policy,
             self.outputs,
             self._work,
+            self._starts,
             self._strays.end,
             clock.now,
             self.say,
@@ -124,6 +127,7 @@ class Daemon:
             self._outbox,
             self.outputs,
             self._work,
+            self._starts,
             lambda: self.lanes.slots,
             self.in_force.try_has_failed_hook,
             self.in_force.policy,
@@ -294,6 +298,7 @@ class Daemon:
         self._notifier.status(self._status)
         with suppress(RequestError):
             await self.record(Look())
+        self._attempts.start_no_more()
 
     def _open_lanes(self) -> None:
         """Let the writer grant slots if there is a fork server and nobody wants an end."""
@@ -604,6 +609,7 @@ class Daemon:
         self._trials.expect({} if server is None else server.missing)
         self._open_lanes()
         self._notifier.status(self._status)
+        self._starts.serve_with(server)
         self._hooks.serve_with(server)
         if server is not None:
             self._outbox.send(Look())
@@ -679,4 +685,13 @@ def _needing_a_restart(old: Config, new: Config) -> list[str]:
 
 
 def _line(line: LogLine) -> Line:
-    return Line(line.at, line.type, line.target, line.message, line.job_id, line.attempt, line.context)
+    return Line(
+        line.at,
+        line.type,
+        line.target,
+        line.message,
+        line.job_id,
+        line.attempt,
+        line.context,
+        line.is_passing,
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Final
 
 from bgjob.commands.text import lines
+from bgjobd.priorities import Priority, is_for_journald, prefixed
 
 OK: Final = 0
 FAILED: Final = 1
@@ -19,5 +21,6 @@ INTERRUPTED: Final = 130
 
 def complain(message: str, code: int) -> int:
     """Tell what is wrong on stderr; answers the code."""
-    print(f"bgjobd: {lines(message)}", file=sys.stderr)
+    told = f"bgjobd: {lines(message)}"
+    print(prefixed(told, Priority.ERROR) if is_for_journald(os.environ) else told, file=sys.stderr)
     return code

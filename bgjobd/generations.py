@@ -14,6 +14,9 @@ from bgjobd.link import Application, ForkServer, ForkServerError, Places, TooSlo
 
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
+_LONGEST_PAUSE_AFTER_CRASH: Final = 10.0
+_LONG: Final = 60.0
+"""Seconds after which a fork server that ends was none that ends at once."""
 
 
 class Generations:
@@ -47,6 +50,9 @@ class Generations:
         self._too_slow = 0  # how many launches took longer than they were given
         self._is_starting = asyncio.Lock()
         self._means = means.now()
+        self._crashes = (
+            0  # of fork servers in a row that ended by themselves, soon, and before anything had begun
+        )
         self.pids: set[int] = set()
         self.absence = "it is being started, which imports the approved classes"
         self.current: ForkServer | None = None
@@ -55,8 +61,10 @@ class Generations:
         """Start no more fork servers; those that live go on."""
         self._is_stopping = True
 
-    async def keep_one(self) -> None:
-        """Bring one up, however long it takes, unless there is one."""
+    async def keep_one(self, delay: float = 0.0) -> None:
+        """Bring one up in so many seconds, however long it takes, unless there is one."""
+        if delay:
+            await asyncio.sleep(delay)
         pause = _FIRST_PAUSE
         while self.current is None and not self._is_stopping:
             if not await self._has_one():
@@ -131,16 +139,39 @@ class Generations:
         self._on_change(server)
 
     async def _watch(self, server: ForkServer) -> None:
+        came_up_at = asyncio.get_running_loop().time()
         await server.gone
         self._in_background(server.collect())
         if self._is_stopping:
             return
-        if self.current is server:
+        was_current, delay = self.current is server, 0.0
+        if was_current:
             self.current = None
             self.absence = f"another is being started, as the last one (pid {server.pid}) ended"
             self._on_change(None)
-            self._say(EntryType.FAILURE, f"the fork server (pid {server.pid}) ended; starting another")
+        await server.wait_for_end()
+        if was_current:
+            is_soon = asyncio.get_running_loop().time() - came_up_at < _LONG
+            is_useless = server.crash is not None and is_soon and not server.has_started
+            self._crashes = self._crashes + 1 if is_useless else 0
+            delay = self._pause()
+            self._tell_end(server, delay)
         try:
             self._on_end(server)
         finally:
-            await self.keep_one()
+            await self.keep_one(delay)
+
+    def _pause(self) -> float:
+        """Seconds until the next one: none after the first that ended, then more and more."""
+        if self._crashes < 2:
+            return 0.0
+        return float(min(_FIRST_PAUSE * 2 ** (self._crashes - 2), _LONGEST_PAUSE_AFTER_CRASH))
+
+    def _tell_end(self, server: ForkServer, delay: float) -> None:
+        ended = f"(pid {server.pid}) ended" + (f" ({server.end})" if server.end else "")
+        self.absence = f"another is being started, as the last one {ended}"
+        told = f"the fork server {ended}; starting another"
+        if delay:
+            often = f"as {self._crashes} in a row ended before anything had begun"
+            self.absence, told = f"{self.absence}; not at once, {often}", f"{told} in {delay:g} s, {often}"
+        self._say(EntryType.FAILURE, told)

@@ -13,18 +13,21 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
 from bgjobd import spool as spools
 from bgjobd.core.job import Call, Ending
+from bgjobd.core.retry import MOST_CRASHES
 from bgjobd.forkserver.journal import Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs
 from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey, Spool
+from bgjobd.starts import Start, Starts
 from bgjobd.store.items import Noted
 from bgjobd.work import Work
 
@@ -46,7 +49,8 @@ class _Hook:
     """A hook that runs: by a fork server that will report on it, or watched by its pidfd.
 
     `owed` is what to call should it turn out not to have begun; None where it has. `is_sealed`: an earlier daemon may
-    have asked a fork server for it too, which still lives.
+    have asked a fork server for it too, which still lives. `start`: its place on the way to the fork server; `crash`:
+    how that ended, by itself, before anybody told of the hook.
     """
 
     key: AttemptKey
@@ -54,6 +58,8 @@ class _Hook:
     server: ForkServer | None
     timer: asyncio.TimerHandle
     is_sealed: bool = False
+    start: Start | None = None
+    crash: str | None = None
     pidfd: int | None = None
     is_late: bool = False
     exit: dict[str, Any] | None = None
@@ -61,19 +67,21 @@ class _Hook:
 
 @dataclass(frozen=True, slots=True)
 class _Owed:
-    """A hook that waits to be called."""
+    """A hook that waits to be called; `crashes` is how many starts of it in a row ended their fork server."""
 
     key: AttemptKey
     call: Call
     ending: Ending
     is_sealed: bool
+    crashes: int = 0
 
 
 class Hooks:
     """Hooks that wait and hooks that run, at most `slots()` at once.
 
     `wants` tells whether a class has one, None where nobody knows, for it cannot be loaded just now: what it is
-    owed waits. `policy` tells a class's, which bounds what an attempt and its hook print.
+    owed waits. `policy` tells a class's, which bounds what an attempt and its hook print. `starts` asks the fork
+    server for them.
     """
 
     def __init__(
@@ -82,6 +90,7 @@ class Hooks:
         outbox: Outbox,
         outputs: Outputs,
         work: Work,
+        starts: Starts,
         slots: Callable[[], int],
         wants: Callable[[str], bool | None],
         policy: Callable[[str], Policy],
@@ -89,6 +98,7 @@ class Hooks:
     ) -> None:
         self._spool = spool
         self._work = work
+        self._starts = starts
         self._end_strays = end_strays
         self._outbox = outbox
         self._outputs = outputs
@@ -98,6 +108,7 @@ class Hooks:
         self._loop = asyncio.get_running_loop()
         self._server: ForkServer | None = None
         self._waiting: deque[_Owed] = deque()
+        self._in_line: dict[AttemptKey, _Owed] = {}  # for the fork server
         self._running: dict[AttemptKey, _Hook] = {}
         self._is_ending = False
         self._is_idle = asyncio.Event()
@@ -105,6 +116,7 @@ class Hooks:
 
     def close(self) -> None:
         """Wait for no hook any more; those that run go on."""
+        self._is_ending = True
         for hook in self._running.values():
             self._let_go(hook)
         self._running.clear()
@@ -141,18 +153,19 @@ class Hooks:
 
     def jobs(self) -> set[int]:
         """The jobs whose hooks wait or run."""
-        return {job_id for job_id, _ in self._running} | {owed.key[0] for owed in self._waiting}
+        return {job_id for job_id, _ in self._keys()}
 
     def directories(self) -> set[str]:
         """The names of the directories that hooks work in."""
-        keys = [*self._running, *(owed.key for owed in self._waiting)]
-        return {directory_name(*key, is_hook=True) for key in keys}
+        return {directory_name(*key, is_hook=True) for key in self._keys()}
 
     def pids(self) -> set[int]:
         """The processes of hooks that proved their starts."""
-        keys = [*self._running, *(owed.key for owed in self._waiting)]
-        known = map(self._spool.try_read_hook, keys)
+        known = map(self._spool.try_read_hook, self._keys())
         return {journal.started["pid"] for journal in known if journal is not None and journal.started}
+
+    def _keys(self) -> list[AttemptKey]:
+        return [*self._running, *self._in_line, *(owed.key for owed in self._waiting)]
 
     def serve_with(self, server: ForkServer | None) -> None:
         """From now on hooks are called by this fork server."""
@@ -161,14 +174,18 @@ class Hooks:
 
     def _call_next(self) -> None:
         while self._server is not None and self._may_call() and (owed := self._try_next()) is not None:
-            self._call(owed, self._server)
-        if self._running:
+            self._put_in_line(owed)
+        self._note_idleness()
+
+    def _note_idleness(self) -> None:
+        if self._running or (self._in_line and self._server is not None):
             self._is_idle.clear()
         else:
             self._is_idle.set()
 
     def _may_call(self) -> bool:
-        return bool(self._waiting) and not self._is_ending and len(self._running) < self._slots()
+        is_full = len(self._running) + len(self._in_line) >= self._slots()
+        return bool(self._waiting) and not self._is_ending and not is_full
 
     def _try_next(self) -> _Owed | None:
         """The one that has waited longest, of a class that is there; it waits no more."""
@@ -178,21 +195,45 @@ class Hooks:
                 return owed
         return None
 
-    def _call(self, owed: _Owed, server: ForkServer) -> None:
+    def _put_in_line(self, owed: _Owed) -> None:
+        def send(server: ForkServer) -> bool:
+            del self._in_line[owed.key]
+            is_sent = not self._is_ending and self._call(owed, server, start)
+            self._note_idleness()
+            return is_sent
+
+        self._in_line[owed.key] = owed
+        start = Start(owed.crashes, send, partial(self._has_begun, owed.key))
+        self._starts.put(start)
+
+    def _has_begun(self, key: AttemptKey) -> bool:
+        try:
+            return self._spool.try_read_hook(key) is not None
+        except OSError:  # no descriptors: another look follows
+            return False
+
+    def _call(self, owed: _Owed, server: ForkServer, start: Start) -> bool:
         """Have it called, unless that has begun after all, or its class wants no hook any more."""
         key = owed.key
         try:
             has_begun = self._spool.try_read_hook(key) is not None
         except OSError:  # no descriptors
             self._loop.call_later(_PAUSE, self._offer_again, owed)
-            return
+            return False
         if has_begun:
             self.adopt(key, owed.call.class_name)
-        elif self._wants(owed.call.class_name):
-            self._run(_Hook(key, owed, server, self._limited(key), owed.is_sealed), owed.call.class_name)
-            server.start(_order(owed, self._policy(owed.call.class_name).sensitive))
-        else:
+            return False
+        wants = self._wants(owed.call.class_name)
+        if wants is None:
+            self._waiting.append(owed)  # its class was there when it got in line
+            return False
+        if not wants:
             self._spool.remove(key)
+            return False
+        hook = _Hook(key, owed, server, self._limited(key), owed.is_sealed, start)
+        self._run(hook, owed.call.class_name)
+        server.start(_order(owed, self._policy(owed.call.class_name).sensitive))
+        return True
 
     def _run(self, hook: _Hook, class_name: str) -> None:
         self._running[hook.key] = hook
@@ -263,7 +304,7 @@ class Hooks:
     def on_end_of_server(self, server: ForkServer) -> None:
         """A fork server is gone, and will tell no more of its hooks."""
         for hook in [hook for hook in self._running.values() if hook.server is server]:
-            hook.server = None
+            hook.server, hook.crash = None, server.crash
             self._watch(hook)
 
     def _watch(self, hook: _Hook) -> None:
@@ -324,10 +365,19 @@ class Hooks:
         self._outbox.send(Noted(*hook.key, EntryType.FAILURE, f"the failed hook: {what}"))
 
     def _put_back(self, hook: _Hook) -> None:
-        """It has not begun: call it again in a moment."""
+        """It has not begun: call it again in a moment, unless its starts end one fork server after the other."""
+        owed = hook.owed
+        if owed is not None and hook.crash is not None:
+            owed = replace(owed, crashes=owed.crashes + 1)
+        if owed is not None and owed.crashes >= MOST_CRASHES:
+            self._tell(
+                hook, f"given up, as {owed.crashes} starts in a row ended their fork server ({hook.crash})"
+            )
+            self._forget(hook)
+            return
         self._run_no_more(hook)
-        if hook.owed is not None:
-            self._waiting.append(hook.owed)
+        if owed is not None:
+            self._waiting.append(owed)
         self._loop.call_later(_PAUSE, self._call_next)
 
     def _forget(self, hook: _Hook) -> None:
@@ -342,6 +392,8 @@ class Hooks:
 
     def _run_no_more(self, hook: _Hook) -> None:
         del self._running[hook.key]
+        if hook.start is not None:
+            self._starts.leave(hook.start)
         self._outputs.finish(hook.key)
         self._let_go(hook)
 

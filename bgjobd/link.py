@@ -20,13 +20,16 @@ import bgjob
 from bgjobd import limits
 from bgjobd.children import end_of
 from bgjobd.config import Config
-from bgjobd.forkserver import wire
+from bgjobd.forkserver import means, wire
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.forkserver.describe import unavailable
 
 _SERVER = Path(__file__).parent / "forkserver" / "__main__.py"
 _LAST_WORDS = 0.1
 """Seconds that are left for reading what a fork server told before it ended."""
+
+_LONGEST_DYING = 1.0
+"""Seconds in which a fork server whose link has ended is seen to end; one that does not was not ended by a start."""
 
 _CLIENT = Path(bgjob.__file__).parent
 
@@ -120,7 +123,8 @@ class ForkServer(asyncio.Protocol):
 
     `ready` is what it told when it was: classes, modules, code_version, python, executable. `missing` are the
     classes that it could not load, with the reason: it can start nothing of them. `heard_at` is when it last gave a
-    sign of life, on the loop's clock. Its pid is among `pids` until it is reaped.
+    sign of life, on the loop's clock. `has_started`: an attempt has begun there. `is_killed`: by this process. Its pid
+    is among `pids` until it is reaped.
     """
 
     def __init__(
@@ -143,6 +147,9 @@ class ForkServer(asyncio.Protocol):
         self.ready: wire.Message = {}
         self.missing: dict[str, str] = {}
         self.heard_at = asyncio.get_running_loop().time()
+        self.has_started = False
+        self.is_killed = False
+        self._is_draining = False
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -258,6 +265,7 @@ class ForkServer(asyncio.Protocol):
 
     def drain(self) -> None:
         """Let it end once the attempts asked for so far have ended."""
+        self._is_draining = True
         self._send({"type": "drain"})
 
     async def ping(self) -> None:
@@ -268,6 +276,7 @@ class ForkServer(asyncio.Protocol):
 
     def kill(self) -> None:
         """End the fork server at once; its attempts go on, and fall to this process."""
+        self.is_killed = True
         self._process.kill()
         self._hang_up()
 
@@ -283,6 +292,29 @@ class ForkServer(asyncio.Protocol):
         """Reap it, so that it doesn't stay a zombie; a link that ended means that it ends in a moment."""
         await end_of(self._process)
         self._pids.discard(self._process.pid)
+
+    async def wait_for_end(self) -> None:
+        """After its link has ended: wait a moment for its process, so that `end` tells how it ended."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_DYING):
+                await end_of(self._process)
+
+    @property
+    def end(self) -> str | None:
+        """How its process ended, "signal 11" or "exit code 1"; None as long as that is not known."""
+        match self._process.returncode:
+            case None:
+                return None
+            case code if code < 0:
+                return f"signal {-code}"
+            case code:
+                return f"exit code {code}"
+
+    @property
+    def crash(self) -> str | None:
+        """How it ended, where that was by itself, perhaps over a start; None where it was ended, let go or made way."""
+        is_told_to_end = self.is_killed or (self._is_draining and self._process.returncode == 0)
+        return None if is_told_to_end or self._process.returncode == means.GAVE_WAY else self.end
 
     def _send(self, message: wire.Message) -> None:
         if self._transport is not None:

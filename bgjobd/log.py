@@ -10,7 +10,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from bgjob.words import EntryType
 from bgjobd import directories
 from bgjobd.lean import structlog
+from bgjobd.priorities import Priority, prefixed
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
@@ -33,7 +34,10 @@ _DAEMON: Final = "bgjobd"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: wall time in seconds since the epoch, level, class::method (or bgjobd), and what happened."""
+    """One line: wall time in seconds since the epoch, level, class::method (or bgjobd), and what happened.
+
+    `is_passing`: what went wrong there is tried again.
+    """
 
     at: float
     type: EntryType
@@ -42,6 +46,14 @@ class Line:
     job_id: int | None = None
     attempt: int | None = None
     context: str | None = None
+    is_passing: bool = False
+
+    @property
+    def priority(self) -> Priority:
+        """How grave it is, for the journal."""
+        if self.type is not EntryType.FAILURE:
+            return Priority.INFO
+        return Priority.WARNING if self.is_passing else Priority.ERROR
 
 
 class _Console:
@@ -70,7 +82,9 @@ class _Writes:
 
 
 class Log:
-    """Takes lines without ever blocking; `close` writes what is left."""
+    """Takes lines without ever blocking; `close` writes what is left. `for_journald`: who reads the console is told how
+    grave each line is.
+    """
 
     def __init__(
         self,
@@ -79,6 +93,7 @@ class Log:
         level: str = "info",
         snapshots: bool = False,
         stream: TextIO | None = None,
+        for_journald: bool = False,
     ) -> None:
         self._path = directory / FILE_NAME
         self._stream: TextIO | _Console = stream or _Console()
@@ -89,7 +104,7 @@ class Log:
         self._file: TextIO | None = None
         self._must_reopen = False
         self._logger = structlog.wrap_logger(
-            _Writes(self._stream), processors=self._processors(console, level, snapshots)
+            _Writes(self._stream), processors=self._processors(console, level, snapshots, for_journald)
         )
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
@@ -139,6 +154,7 @@ class Log:
                 at=line.at,
                 type=line.type,
                 target=line.target,
+                priority=line.priority,
                 **{name: value for name, value in facts.items() if value is not None},
             )
         except (OSError, ValueError):
@@ -162,12 +178,12 @@ class Log:
 
     # structlog's processors, in order
 
-    def _processors(self, console: str, level: str, snapshots: bool) -> list[Any]:
+    def _processors(self, console: str, level: str, snapshots: bool, for_journald: bool) -> list[Any]:
         mode = console if console != "auto" else ("text" if self._stream.isatty() else "json")
         steps: list[Any] = [_render_line if snapshots else _render_line_without_context, self._to_file]
         if level in ("warning", "error"):
             steps.append(_failures_only)
-        return [*steps, _CONSOLES[mode]]
+        return [*steps, (_with_priority if for_journald else _plain)(_CONSOLES[mode])]
 
     def _to_file(self, logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
         try:
@@ -242,6 +258,25 @@ def _failures_only(logger: WrappedLogger, name: str, event: EventDict) -> EventD
     if event["type"] != EntryType.FAILURE:
         raise structlog.DropEvent
     return event
+
+
+_Render = Callable[["WrappedLogger", str, "EventDict"], str]
+
+
+def _plain(render: _Render) -> _Render:
+    def rendered(logger: WrappedLogger, name: str, event: EventDict) -> str:
+        del event["priority"]
+        return render(logger, name, event)
+
+    return rendered
+
+
+def _with_priority(render: _Render) -> _Render:
+    def rendered(logger: WrappedLogger, name: str, event: EventDict) -> str:
+        priority = event.pop("priority")
+        return prefixed(render(logger, name, event), priority)
+
+    return rendered
 
 
 def _as_text(logger: WrappedLogger, name: str, event: EventDict) -> str:

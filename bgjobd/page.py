@@ -25,6 +25,7 @@ from bgjob.words import EntryType
 from bgjobd import notify
 from bgjobd.children import end_of
 from bgjobd.config import Config
+from bgjobd.priorities import is_for_journald
 
 _TOKEN_FILE: Final = "web.token"
 _CREDENTIAL: Final = "web-token"
@@ -55,6 +56,7 @@ def settings_of(config: Config) -> dict[str, Any]:
         "actions": web.actions,
         "allow_remote": web.allow_remote,
         "console": console if console != "auto" else "text" if os.isatty(2) else "json",
+        "for_journald": is_for_journald(os.environ),
     }
 
 

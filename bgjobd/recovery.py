@@ -37,7 +37,9 @@ def recover(
             journal = spool.try_read(key)
         except OSError:
             continue  # it cannot be read now, and says nothing new: it stays until the next start
-        if journal is not None and journal.fenced is None and not _is_owed_a_hook(key, reader, hooks):
+        # The start of a job that ended its fork servers is fenced, and a hook may be owed all the same.
+        is_owed = journal is not None and _is_owed_a_hook(key, reader, hooks)
+        if journal is not None and journal.fenced is None and not is_owed:
             spool.remove(key)  # its end was committed a moment before the crash
     for key in set(spool.stops()) - is_open:
         spool.remove_stop(key)

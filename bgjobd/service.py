@@ -22,6 +22,7 @@ from bgjobd.handed import Handed
 from bgjobd.lock import lock
 from bgjobd.log import Log
 from bgjobd.notify import Notifier
+from bgjobd.priorities import is_for_journald
 from bgjobd.store import database
 
 SOCKET_GROUP: Final = "bgjob"
@@ -55,7 +56,13 @@ async def running(
     descriptor = lock(config.daemon.state_dir)
     try:
         is_restored = database.prepare(config.daemon.state_dir, notifier.more_time)
-        log = Log(config.daemon.log_dir, config.log.console, config.log.level, config.log.snapshots)
+        log = Log(
+            config.daemon.log_dir,
+            config.log.console,
+            config.log.level,
+            config.log.snapshots,
+            for_journald=is_for_journald(os.environ),
+        )
         try:
             daemon = Daemon(config, clock.Clock(), log, life.own(), load_config, notifier)
             _say_what_is_open(daemon, config)

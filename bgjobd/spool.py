@@ -217,7 +217,7 @@ class Spool:
         """Remove the journal of an attempt whose end is committed.
 
         Never a fence's journal: it stays while the boot lasts, for an orphaned fork server may have the start still
-        before it.
+        before it; but for that of a job whose starts ended their fork servers, which are known to be gone.
         """
         self._remove(journals.file_name(*key))
 

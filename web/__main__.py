@@ -58,11 +58,11 @@ def _bound(settings: Settings) -> Server:
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() > give_up_at:
                 why = f"the page cannot listen at {settings.bind}: {error.strerror or error}"
-                say(settings.console, why, EntryType.FAILURE)
+                say(settings, why, EntryType.FAILURE)
                 sys.exit(1)
             time.sleep(_PAUSE)
         else:
-            say(settings.console, f"the page is at {settings.address_of(server.port)}")
+            say(settings, f"the page is at {settings.address_of(server.port)}")
             return server
 
 

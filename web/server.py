@@ -160,7 +160,7 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Tell of a bug; a peer that leaves in the middle is nobody's error."""
         if not isinstance(sys.exception(), OSError):
-            say(self._settings.console, f"bug: {traceback.format_exc().rstrip()}", EntryType.FAILURE)
+            say(self._settings, f"bug: {traceback.format_exc().rstrip()}", EntryType.FAILURE)
 
 
 def _turn_away(connection: socket.socket) -> None:

@@ -12,7 +12,8 @@ UNIX = "unix:"
 class Settings:
     """`socket` is the daemon's address, `bind` "HOST:PORT" or "unix:PATH"; `token` lets in whoever knows it.
 
-    `token` is None on a Unix socket, where the file's mode decides. `console` is "text", "json" or "none".
+    `token` is None on a Unix socket, where the file's mode decides. `console` is "text", "json" or "none";
+    `for_journald`: who reads it is told how grave each line is.
     """
 
     socket: str
@@ -22,6 +23,7 @@ class Settings:
     actions: bool = False
     allow_remote: bool = False
     console: str = "text"
+    for_journald: bool = False
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Settings:

@@ -80,7 +80,7 @@ class Page:
             return self._broken(request, status, what, reason=str(error))
         except Exception:  # a bug of the page's must not take the connection's other requests with it
             told = f"bug: {request.path!r}: {traceback.format_exc().rstrip()}"
-            say(self._settings.console, told, EntryType.FAILURE)
+            say(self._settings, told, EntryType.FAILURE)
             return self._broken(request, 500, "bug")
 
     def _routed(self, request: Request) -> Response:
@@ -251,7 +251,7 @@ class Page:
         return self._done(request, "/system", f"resume of queue {queue}")
 
     def _done(self, request: Request, place: str, what: str) -> Response:
-        say(self._settings.console, f"{what} by {request.peer}")
+        say(self._settings, f"{what} by {request.peer}")
         return redirect(place)
 
     # The rest

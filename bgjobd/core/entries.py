@@ -16,11 +16,15 @@ from bgjobd.core.machine import Happening, classify
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One log entry; `with_job` asks for the whole job as its context, the original's third line."""
+    """One log entry; `with_job` asks for the whole job as its context, the original's third line.
+
+    `is_passing`: what it tells of went wrong, and is tried again.
+    """
 
     type: EntryType
     message: str
     with_job: bool = False
+    is_passing: bool = False
 
 
 def entries(before: Job | None, fact: Fact, after: Job) -> tuple[Entry, ...]:
@@ -43,7 +47,7 @@ def _retry_due(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]
     at = _clock(after.scheduled_at)
     count = f"{after.retry_count} of {after.policy.max_retries}"
     return (
-        Entry(EntryType.FAILURE, f"{fact.ending.error} ({_which(before)}, next at {at})"),
+        Entry(EntryType.FAILURE, f"{fact.ending.error} ({_which(before)}, next at {at})", is_passing=True),
         Entry(EntryType.INFO, f"Background job waits for retry {count} at {at}"),
     )
 
@@ -56,10 +60,15 @@ def _given_up(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
 
 def _put_back(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     at = _clock(after.scheduled_at)
+    alone = ", alone" if after.crashes else ""
+    told = f"{fact.ending.error} (attempt {before.attempt}, no retry spent, next at {at}{alone})"
+    return (Entry(EntryType.FAILURE, told, is_passing=True),)
+
+
+def _quarantined(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     return (
-        Entry(
-            EntryType.FAILURE, f"{fact.ending.error} (attempt {before.attempt}, no retry spent, next at {at})"
-        ),
+        Entry(EntryType.FAILURE, f"{fact.ending.error} (attempt {before.attempt}, no retry spent)"),
+        Entry(EntryType.FAILURE, f"{after.error}; `bgjob retry {after.id}` has it start again"),
     )
 
 
@@ -92,6 +101,8 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
         Happening.RETRY_DUE: _retry_due,
         Happening.GIVEN_UP: _given_up,
         Happening.NOT_STARTED: _put_back,
+        Happening.CRASHED: _put_back,
+        Happening.QUARANTINED: _quarantined,
         Happening.INTERRUPTED: _put_back,
         Happening.SNOOZED: _snoozed,
         Happening.STOPPED: _stopped,

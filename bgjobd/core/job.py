@@ -59,7 +59,7 @@ class Job:
     """One job; instants are wall time in seconds since the epoch, `attempt` is the latest attempt's number.
 
     `progress` is the latest that this attempt told, as JSON text. `crashes` is how many attempts in a row, up to the
-    latest, have ended what ran them. `updated_at` is when the row last changed.
+    latest, have ended what ran them; whoever has any starts alone. `updated_at` is when the row last changed.
     """
 
     id: int
@@ -118,6 +118,7 @@ class Ending:
 
     `delay` overrides the policy's where the job asked for one, `may_retry` is False where it asked for none.
     `spends_retry` is False where the end was none of the job's doing, so that another attempt costs it no retry.
+    `crash` tells how the fork server ended by itself that was to start it ("signal 11"); perhaps over this start.
     """
 
     outcome: Outcome
@@ -130,6 +131,7 @@ class Ending:
     delay: float | None = None
     may_retry: bool = True
     spends_retry: bool = True
+    crash: str | None = None
 
     @classmethod
     def completed(cls, result: str) -> Ending:
@@ -168,6 +170,12 @@ class Ending:
     @classmethod
     def not_started(cls, why: str, delay: float | None = None) -> Ending:
         return cls(Outcome.NOT_STARTED, error_message=why, delay=delay, spends_retry=False)
+
+    @classmethod
+    def crashed_at_start(cls, how: str) -> Ending:
+        """`how` the fork server ended, by itself, that the attempt was on its way to: "signal 11", "exit code 1"."""
+        why = f"the attempt could not start: its fork server ended before it began ({how})"
+        return cls(Outcome.NOT_STARTED, error_message=why, spends_retry=False, crash=how)
 
     @classmethod
     def snoozed(cls, delay: float) -> Ending:

@@ -24,7 +24,13 @@ from bgjobd.core.facts import (
     Submitted,
 )
 from bgjobd.core.job import Ending, Job
-from bgjobd.core.retry import delay_before_retry, delay_before_start, has_retries_left
+from bgjobd.core.retry import (
+    MOST_CRASHES,
+    crashes_after,
+    delay_before_retry,
+    delay_before_start,
+    has_retries_left,
+)
 
 
 class IllegalFactError(Exception):
@@ -46,6 +52,8 @@ class Happening(StrEnum):
     RETRY_DUE = "attempt ended badly, retries left"
     GIVEN_UP = "attempt ended badly, none left"
     NOT_STARTED = "attempt not started"
+    CRASHED = "start ended its fork server"
+    QUARANTINED = "starts in a row ended their fork servers"
     INTERRUPTED = "attempt ended by no doing of its own"
     SNOOZED = "attempt asked for a snooze"
     STOPPED = "attempt ended after cancel was requested"
@@ -66,6 +74,8 @@ TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyTyp
         (Status.RUNNING, Happening.RETRY_DUE): Status.PENDING,
         (Status.RUNNING, Happening.GIVEN_UP): Status.FAILED,
         (Status.RUNNING, Happening.NOT_STARTED): Status.PENDING,
+        (Status.RUNNING, Happening.CRASHED): Status.PENDING,
+        (Status.RUNNING, Happening.QUARANTINED): Status.FAILED,
         (Status.RUNNING, Happening.INTERRUPTED): Status.PENDING,
         (Status.RUNNING, Happening.SNOOZED): Status.PENDING,
         (Status.RUNNING, Happening.STOPPED): Status.CANCELLED,
@@ -118,6 +128,9 @@ def _classify_end(job: Job, ending: Ending) -> Happening:
         return Happening.ATTEMPT_COMPLETED
     if job.cancel_requested_at is not None:
         return Happening.STOPPED
+    if ending.crash is not None:
+        is_last = crashes_after(job, ending) >= MOST_CRASHES
+        return Happening.QUARANTINED if is_last else Happening.CRASHED
     if ending.outcome is Outcome.NOT_STARTED:
         return Happening.NOT_STARTED
     if ending.outcome is Outcome.SNOOZED:
@@ -156,7 +169,7 @@ def _attempt_started(job: Job, fact: AttemptStarted, status: Status, now: float,
 
 
 def _completed(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
-    return replace(job, status=status, finished_at=fact.at, result=fact.ending.result, error=None)
+    return replace(job, status=status, finished_at=fact.at, result=fact.ending.result, error=None, crashes=0)
 
 
 def _retry_due(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
@@ -168,21 +181,30 @@ def _retry_due(job: Job, fact: AttemptEnded, status: Status, now: float, jitter:
         retry_count=job.retry_count + 1,
         scheduled_at=now + delay,
         error=fact.ending.error,
+        crashes=0,
     )
 
 
 def _given_up(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
-    return replace(job, status=status, finished_at=fact.at, error=fact.ending.error)
+    return replace(job, status=status, finished_at=fact.at, error=fact.ending.error, crashes=0)
 
 
 def _put_back(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
     asked = fact.ending.delay
-    delay = asked if asked is not None else delay_before_start(1, jitter)
-    return replace(job, status=status, scheduled_at=now + delay)
+    crashes = crashes_after(job, fact.ending)
+    delay = asked if asked is not None else delay_before_start(max(1, crashes), jitter)
+    return replace(job, status=status, scheduled_at=now + delay, crashes=crashes)
+
+
+def _quarantined(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
+    crashes = crashes_after(job, fact.ending)
+    error = f"quarantined: {crashes} starts in a row ended their fork server ({fact.ending.crash})"
+    return replace(job, status=status, finished_at=fact.at, error=error, crashes=crashes)
 
 
 def _stopped(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
-    return replace(job, status=status, finished_at=fact.at, error=fact.ending.error)
+    crashes = crashes_after(job, fact.ending)
+    return replace(job, status=status, finished_at=fact.at, error=fact.ending.error, crashes=crashes)
 
 
 def _cancel_requested(job: Job, fact: CancelRequested, status: Status, now: float, jitter: float) -> Job:
@@ -200,6 +222,7 @@ def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float,
         finished_at=None,
         cancel_requested_at=None,
         error=None,
+        crashes=0,
     )
 
 
@@ -219,6 +242,8 @@ _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Jo
         Happening.RETRY_DUE: _retry_due,
         Happening.GIVEN_UP: _given_up,
         Happening.NOT_STARTED: _put_back,
+        Happening.CRASHED: _put_back,
+        Happening.QUARANTINED: _quarantined,
         Happening.INTERRUPTED: _put_back,
         Happening.SNOOZED: _put_back,
         Happening.STOPPED: _stopped,

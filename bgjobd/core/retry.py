@@ -15,7 +15,10 @@ from collections.abc import Collection
 from typing import Final
 
 from bgjob.words import Backoff, Outcome
-from bgjobd.core.job import RetryPolicy
+from bgjobd.core.job import Ending, Job, RetryPolicy
+
+MOST_CRASHES: Final = 3
+"""After so many starts in a row that ended their fork server a job has failed; innocents meet such an end once."""
 
 _FIRST_START_DELAY: Final = 1.0
 _LONGEST_START_DELAY: Final = 60.0
@@ -25,6 +28,13 @@ _MAX_DOUBLINGS: Final = 62
 def has_retries_left(policy: RetryPolicy, retry_count: int) -> bool:
     """Whether a failed attempt is followed by another, as in the original: while the count is below the limit."""
     return retry_count < policy.max_retries
+
+
+def crashes_after(job: Job, ending: Ending) -> int:
+    """The job's `crashes` after this end: one that never began, for another reason, tells nothing about it."""
+    if ending.crash is not None:
+        return job.crashes + 1
+    return job.crashes if ending.outcome is Outcome.NOT_STARTED else 0
 
 
 def is_retriable(outcome: Outcome, retry_lost: bool, retry_on: Collection[Outcome] | None) -> bool:

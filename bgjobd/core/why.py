@@ -14,6 +14,7 @@ from bgjob.amounts import about_text
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.planner import Lanes, free_slots, room, room_of_classes
+from bgjobd.core.retry import MOST_CRASHES
 from bgjobd.core.trials import Unavailable
 from bgjobd.core.verdict import StopReason
 
@@ -72,7 +73,8 @@ class UnderWay:
     """What the daemon knows of an attempt that it has started, watches or stops.
 
     `has_begun`: its process has proved its start. `sent` is the last signal that was sent to stop it, TERM or KILL, and
-    `seconds_left` the time until the next, or until its deadline. `ending` is known before it is stored.
+    `seconds_left` the time until the next, or until its deadline. `ending` is known before it is stored. `is_in_line`:
+    no fork server was asked for it yet, for one that starts alone goes before it, or it does so itself.
     """
 
     pid: int | None = None
@@ -82,6 +84,7 @@ class UnderWay:
     stop_reason: StopReason | None = None
     sent: str | None = None
     seconds_left: float | None = None
+    is_in_line: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +136,10 @@ def _its_time_has_not_come(known: Known, now: float) -> str | None:
         case LatestAttempt(number, ending=Ending(outcome=Outcome.SNOOZED)):
             return f"is to be tried again at {when}: attempt {number} asked for a snooze"
         case LatestAttempt(number, ending=Ending(spends_retry=False) as ending):
+            alone = ", and starts alone then" if job.crashes else ""
             return (
-                f"is to be tried again at {when}: {_error(ending)} (attempt {number}, which spends no retry)"
+                f"is to be tried again at {when}: {_error(ending)} "
+                f"(attempt {number}, which spends no retry{alone})"
             )
         case LatestAttempt(number, ending=ending):
             retry = f"retry {job.retry_count} of {job.policy.max_retries}"
@@ -275,11 +280,23 @@ def _running(known: Known, now: float) -> str:
             return f"has run: attempt {job.attempt} has ended ({ending.outcome}), and that waits to be stored{because}"
         case UnderWay(stop_reason=reason) if reason is not None or job.cancel_requested_at is not None:
             return _being_stopped(known, under_way, reason or StopReason.CANCELLED, now)
+        case UnderWay(is_in_line=True):
+            return f"has had a slot since {_since(job.started_at, now)}: {_in_line(known)}"
         case UnderWay(has_begun=False):
             since = _since(job.started_at, now)
             return f"has had a slot since {since}: the process of attempt {job.attempt} has not proved its start yet"
         case _:
             return f"runs: {_run(known, under_way, now)}; {_deadline(job.timeout, under_way.seconds_left)}"
+
+
+def _in_line(known: Known) -> str:
+    job = known.job
+    if known.no_fork_server is not None:
+        return f"attempt {job.attempt} waits for a fork server: {_short(known.no_fork_server)}"
+    if job.crashes:
+        ended = "the last start" if job.crashes == 1 else f"the last {job.crashes} starts"
+        return f"attempt {job.attempt} goes alone, once those before it have begun: {ended} ended the fork server"
+    return f"attempt {job.attempt} waits for a start before it that goes alone, as it may end the fork server"
 
 
 def _run(known: Known, under_way: UnderWay, now: float) -> str:
@@ -346,6 +363,8 @@ def _completed(known: Known, now: float) -> str:
 def _failed(known: Known, now: float) -> str:
     job = known.job
     match job.policy.max_retries:
+        case _ if job.crashes >= MOST_CRASHES:
+            retries = f"no retry is spent; `bgjob retry {job.id}` has it start again"
         case 0:
             retries = "it has no retries"
         case most if job.retry_count >= most:

@@ -10,6 +10,9 @@ from typing import Final
 
 from .sandbox import oom_score_adj
 
+GAVE_WAY: Final = 75
+"""The exit code of a fork server that ends because some were taken away, so that another takes its place."""
+
 _LIMITS: Final = {
     name: getattr(resource, name)
     for name in dir(resource)

@@ -197,7 +197,7 @@ class _Server:
         """
         told = f"somebody has lowered what the fork server (pid {os.getpid()}) may use: {', '.join(lost)}"
         self._report(order, "not_started", reason=f"{told}; another takes its place")
-        os._exit(1)
+        os._exit(means.GAVE_WAY)
 
     def _forget_others(self) -> None:
         """In a child: drop what other attempts were given, which may be another user's secrets."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjob.words import FINAL, Outcome, Status
+from bgjobd.core.retry import MOST_CRASHES
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, errors_named, open_for_reading
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 
@@ -102,7 +103,8 @@ _OF_JOBS: Final = (
     ("j.status = 'completed' AND j.result IS NULL", "it is completed, and has no result"),
     ("j.status <> 'completed' AND j.result IS NOT NULL", "it is {status}, and has a result"),
     (
-        f"j.status = 'failed' AND (a.outcome IS NULL OR a.outcome IN {_SPENDS_NOTHING})",
+        f"j.status = 'failed' AND (a.outcome IS NULL OR a.outcome IN {_SPENDS_NOTHING}) "
+        f"AND NOT (a.outcome IS 'not_started' AND j.crashes >= {MOST_CRASHES})",
         "it is failed, and its latest attempt ({outcome}) is no reason for that",
     ),
     ("j.status = 'failed' AND j.error IS NULL", "it is failed, and no error says why"),

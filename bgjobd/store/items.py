@@ -204,6 +204,7 @@ class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes
     """A log entry as it was committed; `at` in seconds since the epoch, `context` is JSON text.
 
     `attempts_allowed` is how many attempts the job was to have in all, where the entry is of one that ran.
+    `is_passing`: what it tells of went wrong, and is tried again.
     """
 
     id: int
@@ -216,6 +217,7 @@ class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes
     method_name: str
     context: str | None = None
     attempts_allowed: int | None = None
+    is_passing: bool = False
 
     @property
     def target(self) -> str:

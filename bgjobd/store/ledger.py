@@ -306,7 +306,8 @@ class Ledger:
         """The fact as it came; with the next longer delay where an attempt could not start and names none."""
         match fact:
             case AttemptEnded(
-                number=number, ending=Ending(outcome=Outcome.NOT_STARTED, delay=None) as ending
+                number=number,
+                ending=Ending(outcome=Outcome.NOT_STARTED, delay=None, crash=None) as ending,
             ):
                 (last_begun,) = self._execute(statements.SELECT_LAST_BEGUN, {"job_id": job_id}).fetchone()
                 delay = delay_before_start(number - last_begun, self._jitter())
@@ -333,7 +334,8 @@ class Ledger:
         running = before if before is not None and before.status is Status.RUNNING else after
         for entry in entries(before, fact, after):
             context = snapshot(after) if entry.with_job else None
-            self._log(done, running, after.attempt or None, done.now, entry.type, entry.message, context)
+            told = entry.type, entry.message, context, entry.is_passing
+            self._log(done, running, after.attempt or None, done.now, *told)
 
     def _log(
         self,
@@ -344,6 +346,7 @@ class Ledger:
         type: EntryType,
         message: str,
         context: str | None = None,
+        is_passing: bool = False,
     ) -> None:
         """Tell of the job, and of how many attempts it is to have as long as it has one that runs."""
         if done.last_log_id is None:
@@ -360,6 +363,7 @@ class Ledger:
                 job.call.method_name,
                 context,
                 job.attempts_allowed if attempt is not None and job.status is Status.RUNNING else None,
+                is_passing,
             )
         )
 

@@ -21,6 +21,7 @@ NEVER_AGAIN: Final = Ending.failed("ValueError", "no recipient", may_retry=False
 LOST: Final = Ending.lost("nobody saw how it ended")
 INTERRUPTED: Final = Ending.lost("the container was restarted", spends_retry=False)
 NOT_STARTED: Final = Ending.not_started("no memory")
+CRASHED: Final = Ending.crashed_at_start("signal 11")
 SNOOZED: Final = Ending.snoozed(60.0)
 STOPPED: Final = Ending.cancelled(Ending.signalled(15))
 

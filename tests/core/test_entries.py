@@ -13,7 +13,9 @@ from bgjobd.core.job import Ending, Job, RetryPolicy
 from bgjobd.core.machine import IllegalFactError, advance
 from tests.core.samples import (
     COMPLETED,
+    CRASHED,
     FAILED,
+    INTERRUPTED,
     LOST,
     NEVER_AGAIN,
     NOT_STARTED,
@@ -189,3 +191,39 @@ def test_progress_is_told_in_whole_percent_and_with_its_message(
     fraction: float, message: str, told: str
 ) -> None:
     assert progress_message(fraction, message) == told
+
+
+def test_a_start_that_ended_its_fork_server_tells_so_and_that_the_next_goes_alone() -> None:
+    why = "not_started: the attempt could not start: its fork server ended before it began (signal 11)"
+    assert told(running(), ends(running(), CRASHED)) == [
+        (EntryType.FAILURE, f"{why} (attempt 1, no retry spent, next at 14:31:54, alone)")
+    ]
+    last = running(attempt=3, crashes=2)
+    assert told(last, ends(last, CRASHED)) == [
+        (EntryType.FAILURE, f"{why} (attempt 3, no retry spent)"),
+        (
+            EntryType.FAILURE,
+            "quarantined: 3 starts in a row ended their fork server (signal 11); "
+            "`bgjob retry 7` has it start again",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "ending", "is_passing"),
+    [
+        (running(), FAILED, True),
+        (running(), INTERRUPTED, True),
+        (running(), NOT_STARTED, True),
+        (running(), CRASHED, True),
+        (running(retry_count=3), FAILED, False),
+        (running(), NEVER_AGAIN, False),
+        (running(crashes=2), CRASHED, False),
+    ],
+)
+def test_what_went_wrong_passes_as_long_as_it_is_tried_again(
+    before: Job, ending: Ending, is_passing: bool
+) -> None:
+    fact = ends(before, ending)
+    found = entries(before, fact, advance(before, fact, NOW))
+    assert {entry.is_passing for entry in found if entry.type is EntryType.FAILURE} == {is_passing}

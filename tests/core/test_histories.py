@@ -24,6 +24,7 @@ from bgjobd.core.machine import IllegalFactError, advance
 from tests.core.samples import (
     BAD_ENDINGS,
     COMPLETED,
+    CRASHED,
     FAILED,
     INTERRUPTED,
     LOST,
@@ -58,6 +59,7 @@ FEW_FACTS: list[FactOf] = [
     lambda job: RetryRequested(),
     lambda job: ClockJumped(-3600.0),
     *(end(ending) for ending in (COMPLETED, FAILED, NEVER_AGAIN, INTERRUPTED, NOT_STARTED, SNOOZED)),
+    end(CRASHED),
 ]
 
 
@@ -69,6 +71,7 @@ class History:
     given: int
     attempts_left: int
     is_cancel_wanted: bool = False
+    crashes: int = 0
 
     @classmethod
     def begin(cls, policy: RetryPolicy, retry_count: int, scheduled_at: float | None = None) -> History:
@@ -111,6 +114,8 @@ class History:
             case AttemptEnded(ending=ending) if self.is_cancel_wanted:
                 kept = Status.COMPLETED if ending.outcome is Outcome.COMPLETED else Status.CANCELLED
                 assert (after.status, after.retry_count) == (kept, before.retry_count)
+            case AttemptEnded(ending=ending) if ending is CRASHED and self.crashes == 2:
+                assert (after.status, after.retry_count) == (Status.FAILED, before.retry_count)
             case AttemptEnded(ending=ending) if _is_free(ending, before):
                 assert (after.status, after.retry_count) == (Status.PENDING, before.retry_count)
             case AttemptEnded(ending=ending) if ending.outcome is Outcome.COMPLETED:
@@ -140,7 +145,7 @@ class History:
                 assert after.scheduled_at == before.scheduled_at
 
     def _counted(self, fact: Fact, after: Job) -> History:
-        left, is_cancel_wanted = self.attempts_left, self.is_cancel_wanted
+        left, is_cancel_wanted, crashes = self.attempts_left, self.is_cancel_wanted, self.crashes
         match fact:
             case SlotGranted():
                 left -= 1
@@ -149,8 +154,14 @@ class History:
             case CancelRequested():
                 is_cancel_wanted = True
             case RetryRequested():
-                left, is_cancel_wanted = 1 + after.policy.max_retries, False
-        return History(after, self.given, left, is_cancel_wanted)
+                left, is_cancel_wanted, crashes = 1 + after.policy.max_retries, False, 0
+        match fact:
+            case AttemptEnded(ending=ending) if ending is CRASHED:
+                crashes += 1
+            case AttemptEnded(ending=ending) if ending.outcome is not Outcome.NOT_STARTED:
+                crashes = 0
+        assert after.crashes == crashes <= 3
+        return History(after, self.given, left, is_cancel_wanted, crashes)
 
 
 def _is_free(ending: Ending, job: Job) -> bool:
@@ -188,6 +199,7 @@ delays = st.floats(0, 1e6)
 jumps = st.integers(-(10**6), 10**6).map(float)
 endings = st.one_of(
     st.sampled_from([*BAD_ENDINGS, NEVER_AGAIN, LOST, INTERRUPTED, NOT_STARTED, SNOOZED, STOPPED, COMPLETED]),
+    st.just(CRASHED),
     st.builds(lambda delay: replace(FAILED, delay=delay), delays),
     st.builds(Ending.snoozed, delays),
 )

@@ -23,6 +23,7 @@ from tests.core.samples import (
     BAD_ENDINGS,
     CALL,
     COMPLETED,
+    CRASHED,
     FAILED,
     INTERRUPTED,
     LOST,
@@ -162,6 +163,40 @@ def test_an_attempt_that_never_began_is_given_back_at_once_where_the_fact_says_s
     assert (after.status, after.scheduled_at) == (Status.PENDING, NOW)
 
 
+@pytest.mark.parametrize(("crashes", "delay"), [(0, 1.0), (1, 2.0)])
+def test_a_start_that_ended_its_fork_server_is_counted_and_comes_back_later_each_time_for_free(
+    crashes: int, delay: float
+) -> None:
+    before = running(retry_count=3, crashes=crashes)
+    assert advance(before, ends(before, CRASHED), NOW) == replace(
+        before, status=Status.PENDING, scheduled_at=NOW + delay, crashes=crashes + 1
+    )
+
+
+def test_the_third_start_in_a_row_that_ended_its_fork_server_fails_the_job_and_says_why() -> None:
+    before = running(crashes=2)
+    assert advance(before, ends(before, CRASHED, at=NOW + 1), NOW + 2) == replace(
+        before,
+        status=Status.FAILED,
+        crashes=3,
+        error="quarantined: 3 starts in a row ended their fork server (signal 11)",
+        finished_at=NOW + 1,
+    )
+
+
+@pytest.mark.parametrize(
+    "ending", [COMPLETED, NEVER_AGAIN, INTERRUPTED, SNOOZED, *BAD_ENDINGS], ids=lambda ending: ending.outcome
+)
+def test_any_other_end_of_an_attempt_that_began_clears_the_job(ending: Ending) -> None:
+    before = running(crashes=2)
+    assert advance(before, ends(before, ending), NOW).crashes == 0
+
+
+def test_an_attempt_that_did_not_begin_for_another_reason_neither_clears_the_job_nor_counts() -> None:
+    before = running(crashes=2)
+    assert advance(before, ends(before, NOT_STARTED), NOW).crashes == 2
+
+
 @pytest.mark.parametrize("retry_count", [0, 3])
 def test_a_snoozed_attempt_is_tried_when_it_asked_without_spending_a_retry(retry_count: int) -> None:
     before = running(retry_count=retry_count)
@@ -186,19 +221,31 @@ def test_a_job_that_completed_although_cancel_was_requested_is_completed() -> No
 
 
 @pytest.mark.parametrize(
-    "ending", [*BAD_ENDINGS, STOPPED, NEVER_AGAIN, NOT_STARTED, SNOOZED], ids=lambda ending: ending.outcome
+    "ending",
+    [*BAD_ENDINGS, STOPPED, NEVER_AGAIN, NOT_STARTED, SNOOZED, CRASHED],
+    ids=lambda ending: ending.outcome,
 )
 def test_any_other_end_after_cancel_was_requested_is_cancelled(ending: Ending) -> None:
     before = running(cancel_requested_at=NOW)
     assert advance(before, ends(before, ending, at=NOW + 1), NOW + 2) == replace(
-        before, status=Status.CANCELLED, error=ending.error, finished_at=NOW + 1
+        before,
+        status=Status.CANCELLED,
+        error=ending.error,
+        finished_at=NOW + 1,
+        crashes=int(ending is CRASHED),
     )
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELLED])
 def test_a_person_can_have_an_ended_job_run_again_and_attempt_numbers_go_on(status: Status) -> None:
     before = ended(
-        status, attempt=4, retry_count=3, scheduled_at=NOW, cancel_requested_at=NOW, error="ValueError: no"
+        status,
+        attempt=4,
+        retry_count=3,
+        scheduled_at=NOW,
+        cancel_requested_at=NOW,
+        error="ValueError: no",
+        crashes=3,
     )
     after = advance(before, RetryRequested(), NOW + 100)
     assert after == replace(
@@ -209,6 +256,7 @@ def test_a_person_can_have_an_ended_job_run_again_and_attempt_numbers_go_on(stat
         finished_at=None,
         cancel_requested_at=None,
         error=None,
+        crashes=0,
     )
     assert advance(after, SlotGranted(), NOW + 101).attempt == 5
 
@@ -269,6 +317,7 @@ FACTS: dict[str, Fact] = {
     "never to be retried": ends(running(), NEVER_AGAIN),
     "lost": ends(running(), LOST),
     "not started": ends(running(), NOT_STARTED),
+    "crashed": ends(running(), CRASHED),
     "snoozed": ends(running(), SNOOZED),
     "stopped": ends(running(), STOPPED),
     "cancel requested": CancelRequested(),
@@ -276,7 +325,7 @@ FACTS: dict[str, Fact] = {
     "clock jumped": ClockJumped(60.0),
 }
 
-ENDS = {"completed", "failed", "never to be retried", "lost", "not started", "snoozed", "stopped"}
+ENDS = {"completed", "failed", "never to be retried", "lost", "not started", "crashed", "snoozed", "stopped"}
 
 SEES: dict[Status | None, set[str]] = {
     None: {"submitted"},

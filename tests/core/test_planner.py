@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjobd.core.planner import Lanes, choose, free_slots, room, room_of_classes
+from bgjobd.core.planner import Lanes, choose, free_slots, may_go, room, room_of_classes
 from tests.core.samples import seeded
 
 
@@ -238,3 +239,13 @@ def test_a_class_of_which_nothing_can_start_gets_no_slot_and_leaves_them_to_the_
     waiting = [Waiting(1, priority=9, class_name="a.C"), Waiting(2, class_name="a.B"), Waiting(3)]
     chosen = choose(3, {"default": 3}, waiting, room_of_classes(lanes, {}))
     assert [one.id for one in chosen] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("crashes", "on_the_way", "suspects", "expected"),
+    [(0, 0, 0, True), (0, 5, 0, True), (0, 1, 1, False), (1, 0, 0, True), (1, 1, 0, False), (2, 1, 1, False)],
+)
+def test_a_start_that_may_end_the_fork_server_goes_alone_and_nothing_goes_beside_it(
+    crashes: int, on_the_way: int, suspects: int, expected: bool
+) -> None:
+    assert may_go(crashes, on_the_way, suspects) is expected

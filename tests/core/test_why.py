@@ -28,6 +28,7 @@ from tests.core.samples import (
     BAD_ENDINGS,
     CALL,
     COMPLETED,
+    CRASHED,
     FAILED,
     NOT_STARTED,
     NOW,
@@ -291,6 +292,20 @@ def test_an_attempt_whose_process_is_not_there_yet_says_so() -> None:
     assert runs(UnderWay()) == f"{since}the process of attempt 2 has not proved its start yet"
 
 
+def test_an_attempt_in_line_says_what_goes_before_it() -> None:
+    since = "job 7 has had a slot since 14:31:53 UTC, 3 min ago: attempt 2 "
+    in_line = UnderWay(is_in_line=True)
+    assert (
+        runs(in_line) == f"{since}waits for a start before it that goes alone, as it may end the fork server"
+    )
+    assert runs(in_line, crashes=1) == (
+        f"{since}goes alone, once those before it have begun: the last start ended the fork server"
+    )
+    assert runs(in_line, crashes=2).endswith("the last 2 starts ended the fork server")
+    gone = told(OnFile(running(attempt=2)), under_way=in_line, no_fork_server="it ended (signal 11)")
+    assert gone.endswith("attempt 2 waits for a fork server: it ended (signal 11)")
+
+
 def test_an_end_that_is_not_stored_says_what_it_waits_for() -> None:
     ends = UnderWay(has_begun=True, ending=COMPLETED)
     expected = "job 7 has run: attempt 2 has ended (completed), and that waits to be stored"
@@ -331,6 +346,23 @@ def test_a_cancel_that_meets_an_attempt_without_a_process_waits_for_its_start() 
 
 
 # Ended
+
+
+def test_a_job_whose_starts_ended_their_fork_servers_says_so_and_how_it_starts_again() -> None:
+    error = "quarantined: 3 starts in a row ended their fork server (signal 11)"
+    on_file = OnFile(ended(Status.FAILED, attempt=3, crashes=3, error=error))
+    assert told(on_file, NOW + 7200) == (
+        f"job 7 failed at 14:31:53 UTC, 2 h ago: {error} "
+        "(attempt 3; no retry is spent; `bgjob retry 7` has it start again)"
+    )
+
+
+def test_a_job_whose_start_ended_its_fork_server_says_that_the_next_is_alone() -> None:
+    waits = pending(attempt=1, crashes=1, scheduled_at=NOW + 2)
+    latest = LatestAttempt(1, ended_at=NOW, ending=replace(CRASHED, crash=None))
+    assert told(OnFile(waits, latest)).endswith(
+        "its fork server ended before it began (signal 11) (attempt 1, which spends no retry, and starts alone then)"
+    )
 
 
 def test_a_completed_job_says_when_and_by_which_attempt() -> None:

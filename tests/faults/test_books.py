@@ -124,6 +124,10 @@ CONTRADICTIONS = [
         "job 2: it is failed, and its latest attempt (snoozed) is no reason for that",
     ),
     (
+        f"{ATTEMPTS} outcome = 'not_started', pid = NULL WHERE job_id = 2",
+        "job 2: it is failed, and its latest attempt (not_started) is no reason for that",
+    ),
+    (
         f"{JOBS} error = NULL WHERE id = 2",
         "job 2: it is failed, and no error says why",
     ),

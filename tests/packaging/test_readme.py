@@ -28,6 +28,7 @@ pytestmark = pytest.mark.timeout(
 
 # First line of a block that no test can run → why.
 NOT_RUN = {
+    "$ ./run test": "runs these tests",
     "$ ./run demo --once": "sets up .venv from a package index; tests/daemon/test_commands.py runs the demo",
     "$ sudo /srv/bgjobd/bin/bgjobd units --install": "takes root; tests/systemd/nspawn does it in a container",
     "$ bgjob top --once": "a moment of a busy daemon; tests/client/test_top.py compares such a picture",
@@ -44,6 +45,7 @@ NO_OPTIONS = {
     "-wal": "the end of a file's name",
     "-shm": "the same",
     "--stop-timeout": "an option of podman and docker",
+    **dict.fromkeys(("-p", "-t", "-u"), "of journalctl"),
 }
 
 # Keys whose default is no value but a rule, and the words for it.
@@ -62,6 +64,20 @@ def of_kind(*kinds: Kind) -> list[Any]:
     return [
         pytest.param(block, id=f"line {block.line}") for block in BLOCKS if kind_of(block, NOT_RUN) in kinds
     ]
+
+
+# The first steps
+
+
+def steps_of(script: str) -> list[str]:
+    """The calls of `./run` in a shell script, in their order."""
+    return re.findall(r"^(?:exec )?(\./run .+)$", script, re.MULTILINE)
+
+
+def test_trying_it_takes_two_commands_and_the_continuous_integration_runs_the_tests_by_the_same_one() -> None:
+    steps = TEXT.partition("\n## Try it\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\$ (.+)$", steps, re.MULTILINE) == ["./run demo --once", "./run test"]
+    assert steps_of((TREE / ".ci/run").read_text()) == ["./run lint", "./run test"]
 
 
 # The examples

@@ -28,6 +28,7 @@ from bgjobd.log import FILE_NAME, Log
 from bgjobd.log import Line as LogLine
 from bgjobd.notify import Notifier
 from bgjobd.web import console
+from bgjobd.web.settings import Settings
 from tests.client.scripted import Line, ScriptedDaemon, method_of
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page.serving import SAMPLES, WHEN, tell_samples
@@ -404,7 +405,7 @@ def test_a_console_of_json_moves_no_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["json", "text"])
 def test_what_the_page_says_on_the_console_is_one_line(capsys: pytest.CaptureFixture[str], kind: str) -> None:
-    console.say(kind, HOSTILE)
+    console.say(Settings("s.sock", "unix:p.sock", console=kind), HOSTILE)
     told = capsys.readouterr().err
     assert told.removesuffix("\n").isprintable()
     assert kind == "text" or json.loads(told)["event"] == HOSTILE

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bgjobd.systemd import left
-from bgjobd.systemd.install import Choice, doubts
+from bgjobd.systemd.install import HERE, Choice, doubts
 
 COMMAND = [sys.executable, "-m", "bgjobd", "units"]
 UNITS = "etc/systemd/system"
@@ -81,6 +81,11 @@ def test_the_service_runs_the_interpreter_that_installed_it(tmp_path: Path) -> N
     service = directives(installed(tmp_path) / "bgjobd.service")
     assert service["ExecStart"] == [f"{os.path.abspath(sys.executable)} -I -m bgjobd serve"]
     assert "$" not in (tmp_path / OF_SYSTEM[-1]).read_text()
+
+
+@pytest.mark.parametrize("source", ["bgjobd.service", "user/bgjobd.service"])
+def test_the_journal_knows_it_by_its_name(source: str) -> None:
+    assert directives(HERE / source)["SyslogIdentifier"] == ["bgjobd"]
 
 
 def test_an_interpreter_with_a_blank_in_its_path_is_one_word(tmp_path: Path) -> None:
