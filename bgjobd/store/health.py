@@ -26,7 +26,7 @@ class Health:
     def check(self) -> None:
         """Raises StorageUnavailableError while the file cannot be written."""
         if self._unwritable is not None:
-            raise StorageUnavailableError(reason=self._unwritable)
+            raise StorageUnavailableError(reason=self._unwritable, may_be_stored=False)
 
     @property
     def unwritable(self) -> str | None:

@@ -176,6 +176,30 @@ def test_a_daemon_that_ends_in_trouble_leaves_the_ends_to_the_next(tmp_path: Pat
 
 
 @needs_root
+def test_a_refused_submit_that_a_kill_brings_back_was_told_to_be_uncertain_and_a_repeat_is_one_job(
+    tmp_path: Path,
+) -> None:
+    """The sync fails, the pages of the commit are in the log all the same: whoever opens it next finds them there."""
+    one_try = "from bgjobd.store import writer; writer._FIRST_PAUSE = 60.0"  # the next would write over them
+    with daemon(tmp_path, changes=one_try) as running:
+        with running.client() as client:
+            client.pause()
+            with failing_calls(pid_of(running), "fdatasync", "EIO"):
+                with pytest.raises(StorageUnavailableError) as caught:
+                    client.run_background_job(PROBE, "echo", {"value": 1})
+                with pytest.raises(StorageUnavailableError) as later:
+                    client.run_background_job(PROBE, "echo", {"value": 2})
+                running.stop(signal.SIGKILL)
+        running.start()
+        with running.client() as client:
+            assert [job["id"] for job in client.list()] == [1]  # refused, and there
+            assert (caught.value.may_be_stored, later.value.may_be_stored) == (True, False)
+            (key,) = caught.value.idempotency_keys
+            assert client.run_background_job(PROBE, "echo", {"value": 1}, idempotency_key=key).id == 1
+            assert len(client.list()) == 1
+
+
+@needs_root
 def test_a_disk_that_turned_read_only_is_told_and_goes_on_after_a_repair_and_a_restart(
     tmp_path: Path,
 ) -> None:
