@@ -44,13 +44,14 @@ from bgjobd.outputs import Outputs, Part
 from bgjobd.recovery import recover
 from bgjobd.reloads import Reloads
 from bgjobd.retention import Retention
+from bgjobd.silence import Silence
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.health import Health
 from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look, Ping
 from bgjobd.store.pages import Page, is_search
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import Tally
-from bgjobd.store.writer import Delivery, Writer
+from bgjobd.store.writer import Delivery, Entrusted, Writer
 from bgjobd.strays import Strays
 from bgjobd.trials import Trials
 from bgjobd.waiters import Waiters
@@ -101,7 +102,8 @@ class Daemon:
         self.in_force = InForce(lambda: self.config, self.say)
         self._apply(config, self._reader.queues(), Enforcement.here(config))
         self._writer = Writer(config.daemon.state_dir, life.id, clock, self.lanes.closed(), self._deliver)
-        self._outbox = Outbox(self._writer.put)
+        self._silence = Silence(self._loop, lambda: self._writer.busy_since, self._on_silence)
+        self._outbox = Outbox(self._hand_over)
         self.health = Health(self.say, self._loop.time)
         self._inherited = (
             kin.children()
@@ -249,6 +251,7 @@ class Daemon:
             self._timer.cancel()
         self._loop.remove_reader(self._set_clock.fileno())
         self._set_clock.close()
+        self._silence.close()
         self._strays.close()
         self._attempts.close()
         self._hooks.close()
@@ -507,6 +510,14 @@ class Daemon:
         return self._loop.run_in_executor(self._reading, self.outputs.is_shorter, key, size)
 
     # The writer
+
+    def _hand_over(self, *entrusted: Entrusted) -> None:
+        self._writer.put(*entrusted)
+        self._silence.listen()
+
+    def _on_silence(self, seconds: float) -> None:
+        self.health.note_silence(seconds)
+        self._notifier.status(self._status)
 
     def _deliver(self, delivery: Delivery) -> None:
         """Called on the writer's thread."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import sqlite3
 import tempfile
 import threading
 import time
@@ -134,6 +135,8 @@ class Writer:
                 waiting = self._refuse(waiting, self._trouble.reason)
             else:
                 waiting = self._turn(waiting)
+            self._mark_for_readers()
+            self._busy_since = None
         self._close()
 
     def _turn(self, waiting: list[Entrusted]) -> list[Entrusted]:
@@ -162,6 +165,14 @@ class Writer:
         else:
             self._deliver(replace(delivery, wal_bytes=wal_bytes))
 
+    def _mark_for_readers(self) -> None:
+        """Read, where nothing else follows at once: else the next reader would have to note, in memory that is a file,
+        what it reads up to, and where the file system is frozen it would wait for that.
+        """
+        if self._database is not None and self._inbox.empty():
+            with suppress(DatabaseError, sqlite3.Error):
+                self._database.execute_sql("SELECT 1 FROM properties LIMIT 1").fetchall()
+
     def _take(self) -> tuple[list[Entrusted], bool]:
         """What has gathered, and whether it is the last. Blocks for the first, in trouble until the next try is due."""
         trouble = self._trouble
@@ -182,12 +193,9 @@ class Writer:
 
     def _commit(self, entrusted: Sequence[Entrusted]) -> Delivery:
         self._busy_since = time.monotonic()
-        try:
-            ledger = self._ledger if self._ledger is not None else self._open()
-            self._files.check()
-            committed = ledger.commit([one.item for one in entrusted], self.lanes, self._clock.now())
-        finally:
-            self._busy_since = None
+        ledger = self._ledger if self._ledger is not None else self._open()
+        self._files.check()
+        committed = ledger.commit([one.item for one in entrusted], self.lanes, self._clock.now())
         self._trouble = None
         tickets = [one.ticket for one in entrusted]
         return Delivery(tuple(zip(tickets, committed.answers, strict=True)), committed)
