@@ -42,6 +42,7 @@ from bgjobd.notify import Notifier
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs, Part
 from bgjobd.recovery import recover
+from bgjobd.relay import Relay
 from bgjobd.reloads import Reloads
 from bgjobd.retention import Retention
 from bgjobd.silence import Silence
@@ -91,7 +92,11 @@ class Daemon:
         self._log = log
         self._notifier = notifier
         self._loop = asyncio.get_running_loop()
-        places = Places(config.daemon.state_dir, config.daemon.runtime_dir, life.id, self._make_groups())
+        self._relay = Relay(log.pass_on)
+        place = config.daemon
+        places = Places(
+            place.state_dir, place.runtime_dir, life.id, self._make_groups(), self._relay.fileno()
+        )
         self._work = Work(places.work, places.groups, partial(self._say_from_thread, EntryType.FAILURE))
         self._spool = Spool(places.spool)
         self._reader = Reader(config.daemon.state_dir)
@@ -252,6 +257,7 @@ class Daemon:
         self._loop.remove_reader(self._set_clock.fileno())
         self._set_clock.close()
         self._silence.close()
+        self._relay.close()
         self._strays.close()
         self._attempts.close()
         self._hooks.close()
