@@ -70,12 +70,17 @@ def take(spool: Path, output: Path) -> dict[int, Process]:
 
 
 def daemon_of(state_dir: Path) -> int | None:
-    """The pid of the daemon that holds the lock on this state directory; None where none does.
+    """The pid of the daemon that holds the lock on this state directory; None where none does."""
+    return holder(state_dir / lock.FILE_NAME)
+
+
+def holder(path: Path) -> int | None:
+    """The pid of whoever has this file, or directory, locked by flock(2); None where nobody has.
 
     Asks the kernel's list of locks: trying the lock would be in the way of a daemon that starts.
     """
     try:
-        inode = (state_dir / lock.FILE_NAME).stat().st_ino
+        inode = path.stat().st_ino
         lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
@@ -83,7 +88,7 @@ def daemon_of(state_dir: Path) -> int | None:
     # is not compared: overlays tell another one than stat(2).
     held = [line.split()[4:6] for line in lines if line.split()[1:2] == ["FLOCK"]]
     pids = [int(pid) for pid, place in held if place.rpartition(":")[2] == str(inode)]
-    return next((pid for pid in pids if _holds(pid, state_dir / lock.FILE_NAME)), None)
+    return next((pid for pid in pids if _holds(pid, path)), None)
 
 
 def listener(path: Path) -> Listener | None:

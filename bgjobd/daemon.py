@@ -42,8 +42,10 @@ from bgjobd.notify import Notifier
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs, Part
 from bgjobd.recovery import recover
+from bgjobd.relay import Relay
 from bgjobd.reloads import Reloads
 from bgjobd.retention import Retention
+from bgjobd.silence import Silence
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.starts import Starts
 from bgjobd.store.health import Health
@@ -51,7 +53,7 @@ from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLin
 from bgjobd.store.pages import Page, is_search
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import Tally
-from bgjobd.store.writer import Delivery, Writer
+from bgjobd.store.writer import Delivery, Entrusted, Writer
 from bgjobd.strays import Strays
 from bgjobd.trials import Trials
 from bgjobd.waiters import Waiters
@@ -91,7 +93,11 @@ class Daemon:
         self._log = log
         self._notifier = notifier
         self._loop = asyncio.get_running_loop()
-        places = Places(config.daemon.state_dir, config.daemon.runtime_dir, life.id, self._make_groups())
+        self._relay = Relay(log.pass_on)
+        place = config.daemon
+        places = Places(
+            place.state_dir, place.runtime_dir, life.id, self._make_groups(), self._relay.fileno()
+        )
         self._work = Work(places.work, places.groups, partial(self._say_from_thread, EntryType.FAILURE))
         self._spool = Spool(places.spool)
         self._reader = Reader(config.daemon.state_dir)
@@ -102,7 +108,8 @@ class Daemon:
         self.in_force = InForce(lambda: self.config, self.say)
         self._apply(config, self._reader.queues(), Enforcement.here(config))
         self._writer = Writer(config.daemon.state_dir, life.id, clock, self.lanes.closed(), self._deliver)
-        self._outbox = Outbox(self._writer.put)
+        self._silence = Silence(self._loop, lambda: self._writer.busy_since, self._on_silence)
+        self._outbox = Outbox(self._hand_over)
         self.health = Health(self.say, self._loop.time)
         self._inherited = (
             kin.children()
@@ -253,6 +260,8 @@ class Daemon:
             self._timer.cancel()
         self._loop.remove_reader(self._set_clock.fileno())
         self._set_clock.close()
+        self._silence.close()
+        self._relay.close()
         self._strays.close()
         self._attempts.close()
         self._hooks.close()
@@ -512,6 +521,14 @@ class Daemon:
         return self._loop.run_in_executor(self._reading, self.outputs.is_shorter, key, size)
 
     # The writer
+
+    def _hand_over(self, *entrusted: Entrusted) -> None:
+        self._writer.put(*entrusted)
+        self._silence.listen()
+
+    def _on_silence(self, seconds: float) -> None:
+        self.health.note_silence(seconds)
+        self._notifier.status(self._status)
 
     def _deliver(self, delivery: Delivery) -> None:
         """Called on the writer's thread."""

@@ -80,13 +80,15 @@ class Application:
 class Places:
     """The directories that attempts write to, and the boot they belong to.
 
-    What lies in `state_dir` none of them may read whose files are confined; `groups` are their cgroups.
+    What lies in `state_dir` none of them may read whose files are confined; `groups` are their cgroups. `console` is
+    the descriptor that a fork server prints to.
     """
 
     state_dir: Path
     runtime_dir: Path
     boot_id: str
     groups: Groups | None = None
+    console: int = 2
 
     @property
     def spool(self) -> Path:
@@ -197,7 +199,7 @@ class ForkServer(asyncio.Protocol):
         except OSError as error:
             raise ForkServerError(f"the fork server could not be started: {error.strerror}") from error
         with theirs:
-            process = _exec(application, theirs.fileno())
+            process = _exec(application, theirs.fileno(), places.console)
         pids.add(process.pid)
         loop = asyncio.get_running_loop()
         try:
@@ -377,7 +379,7 @@ def _missing(described: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {name: one["unavailable"] for name, one in described.items() if one["unavailable"] is not None}
 
 
-def _exec(application: Application, link: int) -> subprocess.Popen[bytes]:
+def _exec(application: Application, link: int, console: int) -> subprocess.Popen[bytes]:
     python = application.python or sys.executable
     found = shutil.which(python)
     if found is None:
@@ -386,7 +388,8 @@ def _exec(application: Application, link: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # exec'd, with an environment of its own and nothing inherited but the link
             [found, "-I", "-X", "utf8", str(_SERVER), str(link)],
             stdin=subprocess.DEVNULL,
-            stdout=2,
+            stdout=console,
+            stderr=console,
             pass_fds=(link,),
             env=_environment(application.env),
             start_new_session=True,

@@ -1,7 +1,7 @@
-"""The log's console and file: lines in the original's format, written on a thread of their own, after the commit.
+"""The log's console and file: lines in the original's format, written after the commit, each place by its own thread.
 
-The third place, the table job_logs, is the store's. A slow disk or console costs lines here, which are counted
-and said, and never holds up the daemon.
+The third place, the table job_logs, is the store's. A slow disk, or a console that nobody reads, costs lines there,
+which are counted and said, and holds up neither the daemon nor the other place.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import errno
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 
 from bgjob.words import EntryType
 from bgjobd import directories
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 FILE_NAME: Final = "background_jobs_errors.log"
 _MOST_WAITING: Final = 10_000
+"""Lines, of which a long one counts as one for each KiB."""
+
 _LAST_LINES: Final = 2.0
 _DAEMON: Final = "bgjobd"
 
@@ -55,12 +58,22 @@ class Line:
             return Priority.INFO
         return Priority.WARNING if self.is_passing else Priority.ERROR
 
+    @property
+    def weight(self) -> int:
+        return 1 + (len(self.message) + len(self.context or "")) // 1024
 
-class _Console:
+
+_Batch = tuple[Line | bytes, ...]
+"""Lines, and what others have printed, as it is."""
+
+
+class _Stderr:
     """Stderr without Python's buffer: a thread stuck in a write holds no lock that the end of the process needs."""
 
     def write(self, text: str) -> None:
-        rest = text.encode("utf-8", "backslashreplace")
+        self.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+    def write_bytes(self, rest: bytes) -> None:
         while rest:
             rest = rest[os.write(2, rest) :]
 
@@ -71,14 +84,203 @@ class _Console:
         return os.isatty(2)
 
 
-class _Writes:
-    """What structlog calls at the end of its processors: writes the rendered line to the stream."""
+class _Place(Protocol):
+    """Where lines go; `info` is what structlog calls with each. They raise OSError."""
 
-    def __init__(self, stream: TextIO | _Console) -> None:
+    def info(self, line: str) -> None: ...
+
+    def pass_on(self, printed: bytes) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Console:
+    """A stream."""
+
+    def __init__(self, stream: TextIO | _Stderr) -> None:
         self._stream = stream
 
     def info(self, line: str) -> None:
         self._stream.write(line + "\n")
+
+    def pass_on(self, printed: bytes) -> None:
+        if isinstance(self._stream, _Stderr):
+            self._stream.write_bytes(printed)
+        else:
+            self._stream.write(printed.decode("utf-8", "replace"))
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        pass  # it is the process's
+
+
+class _File:
+    """The log's file; made when there is something to write, and anew after `reopen`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+        self._must_reopen = False
+
+    def reopen(self) -> None:
+        """Let go of the file, after logrotate moved it; the next line makes a new one."""
+        self._must_reopen = True
+
+    def info(self, line: str) -> None:
+        self._opened().write(line + "\n")
+
+    def pass_on(self, printed: bytes) -> None:
+        raise TypeError("the log's file has lines of the log alone")
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _opened(self) -> TextIO:
+        if self._file is None or self._must_reopen:
+            self._must_reopen = False
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+            self._file = os.fdopen(_open(self._path), "a", encoding="utf-8", errors="backslashreplace")
+        return self._file
+
+
+class _Outlet:
+    """The thread of a place, and what waits for it. What it did not take in time is counted, and said there later.
+
+    `said` is that sentence, with a place for the number; `on_trouble` hears, on this thread, when the place begins to
+    take nothing.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        place: _Place,
+        processors: list[Any],
+        said: str,
+        on_trouble: Callable[[OSError | ValueError], None],
+    ) -> None:
+        self._place = place
+        self._said = said
+        self._on_trouble = on_trouble
+        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._putting = threading.Lock()
+        self._taken = 0  # by put
+        self._written = 0  # by the outlet's thread alone
+        self._dropped = 0
+        self._is_in_trouble = False
+        self._has_failed = False  # the last write
+        self._logger = structlog.wrap_logger(place, processors=processors)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, batch: _Batch) -> None:
+        """Take lines to write; those for which there is no room are counted instead."""
+        with self._putting:
+            fitting = self._fitting(batch)
+            self._dropped += sum(map(_count, batch[len(fitting) :]))
+        if fitting:
+            self._batches.put(fitting)
+
+    def _fitting(self, batch: _Batch) -> _Batch:
+        for place, one in enumerate(batch):
+            if self._taken - self._written >= _MOST_WAITING:
+                return batch[:place]
+            self._taken += _weight(one)
+        return batch
+
+    def end(self) -> None:
+        """Take no more."""
+        self._batches.put(None)
+
+    def wait(self, seconds: float) -> None:
+        """Until what was taken is written, but so long at most."""
+        self._thread.join(max(0.0, seconds))
+
+    def _run(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            for one in batch:
+                self._write(one)
+                self._written += _weight(one)
+            if self._batches.empty():
+                self._write_dropped()
+                self._flush()
+        self._write_dropped()
+        self._flush()
+        self._place.close()
+
+    def _write(self, one: Line | bytes) -> None:
+        try:
+            if isinstance(one, bytes):
+                self._place.pass_on(one)
+            else:
+                self._render(one)
+        except (OSError, ValueError) as error:
+            self._drop(_count(one))
+            self._has_failed = True
+            self._begin_trouble(error)
+        else:
+            self._has_failed = False
+
+    def _render(self, line: Line) -> None:
+        facts = {"job": line.job_id, "attempt": line.attempt, "context": line.context}
+        self._logger.info(
+            line.message,
+            at=line.at,
+            type=line.type,
+            target=line.target,
+            priority=line.priority,
+            **{name: value for name, value in facts.items() if value is not None},
+        )
+
+    def _drop(self, lines: int) -> None:
+        with self._putting:
+            self._dropped += lines
+
+    def _begin_trouble(self, error: OSError | ValueError) -> None:
+        if not self._is_in_trouble:
+            self._is_in_trouble = True
+            self._on_trouble(error)
+
+    def _write_dropped(self) -> None:
+        with self._putting:
+            dropped, self._dropped = self._dropped, 0
+        if not dropped:
+            return
+        self._write(Line(time.time(), EntryType.FAILURE, _DAEMON, self._said.format(_lines(dropped))))
+        if self._has_failed:
+            self._drop(dropped - 1)  # still no room; the number is said later
+
+    def _flush(self) -> None:
+        try:
+            self._place.flush()
+        except OSError as error:
+            self._begin_trouble(error)  # a full disk or a closed console; the table has every line
+        else:
+            self._is_in_trouble = self._has_failed
+
+
+def _weight(one: Line | bytes) -> int:
+    """How many of the most that may wait it counts as."""
+    return one.weight if isinstance(one, Line) else 1 + len(one) // 1024
+
+
+def _count(one: Line | bytes) -> int:
+    """How many lines it is."""
+    return 1 if isinstance(one, Line) else one.count(b"\n")
+
+
+def _lines(count: int) -> str:
+    return "1 line" if count == 1 else f"{count} lines"
 
 
 class Log:
@@ -95,111 +297,51 @@ class Log:
         stream: TextIO | None = None,
         for_journald: bool = False,
     ) -> None:
-        self._path = directory / FILE_NAME
-        self._stream: TextIO | _Console = stream or _Console()
-        self._batches: SimpleQueue[tuple[Line, ...] | None] = SimpleQueue()
-        self._taken = 0  # by put, on the caller's thread alone
-        self._written = 0  # by the log's thread alone
-        self._dropped = 0
-        self._file: TextIO | None = None
-        self._must_reopen = False
-        self._logger = structlog.wrap_logger(
-            _Writes(self._stream), processors=self._processors(console, level, snapshots, for_journald)
+        self._file = _File(directory / FILE_NAME)
+        opened: TextIO | _Stderr = stream or _Stderr()
+        mode = console if console != "auto" else ("text" if opened.isatty() else "json")
+        render = _render_line if snapshots else _render_line_without_context
+        rendered = (_with_priority if for_journald else _plain)(_CONSOLES[mode])
+        levels = [_failures_only] if level in ("warning", "error") else []
+        said = "{} could not be written here in time; the table job_logs has all that is about jobs"
+        self._to_file = _Outlet("log", self._file, [render, _as_text], said, self._tell_of_file)
+        said = "{} were dropped here, as stderr was not read; the log's file has them"
+        self._to_console = _Outlet(
+            "console", _Console(opened), [render, *levels, rendered], said, lambda error: None
         )
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        self._outlets = (self._to_file,) if mode == "none" else (self._to_file, self._to_console)
 
     def put(self, lines: Iterable[Line]) -> None:
-        """Take lines to write; those for which there is no room are counted instead."""
+        """Take lines to write."""
         batch = tuple(lines)
-        fitting = batch[: max(0, _MOST_WAITING - (self._taken - self._written))]
-        self._dropped += len(batch) - len(fitting)
-        if fitting:
-            self._taken += len(fitting)
-            self._batches.put(fitting)
+        for outlet in self._outlets:
+            outlet.put(batch)
 
     def say(self, type: EntryType, message: str, at: float) -> None:
         """Take one line about the daemon itself."""
         self.put([Line(at, type, _DAEMON, message)])
 
+    def pass_on(self, printed: bytes) -> None:
+        """Take what others have printed, for the console alone."""
+        self._to_console.put((printed,))
+
     def reopen(self) -> None:
         """Let go of the file, after logrotate moved it; the next line makes a new one."""
-        self._must_reopen = True
+        self._file.reopen()
 
     def close(self) -> None:
         """Write what was taken so far, if console and disk let it within two seconds."""
-        self._batches.put(None)
-        self._thread.join(_LAST_LINES)
+        end = time.monotonic() + _LAST_LINES
+        both = (self._to_file, self._to_console)
+        for outlet in both:
+            outlet.end()
+        for outlet in both:
+            outlet.wait(end - time.monotonic())
 
-    def _run(self) -> None:
-        at = 0.0
-        while (batch := self._batches.get()) is not None:
-            for line in batch:
-                self._write(line)
-                self._written += 1
-            at = batch[-1].at
-            if self._batches.empty():
-                self._write_dropped(at)
-                self._flush()
-        self._write_dropped(at)
-        self._flush()
-        if self._file is not None:
-            self._file.close()
-
-    def _write(self, line: Line) -> None:
-        facts = {"job": line.job_id, "attempt": line.attempt, "context": line.context}
-        try:
-            self._logger.info(
-                line.message,
-                at=line.at,
-                type=line.type,
-                target=line.target,
-                priority=line.priority,
-                **{name: value for name, value in facts.items() if value is not None},
-            )
-        except (OSError, ValueError):
-            self._dropped += 1
-
-    def _write_dropped(self, at: float) -> None:
-        dropped, self._dropped = self._dropped, 0
-        if not dropped:
-            return
-        self._write(Line(at, EntryType.FAILURE, _DAEMON, f"{dropped} log lines could not be written in time"))
-        if self._dropped:
-            self._dropped = dropped  # still no room; the number is said later
-
-    def _flush(self) -> None:
-        for stream in (self._file, self._stream):
-            try:
-                if stream is not None:
-                    stream.flush()
-            except OSError:
-                continue  # a full disk or a closed console; the table has every line
-
-    # structlog's processors, in order
-
-    def _processors(self, console: str, level: str, snapshots: bool, for_journald: bool) -> list[Any]:
-        mode = console if console != "auto" else ("text" if self._stream.isatty() else "json")
-        steps: list[Any] = [_render_line if snapshots else _render_line_without_context, self._to_file]
-        if level in ("warning", "error"):
-            steps.append(_failures_only)
-        return [*steps, (_with_priority if for_journald else _plain)(_CONSOLES[mode])]
-
-    def _to_file(self, logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-        try:
-            self._opened().write(event["line"] + "\n")
-        except OSError:
-            self._dropped += 1  # the console, and the table, have the line all the same
-        return event
-
-    def _opened(self) -> TextIO:
-        if self._file is None or self._must_reopen:
-            self._must_reopen = False
-            if self._file is not None:
-                self._file.close()
-                self._file = None
-            self._file = os.fdopen(_open(self._path), "a", encoding="utf-8", errors="backslashreplace")
-        return self._file
+    def _tell_of_file(self, error: OSError | ValueError) -> None:
+        told = f"the log's file cannot be written: {error}; until it can, its lines are on the console alone"
+        if self._to_console in self._outlets:
+            self._to_console.put((Line(time.time(), EntryType.FAILURE, _DAEMON, told),))
 
 
 def _open(path: Path) -> int:

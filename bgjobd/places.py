@@ -26,7 +26,10 @@ _PASS: Final = 0o1
 
 def findings(config: Config, daemon: int | None) -> list[Finding]:
     """What there is to say of the places; `daemon` is the pid of one that serves the state directory already."""
-    looks = (_directories(config), _socket(config, daemon), _fifo(config), _disks(config), _users(config))
+    looks = (
+        *(_directories(config), _spool(config, daemon)),
+        *(_socket(config, daemon), _fifo(config), _disks(config), _users(config)),
+    )
     return [finding for look in looks for finding in _as_far_as_it_goes(look)]
 
 
@@ -80,6 +83,15 @@ def _open_to_all(key: str, path: Path) -> Iterator[Finding]:
     """A directory above that others may write to could be given another of our name."""
     for who, remedy in directories.doubts(path):
         yield doubtful(f"{key}: {who}, and so put something else in the place of {path}; {remedy}")
+
+
+def _spool(config: Config, daemon: int | None) -> Iterator[Finding]:
+    """Another daemon's, with a state directory of its own."""
+    spool = config.daemon.runtime_dir / "spool"
+    holder = census.holder(spool)
+    if holder is not None and holder != daemon:
+        told = f"runtime_dir: another daemon (pid {holder}) uses {spool}"
+        yield broken(f"{told}; stop it, or give each its own [daemon] runtime_dir")
 
 
 # Socket and named pipe

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from bgjob.words import EntryType
 
-from .console import say
+from .console import finish, say
 from .server import Server
 from .settings import Settings
 from .views import Page
@@ -36,6 +36,7 @@ def main() -> None:
         while (asked := os.read(0, 4096)) and thread.is_alive():
             os.write(0, asked)
     _remove(settings)
+    finish()
 
 
 def serve(settings: Settings) -> None:
@@ -46,6 +47,7 @@ def serve(settings: Settings) -> None:
         server.serve_forever()
     finally:
         _remove(settings)
+        finish()
 
 
 def _bound(settings: Settings) -> Server:
@@ -59,6 +61,7 @@ def _bound(settings: Settings) -> Server:
             if error.errno != errno.EADDRINUSE or time.monotonic() > give_up_at:
                 why = f"the page cannot listen at {settings.bind}: {error.strerror or error}"
                 say(settings, why, EntryType.FAILURE)
+                finish()
                 sys.exit(1)
             time.sleep(_PAUSE)
         else:

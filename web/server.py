@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import closing, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import ThreadingHTTPServer
 from typing import Any, Final
 
@@ -35,6 +35,8 @@ _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _UNTIL_ROOM: Final = 0.1
 _UNTIL_GONE: Final = 0.5
 _FULL: Final = plain("too many connections", 503, Retry_After="2")
+_APART: Final = frozenset({"/healthz"})
+"""What is asked by machines, often, and may take as long as a daemon that hangs: it takes no place from people."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Limits:
     """How many connections, and how many seconds for what."""
 
     connections: int = 64
+    apart: int = 16
+    """Beside those: whose request is one of _APART."""
+
     first: float = 5.0
     """For the first byte of the first request."""
 
@@ -73,6 +78,8 @@ class Server(ThreadingHTTPServer):
         self.limits = limits or Limits()
         self._settings = settings
         self._free = threading.BoundedSemaphore(self.limits.connections)
+        self._free_apart = threading.BoundedSemaphore(self.limits.apart)
+        self._apart: set[socket.socket] = set()
         self._silent: dict[socket.socket | None, None] = {}
         self._kept: dict[socket.socket | None, None] = {}
         self._lock = threading.Lock()
@@ -151,11 +158,23 @@ class Server(ThreadingHTTPServer):
         with self._lock:
             self._kept[connection] = None
 
+    def put_apart(self, connection: socket.socket) -> bool:
+        """Have it take one of the places of its kind, and give up that which others need; False where none is left."""
+        if not self._free_apart.acquire(blocking=False):
+            return False
+        with self._lock:
+            self._apart.add(connection)
+        self._free.release()
+        return True
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            with self._lock:
+                is_apart = request in self._apart
+                self._apart.discard(request)
+            (self._free_apart if is_apart else self._free).release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Tell of a bug; a peer that leaves in the middle is nobody's error."""
@@ -236,7 +255,13 @@ class Handler(socketserver.BaseRequestHandler):
             self._send(head_of(error.answer, is_last=True) + error.answer.body)
             self._part()
             return False
-        return self._answer(head, self.server.respond(request).fitted(request))
+        return self._answer(head, self._response(request).fitted(request))
+
+    def _response(self, request: Request) -> Response:
+        if request.path not in _APART:
+            return self.server.respond(request)
+        answer = self.server.respond(request) if self.server.put_apart(self.request) else _FULL
+        return replace(answer, is_last=True)
 
     def _answer(self, head: Head, response: Response) -> bool:
         is_last = head.is_last or response.is_last or response.stream is not None

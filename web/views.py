@@ -28,6 +28,7 @@ from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
 from .guard import Guard
 from .printed import Seen, shown_of
+from .pulse import PATIENCE, Pulse
 from .render import Renderer
 from .settings import Settings
 
@@ -61,6 +62,7 @@ class Page:
         self._slow = Client(
             settings.socket, timeout=_PATIENCE
         )  # behind whose answers the other views do not wait
+        self._pulse = Pulse(Client(settings.socket, timeout=PATIENCE).ping)
         self._guard = Guard(settings, (settings.token or secrets.token_hex(16)).encode())
         self._render = Renderer()
         self._feed = Feed(settings.socket)
@@ -282,11 +284,7 @@ class Page:
 
     def healthz(self, request: Request) -> Response:
         """Whether the page, and the daemon behind it, answer."""
-        try:
-            self._client.ping()
-        except DaemonUnavailableError:
-            return plain("the daemon does not answer", 503)
-        return plain("ok")
+        return plain("ok") if self._pulse.is_there() else plain("the daemon does not answer", 503)
 
     def metrics(self, request: Request) -> Response:
         """How the daemon stands, for Prometheus; that it is away is told in the same way, for somebody to be woken."""

@@ -74,6 +74,10 @@ class DamagedDatabaseError(UnusableDatabaseError):
         )
 
 
+class UncertainCommitError(Exception):
+    """A commit that failed may be in the write-ahead log all the same: a start after a kill would find it there."""
+
+
 def prepare(state_dir: Path, on_progress: Callable[[], None] = lambda: None) -> bool:
     """Create the file, or bring it to the newest schema; whether it is a backup that was put in its place.
 
@@ -229,10 +233,19 @@ def size_of(path: str) -> int:
 
 def is_trouble(error: Exception) -> bool:
     """Whether the file, the disk or the memory is to blame, so that the same may succeed later."""
-    if isinstance(error, OSError | MemoryError):
+    if isinstance(error, OSError | MemoryError | UncertainCommitError):
         return True
     code = _code(error)
     return isinstance(error, OperationalError) if code is None else code in _TROUBLE
+
+
+def is_surely_undone(error: DatabaseError) -> bool:
+    """Whether a commit that failed so has left nothing that a later start could take for a commit.
+
+    Without room its last page is not whole in the log; after any other trouble with the file, such as a sync that
+    failed, it may be.
+    """
+    return _code(error) == sqlite3.SQLITE_FULL or not is_trouble(error)
 
 
 def _code(error: Exception) -> int | None:

@@ -13,50 +13,67 @@ _LARGE_WAL: Final = 32 * 1024 * 1024
 """Bytes; SQLite keeps its log at 4 MB where no reader holds it up."""
 
 
+_SILENCE: Final = (
+    "it has not answered for {:.0f} s: its file system is frozen, as by fsfreeze(8), or its disk hangs; thaw it, or "
+    "see what the kernel says of the disk (`dmesg`)"
+)
+
+
 class Health:
-    """Learns from each delivery of the writer. `say` writes a line about the daemon itself, `now` counts seconds."""
+    """Learns from each delivery of the writer, and of its silence.
+
+    `say` writes a line about the daemon itself, `now` counts seconds.
+    """
 
     def __init__(self, say: Callable[[EntryType, str], None], now: Callable[[], float]) -> None:
         self._say = say
         self._now = now
-        self._unwritable: str | None = None
+        self._refused: str | None = None
+        self._silent_since: float | None = None
         self._overgrown: str | None = None
         self._since = 0.0
 
     def check(self) -> None:
         """Raises StorageUnavailableError while the file cannot be written."""
-        if self._unwritable is not None:
-            raise StorageUnavailableError(reason=self._unwritable)
+        reason = self.unwritable
+        if reason is not None:
+            raise StorageUnavailableError(reason=reason, may_be_stored=False)
 
     @property
     def unwritable(self) -> str | None:
         """Why the file cannot be written now; None where it can."""
-        return self._unwritable
+        if self._silent_since is not None:
+            return _SILENCE.format(self._now() - self._silent_since)
+        return self._refused
 
     @property
     def trouble(self) -> str | None:
         """What is wrong now, in words; None where all is well."""
-        if self._unwritable is not None:
-            return f"the database cannot be written: {self._unwritable}"
-        return self._overgrown
+        reason = self.unwritable
+        return self._overgrown if reason is None else f"the database cannot be written: {reason}"
 
     def note(self, delivery: Delivery) -> None:
         if delivery.trouble is not None:
-            self._note_trouble(delivery.trouble)
+            self._note_trouble(None, delivery.trouble)
         elif delivery.committed is not None:
             self._note_commit()
             self._note_size(delivery.wal_bytes)
 
-    def _note_trouble(self, reason: str) -> None:
-        if self._unwritable is None:
-            self._since = self._now()
+    def note_silence(self, seconds: float) -> None:
+        """The file has not answered for so long."""
+        self._note_trouble(self._now() - seconds, self._refused)
+
+    def _note_trouble(self, silent_since: float | None, refused: str | None) -> None:
+        is_news = self.unwritable is None
+        self._silent_since, self._refused = silent_since, refused
+        if is_news:
+            self._since = self._now() if silent_since is None else silent_since
             meanwhile = "until it can, new jobs are refused and nothing starts; what runs goes on"
-            self._say(EntryType.FAILURE, f"the database cannot be written: {reason}; {meanwhile}")
-        self._unwritable = reason
+            self._say(EntryType.FAILURE, f"{self.trouble}; {meanwhile}")
 
     def _note_commit(self) -> None:
-        if self._unwritable is not None:
-            self._unwritable = None
+        if self.unwritable is not None:
+            self._silent_since = self._refused = None
             took = self._now() - self._since
             self._say(EntryType.INFO, f"the database can be written again, after {took:.1f} s")
 

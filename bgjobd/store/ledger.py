@@ -44,6 +44,7 @@ from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.planner import Candidate, Lanes
 from bgjobd.core.retry import delay_before_start
 from bgjobd.store import deletions, statements
+from bgjobd.store.database import UncertainCommitError, is_surely_undone
 from bgjobd.store.functions import held
 from bgjobd.store.items import (
     AttemptNotes,
@@ -154,7 +155,10 @@ class Ledger:
         self._tally: Tally | None = None
 
     def commit(self, items: Sequence[Item], lanes: Lanes, now: float) -> Committed:
-        """Apply the items and grant free slots in one durable transaction. Raises peewee's errors if it can't."""
+        """Apply the items and grant free slots in one durable transaction.
+
+        Raises peewee's errors if it can't, and UncertainCommitError where it was too late to say so for sure.
+        """
         done = _Gathered(now, lanes.max_pending)
         self._execute("BEGIN IMMEDIATE")
         try:
@@ -164,13 +168,21 @@ class Ledger:
             next_due = self._grant_slots(lanes, done)
             self._insert(statements.INSERT_LOG, [_log_row(line) for line in done.lines])
             tally = self._tally_after(self._tally, items, done)
-            self._execute("COMMIT")
+            self._commit()
         except BaseException:
             with suppress(DatabaseError):  # SQLite has rolled back by itself after a full disk
                 self._execute("ROLLBACK")
             raise
         self._tally = tally
         return done.committed(answers, next_due, tally)
+
+    def _commit(self) -> None:
+        try:
+            self._execute("COMMIT")
+        except DatabaseError as error:
+            if is_surely_undone(error):
+                raise
+            raise UncertainCommitError(str(error)) from error
 
     def prove_writable(self, now: float) -> None:
         """Commit a row that no commit before had: only then can the file be written. Raises peewee's errors."""

@@ -2,7 +2,8 @@
 
 One thread owns the writing connection, so a slow disk holds up nobody but those who wait for it. After an
 error of the file it starts over with a fresh connection: an fsync that failed once says nothing the second time.
-Until a try succeeds, what somebody asks for is refused at once, and what happened is kept to be replayed.
+Until a try succeeds, what somebody asks for is refused at once, and what happened is kept to be replayed. What was
+committed is told to nobody while the file is not in its place.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import errno
 import os
 import random
+import sqlite3
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -26,7 +28,7 @@ from bgjob.errors import StorageUnavailableError
 from bgjobd.clock import Clock
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
-from bgjobd.store.database import FILE_NAME, is_trouble, open_for_writing, size_of
+from bgjobd.store.database import UncertainCommitError, is_trouble, open_for_writing
 from bgjobd.store.items import (
     AttemptNotes,
     Committed,
@@ -39,6 +41,7 @@ from bgjobd.store.items import (
     Submission,
 )
 from bgjobd.store.ledger import Ledger
+from bgjobd.store.whereabouts import MovedError, Whereabouts
 
 _MAX_BATCH: Final = 256
 """How many jobs one transaction is about; one item may exceed it."""
@@ -101,7 +104,14 @@ class Writer:
         self._database: SqliteDatabase | None = None
         self._ledger: Ledger | None = None
         self._trouble: _Trouble | None = None
-        self._wal = f"{state_dir / FILE_NAME}-wal"
+        self._files = Whereabouts(state_dir)
+        self._withheld: Delivery | None = None  # what was committed, and could be told to nobody
+        self._busy_since: float | None = None
+
+    @property
+    def busy_since(self) -> float | None:
+        """Since when (monotonic) the file has been asked for something and has not answered; None where it rests."""
+        return self._busy_since
 
     def start(self) -> None:
         self._thread.start()
@@ -125,6 +135,8 @@ class Writer:
                 waiting = self._refuse(waiting, self._trouble.reason)
             else:
                 waiting = self._turn(waiting)
+            self._mark_for_readers()
+            self._busy_since = None
         self._close()
 
     def _turn(self, waiting: list[Entrusted]) -> list[Entrusted]:
@@ -135,8 +147,31 @@ class Writer:
             if is_trouble(error):
                 return self._give_up(waiting, error)
             return self._commit_apart(waiting)
-        self._deliver(delivery)
+        self._tell(waiting, delivery)
         return []
+
+    def _tell(self, entrusted: Sequence[Entrusted], delivery: Delivery) -> None:
+        """Deliver what was committed, if the file is still in its place; else once it is back there, for it has it.
+
+        What somebody asked for is refused at once all the same.
+        """
+        try:
+            wal_bytes = self._files.check_written()
+        except OSError as error:
+            each = tuple(zip(entrusted, delivery.answered, strict=True))
+            of_facts = tuple(answer for one, answer in each if _is_fact(one.item))
+            self._withheld = replace(delivery, answered=of_facts)
+            self._give_up([one for one, _ in each if not _is_fact(one.item)], error, may_be_stored=True)
+        else:
+            self._deliver(replace(delivery, wal_bytes=wal_bytes))
+
+    def _mark_for_readers(self) -> None:
+        """Read, where nothing else follows at once: else the next reader would have to note, in memory that is a file,
+        what it reads up to, and where the file system is frozen it would wait for that.
+        """
+        if self._database is not None and self._inbox.empty():
+            with suppress(DatabaseError, sqlite3.Error):
+                self._database.execute_sql("SELECT 1 FROM properties LIMIT 1").fetchall()
 
     def _take(self) -> tuple[list[Entrusted], bool]:
         """What has gathered, and whether it is the last. Blocks for the first, in trouble until the next try is due."""
@@ -157,24 +192,33 @@ class Writer:
         return taken, True
 
     def _commit(self, entrusted: Sequence[Entrusted]) -> Delivery:
+        self._busy_since = time.monotonic()
         ledger = self._ledger if self._ledger is not None else self._open()
+        self._files.check()
         committed = ledger.commit([one.item for one in entrusted], self.lanes, self._clock.now())
         self._trouble = None
         tickets = [one.ticket for one in entrusted]
-        return Delivery(
-            tuple(zip(tickets, committed.answers, strict=True)), committed, wal_bytes=size_of(self._wal)
-        )
+        return Delivery(tuple(zip(tickets, committed.answers, strict=True)), committed)
 
     def _open(self) -> Ledger:
         """A fresh connection; in trouble only once the file is proved to be writable."""
+        self._files.check()  # for opening what is not there would make another
         if self._trouble is not None:
             _prove_room(self._state_dir)
         self._database = open_for_writing(self._state_dir)
+        self._files.learn()
         ledger = Ledger(self._database, self._boot_id, random.random)
         if self._trouble is not None:
             ledger.prove_writable(self._clock.now())
         self._ledger = ledger
+        self._tell_withheld()
         return ledger
+
+    def _tell_withheld(self) -> None:
+        """Deliver what was committed before the file was away."""
+        withheld, self._withheld = self._withheld, None
+        if withheld is not None:
+            self._deliver(withheld)
 
     def _commit_apart(self, waiting: Sequence[Entrusted]) -> list[Entrusted]:
         """Commit one by one what failed together for another reason than the disk; the bug is its own item's answer."""
@@ -185,22 +229,38 @@ class Writer:
                 if is_trouble(error):
                     return self._give_up(waiting[place:], error)
                 self._close()
-                delivery = Delivery(((one.ticket, error),), None)
-            self._deliver(delivery)
+                self._deliver(Delivery(((one.ticket, error),), None))
+                continue
+            self._tell([one], delivery)
+            if self._withheld is not None:
+                return list(waiting[place + 1 :])
         return []
 
-    def _give_up(self, waiting: Sequence[Entrusted], error: Exception) -> list[Entrusted]:
+    def _give_up(
+        self, waiting: Sequence[Entrusted], error: Exception, may_be_stored: bool = False
+    ) -> list[Entrusted]:
         """Try again later, on a fresh connection."""
+        if isinstance(error, MovedError):
+            self._fold_log()
         self._close()
         pause = _FIRST_PAUSE if self._trouble is None else min(self._trouble.pause * 2, _LONGEST_PAUSE)
         self._trouble = _Trouble(str(error) or "no memory", pause, time.monotonic() + pause)
-        return self._refuse(waiting, self._trouble.reason)
+        may_be_stored = may_be_stored or isinstance(error, UncertainCommitError)
+        return self._refuse(waiting, self._trouble.reason, may_be_stored)
 
-    def _refuse(self, waiting: Sequence[Entrusted], reason: str) -> list[Entrusted]:
+    def _fold_log(self) -> None:
+        """Write into the database itself what its log has, while both are open: nobody may find them together again."""
+        if self._database is not None:
+            with suppress(DatabaseError):
+                self._database.execute_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _refuse(
+        self, waiting: Sequence[Entrusted], reason: str, may_be_stored: bool = False
+    ) -> list[Entrusted]:
         """Refuse what somebody asked for, and keep what happened: facts are replayed until they are stored."""
         refused = [one for one in waiting if not _is_fact(one.item)]
-        answered = tuple((one.ticket, StorageUnavailableError(reason=reason)) for one in refused)
-        self._deliver(Delivery(answered, None, trouble=reason))
+        error = StorageUnavailableError(reason=reason, may_be_stored=may_be_stored)
+        self._deliver(Delivery(tuple((one.ticket, error) for one in refused), None, trouble=reason))
         return [one for one in waiting if _is_fact(one.item)]
 
     def _close(self) -> None:

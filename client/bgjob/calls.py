@@ -68,6 +68,13 @@ class Call(NamedTuple, Generic[T]):
     def request(self) -> Request:
         return Request(self.method, self.parameters)
 
+    @property
+    def idempotency_keys(self) -> tuple[str, ...]:
+        """Those of the jobs that it submits, in order."""
+        jobs = self.parameters.get("jobs", [self.parameters])
+        keys = [(job.get("options") or {}).get("idempotency_key") for job in jobs]
+        return tuple([key for key in keys if key is not None])
+
     def answer(self, reply: Reply) -> T:
         """What the reply means. Raises the error that it is."""
         return self.parse(checked(reply))
@@ -687,6 +694,7 @@ class Tries:
 
         `was_reached`: whether a daemon was there before.
         """
+        error.idempotency_keys = self._call.idempotency_keys
         if isinstance(error, BrokenError) and self._has_broken:
             check_frame(self._call.request)
         if not may_ask_again(self._call, error, was_reached):

@@ -8,7 +8,13 @@ from bgjob.words import INTERFACE, SERVICE
 
 
 class BgjobError(Exception):
-    """Anything that went wrong between an application and its jobs (the original's JobRunnerException)."""
+    """Anything that went wrong between an application and its jobs (the original's JobRunnerException).
+
+    `idempotency_keys`: where a submit ended so, the keys that its jobs had, in order. Whoever repeats it with them gets
+    each job once, whether the first one was stored or not.
+    """
+
+    idempotency_keys: tuple[str, ...] = ()
 
 
 class DaemonUnavailableError(BgjobError, ConnectionError):
@@ -60,7 +66,7 @@ class RequestError(BgjobError):
         return self.template.format_map(_Gaps(self._told()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return from_reply, (self.error_name, self.parameters)
+        return from_reply, (self.error_name, self.parameters), {"idempotency_keys": self.idempotency_keys}
 
     def _told(self) -> dict[str, Any]:
         return {"error_name": self.error_name, "parameters": self.parameters, **self.parameters}
@@ -158,10 +164,31 @@ class PermissionDeniedError(RequestError, PermissionError):
 
 
 class StorageUnavailableError(RequestError):
-    """The daemon cannot write its database at present; nothing was stored."""
+    """The daemon cannot write its database at present; nothing was stored, unless `may_be_stored`."""
 
     error_name = f"{INTERFACE}.StorageUnavailable"
-    template = "nothing was stored: {reason}; try again later"
+    template = "{may_be_stored}: {reason}"
+
+    @property
+    def may_be_stored(self) -> bool:
+        """Whether a later start of the daemon may find what was asked for all the same."""
+        return bool(self.parameters.get("may_be_stored"))
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; {self._next()}"
+
+    def _told(self) -> dict[str, Any]:
+        told = (
+            "it was refused, and may be stored all the same" if self.may_be_stored else "nothing was stored"
+        )
+        return {**self.parameters, "may_be_stored": told}
+
+    def _next(self) -> str:
+        if not self.may_be_stored:
+            return "try again later"
+        if len(self.idempotency_keys) == 1:
+            return f"a repeat with the idempotency key {self.idempotency_keys[0]} is one job"
+        return "a repeat with the same idempotency keys is the same jobs"
 
 
 class ShuttingDownError(RequestError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import gc
 import os
 import signal
@@ -25,6 +26,7 @@ from bgjob import (
     InternalError,
     JobNotFoundError,
     ProtocolError,
+    StorageUnavailableError,
     WaitTimeoutError,
     as_completed,
     calls,
@@ -597,6 +599,37 @@ def test_a_submit_that_meets_a_daemon_about_to_end_is_made_again_with_its_key(
     assert client.run_background_job("a.B", "c").id == 1
     keys = {one["options"]["idempotency_key"] for one in daemon.parameters("Submit")}
     assert (len(daemon.asked), len(keys)) == (2, 1)
+
+
+def test_a_refused_submit_that_may_be_stored_tells_the_key_with_which_a_repeat_is_one_job(
+    client: Client, serve: Serve
+) -> None:
+    daemon = serve(lambda line, request: line.refuse("StorageUnavailable", reason="EIO", may_be_stored=True))
+    with pytest.raises(StorageUnavailableError) as caught:
+        client.run_background_job("a.B", "c")
+    (key,) = caught.value.idempotency_keys
+    assert key == daemon.parameters("Submit")[0]["options"]["idempotency_key"]
+    assert str(caught.value).endswith(f"EIO; a repeat with the idempotency key {key} is one job")
+    assert caught.value.may_be_stored
+    assert copy.copy(caught.value).idempotency_keys == (key,)
+    with pytest.raises(StorageUnavailableError) as caught:
+        client.submit_many([{"class_name": "a.B", "method_name": "c"}] * 2)
+    sent = [job["options"]["idempotency_key"] for job in daemon.parameters("SubmitMany")[0]["jobs"]]
+    assert list(caught.value.idempotency_keys) == sent
+
+
+def test_a_submit_that_nobody_answered_tells_its_key_and_what_submits_nothing_has_none(
+    path: Path, serve: Serve
+) -> None:
+    daemon = serve(lambda line, request: line.wait_for_hang_up())
+    with Client(str(path), timeout=0.1) as client:
+        with pytest.raises(NoAnswerError) as caught:
+            client.run_background_job("a.B", "c", idempotency_key="mine")
+        assert caught.value.idempotency_keys == ("mine",)
+        with pytest.raises(NoAnswerError) as caught:
+            client.stats()
+        assert caught.value.idempotency_keys == ()
+    assert len(daemon.asked) == 2
 
 
 def test_nothing_to_cancel_or_to_run_again_asks_nothing(client: Client, serve: Serve) -> None:

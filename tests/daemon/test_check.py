@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -66,6 +67,21 @@ def test_a_file_in_the_place_of_a_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     (found,) = of("runtime_dir", places.findings(settings(tmp_path), None))[:1]
     assert (found.severity, "is no directory" in found.told) == (Severity.BROKEN, True)
+
+
+def test_a_spool_that_another_daemon_uses_is_told_and_no_start_would_succeed(tmp_path: Path) -> None:
+    (tmp_path / "run" / "spool").mkdir(parents=True, mode=0o700)
+    held = os.open(tmp_path / "run" / "spool", os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        taken = of("runtime_dir", places.findings(settings(tmp_path), None))
+        own = of("runtime_dir", places.findings(settings(tmp_path), os.getpid()))
+    finally:
+        os.close(held)
+    free = of("runtime_dir", places.findings(settings(tmp_path), None))
+    (broken,) = [one.told for one in taken if one.severity is Severity.BROKEN]
+    assert f"another daemon (pid {os.getpid()}) uses {tmp_path}/run/spool" in broken
+    assert Severity.BROKEN not in {one.severity for one in (*own, *free)}
 
 
 @pytest.mark.parametrize("target", ["nowhere", "state"], ids=["dangling", "to itself"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bgjob.words import EntryType
+from bgjobd import log as log_module
 from bgjobd.log import FILE_NAME, Line, Log
 from tests.support import eventually
 
@@ -92,13 +93,61 @@ class StuckConsole(io.StringIO):
         return super().write(text)
 
 
-def test_lines_beyond_the_limit_are_counted_and_said_and_nobody_waits(tmp_path: Path) -> None:
+def test_a_console_that_nobody_reads_costs_lines_there_which_are_said_later_and_the_file_has_all(
+    tmp_path: Path,
+) -> None:
     console = StuckConsole()
     log = Log(tmp_path, "text", stream=console)
     for _ in range(12):
         log.put([_line("many")] * 1000)
+        eventually(lambda: log._to_file._taken == log._to_file._written)
+    eventually(lambda: (tmp_path / FILE_NAME).read_text().count(" - many") == 12_000)
     console.let_go.set()
     log.close()
     told = console.getvalue()
     assert told.count(" - many") == 10_000
-    assert "2000 log lines could not be written in time" in told
+    assert "2000 lines were dropped here, as stderr was not read" in told
+
+
+def test_long_lines_that_wait_take_no_more_memory_than_short_ones(tmp_path: Path) -> None:
+    console = StuckConsole()
+    log = Log(tmp_path, "text", stream=console)
+    log.put([_line("x" * 65536)] * 1000)
+    console.let_go.set()
+    log.close()
+    assert console.getvalue().count("x" * 65536) == 154  # of 65 KiB each, 10,000 in all
+
+
+class StuckFile(io.StringIO):
+    """A file on a disk that takes nothing until it is let go."""
+
+    let_go = threading.Event()
+
+    def flush(self) -> None:
+        self.let_go.wait(20)
+
+
+def test_a_file_whose_disk_hangs_keeps_no_line_from_the_console(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = StuckFile()
+    monkeypatch.setattr(log_module._File, "_opened", lambda _: file)
+    monkeypatch.setattr(log_module._File, "flush", lambda _: file.flush())
+    console = io.StringIO()
+    log = Log(tmp_path, "text", stream=console)
+    for word in ("first", "second"):
+        log.put([_line(word)])
+        eventually(lambda word=word: word in console.getvalue())
+    StuckFile.let_go.set()
+    log.close()
+
+
+def test_a_file_that_cannot_be_written_is_told_once_on_the_console(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).mkdir()
+    console = io.StringIO()
+    log = Log(tmp_path, "text", stream=console)
+    for number in range(5):
+        log.put([_line(f"line {number}")])
+        eventually(lambda number=number: f"line {number}" in console.getvalue())
+    log.close()
+    assert console.getvalue().count("the log's file cannot be written") == 1

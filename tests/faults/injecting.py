@@ -133,6 +133,17 @@ def ext4(image: Path, place: Path) -> Iterator[str]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@contextmanager
+def frozen(place: Path) -> Iterator[None]:
+    """Whoever writes to the file system at the place waits until it is thawed, and cannot be killed."""
+    _need("fsfreeze")
+    subprocess.run(["fsfreeze", "--freeze", str(place)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", str(place)], check=True)
+
+
 def _mounted_device(place: Path) -> str:
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     return next(Path(device).name for device, where, *_ in mounts if where == str(place))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
 from urllib.parse import urlencode
@@ -404,7 +404,7 @@ def test_a_click_that_comes_too_late_is_told_what_has_happened_and_where_to_look
 
 
 def test_an_action_is_told_on_the_console_with_the_address_that_it_came_from(
-    served: Served, capsys: pytest.CaptureFixture[str]
+    served: Served, said: Callable[[], str]
 ) -> None:
     login = f"Authorization: Bearer {TOKEN}"
     form_token = form_token_of(served, "/jobs/1")
@@ -412,7 +412,7 @@ def test_an_action_is_told_on_the_console_with_the_address_that_it_came_from(
     assert served.ask("POST /jobs/1/retry", *form, body=b"token=x").status == 403
     assert served.ask("POST /jobs/1/retry", *form, body=b"token=" + form_token).status == 303
     assert served.ask("POST /queues/default/pause", *form, body=b"token=" + form_token).status == 303
-    assert capsys.readouterr().err == (
+    assert said() == (
         "bgjobd-web: retry of job 1 by 127.0.0.1\nbgjobd-web: pause of queue default by 127.0.0.1\n"
     )
 

@@ -6,7 +6,7 @@ import base64
 import copy
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -607,15 +607,13 @@ def test_the_fork_servers_are_told(shown: OnePage) -> None:
     assert "none that has loaded code" in shown.read("/system").text
 
 
-def test_a_bug_is_told_on_the_console_with_its_traceback(
-    shown: OnePage, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bug_is_told_on_the_console_with_its_traceback(shown: OnePage, said: Callable[[], str]) -> None:
     shown.samples["job"]["attempts"][0]["cpu_user"] = None  # which it is with the others, or not at all
     assert shown.ask("/jobs/1").status == 500
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith(r"bgjobd-web: bug: '/jobs/1': Traceback (most recent call last):\n")
-    assert "job.html" in said
-    assert r"\nTypeError: " in said
+    (told,) = said().splitlines()
+    assert told.startswith(r"bgjobd-web: bug: '/jobs/1': Traceback (most recent call last):\n")
+    assert "job.html" in told
+    assert r"\nTypeError: " in told
 
 
 # Small things

@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -312,7 +312,7 @@ def test_every_answer_says_what_browsers_must_not_do(status: int) -> None:
         assert is_secure(served.ask("GET /"))
 
 
-def test_a_bug_of_the_views_is_told_and_ends_one_connection_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_of_the_views_is_told_and_ends_one_connection_only(said: Callable[[], str]) -> None:
     def respond(request: Request) -> Response:
         if request.path == "/bug":
             raise RuntimeError("who would have thought")
@@ -321,10 +321,10 @@ def test_a_bug_of_the_views_is_told_and_ends_one_connection_only(capsys: pytest.
     with serving(respond) as served:
         assert served.raw(b"GET /bug HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
         assert served.ask("GET /").status == 200
-    said = capsys.readouterr().err
-    assert said.startswith(r"bgjobd-web: bug: Traceback (most recent call last):\n")
-    assert said.endswith(r"\nRuntimeError: who would have thought" + "\n")
-    assert said.count("\n") == 1
+    told = said()
+    assert told.startswith(r"bgjobd-web: bug: Traceback (most recent call last):\n")
+    assert told.endswith(r"\nRuntimeError: who would have thought" + "\n")
+    assert told.count("\n") == 1
 
 
 # Time
@@ -610,3 +610,31 @@ def test_it_listens_on_ipv6(heard: Heard) -> None:
         pytest.skip("this machine has no ::1")
     with serving(heard.respond, Settings("unix:/nowhere", "[::1]:0")) as served:
         assert served.ask("GET /a").status == 200
+
+
+# What machines ask
+
+
+def test_checks_of_health_that_hang_take_no_place_from_anybody_else() -> None:
+    let_go, hanging = threading.Event(), threading.Semaphore(0)
+
+    def respond(request: Request) -> Response:
+        if request.path == "/healthz":
+            hanging.release()
+            let_go.wait(20)
+        return plain("ok")
+
+    with serving(respond, limits=Limits(connections=4, apart=8)) as served, ExitStack() as held:
+        asking = []
+        for _ in range(8):  # one after the other: who says nothing takes a place from others
+            asking.append(held.enter_context(served.peer()))
+            asking[-1].send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert hanging.acquire(timeout=10)
+        for _ in range(8):
+            assert served.ask("GET /healthz").status == 503  # as many as may be ask already
+            assert served.ask("GET /").status == 200
+        let_go.set()
+        assert {peer.answer().status for peer in asking} == {200}
+        assert all(peer.rest() == b"" for peer in asking)
+        eventually(lambda: not served.server._apart)
+        assert served.ask("GET /healthz").status == 200

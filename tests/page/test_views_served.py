@@ -8,13 +8,14 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from bgjob.codec import Request as Asked
-from bgjobd.web import events
+from bgjobd.web import events, views
 from bgjobd.web.events import MOST_STREAMS, Feed
 from bgjobd.web.exchange import SECURITY
 from bgjobd.web.render import Renderer
@@ -309,3 +310,20 @@ def test_a_browser_hears_that_the_daemon_is_away(tmp_path: Path) -> None:
         told = peer.piece()
         while b"event: away" not in told:
             told += peer.piece()
+
+
+def test_a_hundred_checks_of_a_daemon_that_hangs_are_all_answered_and_the_page_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "PATIENCE", 0.5)
+
+    def hang(line: Line, asked: Asked) -> bool:
+        if asked.method.endswith("GetInfo"):
+            line.wait_for_hang_up()
+        return asked.method.endswith("GetInfo")
+
+    with page(tmp_path, tells=hang) as served, ThreadPoolExecutor(100) as pool:
+        checks = [pool.submit(served.ask, "GET /healthz") for _ in range(100)]
+        for _ in range(20):
+            assert served.ask("GET /login").status == 200
+        assert {check.result(20).status for check in checks} == {503}

@@ -404,9 +404,10 @@ def test_a_console_of_json_moves_no_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["json", "text"])
-def test_what_the_page_says_on_the_console_is_one_line(capsys: pytest.CaptureFixture[str], kind: str) -> None:
+def test_what_the_page_says_on_the_console_is_one_line(capfd: pytest.CaptureFixture[str], kind: str) -> None:
     console.say(Settings("s.sock", "unix:p.sock", console=kind), HOSTILE)
-    told = capsys.readouterr().err
+    console.finish()
+    told = capfd.readouterr().err
     assert told.removesuffix("\n").isprintable()
     assert kind == "text" or json.loads(told)["event"] == HOSTILE
 

@@ -18,6 +18,7 @@ from bgjob.words import Status
 from bgjobd.clock import to_text
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
+from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.items import Committed, Deletion, Item, Look
 from bgjobd.store.tally import MINUTES, Tally, counted
 from tests.store.samples import (
@@ -155,7 +156,7 @@ class Life:
         items = [submission(asked()), *[cancels(id) for id, _ in self.some(number, "pending")]]
         is_done = number % 2 == 0
         ledger._execute = failing_to_commit(ledger._execute, is_done)
-        with pytest.raises(peewee.OperationalError):
+        with pytest.raises(UncertainCommitError):
             self.commit(*items, slots=1)
         ledger._execute = self.store.database.execute_sql
         if is_done or number % 3:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
+from typing import Any, cast
 
 import peewee
 import pytest
@@ -21,7 +22,8 @@ from bgjobd.core.planner import Lanes
 from bgjobd.store import database as databases
 from bgjobd.store import writer as writers
 from bgjobd.store.database import FILE_NAME, open_for_writing
-from bgjobd.store.items import AttemptNotes, DaemonStarted, Item, Look, Note, Noted, Stored
+from bgjobd.store.items import AttemptNotes, Committed, DaemonStarted, Item, Look, Note, Noted, Stored
+from bgjobd.store.ledger import Ledger
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.store.samples import BOOT, COMPLETED, NO_SLOTS, NOW, Store, asked, ends, starts, submission
 
@@ -214,7 +216,7 @@ def test_submissions_are_refused_and_facts_are_kept_until_the_file_works(
     ((ticket, refused),) = first.answered
     assert ticket == "asked"
     assert isinstance(refused, StorageUnavailableError)
-    assert refused.parameters == {"reason": str(error)}
+    assert refused.parameters == {"reason": str(error), "may_be_stored": False}
     assert (first.committed, first.trouble) == (None, str(error))
     assert (second.answered, second.committed, second.trouble) == ((), None, str(error))
     assert [ticket for ticket, _ in third.answered] == ["started", "ended"]
@@ -484,3 +486,141 @@ def test_items_that_fail_together_for_a_bug_are_committed_one_by_one(
         writer.put(Entrusted(submission(asked()), "after"))
         assert office.next_with("after") == [("after", (Stored(3, created=True),))]
     assert store.job(job_id)["status"] == "completed"
+
+
+# A file that is not where it was
+
+
+def _moved_in_a_commit(store: Store, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Has the database moved away during the next commit; where to."""
+    aside = store.state_dir / "aside.db"
+    real = Ledger.commit
+
+    def commit(ledger: Ledger, *given: Any) -> Committed:
+        committed = real(ledger, *given)
+        monkeypatch.setattr(Ledger, "commit", real)
+        (store.state_dir / FILE_NAME).rename(aside)
+        return committed
+
+    monkeypatch.setattr(Ledger, "commit", commit)
+    return aside
+
+
+def test_what_was_committed_into_a_file_that_was_moved_meanwhile_is_told_once_it_is_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers, "_FIRST_PAUSE", 0.001)
+    job_id = store.run_one()
+    store.answer(starts(job_id))
+    office = Office(store.state_dir, Lanes(1))
+    aside = _moved_in_a_commit(store, monkeypatch)
+    with at_work(office) as writer:
+        writer.put(Entrusted(ends(job_id, COMPLETED), "ended"), Entrusted(submission(asked()), "asked"))
+        first = office.next()
+        ((ticket, refused),) = first.answered
+        assert (ticket, first.committed) == ("asked", None)
+        assert isinstance(refused, StorageUnavailableError)
+        assert refused.parameters["may_be_stored"] is True
+        assert "moved or removed" in refused.parameters["reason"]
+        writer.put(Entrusted(Look(), "look"), Entrusted(submission(asked()), "later"))
+        ((_, refused),) = office.next_with("later")
+        assert isinstance(refused, StorageUnavailableError)
+        assert refused.parameters["may_be_stored"] is False
+        aside.rename(store.state_dir / FILE_NAME)
+        told = office.next_without_trouble()
+        assert [ticket for ticket, _ in told.answered] == ["ended"]
+        assert told.committed is not None
+        assert [claim.job.id for claim in told.committed.claims] == [2]  # what was refused, and is stored
+        assert office.next_with("look") == [("look", None)]
+    assert store.count("background_jobs") == 2
+
+
+@pytest.mark.parametrize("beside", ["-wal", "-shm"])
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["gone", "replaced"])
+def test_a_file_beside_the_database_that_is_not_its_own_any_more_is_trouble(
+    store: Store, monkeypatch: pytest.MonkeyPatch, beside: str, is_replaced: bool
+) -> None:
+    monkeypatch.setattr(writers, "_FIRST_PAUSE", 0.001)
+    office = Office(store.state_dir)
+    path, aside = store.state_dir / f"{FILE_NAME}{beside}", store.state_dir / "aside"
+    with at_work(office) as writer:
+        writer.put(Entrusted(submission(asked()), "asked"))
+        office.next_without_trouble()
+        path.rename(aside)
+        if is_replaced:
+            path.write_bytes(aside.read_bytes())
+        writer.put(Entrusted(submission(asked()), "refused"))
+        ((_, refused),) = office.next_with("refused")
+        assert isinstance(refused, StorageUnavailableError)
+        assert f"{FILE_NAME}{beside}" in refused.parameters["reason"]
+        assert refused.parameters["may_be_stored"] is False
+        aside.rename(path)
+        office.next_without_trouble()
+        writer.put(Entrusted(submission(asked()), "again"))
+        assert office.next_with("again") == [("again", (Stored(2, created=True),))]
+
+
+def test_no_other_database_is_made_where_the_daemons_own_was(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers, "_FIRST_PAUSE", 0.001)
+    office = Office(store.state_dir)
+    (store.state_dir / FILE_NAME).rename(store.state_dir / "aside")
+    with at_work(office) as writer:
+        writer.put(Entrusted(submission(asked()), "asked"))
+        office.next()
+        assert office.next().trouble is not None  # tried again
+        assert not (store.state_dir / FILE_NAME).exists()
+
+
+# A commit of which nobody knows
+
+
+def _failing_commit(code: int, is_late: bool) -> Callable[[Path], SqliteDatabase]:
+    """Opens the file for the writer; the first commit fails with that code of SQLite's: too late, or before it."""
+    left = [code]
+
+    def opener(state_dir: Path) -> SqliteDatabase:
+        database = open_for_writing(state_dir)
+        real = database.execute_sql
+        statement = "COMMIT" if is_late else "BEGIN IMMEDIATE"
+
+        def execute_sql(sql: str, *given: Any) -> Any:
+            if sql == statement and left:
+                cause = sqlite3.OperationalError("it failed")
+                cause.sqlite_errorcode = left.pop()
+                raise peewee.OperationalError("it failed") from cause
+            return real(sql, *given)
+
+        monkeypatched = cast(Any, database)
+        monkeypatched.execute_sql = execute_sql
+        return database
+
+    return opener
+
+
+@pytest.mark.parametrize(
+    ("code", "is_late", "may_be_stored"),
+    [
+        (sqlite3.SQLITE_IOERR_FSYNC, True, True),
+        (sqlite3.SQLITE_IOERR_WRITE, True, True),
+        (sqlite3.SQLITE_NOMEM, True, True),
+        (sqlite3.SQLITE_FULL, True, False),
+        (sqlite3.SQLITE_IOERR_WRITE, False, False),
+        (sqlite3.SQLITE_BUSY, False, False),
+    ],
+)
+def test_a_refusal_says_whether_what_was_asked_for_may_be_stored_all_the_same(
+    store: Store,
+    opens: Callable[[Callable[[Path], SqliteDatabase]], None],
+    code: int,
+    is_late: bool,
+    may_be_stored: bool,
+) -> None:
+    opens(_failing_commit(code, is_late))
+    office = Office(store.state_dir)
+    with at_work(office) as writer:
+        writer.put(Entrusted(submission(asked()), "asked"))
+        ((_, refused),) = office.next_with("asked")
+    assert isinstance(refused, StorageUnavailableError)
+    assert refused.parameters == {"reason": "it failed", "may_be_stored": may_be_stored}

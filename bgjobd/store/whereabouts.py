@@ -1,0 +1,77 @@
+"""Whether the paths of the database still lead to the files that this process has open; it opens and changes nothing.
+
+A file that was moved away goes on taking what is written to it, and whoever starts next does not find it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from bgjobd.store.database import FILE_NAME
+
+_MAIN: Final = ""
+_LOG: Final = "-wal"
+_INDEX: Final = "-shm"
+_BESIDE: Final = (_LOG, _INDEX)
+
+_Identity = tuple[int, int]
+"""Device and inode."""
+
+
+class MovedError(OSError):
+    """A file of the database is not where it was: what is written to it nobody would find again."""
+
+
+class Whereabouts:
+    """Which files they are: the database as it is found now, those beside it once they are open.
+
+    SQLite keeps the two beside the database as long as a connection is open, and the readers have theirs until the end.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = str(state_dir / FILE_NAME)
+        self._known: dict[str, _Identity] = {_MAIN: _identity(os.stat(self._path))}
+
+    def learn(self) -> None:
+        """The database has just been opened: what is beside it belongs to it from now on."""
+        self.check(_MAIN)
+        for name in _BESIDE:
+            if name not in self._known:
+                self._known[name] = _identity(self._found(name))
+
+    def check(self, *names: str) -> None:
+        """Raises MovedError where one of them, or of all, is not in its place."""
+        for name in names or self._known:
+            self._stat(name)
+
+    def check_written(self) -> int:
+        """The same of those that a commit goes to; how many bytes the write-ahead log has."""
+        self._stat(_MAIN)
+        return self._stat(_LOG).st_size
+
+    def _stat(self, name: str) -> os.stat_result:
+        found = self._found(name)
+        if _identity(found) != self._known[name]:
+            told = f"another file is in the place of {self._path}{name}, which the daemon has open"
+            raise MovedError(f"{told}; {_remedy(name, 'takes what is there now')}")
+        return found
+
+    def _found(self, name: str) -> os.stat_result:
+        try:
+            return os.stat(self._path + name)
+        except (FileNotFoundError, NotADirectoryError):
+            told = f"{self._path}{name} was moved or removed while the daemon had it open"
+            raise MovedError(f"{told}; {_remedy(name, 'without it begins with no jobs')}") from None
+
+
+def _identity(found: os.stat_result) -> _Identity:
+    return found.st_dev, found.st_ino
+
+
+def _remedy(name: str, otherwise: str) -> str:
+    """What to do; what the log had is in the database itself by the time that this is read."""
+    if name == _MAIN:
+        return f"put it back, and the daemon goes on; a restart {otherwise}"
+    return "put it back, and the daemon goes on, or restart the daemon, which needs none"
