@@ -193,7 +193,7 @@ class Words:
         if self._seen == before:
             return begin or b": still here\n\n"
         if away_since is not None:
-            return begin + f"event: away\ndata: {away_since:.0f}\n\n".encode()
+            return begin + f"event: away\ndata: {int(away_since)}\n\n".encode()
         return begin + f"data: {version}\n\n".encode()
 
     def close(self) -> None:

@@ -219,8 +219,7 @@ def test_a_stream_without_a_thread_to_follow_for_it_takes_no_place(monkeypatch: 
     with closing(words):
         threads = eventually(lambda: _if_many(set(threading.enumerate()) - before, 2))
         assert {thread.name for thread in threads} == {"feed", "pulse"}
-    for thread in threads:
-        thread.join(20)
+    eventually(lambda: not set(threading.enumerate()) & threads)
 
 
 def _if_many(threads: set[threading.Thread], many: int) -> set[threading.Thread]:

@@ -268,7 +268,8 @@ function showNewer({ newer, is_all: isAll }) {
   const many = newer ? `${newer}${isAll ? "" : "+"} newer` : "";
   bar.hidden = !newer;
   bar.textContent = `${many} – go to the newest`;
-  $("#said").textContent = many;
+  const said = $("#said");
+  if (many || said.textContent.endsWith(" newer")) said.textContent = many; // else a search's end stands there
 }
 
 // Whoever has read on meets the newest again where they left it.
