@@ -342,7 +342,7 @@ def ended(
 
 def ending_unseen(journal: Journal | None) -> Ending:
     """The ending of an attempt whose process is gone while nobody saw its exit: by its outcome, if it recorded one."""
-    if journal is not None and journal.outcome is not None:
+    if journal is not None and (journal.outcome is not None or journal.waiting is not None):
         return _ending(journal, None, None)
     return Ending.lost("its process is gone and nobody saw how it ended")
 
@@ -422,9 +422,12 @@ def _signal_group_of_old_kernel(pidfd: int, pid: int, number: int) -> None:
 
 
 def _ending(journal: Journal, code: int | None, number: int | None) -> Ending:
-    """The outcome that was recorded, else what the exit code or the signal's number says."""
+    """The outcome that was recorded, or that it found no room; else what the exit code or the signal's number says."""
     if journal.outcome is not None:
         return replace(_OUTCOMES[journal.outcome["outcome"]](journal.outcome), exit_code=code, signal=number)
+    if journal.waiting is not None:
+        why = f"its result of {size_text(journal.waiting['size'])} found no room in the spool until it was ended"
+        return replace(Ending.unrecorded(why), exit_code=code, signal=number)
     return Ending.exited(code) if code is not None else Ending.signalled(number or 0)
 
 
