@@ -29,6 +29,7 @@ from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs
 from bgjobd.policy import Policy
+from bgjobd.recording import Recording
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.starts import Start, Starts
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Note, Noted
@@ -58,9 +59,10 @@ class Attempt:
 
     `server` is the fork server that will report its end, if any. `has_begun`: its journal was there, `is_started`:
     and its start was handed to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of
-    them ends in the journal. `exit`: how its process ended, where this one has reaped it. `sent`: the signal sent last
-    to stop it. `timer` is for its deadline and grace, `patience` for its fork server's answers. `start`: its place on
-    the way to the fork server. `unbegun`: how it has ended should it turn out not to have begun.
+    them ends in the journal. `is_waiting`: its method has returned, and its result found no room. `exit`: how its
+    process ended, where this one has reaped it. `sent`: the signal sent last to stop it. `timer` is for its deadline
+    and grace, `patience` for its fork server's answers. `start`: its place on the way to the fork server. `unbegun`:
+    how it has ended should it turn out not to have begun.
     """
 
     key: AttemptKey
@@ -72,6 +74,7 @@ class Attempt:
     has_begun: bool = False
     is_started: bool = False
     is_fenced: bool = False
+    is_waiting: bool = False
     ending: Ending | None = None
     exit: dict[str, Any] | None = field(default=None, repr=False)
     stop_reason: StopReason | None = None
@@ -103,6 +106,7 @@ class Attempts:
         outputs: Outputs,
         work: Work,
         starts: Starts,
+        recording: Recording,
         end_strays: Callable[[], int],
         now: Callable[[], float],
         say: Callable[[EntryType, str], None],
@@ -111,6 +115,7 @@ class Attempts:
         self._starts = starts
         self._outputs = outputs
         self._work = work
+        self._recording = recording
         self._end_strays = end_strays
         self._life = life
         self._outbox = outbox
@@ -160,6 +165,14 @@ class Attempts:
         """The journals of those that have proved their start, as they are known without a look at the spool."""
         return {key: attempt.journal for key, attempt in self._all.items() if attempt.journal is not None}
 
+    def waiting(self) -> list[int]:
+        """The jobs whose results wait for room."""
+        return [
+            job_id
+            for (job_id, _), attempt in self._all.items()
+            if attempt.is_waiting and attempt.ending is None
+        ]
+
     def under_way(self, key: AttemptKey) -> UnderWay | None:
         """How an attempt stands, as it is known here; None for one that is not of this daemon, any more or yet."""
         attempt = self._all.get(key)
@@ -170,6 +183,7 @@ class Attempts:
             pid=None if record is None else record["pid"],
             began_at=None if record is None else record["at"],
             has_begun=attempt.has_begun,
+            is_waiting=attempt.is_waiting,
             ending=attempt.ending,
             stop_reason=attempt.stop_reason,
             sent=None if attempt.sent is None else attempt.sent.name.removeprefix("SIG"),
@@ -299,8 +313,12 @@ class Attempts:
         """Record what the attempt has told of itself since the last look, until it has told all it may."""
         if attempt.noted < MAX_NOTES and attempt.journal is not None and attempt.journal.started is not None:
             pid = attempt.journal.started["pid"]
-            notes, attempt.notes_end = self._spool.read_notes(attempt.key, attempt.notes_end, pid)
-            self._hold_notes(attempt, notes)
+            news = self._spool.read_news(attempt.key, attempt.notes_end, pid)
+            attempt.notes_end = news.end
+            self._hold_notes(attempt, news.notes)
+            if news.is_waiting:
+                attempt.is_waiting = True
+                self._recording.suspect()
 
     def _hold_notes(self, attempt: Attempt, notes: tuple[Note, ...]) -> None:
         kept = notes[: MAX_NOTES - attempt.noted]
@@ -447,6 +465,7 @@ class Attempts:
         try:
             self._spool.write_stop(attempt.key, attempt.stop_reason)
         except OSError as error:
+            self._recording.suspect()
             self._say(
                 EntryType.FAILURE, f"no stop reason for job {attempt.key[0]}: {error.strerror} in the spool"
             )
@@ -638,6 +657,7 @@ class Attempts:
         try:
             self._spool.fence(attempt.key)
         except OSError as error:
+            self._recording.suspect()
             if not self._is_spool_full:
                 self._say(
                     EntryType.FAILURE, f"the spool cannot be written: {error.strerror}; tried every second"

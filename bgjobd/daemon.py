@@ -41,6 +41,7 @@ from bgjobd.news import News
 from bgjobd.notify import Notifier
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs, Part
+from bgjobd.recording import Recording
 from bgjobd.recovery import recover
 from bgjobd.relay import Relay
 from bgjobd.reloads import Reloads
@@ -117,6 +118,11 @@ class Daemon:
         self._strays = Strays(self._kin, self.say)
         self.outputs = Outputs(places.output, self.say)
         self._starts = Starts()
+        self._recording = Recording(
+            [one.directory for one in (self._spool, self._work, self.outputs)],
+            self.say,
+            self._on_change_of_recording,
+        )
         self._attempts = Attempts(
             self._spool,
             life,
@@ -125,6 +131,7 @@ class Daemon:
             self.outputs,
             self._work,
             self._starts,
+            self._recording,
             self._strays.end,
             clock.now,
             self.say,
@@ -265,6 +272,7 @@ class Daemon:
         self._strays.close()
         self._attempts.close()
         self._hooks.close()
+        self._recording.close()
         for task in self._tasks:
             task.cancel()
         self._spool.close()
@@ -312,6 +320,7 @@ class Daemon:
     def _open_lanes(self) -> None:
         """Let the writer grant slots if there is a fork server and nobody wants an end."""
         must_close = self._generations.current is None or self._is_draining or self._is_stopping
+        must_close = must_close or self._recording.reason is not None
         self._writer.lanes = (
             self.lanes.closed() if must_close else self.lanes.without(self.in_force.missing())
         )
@@ -326,8 +335,8 @@ class Daemon:
             told.append(f"waits for the end of {len(self._attempts)} attempts, starts nothing new")
         elif self._generations.current is None:
             told.append("starts nothing until its fork server is up")
-        if self.health.trouble is not None:
-            told.append(self.health.trouble)
+        if self.storage_trouble is not None:
+            told.append(self.storage_trouble)
         if self._failed_reload is not None:
             told.append(f"the last reload failed and changed nothing: {self._failed_reload}")
         return "; ".join(told)
@@ -434,6 +443,17 @@ class Daemon:
         self._outbox.send(item, ticket)
         return await ticket
 
+    @property
+    def storage_trouble(self) -> str | None:
+        """What keeps the database or the ends of attempts from being written, or lets the former grow; else None."""
+        waiting = self._attempts.waiting()
+        told = (
+            f"results of {len(waiting)} jobs wait for room in the spool, such as that of job {waiting[0]}"
+            if waiting
+            else None
+        )
+        return self.health.trouble or self._recording.trouble or told
+
     async def tally(self) -> Tally:
         """What all jobs add up to; counted by whoever asks only as long as this daemon has committed nothing."""
         if self._tally is not None:
@@ -482,6 +502,7 @@ class Daemon:
                 under_way,
                 closing=self._closing,
                 storage_trouble=self.health.unwritable,
+                recording_trouble=self._recording.reason,
                 no_fork_server=None if has_server else self._generations.absence,
                 unavailable=self.try_unavailable(on_file.job.class_name),
                 refusal=self.in_force.try_refusal(on_file.job.call),
@@ -610,9 +631,23 @@ class Daemon:
             self._outbox.hold(ClockJumped(delta))
             self.retention.on_leap(delta)
 
+    def _on_change_of_recording(self) -> None:
+        """Ends of attempts cannot be recorded from now on, or can again."""
+        self._open_lanes()
+        self._notifier.status(self._status)
+        self._serve_hooks()
+        if self._recording.reason is None:
+            self._outbox.send(Look())
+
+    def _serve_hooks(self) -> None:
+        """Have hooks called where there is a fork server, and room for what they write."""
+        self._hooks.serve_with(self._generations.current if self._recording.reason is None else None)
+
     # The fork servers
 
     def _on_report(self, server: ForkServer, message: dict[str, Any]) -> None:
+        if "unwritable" in message:
+            self._recording.suspect()
         if message["is_hook"]:
             self._hooks.on_report(message)
         else:
@@ -627,7 +662,7 @@ class Daemon:
         self._open_lanes()
         self._notifier.status(self._status)
         self._starts.serve_with(server)
-        self._hooks.serve_with(server)
+        self._serve_hooks()
         if server is not None:
             self._outbox.send(Look())
 

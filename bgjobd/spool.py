@@ -27,6 +27,7 @@ from bgjobd.forkserver import kin, reaping
 from bgjobd.forkserver.cgroup import Group
 from bgjobd.forkserver.identity import ahead, start_time
 from bgjobd.forkserver.journal import Journal
+from bgjobd.recording import Directory
 from bgjobd.store.items import Note
 
 AttemptKey = tuple[int, int]
@@ -40,6 +41,14 @@ UNFINISHED: Final = ".new"
 _LONGEST_DELAY: Final = 36_500 * 86_400.0
 _WHOLE_GROUP: Final = 4
 """PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h, from kernel 6.9 on."""
+
+
+class News(NamedTuple):
+    """What an attempt has told of itself; where that ends in its journal; whether its result waits for room."""
+
+    notes: tuple[Note, ...]
+    end: int
+    is_waiting: bool
 
 
 class Changes(NamedTuple):
@@ -111,11 +120,16 @@ class Spool:
             any(event.mask & flags.Q_OVERFLOW for event in events),
         )
 
-    def read_notes(self, key: AttemptKey, offset: int, pid: int) -> tuple[tuple[Note, ...], int]:
-        """What the attempt's process told of itself since `offset` in its journal, and where that ends."""
+    @property
+    def directory(self) -> Directory:
+        return Directory(self._path, self._directory)
+
+    def read_news(self, key: AttemptKey, offset: int, pid: int) -> News:
+        """What the attempt's process told of itself since `offset` in its journal."""
         with self._a_descriptor_to_spare():
             records, end = journals.read_on(self._directory, journals.file_name(*key), offset, pid)
-        return tuple([_note(record) for record in records]), end
+        is_waiting = any(record["type"] == "waiting" for record in records)
+        return News(tuple([_note(record) for record in records]), end, is_waiting)
 
     def try_read(self, key: AttemptKey) -> Journal | None:
         with self._a_descriptor_to_spare():

@@ -17,6 +17,7 @@ from typing import Final
 
 from bgjobd.forkserver.cgroup import Group, Groups
 from bgjobd.forkserver.journal import try_directory_key
+from bgjobd.recording import Directory
 
 ASIDE: Final = "aside"
 """Where directories that are not empty wait to be emptied."""
@@ -54,6 +55,10 @@ class Work:
             self._cleaner.join()
         os.close(self._aside)
         os.close(self._directory)
+
+    @property
+    def directory(self) -> Directory:
+        return Directory(self._path, self._directory)
 
     def try_group(self, name: str) -> Group | None:
         """The cgroup of the attempt that works in the directory of this name; None where attempts have none."""

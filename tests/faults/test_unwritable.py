@@ -13,7 +13,9 @@ import pytest
 from bgjobd import spool as spools
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.journal import Journal
-from tests.faults.injecting import fill, needs_root, small_disk
+from tests.daemon.running import RunningDaemon, daemon
+from tests.faults import books
+from tests.faults.injecting import fill, full_disk, needs_root, small_disk
 from tests.forkserver.driven import DrivenServer, fork_server, order
 from tests.support import eventually
 
@@ -187,3 +189,115 @@ def test_an_attempt_that_is_ended_while_its_result_waits_is_lost_by_no_doing_of_
     assert fact is not None
     assert (fact.ending.outcome, fact.ending.signal, fact.ending.spends_retry) == ("lost", number, False)
     assert "its result of 49 KiB found no room in the spool" in fact.ending.error
+
+
+# A real daemon
+
+NEIGHBOURS = """
+import os, time
+
+
+class Filler:
+    def fill(self, go):
+        with open("filler", "wb", buffering=0) as file:
+            for size in (4096, 1):
+                try:
+                    while True:
+                        file.write(bytes(size))
+                except OSError:
+                    pass
+            wait_for(go)
+
+
+class Neighbour:
+    def work(self, ledger, go=None, size=1):
+        with open(ledger, "a") as book:
+            book.write(f"{os.getpid()}\\n")
+        if go:
+            wait_for(go)
+        return "x" * size
+
+
+def wait_for(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
+"""
+CLASSES = '"neighbours.Filler" = {}\n"neighbours.Neighbour" = {}\n'
+FILLS, WORKS = ("neighbours.Filler", "fill"), ("neighbours.Neighbour", "work")
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[RunningDaemon]:
+    """A daemon whose runtime directory is small."""
+    with (
+        small_disk(tmp_path / "run", "8m,nr_inodes=2000"),
+        daemon(tmp_path, CLASSES, modules={"neighbours": NEIGHBOURS}) as running,
+    ):
+        yield running
+
+
+def test_one_user_fills_the_spool_and_the_jobs_of_others_wait_and_run_once(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    """The daemon has four slots."""
+    go, returns, ledger = tmp_path / "go", tmp_path / "returns", tmp_path / "ledger"
+    with running.client() as client:
+        given = {"ledger": str(ledger), "go": str(returns), "size": 20_000}
+        large = [client.run_background_job(*WORKS, given) for _ in range(2)]
+        eventually(lambda: ledger.exists() and len(ledger.read_text().split()) == 2)
+        client.run_background_job(*FILLS, {"go": str(go)})
+        eventually(lambda: os.statvfs(running.spool).f_bavail == 0)
+        returns.touch()
+        job = {"class_name": WORKS[0], "method_name": WORKS[1], "parameters": {"ledger": str(ledger)}}
+        small = client.submit_many([job] * 200)
+        told = eventually(
+            lambda: (told := client.stats()["storage_trouble"]) and "No space left" in told and told
+        )
+        assert told.startswith(f"ends of attempts cannot be recorded: {running.spool}: ")
+        assert "df -h" in told
+        waits = client.why(small[-1].id)
+        assert "nothing starts while ends of attempts cannot be recorded" in waits
+        eventually(lambda: "its result waits for room" in client.why(large[0].id))
+        started = len(client.list(status="running"))
+        go.touch()
+        jobs = [job.wait(60) for job in (*large, *small)]
+        assert {job["status"] for job in jobs} == {"completed"}
+        assert started == 3
+    outcomes = running.query("SELECT outcome, count(*) FROM job_attempts GROUP BY outcome")
+    assert {outcome for outcome, _ in outcomes} <= {"completed", "not_started"}
+    assert dict(outcomes)["completed"] == 203
+    assert len(ledger.read_text().split()) == 202
+    assert running.query("SELECT max(retry_count) FROM background_jobs") == [(0,)]
+    lines = [line for line in running.lines() if "recorded" in line]
+    assert ["cannot be recorded" in line for line in lines] == [True, False]
+    books.check(running, acknowledged=[job["id"] for job in jobs])
+
+
+def test_a_job_is_cancelled_though_its_result_waits_and_one_whose_process_dies_runs_again_for_nothing(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    returns, ledger = tmp_path / "returns", tmp_path / "ledger"
+    given = {
+        "ledger": str(ledger),
+        "go": str(returns),
+        "size": 60_000,
+    }  # the room of one is not enough for the other
+    with running.client() as client:
+        cancelled, killed = (client.run_background_job(*WORKS, given) for _ in range(2))
+        eventually(lambda: ledger.exists() and len(ledger.read_text().split()) == 2)
+        with full_disk(tmp_path / "run"):
+            returns.touch()
+            for job in (cancelled, killed):
+                eventually(lambda job=job: "its result waits for room" in client.why(job.id))
+            cancelled.cancel()
+            assert cancelled.wait(20)["status"] == "cancelled"
+            os.kill(killed.refresh()["attempts"][0]["pid"], signal.SIGKILL)
+            eventually(lambda: killed.refresh()["status"] == "pending")
+        end = killed.wait(20)
+    assert (end["status"], end["retry_count"]) == ("completed", 0)
+    assert [one["outcome"] for one in end["attempts"] if one["outcome"] != "not_started"] == [
+        "lost",
+        "completed",
+    ]
+    assert len(ledger.read_text().split()) == 3
+    books.check(running, acknowledged=[cancelled.id, killed.id])
