@@ -256,6 +256,7 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
         "loaded_at": None if daemon.loaded_at is None else to_text(daemon.loaded_at),
         "slots": daemon.lanes.slots,
         "storage_trouble": daemon.storage_trouble,
+        "held": daemon.held,
         "database_bytes": size,
         "jobs": tally.jobs,
         "minutes": tally.minutes(now),

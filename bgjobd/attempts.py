@@ -34,6 +34,7 @@ from bgjobd.spool import AttemptKey, Spool
 from bgjobd.starts import Start, Starts
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Note, Noted
 from bgjobd.work import Work
+from bgjobd.work_limits import WorkLimits
 
 T = TypeVar("T")
 
@@ -107,6 +108,7 @@ class Attempts:
         work: Work,
         starts: Starts,
         recording: Recording,
+        work_limits: WorkLimits,
         end_strays: Callable[[], int],
         now: Callable[[], float],
         say: Callable[[EntryType, str], None],
@@ -116,6 +118,7 @@ class Attempts:
         self._outputs = outputs
         self._work = work
         self._recording = recording
+        self._work_limits = work_limits
         self._end_strays = end_strays
         self._life = life
         self._outbox = outbox
@@ -155,6 +158,11 @@ class Attempts:
     def directories(self) -> set[str]:
         """The names of the directories that they work in."""
         return {directory_name(*key, is_hook=False) for key in self._all}
+
+    def directories_of(self, class_name: str) -> list[str]:
+        """Those of the class's attempts that have begun, and not ended."""
+        running = (one for one in self._all.values() if one.has_begun and one.ending is None)
+        return [directory_name(*one.key, is_hook=False) for one in running if one.class_name == class_name]
 
     def pids(self) -> set[int]:
         """The processes that proved their starts."""
@@ -223,7 +231,17 @@ class Attempts:
             return
         attempt.server = None  # until it is sent, perhaps to another
         attempt.start = Start(job.crashes, partial(self._send, attempt, claim))
-        self._starts.put(attempt.start)
+        self._work_limits.before_start(attempt.class_name, partial(self._put_in_line, attempt))
+
+    def _put_in_line(self, attempt: Attempt) -> None:
+        """Have it go in its turn, unless its class is held by now."""
+        if self._is_closed or attempt.ending is not None or attempt.start is None:
+            return
+        why_held = self._work_limits.held().get(attempt.class_name)
+        if why_held is None:
+            self._starts.put(attempt.start)
+        else:
+            self._give_back(attempt, why_held)
 
     def _send(self, attempt: Attempt, claim: Claim, server: ForkServer) -> bool:
         """Ask the fork server for it. True: its start is on the way there."""
@@ -355,8 +373,12 @@ class Attempts:
             return  # settled by other means, as after a fence
         match message["type"]:
             case "ended":
-                journal = self._spool.try_read(attempt.key) or Journal()
-                self._note_end(attempt, journal, message["exit"])
+                journal = self._spool.try_read(attempt.key)
+                if journal is None and not self._spool.is_in_place():
+                    self._recording.suspect()
+                    self._end(attempt, Ending.unrecorded("the spool was removed while it ran"))
+                else:
+                    self._note_end(attempt, journal or Journal(), message["exit"])
             case "not_started" if not attempt.has_begun:
                 self._give_back(attempt, message["reason"])
             case "not_started":
@@ -421,6 +443,7 @@ class Attempts:
         if attempt.ending is None:
             attempt.ending = self._verdict(attempt, fact)
             self._work.remove(directory_name(*attempt.key, is_hook=False))
+            self._work_limits.look(attempt.class_name)
             self._disarm(attempt)
             self._be_content(attempt)
             self._leave_starts(attempt)

@@ -59,6 +59,7 @@ from bgjobd.strays import Strays
 from bgjobd.trials import Trials
 from bgjobd.waiters import Waiters
 from bgjobd.work import Work
+from bgjobd.work_limits import WorkLimits
 
 T = TypeVar("T")
 
@@ -123,6 +124,13 @@ class Daemon:
             self.say,
             self._on_change_of_recording,
         )
+        self._work_limits = WorkLimits(
+            lambda class_name: self._attempts.directories_of(class_name),
+            lambda class_name: self.in_force.policy(class_name).work_limit,
+            self._work.measure,
+            self.say,
+            self._on_change_of_held,
+        )
         self._attempts = Attempts(
             self._spool,
             life,
@@ -132,6 +140,7 @@ class Daemon:
             self._work,
             self._starts,
             self._recording,
+            self._work_limits,
             self._strays.end,
             clock.now,
             self.say,
@@ -175,6 +184,7 @@ class Daemon:
             self.say,
         )
         self.on_reload.append(self.retention.look_now)
+        self.on_reload.append(self._work_limits.look_at_all)
         self.news = News()
         self.waiters = Waiters()
         self._timer: asyncio.TimerHandle | None = None
@@ -273,6 +283,7 @@ class Daemon:
         self._attempts.close()
         self._hooks.close()
         self._recording.close()
+        self._work_limits.close()
         for task in self._tasks:
             task.cancel()
         self._spool.close()
@@ -322,7 +333,9 @@ class Daemon:
         must_close = self._generations.current is None or self._is_draining or self._is_stopping
         must_close = must_close or self._recording.reason is not None
         self._writer.lanes = (
-            self.lanes.closed() if must_close else self.lanes.without(self.in_force.missing())
+            self.lanes.closed()
+            if must_close
+            else self.lanes.without([*self.in_force.missing(), *self._work_limits.held()])
         )
 
     def _status(self) -> str:
@@ -454,6 +467,11 @@ class Daemon:
         )
         return self.health.trouble or self._recording.trouble or told
 
+    @property
+    def held(self) -> dict[str, str]:
+        """The classes that get no start, each with why, and what to do."""
+        return self._work_limits.held()
+
     async def tally(self) -> Tally:
         """What all jobs add up to; counted by whoever asks only as long as this daemon has committed nothing."""
         if self._tally is not None:
@@ -503,6 +521,7 @@ class Daemon:
                 closing=self._closing,
                 storage_trouble=self.health.unwritable,
                 recording_trouble=self._recording.reason,
+                why_held=self._work_limits.held().get(on_file.job.class_name),
                 no_fork_server=None if has_server else self._generations.absence,
                 unavailable=self.try_unavailable(on_file.job.class_name),
                 refusal=self.in_force.try_refusal(on_file.job.call),
@@ -638,6 +657,11 @@ class Daemon:
         self._serve_hooks()
         if self._recording.reason is None:
             self._outbox.send(Look())
+
+    def _on_change_of_held(self) -> None:
+        """A class gets no start from now on, or again."""
+        self._open_lanes()
+        self._outbox.send(Look())
 
     def _serve_hooks(self) -> None:
         """Have hooks called where there is a fork server, and room for what they write."""

@@ -111,6 +111,13 @@ class Spool:
         """Readable when journals appeared or grew."""
         return int(self._inotify.fileno())
 
+    def is_in_place(self) -> bool:
+        """Whether its path still leads to it: else it was removed, or another is there."""
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._directory))
+        except OSError:
+            return False
+
     def take_changes(self) -> Changes:
         """What journals appeared and grew since the last call."""
         events = list(self._inotify.read(timeout=0))

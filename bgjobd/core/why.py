@@ -94,8 +94,8 @@ class Known:
     """All that bears on a job; what may be None is so where all is well.
 
     `no_fork_server` says why there is none, `storage_trouble` why the database cannot be written, `recording_trouble`
-    why attempts could not write how they end, `unavailable` why nothing of the job's class can start, `refusal` why the
-    job's call would not be taken any more.
+    why attempts could not write how they end, `unavailable` why nothing of the job's class can start, `why_held` why
+    nothing of it is to, `refusal` why the job's call would not be taken any more.
     """
 
     on_file: OnFile
@@ -104,6 +104,7 @@ class Known:
     closing: Closing | None = None
     storage_trouble: str | None = None
     recording_trouble: str | None = None
+    why_held: str | None = None
     no_fork_server: str | None = None
     unavailable: Unavailable | None = None
     refusal: str | None = None
@@ -181,6 +182,10 @@ def _its_class_is_unavailable(known: Known, now: float) -> str | None:
     return f"waits: its class is approved, and cannot be used: {why}; {hint}"
 
 
+def _its_class_is_held(known: Known, now: float) -> str | None:
+    return None if known.why_held is None else f"waits: no job of its class starts: {known.why_held}"
+
+
 def _its_queue_is_unknown(known: Known, now: float) -> str | None:
     queue = known.job.queue
     if queue in known.lanes.queues:
@@ -237,6 +242,7 @@ _REASONS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
     _its_class_is_unavailable,
     _its_queue_is_unknown,
     _its_queue_is_paused,
+    _its_class_is_held,
     _its_class_is_full,
     _its_queue_is_full,
     _all_slots_are_taken,

@@ -117,6 +117,7 @@ ALL = {
     "recording_trouble": "/run/spool: No space left on device; make room there",
     "no_fork_server": "it is being started, which imports the approved classes",
     "unavailable": Unavailable("ImportError: no", "it is tried again in 40 s, and by `bgjob reload` at once"),
+    "why_held": "they hold 2 GiB",
 }
 """Everything that may keep a job from starting, at once."""
 
@@ -167,6 +168,11 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
         WAITS_BEHIND,
         {"lanes": ALL["lanes"]},
         "waits: queue mail is paused since 14:28:33 UTC, 3 min ago; `bgjob resume mail` lets it go on",
+    ),
+    (
+        replace(WAITS_BEHIND, paused_at=None),
+        {"lanes": ALL["lanes"], "why_held": "they hold 2 GiB"},
+        "waits: no job of its class starts: they hold 2 GiB",
     ),
     (
         replace(WAITS_BEHIND, paused_at=None, running=holding(9, queue="mail", class_name=CALL.class_name)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -301,3 +302,25 @@ def test_a_job_is_cancelled_though_its_result_waits_and_one_whose_process_dies_r
     ]
     assert len(ledger.read_text().split()) == 3
     books.check(running, acknowledged=[cancelled.id, killed.id])
+
+
+def test_an_attempt_whose_spool_is_removed_is_lost_for_nothing_and_a_restart_makes_all_well(
+    tmp_path: Path,
+) -> None:
+    returns, ledger = tmp_path / "returns", tmp_path / "ledger"
+    with daemon(tmp_path, CLASSES, modules={"neighbours": NEIGHBOURS}) as running:
+        with running.client() as client:
+            job = client.run_background_job(*WORKS, {"ledger": str(ledger), "go": str(returns)})
+            eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
+            shutil.rmtree(running.spool)
+            returns.touch()
+            eventually(lambda: client.get(job.id).snapshot["attempts"][0]["outcome"] == "lost")
+            told = eventually(lambda: client.stats()["storage_trouble"])
+            assert f"{running.spool}: No such file or directory; " in told
+            assert "restart the daemon" in told
+        assert running.stop() == 0
+        running.start()
+        with running.client() as client:
+            end = client.get(job.id).wait(20)
+        assert (end["status"], end["retry_count"]) == ("completed", 0)
+        books.check(running, acknowledged=[job.id])
