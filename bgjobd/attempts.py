@@ -29,10 +29,12 @@ from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs
 from bgjobd.policy import Policy
+from bgjobd.recording import Recording
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.starts import Start, Starts
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Note, Noted
 from bgjobd.work import Work
+from bgjobd.work_limits import WorkLimits
 
 T = TypeVar("T")
 
@@ -58,9 +60,10 @@ class Attempt:
 
     `server` is the fork server that will report its end, if any. `has_begun`: its journal was there, `is_started`:
     and its start was handed to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of
-    them ends in the journal. `exit`: how its process ended, where this one has reaped it. `sent`: the signal sent last
-    to stop it. `timer` is for its deadline and grace, `patience` for its fork server's answers. `start`: its place on
-    the way to the fork server. `unbegun`: how it has ended should it turn out not to have begun.
+    them ends in the journal. `is_waiting`: its method has returned, and its result found no room. `exit`: how its
+    process ended, where this one has reaped it. `sent`: the signal sent last to stop it. `timer` is for its deadline
+    and grace, `patience` for its fork server's answers. `start`: its place on the way to the fork server. `unbegun`:
+    how it has ended should it turn out not to have begun.
     """
 
     key: AttemptKey
@@ -72,6 +75,7 @@ class Attempt:
     has_begun: bool = False
     is_started: bool = False
     is_fenced: bool = False
+    is_waiting: bool = False
     ending: Ending | None = None
     exit: dict[str, Any] | None = field(default=None, repr=False)
     stop_reason: StopReason | None = None
@@ -103,6 +107,8 @@ class Attempts:
         outputs: Outputs,
         work: Work,
         starts: Starts,
+        recording: Recording,
+        work_limits: WorkLimits,
         end_strays: Callable[[], int],
         now: Callable[[], float],
         say: Callable[[EntryType, str], None],
@@ -111,6 +117,8 @@ class Attempts:
         self._starts = starts
         self._outputs = outputs
         self._work = work
+        self._recording = recording
+        self._work_limits = work_limits
         self._end_strays = end_strays
         self._life = life
         self._outbox = outbox
@@ -151,6 +159,11 @@ class Attempts:
         """The names of the directories that they work in."""
         return {directory_name(*key, is_hook=False) for key in self._all}
 
+    def directories_of(self, class_name: str) -> list[str]:
+        """Those of the class's attempts that have begun, and not ended."""
+        running = (one for one in self._all.values() if one.has_begun and one.ending is None)
+        return [directory_name(*one.key, is_hook=False) for one in running if one.class_name == class_name]
+
     def pids(self) -> set[int]:
         """The processes that proved their starts."""
         known = (attempt.journal or self._spool.try_read(attempt.key) for attempt in self._all.values())
@@ -159,6 +172,14 @@ class Attempts:
     def journals(self) -> dict[AttemptKey, Journal]:
         """The journals of those that have proved their start, as they are known without a look at the spool."""
         return {key: attempt.journal for key, attempt in self._all.items() if attempt.journal is not None}
+
+    def waiting(self) -> list[int]:
+        """The jobs whose results wait for room."""
+        return [
+            job_id
+            for (job_id, _), attempt in self._all.items()
+            if attempt.is_waiting and attempt.ending is None
+        ]
 
     def under_way(self, key: AttemptKey) -> UnderWay | None:
         """How an attempt stands, as it is known here; None for one that is not of this daemon, any more or yet."""
@@ -170,6 +191,7 @@ class Attempts:
             pid=None if record is None else record["pid"],
             began_at=None if record is None else record["at"],
             has_begun=attempt.has_begun,
+            is_waiting=attempt.is_waiting,
             ending=attempt.ending,
             stop_reason=attempt.stop_reason,
             sent=None if attempt.sent is None else attempt.sent.name.removeprefix("SIG"),
@@ -209,7 +231,17 @@ class Attempts:
             return
         attempt.server = None  # until it is sent, perhaps to another
         attempt.start = Start(job.crashes, partial(self._send, attempt, claim))
-        self._starts.put(attempt.start)
+        self._work_limits.before_start(attempt.class_name, partial(self._put_in_line, attempt))
+
+    def _put_in_line(self, attempt: Attempt) -> None:
+        """Have it go in its turn, unless its class is held by now."""
+        if self._is_closed or attempt.ending is not None or attempt.start is None:
+            return
+        why_held = self._work_limits.held().get(attempt.class_name)
+        if why_held is None:
+            self._starts.put(attempt.start)
+        else:
+            self._give_back(attempt, why_held)
 
     def _send(self, attempt: Attempt, claim: Claim, server: ForkServer) -> bool:
         """Ask the fork server for it. True: its start is on the way there."""
@@ -299,8 +331,12 @@ class Attempts:
         """Record what the attempt has told of itself since the last look, until it has told all it may."""
         if attempt.noted < MAX_NOTES and attempt.journal is not None and attempt.journal.started is not None:
             pid = attempt.journal.started["pid"]
-            notes, attempt.notes_end = self._spool.read_notes(attempt.key, attempt.notes_end, pid)
-            self._hold_notes(attempt, notes)
+            news = self._spool.read_news(attempt.key, attempt.notes_end, pid)
+            attempt.notes_end = news.end
+            self._hold_notes(attempt, news.notes)
+            if news.is_waiting:
+                attempt.is_waiting = True
+                self._recording.suspect()
 
     def _hold_notes(self, attempt: Attempt, notes: tuple[Note, ...]) -> None:
         kept = notes[: MAX_NOTES - attempt.noted]
@@ -337,8 +373,12 @@ class Attempts:
             return  # settled by other means, as after a fence
         match message["type"]:
             case "ended":
-                journal = self._spool.try_read(attempt.key) or Journal()
-                self._note_end(attempt, journal, message["exit"])
+                journal = self._spool.try_read(attempt.key)
+                if journal is None and not self._spool.is_in_place():
+                    self._recording.suspect()
+                    self._end(attempt, Ending.unrecorded("the spool was removed while it ran"))
+                else:
+                    self._note_end(attempt, journal or Journal(), message["exit"])
             case "not_started" if not attempt.has_begun:
                 self._give_back(attempt, message["reason"])
             case "not_started":
@@ -403,6 +443,7 @@ class Attempts:
         if attempt.ending is None:
             attempt.ending = self._verdict(attempt, fact)
             self._work.remove(directory_name(*attempt.key, is_hook=False))
+            self._work_limits.look(attempt.class_name)
             self._disarm(attempt)
             self._be_content(attempt)
             self._leave_starts(attempt)
@@ -447,6 +488,7 @@ class Attempts:
         try:
             self._spool.write_stop(attempt.key, attempt.stop_reason)
         except OSError as error:
+            self._recording.suspect()
             self._say(
                 EntryType.FAILURE, f"no stop reason for job {attempt.key[0]}: {error.strerror} in the spool"
             )
@@ -638,6 +680,7 @@ class Attempts:
         try:
             self._spool.fence(attempt.key)
         except OSError as error:
+            self._recording.suspect()
             if not self._is_spool_full:
                 self._say(
                     EntryType.FAILURE, f"the spool cannot be written: {error.strerror}; tried every second"

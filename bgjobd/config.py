@@ -191,6 +191,8 @@ class Limits(Section):
     """Bytes of a file that is written."""
     max_output: Annotated[units.Size | None, units.FalseIsNone] = 1024 * 1024
     """Of an attempt's output that is kept; `false`: all."""
+    work_limit: Annotated[units.Size | None, units.FalseIsNone] = 1024**3
+    """Of a class's working directories together, from which on none of its jobs starts; `false`: none."""
     nice: Annotated[StrictInt, Field(ge=-20, le=19)] | None = None
     """The kernel's priority of an attempt, -20 to 19."""
     best_effort: StrictBool = False
@@ -306,6 +308,8 @@ class ClassPolicy(Section):
     """Bytes of a file that is written."""
     max_output: units.Size | None = None
     """Of an attempt's output that is kept."""
+    work_limit: units.Size | None = None
+    """Of its working directories together, from which on none of its jobs starts."""
     nice: Annotated[StrictInt, Field(ge=-20, le=19)] | None = None
     """The kernel's priority of an attempt, -20 to 19."""
 

@@ -41,6 +41,7 @@ from bgjobd.news import News
 from bgjobd.notify import Notifier
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs, Part
+from bgjobd.recording import Recording
 from bgjobd.recovery import recover
 from bgjobd.relay import Relay
 from bgjobd.reloads import Reloads
@@ -58,6 +59,7 @@ from bgjobd.strays import Strays
 from bgjobd.trials import Trials
 from bgjobd.waiters import Waiters
 from bgjobd.work import Work
+from bgjobd.work_limits import WorkLimits
 
 T = TypeVar("T")
 
@@ -117,6 +119,18 @@ class Daemon:
         self._strays = Strays(self._kin, self.say)
         self.outputs = Outputs(places.output, self.say)
         self._starts = Starts()
+        self._recording = Recording(
+            [one.directory for one in (self._spool, self._work, self.outputs)],
+            self.say,
+            self._on_change_of_recording,
+        )
+        self._work_limits = WorkLimits(
+            lambda class_name: self._attempts.directories_of(class_name),
+            lambda class_name: self.in_force.policy(class_name).work_limit,
+            self._work.measure,
+            self.say,
+            self._on_change_of_held,
+        )
         self._attempts = Attempts(
             self._spool,
             life,
@@ -125,6 +139,8 @@ class Daemon:
             self.outputs,
             self._work,
             self._starts,
+            self._recording,
+            self._work_limits,
             self._strays.end,
             clock.now,
             self.say,
@@ -168,6 +184,7 @@ class Daemon:
             self.say,
         )
         self.on_reload.append(self.retention.look_now)
+        self.on_reload.append(self._work_limits.look_at_all)
         self.news = News()
         self.waiters = Waiters()
         self._timer: asyncio.TimerHandle | None = None
@@ -265,6 +282,8 @@ class Daemon:
         self._strays.close()
         self._attempts.close()
         self._hooks.close()
+        self._recording.close()
+        self._work_limits.close()
         for task in self._tasks:
             task.cancel()
         self._spool.close()
@@ -312,8 +331,11 @@ class Daemon:
     def _open_lanes(self) -> None:
         """Let the writer grant slots if there is a fork server and nobody wants an end."""
         must_close = self._generations.current is None or self._is_draining or self._is_stopping
+        must_close = must_close or self._recording.reason is not None
         self._writer.lanes = (
-            self.lanes.closed() if must_close else self.lanes.without(self.in_force.missing())
+            self.lanes.closed()
+            if must_close
+            else self.lanes.without([*self.in_force.missing(), *self._work_limits.held()])
         )
 
     def _status(self) -> str:
@@ -326,8 +348,8 @@ class Daemon:
             told.append(f"waits for the end of {len(self._attempts)} attempts, starts nothing new")
         elif self._generations.current is None:
             told.append("starts nothing until its fork server is up")
-        if self.health.trouble is not None:
-            told.append(self.health.trouble)
+        if self.storage_trouble is not None:
+            told.append(self.storage_trouble)
         if self._failed_reload is not None:
             told.append(f"the last reload failed and changed nothing: {self._failed_reload}")
         return "; ".join(told)
@@ -434,6 +456,22 @@ class Daemon:
         self._outbox.send(item, ticket)
         return await ticket
 
+    @property
+    def storage_trouble(self) -> str | None:
+        """What keeps the database or the ends of attempts from being written, or lets the former grow; else None."""
+        waiting = self._attempts.waiting()
+        told = (
+            f"results of {len(waiting)} jobs wait for room in the spool, such as that of job {waiting[0]}"
+            if waiting
+            else None
+        )
+        return self.health.trouble or self._recording.trouble or told
+
+    @property
+    def held(self) -> dict[str, str]:
+        """The classes that get no start, each with why, and what to do."""
+        return self._work_limits.held()
+
     async def tally(self) -> Tally:
         """What all jobs add up to; counted by whoever asks only as long as this daemon has committed nothing."""
         if self._tally is not None:
@@ -482,6 +520,8 @@ class Daemon:
                 under_way,
                 closing=self._closing,
                 storage_trouble=self.health.unwritable,
+                recording_trouble=self._recording.reason,
+                why_held=self._work_limits.held().get(on_file.job.class_name),
                 no_fork_server=None if has_server else self._generations.absence,
                 unavailable=self.try_unavailable(on_file.job.class_name),
                 refusal=self.in_force.try_refusal(on_file.job.call),
@@ -610,9 +650,28 @@ class Daemon:
             self._outbox.hold(ClockJumped(delta))
             self.retention.on_leap(delta)
 
+    def _on_change_of_recording(self) -> None:
+        """Ends of attempts cannot be recorded from now on, or can again."""
+        self._open_lanes()
+        self._notifier.status(self._status)
+        self._serve_hooks()
+        if self._recording.reason is None:
+            self._outbox.send(Look())
+
+    def _on_change_of_held(self) -> None:
+        """A class gets no start from now on, or again."""
+        self._open_lanes()
+        self._outbox.send(Look())
+
+    def _serve_hooks(self) -> None:
+        """Have hooks called where there is a fork server, and room for what they write."""
+        self._hooks.serve_with(self._generations.current if self._recording.reason is None else None)
+
     # The fork servers
 
     def _on_report(self, server: ForkServer, message: dict[str, Any]) -> None:
+        if "unwritable" in message:
+            self._recording.suspect()
         if message["is_hook"]:
             self._hooks.on_report(message)
         else:
@@ -627,7 +686,7 @@ class Daemon:
         self._open_lanes()
         self._notifier.status(self._status)
         self._starts.serve_with(server)
-        self._hooks.serve_with(server)
+        self._serve_hooks()
         if server is not None:
             self._outbox.send(Look())
 

@@ -20,7 +20,7 @@ from bgjobd.policy import first
 from bgjobd.room import existing
 
 _BY_FORK_SERVER: Final = ("memory", "cpu", "cpu_share", "open_files", "processes", "file_size", "nice")
-_OF_ALL: Final = ("timeout", *_BY_FORK_SERVER, "max_output")
+_OF_ALL: Final = ("timeout", *_BY_FORK_SERVER, "max_output", "work_limit")
 _OF_CLASSES: Final = ("user", "group", "writable")
 LIMITS: Final = (*_OF_ALL, *_OF_CLASSES)
 """The keys that limit attempts, in the order in which they are told."""
@@ -189,6 +189,7 @@ _ENFORCED: Final[Mapping[str, Callable[[Machine, Any, bool], str | None]]] = {
     "file_size": lambda machine, value, as_root: "RLIMIT_FSIZE",
     "nice": _nice,
     "max_output": lambda machine, value, as_root: "the daemon" if machine.can_punch else None,
+    "work_limit": lambda machine, value, as_root: "the daemon",
     "user": _account_of,
     "group": _account_of,
     "writable": lambda machine, value, as_root: "Landlock" if machine.landlock else None,

@@ -28,6 +28,7 @@ from bgjob.words import EntryType
 from bgjobd import holes
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import reaping
+from bgjobd.recording import Directory
 from bgjobd.spool import AttemptKey, watch
 
 T = TypeVar("T")
@@ -75,6 +76,10 @@ class Outputs:
         self._bounding = ThreadPoolExecutor(1, "outputs")  # to give up much may take a disk long
         self._inotify = watch(directory, flags.MODIFY)
         self._listen()
+
+    @property
+    def directory(self) -> Directory:
+        return Directory(self._path, self._directory)
 
     def close(self) -> None:
         """Follow and bound nothing any more."""

@@ -22,7 +22,8 @@ class InvalidAttributeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One class's: delays and limits in seconds, `max_output` in bytes; `slots` is None where it has no own limit.
+    """One class's: delays and limits in seconds, `max_output` and `work_limit` in bytes; `slots` is None where it has
+    no own limit.
 
     `retry_on` is None where every bad outcome may be retried.
     """
@@ -33,6 +34,7 @@ class Policy:
     slots: int | None
     timeout: float | None
     max_output: int | None
+    work_limit: int | None
     stop_grace: float
     retry_lost: bool
     retry_on: frozenset[Outcome] | None
@@ -57,6 +59,7 @@ def policy_of(config: Config, class_name: str, attributes: Mapping[str, Any] | N
         slots=own.slots,
         timeout=first(own.timeout, limits.timeout),
         max_output=first(own.max_output, limits.max_output),
+        work_limit=first(own.work_limit, limits.work_limit),
         stop_grace=first(own.stop_grace, limits.stop_grace),
         caps=Caps(
             memory=first(own.memory, limits.memory),

@@ -27,6 +27,7 @@ from bgjobd.forkserver import kin, reaping
 from bgjobd.forkserver.cgroup import Group
 from bgjobd.forkserver.identity import ahead, start_time
 from bgjobd.forkserver.journal import Journal
+from bgjobd.recording import Directory
 from bgjobd.store.items import Note
 
 AttemptKey = tuple[int, int]
@@ -40,6 +41,14 @@ UNFINISHED: Final = ".new"
 _LONGEST_DELAY: Final = 36_500 * 86_400.0
 _WHOLE_GROUP: Final = 4
 """PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h, from kernel 6.9 on."""
+
+
+class News(NamedTuple):
+    """What an attempt has told of itself; where that ends in its journal; whether its result waits for room."""
+
+    notes: tuple[Note, ...]
+    end: int
+    is_waiting: bool
 
 
 class Changes(NamedTuple):
@@ -102,6 +111,13 @@ class Spool:
         """Readable when journals appeared or grew."""
         return int(self._inotify.fileno())
 
+    def is_in_place(self) -> bool:
+        """Whether its path still leads to it: else it was removed, or another is there."""
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._directory))
+        except OSError:
+            return False
+
     def take_changes(self) -> Changes:
         """What journals appeared and grew since the last call."""
         events = list(self._inotify.read(timeout=0))
@@ -111,11 +127,16 @@ class Spool:
             any(event.mask & flags.Q_OVERFLOW for event in events),
         )
 
-    def read_notes(self, key: AttemptKey, offset: int, pid: int) -> tuple[tuple[Note, ...], int]:
-        """What the attempt's process told of itself since `offset` in its journal, and where that ends."""
+    @property
+    def directory(self) -> Directory:
+        return Directory(self._path, self._directory)
+
+    def read_news(self, key: AttemptKey, offset: int, pid: int) -> News:
+        """What the attempt's process told of itself since `offset` in its journal."""
         with self._a_descriptor_to_spare():
             records, end = journals.read_on(self._directory, journals.file_name(*key), offset, pid)
-        return tuple([_note(record) for record in records]), end
+        is_waiting = any(record["type"] == "waiting" for record in records)
+        return News(tuple([_note(record) for record in records]), end, is_waiting)
 
     def try_read(self, key: AttemptKey) -> Journal | None:
         with self._a_descriptor_to_spare():
@@ -342,7 +363,7 @@ def ended(
 
 def ending_unseen(journal: Journal | None) -> Ending:
     """The ending of an attempt whose process is gone while nobody saw its exit: by its outcome, if it recorded one."""
-    if journal is not None and journal.outcome is not None:
+    if journal is not None and (journal.outcome is not None or journal.waiting is not None):
         return _ending(journal, None, None)
     return Ending.lost("its process is gone and nobody saw how it ended")
 
@@ -422,9 +443,12 @@ def _signal_group_of_old_kernel(pidfd: int, pid: int, number: int) -> None:
 
 
 def _ending(journal: Journal, code: int | None, number: int | None) -> Ending:
-    """The outcome that was recorded, else what the exit code or the signal's number says."""
+    """The outcome that was recorded, or that it found no room; else what the exit code or the signal's number says."""
     if journal.outcome is not None:
         return replace(_OUTCOMES[journal.outcome["outcome"]](journal.outcome), exit_code=code, signal=number)
+    if journal.waiting is not None:
+        why = f"its result of {size_text(journal.waiting['size'])} found no room in the spool until it was ended"
+        return replace(Ending.unrecorded(why), exit_code=code, signal=number)
     return Ending.exited(code) if code is not None else Ending.signalled(number or 0)
 
 

@@ -157,6 +157,8 @@ def _of_answer(seen: Gathered) -> Iterator[str]:
 def _of_stats(stats: Mapping[str, Any]) -> Iterator[str]:
     if stats["storage_trouble"]:
         yield stats["storage_trouble"]
+    for name, why in (stats.get("held") or {}).items():
+        yield f"no job of {name} starts: {why}"
     if stats["code_version"] is None:
         told = "no code is loaded, and nothing starts until a fork server has imported it"
         yield f"{told}; if that lasts, the log says why, and `bgjobd check` tries the same"

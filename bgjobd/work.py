@@ -8,8 +8,9 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,12 +18,30 @@ from typing import Final
 
 from bgjobd.forkserver.cgroup import Group, Groups
 from bgjobd.forkserver.journal import try_directory_key
+from bgjobd.recording import Directory
 
 ASIDE: Final = "aside"
 """Where directories that are not empty wait to be emptied."""
 
 _AT_ONCE: Final = 1000
 """How many names of a directory are held in memory at once."""
+
+
+_MOST_ENTRIES: Final = 200_000
+_DEEPEST: Final = 64
+"""What has more, or is deeper, is not measured to its end: it counts as too much, whatever its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What directories hold, in bytes; `is_cut` says that there is more, `is_endless` that nobody counts so much."""
+
+    size: int = 0
+    is_cut: bool = False
+    is_endless: bool = False
+
+    def is_beyond(self, limit: int) -> bool:
+        return self.size > limit or self.is_endless
 
 
 class Work:
@@ -54,6 +73,21 @@ class Work:
             self._cleaner.join()
         os.close(self._aside)
         os.close(self._directory)
+
+    @property
+    def directory(self) -> Directory:
+        return Directory(self._path, self._directory)
+
+    def measure(self, names: Sequence[str], most: int) -> Holding:
+        """What the directories of these names hold together; no more is looked at once that is beyond `most`.
+
+        For any thread. What cannot be read, or has gone meanwhile, holds nothing; no link is followed.
+        """
+        scale = _Scale(most)
+        for name in names:
+            with suppress(OSError):
+                scale.weigh(name, self._directory, 0)
+        return Holding(scale.size, scale.size > most, scale.is_endless)
 
     def try_group(self, name: str) -> Group | None:
         """The cgroup of the attempt that works in the directory of this name; None where attempts have none."""
@@ -119,6 +153,44 @@ class Work:
                     f"{resisting} files or directories of ended attempts resist removal: {self._path}/{ASIDE}"
                 )
             told = resisting
+
+
+class _Scale:
+    """Adds up what is in directories, until that is too much."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._entries = 0
+        self._linked: set[int] = set()
+        self.size = 0
+        self.is_endless = False
+
+    def weigh(self, name: str, parent: int, depth: int) -> None:
+        """Add what the directory holds. Raises OSError where it is none, or is closed to us."""
+        descriptor = _open(name, parent)
+        try:
+            with os.scandir(descriptor) as entries:
+                for entry in entries:  # one by one: there may be more than there is memory for
+                    if self.size > self._most or self.is_endless:
+                        return
+                    with suppress(OSError):
+                        self._add(entry, descriptor, depth)
+        finally:
+            os.close(descriptor)
+
+    def _add(self, entry: os.DirEntry[str], parent: int, depth: int) -> None:
+        found = entry.stat(follow_symlinks=False)
+        self._entries += 1
+        self.is_endless = self._entries > _MOST_ENTRIES
+        is_directory = stat.S_ISDIR(found.st_mode)
+        if found.st_ino not in self._linked:
+            self.size += found.st_blocks * 512
+        if not is_directory and found.st_nlink > 1:
+            self._linked.add(found.st_ino)
+        if is_directory and depth == _DEEPEST:
+            self.is_endless = True
+        elif is_directory:
+            self.weigh(entry.name, parent, depth + 1)
 
 
 def empty(directory: int, is_enough: Callable[[], bool]) -> int:

@@ -168,6 +168,11 @@ class Ending:
         return cls(Outcome.LOST, error_message=why, may_retry=may_retry, spends_retry=spends_retry)
 
     @classmethod
+    def unrecorded(cls, why: str) -> Ending:
+        """An end that could not be recorded, which is none of the job's doing: nobody knows what it came to."""
+        return cls.lost(f"how it ended could not be recorded: {why}", spends_retry=False)
+
+    @classmethod
     def not_started(cls, why: str, delay: float | None = None) -> Ending:
         return cls(Outcome.NOT_STARTED, error_message=why, delay=delay, spends_retry=False)
 

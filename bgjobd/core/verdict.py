@@ -122,12 +122,13 @@ def verdict(
     """The ending under the name of what caused it, and whether the policy lets another attempt follow.
 
     An attempt that completed although it was told to stop did complete; one that asked for a snooze when its time
-    was up gets it. `timeout` is in seconds.
+    was up gets it, and so does one whose end is none of its doing, as when its result found no room until its time was
+    up. `timeout` is in seconds.
     """
     match stop_reason:
         case StopReason.CANCELLED if ending.outcome in _BY_A_STOP or ending.outcome is Outcome.SNOOZED:
             ending = Ending.cancelled(ending)
-        case StopReason.TIMED_OUT if ending.outcome in _BY_A_STOP:
+        case StopReason.TIMED_OUT if ending.outcome in _BY_A_STOP and ending.spends_retry:
             ending = Ending.timed_out(timeout or 0.0, ending)
         case StopReason.SHUTDOWN if ending.outcome in _BY_A_STOP:
             # The daemon's doing, not the job's: as with one that is lost, its class says whether it may run again.

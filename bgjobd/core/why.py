@@ -72,14 +72,16 @@ class OnFile:
 class UnderWay:
     """What the daemon knows of an attempt that it has started, watches or stops.
 
-    `has_begun`: its process has proved its start. `sent` is the last signal that was sent to stop it, TERM or KILL, and
-    `seconds_left` the time until the next, or until its deadline. `ending` is known before it is stored. `is_in_line`:
-    no fork server was asked for it yet, for one that starts alone goes before it, or it does so itself.
+    `has_begun`: its process has proved its start, `is_waiting`: its method has returned, and its result found no room
+    in the spool. `sent` is the last signal that was sent to stop it, TERM or KILL, and `seconds_left` the time until
+    the next, or until its deadline. `ending` is known before it is stored. `is_in_line`: no fork server was asked for
+    it yet, for one that starts alone goes before it, or it does so itself.
     """
 
     pid: int | None = None
     began_at: float | None = None
     has_begun: bool = False
+    is_waiting: bool = False
     ending: Ending | None = None
     stop_reason: StopReason | None = None
     sent: str | None = None
@@ -91,8 +93,9 @@ class UnderWay:
 class Known:
     """All that bears on a job; what may be None is so where all is well.
 
-    `no_fork_server` says why there is none, `storage_trouble` why the database cannot be written, `unavailable` why
-    nothing of the job's class can start, `refusal` why the job's call would not be taken any more.
+    `no_fork_server` says why there is none, `storage_trouble` why the database cannot be written, `recording_trouble`
+    why attempts could not write how they end, `unavailable` why nothing of the job's class can start, `why_held` why
+    nothing of it is to, `refusal` why the job's call would not be taken any more.
     """
 
     on_file: OnFile
@@ -100,6 +103,8 @@ class Known:
     under_way: UnderWay | None = None
     closing: Closing | None = None
     storage_trouble: str | None = None
+    recording_trouble: str | None = None
+    why_held: str | None = None
     no_fork_server: str | None = None
     unavailable: Unavailable | None = None
     refusal: str | None = None
@@ -156,6 +161,14 @@ def _the_database_cannot_be_written(known: Known, now: float) -> str | None:
     return f"waits: nothing starts while the database cannot be written: {_short(known.storage_trouble)}"
 
 
+def _ends_cannot_be_recorded(known: Known, now: float) -> str | None:
+    if known.recording_trouble is None:
+        return None
+    return (
+        f"waits: nothing starts while ends of attempts cannot be recorded: {_short(known.recording_trouble)}"
+    )
+
+
 def _there_is_no_fork_server(known: Known, now: float) -> str | None:
     return (
         None if known.no_fork_server is None else f"waits for a fork server: {_short(known.no_fork_server)}"
@@ -167,6 +180,10 @@ def _its_class_is_unavailable(known: Known, now: float) -> str | None:
         return None
     why, hint = _short(known.unavailable.reason), known.unavailable.hint
     return f"waits: its class is approved, and cannot be used: {why}; {hint}"
+
+
+def _its_class_is_held(known: Known, now: float) -> str | None:
+    return None if known.why_held is None else f"waits: no job of its class starts: {known.why_held}"
 
 
 def _its_queue_is_unknown(known: Known, now: float) -> str | None:
@@ -220,10 +237,12 @@ _REASONS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
     _its_time_has_not_come,
     _the_daemon_closes,
     _the_database_cannot_be_written,
+    _ends_cannot_be_recorded,
     _there_is_no_fork_server,
     _its_class_is_unavailable,
     _its_queue_is_unknown,
     _its_queue_is_paused,
+    _its_class_is_held,
     _its_class_is_full,
     _its_queue_is_full,
     _all_slots_are_taken,
@@ -282,6 +301,10 @@ def _running(known: Known, now: float) -> str:
             return _being_stopped(known, under_way, reason or StopReason.CANCELLED, now)
         case UnderWay(is_in_line=True):
             return f"has had a slot since {_since(job.started_at, now)}: {_in_line(known)}"
+        case UnderWay(is_waiting=True):
+            run = _run(known, under_way, now)
+            left = _deadline(job.timeout, under_way.seconds_left)
+            return f"has run, and its result waits for room in the spool: {run}; {left}"
         case UnderWay(has_begun=False):
             since = _since(job.started_at, now)
             return f"has had a slot since {since}: the process of attempt {job.attempt} has not proved its start yet"

@@ -5,12 +5,14 @@ it ended, and leaves; nothing else runs in this process. What is called, and wha
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # signal's enums cost a fresh child a tenth of a millisecond
+import json
 import os
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
 from . import journal as journals
@@ -18,6 +20,7 @@ from . import kin
 from .calls import Approved, Call, attempt_call, hook_call
 from .endings import outcome_of_error, outcome_of_result, scrubbed
 from .identity import pidfd_inode, start_time
+from .reaping import output_bytes
 from .sandbox import Sandbox, SandboxError
 
 
@@ -63,6 +66,17 @@ class Order(NamedTuple):
         return self.error is not None
 
 
+class UnwritableError(Exception):
+    """What the attempt was to write could not be made, so it does not start; `what` is one of Place's directories."""
+
+    def __init__(self, what: str, error: OSError) -> None:
+        self.what = what
+        self.errno = error.errno or 0
+        super().__init__(f"{what}: {error.strerror}")
+
+
+_FIRST_PAUSE_FOR_ROOM = 0.05
+_LONGEST_PAUSE_FOR_ROOM = 2.0
 _PAUSE = 0.1
 _AT_ONCE = 10
 _UNHURRIED = 600
@@ -99,11 +113,15 @@ class Pace:
 class _Recorder:
     """Appends records to the journal, unless the job closed its descriptor and something else took the number.
 
+    What the file system owes the journal from its start on is for the end: notes take none of it while there is other
+    room, and ENDING bytes never.
+
     The spool is everybody's memory: of log records the first are kept, of progress the latest is, in time.
     """
 
-    def __init__(self, journal: int, order: Order) -> None:
+    def __init__(self, journal: int, order: Order, spool_path: str) -> None:
         self._journal = journal
+        self._spool_path = spool_path
         self._file = os.fstat(journal)
         self._order = order
         self._logs_left = journals.MAX_LOGS
@@ -156,19 +174,58 @@ class _Recorder:
         """Append it; how many bytes it took, 0 where there is no room."""
         told = {**record, "message": scrubbed(record["message"], self._order)}
         line = journals.noted(os.getpid(), told.pop("type"), at, told.pop("message"), **told)
-        try:
-            self.append(line)
-        except OSError:
-            return 0
-        return len(line)
+        for left in (journals.RESERVE, journals.ENDING):
+            with suppress(OSError):
+                self._append(line, left)
+                return len(line)
+        return 0
 
-    def append(self, line: bytes) -> None:
+    def end(self, line: bytes) -> None:
+        """Record the outcome. Where there is no room, in short; a result waits for some, or for the attempt's end."""
+        try:
+            self._append(line, journals.EXIT)
+        except OSError as error:
+            if error.errno not in journals.NO_ROOM:
+                raise
+            short = self._shortened(line)
+            if short is None:
+                self._wait_for_room(line, error)
+            else:
+                self._append(short, journals.EXIT)
+
+    def _shortened(self, line: bytes) -> bytes | None:
+        """The outcome without what can be done without; None where it has nothing of the kind."""
+        # What a hook returns nobody is shown.
+        return journals.shortened(line) or (
+            journals.completed(os.getpid(), "null") if self._order.is_hook else None
+        )
+
+    def _wait_for_room(self, line: bytes, error: OSError) -> None:
+        """Nothing tells of room that there is again, so it is tried, ever more rarely; a stop ends it at once."""
+        _signal.signal(signal.SIGTERM, _signal.SIG_DFL)
+        told = f"its result of {len(line)} bytes waits for room in {self._spool_path}: {error.strerror}"
+        with suppress(OSError):  # a file system that sets nothing aside may have no room for that either
+            self._append(journals.waiting(os.getpid(), time.time(), len(line), told), journals.EXIT)
+        pause = _FIRST_PAUSE_FOR_ROOM
+        while True:
+            time.sleep(pause)
+            try:
+                self._append(line, journals.EXIT)
+            except OSError as again:
+                if again.errno not in journals.NO_ROOM:
+                    raise
+            else:
+                return
+            pause = min(pause * 2, _LONGEST_PAUSE_FOR_ROOM)
+
+    def _append(self, line: bytes, left: int) -> None:
+        """Append the record, and leave so many bytes for others. Raises OSError."""
         try:
             now = os.fstat(self._journal)
         except OSError:
             return
         if (now.st_dev, now.st_ino) == (self._file.st_dev, self._file.st_ino):
-            journals.append(self._journal, line)
+            journals.append_within(self._journal, line, now.st_size, left)
 
 
 def _entry(message: str) -> dict[str, Any]:
@@ -176,18 +233,30 @@ def _entry(message: str) -> dict[str, Any]:
 
 
 def run(
-    order: Order, approved: Approved | None, place: Place, sandbox: Sandbox, inherited: tuple[int, ...]
+    order: Order,
+    approved: Approved | None,
+    place: Place,
+    sandbox: Sandbox,
+    inherited: tuple[int, ...],
+    complaints: int,
 ) -> NoReturn:
-    """Be the attempt. `inherited` are the fork server's own descriptors, which are closed."""
+    """Be the attempt. `inherited` are the fork server's own descriptors, which are closed, as is `complaints`: by that
+    pipe it tells why it does not start.
+    """
     code = 1
     try:
         since = time.monotonic()
-        journal = _prove_start(order, place, since)
-        if journal is not None:
-            _become_attempt(order, place, inherited)
-            code = _run_method(order, approved, _Recorder(journal, order), place, sandbox, since)
+        begun = _begin(order, place, sandbox, since)
+        if begun is not None:
+            journal, output = begun
+            _become_attempt(output, place, (*inherited, complaints))
+            code = _run_method(
+                order, approved, _Recorder(journal, order, place.spool_path), place, sandbox, since
+            )
     except SystemExit as leaving:
         code = _exit_code(leaving)
+    except UnwritableError as error:
+        _complain(complaints, error)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -195,27 +264,67 @@ def run(
         os._exit(code)
 
 
+def _begin(order: Order, place: Place, sandbox: Sandbox, since: float) -> tuple[int, int] | None:
+    """The journal and the output of the attempt, whose start is proved by that; None where somebody else was first.
+
+    What it is to write into is made before the proof: an attempt that cannot write does not start, and costs its job
+    nothing. Raises UnwritableError.
+    """
+    what, has_directory, output = "output", False, -1
+    try:
+        output = _open_output(order, place)
+        what = "work"
+        sandbox.make_directory(order.directory)
+        has_directory, what = True, "spool"
+        journal = _prove_start(order, place, since)
+    except OSError as error:
+        _clear_away(order, place, sandbox, has_directory)
+        raise UnwritableError(what, error) from None
+    if journal is None:
+        _clear_away(order, place, sandbox, has_directory)
+        return None
+    return journal, output
+
+
+def _open_output(order: Order, place: Place) -> int:
+    return os.open(
+        journals.file_name(order.job, order.number, "out"),
+        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW,
+        0o600,
+        dir_fd=place.output,
+    )
+
+
 def _prove_start(order: Order, place: Place, since: float) -> int | None:
     pid = os.getpid()
     # Reading a start time costs a fresh child more than the rest of the proof; with pidfs nobody compares it.
     started_at = 0 if place.has_pidfs else start_time(pid)
     line = journals.started(order.token, pid, started_at, pidfd_inode(pid), place.boot_id, since)
-    return journals.link_first(place.spool, order.journal, line)
+    return journals.link_first(place.spool, order.journal, line, journals.RESERVE)
 
 
-def _become_attempt(order: Order, place: Place, inherited: tuple[int, ...]) -> None:
+def _clear_away(order: Order, place: Place, sandbox: Sandbox, has_directory: bool) -> None:
+    """Have nothing of an attempt that does not start; a hook's output is its attempt's."""
+    if has_directory:
+        sandbox.remove_directory(order.directory)
+    if not order.is_hook:
+        output_bytes(place.output, journals.file_name(order.job, order.number, "out"))
+
+
+def _complain(complaints: int, error: UnwritableError) -> None:
+    """Tell the fork server why this attempt did not start; in one write, for others write there too."""
+    with suppress(OSError):
+        told = {"pid": os.getpid(), "what": error.what, "errno": error.errno}
+        os.write(complaints, json.dumps(told).encode() + b"\n")
+
+
+def _become_attempt(output: int, place: Place, inherited: tuple[int, ...]) -> None:
     signal.set_wakeup_fd(-1)
     # The application may have set others while it was imported.
     for number in (signal.SIGCHLD, signal.SIGTERM):
         _signal.signal(number, _signal.SIG_DFL)
     os.setsid()
     kin.take_in_orphans()  # so that what outlives it falls to the fork server at its end, and not before
-    output = os.open(
-        journals.file_name(order.job, order.number, "out"),
-        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW,
-        0o600,
-        dir_fd=place.output,
-    )
     os.dup2(output, 1)
     os.dup2(output, 2)
     for descriptor in (output, place.spool, place.output, *inherited):
@@ -238,7 +347,7 @@ def _run_method(
         sandbox.enter(order.directory)
     except (SandboxError, MemoryError) as error:
         sandbox.leave_room()  # nothing of the application's runs, not even to say when to retry
-        recorder.append(outcome_of_error(error, order, None, sandbox))
+        recorder.end(outcome_of_error(error, order, None, sandbox))
         return 1
     call = Call(approved)
     code = 0
@@ -256,7 +365,7 @@ def _run_method(
         sandbox.leave_room()
         recorder.finish()
     _flush()
-    recorder.append(line)
+    recorder.end(line)
     return code
 
 

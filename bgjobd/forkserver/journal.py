@@ -10,10 +10,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import stat
 import time
+from contextlib import suppress
 from types import NoneType
 from typing import Any, NamedTuple
+
+from . import libc
 
 Record = dict[str, Any]
 
@@ -22,8 +26,30 @@ MAX_RESULT = 1024 * 1024
 MAX_TEXT = 64 * 1024
 MAX_LOGS = 1000
 MAX_PROGRESS = 2000
-MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 3  # the last progress; that entries are left out, and how many
+MAX_NOTES = (
+    MAX_LOGS + MAX_PROGRESS + 4
+)  # the last progress; that entries are left out, how many; that it waits
 MAX_NOTED = 1024 * 1024
+
+RESERVE = 16 * 1024
+"""Bytes that the file system owes a journal from its start on, so that an end can be recorded however full it is."""
+
+ENDING = 8 * 1024
+"""What of them no note takes: a short outcome, that a result waits for room, and the exit."""
+
+EXIT = 2 * 1024
+"""What of them no outcome takes: the exit record, twice."""
+
+_SHORT = 4 * 1024
+_PAGE = 4096
+_KEEP_SIZE = 1
+"""FALLOC_FL_KEEP_SIZE of linux/falloc.h."""
+
+_CANNOT_RESERVE = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM})
+"""Why a record cannot be written now, and can later: it is the file system's trouble, not the journal's."""
+
 _MAX_PART = 4 * 1024 * 1024
 _MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
 _BEGINNING = b'{"v":'
@@ -129,20 +155,40 @@ def noted(pid: int, kind: str, at: float, message: str, **more: Any) -> bytes:
     return _line({"type": kind, "pid": pid, "at": at, "message": message[:MAX_TEXT], **more})
 
 
+def waiting(pid: int, at: float, size: int, message: str) -> bytes:
+    """The line of a `waiting` record: the method has returned, and its result of so many bytes finds no room."""
+    told = {"type": "waiting", "pid": pid, "at": at, "size": size, "message": message[: _SHORT // 16]}
+    return _line(told)
+
+
+def shortened(line: bytes) -> bytes | None:
+    """The line of a `failed` outcome with less of its texts, as it fits into the reserve; None for any other."""
+    record: Record = json.loads(line)
+    if record["outcome"] != "failed":
+        return None
+    record["error_type"] = record["error_type"][:100]
+    most = _SHORT // 2
+    while len(line) > _SHORT:
+        record |= {"error_message": record["error_message"][:most], "traceback": record["traceback"][-most:]}
+        line, most = _line(record), most // 2
+    return line
+
+
 def fenced() -> bytes:
     """The line of a `fenced` record: this attempt does not start."""
     return _line({"type": "fenced"})
 
 
-def link_first(spool: int, name: str, line: bytes) -> int | None:
-    """Create the journal with its first line, in the directory `spool` (a descriptor).
+def link_first(spool: int, name: str, line: bytes, reserve: int = 0) -> int | None:
+    """Create the journal with its first line, in the directory `spool` (a descriptor), and so much room for others.
 
     Answers the journal's descriptor, open for appending, or None if the name is taken: somebody else decided.
     """
     journal = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600, dir_fd=spool)
     try:
         if os.write(journal, line) != len(line):
-            raise OSError(errno.ENOSPC, "the spool has no room for a journal")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        set_aside(journal, reserve)
         os.link(f"/proc/self/fd/{journal}", name, src_dir_fd=spool, dst_dir_fd=spool, follow_symlinks=True)
     except FileExistsError:
         os.close(journal)
@@ -164,10 +210,44 @@ def _by_name(spool: int, name: str, journal: int) -> int:
     return named if is_same else journal
 
 
+def set_aside(journal: int, end: int) -> None:
+    """Have the file system owe the journal all bytes below `end`, whatever its size. Raises OSError.
+
+    Where a file system cannot do that, an end may find no room. Beyond RLIMIT_FSIZE it is not tried: that may kill.
+    """
+    known = os.fstat(journal).st_blocks * 512 // _PAGE * _PAGE
+    if end <= known:
+        return
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if most != resource.RLIM_INFINITY and end > most:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    try:
+        libc.fallocate(
+            journal, _KEEP_SIZE, known, end - known
+        )  # and nothing below: an error may take that away
+    except OSError as error:
+        if error.errno not in _CANNOT_RESERVE:
+            raise
+
+
+def append_within(journal: int, line: bytes, size: int, left: int) -> None:
+    """Append a record, whole or not at all, and leave so many bytes to those who come later; `size` is the journal's.
+
+    Raises OSError.
+    """
+    set_aside(journal, size + 1 + len(line) + left)
+    try:
+        append(journal, line)
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(journal, size)  # a part of it would take the room that others were left
+        raise
+
+
 def append(journal: int, line: bytes) -> None:
     """Append a record in one write, away from a torn line before it. Raises OSError, also for a write cut short."""
     if os.write(journal, b"\n" + line) <= len(line):
-        raise OSError(errno.ENOSPC, "the journal took only a part of a record")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _line(record: Record) -> bytes:
@@ -177,13 +257,14 @@ def _line(record: Record) -> bytes:
 class Journal(NamedTuple):
     """What an attempt's journal says; the records as they stand, None where there is none.
 
-    `notes` are the `log` and `progress` records, oldest first, at most MAX_NOTES.
+    `notes` are the `log`, `progress` and `waiting` records, oldest first, at most MAX_NOTES.
     """
 
     started: Record | None = None
     fenced: Record | None = None
     outcome: Record | None = None
     exit: Record | None = None
+    waiting: Record | None = None
     notes: tuple[Record, ...] = ()
 
 
@@ -259,13 +340,14 @@ def parse(text: bytes) -> Journal:
             continue
         if kind in _NOTES:
             notes.append(record)
-        elif kind == "exit" or kind not in found:
+        if kind == "exit" or kind not in found:
             found[kind] = record
     return Journal(
         found.get("started"),
         found.get("fenced"),
         found.get("outcome"),
         found.get("exit"),
+        found.get("waiting"),
         tuple(notes[:MAX_NOTES]),
     )
 
@@ -306,8 +388,9 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "exit": {"pid": int, "at": (int, float), "code": (int, NoneType), "signal": (int, NoneType)},
     "log": {"pid": int, "at": (int, float), "message": str, "level": str},
     "progress": {"pid": int, "at": (int, float), "message": str, "fraction": (int, float)},
+    "waiting": {"pid": int, "at": (int, float), "message": str, "size": int},
 }
-_NOTES = ("log", "progress")
+_NOTES = ("log", "progress", "waiting")
 _OUTCOME_FIELDS: dict[str, dict[str, Any]] = {
     "completed": {},
     "failed": {
@@ -344,6 +427,7 @@ _RANGES = {
     "cpu_system": (0.0, _LARGEST),
     "output_bytes": (0, _LARGEST),
     "used": (0, _LARGEST),
+    "size": (0, _LARGEST),
     "most": (0, 2**63 - 1),
     "monotonic": (0.0, _LARGEST),
 }

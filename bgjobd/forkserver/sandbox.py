@@ -133,15 +133,24 @@ class Sandbox:
         self._steps: tuple[tuple[str, Callable[[str], None]], ...] = (
             ("cgroup", self._join_group),
             ("limits", self._set_limits),
-            ("working directory", self._make_directory),
+            ("working directory", self._hand_over_directory),
             ("user", self._change_user),
             ("working directory", self._enter_directory),
             ("Landlock", self._lock_up),
             ("descriptors", self._close),
         )
 
+    def make_directory(self, name: str) -> None:
+        """Make the directory that the attempt of this name works in. Raises OSError."""
+        os.mkdir(name, 0o700, dir_fd=self._ground.work_fd)
+
+    def remove_directory(self, name: str) -> None:
+        """Have no such directory: the attempt does not start."""
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=self._ground.work_fd)
+
     def enter(self, name: str) -> None:
-        """Confine this process, for good; `name` is its attempt's, unique on this machine.
+        """Confine this process, for good; `name` is its attempt's, unique on this machine, whose directory is made.
 
         Raises SandboxError, and MemoryError where its own limit leaves no room for even that.
         """
@@ -173,8 +182,7 @@ class Sandbox:
     def _has_pids_controller(self) -> bool:
         return self._ground.groups is not None and "pids" in self._ground.groups.controllers
 
-    def _make_directory(self, name: str) -> None:
-        os.mkdir(name, 0o700, dir_fd=self._ground.work_fd)
+    def _hand_over_directory(self, name: str) -> None:
         account = self._limits.account
         if account is not None:
             os.chown(name, account.uid, account.gid, dir_fd=self._ground.work_fd, follow_symlinks=False)

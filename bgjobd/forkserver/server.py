@@ -6,6 +6,7 @@ until its last child is gone, for an exit status needs a living parent.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -14,7 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from . import calls, child, keyring, kin, loading, means, reaping, sandbox, wire
 from . import journal as journals
@@ -30,6 +31,10 @@ def main(link_fd: int) -> NoReturn:
     _Server(link_fd).serve()
     kin.end_all()
     os._exit(0)
+
+
+_MADE_IN: Final = {"spool": "journal", "output": "output file", "work": "working directory"}
+"""What an attempt needs before it starts, by the directory that it is made in."""
 
 
 class _Server:
@@ -48,6 +53,9 @@ class _Server:
         self._place: child.Place | None = None
         self._means: tuple[int, ...] = ()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._complaints_read, self._complaints_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._complaints: dict[int, dict[str, Any]] = {}
+        self._paths: dict[str, str] = {}
 
     def serve(self) -> None:
         os.set_inheritable(self._link, False)
@@ -114,6 +122,7 @@ class _Server:
             boot_id=message["boot_id"],
             has_pidfs=has_pidfs(),
         )
+        self._paths = {what: message[what] for what in _MADE_IN}
         own = _descriptors()
         sys.path[:0] = message["path"]
         kin.die_with_parent(True)  # an import that hangs reads no link
@@ -185,9 +194,9 @@ class _Server:
             return
         if pid == 0:
             self._forget_others()
-            inherited = (self._link, self._wake_read, self._wake_write)
+            inherited = (self._link, self._wake_read, self._wake_write, self._complaints_read)
             approved = self._approved.get(order.class_name)
-            child.run(order, approved, place, self._sandbox_of(order), inherited)
+            child.run(order, approved, place, self._sandbox_of(order), inherited, self._complaints_write)
         self._children[pid] = order
 
     def _give_way(self, order: child.Order, lost: Sequence[str]) -> NoReturn:
@@ -203,6 +212,7 @@ class _Server:
         """In a child: drop what other attempts were given, which may be another user's secrets."""
         self._children.clear()
         self._inbox.clear()
+        self._complaints.clear()
         self._decoder = wire.Decoder()
 
     def _signal(self, job: int, number: int, signum: int) -> None:
@@ -234,8 +244,7 @@ class _Server:
             raise ValueError("a child ended before the fork server was configured")
         if not _has_begun(place, order, ended.si_pid):
             os.wait4(ended.si_pid, 0)
-            reason = "its journal could not be made: the spool is full or gone, or the start was fenced"
-            self._report(order, "not_started", reason=reason)
+            self._report(order, "not_started", **self._why_not_begun(ended.si_pid))
             return
         output = journals.file_name(order.job, order.number, "out")
         record = reaping.collect(
@@ -247,6 +256,21 @@ class _Server:
             None if self._groups is None else Group.of(self._groups, order.directory),
         )
         self._report(order, "ended", exit=record)
+
+    def _why_not_begun(self, pid: int) -> dict[str, Any]:
+        """What a child that has ended told of why it did not begin; `unwritable` is the directory that it was about."""
+        with suppress(BlockingIOError):
+            complaints = map(json.loads, os.read(self._complaints_read, 65536).splitlines())
+            self._complaints |= {one["pid"]: one for one in complaints}
+        found = self._complaints.pop(pid, None)
+        if found is None:
+            return {"reason": "it ended before it could prove its start, or the start was fenced"}
+        what, path = _MADE_IN[found["what"]], self._paths[found["what"]]
+        number = (
+            found["errno"] if os.path.exists(path) else errno.ENOENT
+        )  # else the kernel may say this or that
+        told = f"its {what} could not be made in {path}: {os.strerror(number)}"
+        return {"reason": told, "unwritable": found["what"]}
 
     def _end_strays(self) -> int:
         """Kill what ended attempts left behind: children whom nobody knows. How many were found anew.

@@ -65,6 +65,7 @@ _LIMITS: Final[Mapping[str, Callable[[Any], str]]] = {
     "file_size": size_text,
     "nice": str,
     "max_output": size_text,
+    "work_limit": size_text,
     "user": str,
     "group": str,
     "writable": lambda places: ", ".join(places) or "nothing",

@@ -41,8 +41,8 @@ SHAPES: Final[Mapping[str, str]] = {
     "Policy": (
         "queue: string, priority: int, slots: ?int, max_retries: int, retry_delay: float, "
         "backoff: string, max_retry_delay: float, timeout: ?float, memory: ?int, cpu: ?float, cpu_share: ?float, "
-        "open_files: ?int, processes: ?int, file_size: ?int, nice: ?int, max_output: ?int, user: ?string, "
-        "group: ?string, writable: ?[]string, unenforced: []string"
+        "open_files: ?int, processes: ?int, file_size: ?int, nice: ?int, max_output: ?int, work_limit: ?int, "
+        "user: ?string, group: ?string, writable: ?[]string, unenforced: []string"
     ),
     "Method": "name: string, doc: string, schema: object, note: ?string",
     "Class": "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string, hint: ?string",
@@ -59,7 +59,7 @@ SHAPES: Final[Mapping[str, str]] = {
         "version: string, pid: int, started_at: moment, slots: int, code_version: ?string, "
         "python: ?string, loaded_at: ?moment, storage_trouble: ?string, database_bytes: int, jobs: [string]int, "
         "minutes: []Minute, oldest_pending: ?moment, queues: []QueueStats, usage: ?[string]ClassUsage, "
-        "counts: ?Counts"
+        "counts: ?Counts, held: ?[string]string"
     ),
 }
 """What is read of each, in the words of the interface and more: a `moment` is a stored time, a `status` one we know.

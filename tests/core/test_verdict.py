@@ -12,6 +12,7 @@ from bgjobd.core.job import Ending, Usage
 from bgjobd.core.verdict import NO_CAPS, OF_A_COPY, Caps, Life, StopReason, by_limit, verdict, without_spool
 
 RAISED = Ending.failed("ValueError", "leaving", "trace")
+UNRECORDED = Ending.unrecorded("its result found no room")
 ENDINGS = {
     "completed": Ending.completed("5"),
     "failed": RAISED,
@@ -20,12 +21,15 @@ ENDINGS = {
     "lost": Ending.lost("nobody saw it"),
     "snoozed": Ending.snoozed(5.0),
     "not_started": Ending.not_started("no memory"),
+    "unrecorded": UNRECORDED,
 }
 CANCELLED, TIMED_OUT = Outcome.CANCELLED, Outcome.TIMED_OUT
 EXPECTED: dict[StopReason | None, dict[str, Outcome]] = {
     None: {},
     StopReason.SHUTDOWN: {},
-    StopReason.CANCELLED: dict.fromkeys(("failed", "exited", "signalled", "lost", "snoozed"), CANCELLED),
+    StopReason.CANCELLED: dict.fromkeys(
+        ("failed", "exited", "signalled", "lost", "snoozed", "unrecorded"), CANCELLED
+    ),
     StopReason.TIMED_OUT: dict.fromkeys(("failed", "exited", "signalled", "lost"), TIMED_OUT),
 }
 """The endings that get another outcome, by the reason for the stop; the others keep theirs."""
@@ -36,6 +40,14 @@ EXPECTED: dict[StopReason | None, dict[str, Outcome]] = {
 def test_an_ending_is_named_after_what_caused_it(name: str, reason: StopReason | None) -> None:
     outcome = verdict(ENDINGS[name], reason, 5.0).outcome
     assert outcome is EXPECTED[reason].get(name, ENDINGS[name].outcome)
+
+
+@pytest.mark.parametrize("reason", [None, StopReason.TIMED_OUT, StopReason.SHUTDOWN])
+def test_an_end_that_could_not_be_recorded_is_lost_and_spends_no_retry(reason: StopReason | None) -> None:
+    ending = verdict(UNRECORDED, reason, 5.0)
+    assert (ending.outcome, ending.may_retry, ending.spends_retry) == (Outcome.LOST, True, False)
+    assert ending.error == "lost: how it ended could not be recorded: its result found no room"
+    assert not verdict(UNRECORDED, reason, 5.0, retry_lost=False).may_retry
 
 
 def test_every_reason_is_listed() -> None:

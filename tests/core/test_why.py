@@ -114,8 +114,10 @@ ALL = {
     "lanes": Lanes(2, {"default": None, "mail": 1}, {CALL.class_name: 1}),
     "closing": Closing.DRAINING,
     "storage_trouble": "disk I/O error",
+    "recording_trouble": "/run/spool: No space left on device; make room there",
     "no_fork_server": "it is being started, which imports the approved classes",
     "unavailable": Unavailable("ImportError: no", "it is tried again in 40 s, and by `bgjob reload` at once"),
+    "why_held": "they hold 2 GiB",
 }
 """Everything that may keep a job from starting, at once."""
 
@@ -143,6 +145,12 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
     (
         WAITS_BEHIND,
         ALL | {"closing": None, "storage_trouble": None},
+        "waits: nothing starts while ends of attempts cannot be recorded: /run/spool: No space left on device; make "
+        "room there",
+    ),
+    (
+        WAITS_BEHIND,
+        ALL | {"closing": None, "storage_trouble": None, "recording_trouble": None},
         "waits for a fork server: it is being started, which imports the approved classes",
     ),
     (
@@ -160,6 +168,11 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
         WAITS_BEHIND,
         {"lanes": ALL["lanes"]},
         "waits: queue mail is paused since 14:28:33 UTC, 3 min ago; `bgjob resume mail` lets it go on",
+    ),
+    (
+        replace(WAITS_BEHIND, paused_at=None),
+        {"lanes": ALL["lanes"], "why_held": "they hold 2 GiB"},
+        "waits: no job of its class starts: they hold 2 GiB",
     ),
     (
         replace(WAITS_BEHIND, paused_at=None, running=holding(9, queue="mail", class_name=CALL.class_name)),
@@ -304,6 +317,11 @@ def test_an_attempt_in_line_says_what_goes_before_it() -> None:
     assert runs(in_line, crashes=2).endswith("the last 2 starts ended the fork server")
     gone = told(OnFile(running(attempt=2)), under_way=in_line, no_fork_server="it ended (signal 11)")
     assert gone.endswith("attempt 2 waits for a fork server: it ended (signal 11)")
+
+
+def test_a_result_that_finds_no_room_says_what_it_waits_for() -> None:
+    expected = "job 7 has run, and its result waits for room in the spool: attempt 2 began at 14:31:53 UTC, 3 min ago"
+    assert runs(UnderWay(has_begun=True, is_waiting=True)) == f"{expected}; it has no timeout"
 
 
 def test_an_end_that_is_not_stored_says_what_it_waits_for() -> None:

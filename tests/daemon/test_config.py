@@ -161,6 +161,7 @@ open_files = 100
 processes = 10
 file_size = "1G"
 max_output = false
+work_limit = false
 nice = -5
 best_effort = true
 [queues]
@@ -201,6 +202,7 @@ open_files = 50
 processes = 5
 file_size = "1M"
 max_output = "2M"
+work_limit = "3M"
 nice = 19
 user = "www-data"
 group = "33"

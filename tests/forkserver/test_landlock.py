@@ -364,6 +364,7 @@ def test_a_confined_attempt_writes_its_directory_and_what_its_class_lists(tree: 
 
     def attempt() -> dict[str, int]:
         give_up_privileges()
+        confined.make_directory("1.1")
         confined.enter("1.1")
         return {
             "own": opened("file", WRITE),
@@ -399,6 +400,7 @@ def test_what_goes_away_while_it_is_granted_keeps_no_attempt_from_running(
 
     def attempt() -> str:
         give_up_privileges()
+        confined.make_directory("1.1")
         confined.enter("1.1")
         return "ran"
 

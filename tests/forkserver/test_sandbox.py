@@ -582,22 +582,23 @@ def untouched(server: DrivenServer, directory: Path, **more: Any) -> dict[str, A
     return told
 
 
-def test_an_attempt_that_cannot_be_confined_fails_before_a_line_of_its_code_has_run(tmp_path: Path) -> None:
+def test_an_attempt_whose_directory_somebody_has_made_does_not_start(tmp_path: Path) -> None:
     with confined(tmp_path) as server:
         (server.work / "1.1").mkdir()
-        told = untouched(server, tmp_path)
-    assert told["error_message"] == (
-        "the attempt's working directory could not be set up: [Errno 17] File exists: '1.1'"
-    )
+        server.send({**order(1, "run"), "class_name": "confined.Untouched"})
+        told = server.receive()
+        assert (told["type"], told["unwritable"]) == ("not_started", "work")
+        assert told["reason"] == f"its working directory could not be made in {server.work}: File exists"
+        assert server.journal(1) is None
+        assert (server.work / "1.1").is_dir()  # it is not this attempt's to remove
 
 
-def test_one_whose_files_may_hardly_grow_can_tell_that_too(tmp_path: Path) -> None:
-    with confined(tmp_path, file_size=1) as server:
-        (server.work / "1.1").mkdir()
+def test_one_whose_files_may_hardly_grow_can_tell_that_it_was_not_confined(tmp_path: Path) -> None:
+    with confined(tmp_path, file_size=1, writable=[str(tmp_path / "gone")]) as server:
         untouched(server, tmp_path)
 
 
-def test_a_path_that_is_to_be_writable_and_is_not_there_is_told(tmp_path: Path) -> None:
+def test_an_attempt_that_cannot_be_confined_fails_before_a_line_of_its_code_has_run(tmp_path: Path) -> None:
     with confined(tmp_path, writable=[str(tmp_path / "gone")]) as server:
         told = untouched(server, tmp_path)
     assert "Landlock could not be set up: [Errno 2]" in told["error_message"]

@@ -846,9 +846,7 @@ def test_trouble_with_the_database_is_told_while_the_log_can_be_read(
     telling.samples["stats"]["storage_trouble"] = "database or disk is full"
     with scripted(browser, tmp_path, telling) as page:
         opened(page, "/")
-        expect(page.get_by_role("alert")).to_contain_text(
-            "The database has trouble: database or disk is full."
-        )
+        expect(page.get_by_role("alert")).to_contain_text("Storage has trouble: database or disk is full.")
         expect(rows(page)).to_have_count(1)
         assert violations(page) == []
         telling.samples["stats"]["storage_trouble"] = None

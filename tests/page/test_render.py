@@ -544,8 +544,8 @@ def test_what_holds_for_a_class_is_told(shown: OnePage) -> None:
 
 def test_the_limits_of_a_classs_attempts_are_told_and_what_enforces_them(shown: OnePage) -> None:
     told = (
-        "slots 2, memory 256 MiB, cpu share 1.5 cores, processes 64 (not enforced here), nice 5, max output 1 MiB, "
-        "user mail, writable /srv/mail"
+        "slots 2, memory 256 MiB, cpu share 1.5 cores, processes 64 (not enforced here), nice 5, "
+        "max output 1 MiB, work limit 1 GiB, user mail, writable /srv/mail"
     )
     text = shown.read("/system").text
     assert told in text
@@ -560,6 +560,7 @@ def test_the_limits_of_a_classs_attempts_are_told_and_what_enforces_them(shown: 
         "user": None,
         "memory": None,
         "max_output": None,
+        "work_limit": None,
     }
     policy |= {"writable": [], "unenforced": []}
     assert "writable nothing" in shown.read("/system").text

@@ -109,7 +109,7 @@ def kinds(targets: dict[str, str], place: Path) -> list[str]:
     return sorted(re.sub(r":\[\d+\]$|\d+\.\d+\.(?=out|journal|hook)", "", one) for one in told)
 
 
-FORK_SERVERS = ["console", "console", "null", "pipe", "pipe", "run/spool", "socket", "state/output"]
+FORK_SERVERS = ["console", "console", "null", *["pipe"] * 4, "run/spool", "socket", "state/output"]
 """Its streams, the link, what wakes it, and where attempts write: that is what an import runs beside."""
 
 ATTEMPTS = ["left", "null", "run/spool/journal", "state/output/out", "state/output/out"]

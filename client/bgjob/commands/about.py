@@ -41,6 +41,8 @@ def stats(client: Client, given: argparse.Namespace) -> int:
     screen.tell(f"bgjobd {version}, pid {standing['pid']}, {standing['slots']} slots")
     if standing.get("storage_trouble"):
         screen.tell(screen.painted(text.one_line(standing["storage_trouble"]), "red"))
+    for name, why in (standing.get("held") or {}).items():
+        screen.tell(screen.painted(text.one_line(f"no job of {name} starts: {why}"), "red"))
     screen.tell(f"jobs: {', '.join(counts)}")
     if "minutes" in standing:  # which the daemons before it did not tell
         screen.tell(f"last hour: {_lately(standing, now)}")
