@@ -53,6 +53,8 @@ _LONG_DYING: Final = 5.0
 _LATE: Final = 1.0
 """Seconds by which a timer is late that says that this process was stopped, and perhaps the fork server too."""
 
+_STOPPED_BEFORE: Final = "it was stopped before"
+
 
 @dataclass(slots=True, eq=False)
 class Attempt:
@@ -234,14 +236,16 @@ class Attempts:
         self._work_limits.before_start(attempt.class_name, partial(self._put_in_line, attempt))
 
     def _put_in_line(self, attempt: Attempt) -> None:
-        """Have it go in its turn, unless its class is held by now."""
+        """Have it go in its turn, unless it is to stop, or its class is held by now."""
         if self._is_closed or attempt.ending is not None or attempt.start is None:
             return
         why_held = self._work_limits.held().get(attempt.class_name)
-        if why_held is None:
-            self._starts.put(attempt.start)
-        else:
+        if attempt.stop_reason is not None:
+            self._give_back(attempt, _STOPPED_BEFORE, delay=0.0)
+        elif why_held is not None:
             self._give_back(attempt, why_held)
+        else:
+            self._starts.put(attempt.start)
 
     def _send(self, attempt: Attempt, claim: Claim, server: ForkServer) -> bool:
         """Ask the fork server for it. True: its start is on the way there."""
@@ -469,7 +473,7 @@ class Attempts:
             return
         attempt.stop_reason = reason
         if self._is_in_line(attempt):
-            self._give_back(attempt, "it was stopped before", delay=0.0)
+            self._give_back(attempt, _STOPPED_BEFORE, delay=0.0)
             return
         self._leave_word(attempt)
         if attempt.has_begun:
