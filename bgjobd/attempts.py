@@ -11,7 +11,7 @@ import math
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,10 +20,12 @@ from typing import Any, Final, TypeVar
 from bgjob.words import EntryType, Outcome
 from bgjobd import clock, life
 from bgjobd import spool as spools
+from bgjobd.core.entries import left_behind
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.verdict import Life, StopReason, by_limit, verdict, without_spool
 from bgjobd.core.why import UnderWay
+from bgjobd.forkserver import kin
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
@@ -91,7 +93,8 @@ class Attempts:
 
     An end goes to the outbox with the attempt's key as its ticket. `policy` tells a class's, `work` holds their
     directories and cgroups, `starts` asks the fork server for them, `say` writes a line about the daemon itself.
-    `end_strays` ends what nobody knows of the processes that dead fork servers left to this one, and answers how many.
+    `end_strays` ends what nobody knows of the processes that dead fork servers left to this one, and answers which, by
+    pid with the names of their programs.
     """
 
     def __init__(
@@ -103,7 +106,7 @@ class Attempts:
         outputs: Outputs,
         work: Work,
         starts: Starts,
-        end_strays: Callable[[], int],
+        end_strays: Callable[[], Mapping[int, str]],
         now: Callable[[], float],
         say: Callable[[EntryType, str], None],
     ) -> None:
@@ -386,10 +389,7 @@ class Attempts:
             return False
         self._note_start(attempt, journal)
         self._hold_notes(attempt, spools.notes(journal)[attempt.noted :])
-        strays = (seen or journal.exit or {}).get("strays", 0)
-        if strays:
-            told = f"processes that it left behind, killed: {strays}"
-            self._outbox.hold(Noted(*attempt.key, EntryType.INFO, told))
+        self._tell_strays(attempt, *spools.strays(seen or journal.exit))
         self._put_end(attempt, fact)
         return True
 
@@ -402,12 +402,18 @@ class Attempts:
     def _put_end(self, attempt: Attempt, fact: AttemptEnded) -> None:
         if attempt.ending is None:
             attempt.ending = self._verdict(attempt, fact)
-            self._work.remove(directory_name(*attempt.key, is_hook=False))
+            left = self._work.remove(directory_name(*attempt.key, is_hook=False))
+            self._tell_strays(attempt, len(left), kin.told_names(left))
             self._disarm(attempt)
             self._be_content(attempt)
             self._leave_starts(attempt)
             told = JobFact(attempt.key[0], replace(fact, ending=attempt.ending))
             self._outputs.finish(attempt.key, lambda: self._outbox.send(told, attempt.key))
+
+    def _tell_strays(self, attempt: Attempt, count: int, names: list[str]) -> None:
+        if count:
+            told = f"processes that it left behind, killed: {left_behind(count, names)}"
+            self._outbox.hold(Noted(*attempt.key, EntryType.INFO, told))
 
     def _verdict(self, attempt: Attempt, fact: AttemptEnded) -> Ending:
         policy = self._policy(attempt.class_name)

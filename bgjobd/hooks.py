@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
 from bgjobd import spool as spools
+from bgjobd.core.entries import left_behind
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.retry import MOST_CRASHES
 from bgjobd.forkserver.journal import Journal, directory_name
@@ -94,7 +95,7 @@ class Hooks:
         slots: Callable[[], int],
         wants: Callable[[str], bool | None],
         policy: Callable[[str], Policy],
-        end_strays: Callable[[], int],
+        end_strays: Callable[[], Mapping[int, str]],
     ) -> None:
         self._spool = spool
         self._work = work
@@ -353,6 +354,10 @@ class Hooks:
         """Put into the job's log what the hook told, and how it ended if it did not end well."""
         for note in spools.notes(journal):
             self._outbox.hold(Noted(*hook.key, note.type, note.message))
+        count, names = spools.strays(exit_record or journal.exit)
+        if count:
+            told = f"the failed hook: processes that it left behind, killed: {left_behind(count, names)}"
+            self._outbox.hold(Noted(*hook.key, EntryType.INFO, told))
         fact = spools.ended(hook.key, journal, exit_record)
         ending = fact.ending if fact is not None else spools.ending_unseen(journal)
         if hook.is_late:

@@ -8,7 +8,7 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +38,9 @@ _HOOK: Final = "hook"
 _STOP: Final = "stop"
 UNFINISHED: Final = ".new"
 _LONGEST_DELAY: Final = 36_500 * 86_400.0
+_LONGEST_NAME: Final = 64
+"""How much is told of a program's name: the kernel's have 15 bytes, and a job may have written its journal itself."""
+
 _WHOLE_GROUP: Final = 4
 """PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h, from kernel 6.9 on."""
 
@@ -198,7 +201,7 @@ class Spool:
         pidfd: int,
         key: AttemptKey,
         output_bytes: Callable[[], int],
-        end_strays: Callable[[], int],
+        end_strays: Callable[[], Mapping[int, str]],
         group: Group | None,
         is_hook: bool = False,
     ) -> journals.Record | None:
@@ -338,6 +341,13 @@ def ended(
         record.get("oom_kills", 0),
         record.get("own_cpu"),
     )
+
+
+def strays(exit_record: journals.Record | None) -> tuple[int, list[str]]:
+    """How many processes were left behind and killed, as an exit record tells; and some names of their programs."""
+    told = exit_record or {}
+    names = [_storable(name[:_LONGEST_NAME]) for name in told.get("stray_names", [])]
+    return told.get("strays", 0), names[: kin.MAX_NAMES]
 
 
 def ending_unseen(journal: Journal | None) -> Ending:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from bgjob.words import EntryType
+from bgjobd.core.entries import left_behind
 from bgjobd.forkserver import kin
 
 _FIRST_PAUSE: Final = 0.05
@@ -24,24 +25,26 @@ class Strays:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._dying: frozenset[int] = frozenset()
+        self._told: frozenset[int] = frozenset()
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def end(self) -> int:
-        """End those that are there now. How many were found anew."""
+    def end(self) -> Mapping[int, str]:
+        """End those that are there now. Those found anew, by pid with the names of their programs."""
         try:
             strangers = kin.end_strangers(self._known)
         except OSError:  # no descriptors
             self._look_in(_LAST_PAUSE)
-            return 0
-        found = strangers.found - self._dying
+            return {}
+        found = {pid: name for pid, name in strangers.found.items() if pid not in self._told}
         self._dying = strangers.dying
+        self._told = self._told.union(found) if self._dying else frozenset()
         if self._dying:
             self._look_in(_FIRST_PAUSE)  # at what they had forked, which falls to this process with their end
-        return len(found)
+        return found
 
     def end_soon(self) -> None:
         """A fork server is gone: end what it leaves, once its last starts have been decided."""
@@ -54,6 +57,7 @@ class Strays:
     def _look(self, pause: float) -> None:
         found = self.end()
         if found:
-            self._say(EntryType.INFO, f"ended what a dead fork server left behind, processes: {found}")
+            told = left_behind(len(found), kin.told_names(found))
+            self._say(EntryType.INFO, f"ended what a dead fork server left behind, processes: {told}")
         if self._dying:
             self._look_in(min(pause * 2, _LAST_PAUSE))

@@ -86,7 +86,8 @@ def completed(pid: int, result: str) -> bytes:
 def exited(pid: int, at: float, code: int | None, signal: int | None, **more: Any) -> bytes:
     """The line of an `exit` record: the exit code or the signal; where that may be for CPU time, the seconds that the
     process alone has spent (`own_cpu`); and once that is known, the `usage`, how many processes were left behind and
-    killed (`strays`), and how many the kernel killed for their memory (`oom_kills`).
+    killed (`strays`), some names of their programs (`stray_names`), and how many the kernel killed for their memory
+    (`oom_kills`).
     """
     return _line({"type": "exit", "pid": pid, "at": at, "code": code, "signal": signal, **more})
 
@@ -355,12 +356,18 @@ def _is_whole(record: Record) -> bool:
         return False
     if not all(_fits(name, record.get(name, 0), kinds) for name, kinds in _MORE_FIELDS.items()):
         return False
+    if not _are_names(record.get("stray_names", [])):
+        return False
     if record.get("exceeded") is not None and not _is_exceeded(record["exceeded"]):
         return False
     if record["type"] == "exit" and record.get("usage") is not None:
         usage = record["usage"]
         return isinstance(usage, dict) and usage.keys() == _USAGE_FIELDS.keys() and _has(usage, _USAGE_FIELDS)
     return record["type"] != "outcome" or _has(record, _OUTCOME_FIELDS.get(record["outcome"]))
+
+
+def _are_names(told: object) -> bool:
+    return isinstance(told, list) and all(isinstance(name, str) for name in told)
 
 
 def _is_exceeded(told: object) -> bool:

@@ -122,7 +122,7 @@ def test_the_daemon_knows_exactly_how_attempts_of_a_killed_fork_server_ended(tmp
         eventually(lambda: not is_alive(sleeper))
         # They end in the same moment, and what is left behind may be told of any of them.
         told_logs = [entry["message"] for job in jobs.values() for entry in client.get(job).logs()]
-        assert told_logs.count("processes that it left behind, killed: 1") == 1
+        assert told_logs.count("processes that it left behind, killed: 1 (sleep)") == 1
         eventually(lambda: len(running.children()) == 1)  # the new fork server: no zombie stays
         eventually(lambda: not list(running.spool.glob("*.journal")))
 

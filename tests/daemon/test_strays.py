@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bgjob import Client
+from bgjob import Client, Job
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.support import eventually
 
@@ -55,24 +55,34 @@ class Hiding:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def leave_a_family(self, book):
-        """A process with a child, of which each outlives its parent."""
+        """A process with two children, of which each outlives its parent."""
         if os.fork() == 0:
             os.setsid()
             _hide(book)
+            sleeper = subprocess.Popen(["sleep", "1000"])
+            with open(book, "a") as file:
+                file.write(f"{sleeper.pid}\\n")
             with open(book, "a") as file:
                 file.write(f"{os.getpid()}\\n")
             time.sleep(1000)
-        while not Path(book).exists() or len(Path(book).read_text().splitlines()) < 2:
+        while not Path(book).exists() or len(Path(book).read_text().splitlines()) < 3:
             time.sleep(0.005)
 
     def tell_helper(self):
         return HELPER.pid
 '''
+PYTHON = Path(sys.executable).name
+"""What the kernel calls a process that was forked from a fork server."""
+
 SETTINGS = '"hiding.Hiding" = { max_retries = 0 }\n'
 
 
 def _pids(book: Path) -> list[int]:
     return [int(line) for line in book.read_text().splitlines()] if book.exists() else []
+
+
+def _told(job: Job) -> list[str]:
+    return [entry["message"] for entry in job.logs()]
 
 
 def _run(client: Client, method: str, **parameters: object) -> dict[str, object]:
@@ -85,7 +95,7 @@ def test_what_hides_behind_an_attempt_is_killed_with_it_and_told_in_the_jobs_log
         job = client.run_background_job("hiding.Hiding", "leave", {"book": str(book), "count": 3})
         assert job.wait(20)["status"] == "completed"
         eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
-        assert "processes that it left behind, killed: 3" in [entry["message"] for entry in job.logs()]
+        assert f"processes that it left behind, killed: 3 ({PYTHON})" in _told(job)
 
 
 def test_what_a_crashed_attempt_left_behind_is_killed_too(tmp_path: Path) -> None:
@@ -98,8 +108,10 @@ def test_what_a_crashed_attempt_left_behind_is_killed_too(tmp_path: Path) -> Non
 def test_who_is_below_a_survivor_is_killed_with_it(tmp_path: Path) -> None:
     book = tmp_path / "book"
     with daemon(tmp_path, SETTINGS, modules={"hiding": HIDING}) as running, running.client() as client:
-        assert _run(client, "leave_a_family", book=str(book))["status"] == "completed"
-        assert len(_pids(book)) == 2
+        job = client.run_background_job("hiding.Hiding", "leave_a_family", {"book": str(book)})
+        assert job.wait(20)["status"] == "completed"
+        assert len(_pids(book)) == 3
+        assert f"processes that it left behind, killed: 3 ({PYTHON}, sleep)" in _told(job)
         eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
 
 
@@ -143,7 +155,7 @@ def test_an_orphaned_fork_server_ends_strays_as_well_and_then_itself(tmp_path: P
         with running.client() as client:
             job = client.get(job.id)
             assert job.wait(20)["status"] == "completed"
-            assert "processes that it left behind, killed: 1" in [entry["message"] for entry in job.logs()]
+            assert f"processes that it left behind, killed: 1 ({PYTHON})" in _told(job)
 
 
 def test_what_a_killed_fork_server_had_around_it_falls_to_the_daemon_and_is_ended(tmp_path: Path) -> None:
