@@ -58,11 +58,12 @@ _LATE: Final = 1.0
 class Attempt:
     """An attempt that was claimed and whose end is not on disk; `ending` is None until it is known.
 
-    `server` is the fork server that will report its end, if any. `has_begun`: its journal was there, `is_started`:
-    and its start was handed to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of
-    them ends in the journal. `exit`: how its process ended, where this one has reaped it. `sent`: the signal sent last
-    to stop it. `timer` is for its deadline and grace, `patience` for its fork server's answers. `start`: its place on
-    the way to the fork server. `unbegun`: how it has ended should it turn out not to have begun.
+    `server` is the fork server that will report its end, if any; `mark` is of the one that was asked for it, "" where
+    none was, None where that is not known. `has_begun`: its journal was there, `is_started`: and its start was handed
+    to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of them ends in the journal.
+    `exit`: how its process ended, where this one has reaped it. `sent`: the signal sent last to stop it. `timer` is for
+    its deadline and grace, `patience` for its fork server's answers. `start`: its place on the way to the fork server.
+    `unbegun`: how it has ended should it turn out not to have begun.
     """
 
     key: AttemptKey
@@ -70,6 +71,7 @@ class Attempt:
     class_name: str
     timeout: float | None = None
     server: ForkServer | None = None
+    mark: str | None = None
     code_version: str | None = None
     has_begun: bool = False
     is_started: bool = False
@@ -154,6 +156,10 @@ class Attempts:
         """The names of the directories that they work in."""
         return {directory_name(*key, is_hook=False) for key in self._all}
 
+    def marks(self) -> set[str | None]:
+        """The fork servers whose attempts they are; None is among them where that is not known of one."""
+        return {attempt.mark for attempt in self._all.values()}
+
     def pids(self) -> set[int]:
         """The processes that proved their starts."""
         known = (attempt.journal or self._spool.try_read(attempt.key) for attempt in self._all.values())
@@ -199,7 +205,7 @@ class Attempts:
         """Have a claimed attempt started by this fork server."""
         job = claim.job
         key = job.id, job.attempt
-        attempt = Attempt(key, claim.token, job.call.class_name, job.timeout, server)
+        attempt = Attempt(key, claim.token, job.call.class_name, job.timeout, server, mark="")
         self._all[key] = attempt
         self._keep_bounded(attempt)
         if self._is_ending:
@@ -221,7 +227,7 @@ class Attempts:
             self._give_back(attempt, f"{attempt.class_name} is unavailable: {missing}")
             return False
         job = claim.job
-        attempt.server, attempt.code_version = server, server.code_version
+        attempt.server, attempt.mark, attempt.code_version = server, server.mark, server.code_version
         attempt.patience = self._loop.call_later(_PATIENCE, self._on_no_start, attempt)
         server.start(
             {
@@ -375,7 +381,9 @@ class Attempts:
             self._let_go(attempt)
         if attempt is not None and attempt.stop_reason is not None:
             self._spool.remove_stop(key)
-        if not keep_journal and (attempt is None or not attempt.is_fenced):
+        if attempt is not None and attempt.is_fenced:
+            self._spool.lift(key)
+        elif not keep_journal:
             self._spool.remove(key)
         if not self._all and self._is_empty is not None and not self._is_empty.done():
             self._is_empty.set_result(None)
@@ -629,6 +637,8 @@ class Attempts:
                 self._insist(self._note_change, changed)
         journal = self._spool.try_read(attempt.key) or self._fenced(attempt)
         attempt.is_fenced = journal is not None and journal.fenced is not None
+        if attempt.is_fenced:
+            self._spool.keep_fence(attempt.key)
         is_own = journal is not None and spools.has_token(journal, attempt.token)
         if journal is None or (attempt.is_fenced and attempt.has_begun) or not (attempt.is_fenced or is_own):
             # It began once and nothing tells more; its process may be alive, so it is never started again.
@@ -642,7 +652,7 @@ class Attempts:
     def _fenced(self, attempt: Attempt) -> Journal | None:
         """The journal once it is decided that the attempt does not start; its own, if its process was faster."""
         try:
-            self._spool.fence(attempt.key)
+            self._spool.fence(attempt.key, attempt.mark)
         except OSError as error:
             if not self._is_spool_full:
                 self._say(
@@ -657,6 +667,7 @@ class Attempts:
         """Wait for the end of a process that another daemon, or a dead fork server, has started."""
         self._note_start(attempt, journal)
         attempt.journal = journal
+        attempt.mark = attempt.mark or spools.mark_in(journal)
         self._note_news(attempt)
         self._outbox.send()
         try:

@@ -18,6 +18,9 @@ from typing import Any, NamedTuple
 Record = dict[str, Any]
 
 VERSION = 1
+MARK_VARIABLE = "BGJOB_MARK"
+"""The variable that has the mark of a fork server; no name of those that override the configuration."""
+
 MAX_RESULT = 1024 * 1024
 MAX_TEXT = 64 * 1024
 MAX_LOGS = 1000
@@ -68,11 +71,15 @@ def _is_plain(number: str) -> bool:
 # first, and the JSON encoder touches more of them than all the rest of a small attempt.
 
 
-def started(token: str, pid: int, start_time: int, pidfd_inode: int, boot_id: str, monotonic: float) -> bytes:
-    """The line of a `started` record: this process, at this moment. Token and boot id are plain hexadecimal."""
+def started(
+    token: str, pid: int, start_time: int, pidfd_inode: int, boot_id: str, monotonic: float, mark: str = ""
+) -> bytes:
+    """The line of a `started` record: this process, at this moment. Token, boot id and `mark`, which is that of its
+    fork server, are plain hexadecimal.
+    """
     return (
         f'{{"v":{VERSION},"type":"started","token":"{token}","pid":{pid},"start_time":{start_time},'
-        f'"pidfd_inode":{pidfd_inode},"boot_id":"{boot_id}","monotonic":{monotonic:.6f},"at":{time.time():.6f}}}\n'
+        f'"pidfd_inode":{pidfd_inode},"boot_id":"{boot_id}","mark":"{mark}","monotonic":{monotonic:.6f},"at":{time.time():.6f}}}\n'
     ).encode()
 
 
@@ -130,9 +137,11 @@ def noted(pid: int, kind: str, at: float, message: str, **more: Any) -> bytes:
     return _line({"type": kind, "pid": pid, "at": at, "message": message[:MAX_TEXT], **more})
 
 
-def fenced() -> bytes:
-    """The line of a `fenced` record: this attempt does not start."""
-    return _line({"type": "fenced"})
+def fenced(servers: list[str] | None = None) -> bytes:
+    """The line of a `fenced` record: this attempt does not start. `servers` are the marks of the fork servers that may
+    still have the start before them, where that is known.
+    """
+    return _line({"type": "fenced"} if servers is None else {"type": "fenced", "servers": servers})
 
 
 def link_first(spool: int, name: str, line: bytes) -> int | None:
@@ -356,7 +365,7 @@ def _is_whole(record: Record) -> bool:
         return False
     if not all(_fits(name, record.get(name, 0), kinds) for name, kinds in _MORE_FIELDS.items()):
         return False
-    if not _are_names(record.get("stray_names", [])):
+    if not all(_are_names(record.get(name, [])) for name in ("stray_names", "servers")):
         return False
     if record.get("exceeded") is not None and not _is_exceeded(record["exceeded"]):
         return False

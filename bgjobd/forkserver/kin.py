@@ -93,11 +93,14 @@ class Strangers(NamedTuple):
     dying: frozenset[int] = frozenset()
 
 
-def end_strangers(known: Callable[[], Collection[int]]) -> Strangers:
+def end_strangers(
+    known: Callable[[], Collection[int]], is_ours: Callable[[int], bool] = lambda pid: True
+) -> Strangers:
     """Kill the children that are not known, and reap those that have ended. Raises OSError for want of descriptors.
 
-    What they have forked falls to this process with their end: whoever sees some dying looks again then. Those that
-    this process may not kill are left alone.
+    Those that are not ours are only reaped: others' orphans may fall to this process, too. What was forked by those
+    that are killed falls to this process with their end: whoever sees some dying looks again then. Those that this
+    process may not kill are left alone.
     """
     found: dict[int, str] = {}
     dying: frozenset[int] = frozenset()
@@ -105,8 +108,9 @@ def end_strangers(known: Callable[[], Collection[int]]) -> Strangers:
         there = children()  # first, so that whoever has become known meanwhile is
         strangers = there.difference(known())
         living = frozenset(pid for pid in strangers if not _has_reaped(pid))
-        families = {pid: _family(pid) for pid in living}  # before anybody is killed, who has no name then
-        dying = frozenset(pid for pid in living if _has_killed(pid))
+        # Before anybody is killed, who has no name then.
+        families = {pid: _family(pid) for pid in living if is_ours(pid)}
+        dying = frozenset(pid for pid in families if _has_killed(pid))
         for pid in dying:
             found |= families[pid]
         if living == strangers:

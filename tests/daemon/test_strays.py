@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bgjob import Client, Job
@@ -174,6 +176,67 @@ def test_what_a_killed_fork_server_had_around_it_falls_to_the_daemon_and_is_ende
         eventually(lambda: any("what a dead fork server left behind" in line for line in running.lines()))
 
 
+def test_what_daemon_and_fork_server_that_die_at_once_leave_is_ended_with_the_last_attempt(
+    tmp_path: Path,
+) -> None:
+    book, go = tmp_path / "book", tmp_path / "go"
+    with daemon(tmp_path, SETTINGS, modules={"hiding": HIDING}) as running:
+        with running.client() as client:
+            helper = client.run_background_job("hiding.Hiding", "tell_helper").result(20)
+            job = client.run_background_job("hiding.Hiding", "leave", {"book": str(book), "until": str(go)})
+            (hidden,) = eventually(lambda: _pids(book))
+            attempt = eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
+        server = running.fork_server()
+        with _innocents(server) as innocents:
+            _kill_both(running)
+            running.start()
+            with running.client() as client:
+                eventually(lambda: not is_alive(helper))
+                assert is_alive(hidden)
+                assert is_alive(attempt)
+                go.touch()
+                client.get(job.id).wait(20)
+                eventually(lambda: not is_alive(hidden))
+                eventually(lambda: f"{LEFT}1 ({PYTHON})" in _said(running))
+                assert f"{LEFT}1 (sleep)" in _said(running)
+                eventually(lambda: len(_fork_servers(running)) == 1)
+            assert [innocent.poll() for innocent in innocents] == [None] * 4
+
+
+def test_the_orphans_of_others_that_fall_to_the_daemon_are_left_alone_and_ours_are_not(
+    tmp_path: Path,
+) -> None:
+    running = RunningDaemon(tmp_path, SETTINGS, modules={"hiding": HIDING})
+    serve = f"{sys.executable} -m bgjobd serve --config {running.config}"
+    others = "sh -c 'echo $$; sleep 987 & echo $!; wait'"
+    process = subprocess.Popen(["sh", "-c", f"{others} & exec {serve}"], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        parent, orphan = (int(process.stdout.readline()) for _ in range(2))
+        running.process = process
+        eventually(running.socket.exists)
+        with running.client() as client:
+            helper = client.run_background_job("hiding.Hiding", "tell_helper").result(20)
+            os.kill(parent, signal.SIGKILL)
+            eventually(lambda: _parent(orphan) == process.pid)
+            client.reload()
+            eventually(lambda: not is_alive(helper))
+            (server,) = eventually(lambda: _one(set(running.children()) - {orphan, parent}))
+            helper = client.run_background_job("hiding.Hiding", "tell_helper").result(20)
+            os.kill(server, signal.SIGKILL)
+            eventually(lambda: not is_alive(helper))
+            assert client.run_background_job("probes.Probe", "echo", {"value": 2}).result(20) == 2
+        assert is_alive(orphan)
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+        process.kill()
+        process.wait(20)
+
+
+def _one(pids: set[int]) -> set[int] | None:
+    return pids if len(pids) == 1 else None
+
+
 def test_what_was_there_before_the_daemon_in_its_process_is_none_of_its_business(tmp_path: Path) -> None:
     running = RunningDaemon(tmp_path)
     serve = f"{sys.executable} -m bgjobd serve --config {running.config}"
@@ -194,6 +257,42 @@ def test_what_was_there_before_the_daemon_in_its_process_is_none_of_its_business
         os.kill(sleeper, signal.SIGKILL)
         process.kill()
         process.wait(20)
+
+
+LEFT = "INFO: bgjobd - ended what a dead fork server left behind, processes: "
+
+
+def _said(running: RunningDaemon) -> list[str]:
+    """What the log says, without times."""
+    return [line.partition("] ")[2] for line in running.lines()]
+
+
+def _kill_both(running: RunningDaemon) -> None:
+    """End the daemon and its fork server before either sees the other's end."""
+    server = running.fork_server()
+    os.kill(server, signal.SIGSTOP)
+    running.stop(signal.SIGKILL)
+    os.kill(server, signal.SIGKILL)
+    eventually(lambda: not is_alive(server))
+
+
+@contextmanager
+def _innocents(server: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that carry the mark of no fork server, or of another, beside one of nobody's."""
+    told = Path(f"/proc/{server}/environ").read_bytes().split(b"\0")
+    mark = next(one.partition(b"=")[2].decode() for one in told if one.startswith(b"BGJOB_MARK="))
+    environs = ({}, {"BGJOB_MARK": "f" * 32}, {"BGJOB_MARK": mark[:-1]}, {"NO_BGJOB_MARK": mark})
+    innocents = [subprocess.Popen(["sleep", "1000"], env=environ) for environ in environs]
+    try:
+        yield innocents
+    finally:
+        for innocent in innocents:
+            innocent.kill()
+            innocent.wait(20)
+
+
+def _fork_servers(running: RunningDaemon) -> list[str]:
+    return [path.name for path in running.spool.glob("fork-server.*")]
 
 
 def _has_but_a_fork_server(running: RunningDaemon) -> bool:
