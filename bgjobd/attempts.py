@@ -381,7 +381,7 @@ class Attempts:
             self._let_go(attempt)
         if attempt is not None and attempt.stop_reason is not None:
             self._spool.remove_stop(key)
-        if attempt is not None and attempt.is_fenced:
+        if not keep_journal and attempt is not None and attempt.is_fenced:
             self._spool.lift(key)
         elif not keep_journal:
             self._spool.remove(key)
@@ -606,6 +606,7 @@ class Attempts:
         """Record the end of an attempt of an earlier life, as its journal tells it, should the spool have lasted."""
         journal = self._spool.try_read(attempt.key)
         if journal is not None and journal.fenced is not None and not attempt.has_begun:
+            self._spool.keep_fence(attempt.key)
             self._end(attempt, _NOT_BEGUN)
         elif journal is None or not spools.has_token(journal, attempt.token):
             self._end(attempt, ending)

@@ -23,7 +23,6 @@ from bgjobd.config import Config
 from bgjobd.forkserver import means, wire
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.forkserver.describe import unavailable
-from bgjobd.forkserver.journal import MARK_VARIABLE
 
 _SERVER = Path(__file__).parent / "forkserver" / "__main__.py"
 _LAST_WORDS = 0.1
@@ -220,7 +219,7 @@ class ForkServer(asyncio.Protocol):
             marks.remove(places.spool, mark)
             raise
         server._watch_process()
-        server._send(_configuration(application, left_out, places))
+        server._send(_configuration(application, left_out, places) | {"mark": mark})
         return server
 
     def _watch_process(self) -> None:
@@ -417,7 +416,7 @@ def _exec(application: Application, link: int, console: int, mark: str) -> subpr
             stdout=console,
             stderr=console,
             pass_fds=(link,),
-            env=_environment(application.env) | {MARK_VARIABLE: mark},
+            env=_environment(application.env) | {marks.VARIABLE: mark},
             start_new_session=True,
             cwd="/",
             umask=0o077,

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjobd.forkserver.identity import pidfd_inode, start_time
-from bgjobd.forkserver.journal import MARK_VARIABLE
+
+VARIABLE: Final = "BGJOB_MARK"
+"""What has the mark in an environment; no name of those that override the configuration."""
 
 UNFINISHED: Final = ".new"
 
@@ -157,7 +159,7 @@ def try_mark_of(pid: int) -> str | None:
 
 
 def _mark_in(environment: bytes) -> str:
-    beginning = f"{MARK_VARIABLE}=".encode()
+    beginning = f"{VARIABLE}=".encode()
     told = next((each for each in environment.split(b"\0") if each.startswith(beginning)), b"")
     mark = told.removeprefix(beginning).decode("ascii", "replace")
     return mark if _MARK.fullmatch(mark) else ""

@@ -91,7 +91,7 @@ class Spool:
     def __init__(self, directory: Path) -> None:
         self._path = directory
         self._idle: set[str] = set()
-        self._fences_of_open: set[AttemptKey] = set()
+        self._kept_fences: set[AttemptKey] = set()
         self.earlier = marks.kept(directory)
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -249,16 +249,19 @@ class Spool:
         Never a fence's, which `lift` sees to: a fork server may have the start still before it; but for that of a job
         whose starts ended their fork servers, which are known to be gone.
         """
+        self._kept_fences.discard(key)
         self._remove(journals.file_name(*key))
 
     def lift(self, key: AttemptKey) -> None:
         """Remove the fence of an attempt whose end is committed, once nobody is left who could start it."""
-        self._fences_of_open.discard(key)
+        self._kept_fences.discard(key)
         self._lift([key], _JOURNAL)
 
     def keep_fence(self, key: AttemptKey) -> None:
-        """Have the fence stay until its attempt's end is committed, for it tells what that is."""
-        self._fences_of_open.add(key)
+        """Have the fence stay until it is lifted or removed by its key: it tells how its attempt has ended, or that a
+        hook is owed.
+        """
+        self._kept_fences.add(key)
 
     def set_idle(self, mark: str) -> None:
         """This fork server is gone, with all that could still carry out a start of its: no fence is for it any more."""
@@ -267,7 +270,7 @@ class Spool:
 
     def lift_all(self) -> None:
         """Remove all fences against starts that nobody has before him any more."""
-        self._lift(set(self._keys(_JOURNAL)) - self._fences_of_open, _JOURNAL)
+        self._lift(set(self._keys(_JOURNAL)) - self._kept_fences, _JOURNAL)
         self._lift(self._keys(_HOOK), _HOOK)
 
     def _lift(self, keys: Iterable[AttemptKey], kind: str) -> None:

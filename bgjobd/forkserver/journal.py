@@ -18,9 +18,6 @@ from typing import Any, NamedTuple
 Record = dict[str, Any]
 
 VERSION = 1
-MARK_VARIABLE = "BGJOB_MARK"
-"""The variable that has the mark of a fork server; no name of those that override the configuration."""
-
 MAX_RESULT = 1024 * 1024
 MAX_TEXT = 64 * 1024
 MAX_LOGS = 1000

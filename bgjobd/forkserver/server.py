@@ -35,7 +35,6 @@ def main(link_fd: int) -> NoReturn:
 class _Server:
     def __init__(self, link: int) -> None:
         self._link = link
-        self._mark = os.environ.get(journals.MARK_VARIABLE, "")
         self._decoder = wire.Decoder()
         self._inbox: deque[wire.Message] = deque()
         self._is_linked = True
@@ -115,7 +114,7 @@ class _Server:
             spool_path=message["spool"],
             boot_id=message["boot_id"],
             has_pidfs=has_pidfs(),
-            mark=self._mark,
+            mark=message.get("mark", ""),
         )
         own = _descriptors()
         sys.path[:0] = message["path"]
