@@ -303,7 +303,7 @@ def test_a_hook_stays_fenced_until_the_orphaned_fork_server_that_may_have_it_bef
 
 
 def _kept(running: RunningDaemon) -> list[str]:
-    return [path.name for path in running.spool.glob("fork-server.*")]
+    return [path.name for path in running.spool.glob("fork-server-*")]
 
 
 def test_a_fence_goes_with_the_fork_server_that_had_the_start_before_it_while_its_attempts_go_on(

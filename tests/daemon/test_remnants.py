@@ -93,7 +93,7 @@ def test_what_is_no_file_tells_of_no_fork_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["fork-server.", "fork-server.AA", f"fork-server.{'a' * 33}", "1.fork-server.aa"]
+    "name", ["fork-server-", "fork-server-AA", f"fork-server-{'a' * 33}", "1.fork-server-aa"]
 )
 def test_a_name_that_no_fork_servers_file_has_is_none(name: str) -> None:
     assert marks.try_mark(name) is None

@@ -292,7 +292,7 @@ def _innocents(server: int) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def _fork_servers(running: RunningDaemon) -> list[str]:
-    return [path.name for path in running.spool.glob("fork-server.*")]
+    return [path.name for path in running.spool.glob("fork-server-*")]
 
 
 def _has_but_a_fork_server(running: RunningDaemon) -> bool:
