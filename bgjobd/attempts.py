@@ -11,7 +11,7 @@ import math
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,10 +20,12 @@ from typing import Any, Final, TypeVar
 from bgjob.words import EntryType, Outcome
 from bgjobd import clock, life
 from bgjobd import spool as spools
+from bgjobd.core.entries import left_behind
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.verdict import Life, StopReason, by_limit, verdict, without_spool
 from bgjobd.core.why import UnderWay
+from bgjobd.forkserver import kin
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
@@ -60,12 +62,13 @@ _STOPPED_BEFORE: Final = "it was stopped before"
 class Attempt:
     """An attempt that was claimed and whose end is not on disk; `ending` is None until it is known.
 
-    `server` is the fork server that will report its end, if any. `has_begun`: its journal was there, `is_started`:
-    and its start was handed to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of
-    them ends in the journal. `is_waiting`: its method has returned, and its result found no room. `exit`: how its
-    process ended, where this one has reaped it. `sent`: the signal sent last to stop it. `timer` is for its deadline
-    and grace, `patience` for its fork server's answers. `start`: its place on the way to the fork server. `unbegun`:
-    how it has ended should it turn out not to have begun.
+    `server` is the fork server that will report its end, if any; `mark` is of the one that was asked for it, "" where
+    none was, None where that is not known. `has_begun`: its journal was there, `is_started`: and its start was handed
+    to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of them ends in the journal.
+    `is_waiting`: its method has returned, and its result found no room. `exit`: how its process ended, where this one
+    has reaped it. `sent`: the signal sent last to stop it. `timer` is for its deadline and grace, `patience` for its
+    fork server's answers. `start`: its place on the way to the fork server. `unbegun`: how it has ended should it turn
+    out not to have begun.
     """
 
     key: AttemptKey
@@ -73,6 +76,7 @@ class Attempt:
     class_name: str
     timeout: float | None = None
     server: ForkServer | None = None
+    mark: str | None = None
     code_version: str | None = None
     has_begun: bool = False
     is_started: bool = False
@@ -97,7 +101,8 @@ class Attempts:
 
     An end goes to the outbox with the attempt's key as its ticket. `policy` tells a class's, `work` holds their
     directories and cgroups, `starts` asks the fork server for them, `say` writes a line about the daemon itself.
-    `end_strays` ends what nobody knows of the processes that dead fork servers left to this one, and answers how many.
+    `end_strays` ends what nobody knows of the processes that dead fork servers left to this one, and answers which, by
+    pid with the names of their programs.
     """
 
     def __init__(
@@ -111,7 +116,7 @@ class Attempts:
         starts: Starts,
         recording: Recording,
         work_limits: WorkLimits,
-        end_strays: Callable[[], int],
+        end_strays: Callable[[], Mapping[int, str]],
         now: Callable[[], float],
         say: Callable[[EntryType, str], None],
     ) -> None:
@@ -165,6 +170,10 @@ class Attempts:
         """Those of the class's attempts that have begun, and not ended."""
         running = (one for one in self._all.values() if one.has_begun and one.ending is None)
         return [directory_name(*one.key, is_hook=False) for one in running if one.class_name == class_name]
+
+    def marks(self) -> set[str | None]:
+        """The fork servers whose attempts they are; None is among them where that is not known of one."""
+        return {attempt.mark for attempt in self._all.values()}
 
     def pids(self) -> set[int]:
         """The processes that proved their starts."""
@@ -220,7 +229,7 @@ class Attempts:
         """Have a claimed attempt started by this fork server."""
         job = claim.job
         key = job.id, job.attempt
-        attempt = Attempt(key, claim.token, job.call.class_name, job.timeout, server)
+        attempt = Attempt(key, claim.token, job.call.class_name, job.timeout, server, mark="")
         self._all[key] = attempt
         self._keep_bounded(attempt)
         if self._is_ending:
@@ -254,7 +263,7 @@ class Attempts:
             self._give_back(attempt, f"{attempt.class_name} is unavailable: {missing}")
             return False
         job = claim.job
-        attempt.server, attempt.code_version = server, server.code_version
+        attempt.server, attempt.mark, attempt.code_version = server, server.mark, server.code_version
         attempt.patience = self._loop.call_later(_PATIENCE, self._on_no_start, attempt)
         server.start(
             {
@@ -416,7 +425,9 @@ class Attempts:
             self._let_go(attempt)
         if attempt is not None and attempt.stop_reason is not None:
             self._spool.remove_stop(key)
-        if not keep_journal and (attempt is None or not attempt.is_fenced):
+        if not keep_journal and attempt is not None and attempt.is_fenced:
+            self._spool.lift(key)
+        elif not keep_journal:
             self._spool.remove(key)
         if not self._all and self._is_empty is not None and not self._is_empty.done():
             self._is_empty.set_result(None)
@@ -430,10 +441,7 @@ class Attempts:
             return False
         self._note_start(attempt, journal)
         self._hold_notes(attempt, spools.notes(journal)[attempt.noted :])
-        strays = (seen or journal.exit or {}).get("strays", 0)
-        if strays:
-            told = f"processes that it left behind, killed: {strays}"
-            self._outbox.hold(Noted(*attempt.key, EntryType.INFO, told))
+        self._tell_strays(attempt, *spools.strays(seen or journal.exit))
         self._put_end(attempt, fact)
         return True
 
@@ -446,13 +454,19 @@ class Attempts:
     def _put_end(self, attempt: Attempt, fact: AttemptEnded) -> None:
         if attempt.ending is None:
             attempt.ending = self._verdict(attempt, fact)
-            self._work.remove(directory_name(*attempt.key, is_hook=False))
+            left = self._work.remove(directory_name(*attempt.key, is_hook=False))
+            self._tell_strays(attempt, len(left), kin.told_names(left))
             self._work_limits.look(attempt.class_name)
             self._disarm(attempt)
             self._be_content(attempt)
             self._leave_starts(attempt)
             told = JobFact(attempt.key[0], replace(fact, ending=attempt.ending))
             self._outputs.finish(attempt.key, lambda: self._outbox.send(told, attempt.key))
+
+    def _tell_strays(self, attempt: Attempt, count: int, names: list[str]) -> None:
+        if count:
+            told = f"processes that it left behind, killed: {left_behind(count, names)}"
+            self._outbox.hold(Noted(*attempt.key, EntryType.INFO, told))
 
     def _verdict(self, attempt: Attempt, fact: AttemptEnded) -> Ending:
         policy = self._policy(attempt.class_name)
@@ -638,6 +652,7 @@ class Attempts:
         """Record the end of an attempt of an earlier life, as its journal tells it, should the spool have lasted."""
         journal = self._spool.try_read(attempt.key)
         if journal is not None and journal.fenced is not None and not attempt.has_begun:
+            self._spool.keep_fence(attempt.key)
             self._end(attempt, _NOT_BEGUN)
         elif journal is None or not spools.has_token(journal, attempt.token):
             self._end(attempt, ending)
@@ -669,6 +684,8 @@ class Attempts:
                 self._insist(self._note_change, changed)
         journal = self._spool.try_read(attempt.key) or self._fenced(attempt)
         attempt.is_fenced = journal is not None and journal.fenced is not None
+        if attempt.is_fenced:
+            self._spool.keep_fence(attempt.key)
         is_own = journal is not None and spools.has_token(journal, attempt.token)
         if journal is None or (attempt.is_fenced and attempt.has_begun) or not (attempt.is_fenced or is_own):
             # It began once and nothing tells more; its process may be alive, so it is never started again.
@@ -682,7 +699,7 @@ class Attempts:
     def _fenced(self, attempt: Attempt) -> Journal | None:
         """The journal once it is decided that the attempt does not start; its own, if its process was faster."""
         try:
-            self._spool.fence(attempt.key)
+            self._spool.fence(attempt.key, attempt.mark)
         except OSError as error:
             self._recording.suspect()
             if not self._is_spool_full:
@@ -698,6 +715,7 @@ class Attempts:
         """Wait for the end of a process that another daemon, or a dead fork server, has started."""
         self._note_start(attempt, journal)
         attempt.journal = journal
+        attempt.mark = attempt.mark or spools.mark_in(journal)
         self._note_news(attempt)
         self._outbox.send()
         try:

@@ -24,6 +24,7 @@ from bgjobd.census import Process
 from bgjobd.config import Config
 from bgjobd.core.verdict import Life
 from bgjobd.forkserver import journal as journals
+from bgjobd.marks import try_mark
 from bgjobd.spool import MARKER, UNFINISHED, AttemptKey
 from bgjobd.store.audit import Audit, Counts, Entry, Oddity, OpenAttempt
 from bgjobd.work import ASIDE
@@ -206,7 +207,7 @@ def _left_files(look: Look) -> Iterator[Discrepancy]:
     for file in look.files:
         subject = journals.file_name(*file.key, file.kind)
         if file.is_fence:
-            continue  # it stays while the boot lasts
+            continue  # it stays as long as a fork server may have the start before it
         if file.kind == "hook":
             if file.pid is None:
                 yield Discrepancy(
@@ -390,7 +391,8 @@ def _files(spool: Path) -> tuple[tuple[SpoolFile, ...], tuple[str, ...]]:
         files = tuple([_read(directory, key, name.rpartition(".")[2]) for name, key in keys.items()])
     finally:
         os.close(directory)
-    return files, tuple([str(spool / name) for name in names if name not in keys and name != MARKER])
+    known = {*keys, MARKER, *(name for name in names if try_mark(name) is not None)}
+    return files, tuple([str(spool / name) for name in names if name not in known])
 
 
 def _read(directory: int, key: AttemptKey, kind: str) -> SpoolFile:

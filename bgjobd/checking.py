@@ -128,6 +128,7 @@ def check(config: Config) -> Checked:
     found += places.findings(config, daemon)
     found += _access(config)
     found.append(_clock())
+    found.append(_strays(machine))
     found += _stored(config, catalogue, ready)
     return Checked(
         file=config.file,
@@ -176,6 +177,17 @@ def _clock() -> Finding:
         told = "clock: nobody keeps it right (NTP); when it is set, times of jobs move with it"
         return remark(f"{told}; `timedatectl set-ntp true`, where systemd is")
     return ok("clock: it is synchronised")
+
+
+def _strays(machine: limits.Machine) -> Finding:
+    """How what attempts leave behind is found where daemon and fork server die at once; else both find all of it."""
+    if machine.has_groups:
+        return ok("strays: whatever an attempt leaves behind is found by its cgroup")
+    told = "strays: should daemon and fork server be killed at once, what an attempt leaves behind is found by its"
+    more = (
+        "environment, and not where it has cleaned that; a cgroup finds it (Delegate=yes, DelegateSubgroup=)"
+    )
+    return remark(f"{told} {more}")
 
 
 # What is stored

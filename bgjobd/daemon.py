@@ -7,6 +7,7 @@ fork servers are told what follows from a commit; memory advances only after it.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 
 from bgjob.errors import JobNotFoundError, ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Outcome, Status
-from bgjobd import cgroups, meter, page
+from bgjobd import cgroups, marks, meter, page
 from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
@@ -45,6 +46,7 @@ from bgjobd.recording import Recording
 from bgjobd.recovery import recover
 from bgjobd.relay import Relay
 from bgjobd.reloads import Reloads
+from bgjobd.remnants import Remnants
 from bgjobd.retention import Retention
 from bgjobd.silence import Silence
 from bgjobd.spool import AttemptKey, Spool
@@ -62,6 +64,9 @@ from bgjobd.work import Work
 from bgjobd.work_limits import WorkLimits
 
 T = TypeVar("T")
+
+_INIT = 1
+"""The pid of the process that every orphan of its pid namespace falls to, as to the first of a container."""
 
 _LAST_MOMENT = 2.0
 """Seconds from the last SIGKILL until the ends of attempts are stored."""
@@ -116,7 +121,8 @@ class Daemon:
         self._inherited = (
             kin.children()
         )  # whoever was there before the daemon was executed in their parent's place
-        self._strays = Strays(self._kin, self.say)
+        self._may_get_others = bool(self._inherited) or os.getpid() == _INIT
+        self._strays = Strays(self._kin, self._is_ours, self.say, self._on_rest_of_strays)
         self.outputs = Outputs(places.output, self.say)
         self._starts = Starts()
         self._recording = Recording(
@@ -155,6 +161,16 @@ class Daemon:
             self.in_force.try_has_failed_hook,
             self.in_force.policy,
             self._strays.end,
+            self._note_end_of_process,
+        )
+        self._remnants = Remnants(
+            self._spool,
+            life.id,
+            lambda: self._attempts.marks() | self._hooks.marks(),
+            self._kin,
+            self._strays.end_soon,
+            self._in_background,
+            self.say,
         )
         self._generations = Generations(
             places,
@@ -162,6 +178,7 @@ class Daemon:
             self._on_report,
             self._on_change_of_server,
             self._on_end_of_server,
+            self._on_reaped_server,
             self._strays.end_soon,
             self.say,
             self._in_background,
@@ -206,6 +223,7 @@ class Daemon:
         self._loop.add_reader(self._set_clock.fileno(), self._on_set_clock)
         self._outbox.send(DaemonStarted())
         recover(self._spool, self._reader, self._attempts, self._hooks, self._work, self._notifier.more_time)
+        self._remnants.start()
         self.retention.start(newest_entry, leapt_at)
         for told, count in self._attempts.count(_left_behind).items():
             self.say(EntryType.INFO, f"of an earlier daemon {_attempts(count)} {told[count > 1]}")
@@ -280,6 +298,7 @@ class Daemon:
         self._silence.close()
         self._relay.close()
         self._strays.close()
+        self._remnants.close()
         self._attempts.close()
         self._hooks.close()
         self._recording.close()
@@ -615,6 +634,7 @@ class Daemon:
             job.status is Status.FAILED and ending is not None and self._hooks.offer(key, job.call, ending)
         )
         self._attempts.forget(key, keep_journal=is_owed)
+        self._note_end_of_process()
 
     def say(self, type: EntryType, message: str) -> None:
         """One log line about the daemon itself."""
@@ -695,10 +715,26 @@ class Daemon:
         self._hooks.on_end_of_server(server)
         self._strays.end_soon()
 
+    def _on_reaped_server(self, server: ForkServer) -> None:
+        self._remnants.on_reaped(server.mark)
+
+    def _on_rest_of_strays(self) -> None:
+        self._remnants.on_rest()
+
+    def _note_end_of_process(self) -> None:
+        """An attempt or a hook is over: it may have been the last of a fork server that is gone."""
+        self._remnants.on_end()
+
     def _kin(self) -> set[int]:
         """The children of this process that are not strays."""
         known = self._inherited | self._generations.pids | self.own_pids
         return known | self._attempts.pids() | self._hooks.pids()
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether a child that nobody knows comes from a fork server: by its mark, where others' orphans may fall to
+        this process, for it is init or had children before it was the daemon.
+        """
+        return not self._may_get_others or marks.try_mark_of(pid) in self._spool.kept_marks()
 
     # Work in the background
 

@@ -24,7 +24,8 @@ class Generations:
 
     `pids` are those of all fork servers that are not reaped, `absence` says why there is none as long as there is none.
     `on_change` hears of the one that starts attempts from now on, or that there is none; `on_end` of each that is
-    gone; `on_report` of what they tell. `end_strays` ends, in a moment, what dead ones have left to this process.
+    gone, `on_reaped` once its process is, too; `on_report` of what they tell. `end_strays` ends, in
+    a moment, what dead ones have left to this process.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Generations:
         on_report: Callable[[ForkServer, dict[str, Any]], None],
         on_change: Callable[[ForkServer | None], None],
         on_end: Callable[[ForkServer], None],
+        on_reaped: Callable[[ForkServer], None],
         end_strays: Callable[[], None],
         say: Callable[[EntryType, str], None],
         in_background: Callable[[Coroutine[Any, Any, None]], None],
@@ -43,6 +45,7 @@ class Generations:
         self._on_report = on_report
         self._on_change = on_change
         self._on_end = on_end
+        self._on_reaped = on_reaped
         self._end_strays = end_strays
         self._say = say
         self._in_background = in_background
@@ -141,7 +144,7 @@ class Generations:
     async def _watch(self, server: ForkServer) -> None:
         came_up_at = asyncio.get_running_loop().time()
         await server.gone
-        self._in_background(server.collect())
+        self._in_background(self._collect(server))
         if self._is_stopping:
             return
         was_current, delay = self.current is server, 0.0
@@ -160,6 +163,10 @@ class Generations:
             self._on_end(server)
         finally:
             await self.keep_one(delay)
+
+    async def _collect(self, server: ForkServer) -> None:
+        await server.collect()
+        self._on_reaped(server)
 
     def _pause(self) -> float:
         """Seconds until the next one: none after the first that ended, then more and more."""

@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
 from bgjobd import spool as spools
+from bgjobd.core.entries import left_behind
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.retry import MOST_CRASHES
 from bgjobd.forkserver.journal import Journal, directory_name
@@ -48,15 +49,17 @@ _LAST_LOOK: Final = 1.0
 class _Hook:
     """A hook that runs: by a fork server that will report on it, or watched by its pidfd.
 
-    `owed` is what to call should it turn out not to have begun; None where it has. `is_sealed`: an earlier daemon may
-    have asked a fork server for it too, which still lives. `start`: its place on the way to the fork server; `crash`:
-    how that ended, by itself, before anybody told of the hook.
+    `mark` is that of the fork server that was asked for it, None where that is not known. `owed` is what to call should
+    it turn out not to have begun; None where it has. `is_sealed`: an earlier daemon may have asked a fork server for it
+    too, which still lives. `start`: its place on the way to the fork server; `crash`: how that ended, by itself, before
+    anybody told of the hook.
     """
 
     key: AttemptKey
     owed: _Owed | None
     server: ForkServer | None
     timer: asyncio.TimerHandle
+    mark: str | None = None
     is_sealed: bool = False
     start: Start | None = None
     crash: str | None = None
@@ -94,12 +97,14 @@ class Hooks:
         slots: Callable[[], int],
         wants: Callable[[str], bool | None],
         policy: Callable[[str], Policy],
-        end_strays: Callable[[], int],
+        end_strays: Callable[[], Mapping[int, str]],
+        on_end: Callable[[], None],
     ) -> None:
         self._spool = spool
         self._work = work
         self._starts = starts
         self._end_strays = end_strays
+        self._on_end = on_end
         self._outbox = outbox
         self._outputs = outputs
         self._slots = slots
@@ -158,6 +163,10 @@ class Hooks:
     def directories(self) -> set[str]:
         """The names of the directories that hooks work in."""
         return {directory_name(*key, is_hook=True) for key in self._keys()}
+
+    def marks(self) -> set[str | None]:
+        """The fork servers whose hooks run; None is among them where that is not known of one."""
+        return {hook.mark for hook in self._running.values()}
 
     def pids(self) -> set[int]:
         """The processes of hooks that proved their starts."""
@@ -230,7 +239,7 @@ class Hooks:
         if not wants:
             self._spool.remove(key)
             return False
-        hook = _Hook(key, owed, server, self._limited(key), owed.is_sealed, start)
+        hook = _Hook(key, owed, server, self._limited(key), server.mark, owed.is_sealed, start)
         self._run(hook, owed.call.class_name)
         server.start(_order(owed, self._policy(owed.call.class_name).sensitive))
         return True
@@ -317,6 +326,8 @@ class Hooks:
         except OSError:  # no descriptors
             self._loop.call_later(_PAUSE, self._watch, hook)
             return
+        if hook.mark is None and journal is not None:
+            hook.mark = spools.mark_in(journal)
         if journal is None and hook.owed is not None:
             self._put_back(hook)  # and look again before it is called
         elif hook.pidfd is None:
@@ -353,6 +364,10 @@ class Hooks:
         """Put into the job's log what the hook told, and how it ended if it did not end well."""
         for note in spools.notes(journal):
             self._outbox.hold(Noted(*hook.key, note.type, note.message))
+        count, names = spools.strays(exit_record or journal.exit)
+        if count:
+            told = f"the failed hook: processes that it left behind, killed: {left_behind(count, names)}"
+            self._outbox.hold(Noted(*hook.key, EntryType.INFO, told))
         fact = spools.ended(hook.key, journal, exit_record)
         ending = fact.ending if fact is not None else spools.ending_unseen(journal)
         if hook.is_late:
@@ -388,6 +403,7 @@ class Hooks:
             self._spool.seal_hook(hook.key)
         else:
             self._spool.remove_hook(hook.key)
+        self._on_end()
         self._call_next()
 
     def _run_no_more(self, hook: _Hook) -> None:

@@ -36,6 +36,7 @@ class Machine:
     landlock: int
     controllers: tuple[str, ...]
     can_punch: bool
+    has_groups: bool = False
 
     @classmethod
     def here(cls, state_dir: Path, daemon: int | None = None) -> Machine:
@@ -51,6 +52,7 @@ class Machine:
             landlock=landlock.version(),
             controllers=() if groups is None else groups.controllers,
             can_punch=_can_punch(existing(state_dir)),
+            has_groups=groups is not None,
         )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import bgjob
-from bgjobd import limits
+from bgjobd import limits, marks
 from bgjobd.children import end_of
 from bgjobd.config import Config
 from bgjobd.forkserver import means, wire
@@ -126,7 +126,7 @@ class ForkServer(asyncio.Protocol):
     `ready` is what it told when it was: classes, modules, code_version, python, executable. `missing` are the
     classes that it could not load, with the reason: it can start nothing of them. `heard_at` is when it last gave a
     sign of life, on the loop's clock. `has_started`: an attempt has begun there. `is_killed`: by this process. Its pid
-    is among `pids` until it is reaped.
+    is among `pids` until it is reaped. `mark` is what the spool knows it by.
     """
 
     def __init__(
@@ -134,10 +134,14 @@ class ForkServer(asyncio.Protocol):
         process: subprocess.Popen[bytes],
         on_report: Callable[[ForkServer, wire.Message], None],
         pids: set[int],
+        mark: str,
+        spool: Path,
     ) -> None:
         self._process = process
         self._on_report = on_report
         self._pids = pids
+        self.mark = mark
+        self._spool = spool
         self._decoder = wire.Decoder()
         self._transport: asyncio.Transport | None = None
         self._loading: list[str] = []
@@ -198,19 +202,24 @@ class ForkServer(asyncio.Protocol):
             ours, theirs = socket.socketpair()
         except OSError as error:
             raise ForkServerError(f"the fork server could not be started: {error.strerror}") from error
+        mark = marks.new()
         with theirs:
-            process = _exec(application, theirs.fileno(), places.console)
+            process = _exec(application, theirs.fileno(), places.console, mark)
+        _keep(process, mark, application, places)  # before it hears of anything that it could leave behind
         pids.add(process.pid)
         loop = asyncio.get_running_loop()
         try:
-            _, server = await loop.create_connection(lambda: cls(process, on_report, pids), sock=ours)
+            _, server = await loop.create_connection(
+                lambda: cls(process, on_report, pids, mark, places.spool), sock=ours
+            )
         except BaseException:  # a trial may be given up at any moment
             process.kill()
             process.wait()
             pids.discard(process.pid)
+            marks.remove(places.spool, mark)
             raise
         server._watch_process()
-        server._send(_configuration(application, left_out, places))
+        server._send(_configuration(application, left_out, places) | {"mark": mark})
         return server
 
     def _watch_process(self) -> None:
@@ -289,6 +298,7 @@ class ForkServer(asyncio.Protocol):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self.kill()
         await self.collect()
+        marks.remove(self._spool, self.mark)
 
     async def collect(self) -> None:
         """Reap it, so that it doesn't stay a zombie; a link that ended means that it ends in a moment."""
@@ -379,7 +389,22 @@ def _missing(described: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {name: one["unavailable"] for name, one in described.items() if one["unavailable"] is not None}
 
 
-def _exec(application: Application, link: int, console: int) -> subprocess.Popen[bytes]:
+def _keep(process: subprocess.Popen[bytes], mark: str, application: Application, places: Places) -> None:
+    """Have the spool keep that this fork server may exist. Raises ForkServerError, and ends it, where there is no room:
+    a later daemon would take its starts for given back.
+    """
+    accounts = [told.get("account") for told in application.limits.values()]
+    uids = [os.geteuid(), *(account["uid"] for account in accounts if account is not None)]
+    try:
+        marks.put(places.spool, marks.Marked.here(mark, process.pid, places.boot_id, uids))
+    except OSError as error:
+        process.kill()
+        process.wait()
+        told = f"the spool {places.spool} cannot be written: {error.strerror}"
+        raise ForkServerError(f"the fork server could not be started: {told}") from error
+
+
+def _exec(application: Application, link: int, console: int, mark: str) -> subprocess.Popen[bytes]:
     python = application.python or sys.executable
     found = shutil.which(python)
     if found is None:
@@ -391,7 +416,7 @@ def _exec(application: Application, link: int, console: int) -> subprocess.Popen
             stdout=console,
             stderr=console,
             pass_fds=(link,),
-            env=_environment(application.env),
+            env=_environment(application.env) | {marks.VARIABLE: mark},
             start_new_session=True,
             cwd="/",
             umask=0o077,

@@ -41,6 +41,8 @@ def recover(
         is_owed = journal is not None and _is_owed_a_hook(key, reader, hooks)
         if journal is not None and journal.fenced is None and not is_owed:
             spool.remove(key)  # its end was committed a moment before the crash
+        elif is_owed:
+            spool.keep_fence(key)
     for key in set(spool.stops()) - is_open:
         spool.remove_stop(key)
     work.tidy(attempts.directories() | hooks.directories())

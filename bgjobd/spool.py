@@ -8,7 +8,7 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from inotify_simple import INotify, flags
 from bgjob.amounts import size_text
 from bgjob.codec import to_json
 from bgjob.words import EntryType, Outcome
+from bgjobd import marks
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.verdict import StopReason
@@ -37,8 +38,11 @@ MARKER: Final = "database-id"
 _JOURNAL: Final = "journal"
 _HOOK: Final = "hook"
 _STOP: Final = "stop"
-UNFINISHED: Final = ".new"
+UNFINISHED: Final = marks.UNFINISHED
 _LONGEST_DELAY: Final = 36_500 * 86_400.0
+_LONGEST_NAME: Final = 64
+"""How much is told of a program's name: the kernel's have 15 bytes, and a job may have written its journal itself."""
+
 _WHOLE_GROUP: Final = 4
 """PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h, from kernel 6.9 on."""
 
@@ -88,10 +92,16 @@ class SpoolInUseError(Exception):
 
 
 class Spool:
-    """The directory of journals, on tmpfs: it ends with the boot, as processes do."""
+    """The directory of journals, on tmpfs: it ends with the boot, as processes do.
+
+    `earlier` are the marks of the fork servers of earlier daemons.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._path = directory
+        self._idle: set[str] = set()
+        self._kept_fences: set[AttemptKey] = set()
+        self.earlier = marks.kept(directory)
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -206,20 +216,40 @@ class Spool:
         word = word_in(self._directory, journals.file_name(*key, _STOP))
         return StopReason(word) if word in frozenset(StopReason) else None
 
-    def fence(self, key: AttemptKey) -> bool:
-        """Decide that this attempt does not start; False if its process was first."""
-        journal = journals.link_first(self._directory, journals.file_name(*key), journals.fenced())
+    def fence(self, key: AttemptKey, mark: str | None = None) -> bool:
+        """Decide that this attempt does not start; False if its process was first.
+
+        `mark` is of the fork server that was asked for the start; None where that is one of an earlier daemon's.
+        """
+        line = journals.fenced(self._holders(mark))
+        journal = journals.link_first(self._directory, journals.file_name(*key), line)
         if journal is None:
             return False
         os.close(journal)
         return True
+
+    def _holders(self, mark: str | None) -> list[str] | None:
+        """The fork servers that may still have such a start before them; None where that is not known: those of
+        earlier versions left no marks.
+        """
+        if mark is None and not self.earlier:
+            return None
+        return sorted((self.earlier if mark is None else {mark}) & self._able())
+
+    def _able(self) -> frozenset[str]:
+        """The fork servers that may still carry out a start."""
+        return self.kept_marks() - self._idle
+
+    def kept_marks(self) -> frozenset[str]:
+        """The fork servers that may exist, or may have left something."""
+        return marks.kept(self._path)
 
     def try_collect(
         self,
         pidfd: int,
         key: AttemptKey,
         output_bytes: Callable[[], int],
-        end_strays: Callable[[], int],
+        end_strays: Callable[[], Mapping[int, str]],
         group: Group | None,
         is_hook: bool = False,
     ) -> journals.Record | None:
@@ -237,20 +267,74 @@ class Spool:
     def remove(self, key: AttemptKey) -> None:
         """Remove the journal of an attempt whose end is committed.
 
-        Never a fence's journal: it stays while the boot lasts, for an orphaned fork server may have the start still
-        before it; but for that of a job whose starts ended their fork servers, which are known to be gone.
+        Never a fence's, which `lift` sees to: a fork server may have the start still before it; but for that of a job
+        whose starts ended their fork servers, which are known to be gone.
         """
+        self._kept_fences.discard(key)
         self._remove(journals.file_name(*key))
+
+    def lift(self, key: AttemptKey) -> None:
+        """Remove the fence of an attempt whose end is committed, once nobody is left who could start it."""
+        self._kept_fences.discard(key)
+        self._lift([key], _JOURNAL)
+
+    def keep_fence(self, key: AttemptKey) -> None:
+        """Have the fence stay until it is lifted or removed by its key: it tells how its attempt has ended, or that a
+        hook is owed.
+        """
+        self._kept_fences.add(key)
+
+    def set_idle(self, mark: str) -> None:
+        """This fork server is gone, with all that could still carry out a start of its: no fence is for it any more."""
+        self._idle.add(mark)
+        self.lift_all()
+
+    def lift_all(self) -> None:
+        """Remove all fences against starts that nobody has before him any more."""
+        self._lift(set(self._keys(_JOURNAL)) - self._kept_fences, _JOURNAL)
+        self._lift(self._keys(_HOOK), _HOOK)
+
+    def _lift(self, keys: Iterable[AttemptKey], kind: str) -> None:
+        able = self._able()
+        for key in keys:
+            name = journals.file_name(*key, kind)
+            with suppress(OSError):  # it cannot be read now: it stays until the next occasion
+                journal = journals.try_read(self._directory, name)
+                if journal is not None and _is_needless(journal, able):
+                    self._remove(name)
+
+    def servers(self) -> list[marks.Marked]:
+        """The fork servers that may exist, or may have left something; a file that tells of none is removed."""
+        found = []
+        for mark in self.kept_marks():
+            with suppress(OSError):  # it cannot be read now: it stays for the next daemon
+                server = marks.try_read(self._path, mark)
+                if server is None:
+                    self.remove_server(mark)
+                else:
+                    found.append(server)
+        return found
+
+    def remove_server(self, mark: str) -> None:
+        """Nothing of this fork server is left."""
+        marks.remove(self._path, mark)
+        self._idle.discard(mark)
 
     def remove_stop(self, key: AttemptKey) -> None:
         """Remove the word of why an attempt was stopped."""
         self._remove(journals.file_name(*key, _STOP))
 
     def seal_hook(self, key: AttemptKey) -> None:
-        """Put a fence in the place of a hook's journal: a fork server of an earlier daemon may be about to call it."""
+        """Put a fence in the place of a hook's journal, where a fork server of an earlier daemon may be about to call
+        it.
+        """
         name = journals.file_name(*key, _HOOK)
+        holders = self._holders(None)
         try:
-            self._put(name, journals.fenced())
+            if holders == []:
+                self._remove(name)
+            else:
+                self._put(name, journals.fenced(holders))
         except OSError:
             self._remove(name)  # the spool is full
 
@@ -301,6 +385,9 @@ class Spool:
             self.remove(key)
             self.remove_stop(key)
             self.remove_hook(key)
+        for mark in self.earlier:
+            self.remove_server(mark)
+        self.earlier = frozenset()
         self._put(MARKER, database_id.encode())
 
 
@@ -328,6 +415,18 @@ def started(key: AttemptKey, journal: Journal, code_version: str | None) -> Atte
 def has_token(journal: Journal, token: str) -> bool:
     """Whether the journal was begun for the claim with this token."""
     return journal.started is not None and bool(journal.started["token"] == token)
+
+
+def _is_needless(journal: Journal, able: Collection[str]) -> bool:
+    """Whether it is a fence against starts that none of these fork servers has before it."""
+    holders = None if journal.fenced is None or journal.started is not None else journal.fenced.get("servers")
+    return holders is not None and not any(mark in able for mark in holders)
+
+
+def mark_in(journal: Journal) -> str | None:
+    """The mark of the fork server that has forked the attempt's process; None where nothing tells."""
+    told = None if journal.started is None else journal.started.get("mark")
+    return told if isinstance(told, str) else None
 
 
 def _is_fence(journal: Journal | None) -> bool:
@@ -361,6 +460,13 @@ def ended(
     )
 
 
+def strays(exit_record: journals.Record | None) -> tuple[int, list[str]]:
+    """How many processes were left behind and killed, as an exit record tells; and some names of their programs."""
+    told = exit_record or {}
+    names = [_storable(name[:_LONGEST_NAME]) for name in told.get("stray_names", [])]
+    return told.get("strays", 0), names[: kin.MAX_NAMES]
+
+
 def ending_unseen(journal: Journal | None) -> Ending:
     """The ending of an attempt whose process is gone while nobody saw its exit: by its outcome, if it recorded one."""
     if journal is not None and (journal.outcome is not None or journal.waiting is not None):
@@ -371,13 +477,17 @@ def ending_unseen(journal: Journal | None) -> Ending:
 def try_open_process(journal: Journal, owner: int | None = None, parents: Collection[int] = ()) -> int | None:
     """A pidfd of the process that began this journal, or None where it is gone.
 
-    The pidfd is opened first and compared then, so a pid that the kernel gave again is found out. A job can write
-    another's pid over its own: it must be the owner's, and a child of one of the parents, where those are known.
-    Raises OSError where no descriptor is to be had.
+    A job can write another's pid over its own: it must be the owner's, and a child of one of the parents, where those
+    are known. Raises OSError where no descriptor is to be had.
     """
-    record = journal.started
-    if record is None:
-        return None
+    return None if journal.started is None else try_open(journal.started, owner, parents)
+
+
+def try_open(record: journals.Record, owner: int | None = None, parents: Collection[int] = ()) -> int | None:
+    """A pidfd of the process with this pid, start time and pidfd's inode, as above.
+
+    The pidfd is opened first and compared then, so a pid that the kernel gave again is found out.
+    """
     try:
         pidfd = os.pidfd_open(record["pid"])
     except OSError as error:

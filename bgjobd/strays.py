@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from bgjob.words import EntryType
+from bgjobd.core.entries import left_behind
 from bgjobd.forkserver import kin
 
 _FIRST_PAUSE: Final = 0.05
@@ -16,32 +17,46 @@ _LAST_PAUSE: Final = 1.0
 
 
 class Strays:
-    """Ends the children of this process but those that are `known`: its fork servers, and attempts that it watches."""
+    """Ends the children of this process but those that are `known`: its fork servers, and attempts that it watches.
 
-    def __init__(self, known: Callable[[], Collection[int]], say: Callable[[EntryType, str], None]) -> None:
+    `is_ours` tells of one that is not known whether it comes from a fork server of ours at all. `on_rest` hears once
+    there are none any more after a fork server's end.
+    """
+
+    def __init__(
+        self,
+        known: Callable[[], Collection[int]],
+        is_ours: Callable[[int], bool],
+        say: Callable[[EntryType, str], None],
+        on_rest: Callable[[], None],
+    ) -> None:
         self._known = known
+        self._is_ours = is_ours
         self._say = say
+        self._on_rest = on_rest
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._dying: frozenset[int] = frozenset()
+        self._told: frozenset[int] = frozenset()
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def end(self) -> int:
-        """End those that are there now. How many were found anew."""
+    def end(self) -> Mapping[int, str]:
+        """End those that are there now. Those found anew, by pid with the names of their programs."""
         try:
-            strangers = kin.end_strangers(self._known)
+            strangers = kin.end_strangers(self._known, self._is_ours)
         except OSError:  # no descriptors
             self._look_in(_LAST_PAUSE)
-            return 0
-        found = strangers.found - self._dying
+            return {}
+        found = {pid: name for pid, name in strangers.found.items() if pid not in self._told}
         self._dying = strangers.dying
+        self._told = self._told.union(found) if self._dying else frozenset()
         if self._dying:
             self._look_in(_FIRST_PAUSE)  # at what they had forked, which falls to this process with their end
-        return len(found)
+        return found
 
     def end_soon(self) -> None:
         """A fork server is gone: end what it leaves, once its last starts have been decided."""
@@ -52,8 +67,12 @@ class Strays:
         self._timer = self._loop.call_later(pause, self._look, pause)
 
     def _look(self, pause: float) -> None:
+        self._timer = None
         found = self.end()
         if found:
-            self._say(EntryType.INFO, f"ended what a dead fork server left behind, processes: {found}")
+            told = left_behind(len(found), kin.told_names(found))
+            self._say(EntryType.INFO, f"ended what a dead fork server left behind, processes: {told}")
         if self._dying:
             self._look_in(min(pause * 2, _LAST_PAUSE))
+        elif self._timer is None:
+            self._on_rest()

@@ -8,7 +8,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count, islice
@@ -103,8 +103,10 @@ class Work:
             return None
         return found if found != os.geteuid() else None
 
-    def remove(self, name: str) -> None:
-        """Have nothing of this name: it is gone, or aside. Who is left in its cgroup is killed."""
+    def remove(self, name: str) -> Mapping[int, str]:
+        """Have nothing of this name: it is gone, or aside. Who is left in its cgroup is killed, and told: by pid with
+        the names of their programs.
+        """
         try:
             os.rmdir(name, dir_fd=self._directory)
         except FileNotFoundError:
@@ -112,8 +114,7 @@ class Work:
         except OSError:
             self._put_aside(name)
         group = self.try_group(name)
-        if group is not None:
-            group.end()
+        return {} if group is None else group.end().left
 
     def tidy(self, known: Collection[str]) -> None:
         """Remove the directories and cgroups of attempts that are not known, and what an earlier daemon left aside."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -36,6 +36,11 @@ def entries(before: Job | None, fact: Fact, after: Job) -> tuple[Entry, ...]:
 def progress_message(fraction: float, message: str) -> str:
     """The message of the entry that tells how far an attempt is; `fraction` is in [0, 1]."""
     return f"Background job is at {fraction:.0%}" + (f": {message}" if message else "")
+
+
+def left_behind(count: int, names: Sequence[str]) -> str:
+    """So many processes, and which programs they ran as far as that is known: `2 (sleep, python3)`."""
+    return f"{count} ({', '.join(names)})" if names else f"{count}"
 
 
 def _success(message: str, with_job: bool = False) -> Callable[[Any, Job, Job], tuple[Entry, ...]]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Final, NamedTuple
+
+from . import kin
 
 _PERIOD: Final = 100_000
 """Microseconds in which `cpu.max` grants its quota."""
@@ -23,12 +27,14 @@ class Groups(NamedTuple):
 
 class Evidence(NamedTuple):
     """What a group tells once its attempt has ended: the highest memory in bytes, with what it kept of files; how many
-    were killed for it; the seconds of CPU time of all who were in it, as a user and in the kernel.
+    were killed for it; the seconds of CPU time of all who were in it, as a user and in the kernel; who was left in it
+    and is killed, by pid with the names of their programs.
     """
 
     memory_peak: int | None = None
     oom_kills: int = 0
     cpu: tuple[float, float] = (0.0, 0.0)
+    left: Mapping[int, str] = MappingProxyType({})
 
 
 class Group(NamedTuple):
@@ -74,8 +80,19 @@ class Group(NamedTuple):
         with suppress(OSError):
             self._write("cgroup.kill", "1")
 
+    def members(self) -> dict[int, str]:
+        """Whoever is in the group, or in those that the attempt made in it, with the names of their programs."""
+        found: dict[int, str] = {}
+        for directory, _, _ in os.walk(self.path):
+            with suppress(OSError, ValueError):
+                for pid in map(int, _read(f"{directory}/cgroup.procs").split()):
+                    name = kin.try_name(pid)
+                    if name is not None:
+                        found[pid] = name
+        return found
+
     def end(self) -> Evidence:
-        """Kill whoever is left, tell what the group used, and remove it; nothing is told where there is none."""
+        """Kill whoever is left, tell that and what the group used, and remove it; nothing where there is none."""
         if not os.path.isdir(self.path):
             return Evidence()
         spent = self._counts("cpu.stat")
@@ -84,6 +101,10 @@ class Group(NamedTuple):
             self._counts("memory.events").get("oom_kill", 0),
             (spent.get("user_usec", 0) / 1e6, spent.get("system_usec", 0) / 1e6),
         )
+        with suppress(OSError):
+            os.rmdir(self.path)
+            return evidence  # nobody was in it: the kernel would not have removed it
+        evidence = evidence._replace(left=self.members())
         self.kill()
         for _ in range(_MOST_TRIES):
             if self._is_removed():
@@ -103,19 +124,17 @@ class Group(NamedTuple):
 
     def _number(self, file: str) -> int | None:
         try:
-            return int(self._read(file))
+            return int(_read(f"{self.path}/{file}"))
         except (OSError, ValueError):
             return None
 
     def _counts(self, file: str) -> dict[str, int]:
         try:
-            return {name: int(count) for name, count in map(str.split, self._read(file).splitlines())}
+            return {
+                name: int(count) for name, count in map(str.split, _read(f"{self.path}/{file}").splitlines())
+            }
         except (OSError, ValueError):
             return {}
-
-    def _read(self, file: str) -> str:
-        with open(f"{self.path}/{file}", encoding="ascii") as opened:
-            return opened.read()
 
     def _write(self, file: str, value: str) -> None:
         descriptor = os.open(f"{self.path}/{file}", os.O_WRONLY | os.O_CLOEXEC)
@@ -123,3 +142,8 @@ class Group(NamedTuple):
             os.write(descriptor, value.encode())
         finally:
             os.close(descriptor)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii") as opened:
+        return opened.read()

@@ -25,13 +25,16 @@ from .sandbox import Sandbox, SandboxError
 
 
 class Place(NamedTuple):
-    """Where attempts write: descriptors of the spool and of the output directory; and which boot and kernel this is."""
+    """Where attempts write: descriptors of the spool and of the output directory; and which boot and kernel this is;
+    and the mark of the fork server.
+    """
 
     spool: int
     output: int
     spool_path: str
     boot_id: str
     has_pidfs: bool
+    mark: str = ""
 
 
 class Order(NamedTuple):
@@ -299,7 +302,7 @@ def _prove_start(order: Order, place: Place, since: float) -> int | None:
     pid = os.getpid()
     # Reading a start time costs a fresh child more than the rest of the proof; with pidfs nobody compares it.
     started_at = 0 if place.has_pidfs else start_time(pid)
-    line = journals.started(order.token, pid, started_at, pidfd_inode(pid), place.boot_id, since)
+    line = journals.started(order.token, pid, started_at, pidfd_inode(pid), place.boot_id, since, place.mark)
     return journals.link_first(place.spool, order.journal, line, journals.RESERVE)
 
 

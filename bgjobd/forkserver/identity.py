@@ -24,6 +24,11 @@ def start_time(pid: int) -> int:
     return _numbers(pid, 22, 22)[0] - round(ahead("boottime") * os.sysconf("SC_CLK_TCK"))
 
 
+def parent(pid: int) -> int:
+    """The pid of a process's parent; 0 where it has none, or none that this process may see. Raises OSError."""
+    return _numbers(pid, 4, 4)[0]
+
+
 def cpu_time(pid: int) -> float:
     """The seconds of CPU time that a process, and none of its children, has spent. Raises OSError without one."""
     return sum(_numbers(pid, 14, 15)) / os.sysconf("SC_CLK_TCK")

@@ -94,11 +94,15 @@ def _is_plain(number: str) -> bool:
 # first, and the JSON encoder touches more of them than all the rest of a small attempt.
 
 
-def started(token: str, pid: int, start_time: int, pidfd_inode: int, boot_id: str, monotonic: float) -> bytes:
-    """The line of a `started` record: this process, at this moment. Token and boot id are plain hexadecimal."""
+def started(
+    token: str, pid: int, start_time: int, pidfd_inode: int, boot_id: str, monotonic: float, mark: str = ""
+) -> bytes:
+    """The line of a `started` record: this process, at this moment. Token, boot id and `mark`, which is that of its
+    fork server, are plain hexadecimal.
+    """
     return (
         f'{{"v":{VERSION},"type":"started","token":"{token}","pid":{pid},"start_time":{start_time},'
-        f'"pidfd_inode":{pidfd_inode},"boot_id":"{boot_id}","monotonic":{monotonic:.6f},"at":{time.time():.6f}}}\n'
+        f'"pidfd_inode":{pidfd_inode},"boot_id":"{boot_id}","mark":"{mark}","monotonic":{monotonic:.6f},"at":{time.time():.6f}}}\n'
     ).encode()
 
 
@@ -112,7 +116,8 @@ def completed(pid: int, result: str) -> bytes:
 def exited(pid: int, at: float, code: int | None, signal: int | None, **more: Any) -> bytes:
     """The line of an `exit` record: the exit code or the signal; where that may be for CPU time, the seconds that the
     process alone has spent (`own_cpu`); and once that is known, the `usage`, how many processes were left behind and
-    killed (`strays`), and how many the kernel killed for their memory (`oom_kills`).
+    killed (`strays`), some names of their programs (`stray_names`), and how many the kernel killed for their memory
+    (`oom_kills`).
     """
     return _line({"type": "exit", "pid": pid, "at": at, "code": code, "signal": signal, **more})
 
@@ -174,9 +179,11 @@ def shortened(line: bytes) -> bytes | None:
     return line
 
 
-def fenced() -> bytes:
-    """The line of a `fenced` record: this attempt does not start."""
-    return _line({"type": "fenced"})
+def fenced(servers: list[str] | None = None) -> bytes:
+    """The line of a `fenced` record: this attempt does not start. `servers` are the marks of the fork servers that may
+    still have the start before them, where that is known.
+    """
+    return _line({"type": "fenced"} if servers is None else {"type": "fenced", "servers": servers})
 
 
 def link_first(spool: int, name: str, line: bytes, reserve: int = 0) -> int | None:
@@ -439,12 +446,18 @@ def _is_whole(record: Record) -> bool:
         return False
     if not all(_fits(name, record.get(name, 0), kinds) for name, kinds in _MORE_FIELDS.items()):
         return False
+    if not all(_are_names(record.get(name, [])) for name in ("stray_names", "servers")):
+        return False
     if record.get("exceeded") is not None and not _is_exceeded(record["exceeded"]):
         return False
     if record["type"] == "exit" and record.get("usage") is not None:
         usage = record["usage"]
         return isinstance(usage, dict) and usage.keys() == _USAGE_FIELDS.keys() and _has(usage, _USAGE_FIELDS)
     return record["type"] != "outcome" or _has(record, _OUTCOME_FIELDS.get(record["outcome"]))
+
+
+def _are_names(told: object) -> bool:
+    return isinstance(told, list) and all(isinstance(name, str) for name in told)
 
 
 def _is_exceeded(told: object) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import NamedTuple
 
 from . import libc
@@ -18,6 +19,9 @@ _SET_DEATH_SIGNAL = 1
 
 _MOST_ROUNDS = 16
 
+MAX_NAMES = 8
+"""How many names of programs are told at most."""
+
 
 def take_in_orphans() -> None:
     """From now on, whoever loses its parent below this process falls to it, and not to init. Raises OSError."""
@@ -29,16 +33,38 @@ def die_with_parent(is_wanted: bool) -> None:
     libc.prctl(_SET_DEATH_SIGNAL, signal.SIGKILL if is_wanted else 0)
 
 
-def children() -> set[int]:
-    """The pids of this process's children, also of those that have ended and are not reaped.
+def children(pid: int | None = None) -> set[int]:
+    """The pids of this process's children, or of another's, also of those that have ended and are not reaped.
 
     One may be missing while another ends; none on a kernel without CONFIG_PROC_CHILDREN.
     """
     found: set[int] = set()
-    for thread in os.listdir("/proc/self/task"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            found.update(map(int, _read(f"/proc/self/task/{thread}/children").split()))
+    threads = f"/proc/{pid or 'self'}/task"
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for thread in os.listdir(threads):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found.update(map(int, _read(f"{threads}/{thread}/children").split()))
     return found
+
+
+def try_name(pid: int) -> str | None:
+    """The name of the program that a process runs, which may be any that fits 15 bytes; None where it has ended.
+
+    Raises OSError for want of descriptors.
+    """
+    try:
+        text = _read(f"/proc/{pid}/stat")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    name, _, rest = text.partition(b"(")[2].rpartition(b")")
+    if rest.split()[:1] in ([b"Z"], [b"X"]):
+        return None
+    return "".join(char if char.isprintable() else "?" for char in name.decode("utf-8", "replace"))
+
+
+def told_names(found: Mapping[int, str]) -> list[str]:
+    """The names to tell of these processes: each once, in the order of their pids, and not too many."""
+    return list(dict.fromkeys(found[pid] for pid in sorted(found)))[:MAX_NAMES]
 
 
 def try_any_end() -> os.waitid_result | None:
@@ -59,29 +85,50 @@ def _try_end(kind: int, which: int) -> os.waitid_result | None:
 
 
 class Strangers(NamedTuple):
-    """Those that were alive when they were found, and those that are not reaped yet."""
+    """Those that were alive when they were found, by pid with the names of their programs: the children and all below
+    them; and the children that are not reaped yet.
+    """
 
-    found: frozenset[int] = frozenset()
+    found: Mapping[int, str] = MappingProxyType({})
     dying: frozenset[int] = frozenset()
 
 
-def end_strangers(known: Callable[[], Collection[int]]) -> Strangers:
+def end_strangers(
+    known: Callable[[], Collection[int]], is_ours: Callable[[int], bool] = lambda pid: True
+) -> Strangers:
     """Kill the children that are not known, and reap those that have ended. Raises OSError for want of descriptors.
 
-    What they have forked falls to this process with their end: whoever sees some dying looks again then. Those that
-    this process may not kill are left alone.
+    Those that are not ours are only reaped: others' orphans may fall to this process, too. What was forked by those
+    that are killed falls to this process with their end: whoever sees some dying looks again then. Those that this
+    process may not kill are left alone.
     """
-    found: frozenset[int] = frozenset()
-    dying = found
+    found: dict[int, str] = {}
+    dying: frozenset[int] = frozenset()
     for _ in range(_MOST_ROUNDS):
         there = children()  # first, so that whoever has become known meanwhile is
         strangers = there.difference(known())
         living = frozenset(pid for pid in strangers if not _has_reaped(pid))
-        dying = frozenset(pid for pid in living if _has_killed(pid))
-        found |= dying
+        # Before anybody is killed, who has no name then.
+        families = {pid: _family(pid) for pid in living if is_ours(pid)}
+        dying = frozenset(pid for pid in families if _has_killed(pid))
+        for pid in dying:
+            found |= families[pid]
         if living == strangers:
             break
     return Strangers(found, dying)
+
+
+def _family(pid: int) -> dict[int, str]:
+    """A process and all below it that have not ended, with the names of their programs."""
+    found: dict[int, str] = {}
+    unseen = [pid]
+    while unseen:
+        one = unseen.pop()
+        name = None if one in found else try_name(one)
+        if name is not None:
+            found[one] = name
+            unseen += children(one)
+    return found
 
 
 def _has_killed(pid: int) -> bool:

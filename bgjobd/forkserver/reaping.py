@@ -6,11 +6,12 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from . import journal as journals
+from . import kin
 from .cgroup import Evidence, Group
 from .identity import cpu_time
 
@@ -22,13 +23,14 @@ def collect(
     spool: int,
     journal_name: str,
     output_bytes: Callable[[], int],
-    end_strays: Callable[[], int],
+    end_strays: Callable[[], Mapping[int, str]],
     group: Group | None,
 ) -> journals.Record:
     """Record how a child has ended, reap it, end what it left behind, and record what it used.
 
-    `ended` is of a child that is not reaped; `end_strays` answers how many processes it ended; `group` is its cgroup,
-    if it has one. Answers the exit record, for the journal may be full, or gone.
+    `ended` is of a child that is not reaped; `end_strays` answers which processes it ended, by pid with the names
+    of their programs; `group` is its cgroup, if it has one. Answers the exit record, for the journal may be full, or
+    gone.
     """
     code, number = _status(ended)
     record: journals.Record = {"pid": ended.si_pid, "at": time.time(), "code": code, "signal": number}
@@ -39,7 +41,8 @@ def collect(
     _append(journal, journals.exited(**record))
     _, _, rusage = os.wait4(ended.si_pid, 0)
     evidence = Evidence() if group is None else group.end()
-    record["strays"] = end_strays()
+    left = {**evidence.left, **end_strays()}  # of a group that was killed not all may be gone yet
+    record["strays"], record["stray_names"] = len(left), kin.told_names(left)
     record["usage"] = _usage(rusage, output_bytes(), evidence)
     record["oom_kills"] = evidence.oom_kills
     _append(journal, journals.exited(**record))

@@ -47,6 +47,7 @@ class _Server:
         self._children: dict[int, child.Order] = {}
         self._helpers: frozenset[int] = frozenset()
         self._strays: frozenset[int] = frozenset()
+        self._told: frozenset[int] = frozenset()
         self._approved: dict[str, calls.Approved] = {}
         self._sandboxes: dict[str, sandbox.Sandbox] = {}
         self._groups: Groups | None = None
@@ -121,6 +122,7 @@ class _Server:
             spool_path=message["spool"],
             boot_id=message["boot_id"],
             has_pidfs=has_pidfs(),
+            mark=message.get("mark", ""),
         )
         self._paths = {what: message[what] for what in _MADE_IN}
         own = _descriptors()
@@ -272,8 +274,8 @@ class _Server:
         told = f"its {what} could not be made in {path}: {os.strerror(number)}"
         return {"reason": told, "unwritable": found["what"]}
 
-    def _end_strays(self) -> int:
-        """Kill what ended attempts left behind: children whom nobody knows. How many were found anew.
+    def _end_strays(self) -> dict[int, str]:
+        """Kill what ended attempts left behind: children whom nobody knows. Those found anew, with their names.
 
         A live attempt takes in its own orphans, so that none of them is here. Of two attempts that end in the same
         moment, the first may be told the other's strays.
@@ -281,10 +283,12 @@ class _Server:
         try:
             strangers = kin.end_strangers(lambda: self._children.keys() | self._helpers)
         except OSError:  # no descriptors; the next end is another occasion
-            return 0
-        found = strangers.found - self._strays
+            return {}
+        found = {pid: name for pid, name in strangers.found.items() if pid not in self._told}
         self._strays = strangers.dying
-        return len(found)
+        # Who was below one of them falls to this process later, and is told already.
+        self._told = self._told.union(found) if self._strays else frozenset()
+        return found
 
     def _report(self, order: child.Order, what: str, **facts: Any) -> None:
         of = {"job": order.job, "number": order.number, "is_hook": order.is_hook}

@@ -14,6 +14,7 @@ from typing import Any
 
 from bgjob import Client
 from bgjob.errors import DaemonUnavailableError
+from bgjobd.marks import try_mark
 from tests.support import eventually
 
 JOBS = '''
@@ -225,6 +226,11 @@ retry_delay = 0.05
         """The pids of the daemon's children: the fork servers."""
         assert self.process is not None
         return _children(self.process.pid)
+
+    def spooled(self) -> list[str]:
+        """The names of the files that the spool has of attempts and hooks."""
+        names = (path.name for path in self.spool.iterdir())
+        return sorted(name for name in names if name != "database-id" and try_mark(name) is None)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         connection = sqlite3.connect(self.database)

@@ -122,7 +122,7 @@ def test_the_daemon_knows_exactly_how_attempts_of_a_killed_fork_server_ended(tmp
         eventually(lambda: not is_alive(sleeper))
         # They end in the same moment, and what is left behind may be told of any of them.
         told_logs = [entry["message"] for job in jobs.values() for entry in client.get(job).logs()]
-        assert told_logs.count("processes that it left behind, killed: 1") == 1
+        assert told_logs.count("processes that it left behind, killed: 1 (sleep)") == 1
         eventually(lambda: len(running.children()) == 1)  # the new fork server: no zombie stays
         eventually(lambda: not list(running.spool.glob("*.journal")))
 
@@ -265,18 +265,20 @@ def test_a_failed_hook_is_called_once_whether_its_fork_server_dies_or_also_its_d
         assert len(hooks.read_text().splitlines()) == 1
 
 
-def test_a_hook_that_an_orphaned_fork_server_may_still_have_before_it_stays_fenced_once_it_has_ended(
+def test_a_hook_stays_fenced_until_the_orphaned_fork_server_that_may_have_it_before_it_is_gone(
     tmp_path: Path,
 ) -> None:
+    go = tmp_path / "go"
     (tmp_path / "hook_may_end").touch()
     hooks = tmp_path / "hooks"
     with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running:
         with running.client() as client:
             job = client.run_background_job("later.Hooked", "fail").id
             eventually(lambda: hooks.exists() and hooks.read_text())
+            _begin(client, go, ["complete"])  # which keeps the fork server there
+            eventually(lambda: len(running.spooled()) == 1)
         running.stop()
         # As a daemon leaves it that dies after the end was committed, before the hook has begun.
-        (running.spool / f"{job}.1.hook").unlink(missing_ok=True)
         (running.spool / f"{job}.1.journal").write_bytes(
             journals.started("aa", 4_000_000, 1, 2, "boot", 0.0)
             + journals.failed(4_000_000, "ValueError", "no recipient", "", may_retry=True)
@@ -288,12 +290,63 @@ def test_a_hook_that_an_orphaned_fork_server_may_still_have_before_it_stays_fenc
                 client.classes()
                 eventually(lambda: (running.spool / f"{job}.1.hook").exists())
                 eventually(lambda: not _hooks_under_way(running))
+                eventually(lambda: f"{job}.1.journal" not in running.spooled())
             assert len(hooks.read_text().splitlines()) == 2
             running.stop()
         directory = os.open(running.spool, os.O_RDONLY)
         late = journals.link_first(directory, f"{job}.1.hook", journals.started("aa", 1, 1, 2, "boot", 0.0))
         os.close(directory)
         assert late is None
+        running.start()
+        go.touch()
+        eventually(lambda: running.spooled() == [])
+
+
+def _kept(running: RunningDaemon) -> list[str]:
+    return [path.name for path in running.spool.glob("fork-server-*")]
+
+
+def test_a_fence_goes_with_the_fork_server_that_had_the_start_before_it_while_its_attempts_go_on(
+    tmp_path: Path,
+) -> None:
+    go = tmp_path / "go"
+    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
+        jobs = _begin(client, go, ["complete"])
+        server = running.fork_server()
+        os.kill(server, signal.SIGSTOP)
+        fenced = client.run_background_job("probes.Probe", "echo", {"value": 1})
+        eventually(lambda: client.get(fenced.id).snapshot["attempts"])
+        os.kill(server, signal.SIGKILL)
+        assert fenced.result(20) == 1
+        outcomes = [attempt["outcome"] for attempt in client.get(fenced.id).snapshot["attempts"]]
+        assert outcomes == ["not_started", "completed"]
+        eventually(lambda: running.spooled() == [f"{jobs['complete']}.1.journal"])
+        assert len(_kept(running)) == 2
+        go.touch()
+        assert _end(client, jobs["complete"])["exit_code"] == 0
+        eventually(lambda: running.spooled() == [])
+        eventually(lambda: len(_kept(running)) == 1)
+
+
+def test_a_fence_against_an_orphaned_fork_server_goes_when_that_does(tmp_path: Path) -> None:
+    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running:
+        with running.client() as client:
+            orphan = _ready_server(running, client)
+            os.kill(orphan, signal.SIGSTOP)
+            job = client.run_background_job("probes.Probe", "echo", {"value": 1}).id
+            eventually(lambda: client.get(job).snapshot["attempts"])
+        running.stop(signal.SIGKILL)
+        for _ in range(2):
+            running.start()
+            with running.client() as client:
+                assert client.get(job).result(20) == 1
+                assert client.run_background_job("probes.Probe", "echo", {"value": 2}).result(20) == 2
+            eventually(lambda: running.spooled() == [f"{job}.1.journal"])
+            running.stop()
+        running.start()
+        os.kill(orphan, signal.SIGKILL)
+        eventually(lambda: running.spooled() == [])
+        eventually(lambda: len(_kept(running)) == 1)
 
 
 def _hooks_under_way(running: RunningDaemon) -> list[str]:

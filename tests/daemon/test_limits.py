@@ -17,8 +17,9 @@ import pytest
 
 from bgjob.calls import Call
 from bgjob.words import INTERFACE
-from bgjobd import cgroups, limits
+from bgjobd import cgroups, checking, limits
 from bgjobd.config import Config, ConfigError, load
+from bgjobd.findings import Severity
 from bgjobd.forkserver.sandbox import Account, Limits
 from bgjobd.limits import LIMITS, Enforcement, Machine
 from bgjobd.link import Application
@@ -384,6 +385,14 @@ def test_nothing_enforces_what_a_plain_machine_does_not_have() -> None:
     lacking = {name for name, by in found.items() if by.startswith("nothing: it takes ")}
     assert lacking == {"cpu_share", "max_output", "user", "group", "writable", "signals"}
     assert (found["memory"], found["processes"]) == ("RLIMIT_DATA", "RLIMIT_NPROC")
+
+
+def test_check_says_that_a_cgroup_finds_what_has_cleaned_its_environment() -> None:
+    without, with_groups = (
+        checking._strays(replace(PLAIN, has_groups=has_groups)) for has_groups in (False, True)
+    )
+    assert (without.severity, with_groups.severity) == (Severity.REMARK, Severity.OK)
+    assert without.told.endswith("a cgroup finds it (Delegate=yes, DelegateSubgroup=)")
 
 
 def test_this_machine_is_looked_at_without_leaving_anything(tmp_path: Path) -> None:

@@ -688,4 +688,4 @@ def test_the_database_keeps_the_value_for_the_job(client: Client, running: Runni
 
 
 def test_ended_jobs_leave_no_journal_with_a_value(running: RunningDaemon) -> None:
-    eventually(lambda: not [name for name in os.listdir(running.spool) if name != "database-id"])
+    eventually(lambda: not running.spooled())

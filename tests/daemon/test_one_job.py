@@ -304,7 +304,7 @@ def test_many_jobs_are_stored_all_or_none(client: Client, running: RunningDaemon
 def test_ended_attempts_leave_no_journal_and_no_empty_output(client: Client, running: RunningDaemon) -> None:
     job = client.run_background_job(PROBE, "echo")
     job.result(20)
-    eventually(lambda: [path.name for path in running.spool.iterdir()] == ["database-id"])
+    eventually(lambda: running.spooled() == [])
     assert not list((running.directory / "state" / "output").glob(f"{job.id}.*"))
 
 

@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from bgjob import Client
+from bgjob import Client, Job
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.support import eventually
 
@@ -55,24 +57,34 @@ class Hiding:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def leave_a_family(self, book):
-        """A process with a child, of which each outlives its parent."""
+        """A process with two children, of which each outlives its parent."""
         if os.fork() == 0:
             os.setsid()
             _hide(book)
+            sleeper = subprocess.Popen(["sleep", "1000"])
+            with open(book, "a") as file:
+                file.write(f"{sleeper.pid}\\n")
             with open(book, "a") as file:
                 file.write(f"{os.getpid()}\\n")
             time.sleep(1000)
-        while not Path(book).exists() or len(Path(book).read_text().splitlines()) < 2:
+        while not Path(book).exists() or len(Path(book).read_text().splitlines()) < 3:
             time.sleep(0.005)
 
     def tell_helper(self):
         return HELPER.pid
 '''
+PYTHON = Path(sys.executable).name
+"""What the kernel calls a process that was forked from a fork server."""
+
 SETTINGS = '"hiding.Hiding" = { max_retries = 0 }\n'
 
 
 def _pids(book: Path) -> list[int]:
     return [int(line) for line in book.read_text().splitlines()] if book.exists() else []
+
+
+def _told(job: Job) -> list[str]:
+    return [entry["message"] for entry in job.logs()]
 
 
 def _run(client: Client, method: str, **parameters: object) -> dict[str, object]:
@@ -85,7 +97,7 @@ def test_what_hides_behind_an_attempt_is_killed_with_it_and_told_in_the_jobs_log
         job = client.run_background_job("hiding.Hiding", "leave", {"book": str(book), "count": 3})
         assert job.wait(20)["status"] == "completed"
         eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
-        assert "processes that it left behind, killed: 3" in [entry["message"] for entry in job.logs()]
+        assert f"processes that it left behind, killed: 3 ({PYTHON})" in _told(job)
 
 
 def test_what_a_crashed_attempt_left_behind_is_killed_too(tmp_path: Path) -> None:
@@ -98,8 +110,10 @@ def test_what_a_crashed_attempt_left_behind_is_killed_too(tmp_path: Path) -> Non
 def test_who_is_below_a_survivor_is_killed_with_it(tmp_path: Path) -> None:
     book = tmp_path / "book"
     with daemon(tmp_path, SETTINGS, modules={"hiding": HIDING}) as running, running.client() as client:
-        assert _run(client, "leave_a_family", book=str(book))["status"] == "completed"
-        assert len(_pids(book)) == 2
+        job = client.run_background_job("hiding.Hiding", "leave_a_family", {"book": str(book)})
+        assert job.wait(20)["status"] == "completed"
+        assert len(_pids(book)) == 3
+        assert f"processes that it left behind, killed: 3 ({PYTHON}, sleep)" in _told(job)
         eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
 
 
@@ -143,7 +157,7 @@ def test_an_orphaned_fork_server_ends_strays_as_well_and_then_itself(tmp_path: P
         with running.client() as client:
             job = client.get(job.id)
             assert job.wait(20)["status"] == "completed"
-            assert "processes that it left behind, killed: 1" in [entry["message"] for entry in job.logs()]
+            assert f"processes that it left behind, killed: 1 ({PYTHON})" in _told(job)
 
 
 def test_what_a_killed_fork_server_had_around_it_falls_to_the_daemon_and_is_ended(tmp_path: Path) -> None:
@@ -160,6 +174,67 @@ def test_what_a_killed_fork_server_had_around_it_falls_to_the_daemon_and_is_ende
         eventually(lambda: not is_alive(hidden))
         eventually(lambda: _has_but_a_fork_server(running))
         eventually(lambda: any("what a dead fork server left behind" in line for line in running.lines()))
+
+
+def test_what_daemon_and_fork_server_that_die_at_once_leave_is_ended_with_the_last_attempt(
+    tmp_path: Path,
+) -> None:
+    book, go = tmp_path / "book", tmp_path / "go"
+    with daemon(tmp_path, SETTINGS, modules={"hiding": HIDING}) as running:
+        with running.client() as client:
+            helper = client.run_background_job("hiding.Hiding", "tell_helper").result(20)
+            job = client.run_background_job("hiding.Hiding", "leave", {"book": str(book), "until": str(go)})
+            (hidden,) = eventually(lambda: _pids(book))
+            attempt = eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
+        server = running.fork_server()
+        with _innocents(server) as innocents:
+            _kill_both(running)
+            running.start()
+            with running.client() as client:
+                eventually(lambda: not is_alive(helper))
+                assert is_alive(hidden)
+                assert is_alive(attempt)
+                go.touch()
+                client.get(job.id).wait(20)
+                eventually(lambda: not is_alive(hidden))
+                eventually(lambda: f"{LEFT}1 ({PYTHON})" in _said(running))
+                assert f"{LEFT}1 (sleep)" in _said(running)
+                eventually(lambda: len(_fork_servers(running)) == 1)
+            assert [innocent.poll() for innocent in innocents] == [None] * 4
+
+
+def test_the_orphans_of_others_that_fall_to_the_daemon_are_left_alone_and_ours_are_not(
+    tmp_path: Path,
+) -> None:
+    running = RunningDaemon(tmp_path, SETTINGS, modules={"hiding": HIDING})
+    serve = f"{sys.executable} -m bgjobd serve --config {running.config}"
+    others = "sh -c 'echo $$; sleep 987 & echo $!; wait'"
+    process = subprocess.Popen(["sh", "-c", f"{others} & exec {serve}"], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        parent, orphan = (int(process.stdout.readline()) for _ in range(2))
+        running.process = process
+        eventually(running.socket.exists)
+        with running.client() as client:
+            helper = client.run_background_job("hiding.Hiding", "tell_helper").result(20)
+            os.kill(parent, signal.SIGKILL)
+            eventually(lambda: _parent(orphan) == process.pid)
+            client.reload()
+            eventually(lambda: not is_alive(helper))
+            (server,) = eventually(lambda: _one(set(running.children()) - {orphan, parent}))
+            helper = client.run_background_job("hiding.Hiding", "tell_helper").result(20)
+            os.kill(server, signal.SIGKILL)
+            eventually(lambda: not is_alive(helper))
+            assert client.run_background_job("probes.Probe", "echo", {"value": 2}).result(20) == 2
+        assert is_alive(orphan)
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+        process.kill()
+        process.wait(20)
+
+
+def _one(pids: set[int]) -> set[int] | None:
+    return pids if len(pids) == 1 else None
 
 
 def test_what_was_there_before_the_daemon_in_its_process_is_none_of_its_business(tmp_path: Path) -> None:
@@ -182,6 +257,42 @@ def test_what_was_there_before_the_daemon_in_its_process_is_none_of_its_business
         os.kill(sleeper, signal.SIGKILL)
         process.kill()
         process.wait(20)
+
+
+LEFT = "INFO: bgjobd - ended what a dead fork server left behind, processes: "
+
+
+def _said(running: RunningDaemon) -> list[str]:
+    """What the log says, without times."""
+    return [line.partition("] ")[2] for line in running.lines()]
+
+
+def _kill_both(running: RunningDaemon) -> None:
+    """End the daemon and its fork server before either sees the other's end."""
+    server = running.fork_server()
+    os.kill(server, signal.SIGSTOP)
+    running.stop(signal.SIGKILL)
+    os.kill(server, signal.SIGKILL)
+    eventually(lambda: not is_alive(server))
+
+
+@contextmanager
+def _innocents(server: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that carry the mark of no fork server, or of another, beside one of nobody's."""
+    told = Path(f"/proc/{server}/environ").read_bytes().split(b"\0")
+    mark = next(one.partition(b"=")[2].decode() for one in told if one.startswith(b"BGJOB_MARK="))
+    environs = ({}, {"BGJOB_MARK": "f" * 32}, {"BGJOB_MARK": mark[:-1]}, {"NO_BGJOB_MARK": mark})
+    innocents = [subprocess.Popen(["sleep", "1000"], env=environ) for environ in environs]
+    try:
+        yield innocents
+    finally:
+        for innocent in innocents:
+            innocent.kill()
+            innocent.wait(20)
+
+
+def _fork_servers(running: RunningDaemon) -> list[str]:
+    return [path.name for path in running.spool.glob("fork-server-*")]
 
 
 def _has_but_a_fork_server(running: RunningDaemon) -> bool:

@@ -20,6 +20,7 @@ from bgjob.words import FINAL
 from bgjobd import books, config
 from bgjobd.books import Books
 from bgjobd.config import Config
+from bgjobd.marks import try_mark
 from tests.daemon.running import RunningDaemon
 from tests.faults import ledgered
 from tests.support import eventually
@@ -225,10 +226,10 @@ def _left_behind(settings: Config, found: Books, pid: int | None) -> Iterator[st
 
 
 def _unneeded(settings: Config) -> Iterator[str]:
-    """What is in the spool beside its marker and the fences, which stay while the boot lasts."""
+    """What is in the spool beside its marker, the fork servers that may exist, and the fences against their starts."""
     spool = settings.daemon.runtime_dir / "spool"
     for name in sorted(os.listdir(spool) if spool.is_dir() else ()):
-        if name == "database-id":
+        if name == "database-id" or try_mark(name) is not None:
             continue
         with suppress(FileNotFoundError):
             if b'"type":"fenced"' not in (spool / name).read_bytes():

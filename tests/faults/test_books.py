@@ -51,7 +51,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         client.run_background_job(LEDGERED, "ask", ledger | {"word": "fail"}).wait(20)
         client.run_background_job(LEDGERED, "fail_once", ledger).wait(20)
         client.run_background_job(LEDGERED, "quick", ledger, delay=3600.0).cancel()
-        eventually(lambda: list(running.spool.iterdir()) == [running.spool / "database-id"])
+        eventually(lambda: running.spooled() == [])
         server = running.fork_server()
         running.stop()
         eventually(lambda: not is_alive(server))
@@ -227,7 +227,7 @@ def at_rest(directory: Path) -> Iterator[tuple[RunningDaemon, Config]]:
     with daemon(directory, SETTINGS, modules=MODULES, app=marked(directory)) as running:
         with running.client() as client:
             client.run_background_job(LEDGERED, "quick", {"ledger": str(directory / "ledger")}).wait(20)
-        eventually(lambda: list(running.spool.iterdir()) == [running.spool / "database-id"])
+        eventually(lambda: running.spooled() == [])
         yield running, settings_of(running.config)
 
 

@@ -173,9 +173,9 @@ def test_a_journal_that_is_read_while_an_end_is_collected_closes_no_descriptor_o
     child = subprocess.Popen(["true"])
     (tmp_path / "1.1.journal").write_bytes(journals.started("aa", child.pid, 1, 2, "boot", 0.0))
 
-    def end_strays() -> int:
+    def end_strays() -> dict[int, str]:
         assert spool.try_read((1, 1)) is not None  # as it is asked who is no stray
-        return 3
+        return {7: "sleep", 8: "python3", 9: "sleep"}
 
     pidfd = os.pidfd_open(child.pid)
     eventually(lambda: spool.try_collect(pidfd, (1, 1), lambda: 0, end_strays, None))
@@ -183,7 +183,7 @@ def test_a_journal_that_is_read_while_an_end_is_collected_closes_no_descriptor_o
     journal = spool.try_read((1, 1))
     assert journal is not None
     assert journal.exit is not None
-    assert journal.exit["strays"] == 3
+    assert (journal.exit["strays"], journal.exit["stray_names"]) == (3, ["sleep", "python3"])
     assert len(os.listdir("/proc/self/fd")) == len(before)
     spool.close()
     child.wait()

@@ -157,7 +157,7 @@ def usage_in(group: Group) -> dict[str, Any]:
     assert ended is not None
     spool = os.open(Path(group.path).parent, os.O_RDONLY)
     try:
-        usage: dict[str, Any] = collect(ended, spool, "1.1.journal", lambda: 0, lambda: 0, group)["usage"]
+        usage: dict[str, Any] = collect(ended, spool, "1.1.journal", lambda: 0, dict, group)["usage"]
     finally:
         os.close(spool)
     return usage
@@ -236,9 +236,17 @@ def test_all_who_are_in_a_group_are_killed(groups: Groups) -> None:
 def test_the_end_of_a_group_kills_whoever_is_left_and_removes_it(groups: Groups) -> None:
     group = Group.make(groups, "1.1", None, None, None)
     pid = fork_in(group)
-    group.end()
+    assert group.end().left == {pid: Path("/proc/self/comm").read_text().strip()}
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     eventually(lambda: not os.path.exists(group.path) or has_removed(group.path))
+
+
+def test_who_is_in_a_group_that_the_attempt_made_in_its_own_is_left_too(groups: Groups) -> None:
+    group = Group.make(groups, "1.1", None, None, None)
+    os.mkdir(f"{group.path}/inner")
+    pid = fork_in(Group(f"{group.path}/inner"))
+    assert set(group.end().left) == {pid}
+    os.waitpid(pid, 0)
 
 
 def test_groups_that_an_attempt_made_in_its_own_go_with_it(groups: Groups) -> None:
@@ -339,6 +347,17 @@ def test_a_survivor_that_left_group_and_session_is_killed_with_its_cgroup(
     pid = int((tmp_path / "survivor.whole").read_text())
     eventually(lambda: is_gone(pid))
     eventually(lambda: not os.path.exists(f"{groups.path}/1.1") or has_removed(f"{groups.path}/1.1"))
+
+
+def test_who_is_left_in_the_group_is_counted_and_named_before_it_is_killed(
+    server: DrivenServer, tmp_path: Path
+) -> None:
+    run(server, "leave_a_survivor", path=str(tmp_path / "survivor"))
+    journal = server.journal(1)
+    assert journal is not None
+    assert journal.exit is not None
+    name = Path("/proc/self/comm").read_text().strip()
+    assert (journal.exit["strays"], journal.exit["stray_names"]) == (1, [name])
 
 
 def test_the_cpu_time_of_those_whom_nobody_waited_for_counts(server: DrivenServer) -> None:

@@ -41,6 +41,20 @@ def test_exits_that_make_no_sense_leave_the_one_before() -> None:
     assert found["code"] == 3
 
 
+@pytest.mark.parametrize("names", [7, "sleep", {"sleep": 1}, ["sleep", 7], None])
+def test_names_of_strays_that_are_none_make_the_exit_none(names: Any) -> None:
+    assert (
+        journals.parse(STARTED + journals.exited(7, 1.0, 0, None, strays=1, stray_names=names)).exit is None
+    )
+
+
+def test_of_names_of_strays_as_many_and_as_much_is_told_as_an_honest_journal_has() -> None:
+    record = {"strays": 9, "stray_names": ["\ud800" * 100, *map(str, range(100))]}
+    assert spool.strays(record) == (9, ["?" * 64, "0", "1", "2", "3", "4", "5", "6"])
+    assert spool.strays({"strays": 2}) == (2, [])
+    assert spool.strays(None) == (0, [])
+
+
 def test_an_exit_that_tells_of_no_signal_is_one_all_the_same() -> None:
     found = journals.parse(STARTED + b'\n{"v":1,"type":"exit","pid":7,"at":1.0}\n')
     fact = spool.ended((1, 1), found)
