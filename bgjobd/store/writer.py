@@ -203,6 +203,7 @@ class Writer:
     def _open(self) -> Ledger:
         """A fresh connection; in trouble only once the file is proved to be writable."""
         self._files.check()  # for opening what is not there would make another
+        self._close()
         if self._trouble is not None:
             _prove_room(self._state_dir)
         self._database = open_for_writing(self._state_dir)
@@ -240,19 +241,26 @@ class Writer:
         self, waiting: Sequence[Entrusted], error: Exception, may_be_stored: bool = False
     ) -> list[Entrusted]:
         """Try again later, on a fresh connection."""
-        if isinstance(error, MovedError):
-            self._fold_log()
-        self._close()
+        if isinstance(error, MovedError) and not self._fold_log():
+            self._ledger = None  # whoever reads a moment too long: it is tried again with the next try
+        else:
+            self._close()
         pause = _FIRST_PAUSE if self._trouble is None else min(self._trouble.pause * 2, _LONGEST_PAUSE)
         self._trouble = _Trouble(str(error) or "no memory", pause, time.monotonic() + pause)
         may_be_stored = may_be_stored or isinstance(error, UncertainCommitError)
         return self._refuse(waiting, self._trouble.reason, may_be_stored)
 
-    def _fold_log(self) -> None:
-        """Write into the database itself what its log has, while both are open: nobody may find them together again."""
-        if self._database is not None:
-            with suppress(DatabaseError):
-                self._database.execute_sql("PRAGMA wal_checkpoint(PASSIVE)")
+    def _fold_log(self) -> bool:
+        """Have the database itself take what its log has, and empty the log, while both are open; whether that is done.
+
+        Nobody may find them together again; and beside another database a log would be taken for that one's.
+        """
+        if self._database is None:
+            return True
+        with suppress(DatabaseError, sqlite3.Error):
+            (is_held_up, *_) = self._database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not is_held_up
+        return True  # there is nothing to be had of it any more
 
     def _refuse(
         self, waiting: Sequence[Entrusted], reason: str, may_be_stored: bool = False

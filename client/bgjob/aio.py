@@ -328,7 +328,7 @@ class AsyncClient(BaseClient):
             try:
                 answer = call.answer(await self._exchange(call.request))
             except NoAnswerError as error:
-                raise (await self._told_why(error) if call.needs_code else error) from None
+                raise call.keyed(await self._told_why(error) if call.needs_code else error) from None
             except BgjobError as error:
                 pause = tries.pause_after(error, self._was_reached, time.monotonic())
             else:

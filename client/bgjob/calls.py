@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 J = TypeVar("J")
+E = TypeVar("E", bound=BgjobError)
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 1.0
@@ -68,12 +69,12 @@ class Call(NamedTuple, Generic[T]):
     def request(self) -> Request:
         return Request(self.method, self.parameters)
 
-    @property
-    def idempotency_keys(self) -> tuple[str, ...]:
-        """Those of the jobs that it submits, in order."""
+    def keyed(self, error: E) -> E:
+        """The error, with the keys of the jobs that this submits, in order."""
         jobs = self.parameters.get("jobs", [self.parameters])
         keys = [(job.get("options") or {}).get("idempotency_key") for job in jobs]
-        return tuple([key for key in keys if key is not None])
+        error.idempotency_keys = tuple([key for key in keys if key is not None])
+        return error
 
     def answer(self, reply: Reply) -> T:
         """What the reply means. Raises the error that it is."""
@@ -694,7 +695,7 @@ class Tries:
 
         `was_reached`: whether a daemon was there before.
         """
-        error.idempotency_keys = self._call.idempotency_keys
+        self._call.keyed(error)
         if isinstance(error, BrokenError) and self._has_broken:
             check_frame(self._call.request)
         if not may_ask_again(self._call, error, was_reached):

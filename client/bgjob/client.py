@@ -339,7 +339,7 @@ class Client(BaseClient):
             try:
                 answer = call.answer(self._exchange(call.request))
             except NoAnswerError as error:
-                raise (self._told_why(error) if call.needs_code else error) from None
+                raise call.keyed(self._told_why(error) if call.needs_code else error) from None
             except BgjobError as error:
                 pause = tries.pause_after(error, self._was_reached, time.monotonic())
             else:

@@ -421,6 +421,9 @@ def test_a_daemon_that_says_nothing_is_an_error(serve: Serve, path: Path) -> Non
                 await anext(client.watch(1))
             with pytest.raises(NoAnswerError):
                 await client.watch().__aenter__()
+            with pytest.raises(NoAnswerError) as caught:
+                await client.run_background_job("a.B", "c", idempotency_key="mine")
+            assert caught.value.idempotency_keys == ("mine",)
 
     asyncio.run(scene())
 

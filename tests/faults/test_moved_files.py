@@ -70,17 +70,20 @@ def test_another_file_in_the_place_of_the_database_is_served_after_a_restart_and
         with sqlite3.connect(running.database) as database:
             database.execute("VACUUM INTO ?", (str(copy),))
         database.close()
+        later = [client.run_background_job(PROBE, "echo", {"value": "x" * 9000}, delay=1e6) for _ in range(9)]
         before = copy.read_bytes()
         copy.rename(running.database)
         assert "another file is in the place of" in _refusal(client).parameters["reason"]
         assert "another file" in _refusal(client).parameters["reason"]
-        assert client.get(stored.id).snapshot["status"] == "pending"  # as it is stored in the daemon's own
+        assert client.get(later[-1].id).snapshot["status"] == "pending"  # as it is stored in the daemon's own
         assert running.database.read_bytes() == before
+        assert Path(f"{running.database}-wal").read_bytes() == b""  # the new one's it would be taken for
         assert running.stop() == 0
         running.start()
         with running.client() as other:
             assert [job["id"] for job in other.list()] == [stored.id]
             assert other.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+            assert running.query("PRAGMA integrity_check") == [("ok",)]
 
 
 def test_what_was_acknowledged_outlives_the_log_beside_the_database_that_somebody_removed(

@@ -26,6 +26,7 @@ from bgjobd.store.items import AttemptNotes, Committed, DaemonStarted, Item, Loo
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from tests.store.samples import BOOT, COMPLETED, NO_SLOTS, NOW, Store, asked, ends, starts, submission
+from tests.support import eventually
 
 PATIENCE = 10.0
 """Seconds that no test waits unless something is wrong."""
@@ -558,6 +559,32 @@ def test_a_file_beside_the_database_that_is_not_its_own_any_more_is_trouble(
         office.next_without_trouble()
         writer.put(Entrusted(submission(asked()), "again"))
         assert office.next_with("again") == [("again", (Stored(2, created=True),))]
+
+
+def test_the_log_of_a_file_that_was_moved_is_emptied_as_soon_as_nobody_reads_what_is_in_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(databases, "_BUSY_TIMEOUT", 0.01)
+    office = Office(store.state_dir)
+    log = store.state_dir / f"{FILE_NAME}-wal"
+    with at_work(office) as writer:
+        writer.put(Entrusted(submission(asked()), "asked"))
+        office.next_without_trouble()
+        reader = sqlite3.connect(store.state_dir / FILE_NAME, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM background_jobs").fetchone()
+        writer.put(Entrusted(submission(asked()), "more"))
+        office.next_without_trouble()
+        (store.state_dir / FILE_NAME).rename(store.state_dir / "aside")
+        writer.put(Entrusted(submission(asked()), "refused"))
+        office.next_with("refused")
+        assert log.stat().st_size > 0
+        reader.close()
+        eventually(lambda: log.stat().st_size == 0)
+        (store.state_dir / "aside").rename(store.state_dir / FILE_NAME)
+        office.next_without_trouble()
+    assert store.count("background_jobs") == 2
 
 
 def test_no_other_database_is_made_where_the_daemons_own_was(
