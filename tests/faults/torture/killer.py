@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ _MEAN_PAUSE: Final = 0.5
 _LONGEST_STOP: Final = 0.4
 _LONGEST_SEARCH: Final = 1.0
 _SEARCH: Final = 0.02
+_LONGEST_WHILE: Final = 4.0
 
 
 class Deed(StrEnum):
@@ -34,6 +36,9 @@ class Deed(StrEnum):
     RELOAD = "SIGHUP to the daemon"
     FREEZE = "SIGSTOP, SIGCONT"
     BREAK_CODE = "a broken deploy, kill -9 a fork server"
+    BREAK_IMPORT = "break an import, for a while"
+    FILL_SPOOL = "fill the spool, for a while"
+    FILL_STATE = "fill the disk of the database, for a while"
 
 
 WEIGHTS: Final = {
@@ -45,6 +50,9 @@ WEIGHTS: Final = {
     Deed.RELOAD: 6,
     Deed.FREEZE: 5,
     Deed.BREAK_CODE: 6,
+    Deed.BREAK_IMPORT: 4,
+    Deed.FILL_SPOOL: 3,
+    Deed.FILL_STATE: 3,
 }
 ENDS_DAEMON: Final = frozenset({Deed.KILL_DAEMON, Deed.KILL_BOTH, Deed.STOP_DAEMON})
 ENDS_SERVER: Final = frozenset({Deed.KILL_SERVER, Deed.KILL_BOTH, Deed.BREAK_CODE})
@@ -65,6 +73,7 @@ class Killer:
         self._station = station
         self._chance = random.Random(f"{seed}.killer")
         self._is_over = threading.Event()
+        self._mending: dict[Deed, tuple[float, Callable[[], object]]] = {}
         self._thread = threading.Thread(target=self._kill, name="killer")
 
     def start(self) -> None:
@@ -80,9 +89,41 @@ class Killer:
 
     def _kill(self) -> None:
         while not self._is_over.wait(self._chance.uniform(0.0, 2 * _MEAN_PAUSE)):
+            self._mend(time.monotonic())
             (deed,) = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
-            if _ACTS[deed](self):
+            if deed not in self._mending and _ACTS[deed](self):
                 self.done.append(Done(deed, time.time()))
+        self._mend(math.inf)
+
+    def _mend(self, now: float) -> None:
+        """Undo what was done for a while, once the while is over."""
+        for deed, (due, mend) in list(self._mending.items()):
+            if due <= now:
+                del self._mending[deed]
+                mend()
+
+    def _for_a_while(self, deed: Deed, mend: Callable[[], object]) -> bool:
+        self._mending[deed] = (time.monotonic() + self._chance.uniform(0.0, _LONGEST_WHILE), mend)
+        return True
+
+    def _break_import(self) -> bool:
+        """Break it, and have somebody come up meanwhile: a fork server after a kill, or after a reload."""
+        self._station.break_import()
+        self._chance.choice((self._kill_server, self._reload))()
+        return self._for_a_while(Deed.BREAK_IMPORT, self._mend_import)
+
+    def _mend_import(self) -> None:
+        self._station.mend_import()
+        self._reload()
+
+    def _fill_spool(self) -> bool:
+        return self._fill(Deed.FILL_SPOOL, "run")
+
+    def _fill_state(self) -> bool:
+        return self._fill(Deed.FILL_STATE, "state")
+
+    def _fill(self, deed: Deed, disk: str) -> bool:
+        return self._station.is_filled(disk) and self._for_a_while(deed, lambda: self._station.empty(disk))
 
     def _kill_daemon(self) -> bool:
         return self._station.signal(signal.SIGKILL)
@@ -167,4 +208,7 @@ _ACTS: Final[dict[Deed, Callable[[Killer], bool]]] = {
     Deed.RELOAD: Killer._reload,
     Deed.FREEZE: Killer._freeze,
     Deed.BREAK_CODE: Killer._break_code,
+    Deed.BREAK_IMPORT: Killer._break_import,
+    Deed.FILL_SPOOL: Killer._fill_spool,
+    Deed.FILL_STATE: Killer._fill_state,
 }
