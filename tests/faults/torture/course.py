@@ -127,6 +127,7 @@ def _settle(
         *_lost_without_cause(station, killer.done),
         *_no_longer_allowed(station),
         *_ended_by_no_doing_of_theirs(station, archived),
+        *_given_up_unbegun(station, archived),
         *_left_open(station),
     ]
     code = station.stop()
@@ -219,6 +220,9 @@ _OWN_ENDS: Final[dict[str, frozenset[str]]] = {
 }
 """The outcomes that an attempt of a method may have by itself, beside `completed`."""
 
+_MAY_BE_GIVEN_UP: Final = frozenset({"poison"})
+"""The methods of which a job may fail although its latest attempt has not begun."""
+
 _OTHERS_ENDS: Final = frozenset({"completed", "not_started", "lost", "timed_out", "cancelled"})
 """Those that any may have, by the doing of others."""
 
@@ -241,6 +245,16 @@ def _ended_by_no_doing_of_theirs(station: Station, archived: Sequence[JsonObject
             continue  # the killer's
         told = attempt["error_message"] or attempt["exit_code"] or attempt["signal"]
         yield f"job {job_id}, attempt {attempt['number']}: {method} is said to have {outcome} ({told})"
+
+
+def _given_up_unbegun(station: Station, archived: Sequence[JsonObject]) -> Iterator[str]:
+    """Jobs that are failed for good over starts, whose kind harms no fork server."""
+    failed = "SELECT id, method_name, error FROM background_jobs WHERE status = 'failed'"
+    rows = _rows(station, failed)
+    rows += [(job["id"], job["method_name"], job["error"]) for job in archived if job["status"] == "failed"]
+    for job_id, method, error in rows:
+        if method not in _MAY_BE_GIVEN_UP and str(error).startswith("quarantined"):
+            yield f"job {job_id}: {method} is {error}, and is innocent"
 
 
 def _ids(station: Station) -> set[int]:
