@@ -19,6 +19,7 @@ from typing import Any, Final
 from bgjob.codec import JsonObject
 from bgjobd.clock import from_text
 from tests.faults import books
+from tests.faults.torture.contained import Contained
 from tests.faults.torture.killer import ENDS_DAEMON, ENDS_SERVER, Deed, Done, Killer
 from tests.faults.torture.pruner import Pruner
 from tests.faults.torture.station import Station
@@ -67,9 +68,9 @@ class Outcome:
         yield from (f"  {finding}" for finding in self.findings)
 
 
-def torture(directory: Path, seconds: float, seed: int) -> Outcome:
-    """Torture a daemon in this directory. Whatever of it is left running in the end is ended."""
-    station = Station(directory)
+def torture(directory: Path, seconds: float, seed: int, is_contained: bool = False) -> Outcome:
+    """Torture a daemon in this directory, in a container or not. Whatever of it is left running in the end is ended."""
+    station = Contained(directory) if is_contained else Station(directory)
     killer, submitters = Killer(station, seed), Submitters(station, seed, SUBMITTERS)
     pruner = Pruner(station, seed)
     station.start()
@@ -128,6 +129,7 @@ def _settle(
         *_no_longer_allowed(station),
         *_ended_by_no_doing_of_theirs(station, archived),
         *_given_up_unbegun(station, archived),
+        *station.findings(archived),
         *_left_open(station),
     ]
     code = station.stop()
@@ -229,9 +231,11 @@ _OTHERS_ENDS: Final = frozenset({"completed", "not_started", "lost", "timed_out"
 
 def _ended_by_no_doing_of_theirs(station: Station, archived: Sequence[JsonObject]) -> Iterator[str]:
     """Attempts that are said to have ended in a way in which their method does not end, nobody having killed them."""
-    columns = "j.id, j.method_name, a.number, a.outcome, a.signal, a.error_type, a.error_message, a.exit_code"
+    columns = (
+        "j.id, j.method_name, a.number, a.outcome, a.signal, a.error_message, a.exit_code, a.spends_retry"
+    )
     joined = "job_attempts AS a JOIN background_jobs AS j ON j.id = a.job_id WHERE a.outcome IS NOT NULL"
-    names = ("number", "outcome", "signal", "error_type", "error_message", "exit_code")
+    names = ("number", "outcome", "signal", "error_message", "exit_code", "spends_retry")
     rows = [
         (row[0], row[1], dict(zip(names, row[2:], strict=True)))
         for row in _rows(station, f"SELECT {columns} FROM {joined}")
@@ -241,8 +245,8 @@ def _ended_by_no_doing_of_theirs(station: Station, archived: Sequence[JsonObject
         outcome = attempt["outcome"]
         if outcome is None or outcome in _OTHERS_ENDS | _OWN_ENDS.get(method, frozenset()):
             continue
-        if outcome == "signalled" and attempt["signal"] == signal.SIGKILL:
-            continue  # the killer's
+        if outcome == "signalled" and (attempt["signal"] == signal.SIGKILL or not attempt["spends_retry"]):
+            continue  # the killer's, or a stop's
         told = attempt["error_message"] or attempt["exit_code"] or attempt["signal"]
         yield f"job {job_id}, attempt {attempt['number']}: {method} is said to have {outcome} ({told})"
 

@@ -19,6 +19,7 @@ from bgjobd.forkserver.identity import start_time
 from tests.faults.torture.station import Station
 
 _MEAN_PAUSE: Final = 0.5
+_MEAN_PAUSE_IN_CONTAINERS: Final = 1.5
 _LONGEST_STOP: Final = 0.4
 _LONGEST_SEARCH: Final = 1.0
 _SEARCH: Final = 0.02
@@ -39,6 +40,7 @@ class Deed(StrEnum):
     BREAK_IMPORT = "break an import, for a while"
     FILL_SPOOL = "fill the spool, for a while"
     FILL_STATE = "fill the disk of the database, for a while"
+    KILL_CONTAINER = "kill -9 the container"
 
 
 WEIGHTS: Final = {
@@ -54,8 +56,19 @@ WEIGHTS: Final = {
     Deed.FILL_SPOOL: 3,
     Deed.FILL_STATE: 3,
 }
-ENDS_DAEMON: Final = frozenset({Deed.KILL_DAEMON, Deed.KILL_BOTH, Deed.STOP_DAEMON})
-ENDS_SERVER: Final = frozenset({Deed.KILL_SERVER, Deed.KILL_BOTH, Deed.BREAK_CODE})
+IN_CONTAINERS: Final = {
+    Deed.KILL_CONTAINER: 30,
+    Deed.KILL_DAEMON: 30,
+    Deed.STOP_DAEMON: 12,
+    Deed.RELOAD: 8,
+    Deed.BREAK_CODE: 6,
+    Deed.BREAK_IMPORT: 6,
+    Deed.FILL_STATE: 4,
+}
+"""The same where the daemon is in a container, whose other processes are not told apart from outside."""
+
+ENDS_DAEMON: Final = frozenset({Deed.KILL_DAEMON, Deed.KILL_BOTH, Deed.STOP_DAEMON, Deed.KILL_CONTAINER})
+ENDS_SERVER: Final = frozenset({Deed.KILL_SERVER, Deed.KILL_BOTH, Deed.BREAK_CODE, Deed.KILL_CONTAINER})
 
 
 class Done(NamedTuple):
@@ -88,9 +101,12 @@ class Killer:
         return Counter(one.deed for one in self.done)
 
     def _kill(self) -> None:
-        while not self._is_over.wait(self._chance.uniform(0.0, 2 * _MEAN_PAUSE)):
+        is_contained = self._station.is_contained
+        weights = IN_CONTAINERS if is_contained else WEIGHTS
+        pause = _MEAN_PAUSE_IN_CONTAINERS if is_contained else _MEAN_PAUSE
+        while not self._is_over.wait(self._chance.uniform(0.0, 2 * pause)):
             self._mend(time.monotonic())
-            (deed,) = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+            (deed,) = self._chance.choices(list(weights), list(weights.values()))
             if deed not in self._mending and _ACTS[deed](self):
                 self.done.append(Done(deed, time.time()))
         self._mend(math.inf)
@@ -126,6 +142,9 @@ class Killer:
         return self._station.is_filled(disk) and self._for_a_while(deed, lambda: self._station.empty(disk))
 
     def _kill_daemon(self) -> bool:
+        return self._station.kill_daemon()
+
+    def _kill_container(self) -> bool:
         return self._station.signal(signal.SIGKILL)
 
     def _stop_daemon(self) -> bool:
@@ -211,4 +230,5 @@ _ACTS: Final[dict[Deed, Callable[[Killer], bool]]] = {
     Deed.BREAK_IMPORT: Killer._break_import,
     Deed.FILL_SPOOL: Killer._fill_spool,
     Deed.FILL_STATE: Killer._fill_state,
+    Deed.KILL_CONTAINER: Killer._kill_container,
 }

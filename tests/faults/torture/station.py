@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 from bgjob import Client
+from bgjob.codec import JsonObject
 from bgjob.errors import BgjobError
 from bgjobd import census
 from bgjobd.census import Process
@@ -37,6 +38,9 @@ class Station:
 
     Of two stops one leaves the attempts that run, as outside of containers, and one ends them, as in these.
     """
+
+    is_contained = False
+    _disks_of_their_own: tuple[str, ...] = tuple(DISKS)
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -81,8 +85,8 @@ class Station:
     def start(self) -> None:
         """Start the daemon, and from now on start it again whenever it ends."""
         if may_mount():
-            for name, size in DISKS.items():
-                self._disks.enter_context(small_disk(self.directory / name, size))
+            for name in self._disks_of_their_own:
+                self._disks.enter_context(small_disk(self.directory / name, DISKS[name]))
         self.is_wanted = True
         self._supervisor.start()
 
@@ -101,6 +105,14 @@ class Station:
                 return False
             process.send_signal(number)
             return True
+
+    def kill_daemon(self) -> bool:
+        """Kill it; False where none runs."""
+        return self.signal(signal.SIGKILL)
+
+    def findings(self, archived: Sequence[JsonObject]) -> Iterator[str]:
+        """What is wrong by a rule that holds for a station of this kind alone; none."""
+        yield from ()
 
     def census(self) -> dict[int, Process]:
         """The processes that there are, by pid."""
