@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -96,6 +97,18 @@ def _tracers(pid: int) -> set[int]:
             lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
             found.add(int(lines["TracerPid"]))
     return found
+
+
+def may_mount() -> bool:
+    """Whether this process may: what tells is to try it."""
+    with tempfile.TemporaryDirectory() as place:
+        if (
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], stderr=subprocess.DEVNULL).returncode
+            != 0
+        ):
+            return False
+        subprocess.run(["umount", "-l", place], check=True)
+    return True
 
 
 @contextmanager

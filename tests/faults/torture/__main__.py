@@ -19,7 +19,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     directory = Path(tempfile.mkdtemp(prefix="bgjobd-torture-"))
     try:
-        outcome = torture(directory, given.seconds, given.seed)
+        outcome = torture(directory, given.seconds, given.seed, given.container)
     except KeyboardInterrupt:
         shutil.rmtree(directory)
         return 130
@@ -36,6 +36,9 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./run torture", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long; 60 where not given")
+    parser.add_argument(
+        "--container", action="store_true", help="the daemon is pid 1 of one (bubblewrap, root)"
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the random moments")
     return parser
 

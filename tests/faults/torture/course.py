@@ -16,8 +16,10 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any, Final
 
+from bgjob.codec import JsonObject
 from bgjobd.clock import from_text
 from tests.faults import books
+from tests.faults.torture.contained import Contained
 from tests.faults.torture.killer import ENDS_DAEMON, ENDS_SERVER, Deed, Done, Killer
 from tests.faults.torture.pruner import Pruner
 from tests.faults.torture.station import Station
@@ -66,9 +68,9 @@ class Outcome:
         yield from (f"  {finding}" for finding in self.findings)
 
 
-def torture(directory: Path, seconds: float, seed: int) -> Outcome:
-    """Torture a daemon in this directory. Whatever of it is left running in the end is ended."""
-    station = Station(directory)
+def torture(directory: Path, seconds: float, seed: int, is_contained: bool = False) -> Outcome:
+    """Torture a daemon in this directory, in a container or not. Whatever of it is left running in the end is ended."""
+    station = Contained(directory) if is_contained else Station(directory)
     killer, submitters = Killer(station, seed), Submitters(station, seed, SUBMITTERS)
     pruner = Pruner(station, seed)
     station.start()
@@ -88,6 +90,7 @@ def torture(directory: Path, seconds: float, seed: int) -> Outcome:
     finally:
         station.stop()
         station.end_all()
+        station.close()
 
 
 def _watch(station: Station, killer: Killer, submitters: Submitters, began: float, seconds: float) -> None:
@@ -124,6 +127,9 @@ def _settle(
         *_astray(station, submitters.acknowledged),
         *_lost_without_cause(station, killer.done),
         *_no_longer_allowed(station),
+        *_ended_by_no_doing_of_theirs(station, archived),
+        *_given_up_unbegun(station, archived),
+        *station.findings(archived),
         *_left_open(station),
     ]
     code = station.stop()
@@ -204,6 +210,55 @@ def _no_longer_allowed(station: Station) -> Iterator[str]:
     gone = "SELECT job_id, number, error_message FROM job_attempts WHERE error_type = 'MethodNotApproved'"
     for job_id, number, why in _rows(station, gone):
         yield f"job {job_id}, attempt {number}: {why}, and it always was approved"
+
+
+_OWN_ENDS: Final[dict[str, frozenset[str]]] = {
+    "fail": frozenset({"failed"}),
+    "fail_once": frozenset({"failed"}),
+    "ask": frozenset({"failed", "snoozed"}),
+    "die": frozenset({"signalled"}),
+    "exit": frozenset({"exited"}),
+    "return_much": frozenset({"failed"}),
+}
+"""The outcomes that an attempt of a method may have by itself, beside `completed`."""
+
+_MAY_BE_GIVEN_UP: Final = frozenset({"poison"})
+"""The methods of which a job may fail although its latest attempt has not begun."""
+
+_OTHERS_ENDS: Final = frozenset({"completed", "not_started", "lost", "timed_out", "cancelled"})
+"""Those that any may have, by the doing of others."""
+
+
+def _ended_by_no_doing_of_theirs(station: Station, archived: Sequence[JsonObject]) -> Iterator[str]:
+    """Attempts that are said to have ended in a way in which their method does not end, nobody having killed them."""
+    columns = (
+        "j.id, j.method_name, a.number, a.outcome, a.signal, a.error_message, a.exit_code, a.spends_retry"
+    )
+    joined = "job_attempts AS a JOIN background_jobs AS j ON j.id = a.job_id WHERE a.outcome IS NOT NULL"
+    names = ("number", "outcome", "signal", "error_message", "exit_code", "spends_retry")
+    rows = [
+        (row[0], row[1], dict(zip(names, row[2:], strict=True)))
+        for row in _rows(station, f"SELECT {columns} FROM {joined}")
+    ]
+    rows += [(job["id"], job["method_name"], attempt) for job in archived for attempt in job["attempts"]]
+    for job_id, method, attempt in rows:
+        outcome = attempt["outcome"]
+        if outcome is None or outcome in _OTHERS_ENDS | _OWN_ENDS.get(method, frozenset()):
+            continue
+        if outcome == "signalled" and (attempt["signal"] == signal.SIGKILL or not attempt["spends_retry"]):
+            continue  # the killer's, or a stop's
+        told = attempt["error_message"] or attempt["exit_code"] or attempt["signal"]
+        yield f"job {job_id}, attempt {attempt['number']}: {method} is said to have {outcome} ({told})"
+
+
+def _given_up_unbegun(station: Station, archived: Sequence[JsonObject]) -> Iterator[str]:
+    """Jobs that are failed for good over starts, whose kind harms no fork server."""
+    failed = "SELECT id, method_name, error FROM background_jobs WHERE status = 'failed'"
+    rows = _rows(station, failed)
+    rows += [(job["id"], job["method_name"], job["error"]) for job in archived if job["status"] == "failed"]
+    for job_id, method, error in rows:
+        if method not in _MAY_BE_GIVEN_UP and str(error).startswith("quarantined"):
+            yield f"job {job_id}: {method} is {error}, and is innocent"
 
 
 def _ids(station: Station) -> set[int]:

@@ -13,8 +13,23 @@ from ledgered import Ledgered
 from bgjob import AttemptError
 
 
+def _before_fork() -> None:
+    """In the fork server, as a library may have it: there is a kind of job whose start ends it."""
+    order = sys._getframe(1).f_locals.get("order")
+    if getattr(order, "method_name", None) == "poison" and not getattr(order, "is_hook", False):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+os.register_at_fork(before=_before_fork)
+
+
 class Tortured(Ledgered):
     """Keeps a ledger, and misbehaves."""
+
+    def poison(self, ledger: str) -> None:
+        """Never begins: its start ends the fork server."""
+        with self._entered(ledger):
+            pass
 
     def spin(self, ledger: str, seconds: float) -> int:
         """Burns CPU."""

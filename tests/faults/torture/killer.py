@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -18,9 +19,11 @@ from bgjobd.forkserver.identity import start_time
 from tests.faults.torture.station import Station
 
 _MEAN_PAUSE: Final = 0.5
+_MEAN_PAUSE_IN_CONTAINERS: Final = 1.5
 _LONGEST_STOP: Final = 0.4
 _LONGEST_SEARCH: Final = 1.0
 _SEARCH: Final = 0.02
+_LONGEST_WHILE: Final = 4.0
 
 
 class Deed(StrEnum):
@@ -34,6 +37,10 @@ class Deed(StrEnum):
     RELOAD = "SIGHUP to the daemon"
     FREEZE = "SIGSTOP, SIGCONT"
     BREAK_CODE = "a broken deploy, kill -9 a fork server"
+    BREAK_IMPORT = "break an import, for a while"
+    FILL_SPOOL = "fill the spool, for a while"
+    FILL_STATE = "fill the disk of the database, for a while"
+    KILL_CONTAINER = "kill -9 the container"
 
 
 WEIGHTS: Final = {
@@ -45,9 +52,23 @@ WEIGHTS: Final = {
     Deed.RELOAD: 6,
     Deed.FREEZE: 5,
     Deed.BREAK_CODE: 6,
+    Deed.BREAK_IMPORT: 4,
+    Deed.FILL_SPOOL: 3,
+    Deed.FILL_STATE: 3,
 }
-ENDS_DAEMON: Final = frozenset({Deed.KILL_DAEMON, Deed.KILL_BOTH, Deed.STOP_DAEMON})
-ENDS_SERVER: Final = frozenset({Deed.KILL_SERVER, Deed.KILL_BOTH, Deed.BREAK_CODE})
+IN_CONTAINERS: Final = {
+    Deed.KILL_CONTAINER: 30,
+    Deed.KILL_DAEMON: 30,
+    Deed.STOP_DAEMON: 12,
+    Deed.RELOAD: 8,
+    Deed.BREAK_CODE: 6,
+    Deed.BREAK_IMPORT: 6,
+    Deed.FILL_STATE: 4,
+}
+"""The same where the daemon is in a container, whose other processes are not told apart from outside."""
+
+ENDS_DAEMON: Final = frozenset({Deed.KILL_DAEMON, Deed.KILL_BOTH, Deed.STOP_DAEMON, Deed.KILL_CONTAINER})
+ENDS_SERVER: Final = frozenset({Deed.KILL_SERVER, Deed.KILL_BOTH, Deed.BREAK_CODE, Deed.KILL_CONTAINER})
 
 
 class Done(NamedTuple):
@@ -65,6 +86,7 @@ class Killer:
         self._station = station
         self._chance = random.Random(f"{seed}.killer")
         self._is_over = threading.Event()
+        self._mending: dict[Deed, tuple[float, Callable[[], object]]] = {}
         self._thread = threading.Thread(target=self._kill, name="killer")
 
     def start(self) -> None:
@@ -79,12 +101,50 @@ class Killer:
         return Counter(one.deed for one in self.done)
 
     def _kill(self) -> None:
-        while not self._is_over.wait(self._chance.uniform(0.0, 2 * _MEAN_PAUSE)):
-            (deed,) = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
-            if _ACTS[deed](self):
+        is_contained = self._station.is_contained
+        weights = IN_CONTAINERS if is_contained else WEIGHTS
+        pause = _MEAN_PAUSE_IN_CONTAINERS if is_contained else _MEAN_PAUSE
+        while not self._is_over.wait(self._chance.uniform(0.0, 2 * pause)):
+            self._mend(time.monotonic())
+            (deed,) = self._chance.choices(list(weights), list(weights.values()))
+            if deed not in self._mending and _ACTS[deed](self):
                 self.done.append(Done(deed, time.time()))
+        self._mend(math.inf)
+
+    def _mend(self, now: float) -> None:
+        """Undo what was done for a while, once the while is over."""
+        for deed, (due, mend) in list(self._mending.items()):
+            if due <= now:
+                del self._mending[deed]
+                mend()
+
+    def _for_a_while(self, deed: Deed, mend: Callable[[], object]) -> bool:
+        self._mending[deed] = (time.monotonic() + self._chance.uniform(0.0, _LONGEST_WHILE), mend)
+        return True
+
+    def _break_import(self) -> bool:
+        """Break it, and have somebody come up meanwhile: a fork server after a kill, or after a reload."""
+        self._station.break_import()
+        self._chance.choice((self._kill_server, self._reload))()
+        return self._for_a_while(Deed.BREAK_IMPORT, self._mend_import)
+
+    def _mend_import(self) -> None:
+        self._station.mend_import()
+        self._reload()
+
+    def _fill_spool(self) -> bool:
+        return self._fill(Deed.FILL_SPOOL, "run")
+
+    def _fill_state(self) -> bool:
+        return self._fill(Deed.FILL_STATE, "state")
+
+    def _fill(self, deed: Deed, disk: str) -> bool:
+        return self._station.is_filled(disk) and self._for_a_while(deed, lambda: self._station.empty(disk))
 
     def _kill_daemon(self) -> bool:
+        return self._station.kill_daemon()
+
+    def _kill_container(self) -> bool:
         return self._station.signal(signal.SIGKILL)
 
     def _stop_daemon(self) -> bool:
@@ -167,4 +227,8 @@ _ACTS: Final[dict[Deed, Callable[[Killer], bool]]] = {
     Deed.RELOAD: Killer._reload,
     Deed.FREEZE: Killer._freeze,
     Deed.BREAK_CODE: Killer._break_code,
+    Deed.BREAK_IMPORT: Killer._break_import,
+    Deed.FILL_SPOOL: Killer._fill_spool,
+    Deed.FILL_STATE: Killer._fill_state,
+    Deed.KILL_CONTAINER: Killer._kill_container,
 }

@@ -9,22 +9,28 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 from bgjob import Client
+from bgjob.codec import JsonObject
 from bgjob.errors import BgjobError
 from bgjobd import census
 from bgjobd.census import Process
 from bgjobd.config import Config
 from tests.faults import books
+from tests.faults.injecting import fill, may_mount, small_disk
 
 SLOTS: Final = 4
-CLASSES: Final = ("tortured.Tortured", "tortured.Mourned")
+CLASSES: Final = ("tortured.Tortured", "tortured.Mourned", "fragile.Fragile")
+DISKS: Final = {"run": "12m", "state": "160m"}
+"""What is on a disk of its own, so that it can be filled; the size of each."""
+
 _LOOK: Final = 0.01
 _PATIENCE: Final = 30.0
+_FILLER: Final = "filler"
 
 
 class Station:
@@ -32,6 +38,9 @@ class Station:
 
     Of two stops one leaves the attempts that run, as outside of containers, and one ends them, as in these.
     """
+
+    is_contained = False
+    _disks_of_their_own: tuple[str, ...] = tuple(DISKS)
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -45,7 +54,11 @@ class Station:
         self._guard = threading.Lock()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._look = threading.Event()
+        self._broken = directory / "broken"
+        self._disks = ExitStack()
         self.deploy()
+        fragile = Path(__file__).with_name("fragile.py").read_text()
+        (directory / "fragile.py").write_text(fragile)
         for name, source in books.MODULES.items():
             (directory / f"{name}.py").write_text(source)
         self.config = directory / "bgjobd.toml"
@@ -71,6 +84,9 @@ class Station:
 
     def start(self) -> None:
         """Start the daemon, and from now on start it again whenever it ends."""
+        if may_mount():
+            for name in self._disks_of_their_own:
+                self._disks.enter_context(small_disk(self.directory / name, DISKS[name]))
         self.is_wanted = True
         self._supervisor.start()
 
@@ -89,6 +105,14 @@ class Station:
                 return False
             process.send_signal(number)
             return True
+
+    def kill_daemon(self) -> bool:
+        """Kill it; False where none runs."""
+        return self.signal(signal.SIGKILL)
+
+    def findings(self, archived: Sequence[JsonObject]) -> Iterator[str]:
+        """What is wrong by a rule that holds for a station of this kind alone; none."""
+        yield from ()
 
     def census(self) -> dict[int, Process]:
         """The processes that there are, by pid."""
@@ -152,6 +176,28 @@ class Station:
                 start_new_session=True,  # Ctrl-C is for the torture, which then ends it
             )
 
+    def break_import(self) -> None:
+        """From now on a module cannot be imported."""
+        self._broken.touch()
+
+    def mend_import(self) -> None:
+        self._broken.unlink(missing_ok=True)
+
+    def is_filled(self, name: str) -> bool:
+        """Fill one of the disks; False where it has none of its own."""
+        if not os.path.ismount(self.directory / name):
+            return False
+        fill(self.directory / name / _FILLER)
+        return True
+
+    def empty(self, name: str) -> None:
+        """Make room again."""
+        (self.directory / name / _FILLER).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the disks."""
+        self._disks.close()
+
     def end_all(self) -> None:
         """End whatever of ours is left, each by its pid; a daemon too that would not stop."""
         self.signal(signal.SIGKILL)
@@ -170,7 +216,7 @@ log_dir = "{directory}/log"
 slots = {SLOTS}
 [app]
 path = ["{directory}"]
-{books.marked(directory)[:-1]}, TORTURE_LEDGER = "{ledger}" }}
+{books.marked(directory)[:-1]}, TORTURE_LEDGER = "{ledger}", TORTURE_BROKEN = "{directory}/broken" }}
 [web]
 enabled = false
 [log]
@@ -185,4 +231,5 @@ logs = "4s"
 [approved]
 "tortured.Tortured" = {{}}
 "tortured.Mourned" = {{ max_retries = 1 }}
+"fragile.Fragile" = {{}}
 """
