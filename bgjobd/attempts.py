@@ -68,8 +68,8 @@ class Attempt:
     `is_waiting`: its method has returned, and its result found no room. `exit`: how its process ended, where this one
     has reaped it. `sent`: the signal sent last to stop it. `timer` is for its deadline and grace, `patience` for its
     fork server's answers. `start`: its place on the way to the fork server, `is_weighed`: before that, what its class's
-    directories hold is measured. `unbegun`: how it has ended should it turn
-    out not to have begun.
+    directories hold is measured. `is_bereft`: the spool was made again since, without its journal. `unbegun`: how it
+    has ended should it turn out not to have begun.
     """
 
     key: AttemptKey
@@ -84,6 +84,7 @@ class Attempt:
     is_fenced: bool = False
     is_waiting: bool = False
     is_weighed: bool = False
+    is_bereft: bool = False
     ending: Ending | None = None
     exit: dict[str, Any] | None = field(default=None, repr=False)
     stop_reason: StopReason | None = None
@@ -185,6 +186,11 @@ class Attempts:
     def journals(self) -> dict[AttemptKey, Journal]:
         """The journals of those that have proved their start, as they are known without a look at the spool."""
         return {key: attempt.journal for key, attempt in self._all.items() if attempt.journal is not None}
+
+    def note_new_spool(self) -> None:
+        """The spool was removed, with the journals in it, and made again."""
+        for attempt in self._all.values():
+            attempt.is_bereft = True
 
     def waiting(self) -> list[int]:
         """The jobs whose results wait for room."""
@@ -395,7 +401,7 @@ class Attempts:
         match message["type"]:
             case "ended":
                 journal = self._spool.try_read(attempt.key)
-                if journal is None and not self._spool.is_in_place():
+                if journal is None and (attempt.is_bereft or not self._spool.directory.is_in_place()):
                     self._recording.suspect()
                     self._end(attempt, Ending.unrecorded("the spool was removed while it ran"))
                 else:
