@@ -405,8 +405,8 @@ def _missing(described: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def _keep(
     process: subprocess.Popen[bytes], mark: str, application: Application, places: Places
 ) -> marks.Marked:
-    """Have the spool keep that this fork server may exist; what it keeps. Raises ForkServerError, and ends it, where there
-    is no room: a later daemon would take its starts for given back.
+    """Have the spool keep that this fork server may exist; what it keeps. Raises ForkServerError, and ends it, where
+    there is no room: a later daemon would take its starts for given back.
     """
     accounts = [told.get("account") for told in application.limits.values()]
     uids = [os.geteuid(), *(account["uid"] for account in accounts if account is not None)]
