@@ -67,8 +67,9 @@ class Attempt:
     to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of them ends in the journal.
     `is_waiting`: its method has returned, and its result found no room. `exit`: how its process ended, where this one
     has reaped it. `sent`: the signal sent last to stop it. `timer` is for its deadline and grace, `patience` for its
-    fork server's answers. `start`: its place on the way to the fork server. `unbegun`: how it has ended should it turn
-    out not to have begun.
+    fork server's answers. `start`: its place on the way to the fork server, `is_weighed`: before that, what its class's
+    directories hold is measured. `is_bereft`: the spool was made again since, without its journal. `unbegun`: how it
+    has ended should it turn out not to have begun.
     """
 
     key: AttemptKey
@@ -82,6 +83,8 @@ class Attempt:
     is_started: bool = False
     is_fenced: bool = False
     is_waiting: bool = False
+    is_weighed: bool = False
+    is_bereft: bool = False
     ending: Ending | None = None
     exit: dict[str, Any] | None = field(default=None, repr=False)
     stop_reason: StopReason | None = None
@@ -184,6 +187,11 @@ class Attempts:
         """The journals of those that have proved their start, as they are known without a look at the spool."""
         return {key: attempt.journal for key, attempt in self._all.items() if attempt.journal is not None}
 
+    def note_new_spool(self) -> None:
+        """The spool was removed, with the journals in it, and made again."""
+        for attempt in self._all.values():
+            attempt.is_bereft = True
+
     def waiting(self) -> list[int]:
         """The jobs whose results wait for room."""
         return [
@@ -242,10 +250,12 @@ class Attempts:
             return
         attempt.server = None  # until it is sent, perhaps to another
         attempt.start = Start(job.crashes, partial(self._send, attempt, claim))
+        attempt.is_weighed = True
         self._work_limits.before_start(attempt.class_name, partial(self._put_in_line, attempt))
 
     def _put_in_line(self, attempt: Attempt) -> None:
         """Have it go in its turn, unless it is to stop, or its class is held by now."""
+        attempt.is_weighed = False
         if self._is_closed or attempt.ending is not None or attempt.start is None:
             return
         why_held = self._work_limits.held().get(attempt.class_name)
@@ -284,6 +294,10 @@ class Attempts:
     def _is_in_line(self, attempt: Attempt) -> bool:
         """Whether no fork server was asked for it yet."""
         return attempt.start is not None and self._starts.is_in_line(attempt.start)
+
+    def _is_unasked(self, attempt: Attempt) -> bool:
+        """Whether it is in line, or is to be once it is known what its class's directories hold."""
+        return attempt.is_weighed or self._is_in_line(attempt)
 
     def _leave_starts(self, attempt: Attempt) -> None:
         if attempt.start is not None:
@@ -387,7 +401,7 @@ class Attempts:
         match message["type"]:
             case "ended":
                 journal = self._spool.try_read(attempt.key)
-                if journal is None and not self._spool.is_in_place():
+                if journal is None and (attempt.is_bereft or not self._spool.directory.is_in_place()):
                     self._recording.suspect()
                     self._end(attempt, Ending.unrecorded("the spool was removed while it ran"))
                 else:
@@ -477,7 +491,7 @@ class Attempts:
 
     def start_no_more(self) -> None:
         """Give back those that no fork server was asked for yet."""
-        for attempt in [one for one in self._all.values() if self._is_in_line(one)]:
+        for attempt in [one for one in self._all.values() if self._is_unasked(one)]:
             self._give_back(attempt, "the daemon drains", delay=0.0)
 
     def stop(self, key: AttemptKey, reason: StopReason) -> None:
@@ -486,7 +500,7 @@ class Attempts:
         if attempt is None or attempt.ending is not None or attempt.stop_reason is not None:
             return
         attempt.stop_reason = reason
-        if self._is_in_line(attempt):
+        if self._is_unasked(attempt):
             self._give_back(attempt, _STOPPED_BEFORE, delay=0.0)
             return
         self._leave_word(attempt)

@@ -42,7 +42,7 @@ from bgjobd.news import News
 from bgjobd.notify import Notifier
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs, Part
-from bgjobd.recording import Recording
+from bgjobd.recording import Directory, Recording
 from bgjobd.recovery import recover
 from bgjobd.relay import Relay
 from bgjobd.reloads import Reloads
@@ -129,6 +129,7 @@ class Daemon:
             [one.directory for one in (self._spool, self._work, self.outputs)],
             self.say,
             self._on_change_of_recording,
+            self._renew,
         )
         self._work_limits = WorkLimits(
             lambda class_name: self._attempts.directories_of(class_name),
@@ -682,6 +683,22 @@ class Daemon:
         """A class gets no start from now on, or again."""
         self._open_lanes()
         self._outbox.send(Look())
+
+    def _renew(self, directory: Directory) -> bool:
+        """Make a directory again that was removed under this daemon. Whether it could."""
+        owner = next(one for one in (self._spool, self._work, self.outputs) if one.directory == directory)
+        try:
+            owner.renew()
+        except OSError:
+            return False  # whoever looks next tells what is wrong
+        if owner is self._spool:
+            self._attempts.note_new_spool()
+        if self._generations.current is not None:
+            self._generations.current.reopen()
+        self.say(
+            EntryType.FAILURE, f"{directory.path} was removed, with all that was in it; it was made again"
+        )
+        return True
 
     def _serve_hooks(self) -> None:
         """Have hooks called where there is a fork server, and room for what they write."""

@@ -142,6 +142,7 @@ class ForkServer(asyncio.Protocol):
         self._pids = pids
         self.mark = mark
         self._spool = spool
+        self._kept: marks.Marked | None = None
         self._decoder = wire.Decoder()
         self._transport: asyncio.Transport | None = None
         self._loading: list[str] = []
@@ -205,7 +206,9 @@ class ForkServer(asyncio.Protocol):
         mark = marks.new()
         with theirs:
             process = _exec(application, theirs.fileno(), places.console, mark)
-        _keep(process, mark, application, places)  # before it hears of anything that it could leave behind
+        kept = _keep(
+            process, mark, application, places
+        )  # before it hears of anything that it could leave behind
         pids.add(process.pid)
         loop = asyncio.get_running_loop()
         try:
@@ -218,6 +221,7 @@ class ForkServer(asyncio.Protocol):
             pids.discard(process.pid)
             marks.remove(places.spool, mark)
             raise
+        server._kept = kept
         server._watch_process()
         server._send(_configuration(application, left_out, places) | {"mark": mark})
         return server
@@ -273,6 +277,15 @@ class ForkServer(asyncio.Protocol):
     def signal(self, job: int, number: int, signum: int) -> None:
         """Have an attempt of its own signalled, with its group: for one whose journal does not lead to it."""
         self._send({"type": "signal", "job": job, "number": number, "signal": signum})
+
+    def reopen(self) -> None:
+        """Have it take up the directories that attempts write to as they are now at their paths, be the spool new."""
+        if self._kept is not None and self.mark not in marks.kept(self._spool):
+            with suppress(
+                OSError
+            ):  # there is no room: what it leaves should it die with its daemon is not found
+                marks.put(self._spool, self._kept)
+        self._send({"type": "reopen"})
 
     def drain(self) -> None:
         """Let it end once the attempts asked for so far have ended."""
@@ -389,19 +402,23 @@ def _missing(described: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {name: one["unavailable"] for name, one in described.items() if one["unavailable"] is not None}
 
 
-def _keep(process: subprocess.Popen[bytes], mark: str, application: Application, places: Places) -> None:
-    """Have the spool keep that this fork server may exist. Raises ForkServerError, and ends it, where there is no room:
-    a later daemon would take its starts for given back.
+def _keep(
+    process: subprocess.Popen[bytes], mark: str, application: Application, places: Places
+) -> marks.Marked:
+    """Have the spool keep that this fork server may exist; what it keeps. Raises ForkServerError, and ends it, where
+    there is no room: a later daemon would take its starts for given back.
     """
     accounts = [told.get("account") for told in application.limits.values()]
     uids = [os.geteuid(), *(account["uid"] for account in accounts if account is not None)]
     try:
-        marks.put(places.spool, marks.Marked.here(mark, process.pid, places.boot_id, uids))
+        kept = marks.Marked.here(mark, process.pid, places.boot_id, uids)
+        marks.put(places.spool, kept)
     except OSError as error:
         process.kill()
         process.wait()
         told = f"the spool {places.spool} cannot be written: {error.strerror}"
         raise ForkServerError(f"the fork server could not be started: {told}") from error
+    return kept
 
 
 def _exec(application: Application, link: int, console: int, mark: str) -> subprocess.Popen[bytes]:

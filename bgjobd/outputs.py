@@ -81,6 +81,11 @@ class Outputs:
     def directory(self) -> Directory:
         return Directory(self._path, self._directory)
 
+    def renew(self) -> None:
+        """Make the directory again where it was removed. Raises OSError."""
+        self.directory.renew()
+        self._inotify.add_watch(self._path, flags.MODIFY)
+
     def close(self) -> None:
         """Follow and bound nothing any more."""
         self._most.clear()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bgjob.words import EntryType
+from bgjobd import directories
 from bgjobd.forkserver.journal import RESERVE
 
 _FIRST_PAUSE: Final = 0.25
@@ -28,19 +31,43 @@ class Directory(NamedTuple):
     path: Path
     descriptor: int
 
+    def is_in_place(self) -> bool:
+        """Whether the path still leads to it: else it was removed, or another is there."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self.descriptor))
+        except OSError:
+            return False
+
+    def renew(self) -> None:
+        """Make it again where it was removed, with the mode that it had, and have its descriptor lead there.
+
+        Raises OSError.
+        """
+        mode = stat.S_IMODE(os.fstat(self.descriptor).st_mode)
+        directories.make(self.path, mode)
+        made = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(made, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.dup2(made, self.descriptor, inheritable=False)
+        finally:
+            os.close(made)
+
 
 class Recording:
     """Whether the directories can be written. `say` writes a line about the daemon itself, `on_change` is called when
-    trouble begins, and when it is over.
+    trouble begins, and when it is over; `renew` when one was removed, to make it again, and answers whether it did.
     """
 
     def __init__(
         self,
-        directories: Sequence[Directory],
+        places: Sequence[Directory],
         say: Callable[[EntryType, str], None],
         on_change: Callable[[], None],
+        renew: Callable[[Directory], bool],
     ) -> None:
-        self._directories = directories
+        self._places = places
+        self._above = {place.path: os.stat(place.path.parent) for place in places}
+        self._renew = renew
         self._say = say
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
@@ -78,12 +105,15 @@ class Recording:
         if self._is_looking or self._is_closed:
             return
         self._is_looking = True
-        looked = self._loop.run_in_executor(self._looking, fault_of, self._directories)
+        looked = self._loop.run_in_executor(self._looking, fault_of, self._places)
         looked.add_done_callback(self._on_look)
 
     def _on_look(self, looked: asyncio.Future[str | None]) -> None:
         self._is_looking = False
         if looked.cancelled() or self._is_closed:
+            return
+        if looked.result() is not None and self._renew_removed():
+            self._look()
             return
         before, self._reason = self._reason, looked.result()
         if self._reason is not None:
@@ -92,6 +122,20 @@ class Recording:
         if (before is None) != (self._reason is None):
             self._tell()
             self._on_change()
+
+    def _renew_removed(self) -> bool:
+        """Have those made again that were removed; whether any was. Not where that which they were in is gone as well:
+        a file system that was unmounted is no directory to be made.
+        """
+        removed = [place for place in self._places if not place.path.exists() and self._is_above(place)]
+        made_again = [place for place in removed if self._renew(place)]
+        return bool(made_again)
+
+    def _is_above(self, place: Directory) -> bool:
+        try:
+            return os.path.samestat(os.stat(place.path.parent), self._above[place.path])
+        except OSError:
+            return False
 
     def _tell(self) -> None:
         if self._reason is not None:
@@ -104,9 +148,9 @@ class Recording:
         self._say(EntryType.INFO, f"ends of attempts can be recorded again, after {took:.1f} s")
 
 
-def fault_of(directories: Sequence[Directory]) -> str | None:
+def fault_of(places: Sequence[Directory]) -> str | None:
     """The first directory that cannot take what an attempt writes, why, and what to do; None where all can."""
-    for directory in directories:
+    for directory in places:
         try:
             _prove(directory)
         except OSError as error:
@@ -117,7 +161,7 @@ def fault_of(directories: Sequence[Directory]) -> str | None:
 
 def _prove(directory: Directory) -> None:
     """Have it take a file as large as what a journal is owed, without a name and without use. Raises OSError."""
-    if not os.path.samestat(os.stat(directory.path), os.fstat(directory.descriptor)):
+    if not directory.is_in_place() and directory.path.exists():
         raise OSError(errno.ESTALE, "it was removed, and another is in its place")
     with tempfile.TemporaryFile(buffering=0, dir=directory.path) as file:
         if file.write(bytes(RESERVE)) < RESERVE:

@@ -35,6 +35,7 @@ AttemptKey = tuple[int, int]
 """A job's id and the attempt's number."""
 
 MARKER: Final = "database-id"
+_WATCHED: Final = flags.CREATE | flags.MODIFY
 _JOURNAL: Final = "journal"
 _HOOK: Final = "hook"
 _STOP: Final = "stop"
@@ -109,7 +110,8 @@ class Spool:
             os.close(self._directory)
             raise SpoolInUseError(directory) from None
         self._kept: int | None = os.dup(self._directory)
-        self._inotify = watch(directory, flags.CREATE | flags.MODIFY)
+        self._inotify = watch(directory, _WATCHED)
+        self._database_id = ""
 
     def close(self) -> None:
         self._inotify.close()
@@ -121,12 +123,11 @@ class Spool:
         """Readable when journals appeared or grew."""
         return int(self._inotify.fileno())
 
-    def is_in_place(self) -> bool:
-        """Whether its path still leads to it: else it was removed, or another is there."""
-        try:
-            return os.path.samestat(os.stat(self._path), os.fstat(self._directory))
-        except OSError:
-            return False
+    def renew(self) -> None:
+        """Make it again where it was removed, still this database's; its journals are gone. Raises OSError."""
+        self.directory.renew()
+        self._inotify.add_watch(self._path, _WATCHED)
+        self._put(MARKER, self._database_id.encode())
 
     def take_changes(self) -> Changes:
         """What journals appeared and grew since the last call."""
@@ -377,6 +378,7 @@ class Spool:
 
     def belongs_to(self, database_id: str) -> bool:
         """Whether the spool was marked by this database; one without a mark belongs to nobody."""
+        self._database_id = database_id
         return word_in(self._directory, MARKER) == database_id
 
     def mark(self, database_id: str) -> None:
@@ -388,6 +390,7 @@ class Spool:
         for mark in self.earlier:
             self.remove_server(mark)
         self.earlier = frozenset()
+        self._database_id = database_id
         self._put(MARKER, database_id.encode())
 
 

@@ -78,6 +78,13 @@ class Work:
     def directory(self) -> Directory:
         return Directory(self._path, self._directory)
 
+    def renew(self) -> None:
+        """Make the directory again where it was removed. Raises OSError."""
+        self.directory.renew()
+        aside = _made(ASIDE, self._directory)
+        os.dup2(aside, self._aside, inheritable=False)
+        os.close(aside)
+
     def measure(self, names: Sequence[str], most: int) -> Holding:
         """What the directories of these names hold together; no more is looked at once that is beyond `most`.
 

@@ -57,6 +57,7 @@ class _Server:
         self._complaints_read, self._complaints_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._complaints: dict[int, dict[str, Any]] = {}
         self._paths: dict[str, str] = {}
+        self._place_fds: dict[str, int] = {}
 
     def serve(self) -> None:
         os.set_inheritable(self._link, False)
@@ -95,6 +96,8 @@ class _Server:
                 self._configure(message)
             case {"type": "ping"}:
                 self._tell({"type": "pong"})
+            case {"type": "reopen"}:
+                self._reopen()
             case {"type": "drain"}:
                 self._is_draining = True
             case {"type": "signal"}:
@@ -125,6 +128,7 @@ class _Server:
             mark=message.get("mark", ""),
         )
         self._paths = {what: message[what] for what in _MADE_IN}
+        self._place_fds = {"spool": self._place.spool, "output": self._place.output}
         own = _descriptors()
         sys.path[:0] = message["path"]
         kin.die_with_parent(True)  # an import that hangs reads no link
@@ -147,11 +151,20 @@ class _Server:
         self._means = means.now()
         self._tell({"type": "ready", **loaded.description, **_about_python(), "left_open": left_open})
 
+    def _reopen(self) -> None:
+        """Let the descriptors of the places lead to what is there now: they were removed, and made again."""
+        for what, path in self._paths.items():
+            with suppress(OSError):  # the next start tells
+                made = _open_directory(path)
+                os.dup2(made, self._place_fds[what], inheritable=False)
+                os.close(made)
+
     def _prepare_sandboxes(self, message: wire.Message) -> None:
         self._groups = None if message["groups"] is None else Groups(*message["groups"])
+        self._place_fds["work"] = _open_directory(message["work"])
         ground = sandbox.Ground(
             message["work"],
-            _open_directory(message["work"]),
+            self._place_fds["work"],
             tuple(message["unreadable"]),
             message["spool"],
             self._groups,

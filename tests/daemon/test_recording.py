@@ -70,7 +70,7 @@ def test_trouble_is_said_once_when_it_begins_and_once_when_it_is_over(tmp_path: 
         said: list[tuple[EntryType, str]] = []
         has_changed = asyncio.Event()
         with opened(tmp_path / "spool") as spool:
-            recording = Recording([spool], lambda *told: said.append(told), has_changed.set)
+            recording = Recording([spool], lambda *told: said.append(told), has_changed.set, lambda _: False)
             spool.path.rename(tmp_path / "away")
             for _ in range(3):
                 recording.suspect()

@@ -304,23 +304,27 @@ def test_a_job_is_cancelled_though_its_result_waits_and_one_whose_process_dies_r
     books.check(running, acknowledged=[cancelled.id, killed.id])
 
 
-def test_an_attempt_whose_spool_is_removed_is_lost_for_nothing_and_a_restart_makes_all_well(
-    tmp_path: Path,
+@pytest.mark.parametrize("what", ["run/spool", "run/work", "state/output"])
+def test_a_directory_that_is_removed_is_made_again_and_who_ran_in_it_is_lost_for_nothing(
+    tmp_path: Path, what: str
 ) -> None:
     returns, ledger = tmp_path / "returns", tmp_path / "ledger"
     with daemon(tmp_path, CLASSES, modules={"neighbours": NEIGHBOURS}) as running:
         with running.client() as client:
             job = client.run_background_job(*WORKS, {"ledger": str(ledger), "go": str(returns)})
             eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
-            shutil.rmtree(running.spool)
+            mode = (tmp_path / what).stat().st_mode
+            shutil.rmtree(tmp_path / what)
+            assert (
+                client.run_background_job("probes.Probe", "say", {"text": "again"}).wait(20)["retry_count"]
+                == 0
+            )
+            assert (tmp_path / what).stat().st_mode == mode
             returns.touch()
-            eventually(lambda: client.get(job.id).snapshot["attempts"][0]["outcome"] == "lost")
-            told = eventually(lambda: client.stats()["storage_trouble"])
-            assert f"{running.spool}: No such file or directory; " in told
-            assert "restart the daemon" in told
-        assert running.stop() == 0
-        running.start()
-        with running.client() as client:
-            end = client.get(job.id).wait(20)
-        assert (end["status"], end["retry_count"]) == ("completed", 0)
+            end = job.wait(20)
+            assert (end["status"], end["retry_count"]) == ("completed", 0)
+            outcomes = [one["outcome"] for one in end["attempts"]]
+            assert outcomes[0] == ("lost" if what == "run/spool" else "completed")
+            assert client.stats()["storage_trouble"] is None
+        assert any(f"{what} was removed" in line and "made again" in line for line in running.lines())
         books.check(running, acknowledged=[job.id])
