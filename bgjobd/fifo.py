@@ -17,7 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bgjob import codec
 from bgjob.codec import JsonObject
 from bgjob.errors import (
     InternalError,
@@ -27,8 +26,10 @@ from bgjob.errors import (
     RequestError,
     ShuttingDownError,
 )
+from bgjobd import portions
 from bgjobd.ipc import Limits
 from bgjobd.log import escaped
+from bgjobd.turns import paced
 
 _CHUNK: Final = 65536
 _OWNER_ONLY: Final = 0o600
@@ -98,6 +99,7 @@ class Fifo:
         self._lines = LineReader(limits.max_frame)
         self._backlog: deque[bytes | None] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.Lock()
         self._descriptor: int | None = None
         self._gid: int | None = None
 
@@ -189,7 +191,9 @@ class Fifo:
         try:
             if line is None:
                 raise ProtocolError(f"a line is longer than {self._limits.max_frame} bytes")
-            await self._submit(codec.parse_parameters(line, self._limits.max_depth))
+            async with self._reading:  # lines are submitted in order, however long they are
+                parameters = await paced(portions.parameters_in(line, self._limits.max_depth))
+            await self._submit(parameters)
         except (ProtocolError, RequestError) as error:
             self._refuse(error)
         except Exception as error:
