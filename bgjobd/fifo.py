@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from bgjob import codec
 from bgjob.codec import JsonObject
 from bgjob.errors import (
     InternalError,
@@ -191,14 +192,19 @@ class Fifo:
         try:
             if line is None:
                 raise ProtocolError(f"a line is longer than {self._limits.max_frame} bytes")
-            async with self._reading:  # lines are submitted in order, however long they are
-                parameters = await paced(portions.parameters_in(line, self._limits.max_depth))
-            await self._submit(parameters)
+            await self._submit(await self._read(line))
         except (ProtocolError, RequestError) as error:
             self._refuse(error)
         except Exception as error:
             self._on_bug("a line of the named pipe", error)
             self._refuse(InternalError(reason=type(error).__name__))
+
+    async def _read(self, line: bytes) -> JsonObject:
+        """The parameters in a line; in portions where it is long, and lines behind it wait, for they have an order."""
+        if len(line) <= portions.PORTION and not self._reading.locked():
+            return codec.parse_parameters(line, self._limits.max_depth)
+        async with self._reading:
+            return await paced(portions.parameters_in(line, self._limits.max_depth))
 
     def _refuse(self, error: ProtocolError | RequestError) -> None:
         reason = escaped(_reason(error))
