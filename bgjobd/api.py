@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
@@ -54,7 +53,7 @@ from bgjobd.store.items import (
     Submitter,
 )
 from bgjobd.store.reader import Reader, StoredJob
-from bgjobd.turns import Pace
+from bgjobd.turns import Pace, let_others
 
 if TYPE_CHECKING:
     from bgjobd.daemon import Daemon
@@ -470,13 +469,13 @@ async def _parameters_text(daemon: Daemon, job: NewJob) -> str:
     if not is_flat:
         if await _is_spread(parameters, limit // 2):
             await _refuse_spread(parameters, limit)
-        await asyncio.sleep(0)
+        await let_others()
     text = to_json(parameters)
     size = len(text.encode())
     if size > limit:
         raise TooLargeError(limit=limit, size=size)
     if size > _LONG:
-        await asyncio.sleep(0)
+        await let_others()
     return text
 
 

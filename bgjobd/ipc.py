@@ -197,7 +197,9 @@ class Server:
         loop = asyncio.get_running_loop()
         if not self._taken:
             self._turn_ends = loop.time() + _LONGEST_TURN
-            loop.call_soon(self._on_next_turn)
+            loop.call_soon(
+                loop.call_soon, self._on_next_turn
+            )  # in between is answered what this one has taken
         if not self._has_turn(connection, size):
             self._late[connection] = None
             return False

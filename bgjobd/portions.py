@@ -75,7 +75,7 @@ def emptied(value: list[Any]) -> Generator[None, None, None]:
             one.clear()
         while items:
             item = items.pop()
-            if isinstance(item, dict | list):
+            if isinstance(item, dict | list) and item:
                 pending.append(item)
             count += 1
             if count % PORTION == 0:

@@ -21,6 +21,12 @@ _AT_ONCE: Final = 0.00025
 """Seconds of work after which others have their turn."""
 
 
+async def let_others() -> None:
+    """Let others have their turn: what has come is read in the first, and begun with in the second."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
 class Pace:
     """The pace of one long piece of work."""
 
@@ -30,7 +36,7 @@ class Pace:
     async def give_way(self) -> None:
         """Let others have their turn, if this has gone on for long enough."""
         if time.monotonic() - self._since >= _AT_ONCE:
-            await asyncio.sleep(0)
+            await let_others()
             self._since = time.monotonic()
 
 

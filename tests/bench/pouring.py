@@ -27,6 +27,9 @@ CONNECTIONS: Final = 56
 _LOOKS: Final = 5
 """How often memory is looked at meanwhile."""
 
+_SETTLING: Final = 0.5
+"""Seconds after which all connections have begun."""
+
 _METHOD: Final = "org.bgjobd.Jobs."
 
 
@@ -108,6 +111,7 @@ def _poured(path: Path, name: str) -> Iterator[None]:
         try:
             assert process.stdout is not None
             process.stdout.readline()
+            time.sleep(_SETTLING)
             yield
         finally:
             process.kill()
