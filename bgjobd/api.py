@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
@@ -54,6 +53,7 @@ from bgjobd.store.items import (
     Submitter,
 )
 from bgjobd.store.reader import Reader, StoredJob
+from bgjobd.turns import Pace, let_others
 
 if TYPE_CHECKING:
     from bgjobd.daemon import Daemon
@@ -62,16 +62,14 @@ _PAGE: Final = 50
 _MOST_NAMED: Final = 20
 """So many jobs of one request a line of the log names."""
 
-_CHECKED_AT_ONCE: Final = 25
-"""So many jobs of one request are checked without a look at what else there is to do."""
-
 IDL: Final = Path(__file__).parent / f"{INTERFACE}.varlink"
 
 
 async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
-    (stored,) = await _store(
-        daemon, [_submitted(daemon, await daemon.in_force.catalogue(), given)], _submitter(caller)
-    )
+    catalogue = await daemon.in_force.catalogue()
+    fact = _submitted(daemon, catalogue, given, await _parameters_text(daemon, given))
+    given.parameters = None  # as values they are many times as large, and nobody asks for them any more
+    (stored,) = await _store(daemon, [fact], _submitter(caller))
     return {"id": stored.id, "created": stored.created}
 
 
@@ -339,7 +337,9 @@ async def _call(
     caller: Caller,
 ) -> JsonObject | Encoded:
     daemon.grants.check(caller, right)
-    return await function(daemon, checked(shape, parameters), caller)
+    given = checked(shape, parameters)
+    parameters.clear()
+    return await function(daemon, given, caller)
 
 
 async def _follow(
@@ -387,7 +387,8 @@ async def _description(parameters: JsonObject, caller: Caller) -> JsonObject:
 
 async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
     """One request of the named pipe. Nobody knows its writer: whoever may write to the pipe may submit."""
-    fact = _submitted(daemon, await daemon.in_force.catalogue(), checked(NewJob, parameters))
+    given, catalogue = checked(NewJob, parameters), await daemon.in_force.catalogue()
+    fact = _submitted(daemon, catalogue, given, await _parameters_text(daemon, given))
     await _store(daemon, [fact], Submitter(None, None, None))
 
 
@@ -400,18 +401,25 @@ async def _store(daemon: Daemon, facts: list[Submitted], submitter: Submitter) -
     return stored
 
 
-async def _submitted_many(daemon: Daemon, given: list[NewJob]) -> list[Submitted]:
+async def _submitted_many(daemon: Daemon, given: list[Any]) -> list[Submitted]:
     """The facts of a request for many jobs, which takes a second; others have their turn meanwhile."""
-    catalogue = await daemon.in_force.catalogue()
+    catalogue, pace = await daemon.in_force.catalogue(), Pace()
     facts = []
-    for index, job in enumerate(given):
-        if index % _CHECKED_AT_ONCE == _CHECKED_AT_ONCE - 1:
-            await asyncio.sleep(0)
+    for index, fields in enumerate(given):
+        await pace.give_way()
         try:
-            facts.append(_submitted(daemon, catalogue, job))
+            job = _new_job(fields)
+            facts.append(_submitted(daemon, catalogue, job, await _parameters_text(daemon, job)))
         except (InvalidParameterError, InvalidParametersError) as error:
             raise _of_job(index, error) from None
+        fields.clear()  # as values they are many times as large, and nobody asks for them any more
     return facts
+
+
+def _new_job(fields: Any) -> NewJob:
+    if not isinstance(fields, dict):
+        raise InvalidParameterError(parameter="")
+    return checked(NewJob, fields)
 
 
 def _of_job(
@@ -419,7 +427,7 @@ def _of_job(
 ) -> InvalidParameterError | InvalidParametersError:
     """The refusal of one job of many, with its place in the list."""
     if isinstance(error, InvalidParameterError):
-        return InvalidParameterError(parameter=f"jobs.{index}.{error.parameters['parameter']}")
+        return InvalidParameterError(parameter=f"jobs.{index}.{error.parameters['parameter']}".rstrip("."))
     problems = [
         {**problem, "path": f"jobs/{index}/{problem['path']}".rstrip("/")}
         for problem in error.parameters["problems"]
@@ -430,12 +438,12 @@ def _of_job(
 _NO_OPTIONS: Final = Options()
 
 
-def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submitted:
-    """The fact of this request; what it leaves open comes from the class's policy. Raises the refusals."""
-    limits = daemon.limits
-    check_names(job.class_name, job.method_name, limits.max_name)
+def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob, text: str) -> Submitted:
+    """The fact of this request, with its parameters as text; what it leaves open comes from the class's policy.
+
+    Raises the refusals.
+    """
     parameters = job.parameters or {}
-    text = _parameters_text(parameters, limits.max_parameters)
     catalogue.check(job.class_name, job.method_name, parameters)
     options, policy = job.options or _NO_OPTIONS, catalogue.policies[job.class_name]
     sensitive = catalogue.sensitive(job.class_name, job.method_name, parameters)
@@ -453,12 +461,57 @@ def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submitted:
     )
 
 
-def _parameters_text(parameters: JsonObject, limit: int) -> str:
+async def _parameters_text(daemon: Daemon, job: NewJob) -> str:
+    """The parameters of a job with possible names, as text; others have their turn while there is much of it."""
+    check_names(job.class_name, job.method_name, daemon.limits.max_name)
+    parameters, limit = job.parameters or {}, daemon.limits.max_parameters
+    is_flat = len(parameters) < _FEW and _CONTAINERS.isdisjoint(map(type, parameters.values()))
+    if not is_flat:
+        if await _is_spread(parameters, limit // 2):
+            await _refuse_spread(parameters, limit)
+        await let_others()
     text = to_json(parameters)
     size = len(text.encode())
     if size > limit:
         raise TooLargeError(limit=limit, size=size)
+    if size > _LONG:
+        await let_others()
     return text
+
+
+_CONTAINERS: Final = frozenset({dict, list})
+_FEW: Final = 100
+_LONG: Final = 4096
+
+
+async def _is_spread(parameters: JsonObject, most: int) -> bool:
+    """Whether there are more values in it; each takes two bytes at least."""
+    pace, count, level = Pace(), 0, list[Any]([parameters])
+    while level:
+        count += sum(map(len, level))
+        if count > most:
+            return True
+        below: list[Any] = []
+        for one in level:
+            await pace.give_way()
+            items = one.values() if isinstance(one, dict) else one
+            if not _CONTAINERS.isdisjoint(map(type, items)):
+                below += [item for item in items if type(item) in _CONTAINERS and item]
+        level = below
+    return False
+
+
+async def _refuse_spread(parameters: JsonObject, limit: int) -> None:
+    """Raises TooLargeError for what is too large to be written out at once, if it is."""
+    size, pace = 0, Pace()
+    for piece in _ENCODER.iterencode(parameters):
+        size += len(piece.encode())
+        await pace.give_way()
+    if size > limit:
+        raise TooLargeError(limit=limit, size=size)
+
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _digest(job: NewJob, parameters: JsonObject) -> str:

@@ -135,6 +135,8 @@ class Socket(Section):
     """Replies that a peer leaves unread, or that wait behind an earlier one."""
     max_pipelined: units.Count = 64
     """Requests of a connection at once."""
+    max_under_way: units.Size = 32 * 1024 * 1024
+    """Requests of all that are under way; a quarter of it of one user, and one above 64 KiB."""
 
 
 class App(Section):

@@ -27,8 +27,10 @@ from bgjob.errors import (
     RequestError,
     ShuttingDownError,
 )
+from bgjobd import portions
 from bgjobd.ipc import Limits
 from bgjobd.log import escaped
+from bgjobd.turns import paced
 
 _CHUNK: Final = 65536
 _OWNER_ONLY: Final = 0o600
@@ -98,6 +100,7 @@ class Fifo:
         self._lines = LineReader(limits.max_frame)
         self._backlog: deque[bytes | None] = deque()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.Lock()
         self._descriptor: int | None = None
         self._gid: int | None = None
 
@@ -189,12 +192,19 @@ class Fifo:
         try:
             if line is None:
                 raise ProtocolError(f"a line is longer than {self._limits.max_frame} bytes")
-            await self._submit(codec.parse_parameters(line, self._limits.max_depth))
+            await self._submit(await self._read(line))
         except (ProtocolError, RequestError) as error:
             self._refuse(error)
         except Exception as error:
             self._on_bug("a line of the named pipe", error)
             self._refuse(InternalError(reason=type(error).__name__))
+
+    async def _read(self, line: bytes) -> JsonObject:
+        """The parameters in a line; in portions where it is long, and lines behind it wait, for they have an order."""
+        if len(line) <= portions.PORTION and not self._reading.locked():
+            return codec.parse_parameters(line, self._limits.max_depth)
+        async with self._reading:
+            return await paced(portions.parameters_in(line, self._limits.max_depth))
 
     def _refuse(self, error: ProtocolError | RequestError) -> None:
         reason = escaped(_reason(error))

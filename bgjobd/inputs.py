@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SkipValidation, ValidationError
 
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
@@ -41,13 +41,14 @@ class Options(Input):
 class NewJob(Input):
     class_name: str
     method_name: str
-    parameters: dict[str, Any] | None = None
+    parameters: InstanceOf[dict[str, Any]] | None = None  # it is JSON, and may be large: nothing is copied
     retry_count: Annotated[int, Field(ge=0)] | None = None
     options: Options | None = None
 
 
 class SubmitMany(Input):
-    jobs: Annotated[list[NewJob], Field(max_length=10_000, fail_fast=True)]
+    jobs: Annotated[list[SkipValidation[NewJob]], Field(max_length=10_000, fail_fast=True)]
+    """As they came: each is `checked` when it is its turn."""
 
 
 class Get(Input):

@@ -27,7 +27,9 @@ from bgjob.errors import (
     ProtocolError,
     RequestError,
 )
+from bgjobd import portions
 from bgjobd.door import Door
+from bgjobd.turns import LARGE, Turns, paced
 
 _CREDENTIALS: Final = struct.Struct("iII")
 _SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python has no name for it
@@ -37,8 +39,14 @@ _BACKLOG: Final = 1024
 _TAKEN_AT_ONCE: Final = 256 * 1024
 """Bytes of requests in one turn of the loop: whatever else there is to do, such as signs of life, waits as long."""
 
+_LONGEST_TURN: Final = 0.00025
+"""Seconds of one turn that are spent on reading what is small."""
+
+_TINY: Final = 512
+"""Bytes of a request that, as a connection's first, has its turn at once."""
+
 _SMALL: Final = 4096
-"""Bytes of a request that does not wait behind larger ones: a turn takes as much of each kind."""
+"""Bytes of a request that is read at once; what is longer is read in portions, one request of a user at a time."""
 
 _SHARE: Final = 16 * 1024
 """Bytes that one connection takes of a turn, and one request that goes beyond."""
@@ -66,7 +74,7 @@ class Caller:
 class Limits:
     """What one connection may cost: bytes, levels, seconds, connections in all and per uid.
 
-    `idle_timeout` is also how long replies may lie unread.
+    `idle_timeout` is also how long replies may lie unread; `max_under_way` are bytes of the requests of all.
     """
 
     max_frame: int = 1024 * 1024
@@ -75,6 +83,7 @@ class Limits:
     max_connections_per_uid: int = 64
     max_pipelined: int = 64
     max_unread: int = 4 * 1024 * 1024
+    max_under_way: int = 32 * 1024 * 1024
     frame_timeout: float = 10.0
     idle_timeout: float = 600.0
 
@@ -136,8 +145,11 @@ class Server:
         self._own_place: tuple[Path, int] | None = None
         self._connections: set[_Connection] = set()
         self._by_uid: Counter[int] = Counter()
-        self._taken: Counter[bool] = Counter()
+        self.turns = Turns(limits.max_under_way)
+        self._taken = 0
+        self._turn_ends = 0.0
         self._shares: Counter[_Connection] = Counter()
+        self._shares_of_users: Counter[int] = Counter()
         self._late: dict[_Connection, None] = {}
 
     async def listen(self, path: Path, mode: int, gid: int | None) -> None:
@@ -181,29 +193,55 @@ class Server:
         return True
 
     def try_take(self, connection: _Connection, size: int) -> bool:
-        """Whether a request of so many bytes may be taken now; else the connection is told to go on a turn later."""
-        is_small = size <= _SMALL
-        if self._taken[is_small] >= _TAKEN_AT_ONCE or self._shares[connection] >= _SHARE:
+        """Whether a small request may be taken now; else the connection is told to go on a turn later."""
+        loop = asyncio.get_running_loop()
+        if not self._taken:
+            self._turn_ends = loop.time() + _LONGEST_TURN
+            loop.call_soon(
+                loop.call_soon, self._on_next_turn
+            )  # in between is answered what this one has taken
+        if not self._has_turn(connection, size):
             self._late[connection] = None
             return False
-        if not self._taken.total():
-            asyncio.get_running_loop().call_soon(self._on_next_turn)
-        self._taken[is_small] += size
+        self._taken += size
         self._shares[connection] += size
+        self._shares_of_users[connection.uid] += size
         return True
 
+    def _has_turn(self, connection: _Connection, size: int) -> bool:
+        share = self._shares[connection]
+        if size <= _TINY and not share:
+            return True
+        return not self._is_over() and share < _SHARE
+
+    def _is_over(self) -> bool:
+        """Whether this turn has begun, and is over."""
+        is_full = self._taken >= _TAKEN_AT_ONCE
+        return is_full or (self._taken > 0 and asyncio.get_running_loop().time() >= self._turn_ends)
+
     def _on_next_turn(self) -> None:
-        late = sorted(self._late, key=self._shares.__getitem__)  # who has had least, or nothing, comes first
+        late = sorted(self._late, key=self._precedence)
         self._late.clear()
         self._shares.clear()
-        self._taken.clear()
+        self._shares_of_users.clear()
+        self._taken = 0
         for connection in late:
-            connection.go_on()
+            if self._is_over():
+                self._late[connection] = None
+            else:
+                connection.go_on()
+
+    def _precedence(self, connection: _Connection) -> tuple[int, int, int]:
+        """Who has had least, or nothing, comes first: user before connection, and of those who asks for less."""
+        of_user = self._shares_of_users[connection.uid]
+        return of_user, self._shares[connection], connection.size_of_next
 
     def dismiss(self, connection: _Connection, caller: Caller) -> None:
         """The connection, which was admitted, is gone."""
         self._connections.remove(connection)
         self._by_uid[caller.uid] -= 1
+        if not self._by_uid[caller.uid]:
+            self.turns.forget(caller.uid)
 
 
 @dataclass(slots=True)
@@ -213,6 +251,9 @@ class _Call:
     request: Request
     size: int
     task: asyncio.Task[JsonObject | Encoded] | None
+    held: int = 0
+    """Bytes of the requests of all that it takes up until it is answered."""
+    is_large: bool = False
     frame: bytes | None = None
     """The reply, where it waits for those before it."""
 
@@ -226,6 +267,9 @@ class _Connection(asyncio.Protocol):
         self._calls: deque[_Call] = deque()
         self._asked = 0
         self._held = 0
+        self._reading: asyncio.Task[None] | None = None
+        self._place = 0
+        """Bytes that are kept for the large request which is coming or being read."""
         self._transport: asyncio.Transport | None = None
         self._caller: Caller | None = None  # and not a caller with some uid: 0 is root
         self._deadline: asyncio.TimerHandle | None = None
@@ -290,12 +334,17 @@ class _Connection(asyncio.Protocol):
             self._server.dismiss(self, self._caller)
         self._stop_clock()
         self._stop_awaiting_reading()
+        if self._reading is not None:
+            self._reading.cancel()
+        self._leave_place()
         if self._next_look is not None:
             self._next_look.cancel()
         self._unwatch_hang_up()
         for call in self._calls:
             # Nobody is there to hear the answer; what was submitted is stored all the same.
-            if call.task is not None and not call.request.oneway:
+            if call.task is None:
+                self._let_go(call)
+            elif not call.request.oneway:
                 call.task.cancel()
         self._calls.clear()
         self._backlog.clear()
@@ -306,10 +355,16 @@ class _Connection(asyncio.Protocol):
 
     def _take_backlog(self) -> None:
         """Take requests as long as few enough answers are owed, and it is this connection's turn."""
-        while self._backlog and self._may_take(len(self._backlog[0])):
-            if not self._server.try_take(self, len(self._backlog[0])):
+        while self._backlog and self._reading is None and self._may_take(len(self._backlog[0])):
+            size = len(self._backlog[0])
+            if size <= _SMALL and not self._server.try_take(self, size):
                 return
-            self._accept(self._backlog.popleft())
+            frame = self._backlog.popleft()
+            self._asked += size
+            if size <= _SMALL and self._server.turns.try_take(self.uid, size):
+                self._accept(frame)
+            else:
+                self._read_on(self._read(frame))
 
     def _may_take(self, size: int) -> bool:
         """Whether a request of so many bytes may be held beside the others: in memory it is many times as large."""
@@ -317,25 +372,125 @@ class _Connection(asyncio.Protocol):
         return not self._calls or (len(self._calls) < self._limits.max_pipelined and has_room)
 
     def _accept(self, frame: bytes) -> None:
-        self._asked += len(frame)
+        call = _Call(_UNREAD, len(frame), None, len(frame))
         try:
             request = codec.parse_request(frame, self._limits.max_depth)
         except IntegerOutOfRangeError as error:
-            refusal = InvalidParameterError(parameter=error.parameter)
-            self._work_on(error.request, len(frame), _raise(refusal))
+            self._refuse(call, error)
+        except ProtocolError:
+            self._let_go(call)
+            raise
+        else:
+            self._begin(call, request)
+
+    # Requests that take long to read, or wait for room: nothing behind them is read meanwhile.
+
+    def _read_on(self, reading: Coroutine[Any, Any, None]) -> None:
+        self._reading = asyncio.ensure_future(reading)
+        self._reading.add_done_callback(self._on_read)
+
+    async def _read(self, frame: bytes) -> None:
+        call, turns, uid = _Call(_UNREAD, len(frame), None), self._server.turns, self.uid
+        try:
+            if len(frame) > LARGE:
+                await self._get_place()
+                call.held, call.is_large, self._place = self._place, True, 0
+            else:
+                await turns.take(uid, len(frame))
+                call.held = len(frame)
+            async with turns.of(uid).reading:
+                request = await paced(portions.request_in(frame, self._limits.max_depth))
+        except IntegerOutOfRangeError as error:
+            self._refuse(call, error)
+        except BaseException:
+            self._let_go(call)
+            raise
+        else:
+            self._begin(call, request)
+
+    async def _get_place(self) -> None:
+        """Wait for this user's turn with a large request, of which nothing is known but how large it may be."""
+        turns, uid = self._server.turns, self.uid
+        if self._place:
             return
+        large = turns.of(uid).large
+        await large.acquire()
+        try:
+            await turns.take(uid, self._limits.max_frame)
+        except BaseException:
+            large.release()
+            raise
+        self._place = self._limits.max_frame
+
+    def _leave_place(self) -> None:
+        if self._place:
+            turns, uid = self._server.turns, self.uid
+            turns.of(uid).large.release()
+            turns.give_back(uid, self._place)
+            self._place = 0
+
+    def _on_read(self, reading: asyncio.Task[None]) -> None:
+        self._reading = None
+        if reading.cancelled() or self._transport is None:
+            return
+        error = reading.exception()
+        if isinstance(error, ProtocolError):
+            self._backlog.clear()
+            self._close_after_replies()
+            return
+        if error is not None:
+            raise error
+        self._after_replies()
+        self._read_more()
+
+    def _read_more(self) -> None:
+        """Go on with reading where something large has held it up, though answers may be owed."""
+        is_full = self._backlog or self._reading or len(self._calls) >= self._limits.max_pipelined
+        if self._transport is None or self._is_at_end or is_full or self._transport.is_reading():
+            return
+        if self._frames.unfinished > LARGE and not self._place:
+            self._read_on(self._get_place())
+        else:
+            self._unwatch_hang_up()
+            self._transport.resume_reading()
+            if self._frames.is_unfinished:
+                self._start_clock()
+
+    # What has been read
+
+    def _begin(self, call: _Call, request: Request) -> None:
         if request.more and request.method in self._server.methods.streams:
-            self._calls.append(_Call(request, len(frame), None))
+            call.request = request
+            self._calls.append(call)
             self._send_replies()
         else:
-            self._work_on(request, len(frame), self._answer(request))
+            answer = self._answer_large(request) if call.is_large else self._answer(request)
+            self._work_on(call, request, answer)
 
-    def _work_on(self, request: Request, size: int, work: Coroutine[Any, Any, JsonObject | Encoded]) -> None:
+    def _refuse(self, call: _Call, error: IntegerOutOfRangeError) -> None:
+        refusal = InvalidParameterError(parameter=error.parameter)
+        self._work_on(call, error.request, _raise(refusal))
+
+    def _work_on(
+        self, call: _Call, request: Request, work: Coroutine[Any, Any, JsonObject | Encoded]
+    ) -> None:
         # Its parameters are kept no longer than they are worked on.
-        task = asyncio.ensure_future(work)
-        call = _Call(request._replace(parameters={}), size, task)
+        call.request = request._replace(parameters={})
+        call.task = asyncio.ensure_future(work)
         self._calls.append(call)
-        task.add_done_callback(partial(self._on_answer, call))
+        call.task.add_done_callback(partial(self._on_answer, call))
+
+    def _let_go(self, call: _Call) -> None:
+        """The request takes up nothing more."""
+        self._asked -= call.size
+        call.size = 0
+        if not call.held:
+            return
+        turns, uid = self._server.turns, self.uid
+        if call.is_large:
+            turns.of(uid).large.release()
+        turns.give_back(uid, call.held)
+        call.held = 0
 
     async def _answer(self, request: Request) -> JsonObject | Encoded:
         method = self._server.methods.answers.get(request.method)
@@ -343,6 +498,14 @@ class _Connection(asyncio.Protocol):
             is_stream = request.method in self._server.methods.streams
             raise ExpectedMoreError() if is_stream else MethodNotFoundError(method=request.method)
         return await method(request.parameters, self._known())
+
+    async def _answer_large(self, request: Request) -> JsonObject | Encoded:
+        """The answer, which has nothing of the request's lists and objects: those are emptied, a portion at a time."""
+        parts = [*request.parameters.values()]
+        try:
+            return await self._answer(request)
+        finally:
+            await paced(portions.emptied(parts))
 
     def _known(self) -> Caller:
         """Whom the kernel has named; nothing is done for anybody else."""
@@ -353,7 +516,7 @@ class _Connection(asyncio.Protocol):
     # Replies
 
     def _on_answer(self, call: _Call, task: asyncio.Task[JsonObject | Encoded]) -> None:
-        self._asked -= call.size
+        self._let_go(call)
         if not task.cancelled():
             task.exception()  # seen here, for the caller may be gone
         self._send_replies()
@@ -383,7 +546,7 @@ class _Connection(asyncio.Protocol):
                 self._send(call.request, call.frame)
                 continue
             if call.task is None:
-                self._asked -= call.size
+                self._let_go(call)
                 self._stream_task = asyncio.ensure_future(self._stream(call.request))
                 return
             if not call.task.done():
@@ -451,15 +614,21 @@ class _Connection(asyncio.Protocol):
         except ProtocolError:
             self._backlog.clear()
             self._is_at_end = True
-        if self._calls or self._backlog:
+        if self._calls or self._backlog or self._reading:
             return
         if self._is_at_end:
             self._transport.close()
-        elif not self._transport.is_reading():
-            self._unwatch_hang_up()
-            self._transport.resume_reading()
-            if self._frames.is_unfinished:
-                self._start_clock()
+        else:
+            self._read_more()
+
+    @property
+    def uid(self) -> int:
+        return self._known().uid
+
+    @property
+    def size_of_next(self) -> int:
+        """Bytes of the request that waits for its turn."""
+        return len(self._backlog[0]) if self._backlog else 0
 
     def go_on(self) -> None:
         """It is this connection's turn again."""
@@ -504,7 +673,9 @@ class _Connection(asyncio.Protocol):
             self._hang_up = None
 
     def _pause_if_full(self) -> None:
-        is_full = self._backlog or len(self._calls) >= self._limits.max_pipelined
+        if self._frames.unfinished > LARGE and not self._place and self._reading is None:
+            self._read_on(self._get_place())
+        is_full = self._backlog or self._reading or len(self._calls) >= self._limits.max_pipelined
         if is_full and self._transport is not None:
             self._transport.pause_reading()
             self._watch_hang_up()
@@ -567,6 +738,10 @@ class _Connection(asyncio.Protocol):
         """End the reading side: a request that came until now is answered, one that comes later cannot be sent."""
         assert self._transport is not None
         self._transport.get_extra_info("socket").shutdown(socket.SHUT_RD)
+
+
+_UNREAD: Final = Request("")
+"""Stands for a request that is not read yet."""
 
 
 def _reply_of(

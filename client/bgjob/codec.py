@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from math import isfinite
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -79,6 +79,11 @@ class FrameReader:
         """Whether a frame has begun and not ended."""
         return bool(self._rest)
 
+    @property
+    def unfinished(self) -> int:
+        """How many bytes of a frame have come that has not ended."""
+        return len(self._rest)
+
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that `data` completes, in order, without their NUL."""
         if self._is_broken:
@@ -107,7 +112,20 @@ def to_json(value: Any) -> str:
 
 def parse_request(frame: bytes, max_depth: int = MAX_DEPTH) -> Request:
     """The request in a frame. Raises ProtocolError, or IntegerOutOfRangeError where a reply is possible."""
-    message = _parse(frame, _bounded_int)
+    request = request_of(_parse(frame, _bounded_int))
+    has_escapes = b"\\u" in frame
+    if has_escapes:
+        _check_text((request.method,))
+    oversized = _check(request.parameters, max_depth, has_escapes)
+    if oversized is not None:
+        raise IntegerOutOfRangeError(oversized, request)
+    return request
+
+
+def request_of(message: Any) -> Request:
+    """The request that a message is, whose values are as they should be. Raises ProtocolError."""
+    if not isinstance(message, dict):
+        raise ProtocolError("a message is no JSON object")
     _refuse_unknown(message, {"method", "parameters", "more", "oneway", "upgrade"})
     method, parameters = message.get("method"), message.get("parameters")
     if not isinstance(method, str):
@@ -121,14 +139,7 @@ def parse_request(frame: bytes, max_depth: int = MAX_DEPTH) -> Request:
         raise ProtocolError("a request asks for several answers and for none")
     if _flag(message, "upgrade"):
         raise ProtocolError("upgraded connections are not supported")
-    has_escapes = b"\\u" in frame
-    if has_escapes:
-        _check_text((method,))
-    request = Request(method, parameters, more, oneway)
-    oversized = _check(parameters, max_depth, has_escapes)
-    if oversized is not None:
-        raise IntegerOutOfRangeError(oversized, request)
-    return request
+    return Request(method, parameters, more, oneway)
 
 
 def parse_parameters(frame: bytes, max_depth: int = MAX_DEPTH) -> JsonObject:
@@ -174,12 +185,7 @@ def _parse(frame: bytes, parse_int: Callable[[str], int]) -> JsonObject:
     except UnicodeDecodeError as error:
         raise ProtocolError(f"a frame is no UTF-8 (at byte {error.start})") from None
     try:
-        message = json.loads(
-            text,
-            object_pairs_hook=unique,
-            parse_constant=_refuse_constant,
-            parse_int=parse_int,
-        )
+        message = loads(text, _refuse_constant, parse_int)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a frame is no valid JSON: {error}") from error
     if not isinstance(message, dict):
@@ -199,9 +205,17 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON number")
 
 
+_ParseConstant = Callable[[str], Any]
+
+
 def _bounded_int(text: str) -> int:
     # 19 digits and a sign hold every 64 bit integer; longer texts are quadratic to convert, and out of range anyhow.
     return int(text) if len(text) <= 20 else INT_MAX + 1
+
+
+def loads(text: str, parse_constant: _ParseConstant, parse_int: Callable[[str], int] = _bounded_int) -> Any:
+    """The value, with no key twice, and what the function makes of NaN and the infinities. Raises ValueError."""
+    return json.loads(text, object_pairs_hook=unique, parse_constant=parse_constant, parse_int=parse_int)
 
 
 def _refuse_unknown(message: JsonObject, known: set[str]) -> None:
@@ -225,13 +239,16 @@ def _check(parameters: JsonObject, max_depth: int, has_escapes: bool) -> str | N
         _check_text(parameters)
     for name, value in parameters.items():
         # The message and its parameters are the two levels above.
-        if not _check_value(value, max_depth - 2, has_escapes) and oversized is None:
+        if not check_value(value, max_depth - 2, has_escapes) and oversized is None:
             oversized = name
     return oversized
 
 
-def _check_value(value: Any, max_depth: int, has_escapes: bool) -> bool:
-    """Whether all integers below fit 64 bit; goes down level by level, so depth costs no stack."""
+def check_value(value: Any, max_depth: int, has_escapes: bool, known: Collection[int] = frozenset()) -> bool:
+    """Whether all integers below fit 64 bit; goes down level by level, so depth costs no stack.
+
+    What breaks the protocol raises. Lists and objects with an id that is `known` are not looked into.
+    """
     fits = True
     level, depth = [value], 0
     while level:
@@ -240,6 +257,8 @@ def _check_value(value: Any, max_depth: int, has_escapes: bool) -> bool:
             if isinstance(item, str):
                 if has_escapes:
                     _check_text((item,))
+            elif id(item) in known:
+                continue
             elif isinstance(item, dict):
                 if has_escapes:
                     _check_text(item)

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import measures
+import pouring
 import pruning
 import report
 import rows
 import station
 from measures import Confinement, Pass, Recovery
+from pouring import Pouring
 from pruning import Pruning
 from report import Findings
 from rows import Reading
@@ -99,9 +101,16 @@ def _measure(sizes: Sizes, state_base: Path | None) -> Findings:
     recovery = _measure_recovery(sizes, state_base)
     reading = _measure_reading(sizes, state_base) if sizes.rows else None
     pruned = _measure_pruning(sizes, state_base) if sizes.rows else None
+    poured = _measure_pouring(sizes, state_base)
     return Findings(
-        *passes, sizes.finished, idle, at_rest, after_load, confinement, recovery, reading, pruned
+        *passes, sizes.finished, idle, at_rest, after_load, confinement, recovery, reading, pruned, poured
     )
+
+
+def _measure_pouring(sizes: Sizes, state_base: Path | None) -> Pouring:
+    with station.running(state_base) as one:
+        _warm_up(one)
+        return _step("pings beside one who pours", lambda: pouring.pouring(one, sizes.samples * 2))
 
 
 def _measure_pruning(sizes: Sizes, state_base: Path | None) -> Pruning:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from measures import Confinement, Drain, Idle, Latency, Memory, Pass, Recovery
+from pouring import Pouring
 from pruning import Pruning
 from rows import COUNT, Reading
 
@@ -22,6 +23,8 @@ FAR_PAGE_MS: Final = 10.0
 SEARCH_MS: Final = 50.0
 SUBMITS_BESIDE: Final = 0.9
 PRUNING: Final = 3.0
+BESIDE_POURING: Final = 10.0
+PSS_POURED_ON: Final = 200.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Findings:
     recovery: Recovery
     reading: Reading | None
     pruning: Pruning | None
+    pouring: Pouring
 
 
 def figures(found: Findings) -> list[Figure]:
@@ -66,6 +70,7 @@ def figures(found: Findings) -> list[Figure]:
         *_of_recovery(found.recovery),
         *(_of_reading(found.reading) if found.reading is not None else ()),
         *(_of_pruning(found.pruning) if found.pruning is not None else ()),
+        *_of_pouring(found.pouring),
         *_cpu_of_a_job(found.empty.drain),
     ]
 
@@ -229,6 +234,25 @@ def _of_pruning(found: Pruning) -> list[Figure]:
             f"<= {PRUNING:g} times alone", found.ratio <= PRUNING,
         ),
         Figure("prune meanwhile", found.rate, "jobs/s"),
+    ]  # fmt: skip
+
+
+def _of_pouring(found: Pouring) -> list[Figure]:
+    most = found.alone.p99 * BESIDE_POURING
+    memory = max(found.memory.values())
+    return [
+        Figure("ping p99", found.alone.p99, "ms"),
+        *(
+            Figure(
+                f"ping p99 beside {name}", latency.p99, "ms", found.alone.p99, latency.p99 / found.alone.p99,
+                f"<= {BESIDE_POURING:g} times alone", latency.p99 <= most,
+            )
+            for name, latency in found.beside.items()
+        ),
+        Figure(
+            "PSS daemon beside all of that", memory, "MB",
+            target=f"<= {PSS_POURED_ON:g} MB", is_met=memory <= PSS_POURED_ON,
+        ),
     ]  # fmt: skip
 
 

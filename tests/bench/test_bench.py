@@ -36,5 +36,6 @@ def test_a_tiny_run_writes_every_figure_and_leaves_nothing_behind(tmp_path: Path
         "view system of 400 rows p99",
     } < figures.keys()
     assert {"submit p99 beside a prune of 400 jobs", "prune meanwhile"} < figures.keys()
+    assert {"ping p99", "ping p99 beside 1 MiB of lists", "PSS daemon beside all of that"} < figures.keys()
     assert all(name in done.stdout for name in figures)
     assert list(state.iterdir()) == []

@@ -772,7 +772,7 @@ def test_closed_descriptors_do_no_harm(commands: Commands, closed: str, code: in
     assert (done.returncode, done.stderr) == (code, "")
 
 
-# Queues, classes, completion
+# Queues, classes
 
 
 def test_a_paused_queue_says_so(commands: Commands) -> None:
@@ -798,17 +798,6 @@ def test_a_signature_is_folded_between_parameters(commands: Commands) -> None:
     told = commands.on_terminal("classes", "Mail", columns=60, NO_COLOR="1").finish()[1]
     folded = "  send(to: str, subject: str = 'Hello', copies: int = 1,\n        kind: 'a' | 'b' = 'a')\n"
     assert folded in told
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_a_script_of_the_shell(shell: str) -> None:
-    done = Commands("/nowhere/s.sock").run("completion", shell)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "bgjob" in done.stdout
-    assert "--every" in done.stdout if shell != "fish" else "every" in done.stdout
-    assert "--retry-count" in done.stdout if shell != "fish" else "retry-count" in done.stdout
-    if shell == "bash":
-        assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, timeout=50).returncode == 0
 
 
 COMMANDS = [

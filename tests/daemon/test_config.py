@@ -54,6 +54,7 @@ def test_nothing_configured_gives_the_documented_defaults() -> None:
         "idle_timeout": 600.0,
         "max_unread": 2**22,
         "max_pipelined": 64,
+        "max_under_way": 2**25,
     }
     assert made.app.model_dump() == {"python": None, "path": (), "env": {}, "import_timeout": 30.0}
     assert (made.retry.max_retries, made.retry.retry_delay, made.retry.cap) == (3, 5.0, 100)

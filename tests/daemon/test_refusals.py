@@ -254,6 +254,7 @@ INVALID = [
     invalid("too many", "jobs", many(*[submit()] * 10_001), "SubmitMany", by_client=False),
     invalid("a bad one among many", "jobs.1.retry_count", many(submit(), submit() | {"retry_count": -1}), "SubmitMany"),
     invalid("a bad option among many", "jobs.0.options.delay", many(submit(delay=-1), submit()), "SubmitMany"),
+    invalid("one among many that is none", "jobs.1", {"jobs": [submit(), 5]}, "SubmitMany", by_client=False),
     invalid("an unknown field among many", "jobs.0.delay", many(submit() | {"delay": 1}), "SubmitMany"),
     invalid(
         "a key twice among many",

@@ -130,7 +130,8 @@ def _program(parser: argparse.ArgumentParser, number: int, volume: str) -> Itera
 
 def _command(name: str, parser: argparse.ArgumentParser, known: set[str]) -> Iterator[str]:
     positional = [action for action in parser._actions if not action.option_strings]
-    own = [action for action in parser._actions if not known.issuperset(action.option_strings or ("",))]
+    shown = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+    own = [action for action in shown if not known.issuperset(action.option_strings or ("",))]
     has_options = len(own) > len(positional)
     yield roff.part(name)
     options = f"[{roff.italic('OPTION')}]..." if has_options else ""

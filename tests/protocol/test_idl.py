@@ -204,8 +204,6 @@ def test_every_backoff_has_its_word() -> None:
         ("Submit", submit(idempotency_key="k" * 256), "options.idempotency_key"),
         ("SubmitMany", {}, "jobs"),
         ("SubmitMany", {"jobs": SUBMIT}, "jobs"),
-        ("SubmitMany", {"jobs": [SUBMIT, {"class_name": "a.B"}]}, "jobs.1.method_name"),
-        ("SubmitMany", {"jobs": [submit(delay="x")]}, "jobs.0.options.delay"),
         ("Get", {}, "id"),
         ("Get", {"id": 0}, "id"),
         ("Get", {"id": -1}, "id"),

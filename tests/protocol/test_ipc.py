@@ -702,6 +702,98 @@ async def raw_connection(path: Path) -> socket.socket:
     return sock
 
 
+# Large requests
+
+
+def large(method: str, padding: int = 200_000, **parameters: Any) -> Request:
+    return Request(f"test.{method}", parameters | {"padding": "x" * padding})
+
+
+def test_a_user_has_one_large_request_at_a_time_and_small_ones_meanwhile(play: Play) -> None:
+    async def scene(world: World) -> None:
+        first, second, small = [await world.connect() for _ in range(3)]
+        first.send(large("Wait"))
+        await world.house.entered.wait()
+        second.send(large("Open"))
+        await world.settle()
+        assert await small.ask("Echo", n=1) == Reply({"n": 1})
+        assert "Open" not in world.house.calls
+        world.house.door.set()
+        assert (await first.reply()).error is None
+        assert await second.reply() == Reply()
+
+    play(scene)
+
+
+def test_a_large_request_that_waits_for_its_turn_is_not_read(play: Play) -> None:
+    """64 of 1 MiB each took the daemon to 1.4 GiB: all of them were read at once."""
+
+    async def scene(world: World) -> None:
+        first, second = await world.connect(), await world.connect()
+        first.send(large("Wait"))
+        await world.house.entered.wait()
+        second.send(large("Open", 3_000_000))
+        await world.settle()
+        assert second.writer.transport.get_write_buffer_size() > 2_000_000
+        world.house.door.set()
+        assert await second.reply() == Reply()
+
+    play(scene, max_frame=4_000_000, frame_timeout=0.2)
+
+
+def test_one_who_leaves_with_a_large_request_makes_room_for_the_next(play: Play) -> None:
+    async def scene(world: World) -> None:
+        half, worked_on, waiting, last = [await world.connect() for _ in range(4)]
+        half.send(large("Open").to_bytes()[:150_000])
+        await world.settle()
+        for peer, request in ((worked_on, "Wait"), (waiting, "Refuse"), (last, "Open")):
+            peer.send(large(request))
+            await world.settle()
+        assert world.house.calls.count("Wait") == 0
+        half.writer.close()
+        await world.house.entered.wait()
+        waiting.writer.close()
+        worked_on.writer.close()
+        assert await last.reply() == Reply()
+
+    play(scene)
+
+
+def test_requests_behind_a_large_one_are_answered_in_their_order(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(echo(1), large("Open"), echo(2), large("Grow", size=3), echo(3), b'{"method":"x"')
+        replies = [await peer.reply() for _ in range(5)]
+        assert [reply.parameters for reply in replies] == [{"n": 1}, {}, {"n": 2}, {"text": "xxx"}, {"n": 3}]
+
+    play(scene)
+
+
+def test_a_large_request_that_is_none_ends_its_connection_after_the_replies_that_are_owed(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer, other = await world.connect(), await world.connect()
+        peer.send(echo(1), b'{"method":"test.Open","parameters":{"a":[' + b"[]," * 50_000 + b"]}}\0", echo(2))
+        assert await peer.rest() == [Reply({"n": 1})]
+        assert "Open" not in world.house.calls
+        other.send(large("Open"))
+        assert await other.reply() == Reply()
+
+    play(scene)
+
+
+def test_a_user_whose_requests_take_up_his_share_waits_with_the_next(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peers = [await world.connect() for _ in range(3)]
+        for peer in peers:
+            peer.send(large("Wait", 6_000))
+            await world.settle()
+        assert world.house.calls.count("Wait") == 1
+        world.house.door.set()
+        assert all([(await peer.reply()).error is None for peer in peers])
+
+    play(scene, max_under_way=40_000)
+
+
 # Deadlines
 
 

@@ -77,7 +77,8 @@ def _add_run(commands: _Commands) -> None:
         "bgjob run myapp.jobs.ExampleJob::run -w --timeout 30",
         json_help="print JSON: the id, with -w the job, with -f lines",
     )
-    command.add_argument("target", type=values.target, metavar="CLASS::METHOD", help="what to run")
+    target = command.add_argument("target", type=values.target, metavar="CLASS::METHOD", help="what to run")
+    completion.asking_for(target, "methods")
     of_job = command.add_argument_group("the job")
     of_job.add_argument(
         "-p",
@@ -105,7 +106,8 @@ def _add_run(commands: _Commands) -> None:
         metavar="WHEN",
         help="not before: 2026-12-04T14:31:53Z; local time where no offset is given",
     )
-    of_job.add_argument("--queue", metavar="QUEUE", help="the class's own, else default")
+    queue = of_job.add_argument("--queue", metavar="QUEUE", help="the class's own, else default")
+    completion.asking_for(queue, "queues")
     of_job.add_argument("--priority", type=int, metavar="N", help="higher goes first, 0 is usual")
     of_job.add_argument(
         "--attempt-timeout", type=values.seconds, metavar="TIME", help="stop an attempt after this time"
@@ -149,7 +151,8 @@ def _add_list(commands: _Commands) -> None:
         metavar="STATUS",
         help=f"one or more of {', '.join(STATUS_WORDS)}",
     )
-    command.add_argument("--queue", metavar="QUEUE", help="jobs of this queue")
+    queue = command.add_argument("--queue", metavar="QUEUE", help="jobs of this queue")
+    completion.asking_for(queue, "queues")
     _add_target(command)
     command.add_argument("--search", metavar="TEXT", help="a part of class, method or error")
     command.add_argument(
@@ -200,7 +203,8 @@ def _add_tail(commands: _Commands) -> None:
     command.add_argument(
         "-n", dest="count", type=values.tail_size, default=10, metavar="N", help="how many lines first (10)"
     )
-    command.add_argument("--job", type=values.job_id, metavar="ID", help="of this job; -f ends with it")
+    job = command.add_argument("--job", type=values.job_id, metavar="ID", help="of this job; -f ends with it")
+    completion.asking_for(job, "jobs")
     _add_target(command)
     command.add_argument("--type", choices=[type.value for type in EntryType], help="lines of this type")
     command.add_argument("--search", metavar="TEXT", help="a part of the message")
@@ -241,7 +245,7 @@ def _add_wait(commands: _Commands) -> None:
         json_help="JSON lines: each job as it ends",
         more="The exit code is that of the first of them that did not complete.",
     )
-    _add_ids(command)
+    _add_ids(command, "open_jobs")
     command.add_argument(
         "--timeout", type=values.seconds, metavar="TIME", help="wait at most this long: 90, 5m, 2h"
     )
@@ -256,7 +260,7 @@ def _add_cancel(commands: _Commands) -> None:
         more="If one cannot be, none of them is.",
         hint="only jobs that have not ended can be cancelled",
     )
-    _add_ids(command)
+    _add_ids(command, "open_jobs")
 
 
 def _add_retry(commands: _Commands) -> None:
@@ -268,7 +272,7 @@ def _add_retry(commands: _Commands) -> None:
         more="If one cannot be, none of them is.",
         hint="only failed and cancelled jobs can run again",
     )
-    _add_ids(command)
+    _add_ids(command, "ended_jobs")
 
 
 def _add_top(commands: _Commands) -> None:
@@ -297,7 +301,10 @@ def _add_stats(commands: _Commands) -> None:
 
 def _add_classes(commands: _Commands) -> None:
     command = _added(commands, "classes", about.classes, "bgjob classes EmailNotification")
-    command.add_argument("name", nargs="?", metavar="NAME", help="one class, by its name or the end of it")
+    name = command.add_argument(
+        "name", nargs="?", metavar="NAME", help="one class, by its name or the end of it"
+    )
+    completion.asking_for(name, "classes")
 
 
 def _add_reload(commands: _Commands) -> None:
@@ -328,7 +335,10 @@ def _add_completion(commands: _Commands, words: argparse.ArgumentParser) -> None
         "bgjob completion fish > ~/.config/fish/completions/bgjob.fish",
         json_help=None,
     )
-    command.add_argument("shell", choices=["bash", "zsh", "fish"])
+    command.add_argument("shell", choices=completion.SHELLS)
+    command.add_argument(
+        "--words", action=_Words, nargs=argparse.REMAINDER, metavar="KIND", help=argparse.SUPPRESS
+    )
     command.set_defaults(parser=words)
 
 
@@ -373,15 +383,17 @@ def _add_socket(command: argparse.ArgumentParser, default: str | None) -> None:
 
 
 def _add_id(command: argparse.ArgumentParser) -> None:
-    command.add_argument("id", type=values.job_id, metavar="ID", help="of the job")
+    job = command.add_argument("id", type=values.job_id, metavar="ID", help="of the job")
+    completion.asking_for(job, "jobs")
 
 
-def _add_ids(command: argparse.ArgumentParser) -> None:
-    command.add_argument("ids", type=values.job_id, nargs="+", metavar="ID", help="of a job")
+def _add_ids(command: argparse.ArgumentParser, kind: str) -> None:
+    jobs = command.add_argument("ids", type=values.job_id, nargs="+", metavar="ID", help="of a job")
+    completion.asking_for(jobs, kind)
 
 
 def _add_target(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
+    target = command.add_argument(
         "--class",
         dest="target",
         type=values.class_filter,
@@ -389,10 +401,12 @@ def _add_target(command: argparse.ArgumentParser) -> None:
         metavar="CLASS[::METHOD]",
         help="jobs of this class, by its whole name",
     )
+    completion.asking_for(target, "filters")
 
 
 def _add_queue(command: argparse.ArgumentParser) -> None:
-    command.add_argument("queue", nargs="?", default="default", metavar="QUEUE", help="else default")
+    queue = command.add_argument("queue", nargs="?", default="default", metavar="QUEUE", help="else default")
+    completion.asking_for(queue, "queues")
 
 
 class _Help(argparse.HelpFormatter):
@@ -412,4 +426,13 @@ class _Version(argparse.Action):
             print(f"bgjob {version('bgjobd')}")
         except PackageNotFoundError:
             print("bgjob, not installed")
+        parser.exit()
+
+
+class _Words(argparse.Action):
+    """Prints the words of a kind, a line each, for the scripts of completion: `--words KIND [LINE...]`."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: object, given: Any, *more: object) -> NoReturn:
+        kind, *line = given or [""]
+        print("".join(f"{word}\n" for word in completion.words(kind, line)), end="")
         parser.exit()

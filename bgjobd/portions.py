@@ -1,0 +1,243 @@
+"""Reads JSON in portions, so that whatever it holds keeps nobody waiting; what a message means stays out.
+
+A list or object that is long is never read whole: what stands between two of its commas is, a portion at a time. A long
+one within another is read before it, and stands there as a hole, for whose value the reader asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from typing import Any, Final
+
+from bgjob import codec
+from bgjob.codec import IntegerOutOfRangeError, JsonObject, Request
+from bgjob.errors import InvalidParameterError, ProtocolError
+from bgjob.words import INT_MAX, INT_MIN
+
+PORTION: Final = 1024
+"""Characters that are read at once: half a millisecond at most, where each is a value of its own."""
+
+# What needs no look inside: at most two levels of what is short. Possessive, so that no text has a search go back.
+_PLAIN: Final = r'"[^"\\]*+"'
+_FLAT: Final = rf'[\[{{](?:[^"\[\]{{}}\\]++|{_PLAIN})*+[\]}}]'
+_SHORT: Final = rf'[\[{{](?:[^"\[\]{{}}\\]++|{_PLAIN}|{_FLAT})*+[\]}}]'
+_STRETCH: Final = re.compile(rf'(?:[^"\[\]{{}}\\]++|{_PLAIN}|{_SHORT})*+')
+_TO_LAST_COMMA: Final = re.compile(rf'(?:(?:[^,"\[\]{{}}\\]++|{_PLAIN}|{_SHORT})*+,)++')
+_IN_STRING: Final = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_CLOSING: Final = {"": "", "[": "]", "{": "}"}
+_HOLE: Final = "NaN"
+"""What stands where a long value was: no JSON of others may have it."""
+
+
+def request_in(frame: bytes, max_depth: int) -> Generator[None, None, Request]:
+    """The request in a frame, with the errors of `codec.parse_request`; gives way after each portion."""
+    message, fits = yield from _value_in(frame, max_depth)
+    request = codec.request_of(message)
+    if not fits:
+        raise IntegerOutOfRangeError((yield from _name_of_oversized(request.parameters)), request)
+    return request
+
+
+def parameters_in(frame: bytes, max_depth: int) -> Generator[None, None, JsonObject]:
+    """The parameters of a request that come without one, with the errors of `codec.parse_parameters`."""
+    parameters, fits = yield from _value_in(frame, max_depth - 1)
+    if not isinstance(parameters, dict):
+        raise ProtocolError("a message is no JSON object")
+    if not fits:
+        raise InvalidParameterError(parameter=(yield from _name_of_oversized(parameters)))
+    return parameters
+
+
+def _value_in(frame: bytes, max_depth: int) -> Generator[None, None, tuple[Any, bool]]:
+    """The value, and whether all integers in it are of 64 bit."""
+    try:
+        text = frame.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ProtocolError(f"a frame is no UTF-8 (at byte {error.start})") from None
+    reader = _Reader(text, max_depth)
+    try:
+        value = yield from reader.read()
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"a frame is no valid JSON: {error}") from error
+    return value, reader.fits
+
+
+def emptied(value: list[Any]) -> Generator[None, None, None]:
+    """Let go of all that is in it, however much that is: the end of its last reference would take long, too."""
+    pending: list[Any] = [value]
+    count = 0
+    while pending:
+        one = pending.pop()
+        items = one
+        if isinstance(one, dict):
+            items = list(one.values())
+            one.clear()
+        while items:
+            item = items.pop()
+            if isinstance(item, dict | list) and item:
+                pending.append(item)
+            count += 1
+            if count % PORTION == 0:
+                yield
+
+
+class _Open:
+    """A list or object whose end is not reached: what is read of it, and the text of it that is not."""
+
+    __slots__ = ("begin", "holes", "kind", "length", "since", "texts", "value")
+
+    def __init__(self, kind: str, begin: int) -> None:
+        self.kind = kind
+        self.begin = begin
+        self.since = begin + len(kind)
+        self.texts: list[str] = []
+        self.length = 0
+        """Of those texts; behind them comes what begins at `since`."""
+        self.holes: list[Any] = []
+        self.value: Any = None
+
+
+class _Reader:
+    """`fits` is whether all integers so far are of 64 bit."""
+
+    def __init__(self, text: str, max_depth: int) -> None:
+        self._text = text
+        self._max_depth = max_depth
+        self._open = [_Open("", 0)]
+        self.fits = True
+
+    def read(self) -> Generator[None, None, Any]:
+        """The value; raises ValueError and ProtocolError."""
+        text, size, at = self._text, len(self._text), 0
+        while True:
+            stretch = _STRETCH.match(text, at, at + PORTION)
+            assert stretch is not None  # it may be empty
+            stop = stretch.end()
+            if self._cut(at, stop):
+                yield
+            if stop == size:
+                break
+            if stop == at + PORTION:
+                at = stop
+                yield
+                continue
+            match text[stop]:
+                case '"':
+                    at = yield from self._end_of_string(stop + 1)
+                case "[" | "{" as kind:
+                    self._open.append(_Open(kind, stop))
+                    if len(self._open) > self._max_depth + 1:
+                        raise ProtocolError("a message is nested too deeply")
+                    at = stop + 1
+                case "]" | "}" as closing:
+                    if self._close(closing, stop):
+                        yield
+                    at = stop + 1
+                case strange:
+                    raise ValueError(f"{strange!r} outside of a text")
+        if len(self._open) > 1:
+            raise ValueError("something is not closed")
+        self._take(size)
+        return self._open[0].value
+
+    def _end_of_string(self, at: int) -> Generator[None, None, int]:
+        """Behind the quote that ends the string."""
+        while True:
+            inside = _IN_STRING.match(self._text, at, at + PORTION)
+            assert inside is not None  # it may be empty
+            if self._text[inside.end() : inside.end() + 1] == '"':
+                return inside.end() + 1
+            if inside.end() == at:
+                raise ValueError("a text is not closed")
+            at = inside.end()
+            yield
+
+    def _cut(self, at: int, stop: int) -> bool:
+        """Whether what is open has become long, and has been read up to its last comma in this stretch."""
+        top = self._open[-1]
+        if not top.kind or top.length + stop - top.since <= PORTION:
+            return False
+        found = _TO_LAST_COMMA.match(self._text, at, stop)
+        if found is None:
+            return False
+        self._take(found.end() - 1)
+        if not top.value:
+            raise ValueError("a comma without a value")
+        return True
+
+    def _close(self, closing: str, stop: int) -> bool:
+        """Whether what is closed here was long, and has been read. What is short is read with what it stands in."""
+        top = self._open[-1]
+        if not top.kind or _CLOSING[top.kind] != closing:
+            raise ValueError(f"{closing} closes nothing")
+        if top.value is None and stop - top.begin < PORTION:
+            self._open.pop()
+            return False
+        self._take(stop)
+        self._open.pop()
+        around = self._open[-1]
+        before = self._text[around.since : top.begin]
+        around.texts += [before, _HOLE]
+        around.length += len(before) + len(_HOLE)
+        around.holes.append(top.value)
+        around.since = stop + 1
+        return True
+
+    def _take(self, end: int) -> None:
+        """Read what there is of the innermost up to here."""
+        top = self._open[-1]
+        text = "".join([*top.texts, self._text[top.since : end]])
+        if top.value is not None and (not text or text.isspace()):
+            raise ValueError("a comma without a value")
+        holes = iter(top.holes)
+
+        def fill(name: str) -> Any:
+            if name != _HOLE:
+                raise ValueError(f"{name} is no JSON number")
+            try:
+                return next(holes)
+            except StopIteration:
+                raise ValueError(f"{name} is no JSON number") from None
+
+        read = codec.loads(f"{top.kind}{text}{_CLOSING[top.kind]}", fill)
+        depth = self._max_depth - max(0, len(self._open) - 2)
+        known = {id(hole) for hole in top.holes}
+        if not codec.check_value(read, depth, "\\u" in text, known):
+            self.fits = False
+        top.value = read if top.value is None else _joined(top.value, read)
+        top.texts, top.length, top.holes, top.since = [], 0, [], end + 1
+
+
+def _joined(value: Any, more: Any) -> Any:
+    if isinstance(value, list):
+        value += more
+        return value
+    count = len(value) + len(more)
+    value |= more
+    if len(value) != count:
+        raise ValueError("an object has a key twice")
+    return value
+
+
+def _name_of_oversized(parameters: JsonObject) -> Generator[None, None, str]:
+    """The parameter that holds an integer beyond 64 bit; one does."""
+    looked_at = 0
+    for name, value in parameters.items():
+        pending = [iter((value,))]
+        while pending:
+            for item in pending[-1]:
+                looked_at += 1
+                if looked_at % PORTION == 0:
+                    yield
+                if isinstance(item, dict):
+                    pending.append(iter(item.values()))
+                    break
+                if isinstance(item, list):
+                    pending.append(iter(item))
+                    break
+                if isinstance(item, int) and not INT_MIN <= item <= INT_MAX:
+                    return name
+            else:
+                pending.pop()
+    raise ValueError("every integer fits")

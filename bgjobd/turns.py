@@ -1,0 +1,135 @@
+"""Who may have a request read now: so many bytes of all, a part of them for each user, and one large one a user."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+LARGE: Final = 64 * 1024
+"""Bytes of a request, beyond which a user has one at a time."""
+
+_SHARE: Final = 4
+"""The part of all bytes that one user may have: so others have room whatever he does."""
+
+_AT_ONCE: Final = 0.00025
+"""Seconds of work after which others have their turn."""
+
+
+async def let_others() -> None:
+    """Let others have their turn: what has come is read in the first, and begun with in the second."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+class Pace:
+    """The pace of one long piece of work."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    async def give_way(self) -> None:
+        """Let others have their turn, if this has gone on for long enough."""
+        if time.monotonic() - self._since >= _AT_ONCE:
+            await let_others()
+            self._since = time.monotonic()
+
+
+async def paced(work: Generator[None, None, T]) -> T:
+    """Do work that is cut into pieces, and let others have their turn between them."""
+    pace = Pace()
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            done: T = end.value
+            return done
+        await pace.give_way()
+
+
+@dataclass(slots=True)
+class _User:
+    """One uid's: what is read for it is read one thing after the other."""
+
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    large: asyncio.Lock = field(default_factory=asyncio.Lock)
+    held: int = 0
+
+
+class Turns:
+    """The bytes of requests that are under way: `limit` in all, but one request always finds room."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+        self._users: dict[int, _User] = {}
+        self._waiting: deque[tuple[int, int, asyncio.Future[None]]] = deque()
+
+    def of(self, uid: int) -> _User:
+        return self._users.setdefault(uid, _User())
+
+    def forget(self, uid: int) -> None:
+        """The user has no connection any more."""
+        user = self._users.get(uid)
+        if user is not None and not user.held:
+            del self._users[uid]
+
+    def try_take(self, uid: int, size: int) -> bool:
+        """Whether so many bytes may be worked on; `give_back` has to follow."""
+        if self._waiting or not (self._fits(size) and self._fits_share(uid, size)):
+            return False
+        self._take(uid, size)
+        return True
+
+    async def take(self, uid: int, size: int) -> None:
+        """Wait until so many bytes may be worked on."""
+        if self.try_take(uid, size):
+            return
+        room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((uid, size, room))
+        self._admit()
+        try:
+            await room
+        except asyncio.CancelledError:
+            if room.cancelled():
+                self._admit()
+            else:
+                self.give_back(uid, size)
+            raise
+
+    def give_back(self, uid: int, size: int) -> None:
+        self._held -= size
+        self.of(uid).held -= size
+        self._admit()
+
+    def _admit(self) -> None:
+        """Let in who waits, in turn; who has his share leaves the way free to others."""
+        waiting, self._waiting = self._waiting, deque()
+        while waiting:
+            uid, size, room = waiting.popleft()
+            if room.done():
+                continue
+            if not self._fits(size):
+                self._waiting += [(uid, size, room), *waiting]
+                return
+            if self._fits_share(uid, size):
+                self._take(uid, size)
+                room.set_result(None)
+            else:
+                self._waiting.append((uid, size, room))
+
+    def _fits(self, size: int) -> bool:
+        return not self._held or self._held + size <= self._limit
+
+    def _fits_share(self, uid: int, size: int) -> bool:
+        held = self.of(uid).held
+        return not held or held + size <= self._limit // _SHARE
+
+    def _take(self, uid: int, size: int) -> None:
+        self._held += size
+        self.of(uid).held += size
