@@ -751,7 +751,7 @@ class Desk:
         return self
 
     def policy(self, class_name: str) -> Policy:
-        return Policy(RetryPolicy(), "default", 0, None, None, None, 10.0, True, None, self.secrets)
+        return Policy(RetryPolicy(), "default", 0, None, None, None, None, 10.0, True, None, self.secrets)
 
     async def is_output_shorter(self, key: AttemptKey, size: int) -> bool:
         return self.outputs.is_shorter(key, size)
