@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bgjob.calls import BrokenError, CodeLoadingError, NoAnswerError, SocketDeniedError
+from bgjob.calls import CodeLoadingError, NoAnswerError, SocketDeniedError
 from bgjob.commands.text import capped, one_line
 from bgjob.errors import (
     BgjobError,
@@ -98,13 +98,7 @@ def followed(told: str, next: str) -> str:
 
 def _may_be_stored_unheard(error: BgjobError) -> bool:
     """Whether this ended a submit that the daemon may have, and of which nobody has said what became of it."""
-    match error:
-        case CodeLoadingError():
-            return False  # who waits there and leaves has submitted nothing
-        case BrokenError():
-            return error.was_sent and bool(error.idempotency_keys)
-        case _:
-            return isinstance(error, NoAnswerError) and bool(error.idempotency_keys)
+    return isinstance(error, DaemonUnavailableError) and error.was_sent and bool(error.idempotency_keys)
 
 
 def _names_in(error: BgjobError) -> dict[str, Any]:
