@@ -45,6 +45,7 @@ class Feed:
                 return None
             words = Words(self, self._version)
             self._streams.add(words)
+            self._begin_pulse()
         return words
 
     def _try_follow(self) -> bool:
@@ -76,7 +77,6 @@ class Feed:
             self._has_left.notify_all()
 
     def _follow(self) -> None:
-        self._begin_pulse()
         while not self._is_alone():
             try:
                 with _Follower(self._socket, self) as client, client.follow_logs(limit=0) as entries:
@@ -90,14 +90,17 @@ class Feed:
                 time.sleep(_AGAIN)
 
     def _begin_pulse(self) -> None:
-        with self._lock:
-            if self._has_pulse:
-                return
-            self._has_pulse, self._answered_at = True, time.time()
-        try:
+        """Have the daemon asked for signs of life; the thread for that waits for the lock, which is held here.
+
+        With each stream, for a follower may have outlived the pulse: it hears only with the next entry that nobody
+        listened for a moment.
+        """
+        if self._has_pulse:
+            return
+        self._answered_at = time.time()
+        with suppress(RuntimeError):  # no thread is to be had; the next stream tries again
             threading.Thread(target=self._pulse, name=_PULSE, daemon=True).start()
-        except RuntimeError:  # no thread is to be had; who follows next tries again
-            self._has_pulse = False
+            self._has_pulse = True
 
     def _pulse(self) -> None:
         """Ask for a sign of life, again and again."""

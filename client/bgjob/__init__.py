@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from bgjob.calls import Options, OutputPart, Page
+from bgjob.calls import CodeLoadingError, Options, OutputPart, Page
 from bgjob.client import Client, Following, Job, as_completed, run_background_job, wait
 from bgjob.errors import (
     BgjobError,
@@ -45,6 +45,7 @@ __all__ = [
     "BgjobError",
     "ClassUnavailableError",
     "Client",
+    "CodeLoadingError",
     "DaemonUnavailableError",
     "Fail",
     "Following",

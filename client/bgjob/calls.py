@@ -689,6 +689,7 @@ class Tries:
         self._deadline = deadline
         self._breaks = Breaks()
         self._has_broken = False
+        self._was_sent = False
 
     def pause_after(self, error: BgjobError, was_reached: bool, now: float) -> float:
         """Seconds until the next try. Raises the error where there is none, or what made the daemon hang up.
@@ -696,6 +697,8 @@ class Tries:
         `was_reached`: whether a daemon was there before.
         """
         self._call.keyed(error)
+        if isinstance(error, DaemonUnavailableError):
+            error.was_sent = self._was_sent = self._was_sent or error.was_sent
         if isinstance(error, BrokenError) and self._has_broken:
             check_frame(self._call.request)
         if not may_ask_again(self._call, error, was_reached):
@@ -757,7 +760,7 @@ class Waiting:
 
 
 class BrokenError(DaemonUnavailableError):
-    """The daemon closed the connection instead of answering. `was_sent`: it may have the whole request."""
+    """The daemon closed the connection instead of answering."""
 
     def __init__(self, path: str, reason: str, was_sent: bool) -> None:
         self.was_sent = was_sent
@@ -771,6 +774,8 @@ class BrokenError(DaemonUnavailableError):
 class NoAnswerError(DaemonUnavailableError):
     """The daemon is there and says nothing; asking again would not help. `of`: its socket, and for how many seconds."""
 
+    was_sent = True
+
     def __init__(self, path: str, timeout: float | None) -> None:
         self.of = path, timeout
         super().__init__(f"the daemon at {path} did not answer within {timeout or 0.0:g} s")
@@ -780,7 +785,9 @@ class NoAnswerError(DaemonUnavailableError):
 
 
 class CodeLoadingError(NoAnswerError):
-    """The daemon is up, and loads the approved classes, which this call waits for."""
+    """The daemon is up, and loads the approved classes, which this call waits for: who leaves has asked for nothing."""
+
+    was_sent = False
 
     def __init__(self, path: str, timeout: float | None) -> None:
         super().__init__(path, timeout)

@@ -18,7 +18,9 @@ class BgjobError(Exception):
 
 
 class DaemonUnavailableError(BgjobError, ConnectionError):
-    """No daemon answers at the socket."""
+    """No daemon answers at the socket. `was_sent`: one may have the whole request all the same, and do it."""
+
+    was_sent: bool = False
 
 
 class ProtocolError(BgjobError):

@@ -631,6 +631,17 @@ def test_a_submit_that_nobody_answered_tells_its_key_and_what_submits_nothing_ha
         assert caught.value.idempotency_keys == ()
 
 
+def test_where_no_daemon_answers_any_more_the_error_says_whether_one_may_have_the_request(
+    path: Path, serve: Serve
+) -> None:
+    daemon = serve(lambda line, request: daemon.stop())
+    with Client(str(path), timeout=0.3) as client:
+        for was_sent in (True, False):
+            with pytest.raises(DaemonUnavailableError, match="is bgjobd running") as caught:
+                client.run_background_job("a.B", "c")
+            assert caught.value.was_sent == was_sent
+
+
 def test_nothing_to_cancel_or_to_run_again_asks_nothing(client: Client, serve: Serve) -> None:
     daemon = serve(lambda line, request: line.reply())
     client.cancel()

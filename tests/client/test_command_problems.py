@@ -68,6 +68,25 @@ def test_an_error_has_its_exit_code_and_says_what_to_do_next(
     assert told in explained(error)
 
 
+@pytest.mark.parametrize(
+    ("error", "keys", "is_told"),
+    [
+        (calls.NoAnswerError("/s", 5.0), ("k",), True),
+        (calls.BrokenError("/s", "it was closed", was_sent=True), ("k",), True),
+        (calls.BrokenError("/s", "it was closed", was_sent=False), ("k",), False),
+        (calls.CodeLoadingError("/s", 5.0), ("k",), False),
+        (calls.unreachable("/s", FileNotFoundError(2, "No such file or directory")), ("k",), False),
+        (calls.NoAnswerError("/s", 5.0), (), False),
+    ],
+)
+def test_a_submit_of_which_nobody_says_what_became_of_it_tells_the_key_with_which_a_repeat_is_one_job(
+    error: errors.BgjobError, keys: tuple[str, ...], is_told: bool
+) -> None:
+    error.idempotency_keys = keys
+    told = explained(error)
+    assert told.endswith("the job may be stored, and a repeat with --key k is one job") == is_told
+
+
 def test_every_error_that_the_client_can_raise_has_an_exit_code() -> None:
     kinds = [errors.BgjobError]
     for kind in kinds:

@@ -15,6 +15,7 @@ from bgjob import (
     Backoff,
     BgjobError,
     Client,
+    CodeLoadingError,
     DaemonUnavailableError,
     Fail,
     Following,
@@ -129,7 +130,7 @@ def use_job(job: Job) -> None:
         assert_type(error.job, Json)
     except RequestError as error:
         assert_type(error.parameters, Json)
-    except (WaitTimeoutError, DaemonUnavailableError, BgjobError):
+    except (WaitTimeoutError, CodeLoadingError, DaemonUnavailableError, BgjobError):
         pass
 
 

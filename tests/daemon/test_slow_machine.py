@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bgjob import AsyncClient, Client
-from bgjob.calls import NoAnswerError
+from bgjob import AsyncClient, Client, CodeLoadingError
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -61,13 +60,13 @@ def test_callers_who_wait_for_the_code_to_be_loaded_are_told_so(tmp_path: Path) 
 
 def _submitted(running: RunningDaemon) -> str:
     """What a submit comes to that does not wait for long."""
-    with Client(str(running.socket), timeout=0.2) as client, pytest.raises(NoAnswerError) as told:
+    with Client(str(running.socket), timeout=0.2) as client, pytest.raises(CodeLoadingError) as told:
         client.run_background_job(NAME, "tell")
     return str(told.value)
 
 
 async def _asked(running: RunningDaemon) -> str:
     async with AsyncClient(str(running.socket), timeout=0.2) as client:
-        with pytest.raises(NoAnswerError) as told:
+        with pytest.raises(CodeLoadingError) as told:
             await client.classes()
     return str(told.value)

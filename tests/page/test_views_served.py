@@ -291,6 +291,26 @@ def test_a_browser_hears_that_a_daemon_hangs_since_when_and_that_it_goes_on(
         hear(peer, rb"data: \d+\n")
 
 
+def test_a_daemon_is_asked_for_signs_of_life_for_a_browser_that_comes_after_the_last_one_had_gone(
+    tmp_path: Path,
+) -> None:
+    """As at each reload of a page: the follower of the one before is still there, as it has heard nothing since."""
+    before = set(threading.enumerate())
+
+    def pulses() -> list[threading.Thread]:
+        return [one for one in set(threading.enumerate()) - before if one.name == "pulse"]
+
+    with ScriptedDaemon(tmp_path / "d.sock", tell_samples) as daemon:
+        feed = Feed(f"unix:{daemon.path}")
+        for _ in range(2):
+            words = feed.try_stream()
+            assert words is not None
+            with closing(words):
+                eventually(pulses)
+                eventually(lambda: any(one.more for one in daemon.asked))
+            eventually(lambda: not pulses())
+
+
 def hear(peer: Peer, pattern: bytes) -> tuple[bytes, ...]:
     """Read until an event says this, which is before the stream shows that it is there all the same; what it names."""
     while (found := re.search(pattern, piece := peer.piece())) is None:

@@ -84,14 +84,21 @@ def explained(error: BgjobError, hint: str | None = None) -> str:
     found = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), None)
     if isinstance(error, InvalidParameterError | InvalidStateError):
         found = _HINTS_OF_PARAMETERS.get(str(error.parameters.get("parameter")), hint or found)
-    if found is None:
-        return one_line(told)
-    return one_line(followed(told, found.format_map({"id": "ID"} | _names_in(error))))
+    if found is not None:
+        told = followed(told, found.format_map({"id": "ID"} | _names_in(error)))
+    if _may_be_stored_unheard(error):
+        told = f"{told}; the job may be stored, and a repeat with --key {' '.join(error.idempotency_keys)} is one job"
+    return one_line(told)
 
 
 def followed(told: str, next: str) -> str:
     """A message with what comes next; it may end with a question."""
     return f"{told}{' ' if told.endswith('?') else '; '}{next}"
+
+
+def _may_be_stored_unheard(error: BgjobError) -> bool:
+    """Whether this ended a submit that the daemon may have, and of which nobody has said what became of it."""
+    return isinstance(error, DaemonUnavailableError) and error.was_sent and bool(error.idempotency_keys)
 
 
 def _names_in(error: BgjobError) -> dict[str, Any]:
