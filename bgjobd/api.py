@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache, partial
 from importlib.metadata import version
@@ -402,18 +403,31 @@ async def _store(daemon: Daemon, facts: list[Submitted], submitter: Submitter) -
 
 
 async def _submitted_many(daemon: Daemon, given: list[Any]) -> list[Submitted]:
-    """The facts of a request for many jobs, which takes a second; others have their turn meanwhile."""
+    """The facts of a request for many jobs, which takes a second; others have their turn meanwhile.
+
+    The shape of all is looked at before what any of them means, as of all requests.
+    """
     catalogue, pace = await daemon.in_force.catalogue(), Pace()
     facts = []
     for index, fields in enumerate(given):
         await pace.give_way()
-        try:
-            job = _new_job(fields)
+        with _named_by_place(index):
+            given[index] = _new_job(fields)
+    for index, job in enumerate(given):
+        await pace.give_way()
+        with _named_by_place(index):
             facts.append(_submitted(daemon, catalogue, job, await _parameters_text(daemon, job)))
-        except (InvalidParameterError, InvalidParametersError) as error:
-            raise _of_job(index, error) from None
-        fields.clear()  # as values they are many times as large, and nobody asks for them any more
+        given[index] = None  # as values they are many times as large, and nobody asks for them any more
     return facts
+
+
+@contextmanager
+def _named_by_place(index: int) -> Iterator[None]:
+    """What is wrong with this job of many is told with its place."""
+    try:
+        yield
+    except (InvalidParameterError, InvalidParametersError) as error:
+        raise _of_job(index, error) from None
 
 
 def _new_job(fields: Any) -> NewJob:
