@@ -56,6 +56,7 @@ _LATE: Final = 1.0
 """Seconds by which a timer is late that says that this process was stopped, and perhaps the fork server too."""
 
 _STOPPED_BEFORE: Final = "it was stopped before"
+_ENDS: Final = "the daemon ends"
 
 
 @dataclass(slots=True, eq=False)
@@ -67,9 +68,8 @@ class Attempt:
     to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of them ends in the journal.
     `is_waiting`: its method has returned, and its result found no room. `exit`: how its process ended, where this one
     has reaped it. `sent`: the signal sent last to stop it. `timer` is for its deadline and grace, `patience` for its
-    fork server's answers. `start`: its place on the way to the fork server, `is_weighed`: before that, what its class's
-    directories hold is measured. `is_bereft`: the spool was made again since, without its journal. `unbegun`: how it
-    has ended should it turn out not to have begun.
+    fork server's answers. `start`: its place on the way to the fork server. `is_bereft`: the spool was made again since,
+    without its journal. `unbegun`: how it has ended should it turn out not to have begun.
     """
 
     key: AttemptKey
@@ -83,7 +83,6 @@ class Attempt:
     is_started: bool = False
     is_fenced: bool = False
     is_waiting: bool = False
-    is_weighed: bool = False
     is_bereft: bool = False
     ending: Ending | None = None
     exit: dict[str, Any] | None = field(default=None, repr=False)
@@ -140,7 +139,7 @@ class Attempts:
         self._gathering: asyncio.TimerHandle | None = None
         self._longest_grace = math.inf
         self._is_closed = False
-        self._is_ending = False
+        self._starts_no_more = False
         self._is_spool_full = False
         self._is_empty: asyncio.Future[None] | None = None
         self._loop.add_reader(spool.fileno(), self._on_journals)
@@ -217,7 +216,7 @@ class Attempts:
             seconds_left=None
             if attempt.timer is None
             else max(0.0, attempt.timer.when() - self._loop.time()),
-            is_in_line=self._is_in_line(attempt),
+            is_in_line=attempt.start is not None and self._starts.is_in_line(attempt.start),
         )
 
     def try_open(self, key: AttemptKey, journal: Journal) -> int | None:
@@ -233,41 +232,37 @@ class Attempts:
 
     # Start
 
-    def start(self, claim: Claim, server: ForkServer | None) -> None:
-        """Have a claimed attempt started by this fork server."""
+    def start(self, claim: Claim) -> None:
+        """Have a claimed attempt started, in its turn, by the fork server in charge then."""
         job = claim.job
         key = job.id, job.attempt
-        attempt = Attempt(key, claim.token, job.call.class_name, job.timeout, server, mark="")
+        attempt = Attempt(key, claim.token, job.call.class_name, job.timeout, mark="")
         self._all[key] = attempt
         self._keep_bounded(attempt)
-        if self._is_ending:
-            self._give_back(attempt, "the daemon ends", delay=0.0)
+        if self._starts_no_more:
+            self._give_back(attempt, _ENDS, delay=0.0)
             return
-        if server is None:
-            self._give_back(
-                attempt, "there is no fork server", delay=0.0
-            )  # nor are there slots, until there is one
+        if not self._starts.has_server:  # nor are there slots, until there is one
+            self._give_back(attempt, "there is no fork server", delay=0.0)
             return
-        attempt.server = None  # until it is sent, perhaps to another
         attempt.start = Start(job.crashes, partial(self._send, attempt, claim))
-        attempt.is_weighed = True
         self._work_limits.before_start(attempt.class_name, partial(self._put_in_line, attempt))
 
     def _put_in_line(self, attempt: Attempt) -> None:
-        """Have it go in its turn, unless it is to stop, or its class is held by now."""
-        attempt.is_weighed = False
+        """Have it go in its turn, unless its class is held by now."""
         if self._is_closed or attempt.ending is not None or attempt.start is None:
             return
         why_held = self._work_limits.held().get(attempt.class_name)
-        if attempt.stop_reason is not None:
-            self._give_back(attempt, _STOPPED_BEFORE, delay=0.0)
-        elif why_held is not None:
+        if why_held is not None:
             self._give_back(attempt, why_held)
         else:
             self._starts.put(attempt.start)
 
     def _send(self, attempt: Attempt, claim: Claim, server: ForkServer) -> bool:
         """Ask the fork server for it. True: its start is on the way there."""
+        if self._starts_no_more:  # who was before it in line has been given back
+            self._give_back(attempt, _ENDS, delay=0.0)
+            return False
         missing = server.missing.get(attempt.class_name)
         if missing is not None:  # its slot was granted while another fork server was in charge
             self._give_back(attempt, f"{attempt.class_name} is unavailable: {missing}")
@@ -291,13 +286,9 @@ class Attempts:
         )
         return True
 
-    def _is_in_line(self, attempt: Attempt) -> bool:
-        """Whether no fork server was asked for it yet."""
-        return attempt.start is not None and self._starts.is_in_line(attempt.start)
-
     def _is_unasked(self, attempt: Attempt) -> bool:
-        """Whether it is in line, or is to be once it is known what its class's directories hold."""
-        return attempt.is_weighed or self._is_in_line(attempt)
+        """Whether no fork server was asked for it yet: it is in line, or its class's directories are being measured."""
+        return attempt.start is not None and not attempt.mark
 
     def _leave_starts(self, attempt: Attempt) -> None:
         if attempt.start is not None:
@@ -491,8 +482,10 @@ class Attempts:
 
     def start_no_more(self) -> None:
         """Give back those that no fork server was asked for yet."""
-        for attempt in [one for one in self._all.values() if self._is_unasked(one)]:
-            self._give_back(attempt, "the daemon drains", delay=0.0)
+        self._starts_no_more = True
+        for attempt in list(self._all.values()):
+            if self._is_unasked(attempt) and attempt.ending is None:
+                self._give_back(attempt, _ENDS, delay=0.0)
 
     def stop(self, key: AttemptKey, reason: StopReason) -> None:
         """End the attempt from outside: TERM to its group, KILL once its class's grace is over."""
@@ -530,7 +523,7 @@ class Attempts:
 
         One whose claim is heard of later does not start.
         """
-        self._is_ending, self._longest_grace = True, grace
+        self._starts_no_more, self._longest_grace = True, grace
         for key, attempt in list(self._all.items()):
             if attempt.stop_reason is None:
                 self.stop(key, reason)

@@ -602,7 +602,7 @@ class Daemon:
             self.counts.note(delivery.committed)
             self._log.put(_line(line) for line in delivery.committed.lines)
             for claim in delivery.committed.claims:
-                self._attempts.start(claim, self._generations.current)
+                self._attempts.start(claim)
             self.news.publish(delivery.committed)
             for job in delivery.committed.ended:
                 self.waiters.announce(job.id)
