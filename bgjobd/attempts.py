@@ -68,8 +68,8 @@ class Attempt:
     to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of them ends in the journal.
     `is_waiting`: its method has returned, and its result found no room. `exit`: how its process ended, where this one
     has reaped it. `sent`: the signal sent last to stop it. `timer` is for its deadline and grace, `patience` for its
-    fork server's answers. `start`: its place on the way to the fork server. `is_bereft`: the spool was made again since,
-    without its journal. `unbegun`: how it has ended should it turn out not to have begun.
+    fork server's answers. `start`: its place on the way to the fork server. `is_bereft`: the spool was made again
+    since, without its journal. `unbegun`: how it has ended should it turn out not to have begun.
     """
 
     key: AttemptKey
@@ -674,7 +674,7 @@ class Attempts:
             self._end(attempt, without_spool(life.is_gone(pid, clock.from_text(started_at), self._now())))
 
     def _adopt(self, attempt: Attempt, is_cancelled: bool) -> None:
-        """Settle an attempt of this boot. Whoever told it to stop may have died before the signal, or the kill."""
+        """Settle an attempt of this life. Whoever told it to stop may have died before the signal, or the kill."""
         if attempt.stop_reason is None:
             attempt.stop_reason = self._spool.try_read_stop(attempt.key)
         if attempt.stop_reason is None and is_cancelled:

@@ -53,9 +53,7 @@ class Generations:
         self._too_slow = 0  # how many launches took longer than they were given
         self._is_starting = asyncio.Lock()
         self._means = means.now()
-        self._crashes = (
-            0  # of fork servers in a row that ended by themselves, soon, and before anything had begun
-        )
+        self._crashes = 0  # in a row: ended by itself, soon, and before anything had begun
         self.pids: set[int] = set()
         self.absence = "it is being started, which imports the approved classes"
         self.current: ForkServer | None = None

@@ -74,7 +74,7 @@ class Remnants:
     def __init__(
         self,
         spool: Spool,
-        boot_id: str,
+        life_id: str,
         at_work: Callable[[], Collection[str | None]],
         known: Callable[[], Collection[int]],
         end_strays: Callable[[], None],
@@ -82,7 +82,7 @@ class Remnants:
         say: Callable[[EntryType, str], None],
     ) -> None:
         self._spool = spool
-        self._boot_id = boot_id
+        self._life_id = life_id
         self._at_work = at_work
         self._known = known
         self._end_strays = end_strays
@@ -98,10 +98,10 @@ class Remnants:
     def start(self) -> None:
         """Take over the fork servers of earlier daemons: watch those that live, see to what the others have left."""
         for server in self._spool.servers():
-            if server.boot_id == self._boot_id:
+            if server.life_id == self._life_id:
                 self._take_over(server)
             else:
-                self._settle(server.mark)  # all that it had is gone with that boot
+                self._settle(server.mark)  # all that it had is gone with that life
         self._spool.lift_all()
 
     def close(self) -> None:

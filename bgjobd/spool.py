@@ -93,7 +93,7 @@ class SpoolInUseError(Exception):
 
 
 class Spool:
-    """The directory of journals, on tmpfs: it ends with the boot, as processes do.
+    """The directory of journals, on tmpfs: it ends with the machine's boot, or its container, as processes do.
 
     `earlier` are the marks of the fork servers of earlier daemons.
     """
@@ -161,10 +161,7 @@ class Spool:
     @contextmanager
     def _a_descriptor_to_spare(self) -> Iterator[None]:
         """A journal is read though no descriptor is left; else its attempt would have to wait for one."""
-        kept, self._kept = (
-            self._kept,
-            None,
-        )  # who reads meanwhile, while an end is collected, has none to close
+        kept, self._kept = self._kept, None  # who reads meanwhile, as an end is collected, has none to close
         if kept is not None:
             os.close(kept)
         try:
@@ -377,11 +374,11 @@ class Spool:
                 self._remove(name)
 
     def belongs_to(self, database_id: str) -> bool:
-        """Whether the spool was marked by this database; one without a mark belongs to nobody."""
+        """Whether the spool is this database's; one in which nothing tells belongs to nobody."""
         self._database_id = database_id
         return word_in(self._directory, MARKER) == database_id
 
-    def mark(self, database_id: str) -> None:
+    def give_to(self, database_id: str) -> None:
         """Make the spool this database's, without the journals of another."""
         for key in {*self.journals(), *self._keys(_HOOK), *self.stops()}:
             self.remove(key)

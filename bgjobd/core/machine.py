@@ -136,9 +136,8 @@ def _classify_end(job: Job, ending: Ending) -> Happening:
     if ending.outcome is Outcome.SNOOZED:
         return Happening.SNOOZED
     if ending.may_retry and not ending.spends_retry and job.policy.max_retries > 0:
-        return (
-            Happening.INTERRUPTED
-        )  # who asked for no retry at all is promised one attempt that begins, and no more
+        # Not for whom no retry was asked at all: one attempt begins, and no more.
+        return Happening.INTERRUPTED
     if ending.may_retry and has_retries_left(job.policy, job.retry_count):
         return Happening.RETRY_DUE
     return Happening.GIVEN_UP

@@ -59,7 +59,7 @@ def test_the_spool_keeps_a_fork_server_as_it_was_told(tmp_path: Path) -> None:
         {"mark": "b" * 32},
         {"start_time": None},
         {"pidfd_inode": "77"},
-        {"boot_id": 7},
+        {"life_id": 7},
         *({"uids": value} for value in (None, 0, ["0"], [-1], [True])),
     ],
 )
