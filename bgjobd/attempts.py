@@ -23,7 +23,17 @@ from bgjobd import spool as spools
 from bgjobd.core.entries import left_behind
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
-from bgjobd.core.verdict import Life, StopReason, by_limit, verdict, without_spool
+from bgjobd.core.verdict import (
+    JOURNAL_GONE,
+    NOT_BEGUN,
+    SPOOL_GONE,
+    Life,
+    StopReason,
+    by_limit,
+    unbegun,
+    verdict,
+    without_spool,
+)
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver import kin
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
@@ -394,13 +404,13 @@ class Attempts:
                 journal = self._spool.try_read(attempt.key)
                 if journal is None and (attempt.is_bereft or not self._spool.directory.is_in_place()):
                     self._recording.suspect()
-                    self._end(attempt, Ending.unrecorded("the spool was removed while it ran"))
+                    self._end(attempt, SPOOL_GONE)
                 else:
                     self._note_end(attempt, journal or Journal(), message["exit"])
             case "not_started" if not attempt.has_begun:
                 self._give_back(attempt, message["reason"])
             case "not_started":
-                self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
+                self._end(attempt, JOURNAL_GONE)
             case unknown:
                 raise ValueError(f"the fork server sent an unknown message: {unknown!r}")
 
@@ -408,7 +418,7 @@ class Attempts:
         """A fork server is gone, and will report no more of its attempts."""
         for attempt in [attempt for attempt in self._all.values() if attempt.server is server]:
             attempt.server = None
-            attempt.unbegun = _unbegun_of(server)
+            attempt.unbegun = unbegun(server.crash, server.is_killed)
             self._insist(self._settle, attempt)
 
     def on_refused_end(self, key: AttemptKey, why: str) -> None:
@@ -660,7 +670,7 @@ class Attempts:
         journal = self._spool.try_read(attempt.key)
         if journal is not None and journal.fenced is not None and not attempt.has_begun:
             self._spool.keep_fence(attempt.key)
-            self._end(attempt, _NOT_BEGUN)
+            self._end(attempt, NOT_BEGUN)
         elif journal is None or not spools.has_token(journal, attempt.token):
             self._end(attempt, ending)
         elif not self._note_end(attempt, journal):
@@ -695,11 +705,10 @@ class Attempts:
             self._spool.keep_fence(attempt.key)
         is_own = journal is not None and spools.has_token(journal, attempt.token)
         if journal is None or (attempt.is_fenced and attempt.has_begun) or not (attempt.is_fenced or is_own):
-            # It began once and nothing tells more; its process may be alive, so it is never started again.
-            self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
+            self._end(attempt, JOURNAL_GONE)
             return
         if attempt.is_fenced:
-            self._end(attempt, attempt.unbegun or _NOT_BEGUN)
+            self._end(attempt, attempt.unbegun or NOT_BEGUN)
             return
         self._watch(attempt, journal)
 
@@ -778,23 +787,6 @@ class Attempts:
         output_bytes = partial(self._outputs.measure, attempt.key)
         group = self._work.try_group(directory_name(*attempt.key, is_hook=False))
         return self._spool.try_collect(attempt.pidfd, attempt.key, output_bytes, self._end_strays, group)
-
-
-_NOT_BEGUN: Final = Ending.not_started(
-    "the attempt could not start: its fork server or the daemon ended before it began", delay=0.0
-)
-
-
-def _unbegun_of(server: ForkServer) -> Ending:
-    """How an attempt has ended that was on its way to this fork server, which is gone."""
-    if server.crash is not None:
-        return Ending.crashed_at_start(server.crash)
-    if server.is_killed:
-        # Not at once: it may have been this start that it hung in.
-        return Ending.not_started(
-            "the attempt could not start: its fork server did not answer, and was killed"
-        )
-    return _NOT_BEGUN
 
 
 def _lacks_usage(journal: Journal | None) -> bool:

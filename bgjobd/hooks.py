@@ -21,7 +21,7 @@ from bgjob.words import EntryType, Outcome
 from bgjobd import spool as spools
 from bgjobd.core.entries import left_behind
 from bgjobd.core.job import Call, Ending
-from bgjobd.core.retry import MOST_CRASHES
+from bgjobd.core.retry import is_quarantined
 from bgjobd.forkserver.journal import Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
@@ -384,7 +384,7 @@ class Hooks:
         owed = hook.owed
         if owed is not None and hook.crash is not None:
             owed = replace(owed, crashes=owed.crashes + 1)
-        if owed is not None and owed.crashes >= MOST_CRASHES:
+        if owed is not None and is_quarantined(owed.crashes):
             self._tell(
                 hook, f"given up, as {owed.crashes} starts in a row ended their fork server ({hook.crash})"
             )

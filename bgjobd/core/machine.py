@@ -25,11 +25,11 @@ from bgjobd.core.facts import (
 )
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.retry import (
-    MOST_CRASHES,
     crashes_after,
     delay_before_retry,
     delay_before_start,
     has_retries_left,
+    is_quarantined,
 )
 
 
@@ -129,8 +129,7 @@ def _classify_end(job: Job, ending: Ending) -> Happening:
     if job.cancel_requested_at is not None:
         return Happening.STOPPED
     if ending.crash is not None:
-        is_last = crashes_after(job, ending) >= MOST_CRASHES
-        return Happening.QUARANTINED if is_last else Happening.CRASHED
+        return Happening.QUARANTINED if is_quarantined(crashes_after(job, ending)) else Happening.CRASHED
     if ending.outcome is Outcome.NOT_STARTED:
         return Happening.NOT_STARTED
     if ending.outcome is Outcome.SNOOZED:
