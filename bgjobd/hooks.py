@@ -239,6 +239,8 @@ class Hooks:
         if not wants:
             self._spool.remove(key)
             return False
+        # What a call before this one made that ended before it had begun: it would be in this one's way.
+        self._work.remove(directory_name(*key, is_hook=True))
         hook = _Hook(key, owed, server, self._limited(key), server.mark, owed.is_sealed, start)
         self._run(hook, owed.call.class_name)
         server.start(_order(owed, self._policy(owed.call.class_name).sensitive))
