@@ -265,7 +265,9 @@ def test_a_failed_hook_is_called_once_whether_its_fork_server_dies_or_also_its_d
         assert len(hooks.read_text().splitlines()) == 1
 
 
-def test_a_hook_is_called_though_an_earlier_call_left_its_directory_before_it_had_begun(tmp_path: Path) -> None:
+def test_a_hook_is_called_though_an_earlier_call_left_its_directory_before_it_had_begun(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "hook_may_end").touch()
     with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
         client.classes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bgjobd import marks
+from bgjobd import marks, remnants
 from bgjobd.marks import Marked
 from bgjobd.remnants import Process, is_left_behind
 from bgjobd.spool import Spool
@@ -122,3 +123,29 @@ def test_of_a_process_that_has_ended_nothing_is_known() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
     assert marks.try_mark_of(process.pid) is None
+
+
+def test_a_search_that_is_short_of_descriptors_keeps_none_of_those_that_it_has_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = []
+
+    def start_time(pid: int) -> int:
+        looked.append(pid)
+        if len(looked) == 3:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return 1
+
+    monkeypatch.setattr(remnants.identity, "start_time", start_time)
+    marked = [subprocess.Popen(["sleep", "1000"], env={"BGJOB_MARK": SERVER.mark}) for _ in range(3)]
+    try:
+        for process in marked:
+            eventually(lambda pid=process.pid: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(OSError, match="Too many open files"):
+            remnants._search({SERVER.mark})
+        assert os.listdir("/proc/self/fd") == before
+    finally:
+        for process in marked:
+            process.kill()
+            process.wait()
