@@ -90,8 +90,8 @@ def remove(spool: Path, mark: str) -> None:
         os.unlink(spool / file_name(mark))
 
 
-def kept(spool: Path) -> frozenset[str]:
-    """The marks of the fork servers that the spool keeps."""
+def kept(spool: Path | int) -> frozenset[str]:
+    """The marks of the fork servers that the spool keeps, a path or a descriptor. Raises OSError."""
     try:
         return frozenset(mark for name in os.listdir(spool) if (mark := try_mark(name)) is not None)
     except FileNotFoundError:

@@ -239,8 +239,9 @@ class Spool:
         return self.kept_marks() - self._idle
 
     def kept_marks(self) -> frozenset[str]:
-        """The fork servers that may exist, or may have left something."""
-        return marks.kept(self._path)
+        """The fork servers that may exist, or may have left something. Raises OSError for want of descriptors."""
+        with self._a_descriptor_to_spare():
+            return marks.kept(self._directory)  # whatever has become of its path: they have it open as well
 
     def try_collect(
         self,
@@ -289,14 +290,16 @@ class Spool:
 
     def lift_all(self) -> None:
         """Remove all fences against starts that nobody has before him any more."""
-        self._lift(set(self._keys(_JOURNAL)) - self._kept_fences, _JOURNAL)
-        self._lift(self._keys(_HOOK), _HOOK)
+        with suppress(OSError):  # the directory is gone, or no descriptors are left
+            self._lift(set(self._keys(_JOURNAL)) - self._kept_fences, _JOURNAL)
+            self._lift(self._keys(_HOOK), _HOOK)
 
     def _lift(self, keys: Iterable[AttemptKey], kind: str) -> None:
-        able = self._able()
+        able: frozenset[str] | None = None
         for key in keys:
             name = journals.file_name(*key, kind)
             with suppress(OSError):  # it cannot be read now: it stays until the next occasion
+                able = self._able() if able is None else able
                 journal = journals.try_read(self._directory, name)
                 if journal is not None and _is_needless(journal, able):
                     self._remove(name)
@@ -327,14 +330,14 @@ class Spool:
         it.
         """
         name = journals.file_name(*key, _HOOK)
-        holders = self._holders(None)
         try:
+            holders = self._holders(None)
             if holders == []:
                 self._remove(name)
             else:
                 self._put(name, journals.fenced(holders))
         except OSError:
-            self._remove(name)  # the spool is full
+            self._remove(name)  # the spool is full, or no descriptors are left
 
     def remove_hook(self, key: AttemptKey) -> None:
         """Remove the journal of a hook that has ended."""
