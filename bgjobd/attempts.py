@@ -23,7 +23,17 @@ from bgjobd import spool as spools
 from bgjobd.core.entries import left_behind
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
-from bgjobd.core.verdict import Life, StopReason, by_limit, verdict, without_spool
+from bgjobd.core.verdict import (
+    JOURNAL_GONE,
+    NOT_BEGUN,
+    SPOOL_GONE,
+    Life,
+    StopReason,
+    by_limit,
+    unbegun,
+    verdict,
+    without_spool,
+)
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver import kin
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
@@ -56,6 +66,7 @@ _LATE: Final = 1.0
 """Seconds by which a timer is late that says that this process was stopped, and perhaps the fork server too."""
 
 _STOPPED_BEFORE: Final = "it was stopped before"
+_ENDS: Final = "the daemon ends"
 
 
 @dataclass(slots=True, eq=False)
@@ -67,9 +78,8 @@ class Attempt:
     to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of them ends in the journal.
     `is_waiting`: its method has returned, and its result found no room. `exit`: how its process ended, where this one
     has reaped it. `sent`: the signal sent last to stop it. `timer` is for its deadline and grace, `patience` for its
-    fork server's answers. `start`: its place on the way to the fork server, `is_weighed`: before that, what its class's
-    directories hold is measured. `is_bereft`: the spool was made again since, without its journal. `unbegun`: how it
-    has ended should it turn out not to have begun.
+    fork server's answers. `start`: its place on the way to the fork server. `is_bereft`: the spool was made again
+    since, without its journal. `unbegun`: how it has ended should it turn out not to have begun.
     """
 
     key: AttemptKey
@@ -83,7 +93,6 @@ class Attempt:
     is_started: bool = False
     is_fenced: bool = False
     is_waiting: bool = False
-    is_weighed: bool = False
     is_bereft: bool = False
     ending: Ending | None = None
     exit: dict[str, Any] | None = field(default=None, repr=False)
@@ -140,7 +149,7 @@ class Attempts:
         self._gathering: asyncio.TimerHandle | None = None
         self._longest_grace = math.inf
         self._is_closed = False
-        self._is_ending = False
+        self._starts_no_more = False
         self._is_spool_full = False
         self._is_empty: asyncio.Future[None] | None = None
         self._loop.add_reader(spool.fileno(), self._on_journals)
@@ -217,7 +226,7 @@ class Attempts:
             seconds_left=None
             if attempt.timer is None
             else max(0.0, attempt.timer.when() - self._loop.time()),
-            is_in_line=self._is_in_line(attempt),
+            is_in_line=attempt.start is not None and self._starts.is_in_line(attempt.start),
         )
 
     def try_open(self, key: AttemptKey, journal: Journal) -> int | None:
@@ -233,41 +242,37 @@ class Attempts:
 
     # Start
 
-    def start(self, claim: Claim, server: ForkServer | None) -> None:
-        """Have a claimed attempt started by this fork server."""
+    def start(self, claim: Claim) -> None:
+        """Have a claimed attempt started, in its turn, by the fork server in charge then."""
         job = claim.job
         key = job.id, job.attempt
-        attempt = Attempt(key, claim.token, job.call.class_name, job.timeout, server, mark="")
+        attempt = Attempt(key, claim.token, job.call.class_name, job.timeout, mark="")
         self._all[key] = attempt
         self._keep_bounded(attempt)
-        if self._is_ending:
-            self._give_back(attempt, "the daemon ends", delay=0.0)
+        if self._starts_no_more:
+            self._give_back(attempt, _ENDS, delay=0.0)
             return
-        if server is None:
-            self._give_back(
-                attempt, "there is no fork server", delay=0.0
-            )  # nor are there slots, until there is one
+        if not self._starts.has_server:  # nor are there slots, until there is one
+            self._give_back(attempt, "there is no fork server", delay=0.0)
             return
-        attempt.server = None  # until it is sent, perhaps to another
         attempt.start = Start(job.crashes, partial(self._send, attempt, claim))
-        attempt.is_weighed = True
         self._work_limits.before_start(attempt.class_name, partial(self._put_in_line, attempt))
 
     def _put_in_line(self, attempt: Attempt) -> None:
-        """Have it go in its turn, unless it is to stop, or its class is held by now."""
-        attempt.is_weighed = False
+        """Have it go in its turn, unless its class is held by now."""
         if self._is_closed or attempt.ending is not None or attempt.start is None:
             return
         why_held = self._work_limits.held().get(attempt.class_name)
-        if attempt.stop_reason is not None:
-            self._give_back(attempt, _STOPPED_BEFORE, delay=0.0)
-        elif why_held is not None:
+        if why_held is not None:
             self._give_back(attempt, why_held)
         else:
             self._starts.put(attempt.start)
 
     def _send(self, attempt: Attempt, claim: Claim, server: ForkServer) -> bool:
         """Ask the fork server for it. True: its start is on the way there."""
+        if self._starts_no_more:  # who was before it in line has been given back
+            self._give_back(attempt, _ENDS, delay=0.0)
+            return False
         missing = server.missing.get(attempt.class_name)
         if missing is not None:  # its slot was granted while another fork server was in charge
             self._give_back(attempt, f"{attempt.class_name} is unavailable: {missing}")
@@ -291,13 +296,9 @@ class Attempts:
         )
         return True
 
-    def _is_in_line(self, attempt: Attempt) -> bool:
-        """Whether no fork server was asked for it yet."""
-        return attempt.start is not None and self._starts.is_in_line(attempt.start)
-
     def _is_unasked(self, attempt: Attempt) -> bool:
-        """Whether it is in line, or is to be once it is known what its class's directories hold."""
-        return attempt.is_weighed or self._is_in_line(attempt)
+        """Whether no fork server was asked for it yet: it is in line, or its class's directories are being measured."""
+        return attempt.start is not None and not attempt.mark
 
     def _leave_starts(self, attempt: Attempt) -> None:
         if attempt.start is not None:
@@ -403,13 +404,13 @@ class Attempts:
                 journal = self._spool.try_read(attempt.key)
                 if journal is None and (attempt.is_bereft or not self._spool.directory.is_in_place()):
                     self._recording.suspect()
-                    self._end(attempt, Ending.unrecorded("the spool was removed while it ran"))
+                    self._end(attempt, SPOOL_GONE)
                 else:
                     self._note_end(attempt, journal or Journal(), message["exit"])
             case "not_started" if not attempt.has_begun:
                 self._give_back(attempt, message["reason"])
             case "not_started":
-                self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
+                self._end(attempt, JOURNAL_GONE)
             case unknown:
                 raise ValueError(f"the fork server sent an unknown message: {unknown!r}")
 
@@ -417,7 +418,7 @@ class Attempts:
         """A fork server is gone, and will report no more of its attempts."""
         for attempt in [attempt for attempt in self._all.values() if attempt.server is server]:
             attempt.server = None
-            attempt.unbegun = _unbegun_of(server)
+            attempt.unbegun = unbegun(server.crash, server.is_killed)
             self._insist(self._settle, attempt)
 
     def on_refused_end(self, key: AttemptKey, why: str) -> None:
@@ -491,8 +492,10 @@ class Attempts:
 
     def start_no_more(self) -> None:
         """Give back those that no fork server was asked for yet."""
-        for attempt in [one for one in self._all.values() if self._is_unasked(one)]:
-            self._give_back(attempt, "the daemon drains", delay=0.0)
+        self._starts_no_more = True
+        for attempt in list(self._all.values()):
+            if self._is_unasked(attempt) and attempt.ending is None:
+                self._give_back(attempt, _ENDS, delay=0.0)
 
     def stop(self, key: AttemptKey, reason: StopReason) -> None:
         """End the attempt from outside: TERM to its group, KILL once its class's grace is over."""
@@ -530,7 +533,7 @@ class Attempts:
 
         One whose claim is heard of later does not start.
         """
-        self._is_ending, self._longest_grace = True, grace
+        self._starts_no_more, self._longest_grace = True, grace
         for key, attempt in list(self._all.items()):
             if attempt.stop_reason is None:
                 self.stop(key, reason)
@@ -667,7 +670,7 @@ class Attempts:
         journal = self._spool.try_read(attempt.key)
         if journal is not None and journal.fenced is not None and not attempt.has_begun:
             self._spool.keep_fence(attempt.key)
-            self._end(attempt, _NOT_BEGUN)
+            self._end(attempt, NOT_BEGUN)
         elif journal is None or not spools.has_token(journal, attempt.token):
             self._end(attempt, ending)
         elif not self._note_end(attempt, journal):
@@ -681,7 +684,7 @@ class Attempts:
             self._end(attempt, without_spool(life.is_gone(pid, clock.from_text(started_at), self._now())))
 
     def _adopt(self, attempt: Attempt, is_cancelled: bool) -> None:
-        """Settle an attempt of this boot. Whoever told it to stop may have died before the signal, or the kill."""
+        """Settle an attempt of this life. Whoever told it to stop may have died before the signal, or the kill."""
         if attempt.stop_reason is None:
             attempt.stop_reason = self._spool.try_read_stop(attempt.key)
         if attempt.stop_reason is None and is_cancelled:
@@ -702,11 +705,10 @@ class Attempts:
             self._spool.keep_fence(attempt.key)
         is_own = journal is not None and spools.has_token(journal, attempt.token)
         if journal is None or (attempt.is_fenced and attempt.has_begun) or not (attempt.is_fenced or is_own):
-            # It began once and nothing tells more; its process may be alive, so it is never started again.
-            self._end(attempt, Ending.lost("its journal is gone", may_retry=False))
+            self._end(attempt, JOURNAL_GONE)
             return
         if attempt.is_fenced:
-            self._end(attempt, attempt.unbegun or _NOT_BEGUN)
+            self._end(attempt, attempt.unbegun or NOT_BEGUN)
             return
         self._watch(attempt, journal)
 
@@ -785,23 +787,6 @@ class Attempts:
         output_bytes = partial(self._outputs.measure, attempt.key)
         group = self._work.try_group(directory_name(*attempt.key, is_hook=False))
         return self._spool.try_collect(attempt.pidfd, attempt.key, output_bytes, self._end_strays, group)
-
-
-_NOT_BEGUN: Final = Ending.not_started(
-    "the attempt could not start: its fork server or the daemon ended before it began", delay=0.0
-)
-
-
-def _unbegun_of(server: ForkServer) -> Ending:
-    """How an attempt has ended that was on its way to this fork server, which is gone."""
-    if server.crash is not None:
-        return Ending.crashed_at_start(server.crash)
-    if server.is_killed:
-        # Not at once: it may have been this start that it hung in.
-        return Ending.not_started(
-            "the attempt could not start: its fork server did not answer, and was killed"
-        )
-    return _NOT_BEGUN
 
 
 def _lacks_usage(journal: Journal | None) -> bool:

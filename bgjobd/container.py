@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-_MARKS: Final = ("run/.containerenv", ".dockerenv")
+_FILES: Final = ("run/.containerenv", ".dockerenv")
 """Files that podman and docker put into a container's root."""
 
 _VARIABLES: Final = ("container", "KUBERNETES_SERVICE_HOST")
@@ -18,5 +18,5 @@ _BY_SYSTEMD: Final = "run/systemd/system"
 
 def is_around(environ: Mapping[str, str], root: Path = Path("/")) -> bool:
     """Whether there is a container, and no systemd that runs it."""
-    is_marked = any((root / mark).exists() for mark in _MARKS) or any(map(environ.get, _VARIABLES))
-    return is_marked and not (root / _BY_SYSTEMD).is_dir()
+    is_one = any((root / name).exists() for name in _FILES) or any(map(environ.get, _VARIABLES))
+    return is_one and not (root / _BY_SYSTEMD).is_dir()

@@ -118,9 +118,8 @@ class Daemon:
         self._silence = Silence(self._loop, lambda: self._writer.busy_since, self._on_silence)
         self._outbox = Outbox(self._hand_over)
         self.health = Health(self.say, self._loop.time)
-        self._inherited = (
-            kin.children()
-        )  # whoever was there before the daemon was executed in their parent's place
+        # Who was there before the daemon was executed in their parent's place.
+        self._inherited = kin.children()
         self._may_get_others = bool(self._inherited) or os.getpid() == _INIT
         self._strays = Strays(self._kin, self._is_ours, self.say, self._on_rest_of_strays)
         self.outputs = Outputs(places.output, self.say)
@@ -315,7 +314,7 @@ class Daemon:
         self._searcher.close()
 
     async def stop_attempts(self, grace: float = 5.0) -> None:
-        """Stop what runs, hooks too, and kill what is left after `grace` seconds: for the demo and a poweroff.
+        """Stop what runs, hooks too, and kill what is left after `grace` seconds, where nothing is to go on.
 
         The signals wait for nobody; of the ends as much is stored as the disk takes meanwhile.
         """
@@ -602,7 +601,7 @@ class Daemon:
             self.counts.note(delivery.committed)
             self._log.put(_line(line) for line in delivery.committed.lines)
             for claim in delivery.committed.claims:
-                self._attempts.start(claim, self._generations.current)
+                self._attempts.start(claim)
             self.news.publish(delivery.committed)
             for job in delivery.committed.ended:
                 self.waiters.announce(job.id)

@@ -53,9 +53,7 @@ class Generations:
         self._too_slow = 0  # how many launches took longer than they were given
         self._is_starting = asyncio.Lock()
         self._means = means.now()
-        self._crashes = (
-            0  # of fork servers in a row that ended by themselves, soon, and before anything had begun
-        )
+        self._crashes = 0  # in a row: ended by itself, soon, and before anything had begun
         self.pids: set[int] = set()
         self.absence = "it is being started, which imports the approved classes"
         self.current: ForkServer | None = None
@@ -97,7 +95,7 @@ class Generations:
                     raise ForkServerError("the daemon is shutting down")
                 accept(server)
             except BaseException:
-                await server.abandon()
+                await self._abandon(server)
                 raise
             self._put_in_charge(server)
 
@@ -129,9 +127,14 @@ class Generations:
     async def try_out(self, application: Application) -> dict[str, dict[str, Any]]:
         """How the classes are described by a fork server that starts nothing and ends. Raises ForkServerError."""
         server = await self._launch_patiently(application, lambda *_: None)
-        self._in_background(server.abandon())
+        self._in_background(self._abandon(server))
         described: dict[str, dict[str, Any]] = server.ready["classes"]
         return described
+
+    async def _abandon(self, server: ForkServer) -> None:
+        """End one that has no attempts, and what its imports have left: that falls to this process with its end."""
+        await server.abandon()
+        self._end_strays()
 
     def _put_in_charge(self, server: ForkServer) -> None:
         """From now on this one starts attempts; the one before it ends with its last attempt."""

@@ -21,7 +21,7 @@ from bgjob.words import EntryType, Outcome
 from bgjobd import spool as spools
 from bgjobd.core.entries import left_behind
 from bgjobd.core.job import Call, Ending
-from bgjobd.core.retry import MOST_CRASHES
+from bgjobd.core.retry import is_quarantined
 from bgjobd.forkserver.journal import Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
@@ -239,6 +239,8 @@ class Hooks:
         if not wants:
             self._spool.remove(key)
             return False
+        # What a call before this one made that ended before it had begun: it would be in this one's way.
+        self._work.remove(directory_name(*key, is_hook=True))
         hook = _Hook(key, owed, server, self._limited(key), server.mark, owed.is_sealed, start)
         self._run(hook, owed.call.class_name)
         server.start(_order(owed, self._policy(owed.call.class_name).sensitive))
@@ -384,7 +386,7 @@ class Hooks:
         owed = hook.owed
         if owed is not None and hook.crash is not None:
             owed = replace(owed, crashes=owed.crashes + 1)
-        if owed is not None and owed.crashes >= MOST_CRASHES:
+        if owed is not None and is_quarantined(owed.crashes):
             self._tell(
                 hook, f"given up, as {owed.crashes} starts in a row ended their fork server ({hook.crash})"
             )

@@ -78,7 +78,7 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The directories that attempts write to, and the boot they belong to.
+    """The directories that attempts write to, and the life they belong to.
 
     What lies in `state_dir` none of them may read whose files are confined; `groups` are their cgroups. `console` is
     the descriptor that a fork server prints to.
@@ -86,7 +86,7 @@ class Places:
 
     state_dir: Path
     runtime_dir: Path
-    boot_id: str
+    life_id: str
     groups: Groups | None = None
     console: int = 2
 
@@ -411,7 +411,7 @@ def _keep(
     accounts = [told.get("account") for told in application.limits.values()]
     uids = [os.geteuid(), *(account["uid"] for account in accounts if account is not None)]
     try:
-        kept = marks.Marked.here(mark, process.pid, places.boot_id, uids)
+        kept = marks.Marked.here(mark, process.pid, places.life_id, uids)
         marks.put(places.spool, kept)
     except OSError as error:
         process.kill()
@@ -466,5 +466,5 @@ def _configuration(application: Application, left_out: Collection[str], places: 
         "unreadable": [str(places.state_dir), str(places.spool)],
         "groups": places.groups,
         "limits": application.limits,
-        "boot_id": places.boot_id,
+        "boot_id": places.life_id,
     }

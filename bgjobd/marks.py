@@ -35,7 +35,7 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A fork server: its mark, what makes its pid its own, the life of the machine that it belongs to, and the users
+    """A fork server: its mark, what makes its pid its own, the life that it belongs to, and the users
     that its attempts may have.
     """
 
@@ -43,13 +43,13 @@ class Marked:
     pid: int
     start_time: int
     pidfd_inode: int
-    boot_id: str
+    life_id: str
     uids: tuple[int, ...]
 
     @classmethod
-    def here(cls, mark: str, pid: int, boot_id: str, uids: Iterable[int]) -> Marked:
+    def here(cls, mark: str, pid: int, life_id: str, uids: Iterable[int]) -> Marked:
         """The one with this pid, which is not reaped. Raises OSError."""
-        return cls(mark, pid, start_time(pid), pidfd_inode(pid), boot_id, tuple(sorted(set(uids))))
+        return cls(mark, pid, start_time(pid), pidfd_inode(pid), life_id, tuple(sorted(set(uids))))
 
 
 def new() -> str:
@@ -90,8 +90,8 @@ def remove(spool: Path, mark: str) -> None:
         os.unlink(spool / file_name(mark))
 
 
-def kept(spool: Path) -> frozenset[str]:
-    """The marks of the fork servers that the spool keeps."""
+def kept(spool: Path | int) -> frozenset[str]:
+    """The marks of the fork servers that the spool keeps, a path or a descriptor. Raises OSError."""
     try:
         return frozenset(mark for name in os.listdir(spool) if (mark := try_mark(name)) is not None)
     except FileNotFoundError:
@@ -124,10 +124,10 @@ def try_read(spool: Path, mark: str) -> Marked | None:
 def _try_marked(told: dict[str, Any]) -> Marked | None:
     numbers = (told.get(name) for name in ("pid", "start_time", "pidfd_inode"))
     uids = told.get("uids")
-    is_whole = all(map(_is_number, numbers)) and isinstance(told.get("boot_id"), str)
+    is_whole = all(map(_is_number, numbers)) and isinstance(told.get("life_id"), str)
     if not is_whole or not isinstance(uids, list) or not all(map(_is_number, uids)):
         return None
-    own = told["mark"], told["pid"], told["start_time"], told["pidfd_inode"], told["boot_id"]
+    own = told["mark"], told["pid"], told["start_time"], told["pidfd_inode"], told["life_id"]
     return Marked(*own, tuple(uids))
 
 

@@ -45,7 +45,6 @@ class Notifier:
     def __init__(self, address: str | None = None, watchdog: float | None = None) -> None:
         self._address = "\0" + address[1:] if address is not None and address.startswith("@") else address
         self.watchdog = watchdog
-        self._reloads = 0
         self._asked_at = -math.inf
         self._status = ""
         self._status_at = -math.inf
@@ -63,16 +62,14 @@ class Notifier:
         self._send("READY=1")
 
     def reload_begins(self) -> None:
-        self._reloads += 1
+        """A reload begins; no other is under way."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
 
     def reload_ends(self, status: str) -> None:
-        """However it ended, which only the status can tell; of several at a time the last one counts."""
-        self._reloads -= 1
-        if self._reloads == 0:
-            self._status = _one_line(status)
-            self._send("READY=1", f"STATUS={self._status}")
+        """However it ended, which only the status can tell."""
+        self._status = _one_line(status)
+        self._send("READY=1", f"STATUS={self._status}")
 
     def stopping(self, status: str) -> None:
         """The end has begun, of whoever asked for it."""

@@ -25,7 +25,7 @@ def recover(
     database_id = reader.database_id()
     has_own_spool = spool.belongs_to(database_id)
     if not has_own_spool:
-        spool.mark(database_id)
+        spool.give_to(database_id)
     rows = reader.open_attempts()
     attempts.recover(_each(rows, more_time), has_own_spool)
     is_open = {(row["job_id"], row["number"]) for row in rows}

@@ -74,7 +74,7 @@ class Remnants:
     def __init__(
         self,
         spool: Spool,
-        boot_id: str,
+        life_id: str,
         at_work: Callable[[], Collection[str | None]],
         known: Callable[[], Collection[int]],
         end_strays: Callable[[], None],
@@ -82,7 +82,7 @@ class Remnants:
         say: Callable[[EntryType, str], None],
     ) -> None:
         self._spool = spool
-        self._boot_id = boot_id
+        self._life_id = life_id
         self._at_work = at_work
         self._known = known
         self._end_strays = end_strays
@@ -98,10 +98,10 @@ class Remnants:
     def start(self) -> None:
         """Take over the fork servers of earlier daemons: watch those that live, see to what the others have left."""
         for server in self._spool.servers():
-            if server.boot_id == self._boot_id:
+            if server.life_id == self._life_id:
                 self._take_over(server)
             else:
-                self._settle(server.mark)  # all that it had is gone with that boot
+                self._settle(server.mark)  # all that it had is gone with that life
         self._spool.lift_all()
 
     def close(self) -> None:
@@ -225,15 +225,20 @@ class Remnants:
         found = await self._off_the_loop(lambda: _search(wanted))
         known = {*self._known(), os.getpid()}
         dying = []
-        for pidfd, process in found:
-            server = self._gone.get(process.mark)
-            is_remnant = server is not None and is_left_behind(process, server, wanted[process.mark])
-            name = _try_end(pidfd, process.pid) if is_remnant and not _is_kin(process.pid, known) else None
-            if name is None:
-                os.close(pidfd)
-            else:
-                ended[process.pid] = name
-                dying.append(pidfd)
+        try:
+            for pidfd, process in found:
+                server = self._gone.get(process.mark)
+                is_remnant = server is not None and is_left_behind(process, server, wanted[process.mark])
+                name = (
+                    _try_end(pidfd, process.pid) if is_remnant and not _is_kin(process.pid, known) else None
+                )
+                if name is not None:
+                    ended[process.pid] = name
+                    dying.append(pidfd)
+        except OSError:
+            _close(pidfd for pidfd, _ in found)
+            raise
+        _close({pidfd for pidfd, _ in found}.difference(dying))
         return dying
 
     async def _wait_for(self, pidfds: list[int]) -> None:
@@ -249,7 +254,7 @@ class Remnants:
         finally:
             for pidfd in pidfds:
                 self._loop.remove_reader(pidfd)
-                os.close(pidfd)
+            _close(pidfds)
 
     async def _off_the_loop(
         self, question: Callable[[], list[tuple[int, Process]]]
@@ -283,20 +288,38 @@ def _search(wanted: Collection[str]) -> list[tuple[int, Process]]:
     """
     own = os.getpid()
     found: list[tuple[int, Process]] = []
-    for pid in [int(name) for name in os.listdir("/proc") if name.isascii() and name.isdecimal()]:
-        if pid == own or marks.try_mark_of(pid) not in wanted:
-            continue
-        with suppress(ProcessLookupError):
-            pidfd = os.pidfd_open(pid)
-            process = _try_look(pid)  # at who it is now, which the pidfd holds fast
-            if process is None:
-                os.close(pidfd)
-            else:
-                found.append((pidfd, process))
+    try:
+        for pid in [int(name) for name in os.listdir("/proc") if name.isascii() and name.isdecimal()]:
+            if pid == own or marks.try_mark_of(pid) not in wanted:
+                continue
+            with suppress(ProcessLookupError):
+                pidfd = os.pidfd_open(pid)
+                process = _try_look(pid, pidfd)  # at who it is now, which the pidfd holds fast
+                if process is not None:
+                    found.append((pidfd, process))
+    except OSError:
+        _close(pidfd for pidfd, _ in found)
+        raise
     return found
 
 
-def _try_look(pid: int) -> Process | None:
+def _try_look(pid: int, pidfd: int) -> Process | None:
+    """The process; where it is none that can be told, or for want of descriptors, the pidfd is closed."""
+    process = None
+    try:
+        process = _try_read(pid)
+    finally:
+        if process is None:
+            os.close(pidfd)
+    return process
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _try_read(pid: int) -> Process | None:
     mark = marks.try_mark_of(pid)
     if mark is None:
         return None

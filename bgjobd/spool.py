@@ -93,7 +93,7 @@ class SpoolInUseError(Exception):
 
 
 class Spool:
-    """The directory of journals, on tmpfs: it ends with the boot, as processes do.
+    """The directory of journals, on tmpfs: it ends with the machine's boot, or its container, as processes do.
 
     `earlier` are the marks of the fork servers of earlier daemons.
     """
@@ -161,10 +161,7 @@ class Spool:
     @contextmanager
     def _a_descriptor_to_spare(self) -> Iterator[None]:
         """A journal is read though no descriptor is left; else its attempt would have to wait for one."""
-        kept, self._kept = (
-            self._kept,
-            None,
-        )  # who reads meanwhile, while an end is collected, has none to close
+        kept, self._kept = self._kept, None  # who reads meanwhile, as an end is collected, has none to close
         if kept is not None:
             os.close(kept)
         try:
@@ -242,8 +239,9 @@ class Spool:
         return self.kept_marks() - self._idle
 
     def kept_marks(self) -> frozenset[str]:
-        """The fork servers that may exist, or may have left something."""
-        return marks.kept(self._path)
+        """The fork servers that may exist, or may have left something. Raises OSError for want of descriptors."""
+        with self._a_descriptor_to_spare():
+            return marks.kept(self._directory)  # whatever has become of its path: they have it open as well
 
     def try_collect(
         self,
@@ -292,14 +290,16 @@ class Spool:
 
     def lift_all(self) -> None:
         """Remove all fences against starts that nobody has before him any more."""
-        self._lift(set(self._keys(_JOURNAL)) - self._kept_fences, _JOURNAL)
-        self._lift(self._keys(_HOOK), _HOOK)
+        with suppress(OSError):  # the directory is gone, or no descriptors are left
+            self._lift(set(self._keys(_JOURNAL)) - self._kept_fences, _JOURNAL)
+            self._lift(self._keys(_HOOK), _HOOK)
 
     def _lift(self, keys: Iterable[AttemptKey], kind: str) -> None:
-        able = self._able()
+        able: frozenset[str] | None = None
         for key in keys:
             name = journals.file_name(*key, kind)
             with suppress(OSError):  # it cannot be read now: it stays until the next occasion
+                able = self._able() if able is None else able
                 journal = journals.try_read(self._directory, name)
                 if journal is not None and _is_needless(journal, able):
                     self._remove(name)
@@ -330,14 +330,14 @@ class Spool:
         it.
         """
         name = journals.file_name(*key, _HOOK)
-        holders = self._holders(None)
         try:
+            holders = self._holders(None)
             if holders == []:
                 self._remove(name)
             else:
                 self._put(name, journals.fenced(holders))
         except OSError:
-            self._remove(name)  # the spool is full
+            self._remove(name)  # the spool is full, or no descriptors are left
 
     def remove_hook(self, key: AttemptKey) -> None:
         """Remove the journal of a hook that has ended."""
@@ -377,11 +377,11 @@ class Spool:
                 self._remove(name)
 
     def belongs_to(self, database_id: str) -> bool:
-        """Whether the spool was marked by this database; one without a mark belongs to nobody."""
+        """Whether the spool is this database's; one in which nothing tells belongs to nobody."""
         self._database_id = database_id
         return word_in(self._directory, MARKER) == database_id
 
-    def mark(self, database_id: str) -> None:
+    def give_to(self, database_id: str) -> None:
         """Make the spool this database's, without the journals of another."""
         for key in {*self.journals(), *self._keys(_HOOK), *self.stops()}:
             self.remove(key)

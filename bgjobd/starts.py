@@ -33,6 +33,7 @@ class Starts:
         self._server: ForkServer | None = None
         self._line: deque[Start] = deque()
         self._sent: set[Start] = set()
+        self._is_going_on = False
 
     def serve_with(self, server: ForkServer | None) -> None:
         """From now on this one is asked; what is on its way to another does not matter to it."""
@@ -45,7 +46,12 @@ class Starts:
         self._line.append(start)
         self._go_on()
 
-    def is_in_line(self, start: Start | None) -> bool:
+    @property
+    def has_server(self) -> bool:
+        """Whether there is a fork server to ask."""
+        return self._server is not None
+
+    def is_in_line(self, start: Start) -> bool:
         """Whether the fork server was not asked for it yet."""
         return start in self._line
 
@@ -69,6 +75,15 @@ class Starts:
             self._go_on()
 
     def _go_on(self) -> None:
+        if self._is_going_on:
+            return  # who is sent, or turns out not to be, may leave meanwhile; the loop below sees that
+        self._is_going_on = True
+        try:
+            self._send_who_may_go()
+        finally:
+            self._is_going_on = False
+
+    def _send_who_may_go(self) -> None:
         while self._line and self._server is not None:
             # One that may end it is alone there, so nobody has to look through many.
             suspects = sum(one.crashes > 0 for one in self._sent) if len(self._sent) == 1 else 0

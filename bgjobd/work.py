@@ -26,7 +26,6 @@ ASIDE: Final = "aside"
 _AT_ONCE: Final = 1000
 """How many names of a directory are held in memory at once."""
 
-
 _MOST_ENTRIES: Final = 200_000
 _DEEPEST: Final = 64
 """What has more, or is deeper, is not measured to its end: it counts as too much, whatever its size."""

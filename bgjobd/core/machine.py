@@ -25,11 +25,11 @@ from bgjobd.core.facts import (
 )
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.retry import (
-    MOST_CRASHES,
     crashes_after,
     delay_before_retry,
     delay_before_start,
     has_retries_left,
+    is_quarantined,
 )
 
 
@@ -129,16 +129,14 @@ def _classify_end(job: Job, ending: Ending) -> Happening:
     if job.cancel_requested_at is not None:
         return Happening.STOPPED
     if ending.crash is not None:
-        is_last = crashes_after(job, ending) >= MOST_CRASHES
-        return Happening.QUARANTINED if is_last else Happening.CRASHED
+        return Happening.QUARANTINED if is_quarantined(crashes_after(job, ending)) else Happening.CRASHED
     if ending.outcome is Outcome.NOT_STARTED:
         return Happening.NOT_STARTED
     if ending.outcome is Outcome.SNOOZED:
         return Happening.SNOOZED
     if ending.may_retry and not ending.spends_retry and job.policy.max_retries > 0:
-        return (
-            Happening.INTERRUPTED
-        )  # who asked for no retry at all is promised one attempt that begins, and no more
+        # Not for whom no retry was asked at all: one attempt begins, and no more.
+        return Happening.INTERRUPTED
     if ending.may_retry and has_retries_left(job.policy, job.retry_count):
         return Happening.RETRY_DUE
     return Happening.GIVEN_UP

@@ -37,6 +37,11 @@ def crashes_after(job: Job, ending: Ending) -> int:
     return job.crashes if ending.outcome is Outcome.NOT_STARTED else 0
 
 
+def is_quarantined(crashes: int) -> bool:
+    """Whether so many starts in a row that ended their fork server are too many for another."""
+    return crashes >= MOST_CRASHES
+
+
 def is_retriable(outcome: Outcome, retry_lost: bool, retry_on: Collection[Outcome] | None) -> bool:
     """Whether an attempt that ended badly in this way may be followed by another; None stands for every way.
 

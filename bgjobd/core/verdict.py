@@ -71,6 +71,30 @@ def without_spool(is_gone: bool) -> Ending:
     return Ending.lost("its journal is gone with the spool, and its process may be alive", may_retry=False)
 
 
+NOT_BEGUN: Final = Ending.not_started(
+    "the attempt could not start: its fork server or the daemon ended before it began", delay=0.0
+)
+
+JOURNAL_GONE: Final = Ending.lost("its journal is gone", may_retry=False)
+"""Of an attempt that began once, and of which nothing tells more: its process may be alive, so it is never repeated."""
+
+SPOOL_GONE: Final = Ending.unrecorded("the spool was removed while it ran")
+
+
+def unbegun(crash: str | None, is_killed: bool) -> Ending:
+    """How an attempt ended that had not begun when the fork server was gone that had been asked for it.
+
+    `crash` is how that ended by itself, `is_killed` that the daemon has killed it, as it did not answer.
+    """
+    if crash is not None:
+        return Ending.crashed_at_start(crash)
+    if is_killed:  # not at once: it may have been this start that it hung in
+        return Ending.not_started(
+            "the attempt could not start: its fork server did not answer, and was killed"
+        )
+    return NOT_BEGUN
+
+
 _BY_A_STOP: Final = frozenset({Outcome.FAILED, Outcome.EXITED, Outcome.SIGNALLED, Outcome.LOST})
 """The outcomes that an attempt which was told to stop may have for that reason alone."""
 

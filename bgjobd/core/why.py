@@ -14,7 +14,7 @@ from bgjob.amounts import about_text
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.planner import Lanes, free_slots, room, room_of_classes
-from bgjobd.core.retry import MOST_CRASHES
+from bgjobd.core.retry import is_quarantined
 from bgjobd.core.trials import Unavailable
 from bgjobd.core.verdict import StopReason
 
@@ -386,7 +386,7 @@ def _completed(known: Known, now: float) -> str:
 def _failed(known: Known, now: float) -> str:
     job = known.job
     match job.policy.max_retries:
-        case _ if job.crashes >= MOST_CRASHES:
+        case _ if is_quarantined(job.crashes):
             retries = f"no retry is spent; `bgjob retry {job.id}` has it start again"
         case 0:
             retries = "it has no retries"

@@ -25,7 +25,7 @@ from .sandbox import Sandbox, SandboxError
 
 
 class Place(NamedTuple):
-    """Where attempts write: descriptors of the spool and of the output directory; and which boot and kernel this is;
+    """Where attempts write: descriptors of the spool and of the output directory; which life and kernel this is;
     and the mark of the fork server.
     """
 

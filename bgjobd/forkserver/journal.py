@@ -26,9 +26,8 @@ MAX_RESULT = 1024 * 1024
 MAX_TEXT = 64 * 1024
 MAX_LOGS = 1000
 MAX_PROGRESS = 2000
-MAX_NOTES = (
-    MAX_LOGS + MAX_PROGRESS + 4
-)  # the last progress; that entries are left out, how many; that it waits
+# The last progress; that entries are left out, how many; that it waits.
+MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 4
 MAX_NOTED = 1024 * 1024
 
 RESERVE = 16 * 1024
@@ -97,8 +96,8 @@ def _is_plain(number: str) -> bool:
 def started(
     token: str, pid: int, start_time: int, pidfd_inode: int, boot_id: str, monotonic: float, mark: str = ""
 ) -> bytes:
-    """The line of a `started` record: this process, at this moment. Token, boot id and `mark`, which is that of its
-    fork server, are plain hexadecimal.
+    """The line of a `started` record: this process, at this moment. Token, `boot_id`, which is that of its life, and
+    `mark`, that of its fork server, are plain: hexadecimal, and hyphens.
     """
     return (
         f'{{"v":{VERSION},"type":"started","token":"{token}","pid":{pid},"start_time":{start_time},'
@@ -229,9 +228,8 @@ def set_aside(journal: int, end: int) -> None:
     if most != resource.RLIM_INFINITY and end > most:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     try:
-        libc.fallocate(
-            journal, _KEEP_SIZE, known, end - known
-        )  # and nothing below: an error may take that away
+        # And nothing below: an error may take that away.
+        libc.fallocate(journal, _KEEP_SIZE, known, end - known)
     except OSError as error:
         if error.errno not in _CANNOT_RESERVE:
             raise

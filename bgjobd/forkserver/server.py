@@ -281,9 +281,8 @@ class _Server:
         if found is None:
             return {"reason": "it ended before it could prove its start, or the start was fenced"}
         what, path = _MADE_IN[found["what"]], self._paths[found["what"]]
-        number = (
-            found["errno"] if os.path.exists(path) else errno.ENOENT
-        )  # else the kernel may say this or that
+        # Of a directory that is gone the kernel may say this or that.
+        number = found["errno"] if os.path.exists(path) else errno.ENOENT
         told = f"its {what} could not be made in {path}: {os.strerror(number)}"
         return {"reason": told, "unwritable": found["what"]}
 

@@ -12,7 +12,6 @@ from bgjobd.store.writer import Delivery
 _LARGE_WAL: Final = 32 * 1024 * 1024
 """Bytes; SQLite keeps its log at 4 MB where no reader holds it up."""
 
-
 _SILENCE: Final = (
     "it has not answered for {:.0f} s: its file system is frozen, as by fsfreeze(8), or its disk hangs; thaw it, or "
     "see what the kernel says of the disk (`dmesg`)"

@@ -143,9 +143,8 @@ class Reader:
 
     def __init__(self, state_dir: Path) -> None:
         self._database = open_for_reading(state_dir)
-        self._database.execute_sql(
-            "PRAGMA schema_version"
-        ).fetchall()  # which opens all files: later it may take long
+        # Which opens all files: later it may take long.
+        self._database.execute_sql("PRAGMA schema_version").fetchall()
         self._path = str(state_dir / FILE_NAME)
 
     def close(self) -> None:

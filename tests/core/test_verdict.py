@@ -9,7 +9,18 @@ import pytest
 from bgjob.words import Outcome
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Usage
-from bgjobd.core.verdict import NO_CAPS, OF_A_COPY, Caps, Life, StopReason, by_limit, verdict, without_spool
+from bgjobd.core.verdict import (
+    NO_CAPS,
+    NOT_BEGUN,
+    OF_A_COPY,
+    Caps,
+    Life,
+    StopReason,
+    by_limit,
+    unbegun,
+    verdict,
+    without_spool,
+)
 
 RAISED = Ending.failed("ValueError", "leaving", "trace")
 UNRECORDED = Ending.unrecorded("its result found no room")
@@ -103,6 +114,15 @@ def test_an_attempt_that_a_restored_copy_believes_to_run_is_never_repeated(life:
     ending = life.try_ending(OF_A_COPY)
     assert ending is not None
     assert (ending.outcome, ending.may_retry) == (Outcome.LOST, False)
+
+
+def test_who_was_on_the_way_to_a_fork_server_that_is_gone_has_not_begun_and_spends_nothing() -> None:
+    let_go, killed, crashed = unbegun(None, False), unbegun(None, True), unbegun("signal 11", False)
+    assert {ending.outcome for ending in (let_go, killed, crashed)} == {Outcome.NOT_STARTED}
+    assert not any(ending.spends_retry for ending in (let_go, killed, crashed))
+    assert [ending.delay for ending in (let_go, killed, crashed)] == [0.0, None, None]
+    assert [ending.crash for ending in (let_go, killed, crashed)] == [None, None, "signal 11"]
+    assert let_go is NOT_BEGUN
 
 
 def test_an_attempt_without_its_spool_is_repeated_only_where_its_process_is_surely_gone() -> None:

@@ -265,6 +265,17 @@ def test_a_failed_hook_is_called_once_whether_its_fork_server_dies_or_also_its_d
         assert len(hooks.read_text().splitlines()) == 1
 
 
+def test_a_hook_is_called_though_an_earlier_call_left_its_directory_before_it_had_begun(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "hook_may_end").touch()
+    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
+        client.classes()
+        (tmp_path / "run" / "work" / "1.1.hook").mkdir()
+        client.run_background_job("later.Hooked", "fail")
+        eventually(lambda: (tmp_path / "hooks").exists())
+
+
 def test_a_hook_stays_fenced_until_the_orphaned_fork_server_that_may_have_it_before_it_is_gone(
     tmp_path: Path,
 ) -> None:

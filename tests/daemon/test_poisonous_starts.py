@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bgjob import Client
 from bgjobd import books
 from bgjobd.forkserver import journal as journals
 from tests.daemon.running import RunningDaemon, daemon
@@ -109,13 +110,7 @@ def test_a_fork_server_that_ends_again_and_again_is_not_started_again_at_once(tm
 def test_a_job_that_waits_for_one_that_goes_alone_can_be_cancelled(tmp_path: Path) -> None:
     with daemon(tmp_path) as running, running.client() as client:
         client.classes()
-        with stopped(running.fork_server()) as server:
-            suspect = client.run_background_job("probes.Probe", "echo", {"value": 1})
-            eventually(lambda: client.get(suspect.id).snapshot["status"] == "running")
-            client.pause("default")
-            os.kill(server, signal.SIGKILL)
-        eventually(lambda: client.get(suspect.id).snapshot["crashes"] == 1)
-        eventually(lambda: client.stats()["loaded_at"])
+        suspect = client.get(start_that_ended_its_fork_server(running, client))
         with stopped(running.fork_server()):
             client.resume("default")
             eventually(lambda: "has not proved its start" in client.why(suspect.id))
@@ -125,6 +120,45 @@ def test_a_job_that_waits_for_one_that_goes_alone_can_be_cancelled(tmp_path: Pat
             assert waiting.wait(20)["status"] == "cancelled"
         assert suspect.result(20) == 1
         assert client.get(suspect.id).snapshot["crashes"] == 0
+
+
+def test_a_drain_gives_back_who_waits_for_one_that_goes_alone_and_starts_none_of_them(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            client.classes()
+            suspect = start_that_ended_its_fork_server(running, client)
+            with stopped(running.fork_server()):
+                first = client.run_background_job("probes.Probe", "echo", {"value": 1}, priority=1)
+                note = {"ledger": str(ledger)}
+                behind = client.run_background_job("probes.Probe", "note", note, priority=-1)
+                client.resume("default")
+                eventually(lambda: "waits for a start before it" in client.why(behind.id))
+                assert "goes alone, once those before it" in client.why(suspect)
+                running.process.send_signal(signal.SIGQUIT)
+                eventually(lambda: any("draining" in line for line in running.lines()))
+                waits = "SELECT count(*) FROM background_jobs WHERE status = 'pending'"
+                eventually(lambda: running.query(waits) == [(2,)])
+        assert running.process.wait(20) == 0
+        assert not ledger.exists()
+        running.start()
+        with running.client() as client:
+            assert client.get(first.id).wait(20)["status"] == "completed"
+            assert client.get(behind.id).wait(20)["status"] == "completed"
+        assert len(ledger.read_text().splitlines()) == 1
+
+
+def start_that_ended_its_fork_server(running: RunningDaemon, client: Client) -> int:
+    """The job of a start that goes alone, in a queue that is paused."""
+    with stopped(running.fork_server()) as server:
+        suspect = client.run_background_job("probes.Probe", "echo", {"value": 1})
+        eventually(lambda: client.get(suspect.id).snapshot["status"] == "running")
+        client.pause("default")
+        os.kill(server, signal.SIGKILL)
+    eventually(lambda: client.get(suspect.id).snapshot["crashes"] == 1)
+    eventually(lambda: client.stats()["loaded_at"])
+    eventually(lambda: "is to be tried again" not in client.why(suspect.id))
+    return suspect.id
 
 
 @contextmanager

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bgjobd import marks
+from bgjobd import marks, remnants
 from bgjobd.marks import Marked
 from bgjobd.remnants import Process, is_left_behind
 from bgjobd.spool import Spool
@@ -59,7 +61,7 @@ def test_the_spool_keeps_a_fork_server_as_it_was_told(tmp_path: Path) -> None:
         {"mark": "b" * 32},
         {"start_time": None},
         {"pidfd_inode": "77"},
-        {"boot_id": 7},
+        {"life_id": 7},
         *({"uids": value} for value in (None, 0, ["0"], [-1], [True])),
     ],
 )
@@ -122,3 +124,68 @@ def test_of_a_process_that_has_ended_nothing_is_known() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
     assert marks.try_mark_of(process.pid) is None
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    """One that keeps a fork server which has a start before it that is fenced."""
+    (tmp_path / "spool").mkdir()
+    spool = Spool(tmp_path / "spool")
+    marks.put(tmp_path / "spool", SERVER)
+    assert spool.fence((1, 1), SERVER.mark)
+    yield spool
+    spool.close()
+
+
+def test_a_fence_stays_though_the_spool_was_moved_away_as_the_fork_server_has_it_open(
+    tmp_path: Path, spool: Spool
+) -> None:
+    moved = (tmp_path / "spool").rename(tmp_path / "moved")
+    spool.lift((1, 1))
+    spool.lift_all()
+    assert (moved / "1.1.journal").exists()
+    spool.set_idle(SERVER.mark)
+    spool.lift((1, 1))
+    assert not (moved / "1.1.journal").exists()
+
+
+def test_a_fence_waits_for_another_occasion_where_no_descriptors_are_left(
+    tmp_path: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scarce(place: Path | int) -> frozenset[str]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(marks, "kept", scarce)
+        spool.lift((1, 1))
+        spool.set_idle(SERVER.mark)
+        spool.seal_hook((1, 1))
+    assert (tmp_path / "spool" / "1.1.journal").exists()
+    spool.lift_all()
+    assert not (tmp_path / "spool" / "1.1.journal").exists()
+
+
+def test_a_search_that_is_short_of_descriptors_keeps_none_of_those_that_it_has_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked = []
+
+    def start_time(pid: int) -> int:
+        looked.append(pid)
+        if len(looked) == 3:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return 1
+
+    monkeypatch.setattr(remnants.identity, "start_time", start_time)
+    marked = [subprocess.Popen(["sleep", "1000"], env={"BGJOB_MARK": SERVER.mark}) for _ in range(3)]
+    try:
+        for process in marked:
+            eventually(lambda pid=process.pid: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
+        before = os.listdir("/proc/self/fd")
+        with pytest.raises(OSError, match="Too many open files"):
+            remnants._search({SERVER.mark})
+        assert os.listdir("/proc/self/fd") == before
+    finally:
+        for process in marked:
+            process.kill()
+            process.wait()

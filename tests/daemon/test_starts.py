@@ -96,3 +96,22 @@ def test_a_start_of_which_nobody_tells_is_asked_whether_it_has_begun() -> None:
     assert way.names == ["hook"]
     way.starts.look()
     assert way.names == ["hook", "suspect"]
+
+
+def test_a_long_line_of_which_none_is_wanted_any_more_is_gone_through() -> None:
+    way = Way(None)
+    given_back: list[int] = []
+
+    def put(number: int) -> None:
+        def send(server: ForkServer) -> bool:
+            given_back.append(number)
+            way.starts.leave(start)
+            return False
+
+        start = Start(0, send)
+        way.starts.put(start)
+
+    for number in range(2000):
+        put(number)
+    way.starts.serve_with(ONE)
+    assert given_back == list(range(2000))

@@ -23,7 +23,9 @@ HELPER = subprocess.Popen(["sleep", "1000"])
 
 def _hide(book):
     """A process that no parent, session, group, signal or descriptor leads to."""
-    if os.fork():
+    between = os.fork()
+    if between:
+        os.waitpid(between, 0)  # so that it is not among those that are left
         return
     os.setsid()
     if os.fork():
