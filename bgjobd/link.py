@@ -206,9 +206,8 @@ class ForkServer(asyncio.Protocol):
         mark = marks.new()
         with theirs:
             process = _exec(application, theirs.fileno(), places.console, mark)
-        kept = _keep(
-            process, mark, application, places
-        )  # before it hears of anything that it could leave behind
+        # Before it hears of anything that it could leave behind.
+        kept = _keep(process, mark, application, places)
         pids.add(process.pid)
         loop = asyncio.get_running_loop()
         try:
@@ -281,9 +280,8 @@ class ForkServer(asyncio.Protocol):
     def reopen(self) -> None:
         """Have it take up the directories that attempts write to as they are now at their paths, be the spool new."""
         if self._kept is not None and self.mark not in marks.kept(self._spool):
-            with suppress(
-                OSError
-            ):  # there is no room: what it leaves should it die with its daemon is not found
+            # Where there is no room, what it leaves is not found, should it die with its daemon.
+            with suppress(OSError):
                 marks.put(self._spool, self._kept)
         self._send({"type": "reopen"})
 

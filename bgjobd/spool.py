@@ -111,7 +111,7 @@ class Spool:
             raise SpoolInUseError(directory) from None
         self._kept: int | None = os.dup(self._directory)
         self._inotify = watch(directory, _WATCHED)
-        self._database_id = ""
+        self._database_id = word_in(self._directory, MARKER)
 
     def close(self) -> None:
         self._inotify.close()
@@ -378,8 +378,7 @@ class Spool:
 
     def belongs_to(self, database_id: str) -> bool:
         """Whether the spool is this database's; one in which nothing tells belongs to nobody."""
-        self._database_id = database_id
-        return word_in(self._directory, MARKER) == database_id
+        return self._database_id == database_id
 
     def give_to(self, database_id: str) -> None:
         """Make the spool this database's, without the journals of another."""
