@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 
 from bgjob.errors import JobNotFoundError, ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Outcome, Status
-from bgjobd import cgroups, marks, meter, page
+from bgjobd import cgroups, marks, meter, page, threads
 from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
@@ -108,9 +107,9 @@ class Daemon:
         self._work = Work(places.work, places.groups, partial(self._say_from_thread, EntryType.FAILURE))
         self._spool = Spool(places.spool)
         self._reader = Reader(config.daemon.state_dir)
-        self._reading = ThreadPoolExecutor(1, "reader")
+        self._reading = threads.one("reader")
         self._searcher = Reader(config.daemon.state_dir)
-        self._searching = ThreadPoolExecutor(1, "searcher")
+        self._searching = threads.one("searcher")
         self.grants = Grants()
         self.in_force = InForce(lambda: self.config, self.say)
         self._apply(config, self._reader.queues(), Enforcement.here(config))
