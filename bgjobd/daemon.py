@@ -123,8 +123,9 @@ class Daemon:
         self._strays = Strays(self._kin, self._is_ours, self.say, self._on_rest_of_strays)
         self.outputs = Outputs(places.output, self.say)
         self._starts = Starts()
+        self._owners = self._spool, self._work, self.outputs
         self._recording = Recording(
-            [one.directory for one in (self._spool, self._work, self.outputs)],
+            [one.directory for one in self._owners],
             self.say,
             self._on_change_of_recording,
             self._renew,
@@ -684,11 +685,12 @@ class Daemon:
 
     def _renew(self, directory: Directory) -> bool:
         """Make a directory again that was removed under this daemon. Whether it could."""
-        owner = next(one for one in (self._spool, self._work, self.outputs) if one.directory == directory)
+        owner = next(one for one in self._owners if one.directory == directory)
         try:
             owner.renew()
         except OSError:
-            return False  # whoever looks next tells what is wrong
+            if not directory.is_in_place():
+                return False  # whoever looks next tells what is wrong
         if owner is self._spool:
             self._attempts.note_new_spool()
         if self._generations.current is not None:
@@ -707,6 +709,8 @@ class Daemon:
     def _on_report(self, server: ForkServer, message: dict[str, Any]) -> None:
         if "unwritable" in message:
             self._recording.suspect()
+            if all(one.directory.is_in_place() for one in self._owners):
+                server.reopen()  # it may have had those that were removed, as when it came up meanwhile
         if message["is_hook"]:
             self._hooks.on_report(message)
         else:
@@ -717,6 +721,8 @@ class Daemon:
         self.loaded_at = None if server is None else self.clock.now()
         if server is not None:
             self.in_force.take(Catalogue(self.config, server.ready["classes"], server.code_version))
+            if server.mark not in self._spool.kept_marks():
+                server.reopen()  # the spool was made again while it came up
         self._trials.expect({} if server is None else server.missing)
         self._open_lanes()
         self._notifier.status(self._status)
