@@ -425,6 +425,7 @@ class Daemon:
                 application, lambda server: self._accept(config, queues, enforcement, server)
             )
         except (ConfigError, ForkServerError) as error:
+            self._recording.suspect()
             raise self._refused_reload(str(error)) from None
         self._failed_reload = None
         catalogue = await self.in_force.catalogue()
@@ -730,6 +731,8 @@ class Daemon:
         self._serve_hooks()
         if server is not None:
             self._outbox.send(Look())
+        else:
+            self._recording.suspect()  # without the directories none comes up, and no attempt finds that out
 
     def _on_end_of_server(self, server: ForkServer) -> None:
         self._attempts.on_end_of_server(server)

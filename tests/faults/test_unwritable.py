@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bgjob.errors import ReloadFailedError
 from bgjobd import spool as spools
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.journal import Journal
@@ -350,3 +351,21 @@ def test_a_fork_server_that_came_up_while_the_spool_was_made_again_takes_it_up(t
         eventually(lambda: any("reloaded: code version" in line for line in running.lines()))
         assert client.run_background_job("probes.Probe", "echo", {"value": 4}).result(20) == 4
         eventually(lambda: len(list(running.spool.glob("fork-server-*"))) == 1)
+
+
+@pytest.mark.parametrize("what", ["run/spool", "run/work", "state/output"])
+def test_a_directory_that_was_removed_is_made_again_where_there_is_no_fork_server_to_miss_it(
+    tmp_path: Path, what: str
+) -> None:
+    with daemon(tmp_path) as running, running.client() as client:
+        client.classes()
+        server = running.fork_server()
+        shutil.rmtree(tmp_path / what)
+        with pytest.raises(ReloadFailedError):
+            client.reload()
+        eventually((tmp_path / what).exists)
+        client.reload()
+        shutil.rmtree(tmp_path / what)
+        os.kill(running.fork_server(), signal.SIGKILL)
+        assert client.run_background_job("probes.Probe", "echo", {"value": 3}).result(20) == 3
+        assert running.fork_server() != server
