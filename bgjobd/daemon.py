@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 
 from bgjob.errors import JobNotFoundError, ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Outcome, Status
-from bgjobd import cgroups, marks, meter, page
+from bgjobd import cgroups, marks, meter, page, threads
 from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
@@ -108,9 +107,9 @@ class Daemon:
         self._work = Work(places.work, places.groups, partial(self._say_from_thread, EntryType.FAILURE))
         self._spool = Spool(places.spool)
         self._reader = Reader(config.daemon.state_dir)
-        self._reading = ThreadPoolExecutor(1, "reader")
+        self._reading = threads.one("reader")
         self._searcher = Reader(config.daemon.state_dir)
-        self._searching = ThreadPoolExecutor(1, "searcher")
+        self._searching = threads.one("searcher")
         self.grants = Grants()
         self.in_force = InForce(lambda: self.config, self.say)
         self._apply(config, self._reader.queues(), Enforcement.here(config))
@@ -124,8 +123,9 @@ class Daemon:
         self._strays = Strays(self._kin, self._is_ours, self.say, self._on_rest_of_strays)
         self.outputs = Outputs(places.output, self.say)
         self._starts = Starts()
+        self._owners = self._spool, self._work, self.outputs
         self._recording = Recording(
-            [one.directory for one in (self._spool, self._work, self.outputs)],
+            [one.directory for one in self._owners],
             self.say,
             self._on_change_of_recording,
             self._renew,
@@ -425,6 +425,7 @@ class Daemon:
                 application, lambda server: self._accept(config, queues, enforcement, server)
             )
         except (ConfigError, ForkServerError) as error:
+            self._recording.suspect()
             raise self._refused_reload(str(error)) from None
         self._failed_reload = None
         catalogue = await self.in_force.catalogue()
@@ -685,11 +686,12 @@ class Daemon:
 
     def _renew(self, directory: Directory) -> bool:
         """Make a directory again that was removed under this daemon. Whether it could."""
-        owner = next(one for one in (self._spool, self._work, self.outputs) if one.directory == directory)
+        owner = next(one for one in self._owners if one.directory == directory)
         try:
             owner.renew()
         except OSError:
-            return False  # whoever looks next tells what is wrong
+            if not directory.is_in_place():
+                return False  # whoever looks next tells what is wrong
         if owner is self._spool:
             self._attempts.note_new_spool()
         if self._generations.current is not None:
@@ -708,6 +710,8 @@ class Daemon:
     def _on_report(self, server: ForkServer, message: dict[str, Any]) -> None:
         if "unwritable" in message:
             self._recording.suspect()
+            if all(one.directory.is_in_place() for one in self._owners):
+                server.reopen()  # it may have had those that were removed, as when it came up meanwhile
         if message["is_hook"]:
             self._hooks.on_report(message)
         else:
@@ -718,6 +722,8 @@ class Daemon:
         self.loaded_at = None if server is None else self.clock.now()
         if server is not None:
             self.in_force.take(Catalogue(self.config, server.ready["classes"], server.code_version))
+            if server.mark not in self._spool.kept_marks():
+                server.reopen()  # the spool was made again while it came up
         self._trials.expect({} if server is None else server.missing)
         self._open_lanes()
         self._notifier.status(self._status)
@@ -725,6 +731,8 @@ class Daemon:
         self._serve_hooks()
         if server is not None:
             self._outbox.send(Look())
+        else:
+            self._recording.suspect()  # without the directories none comes up, and no attempt finds that out
 
     def _on_end_of_server(self, server: ForkServer) -> None:
         self._attempts.on_end_of_server(server)

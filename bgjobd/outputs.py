@@ -16,7 +16,6 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Final, NamedTuple, TypeVar
 from inotify_simple import flags
 
 from bgjob.words import EntryType
-from bgjobd import holes
+from bgjobd import holes, threads
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import reaping
 from bgjobd.recording import Directory
@@ -73,7 +72,7 @@ class Outputs:
         self._pause: asyncio.TimerHandle | None = None
         self._is_pausing = False
         self._can_bound = True
-        self._bounding = ThreadPoolExecutor(1, "outputs")  # to give up much may take a disk long
+        self._bounding = threads.one("outputs")  # to give up much may take a disk long
         self._inotify = watch(directory, flags.MODIFY)
         self._listen()
 

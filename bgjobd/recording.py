@@ -13,12 +13,11 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from bgjob.words import EntryType
-from bgjobd import directories
+from bgjobd import directories, threads
 from bgjobd.forkserver.journal import RESERVE
 
 _FIRST_PAUSE: Final = 0.25
@@ -71,7 +70,7 @@ class Recording:
         self._say = say
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
-        self._looking = ThreadPoolExecutor(1, "recording")  # a disk that hangs holds up nobody else
+        self._looking = threads.one("recording")  # a disk that hangs holds up nobody else
         self._is_looking = False
         self._is_closed = False
         self._pause = _FIRST_PAUSE

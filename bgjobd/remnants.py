@@ -9,6 +9,7 @@ to be gone, and once when its last attempt has ended.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import signal
@@ -190,7 +191,7 @@ class Remnants:
                 has_ended = await self._has_ended_all(wanted)
                 for mark, has_attempts in wanted.items() & self._wanted().items():
                     self._note_end(mark, has_attempts, has_ended)
-        except OSError:  # no descriptors
+        except OSError:  # no descriptors, or no thread
             self._loop.call_later(_PAUSE, self._look)
         finally:
             self._is_looking = False
@@ -259,7 +260,10 @@ class Remnants:
     async def _off_the_loop(
         self, question: Callable[[], list[tuple[int, Process]]]
     ) -> list[tuple[int, Process]]:
-        """Ask on a thread that nobody waits for at the end: who is looked at can hold up whoever looks."""
+        """Ask on a thread that nobody waits for at the end: who is looked at can hold up whoever looks.
+
+        Raises OSError, also where no thread is to be had.
+        """
         answer: asyncio.Future[list[tuple[int, Process]]] = self._loop.create_future()
 
         def tell(found: list[tuple[int, Process]] | OSError) -> None:
@@ -278,7 +282,10 @@ class Remnants:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(tell, found)
 
-        threading.Thread(target=ask, name="remnants", daemon=True).start()
+        try:
+            threading.Thread(target=ask, name="remnants", daemon=True).start()
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, str(error)) from None
         return await answer
 
 

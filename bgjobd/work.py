@@ -143,10 +143,14 @@ class Work:
         self._clean_soon()
 
     def _clean_soon(self) -> None:
-        if self._cleaner is None:
-            self._cleaner = threading.Thread(target=self._clean_while_wanted, name="cleaner", daemon=True)
-            self._cleaner.start()
         self._wanted.put(True)
+        if self._cleaner is None:
+            cleaner = threading.Thread(target=self._clean_while_wanted, name="cleaner", daemon=True)
+            with suppress(
+                RuntimeError
+            ):  # no thread is to be had; the next that is put aside is another occasion
+                cleaner.start()
+                self._cleaner = cleaner
 
     def _clean_while_wanted(self) -> None:
         told = 0

@@ -7,12 +7,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
 from bgjob.amounts import size_text
 from bgjob.words import EntryType
+from bgjobd import threads
 from bgjobd.work import Holding
 
 _PAUSE: Final = 1.0
@@ -55,7 +55,7 @@ class WorkLimits:
         self._say = say
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
-        self._measuring = ThreadPoolExecutor(1, "measuring")
+        self._measuring = threads.one("measuring")
         self._classes: dict[str, _Class] = {}
         self._is_closed = False
 

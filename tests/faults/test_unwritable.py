@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from bgjob.errors import ReloadFailedError
 from bgjobd import spool as spools
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.journal import Journal
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
-from tests.faults.injecting import fill, full_disk, needs_root, small_disk
+from tests.faults.injecting import fill, full_disk, needs_root, pid_of, small_disk
 from tests.forkserver.driven import DrivenServer, fork_server, order
 from tests.support import eventually
 
@@ -327,3 +328,43 @@ def test_a_directory_that_is_removed_is_made_again_and_who_ran_in_it_is_lost_for
             assert client.stats()["storage_trouble"] is None
         assert any(f"{what} was removed" in line and "made again" in line for line in running.lines())
         books.check(running, acknowledged=[job.id])
+
+
+def test_a_fork_server_that_came_up_while_the_spool_was_made_again_takes_it_up(tmp_path: Path) -> None:
+    gate, loading = tmp_path / "gate", tmp_path / "loading"
+    slow = (
+        f"import os, time\nwhile os.path.exists({str(gate)!r}):\n    open({str(loading)!r}, 'w')\n"
+        "    time.sleep(0.01)\nclass Slow: run = print\n"
+    )
+    with (
+        daemon(tmp_path, '"slow.Slow" = {}\n', modules={"slow": slow}) as running,
+        running.client() as client,
+    ):
+        client.classes()
+        gate.touch()
+        os.kill(pid_of(running), signal.SIGHUP)
+        eventually(loading.exists)
+        shutil.rmtree(running.spool)
+        assert client.run_background_job("probes.Probe", "echo", {"value": 3}).result(20) == 3
+        gate.unlink()
+        eventually(lambda: any("reloaded: code version" in line for line in running.lines()))
+        assert client.run_background_job("probes.Probe", "echo", {"value": 4}).result(20) == 4
+        eventually(lambda: len(list(running.spool.glob("fork-server-*"))) == 1)
+
+
+@pytest.mark.parametrize("what", ["run/spool", "run/work", "state/output"])
+def test_a_directory_that_was_removed_is_made_again_where_there_is_no_fork_server_to_miss_it(
+    tmp_path: Path, what: str
+) -> None:
+    with daemon(tmp_path) as running, running.client() as client:
+        client.classes()
+        server = running.fork_server()
+        shutil.rmtree(tmp_path / what)
+        with pytest.raises(ReloadFailedError):
+            client.reload()
+        eventually((tmp_path / what).exists)
+        client.reload()
+        shutil.rmtree(tmp_path / what)
+        os.kill(running.fork_server(), signal.SIGKILL)
+        assert client.run_background_job("probes.Probe", "echo", {"value": 3}).result(20) == 3
+        assert running.fork_server() != server
