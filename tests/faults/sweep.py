@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from tests.faults.knife import why_impossible
-from tests.faults.sweeping import PARTS, Ground, Point, Role, Strike, ground
+from tests.faults.sweeping import PARTS, ROLES, Ground, Point, Role, Strike, Way, ground
 
 _UNAVAILABLE: Final = 69
 _INTERRUPTED: Final = 130
@@ -32,10 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _UNAVAILABLE
     is_well = True
     try:
-        for role in [Role(given.role)] if given.role else list(Role):
-            tally = _sweep(role, _points(role)[given.start - 1 :: given.step], given.workers)
-            print(tally)
-            is_well = is_well and tally.is_well
+        for way in [Way(given.way)] if given.way else list(Way):
+            for role in ROLES[way]:
+                if given.role in (None, role):
+                    points = _points(way, role)[given.start - 1 :: given.step]
+                    tally = _sweep(way, role, points, given.workers)
+                    print(f"{way}, {tally}")
+                    is_well = is_well and tally.is_well
     except KeyboardInterrupt:
         return _INTERRUPTED
     return 0 if is_well else 1
@@ -86,19 +89,19 @@ class Tally:
         )
 
 
-def _points(role: Role) -> list[Point]:
-    with _temporary_ground() as there:
+def _points(way: Way, role: Role) -> list[Point]:
+    with _temporary_ground(way) as there:
         return [point for part in PARTS[role] for point in there.points(role, part)]
 
 
-def _sweep(role: Role, points: Sequence[Point], workers: int) -> Tally:
+def _sweep(way: Way, role: Role, points: Sequence[Point], workers: int) -> Tally:
     """Strike at each of the points, on a ground for each worker."""
     tally = Tally(role, len(points))
     left: SimpleQueue[Point] = SimpleQueue()
     for point in points:
         left.put(point)
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(_work, left, tally) for _ in range(workers)]
+        futures = [pool.submit(_work, way, left, tally) for _ in range(workers)]
         try:
             for future in futures:
                 future.result()
@@ -108,10 +111,10 @@ def _sweep(role: Role, points: Sequence[Point], workers: int) -> Tally:
     return tally
 
 
-def _work(left: SimpleQueue[Point], tally: Tally) -> None:
+def _work(way: Way, left: SimpleQueue[Point], tally: Tally) -> None:
     """Strike until no point is left; after a finding on a new ground, for the old one may be spoilt."""
     while not left.empty():
-        with _temporary_ground() as there:
+        with _temporary_ground(way) as there:
             for point in _taken(left):
                 strike = there.strike(point)
                 tally.add(strike)
@@ -126,8 +129,11 @@ def _taken(left: SimpleQueue[Point]) -> Iterator[Point]:
 
 
 @contextmanager
-def _temporary_ground() -> Iterator[Ground]:
-    with tempfile.TemporaryDirectory(prefix="bgjobd-sweep-") as directory, ground(Path(directory)) as made:
+def _temporary_ground(way: Way) -> Iterator[Ground]:
+    with (
+        tempfile.TemporaryDirectory(prefix="bgjobd-sweep-") as directory,
+        ground(Path(directory), way) as made,
+    ):
         yield made
 
 
@@ -136,6 +142,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="sweep", description="Kill each process at each of its system calls."
     )
     parser.add_argument("--role", choices=[str(role) for role in Role], help="only this one's calls")
+    parser.add_argument(
+        "--way", choices=[str(way) for way in Way], help="only what the jobs meet on this one"
+    )
     parser.add_argument("--from", type=int, default=1, metavar="N", dest="start", help="the first point (1)")
     parser.add_argument("--step", type=int, default=1, metavar="K", help="only every K-th point (1)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="daemons at a time (2)")

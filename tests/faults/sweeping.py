@@ -21,14 +21,60 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from bgjob.errors import BgjobError, DaemonUnavailableError
+from bgjob.errors import (
+    BgjobError,
+    DaemonUnavailableError,
+    ProtocolError,
+    ReloadFailedError,
+    ShuttingDownError,
+)
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
 from tests.faults.knife import HALTING, Knife, ask_to_halt, halted_child, is_halted
 from tests.support import eventually
 
-_MODULES: Final = {name: source + HALTING for name, source in books.MODULES.items()}
-_SETTINGS: Final = f'"{books.LEDGERED}" = {{ max_retries = 3, retry_delay = 0.05 }}\n[web]\nenabled = false'
+_CRASHING: Final = """
+
+class Crashing(Ledgered):
+    def crashed_once(self, ledger: str) -> int:
+        return self.quick(ledger)
+
+
+def _crash_once():
+    \"\"\"In the fork server: the first start of such a job ends it.\"\"\"
+    import sys
+
+    order = sys._getframe(1).f_locals.get("order")
+    if getattr(order, "method_name", None) == "crashed_once" and order.number == 1:
+        os.kill(os.getpid(), 11)
+
+
+os.register_at_fork(before=_crash_once)
+"""
+_FRAGILE: Final = """
+from pathlib import Path
+
+from ledgered import Ledgered
+
+if Path(__file__).with_name("broken").exists():
+    raise ImportError("a deploy that is half done")
+
+
+class Fragile(Ledgered):
+    def unavailable(self, ledger: str) -> int:
+        return self.quick(ledger)
+"""
+_MODULES: Final = {
+    **{name: source + HALTING + _CRASHING for name, source in books.MODULES.items()},
+    "fragile": _FRAGILE,
+}
+_SETTINGS: Final = f"""
+"{books.LEDGERED}" = {{ max_retries = 3, retry_delay = 0.05 }}
+"ledgered.Crashing" = {{}}
+"fragile.Fragile" = {{}}
+[web]
+enabled = false
+"""
 
 
 class Role(StrEnum):
@@ -40,7 +86,31 @@ class Role(StrEnum):
     CHILD = "child"
 
 
+_PATIENCE: Final = 60.0
 METHODS: Final = ("quick", "fail_once")
+
+
+class Way(StrEnum):
+    """What the jobs meet on their way from submit to done."""
+
+    PLAIN = "plain"
+    CRASH = "crash"
+    UNAVAILABLE = "unavailable"
+
+
+_ON_THE_WAY: Final[dict[Way, tuple[tuple[str, str], ...]]] = {
+    Way.PLAIN: tuple((books.LEDGERED, method) for method in METHODS),
+    Way.CRASH: ((books.LEDGERED, "quick"), ("ledgered.Crashing", "crashed_once")),
+    Way.UNAVAILABLE: ((books.LEDGERED, "quick"), ("fragile.Fragile", "unavailable")),
+}
+"""Class and method of the jobs that go there: a start that ends its fork server, a class that breaks and is mended."""
+
+ROLES: Final = {
+    Way.PLAIN: tuple(Role),
+    Way.CRASH: (Role.DAEMON,),
+    Way.UNAVAILABLE: (Role.DAEMON,),
+}
+"""Whose system calls are walked through on each way: what others do there is as on the plain one."""
 _EFFECTS: Final = frozenset(
     {"accept4", "bind", "chmod", "connect", "fchmod", "fcntl", "fdatasync", "flock", "fsync", "ftruncate"}
     | {
@@ -57,8 +127,13 @@ _EFFECTS: Final = frozenset(
     | {"setsockopt", "unlink", "unlinkat", "vfork", "clone", "clone3", "write", "epoll_wait", "recvfrom"}
 )
 """The system calls of a start that matter to others; between them it only imports and reads."""
+_THREADS: Final = (
+    *("loop", "log", "console", "reader", "searcher", "outputs", "recording", "measuring"),
+    "writer",
+)
+"""Those of a daemon that are there from the start, in the order in which they begin."""
 PARTS: Final = {
-    Role.DAEMON: ("loop", "log", "writer", "reader"),  # its threads, in the order in which they begin
+    Role.DAEMON: ("loop", "log", "writer", "reader"),  # those of its threads that others depend on
     Role.START: ("loop",),  # of a daemon that follows one which was killed while jobs ran
     Role.FORK_SERVER: ("loop",),
     Role.CHILD: METHODS,  # the method that it runs
@@ -102,8 +177,10 @@ class Strike:
 class Ground:
     """A daemon whose processes are killed, again and again; made by `ground`."""
 
-    def __init__(self, running: RunningDaemon) -> None:
+    def __init__(self, running: RunningDaemon, way: Way) -> None:
         self._running = running
+        self._way = way
+        self._broken = running.directory / "broken"
         self._directory = running.directory
         self._ledger = running.directory / "ledger"
         self._ledger.touch()
@@ -143,11 +220,12 @@ class Ground:
         """One walk, after which the books are well; strace as it was."""
         self._come_to_rest()
         run = next(self._runs)
-        keys = {f"run {run} {method}": method for method in ((part,) if role is Role.CHILD else METHODS)}
+        jobs = ((books.LEDGERED, part),) if role is Role.CHILD else _ON_THE_WAY[self._way]
+        keys = {f"run {run} {method}": (class_name, method) for class_name, method in jobs}
         with self._aimed(role, part, injection, partial(self._walker.submit, self._walk, keys)) as aimed:
             knife, walking = aimed
             daemon = self._running.process
-            eventually(lambda: knife.has_ended() or (walking.done() and self._is_settled()))
+            eventually(lambda: knife.has_ended() or (walking.done() and self._is_settled()), _PATIENCE)
             if role in (Role.DAEMON, Role.START) and knife.has_struck():
                 self._start_again()
             acknowledged = walking.result(60)
@@ -199,31 +277,65 @@ class Ground:
         """The pid of the process, or the tid of the thread, that is killed."""
         if role is Role.FORK_SERVER:
             return self._running.fork_server()
-        return eventually(self._threads_if_all)[PARTS[Role.DAEMON].index(part)]
+        return eventually(self._threads_if_all)[_THREADS.index(part)]
 
     def _threads_if_all(self) -> list[int]:
-        """The daemon's threads in the order in which they began, once all are there."""
+        """The daemon's threads in the order in which they began, once all that last are there."""
         assert self._running.process is not None
-        threads = [int(name) for name in os.listdir(f"/proc/{self._running.process.pid}/task")]
-        return threads if len(threads) == len(PARTS[Role.DAEMON]) else []
+        threads = sorted(int(name) for name in os.listdir(f"/proc/{self._running.process.pid}/task"))
+        return threads if len(threads) >= len(_THREADS) else []
 
-    def _walk(self, keys: dict[str, str]) -> dict[str, int]:
+    def _walk(self, keys: dict[str, tuple[str, str]]) -> dict[str, int]:
         """Submit a job for each key, and wait for their ends; the client repeats what had no answer.
 
         The ids that were acknowledged.
         """
         try:
-            jobs = {
-                key: self._client.run_background_job(
-                    books.LEDGERED, method, {"ledger": str(self._ledger)}, idempotency_key=key
-                )
-                for key, method in keys.items()
-            }
+            with self._obstructed():
+                jobs = {
+                    key: self._client.run_background_job(
+                        class_name, method, {"ledger": str(self._ledger)}, idempotency_key=key
+                    )
+                    for key, (class_name, method) in keys.items()
+                }
+                self._obstruct()
             for job in jobs.values():
                 job.wait(60)
             return {key: job.id for key, job in jobs.items()}
         finally:
             self._client.close()
+
+    @contextmanager
+    def _obstructed(self) -> Iterator[None]:
+        """Nothing starts meanwhile; only where something is to be in its way then."""
+        if self._way is not Way.UNAVAILABLE:
+            yield
+            return
+        self._insist(lambda: self._client.pause("default"))
+        yield
+        self._insist(lambda: self._client.resume("default"))
+        self._broken.unlink()
+        self._insist(self._client.reload)
+
+    def _obstruct(self) -> None:
+        if self._way is not Way.UNAVAILABLE:
+            return
+        self._broken.touch()
+        with suppress(OSError):  # the daemon is gone already, and its fork server with it
+            for server in self._running.children():
+                os.kill(server, signal.SIGKILL)
+
+    def _insist(self, act: Callable[[], object]) -> None:
+        """Ask until there is an answer: what may not be repeated unasked is not, by the client."""
+
+        def is_done() -> bool:
+            try:
+                act()
+            except (DaemonUnavailableError, ProtocolError, ReloadFailedError, ShuttingDownError):
+                return False
+            return True
+
+        eventually(is_done, 60.0)
 
     def _has_died(self) -> bool:
         """Whether the daemon is gone: if it answers, nothing that strace did will end it any more."""
@@ -279,10 +391,10 @@ class Ground:
 
 
 @contextmanager
-def ground(directory: Path) -> Iterator[Ground]:
+def ground(directory: Path, way: Way = Way.PLAIN) -> Iterator[Ground]:
     """A ground in this directory; what is left of it is ended."""
     with daemon(directory, _SETTINGS, books.marked(directory), modules=_MODULES) as running:
-        made = Ground(running)
+        made = Ground(running, way)
         try:
             yield made
         finally:
