@@ -79,7 +79,8 @@ class Attempt:
     `is_waiting`: its method has returned, and its result found no room. `exit`: how its process ended, where this one
     has reaped it. `sent`: the signal sent last to stop it. `timer` is for its deadline and grace, `patience` for its
     fork server's answers. `start`: its place on the way to the fork server. `is_bereft`: the spool was made again
-    since, without its journal. `unbegun`: how it has ended should it turn out not to have begun.
+    since it was asked for, without its journal. `pid` and `began_at`: what the database knows of one that was left
+    behind. `unbegun`: how it has ended should it turn out not to have begun.
     """
 
     key: AttemptKey
@@ -103,6 +104,8 @@ class Attempt:
     patience: asyncio.TimerHandle | None = None
     journal: Journal | None = field(default=None, repr=False)
     start: Start | None = field(default=None, repr=False)
+    pid: int | None = None
+    began_at: float | None = None
     unbegun: Ending | None = None
     noted: int = 0
     notes_end: int = 0
@@ -196,10 +199,11 @@ class Attempts:
         """The journals of those that have proved their start, as they are known without a look at the spool."""
         return {key: attempt.journal for key, attempt in self._all.items() if attempt.journal is not None}
 
-    def note_new_spool(self) -> None:
-        """The spool was removed, with the journals in it, and made again."""
+    def renew_spool(self) -> None:
+        """Make the spool again, which was removed with the journals in it. Raises OSError."""
         for attempt in self._all.values():
-            attempt.is_bereft = True
+            attempt.is_bereft = attempt.is_bereft or attempt.mark != ""
+        self._spool.renew(key for key, attempt in self._all.items() if attempt.is_bereft)
 
     def waiting(self) -> list[int]:
         """The jobs whose results wait for room."""
@@ -440,6 +444,8 @@ class Attempts:
             self._let_go(attempt)
         if attempt is not None and attempt.stop_reason is not None:
             self._spool.remove_stop(key)
+        if attempt is not None and attempt.is_bereft:
+            self._spool.remove_bereft(key)
         if not keep_journal and attempt is not None and attempt.is_fenced:
             self._spool.lift(key)
         elif not keep_journal:
@@ -651,17 +657,20 @@ class Attempts:
 
     def recover(self, rows: Iterable[dict[str, Any]], has_own_spool: bool) -> None:
         """Settle the attempts whose end is not recorded: collect, wait for, give back, or count as lost."""
+        bereft = set(self._spool.bereft())
         for row in rows:
             key = row["job_id"], row["number"]
-            attempt = Attempt(key, row["token"], row["class_name"], row["timeout"])
-            attempt.has_begun = attempt.is_started = row["pid"] is not None
+            attempt = Attempt(key, row["token"], row["class_name"], row["timeout"], pid=row["pid"])
+            attempt.began_at = None if row["started_at"] is None else clock.from_text(row["started_at"])
+            attempt.has_begun = attempt.is_started = attempt.pid is not None
+            attempt.is_bereft = key in bereft
             self._all[key] = attempt
             self._keep_bounded(attempt)
             ending = self._life.try_ending(row["boot_id"])
             if ending is not None:
                 self._insist(self._settle_dead, attempt, ending)
             elif not has_own_spool:
-                self._insist(self._settle_without_spool, attempt, row["pid"], row["started_at"])
+                self._insist(self._settle_without_spool, attempt)
             else:
                 self._insist(self._adopt, attempt, row["cancel_requested_at"] is not None)
 
@@ -676,12 +685,12 @@ class Attempts:
         elif not self._note_end(attempt, journal):
             self._end(attempt, ending if journal.outcome is None else spools.ending_unseen(journal))
 
-    def _settle_without_spool(self, attempt: Attempt, pid: int | None, started_at: str | None) -> None:
+    def _settle_without_spool(self, attempt: Attempt) -> None:
         """Of an attempt without a pid nobody knows whether it began: its process may be alive."""
-        if pid is None or started_at is None:
+        if attempt.pid is None or attempt.began_at is None:
             self._end(attempt, without_spool(is_gone=False))
         else:
-            self._end(attempt, without_spool(life.is_gone(pid, clock.from_text(started_at), self._now())))
+            self._end(attempt, without_spool(life.is_gone(attempt.pid, attempt.began_at, self._now())))
 
     def _adopt(self, attempt: Attempt, is_cancelled: bool) -> None:
         """Settle an attempt of this life. Whoever told it to stop may have died before the signal, or the kill."""
@@ -699,11 +708,17 @@ class Attempts:
         for changed in self._take_changes():  # before the fence, whose file appears like any other
             if changed is not attempt:
                 self._insist(self._note_change, changed)
-        journal = self._spool.try_read(attempt.key) or self._fenced(attempt)
+        journal = self._spool.try_read(attempt.key)
+        if journal is None and attempt.is_bereft:
+            journal = attempt.journal  # as it was read in time
+        journal = journal or self._fenced(attempt)
         attempt.is_fenced = journal is not None and journal.fenced is not None
         if attempt.is_fenced:
             self._spool.keep_fence(attempt.key)
         is_own = journal is not None and spools.has_token(journal, attempt.token)
+        if attempt.is_bereft and (attempt.is_fenced or not is_own):
+            self._settle_without_spool(attempt)  # the fence does not tell that it has not begun before
+            return
         if journal is None or (attempt.is_fenced and attempt.has_begun) or not (attempt.is_fenced or is_own):
             self._end(attempt, JOURNAL_GONE)
             return
@@ -768,6 +783,9 @@ class Attempts:
             return
         seen = attempt.exit = attempt.exit or self._try_collect(attempt)
         journal = self._spool.try_read(attempt.key)
+        if journal is None and attempt.is_bereft:
+            self._end(attempt, SPOOL_GONE)
+            return
         if seen is None and _lacks_usage(journal) and pause < _LAST_LOOK:
             self._loop.call_later(pause, self._look_again, attempt, pause * 2)
             return

@@ -688,12 +688,13 @@ class Daemon:
         """Make a directory again that was removed under this daemon. Whether it could."""
         owner = next(one for one in self._owners if one.directory == directory)
         try:
-            owner.renew()
+            if owner is self._spool:
+                self._attempts.renew_spool()
+            else:
+                owner.renew()
         except OSError:
             if not directory.is_in_place():
                 return False  # whoever looks next tells what is wrong
-        if owner is self._spool:
-            self._attempts.note_new_spool()
         if self._generations.current is not None:
             self._generations.current.reopen()
         self.say(

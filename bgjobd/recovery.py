@@ -45,6 +45,8 @@ def recover(
             spool.keep_fence(key)
     for key in set(spool.stops()) - is_open:
         spool.remove_stop(key)
+    for key in set(spool.bereft()) - is_open:
+        spool.remove_bereft(key)
     work.tidy(attempts.directories() | hooks.directories())
 
 

@@ -39,6 +39,7 @@ _WATCHED: Final = flags.CREATE | flags.MODIFY
 _JOURNAL: Final = "journal"
 _HOOK: Final = "hook"
 _STOP: Final = "stop"
+_BEREFT: Final = "bereft"
 UNFINISHED: Final = marks.UNFINISHED
 _LONGEST_DELAY: Final = 36_500 * 86_400.0
 _LONGEST_NAME: Final = 64
@@ -123,10 +124,15 @@ class Spool:
         """Readable when journals appeared or grew."""
         return int(self._inotify.fileno())
 
-    def renew(self) -> None:
-        """Make it again where it was removed, still this database's; its journals are gone. Raises OSError."""
+    def renew(self, bereft: Iterable[AttemptKey] = ()) -> None:
+        """Make it again where it was removed, still this database's; its journals are gone. Raises OSError.
+
+        It tells a later daemon which attempts' journals may have been there, and is nobody's until it does.
+        """
         self.directory.renew()
         self._inotify.add_watch(self._path, _WATCHED)
+        for key in bereft:
+            self._put(journals.file_name(*key, _BEREFT), b"")
         self._put(MARKER, self._database_id.encode())
 
     def take_changes(self) -> Changes:
@@ -325,6 +331,10 @@ class Spool:
         """Remove the word of why an attempt was stopped."""
         self._remove(journals.file_name(*key, _STOP))
 
+    def remove_bereft(self, key: AttemptKey) -> None:
+        """Remove the word of what an attempt has lost."""
+        self._remove(journals.file_name(*key, _BEREFT))
+
     def seal_hook(self, key: AttemptKey) -> None:
         """Put a fence in the place of a hook's journal, where a fork server of an earlier daemon may be about to call
         it.
@@ -367,6 +377,10 @@ class Spool:
         """The attempts that somebody told to stop."""
         return self._keys(_STOP)
 
+    def bereft(self) -> list[AttemptKey]:
+        """The attempts whose journals may have been in the spool before it was removed and made again."""
+        return self._keys(_BEREFT)
+
     def _keys(self, kind: str) -> list[AttemptKey]:
         return [key for name in os.listdir(self._path) if (key := journals.try_key(name, kind))]
 
@@ -382,9 +396,10 @@ class Spool:
 
     def give_to(self, database_id: str) -> None:
         """Make the spool this database's, without the journals of another."""
-        for key in {*self.journals(), *self._keys(_HOOK), *self.stops()}:
+        for key in {*self.journals(), *self._keys(_HOOK), *self.stops(), *self.bereft()}:
             self.remove(key)
             self.remove_stop(key)
+            self.remove_bereft(key)
             self.remove_hook(key)
         for mark in self.earlier:
             self.remove_server(mark)

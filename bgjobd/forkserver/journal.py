@@ -60,7 +60,9 @@ _NO_TRICKS = os.O_NOFOLLOW | os.O_NONBLOCK  # a job may have put anything under 
 
 
 def file_name(job: int, number: int, kind: str = "journal") -> str:
-    """The name of an attempt's file: in the spool its `journal`, its `hook`'s or `stop` reason; its output, `out`."""
+    """The name of an attempt's file: in the spool its `journal`, its `hook`'s, its `stop` reason, or that it is
+    `bereft` of its journal; its output, `out`.
+    """
     return f"{job}.{number}.{kind}"
 
 

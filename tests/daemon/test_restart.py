@@ -130,6 +130,7 @@ def test_an_attempt_of_another_boot_is_lost_and_retried_unless_the_spool_lasted_
         assert said.endswith(f"of an earlier daemon 1 attempt {told}")
 
 
+@pytest.mark.parametrize("is_made_again", [False, True], ids=["removed", "made-again"])
 @pytest.mark.parametrize(
     ("is_known", "is_alive_still", "attempts"),
     [
@@ -140,7 +141,11 @@ def test_an_attempt_of_another_boot_is_lost_and_retried_unless_the_spool_lasted_
     ids=["gone", "alive", "unknown"],
 )
 def test_an_attempt_whose_spool_is_gone_is_lost_and_repeated_only_if_its_process_is_surely_gone(
-    tmp_path: Path, is_known: bool, is_alive_still: bool, attempts: list[tuple[str, int]]
+    tmp_path: Path,
+    is_known: bool,
+    is_alive_still: bool,
+    attempts: list[tuple[str, int]],
+    is_made_again: bool,
 ) -> None:
     go, ledger = tmp_path / "go", tmp_path / "ledger"
     with daemon(tmp_path) as running:
@@ -149,14 +154,18 @@ def test_an_attempt_whose_spool_is_gone_is_lost_and_repeated_only_if_its_process
                 PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)}, retry_count=1
             )
             attempt = eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
+            if is_made_again:
+                shutil.rmtree(running.spool)
+                client.run_background_job(PROBE, "echo").wait(20)
         server = running.fork_server()
-        running.stop()
+        running.stop(signal.SIGKILL if is_made_again else signal.SIGTERM)
         if not is_known:
-            _change(running, "UPDATE job_attempts SET pid = NULL")
+            _change(running, f"UPDATE job_attempts SET pid = NULL WHERE job_id = {job.id}")
         if not is_alive_still:
             os.kill(attempt, signal.SIGKILL)
             eventually(lambda: not is_alive(server))
-        shutil.rmtree(running.spool)
+        if not is_made_again:
+            shutil.rmtree(running.spool)
         running.start()
         with running.client() as client:
             if is_known and not is_alive_still:
@@ -165,8 +174,38 @@ def test_an_attempt_whose_spool_is_gone_is_lost_and_repeated_only_if_its_process
         go.touch()
         eventually(lambda: not is_alive(attempt))
         assert snapshot["status"] == ("completed" if len(attempts) > 1 else "failed")
-        told = "SELECT outcome, spends_retry FROM job_attempts ORDER BY number"
+        told = f"SELECT outcome, spends_retry FROM job_attempts WHERE job_id = {job.id} ORDER BY number"
         assert running.query(told) == attempts
+        eventually(lambda: not list(running.spool.glob("*.bereft")))
+
+
+@pytest.mark.parametrize("is_adopted", [False, True], ids=["own", "adopted"])
+def test_who_runs_on_after_the_spool_was_made_again_is_waited_for_without_its_fork_server(
+    tmp_path: Path, is_adopted: bool
+) -> None:
+    go, ledger = tmp_path / "go", tmp_path / "ledger"
+    with daemon(tmp_path) as running:
+        with running.client() as client:
+            parameters = {"path": str(go), "ledger": str(ledger)}
+            job = client.run_background_job(PROBE, "wait_for", parameters, retry_count=1)
+            eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
+        if is_adopted:
+            running.stop()
+            running.start()
+        with running.client() as client:
+            client.run_background_job(PROBE, "echo").wait(20)
+            shutil.rmtree(running.spool)
+            client.run_background_job(PROBE, "echo").wait(20)
+            server = running.fork_server()
+            os.kill(server, signal.SIGKILL)
+            eventually(lambda: not is_alive(server))
+            client.run_background_job(PROBE, "echo").wait(20)
+            assert client.get(job.id).snapshot["status"] == "running"
+            go.touch()
+            assert client.get(job.id).wait(20)["status"] == "completed"
+        told = f"SELECT outcome, spends_retry FROM job_attempts WHERE job_id = {job.id} ORDER BY number"
+        assert running.query(told) == [("lost", 0), ("completed", 1)]
+        eventually(lambda: not list(running.spool.glob("*.bereft")))
 
 
 def test_a_claim_whose_start_was_never_sent_is_fenced_and_given_back(tmp_path: Path) -> None:
