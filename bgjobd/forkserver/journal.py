@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import resource
 import stat
 import time
@@ -23,6 +24,7 @@ Record = dict[str, Any]
 
 VERSION = 1
 MAX_RESULT = 1024 * 1024
+MAX_NESTING = 100
 MAX_TEXT = 64 * 1024
 MAX_LOGS = 1000
 MAX_PROGRESS = 2000
@@ -48,6 +50,17 @@ _CANNOT_RESERVE = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM})
 """Why a record cannot be written now, and can later: it is the file system's trouble, not the journal's."""
+
+LONG = 4096
+"""Characters of a result beyond which it is kept as the text that the record has of it, and bytes of a record beyond
+which it must be plain: a reader is not to be held up by what a job has written.
+"""
+
+_COMPLETED = re.compile(
+    rb'\{"v":1,"type":"outcome","outcome":"completed","pid":([1-9][0-9]{0,9}),"result":(.*)\}', re.DOTALL
+)
+_PLAIN = re.compile(rb'(?:[^"]{0,64}+"(?:[^"\\]++|\\.)*+"){0,512}+[^"]{0,64}+', re.DOTALL)
+"""A record of few texts, however long, and little besides; all but results are."""
 
 _MAX_PART = 4 * 1024 * 1024
 _MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
@@ -262,7 +275,9 @@ def _line(record: Record) -> bytes:
 class Journal(NamedTuple):
     """What an attempt's journal says; the records as they stand, None where there is none.
 
-    `notes` are the `log`, `progress` and `waiting` records, oldest first, at most MAX_NOTES.
+    A long result is not read: an outcome has its text instead, `unread`, which may be anything that a job has written,
+    or a part of what was to be. `notes` are the `log`, `progress` and `waiting` records, oldest first, at most
+    MAX_NOTES.
     """
 
     started: Record | None = None
@@ -271,6 +286,10 @@ class Journal(NamedTuple):
     exit: Record | None = None
     waiting: Record | None = None
     notes: tuple[Record, ...] = ()
+
+    def without_outcome(self) -> Journal:
+        """What it says but for that."""
+        return self._replace(outcome=None)
 
 
 def try_read(spool: int, name: str) -> Journal | None:
@@ -372,11 +391,21 @@ def _text(descriptor: int, size: int) -> bytes:
 
 
 def _try_record(line: bytes) -> Record | None:
+    completed = _COMPLETED.fullmatch(line) if len(line) > LONG else None
+    if completed is None and len(line) > LONG and not _PLAIN.fullmatch(line):
+        return None
     try:
-        record = json.loads(line)
+        record = json.loads(line) if completed is None else _unread(*completed.groups())
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and _is_whole(record) else None
+
+
+def _unread(pid: bytes, result: bytes) -> Record:
+    """The outcome with the text of its result, unless that is short after all. Raises ValueError, as json does."""
+    text = result.decode()
+    told = {"result": json.loads(text)} if len(text) <= LONG else {"unread": text}
+    return {"v": VERSION, "type": "outcome", "outcome": "completed", "pid": int(pid), **told}
 
 
 _FIELDS: dict[str, dict[str, Any]] = {
