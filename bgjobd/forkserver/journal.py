@@ -15,6 +15,7 @@ import resource
 import stat
 import time
 from contextlib import suppress
+from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
 from types import NoneType
 from typing import Any, NamedTuple
 
@@ -53,14 +54,15 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.E
 
 LONG = 4096
 """Characters of a result beyond which it is kept as the text that the record has of it, and bytes of a record beyond
-which it must be plain: a reader is not to be held up by what a job has written.
+which it must be flat: a reader is not to be held up by what a job has written.
 """
 
 _COMPLETED = re.compile(
     rb'\{"v":1,"type":"outcome","outcome":"completed","pid":([1-9][0-9]{0,9}),"result":(.*)\}', re.DOTALL
 )
-_PLAIN = re.compile(rb'(?:[^"]{0,64}+"(?:[^"\\]++|\\.)*+"){0,512}+[^"]{0,64}+', re.DOTALL)
-"""A record of few texts, however long, and little besides; all but results are."""
+_MOST_TEXTS = 512
+_LONGEST_GAP = 64
+"""Of a long record that is no result: how many texts it has, and how much stands between them."""
 
 _MAX_PART = 4 * 1024 * 1024
 _MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
@@ -392,13 +394,24 @@ def _text(descriptor: int, size: int) -> bytes:
 
 def _try_record(line: bytes) -> Record | None:
     completed = _COMPLETED.fullmatch(line) if len(line) > LONG else None
-    if completed is None and len(line) > LONG and not _PLAIN.fullmatch(line):
-        return None
     try:
+        if completed is None and len(line) > LONG and not _is_flat(line.decode()):
+            return None
         record = json.loads(line) if completed is None else _unread(*completed.groups())
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and _is_whole(record) else None
+
+
+def _is_flat(text: str) -> bool:
+    """Whether there are few texts in it, however long, and little besides. Raises ValueError for one without an end."""
+    at = 0
+    for _ in range(_MOST_TEXTS):
+        begin = text.find('"', at, at + _LONGEST_GAP)
+        if begin < 0:
+            return len(text) - at <= _LONGEST_GAP
+        _, at = scanstring(text, begin + 1)
+    return False
 
 
 def _unread(pid: bytes, result: bytes) -> Record:
