@@ -27,7 +27,7 @@ from bgjobd.access import RIGHTS, Right
 from bgjobd.catalogue import Catalogue, check_names
 from bgjobd.clock import to_text
 from bgjobd.core.facts import CancelRequested, RetryRequested, Submitted
-from bgjobd.core.job import Call, RetryPolicy, masked
+from bgjobd.core.job import Call, RetryPolicy, masked_text
 from bgjobd.inputs import (
     Input,
     Interface,
@@ -609,9 +609,11 @@ async def _job(daemon: Daemon, given: inputs.Get, caller: Caller) -> Encoded:
 
 def _encoded(job: StoredJob, policy: Policy) -> Encoded:
     # The job says itself what was a secret when it was submitted; the configuration may say more by now.
-    shown = {**job.columns, "parameters": masked(job.columns["parameters"], policy.sensitive)}
-    fields = {name: to_json(value) for name, value in shown.items()} | {
+    texts = {
+        "parameters": masked_text(job.columns["parameters"], policy.sensitive),
         "result": job.columns["result"] or "null",
+    }
+    fields = {name: texts.get(name) or to_json(value) for name, value in job.columns.items()} | {
         "attempts": f"[{','.join(map(to_json, job.attempts))}]",
     }
     told = ",".join(f'"{name}":{text}' for name, text in fields.items())

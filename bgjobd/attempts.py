@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 import signal
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -45,6 +45,7 @@ from bgjobd.recording import Recording
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.starts import Start, Starts
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Note, Noted
+from bgjobd.turns import paced
 from bgjobd.work import Work
 from bgjobd.work_limits import WorkLimits
 
@@ -155,6 +156,8 @@ class Attempts:
         self._starts_no_more = False
         self._is_spool_full = False
         self._is_empty: asyncio.Future[None] | None = None
+        self._turns_of_classes: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._readings: set[asyncio.Task[None]] = set()
         self._loop.add_reader(spool.fileno(), self._on_journals)
 
     def __len__(self) -> int:
@@ -165,6 +168,8 @@ class Attempts:
         self._is_closed = True
         if self._gathering is not None:
             self._gathering.cancel()
+        for reading in self._readings:
+            reading.cancel()
         self._loop.remove_reader(self._spool.fileno())
         for attempt in self._all.values():
             self._let_go(attempt)
@@ -463,16 +468,20 @@ class Attempts:
         self._note_start(attempt, journal)
         self._hold_notes(attempt, spools.notes(journal)[attempt.noted :])
         self._tell_strays(attempt, *spools.strays(seen or journal.exit))
-        self._put_end(attempt, fact)
+        self._put_end(attempt, fact, partial(spools.ended, attempt.key, journal.without_outcome(), seen))
         return True
 
     def _give_back(self, attempt: Attempt, reason: str, delay: float | None = None) -> None:
         self._end(attempt, Ending.not_started(f"the attempt could not start: {reason}", delay))
 
-    def _end(self, attempt: Attempt, ending: Ending) -> None:
-        self._put_end(attempt, AttemptEnded(attempt.key[1], ending, self._now()))
+    def _end(self, attempt: Attempt, ending: Ending, otherwise: Ending | None = None) -> None:
+        fact = AttemptEnded(attempt.key[1], ending, self._now())
+        self._put_end(attempt, fact, lambda: replace(fact, ending=otherwise or ending))
 
-    def _put_end(self, attempt: Attempt, fact: AttemptEnded) -> None:
+    def _put_end(
+        self, attempt: Attempt, fact: AttemptEnded, otherwise: Callable[[], AttemptEnded | None]
+    ) -> None:
+        """`otherwise` is how it has ended should the record with a long result turn out to be none."""
         if attempt.ending is None:
             attempt.ending = self._verdict(attempt, fact)
             left = self._work.remove(directory_name(*attempt.key, is_hook=False))
@@ -481,8 +490,40 @@ class Attempts:
             self._disarm(attempt)
             self._be_content(attempt)
             self._leave_starts(attempt)
-            told = JobFact(attempt.key[0], replace(fact, ending=attempt.ending))
-            self._outputs.finish(attempt.key, lambda: self._outbox.send(told, attempt.key))
+            told = replace(fact, ending=attempt.ending)
+            self._outputs.finish(attempt.key, partial(self._tell_end, attempt, told, otherwise))
+
+    def _tell_end(
+        self, attempt: Attempt, told: AttemptEnded, otherwise: Callable[[], AttemptEnded | None]
+    ) -> None:
+        """Hand the end to the writer; that with a long result once the result has been read, a portion at a time."""
+        if not spools.is_unread(told.ending):
+            self._send_end(attempt, told)
+        elif not self._is_closed:
+            reading = self._loop.create_task(self._read_result(attempt, told, otherwise))
+            self._readings.add(reading)
+            reading.add_done_callback(partial(self._on_read, attempt))
+
+    def _send_end(self, attempt: Attempt, told: AttemptEnded) -> None:
+        self._outbox.send(JobFact(attempt.key[0], told), attempt.key)
+
+    async def _read_result(
+        self, attempt: Attempt, told: AttemptEnded, otherwise: Callable[[], AttemptEnded | None]
+    ) -> None:
+        async with self._turns_of_classes[attempt.class_name]:
+            ending = await paced(spools.check_result(told.ending))
+        if ending is told.ending:
+            self._send_end(attempt, told)
+            return
+        fact = otherwise() if ending is None else replace(told, ending=ending)
+        attempt.ending = None
+        self._put_end(attempt, fact or replace(told, ending=spools.ending_unseen(None)), lambda: None)
+
+    def _on_read(self, attempt: Attempt, reading: asyncio.Task[None]) -> None:
+        self._readings.discard(reading)
+        error = None if reading.cancelled() else reading.exception()
+        if error is not None:
+            self.on_refused_end(attempt.key, f"{type(error).__name__}: {error}")
 
     def _tell_strays(self, attempt: Attempt, count: int, names: list[str]) -> None:
         if count:
@@ -683,7 +724,8 @@ class Attempts:
         elif journal is None or not spools.has_token(journal, attempt.token):
             self._end(attempt, ending)
         elif not self._note_end(attempt, journal):
-            self._end(attempt, ending if journal.outcome is None else spools.ending_unseen(journal))
+            told = ending if journal.outcome is None else spools.ending_unseen(journal)
+            self._end(attempt, told, ending)
 
     def _settle_without_spool(self, attempt: Attempt) -> None:
         """Of an attempt without a pid nobody knows whether it began: its process may be alive."""
@@ -796,7 +838,8 @@ class Attempts:
         if pause < (_PATIENCE if has_parent else _LAST_LOOK):
             self._loop.call_later(min(pause, _LAST_LOOK), self._look_again, attempt, pause * 2)
         else:
-            self._end(attempt, spools.ending_unseen(journal))
+            bare = None if journal is None else journal.without_outcome()
+            self._end(attempt, spools.ending_unseen(journal), spools.ending_unseen(bare))
 
     def _try_collect(self, attempt: Attempt) -> dict[str, Any] | None:
         """The exit of a process that fell to this one when its fork server died."""

@@ -7,7 +7,7 @@ one within another is read before it, and stands there as a hole, for whose valu
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Collection, Generator
 from typing import Any, Final
 
 from bgjob import codec
@@ -47,6 +47,23 @@ def parameters_in(frame: bytes, max_depth: int) -> Generator[None, None, JsonObj
     if not fits:
         raise InvalidParameterError(parameter=(yield from _name_of_oversized(parameters)))
     return parameters
+
+
+def check(text: str, max_depth: int) -> Generator[None, None, None]:
+    """See that the text is JSON that can be passed on as it stands. Raises ValueError, or UnsayableError.
+
+    No more than a portion of what it holds is ever there.
+    """
+    try:
+        yield from _Checker(text, max_depth).read()
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    except ProtocolError as error:
+        raise UnsayableError(str(error)) from None
+
+
+class UnsayableError(Exception):
+    """The text is JSON by its form, and holds what no reply can tell."""
 
 
 def _value_in(frame: bytes, max_depth: int) -> Generator[None, None, tuple[Any, bool]]:
@@ -200,13 +217,42 @@ class _Reader:
             except StopIteration:
                 raise ValueError(f"{name} is no JSON number") from None
 
-        read = codec.loads(f"{top.kind}{text}{_CLOSING[top.kind]}", fill)
+        read = self._read(f"{top.kind}{text}{_CLOSING[top.kind]}", fill)
         depth = self._max_depth - max(0, len(self._open) - 2)
-        known = {id(hole) for hole in top.holes}
-        if not codec.check_value(read, depth, "\\u" in text, known):
-            self.fits = False
-        top.value = read if top.value is None else _joined(top.value, read)
+        self._look_at(read, depth, "\\u" in text, {id(hole) for hole in top.holes})
+        kept = self._kept(read)
+        top.value = kept if top.value is None else _joined(top.value, kept)
         top.texts, top.length, top.holes, top.since = [], 0, [], end + 1
+
+    def _read(self, text: str, fill: Callable[[str], Any]) -> Any:
+        return codec.loads(text, fill)
+
+    def _look_at(self, value: Any, max_depth: int, has_escapes: bool, known: Collection[int]) -> None:
+        if not codec.check_value(value, max_depth, has_escapes, known):
+            self.fits = False
+
+    def _kept(self, value: Any) -> Any:
+        return value
+
+
+class _Checker(_Reader):
+    """Takes what a reply may hold, which is more than a request may; keeps nothing of it but the keys of objects."""
+
+    def _read(self, text: str, fill: Callable[[str], Any]) -> Any:
+        return codec.loads(text, fill, int)
+
+    def _look_at(self, value: Any, max_depth: int, has_escapes: bool, known: Collection[int]) -> None:
+        codec.check_value(value, max_depth, False, known)
+        if has_escapes:
+            try:
+                codec.to_json(value).encode()
+            except UnicodeEncodeError:
+                raise ProtocolError("a text holds a lone surrogate") from None
+
+    def _kept(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return dict.fromkeys(value)
+        return [None] if isinstance(value, list) and value else value
 
 
 def _joined(value: Any, more: Any) -> Any:

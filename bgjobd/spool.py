@@ -8,7 +8,7 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from inotify_simple import INotify, flags
 from bgjob.amounts import size_text
 from bgjob.codec import to_json
 from bgjob.words import EntryType, Outcome
-from bgjobd import marks
+from bgjobd import marks, portions
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.verdict import StopReason
@@ -579,12 +579,37 @@ def _ending(journal: Journal, code: int | None, number: int | None) -> Ending:
     return Ending.exited(code) if code is not None else Ending.signalled(number or 0)
 
 
+def is_unread(ending: Ending) -> bool:
+    """Whether the attempt's result may be anything that a job has written; `check_result` sees to that."""
+    return ending.result is not None and len(ending.result) > journals.LONG
+
+
+def check_result(ending: Ending) -> Generator[None, None, Ending | None]:
+    """The ending, or what it comes to where its result is none; None where that was no record at all.
+
+    Gives way after each portion.
+    """
+    try:
+        yield from portions.check(ending.result or "null", journals.MAX_NESTING + 1)
+    except portions.UnsayableError as error:
+        return replace(_invalid(error), exit_code=ending.exit_code, signal=ending.signal)
+    except ValueError:
+        return None
+    return ending
+
+
+def _invalid(error: Exception) -> Ending:
+    return Ending.failed("InvalidResult", f"the result is no JSON: {error}", may_retry=False)
+
+
 def _completed(record: journals.Record) -> Ending:
+    if "unread" in record:
+        return Ending.completed(record["unread"])
     try:
         result = to_json(record.get("result"))
         result.encode()
     except (ValueError, RecursionError) as error:
-        return Ending.failed("InvalidResult", f"the result is no JSON: {error}", may_retry=False)
+        return _invalid(error)
     return Ending.completed(result)
 
 

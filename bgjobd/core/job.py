@@ -43,15 +43,19 @@ class Call:
     @property
     def shown_parameters(self) -> str:
         """The parameters as JSON text for logs and people, sensitive values masked."""
-        if not self.sensitive:
-            return self.parameters
-        shown = masked(json.loads(self.parameters), self.sensitive)
-        return json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
+        return masked_text(self.parameters, self.sensitive)
 
 
 def masked(parameters: Mapping[str, Any], sensitive: Collection[str]) -> dict[str, Any]:
     """The parameters, each sensitive one with its name and without its value."""
     return {name: MASK if name in sensitive else value for name, value in parameters.items()}
+
+
+def masked_text(parameters: str, sensitive: Collection[str]) -> str:
+    """The same of JSON text, which nobody has to read where none is sensitive."""
+    if not sensitive:
+        return parameters
+    return json.dumps(masked(json.loads(parameters), sensitive), ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,8 @@ class Place(NamedTuple):
 class Order(NamedTuple):
     """What the daemon asked for: which attempt, and what it runs; `error` is what a `failed` hook is told.
 
-    The names in `sensitive` are parameters whose values no record may show.
+    The names in `sensitive` are parameters whose values no record may show. Long parameters are JSON text, `unread`,
+    until the attempt has a process of its own: reading them would keep other starts waiting.
     """
 
     job: int
@@ -52,6 +53,13 @@ class Order(NamedTuple):
     sensitive: tuple[str, ...] = ()
     timeout: float | None = None
     error: Mapping[str, str | None] | None = None
+    unread: str | None = None
+
+    def read(self) -> Order:
+        """With its parameters."""
+        if self.unread is None:
+            return self
+        return self._replace(parameters=json.loads(self.unread), unread=None)
 
     @property
     def journal(self) -> str:
@@ -249,6 +257,7 @@ def run(
     code = 1
     try:
         since = time.monotonic()
+        order = order.read()
         begun = _begin(order, place, sandbox, since)
         if begun is not None:
             journal, output = begun

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .child import Order
     from .sandbox import Sandbox
 
-MAX_NESTING = 100
 MASK = "***"
 _LONGEST_DELAY = 36_500 * 86_400.0
 _CUT = 100
@@ -169,9 +168,9 @@ def _result_text(result: Any) -> str:
 def _check_nesting(result: Any, text: str) -> None:
     """Raises ValueError for a result nested so deeply that readers of JSON give up on it."""
     level, depth = [result], 0
-    while level and text.count("[") + text.count("{") > MAX_NESTING:
-        if depth > MAX_NESTING:
-            raise ValueError(f"it is nested more than {MAX_NESTING} levels deep")
+    while level and text.count("[") + text.count("{") > journals.MAX_NESTING:
+        if depth > journals.MAX_NESTING:
+            raise ValueError(f"it is nested more than {journals.MAX_NESTING} levels deep")
         below = [
             item.values() if isinstance(item, dict) else item
             for item in level

@@ -10,10 +10,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import resource
 import stat
 import time
 from contextlib import suppress
+from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
 from types import NoneType
 from typing import Any, NamedTuple
 
@@ -23,6 +25,7 @@ Record = dict[str, Any]
 
 VERSION = 1
 MAX_RESULT = 1024 * 1024
+MAX_NESTING = 100
 MAX_TEXT = 64 * 1024
 MAX_LOGS = 1000
 MAX_PROGRESS = 2000
@@ -48,6 +51,18 @@ _CANNOT_RESERVE = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM})
 """Why a record cannot be written now, and can later: it is the file system's trouble, not the journal's."""
+
+LONG = 4096
+"""Characters of a result beyond which it is kept as the text that the record has of it, and bytes of a record beyond
+which it must be flat: a reader is not to be held up by what a job has written.
+"""
+
+_COMPLETED = re.compile(
+    rb'\{"v":1,"type":"outcome","outcome":"completed","pid":([1-9][0-9]{0,9}),"result":(.*)\}', re.DOTALL
+)
+_MOST_TEXTS = 512
+_LONGEST_GAP = 64
+"""Of a long record that is no result: how many texts it has, and how much stands between them."""
 
 _MAX_PART = 4 * 1024 * 1024
 _MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
@@ -264,7 +279,9 @@ def _line(record: Record) -> bytes:
 class Journal(NamedTuple):
     """What an attempt's journal says; the records as they stand, None where there is none.
 
-    `notes` are the `log`, `progress` and `waiting` records, oldest first, at most MAX_NOTES.
+    A long result is not read: an outcome has its text instead, `unread`, which may be anything that a job has written,
+    or a part of what was to be. `notes` are the `log`, `progress` and `waiting` records, oldest first, at most
+    MAX_NOTES.
     """
 
     started: Record | None = None
@@ -273,6 +290,10 @@ class Journal(NamedTuple):
     exit: Record | None = None
     waiting: Record | None = None
     notes: tuple[Record, ...] = ()
+
+    def without_outcome(self) -> Journal:
+        """What it says but for that."""
+        return self._replace(outcome=None)
 
 
 def try_read(spool: int, name: str) -> Journal | None:
@@ -374,11 +395,32 @@ def _text(descriptor: int, size: int) -> bytes:
 
 
 def _try_record(line: bytes) -> Record | None:
+    completed = _COMPLETED.fullmatch(line) if len(line) > LONG else None
     try:
-        record = json.loads(line)
+        if completed is None and len(line) > LONG and not _is_flat(line.decode()):
+            return None
+        record = json.loads(line) if completed is None else _unread(*completed.groups())
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and _is_whole(record) else None
+
+
+def _is_flat(text: str) -> bool:
+    """Whether there are few texts in it, however long, and little besides. Raises ValueError for one without an end."""
+    at = 0
+    for _ in range(_MOST_TEXTS):
+        begin = text.find('"', at, at + _LONGEST_GAP)
+        if begin < 0:
+            return len(text) - at <= _LONGEST_GAP
+        _, at = scanstring(text, begin + 1)
+    return False
+
+
+def _unread(pid: bytes, result: bytes) -> Record:
+    """The outcome with the text of its result, unless that is short after all. Raises ValueError, as json does."""
+    text = result.decode()
+    told = {"result": json.loads(text)} if len(text) <= LONG else {"unread": text}
+    return {"v": VERSION, "type": "outcome", "outcome": "completed", "pid": int(pid), **told}
 
 
 _FIELDS: dict[str, dict[str, Any]] = {

@@ -185,16 +185,19 @@ class _Server:
     # Attempts
 
     def _start(self, message: wire.Message) -> None:
+        parameters = message["parameters"]
+        is_short = len(parameters) <= journals.LONG
         order = child.Order(
             message["job"],
             message["number"],
             message["token"],
             message["class_name"],
             message["method_name"],
-            json.loads(message["parameters"]),
+            json.loads(parameters) if is_short else {},
             tuple(message["sensitive"]),
             message["timeout"],
             message["error"],
+            None if is_short else parameters,
         )
         place = self._place
         if place is None:

@@ -14,7 +14,7 @@ from peewee import SQL, SqliteDatabase
 from bgjob.codec import to_json
 from bgjob.words import FINAL, INT_MAX, Outcome, Status
 from bgjobd.clock import from_text, to_text
-from bgjobd.core.job import Call, Ending, Job, masked
+from bgjobd.core.job import Call, Ending, Job, masked_text
 from bgjobd.core.why import MOST_AHEAD, LatestAttempt, OnFile, RunningJob
 from bgjobd.store import pages, statements, usage
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
@@ -129,8 +129,8 @@ _HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive"})
 class StoredJob:
     """A job with some of its attempts, the latest last; `next` is the number before which the others come, or None.
 
-    `columns` are as they are stored, but for `parameters`, an object with sensitive values masked. So `result` is JSON
-    text: it may be large, and to pass it on nobody has to read it.
+    `columns` are as they are stored, but that `parameters` have sensitive values masked. So these and `result` are JSON
+    text: they may be large, and to pass them on nobody has to read them.
     """
 
     columns: JsonObject
@@ -161,9 +161,7 @@ class Reader:
                 return None
             attempts = pages.attempts(self._database.connection(), job_id, before, limit)
         columns = {name: value for name, value in rows[0].items() if name not in _HIDDEN}
-        columns["parameters"] = masked(
-            json.loads(columns["parameters"]), json.loads(rows[0]["sensitive"] or "[]")
-        )
+        columns["parameters"] = masked_text(columns["parameters"], json.loads(rows[0]["sensitive"] or "[]"))
         return StoredJob(columns, attempts.rows, attempts.next)
 
     def tally(self, now: float) -> Tally:
@@ -326,8 +324,8 @@ class Reader:
             page = self.logs(LogFilter(id=job_id), after=after, limit=_ENTRIES_AT_ONCE, budget=math.inf)
             entries += page.rows
             after = page.next
-        result = None if job.columns["result"] is None else json.loads(job.columns["result"])
-        return job.columns | {"result": result, "attempts": attempts, "logs": entries}
+        read = {name: pages.parsed(job.columns[name]) for name in ("parameters", "result")}
+        return job.columns | read | {"attempts": attempts, "logs": entries}
 
     def open_attempts(self) -> Sequence[JsonObject]:
         """The attempts whose end is not recorded, each with what its job says of it.

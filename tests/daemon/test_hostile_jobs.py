@@ -33,7 +33,7 @@ def place():
 
 
 def write(text):
-    text = text.replace("PID", str(os.getpid())).replace("NESTING", "[" * 200_000)
+    text = text.replace("PID", str(os.getpid())).replace("NESTING", "[" * 200_000).replace("LONG", "[]," * 2000)
     os.write(descriptor(), b"\\n" + text.encode() + b"\\n")
 
 
@@ -46,6 +46,12 @@ class Hostile:
     def nested(self, levels):
         result = []
         for _ in range(levels - 1):
+            result = [result]
+        return result
+
+    def return_much(self, levels):
+        result = ["\\0", "\\\\ud800", 10 ** 30, {"a": 1e308}] * 2000
+        for _ in range(levels - 2):
             result = [result]
         return result
 
@@ -125,6 +131,13 @@ class Hostile:
         return 5
 '''
 )
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of a daemon that has a neighbour for all of its jobs, as below."""
+    with _beside_a_neighbour(tmp_path_factory.mktemp("hostile")) as (_, client):
+        yield client
 
 
 @contextmanager
@@ -228,6 +241,36 @@ def test_a_forged_success_with_no_json_is_a_failure(tmp_path: Path, number: str)
         job = _ending(client, "forge", {"text": text, "returns": False}, retry_count=0)
         assert job["status"] == "failed"
         assert len(job["attempts"]) <= 2
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome", "error"),
+    [
+        ("[LONG NaN]", "exited", None),
+        ("[LONG]", "exited", None),
+        ("[LONG[]", "exited", None),
+        ('[LONG 1],"more":[2]', "exited", None),
+        ('[LONG{"a":1,"a":2}]', "exited", None),
+        ('[LONG"\\ud800"]', "failed", "InvalidResult"),
+        ("[LONG 1e999]", "failed", "InvalidResult"),
+    ],
+)
+def test_a_forged_success_with_much_that_is_no_json_comes_to_what_little_does(
+    hostile: Client, result: str, outcome: str, error: str | None
+) -> None:
+    text = f'{{"v":1,"type":"outcome","outcome":"completed","pid":PID,"result":{result}}}'
+    job = _ending(hostile, "forge", {"text": text, "returns": False}, retry_count=0)
+    attempt = job["attempts"][0]
+    assert (job["status"], job["result"]) == ("failed", None)
+    assert (attempt["outcome"], attempt["error_type"], attempt["exit_code"]) == (outcome, error, 0)
+
+
+def test_a_long_result_with_all_that_json_can_say_is_passed_on_as_it_is(hostile: Client) -> None:
+    job = _ending(hostile, "return_much", {"levels": 100})
+    result = job["result"]
+    for _ in range(98):
+        (result,) = result
+    assert result == ["\0", "\\ud800", 10**30, {"a": 1e308}] * 2000
 
 
 @pytest.mark.parametrize("code", [None, 0, 121])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -13,6 +15,7 @@ from bgjob.calls import get, wait
 from bgjob.client import Job
 from bgjobd.store.pages import MOST_BYTES
 from tests.daemon.running import RunningDaemon, daemon
+from tests.support import eventually
 
 MODULE: Final = """
 class Large:
@@ -21,8 +24,19 @@ class Large:
 
     def answer(self, text, times):
         return [text] * times
+
+    def give_back(self, **parameters):
+        return parameters
+
+    def tell(self, secret, others):
+        raise ValueError(f"{secret} of {len(others)}")
+
+    def nest(self, times, ledger):
+        with open(ledger, "a") as book:
+            book.write("ran\\n")
+        return [[]] * times
 """
-SETTINGS: Final = '"large.Large" = { max_retries = 19, retry_delay = 0 }'
+SETTINGS: Final = '"large.Large" = { max_retries = 19, retry_delay = 0, sensitive = ["secret"] }'
 ATTEMPTS: Final = 20
 
 
@@ -88,3 +102,38 @@ def test_the_largest_results_arrive_as_they_are(client: Client, text: str) -> No
     job = client.run_background_job("large.Large", "answer", {"text": text, "times": 1020})
     assert job.result(30) == [text] * 1020
     assert client.get(job.id).snapshot == job.snapshot
+
+
+def test_long_parameters_reach_the_method_as_they_are(client: Client) -> None:
+    """They are read by the attempt's own process: reading them kept the starts of others waiting."""
+    given = {
+        "lists": [[]] * 5000,
+        "text": 'é"\\\n' * 500,
+        "large": 10**18,
+        "nested": {"a": [1.5, None, True]},
+    }
+    assert client.run_background_job("large.Large", "give_back", given).result(20) == given
+
+
+def test_secrets_among_long_parameters_are_masked_in_errors(client: Client) -> None:
+    given = {"secret": "hunter2", "others": [[]] * 5000}
+    job = client.run_background_job("large.Large", "tell", given, max_retries=0).wait(20)
+    assert job["error"] == "ValueError: *** of 5000"
+    assert job["parameters"] == given | {"secret": "***"}
+
+
+def test_a_daemon_that_is_killed_while_it_reads_results_leaves_them_to_the_next(tmp_path: Path) -> None:
+    ledger, times, jobs = tmp_path / "ledger", 100_000, 2
+    with daemon(tmp_path, SETTINGS, modules={"large": MODULE}) as running:
+        with running.client() as client:
+            given = {"times": times, "ledger": str(ledger)}
+            ids = [client.run_background_job("large.Large", "nest", given).id for _ in range(jobs)]
+            eventually(lambda: running.query("SELECT 1 FROM background_jobs WHERE status = 'completed'"))
+        running.stop(signal.SIGKILL)
+        running.start()
+        with running.client() as client:
+            ends = [client.get(id).wait(30) for id in ids]
+        assert [(end["status"], end["result"] == [[]] * times) for end in ends] == [
+            ("completed", True)
+        ] * jobs
+        assert ledger.read_text() == "ran\n" * jobs

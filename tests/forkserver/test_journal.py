@@ -79,3 +79,56 @@ def test_an_exit_that_tells_of_no_signal_is_one_all_the_same() -> None:
 def test_a_file_whose_name_is_none_that_an_attempt_has_is_none_of_an_attempt(name: str) -> None:
     assert journals.try_key("12.3.journal", "journal") == (12, 3)
     assert journals.try_key(name, "journal") is None
+
+
+def outcome_of(line: bytes) -> journals.Record | None:
+    return journals.parse(STARTED + b"\n" + line + b"\n" + journals.exited(7, 1.0, 0, None)).outcome
+
+
+def test_a_long_result_stays_the_text_that_it_is() -> None:
+    """1 MiB of lists held daemon and fork server for a tenth of a second each time the journal was read."""
+    text = "[" + "[]," * 300_000 + "[]]"
+    found = outcome_of(journals.completed(7, text))
+    assert found is not None
+    assert (found["unread"], "result" in found) == (text, False)
+    assert spool.is_unread(spool.ending_unseen(journals.Journal(outcome=found)))
+
+
+def test_a_result_that_is_long_in_bytes_alone_is_read() -> None:
+    found = outcome_of(journals.completed(7, json.dumps("é" * (journals.LONG - 10), ensure_ascii=False)))
+    assert found is not None
+    assert found["result"] == "é" * (journals.LONG - 10)
+
+
+@pytest.mark.parametrize("message", ["\0", "\U0001f600", '"', "\\", ",[{", '\\"'])
+def test_a_failure_with_the_longest_texts_is_read(message: str) -> None:
+    texts = message * (journals.MAX_TEXT // len(message))
+    found = outcome_of(journals.failed(7, "Worst", texts, texts, may_retry=True))
+    assert found is not None
+    assert (found["error_message"], found["traceback"]) == (texts, texts)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"v":1,"type":"log","pid":7,"at":1.0,"level":"INFO","message":"","more":[' + "[]," * 2000 + "[]]}",
+        '{"v":1,"type":"log","pid":7,"at":1.0,"level":"INFO","message":"","more":[' + '"",' * 2000 + '""]}',
+        '{"v":1,"type":"log","pid":7,"at":1.0,"level":"INFO","message":"' + "x" * 5000,
+        '{"v":1,"type":"outcome","outcome":"completed","pid":8,"result":[' + "[]," * 2000 + "[]]}",
+        '{"v":1,"type":"outcome","outcome":"completed","pid":7,"result":[' + "[]," * 2000 + "[]]",
+    ],
+)
+def test_a_long_record_that_no_process_of_ours_writes_is_none_and_is_not_read(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def loads(text: str | bytes) -> Any:
+        sizes.append(len(text))
+        return real(text)
+
+    real = json.loads
+    monkeypatch.setattr(json, "loads", loads)
+    journal = journals.parse(STARTED + b"\n" + line.encode() + b"\n")
+    assert (journal.outcome, journal.notes) == (None, ())
+    assert max(sizes) <= journals.LONG

@@ -204,3 +204,78 @@ def test_what_is_let_go_is_let_go_in_portions() -> None:
     kept = value[7]
     assert sum(1 for _ in portions.emptied([value])) >= 5
     assert (value, kept) == ([], [])
+
+
+def judged(text: str) -> str:
+    """What a text is as a result: it can be passed on, is JSON that no reply can tell, or none at all."""
+    try:
+        whole(portions.check(text, 8))
+    except portions.UnsayableError:
+        return "unsayable"
+    except ValueError:
+        return "none"
+    return "fine"
+
+
+def is_a_reply(text: str) -> bool:
+    try:
+        codec.parse_reply(f'{{"parameters":{{"result":{text}}}}}'.encode())
+    except ProtocolError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("portion", [2, 7, 40])
+def test_what_is_passed_on_as_a_result_is_what_a_client_takes(
+    portion: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portions, "PORTION", portion)
+    chance = random.Random(portion)
+    kinds = set()
+    for _ in range(150):
+        value = some_value(chance, 5)
+        text = json.dumps(value, ensure_ascii="\\ud8" in json.dumps(value), indent=chance.choice([None, 1]))
+        for tried in (text, broken(chance, text.encode()).decode("utf-8", "replace")):
+            kind = judged(tried)
+            assert (kind == "fine") == is_a_reply(tried), tried
+            kinds.add(kind)
+    assert kinds == {"fine", "unsayable", "none"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('["\\u0000",1]', "fine"),
+        ("[100000000000000000000000000000,1]", "fine"),
+        ("[[[[[[[[1]]]]]]]]", "fine"),
+        ("[[[[[[[[[1]]]]]]]]]", "unsayable"),
+        ("[1e999,1]", "unsayable"),
+        ('["\\ud800",1]', "unsayable"),
+        ('{"a":1,"b":[1,2,3],"a":3}', "none"),
+        ('{"a":[{"b":1,"c":2,"b":3}]}', "none"),
+        ('[1,2],"pid":7', "none"),
+        ("[NaN]", "none"),
+        ("", "none"),
+    ],
+)
+def test_a_result_may_hold_what_a_reply_can_tell(
+    text: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portions, "PORTION", 2)
+    assert judged(text) == expected
+
+
+def test_of_a_result_that_is_judged_no_more_than_a_portion_is_read_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = []
+
+    def loads(text: str, *more: Any) -> Any:
+        sizes.append(len(text))
+        return real(text, *more)
+
+    real = codec.loads
+    monkeypatch.setattr(codec, "loads", loads)
+    whole(portions.check("[" + "[]," * 30_000 + "[]]", 8))
+    assert max(sizes) <= 3 * portions.PORTION
+    assert len(sizes) >= 30

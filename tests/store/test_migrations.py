@@ -273,7 +273,7 @@ def test_the_jobs_of_version_1_go_on(tmp_path: Path) -> None:
     done = reader.job(1)
     assert done is not None
     assert (done.columns["parameters"], done.columns["result"]) == (
-        {"to": "user@example.com"},
+        '{"to": "user@example.com"}',
         '{"sent":1}',
     )
     assert [(row["job_id"], row["timeout"]) for row in reader.open_attempts()] == [(5, 2.5)]
