@@ -24,7 +24,7 @@ VARIABLE: Final = "BGJOB_MARK"
 UNFINISHED: Final = ".new"
 
 _MARK: Final = re.compile("[0-9a-f]{32}")
-_FILE: Final = re.compile(rf"fork-server-({_MARK.pattern})")
+_FILE: Final = re.compile("fork-server-([0-9a-f]{32})")
 _NO_TRICKS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _NO_FILE: Final = frozenset({errno.ENOENT, errno.EACCES, errno.ELOOP, errno.ENXIO})
 _LARGEST_FILE: Final = 65536

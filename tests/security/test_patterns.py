@@ -14,6 +14,7 @@ import pytest
 from bgjob.commands.screen import _PAINT
 from bgjob.commands.text import _CHARACTERS
 from bgjobd.page import _IS_TOKEN
+from bgjobd.portions import _STRETCH, _TO_LAST_COMMA
 from bgjobd.web.heads import _HEADER, _LINE
 from bgjobd.web.views import routes
 
@@ -27,13 +28,15 @@ MADE = [
     _HEADER.pattern,
     _LINE.pattern,
     _PAINT.pattern,
+    _STRETCH.pattern,
+    _TO_LAST_COMMA.pattern,
     *(pattern for _, pattern in routes()),
 ]
 """Those that are put together."""
 
 MAKERS = {
     "bgjobd/forkserver/endings.py",  # of quoted texts alone
-    "bgjobd/page.py", "client/bgjob/commands/screen.py", "client/bgjob/commands/text.py",
+    "bgjobd/page.py", "bgjobd/portions.py", "client/bgjob/commands/screen.py", "client/bgjob/commands/text.py",
     "web/heads.py", "web/views.py",
 }  # fmt: skip
 DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"

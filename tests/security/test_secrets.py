@@ -23,6 +23,7 @@ import pytest
 from bgjob import command
 from bgjob.errors import BgjobError
 from bgjobd import main
+from bgjobd.web import console
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page, routes
 from tests.daemon.running import RunningDaemon, daemon
@@ -411,14 +412,15 @@ def test_no_answer_of_the_page_has_its_token_but_the_cookie(
 
 
 def test_what_the_page_says_of_a_bug_has_neither_token_nor_cookie(
-    served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    served: Served, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("broken")
 
     monkeypatch.setattr(Page, "_routed", broken)
     answer = served.ask(f"GET /jobs?token={TOKEN}", BEARER, f"Cookie: bgjobd={TOKEN}")
-    said = capsys.readouterr().err
+    console.finish()
+    said = capfd.readouterr().err
     assert answer.status == 500
     assert "RuntimeError: broken" in said
     assert TOKEN not in said + answer.body.decode()
