@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
 from . import journal as journals
-from . import kin
+from . import kin, printing
 from .calls import Approved, Call, attempt_call, hook_call
 from .endings import outcome_of_error, outcome_of_result, scrubbed
 from .identity import pidfd_inode, start_time
@@ -151,12 +151,15 @@ class _Recorder:
         if not is_progress:
             self._tell_log(record)
 
-    def finish(self) -> None:
-        """Record the progress that was told last, and how many entries were left out."""
+    def finish(self, unprinted: int) -> None:
+        """Record the progress that was told last, how many entries were left out, and how many bytes found no room."""
         try:
             self._tell_progress(is_last=True)
             if self._left_out:
                 self._write(_entry(f"too many entries: {self._left_out} were not kept"), time.time())
+            if unprinted:
+                told = f"{unprinted} bytes that it printed found no room on the disk, and are lost"
+                self._write(_entry(told), time.time())
         except Exception:  # how the attempt ended is worth more than what it told before
             traceback.print_exc()
 
@@ -375,8 +378,8 @@ def _run_method(
         line, code = _outcome_of_error(error, order, call, recorder, sandbox), 1
     finally:
         sandbox.leave_room()
-        recorder.finish()
-    _flush()
+        _flush()
+        recorder.finish(printing.lost())
     recorder.end(line)
     return code
 

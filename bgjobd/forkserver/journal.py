@@ -29,8 +29,8 @@ MAX_NESTING = 100
 MAX_TEXT = 64 * 1024
 MAX_LOGS = 1000
 MAX_PROGRESS = 2000
-# The last progress; that entries are left out, how many; that it waits.
-MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 4
+# The last progress; that entries are left out, how many; that prints are lost; that it waits.
+MAX_NOTES = MAX_LOGS + MAX_PROGRESS + 5
 MAX_NOTED = 1024 * 1024
 
 RESERVE = 16 * 1024

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
-from . import calls, child, keyring, kin, loading, means, reaping, sandbox, wire
+from . import calls, child, keyring, kin, loading, means, printing, reaping, sandbox, wire
 from . import journal as journals
 from .cgroup import Group, Groups
 from .identity import has_pidfs
@@ -26,6 +26,7 @@ from .identity import has_pidfs
 def main(link_fd: int) -> NoReturn:
     """Serve the daemon at the other end of the inherited socket `link_fd`, until both it and all children are gone."""
     kin.take_in_orphans()
+    printing.take_over()
     sandbox.give_up_privileges()
     keyring.leave()
     _Server(link_fd).serve()

@@ -25,6 +25,7 @@ pytestmark = needs_root
 
 FILLING = """
 import os
+import sys
 
 import bgjob
 
@@ -33,6 +34,12 @@ class Filling:
     def fill(self, path, size):
         fill(path)
         return "x" * size
+
+    def fill_and_print(self, path):
+        fill(path)
+        print("p" * 10_000)
+        print("and more", file=sys.stderr)
+        return "printed"
 
     def fill_and_raise(self, path):
         fill(path)
@@ -154,6 +161,15 @@ def test_an_error_is_recorded_in_short_where_there_is_no_room_for_all_of_it(serv
     assert journal.outcome["error_type"] == "ValueError"
     assert set(journal.outcome["error_message"]) == {"y"}
     assert journal.outcome["traceback"].endswith("yyy\n")
+
+
+def test_a_print_that_finds_no_room_is_lost_and_not_its_job(server: DrivenServer) -> None:
+    _start(server, "fill_and_print")
+    journal = _end(server)
+    assert journal.outcome is not None
+    assert journal.outcome["result"] == "printed"
+    told = "10010 bytes that it printed found no room on the disk, and are lost"
+    assert [note["message"] for note in journal.notes] == [told]
 
 
 def test_what_a_job_tells_takes_no_room_from_its_end(server: DrivenServer) -> None:

@@ -219,11 +219,8 @@ _OWN_ENDS: Final[dict[str, frozenset[str]]] = {
     "die": frozenset({"signalled"}),
     "exit": frozenset({"exited"}),
     "return_much": frozenset({"failed"}),
-    "print_much": frozenset({"failed"}),
 }
-"""The outcomes that an attempt of a method may have by itself, beside `completed`: where the disk is full a print of its
-own raises.
-"""
+"""The outcomes that an attempt of a method may have by itself, beside `completed`."""
 
 _MAY_BE_GIVEN_UP: Final = frozenset({"poison"})
 """The methods of which a job may fail although its latest attempt has not begun."""
