@@ -329,7 +329,7 @@ def test_a_spool_without_room_delays_jobs_and_loses_none(tmp_path: Path) -> None
                         "wait_and_return",
                         {"path": str(go), "ledger": str(ledger), "size": size},
                     )
-                    for size in (10, 20_000)
+                    for size in (10, 100_000)
                 ]
                 eventually(lambda: ledger.exists() and len(ledger.read_text().split()) == 2)
                 _fill(mount / "filler")
@@ -342,7 +342,7 @@ def test_a_spool_without_room_delays_jobs_and_loses_none(tmp_path: Path) -> None
                 assert late.result(20) == 1
                 big = jobs[1].wait(20)
             assert (small["status"], small["result"]) == ("completed", "x" * 10)
-            assert (big["status"], big["result"]) == ("completed", "x" * 20_000)
+            assert (big["status"], big["result"]) == ("completed", "x" * 100_000)
             assert [one["outcome"] for one in big["attempts"]] == ["completed"]
             assert ledger.read_text().split() == ["start"] * 2
             assert running.stop() == 0

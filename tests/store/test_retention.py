@@ -310,6 +310,7 @@ def test_a_whole_job_has_all_its_entries_oldest_first(store: Store) -> None:
         assert reader.whole(99) is None
     assert job is not None
     assert {name: value for name, value in whole.items() if name != "logs"} == job.columns | {
+        "parameters": {"a": 1},
         "result": {"sent": 1},
         "attempts": list(job.attempts),
     }
