@@ -696,7 +696,7 @@ class Attempts:
 
     # What an earlier daemon, or a fork server that died, left behind
 
-    def recover(self, rows: Iterable[dict[str, Any]], has_own_spool: bool) -> None:
+    def recover(self, rows: Iterable[dict[str, Any]]) -> None:
         """Settle the attempts whose end is not recorded: collect, wait for, give back, or count as lost."""
         bereft = set(self._spool.bereft())
         for row in rows:
@@ -710,8 +710,6 @@ class Attempts:
             ending = self._life.try_ending(row["boot_id"])
             if ending is not None:
                 self._insist(self._settle_dead, attempt, ending)
-            elif not has_own_spool:
-                self._insist(self._settle_without_spool, attempt)
             else:
                 self._insist(self._adopt, attempt, row["cancel_requested_at"] is not None)
 

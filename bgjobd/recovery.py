@@ -23,12 +23,11 @@ def recover(
     """
     spool.remove_unfinished()
     database_id = reader.database_id()
-    has_own_spool = spool.belongs_to(database_id)
-    if not has_own_spool:
-        spool.give_to(database_id)
     rows = reader.open_attempts()
-    attempts.recover(_each(rows, more_time), has_own_spool)
     is_open = {(row["job_id"], row["number"]) for row in rows}
+    if not spool.belongs_to(database_id):
+        spool.give_to(database_id, bereft=is_open)
+    attempts.recover(_each(rows, more_time))
     for key in spool.hooks():
         job = reader.summary(key[0])
         hooks.adopt(key, "" if job is None else job["class_name"])

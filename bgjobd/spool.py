@@ -131,9 +131,7 @@ class Spool:
         """
         self.directory.renew()
         self._inotify.add_watch(self._path, _WATCHED)
-        for key in bereft:
-            self._put(journals.file_name(*key, _BEREFT), b"")
-        self._put(MARKER, self._database_id.encode())
+        self._mark_as_own(bereft)
 
     def take_changes(self) -> Changes:
         """What journals appeared and grew since the last call."""
@@ -394,8 +392,11 @@ class Spool:
         """Whether the spool is this database's; one in which nothing tells belongs to nobody."""
         return self._database_id == database_id
 
-    def give_to(self, database_id: str) -> None:
-        """Make the spool this database's, without the journals of another."""
+    def give_to(self, database_id: str, bereft: Iterable[AttemptKey] = ()) -> None:
+        """Make the spool this database's, without the journals of another, which may have been those of `bereft`.
+
+        As where it is made again, a later daemon is told of these before it takes the spool for its own.
+        """
         for key in {*self.journals(), *self._keys(_HOOK), *self.stops(), *self.bereft()}:
             self.remove(key)
             self.remove_stop(key)
@@ -405,7 +406,12 @@ class Spool:
             self.remove_server(mark)
         self.earlier = frozenset()
         self._database_id = database_id
-        self._put(MARKER, database_id.encode())
+        self._mark_as_own(bereft)
+
+    def _mark_as_own(self, bereft: Iterable[AttemptKey]) -> None:
+        for key in bereft:
+            self._put(journals.file_name(*key, _BEREFT), b"")
+        self._put(MARKER, self._database_id.encode())
 
 
 def word_in(directory: int, name: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from inotify_simple import INotify, flags
 
 from bgjobd.forkserver import journal as journals
-from bgjobd.spool import Spool
+from bgjobd.spool import MARKER, Spool
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults.injecting import leased
 from tests.support import eventually
@@ -306,6 +306,35 @@ def test_of_a_start_and_a_fence_only_the_first_counts(tmp_path: Path) -> None:
     assert journals.link_first(descriptor, "1.2.journal", started) is None
     os.close(descriptor)
     spool.close()
+
+
+def test_a_daemon_that_dies_while_it_takes_a_spool_leaves_word_of_whose_journals_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next one would take the missing journals for a job's deed, after which nothing is repeated."""
+    place = tmp_path / "spool"
+    place.mkdir()
+    rename = os.rename
+
+    def die_at_the_marker(source: str, target: str, **directories: int) -> None:
+        if target == MARKER:
+            raise KeyboardInterrupt
+        rename(source, target, **directories)
+
+    first = Spool(place)
+    monkeypatch.setattr(os, "rename", die_at_the_marker)
+    with pytest.raises(KeyboardInterrupt):
+        first.give_to("ours", [(1, 1), (2, 3)])
+    monkeypatch.undo()
+    first.close()
+    second = Spool(place)
+    assert not second.belongs_to("ours")
+    second.give_to("ours", [(1, 1), (2, 3)])
+    second.close()
+    third = Spool(place)
+    assert third.belongs_to("ours")
+    assert sorted(third.bereft()) == [(1, 1), (2, 3)]
+    third.close()
 
 
 def _change(running: RunningDaemon, sql: str) -> None:

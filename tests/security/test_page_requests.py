@@ -16,6 +16,7 @@ from bgjobd.web.render import Renderer
 from tests.page.serving import Answer
 from tests.page.test_guard import BROWSER, FORM, addresses
 from tests.security.paged import Target, target
+from tests.support import eventually
 
 VIEWS = [path for path in addresses("GET") if path != "/events"]
 ACTIONS = addresses("POST")
@@ -23,6 +24,7 @@ ROUTES = [*addresses("GET"), *ACTIONS]
 STATIC = Renderer().static
 EVIL = "http://evil.example"
 CORS = "access-control-allow-origin"
+TOLD = " by 127.0.0.1"
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +34,17 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
             own = (f"Content-Type: {FORM}", f"Origin: http://{attacked.host}")
             body = b"token=" + attacked.form_token
             assert attacked.ask(f"POST /queues/default/{verb}", *own, body=body).status == 303
+        eventually(lambda: attacked.running.console().count(TOLD) == 2)
         yield attacked
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_done(attacked: Target) -> Iterator[None]:
     """Whatever a test here tries, nothing comes of it, and nobody asked the daemon for it."""
-    before, told = attacked.standing(), attacked.running.console().count(" by 127.0.0.1")
+    before = attacked.standing()
     yield
     assert attacked.standing() == before
-    assert attacked.running.console().count(" by 127.0.0.1") == told
+    assert attacked.running.console().count(TOLD) == 2, "beside the two that were the page's own"
 
 
 def is_guarded(answer: Answer) -> bool:
