@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import settings
 
 TESTS: Final = Path(__file__).resolve().parent
 
@@ -29,6 +30,8 @@ LONG: Final = (
     "systemd/test_units.py",
 )
 """Those of the most seconds; they need not be all, nor in their exact order."""
+
+settings.register_profile("long", max_examples=1000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

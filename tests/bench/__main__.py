@@ -43,7 +43,7 @@ class Sizes:
     """How much is measured: jobs of a drain, bare forks beside it, samples, calls, seconds, finished jobs.
 
     `live` attempts and `queued` jobs meet a daemon that is killed and started again, `restarts` times; `rows` log
-    entries are read, and as many finished jobs deleted, none where it is 0.
+    entries are read, and as many finished jobs deleted, none where it is 0; `frames` of the kinds of frames are poured.
     """
 
     jobs: int
@@ -57,15 +57,18 @@ class Sizes:
     queued: int
     restarts: int
     rows: int
+    frames: int
 
 
 _WHOLE = Sizes(
     jobs=3000, forks=4000, submits=1000, calls=20, samples=200, idle=20.0, finished=100_000,
     live=100, queued=100_000, restarts=100, rows=100_000,
+    frames=len(pouring.FRAMES),
 )  # fmt: skip
 _QUICK = Sizes(
     jobs=500, forks=1000, submits=200, calls=3, samples=30, idle=3.0, finished=5000,
     live=20, queued=5000, restarts=5, rows=0,
+    frames=len(pouring.FRAMES),
 )  # fmt: skip
 
 
@@ -110,7 +113,7 @@ def _measure(sizes: Sizes, state_base: Path | None) -> Findings:
 def _measure_pouring(sizes: Sizes, state_base: Path | None) -> Pouring:
     with station.running(state_base) as one:
         _warm_up(one)
-        return _step("pings beside one who pours", lambda: pouring.pouring(one, sizes.samples * 2))
+        return _step("pings beside one who pours", lambda: pouring.pouring(one, sizes.samples * 2, sizes.frames))
 
 
 def _measure_pruning(sizes: Sizes, state_base: Path | None) -> Pruning:
@@ -220,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rows", type=int, metavar="N", help="log entries to read, jobs to delete; 1000000 for the targets"
     )
+    parser.add_argument("--frames", type=int, metavar="N", help="kinds of frames that are poured")
     parser.add_argument(
         "--state-dir", type=Path, metavar="DIR", help="where the databases go meanwhile (/var/tmp)"
     )

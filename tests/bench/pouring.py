@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -72,14 +73,14 @@ class Pouring:
     memory: dict[str, float]
 
 
-def pouring(station: Station, samples: int) -> Pouring:
-    """Ping alone, then while each of the frames is poured."""
+def pouring(station: Station, samples: int, frames: int) -> Pouring:
+    """Ping alone, then while each of the first `frames` is poured."""
     import processes
     from measures import Latency
 
     alone = Latency.of(_pings(station.socket, samples))
     beside, memory = {}, {}
-    for name in FRAMES:
+    for name in islice(FRAMES, frames):
         with _poured(station.socket, name):
             latencies, most = [], 0.0
             for _ in range(_LOOKS):

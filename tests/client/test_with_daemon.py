@@ -62,10 +62,12 @@ def test_lists_are_filtered_and_go_on_page_by_page(client: Client) -> None:
         [{"class_name": PROBE, "method_name": "whole", "parameters": {"n": n}} for n in range(5)]
     )
     wait(jobs, 20)
+    ended = [(job.snapshot["finished_at"], job.id) for job in jobs]
     first = client.list(class_name=PROBE, method_name="whole", status="completed", limit=3)
     assert first.next is not None
     rest = client.list(class_name=PROBE, method_name="whole", status=["completed"], before=first.next)
-    assert [job["id"] for job in [*first, *rest]] == sorted((job.id for job in jobs), reverse=True)
+    latest_first = [job_id for _, job_id in sorted(ended, reverse=True)]
+    assert [job["id"] for job in [*first, *rest]] == latest_first
     assert rest.next is None
 
 

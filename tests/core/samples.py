@@ -39,8 +39,10 @@ BAD_ENDINGS: Final = (
 )
 """Each way to end badly after which a job may be tried again."""
 
-seeded: Final = settings(max_examples=300, deadline=None, derandomize=True)
-"""For properties: the same examples every time, however slow the machine is."""
+seeded: Final = settings(deadline=None, derandomize=True)
+"""For properties: the same examples every time, however slow the machine is; more of them with
+`--hypothesis-profile=long`.
+"""
 
 
 def submitted(**given: Any) -> Submitted:

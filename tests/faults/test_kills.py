@@ -125,9 +125,28 @@ OUTPUT = "".join(f"line {number}\n" for number in range(2000)).encode()
 needs_strace = pytest.mark.skipif(why_impossible() is not None, reason=str(why_impossible()))
 
 
+LESS_PATIENCE = "from bgjobd import attempts; attempts._LONG_DYING = 0.5"
+
+
+@contextmanager
+def _daemon(directory: Path) -> Iterator[RunningDaemon]:
+    with daemon(
+        directory, SETTINGS, books.marked(directory), modules=MODULES, changes=LESS_PATIENCE
+    ) as running:
+        yield running
+
+
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[RunningDaemon]:
-    with daemon(tmp_path, SETTINGS, books.marked(tmp_path), modules=MODULES) as running:
+    """For a test that ends the daemon or its fork server."""
+    with _daemon(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    """For those that end nothing but their own attempts."""
+    with _daemon(tmp_path_factory.mktemp("lasting")) as running:
         yield running
 
 
@@ -243,41 +262,41 @@ def test_daemon_and_fork_server_are_killed_together_while_attempts_run(
     ],
 )
 def test_a_child_is_killed(
-    running: RunningDaemon,
+    lasting: RunningDaemon,
     moment: str,
     injection: str,
     first: tuple[str, int | None, int | None],
     retries: int,
 ) -> None:
-    with running.client() as client:
+    with lasting.client() as client:
         client.classes()
-        ask_to_halt(running)
+        ask_to_halt(lasting)
         job = client.run_background_job(TARGET, "complete")
-        with Knife(halted_child(running), injection, running.directory / "strace.log") as knife:
+        with Knife(halted_child(lasting), injection, lasting.directory / "strace.log") as knife:
             knife.let_go_on()
             eventually(knife.has_ended)
             assert knife.has_struck(), f"nobody was killed {moment}"
         end = job.wait(20)
     assert _told(end) in ([first], [first, ("completed", 0, None)])
     assert (end["status"], end["result"], end["retry_count"]) == ("completed", "whole", retries)
-    _audit(running, [job.id])
+    _audit(lasting, [job.id])
 
 
-def test_a_child_that_is_killed_at_its_work_is_tried_again(running: RunningDaemon, tmp_path: Path) -> None:
-    with running.client() as client:
+def test_a_child_that_is_killed_at_its_work_is_tried_again(lasting: RunningDaemon, tmp_path: Path) -> None:
+    with lasting.client() as client:
         (job,) = _begin(client, tmp_path, "wait", 1)
         os.kill(_pids(tmp_path / "pids")[0], signal.SIGKILL)
         (tmp_path / "go").touch()
         assert _told(client.get(job).wait(20)) == [("signalled", None, 9), ("completed", 0, None)]
-    _audit(running, [job])
+    _audit(lasting, [job])
 
 
-def test_a_child_that_is_killed_while_it_writes_its_outcome_has_none(running: RunningDaemon) -> None:
-    with running.client() as client:
+def test_a_child_that_is_killed_while_it_writes_its_outcome_has_none(lasting: RunningDaemon) -> None:
+    with lasting.client() as client:
         job = client.run_background_job(TARGET, "tear", retry_count=1)
         end = job.wait(20)
     assert (end["status"], _told(end)) == ("failed", [("signalled", None, 9)])
-    _audit(running, [job.id])
+    _audit(lasting, [job.id])
 
 
 @pytest.mark.parametrize(
@@ -292,20 +311,20 @@ def test_a_child_that_is_killed_while_it_writes_its_outcome_has_none(running: Ru
     ],
 )
 def test_a_bad_ending_has_its_reason_and_is_no_success(
-    running: RunningDaemon, method: str, told: tuple[str, int | None, int | None], error: str
+    lasting: RunningDaemon, method: str, told: tuple[str, int | None, int | None], error: str
 ) -> None:
-    with running.client() as client:
+    with lasting.client() as client:
         job = client.run_background_job(TARGET, method, retry_count=1)
         end = job.wait(30)
     assert (end["status"], _told(end)) == ("failed", [told])
     assert re.match(error, end["error"]), end["error"]
-    _audit(running, [job.id])
+    _audit(lasting, [job.id])
 
 
 def test_what_a_job_has_left_for_the_interpreters_exit_does_not_spoil_its_outcome(
-    running: RunningDaemon,
+    lasting: RunningDaemon,
 ) -> None:
-    with running.client() as client:
+    with lasting.client() as client:
         end = client.run_background_job(TARGET, "leave_at_exit").wait(20)
     assert (end["status"], end["result"], _told(end)) == ("completed", "whole", [("completed", 0, None)])
 
@@ -313,13 +332,13 @@ def test_what_a_job_has_left_for_the_interpreters_exit_does_not_spoil_its_outcom
 # Stopped, not killed
 
 
-def test_a_stopped_child_is_ended_at_its_timeout(running: RunningDaemon, tmp_path: Path) -> None:
-    with running.client() as client:
+def test_a_stopped_child_is_ended_at_its_timeout(lasting: RunningDaemon, tmp_path: Path) -> None:
+    with lasting.client() as client:
         (job,) = _begin(client, tmp_path, "wait", 1, timeout=0.5, retry_count=1)
         os.kill(_pids(tmp_path / "pids")[0], signal.SIGSTOP)
         end = client.get(job).wait(20)
     assert (end["status"], _told(end)) == ("failed", [("timed_out", None, signal.SIGKILL)])
-    _audit(running, [job])
+    _audit(lasting, [job])
 
 
 def test_a_stopped_daemon_holds_up_no_attempt_and_collects_all_once_it_goes_on(
@@ -384,7 +403,7 @@ def test_an_attempt_that_no_signal_reaches_keeps_its_slot_and_holds_up_nobody_el
             eventually(lambda: _is_in_the_kernel(pid) and _has_pending_kill(pid))
             assert client.run_background_job(TARGET, "complete").result(20) == "whole"
             assert client.get(job.id).snapshot["status"] == "running"
-            told = f"(pid {pid}) was killed 5 s ago and does not end"
+            told = f"(pid {pid}) was killed 0.5 s ago and does not end"
             eventually(lambda: any(told in entry["message"] for entry in client.get(job.id).logs()))
             assert running.stop(signal.SIGTERM) == 0
             running.start()

@@ -15,7 +15,7 @@ OBSTACLE = why_impossible()
 @pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
 @pytest.mark.parametrize(
     ("role", "start", "step"),
-    [(Role.DAEMON, 11, 43), (Role.START, 20, 53), (Role.FORK_SERVER, 5, 17), (Role.CHILD, 3, 13)],
+    [(Role.DAEMON, 11, 97), (Role.START, 20, 113), (Role.FORK_SERVER, 5, 41), (Role.CHILD, 3, 29)],
 )
 def test_a_process_is_killed_in_the_middle_of_anything_and_the_books_balance(
     tmp_path: Path, role: Role, start: int, step: int

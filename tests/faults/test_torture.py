@@ -14,7 +14,7 @@ from tests.faults.torture.killer import ENDS_DAEMON
 def test_a_daemon_whose_processes_are_killed_at_random_loses_nothing_and_runs_nothing_twice(
     tmp_path: Path,
 ) -> None:
-    outcome = torture(tmp_path, seconds=12.0, seed=5)
+    outcome = torture(tmp_path, seconds=8.0, seed=5)
     assert outcome.findings == ()
     assert sum(outcome.deeds[deed] for deed in ENDS_DAEMON) >= 3
     assert outcome.acknowledged > 20

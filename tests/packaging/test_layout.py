@@ -6,6 +6,7 @@ import ast
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -299,7 +300,7 @@ def violations(path: Path, source: str, rules: list[Rule] = RULES) -> list[str]:
         f"{path}:{use.line}: {rule.sentence} ({use.name})"
         for rule in rules
         if rule.holds_for(module)
-        for use in uses(ast.parse(source), package)
+        for use in uses(source, package)
         if rule.forbids(use)
     ]
 
@@ -316,9 +317,10 @@ def is_within(name: str, packages: list[str]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def uses(tree: ast.Module, package: str) -> list[Use]:
+@cache
+def uses(source: str, package: str) -> list[Use]:
     reader = Reader(package)
-    reader.read(tree)
+    reader.read(ast.parse(source))
     return reader.uses
 
 
