@@ -254,6 +254,14 @@ def running(tmp_path: Path) -> Iterator[RunningDaemon]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    """A daemon whose disks have room, for all who remove a directory of it or its fork server."""
+    directory = tmp_path_factory.mktemp("roomy")
+    with daemon(directory, CLASSES, modules={"neighbours": NEIGHBOURS}) as running:
+        yield running
+
+
 def test_one_user_fills_the_spool_and_the_jobs_of_others_wait_and_run_once(
     running: RunningDaemon, tmp_path: Path
 ) -> None:
@@ -322,28 +330,25 @@ def test_a_job_is_cancelled_though_its_result_waits_and_one_whose_process_dies_r
 
 @pytest.mark.parametrize("what", ["run/spool", "run/work", "state/output"])
 def test_a_directory_that_is_removed_is_made_again_and_who_ran_in_it_is_lost_for_nothing(
-    tmp_path: Path, what: str
+    roomy: RunningDaemon, tmp_path: Path, what: str
 ) -> None:
-    returns, ledger = tmp_path / "returns", tmp_path / "ledger"
-    with daemon(tmp_path, CLASSES, modules={"neighbours": NEIGHBOURS}) as running:
-        with running.client() as client:
-            job = client.run_background_job(*WORKS, {"ledger": str(ledger), "go": str(returns)})
-            eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
-            mode = (tmp_path / what).stat().st_mode
-            shutil.rmtree(tmp_path / what)
-            assert (
-                client.run_background_job("probes.Probe", "say", {"text": "again"}).wait(20)["retry_count"]
-                == 0
-            )
-            assert (tmp_path / what).stat().st_mode == mode
-            returns.touch()
-            end = job.wait(20)
-            assert (end["status"], end["retry_count"]) == ("completed", 0)
-            outcomes = [one["outcome"] for one in end["attempts"]]
-            assert outcomes[0] == ("lost" if what == "run/spool" else "completed")
-            assert client.stats()["storage_trouble"] is None
-        assert any(f"{what} was removed" in line and "made again" in line for line in running.lines())
-        books.check(running, acknowledged=[job.id])
+    returns, ledger, removed = tmp_path / "returns", tmp_path / "ledger", roomy.directory / what
+    with roomy.client() as client:
+        job = client.run_background_job(*WORKS, {"ledger": str(ledger), "go": str(returns)})
+        eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"])
+        mode = removed.stat().st_mode
+        shutil.rmtree(removed)
+        said = client.run_background_job("probes.Probe", "say", {"text": "again"})
+        assert said.wait(20)["retry_count"] == 0
+        assert removed.stat().st_mode == mode
+        returns.touch()
+        end = job.wait(20)
+        assert (end["status"], end["retry_count"]) == ("completed", 0)
+        outcomes = [one["outcome"] for one in end["attempts"]]
+        assert outcomes[0] == ("lost" if what == "run/spool" else "completed")
+        assert client.stats()["storage_trouble"] is None
+    assert any(f"{what} was removed" in line and "made again" in line for line in roomy.lines())
+    books.check(roomy, acknowledged=[job.id])
 
 
 def test_a_fork_server_that_came_up_while_the_spool_was_made_again_takes_it_up(tmp_path: Path) -> None:
@@ -370,17 +375,18 @@ def test_a_fork_server_that_came_up_while_the_spool_was_made_again_takes_it_up(t
 
 @pytest.mark.parametrize("what", ["run/spool", "run/work", "state/output"])
 def test_a_directory_that_was_removed_is_made_again_where_there_is_no_fork_server_to_miss_it(
-    tmp_path: Path, what: str
+    roomy: RunningDaemon, what: str
 ) -> None:
-    with daemon(tmp_path) as running, running.client() as client:
+    removed = roomy.directory / what
+    with roomy.client() as client:
         client.classes()
-        server = running.fork_server()
-        shutil.rmtree(tmp_path / what)
+        server = roomy.fork_server()
+        shutil.rmtree(removed)
         with pytest.raises(ReloadFailedError):
             client.reload()
-        eventually((tmp_path / what).exists)
+        eventually(removed.exists)
         client.reload()
-        shutil.rmtree(tmp_path / what)
-        os.kill(running.fork_server(), signal.SIGKILL)
+        shutil.rmtree(removed)
+        os.kill(roomy.fork_server(), signal.SIGKILL)
         assert client.run_background_job("probes.Probe", "echo", {"value": 3}).result(20) == 3
-        assert running.fork_server() != server
+        assert roomy.fork_server() != server
