@@ -113,7 +113,9 @@ def _measure(sizes: Sizes, state_base: Path | None) -> Findings:
 def _measure_pouring(sizes: Sizes, state_base: Path | None) -> Pouring:
     with station.running(state_base) as one:
         _warm_up(one)
-        return _step("pings beside one who pours", lambda: pouring.pouring(one, sizes.samples * 2, sizes.frames))
+        return _step(
+            "pings beside one who pours", lambda: pouring.pouring(one, sizes.samples * 2, sizes.frames)
+        )
 
 
 def _measure_pruning(sizes: Sizes, state_base: Path | None) -> Pruning:
