@@ -124,6 +124,12 @@ def test_an_odd_module_that_can_be_used_harms_no_class_beside_it_and_is_used(usa
     assert f"approved     {PROBE}:" in usable.checked
 
 
+def test_a_copy_that_comes_back_from_an_import_does_not_stay_as_a_second_fork_server(usable: Odd) -> None:
+    server = usable.running.fork_server()
+    children = Path(f"/proc/{server}/task/{server}/children")
+    eventually(lambda: len(children.read_text().split()) <= 1)  # that of the fork that stays
+
+
 @pytest.mark.parametrize("name", UNUSABLE)
 def test_an_odd_module_that_cannot_be_used_harms_no_class_beside_it_and_check_names_it(
     unusable: Odd, name: str
