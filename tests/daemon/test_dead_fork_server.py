@@ -85,7 +85,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
 
 @pytest.fixture
 def running(shared: RunningDaemon) -> RunningDaemon:
-    """The daemon of the tests that end its fork servers and not itself. It has one, and nothing of earlier tests."""
+    """The daemon of most tests. It has one fork server, and nothing of earlier tests."""
     eventually(lambda: len(shared.children()) == 1 and shared.spooled() == [] and len(_kept(shared)) == 1)
     return shared
 
@@ -99,6 +99,14 @@ def client(running: RunningDaemon) -> Iterator[Client]:
 def _modules(tmp_path: Path) -> dict[str, str]:
     ledger, go = str(tmp_path / "hooks"), str(tmp_path / "hook_may_end")
     return {"later": LATER.replace("LEDGER", ledger).replace("GO", go)}
+
+
+@pytest.fixture
+def hooks(running: RunningDaemon) -> Path:
+    """Where a failed hook of this test writes a line."""
+    for name in ("hooks", "hook_may_end"):
+        (running.directory / name).unlink(missing_ok=True)
+    return running.directory / "hooks"
 
 
 def _kept(running: RunningDaemon) -> list[str]:
@@ -285,32 +293,30 @@ def test_a_journal_that_cannot_be_read_for_a_moment_changes_no_verdict(
     assert told == {"complete": "completed", "exit": "exited"}
 
 
-def test_a_failed_hook_is_called_once_whether_its_fork_server_dies_or_also_its_daemon(tmp_path: Path) -> None:
-    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running:
-        with running.client() as client:
-            job = client.run_background_job("later.Hooked", "fail")
-            hooks = tmp_path / "hooks"
-            eventually(lambda: hooks.exists() and hooks.read_text())
-            os.kill(running.fork_server(), signal.SIGKILL)
-            assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
-        running.stop(signal.SIGKILL)
-        running.start()
-        with running.client() as client:
-            (tmp_path / "hook_may_end").touch()
-            assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
-            eventually(lambda: not _hooks_under_way(running))
-            assert client.get(job.id).snapshot["status"] == "failed"
-        assert len(hooks.read_text().splitlines()) == 1
+def test_a_failed_hook_is_called_once_whether_its_fork_server_dies_or_also_its_daemon(
+    running: RunningDaemon, client: Client, hooks: Path
+) -> None:
+    job = client.run_background_job("later.Hooked", "fail")
+    eventually(lambda: hooks.exists() and hooks.read_text())
+    os.kill(running.fork_server(), signal.SIGKILL)
+    assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
+    running.stop(signal.SIGKILL)
+    running.start()
+    hooks.with_name("hook_may_end").touch()
+    assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
+    eventually(lambda: not _hooks_under_way(running))
+    assert client.get(job.id).snapshot["status"] == "failed"
+    assert len(hooks.read_text().splitlines()) == 1
 
 
 def test_a_hook_is_called_though_an_earlier_call_left_its_directory_before_it_had_begun(
-    running: RunningDaemon, client: Client
+    running: RunningDaemon, client: Client, hooks: Path
 ) -> None:
-    (running.directory / "hook_may_end").touch()
+    hooks.with_name("hook_may_end").touch()
     next_id = client.run_background_job("probes.Probe", "echo").id + 1
     (running.directory / "run" / "work" / f"{next_id}.1.hook").mkdir()
     assert client.run_background_job("later.Hooked", "fail").id == next_id
-    eventually(lambda: (running.directory / "hooks").exists())
+    eventually(hooks.exists)
 
 
 def test_a_hook_stays_fenced_until_the_orphaned_fork_server_that_may_have_it_before_it_is_gone(
