@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -35,8 +36,13 @@ def check(running: RunningDaemon, *words: str) -> subprocess.CompletedProcess[st
     )
 
 
+def checked(running: RunningDaemon) -> Checked:
+    """What the command tells, without the time that a process takes for its start."""
+    return checking.check(config.load(running.config, {}, is_root=os.geteuid() == 0))
+
+
 def told(running: RunningDaemon) -> str:
-    return check(running).stdout
+    return str(checked(running))
 
 
 def settings(tmp_path: Path, more: str = "") -> config.Config:
@@ -116,14 +122,14 @@ def test_a_directory_of_somebody_else_is_told(tmp_path: Path) -> None:
 def test_root_runs_no_code_of_a_daemon_that_is_somebody_elses(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     running = RunningDaemon(tmp_path, '"evil.Job" = {}', modules={"evil": f"open({str(ran)!r}, 'w')"})
-    check(running)
+    checked(running)
     assert ran.exists()
     ran.unlink()
     (tmp_path / "state").mkdir()
     os.chown(tmp_path / "state", 65534, 65534)
-    done = check(running)
-    assert done.returncode == 1
-    assert "nothing of [approved] was imported" in done.stdout
+    found = checked(running)
+    assert not found.is_whole
+    assert "nothing of [approved] was imported" in str(found)
     assert not ran.exists()
 
 
@@ -357,11 +363,11 @@ def test_jobs_that_the_new_code_would_not_take_are_counted_with_the_reason(tmp_p
         changed = changed.replace("day: date", "day: int | date").replace("    def old(self): pass\n", "")
         (tmp_path / "shop.py").write_text(changed.replace("int | date", "list[date]"))
         running.config.write_text(running.config.read_text().replace('"shop2.Job" = {}', ""))
-        while_it_runs = check(running)
+        while_it_runs = checked(running)
         running.stop()
-        without = check(running)
-        assert without.returncode == 1
-        for lines in (while_it_runs.stdout, without.stdout):
+        without = checked(running)
+        assert not without.is_whole
+        for lines in (str(while_it_runs), str(without)):
             assert [line for line in lines.splitlines() if "queued jobs" in line] == [
                 f"doubtful     queued jobs: {line}; mend the code or the configuration, or `bgjob cancel` them"
                 for line in (
@@ -428,24 +434,37 @@ def test_the_look_at_many_jobs_ends_with_the_time_there_is_and_says_so(tmp_path:
     )
 
 
-def test_a_time_in_the_future_says_that_the_clock_was_set_back(tmp_path: Path) -> None:
-    with daemon(tmp_path) as running, running.client() as client:
-        client.run_background_job("probes.Probe", "echo").wait(20)
-        assert "in the future" not in told(running)
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a daemon that has run a job, and was stopped."""
+    directory = tmp_path_factory.mktemp("stopped")
+    with daemon(directory) as running:
+        with running.client() as client:
+            client.run_background_job("probes.Probe", "echo").wait(20)
         running.stop()
-        written = "2399-01-01T00:00:00.000000Z"
-        _write(running, f"UPDATE background_jobs SET updated_at = '{written}'")
-        assert f"doubtful     clock: a job was written at {written}" in told(running)
+    return directory
 
 
-def test_a_database_of_a_newer_bgjobd_is_told(tmp_path: Path) -> None:
-    with daemon(tmp_path) as running:
-        running.stop()
-        _write(running, "PRAGMA user_version = 1000")
-        done = check(running)
-    assert done.returncode == 1
-    assert "broken       database:" in done.stdout
-    assert "schema version 1000" in done.stdout
+@pytest.fixture
+def written(tmp_path: Path, stopped: Path) -> RunningDaemon:
+    """A daemon that has yet to start, with a database of one job."""
+    shutil.copytree(stopped / "state", tmp_path / "state")
+    return RunningDaemon(tmp_path)
+
+
+def test_a_time_in_the_future_says_that_the_clock_was_set_back(written: RunningDaemon) -> None:
+    assert "in the future" not in told(written)
+    at = "2399-01-01T00:00:00.000000Z"
+    _write(written, f"UPDATE background_jobs SET updated_at = '{at}'")
+    assert f"doubtful     clock: a job was written at {at}" in told(written)
+
+
+def test_a_database_of_a_newer_bgjobd_is_told(written: RunningDaemon) -> None:
+    _write(written, "PRAGMA user_version = 1000")
+    found = checked(written)
+    assert not found.is_whole
+    assert "broken       database:" in str(found)
+    assert "schema version 1000" in str(found)
 
 
 def _write(running: RunningDaemon, statement: str) -> None:
@@ -479,7 +498,7 @@ def test_a_program_reads_the_same_as_json(tmp_path: Path) -> None:
 
 def test_an_interpreter_that_is_not_there_is_broken_and_the_rest_is_told(tmp_path: Path) -> None:
     running = RunningDaemon(tmp_path, app='python = "no-such-python"')
-    done = check(running)
-    assert done.returncode == 1
-    assert "broken       interpreter: there is no interpreter no-such-python" in done.stdout
-    assert "ok           socket:" in done.stdout
+    found = checked(running)
+    assert not found.is_whole
+    assert "broken       interpreter: there is no interpreter no-such-python" in str(found)
+    assert "ok           socket:" in str(found)

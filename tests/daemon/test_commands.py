@@ -18,11 +18,20 @@ import pytest
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
+SHOP = "class Job:\n    def run(self, token):\n        return 5\n"
+DOUBTFUL = '"shop.Job" = { methods = ["run", "rum"], sensitive = ["token", "tokne"] }'
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
-    with daemon(tmp_path_factory.mktemp("commands")) as running:
+    with daemon(tmp_path_factory.mktemp("commands"), DOUBTFUL, modules={"shop": SHOP}) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def checked(running: RunningDaemon) -> subprocess.CompletedProcess[str]:
+    """What `bgjobd check` has told of its configuration."""
+    return _run("bgjobd", "check", "--config", str(running.config))
 
 
 def _run(
@@ -102,12 +111,11 @@ def test_without_a_daemon_the_client_says_so_with_69() -> None:
     assert "no daemon answers at /nowhere/s.sock" in done.stderr
 
 
-def test_check_lists_what_is_approved_and_what_is_broken(running: RunningDaemon) -> None:
-    done = _run("bgjobd", "check", "--config", str(running.config))
-    assert done.returncode == 1
-    assert "approved     probes.Probe:" in done.stdout
-    assert "unavailable  broken.Job: RuntimeError: this module does not import" in done.stdout
-    assert "unavailable  probes.NeedsMore: its constructor needs connection" in done.stdout
+def test_check_lists_what_is_approved_and_what_is_broken(checked: subprocess.CompletedProcess[str]) -> None:
+    assert checked.returncode == 1
+    assert "approved     probes.Probe:" in checked.stdout
+    assert "unavailable  broken.Job: RuntimeError: this module does not import" in checked.stdout
+    assert "unavailable  probes.NeedsMore: its constructor needs connection" in checked.stdout
 
 
 def test_a_bad_configuration_is_told_whole(tmp_path: Path) -> None:
@@ -147,14 +155,12 @@ def test_the_demo_ends_at_a_signal_while_its_jobs_run(number: signal.Signals) ->
     assert "Traceback" not in rest
 
 
-def test_check_doubts_names_that_mean_nothing_and_the_log_does_too(tmp_path: Path) -> None:
-    module = "class Job:\n    def run(self, token):\n        return 5\n"
-    settings = '"shop.Job" = { methods = ["run", "rum"], sensitive = ["token", "tokne"] }'
-    with daemon(tmp_path, settings, modules={"shop": module}) as running, running.client() as client:
+def test_check_doubts_names_that_mean_nothing_and_the_log_does_too(
+    running: RunningDaemon, checked: subprocess.CompletedProcess[str]
+) -> None:
+    with running.client() as client:
         assert client.run_background_job("shop.Job", "run", {"token": "x"}).result(20) == 5
-        checked = _run("bgjobd", "check", "--config", str(running.config))
-        logged = "\n".join(running.lines())
-    assert checked.returncode == 1
+    logged = "\n".join(running.lines())
     for doubt in (
         "methods of shop.Job lists rum, and the class has no such method that may be called",
         "sensitive of shop.Job lists tokne, and no method has such a parameter",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,42 @@ ENDS: dict[str, tuple[str, int | None, int | None]] = {
 SETTINGS = '"later.Later" = { max_retries = 0 }\n"later.Hooked" = { max_retries = 0 }\n'
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    directory = tmp_path_factory.mktemp("shared")
+    environ = {"BGJOBD_DAEMON__SLOTS": "8"}
+    with daemon(directory, SETTINGS, "", environ, _modules(directory)) as running:
+        yield running
+
+
+@pytest.fixture
+def running(shared: RunningDaemon) -> RunningDaemon:
+    """The daemon of most tests. It has one fork server, and nothing of earlier tests."""
+    eventually(lambda: len(shared.children()) == 1 and shared.spooled() == [] and len(_kept(shared)) == 1)
+    return shared
+
+
+@pytest.fixture
+def client(running: RunningDaemon) -> Iterator[Client]:
+    with running.client() as client:
+        yield client
+
+
 def _modules(tmp_path: Path) -> dict[str, str]:
     ledger, go = str(tmp_path / "hooks"), str(tmp_path / "hook_may_end")
     return {"later": LATER.replace("LEDGER", ledger).replace("GO", go)}
+
+
+@pytest.fixture
+def hooks(running: RunningDaemon) -> Path:
+    """Where a failed hook of this test writes a line."""
+    for name in ("hooks", "hook_may_end"):
+        (running.directory / name).unlink(missing_ok=True)
+    return running.directory / "hooks"
+
+
+def _kept(running: RunningDaemon) -> list[str]:
+    return [path.name for path in running.spool.glob("fork-server-*")]
 
 
 def _begin(client: Client, go: Path, ways: list[str]) -> dict[str, int]:
@@ -104,73 +138,85 @@ def _end(client: Client, job: int) -> dict[str, Any]:
     return dict(attempt)
 
 
-def test_the_daemon_knows_exactly_how_attempts_of_a_killed_fork_server_ended(tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    environ = {"BGJOBD_DAEMON__SLOTS": "8"}
-    with daemon(tmp_path, SETTINGS, "", environ, _modules(tmp_path)) as running, running.client() as client:
-        jobs = _begin(client, go, list(ENDS))
-        server = running.fork_server()
-        os.kill(server, signal.SIGKILL)
-        eventually(lambda: not is_alive(server))
-        go.touch()
-        ends = {way: _end(client, job) for way, job in jobs.items()}
-        told = {way: (end["outcome"], end["exit_code"], end["signal"]) for way, end in ends.items()}
-        assert told == ENDS
-        assert all(end["max_rss"] > 0 for end in ends.values())
-        assert ends["complete"]["output_bytes"] == len("whole\n")
-        sleeper = client.get(jobs["leave_a_child"]).snapshot["result"]
-        eventually(lambda: not is_alive(sleeper))
-        # They end in the same moment, and what is left behind may be told of any of them.
-        told_logs = [entry["message"] for job in jobs.values() for entry in client.get(job).logs()]
-        assert told_logs.count("processes that it left behind, killed: 1 (sleep)") == 1
-        eventually(lambda: len(running.children()) == 1)  # the new fork server: no zombie stays
-        eventually(lambda: not list(running.spool.glob("*.journal")))
-
-
-def test_attempts_that_ended_unseen_by_a_stopped_fork_server_are_collected_when_it_dies(
+def test_the_daemon_knows_exactly_how_attempts_of_a_killed_fork_server_ended(
+    running: RunningDaemon,
+    client: Client,
     tmp_path: Path,
 ) -> None:
     go = tmp_path / "go"
-    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
-        jobs = _begin(client, go, ["complete", "exit", "crash"])
-        server = running.fork_server()
-        os.kill(server, signal.SIGSTOP)
-        go.touch()
-        eventually(lambda: not any(is_alive(_pid(go, way) or 0) for way in jobs))
-        os.kill(server, signal.SIGKILL)
-        told = {way: _end(client, job) for way, job in jobs.items()}
-        assert {way: end["outcome"] for way, end in told.items()} == {way: ENDS[way][0] for way in jobs}
-        assert told["exit"]["exit_code"] == 7
+    jobs = _begin(client, go, list(ENDS))
+    server = running.fork_server()
+    os.kill(server, signal.SIGKILL)
+    eventually(lambda: not is_alive(server))
+    go.touch()
+    ends = {way: _end(client, job) for way, job in jobs.items()}
+    told = {way: (end["outcome"], end["exit_code"], end["signal"]) for way, end in ends.items()}
+    assert told == ENDS
+    assert all(end["max_rss"] > 0 for end in ends.values())
+    assert ends["complete"]["output_bytes"] == len("whole\n")
+    sleeper = client.get(jobs["leave_a_child"]).snapshot["result"]
+    eventually(lambda: not is_alive(sleeper))
+    # They end in the same moment, and what is left behind may be told of any of them.
+    told_logs = [entry["message"] for job in jobs.values() for entry in client.get(job).logs()]
+    assert told_logs.count("processes that it left behind, killed: 1 (sleep)") == 1
+    eventually(lambda: len(running.children()) == 1)  # the new fork server: no zombie stays
+    eventually(lambda: not list(running.spool.glob("*.journal")))
 
 
-def test_news_of_one_generation_survives_the_death_of_another(tmp_path: Path) -> None:
+def test_attempts_that_ended_unseen_by_a_stopped_fork_server_are_collected_when_it_dies(
+    running: RunningDaemon,
+    client: Client,
+    tmp_path: Path,
+) -> None:
     go = tmp_path / "go"
-    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
-        _begin(client, go, ["exit"])
-        old = running.fork_server()
-        client.reload()
-        job = client.run_background_job("probes.Probe", "sleep", {"seconds": 60}, timeout=1)
-        eventually(lambda: (running.spool / f"{job.id}.1.journal").exists())
-        os.kill(old, signal.SIGKILL)
-        assert job.wait(20)["attempts"][0]["outcome"] == "timed_out"
-        go.touch()
+    jobs = _begin(client, go, ["complete", "exit", "crash"])
+    server = running.fork_server()
+    os.kill(server, signal.SIGSTOP)
+    go.touch()
+    eventually(lambda: not any(is_alive(_pid(go, way) or 0) for way in jobs))
+    os.kill(server, signal.SIGKILL)
+    told = {way: _end(client, job) for way, job in jobs.items()}
+    assert {way: end["outcome"] for way, end in told.items()} == {way: ENDS[way][0] for way in jobs}
+    assert told["exit"]["exit_code"] == 7
 
 
-def test_a_start_that_a_dying_fork_server_did_not_carry_out_is_given_back_unspent(tmp_path: Path) -> None:
-    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
-        server = _ready_server(running, client)
-        os.kill(server, signal.SIGSTOP)
-        job = client.run_background_job("probes.Probe", "echo", {"value": 3}, retry_count=1)
-        eventually(lambda: client.get(job.id).snapshot["status"] == "running")
-        os.kill(server, signal.SIGKILL)
-        snapshot = client.get(job.id).wait(20)
-        assert [one["outcome"] for one in snapshot["attempts"]] == ["not_started", "completed"]
-        assert snapshot["retry_count"] == 1
+def test_news_of_one_generation_survives_the_death_of_another(
+    running: RunningDaemon,
+    client: Client,
+    tmp_path: Path,
+) -> None:
+    go = tmp_path / "go"
+    _begin(client, go, ["exit"])
+    old = running.fork_server()
+    client.reload()
+    job = client.run_background_job("probes.Probe", "sleep", {"seconds": 60}, timeout=0.5)
+    eventually(lambda: (running.spool / f"{job.id}.1.journal").exists())
+    os.kill(old, signal.SIGKILL)
+    assert job.wait(20)["attempts"][0]["outcome"] == "timed_out"
+    go.touch()
+
+
+def test_a_start_that_a_dying_fork_server_did_not_carry_out_is_given_back_unspent(
+    running: RunningDaemon,
+    client: Client,
+) -> None:
+    server = _ready_server(running, client)
+    os.kill(server, signal.SIGSTOP)
+    job = client.run_background_job("probes.Probe", "echo", {"value": 3}, retry_count=1)
+    eventually(lambda: client.get(job.id).snapshot["status"] == "running")
+    os.kill(server, signal.SIGKILL)
+    snapshot = client.get(job.id).wait(20)
+    assert [one["outcome"] for one in snapshot["attempts"]] == ["not_started", "completed"]
+    assert snapshot["retry_count"] == 1
 
 
 def test_a_fork_server_that_owes_an_answer_for_too_long_is_replaced(tmp_path: Path) -> None:
     go = tmp_path / "go"
-    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
+    patience = "from bgjobd import attempts; attempts._PATIENCE = 1.0"
+    with (
+        daemon(tmp_path, SETTINGS, modules=_modules(tmp_path), changes=patience) as running,
+        running.client() as client,
+    ):
         jobs = _begin(client, go, ["complete", "exit"])
         eventually(lambda: client.get(jobs["exit"]).snapshot["attempts"][0]["pid"])
         server = running.fork_server()
@@ -183,7 +229,6 @@ def test_a_fork_server_that_owes_an_answer_for_too_long_is_replaced(tmp_path: Pa
         }
         assert told == {"complete": ("completed", 0), "exit": ("exited", 7)}
         assert any(f"(pid {server}) has not answered" in line for line in running.lines())
-        eventually(lambda: not is_alive(server))
 
 
 HOLDING = """
@@ -234,46 +279,44 @@ def test_a_daemon_that_is_killed_while_a_module_hangs_leaves_no_fork_server(tmp_
 
 @needs_root
 @pytest.mark.parametrize("error", ["ENFILE", "ENOSYS"])  # an expected one, and one that nobody has thought of
-def test_a_journal_that_cannot_be_read_for_a_moment_changes_no_verdict(tmp_path: Path, error: str) -> None:
+def test_a_journal_that_cannot_be_read_for_a_moment_changes_no_verdict(
+    running: RunningDaemon, client: Client, tmp_path: Path, error: str
+) -> None:
     go = tmp_path / "go"
-    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
-        jobs = _begin(client, go, ["complete", "exit"])
-        pids = [_pid(go, way) for way in jobs]
-        assert running.process is not None
-        with failing_calls(running.process.pid, "openat", error):
-            go.touch()
-            eventually(lambda: not any(is_alive(pid or 0) for pid in pids))
-        told = {way: _end(client, job)["outcome"] for way, job in jobs.items()}
-        assert told == {"complete": "completed", "exit": "exited"}
+    jobs = _begin(client, go, ["complete", "exit"])
+    pids = [_pid(go, way) for way in jobs]
+    assert running.process is not None
+    with failing_calls(running.process.pid, "openat", error):
+        go.touch()
+        eventually(lambda: not any(is_alive(pid or 0) for pid in pids))
+    told = {way: _end(client, job)["outcome"] for way, job in jobs.items()}
+    assert told == {"complete": "completed", "exit": "exited"}
 
 
-def test_a_failed_hook_is_called_once_whether_its_fork_server_dies_or_also_its_daemon(tmp_path: Path) -> None:
-    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running:
-        with running.client() as client:
-            job = client.run_background_job("later.Hooked", "fail")
-            hooks = tmp_path / "hooks"
-            eventually(lambda: hooks.exists() and hooks.read_text())
-            os.kill(running.fork_server(), signal.SIGKILL)
-            assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
-        running.stop(signal.SIGKILL)
-        running.start()
-        with running.client() as client:
-            (tmp_path / "hook_may_end").touch()
-            assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
-            eventually(lambda: not _hooks_under_way(running))
-            assert client.get(job.id).snapshot["status"] == "failed"
-        assert len(hooks.read_text().splitlines()) == 1
+def test_a_failed_hook_is_called_once_whether_its_fork_server_dies_or_also_its_daemon(
+    running: RunningDaemon, client: Client, hooks: Path
+) -> None:
+    job = client.run_background_job("later.Hooked", "fail")
+    eventually(lambda: hooks.exists() and hooks.read_text())
+    os.kill(running.fork_server(), signal.SIGKILL)
+    assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
+    running.stop(signal.SIGKILL)
+    running.start()
+    hooks.with_name("hook_may_end").touch()
+    assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
+    eventually(lambda: not _hooks_under_way(running))
+    assert client.get(job.id).snapshot["status"] == "failed"
+    assert len(hooks.read_text().splitlines()) == 1
 
 
 def test_a_hook_is_called_though_an_earlier_call_left_its_directory_before_it_had_begun(
-    tmp_path: Path,
+    running: RunningDaemon, client: Client, hooks: Path
 ) -> None:
-    (tmp_path / "hook_may_end").touch()
-    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
-        client.classes()
-        (tmp_path / "run" / "work" / "1.1.hook").mkdir()
-        client.run_background_job("later.Hooked", "fail")
-        eventually(lambda: (tmp_path / "hooks").exists())
+    hooks.with_name("hook_may_end").touch()
+    next_id = client.run_background_job("probes.Probe", "echo").id + 1
+    (running.directory / "run" / "work" / f"{next_id}.1.hook").mkdir()
+    assert client.run_background_job("later.Hooked", "fail").id == next_id
+    eventually(hooks.exists)
 
 
 def test_a_hook_stays_fenced_until_the_orphaned_fork_server_that_may_have_it_before_it_is_gone(
@@ -313,30 +356,27 @@ def test_a_hook_stays_fenced_until_the_orphaned_fork_server_that_may_have_it_bef
         eventually(lambda: running.spooled() == [])
 
 
-def _kept(running: RunningDaemon) -> list[str]:
-    return [path.name for path in running.spool.glob("fork-server-*")]
-
-
 def test_a_fence_goes_with_the_fork_server_that_had_the_start_before_it_while_its_attempts_go_on(
+    running: RunningDaemon,
+    client: Client,
     tmp_path: Path,
 ) -> None:
     go = tmp_path / "go"
-    with daemon(tmp_path, SETTINGS, modules=_modules(tmp_path)) as running, running.client() as client:
-        jobs = _begin(client, go, ["complete"])
-        server = running.fork_server()
-        os.kill(server, signal.SIGSTOP)
-        fenced = client.run_background_job("probes.Probe", "echo", {"value": 1})
-        eventually(lambda: client.get(fenced.id).snapshot["attempts"])
-        os.kill(server, signal.SIGKILL)
-        assert fenced.result(20) == 1
-        outcomes = [attempt["outcome"] for attempt in client.get(fenced.id).snapshot["attempts"]]
-        assert outcomes == ["not_started", "completed"]
-        eventually(lambda: running.spooled() == [f"{jobs['complete']}.1.journal"])
-        assert len(_kept(running)) == 2
-        go.touch()
-        assert _end(client, jobs["complete"])["exit_code"] == 0
-        eventually(lambda: running.spooled() == [])
-        eventually(lambda: len(_kept(running)) == 1)
+    jobs = _begin(client, go, ["complete"])
+    server = running.fork_server()
+    os.kill(server, signal.SIGSTOP)
+    fenced = client.run_background_job("probes.Probe", "echo", {"value": 1})
+    eventually(lambda: client.get(fenced.id).snapshot["attempts"])
+    os.kill(server, signal.SIGKILL)
+    assert fenced.result(20) == 1
+    outcomes = [attempt["outcome"] for attempt in client.get(fenced.id).snapshot["attempts"]]
+    assert outcomes == ["not_started", "completed"]
+    eventually(lambda: running.spooled() == [f"{jobs['complete']}.1.journal"])
+    assert len(_kept(running)) == 2
+    go.touch()
+    assert _end(client, jobs["complete"])["exit_code"] == 0
+    eventually(lambda: running.spooled() == [])
+    eventually(lambda: len(_kept(running)) == 1)
 
 
 def test_a_fence_against_an_orphaned_fork_server_goes_when_that_does(tmp_path: Path) -> None:

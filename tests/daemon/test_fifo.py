@@ -637,11 +637,21 @@ def test_a_stop_of_a_pipe_that_was_never_opened_is_nothing(tmp_path: Path) -> No
 # A real daemon
 
 
-@contextlib.contextmanager
-def daemon_with_pipe(directory: Path, settings: str = "") -> Iterator[tuple[RunningDaemon, Path]]:
-    path = directory / "jobs.fifo"
-    with daemon(directory, settings, environ={"BGJOBD_DAEMON__FIFO": str(path)}) as running:
-        yield running, path
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    directory = tmp_path_factory.mktemp("pipe")
+    with daemon(directory, environ={"BGJOBD_DAEMON__FIFO": str(directory / "jobs.fifo")}) as running:
+        yield running
+
+
+@pytest.fixture
+def pipe(running: RunningDaemon) -> Path:
+    return running.directory / "jobs.fifo"
+
+
+def count_jobs(running: RunningDaemon) -> int:
+    ((count,),) = running.query("SELECT COUNT(*) FROM background_jobs")
+    return int(count)
 
 
 def echo(path: Path, text: str) -> None:
@@ -661,50 +671,63 @@ def wait_for_job(running: RunningDaemon, job_id: int) -> JsonObject:
     return eventually(try_job) or {}
 
 
-def test_a_line_of_a_shell_becomes_a_job_whose_submitter_nobody_knows(tmp_path: Path) -> None:
-    with daemon_with_pipe(tmp_path) as (running, path):
-        echo(path, request("echo", value=[1, "ä"]))
-        job = wait_for_job(running, 1)
-        assert (job["status"], job["result"]) == ("completed", [1, "ä"])
-        assert (job["submitted_uid"], job["submitted_gid"], job["submitted_pid"]) == (None, None, None)
+def test_a_line_of_a_shell_becomes_a_job_whose_submitter_nobody_knows(
+    running: RunningDaemon, pipe: Path
+) -> None:
+    before = count_jobs(running)
+    echo(pipe, request("echo", value=[1, "ä"]))
+    job = wait_for_job(running, before + 1)
+    assert (job["status"], job["result"]) == ("completed", [1, "ä"])
+    assert (job["submitted_uid"], job["submitted_gid"], job["submitted_pid"]) == (None, None, None)
+
+
+def test_a_line_that_is_refused_is_one_line_of_the_log_without_its_content(
+    running: RunningDaemon, pipe: Path
+) -> None:
+    before, lines_before = count_jobs(running), len(running.lines())
+    echo(pipe, f'{{"password":"{CANARY}"')
+    echo(pipe, json.dumps({"class_name": "a.B", "method_name": "run", "parameters": {"a": CANARY}}))
+    echo(pipe, request("echo", valeu=CANARY))
+    echo(pipe, request("echo", value=1))
+    wait_for_job(running, before + 1)
+    told = eventually(
+        lambda: [
+            text
+            for text in running.lines()[lines_before:]
+            if "FAILURE: bgjobd" in text and "named pipe" in text
+        ]
+    )
+    assert len(told) == 3
+    assert "no valid JSON" in told[0]
+    assert "a.B is not an approved class" in told[1]
+    assert told[2].endswith("refused: the parameters do not fit the method: parameters")
+    assert CANARY not in running.log_file.read_text() + running.console()
+    assert count_jobs(running) == before + 1
+
+
+def test_lines_written_before_a_stop_are_jobs_after_it_and_the_pipe_stays(
+    running: RunningDaemon, pipe: Path
+) -> None:
+    before = count_jobs(running)
+    lines = "\n".join(request("echo", value=number) for number in range(200))
+    echo(pipe, lines)
+    try:
         assert running.stop() == 0
-        assert path.is_fifo()
+        assert pipe.is_fifo()
+        assert count_jobs(running) == before + 200
+    finally:
+        running.start()
 
 
-def test_a_line_that_is_refused_is_one_line_of_the_log_without_its_content(tmp_path: Path) -> None:
-    with daemon_with_pipe(tmp_path) as (running, path):
-        echo(path, f'{{"password":"{CANARY}"')
-        echo(path, json.dumps({"class_name": "a.B", "method_name": "run", "parameters": {"a": CANARY}}))
-        echo(path, request("echo", valeu=CANARY))
-        echo(path, request("echo", value=1))
-        wait_for_job(running, 1)
-        told = eventually(
-            lambda: [text for text in running.lines() if "FAILURE: bgjobd" in text and "named pipe" in text]
-        )
-        assert len(told) == 3
-        assert "no valid JSON" in told[0]
-        assert "a.B is not an approved class" in told[1]
-        assert told[2].endswith("refused: the parameters do not fit the method: parameters")
-        assert CANARY not in running.log_file.read_text() + running.console()
-        assert running.query("SELECT COUNT(*) FROM background_jobs") == [(1,)]
-
-
-def test_lines_written_before_a_stop_are_jobs_after_it(tmp_path: Path) -> None:
-    with daemon_with_pipe(tmp_path) as (running, path):
-        lines = "\n".join(request("echo", value=number) for number in range(200))
-        echo(path, lines)
-        assert running.stop() == 0
-        (count,) = running.query("SELECT COUNT(*) FROM background_jobs")
-        assert count == (200,)
-
-
-def test_a_writer_that_comes_while_no_daemon_runs_waits_for_the_next(tmp_path: Path) -> None:
-    with daemon_with_pipe(tmp_path) as (running, path):
-        running.stop(signal.SIGKILL)
-        with subprocess.Popen(["sh", "-c", 'echo "$1" > "$0"', str(path), request("echo", value=7)]) as shell:
-            running.start()
-            assert shell.wait(PATIENCE) == 0
-        assert wait_for_job(running, 1)["result"] == 7
+def test_a_writer_that_comes_while_no_daemon_runs_waits_for_the_next(
+    running: RunningDaemon, pipe: Path
+) -> None:
+    before = count_jobs(running)
+    running.stop(signal.SIGKILL)
+    with subprocess.Popen(["sh", "-c", 'echo "$1" > "$0"', str(pipe), request("echo", value=7)]) as shell:
+        running.start()
+        assert shell.wait(PATIENCE) == 0
+    assert wait_for_job(running, before + 1)["result"] == 7
 
 
 def test_a_file_in_the_pipes_place_stops_the_start_and_says_so(tmp_path: Path) -> None:
@@ -717,12 +740,16 @@ def test_a_file_in_the_pipes_place_stops_the_start_and_says_so(tmp_path: Path) -
 
 
 @pytest.mark.skipif(IS_ROOT and has_group(), reason="root has a group to give the pipe to")
-def test_where_there_is_no_group_the_pipe_is_for_the_daemons_user_alone(tmp_path: Path) -> None:
-    with daemon_with_pipe(tmp_path) as (_, path):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+def test_where_there_is_no_group_the_pipe_is_for_the_daemons_user_alone(
+    running: RunningDaemon, pipe: Path
+) -> None:
+    assert running.process is not None
+    assert stat.S_IMODE(pipe.stat().st_mode) == 0o600
 
 
 @as_root
 def test_where_submitting_is_restricted_the_pipe_is_for_the_daemons_user_alone(tmp_path: Path) -> None:
-    with daemon_with_pipe(tmp_path, "[access]\nsubmit = ['65534']") as (_, path):
+    path = tmp_path / "jobs.fifo"
+    settings = "[access]\nsubmit = ['65534']"
+    with daemon(tmp_path, settings, environ={"BGJOBD_DAEMON__FIFO": str(path)}):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

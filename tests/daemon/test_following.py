@@ -84,10 +84,15 @@ class Talker:
     def wait_for(self, go):
         while not Path(go).exists():
             time.sleep(0.01)
+
+
+class Confidant(Talker):
+    pass
 """
 TALKER = "talker.Talker"
 SETTINGS = '"talker.Talker" = { max_retries = 1, retry_delay = 0.01 }'
-MORE = "\n[queues]\nmail = {}\n[limits]\nmax_output = false\n"
+MORE = '\n"talker.Confidant" = {}'
+MORE += "\n[queues]\nmail = {}\n[limits]\nmax_output = false\n"
 
 
 @pytest.fixture(scope="module")
@@ -264,17 +269,18 @@ def test_each_step_of_a_long_job_reaches_watchers_while_it_runs(
         assert watching.rest()[-1]["job"]["status"] == "completed"
 
 
-def test_progress_is_told_once_though_the_daemon_is_killed_meanwhile(tmp_path: Path) -> None:
-    with daemon(tmp_path, SETTINGS, modules={"talker": MODULE}) as running:
-        with running.client() as client:
-            job = client.run_background_job(TALKER, "progress", {"go": str(tmp_path / "go")})
-            eventually(lambda: job.refresh()["attempts"] and job.snapshot["attempts"][0]["progress"])
-        running.stop(signal.SIGKILL)
-        running.start()
-        (tmp_path / "go").touch()
-        with running.client() as client:
-            client.wait(job.id, 20)
-        told = running.query("SELECT message FROM job_logs WHERE message LIKE '%is at%' ORDER BY id")
+def test_progress_is_told_once_though_the_daemon_is_killed_meanwhile(
+    running: RunningDaemon, client: Client, tmp_path: Path
+) -> None:
+    job = client.run_background_job(TALKER, "progress", {"go": str(tmp_path / "go")})
+    eventually(lambda: job.refresh()["attempts"] and job.snapshot["attempts"][0]["progress"])
+    running.stop(signal.SIGKILL)
+    running.start()
+    (tmp_path / "go").touch()
+    client.wait(job.id, 20)
+    told = running.query(
+        f"SELECT message FROM job_logs WHERE job_id = {job.id} AND message LIKE '%is at%' ORDER BY id"
+    )
     assert told == [("Background job is at 25%: quarter",), ("Background job is at 75%: three quarters",)]
 
 
@@ -391,18 +397,16 @@ def test_logs_come_in_pages_by_key(running: RunningDaemon, client: Client) -> No
     ]
 
 
-def test_what_a_reload_makes_a_secret_is_masked_in_entries_of_before(tmp_path: Path) -> None:
-    with (
-        daemon(tmp_path, SETTINGS, modules={"talker": MODULE}) as running,
-        running.client() as client,
-    ):
-        job = client.run_background_job(TALKER, "say", {"text": "sesame"})
-        job.wait(20)
-        config = running.config.read_text()
-        running.config.write_text(config.replace('Talker" = {', 'Talker" = { sensitive = ["text"],'))
-        client.reload()
-        with stream(running, "Logs", id=job.id) as following:
-            pages = [call(running, "Logs", id=job.id), *following.rest()]
+def test_what_a_reload_makes_a_secret_is_masked_in_entries_of_before(
+    running: RunningDaemon, client: Client
+) -> None:
+    job = client.run_background_job("talker.Confidant", "say", {"text": "sesame"})
+    job.wait(20)
+    config = running.config.read_text()
+    running.config.write_text(config.replace('Confidant" = {', 'Confidant" = { sensitive = ["text"]'))
+    client.reload()
+    with stream(running, "Logs", id=job.id) as following:
+        pages = [call(running, "Logs", id=job.id), *following.rest()]
     entries = [entry for page in pages for entry in page["entries"]]
     told = [entry["context"]["parameters"] for entry in entries if entry["context"] is not None]
     assert told == [{"text": "***"}] * 4

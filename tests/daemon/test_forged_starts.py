@@ -8,8 +8,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import dataclass
 
 import pytest
 
@@ -54,24 +54,6 @@ max_retries = 0
 """
 
 
-@contextmanager
-def forged(directory: Path, victim: int) -> Iterator[tuple[RunningDaemon, Client, Job, int]]:
-    """A daemon, a client, and a job that says that it is the victim, with its true pid."""
-    shared = directory / "shared"
-    shared.mkdir()
-    shared.chmod(0o777)
-    with daemon(directory, POLICY, modules={"forger": SOURCE}) as running, running.client() as client:
-        place = shared / "pid"
-        job = client.run_background_job("forger.Forger", "pose_as", {"pid": victim, "place": str(place)})
-        pid = int(eventually(lambda: place.exists() and place.read_text()))
-        eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"] == victim)
-        try:
-            yield running, client, job, pid
-        finally:
-            with suppress(ProcessLookupError):  # which no later daemon knows how to find
-                os.kill(pid, signal.SIGKILL)
-
-
 @pytest.fixture
 def victim() -> Iterator[subprocess.Popen[bytes]]:
     """A process of the daemon's user, which leads a session as those that matter do."""
@@ -82,30 +64,64 @@ def victim() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningDaemon]:
+    with (
+        directory_for_all() as directory,
+        daemon(directory, POLICY, modules={"forger": SOURCE}) as running,
+    ):
+        yield running
+
+
+@dataclass(frozen=True, slots=True)
+class Forged:
+    """A job that says that it is the victim, with its true pid, and a client of its daemon."""
+
+    client: Client
+    job: Job
+    pid: int
+
+
+@pytest.fixture
+def forged(victim: subprocess.Popen[bytes], running: RunningDaemon) -> Iterator[Forged]:
+    place = running.directory / f"of {victim.pid}"
+    place.mkdir()
+    place.chmod(0o777)
+    parameters = {"pid": victim.pid, "place": str(place / "pid")}
+    with running.client() as client:
+        job = client.run_background_job("forger.Forger", "pose_as", parameters)
+        pid = int(eventually(lambda: (place / "pid").exists() and (place / "pid").read_text()))
+        try:
+            eventually(lambda: client.get(job.id).snapshot["attempts"][0]["pid"] == victim.pid)
+            yield Forged(client, job, pid)
+        finally:
+            with suppress(ProcessLookupError):  # which no later daemon knows how to find
+                os.kill(pid, signal.SIGKILL)
+
+
 def test_whoever_poses_as_another_is_stopped_and_the_other_is_not(
-    victim: subprocess.Popen[bytes],
+    victim: subprocess.Popen[bytes], forged: Forged
 ) -> None:
-    with directory_for_all() as directory, forged(directory, victim.pid) as (_, _, job, pid):
-        job.cancel()
-        assert job.wait(timeout=20)["status"] == "cancelled"
-        assert not is_alive(pid)
-        assert victim.poll() is None
+    forged.job.cancel()
+    assert forged.job.wait(timeout=20)["status"] == "cancelled"
+    assert not is_alive(forged.pid)
+    assert victim.poll() is None
 
 
-def test_nobody_is_told_what_the_other_uses(victim: subprocess.Popen[bytes]) -> None:
-    with directory_for_all() as directory, forged(directory, victim.pid) as (_, client, _, _):
-        (told,) = client.running()
-        assert (told["cpu"], told["memory"]) == (None, None)
+def test_nobody_is_told_what_the_other_uses(forged: Forged) -> None:
+    (told,) = [one for one in forged.client.running() if one["job_id"] == forged.job.id]
+    assert (told["cpu"], told["memory"]) == (None, None)
 
 
-def test_no_later_daemon_signals_the_other_either(victim: subprocess.Popen[bytes]) -> None:
-    with directory_for_all() as directory, forged(directory, victim.pid) as (running, client, job, _):
-        running.stop()
-        running.start()
-        job.cancel()
-        client.get(job.id).wait(timeout=20)
-        time.sleep(0.5)
-        assert victim.poll() is None
+def test_no_later_daemon_signals_the_other_either(
+    victim: subprocess.Popen[bytes], running: RunningDaemon, forged: Forged
+) -> None:
+    running.stop()
+    running.start()
+    forged.job.cancel()
+    forged.client.get(forged.job.id).wait(timeout=20)
+    time.sleep(0.5)
+    assert victim.poll() is None
 
 
 def test_a_start_that_is_told_as_later_than_now_gives_no_more_time() -> None:

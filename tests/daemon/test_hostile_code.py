@@ -8,13 +8,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bgjob import ClassUnavailableError, Client
+from bgjob import ClassUnavailableError, Client, Job
 from tests.daemon.running import OWN_JOURNAL, RunningDaemon, daemon, is_alive
 from tests.support import eventually
 
@@ -150,109 +149,158 @@ class Hooked(Hostile):
 )
 
 
-@contextmanager
-def hostile(directory: Path, settings: str = "") -> Iterator[tuple[RunningDaemon, Client]]:
+@pytest.fixture(scope="module")
+def asked() -> Iterator[tuple[int, list[str]]]:
+    """The port of an HTTP server, and the paths that it has been asked for."""
+    paths: list[str] = []
+
+    class Listener(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Listener) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port, paths
+        server.shutdown()
+
+
+FETCHING = """
+from typing import Annotated
+from pydantic import WithJsonSchema
+
+class Job:
+    def run(self, a: Annotated[str, WithJsonSchema({"$ref": "http://127.0.0.1:PORT/x"})]):
+        return a
+"""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, asked: tuple[int, list[str]]) -> Iterator[RunningDaemon]:
+    directory = tmp_path_factory.mktemp("hostile")
     app = f'env = {{ BOOK = "{directory}/book" }}'
     own = f'"{HOSTILE}" = {{ max_retries = 0, stop_grace = 0.3 }}\n"odd.Hooked" = {{ max_retries = 0 }}\n'
-    with (
-        daemon(directory, own + settings, app, modules={"odd": SOURCE}) as running,
-        running.client() as client,
-    ):
-        yield running, client
+    own += '"fetching.Job" = {}'
+    modules = {"odd": SOURCE, "fetching": FETCHING.replace("PORT", str(asked[0]))}
+    with daemon(directory, own, app, {"BGJOBD_DAEMON__SLOTS": "9"}, modules) as running:
+        yield running
+
+
+@pytest.fixture
+def running(shared: RunningDaemon) -> Iterator[RunningDaemon]:
+    """The daemon of most tests. After each, others' jobs run, nothing of its own does, and its book is gone."""
+    yield shared
+    with shared.client() as client:
         assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
-        assert not [line for line in running.lines() if "bug" in line]
+        assert client.running() == []
+    assert not [line for line in shared.lines() if "bug" in line]
+    for book in shared.directory.glob("book*"):
+        book.unlink()
+
+
+@pytest.fixture
+def client(running: RunningDaemon) -> Iterator[Client]:
+    with running.client() as client:
+        yield client
+
+
+def spooled(running: RunningDaemon, job: Job) -> list[str]:
+    return [name for name in running.spooled() if name.startswith(f"{job.id}.")]
 
 
 def pid_in(file: Path) -> int:
     return int(eventually(lambda: file.exists() and file.read_text()))
 
 
-@pytest.mark.parametrize("pid", [-1, 0, 2**40, 1])
 def test_a_forged_pid_keeps_nobody_from_stopping_the_job_nor_the_next_daemon_from_starting(
-    tmp_path: Path, pid: int
+    running: RunningDaemon, client: Client, tmp_path: Path
 ) -> None:
-    with hostile(tmp_path) as (running, client):
-        jobs = [
-            client.run_background_job(HOSTILE, "forge_pid", {"pid": pid, "pids": str(tmp_path / f"pids{n}")})
-            for n in range(2)
-        ]
-        pids = [pid_in(tmp_path / f"pids{n}") for n in range(2)]
-        jobs[0].cancel()
-        assert jobs[0].wait(20)["status"] == "cancelled"
-        assert not is_alive(pids[0])
-        running.stop(signal.SIGKILL)
-        running.start()
-        assert running.client().wait(jobs[1].id, 20)["status"] == "failed"
-        os.kill(pids[1], signal.SIGKILL)
+    def forging(pid: int, file: Path) -> Job:
+        return client.run_background_job(HOSTILE, "forge_pid", {"pid": pid, "pids": str(file)})
+
+    forged = [-1, 0, 2**40, 1]
+    stopped = [(forging(pid, tmp_path / f"stopped {pid}"), tmp_path / f"stopped {pid}") for pid in forged]
+    left = [(forging(pid, tmp_path / f"left {pid}"), tmp_path / f"left {pid}") for pid in forged]
+    pids = {job.id: pid_in(file) for job, file in (*stopped, *left)}
+    for job, _ in stopped:
+        job.cancel()
+    for job, _ in stopped:
+        assert job.wait(20)["status"] == "cancelled"
+        assert not is_alive(pids[job.id])
+    running.stop(signal.SIGKILL)
+    running.start()
+    for job, _ in left:
+        assert client.wait(job.id, 20)["status"] == "failed"
+        os.kill(pids[job.id], signal.SIGKILL)
 
 
 @pytest.mark.parametrize("at", [9e15 - 1, -9e14, 1e12])
-def test_a_forged_date_leaves_no_job_running_for_ever(tmp_path: Path, at: float) -> None:
-    with hostile(tmp_path) as (_, client):
-        assert client.run_background_job(HOSTILE, "forge_dates", {"at": at}).wait(20)["finished_at"]
+def test_a_forged_date_leaves_no_job_running_for_ever(client: Client, at: float) -> None:
+    assert client.run_background_job(HOSTILE, "forge_dates", {"at": at}).wait(20)["finished_at"]
 
 
-def test_a_job_that_removed_its_journal_runs_once_though_its_fork_server_is_killed(tmp_path: Path) -> None:
+def test_a_job_that_removed_its_journal_runs_once_though_its_fork_server_is_killed(
+    running: RunningDaemon, client: Client, tmp_path: Path
+) -> None:
     ledger = tmp_path / "ledger"
-    with hostile(tmp_path) as (running, client):
-        job = client.run_background_job(
-            HOSTILE, "unlink_and_note", {"ledger": str(ledger)}, max_retries=3, retry_delay=0
-        )
-        eventually(lambda: ledger.exists() and ledger.read_text())
-        os.kill(running.fork_server(), signal.SIGKILL)
-        ended = job.wait(30)
-        assert [attempt["outcome"] for attempt in ended["attempts"]] == ["lost"]
-        assert ledger.read_text() == "start\n"
+    job = client.run_background_job(
+        HOSTILE, "unlink_and_note", {"ledger": str(ledger)}, max_retries=3, retry_delay=0
+    )
+    eventually(lambda: ledger.exists() and ledger.read_text())
+    os.kill(running.fork_server(), signal.SIGKILL)
+    ended = job.wait(30)
+    assert [attempt["outcome"] for attempt in ended["attempts"]] == ["lost"]
+    assert ledger.read_text() == "start\n"
 
 
-def test_a_job_that_removed_its_journal_can_be_cancelled(tmp_path: Path) -> None:
-    with hostile(tmp_path) as (_, client):
-        job = client.run_background_job(HOSTILE, "unlink_and_stay", {"pids": str(tmp_path / "pids")})
-        pid = pid_in(tmp_path / "pids")
-        job.cancel()
-        assert job.wait(20)["status"] == "cancelled"
-        eventually(lambda: not is_alive(pid))
+def test_a_job_that_removed_its_journal_can_be_cancelled(client: Client, tmp_path: Path) -> None:
+    job = client.run_background_job(HOSTILE, "unlink_and_stay", {"pids": str(tmp_path / "pids")})
+    pid = pid_in(tmp_path / "pids")
+    job.cancel()
+    assert job.wait(20)["status"] == "cancelled"
+    eventually(lambda: not is_alive(pid))
 
 
-def test_a_job_that_removed_its_journal_has_a_timeout_all_the_same(tmp_path: Path) -> None:
-    with hostile(tmp_path) as (_, client):
-        parameters = {"pids": str(tmp_path / "pids")}
-        job = client.run_background_job(HOSTILE, "unlink_and_stay", parameters, timeout=0.3)
-        assert job.wait(20)["attempts"][0]["outcome"] == "timed_out"
+def test_a_job_that_removed_its_journal_has_a_timeout_all_the_same(client: Client, tmp_path: Path) -> None:
+    parameters = {"pids": str(tmp_path / "pids")}
+    job = client.run_background_job(HOSTILE, "unlink_and_stay", parameters, timeout=0.3)
+    assert job.wait(20)["attempts"][0]["outcome"] == "timed_out"
 
 
-@pytest.mark.parametrize("name", [".stop", ".stop.new"])
-def test_a_pipe_in_the_place_of_the_stop_reason_holds_nobody_up(tmp_path: Path, name: str) -> None:
-    with hostile(tmp_path) as (running, client):
-        parameters = {"name": name, "pids": str(tmp_path / "pids")}
-        job = client.run_background_job(HOSTILE, "block_the_stop", parameters)
-        pid_in(tmp_path / "pids")
-        running.stop(signal.SIGKILL)
-        running.start()
+def test_a_pipe_in_the_place_of_the_stop_reason_holds_nobody_up(
+    running: RunningDaemon, client: Client, tmp_path: Path
+) -> None:
+    jobs = []
+    for name in (".stop", ".stop.new"):
+        parameters = {"name": name, "pids": str(tmp_path / name)}
+        jobs.append(client.run_background_job(HOSTILE, "block_the_stop", parameters))
+        pid_in(tmp_path / name)
+    running.stop(signal.SIGKILL)
+    running.start()
+    for job in jobs:
         client.cancel(job.id)
-        assert client.wait(job.id, 20)["status"] == "cancelled"
+    assert [client.wait(job.id, 20)["status"] for job in jobs] == ["cancelled"] * 2
 
 
 @pytest.mark.parametrize(
     "line", ["", "1", '{"v":1}', '{"v":1,"type":"log","pid":1,"at":1,"message":"m","level":"INFO"}']
 )
-def test_a_journal_full_of_lines_holds_up_nobody_for_long(tmp_path: Path, line: str) -> None:
-    with hostile(tmp_path) as (_, client):
-        job = client.run_background_job(HOSTILE, "fill", {"line": line})
-        longest = 0.0
-        while client.get(job.id).snapshot["finished_at"] is None:
-            before = time.monotonic()
-            client.stats()
-            longest = max(longest, time.monotonic() - before)
-        assert job.result(20) == 5
-        assert longest < 2  # seconds, of some milliseconds that it takes: it was 20 once
+def test_a_journal_full_of_lines_holds_up_nobody_for_long(client: Client, line: str) -> None:
+    job = client.run_background_job(HOSTILE, "fill", {"line": line})
+    longest = 0.0
+    while client.get(job.id).snapshot["finished_at"] is None:
+        before = time.monotonic()
+        client.stats()
+        longest = max(longest, time.monotonic() - before)
+    assert job.result(20) == 5
+    assert longest < 2  # seconds, of some milliseconds that it takes: it was 20 once
 
 
-def test_a_symbolic_link_in_the_place_of_its_output_costs_the_job_its_output_alone(tmp_path: Path) -> None:
-    with hostile(tmp_path) as (running, client):
-        server = running.fork_server()
-        assert client.run_background_job(HOSTILE, "link_its_output").result(20) == 5
-        assert running.fork_server() == server
+def test_a_symbolic_link_in_the_place_of_its_output_costs_the_job_its_output_alone(
+    running: RunningDaemon, client: Client
+) -> None:
+    server = running.fork_server()
+    assert client.run_background_job(HOSTILE, "link_its_output").result(20) == 5
+    assert running.fork_server() == server
 
 
 @pytest.mark.parametrize(
@@ -266,59 +314,54 @@ def test_a_symbolic_link_in_the_place_of_its_output_costs_the_job_its_output_alo
     ],
 )
 def test_an_error_whose_class_misbehaves_is_a_failure_with_its_name(
-    tmp_path: Path, kind: str, named: str
+    client: Client, kind: str, named: str
 ) -> None:
-    with hostile(tmp_path) as (_, client):
-        (attempt,) = client.run_background_job(HOSTILE, "throw", {"kind": kind}).wait(20)["attempts"]
-        assert (attempt["outcome"], attempt["error_type"]) == ("failed", named)
+    (attempt,) = client.run_background_job(HOSTILE, "throw", {"kind": kind}).wait(20)["attempts"]
+    assert (attempt["outcome"], attempt["error_type"]) == ("failed", named)
 
 
-def test_what_a_job_tells_of_itself_has_a_limit(tmp_path: Path) -> None:
-    with hostile(tmp_path) as (running, client):
-        job = client.run_background_job(HOSTILE, "tell_much")
-        assert job.result(20) < 1_500_000
-        entries = running.query(f"SELECT message FROM job_logs WHERE job_id = {job.id}")
-        assert len(entries) < 1100
+def test_what_a_job_tells_of_itself_has_a_limit(running: RunningDaemon, client: Client) -> None:
+    job = client.run_background_job(HOSTILE, "tell_much")
+    assert job.result(20) < 1_500_000
+    entries = running.query(f"SELECT message FROM job_logs WHERE job_id = {job.id}")
+    assert len(entries) < 1100
 
 
-def test_a_stop_reason_is_removed_though_the_class_has_a_hook(tmp_path: Path) -> None:
-    (tmp_path / "book.go").touch()
-    with hostile(tmp_path) as (running, client):
-        parameters = {"pids": str(tmp_path / "pids")}
-        job = client.run_background_job("odd.Hooked", "unlink_and_stay", parameters, timeout=0.3)
-        job.wait(20)
-        eventually(lambda: running.spooled() == [])
+def test_a_stop_reason_is_removed_though_the_class_has_a_hook(
+    running: RunningDaemon, client: Client, tmp_path: Path
+) -> None:
+    (running.directory / "book.go").touch()
+    parameters = {"pids": str(tmp_path / "pids")}
+    job = client.run_background_job("odd.Hooked", "unlink_and_stay", parameters, timeout=0.3)
+    job.wait(20)
+    eventually(lambda: spooled(running, job) == [])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_hook_that_runs_goes_on_when_the_daemon_is_replaced_and_is_called_once(
-    tmp_path: Path, number: int
+    running: RunningDaemon, client: Client, number: int
 ) -> None:
-    with hostile(tmp_path) as (running, client):
-        job = client.run_background_job("odd.Hooked", "throw", {"kind": "liar"})
-        job.wait(20)
-        pid = pid_in(tmp_path / "book")
-        running.stop(number)
-        running.start()
-        assert is_alive(pid)
-        (tmp_path / "book.go").touch()
-        eventually(lambda: not is_alive(pid))
-        eventually(lambda: running.spooled() == [])
-        assert (tmp_path / "book").read_text() == f"{pid}\n"
-        assert (
-            running.query(f"SELECT 1 FROM job_logs WHERE job_id = {job.id} AND message LIKE '%hook%'") == []
-        )
+    job = client.run_background_job("odd.Hooked", "throw", {"kind": "liar"})
+    job.wait(20)
+    pid = pid_in(running.directory / "book")
+    running.stop(number)
+    running.start()
+    assert is_alive(pid)
+    (running.directory / "book.go").touch()
+    eventually(lambda: not is_alive(pid))
+    eventually(lambda: spooled(running, job) == [])
+    assert (running.directory / "book").read_text() == f"{pid}\n"
+    assert running.query(f"SELECT 1 FROM job_logs WHERE job_id = {job.id} AND message LIKE '%hook%'") == []
 
 
-def test_a_hook_that_dies_with_its_fork_server_is_told_of(tmp_path: Path) -> None:
-    with hostile(tmp_path) as (running, client):
-        job = client.run_background_job("odd.Hooked", "throw", {"kind": "liar"})
-        job.wait(20)
-        pid = pid_in(tmp_path / "book")
-        os.kill(running.fork_server(), signal.SIGKILL)
-        os.kill(pid, signal.SIGKILL)
-        query = f"SELECT message FROM job_logs WHERE job_id = {job.id} AND message LIKE 'the failed hook%'"
-        eventually(lambda: running.query(query))
+def test_a_hook_that_dies_with_its_fork_server_is_told_of(running: RunningDaemon, client: Client) -> None:
+    job = client.run_background_job("odd.Hooked", "throw", {"kind": "liar"})
+    job.wait(20)
+    pid = pid_in(running.directory / "book")
+    os.kill(running.fork_server(), signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    query = f"SELECT message FROM job_logs WHERE job_id = {job.id} AND message LIKE 'the failed hook%'"
+    eventually(lambda: running.query(query))
 
 
 def test_a_drain_waits_for_hooks(tmp_path: Path) -> None:
@@ -340,31 +383,10 @@ def test_a_drain_waits_for_hooks(tmp_path: Path) -> None:
         running.process = None
 
 
-def test_the_daemon_fetches_nothing_for_a_schema(tmp_path: Path) -> None:
-    asked: list[str] = []
-
-    class Listener(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Listener) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        source = f"""
-from typing import Annotated
-from pydantic import WithJsonSchema
-
-class Job:
-    def run(self, a: Annotated[str, WithJsonSchema({{"$ref": "http://127.0.0.1:{server.server_port}/x"}})]):
-        return a
-"""
-        with (
-            daemon(tmp_path, '"fetching.Job" = {}', modules={"fetching": source}) as running,
-            running.client() as client,
-            pytest.raises(ClassUnavailableError, match="nothing is fetched"),
-        ):
-            client.run_background_job("fetching.Job", "run", {"a": "x"})
-        server.shutdown()
-    assert asked == []
+def test_the_daemon_fetches_nothing_for_a_schema(client: Client, asked: tuple[int, list[str]]) -> None:
+    with pytest.raises(ClassUnavailableError, match="nothing is fetched"):
+        client.run_background_job("fetching.Job", "run", {"a": "x"})
+    assert asked[1] == []
 
 
 def test_a_reload_mends_a_start_that_found_no_interpreter(tmp_path: Path) -> None:

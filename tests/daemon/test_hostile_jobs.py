@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,15 +133,9 @@ class Hostile:
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of a daemon that has a neighbour for all of its jobs, as below."""
-    with _beside_a_neighbour(tmp_path_factory.mktemp("hostile")) as (_, client):
-        yield client
-
-
-@contextmanager
-def _beside_a_neighbour(directory: Path) -> Iterator[tuple[RunningDaemon, Client]]:
-    """A daemon for a hostile job, with a neighbour that runs meanwhile and must end well, as must a restart."""
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    """The daemon of all tests. A neighbour's job runs all the time and must end well, as must a restart at the end."""
+    directory = tmp_path_factory.mktemp("hostile")
     (directory / "hostile.py").write_text(SOURCE)
     go, ledger = directory / "neighbours-go", directory / "neighbours-ledger"
     with daemon(directory, f'"{HOSTILE}" = {{}}') as running:
@@ -150,11 +143,12 @@ def _beside_a_neighbour(directory: Path) -> Iterator[tuple[RunningDaemon, Client
             neighbour = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
             eventually(ledger.exists)
             try:
-                yield running, client
+                yield running
             finally:
                 go.touch()
         with running.client() as client:
-            assert client.get(neighbour.id).wait(20)["result"] == "waited"
+            ended = client.get(neighbour.id).wait(20)
+            assert (ended["result"], _outcomes(ended)) == ("waited", ["completed"])
             assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
         assert running.stop() == 0
         running.start()
@@ -162,6 +156,15 @@ def _beside_a_neighbour(directory: Path) -> Iterator[tuple[RunningDaemon, Client
             assert client.run_background_job(PROBE, "echo", {"value": 2}).result(20) == 2
         rows = running.query("SELECT id FROM background_jobs WHERE status IN ('pending', 'running')")
         assert rows == []
+
+
+@pytest.fixture
+def client(running: RunningDaemon) -> Iterator[Client]:
+    """A client for one test's hostile jobs. The others' run before its end, and nothing of the test's own is left."""
+    with running.client() as client:
+        yield client
+        assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        assert [job["method_name"] for job in client.running()] == ["wait_for"]
 
 
 def _ending(client: Client, method: str, parameters: dict[str, Any], retry_count: int = 1) -> dict[str, Any]:
@@ -172,12 +175,11 @@ def _outcomes(job: dict[str, Any]) -> list[str]:
     return [attempt["outcome"] for attempt in job["attempts"]]
 
 
-def test_a_result_nested_too_deeply_is_no_result_and_not_tried_again(tmp_path: Path) -> None:
-    with _beside_a_neighbour(tmp_path) as (_, client):
-        deep = _ending(client, "nested", {"levels": 980}, retry_count=0)
-        assert deep["status"] == "failed"
-        assert [one["error_type"] for one in deep["attempts"]] == ["InvalidResult"]
-        assert _ending(client, "nested", {"levels": 100})["status"] == "completed"
+def test_a_result_nested_too_deeply_is_no_result_and_not_tried_again(client: Client) -> None:
+    deep = _ending(client, "nested", {"levels": 980}, retry_count=0)
+    assert deep["status"] == "failed"
+    assert [one["error_type"] for one in deep["attempts"]] == ["InvalidResult"]
+    assert _ending(client, "nested", {"levels": 100})["status"] == "completed"
 
 
 FORGERIES = {
@@ -199,12 +201,11 @@ FORGERIES = {
 
 
 @pytest.mark.parametrize("text", FORGERIES.values(), ids=FORGERIES.keys())
-def test_a_forged_record_makes_no_success_and_spoils_none(tmp_path: Path, text: str) -> None:
-    with _beside_a_neighbour(tmp_path) as (_, client):
-        left = _ending(client, "forge", {"text": text, "returns": False})
-        assert (left["status"], _outcomes(left)) == ("failed", ["exited"])
-        returned = _ending(client, "forge", {"text": text, "returns": True})
-        assert (returned["status"], returned["result"]) == ("completed", 5)
+def test_a_forged_record_makes_no_success_and_spoils_none(client: Client, text: str) -> None:
+    left = _ending(client, "forge", {"text": text, "returns": False})
+    assert (left["status"], _outcomes(left)) == ("failed", ["exited"])
+    returned = _ending(client, "forge", {"text": text, "returns": True})
+    assert (returned["status"], returned["result"]) == ("completed", 5)
 
 
 @pytest.mark.parametrize(
@@ -216,31 +217,28 @@ def test_a_forged_record_makes_no_success_and_spoils_none(tmp_path: Path, text: 
     ],
 )
 def test_a_journal_that_was_cut_and_begun_anew_ends_with_the_exit_that_was_seen(
-    tmp_path: Path, text: str
+    client: Client, text: str
 ) -> None:
-    with _beside_a_neighbour(tmp_path) as (_, client):
-        for returns in (False, True):
-            job = _ending(client, "forge", {"text": text, "returns": returns, "truncates": True})
-            assert (job["status"], _outcomes(job)) == ("failed", ["exited"])
+    for returns in (False, True):
+        job = _ending(client, "forge", {"text": text, "returns": returns, "truncates": True})
+        assert (job["status"], _outcomes(job)) == ("failed", ["exited"])
 
 
-def test_a_forged_failure_with_lone_surrogates_is_a_failure(tmp_path: Path) -> None:
+def test_a_forged_failure_with_lone_surrogates_is_a_failure(client: Client) -> None:
     text = (
         '{"v":1,"type": "outcome", "pid": PID, "outcome": "failed", "error_type": "E\\udc80", '
         '"error_message": "m\\ud800", "traceback": "t\\udfff", "may_retry": true}'
     )
-    with _beside_a_neighbour(tmp_path) as (_, client):
-        job = _ending(client, "forge", {"text": text, "returns": False})
-        assert (job["status"], _outcomes(job)) == ("failed", ["failed"])
+    job = _ending(client, "forge", {"text": text, "returns": False})
+    assert (job["status"], _outcomes(job)) == ("failed", ["failed"])
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", '"\\ud800"'])
-def test_a_forged_success_with_no_json_is_a_failure(tmp_path: Path, number: str) -> None:
+def test_a_forged_success_with_no_json_is_a_failure(client: Client, number: str) -> None:
     text = f'{{"v":1,"type": "outcome", "pid": PID, "outcome": "completed", "result": {number}}}'
-    with _beside_a_neighbour(tmp_path) as (_, client):
-        job = _ending(client, "forge", {"text": text, "returns": False}, retry_count=0)
-        assert job["status"] == "failed"
-        assert len(job["attempts"]) <= 2
+    job = _ending(client, "forge", {"text": text, "returns": False}, retry_count=0)
+    assert job["status"] == "failed"
+    assert len(job["attempts"]) <= 2
 
 
 @pytest.mark.parametrize(
@@ -256,17 +254,17 @@ def test_a_forged_success_with_no_json_is_a_failure(tmp_path: Path, number: str)
     ],
 )
 def test_a_forged_success_with_much_that_is_no_json_comes_to_what_little_does(
-    hostile: Client, result: str, outcome: str, error: str | None
+    client: Client, result: str, outcome: str, error: str | None
 ) -> None:
     text = f'{{"v":1,"type":"outcome","outcome":"completed","pid":PID,"result":{result}}}'
-    job = _ending(hostile, "forge", {"text": text, "returns": False}, retry_count=0)
+    job = _ending(client, "forge", {"text": text, "returns": False}, retry_count=0)
     attempt = job["attempts"][0]
     assert (job["status"], job["result"]) == ("failed", None)
     assert (attempt["outcome"], attempt["error_type"], attempt["exit_code"]) == (outcome, error, 0)
 
 
-def test_a_long_result_with_all_that_json_can_say_is_passed_on_as_it_is(hostile: Client) -> None:
-    job = _ending(hostile, "return_much", {"levels": 100})
+def test_a_long_result_with_all_that_json_can_say_is_passed_on_as_it_is(client: Client) -> None:
+    job = _ending(client, "return_much", {"levels": 100})
     result = job["result"]
     for _ in range(98):
         (result,) = result
@@ -275,57 +273,54 @@ def test_a_long_result_with_all_that_json_can_say_is_passed_on_as_it_is(hostile:
 
 @pytest.mark.parametrize("code", [None, 0, 121])
 def test_a_job_that_removes_its_journal_has_its_attempts_and_no_more(
-    tmp_path: Path, code: int | None
+    client: Client, tmp_path: Path, code: int | None
 ) -> None:
     ledger = tmp_path / "ledger"
-    with _beside_a_neighbour(tmp_path) as (_, client):
-        job = _ending(client, "unlink", {"ledger": str(ledger), "code": code}, retry_count=0)
-        assert job["status"] == "failed"
-        assert set(_outcomes(job)) <= {"exited", "lost"}
-        assert ledger.read_text().split() == ["start", "end"] * len(job["attempts"])
-        assert len(job["attempts"]) <= 2
+    job = _ending(client, "unlink", {"ledger": str(ledger), "code": code}, retry_count=0)
+    assert job["status"] == "failed"
+    assert set(_outcomes(job)) <= {"exited", "lost"}
+    assert ledger.read_text().split() == ["start", "end"] * len(job["attempts"])
+    assert len(job["attempts"]) <= 2
 
 
 @pytest.mark.parametrize("kind", ["fifo", "directory", "symlink"])
-def test_a_job_that_puts_something_else_in_its_journals_place_ends(tmp_path: Path, kind: str) -> None:
-    with _beside_a_neighbour(tmp_path) as (_, client):
-        job = _ending(client, "replace", {"kind": kind}, retry_count=0)
-        assert job["status"] == "failed"
-        assert set(_outcomes(job)) <= {"exited", "lost"}
-        assert len(job["attempts"]) <= 2
+def test_a_job_that_puts_something_else_in_its_journals_place_ends(client: Client, kind: str) -> None:
+    job = _ending(client, "replace", {"kind": kind}, retry_count=0)
+    assert job["status"] == "failed"
+    assert set(_outcomes(job)) <= {"exited", "lost"}
+    assert len(job["attempts"]) <= 2
     assert "root" in Path("/etc/passwd").read_text()
 
 
-def test_an_error_with_a_very_long_name_is_a_failure_with_a_short_one(tmp_path: Path) -> None:
-    with _beside_a_neighbour(tmp_path) as (_, client):
-        job = _ending(client, "raise_a_long_name", {})
-        (attempt,) = job["attempts"]
-        assert (job["status"], attempt["outcome"]) == ("failed", "failed")
-        assert attempt["error_type"].startswith("XXX")
-        assert len(attempt["error_type"]) <= 255
+def test_an_error_with_a_very_long_name_is_a_failure_with_a_short_one(client: Client) -> None:
+    job = _ending(client, "raise_a_long_name", {})
+    (attempt,) = job["attempts"]
+    assert (job["status"], attempt["outcome"]) == ("failed", "failed")
+    assert attempt["error_type"].startswith("XXX")
+    assert len(attempt["error_type"]) <= 255
 
 
-def test_a_job_that_bloats_its_journal_keeps_its_result(tmp_path: Path) -> None:
-    with _beside_a_neighbour(tmp_path) as (_, client):
-        assert _ending(client, "bloat", {})["result"] == 5
+def test_a_job_that_bloats_its_journal_keeps_its_result(client: Client) -> None:
+    assert _ending(client, "bloat", {})["result"] == 5
 
 
 def test_a_job_that_writes_notes_without_end_is_recorded_up_to_the_limit_and_read_no_further(
+    running: RunningDaemon,
+    client: Client,
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "babbled"
-    with _beside_a_neighbour(tmp_path) as (running, client):
-        job = client.run_background_job(HOSTILE, "babble", {"times": 5, "pauses": 25, "path": str(path)})
-        eventually(lambda: path.exists() and _babble(running) >= MAX_NOTES)
-        before = _bytes_read(running)
-        Path(f"{path}.go").touch()
-        eventually(Path(f"{path}.gone").exists)
-        assert _bytes_read(running) - before < 500_000
-        assert job.refresh()["status"] == "running"
-        assert _babble(running) == MAX_NOTES
-        Path(f"{path}.end").touch()
-        assert job.wait(20)["result"] == 5
-        assert _babble(running) == MAX_NOTES
+    job = client.run_background_job(HOSTILE, "babble", {"times": 5, "pauses": 10, "path": str(path)})
+    eventually(lambda: path.exists() and _babble(running) >= MAX_NOTES)
+    before = _bytes_read(running)
+    Path(f"{path}.go").touch()
+    eventually(Path(f"{path}.gone").exists)
+    assert _bytes_read(running) - before < 200_000
+    assert job.refresh()["status"] == "running"
+    assert _babble(running) == MAX_NOTES
+    Path(f"{path}.end").touch()
+    assert job.wait(20)["result"] == 5
+    assert _babble(running) == MAX_NOTES
 
 
 def _babble(running: RunningDaemon) -> int:
@@ -339,35 +334,36 @@ def _bytes_read(running: RunningDaemon) -> int:
     return int(counters[counters.index("rchar:") + 1])
 
 
-def test_a_forged_exit_record_ends_no_attempt_that_still_runs(tmp_path: Path) -> None:
+def test_a_forged_exit_record_ends_no_attempt_that_still_runs(
+    running: RunningDaemon, client: Client, tmp_path: Path
+) -> None:
     go, ledger = tmp_path / "go", tmp_path / "ledger"
-    with _beside_a_neighbour(tmp_path) as (running, client):
-        job = client.run_background_job(HOSTILE, "forge_an_exit", {"path": str(go), "ledger": str(ledger)})
-        eventually(lambda: ledger.exists() and "forged" in ledger.read_text())
-        pid = int(ledger.read_text().split()[1])
-        running.stop(signal.SIGKILL)
-        running.start()
-        with running.client() as client:
-            assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
-            assert client.get(job.id).snapshot["status"] == "running"
-            assert is_alive(pid)
-            go.touch()
-            end = client.get(job.id).wait(20)
-        assert (end["status"], end["result"], _outcomes(end)) == ("completed", "waited", ["completed"])
-        assert ledger.read_text().splitlines() == [f"start {pid}", "forged", "end"]
+    job = client.run_background_job(HOSTILE, "forge_an_exit", {"path": str(go), "ledger": str(ledger)})
+    eventually(lambda: ledger.exists() and "forged" in ledger.read_text())
+    pid = int(ledger.read_text().split()[1])
+    running.stop(signal.SIGKILL)
+    running.start()
+    with running.client() as client:
+        assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
+        assert client.get(job.id).snapshot["status"] == "running"
+        assert is_alive(pid)
+        go.touch()
+        end = client.get(job.id).wait(20)
+    assert (end["status"], end["result"], _outcomes(end)) == ("completed", "waited", ["completed"])
+    assert ledger.read_text().splitlines() == [f"start {pid}", "forged", "end"]
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf"])
-def test_a_result_that_json_has_no_number_for_is_no_result(tmp_path: Path, text: str) -> None:
-    with _beside_a_neighbour(tmp_path) as (_, client):
-        job = _ending(client, "return_number", {"text": text}, retry_count=0)
-        assert job["status"] == "failed"
-        assert [one["error_type"] for one in job["attempts"]] == ["InvalidResult"]
+def test_a_result_that_json_has_no_number_for_is_no_result(client: Client, text: str) -> None:
+    job = _ending(client, "return_number", {"text": text}, retry_count=0)
+    assert job["status"] == "failed"
+    assert [one["error_type"] for one in job["attempts"]] == ["InvalidResult"]
 
 
-def test_a_grandchild_that_holds_the_output_does_not_keep_its_job_running(tmp_path: Path) -> None:
+def test_a_grandchild_that_holds_the_output_does_not_keep_its_job_running(
+    client: Client, tmp_path: Path
+) -> None:
     path = tmp_path / "grandchild"
-    with _beside_a_neighbour(tmp_path) as (_, client):
-        job = _ending(client, "leave_a_grandchild", {"path": str(path)})
-        assert job["result"] == 5
-        eventually(lambda: not is_alive(int(path.read_text())))
+    job = _ending(client, "leave_a_grandchild", {"path": str(path)})
+    assert job["result"] == 5
+    eventually(lambda: not is_alive(int(path.read_text())))
