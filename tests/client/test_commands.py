@@ -519,7 +519,7 @@ def test_wait_ends_with_the_code_of_the_first_that_did_not_complete(commands: Co
 def test_a_wait_that_times_out_names_what_goes_on(commands: Commands) -> None:
     good = commands.ended("shop.Work::quiet")
     later = commands.submitted("shop.Work::quiet", "--delay", "1h")
-    done = commands.run("wait", str(good), str(later), "--timeout", "2s")
+    done = commands.run("wait", str(good), str(later), "--timeout", "0.3s")
     assert done.returncode == 124
     assert f"job {later} goes on, `bgjob wait {later}`" in done.stderr
     commands.run("cancel", str(later))

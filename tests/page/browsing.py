@@ -78,12 +78,16 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def web_settings(actions: bool = True) -> str:
+def web_settings() -> str:
     """The lines of [web] for a page at a port of its own, which it keeps when it is started again."""
+    return f'bind = "{free_address()}"\nactions = true'
+
+
+def free_address() -> str:
+    """An address at which nobody listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    return f'bind = "127.0.0.1:{port}"\nactions = {str(actions).lower()}'
+        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def login_address(console: str) -> str:
@@ -141,9 +145,9 @@ class Site:
 
 
 @contextmanager
-def page_alone(daemon_socket: Path, bind: str) -> Iterator[str]:
-    """A page without a daemon behind it, at this port; its address."""
-    settings = {"socket": str(daemon_socket), "bind": bind}
+def page_alone(daemon_socket: Path, bind: str, **others: Any) -> Iterator[str]:
+    """A page that no daemon has started, at this address, with other settings than usual; where it says it is."""
+    settings = {"socket": str(daemon_socket), "bind": bind, **others}
     process = subprocess.Popen(
         [sys.executable, "-m", "bgjobd.web"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -81,8 +81,8 @@ def sample_stats(**changes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def page_over(running: RunningDaemon) -> Iterator[Served]:
-    settings = Settings(f"unix:{running.socket}", f"unix:{running.directory}/page.sock")
+def page_over(running: RunningDaemon, name: str = "page.sock") -> Iterator[Served]:
+    settings = Settings(f"unix:{running.socket}", f"unix:{running.directory}/{name}")
     with serving(Page(settings).respond, settings) as served:
         yield served
 
@@ -273,7 +273,9 @@ def test_the_readme_names_every_metric_and_no_other() -> None:
 # A real daemon
 
 
-def test_known_outcomes_are_counted_and_begin_anew_with_the_daemon(tmp_path: Path) -> None:
+def test_known_outcomes_are_counted_and_begin_anew_with_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with daemon(tmp_path) as running, page_over(running) as served, running.client() as client:
 
         def look() -> Told:
@@ -308,7 +310,10 @@ def test_known_outcomes_are_counted_and_begin_anew_with_the_daemon(tmp_path: Pat
         assert after.value("job_wait_seconds_count", queue="default") == 5
 
         running.stop(signal.SIGKILL)
-        assert look().value("up") == 0
+        monkeypatch.setattr("bgjobd.web.views._PATIENCE", 0.1)
+        with page_over(running, "impatient.sock") as impatient:
+            told = told_by(impatient.ask("GET /metrics", f"Accept: {PROMETHEUS}"))
+            assert told.value("up") == 0
         running.start()
         again = look()
         assert again.values("attempts_total") == []

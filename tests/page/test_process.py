@@ -184,10 +184,10 @@ def test_it_gives_a_sign_of_life_for_each_that_is_asked_for(tmp_path: Path) -> N
 
 
 @contextmanager
-def with_page(directory: Path) -> Iterator[tuple[RunningDaemon, str]]:
+def with_page(directory: Path, changes: str = "") -> Iterator[tuple[RunningDaemon, str]]:
     """A daemon and the path of its page's socket."""
     path = str(directory / "p.sock")
-    with daemon(directory, f'[web]\nbind = "unix:{path}"') as running:
+    with daemon(directory, f'[web]\nbind = "unix:{path}"', changes=changes) as running:
         yield running, path
 
 
@@ -236,7 +236,7 @@ def test_the_page_ends_with_a_daemon_that_is_killed_and_the_next_one_has_its_own
 
 
 def test_a_page_that_hangs_does_not_keep_the_address_from_the_next(tmp_path: Path) -> None:
-    with with_page(tmp_path) as (running, path):
+    with with_page(tmp_path, "from bgjobd import page; page._LAST_MOMENT = 0.1") as (running, path):
         eventually(lambda: answers(path))
         [pid] = pages(running)
         os.kill(pid, signal.SIGSTOP)
@@ -249,8 +249,10 @@ def test_a_page_that_hangs_does_not_keep_the_address_from_the_next(tmp_path: Pat
 def test_a_page_that_hangs_is_replaced_while_the_daemon_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bgjobd.page._BETWEEN_BEATS", 3.0)
-    monkeypatch.setattr("bgjobd.page._MOST_SILENCE", 3.0)
+    monkeypatch.setattr("bgjobd.page._BETWEEN_BEATS", 0.1)
+    monkeypatch.setattr(
+        "bgjobd.page._MOST_SILENCE", 2.0
+    )  # which a page takes at most before it answers at all
     path, pids, said = str(tmp_path / "p.sock"), set[int](), list[str]()
 
     async def is_replaced() -> None:
@@ -265,7 +267,7 @@ def test_a_page_that_hangs_is_replaced_while_the_daemon_runs(
         await keeping
 
     asyncio.run(is_replaced())
-    assert said[0] == "the page has not answered for 3 s: killing it"
+    assert said[0] == "the page has not answered for 2 s: killing it"
     assert said[1].startswith("the page ended with code -9; starting another")
 
 
@@ -301,6 +303,7 @@ def test_a_page_is_missed_although_there_was_no_descriptor_to_hear_of_its_end(
         await keeping
 
     monkeypatch.setattr("bgjobd.page.os.pidfd_open", without_descriptors)
+    monkeypatch.setattr("bgjobd.children._BETWEEN_LOOKS", 0.05)
     asyncio.run(is_missed())
 
 
