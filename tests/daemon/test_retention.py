@@ -18,6 +18,7 @@ import pytest
 
 from bgjob import Client
 from bgjob.errors import JobNotFoundError
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults.injecting import IN_THE_WAY, full_disk, needs_root, small_disk
 from tests.support import archived, directory_for_all, eventually
@@ -53,12 +54,7 @@ def running(tmp_path: Path) -> Iterator[RunningDaemon]:
 
 
 def bgjobd(running: RunningDaemon, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bgjobd", arguments[0], "--config", str(running.config), *arguments[1:]],
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
+    return warm.run([arguments[0], "--config", str(running.config), *arguments[1:]])
 
 
 def pruned(running: RunningDaemon, *arguments: str) -> dict[str, Any]:
@@ -356,9 +352,7 @@ def test_a_prune_that_is_killed_has_deleted_nothing_that_is_not_in_its_archive(
     codes: set[int] = set()
     for kill in range(3):
         path = tmp_path / f"{kill}.gz"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bgjobd", "prune", "--config", str(running.config), "--archive", str(path)]
-        )
+        process = warm.Process(["prune", "--config", str(running.config), "--archive", str(path)])
         many = len(ids(running))  # of which the daemon may still delete what the one before has asked for
         eventually(lambda path=path: path.exists() and path.stat().st_size > 0)
         eventually(lambda many=many, p=process: len(ids(running)) < many or p.poll() is not None)
