@@ -1,4 +1,4 @@
-"""A real daemon in a directory of its own, started as a user starts it, and stopped by its pid."""
+"""A real daemon in a directory of its own, forked when it has been imported (`warm.py`), and stopped by its pid."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 from bgjob import Client
 from bgjob.errors import DaemonUnavailableError
 from bgjobd.marks import try_mark
+from tests.daemon import warm
 from tests.support import eventually
 
 JOBS = '''
@@ -143,7 +144,7 @@ class RunningDaemon:
         self.spool = directory / "run" / "spool"
         self.database = directory / "state" / "bgjobd.db"
         self.log_file = directory / "log" / "background_jobs_errors.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | warm.Process | None = None
         self.changes = ""
         """Statements that it runs before it serves, so that nobody has to wait for what takes long by itself."""
         self._environ = environ or {}
@@ -187,13 +188,13 @@ retry_delay = 0.05
         self._environ = environ
         self.start()
 
-    def spawn(self) -> subprocess.Popen[bytes]:
-        program = ("-c", f"{self.changes}\n{_MAIN}") if self.changes else ("-m", "bgjobd")
-        return subprocess.Popen(
-            [sys.executable, *program, "serve", "--config", str(self.config)],
-            env=os.environ | self._environ,
-            stderr=(self.directory / "console").open("ab"),
-        )
+    def spawn(self) -> subprocess.Popen[bytes] | warm.Process:
+        arguments, environ = ("serve", "--config", str(self.config)), os.environ | self._environ
+        with (self.directory / "console").open("ab") as console:
+            if warm.is_able(environ):
+                return warm.Process(arguments, environ, self.changes, stderr=console.fileno())
+            program = ("-c", f"{self.changes}\n{_MAIN}") if self.changes else ("-m", "bgjobd")
+            return subprocess.Popen([sys.executable, *program, *arguments], env=environ, stderr=console)
 
     def _answers(self) -> bool:
         if self.process is not None and self.process.poll() is not None:

@@ -21,6 +21,7 @@ from bgjobd.checking import Checked
 from bgjobd.findings import Finding, Severity, is_whole
 from bgjobd.room import Room
 from bgjobd.store.pending import PendingJob
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import directory_for_all, is_untouched, socket_of_systemds
 
@@ -28,12 +29,7 @@ GIB = 1024**3
 
 
 def check(running: RunningDaemon, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bgjobd", "check", "--config", str(running.config), *words],
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
+    return warm.run(["check", "--config", str(running.config), *words])
 
 
 def checked(running: RunningDaemon) -> Checked:

@@ -8,7 +8,6 @@ import os
 import pwd
 import resource
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from bgjobd.findings import Severity
 from bgjobd.forkserver.sandbox import Account, Limits
 from bgjobd.limits import LIMITS, Enforcement, Machine
 from bgjobd.link import Application
+from tests.daemon import warm
 from tests.daemon.running import daemon
 
 PLAIN = Machine(
@@ -332,8 +332,7 @@ def test_a_class_that_may_write_nowhere_is_not_one_that_may_write_everywhere(tmp
 
 
 def checked(config: Config) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bgjobd", "check", "--config", str(config.file)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    return warm.run(["check", "--config", str(config.file)])
 
 
 def test_check_names_what_modules_have_left_open_for_every_attempt(tmp_path: Path) -> None:

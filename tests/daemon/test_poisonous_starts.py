@@ -48,13 +48,19 @@ class Hooked:
         open("LEDGER", "a").write("never")
 '''
 SETTINGS = '"poisonous.Poison" = {}\n"poisonous.Hooked" = { max_retries = 0 }\n'
+SOON = """
+from bgjobd import generations
+from bgjobd.core import retry
+generations._FIRST_PAUSE = generations._LONGEST_PAUSE_AFTER_CRASH = retry._FIRST_START_DELAY = 0.1
+"""
+"""A daemon that does not pause for long after what ended its fork server."""
 
 
 def test_starts_that_end_their_fork_server_are_given_up_after_three_and_cost_nobody_else_anything(
     tmp_path: Path,
 ) -> None:
     modules = {"poisonous": POISONOUS.replace("LEDGER", str(tmp_path / "ledger"))}
-    with daemon(tmp_path, SETTINGS, modules=modules) as running, running.client() as client:
+    with daemon(tmp_path, SETTINGS, modules=modules, changes=SOON) as running, running.client() as client:
         client.pause("default")
         hooked = client.run_background_job("poisonous.Hooked", "run").id
         guilty = client.run_background_job("poisonous.Poison", "run").id

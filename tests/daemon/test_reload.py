@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,14 @@ def write(running: RunningDaemon, source: str) -> None:
     os.utime(file, (1, len(source)))
 
 
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    """One for all reloads that fail: the first version is what it goes on with."""
+    directory = tmp_path_factory.mktemp("old")
+    with daemon(directory, APPROVED, modules={"versioned": FIRST}) as running:
+        yield running
+
+
 def test_after_a_reload_jobs_run_the_new_code_and_the_old_ones_end_with_the_old(tmp_path: Path) -> None:
     with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
         path = tmp_path / "go"
@@ -87,18 +96,24 @@ def test_after_a_reload_jobs_run_the_new_code_and_the_old_ones_end_with_the_old(
         ("class Versioned:\n  MAX_RETRIES = -1\n  def tell(self): return 1", "its attribute MAX_RETRIES"),
     ],
 )
-def test_broken_code_keeps_the_old_and_says_why(tmp_path: Path, source: str, reason: str) -> None:
-    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
+def test_broken_code_keeps_the_old_and_says_why(old: RunningDaemon, source: str, reason: str) -> None:
+    with old.client() as client:
         client.run_background_job("versioned.Versioned", "tell").result(20)
-        server = running.fork_server()
-        write(running, source)
+        server, failures = (
+            eventually(lambda: len(old.children()) == 1 and old.children()[0]),
+            failed_reloads(old),
+        )
+        write(old, source)
         with pytest.raises(ReloadFailedError, match=f"versioned.Versioned is unavailable: .*{reason}"):
             client.reload()
         assert client.run_background_job("versioned.Versioned", "tell").result(20) == "first"
-        assert running.children() == [server]
-        assert any(
-            "the reload failed, the old code and configuration stay" in line for line in running.lines()
-        )
+        assert old.children() == [server]
+        assert failed_reloads(old) == failures + 1
+
+
+def failed_reloads(running: RunningDaemon) -> int:
+    told = "the reload failed, the old code and configuration stay"
+    return len([line for line in running.lines() if told in line])
 
 
 def test_what_was_broken_before_and_still_is_stops_no_reload(tmp_path: Path) -> None:
@@ -125,13 +140,13 @@ def test_a_reload_takes_up_the_configuration_too(tmp_path: Path) -> None:
             client.run_background_job("versioned.Versioned", "tell")
 
 
-def test_a_bad_configuration_is_refused_with_every_problem_and_changes_nothing(tmp_path: Path) -> None:
-    with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
-        running.config.write_text(
-            running.config.read_text() + "[retry2]\nx = 1\n[limits]\ntimeout = 'soon'\n"
-        )
+def test_a_bad_configuration_is_refused_with_every_problem_and_changes_nothing(old: RunningDaemon) -> None:
+    with old.client() as client:
+        text = old.config.read_text()
+        old.config.write_text(f"{text}[retry2]\nx = 1\n[limits]\ntimeout = 'soon'\n")
         with pytest.raises(ReloadFailedError) as refused:
             client.reload()
+        old.config.write_text(text)
         assert "retry2" in str(refused.value)
         assert "limits.timeout" in str(refused.value)
         assert client.run_background_job("versioned.Versioned", "tell").result(20) == "first"

@@ -18,6 +18,7 @@ import pytest
 
 from bgjob import Client
 from bgjob.errors import JobNotFoundError
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults.injecting import IN_THE_WAY, full_disk, needs_root, small_disk
 from tests.support import archived, directory_for_all, eventually
@@ -52,13 +53,15 @@ def running(tmp_path: Path) -> Iterator[RunningDaemon]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    """One that runs for all tests that only look, or copy, and leave no old jobs."""
+    with daemon(tmp_path_factory.mktemp("shared")) as running:
+        yield running
+
+
 def bgjobd(running: RunningDaemon, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bgjobd", arguments[0], "--config", str(running.config), *arguments[1:]],
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
+    return warm.run([arguments[0], "--config", str(running.config), *arguments[1:]])
 
 
 def pruned(running: RunningDaemon, *arguments: str) -> dict[str, Any]:
@@ -319,8 +322,8 @@ def test_an_archive_has_nothing_that_became_a_secret_after_it_was_submitted(
     assert job["parameters"] == {"value": "***"}
 
 
-def test_no_archive_is_left_where_nothing_was_deleted(running: RunningDaemon, tmp_path: Path) -> None:
-    assert pruned(running, "--archive", str(tmp_path / "a.gz"))["jobs"]["completed"] == 0
+def test_no_archive_is_left_where_nothing_was_deleted(shared: RunningDaemon, tmp_path: Path) -> None:
+    assert pruned(shared, "--archive", str(tmp_path / "a.gz"))["jobs"]["completed"] == 0
     assert not (tmp_path / "a.gz").exists()
 
 
@@ -348,7 +351,7 @@ def test_a_prune_that_is_killed_has_deleted_nothing_that_is_not_in_its_archive(
         first = run(client, "echo")[0]
         run(client, "echo")
     running.stop()
-    multiply(running, first, 3000)
+    multiply(running, first, 1200)
     if is_running:
         running.start()
     before = set(ids(running))
@@ -356,9 +359,7 @@ def test_a_prune_that_is_killed_has_deleted_nothing_that_is_not_in_its_archive(
     codes: set[int] = set()
     for kill in range(3):
         path = tmp_path / f"{kill}.gz"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bgjobd", "prune", "--config", str(running.config), "--archive", str(path)]
-        )
+        process = warm.Process(["prune", "--config", str(running.config), "--archive", str(path)])
         many = len(ids(running))  # of which the daemon may still delete what the one before has asked for
         eventually(lambda path=path: path.exists() and path.stat().st_size > 0)
         eventually(lambda many=many, p=process: len(ids(running)) < many or p.poll() is not None)
@@ -403,19 +404,16 @@ def test_an_interrupted_prune_says_what_it_has_deleted_and_leaves_a_whole_state(
     with running.client() as client:
         first = run(client, "echo")[0]
     running.stop()
-    multiply(running, first, 20_000)
+    multiply(running, first, 5000)
     running.start()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bgjobd", "prune", "--config", str(running.config), "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    told = running.directory / "told"
+    with told.open("w") as out:
+        process = warm.Process(["prune", "--config", str(running.config), "--json"], stdout=out.fileno())
     many = len(ids(running))
     eventually(lambda: len(ids(running)) < many)
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert 0 <= json.loads(told)["jobs"]["completed"] < many
+    assert process.wait(30) == 130
+    assert 0 <= json.loads(told.read_text())["jobs"]["completed"] < many
     balance(running)
 
 
@@ -457,9 +455,9 @@ def test_who_may_do_everything_else_may_not_prune() -> None:
     ],
 )
 def test_prune_says_what_is_wrong_with_its_arguments(
-    running: RunningDaemon, arguments: tuple[str, ...], told: str
+    tmp_path: Path, arguments: tuple[str, ...], told: str
 ) -> None:
-    done = bgjobd(running, "prune", *arguments)
+    done = bgjobd(RunningDaemon(tmp_path), "prune", *arguments)
     assert done.returncode == 2
     assert told in done.stderr
 
@@ -501,17 +499,15 @@ def test_a_backup_is_whole_though_the_daemon_writes_meanwhile(running: RunningDa
         client.pause()
         client.submit_many([{"class_name": PROBE, "method_name": "echo"}] * 2000)
         target = tmp_path / "copy.db"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bgjobd", "backup", str(target), "--config", str(running.config)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        with (tmp_path / "told").open("w") as out:
+            process = warm.Process(
+                ["backup", str(target), "--config", str(running.config)], stdout=out.fileno()
+            )
         submitted = 2000
         while process.poll() is None:
             client.run_background_job(PROBE, "echo")
             submitted += 1
-        told, _ = process.communicate()
-        assert (process.returncode, str(target) in told) == (0, True)
+        assert (process.returncode, str(target) in (tmp_path / "told").read_text()) == (0, True)
     assert submitted > 2000
     assert copied(target, "PRAGMA integrity_check") == "ok"
     jobs = copied(target, "SELECT count(*) FROM background_jobs")
@@ -531,14 +527,14 @@ def test_a_backup_without_a_name_goes_to_the_others_and_needs_no_daemon(running:
     assert copied(path, "SELECT status FROM background_jobs") == "completed"
 
 
-def test_a_backup_takes_the_place_of_no_file_unless_told_to(running: RunningDaemon, tmp_path: Path) -> None:
+def test_a_backup_takes_the_place_of_no_file_unless_told_to(shared: RunningDaemon, tmp_path: Path) -> None:
     target = tmp_path / "copy.db"
     target.write_text("precious")
-    refused = bgjobd(running, "backup", str(target))
+    refused = bgjobd(shared, "backup", str(target))
     assert refused.returncode == 2
     assert "--force" in refused.stderr
     assert target.read_text() == "precious"
-    assert bgjobd(running, "backup", str(target), "--force").returncode == 0
+    assert bgjobd(shared, "backup", str(target), "--force").returncode == 0
     assert copied(target, "PRAGMA integrity_check") == "ok"
 
 
@@ -561,11 +557,12 @@ def test_a_damaged_database_gives_no_backup(running: RunningDaemon, tmp_path: Pa
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_a_backup_goes_to_a_file_system_without_hard_links_and_takes_no_others_place_there(
-    running: RunningDaemon, tmp_path: Path
+    shared: RunningDaemon, tmp_path: Path
 ) -> None:
     target = tmp_path / "copy.db"
-    without_links = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=link,linkat:error=EPERM"]
-    command = [sys.executable, "-m", "bgjobd", "backup", str(target), "--config", str(running.config)]
+    without_links = ["strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull]
+    without_links += ["-e", "trace=link,linkat", "-e", "inject=link,linkat:error=EPERM"]
+    command = [sys.executable, "-m", "bgjobd", "backup", str(target), "--config", str(shared.config)]
     done = subprocess.run([*without_links, *command], capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
     assert copied(target, "PRAGMA integrity_check") == "ok"
@@ -574,11 +571,11 @@ def test_a_backup_goes_to_a_file_system_without_hard_links_and_takes_no_others_p
 
 @needs_root
 def test_a_backup_that_its_disk_has_no_room_for_leaves_nothing_and_names_that_disk(
-    running: RunningDaemon, tmp_path: Path
+    shared: RunningDaemon, tmp_path: Path
 ) -> None:
     disk = tmp_path / "disk"
     with small_disk(disk, "64k"):
-        done = bgjobd(running, "backup", str(disk / "copy.db"))
+        done = bgjobd(shared, "backup", str(disk / "copy.db"))
         assert (done.returncode, os.listdir(disk)) == (1, [])
         assert f"No space left on device: '{disk}'" in done.stderr
 

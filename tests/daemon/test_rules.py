@@ -20,6 +20,7 @@ from bgjob import (
     NotApprovedError,
 )
 from bgjob.client import Client
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -484,12 +485,7 @@ def refusal(client: Client, method: str, parameters: dict[str, Any], name: str =
 
 
 def check(running: RunningDaemon) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bgjobd", "check", "--config", str(running.config)],
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
+    return warm.run(["check", "--config", str(running.config)])
 
 
 # The class is in the allowlist

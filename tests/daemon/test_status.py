@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from bgjobd import config, lock, main, status
 from bgjobd.room import Room
 from bgjobd.standing import Answer, Gathered, Health, Page, Standing, judge, lines
 from tests.client.scripted import Line, Script, ScriptedDaemon
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import directory_for_all, eventually, is_untouched, socket_of_systemds
 
@@ -151,13 +151,7 @@ def test_what_a_daemon_tells_cannot_move_the_terminal() -> None:
 
 
 def run(running: RunningDaemon, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bgjobd", "status", "--config", str(running.config), *words],
-        env=os.environ | environ,
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
+    return warm.run(["status", "--config", str(running.config), *words], os.environ | environ)
 
 
 def whole(tmp_path: Path, web: str = "enabled = false") -> RunningDaemon:

@@ -201,7 +201,7 @@ def test_a_cancel_before_the_attempt_began_ends_it_all_the_same(
 def test_a_deadline_goes_on_when_the_daemon_is_replaced(tmp_path: Path, number: int) -> None:
     with daemon(tmp_path, SETTINGS, modules={"stopped": STOPPED}) as running:
         with running.client() as client:
-            job = client.run_background_job(TARGET, "sleep", {"pids": str(tmp_path / "pids")}, timeout=2.0)
+            job = client.run_background_job(TARGET, "sleep", {"pids": str(tmp_path / "pids")}, timeout=1.0)
             pids_in(tmp_path / "pids")
         running.stop(number)
         running.start()

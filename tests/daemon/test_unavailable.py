@@ -21,7 +21,7 @@ class Mails:
 BROKEN = "import nosuch\n"
 MAIL = "mails.Mails"
 APPROVED = f'"{MAIL}" = {{ max_retries = 0 }}'
-MANY = 1000
+MANY = 300
 
 
 def write(running: RunningDaemon, source: str) -> None:
@@ -39,8 +39,10 @@ def counts(client: Client) -> dict[str, int]:
 def test_a_backlog_outlives_a_broken_import_while_daemon_and_fork_server_are_killed(tmp_path: Path) -> None:
     with daemon(tmp_path, APPROVED, modules={"mails": MAILS}) as running:
         with running.client() as client:
+            client.pause()
             client.submit_many([{"class_name": MAIL, "method_name": "send"}] * MANY)
             write(running, BROKEN)
+            client.resume()
             os.kill(running.fork_server(), signal.SIGKILL)
             eventually(lambda: is_unavailable(client))
         running.stop(signal.SIGKILL)

@@ -18,9 +18,10 @@ from tests.support import eventually
 PROBE = "probes.Probe"
 
 
-def _next_version(directory: Path) -> dict[str, str]:
-    """The environment of a daemon whose journals and messages are one version on."""
-    package = directory / "next" / "bgjobd"
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a daemon whose journals and messages are one version on, which is compiled once."""
+    package = tmp_path_factory.mktemp("next") / "bgjobd"
     shutil.copytree(Path(bgjobd.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     for name, version in (("journal", journals.VERSION), ("wire", wire.VERSION)):
         source = package / "forkserver" / f"{name}.py"
@@ -41,10 +42,9 @@ def _wait(running: RunningDaemon, go: Path, ledger: Path) -> int:
 @pytest.mark.parametrize("is_upgrade", [True, False], ids=["upgrade", "downgrade"])
 @pytest.mark.parametrize("ends_meanwhile", [True, False])
 def test_the_daemon_of_another_version_adopts_what_runs(
-    tmp_path: Path, is_upgrade: bool, ends_meanwhile: bool
+    tmp_path: Path, newer: dict[str, str], is_upgrade: bool, ends_meanwhile: bool
 ) -> None:
     go, ledger = tmp_path / "go", tmp_path / "ledger"
-    newer = _next_version(tmp_path)
     with daemon(tmp_path, environ={} if is_upgrade else newer) as running:
         job = _wait(running, go, ledger)
         orphan = running.fork_server()
@@ -63,12 +63,12 @@ def test_the_daemon_of_another_version_adopts_what_runs(
 
 
 def test_a_fork_server_started_from_files_that_were_upgraded_meanwhile_says_to_restart_the_daemon(
-    tmp_path: Path,
+    tmp_path: Path, newer: dict[str, str]
 ) -> None:
-    newer = _next_version(tmp_path)
-    with daemon(tmp_path, environ=newer) as running, running.client() as client:
+    own = shutil.copytree(newer["PYTHONPATH"], tmp_path / "next")
+    with daemon(tmp_path, environ=newer | {"PYTHONPATH": str(own)}) as running, running.client() as client:
         client.classes()
-        wires = tmp_path / "next" / "bgjobd" / "forkserver" / "wire.py"
+        wires = own / "bgjobd" / "forkserver" / "wire.py"
         wires.write_text(wires.read_text().replace(f"VERSION = {wire.VERSION + 1}", "VERSION = 99"))
         os.kill(running.fork_server(), signal.SIGKILL)
         eventually(lambda: any("restart the daemon" in line for line in running.lines()))

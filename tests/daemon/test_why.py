@@ -6,13 +6,14 @@ import asyncio
 import re
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bgjob import AsyncClient, Client, Job
-from bgjob.errors import JobNotFoundError
+from bgjob.errors import InvalidStateError, JobNotFoundError
 from bgjobd.core.why import MOST_AHEAD
 from tests.client.test_commands import Commands
 from tests.daemon.running import RunningDaemon, daemon
@@ -57,6 +58,25 @@ def client(running: RunningDaemon) -> Iterator[Client]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    with daemon(tmp_path_factory.mktemp("why"), SETTINGS, modules={"narrow": JOBS}) as running:
+        yield running
+
+
+@pytest.fixture
+def asking(shared: RunningDaemon, tmp_path: Path) -> Iterator[Client]:
+    """A client of a daemon that serves others as well: nothing is left to run, and no queue paused."""
+    with shared.client() as client:
+        yield client
+        (tmp_path / "go").touch()
+        for (left,) in shared.query("SELECT id FROM background_jobs WHERE finished_at IS NULL"):
+            with suppress(InvalidStateError):  # it has ended meanwhile
+                client.cancel(left)
+            client.wait(left, 20)
+        client.resume("mail")
+
+
 def why(job: Job) -> str:
     """The sentence without its subject, with a star for how far away an instant is, and no date near midnight."""
     sentence = job.why()
@@ -95,31 +115,31 @@ def has_begun(job: Job) -> Job:
 # Waiting
 
 
-def test_a_job_that_waits_for_its_time(client: Client) -> None:
-    job = waits(client, delay=9000)
+def test_a_job_that_waits_for_its_time(asking: Client) -> None:
+    job = waits(asking, delay=9000)
     at = clock(job.refresh()["scheduled_at"])
     assert why(job) == f"waits for its time: it is not to start before {at}, in 2 h"
 
 
-def test_a_job_that_waits_for_a_retry(client: Client) -> None:
-    job = client.run_background_job(PROBE, "fail", max_retries=2, retry_delay=9000)
+def test_a_job_that_waits_for_a_retry(asking: Client) -> None:
+    job = asking.run_background_job(PROBE, "fail", max_retries=2, retry_delay=9000)
     eventually(lambda: job.refresh()["retry_count"])
     at = clock(job.snapshot["scheduled_at"])
     expected = f"is to be tried again at {at}, in 2 h, as retry 1 of 2: ValueError: no recipient (attempt 1)"
     assert why(job) == expected
 
 
-def test_a_job_whose_queue_is_paused(client: Client, running: RunningDaemon) -> None:
-    client.pause("mail")
-    job = waits(client, queue="mail")
-    ((paused_at,),) = running.query("SELECT paused_at FROM queues")
+def test_a_job_whose_queue_is_paused(asking: Client, shared: RunningDaemon) -> None:
+    asking.pause("mail")
+    job = waits(asking, queue="mail")
+    ((paused_at,),) = shared.query("SELECT paused_at FROM queues")
     expected = f"waits: queue mail is paused since {clock(paused_at)}, *; `bgjob resume mail` lets it go on"
     assert why(job) == expected
 
 
-def test_a_job_of_a_class_whose_slots_are_taken(client: Client, tmp_path: Path) -> None:
+def test_a_job_of_a_class_whose_slots_are_taken(asking: Client, tmp_path: Path) -> None:
     first, second, third = (
-        client.run_background_job("narrow.Narrow", "wait_for", {"path": f"{tmp_path}/go"}) for _ in range(3)
+        asking.run_background_job("narrow.Narrow", "wait_for", {"path": f"{tmp_path}/go"}) for _ in range(3)
     )
     has_begun(first)
     full = f"waits for a slot: its class has 1 slot, taken by job {first.id}, and "
@@ -127,14 +147,14 @@ def test_a_job_of_a_class_whose_slots_are_taken(client: Client, tmp_path: Path) 
     assert why(third) == f"{full}1 job is before it in queue default"
 
 
-def test_a_job_of_a_queue_whose_slots_are_taken(client: Client, tmp_path: Path) -> None:
-    first = holds(client, tmp_path, queue="mail")
-    second = waits(client, queue="mail", priority=1)
-    last = waits(client, queue="mail")
+def test_a_job_of_a_queue_whose_slots_are_taken(asking: Client, tmp_path: Path) -> None:
+    first = holds(asking, tmp_path, queue="mail")
+    second = waits(asking, queue="mail", priority=1)
+    last = waits(asking, queue="mail")
     full = f"waits for a slot: queue mail has 1 slot, taken by job {first.id}, and "
     assert why(second) == f"{full}it is the next of queue mail"
     assert why(last) == f"{full}1 job is before it in queue mail"
-    urgent = waits(client, queue="mail", priority=2)
+    urgent = waits(asking, queue="mail", priority=2)
     assert why(urgent) == f"{full}it is the next of queue mail"
     assert why(last) == f"{full}2 jobs are before it in queue mail"
 
@@ -238,8 +258,8 @@ def test_jobs_while_the_database_cannot_be_written(
 # Running
 
 
-def test_an_attempt_that_runs_with_and_without_a_timeout(client: Client, tmp_path: Path) -> None:
-    free, bounded = holds(client, tmp_path), holds(client, tmp_path, timeout=9000)
+def test_an_attempt_that_runs_with_and_without_a_timeout(asking: Client, tmp_path: Path) -> None:
+    free, bounded = holds(asking, tmp_path), holds(asking, tmp_path, timeout=9000)
     for job, until in ((free, "it has no timeout"), (bounded, "its timeout of 9000 s is over in 2 h")):
         (attempt,) = job.snapshot["attempts"]
         began = f"attempt 1 began at {clock(attempt['started_at'])}, *, pid {attempt['pid']}"
@@ -274,10 +294,10 @@ def test_an_attempt_that_is_cancelled_and_does_not_heed_it(
 # Ended
 
 
-def test_jobs_that_have_ended(client: Client, tmp_path: Path) -> None:
-    fails = client.run_background_job(PROBE, "fail", max_retries=1, retry_delay=0.01)
-    client.pause("mail")
-    never, stopped = waits(client, queue="mail"), holds(client, tmp_path)
+def test_jobs_that_have_ended(asking: Client, tmp_path: Path) -> None:
+    fails = asking.run_background_job(PROBE, "fail", max_retries=1, retry_delay=0.01)
+    asking.pause("mail")
+    never, stopped = waits(asking, queue="mail"), holds(asking, tmp_path)
     never.cancel()
     stopped.cancel()
     at = {job.id: clock(job.wait(20)["finished_at"]) for job in (fails, never, stopped)}
@@ -290,17 +310,17 @@ def test_jobs_that_have_ended(client: Client, tmp_path: Path) -> None:
 # How it is asked
 
 
-def test_the_clients_and_the_command_say_the_same(client: Client, running: RunningDaemon) -> None:
-    job = waits(client)
+def test_the_clients_and_the_command_say_the_same(asking: Client, shared: RunningDaemon) -> None:
+    job = waits(asking)
     job.wait(20)
 
     async def asked() -> tuple[str, str]:
-        async with AsyncClient(str(running.socket), timeout=20.0) as other:
+        async with AsyncClient(str(shared.socket), timeout=20.0) as other:
             return await other.why(job.id), await (await other.get(job.id)).why()
 
-    commands = Commands(running.socket)
+    commands = Commands(shared.socket)
     ways: dict[str, Callable[[], str]] = {
-        "client": lambda: client.why(job.id),
+        "client": lambda: asking.why(job.id),
         "command": lambda: commands.run("why", str(job.id)).stdout.removesuffix("\n"),
         "JSON": lambda: commands.json("why", str(job.id))["sentence"],
     }
@@ -314,8 +334,8 @@ def without_distance(sentence: str) -> str:
     return re.sub(r"UTC, [^,]*,", "UTC,", sentence)
 
 
-def test_a_job_that_is_none_is_an_error_of_its_own(client: Client, running: RunningDaemon) -> None:
+def test_a_job_that_is_none_is_an_error_of_its_own(asking: Client, shared: RunningDaemon) -> None:
     with pytest.raises(JobNotFoundError):
-        client.why(4711)
-    done = Commands(running.socket).run("why", "4711")
+        asking.why(4711)
+    done = Commands(shared.socket).run("why", "4711")
     assert (done.returncode, done.stdout) == (4, "")

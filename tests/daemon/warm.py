@@ -1,0 +1,191 @@
+"""`bgjobd` without the imports, most of the time that a start takes: forked from a process that has them behind it.
+
+What is forked is as `python -m bgjobd` is at the call of `main`: it has nothing open but the standard streams, and is
+one thread. Only its command line, in /proc, is another's. As a program this file is that process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import IO, Any, Final, NoReturn
+
+_AT_START: Final = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "GLIBC_")
+"""How variables begin that an interpreter reads when it starts, and a forked one has read already."""
+
+_MOST: Final = 1 << 20
+
+
+class Process:
+    """As a `subprocess.Popen`: a `bgjobd` with these arguments, which first runs the statements in `changes`."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environ: Mapping[str, str] = os.environ,
+        changes: str = "",
+        stdout: int = 1,
+        stderr: int = 2,
+    ) -> None:
+        self.args = ["bgjobd", *arguments]
+        self.returncode: int | None = None
+        self._ends, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        request = {
+            "arguments": list(arguments),
+            "environ": dict(environ),
+            "changes": changes,
+            "directory": os.getcwd(),
+            "umask": _umask(),
+        }
+        with other:
+            door = _door()
+            socket.send_fds(door, [json.dumps(request).encode()], [other.fileno(), stdout, stderr])
+        self.pid = int(self._ends.recv(64))
+
+    def poll(self) -> int | None:
+        """The exit code, or minus the signal; None while it runs."""
+        if self.returncode is None and select.select([self._ends], [], [], 0)[0]:
+            self.returncode = int(self._ends.recv(64))
+            self._ends.close()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None and not select.select([self._ends], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        code = self.poll()
+        assert code is not None
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def run(
+    arguments: Sequence[str], environ: Mapping[str, str] = os.environ, timeout: float = 50.0
+) -> subprocess.CompletedProcess[str]:
+    """As `subprocess.run` with what it says captured as text."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = Process(arguments, environ, stdout=out.fileno(), stderr=err.fileno())
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.args, code, _all_of(out), _all_of(err))
+
+
+def _all_of(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
+
+
+def is_able(environ: Mapping[str, str]) -> bool:
+    """Whether nothing in this environment is for an interpreter that starts."""
+    return all(
+        environ.get(name) == os.environ.get(name)
+        for name in {*environ, *os.environ}
+        if name.startswith(_AT_START)
+    )
+
+
+def _umask() -> int:
+    os.umask(umask := os.umask(0))
+    return umask
+
+
+_doors: dict[int, socket.socket] = {}
+
+
+def _door() -> socket.socket:
+    """Where one asks the process that forks; it is started at the first call, and ends with this process."""
+    if os.getpid() not in _doors:
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST)
+        with its:
+            process = subprocess.Popen(
+                [sys.executable, __file__, str(its.fileno())],
+                pass_fds=[its.fileno()],
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is for who runs the tests, who then stops what was forked
+            )
+        _doors[os.getpid()] = ours
+        atexit.register(_close, process, ours)
+    return _doors[os.getpid()]
+
+
+def _close(process: subprocess.Popen[bytes], door: socket.socket) -> None:
+    door.close()
+    process.wait(20)
+
+
+# The process that forks
+
+
+def _serve(door: socket.socket) -> dict[str, Any]:
+    """Fork for whoever asks, and say how each ended. It returns in those forked, with what was asked for."""
+    events = selectors.DefaultSelector()
+    events.register(door, selectors.EVENT_READ)
+    told: dict[int, tuple[int, socket.socket]] = {}
+    while True:
+        for key, _ in events.select():
+            if key.fileobj is not door:
+                pid, teller = told.pop(key.fd)
+                events.unregister(key.fd)
+                os.close(key.fd)
+                with teller, suppress(BrokenPipeError):
+                    teller.send(b"%d" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+                continue
+            message, descriptors, *_ = socket.recv_fds(door, _MOST, 3)
+            if not message:
+                os._exit(0)
+            if (pid := os.fork()) == 0:
+                asked: dict[str, Any] = json.loads(message)
+                for number, descriptor in enumerate(descriptors[1:], start=1):
+                    os.dup2(descriptor, number)
+                # By their objects, which else would close by and by what has their numbers then.
+                for own in (door, events, *(teller for _, teller in told.values())):
+                    own.close()
+                os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+                os.umask(asked["umask"])
+                return asked
+            for descriptor in descriptors[1:]:
+                os.close(descriptor)
+            teller = socket.socket(fileno=descriptors[0])
+            pidfd = os.pidfd_open(pid)
+            events.register(pidfd, selectors.EVENT_READ)
+            told[pidfd] = (pid, teller)
+            teller.send(b"%d" % pid)
+
+
+def _main() -> NoReturn:
+    sys.path[0] = os.getcwd()
+    from bgjobd import main
+
+    asked = _serve(socket.socket(fileno=int(sys.argv[1])))
+    os.environ.clear()
+    os.environ.update(asked["environ"])
+    os.chdir(asked["directory"])
+    sys.argv[1:] = asked["arguments"]
+    exec(asked["changes"], {"__name__": "__main__"})
+    sys.exit(main.main(asked["arguments"]))
+
+
+if __name__ == "__main__":
+    _main()
