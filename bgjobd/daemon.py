@@ -179,7 +179,6 @@ class Daemon:
             self._on_change_of_server,
             self._on_end_of_server,
             self._on_reaped_server,
-            self._strays.end_soon,
             self.say,
             self._in_background,
         )

@@ -75,6 +75,20 @@ class Hiding:
     def tell_helper(self):
         return HELPER.pid
 '''
+
+
+def leaving(book: Path) -> str:
+    """A module whose import leaves a process behind, in a session of its own, and ends the fork server."""
+    return f"""
+import os, subprocess
+
+sleeper = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+with open({str(book)!r}, "a") as file:
+    file.write(f"{{sleeper.pid}}\\n")
+os._exit(3)
+"""
+
+
 PYTHON = Path(sys.executable).name
 """What the kernel calls a process that was forked from a fork server."""
 
@@ -208,7 +222,9 @@ def test_what_daemon_and_fork_server_that_die_at_once_leave_is_ended_with_the_la
 def test_the_orphans_of_others_that_fall_to_the_daemon_are_left_alone_and_ours_are_not(
     tmp_path: Path,
 ) -> None:
-    running = RunningDaemon(tmp_path, SETTINGS, modules={"hiding": HIDING})
+    book = tmp_path / "book"
+    modules = {"hiding": HIDING, "leaving": leaving(book)}
+    running = RunningDaemon(tmp_path, SETTINGS + '"leaving.Leaving" = {}\n', modules=modules)
     serve = f"{sys.executable} -m bgjobd serve --config {running.config}"
     others = "sh -c 'echo $$; sleep 987 & echo $!; wait'"
     process = subprocess.Popen(["sh", "-c", f"{others} & exec {serve}"], stdout=subprocess.PIPE)
@@ -219,6 +235,8 @@ def test_the_orphans_of_others_that_fall_to_the_daemon_are_left_alone_and_ours_a
         eventually(running.socket.exists)
         with running.client() as client:
             helper = client.run_background_job("hiding.Hiding", "tell_helper").result(20)
+            assert _pids(book)
+            eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
             os.kill(parent, signal.SIGKILL)
             eventually(lambda: _parent(orphan) == process.pid)
             client.reload()
@@ -228,6 +246,8 @@ def test_the_orphans_of_others_that_fall_to_the_daemon_are_left_alone_and_ours_a
             os.kill(server, signal.SIGKILL)
             eventually(lambda: not is_alive(helper))
             assert client.run_background_job("probes.Probe", "echo", {"value": 2}).result(20) == 2
+            eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
+            eventually(lambda: len(_fork_servers(running)) == 1)
         assert is_alive(orphan)
     finally:
         os.kill(orphan, signal.SIGKILL)
