@@ -48,7 +48,7 @@ class Generations:
         self._say = say
         self._in_background = in_background
         self._is_stopping = False
-        self._too_slow = 0  # how many launches took longer than they were given
+        self._too_slow = 0  # how many launches since one was put in charge took longer than they were given
         self._is_starting = asyncio.Lock()
         self._means = means.now()
         self._crashes = 0  # in a row: ended by itself, soon, and before anything had begun
@@ -133,7 +133,7 @@ class Generations:
 
     def _put_in_charge(self, server: ForkServer) -> None:
         """From now on this one starts attempts; the one before it ends with its last attempt."""
-        before, self.current = self.current, server
+        before, self.current, self._too_slow = self.current, server, 0
         if before is not None:
             before.drain()
         self._in_background(self._watch(server))
