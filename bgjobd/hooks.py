@@ -22,6 +22,7 @@ from bgjobd import spool as spools
 from bgjobd.core.entries import left_behind
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.retry import is_quarantined
+from bgjobd.forkserver import kin
 from bgjobd.forkserver.journal import Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
@@ -366,10 +367,7 @@ class Hooks:
         """Put into the job's log what the hook told, and how it ended if it did not end well."""
         for note in spools.notes(journal):
             self._outbox.hold(Noted(*hook.key, note.type, note.message))
-        count, names = spools.strays(exit_record or journal.exit)
-        if count:
-            told = f"the failed hook: processes that it left behind, killed: {left_behind(count, names)}"
-            self._outbox.hold(Noted(*hook.key, EntryType.INFO, told))
+        self._tell_strays(hook, *spools.strays(exit_record or journal.exit))
         fact = spools.ended(hook.key, journal, exit_record)
         ending = fact.ending if fact is not None else spools.ending_unseen(journal)
         if hook.is_late:
@@ -377,6 +375,11 @@ class Hooks:
         elif ending.outcome is not Outcome.COMPLETED:
             self._tell(hook, ending.error)
         self._outbox.send()
+
+    def _tell_strays(self, hook: _Hook, count: int, names: list[str]) -> None:
+        if count:
+            told = f"processes that it left behind, killed: {left_behind(count, names)}"
+            self._outbox.send(Noted(*hook.key, EntryType.INFO, f"the failed hook: {told}"))
 
     def _tell(self, hook: _Hook, what: str) -> None:
         self._outbox.send(Noted(*hook.key, EntryType.FAILURE, f"the failed hook: {what}"))
@@ -399,7 +402,8 @@ class Hooks:
 
     def _forget(self, hook: _Hook) -> None:
         self._run_no_more(hook)
-        self._work.remove(directory_name(*hook.key, is_hook=True))
+        left = self._work.remove(directory_name(*hook.key, is_hook=True))
+        self._tell_strays(hook, len(left), kin.told_names(left))
         self._spool.remove(hook.key)
         if hook.is_sealed:
             self._spool.seal_hook(hook.key)
