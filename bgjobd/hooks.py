@@ -117,8 +117,8 @@ class Hooks:
         self._in_line: dict[AttemptKey, _Owed] = {}  # for the fork server
         self._running: dict[AttemptKey, _Hook] = {}
         self._is_ending = False
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def close(self) -> None:
         """Wait for no hook any more; those that run go on."""
@@ -137,9 +137,13 @@ class Hooks:
                 self._signal(hook, signal.SIGTERM)
             hook.timer = self._loop.call_later(grace, self._kill, hook)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no hook runs, nor waits for a fork server that is there."""
+        return self._idle.is_set()
+
     async def wait_until_idle(self) -> None:
-        """Wait until no hook runs, nor waits for a fork server that is there."""
-        await self._is_idle.wait()
+        await self._idle.wait()
 
     def offer(self, key: AttemptKey, call: Call, ending: Ending, is_inherited: bool = False) -> bool:
         """A job has failed for good: call its class's hook, if there is one. Whether it may be owed one.
@@ -189,9 +193,9 @@ class Hooks:
 
     def _note_idleness(self) -> None:
         if self._running or (self._in_line and self._server is not None):
-            self._is_idle.clear()
+            self._idle.clear()
         else:
-            self._is_idle.set()
+            self._idle.set()
 
     def _may_call(self) -> bool:
         is_full = len(self._running) + len(self._in_line) >= self._slots()
