@@ -608,21 +608,23 @@ class Attempts:
             grace = min(self._policy(attempt.class_name).stop_grace, self._longest_grace)
             attempt.timer = self._loop.call_later(grace, self._signal, attempt, signal.SIGKILL)
         elif number is signal.SIGKILL:
-            attempt.timer = self._loop.call_later(_LONG_DYING, self._say_unkillable, attempt)
+            attempt.timer = self._loop.call_later(_LONG_DYING, self._on_long_dying, attempt)
 
-    def _say_unkillable(self, attempt: Attempt) -> None:
-        """It waits for a disk or a network that does not answer: it stays running, and its slot held."""
+    def _on_long_dying(self, attempt: Attempt) -> None:
+        """It waits for a disk or a network that does not answer: it stays running, and its slot held. Whoever else
+        is in its cgroup does not.
+        """
         if attempt.patience is not None:
             return  # it has ended, and its fork server owes word of that
+        group = self._work.try_group(directory_name(*attempt.key, is_hook=False))
+        if group is not None:
+            group.kill()  # not before: of those who are killed with it none is counted as left behind
         pid = attempt.journal.started["pid"] if attempt.journal and attempt.journal.started else "unknown"
         told = f"its process (pid {pid}) was killed {_LONG_DYING:g} s ago and does not end; it waits in the kernel"
         self._outbox.send(Noted(*attempt.key, EntryType.FAILURE, told))
 
     def _send_signal(self, attempt: Attempt, number: signal.Signals) -> None:
         """Signal the group of the process that the journal tells, else have the fork server signal its child."""
-        group = self._work.try_group(directory_name(*attempt.key, is_hook=False))
-        if number is signal.SIGKILL and group is not None:
-            group.kill()
         if attempt.pidfd is None and attempt.journal is not None:
             attempt.pidfd = self._try_open_process(attempt, attempt.journal)
         is_known = attempt.pidfd is not None

@@ -155,7 +155,7 @@ async def _catalogue(config: Config) -> tuple[Catalogue, dict[str, Any]]:
         own = Places(Path(directory), Path(directory), life.own().id)
         for made in (own.spool, own.work, own.output):
             made.mkdir(mode=0o700)
-        server = await ForkServer.launch(application, own, lambda server, message: None, set())
+        server = await ForkServer.launch(application, own, lambda *_: None, lambda _: None, set())
         await server.abandon()
         return Catalogue(config, server.ready["classes"], server.code_version), server.ready
 

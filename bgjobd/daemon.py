@@ -179,7 +179,6 @@ class Daemon:
             self._on_change_of_server,
             self._on_end_of_server,
             self._on_reaped_server,
-            self._strays.end_soon,
             self.say,
             self._in_background,
         )
@@ -313,11 +312,13 @@ class Daemon:
         self._searching.shutdown(cancel_futures=True)
         self._searcher.close()
 
-    async def stop_attempts(self, grace: float = 5.0) -> None:
+    async def stop_attempts(self, grace: float, why: str) -> None:
         """Stop what runs, hooks too, and kill what is left after `grace` seconds, where nothing is to go on.
 
         The signals wait for nobody; of the ends as much is stored as the disk takes meanwhile.
         """
+        if self._attempts or not self._hooks.is_idle:
+            self.say(EntryType.INFO, f"what runs is ended: {why}")
         self._attempts.stop_all(StopReason.SHUTDOWN, grace)
         self._hooks.stop_all(grace)
         with suppress(TimeoutError):

@@ -23,9 +23,9 @@ class Generations:
     """Keeps a fork server there. `application` tells what a new one is to serve.
 
     `pids` are those of all fork servers that are not reaped, `absence` says why there is none as long as there is none.
-    `on_change` hears of the one that starts attempts from now on, or that there is none; `on_end` of each that is
-    gone, `on_reaped` once its process is, too; `on_report` of what they tell. `end_strays` ends, in
-    a moment, what dead ones have left to this process.
+    `on_change` hears of the one that starts attempts from now on, or that there is none; `on_end` of each that was in
+    charge and is gone; `on_reaped` of each once its process is, also of one that never came up; `on_report` of what
+    they tell.
     """
 
     def __init__(
@@ -36,7 +36,6 @@ class Generations:
         on_change: Callable[[ForkServer | None], None],
         on_end: Callable[[ForkServer], None],
         on_reaped: Callable[[ForkServer], None],
-        end_strays: Callable[[], None],
         say: Callable[[EntryType, str], None],
         in_background: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
@@ -46,11 +45,10 @@ class Generations:
         self._on_change = on_change
         self._on_end = on_end
         self._on_reaped = on_reaped
-        self._end_strays = end_strays
         self._say = say
         self._in_background = in_background
         self._is_stopping = False
-        self._too_slow = 0  # how many launches took longer than they were given
+        self._too_slow = 0  # how many launches since one was put in charge took longer than they were given
         self._is_starting = asyncio.Lock()
         self._means = means.now()
         self._crashes = 0  # in a row: ended by itself, soon, and before anything had begun
@@ -95,7 +93,7 @@ class Generations:
                     raise ForkServerError("the daemon is shutting down")
                 accept(server)
             except BaseException:
-                await self._abandon(server)
+                await server.abandon()
                 raise
             self._put_in_charge(server)
 
@@ -115,30 +113,27 @@ class Generations:
         seconds = patience(application.import_timeout, self._too_slow)
         try:
             return await ForkServer.launch(
-                replace(application, import_timeout=seconds), self._places, on_report, self.pids
+                replace(application, import_timeout=seconds),
+                self._places,
+                on_report,
+                self._on_reaped,
+                self.pids,
             )
         except TooSlowError as error:
             self._too_slow += 1
             longer = patience(application.import_timeout, self._too_slow)
             raise ForkServerError(f"{error}; the next is given {longer:g} s") from None
-        finally:
-            self._end_strays()  # what those left that could not load a class
 
     async def try_out(self, application: Application) -> dict[str, dict[str, Any]]:
         """How the classes are described by a fork server that starts nothing and ends. Raises ForkServerError."""
         server = await self._launch_patiently(application, lambda *_: None)
-        self._in_background(self._abandon(server))
+        self._in_background(server.abandon())
         described: dict[str, dict[str, Any]] = server.ready["classes"]
         return described
 
-    async def _abandon(self, server: ForkServer) -> None:
-        """End one that has no attempts, and what its imports have left: that falls to this process with its end."""
-        await server.abandon()
-        self._end_strays()
-
     def _put_in_charge(self, server: ForkServer) -> None:
         """From now on this one starts attempts; the one before it ends with its last attempt."""
-        before, self.current = self.current, server
+        before, self.current, self._too_slow = self.current, server, 0
         if before is not None:
             before.drain()
         self._in_background(self._watch(server))
@@ -147,7 +142,7 @@ class Generations:
     async def _watch(self, server: ForkServer) -> None:
         came_up_at = asyncio.get_running_loop().time()
         await server.gone
-        self._in_background(self._collect(server))
+        self._in_background(server.collect())
         if self._is_stopping:
             return
         was_current, delay = self.current is server, 0.0
@@ -166,10 +161,6 @@ class Generations:
             self._on_end(server)
         finally:
             await self.keep_one(delay)
-
-    async def _collect(self, server: ForkServer) -> None:
-        await server.collect()
-        self._on_reaped(server)
 
     def _pause(self) -> float:
         """Seconds until the next one: none after the first that ended, then more and more."""

@@ -22,6 +22,7 @@ from bgjobd import spool as spools
 from bgjobd.core.entries import left_behind
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.retry import is_quarantined
+from bgjobd.forkserver import kin
 from bgjobd.forkserver.journal import Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
@@ -116,8 +117,8 @@ class Hooks:
         self._in_line: dict[AttemptKey, _Owed] = {}  # for the fork server
         self._running: dict[AttemptKey, _Hook] = {}
         self._is_ending = False
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def close(self) -> None:
         """Wait for no hook any more; those that run go on."""
@@ -136,9 +137,13 @@ class Hooks:
                 self._signal(hook, signal.SIGTERM)
             hook.timer = self._loop.call_later(grace, self._kill, hook)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no hook runs, nor waits for a fork server that is there."""
+        return self._idle.is_set()
+
     async def wait_until_idle(self) -> None:
-        """Wait until no hook runs, nor waits for a fork server that is there."""
-        await self._is_idle.wait()
+        await self._idle.wait()
 
     def offer(self, key: AttemptKey, call: Call, ending: Ending, is_inherited: bool = False) -> bool:
         """A job has failed for good: call its class's hook, if there is one. Whether it may be owed one.
@@ -188,9 +193,9 @@ class Hooks:
 
     def _note_idleness(self) -> None:
         if self._running or (self._in_line and self._server is not None):
-            self._is_idle.clear()
+            self._idle.clear()
         else:
-            self._is_idle.set()
+            self._idle.set()
 
     def _may_call(self) -> bool:
         is_full = len(self._running) + len(self._in_line) >= self._slots()
@@ -367,10 +372,7 @@ class Hooks:
         """Put into the job's log what the hook told, and how it ended if it did not end well."""
         for note in spools.notes(journal):
             self._outbox.hold(Noted(*hook.key, note.type, note.message))
-        count, names = spools.strays(exit_record or journal.exit)
-        if count:
-            told = f"the failed hook: processes that it left behind, killed: {left_behind(count, names)}"
-            self._outbox.hold(Noted(*hook.key, EntryType.INFO, told))
+        self._tell_strays(hook, *spools.strays(exit_record or journal.exit))
         fact = spools.ended(hook.key, journal, exit_record)
         ending = fact.ending if fact is not None else spools.ending_unseen(journal)
         if hook.is_late:
@@ -378,6 +380,11 @@ class Hooks:
         elif ending.outcome is not Outcome.COMPLETED:
             self._tell(hook, ending.error)
         self._outbox.send()
+
+    def _tell_strays(self, hook: _Hook, count: int, names: list[str]) -> None:
+        if count:
+            told = f"processes that it left behind, killed: {left_behind(count, names)}"
+            self._outbox.send(Noted(*hook.key, EntryType.INFO, f"the failed hook: {told}"))
 
     def _tell(self, hook: _Hook, what: str) -> None:
         self._outbox.send(Noted(*hook.key, EntryType.FAILURE, f"the failed hook: {what}"))
@@ -400,7 +407,8 @@ class Hooks:
 
     def _forget(self, hook: _Hook) -> None:
         self._run_no_more(hook)
-        self._work.remove(directory_name(*hook.key, is_hook=True))
+        left = self._work.remove(directory_name(*hook.key, is_hook=True))
+        self._tell_strays(hook, len(left), kin.told_names(left))
         self._spool.remove(hook.key)
         if hook.is_sealed:
             self._spool.seal_hook(hook.key)

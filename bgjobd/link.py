@@ -126,19 +126,21 @@ class ForkServer(asyncio.Protocol):
     `ready` is what it told when it was: classes, modules, code_version, python, executable. `missing` are the
     classes that it could not load, with the reason: it can start nothing of them. `heard_at` is when it last gave a
     sign of life, on the loop's clock. `has_started`: an attempt has begun there. `is_killed`: by this process. Its pid
-    is among `pids` until it is reaped. `mark` is what the spool knows it by.
+    is among `pids` until it is reaped, which `on_reaped` hears of. `mark` is what the spool knows it by.
     """
 
     def __init__(
         self,
         process: subprocess.Popen[bytes],
         on_report: Callable[[ForkServer, wire.Message], None],
+        on_reaped: Callable[[ForkServer], None],
         pids: set[int],
         mark: str,
         spool: Path,
     ) -> None:
         self._process = process
         self._on_report = on_report
+        self._on_reaped = on_reaped
         self._pids = pids
         self.mark = mark
         self._spool = spool
@@ -165,16 +167,18 @@ class ForkServer(asyncio.Protocol):
         application: Application,
         places: Places,
         on_report: Callable[[ForkServer, wire.Message], None],
+        on_reaped: Callable[[ForkServer], None],
         pids: set[int],
     ) -> ForkServer:
         """Start a fork server and wait until it is ready. Raises ForkServerError.
 
-        A class whose module hangs, ends the process or leaves threads running is left out, and unavailable.
+        A class whose module hangs, ends the process or leaves threads running is left out, and unavailable: `on_reaped`
+        hears of each fork server that it takes to find that out.
         """
         left_out = dict(application.missing)
         strikes: Counter[str] = Counter()
         while True:
-            server = await cls._launch(application, left_out, places, on_report, pids)
+            server = await cls._launch(application, left_out, places, on_report, on_reaped, pids)
             try:
                 server.ready = await server._load(application.import_timeout)
             except _UnloadableError as error:
@@ -197,6 +201,7 @@ class ForkServer(asyncio.Protocol):
         left_out: Collection[str],
         places: Places,
         on_report: Callable[[ForkServer, wire.Message], None],
+        on_reaped: Callable[[ForkServer], None],
         pids: set[int],
     ) -> ForkServer:
         try:
@@ -212,7 +217,7 @@ class ForkServer(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         try:
             _, server = await loop.create_connection(
-                lambda: cls(process, on_report, pids, mark, places.spool), sock=ours
+                lambda: cls(process, on_report, on_reaped, pids, mark, places.spool), sock=ours
             )
         except BaseException:  # a trial may be given up at any moment
             process.kill()
@@ -303,18 +308,18 @@ class ForkServer(asyncio.Protocol):
         self._hang_up()
 
     async def abandon(self) -> None:
-        """End a fork server that has no attempts, with what its imports may have forked, and reap it."""
+        """End a fork server that has no attempts, with its group, and reap it."""
         if self._process.poll() is None:  # not reaped: the pid is still its own, and leads its session
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         self.kill()
         await self.collect()
-        marks.remove(self._spool, self.mark)
 
     async def collect(self) -> None:
         """Reap it, so that it doesn't stay a zombie; a link that ended means that it ends in a moment."""
         await end_of(self._process)
         self._pids.discard(self._process.pid)
+        self._on_reaped(self)
 
     async def wait_for_end(self) -> None:
         """After its link has ended: wait a moment for its process, so that `end` tells how it ended."""

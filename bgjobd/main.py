@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.commands.parsing import Parser
-from bgjob.words import EntryType
 from bgjobd import config, container, handed, init, limits, page, poweroff, service, upkeep
 from bgjobd.config import Config, ConfigError
 from bgjobd.core.stopping import AtStop, at_stop
@@ -166,13 +165,9 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
         if (wants_drain or wanted is AtStop.DRAIN) and not await is_machine_ending():
             await _drain(daemon, asked)
         if await is_machine_ending():
-            daemon.say(EntryType.INFO, "the machine goes down, so the attempts that run are ended")
-            await daemon.stop_attempts(_GRACE_AT_POWEROFF)
+            await daemon.stop_attempts(_GRACE_AT_POWEROFF, "the machine goes down")
         elif wanted is AtStop.STOP:
-            daemon.say(
-                EntryType.INFO, "the attempts that run are ended, as [daemon] at_stop says of this place"
-            )
-            await daemon.stop_attempts(_GRACE_AT_STOP)
+            await daemon.stop_attempts(_GRACE_AT_STOP, "so says [daemon] at_stop of this place")
 
 
 async def _drain(daemon: Daemon, asked: asyncio.Queue[int]) -> None:

@@ -56,8 +56,6 @@ def check(text: str, max_depth: int) -> Generator[None, None, None]:
     """
     try:
         yield from _Checker(text, max_depth).read()
-    except RecursionError as error:
-        raise ValueError(str(error)) from None
     except ProtocolError as error:
         raise UnsayableError(str(error)) from None
 
@@ -186,7 +184,7 @@ class _Reader:
     def _close(self, closing: str, stop: int) -> bool:
         """Whether what is closed here was long, and has been read. What is short is read with what it stands in."""
         top = self._open[-1]
-        if not top.kind or _CLOSING[top.kind] != closing:
+        if _CLOSING[top.kind] != closing:
             raise ValueError(f"{closing} closes nothing")
         if top.value is None and stop - top.begin < PORTION:
             self._open.pop()
@@ -210,11 +208,9 @@ class _Reader:
         holes = iter(top.holes)
 
         def fill(name: str) -> Any:
-            if name != _HOLE:
-                raise ValueError(f"{name} is no JSON number")
             try:
                 return next(holes)
-            except StopIteration:
+            except StopIteration:  # one of them was the text's own
                 raise ValueError(f"{name} is no JSON number") from None
 
         read = self._read(f"{top.kind}{text}{_CLOSING[top.kind]}", fill)

@@ -74,14 +74,11 @@ class Recording:
         self._is_looking = False
         self._is_closed = False
         self._pause = _FIRST_PAUSE
-        self._timer: asyncio.TimerHandle | None = None
         self._reason: str | None = None
         self._since = 0.0
 
     def close(self) -> None:
         self._is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
         self._looking.shutdown(wait=False, cancel_futures=True)
 
     @property
@@ -100,7 +97,6 @@ class Recording:
             self._look()
 
     def _look(self) -> None:
-        self._timer = None
         if self._is_looking or self._is_closed:
             return
         self._is_looking = True
@@ -116,7 +112,7 @@ class Recording:
             return
         before, self._reason = self._reason, looked.result()
         if self._reason is not None:
-            self._timer = self._loop.call_later(self._pause, self._look)
+            self._loop.call_later(self._pause, self._look)
             self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         if (before is None) != (self._reason is None):
             self._tell()

@@ -5,7 +5,6 @@ attempts start and end, on a thread; again and again only for a class that is he
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -30,7 +29,7 @@ class _Class:
 
     free_at: float = 0.0
     pause: float = _PAUSE
-    is_measured: bool = False
+    is_being_measured: bool = False
     waiting: list[Callable[[], None]] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
     why_held: str | None = None
@@ -72,7 +71,7 @@ class WorkLimits:
 
     def look(self, class_name: str) -> None:
         """An attempt of the class has ended: measure, at once or as soon as it may be measured again."""
-        if self._limit(class_name) is not None or class_name in self._classes:
+        if self._limit(class_name) is not None:
             self._look_at(self._loop.time(), class_name)
 
     def look_at_all(self) -> None:
@@ -86,8 +85,8 @@ class WorkLimits:
             then()
             return
         one = self._classes.setdefault(class_name, _Class())
-        if one.is_measured or self._loop.time() >= one.free_at:
-            one.waiting.append(then)
+        if self._loop.time() >= one.free_at:
+            one.waiting.append(then)  # for what is measured now, or that which begins
             self._look_at(self._loop.time(), class_name)
         else:
             then()
@@ -95,7 +94,7 @@ class WorkLimits:
 
     def _look_at(self, at: float, class_name: str) -> None:
         one = self._classes.setdefault(class_name, _Class())
-        if self._is_closed or one.is_measured:
+        if self._is_closed or one.is_being_measured:
             return
         if one.timer is not None:
             one.timer.cancel()
@@ -107,23 +106,23 @@ class WorkLimits:
 
     def _start_measuring(self, class_name: str) -> None:
         one = self._classes[class_name]
-        one.timer, one.is_measured = None, True
+        one.timer, one.is_being_measured = None, True
         limit, names = self._limit(class_name), self._directories(class_name)
         if limit is None or not names:
             self._take(class_name, limit, Holding(), 0.0)
             return
-        began = time.monotonic()
+        began = self._loop.time()
         measured = self._loop.run_in_executor(self._measuring, self._measure, names, limit)
         measured.add_done_callback(lambda done: self._on_measured(class_name, limit, began, done))
 
     def _on_measured(self, class_name: str, limit: int, began: float, done: asyncio.Future[Holding]) -> None:
         if not done.cancelled() and not self._is_closed:
-            self._take(class_name, limit, done.result(), time.monotonic() - began)
+            self._take(class_name, limit, done.result(), self._loop.time() - began)
 
     def _take(self, class_name: str, limit: int | None, found: Holding, took: float) -> None:
         """What a class holds is known: hold it, or let it go, and look again where it is held."""
         one = self._classes[class_name]
-        one.is_measured = False
+        one.is_being_measured = False
         one.free_at = self._loop.time() + max(_PAUSE, _EASE * took)
         before = one.why_held
         one.why_held = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+
+import pytest
+
+from bgjobd import cgroups
 
 T = TypeVar("T")
 
@@ -42,6 +47,39 @@ def directory_for_all() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory)
+
+
+@contextmanager
+def own_cgroup() -> Iterator[Path]:
+    """A real cgroup without controllers, which may be in the hands of others; the test is skipped where none is to be
+    had. What is made in it goes with it.
+    """
+    mount = cgroups._mount(Path("/proc/self/mountinfo").read_text())
+    if mount is None:
+        pytest.skip("no cgroup v2 is mounted here")
+    own = cgroups._own_path(Path("/proc/self/cgroup").read_text()) or "/"
+    path = Path(f"{mount}{own}", f"bgjobd-test-{os.getpid()}")
+    try:
+        path.mkdir()
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made here: {error.strerror}")
+    if not (path / "cgroup.kill").exists():
+        path.rmdir()
+        pytest.skip("this kernel cannot kill a cgroup")
+    try:
+        yield path
+    finally:
+        (path / "cgroup.kill").write_text("1")
+        for directory, _, _ in os.walk(path, topdown=False):
+            eventually(lambda directory=directory: has_removed(directory))  # type: ignore[misc]  # no name for its type
+
+
+def has_removed(directory: str) -> bool:
+    try:
+        os.rmdir(directory)
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from bgjobd.handed import Handed
 from bgjobd.notify import Notifier
 
 _JOBS = "bgjobd.demo.jobs"
+_GRACE = 5.0
 _APPROVED = ("ExampleJob", "EmailNotification", "FlakyJob", "CrashingJob")
 
 
@@ -35,13 +36,13 @@ async def run(directory: Path, is_once: bool) -> int:
         if not show.done():
             show.cancel()  # it would wait for the daemon to come back
             await asyncio.wait([show])
-            await daemon.stop_attempts()
+            await daemon.stop_attempts(_GRACE, "the demo is over")
             return 130
         is_as_expected = _report(await show, directory)
         if not is_once:
             _print_hints(settings)
             await leaving
-        await daemon.stop_attempts()
+        await daemon.stop_attempts(_GRACE, "the demo is over")
     leaving.cancel()
     return 0 if is_as_expected else 1
 

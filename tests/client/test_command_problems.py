@@ -32,6 +32,11 @@ JOB = {"id": 12, "status": "failed", "error": "ValueError: no recipient"}
             "the daemon at /run/bgjobd.sock did not answer within 5 s; `bgjobd status` says whether it hangs",
         ),
         (
+            calls.BrokenError("/run/bgjobd.sock", "the daemon closed it", was_sent=False),
+            69,
+            "the connection to /run/bgjobd.sock broke: the daemon closed it; `bgjobd status` says whether it is up",
+        ),
+        (
             calls.CodeLoadingError("/run/bgjobd.sock", 5.0),
             69,
             "the daemon at /run/bgjobd.sock is up and loads its code, which goes on after 5 s; ask again; `bgjobd",

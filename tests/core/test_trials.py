@@ -75,10 +75,15 @@ def test_what_takes_over_has_the_code_in_force_and_more_classes(before: Loaded, 
         assert all(after.modules.get(name) == digest for name, digest in before.modules.items())
 
 
+def test_only_other_code_is_not_tried_again() -> None:
+    assert [found for found in Found if not is_tried_again(found)] == [Found.OTHER_CODE]
+
+
 @pytest.mark.parametrize("found", Found)
-@pytest.mark.parametrize("seconds_left", [None, 40.0])
+@pytest.mark.parametrize("seconds_left", [None, 0.0, 40.0])
 def test_every_hint_says_what_to_do(found: Found, seconds_left: float | None) -> None:
     told = hint(found, seconds_left)
     assert "`bgjob reload`" in told
     assert ("it is tried again" in told) is is_tried_again(found)
-    assert ("in 40 s" in told) is (is_tried_again(found) and seconds_left is not None)
+    assert ("again now" in told) is (is_tried_again(found) and seconds_left is None)
+    assert ("in 40 s" in told) is (is_tried_again(found) and seconds_left == 40.0)

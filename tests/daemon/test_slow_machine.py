@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from bgjob import AsyncClient, Client, CodeLoadingError
+from bgjobd import generations
+from bgjobd.generations import Generations
+from bgjobd.link import Application, ForkServer, Places, TooSlowError
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -29,7 +32,7 @@ APPROVED = f'"{NAME}" = {{}}'
 
 def test_what_takes_longer_than_its_import_timeout_is_given_more_until_it_is_there(tmp_path: Path) -> None:
     """At first the interpreter has no time to come up, then the module has none to be imported."""
-    source = SLOW.replace('while not Path("GO").exists():', "for _ in range(50):")
+    source = SLOW.replace('while not Path("GO").exists():', "for _ in range(30):")
     eager = "from bgjobd.core import trials; trials._FIRST_PAUSE = 0.01\n"
     eager += "from bgjobd import generations; generations._FIRST_PAUSE = 0.01"
     with (
@@ -44,6 +47,47 @@ def test_what_takes_longer_than_its_import_timeout_is_given_more_until_it_is_the
         (first, *_) = [line for line in running.lines() if "did not come up" in line]
         assert "did not come up within 0.01 s; [app] import_timeout gives it longer" in first
         assert first.endswith("; the next is given 0.02 s")
+
+
+class Launched:
+    """A fork server that came up, and stays."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.get_running_loop().create_future()
+
+    def drain(self) -> None:
+        pass
+
+
+def test_once_one_has_come_up_the_next_is_given_as_much_as_is_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generations, "_FIRST_PAUSE", 0.0)
+    patience = []
+
+    async def launch(application: Application, *_: object) -> Launched:
+        patience.append(application.import_timeout)
+        if len(patience) < 3:
+            raise TooSlowError("it did not come up")
+        return Launched()
+
+    async def live() -> None:
+        application = Application(None, (), {}, {}, {}, {}, import_timeout=5.0)
+        begun: list[asyncio.Task[None]] = []
+        monkeypatch.setattr(ForkServer, "launch", launch)
+        servers = Generations(
+            Places(tmp_path, tmp_path, "life"),
+            lambda: application,
+            *[lambda *_: None] * 5,
+            lambda work: begun.append(asyncio.ensure_future(work)),
+        )
+        await servers.keep_one()
+        await servers.replace(application, lambda _: None)
+        for task in begun:
+            task.cancel()
+
+    asyncio.run(live())
+    assert patience == [5.0, 10.0, 20.0, 5.0]
 
 
 def test_callers_who_wait_for_the_code_to_be_loaded_are_told_so(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from bgjob import Client, Job
 from tests.daemon.running import RunningDaemon, daemon, is_alive
-from tests.support import eventually
+from tests.support import eventually, own_cgroup
 
 HIDING = '''
-import os, signal, subprocess, sys, time
+import json, os, signal, subprocess, sys, time
 from pathlib import Path
 
 HELPER = subprocess.Popen(["sleep", "1000"])
@@ -72,9 +74,36 @@ class Hiding:
         while not Path(book).exists() or len(Path(book).read_text().splitlines()) < 3:
             time.sleep(0.005)
 
+    def leave_and_be_deaf(self, book):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.leave(book, 5, until="/nowhere")
+
     def tell_helper(self):
         return HELPER.pid
+
+    def fail(self, book, until):
+        raise ValueError(json.dumps([book, until]))
+
+
+class Hooked(Hiding):
+    def failed(self, error):
+        book, until = json.loads(error.message)
+        self.leave(book, until=until)
 '''
+
+
+def leaving(book: Path) -> str:
+    """A module whose import leaves a process behind, in a session of its own, and ends the fork server."""
+    return f"""
+import os, subprocess
+
+sleeper = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+with open({str(book)!r}, "a") as file:
+    file.write(f"{{sleeper.pid}}\\n")
+os._exit(3)
+"""
+
+
 PYTHON = Path(sys.executable).name
 """What the kernel calls a process that was forked from a fork server."""
 
@@ -100,6 +129,49 @@ def test_what_hides_behind_an_attempt_is_killed_with_it_and_told_in_the_jobs_log
         assert job.wait(20)["status"] == "completed"
         eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
         assert f"processes that it left behind, killed: 3 ({PYTHON})" in _told(job)
+
+
+@pytest.fixture
+def in_cgroups() -> Iterator[str]:
+    """Changes of a daemon's that has attempts in real cgroups."""
+    with own_cgroup() as group:
+        yield f"from bgjobd import cgroups; from pathlib import Path; cgroups.find = lambda _=0: Path({str(group)!r})"
+
+
+def test_what_hides_behind_an_attempt_that_has_to_be_killed_is_told_where_there_are_cgroups_too(
+    tmp_path: Path, in_cgroups: str
+) -> None:
+    book = tmp_path / "book"
+    settings = '"hiding.Hiding" = { stop_grace = 0.1 }\n'
+    with (
+        daemon(tmp_path, settings, modules={"hiding": HIDING}, changes=in_cgroups) as running,
+        running.client() as client,
+    ):
+        job = client.run_background_job("hiding.Hiding", "leave_and_be_deaf", {"book": str(book)})
+        eventually(lambda: len(_pids(book)) == 5)
+        job.cancel()
+        assert job.wait(20)["attempts"][0]["signal"] == signal.SIGKILL
+        assert f"processes that it left behind, killed: 5 ({PYTHON})" in _told(job)
+        assert not any(is_alive(pid) for pid in _pids(book))
+
+
+def test_what_a_hook_left_behind_that_no_fork_server_saw_the_end_of_is_told(
+    tmp_path: Path, in_cgroups: str
+) -> None:
+    book, go = tmp_path / "book", tmp_path / "go"
+    settings = '"hiding.Hooked" = { max_retries = 0 }\n'
+    with daemon(tmp_path, settings, modules={"hiding": HIDING}, changes=in_cgroups) as running:
+        with running.client() as client:
+            parameters = {"book": str(book), "until": str(go)}
+            job = client.run_background_job("hiding.Hooked", "fail", parameters)
+            eventually(lambda: _pids(book))
+        _kill_both(running)
+        running.start()
+        with running.client() as client:
+            go.touch()
+            told = f"the failed hook: processes that it left behind, killed: 1 ({PYTHON})"
+            eventually(lambda: told in _told(client.get(job.id)))
+            assert not any(is_alive(pid) for pid in _pids(book))
 
 
 def test_what_a_crashed_attempt_left_behind_is_killed_too(tmp_path: Path) -> None:
@@ -208,7 +280,9 @@ def test_what_daemon_and_fork_server_that_die_at_once_leave_is_ended_with_the_la
 def test_the_orphans_of_others_that_fall_to_the_daemon_are_left_alone_and_ours_are_not(
     tmp_path: Path,
 ) -> None:
-    running = RunningDaemon(tmp_path, SETTINGS, modules={"hiding": HIDING})
+    book = tmp_path / "book"
+    modules = {"hiding": HIDING, "leaving": leaving(book)}
+    running = RunningDaemon(tmp_path, SETTINGS + '"leaving.Leaving" = {}\n', modules=modules)
     serve = f"{sys.executable} -m bgjobd serve --config {running.config}"
     others = "sh -c 'echo $$; sleep 987 & echo $!; wait'"
     process = subprocess.Popen(["sh", "-c", f"{others} & exec {serve}"], stdout=subprocess.PIPE)
@@ -219,6 +293,8 @@ def test_the_orphans_of_others_that_fall_to_the_daemon_are_left_alone_and_ours_a
         eventually(running.socket.exists)
         with running.client() as client:
             helper = client.run_background_job("hiding.Hiding", "tell_helper").result(20)
+            assert _pids(book)
+            eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
             os.kill(parent, signal.SIGKILL)
             eventually(lambda: _parent(orphan) == process.pid)
             client.reload()
@@ -228,6 +304,8 @@ def test_the_orphans_of_others_that_fall_to_the_daemon_are_left_alone_and_ours_a
             os.kill(server, signal.SIGKILL)
             eventually(lambda: not is_alive(helper))
             assert client.run_background_job("probes.Probe", "echo", {"value": 2}).result(20) == 2
+            eventually(lambda: not any(is_alive(pid) for pid in _pids(book)))
+            eventually(lambda: len(_fork_servers(running)) == 1)
         assert is_alive(orphan)
     finally:
         os.kill(orphan, signal.SIGKILL)

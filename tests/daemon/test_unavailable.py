@@ -171,7 +171,7 @@ def test_an_attempt_that_was_granted_before_its_class_was_gone_comes_back_and_sp
 def test_a_trial_that_hangs_holds_up_neither_a_reload_nor_a_stop(tmp_path: Path) -> None:
     hangs = "import time\ntime.sleep(600)\n"
     with (
-        daemon(tmp_path, APPROVED, "import_timeout = 2", modules={"mails": hangs}, changes=EAGER) as running,
+        daemon(tmp_path, APPROVED, "import_timeout = 1", modules={"mails": hangs}, changes=EAGER) as running,
         running.client() as client,
     ):
         eventually(lambda: is_unavailable(client))

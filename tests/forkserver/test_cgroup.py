@@ -19,7 +19,7 @@ from bgjobd.forkserver.cgroup import Evidence, Group, Groups
 from bgjobd.forkserver.reaping import collect
 from tests.faults.injecting import needs_root
 from tests.forkserver.driven import DrivenServer, fork_server, order
-from tests.support import eventually
+from tests.support import eventually, has_removed, own_cgroup
 
 ALL = ("memory", "pids", "cpu")
 FILES = (
@@ -174,30 +174,9 @@ def test_the_group_is_gone_once_it_has_ended(tmp_path: Path) -> None:
 
 @pytest.fixture
 def groups() -> Iterator[Groups]:
-    """A directory of real groups, without controllers: those may be in the hands of others."""
-    mount = cgroups._mount(Path("/proc/self/mountinfo").read_text())
-    if mount is None:
-        pytest.skip("no cgroup v2 is mounted here")
-    own = cgroups._own_path(Path("/proc/self/cgroup").read_text()) or "/"
-    path = Path(f"{mount}{own}", f"bgjobd-test-{os.getpid()}")
-    try:
-        path.mkdir()
-    except OSError as error:
-        pytest.skip(f"no cgroup can be made here: {error.strerror}")
-    if not (path / "cgroup.kill").exists():
-        path.rmdir()
-        pytest.skip("this kernel cannot kill a cgroup")
-    yield Groups(str(path), ())
-    for directory, _, _ in os.walk(path, topdown=False):
-        eventually(lambda directory=directory: has_removed(directory))  # type: ignore[misc]  # no name for its type
-
-
-def has_removed(directory: str) -> bool:
-    try:
-        os.rmdir(directory)
-    except OSError:
-        return False
-    return True
+    """A directory of real groups, without controllers."""
+    with own_cgroup() as path:
+        yield Groups(str(path), ())
 
 
 def members(group: Group) -> list[int]:

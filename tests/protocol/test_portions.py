@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Generator
+import tracemalloc
+from collections.abc import Collection, Generator
 from typing import Any, TypeVar
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from bgjob import codec
 from bgjob.codec import IntegerOutOfRangeError, Request
 from bgjob.errors import InvalidParameterError, ProtocolError
-from bgjob.words import INT_MAX
+from bgjob.words import INT_MAX, INT_MIN
 from bgjobd import portions
 
 T = TypeVar("T")
@@ -38,6 +39,50 @@ def told(frame: bytes, is_at_once: bool, max_depth: int = 8) -> tuple[str, Any]:
         return "oversized", error.parameter
     except ProtocolError:
         return "none", None
+
+
+class Pieces:
+    """What is read, or looked at, between two moments when others have their turn: characters, or values."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self.longest = 0
+        self._read = 0
+        self._loads, self._check_value = codec.loads, codec.check_value
+        monkeypatch.setattr(codec, "loads", self._on_loads)
+        monkeypatch.setattr(codec, "check_value", self._on_check)
+
+    def of(self, work: Generator[None, None, T]) -> T:
+        while True:
+            self._read = 0
+            try:
+                next(work)
+            except StopIteration as end:
+                done: T = end.value
+                return done
+            self.count += 1
+            self.longest = max(self.longest, self._read)
+
+    def _on_loads(self, text: str, *more: Any) -> Any:
+        self._read += len(text)
+        return self._loads(text, *more)
+
+    def _on_check(self, value: Any, depth: int, has_escapes: bool, known: Collection[int]) -> bool:
+        self._read += _count(value, known)
+        return self._check_value(value, depth, has_escapes, known)
+
+
+def _count(value: Any, known: Collection[int]) -> int:
+    """How many values are in this one, without those that are known."""
+    if id(value) in known or not isinstance(value, list | dict):
+        return 1
+    return 1 + sum(_count(item, known) for item in (value.values() if isinstance(value, dict) else value))
+
+
+@pytest.fixture
+def pieces(monkeypatch: pytest.MonkeyPatch) -> Pieces:
+    monkeypatch.setattr(portions, "PORTION", 128)
+    return Pieces(monkeypatch)
 
 
 def framed(parameters: str) -> bytes:
@@ -111,6 +156,8 @@ def broken(chance: random.Random, frame: bytes) -> bytes:
             '{"a":[1,2,]}',
             '{"a":[,1]}',
             '{"a":[1,,2]}',
+            '{"a":[   ,1]}',
+            '{"a":{   ,"b":1}}',
             '{"a":[[1,2],]}',
             '{"a":[1 2]}',
             '{"a":[1,2}}',
@@ -164,22 +211,34 @@ def test_what_is_no_request_is_none_however_it_is_cut(
         r'"\n"',
         "1.25",
         '{"class_name":"a.B","parameters":{"a":1}}',
+        "[" + "1," * 100 + "1]",
     ],
 )
-def test_no_more_than_a_portion_is_read_at_once(inner: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_a_portion_is_read_at_once(inner: str, pieces: Pieces) -> None:
     """1 MiB of lists held the interpreter for a tenth of a second, and all others with it."""
-    sizes = []
+    frame = framed('{"a":[' + ",".join([inner] * (50_000 // len(inner))) + "]}")
+    request = pieces.of(portions.request_in(frame, 32))
+    assert request == Request("a.B", json.loads(frame)["parameters"])
+    assert pieces.longest <= 4 * portions.PORTION
 
-    def loads(text: str, *more: Any) -> Any:
-        sizes.append(len(text))
-        return real(text, *more)
 
-    real = codec.loads
-    monkeypatch.setattr(codec, "loads", loads)
-    frame = framed('{"a":[' + ",".join([inner] * (100_000 // len(inner))) + "]}")
-    assert whole(portions.request_in(frame, 32)) == Request("a.B", json.loads(frame)["parameters"])
-    assert max(sizes) <= 3 * portions.PORTION
-    assert len(sizes) >= len(frame) / (3 * portions.PORTION)
+@pytest.mark.parametrize("text", [" " * 50_000 + "1", '"' + "x" * 50_000 + '"', '"' + r"\n" * 25_000 + '"'])
+def test_what_has_no_commas_for_long_is_looked_through_in_portions_too(text: str, pieces: Pieces) -> None:
+    pieces.of(portions.request_in(framed(f'{{"a":{text}}}'), 8))
+    assert pieces.count >= 50_000 / portions.PORTION
+
+
+def test_what_is_nested_too_deeply_is_not_looked_at_any_deeper() -> None:
+    with pytest.raises(ProtocolError, match="nested too deeply"):
+        whole(portions.request_in(b'{"method":"a.B","parameters":' + b"[" * 8, 8))
+    with pytest.raises(ProtocolError, match="not closed"):
+        whole(portions.request_in(b'{"method":"a.B","parameters":' + b"[" * 7, 8))
+
+
+def test_the_parameter_that_is_named_is_the_one_that_is_too_large() -> None:
+    for value in (INT_MIN - 1, INT_MAX + 1, 10**30):
+        frame = framed(f'{{"a":{INT_MIN},"b":{INT_MAX},"c":[1,{{"d":{value}}}],"e":{value}}}')
+        assert told(frame, is_at_once=False) == ("oversized", "c")
 
 
 def test_parameters_alone_are_read_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,9 +260,9 @@ def test_parameters_alone_are_read_as_at_once(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_is_let_go_is_let_go_in_portions() -> None:
     value = [[[], {"a": [1, 2, {}]}] for _ in range(2000)]
-    kept = value[7]
+    kept, kept_too = value[7], value[7][1]
     assert sum(1 for _ in portions.emptied([value])) >= 5
-    assert (value, kept) == ([], [])
+    assert (value, kept, kept_too) == ([], [], {})
 
 
 def judged(text: str) -> str:
@@ -254,6 +313,7 @@ def test_what_is_passed_on_as_a_result_is_what_a_client_takes(
         ('{"a":1,"b":[1,2,3],"a":3}', "none"),
         ('{"a":[{"b":1,"c":2,"b":3}]}', "none"),
         ('[1,2],"pid":7', "none"),
+        ("[" + "9" * 5000 + "]", "none"),
         ("[NaN]", "none"),
         ("", "none"),
     ],
@@ -265,17 +325,21 @@ def test_a_result_may_hold_what_a_reply_can_tell(
     assert judged(text) == expected
 
 
-def test_of_a_result_that_is_judged_no_more_than_a_portion_is_read_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    sizes = []
+def test_of_a_result_that_is_judged_no_more_than_a_portion_is_read_at_once(pieces: Pieces) -> None:
+    pieces.of(portions.check("[" + "[]," * 30_000 + "[]]", 8))
+    assert pieces.longest <= 4 * portions.PORTION
 
-    def loads(text: str, *more: Any) -> Any:
-        sizes.append(len(text))
-        return real(text, *more)
 
-    real = codec.loads
-    monkeypatch.setattr(codec, "loads", loads)
-    whole(portions.check("[" + "[]," * 30_000 + "[]]", 8))
-    assert max(sizes) <= 3 * portions.PORTION
-    assert len(sizes) >= 30
+@pytest.mark.parametrize(
+    "text",
+    ["[" + "0.5," * 50_000 + "1]", "{" + ",".join(f'"{n}":"{"x" * 400}"' for n in range(500)) + "}"],
+    ids=["list", "object"],
+)
+def test_nothing_of_a_result_that_is_judged_is_kept(text: str) -> None:
+    tracemalloc.start()
+    try:
+        whole(portions.check(text, 8))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < len(text)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from types import SimpleNamespace
 
 import pytest
 
-from bgjobd.turns import Turns
+from bgjobd import turns as turns_module
+from bgjobd.turns import Turns, paced
 
-ALICE, BOB = 1000, 1001
+ALICE, BOB, CAROL, DAVE, EVE, FRED = range(1000, 1006)
 
 
 def play(scene: Callable[[], Awaitable[None]]) -> None:
@@ -61,6 +63,41 @@ def test_who_waits_gets_in_by_turns_and_one_with_his_share_keeps_nobody_out() ->
     play(scene)
 
 
+@pytest.mark.parametrize("leaves", [False, True])
+def test_who_comes_later_does_not_get_in_before_one_for_whom_there_is_no_room_yet(leaves: bool) -> None:
+    async def scene() -> None:
+        turns, order = Turns(400), list[int]()
+
+        async def wait(uid: int, size: int) -> None:
+            await turns.take(uid, size)
+            order.append(uid)
+
+        assert all(turns.try_take(uid, 90) for uid in (ALICE, BOB, CAROL, DAVE))
+        first = asyncio.ensure_future(wait(EVE, 100))
+        await asyncio.sleep(0)
+        assert not turns.try_take(FRED, 30)
+        later = asyncio.ensure_future(wait(FRED, 30))
+        await asyncio.sleep(0)
+        assert order == []
+        first.cancel() if leaves else turns.give_back(ALICE, 90)
+        await later
+        assert order == [FRED] if leaves else [EVE, FRED]
+
+    play(scene)
+
+
+def test_a_user_who_is_gone_is_forgotten_unless_something_of_his_goes_on() -> None:
+    turns = Turns(400)
+    known = turns.of(ALICE)
+    assert turns.try_take(ALICE, 100)
+    turns.forget(ALICE)
+    assert not turns.try_take(ALICE, 100)
+    turns.give_back(ALICE, 100)
+    turns.forget(ALICE)
+    turns.forget(BOB)
+    assert turns.of(ALICE) is not known
+
+
 @pytest.mark.parametrize("is_let_in_first", [False, True])
 def test_one_who_leaves_takes_nothing_along(is_let_in_first: bool) -> None:
     async def scene() -> None:
@@ -78,3 +115,32 @@ def test_one_who_leaves_takes_nothing_along(is_let_in_first: bool) -> None:
         assert turns.try_take(ALICE, 100)
 
     play(scene)
+
+
+def test_long_work_lets_others_have_two_turns_whenever_it_has_gone_on_for_long_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What has come is read in the first, and begun with in the second."""
+    now, order = 0.0, list[str]()
+    monkeypatch.setattr(turns_module, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def work() -> Generator[None, None, str]:
+        nonlocal now
+        for _ in range(6):
+            order.append("work")
+            now += 0.4 * turns_module._AT_ONCE
+            yield
+        return "done"
+
+    async def others() -> None:
+        while True:
+            order.append("others")
+            await asyncio.sleep(0)
+
+    async def scene() -> None:
+        waiting = asyncio.ensure_future(others())
+        assert await paced(work()) == "done"
+        waiting.cancel()
+
+    play(scene)
+    assert order == [*["work"] * 3, *["others"] * 2] * 2

@@ -99,7 +99,7 @@ def test_a_poweroff_ends_attempts_with_a_verdict_and_the_boot_brings_them_back(
         assert not is_alive(first)
         assert not is_alive(second)
         assert machine.asked.read_text() == "is-system-running \n"
-        assert any("the machine goes down" in line for line in running.lines())
+        assert _ends_said(running) == 1
         assert attempts(running) == [("signalled", signal.SIGTERM), ("signalled", signal.SIGTERM)]
         assert statuses(running) == ["pending", "failed"]
         (tmp_path / "Waiting.go").touch()
@@ -107,6 +107,12 @@ def test_a_poweroff_ends_attempts_with_a_verdict_and_the_boot_brings_them_back(
         with running.client() as client:
             assert client.get(again).result(20) == "waited"
             assert client.get(once).snapshot["status"] == "failed"
+        assert running.stop() == 0
+        assert _ends_said(running) == 1  # nothing ran
+
+
+def _ends_said(running: RunningDaemon) -> int:
+    return sum("what runs is ended: the machine goes down" in line for line in running.lines())
 
 
 def test_systemd_has_more_patience_than_what_a_poweroff_may_take() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bgjob.calls import CodeLoadingError, NoAnswerError, SocketDeniedError
+from bgjob.calls import BrokenError, CodeLoadingError, NoAnswerError, SocketDeniedError
 from bgjob.commands.text import capped, one_line
 from bgjob.errors import (
     BgjobError,
@@ -59,6 +59,7 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     SocketDeniedError: "`ls -l` of it tells the group that may",
     CodeLoadingError: "ask again; `bgjobd status` says how that goes",
     NoAnswerError: "`bgjobd status` says whether it hangs",
+    BrokenError: "`bgjobd status` says whether it is up",
     DaemonUnavailableError: "`bgjobd serve` starts one, --socket or $BGJOBD_SOCKET name another's socket",
     InvalidParametersError: "`bgjob classes` has its parameters",
     InvalidStateError: "`bgjob show {id}` has more",
