@@ -253,7 +253,7 @@ class Hooks:
 
     def _run(self, hook: _Hook, class_name: str) -> None:
         self._running[hook.key] = hook
-        self._is_idle.clear()
+        self._idle.clear()
         self._outputs.keep_bounded(hook.key, self._policy(class_name).max_output)
 
     def _offer_again(self, owed: _Owed) -> None:
