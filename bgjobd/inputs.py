@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SkipValidation, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
@@ -47,8 +47,8 @@ class NewJob(Input):
 
 
 class SubmitMany(Input):
-    jobs: Annotated[list[SkipValidation[NewJob]], Field(max_length=10_000, fail_fast=True)]
-    """As they came: each is `checked` when it is its turn."""
+    jobs: Annotated[InstanceOf[list[NewJob]], Field(max_length=10_000)]
+    """As they came, in the request's own list: each is `checked` when it is its turn, and let go."""
 
 
 class Get(Input):

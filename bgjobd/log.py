@@ -172,7 +172,7 @@ class _Outlet:
         self._place = place
         self._said = said
         self._on_trouble = on_trouble
-        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._batches: SimpleQueue[tuple[_Batch, int] | None] = SimpleQueue()
         self._putting = threading.Lock()
         self._taken = 0  # by put
         self._written = 0  # by the outlet's thread alone
@@ -183,20 +183,24 @@ class _Outlet:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def put(self, batch: _Batch) -> None:
-        """Take lines to write; those for which there is no room are counted instead."""
+    def put(self, batch: _Batch, weight: int) -> None:
+        """Take lines to write, which weigh so much; those for which there is no room are counted instead."""
         with self._putting:
-            fitting = self._fitting(batch)
-            self._dropped += sum(map(_count, batch[len(fitting) :]))
-        if fitting:
-            self._batches.put(fitting)
+            if self._taken - self._written + weight > _MOST_WAITING:
+                batch, weight = self._fitting(batch)
+            self._taken += weight
+        if batch:
+            self._batches.put((batch, weight))
 
-    def _fitting(self, batch: _Batch) -> _Batch:
+    def _fitting(self, batch: _Batch) -> tuple[_Batch, int]:
+        """The first of these lines, as many as there is room for, and what they weigh."""
+        weight, room = 0, _MOST_WAITING - (self._taken - self._written)
         for place, one in enumerate(batch):
-            if self._taken - self._written >= _MOST_WAITING:
-                return batch[:place]
-            self._taken += _weight(one)
-        return batch
+            if weight >= room:
+                self._dropped += sum(map(_count, batch[place:]))
+                return batch[:place], weight
+            weight += _weight(one)
+        return batch, weight
 
     def end(self) -> None:
         """Take no more."""
@@ -207,10 +211,11 @@ class _Outlet:
         self._thread.join(max(0.0, seconds))
 
     def _run(self) -> None:
-        while (batch := self._batches.get()) is not None:
+        while (taken := self._batches.get()) is not None:
+            batch, weight = taken
             for one in batch:
                 self._write(one)
-                self._written += _weight(one)
+            self._written += weight
             if self._batches.empty():
                 self._write_dropped()
                 self._flush()
@@ -314,8 +319,9 @@ class Log:
     def put(self, lines: Iterable[Line]) -> None:
         """Take lines to write."""
         batch = tuple(lines)
+        weight = sum(map(_weight, batch))
         for outlet in self._outlets:
-            outlet.put(batch)
+            outlet.put(batch, weight)
 
     def say(self, type: EntryType, message: str, at: float) -> None:
         """Take one line about the daemon itself."""
@@ -323,7 +329,7 @@ class Log:
 
     def pass_on(self, printed: bytes) -> None:
         """Take what others have printed, for the console alone."""
-        self._to_console.put((printed,))
+        self._to_console.put((printed,), _weight(printed))
 
     def reopen(self) -> None:
         """Let go of the file, after logrotate moved it; the next line makes a new one."""
@@ -341,7 +347,8 @@ class Log:
     def _tell_of_file(self, error: OSError | ValueError) -> None:
         told = f"the log's file cannot be written: {error}; until it can, its lines are on the console alone"
         if self._to_console in self._outlets:
-            self._to_console.put((Line(time.time(), EntryType.FAILURE, _DAEMON, told),))
+            line = Line(time.time(), EntryType.FAILURE, _DAEMON, told)
+            self._to_console.put((line,), line.weight)
 
 
 def _open(path: Path) -> int:
