@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, SkipValidation, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    SkipValidation,
+    ValidationError,
+    model_validator,
+)
 
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
@@ -13,6 +21,8 @@ _MAX_SECONDS: Final = 100 * 365 * 86400.0
 MAX_PAGE: Final = 1000
 MAX_COUNT: Final = 100_000
 MAX_PART: Final = 256 * 1024
+_MOST_NAMES: Final = 100
+"""More than any method has parameters."""
 
 Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)]
 Id = Annotated[int, Field(ge=1)]
@@ -24,6 +34,14 @@ class Input(BaseModel):
     """The parameters of a method; unknown ones are refused, types are not bent."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few(cls, given: Any) -> Any:
+        """Each name that is unknown would be a problem of its own, and all are found before one is told."""
+        if isinstance(given, dict) and len(given) > _MOST_NAMES:
+            raise ValueError("it has more names than any may have")
+        return given
 
 
 class Options(Input):
@@ -88,7 +106,7 @@ Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 
 
 class List(Input):
-    status: list[str] | None = None
+    status: Annotated[list[str], Field(max_length=100, fail_fast=True)] | None = None
     queue: str | None = None
     class_name: str | None = None
     method_name: str | None = None
@@ -146,4 +164,10 @@ def checked(shape: type[_I], parameters: JsonObject) -> _I:
         return shape.model_validate(parameters)
     except ValidationError as error:
         where = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
-        raise InvalidParameterError(parameter=".".join(str(step) for step in where) or "parameters") from None
+        told = ".".join(str(step) for step in where) or _unknown(shape, parameters)
+        raise InvalidParameterError(parameter=told) from None
+
+
+def _unknown(shape: type[Input], parameters: JsonObject) -> str:
+    """The first name that means nothing there."""
+    return next(name for name in parameters if name not in shape.model_fields)
