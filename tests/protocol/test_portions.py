@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
+import time
 import tracemalloc
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterator
 from typing import Any, TypeVar
 
 import pytest
@@ -343,3 +345,39 @@ def test_nothing_of_a_result_that_is_judged_is_kept(text: str) -> None:
     finally:
         tracemalloc.stop()
     assert most < len(text)
+
+
+@pytest.mark.parametrize("unit", [r'"\""', "[[[]]]"])
+def test_what_has_no_commas_is_read_in_portions_too(unit: str, without_gc: None) -> None:
+    longest: list[float] = []
+    with pytest.raises(ProtocolError):
+        whole(timed(portions.request_in(framed('{"a":[' + unit * 150_000), 32), longest))
+    assert max(longest) < 0.005  # it was 200 ms, in which nobody else was heard
+
+
+def test_of_a_request_that_is_refused_no_parameters_are_left() -> None:
+    with pytest.raises(IntegerOutOfRangeError) as refused:
+        whole(portions.request_in(framed(f'{{"a":[[1],{INT_MAX + 1}],"b":1}}'), 32))
+    assert (refused.value.parameter, refused.value.request.parameters) == ("a", {})
+
+
+@pytest.fixture
+def without_gc() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def timed(work: Generator[None, None, T], seconds: list[float]) -> Generator[None, None, T]:
+    """The work, which tells how long each piece of it took."""
+    while True:
+        began_at = time.thread_time()
+        try:
+            next(work)
+        except StopIteration as end:
+            done: T = end.value
+            return done
+        finally:
+            seconds.append(time.thread_time() - began_at)
+        yield
