@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache, partial
@@ -53,6 +53,7 @@ from bgjobd.store.items import (
     Submission,
     Submitter,
 )
+from bgjobd.store.pages import Page
 from bgjobd.store.reader import Reader, StoredJob
 from bgjobd.turns import Pace, let_others
 
@@ -95,52 +96,45 @@ async def wait(daemon: Daemon, given: Wait, caller: Caller) -> Encoded:
         return await _job(daemon, inputs.Get(id=given.id), caller)
 
 
-async def list_jobs(daemon: Daemon, given: inputs.List, caller: Caller) -> JsonObject:
+async def list_jobs(daemon: Daemon, given: inputs.List, caller: Caller) -> Encoded:
     since, before_at = _stored(given.since, "since"), _stored(given.before_at, "before_at")
     wanted = JobFilter(
         _words(given.status), given.queue, given.class_name, given.method_name, given.search, since
     )
     now = daemon.clock.now()
-    async with caller.turn:
-        page = await daemon.read_page(
+
+    def read(reader: Reader) -> Encoded:
+        page = reader.list(
             wanted,
-            lambda reader: reader.list(
-                wanted,
-                before=given.before,
-                before_at=before_at,
-                limit=given.limit or _PAGE,
-                now=now,
-                count=given.count,
-            ),
+            before=given.before,
+            before_at=before_at,
+            limit=given.limit or _PAGE,
+            now=now,
+            count=given.count,
         )
-    return {
-        "jobs": page.rows,
-        "next": page.next,
-        "next_at": page.next_at,
-        "is_complete": page.is_complete,
-        "total": page.total,
-    }
+        return _encoded_page("jobs", page.rows, page, next_at=page.next_at)
+
+    async with caller.turn:
+        return await daemon.read_page(wanted, read)
 
 
-async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> JsonObject:
+async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> Encoded:
     if given.before is not None and given.after is not None:
         raise InvalidParameterError(parameter="before")
     if given.limit == 0:
         raise InvalidParameterError(parameter="limit")
     wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
-    question = partial(
-        Reader.logs,
-        wanted=wanted,
-        before=given.before,
-        after=given.after,
-        limit=given.limit or _PAGE,
-        count=given.count,
-    )
+
+    def read(reader: Reader) -> Encoded:
+        page = reader.logs(
+            wanted, before=given.before, after=given.after, limit=given.limit or _PAGE, count=given.count
+        )
+        return _encoded_page("entries", (streams.shown(daemon, entry) for entry in page.rows), page)
+
     async with caller.turn:
         if given.id is not None:
             await streams.summary_of_stored(daemon, given.id)
-        page = await daemon.read_page(wanted, question)
-    return {**streams.log_reply(daemon, page.rows, page.next, page.is_complete), "total": page.total}
+        return await daemon.read_page(wanted, read)
 
 
 async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> JsonObject:
@@ -618,6 +612,13 @@ def _encoded(job: StoredJob, policy: Policy) -> Encoded:
     }
     told = ",".join(f'"{name}":{text}' for name, text in fields.items())
     return Encoded(f'{{"job":{{{told}}},"next":{to_json(job.next)}}}'.encode())
+
+
+def _encoded_page(name: str, rows: Iterable[JsonObject], page: Page, **more: Any) -> Encoded:
+    """The page with its rows by this name, written out where it is read, row by row: all at once would keep others."""
+    told = ",".join(map(to_json, rows))
+    rest = to_json({"next": page.next, "is_complete": page.is_complete, "total": page.total, **more})
+    return Encoded(f'{{"{name}":[{told}],{rest[1:]}'.encode())
 
 
 def _class(daemon: Daemon, name: str, described: Mapping[str, Any], policy: Policy | None) -> JsonObject:
