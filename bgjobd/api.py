@@ -22,7 +22,7 @@ from bgjob.errors import (
     TooLargeError,
 )
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Backoff, EntryType, Status
-from bgjobd import inputs, streams
+from bgjobd import inputs, portions, streams
 from bgjobd.access import RIGHTS, Right
 from bgjobd.catalogue import Catalogue, check_names
 from bgjobd.clock import to_text
@@ -55,7 +55,7 @@ from bgjobd.store.items import (
 )
 from bgjobd.store.pages import Page
 from bgjobd.store.reader import Reader, StoredJob
-from bgjobd.turns import Pace, let_others
+from bgjobd.turns import Pace, let_others, paced
 
 if TYPE_CHECKING:
     from bgjobd.daemon import Daemon
@@ -69,7 +69,7 @@ IDL: Final = Path(__file__).parent / f"{INTERFACE}.varlink"
 
 async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
     catalogue = await daemon.in_force.catalogue()
-    fact = _submitted(daemon, catalogue, given, await _parameters_text(daemon, given))
+    fact = await _submitted(daemon, catalogue, given)
     given.parameters = None  # as values they are many times as large, and nobody asks for them any more
     (stored,) = await _store(daemon, [fact], _submitter(caller))
     return {"id": stored.id, "created": stored.created}
@@ -383,7 +383,7 @@ async def _description(parameters: JsonObject, caller: Caller) -> JsonObject:
 async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
     """One request of the named pipe. Nobody knows its writer: whoever may write to the pipe may submit."""
     given, catalogue = checked(NewJob, parameters), await daemon.in_force.catalogue()
-    fact = _submitted(daemon, catalogue, given, await _parameters_text(daemon, given))
+    fact = await _submitted(daemon, catalogue, given)
     await _store(daemon, [fact], Submitter(None, None, None))
 
 
@@ -410,7 +410,7 @@ async def _submitted_many(daemon: Daemon, given: list[Any]) -> list[Submitted]:
     for index, job in enumerate(given):
         await pace.give_way()
         with _named_by_place(index):
-            facts.append(_submitted(daemon, catalogue, job, await _parameters_text(daemon, job)))
+            facts.append(await _submitted(daemon, catalogue, job))
         given[index] = None  # as values they are many times as large, and nobody asks for them any more
     return facts
 
@@ -446,13 +446,16 @@ def _of_job(
 _NO_OPTIONS: Final = Options()
 
 
-def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob, text: str) -> Submitted:
-    """The fact of this request, with its parameters as text; what it leaves open comes from the class's policy.
+async def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submitted:
+    """The fact of this request; what it leaves open comes from the class's policy.
 
-    Raises the refusals.
+    Raises the refusals. Others have their turn while there is much of it.
     """
+    text = await _parameters_text(daemon, job)
     parameters = job.parameters or {}
     catalogue.check(job.class_name, job.method_name, parameters)
+    if len(text) > _LONG:
+        await let_others()
     options, policy = job.options or _NO_OPTIONS, catalogue.policies[job.class_name]
     sensitive = catalogue.sensitive(job.class_name, job.method_name, parameters)
     return Submitted(
@@ -465,7 +468,7 @@ def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob, text: str) -> 
         timeout=first(options.timeout, policy.timeout),
         scheduled_at=_scheduled_at(options, daemon.clock.now()),
         idempotency_key=options.idempotency_key,
-        digest=None if options.idempotency_key is None else _digest(job, parameters),
+        digest=None if options.idempotency_key is None else await _digest(job, parameters),
     )
 
 
@@ -478,7 +481,7 @@ async def _parameters_text(daemon: Daemon, job: NewJob) -> str:
         if await _is_spread(parameters, limit // 2):
             await _refuse_spread(parameters, limit)
         await let_others()
-    text = to_json(parameters)
+    text = await paced(portions.written(parameters, to_json))
     size = len(text.encode())
     if size > limit:
         raise TooLargeError(limit=limit, size=size)
@@ -522,13 +525,17 @@ async def _refuse_spread(parameters: JsonObject, limit: int) -> None:
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _digest(job: NewJob, parameters: JsonObject) -> str:
+async def _digest(job: NewJob, parameters: JsonObject) -> str:
     """What tells this request from another with the same idempotency key, whatever the defaults are by now."""
     options = {} if job.options is None else job.options.model_dump(exclude_none=True)
     options.pop("idempotency_key", None)
-    asked = [job.class_name, job.method_name, parameters, job.retry_count or 0, options]
-    text = json.dumps(asked, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    given = await paced(portions.written(dict(sorted(parameters.items())), _in_order))
+    before, behind = _in_order([job.class_name, job.method_name]), _in_order([job.retry_count or 0, options])
+    text = f"{before[:-1]},{given},{behind[1:]}"
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+_in_order: Final = partial(json.dumps, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _retry_policy(daemon: Daemon, options: Options, own: RetryPolicy) -> RetryPolicy:

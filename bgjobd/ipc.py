@@ -464,7 +464,7 @@ class _Connection(asyncio.Protocol):
             self._calls.append(call)
             self._send_replies()
         else:
-            answer = self._answer_large(request) if call.is_large else self._answer(request)
+            answer = self._answer_large(request) if call.size > _SHARE else self._answer(request)
             self._work_on(call, request, answer)
 
     def _refuse(self, call: _Call, error: IntegerOutOfRangeError) -> None:

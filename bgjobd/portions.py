@@ -1,4 +1,4 @@
-"""Reads JSON in portions, so that whatever it holds keeps nobody waiting; what a message means stays out.
+"""Reads and writes JSON in portions, so that whatever it holds keeps nobody waiting; what a message means stays out.
 
 A list or object that is long is never read whole: what stands between two of its commas is, a portion at a time. A long
 one within another is read before it, and stands there as a hole, for whose value the reader asks.
@@ -89,6 +89,29 @@ def _value_in(frame: bytes, max_depth: int) -> Generator[None, None, tuple[Any, 
         yield from reader.emptied()
         raise ProtocolError(f"a frame is no valid JSON: {error}") from error
     return value, reader.fits
+
+
+def written(value: JsonObject, to_text: Callable[[Any], str]) -> Generator[None, None, str]:
+    """The text of it as `to_text` has it; of the long lists that it has, a portion is written at once."""
+    if len(value) > PORTION or not any(map(_is_long, value.values())):
+        return to_text(value)
+    fields = []
+    for name, item in value.items():
+        text = (yield from _written_list(item, to_text)) if _is_long(item) else to_text(item)
+        fields.append(f"{to_text(name)}:{text}")
+    return f"{{{','.join(fields)}}}"
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > PORTION
+
+
+def _written_list(items: list[Any], to_text: Callable[[Any], str]) -> Generator[None, None, str]:
+    texts = []
+    for start in range(0, len(items), PORTION):
+        texts.append(to_text(items[start : start + PORTION])[1:-1])
+        yield
+    return f"[{','.join(texts)}]"
 
 
 def emptied(value: list[Any]) -> Generator[None, None, None]:

@@ -347,6 +347,28 @@ def test_nothing_of_a_result_that_is_judged_is_kept(text: str) -> None:
     assert most < len(text)
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_written_in_portions_is_what_is_written_at_once(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(seed)
+    monkeypatch.setattr(portions, "PORTION", chance.choice([1, 2, 3, 50]))
+    value = {f"n{number}": some_value(chance, 3) for number in range(chance.randrange(5))}
+    assert whole(portions.written(value, codec.to_json)) == codec.to_json(value)
+
+
+def test_of_a_long_list_no_more_than_a_portion_is_written_at_once() -> None:
+    sizes = []
+
+    def to_text(value: Any) -> str:
+        text = codec.to_json(value)
+        sizes.append(len(text))
+        return text
+
+    whole(portions.written({"a": [1] * 30_000, "b": 2}, to_text))
+    assert max(sizes) <= 3 * portions.PORTION
+
+
 @pytest.mark.parametrize("unit", [r'"\""', "[[[]]]"])
 def test_what_has_no_commas_is_read_in_portions_too(unit: str, without_gc: None) -> None:
     longest: list[float] = []
