@@ -51,6 +51,9 @@ _SMALL: Final = 4096
 _SHARE: Final = 16 * 1024
 """Bytes that one connection takes of a turn, and one request that goes beyond."""
 
+_READ_AT_ONCE: Final = 64 * 1024
+"""Bytes that are taken from one connection in a turn, in which all others may have sent as many."""
+
 _LAST_ANSWERS: Final = 5.0
 """Seconds that a stop gives to answers that are owed."""
 
@@ -151,6 +154,8 @@ class Server:
         self._shares: Counter[_Connection] = Counter()
         self._shares_of_users: Counter[int] = Counter()
         self._late: dict[_Connection, None] = {}
+        self.buffer = memoryview(bytearray(_READ_AT_ONCE))
+        """What has just come of the connection that is read."""
 
     async def listen(self, path: Path, mode: int, gid: int | None) -> None:
         """Serve at this path. An old socket there is replaced; wider rights exist at no moment."""
@@ -258,7 +263,7 @@ class _Call:
     """The reply, where it waits for those before it."""
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(asyncio.BufferedProtocol):
     def __init__(self, server: Server) -> None:
         self._server = server
         self._limits = server.limits
@@ -283,7 +288,7 @@ class _Connection(asyncio.Protocol):
         self._written = 0
         self._unread_deadline: asyncio.TimerHandle | None = None
 
-    # asyncio.Protocol
+    # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -297,12 +302,15 @@ class _Connection(asyncio.Protocol):
         self._note_activity()
         self._look_again_after(self._limits.idle_timeout)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._is_at_end:
             return
         self._note_activity()
         try:
-            frames = self._frames.feed(data)
+            frames = self._frames.feed(bytes(self._server.buffer[:nbytes]))
             self._backlog += frames
             self._take_backlog()
         except ProtocolError:
