@@ -43,7 +43,9 @@ _LONGEST_TURN: Final = 0.00025
 """Seconds of one turn that are spent on reading what is small."""
 
 _TINY: Final = 512
-"""Bytes of a request that, as a connection's first, has its turn at once."""
+"""Bytes of a request that, as a connection's first, has its turn at once, and that takes up nothing of what all may
+have under way: such a request may wait for hours for the end of a job.
+"""
 
 _SMALL: Final = 4096
 """Bytes of a request that is read at once; what is longer is read in portions, one request of a user at a time."""
@@ -369,8 +371,9 @@ class _Connection(asyncio.BufferedProtocol):
                 return
             frame = self._backlog.popleft()
             self._asked += size
-            if size <= _SMALL and self._server.turns.try_take(self.uid, size):
-                self._accept(frame)
+            held = 0 if size <= _TINY else size
+            if size <= _SMALL and (not held or self._server.turns.try_take(self.uid, held)):
+                self._accept(frame, held)
             else:
                 self._read_on(self._read(frame))
 
@@ -379,8 +382,8 @@ class _Connection(asyncio.BufferedProtocol):
         has_room = self._asked + size <= self._limits.max_frame
         return not self._calls or (len(self._calls) < self._limits.max_pipelined and has_room)
 
-    def _accept(self, frame: bytes) -> None:
-        call = _Call(_UNREAD, len(frame), None, len(frame))
+    def _accept(self, frame: bytes, held: int) -> None:
+        call = _Call(_UNREAD, len(frame), None, held)
         try:
             request = codec.parse_request(frame, self._limits.max_depth)
         except IntegerOutOfRangeError as error:

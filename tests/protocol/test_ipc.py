@@ -741,6 +741,22 @@ def test_a_large_request_that_waits_for_its_turn_is_not_read(play: Play) -> None
     play(scene, max_frame=4_000_000, frame_timeout=0.2)
 
 
+def test_who_waits_for_hours_takes_no_room_from_large_requests_nor_they_from_whoever_asks_little(
+    play: Play,
+) -> None:
+    async def scene(the: World) -> None:
+        waiting, pouring, asking = [await the.connect() for _ in range(3)]
+        waiting.send(WAIT)
+        await the.house.entered.wait()
+        assert await pouring.ask("Echo", padding="x" * 200_000) == Reply({"padding": "x" * 200_000})
+        waiting.send(large("Wait"))
+        pouring.send(large("Echo"))  # waits for the other
+        await the.settle()
+        assert await asking.ask("Echo") == Reply()
+
+    play(scene, max_under_way=1_000_000)
+
+
 def test_of_what_one_has_sent_others_wait_for_a_part(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
 
