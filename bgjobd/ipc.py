@@ -29,7 +29,7 @@ from bgjob.errors import (
 )
 from bgjobd import portions
 from bgjobd.door import Door
-from bgjobd.turns import LARGE, Turns, paced
+from bgjobd.turns import LARGE, Alternation, Turns, paced
 
 _CREDENTIALS: Final = struct.Struct("iII")
 _SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python has no name for it
@@ -151,6 +151,7 @@ class Server:
         self._connections: set[_Connection] = set()
         self._by_uid: Counter[int] = Counter()
         self.turns = Turns(limits.max_under_way)
+        self.streaming = Alternation()
         self._taken = 0
         self._turn_ends = 0.0
         self._shares: Counter[_Connection] = Counter()
@@ -575,7 +576,7 @@ class _Connection(asyncio.BufferedProtocol):
             async for parameters in stream(request.parameters, self._known()):
                 self._send(request, Reply(parameters, continues=True).to_bytes())
                 await self._can_write.wait()  # a stream goes as fast as its reader
-                await asyncio.sleep(0)  # and lets the others have their turn, however much it has to tell
+                await self._server.streaming.next()  # and lets others go on, however much it has to tell
         except RequestError as error:
             last = Reply(error.parameters, error=error.error_name)
         except TooSlowError:

@@ -880,6 +880,32 @@ def test_what_happens_to_other_jobs_never_makes_a_follower_too_slow(
     desk(scene)
 
 
+@pytest.mark.parametrize("method", ["Watch", "Logs"])
+def test_of_a_large_commit_many_followers_are_told_part_by_part_and_all_of_it(
+    desk: Play, method: str
+) -> None:
+    async def scene(at: Desk) -> None:
+        following = [at.follow(method) for _ in range(20)]
+        for each in following:
+            await anext(each)
+        firsts = [asyncio.ensure_future(anext(each)) for each in following]
+        await asyncio.sleep(0)
+        at.commit(submission(*[asked() for _ in range(1000)]))
+        assert [len(one._waiting) for one in at.news._followers] == [0] * 20  # it took 100 ms for 5,000 jobs
+        for first, each in zip(firsts, following, strict=True):
+            told = _ids(await first)
+            while len(told) < 1000:
+                told += _ids(await anext(each))
+            assert told == list(range(1, 1001))
+
+    desk(scene)
+
+
+def _ids(reply: JsonObject) -> list[int]:
+    """The jobs that a reply tells of."""
+    return [entry["job_id"] for entry in reply["entries"]] if "entries" in reply else [reply["job"]["id"]]
+
+
 @pytest.mark.parametrize("filters", [{}, {"id": 1}, {"search": "nosuch"}, {"limit": 0}, {"type": "failure"}])
 def test_a_follower_of_a_quiet_log_knows_where_to_go_on(desk: Play, filters: JsonObject) -> None:
     """What is logged while its connection is away is not missed, though it was told of nothing before."""
