@@ -37,7 +37,7 @@ class Filling:
     def fill_and_print(self, path):
         fill(path)
         print("p" * 10_000)
-        print("and more", file=sys.stderr)
+        print("and more", file=sys.__stderr__, flush=True)
         return "printed"
 
     def fill_and_raise(self, path):
