@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache, partial
@@ -22,7 +22,7 @@ from bgjob.errors import (
     TooLargeError,
 )
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Backoff, EntryType, Status
-from bgjobd import inputs, streams
+from bgjobd import inputs, portions, streams
 from bgjobd.access import RIGHTS, Right
 from bgjobd.catalogue import Catalogue, check_names
 from bgjobd.clock import to_text
@@ -53,8 +53,9 @@ from bgjobd.store.items import (
     Submission,
     Submitter,
 )
+from bgjobd.store.pages import Page
 from bgjobd.store.reader import Reader, StoredJob
-from bgjobd.turns import Pace, let_others
+from bgjobd.turns import Pace, let_others, paced
 
 if TYPE_CHECKING:
     from bgjobd.daemon import Daemon
@@ -68,7 +69,7 @@ IDL: Final = Path(__file__).parent / f"{INTERFACE}.varlink"
 
 async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
     catalogue = await daemon.in_force.catalogue()
-    fact = _submitted(daemon, catalogue, given, await _parameters_text(daemon, given))
+    fact = await _submitted(daemon, catalogue, given)
     given.parameters = None  # as values they are many times as large, and nobody asks for them any more
     (stored,) = await _store(daemon, [fact], _submitter(caller))
     return {"id": stored.id, "created": stored.created}
@@ -95,52 +96,45 @@ async def wait(daemon: Daemon, given: Wait, caller: Caller) -> Encoded:
         return await _job(daemon, inputs.Get(id=given.id), caller)
 
 
-async def list_jobs(daemon: Daemon, given: inputs.List, caller: Caller) -> JsonObject:
+async def list_jobs(daemon: Daemon, given: inputs.List, caller: Caller) -> Encoded:
     since, before_at = _stored(given.since, "since"), _stored(given.before_at, "before_at")
     wanted = JobFilter(
         _words(given.status), given.queue, given.class_name, given.method_name, given.search, since
     )
     now = daemon.clock.now()
-    async with caller.turn:
-        page = await daemon.read_page(
+
+    def read(reader: Reader) -> Encoded:
+        page = reader.list(
             wanted,
-            lambda reader: reader.list(
-                wanted,
-                before=given.before,
-                before_at=before_at,
-                limit=given.limit or _PAGE,
-                now=now,
-                count=given.count,
-            ),
+            before=given.before,
+            before_at=before_at,
+            limit=given.limit or _PAGE,
+            now=now,
+            count=given.count,
         )
-    return {
-        "jobs": page.rows,
-        "next": page.next,
-        "next_at": page.next_at,
-        "is_complete": page.is_complete,
-        "total": page.total,
-    }
+        return _encoded_page("jobs", page.rows, page, next_at=page.next_at)
+
+    async with caller.turn:
+        return await daemon.read_page(wanted, read)
 
 
-async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> JsonObject:
+async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> Encoded:
     if given.before is not None and given.after is not None:
         raise InvalidParameterError(parameter="before")
     if given.limit == 0:
         raise InvalidParameterError(parameter="limit")
     wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
-    question = partial(
-        Reader.logs,
-        wanted=wanted,
-        before=given.before,
-        after=given.after,
-        limit=given.limit or _PAGE,
-        count=given.count,
-    )
+
+    def read(reader: Reader) -> Encoded:
+        page = reader.logs(
+            wanted, before=given.before, after=given.after, limit=given.limit or _PAGE, count=given.count
+        )
+        return _encoded_page("entries", (streams.shown(daemon, entry) for entry in page.rows), page)
+
     async with caller.turn:
         if given.id is not None:
             await streams.summary_of_stored(daemon, given.id)
-        page = await daemon.read_page(wanted, question)
-    return {**streams.log_reply(daemon, page.rows, page.next, page.is_complete), "total": page.total}
+        return await daemon.read_page(wanted, read)
 
 
 async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> JsonObject:
@@ -389,7 +383,7 @@ async def _description(parameters: JsonObject, caller: Caller) -> JsonObject:
 async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
     """One request of the named pipe. Nobody knows its writer: whoever may write to the pipe may submit."""
     given, catalogue = checked(NewJob, parameters), await daemon.in_force.catalogue()
-    fact = _submitted(daemon, catalogue, given, await _parameters_text(daemon, given))
+    fact = await _submitted(daemon, catalogue, given)
     await _store(daemon, [fact], Submitter(None, None, None))
 
 
@@ -416,7 +410,7 @@ async def _submitted_many(daemon: Daemon, given: list[Any]) -> list[Submitted]:
     for index, job in enumerate(given):
         await pace.give_way()
         with _named_by_place(index):
-            facts.append(_submitted(daemon, catalogue, job, await _parameters_text(daemon, job)))
+            facts.append(await _submitted(daemon, catalogue, job))
         given[index] = None  # as values they are many times as large, and nobody asks for them any more
     return facts
 
@@ -452,13 +446,16 @@ def _of_job(
 _NO_OPTIONS: Final = Options()
 
 
-def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob, text: str) -> Submitted:
-    """The fact of this request, with its parameters as text; what it leaves open comes from the class's policy.
+async def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submitted:
+    """The fact of this request; what it leaves open comes from the class's policy.
 
-    Raises the refusals.
+    Raises the refusals. Others have their turn while there is much of it.
     """
+    text = await _parameters_text(daemon, job)
     parameters = job.parameters or {}
     catalogue.check(job.class_name, job.method_name, parameters)
+    if len(text) > _LONG:
+        await let_others()
     options, policy = job.options or _NO_OPTIONS, catalogue.policies[job.class_name]
     sensitive = catalogue.sensitive(job.class_name, job.method_name, parameters)
     return Submitted(
@@ -471,7 +468,7 @@ def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob, text: str) -> 
         timeout=first(options.timeout, policy.timeout),
         scheduled_at=_scheduled_at(options, daemon.clock.now()),
         idempotency_key=options.idempotency_key,
-        digest=None if options.idempotency_key is None else _digest(job, parameters),
+        digest=None if options.idempotency_key is None else await _digest(job, parameters),
     )
 
 
@@ -484,7 +481,7 @@ async def _parameters_text(daemon: Daemon, job: NewJob) -> str:
         if await _is_spread(parameters, limit // 2):
             await _refuse_spread(parameters, limit)
         await let_others()
-    text = to_json(parameters)
+    text = await paced(portions.written(parameters, to_json))
     size = len(text.encode())
     if size > limit:
         raise TooLargeError(limit=limit, size=size)
@@ -528,13 +525,17 @@ async def _refuse_spread(parameters: JsonObject, limit: int) -> None:
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _digest(job: NewJob, parameters: JsonObject) -> str:
+async def _digest(job: NewJob, parameters: JsonObject) -> str:
     """What tells this request from another with the same idempotency key, whatever the defaults are by now."""
     options = {} if job.options is None else job.options.model_dump(exclude_none=True)
     options.pop("idempotency_key", None)
-    asked = [job.class_name, job.method_name, parameters, job.retry_count or 0, options]
-    text = json.dumps(asked, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    given = await paced(portions.written(dict(sorted(parameters.items())), _in_order))
+    before, behind = _in_order([job.class_name, job.method_name]), _in_order([job.retry_count or 0, options])
+    text = f"{before[:-1]},{given},{behind[1:]}"
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+_in_order: Final = partial(json.dumps, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _retry_policy(daemon: Daemon, options: Options, own: RetryPolicy) -> RetryPolicy:
@@ -618,6 +619,13 @@ def _encoded(job: StoredJob, policy: Policy) -> Encoded:
     }
     told = ",".join(f'"{name}":{text}' for name, text in fields.items())
     return Encoded(f'{{"job":{{{told}}},"next":{to_json(job.next)}}}'.encode())
+
+
+def _encoded_page(name: str, rows: Iterable[JsonObject], page: Page, **more: Any) -> Encoded:
+    """The page with its rows by this name, written out where it is read, row by row: all at once would keep others."""
+    told = ",".join(map(to_json, rows))
+    rest = to_json({"next": page.next, "is_complete": page.is_complete, "total": page.total, **more})
+    return Encoded(f'{{"{name}":[{told}],{rest[1:]}'.encode())
 
 
 def _class(daemon: Daemon, name: str, described: Mapping[str, Any], policy: Policy | None) -> JsonObject:

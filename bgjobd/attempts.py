@@ -44,8 +44,8 @@ from bgjobd.policy import Policy
 from bgjobd.recording import Recording
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.starts import Start, Starts
-from bgjobd.store.items import AttemptNotes, Claim, JobFact, Note, Noted
-from bgjobd.turns import paced
+from bgjobd.store.items import AttemptNotes, Claim, JobFact, Noted
+from bgjobd.turns import let_others, paced
 from bgjobd.work import Work
 from bgjobd.work_limits import WorkLimits
 
@@ -53,6 +53,9 @@ T = TypeVar("T")
 
 _GATHER: Final = 0.05
 """Seconds until journals that appeared are read, all together; most small attempts have ended by then."""
+
+_BREATH: Final = 0.005
+"""Seconds between two portions of what attempts have told of themselves, where there is much of it."""
 
 _FIRST_LOOK: Final = 0.001
 _LAST_LOOK: Final = 1.0
@@ -76,7 +79,8 @@ class Attempt:
 
     `server` is the fork server that will report its end, if any; `mark` is of the one that was asked for it, "" where
     none was, None where that is not known. `has_begun`: its journal was there, `is_started`: and its start was handed
-    to the writer. `noted`: how many of its notes were, and `notes_end`: where the last of them ends in the journal.
+    to the writer. `noted`: how many of its notes were, `notes_end`: where the last of them ends in the journal, and
+    `has_more`: that there are others.
     `is_waiting`: its method has returned, and its result found no room. `exit`: how its process ended, where this one
     has reaped it. `sent`: the signal sent last to stop it. `timer` is for its deadline and grace, `patience` for its
     fork server's answers. `start`: its place on the way to the fork server. `is_bereft`: the spool was made again
@@ -110,6 +114,7 @@ class Attempt:
     unbegun: Ending | None = None
     noted: int = 0
     notes_end: int = 0
+    has_more: bool = False
 
 
 class Attempts:
@@ -151,6 +156,8 @@ class Attempts:
         self._loop = asyncio.get_running_loop()
         self._all: dict[AttemptKey, Attempt] = {}
         self._gathering: asyncio.TimerHandle | None = None
+        self._behind: dict[AttemptKey, Attempt] = {}
+        self._catching_up: asyncio.TimerHandle | None = None
         self._longest_grace = math.inf
         self._is_closed = False
         self._starts_no_more = False
@@ -166,8 +173,9 @@ class Attempts:
     def close(self) -> None:
         """Let go of descriptors and timers; the attempts go on."""
         self._is_closed = True
-        if self._gathering is not None:
-            self._gathering.cancel()
+        for timer in (self._gathering, self._catching_up):
+            if timer is not None:
+                timer.cancel()
         for reading in self._readings:
             reading.cancel()
         self._loop.remove_reader(self._spool.fileno())
@@ -365,21 +373,39 @@ class Attempts:
         self._leave_starts(attempt)
 
     def _note_news(self, attempt: Attempt) -> None:
-        """Record what the attempt has told of itself since the last look, until it has told all it may."""
-        if attempt.noted < MAX_NOTES and attempt.journal is not None and attempt.journal.started is not None:
-            pid = attempt.journal.started["pid"]
-            news = self._spool.read_news(attempt.key, attempt.notes_end, pid)
-            attempt.notes_end = news.end
-            self._hold_notes(attempt, news.notes)
-            if news.is_waiting:
-                attempt.is_waiting = True
-                self._recording.suspect()
+        """Record what the attempt has told of itself since the last look: a portion, and the others in a moment."""
+        self._read_news(attempt)
+        if attempt.has_more:
+            self._behind[attempt.key] = attempt
+            if self._catching_up is None:
+                self._catching_up = self._loop.call_later(_BREATH, self._catch_up)
 
-    def _hold_notes(self, attempt: Attempt, notes: tuple[Note, ...]) -> None:
-        kept = notes[: MAX_NOTES - attempt.noted]
+    def _catch_up(self) -> None:
+        """Record another portion of the one that waits longest."""
+        self._catching_up = None
+        attempt = self._behind.pop(next(iter(self._behind)))
+        if attempt.ending is None:
+            self._insist(self._note_news, attempt)
+            self._outbox.send()
+        if self._behind and self._catching_up is None:
+            self._catching_up = self._loop.call_later(_BREATH, self._catch_up)
+
+    def _read_news(self, attempt: Attempt) -> None:
+        """Hand on the next portion of what it has told, until it has told all it may. Raises OSError."""
+        attempt.has_more = False
+        if attempt.noted >= MAX_NOTES or attempt.journal is None or attempt.journal.started is None:
+            return
+        pid = attempt.journal.started["pid"]
+        news = self._spool.read_news(attempt.key, attempt.notes_end, pid)
+        attempt.notes_end = news.end
+        kept = news.notes[: MAX_NOTES - attempt.noted]
         if kept:
             self._outbox.hold(AttemptNotes(*attempt.key, attempt.noted, kept))
             attempt.noted += len(kept)
+        attempt.has_more = news.has_more
+        if news.is_waiting:
+            attempt.is_waiting = True
+            self._recording.suspect()
 
     def _note_start(self, attempt: Attempt, journal: Journal | None) -> None:
         fact = spools.started(attempt.key, journal, attempt.code_version) if journal else None
@@ -466,7 +492,7 @@ class Attempts:
         if fact is None or journal is None:
             return False
         self._note_start(attempt, journal)
-        self._hold_notes(attempt, spools.notes(journal)[attempt.noted :])
+        self._read_news(attempt)
         self._tell_strays(attempt, *spools.strays(seen or journal.exit))
         self._put_end(attempt, fact, partial(spools.ended, attempt.key, journal.without_outcome(), seen))
         return True
@@ -496,28 +522,40 @@ class Attempts:
     def _tell_end(
         self, attempt: Attempt, told: AttemptEnded, otherwise: Callable[[], AttemptEnded | None]
     ) -> None:
-        """Hand the end to the writer; that with a long result once the result has been read, a portion at a time."""
-        if not spools.is_unread(told.ending):
+        """Hand the end to the writer, once what it has told and a long result have been read, a portion at a time."""
+        if not attempt.has_more and not spools.is_unread(told.ending):
             self._send_end(attempt, told)
         elif not self._is_closed:
-            reading = self._loop.create_task(self._read_result(attempt, told, otherwise))
+            reading = self._loop.create_task(self._read_end(attempt, told, otherwise))
             self._readings.add(reading)
             reading.add_done_callback(partial(self._on_read, attempt))
 
     def _send_end(self, attempt: Attempt, told: AttemptEnded) -> None:
         self._outbox.send(JobFact(attempt.key[0], told), attempt.key)
 
-    async def _read_result(
+    async def _read_end(
         self, attempt: Attempt, told: AttemptEnded, otherwise: Callable[[], AttemptEnded | None]
     ) -> None:
         async with self._turns_of_classes[attempt.class_name]:
-            ending = await paced(spools.check_result(told.ending))
-        if ending is told.ending:
+            await self._read_rest(attempt)
+            ending = told.ending
+            judged = await paced(spools.check_result(ending)) if spools.is_unread(ending) else ending
+        if judged is ending:
             self._send_end(attempt, told)
             return
-        fact = otherwise() if ending is None else replace(told, ending=ending)
+        fact = otherwise() if judged is None else replace(told, ending=judged)
         attempt.ending = None
         self._put_end(attempt, fact or replace(told, ending=spools.ending_unseen(None)), lambda: None)
+
+    async def _read_rest(self, attempt: Attempt) -> None:
+        """Hand on all that is left of what it has told."""
+        while attempt.has_more:
+            await let_others()
+            try:
+                self._read_news(attempt)
+            except OSError:  # no descriptors
+                await asyncio.sleep(_LAST_LOOK)
+                attempt.has_more = True
 
     def _on_read(self, attempt: Attempt, reading: asyncio.Task[None]) -> None:
         self._readings.discard(reading)

@@ -52,7 +52,7 @@ from bgjobd.spool import AttemptKey, Spool
 from bgjobd.starts import Starts
 from bgjobd.store.health import Health
 from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look, Ping
-from bgjobd.store.pages import Page, is_search
+from bgjobd.store.pages import is_search
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery, Entrusted, Writer
@@ -513,7 +513,7 @@ class Daemon:
         """Ask the file, off the loop."""
         return self._loop.run_in_executor(self._reading, question, self._reader)
 
-    def read_page(self, wanted: JobFilter | LogFilter, question: Callable[[Reader], Page]) -> Awaitable[Page]:
+    def read_page(self, wanted: JobFilter | LogFilter, question: Callable[[Reader], T]) -> Awaitable[T]:
         """Ask the file for a page of what is wanted; behind a search, which takes long, nobody waits but searches."""
         if is_search(wanted):
             return self._loop.run_in_executor(self._searching, question, self._searcher)

@@ -30,7 +30,10 @@ class Door:
     """
 
     def __init__(
-        self, listener: socket.socket, admit: Callable[[], asyncio.Protocol], on_scarcity: Callable[[], None]
+        self,
+        listener: socket.socket,
+        admit: Callable[[], asyncio.BaseProtocol],
+        on_scarcity: Callable[[], None],
     ) -> None:
         self._listener = listener
         self._admit = admit

@@ -23,7 +23,7 @@ from bgjobd.core.entries import left_behind
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.retry import is_quarantined
 from bgjobd.forkserver import kin
-from bgjobd.forkserver.journal import Journal, directory_name
+from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs
@@ -31,6 +31,7 @@ from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.starts import Start, Starts
 from bgjobd.store.items import Noted
+from bgjobd.turns import let_others
 from bgjobd.work import Work
 
 _LIMIT: Final = 60.0
@@ -67,6 +68,7 @@ class _Hook:
     pidfd: int | None = None
     is_late: bool = False
     exit: dict[str, Any] | None = None
+    reading: asyncio.Task[None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Hooks:
         self._is_ending = True
         for hook in self._running.values():
             self._let_go(hook)
+            if hook.reading is not None:
+                hook.reading.cancel()
         self._running.clear()
         self._waiting.clear()
 
@@ -365,13 +369,34 @@ class Hooks:
         if hook.exit is None and journal is not None and journal.exit is None and pause < _LAST_LOOK:
             self._loop.call_later(pause, self._look_again, hook, pause * 2)
             return
-        self._tell_end(hook, journal or Journal(), hook.exit)
+        if hook.reading is None:
+            hook.timer.cancel()
+            hook.reading = self._loop.create_task(self._note_end(hook, journal or Journal()))
+
+    async def _note_end(self, hook: _Hook, journal: Journal) -> None:
+        """The hook is over, once what it told has been read, a portion at a time."""
+        if journal.started is not None:
+            await self._note_news(hook, journal.started["pid"])
+        self._tell_end(hook, journal, hook.exit)
         self._forget(hook)
 
+    async def _note_news(self, hook: _Hook, pid: int) -> None:
+        """Put into the job's log what the hook told."""
+        end, noted, has_more = 0, 0, True
+        while has_more and noted < MAX_NOTES:
+            try:
+                notes, end, has_more, _ = self._spool.read_news(hook.key, end, pid, is_hook=True)
+            except OSError:  # no descriptors
+                await asyncio.sleep(_PAUSE)
+                continue
+            for note in notes[: MAX_NOTES - noted]:
+                self._outbox.hold(Noted(*hook.key, note.type, note.message))
+            noted += len(notes)
+            if has_more:
+                await let_others()
+
     def _tell_end(self, hook: _Hook, journal: Journal, exit_record: dict[str, Any] | None) -> None:
-        """Put into the job's log what the hook told, and how it ended if it did not end well."""
-        for note in spools.notes(journal):
-            self._outbox.hold(Noted(*hook.key, note.type, note.message))
+        """Put into the job's log how the hook ended, if it did not end well."""
         self._tell_strays(hook, *spools.strays(exit_record or journal.exit))
         fact = spools.ended(hook.key, journal, exit_record)
         ending = fact.ending if fact is not None else spools.ending_unseen(journal)

@@ -13,6 +13,8 @@ _MAX_SECONDS: Final = 100 * 365 * 86400.0
 MAX_PAGE: Final = 1000
 MAX_COUNT: Final = 100_000
 MAX_PART: Final = 256 * 1024
+_MOST_NAMES: Final = 100
+"""More than any method has parameters."""
 
 Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)]
 Id = Annotated[int, Field(ge=1)]
@@ -88,7 +90,7 @@ Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 
 
 class List(Input):
-    status: list[str] | None = None
+    status: Annotated[list[str], Field(max_length=100, fail_fast=True)] | None = None
     queue: str | None = None
     class_name: str | None = None
     method_name: str | None = None
@@ -142,6 +144,17 @@ _I = TypeVar("_I", bound=Input)
 
 
 def checked(shape: type[_I], parameters: JsonObject) -> _I:
+    """Raises InvalidParameterError, for the first fault of those that there are.
+
+    Each unknown name would be a fault of its own, and all are found before one is told: more than any may have are
+    refused before.
+    """
+    if len(parameters) > _MOST_NAMES:
+        unknown = next(name for name in parameters if name not in shape.model_fields)
+        raise InvalidParameterError(parameter=unknown)
+    options = parameters.get("options")
+    if isinstance(options, dict) and len(options) > _MOST_NAMES:
+        raise InvalidParameterError(parameter="options")
     try:
         return shape.model_validate(parameters)
     except ValidationError as error:

@@ -29,7 +29,7 @@ from bgjob.errors import (
 )
 from bgjobd import portions
 from bgjobd.door import Door
-from bgjobd.turns import LARGE, Turns, paced
+from bgjobd.turns import LARGE, Alternation, Turns, paced
 
 _CREDENTIALS: Final = struct.Struct("iII")
 _SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python has no name for it
@@ -43,13 +43,18 @@ _LONGEST_TURN: Final = 0.00025
 """Seconds of one turn that are spent on reading what is small."""
 
 _TINY: Final = 512
-"""Bytes of a request that, as a connection's first, has its turn at once."""
+"""Bytes of a request that, as a connection's first, has its turn at once, and that takes up nothing of what all may
+have under way: such a request may wait for hours for the end of a job.
+"""
 
 _SMALL: Final = 4096
 """Bytes of a request that is read at once; what is longer is read in portions, one request of a user at a time."""
 
 _SHARE: Final = 16 * 1024
 """Bytes that one connection takes of a turn, and one request that goes beyond."""
+
+_READ_AT_ONCE: Final = 64 * 1024
+"""Bytes that are taken from one connection in a turn, in which all others may have sent as many."""
 
 _LAST_ANSWERS: Final = 5.0
 """Seconds that a stop gives to answers that are owed."""
@@ -146,11 +151,14 @@ class Server:
         self._connections: set[_Connection] = set()
         self._by_uid: Counter[int] = Counter()
         self.turns = Turns(limits.max_under_way)
+        self.streaming = Alternation()
         self._taken = 0
         self._turn_ends = 0.0
         self._shares: Counter[_Connection] = Counter()
         self._shares_of_users: Counter[int] = Counter()
         self._late: dict[_Connection, None] = {}
+        self.buffer = memoryview(bytearray(_READ_AT_ONCE))
+        """What has just come of the connection that is read."""
 
     async def listen(self, path: Path, mode: int, gid: int | None) -> None:
         """Serve at this path. An old socket there is replaced; wider rights exist at no moment."""
@@ -258,7 +266,7 @@ class _Call:
     """The reply, where it waits for those before it."""
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(asyncio.BufferedProtocol):
     def __init__(self, server: Server) -> None:
         self._server = server
         self._limits = server.limits
@@ -283,7 +291,7 @@ class _Connection(asyncio.Protocol):
         self._written = 0
         self._unread_deadline: asyncio.TimerHandle | None = None
 
-    # asyncio.Protocol
+    # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -297,12 +305,15 @@ class _Connection(asyncio.Protocol):
         self._note_activity()
         self._look_again_after(self._limits.idle_timeout)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._is_at_end:
             return
         self._note_activity()
         try:
-            frames = self._frames.feed(data)
+            frames = self._frames.feed(bytes(self._server.buffer[:nbytes]))
             self._backlog += frames
             self._take_backlog()
         except ProtocolError:
@@ -361,8 +372,9 @@ class _Connection(asyncio.Protocol):
                 return
             frame = self._backlog.popleft()
             self._asked += size
-            if size <= _SMALL and self._server.turns.try_take(self.uid, size):
-                self._accept(frame)
+            held = 0 if size <= _TINY else size
+            if size <= _SMALL and (not held or self._server.turns.try_take(self.uid, held)):
+                self._accept(frame, held)
             else:
                 self._read_on(self._read(frame))
 
@@ -371,8 +383,8 @@ class _Connection(asyncio.Protocol):
         has_room = self._asked + size <= self._limits.max_frame
         return not self._calls or (len(self._calls) < self._limits.max_pipelined and has_room)
 
-    def _accept(self, frame: bytes) -> None:
-        call = _Call(_UNREAD, len(frame), None, len(frame))
+    def _accept(self, frame: bytes, held: int) -> None:
+        call = _Call(_UNREAD, len(frame), None, held)
         try:
             request = codec.parse_request(frame, self._limits.max_depth)
         except IntegerOutOfRangeError as error:
@@ -464,7 +476,7 @@ class _Connection(asyncio.Protocol):
             self._calls.append(call)
             self._send_replies()
         else:
-            answer = self._answer_large(request) if call.is_large else self._answer(request)
+            answer = self._answer_large(request) if call.size > _SHARE else self._answer(request)
             self._work_on(call, request, answer)
 
     def _refuse(self, call: _Call, error: IntegerOutOfRangeError) -> None:
@@ -564,7 +576,7 @@ class _Connection(asyncio.Protocol):
             async for parameters in stream(request.parameters, self._known()):
                 self._send(request, Reply(parameters, continues=True).to_bytes())
                 await self._can_write.wait()  # a stream goes as fast as its reader
-                await asyncio.sleep(0)  # and lets the others have their turn, however much it has to tell
+                await self._server.streaming.next()  # and lets others go on, however much it has to tell
         except RequestError as error:
             last = Reply(error.parameters, error=error.error_name)
         except TooSlowError:

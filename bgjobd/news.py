@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Final, Generic, Protocol, TypeVar
@@ -14,6 +14,7 @@ from bgjobd.core.job import Job
 from bgjobd.ipc import TooSlowError
 from bgjobd.store.items import Committed, LogLine
 from bgjobd.store.pages import summary_of
+from bgjobd.turns import Alternation, Pace
 
 _MOST_WAITING: Final = 16 * 1024 * 1024
 """How far a follower may be behind before it is given more, in bytes; one commit is taken whole, however large."""
@@ -21,13 +22,20 @@ _MOST_WAITING: Final = 16 * 1024 * 1024
 _SIZE: Final = 1024
 """What a summary or an entry takes beside its longest texts."""
 
+_AT_ONCE: Final = 100
+"""Jobs or entries of a commit that a follower is told of at once."""
+
+_FEW: Final = 16
+"""So many followers are told at once."""
+
 
 class Told:
-    """One commit as followers are told of it; what several of them ask for is made once."""
+    """A commit, or a part of one, as followers are told of it; what several of them ask for is made once."""
 
-    def __init__(self, committed: Committed) -> None:
-        self.changed = committed.changed
-        self.lines = committed.lines
+    def __init__(self, changed: Sequence[Job], lines: Sequence[LogLine], is_first: bool = True) -> None:
+        self.changed = changed
+        self.lines = lines
+        self.is_first = is_first
         self._summaries: dict[int, JsonObject] = {}
 
     @cached_property
@@ -72,10 +80,11 @@ P = TypeVar("P", bound=Part)
 
 
 class Follower(Generic[P]):
-    """One who follows: takes what it has picked of the commits, one after the other."""
+    """One who follows: takes what it has picked of the commits, one after the other; `turns` with others."""
 
-    def __init__(self, pick: Callable[[Told], P | None]) -> None:
+    def __init__(self, pick: Callable[[Told], P | None], turns: Alternation) -> None:
         self._pick = pick
+        self._turns = turns
         self._waiting: deque[P] = deque()
         self._size = 0
         self._has_news = asyncio.Event()
@@ -85,7 +94,7 @@ class Follower(Generic[P]):
         part = None if self._is_dropped else self._pick(told)
         if part is None:
             return
-        if self._size > _MOST_WAITING:
+        if self._size > _MOST_WAITING and told.is_first:
             self._is_dropped = True
             self._waiting.clear()
         else:
@@ -94,12 +103,13 @@ class Follower(Generic[P]):
         self._has_news.set()
 
     async def next(self) -> P:
-        """What is picked of the next commit that has any. Raises TooSlowError."""
+        """What is picked next. Raises TooSlowError."""
         while not self._waiting:
             if self._is_dropped:
                 raise TooSlowError
             self._has_news.clear()
             await self._has_news.wait()
+            await self._turns.next()
         part = self._waiting.popleft()
         self._size -= part.size()
         return part
@@ -111,18 +121,21 @@ class News:
     def __init__(self) -> None:
         self._followers: set[Follower[Changes] | Follower[Lines]] = set()
         self._events: dict[int, set[asyncio.Event]] = {}
+        self._turns = Alternation()
+        self._untold: deque[Told] = deque()
+        self._telling: asyncio.Task[None] | None = None
 
     @contextmanager
     def changes(self, pick: Callable[[Told], Changes | None]) -> Iterator[Follower[Changes]]:
         """Follow from now on how jobs change; None is picked where nothing is wanted."""
-        follower = Follower(pick)
+        follower = Follower(pick, self._turns)
         with self._following(follower):
             yield follower
 
     @contextmanager
     def lines(self, pick: Callable[[Told], Lines | None]) -> Iterator[Follower[Lines]]:
         """Follow from now on what is logged; None is picked where nothing is wanted."""
-        follower = Follower(pick)
+        follower = Follower(pick, self._turns)
         with self._following(follower):
             yield follower
 
@@ -146,10 +159,37 @@ class News:
                 del self._events[job_id]
 
     def publish(self, committed: Committed) -> None:
-        """Tell everybody."""
-        told = Told(committed)
-        for follower in self._followers:
-            follower.put(told)
+        """Tell everybody: at once, or where there is much to tell, in parts, and others have their turn in between."""
+        if self._followers:
+            self._untold += _parts(committed)
+        if self._telling is None and len(self._untold) * len(self._followers) <= _FEW:
+            while self._untold:
+                told = self._untold.popleft()
+                for follower in self._followers:
+                    follower.put(told)
+        elif self._telling is None:
+            self._telling = asyncio.get_running_loop().create_task(self._tell())
         if self._events:
             for event in [event for job in committed.changed for event in self._events.get(job.id, ())]:
                 event.set()
+
+    async def _tell(self) -> None:
+        pace = Pace()
+        while self._untold:
+            told = self._untold.popleft()
+            for follower in list(self._followers):
+                follower.put(told)
+                await pace.give_way()
+        self._telling = None
+
+
+def _parts(committed: Committed) -> list[Told]:
+    """What is to be told, in portions: entries before the changes of their jobs, for those may be the last."""
+    changed, lines = committed.changed, committed.lines
+    if len(changed) + len(lines) <= _AT_ONCE:
+        return [Told(changed, lines)]
+    parts = [Told((), lines[start : start + _AT_ONCE]) for start in range(0, len(lines), _AT_ONCE)]
+    parts += [Told(changed[start : start + _AT_ONCE], ()) for start in range(0, len(changed), _AT_ONCE)]
+    for part in parts[1:]:
+        part.is_first = False
+    return parts

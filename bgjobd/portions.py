@@ -1,4 +1,4 @@
-"""Reads JSON in portions, so that whatever it holds keeps nobody waiting; what a message means stays out.
+"""Reads and writes JSON in portions, so that whatever it holds keeps nobody waiting; what a message means stays out.
 
 A list or object that is long is never read whole: what stands between two of its commas is, a portion at a time. A long
 one within another is read before it, and stands there as a hole, for whose value the reader asks.
@@ -31,11 +31,20 @@ _HOLE: Final = "NaN"
 
 
 def request_in(frame: bytes, max_depth: int) -> Generator[None, None, Request]:
-    """The request in a frame, with the errors of `codec.parse_request`; gives way after each portion."""
+    """The request in a frame, with the errors of `codec.parse_request`; gives way after each portion.
+
+    Of a request that is refused no parameters are left.
+    """
     message, fits = yield from _value_in(frame, max_depth)
-    request = codec.request_of(message)
+    try:
+        request = codec.request_of(message)
+    except ProtocolError:
+        yield from emptied([message])
+        raise
     if not fits:
-        raise IntegerOutOfRangeError((yield from _name_of_oversized(request.parameters)), request)
+        name = yield from _name_of_oversized(request.parameters)
+        yield from emptied([request.parameters])
+        raise IntegerOutOfRangeError(name, request)
     return request
 
 
@@ -43,9 +52,12 @@ def parameters_in(frame: bytes, max_depth: int) -> Generator[None, None, JsonObj
     """The parameters of a request that come without one, with the errors of `codec.parse_parameters`."""
     parameters, fits = yield from _value_in(frame, max_depth - 1)
     if not isinstance(parameters, dict):
+        yield from emptied([parameters])
         raise ProtocolError("a message is no JSON object")
     if not fits:
-        raise InvalidParameterError(parameter=(yield from _name_of_oversized(parameters)))
+        name = yield from _name_of_oversized(parameters)
+        yield from emptied([parameters])
+        raise InvalidParameterError(parameter=name)
     return parameters
 
 
@@ -73,9 +85,33 @@ def _value_in(frame: bytes, max_depth: int) -> Generator[None, None, tuple[Any, 
     reader = _Reader(text, max_depth)
     try:
         value = yield from reader.read()
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, ProtocolError) as error:
+        yield from reader.emptied()
         raise ProtocolError(f"a frame is no valid JSON: {error}") from error
     return value, reader.fits
+
+
+def written(value: JsonObject, to_text: Callable[[Any], str]) -> Generator[None, None, str]:
+    """The text of it as `to_text` has it; of the long lists that it has, a portion is written at once."""
+    if len(value) > PORTION or not any(map(_is_long, value.values())):
+        return to_text(value)
+    fields = []
+    for name, item in value.items():
+        text = (yield from _written_list(item, to_text)) if _is_long(item) else to_text(item)
+        fields.append(f"{to_text(name)}:{text}")
+    return f"{{{','.join(fields)}}}"
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > PORTION
+
+
+def _written_list(items: list[Any], to_text: Callable[[Any], str]) -> Generator[None, None, str]:
+    texts = []
+    for start in range(0, len(items), PORTION):
+        texts.append(to_text(items[start : start + PORTION])[1:-1])
+        yield
+    return f"[{','.join(texts)}]"
 
 
 def emptied(value: list[Any]) -> Generator[None, None, None]:
@@ -124,8 +160,11 @@ class _Reader:
 
     def read(self) -> Generator[None, None, Any]:
         """The value; raises ValueError and ProtocolError."""
-        text, size, at = self._text, len(self._text), 0
+        text, size, at, rested = self._text, len(self._text), 0, 0
         while True:
+            if at - rested >= PORTION:  # no comma has ended a portion before
+                rested = at
+                yield
             stretch = _STRETCH.match(text, at, at + PORTION)
             assert stretch is not None  # it may be empty
             stop = stretch.end()
@@ -135,7 +174,6 @@ class _Reader:
                 break
             if stop == at + PORTION:
                 at = stop
-                yield
                 continue
             match text[stop]:
                 case '"':
@@ -155,6 +193,10 @@ class _Reader:
             raise ValueError("something is not closed")
         self._take(size)
         return self._open[0].value
+
+    def emptied(self) -> Generator[None, None, None]:
+        """Let go of what has been read, of a text that turned out to be none."""
+        return emptied([part for one in self._open for part in (one.value, one.holes)])
 
     def _end_of_string(self, at: int) -> Generator[None, None, int]:
         """Behind the quote that ends the string."""

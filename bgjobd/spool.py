@@ -50,10 +50,13 @@ _WHOLE_GROUP: Final = 4
 
 
 class News(NamedTuple):
-    """What an attempt has told of itself; where that ends in its journal; whether its result waits for room."""
+    """What an attempt has told of itself; where that ends in its journal, and whether there is more; whether its result
+    waits for room.
+    """
 
     notes: tuple[Note, ...]
     end: int
+    has_more: bool
     is_waiting: bool
 
 
@@ -146,12 +149,16 @@ class Spool:
     def directory(self) -> Directory:
         return Directory(self._path, self._directory)
 
-    def read_news(self, key: AttemptKey, offset: int, pid: int) -> News:
-        """What the attempt's process told of itself since `offset` in its journal."""
+    def read_news(self, key: AttemptKey, offset: int, pid: int, is_hook: bool = False) -> News:
+        """What the attempt's process, or its hook's, told of itself next, from `offset` in its journal on.
+
+        Raises OSError, as for a journal.
+        """
+        name = journals.file_name(*key, _HOOK if is_hook else _JOURNAL)
         with self._a_descriptor_to_spare():
-            records, end = journals.read_on(self._directory, journals.file_name(*key), offset, pid)
-        is_waiting = any(record["type"] == "waiting" for record in records)
-        return News(tuple([_note(record) for record in records]), end, is_waiting)
+            part = journals.read_on(self._directory, name, offset, pid)
+        is_waiting = any(record["type"] == "waiting" for record in part.notes)
+        return News(tuple(map(_note, part.notes)), part.end, part.has_more, is_waiting)
 
     def try_read(self, key: AttemptKey) -> Journal | None:
         with self._a_descriptor_to_spare():
@@ -657,11 +664,6 @@ _OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
     "failed": _failed,
     "snoozed": _snoozed,
 }
-
-
-def notes(journal: Journal) -> tuple[Note, ...]:
-    """What the attempt's process told of itself while it ran, for the job's log."""
-    return tuple([_note(record) for record in journal.notes])
 
 
 def _note(record: journals.Record) -> Note:

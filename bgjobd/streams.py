@@ -104,17 +104,17 @@ async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> AsyncItera
     with daemon.news.lines(lambda told: _lines(told, wanted)) as follower:
         is_over = given.id is not None and (await summary_of_stored(daemon, given.id))["status"] in FINAL
         last = await daemon.read(Reader.last_log_id) if given.after is None else given.after
-        yield log_reply(daemon, [], last)
+        yield _log_reply(daemon, [], last)
         async for page in _stored(daemon, given, wanted, last):
             key = page.next if page.next is not None else page.rows[-1]["id"]
             last = max(last, key)
-            yield log_reply(daemon, page.rows, key)
+            yield _log_reply(daemon, page.rows, key)
         while not is_over:
             lines = await follower.next()
             is_over = lines.is_over
             for some in _portions([line for line in lines if line.id > last]):
                 for entries in in_pages([_entry(line) for line in some]):
-                    yield log_reply(daemon, entries, entries[-1]["id"])
+                    yield _log_reply(daemon, entries, entries[-1]["id"])
 
 
 def _portions(lines: Sequence[LogLine]) -> Iterator[Sequence[LogLine]]:
@@ -132,7 +132,7 @@ async def _stored(daemon: Daemon, given: inputs.Logs, wanted: LogFilter, last: i
         count = _LAST_ENTRIES if given.limit is None else given.limit
         after = await _before_the_last(daemon, wanted, last, count)
     elif given.limit is not None:
-        size = given.limit
+        size = min(size, given.limit)
     while after is not None:
         page = await daemon.read_page(wanted, partial(Reader.logs, wanted=wanted, after=after, limit=size))
         if page.rows or page.next is not None:
@@ -153,14 +153,12 @@ async def _before_the_last(daemon: Daemon, wanted: LogFilter, last: int, limit: 
     return first
 
 
-def log_reply(
-    daemon: Daemon, entries: Iterable[JsonObject], next: int | None, is_complete: bool = True
-) -> JsonObject:
+def _log_reply(daemon: Daemon, entries: Iterable[JsonObject], next: int | None) -> JsonObject:
     """A reply of Logs."""
-    return {"entries": [_shown(daemon, entry) for entry in entries], "next": next, "is_complete": is_complete}
+    return {"entries": [shown(daemon, entry) for entry in entries], "next": next, "is_complete": True}
 
 
-def _shown(daemon: Daemon, entry: JsonObject) -> JsonObject:
+def shown(daemon: Daemon, entry: JsonObject) -> JsonObject:
     """The entry without what has become a secret since it was written: the configuration may say more by now."""
     context = entry["context"]
     if not isinstance(context, dict) or not isinstance(context.get("parameters"), dict):

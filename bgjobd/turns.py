@@ -52,6 +52,35 @@ async def paced(work: Generator[None, None, T]) -> T:
         await pace.give_way()
 
 
+class Alternation:
+    """Has those who all have something to do go on one after the other, one in a turn of the loop."""
+
+    def __init__(self) -> None:
+        self._line: deque[asyncio.Future[None]] = deque()
+        self._is_taken = False
+
+    async def next(self) -> None:
+        """Go on when it is one's turn."""
+        loop = asyncio.get_running_loop()
+        if not self._is_taken:
+            self._is_taken = True
+            loop.call_soon(self._on_next_turn)
+            await asyncio.sleep(0)
+            return
+        turn = loop.create_future()
+        self._line.append(turn)
+        await turn
+
+    def _on_next_turn(self) -> None:
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                asyncio.get_running_loop().call_soon(self._on_next_turn)
+                return
+        self._is_taken = False
+
+
 @dataclass(slots=True)
 class _User:
     """One uid's: what is read for it is read one thing after the other."""

@@ -14,6 +14,8 @@ import re
 import resource
 import stat
 import time
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
 from types import NoneType
@@ -64,9 +66,20 @@ _MOST_TEXTS = 512
 _LONGEST_GAP = 64
 """Of a long record that is no result: how many texts it has, and how much stands between them."""
 
+_MAX_HEAD = 64 * 1024
 _MAX_PART = 4 * 1024 * 1024
 _MAX_LINES = MAX_NOTES + 100  # half of what an honest journal has: each record comes after an empty line
 _BEGINNING = b'{"v":'
+_KIND = re.compile(rb'"type": ?"([a-z]+)"')
+_MAX_FIELDS = 200
+"""Bytes of a record in which its kind stands."""
+
+_MAX_TRIES = 32
+"""So many lines may say that they are of one kind, until one of them is: what is beyond a job has written."""
+
+_PORTION = 64 * 1024
+_MAX_AT_ONCE = 200
+"""Bytes and lines in which notes are read at once: half a millisecond, or one if a job has written them by itself."""
 _DIGITS = len(str(2**63))
 _GONE = frozenset({errno.ENOENT, errno.EACCES})
 """Why a file will never be read: it is not there, or the job forbade it. Anything else may pass."""
@@ -277,11 +290,10 @@ def _line(record: Record) -> bytes:
 
 
 class Journal(NamedTuple):
-    """What an attempt's journal says; the records as they stand, None where there is none.
+    """What an attempt's journal says of its bounds; the records as they stand, None where there is none.
 
     A long result is not read: an outcome has its text instead, `unread`, which may be anything that a job has written,
-    or a part of what was to be. `notes` are the `log`, `progress` and `waiting` records, oldest first, at most
-    MAX_NOTES.
+    or a part of what was to be. What the job told in between is for `read_on`.
     """
 
     started: Record | None = None
@@ -289,7 +301,6 @@ class Journal(NamedTuple):
     outcome: Record | None = None
     exit: Record | None = None
     waiting: Record | None = None
-    notes: tuple[Record, ...] = ()
 
     def without_outcome(self) -> Journal:
         """What it says but for that."""
@@ -334,50 +345,73 @@ def _is_file(spool: int, name: str) -> bool:
         return False
 
 
-def read_on(spool: int, name: str, offset: int, pid: int) -> tuple[tuple[Record, ...], int]:
-    """The notes of process `pid` that were added since `offset`, in whole lines, and where those end.
+class Part(NamedTuple):
+    """`log`, `progress` and `waiting` records, oldest first; where they end, and whether there is more behind it."""
 
-    From where an honest journal does not reach, none: the job has written there by itself.
+    notes: tuple[Record, ...]
+    end: int
+    has_more: bool
+
+
+def read_on(spool: int, name: str, offset: int, pid: int) -> Part:
+    """The next of the notes of process `pid` that were added since `offset`, in whole lines.
+
+    From where an honest journal does not reach, none: the job has written there by itself. Raises OSError, as try_read.
     """
-    if offset >= _MAX_PART:
-        return (), offset
+    descriptor = try_open(spool, name) if offset < _MAX_PART else None
+    if descriptor is None:
+        return Part((), offset, has_more=False)
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | _NO_TRICKS, dir_fd=spool)
-    except OSError:
-        return (), offset
-    try:
-        text = os.pread(descriptor, MAX_NOTED, offset) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return Part((), offset, has_more=False)
+        text, size = os.pread(descriptor, _PORTION, offset), _PORTION
+        if len(text) == size and b"\n" not in text:
+            text, size = os.pread(descriptor, MAX_NOTED, offset), MAX_NOTED
     finally:
         os.close(descriptor)
-    whole = text if len(text) == MAX_NOTED and b"\n" not in text else text[: text.rfind(b"\n") + 1]
-    records = [_try_record(line) for line in _lines(whole) if line.startswith(_BEGINNING)]
+    whole = text if len(text) == size and b"\n" not in text else text[: text.rfind(b"\n") + 1]
+    lines = whole.split(b"\n", _MAX_AT_ONCE)
+    has_more = len(text) == size or len(lines) > _MAX_AT_ONCE
+    end = offset + len(whole) - len(lines[-1] if len(lines) > _MAX_AT_ONCE else b"")
+    records = [_try_record(line) for line in lines[:_MAX_AT_ONCE] if _kind(line) in _NOTES]
     notes = [record for record in records if record and record["type"] in _NOTES and record["pid"] == pid]
-    return tuple(notes), offset + len(whole)
+    return Part(tuple(notes), end, has_more)
 
 
 def parse(text: bytes) -> Journal:
-    """The journal of these lines; whatever is no record is skipped."""
+    """The journal of these lines; whatever is no record is skipped, and notes are."""
     found: dict[str, Record] = {}
-    notes: list[Record] = []
+    exits: list[bytes] = []
+    tries: Counter[str] = Counter()
     for line in _lines(text):
-        record = _try_record(line) if line.startswith(_BEGINNING) else None
-        if record is None:
+        kind = _kind(line)
+        if kind is None or kind in found or kind in ("log", "progress"):
             continue
-        kind = record["type"]
-        if "pid" in record and kind != "started" and record["pid"] != found.get("started", {}).get("pid"):
+        if kind == "exit":
+            exits.append(line)
             continue
-        if kind in _NOTES:
-            notes.append(record)
-        if kind == "exit" or kind not in found:
-            found[kind] = record
-    return Journal(
-        found.get("started"),
-        found.get("fenced"),
-        found.get("outcome"),
-        found.get("exit"),
-        found.get("waiting"),
-        tuple(notes[:MAX_NOTES]),
-    )
+        tries[kind] += 1
+        record = _try_record(line) if tries[kind] <= _MAX_TRIES else None
+        if record is not None and (record["type"] == "started" or _is_of_its_process(record, found)):
+            found.setdefault(record["type"], record)
+    for line in exits[: -_MAX_TRIES - 1 : -1]:
+        record = _try_record(line)
+        if record is not None and record["type"] == "exit" and _is_of_its_process(record, found):
+            found["exit"] = record
+            break
+    return Journal(*map(found.get, Journal._fields))
+
+
+def _kind(line: bytes) -> str | None:
+    """Of which kind the record is that may be in this line; "" where that stands nowhere near its beginning."""
+    if not line.startswith(_BEGINNING):
+        return None
+    told = _KIND.search(line, 0, _MAX_FIELDS)
+    return told[1].decode() if told else ""
+
+
+def _is_of_its_process(record: Record, found: Mapping[str, Record]) -> bool:
+    return "pid" not in record or record["pid"] == found.get("started", {}).get("pid")
 
 
 def _lines(text: bytes) -> list[bytes]:
@@ -389,9 +423,9 @@ def _lines(text: bytes) -> list[bytes]:
 
 def _text(descriptor: int, size: int) -> bytes:
     """The whole file; of one that a job has blown up, its head and its tail."""
-    if size <= 2 * _MAX_PART:
+    if size <= _MAX_HEAD + _MAX_PART:
         return os.pread(descriptor, size, 0)
-    return os.pread(descriptor, _MAX_PART, 0) + b"\n" + os.pread(descriptor, _MAX_PART, size - _MAX_PART)
+    return os.pread(descriptor, _MAX_HEAD, 0) + b"\n" + os.pread(descriptor, _MAX_PART, size - _MAX_PART)
 
 
 def _try_record(line: bytes) -> Record | None:

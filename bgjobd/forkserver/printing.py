@@ -45,6 +45,7 @@ def take_over() -> None:
                 line_buffering=stream.line_buffering,
             )
             setattr(sys, name, text)
+            setattr(sys, f"__{name}__", text)
 
 
 def lost() -> int:

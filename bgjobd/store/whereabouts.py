@@ -28,10 +28,12 @@ class Whereabouts:
     """Which files they are: the database as it is found now, those beside it once they are open.
 
     SQLite keeps the two beside the database as long as a connection is open, and the readers have theirs until the end.
+    Where that is a link they are beside the file that it leads to; the two themselves it opens as no links.
     """
 
     def __init__(self, state_dir: Path) -> None:
         self._path = str(state_dir / FILE_NAME)
+        self._beside = os.path.realpath(self._path)
         self._known: dict[str, _Identity] = {_MAIN: _identity(os.stat(self._path))}
 
     def learn(self) -> None:
@@ -54,16 +56,20 @@ class Whereabouts:
     def _stat(self, name: str) -> os.stat_result:
         found = self._found(name)
         if _identity(found) != self._known[name]:
-            told = f"another file is in the place of {self._path}{name}, which the daemon has open"
+            told = f"another file is in the place of {self._path_of(name)}, which the daemon has open"
             raise MovedError(f"{told}; {_remedy(name, 'takes what is there now')}")
         return found
 
     def _found(self, name: str) -> os.stat_result:
+        path = self._path_of(name)
         try:
-            return os.stat(self._path + name)
+            return os.stat(path, follow_symlinks=name == _MAIN)
         except (FileNotFoundError, NotADirectoryError):
-            told = f"{self._path}{name} was moved or removed while the daemon had it open"
+            told = f"{path} was moved or removed while the daemon had it open"
             raise MovedError(f"{told}; {_remedy(name, 'without it begins with no jobs')}") from None
+
+    def _path_of(self, name: str) -> str:
+        return self._path if name == _MAIN else self._beside + name
 
 
 def _identity(found: os.stat_result) -> _Identity:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import pytest
 
@@ -24,7 +24,7 @@ from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import InvalidParameterError, JobNotFoundError, RequestError, from_reply
 from bgjob.words import INTERFACE, EntryType
-from bgjobd import inputs, ipc, news, streams
+from bgjobd import api, inputs, ipc, news, streams
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.ipc import Caller, Methods
@@ -34,7 +34,7 @@ from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey
 from bgjobd.store import database
 from bgjobd.store.items import Item, JobFilter, LogFilter, Noted
-from bgjobd.store.pages import MOST_BYTES, Page
+from bgjobd.store.pages import MOST_BYTES
 from bgjobd.store.reader import Reader
 from tests.daemon.running import RunningDaemon, daemon
 from tests.store.samples import COMPLETED, NO_SLOTS, Store, asked, cancels, ends, starts, submission
@@ -747,7 +747,7 @@ class Desk:
         self.reads += 1
         return question(self._reader)
 
-    async def read_page(self, wanted: JobFilter | LogFilter, question: Callable[[Reader], Page]) -> Page:
+    async def read_page(self, wanted: JobFilter | LogFilter, question: Callable[[Reader], T]) -> T:
         return await self.read(question)
 
     @property
@@ -801,6 +801,18 @@ def desk(tmp_path: Path) -> Play:
 
 def a_note(job_id: int, message: str = "hay") -> Noted:
     return Noted(job_id, None, EntryType.INFO, message)
+
+
+def test_a_page_is_written_out_where_it_is_read(desk: Play) -> None:
+    async def scene(at: Desk) -> None:
+        job_id = at.store.run_one()
+        at.commit(a_note(job_id))
+        answer = await api.logs(cast(Any, at), inputs.Logs(id=job_id, count=9), Caller(0, 0, 0))
+        told = json.loads(answer.to_bytes()[:-1])["parameters"]
+        assert told["entries"][0]["message"] == "hay"
+        assert (told["next"], told["is_complete"], told["total"]) == (None, True, len(told["entries"]))
+
+    desk(scene)
 
 
 def test_jobs_are_watched_in_the_order_of_their_ids_and_read_by_the_hundred(desk: Play) -> None:
@@ -866,6 +878,32 @@ def test_what_happens_to_other_jobs_never_makes_a_follower_too_slow(
         assert len([reply async for reply in following]) == 1
 
     desk(scene)
+
+
+@pytest.mark.parametrize("method", ["Watch", "Logs"])
+def test_of_a_large_commit_many_followers_are_told_part_by_part_and_all_of_it(
+    desk: Play, method: str
+) -> None:
+    async def scene(at: Desk) -> None:
+        following = [at.follow(method) for _ in range(20)]
+        for each in following:
+            await anext(each)
+        firsts = [asyncio.ensure_future(anext(each)) for each in following]
+        await asyncio.sleep(0)
+        at.commit(submission(*[asked() for _ in range(1000)]))
+        assert [len(one._waiting) for one in at.news._followers] == [0] * 20  # it took 100 ms for 5,000 jobs
+        for first, each in zip(firsts, following, strict=True):
+            told = _ids(await first)
+            while len(told) < 1000:
+                told += _ids(await anext(each))
+            assert told == list(range(1, 1001))
+
+    desk(scene)
+
+
+def _ids(reply: JsonObject) -> list[int]:
+    """The jobs that a reply tells of."""
+    return [entry["job_id"] for entry in reply["entries"]] if "entries" in reply else [reply["job"]["id"]]
 
 
 @pytest.mark.parametrize("filters", [{}, {"id": 1}, {"search": "nosuch"}, {"limit": 0}, {"type": "failure"}])

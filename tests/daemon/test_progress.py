@@ -39,9 +39,23 @@ class Steps:
         while not Path(go).exists():
             number += 1
             context.progress(min(0.75, number / 1_000_000), f"step {number}")
+
+
+class Teller:
+    def __init__(self, context: bgjob.JobContext):
+        self.context = context
+
+    def tell(self, times):
+        for number in range(times):
+            self.context.logger.info("told %d", number)
+        raise ValueError("no more")
+
+    def failed(self, error):
+        for number in range(500):
+            self.context.logger.info("the hook told %d", number)
 """
-STEPS = "steps.Steps"
-SETTINGS = f'"{STEPS}" = {{ max_retries = 0 }}'
+STEPS, TELLER = "steps.Steps", "steps.Teller"
+SETTINGS = f'"{STEPS}" = {{ max_retries = 0 }}\n"{TELLER}" = {{ max_retries = 0 }}'
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +87,21 @@ def test_of_very_many_steps_the_last_stays_and_the_log_goes_on(
     assert running.query(
         f"SELECT count(*) FROM job_logs WHERE job_id = {job.id} AND message = 'counted'"
     ) == [(1,)]
+
+
+def test_all_that_a_job_and_its_hook_told_at_once_is_in_the_log_and_in_order(
+    running: RunningDaemon, client: Client
+) -> None:
+    job = client.run_background_job(TELLER, "tell", {"times": 900})
+    assert job.wait(20)["status"] == "failed"
+    told = (
+        f"SELECT message FROM job_logs WHERE job_id = {job.id} AND message NOT LIKE 'Background%' ORDER BY id"
+    )
+    eventually(lambda: len(running.query(told)) == 900 + 1 + 500)
+    messages = [message for (message,) in running.query(told)]
+    assert messages[:900] == [f"told {number}" for number in range(900)]
+    assert "ValueError: no more" in messages[900]
+    assert messages[901:] == [f"the hook told {number}" for number in range(500)]
 
 
 def test_who_watches_sees_many_steps_come_in_while_the_job_tells_them(client: Client, tmp_path: Path) -> None:

@@ -14,11 +14,10 @@ import pytest
 from bgjob.errors import ReloadFailedError
 from bgjobd import spool as spools
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver.journal import Journal
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
 from tests.faults.injecting import fill, full_disk, needs_root, pid_of, small_disk
-from tests.forkserver.driven import DrivenServer, fork_server, order
+from tests.forkserver.driven import DrivenServer, Told, fork_server, order
 from tests.support import eventually
 
 pytestmark = needs_root
@@ -38,7 +37,7 @@ class Filling:
     def fill_and_print(self, path):
         fill(path)
         print("p" * 10_000)
-        print("and more", file=sys.stderr)
+        print("and more", file=sys.__stderr__, flush=True)
         return "printed"
 
     def fill_and_raise(self, path):
@@ -81,7 +80,7 @@ def _start(server: DrivenServer, method: str, **parameters: Any) -> None:
     server.send({**order(1, method, **parameters), "class_name": "filling.Filling"})
 
 
-def _end(server: DrivenServer) -> Journal:
+def _end(server: DrivenServer) -> Told:
     assert server.receive()["type"] == "ended"
     journal = server.journal(1)
     assert journal is not None
@@ -90,9 +89,9 @@ def _end(server: DrivenServer) -> Journal:
     return journal
 
 
-def _waiting(server: DrivenServer) -> Journal:
+def _waiting(server: DrivenServer) -> Told:
     """The journal of the attempt once it waits for room."""
-    journal: Journal = eventually(lambda: (found := server.journal(1)) and found.waiting and found)
+    journal: Told = eventually(lambda: (found := server.journal(1)) and found.waiting and found)
     return journal
 
 

@@ -56,6 +56,20 @@ class Probe:
 """
 
 
+class Told(Journal):
+    """A journal, with what the job told in between."""
+
+    notes: tuple[journals.Record, ...] = ()
+
+
+def notes_of(spool: int, name: str, pid: int) -> Iterator[journals.Record]:
+    """All of them, however many portions that takes."""
+    end, has_more = 0, True
+    while has_more:
+        notes, end, has_more = journals.read_on(spool, name, end, pid)
+        yield from notes
+
+
 class DrivenServer:
     def __init__(
         self,
@@ -116,14 +130,21 @@ class DrivenServer:
             self._inbox += self._decoder.feed(data)
         return self._inbox.pop(0)
 
-    def journal(self, job: int, number: int = 1) -> Journal | None:
+    def journal(self, job: int, number: int = 1) -> Told | None:
         directory = os.open(self.spool, os.O_RDONLY)
         try:
-            return journals.try_read(directory, journals.file_name(job, number))
+            journal = journals.try_read(directory, journals.file_name(job, number))
+            if journal is None:
+                return None
+            told = Told(*journal)
+            if journal.started is not None:
+                pid = journal.started["pid"]
+                told.notes = tuple(notes_of(directory, journals.file_name(job, number), pid))
+            return told
         finally:
             os.close(directory)
 
-    def run(self, job: int, method: str, **parameters: Any) -> Journal:
+    def run(self, job: int, method: str, **parameters: Any) -> Told:
         self.start(job, method, **parameters)
         ended = self.receive()
         assert (ended["type"], ended["job"], ended["number"]) == ("ended", job, 1)
@@ -131,7 +152,7 @@ class DrivenServer:
         assert journal is not None
         return journal
 
-    def wait_for_start(self, job: int) -> Journal:
+    def wait_for_start(self, job: int) -> Told:
         return eventually(lambda: self.journal(job))  # type: ignore[return-value]  # a Journal is what is true
 
 

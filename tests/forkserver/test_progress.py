@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.child import Pace
-from bgjobd.forkserver.journal import MAX_LOGS, MAX_NOTED, MAX_NOTES, MAX_PROGRESS, Journal
-from tests.forkserver.driven import DrivenServer, fork_server, order
+from bgjobd.forkserver.journal import MAX_LOGS, MAX_NOTED, MAX_NOTES, MAX_PROGRESS, MAX_TEXT
+from tests.forkserver.driven import DrivenServer, Told, fork_server, order
 from tests.support import eventually
 
 MODULE = """
@@ -75,7 +76,7 @@ def start(server: DrivenServer, method: str, **parameters: Any) -> int:
     return job
 
 
-def told(server: DrivenServer, method: str, **parameters: Any) -> Journal:
+def told(server: DrivenServer, method: str, **parameters: Any) -> Told:
     """The journal of an attempt that has ended."""
     job = start(server, method, **parameters)
     assert server.receive()["type"] == "ended"
@@ -84,11 +85,11 @@ def told(server: DrivenServer, method: str, **parameters: Any) -> Journal:
     return journal
 
 
-def progress_of(journal: Journal | None) -> list[dict[str, Any]]:
+def progress_of(journal: Told | None) -> list[dict[str, Any]]:
     return [] if journal is None else [note for note in journal.notes if note["type"] == "progress"]
 
 
-def log_of(journal: Journal) -> list[str]:
+def log_of(journal: Told) -> list[str]:
     return [note["message"] for note in journal.notes if note["type"] == "log"]
 
 
@@ -238,38 +239,87 @@ def _journal(directory: Path, text: bytes) -> int:
     return os.open(directory, os.O_RDONLY)
 
 
-def test_an_honest_journal_with_all_the_notes_there_may_be_is_read_whole() -> None:
+def test_all_notes_that_there_may_be_are_read_in_portions(tmp_path: Path) -> None:
     lines = [journals.noted(5, "log", 1.0, f"n{number}", level="INFO") for number in range(MAX_NOTES)]
     text = journals.started("aa", 5, 0, 9, "b00", 0.0) + b"".join(b"\n" + line for line in lines)
-    journal = journals.parse(
-        text + b"\n" + journals.completed(5, "7") + b"\n" + journals.exited(5, 1.0, 0, None)
-    )
-    assert [note["message"] for note in journal.notes] == [f"n{number}" for number in range(MAX_NOTES)]
+    whole = text + b"\n" + journals.completed(5, "7") + b"\n" + journals.exited(5, 1.0, 0, None)
+    spool = _journal(tmp_path, whole)
+    try:
+        parts = list(_parts(spool))
+        journal = journals.try_read(spool, "1.1.journal")
+    finally:
+        os.close(spool)
+    assert [note["message"] for part in parts for note in part.notes] == [f"n{n}" for n in range(MAX_NOTES)]
+    assert max(len(part.notes) for part in parts) <= 200
+    assert journal is not None
     assert journal.outcome is not None
     assert journal.outcome["result"] == 7
+
+
+def _parts(spool: int) -> Iterator[journals.Part]:
+    end, has_more = 0, True
+    while has_more:
+        part = journals.read_on(spool, "1.1.journal", end, 5)
+        yield part
+        _, end, has_more = part
 
 
 def test_a_line_without_end_is_passed_over(tmp_path: Path) -> None:
     note = journals.noted(5, "log", 1.0, "after it", level="INFO")
     spool = _journal(tmp_path, b"x" * (2 * MAX_NOTED + 10) + b"\n" + note)
     try:
-        offset, notes = 0, list[journals.Record]()
-        for _ in range(3):
-            found, offset = journals.read_on(spool, "1.1.journal", offset, 5)
-            notes += found
+        notes = [note for part in _parts(spool) for note in part.notes]
     finally:
         os.close(spool)
     assert [one["message"] for one in notes] == ["after it"]
+
+
+def test_a_note_that_is_longer_than_a_portion_is_read_whole(tmp_path: Path) -> None:
+    lines = [journals.noted(5, "log", 1.0, text, level="INFO") for text in ("\0" * MAX_TEXT, "after it")]
+    spool = _journal(tmp_path, b"\n".join(lines))
+    try:
+        notes = [note for part in _parts(spool) for note in part.notes]
+    finally:
+        os.close(spool)
+    assert [len(one["message"]) for one in notes] == [MAX_TEXT, 8]
 
 
 def test_what_a_job_writes_without_end_is_read_up_to_a_limit(tmp_path: Path) -> None:
     note = journals.noted(5, "log", 1.0, "x" * 1000, level="INFO")
     spool = _journal(tmp_path, note * 10_000)
     try:
-        ends, offset = list[int](), 0
-        while not ends or ends[-1] != offset:
-            ends.append(offset)
-            _, offset = journals.read_on(spool, "1.1.journal", offset, 5)
+        end = [part.end for part in _parts(spool)][-1]
     finally:
         os.close(spool)
-    assert 4 * MAX_NOTED <= offset < 6 * MAX_NOTED
+    assert 4 * MAX_NOTED <= end < 6 * MAX_NOTED
+
+
+_FORGED = {
+    "notes": b'{"v":1,"type":"log","pid":5,"at":1,"level":"INFO","x":[%s]}' % b",".join([b"{}"] * 400),
+    "exits": b'{"v":1,"type":"exit","pid":5,"at":1,%s}' % b",".join(b'"%x":[]' % n for n in range(150)),
+    "outcomes": b'{"v":1,"type":"outcome","outcome":"completed","pid":5,"result":[%s'
+    % b",".join([b"[]"] * 400),
+    "of no kind": b'{"v":1,"x":[%s],"type":"outcome"}' % b",".join([b"[]"] * 400),
+    "very short": b'{"v":1}',
+}
+
+
+@pytest.mark.parametrize("kind", _FORGED)
+def test_a_journal_that_a_job_has_filled_by_itself_is_read_soon(kind: str, tmp_path: Path) -> None:
+    started = journals.started("aa", 5, 0, 9, "b00", 0.0)
+    line = _FORGED[kind] + b"\n"
+    end = journals.exited(5, 1.0, 3, None)
+    spool = _journal(tmp_path, started + line * (8 * MAX_NOTED // len(line)) + end)
+    pieces = []
+    try:
+        began_at = time.thread_time()
+        journal = journals.try_read(spool, "1.1.journal")
+        pieces.append(time.thread_time() - began_at)
+        for _ in _parts(spool):
+            pieces.append(time.thread_time() - began_at - sum(pieces))
+    finally:
+        os.close(spool)
+    assert journal is not None
+    assert journal.exit is not None
+    assert journal.exit["code"] == 3
+    assert max(pieces) < 0.05  # some took 400 ms, in which nobody else was heard

@@ -55,7 +55,7 @@ def journal(data: bytes) -> None:
         if found is not None:
             _check_facts(found)
             _check_notes(descriptor, found, data)
-        journals.read_on(descriptor, _NAME, 0, 1)
+        _notes(descriptor, 1)
     finally:
         os.close(descriptor)
 
@@ -96,10 +96,6 @@ def _check_facts(found: journals.Journal) -> None:
         to_text(ended.at)
         _check_ending(ended.ending)
     _check_ending(spool.ending_unseen(found))
-    for note in spool.notes(found):
-        to_text(note.at)
-        note.message.encode()
-        assert len(note.message) <= journals.MAX_TEXT
     pidfd = spool.try_open_process(found)
     if pidfd is not None:
         os.close(pidfd)
@@ -113,22 +109,37 @@ def _check_ending(ending: Ending) -> None:
 
 
 def _check_notes(descriptor: int, found: journals.Journal, data: bytes) -> None:
-    """Whether reading on as it grows tells what reading it all at once tells."""
+    """Whether reading on as it grows tells what reading it once it is all there tells; and that can be stored."""
     if data.startswith(b"!") or found.started is None:
         return
     pid = found.started["pid"]
-    at_once, end = journals.read_on(descriptor, _NAME, 0, pid)
-    read: list[journals.Record] = []
+    at_once = _notes(descriptor, pid)
+    read: tuple[journals.Record, ...] = ()
     offset = 0
     place = os.open(_NAME, os.O_WRONLY | os.O_TRUNC | os.O_APPEND, dir_fd=descriptor)
     try:
         for piece in pieces(data):
             os.write(place, piece)
-            notes, offset = journals.read_on(descriptor, _NAME, offset, pid)
+            notes, offset = _notes(descriptor, pid, offset)
             read += notes
     finally:
         os.close(place)
-    assert (tuple(read), offset) == (at_once, end)
+    assert (read, offset) == at_once
+    for record in read:
+        note = spool._note(record)
+        to_text(note.at)
+        note.message.encode()
+        assert len(note.message) <= journals.MAX_TEXT
+
+
+def _notes(descriptor: int, pid: int, end: int = 0) -> tuple[tuple[journals.Record, ...], int]:
+    """The notes from there on, and where they end."""
+    found: tuple[journals.Record, ...] = ()
+    has_more = True
+    while has_more:
+        notes, end, has_more = journals.read_on(descriptor, _NAME, end, pid)
+        found += notes
+    return found, end
 
 
 # The configuration

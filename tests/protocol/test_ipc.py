@@ -741,6 +741,41 @@ def test_a_large_request_that_waits_for_its_turn_is_not_read(play: Play) -> None
     play(scene, max_frame=4_000_000, frame_timeout=0.2)
 
 
+def test_who_waits_for_hours_takes_no_room_from_large_requests_nor_they_from_whoever_asks_little(
+    play: Play,
+) -> None:
+    async def scene(the: World) -> None:
+        waiting, pouring, asking = [await the.connect() for _ in range(3)]
+        waiting.send(WAIT)
+        await the.house.entered.wait()
+        assert await pouring.ask("Echo", padding="x" * 200_000) == Reply({"padding": "x" * 200_000})
+        waiting.send(large("Wait"))
+        pouring.send(large("Echo"))  # waits for the other
+        await the.settle()
+        assert await asking.ask("Echo") == Reply()
+
+    play(scene, max_under_way=1_000_000)
+
+
+def test_of_what_one_has_sent_others_wait_for_a_part(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def feed(frames: FrameReader, data: bytes) -> list[bytes]:
+        sizes.append(len(data))
+        return real(frames, data)
+
+    async def scene(the: World) -> None:
+        peer = await the.connect()
+        peer.send(large("Echo"))
+        peer.writer.write_eof()
+        monkeypatch.setattr(FrameReader, "feed", feed)
+        assert len(await peer.rest()) == 1
+
+    real = FrameReader.feed
+    play(scene)
+    assert max(sizes) <= 65536
+
+
 def test_one_who_leaves_with_a_large_request_makes_room_for_the_next(play: Play) -> None:
     async def scene(world: World) -> None:
         half, worked_on, waiting, last = [await world.connect() for _ in range(4)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
+import time
 import tracemalloc
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterator
 from typing import Any, TypeVar
 
 import pytest
@@ -343,3 +345,61 @@ def test_nothing_of_a_result_that_is_judged_is_kept(text: str) -> None:
     finally:
         tracemalloc.stop()
     assert most < len(text)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_written_in_portions_is_what_is_written_at_once(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(seed)
+    monkeypatch.setattr(portions, "PORTION", chance.choice([1, 2, 3, 50]))
+    value = {f"n{number}": some_value(chance, 3) for number in range(chance.randrange(5))}
+    assert whole(portions.written(value, codec.to_json)) == codec.to_json(value)
+
+
+def test_of_a_long_list_no_more_than_a_portion_is_written_at_once() -> None:
+    sizes = []
+
+    def to_text(value: Any) -> str:
+        text = codec.to_json(value)
+        sizes.append(len(text))
+        return text
+
+    whole(portions.written({"a": [1] * 30_000, "b": 2}, to_text))
+    assert max(sizes) <= 3 * portions.PORTION
+
+
+@pytest.mark.parametrize("unit", [r'"\""', "[[[]]]"])
+def test_what_has_no_commas_is_read_in_portions_too(unit: str, without_gc: None) -> None:
+    longest: list[float] = []
+    with pytest.raises(ProtocolError):
+        whole(timed(portions.request_in(framed('{"a":[' + unit * 150_000), 32), longest))
+    assert max(longest) < 0.005  # it was 200 ms, in which nobody else was heard
+
+
+def test_of_a_request_that_is_refused_no_parameters_are_left() -> None:
+    with pytest.raises(IntegerOutOfRangeError) as refused:
+        whole(portions.request_in(framed(f'{{"a":[[1],{INT_MAX + 1}],"b":1}}'), 32))
+    assert (refused.value.parameter, refused.value.request.parameters) == ("a", {})
+
+
+@pytest.fixture
+def without_gc() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def timed(work: Generator[None, None, T], seconds: list[float]) -> Generator[None, None, T]:
+    """The work, which tells how long each piece of it took."""
+    while True:
+        began_at = time.thread_time()
+        try:
+            next(work)
+        except StopIteration as end:
+            done: T = end.value
+            return done
+        finally:
+            seconds.append(time.thread_time() - began_at)
+        yield

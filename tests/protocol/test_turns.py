@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from bgjobd import turns as turns_module
-from bgjobd.turns import Turns, paced
+from bgjobd.turns import Alternation, Turns, paced
 
 ALICE, BOB, CAROL, DAVE, EVE, FRED = range(1000, 1006)
 
@@ -144,3 +144,31 @@ def test_long_work_lets_others_have_two_turns_whenever_it_has_gone_on_for_long_e
 
     play(scene)
     assert order == [*["work"] * 3, *["others"] * 2] * 2
+
+
+def test_of_those_who_all_have_something_to_do_one_goes_on_in_a_turn_of_the_loop() -> None:
+    async def scene() -> None:
+        turns, loop = Alternation(), asyncio.get_running_loop()
+        done: list[str] = []
+        turn = 0
+
+        def on_turn() -> None:
+            nonlocal turn
+            turn += 1
+            loop.call_soon(on_turn)
+
+        async def work(name: str) -> None:
+            for _ in range(3):
+                await turns.next()
+                done.append(f"{turn} {name}")
+
+        loop.call_soon(on_turn)
+        one = asyncio.ensure_future(work("given up"))
+        others = [asyncio.ensure_future(work(name)) for name in "abcd"]
+        await asyncio.sleep(0)
+        one.cancel()
+        await asyncio.gather(*others)
+        assert len({each.split()[0] for each in done}) == 12  # no two in one turn
+        assert [each[-1] for each in done] == list("abcd" * 3)
+
+    play(scene)
