@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache, partial
 from importlib.metadata import version
@@ -401,27 +400,21 @@ async def _submitted_many(daemon: Daemon, given: list[Any]) -> list[Submitted]:
 
     The shape of all is looked at before what any of them means, as of all requests.
     """
-    catalogue, pace = await daemon.in_force.catalogue(), Pace()
+    catalogue, pace, index = await daemon.in_force.catalogue(), Pace(), 0
     facts = []
-    for index, fields in enumerate(given):
-        await pace.give_way()
-        with _named_by_place(index):
-            given[index] = _new_job(fields)
-    for index, job in enumerate(given):
-        await pace.give_way()
-        with _named_by_place(index):
-            facts.append(await _submitted(daemon, catalogue, job))
-        given[index] = None  # as values they are many times as large, and nobody asks for them any more
-    return facts
-
-
-@contextmanager
-def _named_by_place(index: int) -> Iterator[None]:
-    """What is wrong with this job of many is told with its place."""
     try:
-        yield
+        for index, fields in enumerate(given):
+            if pace.is_over:
+                await pace.rest()
+            given[index] = _new_job(fields)
+        for index, job in enumerate(given):
+            if pace.is_over:
+                await pace.rest()
+            facts.append(await _submitted(daemon, catalogue, job))
+            given[index] = None  # as values they are many times as large, and nobody asks for them any more
     except (InvalidParameterError, InvalidParametersError) as error:
         raise _of_job(index, error) from None
+    return facts
 
 
 def _new_job(fields: Any) -> NewJob:
@@ -451,12 +444,24 @@ async def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submi
 
     Raises the refusals. Others have their turn while there is much of it.
     """
-    text = await _parameters_text(daemon, job)
-    parameters = job.parameters or {}
+    check_names(job.class_name, job.method_name, daemon.limits.max_name)
+    parameters, limit = job.parameters or {}, daemon.limits.max_parameters
+    is_flat = len(parameters) < _FEW and _CONTAINERS.isdisjoint(map(type, parameters.values()))
+    text = to_json(parameters) if is_flat else await _long_text(parameters, limit)
+    size = len(text) if text.isascii() else len(text.encode())
+    if size > limit:
+        raise TooLargeError(limit=limit, size=size)
+    if size > _LONG:
+        await let_others()
     catalogue.check(job.class_name, job.method_name, parameters)
-    if len(text) > _LONG:
+    if size > _LONG:
         await let_others()
     options, policy = job.options or _NO_OPTIONS, catalogue.policies[job.class_name]
+    digest = None
+    if options.idempotency_key is not None:
+        digest = _digest(
+            job, text if is_flat and _is_in_order(parameters) else await _text_in_order(parameters)
+        )
     sensitive = catalogue.sensitive(job.class_name, job.method_name, parameters)
     return Submitted(
         id=0,  # the ledger gives it
@@ -468,26 +473,26 @@ async def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submi
         timeout=first(options.timeout, policy.timeout),
         scheduled_at=_scheduled_at(options, daemon.clock.now()),
         idempotency_key=options.idempotency_key,
-        digest=None if options.idempotency_key is None else await _digest(job, parameters),
+        digest=digest,
     )
 
 
-async def _parameters_text(daemon: Daemon, job: NewJob) -> str:
-    """The parameters of a job with possible names, as text; others have their turn while there is much of it."""
-    check_names(job.class_name, job.method_name, daemon.limits.max_name)
-    parameters, limit = job.parameters or {}, daemon.limits.max_parameters
-    is_flat = len(parameters) < _FEW and _CONTAINERS.isdisjoint(map(type, parameters.values()))
-    if not is_flat:
-        if await _is_spread(parameters, limit // 2):
-            await _refuse_spread(parameters, limit)
-        await let_others()
-    text = await paced(portions.written(parameters, to_json))
-    size = len(text.encode())
-    if size > limit:
-        raise TooLargeError(limit=limit, size=size)
-    if size > _LONG:
-        await let_others()
-    return text
+async def _long_text(parameters: JsonObject, limit: int) -> str:
+    """The parameters as text; raises TooLargeError for those that are too large to be written out, if they are."""
+    if await _is_spread(parameters, limit // 2):
+        await _refuse_spread(parameters, limit)
+    await let_others()
+    return await paced(portions.written(parameters, to_json))
+
+
+def _is_in_order(flat: JsonObject) -> bool:
+    names = list(flat)
+    return names == sorted(names)
+
+
+async def _text_in_order(parameters: JsonObject) -> str:
+    """As `_in_order` has it."""
+    return await paced(portions.written(dict(sorted(parameters.items())), _in_order))
 
 
 _CONTAINERS: Final = frozenset({dict, list})
@@ -504,7 +509,8 @@ async def _is_spread(parameters: JsonObject, most: int) -> bool:
             return True
         below: list[Any] = []
         for one in level:
-            await pace.give_way()
+            if pace.is_over:
+                await pace.rest()
             items = one.values() if isinstance(one, dict) else one
             if not _CONTAINERS.isdisjoint(map(type, items)):
                 below += [item for item in items if type(item) in _CONTAINERS and item]
@@ -517,7 +523,8 @@ async def _refuse_spread(parameters: JsonObject, limit: int) -> None:
     size, pace = 0, Pace()
     for piece in _ENCODER.iterencode(parameters):
         size += len(piece.encode())
-        await pace.give_way()
+        if pace.is_over:
+            await pace.rest()
     if size > limit:
         raise TooLargeError(limit=limit, size=size)
 
@@ -525,17 +532,21 @@ async def _refuse_spread(parameters: JsonObject, limit: int) -> None:
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-async def _digest(job: NewJob, parameters: JsonObject) -> str:
-    """What tells this request from another with the same idempotency key, whatever the defaults are by now."""
-    options = {} if job.options is None else job.options.model_dump(exclude_none=True)
-    options.pop("idempotency_key", None)
-    given = await paced(portions.written(dict(sorted(parameters.items())), _in_order))
-    before, behind = _in_order([job.class_name, job.method_name]), _in_order([job.retry_count or 0, options])
-    text = f"{before[:-1]},{given},{behind[1:]}"
+def _digest(job: NewJob, parameters: str) -> str:
+    """What tells this request from another with the same idempotency key, whatever the defaults are by now.
+
+    `parameters` are as `_in_order` has them. It is of the text of a list: class, method, parameters, retries and what
+    else was asked for; names that are possible need no quoting.
+    """
+    options = "{}"
+    if job.options is not None and job.options.model_fields_set != _KEY_ALONE:
+        options = _in_order(job.options.model_dump(exclude_none=True, exclude=_KEY_ALONE))
+    text = f'["{job.class_name}","{job.method_name}",{parameters},{job.retry_count or 0},{options}]'
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-_in_order: Final = partial(json.dumps, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+_KEY_ALONE: Final = {"idempotency_key"}
+_in_order: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 def _retry_policy(daemon: Daemon, options: Options, own: RetryPolicy) -> RetryPolicy:

@@ -179,7 +179,8 @@ class News:
             told = self._untold.popleft()
             for follower in list(self._followers):
                 follower.put(told)
-                await pace.give_way()
+                if pace.is_over:
+                    await pace.rest()
         self._telling = None
 
 

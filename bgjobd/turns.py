@@ -33,11 +33,15 @@ class Pace:
     def __init__(self) -> None:
         self._since = time.monotonic()
 
-    async def give_way(self) -> None:
-        """Let others have their turn, if this has gone on for long enough."""
-        if time.monotonic() - self._since >= _AT_ONCE:
-            await let_others()
-            self._since = time.monotonic()
+    @property
+    def is_over(self) -> bool:
+        """Whether this has gone on for long enough: then it is to `rest`."""
+        return time.monotonic() - self._since >= _AT_ONCE
+
+    async def rest(self) -> None:
+        """Let others have their turn."""
+        await let_others()
+        self._since = time.monotonic()
 
 
 async def paced(work: Generator[None, None, T]) -> T:
@@ -49,7 +53,8 @@ async def paced(work: Generator[None, None, T]) -> T:
         except StopIteration as end:
             done: T = end.value
             return done
-        await pace.give_way()
+        if pace.is_over:
+            await pace.rest()
 
 
 class Alternation:

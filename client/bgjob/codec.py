@@ -107,7 +107,10 @@ def encode(message: JsonObject) -> bytes:
 
 def to_json(value: Any) -> str:
     """The canonical JSON text of a value: no spaces, no escapes beyond the needed, keys in the given order."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
+
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def parse_request(frame: bytes, max_depth: int = MAX_DEPTH) -> Request:
