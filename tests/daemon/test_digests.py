@@ -1,4 +1,4 @@
-"""What tells two requests with one idempotency key apart stays what it is: stored jobs have it from earlier versions."""
+"""What tells apart two requests with one idempotency key stays as it is: stored jobs have it from earlier versions."""
 
 from __future__ import annotations
 
