@@ -12,11 +12,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 
 from bgjob.words import EntryType
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "background_jobs_errors.log"
 _MOST_WAITING: Final = 10_000
 """Lines, of which a long one counts as one for each KiB."""
+
+_GATHER: Final = 0.005
+"""Seconds until lines are written, with what came meanwhile: else each would take time from who waits for an answer."""
 
 _LAST_LINES: Final = 2.0
 _DAEMON: Final = "bgjobd"
@@ -211,17 +215,33 @@ class _Outlet:
         self._thread.join(max(0.0, seconds))
 
     def _run(self) -> None:
-        while (taken := self._batches.get()) is not None:
-            batch, weight = taken
-            for one in batch:
-                self._write(one)
-            self._written += weight
+        while (gathered := self._gathered())[0] is not None:
+            for taken in gathered:
+                if taken is not None:
+                    self._write_all(*taken)
+            if gathered[-1] is None:
+                break
             if self._batches.empty():
                 self._write_dropped()
                 self._flush()
         self._write_dropped()
         self._flush()
         self._place.close()
+
+    def _gathered(self) -> list[tuple[_Batch, int] | None]:
+        """What there is to write, once there is something; None is the end."""
+        gathered = [self._batches.get()]
+        if gathered[0] is not None:
+            time.sleep(_GATHER)
+        with suppress(Empty):
+            while gathered[-1] is not None:
+                gathered.append(self._batches.get_nowait())
+        return gathered
+
+    def _write_all(self, batch: _Batch, weight: int) -> None:
+        for one in batch:
+            self._write(one)
+        self._written += weight
 
     def _write(self, one: Line | bytes) -> None:
         try:

@@ -171,7 +171,7 @@ class Writer:
         """
         if self._database is not None and self._inbox.empty():
             with suppress(DatabaseError, sqlite3.Error):
-                self._database.execute_sql("SELECT 1 FROM properties LIMIT 1").fetchall()
+                self._database.connection().execute("SELECT 1 FROM properties LIMIT 1").fetchall()
 
     def _take(self) -> tuple[list[Entrusted], bool]:
         """What has gathered, and whether it is the last. Blocks for the first, in trouble until the next try is due."""
