@@ -58,6 +58,7 @@ from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from bgjobd.strays import Strays
 from bgjobd.trials import Trials
+from bgjobd.turns import Questions
 from bgjobd.waiters import Waiters
 from bgjobd.work import Work
 from bgjobd.work_limits import WorkLimits
@@ -107,9 +108,9 @@ class Daemon:
         self._work = Work(places.work, places.groups, partial(self._say_from_thread, EntryType.FAILURE))
         self._spool = Spool(places.spool)
         self._reader = Reader(config.daemon.state_dir)
-        self._reading = threads.one("reader")
+        self._reading = Questions(threads.one("reader"))
         self._searcher = Reader(config.daemon.state_dir)
-        self._searching = threads.one("searcher")
+        self._searching = Questions(threads.one("searcher"))
         self.grants = Grants()
         self.in_force = InForce(lambda: self.config, self.say)
         self._apply(config, self._reader.queues(), Enforcement.here(config))
@@ -306,10 +307,10 @@ class Daemon:
             task.cancel()
         self._spool.close()
         self._work.close()
-        self._reading.shutdown()
+        self._reading.close()
         self.outputs.close()
         self._reader.close()
-        self._searching.shutdown(cancel_futures=True)
+        self._searching.close(cancel=True)
         self._searcher.close()
 
     async def stop_attempts(self, grace: float, why: str) -> None:
@@ -511,19 +512,18 @@ class Daemon:
 
     def read(self, question: Callable[[Reader], T]) -> Awaitable[T]:
         """Ask the file, off the loop."""
-        return self._loop.run_in_executor(self._reading, question, self._reader)
+        return self._reading.ask(question, self._reader)
 
     def read_page(self, wanted: JobFilter | LogFilter, question: Callable[[Reader], T]) -> Awaitable[T]:
         """Ask the file for a page of what is wanted; behind a search, which takes long, nobody waits but searches."""
         if is_search(wanted):
-            return self._loop.run_in_executor(self._searching, question, self._searcher)
+            return self._searching.ask(question, self._searcher)
         return self.read(question)
 
     def running(self) -> Awaitable[list[dict[str, Any]]]:
         """The attempts that run, and what each of them uses now; there may be many, so only searches wait for that."""
         journals = self._attempts.journals()
-        return self._loop.run_in_executor(
-            self._searching,
+        return self._searching.ask(
             lambda: meter.read_all(self._searcher.running(), journals, self._attempts.try_open),
         )
 
@@ -575,11 +575,11 @@ class Daemon:
 
     def read_output(self, key: AttemptKey, offset: int, limit: int) -> Awaitable[Part]:
         """A part of what an attempt printed, read off the loop."""
-        return self._loop.run_in_executor(self._reading, self.outputs.read, key, offset, limit)
+        return self._reading.ask(self.outputs.read, key, offset, limit)
 
     def is_output_shorter(self, key: AttemptKey, size: int) -> Awaitable[bool]:
         """Whether the file of what an attempt printed has less than `size` bytes, asked off the loop."""
-        return self._loop.run_in_executor(self._reading, self.outputs.is_shorter, key, size)
+        return self._reading.ask(self.outputs.is_shorter, key, size)
 
     # The writer
 

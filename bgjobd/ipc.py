@@ -29,7 +29,7 @@ from bgjob.errors import (
 )
 from bgjobd import portions
 from bgjobd.door import Door
-from bgjobd.turns import LARGE, Alternation, Turns, paced
+from bgjobd.turns import LARGE, Alternation, Turns, asker, paced
 
 _CREDENTIALS: Final = struct.Struct("iII")
 _SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python has no name for it
@@ -505,6 +505,7 @@ class _Connection(asyncio.BufferedProtocol):
         call.held = 0
 
     async def _answer(self, request: Request) -> JsonObject | Encoded:
+        asker.set(self.uid)
         method = self._server.methods.answers.get(request.method)
         if method is None:
             is_stream = request.method in self._server.methods.streams
@@ -569,6 +570,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     async def _stream(self, request: Request) -> None:
         """Answer as often as the method has news, at once; an empty reply, or an error, says that it was the last."""
+        asker.set(self.uid)
         stream = self._server.methods.streams[request.method]
         last = Reply()
         try:

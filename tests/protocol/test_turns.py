@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 
 from bgjobd import turns as turns_module
-from bgjobd.turns import Alternation, Turns, paced
+from bgjobd.turns import Alternation, Questions, Turns, asker, paced
 
 ALICE, BOB, CAROL, DAVE, EVE, FRED = range(1000, 1006)
 
@@ -170,5 +172,48 @@ def test_of_those_who_all_have_something_to_do_one_goes_on_in_a_turn_of_the_loop
         await asyncio.gather(*others)
         assert len({each.split()[0] for each in done}) == 12  # no two in one turn
         assert [each[-1] for each in done] == list("abcd" * 3)
+
+    play(scene)
+
+
+def test_who_asks_one_question_waits_for_few_of_another_users_however_many_those_are() -> None:
+    async def scene() -> None:
+        questions, order = Questions(ThreadPoolExecutor(1)), list[str]()
+        asker.set(ALICE)
+        many = [questions.ask(order.append, f"{number} of alice") for number in range(50)]
+        asker.set(BOB)
+        one = questions.ask(order.append, "bob")
+        left = questions.ask(order.append, "bob has left")
+        left.cancel()
+        await one
+        asker.set(None)
+        own = questions.ask(order.append, "the daemon")
+        await asyncio.gather(*many, own)
+        assert [name for name in order if "alice" in name] == [f"{number} of alice" for number in range(50)]
+        assert order.index("bob") <= 3
+        assert order.index("the daemon") <= 6
+        assert "bob has left" not in order
+        questions.close()
+
+    play(scene)
+
+
+def test_at_the_end_what_was_asked_is_answered_or_given_up() -> None:
+    async def scene() -> None:
+        questions = Questions(ThreadPoolExecutor(1))
+        failing = questions.ask(int, "none")
+        rest = [questions.ask(int, str(number)) for number in range(5)]
+        questions.close()
+        assert await asyncio.gather(*rest) == list(range(5))
+        with pytest.raises(ValueError, match="none"):
+            await failing
+        given_up, go = Questions(ThreadPoolExecutor(1)), threading.Event()
+        running = given_up.ask(go.wait)
+        waiting = [given_up.ask(int, "7") for _ in range(5)]
+        asyncio.get_running_loop().run_in_executor(None, go.set)
+        given_up.close(cancel=True)
+        assert await running
+        await asyncio.wait(waiting)
+        assert all(one.cancelled() for one in waiting)
 
     play(scene)
