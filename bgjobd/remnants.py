@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import select
 import signal
 import threading
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
@@ -146,8 +145,6 @@ class Remnants:
             return
         self._alive[server.mark] = pidfd
         self._loop.add_reader(pidfd, self._on_end_of_server, server)
-        if select.select([pidfd], [], [], 0)[0]:  # it has ended, and nobody reaps it
-            self._on_end_of_server(server)
 
     def _on_end_of_server(self, server: Marked) -> None:
         pidfd = self._alive.pop(server.mark)
@@ -293,11 +290,10 @@ def _search(wanted: Collection[str]) -> list[tuple[int, Process]]:
     """The processes that carry one of these marks, as far as this one may see, each with a pidfd of it. Raises OSError
     for want of descriptors.
     """
-    own = os.getpid()
     found: list[tuple[int, Process]] = []
     try:
         for pid in [int(name) for name in os.listdir("/proc") if name.isascii() and name.isdecimal()]:
-            if pid == own or marks.try_mark_of(pid) not in wanted:
+            if marks.try_mark_of(pid) not in wanted:
                 continue
             with suppress(ProcessLookupError):
                 pidfd = os.pidfd_open(pid)

@@ -137,3 +137,14 @@ def test_a_daemon_that_is_killed_while_it_reads_results_leaves_them_to_the_next(
             ("completed", True)
         ] * jobs
         assert ledger.read_text() == "ran\n" * jobs
+
+
+def test_a_result_that_meets_a_bug_of_ours_ends_its_attempt_all_the_same(tmp_path: Path) -> None:
+    bug = "from bgjobd import portions; portions.check = lambda text, depth: [][0]"
+    with (
+        daemon(tmp_path, SETTINGS, modules={"large": MODULE}, changes=bug) as running,
+        running.client() as client,
+    ):
+        end = client.run_background_job("large.Large", "answer", {"text": "x" * 1023, "times": 100}).wait(20)
+        assert (end["status"], end["attempts"][0]["outcome"]) == ("failed", "lost")
+        assert end["error"] == "lost: its end could not be stored: IndexError: list index out of range"

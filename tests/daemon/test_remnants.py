@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
+import signal
 import subprocess
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from bgjobd import marks, remnants
+from bgjobd import spool as spools
 from bgjobd.marks import Marked
-from bgjobd.remnants import Process, is_left_behind
+from bgjobd.remnants import Process, Remnants, is_left_behind
 from bgjobd.spool import Spool
+from tests.daemon.running import is_alive
 from tests.support import eventually
 
-SERVER = Marked("a" * 32, 700, 1000, 77, "boot", (0, 1000))
-STRAY = Process(800, "a" * 32, 1001, 800, frozenset({1000}))
+SERVER = Marked(marks.new(), 700, 1000, 77, "boot", (0, 1000))
+STRAY = Process(800, SERVER.mark, 1001, 800, frozenset({1000}))
 
 
 @pytest.mark.parametrize(
@@ -52,6 +57,26 @@ def test_the_spool_keeps_a_fork_server_as_it_was_told(tmp_path: Path) -> None:
     assert [path.stat().st_mode & 0o777 for path in tmp_path.iterdir()] == [0o600]
     marks.remove(tmp_path, SERVER.mark)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_somebody_has_put_in_the_way_of_a_fork_servers_file_stays_and_nothing_else_does(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / marks.file_name(SERVER.mark)
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        marks.put(tmp_path, SERVER)
+    assert list(tmp_path.iterdir()) == [path]
+    path.rmdir()
+    unfinished = path.with_name(path.name + marks.UNFINISHED)
+    unfinished.touch()
+    with pytest.raises(FileExistsError):
+        marks.put(tmp_path, SERVER)
+    assert list(tmp_path.iterdir()) == [unfinished]
+
+
+def test_a_spool_that_is_not_there_keeps_no_fork_server(tmp_path: Path) -> None:
+    assert marks.kept(tmp_path / "gone") == set()
 
 
 @pytest.mark.parametrize(
@@ -104,7 +129,8 @@ def test_a_name_that_no_fork_servers_file_has_is_none(name: str) -> None:
 @pytest.mark.parametrize(
     ("environ", "told"),
     [
-        ({"A": "1", "BGJOB_MARK": "a" * 32, "Z": "x" * 100_000}, "a" * 32),
+        ({"A": "x" * 100_000, "BGJOB_MARK": "a" * 32, "Z": "x" * 100_000}, "a" * 32),
+        ({"A": "BGJOB_MARK=" + "b" * 32, "BGJOB_MARK": "a" * 32}, "a" * 32),
         ({"A": "1"}, ""),
         ({"BGJOB_MARK": "a" * 31 + "Z"}, ""),
         ({"XBGJOB_MARK": "a" * 32}, ""),
@@ -163,6 +189,260 @@ def test_a_fence_waits_for_another_occasion_where_no_descriptors_are_left(
     assert (tmp_path / "spool" / "1.1.journal").exists()
     spool.lift_all()
     assert not (tmp_path / "spool" / "1.1.journal").exists()
+
+
+@dataclass
+class Sight:
+    """Remnants, what they are told of attempts and known processes, and what they ask for and say."""
+
+    spool: Spool
+    at_work: set[str | None] = field(default_factory=set)
+    known: set[int] = field(default_factory=set)
+    asked: int = 0
+    said: list[str] = field(default_factory=list)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.remnants = Remnants(
+            self.spool,
+            "boot",
+            lambda: self.at_work,
+            lambda: self.known,
+            self._ask,
+            lambda work: self.tasks.append(asyncio.ensure_future(work)),
+            lambda type, told: self.said.append(told),
+        )
+
+    def _ask(self) -> None:
+        self.asked += 1
+
+    @property
+    def has_fence(self) -> bool:
+        return bool(self.spool.journals())
+
+    async def settle(self) -> None:
+        """Wait until nothing is looked for any more."""
+        while any(not task.done() for task in self.tasks):
+            await asyncio.wait(self.tasks)
+
+
+def play(spool: Spool, scene: Callable[[Sight], Awaitable[None]]) -> None:
+    async def live() -> None:
+        sight = Sight(spool)
+        try:
+            await scene(sight)
+        finally:
+            sight.remnants.close()
+
+    asyncio.run(live())
+
+
+@contextmanager
+def orphans(script: str, count: int) -> Iterator[list[int]]:
+    """Processes that carry the fork server's mark and are below nobody here; the script tells their pids."""
+    environ = {"PATH": os.environ["PATH"], "BGJOB_MARK": SERVER.mark}
+    with subprocess.Popen(["sh", "-c", script], env=environ, stdout=subprocess.PIPE, text=True) as told:
+        assert told.stdout is not None
+        pids = [int(told.stdout.readline()) for _ in range(count)]
+    for pid in pids:
+        eventually(lambda pid=pid: Path(f"/proc/{pid}/comm").read_text() != "setsid\n")
+    try:
+        yield pids
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def sleeper(environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A child of the test's."""
+    with subprocess.Popen(["sleep", "1000"], env=environ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+STRAY_OF_ITS_OWN: Final = "setsid sleep 1000 > /dev/null & echo $!;"
+IN_A_SESSION: Final = "setsid sh -c 'sleep 1000 > /dev/null & echo $!; echo $$; exec sleep 0.01' &"
+"""One in a session whose leader, a fork server, is gone."""
+
+
+def test_while_attempts_run_only_what_is_of_the_fork_servers_session_is_ended(spool: Spool) -> None:
+    async def scene(sight: Sight) -> None:
+        with orphans(IN_A_SESSION, 2) as (inner, server), orphans(STRAY_OF_ITS_OWN, 1) as (stray,):
+            eventually(lambda: not is_alive(server))
+            marks.put(spool._path, replace(SERVER, pid=server, uids=(os.getuid(),)))
+            searches = 0
+
+            def search(wanted: Collection[str]) -> list[tuple[int, Process]]:
+                nonlocal searches
+                searches += 1
+                assert searches < 20
+                return really_search(wanted)
+
+            really_search = remnants._search
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(remnants, "_search", search)
+                sight.at_work = {SERVER.mark}
+                sight.remnants.start()
+                await sight.settle()
+                assert (is_alive(inner), is_alive(stray), sight.has_fence) == (False, True, False)
+                sight.at_work = {None}  # nobody knows whose it is
+                sight.remnants.on_end()
+                await sight.settle()
+                assert (is_alive(stray), spool.kept_marks()) == (True, {SERVER.mark})
+                sight.at_work = set()
+                sight.remnants.on_end()
+                await sight.settle()
+            assert (is_alive(stray), spool.kept_marks()) == (False, set())
+            assert sight.said == ["ended what a dead fork server left behind, processes: 1 (sleep)"] * 2
+
+    play(spool, scene)
+
+
+def test_of_a_fork_server_of_another_life_nothing_is_left_and_nothing_is_looked_for(spool: Spool) -> None:
+    async def scene(sight: Sight) -> None:
+        marks.put(spool._path, replace(SERVER, life_id="the boot before", uids=(os.getuid(),)))
+        with orphans(STRAY_OF_ITS_OWN, 1) as (stray,):
+            sight.remnants.start()
+            await sight.settle()
+            assert (is_alive(stray), spool.kept_marks(), sight.has_fence) == (True, set(), False)
+
+    play(spool, scene)
+
+
+@pytest.mark.parametrize("is_reaped", [True, False])
+def test_a_fork_server_of_an_earlier_daemon_is_watched_until_it_ends_also_where_descriptors_are_short_at_first(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, is_reaped: bool
+) -> None:
+    def scarce(record: dict[str, int]) -> int | None:
+        monkeypatch.setattr(spools, "try_open", really_open)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    really_open = spools.try_open
+    monkeypatch.setattr(spools, "try_open", scarce)
+    monkeypatch.setattr(remnants, "_PAUSE", 0.0)
+
+    async def scene(sight: Sight) -> None:
+        with sleeper({}) as server, orphans(STRAY_OF_ITS_OWN, 1) as (stray,):
+            marks.put(spool._path, Marked.here(SERVER.mark, server.pid, "boot", [os.getuid()]))
+            sight.remnants.start()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            sight.remnants.on_end()
+            await sight.settle()
+            assert is_alive(stray)
+            server.kill()
+            if is_reaped:
+                server.wait()
+            while spool.kept_marks():
+                await asyncio.sleep(0)
+                await sight.settle()
+            assert not is_alive(stray)
+
+    play(spool, scene)
+
+
+def test_the_fences_of_one_that_is_reaped_go_at_once_and_its_file_with_its_last_attempt(spool: Spool) -> None:
+    async def scene(sight: Sight) -> None:
+        sight.at_work = {SERVER.mark}
+        sight.remnants.on_reaped(SERVER.mark)
+        assert (sight.asked, sight.has_fence) == (1, True)
+        sight.remnants.on_rest()
+        assert (sight.has_fence, spool.kept_marks()) == (False, {SERVER.mark})
+        sight.remnants.on_end()
+        sight.at_work = {None}
+        sight.remnants.on_end()
+        assert sight.asked == 1
+        sight.at_work = set()
+        sight.remnants.on_end()
+        assert sight.asked == 2
+        sight.remnants.on_rest()
+        assert spool.kept_marks() == set()
+        sight.remnants.on_end()
+        assert sight.asked == 2
+
+    play(spool, scene)
+
+
+@pytest.mark.parametrize("name", ["_search", "_try_end"])
+def test_a_search_that_fails_is_made_again_and_keeps_no_descriptor(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def scarce(*_: object) -> Any:
+        monkeypatch.setattr(remnants, name, real)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    real = getattr(remnants, name)
+    monkeypatch.setattr(remnants, name, scarce)
+    monkeypatch.setattr(remnants, "_PAUSE", 0.0)
+    marks.put(spool._path, replace(SERVER, uids=(os.getuid(),)))
+
+    async def scene(sight: Sight) -> None:
+        with orphans(STRAY_OF_ITS_OWN * 2, 2) as strays:
+            before = os.listdir("/proc/self/fd")
+            sight.remnants.start()
+            while spool.kept_marks():
+                await asyncio.sleep(0)
+                await sight.settle()
+            assert os.listdir("/proc/self/fd") == before
+            assert not any(map(is_alive, strays))
+
+    play(spool, scene)
+
+
+def test_what_does_not_end_is_left_to_the_next_daemon_and_no_descriptor_is_kept(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remnants, "_LONG_DYING", 0.001)
+    monkeypatch.setattr(remnants, "_try_end", lambda pidfd, pid: "deaf")
+    marks.put(spool._path, replace(SERVER, uids=(os.getuid(),)))
+
+    async def scene(sight: Sight) -> None:
+        with orphans(STRAY_OF_ITS_OWN * 2, 2) as strays:
+            sight.known = {strays[1]}
+            before = os.listdir("/proc/self/fd")
+            waited_for = len(asyncio.get_running_loop()._selector.get_map())
+            sight.remnants.start()
+            await sight.settle()
+            assert os.listdir("/proc/self/fd") == before
+            assert len(asyncio.get_running_loop()._selector.get_map()) == waited_for
+            assert (spool.kept_marks(), sight.has_fence) == ({SERVER.mark}, True)
+            sight.remnants.on_end()
+            assert all(task.done() for task in sight.tasks)
+
+    play(spool, scene)
+
+
+A_FAMILY: Final = (
+    "setsid sh -c 'sh -c \"sleep 1000 > /dev/null & echo \\$!; echo \\$\\$; wait\" & echo $$; wait' &"
+)
+
+
+def test_who_is_above_or_below_somebody_who_is_known_is_left_alone(spool: Spool) -> None:
+    async def scene(sight: Sight) -> None:
+        marks.put(spool._path, replace(SERVER, uids=(os.getuid(),)))
+        with (
+            sleeper({"BGJOB_MARK": SERVER.mark}) as own,
+            orphans(A_FAMILY, 3) as family,
+            orphans(STRAY_OF_ITS_OWN, 1) as (stray,),
+        ):
+            (middle,) = (
+                pid for pid in family if _parent(pid) in family and any(_parent(one) == pid for one in family)
+            )
+            sight.known = {middle}
+            sight.remnants.start()
+            await sight.settle()
+            assert [is_alive(pid) for pid in (own.pid, *family)] == [True] * 4
+            assert not is_alive(stray)
+
+    play(spool, scene)
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_a_search_that_is_short_of_descriptors_keeps_none_of_those_that_it_has_opened(
