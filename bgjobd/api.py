@@ -21,12 +21,13 @@ from bgjob.errors import (
     TooLargeError,
 )
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Backoff, EntryType, Status
-from bgjobd import inputs, portions, streams
+from bgjobd import inputs, streams
 from bgjobd.access import RIGHTS, Right
 from bgjobd.catalogue import Catalogue, check_names
-from bgjobd.clock import to_text
 from bgjobd.core.facts import CancelRequested, RetryRequested, Submitted
 from bgjobd.core.job import Call, RetryPolicy, masked_text
+from bgjobd.host import json_portions
+from bgjobd.host.clock import to_text
 from bgjobd.inputs import (
     Input,
     Interface,
@@ -482,7 +483,7 @@ async def _long_text(parameters: JsonObject, limit: int) -> str:
     if await _is_spread(parameters, limit // 2):
         await _refuse_spread(parameters, limit)
     await let_others()
-    return await paced(portions.written(parameters, to_json))
+    return await paced(json_portions.written(parameters, to_json))
 
 
 def _is_in_order(flat: JsonObject) -> bool:
@@ -492,7 +493,7 @@ def _is_in_order(flat: JsonObject) -> bool:
 
 async def _text_in_order(parameters: JsonObject) -> str:
     """As `_in_order` has it."""
-    return await paced(portions.written(dict(sorted(parameters.items())), _in_order))
+    return await paced(json_portions.written(dict(sorted(parameters.items())), _in_order))
 
 
 _CONTAINERS: Final = frozenset({dict, list})

@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from bgjob.words import EntryType, Outcome
-from bgjobd import clock, life
 from bgjobd import spool as spools
 from bgjobd.core.entries import left_behind
 from bgjobd.core.facts import AttemptEnded
@@ -37,6 +36,7 @@ from bgjobd.core.verdict import (
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver import kin
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
+from bgjobd.host import clock, life
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs

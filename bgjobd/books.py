@@ -18,12 +18,13 @@ from typing import Final
 
 from bgjob.commands.text import one_line
 from bgjob.words import Status
-from bgjobd import census, life
+from bgjobd import census
 from bgjobd import spool as spools
 from bgjobd.census import Process
 from bgjobd.config import Config
 from bgjobd.core.verdict import Life
 from bgjobd.forkserver import journal as journals
+from bgjobd.host import life
 from bgjobd.marks import try_mark
 from bgjobd.spool import MARKER, UNFINISHED, AttemptKey
 from bgjobd.store.audit import Audit, Counts, Entry, Oddity, OpenAttempt

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bgjobd import lock
 from bgjobd.forkserver import journal as journals
+from bgjobd.host import lock
 from bgjobd.spool import AttemptKey
 
 _WRITES: Final = os.O_WRONLY | os.O_RDWR

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjob.commands.text import one_line
-from bgjobd import census, cgroups, clock, findings, life, limits, places, queued
+from bgjobd import census, cgroups, findings, limits, places, queued
 from bgjobd.access import Access
 from bgjobd.catalogue import Catalogue
 from bgjobd.config import Config, ConfigError
 from bgjobd.findings import Finding, Severity, broken, doubtful, ok, remark
+from bgjobd.host import clock, life
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError

@@ -16,11 +16,10 @@ from typing import Any, TypeVar
 
 from bgjob.errors import JobNotFoundError, ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Outcome, Status
-from bgjobd import cgroups, marks, meter, page, threads
+from bgjobd import cgroups, marks, meter, page
 from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
-from bgjobd.clock import Clock, SetClock
 from bgjobd.config import Config, ConfigError, Queue
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Ending, Job
@@ -33,12 +32,14 @@ from bgjobd.forkserver import kin
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.generations import Generations
 from bgjobd.hooks import Hooks
+from bgjobd.host import threads
+from bgjobd.host.clock import Clock, SetClock
+from bgjobd.host.log import Line, Log
+from bgjobd.host.sd_notify import Notifier
 from bgjobd.in_force import InForce
 from bgjobd.limits import Enforcement
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
-from bgjobd.log import Line, Log
 from bgjobd.news import News
-from bgjobd.notify import Notifier
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs, Part
 from bgjobd.recording import Directory, Recording

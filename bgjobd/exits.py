@@ -7,7 +7,7 @@ import sys
 from typing import Final
 
 from bgjob.commands.text import lines
-from bgjobd.priorities import Priority, is_for_journald, prefixed
+from bgjobd.host.journal_priorities import Priority, is_for_journald, prefixed
 
 OK: Final = 0
 FAILED: Final = 1

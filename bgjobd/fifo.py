@@ -27,9 +27,9 @@ from bgjob.errors import (
     RequestError,
     ShuttingDownError,
 )
-from bgjobd import portions
+from bgjobd.host import json_portions
+from bgjobd.host.log import escaped
 from bgjobd.ipc import Limits
-from bgjobd.log import escaped
 from bgjobd.turns import paced
 
 _CHUNK: Final = 65536
@@ -201,10 +201,10 @@ class Fifo:
 
     async def _read(self, line: bytes) -> JsonObject:
         """The parameters in a line; in portions where it is long, and lines behind it wait, for they have an order."""
-        if len(line) <= portions.PORTION and not self._reading.locked():
+        if len(line) <= json_portions.PORTION and not self._reading.locked():
             return codec.parse_parameters(line, self._limits.max_depth)
         async with self._reading:
-            return await paced(portions.parameters_in(line, self._limits.max_depth))
+            return await paced(json_portions.parameters_in(line, self._limits.max_depth))
 
     def _refuse(self, error: ProtocolError | RequestError) -> None:
         reason = escaped(_reason(error))

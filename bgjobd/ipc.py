@@ -27,8 +27,8 @@ from bgjob.errors import (
     ProtocolError,
     RequestError,
 )
-from bgjobd import portions
 from bgjobd.door import Door
+from bgjobd.host import json_portions
 from bgjobd.turns import LARGE, Alternation, Turns, asker, paced
 
 _CREDENTIALS: Final = struct.Struct("iII")
@@ -411,7 +411,7 @@ class _Connection(asyncio.BufferedProtocol):
                 await turns.take(uid, len(frame))
                 call.held = len(frame)
             async with turns.of(uid).reading:
-                request = await paced(portions.request_in(frame, self._limits.max_depth))
+                request = await paced(json_portions.request_in(frame, self._limits.max_depth))
         except IntegerOutOfRangeError as error:
             self._refuse(call, error)
         except BaseException:
@@ -518,7 +518,7 @@ class _Connection(asyncio.BufferedProtocol):
         try:
             return await self._answer(request)
         finally:
-            await paced(portions.emptied(parts))
+            await paced(json_portions.emptied(parts))
 
     def _known(self) -> Caller:
         """Whom the kernel has named; nothing is done for anybody else."""

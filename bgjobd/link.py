@@ -18,11 +18,11 @@ from typing import Any
 
 import bgjob
 from bgjobd import limits, marks
-from bgjobd.children import end_of
 from bgjobd.config import Config
 from bgjobd.forkserver import means, wire
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.forkserver.describe import unavailable
+from bgjobd.host.child_process import end_of
 
 _SERVER = Path(__file__).parent / "forkserver" / "__main__.py"
 _LAST_WORDS = 0.1

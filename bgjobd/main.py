@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.commands.parsing import Parser
-from bgjobd import config, container, handed, init, limits, page, poweroff, service, upkeep
+from bgjobd import config, limits, page, service, upkeep
 from bgjobd.config import Config, ConfigError
 from bgjobd.core.stopping import AtStop, at_stop
 from bgjobd.daemon import Daemon
 from bgjobd.exits import BUSY, FAILED, OK, REFUSED, UNAVAILABLE, UNREPAIRED, USAGE, complain
-from bgjobd.handed import Handed
+from bgjobd.host import container, init, poweroff, sd_listen
+from bgjobd.host.lock import AlreadyRunningError
+from bgjobd.host.sd_listen import Handed
+from bgjobd.host.sd_notify import Notifier
 from bgjobd.ipc import SocketInUseError
-from bgjobd.lock import AlreadyRunningError
-from bgjobd.notify import Notifier
 from bgjobd.spool import SpoolInUseError
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
 from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
@@ -61,7 +62,7 @@ def serve(given: argparse.Namespace) -> int:
     try:
         if os.getpid() == 1:
             init.take_over()  # of what a container's pid 1 has to do, the daemon does nothing itself
-        from_systemd = handed.take(os.environ)  # before anything else is opened
+        from_systemd = sd_listen.take(os.environ)  # before anything else is opened
         settings = _settings_of_daemon(given)
         asyncio.run(_serve(settings, partial(_settings_of_daemon, given), from_systemd))
     except ConfigError as error:

@@ -24,9 +24,10 @@ from typing import Final, NamedTuple, TypeVar
 from inotify_simple import flags
 
 from bgjob.words import EntryType
-from bgjobd import holes, threads
+from bgjobd import holes
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import reaping
+from bgjobd.host import threads
 from bgjobd.recording import Directory
 from bgjobd.spool import AttemptKey, watch
 

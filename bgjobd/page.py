@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjob.words import EntryType
-from bgjobd import notify
-from bgjobd.children import end_of
 from bgjobd.config import Config
-from bgjobd.priorities import is_for_journald
+from bgjobd.host import sd_notify
+from bgjobd.host.child_process import end_of
+from bgjobd.host.journal_priorities import is_for_journald
 
 _TOKEN_FILE: Final = "web.token"
 _CREDENTIAL: Final = "web-token"
@@ -221,5 +221,5 @@ def _isolation() -> str:
 
 def _environment() -> dict[str, str]:
     """The daemon's, without what is meant for the daemon alone."""
-    inherited = notify.without_protocol(os.environ)
+    inherited = sd_notify.without_protocol(os.environ)
     return {name: value for name, value in inherited.items() if not name.startswith("BGJOBD_")}

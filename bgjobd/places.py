@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bgjobd import census, directories, limits, room
+from bgjobd import census, limits
 from bgjobd.config import Config
 from bgjobd.findings import Finding, broken, doubtful, ok, remark
 from bgjobd.forkserver.sandbox import Account
+from bgjobd.host import directories, disk_space
 from bgjobd.service import SOCKET_GROUP
 
 _READ: Final = 0o4
@@ -45,14 +46,14 @@ def _as_far_as_it_goes(look: Iterator[Finding]) -> Iterator[Finding]:
 
 
 def _directories(config: Config) -> Iterator[Finding]:
-    for key in room.DIRECTORIES:
+    for key in disk_space.DIRECTORIES:
         path: Path = getattr(config.daemon, key)
         yield _directory(key, path)
         yield from _open_to_all(key, path)
 
 
 def _directory(key: str, path: Path) -> Finding:
-    above = room.existing(path)
+    above = disk_space.existing(path)
     found = above.stat()
     if not stat.S_ISDIR(found.st_mode):
         return broken(f"{key}: {above} is in the way, which is no directory; move it, or set [daemon] {key}")
@@ -158,7 +159,7 @@ def _fifo(config: Config) -> Iterator[Finding]:
 
 def _will_be_made(directory: Path, config: Config) -> bool:
     """Whether a start makes it, as one of our directories or on the way to one."""
-    ours: list[Path] = [getattr(config.daemon, key) for key in room.DIRECTORIES]
+    ours: list[Path] = [getattr(config.daemon, key) for key in disk_space.DIRECTORIES]
     return any(directory in (one, *one.parents) for one in ours)
 
 
@@ -166,10 +167,10 @@ def _will_be_made(directory: Path, config: Config) -> bool:
 
 
 def _disks(config: Config) -> Iterator[Finding]:
-    for one in room.rooms(config):
+    for one in disk_space.rooms(config):
         yield ok(f"disk: {one}") if one.trouble is None else doubtful(one.trouble)
     runtime_dir = config.daemon.runtime_dir
-    kind = room.kind_of(room.existing(runtime_dir))
+    kind = disk_space.kind_of(disk_space.existing(runtime_dir))
     if kind not in (None, "tmpfs", "ramfs"):
         told = f"runtime_dir: {runtime_dir} is on {kind}, no tmpfs: what is in it costs writes to a disk"
         yield remark(f"{told}, and outlives the boot; take a directory below /run, or $XDG_RUNTIME_DIR")

@@ -20,12 +20,13 @@ from typing import Any, Final, Protocol
 from bgjob.client import Client
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import FINAL, Status
-from bgjobd import clock, life, outputs, retention
+from bgjobd import outputs, retention
 from bgjobd.config import Config, Retention
 from bgjobd.core.job import masked
 from bgjobd.core.planner import Lanes
 from bgjobd.forkserver import journal as journals
-from bgjobd.lock import AlreadyRunningError, lock
+from bgjobd.host import clock, life
+from bgjobd.host.lock import AlreadyRunningError, lock
 from bgjobd.policy import policy_of
 from bgjobd.spool import AttemptKey
 from bgjobd.store.audit import Audit

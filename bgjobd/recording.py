@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bgjob.words import EntryType
-from bgjobd import directories, threads
 from bgjobd.forkserver.journal import RESERVE
+from bgjobd.host import directories, threads
 
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 5.0

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd import api, clock, directories, ipc, life, room
+from bgjobd import api, ipc
 from bgjobd.config import Config
 from bgjobd.daemon import Daemon
 from bgjobd.fifo import Fifo
 from bgjobd.forkserver import kin
-from bgjobd.handed import Handed
-from bgjobd.lock import lock
-from bgjobd.log import Log
-from bgjobd.notify import Notifier
-from bgjobd.priorities import is_for_journald
+from bgjobd.host import clock, directories, disk_space, life
+from bgjobd.host.journal_priorities import is_for_journald
+from bgjobd.host.lock import lock
+from bgjobd.host.log import Log
+from bgjobd.host.sd_listen import Handed
+from bgjobd.host.sd_notify import Notifier
 from bgjobd.store import database
 
 SOCKET_GROUP: Final = "bgjob"
@@ -173,7 +174,7 @@ def _of_attempts(config: Config) -> tuple[Path, Path]:
 
 
 def _say_what_is_open(daemon: Daemon, config: Config) -> None:
-    for key in room.DIRECTORIES:
+    for key in disk_space.DIRECTORIES:
         for who, remedy in directories.doubts(getattr(config.daemon, key)):
             daemon.say(EntryType.FAILURE, f"{who}, and so put something else in the place of {key}; {remedy}")
 

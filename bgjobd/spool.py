@@ -19,7 +19,7 @@ from inotify_simple import INotify, flags
 from bgjob.amounts import size_text
 from bgjob.codec import to_json
 from bgjob.words import EntryType, Outcome
-from bgjobd import marks, portions
+from bgjobd import marks
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.verdict import StopReason
@@ -28,6 +28,7 @@ from bgjobd.forkserver import kin, reaping
 from bgjobd.forkserver.cgroup import Group
 from bgjobd.forkserver.identity import ahead, start_time
 from bgjobd.forkserver.journal import Journal
+from bgjobd.host import json_portions
 from bgjobd.recording import Directory
 from bgjobd.store.items import Note
 
@@ -603,8 +604,8 @@ def check_result(ending: Ending) -> Generator[None, None, Ending | None]:
     Gives way after each portion.
     """
     try:
-        yield from portions.check(ending.result or "null", journals.MAX_NESTING + 1)
-    except portions.UnsayableError as error:
+        yield from json_portions.check(ending.result or "null", journals.MAX_NESTING + 1)
+    except json_portions.UnsayableError as error:
         return replace(_invalid(error), exit_code=ending.exit_code, signal=ending.signal)
     except ValueError:
         return None

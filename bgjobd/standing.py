@@ -12,7 +12,7 @@ from bgjob.commands import screen, text
 from bgjob.commands.problems import followed
 from bgjob.words import Status
 from bgjobd.core.trials import UNTRIED
-from bgjobd.room import Room
+from bgjobd.host.disk_space import Room
 
 _LONG: Final = 3600.0
 """Seconds from which on it is remarked that a job waits for a slot."""

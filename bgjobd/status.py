@@ -19,9 +19,10 @@ from typing import Any, Final
 from bgjob import Client
 from bgjob.calls import BrokenError, NoAnswerError, SocketDeniedError
 from bgjob.errors import BgjobError, DaemonUnavailableError, PermissionDeniedError
-from bgjobd import census, clock, lock
+from bgjobd import census
 from bgjobd.config import Config
-from bgjobd.room import rooms
+from bgjobd.host import clock, lock
+from bgjobd.host.disk_space import rooms
 from bgjobd.standing import Answer, Gathered, Page
 
 TIMEOUT: Final = 5.0

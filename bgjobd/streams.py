@@ -13,8 +13,8 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import FINAL
 from bgjobd import inputs
-from bgjobd.clock import to_text
 from bgjobd.core.job import Job, masked
+from bgjobd.host.clock import to_text
 from bgjobd.ipc import Caller
 from bgjobd.news import Changes, Lines, Told
 from bgjobd.outputs import Part

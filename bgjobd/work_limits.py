@@ -11,7 +11,7 @@ from typing import Final
 
 from bgjob.amounts import size_text
 from bgjob.words import EntryType
-from bgjobd import threads
+from bgjobd.host import threads
 from bgjobd.work import Holding
 
 _PAUSE: Final = 1.0

@@ -15,8 +15,8 @@ from bgjob import AsyncClient, AsyncJob
 from bgjob.errors import RequestError
 from bgjobd import config, page, service
 from bgjobd.config import Config
-from bgjobd.handed import Handed
-from bgjobd.notify import Notifier
+from bgjobd.host.sd_listen import Handed
+from bgjobd.host.sd_notify import Notifier
 
 _JOBS = "bgjobd.demo.jobs"
 _GRACE = 5.0

@@ -16,7 +16,7 @@ from typing import Final
 
 from peewee import DatabaseError
 
-from bgjobd.clock import to_text
+from bgjobd.host.clock import to_text
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, open_for_reading
 from bgjobd.store.migrations import COPIED_AT
 

@@ -14,8 +14,8 @@ from typing import Final
 from peewee import DatabaseError, OperationalError, SqliteDatabase
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
-from bgjobd.clock import to_text
 from bgjobd.core.verdict import OF_A_COPY
+from bgjobd.host.clock import to_text
 from bgjobd.store.functions import register
 from bgjobd.store.migrations import COPIED_AT, migrate
 

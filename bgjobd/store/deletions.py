@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from bgjob.words import Status
-from bgjobd.clock import from_text, to_text
+from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import statements
 from bgjobd.store.functions import held
 from bgjobd.store.items import Deleted, Deletion, LostUpdateError, Trimmed, Trimming

@@ -10,8 +10,8 @@ from typing import Final
 
 from peewee import SqliteDatabase
 
-from bgjobd.clock import from_text, to_text
 from bgjobd.core.folding import fold, folded
+from bgjobd.host.clock import from_text, to_text
 
 _EARLIEST: Final = -62_135_596_800.0
 _LATEST: Final = 253_402_300_799.0

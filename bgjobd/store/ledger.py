@@ -26,7 +26,6 @@ from bgjob.errors import (
     RequestError,
 )
 from bgjob.words import EntryType, Outcome, Status
-from bgjobd.clock import from_text, to_text
 from bgjobd.core import machine, planner
 from bgjobd.core.entries import entries, progress_message
 from bgjobd.core.facts import (
@@ -43,6 +42,7 @@ from bgjobd.core.folding import folded
 from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.planner import Candidate, Lanes
 from bgjobd.core.retry import delay_before_start
+from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import deletions, statements
 from bgjobd.store.database import UncertainCommitError, is_surely_undone
 from bgjobd.store.functions import held

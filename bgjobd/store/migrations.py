@@ -14,7 +14,7 @@ from peewee import CharField, IntegerField, PeeweeException, SqliteDatabase, Tex
 from playhouse.migrate import SqliteMigrator
 from playhouse.migrate import migrate as change
 
-from bgjobd.clock import to_text
+from bgjobd.host.clock import to_text
 
 COPIED_AT: Final = "copied_at"
 """The property that tells a backup from the database that it is of."""

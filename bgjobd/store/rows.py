@@ -7,8 +7,8 @@ from typing import Any
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import Backoff, Status
-from bgjobd.clock import from_text, to_text
 from bgjobd.core.job import Call, Job, RetryPolicy
+from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.items import Note
 from bgjobd.store.statements import JOB_COLUMNS
 

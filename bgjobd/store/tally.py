@@ -14,8 +14,8 @@ from peewee import SqliteDatabase
 
 from bgjob.codec import to_json
 from bgjob.words import FINAL, Status
-from bgjobd.clock import to_text
 from bgjobd.core.job import Job
+from bgjobd.host.clock import to_text
 from bgjobd.store.functions import held
 
 MINUTES: Final = 60

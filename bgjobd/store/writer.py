@@ -25,9 +25,9 @@ from typing import Any, Final
 from peewee import DatabaseError, SqliteDatabase
 
 from bgjob.errors import StorageUnavailableError
-from bgjobd.clock import Clock
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
+from bgjobd.host.clock import Clock
 from bgjobd.store.database import UncertainCommitError, is_trouble, open_for_writing
 from bgjobd.store.items import (
     AttemptNotes,

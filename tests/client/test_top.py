@@ -30,7 +30,7 @@ NOW = 1_700_000_000.0
 
 def at(seconds: float) -> str:
     """The stored form of an instant so many seconds before now."""
-    from bgjobd.clock import to_text
+    from bgjobd.host.clock import to_text
 
     return to_text(NOW - seconds)
 

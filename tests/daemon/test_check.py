@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from bgjobd import checking, config, places, queued, room
+from bgjobd import checking, config, places, queued
 from bgjobd.catalogue import Catalogue
 from bgjobd.checking import Checked
 from bgjobd.findings import Finding, Severity, is_whole
-from bgjobd.room import Room
+from bgjobd.host import disk_space
+from bgjobd.host.disk_space import Room
 from bgjobd.store.pending import PendingJob
 from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
@@ -304,7 +305,7 @@ def test_a_disk_is_nearly_full_below_a_twentieth_or_what_is_enough_anywhere(
 
 
 def test_directories_on_one_file_system_are_told_once(tmp_path: Path) -> None:
-    (one,) = room.rooms(settings(tmp_path))
+    (one,) = disk_space.rooms(settings(tmp_path))
     assert one.keys == ("state_dir", "runtime_dir", "log_dir")
     assert 0 < one.free <= one.size
 
@@ -317,7 +318,9 @@ def test_the_kind_of_a_file_system_is_that_of_the_nearest_and_last_mount() -> No
         "25 22 0:23 / /a\\040b rw - btrfs /dev/vdc rw\n"
         "26 22 0:24 / /a\\040b rw - nfs x rw\n"
     )
-    told = [room.kind_among(mounts, path) for path in ("/", "/run", "/run/bgjobd", "/running/x", "/a b/c")]
+    told = [
+        disk_space.kind_among(mounts, path) for path in ("/", "/run", "/run/bgjobd", "/running/x", "/a b/c")
+    ]
     assert told == ["ext4", "tmpfs", "tmpfs", "xfs", "nfs"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-from bgjobd.clock import JUMP, Clock, SetClock
+from bgjobd.host.clock import JUMP, Clock, SetClock
 
 
 def test_the_watch_is_quiet_as_long_as_nobody_sets_the_clock() -> None:

@@ -140,7 +140,7 @@ def test_a_daemon_that_is_killed_while_it_reads_results_leaves_them_to_the_next(
 
 
 def test_a_result_that_meets_a_bug_of_ours_ends_its_attempt_all_the_same(tmp_path: Path) -> None:
-    bug = "from bgjobd import portions; portions.check = lambda text, depth: [][0]"
+    bug = "from bgjobd.host import json_portions; json_portions.check = lambda text, depth: [][0]"
     with (
         daemon(tmp_path, SETTINGS, modules={"large": MODULE}, changes=bug) as running,
         running.client() as client,

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from bgjobd import container, life
 from bgjobd.core.stopping import AtStop, at_stop
+from bgjobd.host import container, life
 from tests.faults.injecting import needs_containers
 from tests.support import eventually
 
-OWN = "from bgjobd import life; own = life.own(); print(own.id, own.boot_id, flush=True)"
+OWN = "from bgjobd.host import life; own = life.own(); print(own.id, own.boot_id, flush=True)"
 IN_CONTAINER = (
     "bwrap",
     "--unshare-pid",

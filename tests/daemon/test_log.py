@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bgjob.words import EntryType
-from bgjobd import log as log_module
-from bgjobd.log import FILE_NAME, Line, Log
+from bgjobd.host import log as log_module
+from bgjobd.host.log import FILE_NAME, Line, Log
 from tests.support import eventually
 
 AT = 1733322713.0

@@ -14,8 +14,8 @@ import pytest
 
 from bgjob.errors import ReloadFailedError
 from bgjob.words import EntryType
-from bgjobd.log import Line, Log
-from bgjobd.priorities import is_for_journald
+from bgjobd.host.journal_priorities import is_for_journald
+from bgjobd.host.log import Line, Log
 from tests.daemon.running import daemon
 from tests.support import eventually
 

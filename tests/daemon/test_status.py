@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from bgjob.codec import Request
-from bgjobd import config, lock, main, status
-from bgjobd.room import Room
+from bgjobd import config, main, status
+from bgjobd.host import lock
+from bgjobd.host.disk_space import Room
 from bgjobd.standing import Answer, Gathered, Health, Page, Standing, judge, lines
 from tests.client.scripted import Line, Script, ScriptedDaemon
 from tests.daemon import warm

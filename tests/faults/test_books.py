@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from bgjobd import books, census, life, main
+from bgjobd import books, census, main
 from bgjobd.books import Books
 from bgjobd.config import Config
+from bgjobd.host import life
 from bgjobd.store.audit import Counts
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults.books import (

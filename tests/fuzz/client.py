@@ -15,7 +15,7 @@ from bgjob.codec import parse_reply
 from bgjob.commands import text
 from bgjob.commands.problems import code_of, explained
 from bgjob.errors import BgjobError, ProtocolError
-from bgjobd.log import escaped
+from bgjobd.host.log import escaped
 from bgjobd.standing import Answer, Gathered, judge, lines
 from tests.fuzz import commands
 from tests.packaging import roff

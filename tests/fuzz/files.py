@@ -17,11 +17,11 @@ from bgjob.errors import InvalidNameError
 from bgjob.words import INT_MAX
 from bgjobd import spool, units
 from bgjobd.catalogue import Catalogue, check_names
-from bgjobd.clock import to_text
 from bgjobd.config import Config, ConfigError, load
 from bgjobd.core.job import Ending
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
+from bgjobd.host.clock import to_text
 from bgjobd.link import Application
 from tests.fuzz.target import pieces, scratch
 

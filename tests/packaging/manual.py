@@ -22,7 +22,7 @@ from pydantic_core import PydanticUndefined
 
 from bgjob.commands import arguments
 from bgjobd import config, main, units
-from bgjobd.room import DIRECTORIES
+from bgjobd.host.disk_space import DIRECTORIES
 from tests.packaging import roff
 
 PAGES: Final = Path(__file__).resolve().parents[2] / "bgjobd" / "man"

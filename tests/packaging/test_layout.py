@@ -143,12 +143,12 @@ RULES = [
     Rule("the fork server has one thread", inside("bgjobd.forkserver"), of(*THREADS)),
     Rule(
         "only the fork server forks and waits, and a container's init",
-        outside("bgjobd.forkserver", "bgjobd.init"),
+        outside("bgjobd.forkserver", "bgjobd.host.init"),
         of(*FORK_AND_WAIT),
     ),
     Rule(
         "the init stands alone on the standard library",
-        inside("bgjobd.init"),
+        inside("bgjobd.host.init"),
         lambda use: use.is_third_party() or use.is_of(["bgjob", "bgjobd"]),
     ),
     Rule("nobody uses multiprocessing", outside(), of("multiprocessing", "concurrent.futures.process")),
@@ -219,7 +219,7 @@ PLANTED = [
     ("bgjobd/forkserver/describe.py", "import pydantic", "the fork server imports no third party"),
     ("bgjobd/forkserver/child.py", "import asyncio", "the fork server has no event loop"),
     ("bgjobd/forkserver/child.py", "def f(): import threading", "the fork server has one thread"),
-    ("bgjobd/init.py", "from bgjobd import log", "the init stands alone"),
+    ("bgjobd/host/init.py", "from bgjobd.host import log", "the init stands alone"),
     ("bgjobd/daemon.py", "import os\npid = os.fork()", "only the fork server forks and waits"),
     ("bgjobd/daemon.py", "from os import waitpid as look", "only the fork server forks and waits"),
     ("bgjobd/daemon.py", "import os as o\ndef f(): return o.waitid", "only the fork server forks and waits"),
@@ -272,7 +272,7 @@ ALLOWED = [
     ),
     ("bgjobd/daemon.py", "import os, threading\nos.waitstatus_to_exitcode(0)\nfork = wait = 1"),
     ("bgjobd/store/writer.py", "import peewee, sqlite3, playhouse.migrate\nfrom bgjobd.core import job"),
-    ("bgjobd/init.py", "import os\nos.waitpid(-1, 0)"),
+    ("bgjobd/host/init.py", "import os\nos.waitpid(-1, 0)"),
     ("bgjobd/main.py", "import bgjobd.web.server\nfrom bgjobd import demo, daemon"),
     ("web/views.py", "import bgjob, jinja2\nfrom . import server"),
 ]

@@ -303,7 +303,7 @@ def test_a_page_is_missed_although_there_was_no_descriptor_to_hear_of_its_end(
         await keeping
 
     monkeypatch.setattr("bgjobd.page.os.pidfd_open", without_descriptors)
-    monkeypatch.setattr("bgjobd.children._BETWEEN_LOOKS", 0.05)
+    monkeypatch.setattr("bgjobd.host.child_process._BETWEEN_LOOKS", 0.05)
     asyncio.run(is_missed())
 
 

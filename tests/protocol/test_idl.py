@@ -14,7 +14,7 @@ import pytest
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, Backoff
 from bgjobd import api, inputs
-from bgjobd.clock import to_text
+from bgjobd.host.clock import to_text
 from tests.protocol import idl
 
 JOBS = idl.parse(api.IDL.read_text())

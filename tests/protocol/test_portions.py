@@ -16,7 +16,7 @@ from bgjob import codec
 from bgjob.codec import IntegerOutOfRangeError, Request
 from bgjob.errors import InvalidParameterError, ProtocolError
 from bgjob.words import INT_MAX, INT_MIN
-from bgjobd import portions
+from bgjobd.host import json_portions
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ def told(frame: bytes, is_at_once: bool, max_depth: int = 8) -> tuple[str, Any]:
     try:
         if is_at_once:
             return "request", codec.parse_request(frame, max_depth)
-        return "request", whole(portions.request_in(frame, max_depth))
+        return "request", whole(json_portions.request_in(frame, max_depth))
     except IntegerOutOfRangeError as error:
         return "oversized", error.parameter
     except ProtocolError:
@@ -83,7 +83,7 @@ def _count(value: Any, known: Collection[int]) -> int:
 
 @pytest.fixture
 def pieces(monkeypatch: pytest.MonkeyPatch) -> Pieces:
-    monkeypatch.setattr(portions, "PORTION", 128)
+    monkeypatch.setattr(json_portions, "PORTION", 128)
     return Pieces(monkeypatch)
 
 
@@ -123,7 +123,7 @@ def some_value(chance: random.Random, depth: int) -> Any:
 @pytest.mark.parametrize("portion", [2, 7, 40])
 def test_whatever_a_frame_holds_it_is_read_as_at_once(portion: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut at each comma that there may be; and each frame broken at some place, which is where seams would show."""
-    monkeypatch.setattr(portions, "PORTION", portion)
+    monkeypatch.setattr(json_portions, "PORTION", portion)
     chance = random.Random(portion)
     kinds = set()
     for _ in range(150):
@@ -195,7 +195,7 @@ def broken(chance: random.Random, frame: bytes) -> bytes:
 def test_what_is_no_request_is_none_however_it_is_cut(
     parameters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(portions, "PORTION", 2)
+    monkeypatch.setattr(json_portions, "PORTION", 2)
     assert told(framed(parameters), is_at_once=True) == ("none", None)
     assert told(framed(parameters), is_at_once=False) == ("none", None)
 
@@ -219,22 +219,22 @@ def test_what_is_no_request_is_none_however_it_is_cut(
 def test_no_more_than_a_portion_is_read_at_once(inner: str, pieces: Pieces) -> None:
     """1 MiB of lists held the interpreter for a tenth of a second, and all others with it."""
     frame = framed('{"a":[' + ",".join([inner] * (50_000 // len(inner))) + "]}")
-    request = pieces.of(portions.request_in(frame, 32))
+    request = pieces.of(json_portions.request_in(frame, 32))
     assert request == Request("a.B", json.loads(frame)["parameters"])
-    assert pieces.longest <= 4 * portions.PORTION
+    assert pieces.longest <= 4 * json_portions.PORTION
 
 
 @pytest.mark.parametrize("text", [" " * 50_000 + "1", '"' + "x" * 50_000 + '"', '"' + r"\n" * 25_000 + '"'])
 def test_what_has_no_commas_for_long_is_looked_through_in_portions_too(text: str, pieces: Pieces) -> None:
-    pieces.of(portions.request_in(framed(f'{{"a":{text}}}'), 8))
-    assert pieces.count >= 50_000 / portions.PORTION
+    pieces.of(json_portions.request_in(framed(f'{{"a":{text}}}'), 8))
+    assert pieces.count >= 50_000 / json_portions.PORTION
 
 
 def test_what_is_nested_too_deeply_is_not_looked_at_any_deeper() -> None:
     with pytest.raises(ProtocolError, match="nested too deeply"):
-        whole(portions.request_in(b'{"method":"a.B","parameters":' + b"[" * 8, 8))
+        whole(json_portions.request_in(b'{"method":"a.B","parameters":' + b"[" * 8, 8))
     with pytest.raises(ProtocolError, match="not closed"):
-        whole(portions.request_in(b'{"method":"a.B","parameters":' + b"[" * 7, 8))
+        whole(json_portions.request_in(b'{"method":"a.B","parameters":' + b"[" * 7, 8))
 
 
 def test_the_parameter_that_is_named_is_the_one_that_is_too_large() -> None:
@@ -244,9 +244,9 @@ def test_the_parameter_that_is_named_is_the_one_that_is_too_large() -> None:
 
 
 def test_parameters_alone_are_read_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portions, "PORTION", 4)
+    monkeypatch.setattr(json_portions, "PORTION", 4)
     deepest = b'{"a":' + b"[" * 6 + b"1,2,3" + b"]" * 6 + b"}"
-    assert whole(portions.parameters_in(deepest, 8)) == codec.parse_parameters(deepest, 8)
+    assert whole(json_portions.parameters_in(deepest, 8)) == codec.parse_parameters(deepest, 8)
     for text, error in {
         b'{"a":' + b"[" * 7 + b"]" * 7 + b"}": ProtocolError,
         b"[1,2,3]": ProtocolError,
@@ -254,7 +254,7 @@ def test_parameters_alone_are_read_as_at_once(monkeypatch: pytest.MonkeyPatch) -
     }.items():
         for read in (
             lambda text: codec.parse_parameters(text, 8),
-            lambda text: whole(portions.parameters_in(text, 8)),
+            lambda text: whole(json_portions.parameters_in(text, 8)),
         ):
             with pytest.raises(error):
                 read(text)
@@ -263,15 +263,15 @@ def test_parameters_alone_are_read_as_at_once(monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_let_go_is_let_go_in_portions() -> None:
     value = [[[], {"a": [1, 2, {}]}] for _ in range(2000)]
     kept, kept_too = value[7], value[7][1]
-    assert sum(1 for _ in portions.emptied([value])) >= 5
+    assert sum(1 for _ in json_portions.emptied([value])) >= 5
     assert (value, kept, kept_too) == ([], [], {})
 
 
 def judged(text: str) -> str:
     """What a text is as a result: it can be passed on, is JSON that no reply can tell, or none at all."""
     try:
-        whole(portions.check(text, 8))
-    except portions.UnsayableError:
+        whole(json_portions.check(text, 8))
+    except json_portions.UnsayableError:
         return "unsayable"
     except ValueError:
         return "none"
@@ -290,7 +290,7 @@ def is_a_reply(text: str) -> bool:
 def test_what_is_passed_on_as_a_result_is_what_a_client_takes(
     portion: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(portions, "PORTION", portion)
+    monkeypatch.setattr(json_portions, "PORTION", portion)
     chance = random.Random(portion)
     kinds = set()
     for _ in range(150):
@@ -323,13 +323,13 @@ def test_what_is_passed_on_as_a_result_is_what_a_client_takes(
 def test_a_result_may_hold_what_a_reply_can_tell(
     text: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(portions, "PORTION", 2)
+    monkeypatch.setattr(json_portions, "PORTION", 2)
     assert judged(text) == expected
 
 
 def test_of_a_result_that_is_judged_no_more_than_a_portion_is_read_at_once(pieces: Pieces) -> None:
-    pieces.of(portions.check("[" + "[]," * 30_000 + "[]]", 8))
-    assert pieces.longest <= 4 * portions.PORTION
+    pieces.of(json_portions.check("[" + "[]," * 30_000 + "[]]", 8))
+    assert pieces.longest <= 4 * json_portions.PORTION
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_of_a_result_that_is_judged_no_more_than_a_portion_is_read_at_once(piece
 def test_nothing_of_a_result_that_is_judged_is_kept(text: str) -> None:
     tracemalloc.start()
     try:
-        whole(portions.check(text, 8))
+        whole(json_portions.check(text, 8))
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -352,9 +352,9 @@ def test_what_is_written_in_portions_is_what_is_written_at_once(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(seed)
-    monkeypatch.setattr(portions, "PORTION", chance.choice([1, 2, 3, 50]))
+    monkeypatch.setattr(json_portions, "PORTION", chance.choice([1, 2, 3, 50]))
     value = {f"n{number}": some_value(chance, 3) for number in range(chance.randrange(5))}
-    assert whole(portions.written(value, codec.to_json)) == codec.to_json(value)
+    assert whole(json_portions.written(value, codec.to_json)) == codec.to_json(value)
 
 
 def test_of_a_long_list_no_more_than_a_portion_is_written_at_once() -> None:
@@ -365,21 +365,21 @@ def test_of_a_long_list_no_more_than_a_portion_is_written_at_once() -> None:
         sizes.append(len(text))
         return text
 
-    whole(portions.written({"a": [1] * 30_000, "b": 2}, to_text))
-    assert max(sizes) <= 3 * portions.PORTION
+    whole(json_portions.written({"a": [1] * 30_000, "b": 2}, to_text))
+    assert max(sizes) <= 3 * json_portions.PORTION
 
 
 @pytest.mark.parametrize("unit", [r'"\""', "[[[]]]"])
 def test_what_has_no_commas_is_read_in_portions_too(unit: str, without_gc: None) -> None:
     longest: list[float] = []
     with pytest.raises(ProtocolError):
-        whole(timed(portions.request_in(framed('{"a":[' + unit * 150_000), 32), longest))
+        whole(timed(json_portions.request_in(framed('{"a":[' + unit * 150_000), 32), longest))
     assert max(longest) < 0.005  # it was 200 ms, in which nobody else was heard
 
 
 def test_of_a_request_that_is_refused_no_parameters_are_left() -> None:
     with pytest.raises(IntegerOutOfRangeError) as refused:
-        whole(portions.request_in(framed(f'{{"a":[[1],{INT_MAX + 1}],"b":1}}'), 32))
+        whole(json_portions.request_in(framed(f'{{"a":[[1],{INT_MAX + 1}],"b":1}}'), 32))
     assert (refused.value.parameter, refused.value.request.parameters) == ("a", {})
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 import bgjobd
-from bgjobd import census, cgroups, meter, room
+from bgjobd import census, cgroups, meter
 from bgjobd import spool as spools
 from bgjobd.forkserver import identity
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.cgroup import Group, Groups
+from bgjobd.host import disk_space
 from tests.support import eventually
 
 TREE = Path(bgjobd.__file__).parent.parent
@@ -97,7 +98,7 @@ MOUNTS = (
 
 def test_a_mount_whose_name_looks_like_lines_or_fields_ends_no_start(tmp_path: Path) -> None:
     """CVE-2020-28243 (salt), by another list: with FUSE, a user may mount at a directory of any name."""
-    assert room.kind_among(MOUNTS, "/run/bgjobd") == "tmpfs"
+    assert disk_space.kind_among(MOUNTS, "/run/bgjobd") == "tmpfs"
     own = tmp_path / "self"
     own.mkdir()
     (own / "mountinfo").write_bytes(MOUNTS.encode() + b"28 22 0:26 / /media/\xe9 rw - vfat /dev/sdb rw\n")

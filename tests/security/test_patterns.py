@@ -13,8 +13,8 @@ import pytest
 
 from bgjob.commands.screen import _PAINT
 from bgjob.commands.text import _CHARACTERS
+from bgjobd.host.json_portions import _STRETCH, _TO_LAST_COMMA
 from bgjobd.page import _IS_TOKEN
-from bgjobd.portions import _STRETCH, _TO_LAST_COMMA
 from bgjobd.web.heads import _HEADER, _LINE
 from bgjobd.web.views import routes
 
@@ -36,7 +36,8 @@ MADE = [
 
 MAKERS = {
     "bgjobd/forkserver/endings.py",  # of quoted texts alone
-    "bgjobd/page.py", "bgjobd/portions.py", "client/bgjob/commands/screen.py", "client/bgjob/commands/text.py",
+    "bgjobd/page.py", "bgjobd/host/json_portions.py",
+    "client/bgjob/commands/screen.py", "client/bgjob/commands/text.py",
     "web/heads.py", "web/views.py",
 }  # fmt: skip
 DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from bgjob.words import EntryType
-from bgjobd import census, directories, ipc, lock, places
+from bgjobd import census, ipc, places
 from bgjobd.findings import Severity
-from bgjobd.log import FILE_NAME, Log
+from bgjobd.host import directories, lock
+from bgjobd.host.log import FILE_NAME, Log
 from bgjobd.page import settings_of
 from bgjobd.pruning import Archive
 from bgjobd.store import backups, database

@@ -24,9 +24,9 @@ from bgjob.commands import arguments, screen
 from bgjob.errors import RequestError
 from bgjob.words import EntryType
 from bgjobd import main
-from bgjobd.log import FILE_NAME, Log
-from bgjobd.log import Line as LogLine
-from bgjobd.notify import Notifier
+from bgjobd.host.log import FILE_NAME, Log
+from bgjobd.host.log import Line as LogLine
+from bgjobd.host.sd_notify import Notifier
 from bgjobd.web import console
 from bgjobd.web.settings import Settings
 from tests.client.scripted import Line, ScriptedDaemon, method_of

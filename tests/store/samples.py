@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from peewee import SqliteDatabase
 
-from bgjobd.clock import to_text
 from bgjobd.core.facts import AttemptEnded, AttemptStarted, CancelRequested, RetryRequested, Submitted
 from bgjobd.core.job import Call, Ending, RetryPolicy, Usage
 from bgjobd.core.planner import Lanes
+from bgjobd.host.clock import to_text
 from bgjobd.store.database import FILE_NAME, open_for_writing
 from bgjobd.store.items import (
     Claim,

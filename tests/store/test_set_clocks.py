@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgjob.words import Status
-from bgjobd.clock import from_text, to_text
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.machine import advance
 from bgjobd.core.planner import Lanes
+from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import statements
 from bgjobd.store.functions import seconds_between, shifted
 from bgjobd.store.items import DaemonStarted, Look

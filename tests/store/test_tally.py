@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from bgjob.errors import JobNotFoundError
 from bgjob.words import Status
-from bgjobd.clock import to_text
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
+from bgjobd.host.clock import to_text
 from bgjobd.store.database import UncertainCommitError
 from bgjobd.store.items import Committed, Deletion, Item, Look
 from bgjobd.store.tally import MINUTES, Tally, counted

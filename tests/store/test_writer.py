@@ -16,9 +16,9 @@ from peewee import SqliteDatabase
 
 from bgjob.errors import IdempotencyConflictError, StorageUnavailableError
 from bgjob.words import EntryType, Status
-from bgjobd.clock import Clock
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
+from bgjobd.host.clock import Clock
 from bgjobd.store import database as databases
 from bgjobd.store import writer as writers
 from bgjobd.store.database import FILE_NAME, open_for_writing

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bgjob import Client
-from bgjobd.handed import Handed, take
+from bgjobd.host.sd_listen import Handed, take
 from tests.daemon.running import RunningDaemon
 from tests.support import eventually
 

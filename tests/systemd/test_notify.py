@@ -18,7 +18,7 @@ import pytest
 
 from bgjob import ReloadFailedError
 from bgjob.codec import Request
-from bgjobd.notify import PROTOCOL
+from bgjobd.host.sd_notify import PROTOCOL
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults.injecting import hanging_calls, held_by_another_program, needs_root, pid_of
 from tests.support import eventually
@@ -175,7 +175,7 @@ def test_a_reload_before_the_first_code_is_loaded_is_held_against_that(
 
 # Status
 
-SOON = "from bgjobd import notify; notify._STATUS_EVERY = 0.05"
+SOON = "from bgjobd.host import sd_notify; sd_notify._STATUS_EVERY = 0.05"
 
 
 def test_status_follows_what_runs_and_waits(tmp_path: Path, systemd: Listening) -> None:

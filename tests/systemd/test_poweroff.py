@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bgjobd import main, poweroff
+from bgjobd import main
+from bgjobd.host import poweroff
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults.injecting import hanging_calls, needs_root, pid_of
 from tests.support import eventually
@@ -40,7 +41,7 @@ SETTINGS = """
 
 # What the daemon changes of itself so that nobody has to wait for it.
 LESS_GRACE = "from bgjobd import main; main._GRACE_AT_POWEROFF = 1.0"
-LESS_PATIENCE = "from bgjobd import poweroff; poweroff._PATIENCE = 0.5"
+LESS_PATIENCE = "from bgjobd.host import poweroff; poweroff._PATIENCE = 0.5"
 
 
 class Machine:

@@ -17,7 +17,7 @@ from statistics import quantiles
 from typing import Any, Final
 
 from bgjob.codec import JsonObject
-from bgjobd.clock import from_text
+from bgjobd.host.clock import from_text
 from tests.faults import books
 from tests.faults.torture.contained import Contained
 from tests.faults.torture.killer import ENDS_DAEMON, ENDS_SERVER, Deed, Done, Killer

@@ -21,9 +21,9 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 
 from bgjob.words import EntryType
-from bgjobd import directories
+from bgjobd.host import directories
+from bgjobd.host.journal_priorities import Priority, prefixed
 from bgjobd.lean import structlog
-from bgjobd.priorities import Priority, prefixed
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Mapping
 from typing import Final
 
-from bgjobd.children import end_of
-from bgjobd.notify import without_protocol
+from bgjobd.host.child_process import end_of
+from bgjobd.host.sd_notify import without_protocol
 
 _PATIENCE: Final = 5.0
 """Seconds that systemctl has for its answer, of the 30 that a unit usually has to stop."""

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
-from bgjobd.log import escaped
+from bgjobd.host.log import escaped
 
 PROTOCOL: Final = frozenset(
     {
