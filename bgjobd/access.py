@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from bgjob.errors import PermissionDeniedError
-from bgjobd import config
+from bgjobd.config import sections
 from bgjobd.ipc import Caller
 
 _LARGEST_ID: Final = 2**32 - 2  # the next one is the kernel's word for "none"
@@ -75,7 +75,7 @@ class Access:
     """Names of the configuration that this machine does not know, as they are written there; they grant nothing."""
 
     @classmethod
-    def from_config(cls, given: config.Access) -> Access:
+    def from_config(cls, given: sections.Access) -> Access:
         """The numbers behind the names, as this machine has them now."""
         listed = {Right.SUBMIT: given.submit, Right.MANAGE: given.manage, Right.READ: given.read}
         ids = {name: _try_id(name) for names in listed.values() for name in names or ()}

@@ -24,6 +24,7 @@ from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Backoff, EntryType, St
 from bgjobd import inputs, streams
 from bgjobd.access import RIGHTS, Right
 from bgjobd.catalogue import Catalogue, check_names
+from bgjobd.config.policy import Policy, first
 from bgjobd.core.facts import CancelRequested, RetryRequested, Submitted
 from bgjobd.core.job import Call, RetryPolicy, masked_text
 from bgjobd.host import json_portions
@@ -42,7 +43,6 @@ from bgjobd.inputs import (
 )
 from bgjobd.ipc import Answer, Caller, Encoded, Methods, Stream
 from bgjobd.limits import LIMITS, value_of
-from bgjobd.policy import Policy, first
 from bgjobd.store.items import (
     JobFilter,
     JobRequests,

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 
 from bgjob.words import EntryType, Outcome
 from bgjobd import spool as spools
+from bgjobd.config.policy import Policy
 from bgjobd.core.entries import left_behind
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
@@ -40,7 +41,6 @@ from bgjobd.host import clock, life
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs
-from bgjobd.policy import Policy
 from bgjobd.recording import Recording
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.starts import Start, Starts

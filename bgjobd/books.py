@@ -21,7 +21,7 @@ from bgjob.words import Status
 from bgjobd import census
 from bgjobd import spool as spools
 from bgjobd.census import Process
-from bgjobd.config import Config
+from bgjobd.config.sections import Config
 from bgjobd.core.verdict import Life
 from bgjobd.forkserver import journal as journals
 from bgjobd.host import life

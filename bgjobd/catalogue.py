@@ -22,9 +22,9 @@ from bgjob.errors import (
     MethodNotApprovedError,
     NotApprovedError,
 )
-from bgjobd.config import Config
+from bgjobd.config.policy import InvalidAttributeError, Policy, policy_of
+from bgjobd.config.sections import Config
 from bgjobd.core.job import MASK
-from bgjobd.policy import InvalidAttributeError, Policy, policy_of
 
 _CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

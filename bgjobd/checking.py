@@ -21,7 +21,7 @@ from bgjob.commands.text import one_line
 from bgjobd import census, cgroups, findings, limits, places, queued
 from bgjobd.access import Access
 from bgjobd.catalogue import Catalogue
-from bgjobd.config import Config, ConfigError
+from bgjobd.config.sections import Config, ConfigError
 from bgjobd.findings import Finding, Severity, broken, doubtful, ok, remark
 from bgjobd.host import clock, life
 from bgjobd.link import Application, ForkServer, ForkServerError, Places

@@ -20,7 +20,7 @@ from bgjobd import cgroups, marks, meter, page
 from bgjobd.access import Access, Grants
 from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
-from bgjobd.config import Config, ConfigError, Queue
+from bgjobd.config.sections import Config, ConfigError, Queue
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.planner import Lanes

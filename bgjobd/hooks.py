@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
 from bgjobd import spool as spools
+from bgjobd.config.policy import Policy
 from bgjobd.core.entries import left_behind
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.retry import is_quarantined
@@ -27,7 +28,6 @@ from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs
-from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.starts import Start, Starts
 from bgjobd.store.items import Noted

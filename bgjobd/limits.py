@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bgjobd import cgroups, holes
-from bgjobd.config import ClassPolicy, Config, ConfigError, Problem
+from bgjobd.config.policy import first
+from bgjobd.config.sections import ClassPolicy, Config, ConfigError, Problem
 from bgjobd.forkserver import landlock
 from bgjobd.forkserver.sandbox import MAY_BE_LESS_NICE, MAY_RAISE_LIMITS, Account, Limits, has_capability
 from bgjobd.host.disk_space import existing
-from bgjobd.policy import first
 
 _BY_FORK_SERVER: Final = ("memory", "cpu", "cpu_share", "open_files", "processes", "file_size", "nice")
 _OF_ALL: Final = ("timeout", *_BY_FORK_SERVER, "max_output", "work_limit")

@@ -18,7 +18,7 @@ from typing import Any
 
 import bgjob
 from bgjobd import limits, marks
-from bgjobd.config import Config
+from bgjobd.config.sections import Config
 from bgjobd.forkserver import means, wire
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.forkserver.describe import unavailable

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.commands.parsing import Parser
-from bgjobd import config, limits, page, service, upkeep
-from bgjobd.config import Config, ConfigError
+from bgjobd import limits, page, service, upkeep
+from bgjobd.config import sections
+from bgjobd.config.sections import Config, ConfigError
 from bgjobd.core.stopping import AtStop, at_stop
 from bgjobd.daemon import Daemon
 from bgjobd.exits import BUSY, FAILED, OK, REFUSED, UNAVAILABLE, UNREPAIRED, USAGE, complain
@@ -192,7 +193,7 @@ def _listen(number: int, act: Callable[[], None]) -> None:
 
 
 def _settings(given: argparse.Namespace) -> Config:
-    return config.load(given.config, os.environ, is_root=os.geteuid() == 0)
+    return sections.load(given.config, os.environ, is_root=os.geteuid() == 0)
 
 
 def _with_settings(run: upkeep.Command) -> Callable[[argparse.Namespace], int]:

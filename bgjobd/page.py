@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjob.words import EntryType
-from bgjobd.config import Config
+from bgjobd.config.sections import Config
 from bgjobd.host import sd_notify
 from bgjobd.host.child_process import end_of
 from bgjobd.host.journal_priorities import is_for_journald

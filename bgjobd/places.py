@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bgjobd import census, limits
-from bgjobd.config import Config
+from bgjobd.config.sections import Config
 from bgjobd.findings import Finding, broken, doubtful, ok, remark
 from bgjobd.forkserver.sandbox import Account
 from bgjobd.host import directories, disk_space

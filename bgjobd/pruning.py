@@ -21,13 +21,13 @@ from bgjob.client import Client
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import FINAL, Status
 from bgjobd import outputs, retention
-from bgjobd.config import Config, Retention
+from bgjobd.config.policy import policy_of
+from bgjobd.config.sections import Config, Retention
 from bgjobd.core.job import masked
 from bgjobd.core.planner import Lanes
 from bgjobd.forkserver import journal as journals
 from bgjobd.host import clock, life
 from bgjobd.host.lock import AlreadyRunningError, lock
-from bgjobd.policy import policy_of
 from bgjobd.spool import AttemptKey
 from bgjobd.store.audit import Audit
 from bgjobd.store.backups import sync

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bgjob.errors import RequestError
 from bgjob.words import EntryType, Status
-from bgjobd import config
+from bgjobd.config import sections
 from bgjobd.outputs import Outputs
 from bgjobd.store.items import Deleted, Deletion, Item, TimeLeapt, Trimmed, Trimming
 from bgjobd.store.reader import FIRST, Place, Reader
@@ -37,7 +37,7 @@ _REST: Final = 4
 _DAY: Final = 86_400.0
 
 
-def ages(kept: config.Retention) -> dict[Status, float]:
+def ages(kept: sections.Retention) -> dict[Status, float]:
     """For how many seconds jobs are kept that ended so; those that are kept for ever are not named."""
     told = {Status.COMPLETED: kept.completed, Status.FAILED: kept.failed, Status.CANCELLED: kept.failed}
     return {status: age for status, age in told.items() if age is not None}
@@ -51,7 +51,7 @@ class Retention:
 
     def __init__(
         self,
-        kept: Callable[[], config.Retention],
+        kept: Callable[[], sections.Retention],
         outputs: Outputs,
         in_use: Callable[[], Collection[int]],
         read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],

@@ -15,7 +15,7 @@ from typing import Final
 
 from bgjob.words import EntryType
 from bgjobd import api, ipc
-from bgjobd.config import Config
+from bgjobd.config.sections import Config
 from bgjobd.daemon import Daemon
 from bgjobd.fifo import Fifo
 from bgjobd.forkserver import kin

@@ -20,7 +20,7 @@ from bgjob import Client
 from bgjob.calls import BrokenError, NoAnswerError, SocketDeniedError
 from bgjob.errors import BgjobError, DaemonUnavailableError, PermissionDeniedError
 from bgjobd import census
-from bgjobd.config import Config
+from bgjobd.config.sections import Config
 from bgjobd.host import clock, lock
 from bgjobd.host.disk_space import rooms
 from bgjobd.standing import Answer, Gathered, Page

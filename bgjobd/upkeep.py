@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from bgjob.amounts import size_text
 from bgjob.commands.text import one_line
 from bgjob.errors import BgjobError, RequestError
-from bgjobd import units
-from bgjobd.config import Config, Retention
+from bgjobd.config import values
+from bgjobd.config.sections import Config, Retention
 from bgjobd.exits import BUSY, FAILED, INTERRUPTED, OK, REFUSED, UNAVAILABLE, UNREPAIRED, USAGE, complain
 from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
@@ -113,7 +113,7 @@ def _add_arguments_of_prune(command: argparse.ArgumentParser) -> None:
 
 def _age(text: str) -> float | None:
     try:
-        return None if text == "false" else units.delay(float(text) if text.isdecimal() else text)
+        return None if text == "false" else values.delay(float(text) if text.isdecimal() else text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from bgjob import AsyncClient, AsyncJob
 from bgjob.errors import RequestError
-from bgjobd import config, page, service
-from bgjobd.config import Config
+from bgjobd import page, service
+from bgjobd.config import sections
+from bgjobd.config.sections import Config
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
 
@@ -79,7 +80,7 @@ actions = true
 """,
         encoding="utf-8",
     )
-    return config.load(file, {}, is_root=os.geteuid() == 0)
+    return sections.load(file, {}, is_root=os.geteuid() == 0)
 
 
 def _free_port() -> int:

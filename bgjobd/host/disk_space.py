@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.amounts import size_text
-from bgjobd.config import Config
+from bgjobd.config.sections import Config
 
 DIRECTORIES: Final = ("state_dir", "runtime_dir", "log_dir")
 """The keys of [daemon] that name directories of ours."""

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from bgjob.errors import PermissionDeniedError
-from bgjobd import config
 from bgjobd.access import RIGHTS, Access, Grants, Right
+from bgjobd.config import sections
 from bgjobd.ipc import Caller
 from tests.daemon.running import RunningDaemon, daemon
 from tests.daemon.test_following import Stream
@@ -26,11 +26,11 @@ from tests.support import eventually
 NOBODY = 65534
 NOT_ME = 1_000_001
 GRANTED = (Right.SUBMIT, Right.MANAGE, Right.READ)
-INTERFACE_FILE = Path(config.__file__).parent / "org.bgjobd.Jobs.varlink"
+INTERFACE_FILE = Path(sections.__file__).parent / "org.bgjobd.Jobs.varlink"
 
 
 def access(**listed: tuple[str, ...]) -> Access:
-    return Access.from_config(config.Access(**listed))
+    return Access.from_config(sections.Access(**listed))
 
 
 def caller(uid: int, gid: int = NOT_ME, *groups: int) -> Caller:

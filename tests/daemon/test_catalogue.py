@@ -11,7 +11,7 @@ import pytest
 
 from bgjob.errors import InvalidParametersError
 from bgjobd.catalogue import Catalogue
-from bgjobd.config import load
+from bgjobd.config.sections import load
 
 Told = list[tuple[str, str]]
 Judge = Callable[..., Told]

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from bgjobd import checking, config, places, queued
+from bgjobd import checking, places, queued
 from bgjobd.catalogue import Catalogue
 from bgjobd.checking import Checked
+from bgjobd.config import sections
 from bgjobd.findings import Finding, Severity, is_whole
 from bgjobd.host import disk_space
 from bgjobd.host.disk_space import Room
@@ -35,19 +36,19 @@ def check(running: RunningDaemon, *words: str) -> subprocess.CompletedProcess[st
 
 def checked(running: RunningDaemon) -> Checked:
     """What the command tells, without the time that a process takes for its start."""
-    return checking.check(config.load(running.config, {}, is_root=os.geteuid() == 0))
+    return checking.check(sections.load(running.config, {}, is_root=os.geteuid() == 0))
 
 
 def told(running: RunningDaemon) -> str:
     return str(checked(running))
 
 
-def settings(tmp_path: Path, more: str = "") -> config.Config:
+def settings(tmp_path: Path, more: str = "") -> sections.Config:
     file = tmp_path / "bgjobd.toml"
     file.write_text(
         f"[daemon]\nsocket = 's.sock'\nstate_dir = 'state'\nruntime_dir = 'run'\nlog_dir = 'log'\n{more}"
     )
-    return config.load(file, {}, is_root=False)
+    return sections.load(file, {}, is_root=False)
 
 
 def of(subject: str, found: list[Finding]) -> list[Finding]:

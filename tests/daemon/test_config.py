@@ -8,10 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from bgjob.words import Backoff, Outcome
-from bgjobd import config
-from bgjobd.config import ClassPolicy, Config, ConfigError, Problem, Queue, load
+from bgjobd.config import sections
+from bgjobd.config.sections import ClassPolicy, Config, ConfigError, Problem, Queue, load
+from bgjobd.config.values import TcpAddress, UnixAddress, delay, size
 from bgjobd.core.stopping import AtStop
-from bgjobd.units import TcpAddress, UnixAddress, delay, size
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def system_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for /etc/bgjobd/bgjobd.toml, absent until a test writes it."""
     file = tmp_path / "etc" / "bgjobd.toml"
     file.parent.mkdir()
-    monkeypatch.setattr(config, "SYSTEM_FILE", file)
+    monkeypatch.setattr(sections, "SYSTEM_FILE", file)
     return file
 
 

@@ -25,12 +25,12 @@ from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import InvalidParameterError, JobNotFoundError, RequestError, from_reply
 from bgjob.words import INTERFACE, EntryType
 from bgjobd import api, inputs, ipc, news, streams
+from bgjobd.config.policy import Policy
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.ipc import Caller, Methods
 from bgjobd.news import News
 from bgjobd.outputs import Outputs, Part
-from bgjobd.policy import Policy
 from bgjobd.spool import AttemptKey
 from bgjobd.store import database
 from bgjobd.store.items import Item, JobFilter, LogFilter, Noted

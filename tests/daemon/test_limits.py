@@ -17,7 +17,7 @@ import pytest
 from bgjob.calls import Call
 from bgjob.words import INTERFACE
 from bgjobd import cgroups, checking, limits
-from bgjobd.config import Config, ConfigError, load
+from bgjobd.config.sections import Config, ConfigError, load
 from bgjobd.findings import Severity
 from bgjobd.forkserver.sandbox import Account, Limits
 from bgjobd.limits import LIMITS, Enforcement, Machine

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from bgjob.codec import Request
-from bgjobd import config, main, status
+from bgjobd import main, status
+from bgjobd.config import sections
 from bgjobd.host import lock
 from bgjobd.host.disk_space import Room
 from bgjobd.standing import Answer, Gathered, Health, Page, Standing, judge, lines
@@ -222,7 +223,7 @@ def test_classes_that_are_none_are_no_answer_either(tmp_path: Path) -> None:
 
 def standing_of_liar(directory: Path, script: Script) -> Standing:
     """How a daemon does that holds its lock, and answers what the script says."""
-    settings = config.load(None, {"HOME": str(directory), "XDG_RUNTIME_DIR": str(directory)}, is_root=False)
+    settings = sections.load(None, {"HOME": str(directory), "XDG_RUNTIME_DIR": str(directory)}, is_root=False)
     settings.daemon.state_dir.mkdir(parents=True)
     held = lock.lock(settings.daemon.state_dir)
     try:
@@ -248,7 +249,7 @@ def test_a_daemon_that_is_stopped_hangs(tmp_path: Path, monkeypatch: pytest.Monk
     assert running.process is not None
     running.process.send_signal(signal.SIGSTOP)
     try:
-        standing = judge(status.gather(config.load(running.config, {}, is_root=False)))
+        standing = judge(status.gather(sections.load(running.config, {}, is_root=False)))
     finally:
         running.process.send_signal(signal.SIGCONT)
         running.stop()

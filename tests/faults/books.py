@@ -17,9 +17,10 @@ from typing import Final, NamedTuple
 
 from bgjob.codec import JsonObject
 from bgjob.words import FINAL
-from bgjobd import books, config
+from bgjobd import books
 from bgjobd.books import Books
-from bgjobd.config import Config
+from bgjobd.config import sections
+from bgjobd.config.sections import Config
 from bgjobd.marks import try_mark
 from tests.daemon.running import RunningDaemon
 from tests.faults import ledgered
@@ -69,7 +70,7 @@ def check(
 
 
 def settings_of(file: Path) -> Config:
-    return config.load(file, {}, is_root=False)
+    return sections.load(file, {}, is_root=False)
 
 
 def is_settled(settings: Config, acknowledged: Collection[int]) -> bool:

@@ -17,7 +17,7 @@ import pytest
 
 from bgjobd import books, census, main
 from bgjobd.books import Books
-from bgjobd.config import Config
+from bgjobd.config.sections import Config
 from bgjobd.host import life
 from bgjobd.store.audit import Counts
 from tests.daemon.running import RunningDaemon, daemon, is_alive

@@ -21,7 +21,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from bgjob.commands import arguments
-from bgjobd import config, main, units
+from bgjobd import main
+from bgjobd.config import sections, values
 from bgjobd.host.disk_space import DIRECTORIES
 from tests.packaging import roff
 
@@ -81,7 +82,7 @@ def _bgjobd() -> str:
     )
 
 
-_PLACES: Final[Mapping[str, str]] = {"configuration": str(config.SYSTEM_FILE)} | config._system_places()
+_PLACES: Final[Mapping[str, str]] = {"configuration": str(sections.SYSTEM_FILE)} | sections._system_places()
 
 
 def _files(places: Mapping[str, str]) -> Iterator[str]:
@@ -89,7 +90,7 @@ def _files(places: Mapping[str, str]) -> Iterator[str]:
     told = {
         "configuration": "the configuration: see `bgjobd.toml`(5); or `$XDG_CONFIG_HOME/bgjobd/bgjobd.toml`",
         "socket": "the socket, where the daemon runs as root and nothing else is set",
-        **{name: f"{_lowered(_described(config.Daemon)[name])}, likewise" for name in DIRECTORIES},
+        **{name: f"{_lowered(_described(sections.Daemon)[name])}, likewise" for name in DIRECTORIES},
     }
     for name, place in places.items():
         yield roff.entry(roff.bold(place), told[name])
@@ -220,8 +221,8 @@ path = ["/srv/myapp"]
 
 
 def _sections() -> Iterator[str]:
-    for name, hint in get_type_hints(config.Config, include_extras=True).items():
-        if name not in config.Config.model_fields:
+    for name, hint in get_type_hints(sections.Config, include_extras=True).items():
+        if name not in sections.Config.model_fields:
             continue
         model = _model_of(hint)
         table = isinstance(hint, type)
@@ -261,14 +262,14 @@ def _about(model: type[BaseModel]) -> str:
 
 def described() -> dict[type[BaseModel], dict[str, str]]:
     """What each key of each section is, as the sources have it below the key."""
-    tree = ast.parse(inspect.getsource(config))
+    tree = ast.parse(inspect.getsource(sections))
     found: dict[type[BaseModel], dict[str, str]] = {}
     for statement in tree.body:
-        model = getattr(config, statement.name, None) if isinstance(statement, ast.ClassDef) else None
+        model = getattr(sections, statement.name, None) if isinstance(statement, ast.ClassDef) else None
         if (
             isinstance(statement, ast.ClassDef)
             and isinstance(model, type)
-            and issubclass(model, config.Section)
+            and issubclass(model, sections.Section)
         ):
             found[model] = dict(_described_in(statement))
     return found
@@ -286,24 +287,24 @@ def _described(model: type[BaseModel]) -> dict[str, str]:
 
 
 _KINDS: Final[Mapping[Any, str]] = {
-    units.Count: "whole number from 1",
-    units.Whole: "whole number",
-    units.Size: "size",
-    units.Delay: "time",
-    units.Duration: "time above 0",
-    units.Cores: "number",
-    units.Place: "path",
-    units.AbsolutePlace: "absolute path",
-    units.SocketPlace: "path",
-    units.Address: "address",
-    units.Executable: "path or name",
-    units.Text: "text",
-    units.MethodName: "name",
-    units.Account: "name or number",
-    units.Member: "name",
-    units.VariableName: "name",
-    units.VariableValue: "text",
-    units.RetriableOutcome: "outcome",
+    values.Count: "whole number from 1",
+    values.Whole: "whole number",
+    values.Size: "size",
+    values.Delay: "time",
+    values.Duration: "time above 0",
+    values.Cores: "number",
+    values.Place: "path",
+    values.AbsolutePlace: "absolute path",
+    values.SocketPlace: "path",
+    values.Address: "address",
+    values.Executable: "path or name",
+    values.Text: "text",
+    values.MethodName: "name",
+    values.Account: "name or number",
+    values.Member: "name",
+    values.VariableName: "name",
+    values.VariableValue: "text",
+    values.RetriableOutcome: "outcome",
 }
 
 
@@ -337,7 +338,7 @@ def _annotated(arguments: tuple[Any, ...]) -> str:
     if inner is int:
         return _bounded(marks)
     told = words_of(inner)
-    return f"{told}|false" if units.FalseIsNone in marks else told
+    return f"{told}|false" if values.FalseIsNone in marks else told
 
 
 def _bounded(marks: list[Any]) -> str:
@@ -373,8 +374,8 @@ def _amount(value: float, kind: object) -> str:
             if int(value) % (1 << shift) == 0
         )
         return f'"{amount}{unit}"' if unit else str(amount)
-    if words.startswith("time") and value and value % config.DAY == 0:
-        return f'"{value / config.DAY:g}d"'
+    if words.startswith("time") and value and value % sections.DAY == 0:
+        return f'"{value / sections.DAY:g}d"'
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bgjob.commands import arguments
-from bgjobd import config, main
+from bgjobd import main
+from bgjobd.config import sections as config
 from tests.packaging import manual, roff
 from tests.packaging.test_readme import all_keys, commands_of, options_of
 

@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from bgjob.commands import arguments
-from bgjobd import config, main
+from bgjobd import main
 from bgjobd.access import RIGHTS, Right
+from bgjobd.config import sections
 from tests.packaging import manual
 from tests.packaging.walkthrough import Answered, Block, Kind, blocks_of, is_as_shown, kind_of, walk
 
@@ -113,7 +114,7 @@ def test_a_session_prints_what_the_readme_shows(block: Block, told: dict[Block, 
 def test_a_part_of_a_configuration_can_be_loaded(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "bgjobd.toml"
     file.write_text(block.text)
-    assert config.load(file, {}, is_root=False).file == file
+    assert sections.load(file, {}, is_root=False).file == file
 
 
 def test_every_block_is_in_a_category() -> None:
@@ -238,9 +239,9 @@ def keys_of(model: type[BaseModel], prefix: str) -> dict[str, tuple[type[BaseMod
 
 
 def all_keys() -> dict[str, tuple[type[BaseModel], str]]:
-    keys: dict[str, tuple[type[BaseModel], str]] = keys_of(config.Queue, "queues.NAME")
-    for name, field in config.Config.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, config.Section):
+    keys: dict[str, tuple[type[BaseModel], str]] = keys_of(sections.Queue, "queues.NAME")
+    for name, field in sections.Config.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, sections.Section):
             keys |= keys_of(field.annotation, name)
     return keys
 
@@ -291,5 +292,5 @@ def test_the_table_says_first_what_the_sources_say_of_each_key(key: str) -> None
 def test_the_table_has_every_key_of_a_class() -> None:
     rows = section("Configuration").partition("A class of `[approved]`")[2].splitlines()
     told = [key for row in rows if row.startswith("| `") for key in re.findall(r"`(\w+)`", row.split("|")[1])]
-    assert sorted(told) == sorted(config.ClassPolicy.model_fields)
-    assert manual.described()[config.ClassPolicy].keys() == config.ClassPolicy.model_fields.keys()
+    assert sorted(told) == sorted(sections.ClassPolicy.model_fields)
+    assert manual.described()[sections.ClassPolicy].keys() == sections.ClassPolicy.model_fields.keys()

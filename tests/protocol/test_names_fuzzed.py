@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from bgjob.errors import InvalidNameError, MethodNotApprovedError, NotApprovedError
 from bgjobd.catalogue import Catalogue, check_names
-from bgjobd.config import load
+from bgjobd.config.sections import load
 from bgjobd.forkserver.describe import describe
 from tests.forkserver.driven import DrivenServer, fork_server, order
 

@@ -20,8 +20,9 @@ from pydantic import BaseModel
 
 from bgjob.commands import arguments
 from bgjob.words import SERVICE
-from bgjobd import api, config, main
+from bgjobd import api, main
 from bgjobd.access import RIGHTS
+from bgjobd.config import sections
 from bgjobd.web import views
 from tests.protocol import idl
 
@@ -45,7 +46,7 @@ def lines() -> list[str]:
             *_routes(),
             *_commands(arguments.parser()),
             *_commands(main._parser()),
-            *_keys("config", config.Config),
+            *_keys("config", sections.Config),
             *_scripts(),
             *_variables(),
             *_signals(),

@@ -19,7 +19,7 @@ from bgjob.codec import JsonObject
 from bgjob.errors import BgjobError
 from bgjobd import census
 from bgjobd.census import Process
-from bgjobd.config import Config
+from bgjobd.config.sections import Config
 from tests.faults import books
 from tests.faults.injecting import fill, may_mount, small_disk
 

@@ -28,9 +28,9 @@ from pydantic_settings import EnvSettingsSource
 
 from bgjob.commands.text import one_line
 from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME, Backoff, Outcome
-from bgjobd import units
+from bgjobd.config import values as units
+from bgjobd.config.values import Surroundings, around, shown
 from bgjobd.core.stopping import AtStop
-from bgjobd.units import Surroundings, around, shown
 
 SYSTEM_FILE: Final = Path("/etc/bgjobd/bgjobd.toml")
 DAY: Final = 86_400.0

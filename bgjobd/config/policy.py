@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from bgjob.words import Backoff, Outcome
-from bgjobd.config import ClassPolicy, Config, fault_message
+from bgjobd.config.sections import ClassPolicy, Config, fault_message
+from bgjobd.config.values import Surroundings
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.verdict import NO_CAPS, Caps
 from bgjobd.forkserver.describe import ATTRIBUTES
-from bgjobd.units import Surroundings
 
 
 class InvalidAttributeError(Exception):
