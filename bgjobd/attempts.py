@@ -39,12 +39,12 @@ from bgjobd.forkserver import kin
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.host import clock, life
 from bgjobd.link import ForkServer
-from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs
 from bgjobd.recording import Recording
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.starts import Start, Starts
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Noted
+from bgjobd.store.outbox import Outbox
 from bgjobd.turns import let_others, paced
 from bgjobd.work import Work
 from bgjobd.work_limits import WorkLimits

@@ -40,7 +40,6 @@ from bgjobd.in_force import InForce
 from bgjobd.limits import Enforcement
 from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.news import News
-from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs, Part
 from bgjobd.recording import Directory, Recording
 from bgjobd.recovery import recover
@@ -53,6 +52,7 @@ from bgjobd.spool import AttemptKey, Spool
 from bgjobd.starts import Starts
 from bgjobd.store.health import Health
 from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look, Ping
+from bgjobd.store.outbox import Outbox
 from bgjobd.store.pages import is_search
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import Tally

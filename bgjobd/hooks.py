@@ -26,11 +26,11 @@ from bgjobd.core.retry import is_quarantined
 from bgjobd.forkserver import kin
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.link import ForkServer
-from bgjobd.outbox import Outbox
 from bgjobd.outputs import Outputs
 from bgjobd.spool import AttemptKey, Spool
 from bgjobd.starts import Start, Starts
 from bgjobd.store.items import Noted
+from bgjobd.store.outbox import Outbox
 from bgjobd.turns import let_others
 from bgjobd.work import Work
 

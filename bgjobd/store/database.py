@@ -16,8 +16,8 @@ from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-
 
 from bgjobd.core.verdict import OF_A_COPY
 from bgjobd.host.clock import to_text
-from bgjobd.store.functions import register
 from bgjobd.store.migrations import COPIED_AT, migrate
+from bgjobd.store.sql_functions import register
 
 FILE_NAME: Final = "bgjobd.db"
 _BUSY_TIMEOUT: Final = 2.0

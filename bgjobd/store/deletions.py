@@ -12,8 +12,8 @@ from typing import Any, Final
 from bgjob.words import Status
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import statements
-from bgjobd.store.functions import held
 from bgjobd.store.items import Deleted, Deletion, LostUpdateError, Trimmed, Trimming
+from bgjobd.store.sql_functions import held
 from bgjobd.store.tally import Countable
 
 _DELETING_FOR: Final = 0.001

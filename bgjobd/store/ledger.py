@@ -45,7 +45,6 @@ from bgjobd.core.retry import delay_before_start
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import deletions, statements
 from bgjobd.store.database import UncertainCommitError, is_surely_undone
-from bgjobd.store.functions import held
 from bgjobd.store.items import (
     AttemptNotes,
     Claim,
@@ -71,6 +70,7 @@ from bgjobd.store.items import (
 )
 from bgjobd.store.models import LEAPT_AT, Queue
 from bgjobd.store.rows import changes_of, job_from_row, progress_of, row_of_new, snapshot
+from bgjobd.store.sql_functions import held
 from bgjobd.store.tally import Countable, Move, Tally, counted
 
 _READY_AT_ONCE: Final = 500

@@ -18,11 +18,11 @@ from bgjobd.core.why import MOST_AHEAD, LatestAttempt, OnFile, RunningJob
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import pages, statements, usage
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
-from bgjobd.store.functions import held
 from bgjobd.store.items import JobFilter, LogFilter
 from bgjobd.store.models import LEAPT_AT, BackgroundJob, JobAttempt, Property, Queue
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.rows import job_from_row
+from bgjobd.store.sql_functions import held
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
 from bgjobd.store.tally import Tally, counted
 

@@ -16,7 +16,7 @@ from bgjob.codec import to_json
 from bgjob.words import FINAL, Status
 from bgjobd.core.job import Job
 from bgjobd.host.clock import to_text
-from bgjobd.store.functions import held
+from bgjobd.store.sql_functions import held
 
 MINUTES: Final = 60
 

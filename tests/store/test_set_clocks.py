@@ -16,9 +16,9 @@ from bgjobd.core.machine import advance
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import statements
-from bgjobd.store.functions import seconds_between, shifted
 from bgjobd.store.items import DaemonStarted, Look
 from bgjobd.store.rows import job_from_row
+from bgjobd.store.sql_functions import seconds_between, shifted
 from tests.core.samples import seeded
 from tests.store.samples import FAILED, NOW, Row, Store, asked, cancels, ends, statements_run_on, text
 
