@@ -20,9 +20,9 @@ from typing import Any, Final, TypeVar
 from bgjob.words import EntryType, Outcome
 from bgjobd import spool as spools
 from bgjobd.config.policy import Policy
-from bgjobd.core.entries import left_behind
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
+from bgjobd.core.log_entries import left_behind
 from bgjobd.core.verdict import (
     JOURNAL_GONE,
     NOT_BEGUN,

@@ -20,8 +20,8 @@ from typing import Any, Final
 from bgjob.words import EntryType, Outcome
 from bgjobd import spool as spools
 from bgjobd.config.policy import Policy
-from bgjobd.core.entries import left_behind
 from bgjobd.core.job import Call, Ending
+from bgjobd.core.log_entries import left_behind
 from bgjobd.core.retry import is_quarantined
 from bgjobd.forkserver import kin
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name

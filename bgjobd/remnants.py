@@ -21,7 +21,7 @@ from typing import Any, Final
 from bgjob.words import EntryType
 from bgjobd import marks
 from bgjobd import spool as spools
-from bgjobd.core.entries import left_behind
+from bgjobd.core.log_entries import left_behind
 from bgjobd.forkserver import identity, kin
 from bgjobd.marks import Marked
 from bgjobd.spool import Spool

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd.core.entries import left_behind
+from bgjobd.core.log_entries import left_behind
 from bgjobd.forkserver import kin
 
 _FIRST_PAUSE: Final = 0.05

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bgjob.words import EntryType, Outcome, Status
+from bgjobd.core.case_folding import fold, needle
 from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
@@ -14,7 +15,6 @@ from bgjobd.core.facts import (
     RetryRequested,
     Submitted,
 )
-from bgjobd.core.folding import fold, needle
 from bgjobd.core.job import Job
 from bgjobd.store.tally import Tally
 

@@ -26,8 +26,8 @@ from bgjob.errors import (
     RequestError,
 )
 from bgjob.words import EntryType, Outcome, Status
-from bgjobd.core import machine, planner
-from bgjobd.core.entries import entries, progress_message
+from bgjobd.core import planner, state_machine
+from bgjobd.core.case_folding import folded
 from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
@@ -38,8 +38,8 @@ from bgjobd.core.facts import (
     SlotGranted,
     Submitted,
 )
-from bgjobd.core.folding import folded
 from bgjobd.core.job import Call, Ending, Job
+from bgjobd.core.log_entries import entries, progress_message
 from bgjobd.core.planner import Candidate, Lanes
 from bgjobd.core.retry import delay_before_start
 from bgjobd.host.clock import from_text, to_text
@@ -200,7 +200,13 @@ class Ledger:
         self._execute("SAVEPOINT item")
         try:
             answer = self._apply(item, done)
-        except (RequestError, machine.IllegalFactError, LostUpdateError, ValueError, OverflowError) as error:
+        except (
+            RequestError,
+            state_machine.IllegalFactError,
+            LostUpdateError,
+            ValueError,
+            OverflowError,
+        ) as error:
             self._execute("ROLLBACK TO item")
             done.forget_since(mark)
             answer = error
@@ -260,7 +266,7 @@ class Ledger:
             next_id += 1
             if fact.idempotency_key is not None:
                 by_key[fact.idempotency_key] = fact
-            job = replace(machine.advance(None, fact, done.now), updated_at=done.now)
+            job = replace(state_machine.advance(None, fact, done.now), updated_at=done.now)
             rows.append(row_of_new(job, fact.digest, done.now, by.uid, by.gid, by.pid))
             stored.append(Stored(job.id, created=True))
             done.changed.append(job)
@@ -293,7 +299,7 @@ class Ledger:
 
     def _apply_fact(self, job_id: int, fact: Fact, done: _Gathered) -> Job:
         before = self._job(job_id)
-        if isinstance(fact, CancelRequested | RetryRequested) and not machine.is_allowed(before, fact):
+        if isinstance(fact, CancelRequested | RetryRequested) and not state_machine.is_allowed(before, fact):
             raise InvalidStateError(id=job_id, status=before.status)
         fact = self._backed_off(job_id, fact)
         after = self._advance(before, fact, done)
@@ -328,7 +334,7 @@ class Ledger:
                 return fact
 
     def _advance(self, before: Job, fact: Fact, done: _Gathered) -> Job:
-        after = machine.advance(before, fact, done.now, self._jitter())
+        after = state_machine.advance(before, fact, done.now, self._jitter())
         is_changed = after != before
         if is_changed:
             after = replace(after, updated_at=done.now)

@@ -20,7 +20,7 @@ from typing import Any, Final
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
 from bgjob.words import FINAL, INT_MAX, INT_MIN, RETRYING, SCHEDULED, STATUS_WORDS, EntryType, Status
-from bgjobd.core.folding import needle
+from bgjobd.core.case_folding import needle
 from bgjobd.core.job import Job
 from bgjobd.host.clock import to_text
 from bgjobd.store.items import JobFilter, LogFilter

@@ -10,7 +10,7 @@ from typing import Final
 
 from peewee import SqliteDatabase
 
-from bgjobd.core.folding import fold, folded
+from bgjobd.core.case_folding import fold, folded
 from bgjobd.host.clock import from_text, to_text
 
 _EARLIEST: Final = -62_135_596_800.0

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from bgjob.words import Status
-from bgjobd.core.machine import TABLE, diagram
+from bgjobd.core.state_machine import TABLE, diagram
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 

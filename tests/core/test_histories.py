@@ -20,7 +20,7 @@ from bgjobd.core.facts import (
     SlotGranted,
 )
 from bgjobd.core.job import Ending, Job, RetryPolicy
-from bgjobd.core.machine import IllegalFactError, advance
+from bgjobd.core.state_machine import IllegalFactError, advance
 from tests.core.samples import (
     BAD_ENDINGS,
     COMPLETED,

@@ -21,7 +21,7 @@ from bgjob.words import EntryType
 from bgjobd.core.facts import AttemptEnded, Submitted
 from bgjobd.core.job import Call, Ending, RetryPolicy
 from bgjobd.core.job import Job as StoredJob
-from bgjobd.core.machine import IllegalFactError
+from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store.items import Claim, Submission, Submitter
 from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon

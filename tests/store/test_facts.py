@@ -12,8 +12,8 @@ from bgjob.errors import InvalidStateError, JobNotFoundError
 from bgjob.words import EntryType, Outcome, Status
 from bgjobd.core.facts import AttemptStarted
 from bgjobd.core.job import Ending
-from bgjobd.core.machine import IllegalFactError
 from bgjobd.core.planner import Lanes
+from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store import statements
 from bgjobd.store.database import FILE_NAME
 from bgjobd.store.items import Committed, EndedAttempt, JobFact, Look, LostUpdateError, Noted, Stored

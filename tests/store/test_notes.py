@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bgjob.errors import JobNotFoundError
 from bgjob.words import EntryType
-from bgjobd.core.machine import IllegalFactError
 from bgjobd.core.planner import Lanes
+from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store import pages
 from bgjobd.store.items import AttemptNotes, Note, Stored
 from bgjobd.store.reader import Reader

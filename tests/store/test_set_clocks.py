@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from bgjob.words import Status
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Ending, Job
-from bgjobd.core.machine import advance
 from bgjobd.core.planner import Lanes
+from bgjobd.core.state_machine import advance
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import statements
 from bgjobd.store.items import DaemonStarted, Look

@@ -11,7 +11,7 @@ from typing import Any, Final
 from bgjob.words import EntryType, Outcome
 from bgjobd.core.facts import AttemptEnded, Fact
 from bgjobd.core.job import Job
-from bgjobd.core.machine import Happening, classify
+from bgjobd.core.state_machine import Happening, classify
 
 
 @dataclass(frozen=True, slots=True)

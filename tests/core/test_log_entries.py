@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from bgjob.words import EntryType, Status
-from bgjobd.core.entries import Entry, entries, progress_message
 from bgjobd.core.facts import AttemptStarted, CancelRequested, ClockJumped, Fact, RetryRequested, SlotGranted
 from bgjobd.core.job import Ending, Job, RetryPolicy
-from bgjobd.core.machine import IllegalFactError, advance
+from bgjobd.core.log_entries import Entry, entries, progress_message
+from bgjobd.core.state_machine import IllegalFactError, advance
 from tests.core.samples import (
     COMPLETED,
     CRASHED,

@@ -18,7 +18,7 @@ from bgjobd.core.facts import (
     SlotGranted,
 )
 from bgjobd.core.job import Ending, Job, RetryPolicy
-from bgjobd.core.machine import TABLE, IllegalFactError, advance, is_allowed
+from bgjobd.core.state_machine import TABLE, IllegalFactError, advance, is_allowed
 from tests.core.samples import (
     BAD_ENDINGS,
     CALL,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjobd.core.folding import MAX_NEEDLE, fold, folded, needle
+from bgjobd.core.case_folding import MAX_NEEDLE, fold, folded, needle
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)))
 
