@@ -35,7 +35,7 @@ from bgjobd.core.verdict import (
     without_spool,
 )
 from bgjobd.core.why import UnderWay
-from bgjobd.forkserver import kin
+from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.host import clock, life
 from bgjobd.link import ForkServer
@@ -511,7 +511,7 @@ class Attempts:
         if attempt.ending is None:
             attempt.ending = self._verdict(attempt, fact)
             left = self._work.remove(directory_name(*attempt.key, is_hook=False))
-            self._tell_strays(attempt, len(left), kin.told_names(left))
+            self._tell_strays(attempt, len(left), subreaper.told_names(left))
             self._work_limits.look(attempt.class_name)
             self._disarm(attempt)
             self._be_content(attempt)

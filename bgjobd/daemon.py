@@ -28,7 +28,7 @@ from bgjobd.core.trials import UNTRIED, Unavailable
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
 from bgjobd.counts import Counts
-from bgjobd.forkserver import kin
+from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.generations import Generations
 from bgjobd.hooks import Hooks
@@ -120,7 +120,7 @@ class Daemon:
         self._outbox = Outbox(self._hand_over)
         self.health = Health(self.say, self._loop.time)
         # Who was there before the daemon was executed in their parent's place.
-        self._inherited = kin.children()
+        self._inherited = subreaper.children()
         self._may_get_others = bool(self._inherited) or os.getpid() == _INIT
         self._strays = Strays(self._kin, self._is_ours, self.say, self._on_rest_of_strays)
         self.outputs = Outputs(places.output, self.say)

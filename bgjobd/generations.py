@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bgjob.words import EntryType
 from bgjobd.core.trials import patience
-from bgjobd.forkserver import means
+from bgjobd.forkserver import allowances
 from bgjobd.link import Application, ForkServer, ForkServerError, Places, TooSlowError
 
 _FIRST_PAUSE: Final = 1.0
@@ -50,7 +50,7 @@ class Generations:
         self._is_stopping = False
         self._too_slow = 0  # how many launches since one was put in charge took longer than they were given
         self._is_starting = asyncio.Lock()
-        self._means = means.now()
+        self._means = allowances.now()
         self._crashes = 0  # in a row: ended by itself, soon, and before anything had begun
         self.pids: set[int] = set()
         self.absence = "it is being started, which imports the approved classes"
@@ -98,7 +98,7 @@ class Generations:
             self._put_in_charge(server)
 
     async def _launch(self, application: Application) -> ForkServer:
-        lost = means.lost(self._means)
+        lost = allowances.lost(self._means)
         if lost:
             told = (
                 f"somebody has lowered what this daemon may use, and its attempts with it: {', '.join(lost)}"

@@ -23,7 +23,7 @@ from bgjobd.config.policy import Policy
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.log_entries import left_behind
 from bgjobd.core.retry import is_quarantined
-from bgjobd.forkserver import kin
+from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.link import ForkServer
 from bgjobd.outputs import Outputs
@@ -433,7 +433,7 @@ class Hooks:
     def _forget(self, hook: _Hook) -> None:
         self._run_no_more(hook)
         left = self._work.remove(directory_name(*hook.key, is_hook=True))
-        self._tell_strays(hook, len(left), kin.told_names(left))
+        self._tell_strays(hook, len(left), subreaper.told_names(left))
         self._spool.remove(hook.key)
         if hook.is_sealed:
             self._spool.seal_hook(hook.key)

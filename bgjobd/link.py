@@ -19,7 +19,7 @@ from typing import Any
 import bgjob
 from bgjobd import limits, marks
 from bgjobd.config.sections import Config
-from bgjobd.forkserver import means, wire
+from bgjobd.forkserver import allowances, wire
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.forkserver.describe import unavailable
 from bgjobd.host.child_process import end_of
@@ -342,7 +342,7 @@ class ForkServer(asyncio.Protocol):
     def crash(self) -> str | None:
         """How it ended, where that was by itself, perhaps over a start; None where it was ended, let go or made way."""
         is_told_to_end = self.is_killed or (self._is_draining and self._process.returncode == 0)
-        return None if is_told_to_end or self._process.returncode == means.GAVE_WAY else self.end
+        return None if is_told_to_end or self._process.returncode == allowances.GAVE_WAY else self.end
 
     def _send(self, message: wire.Message) -> None:
         if self._transport is not None:

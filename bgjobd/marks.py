@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bgjobd.forkserver.identity import pidfd_inode, start_time
+from bgjobd.forkserver.process_identity import pidfd_inode, start_time
 
 VARIABLE: Final = "BGJOB_MARK"
 """What has the mark in an environment; no name of those that override the configuration."""

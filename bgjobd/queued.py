@@ -16,7 +16,7 @@ from bgjob.commands import text
 from bgjob.errors import RequestError
 from bgjobd.catalogue import Catalogue
 from bgjobd.findings import Finding, doubtful, ok
-from bgjobd.forkserver.calls import Method
+from bgjobd.forkserver.invocation import Method
 from bgjobd.store.pending import PendingJob
 
 _NAMED: Final = 3

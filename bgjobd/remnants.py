@@ -22,7 +22,7 @@ from bgjob.words import EntryType
 from bgjobd import marks
 from bgjobd import spool as spools
 from bgjobd.core.log_entries import left_behind
-from bgjobd.forkserver import identity, kin
+from bgjobd.forkserver import process_identity, subreaper
 from bgjobd.marks import Marked
 from bgjobd.spool import Spool
 
@@ -215,7 +215,7 @@ class Remnants:
             return False
         finally:
             if ended:
-                told = left_behind(len(ended), kin.told_names(ended))
+                told = left_behind(len(ended), subreaper.told_names(ended))
                 self._say(EntryType.INFO, f"ended what a dead fork server left behind, processes: {told}")
 
     async def _end_some(self, wanted: Mapping[str, bool], ended: dict[int, str]) -> list[int]:
@@ -329,7 +329,7 @@ def _try_read(pid: int) -> Process | None:
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
             uids = next((line.split()[1:] for line in file if line.startswith("Uid:")), [])
-        began, session = identity.start_time(pid), os.getsid(pid)
+        began, session = process_identity.start_time(pid), os.getsid(pid)
     except (FileNotFoundError, ProcessLookupError):
         return None
     return Process(pid, mark, began, session, frozenset(map(int, uids)))
@@ -337,7 +337,7 @@ def _try_read(pid: int) -> Process | None:
 
 def _try_end(pidfd: int, pid: int) -> str | None:
     """Kill it, and tell the name of its program; None where it has ended, or is not for this process to end."""
-    name = kin.try_name(pid)
+    name = subreaper.try_name(pid)
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -362,7 +362,7 @@ def _try_line(pid: int) -> set[int] | None:
         line = {pid}
         one = pid
         try:
-            while (one := identity.parent(one)) and one not in line:
+            while (one := process_identity.parent(one)) and one not in line:
                 line.add(one)
         except (FileNotFoundError, ProcessLookupError):
             if not os.path.exists(f"/proc/{pid}"):

@@ -18,7 +18,7 @@ from bgjobd import api, ipc
 from bgjobd.config.sections import Config
 from bgjobd.daemon import Daemon
 from bgjobd.fifo import Fifo
-from bgjobd.forkserver import kin
+from bgjobd.forkserver import subreaper
 from bgjobd.host import clock, directories, disk_space, life
 from bgjobd.host.journal_priorities import is_for_journald
 from bgjobd.host.lock import lock
@@ -60,7 +60,7 @@ async def running(
     """
     os.umask(0o077)
     gc.set_threshold(*_COLLECTING)
-    kin.take_in_orphans()  # the attempts of a fork server that dies, so that their ends are seen
+    subreaper.take_in_orphans()  # the attempts of a fork server that dies, so that their ends are seen
     _make_directories(config)
     descriptor = lock(config.daemon.state_dir)
     try:

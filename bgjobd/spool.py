@@ -24,10 +24,10 @@ from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver import kin, reaping
+from bgjobd.forkserver import reaping, subreaper
 from bgjobd.forkserver.cgroup import Group
-from bgjobd.forkserver.identity import ahead, start_time
 from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.process_identity import ahead, start_time
 from bgjobd.host import json_portions
 from bgjobd.recording import Directory
 from bgjobd.store.items import Note
@@ -268,7 +268,7 @@ class Spool:
 
         None where it runs, or is no child of this process.
         """
-        ended = kin.try_end(pidfd)
+        ended = subreaper.try_end(pidfd)
         if ended is None:
             return None
         name = journals.file_name(*key, _HOOK if is_hook else _JOURNAL)
@@ -495,7 +495,7 @@ def strays(exit_record: journals.Record | None) -> tuple[int, list[str]]:
     """How many processes were left behind and killed, as an exit record tells; and some names of their programs."""
     told = exit_record or {}
     names = [_storable(name[:_LONGEST_NAME]) for name in told.get("stray_names", [])]
-    return told.get("strays", 0), names[: kin.MAX_NAMES]
+    return told.get("strays", 0), names[: subreaper.MAX_NAMES]
 
 
 def ending_unseen(journal: Journal | None) -> Ending:

@@ -8,7 +8,7 @@ from typing import Final
 
 from bgjob.words import EntryType
 from bgjobd.core.log_entries import left_behind
-from bgjobd.forkserver import kin
+from bgjobd.forkserver import subreaper
 
 _FIRST_PAUSE: Final = 0.05
 """Seconds that a child of a dead fork server has to prove its start, or to find that it may not."""
@@ -47,7 +47,7 @@ class Strays:
     def end(self) -> Mapping[int, str]:
         """End those that are there now. Those found anew, by pid with the names of their programs."""
         try:
-            strangers = kin.end_strangers(self._known, self._is_ours)
+            strangers = subreaper.end_strangers(self._known, self._is_ours)
         except OSError:  # no descriptors
             self._look_in(_LAST_PAUSE)
             return {}
@@ -70,7 +70,7 @@ class Strays:
         self._timer = None
         found = self.end()
         if found:
-            told = left_behind(len(found), kin.told_names(found))
+            told = left_behind(len(found), subreaper.told_names(found))
             self._say(EntryType.INFO, f"ended what a dead fork server left behind, processes: {told}")
         if self._dying:
             self._look_in(min(pause * 2, _LAST_PAUSE))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from . import kin
+from . import subreaper
 
 _PERIOD: Final = 100_000
 """Microseconds in which `cpu.max` grants its quota."""
@@ -86,7 +86,7 @@ class Group(NamedTuple):
         for directory, _, _ in os.walk(self.path):
             with suppress(OSError, ValueError):
                 for pid in map(int, _read(f"{directory}/cgroup.procs").split()):
-                    name = kin.try_name(pid)
+                    name = subreaper.try_name(pid)
                     if name is not None:
                         found[pid] = name
         return found

@@ -16,10 +16,10 @@ from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
 from . import journal as journals
-from . import kin, printing
-from .calls import Approved, Call, attempt_call, hook_call
-from .endings import outcome_of_error, outcome_of_result, scrubbed
-from .identity import pidfd_inode, start_time
+from . import printing, subreaper
+from .invocation import Approved, Call, attempt_call, hook_call
+from .outcomes import outcome_of_error, outcome_of_result, scrubbed
+from .process_identity import pidfd_inode, start_time
 from .reaping import output_bytes
 from .sandbox import Sandbox, SandboxError
 
@@ -339,7 +339,7 @@ def _become_attempt(output: int, place: Place, inherited: tuple[int, ...]) -> No
     for number in (signal.SIGCHLD, signal.SIGTERM):
         _signal.signal(number, _signal.SIG_DFL)
     os.setsid()
-    kin.take_in_orphans()  # so that what outlives it falls to the fork server at its end, and not before
+    subreaper.take_in_orphans()  # so that what outlives it falls to the fork server at its end, and not before
     os.dup2(output, 1)
     os.dup2(output, 2)
     for descriptor in (output, place.spool, place.output, *inherited):

@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from .endings import text_of
+from .outcomes import text_of
 from .parameters import (
     adapter,
     context_names,

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .endings import InvalidParameters
+from .outcomes import InvalidParameters
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError

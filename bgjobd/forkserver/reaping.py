@@ -11,9 +11,9 @@ from contextlib import suppress
 from typing import Any
 
 from . import journal as journals
-from . import kin
+from . import subreaper
 from .cgroup import Evidence, Group
-from .identity import cpu_time
+from .process_identity import cpu_time
 
 _MAY_BE_FOR_CPU_TIME = (signal.SIGXCPU, signal.SIGKILL)
 
@@ -42,7 +42,7 @@ def collect(
     _, _, rusage = os.wait4(ended.si_pid, 0)
     evidence = Evidence() if group is None else group.end()
     left = {**evidence.left, **end_strays()}  # of a group that was killed not all may be gone yet
-    record["strays"], record["stray_names"] = len(left), kin.told_names(left)
+    record["strays"], record["stray_names"] = len(left), subreaper.told_names(left)
     record["usage"] = _usage(rusage, output_bytes(), evidence)
     record["oom_kills"] = evidence.oom_kills
     _append(journal, journals.exited(**record))

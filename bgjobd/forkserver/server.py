@@ -17,20 +17,20 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
-from . import calls, child, keyring, kin, loading, means, printing, reaping, sandbox, wire
+from . import allowances, child, invocation, keyring, loading, printing, reaping, sandbox, subreaper, wire
 from . import journal as journals
 from .cgroup import Group, Groups
-from .identity import has_pidfs
+from .process_identity import has_pidfs
 
 
 def main(link_fd: int) -> NoReturn:
     """Serve the daemon at the other end of the inherited socket `link_fd`, until both it and all children are gone."""
-    kin.take_in_orphans()
+    subreaper.take_in_orphans()
     printing.take_over()
     sandbox.give_up_privileges()
     keyring.leave()
     _Server(link_fd).serve()
-    kin.end_all()
+    subreaper.end_all()
     os._exit(0)
 
 
@@ -49,7 +49,7 @@ class _Server:
         self._helpers: frozenset[int] = frozenset()
         self._strays: frozenset[int] = frozenset()
         self._told: frozenset[int] = frozenset()
-        self._approved: dict[str, calls.Approved] = {}
+        self._approved: dict[str, invocation.Approved] = {}
         self._sandboxes: dict[str, sandbox.Sandbox] = {}
         self._groups: Groups | None = None
         self._place: child.Place | None = None
@@ -132,7 +132,7 @@ class _Server:
         self._place_fds = {"spool": self._place.spool, "output": self._place.output}
         own = _descriptors()
         sys.path[:0] = message["path"]
-        kin.die_with_parent(True)  # an import that hangs reads no link
+        subreaper.die_with_parent(True)  # an import that hangs reads no link
         if os.getppid() != message["parent"]:
             os._exit(1)  # it has ended already
         try:
@@ -145,11 +145,11 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._approved = loaded.approved
-        kin.die_with_parent(False)
-        self._helpers = frozenset(kin.children())
+        subreaper.die_with_parent(False)
+        self._helpers = frozenset(subreaper.children())
         left_open = [f"{number} → {place}" for number, place in _descriptors().items() if number not in own]
         self._prepare_sandboxes(message)
-        self._means = means.now()
+        self._means = allowances.now()
         self._tell({"type": "ready", **loaded.description, **_about_python(), "left_open": left_open})
 
     def _reopen(self) -> None:
@@ -203,7 +203,7 @@ class _Server:
         place = self._place
         if place is None:
             raise ValueError("the daemon asked for a start before it configured the fork server")
-        lost = means.lost(self._means)
+        lost = allowances.lost(self._means)
         if lost:
             self._give_way(order, lost)
         try:
@@ -225,7 +225,7 @@ class _Server:
         """
         told = f"somebody has lowered what the fork server (pid {os.getpid()}) may use: {', '.join(lost)}"
         self._report(order, "not_started", reason=f"{told}; another takes its place")
-        os._exit(means.GAVE_WAY)
+        os._exit(allowances.GAVE_WAY)
 
     def _forget_others(self) -> None:
         """In a child: drop what other attempts were given, which may be another user's secrets."""
@@ -246,7 +246,7 @@ class _Server:
     def _reap(self) -> None:
         """Record, reap and report every child that has ended."""
         while self._children or self._strays:
-            ended = kin.try_any_end()
+            ended = subreaper.try_any_end()
             if ended is None:
                 return
             order = self._children.pop(ended.si_pid, None)
@@ -297,7 +297,7 @@ class _Server:
         moment, the first may be told the other's strays.
         """
         try:
-            strangers = kin.end_strangers(lambda: self._children.keys() | self._helpers)
+            strangers = subreaper.end_strangers(lambda: self._children.keys() | self._helpers)
         except OSError:  # no descriptors; the next end is another occasion
             return {}
         found = {pid: name for pid, name in strangers.found.items() if pid not in self._told}

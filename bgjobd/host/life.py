@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bgjobd.core.verdict import Life
-from bgjobd.forkserver.identity import ahead, pidfd_inode, start_time
+from bgjobd.forkserver.process_identity import ahead, pidfd_inode, start_time
 
 _OF_MACHINE: Final = 0xEFFFFFFC
 """The inode of the machine's own pid namespace: PROC_PID_INIT_INO of linux/proc_ns.h."""

@@ -17,7 +17,7 @@ from bgjob import Client
 from bgjob.client import Job
 from bgjobd import spool as spools
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver.identity import pidfd_inode
+from bgjobd.forkserver.process_identity import pidfd_inode
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.support import directory_for_all, eventually
 

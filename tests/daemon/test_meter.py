@@ -20,8 +20,8 @@ import pytest
 from bgjobd import meter
 from bgjobd.api import IDL
 from bgjobd.daemon import Daemon
-from bgjobd.forkserver.identity import pidfd_inode, start_time
 from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.process_identity import pidfd_inode, start_time
 from bgjobd.spool import AttemptKey, try_open_process
 from tests.daemon.running import RunningDaemon, daemon
 from tests.protocol import idl

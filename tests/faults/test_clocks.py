@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bgjobd.forkserver.identity import start_time
+from bgjobd.forkserver.process_identity import start_time
 from tests.daemon.running import RunningDaemon, is_alive
 from tests.faults.injecting import needs_root, pid_of
 from tests.support import eventually
@@ -186,7 +186,7 @@ def test_a_daemon_in_another_time_namespace_measures_the_timeouts_that_run_right
 
 @needs_root
 def test_the_start_time_of_a_process_is_the_same_to_readers_in_another_time_namespace() -> None:
-    program = f"from bgjobd.forkserver.identity import start_time; print(start_time({os.getpid()}))"
+    program = f"from bgjobd.forkserver.process_identity import start_time; print(start_time({os.getpid()}))"
     command = [*IN_ANOTHER_TIME, sys.executable, "-c", program]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert abs(int(told) - start_time(os.getpid())) <= 1

@@ -14,7 +14,7 @@ import pytest
 
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
-from bgjobd.forkserver.identity import ahead, pidfd_inode
+from bgjobd.forkserver.process_identity import ahead, pidfd_inode
 from tests.faults.injecting import leased
 from tests.forkserver.driven import DrivenServer, fork_server, order
 from tests.support import eventually

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, St
 from typing_extensions import TypedDict
 
 from bgjobd.forkserver.describe import describe
-from bgjobd.forkserver.endings import InvalidParameters
+from bgjobd.forkserver.outcomes import InvalidParameters
 from bgjobd.forkserver.parameters import adapter, coerced, needs_coercion, own_parameters
 
 

@@ -17,8 +17,8 @@ import pytest
 import bgjobd
 from bgjobd import census, cgroups, meter
 from bgjobd import spool as spools
-from bgjobd.forkserver import identity
 from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import process_identity
 from bgjobd.forkserver.cgroup import Group, Groups
 from bgjobd.host import disk_space
 from tests.support import eventually
@@ -46,14 +46,16 @@ def named(request: pytest.FixtureRequest) -> Iterator[int]:
 
 def test_a_hostile_process_name_moves_no_field(named: int, tmp_path: Path) -> None:
     """CVE-2020-28243 (salt): comm is whatever a process says it is."""
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - identity.start_time(named) / os.sysconf("SC_CLK_TCK")
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - process_identity.start_time(named) / os.sysconf(
+        "SC_CLK_TCK"
+    )
     assert 0 <= age < 60
-    assert 0 <= identity.cpu_time(named) < 60
+    assert 0 <= process_identity.cpu_time(named) < 60
     reading = meter.reading_of(Path(f"/proc/{named}/stat").read_bytes())
     assert (0 <= reading.cpu < 60, 2**16 < reading.memory < 2**34) == (True, True)
     seen = census.take(tmp_path, tmp_path)[named]
     assert (seen.parent, seen.is_zombie, seen.session) == (os.getpid(), False, os.getsid(0))
-    journal = journals.parse(journals.started("ab", named, 0, identity.pidfd_inode(named), "cd", 1.0))
+    journal = journals.parse(journals.started("ab", named, 0, process_identity.pidfd_inode(named), "cd", 1.0))
     assert spools.try_open_process(journal, owner=os.getuid() + 1, parents=(os.getpid(),)) is None
     assert spools.try_open_process(journal, owner=os.getuid(), parents=(1,)) is None
     pidfd = spools.try_open_process(journal, owner=os.getuid(), parents=(os.getpid(),))

@@ -35,7 +35,7 @@ MADE = [
 """Those that are put together."""
 
 MAKERS = {
-    "bgjobd/forkserver/endings.py",  # of quoted texts alone
+    "bgjobd/forkserver/outcomes.py",  # of quoted texts alone
     "bgjobd/page.py", "bgjobd/host/json_portions.py",
     "client/bgjob/commands/screen.py", "client/bgjob/commands/text.py",
     "web/heads.py", "web/views.py",

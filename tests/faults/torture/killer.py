@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from bgjobd.census import Process
-from bgjobd.forkserver.identity import start_time
+from bgjobd.forkserver.process_identity import start_time
 from tests.faults.torture.station import Station
 
 _MEAN_PAUSE: Final = 0.5

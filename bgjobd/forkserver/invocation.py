@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .endings import InvalidParameters, MethodNotApproved, asked_delay, checked_delay, is_final, text_of
+from .outcomes import InvalidParameters, MethodNotApproved, asked_delay, checked_delay, is_final, text_of
 
 if TYPE_CHECKING:
     from .child import Order

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from bgjobd.forkserver import means
+from bgjobd.forkserver import allowances
 from tests.forkserver.forked import in_child
 
 
 def lowered(act: Callable[[], Any]) -> Any:
     def within() -> tuple[str, ...]:
-        before = means.now()
+        before = allowances.now()
         act()
-        return means.lost(before)
+        return allowances.lost(before)
 
     return in_child(within)
 
@@ -56,13 +56,13 @@ def test_what_was_lowered_is_named(act: Callable[[], Any], names: list[str]) -> 
 def test_what_was_raised_is_no_loss() -> None:
     def within() -> tuple[str, ...]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (20, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-        before = means.now()
+        before = allowances.now()
         resource.setrlimit(resource.RLIMIT_NOFILE, (30, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-        return means.lost(before)
+        return allowances.lost(before)
 
     assert in_child(within) == []
 
 
 def test_no_limit_is_more_than_any() -> None:
-    assert sys.maxsize in means.now()
-    assert min(means.now()) > -2000
+    assert sys.maxsize in allowances.now()
+    assert min(allowances.now()) > -2000
