@@ -42,7 +42,6 @@ from bgjobd.inputs import (
     checked,
 )
 from bgjobd.ipc import Answer, Caller, Encoded, Methods, Stream
-from bgjobd.limits import LIMITS, value_of
 from bgjobd.store.items import (
     JobFilter,
     JobRequests,
@@ -55,6 +54,7 @@ from bgjobd.store.items import (
 )
 from bgjobd.store.pages import Page
 from bgjobd.store.reader import Reader, StoredJob
+from bgjobd.supervisor.limits import LIMITS, value_of
 from bgjobd.turns import Pace, let_others, paced
 
 if TYPE_CHECKING:

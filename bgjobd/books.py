@@ -19,16 +19,16 @@ from typing import Final
 from bgjob.commands.text import one_line
 from bgjob.words import Status
 from bgjobd import census
-from bgjobd import spool as spools
 from bgjobd.census import Process
 from bgjobd.config.sections import Config
 from bgjobd.core.verdict import Life
 from bgjobd.forkserver import journal as journals
 from bgjobd.host import life
-from bgjobd.marks import try_mark
-from bgjobd.spool import MARKER, UNFINISHED, AttemptKey
 from bgjobd.store.audit import Audit, Counts, Entry, Oddity, OpenAttempt
-from bgjobd.work import ASIDE
+from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor.fork_server_marks import try_mark
+from bgjobd.supervisor.spool import MARKER, UNFINISHED, AttemptKey
+from bgjobd.supervisor.work_dirs import ASIDE
 
 PAUSE: Final = 2.0
 """Seconds between two looks: how long an attempt may count as running whose process is gone."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from bgjobd.forkserver import journal as journals
 from bgjobd.host import lock
-from bgjobd.spool import AttemptKey
+from bgjobd.supervisor.spool import AttemptKey
 
 _WRITES: Final = os.O_WRONLY | os.O_RDWR
 _KINDS: Final = ("journal", "hook", "out")

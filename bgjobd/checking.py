@@ -18,16 +18,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjob.commands.text import one_line
-from bgjobd import census, cgroups, findings, limits, places, queued
+from bgjobd import census, findings, places, queued
 from bgjobd.access import Access
 from bgjobd.catalogue import Catalogue
 from bgjobd.config.sections import Config, ConfigError
 from bgjobd.findings import Finding, Severity, broken, doubtful, ok, remark
 from bgjobd.host import clock, life
-from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
 from bgjobd.store.pending import Waiting
+from bgjobd.supervisor import cgroups, limits
+from bgjobd.supervisor.fork_server_link import Application, ForkServer, ForkServerError, Places
 
 _PATIENCE: Final = 5.0
 """Seconds for the jobs that wait; 100,000 of them take one or two."""

@@ -16,9 +16,7 @@ from typing import Any, TypeVar
 
 from bgjob.errors import JobNotFoundError, ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Outcome, Status
-from bgjobd import cgroups, marks, meter, page
 from bgjobd.access import Access, Grants
-from bgjobd.attempts import Attempts
 from bgjobd.catalogue import Catalogue
 from bgjobd.config.sections import Config, ConfigError, Queue
 from bgjobd.core.facts import ClockJumped
@@ -30,26 +28,15 @@ from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
 from bgjobd.counts import Counts
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.cgroup import Groups
-from bgjobd.generations import Generations
-from bgjobd.hooks import Hooks
 from bgjobd.host import threads
 from bgjobd.host.clock import Clock, SetClock
 from bgjobd.host.log import Line, Log
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.in_force import InForce
-from bgjobd.limits import Enforcement
-from bgjobd.link import Application, ForkServer, ForkServerError, Places
 from bgjobd.news import News
-from bgjobd.outputs import Outputs, Part
-from bgjobd.recording import Directory, Recording
-from bgjobd.recovery import recover
-from bgjobd.relay import Relay
 from bgjobd.reloads import Reloads
-from bgjobd.remnants import Remnants
 from bgjobd.retention import Retention
 from bgjobd.silence import Silence
-from bgjobd.spool import AttemptKey, Spool
-from bgjobd.starts import Starts
 from bgjobd.store.health import Health
 from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look, Ping
 from bgjobd.store.outbox import Outbox
@@ -57,12 +44,25 @@ from bgjobd.store.pages import is_search
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery, Entrusted, Writer
-from bgjobd.strays import Strays
-from bgjobd.trials import Trials
+from bgjobd.supervisor import cgroups, fork_server_marks, live_usage, page_process
+from bgjobd.supervisor.attempts import Attempts
+from bgjobd.supervisor.fork_server_link import Application, ForkServer, ForkServerError, Places
+from bgjobd.supervisor.fork_servers import Generations
+from bgjobd.supervisor.hooks import Hooks
+from bgjobd.supervisor.limits import Enforcement
+from bgjobd.supervisor.outputs import Outputs, Part
+from bgjobd.supervisor.recording import Directory, Recording
+from bgjobd.supervisor.recovery import recover
+from bgjobd.supervisor.relay import Relay
+from bgjobd.supervisor.remnants import Remnants
+from bgjobd.supervisor.spool import AttemptKey, Spool
+from bgjobd.supervisor.starts import Starts
+from bgjobd.supervisor.stray_processes import Strays
+from bgjobd.supervisor.trials import Trials
+from bgjobd.supervisor.work_dirs import Work
+from bgjobd.supervisor.work_limits import WorkLimits
 from bgjobd.turns import Questions
 from bgjobd.waiters import Waiters
-from bgjobd.work import Work
-from bgjobd.work_limits import WorkLimits
 
 T = TypeVar("T")
 
@@ -208,7 +208,7 @@ class Daemon:
         self._timer: asyncio.TimerHandle | None = None
         self._set_clock = SetClock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._page: page.PageProcess | None = None
+        self._page: page_process.PageProcess | None = None
         self.own_pids: set[int] = set()  # of the page, and of whom else the entry point starts
         self._is_stopping = False
         self._is_draining = False
@@ -238,11 +238,11 @@ class Daemon:
         if not self.config.web.enabled:
             return
         try:
-            settings = page.settings_of(self.config) | {"socket": str(socket)}
+            settings = page_process.settings_of(self.config) | {"socket": str(socket)}
         except OSError as error:
             self.say(EntryType.FAILURE, f"there is no page: its token cannot be had: {error}")
             return
-        self._page = page.PageProcess(settings, self.own_pids, self.say)
+        self._page = page_process.PageProcess(settings, self.own_pids, self.say)
         self._in_background(self._page.keep())
 
     def start_watchdog(self) -> None:
@@ -525,7 +525,7 @@ class Daemon:
         """The attempts that run, and what each of them uses now; there may be many, so only searches wait for that."""
         journals = self._attempts.journals()
         return self._searching.ask(
-            lambda: meter.read_all(self._searcher.running(), journals, self._attempts.try_open),
+            lambda: live_usage.read_all(self._searcher.running(), journals, self._attempts.try_open),
         )
 
     async def why(self, job_id: int) -> str:
@@ -761,7 +761,7 @@ class Daemon:
         """Whether a child that nobody knows comes from a fork server: by its mark, where others' orphans may fall to
         this process, for it is init or had children before it was the daemon.
         """
-        return not self._may_get_others or marks.try_mark_of(pid) in self._spool.kept_marks()
+        return not self._may_get_others or fork_server_marks.try_mark_of(pid) in self._spool.kept_marks()
 
     # Work in the background
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.commands.parsing import Parser
-from bgjobd import limits, page, service, upkeep
+from bgjobd import service, upkeep
 from bgjobd.config import sections
 from bgjobd.config.sections import Config, ConfigError
 from bgjobd.core.stopping import AtStop, at_stop
@@ -26,9 +26,10 @@ from bgjobd.host.lock import AlreadyRunningError
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.ipc import SocketInUseError
-from bgjobd.spool import SpoolInUseError
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
 from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
+from bgjobd.supervisor import limits, page_process
+from bgjobd.supervisor.spool import SpoolInUseError
 
 _GRACE_AT_POWEROFF: Final = 10.0
 """Seconds that attempts have at most; with what else a stop takes, well below the 30 of the unit's TimeoutStopSec."""
@@ -119,7 +120,7 @@ def web(given: argparse.Namespace) -> int:
     from bgjobd.web.settings import Settings
 
     try:
-        serve(Settings(**page.settings_of(_settings(given))))
+        serve(Settings(**page_process.settings_of(_settings(given))))
     except ConfigError as error:
         return complain(str(error), USAGE)
     except OSError as error:

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bgjobd import census, limits
+from bgjobd import census
 from bgjobd.config.sections import Config
 from bgjobd.findings import Finding, broken, doubtful, ok, remark
 from bgjobd.forkserver.sandbox import Account
 from bgjobd.host import directories, disk_space
 from bgjobd.service import SOCKET_GROUP
+from bgjobd.supervisor import limits
 
 _READ: Final = 0o4
 _PASS: Final = 0o1

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from bgjob.client import Client
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import FINAL, Status
-from bgjobd import outputs, retention
+from bgjobd import retention
 from bgjobd.config.policy import policy_of
 from bgjobd.config.sections import Config, Retention
 from bgjobd.core.job import masked
@@ -28,13 +28,14 @@ from bgjobd.core.planner import Lanes
 from bgjobd.forkserver import journal as journals
 from bgjobd.host import clock, life
 from bgjobd.host.lock import AlreadyRunningError, lock
-from bgjobd.spool import AttemptKey
 from bgjobd.store.audit import Audit
 from bgjobd.store.backups import sync
 from bgjobd.store.database import errors_named, open_for_writing
 from bgjobd.store.items import Deletion, Item, Trimming
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import FIRST, Place, Reader
+from bgjobd.supervisor import outputs
+from bgjobd.supervisor.spool import AttemptKey
 
 _PATIENCE: Final = 60.0
 """Seconds that the daemon may take for a portion: it pauses after each."""

@@ -14,9 +14,9 @@ from typing import Any, Final
 from bgjob.errors import RequestError
 from bgjob.words import EntryType, Status
 from bgjobd.config import sections
-from bgjobd.outputs import Outputs
 from bgjobd.store.items import Deleted, Deletion, Item, TimeLeapt, Trimmed, Trimming
 from bgjobd.store.reader import FIRST, Place, Reader
+from bgjobd.supervisor.outputs import Outputs
 
 AT_ONCE: Final = 200
 """Of how many jobs one question is asked."""

@@ -17,10 +17,10 @@ from bgjobd.core.job import Job, masked
 from bgjobd.host.clock import to_text
 from bgjobd.ipc import Caller
 from bgjobd.news import Changes, Lines, Told
-from bgjobd.outputs import Part
 from bgjobd.store.items import LogFilter, LogLine
 from bgjobd.store.pages import Page, in_pages
 from bgjobd.store.reader import Reader
+from bgjobd.supervisor.outputs import Part
 
 if TYPE_CHECKING:
     from bgjobd.daemon import Daemon

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from bgjobd import cgroups
+from bgjobd.supervisor import cgroups
 
 T = TypeVar("T")
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from bgjob import AsyncClient, AsyncJob
 from bgjob.errors import RequestError
-from bgjobd import page, service
+from bgjobd import service
 from bgjobd.config import sections
 from bgjobd.config.sections import Config
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
+from bgjobd.supervisor import page_process
 
 _JOBS = "bgjobd.demo.jobs"
 _GRACE = 5.0
@@ -135,7 +136,7 @@ def _report(jobs: list[dict[str, Any]], directory: Path) -> bool:
 
 def _print_hints(settings: Config) -> None:
     bgjob = "bgjob" if shutil.which("bgjob") else Path(sys.executable).with_name("bgjob")
-    web = page.settings_of(settings)
+    web = page_process.settings_of(settings)
     print(
         "\nThe daemon goes on until Ctrl-C, and so does its page:\n"
         f"  http://{web['bind']}/login?token={web['token']}\n"

@@ -13,9 +13,10 @@ from bgjobd.forkserver import __main__ as start
 
 
 def _daemon() -> int:
-    from bgjobd import link, main
+    from bgjobd import main
+    from bgjobd.supervisor import fork_server_link
 
-    link._SERVER = Path(__file__)
+    fork_server_link._SERVER = Path(__file__)
     return main.main()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from bgjob import Client
 from bgjob.errors import DaemonUnavailableError
-from bgjobd.marks import try_mark
+from bgjobd.supervisor.fork_server_marks import try_mark
 from tests.daemon import warm
 from tests.support import eventually
 

@@ -30,12 +30,12 @@ from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.ipc import Caller, Methods
 from bgjobd.news import News
-from bgjobd.outputs import Outputs, Part
-from bgjobd.spool import AttemptKey
 from bgjobd.store import database
 from bgjobd.store.items import Item, JobFilter, LogFilter, Noted
 from bgjobd.store.pages import MOST_BYTES
 from bgjobd.store.reader import Reader
+from bgjobd.supervisor.outputs import Outputs, Part
+from bgjobd.supervisor.spool import AttemptKey
 from tests.daemon.running import RunningDaemon, daemon
 from tests.store.samples import COMPLETED, NO_SLOTS, Store, asked, cancels, ends, starts, submission
 from tests.support import eventually

@@ -15,9 +15,9 @@ import pytest
 
 from bgjob import Client
 from bgjob.client import Job
-from bgjobd import spool as spools
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.process_identity import pidfd_inode
+from bgjobd.supervisor import spool as spools
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.support import directory_for_all, eventually
 

@@ -16,12 +16,13 @@ import pytest
 
 from bgjob.calls import Call
 from bgjob.words import INTERFACE
-from bgjobd import cgroups, checking, limits
+from bgjobd import checking
 from bgjobd.config.sections import Config, ConfigError, load
 from bgjobd.findings import Severity
 from bgjobd.forkserver.sandbox import Account, Limits
-from bgjobd.limits import LIMITS, Enforcement, Machine
-from bgjobd.link import Application
+from bgjobd.supervisor import cgroups, limits
+from bgjobd.supervisor.fork_server_link import Application
+from bgjobd.supervisor.limits import LIMITS, Enforcement, Machine
 from tests.daemon import warm
 from tests.daemon.running import daemon
 

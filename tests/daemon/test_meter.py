@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from bgjobd import meter
 from bgjobd.api import IDL
 from bgjobd.daemon import Daemon
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.process_identity import pidfd_inode, start_time
-from bgjobd.spool import AttemptKey, try_open_process
+from bgjobd.supervisor import live_usage
+from bgjobd.supervisor.spool import AttemptKey, try_open_process
 from tests.daemon.running import RunningDaemon, daemon
 from tests.protocol import idl
 from tests.support import eventually
@@ -137,27 +137,27 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_process_is_measured_if_it_is_the_one_of_the_journal(process: subprocess.Popen[bytes]) -> None:
-    reading = meter.try_read(journal_of(process.pid))
+    reading = live_usage.try_read(journal_of(process.pid))
     assert reading is not None
     assert reading.cpu >= 0.0
     assert reading.memory > 0
-    assert meter.try_read(journal_of(process.pid, start_time=1)) is None
-    assert meter.try_read(journal_of(process.pid, pidfd_inode=1)) is None
-    assert meter.try_read(Journal()) is None
+    assert live_usage.try_read(journal_of(process.pid, start_time=1)) is None
+    assert live_usage.try_read(journal_of(process.pid, pidfd_inode=1)) is None
+    assert live_usage.try_read(Journal()) is None
 
 
 def test_a_process_that_is_gone_is_not_measured(process: subprocess.Popen[bytes]) -> None:
     journal = journal_of(process.pid)
     process.kill()
     process.wait(20)
-    assert meter.try_read(journal) is None
+    assert live_usage.try_read(journal) is None
 
 
 def test_no_measure_leaves_a_descriptor(process: subprocess.Popen[bytes]) -> None:
     journals = [journal_of(process.pid), journal_of(process.pid, start_time=1), Journal()]
     before = os.listdir("/proc/self/fd")
     for journal in journals:
-        meter.try_read(journal)
+        live_usage.try_read(journal)
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -165,7 +165,7 @@ def test_the_fields_are_counted_from_behind_the_name_of_the_command() -> None:
     ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
     fields = ["S", *("0" for _ in range(10)), "1", "2", "3", "4", *("0" for _ in range(6)), "5", "0"]
     told = f"4711 (a) R 9 (b)) {' '.join(fields)}\n".encode()
-    assert meter.reading_of(told) == (10 / ticks, 5 * page)
+    assert live_usage.reading_of(told) == (10 / ticks, 5 * page)
 
 
 def opened(_: AttemptKey, journal: Journal) -> int | None:
@@ -178,14 +178,14 @@ def unopened(*_: object) -> None:
 
 def test_an_attempt_without_a_journal_has_no_process_yet() -> None:
     rows = [{"job_id": 1, "number": 2, "pid": None}]
-    assert meter.read_all(rows, {}, unopened) == [
+    assert live_usage.read_all(rows, {}, unopened) == [
         {"job_id": 1, "number": 2, "pid": None, "cpu": None, "memory": None},
     ]
-    assert meter.read_all(rows, {(1, 2): Journal()}, unopened)[0]["pid"] is None
+    assert live_usage.read_all(rows, {(1, 2): Journal()}, unopened)[0]["pid"] is None
 
 
 def test_the_pid_is_told_as_soon_as_the_journal_tells_it(process: subprocess.Popen[bytes]) -> None:
     rows = [{"job_id": 1, "number": 2, "pid": None}]
-    (one,) = meter.read_all(rows, {(1, 2): journal_of(process.pid)}, opened)
+    (one,) = live_usage.read_all(rows, {(1, 2): journal_of(process.pid)}, opened)
     assert one["pid"] == process.pid
     assert one["memory"] > 0

@@ -24,9 +24,9 @@ import pytest
 
 from bgjob import Client
 from bgjob.words import EntryType
-from bgjobd import holes, outputs
 from bgjobd.forkserver import libc
-from bgjobd.outputs import Outputs, Part
+from bgjobd.supervisor import outputs, sparse_files
+from bgjobd.supervisor.outputs import Outputs, Part
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -74,7 +74,7 @@ def read_all(descriptor: int, limit: int = 1 << 20) -> list[tuple[int, bytes]]:
     """Each piece of data with its place, until there is no more."""
     pieces, offset = [], 0
     while True:
-        start, data = holes.read(descriptor, offset, limit)
+        start, data = sparse_files.read(descriptor, offset, limit)
         if not data:
             return [*pieces, (start, b"")]
         pieces.append((start, data))
@@ -90,7 +90,7 @@ def test_head_and_tail_are_kept_and_the_middle_takes_no_room(place: Path, most: 
     file, told = place / "1.1.out", content(most + most // 8 + excess)
     file.write_bytes(told)
     with opened(file) as descriptor:
-        holes.bound(descriptor, most)
+        sparse_files.bound(descriptor, most)
         pieces = read_all(descriptor)
     for start, data in pieces:
         assert data == told[start : start + len(data)]
@@ -107,7 +107,7 @@ def test_what_is_hardly_too_large_is_left_whole(place: Path, size: int) -> None:
     file, told = place / "1.1.out", content(size)
     file.write_bytes(told)
     with opened(file) as descriptor:
-        holes.bound(descriptor, 1 << 20)
+        sparse_files.bound(descriptor, 1 << 20)
         assert b"".join(data for _, data in read_all(descriptor)) == told
 
 
@@ -117,7 +117,7 @@ def test_a_file_that_grows_and_grows_is_bounded_at_every_look(place: Path) -> No
     with file.open("wb", buffering=0) as growing, opened(file) as descriptor:
         for start in range(0, len(told), 77_777):
             growing.write(told[start : start + 77_777])
-            holes.bound(descriptor, most)
+            sparse_files.bound(descriptor, most)
             assert kept_of(file) <= most + most // 8 + 4 * BLOCK
         (head_at, head), (tail_at, tail), _ = [
             (start, b"".join(data for _, data in pieces)) for start, pieces in _runs(read_all(descriptor))
@@ -143,14 +143,14 @@ def _runs(pieces: list[tuple[int, bytes]]) -> list[tuple[int, list[tuple[int, by
 def test_whether_holes_can_be_punched_is_tried_without_a_trace(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert holes.can_punch(place)
-    monkeypatch.setattr(holes, "punch", _unsupported)
-    assert not holes.can_punch(place)
-    monkeypatch.setattr(holes, "punch", lambda *_: None)  # it says that it did
-    assert not holes.can_punch(place)
+    assert sparse_files.can_punch(place)
+    monkeypatch.setattr(sparse_files, "punch", _unsupported)
+    assert not sparse_files.can_punch(place)
+    monkeypatch.setattr(sparse_files, "punch", lambda *_: None)  # it says that it did
+    assert not sparse_files.can_punch(place)
     assert list(place.iterdir()) == []
     with pytest.raises(FileNotFoundError):
-        holes.can_punch(place / "nowhere")
+        sparse_files.can_punch(place / "nowhere")
 
 
 def _unsupported(*_: object) -> None:
@@ -167,14 +167,17 @@ def test_no_zeros_of_a_hole_are_ever_read_wherever_one_begins(place: Path) -> No
     edges = [edge + by for edge in range(0, 10 * BLOCK, BLOCK) for by in (-1, 0, 1)]
     with opened(file) as descriptor:
         for (_, start), (end, _) in pairwise(data_at):
-            holes.punch(descriptor, start, end)
+            sparse_files.punch(descriptor, start, end)
         for offset in [max(0, edge) for edge in edges] + [len(told) - 1, len(told), len(told) + 1]:
             start, end = next(
                 ((max(start, offset), end) for start, end in data_at if offset < end),
                 (max(offset, len(told)), offset),
             )
             for limit in (1, BLOCK - 1, BLOCK, 1 << 20):
-                assert holes.read(descriptor, offset, limit) == (start, told[start : min(end, start + limit)])
+                assert sparse_files.read(descriptor, offset, limit) == (
+                    start,
+                    told[start : min(end, start + limit)],
+                )
 
 
 def test_a_sparse_file_of_the_jobs_own_is_read_round_its_holes_and_may_end_in_one(place: Path) -> None:
@@ -185,10 +188,10 @@ def test_a_sparse_file_of_the_jobs_own_is_read_round_its_holes_and_may_end_in_on
         sparse.write(b"second")
         sparse.truncate(1 << 40)
     with opened(file) as descriptor:
-        assert holes.read(descriptor, BLOCK, 100) == (1 << 30, b"second" + bytes(94))
-        assert holes.read(descriptor, (1 << 30) + BLOCK, 100) == (1 << 40, b"")
+        assert sparse_files.read(descriptor, BLOCK, 100) == (1 << 30, b"second" + bytes(94))
+        assert sparse_files.read(descriptor, (1 << 30) + BLOCK, 100) == (1 << 40, b"")
         assert read_all(descriptor)[-1] == (1 << 40, b"")
-        holes.bound(descriptor, 1 << 20)
+        sparse_files.bound(descriptor, 1 << 20)
         assert read_all(descriptor) == [(0, b"first" + bytes(BLOCK - 5)), (1 << 40, b"")]
 
 
@@ -200,14 +203,14 @@ def test_a_hole_that_comes_while_the_file_is_read_is_seen(
     pread = os.pread
 
     def punched_meanwhile(descriptor: int, limit: int, offset: int) -> bytes:
-        holes.punch(descriptor, BLOCK, 3 * BLOCK)
+        sparse_files.punch(descriptor, BLOCK, 3 * BLOCK)
         return pread(descriptor, limit, offset)
 
     monkeypatch.setattr(os, "pread", punched_meanwhile)
     with opened(file) as descriptor:
-        assert holes.read(descriptor, 0, 1 << 20) == (0, told[:BLOCK])
+        assert sparse_files.read(descriptor, 0, 1 << 20) == (0, told[:BLOCK])
         file.write_bytes(told)
-        assert holes.read(descriptor, BLOCK + 7, 1 << 20) == (3 * BLOCK, told[3 * BLOCK :])
+        assert sparse_files.read(descriptor, BLOCK + 7, 1 << 20) == (3 * BLOCK, told[3 * BLOCK :])
 
 
 def test_what_is_appended_or_cut_off_while_the_file_is_read_is_no_hole(
@@ -232,10 +235,10 @@ def test_what_is_appended_or_cut_off_while_the_file_is_read_is_no_hole(
     with opened(file) as descriptor:
         with monkeypatch.context() as patched:
             patched.setattr(os, "lseek", appended_meanwhile)
-            start, data = holes.read(descriptor, 5, 100)
+            start, data = sparse_files.read(descriptor, 5, 100)
         assert (start, data[:4]) in [(5, b""), (5, b"6789")]
         monkeypatch.setattr(os, "lseek", cut_off_meanwhile)
-        assert holes.read(descriptor, 2, 100) == (2, b"")
+        assert sparse_files.read(descriptor, 2, 100) == (2, b"")
 
 
 # The directory of outputs
@@ -386,7 +389,7 @@ def test_so_many_changes_that_the_kernel_dropped_some_make_every_bounded_output_
 def test_a_file_system_that_cannot_is_told_of_once(
     play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holes, "punch", _unsupported)
+    monkeypatch.setattr(sparse_files, "punch", _unsupported)
 
     async def scene(at: Desk) -> None:
         for number in (1, 2):
@@ -405,14 +408,14 @@ def test_a_file_system_that_cannot_is_told_of_once(
 def test_a_job_that_writes_into_its_hole_ends_the_bounding_of_no_other_output(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    punch = holes.punch
+    punch = sparse_files.punch
 
     def punch_and_lose(descriptor: int, start: int, end: int) -> None:
         punch(descriptor, start, end)
         if os.fstat(descriptor).st_size > 8 << 20:
             os.pwrite(descriptor, b"x", start)  # the job was faster than the look at what came of it
 
-    monkeypatch.setattr(holes, "punch", punch_and_lose)
+    monkeypatch.setattr(sparse_files, "punch", punch_and_lose)
 
     async def scene(at: Desk) -> None:
         at.outputs.keep_bounded((1, 1), 1 << 20)
@@ -438,11 +441,11 @@ def test_what_is_reserved_and_not_written_is_given_up(place: Path, size: int, is
     file.write_bytes(told)
     with opened(file) as descriptor:
         if is_behind:
-            libc.fallocate(descriptor, holes._KEEP_SIZE, 0, 64 << 20)
+            libc.fallocate(descriptor, sparse_files._KEEP_SIZE, 0, 64 << 20)
         else:
             os.posix_fallocate(descriptor, 0, 64 << 20)
         whole = os.fstat(descriptor).st_size
-        holes.bound(descriptor, 1 << 20)
+        sparse_files.bound(descriptor, 1 << 20)
         assert kept_of(file) < 2 << 20
         assert os.fstat(descriptor).st_size == whole
         assert os.pread(descriptor, 5000, 0) == told[:5000]
@@ -453,10 +456,10 @@ def test_what_a_file_system_reserves_by_itself_for_a_file_that_grows_stays_until
     file = place / "1.1.out"
     file.write_bytes(content(8 << 20))
     with opened(file) as descriptor:
-        libc.fallocate(descriptor, holes._KEEP_SIZE, 0, 16 << 20)
-        holes.bound(descriptor, 1 << 20)
+        libc.fallocate(descriptor, sparse_files._KEEP_SIZE, 0, 16 << 20)
+        sparse_files.bound(descriptor, 1 << 20)
         assert kept_of(file) > 8 << 20
-        holes.bound(descriptor, 1 << 20, is_last=True)
+        sparse_files.bound(descriptor, 1 << 20, is_last=True)
         assert kept_of(file) < 2 << 20
 
 
@@ -465,10 +468,10 @@ def test_an_output_of_nothing_that_takes_much_of_the_disk_is_bounded(play: Play)
         at.outputs.keep_bounded((1, 1), 1 << 20)
         at.print(b"x")
         with opened(at.file) as descriptor:
-            libc.fallocate(descriptor, holes._KEEP_SIZE, 0, 64 << 20)
+            libc.fallocate(descriptor, sparse_files._KEEP_SIZE, 0, 64 << 20)
         await soon(lambda: kept_of(at.file) < 1 << 20)
         with opened(at.file) as descriptor:
-            libc.fallocate(descriptor, holes._KEEP_SIZE, 0, 64 << 20)
+            libc.fallocate(descriptor, sparse_files._KEEP_SIZE, 0, 64 << 20)
         await at.finish()
         assert kept_of(at.file) < 1 << 20
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from bgjob.words import EntryType
-from bgjobd import recording as module
 from bgjobd.forkserver.journal import RESERVE
-from bgjobd.recording import Directory, Recording, fault_of
+from bgjobd.supervisor import recording as module
+from bgjobd.supervisor.recording import Directory, Recording, fault_of
 from tests.faults.injecting import full_disk, needs_root, small_disk
 
 

@@ -16,15 +16,15 @@ from typing import Any, Final
 
 import pytest
 
-from bgjobd import marks, remnants
-from bgjobd import spool as spools
-from bgjobd.marks import Marked
-from bgjobd.remnants import Process, Remnants, is_left_behind
-from bgjobd.spool import Spool
+from bgjobd.supervisor import fork_server_marks, remnants
+from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor.fork_server_marks import Marked
+from bgjobd.supervisor.remnants import Process, Remnants, is_left_behind
+from bgjobd.supervisor.spool import Spool
 from tests.daemon.running import is_alive
 from tests.support import eventually
 
-SERVER = Marked(marks.new(), 700, 1000, 77, "boot", (0, 1000))
+SERVER = Marked(fork_server_marks.new(), 700, 1000, 77, "boot", (0, 1000))
 STRAY = Process(800, SERVER.mark, 1001, 800, frozenset({1000}))
 
 
@@ -51,32 +51,32 @@ def test_what_carries_its_mark_began_after_it_and_has_a_user_of_its_classes_was_
 
 
 def test_the_spool_keeps_a_fork_server_as_it_was_told(tmp_path: Path) -> None:
-    marks.put(tmp_path, SERVER)
-    assert marks.kept(tmp_path) == {SERVER.mark}
-    assert marks.try_read(tmp_path, SERVER.mark) == SERVER
+    fork_server_marks.put(tmp_path, SERVER)
+    assert fork_server_marks.kept(tmp_path) == {SERVER.mark}
+    assert fork_server_marks.try_read(tmp_path, SERVER.mark) == SERVER
     assert [path.stat().st_mode & 0o777 for path in tmp_path.iterdir()] == [0o600]
-    marks.remove(tmp_path, SERVER.mark)
+    fork_server_marks.remove(tmp_path, SERVER.mark)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_somebody_has_put_in_the_way_of_a_fork_servers_file_stays_and_nothing_else_does(
     tmp_path: Path,
 ) -> None:
-    path = tmp_path / marks.file_name(SERVER.mark)
+    path = tmp_path / fork_server_marks.file_name(SERVER.mark)
     path.mkdir()
     with pytest.raises(IsADirectoryError):
-        marks.put(tmp_path, SERVER)
+        fork_server_marks.put(tmp_path, SERVER)
     assert list(tmp_path.iterdir()) == [path]
     path.rmdir()
-    unfinished = path.with_name(path.name + marks.UNFINISHED)
+    unfinished = path.with_name(path.name + fork_server_marks.UNFINISHED)
     unfinished.touch()
     with pytest.raises(FileExistsError):
-        marks.put(tmp_path, SERVER)
+        fork_server_marks.put(tmp_path, SERVER)
     assert list(tmp_path.iterdir()) == [unfinished]
 
 
 def test_a_spool_that_is_not_there_keeps_no_fork_server(tmp_path: Path) -> None:
-    assert marks.kept(tmp_path / "gone") == set()
+    assert fork_server_marks.kept(tmp_path / "gone") == set()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_spool_that_is_not_there_keeps_no_fork_server(tmp_path: Path) -> None:
 def test_a_file_that_a_job_has_spoilt_tells_of_no_fork_server_and_is_removed(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    path = tmp_path / marks.file_name(SERVER.mark)
+    path = tmp_path / fork_server_marks.file_name(SERVER.mark)
     path.write_text(json.dumps(asdict(SERVER) | changes))
     spool = Spool(tmp_path)
     assert spool.servers() == []
@@ -103,27 +103,27 @@ def test_a_file_that_a_job_has_spoilt_tells_of_no_fork_server_and_is_removed(
 
 @pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"[]", b"[" * 60000, b"7" * 60000])
 def test_what_is_no_record_tells_of_no_fork_server(tmp_path: Path, text: bytes) -> None:
-    (tmp_path / marks.file_name(SERVER.mark)).write_bytes(text)
-    assert marks.try_read(tmp_path, SERVER.mark) is None
+    (tmp_path / fork_server_marks.file_name(SERVER.mark)).write_bytes(text)
+    assert fork_server_marks.try_read(tmp_path, SERVER.mark) is None
 
 
 def test_what_is_no_file_tells_of_no_fork_server(tmp_path: Path) -> None:
-    path = tmp_path / marks.file_name(SERVER.mark)
+    path = tmp_path / fork_server_marks.file_name(SERVER.mark)
     os.mkfifo(path)
-    assert marks.try_read(tmp_path, SERVER.mark) is None
+    assert fork_server_marks.try_read(tmp_path, SERVER.mark) is None
     path.unlink()
     path.symlink_to("/dev/zero")
-    assert marks.try_read(tmp_path, SERVER.mark) is None
+    assert fork_server_marks.try_read(tmp_path, SERVER.mark) is None
     path.unlink()
     path.mkdir()
-    assert marks.try_read(tmp_path, SERVER.mark) is None
+    assert fork_server_marks.try_read(tmp_path, SERVER.mark) is None
 
 
 @pytest.mark.parametrize(
     "name", ["fork-server-", "fork-server-AA", f"fork-server-{'a' * 33}", "1.fork-server-aa"]
 )
 def test_a_name_that_no_fork_servers_file_has_is_none(name: str) -> None:
-    assert marks.try_mark(name) is None
+    assert fork_server_marks.try_mark(name) is None
 
 
 @pytest.mark.parametrize(
@@ -142,14 +142,14 @@ def test_a_process_shows_the_mark_that_it_was_executed_with(
 ) -> None:
     with subprocess.Popen(["sleep", "1000"], env=environ) as process:
         eventually(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
-        assert marks.try_mark_of(process.pid) == told
+        assert fork_server_marks.try_mark_of(process.pid) == told
         process.kill()
 
 
 def test_of_a_process_that_has_ended_nothing_is_known() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
-    assert marks.try_mark_of(process.pid) is None
+    assert fork_server_marks.try_mark_of(process.pid) is None
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
     """One that keeps a fork server which has a start before it that is fenced."""
     (tmp_path / "spool").mkdir()
     spool = Spool(tmp_path / "spool")
-    marks.put(tmp_path / "spool", SERVER)
+    fork_server_marks.put(tmp_path / "spool", SERVER)
     assert spool.fence((1, 1), SERVER.mark)
     yield spool
     spool.close()
@@ -182,7 +182,7 @@ def test_a_fence_waits_for_another_occasion_where_no_descriptors_are_left(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     with monkeypatch.context() as patch:
-        patch.setattr(marks, "kept", scarce)
+        patch.setattr(fork_server_marks, "kept", scarce)
         spool.lift((1, 1))
         spool.set_idle(SERVER.mark)
         spool.seal_hook((1, 1))
@@ -273,7 +273,7 @@ def test_while_attempts_run_only_what_is_of_the_fork_servers_session_is_ended(sp
     async def scene(sight: Sight) -> None:
         with orphans(IN_A_SESSION, 2) as (inner, server), orphans(STRAY_OF_ITS_OWN, 1) as (stray,):
             eventually(lambda: not is_alive(server))
-            marks.put(spool._path, replace(SERVER, pid=server, uids=(os.getuid(),)))
+            fork_server_marks.put(spool._path, replace(SERVER, pid=server, uids=(os.getuid(),)))
             searches = 0
 
             def search(wanted: Collection[str]) -> list[tuple[int, Process]]:
@@ -304,7 +304,7 @@ def test_while_attempts_run_only_what_is_of_the_fork_servers_session_is_ended(sp
 
 def test_of_a_fork_server_of_another_life_nothing_is_left_and_nothing_is_looked_for(spool: Spool) -> None:
     async def scene(sight: Sight) -> None:
-        marks.put(spool._path, replace(SERVER, life_id="the boot before", uids=(os.getuid(),)))
+        fork_server_marks.put(spool._path, replace(SERVER, life_id="the boot before", uids=(os.getuid(),)))
         with orphans(STRAY_OF_ITS_OWN, 1) as (stray,):
             sight.remnants.start()
             await sight.settle()
@@ -327,7 +327,7 @@ def test_a_fork_server_of_an_earlier_daemon_is_watched_until_it_ends_also_where_
 
     async def scene(sight: Sight) -> None:
         with sleeper({}) as server, orphans(STRAY_OF_ITS_OWN, 1) as (stray,):
-            marks.put(spool._path, Marked.here(SERVER.mark, server.pid, "boot", [os.getuid()]))
+            fork_server_marks.put(spool._path, Marked.here(SERVER.mark, server.pid, "boot", [os.getuid()]))
             sight.remnants.start()
             for _ in range(10):
                 await asyncio.sleep(0)
@@ -378,7 +378,7 @@ def test_a_search_that_fails_is_made_again_and_keeps_no_descriptor(
     real = getattr(remnants, name)
     monkeypatch.setattr(remnants, name, scarce)
     monkeypatch.setattr(remnants, "_PAUSE", 0.0)
-    marks.put(spool._path, replace(SERVER, uids=(os.getuid(),)))
+    fork_server_marks.put(spool._path, replace(SERVER, uids=(os.getuid(),)))
 
     async def scene(sight: Sight) -> None:
         with orphans(STRAY_OF_ITS_OWN * 2, 2) as strays:
@@ -398,7 +398,7 @@ def test_what_does_not_end_is_left_to_the_next_daemon_and_no_descriptor_is_kept(
 ) -> None:
     monkeypatch.setattr(remnants, "_LONG_DYING", 0.001)
     monkeypatch.setattr(remnants, "_try_end", lambda pidfd, pid: "deaf")
-    marks.put(spool._path, replace(SERVER, uids=(os.getuid(),)))
+    fork_server_marks.put(spool._path, replace(SERVER, uids=(os.getuid(),)))
 
     async def scene(sight: Sight) -> None:
         with orphans(STRAY_OF_ITS_OWN * 2, 2) as strays:
@@ -423,7 +423,7 @@ A_FAMILY: Final = (
 
 def test_who_is_above_or_below_somebody_who_is_known_is_left_alone(spool: Spool) -> None:
     async def scene(sight: Sight) -> None:
-        marks.put(spool._path, replace(SERVER, uids=(os.getuid(),)))
+        fork_server_marks.put(spool._path, replace(SERVER, uids=(os.getuid(),)))
         with (
             sleeper({"BGJOB_MARK": SERVER.mark}) as own,
             orphans(A_FAMILY, 3) as family,

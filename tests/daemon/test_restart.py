@@ -11,7 +11,7 @@ import pytest
 from inotify_simple import INotify, flags
 
 from bgjobd.forkserver import journal as journals
-from bgjobd.spool import MARKER, Spool
+from bgjobd.supervisor.spool import MARKER, Spool
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults.injecting import leased
 from tests.support import eventually

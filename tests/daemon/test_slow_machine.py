@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bgjob import AsyncClient, Client, CodeLoadingError
-from bgjobd import generations
-from bgjobd.generations import Generations
-from bgjobd.link import Application, ForkServer, Places, TooSlowError
+from bgjobd.supervisor import fork_servers
+from bgjobd.supervisor.fork_server_link import Application, ForkServer, Places, TooSlowError
+from bgjobd.supervisor.fork_servers import Generations
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -34,7 +34,7 @@ def test_what_takes_longer_than_its_import_timeout_is_given_more_until_it_is_the
     """At first the interpreter has no time to come up, then the module has none to be imported."""
     source = SLOW.replace('while not Path("GO").exists():', "for _ in range(30):")
     eager = "from bgjobd.core import trials; trials._FIRST_PAUSE = 0.01\n"
-    eager += "from bgjobd import generations; generations._FIRST_PAUSE = 0.01"
+    eager += "from bgjobd.supervisor import fork_servers; fork_servers._FIRST_PAUSE = 0.01"
     with (
         daemon(
             tmp_path, APPROVED, "import_timeout = 0.01", modules={"slow": source}, changes=eager
@@ -62,7 +62,7 @@ class Launched:
 def test_once_one_has_come_up_the_next_is_given_as_much_as_is_configured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generations, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(fork_servers, "_FIRST_PAUSE", 0.0)
     patience = []
 
     async def launch(application: Application, *_: object) -> Launched:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from bgjobd.link import ForkServer
-from bgjobd.starts import Start, Starts
+from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.starts import Start, Starts
 
 ONE = cast(ForkServer, "one")
 ANOTHER = cast(ForkServer, "another")

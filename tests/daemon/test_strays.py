@@ -135,7 +135,8 @@ def test_what_hides_behind_an_attempt_is_killed_with_it_and_told_in_the_jobs_log
 def in_cgroups() -> Iterator[str]:
     """Changes of a daemon's that has attempts in real cgroups."""
     with own_cgroup() as group:
-        yield f"from bgjobd import cgroups; from pathlib import Path; cgroups.find = lambda _=0: Path({str(group)!r})"
+        imports = "from bgjobd.supervisor import cgroups; from pathlib import Path"
+        yield f"{imports}; cgroups.find = lambda _=0: Path({str(group)!r})"
 
 
 def test_what_hides_behind_an_attempt_that_has_to_be_killed_is_told_where_there_are_cgroups_too(

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from bgjob.words import EntryType
-from bgjobd import trials as module
 from bgjobd.core.trials import UNTRIED
-from bgjobd.link import Application, ForkServerError
-from bgjobd.trials import Trials
+from bgjobd.supervisor import trials as module
+from bgjobd.supervisor.fork_server_link import Application, ForkServerError
+from bgjobd.supervisor.trials import Trials
 
 BILLS, MAILS, ODD, SHOP = "bills.Bills", "mails.Mails", "odd.Odd", "shop.Shop"
 NO_USER = {ODD: "there is no user odd"}

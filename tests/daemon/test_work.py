@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from bgjobd import work
-from bgjobd.work import ASIDE, Work, empty
+from bgjobd.supervisor import work_dirs as work
+from bgjobd.supervisor.work_dirs import ASIDE, Work, empty
 from tests.daemon.running import daemon
 from tests.forkserver.forked import in_child
 from tests.support import eventually

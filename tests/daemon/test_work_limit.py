@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from bgjob.words import EntryType
-from bgjobd import work as works
-from bgjobd import work_limits
-from bgjobd.work import Holding, Work
-from bgjobd.work_limits import WorkLimits
+from bgjobd.supervisor import work_dirs as works
+from bgjobd.supervisor import work_limits
+from bgjobd.supervisor.work_dirs import Holding, Work
+from bgjobd.supervisor.work_limits import WorkLimits
 from tests.daemon.running import daemon
 from tests.support import eventually
 

@@ -21,7 +21,7 @@ from bgjobd import books
 from bgjobd.books import Books
 from bgjobd.config import sections
 from bgjobd.config.sections import Config
-from bgjobd.marks import try_mark
+from bgjobd.supervisor.fork_server_marks import try_mark
 from tests.daemon.running import RunningDaemon
 from tests.faults import ledgered
 from tests.support import eventually

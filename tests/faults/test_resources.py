@@ -22,7 +22,7 @@ from bgjob.errors import DaemonUnavailableError
 from bgjobd.core.verdict import StopReason
 from bgjobd.door import Door
 from bgjobd.forkserver import journal as journals
-from bgjobd.spool import Spool
+from bgjobd.supervisor.spool import Spool
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
 from tests.faults.injecting import (

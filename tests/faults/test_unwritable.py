@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from bgjob.errors import ReloadFailedError
-from bgjobd import spool as spools
 from bgjobd.forkserver import journal as journals
+from bgjobd.supervisor import spool as spools
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
 from tests.faults.injecting import fill, full_disk, needs_root, pid_of, small_disk

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from bgjobd import cgroups
 from bgjobd.forkserver.cgroup import Evidence, Group, Groups
 from bgjobd.forkserver.reaping import collect
+from bgjobd.supervisor import cgroups
 from tests.faults.injecting import needs_root
 from tests.forkserver.driven import DrivenServer, fork_server, order
 from tests.support import eventually, has_removed, own_cgroup

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bgjob.words import Outcome
-from bgjobd import spool
 from bgjobd.forkserver import journal as journals
+from bgjobd.supervisor import spool
 
 STARTED = journals.started("ab", 7, 0, 1, "cd", 1.0)
 USED = {"max_rss": 1, "cpu_user": 0.5, "cpu_system": 0, "output_bytes": 0}

@@ -15,7 +15,6 @@ from pydantic import TypeAdapter, ValidationError
 from bgjob.codec import to_json
 from bgjob.errors import InvalidNameError
 from bgjob.words import INT_MAX
-from bgjobd import spool
 from bgjobd.catalogue import Catalogue, check_names
 from bgjobd.config import values as units
 from bgjobd.config.sections import Config, ConfigError, load
@@ -23,7 +22,8 @@ from bgjobd.core.job import Ending
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
 from bgjobd.host.clock import to_text
-from bgjobd.link import Application
+from bgjobd.supervisor import spool
+from bgjobd.supervisor.fork_server_link import Application
 from tests.fuzz.target import pieces, scratch
 
 _KEY = (1, 1)

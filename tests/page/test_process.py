@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from bgjobd.config.sections import load
-from bgjobd.page import PageProcess, settings_of
+from bgjobd.supervisor.page_process import PageProcess, settings_of
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.page.serving import TOKEN, Peer
 from tests.support import eventually
@@ -236,7 +236,8 @@ def test_the_page_ends_with_a_daemon_that_is_killed_and_the_next_one_has_its_own
 
 
 def test_a_page_that_hangs_does_not_keep_the_address_from_the_next(tmp_path: Path) -> None:
-    with with_page(tmp_path, "from bgjobd import page; page._LAST_MOMENT = 0.1") as (running, path):
+    hasty = "from bgjobd.supervisor import page_process; page_process._LAST_MOMENT = 0.1"
+    with with_page(tmp_path, hasty) as (running, path):
         eventually(lambda: answers(path))
         [pid] = pages(running)
         os.kill(pid, signal.SIGSTOP)
@@ -249,9 +250,9 @@ def test_a_page_that_hangs_does_not_keep_the_address_from_the_next(tmp_path: Pat
 def test_a_page_that_hangs_is_replaced_while_the_daemon_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bgjobd.page._BETWEEN_BEATS", 0.1)
+    monkeypatch.setattr("bgjobd.supervisor.page_process._BETWEEN_BEATS", 0.1)
     monkeypatch.setattr(
-        "bgjobd.page._MOST_SILENCE", 2.0
+        "bgjobd.supervisor.page_process._MOST_SILENCE", 2.0
     )  # which a page takes at most before it answers at all
     path, pids, said = str(tmp_path / "p.sock"), set[int](), list[str]()
 
@@ -302,7 +303,7 @@ def test_a_page_is_missed_although_there_was_no_descriptor_to_hear_of_its_end(
         kept.stop()
         await keeping
 
-    monkeypatch.setattr("bgjobd.page.os.pidfd_open", without_descriptors)
+    monkeypatch.setattr("bgjobd.supervisor.page_process.os.pidfd_open", without_descriptors)
     monkeypatch.setattr("bgjobd.host.child_process._BETWEEN_LOOKS", 0.05)
     asyncio.run(is_missed())
 
@@ -319,8 +320,8 @@ def test_a_page_that_has_not_even_heard_its_settings_can_be_stopped(monkeypatch:
         time.sleep(0.5)
         return "{}"
 
-    monkeypatch.setattr("bgjobd.page.sys.executable", "/bin/true")
-    monkeypatch.setattr("bgjobd.page.json.dumps", told_too_late)
+    monkeypatch.setattr("bgjobd.supervisor.page_process.sys.executable", "/bin/true")
+    monkeypatch.setattr("bgjobd.supervisor.page_process.json.dumps", told_too_late)
     asyncio.run(is_stopped())
 
 

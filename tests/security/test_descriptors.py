@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from inotify_simple import INotify
 
-from bgjobd.spool import Spool
+from bgjobd.supervisor.spool import Spool
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page.serving import Peer
 from tests.support import directory_for_all, eventually

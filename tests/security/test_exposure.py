@@ -13,7 +13,7 @@ import pytest
 from bgjob import Client
 from bgjob.errors import NotApprovedError
 from bgjobd.config import sections
-from bgjobd.page import settings_of
+from bgjobd.supervisor.page_process import settings_of
 from tests.daemon.running import RunningDaemon, daemon
 from tests.daemon.test_check import settings
 from tests.support import eventually

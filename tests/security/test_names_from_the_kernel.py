@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 import bgjobd
-from bgjobd import census, cgroups, meter
-from bgjobd import spool as spools
+from bgjobd import census
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import process_identity
 from bgjobd.forkserver.cgroup import Group, Groups
 from bgjobd.host import disk_space
+from bgjobd.supervisor import cgroups, live_usage
+from bgjobd.supervisor import spool as spools
 from tests.support import eventually
 
 TREE = Path(bgjobd.__file__).parent.parent
@@ -51,7 +52,7 @@ def test_a_hostile_process_name_moves_no_field(named: int, tmp_path: Path) -> No
     )
     assert 0 <= age < 60
     assert 0 <= process_identity.cpu_time(named) < 60
-    reading = meter.reading_of(Path(f"/proc/{named}/stat").read_bytes())
+    reading = live_usage.reading_of(Path(f"/proc/{named}/stat").read_bytes())
     assert (0 <= reading.cpu < 60, 2**16 < reading.memory < 2**34) == (True, True)
     seen = census.take(tmp_path, tmp_path)[named]
     assert (seen.parent, seen.is_zombie, seen.session) == (os.getpid(), False, os.getsid(0))

@@ -14,7 +14,7 @@ import pytest
 from bgjob.commands.screen import _PAINT
 from bgjob.commands.text import _CHARACTERS
 from bgjobd.host.json_portions import _STRETCH, _TO_LAST_COMMA
-from bgjobd.page import _IS_TOKEN
+from bgjobd.supervisor.page_process import _IS_TOKEN
 from bgjobd.web.heads import _HEADER, _LINE
 from bgjobd.web.views import routes
 
@@ -36,7 +36,7 @@ MADE = [
 
 MAKERS = {
     "bgjobd/forkserver/outcomes.py",  # of quoted texts alone
-    "bgjobd/page.py", "bgjobd/host/json_portions.py",
+    "bgjobd/supervisor/page_process.py", "bgjobd/host/json_portions.py",
     "client/bgjob/commands/screen.py", "client/bgjob/commands/text.py",
     "web/heads.py", "web/views.py",
 }  # fmt: skip

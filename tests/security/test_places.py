@@ -16,9 +16,9 @@ from bgjobd import census, ipc, places
 from bgjobd.findings import Severity
 from bgjobd.host import directories, lock
 from bgjobd.host.log import FILE_NAME, Log
-from bgjobd.page import settings_of
 from bgjobd.pruning import Archive
 from bgjobd.store import backups, database
+from bgjobd.supervisor.page_process import settings_of
 from tests.daemon.running import RunningDaemon, daemon
 from tests.daemon.test_check import settings
 from tests.support import eventually

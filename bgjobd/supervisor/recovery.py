@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from bgjobd.attempts import Attempts
-from bgjobd.hooks import Hooks
-from bgjobd.spool import AttemptKey, Spool
 from bgjobd.store.reader import Reader
-from bgjobd.work import Work
+from bgjobd.supervisor.attempts import Attempts
+from bgjobd.supervisor.hooks import Hooks
+from bgjobd.supervisor.spool import AttemptKey, Spool
+from bgjobd.supervisor.work_dirs import Work
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bgjobd.core.planner import may_go
-from bgjobd.link import ForkServer
+from bgjobd.supervisor.fork_server_link import ForkServer
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from bgjob.codec import JsonObject
 from bgjobd.forkserver.journal import Journal
-from bgjobd.spool import AttemptKey, is_unreaped, try_open_process
+from bgjobd.supervisor.spool import AttemptKey, is_unreaped, try_open_process
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bgjob.words import EntryType
-from bgjobd import marks
-from bgjobd import spool as spools
 from bgjobd.core.log_entries import left_behind
 from bgjobd.forkserver import process_identity, subreaper
-from bgjobd.marks import Marked
-from bgjobd.spool import Spool
+from bgjobd.supervisor import fork_server_marks
+from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor.fork_server_marks import Marked
+from bgjobd.supervisor.spool import Spool
 
 _MOST_ROUNDS: Final = 16
 """How often /proc is searched for what those who are ended have forked meanwhile."""
@@ -293,7 +293,7 @@ def _search(wanted: Collection[str]) -> list[tuple[int, Process]]:
     found: list[tuple[int, Process]] = []
     try:
         for pid in [int(name) for name in os.listdir("/proc") if name.isascii() and name.isdecimal()]:
-            if marks.try_mark_of(pid) not in wanted:
+            if fork_server_marks.try_mark_of(pid) not in wanted:
                 continue
             with suppress(ProcessLookupError):
                 pidfd = os.pidfd_open(pid)
@@ -323,7 +323,7 @@ def _close(descriptors: Iterable[int]) -> None:
 
 
 def _try_read(pid: int) -> Process | None:
-    mark = marks.try_mark_of(pid)
+    mark = fork_server_marks.try_mark_of(pid)
     if mark is None:
         return None
     try:

@@ -22,8 +22,8 @@ from bgjobd.core.trials import (
     patience,
     pause_before_trial,
 )
-from bgjobd.generations import Generations
-from bgjobd.link import Application, ForkServer, ForkServerError
+from bgjobd.supervisor.fork_server_link import Application, ForkServer, ForkServerError
+from bgjobd.supervisor.fork_servers import Generations
 
 Described = Mapping[str, Mapping[str, Any]]
 

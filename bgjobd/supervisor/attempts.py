@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from bgjob.words import EntryType, Outcome
-from bgjobd import spool as spools
 from bgjobd.config.policy import Policy
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
@@ -38,16 +37,17 @@ from bgjobd.core.why import UnderWay
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.host import clock, life
-from bgjobd.link import ForkServer
-from bgjobd.outputs import Outputs
-from bgjobd.recording import Recording
-from bgjobd.spool import AttemptKey, Spool
-from bgjobd.starts import Start, Starts
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Noted
 from bgjobd.store.outbox import Outbox
+from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.outputs import Outputs
+from bgjobd.supervisor.recording import Recording
+from bgjobd.supervisor.spool import AttemptKey, Spool
+from bgjobd.supervisor.starts import Start, Starts
+from bgjobd.supervisor.work_dirs import Work
+from bgjobd.supervisor.work_limits import WorkLimits
 from bgjobd.turns import let_others, paced
-from bgjobd.work import Work
-from bgjobd.work_limits import WorkLimits
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from typing import Final
 from bgjob.amounts import size_text
 from bgjob.words import EntryType
 from bgjobd.host import threads
-from bgjobd.work import Holding
+from bgjobd.supervisor.work_dirs import Holding
 
 _PAUSE: Final = 1.0
 """Seconds from one measurement of a class to its next."""

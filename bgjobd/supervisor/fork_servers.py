@@ -10,7 +10,7 @@ from typing import Any, Final
 from bgjob.words import EntryType
 from bgjobd.core.trials import patience
 from bgjobd.forkserver import allowances
-from bgjobd.link import Application, ForkServer, ForkServerError, Places, TooSlowError
+from bgjobd.supervisor.fork_server_link import Application, ForkServer, ForkServerError, Places, TooSlowError
 
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0

@@ -18,21 +18,21 @@ from functools import partial
 from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
-from bgjobd import spool as spools
 from bgjobd.config.policy import Policy
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.log_entries import left_behind
 from bgjobd.core.retry import is_quarantined
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
-from bgjobd.link import ForkServer
-from bgjobd.outputs import Outputs
-from bgjobd.spool import AttemptKey, Spool
-from bgjobd.starts import Start, Starts
 from bgjobd.store.items import Noted
 from bgjobd.store.outbox import Outbox
+from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.outputs import Outputs
+from bgjobd.supervisor.spool import AttemptKey, Spool
+from bgjobd.supervisor.starts import Start, Starts
+from bgjobd.supervisor.work_dirs import Work
 from bgjobd.turns import let_others
-from bgjobd.work import Work
 
 _LIMIT: Final = 60.0
 """Seconds that a hook may take."""

@@ -24,12 +24,12 @@ from typing import Final, NamedTuple, TypeVar
 from inotify_simple import flags
 
 from bgjob.words import EntryType
-from bgjobd import holes
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import reaping
 from bgjobd.host import threads
-from bgjobd.recording import Directory
-from bgjobd.spool import AttemptKey, watch
+from bgjobd.supervisor import sparse_files
+from bgjobd.supervisor.recording import Directory
+from bgjobd.supervisor.spool import AttemptKey, watch
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ class Outputs:
             with self._open(key, os.O_RDONLY) as descriptor:
                 if offset < 0:
                     offset = max(0, os.fstat(descriptor).st_size + offset)
-                start, data = holes.read(descriptor, offset, limit)
+                start, data = sparse_files.read(descriptor, offset, limit)
         except OSError:
             return Part(0, max(0, offset), b"")  # it printed nothing, or has put something else there
         return Part(start - offset, start, data)
@@ -211,7 +211,9 @@ class Outputs:
     def _needs_look(self, key: AttemptKey, most: int) -> bool:
         """Whether it takes more than what is kept of it, or did before its middle was given up."""
         found = self._try_status(key)
-        return self._can_bound and found is not None and max(found.st_size, holes.allocated(found)) > most
+        return (
+            self._can_bound and found is not None and max(found.st_size, sparse_files.allocated(found)) > most
+        )
 
     def _look_soon(self, keys: set[AttemptKey]) -> None:
         self._grown |= keys & self._most.keys()
@@ -256,7 +258,7 @@ class Outputs:
             try:
                 with self._open(key, os.O_WRONLY) as descriptor:
                     if _is_own(os.fstat(descriptor)):
-                        holes.bound(descriptor, most, is_last)
+                        sparse_files.bound(descriptor, most, is_last)
             except OSError as error:
                 if error.errno == errno.EOPNOTSUPP and not self._can_punch():
                     return False  # else somebody writes into the hole, which harms no other output
@@ -265,7 +267,7 @@ class Outputs:
     def _can_punch(self) -> bool:
         """Whether the file system can do it at all, tried with a file that no job has."""
         try:
-            return holes.can_punch(self._path)
+            return sparse_files.can_punch(self._path)
         except OSError:
             return True  # no descriptors, or no room to try it: the next look may tell
 

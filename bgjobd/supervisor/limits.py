@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from bgjobd import cgroups, holes
 from bgjobd.config.policy import first
 from bgjobd.config.sections import ClassPolicy, Config, ConfigError, Problem
 from bgjobd.forkserver import landlock
 from bgjobd.forkserver.sandbox import MAY_BE_LESS_NICE, MAY_RAISE_LIMITS, Account, Limits, has_capability
 from bgjobd.host.disk_space import existing
+from bgjobd.supervisor import cgroups, sparse_files
 
 _BY_FORK_SERVER: Final = ("memory", "cpu", "cpu_share", "open_files", "processes", "file_size", "nice")
 _OF_ALL: Final = ("timeout", *_BY_FORK_SERVER, "max_output", "work_limit")
@@ -315,6 +315,6 @@ def _lowest_nice() -> int:
 
 def _can_punch(directory: Path) -> bool:
     try:
-        return holes.can_punch(directory)
+        return sparse_files.can_punch(directory)
     except OSError:
         return True  # it is not for this process to write there; the daemon says so where it finds out

@@ -19,7 +19,6 @@ from inotify_simple import INotify, flags
 from bgjob.amounts import size_text
 from bgjob.codec import to_json
 from bgjob.words import EntryType, Outcome
-from bgjobd import marks
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Ending, Usage
 from bgjobd.core.verdict import StopReason
@@ -29,8 +28,9 @@ from bgjobd.forkserver.cgroup import Group
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.process_identity import ahead, start_time
 from bgjobd.host import json_portions
-from bgjobd.recording import Directory
 from bgjobd.store.items import Note
+from bgjobd.supervisor import fork_server_marks
+from bgjobd.supervisor.recording import Directory
 
 AttemptKey = tuple[int, int]
 """A job's id and the attempt's number."""
@@ -41,7 +41,7 @@ _JOURNAL: Final = "journal"
 _HOOK: Final = "hook"
 _STOP: Final = "stop"
 _BEREFT: Final = "bereft"
-UNFINISHED: Final = marks.UNFINISHED
+UNFINISHED: Final = fork_server_marks.UNFINISHED
 _LONGEST_DELAY: Final = 36_500 * 86_400.0
 _LONGEST_NAME: Final = 64
 """How much is told of a program's name: the kernel's have 15 bytes, and a job may have written its journal itself."""
@@ -107,7 +107,7 @@ class Spool:
         self._path = directory
         self._idle: set[str] = set()
         self._kept_fences: set[AttemptKey] = set()
-        self.earlier = marks.kept(directory)
+        self.earlier = fork_server_marks.kept(directory)
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -253,7 +253,9 @@ class Spool:
     def kept_marks(self) -> frozenset[str]:
         """The fork servers that may exist, or may have left something. Raises OSError for want of descriptors."""
         with self._a_descriptor_to_spare():
-            return marks.kept(self._directory)  # whatever has become of its path: they have it open as well
+            return fork_server_marks.kept(
+                self._directory
+            )  # whatever has become of its path: they have it open as well
 
     def try_collect(
         self,
@@ -316,12 +318,12 @@ class Spool:
                 if journal is not None and _is_needless(journal, able):
                     self._remove(name)
 
-    def servers(self) -> list[marks.Marked]:
+    def servers(self) -> list[fork_server_marks.Marked]:
         """The fork servers that may exist, or may have left something; a file that tells of none is removed."""
         found = []
         for mark in self.kept_marks():
             with suppress(OSError):  # it cannot be read now: it stays for the next daemon
-                server = marks.try_read(self._path, mark)
+                server = fork_server_marks.try_read(self._path, mark)
                 if server is None:
                     self.remove_server(mark)
                 else:
@@ -330,7 +332,7 @@ class Spool:
 
     def remove_server(self, mark: str) -> None:
         """Nothing of this fork server is left."""
-        marks.remove(self._path, mark)
+        fork_server_marks.remove(self._path, mark)
         self._idle.discard(mark)
 
     def remove_stop(self, key: AttemptKey) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 
 from bgjobd.forkserver.cgroup import Group, Groups
 from bgjobd.forkserver.journal import try_directory_key
-from bgjobd.recording import Directory
+from bgjobd.supervisor.recording import Directory
 
 ASIDE: Final = "aside"
 """Where directories that are not empty wait to be emptied."""

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import bgjob
-from bgjobd import limits, marks
 from bgjobd.config.sections import Config
 from bgjobd.forkserver import allowances, wire
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.forkserver.describe import unavailable
 from bgjobd.host.child_process import end_of
+from bgjobd.supervisor import fork_server_marks, limits
 
-_SERVER = Path(__file__).parent / "forkserver" / "__main__.py"
+_SERVER = Path(__file__).parents[1] / "forkserver" / "__main__.py"
 _LAST_WORDS = 0.1
 """Seconds that are left for reading what a fork server told before it ended."""
 
@@ -144,7 +144,7 @@ class ForkServer(asyncio.Protocol):
         self._pids = pids
         self.mark = mark
         self._spool = spool
-        self._kept: marks.Marked | None = None
+        self._kept: fork_server_marks.Marked | None = None
         self._decoder = wire.Decoder()
         self._transport: asyncio.Transport | None = None
         self._loading: list[str] = []
@@ -208,7 +208,7 @@ class ForkServer(asyncio.Protocol):
             ours, theirs = socket.socketpair()
         except OSError as error:
             raise ForkServerError(f"the fork server could not be started: {error.strerror}") from error
-        mark = marks.new()
+        mark = fork_server_marks.new()
         with theirs:
             process = _exec(application, theirs.fileno(), places.console, mark)
         # Before it hears of anything that it could leave behind.
@@ -223,7 +223,7 @@ class ForkServer(asyncio.Protocol):
             process.kill()
             process.wait()
             pids.discard(process.pid)
-            marks.remove(places.spool, mark)
+            fork_server_marks.remove(places.spool, mark)
             raise
         server._kept = kept
         server._watch_process()
@@ -284,10 +284,10 @@ class ForkServer(asyncio.Protocol):
 
     def reopen(self) -> None:
         """Have it take up the directories that attempts write to as they are now at their paths, be the spool new."""
-        if self._kept is not None and self.mark not in marks.kept(self._spool):
+        if self._kept is not None and self.mark not in fork_server_marks.kept(self._spool):
             # Where there is no room, what it leaves is not found, should it die with its daemon.
             with suppress(OSError):
-                marks.put(self._spool, self._kept)
+                fork_server_marks.put(self._spool, self._kept)
         self._send({"type": "reopen"})
 
     def drain(self) -> None:
@@ -407,15 +407,15 @@ def _missing(described: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 def _keep(
     process: subprocess.Popen[bytes], mark: str, application: Application, places: Places
-) -> marks.Marked:
+) -> fork_server_marks.Marked:
     """Have the spool keep that this fork server may exist; what it keeps. Raises ForkServerError, and ends it, where
     there is no room: a later daemon would take its starts for given back.
     """
     accounts = [told.get("account") for told in application.limits.values()]
     uids = [os.geteuid(), *(account["uid"] for account in accounts if account is not None)]
     try:
-        kept = marks.Marked.here(mark, process.pid, places.life_id, uids)
-        marks.put(places.spool, kept)
+        kept = fork_server_marks.Marked.here(mark, process.pid, places.life_id, uids)
+        fork_server_marks.put(places.spool, kept)
     except OSError as error:
         process.kill()
         process.wait()
@@ -436,7 +436,7 @@ def _exec(application: Application, link: int, console: int, mark: str) -> subpr
             stdout=console,
             stderr=console,
             pass_fds=(link,),
-            env=_environment(application.env) | {marks.VARIABLE: mark},
+            env=_environment(application.env) | {fork_server_marks.VARIABLE: mark},
             start_new_session=True,
             cwd="/",
             umask=0o077,
