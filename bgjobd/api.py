@@ -23,10 +23,10 @@ from bgjob.errors import (
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Backoff, EntryType, Status
 from bgjobd import inputs, streams
 from bgjobd.access import RIGHTS, Right
-from bgjobd.catalogue import Catalogue, check_names
 from bgjobd.config.policy import Policy, first
 from bgjobd.core.facts import CancelRequested, RetryRequested, Submitted
 from bgjobd.core.job import Call, RetryPolicy, masked_text
+from bgjobd.daemon.catalogue import Catalogue, check_names
 from bgjobd.host import json_portions
 from bgjobd.host.clock import to_text
 from bgjobd.inputs import (
@@ -58,7 +58,7 @@ from bgjobd.supervisor.limits import LIMITS, value_of
 from bgjobd.turns import Pace, let_others, paced
 
 if TYPE_CHECKING:
-    from bgjobd.daemon import Daemon
+    from bgjobd.daemon.loop import Daemon
 
 _PAGE: Final = 50
 _MOST_NAMED: Final = 20

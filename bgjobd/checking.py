@@ -20,8 +20,8 @@ from typing import Any, Final
 from bgjob.commands.text import one_line
 from bgjobd import census, findings, places, queued
 from bgjobd.access import Access
-from bgjobd.catalogue import Catalogue
 from bgjobd.config.sections import Config, ConfigError
+from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.findings import Finding, Severity, broken, doubtful, ok, remark
 from bgjobd.host import clock, life
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError

@@ -19,7 +19,7 @@ from bgjobd import service, upkeep
 from bgjobd.config import sections
 from bgjobd.config.sections import Config, ConfigError
 from bgjobd.core.stopping import AtStop, at_stop
-from bgjobd.daemon import Daemon
+from bgjobd.daemon.loop import Daemon
 from bgjobd.exits import BUSY, FAILED, OK, REFUSED, UNAVAILABLE, UNREPAIRED, USAGE, complain
 from bgjobd.host import container, init, poweroff, sd_listen
 from bgjobd.host.lock import AlreadyRunningError

@@ -20,11 +20,11 @@ from typing import Any, Final, Protocol
 from bgjob.client import Client
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import FINAL, Status
-from bgjobd import retention
 from bgjobd.config.policy import policy_of
 from bgjobd.config.sections import Config, Retention
 from bgjobd.core.job import masked
 from bgjobd.core.planner import Lanes
+from bgjobd.daemon import retention
 from bgjobd.forkserver import journal as journals
 from bgjobd.host import clock, life
 from bgjobd.host.lock import AlreadyRunningError, lock

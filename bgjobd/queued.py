@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from bgjob.commands import text
 from bgjob.errors import RequestError
-from bgjobd.catalogue import Catalogue
+from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.findings import Finding, doubtful, ok
 from bgjobd.forkserver.invocation import Method
 from bgjobd.store.pending import PendingJob

@@ -16,7 +16,7 @@ from typing import Final
 from bgjob.words import EntryType
 from bgjobd import api, ipc
 from bgjobd.config.sections import Config
-from bgjobd.daemon import Daemon
+from bgjobd.daemon.loop import Daemon
 from bgjobd.fifo import Fifo
 from bgjobd.forkserver import subreaper
 from bgjobd.host import clock, directories, disk_space, life

@@ -14,16 +14,16 @@ from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import FINAL
 from bgjobd import inputs
 from bgjobd.core.job import Job, masked
+from bgjobd.daemon.followers import Changes, Lines, Told
 from bgjobd.host.clock import to_text
 from bgjobd.ipc import Caller
-from bgjobd.news import Changes, Lines, Told
 from bgjobd.store.items import LogFilter, LogLine
 from bgjobd.store.pages import Page, in_pages
 from bgjobd.store.reader import Reader
 from bgjobd.supervisor.outputs import Part
 
 if TYPE_CHECKING:
-    from bgjobd.daemon import Daemon
+    from bgjobd.daemon.loop import Daemon
 
 _LAST_ENTRIES: Final = 10
 _ENTRIES: Final = 200

@@ -37,7 +37,7 @@ from bgjob import (
     wait,
 )
 from bgjob.testing import Jobs, NotAnsweredError, NothingRunsError, submissions
-from bgjobd import catalogue
+from bgjobd.daemon import catalogue
 from tests.client import jobs_of_tests
 from tests.client.jobs_of_tests import (
     AsksOddly,

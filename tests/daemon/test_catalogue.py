@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bgjob.errors import InvalidParametersError
-from bgjobd.catalogue import Catalogue
 from bgjobd.config.sections import load
+from bgjobd.daemon.catalogue import Catalogue
 
 Told = list[tuple[str, str]]
 Judge = Callable[..., Told]

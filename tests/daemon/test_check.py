@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from bgjobd import checking, places, queued
-from bgjobd.catalogue import Catalogue
 from bgjobd.checking import Checked
 from bgjobd.config import sections
+from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.findings import Finding, Severity, is_whole
 from bgjobd.host import disk_space
 from bgjobd.host.disk_space import Room

@@ -8,7 +8,7 @@ import pytest
 
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Call, Job
-from bgjobd.counts import BOUNDS, MOST_NAMES, OTHER, Counts, Histogram
+from bgjobd.daemon.counters import BOUNDS, MOST_NAMES, OTHER, Counts, Histogram
 from bgjobd.store.items import Claim, Committed, EndedAttempt
 from bgjobd.store.tally import Tally
 

@@ -24,12 +24,13 @@ from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import InvalidParameterError, JobNotFoundError, RequestError, from_reply
 from bgjob.words import INTERFACE, EntryType
-from bgjobd import api, inputs, ipc, news, streams
+from bgjobd import api, inputs, ipc, streams
 from bgjobd.config.policy import Policy
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes
+from bgjobd.daemon import followers as news
+from bgjobd.daemon.followers import News
 from bgjobd.ipc import Caller, Methods
-from bgjobd.news import News
 from bgjobd.store import database
 from bgjobd.store.items import Item, JobFilter, LogFilter, Noted
 from bgjobd.store.pages import MOST_BYTES

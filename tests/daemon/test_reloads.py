@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bgjobd.reloads import Reloads
+from bgjobd.daemon.reload import Reloads
 
 
 class Doors:

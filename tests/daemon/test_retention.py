@@ -26,7 +26,7 @@ from tests.support import archived, directory_for_all, eventually
 PROBE: Final = "probes.Probe"
 LONG_AGO: Final = "2020-01-01T00:00:00.000000Z"
 
-SOON: Final = "from bgjobd import retention; retention._FIRST_LOOK = 0.2"
+SOON: Final = "from bgjobd.daemon import retention; retention._FIRST_LOOK = 0.2"
 """So that the daemon looks soon after its start."""
 
 HOOK: Final = """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bgjobd.silence import PATIENCE, Silence
+from bgjobd.daemon.silence import PATIENCE, Silence
 
 
 class Clock:

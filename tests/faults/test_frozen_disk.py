@@ -17,7 +17,7 @@ from tests.support import eventually
 
 PROBE = "probes.Probe"
 
-IMPATIENT = "from bgjobd import silence; silence.PATIENCE = 0.5"
+IMPATIENT = "from bgjobd.daemon import silence; silence.PATIENCE = 0.5"
 
 READS: dict[str, Callable[[Client], object]] = {
     "list": lambda client: client.list(),

@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from bgjob.errors import InvalidNameError, MethodNotApprovedError, NotApprovedError
-from bgjobd.catalogue import Catalogue, check_names
 from bgjobd.config.sections import load
+from bgjobd.daemon.catalogue import Catalogue, check_names
 from bgjobd.forkserver.describe import describe
 from tests.forkserver.driven import DrivenServer, fork_server, order
 
@@ -153,7 +153,7 @@ CLASS_NAMES = [
     *("traps.Strange", "traps.Base", "traps.Meta", "traps.Mark", "traps.beside", "traps.os.system"),
     *("traps.Trap.Nested", "traps.Trap.run", "traps.Trap.__class__", "traps.Trap.__init__.__globals__"),
     *("traps.Trap().run", "traps:Trap", "traps/Trap", "../traps.Trap", "..traps.Trap", "/etc/passwd"),
-    *("file:///etc/passwd", "__main__.Trap", "__import__('os').system", "Trap", "bgjobd.daemon.Daemon"),
+    *("file:///etc/passwd", "__main__.Trap", "__import__('os').system", "Trap", "bgjobd.daemon.loop.Daemon"),
 ]
 PIECES = [
     *(

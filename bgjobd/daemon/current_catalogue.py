@@ -8,10 +8,10 @@ from typing import Any
 
 from bgjob.errors import ClassUnavailableError, RequestError, ShuttingDownError
 from bgjob.words import EntryType
-from bgjobd.catalogue import Catalogue
 from bgjobd.config.policy import Policy, policy_of
 from bgjobd.config.sections import Config
 from bgjobd.core.job import Call
+from bgjobd.daemon.catalogue import Catalogue
 
 
 class InForce:

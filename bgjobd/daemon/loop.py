@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from bgjob.errors import JobNotFoundError, ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Outcome, Status
 from bgjobd.access import Access, Grants
-from bgjobd.catalogue import Catalogue
 from bgjobd.config.sections import Config, ConfigError, Queue
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Ending, Job
@@ -25,18 +24,20 @@ from bgjobd.core.planner import Lanes
 from bgjobd.core.trials import UNTRIED, Unavailable
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
-from bgjobd.counts import Counts
+from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.daemon.counters import Counts
+from bgjobd.daemon.current_catalogue import InForce
+from bgjobd.daemon.followers import News
+from bgjobd.daemon.reload import Reloads
+from bgjobd.daemon.retention import Retention
+from bgjobd.daemon.silence import Silence
+from bgjobd.daemon.waiters import Waiters
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.host import threads
 from bgjobd.host.clock import Clock, SetClock
 from bgjobd.host.log import Line, Log
 from bgjobd.host.sd_notify import Notifier
-from bgjobd.in_force import InForce
-from bgjobd.news import News
-from bgjobd.reloads import Reloads
-from bgjobd.retention import Retention
-from bgjobd.silence import Silence
 from bgjobd.store.health import Health
 from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look, Ping
 from bgjobd.store.outbox import Outbox
@@ -62,7 +63,6 @@ from bgjobd.supervisor.trials import Trials
 from bgjobd.supervisor.work_dirs import Work
 from bgjobd.supervisor.work_limits import WorkLimits
 from bgjobd.turns import Questions
-from bgjobd.waiters import Waiters
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""The loop: requests and reports come in, commits go out, and what follows from them is carried out."""
