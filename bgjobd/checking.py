@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from bgjob.commands.text import one_line
 from bgjobd import census, findings, places, queued
-from bgjobd.access import Access
+from bgjobd.api.access import Access
 from bgjobd.config.sections import Config, ConfigError
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.findings import Finding, Severity, broken, doubtful, ok, remark

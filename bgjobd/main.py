@@ -16,6 +16,7 @@ from typing import Final
 
 from bgjob.commands.parsing import Parser
 from bgjobd import service, upkeep
+from bgjobd.api.server import SocketInUseError
 from bgjobd.config import sections
 from bgjobd.config.sections import Config, ConfigError
 from bgjobd.core.stopping import AtStop, at_stop
@@ -25,7 +26,6 @@ from bgjobd.host import container, init, poweroff, sd_listen
 from bgjobd.host.lock import AlreadyRunningError
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
-from bgjobd.ipc import SocketInUseError
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
 from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
 from bgjobd.supervisor import limits, page_process

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd import api, ipc
+from bgjobd.api import methods
+from bgjobd.api import server as ipc
+from bgjobd.api.fifo import Fifo
 from bgjobd.config.sections import Config
 from bgjobd.daemon.loop import Daemon
-from bgjobd.fifo import Fifo
 from bgjobd.forkserver import subreaper
 from bgjobd.host import clock, directories, disk_space, life
 from bgjobd.host.journal_priorities import is_for_journald
@@ -98,7 +99,7 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
             EntryType.FAILURE, "callers are turned away: no descriptors are left for them; raise LimitNOFILE"
         )
 
-    server = ipc.Server(api.methods(daemon), _limits(config), on_bug, on_scarcity)
+    server = ipc.Server(methods.methods(daemon), _limits(config), on_bug, on_scarcity)
     fifo = _fifo(daemon, config, on_bug)
     daemon.start()
     daemon.on_reload.append(lambda: _make_directories(daemon.config))
@@ -144,7 +145,7 @@ def _fifo(daemon: Daemon, config: Config, on_bug: Callable[[str, Exception], Non
     return Fifo(
         config.daemon.fifo,
         _limits(config),
-        partial(api.submit_line, daemon),
+        partial(methods.submit_line, daemon),
         lambda reason: daemon.say(EntryType.FAILURE, f"a line of the named pipe was refused: {reason}"),
         on_bug,
     )

@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import Final, Generic, Protocol, TypeVar
 
 from bgjob.codec import JsonObject
+from bgjobd.api.admission import Alternation, Pace
+from bgjobd.api.server import TooSlowError
 from bgjobd.core.job import Job
-from bgjobd.ipc import TooSlowError
 from bgjobd.store.items import Committed, LogLine
 from bgjobd.store.pages import summary_of
-from bgjobd.turns import Alternation, Pace
 
 _MOST_WAITING: Final = 16 * 1024 * 1024
 """How far a follower may be behind before it is given more, in bytes; one commit is taken whole, however large."""

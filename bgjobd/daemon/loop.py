@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from bgjob.errors import JobNotFoundError, ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Outcome, Status
-from bgjobd.access import Access, Grants
+from bgjobd.api.access import Access, Grants
+from bgjobd.api.admission import Questions
 from bgjobd.config.sections import Config, ConfigError, Queue
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Ending, Job
@@ -62,7 +63,6 @@ from bgjobd.supervisor.stray_processes import Strays
 from bgjobd.supervisor.trials import Trials
 from bgjobd.supervisor.work_dirs import Work
 from bgjobd.supervisor.work_limits import WorkLimits
-from bgjobd.turns import Questions
 
 T = TypeVar("T")
 

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from bgjob.words import EntryType, Outcome
+from bgjobd.api.admission import let_others, paced
 from bgjobd.config.policy import Policy
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
@@ -47,7 +48,6 @@ from bgjobd.supervisor.spool import AttemptKey, Spool
 from bgjobd.supervisor.starts import Start, Starts
 from bgjobd.supervisor.work_dirs import Work
 from bgjobd.supervisor.work_limits import WorkLimits
-from bgjobd.turns import let_others, paced
 
 T = TypeVar("T")
 

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
+from bgjobd.api.admission import let_others
 from bgjobd.config.policy import Policy
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.log_entries import left_behind
@@ -32,7 +33,6 @@ from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.spool import AttemptKey, Spool
 from bgjobd.supervisor.starts import Start, Starts
 from bgjobd.supervisor.work_dirs import Work
-from bgjobd.turns import let_others
 
 _LIMIT: Final = 60.0
 """Seconds that a hook may take."""

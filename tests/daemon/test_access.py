@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from bgjob.errors import PermissionDeniedError
-from bgjobd.access import RIGHTS, Access, Grants, Right
+from bgjobd.api.access import RIGHTS, Access, Grants, Right
+from bgjobd.api.server import Caller
 from bgjobd.config import sections
-from bgjobd.ipc import Caller
 from tests.daemon.running import RunningDaemon, daemon
 from tests.daemon.test_following import Stream
 from tests.protocol import idl
@@ -26,7 +26,7 @@ from tests.support import eventually
 NOBODY = 65534
 NOT_ME = 1_000_001
 GRANTED = (Right.SUBMIT, Right.MANAGE, Right.READ)
-INTERFACE_FILE = Path(sections.__file__).parent / "org.bgjobd.Jobs.varlink"
+INTERFACE_FILE = Path(sections.__file__).parents[1] / "org.bgjobd.Jobs.varlink"
 
 
 def access(**listed: tuple[str, ...]) -> Access:

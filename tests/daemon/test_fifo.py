@@ -36,9 +36,9 @@ from bgjob.errors import (
     ShuttingDownError,
     StorageUnavailableError,
 )
-from bgjobd import fifo
-from bgjobd.fifo import Fifo, LineReader
-from bgjobd.ipc import Limits
+from bgjobd.api import fifo
+from bgjobd.api.fifo import Fifo, LineReader
+from bgjobd.api.server import Limits
 from bgjobd.service import SOCKET_GROUP
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually

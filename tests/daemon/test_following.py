@@ -24,13 +24,15 @@ from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import InvalidParameterError, JobNotFoundError, RequestError, from_reply
 from bgjob.words import INTERFACE, EntryType
-from bgjobd import api, inputs, ipc, streams
+from bgjobd.api import methods as api
+from bgjobd.api import schemas, streams
+from bgjobd.api import server as ipc
+from bgjobd.api.server import Caller, Methods
 from bgjobd.config.policy import Policy
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.daemon import followers as news
 from bgjobd.daemon.followers import News
-from bgjobd.ipc import Caller, Methods
 from bgjobd.store import database
 from bgjobd.store.items import Item, JobFilter, LogFilter, Noted
 from bgjobd.store.pages import MOST_BYTES
@@ -769,9 +771,9 @@ class Desk:
 
     def follow(self, method: str, **parameters: Any) -> AsyncIterator[JsonObject]:
         shape, function = {
-            "Watch": (inputs.Watch, streams.watch),
-            "Logs": (inputs.Logs, streams.logs),
-            "Output": (inputs.Output, streams.output),
+            "Watch": (schemas.Watch, streams.watch),
+            "Logs": (schemas.Logs, streams.logs),
+            "Output": (schemas.Output, streams.output),
         }[method]
         replies: AsyncIterator[JsonObject] = function(self, shape(**parameters), Caller(0, 0, 0))
         return replies
@@ -808,7 +810,7 @@ def test_a_page_is_written_out_where_it_is_read(desk: Play) -> None:
     async def scene(at: Desk) -> None:
         job_id = at.store.run_one()
         at.commit(a_note(job_id))
-        answer = await api.logs(cast(Any, at), inputs.Logs(id=job_id, count=9), Caller(0, 0, 0))
+        answer = await api.logs(cast(Any, at), schemas.Logs(id=job_id, count=9), Caller(0, 0, 0))
         told = json.loads(answer.to_bytes()[:-1])["parameters"]
         assert told["entries"][0]["message"] == "hay"
         assert (told["next"], told["is_complete"], told["total"]) == (None, True, len(told["entries"]))

@@ -19,8 +19,8 @@ import pytest
 
 from bgjob import Client, Job
 from bgjob.errors import DaemonUnavailableError
+from bgjobd.api.acceptor import Door
 from bgjobd.core.verdict import StopReason
-from bgjobd.door import Door
 from bgjobd.forkserver import journal as journals
 from bgjobd.supervisor.spool import Spool
 from tests.daemon.running import RunningDaemon, daemon

@@ -29,19 +29,19 @@ from bgjob.errors import (
     RequestError,
 )
 from bgjob.words import INTERFACE
-from bgjobd import api
-from bgjobd.fifo import LineReader
+from bgjobd.api import methods
+from bgjobd.api.fifo import LineReader
+from bgjobd.api.schemas import Input, checked
+from bgjobd.api.server import Caller, Limits, Methods, Server
 from bgjobd.forkserver import wire
-from bgjobd.inputs import Input, checked
-from bgjobd.ipc import Caller, Limits, Methods, Server
 from tests.fuzz.target import luck_of, pieces, scratch
 
 _FRAME = 2048
 _LINE = 64
 _LIMITS = Limits(max_frame=_FRAME, max_depth=8, max_pipelined=4, max_unread=64 * 1024)
 _PATIENCE = 10.0
-_SHAPES: dict[str, type[Input]] = {name: shape for name, (shape, _) in api._TABLE.items()}
-_STREAMS: dict[str, type[Input]] = {name: shape for name, (shape, _) in api._STREAMS.items()}
+_SHAPES: dict[str, type[Input]] = {name: shape for name, (shape, _) in methods._TABLE.items()}
+_STREAMS: dict[str, type[Input]] = {name: shape for name, (shape, _) in methods._STREAMS.items()}
 
 
 # Frames

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bgjob import shapes
-from bgjobd import api
+from bgjobd.api import methods
 from tests.fuzz import client, files, page, protocol
 from tests.fuzz.target import Target
 from tests.page.serving import TOKEN
@@ -21,10 +21,14 @@ _FRAMES = (
 _FIELDS = tuple(
     f'"{name}":'.encode()
     for name in sorted(
-        {name for shape, _ in (*api._TABLE.values(), *api._STREAMS.values()) for name in shape.model_fields}
+        {
+            name
+            for shape, _ in (*methods._TABLE.values(), *methods._STREAMS.values())
+            for name in shape.model_fields
+        }
     )
 )
-_METHODS = tuple(f"org.bgjobd.Jobs.{name}".encode() for name in (*api._TABLE, *api._STREAMS))
+_METHODS = tuple(f"org.bgjobd.Jobs.{name}".encode() for name in (*methods._TABLE, *methods._STREAMS))
 _ANSWERED = (
     *(
         f'"{name}":'.encode()

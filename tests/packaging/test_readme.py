@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from bgjob.commands import arguments
 from bgjobd import main
-from bgjobd.access import RIGHTS, Right
+from bgjobd.api.access import RIGHTS, Right
 from bgjobd.config import sections
 from tests.packaging import manual
 from tests.packaging.walkthrough import Answered, Block, Kind, blocks_of, is_as_shown, kind_of, walk

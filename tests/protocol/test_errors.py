@@ -25,7 +25,7 @@ from bgjob.errors import (
     from_reply,
 )
 from bgjob.words import INTERFACE, SERVICE, Backoff
-from bgjobd import api, inputs
+from bgjobd.api import methods, schemas
 from tests.protocol import idl
 
 SAMPLES: dict[str, Any] = {
@@ -39,7 +39,7 @@ KINDS = {kind.error_name: kind for kind in RequestError.__subclasses__()}
 
 def described() -> dict[str, idl.Fields]:
     """Every error that the daemon describes to its callers, by full name."""
-    jobs, service = idl.parse(api.IDL.read_text()), idl.parse(api._DESCRIPTIONS[SERVICE])
+    jobs, service = idl.parse(methods.IDL.read_text()), idl.parse(methods._DESCRIPTIONS[SERVICE])
     return {f"{each.name}.{name}": fields for each in (jobs, service) for name, fields in each.errors.items()}
 
 
@@ -184,7 +184,7 @@ CENTURY = 100 * 365 * 86400
 
 def test_a_refused_option_is_told_with_what_it_takes() -> None:
     told = {name.removeprefix("options.") for name in errors._WANTED if name.startswith("options.")}
-    assert told == inputs.Options.model_fields.keys()
+    assert told == schemas.Options.model_fields.keys()
     assert str(InvalidParameterError(parameter="options.at")) == (
         "invalid value for options.at: a date and time with its offset is wanted, such as 2024-12-04T14:31:53Z"
     )
@@ -222,10 +222,10 @@ def test_what_an_option_is_said_to_take_is_what_the_daemon_takes(
         return {"class_name": "a.B", "method_name": "run", **given}
 
     for value in fits:
-        inputs.checked(inputs.NewJob, submitted(value))
+        schemas.checked(schemas.NewJob, submitted(value))
     for value in misfits:
         with pytest.raises(InvalidParameterError) as refused:
-            inputs.checked(inputs.NewJob, submitted(value))
+            schemas.checked(schemas.NewJob, submitted(value))
         assert refused.value.parameters == {"parameter": parameter}
 
 

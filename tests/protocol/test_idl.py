@@ -13,11 +13,11 @@ import pytest
 
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, Backoff
-from bgjobd import api, inputs
+from bgjobd.api import methods, schemas
 from bgjobd.host.clock import to_text
 from tests.protocol import idl
 
-JOBS = idl.parse(api.IDL.read_text())
+JOBS = idl.parse(methods.IDL.read_text())
 NAMES = {str: "string", int: "int", float: "float", bool: "bool"}
 
 
@@ -39,7 +39,7 @@ def idl_type(annotation: Any) -> str:
     return NAMES.get(annotation) or annotation.__name__
 
 
-def fields_of(shape: type[inputs.Input]) -> idl.Fields:
+def fields_of(shape: type[schemas.Input]) -> idl.Fields:
     return {name: idl_type(field.annotation) for name, field in shape.model_fields.items()}
 
 
@@ -48,16 +48,16 @@ def fields_of(shape: type[inputs.Input]) -> idl.Fields:
 
 def test_the_description_and_the_code_have_the_same_methods() -> None:
     assert JOBS.name == INTERFACE
-    assert sorted(JOBS.inputs) == sorted({*api._TABLE, *api._STREAMS})
+    assert sorted(JOBS.inputs) == sorted({*methods._TABLE, *methods._STREAMS})
 
 
-SHAPES = {name: shape for name, (shape, _) in [*api._TABLE.items(), *api._STREAMS.items()]}
+SHAPES = {name: shape for name, (shape, _) in [*methods._TABLE.items(), *methods._STREAMS.items()]}
 
 
 def test_a_method_that_follows_takes_what_the_one_that_answers_once_takes() -> None:
-    both = api._TABLE.keys() & api._STREAMS.keys()
+    both = methods._TABLE.keys() & methods._STREAMS.keys()
     assert both == {"Logs", "Output"}
-    assert all(api._TABLE[name][0] is api._STREAMS[name][0] for name in both)
+    assert all(methods._TABLE[name][0] is methods._STREAMS[name][0] for name in both)
 
 
 @pytest.mark.parametrize("name", sorted(SHAPES))
@@ -66,13 +66,13 @@ def test_a_method_takes_the_parameters_that_its_description_lists(name: str) -> 
     assert fields_of(shape) == JOBS.inputs[name]
 
 
-@pytest.mark.parametrize("shape", [inputs.Options, inputs.NewJob], ids=lambda shape: shape.__name__)
-def test_a_described_type_has_the_fields_of_its_model(shape: type[inputs.Input]) -> None:
+@pytest.mark.parametrize("shape", [schemas.Options, schemas.NewJob], ids=lambda shape: shape.__name__)
+def test_a_described_type_has_the_fields_of_its_model(shape: type[schemas.Input]) -> None:
     assert fields_of(shape) == JOBS.types[shape.__name__]
 
 
-@pytest.mark.parametrize("shape", [*SHAPES.values(), inputs.Options], ids=lambda shape: shape.__name__)
-def test_a_parameter_may_be_left_out_where_the_description_says_so(shape: type[inputs.Input]) -> None:
+@pytest.mark.parametrize("shape", [*SHAPES.values(), schemas.Options], ids=lambda shape: shape.__name__)
+def test_a_parameter_may_be_left_out_where_the_description_says_so(shape: type[schemas.Input]) -> None:
     for name, field in shape.model_fields.items():
         assert field.is_required() is not idl_type(field.annotation).startswith("?"), name
 
@@ -103,21 +103,23 @@ def varlinkctl() -> str:
 
 
 def test_systemd_accepts_the_description(varlinkctl: str) -> None:
-    done = subprocess.run([varlinkctl, "validate-idl", api.IDL], capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        [varlinkctl, "validate-idl", methods.IDL], capture_output=True, text=True, timeout=20
+    )
     assert done.returncode == 0, done.stderr
     assert "error" not in done.stderr.lower()
 
 
 def test_systemd_accepts_the_description_of_the_service_interface(varlinkctl: str, tmp_path: Path) -> None:
     file = tmp_path / f"{SERVICE}.varlink"
-    file.write_text(api._DESCRIPTIONS[SERVICE])
+    file.write_text(methods._DESCRIPTIONS[SERVICE])
     done = subprocess.run([varlinkctl, "validate-idl", file], capture_output=True, text=True, timeout=20)
     assert done.returncode == 0, done.stderr
 
 
 def test_systemd_would_refuse_a_broken_description(varlinkctl: str, tmp_path: Path) -> None:
     file = tmp_path / "broken.varlink"
-    file.write_text(api.IDL.read_text().replace("method Get(id: int,", "method Get(id: integer,"))
+    file.write_text(methods.IDL.read_text().replace("method Get(id: int,", "method Get(id: integer,"))
     done = subprocess.run([varlinkctl, "validate-idl", file], capture_output=True, text=True, timeout=20)
     assert done.returncode != 0
 
@@ -132,16 +134,16 @@ def submit(**options: Any) -> dict[str, Any]:
 
 
 def test_a_submit_needs_the_two_names_only() -> None:
-    given = inputs.checked(inputs.NewJob, dict(SUBMIT))
+    given = schemas.checked(schemas.NewJob, dict(SUBMIT))
     assert (given.parameters, given.retry_count, given.options) == (None, None, None)
 
 
 def test_null_means_left_out() -> None:
-    nothing = dict.fromkeys(inputs.Options.model_fields)
-    given = inputs.checked(
-        inputs.NewJob, {**SUBMIT, "parameters": None, "retry_count": None, "options": nothing}
+    nothing = dict.fromkeys(schemas.Options.model_fields)
+    given = schemas.checked(
+        schemas.NewJob, {**SUBMIT, "parameters": None, "retry_count": None, "options": nothing}
     )
-    assert given.options == inputs.Options()
+    assert given.options == schemas.Options()
 
 
 def test_a_submit_with_everything_is_understood() -> None:
@@ -156,15 +158,15 @@ def test_a_submit_with_everything_is_understood() -> None:
         "backoff": "exponential",
         "idempotency_key": "k" * 255,
     }
-    given = inputs.checked(
-        inputs.NewJob, {**SUBMIT, "parameters": {"a": [None]}, "retry_count": 3, "options": options}
+    given = schemas.checked(
+        schemas.NewJob, {**SUBMIT, "parameters": {"a": [None]}, "retry_count": 3, "options": options}
     )
     assert given.model_dump() == {**SUBMIT, "parameters": {"a": [None]}, "retry_count": 3, "options": options}
 
 
 def test_every_backoff_has_its_word() -> None:
     for backoff in Backoff:
-        assert inputs.Options(backoff=backoff.value).backoff == backoff
+        assert schemas.Options(backoff=backoff.value).backoff == backoff
 
 
 @pytest.mark.parametrize(
@@ -238,36 +240,36 @@ def test_every_backoff_has_its_word() -> None:
 def test_a_parameter_of_another_shape_is_refused_by_its_name(
     method: str, parameters: dict[str, Any], named: str
 ) -> None:
-    shape, _ = api._TABLE[method]
+    shape, _ = methods._TABLE[method]
     with pytest.raises(InvalidParameterError) as caught:
-        inputs.checked(shape, parameters)
+        schemas.checked(shape, parameters)
     assert caught.value.parameters == {"parameter": named}
 
 
 @pytest.mark.parametrize("at", ["", "tomorrow", "2024-12-04T14:31:53", "2024-12-04", "2024-13-04T00:00:00Z"])
 def test_a_time_that_is_no_instant_is_refused(at: str) -> None:
     with pytest.raises(InvalidParameterError) as caught:
-        api._scheduled_at(inputs.Options(at=at), now=0.0)
+        methods._scheduled_at(schemas.Options(at=at), now=0.0)
     assert caught.value.parameters == {"parameter": "options.at"}
 
 
 def test_a_time_is_understood_in_any_zone() -> None:
     expected = datetime(2024, 12, 4, 14, 31, 53, tzinfo=UTC).timestamp()
     for at in ("2024-12-04T14:31:53Z", "2024-12-04T15:31:53+01:00", "2024-12-04T14:31:53.000000+00:00"):
-        assert api._scheduled_at(inputs.Options(at=at), now=0.0) == expected
+        assert methods._scheduled_at(schemas.Options(at=at), now=0.0) == expected
 
 
 def test_a_delay_counts_from_now_and_excludes_a_time() -> None:
-    assert api._scheduled_at(inputs.Options(delay=5), now=100.0) == 105.0
-    assert api._scheduled_at(inputs.Options(delay=0), now=100.0) is None
-    assert api._scheduled_at(inputs.Options(), now=100.0) is None
+    assert methods._scheduled_at(schemas.Options(delay=5), now=100.0) == 105.0
+    assert methods._scheduled_at(schemas.Options(delay=0), now=100.0) is None
+    assert methods._scheduled_at(schemas.Options(), now=100.0) is None
     with pytest.raises(InvalidParameterError):
-        api._scheduled_at(inputs.Options(delay=5, at="2024-12-04T14:31:53Z"), now=100.0)
+        methods._scheduled_at(schemas.Options(delay=5, at="2024-12-04T14:31:53Z"), now=100.0)
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z"])
 def test_a_time_of_any_year_can_be_stored(at: str) -> None:
-    scheduled_at = api._scheduled_at(inputs.Options(at=at), now=0.0)
+    scheduled_at = methods._scheduled_at(schemas.Options(at=at), now=0.0)
     assert scheduled_at is not None
     assert to_text(scheduled_at) == at.replace("Z", ".000000Z")
 
@@ -275,5 +277,5 @@ def test_a_time_of_any_year_can_be_stored(at: str) -> None:
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 def test_a_time_in_the_year_0_or_10000_of_utc_is_refused(at: str) -> None:
     with pytest.raises(InvalidParameterError) as caught:
-        api._scheduled_at(inputs.Options(at=at), now=0.0)
+        methods._scheduled_at(schemas.Options(at=at), now=0.0)
     assert caught.value.parameters == {"parameter": "options.at"}

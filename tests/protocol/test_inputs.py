@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bgjob.errors import InvalidParameterError
-from bgjobd import inputs
+from bgjobd.api import schemas
 
 _MANY = {f"{number:x}": 0 for number in range(100_000)}
 
@@ -16,20 +16,20 @@ _MANY = {f"{number:x}": 0 for number in range(100_000)}
 @pytest.mark.parametrize(
     ("shape", "given", "told"),
     [
-        (inputs.Nothing, _MANY, "0"),
-        (inputs.Get, {"id": 1, **_MANY}, "0"),
-        (inputs.NewJob, {"class_name": "a.B", "method_name": "run", "options": _MANY}, "options"),
-        (inputs.List, {"status": [1] * 500_000}, "status.0"),
-        (inputs.List, {"status": ["failed"] * 100_000}, "status"),
-        (inputs.Watch, {"ids": ["1"] * 250_000}, "ids.0"),
-        (inputs.JobIds, {"ids": [[]] * 350_000}, "ids.0"),
-        (inputs.SubmitMany, {"jobs": [1] * 500_000}, "jobs"),
+        (schemas.Nothing, _MANY, "0"),
+        (schemas.Get, {"id": 1, **_MANY}, "0"),
+        (schemas.NewJob, {"class_name": "a.B", "method_name": "run", "options": _MANY}, "options"),
+        (schemas.List, {"status": [1] * 500_000}, "status.0"),
+        (schemas.List, {"status": ["failed"] * 100_000}, "status"),
+        (schemas.Watch, {"ids": ["1"] * 250_000}, "ids.0"),
+        (schemas.JobIds, {"ids": [[]] * 350_000}, "ids.0"),
+        (schemas.SubmitMany, {"jobs": [1] * 500_000}, "jobs"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
-def test_of_many_faults_one_is_found(shape: type[inputs.Input], given: dict[str, Any], told: str) -> None:
+def test_of_many_faults_one_is_found(shape: type[schemas.Input], given: dict[str, Any], told: str) -> None:
     began_at = time.thread_time()
     with pytest.raises(InvalidParameterError) as refused:
-        inputs.checked(shape, given)
+        schemas.checked(shape, given)
     assert time.thread_time() - began_at < 0.02  # some took a second, in which nobody else was heard
     assert refused.value.parameters == {"parameter": told}

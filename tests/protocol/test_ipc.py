@@ -25,7 +25,7 @@ import pytest
 from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import DaemonUnavailableError, JobNotFoundError
-from bgjobd.ipc import Caller, Limits, Methods, Server, SocketInUseError
+from bgjobd.api.server import Caller, Limits, Methods, Server, SocketInUseError
 
 T = TypeVar("T")
 PATIENCE = 10.0

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bgjobd import turns as turns_module
-from bgjobd.turns import Alternation, Questions, Turns, asker, paced
+from bgjobd.api import admission as turns_module
+from bgjobd.api.admission import Alternation, Questions, Turns, asker, paced
 
 ALICE, BOB, CAROL, DAVE, EVE, FRED = range(1000, 1006)
 

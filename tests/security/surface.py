@@ -20,8 +20,9 @@ from pydantic import BaseModel
 
 from bgjob.commands import arguments
 from bgjob.words import SERVICE
-from bgjobd import api, main
-from bgjobd.access import RIGHTS
+from bgjobd import main
+from bgjobd.api import methods
+from bgjobd.api.access import RIGHTS
 from bgjobd.config import sections
 from bgjobd.web import views
 from tests.protocol import idl
@@ -58,18 +59,18 @@ def lines() -> list[str]:
 
 
 def _methods() -> Iterator[str]:
-    jobs = idl.parse(api.IDL.read_text())
+    jobs = idl.parse(methods.IDL.read_text())
     for interface in (jobs, _of_service()):
         for name, given in interface.inputs.items():
             method = f"method {interface.name}.{name}"
             yield f"{method} takes the right of {RIGHTS[name] if interface is jobs else OPEN}"
             yield from (f"{method} takes {field}: {kind}" for field, kind in _all_fields(interface, given))
-            if interface is jobs and name in api._STREAMS:
+            if interface is jobs and name in methods._STREAMS:
                 yield f"{method} answers with more"
 
 
 def _of_service() -> idl.Interface:
-    return idl.parse(api._DESCRIPTIONS[SERVICE])
+    return idl.parse(methods._DESCRIPTIONS[SERVICE])
 
 
 def _all_fields(interface: idl.Interface, fields: idl.Fields) -> Iterator[tuple[str, str]]:
@@ -82,7 +83,7 @@ def _all_fields(interface: idl.Interface, fields: idl.Fields) -> Iterator[tuple[
 
 
 def _errors() -> Iterator[str]:
-    for interface in (idl.parse(api.IDL.read_text()), _of_service()):
+    for interface in (idl.parse(methods.IDL.read_text()), _of_service()):
         for name, fields in interface.errors.items():
             yield f"error {interface.name}.{name} tells {', '.join(fields) or 'nothing'}"
 

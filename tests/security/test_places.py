@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from bgjob.words import EntryType
-from bgjobd import census, ipc, places
+from bgjobd import census, places
+from bgjobd.api import server
 from bgjobd.findings import Severity
 from bgjobd.host import directories, lock
 from bgjobd.host.log import FILE_NAME, Log
@@ -313,7 +314,7 @@ def test_what_is_put_in_the_place_of_the_socket_gets_none_of_its_rights(
     monkeypatch.setattr(socket.socket, "bind", bind)
     before = state_of(target)
     with pytest.raises(FileExistsError, match="something else in the socket's place"):
-        ipc._bind(path, 0o660, os.getgid())
+        server._bind(path, 0o660, os.getgid())
     assert state_of(target) == before
 
 
@@ -323,7 +324,7 @@ def test_a_link_in_the_place_of_the_socket_is_replaced_and_a_socket_that_it_lead
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / "other"))
     (tmp_path / "socket").symlink_to("other")
-    ipc._bind(tmp_path / "socket", 0o660, None).close()
+    server._bind(tmp_path / "socket", 0o660, None).close()
     assert (tmp_path / "other").is_socket()
     assert not (tmp_path / "socket").is_symlink()
 

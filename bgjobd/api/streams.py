@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import FINAL
-from bgjobd import inputs
+from bgjobd.api import schemas
+from bgjobd.api.server import Caller
 from bgjobd.core.job import Job, masked
 from bgjobd.daemon.followers import Changes, Lines, Told
 from bgjobd.host.clock import to_text
-from bgjobd.ipc import Caller
 from bgjobd.store.items import LogFilter, LogLine
 from bgjobd.store.pages import Page, in_pages
 from bgjobd.store.reader import Reader
@@ -32,7 +32,7 @@ _SUMMARIES: Final = 500
 _PART: Final = 64 * 1024
 
 
-async def watch(daemon: Daemon, given: inputs.Watch, caller: Caller) -> AsyncIterator[JsonObject]:
+async def watch(daemon: Daemon, given: schemas.Watch, caller: Caller) -> AsyncIterator[JsonObject]:
     """Each job asked for as it stands, then jobs as they change; until all that were asked for have ended."""
     if given.ids is not None:
         async for summary in _watch_these(daemon, given, dict.fromkeys(given.ids)):
@@ -46,7 +46,7 @@ async def watch(daemon: Daemon, given: inputs.Watch, caller: Caller) -> AsyncIte
 
 
 async def _watch_these(
-    daemon: Daemon, given: inputs.Watch, seen: dict[int, int | None]
+    daemon: Daemon, given: schemas.Watch, seen: dict[int, int | None]
 ) -> AsyncIterator[JsonObject]:
     """The jobs of these ids. `seen` has those that have not ended, each with the mark of what was told of it last."""
     ids = list(seen)
@@ -86,11 +86,11 @@ def _changes(told: Told, is_wanted: Callable[[Job], bool]) -> Changes | None:
     return Changes(told.summaries(is_wanted)) or None
 
 
-def _fits(given: inputs.Watch, job: Job) -> bool:
+def _fits(given: schemas.Watch, job: Job) -> bool:
     return given.queue in (None, job.queue) and given.class_name in (None, job.call.class_name)
 
 
-async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> AsyncIterator[JsonObject]:
+async def logs(daemon: Daemon, given: schemas.Logs, caller: Caller) -> AsyncIterator[JsonObject]:
     """A first reply without entries, whose `next` is where to go on should it break off; then those that are there,
     oldest first, and new ones as they are committed; until the job asked for has ended.
     """
@@ -122,7 +122,7 @@ def _portions(lines: Sequence[LogLine]) -> Iterator[Sequence[LogLine]]:
     return (lines[start : start + _LINES] for start in range(0, len(lines), _LINES))
 
 
-async def _stored(daemon: Daemon, given: inputs.Logs, wanted: LogFilter, last: int) -> AsyncIterator[Page]:
+async def _stored(daemon: Daemon, given: schemas.Logs, wanted: LogFilter, last: int) -> AsyncIterator[Page]:
     """What is to be sent before the news, oldest first: all behind a key, or the last few up to `last` and what
     came meanwhile. A page without entries tells how far a search has come.
     """
@@ -175,7 +175,7 @@ def _lines(told: Told, wanted: LogFilter) -> Lines | None:
     return lines if lines or lines.is_over else None
 
 
-async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> AsyncIterator[JsonObject]:
+async def output(daemon: Daemon, given: schemas.Output, caller: Caller) -> AsyncIterator[JsonObject]:
     """What the attempts of a job print, from `number` on, as it comes; until the job has ended."""
     offset = given.offset or 0
     has_news = asyncio.Event()

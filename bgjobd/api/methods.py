@@ -21,15 +21,10 @@ from bgjob.errors import (
     TooLargeError,
 )
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Backoff, EntryType, Status
-from bgjobd import inputs, streams
-from bgjobd.access import RIGHTS, Right
-from bgjobd.config.policy import Policy, first
-from bgjobd.core.facts import CancelRequested, RetryRequested, Submitted
-from bgjobd.core.job import Call, RetryPolicy, masked_text
-from bgjobd.daemon.catalogue import Catalogue, check_names
-from bgjobd.host import json_portions
-from bgjobd.host.clock import to_text
-from bgjobd.inputs import (
+from bgjobd.api import schemas, streams
+from bgjobd.api.access import RIGHTS, Right
+from bgjobd.api.admission import Pace, let_others, paced
+from bgjobd.api.schemas import (
     Input,
     Interface,
     JobIds,
@@ -41,7 +36,13 @@ from bgjobd.inputs import (
     Wait,
     checked,
 )
-from bgjobd.ipc import Answer, Caller, Encoded, Methods, Stream
+from bgjobd.api.server import Answer, Caller, Encoded, Methods, Stream
+from bgjobd.config.policy import Policy, first
+from bgjobd.core.facts import CancelRequested, RetryRequested, Submitted
+from bgjobd.core.job import Call, RetryPolicy, masked_text
+from bgjobd.daemon.catalogue import Catalogue, check_names
+from bgjobd.host import json_portions
+from bgjobd.host.clock import to_text
 from bgjobd.store.items import (
     JobFilter,
     JobRequests,
@@ -55,7 +56,6 @@ from bgjobd.store.items import (
 from bgjobd.store.pages import Page
 from bgjobd.store.reader import Reader, StoredJob
 from bgjobd.supervisor.limits import LIMITS, value_of
-from bgjobd.turns import Pace, let_others, paced
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
@@ -64,7 +64,7 @@ _PAGE: Final = 50
 _MOST_NAMED: Final = 20
 """So many jobs of one request a line of the log names."""
 
-IDL: Final = Path(__file__).parent / f"{INTERFACE}.varlink"
+IDL: Final = Path(__file__).parents[1] / f"{INTERFACE}.varlink"
 
 
 async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
@@ -82,7 +82,7 @@ async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> Json
     return {"ids": [one.id for one in stored]}
 
 
-async def get(daemon: Daemon, given: inputs.Get, caller: Caller) -> Encoded:
+async def get(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
     return await _job(daemon, given, caller)
 
 
@@ -93,10 +93,10 @@ async def wait(daemon: Daemon, given: Wait, caller: Caller) -> Encoded:
                 standing = await streams.summary_of_stored(daemon, given.id)
             if standing["finished_at"] is None:
                 await ended(given.timeout)
-        return await _job(daemon, inputs.Get(id=given.id), caller)
+        return await _job(daemon, schemas.Get(id=given.id), caller)
 
 
-async def list_jobs(daemon: Daemon, given: inputs.List, caller: Caller) -> Encoded:
+async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Encoded:
     since, before_at = _stored(given.since, "since"), _stored(given.before_at, "before_at")
     wanted = JobFilter(
         _words(given.status), given.queue, given.class_name, given.method_name, given.search, since
@@ -118,7 +118,7 @@ async def list_jobs(daemon: Daemon, given: inputs.List, caller: Caller) -> Encod
         return await daemon.read_page(wanted, read)
 
 
-async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> Encoded:
+async def logs(daemon: Daemon, given: schemas.Logs, caller: Caller) -> Encoded:
     if given.before is not None and given.after is not None:
         raise InvalidParameterError(parameter="before")
     if given.limit == 0:
@@ -137,16 +137,16 @@ async def logs(daemon: Daemon, given: inputs.Logs, caller: Caller) -> Encoded:
         return await daemon.read_page(wanted, read)
 
 
-async def output(daemon: Daemon, given: inputs.Output, caller: Caller) -> JsonObject:
+async def output(daemon: Daemon, given: schemas.Output, caller: Caller) -> JsonObject:
     async with caller.turn:
         return await _output(daemon, given)
 
 
-async def _output(daemon: Daemon, given: inputs.Output) -> JsonObject:
+async def _output(daemon: Daemon, given: schemas.Output) -> JsonObject:
     job = await streams.summary_of_stored(daemon, given.id)
     number, offset = given.number or job["attempt"], given.offset or 0
     is_over = job["attempt"] > number or job["status"] != Status.RUNNING
-    read = await daemon.read_output((given.id, number), offset, given.limit or inputs.MAX_PART)
+    read = await daemon.read_output((given.id, number), offset, given.limit or schemas.MAX_PART)
     has_more = not (await daemon.read_output((given.id, number), read.next, 1)).is_nothing
     is_end = is_over and not has_more and (number > 0 or Status(job["status"]).is_final)
     return streams.part(number, read, is_end)
@@ -182,14 +182,14 @@ async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject
     return {}
 
 
-async def prune(daemon: Daemon, given: inputs.Prune, caller: Caller) -> JsonObject:
+async def prune(daemon: Daemon, given: schemas.Prune, caller: Caller) -> JsonObject:
     deleted = await daemon.retention.delete(tuple(dict.fromkeys(given.ids)), given.last_entry)
     if deleted.jobs:
         _say_who(daemon, f"deletion of {_jobs(list(deleted.jobs))}", caller)
     return {"ids": list(deleted.jobs), "entries": deleted.entries}
 
 
-async def prune_logs(daemon: Daemon, given: inputs.PruneLogs, caller: Caller) -> JsonObject:
+async def prune_logs(daemon: Daemon, given: schemas.PruneLogs, caller: Caller) -> JsonObject:
     before = _try_instant(given.before)
     if before is None:
         raise InvalidParameterError(parameter="before")
@@ -222,7 +222,7 @@ async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     }
 
 
-async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObject:
+async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObject:
     now = daemon.clock.now()
     async with caller.turn:
         tally = await daemon.tally()
@@ -270,7 +270,7 @@ async def stats(daemon: Daemon, given: inputs.Stats, caller: Caller) -> JsonObje
     }
 
 
-async def why(daemon: Daemon, given: inputs.Why, caller: Caller) -> JsonObject:
+async def why(daemon: Daemon, given: schemas.Why, caller: Caller) -> JsonObject:
     async with caller.turn:
         return {"sentence": await daemon.why(given.id)}
 
@@ -283,29 +283,29 @@ async def running(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
 _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | Encoded]]]]] = {
     "Submit": (NewJob, submit),
     "SubmitMany": (SubmitMany, submit_many),
-    "Get": (inputs.Get, get),
+    "Get": (schemas.Get, get),
     "Wait": (Wait, wait),
     "Cancel": (JobIds, cancel),
     "Retry": (JobIds, retry),
-    "Prune": (inputs.Prune, prune),
-    "PruneLogs": (inputs.PruneLogs, prune_logs),
+    "Prune": (schemas.Prune, prune),
+    "PruneLogs": (schemas.PruneLogs, prune_logs),
     "Reload": (Nothing, reload),
     "Pause": (QueueName, pause),
     "Resume": (QueueName, resume),
-    "List": (inputs.List, list_jobs),
-    "Logs": (inputs.Logs, logs),
-    "Output": (inputs.Output, output),
+    "List": (schemas.List, list_jobs),
+    "Logs": (schemas.Logs, logs),
+    "Output": (schemas.Output, output),
     "Classes": (Nothing, classes),
-    "Stats": (inputs.Stats, stats),
+    "Stats": (schemas.Stats, stats),
     "Running": (Nothing, running),
-    "Why": (inputs.Why, why),
+    "Why": (schemas.Why, why),
 }
 
 
 _STREAMS: Final[dict[str, tuple[type[Input], Callable[..., AsyncIterator[JsonObject]]]]] = {
-    "Watch": (inputs.Watch, streams.watch),
-    "Logs": (inputs.Logs, streams.logs),
-    "Output": (inputs.Output, streams.output),
+    "Watch": (schemas.Watch, streams.watch),
+    "Logs": (schemas.Logs, streams.logs),
+    "Output": (schemas.Output, streams.output),
 }
 
 
@@ -606,7 +606,7 @@ def _words(status: list[str] | None) -> tuple[str, ...] | None:
     return None if status is None else tuple(status)
 
 
-async def _job(daemon: Daemon, given: inputs.Get, caller: Caller) -> Encoded:
+async def _job(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
     """The job and a page of its attempts, put together where it is read: that may be megabytes."""
 
     def read(reader: Reader) -> Encoded | None:

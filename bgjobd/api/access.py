@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Final
 
 from bgjob.errors import PermissionDeniedError
+from bgjobd.api.server import Caller
 from bgjobd.config import sections
-from bgjobd.ipc import Caller
 
 _LARGEST_ID: Final = 2**32 - 2  # the next one is the kernel's word for "none"
 

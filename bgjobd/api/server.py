@@ -27,9 +27,9 @@ from bgjob.errors import (
     ProtocolError,
     RequestError,
 )
-from bgjobd.door import Door
+from bgjobd.api.acceptor import Door
+from bgjobd.api.admission import LARGE, Alternation, Turns, asker, paced
 from bgjobd.host import json_portions
-from bgjobd.turns import LARGE, Alternation, Turns, asker, paced
 
 _CREDENTIALS: Final = struct.Struct("iII")
 _SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python has no name for it

@@ -1,0 +1,1 @@
+"""The socket: who may connect, what may be asked, and how it is answered."""
