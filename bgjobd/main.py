@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.commands.parsing import Parser
-from bgjobd import service, upkeep
+from bgjobd import service
 from bgjobd.api.server import SocketInUseError
+from bgjobd.commands import backup
+from bgjobd.commands.exit_codes import BUSY, FAILED, OK, REFUSED, UNAVAILABLE, UNREPAIRED, USAGE, complain
 from bgjobd.config import sections
 from bgjobd.config.sections import Config, ConfigError
 from bgjobd.core.stopping import AtStop, at_stop
 from bgjobd.daemon.loop import Daemon
-from bgjobd.exits import BUSY, FAILED, OK, REFUSED, UNAVAILABLE, UNREPAIRED, USAGE, complain
 from bgjobd.host import container, init, poweroff, sd_listen
 from bgjobd.host.lock import AlreadyRunningError
 from bgjobd.host.sd_listen import Handed
@@ -82,12 +83,12 @@ def serve(given: argparse.Namespace) -> int:
 
 def check(given: argparse.Namespace) -> int:
     """Check all that a start takes, and the jobs that wait for it; with --books, what is stored."""
-    from bgjobd import checking  # which a daemon has no use for
+    from bgjobd.commands import check as checking  # which a daemon has no use for
 
     try:
         settings = _settings(given)
         if given.books:
-            return upkeep.check_books(settings, given.json)
+            return backup.check_books(settings, given.json)
         checked = checking.check(settings)
     except ConfigError as error:
         if given.json:
@@ -101,8 +102,8 @@ def status(given: argparse.Namespace) -> int:
     """Tell how the daemon does: exit code 0 well, 1 degraded, 3 not running."""
     from bgjob.calls import SocketDeniedError
     from bgjob.errors import PermissionDeniedError
-    from bgjobd.standing import judge, lines  # which a daemon has no use for
-    from bgjobd.status import gather
+    from bgjobd.commands.status import gather
+    from bgjobd.commands.status_report import judge, lines  # which a daemon has no use for
 
     try:
         standing = judge(gather(_settings(given)))
@@ -197,7 +198,7 @@ def _settings(given: argparse.Namespace) -> Config:
     return sections.load(given.config, os.environ, is_root=os.geteuid() == 0)
 
 
-def _with_settings(run: upkeep.Command) -> Callable[[argparse.Namespace], int]:
+def _with_settings(run: backup.Command) -> Callable[[argparse.Namespace], int]:
     """The command, once the configuration is read."""
 
     @wraps(run)
@@ -239,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", action="store_true", help="print JSON")
     _add(commands, "status", status).add_argument("--json", action="store_true", help="print JSON")
-    upkeep.add_to(lambda name, run: _add(commands, name, _with_settings(run)))
+    backup.add_to(lambda name, run: _add(commands, name, _with_settings(run)))
     _add(commands, "web", web)
     command = commands.add_parser("demo", help=demo.__doc__, description=demo.__doc__)
     command.add_argument(

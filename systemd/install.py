@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from bgjobd.exits import FAILED, OK, complain
+from bgjobd.commands.exit_codes import FAILED, OK, complain
 
 HERE: Final = Path(__file__).parent
 OLDEST: Final = 254

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from bgjobd import checking, places, queued
-from bgjobd.checking import Checked
+from bgjobd.commands import check as checking
+from bgjobd.commands import check_jobs, check_places
+from bgjobd.commands.check import Checked
+from bgjobd.commands.findings import Finding, Severity, is_whole
 from bgjobd.config import sections
 from bgjobd.daemon.catalogue import Catalogue
-from bgjobd.findings import Finding, Severity, is_whole
 from bgjobd.host import disk_space
 from bgjobd.host.disk_space import Room
 from bgjobd.store.pending import PendingJob
@@ -69,7 +70,7 @@ def test_before_the_first_start_all_is_well(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_a_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
-    (found,) = of("runtime_dir", places.findings(settings(tmp_path), None))[:1]
+    (found,) = of("runtime_dir", check_places.findings(settings(tmp_path), None))[:1]
     assert (found.severity, "is no directory" in found.told) == (Severity.BROKEN, True)
 
 
@@ -78,11 +79,11 @@ def test_a_spool_that_another_daemon_uses_is_told_and_no_start_would_succeed(tmp
     held = os.open(tmp_path / "run" / "spool", os.O_RDONLY | os.O_DIRECTORY)
     fcntl.flock(held, fcntl.LOCK_EX)
     try:
-        taken = of("runtime_dir", places.findings(settings(tmp_path), None))
-        own = of("runtime_dir", places.findings(settings(tmp_path), os.getpid()))
+        taken = of("runtime_dir", check_places.findings(settings(tmp_path), None))
+        own = of("runtime_dir", check_places.findings(settings(tmp_path), os.getpid()))
     finally:
         os.close(held)
-    free = of("runtime_dir", places.findings(settings(tmp_path), None))
+    free = of("runtime_dir", check_places.findings(settings(tmp_path), None))
     (broken,) = [one.told for one in taken if one.severity is Severity.BROKEN]
     assert f"another daemon (pid {os.getpid()}) uses {tmp_path}/run/spool" in broken
     assert Severity.BROKEN not in {one.severity for one in (*own, *free)}
@@ -91,7 +92,7 @@ def test_a_spool_that_another_daemon_uses_is_told_and_no_start_would_succeed(tmp
 @pytest.mark.parametrize("target", ["nowhere", "state"], ids=["dangling", "to itself"])
 def test_a_link_that_leads_to_nothing_is_told(tmp_path: Path, target: str) -> None:
     (tmp_path / "state").symlink_to(target)
-    (found,) = of("state_dir", places.findings(settings(tmp_path), None))[:1]
+    (found,) = of("state_dir", check_places.findings(settings(tmp_path), None))[:1]
     assert (found.severity, "is a link that leads to nothing" in found.told) == (Severity.BROKEN, True)
 
 
@@ -103,7 +104,7 @@ def test_a_name_of_access_that_the_machine_does_not_know_is_doubtful(tmp_path: P
 def test_a_directory_that_others_may_read_is_told_to_be_closed(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir(mode=0o755)
     (tmp_path / "log").mkdir(mode=0o700)
-    found = places.findings(settings(tmp_path), None)
+    found = check_places.findings(settings(tmp_path), None)
     assert of("state_dir", found)[0].severity is Severity.REMARK
     assert of("log_dir", found)[0].severity is Severity.OK
 
@@ -112,7 +113,7 @@ def test_a_directory_that_others_may_read_is_told_to_be_closed(tmp_path: Path) -
 def test_a_directory_of_somebody_else_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     os.chown(tmp_path / "state", 65534, 65534)
-    (found, *_) = of("state_dir", places.findings(settings(tmp_path), None))
+    (found, *_) = of("state_dir", check_places.findings(settings(tmp_path), None))
     assert (found.severity, "belongs to uid 65534" in found.told) == (Severity.BROKEN, True)
 
 
@@ -141,7 +142,7 @@ def test_a_directory_that_anybody_may_write_to_is_doubtful_above_ours_unless_it_
     object.__setattr__(made.daemon, "state_dir", tmp_path / "open" / "state")
     found = [
         one
-        for one in of("state_dir", places.findings(made, None))
+        for one in of("state_dir", check_places.findings(made, None))
         if f"write to {tmp_path}/open," in one.told
     ]
     assert len(found) == count
@@ -150,14 +151,14 @@ def test_a_directory_that_anybody_may_write_to_is_doubtful_above_ours_unless_it_
 
 def test_something_else_in_the_place_of_the_socket_is_told(tmp_path: Path) -> None:
     (tmp_path / "s.sock").touch()
-    (found, *_) = of("socket", places.findings(settings(tmp_path), None))
+    (found, *_) = of("socket", check_places.findings(settings(tmp_path), None))
     assert (found.severity, "is no socket" in found.told) == (Severity.BROKEN, True)
 
 
 def test_a_socket_that_nobody_serves_any_more_is_no_matter(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "s.sock"))
-    (found, *_) = of("socket", places.findings(settings(tmp_path), None))
+    (found, *_) = of("socket", check_places.findings(settings(tmp_path), None))
     assert found.severity is Severity.OK
 
 
@@ -165,15 +166,15 @@ def test_a_socket_that_another_daemon_serves_is_told(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / "s.sock"))
         other.listen()
-        (taken, *_) = of("socket", places.findings(settings(tmp_path), None))
-        (own, *_) = of("socket", places.findings(settings(tmp_path), 12))
+        (taken, *_) = of("socket", check_places.findings(settings(tmp_path), None))
+        (own, *_) = of("socket", check_places.findings(settings(tmp_path), 12))
     assert (taken.severity, f"another program (pid {os.getpid()})" in taken.told) == (Severity.BROKEN, True)
     assert (own.severity, "(pid 12)" in own.told) == (Severity.OK, True)
 
 
 def test_a_socket_of_systemds_is_well_and_nobody_connects_to_it(tmp_path: Path) -> None:
     with socket_of_systemds(tmp_path / "s.sock") as (listener, pid):
-        (found, *_) = of("socket", places.findings(settings(tmp_path), None))
+        (found, *_) = of("socket", check_places.findings(settings(tmp_path), None))
         assert is_untouched(listener)
     assert (found.severity, f"systemd (pid {pid}) listens at" in found.told) == (Severity.OK, True)
 
@@ -207,7 +208,7 @@ def test_a_socket_in_a_directory_that_is_not_there_is_told_unless_a_start_makes_
     made = settings(tmp_path)
     for parent, severity in (("nowhere", Severity.BROKEN), ("run", Severity.OK)):
         object.__setattr__(made.daemon, "socket", tmp_path / parent / "s.sock")
-        (found, *_) = of("socket", places.findings(made, None))
+        (found, *_) = of("socket", check_places.findings(made, None))
         assert found.severity is severity
 
 
@@ -224,7 +225,7 @@ def test_only_a_pipe_may_be_in_the_place_of_the_named_pipe(
     tmp_path: Path, make: Callable[[Path], None], severity: Severity
 ) -> None:
     make(tmp_path / "jobs.fifo")
-    (found,) = of("fifo", places.findings(settings(tmp_path, "fifo = 'jobs.fifo'"), None))
+    (found,) = of("fifo", check_places.findings(settings(tmp_path, "fifo = 'jobs.fifo'"), None))
     assert found.severity is severity
 
 
@@ -235,9 +236,9 @@ def test_a_user_that_cannot_read_the_code_is_told_with_what_is_in_the_way(tmp_pa
         app = f'[app]\npython = "/bin/sh"\npath = ["{directory}/app/closed"]\n'
         more = f'{app}[approved]\n"a.B" = {{ user = "nobody" }}'
         made = settings(tmp_path, more)
-        assert is_whole(places.findings(made, None))
+        assert is_whole(check_places.findings(made, None))
         (directory / "app").chmod(0o700)
-        (found,) = [one for one in places.findings(made, None) if one.severity is Severity.DOUBTFUL]
+        (found,) = [one for one in check_places.findings(made, None) if one.severity is Severity.DOUBTFUL]
     assert f"user nobody, of a.B, cannot read {directory}/app/closed: {directory}/app" in found.told
 
 
@@ -250,7 +251,7 @@ def test_places_that_this_user_may_not_look_at_are_told_and_no_traceback() -> No
             object.__setattr__(made.daemon, key, directory / "closed" / "in" / key)
         os.seteuid(65534)
         try:
-            found = places.findings(made, None)
+            found = check_places.findings(made, None)
         finally:
             os.seteuid(0)
     told = [one.told for one in found if one.severity is Severity.BROKEN]
@@ -342,7 +343,7 @@ def test_jobs_of_a_class_that_cannot_be_loaded_would_wait(tmp_path: Path) -> Non
     described: dict[str, Any] = {"a.Job": {"unavailable": "ImportError: no", "methods": {}, "hooks": []}}
     catalogue = Catalogue(settings(tmp_path, '[approved]\n"a.Job" = {}'), described, "")
     jobs = [PendingJob(number, "a.Job", "run", "{}") for number in (1, 2)]
-    (found,) = queued.findings(queued.look(catalogue, described, jobs, 2, lambda: True))
+    (found,) = check_jobs.findings(check_jobs.look(catalogue, described, jobs, 2, lambda: True))
     told = "2 jobs of a.Job::run would wait until it can be: the class cannot be loaded (jobs 1, 2)"
     assert told in found.told
 
@@ -411,8 +412,8 @@ def test_jobs_with_hostile_names_make_one_short_line_that_cannot_move_the_termin
     jobs = [
         PendingJob(number, "a.Job", "run", json.dumps({name: "secret"})) for number, name in enumerate(names)
     ]
-    looked = queued.look(Catalogue(made, described, ""), described, jobs, len(jobs), lambda: True)
-    (found,) = queued.findings(looked)
+    looked = check_jobs.look(Catalogue(made, described, ""), described, jobs, len(jobs), lambda: True)
+    (found,) = check_jobs.findings(looked)
     assert "1,001 jobs of a.Job::run would fail" in found.told
     assert len(str(found)) < 400
     assert "\\x1b[2Jxxx" in str(found)
@@ -423,10 +424,10 @@ def test_jobs_with_hostile_names_make_one_short_line_that_cannot_move_the_termin
 def test_the_look_at_many_jobs_ends_with_the_time_there_is_and_says_so(tmp_path: Path) -> None:
     jobs = (PendingJob(number, "gone.Job", "run", "{}") for number in range(1, 1_000_000))
     ticks = iter(range(5_000))
-    looked = queued.look(
+    looked = check_jobs.look(
         Catalogue(settings(tmp_path), {}, ""), {}, jobs, 1_000_000, lambda: next(ticks, None) is not None
     )
-    wrong, so_far = queued.findings(looked)
+    wrong, so_far = check_jobs.findings(looked)
     assert "5,001 jobs of gone.Job::run would fail" in wrong.told
     assert "(jobs 1, 2, 3, …)" in wrong.told
     assert so_far.told == (

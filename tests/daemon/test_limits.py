@@ -16,9 +16,9 @@ import pytest
 
 from bgjob.calls import Call
 from bgjob.words import INTERFACE
-from bgjobd import checking
+from bgjobd.commands import check
+from bgjobd.commands.findings import Severity
 from bgjobd.config.sections import Config, ConfigError, load
-from bgjobd.findings import Severity
 from bgjobd.forkserver.sandbox import Account, Limits
 from bgjobd.supervisor import cgroups, limits
 from bgjobd.supervisor.fork_server_link import Application
@@ -389,7 +389,7 @@ def test_nothing_enforces_what_a_plain_machine_does_not_have() -> None:
 
 def test_check_says_that_a_cgroup_finds_what_has_cleaned_its_environment() -> None:
     without, with_groups = (
-        checking._strays(replace(PLAIN, has_groups=has_groups)) for has_groups in (False, True)
+        check._strays(replace(PLAIN, has_groups=has_groups)) for has_groups in (False, True)
     )
     assert (without.severity, with_groups.severity) == (Severity.REMARK, Severity.OK)
     assert without.told.endswith("a cgroup finds it (Delegate=yes, DelegateSubgroup=)")

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bgjob import Client
-from bgjobd import books
+from bgjobd.commands import books
 from bgjobd.forkserver import journal as journals
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults.books import settings_of

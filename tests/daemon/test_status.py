@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from bgjob.codec import Request
-from bgjobd import main, status
+from bgjobd import main
+from bgjobd.commands import status
+from bgjobd.commands.status_report import Answer, Gathered, Health, Page, Standing, judge, lines
 from bgjobd.config import sections
 from bgjobd.host import lock
 from bgjobd.host.disk_space import Room
-from bgjobd.standing import Answer, Gathered, Health, Page, Standing, judge, lines
 from tests.client.scripted import Line, Script, ScriptedDaemon
 from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon

@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 
 from bgjob.codec import JsonObject
 from bgjob.words import FINAL
-from bgjobd import books
-from bgjobd.books import Books
+from bgjobd.commands import books
+from bgjobd.commands.books import Books
 from bgjobd.config import sections
 from bgjobd.config.sections import Config
 from bgjobd.supervisor.fork_server_marks import try_mark

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from bgjobd import books, census, main
-from bgjobd.books import Books
+from bgjobd import main
+from bgjobd.commands import books, process_table
+from bgjobd.commands.books import Books
 from bgjobd.config.sections import Config
 from bgjobd.host import life
 from bgjobd.store.audit import Counts
@@ -394,7 +395,7 @@ def test_a_zombie_of_the_daemons_is_found(resting: tuple[RunningDaemon, Config])
     # A look has no daemon to ask but the one that holds the lock: here this very process stands in for it.
     zombie = subprocess.Popen(["true"], start_new_session=True)
     os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
-    processes = census.take(running.spool, running.database.parent / "output")
+    processes = process_table.take(running.spool, running.database.parent / "output")
     this = replace(
         processes[zombie.pid], pid=os.getpid(), session=os.getsid(0), is_zombie=False, parent=os.getppid()
     )
@@ -548,13 +549,13 @@ def test_a_process_that_cannot_be_looked_into_is_another_daemons(
     )
     spool = os.open(tmp_path, os.O_RDONLY)
     try:
-        assert not census.take(tmp_path, tmp_path)[server.pid].is_fork_server
+        assert not process_table.take(tmp_path, tmp_path)[server.pid].is_fork_server
 
         def refuse(pid: int) -> list[str]:
             raise PermissionError
 
-        monkeypatch.setattr(census, "_links", refuse)
-        assert not census.take(tmp_path, tmp_path)[server.pid].is_fork_server
+        monkeypatch.setattr(process_table, "_links", refuse)
+        assert not process_table.take(tmp_path, tmp_path)[server.pid].is_fork_server
     finally:
         os.close(spool)
         server.communicate()

@@ -15,8 +15,8 @@ from bgjob.codec import parse_reply
 from bgjob.commands import text
 from bgjob.commands.problems import code_of, explained
 from bgjob.errors import BgjobError, ProtocolError
+from bgjobd.commands.status_report import Answer, Gathered, judge, lines
 from bgjobd.host.log import escaped
-from bgjobd.standing import Answer, Gathered, judge, lines
 from tests.fuzz import commands
 from tests.packaging import roff
 

@@ -20,7 +20,7 @@ import pytest
 
 from bgjob import Client, JobFailedError
 from bgjob.client import Job
-from bgjobd import books
+from bgjobd.commands import books
 from bgjobd.forkserver import landlock
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.support import directory_for_all, eventually

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import bgjobd
-from bgjobd import census
+from bgjobd.commands import process_table
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import process_identity
 from bgjobd.forkserver.cgroup import Group, Groups
@@ -54,7 +54,7 @@ def test_a_hostile_process_name_moves_no_field(named: int, tmp_path: Path) -> No
     assert 0 <= process_identity.cpu_time(named) < 60
     reading = live_usage.reading_of(Path(f"/proc/{named}/stat").read_bytes())
     assert (0 <= reading.cpu < 60, 2**16 < reading.memory < 2**34) == (True, True)
-    seen = census.take(tmp_path, tmp_path)[named]
+    seen = process_table.take(tmp_path, tmp_path)[named]
     assert (seen.parent, seen.is_zombie, seen.session) == (os.getpid(), False, os.getsid(0))
     journal = journals.parse(journals.started("ab", named, 0, process_identity.pidfd_inode(named), "cd", 1.0))
     assert spools.try_open_process(journal, owner=os.getuid() + 1, parents=(os.getpid(),)) is None
@@ -81,12 +81,12 @@ def test_a_socket_whose_name_looks_like_lines_ends_no_check(tmp_path: Path) -> N
             abstract.bind(f"\0{os.getpid()}{name}")
             abstract.listen()
         path.touch()
-        assert census.listener(path) is None
+        assert process_table.listener(path) is None
         path.unlink()
         real = stack.enter_context(socket.socket(socket.AF_UNIX))
         real.bind(str(path))
         real.listen()
-        assert census.listener(path) == census.Listener(os.getpid())
+        assert process_table.listener(path) == process_table.Listener(os.getpid())
 
 
 MOUNTS = (

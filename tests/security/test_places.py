@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from bgjob.words import EntryType
-from bgjobd import census, places
 from bgjobd.api import server
-from bgjobd.findings import Severity
+from bgjobd.commands import check_places, process_table
+from bgjobd.commands.findings import Severity
+from bgjobd.commands.prune import Archive
 from bgjobd.host import directories, lock
 from bgjobd.host.log import FILE_NAME, Log
-from bgjobd.pruning import Archive
 from bgjobd.store import backups, database
 from bgjobd.supervisor.page_process import settings_of
 from tests.daemon.running import RunningDaemon, daemon
@@ -177,7 +177,9 @@ def test_a_start_refuses_what_was_planted_and_says_what_to_do_as_does_a_check(tm
     running = RunningDaemon(tmp_path)
     _file(_shared(tmp_path / "state", 0o777) / "bgjobd.db", tmp_path)
     (found,) = [
-        one for one in places.findings(settings(tmp_path), None) if "may have put this there" in one.told
+        one
+        for one in check_places.findings(settings(tmp_path), None)
+        if "may have put this there" in one.told
     ]
     assert found.severity is Severity.BROKEN
     assert running.spawn().wait(20) == 1
@@ -205,7 +207,7 @@ def test_a_start_below_a_directory_of_somebody_else_is_a_line_of_the_log_and_of_
         eventually(
             lambda: [line for line in running.lines() if f"FAILURE: bgjobd - {told} state_dir" in line]
         )
-    findings = [one for one in places.findings(settings(tmp_path), None) if told in one.told]
+    findings = [one for one in check_places.findings(settings(tmp_path), None) if told in one.told]
     assert {one.severity for one in findings} == {Severity.DOUBTFUL}
 
 
@@ -244,10 +246,10 @@ def test_a_planted_pid_in_the_lock_is_nobody_to_signal_and_keeps_no_daemon_from_
         (tmp_path / lock.FILE_NAME).write_bytes(content)
         with pytest.raises(lock.AlreadyRunningError):  # whatever it names as the pid
             lock.lock(tmp_path)
-        assert census.daemon_of(tmp_path) == os.getpid()  # the kernel knows who holds it
+        assert process_table.daemon_of(tmp_path) == os.getpid()  # the kernel knows who holds it
     finally:
         os.close(held)
-    assert census.daemon_of(tmp_path) is None
+    assert process_table.daemon_of(tmp_path) is None
 
 
 # Log

@@ -14,7 +14,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from bgjobd.census import Process
+from bgjobd.commands.process_table import Process
 from bgjobd.forkserver.process_identity import start_time
 from tests.faults.torture.station import Station
 

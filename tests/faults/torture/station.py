@@ -17,8 +17,8 @@ from typing import Final
 from bgjob import Client
 from bgjob.codec import JsonObject
 from bgjob.errors import BgjobError
-from bgjobd import census
-from bgjobd.census import Process
+from bgjobd.commands import process_table
+from bgjobd.commands.process_table import Process
 from bgjobd.config.sections import Config
 from tests.faults import books
 from tests.faults.injecting import fill, may_mount, small_disk
@@ -116,7 +116,7 @@ class Station:
 
     def census(self) -> dict[int, Process]:
         """The processes that there are, by pid."""
-        return census.take(self.directory / "run" / "spool", self.directory / "state" / "output")
+        return process_table.take(self.directory / "run" / "spool", self.directory / "state" / "output")
 
     def is_answering(self) -> bool:
         try:

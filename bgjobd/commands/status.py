@@ -19,11 +19,11 @@ from typing import Any, Final
 from bgjob import Client
 from bgjob.calls import BrokenError, NoAnswerError, SocketDeniedError
 from bgjob.errors import BgjobError, DaemonUnavailableError, PermissionDeniedError
-from bgjobd import census
+from bgjobd.commands import process_table
+from bgjobd.commands.status_report import Answer, Gathered, Page
 from bgjobd.config.sections import Config
 from bgjobd.host import clock, lock
 from bgjobd.host.disk_space import rooms
-from bgjobd.standing import Answer, Gathered, Page
 
 TIMEOUT: Final = 5.0
 """Seconds that a daemon, or its page, may take to answer: one that takes longer counts as hanging."""
@@ -32,7 +32,7 @@ TIMEOUT: Final = 5.0
 def gather(config: Config) -> Gathered:
     """Ask the daemon, its page, the lock and the disks. Raises what says that this user may not know."""
     state_dir = config.daemon.state_dir
-    holder, can_see_lock = census.daemon_of(state_dir), _can_see(state_dir)
+    holder, can_see_lock = process_table.daemon_of(state_dir), _can_see(state_dir)
     is_free = holder is None and can_see_lock
     answer, told, stats, broken = _asked(config.daemon.socket, is_free)
     return Gathered(
@@ -71,7 +71,7 @@ def _asked(
 
     `is_free`: nobody holds the lock, so whoever listens is no daemon; systemd would start one for who connects.
     """
-    listener = census.listener(path) if is_free else None
+    listener = process_table.listener(path) if is_free else None
     if listener is not None:
         return Answer.NOBODY, f"{listener} listens at {path}, where no daemon answers", None, {}
     with Client(str(path), timeout=TIMEOUT) as client:

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bgjobd import census
+from bgjobd.commands import process_table
+from bgjobd.commands.findings import Finding, broken, doubtful, ok, remark
 from bgjobd.config.sections import Config
-from bgjobd.findings import Finding, broken, doubtful, ok, remark
 from bgjobd.forkserver.sandbox import Account
 from bgjobd.host import directories, disk_space
 from bgjobd.service import SOCKET_GROUP
@@ -90,7 +90,7 @@ def _open_to_all(key: str, path: Path) -> Iterator[Finding]:
 def _spool(config: Config, daemon: int | None) -> Iterator[Finding]:
     """Another daemon's, with a state directory of its own."""
     spool = config.daemon.runtime_dir / "spool"
-    holder = census.holder(spool)
+    holder = process_table.holder(spool)
     if holder is not None and holder != daemon:
         told = f"runtime_dir: another daemon (pid {holder}) uses {spool}"
         yield broken(f"{told}; stop it, or give each its own [daemon] runtime_dir")
@@ -117,7 +117,7 @@ def _place_of_socket(config: Config, daemon: int | None) -> Finding:
         return broken(f"socket: {path.parent} is not there; make it, or set [daemon] socket")
     if os.path.lexists(path) and not path.is_socket():
         return broken(f"socket: {path} is there and is no socket; move it, or set [daemon] socket")
-    listener = census.listener(path)
+    listener = process_table.listener(path)
     if listener is not None:
         return _listened(path, listener, daemon)
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -125,7 +125,7 @@ def _place_of_socket(config: Config, daemon: int | None) -> Finding:
     return ok(f"socket: {path} can be made")
 
 
-def _listened(path: Path, listener: census.Listener, daemon: int | None) -> Finding:
+def _listened(path: Path, listener: process_table.Listener, daemon: int | None) -> Finding:
     if daemon is not None:
         return ok(f"socket: {path} is served by the daemon that runs (pid {daemon})")
     told = f"socket: {listener} listens at {path}, and no daemon serves this state_dir"

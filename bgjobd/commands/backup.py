@@ -13,14 +13,24 @@ from typing import TYPE_CHECKING
 from bgjob.amounts import size_text
 from bgjob.commands.text import one_line
 from bgjob.errors import BgjobError, RequestError
+from bgjobd.commands.exit_codes import (
+    BUSY,
+    FAILED,
+    INTERRUPTED,
+    OK,
+    REFUSED,
+    UNAVAILABLE,
+    UNREPAIRED,
+    USAGE,
+    complain,
+)
 from bgjobd.config import values
 from bgjobd.config.sections import Config, Retention
-from bgjobd.exits import BUSY, FAILED, INTERRUPTED, OK, REFUSED, UNAVAILABLE, UNREPAIRED, USAGE, complain
 from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
 
 if TYPE_CHECKING:
-    from bgjobd.pruning import Pruned
+    from bgjobd.commands.prune import Pruned
 
 Command = Callable[[argparse.Namespace, Config], int]
 
@@ -36,7 +46,7 @@ def add_to(add: Callable[[str, Command], argparse.ArgumentParser]) -> None:
 
 def prune(given: argparse.Namespace, settings: Config) -> int:
     """Delete jobs that ended long ago, and old log entries, now, with the ages of [retention] or those given here."""
-    from bgjobd import pruning  # which, as what follows, a daemon has no use for
+    from bgjobd.commands import prune as pruning  # which, as what follows, a daemon has no use for
     from bgjobd.store.audit import SchemaTooOldError
 
     pruned = pruning.Pruned()
@@ -158,7 +168,7 @@ def _add_arguments_of_backup(command: argparse.ArgumentParser) -> None:
 
 def check_books(settings: Config, as_json: bool) -> int:
     """Hold what is stored against the spool and the processes."""
-    from bgjobd import books  # which a daemon has no use for
+    from bgjobd.commands import books  # which a daemon has no use for
     from bgjobd.store.audit import SchemaTooOldError
 
     try:

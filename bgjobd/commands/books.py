@@ -18,8 +18,8 @@ from typing import Final
 
 from bgjob.commands.text import one_line
 from bgjob.words import Status
-from bgjobd import census
-from bgjobd.census import Process
+from bgjobd.commands import process_table
+from bgjobd.commands.process_table import Process
 from bgjobd.config.sections import Config
 from bgjobd.core.verdict import Life
 from bgjobd.forkserver import journal as journals
@@ -375,8 +375,8 @@ def _look(config: Config, books: Audit) -> Look:
             *_left_work(config.daemon.runtime_dir / "work", open_attempts, files),
         ),
         unknown_outputs=unknown,
-        daemon=census.daemon_of(config.daemon.state_dir),
-        processes=census.take(spool, output),
+        daemon=process_table.daemon_of(config.daemon.state_dir),
+        processes=process_table.take(spool, output),
     )
 
 

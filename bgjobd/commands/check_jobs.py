@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from bgjob.commands import text
 from bgjob.errors import RequestError
+from bgjobd.commands.findings import Finding, doubtful, ok
 from bgjobd.daemon.catalogue import Catalogue
-from bgjobd.findings import Finding, doubtful, ok
 from bgjobd.forkserver.invocation import Method
 from bgjobd.store.pending import PendingJob
 

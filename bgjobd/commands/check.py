@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjob.commands.text import one_line
-from bgjobd import census, findings, places, queued
 from bgjobd.api.access import Access
+from bgjobd.commands import check_jobs, check_places, findings, process_table
+from bgjobd.commands.findings import Finding, Severity, broken, doubtful, ok, remark
 from bgjobd.config.sections import Config, ConfigError
 from bgjobd.daemon.catalogue import Catalogue
-from bgjobd.findings import Finding, Severity, broken, doubtful, ok, remark
 from bgjobd.host import clock, life
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
@@ -112,7 +112,7 @@ def problems_as_json(error: ConfigError) -> str:
 
 def check(config: Config) -> Checked:
     """Look at everything. Raises ConfigError for limits that cannot be had."""
-    daemon = census.daemon_of(config.daemon.state_dir)
+    daemon = process_table.daemon_of(config.daemon.state_dir)
     machine = limits.Machine.here(config.daemon.state_dir, daemon)
     limits.check(config, machine, may_get_cgroup=daemon is None and cgroups.has_controllers())
     found = [] if config.approved else [remark("no class is approved; list some under [approved]")]
@@ -127,7 +127,7 @@ def check(config: Config) -> Checked:
             found += _doubts(config, catalogue)
         except ForkServerError as error:
             found.append(broken(f"interpreter: {error}"))
-    found += places.findings(config, daemon)
+    found += check_places.findings(config, daemon)
     found += _access(config)
     found.append(_clock())
     found.append(_strays(machine))
@@ -226,10 +226,10 @@ def _of_waiting(
     if catalogue is None or ready is None:
         return  # without classes nothing can be said of their jobs
     end = time.monotonic() + _PATIENCE
-    looked = queued.look(
+    looked = check_jobs.look(
         catalogue, ready["classes"], waiting.jobs(), waiting.count(), lambda: time.monotonic() < end
     )
-    yield from queued.findings(looked)
+    yield from check_jobs.findings(looked)
 
 
 # Lines

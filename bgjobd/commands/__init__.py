@@ -1,0 +1,1 @@
+"""The operator's commands: serve, check, status, prune, backup."""
