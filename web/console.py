@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from queue import Full, Queue
 from typing import Final
 
-from bgjob.commands.text import one_line, to_json
+from bgjob.text import one_line, to_json
 from bgjob.words import EntryType
 
 from .settings import Settings

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from bgjob.amounts import limits_text, size_text, span_text
-from bgjob.commands.text import lines, retries_spent, standing, to_json
+from bgjob.text import lines, retries_spent, standing, to_json
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bgjob.amounts import size_text
-from bgjob.commands.text import one_line
 from bgjob.errors import BgjobError, RequestError
+from bgjob.text import one_line
 from bgjobd.commands.exit_codes import (
     BUSY,
     FAILED,

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from bgjob.commands.text import one_line
+from bgjob.text import one_line
 from bgjob.words import Status
 from bgjobd.commands import process_table
 from bgjobd.commands.process_table import Process

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bgjob.commands.text import one_line
+from bgjob.text import one_line
 from bgjobd.api.access import Access
 from bgjobd.commands import check_jobs, check_places, findings, process_table
 from bgjobd.commands.findings import Finding, Severity, broken, doubtful, ok, remark

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bgjob.commands import text
+from bgjob import text
 from bgjob.errors import RequestError
 from bgjobd.commands.findings import Finding, doubtful, ok
 from bgjobd.daemon.catalogue import Catalogue

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Final
 
-from bgjob.commands.text import lines
+from bgjob.text import lines
 from bgjobd.host.journal_priorities import Priority, is_for_journald, prefixed
 
 OK: Final = 0

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bgjob.commands.text import one_line
+from bgjob.text import one_line
 
 
 class Severity(StrEnum):

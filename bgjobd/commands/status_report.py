@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from bgjob.commands import screen, text
+from bgjob import text
+from bgjob.commands import screen
 from bgjob.commands.problems import followed
 from bgjob.words import Status
 from bgjobd.core.trials import UNTRIED

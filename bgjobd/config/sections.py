@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
-from bgjob.commands.text import one_line
+from bgjob.text import one_line
 from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME, Backoff, Outcome
 from bgjobd.config import values as units
 from bgjobd.config.values import Surroundings, around, shown

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bgjob.commands import text
+from bgjob import text
 
 NOON = 1_700_000_000.0
 AT_NOON = "2023-11-14T22:13:20.000000Z"

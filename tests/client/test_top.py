@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bgjob.commands import text
+from bgjob import text
 from bgjob.commands.top import picture
 from bgjob.commands.top.controls import (
     BINDINGS,

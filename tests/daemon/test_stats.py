@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from bgjob import InvalidParameterError
-from bgjob.commands import text
+from bgjob import InvalidParameterError, text
 from tests.client.test_commands import Commands
 from tests.daemon.running import daemon
 from tests.support import eventually

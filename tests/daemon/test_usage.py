@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bgjob.commands import text
+from bgjob import text
 from tests.client.test_commands import Commands
 from tests.daemon.running import daemon
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from bgjob import calls
+from bgjob import calls, text
 from bgjob.calls import Call, Conversation, JobRead
 from bgjob.codec import parse_reply
-from bgjob.commands import text
 from bgjob.commands.problems import code_of, explained
 from bgjob.errors import BgjobError, ProtocolError
 from bgjobd.commands.status_report import Answer, Gathered, judge, lines

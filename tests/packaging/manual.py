@@ -26,7 +26,7 @@ from bgjobd.config import sections, values
 from bgjobd.host.disk_space import DIRECTORIES
 from tests.packaging import roff
 
-PAGES: Final = Path(__file__).resolve().parents[2] / "bgjobd" / "man"
+PAGES: Final = Path(__file__).resolve().parents[2] / "docs" / "man"
 """Where the pages are kept; the wheel installs them below share/man."""
 
 RULES: Final = {

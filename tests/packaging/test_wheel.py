@@ -84,7 +84,7 @@ def test_the_wheel_holds_our_packages_and_nothing_else(copy: Path, wheel: ZipFil
 
 def test_the_wheel_puts_the_manual_where_man_looks(copy: Path, wheel: ZipFile) -> None:
     pages = {name.partition(".data/data/")[2] for name in wheel.namelist() if ".data/" in name}
-    files = sorted((copy / "bgjobd" / "man").iterdir())
+    files = sorted((copy / "docs" / "man").iterdir())
     assert pages == {f"share/man/man{file.suffix[1:]}/{file.name}" for file in files}
     assert len(pages) == 3
 

@@ -19,7 +19,7 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from bgjob.codec import Request as Asked
-from bgjob.commands.text import lines, to_json
+from bgjob.text import lines, to_json
 from tests.client.scripted import Line
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page.browsing import (

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bgjob.commands.screen import _PAINT
-from bgjob.commands.text import _CHARACTERS
+from bgjob.text import _CHARACTERS
 from bgjobd.host.json_portions import _STRETCH, _TO_LAST_COMMA
 from bgjobd.supervisor.page_process import _IS_TOKEN
 from bgjobd.web.heads import _HEADER, _LINE
@@ -37,7 +37,7 @@ MADE = [
 MAKERS = {
     "bgjobd/forkserver/outcomes.py",  # of quoted texts alone
     "bgjobd/supervisor/page_process.py", "bgjobd/host/json_portions.py",
-    "client/bgjob/commands/screen.py", "client/bgjob/commands/text.py",
+    "client/bgjob/commands/screen.py", "client/bgjob/text.py",
     "web/heads.py", "web/views.py",
 }  # fmt: skip
 DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"

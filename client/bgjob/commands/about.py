@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from bgjob import text
 from bgjob.amounts import limits_text
 from bgjob.client import Client
-from bgjob.commands import screen, text
+from bgjob.commands import screen
 from bgjob.commands.problems import OK
 from bgjob.commands.screen import Column, Cut
 from bgjob.errors import NotApprovedError

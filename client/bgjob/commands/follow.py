@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from bgjob import text
 from bgjob.calls import OutputPart, failure_of
 from bgjob.client import Client
-from bgjob.commands import pages, screen, text
+from bgjob.commands import pages, screen
 from bgjob.commands.problems import INTERRUPTED, NOT_FOUND, OK, code_of, explained
 from bgjob.errors import WaitTimeoutError
 from bgjob.words import Status

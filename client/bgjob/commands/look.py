@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from bgjob import text
 from bgjob.client import Client
-from bgjob.commands import pages, screen, text
+from bgjob.commands import pages, screen
 from bgjob.commands.pages import Found
 from bgjob.commands.problems import INTERRUPTED, OK
 from bgjob.commands.screen import Column, Cut

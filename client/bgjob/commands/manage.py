@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from bgjob import text
 from bgjob.client import Client
-from bgjob.commands import screen, text
+from bgjob.commands import screen
 from bgjob.commands.problems import OK
 from bgjob.errors import InvalidStateError, JobNotFoundError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from bgjob.commands import text
+from bgjob import text
 
 
 class Parser(argparse.ArgumentParser):

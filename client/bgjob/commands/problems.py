@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bgjob.calls import BrokenError, CodeLoadingError, NoAnswerError, SocketDeniedError
-from bgjob.commands.text import capped, one_line
 from bgjob.errors import (
     BgjobError,
     DaemonUnavailableError,
@@ -25,6 +24,7 @@ from bgjob.errors import (
     StorageUnavailableError,
     WaitTimeoutError,
 )
+from bgjob.text import capped, one_line
 
 OK: Final = 0
 NOT_FOUND: Final = 4

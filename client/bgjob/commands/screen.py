@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
-from bgjob.commands import text
+from bgjob import text
 from bgjob.words import RETRYING, EntryType, Status
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final, NamedTuple
 
-from bgjob.commands import text
+from bgjob import text
 from bgjob.commands.top.scene import Kind, Row, Scene, Sorting, rows_of
 
 CTRL_C: Final = "\x03"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from bgjob.commands import screen, text
+from bgjob import text
+from bgjob.commands import screen
 from bgjob.commands.about import queue_columns
 from bgjob.commands.screen import Column, Cut
 from bgjob.commands.top.controls import BINDINGS, CTRL_C, Mode, View, question, selected_row

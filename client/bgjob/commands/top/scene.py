@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from bgjob.commands import text
+from bgjob import text
 from bgjob.words import Status
 
 Key = tuple[int, int]
