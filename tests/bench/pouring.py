@@ -38,8 +38,8 @@ def _wide(item: str, size: int) -> str:
     return "[" + ",".join([item] * (size // (len(item) + 1))) + "]"
 
 
-def _submit(value: str) -> str:
-    job = f'{{"class_name":"bench_jobs.NoOp","method_name":"run","parameters":{{"value":{value}}}}}'
+def _submit(value: str, method: str = "run") -> str:
+    job = f'{{"class_name":"bench_jobs.NoOp","method_name":"{method}","parameters":{{"value":{value}}}}}'
     return f'{{"method":"{_METHOD}Submit","parameters":{job}}}'
 
 
@@ -53,14 +53,15 @@ FRAMES: Final = {
     "1 MiB of numbers": _submit(_wide("1", _MOST)),
     "1 MiB of nested lists": _submit(_wide("[[[[[[]]]]]]", _MOST)),
     "1 MiB of keys": _submit("{" + ",".join(f'"{number:x}":0' for number in range(_MOST // 10)) + "}"),
+    "1 MiB without commas": _submit("[" + "[[[]]]" * (_MOST // 6)),
     "9,000 jobs": _jobs('{"class_name":"bench_jobs.NoOp","method_name":"run","parameters":{"a":1}}', 700_000),
     "64 KiB of lists": _submit(_wide("[]", 64_000)),
     "64 KiB of numbers": _submit(_wide("1", 64_000)),
+    "64 KiB for a union": _submit(_wide("[]", 64_000), "choose"),
     "4 KiB of lists": _submit(_wide("[]", 3_800)),
 }
-"""What is poured, by name. All of it is refused but the jobs: `run` takes no parameters, and all of these are unknown.
-
-The jobs are refused too, at the first of them; that they are read is what is measured.
+"""What is poured, by name. All of it is refused: `run` takes no parameters, `choose` no list of lists. So are the jobs,
+at the first of them; that they are read is what is measured.
 """
 
 

@@ -43,6 +43,9 @@ class NoOp:
         """CLOCK_MONOTONIC of its first line, in nanoseconds."""
         return time.monotonic_ns()
 
+    def choose(self, value: list[int | str] | list[str] | None = None):
+        """Takes one of several forms."""
+
     def hold(self, pipe):
         """Waits, without waking up, until somebody opens the named pipe for writing."""
         Path(pipe).read_bytes()

@@ -187,11 +187,12 @@ def test_who_asks_one_question_waits_for_few_of_another_users_however_many_those
         left.cancel()
         await one
         asker.set(None)
+        before = len(order)
         own = questions.ask(order.append, "the daemon")
         await asyncio.gather(*many, own)
         assert [name for name in order if "alice" in name] == [f"{number} of alice" for number in range(50)]
         assert order.index("bob") <= 3
-        assert order.index("the daemon") <= 6
+        assert order.index("the daemon") - before <= 4
         assert "bob has left" not in order
         questions.close()
 
@@ -214,6 +215,6 @@ def test_at_the_end_what_was_asked_is_answered_or_given_up() -> None:
         given_up.close(cancel=True)
         assert await running
         await asyncio.wait(waiting)
-        assert all(one.cancelled() for one in waiting)
+        assert all(one.cancelled() for one in waiting[1:])  # the first was on the way
 
     play(scene)
