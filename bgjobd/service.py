@@ -15,6 +15,7 @@ from typing import Final
 
 from bgjob.words import EntryType
 from bgjobd.api import methods
+from bgjobd.api.access import Access, Grants
 from bgjobd.api import server as ipc
 from bgjobd.api.fifo import Fifo
 from bgjobd.config.sections import Config
@@ -99,8 +100,11 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
             EntryType.FAILURE, "callers are turned away: no descriptors are left for them; raise LimitNOFILE"
         )
 
-    server = ipc.Server(methods.methods(daemon), _limits(config), on_bug, on_scarcity)
+    grants = Grants()
+    server = ipc.Server(methods.methods(daemon, grants), _limits(config), on_bug, on_scarcity)
     fifo = _fifo(daemon, config, on_bug)
+    _grant(daemon, grants)
+    daemon.on_reload.append(lambda: _grant(daemon, grants))
     daemon.start()
     daemon.on_reload.append(lambda: _make_directories(daemon.config))
     try:
@@ -122,6 +126,14 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
         await server.finish()
         daemon.close()
         await asyncio.sleep(0)  # the loop closes the connections' descriptors
+
+
+def _grant(daemon: Daemon, grants: Grants) -> None:
+    """Let what the configuration says of rights hold from now on."""
+    access = Access.from_config(daemon.config.access)
+    for name in access.unknown:
+        daemon.say(EntryType.FAILURE, f"[access] names {name}, whom this machine does not know")
+    grants.change(access)
 
 
 async def _listen(server: ipc.Server, daemon: Daemon, path: Path, gid: int | None, handed: Handed) -> Path:

@@ -22,7 +22,7 @@ from bgjob.errors import (
 )
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Backoff, EntryType, Status
 from bgjobd.api import schemas, streams
-from bgjobd.api.access import RIGHTS, Right
+from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.admission import Pace, let_others, paced
 from bgjobd.api.schemas import (
     Input,
@@ -87,13 +87,12 @@ async def get(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
 
 
 async def wait(daemon: Daemon, given: Wait, caller: Caller) -> Encoded:
-    async with daemon.grants.holding(caller, RIGHTS["Wait"]):
-        with daemon.waiters.waiting_for(given.id) as ended:
-            async with caller.turn:
-                standing = await streams.summary_of_stored(daemon, given.id)
-            if standing["finished_at"] is None:
-                await ended(given.timeout)
-        return await _job(daemon, schemas.Get(id=given.id), caller)
+    with daemon.waiters.waiting_for(given.id) as ended:
+        async with caller.turn:
+            standing = await streams.summary_of_stored(daemon, given.id)
+        if standing["finished_at"] is None:
+            await ended(given.timeout)
+    return await _job(daemon, schemas.Get(id=given.id), caller)
 
 
 async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Encoded:
@@ -309,29 +308,48 @@ _STREAMS: Final[dict[str, tuple[type[Input], Callable[..., AsyncIterator[JsonObj
 }
 
 
-def methods(daemon: Daemon) -> Methods:
+_HELD: Final = frozenset({"Wait"})
+"""The methods that take so long that the caller's right is to last meanwhile; streams look for each of their replies."""
+
+
+def methods(daemon: Daemon, grants: Grants) -> Methods:
     """All that the socket serves: the jobs' interface, and the one that describes it."""
     answers: dict[str, Answer] = {
-        f"{INTERFACE}.{name}": partial(_call, daemon, RIGHTS[name], *entry) for name, entry in _TABLE.items()
+        f"{INTERFACE}.{name}": partial(_hold if name in _HELD else _call, daemon, grants, RIGHTS[name], *entry)
+        for name, entry in _TABLE.items()
     }
     answers[f"{SERVICE}.GetInfo"] = _info
     answers[f"{SERVICE}.GetInterfaceDescription"] = _description
     followed: dict[str, Stream] = {
-        f"{INTERFACE}.{name}": partial(_follow, daemon, RIGHTS[name], *entry)
+        f"{INTERFACE}.{name}": partial(_follow, daemon, grants, RIGHTS[name], *entry)
         for name, entry in _STREAMS.items()
     }
     return Methods(answers, followed)
 
 
-async def _call(
+async def _hold(
     daemon: Daemon,
+    grants: Grants,
     right: Right,
     shape: type[Input],
     function: Callable[..., Awaitable[JsonObject | Encoded]],
     parameters: JsonObject,
     caller: Caller,
 ) -> JsonObject | Encoded:
-    daemon.grants.check(caller, right)
+    async with grants.holding(caller, right):
+        return await _call(daemon, grants, right, shape, function, parameters, caller)
+
+
+async def _call(
+    daemon: Daemon,
+    grants: Grants,
+    right: Right,
+    shape: type[Input],
+    function: Callable[..., Awaitable[JsonObject | Encoded]],
+    parameters: JsonObject,
+    caller: Caller,
+) -> JsonObject | Encoded:
+    grants.check(caller, right)
     given = checked(shape, parameters)
     parameters.clear()
     return await function(daemon, given, caller)
@@ -339,16 +357,17 @@ async def _call(
 
 async def _follow(
     daemon: Daemon,
+    grants: Grants,
     right: Right,
     shape: type[Input],
     function: Callable[..., AsyncIterator[JsonObject]],
     parameters: JsonObject,
     caller: Caller,
 ) -> AsyncIterator[JsonObject]:
-    daemon.grants.check(caller, right)
+    grants.check(caller, right)
     stream = function(daemon, checked(shape, parameters), caller)
     while True:
-        async with daemon.grants.holding(caller, right):
+        async with grants.holding(caller, right):
             news = await anext(stream, None)
         if news is None:
             return

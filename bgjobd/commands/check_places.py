@@ -160,7 +160,7 @@ def _fifo(config: Config) -> Iterator[Finding]:
 
 def _will_be_made(directory: Path, config: Config) -> bool:
     """Whether a start makes it, as one of our directories or on the way to one."""
-    ours: list[Path] = [getattr(config.daemon, key) for key in disk_space.DIRECTORIES]
+    ours = list(config.daemon.directories.values())
     return any(directory in (one, *one.parents) for one in ours)
 
 
@@ -168,7 +168,7 @@ def _will_be_made(directory: Path, config: Config) -> bool:
 
 
 def _disks(config: Config) -> Iterator[Finding]:
-    for one in disk_space.rooms(config):
+    for one in disk_space.rooms(config.daemon.directories):
         yield ok(f"disk: {one}") if one.trouble is None else doubtful(one.trouble)
     runtime_dir = config.daemon.runtime_dir
     kind = disk_space.kind_of(disk_space.existing(runtime_dir))

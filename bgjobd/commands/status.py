@@ -46,7 +46,7 @@ def gather(config: Config) -> Gathered:
         stats=stats,
         unavailable={name: one["unavailable"] for name, one in broken.items()},
         hints={name: one["hint"] for name, one in broken.items() if one["hint"] is not None},
-        rooms=tuple(rooms(config)),
+        rooms=tuple(rooms(config.daemon.directories)),
         page=_page_of(config) if stats is not None else Page(None, False),
         is_synchronised=clock.is_synchronised(),
         installed=version("bgjobd"),

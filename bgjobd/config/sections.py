@@ -78,6 +78,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
+DIRECTORIES: Final = ("state_dir", "runtime_dir", "log_dir")
+"""The keys of [daemon] that name directories of ours."""
+
+
 class Daemon(Section):
     """`[daemon]`: where it lives and how much it does at once."""
 
@@ -97,6 +101,11 @@ class Daemon(Section):
     """What becomes of attempts at a stop: `leave`, `stop` or `drain`; `auto`: `stop` in a container, else `leave`."""
     drain: StrictBool = False
     """The same as `at_stop = "drain"`."""
+
+    @property
+    def directories(self) -> dict[str, Path]:
+        """Those of ours, by their keys."""
+        return {key: getattr(self, key) for key in DIRECTORIES}
 
     @field_validator("drain")
     @classmethod

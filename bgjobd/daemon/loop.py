@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 from bgjob.errors import JobNotFoundError, ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Outcome, Status
-from bgjobd.api.access import Access, Grants
 from bgjobd.api.admission import Questions
 from bgjobd.config.sections import Config, ConfigError, Queue
 from bgjobd.core.facts import ClockJumped
@@ -112,7 +111,6 @@ class Daemon:
         self._reading = Questions(threads.one("reader"))
         self._searcher = Reader(config.daemon.state_dir)
         self._searching = Questions(threads.one("searcher"))
-        self.grants = Grants()
         self.in_force = InForce(lambda: self.config, self.say)
         self._apply(config, self._reader.queues(), Enforcement.here(config))
         self._writer = Writer(config.daemon.state_dir, life.id, clock, self.lanes.closed(), self._deliver)
@@ -388,13 +386,10 @@ class Daemon:
 
     def _apply(self, config: Config, stored_queues: Iterable[str], enforcement: Enforcement) -> None:
         """Take over what may change while the daemon runs."""
-        access, lanes = Access.from_config(config.access), _lanes(config, stored_queues)
-        for name in access.unknown:
-            self.say(EntryType.FAILURE, f"[access] names {name}, whom this machine does not know")
+        lanes = _lanes(config, stored_queues)
         for gap in enforcement.gaps:
             self.say(EntryType.INFO, f"best effort: {gap.key} {gap.told}")
         self.config, self.lanes, self.enforcement = config, lanes, enforcement
-        self.grants.change(access)
         self.counts.expect(config.approved, lanes.queues)
 
     async def reload(self) -> Catalogue:

@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.amounts import size_text
-from bgjobd.config.sections import Config
-
-DIRECTORIES: Final = ("state_dir", "runtime_dir", "log_dir")
-"""The keys of [daemon] that name directories of ours."""
 
 _SHARE: Final = 20
 _ENOUGH: Final = 1024**3
@@ -48,11 +44,13 @@ class Room:
         return f"{told} ({', '.join(self.keys)}); make room there: without any, no job is taken or started"
 
 
-def rooms(config: Config) -> list[Room]:
-    """The file systems of the directories, each once; where one is not made yet, that which it will be on."""
+def rooms(directories: Mapping[str, Path]) -> list[Room]:
+    """The file systems of these, by the names of their keys, each once; of one that is not made yet, that which it will
+    be on.
+    """
     found: dict[int, Room] = {}
-    for key in DIRECTORIES:
-        place = existing(getattr(config.daemon, key))
+    for key, directory in directories.items():
+        place = existing(directory)
         try:
             device, told = place.stat().st_dev, os.statvfs(place)
         except OSError:

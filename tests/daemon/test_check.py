@@ -307,7 +307,7 @@ def test_a_disk_is_nearly_full_below_a_twentieth_or_what_is_enough_anywhere(
 
 
 def test_directories_on_one_file_system_are_told_once(tmp_path: Path) -> None:
-    (one,) = disk_space.rooms(settings(tmp_path))
+    (one,) = disk_space.rooms(settings(tmp_path).daemon.directories)
     assert one.keys == ("state_dir", "runtime_dir", "log_dir")
     assert 0 < one.free <= one.size
 

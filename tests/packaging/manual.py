@@ -23,7 +23,6 @@ from pydantic_core import PydanticUndefined
 from bgjob.commands import arguments
 from bgjobd import main
 from bgjobd.config import sections, values
-from bgjobd.host.disk_space import DIRECTORIES
 from tests.packaging import roff
 
 PAGES: Final = Path(__file__).resolve().parents[2] / "docs" / "man"
@@ -90,7 +89,7 @@ def _files(places: Mapping[str, str]) -> Iterator[str]:
     told = {
         "configuration": "the configuration: see `bgjobd.toml`(5); or `$XDG_CONFIG_HOME/bgjobd/bgjobd.toml`",
         "socket": "the socket, where the daemon runs as root and nothing else is set",
-        **{name: f"{_lowered(_described(sections.Daemon)[name])}, likewise" for name in DIRECTORIES},
+        **{name: f"{_lowered(_described(sections.Daemon)[name])}, likewise" for name in sections.DIRECTORIES},
     }
     for name, place in places.items():
         yield roff.entry(roff.bold(place), told[name])
