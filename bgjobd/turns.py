@@ -1,24 +1,40 @@
-"""Who may have a request read now: so many bytes of all, a part of them for each user, and one large one a user."""
+"""Whose turn it is: who may have a request read now, by what all and each user have under way, and by rounds of what is
+small; and the turns of long work, of what many do at once, and of what they ask of a thread.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 T = TypeVar("T")
 
 LARGE: Final = 64 * 1024
 """Bytes of a request, beyond which a user has one at a time."""
 
+TINY: Final = 512
+"""Bytes of a request that, as a connection's first of a round, has its turn at once, and that takes up nothing of what
+all may have under way: such a request may wait for hours for the end of a job.
+"""
+
 _SHARE: Final = 4
 """The part of all bytes that one user may have: so others have room whatever he does."""
+
+_TAKEN_IN_A_ROUND: Final = 256 * 1024
+"""Bytes of small requests: whatever else there is to do, such as signs of life, waits as long."""
+
+_LONGEST_ROUND: Final = 0.00025
+"""Seconds that are spent on reading what is small."""
+
+_OF_A_ROUND: Final = 16 * 1024
+"""Bytes that one connection takes of a round, and one request that goes beyond."""
 
 _MOST_ON_THE_WAY: Final = 2
 """So many questions are with a thread, so that it need not wait for the loop."""
@@ -236,3 +252,69 @@ class Turns:
     def _take(self, uid: int, size: int) -> None:
         self._held += size
         self.of(uid).held += size
+
+
+class Taker(Protocol):
+    """A connection whose small requests are taken in rounds."""
+
+    @property
+    def uid(self) -> int: ...
+
+    @property
+    def size_of_next(self) -> int:
+        """Bytes of the request that waits for a round."""
+
+    def go_on(self) -> None:
+        """It may take again."""
+
+
+class Rounds:
+    """What is small, one round after the other: of so many bytes and seconds, and who has had least comes first."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._ends = 0.0
+        self._shares: Counter[Taker] = Counter()
+        self._shares_of_users: Counter[int] = Counter()
+        self._late: dict[Taker, None] = {}
+
+    def try_take(self, taker: Taker, size: int) -> bool:
+        """Whether a request of so many bytes may be taken now; else the taker is told to go on in a later round."""
+        loop = asyncio.get_running_loop()
+        if not self._taken:
+            self._ends = loop.time() + _LONGEST_ROUND
+            loop.call_soon(loop.call_soon, self._on_next)  # in between is answered what this one has taken
+        if not self._has_turn(taker, size):
+            self._late[taker] = None
+            return False
+        self._taken += size
+        self._shares[taker] += size
+        self._shares_of_users[taker.uid] += size
+        return True
+
+    def _has_turn(self, taker: Taker, size: int) -> bool:
+        share = self._shares[taker]
+        if size <= TINY and not share:
+            return True
+        return not self._is_over() and share < _OF_A_ROUND
+
+    def _is_over(self) -> bool:
+        """Whether this round has begun, and is over."""
+        is_full = self._taken >= _TAKEN_IN_A_ROUND
+        return is_full or (self._taken > 0 and asyncio.get_running_loop().time() >= self._ends)
+
+    def _on_next(self) -> None:
+        late = sorted(self._late, key=self._precedence)
+        self._late.clear()
+        self._shares.clear()
+        self._shares_of_users.clear()
+        self._taken = 0
+        for taker in late:
+            if self._is_over():
+                self._late[taker] = None
+            else:
+                taker.go_on()
+
+    def _precedence(self, taker: Taker) -> tuple[int, int, int]:
+        """Who has had least, or nothing, comes first: user before connection, and of those who asks for less."""
+        return self._shares_of_users[taker.uid], self._shares[taker], taker.size_of_next
