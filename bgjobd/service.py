@@ -15,13 +15,13 @@ from typing import Final
 
 from bgjob.words import EntryType
 from bgjobd.api import methods
-from bgjobd.api.access import Access, Grants
 from bgjobd.api import server as ipc
+from bgjobd.api.access import Access, Grants
 from bgjobd.api.fifo import Fifo
 from bgjobd.config.sections import Config
 from bgjobd.daemon.loop import Daemon
 from bgjobd.forkserver import subreaper
-from bgjobd.host import clock, directories, disk_space, life
+from bgjobd.host import clock, directories, life
 from bgjobd.host.journal_priorities import is_for_journald
 from bgjobd.host.lock import lock
 from bgjobd.host.log import Log
@@ -187,8 +187,8 @@ def _of_attempts(config: Config) -> tuple[Path, Path]:
 
 
 def _say_what_is_open(daemon: Daemon, config: Config) -> None:
-    for key in disk_space.DIRECTORIES:
-        for who, remedy in directories.doubts(getattr(config.daemon, key)):
+    for key, directory in config.daemon.directories.items():
+        for who, remedy in directories.doubts(directory):
             daemon.say(EntryType.FAILURE, f"{who}, and so put something else in the place of {key}; {remedy}")
 
 

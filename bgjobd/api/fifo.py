@@ -27,10 +27,10 @@ from bgjob.errors import (
     RequestError,
     ShuttingDownError,
 )
-from bgjobd.api.admission import paced
 from bgjobd.api.server import Limits
 from bgjobd.host import json_portions
 from bgjobd.host.log import escaped
+from bgjobd.host.pacing import paced
 
 _CHUNK: Final = 65536
 _OWNER_ONLY: Final = 0o600

@@ -23,7 +23,6 @@ from bgjob.errors import (
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Backoff, EntryType, Status
 from bgjobd.api import schemas, streams
 from bgjobd.api.access import RIGHTS, Grants, Right
-from bgjobd.api.admission import Pace, let_others, paced
 from bgjobd.api.schemas import (
     Input,
     Interface,
@@ -43,6 +42,7 @@ from bgjobd.core.job import Call, RetryPolicy, masked_text
 from bgjobd.daemon.catalogue import Catalogue, check_names
 from bgjobd.host import json_portions
 from bgjobd.host.clock import to_text
+from bgjobd.host.pacing import Pace, let_others, paced
 from bgjobd.store.items import (
     JobFilter,
     JobRequests,
@@ -309,13 +309,15 @@ _STREAMS: Final[dict[str, tuple[type[Input], Callable[..., AsyncIterator[JsonObj
 
 
 _HELD: Final = frozenset({"Wait"})
-"""The methods that take so long that the caller's right is to last meanwhile; streams look for each of their replies."""
+"""The methods that take so long that the right to them has to last; streams look at it for each of their replies."""
 
 
 def methods(daemon: Daemon, grants: Grants) -> Methods:
     """All that the socket serves: the jobs' interface, and the one that describes it."""
     answers: dict[str, Answer] = {
-        f"{INTERFACE}.{name}": partial(_hold if name in _HELD else _call, daemon, grants, RIGHTS[name], *entry)
+        f"{INTERFACE}.{name}": partial(
+            _hold if name in _HELD else _call, daemon, grants, RIGHTS[name], *entry
+        )
         for name, entry in _TABLE.items()
     }
     answers[f"{SERVICE}.GetInfo"] = _info

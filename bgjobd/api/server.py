@@ -28,30 +28,22 @@ from bgjob.errors import (
     RequestError,
 )
 from bgjobd.api.acceptor import Door
-from bgjobd.api.admission import LARGE, Alternation, Turns, asker, paced
+from bgjobd.api.admission import LARGE, TINY, Rounds, Turns
+from bgjobd.daemon.followers import TooSlowError
+from bgjobd.daemon.questions import asker
 from bgjobd.host import json_portions
+from bgjobd.host.pacing import Alternation, paced
 
 _CREDENTIALS: Final = struct.Struct("iII")
 _SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python has no name for it
 _LONGEST_OPTION: Final = 1024  # bytes, and Python's getsockopt takes no larger buffer: 256 groups
 _MOST_GROUPS: Final = 65536  # the kernel's NGROUPS_MAX
 _BACKLOG: Final = 1024
-_TAKEN_AT_ONCE: Final = 256 * 1024
-"""Bytes of requests in one turn of the loop: whatever else there is to do, such as signs of life, waits as long."""
-
-_LONGEST_TURN: Final = 0.00025
-"""Seconds of one turn that are spent on reading what is small."""
-
-_TINY: Final = 512
-"""Bytes of a request that, as a connection's first, has its turn at once, and that takes up nothing of what all may
-have under way: such a request may wait for hours for the end of a job.
-"""
-
 _SMALL: Final = 4096
 """Bytes of a request that is read at once; what is longer is read in portions, one request of a user at a time."""
 
-_SHARE: Final = 16 * 1024
-"""Bytes that one connection takes of a turn, and one request that goes beyond."""
+_MANY_VALUES: Final = 16 * 1024
+"""Bytes of a request whose lists and objects are let go in portions."""
 
 _READ_AT_ONCE: Final = 64 * 1024
 """Bytes that are taken from one connection in a turn, in which all others may have sent as many."""
@@ -118,10 +110,6 @@ class Methods:
     streams: Mapping[str, Stream]
 
 
-class TooSlowError(Exception):
-    """What a stream raises to have its caller cut off, who takes the replies too slowly to ever get all of them."""
-
-
 class SocketInUseError(Exception):
     """Another server answers at the socket's path."""
 
@@ -152,11 +140,7 @@ class Server:
         self._by_uid: Counter[int] = Counter()
         self.turns = Turns(limits.max_under_way)
         self.streaming = Alternation()
-        self._taken = 0
-        self._turn_ends = 0.0
-        self._shares: Counter[_Connection] = Counter()
-        self._shares_of_users: Counter[int] = Counter()
-        self._late: dict[_Connection, None] = {}
+        self.rounds = Rounds()
         self.buffer = memoryview(bytearray(_READ_AT_ONCE))
         """What has just come of the connection that is read."""
 
@@ -199,50 +183,6 @@ class Server:
         self._connections.add(connection)
         self._by_uid[caller.uid] += 1
         return True
-
-    def try_take(self, connection: _Connection, size: int) -> bool:
-        """Whether a small request may be taken now; else the connection is told to go on a turn later."""
-        loop = asyncio.get_running_loop()
-        if not self._taken:
-            self._turn_ends = loop.time() + _LONGEST_TURN
-            loop.call_soon(
-                loop.call_soon, self._on_next_turn
-            )  # in between is answered what this one has taken
-        if not self._has_turn(connection, size):
-            self._late[connection] = None
-            return False
-        self._taken += size
-        self._shares[connection] += size
-        self._shares_of_users[connection.uid] += size
-        return True
-
-    def _has_turn(self, connection: _Connection, size: int) -> bool:
-        share = self._shares[connection]
-        if size <= _TINY and not share:
-            return True
-        return not self._is_over() and share < _SHARE
-
-    def _is_over(self) -> bool:
-        """Whether this turn has begun, and is over."""
-        is_full = self._taken >= _TAKEN_AT_ONCE
-        return is_full or (self._taken > 0 and asyncio.get_running_loop().time() >= self._turn_ends)
-
-    def _on_next_turn(self) -> None:
-        late = sorted(self._late, key=self._precedence)
-        self._late.clear()
-        self._shares.clear()
-        self._shares_of_users.clear()
-        self._taken = 0
-        for connection in late:
-            if self._is_over():
-                self._late[connection] = None
-            else:
-                connection.go_on()
-
-    def _precedence(self, connection: _Connection) -> tuple[int, int, int]:
-        """Who has had least, or nothing, comes first: user before connection, and of those who asks for less."""
-        of_user = self._shares_of_users[connection.uid]
-        return of_user, self._shares[connection], connection.size_of_next
 
     def dismiss(self, connection: _Connection, caller: Caller) -> None:
         """The connection, which was admitted, is gone."""
@@ -368,11 +308,11 @@ class _Connection(asyncio.BufferedProtocol):
         """Take requests as long as few enough answers are owed, and it is this connection's turn."""
         while self._backlog and self._reading is None and self._may_take(len(self._backlog[0])):
             size = len(self._backlog[0])
-            if size <= _SMALL and not self._server.try_take(self, size):
+            if size <= _SMALL and not self._server.rounds.try_take(self, size):
                 return
             frame = self._backlog.popleft()
             self._asked += size
-            held = 0 if size <= _TINY else size
+            held = 0 if size <= TINY else size
             if size <= _SMALL and (not held or self._server.turns.try_take(self.uid, held)):
                 self._accept(frame, held)
             else:
@@ -476,7 +416,7 @@ class _Connection(asyncio.BufferedProtocol):
             self._calls.append(call)
             self._send_replies()
         else:
-            answer = self._answer_large(request) if call.size > _SHARE else self._answer(request)
+            answer = self._answer_large(request) if call.size > _MANY_VALUES else self._answer(request)
             self._work_on(call, request, answer)
 
     def _refuse(self, call: _Call, error: IntegerOutOfRangeError) -> None:

@@ -47,8 +47,7 @@ def _as_far_as_it_goes(look: Iterator[Finding]) -> Iterator[Finding]:
 
 
 def _directories(config: Config) -> Iterator[Finding]:
-    for key in disk_space.DIRECTORIES:
-        path: Path = getattr(config.daemon, key)
+    for key, path in config.daemon.directories.items():
         yield _directory(key, path)
         yield from _open_to_all(key, path)
 

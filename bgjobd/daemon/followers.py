@@ -10,9 +10,8 @@ from functools import cached_property
 from typing import Final, Generic, Protocol, TypeVar
 
 from bgjob.codec import JsonObject
-from bgjobd.api.admission import Alternation, Pace
-from bgjobd.api.server import TooSlowError
 from bgjobd.core.job import Job
+from bgjobd.host.pacing import Alternation, Pace
 from bgjobd.store.items import Committed, LogLine
 from bgjobd.store.pages import summary_of
 
@@ -27,6 +26,10 @@ _AT_ONCE: Final = 100
 
 _FEW: Final = 16
 """So many followers are told at once."""
+
+
+class TooSlowError(Exception):
+    """What a stream raises to have its caller cut off, who takes the replies too slowly to ever get all of them."""
 
 
 class Told:

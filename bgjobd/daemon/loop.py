@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 from bgjob.errors import JobNotFoundError, ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Outcome, Status
-from bgjobd.api.admission import Questions
 from bgjobd.config.sections import Config, ConfigError, Queue
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Ending, Job
@@ -28,6 +27,7 @@ from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counts
 from bgjobd.daemon.current_catalogue import InForce
 from bgjobd.daemon.followers import News
+from bgjobd.daemon.questions import Questions
 from bgjobd.daemon.reload import Reloads
 from bgjobd.daemon.retention import Retention
 from bgjobd.daemon.silence import Silence

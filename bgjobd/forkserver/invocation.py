@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .outcomes import InvalidParameters, MethodNotApproved, asked_delay, checked_delay, is_final, text_of
 
 if TYPE_CHECKING:
-    from .child import Order
+    from .order import Order
 
 
 class Method(NamedTuple):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from . import journal as journals
 
 if TYPE_CHECKING:
-    from .child import Order
+    from .order import Order
     from .sandbox import Sandbox
 
 MASK = "***"

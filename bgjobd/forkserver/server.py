@@ -20,6 +20,7 @@ from typing import Any, Final, NoReturn
 from . import allowances, child, invocation, keyring, loading, printing, reaping, sandbox, subreaper, wire
 from . import journal as journals
 from .cgroup import Group, Groups
+from .order import Order, Place
 from .process_identity import has_pidfs
 
 
@@ -45,14 +46,14 @@ class _Server:
         self._inbox: deque[wire.Message] = deque()
         self._is_linked = True
         self._is_draining = False
-        self._children: dict[int, child.Order] = {}
+        self._children: dict[int, Order] = {}
         self._helpers: frozenset[int] = frozenset()
         self._strays: frozenset[int] = frozenset()
         self._told: frozenset[int] = frozenset()
         self._approved: dict[str, invocation.Approved] = {}
         self._sandboxes: dict[str, sandbox.Sandbox] = {}
         self._groups: Groups | None = None
-        self._place: child.Place | None = None
+        self._place: Place | None = None
         self._means: tuple[int, ...] = ()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._complaints_read, self._complaints_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -120,7 +121,7 @@ class _Server:
         if message["version"] != wire.VERSION:
             self._tell({"type": "outdated", "version": wire.VERSION})
             os._exit(1)
-        self._place = child.Place(
+        self._place = Place(
             spool=_open_directory(message["spool"]),
             output=_open_directory(message["output"]),
             spool_path=message["spool"],
@@ -176,7 +177,7 @@ class _Server:
             for name, limits in {"": {}, **message["limits"]}.items()
         }
 
-    def _sandbox_of(self, order: child.Order) -> sandbox.Sandbox:
+    def _sandbox_of(self, order: Order) -> sandbox.Sandbox:
         """The class's; of one that is not approved any more, whose method is not called, that without limits."""
         return self._sandboxes.get(order.class_name) or self._sandboxes[""]
 
@@ -188,7 +189,7 @@ class _Server:
     def _start(self, message: wire.Message) -> None:
         parameters = message["parameters"]
         is_short = len(parameters) <= journals.LONG
-        order = child.Order(
+        order = Order(
             message["job"],
             message["number"],
             message["token"],
@@ -218,7 +219,7 @@ class _Server:
             child.run(order, approved, place, self._sandbox_of(order), inherited, self._complaints_write)
         self._children[pid] = order
 
-    def _give_way(self, order: child.Order, lost: Sequence[str]) -> NoReturn:
+    def _give_way(self, order: Order, lost: Sequence[str]) -> NoReturn:
         """End, so that another takes over: what was taken away cannot be had back, and attempts would be without it.
 
         Those that run go on, and fall to the daemon.
@@ -257,7 +258,7 @@ class _Server:
             else:
                 self._settle(order, ended)
 
-    def _settle(self, order: child.Order, ended: os.waitid_result) -> None:
+    def _settle(self, order: Order, ended: os.waitid_result) -> None:
         place = self._place
         if place is None:
             raise ValueError("a child ended before the fork server was configured")
@@ -306,7 +307,7 @@ class _Server:
         self._told = self._told.union(found) if self._strays else frozenset()
         return found
 
-    def _report(self, order: child.Order, what: str, **facts: Any) -> None:
+    def _report(self, order: Order, what: str, **facts: Any) -> None:
         of = {"job": order.job, "number": order.number, "is_hook": order.is_hook}
         self._tell({"type": what, **of, **facts})
 
@@ -324,7 +325,7 @@ def _descriptors() -> dict[int, str]:
     return found
 
 
-def _has_begun(place: child.Place, order: child.Order, pid: int) -> bool:
+def _has_begun(place: Place, order: Order, pid: int) -> bool:
     """Whether this child, not yet reaped, made its journal. It leads a session then, which no job can undo; one that
     died in between has its journal to show."""
     if os.getsid(pid) == pid:

@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from bgjob.words import EntryType, Outcome
-from bgjobd.api.admission import let_others, paced
 from bgjobd.config.policy import Policy
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending, Job
@@ -38,6 +37,7 @@ from bgjobd.core.why import UnderWay
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.host import clock, life
+from bgjobd.host.pacing import let_others, paced
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Noted
 from bgjobd.store.outbox import Outbox
 from bgjobd.supervisor import spool as spools

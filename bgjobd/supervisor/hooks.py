@@ -18,13 +18,13 @@ from functools import partial
 from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
-from bgjobd.api.admission import let_others
 from bgjobd.config.policy import Policy
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.log_entries import left_behind
 from bgjobd.core.retry import is_quarantined
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
+from bgjobd.host.pacing import let_others
 from bgjobd.store.items import Noted
 from bgjobd.store.outbox import Outbox
 from bgjobd.supervisor import spool as spools

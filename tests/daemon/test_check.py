@@ -196,11 +196,11 @@ def test_a_socket_whose_owner_is_not_to_be_seen_may_be_systemds() -> None:
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from bgjobd import census
+from bgjobd.commands import process_table
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
-print(census.listener(Path(sys.argv[1])))
+print(process_table.listener(Path(sys.argv[1])))
 """
 
 

@@ -235,7 +235,8 @@ def test_a_daemon_without_stderr_starts_runs_and_ends(tmp_path: Path) -> None:
 
 _SHORT_OF_TIME = """
 import sys
-from bgjobd import log, main
+from bgjobd import main
+from bgjobd.host import log
 log._LAST_LINES = 0.2  # for which its end would wait 2 s
 sys.exit(main.main(sys.argv[1:]))
 """

@@ -49,9 +49,9 @@ class Hooked:
 '''
 SETTINGS = '"poisonous.Poison" = {}\n"poisonous.Hooked" = { max_retries = 0 }\n'
 SOON = """
-from bgjobd import generations
+from bgjobd.supervisor import fork_servers
 from bgjobd.core import retry
-generations._FIRST_PAUSE = generations._LONGEST_PAUSE_AFTER_CRASH = retry._FIRST_START_DELAY = 0.1
+fork_servers._FIRST_PAUSE = fork_servers._LONGEST_PAUSE_AFTER_CRASH = retry._FIRST_START_DELAY = 0.1
 """
 """A daemon that does not pause for long after what ended its fork server."""
 

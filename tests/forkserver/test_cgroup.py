@@ -484,7 +484,7 @@ def test_a_subtree_that_is_gone_or_no_cgroup_is_none(proc: Proc, tmp_path: Path)
 TELL = """
 import sys
 from pathlib import Path
-from bgjobd import cgroups
+from bgjobd.supervisor import cgroups
 subtree = Path(sys.argv[1])
 print(cgroups.prepare(subtree), cgroups.why_unusable(subtree))
 """

@@ -1,4 +1,4 @@
-"""The shape of the house, `./run shape`: its largest files, functions and classes, its rooms from the top down, circles.
+"""The shape of the house, `./run shape`: its largest files, functions, classes; its rooms from the top down; circles.
 
 It judges nothing: whoever changes something sees what that does to the house.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.packaging.test_layout import PACKAGES, TREE, module_of, sources, uses
+from tests.packaging.test_layout import TREE, module_of, sources, uses
 
 LONG_FUNCTION, LONG_CLASS, LARGEST = 30, 300, 12
 
@@ -36,7 +36,9 @@ def main() -> int:
         ("classes", (ast.ClassDef,), LONG_CLASS),
         ("functions", (ast.FunctionDef, ast.AsyncFunctionDef), LONG_FUNCTION),
     ):
-        long = [one for path, tree in trees.items() for one in pieces_of(path, tree, kinds) if one.lines > limit]
+        long = [
+            one for path, tree in trees.items() for one in pieces_of(path, tree, kinds) if one.lines > limit
+        ]
         print(f"\n{what} above {limit} lines: {len(long) or 'none'}")
         _print(sorted(long, key=lambda one: -one.lines))
     rooms = imported_rooms(imports)
@@ -56,8 +58,12 @@ def _print(pieces: Iterable[Piece]) -> None:
 
 def pieces_of(path: Path, tree: ast.Module, kinds: tuple[type[ast.AST], ...]) -> Iterator[Piece]:
     for node in ast.walk(tree):
-        if isinstance(node, kinds) and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield Piece(f"{path}:{node.lineno} {node.name}", (node.end_lineno or node.lineno) - node.lineno + 1)
+        if isinstance(node, kinds) and isinstance(
+            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+        ):
+            yield Piece(
+                f"{path}:{node.lineno} {node.name}", (node.end_lineno or node.lineno) - node.lineno + 1
+            )
 
 
 Graph = dict[str, set[str]]

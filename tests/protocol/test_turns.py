@@ -10,8 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from bgjobd.api import admission as turns_module
-from bgjobd.api.admission import Alternation, Questions, Turns, asker, paced
+from bgjobd.api import admission
+from bgjobd.api.admission import TINY, Rounds, Turns
+from bgjobd.daemon.questions import Questions, asker
+from bgjobd.host import pacing
+from bgjobd.host.pacing import Alternation, paced
 
 ALICE, BOB, CAROL, DAVE, EVE, FRED = range(1000, 1006)
 
@@ -124,13 +127,13 @@ def test_long_work_lets_others_have_two_turns_whenever_it_has_gone_on_for_long_e
 ) -> None:
     """What has come is read in the first, and begun with in the second."""
     now, order = 0.0, list[str]()
-    monkeypatch.setattr(turns_module, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(pacing, "time", SimpleNamespace(monotonic=lambda: now))
 
     def work() -> Generator[None, None, str]:
         nonlocal now
         for _ in range(6):
             order.append("work")
-            now += 0.4 * turns_module._AT_ONCE
+            now += 0.4 * pacing._AT_ONCE
             yield
         return "done"
 
@@ -165,13 +168,17 @@ def test_of_those_who_all_have_something_to_do_one_goes_on_in_a_turn_of_the_loop
                 done.append(f"{turn} {name}")
 
         loop.call_soon(on_turn)
-        one = asyncio.ensure_future(work("given up"))
+        given_up = [asyncio.ensure_future(work("given up")) for _ in range(2)]
         others = [asyncio.ensure_future(work(name)) for name in "abcd"]
         await asyncio.sleep(0)
-        one.cancel()
+        for one in given_up:
+            one.cancel()
         await asyncio.gather(*others)
         assert len({each.split()[0] for each in done}) == 12  # no two in one turn
         assert [each[-1] for each in done] == list("abcd" * 3)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await turns.next()  # as at first
 
     play(scene)
 
@@ -179,7 +186,10 @@ def test_of_those_who_all_have_something_to_do_one_goes_on_in_a_turn_of_the_loop
 def test_who_asks_one_question_waits_for_few_of_another_users_however_many_those_are() -> None:
     async def scene() -> None:
         questions, order = Questions(ThreadPoolExecutor(1)), list[str]()
+        troubles: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: troubles.append(context))
         asker.set(ALICE)
+        questions.ask(order.append, "alice has left meanwhile").cancel()
         many = [questions.ask(order.append, f"{number} of alice") for number in range(50)]
         asker.set(BOB)
         one = questions.ask(order.append, "bob")
@@ -187,16 +197,32 @@ def test_who_asks_one_question_waits_for_few_of_another_users_however_many_those
         left.cancel()
         await one
         asker.set(None)
-        before = len(order)
+        count = len(order)
         own = questions.ask(order.append, "the daemon")
         await asyncio.gather(*many, own)
-        assert [name for name in order if "alice" in name] == [f"{number} of alice" for number in range(50)]
+        assert [name for name in order if "of alice" in name] == [
+            f"{number} of alice" for number in range(50)
+        ]
         assert order.index("bob") <= 3
-        assert order.index("the daemon") - before <= 4
+        assert order.index("the daemon") <= count + 4
         assert "bob has left" not in order
         questions.close()
+        assert troubles == []
 
     play(scene)
+
+
+class Stopping(ThreadPoolExecutor):
+    """Tells what it does that it is to stop, once it does nothing else any more."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.stops = threading.Event()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+        self.stops.set()
+        super().shutdown(wait)
 
 
 def test_at_the_end_what_was_asked_is_answered_or_given_up() -> None:
@@ -208,13 +234,123 @@ def test_at_the_end_what_was_asked_is_answered_or_given_up() -> None:
         assert await asyncio.gather(*rest) == list(range(5))
         with pytest.raises(ValueError, match="none"):
             await failing
-        given_up, go = Questions(ThreadPoolExecutor(1)), threading.Event()
-        running = given_up.ask(go.wait)
+        executor = Stopping(1)
+        given_up = Questions(executor)
+        running = given_up.ask(executor.stops.wait)
         waiting = [given_up.ask(int, "7") for _ in range(5)]
-        asyncio.get_running_loop().run_in_executor(None, go.set)
         given_up.close(cancel=True)
         assert await running
         await asyncio.wait(waiting)
         assert all(one.cancelled() for one in waiting[1:])  # the first was on the way
+
+    play(scene)
+
+
+class Game:
+    """Rounds, in a time of their own, and who has had something taken, in order."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.took: list[str] = []
+        asyncio.get_running_loop().time = lambda: self.now  # type: ignore[method-assign]  # nobody waits for it
+        self.rounds = Rounds()
+
+    def player(self, name: str, uid: int, *sizes: int) -> Player:
+        return Player(self, name, uid, list(sizes))
+
+    async def next_round(self) -> list[str]:
+        """Whose requests are taken in it."""
+        self.took.clear()
+        await asyncio.sleep(0)
+        assert self.took == []  # what was taken is answered before the next
+        await asyncio.sleep(0)
+        return self.took.copy()
+
+
+class Player:
+    """A connection with requests of these sizes; each takes as long as one says to take."""
+
+    def __init__(self, game: Game, name: str, uid: int, sizes: list[int]) -> None:
+        self._game, self._name, self.uid, self.sizes, self.takes = game, name, uid, sizes, 0.0
+        self.told = 0
+
+    @property
+    def size_of_next(self) -> int:
+        return self.sizes[0] if self.sizes else 0
+
+    def go_on(self) -> None:
+        self.told += 1
+        while self.sizes and self._game.rounds.try_take(self, self.sizes[0]):
+            self.sizes.pop(0)
+            self._game.took.append(self._name)
+            self._game.now += self.takes
+
+
+def test_a_connection_takes_its_share_of_a_round_and_goes_on_in_the_next() -> None:
+    async def scene() -> None:
+        game = Game()
+        one, other = game.player("one", ALICE, *[4096] * 6), game.player("other", ALICE, 4096)
+        one.go_on()
+        other.go_on()
+        assert game.took == ["one"] * 4 + ["other"]
+        assert await game.next_round() == ["one"] * 2
+        assert await game.next_round() == []
+        other.sizes.append(1)
+        other.go_on()
+        assert await game.next_round() == []
+        assert (one.told, other.told) == (2, 2)
+
+    play(scene)
+
+
+def test_a_round_is_over_once_much_has_been_taken_or_it_has_taken_long_but_for_who_asks_for_little() -> None:
+    async def scene() -> None:
+        game = Game()
+        many = [game.player(str(number), ALICE, *[4096] * 4) for number in range(17)]
+        for one in many:
+            one.go_on()
+        assert sum(map(len, (one.sizes for one in many))) == 4  # 256 KiB are 16 times 16
+        small, late = game.player("small", ALICE, TINY, 1), game.player("late", ALICE, TINY + 1)
+        small.go_on()
+        late.go_on()
+        assert game.took[-1] == "small"
+        assert set(await game.next_round()) == {"16", "small", "late"}
+        slow, other = game.player("slow", BOB, 4096, 4096), game.player("other", ALICE, 4096)
+        slow.takes = admission._LONGEST_ROUND
+        await game.next_round()
+        slow.go_on()
+        other.go_on()
+        assert (slow.sizes, other.sizes) == ([4096], [4096])
+        assert await game.next_round() == ["other", "slow"]
+
+    play(scene)
+
+
+def test_in_the_next_round_the_user_comes_first_who_has_had_least_then_the_connection_and_who_asks_for_less() -> (
+    None
+):
+    async def scene() -> None:
+        game = Game()
+        greedy = game.player("greedy", ALICE, *[4096] * 5)
+        another, yet_another = game.player("another", ALICE, 4096), game.player("yet another", ALICE, 2000)
+        bob = game.player("bob", BOB, 4000)
+        greedy.go_on()
+        game.now += admission._LONGEST_ROUND
+        for late in (another, bob, yet_another):
+            late.go_on()
+        assert await game.next_round() == ["bob", "yet another", "another", "greedy"]
+
+    play(scene)
+
+
+def test_who_does_not_get_into_the_next_round_comes_in_a_later_one() -> None:
+    async def scene() -> None:
+        game = Game()
+        first, *players = game.player("a", ALICE, 1000), *[game.player(name, BOB, 100, 100) for name in "bcd"]
+        for one in (first, *players):
+            one.takes = admission._LONGEST_ROUND
+            one.go_on()
+        assert game.took == ["a", "b", "c", "d"]
+        assert [await game.next_round() for _ in range(4)] == [["b"], ["c"], ["d"], []]
 
     play(scene)

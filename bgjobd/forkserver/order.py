@@ -1,0 +1,62 @@
+"""An order for an attempt or a hook, as the daemon gave it, and the place in which it is carried out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from . import journal as journals
+
+
+class Place(NamedTuple):
+    """Where attempts write: descriptors of the spool and of the output directory; which life and kernel this is;
+    and the mark of the fork server.
+    """
+
+    spool: int
+    output: int
+    spool_path: str
+    boot_id: str
+    has_pidfs: bool
+    mark: str = ""
+
+
+class Order(NamedTuple):
+    """What the daemon asked for: which attempt, and what it runs; `error` is what a `failed` hook is told.
+
+    The names in `sensitive` are parameters whose values no record may show. Long parameters are JSON text, `unread`,
+    until the attempt has a process of its own: reading them would keep other starts waiting.
+    """
+
+    job: int
+    number: int
+    token: str
+    class_name: str
+    method_name: str
+    parameters: Mapping[str, Any]
+    sensitive: tuple[str, ...] = ()
+    timeout: float | None = None
+    error: Mapping[str, str | None] | None = None
+    unread: str | None = None
+
+    def read(self) -> Order:
+        """With its parameters."""
+        if self.unread is None:
+            return self
+        return self._replace(parameters=json.loads(self.unread), unread=None)
+
+    @property
+    def journal(self) -> str:
+        """The journal's name: a hook has one of its own."""
+        return journals.file_name(self.job, self.number, "hook" if self.is_hook else "journal")
+
+    @property
+    def directory(self) -> str:
+        """The name of its working directory, and of its cgroup."""
+        return journals.directory_name(self.job, self.number, self.is_hook)
+
+    @property
+    def is_hook(self) -> bool:
+        """Whether it calls the class's `failed` hook."""
+        return self.error is not None

@@ -1,0 +1,79 @@
+"""Long work on the loop, cut into pieces: others have their turn between them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Generator
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+_AT_ONCE: Final = 0.00025
+"""Seconds of work after which others have their turn."""
+
+
+async def let_others() -> None:
+    """Let others have their turn: what has come is read in the first, and begun with in the second."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+class Pace:
+    """The pace of one long piece of work."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this has gone on for long enough: then it is to `rest`."""
+        return time.monotonic() - self._since >= _AT_ONCE
+
+    async def rest(self) -> None:
+        """Let others have their turn."""
+        await let_others()
+        self._since = time.monotonic()
+
+
+async def paced(work: Generator[None, None, T]) -> T:
+    """Do work that is cut into pieces, and let others have their turn between them."""
+    pace = Pace()
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            done: T = end.value
+            return done
+        if pace.is_over:
+            await pace.rest()
+
+
+class Alternation:
+    """Has those who all have something to do go on one after the other, one in a turn of the loop."""
+
+    def __init__(self) -> None:
+        self._line: deque[asyncio.Future[None]] = deque()
+        self._is_taken = False
+
+    async def next(self) -> None:
+        """Go on when it is one's turn."""
+        loop = asyncio.get_running_loop()
+        if not self._is_taken:
+            self._is_taken = True
+            loop.call_soon(self._on_next_turn)
+            await asyncio.sleep(0)
+            return
+        turn = loop.create_future()
+        self._line.append(turn)
+        await turn
+
+    def _on_next_turn(self) -> None:
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                asyncio.get_running_loop().call_soon(self._on_next_turn)
+                return
+        self._is_taken = False
