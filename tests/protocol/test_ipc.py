@@ -41,11 +41,13 @@ class House:
         self.calls: list[str] = []
         self.bugs: list[tuple[str, Exception]] = []
         self.closed_streams = 0
+        self.carried_out = asyncio.Event()
 
     def methods(self) -> Methods:
         answers = (
             self.echo,
             self.wait,
+            self.done,
             self.open,
             self.refuse,
             self.fail,
@@ -74,6 +76,12 @@ class House:
         self.calls.append("Wait")
         self.entered.set()
         await self.door.wait()
+        return parameters
+
+    async def done(self, parameters: JsonObject, caller: Caller) -> JsonObject:
+        await self.wait(parameters, caller)
+        self.calls.append("Done")
+        self.carried_out.set()
         return parameters
 
     async def open(self, parameters: JsonObject, caller: Caller) -> JsonObject:
@@ -212,6 +220,9 @@ async def world(path: Path, limits: Limits) -> AsyncIterator[World]:
         server.stop_listening()
         house.door.set()
         await server.finish()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert server.turns._held == 0, "somebody who has left keeps the room that he had"
     assert troubles == [], "the loop met an exception that nobody caught"
 
 
@@ -321,6 +332,51 @@ def test_no_more_requests_are_read_while_as_many_wait_as_may(play: Play) -> None
         assert [await peer.reply() for _ in range(3)] == [Reply({"w": 1}), Reply({"w": 1}), Reply()]
 
     play(scene, max_pipelined=2)
+
+
+def test_no_more_requests_of_one_write_are_taken_than_may_wait(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        peer.send(b"".join(request.to_bytes() for request in (WAIT, WAIT, OPEN)))
+        await world.house.entered.wait()
+        await world.settle()
+        assert world.house.calls.count("Wait") == 2
+        assert "Open" not in world.house.calls
+
+    play(scene, max_pipelined=2)
+
+
+def test_requests_that_wait_are_as_large_together_as_one_may_be(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer = await world.connect()
+        for _ in range(2):  # what is answered takes no room from the next
+            world.house.calls.clear()
+            world.house.door.clear()
+            world.house.entered.clear()
+            peer.send(WAIT, large("Wait", 500), large("Wait", 500))
+            await world.house.entered.wait()
+            await world.settle()
+            assert world.house.calls.count("Wait") == 2
+            world.house.door.set()
+            assert all([(await peer.reply()).error is None for _ in range(3)])
+
+    play(scene, max_frame=1000)
+
+
+def test_a_oneway_request_is_carried_out_though_its_caller_has_left(play: Play) -> None:
+    async def scene(world: World) -> None:
+        peer, staying = await world.connect(), await world.connect()
+        peer.send(Request("test.Done", oneway=True), Request("test.Done"))
+        await world.house.entered.wait()
+        peer.writer.close()
+        await world.settle()
+        world.house.door.set()
+        assert await staying.ask("Echo") == Reply()
+        await world.house.carried_out.wait()
+        await world.settle()
+        assert world.house.calls.count("Done") == 1
+
+    play(scene)
 
 
 def test_a_oneway_request_is_carried_out_without_reply(play: Play) -> None:
@@ -513,7 +569,7 @@ def test_a_method_that_only_answers_answers_once_with_more_too(play: Play) -> No
 def test_a_stream_ends_when_its_caller_is_gone(play: Play) -> None:
     async def scene(world: World) -> None:
         peer = await world.connect()
-        peer.send(Request("test.Endless", more=True))
+        peer.send(Request("test.Endless", {"padding": "x" * 1000}, more=True))
         assert await peer.reply() == Reply(continues=True)
         peer.writer.transport.abort()
         await world.house.entered.wait()
@@ -539,6 +595,7 @@ def test_a_stream_ends_when_its_caller_is_gone(play: Play) -> None:
         b'{"method":"test.Echo","parameters":{"a":"\xff"}}\0',
         rb'{"method":"test.Echo","parameters":{"a":"\ud800"}}' + b"\0",
         b'{"method":"test.Echo","parameters":{"a":' + b"[" * 3000 + b"]" * 3000 + b"}}\0",
+        b'{"method":"test.Echo","parameters":{"a":' + b"[" * 500 + b"]" * 500 + b"}}\0",
         b'{"method":"test.Echo","upgrade":true}\0',
         b"x" * 10_001,
     ],
@@ -792,6 +849,23 @@ def test_one_who_leaves_with_a_large_request_makes_room_for_the_next(play: Play)
         assert await last.reply() == Reply()
 
     play(scene)
+
+
+def test_one_who_leaves_while_a_large_request_waits_for_room_makes_way_for_the_next(play: Play) -> None:
+    async def scene(world: World) -> None:
+        small, waiting, last = [await world.connect() for _ in range(3)]
+        small.send(large("Wait", 6_000))
+        await world.house.entered.wait()
+        waiting.send(large("Echo"))
+        await world.settle()
+        waiting.writer.close()
+        await world.settle()
+        last.send(large("Echo"))
+        await world.settle()
+        world.house.door.set()
+        assert (await last.reply()).error is None
+
+    play(scene, max_under_way=1_000_000)
 
 
 def test_requests_behind_a_large_one_are_answered_in_their_order(play: Play) -> None:
