@@ -27,7 +27,6 @@ from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counts
 from bgjobd.daemon.current_catalogue import InForce
 from bgjobd.daemon.followers import News
-from bgjobd.daemon.questions import Questions
 from bgjobd.daemon.reload import Reloads
 from bgjobd.daemon.retention import Retention
 from bgjobd.daemon.silence import Silence
@@ -42,6 +41,7 @@ from bgjobd.store.health import Health
 from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look, Ping
 from bgjobd.store.outbox import Outbox
 from bgjobd.store.pages import is_search
+from bgjobd.store.questions import Questions
 from bgjobd.store.reader import Reader
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery, Entrusted, Writer
