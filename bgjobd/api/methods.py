@@ -114,7 +114,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         return _encoded_page("jobs", page.rows, page, next_at=page.next_at)
 
     async with caller.turn:
-        return await daemon.read_page(wanted, read)
+        return await daemon.readers.read_page(wanted, read)
 
 
 async def logs(daemon: Daemon, given: schemas.Logs, caller: Caller) -> Encoded:
@@ -133,7 +133,7 @@ async def logs(daemon: Daemon, given: schemas.Logs, caller: Caller) -> Encoded:
     async with caller.turn:
         if given.id is not None:
             await streams.summary_of_stored(daemon, given.id)
-        return await daemon.read_page(wanted, read)
+        return await daemon.readers.read_page(wanted, read)
 
 
 async def output(daemon: Daemon, given: schemas.Output, caller: Caller) -> JsonObject:
@@ -145,8 +145,8 @@ async def _output(daemon: Daemon, given: schemas.Output) -> JsonObject:
     job = await streams.summary_of_stored(daemon, given.id)
     number, offset = given.number or job["attempt"], given.offset or 0
     is_over = job["attempt"] > number or job["status"] != Status.RUNNING
-    read = await daemon.read_output((given.id, number), offset, given.limit or schemas.MAX_PART)
-    has_more = not (await daemon.read_output((given.id, number), read.next, 1)).is_nothing
+    read = await daemon.outputs.read((given.id, number), offset, given.limit or schemas.MAX_PART)
+    has_more = not (await daemon.outputs.read((given.id, number), read.next, 1)).is_nothing
     is_end = is_over and not has_more and (number > 0 or Status(job["status"]).is_final)
     return streams.part(number, read, is_end)
 
@@ -225,7 +225,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
     now = daemon.clock.now()
     async with caller.turn:
         tally = await daemon.tally()
-        paused, oldest, oldest_of, size = await daemon.read(
+        paused, oldest, oldest_of, size = await daemon.readers.read(
             lambda reader: (
                 reader.paused(),
                 reader.oldest_pending(now),
@@ -233,7 +233,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
                 reader.size(),
             )
         )
-        asked_for = {"usage": await daemon.read(Reader.usage)} if given.usage else {}
+        asked_for = {"usage": await daemon.readers.read(Reader.usage)} if given.usage else {}
         if given.counts:
             asked_for["counts"] = daemon.counts.told()
     server = daemon.fork_server
@@ -635,7 +635,7 @@ async def _job(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
         return None if job is None else _encoded(job, daemon.in_force.policy(job.columns["class_name"]))
 
     async with caller.turn:
-        reply = await daemon.read(read)
+        reply = await daemon.readers.read(read)
     if reply is None:
         raise JobNotFoundError(id=given.id)
     return reply

@@ -103,7 +103,7 @@ async def logs(daemon: Daemon, given: schemas.Logs, caller: Caller) -> AsyncIter
     wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
     with daemon.news.lines(lambda told: _lines(told, wanted)) as follower:
         is_over = given.id is not None and (await summary_of_stored(daemon, given.id))["status"] in FINAL
-        last = await daemon.read(Reader.last_log_id) if given.after is None else given.after
+        last = await daemon.readers.read(Reader.last_log_id) if given.after is None else given.after
         yield _log_reply(daemon, [], last)
         async for page in _stored(daemon, given, wanted, last):
             key = page.next if page.next is not None else page.rows[-1]["id"]
@@ -134,7 +134,9 @@ async def _stored(daemon: Daemon, given: schemas.Logs, wanted: LogFilter, last: 
     elif given.limit is not None:
         size = min(size, given.limit)
     while after is not None:
-        page = await daemon.read_page(wanted, partial(Reader.logs, wanted=wanted, after=after, limit=size))
+        page = await daemon.readers.read_page(
+            wanted, partial(Reader.logs, wanted=wanted, after=after, limit=size)
+        )
         if page.rows or page.next is not None:
             yield page
         after = page.next
@@ -144,7 +146,9 @@ async def _before_the_last(daemon: Daemon, wanted: LogFilter, last: int, limit: 
     """The key behind which the last entries up to `last` come; a search goes on until it has them or has seen all."""
     first, before = last, last + 1
     while limit > 0:
-        page = await daemon.read_page(wanted, partial(Reader.logs, wanted=wanted, before=before, limit=limit))
+        page = await daemon.readers.read_page(
+            wanted, partial(Reader.logs, wanted=wanted, before=before, limit=limit)
+        )
         if page.rows:
             first = page.rows[-1]["id"] - 1
         if page.next is None:
@@ -184,11 +188,11 @@ async def output(daemon: Daemon, given: schemas.Output, caller: Caller) -> Async
         number = given.number or max(1, job["attempt"])
         while True:
             is_over = job["attempt"] > number or (job["attempt"] == number and job["status"] != "running")
-            read = await daemon.read_output((given.id, number), offset, given.limit or _PART)
+            read = await daemon.outputs.read((given.id, number), offset, given.limit or _PART)
             offset = read.next
             if not read.is_nothing:
                 yield part(number, read, is_end=False)
-            elif offset and await daemon.is_output_shorter((given.id, number), offset):
+            elif offset and await daemon.outputs.is_shorter((given.id, number), offset):
                 offset = 0  # somebody has emptied the file
             elif is_over and job["attempt"] > number:
                 number, offset = number + 1, 0
@@ -217,7 +221,7 @@ async def _summaries(daemon: Daemon, ids: Sequence[int]) -> AsyncIterator[JsonOb
     """How the jobs stand in the file, in this order. Raises JobNotFoundError at the first that is missing."""
     for start in range(0, len(ids), _SUMMARIES):
         named = ids[start : start + _SUMMARIES]
-        found = await daemon.read(partial(Reader.summaries, job_ids=named))
+        found = await daemon.readers.read(partial(Reader.summaries, job_ids=named))
         for job_id in named:
             if job_id not in found:
                 raise JobNotFoundError(id=job_id)
@@ -226,7 +230,7 @@ async def _summaries(daemon: Daemon, ids: Sequence[int]) -> AsyncIterator[JsonOb
 
 async def summary_of_stored(daemon: Daemon, job_id: int) -> JsonObject:
     """How the job stands in the file. Raises JobNotFoundError."""
-    summary = await daemon.read(lambda reader: reader.summary(job_id))
+    summary = await daemon.readers.read(lambda reader: reader.summary(job_id))
     if summary is None:
         raise JobNotFoundError(id=job_id)
     return summary

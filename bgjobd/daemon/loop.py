@@ -33,16 +33,13 @@ from bgjobd.daemon.silence import Silence
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.cgroup import Groups
-from bgjobd.host import threads
 from bgjobd.host.clock import Clock, SetClock
 from bgjobd.host.log import Line, Log
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.health import Health
-from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look, Ping
+from bgjobd.store.items import DaemonStarted, Item, LogLine, Look, Ping
 from bgjobd.store.outbox import Outbox
-from bgjobd.store.pages import is_search
-from bgjobd.store.questions import Questions
-from bgjobd.store.reader import Reader
+from bgjobd.store.readers import Readers
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from bgjobd.supervisor import cgroups, fork_server_marks, live_usage, page_process
@@ -51,7 +48,7 @@ from bgjobd.supervisor.fork_server_link import Application, ForkServer, ForkServ
 from bgjobd.supervisor.fork_servers import Generations
 from bgjobd.supervisor.hooks import Hooks
 from bgjobd.supervisor.limits import Enforcement
-from bgjobd.supervisor.outputs import Outputs, Part
+from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.recording import Directory, Recording
 from bgjobd.supervisor.recovery import recover
 from bgjobd.supervisor.relay import Relay
@@ -107,12 +104,9 @@ class Daemon:
         )
         self._work = Work(places.work, places.groups, partial(self._say_from_thread, EntryType.FAILURE))
         self._spool = Spool(places.spool)
-        self._reader = Reader(config.daemon.state_dir)
-        self._reading = Questions(threads.one("reader"))
-        self._searcher = Reader(config.daemon.state_dir)
-        self._searching = Questions(threads.one("searcher"))
+        self.readers = Readers(config.daemon.state_dir)
         self.in_force = InForce(lambda: self.config, self.say)
-        self._apply(config, self._reader.queues(), Enforcement.here(config))
+        self._apply(config, self.readers.first.queues(), Enforcement.here(config))
         self._writer = Writer(config.daemon.state_dir, life.id, clock, self.lanes.closed(), self._deliver)
         self._silence = Silence(self._loop, lambda: self._writer.busy_since, self._on_silence)
         self._outbox = Outbox(self._hand_over)
@@ -121,7 +115,7 @@ class Daemon:
         self._inherited = subreaper.children()
         self._may_get_others = bool(self._inherited) or os.getpid() == _INIT
         self._strays = Strays(self._kin, self._is_ours, self.say, self._on_rest_of_strays)
-        self.outputs = Outputs(places.output, self.say)
+        self.outputs = Outputs(places.output, self.say, self.readers.ask)
         self._starts = Starts()
         self._owners = self._spool, self._work, self.outputs
         self._recording = Recording(
@@ -193,7 +187,7 @@ class Daemon:
             lambda: self.config.retention,
             self.outputs,
             lambda: self._attempts.jobs() | self._hooks.jobs(),
-            self.read,
+            self.readers.read,
             self.record,
             self._in_background,
             clock.now,
@@ -217,11 +211,12 @@ class Daemon:
 
     def start(self) -> None:
         """Start the writer, and settle what an earlier daemon left."""
-        newest_entry, leapt_at = self._reader.newest_entry(), self._reader.leapt_at()  # before there are ours
+        reader = self.readers.first
+        newest_entry, leapt_at = reader.newest_entry(), reader.leapt_at()  # before there are ours
         self._writer.start()
         self._loop.add_reader(self._set_clock.fileno(), self._on_set_clock)
         self._outbox.send(DaemonStarted())
-        recover(self._spool, self._reader, self._attempts, self._hooks, self._work, self._notifier.more_time)
+        recover(self._spool, reader, self._attempts, self._hooks, self._work, self._notifier.more_time)
         self._remnants.start()
         self.retention.start(newest_entry, leapt_at)
         for told, count in self._attempts.count(_left_behind).items():
@@ -306,11 +301,8 @@ class Daemon:
             task.cancel()
         self._spool.close()
         self._work.close()
-        self._reading.close()
+        self.readers.close()
         self.outputs.close()
-        self._reader.close()
-        self._searching.close(cancel=True)
-        self._searcher.close()
 
     async def stop_attempts(self, grace: float, why: str) -> None:
         """Stop what runs, hooks too, and kill what is left after `grace` seconds, where nothing is to go on.
@@ -417,7 +409,7 @@ class Daemon:
         try:
             config = await self._loop.run_in_executor(None, self._load_config)
             enforcement = await self._loop.run_in_executor(None, Enforcement.here, config)
-            queues = await self.read(lambda reader: reader.queues())
+            queues = await self.readers.read(lambda reader: reader.queues())
             application = Application.from_config(config)
             await self._generations.replace(
                 application, lambda server: self._accept(config, queues, enforcement, server)
@@ -494,7 +486,7 @@ class Daemon:
         """What all jobs add up to; counted by whoever asks only as long as this daemon has committed nothing."""
         if self._tally is not None:
             return self._tally
-        return await self.read(lambda reader: reader.tally(self.clock.now()))
+        return await self.readers.read(lambda reader: reader.tally(self.clock.now()))
 
     @property
     def fork_server(self) -> ForkServer | None:
@@ -506,21 +498,11 @@ class Daemon:
         """How many live; those of earlier code until their last attempts have ended."""
         return len(self._generations.pids)
 
-    def read(self, question: Callable[[Reader], T]) -> Awaitable[T]:
-        """Ask the file, off the loop."""
-        return self._reading.ask(question, self._reader)
-
-    def read_page(self, wanted: JobFilter | LogFilter, question: Callable[[Reader], T]) -> Awaitable[T]:
-        """Ask the file for a page of what is wanted; behind a search, which takes long, nobody waits but searches."""
-        if is_search(wanted):
-            return self._searching.ask(question, self._searcher)
-        return self.read(question)
-
     def running(self) -> Awaitable[list[dict[str, Any]]]:
         """The attempts that run, and what each of them uses now; there may be many, so only searches wait for that."""
         journals = self._attempts.journals()
-        return self._searching.ask(
-            lambda: live_usage.read_all(self._searcher.running(), journals, self._attempts.try_open),
+        return self.readers.search(
+            lambda reader: live_usage.read_all(reader.running(), journals, self._attempts.try_open)
         )
 
     async def why(self, job_id: int) -> str:
@@ -558,7 +540,7 @@ class Daemon:
 
     async def _job_now(self, job_id: int) -> tuple[OnFile, UnderWay | None]:
         now = self.clock.now()
-        on_file = await self.read(lambda reader: reader.on_file(job_id, now))
+        on_file = await self.readers.read(lambda reader: reader.on_file(job_id, now))
         if on_file is None:
             raise JobNotFoundError(id=job_id)
         return on_file, self._attempts.under_way((job_id, on_file.job.attempt))
@@ -568,14 +550,6 @@ class Daemon:
         if self._is_stopping:
             return Closing.STOPPING
         return Closing.DRAINING if self._is_draining else None
-
-    def read_output(self, key: AttemptKey, offset: int, limit: int) -> Awaitable[Part]:
-        """A part of what an attempt printed, read off the loop."""
-        return self._reading.ask(self.outputs.read, key, offset, limit)
-
-    def is_output_shorter(self, key: AttemptKey, size: int) -> Awaitable[bool]:
-        """Whether the file of what an attempt printed has less than `size` bytes, asked off the loop."""
-        return self._reading.ask(self.outputs.is_shorter, key, size)
 
     # The writer
 

@@ -37,8 +37,7 @@ from bgjobd.store import database
 from bgjobd.store.items import Item, JobFilter, LogFilter, Noted
 from bgjobd.store.pages import MOST_BYTES
 from bgjobd.store.reader import Reader
-from bgjobd.supervisor.outputs import Outputs, Part
-from bgjobd.supervisor.spool import AttemptKey
+from bgjobd.supervisor.outputs import Outputs
 from tests.daemon.running import RunningDaemon, daemon
 from tests.store.samples import COMPLETED, NO_SLOTS, Store, asked, cancels, ends, starts, submission
 from tests.support import eventually
@@ -741,7 +740,7 @@ class Desk:
         self.store = Store(directory)
         self.news = News()
         self.told: list[str] = []
-        self.outputs = Outputs(directory, lambda _, message: self.told.append(message))
+        self.outputs = Outputs(directory, lambda _, message: self.told.append(message), asyncio.to_thread)
         self.reads = 0
         self.secrets: frozenset[str] = frozenset()
         self._reader = Reader(directory)
@@ -754,17 +753,15 @@ class Desk:
         return await self.read(question)
 
     @property
+    def readers(self) -> Desk:
+        return self
+
+    @property
     def in_force(self) -> Desk:
         return self
 
     def policy(self, class_name: str) -> Policy:
         return Policy(RetryPolicy(), "default", 0, None, None, None, None, 10.0, True, None, self.secrets)
-
-    async def is_output_shorter(self, key: AttemptKey, size: int) -> bool:
-        return self.outputs.is_shorter(key, size)
-
-    async def read_output(self, key: AttemptKey, offset: int, limit: int) -> Part:
-        return self.outputs.read(key, offset, limit)
 
     def commit(self, *items: Item, lanes: Lanes = NO_SLOTS) -> None:
         self.news.publish(self.store.commit(*items, lanes=lanes))
