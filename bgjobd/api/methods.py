@@ -68,7 +68,7 @@ IDL: Final = Path(__file__).parents[1] / f"{INTERFACE}.varlink"
 
 
 async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
-    catalogue = await daemon.in_force.catalogue()
+    catalogue = await daemon.current_catalogue.catalogue()
     fact = await _submitted(daemon, catalogue, given)
     given.parameters = None  # as values they are many times as large, and nobody asks for them any more
     (stored,) = await _store(daemon, [fact], _submitter(caller))
@@ -210,7 +210,7 @@ def _jobs(ids: list[int]) -> str:
 
 
 async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
-    catalogue = await daemon.in_force.catalogue()
+    catalogue = await daemon.current_catalogue.catalogue()
     return {
         "classes": [
             _class(daemon, name, described, catalogue.policies.get(name))
@@ -235,7 +235,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         )
         asked_for = {"usage": await daemon.readers.read(Reader.usage)} if given.usage else {}
         if given.counts:
-            asked_for["counts"] = daemon.counts.told()
+            asked_for["counts"] = daemon.counters.told()
     server = daemon.fork_server
     return {
         "version": _version(),
@@ -403,7 +403,7 @@ async def _description(parameters: JsonObject, caller: Caller) -> JsonObject:
 
 async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
     """One request of the named pipe. Nobody knows its writer: whoever may write to the pipe may submit."""
-    given, catalogue = checked(NewJob, parameters), await daemon.in_force.catalogue()
+    given, catalogue = checked(NewJob, parameters), await daemon.current_catalogue.catalogue()
     fact = await _submitted(daemon, catalogue, given)
     await _store(daemon, [fact], Submitter(None, None, None))
 
@@ -422,7 +422,7 @@ async def _submitted_many(daemon: Daemon, given: list[Any]) -> list[Submitted]:
 
     The shape of all is looked at before what any of them means, as of all requests.
     """
-    catalogue, pace, index = await daemon.in_force.catalogue(), Pace(), 0
+    catalogue, pace, index = await daemon.current_catalogue.catalogue(), Pace(), 0
     facts = []
     try:
         for index, fields in enumerate(given):
@@ -632,7 +632,9 @@ async def _job(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
 
     def read(reader: Reader) -> Encoded | None:
         job = reader.job(given.id, given.before, given.limit)
-        return None if job is None else _encoded(job, daemon.in_force.policy(job.columns["class_name"]))
+        return (
+            None if job is None else _encoded(job, daemon.current_catalogue.policy(job.columns["class_name"]))
+        )
 
     async with caller.turn:
         reply = await daemon.readers.read(read)

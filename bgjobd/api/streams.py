@@ -15,7 +15,7 @@ from bgjob.words import FINAL
 from bgjobd.api import schemas
 from bgjobd.api.server import Caller
 from bgjobd.core.job import Job, masked
-from bgjobd.daemon.followers import Changes, Lines, Told
+from bgjobd.daemon.followers import Changes, Commit, Lines
 from bgjobd.host.clock import to_text
 from bgjobd.store.items import LogFilter, LogLine
 from bgjobd.store.pages import Page, in_pages
@@ -38,7 +38,7 @@ async def watch(daemon: Daemon, given: schemas.Watch, caller: Caller) -> AsyncIt
         async for summary in _watch_these(daemon, given, dict.fromkeys(given.ids)):
             yield {"job": summary}
         return
-    with daemon.news.changes(lambda told: _changes(told, lambda job: _fits(given, job))) as follower:
+    with daemon.followers.changes(lambda commit: _changes(commit, lambda job: _fits(given, job))) as follower:
         yield {"job": None}
         while True:
             for summary in await follower.next():
@@ -50,7 +50,7 @@ async def _watch_these(
 ) -> AsyncIterator[JsonObject]:
     """The jobs of these ids. `seen` has those that have not ended, each with the mark of what was told of it last."""
     ids = list(seen)
-    with daemon.news.changes(lambda told: _changes_of(told, seen)) as follower:
+    with daemon.followers.changes(lambda commit: _changes_of(commit, seen)) as follower:
         async for summary in _summaries(daemon, ids):
             _note(seen, summary)
             yield summary
@@ -78,12 +78,12 @@ def _mark(summary: JsonObject) -> int:
     return hash(to_json(summary))
 
 
-def _changes_of(told: Told, ids: Mapping[int, object]) -> Changes | None:
-    return None if told.jobs.isdisjoint(ids) else _changes(told, lambda job: job.id in ids)
+def _changes_of(commit: Commit, ids: Mapping[int, object]) -> Changes | None:
+    return None if commit.jobs.isdisjoint(ids) else _changes(commit, lambda job: job.id in ids)
 
 
-def _changes(told: Told, is_wanted: Callable[[Job], bool]) -> Changes | None:
-    return Changes(told.summaries(is_wanted)) or None
+def _changes(commit: Commit, is_wanted: Callable[[Job], bool]) -> Changes | None:
+    return Changes(commit.summaries(is_wanted)) or None
 
 
 def _fits(given: schemas.Watch, job: Job) -> bool:
@@ -101,7 +101,7 @@ async def logs(daemon: Daemon, given: schemas.Logs, caller: Caller) -> AsyncIter
     if given.count is not None:
         raise InvalidParameterError(parameter="count")
     wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
-    with daemon.news.lines(lambda told: _lines(told, wanted)) as follower:
+    with daemon.followers.lines(lambda commit: _lines(commit, wanted)) as follower:
         is_over = given.id is not None and (await summary_of_stored(daemon, given.id))["status"] in FINAL
         last = await daemon.readers.read(Reader.last_log_id) if given.after is None else given.after
         yield _log_reply(daemon, [], last)
@@ -167,15 +167,15 @@ def shown(daemon: Daemon, entry: JsonObject) -> JsonObject:
     context = entry["context"]
     if not isinstance(context, dict) or not isinstance(context.get("parameters"), dict):
         return entry
-    parameters = masked(context["parameters"], daemon.in_force.policy(entry["class_name"]).sensitive)
+    parameters = masked(context["parameters"], daemon.current_catalogue.policy(entry["class_name"]).sensitive)
     return {**entry, "context": {**context, "parameters": parameters}}
 
 
-def _lines(told: Told, wanted: LogFilter) -> Lines | None:
-    if wanted.id is not None and wanted.id not in told.jobs:
+def _lines(commit: Commit, wanted: LogFilter) -> Lines | None:
+    if wanted.id is not None and wanted.id not in commit.jobs:
         return None
-    lines = Lines([line for line in told.lines if wanted.matches(line)])
-    lines.is_over = any(job.id == wanted.id and job.status.is_final for job in told.changed)
+    lines = Lines([line for line in commit.lines if wanted.matches(line)])
+    lines.is_over = any(job.id == wanted.id and job.status.is_final for job in commit.changed)
     return lines if lines or lines.is_over else None
 
 
@@ -183,7 +183,7 @@ async def output(daemon: Daemon, given: schemas.Output, caller: Caller) -> Async
     """What the attempts of a job print, from `number` on, as it comes; until the job has ended."""
     offset = given.offset or 0
     has_news = asyncio.Event()
-    with daemon.news.mark(given.id, has_news), daemon.outputs.follow(given.id, has_news):
+    with daemon.followers.mark(given.id, has_news), daemon.outputs.follow(given.id, has_news):
         job = await summary_of_stored(daemon, given.id)
         number = given.number or max(1, job["attempt"])
         while True:
