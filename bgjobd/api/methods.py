@@ -68,7 +68,7 @@ IDL: Final = Path(__file__).parents[1] / f"{INTERFACE}.varlink"
 
 
 async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
-    catalogue = await daemon.in_force.catalogue()
+    catalogue = await daemon.current_catalogue.catalogue()
     fact = await _submitted(daemon, catalogue, given)
     given.parameters = None  # as values they are many times as large, and nobody asks for them any more
     (stored,) = await _store(daemon, [fact], _submitter(caller))
@@ -114,7 +114,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
         return _encoded_page("jobs", page.rows, page, next_at=page.next_at)
 
     async with caller.turn:
-        return await daemon.read_page(wanted, read)
+        return await daemon.readers.read_page(wanted, read)
 
 
 async def logs(daemon: Daemon, given: schemas.Logs, caller: Caller) -> Encoded:
@@ -133,7 +133,7 @@ async def logs(daemon: Daemon, given: schemas.Logs, caller: Caller) -> Encoded:
     async with caller.turn:
         if given.id is not None:
             await streams.summary_of_stored(daemon, given.id)
-        return await daemon.read_page(wanted, read)
+        return await daemon.readers.read_page(wanted, read)
 
 
 async def output(daemon: Daemon, given: schemas.Output, caller: Caller) -> JsonObject:
@@ -145,8 +145,8 @@ async def _output(daemon: Daemon, given: schemas.Output) -> JsonObject:
     job = await streams.summary_of_stored(daemon, given.id)
     number, offset = given.number or job["attempt"], given.offset or 0
     is_over = job["attempt"] > number or job["status"] != Status.RUNNING
-    read = await daemon.read_output((given.id, number), offset, given.limit or schemas.MAX_PART)
-    has_more = not (await daemon.read_output((given.id, number), read.next, 1)).is_nothing
+    read = await daemon.outputs.read((given.id, number), offset, given.limit or schemas.MAX_PART)
+    has_more = not (await daemon.outputs.read((given.id, number), read.next, 1)).is_nothing
     is_end = is_over and not has_more and (number > 0 or Status(job["status"]).is_final)
     return streams.part(number, read, is_end)
 
@@ -210,7 +210,7 @@ def _jobs(ids: list[int]) -> str:
 
 
 async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
-    catalogue = await daemon.in_force.catalogue()
+    catalogue = await daemon.current_catalogue.catalogue()
     return {
         "classes": [
             _class(daemon, name, described, catalogue.policies.get(name))
@@ -225,7 +225,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
     now = daemon.clock.now()
     async with caller.turn:
         tally = await daemon.tally()
-        paused, oldest, oldest_of, size = await daemon.read(
+        paused, oldest, oldest_of, size = await daemon.readers.read(
             lambda reader: (
                 reader.paused(),
                 reader.oldest_pending(now),
@@ -233,9 +233,9 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
                 reader.size(),
             )
         )
-        asked_for = {"usage": await daemon.read(Reader.usage)} if given.usage else {}
+        asked_for = {"usage": await daemon.readers.read(Reader.usage)} if given.usage else {}
         if given.counts:
-            asked_for["counts"] = daemon.counts.told()
+            asked_for["counts"] = daemon.counters.told()
     server = daemon.fork_server
     return {
         "version": _version(),
@@ -403,7 +403,7 @@ async def _description(parameters: JsonObject, caller: Caller) -> JsonObject:
 
 async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
     """One request of the named pipe. Nobody knows its writer: whoever may write to the pipe may submit."""
-    given, catalogue = checked(NewJob, parameters), await daemon.in_force.catalogue()
+    given, catalogue = checked(NewJob, parameters), await daemon.current_catalogue.catalogue()
     fact = await _submitted(daemon, catalogue, given)
     await _store(daemon, [fact], Submitter(None, None, None))
 
@@ -422,7 +422,7 @@ async def _submitted_many(daemon: Daemon, given: list[Any]) -> list[Submitted]:
 
     The shape of all is looked at before what any of them means, as of all requests.
     """
-    catalogue, pace, index = await daemon.in_force.catalogue(), Pace(), 0
+    catalogue, pace, index = await daemon.current_catalogue.catalogue(), Pace(), 0
     facts = []
     try:
         for index, fields in enumerate(given):
@@ -632,10 +632,12 @@ async def _job(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
 
     def read(reader: Reader) -> Encoded | None:
         job = reader.job(given.id, given.before, given.limit)
-        return None if job is None else _encoded(job, daemon.in_force.policy(job.columns["class_name"]))
+        return (
+            None if job is None else _encoded(job, daemon.current_catalogue.policy(job.columns["class_name"]))
+        )
 
     async with caller.turn:
-        reply = await daemon.read(read)
+        reply = await daemon.readers.read(read)
     if reply is None:
         raise JobNotFoundError(id=given.id)
     return reply

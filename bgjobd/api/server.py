@@ -30,9 +30,9 @@ from bgjob.errors import (
 from bgjobd.api.acceptor import Door
 from bgjobd.api.admission import LARGE, TINY, Rounds, Turns
 from bgjobd.daemon.followers import TooSlowError
-from bgjobd.daemon.questions import asker
 from bgjobd.host import json_portions
 from bgjobd.host.pacing import Alternation, paced
+from bgjobd.store.questions import asker
 
 _CREDENTIALS: Final = struct.Struct("iII")
 _SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python has no name for it

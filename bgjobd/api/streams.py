@@ -15,7 +15,7 @@ from bgjob.words import FINAL
 from bgjobd.api import schemas
 from bgjobd.api.server import Caller
 from bgjobd.core.job import Job, masked
-from bgjobd.daemon.followers import Changes, Lines, Told
+from bgjobd.daemon.followers import Changes, Commit, Lines
 from bgjobd.host.clock import to_text
 from bgjobd.store.items import LogFilter, LogLine
 from bgjobd.store.pages import Page, in_pages
@@ -38,7 +38,7 @@ async def watch(daemon: Daemon, given: schemas.Watch, caller: Caller) -> AsyncIt
         async for summary in _watch_these(daemon, given, dict.fromkeys(given.ids)):
             yield {"job": summary}
         return
-    with daemon.news.changes(lambda told: _changes(told, lambda job: _fits(given, job))) as follower:
+    with daemon.followers.changes(lambda commit: _changes(commit, lambda job: _fits(given, job))) as follower:
         yield {"job": None}
         while True:
             for summary in await follower.next():
@@ -50,7 +50,7 @@ async def _watch_these(
 ) -> AsyncIterator[JsonObject]:
     """The jobs of these ids. `seen` has those that have not ended, each with the mark of what was told of it last."""
     ids = list(seen)
-    with daemon.news.changes(lambda told: _changes_of(told, seen)) as follower:
+    with daemon.followers.changes(lambda commit: _changes_of(commit, seen)) as follower:
         async for summary in _summaries(daemon, ids):
             _note(seen, summary)
             yield summary
@@ -78,12 +78,12 @@ def _mark(summary: JsonObject) -> int:
     return hash(to_json(summary))
 
 
-def _changes_of(told: Told, ids: Mapping[int, object]) -> Changes | None:
-    return None if told.jobs.isdisjoint(ids) else _changes(told, lambda job: job.id in ids)
+def _changes_of(commit: Commit, ids: Mapping[int, object]) -> Changes | None:
+    return None if commit.jobs.isdisjoint(ids) else _changes(commit, lambda job: job.id in ids)
 
 
-def _changes(told: Told, is_wanted: Callable[[Job], bool]) -> Changes | None:
-    return Changes(told.summaries(is_wanted)) or None
+def _changes(commit: Commit, is_wanted: Callable[[Job], bool]) -> Changes | None:
+    return Changes(commit.summaries(is_wanted)) or None
 
 
 def _fits(given: schemas.Watch, job: Job) -> bool:
@@ -101,9 +101,9 @@ async def logs(daemon: Daemon, given: schemas.Logs, caller: Caller) -> AsyncIter
     if given.count is not None:
         raise InvalidParameterError(parameter="count")
     wanted = LogFilter(given.id, given.class_name, given.method_name, given.type, given.search)
-    with daemon.news.lines(lambda told: _lines(told, wanted)) as follower:
+    with daemon.followers.lines(lambda commit: _lines(commit, wanted)) as follower:
         is_over = given.id is not None and (await summary_of_stored(daemon, given.id))["status"] in FINAL
-        last = await daemon.read(Reader.last_log_id) if given.after is None else given.after
+        last = await daemon.readers.read(Reader.last_log_id) if given.after is None else given.after
         yield _log_reply(daemon, [], last)
         async for page in _stored(daemon, given, wanted, last):
             key = page.next if page.next is not None else page.rows[-1]["id"]
@@ -134,7 +134,9 @@ async def _stored(daemon: Daemon, given: schemas.Logs, wanted: LogFilter, last: 
     elif given.limit is not None:
         size = min(size, given.limit)
     while after is not None:
-        page = await daemon.read_page(wanted, partial(Reader.logs, wanted=wanted, after=after, limit=size))
+        page = await daemon.readers.read_page(
+            wanted, partial(Reader.logs, wanted=wanted, after=after, limit=size)
+        )
         if page.rows or page.next is not None:
             yield page
         after = page.next
@@ -144,7 +146,9 @@ async def _before_the_last(daemon: Daemon, wanted: LogFilter, last: int, limit: 
     """The key behind which the last entries up to `last` come; a search goes on until it has them or has seen all."""
     first, before = last, last + 1
     while limit > 0:
-        page = await daemon.read_page(wanted, partial(Reader.logs, wanted=wanted, before=before, limit=limit))
+        page = await daemon.readers.read_page(
+            wanted, partial(Reader.logs, wanted=wanted, before=before, limit=limit)
+        )
         if page.rows:
             first = page.rows[-1]["id"] - 1
         if page.next is None:
@@ -163,15 +167,15 @@ def shown(daemon: Daemon, entry: JsonObject) -> JsonObject:
     context = entry["context"]
     if not isinstance(context, dict) or not isinstance(context.get("parameters"), dict):
         return entry
-    parameters = masked(context["parameters"], daemon.in_force.policy(entry["class_name"]).sensitive)
+    parameters = masked(context["parameters"], daemon.current_catalogue.policy(entry["class_name"]).sensitive)
     return {**entry, "context": {**context, "parameters": parameters}}
 
 
-def _lines(told: Told, wanted: LogFilter) -> Lines | None:
-    if wanted.id is not None and wanted.id not in told.jobs:
+def _lines(commit: Commit, wanted: LogFilter) -> Lines | None:
+    if wanted.id is not None and wanted.id not in commit.jobs:
         return None
-    lines = Lines([line for line in told.lines if wanted.matches(line)])
-    lines.is_over = any(job.id == wanted.id and job.status.is_final for job in told.changed)
+    lines = Lines([line for line in commit.lines if wanted.matches(line)])
+    lines.is_over = any(job.id == wanted.id and job.status.is_final for job in commit.changed)
     return lines if lines or lines.is_over else None
 
 
@@ -179,16 +183,16 @@ async def output(daemon: Daemon, given: schemas.Output, caller: Caller) -> Async
     """What the attempts of a job print, from `number` on, as it comes; until the job has ended."""
     offset = given.offset or 0
     has_news = asyncio.Event()
-    with daemon.news.mark(given.id, has_news), daemon.outputs.follow(given.id, has_news):
+    with daemon.followers.mark(given.id, has_news), daemon.outputs.follow(given.id, has_news):
         job = await summary_of_stored(daemon, given.id)
         number = given.number or max(1, job["attempt"])
         while True:
             is_over = job["attempt"] > number or (job["attempt"] == number and job["status"] != "running")
-            read = await daemon.read_output((given.id, number), offset, given.limit or _PART)
+            read = await daemon.outputs.read((given.id, number), offset, given.limit or _PART)
             offset = read.next
             if not read.is_nothing:
                 yield part(number, read, is_end=False)
-            elif offset and await daemon.is_output_shorter((given.id, number), offset):
+            elif offset and await daemon.outputs.is_shorter((given.id, number), offset):
                 offset = 0  # somebody has emptied the file
             elif is_over and job["attempt"] > number:
                 number, offset = number + 1, 0
@@ -217,7 +221,7 @@ async def _summaries(daemon: Daemon, ids: Sequence[int]) -> AsyncIterator[JsonOb
     """How the jobs stand in the file, in this order. Raises JobNotFoundError at the first that is missing."""
     for start in range(0, len(ids), _SUMMARIES):
         named = ids[start : start + _SUMMARIES]
-        found = await daemon.read(partial(Reader.summaries, job_ids=named))
+        found = await daemon.readers.read(partial(Reader.summaries, job_ids=named))
         for job_id in named:
             if job_id not in found:
                 raise JobNotFoundError(id=job_id)
@@ -226,7 +230,7 @@ async def _summaries(daemon: Daemon, ids: Sequence[int]) -> AsyncIterator[JsonOb
 
 async def summary_of_stored(daemon: Daemon, job_id: int) -> JsonObject:
     """How the job stands in the file. Raises JobNotFoundError."""
-    summary = await daemon.read(lambda reader: reader.summary(job_id))
+    summary = await daemon.readers.read(lambda reader: reader.summary(job_id))
     if summary is None:
         raise JobNotFoundError(id=job_id)
     return summary

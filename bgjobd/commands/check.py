@@ -28,7 +28,7 @@ from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
 from bgjobd.store.pending import Waiting
 from bgjobd.supervisor import cgroups, limits
-from bgjobd.supervisor.fork_server_link import Application, ForkServer, ForkServerError, Places
+from bgjobd.supervisor.fork_server_link import Application, AttemptDirs, ForkServer, ForkServerError
 
 _PATIENCE: Final = 5.0
 """Seconds for the jobs that wait; 100,000 of them take one or two."""
@@ -154,7 +154,7 @@ def _is_of_another_user(state_dir: Path) -> bool:
 async def _catalogue(config: Config) -> tuple[Catalogue, dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="bgjobd-check-") as directory:
         application = Application.from_config(config)
-        own = Places(Path(directory), Path(directory), life.own().id)
+        own = AttemptDirs(Path(directory), Path(directory), life.own().id)
         for made in (own.spool, own.work, own.output):
             made.mkdir(mode=0o700)
         server = await ForkServer.launch(application, own, lambda *_: None, lambda _: None, set())

@@ -60,7 +60,7 @@ class ClassCounts:
         }
 
 
-class Counts:
+class Counters:
     """All that a daemon counts; on the loop only."""
 
     def __init__(self) -> None:

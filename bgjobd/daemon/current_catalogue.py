@@ -14,7 +14,7 @@ from bgjobd.core.job import Call
 from bgjobd.daemon.catalogue import Catalogue
 
 
-class InForce:
+class CurrentCatalogue:
     """The catalogue that holds now, with the policies and refusals that follow from it.
 
     `config` tells the configuration that holds, `say` writes a line of the log.

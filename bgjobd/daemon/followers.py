@@ -32,7 +32,7 @@ class TooSlowError(Exception):
     """What a stream raises to have its caller cut off, who takes the replies too slowly to ever get all of them."""
 
 
-class Told:
+class Commit:
     """A commit, or a part of one, as followers are told of it; what several of them ask for is made once."""
 
     def __init__(self, changed: Sequence[Job], lines: Sequence[LogLine], is_first: bool = True) -> None:
@@ -56,7 +56,7 @@ class Told:
         return self._summaries[place]
 
 
-class Part(Protocol):
+class Picked(Protocol):
     """What a follower has picked of a commit."""
 
     def size(self) -> int:
@@ -79,13 +79,13 @@ class Lines(list[LogLine]):
         return sum([_SIZE + len(line.message) + len(line.context or "") for line in self])
 
 
-P = TypeVar("P", bound=Part)
+P = TypeVar("P", bound=Picked)
 
 
 class Follower(Generic[P]):
     """One who follows: takes what it has picked of the commits, one after the other; `turns` with others."""
 
-    def __init__(self, pick: Callable[[Told], P | None], turns: Alternation) -> None:
+    def __init__(self, pick: Callable[[Commit], P | None], turns: Alternation) -> None:
         self._pick = pick
         self._turns = turns
         self._waiting: deque[P] = deque()
@@ -93,16 +93,16 @@ class Follower(Generic[P]):
         self._has_news = asyncio.Event()
         self._is_dropped = False
 
-    def put(self, told: Told) -> None:
-        part = None if self._is_dropped else self._pick(told)
-        if part is None:
+    def put(self, commit: Commit) -> None:
+        picked = None if self._is_dropped else self._pick(commit)
+        if picked is None:
             return
-        if self._size > _MOST_WAITING and told.is_first:
+        if self._size > _MOST_WAITING and commit.is_first:
             self._is_dropped = True
             self._waiting.clear()
         else:
-            self._waiting.append(part)
-            self._size += part.size()
+            self._waiting.append(picked)
+            self._size += picked.size()
         self._has_news.set()
 
     async def next(self) -> P:
@@ -113,30 +113,30 @@ class Follower(Generic[P]):
             self._has_news.clear()
             await self._has_news.wait()
             await self._turns.next()
-        part = self._waiting.popleft()
-        self._size -= part.size()
-        return part
+        picked = self._waiting.popleft()
+        self._size -= picked.size()
+        return picked
 
 
-class News:
+class Followers:
     """The followers of one daemon."""
 
     def __init__(self) -> None:
         self._followers: set[Follower[Changes] | Follower[Lines]] = set()
         self._events: dict[int, set[asyncio.Event]] = {}
         self._turns = Alternation()
-        self._untold: deque[Told] = deque()
+        self._untold: deque[Commit] = deque()
         self._telling: asyncio.Task[None] | None = None
 
     @contextmanager
-    def changes(self, pick: Callable[[Told], Changes | None]) -> Iterator[Follower[Changes]]:
+    def changes(self, pick: Callable[[Commit], Changes | None]) -> Iterator[Follower[Changes]]:
         """Follow from now on how jobs change; None is picked where nothing is wanted."""
         follower = Follower(pick, self._turns)
         with self._following(follower):
             yield follower
 
     @contextmanager
-    def lines(self, pick: Callable[[Told], Lines | None]) -> Iterator[Follower[Lines]]:
+    def lines(self, pick: Callable[[Commit], Lines | None]) -> Iterator[Follower[Lines]]:
         """Follow from now on what is logged; None is picked where nothing is wanted."""
         follower = Follower(pick, self._turns)
         with self._following(follower):
@@ -167,9 +167,9 @@ class News:
             self._untold += _parts(committed)
         if self._telling is None and len(self._untold) * len(self._followers) <= _FEW:
             while self._untold:
-                told = self._untold.popleft()
+                commit = self._untold.popleft()
                 for follower in self._followers:
-                    follower.put(told)
+                    follower.put(commit)
         elif self._telling is None:
             self._telling = asyncio.get_running_loop().create_task(self._tell())
         if self._events:
@@ -179,21 +179,21 @@ class News:
     async def _tell(self) -> None:
         pace = Pace()
         while self._untold:
-            told = self._untold.popleft()
+            commit = self._untold.popleft()
             for follower in list(self._followers):
-                follower.put(told)
+                follower.put(commit)
                 if pace.is_over:
                     await pace.rest()
         self._telling = None
 
 
-def _parts(committed: Committed) -> list[Told]:
+def _parts(committed: Committed) -> list[Commit]:
     """What is to be told, in portions: entries before the changes of their jobs, for those may be the last."""
     changed, lines = committed.changed, committed.lines
     if len(changed) + len(lines) <= _AT_ONCE:
-        return [Told(changed, lines)]
-    parts = [Told((), lines[start : start + _AT_ONCE]) for start in range(0, len(lines), _AT_ONCE)]
-    parts += [Told(changed[start : start + _AT_ONCE], ()) for start in range(0, len(changed), _AT_ONCE)]
+        return [Commit(changed, lines)]
+    parts = [Commit((), lines[start : start + _AT_ONCE]) for start in range(0, len(lines), _AT_ONCE)]
+    parts += [Commit(changed[start : start + _AT_ONCE], ()) for start in range(0, len(changed), _AT_ONCE)]
     for part in parts[1:]:
         part.is_first = False
     return parts

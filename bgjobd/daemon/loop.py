@@ -24,43 +24,40 @@ from bgjobd.core.trials import UNTRIED, Unavailable
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
 from bgjobd.daemon.catalogue import Catalogue
-from bgjobd.daemon.counters import Counts
-from bgjobd.daemon.current_catalogue import InForce
-from bgjobd.daemon.followers import News
-from bgjobd.daemon.questions import Questions
+from bgjobd.daemon.counters import Counters
+from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.reload import Reloads
 from bgjobd.daemon.retention import Retention
 from bgjobd.daemon.silence import Silence
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.cgroup import Groups
-from bgjobd.host import threads
 from bgjobd.host.clock import Clock, SetClock
 from bgjobd.host.log import Line, Log
 from bgjobd.host.sd_notify import Notifier
-from bgjobd.store.health import Health
-from bgjobd.store.items import DaemonStarted, Item, JobFilter, LogFilter, LogLine, Look, Ping
+from bgjobd.store.health import StorageHealth
+from bgjobd.store.items import DaemonStarted, Item, LogLine, Look, Ping
 from bgjobd.store.outbox import Outbox
-from bgjobd.store.pages import is_search
-from bgjobd.store.reader import Reader
+from bgjobd.store.readers import Readers
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery, Entrusted, Writer
 from bgjobd.supervisor import cgroups, fork_server_marks, live_usage, page_process
 from bgjobd.supervisor.attempts import Attempts
-from bgjobd.supervisor.fork_server_link import Application, ForkServer, ForkServerError, Places
-from bgjobd.supervisor.fork_servers import Generations
+from bgjobd.supervisor.fork_server_link import Application, AttemptDirs, ForkServer, ForkServerError
+from bgjobd.supervisor.fork_servers import ForkServers
 from bgjobd.supervisor.hooks import Hooks
 from bgjobd.supervisor.limits import Enforcement
-from bgjobd.supervisor.outputs import Outputs, Part
+from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.recording import Directory, Recording
 from bgjobd.supervisor.recovery import recover
 from bgjobd.supervisor.relay import Relay
 from bgjobd.supervisor.remnants import Remnants
 from bgjobd.supervisor.spool import AttemptKey, Spool
 from bgjobd.supervisor.starts import Starts
-from bgjobd.supervisor.stray_processes import Strays
+from bgjobd.supervisor.stray_processes import StrayProcesses
 from bgjobd.supervisor.trials import Trials
-from bgjobd.supervisor.work_dirs import Work
+from bgjobd.supervisor.work_dirs import WorkDirs
 from bgjobd.supervisor.work_limits import WorkLimits
 
 T = TypeVar("T")
@@ -92,7 +89,7 @@ class Daemon:
         self.loaded_at: float | None = None
         self._tally: Tally | None = None
         self._has_delivered = asyncio.Event()
-        self.counts = Counts()
+        self.counters = Counters()
         self.limits = config.socket
         self.on_reload: list[Callable[[], None]] = []
         self._config_of_start = config
@@ -102,28 +99,25 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._relay = Relay(log.pass_on)
         place = config.daemon
-        places = Places(
+        dirs = AttemptDirs(
             place.state_dir, place.runtime_dir, life.id, self._make_groups(), self._relay.fileno()
         )
-        self._work = Work(places.work, places.groups, partial(self._say_from_thread, EntryType.FAILURE))
-        self._spool = Spool(places.spool)
-        self._reader = Reader(config.daemon.state_dir)
-        self._reading = Questions(threads.one("reader"))
-        self._searcher = Reader(config.daemon.state_dir)
-        self._searching = Questions(threads.one("searcher"))
-        self.in_force = InForce(lambda: self.config, self.say)
-        self._apply(config, self._reader.queues(), Enforcement.here(config))
+        self._work_dirs = WorkDirs(dirs.work, dirs.groups, partial(self._say_from_thread, EntryType.FAILURE))
+        self._spool = Spool(dirs.spool)
+        self.readers = Readers(config.daemon.state_dir)
+        self.current_catalogue = CurrentCatalogue(lambda: self.config, self.say)
+        self._apply(config, self.readers.first.queues(), Enforcement.here(config))
         self._writer = Writer(config.daemon.state_dir, life.id, clock, self.lanes.closed(), self._deliver)
         self._silence = Silence(self._loop, lambda: self._writer.busy_since, self._on_silence)
         self._outbox = Outbox(self._hand_over)
-        self.health = Health(self.say, self._loop.time)
+        self.health = StorageHealth(self.say, self._loop.time)
         # Who was there before the daemon was executed in their parent's place.
         self._inherited = subreaper.children()
         self._may_get_others = bool(self._inherited) or os.getpid() == _INIT
-        self._strays = Strays(self._kin, self._is_ours, self.say, self._on_rest_of_strays)
-        self.outputs = Outputs(places.output, self.say)
+        self._strays = StrayProcesses(self._kin, self._is_ours, self.say, self._on_rest_of_strays)
+        self.outputs = Outputs(dirs.output, self.say, self.readers.ask)
         self._starts = Starts()
-        self._owners = self._spool, self._work, self.outputs
+        self._owners = self._spool, self._work_dirs, self.outputs
         self._recording = Recording(
             [one.directory for one in self._owners],
             self.say,
@@ -132,8 +126,8 @@ class Daemon:
         )
         self._work_limits = WorkLimits(
             lambda class_name: self._attempts.directories_of(class_name),
-            lambda class_name: self.in_force.policy(class_name).work_limit,
-            self._work.measure,
+            lambda class_name: self.current_catalogue.policy(class_name).work_limit,
+            self._work_dirs.measure,
             self.say,
             self._on_change_of_held,
         )
@@ -141,9 +135,9 @@ class Daemon:
             self._spool,
             life,
             self._outbox,
-            self.in_force.policy,
+            self.current_catalogue.policy,
             self.outputs,
-            self._work,
+            self._work_dirs,
             self._starts,
             self._recording,
             self._work_limits,
@@ -155,11 +149,11 @@ class Daemon:
             self._spool,
             self._outbox,
             self.outputs,
-            self._work,
+            self._work_dirs,
             self._starts,
             lambda: self.lanes.slots,
-            self.in_force.try_has_failed_hook,
-            self.in_force.policy,
+            self.current_catalogue.try_has_failed_hook,
+            self.current_catalogue.policy,
             self._strays.end,
             self._note_end_of_process,
         )
@@ -172,8 +166,8 @@ class Daemon:
             self._in_background,
             self.say,
         )
-        self._generations = Generations(
-            places,
+        self._fork_servers = ForkServers(
+            dirs,
             lambda: Application.from_config(self.config),
             self._on_report,
             self._on_change_of_server,
@@ -183,9 +177,9 @@ class Daemon:
             self._in_background,
         )
         self._trials = Trials(
-            self._generations,
+            self._fork_servers,
             lambda: Application.from_config(self.config),
-            self.in_force.renew,
+            self.current_catalogue.renew,
             self.say,
             self._begin,
         )
@@ -193,7 +187,7 @@ class Daemon:
             lambda: self.config.retention,
             self.outputs,
             lambda: self._attempts.jobs() | self._hooks.jobs(),
-            self.read,
+            self.readers.read,
             self.record,
             self._in_background,
             clock.now,
@@ -201,7 +195,7 @@ class Daemon:
         )
         self.on_reload.append(self.retention.look_now)
         self.on_reload.append(self._work_limits.look_at_all)
-        self.news = News()
+        self.followers = Followers()
         self.waiters = Waiters()
         self._timer: asyncio.TimerHandle | None = None
         self._set_clock = SetClock()
@@ -217,11 +211,12 @@ class Daemon:
 
     def start(self) -> None:
         """Start the writer, and settle what an earlier daemon left."""
-        newest_entry, leapt_at = self._reader.newest_entry(), self._reader.leapt_at()  # before there are ours
+        reader = self.readers.first
+        newest_entry, leapt_at = reader.newest_entry(), reader.leapt_at()  # before there are ours
         self._writer.start()
         self._loop.add_reader(self._set_clock.fileno(), self._on_set_clock)
         self._outbox.send(DaemonStarted())
-        recover(self._spool, self._reader, self._attempts, self._hooks, self._work, self._notifier.more_time)
+        recover(self._spool, reader, self._attempts, self._hooks, self._work_dirs, self._notifier.more_time)
         self._remnants.start()
         self.retention.start(newest_entry, leapt_at)
         for told, count in self._attempts.count(_left_behind).items():
@@ -229,7 +224,7 @@ class Daemon:
 
     def start_fork_server(self) -> None:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""
-        self._in_background(self._generations.keep_one())
+        self._in_background(self._fork_servers.keep_one())
 
     def start_page(self, socket: Path) -> None:
         """Bring up the page, a client of this socket, if there is to be one."""
@@ -264,8 +259,8 @@ class Daemon:
         self._has_delivered.clear()
         self._outbox.send(Ping())
         await self._has_delivered.wait()
-        if self._generations.current is not None:
-            await self._generations.current.ping()
+        if self._fork_servers.current is not None:
+            await self._fork_servers.current.ping()
 
     async def stop(self) -> None:
         """Take nothing new, commit what came in; attempts and the fork server go on."""
@@ -277,10 +272,10 @@ class Daemon:
         left = len(self._attempts)
         adopted = f"{_many(left)} on, and the next daemon adopts {'it' if left == 1 else 'them'}"
         self.say(EntryType.INFO, f"stopping; {adopted if left else 'nothing runs'}")
-        self._generations.stop()
+        self._fork_servers.stop()
         self._trials.close()
         self._open_lanes()
-        self.in_force.close()
+        self.current_catalogue.close()
         self.waiters.close()
         self._outbox.send()
         await self._loop.run_in_executor(None, self._writer.finish)
@@ -305,12 +300,9 @@ class Daemon:
         for task in self._tasks:
             task.cancel()
         self._spool.close()
-        self._work.close()
-        self._reading.close()
+        self._work_dirs.close()
+        self.readers.close()
         self.outputs.close()
-        self._reader.close()
-        self._searching.close(cancel=True)
-        self._searcher.close()
 
     async def stop_attempts(self, grace: float, why: str) -> None:
         """Stop what runs, hooks too, and kill what is left after `grace` seconds, where nothing is to go on.
@@ -350,12 +342,12 @@ class Daemon:
 
     def _open_lanes(self) -> None:
         """Let the writer grant slots if there is a fork server and nobody wants an end."""
-        must_close = self._generations.current is None or self._is_draining or self._is_stopping
+        must_close = self._fork_servers.current is None or self._is_draining or self._is_stopping
         must_close = must_close or self._recording.reason is not None
         self._writer.lanes = (
             self.lanes.closed()
             if must_close
-            else self.lanes.without([*self.in_force.missing(), *self._work_limits.held()])
+            else self.lanes.without([*self.current_catalogue.missing(), *self._work_limits.held()])
         )
 
     def _status(self) -> str:
@@ -366,7 +358,7 @@ class Daemon:
         told = [f"{jobs.get(Status.RUNNING, 0)} running, {jobs.get(Status.PENDING, 0)} pending"]
         if self._is_draining:
             told.append(f"waits for the end of {len(self._attempts)} attempts, starts nothing new")
-        elif self._generations.current is None:
+        elif self._fork_servers.current is None:
             told.append("starts nothing until its fork server is up")
         if self.storage_trouble is not None:
             told.append(self.storage_trouble)
@@ -390,7 +382,7 @@ class Daemon:
         for gap in enforcement.gaps:
             self.say(EntryType.INFO, f"best effort: {gap.key} {gap.told}")
         self.config, self.lanes, self.enforcement = config, lanes, enforcement
-        self.counts.expect(config.approved, lanes.queues)
+        self.counters.expect(config.approved, lanes.queues)
 
     async def reload(self) -> Catalogue:
         """Reopen the log, read the configuration, import the code anew, and go on with both. Raises ReloadFailedError.
@@ -417,16 +409,16 @@ class Daemon:
         try:
             config = await self._loop.run_in_executor(None, self._load_config)
             enforcement = await self._loop.run_in_executor(None, Enforcement.here, config)
-            queues = await self.read(lambda reader: reader.queues())
+            queues = await self.readers.read(lambda reader: reader.queues())
             application = Application.from_config(config)
-            await self._generations.replace(
+            await self._fork_servers.replace(
                 application, lambda server: self._accept(config, queues, enforcement, server)
             )
         except (ConfigError, ForkServerError) as error:
             self._recording.suspect()
             raise self._refused_reload(str(error)) from None
         self._failed_reload = None
-        catalogue = await self.in_force.catalogue()
+        catalogue = await self.current_catalogue.catalogue()
         self.say(EntryType.INFO, f"reloaded: code version {catalogue.code_version}")
         for on_reload in self.on_reload:
             on_reload()
@@ -437,10 +429,10 @@ class Daemon:
     ) -> None:
         """Take over configuration and catalogue of a new fork server. Raises ReloadFailedError for broken code."""
         catalogue = Catalogue(config, server.ready["classes"], server.code_version)
-        before = self.in_force.try_catalogue()
+        before = self.current_catalogue.try_catalogue()
         broken = {} if before is None else catalogue.newly_broken(before)
         if broken:
-            self.in_force.say_unavailable(catalogue, broken)
+            self.current_catalogue.say_unavailable(catalogue, broken)
             told = "; ".join(f"{name} is unavailable: {reason}" for name, reason in sorted(broken.items()))
             raise self._refused_reload(told)
         self._apply(config, queues, enforcement)
@@ -494,33 +486,23 @@ class Daemon:
         """What all jobs add up to; counted by whoever asks only as long as this daemon has committed nothing."""
         if self._tally is not None:
             return self._tally
-        return await self.read(lambda reader: reader.tally(self.clock.now()))
+        return await self.readers.read(lambda reader: reader.tally(self.clock.now()))
 
     @property
     def fork_server(self) -> ForkServer | None:
         """The one that starts attempts now, since `loaded_at`."""
-        return self._generations.current
+        return self._fork_servers.current
 
     @property
     def fork_servers(self) -> int:
         """How many live; those of earlier code until their last attempts have ended."""
-        return len(self._generations.pids)
-
-    def read(self, question: Callable[[Reader], T]) -> Awaitable[T]:
-        """Ask the file, off the loop."""
-        return self._reading.ask(question, self._reader)
-
-    def read_page(self, wanted: JobFilter | LogFilter, question: Callable[[Reader], T]) -> Awaitable[T]:
-        """Ask the file for a page of what is wanted; behind a search, which takes long, nobody waits but searches."""
-        if is_search(wanted):
-            return self._searching.ask(question, self._searcher)
-        return self.read(question)
+        return len(self._fork_servers.pids)
 
     def running(self) -> Awaitable[list[dict[str, Any]]]:
         """The attempts that run, and what each of them uses now; there may be many, so only searches wait for that."""
         journals = self._attempts.journals()
-        return self._searching.ask(
-            lambda: live_usage.read_all(self._searcher.running(), journals, self._attempts.try_open),
+        return self.readers.search(
+            lambda reader: live_usage.read_all(reader.running(), journals, self._attempts.try_open)
         )
 
     async def why(self, job_id: int) -> str:
@@ -529,7 +511,7 @@ class Daemon:
         if under_way is None and on_file.job.status is Status.RUNNING:
             # Its claim was committed, or its end, and this loop has not heard of the one, or the file was read before.
             on_file, under_way = await self._job_now(job_id)
-        has_server = self._generations.current is not None
+        has_server = self._fork_servers.current is not None
         return why(
             Known(
                 on_file,
@@ -539,16 +521,16 @@ class Daemon:
                 storage_trouble=self.health.unwritable,
                 recording_trouble=self._recording.reason,
                 why_held=self._work_limits.held().get(on_file.job.class_name),
-                no_fork_server=None if has_server else self._generations.absence,
+                no_fork_server=None if has_server else self._fork_servers.absence,
                 unavailable=self.try_unavailable(on_file.job.class_name),
-                refusal=self.in_force.try_refusal(on_file.job.call),
+                refusal=self.current_catalogue.try_refusal(on_file.job.call),
             ),
             self.clock.now(),
         )
 
     def try_unavailable(self, class_name: str) -> Unavailable | None:
         """Why nothing of an approved class can start, and what comes next; None where it can."""
-        reason = self.in_force.missing().get(class_name)
+        reason = self.current_catalogue.missing().get(class_name)
         return None if reason is None else Unavailable(reason, self._trials.hint(class_name))
 
     def hint_of_class(self, class_name: str) -> str:
@@ -558,7 +540,7 @@ class Daemon:
 
     async def _job_now(self, job_id: int) -> tuple[OnFile, UnderWay | None]:
         now = self.clock.now()
-        on_file = await self.read(lambda reader: reader.on_file(job_id, now))
+        on_file = await self.readers.read(lambda reader: reader.on_file(job_id, now))
         if on_file is None:
             raise JobNotFoundError(id=job_id)
         return on_file, self._attempts.under_way((job_id, on_file.job.attempt))
@@ -568,14 +550,6 @@ class Daemon:
         if self._is_stopping:
             return Closing.STOPPING
         return Closing.DRAINING if self._is_draining else None
-
-    def read_output(self, key: AttemptKey, offset: int, limit: int) -> Awaitable[Part]:
-        """A part of what an attempt printed, read off the loop."""
-        return self._reading.ask(self.outputs.read, key, offset, limit)
-
-    def is_output_shorter(self, key: AttemptKey, size: int) -> Awaitable[bool]:
-        """Whether the file of what an attempt printed has less than `size` bytes, asked off the loop."""
-        return self._reading.ask(self.outputs.is_shorter, key, size)
 
     # The writer
 
@@ -596,11 +570,11 @@ class Daemon:
         self.health.note(delivery)
         if delivery.committed is not None:
             self._tally = delivery.committed.tally
-            self.counts.note(delivery.committed)
+            self.counters.note(delivery.committed)
             self._log.put(_line(line) for line in delivery.committed.lines)
             for claim in delivery.committed.claims:
                 self._attempts.start(claim)
-            self.news.publish(delivery.committed)
+            self.followers.publish(delivery.committed)
             for job in delivery.committed.ended:
                 self.waiters.announce(job.id)
             self._arm(delivery.committed.next_due)
@@ -692,8 +666,8 @@ class Daemon:
         except OSError:
             if not directory.is_in_place():
                 return False  # whoever looks next tells what is wrong
-        if self._generations.current is not None:
-            self._generations.current.reopen()
+        if self._fork_servers.current is not None:
+            self._fork_servers.current.reopen()
         self.say(
             EntryType.FAILURE, f"{directory.path} was removed, with all that was in it; it was made again"
         )
@@ -701,7 +675,7 @@ class Daemon:
 
     def _serve_hooks(self) -> None:
         """Have hooks called where there is a fork server, and room for what they write."""
-        self._hooks.serve_with(self._generations.current if self._recording.reason is None else None)
+        self._hooks.serve_with(self._fork_servers.current if self._recording.reason is None else None)
 
     # The fork servers
 
@@ -719,7 +693,7 @@ class Daemon:
         """Another fork server starts attempts from now on, or none does."""
         self.loaded_at = None if server is None else self.clock.now()
         if server is not None:
-            self.in_force.take(Catalogue(self.config, server.ready["classes"], server.code_version))
+            self.current_catalogue.take(Catalogue(self.config, server.ready["classes"], server.code_version))
             if server.mark not in self._spool.kept_marks():
                 server.reopen()  # the spool was made again while it came up
         self._trials.expect({} if server is None else server.missing)
@@ -749,7 +723,7 @@ class Daemon:
 
     def _kin(self) -> set[int]:
         """The children of this process that are not strays."""
-        known = self._inherited | self._generations.pids | self.own_pids
+        known = self._inherited | self._fork_servers.pids | self.own_pids
         return known | self._attempts.pids() | self._hooks.pids()
 
     def _is_ours(self, pid: int) -> bool:
@@ -811,8 +785,8 @@ def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
 
 def _needing_a_restart(old: Config, new: Config) -> list[str]:
     """The keys that differ from those of the start, and only count at a start."""
-    places = ("socket", "fifo", "state_dir", "runtime_dir", "log_dir")
-    changed = [f"[daemon] {key}" for key in places if getattr(old.daemon, key) != getattr(new.daemon, key)]
+    dirs = ("socket", "fifo", "state_dir", "runtime_dir", "log_dir")
+    changed = [f"[daemon] {key}" for key in dirs if getattr(old.daemon, key) != getattr(new.daemon, key)]
     return changed + [
         f"[{name}]" for name in ("socket", "log", "web") if getattr(old, name) != getattr(new, name)
     ]

@@ -18,7 +18,7 @@ _SILENCE: Final = (
 )
 
 
-class Health:
+class StorageHealth:
     """Learns from each delivery of the writer, and of its silence.
 
     `say` writes a line about the daemon itself, `now` counts seconds.

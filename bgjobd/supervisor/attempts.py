@@ -46,7 +46,7 @@ from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.recording import Recording
 from bgjobd.supervisor.spool import AttemptKey, Spool
 from bgjobd.supervisor.starts import Start, Starts
-from bgjobd.supervisor.work_dirs import Work
+from bgjobd.supervisor.work_dirs import WorkDirs
 from bgjobd.supervisor.work_limits import WorkLimits
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class Attempts:
         outbox: Outbox,
         policy: Callable[[str], Policy],
         outputs: Outputs,
-        work: Work,
+        work: WorkDirs,
         starts: Starts,
         recording: Recording,
         work_limits: WorkLimits,

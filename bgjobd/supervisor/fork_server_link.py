@@ -77,7 +77,7 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class AttemptDirs:
     """The directories that attempts write to, and the life they belong to.
 
     What lies in `state_dir` none of them may read whose files are confined; `groups` are their cgroups. `console` is
@@ -165,7 +165,7 @@ class ForkServer(asyncio.Protocol):
     async def launch(
         cls,
         application: Application,
-        places: Places,
+        dirs: AttemptDirs,
         on_report: Callable[[ForkServer, wire.Message], None],
         on_reaped: Callable[[ForkServer], None],
         pids: set[int],
@@ -178,7 +178,7 @@ class ForkServer(asyncio.Protocol):
         left_out = dict(application.missing)
         strikes: Counter[str] = Counter()
         while True:
-            server = await cls._launch(application, left_out, places, on_report, on_reaped, pids)
+            server = await cls._launch(application, left_out, dirs, on_report, on_reaped, pids)
             try:
                 server.ready = await server._load(application.import_timeout)
             except _UnloadableError as error:
@@ -199,7 +199,7 @@ class ForkServer(asyncio.Protocol):
         cls,
         application: Application,
         left_out: Collection[str],
-        places: Places,
+        dirs: AttemptDirs,
         on_report: Callable[[ForkServer, wire.Message], None],
         on_reaped: Callable[[ForkServer], None],
         pids: set[int],
@@ -210,24 +210,24 @@ class ForkServer(asyncio.Protocol):
             raise ForkServerError(f"the fork server could not be started: {error.strerror}") from error
         mark = fork_server_marks.new()
         with theirs:
-            process = _exec(application, theirs.fileno(), places.console, mark)
+            process = _exec(application, theirs.fileno(), dirs.console, mark)
         # Before it hears of anything that it could leave behind.
-        kept = _keep(process, mark, application, places)
+        kept = _keep(process, mark, application, dirs)
         pids.add(process.pid)
         loop = asyncio.get_running_loop()
         try:
             _, server = await loop.create_connection(
-                lambda: cls(process, on_report, on_reaped, pids, mark, places.spool), sock=ours
+                lambda: cls(process, on_report, on_reaped, pids, mark, dirs.spool), sock=ours
             )
         except BaseException:  # a trial may be given up at any moment
             process.kill()
             process.wait()
             pids.discard(process.pid)
-            fork_server_marks.remove(places.spool, mark)
+            fork_server_marks.remove(dirs.spool, mark)
             raise
         server._kept = kept
         server._watch_process()
-        server._send(_configuration(application, left_out, places) | {"mark": mark})
+        server._send(_configuration(application, left_out, dirs) | {"mark": mark})
         return server
 
     def _watch_process(self) -> None:
@@ -406,7 +406,7 @@ def _missing(described: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _keep(
-    process: subprocess.Popen[bytes], mark: str, application: Application, places: Places
+    process: subprocess.Popen[bytes], mark: str, application: Application, dirs: AttemptDirs
 ) -> fork_server_marks.Marked:
     """Have the spool keep that this fork server may exist; what it keeps. Raises ForkServerError, and ends it, where
     there is no room: a later daemon would take its starts for given back.
@@ -414,12 +414,12 @@ def _keep(
     accounts = [told.get("account") for told in application.limits.values()]
     uids = [os.geteuid(), *(account["uid"] for account in accounts if account is not None)]
     try:
-        kept = fork_server_marks.Marked.here(mark, process.pid, places.life_id, uids)
-        fork_server_marks.put(places.spool, kept)
+        kept = fork_server_marks.Marked.here(mark, process.pid, dirs.life_id, uids)
+        fork_server_marks.put(dirs.spool, kept)
     except OSError as error:
         process.kill()
         process.wait()
-        told = f"the spool {places.spool} cannot be written: {error.strerror}"
+        told = f"the spool {dirs.spool} cannot be written: {error.strerror}"
         raise ForkServerError(f"the fork server could not be started: {told}") from error
     return kept
 
@@ -455,7 +455,7 @@ def _environment(own: dict[str, str]) -> dict[str, str]:
     return kept | own
 
 
-def _configuration(application: Application, left_out: Collection[str], places: Places) -> wire.Message:
+def _configuration(application: Application, left_out: Collection[str], dirs: AttemptDirs) -> wire.Message:
     return {
         "type": "configure",
         "version": wire.VERSION,
@@ -463,11 +463,11 @@ def _configuration(application: Application, left_out: Collection[str], places: 
         "path": list(application.path),
         "client": str(_CLIENT),
         "approved": {name: methods for name, methods in application.approved.items() if name not in left_out},
-        "spool": str(places.spool),
-        "output": str(places.output),
-        "work": str(places.work),
-        "unreadable": [str(places.state_dir), str(places.spool)],
-        "groups": places.groups,
+        "spool": str(dirs.spool),
+        "output": str(dirs.output),
+        "work": str(dirs.work),
+        "unreadable": [str(dirs.state_dir), str(dirs.spool)],
+        "groups": dirs.groups,
         "limits": application.limits,
-        "boot_id": places.life_id,
+        "boot_id": dirs.life_id,
     }

@@ -10,7 +10,13 @@ from typing import Any, Final
 from bgjob.words import EntryType
 from bgjobd.core.trials import patience
 from bgjobd.forkserver import allowances
-from bgjobd.supervisor.fork_server_link import Application, ForkServer, ForkServerError, Places, TooSlowError
+from bgjobd.supervisor.fork_server_link import (
+    Application,
+    AttemptDirs,
+    ForkServer,
+    ForkServerError,
+    TooSlowError,
+)
 
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
@@ -19,7 +25,7 @@ _LONG: Final = 60.0
 """Seconds after which a fork server that ends was none that ends at once."""
 
 
-class Generations:
+class ForkServers:
     """Keeps a fork server there. `application` tells what a new one is to serve.
 
     `pids` are those of all fork servers that are not reaped, `absence` says why there is none as long as there is none.
@@ -30,7 +36,7 @@ class Generations:
 
     def __init__(
         self,
-        places: Places,
+        dirs: AttemptDirs,
         application: Callable[[], Application],
         on_report: Callable[[ForkServer, dict[str, Any]], None],
         on_change: Callable[[ForkServer | None], None],
@@ -39,7 +45,7 @@ class Generations:
         say: Callable[[EntryType, str], None],
         in_background: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
-        self._places = places
+        self._dirs = dirs
         self._application = application
         self._on_report = on_report
         self._on_change = on_change
@@ -114,7 +120,7 @@ class Generations:
         try:
             return await ForkServer.launch(
                 replace(application, import_timeout=seconds),
-                self._places,
+                self._dirs,
                 on_report,
                 self._on_reaped,
                 self.pids,

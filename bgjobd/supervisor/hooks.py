@@ -32,7 +32,7 @@ from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.spool import AttemptKey, Spool
 from bgjobd.supervisor.starts import Start, Starts
-from bgjobd.supervisor.work_dirs import Work
+from bgjobd.supervisor.work_dirs import WorkDirs
 
 _LIMIT: Final = 60.0
 """Seconds that a hook may take."""
@@ -95,7 +95,7 @@ class Hooks:
         spool: Spool,
         outbox: Outbox,
         outputs: Outputs,
-        work: Work,
+        work: WorkDirs,
         starts: Starts,
         slots: Callable[[], int],
         wants: Callable[[str], bool | None],

@@ -19,7 +19,7 @@ from collections.abc import (
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from inotify_simple import flags
 
@@ -59,12 +59,18 @@ class Part(NamedTuple):
 class Outputs:
     """The directory of outputs. Of a file that is kept bounded the head and the tail stay, the middle is given up.
 
-    `say` writes a line about the daemon itself.
+    `say` writes a line about the daemon itself, `ask` has a thread answer what is read for callers.
     """
 
-    def __init__(self, directory: Path, say: Callable[[EntryType, str], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        say: Callable[[EntryType, str], None],
+        ask: Callable[..., Awaitable[Any]],
+    ) -> None:
         self._path = directory
         self._say = say
+        self._ask = ask
         self._loop = asyncio.get_running_loop()
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._followers: dict[int, set[asyncio.Event]] = {}
@@ -98,11 +104,20 @@ class Outputs:
 
     # Reading
 
-    def read(self, key: AttemptKey, offset: int, limit: int) -> Part:
+    async def read(self, key: AttemptKey, offset: int, limit: int) -> Part:
         """At most `limit` bytes from `offset` on, or from behind the hole there; nothing where there is no more.
 
         An offset below 0 counts from the end.
         """
+        part: Part = await self._ask(self._read, key, offset, limit)
+        return part
+
+    async def is_shorter(self, key: AttemptKey, size: int) -> bool:
+        """Whether the file is there and has less than `size` bytes."""
+        found: os.stat_result | None = await self._ask(self._try_status, key)
+        return found is not None and found.st_size < size
+
+    def _read(self, key: AttemptKey, offset: int, limit: int) -> Part:
         try:
             with self._open(key, os.O_RDONLY) as descriptor:
                 if offset < 0:
@@ -111,11 +126,6 @@ class Outputs:
         except OSError:
             return Part(0, max(0, offset), b"")  # it printed nothing, or has put something else there
         return Part(start - offset, start, data)
-
-    def is_shorter(self, key: AttemptKey, size: int) -> bool:
-        """Whether the file is there and has less than `size` bytes."""
-        found = self._try_status(key)
-        return found is not None and found.st_size < size
 
     def measure(self, key: AttemptKey) -> int:
         """The size of what the attempt printed, once it has ended; no file is kept for nothing."""

@@ -9,13 +9,18 @@ from bgjobd.store.reader import Reader
 from bgjobd.supervisor.attempts import Attempts
 from bgjobd.supervisor.hooks import Hooks
 from bgjobd.supervisor.spool import AttemptKey, Spool
-from bgjobd.supervisor.work_dirs import Work
+from bgjobd.supervisor.work_dirs import WorkDirs
 
 T = TypeVar("T")
 
 
 def recover(
-    spool: Spool, reader: Reader, attempts: Attempts, hooks: Hooks, work: Work, more_time: Callable[[], None]
+    spool: Spool,
+    reader: Reader,
+    attempts: Attempts,
+    hooks: Hooks,
+    work: WorkDirs,
+    more_time: Callable[[], None],
 ) -> None:
     """Settle every attempt whose end is not recorded, and see what the others' journals still ask for.
 

@@ -16,7 +16,7 @@ _FIRST_PAUSE: Final = 0.05
 _LAST_PAUSE: Final = 1.0
 
 
-class Strays:
+class StrayProcesses:
     """Ends the children of this process but those that are `known`: its fork servers, and attempts that it watches.
 
     `is_ours` tells of one that is not known whether it comes from a fork server of ours at all. `on_rest` hears once

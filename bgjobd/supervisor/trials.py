@@ -23,7 +23,7 @@ from bgjobd.core.trials import (
     pause_before_trial,
 )
 from bgjobd.supervisor.fork_server_link import Application, ForkServer, ForkServerError
-from bgjobd.supervisor.fork_servers import Generations
+from bgjobd.supervisor.fork_servers import ForkServers
 
 Described = Mapping[str, Mapping[str, Any]]
 
@@ -45,13 +45,13 @@ class Trials:
 
     def __init__(
         self,
-        generations: Generations,
+        fork_servers: ForkServers,
         application: Callable[[], Application],
         on_news: Callable[[Described], None],
         say: Callable[[EntryType, str], None],
         in_background: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
-        self._generations = generations
+        self._fork_servers = fork_servers
         self._application = application
         self._on_news = on_news
         self._say = say
@@ -123,20 +123,20 @@ class Trials:
 
     async def _tried(self, application: Application) -> Found:
         """What a trial of the missing classes finds; MENDED once they are taken up. Raises ForkServerError."""
-        described = await self._generations.try_out(application.only(self._missing))
+        described = await self._fork_servers.try_out(application.only(self._missing))
         self._on_news(described)
         self._mended = frozenset(name for name, one in described.items() if one["unavailable"] is None)
         if not self._mended:
             return Found.NOTHING_NEW
         try:
-            await self._generations.replace(application, self._accept)
+            await self._fork_servers.replace(application, self._accept)
         except _NotTakenUpError as error:
             return error.found
         return Found.MENDED
 
     def _accept(self, server: ForkServer) -> None:
         """Let it take over if it has more than the one in charge, and nothing else. Raises _NotTakenUpError."""
-        current = self._generations.current
+        current = self._fork_servers.current
         if current is None:
             raise ForkServerError("there is no fork server to compare it with")
         found = compare(_loaded(current), _loaded(server))

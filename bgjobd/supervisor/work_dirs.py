@@ -43,7 +43,7 @@ class Holding:
         return self.size > limit or self.is_endless
 
 
-class Work:
+class WorkDirs:
     """The directory of working directories, and the attempts' cgroups, if they have any.
 
     `say` hears once of what could not be removed, on whatever thread.

@@ -8,7 +8,7 @@ import pytest
 
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Call, Job
-from bgjobd.daemon.counters import BOUNDS, MOST_NAMES, OTHER, Counts, Histogram
+from bgjobd.daemon.counters import BOUNDS, MOST_NAMES, OTHER, Counters, Histogram
 from bgjobd.store.items import Claim, Committed, EndedAttempt
 from bgjobd.store.tally import Tally
 
@@ -42,7 +42,7 @@ def test_a_bucket_has_what_does_not_exceed_its_bound(place: int, bound: float) -
 
 
 def test_attempts_count_by_outcome_and_jobs_by_how_they_ended() -> None:
-    counts = Counts()
+    counts = Counters()
     counts.note(committed(attempt(Outcome.FAILED, 2.0, is_retried=True), attempt(Outcome.COMPLETED, 0.5)))
     counts.note(committed(ended=(job(Status.COMPLETED), job(Status.CANCELLED))))
     counts.note(committed(attempt(Outcome.FAILED, 4000.0), ended=(job(Status.FAILED),)))
@@ -56,14 +56,14 @@ def test_attempts_count_by_outcome_and_jobs_by_how_they_ended() -> None:
 
 @pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.NOT_STARTED])
 def test_an_attempt_that_nobody_saw_took_no_time(outcome: Outcome) -> None:
-    counts = Counts()
+    counts = Counters()
     counts.note(committed(attempt(outcome)))
     found = counts.told()["classes"][CLASS]
     assert (found["attempts"], sum(found["seconds"]["buckets"])) == ({outcome: 1}, 0)
 
 
 def test_waits_count_by_queue() -> None:
-    counts = Counts()
+    counts = Counters()
     claims = [
         Claim(job(Status.RUNNING, queue), "token", waited)
         for queue, waited in (("default", 0.0), ("mail", 5.0))
@@ -74,7 +74,7 @@ def test_waits_count_by_queue() -> None:
 
 
 def test_what_is_expected_begins_at_0_and_loses_nothing_when_it_is_expected_again() -> None:
-    counts = Counts()
+    counts = Counters()
     counts.expect([CLASS], ["default"])
     assert counts.told()["classes"][CLASS]["retries"] == 0
     counts.note(committed(attempt(Outcome.COMPLETED)))
@@ -85,7 +85,7 @@ def test_what_is_expected_begins_at_0_and_loses_nothing_when_it_is_expected_agai
 
 
 def test_names_beyond_the_most_count_together_so_that_nothing_is_lost() -> None:
-    counts = Counts()
+    counts = Counters()
     for number in range(MOST_NAMES + 20):
         counts.note(committed(attempt(Outcome.COMPLETED, class_name=f"a.C{number}")))
     counts.note(committed(attempt(Outcome.COMPLETED, class_name="a.C0")))

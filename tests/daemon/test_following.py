@@ -31,14 +31,13 @@ from bgjobd.api.server import Caller, Methods
 from bgjobd.config.policy import Policy
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes
-from bgjobd.daemon import followers as news
-from bgjobd.daemon.followers import News
+from bgjobd.daemon import followers
+from bgjobd.daemon.followers import Followers
 from bgjobd.store import database
 from bgjobd.store.items import Item, JobFilter, LogFilter, Noted
 from bgjobd.store.pages import MOST_BYTES
 from bgjobd.store.reader import Reader
-from bgjobd.supervisor.outputs import Outputs, Part
-from bgjobd.supervisor.spool import AttemptKey
+from bgjobd.supervisor.outputs import Outputs
 from tests.daemon.running import RunningDaemon, daemon
 from tests.store.samples import COMPLETED, NO_SLOTS, Store, asked, cancels, ends, starts, submission
 from tests.support import eventually
@@ -739,9 +738,9 @@ class Desk:
 
     def __init__(self, directory: Path) -> None:
         self.store = Store(directory)
-        self.news = News()
+        self.followers = Followers()
         self.told: list[str] = []
-        self.outputs = Outputs(directory, lambda _, message: self.told.append(message))
+        self.outputs = Outputs(directory, lambda _, message: self.told.append(message), asyncio.to_thread)
         self.reads = 0
         self.secrets: frozenset[str] = frozenset()
         self._reader = Reader(directory)
@@ -754,20 +753,18 @@ class Desk:
         return await self.read(question)
 
     @property
-    def in_force(self) -> Desk:
+    def readers(self) -> Desk:
+        return self
+
+    @property
+    def current_catalogue(self) -> Desk:
         return self
 
     def policy(self, class_name: str) -> Policy:
         return Policy(RetryPolicy(), "default", 0, None, None, None, None, 10.0, True, None, self.secrets)
 
-    async def is_output_shorter(self, key: AttemptKey, size: int) -> bool:
-        return self.outputs.is_shorter(key, size)
-
-    async def read_output(self, key: AttemptKey, offset: int, limit: int) -> Part:
-        return self.outputs.read(key, offset, limit)
-
     def commit(self, *items: Item, lanes: Lanes = NO_SLOTS) -> None:
-        self.news.publish(self.store.commit(*items, lanes=lanes))
+        self.followers.publish(self.store.commit(*items, lanes=lanes))
 
     def follow(self, method: str, **parameters: Any) -> AsyncIterator[JsonObject]:
         shape, function = {
@@ -876,7 +873,7 @@ def test_what_happens_to_other_jobs_never_makes_a_follower_too_slow(
             await anext(following)  # the first only greets
         told = at.store.commit(a_note(other))
         for _ in range(20_000):
-            at.news.publish(told)
+            at.followers.publish(told)
         at.commit(ends(mine, COMPLETED))
         assert len([reply async for reply in following]) == 1
 
@@ -894,7 +891,9 @@ def test_of_a_large_commit_many_followers_are_told_part_by_part_and_all_of_it(
         firsts = [asyncio.ensure_future(anext(each)) for each in following]
         await asyncio.sleep(0)
         at.commit(submission(*[asked() for _ in range(1000)]))
-        assert [len(one._waiting) for one in at.news._followers] == [0] * 20  # it took 100 ms for 5,000 jobs
+        assert [len(one._waiting) for one in at.followers._followers] == [
+            0
+        ] * 20  # it took 100 ms for 5,000 jobs
         for first, each in zip(firsts, following, strict=True):
             told = _ids(await first)
             while len(told) < 1000:
@@ -1021,7 +1020,7 @@ def test_output_that_keeps_coming_is_followed_however_often_the_job_changes(
             parts.append(base64.b64decode(reply["data"]))
             if len(parts) <= 30:
                 for _ in range(1000):
-                    at.news.publish(told)
+                    at.followers.publish(told)
             if len(parts) == 30:
                 at.commit(ends(job_id, COMPLETED))
         assert parts == [b"x"] * 30 + [b""]
@@ -1061,7 +1060,7 @@ def test_a_follower_that_does_not_read_is_cut_off_and_that_is_no_bug(
     desk: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, parameters: JsonObject
 ) -> None:
     async def scene(at: Desk) -> None:
-        monkeypatch.setattr(news, "_MOST_WAITING", 100_000)
+        monkeypatch.setattr(followers, "_MOST_WAITING", 100_000)
         at.store.run_one()
         async with served(at, tmp_path, method) as (reader, writer, bugs):
             writer.write(Request(method, parameters, more=True).to_bytes())
@@ -1070,13 +1069,13 @@ def test_a_follower_that_does_not_read_is_cut_off_and_that_is_no_bug(
                 await reader.readuntil(b"\0")
             told = [at.store.commit(cancels(1), a_note(1)), at.store.commit(ends(1, COMPLETED))]
             for _ in range(1000):
-                at.news.publish(told[0])
-            (follower,) = at.news._followers
+                at.followers.publish(told[0])
+            (follower,) = at.followers._followers
             assert not follower._waiting
             frames = FrameReader(1 << 20).feed(await reader.read())
             assert all(parse_reply(frame).error is None for frame in frames)
             assert bugs == []
-            assert not at.news._followers
+            assert not at.followers._followers
 
     desk(scene)
 
@@ -1100,7 +1099,7 @@ def test_a_follower_that_never_reads_is_cut_off_however_little_waits_for_it(
                 assert await loop.run_in_executor(None, hang_up.poll, 15_000)
             for _ in range(10):
                 await asyncio.sleep(0)  # it lets go of what it had
-            assert not at.news._followers
+            assert not at.followers._followers
 
     desk(scene)
 

@@ -9,8 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +19,9 @@ from bgjobd.api.methods import IDL
 from bgjobd.daemon.loop import Daemon
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.process_identity import pidfd_inode, start_time
+from bgjobd.store import database
+from bgjobd.store.reader import Reader
+from bgjobd.store.readers import Readers
 from bgjobd.supervisor import live_usage
 from bgjobd.supervisor.spool import AttemptKey, try_open_process
 from tests.daemon.running import RunningDaemon, daemon
@@ -91,31 +92,30 @@ def test_an_adopted_attempt_is_measured_too(running: RunningDaemon, tmp_path: Pa
         eventually(lambda: not client.running())
 
 
-def test_nobody_waits_until_very_many_attempts_are_measured() -> None:
+def test_nobody_waits_until_very_many_attempts_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     may_end = threading.Event()
 
-    def measured_slowly() -> list[Any]:
+    def measured_slowly(_: Reader) -> list[Any]:
         assert may_end.wait(20)
         return []
 
     async def play() -> None:
-        reader = SimpleNamespace(running=measured_slowly)
-        with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as searching:
-            one: Any = SimpleNamespace(
-                _loop=asyncio.get_running_loop(),
-                _reading=reading,
-                _searching=searching,
-                _reader=reader,
-                _searcher=reader,
-                _attempts=SimpleNamespace(journals=dict, try_open=unopened),
-            )
-            one.read = partial(Daemon.read, one)
-            running = Daemon.running(one)
-            try:
-                assert await asyncio.wait_for(Daemon.read(one, lambda _: "at once"), 10) == "at once"
-            finally:
-                may_end.set()
-            assert await running == []
+        database.prepare(tmp_path, lambda: None)
+        monkeypatch.setattr(Reader, "running", measured_slowly)
+        readers = Readers(tmp_path)
+        one: Any = SimpleNamespace(
+            readers=readers,
+            _attempts=SimpleNamespace(journals=dict, try_open=unopened),
+        )
+        running = Daemon.running(one)
+        try:
+            assert await asyncio.wait_for(readers.read(lambda _: "at once"), 10) == "at once"
+        finally:
+            may_end.set()
+        assert await running == []
+        readers.close()
 
     asyncio.run(play())
 

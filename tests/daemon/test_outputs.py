@@ -250,7 +250,9 @@ class Desk:
     def __init__(self, directory: Path) -> None:
         self.file = directory / "1.1.out"
         self.said: list[tuple[EntryType, str]] = []
-        self.outputs = Outputs(directory, lambda type, message: self.said.append((type, message)))
+        self.outputs = Outputs(
+            directory, lambda type, message: self.said.append((type, message)), asyncio.to_thread
+        )
 
     def print(self, data: bytes) -> None:
         with self.file.open("ab") as printed:
@@ -292,12 +294,12 @@ def test_an_output_is_bounded_while_it_grows_and_when_it_ends(play: Play) -> Non
         at.print(content(8 << 20))
         await at.finish()
         assert kept_of(at.file) < 2 << 20
-        head = at.outputs.read(KEY, 0, 1 << 22)
-        tail = at.outputs.read(KEY, head.next, 1 << 22)
+        head = await at.outputs.read(KEY, 0, 1 << 22)
+        tail = await at.outputs.read(KEY, head.next, 1 << 22)
         assert head == Part(0, 0, content(1 << 19))
         assert (tail.left_out, tail.next) == (tail.offset - head.next, 32 << 20)
         assert tail.data == content(8 << 20)[-len(tail.data) :]
-        assert at.outputs.read(KEY, tail.next, 1).is_nothing
+        assert (await at.outputs.read(KEY, tail.next, 1)).is_nothing
         assert at.outputs.measure(KEY) == 32 << 20
         assert at.said == []
 
@@ -506,7 +508,7 @@ def test_what_is_no_file_of_the_attempts_is_left_alone(
         await at.finish()
         assert kept_of(at.file if kind == "other owner" else precious) >= 8 << 20
         if kind not in ("hard link", "other owner"):
-            assert at.outputs.read(KEY, 5, 100) == Part(0, 5, b"")
+            assert await at.outputs.read(KEY, 5, 100) == Part(0, 5, b"")
         assert at.said == []
 
     play(scene)
@@ -519,9 +521,9 @@ def test_a_file_that_is_emptied_while_it_grows_goes_on_from_its_begin(play: Play
         await soon(lambda: kept_of(at.file) < 2 << 20)
         os.truncate(at.file, 0)
         at.print(b"anew")
-        assert at.outputs.is_shorter(KEY, 8 << 20)
-        assert at.outputs.read(KEY, 8 << 20, 100) == Part(0, 8 << 20, b"")
-        assert at.outputs.read(KEY, 0, 100) == Part(0, 0, b"anew")
+        assert await at.outputs.is_shorter(KEY, 8 << 20)
+        assert await at.outputs.read(KEY, 8 << 20, 100) == Part(0, 8 << 20, b"")
+        assert await at.outputs.read(KEY, 0, 100) == Part(0, 0, b"anew")
         at.print(content(8 << 20))
         await at.finish()
         assert kept_of(at.file) < 2 << 20
@@ -538,16 +540,16 @@ def test_reading_while_it_is_bounded_gives_every_byte_or_leaves_it_out(play: Pla
             for start in range(0, len(told), 9999):
                 at.print(told[start : start + 9999])
 
-        def read_all_of_it() -> int:
+        async def read_all_of_it() -> int:
             offset = left_out = 0
             while offset < len(told):
-                part = at.outputs.read(KEY, offset, 5000)
+                part = await at.outputs.read(KEY, offset, 5000)
                 assert part.offset == offset + part.left_out
                 assert part.data == told[part.offset : part.next]
                 offset, left_out = part.next, left_out + part.left_out
             return left_out
 
-        reading = asyncio.ensure_future(asyncio.to_thread(read_all_of_it))
+        reading = asyncio.ensure_future(read_all_of_it())
         await asyncio.to_thread(print_all)
         await at.finish()
         await reading

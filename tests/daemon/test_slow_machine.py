@@ -9,8 +9,8 @@ import pytest
 
 from bgjob import AsyncClient, Client, CodeLoadingError
 from bgjobd.supervisor import fork_servers
-from bgjobd.supervisor.fork_server_link import Application, ForkServer, Places, TooSlowError
-from bgjobd.supervisor.fork_servers import Generations
+from bgjobd.supervisor.fork_server_link import Application, AttemptDirs, ForkServer, TooSlowError
+from bgjobd.supervisor.fork_servers import ForkServers
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -75,8 +75,8 @@ def test_once_one_has_come_up_the_next_is_given_as_much_as_is_configured(
         application = Application(None, (), {}, {}, {}, {}, import_timeout=5.0)
         begun: list[asyncio.Task[None]] = []
         monkeypatch.setattr(ForkServer, "launch", launch)
-        servers = Generations(
-            Places(tmp_path, tmp_path, "life"),
+        servers = ForkServers(
+            AttemptDirs(tmp_path, tmp_path, "life"),
             lambda: application,
             *[lambda *_: None] * 5,
             lambda work: begun.append(asyncio.ensure_future(work)),

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from bgjobd.supervisor import work_dirs as work
-from bgjobd.supervisor.work_dirs import ASIDE, Work, empty
+from bgjobd.supervisor.work_dirs import ASIDE, WorkDirs, empty
 from tests.daemon.running import daemon
 from tests.forkserver.forked import in_child
 from tests.support import eventually
@@ -36,7 +36,7 @@ class Place:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.said: list[str] = []
-        self.work = Work(path, None, self.said.append)
+        self.work = WorkDirs(path, None, self.said.append)
 
     def remove(self, name: str = "1.1") -> None:
         self.work.remove(name)

@@ -16,7 +16,7 @@ import pytest
 from bgjob.words import EntryType
 from bgjobd.supervisor import work_dirs as works
 from bgjobd.supervisor import work_limits
-from bgjobd.supervisor.work_dirs import Holding, Work
+from bgjobd.supervisor.work_dirs import Holding, WorkDirs
 from bgjobd.supervisor.work_limits import WorkLimits
 from tests.daemon.running import daemon
 from tests.support import eventually
@@ -26,7 +26,7 @@ from tests.support import eventually
 
 def measured(directory: Path, most: int = 1 << 30) -> Holding:
     """What is in two directories of attempts, `1.1` and one that is not there."""
-    work = Work(directory, None, lambda told: None)
+    work = WorkDirs(directory, None, lambda told: None)
     try:
         return work.measure(["1.1", "2.1"], most)
     finally:

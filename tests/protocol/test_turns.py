@@ -12,9 +12,9 @@ import pytest
 
 from bgjobd.api import admission
 from bgjobd.api.admission import TINY, Rounds, Turns
-from bgjobd.daemon.questions import Questions, asker
 from bgjobd.host import pacing
 from bgjobd.host.pacing import Alternation, paced
+from bgjobd.store.questions import Questions, asker
 
 ALICE, BOB, CAROL, DAVE, EVE, FRED = range(1000, 1006)
 
