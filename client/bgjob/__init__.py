@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from bgjob.calls import CodeLoadingError, Options, OutputPart, Page
+from bgjob.calls import Options, OutputPart, Page
 from bgjob.client import Client, Following, Job, as_completed, run_background_job, wait
 from bgjob.errors import (
     BgjobError,
     ClassUnavailableError,
+    CodeLoadingError,
     DaemonUnavailableError,
     IdempotencyConflictError,
     InternalError,

@@ -14,22 +14,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from bgjob import calls
-from bgjob.calls import (
-    Breaks,
-    Call,
-    Conversation,
-    Follower,
-    JobRead,
-    NoAnswerError,
-    OutputPart,
-    Page,
-    Tries,
-    Waiting,
-)
+from bgjob import calls, errors
+from bgjob.calls import Breaks, Call, Conversation, Follower, JobRead, OutputPart, Page, Tries, Waiting
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.connections import BaseClient, BaseFollowing, BaseStream, OwnSocket, try_substitute
-from bgjob.errors import BgjobError, DaemonUnavailableError, ProtocolError, ShuttingDownError
+from bgjob.errors import BgjobError, DaemonUnavailableError, NoAnswerError, ProtocolError, ShuttingDownError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -341,7 +330,7 @@ class AsyncClient(BaseClient):
         asked = calls.stats()
         try:
             with await _connected(self._path, calls.ASIDE) as connection:
-                return calls.silence(error, asked.answer(await connection.call(asked.request, calls.ASIDE)))
+                return errors.silence(error, asked.answer(await connection.call(asked.request, calls.ASIDE)))
         except BgjobError:
             return error
 
@@ -644,7 +633,7 @@ def _try_connect(connection: socket.socket, path: str) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        raise calls.unreachable(path, error) from None
+        raise errors.unreachable(path, error) from None
     return True
 
 
@@ -655,7 +644,7 @@ async def _as_completed(
         for told in range(len(jobs)):
             if not await ends._wait_for_next(deadline):
                 open_jobs = f"{len(jobs) - told} of {len(jobs)} jobs have not ended"
-                raise calls.late(open_jobs, "they go", timeout)
+                raise errors.late(open_jobs, "they go", timeout)
             yield _with_news(*await anext(ends))
 
 

@@ -15,22 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from bgjob import calls
-from bgjob.calls import (
-    Breaks,
-    Call,
-    Conversation,
-    Follower,
-    JobRead,
-    NoAnswerError,
-    OutputPart,
-    Page,
-    Tries,
-    Waiting,
-)
+from bgjob import calls, errors
+from bgjob.calls import Breaks, Call, Conversation, Follower, JobRead, OutputPart, Page, Tries, Waiting
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.connections import BaseClient, BaseFollowing, BaseStream, OwnSocket, try_substitute
-from bgjob.errors import BgjobError, DaemonUnavailableError, ProtocolError, ShuttingDownError
+from bgjob.errors import BgjobError, DaemonUnavailableError, NoAnswerError, ProtocolError, ShuttingDownError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -352,7 +341,7 @@ class Client(BaseClient):
         asked = calls.stats()
         try:
             with _Connection(self._path, calls.ASIDE) as connection:
-                return calls.silence(error, asked.answer(connection.call(asked.request, calls.ASIDE)))
+                return errors.silence(error, asked.answer(connection.call(asked.request, calls.ASIDE)))
         except BgjobError:
             return error
 
@@ -601,7 +590,7 @@ class _Connection(OwnSocket):
             self.socket.connect(path)
         except OSError as error:
             self.socket.close()
-            raise calls.unreachable(path, error) from None
+            raise errors.unreachable(path, error) from None
 
     def call(self, request: Request, limit: float | None) -> Reply:
         """One exchange; the answer may take `limit` seconds."""
@@ -646,7 +635,7 @@ def _as_completed(jobs: Sequence[Job], timeout: float | None, deadline: float | 
         for told in range(len(jobs)):
             if not ends._wait_for_next(deadline):
                 open_jobs = f"{len(jobs) - told} of {len(jobs)} jobs have not ended"
-                raise calls.late(open_jobs, "they go", timeout)
+                raise errors.late(open_jobs, "they go", timeout)
             yield _with_news(*next(ends))
 
 

@@ -25,8 +25,8 @@ from bgjob import (
     aio,
     calls,
 )
-from bgjob.calls import NoAnswerError
 from bgjob.codec import Request
+from bgjob.errors import NoAnswerError
 from tests.client.scripted import (
     STANDING,
     Line,

@@ -11,20 +11,12 @@ from typing import Any
 import pytest
 
 import bgjob
-from bgjob import calls
-from bgjob.calls import (
-    Breaks,
-    BrokenError,
-    Conversation,
-    Endings,
-    FollowedLogs,
-    FollowedOutput,
-    JobRead,
-    Watched,
-)
+from bgjob import calls, errors
+from bgjob.calls import Breaks, Conversation, Endings, FollowedLogs, FollowedOutput, JobRead, Watched
 from bgjob.codec import JsonObject, Reply
 from bgjob.errors import (
     BgjobError,
+    BrokenError,
     InvalidParametersError,
     JobNotFoundError,
     ProtocolError,
@@ -112,9 +104,9 @@ def test_what_does_no_harm_twice_is_repeated(call: calls.Call[Any]) -> None:
 @pytest.mark.parametrize(
     ("error", "was_reached", "may"),
     [
-        (calls.unreachable("/x", FileNotFoundError(2, "gone")), True, True),
-        (calls.unreachable("/x", FileNotFoundError(2, "gone")), False, False),
-        (calls.NoAnswerError("/x", 5.0), True, False),
+        (errors.unreachable("/x", FileNotFoundError(2, "gone")), True, True),
+        (errors.unreachable("/x", FileNotFoundError(2, "gone")), False, False),
+        (errors.NoAnswerError("/x", 5.0), True, False),
         (JobNotFoundError(id=1), True, False),
         (ProtocolError("no JSON"), True, False),
     ],
@@ -194,7 +186,11 @@ def test_a_job_without_a_class_is_left_to_the_daemon_to_refuse() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        *(broken(was_sent=True), calls.NoAnswerError("/x", 5.0), calls.unreachable("/x", OSError(2, "gone"))),
+        *(
+            broken(was_sent=True),
+            errors.NoAnswerError("/x", 5.0),
+            errors.unreachable("/x", OSError(2, "gone")),
+        ),
         *(JobNotFoundError(id=3), bgjob.JobFailedError({"id": 1, "error": "E: x"}), ProtocolError("no JSON")),
         *(bgjob.Snooze(5.0), bgjob.Retry("why", delay=3.0), bgjob.Fail("why"), WaitTimeoutError("late")),
         bgjob.AttemptError("failed", "ValueError", "x", None),

@@ -32,8 +32,8 @@ from bgjob import (
     calls,
     wait,
 )
-from bgjob.calls import NoAnswerError
 from bgjob.codec import JsonObject, Request
+from bgjob.errors import NoAnswerError
 from tests.client.scripted import (
     STANDING,
     Line,
