@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from bgjob.calls import Options, OutputPart, Page
+from bgjob.answers import OutputPart, Page
+from bgjob.calls import Options
 from bgjob.client import Client, Following, Job, as_completed, run_background_job, wait
 from bgjob.errors import (
     BgjobError,

@@ -14,8 +14,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from bgjob import calls, errors
-from bgjob.calls import Breaks, Call, Conversation, Follower, JobRead, OutputPart, Page, Tries, Waiting
+from bgjob import answers, calls, errors
+from bgjob.answers import JobRead, OutputPart, Page
+from bgjob.calls import Breaks, Call, Conversation, Follower, Tries, Waiting
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.connections import BaseClient, BaseFollowing, BaseStream, OwnSocket, try_substitute
 from bgjob.errors import BgjobError, DaemonUnavailableError, NoAnswerError, ProtocolError, ShuttingDownError
@@ -398,7 +399,7 @@ class AsyncJob:
 
     async def result(self, timeout: float | None = None) -> Any:
         """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
-        return calls.result_of(await self.wait(timeout))
+        return answers.result_of(await self.wait(timeout))
 
     async def why(self) -> str:
         """Why the job has not run or has not ended, when it will run, or how it ended: a sentence for people."""

@@ -8,28 +8,24 @@ from __future__ import annotations
 import os
 import re
 import time
-from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
-from bgjob import codec, shapes
+from bgjob import answers, codec, shapes
+from bgjob.answers import JobRead, Key, OutputPart, OutputRead, Page
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import (
     BgjobError,
     BrokenError,
     DaemonUnavailableError,
     InvalidParametersError,
-    JobCancelledError,
-    JobError,
-    JobFailedError,
     NoAnswerError,
     ProtocolError,
     ShuttingDownError,
     TooLargeError,
-    from_reply,
     late,
 )
-from bgjob.words import INTERFACE, MAX_DEPTH, MAX_FRAME, SERVICE, Status
+from bgjob.words import INTERFACE, MAX_DEPTH, MAX_FRAME, SERVICE
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -80,89 +76,7 @@ class Call(NamedTuple, Generic[T]):
 
     def answer(self, reply: Reply) -> T:
         """What the reply means. Raises the error that it is."""
-        return self.parse(checked(reply))
-
-
-class Key(int):
-    """Where a page ends: the id of a job, and `at`, when it had ended, as a retry changes that; else None."""
-
-    at: str | None
-
-    def __new__(cls, number: int, at: str | None = None) -> Key:
-        made = super().__new__(cls, number)
-        made.at = at
-        return made
-
-
-class Page(Generic[T]):
-    """Some of a long list: `items`, and `next`, the key that the following page begins with (None at the end).
-
-    `is_complete` is False where a search ended because its time was up: `next` then says where to go on. `total` is how
-    many there are in all, at most the `count` that was asked for; None where it is not known.
-    """
-
-    __slots__ = ("is_complete", "items", "next", "total")
-
-    def __init__(
-        self, items: list[T], next: int | None, is_complete: bool = True, total: int | None = None
-    ) -> None:
-        self.items = items
-        self.next = next
-        self.is_complete = is_complete
-        self.total = total
-
-    def __iter__(self) -> Iterator[T]:
-        return iter(self.items)
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __repr__(self) -> str:
-        return f"<Page of {len(self.items)}, next {self.next}>"
-
-
-class JobRead(NamedTuple):
-    """One answer of Get or Wait: the job with its latest attempts, and before which number the earlier ones are.
-
-    `next` is None where those are all.
-    """
-
-    job: JsonObject
-    next: int | None
-
-    def with_earlier(self, earlier: JobRead) -> JobRead:
-        """The same job with the attempts of another answer before its own. Raises ProtocolError where they are not."""
-        if self.next is None or (earlier.next is not None and earlier.next >= self.next):
-            raise shapes.misshapen("next")
-        attempts = [*earlier.job["attempts"], *self.job["attempts"]]
-        return JobRead({**self.job, "attempts": attempts}, earlier.next)
-
-
-class OutputPart(NamedTuple):
-    """Some of what attempt `number` wrote to stdout and stderr, behind `left_out` bytes that were not kept.
-
-    `offset` is how many bytes it wrote before the data.
-    """
-
-    number: int
-    data: bytes
-    left_out: int = 0
-    offset: int = 0
-
-    @property
-    def marked(self) -> bytes:
-        """The data, behind a line that stands for what was left out."""
-        return (
-            b"\n[... %d bytes left out ...]\n%b" % (self.left_out, self.data) if self.left_out else self.data
-        )
-
-
-class OutputRead(NamedTuple):
-    """One answer of Output: the part, where to go on, and whether the attempt has ended and this is all."""
-
-    part: OutputPart
-    next: int
-    is_end: bool
+        return self.parse(answers.checked(reply))
 
 
 # The methods
@@ -204,7 +118,9 @@ def job_of(
 
 def submit(job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None) -> Call[int]:
     """Store a job; its id. `job` has the fields of Submit; the retries are what the client's class sets, or None."""
-    return _call("Submit", _id, **submission(job, max_retries, retry_delay))._replace(needs_code=True)
+    return _call("Submit", answers.job_id, **submission(job, max_retries, retry_delay))._replace(
+        needs_code=True
+    )
 
 
 def submit_many(
@@ -212,7 +128,7 @@ def submit_many(
 ) -> Call[list[int]]:
     """Store several jobs, all or none; their ids."""
     asked = [submission(job, max_retries, retry_delay) for job in jobs]
-    return _call("SubmitMany", _ids, jobs=asked)._replace(needs_code=True)
+    return _call("SubmitMany", answers.job_ids, jobs=asked)._replace(needs_code=True)
 
 
 def submission(job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None) -> JsonObject:
@@ -236,12 +152,12 @@ def _plain(value: Any) -> Any:
 
 def get(job_id: int, before: int | None = None, limit: int | None = None) -> Call[JobRead]:
     """The job with its latest attempts, as many as one answer holds."""
-    return _call("Get", _job_read, id=job_id, before=before, limit=limit)
+    return _call("Get", answers.job_read, id=job_id, before=before, limit=limit)
 
 
 def wait(job_id: int, timeout: float | None) -> Call[JobRead]:
     """The job once it has ended, or as it stands after `timeout` seconds."""
-    return _call("Wait", _job_read, id=job_id, timeout=timeout)
+    return _call("Wait", answers.job_read, id=job_id, timeout=timeout)
 
 
 def list_jobs(
@@ -258,7 +174,7 @@ def list_jobs(
     """Summaries of jobs, newest first."""
     return _call(
         "List",
-        _jobs,
+        answers.jobs,
         status=[status] if isinstance(status, str) else None if status is None else list(status),
         queue=queue,
         class_name=_class_or_none(class_name),
@@ -286,7 +202,7 @@ def logs(
     """Log entries: newest first, or, with `after`, oldest first."""
     return _call(
         "Logs",
-        _entries,
+        answers.entries,
         id=id,
         class_name=_class_or_none(class_name),
         method_name=method_name,
@@ -301,12 +217,12 @@ def logs(
 
 def logs_of(job_id: int) -> Call[Page[JsonObject]]:
     """All that one job logged, oldest first."""
-    return _call("Logs", _entries, id=job_id, after=0, limit=_ALL_OF_A_JOB)
+    return _call("Logs", answers.entries, id=job_id, after=0, limit=_ALL_OF_A_JOB)
 
 
 def output(job_id: int, number: int | None, offset: int) -> Call[OutputRead]:
     """What an attempt wrote, from `offset` on, as much as one answer holds; below 0 it counts from the end."""
-    return _call("Output", _output, id=job_id, number=number, offset=offset, limit=_PART)
+    return _call("Output", answers.output, id=job_id, number=number, offset=offset, limit=_PART)
 
 
 def tail_offset(tail: int | None) -> int:
@@ -320,19 +236,19 @@ def tail_offset(tail: int | None) -> int:
 
 def cancel(ids: Sequence[int]) -> Call[None]:
     """Not repeated: the lost answer may have been that it is done, and then a second is refused."""
-    return _call("Cancel", _nothing, False, ids=list(ids))
+    return _call("Cancel", answers.nothing, False, ids=list(ids))
 
 
 def retry(ids: Sequence[int]) -> Call[None]:
     """Not repeated, as a cancel."""
-    return _call("Retry", _nothing, False, ids=list(ids))
+    return _call("Retry", answers.nothing, False, ids=list(ids))
 
 
 def prune(ids: Sequence[int], last_entry: int) -> Call[tuple[list[int], int]]:
     """Not repeated: the second answer would not tell what the first has deleted."""
     return _call(
         "Prune",
-        lambda reply: (_ids(reply), field(reply, "entries", int)),
+        lambda reply: (answers.job_ids(reply), answers.field(reply, "entries", int)),
         False,
         ids=list(ids),
         last_entry=last_entry,
@@ -343,7 +259,7 @@ def prune_logs(before: str, after: int) -> Call[tuple[int, int | None]]:
     """Not repeated, as prune."""
     return _call(
         "PruneLogs",
-        lambda reply: (field(reply, "entries", int), _maybe_int(reply, "next")),
+        lambda reply: (answers.field(reply, "entries", int), answers.maybe_int(reply, "next")),
         False,
         before=before,
         after=after,
@@ -351,39 +267,41 @@ def prune_logs(before: str, after: int) -> Call[tuple[int, int | None]]:
 
 
 def pause(queue: str) -> Call[None]:
-    return _call("Pause", _nothing, queue=queue)
+    return _call("Pause", answers.nothing, queue=queue)
 
 
 def resume(queue: str) -> Call[None]:
-    return _call("Resume", _nothing, queue=queue)
+    return _call("Resume", answers.nothing, queue=queue)
 
 
 def classes() -> Call[list[JsonObject]]:
-    return _call("Classes", lambda reply: _shaped(reply, "classes", "[]Class"))._replace(needs_code=True)
+    return _call("Classes", lambda reply: answers.shaped(reply, "classes", "[]Class"))._replace(
+        needs_code=True
+    )
 
 
 def limits() -> Call[dict[str, str]]:
     """By the limit's name what enforces it on the daemon's machine, or what that takes."""
-    call = _call("Classes", lambda reply: _shaped(reply, "limits", "[string]string"))
+    call = _call("Classes", lambda reply: answers.shaped(reply, "limits", "[string]string"))
     return call._replace(needs_code=True)
 
 
 def stats(usage: bool = False, counts: bool = False) -> Call[JsonObject]:
-    return _call("Stats", _stats, usage=usage or None, counts=counts or None)
+    return _call("Stats", answers.stats, usage=usage or None, counts=counts or None)
 
 
 def running() -> Call[list[JsonObject]]:
     """The attempts that run, measured as it is asked for."""
-    return _call("Running", lambda reply: _shaped(reply, "attempts", "[]RunningAttempt"))
+    return _call("Running", lambda reply: answers.shaped(reply, "attempts", "[]RunningAttempt"))
 
 
 def why(job_id: int) -> Call[str]:
     """Why the job has not run or has not ended, or how it ended."""
-    return _call("Why", lambda reply: field(reply, "sentence", str), id=job_id)
+    return _call("Why", lambda reply: answers.field(reply, "sentence", str), id=job_id)
 
 
 def reload() -> Call[str]:
-    return _call("Reload", lambda reply: field(reply, "code_version", str), False)
+    return _call("Reload", lambda reply: answers.field(reply, "code_version", str), False)
 
 
 def ping() -> Call[JsonObject]:
@@ -463,7 +381,7 @@ class FollowedLogs(Follower[JsonObject]):
         return Request(f"{INTERFACE}.Logs", {**self._filters, **self._place}, more=True)
 
     def take(self, parameters: JsonObject) -> list[JsonObject]:
-        page = _entries(parameters)
+        page = answers.entries(parameters)
         last = page.next if page.next is not None else page.items[-1]["id"] if page.items else None
         if last is not None:
             self._place = {"after": last}
@@ -485,7 +403,7 @@ class FollowedOutput(Follower[OutputPart]):
         return Request(f"{INTERFACE}.Output", {"id": self._job_id, **self._place}, more=True)
 
     def take(self, parameters: JsonObject) -> list[OutputPart]:
-        read = _output(parameters)
+        read = answers.output(parameters)
         if read.part.number > 0:
             self._place = {"number": read.part.number, "offset": read.next}
         return [read.part] if read.part.marked else []
@@ -519,7 +437,7 @@ class Watched(Follower[JsonObject]):
     def take(self, parameters: JsonObject) -> list[JsonObject]:
         if parameters.get("job") is None:
             return []
-        summary = _job(parameters, "Summary")
+        summary = answers.job(parameters, "Summary")
         if not self._has_ids:
             return [summary]
         job_id = summary["id"]
@@ -533,7 +451,7 @@ class Watched(Follower[JsonObject]):
         return self.is_over
 
     def _open_ids(self) -> list[int]:
-        return [job_id for job_id, seen in self._seen.items() if seen is None or not has_ended(seen)]
+        return [job_id for job_id, seen in self._seen.items() if seen is None or not answers.has_ended(seen)]
 
 
 class Endings(Follower[tuple[J, JsonObject]], Generic[J]):
@@ -558,10 +476,10 @@ class Endings(Follower[tuple[J, JsonObject]], Generic[J]):
         return not self._unseen
 
     def take(self, parameters: JsonObject) -> list[tuple[J, JsonObject]]:
-        summary = _job(parameters, "Summary")
+        summary = answers.job(parameters, "Summary")
         job_id = summary["id"]
         self._unseen.discard(job_id)
-        return [(job, summary) for job in self._open.pop(job_id, ())] if has_ended(summary) else []
+        return [(job, summary) for job in self._open.pop(job_id, ())] if answers.has_ended(summary) else []
 
     def is_end(self) -> bool:
         return self.is_over
@@ -663,7 +581,7 @@ class Conversation(Generic[T]):
 
     def take(self, reply: Reply, now: float) -> list[T]:
         """What a reply tells. Raises the error that it is, ShuttingDownError too where a stream ends too early."""
-        parameters = checked(reply)
+        parameters = answers.checked(reply)
         items = self._follower.take(parameters) if reply.continues or parameters else []
         if not reply.continues and not self._follower.is_end():
             raise ShuttingDownError
@@ -749,7 +667,7 @@ class Waiting:
 
     def ended(self, read: JobRead) -> JobRead:
         """What was answered. Raises WaitTimeoutError where the job has not ended."""
-        if not has_ended(read.job):
+        if not answers.has_ended(read.job):
             raise late(f"job {self._job_id} is {read.job['status']}", "it goes", self._timeout)
         return read
 
@@ -759,34 +677,6 @@ class Waiting:
         if left == 0.0:
             raise late(f"no daemon tells how job {self._job_id} stands", "it goes", self._timeout)
         return pause if left is None else min(pause, left)
-
-
-# What an ended job comes to
-
-
-def has_ended(job: Mapping[str, Any]) -> bool:
-    return Status(job["status"]).is_final
-
-
-def result_of(job: JsonObject) -> Any:
-    """What the method returned. Raises JobFailedError, JobCancelledError, ProtocolError where it is not told."""
-    failure = failure_of(job)
-    if failure is not None:
-        raise failure
-    if "result" not in job:
-        raise shapes.misshapen("result")
-    return job["result"]
-
-
-def failure_of(job: JsonObject) -> JobError | None:
-    """What an ended job raises that did not complete; None for one that did."""
-    match job["status"]:
-        case Status.COMPLETED:
-            return None
-        case Status.CANCELLED:
-            return JobCancelledError(job)
-        case _:
-            return JobFailedError(job)
 
 
 # What can be sent
@@ -876,84 +766,3 @@ def _class_or_none(cls: str | type | None) -> str | None:
 
 def _given(parameters: Mapping[str, Any]) -> JsonObject:
     return {name: value for name, value in parameters.items() if value is not None}
-
-
-# Shapes of answers
-
-
-def checked(reply: Reply) -> JsonObject:
-    """The parameters of a reply. Raises the error that it is."""
-    if reply.error is not None:
-        raise from_reply(reply.error, reply.parameters)
-    return reply.parameters
-
-
-def field(reply: JsonObject, name: str, kind: type[T]) -> T:
-    """What the daemon answered under this name. Raises ProtocolError where it is not there, or is something else."""
-    value: T = reply.get(name)  # type: ignore[assignment]  # which is seen to in the next line
-    shapes.check(value, _KINDS[kind], name)
-    return value
-
-
-_KINDS: Final[Mapping[type, str]] = {int: "int", str: "string", bool: "bool"}
-
-
-def _nothing(reply: JsonObject) -> None:
-    return None
-
-
-def _id(reply: JsonObject) -> int:
-    return field(reply, "id", int)
-
-
-def _ids(reply: JsonObject) -> list[int]:
-    ids: list[int] = _shaped(reply, "ids", "[]int")
-    return ids
-
-
-def _job(reply: JsonObject, shape: str = "Job") -> JsonObject:
-    job: JsonObject = _shaped(reply, "job", shape)
-    return job
-
-
-def _job_read(reply: JsonObject) -> JobRead:
-    return JobRead(_job(reply), _maybe_int(reply, "next"))
-
-
-def _shaped(reply: JsonObject, name: str, kind: str) -> Any:
-    shapes.check(reply.get(name), kind, name)
-    return reply[name]
-
-
-def _stats(reply: JsonObject) -> JsonObject:
-    shapes.check(reply, "Stats")
-    return reply
-
-
-def _jobs(reply: JsonObject) -> Page[JsonObject]:
-    return _page(_shaped(reply, "jobs", "[]Listed"), reply)
-
-
-def _entries(reply: JsonObject) -> Page[JsonObject]:
-    return _page(_shaped(reply, "entries", "[]Entry"), reply)
-
-
-def _page(items: list[JsonObject], reply: JsonObject) -> Page[JsonObject]:
-    is_complete, following = field(reply, "is_complete", bool), _maybe_int(reply, "next")
-    if following is not None and reply.get("next_at") is not None:
-        following = Key(following, field(reply, "next_at", str))
-    return Page(items, following, is_complete, _maybe_int(reply, "total"))
-
-
-def _maybe_int(reply: JsonObject, name: str) -> int | None:
-    return None if reply.get(name) is None else field(reply, name, int)
-
-
-def _output(reply: JsonObject) -> OutputRead:
-    try:
-        data = b64decode(field(reply, "data", str), validate=True)
-    except ValueError:
-        raise shapes.misshapen("data") from None
-    number, left_out, offset = (field(reply, name, int) for name in ("number", "left_out", "offset"))
-    part = OutputPart(number, data, left_out, offset)
-    return OutputRead(part, field(reply, "next", int), field(reply, "is_end", bool))

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import bgjob
-from bgjob import calls, errors
-from bgjob.calls import Breaks, Conversation, Endings, FollowedLogs, FollowedOutput, JobRead, Watched
+from bgjob import answers, calls, errors
+from bgjob.answers import JobRead
+from bgjob.calls import Breaks, Conversation, Endings, FollowedLogs, FollowedOutput, Watched
 from bgjob.codec import JsonObject, Reply
 from bgjob.errors import (
     BgjobError,
@@ -460,9 +461,9 @@ def test_the_socket_is_the_address_the_variable_the_persons_or_the_systems(
 
 def test_a_job_of_which_the_daemon_told_no_result_is_a_broken_answer() -> None:
     with pytest.raises(ProtocolError, match="'result'"):
-        calls.result_of({"id": 1, "status": "completed"})
+        answers.result_of({"id": 1, "status": "completed"})
 
 
 def test_what_the_daemon_did_not_tell_of_a_job_that_failed_is_a_question_mark() -> None:
     with pytest.raises(bgjob.JobFailedError, match=r"^job 1 failed: \?$"):
-        calls.result_of({"id": 1, "status": "failed"})
+        answers.result_of({"id": 1, "status": "failed"})

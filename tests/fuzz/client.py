@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from bgjob import calls, text
-from bgjob.calls import Call, Conversation, JobRead
+from bgjob.answers import JobRead, has_ended, result_of
+from bgjob.calls import Call, Conversation
 from bgjob.codec import parse_reply
 from bgjob.commands.problems import code_of, explained
 from bgjob.errors import BgjobError, ProtocolError
@@ -86,8 +87,8 @@ def _use(answer: Any) -> None:
         return
     _try(lambda: answer.with_earlier(answer))
     _try(lambda: calls.Waiting(1, 1.0, 0.0).ended(answer))
-    if calls.has_ended(answer.job):
-        _try(lambda: calls.result_of(answer.job))
+    if has_ended(answer.job):
+        _try(lambda: result_of(answer.job))
 
 
 def _try(deed: Callable[[], object]) -> None:
