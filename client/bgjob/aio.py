@@ -1,6 +1,6 @@
 """The client for asyncio: the names of `Client` and `Job` as coroutines and async iterators.
 
-What is asked and what an answer means stands in `calls`; here is only how it gets there and back.
+What is asked stands in `calls`, what an answer means in `answers`; here is only how it gets there and back.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from bgjob import answers, calls, errors
+from bgjob import answers, calls, errors, following
 from bgjob.answers import JobRead, OutputPart, Page
-from bgjob.calls import Breaks, Call, Conversation, Follower, Tries, Waiting
+from bgjob.calls import Call
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.connections import BaseClient, BaseFollowing, BaseStream, OwnSocket, try_substitute
 from bgjob.errors import BgjobError, DaemonUnavailableError, NoAnswerError, ProtocolError, ShuttingDownError
+from bgjob.following import Conversation, Follower
+from bgjob.retrying import Breaks, Tries, Waiting
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -139,7 +141,7 @@ class AsyncClient(BaseClient):
         """What a job writes as it does, attempt after attempt, until it has ended; of what the first of these attempts
         has written until now, with `tail`, the last so many bytes.
         """
-        return self._following(calls.FollowedOutput(job_id, number, tail))
+        return self._following(following.FollowedOutput(job_id, number, tail))
 
     async def logs(
         self,
@@ -174,7 +176,9 @@ class AsyncClient(BaseClient):
         limit: int | None = None,
     ) -> AsyncFollowing[JsonObject]:
         """The last `limit` (10) entries, or all after `after`, and then new ones; ends with the job `id` only."""
-        return self._following(calls.FollowedLogs(id, class_name, method_name, type, search, after, limit))
+        return self._following(
+            following.FollowedLogs(id, class_name, method_name, type, search, after, limit)
+        )
 
     def watch(
         self,
@@ -188,7 +192,7 @@ class AsyncClient(BaseClient):
         Without ids every change from its `async with`, or first item, on, without end; changes while no daemon runs
         are then not told.
         """
-        return self._following(*calls.watched(job_ids, queue, class_name))
+        return self._following(*following.watched(job_ids, queue, class_name))
 
     async def cancel(self, *job_ids: int) -> None:
         """Cancel jobs. Raises JobNotFoundError, InvalidStateError; then none of them is cancelled."""
@@ -651,7 +655,7 @@ async def _as_completed(
 
 def _following_ends(jobs: Iterable[AsyncJob]) -> AsyncFollowing[tuple[AsyncJob, JsonObject]]:
     clients = {job._client._path: job._client for job in jobs}
-    streams = calls.endings_by_path((job._client._path, job.id, job) for job in jobs)
+    streams = following.endings_by_path((job._client._path, job.id, job) for job in jobs)
     return AsyncFollowing([_Stream(clients[path], Conversation(endings)) for path, endings in streams])
 
 

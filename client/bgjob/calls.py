@@ -1,6 +1,7 @@
-"""What a client asks and what an answer means: one function a method, and the rules of asking again; no I/O here.
+"""What a client asks: one function a method, what can be sent, names and keys; no I/O here.
 
-Both clients are thin over this: they carry a Call to the daemon, and a Follower to it as often as it takes.
+Both clients are thin over this: they carry a Call to the daemon. What an answer means stands in `answers`, what is
+asked of streams in `following`, and when it is asked again in `retrying`.
 """
 
 from __future__ import annotations
@@ -11,19 +12,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
-from bgjob import answers, codec, shapes
-from bgjob.answers import JobRead, Key, OutputPart, OutputRead, Page
+from bgjob import answers, codec
+from bgjob.answers import JobRead, Key, OutputRead, Page
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import (
     BgjobError,
-    BrokenError,
-    DaemonUnavailableError,
     InvalidParametersError,
-    NoAnswerError,
     ProtocolError,
-    ShuttingDownError,
     TooLargeError,
-    late,
 )
 from bgjob.words import INTERFACE, MAX_DEPTH, MAX_FRAME, SERVICE
 
@@ -31,16 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
 T = TypeVar("T")
-J = TypeVar("J")
 E = TypeVar("E", bound=BgjobError)
-
-FIRST_PAUSE: Final = 0.1
-LONGEST_PAUSE: Final = 1.0
-GIVE_UP_AFTER: Final = 30.0
-"""Seconds; how a stream that broke is taken up again."""
-
-MOST_IDS: Final = 10_000
-"""How many jobs one Watch may name."""
 
 ASIDE: Final = 1.0
 """Seconds that a daemon has to say why it does not answer."""
@@ -137,10 +124,10 @@ def submission(job: Mapping[str, Any], max_retries: int | None, retry_delay: flo
     The key makes a repeat after a lost answer give the same job.
     """
     own = {"max_retries": max_retries, "retry_delay": retry_delay, "idempotency_key": _new_key()}
-    options = _given(own | _given(job.get("options") or {}))
+    options = given(own | given(job.get("options") or {}))
     plain = {name: _plain(value) for name, value in options.items()}
-    names = {"class_name": _class_or_none(job.get("class_name"))}
-    return {**_given(job), **_given(names), "options": plain}
+    names = {"class_name": class_or_none(job.get("class_name"))}
+    return {**given(job), **given(names), "options": plain}
 
 
 def _plain(value: Any) -> Any:
@@ -177,7 +164,7 @@ def list_jobs(
         answers.jobs,
         status=[status] if isinstance(status, str) else None if status is None else list(status),
         queue=queue,
-        class_name=_class_or_none(class_name),
+        class_name=class_or_none(class_name),
         method_name=method_name,
         search=search,
         since=_plain(since),
@@ -204,7 +191,7 @@ def logs(
         "Logs",
         answers.entries,
         id=id,
-        class_name=_class_or_none(class_name),
+        class_name=class_or_none(class_name),
         method_name=method_name,
         type=type,
         search=search,
@@ -311,372 +298,7 @@ def ping() -> Call[JsonObject]:
 def _call(
     method: str, parse: Callable[[JsonObject], T], may_repeat: bool = True, /, **parameters: Any
 ) -> Call[T]:
-    return Call(f"{INTERFACE}.{method}", _given(parameters), parse, may_repeat)
-
-
-# Following: streams that can be taken up again where they broke off
-
-
-class Follower(Generic[T]):
-    """A request with `more`, and what its replies tell; after a break the next request goes on where it was.
-
-    `has_greeting`: the first reply says only that it has begun.
-    """
-
-    has_greeting = False
-
-    @property
-    def request(self) -> Request:
-        """What to ask now, the first time or after a break."""
-        raise NotImplementedError
-
-    @property
-    def is_over(self) -> bool:
-        """Whether all has been told, so that nothing needs to be asked any more."""
-        return False
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether all that is told at once has been told."""
-        return True
-
-    def take(self, parameters: JsonObject) -> list[T]:
-        """What a reply tells. Raises ProtocolError."""
-        raise NotImplementedError
-
-    def is_end(self) -> bool:
-        """Whether a last reply is the end; else the daemon ends, and there is more to come from the next."""
-        return True
-
-
-class FollowedLogs(Follower[JsonObject]):
-    """Log entries as they are committed; the key to go on with is the last entry's, at first the last of the log."""
-
-    has_greeting = True
-
-    def __init__(
-        self,
-        id: int | None,
-        class_name: str | type | None,
-        method_name: str | None,
-        type: str | None,
-        search: str | None,
-        after: int | None,
-        limit: int | None,
-    ) -> None:
-        self._has_end = id is not None
-        self._filters = _given(
-            {
-                "id": id,
-                "class_name": _class_or_none(class_name),
-                "method_name": method_name,
-                "type": type,
-                "search": search,
-            }
-        )
-        self._place = _given({"after": after, "limit": limit})
-
-    @property
-    def request(self) -> Request:
-        return Request(f"{INTERFACE}.Logs", {**self._filters, **self._place}, more=True)
-
-    def take(self, parameters: JsonObject) -> list[JsonObject]:
-        page = answers.entries(parameters)
-        last = page.next if page.next is not None else page.items[-1]["id"] if page.items else None
-        if last is not None:
-            self._place = {"after": last}
-        return page.items
-
-    def is_end(self) -> bool:
-        return self._has_end
-
-
-class FollowedOutput(Follower[OutputPart]):
-    """What the attempts of a job write, attempt after attempt; the keys to go on with are number and offset."""
-
-    def __init__(self, job_id: int, number: int | None, tail: int | None = None) -> None:
-        self._job_id = job_id
-        self._place = _given({"number": number, "offset": tail_offset(tail) or None})
-
-    @property
-    def request(self) -> Request:
-        return Request(f"{INTERFACE}.Output", {"id": self._job_id, **self._place}, more=True)
-
-    def take(self, parameters: JsonObject) -> list[OutputPart]:
-        read = answers.output(parameters)
-        if read.part.number > 0:
-            self._place = {"number": read.part.number, "offset": read.next}
-        return [read.part] if read.part.marked else []
-
-
-class Watched(Follower[JsonObject]):
-    """Summaries of these jobs, or of all, as they change. What is told again after a break and is known is left out."""
-
-    def __init__(
-        self, ids: Iterable[int] | None, queue: str | None = None, class_name: str | type | None = None
-    ) -> None:
-        self._seen: dict[int, JsonObject | None] = dict.fromkeys(ids or ())
-        self._has_ids = ids is not None
-        self.has_greeting = not self._has_ids
-        self._filters = _given({"queue": queue, "class_name": _class_or_none(class_name)})
-
-    @property
-    def request(self) -> Request:
-        ids = {"ids": self._open_ids()} if self._has_ids else {}
-        return Request(f"{INTERFACE}.Watch", {**ids, **self._filters}, more=True)
-
-    @property
-    def is_over(self) -> bool:
-        """Nothing more is to be expected of jobs that have all ended."""
-        return self._has_ids and not self._open_ids()
-
-    @property
-    def has_begun(self) -> bool:
-        return None not in self._seen.values()
-
-    def take(self, parameters: JsonObject) -> list[JsonObject]:
-        if parameters.get("job") is None:
-            return []
-        summary = answers.job(parameters, "Summary")
-        if not self._has_ids:
-            return [summary]
-        job_id = summary["id"]
-        if job_id not in self._seen:
-            raise shapes.misshapen("job.id")
-        is_news = self._seen.get(job_id) != summary
-        self._seen[job_id] = summary
-        return [summary] if is_news else []
-
-    def is_end(self) -> bool:
-        return self.is_over
-
-    def _open_ids(self) -> list[int]:
-        return [job_id for job_id, seen in self._seen.items() if seen is None or not answers.has_ended(seen)]
-
-
-class Endings(Follower[tuple[J, JsonObject]], Generic[J]):
-    """The jobs in the order of their ends, each once, with how it stands then. `jobs` may hold a job several times."""
-
-    def __init__(self, jobs: Iterable[tuple[int, J]]) -> None:
-        self._open: dict[int, list[J]] = {}
-        for job_id, job in jobs:
-            self._open.setdefault(job_id, []).append(job)
-        self._unseen = set(self._open)
-
-    @property
-    def request(self) -> Request:
-        return Request(f"{INTERFACE}.Watch", {"ids": list(self._open)}, more=True)
-
-    @property
-    def is_over(self) -> bool:
-        return not self._open
-
-    @property
-    def has_begun(self) -> bool:
-        return not self._unseen
-
-    def take(self, parameters: JsonObject) -> list[tuple[J, JsonObject]]:
-        summary = answers.job(parameters, "Summary")
-        job_id = summary["id"]
-        self._unseen.discard(job_id)
-        return [(job, summary) for job in self._open.pop(job_id, ())] if answers.has_ended(summary) else []
-
-    def is_end(self) -> bool:
-        return self.is_over
-
-
-def endings_by_path(jobs: Iterable[tuple[str, int, J]]) -> list[tuple[str, Endings[J]]]:
-    """What follows the ends of these jobs (socket, id, job): a stream for each socket, more only for very many jobs."""
-    by_path: dict[str, dict[int, list[J]]] = {}
-    for path, job_id, job in jobs:
-        by_path.setdefault(path, {}).setdefault(job_id, []).append(job)
-    streams = []
-    for path, by_id in by_path.items():
-        ids = list(by_id)
-        for start in range(0, len(ids), MOST_IDS):
-            named = ids[start : start + MOST_IDS]
-            streams.append((path, Endings((one, job) for one in named for job in by_id[one])))
-    return streams
-
-
-def watched(
-    job_ids: int | Iterable[int] | None, queue: str | None, class_name: str | type | None
-) -> list[Watched]:
-    """What follows the changes of these jobs, or of all: a stream, more only for very many jobs."""
-    if job_ids is None:
-        return [Watched(None, queue, class_name)]
-    ids = [job_ids] if isinstance(job_ids, int) else list(dict.fromkeys(job_ids))
-    return [Watched(ids[n : n + MOST_IDS], queue, class_name) for n in range(0, len(ids), MOST_IDS)]
-
-
-class Breaks:
-    """When a connection that broke is to be tried again: soon, then ever later, and not for ever.
-
-    `now` is any clock that only goes forward. A connection is mended once an answer came over it, or once it has held
-    for longer than a pause: one that is accepted and closed at once is not.
-    """
-
-    def __init__(self) -> None:
-        self._pause = FIRST_PAUSE
-        self._since: float | None = None
-        self.connected_at: float | None = None
-
-    @property
-    def is_untried(self) -> bool:
-        """Whether there was neither a connection yet nor a try that failed."""
-        return self.connected_at is None and self._since is None
-
-    def connected(self, now: float) -> None:
-        self.connected_at = now
-
-    def answered(self) -> None:
-        self._pause = FIRST_PAUSE
-        self._since = None
-
-    def try_pause(self, now: float) -> float | None:
-        """Seconds until the next try, after one that failed; None: the daemon has been away for too long."""
-        if self.connected_at is not None and now - self.connected_at >= LONGEST_PAUSE:
-            self.answered()
-        self.connected_at = None
-        if self._since is None:
-            self._since = now
-        if now - self._since >= GIVE_UP_AFTER:
-            return None
-        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
-        return pause
-
-
-class Conversation(Generic[T]):
-    """A follower's talk with its daemon, over as many connections as it takes.
-
-    `is_over`: nothing more will come. `is_unanswered`: nobody has said yet that it has begun.
-    """
-
-    def __init__(self, follower: Follower[T]) -> None:
-        self.breaks = Breaks()
-        self.is_over = follower.is_over
-        self.is_unanswered = follower.has_greeting
-        self._follower = follower
-        self._heard_at = 0.0
-
-    @property
-    def request(self) -> Request:
-        """What to ask on a new connection."""
-        return self._follower.request
-
-    def connected(self, now: float) -> None:
-        self._heard_at = now
-        self.breaks.connected(now)
-
-    def grace(self, now: float, timeout: float) -> float:
-        """Until when to wait for what the daemon tells at once; 0 where it has, or where nobody is there."""
-        if self.breaks.is_untried and not self._follower.has_begun:
-            return now + timeout
-        return self.due_at(timeout) or 0.0
-
-    def due_at(self, timeout: float) -> float | None:
-        """When a daemon is too silent that has more to tell at once; None where it has not, or nobody is there."""
-        has_begun = self._follower.has_begun and not self.is_unanswered
-        return None if has_begun or self.breaks.connected_at is None else self._heard_at + timeout
-
-    def take(self, reply: Reply, now: float) -> list[T]:
-        """What a reply tells. Raises the error that it is, ShuttingDownError too where a stream ends too early."""
-        parameters = answers.checked(reply)
-        items = self._follower.take(parameters) if reply.continues or parameters else []
-        if not reply.continues and not self._follower.is_end():
-            raise ShuttingDownError
-        self.is_unanswered = False
-        self._heard_at = now
-        self.breaks.answered()
-        self.is_over = not reply.continues or self._follower.is_over
-        return items
-
-    def take_all(self, told: Iterable[JsonObject]) -> list[T]:
-        """What the parameters of all the replies tell."""
-        items = [item for parameters in told for item in self._follower.take(parameters)]
-        self.is_over, self.is_unanswered = True, False
-        return items
-
-
-class Tries:
-    """When a call that got no answer is made again: at once over a new connection, then after pauses, until `deadline`.
-
-    `deadline` and `now` are of any clock that only goes forward.
-    """
-
-    def __init__(self, call: Call[Any], deadline: float) -> None:
-        self._call = call
-        self._deadline = deadline
-        self._breaks = Breaks()
-        self._has_broken = False
-        self._was_sent = False
-
-    def pause_after(self, error: BgjobError, was_reached: bool, now: float) -> float:
-        """Seconds until the next try. Raises the error where there is none, or what made the daemon hang up.
-
-        `was_reached`: whether a daemon was there before.
-        """
-        self._call.keyed(error)
-        if isinstance(error, DaemonUnavailableError):
-            error.was_sent = self._was_sent = self._was_sent or error.was_sent
-        if isinstance(error, BrokenError) and self._has_broken:
-            check_frame(self._call.request)
-        if not may_ask_again(self._call, error, was_reached):
-            raise error
-        pause = self._try_pause(error, now)
-        if pause is None or now + pause >= self._deadline:
-            raise error
-        return pause
-
-    def _try_pause(self, error: BgjobError, now: float) -> float | None:
-        is_first, self._has_broken = not self._has_broken, True
-        # A connection may have been closed for want of use.
-        return 0.0 if is_first and isinstance(error, BrokenError) else self._breaks.try_pause(now)
-
-
-def may_ask_again(call: Call[Any], error: BgjobError, was_reached: bool) -> bool:
-    """Whether a call may be made again that ended with this error: nothing can happen twice, and it may help."""
-    match error:
-        case ShuttingDownError():
-            return True
-        case BrokenError():
-            return call.may_repeat or not error.was_sent
-        case NoAnswerError():
-            return False
-        case DaemonUnavailableError():
-            return was_reached
-        case _:
-            return False
-
-
-class Waiting:
-    """A wait for a job's end, over as many connections as it takes; `now` is of any clock that only goes forward."""
-
-    def __init__(self, job_id: int, timeout: float | None, now: float) -> None:
-        self._job_id = job_id
-        self._timeout = timeout
-        self._deadline = None if timeout is None else now + timeout
-        self.breaks = Breaks()
-
-    def left(self, now: float) -> float | None:
-        """Seconds that are left."""
-        return None if self._deadline is None else max(0.0, self._deadline - now)
-
-    def call(self, now: float) -> Call[JobRead]:
-        return wait(self._job_id, self.left(now))
-
-    def ended(self, read: JobRead) -> JobRead:
-        """What was answered. Raises WaitTimeoutError where the job has not ended."""
-        if not answers.has_ended(read.job):
-            raise late(f"job {self._job_id} is {read.job['status']}", "it goes", self._timeout)
-        return read
-
-    def shortened(self, pause: float, now: float) -> float:
-        """The pause, as long as there is time for it. Raises WaitTimeoutError where there is none at all."""
-        left = self.left(now)
-        if left == 0.0:
-            raise late(f"no daemon tells how job {self._job_id} stands", "it goes", self._timeout)
-        return pause if left is None else min(pause, left)
+    return Call(f"{INTERFACE}.{method}", given(parameters), parse, may_repeat)
 
 
 # What can be sent
@@ -760,9 +382,9 @@ def _new_key() -> str:
     return f"{time.time_ns():x}-{os.urandom(16).hex()}"
 
 
-def _class_or_none(cls: str | type | None) -> str | None:
+def class_or_none(cls: str | type | None) -> str | None:
     return None if cls is None else class_name_of(cls)
 
 
-def _given(parameters: Mapping[str, Any]) -> JsonObject:
+def given(parameters: Mapping[str, Any]) -> JsonObject:
     return {name: value for name, value in parameters.items() if value is not None}

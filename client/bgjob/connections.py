@@ -14,9 +14,10 @@ from contextlib import suppress
 from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 from bgjob import calls, codec, errors
-from bgjob.calls import Breaks, Conversation
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
+from bgjob.following import Conversation
+from bgjob.retrying import Breaks
 
 T = TypeVar("T")
 C = TypeVar("C", bound="OwnSocket")
