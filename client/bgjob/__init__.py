@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from bgjob.answers import OutputPart, Page
 from bgjob.calls import Options
-from bgjob.client import Client, Following, Job, as_completed, run_background_job, wait
+from bgjob.client import Client, Following, Job, as_completed, wait
+from bgjob.default_client import run_background_job
 from bgjob.errors import (
     BgjobError,
     ClassUnavailableError,
