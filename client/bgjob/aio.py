@@ -1,6 +1,7 @@
 """The client for asyncio: the names of `Client` and `Job` as coroutines and async iterators.
 
-What is asked stands in `calls`, what an answer means in `answers`; here is only how it gets there and back.
+What is asked stands in `calls`, what an answer means in `answers`, and how it gets there and back in
+`async_connections`. `client.py` is made of this file: `./run sync` after a change.
 """
 
 from __future__ import annotations

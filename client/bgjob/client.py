@@ -1,6 +1,7 @@
 """The client: connections to the daemon, and jobs as objects; waiting is pushed over the socket, never polled.
 
-What is asked stands in `calls`, what an answer means in `answers`; here is only how it gets there and back.
+What is asked stands in `calls`, what an answer means in `answers`, and how it gets there and back in
+`sync_connections`. Made of `aio.py` by `./run sync`: change that file.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ __all__ = ["Client", "Following", "Job", "as_completed", "wait"]
 
 T = TypeVar("T")
 
-
 _Objects: TypeAlias = list[JsonObject]  # in a class that has a method `list`, that word means the method
 
 
@@ -38,9 +38,7 @@ def as_completed(jobs: Iterable[Job], timeout: float | None = None) -> Iterator[
 
     Raises WaitTimeoutError once `timeout` seconds have passed since this call, and JobNotFoundError.
     """
-    given = list(jobs)
-    deadline = None if timeout is None else time.monotonic() + timeout
-    return _as_completed(given, timeout, deadline)
+    return _as_completed(list(jobs), timeout, None if timeout is None else time.monotonic() + timeout)
 
 
 def wait(jobs: Iterable[Job], timeout: float | None = None) -> tuple[list[Job], list[Job]]:
@@ -106,7 +104,7 @@ class Client(ConnectingClient):
 
         Of a long output the middle is not kept: a line in its place tells how many bytes were left out.
         """
-        return b"".join(part.marked for part in self.output_parts(job_id, number, tail=tail))
+        return b"".join([part.marked for part in self.output_parts(job_id, number, tail=tail)])
 
     def output_parts(
         self, job_id: int, number: int | None = None, *, tail: int | None = None
@@ -345,7 +343,8 @@ class Job:
 
     def refresh(self) -> JsonObject:
         """Ask how the job stands."""
-        self.snapshot = self._client.get(self.id).snapshot
+        job = self._client.get(self.id)
+        self.snapshot = job.snapshot
         return self.snapshot
 
     def wait(self, timeout: float | None = None) -> JsonObject:
