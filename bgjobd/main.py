@@ -100,8 +100,7 @@ def check(given: argparse.Namespace) -> int:
 
 def status(given: argparse.Namespace) -> int:
     """Tell how the daemon does: exit code 0 well, 1 degraded, 3 not running."""
-    from bgjob.calls import SocketDeniedError
-    from bgjob.errors import PermissionDeniedError
+    from bgjob.errors import PermissionDeniedError, SocketDeniedError
     from bgjobd.commands.status import gather
     from bgjobd.commands.status_report import judge, lines  # which a daemon has no use for
 

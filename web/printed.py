@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bgjob.calls import OutputPart
+from bgjob.answers import OutputPart
 
 _SEEN: Final = re.compile(r"([0-9]{1,9})\.([0-9]{1,18})\.([0-9]{1,18})")
 _BEGUN: Final = re.compile(rb"[\x80-\xbf]{1,3}")

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from bgjob import BgjobError, Client
-from bgjob.calls import Key
+from bgjob.answers import Key
 from bgjob.errors import (
     DaemonUnavailableError,
     InvalidStateError,

@@ -17,8 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjob import Client
-from bgjob.calls import BrokenError, NoAnswerError, SocketDeniedError
-from bgjob.errors import BgjobError, DaemonUnavailableError, PermissionDeniedError
+from bgjob.errors import (
+    BgjobError,
+    BrokenError,
+    DaemonUnavailableError,
+    NoAnswerError,
+    PermissionDeniedError,
+    SocketDeniedError,
+)
 from bgjobd.commands import process_table
 from bgjobd.commands.status_report import Answer, Gathered, Page
 from bgjobd.config.sections import Config

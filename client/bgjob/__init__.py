@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from bgjob.calls import CodeLoadingError, Options, OutputPart, Page
-from bgjob.client import Client, Following, Job, as_completed, run_background_job, wait
+from bgjob.answers import OutputPart, Page
+from bgjob.calls import Options
+from bgjob.client import Client, Following, Job, as_completed, wait
+from bgjob.default_client import run_background_job
 from bgjob.errors import (
     BgjobError,
     ClassUnavailableError,
+    CodeLoadingError,
     DaemonUnavailableError,
     IdempotencyConflictError,
     InternalError,

@@ -1,46 +1,37 @@
 """The client for asyncio: the names of `Client` and `Job` as coroutines and async iterators.
 
-What is asked and what an answer means stands in `calls`; here is only how it gets there and back.
+What is asked stands in `calls`, what an answer means in `answers`, and how it gets there and back in
+`async_connections`. `client.py` is made of this file: `./run sync` after a change.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from bgjob import calls
-from bgjob.calls import (
-    Breaks,
-    Call,
-    Conversation,
-    Follower,
-    JobRead,
-    NoAnswerError,
-    OutputPart,
-    Page,
-    Tries,
-    Waiting,
-)
-from bgjob.codec import JsonObject, Reply, Request
-from bgjob.connections import BaseClient, BaseFollowing, BaseStream, OwnSocket, try_substitute
-from bgjob.errors import BgjobError, DaemonUnavailableError, ProtocolError, ShuttingDownError
+from bgjob import answers, calls, errors, following
+from bgjob.answers import JobRead, OutputPart, Page
+from bgjob.async_connections import AsyncFollowing, ConnectingClient, Stream, connected
+from bgjob.calls import Call
+from bgjob.codec import JsonObject
+from bgjob.connections import try_substitute
+from bgjob.errors import BgjobError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
+from bgjob.following import Conversation
+from bgjob.retrying import Breaks, Tries, Waiting
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from bgjob.calls import Options
 
+__all__ = ["AsyncClient", "AsyncFollowing", "AsyncJob", "as_completed", "wait"]
+
 T = TypeVar("T")
 
 _Objects: TypeAlias = list[JsonObject]  # in a class that has a method `list`, that word means the method
-
-_FULL_BACKLOG_PAUSE: Final = 0.01
 
 
 def as_completed(jobs: Iterable[AsyncJob], timeout: float | None = None) -> AsyncGenerator[AsyncJob, None]:
@@ -64,7 +55,7 @@ async def wait(
     return [job for job in given if id(job) in done], [job for job in given if id(job) not in done]
 
 
-class AsyncClient(BaseClient):
+class AsyncClient(ConnectingClient):
     """Connections to a daemon, made when they are first needed; safe for tasks, new loops and after a fork.
 
     `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection, one
@@ -75,10 +66,6 @@ class AsyncClient(BaseClient):
     same.
     """
 
-    def __init__(self, address: str | None = None, *, timeout: float = 5.0) -> None:
-        super().__init__(address, timeout=timeout)
-        self._kept: _Kept | None = None
-
     async def __aenter__(self) -> AsyncClient:
         return self
 
@@ -86,12 +73,6 @@ class AsyncClient(BaseClient):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    async def close(self) -> None:
-        """Close the connection, after the call that is under way; the next call makes another."""
-        kept = self._own_kept()
-        async with kept.lock:
-            kept.drop()
 
     async def run_background_job(
         self,
@@ -149,7 +130,7 @@ class AsyncClient(BaseClient):
         """What a job writes as it does, attempt after attempt, until it has ended; of what the first of these attempts
         has written until now, with `tail`, the last so many bytes.
         """
-        return self._following(calls.FollowedOutput(job_id, number, tail))
+        return self._following(following.FollowedOutput(job_id, number, tail))
 
     async def logs(
         self,
@@ -184,7 +165,9 @@ class AsyncClient(BaseClient):
         limit: int | None = None,
     ) -> AsyncFollowing[JsonObject]:
         """The last `limit` (10) entries, or all after `after`, and then new ones; ends with the job `id` only."""
-        return self._following(calls.FollowedLogs(id, class_name, method_name, type, search, after, limit))
+        return self._following(
+            following.FollowedLogs(id, class_name, method_name, type, search, after, limit)
+        )
 
     def watch(
         self,
@@ -198,7 +181,7 @@ class AsyncClient(BaseClient):
         Without ids every change from its `async with`, or first item, on, without end; changes while no daemon runs
         are then not told.
         """
-        return self._following(*calls.watched(job_ids, queue, class_name))
+        return self._following(*following.watched(job_ids, queue, class_name))
 
     async def cancel(self, *job_ids: int) -> None:
         """Cancel jobs. Raises JobNotFoundError, InvalidStateError; then none of them is cancelled."""
@@ -276,8 +259,8 @@ class AsyncClient(BaseClient):
         while True:
             now = time.monotonic()
             try:
-                call = self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
-                return await self._with_all_attempts(job_id, waiting.ended(await call))
+                answer = await self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
+                return await self._with_all_attempts(job_id, waiting.ended(answer))
             except (DaemonUnavailableError, ShuttingDownError) as error:
                 pause = self._pause_after(waiting.breaks, error)
             await asyncio.sleep(waiting.shortened(pause, time.monotonic()))
@@ -340,23 +323,10 @@ class AsyncClient(BaseClient):
         """The same, or that the daemon loads its code, where it says so on another connection."""
         asked = calls.stats()
         try:
-            with await _connected(self._path, calls.ASIDE) as connection:
-                return calls.silence(error, asked.answer(await connection.call(asked.request, calls.ASIDE)))
+            with await connected(self._path, calls.ASIDE) as connection:
+                return errors.silence(error, asked.answer(await connection.call(asked.request, calls.ASIDE)))
         except BgjobError:
             return error
-
-    async def _exchange(self, request: Request) -> Reply:
-        kept = self._own_kept()
-        async with kept.lock:
-            if kept.connection is None:
-                kept.connection = await _connected(self._path, self._timeout)
-                self._was_reached = True
-            try:
-                return await kept.connection.call(request, self._timeout)
-            except BaseException:
-                # Cancelled or failed: whatever comes over it later answers a question that nobody asks any more.
-                kept.drop()
-                raise
 
     async def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
         """An exchange on a connection of its own: others go on calling meanwhile."""
@@ -368,22 +338,6 @@ class AsyncClient(BaseClient):
             return call.answer(
                 await connection.call(call.request, None if limit is None else limit + self._timeout)
             )
-
-    async def _connect(self) -> _Connection:
-        connection = await _connected(self._path, self._timeout)
-        self._reached()
-        return connection
-
-    def _following(self, *followers: Follower[T]) -> AsyncFollowing[T]:
-        return AsyncFollowing([_Stream(self, Conversation(follower)) for follower in followers])
-
-    def _own_kept(self) -> _Kept:
-        """What this process and loop keep; what is of another is left to it."""
-        loop = asyncio.get_running_loop()
-        kept = self._kept
-        if kept is None or kept.owner != os.getpid() or kept.loop is not loop:
-            kept = self._kept = _Kept(loop)
-        return kept
 
 
 class AsyncJob:
@@ -399,7 +353,8 @@ class AsyncJob:
 
     async def refresh(self) -> JsonObject:
         """Ask how the job stands."""
-        self.snapshot = (await self._client.get(self.id)).snapshot
+        job = await self._client.get(self.id)
+        self.snapshot = job.snapshot
         return self.snapshot
 
     async def wait(self, timeout: float | None = None) -> JsonObject:
@@ -409,7 +364,7 @@ class AsyncJob:
 
     async def result(self, timeout: float | None = None) -> Any:
         """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
-        return calls.result_of(await self.wait(timeout))
+        return answers.result_of(await self.wait(timeout))
 
     async def why(self) -> str:
         """Why the job has not run or has not ended, when it will run, or how it ended: a sentence for people."""
@@ -452,202 +407,6 @@ class AsyncJob:
         return self._client.watch(self.id)
 
 
-class AsyncFollowing(BaseFollowing["_Stream[Any]", T], AsyncIterator[T]):
-    """What streams tell, as it comes. They begin with its `async with`, or else with the first item.
-
-    Close it, leave its `async with` or drop it: then its connections are closed. Waiting for an item may be cancelled,
-    and goes on with the next.
-    """
-
-    def __init__(self, streams: Sequence[_Stream[T]]) -> None:
-        super().__init__(streams)
-        self._lock = asyncio.Lock()
-
-    async def __aenter__(self) -> AsyncFollowing[T]:
-        async with self._lock:
-            try:
-                await self._begin()
-            except BaseException:
-                self._close_streams()
-                raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def __anext__(self) -> T:
-        if not await self._wait_for_next(None):
-            raise StopAsyncIteration
-        return self._items.popleft()
-
-    async def close(self) -> None:
-        """Close the connections; a task that waits for the next item meets the end."""
-        self._is_closed = True
-        for stream in self._streams:
-            stream.hang_up()
-        async with self._lock:
-            self._close_streams()
-
-    async def _begin(self) -> None:
-        for stream in self._streams:
-            if stream.socket is None:
-                self._items += await stream.connect()
-        self._raise_failure()
-        while any(stream.is_unanswered for stream in self._streams):
-            await self._take_what_comes(None)
-
-    async def _wait_for_next(self, deadline: float | None) -> bool:
-        """Whether there is a next item; False: there will be none, or none came before the deadline (monotonic)."""
-        async with self._lock:
-            try:
-                while not self._items and self._streams and not self._is_closed:
-                    if not await self._take_what_comes(deadline):
-                        break
-            except Exception:
-                self._is_closed = True
-                self._close_streams()
-                raise
-            return bool(self._items) and not self._is_closed
-
-    async def _take_what_comes(self, deadline: float | None) -> bool:
-        """Wait for something and take it; False where the time is up."""
-        self._raise_failure()
-        for stream in self._streams:
-            stream.leave_connection_of_parent()
-            if stream.is_due(time.monotonic()):
-                self._items += await stream.connect()
-        self._raise_failure()
-        self._drop_ended()
-        ready = await _readable(self._streams, self._wake_at(deadline)) if self._streams else []
-        for stream in ready:
-            self._items += stream.read()
-        self._drop_ended()
-        limit = self._limit(deadline)
-        return bool(ready) or limit is None or time.monotonic() < limit
-
-
-class _Stream(BaseStream["_Connection", T]):
-    _client: AsyncClient
-
-    async def connect(self) -> list[T]:
-        """Ask. What a substitute tells is told at once; for a daemon's answers see `read`."""
-        self.retry_at = None
-        try:
-            substituted = self.try_substituted()
-            if substituted is not None:
-                return substituted
-            self._connection = await self._client._connect()
-            self._conversation.connected(time.monotonic())
-            await self._connection.send(self._conversation.request)
-        except DaemonUnavailableError as error:
-            self.break_off(error)
-        except asyncio.CancelledError:
-            self.start_anew()
-            raise
-        return []
-
-    def read(self) -> list[T]:
-        """What the replies tell that have come. It waits for nothing, so no cancellation can lose any."""
-        items: list[T] = []
-        try:
-            for reply in self._connection.read_now() if self._connection is not None else ():
-                items += self._conversation.take(reply, time.monotonic())
-        except BgjobError as error:
-            self.break_off(error)
-        if self.is_over:
-            self.close()
-        return items
-
-
-class _Kept:
-    """The connection that the calls of a process and loop share; whoever uses it holds the lock."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.owner = os.getpid()
-        self.loop = loop
-        self.lock = asyncio.Lock()
-        self.connection: _Connection | None = None
-
-    def drop(self) -> None:
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
-
-
-class _Connection(OwnSocket):
-    """A connection that the loop waits for; use it from one task at a time."""
-
-    async def call(self, request: Request, limit: float | None) -> Reply:
-        """One exchange; the answer may take `limit` seconds."""
-        await self.send(request)
-        replies: list[Reply] = []
-        try:
-            async with asyncio.timeout(limit):
-                while not replies:
-                    replies = await self.read()
-        except TimeoutError:
-            raise NoAnswerError(self.path, limit) from None
-        if len(replies) > 1:
-            raise ProtocolError("the daemon answered more than it was asked")
-        return replies[0]
-
-    async def send(self, request: Request) -> None:
-        frame = calls.frame_of(request)
-        try:
-            async with asyncio.timeout(self.timeout):
-                await asyncio.get_running_loop().sock_sendall(self.socket, frame)
-        except TimeoutError:
-            raise NoAnswerError(self.path, self.timeout) from None
-        except OSError as error:
-            raise self.broken(error, was_sent=False) from error
-
-    async def read(self) -> list[Reply]:
-        """The replies that the next bytes complete; waits for those."""
-        try:
-            data = await asyncio.get_running_loop().sock_recv(self.socket, 65536)
-        except OSError as error:
-            raise self.broken(error, was_sent=True) from error
-        return self.replies_in(data)
-
-    def read_now(self) -> list[Reply]:
-        """The replies that the bytes complete that have come; none where there are no bytes."""
-        try:
-            data = self.socket.recv(65536)
-        except BlockingIOError:
-            return []
-        except OSError as error:
-            raise self.broken(error, was_sent=True) from error
-        return self.replies_in(data)
-
-
-async def _connected(path: str, timeout: float) -> _Connection:
-    connection = _Connection(path, timeout)
-    connection.socket.setblocking(False)
-    deadline = time.monotonic() + timeout
-    try:
-        while not _try_connect(connection.socket, path):
-            if time.monotonic() >= deadline:
-                raise NoAnswerError(path, timeout)
-            await asyncio.sleep(_FULL_BACKLOG_PAUSE)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _try_connect(connection: socket.socket, path: str) -> bool:
-    """Whether it is connected; False where the daemon's backlog is full, which no loop can wait for."""
-    try:
-        connection.connect(path)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise calls.unreachable(path, error) from None
-    return True
-
-
 async def _as_completed(
     jobs: Sequence[AsyncJob], timeout: float | None, deadline: float | None
 ) -> AsyncGenerator[AsyncJob, None]:
@@ -655,40 +414,16 @@ async def _as_completed(
         for told in range(len(jobs)):
             if not await ends._wait_for_next(deadline):
                 open_jobs = f"{len(jobs) - told} of {len(jobs)} jobs have not ended"
-                raise calls.late(open_jobs, "they go", timeout)
+                raise errors.late(open_jobs, "they go", timeout)
             yield _with_news(*await anext(ends))
 
 
 def _following_ends(jobs: Iterable[AsyncJob]) -> AsyncFollowing[tuple[AsyncJob, JsonObject]]:
     clients = {job._client._path: job._client for job in jobs}
-    streams = calls.endings_by_path((job._client._path, job.id, job) for job in jobs)
-    return AsyncFollowing([_Stream(clients[path], Conversation(endings)) for path, endings in streams])
+    streams = following.endings_by_path((job._client._path, job.id, job) for job in jobs)
+    return AsyncFollowing([Stream(clients[path], Conversation(endings)) for path, endings in streams])
 
 
 def _with_news(job: AsyncJob, summary: JsonObject) -> AsyncJob:
     job.snapshot = {**job.snapshot, **summary}
     return job
-
-
-async def _readable(streams: Iterable[_Stream[T]], until: float | None) -> list[_Stream[T]]:
-    """The streams that have something to read, once there are any or the moment has come."""
-    loop = asyncio.get_running_loop()
-    woken: asyncio.Future[None] = loop.create_future()
-    ready: dict[int, _Stream[T]] = {}
-
-    def on_readable(stream: _Stream[T]) -> None:
-        ready[id(stream)] = stream
-        if not woken.done():
-            woken.set_result(None)
-
-    sockets = {stream.socket: stream for stream in streams if stream.socket is not None}
-    for watched, stream in sockets.items():
-        loop.add_reader(watched, on_readable, stream)
-    try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(None if until is None else max(0.0, until - time.monotonic())):
-                await woken
-    finally:
-        for watched in sockets:
-            loop.remove_reader(watched)
-    return list(ready.values())

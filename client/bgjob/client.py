@@ -1,64 +1,36 @@
 """The client: connections to the daemon, and jobs as objects; waiting is pushed over the socket, never polled.
 
-What is asked and what an answer means stands in `calls`; here is only how it gets there and back.
+What is asked stands in `calls`, what an answer means in `answers`, and how it gets there and back in
+`sync_connections`. Made of `aio.py` by `./run sync`: change that file.
 """
 
 from __future__ import annotations
 
-import os
-import selectors
-import socket
-import struct
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from bgjob import calls
-from bgjob.calls import (
-    Breaks,
-    Call,
-    Conversation,
-    Follower,
-    JobRead,
-    NoAnswerError,
-    OutputPart,
-    Page,
-    Tries,
-    Waiting,
-)
-from bgjob.codec import JsonObject, Reply, Request
-from bgjob.connections import BaseClient, BaseFollowing, BaseStream, OwnSocket, try_substitute
-from bgjob.errors import BgjobError, DaemonUnavailableError, ProtocolError, ShuttingDownError
+from bgjob import answers, calls, errors, following
+from bgjob.answers import JobRead, OutputPart, Page
+from bgjob.calls import Call
+from bgjob.codec import JsonObject
+from bgjob.connections import try_substitute
+from bgjob.errors import BgjobError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
+from bgjob.following import Conversation
+from bgjob.retrying import Breaks, Tries, Waiting
+from bgjob.sync_connections import ConnectingClient, Following, Stream, connected
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from bgjob.calls import Options
 
+__all__ = ["Client", "Following", "Job", "as_completed", "wait"]
+
 T = TypeVar("T")
 
-_LONGEST_SELECT: Final = 86400.0  # what is longer does not fit the system's timeout
-
 _Objects: TypeAlias = list[JsonObject]  # in a class that has a method `list`, that word means the method
-
-
-def run_background_job(
-    class_name: str | type,
-    method_name: str,
-    parameters: JsonObject | None = None,
-    retry_count: int = 0,
-    **options: Unpack[Options],
-) -> Job:
-    """Submit a job to the daemon that $BGJOBD_SOCKET, the person's or the system's socket leads to.
-
-    The job is stored when this returns. Options are those of `Submit`: delay, at, priority, queue, timeout,
-    max_retries, retry_delay, backoff, idempotency_key. Raises RequestError and DaemonUnavailableError.
-    """
-    return _everybodys_client().run_background_job(
-        class_name, method_name, parameters, retry_count, **options
-    )
 
 
 def as_completed(jobs: Iterable[Job], timeout: float | None = None) -> Iterator[Job]:
@@ -66,9 +38,7 @@ def as_completed(jobs: Iterable[Job], timeout: float | None = None) -> Iterator[
 
     Raises WaitTimeoutError once `timeout` seconds have passed since this call, and JobNotFoundError.
     """
-    given = list(jobs)
-    deadline = None if timeout is None else time.monotonic() + timeout
-    return _as_completed(given, timeout, deadline)
+    return _as_completed(list(jobs), timeout, None if timeout is None else time.monotonic() + timeout)
 
 
 def wait(jobs: Iterable[Job], timeout: float | None = None) -> tuple[list[Job], list[Job]]:
@@ -82,7 +52,7 @@ def wait(jobs: Iterable[Job], timeout: float | None = None) -> tuple[list[Job], 
     return [job for job in given if id(job) in done], [job for job in given if id(job) not in done]
 
 
-class Client(BaseClient):
+class Client(ConnectingClient):
     """Connections to a daemon, made when they are first needed; safe for threads and after a fork.
 
     `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection, and
@@ -91,10 +61,6 @@ class Client(BaseClient):
     They survive a daemon that goes away and comes back within 30 s, and raise DaemonUnavailableError after that.
     """
 
-    def __init__(self, address: str | None = None, *, timeout: float = 5.0) -> None:
-        super().__init__(address, timeout=timeout)
-        self._kept = _Kept()
-
     def __enter__(self) -> Client:
         return self
 
@@ -102,12 +68,6 @@ class Client(BaseClient):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def close(self) -> None:
-        """Close the connection, after the call that is under way; the next call makes another."""
-        kept = self._own_kept()
-        with kept.lock:
-            kept.drop()
 
     def run_background_job(
         self,
@@ -144,7 +104,7 @@ class Client(BaseClient):
 
         Of a long output the middle is not kept: a line in its place tells how many bytes were left out.
         """
-        return b"".join(part.marked for part in self.output_parts(job_id, number, tail=tail))
+        return b"".join([part.marked for part in self.output_parts(job_id, number, tail=tail)])
 
     def output_parts(
         self, job_id: int, number: int | None = None, *, tail: int | None = None
@@ -165,7 +125,7 @@ class Client(BaseClient):
         """What a job writes as it does, attempt after attempt, until it has ended; of what the first of these attempts
         has written until now, with `tail`, the last so many bytes.
         """
-        return self._following(calls.FollowedOutput(job_id, number, tail))
+        return self._following(following.FollowedOutput(job_id, number, tail))
 
     def logs(
         self,
@@ -198,7 +158,9 @@ class Client(BaseClient):
         limit: int | None = None,
     ) -> Following[JsonObject]:
         """The last `limit` (10) entries, or all after `after`, and then new ones; ends with the job `id` only."""
-        return self._following(calls.FollowedLogs(id, class_name, method_name, type, search, after, limit))
+        return self._following(
+            following.FollowedLogs(id, class_name, method_name, type, search, after, limit)
+        )
 
     def watch(
         self,
@@ -211,7 +173,7 @@ class Client(BaseClient):
 
         Without ids every change from now on, without end; changes while no daemon runs are then not told.
         """
-        return self._following(*calls.watched(job_ids, queue, class_name))
+        return self._following(*following.watched(job_ids, queue, class_name))
 
     def cancel(self, *job_ids: int) -> None:
         """Cancel jobs. Raises JobNotFoundError, InvalidStateError; then none of them is cancelled."""
@@ -351,26 +313,10 @@ class Client(BaseClient):
         """The same, or that the daemon loads its code, where it says so on another connection."""
         asked = calls.stats()
         try:
-            with _Connection(self._path, calls.ASIDE) as connection:
-                return calls.silence(error, asked.answer(connection.call(asked.request, calls.ASIDE)))
+            with connected(self._path, calls.ASIDE) as connection:
+                return errors.silence(error, asked.answer(connection.call(asked.request, calls.ASIDE)))
         except BgjobError:
             return error
-
-    def _exchange(self, request: Request) -> Reply:
-        kept = self._own_kept()
-        if not kept.lock.acquire(timeout=min(self._timeout, threading.TIMEOUT_MAX)):
-            raise NoAnswerError(self._path, self._timeout)  # to those that ask before
-        try:
-            if kept.connection is None:
-                kept.connection = _Connection(self._path, self._timeout)
-                self._was_reached = True
-            return kept.connection.call(request, self._timeout)
-        except BaseException:
-            # Whatever comes over this connection later answers a question that nobody asks any more.
-            kept.drop()
-            raise
-        finally:
-            kept.lock.release()
 
     def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
         """An exchange on a connection of its own: others go on calling meanwhile."""
@@ -382,24 +328,6 @@ class Client(BaseClient):
             return call.answer(
                 connection.call(call.request, None if limit is None else limit + self._timeout)
             )
-
-    def _connect(self) -> _Connection:
-        connection = _Connection(self._path, self._timeout)
-        self._reached()
-        return connection
-
-    def _following(self, *followers: Follower[T]) -> Following[T]:
-        following = Following([_Stream(self, Conversation(follower)) for follower in followers])
-        following._begin()
-        return following
-
-    def _own_kept(self) -> _Kept:
-        """What this process keeps. Of two threads of a child that ask first, one keeps its connection for one call."""
-        kept = self._kept
-        if kept.owner != os.getpid():
-            kept.drop()
-            kept = self._kept = _Kept()
-        return kept
 
 
 class Job:
@@ -415,7 +343,8 @@ class Job:
 
     def refresh(self) -> JsonObject:
         """Ask how the job stands."""
-        self.snapshot = self._client.get(self.id).snapshot
+        job = self._client.get(self.id)
+        self.snapshot = job.snapshot
         return self.snapshot
 
     def wait(self, timeout: float | None = None) -> JsonObject:
@@ -425,7 +354,7 @@ class Job:
 
     def result(self, timeout: float | None = None) -> Any:
         """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
-        return calls.result_of(self.wait(timeout))
+        return answers.result_of(self.wait(timeout))
 
     def why(self) -> str:
         """Why the job has not run or has not ended, when it will run, or how it ended: a sentence for people."""
@@ -466,217 +395,21 @@ class Job:
         return self._client.watch(self.id)
 
 
-class Following(BaseFollowing["_Stream[Any]", T], Iterator[T]):
-    """What streams tell, as it comes. Close it, leave its `with` or drop it: then its connections are closed."""
-
-    def __init__(self, streams: Sequence[_Stream[T]]) -> None:
-        super().__init__(streams)
-        self._owner = os.getpid()
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> Following[T]:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        self.close()
-
-    def __next__(self) -> T:
-        with self._own_lock():
-            if not self._wait_for_next(None):
-                raise StopIteration
-            return self._items.popleft()
-
-    def close(self) -> None:
-        """Close the connections, from any thread; one that waits for the next item meets the end."""
-        self._is_closed = True
-        for stream in self._streams:
-            stream.hang_up()
-        with self._own_lock():
-            self._close_streams()
-
-    def _begin(self) -> None:
-        """Ask now rather than with the first `next`: what happens from then on is told."""
-        try:
-            for stream in self._streams:
-                self._items += stream.connect()
-            self._raise_failure()
-            while any(stream.is_unanswered for stream in self._streams):
-                self._take_what_comes(None)
-        except BaseException:
-            self.close()
-            raise
-
-    def _wait_for_next(self, deadline: float | None) -> bool:
-        """Whether there is a next item; False: there will be none, or none came before the deadline (monotonic)."""
-        with self._own_lock():
-            try:
-                while not self._items and self._streams and not self._is_closed:
-                    if not self._take_what_comes(deadline):
-                        break
-            except Exception:
-                self.close()
-                raise
-            return bool(self._items) and not self._is_closed
-
-    def _own_lock(self) -> threading.RLock:
-        """The lock of this process: a thread of the parent's may have held the parent's when it forked."""
-        if self._owner != os.getpid():
-            self._owner = os.getpid()
-            self._lock = threading.RLock()
-        return self._lock
-
-    def _take_what_comes(self, deadline: float | None) -> bool:
-        """Wait for something and take it; False where the time is up."""
-        self._raise_failure()
-        for stream in self._streams:
-            stream.leave_connection_of_parent()
-            if stream.is_due(time.monotonic()):
-                self._items += stream.connect()
-        self._raise_failure()
-        self._drop_ended()
-        ready = _readable(self._streams, self._wake_at(deadline)) if self._streams else []
-        for stream in ready:
-            self._items += stream.read()
-        self._drop_ended()
-        limit = self._limit(deadline)
-        return bool(ready) or limit is None or time.monotonic() < limit
-
-
-class _Stream(BaseStream["_Connection", T]):
-    _client: Client
-
-    def connect(self) -> list[T]:
-        """Ask. What a substitute tells is told at once; for a daemon's answers see `read`."""
-        self.retry_at = None
-        substituted = self.try_substituted()
-        if substituted is not None:
-            return substituted
-        try:
-            self._connection = self._client._connect()
-            self._conversation.connected(time.monotonic())
-            self._connection.send(self._conversation.request)
-        except DaemonUnavailableError as error:
-            self.break_off(error)
-        return []
-
-    def read(self) -> list[T]:
-        """What the replies tell that have come."""
-        items: list[T] = []
-        try:
-            for reply in self._connection.read() if self._connection is not None else ():
-                items += self._conversation.take(reply, time.monotonic())
-        except BgjobError as error:
-            self.break_off(error)
-        if self.is_over:
-            self.close()
-        return items
-
-
-class _Kept:
-    """The connection that the calls of a process share; whoever uses it holds the lock."""
-
-    def __init__(self) -> None:
-        self.owner = os.getpid()
-        self.lock = threading.Lock()
-        self.connection: _Connection | None = None
-
-    def drop(self) -> None:
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
-
-
-class _Connection(OwnSocket):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__(path, timeout)
-        # Not settimeout: a connect that must not block fails at once where it would have to queue.
-        limit = struct.pack("ll", int(timeout), int(timeout % 1 * 1_000_000))
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        try:
-            self.socket.connect(path)
-        except OSError as error:
-            self.socket.close()
-            raise calls.unreachable(path, error) from None
-
-    def call(self, request: Request, limit: float | None) -> Reply:
-        """One exchange; the answer may take `limit` seconds."""
-        self.send(request)
-        deadline = None if limit is None else time.monotonic() + limit
-        replies: list[Reply] = []
-        while not replies:
-            if deadline is not None:
-                self.socket.settimeout(max(0.001, deadline - time.monotonic()))
-            try:
-                replies = self.read()
-            except TimeoutError:
-                raise NoAnswerError(self.path, limit) from None
-        if len(replies) > 1:
-            raise ProtocolError("the daemon answered more than it was asked")
-        return replies[0]
-
-    def send(self, request: Request) -> None:
-        frame = calls.frame_of(request)
-        self.socket.settimeout(self.timeout)
-        try:
-            self.socket.sendall(frame)
-        except TimeoutError:
-            raise NoAnswerError(self.path, self.timeout) from None
-        except OSError as error:
-            raise self.broken(error, was_sent=False) from error
-        self.socket.settimeout(None)
-
-    def read(self) -> list[Reply]:
-        """The replies that the next bytes complete; waits for those. Raises TimeoutError."""
-        try:
-            data = self.socket.recv(65536)
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise self.broken(error, was_sent=True) from error
-        return self.replies_in(data)
-
-
 def _as_completed(jobs: Sequence[Job], timeout: float | None, deadline: float | None) -> Iterator[Job]:
     with _following_ends(jobs) as ends:
         for told in range(len(jobs)):
             if not ends._wait_for_next(deadline):
                 open_jobs = f"{len(jobs) - told} of {len(jobs)} jobs have not ended"
-                raise calls.late(open_jobs, "they go", timeout)
+                raise errors.late(open_jobs, "they go", timeout)
             yield _with_news(*next(ends))
 
 
 def _following_ends(jobs: Iterable[Job]) -> Following[tuple[Job, JsonObject]]:
     clients = {job._client._path: job._client for job in jobs}
-    streams = calls.endings_by_path((job._client._path, job.id, job) for job in jobs)
-    return Following([_Stream(clients[path], Conversation(endings)) for path, endings in streams])
+    streams = following.endings_by_path((job._client._path, job.id, job) for job in jobs)
+    return Following([Stream(clients[path], Conversation(endings)) for path, endings in streams])
 
 
 def _with_news(job: Job, summary: JsonObject) -> Job:
     job.snapshot = {**job.snapshot, **summary}
     return job
-
-
-def _readable(streams: Iterable[_Stream[T]], until: float | None) -> list[_Stream[T]]:
-    """The streams that have something to read, once there are any or the moment has come."""
-    with selectors.DefaultSelector() as selector:
-        for stream in streams:
-            if stream.socket is not None:
-                selector.register(stream.socket, selectors.EVENT_READ, stream)
-        timeout = None if until is None else min(max(0.0, until - time.monotonic()), _LONGEST_SELECT)
-        return [key.data for key, _ in selector.select(timeout)]
-
-
-_shared: list[Client] = []
-
-
-def _everybodys_client() -> Client:
-    """One for all calls of the module's functions: a client of its own for each job would be a connection for each."""
-    path = calls.socket_path(None, os.environ, os.path.exists)
-    if not _shared or _shared[-1]._path != path:
-        _shared[:] = [Client(path)]
-    return _shared[-1]

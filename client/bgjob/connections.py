@@ -13,10 +13,11 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
-from bgjob import calls, codec
-from bgjob.calls import Breaks, BrokenError, Conversation, NoAnswerError
+from bgjob import calls, codec, errors
 from bgjob.codec import JsonObject, Reply, Request
-from bgjob.errors import BgjobError, DaemonUnavailableError, ShuttingDownError
+from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
+from bgjob.following import Conversation
+from bgjob.retrying import Breaks
 
 T = TypeVar("T")
 C = TypeVar("C", bound="OwnSocket")
@@ -53,7 +54,7 @@ class BaseClient:
         """Seconds until the next try. Raises the error where there was never a daemon, or none for too long."""
         pause = breaks.try_pause(time.monotonic()) if self._was_reached else None
         if pause is None or isinstance(error, NoAnswerError):
-            raise error if isinstance(error, DaemonUnavailableError) else calls.gone(self._path, error)
+            raise error if isinstance(error, DaemonUnavailableError) else errors.gone(self._path, error)
         mine = object()  # of threads that find it gone at once, one says so: setdefault and pop are atomic
         if self._away.setdefault("it", mine) is mine:
             self.on_away(error)

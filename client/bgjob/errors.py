@@ -23,6 +23,46 @@ class DaemonUnavailableError(BgjobError, ConnectionError):
     was_sent: bool = False
 
 
+class BrokenError(DaemonUnavailableError):
+    """The daemon closed the connection instead of answering."""
+
+    def __init__(self, path: str, reason: str, was_sent: bool) -> None:
+        self.was_sent = was_sent
+        self._made_of = path, reason, was_sent
+        super().__init__(f"the connection to {path} broke: {reason}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_of
+
+
+class NoAnswerError(DaemonUnavailableError):
+    """The daemon is there and says nothing; asking again would not help. `of`: its socket, and for how many seconds."""
+
+    was_sent = True
+
+    def __init__(self, path: str, timeout: float | None) -> None:
+        self.of = path, timeout
+        super().__init__(f"the daemon at {path} did not answer within {timeout or 0.0:g} s")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.of
+
+
+class CodeLoadingError(NoAnswerError):
+    """The daemon is up, and loads the approved classes, which this call waits for: who leaves has asked for nothing."""
+
+    was_sent = False
+
+    def __init__(self, path: str, timeout: float | None) -> None:
+        super().__init__(path, timeout)
+        told = f"the daemon at {path} is up and loads its code, which goes on after {timeout or 0.0:g} s"
+        self.args = (told,)
+
+
+class SocketDeniedError(DaemonUnavailableError, PermissionError):
+    """The socket is for its owner and its group, and this user is neither."""
+
+
 class ProtocolError(BgjobError):
     """A peer broke the protocol: framing, JSON or the shape of a message."""
 
@@ -276,3 +316,23 @@ def from_reply(error_name: str, parameters: dict[str, Any]) -> RequestError:
     error = _BY_NAME.get(error_name, RequestError)(**parameters)
     error.error_name = error_name
     return error
+
+
+def silence(error: NoAnswerError, stats: dict[str, Any]) -> NoAnswerError:
+    """Why a call that needs the daemon's code got no answer, when `stats` was what it told of itself."""
+    return error if stats["code_version"] is not None else CodeLoadingError(*error.of)
+
+
+def unreachable(path: str, error: OSError) -> DaemonUnavailableError:
+    reason = error.strerror or str(error)
+    if isinstance(error, PermissionError):
+        return SocketDeniedError(f"this user may not connect to {path} ({reason})")
+    return DaemonUnavailableError(f"no daemon answers at {path} ({reason}); is bgjobd running?")
+
+
+def gone(path: str, error: ShuttingDownError) -> DaemonUnavailableError:
+    return DaemonUnavailableError(f"the daemon at {path} has not come back: {error}")
+
+
+def late(told: str, goes: str, timeout: float | None) -> WaitTimeoutError:
+    return WaitTimeoutError(f"{told} after {timeout or 0.0:g} s; {goes} on")

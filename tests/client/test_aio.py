@@ -23,10 +23,10 @@ from bgjob import (
     JobNotFoundError,
     WaitTimeoutError,
     aio,
-    calls,
+    retrying,
 )
-from bgjob.calls import NoAnswerError
 from bgjob.codec import Request
+from bgjob.errors import NoAnswerError
 from tests.client.scripted import (
     STANDING,
     Line,
@@ -457,7 +457,7 @@ def test_a_job_that_is_not_there_is_an_error_and_no_break(play: Play, serve: Ser
 def test_a_daemon_that_stays_away_is_an_error_in_the_end(
     play: Play, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "GIVE_UP_AFTER", 0.3)
+    monkeypatch.setattr(retrying, "GIVE_UP_AFTER", 0.3)
     daemon = serve(lambda line, request: line.more(job=summary(1)))
 
     async def scene(client: AsyncClient) -> None:

@@ -11,20 +11,12 @@ from typing import Any
 import pytest
 
 import bgjob
-from bgjob import calls
-from bgjob.calls import (
-    Breaks,
-    BrokenError,
-    Conversation,
-    Endings,
-    FollowedLogs,
-    FollowedOutput,
-    JobRead,
-    Watched,
-)
+from bgjob import answers, calls, errors, following, retrying
+from bgjob.answers import JobRead
 from bgjob.codec import JsonObject, Reply
 from bgjob.errors import (
     BgjobError,
+    BrokenError,
     InvalidParametersError,
     JobNotFoundError,
     ProtocolError,
@@ -32,6 +24,8 @@ from bgjob.errors import (
     TooLargeError,
     WaitTimeoutError,
 )
+from bgjob.following import Conversation, Endings, FollowedLogs, FollowedOutput, Watched
+from bgjob.retrying import Breaks
 from tests.client.scripted import entry, summary, whole
 
 
@@ -87,9 +81,9 @@ def test_every_submission_has_a_key_of_its_own() -> None:
     [calls.cancel([1]), calls.retry([1]), calls.reload(), calls.prune([1], 2), calls.prune_logs("2026", 0)],
 )
 def test_what_may_have_been_done_is_repeated_only_if_it_was_never_sent_whole(call: calls.Call[Any]) -> None:
-    assert calls.may_ask_again(call, broken(was_sent=False), True)
-    assert not calls.may_ask_again(call, broken(was_sent=True), True)
-    assert calls.may_ask_again(call, ShuttingDownError(), True)
+    assert retrying.may_ask_again(call, broken(was_sent=False), True)
+    assert not retrying.may_ask_again(call, broken(was_sent=True), True)
+    assert retrying.may_ask_again(call, ShuttingDownError(), True)
 
 
 def broken(was_sent: bool) -> BrokenError:
@@ -106,25 +100,25 @@ def broken(was_sent: bool) -> BrokenError:
     ],
 )
 def test_what_does_no_harm_twice_is_repeated(call: calls.Call[Any]) -> None:
-    assert calls.may_ask_again(call, broken(was_sent=True), True)
+    assert retrying.may_ask_again(call, broken(was_sent=True), True)
 
 
 @pytest.mark.parametrize(
     ("error", "was_reached", "may"),
     [
-        (calls.unreachable("/x", FileNotFoundError(2, "gone")), True, True),
-        (calls.unreachable("/x", FileNotFoundError(2, "gone")), False, False),
-        (calls.NoAnswerError("/x", 5.0), True, False),
+        (errors.unreachable("/x", FileNotFoundError(2, "gone")), True, True),
+        (errors.unreachable("/x", FileNotFoundError(2, "gone")), False, False),
+        (errors.NoAnswerError("/x", 5.0), True, False),
         (JobNotFoundError(id=1), True, False),
         (ProtocolError("no JSON"), True, False),
     ],
 )
 def test_only_what_may_get_better_is_tried_again(error: BgjobError, was_reached: bool, may: bool) -> None:
-    assert calls.may_ask_again(calls.stats(), error, was_reached) is may
+    assert retrying.may_ask_again(calls.stats(), error, was_reached) is may
 
 
 def test_a_broken_call_is_tried_at_once_and_then_after_pauses_until_its_time_is_up() -> None:
-    tries, now, found = calls.Tries(calls.stats(), deadline=5.0), 0.0, []
+    tries, now, found = retrying.Tries(calls.stats(), deadline=5.0), 0.0, []
     with suppress(BrokenError):
         while len(found) < 99:
             found.append(tries.pause_after(broken(was_sent=True), True, now))
@@ -148,7 +142,7 @@ def test_a_request_that_daemons_hang_up_on_is_told_as_what_it_is(
     parameters: JsonObject, error: type[BgjobError], told: str
 ) -> None:
     job = {"class_name": "a.B", "method_name": "c", "parameters": parameters}
-    tries = calls.Tries(calls.submit(job, None, None), deadline=5.0)
+    tries = retrying.Tries(calls.submit(job, None, None), deadline=5.0)
     assert tries.pause_after(broken(was_sent=True), True, 0.0) == 0.0
     with pytest.raises(error, match=told):
         tries.pause_after(broken(was_sent=True), True, 0.1)
@@ -194,7 +188,11 @@ def test_a_job_without_a_class_is_left_to_the_daemon_to_refuse() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        *(broken(was_sent=True), calls.NoAnswerError("/x", 5.0), calls.unreachable("/x", OSError(2, "gone"))),
+        *(
+            broken(was_sent=True),
+            errors.NoAnswerError("/x", 5.0),
+            errors.unreachable("/x", OSError(2, "gone")),
+        ),
         *(JobNotFoundError(id=3), bgjob.JobFailedError({"id": 1, "error": "E: x"}), ProtocolError("no JSON")),
         *(bgjob.Snooze(5.0), bgjob.Retry("why", delay=3.0), bgjob.Fail("why"), WaitTimeoutError("late")),
         bgjob.AttemptError("failed", "ValueError", "x", None),
@@ -263,18 +261,18 @@ def test_a_page_tells_its_total_where_the_daemon_does() -> None:
 
 
 def test_a_job_that_has_not_ended_is_late_whatever_its_timeout() -> None:
-    waiting = calls.Waiting(3, 0.5, now=10.0)
+    waiting = retrying.Waiting(3, 0.5, now=10.0)
     with pytest.raises(WaitTimeoutError, match=r"job 3 is running after 0\.5 s; it goes on"):
         waiting.ended(JobRead({"id": 3, "status": "running"}, None))
 
 
 def test_a_wait_asks_for_the_time_that_is_left_and_pauses_no_longer() -> None:
-    waiting = calls.Waiting(3, 2.0, now=10.0)
+    waiting = retrying.Waiting(3, 2.0, now=10.0)
     assert waiting.call(10.5).parameters == {"id": 3, "timeout": 1.5}
     assert (waiting.shortened(1.0, 10.5), waiting.shortened(1.0, 11.5)) == (1.0, 0.5)
     with pytest.raises(WaitTimeoutError, match="no daemon tells how job 3 stands"):
         waiting.shortened(1.0, 12.0)
-    assert calls.Waiting(3, None, now=10.0).call(99.0).parameters == {"id": 3}
+    assert retrying.Waiting(3, None, now=10.0).call(99.0).parameters == {"id": 3}
 
 
 @pytest.mark.parametrize("further", [5, 6])
@@ -378,21 +376,23 @@ def test_ends_are_told_once_each_in_their_order() -> None:
 
 
 def test_jobs_are_followed_together_by_socket_and_very_many_apart() -> None:
-    many = [("/a", number, number) for number in range(calls.MOST_IDS + 1)]
-    streams = calls.endings_by_path([*many, ("/b", 1, 1)])
+    many = [("/a", number, number) for number in range(following.MOST_IDS + 1)]
+    streams = following.endings_by_path([*many, ("/b", 1, 1)])
     assert [(path, len(one.request.parameters["ids"])) for path, one in streams] == [
-        ("/a", calls.MOST_IDS),
+        ("/a", following.MOST_IDS),
         ("/a", 1),
         ("/b", 1),
     ]
 
 
 def test_many_ids_are_watched_over_several_streams_and_no_ids_over_none() -> None:
-    asked = [one.request.parameters for one in calls.watched(range(1, calls.MOST_IDS + 2), None, None)]
-    assert [len(one["ids"]) for one in asked] == [calls.MOST_IDS, 1]
-    assert calls.watched([], None, None) == []
-    assert [one.request.parameters for one in calls.watched(7, None, None)] == [{"ids": [7]}]
-    assert [one.request.parameters for one in calls.watched(None, "mail", None)] == [{"queue": "mail"}]
+    asked = [
+        one.request.parameters for one in following.watched(range(1, following.MOST_IDS + 2), None, None)
+    ]
+    assert [len(one["ids"]) for one in asked] == [following.MOST_IDS, 1]
+    assert following.watched([], None, None) == []
+    assert [one.request.parameters for one in following.watched(7, None, None)] == [{"ids": [7]}]
+    assert [one.request.parameters for one in following.watched(None, "mail", None)] == [{"queue": "mail"}]
 
 
 def test_a_daemon_that_owes_an_answer_may_be_silent_for_the_timeout_only() -> None:
@@ -464,9 +464,9 @@ def test_the_socket_is_the_address_the_variable_the_persons_or_the_systems(
 
 def test_a_job_of_which_the_daemon_told_no_result_is_a_broken_answer() -> None:
     with pytest.raises(ProtocolError, match="'result'"):
-        calls.result_of({"id": 1, "status": "completed"})
+        answers.result_of({"id": 1, "status": "completed"})
 
 
 def test_what_the_daemon_did_not_tell_of_a_job_that_failed_is_a_question_mark() -> None:
     with pytest.raises(bgjob.JobFailedError, match=r"^job 1 failed: \?$"):
-        calls.result_of({"id": 1, "status": "failed"})
+        answers.result_of({"id": 1, "status": "failed"})

@@ -29,11 +29,11 @@ from bgjob import (
     StorageUnavailableError,
     WaitTimeoutError,
     as_completed,
-    calls,
+    retrying,
     wait,
 )
-from bgjob.calls import NoAnswerError
 from bgjob.codec import JsonObject, Request
+from bgjob.errors import NoAnswerError
 from tests.client.scripted import (
     STANDING,
     Line,
@@ -401,7 +401,7 @@ def test_a_daemon_that_shuts_down_while_it_is_followed_is_waited_for(client: Cli
 def test_a_daemon_that_stays_away_is_an_error_in_the_end(
     client: Client, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "GIVE_UP_AFTER", 0.3)
+    monkeypatch.setattr(retrying, "GIVE_UP_AFTER", 0.3)
     daemon = serve(lambda line, request: line.more(job=summary(1)))
     following = client.watch(1)
     next(following)

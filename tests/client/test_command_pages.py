@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from bgjob.calls import Page
+from bgjob.answers import Page
 from bgjob.client import Client
 from bgjob.commands import arguments, pages
 

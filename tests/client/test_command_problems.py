@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bgjob import calls, errors
+from bgjob import errors
 from bgjob.commands.problems import code_of, explained, followed
 
 JOB = {"id": 12, "status": "failed", "error": "ValueError: no recipient"}
@@ -17,27 +17,27 @@ JOB = {"id": 12, "status": "failed", "error": "ValueError: no recipient"}
         (errors.JobCancelledError(JOB | {"status": "cancelled"}), 3, "`bgjob retry 12` runs it again"),
         (errors.JobNotFoundError(id=12), 4, "there is no job 12; `bgjob list` has those there are"),
         (
-            calls.unreachable("/run/bgjobd.sock", FileNotFoundError(2, "No such file or directory")),
+            errors.unreachable("/run/bgjobd.sock", FileNotFoundError(2, "No such file or directory")),
             69,
             "no daemon answers at /run/bgjobd.sock (No such file or directory); is bgjobd running? `bgjobd serve`",
         ),
         (
-            calls.unreachable("/run/bgjobd.sock", PermissionError(13, "Permission denied")),
+            errors.unreachable("/run/bgjobd.sock", PermissionError(13, "Permission denied")),
             77,
             "this user may not connect to /run/bgjobd.sock (Permission denied); `ls -l` of it tells the group",
         ),
         (
-            calls.NoAnswerError("/run/bgjobd.sock", 5.0),
+            errors.NoAnswerError("/run/bgjobd.sock", 5.0),
             69,
             "the daemon at /run/bgjobd.sock did not answer within 5 s; `bgjobd status` says whether it hangs",
         ),
         (
-            calls.BrokenError("/run/bgjobd.sock", "the daemon closed it", was_sent=False),
+            errors.BrokenError("/run/bgjobd.sock", "the daemon closed it", was_sent=False),
             69,
             "the connection to /run/bgjobd.sock broke: the daemon closed it; `bgjobd status` says whether it is up",
         ),
         (
-            calls.CodeLoadingError("/run/bgjobd.sock", 5.0),
+            errors.CodeLoadingError("/run/bgjobd.sock", 5.0),
             69,
             "the daemon at /run/bgjobd.sock is up and loads its code, which goes on after 5 s; ask again; `bgjobd",
         ),
@@ -76,12 +76,12 @@ def test_an_error_has_its_exit_code_and_says_what_to_do_next(
 @pytest.mark.parametrize(
     ("error", "keys", "is_told"),
     [
-        (calls.NoAnswerError("/s", 5.0), ("k",), True),
-        (calls.BrokenError("/s", "it was closed", was_sent=True), ("k",), True),
-        (calls.BrokenError("/s", "it was closed", was_sent=False), ("k",), False),
-        (calls.CodeLoadingError("/s", 5.0), ("k",), False),
-        (calls.unreachable("/s", FileNotFoundError(2, "No such file or directory")), ("k",), False),
-        (calls.NoAnswerError("/s", 5.0), (), False),
+        (errors.NoAnswerError("/s", 5.0), ("k",), True),
+        (errors.BrokenError("/s", "it was closed", was_sent=True), ("k",), True),
+        (errors.BrokenError("/s", "it was closed", was_sent=False), ("k",), False),
+        (errors.CodeLoadingError("/s", 5.0), ("k",), False),
+        (errors.unreachable("/s", FileNotFoundError(2, "No such file or directory")), ("k",), False),
+        (errors.NoAnswerError("/s", 5.0), (), False),
     ],
 )
 def test_a_submit_of_which_nobody_says_what_became_of_it_tells_the_key_with_which_a_repeat_is_one_job(

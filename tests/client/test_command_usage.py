@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from bgjob.calls import Page
+from bgjob.answers import Page
 from bgjob.client import Client
 from bgjob.codec import JsonObject
 from bgjob.commands import arguments

@@ -19,10 +19,10 @@ from typing import Any, Final, TypeVar, cast
 
 import pytest
 
-from bgjob.calls import Conversation, FollowedLogs
 from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import InvalidParameterError, JobNotFoundError, RequestError, from_reply
+from bgjob.following import Conversation, FollowedLogs
 from bgjob.words import INTERFACE, EntryType
 from bgjobd.api import methods as api
 from bgjobd.api import schemas, streams

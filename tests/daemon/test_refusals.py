@@ -32,8 +32,8 @@ from bgjob import (
     RequestError,
     ShuttingDownError,
     TooLargeError,
-    calls,
     errors,
+    retrying,
 )
 from bgjob.codec import Request
 from bgjob.words import INTERFACE, SERVICE
@@ -692,7 +692,7 @@ class _Relay:
 
 def test_who_waits_while_the_daemon_ends_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A submit waits for the catalogue, which an import holds up; then the daemon is told to end."""
-    monkeypatch.setattr(calls, "GIVE_UP_AFTER", 0.0)  # the client would wait for the next daemon
+    monkeypatch.setattr(retrying, "GIVE_UP_AFTER", 0.0)  # the client would wait for the next daemon
     gate = tmp_path / "gate"
     modules = {"gated": GATED.format(gate=str(gate))}
     raised: list[Exception] = []

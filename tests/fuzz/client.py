@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from bgjob import calls, text
-from bgjob.calls import Call, Conversation, JobRead
+from bgjob import calls, following, retrying, text
+from bgjob.answers import JobRead, has_ended, result_of
+from bgjob.calls import Call
 from bgjob.codec import parse_reply
 from bgjob.commands.problems import code_of, explained
 from bgjob.errors import BgjobError, ProtocolError
+from bgjob.following import Conversation
 from bgjobd.commands.status_report import Answer, Gathered, judge, lines
 from bgjobd.host.log import escaped
 from tests.fuzz import commands
@@ -70,11 +72,11 @@ def answers(data: bytes) -> None:
 
 def _conversations() -> Iterator[Conversation[Any]]:
     for follower in (
-        calls.FollowedLogs(None, None, None, None, None, None, None),
-        calls.FollowedOutput(1, None),
-        calls.Watched(None),
-        calls.Watched([1, 2]),
-        calls.Endings([(1, "one"), (2, "two")]),
+        following.FollowedLogs(None, None, None, None, None, None, None),
+        following.FollowedOutput(1, None),
+        following.Watched(None),
+        following.Watched([1, 2]),
+        following.Endings([(1, "one"), (2, "two")]),
     ):
         yield Conversation(follower)
 
@@ -85,9 +87,9 @@ def _use(answer: Any) -> None:
         repr(answer)
         return
     _try(lambda: answer.with_earlier(answer))
-    _try(lambda: calls.Waiting(1, 1.0, 0.0).ended(answer))
-    if calls.has_ended(answer.job):
-        _try(lambda: calls.result_of(answer.job))
+    _try(lambda: retrying.Waiting(1, 1.0, 0.0).ended(answer))
+    if has_ended(answer.job):
+        _try(lambda: result_of(answer.job))
 
 
 def _try(deed: Callable[[], object]) -> None:

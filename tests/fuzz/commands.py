@@ -10,7 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from bgjob.calls import Breaks, Call, Conversation, Follower
+from bgjob.calls import Call
 from bgjob.client import Client
 from bgjob.codec import Reply
 from bgjob.commands import arguments
@@ -20,6 +20,8 @@ from bgjob.commands.top import lookout, picture
 from bgjob.commands.top.controls import View
 from bgjob.commands.top.scene import Meter, Scene, Sorting
 from bgjob.errors import BgjobError, ShuttingDownError
+from bgjob.following import Conversation, Follower
+from bgjob.retrying import Breaks
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from bgjob import Client, calls
+from bgjob import Client, retrying
 from bgjob.codec import Reply, Request
 from bgjob.errors import BgjobError
 from bgjob.words import INTERFACE, SERVICE
@@ -628,8 +628,8 @@ CALLS: dict[str, Callable[[Client], object]] = {
 def test_c12_damaged_replies_meet_only_errors_that_a_caller_expects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[Client], object]
 ) -> None:
-    monkeypatch.setattr(calls, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(calls, "LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(retrying, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(retrying, "LONGEST_PAUSE", 0.001)
     answered = 0
     before = len(os.listdir("/proc/self/fd"))
     with answering(tmp_path / "socket", random.Random("replies")):

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from bgjob import text
-from bgjob.calls import OutputPart, failure_of
+from bgjob.answers import OutputPart, failure_of
 from bgjob.client import Client
 from bgjob.commands import pages, screen
 from bgjob.commands.problems import INTERRUPTED, NOT_FOUND, OK, code_of, explained

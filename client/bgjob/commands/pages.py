@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
-from bgjob.calls import Page
+from bgjob.answers import Page
 from bgjob.commands import screen
 
 LARGEST: Final = 1000

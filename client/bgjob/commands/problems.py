@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bgjob.calls import BrokenError, CodeLoadingError, NoAnswerError, SocketDeniedError
 from bgjob.errors import (
     BgjobError,
+    BrokenError,
+    CodeLoadingError,
     DaemonUnavailableError,
     InternalError,
     InvalidParameterError,
@@ -17,10 +18,12 @@ from bgjob.errors import (
     JobFailedError,
     JobNotFoundError,
     MethodNotFoundError,
+    NoAnswerError,
     ProtocolError,
     QueueFullError,
     RequestError,
     ShuttingDownError,
+    SocketDeniedError,
     StorageUnavailableError,
     WaitTimeoutError,
 )

@@ -16,7 +16,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
-from bgjob import calls, codec
+from bgjob import answers, codec
 from bgjob.codec import JsonObject
 from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze
 from bgjob.testing.arguments import InvalidParameters, arguments
@@ -118,7 +118,7 @@ def _take_ending(row: JsonObject, ending: _Ending) -> None:
         case _:
             row.update(status=Status.FAILED, error=ending.error)
     row["updated_at"] = instant()
-    row["finished_at"] = row["updated_at"] if calls.has_ended(row) else None
+    row["finished_at"] = row["updated_at"] if answers.has_ended(row) else None
 
 
 def _ending(row: JsonObject, target: Target, context: JobContext, may_snooze: bool) -> _Ending:

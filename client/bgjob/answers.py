@@ -1,0 +1,205 @@
+"""What the daemon's answers mean: values made of a reply's parameters, and what an ended job comes to; no I/O here."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from bgjob import shapes
+from bgjob.codec import JsonObject, Reply
+from bgjob.errors import JobCancelledError, JobError, JobFailedError, from_reply
+from bgjob.words import Status
+
+T = TypeVar("T")
+
+
+class Key(int):
+    """Where a page ends: the id of a job, and `at`, when it had ended, as a retry changes that; else None."""
+
+    at: str | None
+
+    def __new__(cls, number: int, at: str | None = None) -> Key:
+        made = super().__new__(cls, number)
+        made.at = at
+        return made
+
+
+class Page(Generic[T]):
+    """Some of a long list: `items`, and `next`, the key that the following page begins with (None at the end).
+
+    `is_complete` is False where a search ended because its time was up: `next` then says where to go on. `total` is how
+    many there are in all, at most the `count` that was asked for; None where it is not known.
+    """
+
+    __slots__ = ("is_complete", "items", "next", "total")
+
+    def __init__(
+        self, items: list[T], next: int | None, is_complete: bool = True, total: int | None = None
+    ) -> None:
+        self.items = items
+        self.next = next
+        self.is_complete = is_complete
+        self.total = total
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        return f"<Page of {len(self.items)}, next {self.next}>"
+
+
+class JobRead(NamedTuple):
+    """One answer of Get or Wait: the job with its latest attempts, and before which number the earlier ones are.
+
+    `next` is None where those are all.
+    """
+
+    job: JsonObject
+    next: int | None
+
+    def with_earlier(self, earlier: JobRead) -> JobRead:
+        """The same job with the attempts of another answer before its own. Raises ProtocolError where they are not."""
+        if self.next is None or (earlier.next is not None and earlier.next >= self.next):
+            raise shapes.misshapen("next")
+        attempts = [*earlier.job["attempts"], *self.job["attempts"]]
+        return JobRead({**self.job, "attempts": attempts}, earlier.next)
+
+
+class OutputPart(NamedTuple):
+    """Some of what attempt `number` wrote to stdout and stderr, behind `left_out` bytes that were not kept.
+
+    `offset` is how many bytes it wrote before the data.
+    """
+
+    number: int
+    data: bytes
+    left_out: int = 0
+    offset: int = 0
+
+    @property
+    def marked(self) -> bytes:
+        """The data, behind a line that stands for what was left out."""
+        return (
+            b"\n[... %d bytes left out ...]\n%b" % (self.left_out, self.data) if self.left_out else self.data
+        )
+
+
+class OutputRead(NamedTuple):
+    """One answer of Output: the part, where to go on, and whether the attempt has ended and this is all."""
+
+    part: OutputPart
+    next: int
+    is_end: bool
+
+
+# What an ended job comes to
+
+
+def has_ended(job: Mapping[str, Any]) -> bool:
+    return Status(job["status"]).is_final
+
+
+def result_of(job: JsonObject) -> Any:
+    """What the method returned. Raises JobFailedError, JobCancelledError, ProtocolError where it is not told."""
+    failure = failure_of(job)
+    if failure is not None:
+        raise failure
+    if "result" not in job:
+        raise shapes.misshapen("result")
+    return job["result"]
+
+
+def failure_of(job: JsonObject) -> JobError | None:
+    """What an ended job raises that did not complete; None for one that did."""
+    match job["status"]:
+        case Status.COMPLETED:
+            return None
+        case Status.CANCELLED:
+            return JobCancelledError(job)
+        case _:
+            return JobFailedError(job)
+
+
+# Shapes
+
+
+def checked(reply: Reply) -> JsonObject:
+    """The parameters of a reply. Raises the error that it is."""
+    if reply.error is not None:
+        raise from_reply(reply.error, reply.parameters)
+    return reply.parameters
+
+
+def field(reply: JsonObject, name: str, kind: type[T]) -> T:
+    """What the daemon answered under this name. Raises ProtocolError where it is not there, or is something else."""
+    value: T = reply.get(name)  # type: ignore[assignment]  # which is seen to in the next line
+    shapes.check(value, _KINDS[kind], name)
+    return value
+
+
+_KINDS: Final[Mapping[type, str]] = {int: "int", str: "string", bool: "bool"}
+
+
+def nothing(reply: JsonObject) -> None:
+    return None
+
+
+def job_id(reply: JsonObject) -> int:
+    return field(reply, "id", int)
+
+
+def job_ids(reply: JsonObject) -> list[int]:
+    ids: list[int] = shaped(reply, "ids", "[]int")
+    return ids
+
+
+def job(reply: JsonObject, shape: str = "Job") -> JsonObject:
+    job: JsonObject = shaped(reply, "job", shape)
+    return job
+
+
+def job_read(reply: JsonObject) -> JobRead:
+    return JobRead(job(reply), maybe_int(reply, "next"))
+
+
+def shaped(reply: JsonObject, name: str, kind: str) -> Any:
+    shapes.check(reply.get(name), kind, name)
+    return reply[name]
+
+
+def stats(reply: JsonObject) -> JsonObject:
+    shapes.check(reply, "Stats")
+    return reply
+
+
+def jobs(reply: JsonObject) -> Page[JsonObject]:
+    return page(shaped(reply, "jobs", "[]Listed"), reply)
+
+
+def entries(reply: JsonObject) -> Page[JsonObject]:
+    return page(shaped(reply, "entries", "[]Entry"), reply)
+
+
+def page(items: list[JsonObject], reply: JsonObject) -> Page[JsonObject]:
+    is_complete, following = field(reply, "is_complete", bool), maybe_int(reply, "next")
+    if following is not None and reply.get("next_at") is not None:
+        following = Key(following, field(reply, "next_at", str))
+    return Page(items, following, is_complete, maybe_int(reply, "total"))
+
+
+def maybe_int(reply: JsonObject, name: str) -> int | None:
+    return None if reply.get(name) is None else field(reply, name, int)
+
+
+def output(reply: JsonObject) -> OutputRead:
+    try:
+        data = b64decode(field(reply, "data", str), validate=True)
+    except ValueError:
+        raise shapes.misshapen("data") from None
+    number, left_out, offset = (field(reply, name, int) for name in ("number", "left_out", "offset"))
+    part = OutputPart(number, data, left_out, offset)
+    return OutputRead(part, field(reply, "next", int), field(reply, "is_end", bool))
