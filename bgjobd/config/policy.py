@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from bgjob.words import Backoff, Outcome
-from bgjobd.config.sections import ClassPolicy, Config, fault_message
+from bgjobd.config.problems import fault_message
+from bgjobd.config.sections import ClassPolicy, Config
 from bgjobd.config.values import Surroundings
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.verdict import NO_CAPS, Caps

@@ -16,7 +16,9 @@ from bgjob.codec import to_json
 from bgjob.errors import InvalidNameError
 from bgjob.words import INT_MAX
 from bgjobd.config import values as units
-from bgjobd.config.sections import Config, ConfigError, load
+from bgjobd.config.loading import load
+from bgjobd.config.problems import ConfigError
+from bgjobd.config.sections import Config
 from bgjobd.core.job import Ending
 from bgjobd.daemon.catalogue import Catalogue, check_names
 from bgjobd.forkserver import journal as journals

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from bgjob.errors import InvalidNameError, MethodNotApprovedError, NotApprovedError
-from bgjobd.config.sections import load
+from bgjobd.config.loading import load
 from bgjobd.daemon.catalogue import Catalogue, check_names
 from bgjobd.forkserver.describe import describe
 from tests.forkserver.driven import DrivenServer, fork_server, order
