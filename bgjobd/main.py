@@ -16,7 +16,7 @@ from typing import Final
 
 from bgjob.commands.parsing import Parser
 from bgjobd import service
-from bgjobd.api.server import SocketInUseError
+from bgjobd.api.unix_socket import SocketInUseError
 from bgjobd.commands import backup
 from bgjobd.commands.exit_codes import BUSY, FAILED, OK, REFUSED, UNAVAILABLE, UNREPAIRED, USAGE, complain
 from bgjobd.config import loading

@@ -23,6 +23,7 @@ from bgjob.errors import (
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Backoff, EntryType, Status
 from bgjobd.api import schemas, streams
 from bgjobd.api.access import RIGHTS, Grants, Right
+from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import (
     Input,
     Interface,
@@ -35,7 +36,7 @@ from bgjobd.api.schemas import (
     Wait,
     checked,
 )
-from bgjobd.api.server import Answer, Caller, Encoded, Methods, Stream
+from bgjobd.api.server import Answer, Encoded, Methods, Stream
 from bgjobd.config.policy import Policy, first
 from bgjobd.core.facts import CancelRequested, RetryRequested, Submitted
 from bgjobd.core.job import Call, RetryPolicy, masked_text

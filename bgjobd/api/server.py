@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import select
 import socket
-import stat
-import struct
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,15 +25,13 @@ from bgjob.errors import (
 )
 from bgjobd.api.acceptor import Door
 from bgjobd.api.admission import LARGE, TINY, Rounds, Turns
+from bgjobd.api.peer import Caller, try_peer
+from bgjobd.api.unix_socket import bind, inode
 from bgjobd.daemon.followers import TooSlowError
 from bgjobd.daemon.questions import asker
 from bgjobd.host import json_portions
 from bgjobd.host.pacing import Alternation, paced
 
-_CREDENTIALS: Final = struct.Struct("iII")
-_SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python has no name for it
-_LONGEST_OPTION: Final = 1024  # bytes, and Python's getsockopt takes no larger buffer: 256 groups
-_MOST_GROUPS: Final = 65536  # the kernel's NGROUPS_MAX
 _BACKLOG: Final = 1024
 _SMALL: Final = 4096
 """Bytes of a request that is read at once; what is longer is read in portions, one request of a user at a time."""
@@ -50,21 +44,6 @@ _READ_AT_ONCE: Final = 64 * 1024
 
 _LAST_ANSWERS: Final = 5.0
 """Seconds that a stop gives to answers that are owed."""
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who is at the other end, as the kernel said when the connection was made; one a connection."""
-
-    pid: int
-    uid: int
-    gid: int
-    groups: frozenset[int] = frozenset()
-
-    @cached_property
-    def turn(self) -> asyncio.Lock:
-        """The connection's: what others may have to wait for is done while it is held, so one thing at a time."""
-        return asyncio.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +89,6 @@ class Methods:
     streams: Mapping[str, Stream]
 
 
-class SocketInUseError(Exception):
-    """Another server answers at the socket's path."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"another daemon already answers at {path}; stop it first, or set [daemon] socket")
-
-
 class Server:
     """Listens, and knows the open connections. `on_bug` hears of exceptions that no caller caused.
 
@@ -146,8 +118,8 @@ class Server:
 
     async def listen(self, path: Path, mode: int, gid: int | None) -> None:
         """Serve at this path. An old socket there is replaced; wider rights exist at no moment."""
-        listener = _bind(path, mode, gid)
-        self._own_place = path, _inode(path)
+        listener = bind(path, mode, gid)
+        self._own_place = path, inode(path)
         self.listen_at(listener)
 
     def listen_at(self, listener: socket.socket) -> None:
@@ -161,9 +133,9 @@ class Server:
             self._door.close()
         if self._own_place is None:
             return
-        path, inode = self._own_place
+        path, own = self._own_place
         with suppress(FileNotFoundError):
-            if _inode(path) == inode:
+            if inode(path) == own:
                 path.unlink()
 
     async def finish(self) -> None:
@@ -235,7 +207,7 @@ class _Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        caller = _try_peer(transport.get_extra_info("socket"))
+        caller = try_peer(transport.get_extra_info("socket"))
         if caller is None or not self._server.admit(self, caller):
             transport.abort()
             return
@@ -716,80 +688,3 @@ def _reply_of(
 
 async def _raise(error: RequestError) -> JsonObject | Encoded:
     raise error
-
-
-def _try_peer(peer: socket.socket) -> Caller | None:
-    try:
-        pid, uid, gid = _CREDENTIALS.unpack(
-            peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        )
-    except OSError:
-        return None
-    # (uid_t)-1 is what the kernel says where it knows no peer.
-    return None if uid == 0xFFFFFFFF else Caller(pid, uid, gid, _groups(peer))
-
-
-def _groups(peer: socket.socket) -> frozenset[int]:
-    """The supplementary groups that the peer had when it connected; none where they cannot be read."""
-    try:
-        told = peer.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _LONGEST_OPTION)
-    except OSError as error:
-        return _many_groups(peer) if error.errno == errno.ERANGE else frozenset()
-    return frozenset(memoryview(told).cast("I"))
-
-
-def _many_groups(peer: socket.socket) -> frozenset[int]:
-    import ctypes  # here, for hardly anybody is in more groups than Python's getsockopt can tell
-
-    told = (ctypes.c_uint32 * _MOST_GROUPS)()
-    size = ctypes.c_uint32(ctypes.sizeof(told))
-    libc = ctypes.CDLL(None)
-    if libc.getsockopt(peer.fileno(), socket.SOL_SOCKET, _SO_PEERGROUPS, told, ctypes.byref(size)) != 0:
-        return frozenset()
-    return frozenset(told[: size.value // 4])
-
-
-def _inode(path: Path) -> int:
-    return path.stat().st_ino
-
-
-def _bind(path: Path, mode: int, gid: int | None) -> socket.socket:
-    """A bound socket at the path, which an old one gives up; at no moment are its rights wider than asked for."""
-    if path.exists() and not path.is_socket():
-        raise FileExistsError(errno.EEXIST, "something that is no socket is in the socket's place", str(path))
-    if _is_served(path):
-        raise SocketInUseError(path)
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    old = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(old)
-    try:
-        _give(path, mode, gid)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _give(path: Path, mode: int, gid: int | None) -> None:
-    """Let others use the socket; what somebody has put in its place meanwhile stays as it is, and is refused."""
-    place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISSOCK(os.fstat(place).st_mode):
-            raise FileExistsError(
-                errno.EEXIST, "somebody has put something else in the socket's place", str(path)
-            )
-        if gid is not None:
-            os.chown(f"/proc/self/fd/{place}", -1, gid)
-        os.chmod(f"/proc/self/fd/{place}", mode)
-    finally:
-        os.close(place)
-
-
-def _is_served(path: Path) -> bool:
-    """Whether somebody serves at the path already."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        return probe.connect_ex(str(path)) == 0

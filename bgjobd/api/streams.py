@@ -13,7 +13,7 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import FINAL
 from bgjobd.api import schemas
-from bgjobd.api.server import Caller
+from bgjobd.api.peer import Caller
 from bgjobd.core.job import Job, masked
 from bgjobd.daemon.followers import Changes, Lines, Told
 from bgjobd.host.clock import to_text

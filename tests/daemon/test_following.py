@@ -27,7 +27,8 @@ from bgjob.words import INTERFACE, EntryType
 from bgjobd.api import methods as api
 from bgjobd.api import schemas, streams
 from bgjobd.api import server as ipc
-from bgjobd.api.server import Caller, Methods
+from bgjobd.api.peer import Caller
+from bgjobd.api.server import Methods
 from bgjobd.config.policy import Policy
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes

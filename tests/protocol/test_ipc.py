@@ -25,7 +25,9 @@ import pytest
 from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import DaemonUnavailableError, JobNotFoundError
-from bgjobd.api.server import Caller, Limits, Methods, Server, SocketInUseError
+from bgjobd.api.peer import Caller
+from bgjobd.api.server import Limits, Methods, Server
+from bgjobd.api.unix_socket import SocketInUseError
 
 T = TypeVar("T")
 PATIENCE = 10.0
