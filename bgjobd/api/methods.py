@@ -14,7 +14,16 @@ from bgjobd.api import schemas, streams
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.introspection import description, info, own_version
 from bgjobd.api.peer import Caller
-from bgjobd.api.replies import class_reply, entry_shown, job_reply, page_reply, part, summary_of_stored
+from bgjobd.api.replies import (
+    class_reply,
+    entry_shown,
+    fork_server_reply,
+    job_reply,
+    page_reply,
+    part,
+    queues_reply,
+    summary_of_stored,
+)
 from bgjobd.api.schemas import Input, JobIds, NewJob, Nothing, QueueName, SubmitMany, Wait, checked
 from bgjobd.api.server import Answer, Encoded, Methods, Stream
 from bgjobd.api.submissions import known_queue, submit, submit_many, try_instant
@@ -185,16 +194,11 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         asked_for = {"usage": await daemon.read(Reader.usage)} if given.usage else {}
         if given.counts:
             asked_for["counts"] = daemon.counts.told()
-    server = daemon.fork_server
     return {
         "version": own_version(),
         "pid": os.getpid(),
         "started_at": to_text(daemon.started_at),
-        "code_version": None if server is None else server.code_version,
-        "python": None if server is None else server.ready["python"],
-        "fork_server_pid": None if server is None else server.pid,
-        "fork_servers": daemon.fork_servers,
-        "loaded_at": None if daemon.loaded_at is None else to_text(daemon.loaded_at),
+        **fork_server_reply(daemon),
         "slots": daemon.lanes.slots,
         "storage_trouble": daemon.storage_trouble,
         "held": daemon.held,
@@ -202,18 +206,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "jobs": tally.jobs,
         "minutes": tally.minutes(now),
         "oldest_pending": oldest,
-        "queues": [
-            {
-                "name": name,
-                "slots": slots,
-                "pending": tally.of_queue(name, Status.PENDING),
-                "running": tally.of_queue(name, Status.RUNNING),
-                "paused": name in paused,
-                "max_pending": daemon.lanes.max_pending[name],
-                "oldest_pending": oldest_of.get(name),
-            }
-            for name, slots in sorted(daemon.lanes.queues.items())
-        ],
+        "queues": queues_reply(daemon, tally, paused, oldest_of),
         **asked_for,
     }
 

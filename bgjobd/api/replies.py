@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import JobNotFoundError
+from bgjob.words import Status
 from bgjobd.api import schemas
 from bgjobd.api.peer import Caller
 from bgjobd.api.server import Encoded
@@ -18,6 +19,7 @@ from bgjobd.host.clock import to_text
 from bgjobd.store.items import LogLine
 from bgjobd.store.pages import Page
 from bgjobd.store.reader import Reader, StoredJob
+from bgjobd.store.tally import Tally
 from bgjobd.supervisor.limits import LIMITS, value_of
 from bgjobd.supervisor.outputs import Part
 
@@ -112,6 +114,36 @@ def _limits_shown(daemon: Daemon, class_name: str) -> JsonObject:
     if values["writable"] is not None:
         values["writable"] = [str(path) for path in values["writable"]]
     return {**values, "unenforced": list(daemon.enforcement.unenforced.get(class_name, ()))}
+
+
+def fork_server_reply(daemon: Daemon) -> JsonObject:
+    """What Stats tells of the fork server; None where there is none."""
+    server = daemon.fork_server
+    return {
+        "code_version": None if server is None else server.code_version,
+        "python": None if server is None else server.ready["python"],
+        "fork_server_pid": None if server is None else server.pid,
+        "fork_servers": daemon.fork_servers,
+        "loaded_at": None if daemon.loaded_at is None else to_text(daemon.loaded_at),
+    }
+
+
+def queues_reply(
+    daemon: Daemon, tally: Tally, paused: Collection[str], oldest: Mapping[str, str]
+) -> list[JsonObject]:
+    """What Stats tells of each queue. `oldest` has since when the first of its pending jobs waits."""
+    return [
+        {
+            "name": name,
+            "slots": slots,
+            "pending": tally.of_queue(name, Status.PENDING),
+            "running": tally.of_queue(name, Status.RUNNING),
+            "paused": name in paused,
+            "max_pending": daemon.lanes.max_pending[name],
+            "oldest_pending": oldest.get(name),
+        }
+        for name, slots in sorted(daemon.lanes.queues.items())
+    ]
 
 
 async def summary_of_stored(daemon: Daemon, job_id: int) -> JsonObject:
