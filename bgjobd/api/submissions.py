@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidNameError, InvalidParameterError, InvalidParametersError, TooLargeError
-from bgjob.words import Backoff
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import NewJob, Options, SubmitMany, checked
-from bgjobd.config.policy import first
+from bgjobd.config.policy import AboveCapError, Policy, Terms
 from bgjobd.core.facts import Submitted
-from bgjobd.core.job import Call, RetryPolicy
+from bgjobd.core.job import Call
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.host import json_portions
 from bgjobd.host.clock import to_text
@@ -122,21 +121,21 @@ async def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submi
     catalogue.check(job.class_name, job.method_name, parameters)
     if size > _LONG:
         await let_others()
-    options, policy = job.options or _NO_OPTIONS, catalogue.policies[job.class_name]
-    digest = None
+    options, digest = job.options or _NO_OPTIONS, None
     if options.idempotency_key is not None:
         digest = _digest(
             job, text if is_flat and _is_in_order(parameters) else await _text_in_order(parameters)
         )
     sensitive = catalogue.sensitive(job.class_name, job.method_name, parameters)
+    terms = _terms(catalogue.policies[job.class_name], options, daemon.config.retry.cap)
     return Submitted(
         id=0,  # the ledger gives it
         call=Call(job.class_name, job.method_name, text, sensitive),
         retry_count=job.retry_count or 0,
-        policy=_retry_policy(daemon, options, policy.retry),
-        queue=known_queue(daemon, first(options.queue, policy.queue), "options.queue"),
-        priority=first(options.priority, policy.priority),
-        timeout=first(options.timeout, policy.timeout),
+        policy=terms.retry,
+        queue=known_queue(daemon, terms.queue, "options.queue"),
+        priority=terms.priority,
+        timeout=terms.timeout,
         scheduled_at=_scheduled_at(options, daemon.clock.now()),
         idempotency_key=options.idempotency_key,
         digest=digest,
@@ -225,15 +224,19 @@ _KEY_ALONE: Final = {"idempotency_key"}
 _in_order: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
-def _retry_policy(daemon: Daemon, options: Options, own: RetryPolicy) -> RetryPolicy:
-    if options.max_retries is not None and options.max_retries > daemon.config.retry.cap:
-        raise InvalidParameterError(parameter="options.max_retries")
-    return RetryPolicy(
-        max_retries=first(options.max_retries, own.max_retries),
-        retry_delay=first(options.retry_delay, own.retry_delay),
-        backoff=Backoff(first(options.backoff, own.backoff)),
-        max_retry_delay=own.max_retry_delay,
-    )
+def _terms(policy: Policy, options: Options, cap: int) -> Terms:
+    try:
+        return policy.terms(
+            cap=cap,
+            queue=options.queue,
+            priority=options.priority,
+            timeout=options.timeout,
+            max_retries=options.max_retries,
+            retry_delay=options.retry_delay,
+            backoff=options.backoff,
+        )
+    except AboveCapError:
+        raise InvalidParameterError(parameter="options.max_retries") from None
 
 
 def _scheduled_at(options: Options, now: float) -> float | None:
