@@ -110,22 +110,10 @@ async def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submi
     Raises the refusals. Others have their turn while there is much of it.
     """
     check_names(job.class_name, job.method_name, daemon.limits.max_name)
-    parameters, limit = job.parameters or {}, daemon.limits.max_parameters
-    is_flat = len(parameters) < _FEW and _CONTAINERS.isdisjoint(map(type, parameters.values()))
-    text = to_json(parameters) if is_flat else await _long_text(parameters, limit)
-    size = len(text) if text.isascii() else len(text.encode())
-    if size > limit:
-        raise TooLargeError(limit=limit, size=size)
-    if size > _LONG:
-        await let_others()
-    catalogue.check(job.class_name, job.method_name, parameters)
-    if size > _LONG:
-        await let_others()
-    options, digest = job.options or _NO_OPTIONS, None
-    if options.idempotency_key is not None:
-        digest = _digest(
-            job, text if is_flat and _is_in_order(parameters) else await _text_in_order(parameters)
-        )
+    parameters = job.parameters or {}
+    text = await _checked_text(daemon, catalogue, job, parameters)
+    options = job.options or _NO_OPTIONS
+    digest = None if options.idempotency_key is None else await _digest_of(job, parameters, text)
     sensitive = catalogue.sensitive(job.class_name, job.method_name, parameters)
     terms = _terms(catalogue.policies[job.class_name], options, daemon.config.retry.cap)
     return Submitted(
@@ -152,22 +140,32 @@ def check_names(class_name: str, method_name: str, max_length: int) -> None:
             raise InvalidNameError(field=field, value=value[:max_length])
 
 
+async def _checked_text(daemon: Daemon, catalogue: Catalogue, job: NewJob, parameters: JsonObject) -> str:
+    """The parameters as text, once they are found to be no larger than they may be, and to fit the method."""
+    limit = daemon.limits.max_parameters
+    text = to_json(parameters) if _is_flat(parameters) else await _long_text(parameters, limit)
+    size = len(text) if text.isascii() else len(text.encode())
+    if size > limit:
+        raise TooLargeError(limit=limit, size=size)
+    if size > _LONG:
+        await let_others()
+    catalogue.check(job.class_name, job.method_name, parameters)
+    if size > _LONG:
+        await let_others()
+    return text
+
+
+def _is_flat(parameters: JsonObject) -> bool:
+    """Whether they are few, and none has others in it."""
+    return len(parameters) < _FEW and _CONTAINERS.isdisjoint(map(type, parameters.values()))
+
+
 async def _long_text(parameters: JsonObject, limit: int) -> str:
     """The parameters as text; raises TooLargeError for those that are too large to be written out, if they are."""
     if await _is_spread(parameters, limit // 2):
         await _refuse_spread(parameters, limit)
     await let_others()
     return await paced(json_portions.written(parameters, to_json))
-
-
-def _is_in_order(flat: JsonObject) -> bool:
-    names = list(flat)
-    return names == sorted(names)
-
-
-async def _text_in_order(parameters: JsonObject) -> str:
-    """As `_in_order` has it."""
-    return await paced(json_portions.written(dict(sorted(parameters.items())), _in_order))
 
 
 _CONTAINERS: Final = frozenset({dict, list})
@@ -205,6 +203,21 @@ async def _refuse_spread(parameters: JsonObject, limit: int) -> None:
 
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+async def _digest_of(job: NewJob, parameters: JsonObject, text: str) -> str:
+    is_in_order = _is_flat(parameters) and _is_in_order(parameters)
+    return _digest(job, text if is_in_order else await _text_in_order(parameters))
+
+
+def _is_in_order(flat: JsonObject) -> bool:
+    names = list(flat)
+    return names == sorted(names)
+
+
+async def _text_in_order(parameters: JsonObject) -> str:
+    """As `_in_order` has it."""
+    return await paced(json_portions.written(dict(sorted(parameters.items())), _in_order))
 
 
 def _digest(job: NewJob, parameters: str) -> str:
