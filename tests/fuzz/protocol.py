@@ -30,10 +30,11 @@ from bgjob.errors import (
 )
 from bgjob.words import INTERFACE
 from bgjobd.api import methods
+from bgjobd.api.connection import Limits, Methods
 from bgjobd.api.fifo import LineReader
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import Input, checked
-from bgjobd.api.server import Limits, Methods, Server
+from bgjobd.api.server import Server
 from bgjobd.forkserver import wire
 from tests.fuzz.target import luck_of, pieces, scratch
 

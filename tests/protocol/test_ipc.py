@@ -25,8 +25,9 @@ import pytest
 from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import DaemonUnavailableError, JobNotFoundError
+from bgjobd.api.connection import Limits, Methods
 from bgjobd.api.peer import Caller
-from bgjobd.api.server import Limits, Methods, Server
+from bgjobd.api.server import Server
 from bgjobd.api.unix_socket import SocketInUseError
 
 T = TypeVar("T")
