@@ -23,6 +23,7 @@ from bgjob.errors import (
 )
 from bgjobd.api.admission import LARGE, TINY
 from bgjobd.api.peer import Caller, try_peer
+from bgjobd.api.timeouts import FrameTimeout, IdleTimeout, UnreadTimeout
 from bgjobd.daemon.followers import TooSlowError
 from bgjobd.daemon.questions import asker
 from bgjobd.host import json_portions
@@ -107,16 +108,15 @@ class Connection(asyncio.BufferedProtocol):
         """Bytes that are kept for the large request which is coming or being read."""
         self._transport: asyncio.Transport | None = None
         self._caller: Caller | None = None  # and not a caller with some uid: 0 is root
-        self._deadline: asyncio.TimerHandle | None = None
-        self._quiet_since = 0.0
-        self._next_look: asyncio.TimerHandle | None = None
+        self._frame_timeout = FrameTimeout(self._limits.frame_timeout)
+        self._unread_timeout = UnreadTimeout(self._limits.idle_timeout)
+        self._idle_timeout = IdleTimeout(self._limits.idle_timeout)
         self._stream_task: asyncio.Task[None] | None = None
         self._hang_up: select.epoll | None = None
         self._is_at_end = False
         self._can_write = asyncio.Event()
         self._can_write.set()
         self._written = 0
-        self._unread_deadline: asyncio.TimerHandle | None = None
 
     # asyncio.BufferedProtocol
 
@@ -129,8 +129,7 @@ class Connection(asyncio.BufferedProtocol):
         self._caller = caller
         self._transport = transport
         transport.set_write_buffer_limits(high=0)  # so that we hear as soon as the peer has no more room
-        self._note_activity()
-        self._look_again_after(self._limits.idle_timeout)
+        self._idle_timeout.start(self._is_busy, self._refuse_more)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._server.buffer
@@ -138,7 +137,7 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._is_at_end:
             return
-        self._note_activity()
+        self._idle_timeout.note_activity()
         try:
             frames = self._frames.feed(bytes(self._server.buffer[:nbytes]))
             self._backlog += frames
@@ -148,18 +147,18 @@ class Connection(asyncio.BufferedProtocol):
             self._close_after_replies()
             return
         if frames:
-            self._stop_clock()
+            self._frame_timeout.stop()
         if self._frames.is_unfinished:
-            self._start_clock()
+            self._frame_timeout.start(self.abort)
         self._pause_if_full()
 
     def pause_writing(self) -> None:
         self._can_write.clear()
-        self._await_reading()
+        self._unread_timeout.start(self._taken, self.abort)
 
     def resume_writing(self) -> None:
         self._can_write.set()
-        self._stop_awaiting_reading()
+        self._unread_timeout.stop()
 
     def eof_received(self) -> bool:
         self._watch_hang_up()
@@ -170,13 +169,12 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = None
         if self._caller is not None:
             self._server.dismiss(self, self._caller)
-        self._stop_clock()
-        self._stop_awaiting_reading()
+        self._frame_timeout.stop()
+        self._unread_timeout.stop()
         if self._reading is not None:
             self._reading.cancel()
         self._leave_place()
-        if self._next_look is not None:
-            self._next_look.cancel()
+        self._idle_timeout.stop()
         self._unwatch_hang_up()
         for call in self._calls:
             # Nobody is there to hear the answer; what was submitted is stored all the same.
@@ -293,7 +291,7 @@ class Connection(asyncio.BufferedProtocol):
             self._unwatch_hang_up()
             self._transport.resume_reading()
             if self._frames.is_unfinished:
-                self._start_clock()
+                self._frame_timeout.start(self.abort)
 
     # What has been read
 
@@ -449,7 +447,7 @@ class Connection(asyncio.BufferedProtocol):
         """Go on with what was read and not taken, then with reading, then with an end that waits for it."""
         if self._transport is None:
             return
-        self._note_activity()
+        self._idle_timeout.note_activity()
         try:
             self._take_backlog()
         except ProtocolError:
@@ -492,7 +490,7 @@ class Connection(asyncio.BufferedProtocol):
     def _close_after_replies(self) -> None:
         """Take nothing more; close once what was taken is answered."""
         self._is_at_end = True
-        self._stop_clock()
+        self._frame_timeout.stop()
         self._after_replies()
 
     def _watch_hang_up(self) -> None:
@@ -520,60 +518,16 @@ class Connection(asyncio.BufferedProtocol):
         if is_full and self._transport is not None:
             self._transport.pause_reading()
             self._watch_hang_up()
-            self._stop_clock()  # the rest of a frame isn't late if nobody reads it
+            self._frame_timeout.stop()  # the rest of a frame isn't late if nobody reads it
 
-    # A frame that has begun must end in time, or the connection does.
-
-    def _start_clock(self) -> None:
-        if self._deadline is None:
-            self._deadline = asyncio.get_running_loop().call_later(self._limits.frame_timeout, self.abort)
-
-    def _stop_clock(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    # Replies may lie for so long with nothing taken of them; the kernel holds some for the peer, these are the rest.
-
-    def _await_reading(self) -> None:
-        self._unread_deadline = asyncio.get_running_loop().call_later(
-            self._limits.idle_timeout, self._end_if_unread, self._taken()
-        )
-
-    def _stop_awaiting_reading(self) -> None:
-        if self._unread_deadline is not None:
-            self._unread_deadline.cancel()
-            self._unread_deadline = None
-
-    def _end_if_unread(self, taken: int) -> None:
-        if self._taken() == taken:
-            self.abort()
-        else:
-            self._await_reading()
+    # What the timeouts ask and do
 
     def _taken(self) -> int:
         """How many bytes of what was written are out of our hands."""
         return self._written - (self._transport.get_write_buffer_size() if self._transport is not None else 0)
 
-    # A connection may be quiet for so long, with nothing owed. Requests only note the time: the timer runs on and
-    # looks at it when it fires.
-
-    def _note_activity(self) -> None:
-        self._quiet_since = asyncio.get_running_loop().time()
-
-    def _look_again_after(self, delay: float) -> None:
-        self._next_look = asyncio.get_running_loop().call_later(delay, self._end_if_idle)
-
-    def _end_if_idle(self) -> None:
-        assert self._transport is not None
-        if self._calls or self._frames.is_unfinished:
-            self._note_activity()
-        quiet = asyncio.get_running_loop().time() - self._quiet_since
-        if quiet < self._limits.idle_timeout:
-            self._look_again_after(self._limits.idle_timeout - quiet)
-        else:
-            self._refuse_more()
-            self._look_again_after(self._limits.idle_timeout)
+    def _is_busy(self) -> bool:
+        return bool(self._calls) or self._frames.is_unfinished
 
     def _refuse_more(self) -> None:
         """End the reading side: a request that came until now is answered, one that comes later cannot be sent."""
