@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bgjob import codec
 from bgjob.codec import IntegerOutOfRangeError, JsonObject, Reply, Request
@@ -21,16 +21,13 @@ from bgjob.errors import (
     ProtocolError,
     RequestError,
 )
-from bgjobd.api.admission import LARGE, TINY
+from bgjobd.api.admission import LARGE, TINY, Admission
 from bgjobd.api.peer import Caller, try_peer
 from bgjobd.api.timeouts import FrameTimeout, IdleTimeout, UnreadTimeout
 from bgjobd.daemon.followers import TooSlowError
 from bgjobd.daemon.questions import asker
 from bgjobd.host import json_portions
 from bgjobd.host.pacing import paced
-
-if TYPE_CHECKING:
-    from bgjobd.api.server import Server
 
 _SMALL: Final = 4096
 """Bytes of a request that is read at once; what is longer is read in portions, one request of a user at a time."""
@@ -95,10 +92,26 @@ class _Call:
 
 
 class Connection(asyncio.BufferedProtocol):
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._limits = server.limits
-        self._frames = codec.FrameReader(server.limits.max_frame)
+    """Reads requests of one peer, and answers them in order.
+
+    `on_bug` hears of exceptions that no caller caused; `buffer` is lent to all connections, one at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        methods: Methods,
+        limits: Limits,
+        on_bug: Callable[[str, Exception], None],
+        admission: Admission[Connection],
+        buffer: memoryview,
+    ) -> None:
+        self._methods = methods
+        self._limits = limits
+        self._on_bug = on_bug
+        self._admission = admission
+        self._buffer = buffer
+        self._frames = codec.FrameReader(limits.max_frame)
         self._backlog: deque[bytes] = deque()
         self._calls: deque[_Call] = deque()
         self._asked = 0
@@ -123,7 +136,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         caller = try_peer(transport.get_extra_info("socket"))
-        if caller is None or not self._server.admit(self, caller):
+        if caller is None or not self._admission.admit(self, caller.uid):
             transport.abort()
             return
         self._caller = caller
@@ -132,14 +145,14 @@ class Connection(asyncio.BufferedProtocol):
         self._idle_timeout.start(self._is_busy, self._refuse_more)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._server.buffer
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._is_at_end:
             return
         self._idle_timeout.note_activity()
         try:
-            frames = self._frames.feed(bytes(self._server.buffer[:nbytes]))
+            frames = self._frames.feed(bytes(self._buffer[:nbytes]))
             self._backlog += frames
             self._take_backlog()
         except ProtocolError:
@@ -168,7 +181,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         if self._caller is not None:
-            self._server.dismiss(self, self._caller)
+            self._admission.dismiss(self, self._caller.uid)
         self._frame_timeout.stop()
         self._unread_timeout.stop()
         if self._reading is not None:
@@ -193,12 +206,12 @@ class Connection(asyncio.BufferedProtocol):
         """Take requests as long as few enough answers are owed, and it is this connection's turn."""
         while self._backlog and self._reading is None and self._may_take(len(self._backlog[0])):
             size = len(self._backlog[0])
-            if size <= _SMALL and not self._server.rounds.try_take(self, size):
+            if size <= _SMALL and not self._admission.rounds.try_take(self, size):
                 return
             frame = self._backlog.popleft()
             self._asked += size
             held = 0 if size <= TINY else size
-            if size <= _SMALL and (not held or self._server.turns.try_take(self.uid, held)):
+            if size <= _SMALL and (not held or self._admission.turns.try_take(self.uid, held)):
                 self._accept(frame, held)
             else:
                 self._read_on(self._read(frame))
@@ -227,7 +240,7 @@ class Connection(asyncio.BufferedProtocol):
         self._reading.add_done_callback(self._on_read)
 
     async def _read(self, frame: bytes) -> None:
-        call, turns, uid = _Call(_UNREAD, len(frame), None), self._server.turns, self.uid
+        call, turns, uid = _Call(_UNREAD, len(frame), None), self._admission.turns, self.uid
         try:
             if len(frame) > LARGE:
                 await self._get_place()
@@ -247,7 +260,7 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _get_place(self) -> None:
         """Wait for this user's turn with a large request, of which nothing is known but how large it may be."""
-        turns, uid = self._server.turns, self.uid
+        turns, uid = self._admission.turns, self.uid
         if self._place:
             return
         large = turns.of(uid).large
@@ -261,7 +274,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _leave_place(self) -> None:
         if self._place:
-            turns, uid = self._server.turns, self.uid
+            turns, uid = self._admission.turns, self.uid
             turns.of(uid).large.release()
             turns.give_back(uid, self._place)
             self._place = 0
@@ -296,7 +309,7 @@ class Connection(asyncio.BufferedProtocol):
     # What has been read
 
     def _begin(self, call: _Call, request: Request) -> None:
-        if request.more and request.method in self._server.methods.streams:
+        if request.more and request.method in self._methods.streams:
             call.request = request
             self._calls.append(call)
             self._send_replies()
@@ -323,7 +336,7 @@ class Connection(asyncio.BufferedProtocol):
         call.size = 0
         if not call.held:
             return
-        turns, uid = self._server.turns, self.uid
+        turns, uid = self._admission.turns, self.uid
         if call.is_large:
             turns.of(uid).large.release()
         turns.give_back(uid, call.held)
@@ -331,9 +344,9 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _answer(self, request: Request) -> JsonObject | Encoded:
         asker.set(self.uid)
-        method = self._server.methods.answers.get(request.method)
+        method = self._methods.answers.get(request.method)
         if method is None:
-            is_stream = request.method in self._server.methods.streams
+            is_stream = request.method in self._methods.streams
             raise ExpectedMoreError() if is_stream else MethodNotFoundError(method=request.method)
         return await method(request.parameters, self._known())
 
@@ -372,7 +385,7 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()
 
     def _told_by(self, request: Request, task: asyncio.Task[JsonObject | Encoded]) -> Reply | Encoded:
-        return _reply_of(task, self._on_bug(request))
+        return _reply_of(task, partial(self._reply_to_bug, request))
 
     def _send_replies(self) -> None:
         """Send what is ready at the head of the line."""
@@ -396,21 +409,21 @@ class Connection(asyncio.BufferedProtocol):
     async def _stream(self, request: Request) -> None:
         """Answer as often as the method has news, at once; an empty reply, or an error, says that it was the last."""
         asker.set(self.uid)
-        stream = self._server.methods.streams[request.method]
+        stream = self._methods.streams[request.method]
         last = Reply()
         try:
             # It is given no name, so that it ends with this loop, however that ends.
             async for parameters in stream(request.parameters, self._known()):
                 self._send(request, Reply(parameters, continues=True).to_bytes())
                 await self._can_write.wait()  # a stream goes as fast as its reader
-                await self._server.streaming.next()  # and lets others go on, however much it has to tell
+                await self._admission.streaming.next()  # and lets others go on, however much it has to tell
         except RequestError as error:
-            last = Reply(error.parameters, error=error.error_name)
+            last = _refusal(error)
         except TooSlowError:
             self.abort()  # a caller that can goes on from the last it has, over another connection
             return
         except Exception as error:
-            last = self._on_bug(request)(error)
+            last = self._reply_to_bug(request, error)
         self._stream_task = None
         if self._calls:
             self._reply(request, last)
@@ -424,7 +437,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             return reply.to_bytes()
         except (TypeError, ValueError, RecursionError) as error:
-            return self._on_bug(request)(error).to_bytes()
+            return self._reply_to_bug(request, error).to_bytes()
 
     def _send(self, request: Request, frame: bytes) -> None:
         if self._transport is None or request.oneway:
@@ -435,13 +448,9 @@ class Connection(asyncio.BufferedProtocol):
         self._written += len(frame)
         self._transport.write(frame)
 
-    def _on_bug(self, request: Request) -> Callable[[Exception], Reply]:
-        def reply(error: Exception) -> Reply:
-            self._server.on_bug(request.method, error)
-            refusal = InternalError(reason=f"{type(error).__name__}: {error}")
-            return Reply(refusal.parameters, error=refusal.error_name)
-
-        return reply
+    def _reply_to_bug(self, request: Request, error: Exception) -> Reply:
+        self._on_bug(request.method, error)
+        return _refusal(InternalError(reason=f"{type(error).__name__}: {error}"))
 
     def _after_replies(self) -> None:
         """Go on with what was read and not taken, then with reading, then with an end that waits for it."""
@@ -548,11 +557,15 @@ def _reply_of(
             answer = task.result()
             return answer if isinstance(answer, Encoded) else Reply(answer)
         case RequestError():
-            return Reply(error.parameters, error=error.error_name)
+            return _refusal(error)
         case Exception():
             return on_bug(error)
         case _:
             return on_bug(RuntimeError("the call was cancelled"))
+
+
+def _refusal(error: RequestError) -> Reply:
+    return Reply(error.parameters, error=error.error_name)
 
 
 async def _raise(error: RequestError) -> JsonObject | Encoded:

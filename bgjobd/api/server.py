@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from bgjobd.api.acceptor import Door
-from bgjobd.api.admission import Rounds, Turns
+from bgjobd.api.admission import Admission
 from bgjobd.api.connection import Connection, Limits, Methods
-from bgjobd.api.peer import Caller
 from bgjobd.api.unix_socket import bind, inode
-from bgjobd.host.pacing import Alternation
 
 _BACKLOG: Final = 1024
 _READ_AT_ONCE: Final = 64 * 1024
@@ -38,19 +36,22 @@ class Server:
         on_bug: Callable[[str, Exception], None],
         on_scarcity: Callable[[], None] = lambda: None,
     ) -> None:
-        self.methods = methods
-        self.limits = limits
-        self.on_bug = on_bug
+        self.admission = Admission[Connection](
+            max_connections=limits.max_connections,
+            max_connections_per_uid=limits.max_connections_per_uid,
+            max_under_way=limits.max_under_way,
+        )
+        self._new_connection = partial(
+            Connection,
+            methods=methods,
+            limits=limits,
+            on_bug=on_bug,
+            admission=self.admission,
+            buffer=memoryview(bytearray(_READ_AT_ONCE)),
+        )
         self._on_scarcity = on_scarcity
         self._door: Door | None = None
         self._own_place: tuple[Path, int] | None = None
-        self._connections: set[Connection] = set()
-        self._by_uid: Counter[int] = Counter()
-        self.turns = Turns(limits.max_under_way)
-        self.streaming = Alternation()
-        self.rounds = Rounds()
-        self.buffer = memoryview(bytearray(_READ_AT_ONCE))
-        """What has just come of the connection that is read."""
 
     async def listen(self, path: Path, mode: int, gid: int | None) -> None:
         """Serve at this path. An old socket there is replaced; wider rights exist at no moment."""
@@ -60,7 +61,7 @@ class Server:
 
     def listen_at(self, listener: socket.socket) -> None:
         """Serve at a socket that somebody else has bound, and whose path is theirs to remove."""
-        self._door = Door(listener, lambda: Connection(self), self._on_scarcity)
+        self._door = Door(listener, self._new_connection, self._on_scarcity)
         self._door.open(_BACKLOG)
 
     def stop_listening(self) -> None:
@@ -76,25 +77,9 @@ class Server:
 
     async def finish(self) -> None:
         """Give the answers that are owed some seconds, then close all connections."""
-        owed = [task for connection in self._connections for task in connection.owed()]
+        owed = [task for connection in self.admission.admitted for task in connection.owed()]
         if owed:
             await asyncio.wait(owed, timeout=_LAST_ANSWERS)
-        for connection in list(self._connections):
+        for connection in list(self.admission.admitted):
             connection.close()
         await asyncio.sleep(0)  # the loop closes their sockets
-
-    def admit(self, connection: Connection, caller: Caller) -> bool:
-        """Whether there is room for one more connection of this caller."""
-        is_full = len(self._connections) >= self.limits.max_connections
-        if is_full or self._by_uid[caller.uid] >= self.limits.max_connections_per_uid:
-            return False
-        self._connections.add(connection)
-        self._by_uid[caller.uid] += 1
-        return True
-
-    def dismiss(self, connection: Connection, caller: Caller) -> None:
-        """The connection, which was admitted, is gone."""
-        self._connections.remove(connection)
-        self._by_uid[caller.uid] -= 1
-        if not self._by_uid[caller.uid]:
-            self.turns.forget(caller.uid)

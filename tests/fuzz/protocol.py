@@ -213,7 +213,7 @@ class _House:
                 _check(data, await reading)
             reading.cancel()
             await asyncio.wait([reading])
-        while self._server._connections:  # noqa: ASYNC110 - it tells nobody that one is gone
+        while self._server.admission.admitted:  # noqa: ASYNC110 - it tells nobody that one is gone
             await asyncio.sleep(0)
 
     async def _all(self, peer: socket.socket) -> bytes:

@@ -225,7 +225,7 @@ async def world(path: Path, limits: Limits) -> AsyncIterator[World]:
         await server.finish()
     for _ in range(100):
         await asyncio.sleep(0)
-    assert server.turns._held == 0, "somebody who has left keeps the room that he had"
+    assert server.admission.turns._held == 0, "somebody who has left keeps the room that he had"
     assert troubles == [], "the loop met an exception that nobody caught"
 
 
