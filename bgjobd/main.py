@@ -16,11 +16,12 @@ from typing import Final
 
 from bgjob.commands.parsing import Parser
 from bgjobd import service
-from bgjobd.api.server import SocketInUseError
+from bgjobd.api.unix_socket import SocketInUseError
 from bgjobd.commands import backup
 from bgjobd.commands.exit_codes import BUSY, FAILED, OK, REFUSED, UNAVAILABLE, UNREPAIRED, USAGE, complain
-from bgjobd.config import sections
-from bgjobd.config.sections import Config, ConfigError
+from bgjobd.config import loading
+from bgjobd.config.problems import ConfigError
+from bgjobd.config.sections import Config
 from bgjobd.core.stopping import AtStop, at_stop
 from bgjobd.daemon.loop import Daemon
 from bgjobd.host import container, init, poweroff, sd_listen
@@ -194,7 +195,7 @@ def _listen(number: int, act: Callable[[], None]) -> None:
 
 
 def _settings(given: argparse.Namespace) -> Config:
-    return sections.load(given.config, os.environ, is_root=os.geteuid() == 0)
+    return loading.load(given.config, os.environ, is_root=os.geteuid() == 0)
 
 
 def _with_settings(run: backup.Command) -> Callable[[argparse.Namespace], int]:

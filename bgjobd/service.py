@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd.api import methods
+from bgjobd.api import connection, methods, submissions
 from bgjobd.api import server as ipc
 from bgjobd.api.access import Access, Grants
 from bgjobd.api.fifo import Fifo
@@ -157,7 +157,7 @@ def _fifo(daemon: Daemon, config: Config, on_bug: Callable[[str, Exception], Non
     return Fifo(
         config.daemon.fifo,
         _limits(config),
-        partial(methods.submit_line, daemon),
+        partial(submissions.submit_line, daemon),
         lambda reason: daemon.say(EntryType.FAILURE, f"a line of the named pipe was refused: {reason}"),
         on_bug,
     )
@@ -192,9 +192,9 @@ def _say_what_is_open(daemon: Daemon, config: Config) -> None:
             daemon.say(EntryType.FAILURE, f"{who}, and so put something else in the place of {key}; {remedy}")
 
 
-def _limits(config: Config) -> ipc.Limits:
+def _limits(config: Config) -> connection.Limits:
     own = config.socket
-    return ipc.Limits(
+    return connection.Limits(
         max_frame=own.max_frame,
         max_depth=own.max_depth,
         max_connections=own.max_connections,

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from bgjob.errors import PermissionDeniedError
-from bgjobd.api.server import Caller
+from bgjobd.api.peer import Caller
 from bgjobd.config import sections
 
 _LARGEST_ID: Final = 2**32 - 2  # the next one is the kernel's word for "none"

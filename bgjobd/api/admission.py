@@ -7,7 +7,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
+
+from bgjobd.host.pacing import Alternation
 
 T = TypeVar("T")
 
@@ -113,6 +115,35 @@ class Turns:
     def _take(self, uid: int, size: int) -> None:
         self._held += size
         self.of(uid).held += size
+
+
+class Admission(Generic[T]):
+    """Which connections there are, and what they share: bytes under way, rounds of small requests, turns of streams."""
+
+    def __init__(self, *, max_connections: int, max_connections_per_uid: int, max_under_way: int) -> None:
+        self._max_connections = max_connections
+        self._max_connections_per_uid = max_connections_per_uid
+        self._by_uid: Counter[int] = Counter()
+        self.admitted: set[T] = set()
+        self.turns = Turns(max_under_way)
+        self.rounds = Rounds()
+        self.streaming = Alternation()
+
+    def admit(self, connection: T, uid: int) -> bool:
+        """Whether there is room for one more connection of this user."""
+        is_full = len(self.admitted) >= self._max_connections
+        if is_full or self._by_uid[uid] >= self._max_connections_per_uid:
+            return False
+        self.admitted.add(connection)
+        self._by_uid[uid] += 1
+        return True
+
+    def dismiss(self, connection: T, uid: int) -> None:
+        """The connection, which was admitted, is gone."""
+        self.admitted.remove(connection)
+        self._by_uid[uid] -= 1
+        if not self._by_uid[uid]:
+            self.turns.forget(uid)
 
 
 class Taker(Protocol):

@@ -27,7 +27,7 @@ from bgjob.errors import (
     RequestError,
     ShuttingDownError,
 )
-from bgjobd.api.server import Limits
+from bgjobd.api.connection import Limits
 from bgjobd.host import json_portions
 from bgjobd.host.log import escaped
 from bgjobd.host.pacing import paced

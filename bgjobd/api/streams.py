@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,14 +11,13 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import FINAL
 from bgjobd.api import schemas
-from bgjobd.api.server import Caller
-from bgjobd.core.job import Job, masked
+from bgjobd.api.peer import Caller
+from bgjobd.api.replies import entry_of, log_reply, part, summary_of_stored
+from bgjobd.core.job import Job
 from bgjobd.daemon.followers import Changes, Commit, Lines
-from bgjobd.host.clock import to_text
 from bgjobd.store.items import LogFilter, LogLine
 from bgjobd.store.pages import Page, in_pages
 from bgjobd.store.reader import Reader
-from bgjobd.supervisor.outputs import Part
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
@@ -104,17 +101,17 @@ async def logs(daemon: Daemon, given: schemas.Logs, caller: Caller) -> AsyncIter
     with daemon.followers.lines(lambda commit: _lines(commit, wanted)) as follower:
         is_over = given.id is not None and (await summary_of_stored(daemon, given.id))["status"] in FINAL
         last = await daemon.readers.read(Reader.last_log_id) if given.after is None else given.after
-        yield _log_reply(daemon, [], last)
+        yield log_reply(daemon, [], last)
         async for page in _stored(daemon, given, wanted, last):
             key = page.next if page.next is not None else page.rows[-1]["id"]
             last = max(last, key)
-            yield _log_reply(daemon, page.rows, key)
+            yield log_reply(daemon, page.rows, key)
         while not is_over:
             lines = await follower.next()
             is_over = lines.is_over
             for some in _portions([line for line in lines if line.id > last]):
-                for entries in in_pages([_entry(line) for line in some]):
-                    yield _log_reply(daemon, entries, entries[-1]["id"])
+                for entries in in_pages([entry_of(line) for line in some]):
+                    yield log_reply(daemon, entries, entries[-1]["id"])
 
 
 def _portions(lines: Sequence[LogLine]) -> Iterator[Sequence[LogLine]]:
@@ -157,20 +154,6 @@ async def _before_the_last(daemon: Daemon, wanted: LogFilter, last: int, limit: 
     return first
 
 
-def _log_reply(daemon: Daemon, entries: Iterable[JsonObject], next: int | None) -> JsonObject:
-    """A reply of Logs."""
-    return {"entries": [shown(daemon, entry) for entry in entries], "next": next, "is_complete": True}
-
-
-def shown(daemon: Daemon, entry: JsonObject) -> JsonObject:
-    """The entry without what has become a secret since it was written: the configuration may say more by now."""
-    context = entry["context"]
-    if not isinstance(context, dict) or not isinstance(context.get("parameters"), dict):
-        return entry
-    parameters = masked(context["parameters"], daemon.current_catalogue.policy(entry["class_name"]).sensitive)
-    return {**entry, "context": {**context, "parameters": parameters}}
-
-
 def _lines(commit: Commit, wanted: LogFilter) -> Lines | None:
     if wanted.id is not None and wanted.id not in commit.jobs:
         return None
@@ -205,18 +188,6 @@ async def output(daemon: Daemon, given: schemas.Output, caller: Caller) -> Async
                 job = await summary_of_stored(daemon, given.id)
 
 
-def part(number: int, read: Part, is_end: bool) -> JsonObject:
-    """A part of an attempt's output, as Output tells it."""
-    return {
-        "number": number,
-        "left_out": read.left_out,
-        "offset": read.offset,
-        "data": base64.b64encode(read.data).decode("ascii"),
-        "next": read.next,
-        "is_end": is_end,
-    }
-
-
 async def _summaries(daemon: Daemon, ids: Sequence[int]) -> AsyncIterator[JsonObject]:
     """How the jobs stand in the file, in this order. Raises JobNotFoundError at the first that is missing."""
     for start in range(0, len(ids), _SUMMARIES):
@@ -226,26 +197,3 @@ async def _summaries(daemon: Daemon, ids: Sequence[int]) -> AsyncIterator[JsonOb
             if job_id not in found:
                 raise JobNotFoundError(id=job_id)
             yield found[job_id]
-
-
-async def summary_of_stored(daemon: Daemon, job_id: int) -> JsonObject:
-    """How the job stands in the file. Raises JobNotFoundError."""
-    summary = await daemon.readers.read(lambda reader: reader.summary(job_id))
-    if summary is None:
-        raise JobNotFoundError(id=job_id)
-    return summary
-
-
-def _entry(line: LogLine) -> JsonObject:
-    return {
-        "id": line.id,
-        "job_id": line.job_id,
-        "attempt": line.attempt,
-        "attempts_allowed": line.attempts_allowed,
-        "type": line.type,
-        "message": line.message,
-        "context": None if line.context is None else json.loads(line.context),
-        "created_at": to_text(line.at),
-        "class_name": line.class_name,
-        "method_name": line.method_name,
-    }

@@ -21,7 +21,8 @@ from bgjob.text import one_line
 from bgjobd.api.access import Access
 from bgjobd.commands import check_jobs, check_places, findings, process_table
 from bgjobd.commands.findings import Finding, Severity, broken, doubtful, ok, remark
-from bgjobd.config.sections import Config, ConfigError
+from bgjobd.config.problems import ConfigError
+from bgjobd.config.sections import Config
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.host import clock, life
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError

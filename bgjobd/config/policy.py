@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from bgjob.words import Backoff, Outcome
-from bgjobd.config.sections import ClassPolicy, Config, fault_message
+from bgjobd.config.problems import fault_message
+from bgjobd.config.sections import ClassPolicy, Config
 from bgjobd.config.values import Surroundings
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.verdict import NO_CAPS, Caps
@@ -18,6 +19,19 @@ from bgjobd.forkserver.describe import ATTRIBUTES
 
 class InvalidAttributeError(Exception):
     """A class attribute that says how to retry holds a value that it cannot have."""
+
+
+class AboveCapError(Exception):
+    """A caller asks for more retries than anybody may."""
+
+
+class Terms(NamedTuple):
+    """What holds for one job: what its caller said, before its class's policy."""
+
+    retry: RetryPolicy
+    queue: str
+    priority: int
+    timeout: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,33 @@ class Policy:
     retry_on: frozenset[Outcome] | None
     sensitive: frozenset[str]
     caps: Caps = NO_CAPS
+
+    def terms(
+        self,
+        *,
+        cap: int,
+        queue: str | None = None,
+        priority: int | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        retry_delay: float | None = None,
+        backoff: str | None = None,
+    ) -> Terms:
+        """What holds for a job whose caller says this. Raises AboveCapError."""
+        if max_retries is not None and max_retries > cap:
+            raise AboveCapError(f"{max_retries} retries, and {cap} are the most that anybody may ask for")
+        own = self.retry
+        return Terms(
+            retry=RetryPolicy(
+                max_retries=first(max_retries, own.max_retries),
+                retry_delay=first(retry_delay, own.retry_delay),
+                backoff=Backoff(first(backoff, own.backoff)),
+                max_retry_delay=own.max_retry_delay,
+            ),
+            queue=first(queue, self.queue),
+            priority=first(priority, self.priority),
+            timeout=first(timeout, self.timeout),
+        )
 
 
 def policy_of(config: Config, class_name: str, attributes: Mapping[str, Any] | None = None) -> Policy:

@@ -1,16 +1,9 @@
-"""The daemon's configuration: its sections, and loading them from defaults, a file and the environment; what
-a single value looks like is in `units`, and whether files, users or classes exist is asked elsewhere."""
+"""The sections of the configuration and their keys; what a single value looks like is in `values`, where they come
+from in `loading`, and whether files, users or classes exist is asked elsewhere."""
 
-import json
 import os
-import pwd
-import re
-import tomllib
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,57 +12,16 @@ from pydantic import (
     PrivateAttr,
     StrictBool,
     StrictInt,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
-from pydantic.fields import FieldInfo
-from pydantic_settings import EnvSettingsSource
 
-from bgjob.text import one_line
 from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME, Backoff, Outcome
 from bgjobd.config import values as units
 from bgjobd.config.values import Surroundings, around, shown
 from bgjobd.core.stopping import AtStop
 
-SYSTEM_FILE: Final = Path("/etc/bgjobd/bgjobd.toml")
 DAY: Final = 86_400.0
-
-_SYSTEMD_DIRECTORIES: Final = {
-    "state_dir": "STATE_DIRECTORY",
-    "runtime_dir": "RUNTIME_DIRECTORY",
-    "log_dir": "LOGS_DIRECTORY",
-}
-_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
-_PLAIN_MESSAGES: Final = {
-    "bool_type": "must be true or false",
-    "dict_type": "must be a table",
-    "int_type": "must be a whole number",
-    "model_type": "must be a table",
-    "string_type": "must be text",
-    "tuple_type": "must be a list",
-}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with the configuration."""
-
-    where: str  # a file, a variable, or "defaults"
-    key: str  # dotted, as TOML would write it; empty where the file as a whole is meant
-    message: str
-
-    def __str__(self) -> str:
-        told = ": ".join(part for part in (self.where, self.key, self.message) if part)
-        return one_line(told)  # it quotes names of files, variables and keys
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; as text, every problem, one a line."""
-
-    def __init__(self, *problems: Problem) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = problems
 
 
 class Section(BaseModel):
@@ -388,270 +340,7 @@ class Config(Section):
             self._file = context.file
 
 
-def load(path: Path | None, environ: Mapping[str, str], *, is_root: bool) -> Config:
-    """The configuration: defaults, the file at `path` (else the first usual one), the environment over both.
-
-    Raises `ConfigError` with every problem found, in the file and in the environment.
-    """
-    file = _file_to_read(path, environ)
-    written = {} if file is None else _read(file)
-    variables = _variables(environ, known_queues=_names(written, "queues"))
-    values = _merged(_usual_places(environ, is_root), written)
-    values = _merged(values, _overrides(variables, environ))
-    try:
-        return Config.model_validate(values, context=_surroundings(file, variables, values))
-    except ValidationError as error:
-        raise ConfigError(*_problems(error, file, variables)) from None
-
-
 def _within_cap(value: int, cap: object) -> int:
     if isinstance(cap, int) and value > cap:
         raise ValueError(f"must be at most the cap of [retry], {cap}, not {shown(value)}")
     return value
-
-
-# The file
-
-
-def _file_to_read(path: Path | None, environ: Mapping[str, str]) -> Path | None:
-    if path is not None:
-        return path.absolute()
-    if environ.get("BGJOBD_CONFIG"):
-        return Path(environ["BGJOBD_CONFIG"]).absolute()
-    config_home = _try_directory(environ, "XDG_CONFIG_HOME") or _home(environ) / ".config"
-    usual = (SYSTEM_FILE, config_home / "bgjobd" / "bgjobd.toml")
-    return next((file for file in usual if os.path.exists(file)), None)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ConfigError(Problem(str(file), "", f"cannot be read: {error.strerror}")) from None
-    try:
-        return tomllib.loads(content.decode())
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(Problem(str(file), "", f"is not UTF-8 (at line {line})")) from None
-    except RecursionError:
-        raise ConfigError(Problem(str(file), "", "is not TOML: nested too deeply")) from None
-    except ValueError as error:  # tomllib's own error, or int() refusing thousands of digits
-        line = content.rstrip().count(b"\n") + 1
-        reason = str(error).replace("at end of document", f"at line {line}, the end of the document")
-        raise ConfigError(Problem(str(file), "", f"is not TOML: {reason}")) from None
-
-
-# The environment
-
-
-def _variables(environ: Mapping[str, str], known_queues: Collection[str]) -> dict[tuple[str, ...], str]:
-    """The variables that override a key, by the key's parts: `BGJOBD_RETRY__CAP` by `("retry", "cap")`."""
-    names = (name for name in environ if name.startswith("BGJOBD_"))
-    split = ((name.removeprefix("BGJOBD_").split("__"), name) for name in names)
-    return {_key_parts(parts, known_queues): name for parts, name in split if len(parts) > 1}
-
-
-def _key_parts(parts: list[str], known_queues: Collection[str]) -> tuple[str, ...]:
-    """The parts in lower case, but for names that only the user knows how to spell."""
-    lowered = [part.lower() for part in parts]
-    match lowered:
-        case ["queues", queue, *keys]:
-            return ("queues", next((name for name in known_queues if name.lower() == queue), queue), *keys)
-        case ["app", "env", *_]:
-            return ("app", "env", *parts[2:])
-        case ["approved", _, *keys]:
-            return ("approved", parts[1], *keys)
-        case _:
-            return tuple(lowered)
-
-
-def _overrides(variables: Mapping[tuple[str, ...], str], environ: Mapping[str, str]) -> dict[str, Any]:
-    """The variables' values as the tables that a file would have had."""
-    source = _Overrides(
-        Config,  # type: ignore[arg-type]  # of the class it reads the fields alone
-        case_sensitive=True,
-        env_prefix="",
-        env_nested_delimiter="__",
-    )
-    source.env_vars = {"__".join(parts): environ[name] for parts, name in variables.items()}
-    unknown = {parts[0]: dict[str, Any]() for parts in variables if parts[0] not in Config.model_fields}
-    return unknown | source()
-
-
-class _Overrides(EnvSettingsSource):
-    """Takes a value as JSON where it is some, and where its key holds more than text."""
-
-    def field_is_complex(self, field: FieldInfo) -> bool:
-        return not _is_text(field.annotation)
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: str) -> object:
-        return _json_or_text(value)
-
-
-def _is_text(annotation: object) -> bool:
-    """Whether a key of this type takes text alone, so that 1000 is a name and no number."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _is_text(get_args(annotation)[0])
-    if origin in (Union, UnionType):
-        return all(member is NoneType or _is_text(member) for member in get_args(annotation))
-    return annotation in (str, Path)
-
-
-def _json_or_text(text: str) -> object:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-    except (ValueError, RecursionError):  # thousands of digits or brackets: enough of them to be refused
-        return text[:100]
-
-
-# Putting both together
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both as one, `above` winning; a value where a table should be stays, for its problem to be told."""
-    both = dict(below)
-    for key, value in above.items():
-        if not isinstance(value, dict) or key not in below:
-            both[key] = value
-        elif isinstance(below[key], dict):
-            both[key] = _merged(below[key], value)
-    return both
-
-
-def _surroundings(
-    file: Path | None, variables: Collection[tuple[str, ...]], values: Mapping[str, Any]
-) -> Surroundings:
-    retry = values.get("retry", {})
-    return Surroundings(
-        file=file,
-        from_environment=frozenset(parts[1] for parts in variables if parts[0] in ("daemon", "app", "web")),
-        queues=frozenset({"default", *_names(values, "queues")}),
-        cap=retry.get("cap", Retry().cap) if isinstance(retry, dict) else None,
-    )
-
-
-def _names(values: Mapping[str, Any], section: str) -> Collection[str]:
-    table = values.get(section)
-    return table.keys() if isinstance(table, dict) else ()
-
-
-# Where things are if nobody says so
-
-
-def _usual_places(environ: Mapping[str, str], is_root: bool) -> dict[str, dict[str, str]]:
-    places = _system_places() if is_root else _own_places(environ)
-    for key, variable in _SYSTEMD_DIRECTORIES.items():
-        directory = environ.get(variable, "").split(":")[0]  # a unit may have several
-        if directory:
-            places[key] = directory
-    return {"daemon": places}
-
-
-def _system_places() -> dict[str, str]:
-    return {
-        "socket": "/run/bgjobd.sock",
-        "state_dir": "/var/lib/bgjobd",
-        "runtime_dir": "/run/bgjobd",
-        "log_dir": "/var/log/bgjobd",
-    }
-
-
-def _own_places(environ: Mapping[str, str]) -> dict[str, str]:
-    """A person's places; `log_dir` is missing, for it follows the final `state_dir`."""
-    fallback = Path("/tmp") / f"bgjobd-{os.getuid()}"
-    runtime_dir = _try_directory(environ, "XDG_RUNTIME_DIR")
-    state_home = _try_directory(environ, "XDG_STATE_HOME") or _home(environ) / ".local" / "state"
-    return {
-        "socket": str(fallback.with_suffix(".sock") if runtime_dir is None else runtime_dir / "bgjobd.sock"),
-        "state_dir": str(state_home / "bgjobd"),
-        "runtime_dir": str(fallback if runtime_dir is None else runtime_dir / "bgjobd"),
-    }
-
-
-def _try_directory(environ: Mapping[str, str], variable: str) -> Path | None:
-    """The variable's directory; as the XDG rules have it, an empty or relative one counts as unset."""
-    directory = Path(environ.get(variable, ""))
-    return directory if directory.is_absolute() else None
-
-
-def _home(environ: Mapping[str, str]) -> Path:
-    try:
-        return _try_directory(environ, "HOME") or Path(pwd.getpwuid(os.getuid()).pw_dir)
-    except KeyError:  # a uid that no account has, as in containers
-        return Path("/")
-
-
-# What was wrong
-
-
-def _problems(
-    error: ValidationError, file: Path | None, variables: Mapping[tuple[str, ...], str]
-) -> Iterator[Problem]:
-    faults = error.errors(include_url=False)
-    misnamed = {fault["loc"][:-1] for fault in faults if fault["loc"][-1] == "[key]"}
-    for fault in faults:
-        loc = fault["loc"]
-        if loc[-1] == "[key]":
-            loc = loc[:-1]
-        elif any(loc[: len(table)] == table for table in misnamed):
-            continue  # what stands under a wrong name says nothing
-        elif fault["type"] == "default_factory_not_called":
-            continue  # a consequence of a problem that is told
-        where = _try_variable(loc, variables) or (str(file) if file else "defaults")
-        yield Problem(where, _dotted(loc), fault_message(fault, loc))
-
-
-def _try_variable(loc: tuple[int | str, ...], variables: Mapping[tuple[str, ...], str]) -> str | None:
-    """The variable that set what stands at `loc`, or a part of it."""
-    for parts, name in variables.items():
-        shorter = min(len(parts), len(loc))
-        if shorter > 1 and parts[:shorter] == loc[:shorter]:
-            return name
-    if loc[0] in Config.model_fields:
-        return None
-    return next((name for parts, name in variables.items() if parts[0] == loc[0]), None)
-
-
-def _dotted(loc: tuple[int | str, ...]) -> str:
-    key = ""
-    for part in loc:
-        if isinstance(part, int):
-            key += f"[{part}]"
-        else:
-            key += "." * bool(key) + (part if _BARE_KEY.fullmatch(part) else json.dumps(part))
-    return key
-
-
-def fault_message(fault: Mapping[str, Any], loc: tuple[int | str, ...]) -> str:
-    """What is wrong with the value, as a sentence about it."""
-    match fault["type"]:
-        case "extra_forbidden":
-            return f"there is no such key; allowed here: {', '.join(_keys_beside(loc))}"
-        case "value_error":
-            return str(fault["ctx"]["error"])
-        case known if known in _PLAIN_MESSAGES:
-            return _PLAIN_MESSAGES[known] + _quoted(fault["input"], loc)
-        case _:
-            return str(fault["msg"]).replace("Input should", "must", 1) + _quoted(fault["input"], loc)
-
-
-def _quoted(value: object, loc: tuple[int | str, ...]) -> str:
-    """The value that it is not to be; nothing where it may be a secret, as variables are, unless it is a number."""
-    is_kept_back = loc[:2] == ("app", "env") and not isinstance(value, int | float)
-    return "" if is_kept_back else f", not {shown(value)}"
-
-
-def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
-    match loc:
-        case (_,):
-            table: Any = Config
-        case ("queues", *_):
-            table = Queue
-        case ("approved", *_):
-            table = ClassPolicy
-        case _:
-            table = Config.model_fields[str(loc[0])].annotation
-    return list(table.model_fields)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from functools import partial
@@ -17,7 +16,6 @@ from pydantic import AnyUrl, TypeAdapter, ValidationError
 from bgjob.codec import to_json
 from bgjob.errors import (
     ClassUnavailableError,
-    InvalidNameError,
     InvalidParametersError,
     MethodNotApprovedError,
     NotApprovedError,
@@ -26,8 +24,6 @@ from bgjobd.config.policy import InvalidAttributeError, Policy, policy_of
 from bgjobd.config.sections import Config
 from bgjobd.core.job import MASK
 
-_CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
-_METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MAX_PROBLEMS: Final = 20
 _MANY: Final = 200
 """Values in parameters, beyond which the first problem alone is told: a validator finds all before it tells one."""
@@ -132,16 +128,6 @@ class Catalogue:
             if described["unavailable"] is not None
             and (name not in known or known[name]["unavailable"] is None)
         }
-
-
-def check_names(class_name: str, method_name: str, max_length: int) -> None:
-    """Raises InvalidNameError for a name that could not name anything."""
-    for field, value, grammar in (
-        ("class_name", class_name, _CLASS_NAME),
-        ("method_name", method_name, _METHOD_NAME),
-    ):
-        if len(value) > max_length or not grammar.fullmatch(value):
-            raise InvalidNameError(field=field, value=value[:max_length])
 
 
 class _Validator:

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from bgjob.errors import JobNotFoundError, ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType, Outcome, Status
-from bgjobd.config.sections import Config, ConfigError, Queue
+from bgjobd.config.problems import ConfigError
+from bgjobd.config.sections import Config, Queue
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.planner import Lanes

@@ -14,7 +14,7 @@ from typing import Any
 from bgjob import AsyncClient, AsyncJob
 from bgjob.errors import RequestError
 from bgjobd import service
-from bgjobd.config import sections
+from bgjobd.config import loading
 from bgjobd.config.sections import Config
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
@@ -81,7 +81,7 @@ actions = true
 """,
         encoding="utf-8",
     )
-    return sections.load(file, {}, is_root=os.geteuid() == 0)
+    return loading.load(file, {}, is_root=os.geteuid() == 0)
 
 
 def _free_port() -> int:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bgjobd.config.policy import first
-from bgjobd.config.sections import ClassPolicy, Config, ConfigError, Problem
+from bgjobd.config.problems import ConfigError, Problem
+from bgjobd.config.sections import ClassPolicy, Config
 from bgjobd.forkserver import landlock
 from bgjobd.forkserver.sandbox import MAY_BE_LESS_NICE, MAY_RAISE_LIMITS, Account, Limits, has_capability
 from bgjobd.host.disk_space import existing

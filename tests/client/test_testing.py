@@ -37,7 +37,7 @@ from bgjob import (
     wait,
 )
 from bgjob.testing import Jobs, NotAnsweredError, NothingRunsError, submissions
-from bgjobd.daemon import catalogue
+from bgjobd.api import submissions as daemons
 from tests.client import jobs_of_tests
 from tests.client.jobs_of_tests import (
     AsksOddly,
@@ -319,8 +319,8 @@ def test_only_approved_classes_run_where_some_are_named() -> None:
 
 
 def test_the_grammar_of_names_is_the_daemons() -> None:
-    assert submissions.CLASS_NAME == catalogue._CLASS_NAME
-    assert submissions.METHOD_NAME == catalogue._METHOD_NAME
+    assert submissions.CLASS_NAME == daemons._CLASS_NAME
+    assert submissions.METHOD_NAME == daemons._METHOD_NAME
 
 
 def test_one_bad_job_of_many_stores_none(jobs: Jobs) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from bgjob.errors import PermissionDeniedError
 from bgjobd.api.access import RIGHTS, Access, Grants, Right
-from bgjobd.api.server import Caller
+from bgjobd.api.peer import Caller
 from bgjobd.config import sections
 from tests.daemon.running import RunningDaemon, daemon
 from tests.daemon.test_following import Stream

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bgjob.errors import InvalidParametersError
-from bgjobd.config.sections import load
+from bgjobd.config.loading import load
 from bgjobd.daemon.catalogue import Catalogue
 
 Told = list[tuple[str, str]]

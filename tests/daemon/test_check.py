@@ -19,7 +19,7 @@ from bgjobd.commands import check as checking
 from bgjobd.commands import check_jobs, check_places
 from bgjobd.commands.check import Checked
 from bgjobd.commands.findings import Finding, Severity, is_whole
-from bgjobd.config import sections
+from bgjobd.config import loading, sections
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.host import disk_space
 from bgjobd.host.disk_space import Room
@@ -37,7 +37,7 @@ def check(running: RunningDaemon, *words: str) -> subprocess.CompletedProcess[st
 
 def checked(running: RunningDaemon) -> Checked:
     """What the command tells, without the time that a process takes for its start."""
-    return checking.check(sections.load(running.config, {}, is_root=os.geteuid() == 0))
+    return checking.check(loading.load(running.config, {}, is_root=os.geteuid() == 0))
 
 
 def told(running: RunningDaemon) -> str:
@@ -49,7 +49,7 @@ def settings(tmp_path: Path, more: str = "") -> sections.Config:
     file.write_text(
         f"[daemon]\nsocket = 's.sock'\nstate_dir = 'state'\nruntime_dir = 'run'\nlog_dir = 'log'\n{more}"
     )
-    return sections.load(file, {}, is_root=False)
+    return loading.load(file, {}, is_root=False)
 
 
 def of(subject: str, found: list[Finding]) -> list[Finding]:

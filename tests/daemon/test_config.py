@@ -8,8 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from bgjob.words import Backoff, Outcome
-from bgjobd.config import sections
-from bgjobd.config.sections import ClassPolicy, Config, ConfigError, Problem, Queue, load
+from bgjobd.config import loading
+from bgjobd.config.loading import load
+from bgjobd.config.problems import ConfigError, Problem
+from bgjobd.config.sections import ClassPolicy, Config, Queue
 from bgjobd.config.values import TcpAddress, UnixAddress, delay, size
 from bgjobd.core.stopping import AtStop
 
@@ -19,7 +21,7 @@ def system_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for /etc/bgjobd/bgjobd.toml, absent until a test writes it."""
     file = tmp_path / "etc" / "bgjobd.toml"
     file.parent.mkdir()
-    monkeypatch.setattr(sections, "SYSTEM_FILE", file)
+    monkeypatch.setattr(loading, "SYSTEM_FILE", file)
     return file
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bgjob.codec import to_json
-from bgjobd.api import methods
+from bgjobd.api import submissions
 from bgjobd.api.schemas import NewJob
 
 PARAMETERS: list[dict[str, Any]] = [
@@ -41,8 +41,8 @@ def test_the_digest_of_a_request_is_of_a_list_of_what_it_asks_for(
     asked = ["äpp.Job", "rün", parameters, 2, told]
     text = json.dumps(asked, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     expected = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-    assert methods._digest(job, asyncio.run(methods._text_in_order(parameters))) == expected
+    assert submissions._digest(job, asyncio.run(submissions._text_in_order(parameters))) == expected
     if all(type(value) not in (dict, list) for value in parameters.values()):
         in_order = dict(sorted(parameters.items()))
-        assert methods._is_in_order(in_order)
-        assert methods._digest(job, to_json(in_order)) == expected
+        assert submissions._is_in_order(in_order)
+        assert submissions._digest(job, to_json(in_order)) == expected

@@ -37,8 +37,8 @@ from bgjob.errors import (
     StorageUnavailableError,
 )
 from bgjobd.api import fifo
+from bgjobd.api.connection import Limits
 from bgjobd.api.fifo import Fifo, LineReader
-from bgjobd.api.server import Limits
 from bgjobd.service import SOCKET_GROUP
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually

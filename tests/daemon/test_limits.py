@@ -18,7 +18,9 @@ from bgjob.calls import Call
 from bgjob.words import INTERFACE
 from bgjobd.commands import check
 from bgjobd.commands.findings import Severity
-from bgjobd.config.sections import Config, ConfigError, load
+from bgjobd.config.loading import load
+from bgjobd.config.problems import ConfigError
+from bgjobd.config.sections import Config
 from bgjobd.forkserver.sandbox import Account, Limits
 from bgjobd.supervisor import cgroups, limits
 from bgjobd.supervisor.fork_server_link import Application

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bgjobd.api.methods import IDL
+from bgjobd.api.introspection import IDL
 from bgjobd.daemon.loop import Daemon
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.process_identity import pidfd_inode, start_time

@@ -17,7 +17,7 @@ from bgjob.codec import Request
 from bgjobd import main
 from bgjobd.commands import status
 from bgjobd.commands.status_report import Answer, Gathered, Health, Page, Standing, judge, lines
-from bgjobd.config import sections
+from bgjobd.config import loading
 from bgjobd.host import lock
 from bgjobd.host.disk_space import Room
 from tests.client.scripted import Line, Script, ScriptedDaemon
@@ -224,7 +224,7 @@ def test_classes_that_are_none_are_no_answer_either(tmp_path: Path) -> None:
 
 def standing_of_liar(directory: Path, script: Script) -> Standing:
     """How a daemon does that holds its lock, and answers what the script says."""
-    settings = sections.load(None, {"HOME": str(directory), "XDG_RUNTIME_DIR": str(directory)}, is_root=False)
+    settings = loading.load(None, {"HOME": str(directory), "XDG_RUNTIME_DIR": str(directory)}, is_root=False)
     settings.daemon.state_dir.mkdir(parents=True)
     held = lock.lock(settings.daemon.state_dir)
     try:
@@ -250,7 +250,7 @@ def test_a_daemon_that_is_stopped_hangs(tmp_path: Path, monkeypatch: pytest.Monk
     assert running.process is not None
     running.process.send_signal(signal.SIGSTOP)
     try:
-        standing = judge(status.gather(sections.load(running.config, {}, is_root=False)))
+        standing = judge(status.gather(loading.load(running.config, {}, is_root=False)))
     finally:
         running.process.send_signal(signal.SIGCONT)
         running.stop()

@@ -19,7 +19,7 @@ from bgjob.codec import JsonObject
 from bgjob.words import FINAL
 from bgjobd.commands import books
 from bgjobd.commands.books import Books
-from bgjobd.config import sections
+from bgjobd.config import loading
 from bgjobd.config.sections import Config
 from bgjobd.supervisor.fork_server_marks import try_mark
 from tests.daemon.running import RunningDaemon
@@ -70,7 +70,7 @@ def check(
 
 
 def settings_of(file: Path) -> Config:
-    return sections.load(file, {}, is_root=False)
+    return loading.load(file, {}, is_root=False)
 
 
 def is_settled(settings: Config, acknowledged: Collection[int]) -> bool:

@@ -15,10 +15,13 @@ from pydantic import TypeAdapter, ValidationError
 from bgjob.codec import to_json
 from bgjob.errors import InvalidNameError
 from bgjob.words import INT_MAX
+from bgjobd.api.submissions import check_names
 from bgjobd.config import values as units
-from bgjobd.config.sections import Config, ConfigError, load
+from bgjobd.config.loading import load
+from bgjobd.config.problems import ConfigError
+from bgjobd.config.sections import Config
 from bgjobd.core.job import Ending
-from bgjobd.daemon.catalogue import Catalogue, check_names
+from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
 from bgjobd.host.clock import to_text

@@ -30,9 +30,11 @@ from bgjob.errors import (
 )
 from bgjob.words import INTERFACE
 from bgjobd.api import methods
+from bgjobd.api.connection import Limits, Methods
 from bgjobd.api.fifo import LineReader
+from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import Input, checked
-from bgjobd.api.server import Caller, Limits, Methods, Server
+from bgjobd.api.server import Server
 from bgjobd.forkserver import wire
 from tests.fuzz.target import luck_of, pieces, scratch
 
@@ -211,7 +213,7 @@ class _House:
                 _check(data, await reading)
             reading.cancel()
             await asyncio.wait([reading])
-        while self._server._connections:  # noqa: ASYNC110 - it tells nobody that one is gone
+        while self._server.admission.admitted:  # noqa: ASYNC110 - it tells nobody that one is gone
             await asyncio.sleep(0)
 
     async def _all(self, peer: socket.socket) -> bytes:

@@ -22,7 +22,7 @@ from pydantic_core import PydanticUndefined
 
 from bgjob.commands import arguments
 from bgjobd import main
-from bgjobd.config import sections, values
+from bgjobd.config import loading, sections, values
 from tests.packaging import roff
 
 PAGES: Final = Path(__file__).resolve().parents[2] / "docs" / "man"
@@ -81,7 +81,7 @@ def _bgjobd() -> str:
     )
 
 
-_PLACES: Final[Mapping[str, str]] = {"configuration": str(sections.SYSTEM_FILE)} | sections._system_places()
+_PLACES: Final[Mapping[str, str]] = {"configuration": str(loading.SYSTEM_FILE)} | loading._system_places()
 
 
 def _files(places: Mapping[str, str]) -> Iterator[str]:

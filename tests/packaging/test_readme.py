@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 from bgjob.commands import arguments
 from bgjobd import main
 from bgjobd.api.access import RIGHTS, Right
-from bgjobd.config import sections
+from bgjobd.config import loading, sections
 from tests.packaging import manual
 from tests.packaging.walkthrough import Answered, Block, Kind, blocks_of, is_as_shown, kind_of, walk
 
@@ -114,7 +114,7 @@ def test_a_session_prints_what_the_readme_shows(block: Block, told: dict[Block, 
 def test_a_part_of_a_configuration_can_be_loaded(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "bgjobd.toml"
     file.write_text(block.text)
-    assert sections.load(file, {}, is_root=False).file == file
+    assert loading.load(file, {}, is_root=False).file == file
 
 
 def test_every_block_is_in_a_category() -> None:

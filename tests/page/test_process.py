@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from bgjobd.config.sections import load
+from bgjobd.config.loading import load
 from bgjobd.supervisor.page_process import PageProcess, settings_of
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.page.serving import TOKEN, Peer

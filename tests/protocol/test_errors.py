@@ -25,7 +25,7 @@ from bgjob.errors import (
     from_reply,
 )
 from bgjob.words import INTERFACE, SERVICE, Backoff
-from bgjobd.api import methods, schemas
+from bgjobd.api import introspection, schemas
 from tests.protocol import idl
 
 SAMPLES: dict[str, Any] = {
@@ -39,7 +39,7 @@ KINDS = {kind.error_name: kind for kind in RequestError.__subclasses__()}
 
 def described() -> dict[str, idl.Fields]:
     """Every error that the daemon describes to its callers, by full name."""
-    jobs, service = idl.parse(methods.IDL.read_text()), idl.parse(methods._DESCRIPTIONS[SERVICE])
+    jobs, service = idl.parse(introspection.IDL.read_text()), idl.parse(introspection.DESCRIPTIONS[SERVICE])
     return {f"{each.name}.{name}": fields for each in (jobs, service) for name, fields in each.errors.items()}
 
 

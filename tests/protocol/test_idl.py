@@ -13,11 +13,11 @@ import pytest
 
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, Backoff
-from bgjobd.api import methods, schemas
+from bgjobd.api import introspection, methods, schemas, submissions
 from bgjobd.host.clock import to_text
 from tests.protocol import idl
 
-JOBS = idl.parse(methods.IDL.read_text())
+JOBS = idl.parse(introspection.IDL.read_text())
 NAMES = {str: "string", int: "int", float: "float", bool: "bool"}
 
 
@@ -104,7 +104,7 @@ def varlinkctl() -> str:
 
 def test_systemd_accepts_the_description(varlinkctl: str) -> None:
     done = subprocess.run(
-        [varlinkctl, "validate-idl", methods.IDL], capture_output=True, text=True, timeout=20
+        [varlinkctl, "validate-idl", introspection.IDL], capture_output=True, text=True, timeout=20
     )
     assert done.returncode == 0, done.stderr
     assert "error" not in done.stderr.lower()
@@ -112,14 +112,14 @@ def test_systemd_accepts_the_description(varlinkctl: str) -> None:
 
 def test_systemd_accepts_the_description_of_the_service_interface(varlinkctl: str, tmp_path: Path) -> None:
     file = tmp_path / f"{SERVICE}.varlink"
-    file.write_text(methods._DESCRIPTIONS[SERVICE])
+    file.write_text(introspection.DESCRIPTIONS[SERVICE])
     done = subprocess.run([varlinkctl, "validate-idl", file], capture_output=True, text=True, timeout=20)
     assert done.returncode == 0, done.stderr
 
 
 def test_systemd_would_refuse_a_broken_description(varlinkctl: str, tmp_path: Path) -> None:
     file = tmp_path / "broken.varlink"
-    file.write_text(methods.IDL.read_text().replace("method Get(id: int,", "method Get(id: integer,"))
+    file.write_text(introspection.IDL.read_text().replace("method Get(id: int,", "method Get(id: integer,"))
     done = subprocess.run([varlinkctl, "validate-idl", file], capture_output=True, text=True, timeout=20)
     assert done.returncode != 0
 
@@ -249,27 +249,27 @@ def test_a_parameter_of_another_shape_is_refused_by_its_name(
 @pytest.mark.parametrize("at", ["", "tomorrow", "2024-12-04T14:31:53", "2024-12-04", "2024-13-04T00:00:00Z"])
 def test_a_time_that_is_no_instant_is_refused(at: str) -> None:
     with pytest.raises(InvalidParameterError) as caught:
-        methods._scheduled_at(schemas.Options(at=at), now=0.0)
+        submissions._scheduled_at(schemas.Options(at=at), now=0.0)
     assert caught.value.parameters == {"parameter": "options.at"}
 
 
 def test_a_time_is_understood_in_any_zone() -> None:
     expected = datetime(2024, 12, 4, 14, 31, 53, tzinfo=UTC).timestamp()
     for at in ("2024-12-04T14:31:53Z", "2024-12-04T15:31:53+01:00", "2024-12-04T14:31:53.000000+00:00"):
-        assert methods._scheduled_at(schemas.Options(at=at), now=0.0) == expected
+        assert submissions._scheduled_at(schemas.Options(at=at), now=0.0) == expected
 
 
 def test_a_delay_counts_from_now_and_excludes_a_time() -> None:
-    assert methods._scheduled_at(schemas.Options(delay=5), now=100.0) == 105.0
-    assert methods._scheduled_at(schemas.Options(delay=0), now=100.0) is None
-    assert methods._scheduled_at(schemas.Options(), now=100.0) is None
+    assert submissions._scheduled_at(schemas.Options(delay=5), now=100.0) == 105.0
+    assert submissions._scheduled_at(schemas.Options(delay=0), now=100.0) is None
+    assert submissions._scheduled_at(schemas.Options(), now=100.0) is None
     with pytest.raises(InvalidParameterError):
-        methods._scheduled_at(schemas.Options(delay=5, at="2024-12-04T14:31:53Z"), now=100.0)
+        submissions._scheduled_at(schemas.Options(delay=5, at="2024-12-04T14:31:53Z"), now=100.0)
 
 
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z"])
 def test_a_time_of_any_year_can_be_stored(at: str) -> None:
-    scheduled_at = methods._scheduled_at(schemas.Options(at=at), now=0.0)
+    scheduled_at = submissions._scheduled_at(schemas.Options(at=at), now=0.0)
     assert scheduled_at is not None
     assert to_text(scheduled_at) == at.replace("Z", ".000000Z")
 
@@ -277,5 +277,5 @@ def test_a_time_of_any_year_can_be_stored(at: str) -> None:
 @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 def test_a_time_in_the_year_0_or_10000_of_utc_is_refused(at: str) -> None:
     with pytest.raises(InvalidParameterError) as caught:
-        methods._scheduled_at(schemas.Options(at=at), now=0.0)
+        submissions._scheduled_at(schemas.Options(at=at), now=0.0)
     assert caught.value.parameters == {"parameter": "options.at"}

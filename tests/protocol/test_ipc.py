@@ -25,7 +25,10 @@ import pytest
 from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import DaemonUnavailableError, JobNotFoundError
-from bgjobd.api.server import Caller, Limits, Methods, Server, SocketInUseError
+from bgjobd.api.connection import Limits, Methods
+from bgjobd.api.peer import Caller
+from bgjobd.api.server import Server
+from bgjobd.api.unix_socket import SocketInUseError
 
 T = TypeVar("T")
 PATIENCE = 10.0
@@ -222,7 +225,7 @@ async def world(path: Path, limits: Limits) -> AsyncIterator[World]:
         await server.finish()
     for _ in range(100):
         await asyncio.sleep(0)
-    assert server.turns._held == 0, "somebody who has left keeps the room that he had"
+    assert server.admission.turns._held == 0, "somebody who has left keeps the room that he had"
     assert troubles == [], "the loop met an exception that nobody caught"
 
 

@@ -21,8 +21,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from bgjob.errors import InvalidNameError, MethodNotApprovedError, NotApprovedError
-from bgjobd.config.sections import load
-from bgjobd.daemon.catalogue import Catalogue, check_names
+from bgjobd.api.submissions import check_names
+from bgjobd.config.loading import load
+from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.forkserver.describe import describe
 from tests.forkserver.driven import DrivenServer, fork_server, order
 

@@ -20,7 +20,7 @@ import pytest
 
 from bgjob import Client
 from bgjob.words import INTERFACE, SERVICE
-from bgjobd.api import methods
+from bgjobd.api import introspection
 from tests.protocol import idl
 from tests.support import eventually
 
@@ -139,7 +139,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def test_varlinkctl_reads_the_description(service: Service) -> None:
     done = service.varlink("introspect", INTERFACE)
     assert done.returncode == 0, done.stderr
-    assert idl.parse(done.stdout) == idl.parse(methods.IDL.read_text())
+    assert idl.parse(done.stdout) == idl.parse(introspection.IDL.read_text())
 
 
 def test_varlinkctl_reads_the_description_of_the_service_interface(service: Service) -> None:
@@ -199,7 +199,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Prune": service.call("Prune", ids=[first, second], last_entry=2**40),
         "PruneLogs": service.call("PruneLogs", before="2020-01-01T00:00:00Z"),
     }
-    described = idl.parse(methods.IDL.read_text())
+    described = idl.parse(introspection.IDL.read_text())
     assert set(answers) == set(described.outputs)
     problems = [
         problem

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from bgjob.commands import arguments
 from bgjob.words import SERVICE
 from bgjobd import main
-from bgjobd.api import methods
+from bgjobd.api import introspection, methods
 from bgjobd.api.access import RIGHTS
 from bgjobd.config import sections
 from bgjobd.web import views
@@ -59,7 +59,7 @@ def lines() -> list[str]:
 
 
 def _methods() -> Iterator[str]:
-    jobs = idl.parse(methods.IDL.read_text())
+    jobs = idl.parse(introspection.IDL.read_text())
     for interface in (jobs, _of_service()):
         for name, given in interface.inputs.items():
             method = f"method {interface.name}.{name}"
@@ -70,7 +70,7 @@ def _methods() -> Iterator[str]:
 
 
 def _of_service() -> idl.Interface:
-    return idl.parse(methods._DESCRIPTIONS[SERVICE])
+    return idl.parse(introspection.DESCRIPTIONS[SERVICE])
 
 
 def _all_fields(interface: idl.Interface, fields: idl.Fields) -> Iterator[tuple[str, str]]:
@@ -83,7 +83,7 @@ def _all_fields(interface: idl.Interface, fields: idl.Fields) -> Iterator[tuple[
 
 
 def _errors() -> Iterator[str]:
-    for interface in (idl.parse(methods.IDL.read_text()), _of_service()):
+    for interface in (idl.parse(introspection.IDL.read_text()), _of_service()):
         for name, fields in interface.errors.items():
             yield f"error {interface.name}.{name} tells {', '.join(fields) or 'nothing'}"
 

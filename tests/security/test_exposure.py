@@ -12,7 +12,7 @@ import pytest
 
 from bgjob import Client
 from bgjob.errors import NotApprovedError
-from bgjobd.config import sections
+from bgjobd.config import problems
 from bgjobd.supervisor.page_process import settings_of
 from tests.daemon.running import RunningDaemon, daemon
 from tests.daemon.test_check import settings
@@ -81,7 +81,7 @@ def _command(pid: int) -> str:
 )
 def test_no_other_address_is_taken_without_the_flag(tmp_path: Path, bind: str) -> None:
     """The same; a name counts as remote, whatever it leads to by now."""
-    with pytest.raises(sections.ConfigError, match=r"web\.bind"):
+    with pytest.raises(problems.ConfigError, match=r"web\.bind"):
         settings(tmp_path, f"[web]\nbind = {bind!r}\n")
 
 

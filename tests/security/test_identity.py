@@ -17,7 +17,7 @@ import pytest
 
 from bgjob.codec import parse_reply
 from bgjob.words import INTERFACE
-from bgjobd.api import server
+from bgjobd.api import peer
 from tests.daemon.running import RunningDaemon, daemon
 from tests.protocol.peers import PATIENCE, Peer, connect, leaves_nothing, ours, pid_of
 from tests.support import directory_for_all, eventually
@@ -163,7 +163,7 @@ def test_a_peer_whom_the_kernel_does_not_name_is_nobody_and_not_root() -> None:
             struct.unpack("iII", unconnected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
             == 2**32 - 1
         )
-        assert [server._try_peer(sock) for sock in (closed, unconnected, of_another_family)] == [None] * 3
+        assert [peer.try_peer(sock) for sock in (closed, unconnected, of_another_family)] == [None] * 3
 
 
 def test_a_client_that_vanishes_at_any_byte_of_its_request_is_never_root(running: RunningDaemon) -> None:

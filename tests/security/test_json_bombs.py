@@ -17,7 +17,8 @@ import pytest
 from bgjob import codec
 from bgjob.commands import values
 from bgjob.words import INTERFACE, SERVICE
-from bgjobd.config.sections import ConfigError, load
+from bgjobd.config.loading import load
+from bgjobd.config.problems import ConfigError
 from tests.daemon.running import OWN_JOURNAL, RunningDaemon, daemon
 from tests.page import serving as browsing
 from tests.protocol.peers import CLOSES, GOES_ON, INFO, Peer, connect, leaves_nothing

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bgjob.words import EntryType
-from bgjobd.api import server
+from bgjobd.api import unix_socket
 from bgjobd.commands import check_places, process_table
 from bgjobd.commands.findings import Severity
 from bgjobd.commands.prune import Archive
@@ -316,7 +316,7 @@ def test_what_is_put_in_the_place_of_the_socket_gets_none_of_its_rights(
     monkeypatch.setattr(socket.socket, "bind", bind)
     before = state_of(target)
     with pytest.raises(FileExistsError, match="something else in the socket's place"):
-        server._bind(path, 0o660, os.getgid())
+        unix_socket.bind(path, 0o660, os.getgid())
     assert state_of(target) == before
 
 
@@ -326,7 +326,7 @@ def test_a_link_in_the_place_of_the_socket_is_replaced_and_a_socket_that_it_lead
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / "other"))
     (tmp_path / "socket").symlink_to("other")
-    server._bind(tmp_path / "socket", 0o660, None).close()
+    unix_socket.bind(tmp_path / "socket", 0o660, None).close()
     assert (tmp_path / "other").is_socket()
     assert not (tmp_path / "socket").is_symlink()
 

@@ -14,7 +14,7 @@ import pytest
 
 from bgjob.codec import Request
 from bgjob.words import INTERFACE, SERVICE
-from bgjobd.api import methods
+from bgjobd.api import introspection
 from bgjobd.web import views
 from bgjobd.web.render import Renderer
 from tests.daemon.running import RunningDaemon, daemon
@@ -27,7 +27,7 @@ from tests.support import directory_for_all
 NOBODY = 65534
 NO_ACCESS = "[access]\nsubmit = []\nmanage = []\nread = []\n"
 
-JOBS = idl.parse(methods.IDL.read_text())
+JOBS = idl.parse(introspection.IDL.read_text())
 
 
 @pytest.fixture(scope="module")

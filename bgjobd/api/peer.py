@@ -1,0 +1,63 @@
+"""Who is at the other end of a connection, as the kernel knows it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+_CREDENTIALS: Final = struct.Struct("iII")
+_SO_PEERGROUPS: Final = 59  # asm-generic/socket.h; Python has no name for it
+_LONGEST_OPTION: Final = 1024  # bytes, and Python's getsockopt takes no larger buffer: 256 groups
+_MOST_GROUPS: Final = 65536  # the kernel's NGROUPS_MAX
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is at the other end, as the kernel said when the connection was made; one a connection."""
+
+    pid: int
+    uid: int
+    gid: int
+    groups: frozenset[int] = frozenset()
+
+    @cached_property
+    def turn(self) -> asyncio.Lock:
+        """The connection's: what others may have to wait for is done while it is held, so one thing at a time."""
+        return asyncio.Lock()
+
+
+def try_peer(peer: socket.socket) -> Caller | None:
+    """Who is at the other end of this socket; None where the kernel knows nobody."""
+    try:
+        pid, uid, gid = _CREDENTIALS.unpack(
+            peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+    except OSError:
+        return None
+    # (uid_t)-1 is what the kernel says where it knows no peer.
+    return None if uid == 0xFFFFFFFF else Caller(pid, uid, gid, _groups(peer))
+
+
+def _groups(peer: socket.socket) -> frozenset[int]:
+    """The supplementary groups that the peer had when it connected; none where they cannot be read."""
+    try:
+        told = peer.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _LONGEST_OPTION)
+    except OSError as error:
+        return _many_groups(peer) if error.errno == errno.ERANGE else frozenset()
+    return frozenset(memoryview(told).cast("I"))
+
+
+def _many_groups(peer: socket.socket) -> frozenset[int]:
+    import ctypes  # here, for hardly anybody is in more groups than Python's getsockopt can tell
+
+    told = (ctypes.c_uint32 * _MOST_GROUPS)()
+    size = ctypes.c_uint32(ctypes.sizeof(told))
+    libc = ctypes.CDLL(None)
+    if libc.getsockopt(peer.fileno(), socket.SOL_SOCKET, _SO_PEERGROUPS, told, ctypes.byref(size)) != 0:
+        return frozenset()
+    return frozenset(told[: size.value // 4])

@@ -1,0 +1,197 @@
+"""What the socket answers of a job, its attempts, its output, a class and a log entry, as JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bgjob.codec import JsonObject, to_json
+from bgjob.errors import JobNotFoundError
+from bgjob.words import Status
+from bgjobd.api import schemas
+from bgjobd.api.connection import Encoded
+from bgjobd.api.peer import Caller
+from bgjobd.config.policy import Policy
+from bgjobd.core.job import masked, masked_text
+from bgjobd.host.clock import to_text
+from bgjobd.store.items import LogLine
+from bgjobd.store.pages import Page
+from bgjobd.store.reader import Reader, StoredJob
+from bgjobd.store.tally import Tally
+from bgjobd.supervisor.limits import LIMITS, value_of
+from bgjobd.supervisor.outputs import Part
+
+if TYPE_CHECKING:
+    from bgjobd.daemon.loop import Daemon
+
+
+async def job_reply(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
+    """The job and a page of its attempts, put together where it is read: that may be megabytes."""
+
+    def read(reader: Reader) -> Encoded | None:
+        job = reader.job(given.id, given.before, given.limit)
+        return (
+            None if job is None else _encoded(job, daemon.current_catalogue.policy(job.columns["class_name"]))
+        )
+
+    async with caller.turn:
+        reply = await daemon.readers.read(read)
+    if reply is None:
+        raise JobNotFoundError(id=given.id)
+    return reply
+
+
+def _encoded(job: StoredJob, policy: Policy) -> Encoded:
+    # The job says itself what was a secret when it was submitted; the configuration may say more by now.
+    texts = {
+        "parameters": masked_text(job.columns["parameters"], policy.sensitive),
+        "result": job.columns["result"] or "null",
+    }
+    fields = {name: texts.get(name) or to_json(value) for name, value in job.columns.items()} | {
+        "attempts": f"[{','.join(map(to_json, job.attempts))}]",
+    }
+    told = ",".join(f'"{name}":{text}' for name, text in fields.items())
+    return Encoded(f'{{"job":{{{told}}},"next":{to_json(job.next)}}}'.encode())
+
+
+def page_reply(name: str, rows: Iterable[JsonObject], page: Page, **more: Any) -> Encoded:
+    """The page with its rows by this name, written out where it is read, row by row: all at once would keep others."""
+    told = ",".join(map(to_json, rows))
+    rest = to_json({"next": page.next, "is_complete": page.is_complete, "total": page.total, **more})
+    return Encoded(f'{{"{name}":[{told}],{rest[1:]}'.encode())
+
+
+def class_reply(daemon: Daemon, name: str, described: Mapping[str, Any], policy: Policy | None) -> JsonObject:
+    offered = [
+        {
+            "name": method,
+            "doc": details["doc"],
+            "schema": _schema_shown(details, policy),
+            "note": details["note"],
+        }
+        for method, details in sorted(described["methods"].items())
+    ]
+    return {
+        "name": name,
+        "doc": described["doc"],
+        "methods": offered,
+        "policy": None if policy is None else _policy_shown(policy) | _limits_shown(daemon, name),
+        "unavailable": described["unavailable"],
+        "hint": None if described["unavailable"] is None else daemon.hint_of_class(name),
+    }
+
+
+def _schema_shown(method: Mapping[str, Any], policy: Policy | None) -> JsonObject:
+    """The schema without the defaults of sensitive parameters."""
+    sensitive = {*method["sensitive"], *(policy.sensitive if policy is not None else ())}
+    properties = {
+        name: {key: value for key, value in inner.items() if key != "default" or name not in sensitive}
+        for name, inner in method["schema"].get("properties", {}).items()
+    }
+    return {**method["schema"], **({"properties": properties} if properties else {})}
+
+
+def _policy_shown(policy: Policy) -> JsonObject:
+    return {
+        "queue": policy.queue,
+        "priority": policy.priority,
+        "slots": policy.slots,
+        "timeout": policy.timeout,
+        "max_retries": policy.retry.max_retries,
+        "retry_delay": policy.retry.retry_delay,
+        "backoff": policy.retry.backoff,
+        "max_retry_delay": policy.retry.max_retry_delay,
+        "retry_lost": policy.retry_lost,
+        "retry_on": None if policy.retry_on is None else sorted(policy.retry_on),
+        "stop_grace": policy.stop_grace,
+        "sensitive": sorted(policy.sensitive),
+    }
+
+
+def _limits_shown(daemon: Daemon, class_name: str) -> JsonObject:
+    """The limits of the class by name, None where there is none, and which of them nothing enforces here."""
+    values = {name: value_of(daemon.config, class_name, name) for name in LIMITS}
+    if values["writable"] is not None:
+        values["writable"] = [str(path) for path in values["writable"]]
+    return {**values, "unenforced": list(daemon.enforcement.unenforced.get(class_name, ()))}
+
+
+def fork_server_reply(daemon: Daemon) -> JsonObject:
+    """What Stats tells of the fork server; None where there is none."""
+    server = daemon.fork_server
+    return {
+        "code_version": None if server is None else server.code_version,
+        "python": None if server is None else server.ready["python"],
+        "fork_server_pid": None if server is None else server.pid,
+        "fork_servers": daemon.fork_servers,
+        "loaded_at": None if daemon.loaded_at is None else to_text(daemon.loaded_at),
+    }
+
+
+def queues_reply(
+    daemon: Daemon, tally: Tally, paused: Collection[str], oldest: Mapping[str, str]
+) -> list[JsonObject]:
+    """What Stats tells of each queue. `oldest` has since when the first of its pending jobs waits."""
+    return [
+        {
+            "name": name,
+            "slots": slots,
+            "pending": tally.of_queue(name, Status.PENDING),
+            "running": tally.of_queue(name, Status.RUNNING),
+            "paused": name in paused,
+            "max_pending": daemon.lanes.max_pending[name],
+            "oldest_pending": oldest.get(name),
+        }
+        for name, slots in sorted(daemon.lanes.queues.items())
+    ]
+
+
+async def summary_of_stored(daemon: Daemon, job_id: int) -> JsonObject:
+    """How the job stands in the file. Raises JobNotFoundError."""
+    summary = await daemon.readers.read(lambda reader: reader.summary(job_id))
+    if summary is None:
+        raise JobNotFoundError(id=job_id)
+    return summary
+
+
+def log_reply(daemon: Daemon, entries: Iterable[JsonObject], next: int | None) -> JsonObject:
+    """A reply of Logs."""
+    return {"entries": [entry_shown(daemon, entry) for entry in entries], "next": next, "is_complete": True}
+
+
+def entry_shown(daemon: Daemon, entry: JsonObject) -> JsonObject:
+    """The entry without what has become a secret since it was written: the configuration may say more by now."""
+    context = entry["context"]
+    if not isinstance(context, dict) or not isinstance(context.get("parameters"), dict):
+        return entry
+    parameters = masked(context["parameters"], daemon.current_catalogue.policy(entry["class_name"]).sensitive)
+    return {**entry, "context": {**context, "parameters": parameters}}
+
+
+def part(number: int, read: Part, is_end: bool) -> JsonObject:
+    """A part of an attempt's output, as Output tells it."""
+    return {
+        "number": number,
+        "left_out": read.left_out,
+        "offset": read.offset,
+        "data": base64.b64encode(read.data).decode("ascii"),
+        "next": read.next,
+        "is_end": is_end,
+    }
+
+
+def entry_of(line: LogLine) -> JsonObject:
+    return {
+        "id": line.id,
+        "job_id": line.job_id,
+        "attempt": line.attempt,
+        "attempts_allowed": line.attempts_allowed,
+        "type": line.type,
+        "message": line.message,
+        "context": None if line.context is None else json.loads(line.context),
+        "created_at": to_text(line.at),
+        "class_name": line.class_name,
+        "method_name": line.method_name,
+    }

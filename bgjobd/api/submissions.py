@@ -1,0 +1,280 @@
+"""Submitting: names, sizes and parameters are checked, and what a request leaves open comes from the class's policy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from bgjob.codec import JsonObject, to_json
+from bgjob.errors import InvalidNameError, InvalidParameterError, InvalidParametersError, TooLargeError
+from bgjobd.api.peer import Caller
+from bgjobd.api.schemas import NewJob, Options, SubmitMany, checked
+from bgjobd.config.policy import AboveCapError, Policy, Terms
+from bgjobd.core.facts import Submitted
+from bgjobd.core.job import Call
+from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.host import json_portions
+from bgjobd.host.clock import to_text
+from bgjobd.host.pacing import Pace, let_others, paced
+from bgjobd.store.items import Stored, Submission, Submitter
+
+if TYPE_CHECKING:
+    from bgjobd.daemon.loop import Daemon
+
+
+_CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
+    catalogue = await daemon.current_catalogue.catalogue()
+    fact = await _submitted(daemon, catalogue, given)
+    given.parameters = None  # as values they are many times as large, and nobody asks for them any more
+    (stored,) = await _store(daemon, [fact], _submitter(caller))
+    return {"id": stored.id, "created": stored.created}
+
+
+async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> JsonObject:
+    async with caller.turn:
+        facts = await _submitted_many(daemon, given.jobs)
+    stored = await _store(daemon, facts, _submitter(caller))
+    return {"ids": [one.id for one in stored]}
+
+
+async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
+    """One request of the named pipe. Nobody knows its writer: whoever may write to the pipe may submit."""
+    given, catalogue = checked(NewJob, parameters), await daemon.current_catalogue.catalogue()
+    fact = await _submitted(daemon, catalogue, given)
+    await _store(daemon, [fact], Submitter(None, None, None))
+
+
+def _submitter(caller: Caller) -> Submitter:
+    return Submitter(caller.uid, caller.gid, caller.pid)
+
+
+async def _store(daemon: Daemon, facts: list[Submitted], submitter: Submitter) -> tuple[Stored, ...]:
+    stored: tuple[Stored, ...] = await daemon.record(Submission(tuple(facts), submitter))
+    return stored
+
+
+async def _submitted_many(daemon: Daemon, given: list[Any]) -> list[Submitted]:
+    """The facts of a request for many jobs, which takes a second; others have their turn meanwhile.
+
+    The shape of all is looked at before what any of them means, as of all requests.
+    """
+    catalogue, pace, index = await daemon.current_catalogue.catalogue(), Pace(), 0
+    facts = []
+    try:
+        for index, fields in enumerate(given):
+            if pace.is_over:
+                await pace.rest()
+            given[index] = _new_job(fields)
+        for index, job in enumerate(given):
+            if pace.is_over:
+                await pace.rest()
+            facts.append(await _submitted(daemon, catalogue, job))
+            given[index] = None  # as values they are many times as large, and nobody asks for them any more
+    except (InvalidParameterError, InvalidParametersError) as error:
+        raise _of_job(index, error) from None
+    return facts
+
+
+def _new_job(fields: Any) -> NewJob:
+    if not isinstance(fields, dict):
+        raise InvalidParameterError(parameter="")
+    return checked(NewJob, fields)
+
+
+def _of_job(
+    index: int, error: InvalidParameterError | InvalidParametersError
+) -> InvalidParameterError | InvalidParametersError:
+    """The refusal of one job of many, with its place in the list."""
+    if isinstance(error, InvalidParameterError):
+        return InvalidParameterError(parameter=f"jobs.{index}.{error.parameters['parameter']}".rstrip("."))
+    problems = [
+        {**problem, "path": f"jobs/{index}/{problem['path']}".rstrip("/")}
+        for problem in error.parameters["problems"]
+    ]
+    return InvalidParametersError(problems=problems)
+
+
+_NO_OPTIONS: Final = Options()
+
+
+async def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submitted:
+    """The fact of this request; what it leaves open comes from the class's policy.
+
+    Raises the refusals. Others have their turn while there is much of it.
+    """
+    check_names(job.class_name, job.method_name, daemon.limits.max_name)
+    parameters = job.parameters or {}
+    text = await _checked_text(daemon, catalogue, job, parameters)
+    options = job.options or _NO_OPTIONS
+    digest = None if options.idempotency_key is None else await _digest_of(job, parameters, text)
+    sensitive = catalogue.sensitive(job.class_name, job.method_name, parameters)
+    terms = _terms(catalogue.policies[job.class_name], options, daemon.config.retry.cap)
+    return Submitted(
+        id=0,  # the ledger gives it
+        call=Call(job.class_name, job.method_name, text, sensitive),
+        retry_count=job.retry_count or 0,
+        policy=terms.retry,
+        queue=known_queue(daemon, terms.queue, "options.queue"),
+        priority=terms.priority,
+        timeout=terms.timeout,
+        scheduled_at=_scheduled_at(options, daemon.clock.now()),
+        idempotency_key=options.idempotency_key,
+        digest=digest,
+    )
+
+
+def check_names(class_name: str, method_name: str, max_length: int) -> None:
+    """Raises InvalidNameError for a name that could not name anything."""
+    for field, value, grammar in (
+        ("class_name", class_name, _CLASS_NAME),
+        ("method_name", method_name, _METHOD_NAME),
+    ):
+        if len(value) > max_length or not grammar.fullmatch(value):
+            raise InvalidNameError(field=field, value=value[:max_length])
+
+
+async def _checked_text(daemon: Daemon, catalogue: Catalogue, job: NewJob, parameters: JsonObject) -> str:
+    """The parameters as text, once they are found to be no larger than they may be, and to fit the method."""
+    limit = daemon.limits.max_parameters
+    text = to_json(parameters) if _is_flat(parameters) else await _long_text(parameters, limit)
+    size = len(text) if text.isascii() else len(text.encode())
+    if size > limit:
+        raise TooLargeError(limit=limit, size=size)
+    if size > _LONG:
+        await let_others()
+    catalogue.check(job.class_name, job.method_name, parameters)
+    if size > _LONG:
+        await let_others()
+    return text
+
+
+def _is_flat(parameters: JsonObject) -> bool:
+    """Whether they are few, and none has others in it."""
+    return len(parameters) < _FEW and _CONTAINERS.isdisjoint(map(type, parameters.values()))
+
+
+async def _long_text(parameters: JsonObject, limit: int) -> str:
+    """The parameters as text; raises TooLargeError for those that are too large to be written out, if they are."""
+    if await _is_spread(parameters, limit // 2):
+        await _refuse_spread(parameters, limit)
+    await let_others()
+    return await paced(json_portions.written(parameters, to_json))
+
+
+_CONTAINERS: Final = frozenset({dict, list})
+_FEW: Final = 100
+_LONG: Final = 4096
+
+
+async def _is_spread(parameters: JsonObject, most: int) -> bool:
+    """Whether there are more values in it; each takes two bytes at least."""
+    pace, count, level = Pace(), 0, list[Any]([parameters])
+    while level:
+        count += sum(map(len, level))
+        if count > most:
+            return True
+        below: list[Any] = []
+        for one in level:
+            if pace.is_over:
+                await pace.rest()
+            items = one.values() if isinstance(one, dict) else one
+            if not _CONTAINERS.isdisjoint(map(type, items)):
+                below += [item for item in items if type(item) in _CONTAINERS and item]
+        level = below
+    return False
+
+
+async def _refuse_spread(parameters: JsonObject, limit: int) -> None:
+    """Raises TooLargeError for what is too large to be written out at once, if it is."""
+    size, pace = 0, Pace()
+    for piece in _ENCODER.iterencode(parameters):
+        size += len(piece.encode())
+        if pace.is_over:
+            await pace.rest()
+    if size > limit:
+        raise TooLargeError(limit=limit, size=size)
+
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+async def _digest_of(job: NewJob, parameters: JsonObject, text: str) -> str:
+    is_in_order = _is_flat(parameters) and _is_in_order(parameters)
+    return _digest(job, text if is_in_order else await _text_in_order(parameters))
+
+
+def _is_in_order(flat: JsonObject) -> bool:
+    names = list(flat)
+    return names == sorted(names)
+
+
+async def _text_in_order(parameters: JsonObject) -> str:
+    """As `_in_order` has it."""
+    return await paced(json_portions.written(dict(sorted(parameters.items())), _in_order))
+
+
+def _digest(job: NewJob, parameters: str) -> str:
+    """What tells this request from another with the same idempotency key, whatever the defaults are by now.
+
+    `parameters` are as `_in_order` has them. It is of the text of a list: class, method, parameters, retries and what
+    else was asked for; names that are possible need no quoting.
+    """
+    options = "{}"
+    if job.options is not None and job.options.model_fields_set != _KEY_ALONE:
+        options = _in_order(job.options.model_dump(exclude_none=True, exclude=_KEY_ALONE))
+    text = f'["{job.class_name}","{job.method_name}",{parameters},{job.retry_count or 0},{options}]'
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+_KEY_ALONE: Final = {"idempotency_key"}
+_in_order: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+def _terms(policy: Policy, options: Options, cap: int) -> Terms:
+    try:
+        return policy.terms(
+            cap=cap,
+            queue=options.queue,
+            priority=options.priority,
+            timeout=options.timeout,
+            max_retries=options.max_retries,
+            retry_delay=options.retry_delay,
+            backoff=options.backoff,
+        )
+    except AboveCapError:
+        raise InvalidParameterError(parameter="options.max_retries") from None
+
+
+def _scheduled_at(options: Options, now: float) -> float | None:
+    if options.at is None:
+        return now + options.delay if options.delay else None
+    if options.delay is not None:
+        raise InvalidParameterError(parameter="options.delay")
+    at = try_instant(options.at)
+    if at is None:
+        raise InvalidParameterError(parameter="options.at")
+    return at
+
+
+def try_instant(text: str) -> float | None:
+    """Seconds since the epoch of a date and time with its offset; None for what is none, or cannot be stored."""
+    try:
+        at = datetime.fromisoformat(text)
+        seconds = at.timestamp()
+        to_text(seconds)
+    except (ValueError, OverflowError):
+        return None
+    return None if at.tzinfo is None else seconds
+
+
+def known_queue(daemon: Daemon, queue: str, parameter: str) -> str:
+    if queue not in daemon.lanes.queues:
+        raise InvalidParameterError(parameter=parameter)
+    return queue
