@@ -89,3 +89,43 @@ def test_a_file_opens_with_a_sentence_that_says_what_is_in_it(path: Path) -> Non
     said = ast.get_docstring(ast.parse((TREE / path).read_text(encoding="utf-8")))
     assert said is not None
     assert re.match(r"\S.*[.:]$", said.partition("\n\n")[0].replace("\n", " ")), said
+
+
+# What contributors are told
+
+
+def spans(page: str) -> set[str]:
+    """What stands between backticks."""
+    return set(re.findall(r"`([^`\n]+)`", prose(TREE / page)))
+
+
+CONTRIBUTORS = [
+    *("CONTRIBUTING.md", "docs/architecture.md", "docs/where-things-go.md", "docs/tests.md"),
+    "docs/supply-chain.md",
+]
+
+
+@pytest.mark.parametrize("page", CONTRIBUTORS)
+def test_files_that_are_named_are_there(page: str) -> None:
+    named = {
+        span
+        for span in spans(page)
+        if re.fullmatch(r"(bgjobd|client|docs|systemd|tests|web)/[a-z_\d./-]+", span, re.I)
+    }
+    assert [span for span in named if not (TREE / span).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["docs/architecture.md", "docs/where-things-go.md"])
+def test_symbols_that_are_named_are_in_the_sources(page: str) -> None:
+    texts = [source for _, source in sources(TREE)]
+    texts += [(TREE / "tests" / "packaging" / name).read_text() for name in ("walkthrough.py", "manual.py")]
+    known = {word for text in texts for word in re.findall(r"\w+", text)}
+    symbols = {
+        span
+        for span in spans(page)
+        if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", span) and not (TREE / span).exists()
+    }
+    files = {symbol for symbol in symbols if re.search(r"\.(py|toml|txt|conf)$", symbol)}
+    named = {word for symbol in symbols - files for word in symbol.split(".")}
+    assert len(named) > 20
+    assert sorted(named - known) == []
