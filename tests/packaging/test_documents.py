@@ -56,9 +56,10 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
     assert dead_links(document) == []
 
 
-@pytest.mark.parametrize("document", [one for one in DOCUMENTS if one.name != "CHANGELOG.md"], ids=str)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=WHERE)
 def test_no_anchor_is_there_twice(document: Path) -> None:
-    assert len(set(anchors(document))) == len(anchors(document))
+    if document.name != "CHANGELOG.md":  # whose versions have the same headings each
+        assert len(set(anchors(document))) == len(anchors(document))
 
 
 def test_a_dead_link_is_found(tmp_path: Path) -> None:
