@@ -253,7 +253,7 @@ _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Jo
 
 
 def diagram() -> str:
-    """The table as a Mermaid state diagram; the README shows it, a test holds the two together."""
+    """The table as a Mermaid state diagram; docs/guarantees.md shows it, a test holds the two together."""
     names: dict[Status | None, str] = {None: "[*]"}
     lines = ["stateDiagram-v2"]
     lines += [

@@ -97,7 +97,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]
 
 @contextmanager
 def shell_with(name: str, directory: Path, daemon_at: Path) -> Iterator[Shell | Fish]:
-    """The shell with the script as the README has it put in place."""
+    """The shell with the script as docs/reference.md has it put in place."""
     script = Commands(daemon_at).run("completion", name)
     assert (script.returncode, script.stderr) == (0, "")
     (directory / "_bgjob").write_text(script.stdout)

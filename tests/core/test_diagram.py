@@ -1,4 +1,4 @@
-"""The README's picture of a job's life is the table itself."""
+"""The documentation's picture of a job's life is the table itself."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from bgjob.words import Status
 from bgjobd.core.state_machine import TABLE, diagram
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "guarantees.md"
 
 
-def test_the_readme_shows_the_table_as_it_is() -> None:
-    text = README.read_text(encoding="utf-8")
+def test_the_documentation_shows_the_table_as_it_is() -> None:
+    text = PAGE.read_text(encoding="utf-8")
     blocks = re.findall(r"^```mermaid\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert blocks == [diagram()]
 

@@ -1,4 +1,4 @@
-"""What the log says, word for word as DESIGN.md, section 8, has it."""
+"""What the log says of each fact, word for word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of DESIGN.md, section 3: each row as an example, and every pair that it does not list."""
+"""The life of a job as a table: each row as an example, and every pair that it does not list."""
 
 from __future__ import annotations
 

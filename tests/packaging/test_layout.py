@@ -1,4 +1,4 @@
-"""Who may use what: the directions of DESIGN.md, section 13, read from the sources and never by importing."""
+"""Who may use what: the rooms of docs/architecture.md and their rules, read from the sources and never by importing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reads the README as a person does who tries everything: its fenced blocks, one shell, one daemon, one directory.
+"""Reads README and docs/ as a person does who tries everything: their blocks, one shell, one daemon, one directory.
 
 What a block means is told by its language and first line; `Walk` writes its files, starts its daemon and runs its
-commands in order. Whether what came out is what the README shows is `is_as_shown`'s to say.
+commands in order. Whether what came out is what a page shows is `is_as_shown`'s to say.
 """
 
 from __future__ import annotations
@@ -28,9 +28,22 @@ from bgjob.errors import DaemonUnavailableError
 from tests.daemon.running import is_alive
 from tests.support import eventually
 
+PAGES = [
+    "README.md",
+    *(
+        f"docs/{name}.md"
+        for name in (
+            *("submitting", "testing-your-application", "writing-jobs", "guarantees", "limits-and-output"),
+            *("service", "operating", "page-and-metrics", "troubleshooting", "coming-from-the-original"),
+            "reference",
+        )
+    ),
+]
+"""What users read, in the order of reading: the examples of a page go on where those of the page before it ended."""
+
 APPLICATION = "/srv/myapp"
 ENVIRONMENT = "/srv/bgjobd"
-"""Where the README has the application, and the environment that bgjobd is installed in."""
+"""Where the pages have the application, and the environment that bgjobd is installed in."""
 
 _PROGRAMS = os.path.dirname(os.path.abspath(sys.executable))
 _PATIENCE = 30.0
@@ -53,11 +66,16 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Block:
-    """What stands between two fences; `line` is the first one's, from 1."""
+    """What stands between two fences; `line` is the first one's in its page, from 1."""
 
     language: str
     text: str
+    page: str
     line: int
+
+    @property
+    def place(self) -> str:
+        return f"{self.page}:{self.line}"
 
     @property
     def first_line(self) -> str:
@@ -65,7 +83,7 @@ class Block:
 
     @property
     def exchanges(self) -> list[tuple[str, str]]:
-        """Each command of a session and what the README shows of its output."""
+        """Each command of a session and what the page shows of its output."""
         told: list[tuple[str, str]] = []
         lines = iter(self.text.splitlines())
         for line in lines:
@@ -89,9 +107,9 @@ def _goes_on(command: str) -> bool:
     return False
 
 
-def blocks_of(text: str) -> list[Block]:
+def blocks_of(text: str, page: str) -> list[Block]:
     return [
-        Block(found[2], textwrap.dedent(found[3]), text.count("\n", 0, found.start()) + 1)
+        Block(found[2], textwrap.dedent(found[3]), page, text.count("\n", 0, found.start()) + 1)
         for found in _FENCE.finditer(text)
     ]
 
@@ -111,12 +129,12 @@ def kind_of(block: Block, not_run: Mapping[str, str]) -> Kind:
             return Kind.FRAGMENT
         case "mermaid":
             return Kind.PICTURE
-    raise ValueError(f"nothing is known to be done with the block in line {block.line}: {block.first_line}")
+    raise ValueError(f"nothing is known to be done with the block at {block.place}: {block.first_line}")
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A command, what the README shows and what came out; `got` is None where it could not be run."""
+    """A command, what the page shows and what came out; `got` is None where it could not be run."""
 
     command: str
     shown: str
@@ -128,7 +146,7 @@ class Answered:
 
 
 class Walk:
-    """The way through the README: files in a directory that stands for APPLICATION, one shell, one daemon."""
+    """The way through the pages: files in a directory that stands for APPLICATION, one shell, one daemon."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -163,8 +181,9 @@ class Walk:
         file.write_text(before + header + self._here(block.text) + after)
 
     def start(self, block: Block) -> None:
-        """Start the daemon, and wait until it answers."""
+        """Start the daemon, in the background if the page says so or not, and wait until it answers."""
         ((command, _),) = block.exchanges
+        command = command.removesuffix(" &")
         with (self._directory.parent / "console").open("ab") as console:
             self._daemon = subprocess.Popen(
                 ["bash", "-c", f"exec {self._here(command)}"],
@@ -177,12 +196,16 @@ class Walk:
 
     def _answers(self) -> bool:
         assert self._daemon is not None
-        assert self._daemon.poll() is None, (self._directory.parent / "console").read_text()
+        assert self._daemon.poll() is None, self._console()
         try:
             with Client(str(self._directory / "bgjobd.sock")) as client:
                 return bool(client.classes())
         except DaemonUnavailableError:
             return False
+
+    def _console(self) -> str:
+        files = (self._directory.parent / "console", self._directory / "serve.out")
+        return "".join(file.read_text() for file in files if file.exists())
 
     def run(self, block: Block) -> list[Answered]:
         """Run the commands of a session."""
@@ -207,7 +230,7 @@ class Walk:
         return Path(self._here(block.first_line.removeprefix("# ").partition(",")[0]))
 
     def _here(self, text: str) -> str:
-        # Also where somebody has followed the README: theirs is another bgjobd.
+        # Also where somebody has followed the pages: theirs is another bgjobd.
         text = text.replace(f"{ENVIRONMENT}/bin", _PROGRAMS)
         return text.replace(APPLICATION, str(self._directory))
 

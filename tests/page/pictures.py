@@ -1,4 +1,4 @@
-"""Makes the README's two pictures of the page, from a daemon with the jobs of a small shop.
+"""Makes the documentation's two pictures of the page, from a daemon with the jobs of a small shop.
 
 `python -m tests.page.pictures DIRECTORY` writes log.png and job.png there. The jobs are real; only how long ago
 they ran is told to the database, so that the hour has a history. `--all` makes one of every view, to be looked at.

@@ -24,7 +24,7 @@ from bgjobd.web.views import Page
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page.serving import SAMPLES, TOKEN, WHEN, Answer, Served, page, serving
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "page-and-metrics.md"
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
@@ -256,10 +256,10 @@ def test_no_name_can_become_another_line() -> None:
     assert told.value("up") == 1
 
 
-def test_the_readme_names_every_metric_and_no_other() -> None:
-    text = README.read_text()
-    _, _, behind = text.partition("\n### Metrics\n")
-    section = behind.partition("\n### ")[0]
+def test_the_documentation_names_every_metric_and_no_other() -> None:
+    text = DOCUMENTED.read_text()
+    _, _, behind = text.partition("\n## Metrics\n")
+    section = behind.partition("\n## ")[0]
     table = "\n".join(line for line in section.splitlines() if line.startswith("|"))
     labels = {}
     for family in told_of(sample_stats()).families.values():

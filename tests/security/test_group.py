@@ -75,7 +75,7 @@ def test_the_socket_is_its_groups_and_nobody_elses(running: RunningDaemon, group
 def test_a_member_runs_approved_code_as_the_user_of_its_jobs_and_nothing_else(
     running: RunningDaemon, group: grp.struct_group
 ) -> None:
-    """The Docker socket: what a member gets is what the README says that membership means."""
+    """The Docker socket: what a member gets is what the documentation says that membership means."""
     with connect_as(running, [group.gr_gid]) as peer:
         ledger = str(running.directory / "ledger")
         names = {"class_name": "probes.Probe", "method_name": "note"}
@@ -136,7 +136,7 @@ def open_as(pipe: Path, gid: int) -> io.FileIO:
         return io.FileIO(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK), "w")
 
 
-@pytest.mark.parametrize("place", ["README.md", "systemd/bgjobd.socket", "systemd/sysusers.conf"])
+@pytest.mark.parametrize("place", ["docs/service.md", "systemd/bgjobd.socket", "systemd/sysusers.conf"])
 def test_what_membership_means_is_said_where_members_are_made(place: str) -> None:
     """The Docker socket: people were added to its group who would not have been given root's password."""
     said = " ".join((TREE / place).read_text().replace("#", " ").split())

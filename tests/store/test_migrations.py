@@ -33,7 +33,7 @@ COLUMNS = {
     """,
     "job_logs": "id job_id attempt type message context created_at",
 }
-"""DESIGN.md, section 4."""
+"""The columns that are a contract with users."""
 
 OURS = {
     "background_jobs": {"ready", "request_digest", "sensitive"},

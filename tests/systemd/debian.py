@@ -1,4 +1,4 @@
-"""A Debian with the committed tree installed in it, as the README says, for a container or a virtual machine."""
+"""A Debian with the committed tree installed in it, as docs/service.md says, for a container or a virtual machine."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _mirror() -> str:
 
 
 def _install_tree(root: Path, directory: Path) -> None:
-    """The wheel of what is committed, with its dependencies, in an environment as the README makes it."""
+    """The wheel of what is committed, with its dependencies, in an environment as docs/service.md makes it."""
     source = directory / "source"
     source.mkdir()
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=TREE, stdout=subprocess.PIPE, check=True).stdout

@@ -27,7 +27,7 @@ log_dir = "/var/log/bgjobd"
 
 
 def install(settings: str, options: Iterable[str] = ()) -> list[str]:
-    """Install as the README says, with these settings after `[daemon]`; what went wrong.
+    """Install as docs/service.md says, with these settings after `[daemon]`; what went wrong.
 
     `options` are those of `bgjobd units`, without the dashes.
     """
