@@ -14,7 +14,7 @@ from bgjobd.config.sections import ClassPolicy, Config
 from bgjobd.config.values import Surroundings
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.verdict import NO_CAPS, Caps
-from bgjobd.forkserver.describe import ATTRIBUTES
+from bgjobd.forkserver.class_rules import ATTRIBUTES
 
 
 class InvalidAttributeError(Exception):

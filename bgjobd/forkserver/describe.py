@@ -10,9 +10,7 @@ import hashlib
 import inspect
 import json
 import os
-import site
 import sys
-import sysconfig
 import traceback
 import types
 import warnings
@@ -20,21 +18,21 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from .outcomes import text_of
-from .parameters import (
-    adapter,
+from .class_rules import (
+    HOOKS,
+    attributes,
+    constructor_contexts,
     context_names,
-    needs_coercion,
+    own_functions,
     own_parameters,
-    signature,
     takes_a_value,
     takes_whole_mapping,
+    why_unavailable,
 )
+from .error_texts import text_of
+from .parameters import adapter, needs_coercion
 
 Description = dict[str, Any]
-
-HOOKS = ("retry_delay", "failed")
-ATTRIBUTES = ("MAX_RETRIES", "RETRY_DELAY", "BACKOFF", "MAX_RETRY_DELAY")
 
 _LONGEST_REASON = 2000
 _LONGEST_TEXT = 64 * 1024
@@ -60,16 +58,16 @@ def describe(cls: Any, listed: list[str] | None) -> Description:
     secrets), `plain` (where all others may be too: the names that are not, else None), `integers` (the names of whole
     numbers) and `note`: why only names are checked, or None. Raises whatever a hostile class raises.
     """
-    reason = _why_unavailable(cls)
+    reason = why_unavailable(cls)
     if reason is not None:
         return unavailable(reason)
     description = {
         "doc": _printable(cls.__doc__)[:_LONGEST_TEXT],
         "unavailable": None,
         "traceback": None,
-        "contexts": _constructor_contexts(cls),
-        "attributes": _attributes(cls),
-        "hooks": [name for name in HOOKS if name in _own_functions(cls)],
+        "contexts": constructor_contexts(cls),
+        "attributes": {name: _plain(value) for name, value in attributes(cls).items()},
+        "hooks": [name for name in HOOKS if name in own_functions(cls)],
         "methods": {
             name: _described_method(function)
             for name, function in callable_methods(cls).items()
@@ -97,7 +95,7 @@ def callable_methods(cls: type) -> dict[str, types.FunctionType]:
 
     What is inherited from the standard library, and what was merely assigned, is not among them.
     """
-    return {name: function for name, function in _own_functions(cls).items() if name not in HOOKS}
+    return {name: function for name, function in own_functions(cls).items() if name not in HOOKS}
 
 
 def schema_of(parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
@@ -114,86 +112,6 @@ def schema_of(parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
 
 
 # A class
-
-
-def _own_functions(cls: type) -> dict[str, types.FunctionType]:
-    functions: dict[str, types.FunctionType] = {}
-    for base in reversed(cls.__mro__):
-        if not _is_of_application(base, cls):
-            continue
-        for name, member in vars(base).items():
-            functions.pop(name, None)
-            if isinstance(member, types.FunctionType) and _is_defined_in(member, base, name):
-                functions[name] = member
-    return functions
-
-
-def _is_of_application(base: type, cls: type) -> bool:
-    """Whether a base belongs to the application rather than to Python or to a library that it uses.
-
-    An application may be installed like a library; then what has its top-level name is its own.
-    """
-    top = base.__module__.partition(".")[0]
-    if top in sys.stdlib_module_names:
-        return False
-    return top == cls.__module__.partition(".")[0] or not _is_installed(sys.modules.get(base.__module__))
-
-
-def _is_installed(module: Any) -> bool:
-    places = {sysconfig.get_path(name) for name in ("purelib", "platlib")} | set(site.getsitepackages())
-    file = getattr(module, "__file__", None)
-    return isinstance(file, str) and any(file.startswith(f"{place}/") for place in places)
-
-
-def _is_defined_in(function: types.FunctionType, cls: type, name: str) -> bool:
-    is_own = function.__module__ == cls.__module__ and function.__qualname__ == f"{cls.__qualname__}.{name}"
-    return is_own and not name.startswith("_") and not _needs_positions(function)
-
-
-def _needs_positions(function: types.FunctionType) -> bool:
-    """Whether a parameter behind `self` can't be given by name."""
-    parameters = list(signature(function).parameters.values())
-    has_self = bool(parameters) and parameters[0].kind in (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    )
-    return not has_self or any(p.kind is p.POSITIONAL_ONLY and p.default is p.empty for p in parameters[1:])
-
-
-def _why_unavailable(cls: Any) -> str | None:
-    if not isinstance(cls, type):
-        return "it is no class"
-    if inspect.isabstract(cls) or getattr(cls, "_is_protocol", False):
-        return "it is abstract: it has methods that a subclass is to write"
-    given = _constructor_contexts(cls)
-    needed = [
-        p.name
-        for p in _constructor_parameters(cls)
-        if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in given
-    ]
-    return f"its constructor needs {', '.join(needed)}" if needed else None
-
-
-def _constructor_contexts(cls: type) -> list[str]:
-    makers = (vars(base).get(name) for base in cls.__mro__ for name in ("__init__", "__new__"))
-    functions = (getattr(maker, "__func__", maker) for maker in makers)  # `__new__` is a static method
-    written = next((function for function in functions if isinstance(function, types.FunctionType)), None)
-    return context_names(_constructor_parameters(cls), written or cls)
-
-
-def _constructor_parameters(cls: type) -> list[inspect.Parameter]:
-    try:
-        return list(signature(cls).parameters.values())
-    except (TypeError, ValueError):
-        return []  # one of C's that tells nothing
-
-
-def _attributes(cls: type) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        if _is_of_application(base, cls):
-            found |= {name: vars(base)[name] for name in ATTRIBUTES if name in vars(base)}
-    return {name: _plain(value) for name, value in found.items()}
 
 
 def _plain(value: Any) -> Any:

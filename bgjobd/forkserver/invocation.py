@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .outcomes import InvalidParameters, MethodNotApproved, asked_delay, checked_delay, is_final, text_of
+from .error_texts import text_of
+from .outcomes import InvalidParameters, MethodNotApproved, asked_delay, checked_delay, is_final
 
 if TYPE_CHECKING:
     from .order import Order

@@ -19,8 +19,8 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
+from .error_texts import text_of
 from .invocation import Approved
-from .outcomes import text_of
 
 Announce = Callable[[Sequence[str]], None]
 

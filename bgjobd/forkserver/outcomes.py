@@ -6,11 +6,11 @@ import json
 import math
 import os
 import sys
-import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import journal as journals
+from .error_texts import printable, text_of, traceback_of
 
 if TYPE_CHECKING:
     from .order import Order
@@ -80,7 +80,7 @@ def outcome_of_error(error: BaseException, order: Order, delay: float | None, sa
         os.getpid(),
         scrubbed(_name_of(type(error)), order)[:255],
         scrubbed(text, order),
-        scrubbed(_traceback(error), order),
+        scrubbed(traceback_of(error), order),
         may_retry=not is_final(error),
         delay=delay,
         exceeded=None if exceeded is None else exceeded._asdict(),
@@ -88,15 +88,7 @@ def outcome_of_error(error: BaseException, order: Order, delay: float | None, sa
 
 
 def _name_of(cls: type) -> str:
-    return _printable(type.__dict__["__qualname__"].__get__(cls))  # whatever its metaclass does with it
-
-
-def text_of(error: BaseException) -> str:
-    """The error's own text, whatever its class does with str()."""
-    try:
-        return _printable(str(error))
-    except Exception as second:
-        return f"<str() of this error raised {type(second).__name__}>"
+    return printable(type.__dict__["__qualname__"].__get__(cls))  # whatever its metaclass does with it
 
 
 def scrubbed(text: str, order: Order) -> str:
@@ -177,19 +169,3 @@ def _check_nesting(result: Any, text: str) -> None:
             if isinstance(item, (dict, list, tuple))
         ]
         level, depth = [item for items in below for item in items], depth + 1
-
-
-def _traceback(error: BaseException) -> str:
-    """The trace from the job's own frames on; those before are this package's."""
-    tail = error.__traceback__
-    while tail is not None and tail.tb_frame.f_globals.get("__package__") == __package__:
-        tail = tail.tb_next
-    try:
-        return _printable("".join(traceback.format_exception(type(error), error, tail)))
-    except Exception as second:
-        return f"<formatting this traceback raised {type(second).__name__}>"
-
-
-def _printable(text: str) -> str:
-    """The text with what UTF-8 cannot hold (lone surrogates) replaced."""
-    return text.encode("utf-8", "replace").decode()

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 import types
-import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .class_rules import hints, own_parameters, takes_a_value
 from .outcomes import InvalidParameters
 
 if TYPE_CHECKING:
@@ -23,38 +22,6 @@ _MAX_PROBLEMS = 20
 _CHANGES = {"strip_whitespace", "to_lower", "to_upper", "coerce_numbers_to_str", "alias", "validation_alias"}
 
 
-def own_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """The parameters behind `self`."""
-    return list(signature(function).parameters.values())[1:]
-
-
-def signature(function: Callable[..., Any]) -> inspect.Signature:
-    """Its signature, even where only type checkers know a name that it mentions."""
-    if sys.version_info >= (3, 14):
-        form = sys.modules["annotationlib"].Format.FORWARDREF  # inspect has imported it
-        return inspect.signature(function, annotation_format=form)
-    return inspect.signature(function)
-
-
-def takes_a_value(parameter: inspect.Parameter) -> bool:
-    """Whether it takes one value, which can be given by name."""
-    return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-
-
-def takes_whole_mapping(parameters: Sequence[inspect.Parameter]) -> bool:
-    """Whether the method takes `parameters` as one mapping, as in the original, rather than as keywords."""
-    return (
-        len(parameters) == 1
-        and takes_a_value(parameters[0])
-        and parameters[0].name in ("params", "parameters")
-    )
-
-
-def context_names(parameters: Sequence[inspect.Parameter], function: Callable[..., Any]) -> list[str]:
-    """Those of the parameters, written where `function` was, that are to get the JobContext."""
-    return [p.name for p in parameters if takes_a_value(p) and _asks_for_context(p, function)]
-
-
 def adapter(function: Callable[..., Any], contexts: Collection[str], whole: bool) -> TypeAdapter[Any]:
     """What tells the schema of the parameters and validates them: into a dict of keywords, or, for a method that takes
     the whole mapping, into what that parameter's annotation says.
@@ -64,10 +31,10 @@ def adapter(function: Callable[..., Any], contexts: Collection[str], whole: bool
     from pydantic import TypeAdapter
 
     parameters = _named(function, contexts)
-    hints = _hints(parameters, function)
+    evaluated = hints(parameters, function)
     if whole:
-        return TypeAdapter(hints.get(parameters[0].name, Any))
-    return TypeAdapter(_stand_in(parameters, hints))
+        return TypeAdapter(evaluated.get(parameters[0].name, Any))
+    return TypeAdapter(_stand_in(parameters, evaluated))
 
 
 def needs_coercion(function: Callable[..., Any], contexts: Collection[str], told: TypeAdapter[Any]) -> bool:
@@ -94,29 +61,6 @@ def coerced(
         problems = _problems(error)
     # Outside of the `except`: the original error shows the values.
     raise InvalidParameters(problems)
-
-
-def _asks_for_context(parameter: inspect.Parameter, function: Callable[..., Any]) -> bool:
-    try:
-        hint = _hints([parameter], function).get(parameter.name)
-    except Exception:
-        return False  # an annotation that nobody can read; the method's note will say so
-    jobs = sys.modules.get("bgjob.jobs")  # not imported by anybody: not asked for
-    if jobs is None:
-        return False
-    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    wanted = [h for h in typing.get_args(hint) if h is not types.NoneType] if is_union else [hint]
-    return len(wanted) == 1 and wanted[0] is jobs.JobContext
-
-
-def _hints(parameters: Sequence[inspect.Parameter], function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of these parameters alone, evaluated: what the method returns need not make sense here."""
-    annotations = {p.name: p.annotation for p in parameters if p.annotation is not p.empty}
-    return typing.get_type_hints(
-        types.SimpleNamespace(__annotations__=annotations),
-        globalns=getattr(inspect.unwrap(function), "__globals__", {}),
-        include_extras=True,
-    )
 
 
 def _named(function: Callable[..., Any], contexts: Collection[str]) -> list[inspect.Parameter]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_request
+from bgjob.errors import BrokenError
 from bgjob.words import INTERFACE
 from tests.support import eventually
 
@@ -195,3 +197,21 @@ def leaves_no_descriptor() -> Iterator[None]:
 
 def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def part(number: int, offset: int, data: bytes, is_end: bool = False) -> dict[str, Any]:
+    """A reply of Output."""
+    text = base64.b64encode(data).decode()
+    return {
+        "number": number,
+        "left_out": 0,
+        "offset": offset,
+        "data": text,
+        "next": offset + len(data),
+        "is_end": is_end,
+    }
+
+
+def broken(was_sent: bool) -> BrokenError:
+    """What a client makes of a connection that the daemon closed."""
+    return BrokenError("/run/bgjobd.sock", "the daemon closed it", was_sent)

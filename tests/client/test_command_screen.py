@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from bgjob.commands import screen
-from bgjob.commands.screen import Column, Cut
+from bgjob.commands import screen, tables
+from bgjob.commands.tables import Column, Cut
 
 
 def _table(monkeypatch: pytest.MonkeyPatch, room: int | None, *columns: Column) -> list[str]:
     monkeypatch.setattr(screen, "columns", lambda: room)
-    return screen.table(columns).splitlines()
+    return tables.table(columns).splitlines()
 
 
 def test_the_widest_column_that_may_be_cut_gives_way_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,10 +48,10 @@ def test_a_column_is_not_cut_below_its_least() -> None:
         Column("WHY", ["y" * 20], cut=Cut.END),
         Column("ID", ["7"]),
     )
-    assert screen.layout(columns, 36).widths == [16, 14, 2]
-    assert screen.layout(columns, 30).widths == [16, 8, 2]
-    assert screen.layout(columns, 29).left_out == ["ID"]
-    assert screen.layout(columns, None).rows() == [f"{'x' * 40}  {'y' * 20}  7"]
+    assert tables.layout(columns, 36).widths == [16, 14, 2]
+    assert tables.layout(columns, 30).widths == [16, 8, 2]
+    assert tables.layout(columns, 29).left_out == ["ID"]
+    assert tables.layout(columns, None).rows() == [f"{'x' * 40}  {'y' * 20}  7"]
 
 
 def test_of_a_long_cell_only_what_could_be_shown_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import bgjob.testing
 from bgjob import Client, Job, RequestError, wait
+from bgjobd import forkserver
 from bgjobd.core.job import Ending
 from tests.client import jobs_of_tests
 from tests.daemon.running import RunningDaemon, daemon
@@ -530,3 +531,10 @@ def refusal(ask: Any, without: str = "") -> tuple[type[Exception], dict[str, Any
     if "problems" in parameters:
         parameters["problems"] = sorted(parameters["problems"], key=lambda one: one["message"])
     return type(caught.value), parameters
+
+
+@pytest.mark.parametrize("name", ["class_rules.py", "error_texts.py"])
+def test_fork_servers_and_inline_jobs_go_by_one_file(name: str) -> None:
+    """A link in the tree, which a wheel has as a second copy."""
+    ours, theirs = Path(bgjob.testing.__file__).with_name(name), Path(forkserver.__file__).with_name(name)
+    assert theirs.read_bytes() == ours.read_bytes()

@@ -21,9 +21,10 @@ import pytest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 from typing_extensions import TypedDict
 
+from bgjobd.forkserver.class_rules import own_parameters
 from bgjobd.forkserver.describe import describe
 from bgjobd.forkserver.outcomes import InvalidParameters
-from bgjobd.forkserver.parameters import adapter, coerced, needs_coercion, own_parameters
+from bgjobd.forkserver.parameters import adapter, coerced, needs_coercion
 
 
 class Color(enum.Enum):

@@ -20,7 +20,7 @@ import pytest
 
 from bgjob import command
 from bgjob.codec import Reply, Request
-from bgjob.commands import arguments, screen
+from bgjob.commands import arguments, waiting_board
 from bgjob.errors import RequestError
 from bgjob.words import EntryType
 from bgjobd import main
@@ -240,7 +240,7 @@ def test_the_board_of_those_that_are_waited_for_draws_no_more_than_it_is_to(
     monkeypatch.setattr(sys, "stderr", stderr)
     monkeypatch.setenv("TERM", "xterm")
     summary = {**TOLD["summary"], "status": "running"}
-    with screen.board() as board:
+    with waiting_board.board() as board:
         for lie in ({"id": HOSTILE}, {"progress": {"fraction": 0.5, "message": HOSTILE}}):
             board.show(summary | lie)
     stderr.flush()

@@ -10,9 +10,9 @@ from typing import Any, Final
 from bgjob import text
 from bgjob.amounts import limits_text
 from bgjob.client import Client
-from bgjob.commands import screen
+from bgjob.commands import screen, tables
 from bgjob.commands.problems import OK
-from bgjob.commands.screen import Column, Cut
+from bgjob.commands.tables import Column, Cut
 from bgjob.errors import NotApprovedError
 from bgjob.words import Status
 
@@ -47,11 +47,11 @@ def stats(client: Client, given: argparse.Namespace) -> int:
     screen.tell(f"jobs: {', '.join(counts)}")
     if "minutes" in standing:  # which the daemons before it did not tell
         screen.tell(f"last hour: {_lately(standing, now)}")
-    tables = [
-        screen.table(queue_columns(standing["queues"], now)),
+    shown = [
+        tables.table(queue_columns(standing["queues"], now)),
         *([_usage(standing["usage"])] if standing["usage"] else []),
     ]
-    screen.show("".join(f"\n{table}" for table in tables))
+    screen.show("".join(f"\n{table}" for table in shown))
     return OK
 
 
@@ -90,7 +90,7 @@ def queue_columns(
 def _usage(by_class: Mapping[str, Mapping[str, Any]]) -> str:
     """The classes with what half of their attempts, and 95 of 100, do not exceed."""
     counts = [str(used["attempts"]) for used in by_class.values()]
-    return screen.table(
+    return tables.table(
         [
             Column("CLASS", list(by_class), cut=Cut.BEGINNING),
             Column("ATTEMPTS", counts, is_number=True),

@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
 # The commands
 
 _Commands = Any  # argparse has no public name for what add_subparsers answers
+_Options = Any  # nor for what add_argument_group answers
 
 
 def _add_run(commands: _Commands) -> None:
@@ -80,6 +81,23 @@ def _add_run(commands: _Commands) -> None:
     target = command.add_argument("target", type=values.target, metavar="CLASS::METHOD", help="what to run")
     completion.asking_for(target, "methods")
     of_job = command.add_argument_group("the job")
+    _add_parameters(of_job)
+    _add_start(of_job)
+    _add_retries(of_job)
+    of_job.add_argument(
+        "--key", dest="idempotency_key", metavar="KEY", help="the same key gives the same job again"
+    )
+    of_wait = command.add_argument_group("waiting for it")
+    of_wait.add_argument(
+        "-w", "--wait", action="store_true", help="wait for the end and print the result as JSON"
+    )
+    of_wait.add_argument(
+        "-f", "--follow", action="store_true", help="print output as it comes, and log lines on stderr"
+    )
+    of_wait.add_argument("--timeout", type=values.seconds, metavar="TIME", help="wait at most this long")
+
+
+def _add_parameters(of_job: _Options) -> None:
     of_job.add_argument(
         "-p",
         dest="parameters",
@@ -97,6 +115,9 @@ def _add_run(commands: _Commands) -> None:
         metavar="JSON|@FILE|-",
         help="all parameters as a JSON object, from a file, or from stdin; -p adds to them",
     )
+
+
+def _add_start(of_job: _Options) -> None:
     of_job.add_argument(
         "--delay", type=values.seconds, metavar="TIME", help="not before, from now: 90, 5m, 2h"
     )
@@ -112,6 +133,9 @@ def _add_run(commands: _Commands) -> None:
     of_job.add_argument(
         "--attempt-timeout", type=values.seconds, metavar="TIME", help="stop an attempt after this time"
     )
+
+
+def _add_retries(of_job: _Options) -> None:
     of_job.add_argument("--max-retries", type=values.count, metavar="N", help="how often to try again")
     of_job.add_argument(
         "--retry-delay", type=values.seconds, metavar="TIME", help="time between two attempts"
@@ -122,17 +146,6 @@ def _add_run(commands: _Commands) -> None:
     of_job.add_argument(
         "--retry-count", type=values.count, default=0, metavar="N", help="start with this many retries spent"
     )
-    of_job.add_argument(
-        "--key", dest="idempotency_key", metavar="KEY", help="the same key gives the same job again"
-    )
-    of_wait = command.add_argument_group("waiting for it")
-    of_wait.add_argument(
-        "-w", "--wait", action="store_true", help="wait for the end and print the result as JSON"
-    )
-    of_wait.add_argument(
-        "-f", "--follow", action="store_true", help="print output as it comes, and log lines on stderr"
-    )
-    of_wait.add_argument("--timeout", type=values.seconds, metavar="TIME", help="wait at most this long")
 
 
 def _add_list(commands: _Commands) -> None:
@@ -161,6 +174,10 @@ def _add_list(commands: _Commands) -> None:
         metavar="TIME",
         help="ended since, where --status has only ends, else submitted since: 1h, 2026-12-04T14:31:53Z",
     )
+    _add_page_of_list(command)
+
+
+def _add_page_of_list(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--limit",
         type=values.page_size,

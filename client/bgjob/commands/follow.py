@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from bgjob import text
 from bgjob.answers import OutputPart, failure_of
 from bgjob.client import Client
-from bgjob.commands import pages, screen
+from bgjob.commands import pages, screen, waiting_board
 from bgjob.commands.problems import INTERRUPTED, NOT_FOUND, OK, code_of, explained
 from bgjob.errors import WaitTimeoutError
 from bgjob.words import Status
@@ -105,7 +105,7 @@ def until_ended(
 ) -> dict[int, Mapping[str, Any]]:
     """The jobs as they ended, each told as it does, with progress on a terminal. Raises WaitTimeoutError."""
     ended: dict[int, Mapping[str, Any]] = {}
-    with screen.board() as board:
+    with waiting_board.board() as board:
         watched = client.watch(ids)
         for job in together([watched], timeout, lambda: going_on_text([i for i in ids if i not in ended])):
             board.show(job)

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from bgjob import text
 from bgjob.client import Client
-from bgjob.commands import pages, screen
+from bgjob.commands import pages, screen, tables
 from bgjob.commands.pages import Found
 from bgjob.commands.problems import INTERRUPTED, OK
-from bgjob.commands.screen import Column, Cut
+from bgjob.commands.tables import Column, Cut
 from bgjob.words import Outcome, Status
 
 DEFAULT_COLUMNS: Final = ("id", "status", "job", "attempt", "when", "note")
@@ -29,7 +29,7 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
         screen.tell_json({"jobs": found.items, "next": found.next})
     elif found.items:
         now = time.time()
-        screen.show(screen.table([_column(name, found.items, now) for name in given.columns]))
+        screen.show(tables.table([_column(name, found.items, now) for name in given.columns]))
     is_empty = not found.items and found.next is None
     if is_empty and given.queue is not None and not _is_queue(client, given.queue):
         screen.say(f"there is no queue {text.one_line(given.queue)}; `bgjob stats` lists them")

@@ -1,4 +1,4 @@
-"""Results on stdout, messages on stderr: colours, tables, pages and progress, each only where there is a terminal."""
+"""Results on stdout, messages on stderr: colours and pages, each only where there is a terminal."""
 
 from __future__ import annotations
 
@@ -8,24 +8,18 @@ import re
 import shutil
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from bgjob import text
 from bgjob.words import RETRYING, EntryType, Status
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    pass
 
 _PAGER: Final = "less"
 _LESS: Final = "FRX"  # as git has it: nothing to leave where it fits, colours, and what was read stays
-_GAP: Final = "  "
-_NARROWEST: Final = 8
-_CHARACTERS_A_COLUMN: Final = 4
-"""How many characters of a cell are looked at for each column of the terminal; there may be 64 KiB of them."""
 
 _COLOURS: Final[Mapping[str, str]] = {
     Status.RUNNING: "cyan",
@@ -132,105 +126,6 @@ def log_line(entry: Mapping[str, Any], stream: TextIO | None = None) -> str:
     return as_line(f"[{text.date(entry['created_at'])}] {type}: {text.message_of(entry)}", stream)
 
 
-# Tables
-
-
-class Cut(Enum):
-    """What a cell loses where the terminal is too narrow: nothing, its beginning or its end."""
-
-    NOTHING = 0
-    BEGINNING = 1
-    END = 2
-
-
-class Column(NamedTuple):
-    """A column of a table; numbers stand to the right. One that may be cut is never narrower than `least`."""
-
-    title: str
-    cells: Sequence[str]
-    is_number: bool = False
-    cut: Cut = Cut.NOTHING
-    least: int = _NARROWEST
-
-
-class Layout(NamedTuple):
-    """Columns, how wide each is, and the titles of those that have no room."""
-
-    columns: Sequence[Column]
-    widths: Sequence[int]
-    left_out: Sequence[str]
-
-    def titles(self, paint: Callable[[str], str] = str) -> str:
-        return self._line([column.title for column in self.columns], paint)
-
-    def rows(self, paint: Callable[[str], str] = str) -> list[str]:
-        cells = zip(*(column.cells for column in self.columns), strict=True)
-        return [self._line(row, paint) for row in cells]
-
-    def _line(self, cells: Sequence[str], paint: Callable[[str], str]) -> str:
-        shown = []
-        for whole, column, wide in zip(cells, self.columns, self.widths, strict=True):
-            kept = text.shortened(whole, wide, keeps_end=column.cut is Cut.BEGINNING)
-            padding = " " * (wide - text.width(kept))
-            cell = paint(kept)
-            shown.append(padding + cell if column.is_number else cell + padding)
-        return _GAP.join(shown).rstrip()
-
-
-def layout(of: Sequence[Column], room: int | None) -> Layout:
-    """The columns side by side: in so much room, or as wide as need be; pure."""
-    whole = [column._replace(cells=[_cell(cell, column.cut, room) for cell in column.cells]) for column in of]
-    shown = _with_room(whole, room)
-    return Layout(shown, _fitted(shown, room), [column.title for column in whole[len(shown) :]])
-
-
-def table(of: Sequence[Column]) -> str:
-    """The columns side by side: fitted to the terminal where there is one, as wide as need be elsewhere."""
-    fitted = layout(of, columns())
-    if fitted.left_out:
-        say(f"no room for {', '.join(fitted.left_out)}")
-    lines = [fitted.titles(lambda title: painted(title, "bold")), *fitted.rows(painted)]
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _cell(written: str, cut: Cut, room: int | None) -> str:
-    if room is not None and cut is not Cut.NOTHING:
-        written = text.capped(written, room * _CHARACTERS_A_COLUMN, keeps_end=cut is Cut.BEGINNING)
-    return text.one_line(written)
-
-
-def _with_room(of: Sequence[Column], room: int | None) -> Sequence[Column]:
-    """The first columns, as many as the terminal has room for where each is as narrow as it may be."""
-    least = [
-        _width(column) if column.cut is Cut.NOTHING else min(_width(column), column.least) for column in of
-    ]
-    count = len(of)
-    while room is not None and count > 1 and sum(least[:count]) + len(_GAP) * (count - 1) > room:
-        count -= 1
-    return of[:count]
-
-
-def _fitted(of: Sequence[Column], room: int | None) -> list[int]:
-    """How wide each column is: the widest of those that may be cut gives way first."""
-    widths = [_width(column) for column in of]
-    flexible = [index for index, column in enumerate(of) if column.cut is not Cut.NOTHING]
-    excess = 0 if room is None else sum(widths) + len(_GAP) * (len(of) - 1) - room
-    for _ in range(excess):
-        widest = max(
-            (index for index in flexible if widths[index] > of[index].least),
-            key=lambda index: widths[index],
-            default=None,
-        )
-        if widest is None:
-            break
-        widths[widest] -= 1
-    return widths
-
-
-def _width(column: Column) -> int:
-    return max(map(text.width, (column.title, *column.cells)))
-
-
 # The pager
 
 
@@ -276,100 +171,3 @@ def _is_less_with_colours(command: Sequence[str], less: str) -> bool:
 
 def _unpainted(painted: str) -> str:
     return _PAINT.sub("", painted)
-
-
-# Progress
-
-
-class Board:
-    """Where jobs stand that somebody waits for, on stderr; this one, for where there is no terminal, shows nothing."""
-
-    def show(self, job: Mapping[str, Any]) -> None:
-        """The job, a summary, stands like this now; one that has ended leaves the board."""
-
-    @contextmanager
-    def away(self) -> Iterator[None]:
-        """The board is gone meanwhile, so that lines can be written."""
-        yield
-
-
-@contextmanager
-def board() -> Iterator[Board]:
-    """A board for as long as somebody waits."""
-    if not draws_on(sys.stderr):
-        yield Board()
-        return
-    drawn = _DrawnBoard()
-    try:
-        yield drawn
-    finally:
-        drawn.erase()
-
-
-class _DrawnBoard(Board):
-    def __init__(self) -> None:
-        self._jobs: dict[int, Mapping[str, Any]] = {}
-        self._draw()
-
-    def show(self, job: Mapping[str, Any]) -> None:
-        if Status(job["status"]).is_final:
-            self._jobs.pop(job["id"], None)
-            row = self._rows.pop(job["id"], None)
-            if row is not None:
-                self._progress.remove_task(row)
-            return
-        self._jobs[job["id"]] = job
-        self._show_row(job)
-
-    @contextmanager
-    def away(self) -> Iterator[None]:
-        self.erase()
-        yield
-        self._draw()
-
-    def erase(self) -> None:
-        self._progress.stop()
-
-    def _draw(self) -> None:
-        """Anew: one that was stopped and goes on would erase what was written meanwhile."""
-        self._progress = _progress()
-        self._rows: dict[int, TaskID] = {}
-        for job in self._jobs.values():
-            self._show_row(job)
-        self._progress.start()
-
-    def _show_row(self, job: Mapping[str, Any]) -> None:
-        if job["id"] not in self._rows:
-            self._rows[job["id"]] = self._progress.add_task("", percent="", message="")
-        progress = job["progress"] if job["status"] == Status.RUNNING else None
-        self._progress.update(
-            self._rows[job["id"]],
-            description=text.one_line(text.waiting(job, time.time())),
-            total=1.0 if progress else None,
-            completed=progress["fraction"] if progress else 0.0,
-            percent=f"{progress['fraction']:.0%}" if progress else "",
-            message=text.one_line(progress["message"]) if progress else "",
-        )
-
-
-def _progress() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-    from rich.table import Column as Cell
-
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False, table_column=Cell(no_wrap=True)),
-        BarColumn(bar_width=16),
-        TextColumn("{task.fields[percent]}", markup=False),
-        TextColumn(
-            "{task.fields[message]}",
-            markup=False,
-            table_column=Cell(no_wrap=True, overflow="ellipsis", ratio=1),
-        ),
-        console=Console(stderr=True),
-        transient=True,
-        expand=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )

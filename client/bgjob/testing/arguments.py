@@ -12,7 +12,7 @@ import sys
 import types
 import typing
 from collections import abc
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -23,6 +23,7 @@ from uuid import UUID
 from bgjob import codec
 from bgjob.codec import JsonObject
 from bgjob.jobs import JobContext
+from bgjob.testing.class_rules import context_names, hints, own_parameters, takes_a_value, takes_whole_mapping
 
 
 class InvalidParameters(Exception):
@@ -31,21 +32,22 @@ class InvalidParameters(Exception):
 
 def arguments(function: Callable[..., Any], given: JsonObject, context: JobContext) -> dict[str, Any]:
     """What to call the method with. Raises InvalidParameters where a value cannot be what its annotation says."""
-    own = _own_parameters(function)
+    own = own_parameters(function)
     contexts = context_names(own, function)
-    hints = _hints([p for p in own if p.name not in contexts], function)
-    whole = _try_whole(function)
+    wanted = _hints([p for p in own if p.name not in contexts], function)
+    whole = _try_whole(function, contexts)
     values = given if whole is None else {whole: given}
-    taken = {name: _fitted(name, value, hints.get(name, Any)) for name, value in values.items()}
+    taken = {name: _fitted(name, value, wanted.get(name, Any)) for name, value in values.items()}
     return {**taken, **dict.fromkeys(contexts, context)}
 
 
 def misfits(function: Callable[..., Any], given: JsonObject) -> list[dict[str, str]]:
     """What names are missing or unknown, as a daemon's InvalidParameters tells it."""
-    if _try_whole(function) is not None:
+    own = own_parameters(function)
+    contexts = context_names(own, function)
+    if _try_whole(function, contexts) is not None:
         return []
-    own = _own_parameters(function)
-    named = {p.name: p for p in own if takes_a_value(p) and not _asks_for_context(p, function)}
+    named = {p.name: p for p in own if takes_a_value(p) and p.name not in contexts}
     missing = [name for name, p in named.items() if p.default is p.empty and name not in given]
     told = [f'"{name}" is a required property' for name in missing]
     unknown = [f"'{name}'" for name in given if name not in named]
@@ -55,47 +57,16 @@ def misfits(function: Callable[..., Any], given: JsonObject) -> list[dict[str, s
     return [{"path": "", "message": message} for message in told]
 
 
-def signature(function: Callable[..., Any]) -> inspect.Signature:
-    """Its signature, even where only type checkers know a name that it mentions."""
-    if sys.version_info >= (3, 14):
-        form = sys.modules["annotationlib"].Format.FORWARDREF  # inspect has imported it
-        return inspect.signature(function, annotation_format=form)
-    return inspect.signature(function)
-
-
-def takes_a_value(parameter: inspect.Parameter) -> bool:
-    """Whether it takes one value, which can be given by name."""
-    return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-
-
-def context_names(parameters: Iterable[inspect.Parameter], function: Callable[..., Any]) -> list[str]:
-    """Those of the parameters, written where `function` was, that are to get the JobContext."""
-    return [p.name for p in parameters if takes_a_value(p) and _asks_for_context(p, function)]
-
-
-def _own_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """The parameters behind `self`."""
-    return list(signature(function).parameters.values())[1:]
-
-
-def _try_whole(function: Callable[..., Any]) -> str | None:
+def _try_whole(function: Callable[..., Any], contexts: Collection[str]) -> str | None:
     """The only parameter, where it takes all parameters as one mapping, as in the original, rather than as keywords."""
-    own = [p for p in _own_parameters(function) if not _asks_for_context(p, function)]
-    is_whole = len(own) == 1 and takes_a_value(own[0]) and own[0].name in ("params", "parameters")
-    return own[0].name if is_whole else None
+    own = [p for p in own_parameters(function) if p.name not in contexts]
+    return own[0].name if takes_whole_mapping(own) else None
 
 
-def _asks_for_context(parameter: inspect.Parameter, function: Callable[..., Any]) -> bool:
-    return _choices(_hints([parameter], function).get(parameter.name)) == [JobContext]
-
-
-def _hints(parameters: Iterable[inspect.Parameter], function: Callable[..., Any]) -> dict[str, Any]:
+def _hints(parameters: Sequence[inspect.Parameter], function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of these parameters alone, evaluated; none where nobody can read one of them."""
-    annotations = {p.name: p.annotation for p in parameters if p.annotation is not p.empty}
-    holder = types.SimpleNamespace(__annotations__=annotations)
-    names = getattr(inspect.unwrap(function), "__globals__", {})
     try:
-        return typing.get_type_hints(holder, globalns=names)
+        return hints(parameters, function, with_extras=False)
     except Exception:
         return {}  # pydantic gives up on all of the method, too
 

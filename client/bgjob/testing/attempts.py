@@ -10,7 +10,6 @@ import contextvars
 import json
 import sys
 import time
-import traceback
 import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from bgjob import answers, codec
 from bgjob.codec import JsonObject
 from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze
 from bgjob.testing.arguments import InvalidParameters, arguments
+from bgjob.testing.error_texts import printable, text_of, traceback_of
 from bgjob.testing.submissions import instant
 from bgjob.testing.submitted import copied
 from bgjob.testing.targets import Target
@@ -147,9 +147,9 @@ def _failed(error: BaseException) -> _Ending:
     return _Ending(
         Outcome.FAILED,
         1,
-        error_type=_printable(type(error).__qualname__)[:255],
-        error_message=_text_of(error)[:_MAX_TEXT],
-        traceback=_traceback(error)[-_MAX_TEXT:],
+        error_type=printable(type(error).__qualname__)[:255],
+        error_message=text_of(error)[:_MAX_TEXT],
+        traceback=traceback_of(error)[-_MAX_TEXT:],
         may_retry=not isinstance(error, _FINAL),
     )
 
@@ -158,7 +158,7 @@ _FINAL: Final = (Fail, InvalidParameters, InvalidResult, SnoozedTooOften)
 
 
 def _too_often(error: Snooze) -> SnoozedTooOften:
-    return SnoozedTooOften(f"{_text_of(error)}, once too often; inline jobs are not waited for")
+    return SnoozedTooOften(f"{text_of(error)}, once too often; inline jobs are not waited for")
 
 
 def _exited(leaving: SystemExit) -> _Ending:
@@ -237,7 +237,7 @@ def _is_in_loop() -> bool:
 
 
 def _warn(target: Target, hook: str, error: BaseException) -> None:
-    told = f"{target.cls.__qualname__}.{hook} raised {type(error).__qualname__}: {_text_of(error)}"
+    told = f"{target.cls.__qualname__}.{hook} raised {type(error).__qualname__}: {text_of(error)}"
     warnings.warn(told, RuntimeWarning, stacklevel=3)
 
 
@@ -268,27 +268,3 @@ def _check_nesting(result: Any) -> None:
             if isinstance(item, dict | list | tuple)
         ]
         level, depth = [item for items in below for item in items], depth + 1
-
-
-def _text_of(error: BaseException) -> str:
-    """The error's own text, whatever its class does with str()."""
-    try:
-        return _printable(str(error))
-    except Exception as second:
-        return f"<str() of this error raised {type(second).__name__}>"
-
-
-def _traceback(error: BaseException) -> str:
-    """The trace from the job's own frames on; those before are this package's."""
-    tail = error.__traceback__
-    while tail is not None and tail.tb_frame.f_globals.get("__package__") == __package__:
-        tail = tail.tb_next
-    try:
-        return _printable("".join(traceback.format_exception(type(error), error, tail)))
-    except Exception as second:
-        return f"<formatting this traceback raised {type(second).__name__}>"
-
-
-def _printable(text: str) -> str:
-    """The text with what UTF-8 cannot hold (lone surrogates) replaced."""
-    return text.encode("utf-8", "replace").decode()

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from bgjob import text
-from bgjob.commands import screen
+from bgjob.commands import tables
 from bgjob.commands.about import queue_columns
-from bgjob.commands.screen import Column, Cut
+from bgjob.commands.tables import Column, Cut
 from bgjob.commands.top.controls import BINDINGS, CTRL_C, Mode, View, question, selected_row
 from bgjob.commands.top.scene import Kind, Row, Scene, Sorting, age_of, key_of, rows_of
 from bgjob.words import Status
@@ -160,7 +160,7 @@ def _window(rows: list[Row], chosen: Row | None, room: int) -> list[Row]:
 def _queues(scene: Scene, columns: int | None, room: int | None = None) -> list[Line]:
     queues = scene.look.stats["queues"]
     shown = queues[:room]
-    table = screen.layout(
+    table = tables.layout(
         [
             column._replace(cut=Cut.END) if column.title == "QUEUE" else column
             for column in queue_columns(shown, scene.at, text.about)
@@ -185,7 +185,7 @@ def _running(
         return [Line(""), Line("nothing runs")]
     told = [row.told for row in rows]
     busy = [scene.busy.get(key_of(one)) for one in told]
-    table = screen.layout(
+    table = tables.layout(
         [
             Column("JOB", [str(one["job_id"]) for one in told], is_number=True),
             Column("WHAT", [text.target(one) for one in told], cut=Cut.BEGINNING, least=_LEAST_NAME),
@@ -217,7 +217,7 @@ def _failed(
     if not rows:
         return []
     told = [row.told for row in rows]
-    table = screen.layout(
+    table = tables.layout(
         [
             Column("FAILED", [str(one["id"]) for one in told], is_number=True),
             Column("WHAT", [text.target(one) for one in told], cut=Cut.BEGINNING, least=_LEAST_NAME),
@@ -231,7 +231,7 @@ def _failed(
 
 def _table(
     name: str,
-    table: screen.Layout,
+    table: tables.Layout,
     rows: list[Row],
     count: int | None,
     chosen: Row | None,

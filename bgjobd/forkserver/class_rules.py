@@ -1,0 +1,1 @@
+../../client/bgjob/testing/class_rules.py

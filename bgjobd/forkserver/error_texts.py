@@ -1,0 +1,1 @@
+../../client/bgjob/testing/error_texts.py

@@ -1,0 +1,32 @@
+"""Errors of a job as text that harms nobody, whatever their classes do; one file for fork servers and `bgjob.testing`.
+
+bgjobd/forkserver has a link to it, as to `class_rules`. Standard library only.
+"""
+
+from __future__ import annotations
+
+import traceback
+
+
+def text_of(error: BaseException) -> str:
+    """The error's own text, whatever its class does with str()."""
+    try:
+        return printable(str(error))
+    except Exception as second:
+        return f"<str() of this error raised {type(second).__name__}>"
+
+
+def traceback_of(error: BaseException) -> str:
+    """The trace from the job's own frames on; those before are this package's."""
+    tail = error.__traceback__
+    while tail is not None and tail.tb_frame.f_globals.get("__package__") == __package__:
+        tail = tail.tb_next
+    try:
+        return printable("".join(traceback.format_exception(type(error), error, tail)))
+    except Exception as second:
+        return f"<formatting this traceback raised {type(second).__name__}>"
+
+
+def printable(text: str) -> str:
+    """The text with what UTF-8 cannot hold (lone surrogates) replaced."""
+    return text.encode("utf-8", "replace").decode()
