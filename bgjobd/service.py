@@ -192,9 +192,9 @@ def _say_what_is_open(daemon: Daemon, config: Config) -> None:
             daemon.say(EntryType.FAILURE, f"{who}, and so put something else in the place of {key}; {remedy}")
 
 
-def _limits(config: Config) -> connection.Limits:
+def _limits(config: Config) -> connection.ConnectionLimits:
     own = config.socket
-    return connection.Limits(
+    return connection.ConnectionLimits(
         max_frame=own.max_frame,
         max_depth=own.max_depth,
         max_connections=own.max_connections,

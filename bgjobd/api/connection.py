@@ -36,7 +36,7 @@ _MANY_VALUES: Final = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """What one connection may cost: bytes, levels, seconds, connections in all and per uid.
 
     `idle_timeout` is also how long replies may lie unread; `max_under_way` are bytes of the requests of all.
@@ -101,7 +101,7 @@ class Connection(asyncio.BufferedProtocol):
         self,
         *,
         methods: Methods,
-        limits: Limits,
+        limits: ConnectionLimits,
         on_bug: Callable[[str, Exception], None],
         admission: Admission[Connection],
         buffer: memoryview,

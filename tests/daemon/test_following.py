@@ -1039,7 +1039,7 @@ async def served(
     """A connection to a server of the desk's streams, and the methods that had a bug."""
     bugs: list[str] = []
     methods = Methods({}, {name: partial(_asked, desk, name) for name in names})
-    server = ipc.Server(methods, connection.Limits(**limits), lambda method, _: bugs.append(method))
+    server = ipc.Server(methods, connection.ConnectionLimits(**limits), lambda method, _: bugs.append(method))
     await server.listen(directory / "s", 0o600, None)
     reader, writer = await asyncio.open_unix_connection(directory / "s", limit=1 << 24)
     try:
