@@ -117,6 +117,38 @@ class Turns:
         self.of(uid).held += size
 
 
+class Place:
+    """Bytes that are kept for a connection's large request, of which nothing is known but how large it may be."""
+
+    def __init__(self, turns: Turns, size: int) -> None:
+        self._turns = turns
+        self._size = size
+        self.held = 0
+
+    async def take(self, uid: int) -> None:
+        """Wait for this user's turn with a large request."""
+        if self.held:
+            return
+        large = self._turns.of(uid).large
+        await large.acquire()
+        try:
+            await self._turns.take(uid, self._size)
+        except BaseException:
+            large.release()
+            raise
+        self.held = self._size
+
+    def hand_on(self) -> int:
+        """Leave it to the request, which has come."""
+        held, self.held = self.held, 0
+        return held
+
+    def leave(self, uid: int) -> None:
+        """Give it up: no such request is to come."""
+        self._turns.of(uid).large.release()
+        self._turns.give_back(uid, self.hand_on())
+
+
 class Admission(Generic[T]):
     """Which connections there are, and what they share: bytes under way, rounds of small requests, turns of streams."""
 

@@ -12,7 +12,8 @@ from typing import Final
 
 from bgjobd.api.acceptor import Acceptor
 from bgjobd.api.admission import Admission
-from bgjobd.api.connection import Connection, ConnectionLimits, Methods
+from bgjobd.api.connection import Connection, ConnectionLimits
+from bgjobd.api.dispatch import Dispatcher, Methods
 from bgjobd.api.unix_socket import bind, inode
 
 _BACKLOG: Final = 1024
@@ -43,9 +44,8 @@ class Server:
         )
         self._new_connection = partial(
             Connection,
-            methods=methods,
+            dispatcher=Dispatcher(methods, on_bug),
             limits=limits,
-            on_bug=on_bug,
             admission=self.admission,
             buffer=memoryview(bytearray(_READ_AT_ONCE)),
         )

@@ -133,9 +133,8 @@ def _value_of(text: str, kind: Any) -> object:
     """As JSON where it is some, and where its key holds more than text."""
     value = text if _is_text(kind) else _json_or_text(text)
     if isinstance(value, str) and _is_strict_or_none(kind):
-        with suppress(
-            ValidationError
-        ):  # its quotes have come along, as from a file of variables that keeps them
+        # Its quotes have come along, as from a file of variables that keeps them.
+        with suppress(ValidationError):
             return TypeAdapter(kind).validate_python(_json_or_text(value))
     return value
 

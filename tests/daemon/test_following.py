@@ -27,7 +27,7 @@ from bgjob.words import INTERFACE, EntryType
 from bgjobd.api import connection, schemas, streams
 from bgjobd.api import methods as api
 from bgjobd.api import server as ipc
-from bgjobd.api.connection import Methods
+from bgjobd.api.dispatch import Methods
 from bgjobd.api.peer import Caller
 from bgjobd.config.policy import Policy
 from bgjobd.core.job import RetryPolicy

@@ -30,7 +30,8 @@ from bgjob.errors import (
 )
 from bgjob.words import INTERFACE
 from bgjobd.api import methods
-from bgjobd.api.connection import ConnectionLimits, Methods
+from bgjobd.api.connection import ConnectionLimits
+from bgjobd.api.dispatch import Methods
 from bgjobd.api.fifo import LineReader
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import Input, checked

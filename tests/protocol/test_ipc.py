@@ -25,7 +25,8 @@ import pytest
 from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import DaemonUnavailableError, JobNotFoundError
-from bgjobd.api.connection import ConnectionLimits, Methods
+from bgjobd.api.connection import ConnectionLimits
+from bgjobd.api.dispatch import Methods
 from bgjobd.api.peer import Caller
 from bgjobd.api.server import Server
 from bgjobd.api.unix_socket import SocketInUseError
