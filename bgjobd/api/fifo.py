@@ -27,7 +27,7 @@ from bgjob.errors import (
     RequestError,
     ShuttingDownError,
 )
-from bgjobd.api.connection import ConnectionLimits
+from bgjobd.api.admission import ConnectionLimits
 from bgjobd.host import json_portions
 from bgjobd.host.log import escaped
 from bgjobd.host.pacing import paced

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from bgjobd.api.acceptor import Acceptor
-from bgjobd.api.admission import Admission
-from bgjobd.api.connection import Connection, ConnectionLimits
+from bgjobd.api.admission import Admission, ConnectionLimits
+from bgjobd.api.connection import Connection
 from bgjobd.api.dispatch import Dispatcher, Methods
 from bgjobd.api.unix_socket import bind, inode
 
@@ -37,11 +37,7 @@ class Server:
         on_bug: Callable[[str, Exception], None],
         on_scarcity: Callable[[], None] = lambda: None,
     ) -> None:
-        self.admission = Admission[Connection](
-            max_connections=limits.max_connections,
-            max_connections_per_uid=limits.max_connections_per_uid,
-            max_under_way=limits.max_under_way,
-        )
+        self.admission = Admission[Connection](limits)
         self._new_connection = partial(
             Connection,
             dispatcher=Dispatcher(methods, on_bug),

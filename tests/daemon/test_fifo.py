@@ -37,7 +37,7 @@ from bgjob.errors import (
     StorageUnavailableError,
 )
 from bgjobd.api import fifo
-from bgjobd.api.connection import ConnectionLimits
+from bgjobd.api.admission import ConnectionLimits
 from bgjobd.api.fifo import Fifo, LineReader
 from bgjobd.service import SOCKET_GROUP
 from tests.daemon.running import RunningDaemon, daemon

@@ -30,7 +30,7 @@ from bgjob.errors import (
 )
 from bgjob.words import INTERFACE
 from bgjobd.api import methods
-from bgjobd.api.connection import ConnectionLimits
+from bgjobd.api.admission import ConnectionLimits
 from bgjobd.api.dispatch import Methods
 from bgjobd.api.fifo import LineReader
 from bgjobd.api.peer import Caller

@@ -25,7 +25,7 @@ import pytest
 from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import DaemonUnavailableError, JobNotFoundError
-from bgjobd.api.connection import ConnectionLimits
+from bgjobd.api.admission import ConnectionLimits
 from bgjobd.api.dispatch import Methods
 from bgjobd.api.peer import Caller
 from bgjobd.api.server import Server
