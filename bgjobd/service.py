@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd.api import connection, methods, submissions
+from bgjobd.api import admission, methods, submissions
 from bgjobd.api import server as ipc
 from bgjobd.api.access import Access, Grants
 from bgjobd.api.fifo import Fifo
@@ -192,9 +192,9 @@ def _say_what_is_open(daemon: Daemon, config: Config) -> None:
             daemon.say(EntryType.FAILURE, f"{who}, and so put something else in the place of {key}; {remedy}")
 
 
-def _limits(config: Config) -> connection.Limits:
+def _limits(config: Config) -> admission.ConnectionLimits:
     own = config.socket
-    return connection.Limits(
+    return admission.ConnectionLimits(
         max_frame=own.max_frame,
         max_depth=own.max_depth,
         max_connections=own.max_connections,

@@ -1,4 +1,4 @@
-"""The door: accepts connections, and turns callers away before they take the descriptors of the daemon's own work."""
+"""Accepts connections, and turns callers away before they take the descriptors of the daemon's own work."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENO
 _NOBODY: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.ECONNABORTED})
 
 
-class Door:
+class Acceptor:
     """Accepts at a bound socket, and owns it. `admit` makes the protocol of each connection.
 
-    `on_scarcity` hears once of the callers that are turned away, however many they are. Nobody is left waiting before
-    the door, where he would keep the loop awake: a descriptor is kept to take him in with and let him go.
+    `on_scarcity` hears once of the callers that are turned away, however many they are. Nobody is left in the backlog,
+    where he would keep the loop awake: a descriptor is kept to take him in with and let him go.
     """
 
     def __init__(

@@ -34,6 +34,24 @@ _OF_A_ROUND: Final = 16 * 1024
 """Bytes that one connection takes of a round, and one request that goes beyond."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What one connection may cost: bytes, levels, seconds, connections in all and per uid.
+
+    `idle_timeout` is also how long replies may lie unread; `max_under_way` are bytes of the requests of all.
+    """
+
+    max_frame: int = 1024 * 1024
+    max_depth: int = 32
+    max_connections: int = 256
+    max_connections_per_uid: int = 64
+    max_pipelined: int = 64
+    max_unread: int = 4 * 1024 * 1024
+    max_under_way: int = 32 * 1024 * 1024
+    frame_timeout: float = 10.0
+    idle_timeout: float = 600.0
+
+
 @dataclass(slots=True)
 class _User:
     """One uid's: what is read for it is read one thing after the other."""
@@ -117,22 +135,53 @@ class Turns:
         self.of(uid).held += size
 
 
+class Place:
+    """Bytes that are kept for a connection's large request, of which nothing is known but how large it may be."""
+
+    def __init__(self, turns: Turns, size: int) -> None:
+        self._turns = turns
+        self._size = size
+        self.held = 0
+
+    async def take(self, uid: int) -> None:
+        """Wait for this user's turn with a large request."""
+        if self.held:
+            return
+        large = self._turns.of(uid).large
+        await large.acquire()
+        try:
+            await self._turns.take(uid, self._size)
+        except BaseException:
+            large.release()
+            raise
+        self.held = self._size
+
+    def hand_on(self) -> int:
+        """Leave it to the request, which has come."""
+        held, self.held = self.held, 0
+        return held
+
+    def leave(self, uid: int) -> None:
+        """Give it up: no such request is to come."""
+        self._turns.of(uid).large.release()
+        self._turns.give_back(uid, self.hand_on())
+
+
 class Admission(Generic[T]):
     """Which connections there are, and what they share: bytes under way, rounds of small requests, turns of streams."""
 
-    def __init__(self, *, max_connections: int, max_connections_per_uid: int, max_under_way: int) -> None:
-        self._max_connections = max_connections
-        self._max_connections_per_uid = max_connections_per_uid
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self._limits = limits
         self._by_uid: Counter[int] = Counter()
         self.admitted: set[T] = set()
-        self.turns = Turns(max_under_way)
+        self.turns = Turns(limits.max_under_way)
         self.rounds = Rounds()
         self.streaming = Alternation()
 
     def admit(self, connection: T, uid: int) -> bool:
         """Whether there is room for one more connection of this user."""
-        is_full = len(self.admitted) >= self._max_connections
-        if is_full or self._by_uid[uid] >= self._max_connections_per_uid:
+        is_full = len(self.admitted) >= self._limits.max_connections
+        if is_full or self._by_uid[uid] >= self._limits.max_connections_per_uid:
             return False
         self.admitted.add(connection)
         self._by_uid[uid] += 1

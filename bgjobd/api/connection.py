@@ -3,129 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
-from bgjob import codec
 from bgjob.codec import IntegerOutOfRangeError, JsonObject, Reply, Request
-from bgjob.errors import (
-    ExpectedMoreError,
-    InternalError,
-    InvalidParameterError,
-    MethodNotFoundError,
-    ProtocolError,
-    RequestError,
-)
-from bgjobd.api.admission import LARGE, TINY, Admission
-from bgjobd.api.peer import Caller, try_peer
+from bgjob.errors import InvalidParameterError, ProtocolError, RequestError
+from bgjobd.api.admission import Admission, ConnectionLimits
+from bgjobd.api.dispatch import Dispatcher, Encoded, refusal_of, refused
+from bgjobd.api.peer import Caller, HangUp, try_peer
+from bgjobd.api.requests import Call, RequestReader
 from bgjobd.api.timeouts import FrameTimeout, IdleTimeout, UnreadTimeout
 from bgjobd.daemon.followers import TooSlowError
-from bgjobd.host import json_portions
-from bgjobd.host.pacing import paced
-from bgjobd.store.questions import asker
-
-_SMALL: Final = 4096
-"""Bytes of a request that is read at once; what is longer is read in portions, one request of a user at a time."""
-_MANY_VALUES: Final = 16 * 1024
-"""Bytes of a request whose lists and objects are let go in portions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one connection may cost: bytes, levels, seconds, connections in all and per uid.
-
-    `idle_timeout` is also how long replies may lie unread; `max_under_way` are bytes of the requests of all.
-    """
-
-    max_frame: int = 1024 * 1024
-    max_depth: int = 32
-    max_connections: int = 256
-    max_connections_per_uid: int = 64
-    max_pipelined: int = 64
-    max_unread: int = 4 * 1024 * 1024
-    max_under_way: int = 32 * 1024 * 1024
-    frame_timeout: float = 10.0
-    idle_timeout: float = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """The parameters of a reply as JSON, made off the loop, which only passes them on: for those that may be large."""
-
-    parameters: bytes
-
-    def to_bytes(self) -> bytes:
-        return b'{"parameters":%b}\0' % self.parameters
-
-
-Answer = Callable[[JsonObject, Caller], Awaitable[JsonObject | Encoded]]
-"""A method that answers once."""
-Stream = Callable[[JsonObject, Caller], AsyncIterator[JsonObject]]
-"""A method that answers as often as it has news, for calls with `more`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Methods:
-    """What the socket serves, by full name. A method may stand in both tables."""
-
-    answers: Mapping[str, Answer]
-    streams: Mapping[str, Stream]
-
-
-@dataclass(slots=True)
-class _Call:
-    """A request whose reply is owed; replies go out in the order of the requests."""
-
-    request: Request
-    size: int
-    task: asyncio.Task[JsonObject | Encoded] | None
-    held: int = 0
-    """Bytes of the requests of all that it takes up until it is answered."""
-    is_large: bool = False
-    frame: bytes | None = None
-    """The reply, where it waits for those before it."""
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Reads requests of one peer, and answers them in order.
-
-    `on_bug` hears of exceptions that no caller caused; `buffer` is lent to all connections, one at a time.
-    """
+    """Reads requests of one peer, and answers them in order. `buffer` is lent to all connections, one at a time."""
 
     def __init__(
         self,
         *,
-        methods: Methods,
-        limits: Limits,
-        on_bug: Callable[[str, Exception], None],
+        dispatcher: Dispatcher,
+        limits: ConnectionLimits,
         admission: Admission[Connection],
         buffer: memoryview,
     ) -> None:
-        self._methods = methods
+        self._dispatcher = dispatcher
         self._limits = limits
-        self._on_bug = on_bug
         self._admission = admission
         self._buffer = buffer
-        self._frames = codec.FrameReader(limits.max_frame)
-        self._backlog: deque[bytes] = deque()
-        self._calls: deque[_Call] = deque()
-        self._asked = 0
+        self._calls: deque[Call] = deque()
+        self._requests = RequestReader(limits, admission, self._calls)
         self._held = 0
-        self._reading: asyncio.Task[None] | None = None
-        self._place = 0
-        """Bytes that are kept for the large request which is coming or being read."""
         self._transport: asyncio.Transport | None = None
         self._caller: Caller | None = None  # and not a caller with some uid: 0 is root
         self._frame_timeout = FrameTimeout(self._limits.frame_timeout)
         self._unread_timeout = UnreadTimeout(self._limits.idle_timeout)
         self._idle_timeout = IdleTimeout(self._limits.idle_timeout)
         self._stream_task: asyncio.Task[None] | None = None
-        self._hang_up: select.epoll | None = None
+        self._hang_up = HangUp()
         self._is_at_end = False
         self._can_write = asyncio.Event()
         self._can_write.set()
@@ -152,16 +70,14 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._idle_timeout.note_activity()
         try:
-            frames = self._frames.feed(bytes(self._buffer[:nbytes]))
-            self._backlog += frames
-            self._take_backlog()
+            has_ended = self._requests.feed(bytes(self._buffer[:nbytes]))
+            self._requests.take(self)
         except ProtocolError:
-            self._backlog.clear()
-            self._close_after_replies()
+            self.on_broken()
             return
-        if frames:
+        if has_ended:
             self._frame_timeout.stop()
-        if self._frames.is_unfinished:
+        if self._requests.is_unfinished:
             self._frame_timeout.start(self.abort)
         self._pause_if_full()
 
@@ -184,179 +100,62 @@ class Connection(asyncio.BufferedProtocol):
             self._admission.dismiss(self, self._caller.uid)
         self._frame_timeout.stop()
         self._unread_timeout.stop()
-        if self._reading is not None:
-            self._reading.cancel()
-        self._leave_place()
+        self._requests.drop(self)
         self._idle_timeout.stop()
-        self._unwatch_hang_up()
+        self._hang_up.unwatch()
         for call in self._calls:
             # Nobody is there to hear the answer; what was submitted is stored all the same.
             if call.task is None:
-                self._let_go(call)
+                self._requests.let_go(self, call)
             elif not call.request.oneway:
                 call.task.cancel()
         self._calls.clear()
-        self._backlog.clear()
         if self._stream_task is not None:
             self._stream_task.cancel()
 
-    # Requests
-
-    def _take_backlog(self) -> None:
-        """Take requests as long as few enough answers are owed, and it is this connection's turn."""
-        while self._backlog and self._reading is None and self._may_take(len(self._backlog[0])):
-            size = len(self._backlog[0])
-            if size <= _SMALL and not self._admission.rounds.try_take(self, size):
-                return
-            frame = self._backlog.popleft()
-            self._asked += size
-            held = 0 if size <= TINY else size
-            if size <= _SMALL and (not held or self._admission.turns.try_take(self.uid, held)):
-                self._accept(frame, held)
-            else:
-                self._read_on(self._read(frame))
-
-    def _may_take(self, size: int) -> bool:
-        """Whether a request of so many bytes may be held beside the others: in memory it is many times as large."""
-        has_room = self._asked + size <= self._limits.max_frame
-        return not self._calls or (len(self._calls) < self._limits.max_pipelined and has_room)
-
-    def _accept(self, frame: bytes, held: int) -> None:
-        call = _Call(_UNREAD, len(frame), None, held)
-        try:
-            request = codec.parse_request(frame, self._limits.max_depth)
-        except IntegerOutOfRangeError as error:
-            self._refuse(call, error)
-        except ProtocolError:
-            self._let_go(call)
-            raise
-        else:
-            self._begin(call, request)
-
-    # Requests that take long to read, or wait for room: nothing behind them is read meanwhile.
-
-    def _read_on(self, reading: Coroutine[Any, Any, None]) -> None:
-        self._reading = asyncio.ensure_future(reading)
-        self._reading.add_done_callback(self._on_read)
-
-    async def _read(self, frame: bytes) -> None:
-        call, turns, uid = _Call(_UNREAD, len(frame), None), self._admission.turns, self.uid
-        try:
-            if len(frame) > LARGE:
-                await self._get_place()
-                call.held, call.is_large, self._place = self._place, True, 0
-            else:
-                await turns.take(uid, len(frame))
-                call.held = len(frame)
-            async with turns.of(uid).reading:
-                request = await paced(json_portions.request_in(frame, self._limits.max_depth))
-        except IntegerOutOfRangeError as error:
-            self._refuse(call, error)
-        except BaseException:
-            self._let_go(call)
-            raise
-        else:
-            self._begin(call, request)
-
-    async def _get_place(self) -> None:
-        """Wait for this user's turn with a large request, of which nothing is known but how large it may be."""
-        turns, uid = self._admission.turns, self.uid
-        if self._place:
-            return
-        large = turns.of(uid).large
-        await large.acquire()
-        try:
-            await turns.take(uid, self._limits.max_frame)
-        except BaseException:
-            large.release()
-            raise
-        self._place = self._limits.max_frame
-
-    def _leave_place(self) -> None:
-        if self._place:
-            turns, uid = self._admission.turns, self.uid
-            turns.of(uid).large.release()
-            turns.give_back(uid, self._place)
-            self._place = 0
-
-    def _on_read(self, reading: asyncio.Task[None]) -> None:
-        self._reading = None
-        if reading.cancelled() or self._transport is None:
-            return
-        error = reading.exception()
-        if isinstance(error, ProtocolError):
-            self._backlog.clear()
-            self._close_after_replies()
-            return
-        if error is not None:
-            raise error
-        self._after_replies()
-        self._read_more()
-
     def _read_more(self) -> None:
         """Go on with reading where something large has held it up, though answers may be owed."""
-        is_full = self._backlog or self._reading or len(self._calls) >= self._limits.max_pipelined
+        is_full = self._requests.is_full
         if self._transport is None or self._is_at_end or is_full or self._transport.is_reading():
             return
-        if self._frames.unfinished > LARGE and not self._place:
-            self._read_on(self._get_place())
-        else:
-            self._unwatch_hang_up()
+        if not self._requests.wait_for_place(self):
+            self._hang_up.unwatch()
             self._transport.resume_reading()
-            if self._frames.is_unfinished:
+            if self._requests.is_unfinished:
                 self._frame_timeout.start(self.abort)
 
-    # What has been read
+    # What comes of reading
 
-    def _begin(self, call: _Call, request: Request) -> None:
-        if request.more and request.method in self._methods.streams:
+    def on_read(self) -> None:
+        """What took long to read, or waited for room, is out of the way of what is behind it."""
+        if self._transport is not None:
+            self._after_replies()
+            self._read_more()
+
+    def on_broken(self) -> None:
+        """What was sent is no request."""
+        if self._transport is not None:
+            self._requests.forget()
+            self._close_after_replies()
+
+    def begin(self, call: Call, request: Request) -> None:
+        if self._dispatcher.has_stream(request):
             call.request = request
             self._calls.append(call)
             self._send_replies()
         else:
-            answer = self._answer_large(request) if call.size > _MANY_VALUES else self._answer(request)
-            self._work_on(call, request, answer)
+            self._work_on(call, request, self._dispatcher.answer(request, self._known(), call.size))
 
-    def _refuse(self, call: _Call, error: IntegerOutOfRangeError) -> None:
+    def refuse(self, call: Call, error: IntegerOutOfRangeError) -> None:
         refusal = InvalidParameterError(parameter=error.parameter)
-        self._work_on(call, error.request, _raise(refusal))
+        self._work_on(call, error.request, refused(refusal))
 
-    def _work_on(
-        self, call: _Call, request: Request, work: Coroutine[Any, Any, JsonObject | Encoded]
-    ) -> None:
+    def _work_on(self, call: Call, request: Request, work: Coroutine[Any, Any, JsonObject | Encoded]) -> None:
         # Its parameters are kept no longer than they are worked on.
         call.request = request._replace(parameters={})
         call.task = asyncio.ensure_future(work)
         self._calls.append(call)
         call.task.add_done_callback(partial(self._on_answer, call))
-
-    def _let_go(self, call: _Call) -> None:
-        """The request takes up nothing more."""
-        self._asked -= call.size
-        call.size = 0
-        if not call.held:
-            return
-        turns, uid = self._admission.turns, self.uid
-        if call.is_large:
-            turns.of(uid).large.release()
-        turns.give_back(uid, call.held)
-        call.held = 0
-
-    async def _answer(self, request: Request) -> JsonObject | Encoded:
-        asker.set(self.uid)
-        method = self._methods.answers.get(request.method)
-        if method is None:
-            is_stream = request.method in self._methods.streams
-            raise ExpectedMoreError() if is_stream else MethodNotFoundError(method=request.method)
-        return await method(request.parameters, self._known())
-
-    async def _answer_large(self, request: Request) -> JsonObject | Encoded:
-        """The answer, which has nothing of the request's lists and objects: those are emptied, a portion at a time."""
-        parts = [*request.parameters.values()]
-        try:
-            return await self._answer(request)
-        finally:
-            await paced(json_portions.emptied(parts))
 
     def _known(self) -> Caller:
         """Whom the kernel has named; nothing is done for anybody else."""
@@ -366,8 +165,8 @@ class Connection(asyncio.BufferedProtocol):
 
     # Replies
 
-    def _on_answer(self, call: _Call, task: asyncio.Task[JsonObject | Encoded]) -> None:
-        self._let_go(call)
+    def _on_answer(self, call: Call, task: asyncio.Task[JsonObject | Encoded]) -> None:
+        self._requests.let_go(self, call)
         if not task.cancelled():
             task.exception()  # seen here, for the caller may be gone
         self._send_replies()
@@ -375,17 +174,14 @@ class Connection(asyncio.BufferedProtocol):
             self._hold(call, task)
             self._after_replies()
 
-    def _hold(self, call: _Call, task: asyncio.Task[JsonObject | Encoded]) -> None:
+    def _hold(self, call: Call, task: asyncio.Task[JsonObject | Encoded]) -> None:
         """Keep the reply until those before it are sent; a peer that has much waiting is as one that does not read."""
         is_wanted = not call.request.oneway
-        call.frame = self._frame_of(call.request, self._told_by(call.request, task)) if is_wanted else b""
+        call.frame = self._dispatcher.frame_of(call.request, task) if is_wanted else b""
         call.task = None
         self._held += len(call.frame)
         if self._held > self._limits.max_unread:
             self.abort()
-
-    def _told_by(self, request: Request, task: asyncio.Task[JsonObject | Encoded]) -> Reply | Encoded:
-        return _reply_of(task, partial(self._reply_to_bug, request))
 
     def _send_replies(self) -> None:
         """Send what is ready at the head of the line."""
@@ -397,47 +193,36 @@ class Connection(asyncio.BufferedProtocol):
                 self._send(call.request, call.frame)
                 continue
             if call.task is None:
-                self._let_go(call)
+                self._requests.let_go(self, call)
                 self._stream_task = asyncio.ensure_future(self._stream(call.request))
                 return
             if not call.task.done():
                 return
             self._calls.popleft()
-            self._reply(call.request, self._told_by(call.request, call.task))
+            self._send(call.request, self._dispatcher.frame_of(call.request, call.task))
         self._after_replies()
 
     async def _stream(self, request: Request) -> None:
         """Answer as often as the method has news, at once; an empty reply, or an error, says that it was the last."""
-        asker.set(self.uid)
-        stream = self._methods.streams[request.method]
         last = Reply()
         try:
             # It is given no name, so that it ends with this loop, however that ends.
-            async for parameters in stream(request.parameters, self._known()):
+            async for parameters in self._dispatcher.stream(request, self._known()):
                 self._send(request, Reply(parameters, continues=True).to_bytes())
                 await self._can_write.wait()  # a stream goes as fast as its reader
                 await self._admission.streaming.next()  # and lets others go on, however much it has to tell
         except RequestError as error:
-            last = _refusal(error)
+            last = refusal_of(error)
         except TooSlowError:
             self.abort()  # a caller that can goes on from the last it has, over another connection
             return
         except Exception as error:
-            last = self._reply_to_bug(request, error)
+            last = self._dispatcher.reply_to_bug(request, error)
         self._stream_task = None
         if self._calls:
-            self._reply(request, last)
+            self._send(request, self._dispatcher.written(request, last))
             self._calls.popleft()
         self._send_replies()
-
-    def _reply(self, request: Request, reply: Reply | Encoded) -> None:
-        self._send(request, self._frame_of(request, reply))
-
-    def _frame_of(self, request: Request, reply: Reply | Encoded) -> bytes:
-        try:
-            return reply.to_bytes()
-        except (TypeError, ValueError, RecursionError) as error:
-            return self._reply_to_bug(request, error).to_bytes()
 
     def _send(self, request: Request, frame: bytes) -> None:
         if self._transport is None or request.oneway:
@@ -448,21 +233,17 @@ class Connection(asyncio.BufferedProtocol):
         self._written += len(frame)
         self._transport.write(frame)
 
-    def _reply_to_bug(self, request: Request, error: Exception) -> Reply:
-        self._on_bug(request.method, error)
-        return _refusal(InternalError(reason=f"{type(error).__name__}: {error}"))
-
     def _after_replies(self) -> None:
         """Go on with what was read and not taken, then with reading, then with an end that waits for it."""
         if self._transport is None:
             return
         self._idle_timeout.note_activity()
         try:
-            self._take_backlog()
+            self._requests.take(self)
         except ProtocolError:
-            self._backlog.clear()
+            self._requests.forget()
             self._is_at_end = True
-        if self._calls or self._backlog or self._reading:
+        if self._calls or self._requests.has_more:
             return
         if self._is_at_end:
             self._transport.close()
@@ -476,7 +257,7 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def size_of_next(self) -> int:
         """Bytes of the request that waits for its turn."""
-        return len(self._backlog[0]) if self._backlog else 0
+        return self._requests.size_of_next
 
     def go_on(self) -> None:
         """It is this connection's turn again."""
@@ -504,27 +285,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def _watch_hang_up(self) -> None:
         """A peer that sends no more may still read its answers; one that has closed both ways is gone."""
-        if self._transport is None or self._hang_up is not None:
+        if self._transport is None:
             return
         try:
-            self._hang_up = select.epoll()
+            self._hang_up.watch(self._transport.get_extra_info("socket"), self.abort)
         except OSError:
             self.abort()  # no descriptor is left: this caller is let go rather than one that asks for less
-            return
-        self._hang_up.register(self._transport.get_extra_info("socket").fileno(), 0)
-        asyncio.get_running_loop().add_reader(self._hang_up.fileno(), self.abort)
-
-    def _unwatch_hang_up(self) -> None:
-        if self._hang_up is not None:
-            asyncio.get_running_loop().remove_reader(self._hang_up.fileno())
-            self._hang_up.close()
-            self._hang_up = None
 
     def _pause_if_full(self) -> None:
-        if self._frames.unfinished > LARGE and not self._place and self._reading is None:
-            self._read_on(self._get_place())
-        is_full = self._backlog or self._reading or len(self._calls) >= self._limits.max_pipelined
-        if is_full and self._transport is not None:
+        self._requests.wait_for_place(self)
+        if self._requests.is_full and self._transport is not None:
             self._transport.pause_reading()
             self._watch_hang_up()
             self._frame_timeout.stop()  # the rest of a frame isn't late if nobody reads it
@@ -536,37 +306,9 @@ class Connection(asyncio.BufferedProtocol):
         return self._written - (self._transport.get_write_buffer_size() if self._transport is not None else 0)
 
     def _is_busy(self) -> bool:
-        return bool(self._calls) or self._frames.is_unfinished
+        return bool(self._calls) or self._requests.is_unfinished
 
     def _refuse_more(self) -> None:
         """End the reading side: a request that came until now is answered, one that comes later cannot be sent."""
         assert self._transport is not None
         self._transport.get_extra_info("socket").shutdown(socket.SHUT_RD)
-
-
-_UNREAD: Final = Request("")
-"""Stands for a request that is not read yet."""
-
-
-def _reply_of(
-    task: asyncio.Task[JsonObject | Encoded], on_bug: Callable[[Exception], Reply]
-) -> Reply | Encoded:
-    error = asyncio.CancelledError() if task.cancelled() else task.exception()
-    match error:
-        case None:
-            answer = task.result()
-            return answer if isinstance(answer, Encoded) else Reply(answer)
-        case RequestError():
-            return _refusal(error)
-        case Exception():
-            return on_bug(error)
-        case _:
-            return on_bug(RuntimeError("the call was cancelled"))
-
-
-def _refusal(error: RequestError) -> Reply:
-    return Reply(error.parameters, error=error.error_name)
-
-
-async def _raise(error: RequestError) -> JsonObject | Encoded:
-    raise error

@@ -12,7 +12,7 @@ from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, EntryType, Status
 from bgjobd.api import schemas, streams
 from bgjobd.api.access import RIGHTS, Grants, Right
-from bgjobd.api.connection import Answer, Encoded, Methods, Stream
+from bgjobd.api.dispatch import Answer, Encoded, Methods, Stream
 from bgjobd.api.introspection import description, info, own_version
 from bgjobd.api.peer import Caller
 from bgjobd.api.replies import (

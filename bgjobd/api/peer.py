@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import select
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -61,3 +63,23 @@ def _many_groups(peer: socket.socket) -> frozenset[int]:
     if libc.getsockopt(peer.fileno(), socket.SOL_SOCKET, _SO_PEERGROUPS, told, ctypes.byref(size)) != 0:
         return frozenset()
     return frozenset(told[: size.value // 4])
+
+
+class HangUp:
+    """Hears that a peer is gone while nothing is read of it."""
+
+    def __init__(self) -> None:
+        self._epoll: select.epoll | None = None
+
+    def watch(self, peer: socket.socket, on_hang_up: Callable[[], None]) -> None:
+        """Call back once it has closed both ways. Raises OSError where no descriptor is left."""
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            self._epoll.register(peer.fileno(), 0)
+            asyncio.get_running_loop().add_reader(self._epoll.fileno(), on_hang_up)
+
+    def unwatch(self) -> None:
+        if self._epoll is not None:
+            asyncio.get_running_loop().remove_reader(self._epoll.fileno())
+            self._epoll.close()
+            self._epoll = None

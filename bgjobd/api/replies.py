@@ -11,7 +11,7 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.errors import JobNotFoundError
 from bgjob.words import Status
 from bgjobd.api import schemas
-from bgjobd.api.connection import Encoded
+from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
 from bgjobd.config.policy import Policy
 from bgjobd.core.job import masked, masked_text

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bgjobd.api.acceptor import Door
-from bgjobd.api.admission import Admission
-from bgjobd.api.connection import Connection, Limits, Methods
+from bgjobd.api.acceptor import Acceptor
+from bgjobd.api.admission import Admission, ConnectionLimits
+from bgjobd.api.connection import Connection
+from bgjobd.api.dispatch import Dispatcher, Methods
 from bgjobd.api.unix_socket import bind, inode
 
 _BACKLOG: Final = 1024
@@ -32,25 +33,20 @@ class Server:
     def __init__(
         self,
         methods: Methods,
-        limits: Limits,
+        limits: ConnectionLimits,
         on_bug: Callable[[str, Exception], None],
         on_scarcity: Callable[[], None] = lambda: None,
     ) -> None:
-        self.admission = Admission[Connection](
-            max_connections=limits.max_connections,
-            max_connections_per_uid=limits.max_connections_per_uid,
-            max_under_way=limits.max_under_way,
-        )
+        self.admission = Admission[Connection](limits)
         self._new_connection = partial(
             Connection,
-            methods=methods,
+            dispatcher=Dispatcher(methods, on_bug),
             limits=limits,
-            on_bug=on_bug,
             admission=self.admission,
             buffer=memoryview(bytearray(_READ_AT_ONCE)),
         )
         self._on_scarcity = on_scarcity
-        self._door: Door | None = None
+        self._acceptor: Acceptor | None = None
         self._own_place: tuple[Path, int] | None = None
 
     async def listen(self, path: Path, mode: int, gid: int | None) -> None:
@@ -61,13 +57,13 @@ class Server:
 
     def listen_at(self, listener: socket.socket) -> None:
         """Serve at a socket that somebody else has bound, and whose path is theirs to remove."""
-        self._door = Door(listener, self._new_connection, self._on_scarcity)
-        self._door.open(_BACKLOG)
+        self._acceptor = Acceptor(listener, self._new_connection, self._on_scarcity)
+        self._acceptor.open(_BACKLOG)
 
     def stop_listening(self) -> None:
         """Accept nobody new; the open connections get their answers."""
-        if self._door is not None:
-            self._door.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         if self._own_place is None:
             return
         path, own = self._own_place

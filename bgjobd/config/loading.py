@@ -4,14 +4,13 @@ import json
 import os
 import pwd
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
-from pydantic import ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import EnvSettingsSource
+from pydantic import BaseModel, Strict, TypeAdapter, ValidationError
 
 from bgjobd.config.problems import ConfigError, Problem, dotted, fault_message
 from bgjobd.config.sections import Config, Retry
@@ -98,25 +97,52 @@ def _key_parts(parts: list[str], known_queues: Collection[str]) -> tuple[str, ..
 
 def _overrides(variables: Mapping[tuple[str, ...], str], environ: Mapping[str, str]) -> dict[str, Any]:
     """The variables' values as the tables that a file would have had."""
-    source = _Overrides(
-        Config,  # type: ignore[arg-type]  # of the class it reads the fields alone
-        case_sensitive=True,
-        env_prefix="",
-        env_nested_delimiter="__",
-    )
-    source.env_vars = {"__".join(parts): environ[name] for parts, name in variables.items()}
-    unknown = {parts[0]: dict[str, Any]() for parts in variables if parts[0] not in Config.model_fields}
-    return unknown | source()
+    tables: dict[str, Any] = {}
+    for (section, *keys), name in variables.items():
+        table = tables.setdefault(section, {})
+        if section not in Config.model_fields:
+            continue  # the section is what is wrong
+        for key in keys[:-1]:
+            if isinstance(table, dict):
+                table = table.setdefault(key, {})
+        if isinstance(table, dict):
+            table[keys[-1]] = _value_of(environ[name], _type_of(section, keys))
+    return tables
 
 
-class _Overrides(EnvSettingsSource):
-    """Takes a value as JSON where it is some, and where its key holds more than text."""
+def _type_of(section: str, keys: Iterable[str]) -> Any:
+    """The type of a key; of one that there is not it is text, but in the tables whose names are the user's."""
+    kind = Config.model_fields[section].annotation
+    unknown = object if get_origin(kind) is dict else str
+    for key in keys:
+        kind = _type_below(kind, key)
+    return unknown if kind is None else kind
 
-    def field_is_complex(self, field: FieldInfo) -> bool:
-        return not _is_text(field.annotation)
 
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: str) -> object:
-        return _json_or_text(value)
+def _type_below(kind: Any, key: str) -> Any:
+    """The type of a key of a table of this type; None where there is none."""
+    for one in (kind, *get_args(kind)):
+        if get_origin(one) is dict:
+            return get_args(one)[1]
+        if isinstance(one, type) and issubclass(one, BaseModel) and key in one.model_fields:
+            return one.model_fields[key].annotation
+    return None
+
+
+def _value_of(text: str, kind: Any) -> object:
+    """As JSON where it is some, and where its key holds more than text."""
+    value = text if _is_text(kind) else _json_or_text(text)
+    if isinstance(value, str) and _is_strict_or_none(kind):
+        # Its quotes have come along, as from a file of variables that keeps them.
+        with suppress(ValidationError):
+            return TypeAdapter(kind).validate_python(_json_or_text(value))
+    return value
+
+
+def _is_strict_or_none(kind: Any) -> bool:
+    """Whether it is a number or truth value, taken as nothing else, that may be missing."""
+    members = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
+    return any(isinstance(mark, Strict) for member in members for mark in get_args(member)[1:])
 
 
 def _is_text(annotation: object) -> bool:

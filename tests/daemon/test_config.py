@@ -543,6 +543,7 @@ def test_a_variable_overrides_the_file(tmp_path: Path) -> None:
         ("BGJOBD_LIMITS__MEMORY", "256M", "limits", "memory", 2**28),
         ("BGJOBD_LIMITS__MAX_OUTPUT", "false", "limits", "max_output", None),
         ("BGJOBD_LIMITS__MAX_OUTPUT", "null", "limits", "max_output", None),
+        ("BGJOBD_LIMITS__NICE", '"5"', "limits", "nice", 5),
         ("BGJOBD_RETRY__BACKOFF", "exponential", "retry", "backoff", Backoff.EXPONENTIAL),
         ("BGJOBD_WEB__BIND", "127.0.0.1:80", "web", "bind", TcpAddress("127.0.0.1", 80)),
         ("BGJOBD_ACCESS__SUBMIT", '["alice", "@ops"]', "access", "submit", ("alice", "@ops")),

@@ -37,7 +37,7 @@ from bgjob.errors import (
     StorageUnavailableError,
 )
 from bgjobd.api import fifo
-from bgjobd.api.connection import Limits
+from bgjobd.api.admission import ConnectionLimits
 from bgjobd.api.fifo import Fifo, LineReader
 from bgjobd.service import SOCKET_GROUP
 from tests.daemon.running import RunningDaemon, daemon
@@ -84,7 +84,7 @@ class House:
         self.bugs.append(error)
 
     def pipe(self, path: Path, **limits: Any) -> Fifo:
-        return Fifo(path, Limits(**limits), self.submit, self.refused.put_nowait, self.on_bug)
+        return Fifo(path, ConnectionLimits(**limits), self.submit, self.refused.put_nowait, self.on_bug)
 
 
 Scene = Callable[[House, Fifo, Path], Awaitable[None]]

@@ -19,7 +19,7 @@ import pytest
 
 from bgjob import Client, Job
 from bgjob.errors import DaemonUnavailableError
-from bgjobd.api.acceptor import Door
+from bgjobd.api.acceptor import Acceptor
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver import journal as journals
 from bgjobd.supervisor.spool import Spool
@@ -136,8 +136,8 @@ def test_a_caller_without_a_descriptor_to_spare_is_sent_away_and_not_left_waitin
 
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(tmp_path / "s.sock"))
-        door = Door(listener, admit, lambda: turned_away.append(None))
-        door.open(backlog=10)
+        acceptor = Acceptor(listener, admit, lambda: turned_away.append(None))
+        acceptor.open(backlog=10)
         peers = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) for _ in range(4)]
         loop = asyncio.get_running_loop()
         with _no_descriptor_left():
@@ -146,7 +146,7 @@ def test_a_caller_without_a_descriptor_to_spare_is_sent_away_and_not_left_waitin
                 assert await asyncio.wait_for(loop.sock_recv(peer, 1), 20) == b""
         peers[3].connect(str(tmp_path / "s.sock"))
         await asyncio.wait_for(is_admitted.wait(), 20)
-        door.close()
+        acceptor.close()
         for peer in peers:
             peer.close()
 

@@ -1,0 +1,118 @@
+"""From a request to its method, and from what that answers or raises to the frame of a reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bgjob.codec import JsonObject, Reply, Request
+from bgjob.errors import ExpectedMoreError, InternalError, MethodNotFoundError, RequestError
+from bgjobd.api.peer import Caller
+from bgjobd.host import json_portions
+from bgjobd.host.pacing import paced
+from bgjobd.store.questions import asker
+
+_MANY_VALUES: Final = 16 * 1024
+"""Bytes of a request whose lists and objects are let go in portions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The parameters of a reply as JSON, made off the loop, which only passes them on: for those that may be large."""
+
+    parameters: bytes
+
+    def to_bytes(self) -> bytes:
+        return b'{"parameters":%b}\0' % self.parameters
+
+
+Answer = Callable[[JsonObject, Caller], Awaitable[JsonObject | Encoded]]
+"""A method that answers once."""
+Stream = Callable[[JsonObject, Caller], AsyncIterator[JsonObject]]
+"""A method that answers as often as it has news, for calls with `more`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """What the socket serves, by full name. A method may stand in both tables."""
+
+    answers: Mapping[str, Answer]
+    streams: Mapping[str, Stream]
+
+
+class Dispatcher:
+    """Calls methods, for all connections. `on_bug` hears of exceptions that no caller caused."""
+
+    def __init__(self, methods: Methods, on_bug: Callable[[str, Exception], None]) -> None:
+        self._methods = methods
+        self._on_bug = on_bug
+
+    def has_stream(self, request: Request) -> bool:
+        """Whether it is answered as often as there is news."""
+        return request.more and request.method in self._methods.streams
+
+    def stream(self, request: Request, caller: Caller) -> AsyncIterator[JsonObject]:
+        """The answers to such a request."""
+        asker.set(caller.uid)
+        return self._methods.streams[request.method](request.parameters, caller)
+
+    def answer(
+        self, request: Request, caller: Caller, size: int
+    ) -> Coroutine[Any, Any, JsonObject | Encoded]:
+        """The one answer to a request of so many bytes."""
+        return self._answer_large(request, caller) if size > _MANY_VALUES else self._answer(request, caller)
+
+    async def _answer_large(self, request: Request, caller: Caller) -> JsonObject | Encoded:
+        """The answer, which has nothing of the request's lists and objects: those are emptied, a portion at a time."""
+        parts = [*request.parameters.values()]
+        try:
+            return await self._answer(request, caller)
+        finally:
+            await paced(json_portions.emptied(parts))
+
+    async def _answer(self, request: Request, caller: Caller) -> JsonObject | Encoded:
+        asker.set(caller.uid)
+        method = self._methods.answers.get(request.method)
+        if method is None:
+            is_stream = request.method in self._methods.streams
+            raise ExpectedMoreError() if is_stream else MethodNotFoundError(method=request.method)
+        return await method(request.parameters, caller)
+
+    def frame_of(self, request: Request, answer: asyncio.Task[JsonObject | Encoded]) -> bytes:
+        """The reply, as it is sent, of an answer that is done."""
+        return self.written(request, self._reply_of(request, answer))
+
+    def written(self, request: Request, reply: Reply | Encoded) -> bytes:
+        """The reply as it is sent."""
+        try:
+            return reply.to_bytes()
+        except (TypeError, ValueError, RecursionError) as error:
+            return self.reply_to_bug(request, error).to_bytes()
+
+    def _reply_of(self, request: Request, answer: asyncio.Task[JsonObject | Encoded]) -> Reply | Encoded:
+        error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
+        match error:
+            case None:
+                told = answer.result()
+                return told if isinstance(told, Encoded) else Reply(told)
+            case RequestError():
+                return refusal_of(error)
+            case Exception():
+                return self.reply_to_bug(request, error)
+            case _:
+                return self.reply_to_bug(request, RuntimeError("the call was cancelled"))
+
+    def reply_to_bug(self, request: Request, error: Exception) -> Reply:
+        self._on_bug(request.method, error)
+        return refusal_of(InternalError(reason=f"{type(error).__name__}: {error}"))
+
+
+def refusal_of(error: RequestError) -> Reply:
+    return Reply(error.parameters, error=error.error_name)
+
+
+async def refused(error: RequestError) -> JsonObject | Encoded:
+    """Stands for the answer to a request that is refused before any method is called."""
+    raise error
