@@ -26,6 +26,7 @@ from bgjobd.forkserver import journal as journals
 from bgjobd.host import life
 from bgjobd.store.audit import Audit, Counts, Entry, Oddity, OpenAttempt
 from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor.fork_server_link import AttemptDirs
 from bgjobd.supervisor.fork_server_marks import try_mark
 from bgjobd.supervisor.spool import MARKER, UNFINISHED, AttemptKey
 from bgjobd.supervisor.work_dirs import ASIDE
@@ -351,11 +352,11 @@ def audit(config: Config, wait: Callable[[float], None] = time.sleep) -> Books:
 
 def _look(config: Config, books: Audit) -> Look:
     damage = books.damage()
-    spool, output = config.daemon.runtime_dir / "spool", config.daemon.state_dir / "output"
+    dirs = AttemptDirs.from_config(config)
     if damage:
         return Look(Counts(0, 0, 0), life.own(), damage)  # what else the file says means nothing
     with books.as_one():
-        files, others = _files(spool)
+        files, others = _files(dirs.spool)
         open_attempts = books.open_attempts()
         look = Look(
             counts=books.counts(),
@@ -363,20 +364,20 @@ def _look(config: Config, books: Audit) -> Look:
             oddities=books.oddities(),
             open_attempts=open_attempts,
             entries=books.entries({file.key for file in files}),
-            has_own_spool=_mark(spool) in ("", books.database_id()),
+            has_own_spool=_mark(dirs.spool) in ("", books.database_id()),
         )
-    unknown = _unknown_outputs(output, books)
+    unknown = _unknown_outputs(dirs.output, books)
     return replace(
         look,
         files=files,
         unfinished=tuple([path for path in others if path.endswith(UNFINISHED)]),
         strange=(
             *(path for path in others if not path.endswith(UNFINISHED)),
-            *_left_work(config.daemon.runtime_dir / "work", open_attempts, files),
+            *_left_work(dirs.work, open_attempts, files),
         ),
         unknown_outputs=unknown,
         daemon=process_table.daemon_of(config.daemon.state_dir),
-        processes=process_table.take(spool, output),
+        processes=process_table.take(dirs.spool, dirs.output),
     )
 
 

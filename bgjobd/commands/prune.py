@@ -35,6 +35,7 @@ from bgjobd.store.items import Deletion, Item, Trimming
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import FIRST, Place, Reader
 from bgjobd.supervisor import outputs
+from bgjobd.supervisor.fork_server_link import AttemptDirs
 from bgjobd.supervisor.spool import AttemptKey
 
 _PATIENCE: Final = 60.0
@@ -131,7 +132,7 @@ class _Own:
 @contextmanager
 def hand_of(config: Config) -> Iterator[Hand]:
     """Whoever may write the file. Raises the errors of the store, and OSError."""
-    place = config.daemon.state_dir
+    place, dirs = config.daemon.state_dir, AttemptDirs.from_config(config)
     with ExitStack() as held:
         try:
             held.callback(os.close, lock(place))
@@ -140,9 +141,9 @@ def hand_of(config: Config) -> Iterator[Hand]:
             return
         database = open_for_writing(place)
         held.callback(database.close)
-        output = os.open(_made(place / "output"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        output = os.open(_made(dirs.output), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         held.callback(os.close, output)
-        in_use = {job_id for job_id, _ in _files_of(config.daemon.runtime_dir / "spool")}
+        in_use = {job_id for job_id, _ in _files_of(dirs.spool)}
         yield _Own(Ledger(database, life.own().id, random.random), output, in_use)
 
 
