@@ -28,6 +28,9 @@ from bgjobd.host.log import Log
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store import database
+from bgjobd.supervisor import page_process
+from bgjobd.supervisor.fork_server_link import AttemptDirs
+from bgjobd.supervisor.page_process import PageProcess
 
 SOCKET_GROUP: Final = "bgjob"
 _SOCKET_MODE: Final = 0o660
@@ -104,17 +107,18 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
     server = ipc.Server(methods.methods(daemon, grants), _limits(config), on_bug, on_scarcity)
     fifo = _fifo(daemon, config, on_bug)
     _grant(daemon, grants)
-    daemon.on_reload.append(lambda: _grant(daemon, grants))
+    daemon.reload.on_success.append(lambda: _grant(daemon, grants))
     daemon.start()
-    daemon.on_reload.append(lambda: _make_directories(daemon.config))
+    daemon.reload.on_success.append(lambda: _make_directories(daemon.config))
+    page: PageProcess | None = None
     try:
         gid = _socket_gid(daemon) if handed.listener is None or fifo is not None else None
         place = await _listen(server, daemon, config.daemon.socket, gid, handed)
         if fifo is not None:
             fifo.open(_fifo_mode(daemon, gid), gid)
-            daemon.on_reload.append(lambda: fifo.set_mode(_fifo_mode(daemon, gid)))
+            daemon.reload.on_success.append(lambda: fifo.set_mode(_fifo_mode(daemon, gid)))
         daemon.start_fork_server()
-        daemon.start_page(place)
+        page = _start_page(daemon, config, place)
         daemon.start_watchdog()
         daemon.say(EntryType.INFO, f"serving at {place} (pid {os.getpid()})")
         yield
@@ -122,7 +126,11 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
         server.stop_listening()
         if fifo is not None:
             await fifo.stop()
+        if page is not None:
+            page.stop()
         await daemon.stop()
+        if page is not None:
+            await page.end()
         await server.finish()
         daemon.close()
         await asyncio.sleep(0)  # the loop closes the connections' descriptors
@@ -134,6 +142,20 @@ def _grant(daemon: Daemon, grants: Grants) -> None:
     for name in access.unknown:
         daemon.say(EntryType.FAILURE, f"[access] names {name}, whom this machine does not know")
     grants.change(access)
+
+
+def _start_page(daemon: Daemon, config: Config, served_at: Path) -> PageProcess | None:
+    """Bring up the page, a client of this socket, if there is to be one."""
+    if not config.web.enabled:
+        return None
+    try:
+        settings = page_process.settings_of(config) | {"socket": str(served_at)}
+    except OSError as error:
+        daemon.say(EntryType.FAILURE, f"there is no page: its token cannot be had: {error}")
+        return None
+    page = PageProcess(settings, daemon.own_pids, daemon.say)
+    daemon.background.start(page.keep())
+    return page
 
 
 async def _listen(server: ipc.Server, daemon: Daemon, path: Path, gid: int | None, handed: Handed) -> Path:
@@ -179,11 +201,12 @@ def _make_directories(config: Config) -> None:
 def _directories(config: Config) -> tuple[Path, ...]:
     place = config.daemon
     above = (place.state_dir, place.runtime_dir, place.log_dir)
-    return (*above, *_of_attempts(config), place.state_dir / "output")
+    return (*above, *_of_attempts(config), AttemptDirs.from_config(config).output)
 
 
 def _of_attempts(config: Config) -> tuple[Path, Path]:
-    return config.daemon.runtime_dir / "spool", config.daemon.runtime_dir / "work"
+    dirs = AttemptDirs.from_config(config)
+    return dirs.spool, dirs.work
 
 
 def _say_what_is_open(daemon: Daemon, config: Config) -> None:

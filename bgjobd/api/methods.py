@@ -124,7 +124,7 @@ async def retry(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
 
 
 async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
-    return {"code_version": (await daemon.reload()).code_version}
+    return {"code_version": (await daemon.reload.ask()).code_version}
 
 
 async def pause(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:

@@ -107,7 +107,7 @@ def test_nobody_waits_until_very_many_attempts_are_measured(
         readers = Readers(tmp_path)
         one: Any = SimpleNamespace(
             readers=readers,
-            _attempts=SimpleNamespace(journals=dict, try_open=unopened),
+            supervisor=SimpleNamespace(attempts=SimpleNamespace(journals=dict, try_open=unopened)),
         )
         running = Daemon.running(one)
         try:
