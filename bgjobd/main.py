@@ -187,7 +187,7 @@ def _on_hangup(daemon: Daemon, asked: asyncio.Queue[int], is_at_terminal: bool) 
     if is_at_terminal and not os.isatty(2):
         asked.put_nowait(signal.SIGTERM)
     else:
-        daemon.reload_in_background()
+        daemon.reload.in_background()
 
 
 def _listen(number: int, act: Callable[[], None]) -> None:

@@ -17,7 +17,6 @@ class DueTimer:
 
     def __init__(
         self,
-        *,
         clock: Clock,
         outbox: Outbox,
         on_leap: Callable[[float], None],

@@ -7,45 +7,43 @@ fork servers are told what follows from a commit; memory advances only after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from bgjob.errors import JobNotFoundError, RequestError, ShuttingDownError
-from bgjob.words import EntryType, Outcome, Status
+from bgjob.errors import RequestError, ShuttingDownError
+from bgjob.words import EntryType
 from bgjobd.config.sections import Config
-from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
-from bgjobd.core.trials import UNTRIED, Unavailable
-from bgjobd.core.verdict import Life, StopReason
-from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
+from bgjobd.core.verdict import Life
+from bgjobd.core.why import Closing
 from bgjobd.daemon.background import Background
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.current_config import CurrentConfig
+from bgjobd.daemon.deliveries import Deliveries
 from bgjobd.daemon.due_timer import DueTimer
 from bgjobd.daemon.followers import Followers
+from bgjobd.daemon.inspection import Inspection
 from bgjobd.daemon.reload import Reload
 from bgjobd.daemon.retention import Retention
 from bgjobd.daemon.signs_of_life import SignsOfLife
 from bgjobd.daemon.silence import Silence
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.host.clock import Clock
-from bgjobd.host.log import Line, Log
+from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.health import StorageHealth
-from bgjobd.store.items import DaemonStarted, Item, LogLine, Look
+from bgjobd.store.items import DaemonStarted, Item, Look
 from bgjobd.store.outbox import Outbox
 from bgjobd.store.readers import Readers
-from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery, Entrusted, Writer
-from bgjobd.supervisor import cgroups, live_usage
+from bgjobd.supervisor import cgroups
 from bgjobd.supervisor.fork_server_link import AttemptDirs, ForkServer
 from bgjobd.supervisor.limits import Enforcement
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.relay import Relay
-from bgjobd.supervisor.spool import AttemptKey
 from bgjobd.supervisor.supervisor import Supervisor, Surroundings
 
 _LAST_MOMENT = 2.0
@@ -73,7 +71,6 @@ class Daemon:
         self.started_at = clock.now()
         self.loaded_at: float | None = None
         self._closing: Closing | None = None
-        self._tally: Tally | None = None
         self._loop = asyncio.get_running_loop()
         self._log = log
         self._notifier = notifier
@@ -90,9 +87,11 @@ class Daemon:
         self._outbox = Outbox(self._hand_over)
         self._relay = Relay(log.pass_on)
         self.supervisor = self._make_supervisor(config, life)
-        self._signs_of_life = self._make_signs_of_life()
+        self._signs_of_life = SignsOfLife(notifier, self._outbox, lambda: self.fork_server)
         self.retention = self._make_retention()
-        self._due_timer = self._make_due_timer()
+        self._due_timer = DueTimer(clock, self._outbox, self.retention.on_leap, self.say)
+        self._deliveries = self._make_deliveries()
+        self.inspection = self._make_inspection()
         self.reload = self._make_reload(load_config)
 
     # How the parts are wired
@@ -126,9 +125,6 @@ class Daemon:
         )
         return Supervisor(surroundings)
 
-    def _make_signs_of_life(self) -> SignsOfLife:
-        return SignsOfLife(notifier=self._notifier, outbox=self._outbox, fork_server=lambda: self.fork_server)
-
     def _make_retention(self) -> Retention:
         return Retention(
             kept=lambda: self.config.retention,
@@ -141,8 +137,29 @@ class Daemon:
             say=self.say,
         )
 
-    def _make_due_timer(self) -> DueTimer:
-        return DueTimer(clock=self.clock, outbox=self._outbox, on_leap=self.retention.on_leap, say=self.say)
+    def _make_deliveries(self) -> Deliveries:
+        return Deliveries(
+            supervisor=self.supervisor,
+            due_timer=self._due_timer,
+            counters=self.counters,
+            followers=self.followers,
+            waiters=self.waiters,
+            log=self._log,
+            say=self.say,
+        )
+
+    def _make_inspection(self) -> Inspection:
+        return Inspection(
+            readers=self.readers,
+            deliveries=self._deliveries,
+            supervisor=self.supervisor,
+            current_catalogue=self.current_catalogue,
+            health=self.health,
+            lanes=lambda: self.lanes,
+            closing=lambda: self._closing,
+            reload_failure=lambda: self.reload.failure,
+            now=self.clock.now,
+        )
 
     def _make_reload(self, load_config: Callable[[], Config]) -> Reload:
         reload = Reload(
@@ -155,7 +172,8 @@ class Daemon:
             readers=self.readers,
             log=self._log,
             notifier=self._notifier,
-            status=self._status,
+            background=self.background,
+            status=self.inspection.status,
             say=self.say,
         )
         reload.on_success += [self.retention.look_now, self.supervisor.work_limits.look_at_all]
@@ -172,8 +190,6 @@ class Daemon:
         self._outbox.send(DaemonStarted())
         self.supervisor.start(reader, self._notifier.more_time)
         self.retention.start(newest_entry, leapt_at)
-        for told, count in self.supervisor.attempts.count(_left_behind).items():
-            self.say(EntryType.INFO, f"of an earlier daemon {_attempts(count)} {told[count > 1]}")
 
     def start_fork_server(self) -> None:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""
@@ -183,16 +199,12 @@ class Daemon:
         """Give systemd the signs of life that it wants, if it wants any."""
         self.background.start(self._signs_of_life.keep_giving())
 
-    def reload_in_background(self) -> None:
-        """For SIGHUP: a failure is in the log."""
-        self.background.start(self.reload.ask_for_nobody())
-
     async def stop(self) -> None:
         """Take nothing new, commit what came in; attempts and the fork server go on."""
         self._closing = Closing.STOPPING
         self.reload.close()
         self.retention.close()
-        self._notifier.stopping(self._status())
+        self._notifier.stopping(self.inspection.status())
         left = len(self.supervisor.attempts)
         adopted = f"{_many(left)} on, and the next daemon adopts {'it' if left == 1 else 'them'}"
         self.say(EntryType.INFO, f"stopping; {adopted if left else 'nothing runs'}")
@@ -258,29 +270,13 @@ class Daemon:
 
     def _on_change(self) -> None:
         self._open_lanes()
-        self._notifier.status(self._status)
+        self._notifier.status(self.inspection.status)
 
     def _open_lanes(self) -> None:
         """Let the writer grant slots if there is a fork server and nobody wants an end."""
         is_open = self.supervisor.can_start and self._closing is None
-        kept_back = [*self.current_catalogue.missing(), *self.held]
+        kept_back = [*self.current_catalogue.missing(), *self.inspection.held]
         self._writer.lanes = self.lanes.without(kept_back) if is_open else self.lanes.closed()
-
-    def _status(self) -> str:
-        """How it stands, in a line."""
-        if self._closing is Closing.STOPPING:
-            return "stopping"
-        jobs = {} if self._tally is None else self._tally.jobs
-        told = [f"{jobs.get(Status.RUNNING, 0)} running, {jobs.get(Status.PENDING, 0)} pending"]
-        if self._closing is Closing.DRAINING:
-            told.append(f"waits for the end of {len(self.supervisor.attempts)} attempts, starts nothing new")
-        elif self.fork_server is None:
-            told.append("starts nothing until its fork server is up")
-        if self.storage_trouble is not None:
-            told.append(self.storage_trouble)
-        if self.reload.failure is not None:
-            told.append(f"the last reload failed and changed nothing: {self.reload.failure}")
-        return "; ".join(told)
 
     # What the api needs
 
@@ -314,21 +310,6 @@ class Daemon:
         """The one that starts attempts now, since `loaded_at`."""
         return self.supervisor.fork_servers.current
 
-    @property
-    def fork_servers(self) -> int:
-        """How many live; those of earlier code until their last attempts have ended."""
-        return len(self.supervisor.fork_servers.pids)
-
-    @property
-    def storage_trouble(self) -> str | None:
-        """What keeps the database or the ends of attempts from being written, or lets the former grow; else None."""
-        return self.health.trouble or self.supervisor.trouble
-
-    @property
-    def held(self) -> dict[str, str]:
-        """The classes that get no start, each with why, and what to do."""
-        return self.supervisor.work_limits.held()
-
     def say(self, type: EntryType, message: str) -> None:
         """One log line about the daemon itself."""
         self._log.say(type, message, self.clock.now())
@@ -343,57 +324,6 @@ class Daemon:
         self._outbox.send(item, ticket)
         return await ticket
 
-    async def tally(self) -> Tally:
-        """What all jobs add up to; counted by whoever asks only as long as this daemon has committed nothing."""
-        if self._tally is not None:
-            return self._tally
-        return await self.readers.read(lambda reader: reader.tally(self.clock.now()))
-
-    def running(self) -> Awaitable[list[dict[str, Any]]]:
-        """The attempts that run, and what each of them uses now; there may be many, so only searches wait for that."""
-        attempts = self.supervisor.attempts
-        journals = attempts.journals()
-        return self.readers.search(
-            lambda reader: live_usage.read_all(reader.running(), journals, attempts.try_open)
-        )
-
-    async def why(self, job_id: int) -> str:
-        """Why a job has not run or has not ended, when it will run, or how it ended. Raises JobNotFoundError."""
-        on_file, under_way = await self._job_now(job_id)
-        if under_way is None and on_file.job.status is Status.RUNNING:
-            # Its claim was committed, or its end, and this loop has not heard of the one, or the file was read before.
-            on_file, under_way = await self._job_now(job_id)
-        known = Known(
-            on_file,
-            self.lanes,
-            under_way,
-            closing=self._closing,
-            storage_trouble=self.health.unwritable,
-            recording_trouble=self.supervisor.recording.reason,
-            why_held=self.held.get(on_file.job.class_name),
-            no_fork_server=self.supervisor.fork_servers.absence if self.fork_server is None else None,
-            unavailable=self.try_unavailable(on_file.job.class_name),
-            refusal=self.current_catalogue.try_refusal(on_file.job.call),
-        )
-        return why(known, self.clock.now())
-
-    async def _job_now(self, job_id: int) -> tuple[OnFile, UnderWay | None]:
-        now = self.clock.now()
-        on_file = await self.readers.read(lambda reader: reader.on_file(job_id, now))
-        if on_file is None:
-            raise JobNotFoundError(id=job_id)
-        return on_file, self.supervisor.attempts.under_way((job_id, on_file.job.attempt))
-
-    def try_unavailable(self, class_name: str) -> Unavailable | None:
-        """Why nothing of an approved class can start, and what comes next; None where it can."""
-        reason = self.current_catalogue.missing().get(class_name)
-        return None if reason is None else Unavailable(reason, self.supervisor.trials.hint(class_name))
-
-    def hint_of_class(self, class_name: str) -> str:
-        """What comes next for a class that cannot be used."""
-        missing = self.try_unavailable(class_name)
-        return UNTRIED if missing is None else f"its jobs wait; {missing.hint}"
-
     # The writer
 
     def _hand_over(self, *entrusted: Entrusted) -> None:
@@ -402,7 +332,7 @@ class Daemon:
 
     def _on_silence(self, seconds: float) -> None:
         self.health.note_silence(seconds)
-        self._notifier.status(self._status)
+        self._notifier.status(self.inspection.status)
 
     def _deliver(self, delivery: Delivery) -> None:
         """Called on the writer's thread."""
@@ -411,49 +341,8 @@ class Daemon:
     def _on_delivery(self, delivery: Delivery) -> None:
         self._signs_of_life.note_delivery()
         self.health.note(delivery)
-        if delivery.committed is not None:
-            self._tally = delivery.committed.tally
-            self.counters.note(delivery.committed)
-            self._log.put(_line(line) for line in delivery.committed.lines)
-            for claim in delivery.committed.claims:
-                self.supervisor.attempts.start(claim)
-            self.followers.publish(delivery.committed)
-            for job in delivery.committed.ended:
-                self.waiters.announce(job.id)
-            self._due_timer.arm(delivery.committed.next_due)
-        for ticket, answer in delivery.answered:
-            self._answer(ticket, answer)
-        for job in delivery.committed.stops if delivery.committed is not None else ():
-            self.supervisor.attempts.stop((job.id, job.attempt), StopReason.CANCELLED)
-        self._notifier.status(self._status)
-
-    def _answer(self, ticket: asyncio.Future[Any] | AttemptKey | None, answer: Any) -> None:
-        """A caller's future gets its answer; the key of an attempt means that its end is on disk."""
-        if isinstance(answer, Exception) and not isinstance(ticket, asyncio.Future):
-            self.say(EntryType.FAILURE, f"bug: {type(answer).__name__}: {answer}")
-        if isinstance(ticket, tuple):
-            if isinstance(answer, Exception):
-                self.supervisor.attempts.on_refused_end(ticket, f"{type(answer).__name__}: {answer}")
-            else:
-                self.supervisor.on_end_of_attempt(ticket, answer)
-        elif ticket is not None and not ticket.done():
-            if isinstance(answer, Exception):
-                ticket.set_exception(answer)
-            else:
-                ticket.set_result(answer)
-
-
-def _left_behind(ending: Ending | None) -> tuple[str, str]:
-    """What became of an attempt that an earlier daemon left, of one and of many."""
-    match ending:
-        case None:
-            return "goes on, or ended meanwhile", "go on, or ended meanwhile"
-        case Ending(outcome=Outcome.LOST):
-            return "is lost; the jobs' logs say why", "are lost; the jobs' logs say why"
-        case Ending(outcome=Outcome.NOT_STARTED):
-            return "had not begun", "had not begun"
-        case _:
-            return "ended meanwhile", "ended meanwhile"
+        self._deliveries.take(delivery)
+        self._notifier.status(self.inspection.status)
 
 
 def _many(attempts: int) -> str:
@@ -462,16 +351,3 @@ def _many(attempts: int) -> str:
 
 def _attempts(count: int) -> str:
     return "1 attempt" if count == 1 else f"{count} attempts"
-
-
-def _line(line: LogLine) -> Line:
-    return Line(
-        line.at,
-        line.type,
-        line.target,
-        line.message,
-        line.job_id,
-        line.attempt,
-        line.context,
-        line.is_passing,
-    )

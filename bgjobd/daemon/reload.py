@@ -12,6 +12,7 @@ from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType
 from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
+from bgjobd.daemon.background import Background
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.current_config import CurrentConfig
@@ -60,6 +61,7 @@ class Reload:
         readers: Readers,
         log: Log,
         notifier: Notifier,
+        background: Background,
         status: Callable[[], str],
         say: Callable[[EntryType, str], None],
     ) -> None:
@@ -72,6 +74,7 @@ class Reload:
         self._readers = readers
         self._log = log
         self._notifier = notifier
+        self._background = background
         self._status = status
         self._say = say
         self._loop = asyncio.get_running_loop()
@@ -96,8 +99,11 @@ class Reload:
             raise ReloadFailedError(reason=outcome.reason)
         return outcome.catalogue
 
-    async def ask_for_nobody(self) -> None:
+    def in_background(self) -> None:
         """The same for SIGHUP: a failure is in the log."""
+        self._background.start(self._ask_for_nobody())
+
+    async def _ask_for_nobody(self) -> None:
         with suppress(RequestError):
             await self.ask()
 

@@ -15,7 +15,7 @@ class SignsOfLife:
     """`fork_server` tells the one that starts attempts now, if there is one."""
 
     def __init__(
-        self, *, notifier: Notifier, outbox: Outbox, fork_server: Callable[[], ForkServer | None]
+        self, notifier: Notifier, outbox: Outbox, fork_server: Callable[[], ForkServer | None]
     ) -> None:
         self._notifier = notifier
         self._outbox = outbox

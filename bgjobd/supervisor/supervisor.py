@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bgjob.words import EntryType, Status
+from bgjob.words import EntryType, Outcome, Status
 from bgjobd.config.policy import Policy
 from bgjobd.config.sections import Config
-from bgjobd.core.job import Job
+from bgjobd.core.job import Ending, Job
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.store.items import Look
 from bgjobd.store.outbox import Outbox
@@ -194,9 +194,12 @@ class Supervisor:
     # Start and stop
 
     def start(self, reader: Reader, more_time: Callable[[], None]) -> None:
-        """Settle what an earlier daemon left."""
+        """Settle what an earlier daemon left, and say what that was."""
         recover(self.spool, reader, self.attempts, self.hooks, self.work_dirs, more_time)
         self.remnants.start()
+        for told, count in self.attempts.count(_left_behind).items():
+            attempts = "1 attempt" if count == 1 else f"{count} attempts"
+            self._around.say(EntryType.INFO, f"of an earlier daemon {attempts} {told[count > 1]}")
 
     def stop(self) -> None:
         """Start no more fork servers; attempts and those that live go on."""
@@ -324,3 +327,16 @@ class Supervisor:
     def _say_from_thread(self, told: str) -> None:
         """For what ends on a thread of its own: the log takes lines from the loop's alone."""
         self._loop.call_soon_threadsafe(self._around.say, EntryType.FAILURE, told)
+
+
+def _left_behind(ending: Ending | None) -> tuple[str, str]:
+    """What became of an attempt that an earlier daemon left, of one and of many."""
+    match ending:
+        case None:
+            return "goes on, or ended meanwhile", "go on, or ended meanwhile"
+        case Ending(outcome=Outcome.LOST):
+            return "is lost; the jobs' logs say why", "are lost; the jobs' logs say why"
+        case Ending(outcome=Outcome.NOT_STARTED):
+            return "had not begun", "had not begun"
+        case _:
+            return "ended meanwhile", "ended meanwhile"
