@@ -9,7 +9,7 @@ from bgjob.words import EntryType
 from bgjobd.core.facts import ClockJumped
 from bgjobd.host.clock import Clock, SetClock
 from bgjobd.store.items import Look
-from bgjobd.store.outbox import Outbox
+from bgjobd.store.writer import Outbox
 
 
 class DueTimer:

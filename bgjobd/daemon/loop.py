@@ -36,9 +36,8 @@ from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.health import StorageHealth
 from bgjobd.store.items import DaemonStarted, Item, Look
-from bgjobd.store.outbox import Outbox
 from bgjobd.store.readers import Readers
-from bgjobd.store.writer import Delivery, Entrusted, Writer
+from bgjobd.store.writer import Delivery, Entrusted, Outbox, Writer
 from bgjobd.supervisor import cgroups
 from bgjobd.supervisor.fork_server_link import AttemptDirs, ForkServer
 from bgjobd.supervisor.limits import Enforcement

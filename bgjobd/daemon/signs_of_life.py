@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.items import Ping
-from bgjobd.store.outbox import Outbox
+from bgjobd.store.writer import Outbox
 from bgjobd.supervisor.fork_server_link import ForkServer
 
 

@@ -16,8 +16,8 @@ from bgjobd.config.sections import Config
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.store.items import Look
-from bgjobd.store.outbox import Outbox
 from bgjobd.store.reader import Reader
+from bgjobd.store.writer import Outbox
 from bgjobd.supervisor.attempts import Attempts
 from bgjobd.supervisor.fork_server_link import Application, AttemptDirs, ForkServer
 from bgjobd.supervisor.fork_servers import ForkServers
