@@ -9,14 +9,16 @@ import os
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd.api import admission, methods, submissions
+from bgjobd.api import methods, submissions
 from bgjobd.api import server as ipc
 from bgjobd.api.access import Access, Grants
+from bgjobd.api.admission import ConnectionLimits
 from bgjobd.api.fifo import Fifo
 from bgjobd.config.sections import Config
 from bgjobd.daemon.loop import Daemon
@@ -45,6 +47,8 @@ _FIFO_MODE: Final = 0o620
 
 _OWN_FIFO_MODE: Final = 0o600
 """Nobody knows a pipe's writers: where [access] lists who may submit, or no group is ours, it is the daemon's own."""
+
+_SCARCITY: Final = "callers are turned away: no descriptors are left for them; raise LimitNOFILE"
 
 _RESTORED: Final = (
     "the database is a backup that was restored: jobs that wait in it may have run since, so their queues are paused; "
@@ -94,15 +98,8 @@ async def running(
 
 @asynccontextmanager
 async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncIterator[None]:
-    def on_bug(method: str, error: Exception) -> None:
-        trace = "".join(traceback.format_exception(error))
-        daemon.say(EntryType.FAILURE, f"bug: {method} raised {type(error).__name__}: {error}\n{trace}")
-
-    def on_scarcity() -> None:
-        daemon.say(
-            EntryType.FAILURE, "callers are turned away: no descriptors are left for them; raise LimitNOFILE"
-        )
-
+    on_bug = partial(_say_bug, daemon)
+    on_scarcity = partial(daemon.say, EntryType.FAILURE, _SCARCITY)
     grants = Grants()
     server = ipc.Server(methods.methods(daemon, grants), _limits(config), on_bug, on_scarcity)
     fifo = _fifo(daemon, config, on_bug)
@@ -134,6 +131,11 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
         await server.finish()
         daemon.close()
         await asyncio.sleep(0)  # the loop closes the connections' descriptors
+
+
+def _say_bug(daemon: Daemon, method: str, error: Exception) -> None:
+    trace = "".join(traceback.format_exception(error))
+    daemon.say(EntryType.FAILURE, f"bug: {method} raised {type(error).__name__}: {error}\n{trace}")
 
 
 def _grant(daemon: Daemon, grants: Grants) -> None:
@@ -215,18 +217,10 @@ def _say_what_is_open(daemon: Daemon, config: Config) -> None:
             daemon.say(EntryType.FAILURE, f"{who}, and so put something else in the place of {key}; {remedy}")
 
 
-def _limits(config: Config) -> admission.ConnectionLimits:
-    own = config.socket
-    return admission.ConnectionLimits(
-        max_frame=own.max_frame,
-        max_depth=own.max_depth,
-        max_connections=own.max_connections,
-        max_connections_per_uid=own.max_connections_per_uid,
-        max_pipelined=own.max_pipelined,
-        max_unread=own.max_unread,
-        max_under_way=own.max_under_way,
-        idle_timeout=own.idle_timeout,
-        frame_timeout=own.frame_timeout,
+def _limits(config: Config) -> ConnectionLimits:
+    """What `[socket]` says, whose keys are called as the limits are."""
+    return ConnectionLimits(
+        **{one.name: getattr(config.socket, one.name) for one in fields(ConnectionLimits)}
     )
 
 

@@ -20,10 +20,8 @@ from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.readers import Readers
 from bgjobd.supervisor.fork_server_link import Application, ForkServer, ForkServerError
-from bgjobd.supervisor.fork_servers import ForkServers
 from bgjobd.supervisor.limits import Enforcement
-from bgjobd.supervisor.recording import Recording
-from bgjobd.supervisor.trials import Trials
+from bgjobd.supervisor.supervisor import Supervisor
 
 T = TypeVar("T")
 
@@ -55,9 +53,7 @@ class Reload:
         load_config: Callable[[], Config],
         current_config: CurrentConfig,
         current_catalogue: CurrentCatalogue,
-        fork_servers: ForkServers,
-        trials: Trials,
-        recording: Recording,
+        supervisor: Supervisor,
         readers: Readers,
         log: Log,
         notifier: Notifier,
@@ -68,9 +64,7 @@ class Reload:
         self._load_config = load_config
         self._current_config = current_config
         self._current_catalogue = current_catalogue
-        self._fork_servers = fork_servers
-        self._trials = trials
-        self._recording = recording
+        self._supervisor = supervisor
         self._readers = readers
         self._log = log
         self._notifier = notifier
@@ -111,11 +105,11 @@ class Reload:
         if self._is_closed:
             raise ShuttingDownError
         self._notifier.reload_begins()
-        self._trials.pause()
+        self._supervisor.trials.pause()
         try:
             return await self._reload()
         finally:
-            self._trials.resume()
+            self._supervisor.trials.resume()
             self._notifier.reload_ends(self._status())
 
     async def _reload(self) -> Reloaded | Refused:
@@ -123,7 +117,7 @@ class Reload:
         try:
             self.failure = await self._try_replace()
         except (ConfigError, ForkServerError) as error:
-            self._recording.suspect()
+            self._supervisor.recording.suspect()
             self.failure = str(error)
         if self.failure is not None:
             told = f"the reload failed, the old code and configuration stay: {self.failure}"
@@ -143,7 +137,7 @@ class Reload:
         config = await self._loop.run_in_executor(None, self._load_config)
         enforcement = await self._loop.run_in_executor(None, Enforcement.here, config)
         queues = await self._readers.read(lambda reader: reader.queues())
-        return await self._fork_servers.replace(
+        return await self._supervisor.fork_servers.replace(
             Application.from_config(config),
             lambda server: self._take_unless_broken(config, queues, enforcement, server),
         )
