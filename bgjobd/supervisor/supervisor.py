@@ -272,9 +272,9 @@ class Supervisor:
 
     def _on_change_of_server(self, server: ForkServer | None) -> None:
         """Another fork server starts attempts from now on, or none does."""
-        self._around.on_server(server)
         if server is not None and server.mark not in self.spool.kept_marks():
             server.reopen()  # the spool was made again while it came up
+        self._around.on_server(server)
         self.trials.expect({} if server is None else server.missing)
         self._starts.serve_with(server)
         self._serve_hooks()
