@@ -17,7 +17,6 @@ from bgjobd.config.sections import Config
 from bgjobd.core.planner import Lanes
 from bgjobd.core.verdict import Life
 from bgjobd.core.why import Closing
-from bgjobd.daemon.background import Background
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
@@ -31,6 +30,7 @@ from bgjobd.daemon.retention import Retention
 from bgjobd.daemon.signs_of_life import SignsOfLife
 from bgjobd.daemon.silence import Silence
 from bgjobd.daemon.waiters import Waiters
+from bgjobd.host.background import Background
 from bgjobd.host.clock import Clock
 from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier

@@ -12,10 +12,10 @@ from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError
 from bgjob.words import EntryType
 from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
-from bgjobd.daemon.background import Background
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.current_config import CurrentConfig
+from bgjobd.host.background import Background
 from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.readers import Readers

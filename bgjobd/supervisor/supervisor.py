@@ -15,6 +15,7 @@ from bgjobd.config.policy import Policy
 from bgjobd.config.sections import Config
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.verdict import Life, StopReason
+from bgjobd.host.background import Background
 from bgjobd.store.items import Look
 from bgjobd.store.reader import Reader
 from bgjobd.store.writer import Outbox
@@ -33,14 +34,6 @@ from bgjobd.supervisor.stray_processes import StrayProcesses
 from bgjobd.supervisor.trials import Described, Trials
 from bgjobd.supervisor.work_dirs import WorkDirs
 from bgjobd.supervisor.work_limits import WorkLimits
-
-
-class Background(Protocol):
-    """Has work done that nobody awaits."""
-
-    def start(self, work: Any) -> None: ...
-
-    def begin(self, work: Any) -> asyncio.Task[None]: ...
 
 
 class Classes(Protocol):
