@@ -5,39 +5,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from bgjob.commands.parsing import Parser
-from bgjobd import service
-from bgjobd.api.unix_socket import SocketInUseError
-from bgjobd.commands import backup
-from bgjobd.commands.exit_codes import BUSY, FAILED, OK, REFUSED, UNAVAILABLE, UNREPAIRED, USAGE, complain
-from bgjobd.config import loading
+from bgjobd.commands import backup, prune
+from bgjobd.commands.exit_codes import FAILED, OK, REFUSED, UNAVAILABLE, USAGE, complain
+from bgjobd.commands.serve import serve, settings_of
 from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
-from bgjobd.core.stopping import AtStop, at_stop
-from bgjobd.daemon.loop import Daemon
-from bgjobd.host import container, init, poweroff, sd_listen
-from bgjobd.host.lock import AlreadyRunningError
-from bgjobd.host.sd_listen import Handed
-from bgjobd.host.sd_notify import Notifier
-from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
-from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
-from bgjobd.supervisor import limits, page_process
-from bgjobd.supervisor.spool import SpoolInUseError
+from bgjobd.supervisor import page_process
 
-_GRACE_AT_POWEROFF: Final = 10.0
-"""Seconds that attempts have at most; with what else a stop takes, well below the 30 of the unit's TimeoutStopSec."""
-
-_GRACE_AT_STOP: Final = 8.0
-"""The same at a stop that ends them: engines of containers kill all after 10 seconds, unless told another time."""
+Command = Callable[[argparse.Namespace, Config], int]
+"""A command that the configuration is read for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,35 +46,15 @@ def _open_standard_streams() -> None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  as above
 
 
-def serve(given: argparse.Namespace) -> int:
-    """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reloads."""
-    try:
-        if os.getpid() == 1:
-            init.take_over()  # of what a container's pid 1 has to do, the daemon does nothing itself
-        from_systemd = sd_listen.take(os.environ)  # before anything else is opened
-        settings = _settings_of_daemon(given)
-        asyncio.run(_serve(settings, partial(_settings_of_daemon, given), from_systemd))
-    except ConfigError as error:
-        return complain(str(error), USAGE)
-    except (AlreadyRunningError, SocketInUseError, SpoolInUseError) as error:
-        return complain(str(error), BUSY)
-    except (DamagedDatabaseError, MigrationFailedError, SchemaTooNewError) as error:
-        return complain(str(error), UNREPAIRED)
-    except UnusableDatabaseError as error:
-        return complain(str(error), FAILED)
-    except OSError as error:
-        return complain(f"the daemon could not start: {error}", FAILED)
-    return OK
-
-
 def check(given: argparse.Namespace) -> int:
     """Check all that a start takes, and the jobs that wait for it; with --books, what is stored."""
-    from bgjobd.commands import check as checking  # which a daemon has no use for
+    from bgjobd.commands import check as checking
+    from bgjobd.commands import check_books  # which a daemon has no use for
 
     try:
-        settings = _settings(given)
+        settings = settings_of(given)
         if given.books:
-            return backup.check_books(settings, given.json)
+            return check_books.check_books(settings, given.json)
         checked = checking.check(settings)
     except ConfigError as error:
         if given.json:
@@ -106,7 +71,7 @@ def status(given: argparse.Namespace) -> int:
     from bgjobd.commands.status_report import judge, lines  # which a daemon has no use for
 
     try:
-        standing = judge(gather(_settings(given)))
+        standing = judge(gather(settings_of(given)))
     except ConfigError as error:
         return complain(str(error), USAGE)
     except (SocketDeniedError, PermissionDeniedError) as error:
@@ -121,7 +86,7 @@ def web(given: argparse.Namespace) -> int:
     from bgjobd.web.settings import Settings
 
     try:
-        serve(Settings(**page_process.settings_of(_settings(given))))
+        serve(Settings(**page_process.settings_of(settings_of(given))))
     except ConfigError as error:
         return complain(str(error), USAGE)
     except OSError as error:
@@ -151,73 +116,19 @@ def demo(given: argparse.Namespace) -> int:
         return asyncio.run(show.run(Path(directory), is_once=given.once))
 
 
-async def _serve(settings: Config, load_config: Callable[[], Config], from_systemd: Handed) -> None:
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # whoever started this one may ignore it: ends would go unseen
-    asked: asyncio.Queue[int] = asyncio.Queue()
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        _listen(number, partial(asked.put_nowait, number))
-    notifier = Notifier.from_environ(os.environ)
-    async with service.running(settings, load_config, notifier, from_systemd) as daemon:
-        _listen(signal.SIGHUP, partial(_on_hangup, daemon, asked, is_at_terminal=os.isatty(2)))
-        notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
-        wants_drain = await asked.get() == signal.SIGQUIT
-        wanted = at_stop(daemon.config.daemon.wanted_at_stop, container.is_around(os.environ))
-        is_machine_ending = partial(poweroff.is_under_way, os.environ, daemon.own_pids)
-        if (wants_drain or wanted is AtStop.DRAIN) and not await is_machine_ending():
-            await _drain(daemon, asked)
-        if await is_machine_ending():
-            await daemon.stop_attempts(_GRACE_AT_POWEROFF, "the machine goes down")
-        elif wanted is AtStop.STOP:
-            await daemon.stop_attempts(_GRACE_AT_STOP, "so says [daemon] at_stop of this place")
-
-
-async def _drain(daemon: Daemon, asked: asyncio.Queue[int]) -> None:
-    """Let the attempts end; a second signal, should they take too long, ends the wait."""
-    either = [asyncio.ensure_future(daemon.drain()), asyncio.ensure_future(asked.get())]
-    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    for waiting in either:
-        waiting.cancel()
-
-
-def _on_hangup(daemon: Daemon, asked: asyncio.Queue[int], is_at_terminal: bool) -> None:
-    """A wish for a reload, unless the terminal that the daemon was started at has gone away."""
-    if is_at_terminal and not os.isatty(2):
-        asked.put_nowait(signal.SIGTERM)
-    else:
-        daemon.reload_in_background()
-
-
-def _listen(number: int, act: Callable[[], None]) -> None:
-    asyncio.get_running_loop().add_signal_handler(number, act)
-
-
-def _settings(given: argparse.Namespace) -> Config:
-    return loading.load(given.config, os.environ, is_root=os.geteuid() == 0)
-
-
-def _with_settings(run: backup.Command) -> Callable[[argparse.Namespace], int]:
+def _with_settings(run: Command) -> Callable[[argparse.Namespace], int]:
     """The command, once the configuration is read."""
 
     @wraps(run)
     def read_and_run(given: argparse.Namespace) -> int:
         os.umask(0o077)  # what it makes is the daemon's
         try:
-            settings = _settings(given)
+            settings = settings_of(given)
         except ConfigError as error:
             return complain(str(error), USAGE)
         return run(given, settings)
 
     return read_and_run
-
-
-def _settings_of_daemon(given: argparse.Namespace) -> Config:
-    """The settings, with limits that this process, which is the daemon's, can have enforced. Raises ConfigError."""
-    settings = _settings(given)
-    limits.check(settings, limits.Machine.here(settings.daemon.state_dir))
-    return settings
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -240,7 +151,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", action="store_true", help="print JSON")
     _add(commands, "status", status).add_argument("--json", action="store_true", help="print JSON")
-    backup.add_to(lambda name, run: _add(commands, name, _with_settings(run)))
+    prune.add_arguments(_add(commands, "prune", _with_settings(prune.prune)))
+    backup.add_arguments(_add(commands, "backup", _with_settings(backup.backup)))
     _add(commands, "web", web)
     command = commands.add_parser("demo", help=demo.__doc__, description=demo.__doc__)
     command.add_argument(

@@ -9,14 +9,16 @@ import os
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd.api import admission, methods, submissions
+from bgjobd.api import methods, submissions
 from bgjobd.api import server as ipc
 from bgjobd.api.access import Access, Grants
+from bgjobd.api.admission import ConnectionLimits
 from bgjobd.api.fifo import Fifo
 from bgjobd.config.sections import Config
 from bgjobd.daemon.loop import Daemon
@@ -28,6 +30,9 @@ from bgjobd.host.log import Log
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store import database
+from bgjobd.supervisor import page_process
+from bgjobd.supervisor.fork_server_link import AttemptDirs
+from bgjobd.supervisor.page_process import PageProcess
 
 SOCKET_GROUP: Final = "bgjob"
 _SOCKET_MODE: Final = 0o660
@@ -42,6 +47,8 @@ _FIFO_MODE: Final = 0o620
 
 _OWN_FIFO_MODE: Final = 0o600
 """Nobody knows a pipe's writers: where [access] lists who may submit, or no group is ours, it is the daemon's own."""
+
+_SCARCITY: Final = "callers are turned away: no descriptors are left for them; raise LimitNOFILE"
 
 _RESTORED: Final = (
     "the database is a backup that was restored: jobs that wait in it may have run since, so their queues are paused; "
@@ -91,30 +98,24 @@ async def running(
 
 @asynccontextmanager
 async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncIterator[None]:
-    def on_bug(method: str, error: Exception) -> None:
-        trace = "".join(traceback.format_exception(error))
-        daemon.say(EntryType.FAILURE, f"bug: {method} raised {type(error).__name__}: {error}\n{trace}")
-
-    def on_scarcity() -> None:
-        daemon.say(
-            EntryType.FAILURE, "callers are turned away: no descriptors are left for them; raise LimitNOFILE"
-        )
-
+    on_bug = partial(_say_bug, daemon)
+    on_scarcity = partial(daemon.say, EntryType.FAILURE, _SCARCITY)
     grants = Grants()
     server = ipc.Server(methods.methods(daemon, grants), _limits(config), on_bug, on_scarcity)
     fifo = _fifo(daemon, config, on_bug)
     _grant(daemon, grants)
-    daemon.on_reload.append(lambda: _grant(daemon, grants))
+    daemon.reload.on_success.append(lambda: _grant(daemon, grants))
     daemon.start()
-    daemon.on_reload.append(lambda: _make_directories(daemon.config))
+    daemon.reload.on_success.append(lambda: _make_directories(daemon.config))
+    page: PageProcess | None = None
     try:
         gid = _socket_gid(daemon) if handed.listener is None or fifo is not None else None
         place = await _listen(server, daemon, config.daemon.socket, gid, handed)
         if fifo is not None:
             fifo.open(_fifo_mode(daemon, gid), gid)
-            daemon.on_reload.append(lambda: fifo.set_mode(_fifo_mode(daemon, gid)))
+            daemon.reload.on_success.append(lambda: fifo.set_mode(_fifo_mode(daemon, gid)))
         daemon.start_fork_server()
-        daemon.start_page(place)
+        page = _start_page(daemon, config, place)
         daemon.start_watchdog()
         daemon.say(EntryType.INFO, f"serving at {place} (pid {os.getpid()})")
         yield
@@ -122,10 +123,19 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
         server.stop_listening()
         if fifo is not None:
             await fifo.stop()
+        if page is not None:
+            page.stop()
         await daemon.stop()
+        if page is not None:
+            await page.end()
         await server.finish()
         daemon.close()
         await asyncio.sleep(0)  # the loop closes the connections' descriptors
+
+
+def _say_bug(daemon: Daemon, method: str, error: Exception) -> None:
+    trace = "".join(traceback.format_exception(error))
+    daemon.say(EntryType.FAILURE, f"bug: {method} raised {type(error).__name__}: {error}\n{trace}")
 
 
 def _grant(daemon: Daemon, grants: Grants) -> None:
@@ -134,6 +144,20 @@ def _grant(daemon: Daemon, grants: Grants) -> None:
     for name in access.unknown:
         daemon.say(EntryType.FAILURE, f"[access] names {name}, whom this machine does not know")
     grants.change(access)
+
+
+def _start_page(daemon: Daemon, config: Config, served_at: Path) -> PageProcess | None:
+    """Bring up the page, a client of this socket, if there is to be one."""
+    if not config.web.enabled:
+        return None
+    try:
+        settings = page_process.settings_of(config) | {"socket": str(served_at)}
+    except OSError as error:
+        daemon.say(EntryType.FAILURE, f"there is no page: its token cannot be had: {error}")
+        return None
+    page = PageProcess(settings, daemon.own_pids, daemon.say)
+    daemon.background.start(page.keep())
+    return page
 
 
 async def _listen(server: ipc.Server, daemon: Daemon, path: Path, gid: int | None, handed: Handed) -> Path:
@@ -179,11 +203,12 @@ def _make_directories(config: Config) -> None:
 def _directories(config: Config) -> tuple[Path, ...]:
     place = config.daemon
     above = (place.state_dir, place.runtime_dir, place.log_dir)
-    return (*above, *_of_attempts(config), place.state_dir / "output")
+    return (*above, *_of_attempts(config), AttemptDirs.from_config(config).output)
 
 
 def _of_attempts(config: Config) -> tuple[Path, Path]:
-    return config.daemon.runtime_dir / "spool", config.daemon.runtime_dir / "work"
+    dirs = AttemptDirs.from_config(config)
+    return dirs.spool, dirs.work
 
 
 def _say_what_is_open(daemon: Daemon, config: Config) -> None:
@@ -192,18 +217,10 @@ def _say_what_is_open(daemon: Daemon, config: Config) -> None:
             daemon.say(EntryType.FAILURE, f"{who}, and so put something else in the place of {key}; {remedy}")
 
 
-def _limits(config: Config) -> admission.ConnectionLimits:
-    own = config.socket
-    return admission.ConnectionLimits(
-        max_frame=own.max_frame,
-        max_depth=own.max_depth,
-        max_connections=own.max_connections,
-        max_connections_per_uid=own.max_connections_per_uid,
-        max_pipelined=own.max_pipelined,
-        max_unread=own.max_unread,
-        max_under_way=own.max_under_way,
-        idle_timeout=own.idle_timeout,
-        frame_timeout=own.frame_timeout,
+def _limits(config: Config) -> ConnectionLimits:
+    """What `[socket]` says, whose keys are called as the limits are."""
+    return ConnectionLimits(
+        **{one.name: getattr(config.socket, one.name) for one in fields(ConnectionLimits)}
     )
 
 

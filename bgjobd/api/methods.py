@@ -124,7 +124,7 @@ async def retry(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
 
 
 async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
-    return {"code_version": (await daemon.reload()).code_version}
+    return {"code_version": (await daemon.reload.ask()).code_version}
 
 
 async def pause(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
@@ -182,7 +182,7 @@ async def classes(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
 async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObject:
     now = daemon.clock.now()
     async with caller.turn:
-        tally = await daemon.tally()
+        tally = await daemon.inspection.tally()
         paused, oldest, oldest_of, size = await daemon.readers.read(
             lambda reader: (
                 reader.paused(),
@@ -200,8 +200,8 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "started_at": to_text(daemon.started_at),
         **fork_server_reply(daemon),
         "slots": daemon.lanes.slots,
-        "storage_trouble": daemon.storage_trouble,
-        "held": daemon.held,
+        "storage_trouble": daemon.inspection.storage_trouble,
+        "held": daemon.inspection.held,
         "database_bytes": size,
         "jobs": tally.jobs,
         "minutes": tally.minutes(now),
@@ -213,12 +213,12 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
 
 async def why(daemon: Daemon, given: schemas.Why, caller: Caller) -> JsonObject:
     async with caller.turn:
-        return {"sentence": await daemon.why(given.id)}
+        return {"sentence": await daemon.inspection.why(given.id)}
 
 
 async def running(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     async with caller.turn:
-        return {"attempts": await daemon.running()}
+        return {"attempts": await daemon.inspection.running()}
 
 
 _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | Encoded]]]]] = {

@@ -79,7 +79,7 @@ def class_reply(daemon: Daemon, name: str, described: Mapping[str, Any], policy:
         "methods": offered,
         "policy": None if policy is None else _policy_shown(policy) | _limits_shown(daemon, name),
         "unavailable": described["unavailable"],
-        "hint": None if described["unavailable"] is None else daemon.hint_of_class(name),
+        "hint": None if described["unavailable"] is None else daemon.inspection.hint_of_class(name),
     }
 
 
@@ -125,7 +125,7 @@ def fork_server_reply(daemon: Daemon) -> JsonObject:
         "code_version": None if server is None else server.code_version,
         "python": None if server is None else server.ready["python"],
         "fork_server_pid": None if server is None else server.pid,
-        "fork_servers": daemon.fork_servers,
+        "fork_servers": daemon.inspection.fork_servers,
         "loaded_at": None if daemon.loaded_at is None else to_text(daemon.loaded_at),
     }
 

@@ -1,41 +1,22 @@
 """Whether the books balance: what is stored, what lies in the spool and which processes live, held against each other.
 
-`judge` is pure. Around it is what gathers one look, and `audit`, which looks twice: a daemon at work is always a
-moment ahead of its books, so only what both looks find counts. Nothing here changes anything.
+All of this is pure: what is there is gathered by `check_books`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
-from pathlib import Path
 from typing import Final
 
 from bgjob.text import one_line
 from bgjob.words import Status
-from bgjobd.commands import process_table
 from bgjobd.commands.process_table import Process
-from bgjobd.config.sections import Config
 from bgjobd.core.verdict import Life
 from bgjobd.forkserver import journal as journals
-from bgjobd.host import life
-from bgjobd.store.audit import Audit, Counts, Entry, Oddity, OpenAttempt
-from bgjobd.supervisor import spool as spools
-from bgjobd.supervisor.fork_server_marks import try_mark
-from bgjobd.supervisor.spool import MARKER, UNFINISHED, AttemptKey
-from bgjobd.supervisor.work_dirs import ASIDE
-
-PAUSE: Final = 2.0
-"""Seconds between two looks: how long an attempt may count as running whose process is gone."""
-
-_KINDS: Final = ("journal", "hook", "stop")
-_AT_ONCE: Final = 1000
-"""How many files of attempts are looked up in the books at once."""
+from bgjobd.store.audit import Counts, Entry, Oddity, OpenAttempt
+from bgjobd.supervisor.spool import AttemptKey
 
 _REPORT: Final = "report it, with `bgjob show {0}` and `bgjob tail {0}`"
 _RESTART: Final = "restart the daemon, which settles it, and report it with the daemon's log"
@@ -72,7 +53,7 @@ class SpoolFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Snapshot:
     """What was there at one moment, nearly: the books in one snapshot, then the spool, then the processes.
 
     `entries` has what the books say of the attempts that the spool has files of; `unfinished` are files of the spool
@@ -127,7 +108,7 @@ class Books:
         return line
 
 
-def judge(look: Look) -> Books:
+def judge(look: Snapshot) -> Books:
     """What is wrong at this moment, and what only waits for a daemon."""
     waiting = [*_unsettled_attempts(look), *_left_files(look)]
     findings = [
@@ -151,13 +132,13 @@ def lasting(first: Books, second: Books) -> Books:
 # The file
 
 
-def _damage(look: Look) -> Iterator[Discrepancy]:
+def _damage(look: Snapshot) -> Iterator[Discrepancy]:
     for line in look.damage:
         told = "stop the daemon, keep the file aside, and restore a copy"
         yield Discrepancy("the database", line, f"it is damaged: {line}", told)
 
 
-def _contradictions(look: Look) -> Iterator[Discrepancy]:
+def _contradictions(look: Snapshot) -> Iterator[Discrepancy]:
     for oddity in look.oddities:
         subject = f"job {oddity.job_id}"
         if oddity.number is not None:
@@ -168,7 +149,7 @@ def _contradictions(look: Look) -> Iterator[Discrepancy]:
 # The attempts that run
 
 
-def _unsettled_attempts(look: Look) -> Iterator[Discrepancy]:
+def _unsettled_attempts(look: Snapshot) -> Iterator[Discrepancy]:
     begun = {file.key: file for file in look.files if file.kind == "journal"}
     at_work = {key for process in look.processes.values() for key in process.holds}
     for attempt in look.open_attempts:
@@ -178,7 +159,7 @@ def _unsettled_attempts(look: Look) -> Iterator[Discrepancy]:
             yield Discrepancy(_name(attempt.key), "without a process", trouble, _RESTART)
 
 
-def _trouble(attempt: OpenAttempt, journal: SpoolFile | None, look: Look) -> str | None:
+def _trouble(attempt: OpenAttempt, journal: SpoolFile | None, look: Snapshot) -> str | None:
     """Why an attempt that counts as running does not run; None where it does."""
     ending = look.life.try_ending(attempt.boot_id)
     if ending is not None:
@@ -201,7 +182,7 @@ def _trouble(attempt: OpenAttempt, journal: SpoolFile | None, look: Look) -> str
 # The spool
 
 
-def _left_files(look: Look) -> Iterator[Discrepancy]:
+def _left_files(look: Snapshot) -> Iterator[Discrepancy]:
     """Files of attempts that nobody needs any more, or whose process should have been settled."""
     open_keys = {attempt.key for attempt in look.open_attempts}
     owed = {file.key for file in _owed_hooks(look)}
@@ -225,7 +206,7 @@ def _left_files(look: Look) -> Iterator[Discrepancy]:
         yield Discrepancy(path, "unfinished", told, "restart the daemon, which removes it")
 
 
-def _owed_hooks(look: Look) -> list[SpoolFile]:
+def _owed_hooks(look: Snapshot) -> list[SpoolFile]:
     """The journals that stay for a `failed` hook that is to come, or runs: of a failed job's latest attempt.
 
     Whether its class has such a hook only the application knows.
@@ -241,7 +222,7 @@ def _owed_hooks(look: Look) -> list[SpoolFile]:
     ]
 
 
-def _strange_files(look: Look) -> Iterator[Discrepancy]:
+def _strange_files(look: Snapshot) -> Iterator[Discrepancy]:
     for path in look.strange:
         yield Discrepancy(path, "strange", "nothing of bgjobd's has a file of this name here", "remove it")
     for name in look.unknown_outputs:
@@ -256,7 +237,7 @@ def _strange_files(look: Look) -> Iterator[Discrepancy]:
 # The processes
 
 
-def _strange_processes(look: Look) -> Iterator[Discrepancy]:
+def _strange_processes(look: Snapshot) -> Iterator[Discrepancy]:
     begun = {file.pid for file in look.files if file.pid is not None}
     servers = {process.pid for process in look.processes.values() if process.is_fork_server}
     waiting = {look.processes[pid].parent for pid in begun if pid in look.processes}
@@ -268,7 +249,7 @@ def _strange_processes(look: Look) -> Iterator[Discrepancy]:
             yield _stray(process)
 
 
-def _is_ours(process: Process, look: Look, servers: Collection[int]) -> bool:
+def _is_ours(process: Process, look: Snapshot, servers: Collection[int]) -> bool:
     """Whether it comes from an attempt; what the application's imports forked is of the fork server's session, what
     was there before the daemon of the daemon's.
     """
@@ -277,12 +258,12 @@ def _is_ours(process: Process, look: Look, servers: Collection[int]) -> bool:
     return bool(process.holds) or process.parent in servers or _fell_to_daemon(process, look)
 
 
-def _fell_to_daemon(process: Process, look: Look) -> bool:
+def _fell_to_daemon(process: Process, look: Snapshot) -> bool:
     daemon = look.processes.get(look.daemon or 0)
     return daemon is not None and process.parent == daemon.pid and process.session != daemon.session
 
 
-def _is_at_work(process: Process, begun: Collection[int], look: Look) -> bool:
+def _is_at_work(process: Process, begun: Collection[int], look: Snapshot) -> bool:
     """Whether its attempt, or hook, runs: it holds its files, is of its session, or descends from it."""
     open_keys = {attempt.key for attempt in look.open_attempts}
     open_keys |= {file.key for file in look.files if file.kind == "hook" and file.pid is not None}
@@ -331,119 +312,3 @@ def _pid(pid: int | None) -> str:
 
 def _many(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-# Looking
-
-
-def audit(config: Config, wait: Callable[[float], None] = time.sleep) -> Books:
-    """Hold all of a daemon's books against what there is; it may run meanwhile. Takes `PAUSE` longer where it must.
-
-    Raises UnusableDatabaseError, SchemaTooNewError, SchemaTooOldError, OSError.
-    """
-    with closing(Audit(config.daemon.state_dir)) as books:
-        first = judge(_look(config, books))
-        if not first.findings:
-            return first
-        wait(PAUSE)
-        return lasting(first, judge(_look(config, books)))
-
-
-def _look(config: Config, books: Audit) -> Look:
-    damage = books.damage()
-    spool, output = config.daemon.runtime_dir / "spool", config.daemon.state_dir / "output"
-    if damage:
-        return Look(Counts(0, 0, 0), life.own(), damage)  # what else the file says means nothing
-    with books.as_one():
-        files, others = _files(spool)
-        open_attempts = books.open_attempts()
-        look = Look(
-            counts=books.counts(),
-            life=life.own(),
-            oddities=books.oddities(),
-            open_attempts=open_attempts,
-            entries=books.entries({file.key for file in files}),
-            has_own_spool=_mark(spool) in ("", books.database_id()),
-        )
-    unknown = _unknown_outputs(output, books)
-    return replace(
-        look,
-        files=files,
-        unfinished=tuple([path for path in others if path.endswith(UNFINISHED)]),
-        strange=(
-            *(path for path in others if not path.endswith(UNFINISHED)),
-            *_left_work(config.daemon.runtime_dir / "work", open_attempts, files),
-        ),
-        unknown_outputs=unknown,
-        daemon=process_table.daemon_of(config.daemon.state_dir),
-        processes=process_table.take(spool, output),
-    )
-
-
-def _files(spool: Path) -> tuple[tuple[SpoolFile, ...], tuple[str, ...]]:
-    """The files of attempts in the spool, and the others, by path; nothing where there is no spool, as after a boot."""
-    try:
-        directory = os.open(spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return (), ()
-    try:
-        names = sorted(os.listdir(directory))
-        keys = {name: key for name in names if (key := journals.try_key(name, *_KINDS)) is not None}
-        files = tuple([_read(directory, key, name.rpartition(".")[2]) for name, key in keys.items()])
-    finally:
-        os.close(directory)
-    known = {*keys, MARKER, *(name for name in names if try_mark(name) is not None)}
-    return files, tuple([str(spool / name) for name in names if name not in known])
-
-
-def _read(directory: int, key: AttemptKey, kind: str) -> SpoolFile:
-    journal = None if kind == "stop" else journals.try_read(directory, journals.file_name(*key, kind))
-    if journal is None or (journal.started is None and journal.fenced is None):
-        return SpoolFile(key, kind)
-    if journal.started is None:
-        return SpoolFile(key, kind, is_fence=True)
-    pid = None
-    with suppress(OSError):  # no descriptor is to be had: the next look may
-        pidfd = spools.try_open_process(journal)
-        if pidfd is not None:
-            os.close(pidfd)
-            pid = journal.started["pid"]
-    return SpoolFile(key, kind, token=journal.started["token"], pid=pid)
-
-
-def _mark(spool: Path) -> str:
-    """The id of the database that the spool belongs to; empty where it is nobody's, or not there."""
-    try:
-        directory = os.open(spool, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return ""
-    try:
-        return spools.word_in(directory, MARKER)
-    finally:
-        os.close(directory)
-
-
-def _left_work(work: Path, open_attempts: Iterable[OpenAttempt], files: Iterable[SpoolFile]) -> list[str]:
-    """The working directories of attempts and hooks that do not run."""
-    in_use = {ASIDE}
-    in_use |= {journals.directory_name(*attempt.key, is_hook=False) for attempt in open_attempts}
-    in_use |= {journals.directory_name(*file.key, is_hook=True) for file in files if file.kind == "hook"}
-    try:
-        return [str(work / name) for name in sorted(os.listdir(work)) if name not in in_use]
-    except FileNotFoundError:
-        return []
-
-
-def _unknown_outputs(output: Path, books: Audit) -> tuple[str, ...]:
-    """The files of the output directory that belong to no attempt of the books, looked up in portions."""
-    try:
-        with os.scandir(output) as listed:
-            names = (entry.name for entry in listed)
-            found: list[str] = []
-            while portion := list(islice(names, _AT_ONCE)):
-                keys = {name: journals.try_key(name, "out") for name in portion}
-                known = books.entries({key for key in keys.values() if key is not None})
-                found += [str(output / name) for name, key in keys.items() if key not in known]
-            return tuple(sorted(found))
-    except FileNotFoundError:
-        return ()

@@ -21,6 +21,7 @@ from bgjobd.forkserver.sandbox import Account
 from bgjobd.host import directories, disk_space
 from bgjobd.service import SOCKET_GROUP
 from bgjobd.supervisor import limits
+from bgjobd.supervisor.fork_server_link import AttemptDirs
 
 _READ: Final = 0o4
 _PASS: Final = 0o1
@@ -88,7 +89,7 @@ def _open_to_all(key: str, path: Path) -> Iterator[Finding]:
 
 def _spool(config: Config, daemon: int | None) -> Iterator[Finding]:
     """Another daemon's, with a state directory of its own."""
-    spool = config.daemon.runtime_dir / "spool"
+    spool = AttemptDirs.from_config(config).spool
     holder = process_table.holder(spool)
     if holder is not None and holder != daemon:
         told = f"runtime_dir: another daemon (pid {holder}) uses {spool}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 from bgjob.text import lines
@@ -24,3 +25,13 @@ def complain(message: str, code: int) -> int:
     told = f"bgjobd: {lines(message)}"
     print(prefixed(told, Priority.ERROR) if is_for_journald(os.environ) else told, file=sys.stderr)
     return code
+
+
+def check_owner(state_dir: Path) -> None:
+    """Raises PermissionError where the daemon is another user's: files that we made would be in its way."""
+    if state_dir.exists() and (owner := state_dir.stat().st_uid) != os.geteuid():
+        raise PermissionError(f"{state_dir} belongs to uid {owner}: run it as that user, whose daemon it is")
+
+
+def named(error: Exception, then: str) -> str:
+    return f"{error.filename} is there already; {then}" if isinstance(error, FileExistsError) else str(error)

@@ -26,7 +26,7 @@ from bgjob.errors import (
     SocketDeniedError,
 )
 from bgjobd.commands import process_table
-from bgjobd.commands.status_report import Answer, Gathered, Page
+from bgjobd.commands.status_report import Answer, Gathered, PageState
 from bgjobd.config.sections import Config
 from bgjobd.host import clock, lock
 from bgjobd.host.disk_space import rooms
@@ -53,7 +53,7 @@ def gather(config: Config) -> Gathered:
         unavailable={name: one["unavailable"] for name, one in broken.items()},
         hints={name: one["hint"] for name, one in broken.items() if one["hint"] is not None},
         rooms=tuple(rooms(config.daemon.directories)),
-        page=_page_of(config) if stats is not None else Page(None, False),
+        page=_page_of(config) if stats is not None else PageState(None, False),
         is_synchronised=clock.is_synchronised(),
         installed=version("bgjobd"),
     )
@@ -98,12 +98,12 @@ def _asked(
     return Answer.ANSWERS, "", stats, {one["name"]: one for one in classes if one["unavailable"] is not None}
 
 
-def _page_of(config: Config) -> Page:
+def _page_of(config: Config) -> PageState:
     web = config.web
     address = str(web.bind)
     if not web.enabled or address.endswith(":0"):
-        return Page(None, False)
-    return Page(address if address.startswith("unix:") else f"http://{address}/", _answers(address))
+        return PageState(None, False)
+    return PageState(address if address.startswith("unix:") else f"http://{address}/", _answers(address))
 
 
 def _answers(address: str) -> bool:

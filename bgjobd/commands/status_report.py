@@ -41,7 +41,7 @@ class Answer(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageState:
     """The page's address, None where it is switched off or has any port; whether it answers."""
 
     address: str | None
@@ -68,7 +68,7 @@ class Gathered:
     unavailable: Mapping[str, str] = field(default_factory=dict)
     hints: Mapping[str, str] = field(default_factory=dict)
     rooms: tuple[Room, ...] = ()
-    page: Page = Page(None, False)
+    page: PageState = PageState(None, False)
     is_synchronised: bool | None = None
     installed: str = ""
 
@@ -247,7 +247,7 @@ def _lately(stats: Mapping[str, Any], status: Status) -> int:
     return sum(minute[status] for minute in stats["minutes"])
 
 
-def _page(page: Page) -> str:
+def _page(page: PageState) -> str:
     if page.address is None:
         return "switched off, or at a port that is not known"
     return f"{page.address}, {'answers' if page.answers else 'does not answer'}"

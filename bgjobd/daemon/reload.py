@@ -1,13 +1,159 @@
-"""Reloads, coalesced: one that runs, and one more for all who ask meanwhile; what a reload does is its caller's."""
+"""A reload: configuration and code taken up anew, or left as they were; those that are asked for meanwhile are one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from bgjob.errors import ReloadFailedError, RequestError, ShuttingDownError
+from bgjob.words import EntryType
+from bgjobd.config.problems import ConfigError
+from bgjobd.config.sections import Config
+from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.current_config import CurrentConfig
+from bgjobd.host.background import Background
+from bgjobd.host.log import Log
+from bgjobd.host.sd_notify import Notifier
+from bgjobd.store.readers import Readers
+from bgjobd.supervisor.fork_server_link import Application, ForkServer, ForkServerError
+from bgjobd.supervisor.limits import Enforcement
+from bgjobd.supervisor.supervisor import Supervisor
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What holds from now on."""
+
+    catalogue: Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """All stays as it was, and why."""
+
+    reason: str
+
+
+class Reload:
+    """Takes up configuration and code anew. `load_config` reads the former, and raises ConfigError.
+
+    `status` tells in a line how the daemon stands, `say` writes a line of the log. `failure` is why the last reload
+    failed, None where it did not; `on_success` are called after one that did not.
+    """
+
+    def __init__(
+        self,
+        *,
+        load_config: Callable[[], Config],
+        current_config: CurrentConfig,
+        current_catalogue: CurrentCatalogue,
+        supervisor: Supervisor,
+        readers: Readers,
+        log: Log,
+        notifier: Notifier,
+        background: Background,
+        status: Callable[[], str],
+        say: Callable[[EntryType, str], None],
+    ) -> None:
+        self._load_config = load_config
+        self._current_config = current_config
+        self._current_catalogue = current_catalogue
+        self._supervisor = supervisor
+        self._readers = readers
+        self._log = log
+        self._notifier = notifier
+        self._background = background
+        self._status = status
+        self._say = say
+        self._loop = asyncio.get_running_loop()
+        self._reloads = Reloads(self._reload_and_tell)
+        self._is_closed = False
+        self.failure: str | None = None
+        self.on_success: list[Callable[[], None]] = []
+
+    def close(self) -> None:
+        """Begin none any more."""
+        self._is_closed = True
+
+    async def ask(self) -> Catalogue:
+        """Reopen the log, read the configuration, import the code anew, and go on with both. Raises ReloadFailedError.
+
+        Where anything is wrong with them, all stays as it was. However many ask during a reload, one more follows it.
+        """
+        if self._is_closed:
+            raise ShuttingDownError
+        outcome = await self._reloads.ask()
+        if isinstance(outcome, Refused):
+            raise ReloadFailedError(reason=outcome.reason)
+        return outcome.catalogue
+
+    def in_background(self) -> None:
+        """The same for SIGHUP: a failure is in the log."""
+        self._background.start(self._ask_for_nobody())
+
+    async def _ask_for_nobody(self) -> None:
+        with suppress(RequestError):
+            await self.ask()
+
+    async def _reload_and_tell(self) -> Reloaded | Refused:
+        if self._is_closed:
+            raise ShuttingDownError
+        self._notifier.reload_begins()
+        self._supervisor.trials.pause()
+        try:
+            return await self._reload()
+        finally:
+            self._supervisor.trials.resume()
+            self._notifier.reload_ends(self._status())
+
+    async def _reload(self) -> Reloaded | Refused:
+        self._log.reopen()
+        try:
+            self.failure = await self._try_replace()
+        except (ConfigError, ForkServerError) as error:
+            self._supervisor.recording.suspect()
+            self.failure = str(error)
+        if self.failure is not None:
+            told = f"the reload failed, the old code and configuration stay: {self.failure}"
+            self._say(EntryType.FAILURE, told)
+            return Refused(self.failure)
+        catalogue = await self._current_catalogue.catalogue()
+        self._say(EntryType.INFO, f"reloaded: code version {catalogue.code_version}")
+        for on_success in self.on_success:
+            on_success()
+        return Reloaded(catalogue)
+
+    async def _try_replace(self) -> str | None:
+        """Put a fork server of the new code in charge; None where it is, else what the new code breaks.
+
+        Raises ConfigError, ForkServerError.
+        """
+        config = await self._loop.run_in_executor(None, self._load_config)
+        enforcement = await self._loop.run_in_executor(None, Enforcement.here, config)
+        queues = await self._readers.read(lambda reader: reader.queues())
+        return await self._supervisor.fork_servers.replace(
+            Application.from_config(config),
+            lambda server: self._take_unless_broken(config, queues, enforcement, server),
+        )
+
+    def _take_unless_broken(
+        self, config: Config, queues: Iterable[str], enforcement: Enforcement, server: ForkServer
+    ) -> str | None:
+        """Take over the configuration of a new fork server, unless classes that could be used no longer can be."""
+        catalogue = Catalogue(config, server.ready["classes"], server.code_version)
+        before = self._current_catalogue.try_catalogue()
+        broken = {} if before is None else catalogue.newly_broken(before)
+        if broken:
+            self._current_catalogue.say_unavailable(catalogue, broken)
+            return "; ".join(f"{name} is unavailable: {reason}" for name, reason in sorted(broken.items()))
+        self._current_config.take(config, queues, enforcement)
+        return None
 
 
 class Reloads(Generic[T]):

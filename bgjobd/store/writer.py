@@ -61,6 +61,29 @@ class Entrusted:
     ticket: Any = None
 
 
+class Outbox:
+    """What the loop hands to the writer, in order: items that may wait go with the next that may not.
+
+    `put` takes several to be committed together.
+    """
+
+    def __init__(self, put: Callable[..., None]) -> None:
+        self._put = put
+        self._held: list[Entrusted] = []
+
+    def hold(self, item: Item, ticket: Any = None) -> None:
+        """Keep an item until something is sent."""
+        self._held.append(Entrusted(item, ticket))
+
+    def send(self, item: Item | None = None, ticket: Any = None) -> None:
+        """Hand over what was held, then this item, to be committed together."""
+        if item is not None:
+            self.hold(item, ticket)
+        held, self._held = self._held, []
+        if held:
+            self._put(*held)
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """What one turn of the writer came to: the tickets in order with their answers, and the transaction if any.

@@ -51,6 +51,13 @@ def prepare(subtree: Path | None) -> Groups | None:
         return None
 
 
+def own() -> tuple[Groups | None, str | None]:
+    """What attempts' cgroups are made in, if systemd has delegated any; else what is wrong with what it has."""
+    subtree = find()
+    groups = prepare(subtree)
+    return groups, None if subtree is None or groups is not None else why_unusable(subtree)
+
+
 def why_unusable(subtree: Path) -> str:
     """What to do about a delegated subtree in which nothing can be made ready; asked after a vain `prepare`."""
     told = f"attempts get no cgroups, as {subtree} cannot be written"

@@ -86,9 +86,16 @@ class AttemptDirs:
 
     state_dir: Path
     runtime_dir: Path
-    life_id: str
+    life_id: str = ""
     groups: Groups | None = None
     console: int = 2
+
+    @classmethod
+    def from_config(
+        cls, config: Config, life_id: str = "", groups: Groups | None = None, console: int = 2
+    ) -> AttemptDirs:
+        """Where the configuration has them; without a life for who starts nothing there."""
+        return cls(config.daemon.state_dir, config.daemon.runtime_dir, life_id, groups, console)
 
     @property
     def spool(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bgjob.words import EntryType
 from bgjobd.core.trials import patience
@@ -17,6 +17,8 @@ from bgjobd.supervisor.fork_server_link import (
     ForkServerError,
     TooSlowError,
 )
+
+T = TypeVar("T")
 
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
@@ -87,21 +89,24 @@ class ForkServers:
                     self._say(EntryType.FAILURE, str(error))
             return self.current is not None
 
-    async def replace(self, application: Application, accept: Callable[[ForkServer], None]) -> None:
-        """Put a new one in charge, if it comes up and `accept` does not raise; else all stays as it was.
-
-        Raises ForkServerError, and what `accept` raises.
+    async def replace(self, application: Application, judge: Callable[[ForkServer], T | None]) -> T | None:
+        """Put a new one in charge, if it comes up and `judge` has nothing against it; else all stays as it was, and the
+        answer is what it has. Raises ForkServerError.
         """
         async with self._is_starting:
             server = await self._launch(application)
             try:
                 if self._is_stopping:
                     raise ForkServerError("the daemon is shutting down")
-                accept(server)
+                objection = judge(server)
             except BaseException:
                 await server.abandon()
                 raise
+            if objection is not None:
+                await server.abandon()
+                return objection
             self._put_in_charge(server)
+            return None
 
     async def _launch(self, application: Application) -> ForkServer:
         lost = allowances.lost(self._means)

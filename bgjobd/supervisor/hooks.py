@@ -26,7 +26,7 @@ from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.host.pacing import let_others
 from bgjobd.store.items import Noted
-from bgjobd.store.outbox import Outbox
+from bgjobd.store.writer import Outbox
 from bgjobd.supervisor import spool as spools
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.outputs import Outputs

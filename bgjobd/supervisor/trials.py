@@ -28,14 +28,6 @@ from bgjobd.supervisor.fork_servers import ForkServers
 Described = Mapping[str, Mapping[str, Any]]
 
 
-class _NotTakenUpError(Exception):
-    """A fork server with all classes came up, and may not take over."""
-
-    def __init__(self, found: Found) -> None:
-        self.found = found
-        super().__init__(str(found))
-
-
 class Trials:
     """Tries what the fork server in charge lacks until it can be loaded, or is a person's to take up.
 
@@ -128,21 +120,18 @@ class Trials:
         self._mended = frozenset(name for name, one in described.items() if one["unavailable"] is None)
         if not self._mended:
             return Found.NOTHING_NEW
-        try:
-            await self._fork_servers.replace(application, self._accept)
-        except _NotTakenUpError as error:
-            return error.found
-        return Found.MENDED
+        return await self._fork_servers.replace(application, self._judge) or Found.MENDED
 
-    def _accept(self, server: ForkServer) -> None:
-        """Let it take over if it has more than the one in charge, and nothing else. Raises _NotTakenUpError."""
+    def _judge(self, server: ForkServer) -> Found | None:
+        """Why it may not take over; None if it has more than the one in charge, and nothing else."""
         current = self._fork_servers.current
         if current is None:
             raise ForkServerError("there is no fork server to compare it with")
         found = compare(_loaded(current), _loaded(server))
         if found is not Found.MENDED:
-            raise _NotTakenUpError(found)
+            return found
         self._task = None  # from here on nothing gives it up
+        return None
 
     def _tell(self, found: Found) -> None:
         """Say once that classes could be loaded and are not taken up."""

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bgjobd.api.introspection import IDL
-from bgjobd.daemon.loop import Daemon
+from bgjobd.daemon.inspection import Inspection
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.process_identity import pidfd_inode, start_time
 from bgjobd.store import database
@@ -106,10 +106,10 @@ def test_nobody_waits_until_very_many_attempts_are_measured(
         monkeypatch.setattr(Reader, "running", measured_slowly)
         readers = Readers(tmp_path)
         one: Any = SimpleNamespace(
-            readers=readers,
-            _attempts=SimpleNamespace(journals=dict, try_open=unopened),
+            _readers=readers,
+            _supervisor=SimpleNamespace(attempts=SimpleNamespace(journals=dict, try_open=unopened)),
         )
-        running = Daemon.running(one)
+        running = Inspection.running(one)
         try:
             assert await asyncio.wait_for(readers.read(lambda _: "at once"), 10) == "at once"
         finally:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bgjob import Client
-from bgjobd.commands import books
+from bgjobd.commands import check_books
 from bgjobd.forkserver import journal as journals
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults.books import settings_of
@@ -81,7 +81,7 @@ def test_starts_that_end_their_fork_server_are_given_up_after_three_and_cost_nob
         told = "the attempt could not start: its fork server ended before it began (signal 11)\n"
         assert eventually(lambda: ledger.exists() and ledger.read_text()) == told
         running.stop()
-        assert books.audit(settings_of(running.config)).findings == ()
+        assert check_books.audit(settings_of(running.config)).findings == ()
         _assert_hook_is_owed_until_it_was_called(running, guilty, len(job["attempts"]), ledger)
 
 

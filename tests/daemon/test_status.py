@@ -16,7 +16,7 @@ import pytest
 from bgjob.codec import Request
 from bgjobd import main
 from bgjobd.commands import status
-from bgjobd.commands.status_report import Answer, Gathered, Health, Page, Standing, judge, lines
+from bgjobd.commands.status_report import Answer, Gathered, Health, PageState, Standing, judge, lines
 from bgjobd.config import loading
 from bgjobd.host import lock
 from bgjobd.host.disk_space import Room
@@ -52,7 +52,7 @@ SEEN = Gathered(
     can_see_lock=True,
     answer=Answer.ANSWERS,
     stats=STATS,
-    page=Page("http://127.0.0.1:8377/", answers=True),
+    page=PageState("http://127.0.0.1:8377/", answers=True),
     is_synchronised=True,
     installed="1.2.3",
 )
@@ -77,7 +77,7 @@ AWAY = replace(SEEN, stats=None, told="no daemon answers")
             "a.B cannot be used: ImportError: no; it is tried again in 40 s",
         ),
         (replace(SEEN, rooms=(FULL,)), "nearly full: only 4 KiB of 1 TiB are free at /var/log"),
-        (replace(SEEN, page=Page("http://127.0.0.1:8377/", answers=False)), "the page does not answer"),
+        (replace(SEEN, page=PageState("http://127.0.0.1:8377/", answers=False)), "the page does not answer"),
         (
             replace(SEEN, holder=13),
             "another daemon (pid 12) answers at the socket, and pid 13 holds the lock",

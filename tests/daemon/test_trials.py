@@ -85,11 +85,13 @@ class Bench:
             name: {"unavailable": "no module" if name in broken else None} for name in application.approved
         }
 
-    async def replace(self, application: Application, accept: Callable[[Any], None]) -> None:
+    async def replace(self, application: Application, judge: Callable[[Any], Any]) -> Any:
         self.replaced.append(application.import_timeout)
-        accept(self._mended)
-        self.current = self._mended
-        self.trials.expect(self._mended.missing)
+        objection = judge(self._mended)
+        if objection is None:
+            self.current = self._mended
+            self.trials.expect(self._mended.missing)
+        return objection
 
     async def until_nothing_happens(self) -> None:
         for _ in range(100):

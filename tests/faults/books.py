@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from bgjob.codec import JsonObject
 from bgjob.words import FINAL
-from bgjobd.commands import books
+from bgjobd.commands import check_books
 from bgjobd.commands.books import Books
 from bgjobd.config import loading
 from bgjobd.config.sections import Config
@@ -93,7 +93,7 @@ def complaints(
 
     `archived` are jobs that may have been deleted, as an archive of `bgjobd prune` has them.
     """
-    found = books.audit(settings)
+    found = check_books.audit(settings)
     return [
         *(str(finding) for finding in found.findings),
         *_unkept(settings, acknowledged, {job["id"] for job in archived if job["status"] in FINAL}),

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bgjobd import main
-from bgjobd.commands import books, process_table
+from bgjobd.commands import books, check_books, process_table
 from bgjobd.commands.books import Books
 from bgjobd.config.sections import Config
 from bgjobd.host import life
@@ -70,7 +70,7 @@ def place(finished: Path, tmp_path: Path) -> Config:
 
 def look(settings: Config) -> Books:
     """The books as two looks without a pause between them find them."""
-    return books.audit(settings, lambda seconds: None)
+    return check_books.audit(settings, lambda seconds: None)
 
 
 def found(settings: Config) -> list[str]:
@@ -399,7 +399,7 @@ def test_a_zombie_of_the_daemons_is_found(resting: tuple[RunningDaemon, Config])
     this = replace(
         processes[zombie.pid], pid=os.getpid(), session=os.getsid(0), is_zombie=False, parent=os.getppid()
     )
-    seen = books.Look(
+    seen = books.Snapshot(
         Counts(0, 0, 0),
         LIFE,
         daemon=os.getpid(),
@@ -435,7 +435,7 @@ def test_what_only_one_look_finds_does_not_count(place: Config) -> None:
     def mend(_: float) -> None:
         change(place, f"{JOBS} error = 'no recipient' WHERE id = 2")
 
-    assert books.audit(place, mend).findings == ()
+    assert check_books.audit(place, mend).findings == ()
 
 
 def test_the_books_of_a_daemon_at_work_balance_at_every_moment(tmp_path: Path) -> None:
@@ -450,7 +450,7 @@ def test_the_books_of_a_daemon_at_work_balance_at_every_moment(tmp_path: Path) -
         with running.client() as client:
             jobs = client.submit_many([call | {"method_name": name} for name in methods * 30])
             while jobs[-1].refresh()["status"] == "pending":
-                assert [str(one) for one in books.audit(settings).findings] == []
+                assert [str(one) for one in check_books.audit(settings).findings] == []
         check(running, [job.id for job in jobs], ledger, rest)
 
 

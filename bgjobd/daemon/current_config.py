@@ -1,0 +1,63 @@
+"""The configuration that holds now, with the slots and the limits that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from bgjob.words import EntryType
+from bgjobd.config.sections import Config, Queue
+from bgjobd.core.planner import Lanes
+from bgjobd.supervisor.limits import Enforcement
+
+
+class CurrentConfig:
+    """What may change with a reload: `config`, the `lanes` of queues and classes, and which limits are enforced.
+
+    `on_change` hears of the configuration and the lanes that hold from now on; `say` writes a line about the daemon.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        stored_queues: Iterable[str],
+        enforcement: Enforcement,
+        *,
+        on_change: Callable[[Config, Lanes], None],
+        say: Callable[[EntryType, str], None],
+    ) -> None:
+        self._of_start = config
+        self._on_change = on_change
+        self._say = say
+        self.take(config, stored_queues, enforcement)
+
+    def take(self, config: Config, stored_queues: Iterable[str], enforcement: Enforcement) -> None:
+        """Have this one hold from now on; say what this machine cannot enforce, and what takes a restart."""
+        for gap in enforcement.gaps:
+            self._say(EntryType.INFO, f"best effort: {gap.key} {gap.told}")
+        self.config, self.lanes, self.enforcement = config, _lanes(config, stored_queues), enforcement
+        self._on_change(config, self.lanes)
+        for key in _needing_a_restart(self._of_start, config):
+            self._say(
+                EntryType.FAILURE, f"{key} has changed, which takes a restart; until then the old one holds"
+            )
+
+
+def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
+    """The configured queues; one that only stored jobs know has no slots of its own, so that they still run."""
+    queues = {name: Queue() for name in stored_queues} | config.queues
+    classes = {name: policy.slots for name, policy in config.approved.items() if policy.slots is not None}
+    return Lanes(
+        config.daemon.slots,
+        {name: queue.slots for name, queue in queues.items()},
+        classes,
+        {name: queue.max_pending for name, queue in queues.items()},
+    )
+
+
+def _needing_a_restart(old: Config, new: Config) -> list[str]:
+    """The keys that differ from those of the start, and only count at a start."""
+    places = ("socket", "fifo", "state_dir", "runtime_dir", "log_dir")
+    changed = [f"[daemon] {key}" for key in places if getattr(old.daemon, key) != getattr(new.daemon, key)]
+    return changed + [
+        f"[{name}]" for name in ("socket", "log", "web") if getattr(old, name) != getattr(new, name)
+    ]

@@ -1,0 +1,134 @@
+"""What can be asked of how things stand now: what runs, what all jobs add up to, and why one has not run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from bgjob.errors import JobNotFoundError
+from bgjob.words import Status
+from bgjobd.core.planner import Lanes
+from bgjobd.core.trials import UNTRIED, Unavailable
+from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
+from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.deliveries import Deliveries
+from bgjobd.store.health import StorageHealth
+from bgjobd.store.readers import Readers
+from bgjobd.store.tally import Tally
+from bgjobd.supervisor import live_usage
+from bgjobd.supervisor.supervisor import Supervisor
+
+
+class Inspection:
+    """Puts together what the file and the daemon's parts know.
+
+    `closing` tells why nothing new is started, `reload_failure` why the last reload failed, each None where not so.
+    """
+
+    def __init__(
+        self,
+        *,
+        readers: Readers,
+        deliveries: Deliveries,
+        supervisor: Supervisor,
+        current_catalogue: CurrentCatalogue,
+        health: StorageHealth,
+        lanes: Callable[[], Lanes],
+        closing: Callable[[], Closing | None],
+        reload_failure: Callable[[], str | None],
+        now: Callable[[], float],
+    ) -> None:
+        self._readers = readers
+        self._deliveries = deliveries
+        self._supervisor = supervisor
+        self._current_catalogue = current_catalogue
+        self._health = health
+        self._lanes = lanes
+        self._closing = closing
+        self._reload_failure = reload_failure
+        self._now = now
+
+    def status(self) -> str:
+        """How it stands, in a line."""
+        closing, failure = self._closing(), self._reload_failure()
+        if closing is Closing.STOPPING:
+            return "stopping"
+        tally = self._deliveries.tally
+        jobs = {} if tally is None else tally.jobs
+        told = [f"{jobs.get(Status.RUNNING, 0)} running, {jobs.get(Status.PENDING, 0)} pending"]
+        if closing is Closing.DRAINING:
+            told.append(f"waits for the end of {len(self._supervisor.attempts)} attempts, starts nothing new")
+        elif self._supervisor.fork_servers.current is None:
+            told.append("starts nothing until its fork server is up")
+        if self.storage_trouble is not None:
+            told.append(self.storage_trouble)
+        if failure is not None:
+            told.append(f"the last reload failed and changed nothing: {failure}")
+        return "; ".join(told)
+
+    @property
+    def fork_servers(self) -> int:
+        """How many live; those of earlier code until their last attempts have ended."""
+        return len(self._supervisor.fork_servers.pids)
+
+    @property
+    def storage_trouble(self) -> str | None:
+        """What keeps the database or the ends of attempts from being written, or lets the former grow; else None."""
+        return self._health.trouble or self._supervisor.trouble
+
+    @property
+    def held(self) -> dict[str, str]:
+        """The classes that get no start, each with why, and what to do."""
+        return self._supervisor.work_limits.held()
+
+    async def tally(self) -> Tally:
+        """What all jobs add up to; counted by whoever asks only as long as this daemon has committed nothing."""
+        if self._deliveries.tally is not None:
+            return self._deliveries.tally
+        return await self._readers.read(lambda reader: reader.tally(self._now()))
+
+    def running(self) -> Awaitable[list[dict[str, Any]]]:
+        """The attempts that run, and what each of them uses now; there may be many, so only searches wait for that."""
+        attempts = self._supervisor.attempts
+        journals = attempts.journals()
+        return self._readers.search(
+            lambda reader: live_usage.read_all(reader.running(), journals, attempts.try_open)
+        )
+
+    async def why(self, job_id: int) -> str:
+        """Why a job has not run or has not ended, when it will run, or how it ended. Raises JobNotFoundError."""
+        on_file, under_way = await self._job_now(job_id)
+        if under_way is None and on_file.job.status is Status.RUNNING:
+            # Its claim was committed, or its end, and this loop has not heard of the one, or the file was read before.
+            on_file, under_way = await self._job_now(job_id)
+        class_name, fork_servers = on_file.job.class_name, self._supervisor.fork_servers
+        known = Known(
+            on_file,
+            self._lanes(),
+            under_way,
+            closing=self._closing(),
+            storage_trouble=self._health.unwritable,
+            recording_trouble=self._supervisor.recording.reason,
+            why_held=self.held.get(class_name),
+            no_fork_server=fork_servers.absence if fork_servers.current is None else None,
+            unavailable=self._try_unavailable(class_name),
+            refusal=self._current_catalogue.try_refusal(on_file.job.call),
+        )
+        return why(known, self._now())
+
+    async def _job_now(self, job_id: int) -> tuple[OnFile, UnderWay | None]:
+        now = self._now()
+        on_file = await self._readers.read(lambda reader: reader.on_file(job_id, now))
+        if on_file is None:
+            raise JobNotFoundError(id=job_id)
+        return on_file, self._supervisor.attempts.under_way((job_id, on_file.job.attempt))
+
+    def hint_of_class(self, class_name: str) -> str:
+        """What comes next for a class that cannot be used."""
+        missing = self._try_unavailable(class_name)
+        return UNTRIED if missing is None else f"its jobs wait; {missing.hint}"
+
+    def _try_unavailable(self, class_name: str) -> Unavailable | None:
+        """Why nothing of an approved class can start, and what comes next; None where it can."""
+        reason = self._current_catalogue.missing().get(class_name)
+        return None if reason is None else Unavailable(reason, self._supervisor.trials.hint(class_name))

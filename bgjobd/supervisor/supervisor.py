@@ -1,0 +1,335 @@
+"""The supervisor: the parts that start, watch and end child processes, and what follows where one of them tells.
+
+What is stored, and what is answered to whom, is the daemon's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bgjob.words import EntryType, Outcome, Status
+from bgjobd.config.policy import Policy
+from bgjobd.config.sections import Config
+from bgjobd.core.job import Ending, Job
+from bgjobd.core.verdict import Life, StopReason
+from bgjobd.host.background import Background
+from bgjobd.store.items import Look
+from bgjobd.store.reader import Reader
+from bgjobd.store.writer import Outbox
+from bgjobd.supervisor.attempts import Attempts
+from bgjobd.supervisor.fork_server_link import Application, AttemptDirs, ForkServer
+from bgjobd.supervisor.fork_servers import ForkServers
+from bgjobd.supervisor.hooks import Hooks
+from bgjobd.supervisor.outputs import Outputs
+from bgjobd.supervisor.own_children import OwnChildren
+from bgjobd.supervisor.recording import Directory, Recording
+from bgjobd.supervisor.recovery import recover
+from bgjobd.supervisor.remnants import Remnants
+from bgjobd.supervisor.spool import AttemptKey, Spool
+from bgjobd.supervisor.starts import Starts
+from bgjobd.supervisor.stray_processes import StrayProcesses
+from bgjobd.supervisor.trials import Described, Trials
+from bgjobd.supervisor.work_dirs import WorkDirs
+from bgjobd.supervisor.work_limits import WorkLimits
+
+
+class Classes(Protocol):
+    """What is known of the approved classes."""
+
+    def policy(self, class_name: str) -> Policy: ...
+
+    def try_has_failed_hook(self, class_name: str) -> bool | None: ...
+
+    def renew(self, described: Described) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What the supervisor needs of the daemon around it.
+
+    `config` and `slots` tell what holds, `ask` has a thread answer what is read for callers, `now` counts seconds since
+    the epoch, `say` writes a line about the daemon. `on_server` hears of the fork server that starts attempts from now
+    on, None where none does; `on_change` that something else has changed of what may start.
+    """
+
+    dirs: AttemptDirs
+    life: Life
+    config: Callable[[], Config]
+    slots: Callable[[], int]
+    classes: Classes
+    outbox: Outbox
+    background: Background
+    ask: Callable[..., Awaitable[Any]]
+    now: Callable[[], float]
+    say: Callable[[EntryType, str], None]
+    on_server: Callable[[ForkServer | None], None]
+    on_change: Callable[[], None]
+
+
+class Supervisor:
+    """All that has to do with this daemon's child processes."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._loop = asyncio.get_running_loop()
+        self.work_dirs = WorkDirs(
+            directory=around.dirs.work, groups=around.dirs.groups, say=self._say_from_thread
+        )
+        self.spool = Spool(directory=around.dirs.spool)
+        self.outputs = Outputs(directory=around.dirs.output, say=around.say, ask=around.ask)
+        self._owners = self.spool, self.work_dirs, self.outputs
+        self.recording = self._make_recording()
+        self.work_limits = self._make_work_limits()
+        self.children = OwnChildren(known=self._pids, marks=self.spool.kept_marks)
+        self.strays = self._make_strays()
+        self._starts = Starts()
+        self.attempts = self._make_attempts()
+        self.hooks = self._make_hooks()
+        self.remnants = self._make_remnants()
+        self.fork_servers = self._make_fork_servers()
+        self.trials = self._make_trials()
+
+    # How the parts are wired
+
+    def _make_recording(self) -> Recording:
+        return Recording(
+            places=[one.directory for one in self._owners],
+            say=self._around.say,
+            on_change=self._on_change_of_recording,
+            renew=self._renew,
+        )
+
+    def _make_work_limits(self) -> WorkLimits:
+        return WorkLimits(
+            directories=lambda class_name: self.attempts.directories_of(class_name),
+            limit=lambda class_name: self._around.classes.policy(class_name).work_limit,
+            measure=self.work_dirs.measure,
+            say=self._around.say,
+            on_change=self._on_change_of_held,
+        )
+
+    def _make_strays(self) -> StrayProcesses:
+        return StrayProcesses(
+            known=self.children.known,
+            is_ours=self.children.is_ours,
+            say=self._around.say,
+            on_rest=lambda: self.remnants.on_rest(),
+        )
+
+    def _make_attempts(self) -> Attempts:
+        return Attempts(
+            spool=self.spool,
+            life=self._around.life,
+            outbox=self._around.outbox,
+            policy=self._around.classes.policy,
+            outputs=self.outputs,
+            work=self.work_dirs,
+            starts=self._starts,
+            recording=self.recording,
+            work_limits=self.work_limits,
+            end_strays=self.strays.end,
+            now=self._around.now,
+            say=self._around.say,
+        )
+
+    def _make_hooks(self) -> Hooks:
+        return Hooks(
+            spool=self.spool,
+            outbox=self._around.outbox,
+            outputs=self.outputs,
+            work=self.work_dirs,
+            starts=self._starts,
+            slots=self._around.slots,
+            wants=self._around.classes.try_has_failed_hook,
+            policy=self._around.classes.policy,
+            end_strays=self.strays.end,
+            on_end=lambda: self.remnants.on_end(),
+        )
+
+    def _make_remnants(self) -> Remnants:
+        return Remnants(
+            spool=self.spool,
+            life_id=self._around.life.id,
+            at_work=lambda: self.attempts.marks() | self.hooks.marks(),
+            known=self.children.known,
+            end_strays=self.strays.end_soon,
+            in_background=self._around.background.start,
+            say=self._around.say,
+        )
+
+    def _make_fork_servers(self) -> ForkServers:
+        return ForkServers(
+            dirs=self._around.dirs,
+            application=self._application,
+            on_report=self._on_report,
+            on_change=self._on_change_of_server,
+            on_end=self._on_end_of_server,
+            on_reaped=lambda server: self.remnants.on_reaped(server.mark),
+            say=self._around.say,
+            in_background=self._around.background.start,
+        )
+
+    def _make_trials(self) -> Trials:
+        return Trials(
+            fork_servers=self.fork_servers,
+            application=self._application,
+            on_news=self._around.classes.renew,
+            say=self._around.say,
+            in_background=self._around.background.begin,
+        )
+
+    def _application(self) -> Application:
+        return Application.from_config(self._around.config())
+
+    # Start and stop
+
+    def start(self, reader: Reader, more_time: Callable[[], None]) -> None:
+        """Settle what an earlier daemon left, and say what that was."""
+        recover(self.spool, reader, self.attempts, self.hooks, self.work_dirs, more_time)
+        self.remnants.start()
+        for told, count in self.attempts.count(_left_behind).items():
+            attempts = "1 attempt" if count == 1 else f"{count} attempts"
+            self._around.say(EntryType.INFO, f"of an earlier daemon {attempts} {told[count > 1]}")
+
+    def stop(self) -> None:
+        """Start no more fork servers; attempts and those that live go on."""
+        self.fork_servers.stop()
+        self.trials.close()
+
+    def stop_all(self, grace: float) -> None:
+        """Stop what runs, hooks too, and kill what is left after `grace` seconds."""
+        self.attempts.stop_all(StopReason.SHUTDOWN, grace)
+        self.hooks.stop_all(grace)
+
+    async def wait_until_idle(self) -> None:
+        """Come back once no attempt and no hook runs."""
+        await self.attempts.wait_until_empty()
+        await self.hooks.wait_until_idle()
+
+    def close(self) -> None:
+        """Let go of files, threads and timers; what runs goes on."""
+        self.strays.close()
+        self.remnants.close()
+        self.attempts.close()
+        self.hooks.close()
+        self.recording.close()
+        self.work_limits.close()
+        self.spool.close()
+        self.work_dirs.close()
+        self.outputs.close()
+
+    # What others need to know
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no attempt and no hook runs."""
+        return not self.attempts and self.hooks.is_idle
+
+    @property
+    def can_start(self) -> bool:
+        """Whether there is a fork server, and room for what attempts write."""
+        return self.fork_servers.current is not None and self.recording.reason is None
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the ends of attempts from being written; None where nothing does."""
+        waiting = self.attempts.waiting()
+        told = f"results of {len(waiting)} jobs wait for room in the spool, such as that of job "
+        return self.recording.trouble or (f"{told}{waiting[0]}" if waiting else None)
+
+    def jobs(self) -> set[int]:
+        """The jobs that have an attempt or a hook which is not seen to its end."""
+        return self.attempts.jobs() | self.hooks.jobs()
+
+    # What the parts tell
+
+    def on_end_of_attempt(self, key: AttemptKey, job: Job) -> None:
+        """An attempt's end is on disk; a job that has failed for good may have a hook to call."""
+        ending = self.attempts.ending_of(job) if job.status is Status.FAILED else None
+        is_owed = ending is not None and self.hooks.offer(key, job.call, ending)
+        self.attempts.forget(key, keep_journal=is_owed)
+        self.remnants.on_end()  # it may have been the last of a fork server that is gone
+
+    def _on_report(self, server: ForkServer, message: dict[str, Any]) -> None:
+        if "unwritable" in message:
+            self.recording.suspect()
+            if all(one.directory.is_in_place() for one in self._owners):
+                server.reopen()  # it may have had those that were removed, as when it came up meanwhile
+        if message["is_hook"]:
+            self.hooks.on_report(message)
+        else:
+            self.attempts.on_report(message)
+
+    def _on_change_of_server(self, server: ForkServer | None) -> None:
+        """Another fork server starts attempts from now on, or none does."""
+        if server is not None and server.mark not in self.spool.kept_marks():
+            server.reopen()  # the spool was made again while it came up
+        self._around.on_server(server)
+        self.trials.expect({} if server is None else server.missing)
+        self._starts.serve_with(server)
+        self._serve_hooks()
+        if server is not None:
+            self._around.outbox.send(Look())
+        else:
+            self.recording.suspect()  # without the directories none comes up, and no attempt finds that out
+
+    def _on_end_of_server(self, server: ForkServer) -> None:
+        self.attempts.on_end_of_server(server)
+        self.hooks.on_end_of_server(server)
+        self.strays.end_soon()
+
+    def _on_change_of_recording(self) -> None:
+        """Ends of attempts cannot be recorded from now on, or can again."""
+        self._around.on_change()
+        self._serve_hooks()
+        if self.recording.reason is None:
+            self._around.outbox.send(Look())
+
+    def _on_change_of_held(self) -> None:
+        """A class gets no start from now on, or again."""
+        self._around.on_change()
+        self._around.outbox.send(Look())
+
+    def _serve_hooks(self) -> None:
+        """Have hooks called where there is a fork server, and room for what they write."""
+        self.hooks.serve_with(self.fork_servers.current if self.recording.reason is None else None)
+
+    def _renew(self, directory: Directory) -> bool:
+        """Make a directory again that was removed under this daemon. Whether it could."""
+        owner = next(one for one in self._owners if one.directory == directory)
+        try:
+            if owner is self.spool:
+                self.attempts.renew_spool()
+            else:
+                owner.renew()
+        except OSError:
+            if not directory.is_in_place():
+                return False  # whoever looks next tells what is wrong
+        if self.fork_servers.current is not None:
+            self.fork_servers.current.reopen()
+        told = f"{directory.path} was removed, with all that was in it; it was made again"
+        self._around.say(EntryType.FAILURE, told)
+        return True
+
+    def _pids(self) -> set[int]:
+        return self.fork_servers.pids | self.attempts.pids() | self.hooks.pids()
+
+    def _say_from_thread(self, told: str) -> None:
+        """For what ends on a thread of its own: the log takes lines from the loop's alone."""
+        self._loop.call_soon_threadsafe(self._around.say, EntryType.FAILURE, told)
+
+
+def _left_behind(ending: Ending | None) -> tuple[str, str]:
+    """What became of an attempt that an earlier daemon left, of one and of many."""
+    match ending:
+        case None:
+            return "goes on, or ended meanwhile", "go on, or ended meanwhile"
+        case Ending(outcome=Outcome.LOST):
+            return "is lost; the jobs' logs say why", "are lost; the jobs' logs say why"
+        case Ending(outcome=Outcome.NOT_STARTED):
+            return "had not begun", "had not begun"
+        case _:
+            return "ended meanwhile", "ended meanwhile"
