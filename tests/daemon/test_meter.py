@@ -23,6 +23,7 @@ from bgjobd.daemon import Daemon
 from bgjobd.forkserver.identity import pidfd_inode, start_time
 from bgjobd.forkserver.journal import Journal
 from bgjobd.spool import AttemptKey, try_open_process
+from bgjobd.turns import Questions
 from tests.daemon.running import RunningDaemon, daemon
 from tests.protocol import idl
 from tests.support import eventually
@@ -103,8 +104,8 @@ def test_nobody_waits_until_very_many_attempts_are_measured() -> None:
         with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as searching:
             one: Any = SimpleNamespace(
                 _loop=asyncio.get_running_loop(),
-                _reading=reading,
-                _searching=searching,
+                _reading=Questions(reading),
+                _searching=Questions(searching),
                 _reader=reader,
                 _searcher=reader,
                 _attempts=SimpleNamespace(journals=dict, try_open=unopened),
