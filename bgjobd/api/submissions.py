@@ -8,7 +8,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from bgjob.codec import JsonObject, to_json
+from bgjob.codec import ENCODER, JsonObject, to_json
 from bgjob.errors import InvalidNameError, InvalidParameterError, InvalidParametersError, TooLargeError
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import NewJob, Options, SubmitMany, checked
@@ -194,15 +194,12 @@ async def _is_spread(parameters: JsonObject, most: int) -> bool:
 async def _refuse_spread(parameters: JsonObject, limit: int) -> None:
     """Raises TooLargeError for what is too large to be written out at once, if it is."""
     size, pace = 0, Pace()
-    for piece in _ENCODER.iterencode(parameters):
+    for piece in ENCODER.iterencode(parameters):
         size += len(piece.encode())
         if pace.is_over:
             await pace.rest()
     if size > limit:
         raise TooLargeError(limit=limit, size=size)
-
-
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 async def _digest_of(job: NewJob, parameters: JsonObject, text: str) -> str:

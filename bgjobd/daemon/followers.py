@@ -178,13 +178,15 @@ class Followers:
 
     async def _tell(self) -> None:
         pace = Pace()
-        while self._untold:
-            commit = self._untold.popleft()
-            for follower in list(self._followers):
-                follower.put(commit)
-                if pace.is_over:
-                    await pace.rest()
-        self._telling = None
+        try:
+            while self._untold:
+                commit = self._untold.popleft()
+                for follower in list(self._followers):
+                    follower.put(commit)
+                    if pace.is_over:
+                        await pace.rest()
+        finally:
+            self._telling = None  # else nobody would be told of anything any more
 
 
 def _parts(committed: Committed) -> list[Commit]:

@@ -107,10 +107,11 @@ def encode(message: JsonObject) -> bytes:
 
 def to_json(value: Any) -> str:
     """The canonical JSON text of a value: no spaces, no escapes beyond the needed, keys in the given order."""
-    return _ENCODER.encode(value)
+    return ENCODER.encode(value)
 
 
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+"""What makes that text, for whoever wants it in pieces."""
 
 
 def parse_request(frame: bytes, max_depth: int = MAX_DEPTH) -> Request:

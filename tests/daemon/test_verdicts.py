@@ -13,7 +13,7 @@ import pytest
 from bgjob import Client, Job
 from tests.daemon import running
 from tests.daemon.running import RunningDaemon
-from tests.support import directory_for_all
+from tests.support import directory_for_all, eventually
 
 JOBS = '''
 import ctypes, os, signal, time
@@ -224,8 +224,7 @@ def test_who_closes_all_descriptors_still_ends_for_what_it_did(client: Client) -
 
 def test_a_forged_line_is_no_line_of_the_log(client: Client, daemon: RunningDaemon) -> None:
     job, _ = ended(client, "forge")
-    lines = [line for line in daemon.log_file.read_text().split("\n") if "forged" in line]
-    assert lines
+    lines = eventually(lambda: [line for line in daemon.log_file.read_text().split("\n") if "forged" in line])
     assert all(line.split("] ", 1)[1].startswith("FAILURE: worst.Worst::forge - ") for line in lines)
     assert not any(character in daemon.log_file.read_text() for character in "\r\x1b")
     assert client.output(job["id"]).startswith(b"[2024-12-04 14:31:53] SUCCESS: myapp.jobs.Other::run")

@@ -147,7 +147,8 @@ class Scales:
         return "Big" in self.limits.held()
 
     async def settle(self) -> None:
-        """Wait until what measures has done what it was asked."""
+        """Wait until what measures has done what it was asked, by a timer that is due too."""
+        await asyncio.sleep(0)  # what is due runs in this turn of the loop, but after who waits for it here
         await asyncio.to_thread(self.limits._measuring.submit(lambda: None).result)
 
     async def pass_time(self, seconds: float) -> None:
