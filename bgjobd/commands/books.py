@@ -27,6 +27,7 @@ from bgjobd.host import life
 from bgjobd.store.audit import Audit, Counts, Entry, Oddity, OpenAttempt
 from bgjobd.supervisor import spool as spools
 from bgjobd.supervisor.fork_server_marks import try_mark
+from bgjobd.supervisor.processes import try_open_process
 from bgjobd.supervisor.spool import MARKER, UNFINISHED, AttemptKey
 from bgjobd.supervisor.work_dirs import ASIDE
 
@@ -404,7 +405,7 @@ def _read(directory: int, key: AttemptKey, kind: str) -> SpoolFile:
         return SpoolFile(key, kind, is_fence=True)
     pid = None
     with suppress(OSError):  # no descriptor is to be had: the next look may
-        pidfd = spools.try_open_process(journal)
+        pidfd = try_open_process(journal)
         if pidfd is not None:
             os.close(pidfd)
             pid = journal.started["pid"]

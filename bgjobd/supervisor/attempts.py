@@ -40,7 +40,7 @@ from bgjobd.host import clock, life
 from bgjobd.host.pacing import let_others, paced
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Noted
 from bgjobd.store.outbox import Outbox
-from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor import journal_facts, processes
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.recording import Recording
@@ -398,7 +398,7 @@ class Attempts:
         pid = attempt.journal.started["pid"]
         news = self._spool.read_news(attempt.key, attempt.notes_end, pid)
         attempt.notes_end = news.end
-        kept = news.notes[: MAX_NOTES - attempt.noted]
+        kept = journal_facts.notes(news.notes[: MAX_NOTES - attempt.noted])
         if kept:
             self._outbox.hold(AttemptNotes(*attempt.key, attempt.noted, kept))
             attempt.noted += len(kept)
@@ -408,7 +408,7 @@ class Attempts:
             self._recording.suspect()
 
     def _note_start(self, attempt: Attempt, journal: Journal | None) -> None:
-        fact = spools.started(attempt.key, journal, attempt.code_version) if journal else None
+        fact = journal_facts.started(attempt.key, journal, attempt.code_version) if journal else None
         if fact is None or attempt.is_started:
             return
         attempt.is_started = True
@@ -488,13 +488,15 @@ class Attempts:
         self, attempt: Attempt, journal: Journal | None, seen: dict[str, Any] | None = None
     ) -> bool:
         """Record the end that the journal tells, or the fork server saw; False where neither tells one."""
-        fact = spools.ended(attempt.key, journal, seen) if journal else None
+        fact = journal_facts.ended(attempt.key, journal, seen) if journal else None
         if fact is None or journal is None:
             return False
         self._note_start(attempt, journal)
         self._read_news(attempt)
-        self._tell_strays(attempt, *spools.strays(seen or journal.exit))
-        self._put_end(attempt, fact, partial(spools.ended, attempt.key, journal.without_outcome(), seen))
+        self._tell_strays(attempt, *journal_facts.strays(seen or journal.exit))
+        self._put_end(
+            attempt, fact, partial(journal_facts.ended, attempt.key, journal.without_outcome(), seen)
+        )
         return True
 
     def _give_back(self, attempt: Attempt, reason: str, delay: float | None = None) -> None:
@@ -523,7 +525,7 @@ class Attempts:
         self, attempt: Attempt, told: AttemptEnded, otherwise: Callable[[], AttemptEnded | None]
     ) -> None:
         """Hand the end to the writer, once what it has told and a long result have been read, a portion at a time."""
-        if not attempt.has_more and not spools.is_unread(told.ending):
+        if not attempt.has_more and not journal_facts.is_unread(told.ending):
             self._send_end(attempt, told)
         elif not self._is_closed:
             reading = self._loop.create_task(self._read_end(attempt, told, otherwise))
@@ -539,13 +541,15 @@ class Attempts:
         async with self._turns_of_classes[attempt.class_name]:
             await self._read_rest(attempt)
             ending = told.ending
-            judged = await paced(spools.check_result(ending)) if spools.is_unread(ending) else ending
+            judged = (
+                await paced(journal_facts.check_result(ending)) if journal_facts.is_unread(ending) else ending
+            )
         if judged is ending:
             self._send_end(attempt, told)
             return
         fact = otherwise() if judged is None else replace(told, ending=judged)
         attempt.ending = None
-        self._put_end(attempt, fact or replace(told, ending=spools.ending_unseen(None)), lambda: None)
+        self._put_end(attempt, fact or replace(told, ending=journal_facts.ending_unseen(None)), lambda: None)
 
     async def _read_rest(self, attempt: Attempt) -> None:
         """Hand on all that is left of what it has told."""
@@ -631,7 +635,7 @@ class Attempts:
             return
         # asyncio's clock is CLOCK_MONOTONIC, as the journal's.
         record = None if attempt.journal is None else attempt.journal.started
-        deadline = attempt.timeout + (self._loop.time() if record is None else spools.began_at(record))
+        deadline = attempt.timeout + (self._loop.time() if record is None else processes.began_at(record))
         attempt.timer = self._loop.call_at(deadline, self.stop, attempt.key, StopReason.TIMED_OUT)
 
     def _signal(self, attempt: Attempt, number: signal.Signals) -> None:
@@ -667,7 +671,7 @@ class Attempts:
             attempt.pidfd = self._try_open_process(attempt, attempt.journal)
         is_known = attempt.pidfd is not None
         if attempt.pidfd is not None and attempt.journal is not None and attempt.journal.started is not None:
-            spools.signal_group(attempt.pidfd, attempt.journal.started["pid"], number)
+            processes.signal_group(attempt.pidfd, attempt.journal.started["pid"], number)
         if attempt.server is not None and (number is signal.SIGKILL or not is_known):
             attempt.server.signal(*attempt.key, number)  # which knows its children, whatever a job writes
 
@@ -675,7 +679,7 @@ class Attempts:
         """A pidfd of the attempt's process, and of no other that the job may have written into its journal."""
         owner = self._work.owner_of(directory_name(*attempt.key, is_hook=False))
         parents = () if attempt.server is None else (attempt.server.pid, os.getpid())
-        return spools.try_open_process(journal, owner, parents)
+        return processes.try_open_process(journal, owner, parents)
 
     def _disarm(self, attempt: Attempt) -> None:
         if attempt.timer is not None:
@@ -759,10 +763,10 @@ class Attempts:
         if journal is not None and journal.fenced is not None and not attempt.has_begun:
             self._spool.keep_fence(attempt.key)
             self._end(attempt, NOT_BEGUN)
-        elif journal is None or not spools.has_token(journal, attempt.token):
+        elif journal is None or not journal_facts.has_token(journal, attempt.token):
             self._end(attempt, ending)
         elif not self._note_end(attempt, journal):
-            told = ending if journal.outcome is None else spools.ending_unseen(journal)
+            told = ending if journal.outcome is None else journal_facts.ending_unseen(journal)
             self._end(attempt, told, ending)
 
     def _settle_without_spool(self, attempt: Attempt) -> None:
@@ -795,7 +799,7 @@ class Attempts:
         attempt.is_fenced = journal is not None and journal.fenced is not None
         if attempt.is_fenced:
             self._spool.keep_fence(attempt.key)
-        is_own = journal is not None and spools.has_token(journal, attempt.token)
+        is_own = journal is not None and journal_facts.has_token(journal, attempt.token)
         if attempt.is_bereft and (attempt.is_fenced or not is_own):
             self._settle_without_spool(attempt)  # the fence does not tell that it has not begun before
             return
@@ -826,7 +830,7 @@ class Attempts:
         """Wait for the end of a process that another daemon, or a dead fork server, has started."""
         self._note_start(attempt, journal)
         attempt.journal = journal
-        attempt.mark = attempt.mark or spools.mark_in(journal)
+        attempt.mark = attempt.mark or journal_facts.mark_in(journal)
         self._note_news(attempt)
         self._outbox.send()
         try:
@@ -872,12 +876,12 @@ class Attempts:
         if self._note_end(attempt, journal or (Journal() if seen else None), seen):
             return
         # Whoever is not reaped has a parent that will tell.
-        has_parent = attempt.pidfd is not None and spools.is_unreaped(attempt.pidfd)
+        has_parent = attempt.pidfd is not None and processes.is_unreaped(attempt.pidfd)
         if pause < (_PATIENCE if has_parent else _LAST_LOOK):
             self._loop.call_later(min(pause, _LAST_LOOK), self._look_again, attempt, pause * 2)
         else:
             bare = None if journal is None else journal.without_outcome()
-            self._end(attempt, spools.ending_unseen(journal), spools.ending_unseen(bare))
+            self._end(attempt, journal_facts.ending_unseen(journal), journal_facts.ending_unseen(bare))
 
     def _try_collect(self, attempt: Attempt) -> dict[str, Any] | None:
         """The exit of a process that fell to this one when its fork server died."""

@@ -27,7 +27,7 @@ from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
 from bgjobd.host.pacing import let_others
 from bgjobd.store.items import Noted
 from bgjobd.store.outbox import Outbox
-from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor import journal_facts, processes
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.spool import AttemptKey, Spool
@@ -271,7 +271,7 @@ class Hooks:
         except OSError:  # no descriptors: it counts from now
             journal = None
         record = None if journal is None else journal.started
-        began = self._loop.time() if record is None else spools.began_at(record)
+        began = self._loop.time() if record is None else processes.began_at(record)
         return self._loop.call_at(began + _LIMIT, self._on_limit, key)
 
     def _on_limit(self, key: AttemptKey) -> None:
@@ -294,7 +294,7 @@ class Hooks:
         journal = self._spool.try_read_hook(hook.key)
         pidfd = self._try_open_process(hook, journal)
         if journal is not None and journal.started is not None and pidfd is not None:
-            spools.signal_group(pidfd, journal.started["pid"], number)
+            processes.signal_group(pidfd, journal.started["pid"], number)
             os.close(pidfd)
 
     def _try_open_process(self, hook: _Hook, journal: Journal | None) -> int | None:
@@ -303,7 +303,7 @@ class Hooks:
             return None
         owner = self._work.owner_of(directory_name(*hook.key, is_hook=True))
         parents = () if hook.server is None else (hook.server.pid, os.getpid())
-        return spools.try_open_process(journal, owner, parents)
+        return processes.try_open_process(journal, owner, parents)
 
     def _on_silence(self, hook: _Hook) -> None:
         """It was killed, and its fork server, which was to tell of that, doesn't answer: have another one."""
@@ -339,7 +339,7 @@ class Hooks:
             self._loop.call_later(_PAUSE, self._watch, hook)
             return
         if hook.mark is None and journal is not None:
-            hook.mark = spools.mark_in(journal)
+            hook.mark = journal_facts.mark_in(journal)
         if journal is None and hook.owed is not None:
             self._put_back(hook)  # and look again before it is called
         elif hook.pidfd is None:
@@ -389,7 +389,7 @@ class Hooks:
             except OSError:  # no descriptors
                 await asyncio.sleep(_PAUSE)
                 continue
-            for note in notes[: MAX_NOTES - noted]:
+            for note in journal_facts.notes(notes[: MAX_NOTES - noted]):
                 self._outbox.hold(Noted(*hook.key, note.type, note.message))
             noted += len(notes)
             if has_more:
@@ -397,9 +397,9 @@ class Hooks:
 
     def _tell_end(self, hook: _Hook, journal: Journal, exit_record: dict[str, Any] | None) -> None:
         """Put into the job's log how the hook ended, if it did not end well."""
-        self._tell_strays(hook, *spools.strays(exit_record or journal.exit))
-        fact = spools.ended(hook.key, journal, exit_record)
-        ending = fact.ending if fact is not None else spools.ending_unseen(journal)
+        self._tell_strays(hook, *journal_facts.strays(exit_record or journal.exit))
+        fact = journal_facts.ended(hook.key, journal, exit_record)
+        ending = fact.ending if fact is not None else journal_facts.ending_unseen(journal)
         if hook.is_late:
             self._tell(hook, f"ran longer than {_LIMIT:g} s, and was killed")
         elif ending.outcome is not Outcome.COMPLETED:
