@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import signal
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -40,9 +39,10 @@ from bgjobd.host import clock, life
 from bgjobd.host.pacing import let_others, paced
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Noted
 from bgjobd.store.outbox import Outbox
-from bgjobd.supervisor import journal_facts, processes
+from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.outputs import Outputs
+from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess, began_at
 from bgjobd.supervisor.recording import Recording
 from bgjobd.supervisor.spool import AttemptKey, Spool
 from bgjobd.supervisor.starts import Start, Starts
@@ -56,9 +56,6 @@ _GATHER: Final = 0.05
 
 _BREATH: Final = 0.005
 """Seconds between two portions of what attempts have told of themselves, where there is much of it."""
-
-_FIRST_LOOK: Final = 0.001
-_LAST_LOOK: Final = 1.0
 
 _PATIENCE: Final = 10.0
 """Seconds without a sign of life from a fork server that owes word of a start or of an end, until it is replaced."""
@@ -81,16 +78,17 @@ class Attempt:
     none was, None where that is not known. `has_begun`: its journal was there, `is_started`: and its start was handed
     to the writer. `noted`: how many of its notes were, `notes_end`: where the last of them ends in the journal, and
     `has_more`: that there are others.
-    `is_waiting`: its method has returned, and its result found no room. `exit`: how its process ended, where this one
-    has reaped it. `sent`: the signal sent last to stop it. `timer` is for its deadline and grace, `patience` for its
-    fork server's answers. `start`: its place on the way to the fork server. `is_bereft`: the spool was made again
-    since it was asked for, without its journal. `pid` and `began_at`: what the database knows of one that was left
-    behind. `unbegun`: how it has ended should it turn out not to have begun.
+    `is_waiting`: its method has returned, and its result found no room. `sent`: the signal sent last to stop it.
+    `timer` is for its deadline and grace, `patience` for its fork server's answers. `start`: its place on the way to
+    the fork server. `is_bereft`: the spool was made again since it was asked for, without its journal. `pid` and
+    `began_at`: what the database knows of one that was left behind. `unbegun`: how it has ended should it turn out not
+    to have begun.
     """
 
     key: AttemptKey
     token: str
     class_name: str
+    process: AttemptProcess = field(repr=False)
     timeout: float | None = None
     server: ForkServer | None = None
     mark: str | None = None
@@ -101,10 +99,8 @@ class Attempt:
     is_waiting: bool = False
     is_bereft: bool = False
     ending: Ending | None = None
-    exit: dict[str, Any] | None = field(default=None, repr=False)
     stop_reason: StopReason | None = None
     sent: signal.Signals | None = None
-    pidfd: int | None = None
     timer: asyncio.TimerHandle | None = None
     patience: asyncio.TimerHandle | None = None
     journal: Journal | None = field(default=None, repr=False)
@@ -249,7 +245,7 @@ class Attempts:
     def try_open(self, key: AttemptKey, journal: Journal) -> int | None:
         """A pidfd of the attempt's process, for any thread; None where it is gone. Raises OSError."""
         attempt = self._all.get(key)
-        return None if attempt is None else self._try_open_process(attempt, journal)
+        return None if attempt is None else attempt.process.try_open_for_others(journal)
 
     async def wait_until_empty(self) -> None:
         """Wait until the end of every attempt is on disk."""
@@ -263,7 +259,7 @@ class Attempts:
         """Have a claimed attempt started, in its turn, by the fork server in charge then."""
         job = claim.job
         key = job.id, job.attempt
-        attempt = Attempt(key, claim.token, job.call.class_name, job.timeout, mark="")
+        attempt = Attempt(key, claim.token, job.call.class_name, self._process(key), job.timeout, mark="")
         self._all[key] = attempt
         self._keep_bounded(attempt)
         if self._starts_no_more:
@@ -296,6 +292,7 @@ class Attempts:
             return False
         job = claim.job
         attempt.server, attempt.mark, attempt.code_version = server, server.mark, server.code_version
+        attempt.process.server_pid = server.pid
         attempt.patience = self._loop.call_later(_PATIENCE, self._on_no_start, attempt)
         server.start(
             {
@@ -344,7 +341,7 @@ class Attempts:
         try:
             step(*given)
         except OSError:
-            self._loop.call_later(_LAST_LOOK, self._insist, step, *given)
+            self._loop.call_later(LAST_LOOK, self._insist, step, *given)
 
     def _note_change(self, attempt: Attempt) -> None:
         if not attempt.is_started:
@@ -452,7 +449,7 @@ class Attempts:
     def on_end_of_server(self, server: ForkServer) -> None:
         """A fork server is gone, and will report no more of its attempts."""
         for attempt in [attempt for attempt in self._all.values() if attempt.server is server]:
-            attempt.server = None
+            attempt.server = attempt.process.server_pid = None
             attempt.unbegun = unbegun(server.crash, server.is_killed)
             self._insist(self._settle, attempt)
 
@@ -558,7 +555,7 @@ class Attempts:
             try:
                 self._read_news(attempt)
             except OSError:  # no descriptors
-                await asyncio.sleep(_LAST_LOOK)
+                await asyncio.sleep(LAST_LOOK)
                 attempt.has_more = True
 
     def _on_read(self, attempt: Attempt, reading: asyncio.Task[None]) -> None:
@@ -635,7 +632,7 @@ class Attempts:
             return
         # asyncio's clock is CLOCK_MONOTONIC, as the journal's.
         record = None if attempt.journal is None else attempt.journal.started
-        deadline = attempt.timeout + (self._loop.time() if record is None else processes.began_at(record))
+        deadline = attempt.timeout + (self._loop.time() if record is None else began_at(record))
         attempt.timer = self._loop.call_at(deadline, self.stop, attempt.key, StopReason.TIMED_OUT)
 
     def _signal(self, attempt: Attempt, number: signal.Signals) -> None:
@@ -667,19 +664,13 @@ class Attempts:
 
     def _send_signal(self, attempt: Attempt, number: signal.Signals) -> None:
         """Signal the group of the process that the journal tells, else have the fork server signal its child."""
-        if attempt.pidfd is None and attempt.journal is not None:
-            attempt.pidfd = self._try_open_process(attempt, attempt.journal)
-        is_known = attempt.pidfd is not None
-        if attempt.pidfd is not None and attempt.journal is not None and attempt.journal.started is not None:
-            processes.signal_group(attempt.pidfd, attempt.journal.started["pid"], number)
+        is_known = attempt.process.signal(number, attempt.journal)
         if attempt.server is not None and (number is signal.SIGKILL or not is_known):
             attempt.server.signal(*attempt.key, number)  # which knows its children, whatever a job writes
 
-    def _try_open_process(self, attempt: Attempt, journal: Journal) -> int | None:
-        """A pidfd of the attempt's process, and of no other that the job may have written into its journal."""
-        owner = self._work.owner_of(directory_name(*attempt.key, is_hook=False))
-        parents = () if attempt.server is None else (attempt.server.pid, os.getpid())
-        return processes.try_open_process(journal, owner, parents)
+    def _process(self, key: AttemptKey) -> AttemptProcess:
+        output_bytes = partial(self._outputs.measure, key)
+        return AttemptProcess(self._spool, self._work, self._end_strays, key, False, output_bytes)
 
     def _disarm(self, attempt: Attempt) -> None:
         if attempt.timer is not None:
@@ -689,20 +680,15 @@ class Attempts:
     def _let_go(self, attempt: Attempt) -> None:
         self._disarm(attempt)
         self._be_content(attempt)
-        if attempt.pidfd is not None:
-            self._loop.remove_reader(attempt.pidfd)
-            os.close(attempt.pidfd)
-            attempt.pidfd = None
+        attempt.process.release()
 
     # A fork server that does not answer
 
     def _watch_process(self, attempt: Attempt) -> None:
         """Notice when the process of an attempt has ended: its fork server owes word of it then."""
-        if attempt.journal is not None and attempt.pidfd is None:
-            with suppress(OSError):  # no descriptors: it goes without
-                attempt.pidfd = self._try_open_process(attempt, attempt.journal)
-            if attempt.pidfd is not None:
-                self._loop.add_reader(attempt.pidfd, self._on_process_end, attempt)
+        with suppress(OSError):  # no descriptors: it goes without
+            if attempt.process.open(attempt.journal):
+                attempt.process.watch(partial(self._on_process_end, attempt))
 
     def _on_no_start(self, attempt: Attempt) -> None:
         try:
@@ -745,7 +731,9 @@ class Attempts:
         bereft = set(self._spool.bereft())
         for row in rows:
             key = row["job_id"], row["number"]
-            attempt = Attempt(key, row["token"], row["class_name"], row["timeout"], pid=row["pid"])
+            attempt = Attempt(
+                key, row["token"], row["class_name"], self._process(key), row["timeout"], pid=row["pid"]
+            )
             attempt.began_at = None if row["started_at"] is None else clock.from_text(row["started_at"])
             attempt.has_begun = attempt.is_started = attempt.pid is not None
             attempt.is_bereft = key in bereft
@@ -834,62 +822,48 @@ class Attempts:
         self._note_news(attempt)
         self._outbox.send()
         try:
-            if attempt.pidfd is None:
-                attempt.pidfd = self._try_open_process(attempt, journal)
+            is_open = attempt.process.open(journal)
         except OSError as error:
             self._say(
                 EntryType.FAILURE, f"job {attempt.key[0]} cannot be watched: {error.strerror}; trying again"
             )
-            self._loop.call_later(_LAST_LOOK, self._insist, self._settle, attempt)
+            self._loop.call_later(LAST_LOOK, self._insist, self._settle, attempt)
             return
-        if attempt.pidfd is None:
-            self._look_again(attempt, _FIRST_LOOK)
+        if not is_open:
+            attempt.process.look_again(partial(self._look, attempt))
             return
-        self._loop.add_reader(attempt.pidfd, self._on_process_end, attempt)
+        attempt.process.watch(partial(self._on_process_end, attempt))
         if attempt.timer is None:
             self._go_on(attempt)
 
     def _on_process_end(self, attempt: Attempt) -> None:
         """The process of an attempt has ended: its fork server tells how, or it is to be found out."""
-        if attempt.pidfd is not None:
-            self._loop.remove_reader(attempt.pidfd)
         if attempt.server is None:
-            self._look_again(attempt, _FIRST_LOOK)
+            attempt.process.look_again(partial(self._look, attempt))
         elif attempt.ending is None and attempt.patience is None:
             attempt.patience = self._loop.call_later(_PATIENCE, self._on_no_end, attempt)
 
-    def _look_again(self, attempt: Attempt, pause: float) -> None:
-        """The process has ended, and is ours to reap, or its fork server lives and is about to record its exit."""
-        self._insist(self._look, attempt, pause)
-
-    def _look(self, attempt: Attempt, pause: float) -> None:
+    def _look(self, attempt: Attempt, pause: float) -> bool:
+        """Whether the end is known of an attempt whose process has ended, and is ours to reap, or whose fork server
+        lives and is about to record its exit. Raises OSError.
+        """
         if attempt.ending is not None:
-            return
-        seen = attempt.exit = attempt.exit or self._try_collect(attempt)
+            return True
+        seen = attempt.process.try_collect()
         journal = self._spool.try_read(attempt.key)
         if journal is None and attempt.is_bereft:
             self._end(attempt, SPOOL_GONE)
-            return
-        if seen is None and _lacks_usage(journal) and pause < _LAST_LOOK:
-            self._loop.call_later(pause, self._look_again, attempt, pause * 2)
-            return
+            return True
+        if seen is None and _lacks_usage(journal) and pause < LAST_LOOK:
+            return False
         if self._note_end(attempt, journal or (Journal() if seen else None), seen):
-            return
+            return True
         # Whoever is not reaped has a parent that will tell.
-        has_parent = attempt.pidfd is not None and processes.is_unreaped(attempt.pidfd)
-        if pause < (_PATIENCE if has_parent else _LAST_LOOK):
-            self._loop.call_later(min(pause, _LAST_LOOK), self._look_again, attempt, pause * 2)
-        else:
-            bare = None if journal is None else journal.without_outcome()
-            self._end(attempt, journal_facts.ending_unseen(journal), journal_facts.ending_unseen(bare))
-
-    def _try_collect(self, attempt: Attempt) -> dict[str, Any] | None:
-        """The exit of a process that fell to this one when its fork server died."""
-        if attempt.pidfd is None:
-            return None
-        output_bytes = partial(self._outputs.measure, attempt.key)
-        group = self._work.try_group(directory_name(*attempt.key, is_hook=False))
-        return self._spool.try_collect(attempt.pidfd, attempt.key, output_bytes, self._end_strays, group)
+        if pause < (_PATIENCE if attempt.process.is_unreaped else LAST_LOOK):
+            return False
+        bare = None if journal is None else journal.without_outcome()
+        self._end(attempt, journal_facts.ending_unseen(journal), journal_facts.ending_unseen(bare))
+        return True
 
 
 def _lacks_usage(journal: Journal | None) -> bool:

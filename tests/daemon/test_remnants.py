@@ -455,7 +455,7 @@ def test_a_search_that_is_short_of_descriptors_keeps_none_of_those_that_it_has_o
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         return 1
 
-    monkeypatch.setattr(remnants.identity, "start_time", start_time)
+    monkeypatch.setattr(remnants.process_identity, "start_time", start_time)
     marked = [subprocess.Popen(["sleep", "1000"], env={"BGJOB_MARK": SERVER.mark}) for _ in range(3)]
     try:
         for process in marked:
