@@ -1,0 +1,555 @@
+"""One attempt, from its claim until its end is handed to the writer: looks and acts, as the rules of its life say."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final
+
+from bgjob.words import EntryType
+from bgjobd.core import attempt_life as seen
+from bgjobd.core.attempt_life import Act, AttemptLife, Sight, Terms, advance
+from bgjobd.core.facts import AttemptEnded
+from bgjobd.core.job import Ending
+from bgjobd.core.log_entries import left_behind
+from bgjobd.core.verdict import StopReason
+from bgjobd.core.why import UnderWay
+from bgjobd.forkserver import subreaper
+from bgjobd.forkserver.journal import Journal, Record
+from bgjobd.host import clock, life
+from bgjobd.host.pacing import let_others, paced
+from bgjobd.store.items import AttemptNotes, Claim, JobFact, Noted
+from bgjobd.supervisor import journal_facts, patience
+from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.notes import NotesReader
+from bgjobd.supervisor.patience import Patience
+from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess, began_at
+from bgjobd.supervisor.spool import AttemptKey
+from bgjobd.supervisor.starts import Start
+from bgjobd.supervisor.surroundings import Surroundings
+
+_LONG_DYING: Final = 5.0
+"""Seconds after SIGKILL from which on an attempt counts as one that cannot be killed."""
+
+ENDS: Final = "the daemon ends"
+
+
+class Attempt:
+    """An attempt that was claimed and whose end is not on disk. What follows from what is seen of it, `see` asks the
+    rules; nothing here decides how it ends.
+
+    `server` is the fork server that will report its end, if any; `mark` is of the one that was asked for it, "" where
+    none was, None where that is not known. `pid` and `began_at`: of its process, once its start was handed to the
+    writer. `is_fenced`: a fence stands in its journal's place.
+    """
+
+    def __init__(
+        self,
+        around: Surroundings,
+        key: AttemptKey,
+        token: str,
+        class_name: str,
+        timeout: float | None,
+        life: AttemptLife,
+        mark: str | None = None,
+    ) -> None:
+        self._around, self.key, self._token, self.class_name, self._timeout = (
+            around,
+            key,
+            token,
+            class_name,
+            timeout,
+        )
+        self.life, self.mark = life, mark
+        self.server: ForkServer | None = None
+        self.journal: Journal | None = None
+        self.is_fenced = False
+        self._code_version: str | None = None
+        self._start: Start | None = None
+        self._pid: int | None = None
+        self._began_at: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._patience = Patience(around.loop, around.say)
+        self.notes = NotesReader(around.spool, key)
+        output_bytes = partial(around.outputs.measure, key)
+        self.process = AttemptProcess(around.spool, around.work, around.end_strays, key, False, output_bytes)
+        around.outputs.keep_bounded(key, around.policy(class_name).max_output)
+
+    @classmethod
+    def claimed(cls, around: Surroundings, claim: Claim) -> Attempt:
+        """One that is to be started."""
+        job = claim.job
+        life = AttemptLife(job.attempt)
+        return cls(
+            around, (job.id, job.attempt), claim.token, job.call.class_name, job.timeout, life, mark=""
+        )
+
+    @classmethod
+    def left_behind(cls, around: Surroundings, row: Mapping[str, Any], is_bereft: bool) -> Attempt:
+        """One of an earlier daemon, as the database has it."""
+        key = row["job_id"], row["number"]
+        life = AttemptLife.left_behind(row["number"], row["pid"] is not None, is_bereft)
+        attempt = cls(around, key, row["token"], row["class_name"], row["timeout"], life)
+        attempt._pid = row["pid"]
+        attempt._began_at = None if row["started_at"] is None else clock.from_text(row["started_at"])
+        return attempt
+
+    @property
+    def ending(self) -> Ending | None:
+        """None until it is known."""
+        return self.life.ending
+
+    def see(self, sight: Sight) -> None:
+        """Do what follows from what was seen."""
+        self.life, acts = advance(self.life, sight, self._around.now(), self._terms)
+        for act in acts:
+            _ACTS[act](self)
+
+    def _terms(self) -> Terms:
+        policy = self._around.policy(self.class_name)
+        return Terms(self._timeout, policy.caps, policy.retry_lost, policy.retry_on)
+
+    def under_way(self) -> UnderWay:
+        """How it stands, as it is known here."""
+        around, record = self._around, None if self.journal is None else self.journal.started
+        left = None if self._timer is None else max(0.0, self._timer.when() - around.loop.time())
+        return UnderWay(
+            pid=None if record is None else record["pid"],
+            began_at=None if record is None else record["at"],
+            has_begun=self.life.state.has_begun,
+            is_waiting=self.life.is_waiting,
+            ending=self.ending,
+            stop_reason=self.life.stop_reason,
+            sent=self.life.sent,
+            seconds_left=left,
+            is_in_line=self._start is not None and around.starts.is_in_line(self._start),
+        )
+
+    def release(self) -> None:
+        """Let go of descriptors and timers; it goes on."""
+        self._disarm()
+        self._patience.end()
+        self.process.release()
+
+    # Start
+
+    def start(self, claim: Claim) -> None:
+        """Have it started, in its turn, by the fork server in charge then."""
+        if self._around.starts_no_more:
+            self.see(seen.StartRefused(ENDS, delay=0.0))
+            return
+        if not self._around.starts.has_server:  # nor are there slots, until there is one
+            self.see(seen.StartRefused("there is no fork server", delay=0.0))
+            return
+        self._start = Start(claim.job.crashes, partial(self._send, claim))
+        self._around.work_limits.before_start(self.class_name, self._put_in_line)
+
+    def _put_in_line(self) -> None:
+        """Have it go in its turn, unless its class is held by now."""
+        if self._around.is_closed or self.life.state.is_final or self._start is None:
+            return
+        why_held = self._around.work_limits.held().get(self.class_name)
+        if why_held is not None:
+            self.see(seen.StartRefused(why_held))
+        else:
+            self._around.starts.put(self._start)
+
+    def _send(self, claim: Claim, server: ForkServer) -> bool:
+        """Ask the fork server for it. True: its start is on the way there."""
+        if self._around.starts_no_more:  # who was before it in line has been given back
+            self.see(seen.StartRefused(ENDS, delay=0.0))
+            return False
+        missing = server.missing.get(self.class_name)
+        if missing is not None:  # its slot was granted while another fork server was in charge
+            self.see(seen.StartRefused(f"{self.class_name} is unavailable: {missing}"))
+            return False
+        self.server, self.mark, self._code_version = server, server.mark, server.code_version
+        self.process.server_pid = server.pid
+        self._patience.wait(self._who_owes_start)
+        self.see(seen.StartAsked())
+        server.start(self._order(claim))
+        return True
+
+    def _order(self, claim: Claim) -> dict[str, Any]:
+        job = claim.job
+        return {
+            "job": job.id,
+            "number": job.attempt,
+            "token": claim.token,
+            "class_name": job.call.class_name,
+            "method_name": job.call.method_name,
+            "parameters": job.call.parameters,
+            # The configuration may say more than when the job was submitted.
+            "sensitive": sorted(self._around.policy(self.class_name).sensitive.union(job.call.sensitive)),
+            "timeout": job.timeout,
+            "error": None,
+        }
+
+    def _who_owes_start(self) -> ForkServer | None:
+        try:
+            has_begun = self.life.state.has_begun or self._around.spool.try_read(self.key) is not None
+        except OSError:
+            has_begun = False
+        return None if has_begun else self.server
+
+    def _leave_starts(self) -> None:
+        if self._start is not None:
+            self._around.starts.leave(self._start)
+
+    def on_journal(self) -> None:
+        """Its journal is there: the fork server has answered."""
+        self.see(seen.JournalAppeared())
+        self._patience.end()
+        if self.server is not None:
+            self.server.heard_at = self._around.loop.time()
+            self.server.has_started = True
+        self._leave_starts()
+
+    def note_change(self) -> None:
+        """Record its start, and what it tells of itself meanwhile. Raises OSError."""
+        if self._pid is None:
+            self._note_start(self._around.spool.try_read(self.key))
+            with suppress(OSError):  # no descriptors: it goes without
+                if self.process.open(self.journal):
+                    self.process.watch(self._on_process_end)
+        if self._pid is not None:
+            self.note_news()
+        elif self.life.state.has_begun and self._timer is None:
+            self.see(seen.StartRead())  # the job has removed or spoilt its journal
+
+    def _note_start(self, journal: Journal | None) -> None:
+        fact = journal_facts.started(self.key, journal, self._code_version) if journal else None
+        if fact is None or self._pid is not None:
+            return
+        self._pid, self._began_at = fact.pid, fact.at
+        self.on_journal()
+        self.journal = journal
+        self._around.outbox.hold(JobFact(self.key[0], fact))
+        self.see(seen.StartRead())
+
+    def note_news(self) -> None:
+        """Record what it has told of itself since the last look: a portion, and the others in a moment."""
+        self._read_news()
+        if self.notes.has_more:
+            self._around.catch_up(self)
+
+    def _read_news(self) -> None:
+        """Hand on the next portion of what it has told, until it has told all it may. Raises OSError."""
+        self.notes.has_more = False
+        if self.journal is None or self.journal.started is None:
+            return
+        first = self.notes.count
+        found = self.notes.read(self.journal.started["pid"])
+        if found:
+            self._around.outbox.hold(AttemptNotes(*self.key, first, found))
+        if self.notes.is_waiting:
+            self.see(seen.ResultWaited())
+            self._around.recording.suspect()
+
+    # End
+
+    def on_report(self, message: dict[str, Any]) -> None:
+        """What its fork server tells: that it ended, or that it could not begin. Raises OSError."""
+        if self.life.state.is_final:
+            return
+        match message["type"]:
+            case "ended":
+                spool = self._around.spool
+                journal = spool.try_read(self.key)
+                if journal is None and (self.life.is_bereft or not spool.directory.is_in_place()):
+                    self._around.recording.suspect()
+                    self.see(seen.EndSeenWithoutSpool())
+                else:
+                    self._note_end(journal or Journal(), message["exit"])
+            case "not_started":
+                self.see(seen.StartRefused(message["reason"]))
+            case unknown:
+                raise ValueError(f"the fork server sent an unknown message: {unknown!r}")
+
+    def on_end_of_server(self, server: ForkServer) -> None:
+        """Its fork server is gone, and will report no more of it."""
+        self.server = self.process.server_pid = None
+        self.see(seen.ServerEnded(server.crash, server.is_killed))
+
+    def _note_end(self, journal: Journal | None, exit_record: Record | None = None) -> bool:
+        """Record the end that the journal tells, or the fork server saw; False where neither tells one."""
+        fact = journal_facts.ended(self.key, journal, exit_record) if journal else None
+        if fact is None or journal is None:
+            return False
+        self._note_start(journal)
+        self._read_news()
+        self._tell_strays(*journal_facts.strays(exit_record or journal.exit))
+        is_unread = journal_facts.is_unread(fact.ending)
+        bare = journal_facts.ended(self.key, journal.without_outcome(), exit_record) if is_unread else None
+        self.see(seen.EndSeen(fact, bare))
+        return True
+
+    def _tell_end(self) -> None:
+        """Put away what it has left, and hand its end to the writer once its output is closed."""
+        around, ended = self._around, self.life.ended
+        if ended is None:
+            return
+        left = around.work.remove(self.process.directory)
+        self._tell_strays(len(left), subreaper.told_names(left))
+        around.work_limits.look(self.class_name)
+        self._disarm()
+        self._patience.end()
+        self._leave_starts()
+        around.outputs.finish(self.key, partial(self._hand_over_end, ended))
+
+    def _tell_strays(self, count: int, names: list[str]) -> None:
+        if count:
+            text = f"processes that it left behind, killed: {left_behind(count, names)}"
+            self._around.outbox.hold(Noted(*self.key, EntryType.INFO, text))
+
+    def _hand_over_end(self, ended: AttemptEnded) -> None:
+        """Hand the end to the writer, once what it has told and a long result have been read, a portion at a time."""
+        if not self.notes.has_more and not journal_facts.is_unread(ended.ending):
+            self._send_end(ended)
+        elif not self._around.is_closed:
+            reading = self._around.loop.create_task(self._read_end(ended))
+            self._around.readings.add(reading)
+            reading.add_done_callback(self._on_read)
+
+    def _send_end(self, ended: AttemptEnded) -> None:
+        self._around.outbox.send(JobFact(self.key[0], ended), self.key)
+
+    async def _read_end(self, ended: AttemptEnded) -> None:
+        ending = ended.ending
+        async with self._around.turns_of_classes[self.class_name]:
+            await self._read_rest()
+            is_unread = journal_facts.is_unread(ending)
+            judged = await paced(journal_facts.check_result(ending)) if is_unread else ending
+        if judged is ending:
+            self._send_end(ended)
+        else:
+            self.see(seen.ResultJudged(judged))
+
+    async def _read_rest(self) -> None:
+        """Hand on all that is left of what it has told."""
+        while self.notes.has_more:
+            await let_others()
+            try:
+                self._read_news()
+            except OSError:  # no descriptors
+                await asyncio.sleep(LAST_LOOK)
+                self.notes.has_more = True
+
+    def _on_read(self, reading: asyncio.Task[None]) -> None:
+        self._around.readings.discard(reading)
+        error = None if reading.cancelled() else reading.exception()
+        if error is not None:
+            self.see(seen.EndRefused(f"{type(error).__name__}: {error}"))
+
+    # Stop
+
+    def _look_for_start(self) -> None:
+        self._around.retry_on_oserror(self._look_whether_begun)
+
+    def _look_whether_begun(self) -> None:
+        if not self.life.state.is_final:
+            self._note_start(self._around.spool.try_read(self.key))
+            self._around.outbox.send()
+
+    def _leave_word(self) -> None:
+        """Write why it is stopped, for its process and for a later daemon; a full spool stops no stop."""
+        if self.life.stop_reason is None:
+            return
+        try:
+            self._around.spool.write_stop(self.key, self.life.stop_reason)
+        except OSError as error:
+            self._around.recording.suspect()
+            text = f"no stop reason for job {self.key[0]}: {error.strerror} in the spool"
+            self._around.say(EntryType.FAILURE, text)
+
+    def _arm_deadline(self) -> None:
+        """Have it stopped at its deadline, which counts from its start, whoever the daemon was then."""
+        if self._timeout is None:
+            return
+        # asyncio's clock is CLOCK_MONOTONIC, as the journal's.
+        record = None if self.journal is None else self.journal.started
+        deadline = self._timeout + (self._around.loop.time() if record is None else began_at(record))
+        self._timer = self._around.loop.call_at(deadline, self.see, seen.StopRequested(StopReason.TIMED_OUT))
+
+    def _terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+        grace = min(self._around.policy(self.class_name).stop_grace, self._around.longest_grace)
+        self._timer = self._around.loop.call_later(grace, self.see, seen.GraceEnded())
+
+    def _kill(self) -> None:
+        self._signal(signal.SIGKILL)
+        self._timer = self._around.loop.call_later(_LONG_DYING, self._on_long_dying)
+
+    def _on_long_dying(self) -> None:
+        if not self._patience.is_waiting:  # else it has ended, and its fork server owes word of that
+            self.see(seen.KillOutlasted())
+
+    def _tell_unkillable(self) -> None:
+        """It waits for a disk or a network that does not answer: it stays running, and its slot held. Whoever else
+        is in its cgroup does not.
+        """
+        group = self._around.work.try_group(self.process.directory)
+        if group is not None:
+            group.kill()  # not before: of those who are killed with it none is counted as left behind
+        pid = self.journal.started["pid"] if self.journal and self.journal.started else "unknown"
+        text = f"its process (pid {pid}) was killed {_LONG_DYING:g} s ago and does not end; it waits in the kernel"
+        self._around.outbox.send(Noted(*self.key, EntryType.FAILURE, text))
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Signal the group of the process that the journal tells, else have the fork server signal its child."""
+        self._disarm()
+        try:
+            is_known = self.process.signal(number, self.journal)
+        except OSError as error:
+            text = f"job {self.key[0]} could not be sent signal {number}: {error.strerror}"
+            self._around.say(EntryType.FAILURE, text)
+            return
+        if self.server is not None and (number is signal.SIGKILL or not is_known):
+            self.server.signal(*self.key, number)  # which knows its children, whatever a job writes
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # What an earlier daemon, or a fork server that died, left behind
+
+    def settle_dead(self, ending: Ending) -> None:
+        """Record the end of an attempt of an earlier life, as its journal tells it, should the spool have lasted."""
+        journal = self._around.spool.try_read(self.key)
+        is_fenced = journal is not None and journal.fenced is not None
+        if is_fenced and not self.life.state.has_begun:
+            self._around.spool.keep_fence(self.key)
+            self.see(seen.LifeEnded(ending, is_fenced=True))
+        elif journal is None or not journal_facts.has_token(journal, self._token):
+            self.see(seen.LifeEnded(ending))
+        elif not self._note_end(journal):
+            left = None if journal.outcome is None else journal_facts.ending_unseen(journal)
+            self.see(seen.LifeEnded(ending, left))
+
+    def adopt(self, is_cancelled: bool) -> None:
+        """Settle an attempt of this life. Whoever told it to stop may have died before the signal, or the kill."""
+        reason = self._around.spool.try_read_stop(self.key)
+        if reason is not None:
+            self.see(seen.StopRecalled(reason))
+        elif is_cancelled:
+            self.see(seen.CancelRecalled())
+        self._settle()
+
+    def _settle(self) -> None:
+        self._around.retry_on_oserror(self._look_into_spool)
+
+    def _look_into_spool(self) -> None:
+        """Find out about an attempt that no fork server of ours will report on. Raises OSError."""
+        if self.life.state.is_final:
+            return
+        self._around.note_changes(self)  # before the fence, whose file appears like any other
+        journal = self._around.spool.try_read(self.key)
+        if journal is None and self.life.is_bereft:
+            journal = self.journal  # as it was read in time
+        journal = journal or self._fenced()
+        self.is_fenced = journal is not None and journal.fenced is not None
+        if self.is_fenced:
+            self._around.spool.keep_fence(self.key)
+        is_own = journal is not None and journal_facts.has_token(journal, self._token)
+        if is_own and not self.is_fenced:
+            self.journal = journal
+        self.see(seen.JournalRead(is_own, self.is_fenced, self.life.is_bereft and self._is_process_gone()))
+
+    def _is_process_gone(self) -> bool:
+        """Of an attempt without a pid nobody knows whether it began: its process may be alive."""
+        if self._pid is None or self._began_at is None:
+            return False
+        return life.is_gone(self._pid, self._began_at, self._around.now())
+
+    def _fenced(self) -> Journal | None:
+        """The journal once it is decided that the attempt does not start; its own, if its process was faster."""
+        around = self._around
+        try:
+            around.spool.fence(self.key, self.mark)
+        except OSError as error:
+            around.recording.suspect()
+            if not around.is_spool_full:
+                text = f"the spool cannot be written: {error.strerror}; tried every second"
+                around.say(EntryType.FAILURE, text)
+            around.is_spool_full = True
+            raise
+        around.is_spool_full = False
+        return around.spool.try_read(self.key)
+
+    def _watch(self) -> None:
+        """Wait for the end of a process that another daemon, or a dead fork server, has started. Raises OSError."""
+        journal = self.journal
+        if journal is None:
+            return
+        self._note_start(journal)
+        self.mark = self.mark or journal_facts.mark_in(journal)
+        self.note_news()
+        self._around.outbox.send()
+        try:
+            is_open = self.process.open(journal)
+        except OSError as error:
+            text = f"job {self.key[0]} cannot be watched: {error.strerror}; trying again"
+            self._around.say(EntryType.FAILURE, text)
+            self._around.loop.call_later(LAST_LOOK, self._settle)
+            return
+        if not is_open:
+            self.process.look_again(self._look)
+            return
+        self.process.watch(self._on_process_end)
+        if self._timer is None:
+            self.see(seen.StartRead())
+
+    def _on_process_end(self) -> None:
+        """Its process has ended: its fork server tells how, or it is to be found out."""
+        if self.server is None:
+            self.process.look_again(self._look)
+        elif self.ending is None and not self._patience.is_waiting:
+            self._patience.wait(lambda: self.server)
+
+    def _look(self, pause: float) -> bool:
+        """Whether its end is known, now that its process has ended: it is ours to reap, or its fork server lives and
+        is about to record its exit. Raises OSError.
+        """
+        if self.life.state.is_final:
+            return True
+        exit_record = self.process.try_collect()
+        journal = self._around.spool.try_read(self.key)
+        if journal is None and self.life.is_bereft:
+            self.see(seen.EndSeenWithoutSpool())
+            return True
+        if exit_record is None and _lacks_usage(journal) and pause < LAST_LOOK:
+            return False
+        if self._note_end(journal or (Journal() if exit_record else None), exit_record):
+            return True
+        # Whoever is not reaped has a parent that will tell.
+        if pause < (patience.PATIENCE if self.process.is_unreaped else LAST_LOOK):
+            return False
+        bare = None if journal is None else journal.without_outcome()
+        unseen = journal_facts.ending_unseen
+        self.see(seen.ProcessVanished(unseen(journal), unseen(bare)))
+        return True
+
+
+_ACTS: Final[Mapping[Act, Callable[[Attempt], None]]] = MappingProxyType(
+    {
+        Act.LIMIT: Attempt._arm_deadline,
+        Act.WARN: Attempt._leave_word,
+        Act.LOOK_FOR_START: Attempt._look_for_start,
+        Act.TERMINATE: Attempt._terminate,
+        Act.KILL: Attempt._kill,
+        Act.TELL_UNKILLABLE: Attempt._tell_unkillable,
+        Act.SETTLE: Attempt._settle,
+        Act.WATCH: Attempt._watch,
+        Act.TELL_END: Attempt._tell_end,
+    }
+)
+
+
+def _lacks_usage(journal: Journal | None) -> bool:
+    """Whether a fork server has recorded the exit, and is about to record once more what was used."""
+    return journal is not None and journal.exit is not None and journal.exit.get("usage") is None
