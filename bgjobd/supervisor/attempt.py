@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -13,27 +12,24 @@ from typing import Any, Final
 from bgjob.words import EntryType
 from bgjobd.core import attempt_life as seen
 from bgjobd.core.attempt_life import Act, AttemptLife, Sight, Terms, advance
-from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending
 from bgjobd.core.log_entries import left_behind
-from bgjobd.core.verdict import StopReason
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal, Record
-from bgjobd.host import clock, life
-from bgjobd.host.pacing import let_others, paced
+from bgjobd.host import clock
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Noted
 from bgjobd.supervisor import journal_facts, patience
+from bgjobd.supervisor.attempt_end import AttemptEnd
+from bgjobd.supervisor.attempt_stop import AttemptStop
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.patience import Patience
-from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess, began_at
+from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
+from bgjobd.supervisor.settling import is_process_gone, settle
 from bgjobd.supervisor.spool import AttemptKey
 from bgjobd.supervisor.starts import Start
 from bgjobd.supervisor.surroundings import Surroundings
-
-_LONG_DYING: Final = 5.0
-"""Seconds after SIGKILL from which on an attempt counts as one that cannot be killed."""
 
 ENDS: Final = "the daemon ends"
 
@@ -72,11 +68,12 @@ class Attempt:
         self._start: Start | None = None
         self._pid: int | None = None
         self._began_at: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._patience = Patience(around.loop, around.say)
         self.notes = NotesReader(around.spool, key)
         output_bytes = partial(around.outputs.measure, key)
         self.process = AttemptProcess(around.spool, around.work, around.end_strays, key, False, output_bytes)
+        self._stop = AttemptStop(around, key, class_name, self.process, self.see, self._owes_end)
+        self._end = AttemptEnd(around, key, class_name, self.notes, self._read_news, self.see)
         around.outputs.keep_bounded(key, around.policy(class_name).max_output)
 
     @classmethod
@@ -115,8 +112,7 @@ class Attempt:
 
     def under_way(self) -> UnderWay:
         """How it stands, as it is known here."""
-        around, record = self._around, None if self.journal is None else self.journal.started
-        left = None if self._timer is None else max(0.0, self._timer.when() - around.loop.time())
+        record = None if self.journal is None else self.journal.started
         return UnderWay(
             pid=None if record is None else record["pid"],
             began_at=None if record is None else record["at"],
@@ -125,13 +121,13 @@ class Attempt:
             ending=self.ending,
             stop_reason=self.life.stop_reason,
             sent=self.life.sent,
-            seconds_left=left,
-            is_in_line=self._start is not None and around.starts.is_in_line(self._start),
+            seconds_left=self._stop.seconds_left,
+            is_in_line=self._start is not None and self._around.starts.is_in_line(self._start),
         )
 
     def release(self) -> None:
         """Let go of descriptors and timers; it goes on."""
-        self._disarm()
+        self._stop.disarm()
         self._patience.end()
         self.process.release()
 
@@ -171,23 +167,8 @@ class Attempt:
         self.process.server_pid = server.pid
         self._patience.wait(self._who_owes_start)
         self.see(seen.StartAsked())
-        server.start(self._order(claim))
+        server.start(_order(claim, self._around.policy(self.class_name).sensitive))
         return True
-
-    def _order(self, claim: Claim) -> dict[str, Any]:
-        job = claim.job
-        return {
-            "job": job.id,
-            "number": job.attempt,
-            "token": claim.token,
-            "class_name": job.call.class_name,
-            "method_name": job.call.method_name,
-            "parameters": job.call.parameters,
-            # The configuration may say more than when the job was submitted.
-            "sensitive": sorted(self._around.policy(self.class_name).sensitive.union(job.call.sensitive)),
-            "timeout": job.timeout,
-            "error": None,
-        }
 
     def _who_owes_start(self) -> ForkServer | None:
         try:
@@ -218,7 +199,7 @@ class Attempt:
                     self.process.watch(self._on_process_end)
         if self._pid is not None:
             self.note_news()
-        elif self.life.state.has_begun and self._timer is None:
+        elif self.life.state.has_begun and not self._stop.is_armed:
             self.see(seen.StartRead())  # the job has removed or spoilt its journal
 
     def _note_start(self, journal: Journal | None) -> None:
@@ -296,54 +277,15 @@ class Attempt:
         left = around.work.remove(self.process.directory)
         self._tell_strays(len(left), subreaper.told_names(left))
         around.work_limits.look(self.class_name)
-        self._disarm()
+        self._stop.disarm()
         self._patience.end()
         self._leave_starts()
-        around.outputs.finish(self.key, partial(self._hand_over_end, ended))
+        around.outputs.finish(self.key, partial(self._end.hand_over, ended))
 
     def _tell_strays(self, count: int, names: list[str]) -> None:
         if count:
             text = f"processes that it left behind, killed: {left_behind(count, names)}"
             self._around.outbox.hold(Noted(*self.key, EntryType.INFO, text))
-
-    def _hand_over_end(self, ended: AttemptEnded) -> None:
-        """Hand the end to the writer, once what it has told and a long result have been read, a portion at a time."""
-        if not self.notes.has_more and not journal_facts.is_unread(ended.ending):
-            self._send_end(ended)
-        elif not self._around.is_closed:
-            reading = self._around.loop.create_task(self._read_end(ended))
-            self._around.readings.add(reading)
-            reading.add_done_callback(self._on_read)
-
-    def _send_end(self, ended: AttemptEnded) -> None:
-        self._around.outbox.send(JobFact(self.key[0], ended), self.key)
-
-    async def _read_end(self, ended: AttemptEnded) -> None:
-        ending = ended.ending
-        async with self._around.turns_of_classes[self.class_name]:
-            await self._read_rest()
-            is_unread = journal_facts.is_unread(ending)
-            judged = await paced(journal_facts.check_result(ending)) if is_unread else ending
-        if judged is ending:
-            self._send_end(ended)
-        else:
-            self.see(seen.ResultJudged(judged))
-
-    async def _read_rest(self) -> None:
-        """Hand on all that is left of what it has told."""
-        while self.notes.has_more:
-            await let_others()
-            try:
-                self._read_news()
-            except OSError:  # no descriptors
-                await asyncio.sleep(LAST_LOOK)
-                self.notes.has_more = True
-
-    def _on_read(self, reading: asyncio.Task[None]) -> None:
-        self._around.readings.discard(reading)
-        error = None if reading.cancelled() else reading.exception()
-        if error is not None:
-            self.see(seen.EndRefused(f"{type(error).__name__}: {error}"))
 
     # Stop
 
@@ -356,65 +298,24 @@ class Attempt:
             self._around.outbox.send()
 
     def _leave_word(self) -> None:
-        """Write why it is stopped, for its process and for a later daemon; a full spool stops no stop."""
-        if self.life.stop_reason is None:
-            return
-        try:
-            self._around.spool.write_stop(self.key, self.life.stop_reason)
-        except OSError as error:
-            self._around.recording.suspect()
-            text = f"no stop reason for job {self.key[0]}: {error.strerror} in the spool"
-            self._around.say(EntryType.FAILURE, text)
+        if self.life.stop_reason is not None:
+            self._stop.leave_word(self.life.stop_reason)
 
     def _arm_deadline(self) -> None:
-        """Have it stopped at its deadline, which counts from its start, whoever the daemon was then."""
-        if self._timeout is None:
-            return
-        # asyncio's clock is CLOCK_MONOTONIC, as the journal's.
-        record = None if self.journal is None else self.journal.started
-        deadline = self._timeout + (self._around.loop.time() if record is None else began_at(record))
-        self._timer = self._around.loop.call_at(deadline, self.see, seen.StopRequested(StopReason.TIMED_OUT))
+        if self._timeout is not None:
+            self._stop.arm_deadline(self._timeout, self.journal)
 
     def _terminate(self) -> None:
-        self._signal(signal.SIGTERM)
-        grace = min(self._around.policy(self.class_name).stop_grace, self._around.longest_grace)
-        self._timer = self._around.loop.call_later(grace, self.see, seen.GraceEnded())
+        self._stop.terminate(self.journal, self.server)
 
     def _kill(self) -> None:
-        self._signal(signal.SIGKILL)
-        self._timer = self._around.loop.call_later(_LONG_DYING, self._on_long_dying)
-
-    def _on_long_dying(self) -> None:
-        if not self._patience.is_waiting:  # else it has ended, and its fork server owes word of that
-            self.see(seen.KillOutlasted())
+        self._stop.kill(self.journal, self.server)
 
     def _tell_unkillable(self) -> None:
-        """It waits for a disk or a network that does not answer: it stays running, and its slot held. Whoever else
-        is in its cgroup does not.
-        """
-        group = self._around.work.try_group(self.process.directory)
-        if group is not None:
-            group.kill()  # not before: of those who are killed with it none is counted as left behind
-        pid = self.journal.started["pid"] if self.journal and self.journal.started else "unknown"
-        text = f"its process (pid {pid}) was killed {_LONG_DYING:g} s ago and does not end; it waits in the kernel"
-        self._around.outbox.send(Noted(*self.key, EntryType.FAILURE, text))
+        self._stop.tell_unkillable(self.journal)
 
-    def _signal(self, number: signal.Signals) -> None:
-        """Signal the group of the process that the journal tells, else have the fork server signal its child."""
-        self._disarm()
-        try:
-            is_known = self.process.signal(number, self.journal)
-        except OSError as error:
-            text = f"job {self.key[0]} could not be sent signal {number}: {error.strerror}"
-            self._around.say(EntryType.FAILURE, text)
-            return
-        if self.server is not None and (number is signal.SIGKILL or not is_known):
-            self.server.signal(*self.key, number)  # which knows its children, whatever a job writes
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _owes_end(self) -> bool:
+        return self._patience.is_waiting
 
     # What an earlier daemon, or a fork server that died, left behind
 
@@ -448,38 +349,13 @@ class Attempt:
         if self.life.state.is_final:
             return
         self._around.note_changes(self)  # before the fence, whose file appears like any other
-        journal = self._around.spool.try_read(self.key)
-        if journal is None and self.life.is_bereft:
-            journal = self.journal  # as it was read in time
-        journal = journal or self._fenced()
-        self.is_fenced = journal is not None and journal.fenced is not None
-        if self.is_fenced:
-            self._around.spool.keep_fence(self.key)
-        is_own = journal is not None and journal_facts.has_token(journal, self._token)
-        if is_own and not self.is_fenced:
-            self.journal = journal
-        self.see(seen.JournalRead(is_own, self.is_fenced, self.life.is_bereft and self._is_process_gone()))
-
-    def _is_process_gone(self) -> bool:
-        """Of an attempt without a pid nobody knows whether it began: its process may be alive."""
-        if self._pid is None or self._began_at is None:
-            return False
-        return life.is_gone(self._pid, self._began_at, self._around.now())
-
-    def _fenced(self) -> Journal | None:
-        """The journal once it is decided that the attempt does not start; its own, if its process was faster."""
-        around = self._around
-        try:
-            around.spool.fence(self.key, self.mark)
-        except OSError as error:
-            around.recording.suspect()
-            if not around.is_spool_full:
-                text = f"the spool cannot be written: {error.strerror}; tried every second"
-                around.say(EntryType.FAILURE, text)
-            around.is_spool_full = True
-            raise
-        around.is_spool_full = False
-        return around.spool.try_read(self.key)
+        in_time = self.journal if self.life.is_bereft else None
+        journal, read = settle(self._around, self.key, self._token, self.mark, in_time)
+        self.journal, self.is_fenced = journal or self.journal, read.is_fenced
+        if self.life.is_bereft:
+            is_gone = is_process_gone(self._pid, self._began_at, self._around.now())
+            read = replace(read, is_process_gone=is_gone)
+        self.see(read)
 
     def _watch(self) -> None:
         """Wait for the end of a process that another daemon, or a dead fork server, has started. Raises OSError."""
@@ -501,7 +377,7 @@ class Attempt:
             self.process.look_again(self._look)
             return
         self.process.watch(self._on_process_end)
-        if self._timer is None:
+        if not self._stop.is_armed:
             self.see(seen.StartRead())
 
     def _on_process_end(self) -> None:
@@ -553,3 +429,19 @@ _ACTS: Final[Mapping[Act, Callable[[Attempt], None]]] = MappingProxyType(
 def _lacks_usage(journal: Journal | None) -> bool:
     """Whether a fork server has recorded the exit, and is about to record once more what was used."""
     return journal is not None and journal.exit is not None and journal.exit.get("usage") is None
+
+
+def _order(claim: Claim, sensitive: frozenset[str]) -> dict[str, Any]:
+    """`sensitive` are the names that are secrets by now; the job knows those of when it was submitted."""
+    job = claim.job
+    return {
+        "job": job.id,
+        "number": job.attempt,
+        "token": claim.token,
+        "class_name": job.call.class_name,
+        "method_name": job.call.method_name,
+        "parameters": job.call.parameters,
+        "sensitive": sorted(sensitive.union(job.call.sensitive)),
+        "timeout": job.timeout,
+        "error": None,
+    }

@@ -22,12 +22,13 @@ from bgjobd.core.job import Call, Ending
 from bgjobd.core.log_entries import left_behind
 from bgjobd.core.retry import is_quarantined
 from bgjobd.forkserver import subreaper
-from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
+from bgjobd.forkserver.journal import Journal, directory_name
 from bgjobd.host.pacing import let_others
 from bgjobd.store.items import Noted
 from bgjobd.store.outbox import Outbox
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.processes import FIRST_LOOK, LAST_LOOK, AttemptProcess, began_at
 from bgjobd.supervisor.spool import AttemptKey, Spool
@@ -363,17 +364,18 @@ class Hooks:
 
     async def _note_news(self, hook: _Hook, pid: int) -> None:
         """Put into the job's log what the hook told."""
-        end, noted, has_more = 0, 0, True
-        while has_more and noted < MAX_NOTES:
+        reader = NotesReader(self._spool, hook.key, is_hook=True)
+        is_read = False
+        while not is_read:
             try:
-                notes, end, has_more, _ = self._spool.read_news(hook.key, end, pid, is_hook=True)
+                found = reader.read(pid)
             except OSError:  # no descriptors
                 await asyncio.sleep(_PAUSE)
                 continue
-            for note in journal_facts.notes(notes[: MAX_NOTES - noted]):
+            for note in found:
                 self._outbox.hold(Noted(*hook.key, note.type, note.message))
-            noted += len(notes)
-            if has_more:
+            is_read = not reader.has_more
+            if not is_read:
                 await let_others()
 
     def _tell_end(self, hook: _Hook, journal: Journal, exit_record: dict[str, Any] | None) -> None:
