@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from bgjob.words import EntryType
-from bgjobd.core import attempt_life as seen
-from bgjobd.core.attempt_life import Act, AttemptLife, Sight, Terms, advance
+from bgjobd.core import attempt_sights as seen
+from bgjobd.core.attempt_life import Act, AttemptLife, Terms, advance
+from bgjobd.core.attempt_sights import Sight
 from bgjobd.core.job import Ending
 from bgjobd.core.log_entries import left_behind
 from bgjobd.core.why import UnderWay
@@ -21,6 +22,7 @@ from bgjobd.host import clock
 from bgjobd.store.items import AttemptNotes, Claim, JobFact, Noted
 from bgjobd.supervisor import journal_facts, patience
 from bgjobd.supervisor.attempt_end import AttemptEnd
+from bgjobd.supervisor.attempt_start import AttemptStart, order
 from bgjobd.supervisor.attempt_stop import AttemptStop
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.notes import NotesReader
@@ -28,10 +30,7 @@ from bgjobd.supervisor.patience import Patience
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
 from bgjobd.supervisor.settling import is_process_gone, settle
 from bgjobd.supervisor.spool import AttemptKey
-from bgjobd.supervisor.starts import Start
 from bgjobd.supervisor.surroundings import Surroundings
-
-ENDS: Final = "the daemon ends"
 
 
 class Attempt:
@@ -53,26 +52,23 @@ class Attempt:
         life: AttemptLife,
         mark: str | None = None,
     ) -> None:
-        self._around, self.key, self._token, self.class_name, self._timeout = (
-            around,
-            key,
-            token,
-            class_name,
-            timeout,
-        )
+        self._around, self.key, self.class_name = around, key, class_name
+        self._token, self._timeout = token, timeout
         self.life, self.mark = life, mark
         self.server: ForkServer | None = None
         self.journal: Journal | None = None
         self.is_fenced = False
         self._code_version: str | None = None
-        self._start: Start | None = None
         self._pid: int | None = None
         self._began_at: float | None = None
         self._patience = Patience(around.loop, around.say)
         self.notes = NotesReader(around.spool, key)
         output_bytes = partial(around.outputs.measure, key)
         self.process = AttemptProcess(around.spool, around.work, around.end_strays, key, False, output_bytes)
-        self._stop = AttemptStop(around, key, class_name, self.process, self.see, self._owes_end)
+        self.way = AttemptStart(around, class_name, self.see, self._ask, lambda: self.life.state.is_final)
+        self._stop = AttemptStop(
+            around, key, class_name, self.process, self.see, lambda: self._patience.is_waiting
+        )
         self._end = AttemptEnd(around, key, class_name, self.notes, self._read_news, self.see)
         around.outputs.keep_bounded(key, around.policy(class_name).max_output)
 
@@ -122,7 +118,7 @@ class Attempt:
             stop_reason=self.life.stop_reason,
             sent=self.life.sent,
             seconds_left=self._stop.seconds_left,
-            is_in_line=self._start is not None and self._around.starts.is_in_line(self._start),
+            is_in_line=self.way.is_in_line,
         )
 
     def release(self) -> None:
@@ -133,42 +129,12 @@ class Attempt:
 
     # Start
 
-    def start(self, claim: Claim) -> None:
-        """Have it started, in its turn, by the fork server in charge then."""
-        if self._around.starts_no_more:
-            self.see(seen.StartRefused(ENDS, delay=0.0))
-            return
-        if not self._around.starts.has_server:  # nor are there slots, until there is one
-            self.see(seen.StartRefused("there is no fork server", delay=0.0))
-            return
-        self._start = Start(claim.job.crashes, partial(self._send, claim))
-        self._around.work_limits.before_start(self.class_name, self._put_in_line)
-
-    def _put_in_line(self) -> None:
-        """Have it go in its turn, unless its class is held by now."""
-        if self._around.is_closed or self.life.state.is_final or self._start is None:
-            return
-        why_held = self._around.work_limits.held().get(self.class_name)
-        if why_held is not None:
-            self.see(seen.StartRefused(why_held))
-        else:
-            self._around.starts.put(self._start)
-
-    def _send(self, claim: Claim, server: ForkServer) -> bool:
-        """Ask the fork server for it. True: its start is on the way there."""
-        if self._around.starts_no_more:  # who was before it in line has been given back
-            self.see(seen.StartRefused(ENDS, delay=0.0))
-            return False
-        missing = server.missing.get(self.class_name)
-        if missing is not None:  # its slot was granted while another fork server was in charge
-            self.see(seen.StartRefused(f"{self.class_name} is unavailable: {missing}"))
-            return False
+    def _ask(self, claim: Claim, server: ForkServer) -> None:
         self.server, self.mark, self._code_version = server, server.mark, server.code_version
         self.process.server_pid = server.pid
         self._patience.wait(self._who_owes_start)
         self.see(seen.StartAsked())
-        server.start(_order(claim, self._around.policy(self.class_name).sensitive))
-        return True
+        server.start(order(claim, self._around.policy(self.class_name).sensitive))
 
     def _who_owes_start(self) -> ForkServer | None:
         try:
@@ -177,10 +143,6 @@ class Attempt:
             has_begun = False
         return None if has_begun else self.server
 
-    def _leave_starts(self) -> None:
-        if self._start is not None:
-            self._around.starts.leave(self._start)
-
     def on_journal(self) -> None:
         """Its journal is there: the fork server has answered."""
         self.see(seen.JournalAppeared())
@@ -188,7 +150,7 @@ class Attempt:
         if self.server is not None:
             self.server.heard_at = self._around.loop.time()
             self.server.has_started = True
-        self._leave_starts()
+        self.way.leave()
 
     def note_change(self) -> None:
         """Record its start, and what it tells of itself meanwhile. Raises OSError."""
@@ -279,7 +241,7 @@ class Attempt:
         around.work_limits.look(self.class_name)
         self._stop.disarm()
         self._patience.end()
-        self._leave_starts()
+        self.way.leave()
         around.outputs.finish(self.key, partial(self._end.hand_over, ended))
 
     def _tell_strays(self, count: int, names: list[str]) -> None:
@@ -289,33 +251,10 @@ class Attempt:
 
     # Stop
 
-    def _look_for_start(self) -> None:
-        self._around.retry_on_oserror(self._look_whether_begun)
-
     def _look_whether_begun(self) -> None:
         if not self.life.state.is_final:
             self._note_start(self._around.spool.try_read(self.key))
             self._around.outbox.send()
-
-    def _leave_word(self) -> None:
-        if self.life.stop_reason is not None:
-            self._stop.leave_word(self.life.stop_reason)
-
-    def _arm_deadline(self) -> None:
-        if self._timeout is not None:
-            self._stop.arm_deadline(self._timeout, self.journal)
-
-    def _terminate(self) -> None:
-        self._stop.terminate(self.journal, self.server)
-
-    def _kill(self) -> None:
-        self._stop.kill(self.journal, self.server)
-
-    def _tell_unkillable(self) -> None:
-        self._stop.tell_unkillable(self.journal)
-
-    def _owes_end(self) -> bool:
-        return self._patience.is_waiting
 
     # What an earlier daemon, or a fork server that died, left behind
 
@@ -413,12 +352,12 @@ class Attempt:
 
 _ACTS: Final[Mapping[Act, Callable[[Attempt], None]]] = MappingProxyType(
     {
-        Act.LIMIT: Attempt._arm_deadline,
-        Act.WARN: Attempt._leave_word,
-        Act.LOOK_FOR_START: Attempt._look_for_start,
-        Act.TERMINATE: Attempt._terminate,
-        Act.KILL: Attempt._kill,
-        Act.TELL_UNKILLABLE: Attempt._tell_unkillable,
+        Act.LIMIT: lambda one: one._stop.arm_deadline(one._timeout, one.journal),
+        Act.WARN: lambda one: one._stop.leave_word(one.life.stop_reason),
+        Act.LOOK_FOR_START: lambda one: one._around.retry_on_oserror(one._look_whether_begun),
+        Act.TERMINATE: lambda one: one._stop.terminate(one.journal, one.server),
+        Act.KILL: lambda one: one._stop.kill(one.journal, one.server),
+        Act.TELL_UNKILLABLE: lambda one: one._stop.tell_unkillable(one.journal),
         Act.SETTLE: Attempt._settle,
         Act.WATCH: Attempt._watch,
         Act.TELL_END: Attempt._tell_end,
@@ -429,19 +368,3 @@ _ACTS: Final[Mapping[Act, Callable[[Attempt], None]]] = MappingProxyType(
 def _lacks_usage(journal: Journal | None) -> bool:
     """Whether a fork server has recorded the exit, and is about to record once more what was used."""
     return journal is not None and journal.exit is not None and journal.exit.get("usage") is None
-
-
-def _order(claim: Claim, sensitive: frozenset[str]) -> dict[str, Any]:
-    """`sensitive` are the names that are secrets by now; the job knows those of when it was submitted."""
-    job = claim.job
-    return {
-        "job": job.id,
-        "number": job.attempt,
-        "token": claim.token,
-        "class_name": job.call.class_name,
-        "method_name": job.call.method_name,
-        "parameters": job.call.parameters,
-        "sensitive": sorted(sensitive.union(job.call.sensitive)),
-        "timeout": job.timeout,
-        "error": None,
-    }

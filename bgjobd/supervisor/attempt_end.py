@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from bgjobd.core.attempt_life import EndRefused, ResultJudged, Sight
+from bgjobd.core.attempt_sights import EndRefused, ResultJudged, Sight
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.host.pacing import let_others, paced
 from bgjobd.store.items import JobFact

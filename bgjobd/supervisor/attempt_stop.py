@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bgjob.words import EntryType
-from bgjobd.core.attempt_life import GraceEnded, KillOutlasted, Sight, StopRequested
+from bgjobd.core.attempt_sights import GraceEnded, KillOutlasted, Sight, StopRequested
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver.journal import Journal
 from bgjobd.store.items import Noted
@@ -55,8 +55,10 @@ class AttemptStop:
             self._timer.cancel()
             self._timer = None
 
-    def leave_word(self, reason: StopReason) -> None:
+    def leave_word(self, reason: StopReason | None) -> None:
         """Write why it is stopped, for its process and for a later daemon; a full spool stops no stop."""
+        if reason is None:
+            return
         try:
             self._around.spool.write_stop(self._key, reason)
         except OSError as error:
@@ -64,8 +66,10 @@ class AttemptStop:
             text = f"no stop reason for job {self._key[0]}: {error.strerror} in the spool"
             self._around.say(EntryType.FAILURE, text)
 
-    def arm_deadline(self, timeout: float, journal: Journal | None) -> None:
+    def arm_deadline(self, timeout: float | None, journal: Journal | None) -> None:
         """Have it stopped at its deadline, which counts from its start, whoever the daemon was then."""
+        if timeout is None:
+            return
         # asyncio's clock is CLOCK_MONOTONIC, as the journal's.
         record = None if journal is None else journal.started
         deadline = timeout + (self._around.loop.time() if record is None else began_at(record))

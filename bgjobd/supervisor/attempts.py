@@ -13,14 +13,15 @@ from typing import Any, Final, TypeVar
 
 from bgjob.words import EntryType
 from bgjobd.config.policy import Policy
-from bgjobd.core import attempt_life as seen
+from bgjobd.core import attempt_sights as seen
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver.journal import Journal
 from bgjobd.store.items import Claim
 from bgjobd.store.outbox import Outbox
-from bgjobd.supervisor.attempt import ENDS, Attempt
+from bgjobd.supervisor.attempt import Attempt
+from bgjobd.supervisor.attempt_start import ENDS
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.recording import Recording
@@ -167,7 +168,7 @@ class Attempts:
         """Have a claimed attempt started, in its turn, by the fork server in charge then."""
         attempt = Attempt.claimed(self._around, claim)
         self._all[attempt.key] = attempt
-        attempt.start(claim)
+        attempt.way.put(claim)
 
     def _on_journals(self) -> None:
         self._loop.remove_reader(self._spool.fileno())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bgjob.words import EntryType
-from bgjobd.core.attempt_life import JournalRead
+from bgjobd.core.attempt_sights import JournalRead
 from bgjobd.forkserver.journal import Journal
 from bgjobd.host import life
 from bgjobd.supervisor import journal_facts

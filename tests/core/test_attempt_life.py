@@ -15,13 +15,19 @@ from bgjobd.core.attempt_life import (
     TABLE,
     Act,
     AttemptLife,
+    Happening,
+    IllegalSightError,
+    State,
+    Terms,
+    advance,
+    classify,
+)
+from bgjobd.core.attempt_sights import (
     CancelRecalled,
     EndRefused,
     EndSeen,
     EndSeenWithoutSpool,
     GraceEnded,
-    Happening,
-    IllegalSightError,
     JournalAppeared,
     JournalRead,
     KillOutlasted,
@@ -35,12 +41,8 @@ from bgjobd.core.attempt_life import (
     StartAsked,
     StartRead,
     StartRefused,
-    State,
     StopRecalled,
     StopRequested,
-    Terms,
-    advance,
-    classify,
 )
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending
