@@ -116,7 +116,7 @@ def _read(directory: int, key: AttemptKey, kind: str) -> SpoolFile:
         return SpoolFile(key, kind, is_fence=True)
     pid = None
     with suppress(OSError):  # no descriptor is to be had: the next look may
-        pidfd = spools.try_open_process(journal)
+        pidfd = try_open_process(journal)
         if pidfd is not None:
             os.close(pidfd)
             pid = journal.started["pid"]

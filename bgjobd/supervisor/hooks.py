@@ -7,7 +7,6 @@ what is owed; the hook's own journal, linked by its process, decides that it is 
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import signal
 from collections import deque
@@ -23,13 +22,15 @@ from bgjobd.core.job import Call, Ending
 from bgjobd.core.log_entries import left_behind
 from bgjobd.core.retry import is_quarantined
 from bgjobd.forkserver import subreaper
-from bgjobd.forkserver.journal import MAX_NOTES, Journal, directory_name
+from bgjobd.forkserver.journal import Journal, directory_name
 from bgjobd.host.pacing import let_others
 from bgjobd.store.items import Noted
 from bgjobd.store.writer import Outbox
-from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.outputs import Outputs
+from bgjobd.supervisor.processes import FIRST_LOOK, LAST_LOOK, AttemptProcess, began_at
 from bgjobd.supervisor.spool import AttemptKey, Spool
 from bgjobd.supervisor.starts import Start, Starts
 from bgjobd.supervisor.work_dirs import WorkDirs
@@ -43,13 +44,10 @@ _PAUSE: Final = 1.0
 _PATIENCE: Final = 10.0
 """Seconds that a fork server has to tell of the end of a hook that was killed."""
 
-_FIRST_LOOK: Final = 0.001
-_LAST_LOOK: Final = 1.0
-
 
 @dataclass(slots=True, eq=False)
 class _Hook:
-    """A hook that runs: by a fork server that will report on it, or watched by its pidfd.
+    """A hook that runs: by a fork server that will report on it, or with its process watched.
 
     `mark` is that of the fork server that was asked for it, None where that is not known. `owed` is what to call should
     it turn out not to have begun; None where it has. `is_sealed`: an earlier daemon may have asked a fork server for it
@@ -61,13 +59,12 @@ class _Hook:
     owed: _Owed | None
     server: ForkServer | None
     timer: asyncio.TimerHandle
+    process: AttemptProcess
     mark: str | None = None
     is_sealed: bool = False
     start: Start | None = None
     crash: str | None = None
-    pidfd: int | None = None
     is_late: bool = False
-    exit: dict[str, Any] | None = None
     reading: asyncio.Task[None] | None = None
 
 
@@ -162,7 +159,7 @@ class Hooks:
 
     def adopt(self, key: AttemptKey, class_name: str) -> None:
         """Go on with a hook that an earlier daemon has called: it is not called again."""
-        self._run(_Hook(key, None, None, self._limited(key), is_sealed=True), class_name)
+        self._run(_Hook(key, None, None, self._limited(key), self._process(key), is_sealed=True), class_name)
         self._watch(self._running[key])
 
     def jobs(self) -> set[int]:
@@ -250,7 +247,9 @@ class Hooks:
             return False
         # What a call before this one made that ended before it had begun: it would be in this one's way.
         self._work.remove(directory_name(*key, is_hook=True))
-        hook = _Hook(key, owed, server, self._limited(key), server.mark, owed.is_sealed, start)
+        process = self._process(key)
+        process.server_pid = server.pid
+        hook = _Hook(key, owed, server, self._limited(key), process, server.mark, owed.is_sealed, start)
         self._run(hook, owed.call.class_name)
         server.start(_order(owed, self._policy(owed.call.class_name).sensitive))
         return True
@@ -271,7 +270,7 @@ class Hooks:
         except OSError:  # no descriptors: it counts from now
             journal = None
         record = None if journal is None else journal.started
-        began = self._loop.time() if record is None else spools.began_at(record)
+        began = self._loop.time() if record is None else began_at(record)
         return self._loop.call_at(began + _LIMIT, self._on_limit, key)
 
     def _on_limit(self, key: AttemptKey) -> None:
@@ -289,21 +288,12 @@ class Hooks:
         else:
             hook.timer = self._loop.call_later(_PATIENCE, self._on_silence, hook)
 
+    def _process(self, key: AttemptKey) -> AttemptProcess:
+        return AttemptProcess(self._spool, self._work, self._end_strays, key, is_hook=True)
+
     def _signal(self, hook: _Hook, number: signal.Signals) -> None:
         """Signal the group of the hook's process, if it has begun. Raises OSError."""
-        journal = self._spool.try_read_hook(hook.key)
-        pidfd = self._try_open_process(hook, journal)
-        if journal is not None and journal.started is not None and pidfd is not None:
-            spools.signal_group(pidfd, journal.started["pid"], number)
-            os.close(pidfd)
-
-    def _try_open_process(self, hook: _Hook, journal: Journal | None) -> int | None:
-        """A pidfd of the hook's process, and of no other that the hook may have written into its journal."""
-        if journal is None:
-            return None
-        owner = self._work.owner_of(directory_name(*hook.key, is_hook=True))
-        parents = () if hook.server is None else (hook.server.pid, os.getpid())
-        return spools.try_open_process(journal, owner, parents)
+        hook.process.signal(number, hook.process.try_read())
 
     def _on_silence(self, hook: _Hook) -> None:
         """It was killed, and its fork server, which was to tell of that, doesn't answer: have another one."""
@@ -316,8 +306,8 @@ class Hooks:
         if hook is None:
             return
         if message["type"] == "ended":
-            hook.exit = message["exit"]
-            self._look_again(hook, _LAST_LOOK)
+            hook.process.exit = message["exit"]
+            self._look_again(hook, LAST_LOOK)
         else:
             self._tell(hook, f"could not start: {message['reason']}")
             self._put_back(hook)
@@ -326,6 +316,7 @@ class Hooks:
         """A fork server is gone, and will tell no more of its hooks."""
         for hook in [hook for hook in self._running.values() if hook.server is server]:
             hook.server, hook.crash = None, server.crash
+            hook.process.server_pid = None
             self._watch(hook)
 
     def _watch(self, hook: _Hook) -> None:
@@ -333,73 +324,65 @@ class Hooks:
         if self._running.get(hook.key) is not hook:
             return
         try:
-            journal = self._spool.try_read_hook(hook.key)
-            hook.pidfd = self._try_open_process(hook, journal)
+            journal = hook.process.try_read()
+            is_open = hook.process.open(journal)
         except OSError:  # no descriptors
             self._loop.call_later(_PAUSE, self._watch, hook)
             return
         if hook.mark is None and journal is not None:
-            hook.mark = spools.mark_in(journal)
+            hook.mark = journal_facts.mark_in(journal)
         if journal is None and hook.owed is not None:
             self._put_back(hook)  # and look again before it is called
-        elif hook.pidfd is None:
-            self._look_again(hook, _FIRST_LOOK)
+        elif is_open:
+            hook.process.watch(partial(self._look_again, hook))
         else:
-            self._loop.add_reader(hook.pidfd, self._on_process_end, hook)
+            self._look_again(hook)
 
-    def _on_process_end(self, hook: _Hook) -> None:
-        if hook.pidfd is not None:
-            self._loop.remove_reader(hook.pidfd)
-        self._look_again(hook, _FIRST_LOOK)
-
-    def _look_again(self, hook: _Hook, pause: float) -> None:
+    def _look_again(self, hook: _Hook, pause: float = FIRST_LOOK) -> None:
         """The process has ended, and is ours to reap, or its fork server lives and is about to record its exit."""
+        hook.process.look_again(partial(self._look, hook), pause)
+
+    def _look(self, hook: _Hook, pause: float) -> bool:
+        """Whether the hook is seen to be over. Raises OSError."""
         if self._running.get(hook.key) is not hook:
-            return
-        if hook.exit is None and hook.pidfd is not None:
-            group = self._work.try_group(directory_name(*hook.key, is_hook=True))
-            hook.exit = self._spool.try_collect(
-                hook.pidfd, hook.key, lambda: 0, self._end_strays, group, is_hook=True
-            )
-        try:
-            journal = self._spool.try_read_hook(hook.key)
-        except OSError:  # no descriptors
-            self._loop.call_later(_PAUSE, self._look_again, hook, pause)
-            return
-        if hook.exit is None and journal is not None and journal.exit is None and pause < _LAST_LOOK:
-            self._loop.call_later(pause, self._look_again, hook, pause * 2)
-            return
+            return True
+        seen = hook.process.try_collect()
+        journal = hook.process.try_read()
+        if seen is None and journal is not None and journal.exit is None and pause < LAST_LOOK:
+            return False
         if hook.reading is None:
             hook.timer.cancel()
             hook.reading = self._loop.create_task(self._note_end(hook, journal or Journal()))
+        return True
 
     async def _note_end(self, hook: _Hook, journal: Journal) -> None:
         """The hook is over, once what it told has been read, a portion at a time."""
         if journal.started is not None:
             await self._note_news(hook, journal.started["pid"])
-        self._tell_end(hook, journal, hook.exit)
+        self._tell_end(hook, journal, hook.process.exit)
         self._forget(hook)
 
     async def _note_news(self, hook: _Hook, pid: int) -> None:
         """Put into the job's log what the hook told."""
-        end, noted, has_more = 0, 0, True
-        while has_more and noted < MAX_NOTES:
+        reader = NotesReader(self._spool, hook.key, is_hook=True)
+        is_read = False
+        while not is_read:
             try:
-                notes, end, has_more, _ = self._spool.read_news(hook.key, end, pid, is_hook=True)
+                found = reader.read(pid)
             except OSError:  # no descriptors
                 await asyncio.sleep(_PAUSE)
                 continue
-            for note in notes[: MAX_NOTES - noted]:
+            for note in found:
                 self._outbox.hold(Noted(*hook.key, note.type, note.message))
-            noted += len(notes)
-            if has_more:
+            is_read = not reader.has_more
+            if not is_read:
                 await let_others()
 
     def _tell_end(self, hook: _Hook, journal: Journal, exit_record: dict[str, Any] | None) -> None:
         """Put into the job's log how the hook ended, if it did not end well."""
-        self._tell_strays(hook, *spools.strays(exit_record or journal.exit))
-        fact = spools.ended(hook.key, journal, exit_record)
-        ending = fact.ending if fact is not None else spools.ending_unseen(journal)
+        self._tell_strays(hook, *journal_facts.strays(exit_record or journal.exit))
+        fact = journal_facts.ended(hook.key, journal, exit_record)
+        ending = fact.ending if fact is not None else journal_facts.ending_unseen(journal)
         if hook.is_late:
             self._tell(hook, f"ran longer than {_LIMIT:g} s, and was killed")
         elif ending.outcome is not Outcome.COMPLETED:
@@ -451,10 +434,7 @@ class Hooks:
 
     def _let_go(self, hook: _Hook) -> None:
         hook.timer.cancel()
-        if hook.pidfd is not None:
-            self._loop.remove_reader(hook.pidfd)
-            os.close(hook.pidfd)
-            hook.pidfd = None
+        hook.process.release()
 
 
 def _order(owed: _Owed, sensitive: frozenset[str]) -> dict[str, Any]:

@@ -21,8 +21,7 @@ from typing import Any, Final
 from bgjob.words import EntryType
 from bgjobd.core.log_entries import left_behind
 from bgjobd.forkserver import process_identity, subreaper
-from bgjobd.supervisor import fork_server_marks
-from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor import fork_server_marks, processes
 from bgjobd.supervisor.fork_server_marks import Marked
 from bgjobd.supervisor.spool import Spool
 
@@ -134,7 +133,7 @@ class Remnants:
 
     def _take_over(self, server: Marked) -> None:
         try:
-            pidfd = spools.try_open(
+            pidfd = processes.try_open(
                 {"pid": server.pid, "start_time": server.start_time, "pidfd_inode": server.pidfd_inode}
             )
         except OSError:  # no descriptors

@@ -1,34 +1,24 @@
-"""The spool as the daemon sees it: journals appear, are read, turned into facts, and removed; it decides nothing."""
+"""The spool as the daemon sees it: journals appear, are read, fenced and removed; it decides nothing."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
-import signal
 import stat
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from inotify_simple import INotify, flags
 
-from bgjob.amounts import size_text
-from bgjob.codec import to_json
-from bgjob.words import EntryType, Outcome
-from bgjobd.core.facts import AttemptEnded, AttemptStarted
-from bgjobd.core.job import Ending, Usage
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import reaping, subreaper
 from bgjobd.forkserver.cgroup import Group
 from bgjobd.forkserver.journal import Journal
-from bgjobd.forkserver.process_identity import ahead, start_time
-from bgjobd.host import json_portions
-from bgjobd.store.items import Note
 from bgjobd.supervisor import fork_server_marks
 from bgjobd.supervisor.recording import Directory
 
@@ -42,12 +32,6 @@ _HOOK: Final = "hook"
 _STOP: Final = "stop"
 _BEREFT: Final = "bereft"
 UNFINISHED: Final = fork_server_marks.UNFINISHED
-_LONGEST_DELAY: Final = 36_500 * 86_400.0
-_LONGEST_NAME: Final = 64
-"""How much is told of a program's name: the kernel's have 15 bytes, and a job may have written its journal itself."""
-
-_WHOLE_GROUP: Final = 4
-"""PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h, from kernel 6.9 on."""
 
 
 class News(NamedTuple):
@@ -55,7 +39,7 @@ class News(NamedTuple):
     waits for room.
     """
 
-    notes: tuple[Note, ...]
+    notes: tuple[journals.Record, ...]
     end: int
     has_more: bool
     is_waiting: bool
@@ -159,7 +143,7 @@ class Spool:
         with self._a_descriptor_to_spare():
             part = journals.read_on(self._directory, name, offset, pid)
         is_waiting = any(record["type"] == "waiting" for record in part.notes)
-        return News(tuple(map(_note, part.notes)), part.end, part.has_more, is_waiting)
+        return News(tuple(part.notes), part.end, part.has_more, is_waiting)
 
     def try_read(self, key: AttemptKey) -> Journal | None:
         with self._a_descriptor_to_spare():
@@ -439,241 +423,11 @@ def word_in(directory: int, name: str) -> str:
         os.close(descriptor)
 
 
-def started(key: AttemptKey, journal: Journal, code_version: str | None) -> AttemptStarted | None:
-    """The fact that the journal's first line tells, or None where the attempt was fenced."""
-    record = journal.started
-    return AttemptStarted(key[1], record["pid"], record["at"], code_version) if record else None
-
-
-def has_token(journal: Journal, token: str) -> bool:
-    """Whether the journal was begun for the claim with this token."""
-    return journal.started is not None and bool(journal.started["token"] == token)
-
-
 def _is_needless(journal: Journal, able: Collection[str]) -> bool:
     """Whether it is a fence against starts that none of these fork servers has before it."""
     holders = None if journal.fenced is None or journal.started is not None else journal.fenced.get("servers")
     return holders is not None and not any(mark in able for mark in holders)
 
 
-def mark_in(journal: Journal) -> str | None:
-    """The mark of the fork server that has forked the attempt's process; None where nothing tells."""
-    told = None if journal.started is None else journal.started.get("mark")
-    return told if isinstance(told, str) else None
-
-
 def _is_fence(journal: Journal | None) -> bool:
     return journal is not None and journal.fenced is not None
-
-
-def began_at(record: journals.Record) -> float:
-    """When the process of a `started` record began, by the monotonic clock of this one, in whatever time namespace."""
-    told = float(record["monotonic"]) - ahead("monotonic", record["pid"]) + ahead("monotonic")
-    return min(told, time.monotonic())  # a job can write a later moment over it, and is not given time for it
-
-
-def ended(
-    key: AttemptKey, journal: Journal, exit_record: journals.Record | None = None
-) -> AttemptEnded | None:
-    """The fact that the exit record tells, the one given or the journal's; None where there is neither.
-
-    An outcome that was recorded whole wins, even if the process died right after.
-    """
-    record = exit_record or journal.exit  # the journal's may be the job's own invention
-    if record is None:
-        return None
-    usage = record.get("usage")
-    return AttemptEnded(
-        key[1],
-        _ending(journal, record.get("code"), record.get("signal")),
-        record["at"],
-        Usage(**usage) if usage is not None else None,
-        record.get("oom_kills", 0),
-        record.get("own_cpu"),
-    )
-
-
-def strays(exit_record: journals.Record | None) -> tuple[int, list[str]]:
-    """How many processes were left behind and killed, as an exit record tells; and some names of their programs."""
-    told = exit_record or {}
-    names = [_storable(name[:_LONGEST_NAME]) for name in told.get("stray_names", [])]
-    return told.get("strays", 0), names[: subreaper.MAX_NAMES]
-
-
-def ending_unseen(journal: Journal | None) -> Ending:
-    """The ending of an attempt whose process is gone while nobody saw its exit: by its outcome, if it recorded one."""
-    if journal is not None and (journal.outcome is not None or journal.waiting is not None):
-        return _ending(journal, None, None)
-    return Ending.lost("its process is gone and nobody saw how it ended")
-
-
-def try_open_process(journal: Journal, owner: int | None = None, parents: Collection[int] = ()) -> int | None:
-    """A pidfd of the process that began this journal, or None where it is gone.
-
-    A job can write another's pid over its own: it must be the owner's, and a child of one of the parents, where those
-    are known. Raises OSError where no descriptor is to be had.
-    """
-    return None if journal.started is None else try_open(journal.started, owner, parents)
-
-
-def try_open(record: journals.Record, owner: int | None = None, parents: Collection[int] = ()) -> int | None:
-    """A pidfd of the process with this pid, start time and pidfd's inode, as above.
-
-    The pidfd is opened first and compared then, so a pid that the kernel gave again is found out.
-    """
-    try:
-        pidfd = os.pidfd_open(record["pid"])
-    except OSError as error:
-        if error.errno in (errno.ESRCH, errno.EINVAL):
-            return None  # it is gone, or the pid is a thread's by now
-        raise
-    try:
-        is_same = os.fstat(pidfd).st_ino == record["pidfd_inode"] and _has_started_then(record)
-        if is_same and _is_likely(record["pid"], owner, parents):
-            return pidfd
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ESRCH):
-            raise
-    os.close(pidfd)
-    return None
-
-
-def _has_started_then(record: journals.Record) -> bool:
-    """Whether the pid's process is as old as the record says; 0 says that the pidfd's inode tells enough (pidfs)."""
-    told = int(record["start_time"])
-    return told == 0 or start_time(record["pid"]) == told
-
-
-def _is_likely(pid: int, owner: int | None, parents: Collection[int]) -> bool:
-    """Whether the process may be an attempt of the owner's that one of these has forked. Raises OSError."""
-    if owner is None and not parents:
-        return True
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            told = {name: value.split() for name, _, value in (line.partition(":") for line in file)}
-    except FileNotFoundError:
-        return True  # it has just ended, or is hidden from this process (hidepid): nothing tells against it
-    is_owners = owner is None or set(map(int, told["Uid"])) == {owner}
-    return is_owners and (not parents or int(told["PPid"][0]) in parents)
-
-
-def is_unreaped(pidfd: int) -> bool:
-    """Whether the process is there, if only as one that has ended and is not reaped yet."""
-    try:
-        signal.pidfd_send_signal(pidfd, 0)
-    except OSError as error:
-        return error.errno != errno.ESRCH
-    return True
-
-
-def signal_group(pidfd: int, pid: int, number: int) -> None:
-    """Signal the process behind `pidfd`, whose pid is `pid`, and all of its process group. Silent where it is gone."""
-    with suppress(ProcessLookupError):
-        try:
-            signal.pidfd_send_signal(pidfd, number, None, _WHOLE_GROUP)
-        except ProcessLookupError:
-            signal.pidfd_send_signal(pidfd, number)  # it does not lead its group yet
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            _signal_group_of_old_kernel(pidfd, pid, number)
-
-
-def _signal_group_of_old_kernel(pidfd: int, pid: int, number: int) -> None:
-    signal.pidfd_send_signal(pidfd, number)  # raises where it is reaped; until then the pid is its own
-    with suppress(ProcessLookupError):
-        os.killpg(pid, number)
-
-
-def _ending(journal: Journal, code: int | None, number: int | None) -> Ending:
-    """The outcome that was recorded, or that it found no room; else what the exit code or the signal's number says."""
-    if journal.outcome is not None:
-        return replace(_OUTCOMES[journal.outcome["outcome"]](journal.outcome), exit_code=code, signal=number)
-    if journal.waiting is not None:
-        why = f"its result of {size_text(journal.waiting['size'])} found no room in the spool until it was ended"
-        return replace(Ending.unrecorded(why), exit_code=code, signal=number)
-    return Ending.exited(code) if code is not None else Ending.signalled(number or 0)
-
-
-def is_unread(ending: Ending) -> bool:
-    """Whether the attempt's result may be anything that a job has written; `check_result` sees to that."""
-    return ending.result is not None and len(ending.result) > journals.LONG
-
-
-def check_result(ending: Ending) -> Generator[None, None, Ending | None]:
-    """The ending, or what it comes to where its result is none; None where that was no record at all.
-
-    Gives way after each portion.
-    """
-    try:
-        yield from json_portions.check(ending.result or "null", journals.MAX_NESTING + 1)
-    except json_portions.UnsayableError as error:
-        return replace(_invalid(error), exit_code=ending.exit_code, signal=ending.signal)
-    except ValueError:
-        return None
-    return ending
-
-
-def _invalid(error: Exception) -> Ending:
-    return Ending.failed("InvalidResult", f"the result is no JSON: {error}", may_retry=False)
-
-
-def _completed(record: journals.Record) -> Ending:
-    if "unread" in record:
-        return Ending.completed(record["unread"])
-    try:
-        result = to_json(record.get("result"))
-        result.encode()
-    except (ValueError, RecursionError) as error:
-        return _invalid(error)
-    return Ending.completed(result)
-
-
-def _failed(record: journals.Record) -> Ending:
-    ending = Ending.failed(
-        _storable(record["error_type"]),
-        _storable(record["error_message"]),
-        _storable(record["traceback"]),
-        may_retry=record["may_retry"],
-        delay=_delay(record["delay"]) if record.get("delay") is not None else None,
-    )
-    told = record.get("exceeded")
-    outcome = None if told is None else _EXCEEDED.get(told["limit"])
-    if told is None or outcome is None:
-        return ending
-    more = ", and more was asked for" if told["used"] < told["most"] else ""
-    return Ending.exceeded(outcome, f"{size_text(told['used'])} of {size_text(told['most'])}{more}", ending)
-
-
-def _snoozed(record: journals.Record) -> Ending:
-    return Ending.snoozed(_delay(record["delay"]))
-
-
-def _delay(seconds: float) -> float:
-    """The delay that a job asked for, within what can be stored: it may have written its journal by itself."""
-    return min(max(0.0, float(seconds)), _LONGEST_DELAY)
-
-
-def _storable(text: str) -> str:
-    """The text with what UTF-8 cannot hold replaced, and cut: a job may have written its journal by itself."""
-    return text[: journals.MAX_TEXT].encode("utf-8", "replace").decode()
-
-
-_EXCEEDED: Final = {"memory": Outcome.OUT_OF_MEMORY, "output": Outcome.OUTPUT_EXCEEDED}
-"""What exceeding a limit comes to, where the attempt's process itself met it."""
-
-_OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
-    "completed": _completed,
-    "failed": _failed,
-    "snoozed": _snoozed,
-}
-
-
-def _note(record: journals.Record) -> Note:
-    is_progress = record["type"] == "progress"
-    return Note(
-        at=record["at"],
-        type=EntryType.FAILURE if record.get("level") in ("ERROR", "CRITICAL") else EntryType.INFO,
-        message=_storable(record["message"]),
-        progress=float(record["fraction"]) if is_progress else None,
-    )

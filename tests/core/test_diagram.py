@@ -1,4 +1,4 @@
-"""The documentation's picture of a job's life is the table itself."""
+"""The documentation's pictures of the lives of a job and of an attempt are the tables themselves."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 from bgjob.words import Status
+from bgjobd.core import attempt_life
 from bgjobd.core.state_machine import TABLE, diagram
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guarantees.md"
+OF_AN_ATTEMPT = PAGE.with_name("architecture.md")
 
 
 def test_the_documentation_shows_the_table_as_it_is() -> None:
@@ -26,3 +28,19 @@ def test_the_diagram_draws_every_change_of_status_once() -> None:
         if before is not after
     ]
     assert sorted(lines[1:]) == sorted([*changes, f"    {Status.COMPLETED} --> [*]"])
+
+
+def test_the_documentation_shows_the_life_of_an_attempt_as_it_is() -> None:
+    blocks = re.findall(
+        r"^```mermaid\n(.*?)^```$", OF_AN_ATTEMPT.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert blocks == [attempt_life.diagram()]
+
+
+def test_the_picture_of_an_attempts_life_leads_from_its_claim_to_each_end() -> None:
+    lines = attempt_life.diagram().splitlines()
+    assert lines[:2] == ["stateDiagram-v2", "    [*] --> queued: claimed"]
+    assert lines[-3:] == [f"    {state} --> [*]" for state in ("given_back", "lost", "ended")]
+    drawn = {tuple(line.strip().partition(":")[0].split(" --> ")) for line in lines[2:-3]}
+    changes = {(before, step.state) for (before, _), step in attempt_life.TABLE.items()}
+    assert drawn == {(before, then) for before, then in changes if before is not then}

@@ -212,7 +212,7 @@ def test_a_start_that_a_dying_fork_server_did_not_carry_out_is_given_back_unspen
 
 def test_a_fork_server_that_owes_an_answer_for_too_long_is_replaced(tmp_path: Path) -> None:
     go = tmp_path / "go"
-    patience = "from bgjobd.supervisor import attempts; attempts._PATIENCE = 1.0"
+    patience = "from bgjobd.supervisor import patience; patience.PATIENCE = 1.0"
     with (
         daemon(tmp_path, SETTINGS, modules=_modules(tmp_path), changes=patience) as running,
         running.client() as client,

@@ -17,7 +17,7 @@ from bgjob import Client
 from bgjob.client import Job
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.process_identity import pidfd_inode
-from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor import processes
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.support import directory_for_all, eventually
 
@@ -126,7 +126,7 @@ def test_no_later_daemon_signals_the_other_either(
 
 def test_a_start_that_is_told_as_later_than_now_gives_no_more_time() -> None:
     record = {"pid": os.getpid(), "monotonic": time.monotonic() + 3600}
-    assert spools.began_at(record) <= time.monotonic()
+    assert processes.began_at(record) <= time.monotonic()
 
 
 def test_a_process_that_is_hidden_is_not_taken_for_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +137,6 @@ def test_a_process_that_is_hidden_is_not_taken_for_one_that_is_gone(monkeypatch:
         raise FileNotFoundError(errno.ENOENT, "no such process")
 
     monkeypatch.setattr("builtins.open", hidden)
-    pidfd = spools.try_open_process(journals.parse(line), owner=os.getuid(), parents=(os.getppid(),))
+    pidfd = processes.try_open_process(journals.parse(line), owner=os.getuid(), parents=(os.getppid(),))
     assert pidfd is not None
     os.close(pidfd)

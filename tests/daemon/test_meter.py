@@ -23,7 +23,8 @@ from bgjobd.store import database
 from bgjobd.store.reader import Reader
 from bgjobd.store.readers import Readers
 from bgjobd.supervisor import live_usage
-from bgjobd.supervisor.spool import AttemptKey, try_open_process
+from bgjobd.supervisor.processes import try_open_process
+from bgjobd.supervisor.spool import AttemptKey
 from tests.daemon.running import RunningDaemon, daemon
 from tests.protocol import idl
 from tests.support import eventually

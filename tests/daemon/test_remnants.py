@@ -16,8 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-from bgjobd.supervisor import fork_server_marks, remnants
-from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor import fork_server_marks, processes, remnants
 from bgjobd.supervisor.fork_server_marks import Marked
 from bgjobd.supervisor.remnants import Process, Remnants, is_left_behind
 from bgjobd.supervisor.spool import Spool
@@ -318,11 +317,11 @@ def test_a_fork_server_of_an_earlier_daemon_is_watched_until_it_ends_also_where_
     spool: Spool, monkeypatch: pytest.MonkeyPatch, is_reaped: bool
 ) -> None:
     def scarce(record: dict[str, int]) -> int | None:
-        monkeypatch.setattr(spools, "try_open", really_open)
+        monkeypatch.setattr(processes, "try_open", really_open)
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    really_open = spools.try_open
-    monkeypatch.setattr(spools, "try_open", scarce)
+    really_open = processes.try_open
+    monkeypatch.setattr(processes, "try_open", scarce)
     monkeypatch.setattr(remnants, "_PAUSE", 0.0)
 
     async def scene(sight: Sight) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from bgjob.errors import ReloadFailedError
 from bgjobd.forkserver import journal as journals
-from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor import journal_facts
 from tests.daemon.running import RunningDaemon, daemon
 from tests.faults import books
 from tests.faults.injecting import fill, full_disk, needs_root, pid_of, small_disk
@@ -188,7 +188,7 @@ def test_a_large_result_waits_for_room_and_is_recorded_once_there_is_some(server
     (server.work.parent / FILLER).unlink()
     journal = _end(server)
     assert journal.outcome is not None
-    fact = spools.ended((1, 1), journal)
+    fact = journal_facts.ended((1, 1), journal)
     assert fact is not None
     assert fact.ending.result == f'"{"x" * 50_000}"'
     assert fact.ending.error_message is None
@@ -202,7 +202,7 @@ def test_an_attempt_that_is_ended_while_its_result_waits_is_lost_by_no_doing_of_
     started = _waiting(server).started
     assert started is not None
     os.kill(started["pid"], number)
-    fact = spools.ended((1, 1), _end(server))
+    fact = journal_facts.ended((1, 1), _end(server))
     assert fact is not None
     assert (fact.ending.outcome, fact.ending.signal, fact.ending.spends_retry) == ("lost", number, False)
     assert "its result of 49 KiB found no room in the spool" in fact.ending.error

@@ -9,7 +9,7 @@ import pytest
 
 from bgjob.words import Outcome
 from bgjobd.forkserver import journal as journals
-from bgjobd.supervisor import spool
+from bgjobd.supervisor import journal_facts
 
 STARTED = journals.started("ab", 7, 0, 1, "cd", 1.0)
 USED = {"max_rss": 1, "cpu_user": 0.5, "cpu_system": 0, "output_bytes": 0}
@@ -50,14 +50,14 @@ def test_names_of_strays_that_are_none_make_the_exit_none(names: Any) -> None:
 
 def test_of_names_of_strays_as_many_and_as_much_is_told_as_an_honest_journal_has() -> None:
     record = {"strays": 9, "stray_names": ["\ud800" * 100, *map(str, range(100))]}
-    assert spool.strays(record) == (9, ["?" * 64, "0", "1", "2", "3", "4", "5", "6"])
-    assert spool.strays({"strays": 2}) == (2, [])
-    assert spool.strays(None) == (0, [])
+    assert journal_facts.strays(record) == (9, ["?" * 64, "0", "1", "2", "3", "4", "5", "6"])
+    assert journal_facts.strays({"strays": 2}) == (2, [])
+    assert journal_facts.strays(None) == (0, [])
 
 
 def test_an_exit_that_tells_of_no_signal_is_one_all_the_same() -> None:
     found = journals.parse(STARTED + b'\n{"v":1,"type":"exit","pid":7,"at":1.0}\n')
-    fact = spool.ended((1, 1), found)
+    fact = journal_facts.ended((1, 1), found)
     assert fact is not None
     assert fact.ending.outcome is Outcome.SIGNALLED
 
@@ -91,7 +91,7 @@ def test_a_long_result_stays_the_text_that_it_is() -> None:
     found = outcome_of(journals.completed(7, text))
     assert found is not None
     assert (found["unread"], "result" in found) == (text, False)
-    assert spool.is_unread(spool.ending_unseen(journals.Journal(outcome=found)))
+    assert journal_facts.is_unread(journal_facts.ending_unseen(journals.Journal(outcome=found)))
 
 
 def test_a_result_that_is_long_in_bytes_alone_is_read() -> None:

@@ -25,7 +25,7 @@ from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
 from bgjobd.host.clock import to_text
-from bgjobd.supervisor import spool
+from bgjobd.supervisor import journal_facts, processes, spool
 from bgjobd.supervisor.fork_server_link import Application
 from tests.fuzz.target import pieces, scratch
 
@@ -90,17 +90,17 @@ def _put(directory: Path, data: bytes) -> None:
 
 
 def _check_facts(found: journals.Journal) -> None:
-    began = spool.started(_KEY, found, None)
+    began = journal_facts.started(_KEY, found, None)
     if began is not None:
         to_text(began.at)
         assert 0 < began.pid <= 2**22
-        spool.has_token(found, "token")
-    ended = spool.ended(_KEY, found)
+        journal_facts.has_token(found, "token")
+    ended = journal_facts.ended(_KEY, found)
     if ended is not None:
         to_text(ended.at)
         _check_ending(ended.ending)
-    _check_ending(spool.ending_unseen(found))
-    pidfd = spool.try_open_process(found)
+    _check_ending(journal_facts.ending_unseen(found))
+    pidfd = processes.try_open_process(found)
     if pidfd is not None:
         os.close(pidfd)
 

@@ -20,8 +20,7 @@ from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import process_identity
 from bgjobd.forkserver.cgroup import Group, Groups
 from bgjobd.host import disk_space
-from bgjobd.supervisor import cgroups, live_usage
-from bgjobd.supervisor import spool as spools
+from bgjobd.supervisor import cgroups, live_usage, processes
 from tests.support import eventually
 
 TREE = Path(bgjobd.__file__).parent.parent
@@ -57,9 +56,9 @@ def test_a_hostile_process_name_moves_no_field(named: int, tmp_path: Path) -> No
     seen = process_table.take(tmp_path, tmp_path)[named]
     assert (seen.parent, seen.is_zombie, seen.session) == (os.getpid(), False, os.getsid(0))
     journal = journals.parse(journals.started("ab", named, 0, process_identity.pidfd_inode(named), "cd", 1.0))
-    assert spools.try_open_process(journal, owner=os.getuid() + 1, parents=(os.getpid(),)) is None
-    assert spools.try_open_process(journal, owner=os.getuid(), parents=(1,)) is None
-    pidfd = spools.try_open_process(journal, owner=os.getuid(), parents=(os.getpid(),))
+    assert processes.try_open_process(journal, owner=os.getuid() + 1, parents=(os.getpid(),)) is None
+    assert processes.try_open_process(journal, owner=os.getuid(), parents=(1,)) is None
+    pidfd = processes.try_open_process(journal, owner=os.getuid(), parents=(os.getpid(),))
     assert pidfd is not None
     os.close(pidfd)
 

@@ -1,0 +1,370 @@
+"""One attempt, from its claim until its end is handed to the writer: looks and acts, as the rules of its life say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final
+
+from bgjob.words import EntryType
+from bgjobd.core import attempt_sights as seen
+from bgjobd.core.attempt_life import Act, AttemptLife, Terms, advance
+from bgjobd.core.attempt_sights import Sight
+from bgjobd.core.job import Ending
+from bgjobd.core.log_entries import left_behind
+from bgjobd.core.why import UnderWay
+from bgjobd.forkserver import subreaper
+from bgjobd.forkserver.journal import Journal, Record
+from bgjobd.host import clock
+from bgjobd.store.items import AttemptNotes, Claim, JobFact, Noted
+from bgjobd.supervisor import journal_facts, patience
+from bgjobd.supervisor.attempt_end import AttemptEnd
+from bgjobd.supervisor.attempt_start import AttemptStart, order
+from bgjobd.supervisor.attempt_stop import AttemptStop
+from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.notes import NotesReader
+from bgjobd.supervisor.patience import Patience
+from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
+from bgjobd.supervisor.settling import is_process_gone, settle
+from bgjobd.supervisor.spool import AttemptKey
+from bgjobd.supervisor.surroundings import Surroundings
+
+
+class Attempt:
+    """An attempt that was claimed and whose end is not on disk. What follows from what is seen of it, `see` asks the
+    rules; nothing here decides how it ends.
+
+    `server` is the fork server that will report its end, if any; `mark` is of the one that was asked for it, "" where
+    none was, None where that is not known. `pid` and `began_at`: of its process, once its start was handed to the
+    writer. `is_fenced`: a fence stands in its journal's place.
+    """
+
+    def __init__(
+        self,
+        around: Surroundings,
+        key: AttemptKey,
+        token: str,
+        class_name: str,
+        timeout: float | None,
+        life: AttemptLife,
+        mark: str | None = None,
+    ) -> None:
+        self._around, self.key, self.class_name = around, key, class_name
+        self._token, self._timeout = token, timeout
+        self.life, self.mark = life, mark
+        self.server: ForkServer | None = None
+        self.journal: Journal | None = None
+        self.is_fenced = False
+        self._code_version: str | None = None
+        self._pid: int | None = None
+        self._began_at: float | None = None
+        self._patience = Patience(around.loop, around.say)
+        self.notes = NotesReader(around.spool, key)
+        output_bytes = partial(around.outputs.measure, key)
+        self.process = AttemptProcess(around.spool, around.work, around.end_strays, key, False, output_bytes)
+        self.way = AttemptStart(around, class_name, self.see, self._ask, lambda: self.life.state.is_final)
+        self._stop = AttemptStop(
+            around, key, class_name, self.process, self.see, lambda: self._patience.is_waiting
+        )
+        self._end = AttemptEnd(around, key, class_name, self.notes, self._read_news, self.see)
+        around.outputs.keep_bounded(key, around.policy(class_name).max_output)
+
+    @classmethod
+    def claimed(cls, around: Surroundings, claim: Claim) -> Attempt:
+        """One that is to be started."""
+        job = claim.job
+        life = AttemptLife(job.attempt)
+        return cls(
+            around, (job.id, job.attempt), claim.token, job.call.class_name, job.timeout, life, mark=""
+        )
+
+    @classmethod
+    def left_behind(cls, around: Surroundings, row: Mapping[str, Any], is_bereft: bool) -> Attempt:
+        """One of an earlier daemon, as the database has it."""
+        key = row["job_id"], row["number"]
+        life = AttemptLife.left_behind(row["number"], row["pid"] is not None, is_bereft)
+        attempt = cls(around, key, row["token"], row["class_name"], row["timeout"], life)
+        attempt._pid = row["pid"]
+        attempt._began_at = None if row["started_at"] is None else clock.from_text(row["started_at"])
+        return attempt
+
+    @property
+    def ending(self) -> Ending | None:
+        """None until it is known."""
+        return self.life.ending
+
+    def see(self, sight: Sight) -> None:
+        """Do what follows from what was seen."""
+        self.life, acts = advance(self.life, sight, self._around.now(), self._terms)
+        for act in acts:
+            _ACTS[act](self)
+
+    def _terms(self) -> Terms:
+        policy = self._around.policy(self.class_name)
+        return Terms(self._timeout, policy.caps, policy.retry_lost, policy.retry_on)
+
+    def under_way(self) -> UnderWay:
+        """How it stands, as it is known here."""
+        record = None if self.journal is None else self.journal.started
+        return UnderWay(
+            pid=None if record is None else record["pid"],
+            began_at=None if record is None else record["at"],
+            has_begun=self.life.state.has_begun,
+            is_waiting=self.life.is_waiting,
+            ending=self.ending,
+            stop_reason=self.life.stop_reason,
+            sent=self.life.sent,
+            seconds_left=self._stop.seconds_left,
+            is_in_line=self.way.is_in_line,
+        )
+
+    def release(self) -> None:
+        """Let go of descriptors and timers; it goes on."""
+        self._stop.disarm()
+        self._patience.end()
+        self.process.release()
+
+    # Start
+
+    def _ask(self, claim: Claim, server: ForkServer) -> None:
+        self.server, self.mark, self._code_version = server, server.mark, server.code_version
+        self.process.server_pid = server.pid
+        self._patience.wait(self._who_owes_start)
+        self.see(seen.StartAsked())
+        server.start(order(claim, self._around.policy(self.class_name).sensitive))
+
+    def _who_owes_start(self) -> ForkServer | None:
+        try:
+            has_begun = self.life.state.has_begun or self._around.spool.try_read(self.key) is not None
+        except OSError:
+            has_begun = False
+        return None if has_begun else self.server
+
+    def on_journal(self) -> None:
+        """Its journal is there: the fork server has answered."""
+        self.see(seen.JournalAppeared())
+        self._patience.end()
+        if self.server is not None:
+            self.server.heard_at = self._around.loop.time()
+            self.server.has_started = True
+        self.way.leave()
+
+    def note_change(self) -> None:
+        """Record its start, and what it tells of itself meanwhile. Raises OSError."""
+        if self._pid is None:
+            self._note_start(self._around.spool.try_read(self.key))
+            with suppress(OSError):  # no descriptors: it goes without
+                if self.process.open(self.journal):
+                    self.process.watch(self._on_process_end)
+        if self._pid is not None:
+            self.note_news()
+        elif self.life.state.has_begun and not self._stop.is_armed:
+            self.see(seen.StartRead())  # the job has removed or spoilt its journal
+
+    def _note_start(self, journal: Journal | None) -> None:
+        fact = journal_facts.started(self.key, journal, self._code_version) if journal else None
+        if fact is None or self._pid is not None:
+            return
+        self._pid, self._began_at = fact.pid, fact.at
+        self.on_journal()
+        self.journal = journal
+        self._around.outbox.hold(JobFact(self.key[0], fact))
+        self.see(seen.StartRead())
+
+    def note_news(self) -> None:
+        """Record what it has told of itself since the last look: a portion, and the others in a moment."""
+        self._read_news()
+        if self.notes.has_more:
+            self._around.catch_up(self)
+
+    def _read_news(self) -> None:
+        """Hand on the next portion of what it has told, until it has told all it may. Raises OSError."""
+        self.notes.has_more = False
+        if self.journal is None or self.journal.started is None:
+            return
+        first = self.notes.count
+        found = self.notes.read(self.journal.started["pid"])
+        if found:
+            self._around.outbox.hold(AttemptNotes(*self.key, first, found))
+        if self.notes.is_waiting:
+            self.see(seen.ResultWaited())
+            self._around.recording.suspect()
+
+    # End
+
+    def on_report(self, message: dict[str, Any]) -> None:
+        """What its fork server tells: that it ended, or that it could not begin. Raises OSError."""
+        if self.life.state.is_final:
+            return
+        match message["type"]:
+            case "ended":
+                spool = self._around.spool
+                journal = spool.try_read(self.key)
+                if journal is None and (self.life.is_bereft or not spool.directory.is_in_place()):
+                    self._around.recording.suspect()
+                    self.see(seen.EndSeenWithoutSpool())
+                else:
+                    self._note_end(journal or Journal(), message["exit"])
+            case "not_started":
+                self.see(seen.StartRefused(message["reason"]))
+            case unknown:
+                raise ValueError(f"the fork server sent an unknown message: {unknown!r}")
+
+    def on_end_of_server(self, server: ForkServer) -> None:
+        """Its fork server is gone, and will report no more of it."""
+        self.server = self.process.server_pid = None
+        self.see(seen.ServerEnded(server.crash, server.is_killed))
+
+    def _note_end(self, journal: Journal | None, exit_record: Record | None = None) -> bool:
+        """Record the end that the journal tells, or the fork server saw; False where neither tells one."""
+        fact = journal_facts.ended(self.key, journal, exit_record) if journal else None
+        if fact is None or journal is None:
+            return False
+        self._note_start(journal)
+        self._read_news()
+        self._tell_strays(*journal_facts.strays(exit_record or journal.exit))
+        is_unread = journal_facts.is_unread(fact.ending)
+        bare = journal_facts.ended(self.key, journal.without_outcome(), exit_record) if is_unread else None
+        self.see(seen.EndSeen(fact, bare))
+        return True
+
+    def _tell_end(self) -> None:
+        """Put away what it has left, and hand its end to the writer once its output is closed."""
+        around, ended = self._around, self.life.ended
+        if ended is None:
+            return
+        left = around.work.remove(self.process.directory)
+        self._tell_strays(len(left), subreaper.told_names(left))
+        around.work_limits.look(self.class_name)
+        self._stop.disarm()
+        self._patience.end()
+        self.way.leave()
+        around.outputs.finish(self.key, partial(self._end.hand_over, ended))
+
+    def _tell_strays(self, count: int, names: list[str]) -> None:
+        if count:
+            text = f"processes that it left behind, killed: {left_behind(count, names)}"
+            self._around.outbox.hold(Noted(*self.key, EntryType.INFO, text))
+
+    # Stop
+
+    def _look_whether_begun(self) -> None:
+        if not self.life.state.is_final:
+            self._note_start(self._around.spool.try_read(self.key))
+            self._around.outbox.send()
+
+    # What an earlier daemon, or a fork server that died, left behind
+
+    def settle_dead(self, ending: Ending) -> None:
+        """Record the end of an attempt of an earlier life, as its journal tells it, should the spool have lasted."""
+        journal = self._around.spool.try_read(self.key)
+        is_fenced = journal is not None and journal.fenced is not None
+        if is_fenced and not self.life.state.has_begun:
+            self._around.spool.keep_fence(self.key)
+            self.see(seen.LifeEnded(ending, is_fenced=True))
+        elif journal is None or not journal_facts.has_token(journal, self._token):
+            self.see(seen.LifeEnded(ending))
+        elif not self._note_end(journal):
+            left = None if journal.outcome is None else journal_facts.ending_unseen(journal)
+            self.see(seen.LifeEnded(ending, left))
+
+    def adopt(self, is_cancelled: bool) -> None:
+        """Settle an attempt of this life. Whoever told it to stop may have died before the signal, or the kill."""
+        reason = self._around.spool.try_read_stop(self.key)
+        if reason is not None:
+            self.see(seen.StopRecalled(reason))
+        elif is_cancelled:
+            self.see(seen.CancelRecalled())
+        self._settle()
+
+    def _settle(self) -> None:
+        self._around.retry_on_oserror(self._look_into_spool)
+
+    def _look_into_spool(self) -> None:
+        """Find out about an attempt that no fork server of ours will report on. Raises OSError."""
+        if self.life.state.is_final:
+            return
+        self._around.note_changes(self)  # before the fence, whose file appears like any other
+        in_time = self.journal if self.life.is_bereft else None
+        journal, read = settle(self._around, self.key, self._token, self.mark, in_time)
+        self.journal, self.is_fenced = journal or self.journal, read.is_fenced
+        if self.life.is_bereft:
+            is_gone = is_process_gone(self._pid, self._began_at, self._around.now())
+            read = replace(read, is_process_gone=is_gone)
+        self.see(read)
+
+    def _watch(self) -> None:
+        """Wait for the end of a process that another daemon, or a dead fork server, has started. Raises OSError."""
+        journal = self.journal
+        if journal is None:
+            return
+        self._note_start(journal)
+        self.mark = self.mark or journal_facts.mark_in(journal)
+        self.note_news()
+        self._around.outbox.send()
+        try:
+            is_open = self.process.open(journal)
+        except OSError as error:
+            text = f"job {self.key[0]} cannot be watched: {error.strerror}; trying again"
+            self._around.say(EntryType.FAILURE, text)
+            self._around.loop.call_later(LAST_LOOK, self._settle)
+            return
+        if not is_open:
+            self.process.look_again(self._look)
+            return
+        self.process.watch(self._on_process_end)
+        if not self._stop.is_armed:
+            self.see(seen.StartRead())
+
+    def _on_process_end(self) -> None:
+        """Its process has ended: its fork server tells how, or it is to be found out."""
+        if self.server is None:
+            self.process.look_again(self._look)
+        elif self.ending is None and not self._patience.is_waiting:
+            self._patience.wait(lambda: self.server)
+
+    def _look(self, pause: float) -> bool:
+        """Whether its end is known, now that its process has ended: it is ours to reap, or its fork server lives and
+        is about to record its exit. Raises OSError.
+        """
+        if self.life.state.is_final:
+            return True
+        exit_record = self.process.try_collect()
+        journal = self._around.spool.try_read(self.key)
+        if journal is None and self.life.is_bereft:
+            self.see(seen.EndSeenWithoutSpool())
+            return True
+        if exit_record is None and _lacks_usage(journal) and pause < LAST_LOOK:
+            return False
+        if self._note_end(journal or (Journal() if exit_record else None), exit_record):
+            return True
+        # Whoever is not reaped has a parent that will tell.
+        if pause < (patience.PATIENCE if self.process.is_unreaped else LAST_LOOK):
+            return False
+        bare = None if journal is None else journal.without_outcome()
+        unseen = journal_facts.ending_unseen
+        self.see(seen.ProcessVanished(unseen(journal), unseen(bare)))
+        return True
+
+
+_ACTS: Final[Mapping[Act, Callable[[Attempt], None]]] = MappingProxyType(
+    {
+        Act.LIMIT: lambda one: one._stop.arm_deadline(one._timeout, one.journal),
+        Act.WARN: lambda one: one._stop.leave_word(one.life.stop_reason),
+        Act.LOOK_FOR_START: lambda one: one._around.retry_on_oserror(one._look_whether_begun),
+        Act.TERMINATE: lambda one: one._stop.terminate(one.journal, one.server),
+        Act.KILL: lambda one: one._stop.kill(one.journal, one.server),
+        Act.TELL_UNKILLABLE: lambda one: one._stop.tell_unkillable(one.journal),
+        Act.SETTLE: Attempt._settle,
+        Act.WATCH: Attempt._watch,
+        Act.TELL_END: Attempt._tell_end,
+    }
+)
+
+
+def _lacks_usage(journal: Journal | None) -> bool:
+    """Whether a fork server has recorded the exit, and is about to record once more what was used."""
+    return journal is not None and journal.exit is not None and journal.exit.get("usage") is None

@@ -1,0 +1,73 @@
+"""The end of an attempt on its way to the writer: told once what it has told, and a long result, have been read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from bgjobd.core.attempt_sights import EndRefused, ResultJudged, Sight
+from bgjobd.core.facts import AttemptEnded
+from bgjobd.host.pacing import let_others, paced
+from bgjobd.store.items import JobFact
+from bgjobd.supervisor import journal_facts
+from bgjobd.supervisor.notes import NotesReader
+from bgjobd.supervisor.processes import LAST_LOOK
+from bgjobd.supervisor.spool import AttemptKey
+from bgjobd.supervisor.surroundings import Surroundings
+
+
+class AttemptEnd:
+    """Hands the end of one attempt to the writer; `read_news` hands on another portion of what `notes` has not read,
+    and `see` hears what is wrong with the end.
+    """
+
+    def __init__(
+        self,
+        around: Surroundings,
+        key: AttemptKey,
+        class_name: str,
+        notes: NotesReader,
+        read_news: Callable[[], None],
+        see: Callable[[Sight], None],
+    ) -> None:
+        self._around, self._key, self._class_name = around, key, class_name
+        self._notes, self._read_news, self._see = notes, read_news, see
+
+    def hand_over(self, ended: AttemptEnded) -> None:
+        """Send it, at once where nothing is left to read, else a portion at a time."""
+        if not self._notes.has_more and not journal_facts.is_unread(ended.ending):
+            self._send(ended)
+        elif not self._around.is_closed:
+            reading = self._around.loop.create_task(self._read(ended))
+            self._around.readings.add(reading)
+            reading.add_done_callback(self._on_read)
+
+    def _send(self, ended: AttemptEnded) -> None:
+        self._around.outbox.send(JobFact(self._key[0], ended), self._key)
+
+    async def _read(self, ended: AttemptEnded) -> None:
+        ending = ended.ending
+        async with self._around.turns_of_classes[self._class_name]:
+            await self._read_rest()
+            is_unread = journal_facts.is_unread(ending)
+            judged = await paced(journal_facts.check_result(ending)) if is_unread else ending
+        if judged is ending:
+            self._send(ended)
+        else:
+            self._see(ResultJudged(judged))
+
+    async def _read_rest(self) -> None:
+        """Hand on all that is left of what it has told."""
+        while self._notes.has_more:
+            await let_others()
+            try:
+                self._read_news()
+            except OSError:  # no descriptors
+                await asyncio.sleep(LAST_LOOK)
+                self._notes.has_more = True
+
+    def _on_read(self, reading: asyncio.Task[None]) -> None:
+        self._around.readings.discard(reading)
+        error = None if reading.cancelled() else reading.exception()
+        if error is not None:
+            self._see(EndRefused(f"{type(error).__name__}: {error}"))

@@ -1,0 +1,94 @@
+"""The way of an attempt to the fork server: refused, or in line until it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from bgjobd.core.attempt_sights import Sight, StartRefused
+from bgjobd.store.items import Claim
+from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.starts import Start
+from bgjobd.supervisor.surroundings import Surroundings
+
+ENDS: Final = "the daemon ends"
+"""Why an attempt is refused its start then."""
+
+
+class AttemptStart:
+    """One attempt's: `see` hears that it is refused, `ask` asks the fork server for it, and `is_over` tells whether its
+    end is known.
+    """
+
+    def __init__(
+        self,
+        around: Surroundings,
+        class_name: str,
+        see: Callable[[Sight], None],
+        ask: Callable[[Claim, ForkServer], None],
+        is_over: Callable[[], bool],
+    ) -> None:
+        self._around, self._class_name = around, class_name
+        self._see, self._ask, self._is_over = see, ask, is_over
+        self._start: Start | None = None
+
+    @property
+    def is_in_line(self) -> bool:
+        return self._start is not None and self._around.starts.is_in_line(self._start)
+
+    def put(self, claim: Claim) -> None:
+        """Have it started, in its turn, by the fork server in charge then."""
+        if self._around.starts_no_more:
+            self._see(StartRefused(ENDS, delay=0.0))
+            return
+        if not self._around.starts.has_server:  # nor are there slots, until there is one
+            self._see(StartRefused("there is no fork server", delay=0.0))
+            return
+        self._start = Start(claim.job.crashes, partial(self._send, claim))
+        self._around.work_limits.before_start(self._class_name, self._put_in_line)
+
+    def _put_in_line(self) -> None:
+        """Have it go in its turn, unless its class is held by now."""
+        if self._around.is_closed or self._is_over() or self._start is None:
+            return
+        why_held = self._around.work_limits.held().get(self._class_name)
+        if why_held is not None:
+            self._see(StartRefused(why_held))
+        else:
+            self._around.starts.put(self._start)
+
+    def _send(self, claim: Claim, server: ForkServer) -> bool:
+        """Ask the fork server for it. True: its start is on the way there."""
+        if self._around.starts_no_more:  # who was before it in line has been given back
+            self._see(StartRefused(ENDS, delay=0.0))
+            return False
+        missing = server.missing.get(self._class_name)
+        if missing is not None:  # its slot was granted while another fork server was in charge
+            self._see(StartRefused(f"{self._class_name} is unavailable: {missing}"))
+            return False
+        self._ask(claim, server)
+        return True
+
+    def leave(self) -> None:
+        """It has begun, or ended."""
+        if self._start is not None:
+            self._around.starts.leave(self._start)
+
+
+def order(claim: Claim, sensitive: frozenset[str]) -> dict[str, Any]:
+    """What the fork server is asked; `sensitive` are the names that are secrets by now, the job knows those of when it
+    was submitted.
+    """
+    job = claim.job
+    return {
+        "job": job.id,
+        "number": job.attempt,
+        "token": claim.token,
+        "class_name": job.call.class_name,
+        "method_name": job.call.method_name,
+        "parameters": job.call.parameters,
+        "sensitive": sorted(sensitive.union(job.call.sensitive)),
+        "timeout": job.timeout,
+        "error": None,
+    }

@@ -1,0 +1,112 @@
+"""How an attempt is stopped from outside: at its deadline or when it is told to, by SIGTERM, then SIGKILL."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Final
+
+from bgjob.words import EntryType
+from bgjobd.core.attempt_sights import GraceEnded, KillOutlasted, Sight, StopRequested
+from bgjobd.core.verdict import StopReason
+from bgjobd.forkserver.journal import Journal
+from bgjobd.store.items import Noted
+from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.processes import AttemptProcess, began_at
+from bgjobd.supervisor.spool import AttemptKey
+from bgjobd.supervisor.surroundings import Surroundings
+
+_LONG_DYING: Final = 5.0
+"""Seconds after SIGKILL from which on an attempt counts as one that cannot be killed."""
+
+
+class AttemptStop:
+    """The signals to one attempt and the timer until the next, of which `see` hears.
+
+    `owes_end` is asked whether its process has ended, and only word of that is missing.
+    """
+
+    def __init__(
+        self,
+        around: Surroundings,
+        key: AttemptKey,
+        class_name: str,
+        process: AttemptProcess,
+        see: Callable[[Sight], None],
+        owes_end: Callable[[], bool],
+    ) -> None:
+        self._around, self._key, self._class_name, self._process = around, key, class_name, process
+        self._see, self._owes_end = see, owes_end
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_armed(self) -> bool:
+        """Whether its deadline was set, or it was signalled."""
+        return self._timer is not None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until its deadline, or the next signal."""
+        return None if self._timer is None else max(0.0, self._timer.when() - self._around.loop.time())
+
+    def disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def leave_word(self, reason: StopReason | None) -> None:
+        """Write why it is stopped, for its process and for a later daemon; a full spool stops no stop."""
+        if reason is None:
+            return
+        try:
+            self._around.spool.write_stop(self._key, reason)
+        except OSError as error:
+            self._around.recording.suspect()
+            text = f"no stop reason for job {self._key[0]}: {error.strerror} in the spool"
+            self._around.say(EntryType.FAILURE, text)
+
+    def arm_deadline(self, timeout: float | None, journal: Journal | None) -> None:
+        """Have it stopped at its deadline, which counts from its start, whoever the daemon was then."""
+        if timeout is None:
+            return
+        # asyncio's clock is CLOCK_MONOTONIC, as the journal's.
+        record = None if journal is None else journal.started
+        deadline = timeout + (self._around.loop.time() if record is None else began_at(record))
+        self._timer = self._around.loop.call_at(deadline, self._see, StopRequested(StopReason.TIMED_OUT))
+
+    def terminate(self, journal: Journal | None, server: ForkServer | None) -> None:
+        self._signal(signal.SIGTERM, journal, server)
+        grace = min(self._around.policy(self._class_name).stop_grace, self._around.longest_grace)
+        self._timer = self._around.loop.call_later(grace, self._see, GraceEnded())
+
+    def kill(self, journal: Journal | None, server: ForkServer | None) -> None:
+        self._signal(signal.SIGKILL, journal, server)
+        self._timer = self._around.loop.call_later(_LONG_DYING, self._on_long_dying)
+
+    def _on_long_dying(self) -> None:
+        if not self._owes_end():
+            self._see(KillOutlasted())
+
+    def tell_unkillable(self, journal: Journal | None) -> None:
+        """It waits for a disk or a network that does not answer: it stays running, and its slot held. Whoever else
+        is in its cgroup does not.
+        """
+        group = self._around.work.try_group(self._process.directory)
+        if group is not None:
+            group.kill()  # not before: of those who are killed with it none is counted as left behind
+        pid = journal.started["pid"] if journal and journal.started else "unknown"
+        text = f"its process (pid {pid}) was killed {_LONG_DYING:g} s ago and does not end; it waits in the kernel"
+        self._around.outbox.send(Noted(*self._key, EntryType.FAILURE, text))
+
+    def _signal(self, number: signal.Signals, journal: Journal | None, server: ForkServer | None) -> None:
+        """Signal the group of the process that the journal tells, else have the fork server signal its child."""
+        self.disarm()
+        try:
+            is_known = self._process.signal(number, journal)
+        except OSError as error:
+            text = f"job {self._key[0]} could not be sent signal {number}: {error.strerror}"
+            self._around.say(EntryType.FAILURE, text)
+            return
+        if server is not None and (number is signal.SIGKILL or not is_known):
+            server.signal(*self._key, number)  # which knows its children, whatever a job writes

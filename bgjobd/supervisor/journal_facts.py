@@ -1,0 +1,174 @@
+"""What an attempt's journal and its exit record say, as facts, endings and notes for the rules; reads no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
+from typing import Final
+
+from bgjob.amounts import size_text
+from bgjob.codec import to_json
+from bgjob.words import EntryType, Outcome
+from bgjobd.core.facts import AttemptEnded, AttemptStarted
+from bgjobd.core.job import Ending, Usage
+from bgjobd.forkserver import journal as journals
+from bgjobd.forkserver import subreaper
+from bgjobd.forkserver.journal import Journal
+from bgjobd.host import json_portions
+from bgjobd.store.items import Note
+from bgjobd.supervisor.spool import AttemptKey
+
+_LONGEST_DELAY: Final = 36_500 * 86_400.0
+_LONGEST_NAME: Final = 64
+"""How much is told of a program's name: the kernel's have 15 bytes, and a job may have written its journal itself."""
+
+
+def started(key: AttemptKey, journal: Journal, code_version: str | None) -> AttemptStarted | None:
+    """The fact that the journal's first line tells, or None where the attempt was fenced."""
+    record = journal.started
+    return AttemptStarted(key[1], record["pid"], record["at"], code_version) if record else None
+
+
+def has_token(journal: Journal, token: str) -> bool:
+    """Whether the journal was begun for the claim with this token."""
+    return journal.started is not None and bool(journal.started["token"] == token)
+
+
+def mark_in(journal: Journal) -> str | None:
+    """The mark of the fork server that has forked the attempt's process; None where nothing tells."""
+    told = None if journal.started is None else journal.started.get("mark")
+    return told if isinstance(told, str) else None
+
+
+def ended(
+    key: AttemptKey, journal: Journal, exit_record: journals.Record | None = None
+) -> AttemptEnded | None:
+    """The fact that the exit record tells, the one given or the journal's; None where there is neither.
+
+    An outcome that was recorded whole wins, even if the process died right after.
+    """
+    record = exit_record or journal.exit  # the journal's may be the job's own invention
+    if record is None:
+        return None
+    usage = record.get("usage")
+    return AttemptEnded(
+        key[1],
+        _ending(journal, record.get("code"), record.get("signal")),
+        record["at"],
+        Usage(**usage) if usage is not None else None,
+        record.get("oom_kills", 0),
+        record.get("own_cpu"),
+    )
+
+
+def strays(exit_record: journals.Record | None) -> tuple[int, list[str]]:
+    """How many processes were left behind and killed, as an exit record tells; and some names of their programs."""
+    told = exit_record or {}
+    names = [_storable(name[:_LONGEST_NAME]) for name in told.get("stray_names", [])]
+    return told.get("strays", 0), names[: subreaper.MAX_NAMES]
+
+
+def ending_unseen(journal: Journal | None) -> Ending:
+    """The ending of an attempt whose process is gone while nobody saw its exit: by its outcome, if it recorded one."""
+    if journal is not None and (journal.outcome is not None or journal.waiting is not None):
+        return _ending(journal, None, None)
+    return Ending.lost("its process is gone and nobody saw how it ended")
+
+
+def _ending(journal: Journal, code: int | None, number: int | None) -> Ending:
+    """The outcome that was recorded, or that it found no room; else what the exit code or the signal's number says."""
+    if journal.outcome is not None:
+        return replace(_OUTCOMES[journal.outcome["outcome"]](journal.outcome), exit_code=code, signal=number)
+    if journal.waiting is not None:
+        why = f"its result of {size_text(journal.waiting['size'])} found no room in the spool until it was ended"
+        return replace(Ending.unrecorded(why), exit_code=code, signal=number)
+    return Ending.exited(code) if code is not None else Ending.signalled(number or 0)
+
+
+def is_unread(ending: Ending) -> bool:
+    """Whether the attempt's result may be anything that a job has written; `check_result` sees to that."""
+    return ending.result is not None and len(ending.result) > journals.LONG
+
+
+def check_result(ending: Ending) -> Generator[None, None, Ending | None]:
+    """The ending, or what it comes to where its result is none; None where that was no record at all.
+
+    Gives way after each portion.
+    """
+    try:
+        yield from json_portions.check(ending.result or "null", journals.MAX_NESTING + 1)
+    except json_portions.UnsayableError as error:
+        return replace(_invalid(error), exit_code=ending.exit_code, signal=ending.signal)
+    except ValueError:
+        return None
+    return ending
+
+
+def _invalid(error: Exception) -> Ending:
+    return Ending.failed("InvalidResult", f"the result is no JSON: {error}", may_retry=False)
+
+
+def _completed(record: journals.Record) -> Ending:
+    if "unread" in record:
+        return Ending.completed(record["unread"])
+    try:
+        result = to_json(record.get("result"))
+        result.encode()
+    except (ValueError, RecursionError) as error:
+        return _invalid(error)
+    return Ending.completed(result)
+
+
+def _failed(record: journals.Record) -> Ending:
+    ending = Ending.failed(
+        _storable(record["error_type"]),
+        _storable(record["error_message"]),
+        _storable(record["traceback"]),
+        may_retry=record["may_retry"],
+        delay=_delay(record["delay"]) if record.get("delay") is not None else None,
+    )
+    told = record.get("exceeded")
+    outcome = None if told is None else _EXCEEDED.get(told["limit"])
+    if told is None or outcome is None:
+        return ending
+    more = ", and more was asked for" if told["used"] < told["most"] else ""
+    return Ending.exceeded(outcome, f"{size_text(told['used'])} of {size_text(told['most'])}{more}", ending)
+
+
+def _snoozed(record: journals.Record) -> Ending:
+    return Ending.snoozed(_delay(record["delay"]))
+
+
+def _delay(seconds: float) -> float:
+    """The delay that a job asked for, within what can be stored: it may have written its journal by itself."""
+    return min(max(0.0, float(seconds)), _LONGEST_DELAY)
+
+
+def _storable(text: str) -> str:
+    """The text with what UTF-8 cannot hold replaced, and cut: a job may have written its journal by itself."""
+    return text[: journals.MAX_TEXT].encode("utf-8", "replace").decode()
+
+
+def notes(records: Iterable[journals.Record]) -> tuple[Note, ...]:
+    """What an attempt has told of itself, for the job's log."""
+    return tuple(map(_note, records))
+
+
+def _note(record: journals.Record) -> Note:
+    is_progress = record["type"] == "progress"
+    return Note(
+        at=record["at"],
+        type=EntryType.FAILURE if record.get("level") in ("ERROR", "CRITICAL") else EntryType.INFO,
+        message=_storable(record["message"]),
+        progress=float(record["fraction"]) if is_progress else None,
+    )
+
+
+_EXCEEDED: Final = {"memory": Outcome.OUT_OF_MEMORY, "output": Outcome.OUTPUT_EXCEEDED}
+"""What exceeding a limit comes to, where the attempt's process itself met it."""
+
+_OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
+    "completed": _completed,
+    "failed": _failed,
+    "snoozed": _snoozed,
+}

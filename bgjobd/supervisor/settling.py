@@ -1,0 +1,47 @@
+"""What the spool tells of an attempt that no fork server will report on, once it is decided whether it starts."""
+
+from __future__ import annotations
+
+from bgjob.words import EntryType
+from bgjobd.core.attempt_sights import JournalRead
+from bgjobd.forkserver.journal import Journal
+from bgjobd.host import life
+from bgjobd.supervisor import journal_facts
+from bgjobd.supervisor.spool import AttemptKey
+from bgjobd.supervisor.surroundings import Surroundings
+
+
+def settle(
+    around: Surroundings, key: AttemptKey, token: str, mark: str | None, in_time: Journal | None
+) -> tuple[Journal | None, JournalRead]:
+    """The attempt's own journal, if it is there, and what is in its place; where nothing is, a fence is put there.
+
+    `mark` is of the fork server that was asked for it, `in_time` its journal as it was read before the spool was lost.
+    Raises OSError.
+    """
+    journal = around.spool.try_read(key) or in_time or _fenced(around, key, mark)
+    is_fenced = journal is not None and journal.fenced is not None
+    if is_fenced:
+        around.spool.keep_fence(key)
+    is_own = journal is not None and journal_facts.has_token(journal, token)
+    return journal if is_own and not is_fenced else None, JournalRead(is_own, is_fenced)
+
+
+def _fenced(around: Surroundings, key: AttemptKey, mark: str | None) -> Journal | None:
+    """The journal once it is decided that the attempt does not start; its own, if its process was faster."""
+    try:
+        around.spool.fence(key, mark)
+    except OSError as error:
+        around.recording.suspect()
+        if not around.is_spool_full:
+            text = f"the spool cannot be written: {error.strerror}; tried every second"
+            around.say(EntryType.FAILURE, text)
+        around.is_spool_full = True
+        raise
+    around.is_spool_full = False
+    return around.spool.try_read(key)
+
+
+def is_process_gone(pid: int | None, began_at: float | None, now: float) -> bool:
+    """Of an attempt without a pid nobody knows whether it began: its process may be alive."""
+    return pid is not None and began_at is not None and life.is_gone(pid, began_at, now)

@@ -1,0 +1,65 @@
+"""What the attempts of a daemon have in common: where they are, who starts them, and whom their ends are told."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bgjob.words import EntryType
+from bgjobd.config.policy import Policy
+from bgjobd.store.writer import Outbox
+from bgjobd.supervisor.outputs import Outputs
+from bgjobd.supervisor.processes import LAST_LOOK
+from bgjobd.supervisor.recording import Recording
+from bgjobd.supervisor.spool import Spool
+from bgjobd.supervisor.starts import Starts
+from bgjobd.supervisor.work_dirs import WorkDirs
+from bgjobd.supervisor.work_limits import WorkLimits
+
+
+@dataclass(slots=True, eq=False)
+class Surroundings:
+    """What is given to each attempt.
+
+    `policy` tells a class's, `end_strays` ends what nobody knows of the processes that dead fork servers left to this
+    one, `say` writes a line about the daemon itself, `note_changes` has all attempts look at what has become of their
+    journals, and `catch_up` reads on for one that has told more than a portion.
+
+    `longest_grace` is what an attempt that is stopped gets at most, in seconds. `starts_no_more`: the daemon ends.
+    """
+
+    spool: Spool
+    outbox: Outbox
+    policy: Callable[[str], Policy]
+    outputs: Outputs
+    work: WorkDirs
+    starts: Starts
+    recording: Recording
+    work_limits: WorkLimits
+    end_strays: Callable[[], Mapping[int, str]]
+    now: Callable[[], float]
+    say: Callable[[EntryType, str], None]
+    loop: asyncio.AbstractEventLoop
+    note_changes: Callable[[Any], None]
+    catch_up: Callable[[Any], None]
+    longest_grace: float = math.inf
+    starts_no_more: bool = False
+    is_closed: bool = False
+    is_spool_full: bool = False
+    turns_of_classes: defaultdict[str, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
+    readings: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def retry_on_oserror(self, step: Callable[..., None], *given: Any) -> None:
+        """Take this step, and again in a moment where a journal cannot be read for lack of descriptors or memory."""
+        if self.is_closed:
+            return
+        try:
+            step(*given)
+        except OSError:
+            self.loop.call_later(LAST_LOOK, self.retry_on_oserror, step, *given)
