@@ -492,7 +492,8 @@ class Attempts:
         if fact is None or journal is None:
             return False
         self._note_start(attempt, journal)
-        self._read_news(attempt)
+        if journal.may_have_notes:
+            self._read_news(attempt)
         self._tell_strays(attempt, *spools.strays(seen or journal.exit))
         self._put_end(attempt, fact, partial(spools.ended, attempt.key, journal.without_outcome(), seen))
         return True
@@ -516,7 +517,7 @@ class Attempts:
             self._disarm(attempt)
             self._be_content(attempt)
             self._leave_starts(attempt)
-            told = replace(fact, ending=attempt.ending)
+            told = fact if attempt.ending is fact.ending else replace(fact, ending=attempt.ending)
             self._outputs.finish(attempt.key, partial(self._tell_end, attempt, told, otherwise))
 
     def _tell_end(
