@@ -1,5 +1,5 @@
-"""structlog without rich, which it imports where it finds it, for tracebacks that the daemon never draws: a fifth of
-the daemon's start, and memory for as long as it runs.
+"""structlog without what it imports where it finds it, and the daemon never uses: rich, for tracebacks, is a fifth of
+the daemon's start, greenlet 1.5 MiB, for as long as it runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _absent(name: str) -> Iterator[None]:
         del sys.modules[name]
 
 
-with _absent("rich"):
+with _absent("rich"), _absent("greenlet"):
     import structlog as structlog
     import structlog.typing
 
