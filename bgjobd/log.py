@@ -339,7 +339,7 @@ class Log:
     def put(self, lines: Iterable[Line]) -> None:
         """Take lines to write."""
         batch = tuple(lines)
-        weight = sum(map(_weight, batch))
+        weight = sum([line.weight for line in batch])
         for outlet in self._outlets:
             outlet.put(batch, weight)
 

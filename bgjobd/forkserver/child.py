@@ -55,11 +55,9 @@ class Order(NamedTuple):
     error: Mapping[str, str | None] | None = None
     unread: str | None = None
 
-    def read(self) -> Order:
+    def read(self, parameters: str) -> Order:
         """With its parameters."""
-        if self.unread is None:
-            return self
-        return self._replace(parameters=json.loads(self.unread), unread=None)
+        return self._replace(parameters=json.loads(parameters), unread=None)
 
     @property
     def journal(self) -> str:
@@ -239,7 +237,7 @@ class _Recorder:
         except OSError:
             return
         if (now.st_dev, now.st_ino) == (self._file.st_dev, self._file.st_ino):
-            journals.append_within(self._journal, line, now.st_size, left)
+            journals.append_within(self._journal, line, now, left)
 
 
 def _entry(message: str) -> dict[str, Any]:
@@ -260,7 +258,8 @@ def run(
     code = 1
     try:
         since = time.monotonic()
-        order = order.read()
+        if order.unread is not None:
+            order = order.read(order.unread)
         begun = _begin(order, place, sandbox, since)
         if begun is not None:
             journal, output = begun

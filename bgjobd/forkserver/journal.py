@@ -241,7 +241,8 @@ def _by_name(spool: int, name: str, journal: int) -> int:
         named = os.open(name, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | _NO_TRICKS, dir_fd=spool)
     except OSError:
         return journal  # somebody has taken the name away
-    is_same = os.path.sameopenfile(named, journal)
+    one, other = os.fstat(named), os.fstat(journal)
+    is_same = (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
     os.close(journal if is_same else named)
     return named if is_same else journal
 
@@ -265,17 +266,19 @@ def set_aside(journal: int, end: int) -> None:
             raise
 
 
-def append_within(journal: int, line: bytes, size: int, left: int) -> None:
-    """Append a record, whole or not at all, and leave so many bytes to those who come later; `size` is the journal's.
+def append_within(journal: int, line: bytes, now: os.stat_result, left: int) -> None:
+    """Append a record, whole or not at all, and leave so many bytes to those who come later; `now` is the journal.
 
     Raises OSError.
     """
-    set_aside(journal, size + 1 + len(line) + left)
+    end = now.st_size + 1 + len(line) + left
+    if end > now.st_blocks * 512 // _PAGE * _PAGE:
+        set_aside(journal, end)
     try:
         append(journal, line)
     except OSError:
         with suppress(OSError):
-            os.ftruncate(journal, size)  # a part of it would take the room that others were left
+            os.ftruncate(journal, now.st_size)  # a part of it would take the room that others were left
         raise
 
 
