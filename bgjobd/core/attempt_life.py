@@ -349,13 +349,14 @@ def advance(
     step = TABLE.get((life.state, classify(life, sight)))
     if step is None:
         raise IllegalSightError(life, sight)
-    after = _changed(replace(life, state=step.state), sight)
+    changes = _changes(life, sight) | {"state": step.state}
     for act in step.acts:
-        after = replace(after, sent=_SENT.get(act, after.sent))
+        if act in _SENT:
+            changes["sent"] = _SENT[act]
+    after = replace(life, **changes)
     if step.ending is not None:
-        after = _ended(after, step.ending(after, sight), now, terms())
-    if isinstance(sight, EndSeen | ProcessVanished | LifeEnded) and step.ending is not None:
-        after = replace(after, otherwise=_otherwise(after, sight, now))
+        ended = _ended(after, step.ending(after, sight), now, terms())
+        after = replace(after, ended=ended, otherwise=_otherwise(after, sight, now))
     return after, step.acts
 
 
@@ -430,34 +431,33 @@ _SIMPLE: Final[Mapping[type[Sight], Happening]] = MappingProxyType(
 )
 
 
-def _changed(life: AttemptLife, sight: Sight) -> AttemptLife:
+def _changes(life: AttemptLife, sight: Sight) -> dict[str, Any]:
     """What else is known after the sight: the wish to stop it, and what it has lost."""
     match sight:
         case StopRequested(reason=reason) | StopRecalled(reason=reason):
-            return replace(life, stop_reason=life.stop_reason or reason)
+            return {"stop_reason": life.stop_reason or reason}
         case CancelRecalled():
-            return replace(life, stop_reason=life.stop_reason or StopReason.CANCELLED)
+            return {"stop_reason": life.stop_reason or StopReason.CANCELLED}
         case ServerEnded(crash=crash, is_killed=is_killed):
-            return replace(life, unbegun=unbegun(crash, is_killed))
+            return {"unbegun": unbegun(crash, is_killed)}
         case SpoolRenewed():
-            return replace(life, is_bereft=True)
+            return {"is_bereft": True}
         case ResultWaited():
-            return replace(life, is_waiting=True)
+            return {"is_waiting": True}
         case _:
-            return life
+            return {}
 
 
-def _ended(life: AttemptLife, seen: Ending | AttemptEnded, now: float, terms: Terms) -> AttemptLife:
-    """The attempt with its end under the name of what caused it: a limit, a stop, or itself."""
+def _ended(life: AttemptLife, seen: Ending | AttemptEnded, now: float, terms: Terms) -> AttemptEnded:
+    """The end under the name of what caused it: a limit, a stop, or itself."""
     fact = seen if isinstance(seen, AttemptEnded) else AttemptEnded(life.number, seen, now)
     ending = by_limit(fact, terms.caps, life.stop_reason)
     ending = verdict(ending, life.stop_reason, terms.timeout, terms.retry_lost, terms.retry_on)
-    return replace(life, ended=replace(fact, ending=ending))
+    return fact if ending is fact.ending else replace(fact, ending=ending)
 
 
-def _otherwise(
-    life: AttemptLife, sight: EndSeen | ProcessVanished | LifeEnded, now: float
-) -> AttemptEnded | None:
+def _otherwise(life: AttemptLife, sight: Sight, now: float) -> AttemptEnded | None:
+    """How it has ended should its long result be none, as the sight tells; else as it was known before."""
     match sight:
         case EndSeen():
             return sight.otherwise
@@ -465,6 +465,8 @@ def _otherwise(
             return AttemptEnded(life.number, sight.otherwise, now)
         case LifeEnded():
             return AttemptEnded(life.number, sight.ending, now)
+        case _:
+            return life.otherwise
 
 
 def diagram() -> str:

@@ -52,13 +52,13 @@ class Candidate:
     priority: int
 
 
-def may_go(crashes: int, on_the_way: int, suspects_on_the_way: int) -> bool:
-    """Whether the next start in line may go to the fork server now, by how many are on the way there.
+def may_go(crashes: int, on_the_way: int, has_suspect: bool) -> bool:
+    """Whether the next start in line may go to the fork server now, by how many are on the way there and by whom.
 
     A start of a job with `crashes` may end the fork server, with it those on the way: it goes alone, so that one more
     end tells that it is its doing.
     """
-    return not suspects_on_the_way and (not crashes or not on_the_way)
+    return not has_suspect and (not crashes or not on_the_way)
 
 
 W = TypeVar("W", bound=Waiting)

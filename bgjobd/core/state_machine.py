@@ -153,28 +153,36 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         priority=fact.priority,
         timeout=fact.timeout,
         created_at=now,
+        updated_at=now,
         scheduled_at=fact.scheduled_at,
         idempotency_key=fact.idempotency_key,
     )
 
 
+def _changed(job: Job, now: float, **changes: Any) -> Job:
+    return replace(job, updated_at=now, **changes)
+
+
 def _slot_granted(job: Job, fact: SlotGranted, status: Status, now: float, jitter: float) -> Job:
-    return replace(job, status=status, attempt=job.attempt + 1, started_at=now, progress=None)
+    return _changed(job, now, status=status, attempt=job.attempt + 1, started_at=now, progress=None)
 
 
 def _attempt_started(job: Job, fact: AttemptStarted, status: Status, now: float, jitter: float) -> Job:
-    return replace(job, status=status)
+    return job
 
 
 def _completed(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
-    return replace(job, status=status, finished_at=fact.at, result=fact.ending.result, error=None, crashes=0)
+    return _changed(
+        job, now, status=status, finished_at=fact.at, result=fact.ending.result, error=None, crashes=0
+    )
 
 
 def _retry_due(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
     asked = fact.ending.delay
     delay = asked if asked is not None else delay_before_retry(job.policy, job.retry_count, jitter)
-    return replace(
+    return _changed(
         job,
+        now,
         status=status,
         retry_count=job.retry_count + 1,
         scheduled_at=now + delay,
@@ -184,36 +192,37 @@ def _retry_due(job: Job, fact: AttemptEnded, status: Status, now: float, jitter:
 
 
 def _given_up(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
-    return replace(job, status=status, finished_at=fact.at, error=fact.ending.error, crashes=0)
+    return _changed(job, now, status=status, finished_at=fact.at, error=fact.ending.error, crashes=0)
 
 
 def _put_back(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
     asked = fact.ending.delay
     crashes = crashes_after(job, fact.ending)
     delay = asked if asked is not None else delay_before_start(max(1, crashes), jitter)
-    return replace(job, status=status, scheduled_at=now + delay, crashes=crashes)
+    return _changed(job, now, status=status, scheduled_at=now + delay, crashes=crashes)
 
 
 def _quarantined(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
     crashes = crashes_after(job, fact.ending)
     error = f"quarantined: {crashes} starts in a row ended their fork server ({fact.ending.crash})"
-    return replace(job, status=status, finished_at=fact.at, error=error, crashes=crashes)
+    return _changed(job, now, status=status, finished_at=fact.at, error=error, crashes=crashes)
 
 
 def _stopped(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
     crashes = crashes_after(job, fact.ending)
-    return replace(job, status=status, finished_at=fact.at, error=fact.ending.error, crashes=crashes)
+    return _changed(job, now, status=status, finished_at=fact.at, error=fact.ending.error, crashes=crashes)
 
 
 def _cancel_requested(job: Job, fact: CancelRequested, status: Status, now: float, jitter: float) -> Job:
     wanted_at = job.cancel_requested_at if job.cancel_requested_at is not None else now
     finished_at = now if status.is_final else None
-    return replace(job, status=status, cancel_requested_at=wanted_at, finished_at=finished_at)
+    return _changed(job, now, status=status, cancel_requested_at=wanted_at, finished_at=finished_at)
 
 
 def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float, jitter: float) -> Job:
-    return replace(
+    return _changed(
         job,
+        now,
         status=status,
         retry_count=0,
         scheduled_at=None,
@@ -227,7 +236,7 @@ def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float,
 def _clock_jumped(job: Job, fact: ClockJumped, status: Status, now: float, jitter: float) -> Job:
     if not job.is_waiting_for_retry or job.scheduled_at is None:
         return job
-    return replace(job, scheduled_at=job.scheduled_at + fact.delta)
+    return _changed(job, now, scheduled_at=job.scheduled_at + fact.delta)
 
 
 # Job and fact have the types that their happening implies; classify and TABLE see to it.

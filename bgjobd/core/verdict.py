@@ -160,4 +160,4 @@ def verdict(
         case StopReason.CANCELLED | StopReason.TIMED_OUT | StopReason.SHUTDOWN | None:
             pass  # it ended by itself
     may_retry = ending.may_retry and is_retriable(ending.outcome, retry_lost, retry_on)
-    return replace(ending, may_retry=may_retry)
+    return ending if may_retry == ending.may_retry else replace(ending, may_retry=may_retry)

@@ -186,7 +186,7 @@ class _Recorder:
         except OSError:
             return
         if (now.st_dev, now.st_ino) == (self._file.st_dev, self._file.st_ino):
-            journals.append_within(self._journal, line, now.st_size, left)
+            journals.append_within(self._journal, line, now, left)
 
 
 def _entry(message: str) -> dict[str, Any]:
@@ -207,7 +207,8 @@ def run(
     code = 1
     try:
         since = time.monotonic()
-        order = order.read()
+        if order.unread is not None:
+            order = order.read(order.unread)
         begun = _begin(order, place, sandbox, since)
         if begun is not None:
             journal, output = begun

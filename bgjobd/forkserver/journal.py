@@ -15,7 +15,7 @@ import resource
 import stat
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
 from types import NoneType
@@ -241,7 +241,8 @@ def _by_name(spool: int, name: str, journal: int) -> int:
         named = os.open(name, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | _NO_TRICKS, dir_fd=spool)
     except OSError:
         return journal  # somebody has taken the name away
-    is_same = os.path.sameopenfile(named, journal)
+    one, other = os.fstat(named), os.fstat(journal)
+    is_same = (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
     os.close(journal if is_same else named)
     return named if is_same else journal
 
@@ -265,17 +266,19 @@ def set_aside(journal: int, end: int) -> None:
             raise
 
 
-def append_within(journal: int, line: bytes, size: int, left: int) -> None:
-    """Append a record, whole or not at all, and leave so many bytes to those who come later; `size` is the journal's.
+def append_within(journal: int, line: bytes, now: os.stat_result, left: int) -> None:
+    """Append a record, whole or not at all, and leave so many bytes to those who come later; `now` is the journal.
 
     Raises OSError.
     """
-    set_aside(journal, size + 1 + len(line) + left)
+    end = now.st_size + 1 + len(line) + left
+    if end > now.st_blocks * 512 // _PAGE * _PAGE:
+        set_aside(journal, end)
     try:
         append(journal, line)
     except OSError:
         with suppress(OSError):
-            os.ftruncate(journal, size)  # a part of it would take the room that others were left
+            os.ftruncate(journal, now.st_size)  # a part of it would take the room that others were left
         raise
 
 
@@ -293,7 +296,7 @@ class Journal(NamedTuple):
     """What an attempt's journal says of its bounds; the records as they stand, None where there is none.
 
     A long result is not read: an outcome has its text instead, `unread`, which may be anything that a job has written,
-    or a part of what was to be. What the job told in between is for `read_on`.
+    or a part of what was to be. What the job told in between is for `read_on`, where it `may_have_notes`.
     """
 
     started: Record | None = None
@@ -301,6 +304,7 @@ class Journal(NamedTuple):
     outcome: Record | None = None
     exit: Record | None = None
     waiting: Record | None = None
+    may_have_notes: bool = False
 
     def without_outcome(self) -> Journal:
         """What it says but for that."""
@@ -319,7 +323,10 @@ def try_read(spool: int, name: str) -> Journal | None:
         return None
     try:
         found = os.fstat(descriptor)
-        return parse(_text(descriptor, found.st_size)) if stat.S_ISREG(found.st_mode) else None
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        journal = parse(_text(descriptor, found.st_size))
+        return journal._replace(may_have_notes=True) if found.st_size > _MAX_HEAD + _MAX_PART else journal
     finally:
         os.close(descriptor)
 
@@ -383,8 +390,10 @@ def parse(text: bytes) -> Journal:
     found: dict[str, Record] = {}
     exits: list[bytes] = []
     tries: Counter[str] = Counter()
+    may_have_notes = text.count(b"\n") > 2 * _MAX_LINES
     for line in _lines(text):
         kind = _kind(line)
+        may_have_notes = may_have_notes or kind in _NOTES
         if kind is None or kind in found or kind in ("log", "progress"):
             continue
         if kind == "exit":
@@ -399,7 +408,14 @@ def parse(text: bytes) -> Journal:
         if record is not None and record["type"] == "exit" and _is_of_its_process(record, found):
             found["exit"] = record
             break
-    return Journal(*map(found.get, Journal._fields))
+    return Journal(
+        started=found.get("started"),
+        fenced=found.get("fenced"),
+        outcome=found.get("outcome"),
+        exit=found.get("exit"),
+        waiting=found.get("waiting"),
+        may_have_notes=may_have_notes,
+    )
 
 
 def _kind(line: bytes) -> str | None:
@@ -457,44 +473,7 @@ def _unread(pid: bytes, result: bytes) -> Record:
     return {"v": VERSION, "type": "outcome", "outcome": "completed", "pid": int(pid), **told}
 
 
-_FIELDS: dict[str, dict[str, Any]] = {
-    "started": {
-        "token": str,
-        "pid": int,
-        "start_time": int,
-        "pidfd_inode": int,
-        "monotonic": (int, float),
-        "at": (int, float),
-    },
-    "fenced": {},
-    "outcome": {"pid": int, "outcome": str},
-    "exit": {"pid": int, "at": (int, float), "code": (int, NoneType), "signal": (int, NoneType)},
-    "log": {"pid": int, "at": (int, float), "message": str, "level": str},
-    "progress": {"pid": int, "at": (int, float), "message": str, "fraction": (int, float)},
-    "waiting": {"pid": int, "at": (int, float), "message": str, "size": int},
-}
 _NOTES = ("log", "progress", "waiting")
-_OUTCOME_FIELDS: dict[str, dict[str, Any]] = {
-    "completed": {},
-    "failed": {
-        "error_type": str,
-        "error_message": str,
-        "traceback": str,
-        "may_retry": bool,
-        "delay": (int, float, NoneType),
-    },
-    "snoozed": {"delay": (int, float)},
-}
-_USAGE_FIELDS: dict[str, Any] = {
-    "max_rss": int,
-    "cpu_user": (int, float),
-    "cpu_system": (int, float),
-    "output_bytes": int,
-}
-"""What each kind of record, of outcome, and usage must have: the job could have written anything."""
-
-_MORE_FIELDS: dict[str, Any] = {"strays": int, "oom_kills": int, "own_cpu": (int, float)}
-"""What an exit record may have, and those of older versions have not."""
 
 _LARGEST = 2**53
 """No number of ours comes near; what is beyond, or no number, would not fit the database either."""
@@ -517,18 +496,60 @@ _RANGES = {
 """The kernel's largest pid, and the last second of the year 9999: what is beyond is no process, and no date."""
 
 
+class _Field(NamedTuple):
+    """One that a record must have, or may: of which types, and the least and the most that a number may be."""
+
+    name: str
+    types: Any
+    least: float
+    most: float
+
+
+def _fields(**types: Any) -> tuple[_Field, ...]:
+    return tuple(
+        [_Field(name, each, *_RANGES.get(name, (-_LARGEST, _LARGEST))) for name, each in types.items()]
+    )
+
+
+_NUMBER = (int, float)
+_FIELDS = {
+    "started": _fields(token=str, pid=int, start_time=int, pidfd_inode=int, monotonic=_NUMBER, at=_NUMBER),
+    "fenced": (),
+    "outcome": _fields(pid=int, outcome=str),
+    "exit": _fields(pid=int, at=_NUMBER, code=(int, NoneType), signal=(int, NoneType)),
+    "log": _fields(pid=int, at=_NUMBER, message=str, level=str),
+    "progress": _fields(pid=int, at=_NUMBER, message=str, fraction=_NUMBER),
+    "waiting": _fields(pid=int, at=_NUMBER, message=str, size=int),
+}
+_OUTCOME_FIELDS = {
+    "completed": (),
+    "failed": _fields(
+        error_type=str, error_message=str, traceback=str, may_retry=bool, delay=(int, float, NoneType)
+    ),
+    "snoozed": _fields(delay=_NUMBER),
+}
+_USAGE_FIELDS = _fields(max_rss=int, cpu_user=_NUMBER, cpu_system=_NUMBER, output_bytes=int)
+"""What each kind of record, of outcome, and usage must have: the job could have written anything."""
+
+_USAGE_NAMES = {field.name for field in _USAGE_FIELDS}
+_EXCEEDED_FIELDS = _fields(limit=str, used=int, most=int)
+
+_MORE_FIELDS = _fields(strays=int, oom_kills=int, own_cpu=_NUMBER)
+"""What an exit record may have, and those of older versions have not."""
+
+
 def _is_whole(record: Record) -> bool:
     if not _has(record, _FIELDS.get(str(record.get("type")))):
         return False
-    if not all(_fits(name, record.get(name, 0), kinds) for name, kinds in _MORE_FIELDS.items()):
+    if not _has(record, [field for field in _MORE_FIELDS if field.name in record]):
         return False
-    if not all(_are_names(record.get(name, [])) for name in ("stray_names", "servers")):
+    if not all(_are_names(record[name]) for name in ("stray_names", "servers") if name in record):
         return False
     if record.get("exceeded") is not None and not _is_exceeded(record["exceeded"]):
         return False
     if record["type"] == "exit" and record.get("usage") is not None:
         usage = record["usage"]
-        return isinstance(usage, dict) and usage.keys() == _USAGE_FIELDS.keys() and _has(usage, _USAGE_FIELDS)
+        return isinstance(usage, dict) and usage.keys() == _USAGE_NAMES and _has(usage, _USAGE_FIELDS)
     return record["type"] != "outcome" or _has(record, _OUTCOME_FIELDS.get(record["outcome"]))
 
 
@@ -537,14 +558,14 @@ def _are_names(told: object) -> bool:
 
 
 def _is_exceeded(told: object) -> bool:
-    return isinstance(told, dict) and _has(told, {"limit": str, "used": int, "most": int})
+    return isinstance(told, dict) and _has(told, _EXCEEDED_FIELDS)
 
 
-def _has(record: Record, fields: dict[str, Any] | None) -> bool:
-    return fields is not None and all(_fits(name, record.get(name), kinds) for name, kinds in fields.items())
-
-
-def _fits(name: str, value: object, kinds: Any) -> bool:
-    least, most = _RANGES.get(name, (-_LARGEST, _LARGEST))
-    is_in_range = not isinstance(value, (int, float)) or least <= value <= most
-    return isinstance(value, kinds) and is_in_range
+def _has(record: Record, fields: Iterable[_Field] | None) -> bool:
+    if fields is None:
+        return False
+    for name, types, least, most in fields:
+        value = record.get(name)
+        if not isinstance(value, types) or (isinstance(value, _NUMBER) and not least <= value <= most):
+            return False
+    return True

@@ -40,11 +40,9 @@ class Order(NamedTuple):
     error: Mapping[str, str | None] | None = None
     unread: str | None = None
 
-    def read(self) -> Order:
+    def read(self, parameters: str) -> Order:
         """With its parameters."""
-        if self.unread is None:
-            return self
-        return self._replace(parameters=json.loads(self.unread), unread=None)
+        return self._replace(parameters=json.loads(parameters), unread=None)
 
     @property
     def journal(self) -> str:

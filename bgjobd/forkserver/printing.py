@@ -50,4 +50,7 @@ def take_over() -> None:
 
 def lost() -> int:
     """How many bytes were lost."""
-    return sum(sink.lost for sink in _SINKS)
+    count = 0
+    for sink in _SINKS:  # a generator would cost a fresh child another page
+        count += sink.lost
+    return count

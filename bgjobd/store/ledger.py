@@ -266,7 +266,7 @@ class Ledger:
             next_id += 1
             if fact.idempotency_key is not None:
                 by_key[fact.idempotency_key] = fact
-            job = replace(state_machine.advance(None, fact, done.now), updated_at=done.now)
+            job = state_machine.advance(None, fact, done.now)
             rows.append(row_of_new(job, fact.digest, done.now, by.uid, by.gid, by.pid))
             stored.append(Stored(job.id, created=True))
             done.changed.append(job)
@@ -334,10 +334,10 @@ class Ledger:
                 return fact
 
     def _advance(self, before: Job, fact: Fact, done: _Gathered) -> Job:
-        after = state_machine.advance(before, fact, done.now, self._jitter())
-        is_changed = after != before
+        changed = state_machine.advance(before, fact, done.now, self._jitter())
+        is_changed = changed != before
+        after = changed if is_changed else before
         if is_changed:
-            after = replace(after, updated_at=done.now)
             change = changes_of(after, done.now) | {"expected": before.status}
             if self._execute(statements.UPDATE_JOB, change).rowcount != 1:
                 raise LostUpdateError(before.id, before.status)

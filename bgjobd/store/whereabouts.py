@@ -34,6 +34,7 @@ class Whereabouts:
     def __init__(self, state_dir: Path) -> None:
         self._path = str(state_dir / FILE_NAME)
         self._beside = os.path.realpath(self._path)
+        self._paths = {_MAIN: self._path, **{name: self._beside + name for name in _BESIDE}}
         self._known: dict[str, _Identity] = {_MAIN: _identity(os.stat(self._path))}
 
     def learn(self) -> None:
@@ -55,21 +56,18 @@ class Whereabouts:
 
     def _stat(self, name: str) -> os.stat_result:
         found = self._found(name)
-        if _identity(found) != self._known[name]:
-            told = f"another file is in the place of {self._path_of(name)}, which the daemon has open"
+        if (found.st_dev, found.st_ino) != self._known[name]:  # before and after every commit
+            told = f"another file is in the place of {self._paths[name]}, which the daemon has open"
             raise MovedError(f"{told}; {_remedy(name, 'takes what is there now')}")
         return found
 
     def _found(self, name: str) -> os.stat_result:
-        path = self._path_of(name)
+        path = self._paths[name]
         try:
-            return os.stat(path, follow_symlinks=name == _MAIN)
+            return os.stat(path) if name == _MAIN else os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             told = f"{path} was moved or removed while the daemon had it open"
             raise MovedError(f"{told}; {_remedy(name, 'without it begins with no jobs')}") from None
-
-    def _path_of(self, name: str) -> str:
-        return self._path if name == _MAIN else self._beside + name
 
 
 def _identity(found: os.stat_result) -> _Identity:

@@ -224,7 +224,8 @@ class Attempt:
         if fact is None or journal is None:
             return False
         self._note_start(journal)
-        self._read_news()
+        if journal.may_have_notes:
+            self._read_news()
         self._tell_strays(*journal_facts.strays(exit_record or journal.exit))
         is_unread = journal_facts.is_unread(fact.ending)
         bare = journal_facts.ended(self.key, journal.without_outcome(), exit_record) if is_unread else None

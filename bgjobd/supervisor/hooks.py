@@ -357,7 +357,7 @@ class Hooks:
 
     async def _note_end(self, hook: _Hook, journal: Journal) -> None:
         """The hook is over, once what it told has been read, a portion at a time."""
-        if journal.started is not None:
+        if journal.started is not None and journal.may_have_notes:
             await self._note_news(hook, journal.started["pid"])
         self._tell_end(hook, journal, hook.process.exit)
         self._forget(hook)

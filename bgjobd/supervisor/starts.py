@@ -86,8 +86,8 @@ class Starts:
     def _send_who_may_go(self) -> None:
         while self._line and self._server is not None:
             # One that may end it is alone there, so nobody has to look through many.
-            suspects = sum(one.crashes > 0 for one in self._sent) if len(self._sent) == 1 else 0
-            if not may_go(self._line[0].crashes, len(self._sent), suspects):
+            has_suspect = len(self._sent) == 1 and next(iter(self._sent)).crashes > 0
+            if not may_go(self._line[0].crashes, len(self._sent), has_suspect):
                 return
             start = self._line.popleft()
             self._sent.add(start)

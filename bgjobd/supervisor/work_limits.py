@@ -71,7 +71,9 @@ class WorkLimits:
 
     def look(self, class_name: str) -> None:
         """An attempt of the class has ended: measure, at once or as soon as it may be measured again."""
-        if self._limit(class_name) is not None:
+        if self._limit(class_name) is None:
+            return
+        if class_name in self._classes or self._directories(class_name):
             self._look_at(self._loop.time(), class_name)
 
     def look_at_all(self) -> None:
@@ -90,17 +92,20 @@ class WorkLimits:
             self._look_at(self._loop.time(), class_name)
         else:
             then()
-            self.look(class_name)  # in a moment: it may have grown since
+            self._look_at(self._loop.time(), class_name)  # in a moment: it may have grown since
 
     def _look_at(self, at: float, class_name: str) -> None:
         one = self._classes.setdefault(class_name, _Class())
         if self._is_closed or one.is_being_measured:
             return
+        at = max(at, one.free_at)
         if one.timer is not None:
+            if one.timer.when() <= at:
+                return
             one.timer.cancel()
             one.timer = None
-        if at < one.free_at or at > self._loop.time():
-            one.timer = self._loop.call_at(max(at, one.free_at), self._start_measuring, class_name)
+        if at > self._loop.time():
+            one.timer = self._loop.call_at(at, self._start_measuring, class_name)
         else:
             self._start_measuring(class_name)
 

@@ -242,10 +242,17 @@ def test_a_class_of_which_nothing_can_start_gets_no_slot_and_leaves_them_to_the_
 
 
 @pytest.mark.parametrize(
-    ("crashes", "on_the_way", "suspects", "expected"),
-    [(0, 0, 0, True), (0, 5, 0, True), (0, 1, 1, False), (1, 0, 0, True), (1, 1, 0, False), (2, 1, 1, False)],
+    ("crashes", "on_the_way", "has_suspect", "expected"),
+    [
+        (0, 0, False, True),
+        (0, 5, False, True),
+        (0, 1, True, False),
+        (1, 0, False, True),
+        (1, 1, False, False),
+        (2, 1, True, False),
+    ],
 )
 def test_a_start_that_may_end_the_fork_server_goes_alone_and_nothing_goes_beside_it(
-    crashes: int, on_the_way: int, suspects: int, expected: bool
+    crashes: int, on_the_way: int, has_suspect: bool, expected: bool
 ) -> None:
-    assert may_go(crashes, on_the_way, suspects) is expected
+    assert may_go(crashes, on_the_way, has_suspect) is expected
