@@ -94,7 +94,7 @@ def test_the_wheel_names_both_commands(wheel: ZipFile) -> None:
     assert wheel.read(entry_points).decode().split() == [
         "[console_scripts]",
         *("bgjob", "=", "bgjob.command:main"),
-        *("bgjobd", "=", "bgjobd.__main__:main"),
+        *("bgjobd", "=", "bgjobd.main:main"),
     ]
 
 
