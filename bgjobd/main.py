@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 import tempfile
@@ -16,10 +17,9 @@ from typing import Final
 from bgjob.commands.parsing import Parser
 from bgjobd.commands import backup, prune
 from bgjobd.commands.exit_codes import FAILED, OK, REFUSED, UNAVAILABLE, USAGE, complain
-from bgjobd.commands.serve import serve, settings_of
+from bgjobd.commands.settings import settings_of
 from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
-from bgjobd.supervisor import page_process
 
 Command = Callable[[argparse.Namespace, Config], int]
 """A command that the configuration is read for."""
@@ -44,6 +44,16 @@ def _open_standard_streams() -> None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  it lives as long as the process
     if sys.stdout is None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  as above
+
+
+def serve(given: argparse.Namespace) -> int:
+    """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reloads."""
+    gc.disable()  # nearly all that an import makes stays: looking through it again and again is an eighth of the start
+    from bgjobd.commands import serve as command
+
+    gc.freeze()
+    gc.enable()
+    return command.serve(given)
 
 
 def check(given: argparse.Namespace) -> int:
@@ -82,6 +92,7 @@ def status(given: argparse.Namespace) -> int:
 
 def web(given: argparse.Namespace) -> int:
     """Run the page alone, beside a daemon that has it switched off, or at another address."""
+    from bgjobd.supervisor import page_process
     from bgjobd.web.__main__ import serve  # which the daemon has no use for
     from bgjobd.web.settings import Settings
 

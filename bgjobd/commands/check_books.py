@@ -26,6 +26,7 @@ from bgjobd.store.migrations import SchemaTooNewError
 from bgjobd.supervisor import spool as spools
 from bgjobd.supervisor.fork_server_link import AttemptDirs
 from bgjobd.supervisor.fork_server_marks import try_mark
+from bgjobd.supervisor.processes import try_open_process
 from bgjobd.supervisor.spool import MARKER, UNFINISHED, AttemptKey
 from bgjobd.supervisor.work_dirs import ASIDE
 

@@ -13,7 +13,7 @@ from typing import Final
 from bgjobd import service
 from bgjobd.api.unix_socket import SocketInUseError
 from bgjobd.commands.exit_codes import BUSY, FAILED, OK, UNREPAIRED, USAGE, complain
-from bgjobd.config import loading
+from bgjobd.commands.settings import settings_of
 from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
 from bgjobd.core.stopping import AtStop, at_stop
@@ -96,11 +96,6 @@ def _on_hangup(daemon: Daemon, asked: asyncio.Queue[int], is_at_terminal: bool) 
 
 def _listen(number: int, act: Callable[[], None]) -> None:
     asyncio.get_running_loop().add_signal_handler(number, act)
-
-
-def settings_of(given: argparse.Namespace) -> Config:
-    """The settings that the arguments tell where to read. Raises ConfigError."""
-    return loading.load(given.config, os.environ, is_root=os.geteuid() == 0)
 
 
 def _settings_of_daemon(given: argparse.Namespace) -> Config:
