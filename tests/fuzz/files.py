@@ -25,7 +25,7 @@ from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
 from bgjobd.host.clock import to_text
-from bgjobd.supervisor import journal_facts, processes, spool
+from bgjobd.supervisor import journal_facts, processes
 from bgjobd.supervisor.fork_server_link import Application
 from tests.fuzz.target import pieces, scratch
 
@@ -130,7 +130,7 @@ def _check_notes(descriptor: int, found: journals.Journal, data: bytes) -> None:
         os.close(place)
     assert (read, offset) == at_once
     for record in read:
-        note = spool._note(record)
+        (note,) = journal_facts.notes((record,))
         to_text(note.at)
         note.message.encode()
         assert len(note.message) <= journals.MAX_TEXT

@@ -15,7 +15,7 @@ from bgjob.words import EntryType
 from bgjobd.api import unix_socket
 from bgjobd.commands import check_places, process_table
 from bgjobd.commands.findings import Severity
-from bgjobd.commands.prune import Archive
+from bgjobd.commands.pruning import Archive
 from bgjobd.host import directories, lock
 from bgjobd.host.log import FILE_NAME, Log
 from bgjobd.store import backups, database

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bgjobd import main
+from bgjobd.commands import serve
 from bgjobd.host import poweroff
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults.injecting import hanging_calls, needs_root, pid_of
@@ -40,7 +40,7 @@ SETTINGS = """
 
 
 # What the daemon changes of itself so that nobody has to wait for it.
-LESS_GRACE = "from bgjobd import main; main._GRACE_AT_POWEROFF = 1.0"
+LESS_GRACE = "from bgjobd.commands import serve; serve._GRACE_AT_POWEROFF = 1.0"
 LESS_PATIENCE = "from bgjobd.host import poweroff; poweroff._PATIENCE = 0.5"
 
 
@@ -117,7 +117,7 @@ def _ends_said(running: RunningDaemon) -> int:
 
 
 def test_systemd_has_more_patience_than_what_a_poweroff_may_take() -> None:
-    assert poweroff._PATIENCE + main._GRACE_AT_POWEROFF < 30
+    assert poweroff._PATIENCE + serve._GRACE_AT_POWEROFF < 30
 
 
 def test_an_attempt_that_ignores_the_poweroff_is_killed_before_systemd_loses_patience(
