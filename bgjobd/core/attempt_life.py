@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgjob.words import Outcome
 from bgjobd.core.attempt_sights import (
@@ -104,8 +104,7 @@ class Act(StrEnum):
     TELL_END = "store how it ended"
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptLife:
+class AttemptLife(NamedTuple):
     """An attempt as the rules see it; `ended` is None until its end is known.
 
     `sent` is the signal that was sent last to stop it. `is_waiting`: its method has returned, and its result found no
@@ -349,14 +348,14 @@ def advance(
     step = TABLE.get((life.state, classify(life, sight)))
     if step is None:
         raise IllegalSightError(life, sight)
-    changes = _changes(life, sight) | {"state": step.state}
+    changes = _changes(life, sight)
     for act in step.acts:
         if act in _SENT:
             changes["sent"] = _SENT[act]
-    after = replace(life, **changes)
+    after = life._replace(state=step.state, **changes)
     if step.ending is not None:
         ended = _ended(after, step.ending(after, sight), now, terms())
-        after = replace(after, ended=ended, otherwise=_otherwise(after, sight, now))
+        after = after._replace(ended=ended, otherwise=_otherwise(after, sight, now))
     return after, step.acts
 
 
