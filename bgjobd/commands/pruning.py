@@ -11,11 +11,14 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
 
 from bgjob.client import Client
 from bgjob.codec import JsonObject, to_json
@@ -220,13 +223,13 @@ def prune(config: Config, wish: Wish, archive: Path | None, pruned: Pruned) -> N
                 gone, entries = hand.delete(job_ids, last_entry) if job_ids else ([], 0)
                 pruned.jobs[status] += len(gone)
                 pruned.entries += entries
-                progress.tell(pruned)
+                progress(pruned)
                 place = places[-1] if places else None
         after: int | None = 0
         while after is not None and wish.logs is not None:
             entries, after = hand.trim(wish.logs, after)
             pruned.entries += entries
-            progress.tell(pruned)
+            progress(pruned)
 
 
 def _without_secrets(job: JsonObject, config: Config) -> JsonObject:
@@ -249,26 +252,10 @@ def would_be_pruned(config: Config, wish: Wish) -> Pruned:
         return Pruned(Counter(jobs), reader.count_old_entries(wish.ends, wish.logs))
 
 
-class _Progress:
-    """A line on the terminal that says how far it is, every so often."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._told_at = time.monotonic()
-        self.is_told = False
-
-    def tell(self, pruned: Pruned) -> None:
-        if sys.stderr.isatty() and time.monotonic() - self._told_at >= 1:
-            self._told_at, self.is_told = time.monotonic(), True
-            told = f"{pruned.jobs.total():,} of {self._total:,} jobs, {pruned.entries:,} log entries"
-            print(f"\r{told} ", end="", file=sys.stderr, flush=True)
-
-
 @contextmanager
-def _progress(total: int) -> Iterator[_Progress]:
-    progress = _Progress(total)
-    try:
-        yield progress
-    finally:
-        if progress.is_told:
-            print(file=sys.stderr)
+def _progress(total: int) -> Iterator[Callable[[Pruned], None]]:
+    """Draws on a terminal how far it is, whenever it is told."""
+    told = TextColumn("{task.completed:,.0f} of {task.total:,.0f} jobs, {task.fields[entries]:,} log entries")
+    with Progress(BarColumn(), told, console=Console(stderr=True), disable=not sys.stderr.isatty()) as drawn:
+        task = drawn.add_task("", total=total, entries=0)
+        yield lambda pruned: drawn.update(task, completed=pruned.jobs.total(), entries=pruned.entries)
