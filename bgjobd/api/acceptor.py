@@ -1,4 +1,4 @@
-"""Accepts connections, and turns callers away before they take the descriptors of the daemon's own work."""
+"""Listens, accepts connections, and turns callers away before they take the descriptors of the daemon's own work."""
 
 from __future__ import annotations
 

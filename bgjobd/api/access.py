@@ -1,4 +1,4 @@
-"""Who may do what: the users and groups of `[access]` as numbers, and a right for every method; no socket here."""
+"""Which right each method takes, and the check whether a caller has it, by the users and groups of `[access]`."""
 
 from __future__ import annotations
 

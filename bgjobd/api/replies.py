@@ -14,7 +14,7 @@ from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
 from bgjobd.config.policy import Policy
-from bgjobd.core.job import masked, masked_text
+from bgjobd.core.masking import masked, masked_text
 from bgjobd.host.clock import to_text
 from bgjobd.store.items import LogLine
 from bgjobd.store.pages import Page

@@ -1,4 +1,4 @@
-"""A socket bound at a path: an old one is replaced, one that answers is left alone, and its rights are never wider."""
+"""Opens the socket at its path: an old one is replaced, one that answers left alone, and its rights are never wider."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.words import FINAL, Status
 from bgjobd.config.policy import policy_of
 from bgjobd.config.sections import Config, Retention
-from bgjobd.core.job import masked
+from bgjobd.core.masking import masked
 from bgjobd.core.planner import Lanes
 from bgjobd.daemon import retention
 from bgjobd.forkserver import journal as journals

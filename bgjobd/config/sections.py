@@ -1,5 +1,8 @@
-"""The sections of the configuration and their keys; what a single value looks like is in `values`, where they come
-from in `loading`, and whether files, users or classes exist is asked elsewhere."""
+"""The keys of the configuration, section by section.
+
+What a single value looks like is in `values`, where they come from in `loading`; whether files, users or classes exist
+is asked elsewhere.
+"""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What can happen to a job, in the past tense; every fact goes through machine.advance."""
+"""What can happen to a job, in the past tense; every fact goes through state_machine.advance."""
 
 from __future__ import annotations
 

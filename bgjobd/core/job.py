@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
 
 from bgjob.words import Backoff, Outcome, Status
-
-MASK: Final = "***"
-"""What is shown in place of a sensitive value."""
+from bgjobd.core.masking import masked_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +39,6 @@ class Call:
     def shown_parameters(self) -> str:
         """The parameters as JSON text for logs and people, sensitive values masked."""
         return masked_text(self.parameters, self.sensitive)
-
-
-def masked(parameters: Mapping[str, Any], sensitive: Collection[str]) -> dict[str, Any]:
-    """The parameters, each sensitive one with its name and without its value."""
-    return {name: MASK if name in sensitive else value for name, value in parameters.items()}
-
-
-def masked_text(parameters: str, sensitive: Collection[str]) -> str:
-    """The same of JSON text, which nobody has to read where none is sensitive."""
-    if not sensitive:
-        return parameters
-    return json.dumps(masked(json.loads(parameters), sensitive), ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,4 @@
-"""What an attempt came to, beside how its process ended: the reason why it was stopped, the limit that it met, and
-its class's policy.
-"""
+"""What an attempt came to: whether it is lost, was stopped or met a limit, and whether its class lets it run again."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from bgjob.errors import (
 )
 from bgjobd.config.policy import InvalidAttributeError, Policy, policy_of
 from bgjobd.config.sections import Config
-from bgjobd.core.job import MASK
+from bgjobd.core.masking import MASK
 
 _MAX_PROBLEMS: Final = 20
 _MANY: Final = 200

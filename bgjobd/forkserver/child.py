@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 from . import journal as journals
 from . import printing, subreaper
 from .invocation import Approved, Call, attempt_call, hook_call
+from .masking import scrubbed
 from .order import Order, Place
-from .outcomes import outcome_of_error, outcome_of_result, scrubbed
+from .outcomes import outcome_of_error, outcome_of_result
 from .process_identity import pidfd_inode, start_time
 from .reaping import output_bytes
 from .sandbox import Sandbox, SandboxError

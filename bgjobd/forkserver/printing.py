@@ -1,5 +1,6 @@
-"""What Python code prints, on its way to the file of its attempt: where the disk has no room a print is lost, not the
-job. What else writes to the descriptors, as a program that the job runs does, is told by the kernel.
+"""What Python code prints, on its way to the output file: where the disk has no room a print is lost, not the job.
+
+What else writes to the descriptors, as a program that the job runs does, is told by the kernel.
 """
 
 from __future__ import annotations

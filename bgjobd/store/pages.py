@@ -1,4 +1,4 @@
-"""Pages of jobs and of log entries: by key, filtered, and bounded in time; the SQL of lists, never of what runs jobs.
+"""The SQL of lists of jobs, of attempts and of log entries, in pages: by key, filtered, and bounded in time.
 
 A page is put together chunk by chunk of what an index gives, so that a search which finds nothing still says how
 far it has come. It is bounded in bytes too, for entries may be large. Each source names its index: the planner would

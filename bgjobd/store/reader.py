@@ -13,7 +13,8 @@ from peewee import SQL, SqliteDatabase
 
 from bgjob.codec import to_json
 from bgjob.words import FINAL, INT_MAX, Outcome, Status
-from bgjobd.core.job import Call, Ending, Job, masked_text
+from bgjobd.core.job import Call, Ending, Job
+from bgjobd.core.masking import masked_text
 from bgjobd.core.why import MOST_AHEAD, LatestAttempt, OnFile, RunningJob
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import pages, statements, usage

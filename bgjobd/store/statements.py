@@ -1,6 +1,6 @@
-"""The hot statements: peewee queries compiled once into constant SQL with named placeholders.
+"""The SQL of what runs for every job (submit, claim, start, end, retry): peewee queries compiled once, at import.
 
-Building a peewee query costs more than running it, so what runs for every job is built here, at import.
+Building a peewee query costs more than running it; compiled, it is constant SQL with named placeholders.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""How many jobs stand in each status, and how many ended in each of the last 60 minutes: counted in the file once,
-then carried along with the commits; values, and the SQL that counts.
+"""How many jobs stand in each status, and how many ended in each of the last 60 minutes, without counting again.
+
+Counted in the file once, then carried along with the commits; values, and the SQL that counts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How an attempt is stopped from outside: at its deadline or when it is told to, by SIGTERM, then SIGKILL."""
+"""Stops an attempt from outside, at its deadline or when that is asked for: SIGTERM, after `stop_grace` SIGKILL."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""What fork servers leave when they are gone: the processes that carry their marks, and the fences against starts that
-they had before them. Both go once nothing of such a fork server can start, or run, any more.
+"""What fork servers leave when they are gone: processes that carry their marks, and fences against their starts.
+
+Both go once nothing of such a fork server can start, or run, any more.
 
 The processes of one that ends while this daemon runs fall to it, and are for `strays`. Those of earlier daemons' have
 fallen to init, and nothing but the mark tells whose they were: /proc is searched once when such a fork server is found

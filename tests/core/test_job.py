@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgjob.words import Outcome
-from bgjobd.core.job import Call, Ending, masked
+from bgjobd.core.job import Call, Ending
+from bgjobd.core.masking import masked
 from tests.core.samples import CALL, FAILED, NEVER_AGAIN, seeded
 
 SECRET = "hunter2"
