@@ -16,10 +16,10 @@ from typing import Final
 
 from bgjob.words import EntryType
 from bgjobd.api import methods, submissions
-from bgjobd.api import server as ipc
 from bgjobd.api.access import Access, Grants
 from bgjobd.api.admission import ConnectionLimits
 from bgjobd.api.fifo import Fifo
+from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
 from bgjobd.daemon.loop import Daemon
 from bgjobd.forkserver import subreaper
@@ -101,7 +101,7 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
     on_bug = partial(_say_bug, daemon)
     on_scarcity = partial(daemon.say, EntryType.FAILURE, _SCARCITY)
     grants = Grants()
-    server = ipc.Server(methods.methods(daemon, grants), _limits(config), on_bug, on_scarcity)
+    server = Server(methods.methods(daemon, grants), _limits(config), on_bug, on_scarcity)
     fifo = _fifo(daemon, config, on_bug)
     _grant(daemon, grants)
     daemon.reload.on_success.append(lambda: _grant(daemon, grants))
@@ -160,7 +160,7 @@ def _start_page(daemon: Daemon, config: Config, served_at: Path) -> PageProcess 
     return page
 
 
-async def _listen(server: ipc.Server, daemon: Daemon, path: Path, gid: int | None, handed: Handed) -> Path:
+async def _listen(server: Server, daemon: Daemon, path: Path, gid: int | None, handed: Handed) -> Path:
     """Serve where systemd has bound a socket already, else at this path; where it is now."""
     for refusal in handed.refused:
         daemon.say(EntryType.FAILURE, refusal)

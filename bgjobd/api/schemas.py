@@ -8,15 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
+from bgjobd.config.values import LONGEST_DURATION
 
-_MAX_SECONDS: Final = 100 * 365 * 86400.0
 MAX_PAGE: Final = 1000
 MAX_COUNT: Final = 100_000
 MAX_PART: Final = 256 * 1024
 _MOST_NAMES: Final = 100
 """More than any method has parameters."""
 
-Seconds = Annotated[float, Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=LONGEST_DURATION, allow_inf_nan=False)]
 Id = Annotated[int, Field(ge=1)]
 Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 Offset = Annotated[int, Field(ge=0)]
@@ -33,7 +33,7 @@ class Options(Input):
     at: str | None = None
     priority: int | None = None
     queue: str | None = None
-    timeout: Annotated[float, Field(gt=0, le=_MAX_SECONDS)] | None = None
+    timeout: Annotated[float, Field(gt=0, le=LONGEST_DURATION)] | None = None
     max_retries: Annotated[int, Field(ge=0)] | None = None
     retry_delay: Seconds | None = None
     backoff: Literal["constant", "exponential"] | None = None

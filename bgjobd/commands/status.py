@@ -1,4 +1,4 @@
-"""`bgjobd status`: asks how the daemon does, from outside; what that comes to, `standing` judges.
+"""`bgjobd status`: asks how the daemon does, from outside; what that comes to, `status_report` judges.
 
 It is a client of the socket like any other, and looks at the lock first: so one that hangs is told from none, and none
 is started, where systemd listens, by asking.

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Strict, TypeAdapter, ValidationError
 
 from bgjobd.config.problems import ConfigError, Problem, dotted, fault_message
 from bgjobd.config.sections import Config, Retry
-from bgjobd.config.values import Surroundings
+from bgjobd.config.values import ValidationContext
 
 SYSTEM_FILE: Final = Path("/etc/bgjobd/bgjobd.toml")
 _SYSTEMD_DIRECTORIES: Final = {
@@ -180,9 +180,9 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 def _surroundings(
     file: Path | None, variables: Collection[tuple[str, ...]], values: Mapping[str, Any]
-) -> Surroundings:
+) -> ValidationContext:
     retry = values.get("retry", {})
-    return Surroundings(
+    return ValidationContext(
         file=file,
         from_environment=frozenset(parts[1] for parts in variables if parts[0] in ("daemon", "app", "web")),
         queues=frozenset({"default", *_names(values, "queues")}),

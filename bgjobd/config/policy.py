@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from bgjob.words import Backoff, Outcome
 from bgjobd.config.problems import fault_message
 from bgjobd.config.sections import ClassPolicy, Config
-from bgjobd.config.values import Surroundings
+from bgjobd.config.values import ValidationContext
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.verdict import NO_CAPS, Caps
 from bgjobd.forkserver.class_rules import ATTRIBUTES
@@ -124,7 +124,7 @@ def first(*values: Any) -> Any:
 def _from_attributes(attributes: Mapping[str, Any], cap: int) -> ClassPolicy:
     values = {name.lower(): attributes[name] for name in ATTRIBUTES if name in attributes}
     try:
-        return ClassPolicy.model_validate(values, context=Surroundings(cap=cap))
+        return ClassPolicy.model_validate(values, context=ValidationContext(cap=cap))
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         raise InvalidAttributeError(

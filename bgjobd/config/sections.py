@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME, Backoff, Outcome
-from bgjobd.config import values as units
-from bgjobd.config.values import Surroundings, around, shown
+from bgjobd.config import values
+from bgjobd.config.values import ValidationContext, around, shown
 from bgjobd.core.stopping import AtStop
 
 DAY: Final = 86_400.0
@@ -40,17 +40,17 @@ DIRECTORIES: Final = ("state_dir", "runtime_dir", "log_dir")
 class Daemon(Section):
     """`[daemon]`: where it lives and how much it does at once."""
 
-    socket: units.SocketPlace
+    socket: values.SocketPlace
     """A path, or `"unix:PATH"`."""
-    fifo: units.Place | None = None
+    fifo: values.Place | None = None
     """The named pipe."""
-    state_dir: units.Place
+    state_dir: values.Place
     """Database, outputs, backups."""
-    runtime_dir: units.Place
+    runtime_dir: values.Place
     """The spool, working directories."""
-    log_dir: units.Place = Field(default_factory=lambda given: given.get("state_dir", Path("/")) / "log")
+    log_dir: values.Place = Field(default_factory=lambda given: given.get("state_dir", Path("/")) / "log")
     """The log file."""
-    slots: units.Count = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    slots: values.Count = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     """Attempts at once."""
     at_stop: AtStop = AtStop.AUTO
     """What becomes of attempts at a stop: `leave`, `stop` or `drain`; `auto`: `stop` in a container, else `leave`."""
@@ -79,55 +79,55 @@ class Daemon(Section):
 class Socket(Section):
     """`[socket]`: what a peer may ask of the socket; bytes and seconds."""
 
-    max_frame: units.Size = MAX_FRAME
+    max_frame: values.Size = MAX_FRAME
     """Of a request, and of a line of the named pipe."""
-    max_parameters: units.Size = 64 * 1024
+    max_parameters: values.Size = 64 * 1024
     """Of a job's parameters."""
-    max_depth: units.Count = MAX_DEPTH
+    max_depth: values.Count = MAX_DEPTH
     """Levels of nesting."""
-    max_name: units.Count = 255
+    max_name: values.Count = 255
     """Characters of a name."""
-    max_connections: units.Count = 256
+    max_connections: values.Count = 256
     """More are closed at once."""
-    max_connections_per_uid: units.Count = 64
+    max_connections_per_uid: values.Count = 64
     """The same, of one user."""
-    frame_timeout: units.Duration = 10.0
+    frame_timeout: values.Duration = 10.0
     """For a request that has begun."""
-    idle_timeout: units.Duration = 600.0
+    idle_timeout: values.Duration = 600.0
     """For a quiet connection."""
-    max_unread: units.Size = 4 * 1024 * 1024
+    max_unread: values.Size = 4 * 1024 * 1024
     """Replies that a peer leaves unread, or that wait behind an earlier one."""
-    max_pipelined: units.Count = 64
+    max_pipelined: values.Count = 64
     """Requests of a connection at once."""
-    max_under_way: units.Size = 32 * 1024 * 1024
+    max_under_way: values.Size = 32 * 1024 * 1024
     """Requests of all that are under way; a quarter of it of one user, and one above 64 KiB."""
 
 
 class App(Section):
     """`[app]`: the interpreter that the approved classes are imported by, and what it is given."""
 
-    python: units.Executable | None = None  # None: the daemon's own
+    python: values.Executable | None = None  # None: the daemon's own
     """The interpreter of the jobs; else the daemon's."""
-    path: tuple[units.Place, ...] = ()
+    path: tuple[values.Place, ...] = ()
     """Where their code is."""
-    env: dict[units.VariableName, units.VariableValue] = Field(default_factory=dict)
+    env: dict[values.VariableName, values.VariableValue] = Field(default_factory=dict)
     """Variables for it."""
-    import_timeout: units.Duration = 30.0
+    import_timeout: values.Duration = 30.0
     """For each module, and for describing each class."""
 
 
 class Retry(Section):
     """`[retry]`: for jobs whose caller and class say nothing else."""
 
-    cap: units.Whole = 100
+    cap: values.Whole = 100
     """The most retries that anybody may ask for."""
-    max_retries: units.Whole = 3
+    max_retries: values.Whole = 3
     """How often a job is tried again whose caller and class say nothing."""
-    retry_delay: units.Delay = 5.0
+    retry_delay: values.Delay = 5.0
     """Between two attempts of such a job."""
     backoff: Backoff = Backoff.CONSTANT
     """How that time grows: `constant`, or `exponential`, doubling with jitter."""
-    max_retry_delay: units.Delay = 3600.0
+    max_retry_delay: values.Delay = 3600.0
     """The longest that an exponential backoff waits."""
 
     @field_validator("max_retries")
@@ -139,25 +139,25 @@ class Retry(Section):
 class Limits(Section):
     """`[limits]`: of an attempt, for classes that set no other; None (`false` in a file) is no limit."""
 
-    timeout: Annotated[units.Duration | None, units.FalseIsNone] = None
+    timeout: Annotated[values.Duration | None, values.FalseIsNone] = None
     """Of an attempt, for classes that say nothing, as all here."""
-    stop_grace: units.Delay = 10.0
+    stop_grace: values.Delay = 10.0
     """From SIGTERM to SIGKILL."""
-    memory: Annotated[units.Size | None, units.FalseIsNone] = None
+    memory: Annotated[values.Size | None, values.FalseIsNone] = None
     """Bytes of data; what a cgroup limits a job of the daemon's user can lift."""
-    cpu: Annotated[units.Duration | None, units.FalseIsNone] = None
+    cpu: Annotated[values.Duration | None, values.FalseIsNone] = None
     """Seconds of CPU time."""
-    cpu_share: Annotated[units.Cores | None, units.FalseIsNone] = None
+    cpu_share: Annotated[values.Cores | None, values.FalseIsNone] = None
     """Cores; by a cgroup."""
-    open_files: Annotated[units.Count | None, units.FalseIsNone] = None
+    open_files: Annotated[values.Count | None, values.FalseIsNone] = None
     """Descriptors."""
-    processes: Annotated[units.Count | None, units.FalseIsNone] = None
+    processes: Annotated[values.Count | None, values.FalseIsNone] = None
     """Processes and threads; by a cgroup, or for its user."""
-    file_size: Annotated[units.Size | None, units.FalseIsNone] = None
+    file_size: Annotated[values.Size | None, values.FalseIsNone] = None
     """Bytes of a file that is written."""
-    max_output: Annotated[units.Size | None, units.FalseIsNone] = 1024 * 1024
+    max_output: Annotated[values.Size | None, values.FalseIsNone] = 1024 * 1024
     """Of an attempt's output that is kept; `false`: all."""
-    work_limit: Annotated[units.Size | None, units.FalseIsNone] = 1024**3
+    work_limit: Annotated[values.Size | None, values.FalseIsNone] = 1024**3
     """Of a class's working directories together, from which on none of its jobs starts; `false`: none."""
     nice: Annotated[StrictInt, Field(ge=-20, le=19)] | None = None
     """The kernel's priority of an attempt, -20 to 19."""
@@ -168,9 +168,9 @@ class Limits(Section):
 class Queue(Section):
     """A queue of `[queues]`."""
 
-    slots: units.Count | None = None  # None: as many as the daemon has
+    slots: values.Count | None = None  # None: as many as the daemon has
     """Attempts of this queue at once; `default` is always there."""
-    max_pending: units.Count = 100_000
+    max_pending: values.Count = 100_000
     """Pending jobs, from which on the queue is full."""
 
 
@@ -192,7 +192,7 @@ class Web(Section):
     """The page."""
     allow_remote: StrictBool = False
     """Whether it may listen beyond this machine."""
-    bind: units.Address = units.TcpAddress("127.0.0.1", 8377)
+    bind: values.Address = values.TcpAddress("127.0.0.1", 8377)
     """Where it listens: an address of this machine, or `"unix:PATH"`."""
     per_page: Annotated[StrictInt, Field(ge=1, le=100)] = 10
     """Rows of a list, unless a person chooses."""
@@ -201,7 +201,7 @@ class Web(Section):
 
     @field_validator("bind")
     @classmethod
-    def _is_allowed(cls, value: units.Address, info: ValidationInfo) -> units.Address:
+    def _is_allowed(cls, value: values.Address, info: ValidationInfo) -> values.Address:
         if not value.is_loopback and info.data.get("allow_remote") is False:
             raise ValueError(
                 f"must be a loopback address unless allow_remote = true, not {shown(str(value))}"
@@ -212,80 +212,80 @@ class Web(Section):
 class Access(Section):
     """`[access]`: users and "@groups"; None is not set."""
 
-    submit: tuple[units.Member, ...] | None = None
+    submit: tuple[values.Member, ...] | None = None
     """Users and `"@groups"` who may submit."""
-    manage: tuple[units.Member, ...] | None = None
+    manage: tuple[values.Member, ...] | None = None
     """The same, who may cancel, retry, pause and reload."""
-    read: tuple[units.Member, ...] | None = None
+    read: tuple[values.Member, ...] | None = None
     """The same, who may look."""
 
 
 class Retention(Section):
     """`[retention]`: seconds; None (`false` in a file) keeps for ever."""
 
-    completed: Annotated[units.Duration | None, units.FalseIsNone] = 14 * DAY
+    completed: Annotated[values.Duration | None, values.FalseIsNone] = 14 * DAY
     """For how long jobs that completed are kept."""
-    failed: Annotated[units.Duration | None, units.FalseIsNone] = 90 * DAY
+    failed: Annotated[values.Duration | None, values.FalseIsNone] = 90 * DAY
     """Those that failed or were cancelled."""
-    logs: Annotated[units.Duration | None, units.FalseIsNone] = 30 * DAY
+    logs: Annotated[values.Duration | None, values.FalseIsNone] = 30 * DAY
     """Log entries, of whatever job."""
 
 
 class ClassPolicy(Section):
     """A class of `[approved]`; None is not set."""
 
-    methods: Annotated[tuple[units.MethodName, ...], units.NotEmpty] | None = None
+    methods: Annotated[tuple[values.MethodName, ...], values.NotEmpty] | None = None
     """Those that may be called; else all that can."""
-    queue: units.Text | None = None
+    queue: values.Text | None = None
     """For callers that say nothing; else `default`."""
     priority: Annotated[StrictInt, Field(ge=INT_MIN, le=INT_MAX)] | None = None
     """For callers that say nothing, higher goes first; else 0."""
-    slots: units.Count | None = None
+    slots: values.Count | None = None
     """Attempts of this class at once, however many queues they come from."""
 
-    max_retries: units.Whole | None = None
+    max_retries: values.Whole | None = None
     """Before the class attribute and `[retry]`."""
-    retry_delay: units.Delay | None = None
+    retry_delay: values.Delay | None = None
     """The same."""
     backoff: Backoff | None = None
     """The same."""
-    max_retry_delay: units.Delay | None = None
+    max_retry_delay: values.Delay | None = None
     """The same."""
     retry_lost: StrictBool | None = None
     """Whether an attempt whose end nobody saw is retried; else it is."""
-    retry_on: tuple[units.RetriableOutcome, ...] | None = None
+    retry_on: tuple[values.RetriableOutcome, ...] | None = None
     """The outcomes that are retried; else all that are bad."""
 
-    timeout: units.Duration | None = None
+    timeout: values.Duration | None = None
     """Before `[limits]`, as all of the next."""
-    stop_grace: units.Delay | None = None
+    stop_grace: values.Delay | None = None
     """From SIGTERM to SIGKILL."""
-    memory: units.Size | None = None
+    memory: values.Size | None = None
     """Bytes of data."""
-    cpu: units.Duration | None = None
+    cpu: values.Duration | None = None
     """Seconds of CPU time."""
-    cpu_share: units.Cores | None = None
+    cpu_share: values.Cores | None = None
     """Cores."""
-    open_files: units.Count | None = None
+    open_files: values.Count | None = None
     """Descriptors."""
-    processes: units.Count | None = None
+    processes: values.Count | None = None
     """Processes and threads."""
-    file_size: units.Size | None = None
+    file_size: values.Size | None = None
     """Bytes of a file that is written."""
-    max_output: units.Size | None = None
+    max_output: values.Size | None = None
     """Of an attempt's output that is kept."""
-    work_limit: units.Size | None = None
+    work_limit: values.Size | None = None
     """Of its working directories together, from which on none of its jobs starts."""
     nice: Annotated[StrictInt, Field(ge=-20, le=19)] | None = None
     """The kernel's priority of an attempt, -20 to 19."""
 
-    user: units.Account | None = None
+    user: values.Account | None = None
     """Whom its attempts run as, where the daemon is root."""
-    group: units.Account | None = None
+    group: values.Account | None = None
     """The same, of groups."""
-    writable: tuple[units.AbsolutePlace, ...] | None = None
+    writable: tuple[values.AbsolutePlace, ...] | None = None
     """Where its attempts may write, beside their own directory."""
-    sensitive: tuple[units.Text, ...] | None = None
+    sensitive: tuple[values.Text, ...] | None = None
     """Names of parameters whose values are shown nowhere."""
 
     @field_validator("queue")
@@ -319,12 +319,12 @@ class Config(Section):
     app: App = Field(default_factory=App)
     retry: Retry = Field(default_factory=Retry)
     limits: Limits = Field(default_factory=Limits)
-    queues: dict[units.QueueName, Queue] = Field(default_factory=dict)
+    queues: dict[values.QueueName, Queue] = Field(default_factory=dict)
     log: Log = Field(default_factory=Log)
     web: Web = Field(default_factory=Web)
     access: Access = Field(default_factory=Access)
     retention: Retention = Field(default_factory=Retention)
-    approved: dict[units.ClassPath, ClassPolicy] = Field(default_factory=dict)
+    approved: dict[values.ClassPath, ClassPolicy] = Field(default_factory=dict)
     _file: Path | None = PrivateAttr(default=None)
 
     @property
@@ -339,7 +339,7 @@ class Config(Section):
 
     def model_post_init(self, context: object) -> None:
         """Takes the file from the surroundings: as a field it would be a key that files may set."""
-        if isinstance(context, Surroundings):
+        if isinstance(context, ValidationContext):
             self._file = context.file
 
 

@@ -31,7 +31,7 @@ _ACCOUNT: Final = re.compile(r"[^\s@:,/][^\s:,/]*")
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ValidationContext:
     """What checking a value takes beyond the value; pydantic hands it to the validators as their context."""
 
     file: Path | None = None
@@ -80,9 +80,9 @@ class UnixAddress:
         return True
 
 
-def around(info: ValidationInfo) -> Surroundings:
+def around(info: ValidationInfo) -> ValidationContext:
     """What the validation runs in; without bounds for a section that is built by hand."""
-    return info.context if isinstance(info.context, Surroundings) else Surroundings()
+    return info.context if isinstance(info.context, ValidationContext) else ValidationContext()
 
 
 def shown(value: object) -> str:

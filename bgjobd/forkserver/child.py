@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from . import journal as journals
 from . import printing, subreaper
-from .invocation import Approved, Call, attempt_call, hook_call
+from .invocation import Approved, Invocation, attempt_call, hook_call
 from .masking import scrubbed
 from .order import Order, Place
 from .outcomes import outcome_of_error, outcome_of_result
@@ -313,7 +313,7 @@ def _run_method(
         sandbox.leave_room()  # nothing of the application's runs, not even to say when to retry
         recorder.end(outcome_of_error(error, order, None, sandbox))
         return 1
-    call = Call(approved)
+    call = Invocation(approved)
     code = 0
     try:
         context = _context_maker(order, recorder, place, since)
@@ -334,7 +334,7 @@ def _run_method(
 
 
 def _outcome_of_error(
-    error: BaseException, order: Order, call: Call, recorder: _Recorder, sandbox: Sandbox
+    error: BaseException, order: Order, call: Invocation, recorder: _Recorder, sandbox: Sandbox
 ) -> bytes:
     try:
         delay = call.retry_delay(order, error, recorder.note)

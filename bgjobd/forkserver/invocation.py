@@ -56,7 +56,7 @@ class Approved(NamedTuple):
         return cls(approved, tuple(described["contexts"]), tuple(described["hooks"]), methods)
 
 
-class Call:
+class Invocation:
     """One order's object: made once, and asked again by the hook that tells when to retry."""
 
     def __init__(self, approved: Approved | None) -> None:
@@ -95,7 +95,7 @@ class Call:
         return None if delay is None else checked_delay(delay)
 
 
-def attempt_call(call: Call, order: Order, context: Callable[[], Any]) -> Any:
+def attempt_call(call: Invocation, order: Order, context: Callable[[], Any]) -> Any:
     """Run the method; its result. Raises whatever it raises, MethodNotApproved, InvalidParameters."""
     made, approved = call.make(order, context)
     method = approved.methods.get(order.method_name)
@@ -115,7 +115,7 @@ def attempt_call(call: Call, order: Order, context: Callable[[], Any]) -> Any:
     return _awaited(function(**arguments, **{name: context() for name in method.contexts}))
 
 
-def hook_call(call: Call, order: Order, context: Callable[[], Any]) -> None:
+def hook_call(call: Invocation, order: Order, context: Callable[[], Any]) -> None:
     """Tell the class's `failed` hook how the last attempt ended. Raises whatever it raises."""
     made, approved = call.make(order, context)
     if order.error is None or "failed" not in approved.hooks:

@@ -1,1 +1,1 @@
-"""This machine, as the daemon meets it: clock, lock, log, directories, systemd's protocols; nothing about jobs."""
+"""This machine and process: clock, lock, log, directories, systemd's protocols, threads, work in pieces; no jobs."""

@@ -9,6 +9,7 @@ from typing import Final
 from bgjob.amounts import size_text
 from bgjob.codec import to_json
 from bgjob.words import EntryType, Outcome
+from bgjobd.config.values import LONGEST_DURATION
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Ending, Usage
 from bgjobd.forkserver import journal as journals
@@ -18,7 +19,6 @@ from bgjobd.host import json_portions
 from bgjobd.store.items import Note
 from bgjobd.supervisor.spool import AttemptKey
 
-_LONGEST_DELAY: Final = 36_500 * 86_400.0
 _LONGEST_NAME: Final = 64
 """How much is told of a program's name: the kernel's have 15 bytes, and a job may have written its journal itself."""
 
@@ -141,7 +141,7 @@ def _snoozed(record: journals.Record) -> Ending:
 
 def _delay(seconds: float) -> float:
     """The delay that a job asked for, within what can be stored: it may have written its journal by itself."""
-    return min(max(0.0, float(seconds)), _LONGEST_DELAY)
+    return min(max(0.0, float(seconds)), LONGEST_DURATION)
 
 
 def _storable(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import logging  # imported by those who log: every page of memory makes a fork dearer
 
-_LONGEST_DELAY: Final = 36_500 * 86_400.0
+LONGEST_DELAY: Final = 36_500 * 86_400.0
 
 
 class Retry(Exception):
@@ -142,6 +142,6 @@ def _logger_of(record: Callable[[dict[str, Any]], None], name: str) -> logging.L
 
 def _seconds(delay: Any) -> float:
     is_number = isinstance(delay, (int, float)) and not isinstance(delay, bool)
-    if not is_number or not math.isfinite(delay) or not 0 <= delay <= _LONGEST_DELAY:
+    if not is_number or not math.isfinite(delay) or not 0 <= delay <= LONGEST_DELAY:
         raise ValueError(f"a delay is a number of seconds from 0 to a hundred years, not {delay!r}")
     return float(delay)

@@ -13,13 +13,13 @@ from typing import Any, Final, NamedTuple
 from bgjob import calls, codec
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidNameError, InvalidParameterError, TooLargeError
+from bgjob.jobs import LONGEST_DELAY
 from bgjob.words import Backoff, Status
 
 CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MAX_RETRIES_CAP: Final = 100
 
-_LONGEST_DELAY: Final = 36_500 * 86_400.0
 _MAX_NAME: Final = 255
 _MAX_PARAMETERS: Final = 64 * 1024
 
@@ -145,7 +145,7 @@ def try_seconds(text: str) -> float | None:
 def is_seconds(value: Any) -> bool:
     """Whether it is a delay: a number from 0 to a hundred years."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and 0 <= value <= _LONGEST_DELAY
+    return is_number and math.isfinite(value) and 0 <= value <= LONGEST_DELAY
 
 
 def _is_integer(value: Any) -> bool:
