@@ -431,16 +431,18 @@ _SIMPLE: Final[Mapping[type[Sight], Happening]] = MappingProxyType(
 
 
 def _changes(life: AttemptLife, sight: Sight) -> dict[str, Any]:
-    """What else is known after the sight: the wish to stop it, and what it has lost."""
+    """What else is known after the sight: the wish to stop it, and what it has lost; of one that has ended no wish."""
     match sight:
+        case SpoolRenewed():
+            return {"is_bereft": True}
+        case _ if life.state.is_final:
+            return {}
         case StopRequested(reason=reason) | StopRecalled(reason=reason):
             return {"stop_reason": life.stop_reason or reason}
         case CancelRecalled():
             return {"stop_reason": life.stop_reason or StopReason.CANCELLED}
         case ServerEnded(crash=crash, is_killed=is_killed):
             return {"unbegun": unbegun(crash, is_killed)}
-        case SpoolRenewed():
-            return {"is_bereft": True}
         case ResultWaited():
             return {"is_waiting": True}
         case _:

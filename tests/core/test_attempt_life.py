@@ -186,6 +186,14 @@ def test_an_end_that_cannot_be_stored_is_lost_and_that_is_final() -> None:
     assert advance(refused, EndRefused("once more"), NOW) == (refused, ())
 
 
+@pytest.mark.parametrize("reason", StopReason)
+def test_a_stop_after_the_end_does_not_change_what_it_comes_to(reason: StopReason) -> None:
+    over = after(RUNNING, EndSeen(AttemptEnded(3, COMPLETED, NOW)), StopRequested(reason))
+    assert after(over, ResultJudged(FAILED)).ending == FAILED
+    assert after(over, EndRefused("a surrogate")).state is State.LOST
+    assert over.stop_reason is None
+
+
 # What is to be done
 
 
@@ -311,7 +319,7 @@ def check(life: AttemptLife, sight: Sight, then: AttemptLife) -> None:
     if life.state.is_final:
         assert then.state.is_final
         is_correction = isinstance(sight, EndRefused | ResultJudged)
-        assert then.ended == life.ended or is_correction
+        assert then._replace(is_bereft=life.is_bereft) == life or is_correction
     if then.state is State.GIVEN_BACK:
         # Who may have begun is not given back, which would have it begin again at once.
         assert life.state in (State.GIVEN_BACK, State.QUEUED, State.OBSTRUCTED, State.ASKED, State.UNSETTLED)
