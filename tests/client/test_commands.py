@@ -335,7 +335,7 @@ def test_list_finds_jobs_by_status_class_method_queue_and_search(commands: Comma
 
 def test_list_says_scheduled_and_when(commands: Commands) -> None:
     commands.submitted("shop.Work::quiet")  # that there is an older one
-    later = commands.submitted("shop.Work::quiet", "--delay", "2h")
+    later = commands.submitted("shop.Work::quiet", "--delay", "150m")
     done = commands.run("list", "--limit", "1", "--columns", "id,status,job,when")
     assert done.stdout.splitlines()[1].split() == [
         str(later),
