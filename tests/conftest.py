@@ -1,12 +1,21 @@
-"""The order of the tests: files that take long come first, so that at the end no process waits for another."""
+"""Which tests run and in which order, and what each of them finds: the umask of the run, and the programs it needs.
+
+Files that take long come first, so that at the end no process waits for another. `--shuffle=SEED` takes files, and the
+tests of each, in an order by chance instead; `--long` adds what is marked `long`, and more examples of each property.
+"""
 
 from __future__ import annotations
 
+import os
+import random
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import pytest
 from hypothesis import settings
+
+from tests.support import needed
 
 TESTS: Final = Path(__file__).resolve().parent
 
@@ -31,9 +40,79 @@ LONG: Final = (
 )
 """Those of the most seconds; they need not be all, nor in their exact order."""
 
+_MARKERS: Final = (
+    "needs(program): skipped where the program is not installed, with the package that has it",
+    "long: run with --long only; something shorter that looks for the same runs always",
+)
+
+os.umask(_UMASK := os.umask(0))
+
 settings.register_profile("long", max_examples=1000)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class InFile(Protocol):
+    """What there is to know of a test for its order."""
+
+    @property
+    def path(self) -> Path: ...
+
+
+T = TypeVar("T", bound=InFile)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", metavar="SEED", help="files, and the tests of each, in an order by chance")
+    parser.addoption("--long", action="store_true", help="also what is marked long, and more examples")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", marker)
+    if config.getoption("--long"):
+        settings.load_profile("long")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    seed = config.getoption("--shuffle")
+    return None if seed is None else f"in an order by chance: --shuffle={seed} has the same again"
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest puts those together that share a fixture's parameter
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seed = config.getoption("--shuffle")
+    items[:] = ordered(items) if seed is None else shuffled(items, seed)
+    if not config.getoption("--long"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=long)
+
+
+def ordered(items: Iterable[T]) -> list[T]:
+    """Those of long files first."""
     ranks = {TESTS / name: rank for rank, name in enumerate(LONG)}
-    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+    return sorted(items, key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+def shuffled(items: Iterable[T], seed: str) -> list[T]:
+    """By chance, and those of one file behind each other, for they share daemons."""
+    files: dict[Path, list[T]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    chance, groups = random.Random(seed), list(files.values())
+    chance.shuffle(groups)
+    for group in groups:
+        chance.shuffle(group)
+    return [item for group in groups for item in group]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        needed(*marker.args)
+
+
+@pytest.fixture(autouse=True)
+def umask_of_the_run() -> Iterator[None]:
+    """The same for each test: a command of bgjobd that runs within this process sets the process's umask."""
+    os.umask(_UMASK)
+    yield
+    os.umask(_UMASK)

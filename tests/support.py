@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import pytest
 
@@ -36,6 +36,34 @@ def eventually(question: Callable[[], T], within: float = 20.0) -> T:
         time.sleep(pause)
         pause = min(pause * 2, _LAST_PAUSE)
     return answer
+
+
+_PACKAGES: Final = {
+    "bwrap": "bubblewrap",
+    "fsfreeze": "util-linux",
+    "groff": "groff-base",
+    "mkfs.ext4": "e2fsprogs",
+    "systemd-analyze": "systemd",
+    "systemd-creds": "systemd, 256 or newer",
+    "systemd-socket-activate": "systemd",
+    "systemd-tmpfiles": "systemd",
+    "varlinkctl": "systemd, 255 or newer",
+}
+"""Debian's packages of programs that have another name."""
+
+
+def needed(*names: str) -> str:
+    """The path of the program, the first of these names. Without it the test is skipped, and fails in CI."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        is_ci = os.environ.get("CI") == "true"
+        pytest.fail(missing(names[0])) if is_ci else pytest.skip(missing(names[0]))
+    return found
+
+
+def missing(program: str) -> str:
+    """What to say where the program is not there."""
+    return f"{program} is not installed: install {_PACKAGES.get(program, program)}"
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from bgjob.commands import completion
 from tests.client.scripted import STANDING, Line, Script, ScriptedDaemon, method_of
 from tests.client.test_commands import Commands, Terminal
 from tests.daemon.running import RunningDaemon, daemon
-from tests.support import eventually
+from tests.support import eventually, needed
 
 SETTINGS = "[queues]\nmail = { slots = 1 }\nmail-2 = { slots = 1 }\n"
 
@@ -98,6 +98,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]
 @contextmanager
 def shell_with(name: str, directory: Path, daemon_at: Path) -> Iterator[Shell | Fish]:
     """The shell with the script as docs/reference.md has it put in place."""
+    needed(name)
     script = Commands(daemon_at).run("completion", name)
     assert (script.returncode, script.stderr) == (0, "")
     (directory / "_bgjob").write_text(script.stdout)

@@ -14,7 +14,7 @@ import pytest
 
 from bgjobd.core.stopping import AtStop, at_stop
 from bgjobd.host import container, life
-from tests.faults.injecting import needs_containers
+from tests.faults.injecting import needs_root
 from tests.support import eventually
 
 OWN = "from bgjobd.host import life; own = life.own(); print(own.id, own.boot_id, flush=True)"
@@ -35,7 +35,8 @@ def told(*command: str) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
-@needs_containers
+@needs_root
+@pytest.mark.needs("bwrap")
 def test_each_run_of_a_container_is_a_life_of_its_own_and_the_same_to_all_in_it() -> None:
     ask = f'"{sys.executable}" -c "{OWN}"'
     first = told(*IN_CONTAINER, "sh", "-c", f"{ask}; {ask}")
@@ -46,7 +47,8 @@ def test_each_run_of_a_container_is_a_life_of_its_own_and_the_same_to_all_in_it(
     assert len({first[0], second[0], boot_id}) == 3
 
 
-@needs_containers
+@needs_root
+@pytest.mark.needs("bwrap")
 def test_the_life_of_a_container_is_the_same_to_its_first_process_as_to_any_other() -> None:
     both = f"{OWN}\nimport subprocess, sys\nsubprocess.run([sys.executable, '-c', {OWN!r}], check=True)"
     first = told(*IN_CONTAINER, sys.executable, "-c", both)

@@ -555,7 +555,7 @@ def test_a_damaged_database_gives_no_backup(running: RunningDaemon, tmp_path: Pa
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("copy")]
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.needs("strace")
 def test_a_backup_goes_to_a_file_system_without_hard_links_and_takes_no_others_place_there(
     shared: RunningDaemon, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.running import RunningDaemon
-from tests.support import eventually
+from tests.support import eventually, needed
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, trace others and set pids")
 
@@ -62,7 +61,7 @@ def hanging_calls(pid: int, calls: str) -> Iterator[None]:
 
 @contextmanager
 def _injected(pid: int, calls: str, fault: str, record: Path) -> Iterator[None]:
-    _need("strace")
+    needed("strace")
     command = ["strace", "-f", "-qq", "-o", str(record), "-p", str(pid), f"-etrace={calls}"]
     tracer = subprocess.Popen([*command, f"-einject={calls}:{fault}"], stderr=subprocess.DEVNULL)
     try:
@@ -77,16 +76,6 @@ def _injected(pid: int, calls: str, fault: str, record: Path) -> Iterator[None]:
 def calls_made(record: Path, name: str) -> int:
     """How often this system call is in the record."""
     return record.read_text().count(f"{name}(")
-
-
-needs_containers = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("bwrap") is None, reason="only root can make these, with bubblewrap"
-)
-
-
-def _need(program: str) -> None:
-    if shutil.which(program) is None:
-        pytest.skip(f"{program} is not installed")
 
 
 def _tracers(pid: int) -> set[int]:
@@ -131,7 +120,7 @@ def small_disk(place: Path, size: str) -> Iterator[None]:
 @contextmanager
 def ext4(image: Path, place: Path) -> Iterator[str]:
     """The ext4 file system of an image, which is made if need be, at the place; gives its loop device's name."""
-    _need("mkfs.ext4")
+    needed("mkfs.ext4")
     if not image.exists():
         with image.open("wb") as file:
             file.truncate(24 * 1024 * 1024)
@@ -149,7 +138,7 @@ def ext4(image: Path, place: Path) -> Iterator[str]:
 @contextmanager
 def frozen(place: Path) -> Iterator[None]:
     """Whoever writes to the file system at the place waits until it is thawed, and cannot be killed."""
-    _need("fsfreeze")
+    needed("fsfreeze")
     subprocess.run(["fsfreeze", "--freeze", str(place)], check=True)
     try:
         yield

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.daemon.running import RunningDaemon
-from tests.support import eventually
+from tests.support import eventually, missing
 
 HALTING: Final = '''
 
@@ -32,7 +32,7 @@ os.register_at_fork(after_in_child=_halt_once)
 def why_impossible() -> str | None:
     """What this machine lacks for a sweep, or None."""
     if shutil.which("strace") is None:
-        return "strace is not installed; install its package"
+        return missing("strace")
     traced = subprocess.run(["strace", "-q", "-o", os.devnull, "true"], capture_output=True, text=True)
     return f"strace may not trace here: {traced.stderr.strip()}" if traced.returncode else None
 

@@ -18,7 +18,7 @@ import pytest
 
 from bgjob.errors import DaemonUnavailableError
 from tests.daemon.running import RunningDaemon, is_alive
-from tests.faults.injecting import needs_containers
+from tests.faults.injecting import needs_root
 from tests.support import eventually
 
 PROBE = "probes.Probe"
@@ -41,7 +41,7 @@ SETTINGS = """
 "lingering.Lingering" = { max_retries = 3, stop_grace = 0.3 }
 """
 
-pytestmark = needs_containers
+pytestmark = [needs_root, pytest.mark.needs("bwrap")]
 
 
 class Container(RunningDaemon):

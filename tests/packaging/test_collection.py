@@ -1,23 +1,69 @@
-"""The suite as pytest-xdist needs it: collected by each process alike, whatever the seed of its hashes."""
+"""The order of the tests: long files first, or by chance; and as pytest-xdist needs it, the same in each process."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from tests.conftest import LONG
+import pytest
 
-TREE = Path(__file__).resolve().parents[2]
+from tests.conftest import LONG, TESTS, ordered, shuffled
+
+TREE = TESTS.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    path: Path
+    number: int
+
+
+COLLECTED = [
+    Item(TESTS / name, number) for name in ("core/test_why.py", *reversed(LONG)) for number in range(20)
+]
+
+
+def files_of(tests: list[Item]) -> list[Path]:
+    return [path for path, _ in groupby(tests, lambda test: test.path)]
+
+
+def test_files_that_take_long_come_first_and_their_tests_in_their_order() -> None:
+    found = ordered(COLLECTED)
+    assert files_of(found) == [*(TESTS / name for name in LONG), TESTS / "core/test_why.py"]
+    assert [test.number for test in found] == [*range(20)] * len(files_of(found))
+
+
+def test_every_file_that_is_said_to_take_long_is_there() -> None:
+    assert [name for name in LONG if not (TESTS / name).exists()] == []
+
+
+def test_an_order_by_chance_has_all_tests_each_file_together_and_comes_again_with_its_seed() -> None:
+    found, other = shuffled(COLLECTED, "7"), shuffled(COLLECTED, "8")
+    assert found == shuffled(COLLECTED, "7") != other
+    assert sorted(found, key=COLLECTED.index) == COLLECTED
+    assert len(files_of(found)) == len(LONG) + 1
+    assert files_of(found) != files_of(other)
+    assert [test.number for test in found[:20]] != [*range(20)]
+
+
+@pytest.mark.long  # with several processes pytest-xdist itself compares what each of them has collected
+def test_each_process_collects_the_same_tests_in_the_same_order() -> None:
+    first, other = map(collected, [collecting("1"), collecting("3")])  # both at once
+    assert first
+    assert first == other
+    files = [file for file, _ in groupby(first, lambda test: test.partition("::")[0])]
+    assert files[: len(LONG)] == [f"tests/{name}" for name in LONG]
 
 
 def collecting(seed: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:xdist", "tests"],
         cwd=TREE,
-        env=os.environ | {"PYTHONHASHSEED": seed},
+        env=os.environ | {"PYTHONHASHSEED": seed, "PYTEST_ADDOPTS": ""},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -27,11 +73,3 @@ def collected(process: subprocess.Popen[str]) -> list[str]:
     told, _ = process.communicate()
     assert process.returncode == 0, told
     return [line for line in told.splitlines() if "::" in line]
-
-
-def test_each_process_collects_the_same_tests_in_the_same_order() -> None:
-    first, other = map(collected, [collecting("1"), collecting("3")])  # both at once
-    assert first
-    assert first == other
-    files = [file for file, _ in groupby(first, lambda test: test.partition("::")[0])]
-    assert files[: len(LONG)] == [f"tests/{name}" for name in LONG]

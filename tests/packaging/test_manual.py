@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +12,7 @@ from bgjobd import main
 from bgjobd.config import sections as config
 from tests.packaging import manual, roff
 from tests.packaging.test_readme import all_keys, commands_of, options_of
+from tests.support import needed
 
 NAMES = ("bgjob.1", "bgjobd.8", "bgjobd.toml.5")
 PAGES = {name: (manual.PAGES / name).read_text(encoding="ascii") for name in NAMES}
@@ -87,10 +86,3 @@ def test_groff_warns_of_nothing(name: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def needed(program: str) -> Path:
-    found = shutil.which(program)
-    if found is None:
-        pytest.skip(f"{program} is not installed")
-    return Path(found)

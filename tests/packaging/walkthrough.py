@@ -49,6 +49,8 @@ _PROGRAMS = os.path.dirname(os.path.abspath(sys.executable))
 _PATIENCE = 30.0
 _SETTLES_WITHIN = 10.0
 _FENCE = re.compile(r"^( *)```([a-z]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_OF_OTHERS = ("sqlite3", "varlinkctl")
+"""Programs that come with none of ours, and may not be there."""
 _LOOKING = re.compile(r"bgjob (list|show|tail|output|stats)\b|tail |sqlite3 ")
 
 
@@ -212,7 +214,8 @@ class Walk:
         return [self._run(command, shown) for command, shown in block.exchanges]
 
     def _run(self, command: str, shown: str) -> Answered:
-        if command.startswith("varlinkctl ") and shutil.which("varlinkctl") is None:
+        program = command.split()[0]
+        if program in _OF_OTHERS and shutil.which(program) is None:
             return Answered(command, shown, None)
         answered = Answered(command, shown, self._got(command))
         if not _LOOKING.match(command):

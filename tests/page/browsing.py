@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from tests.daemon.running import RunningDaemon
-from tests.support import eventually
+from tests.support import eventually, needed
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _PATIENCE = 5_000
@@ -66,10 +63,7 @@ APPROVED = f'"{TALK}" = {{ max_retries = 0 }}'
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser. Skips the test where the system has none, and fails it there in CI."""
-    found = next(filter(None, map(shutil.which, _NAMES)), None)
-    if found is None:
-        said = f"there is no browser: none of {', '.join(_NAMES)} is on PATH"
-        pytest.fail(said) if os.environ.get("CI") == "true" else pytest.skip(said)
+    found = needed(*_NAMES)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         try:

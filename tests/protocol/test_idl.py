@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import types
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from bgjob.words import INTERFACE, SERVICE, Backoff
 from bgjobd.api import introspection, methods, schemas, submissions
 from bgjobd.host.clock import to_text
 from tests.protocol import idl
+from tests.support import needed
 
 JOBS = idl.parse(introspection.IDL.read_text())
 NAMES = {str: "string", int: "int", float: "float", bool: "bool"}
@@ -97,9 +97,7 @@ def test_the_way_back_is_described_for_every_method() -> None:
 
 @pytest.fixture
 def varlinkctl() -> str:
-    found = shutil.which("varlinkctl")
-    assert found is not None, "varlinkctl is missing: install systemd 255 or newer"
-    return found
+    return needed("varlinkctl")
 
 
 def test_systemd_accepts_the_description(varlinkctl: str) -> None:

@@ -9,7 +9,6 @@ import array
 import json
 import os
 import random
-import shutil
 import socket
 import subprocess
 import sys
@@ -42,7 +41,7 @@ from tests.protocol.peers import (
     pid_of,
     traces,
 )
-from tests.support import eventually
+from tests.support import eventually, needed
 
 MIB = 1024 * 1024
 MAX_OF_ONE_UID = 40
@@ -643,7 +642,6 @@ def test_c12_damaged_replies_meet_only_errors_that_a_caller_expects(
 
 # C1 to C6 once more, put to a Varlink server of systemd's own
 
-CREDS = shutil.which("systemd-creds")
 SYSTEMD = """exec 3<&0 0</dev/null
 LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=varlink exec "$1"
 """
@@ -652,11 +650,10 @@ LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=varlink exec "$1"
 @pytest.fixture
 def theirs() -> Iterator[Peer]:
     """A connection to `systemd-creds`, which serves the one that it is started with, as socket activation does it."""
-    if CREDS is None:
-        pytest.skip("there is no systemd-creds here, the Varlink server of systemd 256 and newer")
+    creds = needed("systemd-creds")
     mine, its = socket.socketpair()
     with its:
-        process = subprocess.Popen(["sh", "-c", SYSTEMD, "sh", CREDS], stdin=its)
+        process = subprocess.Popen(["sh", "-c", SYSTEMD, "sh", creds], stdin=its)
     try:
         with Peer(mine, process.pid) as peer:
             yield peer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import stat
@@ -22,7 +21,7 @@ from bgjob import Client
 from bgjob.words import INTERFACE, SERVICE
 from bgjobd.api import introspection
 from tests.protocol import idl
-from tests.support import eventually
+from tests.support import eventually, needed
 
 PATIENCE = 20.0
 
@@ -103,8 +102,7 @@ class Service:
 @contextmanager
 def serving(here: Path) -> Iterator[Service]:
     """A daemon with its files below `here`; it is stopped by SIGTERM, as systemd does it."""
-    varlinkctl = shutil.which("varlinkctl")
-    assert varlinkctl is not None, "varlinkctl is missing: install systemd 255 or newer"
+    varlinkctl = needed("varlinkctl")
     (here / "shop_jobs.py").write_text(JOBS)
     (here / "bgjobd.toml").write_text(CONFIG.format(here=here))
     environ = {name: value for name, value in os.environ.items() if not name.startswith("BGJOBD_")}

@@ -41,7 +41,7 @@ def waiting(running: RunningDaemon, client: Any, go: Path) -> Any:
     return job
 
 
-@pytest.mark.skipif(shutil.which("systemd-tmpfiles") is None, reason="systemd-tmpfiles is not installed")
+@pytest.mark.needs("systemd-tmpfiles")
 def test_what_systemd_removes_for_its_age_is_nothing_of_a_daemon_that_runs(tmp_path: Path) -> None:
     """CVE-2026-3888 (snapd): systemd-tmpfiles removed a directory in /tmp that had aged, and an attacker made it anew.
     A person without $XDG_RUNTIME_DIR has the runtime directory in /tmp.

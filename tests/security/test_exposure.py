@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,10 @@ def listening(pids: list[int]) -> dict[int, list[str]]:
 
 
 def _sockets(pid: int) -> list[str]:
-    links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # what it has closed since
+            links.append(os.readlink(link))
     return [found[1] for link in links if (found := re.fullmatch(r"socket:\[(\d+)\]", link))]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from tests.daemon.running import RunningDaemon
 from tests.security.tracing import Right, rights, strace
 from tests.support import eventually
 
-pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+pytestmark = pytest.mark.needs("strace")
 
 
 class Traced(RunningDaemon):

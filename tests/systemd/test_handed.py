@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -215,7 +214,7 @@ def test_a_number_of_descriptors_that_is_none_hands_over_nothing(number: str) ->
     assert take({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": number}) == Handed()
 
 
-@pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="systemd is not installed")
+@pytest.mark.needs("systemd-socket-activate")
 def test_the_first_caller_starts_the_daemon_by_socket_activation(tmp_path: Path) -> None:
     running = RunningDaemon(tmp_path)
     serve = [sys.executable, "-m", "bgjobd", "serve", "--config", str(running.config)]

@@ -12,6 +12,7 @@ import pytest
 
 from bgjobd.systemd import left
 from bgjobd.systemd.install import HERE, Choice, doubts
+from tests.support import needed
 
 COMMAND = [sys.executable, "-m", "bgjobd", "units"]
 UNITS = "etc/systemd/system"
@@ -204,7 +205,7 @@ def verified(directory: Path, runtime: Path, *options: str) -> str:
     """What systemd-analyze complains of."""
     paths = [str(path) for path in directory.iterdir() if path.is_file()]
     done = subprocess.run(
-        ["systemd-analyze", *options, "verify", "--man=no", *paths],
+        [needed("systemd-analyze"), *options, "verify", "--man=no", *paths],
         env=os.environ | {"XDG_RUNTIME_DIR": str(runtime)},
         capture_output=True,
         text=True,
@@ -214,9 +215,12 @@ def verified(directory: Path, runtime: Path, *options: str) -> str:
 
 
 def is_within(root: Path, tenths: int) -> bool:
-    analyze = ["systemd-analyze", "security", "--offline=yes", f"--threshold={tenths}", f"--root={root}"]
+    options = ["--offline=yes", f"--threshold={tenths}", f"--root={root}", "--no-pager"]
     done = subprocess.run(
-        [*analyze, "--no-pager", "bgjobd.service"], capture_output=True, text=True, check=False
+        [needed("systemd-analyze"), "security", *options, "bgjobd.service"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "Overall exposure level" in done.stdout, done.stderr
     return done.returncode == 0
@@ -364,7 +368,7 @@ def calls_of(word: str) -> set[str]:
     if not word.startswith("@"):
         return {word}
     listed = subprocess.run(
-        ["systemd-analyze", "syscall-filter", word], capture_output=True, text=True, check=True
+        [needed("systemd-analyze"), "syscall-filter", word], capture_output=True, text=True, check=True
     ).stdout.splitlines()
     words = [line.strip() for line in listed[1:] if line.strip() and not line.strip().startswith("#")]
     return {call for word in words for call in calls_of(word)}
