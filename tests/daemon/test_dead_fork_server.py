@@ -279,6 +279,7 @@ def test_a_daemon_that_is_killed_while_a_module_hangs_leaves_no_fork_server(tmp_
 
 @needs_root
 @pytest.mark.parametrize("error", ["ENFILE", "ENOSYS"])  # an expected one, and one that nobody has thought of
+@pytest.mark.needs("strace")
 def test_a_journal_that_cannot_be_read_for_a_moment_changes_no_verdict(
     running: RunningDaemon, client: Client, tmp_path: Path, error: str
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bgjob import Client
 from tests.daemon.running import daemon
 from tests.faults.injecting import failing_calls, pid_of
@@ -28,6 +30,7 @@ def _has_begun(client: Client, job: int) -> bool:
     return any(attempt["pid"] for attempt in client.get(job).snapshot["attempts"])
 
 
+@pytest.mark.needs("strace")
 def test_jobs_start_and_end_while_the_daemon_gets_no_thread(tmp_path: Path) -> None:
     end = tmp_path / "end"
     with daemon(tmp_path, '"writing.Writer" = {}\n', modules=MODULES) as running, running.client() as client:

@@ -205,6 +205,7 @@ def test_a_stop_reason_for_which_the_spool_has_no_room_leaves_nothing_there(
 
 
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE"])
+@pytest.mark.needs("strace")
 def test_a_caller_who_cannot_be_taken_in_costs_no_busy_loop_and_is_served_later(
     running: RunningDaemon, tmp_path: Path, error: str
 ) -> None:
@@ -234,6 +235,7 @@ def test_a_fork_server_without_descriptors_comes_up_later(running: RunningDaemon
 # Processes
 
 
+@pytest.mark.needs("strace")
 def test_a_fork_that_fails_spends_no_retry_and_the_job_waits_for_another_try(running: RunningDaemon) -> None:
     with running.client() as client:
         with failing_calls(running.fork_server(), "clone,clone3,fork,vfork", "EAGAIN"):

@@ -61,6 +61,8 @@ TROUBLES: dict[str, tuple[Trouble, str]] = {
     ),
     "a lock": (lambda running: held_by_another_program(running.database), "database is locked"),
 }
+UNTRACED = ("a full disk", "a lock")
+"""Those that take no strace."""
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,13 @@ def _is_refused(client: Client) -> bool:
 
 
 @needs_root
-@pytest.mark.parametrize(("trouble", "reason"), TROUBLES.values(), ids=TROUBLES.keys())
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        pytest.param(*of, id=name, marks=() if name in UNTRACED else pytest.mark.needs("strace"))
+        for name, of in TROUBLES.items()
+    ],
+)
 def test_trouble_refuses_submits_keeps_ends_and_passes(
     running: RunningDaemon, tmp_path: Path, trouble: Trouble, reason: str
 ) -> None:
@@ -116,6 +124,7 @@ def test_trouble_refuses_submits_keeps_ends_and_passes(
 
 
 @needs_root
+@pytest.mark.needs("strace")
 def test_nothing_starts_in_trouble_and_what_came_due_meanwhile_starts_after_it(
     running: RunningDaemon, tmp_path: Path
 ) -> None:
@@ -133,6 +142,7 @@ def test_nothing_starts_in_trouble_and_what_came_due_meanwhile_starts_after_it(
 
 
 @needs_root
+@pytest.mark.needs("strace")
 def test_trouble_is_not_over_before_something_was_written_though_nobody_has_anything_to_store(
     running: RunningDaemon, tmp_path: Path
 ) -> None:
@@ -158,6 +168,7 @@ def test_room_is_proved_by_bytes_that_the_disk_takes(tmp_path: Path) -> None:
 
 @needs_root
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.needs("strace")
 def test_a_daemon_that_ends_in_trouble_leaves_the_ends_to_the_next(tmp_path: Path, number: int) -> None:
     go, ledger = tmp_path / "go", tmp_path / "ledger"
     with daemon(tmp_path) as running:
@@ -180,6 +191,7 @@ def test_a_daemon_that_ends_in_trouble_leaves_the_ends_to_the_next(tmp_path: Pat
 
 
 @needs_root
+@pytest.mark.needs("strace")
 def test_a_refused_submit_that_a_kill_brings_back_was_told_to_be_uncertain_and_a_repeat_is_one_job(
     tmp_path: Path,
 ) -> None:

@@ -342,6 +342,7 @@ def test_no_beat_comes_while_the_loop_stands(watched: RunningDaemon, watching: L
 
 
 @needs_root
+@pytest.mark.needs("strace")
 def test_no_beat_comes_while_the_writer_hangs_in_a_sync(watched: RunningDaemon, watching: Listening) -> None:
     with hanging_calls(pid_of(watched), "fdatasync,fsync"):
         submitting = threading.Thread(target=_submit, args=[watched])

@@ -174,6 +174,7 @@ def test_a_poweroff_ends_hooks_as_well(tmp_path: Path, machine: Machine, is_deaf
 
 
 @needs_root
+@pytest.mark.needs("strace")
 def test_a_poweroff_ends_attempts_though_the_disk_hangs(tmp_path: Path, machine: Machine) -> None:
     machine.is_now("stopping")
     with daemon(tmp_path, SETTINGS, environ=machine.environ, modules={"waiting": WAITING}) as running:
