@@ -50,6 +50,7 @@ def test_an_order_by_chance_has_all_tests_each_file_together_and_comes_again_wit
     assert [test.number for test in found[:20]] != [*range(20)]
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.long  # with several processes pytest-xdist itself compares what each of them has collected
 def test_each_process_collects_the_same_tests_in_the_same_order() -> None:
     first, other = map(collected, [collecting("1"), collecting("3")])  # both at once
