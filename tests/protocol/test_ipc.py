@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
 import gc
 import json
 import os
-import random
 import socket
 import stat
 import threading
@@ -313,17 +311,6 @@ def test_a_thousand_requests_in_one_write_are_answered_in_order(play: Play) -> N
         assert [(await peer.reply()).parameters["n"] for _ in range(1000)] == list(range(1000))
 
     play(scene, max_pipelined=4)
-
-
-def test_requests_come_byte_by_byte(play: Play) -> None:
-    async def scene(world: World) -> None:
-        peer, other = await world.connect(), await world.connect()
-        for byte in echo(1).to_bytes() + echo(2).to_bytes():
-            peer.send(bytes([byte]))
-            await other.ask("Echo")  # so the server has read it
-        assert [await peer.reply(), await peer.reply()] == [Reply({"n": 1}), Reply({"n": 2})]
-
-    play(scene)
 
 
 def test_no_more_requests_are_read_while_as_many_wait_as_may(play: Play) -> None:
@@ -1225,22 +1212,6 @@ def test_a_caller_that_reads_may_get_more_than_the_limit_in_all(play: Play) -> N
     play(scene, max_unread=2_000_000)
 
 
-def test_descriptors_that_a_caller_sends_along_are_not_kept(play_alone: Play) -> None:
-    async def scene(world: World) -> None:
-        sock = await raw_connection(world.path)
-        before = await world.at_rest()
-        rights = array.array("i", [0] * 200)
-        for _ in range(20):
-            sock.sendmsg([echo(1).to_bytes()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-        received = b""
-        while received.count(b"\0") < 20:
-            received += await asyncio.get_running_loop().sock_recv(sock, 65536)
-        assert await world.at_rest() == before
-        sock.close()
-
-    play_alone(scene)
-
-
 def open_descriptors() -> dict[str, str]:
     """What each descriptor of this process is: a failure says which one is left."""
     gc.collect()  # what earlier tests left to the collector is not counted
@@ -1441,58 +1412,3 @@ def test_a_server_that_stops_takes_its_socket_with_it_and_nobody_elses(tmp_path:
 
     asyncio.run(scene(is_replaced=False))
     asyncio.run(scene(is_replaced=True))
-
-
-# Fuzz: the same bytes to the daemon, damaged and split at random
-
-
-def damaged(luck: random.Random) -> bytes:
-    stream = bytearray()
-    for _ in range(luck.randint(1, 4)):
-        parameters = luck.choice([{}, {"n": 1}, {"a": [[{"b": "\U0001f600"}]]}])
-        method = luck.choice(["Echo", "Open", "Refuse", "Who", "None"])
-        flags = {name: luck.random() < 0.3 for name in ("more", "oneway")}
-        text = json.dumps({"method": f"test.{method}", "parameters": parameters, **flags})
-        stream += text.encode() + b"\0"
-    for _ in range(luck.randint(0, 3)):
-        place = luck.randrange(len(stream))
-        match luck.randrange(3):
-            case 0:
-                stream[place] = luck.randrange(256)
-            case 1:
-                del stream[place : place + luck.randint(1, 9)]
-            case _:
-                stream[place:place] = luck.choice([b"\0", b"{", b'"', b"NaN", b"9" * 30, b"\xff", rb"\u00e4"])
-        stream += b"" if stream else b"x"
-    return bytes(stream)
-
-
-def test_damaged_requests_never_meet_an_uncaught_exception_or_cost_a_descriptor(play_alone: Play) -> None:
-    luck = random.Random("varlink")
-
-    async def talk(world: World) -> None:
-        peer, stream = await world.connect(), damaged(luck)
-        with contextlib.suppress(ConnectionError):
-            while stream:
-                size = luck.randint(1, len(stream))
-                peer.send(stream[:size])
-                await peer.writer.drain()
-                stream = stream[size:]
-            peer.writer.write_eof()
-        for reply in await peer.rest():
-            assert reply.error is None or reply.error.startswith(
-                ("org.varlink.service.", "org.bgjobd.Jobs.JobNot")
-            )
-        peer.writer.close()
-        with contextlib.suppress(ConnectionError):
-            await peer.writer.wait_closed()
-
-    async def scene(world: World) -> None:
-        await talk(world)
-        before = await world.at_rest()
-        for _ in range(400):
-            await talk(world)
-        assert await world.at_rest() == before
-        assert world.house.bugs == []
-
-    play_alone(scene)
