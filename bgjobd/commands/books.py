@@ -13,10 +13,10 @@ from typing import Final
 from bgjob.text import one_line
 from bgjob.words import Status
 from bgjobd.commands.process_table import Process
+from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import Life
 from bgjobd.forkserver import journal as journals
 from bgjobd.store.audit import Counts, Entry, Oddity, OpenAttempt
-from bgjobd.supervisor.spool import AttemptKey
 
 _REPORT: Final = "report it, with `bgjob show {0}` and `bgjob tail {0}`"
 _RESTART: Final = "restart the daemon, which settles it, and report it with the daemon's log"

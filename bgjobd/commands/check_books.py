@@ -18,6 +18,7 @@ from bgjobd.commands import process_table
 from bgjobd.commands.books import Books, Snapshot, SpoolFile, judge, lasting
 from bgjobd.commands.exit_codes import FAILED, OK, check_owner, complain
 from bgjobd.config.sections import Config
+from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver import journal as journals
 from bgjobd.host import life
 from bgjobd.store.audit import Audit, Counts, OpenAttempt, SchemaTooOldError
@@ -27,7 +28,7 @@ from bgjobd.supervisor import spool as spools
 from bgjobd.supervisor.fork_server_link import AttemptDirs
 from bgjobd.supervisor.fork_server_marks import try_mark
 from bgjobd.supervisor.processes import try_open_process
-from bgjobd.supervisor.spool import MARKER, UNFINISHED, AttemptKey
+from bgjobd.supervisor.spool import MARKER, UNFINISHED
 from bgjobd.supervisor.work_dirs import ASIDE
 
 PAUSE: Final = 2.0

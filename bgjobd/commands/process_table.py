@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver import journal as journals
 from bgjobd.host import lock
-from bgjobd.supervisor.spool import AttemptKey
 
 _WRITES: Final = os.O_WRONLY | os.O_RDWR
 _KINDS: Final = ("journal", "hook", "out")

@@ -25,6 +25,7 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.words import FINAL, Status
 from bgjobd.config.policy import policy_of
 from bgjobd.config.sections import Config, Retention
+from bgjobd.core.job import AttemptKey
 from bgjobd.core.masking import masked
 from bgjobd.core.planner import Lanes
 from bgjobd.daemon import retention
@@ -39,7 +40,6 @@ from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import FIRST, Place, Reader
 from bgjobd.supervisor import outputs
 from bgjobd.supervisor.fork_server_link import AttemptDirs
-from bgjobd.supervisor.spool import AttemptKey
 
 _PATIENCE: Final = 60.0
 """Seconds that the daemon may take for a portion: it pauses after each."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from bgjob.words import Backoff, Outcome, Status
 from bgjobd.core.masking import masked_text
 
+AttemptKey = tuple[int, int]
+"""A job's id and the attempt's number."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bgjob.words import EntryType
+from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import StopReason
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.due_timer import DueTimer
@@ -16,7 +17,6 @@ from bgjobd.host.log import Line, Log
 from bgjobd.store.items import Committed, LogLine
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery
-from bgjobd.supervisor.spool import AttemptKey
 from bgjobd.supervisor.supervisor import Supervisor
 
 

@@ -13,7 +13,7 @@ from bgjob.words import EntryType
 from bgjobd.core import attempt_sights as seen
 from bgjobd.core.attempt_life import Act, AttemptLife, Terms, advance
 from bgjobd.core.attempt_sights import Sight
-from bgjobd.core.job import Ending
+from bgjobd.core.job import AttemptKey, Ending
 from bgjobd.core.log_entries import left_behind
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver import subreaper
@@ -29,7 +29,6 @@ from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.patience import Patience
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
 from bgjobd.supervisor.settling import is_process_gone, settle
-from bgjobd.supervisor.spool import AttemptKey
 from bgjobd.supervisor.surroundings import Surroundings
 
 

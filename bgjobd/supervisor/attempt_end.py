@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from bgjobd.core.attempt_sights import EndRefused, ResultJudged, Sight
 from bgjobd.core.facts import AttemptEnded
+from bgjobd.core.job import AttemptKey
 from bgjobd.host.pacing import let_others, paced
 from bgjobd.store.items import JobFact
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.processes import LAST_LOOK
-from bgjobd.supervisor.spool import AttemptKey
 from bgjobd.supervisor.surroundings import Surroundings
 
 

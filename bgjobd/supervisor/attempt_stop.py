@@ -9,12 +9,12 @@ from typing import Final
 
 from bgjob.words import EntryType
 from bgjobd.core.attempt_sights import GraceEnded, KillOutlasted, Sight, StopRequested
+from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver.journal import Journal
 from bgjobd.store.items import Noted
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.processes import AttemptProcess, began_at
-from bgjobd.supervisor.spool import AttemptKey
 from bgjobd.supervisor.surroundings import Surroundings
 
 _LONG_DYING: Final = 5.0

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from bgjob.words import EntryType
 from bgjobd.config.policy import Policy
 from bgjobd.core import attempt_sights as seen
-from bgjobd.core.job import Ending, Job
+from bgjobd.core.job import AttemptKey, Ending, Job
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver.journal import Journal
@@ -25,7 +25,7 @@ from bgjobd.supervisor.attempt_start import ENDS
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.recording import Recording
-from bgjobd.supervisor.spool import AttemptKey, Spool
+from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.starts import Starts
 from bgjobd.supervisor.surroundings import Surroundings
 from bgjobd.supervisor.work_dirs import WorkDirs

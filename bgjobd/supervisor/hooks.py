@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
 from bgjobd.config.policy import Policy
-from bgjobd.core.job import Call, Ending
+from bgjobd.core.job import AttemptKey, Call, Ending
 from bgjobd.core.log_entries import left_behind
 from bgjobd.core.retry import is_quarantined
 from bgjobd.forkserver import subreaper
@@ -31,7 +31,7 @@ from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.processes import FIRST_LOOK, LAST_LOOK, AttemptProcess, began_at
-from bgjobd.supervisor.spool import AttemptKey, Spool
+from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.starts import Start, Starts
 from bgjobd.supervisor.work_dirs import WorkDirs
 

@@ -11,13 +11,12 @@ from bgjob.codec import to_json
 from bgjob.words import EntryType, Outcome
 from bgjobd.config.values import LONGEST_DURATION
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
-from bgjobd.core.job import Ending, Usage
+from bgjobd.core.job import AttemptKey, Ending, Usage
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal
 from bgjobd.host import json_portions
 from bgjobd.store.items import Note
-from bgjobd.supervisor.spool import AttemptKey
 
 _LONGEST_NAME: Final = 64
 """How much is told of a program's name: the kernel's have 15 bytes, and a job may have written its journal itself."""

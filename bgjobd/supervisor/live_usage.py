@@ -8,9 +8,9 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from bgjob.codec import JsonObject
+from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal import Journal
 from bgjobd.supervisor.processes import is_unreaped, try_open_process
-from bgjobd.supervisor.spool import AttemptKey
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")

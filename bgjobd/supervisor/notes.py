@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal import MAX_NOTES
 from bgjobd.store.items import Note
 from bgjobd.supervisor.journal_facts import notes
-from bgjobd.supervisor.spool import AttemptKey, Spool
+from bgjobd.supervisor.spool import Spool
 
 
 class NotesReader:

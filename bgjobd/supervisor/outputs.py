@@ -24,12 +24,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 from inotify_simple import flags
 
 from bgjob.words import EntryType
+from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import reaping
 from bgjobd.host import threads
 from bgjobd.supervisor import sparse_files
 from bgjobd.supervisor.recording import Directory
-from bgjobd.supervisor.spool import AttemptKey, watch
+from bgjobd.supervisor.spool import watch
 
 T = TypeVar("T")
 

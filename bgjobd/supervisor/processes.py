@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Final
 
+from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.journal import Journal, directory_name
 from bgjobd.forkserver.process_identity import ahead, start_time
-from bgjobd.supervisor.spool import AttemptKey, Spool
+from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.work_dirs import WorkDirs
 
 FIRST_LOOK: Final = 0.001

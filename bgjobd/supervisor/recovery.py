@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from bgjobd.core.job import AttemptKey
 from bgjobd.store.reader import Reader
 from bgjobd.supervisor.attempts import Attempts
 from bgjobd.supervisor.hooks import Hooks
-from bgjobd.supervisor.spool import AttemptKey, Spool
+from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.work_dirs import WorkDirs
 
 T = TypeVar("T")

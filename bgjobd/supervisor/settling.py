@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bgjob.words import EntryType
 from bgjobd.core.attempt_sights import JournalRead
+from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal import Journal
 from bgjobd.host import life
 from bgjobd.supervisor import journal_facts
-from bgjobd.supervisor.spool import AttemptKey
 from bgjobd.supervisor.surroundings import Surroundings
 
 

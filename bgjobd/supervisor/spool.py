@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from inotify_simple import INotify, flags
 
+from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import reaping, subreaper
@@ -21,9 +22,6 @@ from bgjobd.forkserver.cgroup import Group
 from bgjobd.forkserver.journal import Journal
 from bgjobd.supervisor import fork_server_marks
 from bgjobd.supervisor.recording import Directory
-
-AttemptKey = tuple[int, int]
-"""A job's id and the attempt's number."""
 
 MARKER: Final = "database-id"
 _WATCHED: Final = flags.CREATE | flags.MODIFY

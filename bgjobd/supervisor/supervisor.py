@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from bgjob.words import EntryType, Outcome, Status
 from bgjobd.config.policy import Policy
 from bgjobd.config.sections import Config
-from bgjobd.core.job import Ending, Job
+from bgjobd.core.job import AttemptKey, Ending, Job
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.host.background import Background
 from bgjobd.store.items import Look
@@ -28,7 +28,7 @@ from bgjobd.supervisor.own_children import OwnChildren
 from bgjobd.supervisor.recording import Directory, Recording
 from bgjobd.supervisor.recovery import recover
 from bgjobd.supervisor.remnants import Remnants
-from bgjobd.supervisor.spool import AttemptKey, Spool
+from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.starts import Starts
 from bgjobd.supervisor.stray_processes import StrayProcesses
 from bgjobd.supervisor.trials import Described, Trials

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from bgjobd.api.introspection import IDL
+from bgjobd.core.job import AttemptKey
 from bgjobd.daemon.inspection import Inspection
 from bgjobd.forkserver.journal import Journal
 from bgjobd.forkserver.process_identity import pidfd_inode, start_time
@@ -24,7 +25,6 @@ from bgjobd.store.reader import Reader
 from bgjobd.store.readers import Readers
 from bgjobd.supervisor import live_usage
 from bgjobd.supervisor.processes import try_open_process
-from bgjobd.supervisor.spool import AttemptKey
 from tests.daemon.running import RunningDaemon, daemon
 from tests.protocol import idl
 from tests.support import eventually
