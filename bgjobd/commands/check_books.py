@@ -24,11 +24,10 @@ from bgjobd.host import life
 from bgjobd.store.audit import Audit, Counts, OpenAttempt, SchemaTooOldError
 from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
-from bgjobd.supervisor import spool as spools
 from bgjobd.supervisor.fork_server_link import AttemptDirs
 from bgjobd.supervisor.fork_server_marks import try_mark
 from bgjobd.supervisor.processes import try_open_process
-from bgjobd.supervisor.spool import MARKER, UNFINISHED
+from bgjobd.supervisor.spool_files import MARKER, UNFINISHED, word_in
 from bgjobd.supervisor.work_dirs import ASIDE
 
 PAUSE: Final = 2.0
@@ -132,7 +131,7 @@ def _mark(spool: Path) -> str:
     except FileNotFoundError:
         return ""
     try:
-        return spools.word_in(directory, MARKER)
+        return word_in(directory, MARKER)
     finally:
         os.close(directory)
 

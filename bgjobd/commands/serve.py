@@ -25,7 +25,7 @@ from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
 from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
 from bgjobd.supervisor import limits
-from bgjobd.supervisor.spool import SpoolInUseError
+from bgjobd.supervisor.spool_files import SpoolInUseError
 
 _GRACE_AT_POWEROFF: Final = 10.0
 """Seconds that attempts have at most; with what else a stop takes, well below the 30 of the unit's TimeoutStopSec."""

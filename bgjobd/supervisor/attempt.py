@@ -263,7 +263,7 @@ class Attempt:
         journal = self._around.spool.try_read(self.key)
         is_fenced = journal is not None and journal.fenced is not None
         if is_fenced and not self.life.state.has_begun:
-            self._around.spool.keep_fence(self.key)
+            self._around.spool.fences.keep(self.key)
             self.see(seen.LifeEnded(ending, is_fenced=True))
         elif journal is None or not journal_facts.has_token(journal, self._token):
             self.see(seen.LifeEnded(ending))

@@ -247,7 +247,7 @@ class Attempts:
         if attempt is not None and attempt.life.is_bereft:
             self._spool.remove_bereft(key)
         if not keep_journal and attempt is not None and attempt.is_fenced:
-            self._spool.lift(key)
+            self._spool.fences.lift(key)
         elif not keep_journal:
             self._spool.remove(key)
         if not self._all and self._is_empty is not None and not self._is_empty.done():

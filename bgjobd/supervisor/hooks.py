@@ -419,7 +419,7 @@ class Hooks:
         self._tell_strays(hook, len(left), subreaper.told_names(left))
         self._spool.remove(hook.key)
         if hook.is_sealed:
-            self._spool.seal_hook(hook.key)
+            self._spool.fences.put_against_hook(hook.key)
         else:
             self._spool.remove_hook(hook.key)
         self._on_end()

@@ -27,7 +27,7 @@ def recover(
 
     It may take long: `more_time` is called for each attempt and journal, so that systemd hears that it goes on.
     """
-    spool.remove_unfinished()
+    spool.files.remove_unfinished()
     database_id = reader.database_id()
     rows = reader.open_attempts()
     is_open = {(row["job_id"], row["number"]) for row in rows}
@@ -47,7 +47,7 @@ def recover(
         if journal is not None and journal.fenced is None and not is_owed:
             spool.remove(key)  # its end was committed a moment before the crash
         elif is_owed:
-            spool.keep_fence(key)
+            spool.fences.keep(key)
     for key in set(spool.stops()) - is_open:
         spool.remove_stop(key)
     for key in set(spool.bereft()) - is_open:

@@ -97,12 +97,12 @@ class Remnants:
 
     def start(self) -> None:
         """Take over the fork servers of earlier daemons: watch those that live, see to what the others have left."""
-        for server in self._spool.servers():
+        for server in self._spool.servers.all():
             if server.life_id == self._life_id:
                 self._take_over(server)
             else:
                 self._settle(server.mark)  # all that it had is gone with that life
-        self._spool.lift_all()
+        self._spool.fences.lift_all()
 
     def close(self) -> None:
         """Let go of descriptors; the next daemon goes on."""
@@ -168,7 +168,7 @@ class Remnants:
     def _settle(self, mark: str) -> None:
         """Nothing is left of this fork server."""
         self._idle.discard(mark)
-        self._spool.remove_server(mark)
+        self._spool.servers.remove(mark)
 
     # The search
 

@@ -22,7 +22,7 @@ def settle(
     journal = around.spool.try_read(key) or in_time or _fenced(around, key, mark)
     is_fenced = journal is not None and journal.fenced is not None
     if is_fenced:
-        around.spool.keep_fence(key)
+        around.spool.fences.keep(key)
     is_own = journal is not None and journal_facts.has_token(journal, token)
     return journal if is_own and not is_fenced else None, JournalRead(is_own, is_fenced)
 
@@ -30,7 +30,7 @@ def settle(
 def _fenced(around: Surroundings, key: AttemptKey, mark: str | None) -> Journal | None:
     """The journal once it is decided that the attempt does not start; its own, if its process was faster."""
     try:
-        around.spool.fence(key, mark)
+        around.spool.fences.put(key, mark)
     except OSError as error:
         around.recording.suspect()
         if not around.is_spool_full:

@@ -83,7 +83,7 @@ class Supervisor:
         self._owners = self.spool, self.work_dirs, self.outputs
         self.recording = self._make_recording()
         self.work_limits = self._make_work_limits()
-        self.children = OwnChildren(known=self._pids, marks=self.spool.kept_marks)
+        self.children = OwnChildren(known=self._pids, marks=self.spool.servers.marks)
         self.strays = self._make_strays()
         self._starts = Starts()
         self.attempts = self._make_attempts()
@@ -265,7 +265,7 @@ class Supervisor:
 
     def _on_change_of_server(self, server: ForkServer | None) -> None:
         """Another fork server starts attempts from now on, or none does."""
-        if server is not None and server.mark not in self.spool.kept_marks():
+        if server is not None and server.mark not in self.spool.servers.marks():
             server.reopen()  # the spool was made again while it came up
         self._around.on_server(server)
         self.trials.expect({} if server is None else server.missing)

@@ -95,7 +95,7 @@ def test_a_file_that_a_job_has_spoilt_tells_of_no_fork_server_and_is_removed(
     path = tmp_path / fork_server_marks.file_name(SERVER.mark)
     path.write_text(json.dumps(asdict(SERVER) | changes))
     spool = Spool(tmp_path)
-    assert spool.servers() == []
+    assert spool.servers.all() == []
     assert not path.exists()
     spool.close()
 
@@ -157,7 +157,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
     (tmp_path / "spool").mkdir()
     spool = Spool(tmp_path / "spool")
     fork_server_marks.put(tmp_path / "spool", SERVER)
-    assert spool.fence((1, 1), SERVER.mark)
+    assert spool.fences.put((1, 1), SERVER.mark)
     yield spool
     spool.close()
 
@@ -166,11 +166,11 @@ def test_a_fence_stays_though_the_spool_was_moved_away_as_the_fork_server_has_it
     tmp_path: Path, spool: Spool
 ) -> None:
     moved = (tmp_path / "spool").rename(tmp_path / "moved")
-    spool.lift((1, 1))
-    spool.lift_all()
+    spool.fences.lift((1, 1))
+    spool.fences.lift_all()
     assert (moved / "1.1.journal").exists()
     spool.set_idle(SERVER.mark)
-    spool.lift((1, 1))
+    spool.fences.lift((1, 1))
     assert not (moved / "1.1.journal").exists()
 
 
@@ -182,11 +182,11 @@ def test_a_fence_waits_for_another_occasion_where_no_descriptors_are_left(
 
     with monkeypatch.context() as patch:
         patch.setattr(fork_server_marks, "kept", scarce)
-        spool.lift((1, 1))
+        spool.fences.lift((1, 1))
         spool.set_idle(SERVER.mark)
-        spool.seal_hook((1, 1))
+        spool.fences.put_against_hook((1, 1))
     assert (tmp_path / "spool" / "1.1.journal").exists()
-    spool.lift_all()
+    spool.fences.lift_all()
     assert not (tmp_path / "spool" / "1.1.journal").exists()
 
 
@@ -272,7 +272,7 @@ def test_while_attempts_run_only_what_is_of_the_fork_servers_session_is_ended(sp
     async def scene(sight: Sight) -> None:
         with orphans(IN_A_SESSION, 2) as (inner, server), orphans(STRAY_OF_ITS_OWN, 1) as (stray,):
             eventually(lambda: not is_alive(server))
-            fork_server_marks.put(spool._path, replace(SERVER, pid=server, uids=(os.getuid(),)))
+            fork_server_marks.put(spool.files.path, replace(SERVER, pid=server, uids=(os.getuid(),)))
             searches = 0
 
             def search(wanted: Collection[str]) -> list[tuple[int, Process]]:
@@ -291,11 +291,11 @@ def test_while_attempts_run_only_what_is_of_the_fork_servers_session_is_ended(sp
                 sight.at_work = {None}  # nobody knows whose it is
                 sight.remnants.on_end()
                 await sight.settle()
-                assert (is_alive(stray), spool.kept_marks()) == (True, {SERVER.mark})
+                assert (is_alive(stray), spool.servers.marks()) == (True, {SERVER.mark})
                 sight.at_work = set()
                 sight.remnants.on_end()
                 await sight.settle()
-            assert (is_alive(stray), spool.kept_marks()) == (False, set())
+            assert (is_alive(stray), spool.servers.marks()) == (False, set())
             assert sight.said == ["ended what a dead fork server left behind, processes: 1 (sleep)"] * 2
 
     play(spool, scene)
@@ -303,11 +303,13 @@ def test_while_attempts_run_only_what_is_of_the_fork_servers_session_is_ended(sp
 
 def test_of_a_fork_server_of_another_life_nothing_is_left_and_nothing_is_looked_for(spool: Spool) -> None:
     async def scene(sight: Sight) -> None:
-        fork_server_marks.put(spool._path, replace(SERVER, life_id="the boot before", uids=(os.getuid(),)))
+        fork_server_marks.put(
+            spool.files.path, replace(SERVER, life_id="the boot before", uids=(os.getuid(),))
+        )
         with orphans(STRAY_OF_ITS_OWN, 1) as (stray,):
             sight.remnants.start()
             await sight.settle()
-            assert (is_alive(stray), spool.kept_marks(), sight.has_fence) == (True, set(), False)
+            assert (is_alive(stray), spool.servers.marks(), sight.has_fence) == (True, set(), False)
 
     play(spool, scene)
 
@@ -326,7 +328,9 @@ def test_a_fork_server_of_an_earlier_daemon_is_watched_until_it_ends_also_where_
 
     async def scene(sight: Sight) -> None:
         with sleeper({}) as server, orphans(STRAY_OF_ITS_OWN, 1) as (stray,):
-            fork_server_marks.put(spool._path, Marked.here(SERVER.mark, server.pid, "boot", [os.getuid()]))
+            fork_server_marks.put(
+                spool.files.path, Marked.here(SERVER.mark, server.pid, "boot", [os.getuid()])
+            )
             sight.remnants.start()
             for _ in range(10):
                 await asyncio.sleep(0)
@@ -336,7 +340,7 @@ def test_a_fork_server_of_an_earlier_daemon_is_watched_until_it_ends_also_where_
             server.kill()
             if is_reaped:
                 server.wait()
-            while spool.kept_marks():
+            while spool.servers.marks():
                 await asyncio.sleep(0)
                 await sight.settle()
             assert not is_alive(stray)
@@ -350,7 +354,7 @@ def test_the_fences_of_one_that_is_reaped_go_at_once_and_its_file_with_its_last_
         sight.remnants.on_reaped(SERVER.mark)
         assert (sight.asked, sight.has_fence) == (1, True)
         sight.remnants.on_rest()
-        assert (sight.has_fence, spool.kept_marks()) == (False, {SERVER.mark})
+        assert (sight.has_fence, spool.servers.marks()) == (False, {SERVER.mark})
         sight.remnants.on_end()
         sight.at_work = {None}
         sight.remnants.on_end()
@@ -359,7 +363,7 @@ def test_the_fences_of_one_that_is_reaped_go_at_once_and_its_file_with_its_last_
         sight.remnants.on_end()
         assert sight.asked == 2
         sight.remnants.on_rest()
-        assert spool.kept_marks() == set()
+        assert spool.servers.marks() == set()
         sight.remnants.on_end()
         assert sight.asked == 2
 
@@ -377,13 +381,13 @@ def test_a_search_that_fails_is_made_again_and_keeps_no_descriptor(
     real = getattr(remnants, name)
     monkeypatch.setattr(remnants, name, scarce)
     monkeypatch.setattr(remnants, "_PAUSE", 0.0)
-    fork_server_marks.put(spool._path, replace(SERVER, uids=(os.getuid(),)))
+    fork_server_marks.put(spool.files.path, replace(SERVER, uids=(os.getuid(),)))
 
     async def scene(sight: Sight) -> None:
         with orphans(STRAY_OF_ITS_OWN * 2, 2) as strays:
             before = os.listdir("/proc/self/fd")
             sight.remnants.start()
-            while spool.kept_marks():
+            while spool.servers.marks():
                 await asyncio.sleep(0)
                 await sight.settle()
             assert os.listdir("/proc/self/fd") == before
@@ -397,7 +401,7 @@ def test_what_does_not_end_is_left_to_the_next_daemon_and_no_descriptor_is_kept(
 ) -> None:
     monkeypatch.setattr(remnants, "_LONG_DYING", 0.001)
     monkeypatch.setattr(remnants, "_try_end", lambda pidfd, pid: "deaf")
-    fork_server_marks.put(spool._path, replace(SERVER, uids=(os.getuid(),)))
+    fork_server_marks.put(spool.files.path, replace(SERVER, uids=(os.getuid(),)))
 
     async def scene(sight: Sight) -> None:
         with orphans(STRAY_OF_ITS_OWN * 2, 2) as strays:
@@ -408,7 +412,7 @@ def test_what_does_not_end_is_left_to_the_next_daemon_and_no_descriptor_is_kept(
             await sight.settle()
             assert os.listdir("/proc/self/fd") == before
             assert len(asyncio.get_running_loop()._selector.get_map()) == waited_for
-            assert (spool.kept_marks(), sight.has_fence) == ({SERVER.mark}, True)
+            assert (spool.servers.marks(), sight.has_fence) == ({SERVER.mark}, True)
             sight.remnants.on_end()
             assert all(task.done() for task in sight.tasks)
 
@@ -422,7 +426,7 @@ A_FAMILY: Final = (
 
 def test_who_is_above_or_below_somebody_who_is_known_is_left_alone(spool: Spool) -> None:
     async def scene(sight: Sight) -> None:
-        fork_server_marks.put(spool._path, replace(SERVER, uids=(os.getuid(),)))
+        fork_server_marks.put(spool.files.path, replace(SERVER, uids=(os.getuid(),)))
         with (
             sleeper({"BGJOB_MARK": SERVER.mark}) as own,
             orphans(A_FAMILY, 3) as family,

@@ -11,7 +11,8 @@ import pytest
 from inotify_simple import INotify, flags
 
 from bgjobd.forkserver import journal as journals
-from bgjobd.supervisor.spool import MARKER, Spool
+from bgjobd.supervisor.spool import Spool
+from bgjobd.supervisor.spool_files import MARKER
 from tests.daemon.running import RunningDaemon, daemon, is_alive
 from tests.faults.injecting import leased
 from tests.support import eventually
@@ -301,8 +302,8 @@ def test_of_a_start_and_a_fence_only_the_first_counts(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     started = journals.started("aa", os.getpid(), 1, 2, "boot", 0.0)
     assert journals.link_first(descriptor, "1.1.journal", started) is not None
-    assert spool.fence((1, 1)) is False
-    assert spool.fence((1, 2)) is True
+    assert spool.fences.put((1, 1)) is False
+    assert spool.fences.put((1, 2)) is True
     assert journals.link_first(descriptor, "1.2.journal", started) is None
     os.close(descriptor)
     spool.close()
