@@ -29,7 +29,7 @@ from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.patience import Patience
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
 from bgjobd.supervisor.settling import is_process_gone, settle
-from bgjobd.supervisor.surroundings import Surroundings
+from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 
 class Attempt:
@@ -43,7 +43,7 @@ class Attempt:
 
     def __init__(
         self,
-        around: Surroundings,
+        around: AttemptSurroundings,
         key: AttemptKey,
         token: str,
         class_name: str,
@@ -72,7 +72,7 @@ class Attempt:
         around.outputs.keep_bounded(key, around.policy(class_name).max_output)
 
     @classmethod
-    def claimed(cls, around: Surroundings, claim: Claim) -> Attempt:
+    def claimed(cls, around: AttemptSurroundings, claim: Claim) -> Attempt:
         """One that is to be started."""
         job = claim.job
         life = AttemptLife(job.attempt)
@@ -81,7 +81,7 @@ class Attempt:
         )
 
     @classmethod
-    def left_behind(cls, around: Surroundings, row: Mapping[str, Any], is_bereft: bool) -> Attempt:
+    def left_behind(cls, around: AttemptSurroundings, row: Mapping[str, Any], is_bereft: bool) -> Attempt:
         """One of an earlier daemon, as the database has it."""
         key = row["job_id"], row["number"]
         life = AttemptLife.left_behind(row["number"], row["pid"] is not None, is_bereft)

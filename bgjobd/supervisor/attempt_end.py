@@ -13,7 +13,7 @@ from bgjobd.store.items import JobFact
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.processes import LAST_LOOK
-from bgjobd.supervisor.surroundings import Surroundings
+from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 
 class AttemptEnd:
@@ -23,7 +23,7 @@ class AttemptEnd:
 
     def __init__(
         self,
-        around: Surroundings,
+        around: AttemptSurroundings,
         key: AttemptKey,
         class_name: str,
         notes: NotesReader,

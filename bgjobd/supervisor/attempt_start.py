@@ -10,7 +10,7 @@ from bgjobd.core.attempt_sights import Sight, StartRefused
 from bgjobd.store.items import Claim
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.starts import Start
-from bgjobd.supervisor.surroundings import Surroundings
+from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 ENDS: Final = "the daemon ends"
 """Why an attempt is refused its start then."""
@@ -23,7 +23,7 @@ class AttemptStart:
 
     def __init__(
         self,
-        around: Surroundings,
+        around: AttemptSurroundings,
         class_name: str,
         see: Callable[[Sight], None],
         ask: Callable[[Claim, ForkServer], None],

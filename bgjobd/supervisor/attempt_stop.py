@@ -15,7 +15,7 @@ from bgjobd.forkserver.journal import Journal
 from bgjobd.store.items import Noted
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.processes import AttemptProcess, began_at
-from bgjobd.supervisor.surroundings import Surroundings
+from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 _LONG_DYING: Final = 5.0
 """Seconds after SIGKILL from which on an attempt counts as one that cannot be killed."""
@@ -29,7 +29,7 @@ class AttemptStop:
 
     def __init__(
         self,
-        around: Surroundings,
+        around: AttemptSurroundings,
         key: AttemptKey,
         class_name: str,
         process: AttemptProcess,

@@ -8,28 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
-from bgjob.words import EntryType
-from bgjobd.config.policy import Policy
 from bgjobd.core import attempt_sights as seen
 from bgjobd.core.job import AttemptKey, Ending, Job
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver.journal import Journal
 from bgjobd.store.items import Claim
-from bgjobd.store.writer import Outbox
 from bgjobd.supervisor.attempt import Attempt
 from bgjobd.supervisor.attempt_start import ENDS
 from bgjobd.supervisor.fork_server_link import ForkServer
-from bgjobd.supervisor.outputs import Outputs
-from bgjobd.supervisor.recording import Recording
-from bgjobd.supervisor.spool import Spool
-from bgjobd.supervisor.starts import Starts
-from bgjobd.supervisor.surroundings import Surroundings
-from bgjobd.supervisor.work_dirs import WorkDirs
-from bgjobd.supervisor.work_limits import WorkLimits
+from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 T = TypeVar("T")
 
@@ -43,51 +34,19 @@ _BREATH: Final = 0.005
 class Attempts:
     """All attempts of this daemon, of whatever fork server, and of the daemons before it.
 
-    An end goes to the outbox with the attempt's key as its ticket. `policy` tells a class's, `work` holds their
-    directories and cgroups, `starts` asks the fork server for them, `say` writes a line about the daemon itself.
-    `end_strays` ends what nobody knows of the processes that dead fork servers left to this one, and answers which, by
-    pid with the names of their programs.
+    An end goes to the outbox with the attempt's key as its ticket.
     """
 
-    def __init__(
-        self,
-        spool: Spool,
-        life: Life,
-        outbox: Outbox,
-        policy: Callable[[str], Policy],
-        outputs: Outputs,
-        work: WorkDirs,
-        starts: Starts,
-        recording: Recording,
-        work_limits: WorkLimits,
-        end_strays: Callable[[], Mapping[int, str]],
-        now: Callable[[], float],
-        say: Callable[[EntryType, str], None],
-    ) -> None:
-        self._spool, self._life = spool, life
-        self._loop = asyncio.get_running_loop()
-        self._around = Surroundings(
-            spool=spool,
-            outbox=outbox,
-            policy=policy,
-            outputs=outputs,
-            work=work,
-            starts=starts,
-            recording=recording,
-            work_limits=work_limits,
-            end_strays=end_strays,
-            now=now,
-            say=say,
-            loop=self._loop,
-            note_changes=self._note_changes_but,
-            catch_up=self._catch_up_with,
-        )
+    def __init__(self, around: AttemptSurroundings, life: Life) -> None:
+        self._around, self._life = around, life
+        self._spool, self._loop = around.spool, around.loop
+        around.note_changes, around.catch_up = self._note_changes_but, self._catch_up_with
         self._all: dict[AttemptKey, Attempt] = {}
         self._gathering: asyncio.TimerHandle | None = None
         self._behind: dict[AttemptKey, Attempt] = {}
         self._catching_up: asyncio.TimerHandle | None = None
         self._is_empty: asyncio.Future[None] | None = None
-        self._loop.add_reader(spool.fileno(), self._on_journals)
+        self._loop.add_reader(self._spool.fileno(), self._on_journals)
 
     def __len__(self) -> int:
         return len(self._all)

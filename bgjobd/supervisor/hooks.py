@@ -10,14 +10,13 @@ import asyncio
 import secrets
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
-from bgjobd.config.policy import Policy
 from bgjobd.core.job import AttemptKey, Call, Ending
 from bgjobd.core.log_entries import left_behind
 from bgjobd.core.retry import is_quarantined
@@ -25,15 +24,12 @@ from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal, directory_name
 from bgjobd.host.pacing import let_others
 from bgjobd.store.items import Noted
-from bgjobd.store.writer import Outbox
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.notes import NotesReader
-from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.processes import FIRST_LOOK, LAST_LOOK, AttemptProcess, began_at
-from bgjobd.supervisor.spool import Spool
-from bgjobd.supervisor.starts import Start, Starts
-from bgjobd.supervisor.work_dirs import WorkDirs
+from bgjobd.supervisor.starts import Start
+from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 _LIMIT: Final = 60.0
 """Seconds that a hook may take."""
@@ -83,34 +79,18 @@ class Hooks:
     """Hooks that wait and hooks that run, at most `slots()` at once.
 
     `wants` tells whether a class has one, None where nobody knows, for it cannot be loaded just now: what it is
-    owed waits. `policy` tells a class's, which bounds what an attempt and its hook print. `starts` asks the fork
-    server for them.
+    owed waits. `on_end` hears that one is over.
     """
 
     def __init__(
         self,
-        spool: Spool,
-        outbox: Outbox,
-        outputs: Outputs,
-        work: WorkDirs,
-        starts: Starts,
+        around: AttemptSurroundings,
         slots: Callable[[], int],
         wants: Callable[[str], bool | None],
-        policy: Callable[[str], Policy],
-        end_strays: Callable[[], Mapping[int, str]],
         on_end: Callable[[], None],
     ) -> None:
-        self._spool = spool
-        self._work = work
-        self._starts = starts
-        self._end_strays = end_strays
-        self._on_end = on_end
-        self._outbox = outbox
-        self._outputs = outputs
-        self._slots = slots
-        self._wants = wants
-        self._policy = policy
-        self._loop = asyncio.get_running_loop()
+        self._around, self._spool, self._loop = around, around.spool, around.loop
+        self._slots, self._wants, self._on_end = slots, wants, on_end
         self._server: ForkServer | None = None
         self._waiting: deque[_Owed] = deque()
         self._in_line: dict[AttemptKey, _Owed] = {}  # for the fork server
@@ -219,7 +199,7 @@ class Hooks:
 
         self._in_line[owed.key] = owed
         start = Start(owed.crashes, send, partial(self._has_begun, owed.key))
-        self._starts.put(start)
+        self._around.starts.put(start)
 
     def _has_begun(self, key: AttemptKey) -> bool:
         try:
@@ -246,18 +226,18 @@ class Hooks:
             self._spool.remove(key)
             return False
         # What a call before this one made that ended before it had begun: it would be in this one's way.
-        self._work.remove(directory_name(*key, is_hook=True))
+        self._around.work.remove(directory_name(*key, is_hook=True))
         process = self._process(key)
         process.server_pid = server.pid
         hook = _Hook(key, owed, server, self._limited(key), process, server.mark, owed.is_sealed, start)
         self._run(hook, owed.call.class_name)
-        server.start(_order(owed, self._policy(owed.call.class_name).sensitive))
+        server.start(_order(owed, self._around.policy(owed.call.class_name).sensitive))
         return True
 
     def _run(self, hook: _Hook, class_name: str) -> None:
         self._running[hook.key] = hook
         self._idle.clear()
-        self._outputs.keep_bounded(hook.key, self._policy(class_name).max_output)
+        self._around.outputs.keep_bounded(hook.key, self._around.policy(class_name).max_output)
 
     def _offer_again(self, owed: _Owed) -> None:
         self._waiting.append(owed)
@@ -289,7 +269,7 @@ class Hooks:
             hook.timer = self._loop.call_later(_PATIENCE, self._on_silence, hook)
 
     def _process(self, key: AttemptKey) -> AttemptProcess:
-        return AttemptProcess(self._spool, self._work, self._end_strays, key, is_hook=True)
+        return AttemptProcess(self._spool, self._around.work, self._around.end_strays, key, is_hook=True)
 
     def _signal(self, hook: _Hook, number: signal.Signals) -> None:
         """Signal the group of the hook's process, if it has begun. Raises OSError."""
@@ -373,7 +353,7 @@ class Hooks:
                 await asyncio.sleep(_PAUSE)
                 continue
             for note in found:
-                self._outbox.hold(Noted(*hook.key, note.type, note.message))
+                self._around.outbox.hold(Noted(*hook.key, note.type, note.message))
             is_read = not reader.has_more
             if not is_read:
                 await let_others()
@@ -387,15 +367,15 @@ class Hooks:
             self._tell(hook, f"ran longer than {_LIMIT:g} s, and was killed")
         elif ending.outcome is not Outcome.COMPLETED:
             self._tell(hook, ending.error)
-        self._outbox.send()
+        self._around.outbox.send()
 
     def _tell_strays(self, hook: _Hook, count: int, names: list[str]) -> None:
         if count:
             told = f"processes that it left behind, killed: {left_behind(count, names)}"
-            self._outbox.send(Noted(*hook.key, EntryType.INFO, f"the failed hook: {told}"))
+            self._around.outbox.send(Noted(*hook.key, EntryType.INFO, f"the failed hook: {told}"))
 
     def _tell(self, hook: _Hook, what: str) -> None:
-        self._outbox.send(Noted(*hook.key, EntryType.FAILURE, f"the failed hook: {what}"))
+        self._around.outbox.send(Noted(*hook.key, EntryType.FAILURE, f"the failed hook: {what}"))
 
     def _put_back(self, hook: _Hook) -> None:
         """It has not begun: call it again in a moment, unless its starts end one fork server after the other."""
@@ -415,7 +395,7 @@ class Hooks:
 
     def _forget(self, hook: _Hook) -> None:
         self._run_no_more(hook)
-        left = self._work.remove(directory_name(*hook.key, is_hook=True))
+        left = self._around.work.remove(directory_name(*hook.key, is_hook=True))
         self._tell_strays(hook, len(left), subreaper.told_names(left))
         self._spool.remove(hook.key)
         if hook.is_sealed:
@@ -428,8 +408,8 @@ class Hooks:
     def _run_no_more(self, hook: _Hook) -> None:
         del self._running[hook.key]
         if hook.start is not None:
-            self._starts.leave(hook.start)
-        self._outputs.finish(hook.key)
+            self._around.starts.leave(hook.start)
+        self._around.outputs.finish(hook.key)
         self._let_go(hook)
 
     def _let_go(self, hook: _Hook) -> None:

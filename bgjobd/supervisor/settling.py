@@ -8,11 +8,11 @@ from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver.journal import Journal
 from bgjobd.host import life
 from bgjobd.supervisor import journal_facts
-from bgjobd.supervisor.surroundings import Surroundings
+from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 
 def settle(
-    around: Surroundings, key: AttemptKey, token: str, mark: str | None, in_time: Journal | None
+    around: AttemptSurroundings, key: AttemptKey, token: str, mark: str | None, in_time: Journal | None
 ) -> tuple[Journal | None, JournalRead]:
     """The attempt's own journal, if it is there, and what is in its place; where nothing is, a fence is put there.
 
@@ -27,7 +27,7 @@ def settle(
     return journal if is_own and not is_fenced else None, JournalRead(is_own, is_fenced)
 
 
-def _fenced(around: Surroundings, key: AttemptKey, mark: str | None) -> Journal | None:
+def _fenced(around: AttemptSurroundings, key: AttemptKey, mark: str | None) -> Journal | None:
     """The journal once it is decided that the attempt does not start; its own, if its process was faster."""
     try:
         around.spool.fences.put(key, mark)

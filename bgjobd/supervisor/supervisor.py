@@ -31,6 +31,7 @@ from bgjobd.supervisor.remnants import Remnants
 from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.starts import Starts
 from bgjobd.supervisor.stray_processes import StrayProcesses
+from bgjobd.supervisor.surroundings import AttemptSurroundings
 from bgjobd.supervisor.trials import Described, Trials
 from bgjobd.supervisor.work_dirs import WorkDirs
 from bgjobd.supervisor.work_limits import WorkLimits
@@ -86,8 +87,9 @@ class Supervisor:
         self.children = OwnChildren(known=self._pids, marks=self.spool.servers.marks)
         self.strays = self._make_strays()
         self._starts = Starts()
-        self.attempts = self._make_attempts()
-        self.hooks = self._make_hooks()
+        around_attempts = self._make_attempt_surroundings()
+        self.attempts = Attempts(around_attempts, self._around.life)
+        self.hooks = self._make_hooks(around_attempts)
         self.remnants = self._make_remnants()
         self.fork_servers = self._make_fork_servers()
         self.trials = self._make_trials()
@@ -119,10 +121,9 @@ class Supervisor:
             on_rest=lambda: self.remnants.on_rest(),
         )
 
-    def _make_attempts(self) -> Attempts:
-        return Attempts(
+    def _make_attempt_surroundings(self) -> AttemptSurroundings:
+        return AttemptSurroundings(
             spool=self.spool,
-            life=self._around.life,
             outbox=self._around.outbox,
             policy=self._around.classes.policy,
             outputs=self.outputs,
@@ -135,17 +136,11 @@ class Supervisor:
             say=self._around.say,
         )
 
-    def _make_hooks(self) -> Hooks:
+    def _make_hooks(self, around_attempts: AttemptSurroundings) -> Hooks:
         return Hooks(
-            spool=self.spool,
-            outbox=self._around.outbox,
-            outputs=self.outputs,
-            work=self.work_dirs,
-            starts=self._starts,
+            around=around_attempts,
             slots=self._around.slots,
             wants=self._around.classes.try_has_failed_hook,
-            policy=self._around.classes.policy,
-            end_strays=self.strays.end,
             on_end=lambda: self.remnants.on_end(),
         )
 

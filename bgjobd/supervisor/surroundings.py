@@ -1,4 +1,6 @@
-"""What the attempts of a daemon have in common: where they are, who starts them, and whom their ends are told."""
+"""What the attempts of a daemon, and their hooks, have in common: where they are, who starts them, and whom their ends
+are told.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,12 @@ from bgjobd.supervisor.work_limits import WorkLimits
 
 
 @dataclass(slots=True, eq=False)
-class Surroundings:
-    """What is given to each attempt.
+class AttemptSurroundings:
+    """What is given to each attempt, and to each hook.
 
     `policy` tells a class's, `end_strays` ends what nobody knows of the processes that dead fork servers left to this
-    one, `say` writes a line about the daemon itself, `note_changes` has all attempts look at what has become of their
-    journals, and `catch_up` reads on for one that has told more than a portion.
+    one, `say` writes a line about the daemon itself. What has all attempts sets the two that are theirs: `note_changes`
+    has all look at what has become of their journals, `catch_up` reads on for one that has told more than a portion.
 
     `longest_grace` is what an attempt that is stopped gets at most, in seconds. `starts_no_more`: the daemon ends.
     """
@@ -43,9 +45,9 @@ class Surroundings:
     end_strays: Callable[[], Mapping[int, str]]
     now: Callable[[], float]
     say: Callable[[EntryType, str], None]
-    loop: asyncio.AbstractEventLoop
-    note_changes: Callable[[Any], None]
-    catch_up: Callable[[Any], None]
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    note_changes: Callable[[Any], None] = field(init=False)
+    catch_up: Callable[[Any], None] = field(init=False)
     longest_grace: float = math.inf
     starts_no_more: bool = False
     is_closed: bool = False
