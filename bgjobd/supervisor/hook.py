@@ -1,0 +1,261 @@
+"""One `failed` hook: as it is owed, and as it was called, until its job's log has how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bgjob.words import EntryType, Outcome
+from bgjobd.core.job import AttemptKey, Call, Ending
+from bgjobd.core.log_entries import left_behind
+from bgjobd.forkserver import subreaper
+from bgjobd.forkserver.journal import Journal
+from bgjobd.host.pacing import let_others
+from bgjobd.store.items import Noted
+from bgjobd.supervisor import journal_facts
+from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.notes import NotesReader
+from bgjobd.supervisor.processes import FIRST_LOOK, LAST_LOOK, AttemptProcess, began_at
+from bgjobd.supervisor.starts import Start
+from bgjobd.supervisor.surroundings import AttemptSurroundings
+
+_LIMIT: Final = 60.0
+"""Seconds that a hook may take."""
+
+PAUSE: Final = 1.0
+"""Seconds until it is tried again to call a hook, or to look at one, that could not be."""
+
+_PATIENCE: Final = 10.0
+"""Seconds that a fork server has to tell of the end of a hook that was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwedHook:
+    """A hook that waits to be called; `crashes` is how many starts of it in a row ended their fork server."""
+
+    key: AttemptKey
+    call: Call
+    ending: Ending
+    is_sealed: bool
+    crashes: int = 0
+
+    def order(self, sensitive: frozenset[str]) -> dict[str, Any]:
+        """`sensitive` are the names that are secrets by now; the job knows those of when it was submitted."""
+        call, ending = self.call, self.ending
+        return {
+            "job": self.key[0],
+            "number": self.key[1],
+            "token": secrets.token_hex(8),
+            "class_name": call.class_name,
+            "method_name": call.method_name,
+            "parameters": call.parameters,
+            "sensitive": sorted(sensitive.union(call.sensitive)),
+            "timeout": _LIMIT,
+            "error": {
+                "outcome": ending.outcome,
+                "error_type": ending.error_type,
+                "message": ending.error_message or ending.error,
+                "traceback": ending.traceback,
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which fork server was asked for which hook, and the hook's place on the way there."""
+
+    server: ForkServer
+    owed: OwedHook
+    start: Start
+
+
+class Hook:
+    """A hook that was called: by a fork server that will report on it, or with its process watched.
+
+    `asked` is None for one that an earlier daemon has called. `mark` is that of the fork server that was asked for it,
+    None where that is not known. `server` is the one that will report on it, if any; `crash`: how it ended, by itself,
+    before anybody told of the hook. `on_over` hears that the hook is over, `on_not_begun` that it has not begun.
+    """
+
+    def __init__(
+        self,
+        around: AttemptSurroundings,
+        key: AttemptKey,
+        asked: Asked | None,
+        on_over: Callable[[Hook], None],
+        on_not_begun: Callable[[Hook], None],
+    ) -> None:
+        self._around, self.key, self.asked = around, key, asked
+        self._on_over, self._on_not_begun = on_over, on_not_begun
+        self.server = None if asked is None else asked.server
+        self.mark = None if asked is None else asked.server.mark
+        self.crash: str | None = None
+        self._process = AttemptProcess(around.spool, around.work, around.end_strays, key, is_hook=True)
+        self._process.server_pid = None if asked is None else asked.server.pid
+        self._reading: asyncio.Task[None] | None = None
+        self._is_late = self._is_released = False
+        self._timer = self._limit()
+
+    def close(self) -> None:
+        """Wait for it no more; it goes on."""
+        self.release()
+        if self._reading is not None:
+            self._reading.cancel()
+
+    def release(self) -> None:
+        """Let go of descriptors and timers."""
+        self._is_released = True
+        self._timer.cancel()
+        self._process.release()
+
+    # Its time, and its stop
+
+    def _limit(self) -> asyncio.TimerHandle:
+        """A timer for the end of its time, which counts from its start, whoever the daemon was then."""
+        try:
+            journal = self._process.try_read()
+        except OSError:  # no descriptors: it counts from now
+            journal = None
+        record = None if journal is None else journal.started
+        began = self._around.loop.time() if record is None else began_at(record)
+        return self._around.loop.call_at(began + _LIMIT, self._on_limit)
+
+    def _on_limit(self) -> None:
+        """Its time is over."""
+        self._is_late = True
+        self._kill()
+
+    def stop(self, grace: float) -> None:
+        """TERM to its group, and KILL after `grace` seconds."""
+        self._timer.cancel()
+        with suppress(OSError):  # no descriptors: the kill comes
+            self._signal(signal.SIGTERM)
+        self._timer = self._around.loop.call_later(grace, self._kill)
+
+    def _kill(self) -> None:
+        try:
+            self._signal(signal.SIGKILL)
+        except OSError:  # no descriptors
+            self._timer = self._around.loop.call_later(PAUSE, self._kill)
+        else:
+            self._timer = self._around.loop.call_later(_PATIENCE, self._on_silence)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Signal the group of its process, if it has begun. Raises OSError."""
+        self._process.signal(number, self._process.try_read())
+
+    def _on_silence(self) -> None:
+        """It was killed, and its fork server, which was to tell of that, doesn't answer: have another one."""
+        if self.server is not None:
+            self.server.kill()
+
+    # Its end
+
+    def on_report(self, message: dict[str, Any]) -> None:
+        """What its fork server tells: that it ended, or that it could not begin."""
+        if message["type"] == "ended":
+            self._process.exit = message["exit"]
+            self._look_again(LAST_LOOK)
+        else:
+            self.tell(f"could not start: {message['reason']}")
+            self._on_not_begun(self)
+
+    def on_end_of_server(self, server: ForkServer) -> None:
+        """Its fork server is gone, and will report no more of it."""
+        self.server, self.crash = None, server.crash
+        self._process.server_pid = None
+        self.watch()
+
+    def watch(self) -> None:
+        """Wait for the end of a hook that no fork server reports on."""
+        if self._is_released:
+            return
+        try:
+            journal = self._process.try_read()
+            is_open = self._process.open(journal)
+        except OSError:  # no descriptors
+            self._around.loop.call_later(PAUSE, self.watch)
+            return
+        if self.mark is None and journal is not None:
+            self.mark = journal_facts.mark_in(journal)
+        if journal is None and self.asked is not None:
+            self._on_not_begun(self)  # and look again before it is called
+        elif is_open:
+            self._process.watch(self._look_again)
+        else:
+            self._look_again()
+
+    def _look_again(self, pause: float = FIRST_LOOK) -> None:
+        """The process has ended, and is ours to reap, or its fork server lives and is about to record its exit."""
+        self._process.look_again(self._look, pause)
+
+    def _look(self, pause: float) -> bool:
+        """Whether the hook is seen to be over. Raises OSError."""
+        if self._is_released:
+            return True
+        exit_record = self._process.try_collect()
+        journal = self._process.try_read()
+        if exit_record is None and journal is not None and journal.exit is None and pause < LAST_LOOK:
+            return False
+        if self._reading is None:
+            self._timer.cancel()
+            self._reading = self._around.loop.create_task(self._note_end(journal or Journal()))
+        return True
+
+    async def _note_end(self, journal: Journal) -> None:
+        """The hook is over, once what it told has been read, a portion at a time."""
+        if journal.started is not None and journal.may_have_notes:
+            await self._note_news(journal.started["pid"])
+        self._tell_end(journal, self._process.exit)
+        self._on_over(self)
+
+    async def _note_news(self, pid: int) -> None:
+        """Put into the job's log what the hook told."""
+        reader = NotesReader(self._around.spool, self.key, is_hook=True)
+        is_read = False
+        while not is_read:
+            try:
+                found = reader.read(pid)
+            except OSError:  # no descriptors
+                await asyncio.sleep(PAUSE)
+                continue
+            for note in found:
+                self._around.outbox.hold(Noted(*self.key, note.type, note.message))
+            is_read = not reader.has_more
+            if not is_read:
+                await let_others()
+
+    def _tell_end(self, journal: Journal, exit_record: dict[str, Any] | None) -> None:
+        """Put into the job's log how the hook ended, if it did not end well."""
+        self._tell_strays(*journal_facts.strays(exit_record or journal.exit))
+        fact = journal_facts.ended(self.key, journal, exit_record)
+        ending = fact.ending if fact is not None else journal_facts.ending_unseen(journal)
+        if self._is_late:
+            self.tell(f"ran longer than {_LIMIT:g} s, and was killed")
+        elif ending.outcome is not Outcome.COMPLETED:
+            self.tell(ending.error)
+        self._around.outbox.send()
+
+    def clear_away(self) -> None:
+        """Remove what it worked in, and its attempt's journal and its own, which nobody needs any more."""
+        spool, left = self._around.spool, self._around.work.remove(self._process.directory)
+        self._tell_strays(len(left), subreaper.told_names(left))
+        spool.remove(self.key)
+        if self.asked is None or self.asked.owed.is_sealed:  # an earlier daemon may have asked for it too
+            spool.fences.put_against_hook(self.key)
+        else:
+            spool.remove_hook(self.key)
+
+    def _tell_strays(self, count: int, names: list[str]) -> None:
+        if count:
+            text = f"processes that it left behind, killed: {left_behind(count, names)}"
+            self._around.outbox.send(Noted(*self.key, EntryType.INFO, f"the failed hook: {text}"))
+
+    def tell(self, what: str) -> None:
+        """Put into the job's log what has gone wrong with it."""
+        self._around.outbox.send(Noted(*self.key, EntryType.FAILURE, f"the failed hook: {what}"))
