@@ -38,16 +38,7 @@ def recover(
         job = reader.summary(key[0])
         hooks.adopt(key, "" if job is None else job["class_name"])
     for key in _each(set(spool.journals()) - is_open - set(spool.hooks()), more_time):
-        try:
-            journal = spool.try_read(key)
-        except OSError:
-            continue  # it cannot be read now, and says nothing new: it stays until the next start
-        # The start of a job that ended its fork servers is fenced, and a hook may be owed all the same.
-        is_owed = journal is not None and _is_owed_a_hook(key, reader, hooks)
-        if journal is not None and journal.fenced is None and not is_owed:
-            spool.remove(key)  # its end was committed a moment before the crash
-        elif is_owed:
-            spool.fences.keep(key)
+        _see_to_journal(key, spool, reader, hooks)
     for key in set(spool.stops()) - is_open:
         spool.remove_stop(key)
     for key in set(spool.bereft()) - is_open:
@@ -59,6 +50,20 @@ def _each(left: Iterable[T], more_time: Callable[[], None]) -> Iterator[T]:
     for one in left:
         more_time()
         yield one
+
+
+def _see_to_journal(key: AttemptKey, spool: Spool, reader: Reader, hooks: Hooks) -> None:
+    """Of an attempt whose end is recorded: it stays where a hook is owed after it."""
+    try:
+        journal = spool.try_read(key)
+    except OSError:
+        return  # it cannot be read now, and says nothing new: it stays until the next start
+    # The start of a job that ended its fork servers is fenced, and a hook may be owed all the same.
+    is_owed = journal is not None and _is_owed_a_hook(key, reader, hooks)
+    if journal is not None and journal.fenced is None and not is_owed:
+        spool.remove(key)  # its end was committed a moment before the crash
+    elif is_owed:
+        spool.fences.keep(key)
 
 
 def _is_owed_a_hook(key: AttemptKey, reader: Reader, hooks: Hooks) -> bool:
