@@ -31,7 +31,7 @@ from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store import database
 from bgjobd.supervisor import page_process
-from bgjobd.supervisor.fork_server_link import AttemptDirs
+from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.page_process import PageProcess
 
 SOCKET_GROUP: Final = "bgjob"

@@ -24,7 +24,7 @@ from bgjobd.host import life
 from bgjobd.store.audit import Audit, Counts, OpenAttempt, SchemaTooOldError
 from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
-from bgjobd.supervisor.fork_server_link import AttemptDirs
+from bgjobd.supervisor.application import AttemptDirs
 from bgjobd.supervisor.fork_server_marks import try_mark
 from bgjobd.supervisor.processes import try_open_process
 from bgjobd.supervisor.spool_files import MARKER, UNFINISHED, word_in

@@ -21,7 +21,7 @@ from bgjobd.forkserver.sandbox import Account
 from bgjobd.host import directories, disk_space
 from bgjobd.service import SOCKET_GROUP
 from bgjobd.supervisor import limits
-from bgjobd.supervisor.fork_server_link import AttemptDirs
+from bgjobd.supervisor.application import AttemptDirs
 
 _READ: Final = 0o4
 _PASS: Final = 0o1

@@ -39,7 +39,7 @@ from bgjobd.store.items import Deletion, Item, Trimming
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.reader import FIRST, Place, Reader
 from bgjobd.supervisor import outputs
-from bgjobd.supervisor.fork_server_link import AttemptDirs
+from bgjobd.supervisor.application import AttemptDirs
 
 _PATIENCE: Final = 60.0
 """Seconds that the daemon may take for a portion: it pauses after each."""

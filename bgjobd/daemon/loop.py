@@ -39,7 +39,8 @@ from bgjobd.store.items import DaemonStarted, Item, Look
 from bgjobd.store.readers import Readers
 from bgjobd.store.writer import Delivery, Entrusted, Outbox, Writer
 from bgjobd.supervisor import cgroups
-from bgjobd.supervisor.fork_server_link import AttemptDirs, ForkServer
+from bgjobd.supervisor.application import AttemptDirs
+from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.limits import Enforcement
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.relay import Relay

@@ -19,7 +19,8 @@ from bgjobd.host.background import Background
 from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.readers import Readers
-from bgjobd.supervisor.fork_server_link import Application, ForkServer, ForkServerError
+from bgjobd.supervisor.application import Application
+from bgjobd.supervisor.fork_server_link import ForkServer, ForkServerError
 from bgjobd.supervisor.limits import Enforcement
 from bgjobd.supervisor.supervisor import Supervisor
 

@@ -12,17 +12,15 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import bgjob
-from bgjobd.config.sections import Config
 from bgjobd.forkserver import allowances, wire
-from bgjobd.forkserver.cgroup import Groups
 from bgjobd.forkserver.describe import unavailable
 from bgjobd.host.child_process import end_of
-from bgjobd.supervisor import fork_server_marks, limits
+from bgjobd.supervisor import fork_server_marks
+from bgjobd.supervisor.application import Application, AttemptDirs
 
 _SERVER = Path(__file__).parents[1] / "forkserver" / "__main__.py"
 _LAST_WORDS = 0.1
@@ -36,78 +34,6 @@ _CLIENT = Path(bgjob.__file__).parent
 
 class ForkServerError(Exception):
     """The fork server could not be started, or ended before it was ready."""
-
-
-@dataclass(frozen=True, slots=True)
-class Application:
-    """What a fork server serves: the interpreter, where its code is, which environment, what is approved.
-
-    `approved` maps a class to the methods that its policy lists, or to None for all, `limits` to those of its attempts,
-    `missing` to why it cannot run at all.
-    """
-
-    python: str | None
-    path: tuple[str, ...]
-    env: dict[str, str]
-    approved: dict[str, list[str] | None]
-    limits: dict[str, dict[str, Any]]
-    missing: dict[str, str]
-    import_timeout: float
-
-    @classmethod
-    def from_config(cls, config: Config) -> Application:
-        """What the configuration says of it."""
-        approved = {
-            name: list(policy.methods) if policy.methods is not None else None
-            for name, policy in config.approved.items()
-        }
-        app = config.app
-        path = tuple(str(directory) for directory in app.path)
-        python = None if app.python is None else str(app.python)
-        told, missing = limits.message(config)
-        return cls(python, path, dict(app.env), approved, told, missing, app.import_timeout)
-
-    def only(self, names: Collection[str]) -> Application:
-        """The same with no other classes than these."""
-        return replace(
-            self,
-            approved={name: methods for name, methods in self.approved.items() if name in names},
-            missing={name: why for name, why in self.missing.items() if name in names},
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptDirs:
-    """The directories that attempts write to, and the life they belong to.
-
-    What lies in `state_dir` none of them may read whose files are confined; `groups` are their cgroups. `console` is
-    the descriptor that a fork server prints to.
-    """
-
-    state_dir: Path
-    runtime_dir: Path
-    life_id: str = ""
-    groups: Groups | None = None
-    console: int = 2
-
-    @classmethod
-    def from_config(
-        cls, config: Config, life_id: str = "", groups: Groups | None = None, console: int = 2
-    ) -> AttemptDirs:
-        """Where the configuration has them; without a life for who starts nothing there."""
-        return cls(config.daemon.state_dir, config.daemon.runtime_dir, life_id, groups, console)
-
-    @property
-    def spool(self) -> Path:
-        return self.runtime_dir / "spool"
-
-    @property
-    def work(self) -> Path:
-        return self.runtime_dir / "work"
-
-    @property
-    def output(self) -> Path:
-        return self.state_dir / "output"
 
 
 class TooSlowError(ForkServerError):

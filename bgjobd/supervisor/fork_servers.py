@@ -10,13 +10,8 @@ from typing import Any, Final, TypeVar
 from bgjob.words import EntryType
 from bgjobd.core.trials import patience
 from bgjobd.forkserver import allowances
-from bgjobd.supervisor.fork_server_link import (
-    Application,
-    AttemptDirs,
-    ForkServer,
-    ForkServerError,
-    TooSlowError,
-)
+from bgjobd.supervisor.application import Application, AttemptDirs
+from bgjobd.supervisor.fork_server_link import ForkServer, ForkServerError, TooSlowError
 
 T = TypeVar("T")
 

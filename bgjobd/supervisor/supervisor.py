@@ -19,8 +19,9 @@ from bgjobd.host.background import Background
 from bgjobd.store.items import Look
 from bgjobd.store.reader import Reader
 from bgjobd.store.writer import Outbox
+from bgjobd.supervisor.application import Application, AttemptDirs
 from bgjobd.supervisor.attempts import Attempts
-from bgjobd.supervisor.fork_server_link import Application, AttemptDirs, ForkServer
+from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.fork_servers import ForkServers
 from bgjobd.supervisor.hooks import Hooks
 from bgjobd.supervisor.outputs import Outputs

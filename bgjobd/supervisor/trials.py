@@ -22,7 +22,8 @@ from bgjobd.core.trials import (
     patience,
     pause_before_trial,
 )
-from bgjobd.supervisor.fork_server_link import Application, ForkServer, ForkServerError
+from bgjobd.supervisor.application import Application
+from bgjobd.supervisor.fork_server_link import ForkServer, ForkServerError
 from bgjobd.supervisor.fork_servers import ForkServers
 
 Described = Mapping[str, Mapping[str, Any]]

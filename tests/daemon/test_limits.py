@@ -23,7 +23,7 @@ from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
 from bgjobd.forkserver.sandbox import Account, Limits
 from bgjobd.supervisor import cgroups, limits
-from bgjobd.supervisor.fork_server_link import Application
+from bgjobd.supervisor.application import Application
 from bgjobd.supervisor.limits import LIMITS, Enforcement, Machine
 from tests.daemon import warm
 from tests.daemon.running import daemon

@@ -26,7 +26,7 @@ from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
 from bgjobd.host.clock import to_text
 from bgjobd.supervisor import journal_facts, processes
-from bgjobd.supervisor.fork_server_link import Application
+from bgjobd.supervisor.application import Application
 from tests.fuzz.target import pieces, scratch
 
 _KEY = (1, 1)

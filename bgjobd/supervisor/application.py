@@ -1,0 +1,84 @@
+"""What a fork server is told of the configuration: the application it serves, where its attempts write. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bgjobd.config.sections import Config
+from bgjobd.forkserver.cgroup import Groups
+from bgjobd.supervisor import limits
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What a fork server serves: the interpreter, where its code is, which environment, what is approved.
+
+    `approved` maps a class to the methods that its policy lists, or to None for all, `limits` to those of its attempts,
+    `missing` to why it cannot run at all.
+    """
+
+    python: str | None
+    path: tuple[str, ...]
+    env: dict[str, str]
+    approved: dict[str, list[str] | None]
+    limits: dict[str, dict[str, Any]]
+    missing: dict[str, str]
+    import_timeout: float
+
+    @classmethod
+    def from_config(cls, config: Config) -> Application:
+        """What the configuration says of it."""
+        approved = {
+            name: list(policy.methods) if policy.methods is not None else None
+            for name, policy in config.approved.items()
+        }
+        app = config.app
+        path = tuple(str(directory) for directory in app.path)
+        python = None if app.python is None else str(app.python)
+        told, missing = limits.message(config)
+        return cls(python, path, dict(app.env), approved, told, missing, app.import_timeout)
+
+    def only(self, names: Collection[str]) -> Application:
+        """The same with no other classes than these."""
+        return replace(
+            self,
+            approved={name: methods for name, methods in self.approved.items() if name in names},
+            missing={name: why for name, why in self.missing.items() if name in names},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptDirs:
+    """The directories that attempts write to, and the life they belong to.
+
+    What lies in `state_dir` none of them may read whose files are confined; `groups` are their cgroups. `console` is
+    the descriptor that a fork server prints to.
+    """
+
+    state_dir: Path
+    runtime_dir: Path
+    life_id: str = ""
+    groups: Groups | None = None
+    console: int = 2
+
+    @classmethod
+    def from_config(
+        cls, config: Config, life_id: str = "", groups: Groups | None = None, console: int = 2
+    ) -> AttemptDirs:
+        """Where the configuration has them; without a life for who starts nothing there."""
+        return cls(config.daemon.state_dir, config.daemon.runtime_dir, life_id, groups, console)
+
+    @property
+    def spool(self) -> Path:
+        return self.runtime_dir / "spool"
+
+    @property
+    def work(self) -> Path:
+        return self.runtime_dir / "work"
+
+    @property
+    def output(self) -> Path:
+        return self.state_dir / "output"
