@@ -30,7 +30,8 @@ from bgjobd.store.migrations import SchemaTooNewError
 from bgjobd.store.pending import Waiting
 from bgjobd.supervisor import cgroups, limits
 from bgjobd.supervisor.application import Application, AttemptDirs
-from bgjobd.supervisor.fork_server_link import ForkServer, ForkServerError
+from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.fork_server_loading import ForkServerError
 
 _PATIENCE: Final = 5.0
 """Seconds for the jobs that wait; 100,000 of them take one or two."""

@@ -20,7 +20,8 @@ from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.readers import Readers
 from bgjobd.supervisor.application import Application
-from bgjobd.supervisor.fork_server_link import ForkServer, ForkServerError
+from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.fork_server_loading import ForkServerError
 from bgjobd.supervisor.limits import Enforcement
 from bgjobd.supervisor.supervisor import Supervisor
 

@@ -21,6 +21,8 @@ from bgjobd.forkserver.describe import unavailable
 from bgjobd.host.child_process import end_of
 from bgjobd.supervisor import fork_server_marks
 from bgjobd.supervisor.application import Application, AttemptDirs
+from bgjobd.supervisor.fork_server_loading import ForkServerError, Loading, UnloadableError
+from bgjobd.supervisor.fork_server_marks import Marked
 
 _SERVER = Path(__file__).parents[1] / "forkserver" / "__main__.py"
 _LAST_WORDS = 0.1
@@ -30,27 +32,6 @@ _LONGEST_DYING = 1.0
 """Seconds in which a fork server whose link has ended is seen to end; one that does not was not ended by a start."""
 
 _CLIENT = Path(bgjob.__file__).parent
-
-
-class ForkServerError(Exception):
-    """The fork server could not be started, or ended before it was ready."""
-
-
-class TooSlowError(ForkServerError):
-    """It did not come up in time; given more, it may."""
-
-
-class _UnloadableError(Exception):
-    """The fork server hung or ended over these classes; without them it may do.
-
-    An end is not certain to be theirs: somebody may have killed the process.
-    """
-
-    def __init__(self, classes: list[str], reason: str, is_certain: bool = True) -> None:
-        self.classes = classes
-        self.reason = reason
-        self.is_certain = is_certain
-        super().__init__(f"{', '.join(classes)}: {reason}")
 
 
 class ForkServer(asyncio.Protocol):
@@ -68,24 +49,20 @@ class ForkServer(asyncio.Protocol):
         on_report: Callable[[ForkServer, wire.Message], None],
         on_reaped: Callable[[ForkServer], None],
         pids: set[int],
-        mark: str,
+        kept: Marked,
         spool: Path,
     ) -> None:
         self._process = process
         self._on_report = on_report
         self._on_reaped = on_reaped
         self._pids = pids
-        self.mark = mark
-        self._spool = spool
-        self._kept: fork_server_marks.Marked | None = None
+        self.mark = kept.mark
+        self._kept, self._spool = kept, spool
         self._decoder = wire.Decoder()
         self._transport: asyncio.Transport | None = None
-        self._loading: list[str] = []
-        self._patience: asyncio.Timeout | None = None
-        self._limit = 0.0
+        self._loading = Loading()
         self._pidfd: int | None = None
         self._pong: asyncio.Future[None] | None = None
-        self._is_ready: asyncio.Future[wire.Message] = asyncio.get_running_loop().create_future()
         self.ready: wire.Message = {}
         self.missing: dict[str, str] = {}
         self.heard_at = asyncio.get_running_loop().time()
@@ -111,57 +88,53 @@ class ForkServer(asyncio.Protocol):
         left_out = dict(application.missing)
         strikes: Counter[str] = Counter()
         while True:
-            server = await cls._launch(application, left_out, dirs, on_report, on_reaped, pids)
             try:
-                server.ready = await server._load(application.import_timeout)
-            except _UnloadableError as error:
-                await server.abandon()
+                return await cls._launch_without(left_out, application, dirs, on_report, on_reaped, pids)
+            except UnloadableError as error:
                 strikes.update(error.classes)
                 if error.is_certain or max(strikes[name] for name in error.classes) > 1:
                     left_out |= dict.fromkeys(error.classes, error.reason)
-            except BaseException:
-                await server.abandon()
-                raise
-            else:
-                server.ready["classes"] |= {name: unavailable(why) for name, why in left_out.items()}
-                server.missing = _missing(server.ready["classes"])
-                return server
 
     @classmethod
-    async def _launch(
+    async def _launch_without(
         cls,
+        left_out: Mapping[str, str],
         application: Application,
-        left_out: Collection[str],
         dirs: AttemptDirs,
         on_report: Callable[[ForkServer, wire.Message], None],
         on_reaped: Callable[[ForkServer], None],
         pids: set[int],
     ) -> ForkServer:
-        try:
-            ours, theirs = socket.socketpair()
-        except OSError as error:
-            raise ForkServerError(f"the fork server could not be started: {error.strerror}") from error
-        mark = fork_server_marks.new()
-        with theirs:
-            process = _exec(application, theirs.fileno(), dirs.console, mark)
-        # Before it hears of anything that it could leave behind.
-        kept = _keep(process, mark, application, dirs)
+        """Start one that leaves these classes out, each with the reason, and wait until it is ready.
+
+        Raises UnloadableError, ForkServerError.
+        """
+        process, link, kept = _start(application, dirs)
         pids.add(process.pid)
+        server = cls(process, on_report, on_reaped, pids, kept, dirs.spool)
+        await server._connect(link)
+        try:
+            server._send(_configuration(application, left_out, dirs) | {"mark": server.mark})
+            server.ready = await server._loading.wait(application.import_timeout)
+        except BaseException:
+            await server.abandon()
+            raise
+        server.ready["classes"] |= {name: unavailable(why) for name, why in left_out.items()}
+        server.missing = _missing(server.ready["classes"])
+        return server
+
+    async def _connect(self, link: socket.socket) -> None:
+        """Be at this end of the link. Raises what a trial that is given up does, and leaves nothing of it."""
         loop = asyncio.get_running_loop()
         try:
-            _, server = await loop.create_connection(
-                lambda: cls(process, on_report, on_reaped, pids, mark, dirs.spool), sock=ours
-            )
-        except BaseException:  # a trial may be given up at any moment
-            process.kill()
-            process.wait()
-            pids.discard(process.pid)
-            fork_server_marks.remove(dirs.spool, mark)
+            await loop.create_connection(lambda: self, sock=link)
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            self._pids.discard(self._process.pid)
+            fork_server_marks.remove(self._spool, self.mark)
             raise
-        server._kept = kept
-        server._watch_process()
-        server._send(_configuration(application, left_out, dirs) | {"mark": mark})
-        return server
+        self._watch_process()
 
     def _watch_process(self) -> None:
         """See its end although somebody whom it has forked holds the link open."""
@@ -183,22 +156,6 @@ class ForkServer(asyncio.Protocol):
             os.close(self._pidfd)
             self._pidfd = None
 
-    async def _load(self, patience: float) -> wire.Message:
-        """Wait for `ready`, `patience` seconds from each sign of life."""
-        self._limit = patience
-        try:
-            async with asyncio.timeout(patience) as self._patience:
-                return await asyncio.shield(self._is_ready)
-        except TimeoutError:
-            hint = "raise [app] import_timeout, or do less at the top of its module"
-            reason = f"its module was not imported within {patience:g} s; {hint}"
-            if not self._loading:
-                told = f"the fork server did not come up within {patience:g} s"
-                raise TooSlowError(f"{told}; [app] import_timeout gives it longer") from None
-            raise _UnloadableError(self._loading, reason) from None
-        finally:
-            self._patience = None
-
     @property
     def pid(self) -> int:
         return self._process.pid
@@ -217,7 +174,7 @@ class ForkServer(asyncio.Protocol):
 
     def reopen(self) -> None:
         """Have it take up the directories that attempts write to as they are now at their paths, be the spool new."""
-        if self._kept is not None and self.mark not in fork_server_marks.kept(self._spool):
+        if self.mark not in fork_server_marks.kept(self._spool):
             # Where there is no room, what it leaves is not found, should it die with its daemon.
             with suppress(OSError):
                 fork_server_marks.put(self._spool, self._kept)
@@ -290,8 +247,8 @@ class ForkServer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.heard_at = asyncio.get_running_loop().time()
         for message in self._decoder.feed(data):
-            if not self._is_ready.done():
-                self._on_sign_of_life(message)
+            if not self._loading.is_over:
+                self._loading.on_message(message)
             elif message["type"] == "pong":
                 self._on_pong()
             else:
@@ -301,59 +258,47 @@ class ForkServer(asyncio.Protocol):
         if self._pong is not None and not self._pong.done():
             self._pong.set_result(None)
 
-    def _on_sign_of_life(self, message: wire.Message) -> None:
-        match message["type"]:
-            case "loading":
-                self._loading = message["classes"]
-                if self._patience is not None and not self._patience.expired():
-                    self._patience.reschedule(asyncio.get_running_loop().time() + self._limit)
-            case "unfit":
-                self._fail(_UnloadableError(message["classes"], message["reason"]))
-            case "outdated":
-                reason = f"it speaks version {message['version']}, this daemon {wire.VERSION}"
-                self._fail(
-                    ForkServerError(f"bgjobd was upgraded under its daemon: {reason}; restart the daemon")
-                )
-            case "ready":
-                self._is_ready.set_result(message)
-            case unknown:
-                raise ValueError(f"the fork server sent an unknown message: {unknown!r}")
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._let_go()
-        if not self._is_ready.done():
-            reason = "its module ended the process while it was imported or described"
-            without = ForkServerError("the fork server ended before it imported anything; stderr has more")
-            self._fail(_UnloadableError(self._loading, reason, False) if self._loading else without)
+        self._loading.on_end()
         if not self.gone.done():
             self.gone.set_result(None)
-
-    def _fail(self, error: Exception) -> None:
-        self._is_ready.set_exception(error)
-        self._is_ready.exception()  # seen here: whoever waited may have given up
 
 
 def _missing(described: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {name: one["unavailable"] for name, one in described.items() if one["unavailable"] is not None}
 
 
-def _keep(
-    process: subprocess.Popen[bytes], mark: str, application: Application, dirs: AttemptDirs
-) -> fork_server_marks.Marked:
+def _start(
+    application: Application, dirs: AttemptDirs
+) -> tuple[subprocess.Popen[bytes], socket.socket, Marked]:
+    """The process of a fork server, the link to it, and what the spool keeps of it. Raises ForkServerError."""
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError as error:
+        raise ForkServerError(f"the fork server could not be started: {error.strerror}") from error
+    mark = fork_server_marks.new()
+    with theirs:
+        process = _exec(application, theirs.fileno(), dirs.console, mark)
+    # Before it hears of anything that it could leave behind.
+    return process, ours, _keep(process, mark, application, dirs)
+
+
+def _keep(process: subprocess.Popen[bytes], mark: str, application: Application, dirs: AttemptDirs) -> Marked:
     """Have the spool keep that this fork server may exist; what it keeps. Raises ForkServerError, and ends it, where
     there is no room: a later daemon would take its starts for given back.
     """
-    accounts = [told.get("account") for told in application.limits.values()]
+    accounts = [limits.get("account") for limits in application.limits.values()]
     uids = [os.geteuid(), *(account["uid"] for account in accounts if account is not None)]
     try:
-        kept = fork_server_marks.Marked.here(mark, process.pid, dirs.life_id, uids)
+        kept = Marked.here(mark, process.pid, dirs.life_id, uids)
         fork_server_marks.put(dirs.spool, kept)
     except OSError as error:
         process.kill()
         process.wait()
-        told = f"the spool {dirs.spool} cannot be written: {error.strerror}"
-        raise ForkServerError(f"the fork server could not be started: {told}") from error
+        why = f"the spool {dirs.spool} cannot be written: {error.strerror}"
+        raise ForkServerError(f"the fork server could not be started: {why}") from error
     return kept
 
 

@@ -11,7 +11,8 @@ from bgjob.words import EntryType
 from bgjobd.core.trials import patience
 from bgjobd.forkserver import allowances
 from bgjobd.supervisor.application import Application, AttemptDirs
-from bgjobd.supervisor.fork_server_link import ForkServer, ForkServerError, TooSlowError
+from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.fork_server_loading import ForkServerError, TooSlowError
 
 T = TypeVar("T")
 

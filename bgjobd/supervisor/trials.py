@@ -23,7 +23,8 @@ from bgjobd.core.trials import (
     pause_before_trial,
 )
 from bgjobd.supervisor.application import Application
-from bgjobd.supervisor.fork_server_link import ForkServer, ForkServerError
+from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.fork_server_loading import ForkServerError
 from bgjobd.supervisor.fork_servers import ForkServers
 
 Described = Mapping[str, Mapping[str, Any]]

@@ -10,7 +10,8 @@ import pytest
 from bgjob import AsyncClient, Client, CodeLoadingError
 from bgjobd.supervisor import fork_servers
 from bgjobd.supervisor.application import Application, AttemptDirs
-from bgjobd.supervisor.fork_server_link import ForkServer, TooSlowError
+from bgjobd.supervisor.fork_server_link import ForkServer
+from bgjobd.supervisor.fork_server_loading import TooSlowError
 from bgjobd.supervisor.fork_servers import ForkServers
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually

@@ -13,7 +13,7 @@ from bgjob.words import EntryType
 from bgjobd.core.trials import UNTRIED
 from bgjobd.supervisor import trials as module
 from bgjobd.supervisor.application import Application
-from bgjobd.supervisor.fork_server_link import ForkServerError
+from bgjobd.supervisor.fork_server_loading import ForkServerError
 from bgjobd.supervisor.trials import Trials
 
 BILLS, MAILS, ODD, SHOP = "bills.Bills", "mails.Mails", "odd.Odd", "shop.Shop"
