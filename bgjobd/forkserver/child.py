@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from . import journal as journals
 from . import printing, subreaper
 from .invocation import Approved, Invocation, attempt_call, hook_call
-from .masking import scrubbed
+from .notes import Notes
 from .order import Order, Place
 from .outcomes import outcome_of_error, outcome_of_result
 from .process_identity import pidfd_inode, start_time
@@ -36,46 +36,13 @@ class UnwritableError(Exception):
 
 _FIRST_PAUSE_FOR_ROOM = 0.05
 _LONGEST_PAUSE_FOR_ROOM = 2.0
-_PAUSE = 0.1
-_AT_ONCE = 10
-_UNHURRIED = 600
-_DOUBLING = 70
-_USUAL_SIZE = journals.MAX_NOTED / journals.MAX_PROGRESS
-
-
-class Pace:
-    """When progress may be recorded: on average ten times a second, a few at once; and the later, the more rarely.
-
-    After the first 600 records every 70 more double the pause: who tells without a break is heard about once in a
-    hundredth of the time so far, for weeks. A record of unusual size counts for several.
-    """
-
-    def __init__(self) -> None:
-        self._spent = 0.0
-        self._earned_at = 0.0
-
-    def allows(self, now: float, is_whole: bool) -> bool:
-        """Whether a record may be written; that something is whole may be when the others have had their few."""
-        ahead = (2 * _AT_ONCE if is_whole else _AT_ONCE) - 1
-        return self._spent < journals.MAX_PROGRESS and now >= self._earned_at - ahead * self._pause()
-
-    def take(self, now: float, size: int) -> None:
-        """A record of so many bytes was written."""
-        self._earned_at = max(self._earned_at, now) + self._pause()
-        self._spent += max(1.0, size / _USUAL_SIZE)
-
-    def _pause(self) -> float:
-        pause: float = _PAUSE * 2.0 ** max(0.0, (self._spent - _UNHURRIED) / _DOUBLING)
-        return pause
 
 
 class _Recorder:
     """Appends records to the journal, unless the job closed its descriptor and something else took the number.
 
-    What the file system owes the journal from its start on is for the end: notes take none of it while there is other
-    room, and ENDING bytes never.
-
-    The spool is everybody's memory: of log records the first are kept, of progress the latest is, in time.
+    `notes` is what the job tells while it runs: it takes none of what the file system owes the journal from its start
+    on, for the end, while there is other room, and ENDING bytes never.
     """
 
     def __init__(self, journal: int, order: Order, spool_path: str) -> None:
@@ -83,64 +50,7 @@ class _Recorder:
         self._spool_path = spool_path
         self._file = os.fstat(journal)
         self._order = order
-        self._logs_left = journals.MAX_LOGS
-        self._bytes_left = journals.MAX_NOTED
-        self._left_out = 0
-        self._pace = Pace()
-        self._told: dict[str, Any] | None = None
-        self._kept: tuple[float, dict[str, Any]] | None = None
-
-    def note(self, record: dict[str, Any]) -> None:
-        """Record what the job tells while it runs. A full spool costs the note, not the job."""
-        is_progress = record["type"] == "progress"
-        if is_progress:
-            self._kept = None if record == self._told else (time.time(), record)
-        self._tell_progress()
-        if not is_progress:
-            self._tell_log(record)
-
-    def finish(self, unprinted: int) -> None:
-        """Record the progress that was told last, how many entries were left out, and how many bytes found no room."""
-        try:
-            self._tell_progress(is_last=True)
-            if self._left_out:
-                self._write(_entry(f"too many entries: {self._left_out} were not kept"), time.time())
-            if unprinted:
-                told = f"{unprinted} bytes that it printed found no room on the disk, and are lost"
-                self._write(_entry(told), time.time())
-        except Exception:  # how the attempt ended is worth more than what it told before
-            traceback.print_exc()
-
-    def _tell_progress(self, is_last: bool = False) -> None:
-        if self._kept is None:
-            return
-        at, record = self._kept
-        now = time.monotonic()
-        if not is_last and not self._pace.allows(now, record["fraction"] == 1.0):
-            return
-        size = self._write(record, at)
-        self._pace.take(now, size)
-        if size:
-            self._kept, self._told = None, record
-
-    def _tell_log(self, record: dict[str, Any]) -> None:
-        if self._logs_left > 0 and self._bytes_left > 0:
-            self._logs_left -= 1
-            self._bytes_left -= self._write(record, time.time())
-            return
-        if not self._left_out:
-            self._write(_entry("too many entries; the rest is not kept"), time.time())
-        self._left_out += 1
-
-    def _write(self, record: dict[str, Any], at: float) -> int:
-        """Append it; how many bytes it took, 0 where there is no room."""
-        told = {**record, "message": scrubbed(record["message"], self._order)}
-        line = journals.noted(os.getpid(), told.pop("type"), at, told.pop("message"), **told)
-        for left in (journals.RESERVE, journals.ENDING):
-            with suppress(OSError):
-                self._append(line, left)
-                return len(line)
-        return 0
+        self.notes = Notes(order, self._append)
 
     def end(self, line: bytes) -> None:
         """Record the outcome. Where there is no room, in short; a result waits for some, or for the attempt's end."""
@@ -188,10 +98,6 @@ class _Recorder:
             return
         if (now.st_dev, now.st_ino) == (self._file.st_dev, self._file.st_ino):
             journals.append_within(self._journal, line, now, left)
-
-
-def _entry(message: str) -> dict[str, Any]:
-    return {"type": "log", "level": "INFO", "message": message}
 
 
 def run(
@@ -313,31 +219,42 @@ def _run_method(
         sandbox.leave_room()  # nothing of the application's runs, not even to say when to retry
         recorder.end(outcome_of_error(error, order, None, sandbox))
         return 1
+    line, code = _outcome(order, approved, recorder, place, sandbox, since)
+    recorder.end(line)
+    return code
+
+
+def _outcome(
+    order: Order,
+    approved: Approved | None,
+    recorder: _Recorder,
+    place: Place,
+    sandbox: Sandbox,
+    since: float,
+) -> tuple[bytes, int]:
+    """Call the method; the record of what it came to, and the exit code. What it told until then is recorded."""
     call = Invocation(approved)
-    code = 0
     try:
         context = _context_maker(order, recorder, place, since)
         run_call = hook_call if order.is_hook else attempt_call
         # The pid is asked last: the job may have forked, and this be its copy.
-        line = outcome_of_result(run_call(call, order, context))
+        return outcome_of_result(run_call(call, order, context)), 0
     except SystemExit:
         raise
     except BaseException as error:
         sandbox.leave_room()
-        line, code = _outcome_of_error(error, order, call, recorder, sandbox), 1
+        return _outcome_of_error(error, order, call, recorder, sandbox), 1
     finally:
         sandbox.leave_room()
         _flush()
-        recorder.finish(printing.lost())
-    recorder.end(line)
-    return code
+        recorder.notes.finish(printing.lost())
 
 
 def _outcome_of_error(
     error: BaseException, order: Order, call: Invocation, recorder: _Recorder, sandbox: Sandbox
 ) -> bytes:
     try:
-        delay = call.retry_delay(order, error, recorder.note)
+        delay = call.retry_delay(order, error, recorder.notes.note)
         return outcome_of_error(error, order, delay, sandbox)
     except Exception:  # its class resists even being looked at
         traceback.print_exc()
@@ -356,7 +273,7 @@ def _context_maker(order: Order, recorder: _Recorder, place: Place, since: float
                     order.job,
                     order.number,
                     None if order.timeout is None else since + order.timeout,
-                    record=recorder.note,
+                    record=recorder.notes.note,
                     stop_file=f"{place.spool_path}/{journals.file_name(order.job, order.number, 'stop')}",
                 )
             )

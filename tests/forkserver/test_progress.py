@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver.child import Pace
 from bgjobd.forkserver.journal import MAX_LOGS, MAX_NOTED, MAX_NOTES, MAX_PROGRESS, MAX_TEXT
+from bgjobd.forkserver.notes import Pace
 from tests.forkserver.driven import DrivenServer, Told, fork_server, order
 from tests.support import eventually
 
