@@ -74,13 +74,7 @@ async def running(
     descriptor = lock(config.daemon.state_dir)
     try:
         is_restored = database.prepare(config.daemon.state_dir, notifier.more_time)
-        log = Log(
-            config.daemon.log_dir,
-            config.log.console,
-            config.log.level,
-            config.log.snapshots,
-            for_journald=is_for_journald(os.environ),
-        )
+        log = _open_log(config)
         try:
             daemon = Daemon(config, clock.Clock(), log, life.own(), load_config, notifier)
             _say_what_is_open(daemon, config)
@@ -94,6 +88,12 @@ async def running(
             log.close()
     finally:
         os.close(descriptor)
+
+
+def _open_log(config: Config) -> Log:
+    own = config.log
+    for_journald = is_for_journald(os.environ)
+    return Log(config.daemon.log_dir, own.console, own.level, own.snapshots, for_journald=for_journald)
 
 
 @asynccontextmanager
