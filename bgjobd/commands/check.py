@@ -249,7 +249,7 @@ def _lines(checked: Checked) -> Iterator[str]:
         yield f"    {name:<10}  {by}"
     for gap in checked.gaps:
         if checked.is_best_effort:
-            yield f"best effort  {gap.key} {gap.told}"
+            yield f"best effort  {gap.key} {gap.text}"
         else:
             yield f"undecided    {gap.key} {gap.lacks}; the daemon's start tells, or check while it runs"
     for descriptor in checked.ready["left_open"] if checked.ready is not None else ():

@@ -33,7 +33,7 @@ class CurrentConfig:
     def take(self, config: Config, stored_queues: Iterable[str], enforcement: Enforcement) -> None:
         """Have this one hold from now on; say what this machine cannot enforce, and what takes a restart."""
         for gap in enforcement.gaps:
-            self._say(EntryType.INFO, f"best effort: {gap.key} {gap.told}")
+            self._say(EntryType.INFO, f"best effort: {gap.key} {gap.text}")
         self.config, self.lanes, self.enforcement = config, _lanes(config, stored_queues), enforcement
         self._on_change(config, self.lanes)
         for key in _needing_a_restart(self._of_start, config):

@@ -38,8 +38,8 @@ class Application:
         app = config.app
         path = tuple(str(directory) for directory in app.path)
         python = None if app.python is None else str(app.python)
-        told, missing = limits.message(config)
-        return cls(python, path, dict(app.env), approved, told, missing, app.import_timeout)
+        class_limits, missing = limits.message(config)
+        return cls(python, path, dict(app.env), approved, class_limits, missing, app.import_timeout)
 
     def only(self, names: Collection[str]) -> Application:
         """The same with no other classes than these."""

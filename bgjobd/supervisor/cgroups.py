@@ -60,11 +60,13 @@ def own() -> tuple[Groups | None, str | None]:
 
 def why_unusable(subtree: Path) -> str:
     """What to do about a delegated subtree in which nothing can be made ready; asked after a vain `prepare`."""
-    told = f"attempts get no cgroups, as {subtree} cannot be written"
+    problem = f"attempts get no cgroups, as {subtree} cannot be written"
     with suppress(OSError):
         if os.statvfs(subtree).f_flag & os.ST_RDONLY:  # of this mount, as ProtectControlGroups=yes makes it
-            return f"{told}: it is read-only here; with ReadWritePaths={subtree} in its unit the daemon may"
-    return f"{told}: by this user, or it is no cgroup"
+            return (
+                f"{problem}: it is read-only here; with ReadWritePaths={subtree} in its unit the daemon may"
+            )
+    return f"{problem}: by this user, or it is no cgroup"
 
 
 def has_controllers(proc: Path = Path("/proc")) -> bool:

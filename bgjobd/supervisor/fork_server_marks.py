@@ -115,19 +115,19 @@ def try_read(spool: Path, mark: str) -> Marked | None:
     finally:
         os.close(descriptor)
     try:
-        told = json.loads(text)
+        record = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return _try_marked(told) if isinstance(told, dict) and told.get("mark") == mark else None
+    return _try_marked(record) if isinstance(record, dict) and record.get("mark") == mark else None
 
 
-def _try_marked(told: dict[str, Any]) -> Marked | None:
-    numbers = (told.get(name) for name in ("pid", "start_time", "pidfd_inode"))
-    uids = told.get("uids")
-    is_whole = all(map(_is_number, numbers)) and isinstance(told.get("life_id"), str)
+def _try_marked(record: dict[str, Any]) -> Marked | None:
+    numbers = (record.get(name) for name in ("pid", "start_time", "pidfd_inode"))
+    uids = record.get("uids")
+    is_whole = all(map(_is_number, numbers)) and isinstance(record.get("life_id"), str)
     if not is_whole or not isinstance(uids, list) or not all(map(_is_number, uids)):
         return None
-    own = told["mark"], told["pid"], told["start_time"], told["pidfd_inode"], told["life_id"]
+    own = record["mark"], record["pid"], record["start_time"], record["pidfd_inode"], record["life_id"]
     return Marked(*own, tuple(uids))
 
 
@@ -160,6 +160,6 @@ def try_mark_of(pid: int) -> str | None:
 
 def _mark_in(environment: bytes) -> str:
     beginning = f"{VARIABLE}=".encode()
-    told = next((each for each in environment.split(b"\0") if each.startswith(beginning)), b"")
-    mark = told.removeprefix(beginning).decode("ascii", "replace")
+    variable = next((each for each in environment.split(b"\0") if each.startswith(beginning)), b"")
+    mark = variable.removeprefix(beginning).decode("ascii", "replace")
     return mark if _MARK.fullmatch(mark) else ""

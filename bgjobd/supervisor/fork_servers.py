@@ -107,10 +107,10 @@ class ForkServers:
     async def _launch(self, application: Application) -> ForkServer:
         lost = allowances.lost(self._means)
         if lost:
-            told = (
+            message = (
                 f"somebody has lowered what this daemon may use, and its attempts with it: {', '.join(lost)}"
             )
-            self._say(EntryType.FAILURE, f"{told}; restart the daemon: jobs go on")
+            self._say(EntryType.FAILURE, f"{message}; restart the daemon: jobs go on")
         return await self._launch_patiently(application, self._on_report)
 
     async def _launch_patiently(
@@ -178,8 +178,11 @@ class ForkServers:
     def _tell_end(self, server: ForkServer, delay: float) -> None:
         ended = f"(pid {server.pid}) ended" + (f" ({server.end})" if server.end else "")
         self.absence = f"another is being started, as the last one {ended}"
-        told = f"the fork server {ended}; starting another"
+        message = f"the fork server {ended}; starting another"
         if delay:
             often = f"as {self._crashes} in a row ended before anything had begun"
-            self.absence, told = f"{self.absence}; not at once, {often}", f"{told} in {delay:g} s, {often}"
-        self._say(EntryType.FAILURE, told)
+            self.absence, message = (
+                f"{self.absence}; not at once, {often}",
+                f"{message} in {delay:g} s, {often}",
+            )
+        self._say(EntryType.FAILURE, message)

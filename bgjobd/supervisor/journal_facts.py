@@ -35,8 +35,8 @@ def has_token(journal: Journal, token: str) -> bool:
 
 def mark_in(journal: Journal) -> str | None:
     """The mark of the fork server that has forked the attempt's process; None where nothing tells."""
-    told = None if journal.started is None else journal.started.get("mark")
-    return told if isinstance(told, str) else None
+    mark = None if journal.started is None else journal.started.get("mark")
+    return mark if isinstance(mark, str) else None
 
 
 def ended(
@@ -62,9 +62,9 @@ def ended(
 
 def strays(exit_record: journals.Record | None) -> tuple[int, list[str]]:
     """How many processes were left behind and killed, as an exit record tells; and some names of their programs."""
-    told = exit_record or {}
-    names = [_storable(name[:_LONGEST_NAME]) for name in told.get("stray_names", [])]
-    return told.get("strays", 0), names[: subreaper.MAX_NAMES]
+    record = exit_record or {}
+    names = [_storable(name[:_LONGEST_NAME]) for name in record.get("stray_names", [])]
+    return record.get("strays", 0), names[: subreaper.MAX_NAMES]
 
 
 def ending_unseen(journal: Journal | None) -> Ending:
@@ -126,12 +126,14 @@ def _failed(record: journals.Record) -> Ending:
         may_retry=record["may_retry"],
         delay=_delay(record["delay"]) if record.get("delay") is not None else None,
     )
-    told = record.get("exceeded")
-    outcome = None if told is None else _EXCEEDED.get(told["limit"])
-    if told is None or outcome is None:
+    exceeded = record.get("exceeded")
+    outcome = None if exceeded is None else _EXCEEDED.get(exceeded["limit"])
+    if exceeded is None or outcome is None:
         return ending
-    more = ", and more was asked for" if told["used"] < told["most"] else ""
-    return Ending.exceeded(outcome, f"{size_text(told['used'])} of {size_text(told['most'])}{more}", ending)
+    more = ", and more was asked for" if exceeded["used"] < exceeded["most"] else ""
+    return Ending.exceeded(
+        outcome, f"{size_text(exceeded['used'])} of {size_text(exceeded['most'])}{more}", ending
+    )
 
 
 def _snoozed(record: journals.Record) -> Ending:

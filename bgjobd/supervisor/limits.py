@@ -81,14 +81,14 @@ def message(config: Config) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
 
     A user may have gone since the configuration was read: that is no matter of the other classes.
     """
-    told: dict[str, dict[str, Any]] = {}
+    limits: dict[str, dict[str, Any]] = {}
     missing: dict[str, str] = {}
     for name in config.approved:
         try:
-            told[name] = _as_json(limits_of(config, name))
+            limits[name] = _as_json(limits_of(config, name))
         except LookupError as error:
             missing[name] = str(error)
-    return told, missing
+    return limits, missing
 
 
 def check(config: Config, machine: Machine, may_get_cgroup: bool = False) -> None:
@@ -98,10 +98,10 @@ def check(config: Config, machine: Machine, may_get_cgroup: bool = False) -> Non
     """
     file = str(config.file or "configuration")
     wrong = (*_unknown_accounts(config), *_missing_places(config))
-    problems = [Problem(file, key, told) for key, told in wrong]
+    problems = [Problem(file, key, problem) for key, problem in wrong]
     if not config.limits.best_effort:
         problems += [
-            Problem(file, gap.key, f"{gap.told}; {_WAY_OUT}")
+            Problem(file, gap.key, f"{gap.text}; {_WAY_OUT}")
             for gap in gaps(config, machine)
             if not (may_get_cgroup and gap.takes_cgroup)
         ]
@@ -117,7 +117,7 @@ class Gap(NamedTuple):
     takes_cgroup: bool = False
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         return f"cannot be had here: it {self.lacks}"
 
 
@@ -147,9 +147,9 @@ def table(machine: Machine) -> dict[str, str]:
     keeps attempts from signalling others, which nobody has to ask for.
     """
     found = {name: enforced_by(machine, name, None, machine.is_root) for name in LIMITS}
-    told = {name: by or f"nothing: it {_LACKS[name]}" for name, by in found.items()}
+    shown = {name: by or f"nothing: it {_LACKS[name]}" for name, by in found.items()}
     has_scope = machine.landlock >= landlock.SCOPES_SINCE
-    return told | {
+    return shown | {
         "signals": "Landlock" if has_scope else "nothing: it takes Linux 6.12 or newer, with Landlock"
     }
 
@@ -292,10 +292,10 @@ def _gid(group: str) -> int:
 
 
 def _as_json(limits: Limits) -> dict[str, Any]:
-    told = limits._asdict()
+    values = limits._asdict()
     if limits.account is not None:
-        told["account"] = limits.account._asdict()
-    return told
+        values["account"] = limits.account._asdict()
+    return values
 
 
 def _highest_open_files() -> int:

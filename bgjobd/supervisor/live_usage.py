@@ -53,9 +53,9 @@ def try_read(
     if pidfd is None or journal.started is None:
         return None
     try:
-        told = _stat(journal.started["pid"])
+        stat = _stat(journal.started["pid"])
         # As long as it is not reaped nobody else has its pid.
-        return reading_of(told) if is_unreaped(pidfd) else None
+        return reading_of(stat) if is_unreaped(pidfd) else None
     except OSError:
         return None
     finally:

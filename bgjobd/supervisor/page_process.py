@@ -69,8 +69,8 @@ def _try_credential() -> str | None:
         return None
     token = file.read_bytes().strip()
     if not _IS_TOKEN.fullmatch(token):
-        told = f"it is to have 16 to {_LONGEST_TOKEN} letters, digits, - and _ alone"
-        raise OSError(errno.EINVAL, told, str(file))
+        rule = f"it is to have 16 to {_LONGEST_TOKEN} letters, digits, - and _ alone"
+        raise OSError(errno.EINVAL, rule, str(file))
     return token.decode("ascii")
 
 
@@ -126,14 +126,14 @@ class PageProcess:
         pause = _FIRST_PAUSE
         while True:
             began = loop.time()
-            told = await self._run()
+            end = await self._run()
             if not self._is_wanted:
                 return
             if loop.time() - began > _LONG:
                 pause = _FIRST_PAUSE
             if pause in (_FIRST_PAUSE, _LONGEST_PAUSE):
                 hint = "its own message is on the console; [web] bind and enabled are its settings"
-                self._say(EntryType.FAILURE, f"the page {told}; starting another; {hint}")
+                self._say(EntryType.FAILURE, f"the page {end}; starting another; {hint}")
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 

@@ -137,8 +137,10 @@ class AttemptProcess:
 
 def began_at(record: journals.Record) -> float:
     """When the process of a `started` record began, by the monotonic clock of this one, in whatever time namespace."""
-    told = float(record["monotonic"]) - ahead("monotonic", record["pid"]) + ahead("monotonic")
-    return min(told, time.monotonic())  # a job can write a later moment over it, and is not given time for it
+    moment = float(record["monotonic"]) - ahead("monotonic", record["pid"]) + ahead("monotonic")
+    return min(
+        moment, time.monotonic()
+    )  # a job can write a later moment over it, and is not given time for it
 
 
 def try_open_process(journal: Journal, owner: int | None = None, parents: Collection[int] = ()) -> int | None:
@@ -174,8 +176,8 @@ def try_open(record: journals.Record, owner: int | None = None, parents: Collect
 
 def _has_started_then(record: journals.Record) -> bool:
     """Whether the pid's process is as old as the record says; 0 says that the pidfd's inode tells enough (pidfs)."""
-    told = int(record["start_time"])
-    return told == 0 or start_time(record["pid"]) == told
+    recorded = int(record["start_time"])
+    return recorded == 0 or start_time(record["pid"]) == recorded
 
 
 def _is_likely(pid: int, owner: int | None, parents: Collection[int]) -> bool:
@@ -184,11 +186,11 @@ def _is_likely(pid: int, owner: int | None, parents: Collection[int]) -> bool:
         return True
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            told = {name: value.split() for name, _, value in (line.partition(":") for line in file)}
+            fields = {name: value.split() for name, _, value in (line.partition(":") for line in file)}
     except FileNotFoundError:
         return True  # it has just ended, or is hidden from this process (hidepid): nothing tells against it
-    is_owners = owner is None or set(map(int, told["Uid"])) == {owner}
-    return is_owners and (not parents or int(told["PPid"][0]) in parents)
+    is_owners = owner is None or set(map(int, fields["Uid"])) == {owner}
+    return is_owners and (not parents or int(fields["PPid"][0]) in parents)
 
 
 def is_unreaped(pidfd: int) -> bool:

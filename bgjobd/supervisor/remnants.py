@@ -215,8 +215,8 @@ class Remnants:
             return False
         finally:
             if ended:
-                told = left_behind(len(ended), subreaper.told_names(ended))
-                self._say(EntryType.INFO, f"ended what a dead fork server left behind, processes: {told}")
+                text = left_behind(len(ended), subreaper.told_names(ended))
+                self._say(EntryType.INFO, f"ended what a dead fork server left behind, processes: {text}")
 
     async def _end_some(self, wanted: Mapping[str, bool], ended: dict[int, str]) -> list[int]:
         """Kill those that are there now, with their names to `ended`; a pidfd of each. Raises OSError."""

@@ -57,11 +57,11 @@ def watch(directory: Path, changes: flags) -> INotify:
     except OSError as error:
         if error.errno != errno.EMFILE:
             raise
-        told = (
+        reason = (
             "no inotify instance is left for this user: what else runs as it, perhaps a job, holds all; end that, or "
             "raise fs.inotify.max_user_instances (or LimitNOFILE, if that is the lower)"
         )
-        raise OSError(errno.EMFILE, told) from None
+        raise OSError(errno.EMFILE, reason) from None
     inotify.add_watch(directory, changes)
     return inotify
 

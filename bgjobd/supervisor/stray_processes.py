@@ -70,8 +70,8 @@ class StrayProcesses:
         self._timer = None
         found = self.end()
         if found:
-            told = left_behind(len(found), subreaper.told_names(found))
-            self._say(EntryType.INFO, f"ended what a dead fork server left behind, processes: {told}")
+            text = left_behind(len(found), subreaper.told_names(found))
+            self._say(EntryType.INFO, f"ended what a dead fork server left behind, processes: {text}")
         if self._dying:
             self._look_in(min(pause * 2, _LAST_PAUSE))
         elif self._timer is None:

@@ -186,9 +186,9 @@ class Supervisor:
         """Settle what an earlier daemon left, and say what that was."""
         recover(self.spool, reader, self.attempts, self.hooks, self.work_dirs, more_time)
         self.remnants.start()
-        for told, count in self.attempts.count(_left_behind).items():
+        for texts, count in self.attempts.count(_left_behind).items():
             attempts = "1 attempt" if count == 1 else f"{count} attempts"
-            self._around.say(EntryType.INFO, f"of an earlier daemon {attempts} {told[count > 1]}")
+            self._around.say(EntryType.INFO, f"of an earlier daemon {attempts} {texts[count > 1]}")
 
     def stop(self) -> None:
         """Start no more fork servers; attempts and those that live go on."""
@@ -233,8 +233,8 @@ class Supervisor:
     def trouble(self) -> str | None:
         """What keeps the ends of attempts from being written; None where nothing does."""
         waiting = self.attempts.waiting()
-        told = f"results of {len(waiting)} jobs wait for room in the spool, such as that of job "
-        return self.recording.trouble or (f"{told}{waiting[0]}" if waiting else None)
+        text = f"results of {len(waiting)} jobs wait for room in the spool, such as that of job "
+        return self.recording.trouble or (f"{text}{waiting[0]}" if waiting else None)
 
     def jobs(self) -> set[int]:
         """The jobs that have an attempt or a hook which is not seen to its end."""
@@ -306,16 +306,16 @@ class Supervisor:
                 return False  # whoever looks next tells what is wrong
         if self.fork_servers.current is not None:
             self.fork_servers.current.reopen()
-        told = f"{directory.path} was removed, with all that was in it; it was made again"
-        self._around.say(EntryType.FAILURE, told)
+        text = f"{directory.path} was removed, with all that was in it; it was made again"
+        self._around.say(EntryType.FAILURE, text)
         return True
 
     def _pids(self) -> set[int]:
         return self.fork_servers.pids | self.attempts.pids() | self.hooks.pids()
 
-    def _say_from_thread(self, told: str) -> None:
+    def _say_from_thread(self, message: str) -> None:
         """For what ends on a thread of its own: the log takes lines from the loop's alone."""
-        self._loop.call_soon_threadsafe(self._around.say, EntryType.FAILURE, told)
+        self._loop.call_soon_threadsafe(self._around.say, EntryType.FAILURE, message)
 
 
 def _left_behind(ending: Ending | None) -> tuple[str, str]:

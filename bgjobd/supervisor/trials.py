@@ -138,8 +138,8 @@ class Trials:
     def _tell(self, found: Found) -> None:
         """Say once that classes could be loaded and are not taken up."""
         if found is not self._found and found is not Found.NOTHING_NEW:
-            told = hint(found, pause_before_trial(self._count))
-            self._say(EntryType.FAILURE, f"{', '.join(sorted(self._mended))}: {told}")
+            text = hint(found, pause_before_trial(self._count))
+            self._say(EntryType.FAILURE, f"{', '.join(sorted(self._mended))}: {text}")
 
 
 def _loaded(server: ForkServer) -> Loaded:

@@ -153,17 +153,17 @@ class WorkDirs:
                 self._cleaner = cleaner
 
     def _clean_while_wanted(self) -> None:
-        told = 0
+        last_said = 0
         while self._wanted.get():
             try:
                 resisting = empty(self._aside, lambda: self._is_closed)
             except OSError:  # no descriptors; the next one that is put aside is another occasion
                 continue
-            if resisting > told:
+            if resisting > last_said:
                 self._say(
                     f"{resisting} files or directories of ended attempts resist removal: {self._path}/{ASIDE}"
                 )
-            told = resisting
+            last_said = resisting
 
 
 class _Scale:
