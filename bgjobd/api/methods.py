@@ -193,7 +193,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         )
         asked_for = {"usage": await daemon.readers.read(Reader.usage)} if given.usage else {}
         if given.counts:
-            asked_for["counts"] = daemon.counters.told()
+            asked_for["counts"] = daemon.counters.as_json()
     return {
         "version": own_version(),
         "pid": os.getpid(),

@@ -108,14 +108,14 @@ class Catalogue:
         """What the configuration says of a class in use and that means nothing: misspelt names, most likely."""
         methods = self.classes[class_name]["methods"]
         own = config.approved[class_name]
-        told = [
+        doubts = [
             f"methods of {class_name} lists {name}, and the class has no such method that may be called"
             for name in sorted(set(own.methods or ()).difference(methods))
         ]
         known = {name for method in methods.values() for name in method["schema"].get("properties", {})}
         takes_any_name = any(method["names"] is None for method in methods.values())
         unknown = () if takes_any_name else sorted(set(own.sensitive or ()).difference(known))
-        return told + [
+        return doubts + [
             f"sensitive of {class_name} lists {name}, and no method has such a parameter" for name in unknown
         ]
 

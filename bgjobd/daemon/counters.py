@@ -38,7 +38,7 @@ class Histogram:
         self.buckets[bisect_left(BOUNDS, seconds)] += 1
         self.sum += seconds
 
-    def told(self) -> JsonObject:
+    def as_json(self) -> JsonObject:
         return {"buckets": list(self.buckets), "sum": round(self.sum, 6)}
 
 
@@ -51,12 +51,12 @@ class ClassCounts:
     retries: int = 0
     seconds: Histogram = field(default_factory=Histogram)
 
-    def told(self) -> JsonObject:
+    def as_json(self) -> JsonObject:
         return {
             "attempts": dict(self.attempts),
             "jobs": dict(self.jobs),
             "retries": self.retries,
-            "seconds": self.seconds.told(),
+            "seconds": self.seconds.as_json(),
         }
 
 
@@ -87,12 +87,12 @@ class Counters:
         for claim in committed.claims:
             _of(claim.job.queue, self._waits, Histogram).note(claim.waited)
 
-    def told(self) -> JsonObject:
+    def as_json(self) -> JsonObject:
         """All of it, as `Stats` tells it."""
         return {
             "bounds": list(BOUNDS),
-            "classes": {name: counts.told() for name, counts in sorted(self._classes.items())},
-            "waits": {name: waits.told() for name, waits in sorted(self._waits.items())},
+            "classes": {name: counts.as_json() for name, counts in sorted(self._classes.items())},
+            "waits": {name: waits.as_json() for name, waits in sorted(self._waits.items())},
         }
 
 

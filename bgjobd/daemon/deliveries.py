@@ -73,11 +73,11 @@ class Deliveries:
             if not ticket.done():
                 ticket.set_result(answer) if refusal is None else ticket.set_exception(refusal)
             return
-        told = "" if refusal is None else f"{type(refusal).__name__}: {refusal}"
+        reason = "" if refusal is None else f"{type(refusal).__name__}: {refusal}"
         if refusal is not None:
-            self._say(EntryType.FAILURE, f"bug: {told}")
+            self._say(EntryType.FAILURE, f"bug: {reason}")
         if ticket is not None and refusal is not None:
-            self._supervisor.attempts.on_refused_end(ticket, told)
+            self._supervisor.attempts.on_refused_end(ticket, reason)
         elif ticket is not None:
             self._supervisor.on_end_of_attempt(ticket, answer)
 

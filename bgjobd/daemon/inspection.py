@@ -55,16 +55,18 @@ class Inspection:
             return "stopping"
         tally = self._deliveries.tally
         jobs = {} if tally is None else tally.jobs
-        told = [f"{jobs.get(Status.RUNNING, 0)} running, {jobs.get(Status.PENDING, 0)} pending"]
+        parts = [f"{jobs.get(Status.RUNNING, 0)} running, {jobs.get(Status.PENDING, 0)} pending"]
         if closing is Closing.DRAINING:
-            told.append(f"waits for the end of {len(self._supervisor.attempts)} attempts, starts nothing new")
+            parts.append(
+                f"waits for the end of {len(self._supervisor.attempts)} attempts, starts nothing new"
+            )
         elif self._supervisor.fork_servers.current is None:
-            told.append("starts nothing until its fork server is up")
+            parts.append("starts nothing until its fork server is up")
         if self.storage_trouble is not None:
-            told.append(self.storage_trouble)
+            parts.append(self.storage_trouble)
         if failure is not None:
-            told.append(f"the last reload failed and changed nothing: {failure}")
-        return "; ".join(told)
+            parts.append(f"the last reload failed and changed nothing: {failure}")
+        return "; ".join(parts)
 
     @property
     def fork_servers(self) -> int:

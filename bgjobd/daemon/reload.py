@@ -122,8 +122,8 @@ class Reload:
             self._supervisor.recording.suspect()
             self.failure = str(error)
         if self.failure is not None:
-            told = f"the reload failed, the old code and configuration stay: {self.failure}"
-            self._say(EntryType.FAILURE, told)
+            message = f"the reload failed, the old code and configuration stay: {self.failure}"
+            self._say(EntryType.FAILURE, message)
             return Refused(self.failure)
         catalogue = await self._current_catalogue.catalogue()
         self._say(EntryType.INFO, f"reloaded: code version {catalogue.code_version}")

@@ -39,8 +39,8 @@ _DAY: Final = 86_400.0
 
 def ages(kept: sections.Retention) -> dict[Status, float]:
     """For how many seconds jobs are kept that ended so; those that are kept for ever are not named."""
-    told = {Status.COMPLETED: kept.completed, Status.FAILED: kept.failed, Status.CANCELLED: kept.failed}
-    return {status: age for status, age in told.items() if age is not None}
+    by_status = {Status.COMPLETED: kept.completed, Status.FAILED: kept.failed, Status.CANCELLED: kept.failed}
+    return {status: age for status, age in by_status.items() if age is not None}
 
 
 class Retention:
@@ -189,10 +189,10 @@ class Retention:
         if self._loop.time() >= self._doubts_until:
             return False
         if self._leap is not None:
-            told = f"time has leapt ahead by {self._leap / _DAY:.1f} days, as the clock tells it"
+            message = f"time has leapt ahead by {self._leap / _DAY:.1f} days, as the clock tells it"
             self._say(
                 EntryType.INFO,
-                f"{told}: nothing is deleted for an hour; if that is wrong, set the clock right",
+                f"{message}: nothing is deleted for an hour; if that is wrong, set the clock right",
             )
             self._leap = None
         return True

@@ -46,7 +46,7 @@ def test_attempts_count_by_outcome_and_jobs_by_how_they_ended() -> None:
     counts.note(committed(attempt(Outcome.FAILED, 2.0, is_retried=True), attempt(Outcome.COMPLETED, 0.5)))
     counts.note(committed(ended=(job(Status.COMPLETED), job(Status.CANCELLED))))
     counts.note(committed(attempt(Outcome.FAILED, 4000.0), ended=(job(Status.FAILED),)))
-    found = counts.told()["classes"][CLASS]
+    found = counts.as_json()["classes"][CLASS]
     assert found["attempts"] == {"failed": 2, "completed": 1}
     assert found["jobs"] == {"completed": 1, "cancelled": 1, "failed": 1}
     assert found["retries"] == 1
@@ -58,7 +58,7 @@ def test_attempts_count_by_outcome_and_jobs_by_how_they_ended() -> None:
 def test_an_attempt_that_nobody_saw_took_no_time(outcome: Outcome) -> None:
     counts = Counters()
     counts.note(committed(attempt(outcome)))
-    found = counts.told()["classes"][CLASS]
+    found = counts.as_json()["classes"][CLASS]
     assert (found["attempts"], sum(found["seconds"]["buckets"])) == ({outcome: 1}, 0)
 
 
@@ -69,17 +69,17 @@ def test_waits_count_by_queue() -> None:
         for queue, waited in (("default", 0.0), ("mail", 5.0))
     ]
     counts.note(committed(claims=tuple(claims)))
-    waits = counts.told()["waits"]
+    waits = counts.as_json()["waits"]
     assert [waits["default"]["sum"], waits["mail"]["sum"]] == [0.0, 5.0]
 
 
 def test_what_is_expected_begins_at_0_and_loses_nothing_when_it_is_expected_again() -> None:
     counts = Counters()
     counts.expect([CLASS], ["default"])
-    assert counts.told()["classes"][CLASS]["retries"] == 0
+    assert counts.as_json()["classes"][CLASS]["retries"] == 0
     counts.note(committed(attempt(Outcome.COMPLETED)))
     counts.expect([CLASS, "shop.jobs.Other"], ["default"])
-    classes = counts.told()["classes"]
+    classes = counts.as_json()["classes"]
     assert classes[CLASS]["attempts"] == {"completed": 1}
     assert classes["shop.jobs.Other"]["attempts"] == {}
 
@@ -89,7 +89,7 @@ def test_names_beyond_the_most_count_together_so_that_nothing_is_lost() -> None:
     for number in range(MOST_NAMES + 20):
         counts.note(committed(attempt(Outcome.COMPLETED, class_name=f"a.C{number}")))
     counts.note(committed(attempt(Outcome.COMPLETED, class_name="a.C0")))
-    classes = counts.told()["classes"]
+    classes = counts.as_json()["classes"]
     assert len(classes) == MOST_NAMES + 1
     assert (classes["a.C0"]["attempts"], classes[OTHER]["attempts"]) == ({"completed": 2}, {"completed": 20})
-    assert len(json.dumps(counts.told())) < 1 << 20  # it is a frame of the socket
+    assert len(json.dumps(counts.as_json())) < 1 << 20  # it is a frame of the socket
