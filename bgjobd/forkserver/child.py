@@ -75,9 +75,9 @@ class _Recorder:
     def _wait_for_room(self, line: bytes, error: OSError) -> None:
         """Nothing tells of room that there is again, so it is tried, ever more rarely; a stop ends it at once."""
         _signal.signal(signal.SIGTERM, _signal.SIG_DFL)
-        told = f"its result of {len(line)} bytes waits for room in {self._spool_path}: {error.strerror}"
+        message = f"its result of {len(line)} bytes waits for room in {self._spool_path}: {error.strerror}"
         with suppress(OSError):  # a file system that sets nothing aside may have no room for that either
-            self._append(journals.waiting(os.getpid(), time.time(), len(line), told), journals.EXIT)
+            self._append(journals.waiting(os.getpid(), time.time(), len(line), message), journals.EXIT)
         pause = _FIRST_PAUSE_FOR_ROOM
         while True:
             time.sleep(pause)
@@ -184,8 +184,8 @@ def _clear_away(order: Order, place: Place, sandbox: Sandbox, has_directory: boo
 def _complain(complaints: int, error: UnwritableError) -> None:
     """Tell the fork server why this attempt did not start; in one write, for others write there too."""
     with suppress(OSError):
-        told = {"pid": os.getpid(), "what": error.what, "errno": error.errno}
-        os.write(complaints, json.dumps(told).encode() + b"\n")
+        complaint = {"pid": os.getpid(), "what": error.what, "errno": error.errno}
+        os.write(complaints, json.dumps(complaint).encode() + b"\n")
 
 
 def _become_attempt(output: int, place: Place, inherited: tuple[int, ...]) -> None:
@@ -258,8 +258,8 @@ def _outcome_of_error(
         return outcome_of_error(error, order, delay, sandbox)
     except Exception:  # its class resists even being looked at
         traceback.print_exc()
-        told = "an error of the job's that cannot be told; the output has more"
-        return journals.failed(os.getpid(), "Exception", told, "", may_retry=True)
+        message = "an error of the job's that cannot be message; the output has more"
+        return journals.failed(os.getpid(), "Exception", message, "", may_retry=True)
 
 
 def _context_maker(order: Order, recorder: _Recorder, place: Place, since: float) -> Any:

@@ -186,15 +186,15 @@ def _typed_schema(
     function: types.FunctionType, contexts: Collection[str], whole: bool
 ) -> tuple[dict[str, Any], bool]:
     """The schema by pydantic, and whether values that fit it need coercion."""
-    told = adapter(function, contexts, whole)
+    validator = adapter(function, contexts, whole)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a default that JSON cannot hold is left out, and that is all
-        schema = _as_json(told.json_schema(mode="validation"))
+        schema = _as_json(validator.json_schema(mode="validation"))
     if schema.get("type", "object") != "object":
         raise TypeError("its only parameter gets all parameters as one mapping, and is annotated otherwise")
-    if _unpacks_keywords(told.core_schema):
+    if _unpacks_keywords(validator.core_schema):
         raise TypeError("pydantic gives no true schema of unpacked keywords")
-    return {**schema, "type": "object"}, needs_coercion(function, contexts, told)
+    return {**schema, "type": "object"}, needs_coercion(function, contexts, validator)
 
 
 def _unpacks_keywords(core: Any) -> bool:

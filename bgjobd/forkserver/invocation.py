@@ -82,8 +82,8 @@ class Invocation:
             asked = asked_delay(error)
             return self._hooks_delay(order, error) if asked is None else asked
         except Exception as second:
-            told = f"retry_delay raised {type(second).__qualname__}: {text_of(second)}"
-            note({"type": "log", "level": "ERROR", "message": f"{told}; the policy's delay is taken"})
+            message = f"retry_delay raised {type(second).__qualname__}: {text_of(second)}"
+            note({"type": "log", "level": "ERROR", "message": f"{message}; the policy's delay is taken"})
             return None
 
     def _hooks_delay(self, order: Order, error: BaseException) -> float | None:
@@ -132,10 +132,10 @@ def _check_names(method: Method, given: Mapping[str, Any]) -> None:
     """Raises InvalidParameters for names that the method does not take; it may have changed since the submit."""
     missing = method.required.difference(given)
     unknown = set() if method.names is None else set(given) - method.names
-    told = [f"{name}: is required" for name in sorted(missing)]
-    told += [f"{name}: there is no such parameter" for name in sorted(unknown)]
-    if told:
-        raise InvalidParameters("; ".join(told))
+    problems = [f"{name}: is required" for name in sorted(missing)]
+    problems += [f"{name}: there is no such parameter" for name in sorted(unknown)]
+    if problems:
+        raise InvalidParameters("; ".join(problems))
 
 
 def _with_integers(method: Method, given: Mapping[str, Any]) -> Mapping[str, Any]:

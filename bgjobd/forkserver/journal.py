@@ -191,8 +191,8 @@ def noted(pid: int, kind: str, at: float, message: str, **more: Any) -> bytes:
 
 def waiting(pid: int, at: float, size: int, message: str) -> bytes:
     """The line of a `waiting` record: the method has returned, and its result of so many bytes finds no room."""
-    told = {"type": "waiting", "pid": pid, "at": at, "size": size, "message": message[: _SHORT // 16]}
-    return _line(told)
+    record = {"type": "waiting", "pid": pid, "at": at, "size": size, "message": message[: _SHORT // 16]}
+    return _line(record)
 
 
 def shortened(line: bytes) -> bytes | None:
@@ -422,8 +422,8 @@ def _kind(line: bytes) -> str | None:
     """Of which kind the record is that may be in this line; "" where that stands nowhere near its beginning."""
     if not line.startswith(_BEGINNING):
         return None
-    told = _KIND.search(line, 0, _MAX_FIELDS)
-    return told[1].decode() if told else ""
+    kind = _KIND.search(line, 0, _MAX_FIELDS)
+    return kind[1].decode() if kind else ""
 
 
 def _is_of_its_process(record: Record, found: Mapping[str, Record]) -> bool:
@@ -469,8 +469,8 @@ def _is_flat(text: str) -> bool:
 def _unread(pid: bytes, result: bytes) -> Record:
     """The outcome with the text of its result, unless that is short after all. Raises ValueError, as json does."""
     text = result.decode()
-    told = {"result": json.loads(text)} if len(text) <= LONG else {"unread": text}
-    return {"v": VERSION, "type": "outcome", "outcome": "completed", "pid": int(pid), **told}
+    fields = {"result": json.loads(text)} if len(text) <= LONG else {"unread": text}
+    return {"v": VERSION, "type": "outcome", "outcome": "completed", "pid": int(pid), **fields}
 
 
 _NOTES = ("log", "progress", "waiting")
@@ -553,12 +553,12 @@ def _is_whole(record: Record) -> bool:
     return record["type"] != "outcome" or _has(record, _OUTCOME_FIELDS.get(record["outcome"]))
 
 
-def _are_names(told: object) -> bool:
-    return isinstance(told, list) and all(isinstance(name, str) for name in told)
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
-def _is_exceeded(told: object) -> bool:
-    return isinstance(told, dict) and _has(told, _EXCEEDED_FIELDS)
+def _is_exceeded(value: object) -> bool:
+    return isinstance(value, dict) and _has(value, _EXCEEDED_FIELDS)
 
 
 def _has(record: Record, fields: Iterable[_Field] | None) -> bool:

@@ -37,11 +37,13 @@ def adapter(function: Callable[..., Any], contexts: Collection[str], whole: bool
     return TypeAdapter(_stand_in(parameters, evaluated))
 
 
-def needs_coercion(function: Callable[..., Any], contexts: Collection[str], told: TypeAdapter[Any]) -> bool:
+def needs_coercion(
+    function: Callable[..., Any], contexts: Collection[str], validator: TypeAdapter[Any]
+) -> bool:
     """Whether a value that fits the schema may still not be what the method expects: a date that is text, a default
     that only pydantic knows. `told` is the method's adapter."""
     defaults = {p.name: p.default for p in _named(function, contexts)}
-    return not _is_native(told.core_schema, defaults)
+    return not _is_native(validator.core_schema, defaults)
 
 
 def coerced(
@@ -53,10 +55,10 @@ def coerced(
     """
     from pydantic import ValidationError
 
-    told = adapter(function, contexts, whole)
+    validator = adapter(function, contexts, whole)
     try:
         # As JSON, not as Python objects: there a type marked strict still takes the text of a date.
-        return told.validate_json(json.dumps(values))
+        return validator.validate_json(json.dumps(values))
     except ValidationError as error:
         problems = _problems(error)
     # Outside of the `except`: the original error shows the values.
@@ -128,10 +130,10 @@ def _is_native_argument(argument: Any, defaults: Mapping[str, Any]) -> bool:
 
 def _problems(error: ValidationError) -> str:
     errors = error.errors(include_url=False, include_context=False, include_input=False)
-    told = [_problem(one["loc"], one["msg"]) for one in errors[:_MAX_PROBLEMS]]
+    problems = [_problem(one["loc"], one["msg"]) for one in errors[:_MAX_PROBLEMS]]
     if len(errors) > _MAX_PROBLEMS:
-        told.append(f"and {len(errors) - _MAX_PROBLEMS} more")
-    return "; ".join(told)
+        problems.append(f"and {len(errors) - _MAX_PROBLEMS} more")
+    return "; ".join(problems)
 
 
 def _problem(place: tuple[int | str, ...], message: str) -> str:

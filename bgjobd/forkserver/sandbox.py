@@ -62,9 +62,9 @@ class Limits(NamedTuple):
     writable: tuple[str, ...] | None = None
 
     @classmethod
-    def from_message(cls, told: Mapping[str, Any]) -> Limits:
+    def from_message(cls, message: Mapping[str, Any]) -> Limits:
         """The limits as JSON has them; names that this version does not know are left out."""
-        known = {name: value for name, value in told.items() if name in cls._fields and value is not None}
+        known = {name: value for name, value in message.items() if name in cls._fields and value is not None}
         if "account" in known:
             known["account"] = Account(**{**known["account"], "groups": tuple(known["account"]["groups"])})
         if "writable" in known:

@@ -224,8 +224,8 @@ class _Server:
 
         Those that run go on, and fall to the daemon.
         """
-        told = f"somebody has lowered what the fork server (pid {os.getpid()}) may use: {', '.join(lost)}"
-        self._report(order, "not_started", reason=f"{told}; another takes its place")
+        message = f"somebody has lowered what the fork server (pid {os.getpid()}) may use: {', '.join(lost)}"
+        self._report(order, "not_started", reason=f"{message}; another takes its place")
         os._exit(allowances.GAVE_WAY)
 
     def _forget_others(self) -> None:
@@ -288,8 +288,8 @@ class _Server:
         what, path = _MADE_IN[found["what"]], self._paths[found["what"]]
         # Of a directory that is gone the kernel may say this or that.
         number = found["errno"] if os.path.exists(path) else errno.ENOENT
-        told = f"its {what} could not be made in {path}: {os.strerror(number)}"
-        return {"reason": told, "unwritable": found["what"]}
+        reason = f"its {what} could not be made in {path}: {os.strerror(number)}"
+        return {"reason": reason, "unwritable": found["what"]}
 
     def _end_strays(self) -> dict[int, str]:
         """Kill what ended attempts left behind: children whom nobody knows. Those found anew, with their names.
