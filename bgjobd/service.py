@@ -169,8 +169,8 @@ async def _listen(server: Server, daemon: Daemon, path: Path, gid: int | None, h
         return path
     server.listen_at(handed.listener)
     if handed.path != path:
-        told = f"systemd handed over {handed.path}, which is served; [daemon] socket, {path}, is not"
-        daemon.say(EntryType.FAILURE, f"{told}: set it to the same, so that clients look in the right place")
+        text = f"systemd handed over {handed.path}, which is served; [daemon] socket, {path}, is not"
+        daemon.say(EntryType.FAILURE, f"{text}: set it to the same, so that clients look in the right place")
     return handed.path
 
 

@@ -83,8 +83,8 @@ def _refuse_planted_links(directory: Path) -> None:
         found = place.lstat()
         is_planted = is_strangers(found) and _is_for_all(place.parent.stat().st_mode)
         if is_planted or _is_known_strangers(found):
-            told = f"uid {found.st_uid} has put this link here; remove it, or configure another directory"
-            raise PermissionError(errno.EPERM, told, str(place))
+            message = f"uid {found.st_uid} has put this link here; remove it, or configure another directory"
+            raise PermissionError(errno.EPERM, message, str(place))
 
 
 @contextmanager
@@ -103,10 +103,10 @@ def _refuse_strangers(descriptor: int, directory: Path) -> None:
     if not found.st_mode & _OTHERS_MAY_WRITE:
         return
     if found.st_mode & stat.S_ISVTX and os.listdir(descriptor):  # a new tmpfs is empty
-        told = (
+        message = (
             "the directory is one that others share, as /tmp is; configure one below it, or chmod it to 0700"
         )
-        raise PermissionError(errno.EPERM, told, str(directory))
+        raise PermissionError(errno.EPERM, message, str(directory))
     _refuse_strangers_files(descriptor, directory)
 
 
@@ -117,8 +117,8 @@ def _refuse_strangers_files(descriptor: int, directory: Path) -> None:
             found = entry.stat(follow_symlinks=False)
             has_names_elsewhere = stat.S_ISREG(found.st_mode) and found.st_nlink > 1
             if is_strangers(found) or has_names_elsewhere:
-                told = "others could write to the directory, and may have put this there; look at it, and remove it"
-                raise PermissionError(errno.EPERM, told, str(directory / entry.name))
+                message = "others could write to the directory, and may have put this there; look at it, and remove it"
+                raise PermissionError(errno.EPERM, message, str(directory / entry.name))
 
 
 def _is_known_strangers(found: os.stat_result) -> bool:

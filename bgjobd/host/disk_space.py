@@ -40,8 +40,8 @@ class Room:
             lacks.append(f"{self.free_inodes:,} of {self.inodes:,} inodes")
         if not lacks:
             return None
-        told = f"the disk is nearly full: only {' and '.join(lacks)} are free at {self.path}"
-        return f"{told} ({', '.join(self.keys)}); make room there: without any, no job is taken or started"
+        text = f"the disk is nearly full: only {' and '.join(lacks)} are free at {self.path}"
+        return f"{text} ({', '.join(self.keys)}); make room there: without any, no job is taken or started"
 
 
 def rooms(directories: Mapping[str, Path]) -> list[Room]:
@@ -52,17 +52,17 @@ def rooms(directories: Mapping[str, Path]) -> list[Room]:
     for key, directory in directories.items():
         place = existing(directory)
         try:
-            device, told = place.stat().st_dev, os.statvfs(place)
+            device, volume = place.stat().st_dev, os.statvfs(place)
         except OSError:
             continue  # whoever looks after the directories says so
         known = found.get(device)
         found[device] = Room(
             keys=(key,) if known is None else (*known.keys, key),
             path=place if known is None else known.path,
-            size=told.f_blocks * told.f_frsize,
-            free=told.f_bavail * told.f_frsize,
-            inodes=told.f_files,
-            free_inodes=told.f_favail,
+            size=volume.f_blocks * volume.f_frsize,
+            free=volume.f_bavail * volume.f_frsize,
+            inodes=volume.f_files,
+            free_inodes=volume.f_favail,
         )
     return list(found.values())
 

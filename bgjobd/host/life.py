@@ -29,8 +29,8 @@ def own(proc: Path = Path("/proc")) -> Life:
         return Life(boot_id, boot_id)
     if namespace == _OF_MACHINE:
         return Life(boot_id, boot_id)
-    told = f"{boot_id} {namespace} {_first_process()}"
-    return Life(hashlib.sha256(told.encode()).hexdigest()[:32], boot_id)
+    name = f"{boot_id} {namespace} {_first_process()}"
+    return Life(hashlib.sha256(name.encode()).hexdigest()[:32], boot_id)
 
 
 def _first_process() -> str:

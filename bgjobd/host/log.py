@@ -384,9 +384,11 @@ class Log:
             outlet.wait(end - time.monotonic())
 
     def _tell_of_file(self, error: OSError | ValueError) -> None:
-        told = f"the log's file cannot be written: {error}; until it can, its lines are on the console alone"
+        message = (
+            f"the log's file cannot be written: {error}; until it can, its lines are on the console alone"
+        )
         if self._to_console in self._outlets:
-            line = Line(time.time(), EntryType.FAILURE, _DAEMON, told)
+            line = Line(time.time(), EntryType.FAILURE, _DAEMON, message)
             self._to_console.put((line,), line.weight)
 
 

@@ -49,8 +49,8 @@ def take(environ: Mapping[str, str]) -> Handed:
         else:
             os.close(descriptor)
             name = names[place] if place < len(names) else "unknown"
-            told = f"systemd handed over descriptor {descriptor} ({name}), which was closed: {why}"
-            refused.append(f"{told}; have the unit hand over the Varlink socket alone")
+            text = f"systemd handed over descriptor {descriptor} ({name}), which was closed: {why}"
+            refused.append(f"{text}; have the unit hand over the Varlink socket alone")
     return Handed(listener, tuple(refused))
 
 
