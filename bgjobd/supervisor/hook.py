@@ -95,7 +95,9 @@ class Hook:
         self.server = None if asked is None else asked.server
         self.mark = None if asked is None else asked.server.mark
         self.crash: str | None = None
-        self._process = AttemptProcess(around.spool, around.work, around.end_strays, key, is_hook=True)
+        self._process = AttemptProcess(
+            around.spool, around.work, around.processes, around.end_strays, key, is_hook=True
+        )
         self._process.server_pid = None if asked is None else asked.server.pid
         self._reading: asyncio.Task[None] | None = None
         self._is_late = self._is_released = False

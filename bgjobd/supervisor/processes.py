@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from bgjobd.core.job import AttemptKey
@@ -24,8 +25,21 @@ FIRST_LOOK: Final = 0.001
 LAST_LOOK: Final = 1.0
 """Seconds until the first and the last of the looks at how a process ended; each takes twice as long to come."""
 
+Identity = tuple[int, int, int]
+"""What a journal tells a process by: its pid, its pidfd's inode and its start time."""
+
 _WHOLE_GROUP: Final = 4
 """PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h, from kernel 6.9 on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of processes, whatever a job writes into its journal: who told of each `first`, and whether a pid
+    is that of a child of the daemon's which is no attempt, such as a fork server.
+    """
+
+    first: dict[Identity, AttemptProcess] = field(default_factory=dict)
+    is_helper: Callable[[int], bool] = lambda pid: False
 
 
 class AttemptProcess:
@@ -39,13 +53,15 @@ class AttemptProcess:
         self,
         spool: Spool,
         work: WorkDirs,
+        known: Known,
         end_strays: Callable[[], Mapping[int, str]],
         key: AttemptKey,
         is_hook: bool,
         output_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._spool, self._work, self._end_strays = spool, work, end_strays
+        self._spool, self._work, self._known, self._end_strays = spool, work, known, end_strays
         self._key, self._is_hook, self._output_bytes = key, is_hook, output_bytes
+        self._identity: Identity | None = None
         self._loop = asyncio.get_running_loop()
         self._pidfd: int | None = None
         self._pid = 0
@@ -67,8 +83,18 @@ class AttemptProcess:
 
         For any thread. Raises OSError.
         """
-        parents = () if self.server_pid is None else (self.server_pid, os.getpid())
-        return try_open_process(journal, self._work.owner_of(self.directory), parents)
+        if journal.started is None or self._known.is_helper(journal.started["pid"]):
+            return None
+        if self.server_pid is None:  # adopted: whose it is nobody knows better than its journal
+            return try_open_process(journal, self._work.owner_of(self.directory))
+        if self._known.first.get(_identity(journal.started), self) is not self:
+            return None
+        return try_open_process(journal, self._work.owner_of(self.directory), (self.server_pid,))
+
+    def note(self, record: journals.Record) -> None:
+        """Its journal has told who it is; that of another, should it tell the same later, is not believed."""
+        self._identity = _identity(record)
+        self._known.first.setdefault(self._identity, self)
 
     def open(self, journal: Journal | None) -> bool:
         """Open it, if it is there; whether it is open. Raises OSError where no descriptor is to be had."""
@@ -129,10 +155,16 @@ class AttemptProcess:
     def release(self) -> None:
         """Let go of it; it goes on."""
         self._stop_looking()
+        if self._identity is not None and self._known.first.get(self._identity) is self:
+            del self._known.first[self._identity]
         if self._pidfd is not None:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = None
+
+
+def _identity(record: journals.Record) -> Identity:
+    return record["pid"], record["pidfd_inode"], record["start_time"]
 
 
 def began_at(record: journals.Record) -> float:

@@ -26,6 +26,7 @@ from bgjobd.supervisor.fork_servers import ForkServers
 from bgjobd.supervisor.hooks import Hooks
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.own_children import OwnChildren
+from bgjobd.supervisor.processes import Known
 from bgjobd.supervisor.recording import Directory, Recording
 from bgjobd.supervisor.recovery import recover
 from bgjobd.supervisor.remnants import Remnants
@@ -132,6 +133,7 @@ class Supervisor:
             starts=self._starts,
             recording=self.recording,
             work_limits=self.work_limits,
+            processes=Known(is_helper=self._is_helper),
             end_strays=self.strays.end,
             now=self._around.now,
             say=self._around.say,
@@ -309,6 +311,9 @@ class Supervisor:
         text = f"{directory.path} was removed, with all that was in it; it was made again"
         self._around.say(EntryType.FAILURE, text)
         return True
+
+    def _is_helper(self, pid: int) -> bool:
+        return pid in self.fork_servers.pids or pid in self.children.others
 
     def _pids(self) -> set[int]:
         return self.fork_servers.pids | self.attempts.pids() | self.hooks.pids()

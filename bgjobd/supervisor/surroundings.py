@@ -15,7 +15,7 @@ from bgjob.words import EntryType
 from bgjobd.config.policy import Policy
 from bgjobd.store.writer import Outbox
 from bgjobd.supervisor.outputs import Outputs
-from bgjobd.supervisor.processes import LAST_LOOK
+from bgjobd.supervisor.processes import LAST_LOOK, Known
 from bgjobd.supervisor.recording import Recording
 from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.starts import Starts
@@ -27,9 +27,10 @@ from bgjobd.supervisor.work_limits import WorkLimits
 class AttemptSurroundings:
     """What is given to each attempt, and to each hook.
 
-    `policy` tells a class's, `end_strays` ends what nobody knows of the processes that dead fork servers left to this
-    one, `say` writes a line about the daemon itself. What has all attempts sets the two that are theirs: `note_changes`
-    has all look at what has become of their journals, `catch_up` reads on for one that has told more than a portion.
+    `policy` tells a class's, `processes` whose is which, `end_strays` ends what nobody knows of the processes that dead
+    fork servers left to this one, `say` writes a line about the daemon itself. What has all attempts sets the two that
+    are theirs: `note_changes` has all look at what has become of their journals, `catch_up` reads on for one that has
+    told more than a portion.
 
     `longest_grace` is what an attempt that is stopped gets at most, in seconds. `starts_no_more`: the daemon ends.
     """
@@ -42,6 +43,7 @@ class AttemptSurroundings:
     starts: Starts
     recording: Recording
     work_limits: WorkLimits
+    processes: Known
     end_strays: Callable[[], Mapping[int, str]]
     now: Callable[[], float]
     say: Callable[[EntryType, str], None]

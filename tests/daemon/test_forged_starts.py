@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,14 @@ class Forger:
         time.sleep(600)
 
 
+class Neighbour(Forger):
+    """Of the same user as the daemon, and as the others of its class."""
+
+    def sit(self, place):
+        Path(place).write_text(str(os.getpid()))
+        time.sleep(600)
+
+
 def is_journal(name):
     try:
         return "/spool/" in os.readlink(f"/proc/self/fd/{name}")
@@ -49,6 +58,10 @@ def is_journal(name):
 POLICY = """
 [approved."forger.Forger"]
 user = "nobody"
+stop_grace = 0.1
+max_retries = 0
+
+[approved."forger.Neighbour"]
 stop_grace = 0.1
 max_retries = 0
 """
@@ -106,6 +119,35 @@ def test_whoever_poses_as_another_is_stopped_and_the_other_is_not(
     assert forged.job.wait(timeout=20)["status"] == "cancelled"
     assert not is_alive(forged.pid)
     assert victim.poll() is None
+
+
+@pytest.mark.parametrize("victim", ["an attempt", "the fork server"])
+def test_whoever_poses_as_a_neighbour_of_the_same_user_is_stopped_and_the_other_is_not(
+    running: RunningDaemon, tmp_path: Path, victim: str
+) -> None:
+    with running.client() as client:
+
+        def begin(method: str, name: str, **parameters: object) -> tuple[Job, int]:
+            place = tmp_path / name
+            given = {"place": str(place), **parameters}
+            job = client.run_background_job("forger.Neighbour", method, given)
+            return job, int(eventually(lambda: place.exists() and place.read_text()))
+
+        if victim == "an attempt":
+            neighbour, pid = begin("sit", "victim")
+            eventually(lambda: client.get(neighbour.id).snapshot["attempts"][0]["pid"] == pid)
+        else:
+            neighbour, pid = None, running.fork_server()
+        forger, true_pid = begin("pose_as", "forger", pid=pid)
+        eventually(lambda: client.get(forger.id).snapshot["attempts"][0]["pid"] == pid)
+        forger.cancel()
+        assert forger.wait(timeout=20)["status"] == "cancelled"
+        assert not is_alive(true_pid)
+        assert is_alive(pid)
+        if neighbour is not None:
+            assert neighbour.refresh()["status"] == "running"
+            neighbour.cancel()
+            neighbour.wait(timeout=20)
 
 
 def test_nobody_is_told_what_the_other_uses(forged: Forged) -> None:
