@@ -147,7 +147,8 @@ class IllegalSightError(Exception):
 
     def __init__(self, life: AttemptLife, sight: Sight) -> None:
         self.life, self.sight = life, sight
-        super().__init__(f"attempt {life.number}, {life.state}, cannot be seen so: {sight}")
+        # Not the sight itself, which may hold what the job has returned.
+        super().__init__(f"attempt {life.number}, {life.state}, cannot be seen so: {type(sight).__name__}")
 
 
 class Happening(StrEnum):

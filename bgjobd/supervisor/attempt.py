@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bgjob.words import EntryType
 from bgjobd.core import attempt_sights as seen
-from bgjobd.core.attempt_life import Act, AttemptLife, Terms, advance
+from bgjobd.core.attempt_life import Act, AttemptLife, IllegalSightError, Terms, advance
 from bgjobd.core.attempt_sights import Sight
 from bgjobd.core.job import AttemptKey, Ending
 from bgjobd.core.log_entries import left_behind
@@ -63,7 +63,9 @@ class Attempt:
         self._patience = Patience(around.loop, around.say)
         self.notes = NotesReader(around.spool, key)
         output_bytes = partial(around.outputs.measure, key)
-        self.process = AttemptProcess(around.spool, around.work, around.end_strays, key, False, output_bytes)
+        self.process = AttemptProcess(
+            around.spool, around.work, around.processes, around.end_strays, key, False, output_bytes
+        )
         self.way = AttemptStart(around, class_name, self.see, self._ask, lambda: self.life.state.is_final)
         self._stop = AttemptStop(
             around, key, class_name, self.process, self.see, lambda: self._patience.is_waiting
@@ -96,8 +98,12 @@ class Attempt:
         return self.life.ending
 
     def see(self, sight: Sight) -> None:
-        """Do what follows from what was seen."""
-        self.life, acts = advance(self.life, sight, self._around.now(), self._terms)
+        """Do what follows from what was seen. What cannot be seen so is a bug of ours, and costs no other attempt."""
+        try:
+            self.life, acts = advance(self.life, sight, self._around.now(), self._terms)
+        except IllegalSightError as error:
+            self._around.say(EntryType.FAILURE, f"bug: job {self.key[0]}: {error}; report it, with its log")
+            return
         for act in acts:
             _ACTS[act](self)
 
@@ -153,10 +159,12 @@ class Attempt:
 
     def note_change(self) -> None:
         """Record its start, and what it tells of itself meanwhile. Raises OSError."""
+        if self.life.state.is_final:
+            return
         if self._pid is None:
             self._note_start(self._around.spool.try_read(self.key))
             with suppress(OSError):  # no descriptors: it goes without
-                if self.process.open(self.journal):
+                if not self.life.state.is_unasked and self.process.open(self.journal):
                     self.process.watch(self._on_process_end)
         if self._pid is not None:
             self.note_news()
@@ -170,6 +178,8 @@ class Attempt:
         self._pid, self._began_at = fact.pid, fact.at
         self.on_journal()
         self.journal = journal
+        if journal is not None and journal.started is not None:
+            self.process.note(journal.started)
         self._around.outbox.hold(JobFact(self.key[0], fact))
         self.see(seen.StartRead())
 
@@ -241,8 +251,8 @@ class Attempt:
         around.work_limits.look(self.class_name)
         self._stop.disarm()
         self._patience.end()
-        self.way.leave()
         around.outputs.finish(self.key, partial(self._end.hand_over, ended))
+        self.way.leave()  # last, for it sends others, of whose troubles this end knows nothing
 
     def _tell_strays(self, count: int, names: list[str]) -> None:
         if count:

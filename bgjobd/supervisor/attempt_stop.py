@@ -14,7 +14,7 @@ from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver.journal import Journal
 from bgjobd.store.items import Noted
 from bgjobd.supervisor.fork_server_link import ForkServer
-from bgjobd.supervisor.processes import AttemptProcess, began_at
+from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess, began_at
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 _LONG_DYING: Final = 5.0
@@ -39,6 +39,7 @@ class AttemptStop:
         self._around, self._key, self._class_name, self._process = around, key, class_name, process
         self._see, self._owes_end = see, owes_end
         self._timer: asyncio.TimerHandle | None = None
+        self._repeat: asyncio.TimerHandle | None = None
 
     @property
     def is_armed(self) -> bool:
@@ -51,9 +52,10 @@ class AttemptStop:
         return None if self._timer is None else max(0.0, self._timer.when() - self._around.loop.time())
 
     def disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._repeat):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._repeat = None
 
     def leave_word(self, reason: StopReason | None) -> None:
         """Write why it is stopped, for its process and for a later daemon; a full spool stops no stop."""
@@ -102,11 +104,16 @@ class AttemptStop:
     def _signal(self, number: signal.Signals, journal: Journal | None, server: ForkServer | None) -> None:
         """Signal the group of the process that the journal tells, else have the fork server signal its child."""
         self.disarm()
+        self._send(number, journal, server)
+
+    def _send(self, number: signal.Signals, journal: Journal | None, server: ForkServer | None) -> None:
+        self._repeat, is_known = None, False
         try:
             is_known = self._process.signal(number, journal)
         except OSError as error:
             text = f"job {self._key[0]} could not be sent signal {number}: {error.strerror}"
             self._around.say(EntryType.FAILURE, text)
-            return
+            if server is None:  # nobody else can
+                self._repeat = self._around.loop.call_later(LAST_LOOK, self._send, number, journal, None)
         if server is not None and (number is signal.SIGKILL or not is_known):
             server.signal(*self._key, number)  # which knows its children, whatever a job writes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from bgjob.words import EntryType
 from bgjobd.core.attempt_sights import JournalRead
 from bgjobd.core.job import AttemptKey
@@ -9,6 +11,8 @@ from bgjobd.forkserver.journal import Journal
 from bgjobd.host import life
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.surroundings import AttemptSurroundings
+
+_OWN_FENCE: Final = Journal(fenced={})
 
 
 def settle(
@@ -30,7 +34,7 @@ def settle(
 def _fenced(around: AttemptSurroundings, key: AttemptKey, mark: str | None) -> Journal | None:
     """The journal once it is decided that the attempt does not start; its own, if its process was faster."""
     try:
-        around.spool.fences.put(key, mark)
+        is_put = around.spool.fences.put(key, mark)
     except OSError as error:
         around.recording.suspect()
         if not around.is_spool_full:
@@ -39,7 +43,8 @@ def _fenced(around: AttemptSurroundings, key: AttemptKey, mark: str | None) -> J
         around.is_spool_full = True
         raise
     around.is_spool_full = False
-    return around.spool.try_read(key)
+    # What was just put there need not be read, which may fail: the next look would take it for a journal that appeared.
+    return _OWN_FENCE if is_put else around.spool.try_read(key)
 
 
 def is_process_gone(pid: int | None, began_at: float | None, now: float) -> bool:
