@@ -44,6 +44,7 @@ from bgjobd.core.verdict import (
     NO_CAPS,
     NOT_BEGUN,
     SPOOL_GONE,
+    UNSEEN,
     Caps,
     StopReason,
     by_limit,
@@ -177,6 +178,7 @@ class Happening(StrEnum):
     LIFE_ENDED = "machine or container restarted"
     LIFE_ENDED_FENCED = "machine or container restarted, fenced before"
     EXITED = "exit seen"
+    EXITED_UNRECORDED = "exit seen, no room for the result"
     EXITED_WITHOUT_SPOOL = "exit seen, spool gone"
     OUTCOME_LEFT = "process gone, outcome recorded"
     VANISHED = "process gone, exit unseen"
@@ -196,7 +198,6 @@ class Step:
 
 
 _STOPPED_BEFORE: Final = Ending.not_started("the attempt could not start: it was stopped before", delay=0.0)
-_NO_END: Final = Ending.lost("its process is gone and nobody saw how it ended")
 
 
 def _ends(state: State, ending: Callable[[AttemptLife, Any], Ending | AttemptEnded]) -> Step:
@@ -214,9 +215,10 @@ _LOST_JOURNAL: Final = _ends(State.LOST, lambda life, sight: JOURNAL_GONE)
 _LOST_SPOOL: Final = _ends(State.LOST, lambda life, sight: without_spool(sight.is_process_gone))
 _LOST_END: Final = _ends(State.LOST, lambda life, sight: SPOOL_GONE)
 _OUTLIVED: Final = _ends(State.LOST, lambda life, sight: sight.ending)
-_VANISHED: Final = _ends(State.LOST, lambda life, sight: sight.left)
+_VANISHED: Final = _ends(State.LOST, lambda life, sight: sight.left or UNSEEN)
 _OUTCOME_LEFT: Final = _ends(State.ENDED, lambda life, sight: sight.left)
 _EXITED: Final = _ends(State.ENDED, lambda life, sight: sight.ended)
+_UNRECORDED: Final = _ends(State.LOST, lambda life, sight: sight.ended)
 _REFUSED: Final = _ends(
     State.LOST,
     lambda life, sight: Ending.lost(f"its end could not be stored: {sight.why}", may_retry=False),
@@ -227,14 +229,14 @@ _REJUDGED_LOST: Final = _ends(State.LOST, lambda life, sight: _refined(life, sig
 
 def _rejudged(life: AttemptLife, sight: ResultJudged) -> Ending:
     """What the end comes to without the result that it was taken to have."""
-    otherwise = _NO_END if life.otherwise is None else life.otherwise.ending
+    otherwise = UNSEEN if life.otherwise is None else life.otherwise.ending
     return sight.ending or otherwise
 
 
 def _refined(life: AttemptLife, sight: ResultJudged) -> Ending | AttemptEnded:
     """The same, with all that is known of the end."""
     if life.ended is None or (sight.ending is None and life.otherwise is not None):
-        return life.otherwise or _NO_END
+        return life.otherwise or UNSEEN
     return replace(life.ended, ending=_rejudged(life, sight))
 
 
@@ -268,6 +270,7 @@ def _without_begin(state: State) -> dict[tuple[State, Happening], Step]:
 def _with_ends(state: State) -> dict[tuple[State, Happening], Step]:
     return {
         (state, Happening.EXITED): _EXITED,
+        (state, Happening.EXITED_UNRECORDED): _UNRECORDED,
         (state, Happening.EXITED_WITHOUT_SPOOL): _LOST_END,
     }
 
@@ -382,7 +385,9 @@ def classify(life: AttemptLife, sight: Sight) -> Happening:
             return Happening.OUTCOME_LEFT
         case LifeEnded(is_fenced=True):
             return Happening.LIFE_ENDED_FENCED
-        case ProcessVanished(left=left) if left.outcome is not Outcome.LOST:
+        case EndSeen(ended=AttemptEnded(ending=Ending(outcome=Outcome.LOST))):
+            return Happening.EXITED_UNRECORDED
+        case ProcessVanished(left=Ending() as left) if left.outcome is not Outcome.LOST:
             return Happening.OUTCOME_LEFT
         case _:
             return _SIMPLE[type(sight)]
@@ -464,7 +469,7 @@ def _otherwise(life: AttemptLife, sight: Sight, now: float) -> AttemptEnded | No
         case EndSeen():
             return sight.otherwise
         case ProcessVanished():
-            return AttemptEnded(life.number, sight.otherwise, now)
+            return AttemptEnded(life.number, sight.otherwise or UNSEEN, now)
         case LifeEnded():
             return AttemptEnded(life.number, sight.ending, now)
         case _:

@@ -119,11 +119,11 @@ class EndSeenWithoutSpool:
 @dataclass(frozen=True, slots=True)
 class ProcessVanished:
     """Its process is gone, and nobody saw its exit; `left` is how it ended by what it has recorded, `otherwise` without
-    its outcome.
+    its outcome; None where it has recorded nothing of the kind.
     """
 
-    left: Ending
-    otherwise: Ending
+    left: Ending | None
+    otherwise: Ending | None
 
 
 @dataclass(frozen=True, slots=True)

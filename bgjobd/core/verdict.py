@@ -78,6 +78,13 @@ JOURNAL_GONE: Final = Ending.lost("its journal is gone", may_retry=False)
 
 SPOOL_GONE: Final = Ending.unrecorded("the spool was removed while it ran")
 
+UNSEEN: Final = Ending.lost("its process is gone and nobody saw how it ended")
+
+
+def without_room(size: int) -> Ending:
+    """How an attempt ended whose method has returned, and whose result of so many bytes could not be recorded."""
+    return Ending.unrecorded(f"its result of {size_text(size)} found no room in the spool until it was ended")
+
 
 def unbegun(crash: str | None, is_killed: bool) -> Ending:
     """How an attempt ended that had not begun when the fork server was gone that had been asked for it.

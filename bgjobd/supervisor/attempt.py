@@ -278,7 +278,7 @@ class Attempt:
         elif journal is None or not journal_facts.has_token(journal, self._token):
             self.see(seen.LifeEnded(ending))
         elif not self._note_end(journal):
-            left = None if journal.outcome is None else journal_facts.ending_unseen(journal)
+            left = None if journal.outcome is None else journal_facts.left_in(journal)
             self.see(seen.LifeEnded(ending, left))
 
     def adopt(self, is_cancelled: bool) -> None:
@@ -355,8 +355,7 @@ class Attempt:
         if pause < (patience.PATIENCE if self.process.is_unreaped else LAST_LOOK):
             return False
         bare = None if journal is None else journal.without_outcome()
-        unseen = journal_facts.ending_unseen
-        self.see(seen.ProcessVanished(unseen(journal), unseen(bare)))
+        self.see(seen.ProcessVanished(journal_facts.left_in(journal), journal_facts.left_in(bare)))
         return True
 
 

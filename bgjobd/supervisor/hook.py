@@ -13,6 +13,7 @@ from typing import Any, Final
 from bgjob.words import EntryType, Outcome
 from bgjobd.core.job import AttemptKey, Call, Ending
 from bgjobd.core.log_entries import left_behind
+from bgjobd.core.verdict import UNSEEN
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal
 from bgjobd.host.pacing import let_others
@@ -236,7 +237,7 @@ class Hook:
         """Put into the job's log how the hook ended, if it did not end well."""
         self._tell_strays(*journal_facts.strays(exit_record or journal.exit))
         fact = journal_facts.ended(self.key, journal, exit_record)
-        ending = fact.ending if fact is not None else journal_facts.ending_unseen(journal)
+        ending = journal_facts.left_in(journal) or UNSEEN if fact is None else fact.ending
         if self._is_late:
             self.tell(f"ran longer than {_LIMIT:g} s, and was killed")
         elif ending.outcome is not Outcome.COMPLETED:

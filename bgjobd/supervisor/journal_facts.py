@@ -12,6 +12,7 @@ from bgjob.words import EntryType, Outcome
 from bgjobd.config.values import LONGEST_DURATION
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import AttemptKey, Ending, Usage
+from bgjobd.core.verdict import without_room
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal
@@ -67,11 +68,11 @@ def strays(exit_record: journals.Record | None) -> tuple[int, list[str]]:
     return record.get("strays", 0), names[: subreaper.MAX_NAMES]
 
 
-def ending_unseen(journal: Journal | None) -> Ending:
-    """The ending of an attempt whose process is gone while nobody saw its exit: by its outcome, if it recorded one."""
-    if journal is not None and (journal.outcome is not None or journal.waiting is not None):
-        return _ending(journal, None, None)
-    return Ending.lost("its process is gone and nobody saw how it ended")
+def left_in(journal: Journal | None) -> Ending | None:
+    """How an attempt ended by what it has recorded, its outcome or that this found no room; None where neither."""
+    if journal is None or (journal.outcome is None and journal.waiting is None):
+        return None
+    return _ending(journal, None, None)
 
 
 def _ending(journal: Journal, code: int | None, number: int | None) -> Ending:
@@ -79,8 +80,7 @@ def _ending(journal: Journal, code: int | None, number: int | None) -> Ending:
     if journal.outcome is not None:
         return replace(_OUTCOMES[journal.outcome["outcome"]](journal.outcome), exit_code=code, signal=number)
     if journal.waiting is not None:
-        why = f"its result of {size_text(journal.waiting['size'])} found no room in the spool until it was ended"
-        return replace(Ending.unrecorded(why), exit_code=code, signal=number)
+        return replace(without_room(journal.waiting["size"]), exit_code=code, signal=number)
     return Ending.exited(code) if code is not None else Ending.signalled(number or 0)
 
 

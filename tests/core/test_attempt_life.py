@@ -46,13 +46,21 @@ from bgjobd.core.attempt_sights import (
 )
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending
-from bgjobd.core.verdict import JOURNAL_GONE, NOT_BEGUN, SPOOL_GONE, StopReason, without_spool
+from bgjobd.core.verdict import (
+    JOURNAL_GONE,
+    NOT_BEGUN,
+    SPOOL_GONE,
+    UNSEEN,
+    StopReason,
+    without_room,
+    without_spool,
+)
 from tests.core.samples import COMPLETED, FAILED, LOST, NOW, seeded
 
 RESTARTED = Ending.lost("the machine was restarted while it ran")
-UNSEEN = Ending.lost("its process is gone and nobody saw how it ended")
 FENCED, OWN, NOTHING = JournalRead(False, True), JournalRead(True, False), JournalRead(False, False)
 TERM = AttemptEnded(3, Ending.signalled(15), NOW)
+WITHOUT_ROOM = without_room(1 << 20)
 
 SIGHTS: tuple[Sight, ...] = (
     StartAsked(),
@@ -79,9 +87,11 @@ SIGHTS: tuple[Sight, ...] = (
     EndSeen(AttemptEnded(3, COMPLETED, NOW), AttemptEnded(3, FAILED, NOW)),
     EndSeen(AttemptEnded(3, COMPLETED, NOW)),
     EndSeen(TERM),
+    EndSeen(AttemptEnded(3, WITHOUT_ROOM, NOW)),
     EndSeenWithoutSpool(),
-    ProcessVanished(UNSEEN, UNSEEN),
-    ProcessVanished(COMPLETED, UNSEEN),
+    ProcessVanished(None, None),
+    ProcessVanished(COMPLETED, None),
+    ProcessVanished(WITHOUT_ROOM, WITHOUT_ROOM),
     ResultJudged(FAILED),
     ResultJudged(None),
     EndRefused("a surrogate"),
@@ -122,9 +132,10 @@ RUNNING = after(ASKED, JournalAppeared(), StartRead())
         (ASKED, [ServerEnded(None, True), FENCED], State.GIVEN_BACK, "did not answer, and was killed"),
         (ASKED, [ServerEnded(None, False), JournalAppeared(), FENCED], State.LOST, JOURNAL_GONE),
         (RUNNING, [ServerEnded(None, False), NOTHING], State.LOST, JOURNAL_GONE),
-        (RUNNING, [ServerEnded(None, False), OWN, ProcessVanished(UNSEEN, UNSEEN)], State.LOST, UNSEEN),
+        (RUNNING, [ServerEnded(None, False), OWN, ProcessVanished(None, None)], State.LOST, UNSEEN),
         (RUNNING, [ServerEnded(None, False), OWN, EndSeen(TERM)], State.ENDED, Ending.signalled(15)),
         (RUNNING, [EndSeenWithoutSpool()], State.LOST, SPOOL_GONE),
+        (RUNNING, [EndSeen(AttemptEnded(3, WITHOUT_ROOM, NOW))], State.LOST, WITHOUT_ROOM),
         (UNSETTLED, [FENCED], State.GIVEN_BACK, NOT_BEGUN),
         (UNSETTLED, [NOTHING], State.LOST, JOURNAL_GONE),
         (UNSETTLED, [SpoolRenewed(), FENCED], State.LOST, without_spool(is_gone=False)),
@@ -138,7 +149,7 @@ RUNNING = after(ASKED, JournalAppeared(), StartRead())
         (UNSETTLED, [LifeEnded(RESTARTED, is_fenced=True)], State.GIVEN_BACK, NOT_BEGUN),
         (ORPHANED, [LifeEnded(RESTARTED, is_fenced=True)], State.LOST, RESTARTED),
         (ORPHANED, [LifeEnded(RESTARTED, COMPLETED)], State.ENDED, COMPLETED),
-        (ORPHANED, [OWN, ProcessVanished(COMPLETED, UNSEEN)], State.ENDED, COMPLETED),
+        (ORPHANED, [OWN, ProcessVanished(COMPLETED, None)], State.ENDED, COMPLETED),
     ],
 )
 def test_what_was_seen_decides_how_it_ended(

@@ -99,7 +99,9 @@ def _check_facts(found: journals.Journal) -> None:
     if ended is not None:
         to_text(ended.at)
         _check_ending(ended.ending)
-    _check_ending(journal_facts.ending_unseen(found))
+    left = journal_facts.left_in(found)
+    if left is not None:
+        _check_ending(left)
     pidfd = processes.try_open_process(found)
     if pidfd is not None:
         os.close(pidfd)
