@@ -57,6 +57,12 @@ _RESTORED: Final = (
 )
 
 
+_NOTHING_APPROVED: Final = (
+    "no class is approved, so no job is taken: list what may run under [approved], "
+    "in the file that --config names"
+)
+
+
 @asynccontextmanager
 async def running(
     config: Config, load_config: Callable[[], Config], notifier: Notifier, handed: Handed
@@ -78,6 +84,8 @@ async def running(
         try:
             daemon = Daemon(config, clock.Clock(), log, life.own(), load_config, notifier)
             _say_what_is_open(daemon, config)
+            if not config.approved:
+                daemon.say(EntryType.INFO, _NOTHING_APPROVED)
             if is_restored:
                 daemon.say(EntryType.FAILURE, _RESTORED)
                 await daemon.retention.remove_unknown_outputs()
