@@ -28,7 +28,7 @@ Execute = Callable[..., Any]
 
 
 def delete(
-    execute: Execute, deletion: Deletion, spared: Collection[int | None], on_gone: Callable[[Countable], None]
+    execute: Execute, deletion: Deletion, spared: Collection[int], on_gone: Callable[[Countable], None]
 ) -> Deleted:
     """Job after job until the time is up; of one with very many entries some go, and it is among those left.
 
@@ -66,7 +66,7 @@ def _delete_job(execute: Execute, job_id: int, expected: Status) -> list[tuple[i
     numbers = execute(statements.SELECT_NUMBERS, {"job_id": job_id}).fetchall()
     execute(statements.DELETE_ATTEMPTS, {"job_id": job_id})
     if execute(statements.DELETE_JOB, {"id": job_id, "expected": expected}).rowcount != 1:
-        raise LostUpdateError(job_id, expected)
+        raise LostUpdateError((job_id, expected))
     return [(job_id, number) for (number,) in numbers]
 
 

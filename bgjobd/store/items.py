@@ -283,7 +283,13 @@ class LogFilter:
 
 
 class LostUpdateError(Exception):
-    """A guarded update met another status than was read a moment before: somebody else writes this file."""
+    """A guarded update met another status than was read a moment before: somebody else writes this file.
 
-    def __init__(self, job_id: int, expected: Status) -> None:
-        super().__init__(f"job {job_id} was {expected} a moment ago and is not any more")
+    Of jobs that were written together it is not known which of them it was.
+    """
+
+    def __init__(self, *expected: tuple[int, Status]) -> None:
+        first, *others = expected
+        job_id, status = first
+        more = f", or one of {len(others)} others," if others else ""
+        super().__init__(f"job {job_id} was {status}{more} a moment ago and is not any more")

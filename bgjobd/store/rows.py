@@ -6,13 +6,17 @@ import json
 from typing import Any
 
 from bgjob.codec import JsonObject, to_json
-from bgjob.words import Backoff, Status
+from bgjob.words import INT_MAX, Backoff, Status
+from bgjobd.core.case_folding import folded
+from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Call, Job, RetryPolicy
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store.items import Note
+from bgjobd.store.items import LogLine, Note
 from bgjobd.store.statements import JOB_COLUMNS
 
 Row = dict[str, Any]
+AttemptKey = tuple[int, int]
+"""A job's id and an attempt's number."""
 
 _READ = (*JOB_COLUMNS, "attempt", "progress")
 
@@ -88,6 +92,77 @@ def row_of_new(
         "sensitive": to_json(job.call.sensitive) if job.call.sensitive else None,
         **changes_of(job, now),
     }
+
+
+def new_attempt_row(job: Job, token: str, boot_id: str) -> Row:
+    """The row of the attempt that the job was just granted a slot for."""
+    return {"job_id": job.id, "number": job.attempt, "token": token, "boot_id": boot_id}
+
+
+def started_row(job_id: int, fact: AttemptStarted) -> Row:
+    """The columns that tell of an attempt's start."""
+    return {
+        "job_id": job_id,
+        "number": fact.number,
+        "pid": fact.pid,
+        "started_at": to_text(fact.at),
+        "code_version": fact.code_version,
+    }
+
+
+def ended_row(job_id: int, fact: AttemptEnded) -> Row:
+    """The columns that tell of an attempt's end."""
+    ending, usage = fact.ending, fact.usage
+    return {
+        "job_id": job_id,
+        "number": fact.number,
+        "finished_at": to_text(fact.at),
+        "outcome": ending.outcome,
+        "exit_code": ending.exit_code,
+        "signal": ending.signal,
+        "error_type": ending.error_type,
+        "error_message": ending.error_message,
+        "traceback": ending.traceback,
+        "max_rss": usage.max_rss if usage else None,
+        "cpu_user": usage.cpu_user if usage else None,
+        "cpu_system": usage.cpu_system if usage else None,
+        "output_bytes": usage.output_bytes if usage else None,
+        "spends_retry": ending.spends_retry,
+    }
+
+
+def noted_row(key: AttemptKey, noted: int, progress: str | None) -> Row:
+    """The columns that tell how many notes of an attempt are recorded, and how far it is if they told that."""
+    return {"job_id": key[0], "number": key[1], "noted": noted, "progress": progress}
+
+
+def log_row(line: LogLine) -> Row:
+    """The whole row of a log entry."""
+    return {
+        "id": line.id,
+        "job_id": line.job_id,
+        "attempt": line.attempt,
+        "type": line.type,
+        "message": line.message,
+        "context": line.context,
+        "created_at": to_text(line.at),
+        "folded": folded(line.message),
+        "attempts_allowed": line.attempts_allowed,
+    }
+
+
+def checked(row: Row) -> Row:
+    """The row, each value of which the file can hold. Raises ValueError, OverflowError.
+
+    Found when rows are written together, such a value would cost its neighbours the transaction.
+    """
+    for value in row.values():
+        if isinstance(value, str):
+            if not value.isascii():
+                value.encode()
+        elif isinstance(value, int) and not -INT_MAX - 1 <= value <= INT_MAX:
+            raise OverflowError(f"{value} has more than 64 bits")
+    return row
 
 
 def snapshot(job: Job) -> str:

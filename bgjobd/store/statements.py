@@ -9,12 +9,17 @@ from typing import Final
 
 from peewee import SQL, Model, Query, fn
 
-from bgjob.words import FINAL, Outcome, Status
-from bgjobd.store.models import BackgroundJob, JobAttempt, JobLog, Queue
+from bgjob.words import FINAL, Status
+from bgjobd.store.models import BackgroundJob, JobAttempt, JobLog
 
 
 def _p(name: str) -> SQL:
     return SQL(f":{name}")
+
+
+def _listed(name: str) -> SQL:
+    """The values of a JSON list."""
+    return SQL(f"(SELECT value FROM json_each(:{name}))")
 
 
 def _text(literal: str) -> SQL:
@@ -69,6 +74,7 @@ INSERT_ATTEMPT: Final = _compiled(
 INSERT_LOG: Final = _insert(JobLog)
 
 SELECT_JOB: Final = _compiled(_JOBS.where(BackgroundJob.id == _p("id")))
+SELECT_JOBS: Final = _compiled(_JOBS.where(BackgroundJob.id.in_(_listed("ids"))))
 SELECT_JOBS_BY_KEY: Final = _compiled(
     BackgroundJob.select(
         BackgroundJob.idempotency_key,
@@ -78,7 +84,7 @@ SELECT_JOBS_BY_KEY: Final = _compiled(
         BackgroundJob.class_name,
         BackgroundJob.method_name,
         BackgroundJob.parameters,
-    ).where(BackgroundJob.idempotency_key.in_(SQL("(SELECT value FROM json_each(:keys))")))
+    ).where(BackgroundJob.idempotency_key.in_(_listed("keys")))
 )
 SELECT_READY: Final = _compiled(
     _JOBS.where(_IS_READY & (BackgroundJob.queue == _p("queue")))
@@ -124,19 +130,22 @@ COUNT_AHEAD: Final = """
         LIMIT :most
     )
 """
-SELECT_LAST_BEGUN: Final = _compiled(
-    JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(
-        (JobAttempt.job_id == _p("job_id")) & (JobAttempt.outcome != _text(Outcome.NOT_STARTED))
+SELECT_LAST_BEGUN: Final = """
+    SELECT value, (
+        SELECT coalesce(max(number), 0) FROM job_attempts WHERE job_id = value AND outcome <> 'not_started'
     )
-)
+    FROM json_each(:ids)
+"""
 SELECT_LAST_ID: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'background_jobs'"
 SELECT_LAST_LOG_ID: Final = _compiled(JobLog.select(fn.COALESCE(fn.MAX(JobLog.id), SQL("0"))))
-SELECT_NOTED: Final = _compiled(
-    JobAttempt.select(JobAttempt.noted).where(
-        (JobAttempt.job_id == _p("job_id")) & (JobAttempt.number == _p("number"))
-    )
-)
-SELECT_PAUSED: Final = _compiled(Queue.select(Queue.name))
+SELECT_NOTED: Final = """
+    SELECT a.job_id, a.number, a.noted FROM json_each(:attempts) AS wanted CROSS JOIN job_attempts AS a
+    ON a.job_id = json_extract(wanted.value, '$[0]') AND a.number = json_extract(wanted.value, '$[1]')
+"""
+SELECT_PAUSED: Final = "SELECT name FROM queues"
+PAUSE_QUEUE: Final = "INSERT OR IGNORE INTO queues (name, paused_at) VALUES (:name, :now)"
+RESUME_QUEUE: Final = "DELETE FROM queues WHERE name = :name"
+SET_PROPERTY: Final = "INSERT OR REPLACE INTO properties (name, value) VALUES (:name, :value)"
 
 # What is deleted. A job that has a newer log entry is not what it was; one whose entry is the newest of all keeps it,
 # for the next one's id is counted from there.

@@ -13,7 +13,7 @@ from bgjob.words import Status
 from bgjobd.core.facts import ClockJumped, Submitted
 from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
-from bgjobd.store import ledger
+from bgjobd.store import slots
 from bgjobd.store.items import Look, QueuePaused, QueueResumed
 from tests.store.samples import (
     COMPLETED,
@@ -178,7 +178,7 @@ def test_a_job_asked_to_run_again_is_claimed_at_once(store: Store) -> None:
 
 
 def test_more_due_jobs_than_one_transaction_takes_are_looked_at_again_at_once(store: Store) -> None:
-    many = ledger._READY_AT_ONCE + 3
+    many = slots.READY_AT_ONCE + 3
     store.submit(*(asked(scheduled_at=NOW + 1) for _ in range(many)))
     store.now += 10
     first = store.commit(Look(), lanes=Lanes(many))

@@ -383,33 +383,50 @@ def test_an_end_that_came_twice_leaves_the_first_in_the_file(store: Store) -> No
 
 
 class SecondWriter(SqliteDatabase):
-    """A connection on which somebody else changes one job's status, right before our guarded update of it."""
+    """A connection on which somebody else changes one job's status, after it was read and before it is written."""
 
     victim: int | None = None
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
-        if sql == statements.UPDATE_JOB and params["id"] == self.victim:
+        answer = super().execute_sql(sql, params)
+        if sql == statements.SELECT_JOBS and self.victim is not None:
+            read = answer.fetchall()
             super().execute_sql("UPDATE background_jobs SET status = 'failed' WHERE id = ?", (self.victim,))
-        return super().execute_sql(sql, params)
+            return Fetched(read)
+        return answer
+
+
+class Fetched:
+    """Rows that were fetched already."""
+
+    def __init__(self, rows: list[Any]) -> None:
+        self.rows = rows
+
+    def fetchall(self) -> list[Any]:
+        return self.rows
 
 
 def test_a_job_that_another_writer_changed_is_not_overwritten(store: Store, tmp_path: Path) -> None:
-    one, other = store.run_one(), store.run_one()
+    """It is found by the number of rows that were written together; who writes them apart knows whose they are."""
+    one, other, third = store.run_one(), store.run_one(), store.run_one()
     database = SecondWriter(str(tmp_path / FILE_NAME), thread_safe=False)
     database.victim = one
     ledger = Ledger(database, BOOT, jitter=lambda: 1.0)
-    committed = ledger.commit(
-        [ends(one, COMPLETED, usage=USAGE), ends(other, COMPLETED), submission(asked())], NO_SLOTS, NOW
-    )
+    before = store.rows("SELECT * FROM job_logs"), store.attempts(one)
+    facts = [ends(one, COMPLETED, usage=USAGE), ends(other, COMPLETED), ends(third, FAILED)]
+    with pytest.raises(LostUpdateError) as lost:
+        ledger.commit([*facts, submission(asked())], NO_SLOTS, NOW)
+    assert str(lost.value) == (f"job {one} was running, or one of 2 others, a moment ago and is not any more")
+    with pytest.raises(LostUpdateError) as lost:
+        ledger.commit(facts[:1], NO_SLOTS, NOW)
+    assert str(lost.value) == f"job {one} was running a moment ago and is not any more"
+    assert [store.job(id)["status"] for id in (one, other, third)] == ["running"] * 3
+    assert (store.rows("SELECT * FROM job_logs"), store.attempts(one)) == before
+    database.victim = None
+    committed = ledger.commit([*facts[1:], submission(asked())], NO_SLOTS, NOW)
     database.close()
-    lost, good, stored = committed.answers
-    assert isinstance(lost, LostUpdateError)
-    assert str(lost) == f"job {one} was running a moment ago and is not any more"
-    assert good.status is Status.COMPLETED
-    assert stored == (Stored(3, created=True),)
     assert [job.id for job in committed.ended] == [other]
-    assert {line.job_id for line in committed.lines} == {other, 3}
-    assert store.job(one)["result"] is None
+    assert {line.job_id for line in committed.lines} == {other, third, 4}
     assert store.attempts(one)[0]["outcome"] is None
 
 

@@ -1,0 +1,295 @@
+"""What each item of a transaction comes to, by the rules of `core` and by what was loaded for it: no SQL, no file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from bgjob.codec import to_json
+from bgjob.errors import (
+    IdempotencyConflictError,
+    InvalidParameterError,
+    InvalidStateError,
+    QueueFullError,
+    RequestError,
+)
+from bgjob.words import EntryType, Outcome, Status
+from bgjobd.core import state_machine
+from bgjobd.core.facts import (
+    AttemptEnded,
+    AttemptStarted,
+    CancelRequested,
+    Fact,
+    RetryRequested,
+    SlotGranted,
+    Submitted,
+)
+from bgjobd.core.job import Ending, Job
+from bgjobd.core.log_entries import entries, progress_message
+from bgjobd.core.retry import delay_before_start
+from bgjobd.store.batch import Batch, Keyed, Kind, Overlay
+from bgjobd.store.items import (
+    AttemptNotes,
+    Claim,
+    EndedAttempt,
+    Item,
+    JobFact,
+    JobRequests,
+    Look,
+    Note,
+    Noted,
+    Ping,
+    Stored,
+    Submission,
+)
+from bgjobd.store.rows import (
+    changes_of,
+    ended_row,
+    new_attempt_row,
+    noted_row,
+    progress_of,
+    row_of_new,
+    snapshot,
+    started_row,
+)
+from bgjobd.store.sql_functions import held
+
+
+def settle(item: Item, batch: Batch) -> Any:
+    """The item's answer. A refusal or a bug is an answer too, and leaves nothing of this item."""
+    overlay = Overlay.over(batch)
+    try:
+        answer = _decide(item, overlay)
+    except (RequestError, state_machine.IllegalFactError, ValueError, OverflowError) as error:
+        return error
+    batch.take_in(overlay)
+    return answer
+
+
+def claim(jobs: Sequence[Job], tokens: Sequence[str], boot_id: str, batch: Batch) -> None:
+    """Grant a slot to each of these jobs, whose attempt gets the token."""
+    overlay = Overlay.over(batch)
+    for job, token in zip(jobs, tokens, strict=True):
+        claimed = _advance(job, SlotGranted(), overlay)
+        overlay.write(Kind.NEW_ATTEMPT, new_attempt_row(claimed, token, boot_id))
+        overlay.claims.append(Claim(claimed, token, _waited(job, batch.now)))
+    batch.take_in(overlay)
+
+
+def _decide(item: Item, overlay: Overlay) -> Any:
+    match item:
+        case JobFact(job_id, fact):
+            return _apply_fact(job_id, fact, overlay)
+        case JobRequests(job_ids, fact):
+            return tuple([_apply_fact(job_id, fact, overlay) for job_id in job_ids])
+        case Submission():
+            return _submit(item, overlay)
+        case Noted(job_id, attempt, type, message):
+            _log(overlay, overlay.job(job_id), attempt, overlay.batch.now, type, message)
+        case AttemptNotes():
+            _record_notes(item, overlay)
+        case Look() | Ping():
+            pass
+        case _:
+            raise TypeError(f"nothing is decided about {item}")
+    return None
+
+
+# Submissions
+
+
+def _submit(submission: Submission, overlay: Overlay) -> tuple[Stored, ...]:
+    batch, by = overlay.batch, submission.submitter
+    stored: list[Stored] = []
+    own: dict[str, Submitted] = {}
+    for index, fact in enumerate(submission.jobs):
+        key = fact.idempotency_key
+        known = None if key is None else _known(index, fact, own.get(key) or batch.keyed.get(key), by.uid)
+        if known is not None:
+            stored.append(Stored(known, created=False))
+            continue
+        _check_room(fact.queue, overlay)
+        overlay.last_id += 1
+        fact = fact.numbered(overlay.last_id)
+        job = state_machine.advance(None, fact, batch.now)
+        overlay.write(Kind.NEW_JOB, row_of_new(job, fact.digest, batch.now, by.uid, by.gid, by.pid))
+        if key is not None:
+            own[key] = fact
+            overlay.keyed[key] = Keyed(job.id, fact.digest, by.uid, fact.call)
+        stored.append(Stored(job.id, created=True))
+        overlay.jobs[job.id] = job
+        overlay.changed.append(job)
+        overlay.move(None, job)
+        _tell(None, fact, job, overlay)
+    return tuple(stored)
+
+
+def _check_room(queue: str, overlay: Overlay) -> None:
+    """Raises QueueFullError where no other job may be pending in the queue."""
+    limit = overlay.batch.max_pending.get(queue)
+    if limit is not None and overlay.waiting_in(queue) >= limit:
+        raise QueueFullError(queue=queue, limit=limit)
+
+
+def _known(index: int, fact: Submitted, earlier: Keyed | Submitted | None, uid: int | None) -> int | None:
+    """The id of the job that this idempotency key made before. Raises where that was another request.
+
+    Whether another user's request had the same secrets nobody may find out by guessing them.
+    """
+    if earlier is None:
+        return None
+    is_guess = bool(fact.call.sensitive) and isinstance(earlier, Keyed) and earlier.submitted_uid != uid
+    if _is_same_request(earlier, fact) and not is_guess:
+        return earlier.id
+    if isinstance(earlier, Submitted):  # of this submission, so its id goes with it
+        raise InvalidParameterError(parameter=f"jobs.{index}.options.idempotency_key")
+    raise IdempotencyConflictError(id=earlier.id)
+
+
+def _is_same_request(earlier: Keyed | Submitted, fact: Submitted) -> bool:
+    """By their digests; by what they call where a job was stored before there were digests."""
+    if earlier.digest is None or fact.digest is None:
+        return earlier.call == fact.call
+    return earlier.digest == fact.digest
+
+
+# Facts
+
+
+def _apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
+    before = overlay.job(job_id)
+    if isinstance(fact, CancelRequested | RetryRequested) and not state_machine.is_allowed(before, fact):
+        raise InvalidStateError(id=job_id, status=before.status)
+    fact = _backed_off(job_id, fact, overlay.batch)
+    after = _advance(before, fact, overlay)
+    if isinstance(fact, AttemptStarted):
+        overlay.write(Kind.STARTED_ATTEMPT, started_row(job_id, fact))
+    elif isinstance(fact, AttemptEnded):
+        overlay.write(Kind.ENDED_ATTEMPT, ended_row(job_id, fact))
+        overlay.attempts.append(_ended(before, fact, after, overlay.batch.now))
+    if after.status.is_final:
+        overlay.ended.append(after)
+    elif isinstance(fact, CancelRequested):
+        overlay.stops.append(after)
+    return after
+
+
+def is_to_back_off(fact: Fact) -> bool:
+    """Whether an attempt could not start, and nobody says how long the next one is to wait."""
+    match fact:
+        case AttemptEnded(ending=Ending(outcome=Outcome.NOT_STARTED, delay=None, crash=None)):
+            return True
+    return False
+
+
+def _backed_off(job_id: int, fact: Fact, batch: Batch) -> Fact:
+    """The fact as it came; where its attempt is to back off, with a longer delay the more have come before it."""
+    if not isinstance(fact, AttemptEnded) or not is_to_back_off(fact):
+        return fact
+    in_a_row = fact.number - batch.last_begun.get(job_id, 0)
+    return replace(fact, ending=replace(fact.ending, delay=delay_before_start(in_a_row, batch.jitter())))
+
+
+def _advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
+    batch = overlay.batch
+    changed = state_machine.advance(before, fact, batch.now, batch.jitter())
+    is_changed = changed != before
+    after = changed if is_changed else before
+    if is_changed:
+        overlay.write(Kind.CHANGED_JOB, changes_of(after, batch.now) | {"expected": before.status})
+        overlay.jobs[after.id] = after
+        if after.status is not before.status:
+            overlay.move(before, after)
+    if is_changed or isinstance(fact, AttemptStarted):  # whose change is the attempt's
+        overlay.changed.append(after)
+    _tell(before, fact, after, overlay)
+    return after
+
+
+def _tell(before: Job | None, fact: Fact, after: Job, overlay: Overlay) -> None:
+    running = before if before is not None and before.status is Status.RUNNING else after
+    for entry in entries(before, fact, after):
+        context = snapshot(after) if entry.with_job else None
+        told = entry.type, entry.message, context, entry.is_passing
+        _log(overlay, running, after.attempt or None, overlay.batch.now, *told)
+
+
+def _log(
+    overlay: Overlay,
+    job: Job,
+    attempt: int | None,
+    at: float,
+    type: EntryType,
+    message: str,
+    context: str | None = None,
+    is_passing: bool = False,
+) -> None:
+    """Tell of the job, and of how many attempts it is to have as long as it has one that runs."""
+    allowed = job.attempts_allowed if attempt is not None and job.status is Status.RUNNING else None
+    call, text = job.call, _storable(message)
+    overlay.entries.append(
+        (at, type, text, job.id, attempt, call.class_name, call.method_name, context, allowed, is_passing)
+    )
+
+
+def _storable(text: str) -> str:
+    """The text with what UTF-8 cannot hold replaced: one bad message would cost its neighbours the transaction."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _ended(before: Job, fact: AttemptEnded, after: Job, now: float) -> EndedAttempt:
+    ended_at = min(fact.at, now)  # a job may have written its journal by itself
+    started_at = ended_at if before.started_at is None else before.started_at
+    return EndedAttempt(
+        before.call.class_name,
+        fact.ending.outcome,
+        max(0.0, ended_at - started_at),  # the clock may have been set back
+        is_retried=after.retry_count > before.retry_count,
+    )
+
+
+def _waited(job: Job, now: float) -> float:
+    """For how many seconds a pending job was due: since it was submitted, put back, or its time had come."""
+    return max(0.0, now - max(job.updated_at, job.scheduled_at or 0.0))
+
+
+# What attempts tell of themselves
+
+
+def _record_notes(item: AttemptNotes, overlay: Overlay) -> None:
+    job, key, now = overlay.job(item.job_id), (item.job_id, item.number), overlay.batch.now
+    noted = overlay.noted_of(key)
+    if noted is None:
+        raise ValueError(f"job {item.job_id} has no attempt {item.number} that could tell anything")
+    notes = [_held(note, now) for note in item.notes[max(0, noted - item.first) :]]
+    if not notes:
+        return
+    for note in notes:
+        _log(overlay, job, item.number, note.at, note.type, _told(note))
+    progress = _latest_progress(notes)
+    overlay.noted[key] = item.first + len(item.notes)
+    overlay.write(Kind.NOTED_ATTEMPT, noted_row(key, overlay.noted[key], progress))
+    if progress is not None:
+        after = replace(job, progress=progress) if item.number == job.attempt else job
+        overlay.jobs[job.id] = after
+        overlay.changed.append(after)
+
+
+def _held(note: Note, now: float) -> Note:
+    """The note as it can be stored: a job may have written its journal by itself."""
+    at = note.at if note.at == note.at else now
+    fraction = note.progress
+    if fraction is not None:
+        fraction = float(min(max(fraction, 0.0), 1.0)) if fraction == fraction else 0.0
+    return Note(held(at), note.type, _storable(note.message), fraction)
+
+
+def _told(note: Note) -> str:
+    return note.message if note.progress is None else progress_message(note.progress, note.message)
+
+
+def _latest_progress(notes: Sequence[Note]) -> str | None:
+    """The latest that the notes tell of how far the attempt is, as JSON text."""
+    told = [note for note in notes if note.progress is not None]
+    return to_json(progress_of(told[-1])) if told else None

@@ -1,0 +1,75 @@
+"""The jobs that get the free slots, looked for in the file as it stands within a transaction; the planner chooses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bgjob.codec import to_json
+from bgjobd.core import planner
+from bgjobd.core.job import Job
+from bgjobd.core.planner import Candidate, Lanes
+from bgjobd.host.clock import from_text, to_text
+from bgjobd.store import statements
+from bgjobd.store.rows import job_from_row
+
+READY_AT_ONCE: Final = 500
+"""How many scheduled jobs one transaction makes ready; the rest follows in the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Looks for the jobs to start; `execute` runs a statement, with its values, in the transaction that is open."""
+
+    execute: Callable[..., Any]
+    lanes: Lanes
+    now: float
+
+    def granted(self) -> tuple[list[Job], float | None]:
+        """The jobs to start now, and when to look again. None: an end or a submit comes first anyhow."""
+        running = dict(self.execute(statements.COUNT_RUNNING).fetchall())
+        free = planner.free_slots(self.lanes, running)
+        if free == 0:
+            return [], None
+        paused = [name for (name,) in self.execute(statements.SELECT_PAUSED).fetchall()]
+        places = planner.room(self.lanes, running, paused)
+        self.execute(statements.MAKE_READY, {"now": to_text(self.now), "count": READY_AT_ONCE})
+        due = self.execute(statements.SELECT_NEXT_DUE).fetchone()[0]
+        return self._chosen(free, places), None if due is None else from_text(due)
+
+    def _chosen(self, free: int, places: Mapping[str, int]) -> list[Job]:
+        if not self.lanes.classes:
+            waiting = [job for queue, count in places.items() for job in self._ready(queue, count)]
+            return planner.choose(free, places, waiting)
+        running = Counter(class_name for _, _, class_name in self.execute(statements.SELECT_RUNNING))
+        of_classes = planner.room_of_classes(self.lanes, running)
+        candidates = [one for place in places.items() for one in self._candidates(*place, of_classes)]
+        return self._jobs([one.id for one in planner.choose(free, places, candidates, of_classes)])
+
+    def _candidates(self, queue: str, count: int, of_classes: Mapping[str, int]) -> Iterator[Candidate]:
+        """Of each class the first jobs of the queue that are due, as many as could start."""
+        for class_name in self._ready_classes(queue):
+            wanted = {"queue": queue, "class_name": class_name}
+            most = min(count, of_classes.get(class_name, count))
+            if most > 0:
+                found = self.execute(statements.SELECT_READY_OF_CLASS, wanted | {"count": most}).fetchall()
+                yield from (Candidate(id, queue, class_name, priority) for id, priority in found)
+
+    def _ready_classes(self, queue: str) -> Iterator[str]:
+        """The classes that have jobs in the queue which are due, each found without a look at the jobs of another."""
+        wanted = {"queue": queue, "class_name": ""}
+        while row := self.execute(statements.SELECT_NEXT_READY_CLASS, wanted).fetchone():
+            (wanted["class_name"],) = row
+            yield row[0]
+
+    def _ready(self, queue: str, count: int) -> list[Job]:
+        rows = self.execute(statements.SELECT_READY, {"queue": queue, "count": count}).fetchall()
+        return [job_from_row(row) for row in rows]
+
+    def _jobs(self, ids: list[int]) -> list[Job]:
+        """These jobs, in this order."""
+        rows = self.execute(statements.SELECT_JOBS, {"ids": to_json(ids)}).fetchall() if ids else []
+        jobs = {job.id: job for job in map(job_from_row, rows)}
+        return [jobs[id] for id in ids]
