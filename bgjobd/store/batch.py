@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum, auto
-from typing import Any
+from enum import StrEnum, auto
+from typing import Any, NamedTuple
 
 from bgjob.errors import JobNotFoundError
 from bgjob.words import EntryType, Status
@@ -18,7 +18,7 @@ from bgjobd.store.rows import AttemptKey, Row, checked
 from bgjobd.store.tally import Countable, Move, Tally
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """What is done with a row; all rows of a kind are written by one statement, the kinds in this order."""
 
     NEW_JOB = auto()
@@ -33,8 +33,7 @@ Entry = tuple[float, EntryType, str, int, int | None, str, str, str | None, int 
 """A LogLine without its id, which it gets last of all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keyed:
+class Keyed(NamedTuple):
     """A job as its idempotency key tells it apart."""
 
     id: int
@@ -109,9 +108,9 @@ class Batch(Gathered):
 
     def take_rows(self) -> dict[Kind, list[Row]]:
         """The rows that are not written yet, which then count as written."""
-        by_kind: dict[Kind, list[Row]] = {kind: [] for kind in Kind}
+        by_kind: dict[Kind, list[Row]] = {}
         for kind, row in self.rows:
-            by_kind[kind].append(row)
+            by_kind.setdefault(kind, []).append(row)
         self.rows.clear()
         return by_kind
 

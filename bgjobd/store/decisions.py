@@ -25,7 +25,7 @@ from bgjobd.core.facts import (
     SlotGranted,
     Submitted,
 )
-from bgjobd.core.job import Ending, Job
+from bgjobd.core.job import Job
 from bgjobd.core.log_entries import entries, progress_message
 from bgjobd.core.retry import delay_before_start
 from bgjobd.store.batch import Batch, Keyed, Kind, Overlay
@@ -177,10 +177,9 @@ def _apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
 
 def is_to_back_off(fact: Fact) -> bool:
     """Whether an attempt could not start, and nobody says how long the next one is to wait."""
-    match fact:
-        case AttemptEnded(ending=Ending(outcome=Outcome.NOT_STARTED, delay=None, crash=None)):
-            return True
-    return False
+    if not isinstance(fact, AttemptEnded) or fact.ending.outcome is not Outcome.NOT_STARTED:
+        return False
+    return fact.ending.delay is None and fact.ending.crash is None
 
 
 def _backed_off(job_id: int, fact: Fact, batch: Batch) -> Fact:

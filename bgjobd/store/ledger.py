@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -18,7 +19,6 @@ from typing import Any, Final
 from peewee import DatabaseError, SqliteDatabase
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
-from bgjob.words import Status
 from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Call
 from bgjobd.core.planner import Lanes
@@ -60,7 +60,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
 )
 """What writes the rows of each kind, in this order."""
 
-_Sweep = QueuePaused | QueueResumed | ClockJumped | DaemonStarted | TimeLeapt | Deletion | Trimming
+_SWEEPS: Final = (QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming)
 """The items that a statement of their own carries out, on whatever rows it finds."""
 
 
@@ -69,7 +69,9 @@ class Ledger:
 
     def __init__(self, database: SqliteDatabase, boot_id: str, jitter: Callable[[], float]) -> None:
         self._database = database
-        self._execute: Callable[..., Any] = database.execute_sql
+        # Not by way of peewee, which would cost more than some statements do; errors become its own in commit().
+        self._execute: Callable[..., Any] = database.connection().execute
+        self._executemany: Callable[..., Any] = database.connection().executemany
         self._boot_id = boot_id
         self._jitter = jitter
         self._tally: Tally | None = None
@@ -80,18 +82,20 @@ class Ledger:
         Raises peewee's errors and LostUpdateError if it can't, and UncertainCommitError where it was too late to say
         so for sure.
         """
-        self._execute("BEGIN IMMEDIATE")
         try:
+            with as_peewees_own:
+                self._execute("BEGIN IMMEDIATE")
             if self._tally is None:
                 self._tally = counted(self._database, now)
             batch = Batch(now=now, jitter=self._jitter, tally=self._tally, max_pending=lanes.max_pending)
-            answers = self._settle(items, batch)
-            next_due = self._grant_slots(lanes, batch)
-            lines = self._store_entries(batch)
+            with as_peewees_own:
+                answers = self._settle(items, batch)
+                next_due = self._grant_slots(lanes, batch)
+                lines = self._store_entries(batch)
             tally = self._tally_after(items, batch)
             self._commit()
         except BaseException:
-            with suppress(DatabaseError):  # SQLite has rolled back by itself after a full disk
+            with suppress(sqlite3.Error):  # SQLite has rolled back by itself after a full disk
                 self._execute("ROLLBACK")
             raise
         self._tally = tally
@@ -99,7 +103,8 @@ class Ledger:
 
     def _commit(self) -> None:
         try:
-            self._execute("COMMIT")
+            with as_peewees_own:
+                self._execute("COMMIT")
         except DatabaseError as error:
             if is_surely_undone(error):
                 raise
@@ -107,7 +112,8 @@ class Ledger:
 
     def prove_writable(self, now: float) -> None:
         """Commit a row that no commit before had: only then can the file be written. Raises peewee's errors."""
-        self._execute(statements.SET_PROPERTY, {"name": "written_again_at", "value": to_text(now)})
+        with as_peewees_own:
+            self._execute(statements.SET_PROPERTY, {"name": "written_again_at", "value": to_text(now)})
 
     def _tally_after(self, items: Sequence[Item], batch: Batch) -> Tally:
         """Carried on; counted anew by a transaction after which other minutes are the last ones."""
@@ -118,7 +124,7 @@ class Ledger:
     def _settle(self, items: Sequence[Item], batch: Batch) -> tuple[Any, ...]:
         """The items' answers, in order; what they came to is in the file by then, but for the log entries."""
         answers: list[Any] = []
-        for is_sweep, stretch in groupby(items, lambda item: isinstance(item, _Sweep)):
+        for is_sweep, stretch in groupby(items, lambda item: isinstance(item, _SWEEPS)):
             if is_sweep:
                 answers += [self._sweep(item, batch) for item in stretch]
                 continue
@@ -201,11 +207,16 @@ class Ledger:
 
     def _store(self, batch: Batch) -> None:
         """Write the rows that were decided on, each kind in one go."""
-        rows = batch.take_rows()
+        if not batch.rows:
+            return
+        by_kind = batch.take_rows()
         for kind, statement in _WRITERS.items():
-            written = self._write(statement, rows[kind])
-            if kind is Kind.CHANGED_JOB and written != len(rows[kind]):
-                raise LostUpdateError(*[(row["id"], Status(row["expected"])) for row in rows[kind]])
+            rows = by_kind.get(kind)
+            if rows is None:
+                continue
+            written = self._write(statement, rows)
+            if kind is Kind.CHANGED_JOB and written != len(rows):
+                raise LostUpdateError(*[(row["id"], row["expected"]) for row in rows])
 
     def _store_entries(self, batch: Batch) -> tuple[LogLine, ...]:
         """Write the log entries, whose ids follow that of the newest."""
@@ -218,10 +229,8 @@ class Ledger:
 
     def _write(self, statement: str, rows: Sequence[Row]) -> int:
         """How many rows that has changed."""
-        if not rows:
-            return 0
-        with as_peewees_own:  # so that an error of executemany is peewee's, as all others are
-            return int(self._database.cursor().executemany(statement, rows).rowcount)
+        changed: int = self._executemany(statement, rows).rowcount
+        return changed
 
     # Slots
 

@@ -157,10 +157,11 @@ def checked(row: Row) -> Row:
     Found when rows are written together, such a value would cost its neighbours the transaction.
     """
     for value in row.values():
-        if isinstance(value, str):
+        kind = type(value)  # words of ours are of types of their own, and can be stored
+        if kind is str:
             if not value.isascii():
                 value.encode()
-        elif isinstance(value, int) and not -INT_MAX - 1 <= value <= INT_MAX:
+        elif kind is int and not -INT_MAX - 1 <= value <= INT_MAX:
             raise OverflowError(f"{value} has more than 64 bits")
     return row
 

@@ -17,11 +17,6 @@ def _p(name: str) -> SQL:
     return SQL(f":{name}")
 
 
-def _listed(name: str) -> SQL:
-    """The values of a JSON list."""
-    return SQL(f"(SELECT value FROM json_each(:{name}))")
-
-
 def _text(literal: str) -> SQL:
     # A literal rather than a parameter: partial indexes serve only conditions that the planner can read.
     return SQL(f"'{literal}'")
@@ -74,7 +69,12 @@ INSERT_ATTEMPT: Final = _compiled(
 INSERT_LOG: Final = _insert(JobLog)
 
 SELECT_JOB: Final = _compiled(_JOBS.where(BackgroundJob.id == _p("id")))
-SELECT_JOBS: Final = _compiled(_JOBS.where(BackgroundJob.id.in_(_listed("ids"))))
+# The list first, whose values are few: a job is found by each.
+SELECT_JOBS: Final = _compiled(
+    _JOBS.from_(SQL('json_each(:ids) AS "wanted" CROSS JOIN "background_jobs" AS "t1"')).where(
+        BackgroundJob.id == SQL('"wanted"."value"')
+    )
+)
 SELECT_JOBS_BY_KEY: Final = _compiled(
     BackgroundJob.select(
         BackgroundJob.idempotency_key,
@@ -84,7 +84,7 @@ SELECT_JOBS_BY_KEY: Final = _compiled(
         BackgroundJob.class_name,
         BackgroundJob.method_name,
         BackgroundJob.parameters,
-    ).where(BackgroundJob.idempotency_key.in_(_listed("keys")))
+    ).where(BackgroundJob.idempotency_key.in_(SQL("(SELECT value FROM json_each(:keys))")))
 )
 SELECT_READY: Final = _compiled(
     _JOBS.where(_IS_READY & (BackgroundJob.queue == _p("queue")))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from peewee import SqliteDatabase
 
@@ -82,6 +82,31 @@ def statements_run_on(database: SqliteDatabase) -> Iterator[list[str]]:
     database.connection().set_trace_callback(run.append)
     yield run
     database.connection().set_trace_callback(None)
+
+
+class Overheard:
+    """A connection to SQLite, each of whose statements is told to `before` before it runs."""
+
+    def __init__(self, real: Any, before: Callable[[str], None]) -> None:
+        self._real = real
+        self._before = before
+
+    def execute(self, sql: str, *given: Any) -> Any:
+        self._before(sql)
+        return self._real.execute(sql, *given)
+
+    def executemany(self, sql: str, *given: Any) -> Any:
+        self._before(sql)
+        return self._real.executemany(sql, *given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def overhear(database: SqliteDatabase, before: Callable[[str], None]) -> None:
+    """Have the database's connection tell its statements; peewee's own are not told."""
+    connection = Overheard(database.connection(), before)
+    cast(Any, database).connection = lambda: connection
 
 
 def new_database(state_dir: Path) -> SqliteDatabase:

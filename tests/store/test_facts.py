@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
-from peewee import DatabaseError, SqliteDatabase
+from peewee import DatabaseError
 
 from bgjob.errors import InvalidStateError, JobNotFoundError
 from bgjob.words import EntryType, Outcome, Status
@@ -15,7 +12,7 @@ from bgjobd.core.job import Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.core.state_machine import IllegalFactError
 from bgjobd.store import statements
-from bgjobd.store.database import FILE_NAME
+from bgjobd.store.database import open_for_writing
 from bgjobd.store.items import Committed, EndedAttempt, JobFact, Look, LostUpdateError, Noted, Stored
 from bgjobd.store.ledger import Ledger
 from tests.store.samples import (
@@ -31,6 +28,7 @@ from tests.store.samples import (
     asked,
     cancels,
     ends,
+    overhear,
     retries,
     starts,
     submission,
@@ -382,35 +380,17 @@ def test_an_end_that_came_twice_leaves_the_first_in_the_file(store: Store) -> No
     assert (attempt["outcome"], attempt["max_rss"]) == ("completed", 1 << 20)
 
 
-class SecondWriter(SqliteDatabase):
-    """A connection on which somebody else changes one job's status, after it was read and before it is written."""
-
-    victim: int | None = None
-
-    def execute_sql(self, sql: str, params: Any = None) -> Any:
-        answer = super().execute_sql(sql, params)
-        if sql == statements.SELECT_JOBS and self.victim is not None:
-            read = answer.fetchall()
-            super().execute_sql("UPDATE background_jobs SET status = 'failed' WHERE id = ?", (self.victim,))
-            return Fetched(read)
-        return answer
-
-
-class Fetched:
-    """Rows that were fetched already."""
-
-    def __init__(self, rows: list[Any]) -> None:
-        self.rows = rows
-
-    def fetchall(self) -> list[Any]:
-        return self.rows
-
-
-def test_a_job_that_another_writer_changed_is_not_overwritten(store: Store, tmp_path: Path) -> None:
+def test_a_job_that_another_writer_changed_is_not_overwritten(store: Store) -> None:
     """It is found by the number of rows that were written together; who writes them apart knows whose they are."""
     one, other, third = store.run_one(), store.run_one(), store.run_one()
-    database = SecondWriter(str(tmp_path / FILE_NAME), thread_safe=False)
-    database.victim = one
+    database = open_for_writing(store.state_dir)
+    is_there = True
+
+    def change(sql: str) -> None:
+        if sql == statements.UPDATE_JOB and is_there:
+            database.execute_sql("UPDATE background_jobs SET status = 'failed' WHERE id = ?", (one,))
+
+    overhear(database, change)
     ledger = Ledger(database, BOOT, jitter=lambda: 1.0)
     before = store.rows("SELECT * FROM job_logs"), store.attempts(one)
     facts = [ends(one, COMPLETED, usage=USAGE), ends(other, COMPLETED), ends(third, FAILED)]
@@ -422,7 +402,7 @@ def test_a_job_that_another_writer_changed_is_not_overwritten(store: Store, tmp_
     assert str(lost.value) == f"job {one} was running a moment ago and is not any more"
     assert [store.job(id)["status"] for id in (one, other, third)] == ["running"] * 3
     assert (store.rows("SELECT * FROM job_logs"), store.attempts(one)) == before
-    database.victim = None
+    is_there = False
     committed = ledger.commit([*facts[1:], submission(asked())], NO_SLOTS, NOW)
     database.close()
     assert [job.id for job in committed.ended] == [other]

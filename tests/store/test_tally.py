@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import peewee
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -78,7 +78,7 @@ def failing_to_commit(execute: Callable[..., Any], is_done: bool) -> Callable[..
         if sql != "COMMIT" or is_done:
             answer = execute(sql, *values)
         if sql == "COMMIT":
-            raise peewee.OperationalError("disk I/O error")
+            raise sqlite3.OperationalError("disk I/O error")
         return answer
 
     return execute_or_fail
@@ -158,7 +158,7 @@ class Life:
         ledger._execute = failing_to_commit(ledger._execute, is_done)
         with pytest.raises(UncertainCommitError):
             self.commit(*items, slots=1)
-        ledger._execute = self.store.database.execute_sql
+        ledger._execute = self.store.database.connection().execute
         if is_done or number % 3:
             self.start_again(number)
         self.commit(*items)

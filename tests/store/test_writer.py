@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
-from typing import Any, cast
+from typing import Any
 
 import peewee
 import pytest
@@ -20,12 +20,34 @@ from bgjobd.core.facts import ClockJumped
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import Clock
 from bgjobd.store import database as databases
+from bgjobd.store import statements
 from bgjobd.store import writer as writers
 from bgjobd.store.database import FILE_NAME, open_for_writing
-from bgjobd.store.items import AttemptNotes, Committed, DaemonStarted, Item, Look, Note, Noted, Stored
+from bgjobd.store.items import (
+    AttemptNotes,
+    Committed,
+    DaemonStarted,
+    Item,
+    Look,
+    LostUpdateError,
+    Note,
+    Noted,
+    Stored,
+)
 from bgjobd.store.ledger import Ledger
 from bgjobd.store.writer import Delivery, Entrusted, Writer
-from tests.store.samples import BOOT, COMPLETED, NO_SLOTS, NOW, Store, asked, ends, starts, submission
+from tests.store.samples import (
+    BOOT,
+    COMPLETED,
+    NO_SLOTS,
+    NOW,
+    Store,
+    asked,
+    ends,
+    overhear,
+    starts,
+    submission,
+)
 from tests.support import eventually
 
 PATIENCE = 10.0
@@ -489,6 +511,36 @@ def test_items_that_fail_together_for_a_bug_are_committed_one_by_one(
     assert store.job(job_id)["status"] == "completed"
 
 
+def test_a_lost_update_is_the_answer_of_the_item_that_met_it(
+    store: Store, opens: Callable[[Callable[[Path], SqliteDatabase]], None]
+) -> None:
+    lost_id, good_id = store.run_one(), store.run_one()
+
+    def beside_another_writer(state_dir: Path) -> SqliteDatabase:
+        database = open_for_writing(state_dir)
+
+        def change(sql: str) -> None:
+            if sql == statements.UPDATE_JOB:
+                database.execute_sql("UPDATE background_jobs SET status = 'failed' WHERE id = ?", (lost_id,))
+
+        overhear(database, change)
+        return database
+
+    opens(beside_another_writer)
+    office = Office(store.state_dir)
+    with at_work(office) as writer:
+        writer.put(
+            Entrusted(ends(lost_id, COMPLETED), "lost"),
+            Entrusted(ends(good_id, COMPLETED), "good"),
+            Entrusted(submission(asked()), "asked"),
+        )
+        answers = dict(office.next_with("good", "lost", "asked"))
+    assert isinstance(answers["lost"], LostUpdateError)
+    assert answers["asked"] == (Stored(3, created=True),)
+    assert store.job(good_id)["status"] == "completed"
+    assert store.job(lost_id)["result"] is None
+
+
 # A file that is not where it was
 
 
@@ -609,18 +661,15 @@ def _failing_commit(code: int, is_late: bool) -> Callable[[Path], SqliteDatabase
 
     def opener(state_dir: Path) -> SqliteDatabase:
         database = open_for_writing(state_dir)
-        real = database.execute_sql
         statement = "COMMIT" if is_late else "BEGIN IMMEDIATE"
 
-        def execute_sql(sql: str, *given: Any) -> Any:
+        def fail(sql: str) -> None:
             if sql == statement and left:
-                cause = sqlite3.OperationalError("it failed")
-                cause.sqlite_errorcode = left.pop()
-                raise peewee.OperationalError("it failed") from cause
-            return real(sql, *given)
+                error = sqlite3.OperationalError("it failed")
+                error.sqlite_errorcode = left.pop()
+                raise error
 
-        monkeypatched = cast(Any, database)
-        monkeypatched.execute_sql = execute_sql
+        overhear(database, fail)
         return database
 
     return opener
