@@ -12,41 +12,39 @@ from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import Call, Job, RetryPolicy
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.items import LogLine, Note
-from bgjobd.store.statements import JOB_COLUMNS
 
 Row = dict[str, Any]
 AttemptKey = tuple[int, int]
 """A job's id and an attempt's number."""
 
-_READ = (*JOB_COLUMNS, "attempt", "progress")
-
 
 def job_from_row(values: tuple[Any, ...]) -> Job:
-    """The job of a row that statements.SELECT_* gave."""
-    row = dict(zip(_READ, values, strict=True))
+    """The job of a row that statements.SELECT_JOB and others gave: JOB_COLUMNS, attempt, progress."""
+    id, class_name, method_name, parameters, status, retry_count, max_retries, retry_delay = values[:8]
+    backoff, max_retry_delay, queue, priority, timeout, scheduled_at, started_at, finished_at = values[8:16]
+    created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
+    crashes, attempt, progress = values[23:]
     return Job(
-        id=row["id"],
-        call=Call(row["class_name"], row["method_name"], row["parameters"], _names(row["sensitive"])),
-        status=Status(row["status"]),
-        retry_count=row["retry_count"],
-        policy=RetryPolicy(
-            row["max_retries"], row["retry_delay"], Backoff(row["backoff"]), row["max_retry_delay"]
-        ),
-        queue=row["queue"],
-        priority=row["priority"],
-        attempt=row["attempt"],
-        timeout=row["timeout"],
-        created_at=from_text(row["created_at"]),
-        scheduled_at=_instant(row["scheduled_at"]),
-        started_at=_instant(row["started_at"]),
-        finished_at=_instant(row["finished_at"]),
-        cancel_requested_at=_instant(row["cancel_requested_at"]),
-        idempotency_key=row["idempotency_key"],
-        result=row["result"],
-        error=row["error"],
-        progress=row["progress"],
-        crashes=row["crashes"],
-        updated_at=from_text(row["updated_at"]),
+        id=id,
+        call=Call(class_name, method_name, parameters, _names(sensitive)),
+        status=Status(status),
+        retry_count=retry_count,
+        policy=RetryPolicy(max_retries, retry_delay, Backoff(backoff), max_retry_delay),
+        queue=queue,
+        priority=priority,
+        attempt=attempt,
+        timeout=timeout,
+        created_at=from_text(created_at),
+        scheduled_at=_instant(scheduled_at),
+        started_at=_instant(started_at),
+        finished_at=_instant(finished_at),
+        cancel_requested_at=_instant(cancel_requested_at),
+        idempotency_key=idempotency_key,
+        result=result,
+        error=error,
+        progress=progress,
+        crashes=crashes,
+        updated_at=from_text(updated_at),
     )
 
 

@@ -19,7 +19,7 @@ READY_AT_ONCE: Final = 500
 """How many scheduled jobs one transaction makes ready; the rest follows in the next."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Slots:
     """Looks for the jobs to start; `execute` runs a statement, with its values, in the transaction that is open."""
 

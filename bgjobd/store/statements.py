@@ -42,9 +42,20 @@ _LATEST_PROGRESS: Final = (
     .order_by(JobAttempt.number.desc())
     .limit(SQL("1"))
 )
-_NOT_READ: Final = frozenset({"submitted_uid", "submitted_gid", "submitted_pid", "ready", "request_digest"})
-JOB_COLUMNS: Final = tuple(
-    field.name for field in BackgroundJob._meta.sorted_fields if field.name not in _NOT_READ
+JOB_COLUMNS: Final = (
+    *("id", "class_name", "method_name", "parameters", "status", "retry_count", "max_retries", "retry_delay"),
+    *(
+        "backoff",
+        "max_retry_delay",
+        "queue",
+        "priority",
+        "timeout",
+        "scheduled_at",
+        "started_at",
+        "finished_at",
+    ),
+    *("created_at", "updated_at", "cancel_requested_at", "idempotency_key", "result", "error", "sensitive"),
+    "crashes",
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
