@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from bgjob.errors import JobNotFoundError
 from bgjob.words import EntryType, Status
-from bgjobd.core.job import Call, Job
+from bgjobd.core.job import AttemptKey, Call, Job
 from bgjobd.store.items import Claim, Committed, EndedAttempt, LogLine
-from bgjobd.store.rows import AttemptKey, Row, checked
+from bgjobd.store.rows import Row, checked
 from bgjobd.store.tally import Countable, Move, Tally
 
 
@@ -114,8 +114,8 @@ class Batch(Gathered):
         self.rows.clear()
         return by_kind
 
-    def told_of(self) -> set[int]:
-        """The jobs that get log entries."""
+    def with_entries(self) -> set[int]:
+        """The jobs that have log entries which are not written yet."""
         return {job_id for _, _, _, job_id, *_ in self.entries}
 
     def waiting_in(self, queue: str) -> int:

@@ -210,8 +210,8 @@ def _tell(before: Job | None, fact: Fact, after: Job, overlay: Overlay) -> None:
     running = before if before is not None and before.status is Status.RUNNING else after
     for entry in entries(before, fact, after):
         context = snapshot(after) if entry.with_job else None
-        told = entry.type, entry.message, context, entry.is_passing
-        _log(overlay, running, after.attempt or None, overlay.batch.now, *told)
+        line = entry.type, entry.message, context, entry.is_passing
+        _log(overlay, running, after.attempt or None, overlay.batch.now, *line)
 
 
 def _log(
@@ -265,7 +265,7 @@ def _record_notes(item: AttemptNotes, overlay: Overlay) -> None:
     if not notes:
         return
     for note in notes:
-        _log(overlay, job, item.number, note.at, note.type, _told(note))
+        _log(overlay, job, item.number, note.at, note.type, _message_of(note))
     progress = _latest_progress(notes)
     overlay.noted[key] = item.first + len(item.notes)
     overlay.write(Kind.NOTED_ATTEMPT, noted_row(key, overlay.noted[key], progress))
@@ -284,11 +284,11 @@ def _held(note: Note, now: float) -> Note:
     return Note(held(at), note.type, _storable(note.message), fraction)
 
 
-def _told(note: Note) -> str:
+def _message_of(note: Note) -> str:
     return note.message if note.progress is None else progress_message(note.progress, note.message)
 
 
 def _latest_progress(notes: Sequence[Note]) -> str | None:
     """The latest that the notes tell of how far the attempt is, as JSON text."""
-    told = [note for note in notes if note.progress is not None]
-    return to_json(progress_of(told[-1])) if told else None
+    with_progress = [note for note in notes if note.progress is not None]
+    return to_json(progress_of(with_progress[-1])) if with_progress else None

@@ -20,7 +20,7 @@ from peewee import DatabaseError, SqliteDatabase
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
 from bgjobd.core.facts import ClockJumped
-from bgjobd.core.job import Call
+from bgjobd.core.job import AttemptKey, Call
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
 from bgjobd.store import decisions, deletions, statements
@@ -43,8 +43,7 @@ from bgjobd.store.items import (
     TimeLeapt,
     Trimming,
 )
-from bgjobd.store.models import LEAPT_AT
-from bgjobd.store.rows import AttemptKey, Row, job_from_row, log_row
+from bgjobd.store.rows import Row, job_from_row, log_row
 from bgjobd.store.slots import Slots
 from bgjobd.store.tally import Tally, counted
 
@@ -146,9 +145,11 @@ class Ledger:
             case DaemonStarted():
                 execute(statements.SHIFT_RETRIES_FROM_THE_FUTURE, {"now": now})
             case TimeLeapt():
-                execute(statements.SET_PROPERTY, {"name": LEAPT_AT, "value": now})
+                execute(statements.SET_PROPERTY, {"name": statements.LEAPT_AT, "value": now})
             case Deletion():
-                return deletions.delete(execute, item, batch.told_of(), lambda gone: batch.move(gone, None))
+                return deletions.delete(
+                    execute, item, batch.with_entries(), lambda gone: batch.move(gone, None)
+                )
             case Trimming():
                 return deletions.trim(execute, item, batch.now)
         return None
@@ -158,7 +159,7 @@ class Ledger:
     def _load(self, items: Sequence[Item], batch: Batch) -> None:
         """Read what the items are decided by: in one statement the jobs, in one the keys, and so on."""
         job_ids: list[int] = []
-        told: list[AttemptKey] = []
+        attempts: list[AttemptKey] = []
         not_started: list[int] = []
         keys: list[str] = []
         has_submissions = False
@@ -174,7 +175,7 @@ class Ledger:
                     job_ids.append(job_id)
                 case AttemptNotes(job_id, number):
                     job_ids.append(job_id)
-                    told.append((job_id, number))
+                    attempts.append((job_id, number))
                 case Submission(jobs):
                     has_submissions = True
                     keys += [job.idempotency_key for job in jobs if job.idempotency_key]
@@ -182,7 +183,7 @@ class Ledger:
         batch.last_begun = dict(self._of(statements.SELECT_LAST_BEGUN, "ids", not_started))
         batch.noted = {
             (job_id, number): noted
-            for job_id, number, noted in self._of(statements.SELECT_NOTED, "attempts", told)
+            for job_id, number, noted in self._of(statements.SELECT_NOTED, "attempts", attempts)
         }
         batch.keyed = {
             key: Keyed(id, digest, uid, Call(*call))

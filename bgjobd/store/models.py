@@ -124,10 +124,6 @@ class Queue(Model):
         table_name = "queues"
 
 
-LEAPT_AT: Final = "leapt_at"
-"""The property that tells when a daemon last saw time leap ahead."""
-
-
 class Property(Model):
     """A fact about the database itself, such as its id."""
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from peewee import SQL, SqliteDatabase
-
 from bgjob.codec import to_json
 from bgjob.words import FINAL, INT_MAX, Outcome, Status
 from bgjobd.core.job import Call, Ending, Job
@@ -20,7 +18,6 @@ from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import pages, statements, usage
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.items import JobFilter, LogFilter
-from bgjobd.store.models import LEAPT_AT, BackgroundJob, JobAttempt, Property, Queue
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.rows import job_from_row
 from bgjobd.store.sql_functions import held
@@ -29,8 +26,15 @@ from bgjobd.store.tally import Tally, counted
 
 JsonObject = dict[str, Any]
 
-_OPEN: Final = ("status = 'pending' AND ready = 1", "status = 'pending' AND ready = 0", "status = 'running'")
-"""Jobs that have not ended, by the conditions of the partial indexes."""
+_QUEUES: Final = tuple(
+    f"SELECT DISTINCT queue FROM background_jobs WHERE {condition}"
+    for condition in (
+        "status = 'pending' AND ready = 1",
+        "status = 'pending' AND ready = 0",
+        "status = 'running'",
+    )
+)
+"""The queues of jobs that have not ended, by the conditions of the partial indexes."""
 
 _MOST_WAITING: Final = 100
 _MOST_PRIORITIES: Final = 10
@@ -157,7 +161,7 @@ class Reader:
         None where there is none.
         """
         with self._database.atomic():  # so that the attempts are those of the job as it stands
-            rows = _dicts(self._database, BackgroundJob.select().where(BackgroundJob.id == job_id))
+            rows = self._dicts(statements.SELECT_ROW_OF_JOB, {"id": job_id})
             if not rows:
                 return None
             attempts = pages.attempts(self._database.connection(), job_id, before, limit)
@@ -171,15 +175,13 @@ class Reader:
 
     def queues(self) -> set[str]:
         """The queues that have jobs which have not ended, or that are paused."""
-        return self.paused() | {name for condition in _OPEN for name in self._queues_with(condition)}
-
-    def _queues_with(self, condition: str) -> list[str]:
-        query = BackgroundJob.select(BackgroundJob.queue).where(SQL(condition)).distinct()
-        return [name for (name,) in _tuples(self._database, query)]
+        return self.paused() | {
+            name for statement in _QUEUES for (name,) in self._database.execute_sql(statement).fetchall()
+        }
 
     def paused(self) -> set[str]:
         """The queues that are paused."""
-        return {row["name"] for row in _dicts(self._database, Queue.select())}
+        return {name for (name,) in self._database.execute_sql(statements.SELECT_PAUSED).fetchall()}
 
     def oldest_pending(self, now: float) -> str | None:
         """Since when the job waits for a slot that has waited longest, as it is stored; None where none waits.
@@ -295,8 +297,7 @@ class Reader:
 
     def leapt_at(self) -> float | None:
         """When a daemon last saw time leap ahead; None where none has."""
-        rows = _dicts(self._database, Property.select().where(Property.name == LEAPT_AT))
-        return _instant(rows[0]["value"]) if rows else None
+        return _instant(self._property(statements.LEAPT_AT))
 
     def known(self, job_ids: Collection[int]) -> set[int]:
         """Those of these jobs that there are."""
@@ -334,38 +335,20 @@ class Reader:
         Keys: job_id, number, token, boot_id, pid, started_at, noted; of the job class_name, timeout,
         cancel_requested_at.
         """
-        names = ("job_id", "number", "token", "boot_id", "pid", "started_at", "noted")
-        columns = [getattr(JobAttempt, name) for name in names]
-        of_job = (BackgroundJob.class_name, BackgroundJob.timeout, BackgroundJob.cancel_requested_at)
-        its_job = BackgroundJob.id == JobAttempt.job_id
-        attempts = JobAttempt.select(*columns, *of_job).join(BackgroundJob, on=its_job)
-        return _dicts(self._database, attempts.where(JobAttempt.outcome.is_null()))
+        return self._dicts(statements.SELECT_OPEN_ATTEMPTS)
 
     def running(self) -> Sequence[JsonObject]:
         """The attempts whose end is not recorded, by their jobs' ids, as they are shown to callers.
 
         Keys: job_id, number, pid, started_at, progress; of the job class_name, method_name, queue, timeout.
         """
-        names = ("job_id", "number", "pid", "started_at", "progress")
-        of_job = ("class_name", "method_name", "queue", "timeout")
-        columns = [
-            *(getattr(JobAttempt, name) for name in names),
-            *(getattr(BackgroundJob, name) for name in of_job),
-        ]
-        attempts = JobAttempt.select(*columns).join(BackgroundJob, on=BackgroundJob.id == JobAttempt.job_id)
-        rows = _dicts(
-            self._database,
-            attempts.where(JobAttempt.outcome.is_null()).order_by(JobAttempt.job_id, JobAttempt.number),
-        )
+        rows = self._dicts(statements.SELECT_RUNNING_ATTEMPTS)
         return [row | {"progress": _in_short(pages.parsed(row["progress"]))} for row in rows]
 
     def failed_attempt(self, job_id: int, number: int) -> tuple[Call, Ending] | None:
         """What a failed job called and how this attempt, its last, ended; None for any other job or attempt."""
-        jobs = _dicts(self._database, BackgroundJob.select().where(BackgroundJob.id == job_id))
-        attempts = _dicts(
-            self._database,
-            JobAttempt.select().where(JobAttempt.job_id == job_id).order_by(-JobAttempt.number).limit(1),
-        )
+        jobs = self._dicts(statements.SELECT_ROW_OF_JOB, {"id": job_id})
+        attempts = self._dicts(statements.SELECT_LATEST_ATTEMPT, {"job_id": job_id})
         if not jobs or jobs[0]["status"] != Status.FAILED or not attempts or attempts[0]["number"] != number:
             return None
         job, last = jobs[0], attempts[0]
@@ -383,8 +366,7 @@ class Reader:
             return self._waiting(job, latest, now) if job.status is Status.PENDING else OnFile(job, latest)
 
     def _latest(self, job: Job) -> LatestAttempt | None:
-        its_latest = (JobAttempt.job_id == job.id) & (JobAttempt.number == job.attempt)
-        rows = _dicts(self._database, JobAttempt.select().where(its_latest))
+        rows = self._dicts(statements.SELECT_ATTEMPT, {"job_id": job.id, "number": job.attempt})
         if not rows:
             return None
         (row,) = rows
@@ -397,7 +379,7 @@ class Reader:
         )
 
     def _waiting(self, job: Job, latest: LatestAttempt | None, now: float) -> OnFile:
-        paused = _dicts(self._database, Queue.select().where(Queue.name == job.queue))
+        paused = self._dicts(statements.SELECT_PAUSED_AT, {"name": job.queue})
         place = {"queue": job.queue, "priority": job.priority, "id": job.id}
         bounds = {"now": to_text(now), "most": MOST_AHEAD}
         (ahead,) = self._database.execute_sql(statements.COUNT_AHEAD, place | bounds).fetchone()
@@ -411,14 +393,24 @@ class Reader:
         )
 
     def database_id(self) -> str:
-        (row,) = _dicts(self._database, Property.select().where(Property.name == "database_id"))
-        return str(row["value"])
+        return str(self._property("database_id"))
+
+    def _property(self, name: str) -> str | None:
+        row = self._database.execute_sql(statements.SELECT_PROPERTY, {"name": name}).fetchone()
+        return None if row is None else row[0]
+
+    def _dicts(self, statement: str, values: Mapping[str, Any] | None = None) -> Sequence[JsonObject]:
+        """The rows, keys as the columns."""
+        cursor = self._database.execute_sql(statement, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _ending(row: JsonObject) -> Ending:
     """How the attempt of this row ended."""
-    known = ("exit_code", "signal", "error_type", "error_message", "traceback", "spends_retry")
-    return Ending(Outcome(row["outcome"]), **{name: row[name] for name in known})
+    known = ("exit_code", "signal", "error_type", "error_message", "traceback")
+    spends_retry = bool(row["spends_retry"])
+    return Ending(Outcome(row["outcome"]), **{name: row[name] for name in known}, spends_retry=spends_retry)
 
 
 def _stored(at: float) -> str:
@@ -432,15 +424,3 @@ def _instant(text: str | None) -> float | None:
 def _in_short(progress: JsonObject | None) -> JsonObject | None:
     """How far an attempt is, with the beginning of what it says."""
     return None if progress is None else progress | {"message": progress["message"][:_LONGEST_MESSAGE]}
-
-
-# A model knows one database for the whole process, and each reader has its own: so each query is told which. peewee's
-# stubs say what a query selects, not the form that dicts() and tuples() give it.
-
-
-def _dicts(database: SqliteDatabase, query: Any) -> list[JsonObject]:
-    return list(query.bind(database).dicts())
-
-
-def _tuples(database: SqliteDatabase, query: Any) -> list[tuple[Any, ...]]:
-    return list(query.bind(database).tuples())

@@ -9,13 +9,11 @@ from bgjob.codec import JsonObject, to_json
 from bgjob.words import INT_MAX, Backoff, Status
 from bgjobd.core.case_folding import folded
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
-from bgjobd.core.job import Call, Job, RetryPolicy
+from bgjobd.core.job import AttemptKey, Call, Job, RetryPolicy
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.items import LogLine, Note
 
 Row = dict[str, Any]
-AttemptKey = tuple[int, int]
-"""A job's id and an attempt's number."""
 
 
 def job_from_row(values: tuple[Any, ...]) -> Job:

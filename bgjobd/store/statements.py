@@ -1,10 +1,12 @@
-"""The SQL of what runs for every job (submit, claim, start, end, retry): peewee queries compiled once, at import.
+"""The SQL of what runs for every job (submit, claim, start, end, retry), and of what lists a table's columns.
 
-Building a peewee query costs more than running it; compiled, it is constant SQL with named placeholders.
+It is text with named placeholders, in part compiled from the models, once, at import: building a query of peewee's
+costs more than running it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from peewee import SQL, Model, Query, fn
@@ -25,7 +27,7 @@ def _text(literal: str) -> SQL:
 def _compiled(query: Query) -> str:
     sql, parameters = query.sql()
     if parameters:
-        raise ValueError(f"a hot statement has values compiled in: {sql} {parameters}")
+        raise ValueError(f"a statement has values compiled in: {sql} {parameters}")
     return sql
 
 
@@ -153,9 +155,43 @@ SELECT_NOTED: Final = """
     SELECT a.job_id, a.number, a.noted FROM json_each(:attempts) AS wanted CROSS JOIN job_attempts AS a
     ON a.job_id = json_extract(wanted.value, '$[0]') AND a.number = json_extract(wanted.value, '$[1]')
 """
+SELECT_ROW_OF_JOB: Final = _compiled(BackgroundJob.select().where(BackgroundJob.id == _p("id")))
+SELECT_ATTEMPT: Final = _compiled(
+    JobAttempt.select().where((JobAttempt.job_id == _p("job_id")) & (JobAttempt.number == _p("number")))
+)
+SELECT_LATEST_ATTEMPT: Final = _compiled(
+    JobAttempt.select()
+    .where(JobAttempt.job_id == _p("job_id"))
+    .order_by(JobAttempt.number.desc())
+    .limit(SQL("1"))
+)
+
+
+def _open_attempts(of_attempt: Sequence[str], of_job: Sequence[str]) -> str:
+    """Select these columns of the attempts that have no end, and of their jobs."""
+    columns = [getattr(JobAttempt, name) for name in of_attempt]
+    columns += [getattr(BackgroundJob, name) for name in of_job]
+    attempts = JobAttempt.select(*columns).join(BackgroundJob, on=BackgroundJob.id == JobAttempt.job_id)
+    return _compiled(
+        attempts.where(JobAttempt.outcome.is_null()).order_by(JobAttempt.job_id, JobAttempt.number)
+    )
+
+
+SELECT_OPEN_ATTEMPTS: Final = _open_attempts(
+    ("job_id", "number", "token", "boot_id", "pid", "started_at", "noted"),
+    ("class_name", "timeout", "cancel_requested_at"),
+)
+SELECT_RUNNING_ATTEMPTS: Final = _open_attempts(
+    ("job_id", "number", "pid", "started_at", "progress"), ("class_name", "method_name", "queue", "timeout")
+)
+SELECT_PAUSED_AT: Final = "SELECT paused_at FROM queues WHERE name = :name"
 SELECT_PAUSED: Final = "SELECT name FROM queues"
 PAUSE_QUEUE: Final = "INSERT OR IGNORE INTO queues (name, paused_at) VALUES (:name, :now)"
 RESUME_QUEUE: Final = "DELETE FROM queues WHERE name = :name"
+LEAPT_AT: Final = "leapt_at"
+"""The property that tells when a daemon last saw time leap ahead."""
+
+SELECT_PROPERTY: Final = "SELECT value FROM properties WHERE name = :name"
 SET_PROPERTY: Final = "INSERT OR REPLACE INTO properties (name, value) VALUES (:name, :value)"
 
 # What is deleted. A job that has a newer log entry is not what it was; one whose entry is the newest of all keeps it,
