@@ -35,9 +35,21 @@ class Slots:
             return [], None
         paused = [name for (name,) in self.execute(statements.SELECT_PAUSED).fetchall()]
         places = planner.room(self.lanes, running, paused)
-        self.execute(statements.MAKE_READY, {"now": to_text(self.now), "count": READY_AT_ONCE})
-        due = self.execute(statements.SELECT_NEXT_DUE).fetchone()[0]
+        due = self._make_ready()
         return self._chosen(free, places), None if due is None else from_text(due)
+
+    def _make_ready(self) -> str | None:
+        """Have those wait for slots alone whose time has come; answers when the next one's comes."""
+        now = to_text(self.now)
+        due = self._next_due()
+        if due is None or due > now:
+            return due
+        self.execute(statements.MAKE_READY, {"now": now, "count": READY_AT_ONCE})
+        return self._next_due()
+
+    def _next_due(self) -> str | None:
+        due: str | None = self.execute(statements.SELECT_NEXT_DUE).fetchone()[0]
+        return due
 
     def _chosen(self, free: int, places: Mapping[str, int]) -> list[Job]:
         if not self.lanes.classes:
