@@ -43,6 +43,17 @@ class Keyed(NamedTuple):
 
 
 @dataclass(slots=True)
+class Needs:
+    """What is to be loaded for items; each name is that of the values in Batch."""
+
+    jobs: list[int] = field(default_factory=list)
+    last_begun: list[int] = field(default_factory=list)
+    noted: list[AttemptKey] = field(default_factory=list)
+    keyed: list[str] = field(default_factory=list)
+    last_id: bool = False
+
+
+@dataclass(slots=True)
 class Gathered:
     """What items come to: rows to write and what is told of them, in order; and how jobs stand after them.
 

@@ -28,7 +28,7 @@ from bgjobd.core.facts import (
 from bgjobd.core.job import Job
 from bgjobd.core.log_entries import entries, progress_message
 from bgjobd.core.retry import delay_before_start
-from bgjobd.store.batch import Batch, Keyed, Kind, Overlay
+from bgjobd.store.batch import Batch, Keyed, Kind, Needs, Overlay
 from bgjobd.store.items import (
     AttemptNotes,
     Claim,
@@ -54,6 +54,28 @@ from bgjobd.store.rows import (
     started_row,
 )
 from bgjobd.store.sql_functions import held
+
+
+def needs_of(items: Sequence[Item]) -> Needs:
+    """What has to be known for these items to be decided."""
+    needs = Needs()
+    for item in items:
+        match item:
+            case JobFact(job_id, fact):
+                needs.jobs.append(job_id)
+                if _is_to_back_off(fact):
+                    needs.last_begun.append(job_id)
+            case JobRequests(job_ids):
+                needs.jobs += job_ids
+            case Noted(job_id):
+                needs.jobs.append(job_id)
+            case AttemptNotes(job_id, number):
+                needs.jobs.append(job_id)
+                needs.noted.append((job_id, number))
+            case Submission(jobs):
+                needs.keyed += [job.idempotency_key for job in jobs if job.idempotency_key is not None]
+                needs.last_id = True
+    return needs
 
 
 def settle(item: Item, batch: Batch) -> Any:
@@ -175,7 +197,7 @@ def _apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     return after
 
 
-def is_to_back_off(fact: Fact) -> bool:
+def _is_to_back_off(fact: Fact) -> bool:
     """Whether an attempt could not start, and nobody says how long the next one is to wait."""
     if not isinstance(fact, AttemptEnded) or fact.ending.outcome is not Outcome.NOT_STARTED:
         return False
@@ -184,7 +206,7 @@ def is_to_back_off(fact: Fact) -> bool:
 
 def _backed_off(job_id: int, fact: Fact, batch: Batch) -> Fact:
     """The fact as it came; where its attempt is to back off, with a longer delay the more have come before it."""
-    if not isinstance(fact, AttemptEnded) or not is_to_back_off(fact):
+    if not isinstance(fact, AttemptEnded) or not _is_to_back_off(fact):
         return fact
     in_a_row = fact.number - batch.last_begun.get(job_id, 0)
     return replace(fact, ending=replace(fact.ending, delay=delay_before_start(in_a_row, batch.jitter())))

@@ -1,8 +1,8 @@
 """One transaction: loads what a batch of items is about, has them decided, stores what they come to, grants free slots.
 
-With `deletions` the only SQL that writes. What is decided stands in memory until all of it is stored, each kind of row
-in one go; so an item that is refused costs its neighbours nothing. Nothing here is remembered between transactions but
-what is derived from the file.
+With `deletions` and `slots` the only SQL that writes. What is decided stands in memory until all of it is stored, each
+kind of row in one go; so an item that is refused costs its neighbours nothing. Nothing here is remembered between
+transactions but what is derived from the file.
 """
 
 from __future__ import annotations
@@ -20,26 +20,21 @@ from peewee import DatabaseError, SqliteDatabase
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
 
 from bgjobd.core.facts import ClockJumped
-from bgjobd.core.job import AttemptKey, Call
+from bgjobd.core.job import Call
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
 from bgjobd.store import decisions, deletions, statements
 from bgjobd.store.batch import Batch, Keyed, Kind
 from bgjobd.store.database import UncertainCommitError, is_surely_undone
 from bgjobd.store.items import (
-    AttemptNotes,
     Committed,
     DaemonStarted,
     Deletion,
     Item,
-    JobFact,
-    JobRequests,
     LogLine,
     LostUpdateError,
-    Noted,
     QueuePaused,
     QueueResumed,
-    Submission,
     TimeLeapt,
     Trimming,
 )
@@ -158,38 +153,20 @@ class Ledger:
 
     def _load(self, items: Sequence[Item], batch: Batch) -> None:
         """Read what the items are decided by: in one statement the jobs, in one the keys, and so on."""
-        job_ids: list[int] = []
-        attempts: list[AttemptKey] = []
-        not_started: list[int] = []
-        keys: list[str] = []
-        has_submissions = False
-        for item in items:
-            match item:
-                case JobFact(job_id, fact):
-                    job_ids.append(job_id)
-                    if decisions.is_to_back_off(fact):
-                        not_started.append(job_id)
-                case JobRequests(ids):
-                    job_ids += ids
-                case Noted(job_id):
-                    job_ids.append(job_id)
-                case AttemptNotes(job_id, number):
-                    job_ids.append(job_id)
-                    attempts.append((job_id, number))
-                case Submission(jobs):
-                    has_submissions = True
-                    keys += [job.idempotency_key for job in jobs if job.idempotency_key]
-        batch.jobs = {row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", job_ids)}
-        batch.last_begun = dict(self._of(statements.SELECT_LAST_BEGUN, "ids", not_started))
+        needs = decisions.needs_of(items)
+        batch.jobs = {
+            row[0]: job_from_row(row) for row in self._of(statements.SELECT_JOBS, "ids", needs.jobs)
+        }
+        batch.last_begun = dict(self._of(statements.SELECT_LAST_BEGUN, "ids", needs.last_begun))
         batch.noted = {
             (job_id, number): noted
-            for job_id, number, noted in self._of(statements.SELECT_NOTED, "attempts", attempts)
+            for job_id, number, noted in self._of(statements.SELECT_NOTED, "attempts", needs.noted)
         }
         batch.keyed = {
             key: Keyed(id, digest, uid, Call(*call))
-            for key, id, digest, uid, *call in self._of(statements.SELECT_JOBS_BY_KEY, "keys", keys)
+            for key, id, digest, uid, *call in self._of(statements.SELECT_JOBS_BY_KEY, "keys", needs.keyed)
         }
-        if has_submissions:
+        if needs.last_id:
             batch.last_id = self._last_id()
 
     def _of(self, statement: str, name: str, wanted: Sequence[Any]) -> list[tuple[Any, ...]]:
