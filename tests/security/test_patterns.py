@@ -35,7 +35,7 @@ MADE = [
 """Those that are put together."""
 
 MAKERS = {
-    "bgjobd/forkserver/outcomes.py",  # of quoted texts alone
+    "bgjobd/forkserver/masking.py",  # of quoted texts alone
     "bgjobd/supervisor/page_process.py", "bgjobd/host/json_portions.py",
     "client/bgjob/commands/screen.py", "client/bgjob/text.py",
     "web/heads.py", "web/views.py",
