@@ -29,7 +29,8 @@ from bgjobd.api.schemas import Input, JobIds, NewJob, Nothing, QueueName, Submit
 from bgjobd.api.submissions import known_queue, submit, submit_many, try_instant
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.host.clock import to_text
-from bgjobd.store.items import JobFilter, JobRequests, LogFilter, QueuePaused, QueueResumed
+from bgjobd.store.filters import JobFilter, LogFilter
+from bgjobd.store.items import JobRequests, QueuePaused, QueueResumed
 from bgjobd.store.reader import Reader
 
 if TYPE_CHECKING:

@@ -69,7 +69,7 @@ def free_slots(lanes: Lanes, running: Mapping[str, int]) -> int:
     return max(0, lanes.slots - sum(running.values()))
 
 
-def room(lanes: Lanes, running: Mapping[str, int], paused: Iterable[str]) -> dict[str, int]:
+def free_by_queue(lanes: Lanes, running: Mapping[str, int], paused: Iterable[str]) -> dict[str, int]:
     """How many more attempts each queue could start now; queues that could start none are left out."""
     free = free_slots(lanes, running)
     closed = set(paused)
@@ -81,7 +81,7 @@ def room(lanes: Lanes, running: Mapping[str, int], paused: Iterable[str]) -> dic
     return {queue: count for queue, count in places.items() if count > 0}
 
 
-def room_of_classes(lanes: Lanes, running: Mapping[str, int]) -> dict[str, int]:
+def free_by_class(lanes: Lanes, running: Mapping[str, int]) -> dict[str, int]:
     """How many more attempts each class with a limit could start, 0 where it is full; `running` is by class."""
     return {name: max(0, slots - running.get(name, 0)) for name, slots in lanes.classes.items()}
 
@@ -91,8 +91,8 @@ def choose(
 ) -> list[W]:
     """The jobs to start now: higher priority first, then the older, each within its queue's places and its class's.
 
-    `free` is the number of slots left in all, `places` what room() gave, `of_classes` what room_of_classes() gave: a
-    class that it lacks has no limit.
+    `free` is the number of slots left in all, `places` what free_by_queue() gave, `of_classes` what free_by_class()
+    gave: a class that it lacks has no limit.
     """
     left, left_of_classes = dict(places), dict(of_classes or {})
     chosen: list[W] = []

@@ -13,7 +13,7 @@ from typing import Final
 from bgjob.amounts import about_text
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Ending, Job
-from bgjobd.core.planner import Lanes, free_slots, room, room_of_classes
+from bgjobd.core.planner import Lanes, free_by_class, free_by_queue, free_slots
 from bgjobd.core.retry import is_quarantined
 from bgjobd.core.trials import Unavailable
 from bgjobd.core.verdict import StopReason
@@ -204,7 +204,7 @@ def _its_queue_is_paused(known: Known, now: float) -> str | None:
 
 def _its_class_is_full(known: Known, now: float) -> str | None:
     name, running = known.job.class_name, known.on_file.running
-    of_classes = room_of_classes(known.lanes, Counter(one.class_name for one in running))
+    of_classes = free_by_class(known.lanes, Counter(one.class_name for one in running))
     if of_classes.get(name, 1) > 0:
         return None
     taken = _taken([one for one in running if one.class_name == name])
@@ -227,7 +227,7 @@ def _all_slots_are_taken(known: Known, now: float) -> str | None:
 
 
 def _its_turn_comes(known: Known, now: float) -> str:
-    places = room(known.lanes, Counter(one.queue for one in known.on_file.running), ())
+    places = free_by_queue(known.lanes, Counter(one.queue for one in known.on_file.running), ())
     if known.on_file.ahead >= places[known.job.queue]:
         return f"waits for its turn: slots are free, and {_ahead(known)}"
     return "is due, a slot is free, and it starts in a moment"

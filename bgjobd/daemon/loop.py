@@ -44,7 +44,7 @@ from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.limits import Enforcement
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.relay import Relay
-from bgjobd.supervisor.supervisor import Supervisor, Surroundings
+from bgjobd.supervisor.supervisor import DaemonSide, Supervisor
 
 _LAST_MOMENT = 2.0
 """Seconds from the last SIGKILL until the ends of attempts are stored."""
@@ -109,7 +109,7 @@ class Daemon:
         groups, why_none = cgroups.own()
         if why_none is not None:
             self.say(EntryType.FAILURE, why_none)
-        surroundings = Surroundings(
+        surroundings = DaemonSide(
             dirs=AttemptDirs.from_config(config, life.id, groups, self._relay.fileno()),
             life=life,
             config=lambda: self.config,

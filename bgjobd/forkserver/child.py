@@ -17,11 +17,11 @@ from typing import Any, NoReturn
 from . import journal as journals
 from . import printing, subreaper
 from .invocation import Approved, Invocation, attempt_call, hook_call
-from .notes import Notes
 from .order import Order, Place
 from .outcomes import outcome_of_error, outcome_of_result
 from .process_identity import pidfd_inode, start_time
 from .reaping import output_bytes
+from .recorder import NotesRecorder
 from .sandbox import Sandbox, SandboxError
 
 
@@ -50,7 +50,7 @@ class _Recorder:
         self._spool_path = spool_path
         self._file = os.fstat(journal)
         self._order = order
-        self.notes = Notes(order, self._append)
+        self.notes = NotesRecorder(order, self._append)
 
     def end(self, line: bytes) -> None:
         """Record the outcome. Where there is no room, in short; a result waits for some, or for the attempt's end."""

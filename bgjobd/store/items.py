@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bgjob.words import EntryType, Outcome, Status
-from bgjobd.core.case_folding import fold, needle
 from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
@@ -244,42 +243,6 @@ class Committed:
     changed: tuple[Job, ...]
     tally: Tally
     attempts: tuple[EndedAttempt, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """Which jobs; None stands for any. `status` is any of STATUS_WORDS, `search` a part of class::method or error.
-
-    `since` is a stored instant: of the end where all of `status` are ends, else of the submit.
-    """
-
-    status: tuple[str, ...] | None = None
-    queue: str | None = None
-    class_name: str | None = None
-    method_name: str | None = None
-    search: str | None = None
-    since: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LogFilter:
-    """Which log entries; None stands for any. `id` is a job's, `search` a part of the message, case folded."""
-
-    id: int | None = None
-    class_name: str | None = None
-    method_name: str | None = None
-    type: str | None = None
-    search: str | None = None
-
-    def matches(self, line: LogLine) -> bool:
-        """Whether a committed entry is one of these; the same that Reader.logs finds in the file."""
-        return (
-            self.id in (None, line.job_id)
-            and self.class_name in (None, line.class_name)
-            and self.method_name in (None, line.method_name)
-            and self.type in (None, line.type)
-            and (not self.search or needle(self.search) in fold(line.message))
-        )
 
 
 class LostUpdateError(Exception):

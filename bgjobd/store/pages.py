@@ -23,7 +23,7 @@ from bgjob.words import FINAL, INT_MAX, INT_MIN, RETRYING, SCHEDULED, STATUS_WOR
 from bgjobd.core.case_folding import needle
 from bgjobd.core.job import Job
 from bgjobd.host.clock import to_text
-from bgjobd.store.items import JobFilter, LogFilter
+from bgjobd.store.filters import JobFilter, LogFilter
 
 PAGE: Final = 50
 BUDGET: Final = 0.04

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bgjob.codec import to_json
+from bgjob.codec import JsonObject, to_json
 from bgjob.words import FINAL, INT_MAX, Outcome, Status
 from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.masking import masked_text
@@ -17,14 +17,12 @@ from bgjobd.core.why import MOST_AHEAD, LatestAttempt, OnFile, RunningJob
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import pages, statements, usage
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
-from bgjobd.store.items import JobFilter, LogFilter
+from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.rows import job_from_row
 from bgjobd.store.sql_functions import held
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
 from bgjobd.store.tally import Tally, counted
-
-JsonObject = dict[str, Any]
 
 _QUEUES: Final = tuple(
     f"SELECT DISTINCT queue FROM background_jobs WHERE {condition}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bgjobd.host import threads
-from bgjobd.store.items import JobFilter, LogFilter
+from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.pages import is_search
 from bgjobd.store.questions import Questions
 from bgjobd.store.reader import Reader

@@ -34,7 +34,7 @@ class Slots:
         if free == 0:
             return [], None
         paused = [name for (name,) in self.execute(statements.SELECT_PAUSED).fetchall()]
-        places = planner.room(self.lanes, running, paused)
+        places = planner.free_by_queue(self.lanes, running, paused)
         due = self._make_ready()
         return self._chosen(free, places), None if due is None else from_text(due)
 
@@ -56,7 +56,7 @@ class Slots:
             waiting = [job for queue, count in places.items() for job in self._ready(queue, count)]
             return planner.choose(free, places, waiting)
         running = Counter(class_name for _, _, class_name in self.execute(statements.SELECT_RUNNING))
-        of_classes = planner.room_of_classes(self.lanes, running)
+        of_classes = planner.free_by_class(self.lanes, running)
         candidates = [one for place in places.items() for one in self._candidates(*place, of_classes)]
         return self._jobs([one.id for one in planner.choose(free, places, candidates, of_classes)])
 

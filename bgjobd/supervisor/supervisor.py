@@ -50,7 +50,7 @@ class Classes(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
+class DaemonSide:
     """What the supervisor needs of the daemon around it.
 
     `config` and `slots` tell what holds, `ask` has a thread answer what is read for callers, `now` counts seconds since
@@ -75,7 +75,7 @@ class Surroundings:
 class Supervisor:
     """All that has to do with this daemon's child processes."""
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: DaemonSide) -> None:
         self._around = around
         self._loop = asyncio.get_running_loop()
         self.work_dirs = WorkDirs(

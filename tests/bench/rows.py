@@ -24,7 +24,7 @@ from measures import Latency, timed
 from station import NOOP, Station, StationError
 
 from bgjob import Client
-from bgjobd.store.items import JobFilter, LogFilter
+from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.reader import Reader
 from bgjobd.web.exchange import Request
 from bgjobd.web.settings import Settings

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjobd.core.planner import Lanes, choose, free_slots, may_go, room, room_of_classes
+from bgjobd.core.planner import Lanes, choose, free_by_class, free_by_queue, free_slots, may_go
 from tests.core.samples import seeded
 
 
@@ -54,11 +54,11 @@ class Scene:
 
     @property
     def places(self) -> dict[str, int]:
-        return room(self.lanes, self.running, self.paused)
+        return free_by_queue(self.lanes, self.running, self.paused)
 
     @property
     def of_classes(self) -> dict[str, int]:
-        return room_of_classes(self.lanes, self.running_classes)
+        return free_by_class(self.lanes, self.running_classes)
 
     def candidates(self) -> list[Waiting]:
         """As the store is asked: of each class in each queue with room, as many as could start, the first ones."""
@@ -197,20 +197,20 @@ def test_closed_lanes_start_nothing(scene: Scene) -> None:
     closed = scene.lanes.closed()
     assert closed == replace(scene.lanes, slots=0)
     assert free_slots(closed, scene.running) == 0
-    assert room(closed, scene.running, scene.paused) == {}
+    assert free_by_queue(closed, scene.running, scene.paused) == {}
 
 
 def test_without_queues_of_its_own_everything_goes_through_default() -> None:
-    assert room(Lanes(4), {"default": 1}, ()) == {"default": 3}
+    assert free_by_queue(Lanes(4), {"default": 1}, ()) == {"default": 3}
 
 
 def test_attempts_of_a_queue_that_is_no_more_hold_their_slots() -> None:
-    assert room(Lanes(3), {"gone": 2}, ()) == {"default": 1}
+    assert free_by_queue(Lanes(3), {"gone": 2}, ()) == {"default": 1}
 
 
 def test_more_running_than_slots_leaves_no_room_and_nothing_negative() -> None:
     assert free_slots(Lanes(2), {"default": 5}) == 0
-    assert room(Lanes(9, {"mail": 2, "default": None}), {"mail": 3}, ()) == {"default": 6}
+    assert free_by_queue(Lanes(9, {"mail": 2, "default": None}), {"mail": 3}, ()) == {"default": 6}
 
 
 def test_an_urgent_job_goes_before_an_older_one_of_another_queue() -> None:
@@ -231,13 +231,13 @@ def test_a_full_class_does_not_keep_those_behind_it_from_their_slots() -> None:
 
 def test_a_class_with_more_running_than_it_may_have_is_full_and_no_less() -> None:
     lanes = Lanes(9, classes={"Narrow": 2, "Narrower": 1})
-    assert room_of_classes(lanes, {"Narrow": 5, "Plain": 1}) == {"Narrow": 0, "Narrower": 1}
+    assert free_by_class(lanes, {"Narrow": 5, "Plain": 1}) == {"Narrow": 0, "Narrower": 1}
 
 
 def test_a_class_of_which_nothing_can_start_gets_no_slot_and_leaves_them_to_the_others() -> None:
     lanes = Lanes(3, {"default": None}, {"a.B": 2}).without(["a.C"])
     waiting = [Waiting(1, priority=9, class_name="a.C"), Waiting(2, class_name="a.B"), Waiting(3)]
-    chosen = choose(3, {"default": 3}, waiting, room_of_classes(lanes, {}))
+    chosen = choose(3, {"default": 3}, waiting, free_by_class(lanes, {}))
     assert [one.id for one in chosen] == [2, 3]
 
 

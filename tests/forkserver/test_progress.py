@@ -13,7 +13,7 @@ import pytest
 
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.journal import MAX_LOGS, MAX_NOTED, MAX_NOTES, MAX_PROGRESS, MAX_TEXT
-from bgjobd.forkserver.notes import Pace
+from bgjobd.forkserver.recorder import Pace
 from tests.forkserver.driven import DrivenServer, Told, fork_server, order
 from tests.support import eventually
 

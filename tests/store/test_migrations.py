@@ -13,7 +13,8 @@ from peewee import Model, SqliteDatabase
 from bgjob.errors import IdempotencyConflictError
 from bgjobd.store import migrations
 from bgjobd.store.database import FILE_NAME, open_for_writing, prepare
-from bgjobd.store.items import LogFilter, Stored
+from bgjobd.store.filters import LogFilter
+from bgjobd.store.items import Stored
 from bgjobd.store.migrations import STEPS, MigrationFailedError, SchemaTooNewError, migrate
 from bgjobd.store.models import MODELS
 from bgjobd.store.reader import Reader

@@ -18,7 +18,8 @@ from bgjob.words import EntryType
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.store import pages
-from bgjobd.store.items import AttemptNotes, JobFilter, LogFilter, LogLine, Note, Noted
+from bgjobd.store.filters import JobFilter, LogFilter
+from bgjobd.store.items import AttemptNotes, LogLine, Note, Noted
 from bgjobd.store.pages import Page
 from bgjobd.store.reader import Reader
 from tests.store.samples import (

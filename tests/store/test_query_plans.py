@@ -8,7 +8,7 @@ import pytest
 
 from bgjobd.store import reader as reads
 from bgjobd.store import statements, tally, usage
-from bgjobd.store.items import JobFilter
+from bgjobd.store.filters import JobFilter
 from bgjobd.store.reader import Reader
 from tests.store.samples import NOW, Store, asked, statements_run_on
 

@@ -46,7 +46,7 @@ class Pace:
         return pause
 
 
-class Notes:
+class NotesRecorder:
     """One attempt's. `append` puts a record at the end of its journal, and leaves so many bytes for others; it raises
     OSError.
 
