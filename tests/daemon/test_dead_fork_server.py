@@ -228,7 +228,7 @@ def test_a_fork_server_that_owes_an_answer_for_too_long_is_replaced(tmp_path: Pa
             way: (_end(client, job)["outcome"], _end(client, job)["exit_code"]) for way, job in jobs.items()
         }
         assert told == {"complete": ("completed", 0), "exit": ("exited", 7)}
-        assert any(f"(pid {server}) has not answered" in line for line in running.lines())
+        assert eventually(lambda: any(f"(pid {server}) has not answered" in line for line in running.lines()))
 
 
 HOLDING = """

@@ -76,7 +76,9 @@ def test_starts_that_end_their_fork_server_are_given_up_after_three_and_cost_nob
         hook = "the failed hook: given up, as 3 starts in a row ended their fork server (signal 11)"
         eventually(lambda: hook in [entry["message"] for entry in client.get(hooked).logs()])
         assert client.run_background_job("probes.Probe", "echo", {"value": 3}).result(60) == 3
-        assert any("ended (signal 11); starting another" in line for line in running.lines())
+        assert eventually(
+            lambda: any("ended (signal 11); starting another" in line for line in running.lines())
+        )
         ledger = tmp_path / "ledger"
         told = "the attempt could not start: its fork server ended before it began (signal 11)\n"
         assert eventually(lambda: ledger.exists() and ledger.read_text()) == told

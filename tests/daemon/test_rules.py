@@ -916,7 +916,9 @@ def test_progress_and_log_records_become_entries_of_the_jobs_log(
     assert fault[0] == "failure"
     assert fault[1].startswith("a fault\nTraceback")
     eventually(lambda: any("INFO: contexts.InMethod::report - a piece of news" in x for x in running.lines()))
-    assert any("FAILURE: contexts.InMethod::report - a mishap" in line for line in running.lines())
+    assert eventually(
+        lambda: any("FAILURE: contexts.InMethod::report - a mishap" in line for line in running.lines())
+    )
 
 
 def test_progress_beyond_the_whole_is_the_jobs_own_mistake(client: Client) -> None:

@@ -88,8 +88,8 @@ def test_a_class_is_taken_up_by_itself_once_it_can_be_imported(tmp_path: Path) -
         eventually(lambda: not is_unavailable(client))
         assert client.run_background_job(MAIL, "send").result(20) == "sent"
         assert client.stats()["code_version"] != version
-        assert said(running, f"{MAIL} is unavailable") == 2
-        assert said(running, f"{MAIL} is available again") == 1
+        assert eventually(lambda: said(running, f"{MAIL} is unavailable") == 2)
+        assert eventually(lambda: said(running, f"{MAIL} is available again") == 1)
 
 
 def test_what_a_trial_finds_mended_waits_for_a_reload_where_other_code_has_changed(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_what_a_trial_finds_mended_waits_for_a_reload_where_other_code_has_chang
         (running.directory / "others.py").write_text(FIRST.replace("first", "second"))
         write(running, MAILS)
         eventually(lambda: job.why().endswith("; `bgjob reload` takes up both"))
-        assert said(running, "the code of other classes has changed as well") == 1
+        assert eventually(lambda: said(running, "the code of other classes has changed as well") == 1)
         assert client.run_background_job(OTHER, "tell").result(20) == "first"
         assert job.refresh()["status"] == "pending"
         client.reload()

@@ -346,7 +346,9 @@ def test_a_directory_that_is_removed_is_made_again_and_who_ran_in_it_is_lost_for
         outcomes = [one["outcome"] for one in end["attempts"]]
         assert outcomes[0] == ("lost" if what == "run/spool" else "completed")
         assert client.stats()["storage_trouble"] is None
-    assert any(f"{what} was removed" in line and "made again" in line for line in roomy.lines())
+    assert eventually(
+        lambda: any(f"{what} was removed" in line and "made again" in line for line in roomy.lines())
+    )
     books.check(roomy, acknowledged=[job.id])
 
 
