@@ -118,6 +118,20 @@ def test_check_lists_what_is_approved_and_what_is_broken(checked: subprocess.Com
     assert "unavailable  probes.NeedsMore: its constructor needs connection" in checked.stdout
 
 
+def test_a_daemon_that_approves_no_class_says_so_at_its_start_and_others_do_not(
+    running: RunningDaemon, tmp_path: Path
+) -> None:
+    bare = RunningDaemon(tmp_path)
+    told = bare.config.read_text()
+    bare.config.write_text(told[: told.index("[approved]")])
+    try:
+        bare.start()
+        assert eventually(lambda: any("no class is approved" in line for line in bare.lines()))
+    finally:
+        bare.stop()
+    assert not any("no class is approved" in line for line in running.lines())
+
+
 def test_a_bad_configuration_is_told_whole(tmp_path: Path) -> None:
     file = tmp_path / "bgjobd.toml"
     file.write_text("[daemon]\nslots = 0\nslot = 1\n")
