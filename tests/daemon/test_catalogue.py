@@ -71,6 +71,26 @@ def test_of_many_values_the_first_that_does_not_fit_is_told(judge: Judge) -> Non
     assert judge(numbers, {"numbers": [1] * 300 + [[], {}]}) == [("numbers/300", f"[] {_NO_FORM}")]
 
 
+def test_of_very_many_values_the_parameter_is_told_that_holds_what_does_not_fit(judge: Judge) -> None:
+    texts = {"type": "array", "items": {"type": "string"}}
+    told = judge(
+        {"names": texts, "others": texts, "count": {"type": "integer"}},
+        {"names": ["x"] * 5000, "others": ["x"] * 5000 + [1], "count": "x", "strange": 1},
+    )
+    assert sorted(told) == [
+        ("", "Additional properties are not allowed ('strange' was unexpected)"),
+        ("count", '"x" is not of type "integer"'),
+        ("others", "something in it does not fit"),
+    ]
+
+
+def test_a_name_that_is_not_known_is_told_at_once_however_much_it_holds(judge: Judge) -> None:
+    began_at = time.process_time()
+    told = judge({}, {"value": [1] * 1_000_000})
+    assert told == [("", "Additional properties are not allowed ('value' was unexpected)")]
+    assert time.process_time() - began_at < 0.5
+
+
 def test_of_few_values_each_that_does_not_fit_is_told_with_its_place(judge: Judge) -> None:
     numbers = {"numbers": {"type": "array", "items": {"anyOf": [{"type": "integer"}, {"type": "null"}]}}}
     assert judge(numbers, {"numbers": [[], 1, {}]}) == [
