@@ -1,5 +1,6 @@
-"""One attempt, from right after the fork to `_exit`: proves its start, closes, resets, runs the method, records how
-it ended, and leaves; nothing else runs in this process. What is called, and what it came to, is told elsewhere.
+"""One attempt, from right after the fork to `_exit`: closes, resets, waits for its order where it is a spare, proves
+its start, runs the method, records how it ended, and leaves; nothing else runs in this process. What is called, and
+what it came to, is told elsewhere.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
+from . import allowances, printing, subreaper
 from . import journal as journals
-from . import printing, subreaper
 from .invocation import Approved, Invocation, attempt_call, hook_call
 from .order import Order, Place
 from .outcomes import outcome_of_error, outcome_of_result
@@ -23,6 +25,7 @@ from .process_identity import pidfd_inode, start_time
 from .reaping import output_bytes
 from .recorder import NotesRecorder
 from .sandbox import Sandbox, SandboxError
+from .spares import try_take
 
 
 class UnwritableError(Exception):
@@ -100,33 +103,74 @@ class _Recorder:
             journals.append_within(self._journal, line, now, left)
 
 
-def run(
-    order: Order,
-    approved: Approved | None,
-    place: Place,
-    sandbox: Sandbox,
-    inherited: tuple[int, ...],
-    complaints: int,
-) -> NoReturn:
-    """Be the attempt. `inherited` are the fork server's own descriptors, which are closed, as is `complaints`: by that
-    pipe it tells why it does not start.
+class Setting(NamedTuple):
+    """What the fork server has made ready for all attempts of its code.
+
+    `sandbox` answers the one of an order's class; `inherited` are the fork server's own descriptors, which are closed;
+    by the pipe `complaints` an attempt tells why it does not start; `means` is what the fork server may use.
     """
+
+    approved: Mapping[str, Approved]
+    sandbox: Callable[[Order], Sandbox]
+    place: Place
+    inherited: tuple[int, ...]
+    complaints: int
+    means: tuple[int, ...]
+
+
+def run_spare(pipe: int, setting: Setting) -> NoReturn:
+    """Wait for the order of an attempt, and be it."""
+    try:
+        _leave_fork_server(setting)
+        order = try_take(pipe)
+        os.close(pipe)
+        if order is None or allowances.lost(setting.means):
+            os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    _run(order, setting)
+
+
+def run(order: Order, setting: Setting) -> NoReturn:
+    """Be the attempt."""
+    try:
+        _leave_fork_server(setting)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    _run(order, setting)
+
+
+def _leave_fork_server(setting: Setting) -> None:
+    """Be a process of its own, which has nothing to do with what the fork server has open, or waits for."""
+    signal.set_wakeup_fd(-1)
+    # The application may have set others while it was imported.
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        _signal.signal(number, _signal.SIG_DFL)
+    for descriptor in setting.inherited:
+        os.close(descriptor)
+    subreaper.take_in_orphans()  # so that what outlives it falls to the fork server at its end, and not before
+
+
+def _run(order: Order, setting: Setting) -> NoReturn:
     code = 1
     try:
         since = time.monotonic()
+        place, sandbox = setting.place, setting.sandbox(order)
         if order.unread is not None:
             order = order.read(order.unread)
         begun = _begin(order, place, sandbox, since)
         if begun is not None:
             journal, output = begun
-            _become_attempt(output, place, (*inherited, complaints))
-            code = _run_method(
-                order, approved, _Recorder(journal, order, place.spool_path), place, sandbox, since
-            )
+            _become_attempt(output, place, setting.complaints)
+            recorder = _Recorder(journal, order, place.spool_path)
+            approved = setting.approved.get(order.class_name)
+            code = _run_method(order, approved, recorder, place, sandbox, since)
     except SystemExit as leaving:
         code = _exit_code(leaving)
     except UnwritableError as error:
-        _complain(complaints, error)
+        _complain(setting.complaints, error)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -188,16 +232,11 @@ def _complain(complaints: int, error: UnwritableError) -> None:
         os.write(complaints, json.dumps(complaint).encode() + b"\n")
 
 
-def _become_attempt(output: int, place: Place, inherited: tuple[int, ...]) -> None:
-    signal.set_wakeup_fd(-1)
-    # The application may have set others while it was imported.
-    for number in (signal.SIGCHLD, signal.SIGTERM):
-        _signal.signal(number, _signal.SIG_DFL)
+def _become_attempt(output: int, place: Place, complaints: int) -> None:
     os.setsid()
-    subreaper.take_in_orphans()  # so that what outlives it falls to the fork server at its end, and not before
     os.dup2(output, 1)
     os.dup2(output, 2)
-    for descriptor in (output, place.spool, place.output, *inherited):
+    for descriptor in (output, place.spool, place.output, complaints):
         os.close(descriptor)
 
 

@@ -22,6 +22,7 @@ from . import journal as journals
 from .cgroup import Group, Groups
 from .order import Order, Place
 from .process_identity import has_pidfs
+from .spares import Spares
 
 
 def main(link_fd: int) -> NoReturn:
@@ -55,6 +56,8 @@ class _Server:
         self._groups: Groups | None = None
         self._place: Place | None = None
         self._means: tuple[int, ...] = ()
+        self._slots = 0
+        self._spares = Spares(0)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._complaints_read, self._complaints_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._complaints: dict[int, dict[str, Any]] = {}
@@ -67,7 +70,10 @@ class _Server:
         poll.register(self._link, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
         while (self._is_linked and not self._is_draining) or self._children or self._strays:
-            for descriptor, _ in poll.poll():
+            events = poll.poll(0 if self._spares.are_due else None)
+            if not events:  # there is nothing else to do
+                self._spares.fork(self._be_spare)
+            for descriptor, _ in events:
                 if descriptor == self._wake_read:
                     os.read(self._wake_read, 4096)
                 elif not self._receive():
@@ -75,6 +81,8 @@ class _Server:
             while self._inbox:
                 self._obey(self._inbox.popleft())
             self._reap()
+            if not self._is_linked or self._is_draining:
+                self._spares.dismiss()
 
     # The link
 
@@ -151,10 +159,14 @@ class _Server:
         left_open = [f"{number} → {place}" for number, place in _descriptors().items() if number not in own]
         self._prepare_sandboxes(message)
         self._means = allowances.now()
+        self._slots, self._spares = message.get("slots", 0), Spares(message.get("spares", 0))
+        self._want_spares()
         self._tell({"type": "ready", **loaded.description, **_about_python(), "left_open": left_open})
 
     def _reopen(self) -> None:
         """Let the descriptors of the places lead to what is there now: they were removed, and made again."""
+        self._spares.dismiss()  # which have those that lead nowhere
+        self._want_spares()
         for what, path in self._paths.items():
             with suppress(OSError):  # the next start tells
                 made = _open_directory(path)
@@ -207,17 +219,35 @@ class _Server:
         lost = allowances.lost(self._means)
         if lost:
             self._give_way(order, lost)
-        try:
-            pid = os.fork()
-        except (OSError, MemoryError) as error:
-            self._report(order, "not_started", reason=str(error))
-            return
-        if pid == 0:
-            self._forget_others()
-            inherited = (self._link, self._wake_read, self._wake_write, self._complaints_read)
-            approved = self._approved.get(order.class_name)
-            child.run(order, approved, place, self._sandbox_of(order), inherited, self._complaints_write)
+        pid = self._spares.hand_over(order)
+        if pid is None:
+            try:
+                pid = os.fork()
+            except (OSError, MemoryError) as error:
+                self._report(order, "not_started", reason=str(error))
+                return
+            if pid == 0:
+                child.run(order, self._setting(place))
         self._children[pid] = order
+        self._want_spares()
+
+    def _want_spares(self) -> None:
+        """Have as many as there may be starts until one of those that run has ended."""
+        if self._is_linked and not self._is_draining:
+            self._spares.want(self._slots - len(self._children))
+
+    def _be_spare(self, pipe: int) -> NoReturn:
+        if self._place is None:
+            raise ValueError("a spare was forked before the fork server was configured")
+        child.run_spare(pipe, self._setting(self._place))
+
+    def _setting(self, place: Place) -> child.Setting:
+        """In a child: what it needs; the rest is forgotten."""
+        self._forget_others()
+        inherited = (self._link, self._wake_read, self._wake_write, self._complaints_read)
+        return child.Setting(
+            self._approved, self._sandbox_of, place, inherited, self._complaints_write, self._means
+        )
 
     def _give_way(self, order: Order, lost: Sequence[str]) -> NoReturn:
         """End, so that another takes over: what was taken away cannot be had back, and attempts would be without it.
@@ -230,6 +260,7 @@ class _Server:
 
     def _forget_others(self) -> None:
         """In a child: drop what other attempts were given, which may be another user's secrets."""
+        self._spares.close()
         self._children.clear()
         self._inbox.clear()
         self._complaints.clear()
@@ -246,17 +277,20 @@ class _Server:
 
     def _reap(self) -> None:
         """Record, reap and report every child that has ended."""
-        while self._children or self._strays:
+        while self._children or self._strays or self._spares.pids:
             ended = subreaper.try_any_end()
             if ended is None:
                 return
             order = self._children.pop(ended.si_pid, None)
-            if order is None:
+            if self._spares.try_forget(ended.si_pid):
+                os.wait4(ended.si_pid, 0)
+            elif order is None:
                 os.wait4(ended.si_pid, 0)
                 self._helpers -= {ended.si_pid}
                 self._end_strays()  # what it had forked is ours now
             else:
                 self._settle(order, ended)
+                self._want_spares()
 
     def _settle(self, order: Order, ended: os.waitid_result) -> None:
         place = self._place
@@ -298,7 +332,9 @@ class _Server:
         moment, the first may be told the other's strays.
         """
         try:
-            strangers = subreaper.end_strangers(lambda: self._children.keys() | self._helpers)
+            strangers = subreaper.end_strangers(
+                lambda: self._children.keys() | self._helpers | self._spares.pids
+            )
         except OSError:  # no descriptors; the next end is another occasion
             return {}
         found = {pid: name for pid, name in strangers.found.items() if pid not in self._told}

@@ -17,7 +17,8 @@ class Application:
     """What a fork server serves: the interpreter, where its code is, which environment, what is approved.
 
     `approved` maps a class to the methods that its policy lists, or to None for all, `limits` to those of its attempts,
-    `missing` to why it cannot run at all.
+    `missing` to why it cannot run at all. `slots` is how many attempts there may be at once, `spares` how many children
+    it has ready for them at most.
     """
 
     python: str | None
@@ -27,6 +28,8 @@ class Application:
     limits: dict[str, dict[str, Any]]
     missing: dict[str, str]
     import_timeout: float
+    slots: int = 1
+    spares: int = 0
 
     @classmethod
     def from_config(cls, config: Config) -> Application:
@@ -39,12 +42,23 @@ class Application:
         path = tuple(str(directory) for directory in app.path)
         python = None if app.python is None else str(app.python)
         class_limits, missing = limits.message(config)
-        return cls(python, path, dict(app.env), approved, class_limits, missing, app.import_timeout)
+        return cls(
+            python=python,
+            path=path,
+            env=dict(app.env),
+            approved=approved,
+            limits=class_limits,
+            missing=missing,
+            import_timeout=app.import_timeout,
+            slots=config.daemon.slots,
+            spares=config.daemon.spares,
+        )
 
     def only(self, names: Collection[str]) -> Application:
-        """The same with no other classes than these."""
+        """The same with no other classes than these, to be looked at: nothing starts."""
         return replace(
             self,
+            spares=0,
             approved={name: methods for name, methods in self.approved.items() if name in names},
             missing={name: why for name, why in self.missing.items() if name in names},
         )

@@ -348,4 +348,6 @@ def _configuration(application: Application, left_out: Collection[str], dirs: At
         "groups": dirs.groups,
         "limits": application.limits,
         "boot_id": dirs.life_id,
+        "slots": application.slots,
+        "spares": application.spares,
     }

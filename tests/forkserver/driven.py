@@ -78,6 +78,7 @@ class DrivenServer:
         approved: dict[str, Any] | None = None,
         limits: dict[str, Any] | None = None,
         groups: Groups | None = None,
+        spares: int = 2,
     ) -> None:
         self.spool, self.output, self.work = (directory / name for name in ("spool", "output", "work"))
         for folder in (self.spool, self.output, self.work):
@@ -110,6 +111,8 @@ class DrivenServer:
                 "limits": dict.fromkeys(approved or {"probes.Probe": None}, limits or {}),
                 "boot_id": "b00",
                 "client": str(Path(bgjob.__file__).parent),
+                "slots": 4,
+                "spares": spares,
             }
         )
         self.announced: list[list[str]] = []

@@ -1,0 +1,121 @@
+"""Children that are forked before anybody has asked for them: each waits at its pipe for an order, so that a start
+forks nothing. A spare that dies had none.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from .order import Order
+
+_SIZE = 4
+"""Bytes of the number before an order: how long it is."""
+
+
+class Spares:
+    """The spares of a fork server, at most `most`. New ones are due when one has been used, never when one has died:
+    what kills them as they come could go on for ever.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._pipes: dict[int, int] = {}
+        self._leaving: set[int] = set()
+        self._due = 0
+
+    @property
+    def pids(self) -> set[int]:
+        """Of those that are not reaped."""
+        return self._leaving.union(self._pipes)
+
+    @property
+    def are_due(self) -> bool:
+        return self._due > 0
+
+    def want(self, free: int) -> None:
+        """So many starts more may come at once."""
+        self._due = min(free, self._most) - len(self._pipes)
+
+    def fork(self, be_spare: Callable[[int], NoReturn]) -> None:
+        """Have one more. In it, `be_spare` is called with the pipe that its order will come by."""
+        self._due -= 1
+        try:
+            read, write = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            return  # then a start forks, and tells why it cannot
+        try:
+            pid = os.fork()
+        except (OSError, MemoryError):
+            os.close(write)
+        else:
+            if pid == 0:
+                os.close(write)
+                be_spare(read)
+            os.set_blocking(write, False)
+            self._pipes[pid] = write
+        finally:
+            os.close(read)
+
+    def hand_over(self, order: Order) -> int | None:
+        """Give the order to a spare; its pid, None where none has taken it."""
+        if not self._pipes:
+            return None
+        text = marshal.dumps((*order,))  # type: ignore[arg-type]  # all that is in it came as JSON
+        data = len(text).to_bytes(_SIZE, "big") + text
+        while self._pipes:
+            pid, pipe = self._pipes.popitem()
+            try:
+                written = os.write(pipe, data)
+            except OSError:
+                written = 0
+            os.close(pipe)
+            if written == len(data):
+                return pid
+            self._end(pid)  # it has died, or the pipe is too small: it has had a part at most
+        return None
+
+    def dismiss(self) -> None:
+        """Let all of them go."""
+        self._due = 0
+        while self._pipes:
+            pid, pipe = self._pipes.popitem()
+            os.close(pipe)
+            self._end(pid)
+
+    def _end(self, pid: int) -> None:
+        """Not reaped: the pid is its own."""
+        self._leaving.add(pid)
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+    def try_forget(self, pid: int) -> bool:
+        """One of them is to be reaped; False where it is none."""
+        pipe = self._pipes.pop(pid, None)
+        if pipe is not None:
+            os.close(pipe)
+        elif pid not in self._leaving:
+            return False
+        self._leaving.discard(pid)
+        return True
+
+    def close(self) -> None:
+        """In a child: hold nothing of the others."""
+        for pipe in self._pipes.values():
+            os.close(pipe)
+        self._pipes.clear()
+
+
+def try_take(pipe: int) -> Order | None:
+    """The order that comes by the pipe; None where the fork server has none for this process any more."""
+    data = os.read(pipe, 65536)
+    while data and len(data) < _SIZE + int.from_bytes(data[:_SIZE], "big"):
+        more = os.read(pipe, 65536)
+        if not more:
+            return None
+        data += more
+    return Order(*marshal.loads(data[_SIZE:])) if data else None

@@ -1,0 +1,127 @@
+"""Spares of a fork server that the test drives: attempts are handed to them, and their deaths are no attempts'."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from pathlib import Path
+
+from bgjobd.forkserver.subreaper import children
+from tests.forkserver.driven import DrivenServer, fork_server, order
+from tests.support import eventually
+
+
+def _spares(server: DrivenServer, count: int) -> set[int]:
+    """Its children once there are so many, where none of them is an attempt."""
+    pid = server.process.pid
+    eventually(lambda: len(children(pid)) == count)
+    return children(pid)
+
+
+def _pid(server: DrivenServer, job: int, method: str = "echo", **parameters: object) -> int:
+    journal = server.run(job, method, **parameters)
+    assert journal.outcome is not None
+    assert journal.exit is not None
+    pid: int = journal.exit["pid"]
+    return pid
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether it is gone, or a zombie, which holds nothing open."""
+    try:
+        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def test_attempts_are_handed_to_spares_and_others_are_forked_in_their_place(tmp_path: Path) -> None:
+    with fork_server(tmp_path) as server:
+        first = _spares(server, 2)
+        assert _pid(server, 1) in first
+        second = _spares(server, 2)
+        assert second != first
+        assert _pid(server, 2, value="ä" * 3000) in second
+
+
+def test_there_are_no_more_spares_than_free_slots(tmp_path: Path) -> None:
+    with fork_server(tmp_path, spares=9) as server:
+        before = _spares(server, 4)
+        release = tmp_path / "release"
+        server.start(1, "wait_for", path=str(release))
+        journal = server.wait_for_start(1)
+        assert journal.started is not None
+        assert journal.started["pid"] in before
+        assert _spares(server, 4) == before
+        release.touch()
+        assert server.receive()["type"] == "ended"
+        assert len(_spares(server, 4) - before) == 1
+
+
+def test_a_spare_that_died_had_no_attempt_and_is_not_replaced_until_one_is_used(tmp_path: Path) -> None:
+    with fork_server(tmp_path) as server:
+        killed = _spares(server, 2)
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        assert _spares(server, 0) == set()
+        assert _pid(server, 1) not in killed
+        _spares(server, 2)
+
+
+def test_an_order_that_finds_its_spare_dying_goes_to_another_or_is_forked(tmp_path: Path) -> None:
+    with fork_server(tmp_path) as server:
+        stopped = _spares(server, 2)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        for pid in stopped:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: all(map(_has_ended, stopped)))
+        server.start(1, "echo")
+        os.kill(server.process.pid, signal.SIGCONT)
+        ended = server.receive()
+        assert (ended["type"], ended["job"]) == ("ended", 1)
+
+
+def test_an_order_that_is_longer_than_a_pipe_is_forked(tmp_path: Path) -> None:
+    with fork_server(tmp_path) as server:
+        spares = _spares(server, 2)
+        assert _pid(server, 1, value="x" * 200_000) not in spares
+        _spares(server, 2)
+
+
+def test_a_spare_whose_limits_somebody_lowered_starts_nothing(tmp_path: Path) -> None:
+    with fork_server(tmp_path, spares=1) as server:
+        (spare,) = _spares(server, 1)
+        resource.prlimit(spare, resource.RLIMIT_NOFILE, (64, 64))
+        server.start(1, "echo")
+        assert server.receive()["type"] == "not_started"
+        assert _pid(server, 2) != spare
+
+
+def test_spares_end_with_their_fork_server(tmp_path: Path) -> None:
+    with fork_server(tmp_path) as server:
+        spares = _spares(server, 2)
+        server.process.kill()
+        eventually(lambda: all(map(_has_ended, spares)))
+
+
+def test_spares_end_with_the_code_that_they_are_of_while_attempts_go_on(tmp_path: Path) -> None:
+    with fork_server(tmp_path) as server:
+        release = tmp_path / "release"
+        server.start(1, "wait_for", path=str(release))
+        journal = server.wait_for_start(1)
+        server.send({"type": "drain"})
+        assert journal.started is not None
+        assert _spares(server, 1) == {journal.started["pid"]}
+        release.touch()
+        assert server.process.wait(20) == 0
+
+
+def test_spares_that_lead_to_directories_of_before_are_let_go(tmp_path: Path) -> None:
+    with fork_server(tmp_path) as server:
+        before = _spares(server, 2)
+        server.output.rename(tmp_path / "moved")
+        server.output.mkdir()
+        server.send({"type": "reopen"})
+        server.send(order(1, "echo"))
+        assert server.receive()["type"] == "ended"
+        assert before.isdisjoint(_spares(server, 2))
