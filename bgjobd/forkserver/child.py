@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
-from . import allowances, printing, subreaper
 from . import journal as journals
+from . import printing, subreaper
 from .invocation import Approved, Invocation, attempt_call, hook_call
 from .order import Order, Place
 from .outcomes import outcome_of_error, outcome_of_result
@@ -107,7 +107,7 @@ class Setting(NamedTuple):
     """What the fork server has made ready for all attempts of its code.
 
     `sandbox` answers the one of an order's class; `inherited` are the fork server's own descriptors, which are closed;
-    by the pipe `complaints` an attempt tells why it does not start; `means` is what the fork server may use.
+    by the pipe `complaints` an attempt tells why it does not start.
     """
 
     approved: Mapping[str, Approved]
@@ -115,7 +115,6 @@ class Setting(NamedTuple):
     place: Place
     inherited: tuple[int, ...]
     complaints: int
-    means: tuple[int, ...]
 
 
 def run_spare(pipe: int, setting: Setting) -> NoReturn:
@@ -124,7 +123,7 @@ def run_spare(pipe: int, setting: Setting) -> NoReturn:
         _leave_fork_server(setting)
         order = try_take(pipe)
         os.close(pipe)
-        if order is None or allowances.lost(setting.means):
+        if order is None:
             os._exit(0)
     except BaseException:
         traceback.print_exc()

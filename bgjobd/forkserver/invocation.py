@@ -19,7 +19,8 @@ class Method(NamedTuple):
 
     `whole`: the argument that gets them all as one mapping, None for keywords. `names` are the parameters there are,
     None where any name will do, `required` those without a default, `contexts` the arguments that get the JobContext.
-    `coerce`: whether the annotations ask for other types than JSON has. `integers`: the names of whole numbers.
+    `coerce`: whether the annotations ask for other types than JSON has; `adapter` makes them, None where that could not
+    be had before there are parameters. `integers`: the names of whole numbers.
     """
 
     whole: str | None
@@ -28,6 +29,7 @@ class Method(NamedTuple):
     required: frozenset[str]
     names: frozenset[str] | None
     integers: tuple[str, ...]
+    adapter: Any = None
 
     @classmethod
     def from_description(cls, described: Mapping[str, Any]) -> Method:
@@ -106,13 +108,19 @@ def attempt_call(call: Invocation, order: Order, context: Callable[[], Any]) -> 
     if method.coerce:
         from .parameters import coerced
 
-        approved_function = getattr(approved.cls, order.method_name)
-        given = coerced(approved_function, method.contexts, given, method.whole is not None)
+        given = coerced(method.adapter or adapter_of(approved.cls, order.method_name, method), given)
     elif method.whole is None:
         _check_names(method, given)
         given = _with_integers(method, given)
     arguments = given if method.whole is None else {method.whole: given}
     return _awaited(function(**arguments, **{name: context() for name in method.contexts}))
+
+
+def adapter_of(approved: type, name: str, method: Method) -> Any:
+    """What makes the method's parameters of JSON's values. Raises whatever its annotations, or pydantic, raise."""
+    from .parameters import adapter
+
+    return adapter(getattr(approved, name), method.contexts, method.whole is not None)
 
 
 def hook_call(call: Invocation, order: Order, context: Callable[[], Any]) -> None:

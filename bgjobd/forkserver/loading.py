@@ -17,10 +17,11 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from types import CodeType
 from typing import Any, NamedTuple, NoReturn
 
 from .error_texts import text_of
-from .invocation import Approved
+from .invocation import Approved, Method, adapter_of
 
 Announce = Callable[[Sequence[str]], None]
 
@@ -57,18 +58,48 @@ def load(listed: dict[str, Any], client: str, announce: Announce) -> Loaded:
         for name, described in description["classes"].items()
         if described["unavailable"] is None
     }
+    approved = {name: _with_adapters(one) for name, one in approved.items()}
     _import_what_attempts_need(approved)
+    _check_threads(list(approved))
     _settle()
     return Loaded(approved, description)
 
 
+def _with_adapters(approved: Approved) -> Approved:
+    """The class with what makes the parameters of its methods, which attempts would have to make anew."""
+    methods = {
+        name: method._replace(adapter=_try_adapter(approved.cls, name, method)) if method.coerce else method
+        for name, method in approved.methods.items()
+    }
+    return approved._replace(methods=methods)
+
+
+def _try_adapter(approved: type, name: str, method: Method) -> Any:
+    try:
+        return adapter_of(approved, name, method)
+    except (
+        Exception
+    ):  # it could be made while the class was described: the attempt tells what is wrong by then
+        return None
+
+
 def _import_what_attempts_need(approved: dict[str, Approved]) -> None:
-    """Now rather than in the attempts: an upgrade may replace files while this process lives."""
+    """Now rather than in the attempts: each would pay for it, and an upgrade may replace files meanwhile."""
     if any("failed" in one.hooks for one in approved.values()):
         with suppress(ImportError):  # a bgjob that is not ours fails the hook, later
             importlib.import_module("bgjob.jobs")
-    if any(method.coerce for one in approved.values() for method in one.methods.values()):
-        importlib.import_module(f"{__package__}.parameters")
+    if any(_has_coroutines(one) for one in approved.values()):
+        importlib.import_module("asyncio")
+
+
+def _has_coroutines(approved: Approved) -> bool:
+    functions = [getattr(approved.cls, name, None) for name in (*approved.methods, *approved.hooks)]
+    codes = [getattr(function, "__code__", None) for function in functions]
+    return any(isinstance(code, CodeType) and code.co_flags & _CO_COROUTINE for code in codes)
+
+
+_CO_COROUTINE = 0x80
+"""inspect's, which is dear to import."""
 
 
 def _lend_client(directory: str) -> None:

@@ -46,16 +46,14 @@ def needs_coercion(
     return not _is_native(validator.core_schema, defaults)
 
 
-def coerced(
-    function: Callable[..., Any], contexts: Collection[str], values: Mapping[str, Any], whole: bool
-) -> Any:
-    """The values as the annotations want them: a dict of keywords, or, where `whole`, what the only parameter gets.
+def coerced(validator: TypeAdapter[Any], values: Mapping[str, Any]) -> Any:
+    """The values as the annotations want them: a dict of keywords, or what a parameter for all of them gets;
+    `validator` is the method's adapter.
 
     Raises InvalidParameters, whose text names fields and reasons and shows no value.
     """
     from pydantic import ValidationError
 
-    validator = adapter(function, contexts, whole)
     try:
         # As JSON, not as Python objects: there a type marked strict still takes the text of a date.
         return validator.validate_json(json.dumps(values))

@@ -245,9 +245,7 @@ class _Server:
         """In a child: what it needs; the rest is forgotten."""
         self._forget_others()
         inherited = (self._link, self._wake_read, self._wake_write, self._complaints_read)
-        return child.Setting(
-            self._approved, self._sandbox_of, place, inherited, self._complaints_write, self._means
-        )
+        return child.Setting(self._approved, self._sandbox_of, place, inherited, self._complaints_write)
 
     def _give_way(self, order: Order, lost: Sequence[str]) -> NoReturn:
         """End, so that another takes over: what was taken away cannot be had back, and attempts would be without it.

@@ -145,14 +145,14 @@ def test_the_schema_takes_what_the_annotation_means_and_nothing_else(row: Row) -
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_values_become_what_the_annotation_says(row: Row) -> None:
-    got = coerced(taking(row.annotation), (), {"value": row.takes[0]}, whole=False)["value"]
+    got = coerced(adapter(taking(row.annotation), (), whole=False), {"value": row.takes[0]})["value"]
     assert (type(got), got) == (type(row.gives), row.gives)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_every_value_that_the_schema_takes_can_be_coerced(row: Row) -> None:
     for value in row.takes:
-        assert "value" in coerced(taking(row.annotation), (), {"value": value}, whole=False)
+        assert "value" in coerced(adapter(taking(row.annotation), (), whole=False), {"value": value})
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
@@ -164,7 +164,7 @@ def test_names_that_pydantic_keeps_for_itself_are_names_like_any_other() -> None
     def method(self: object, schema: int, _x: datetime.date, model_config: str, json: int = 1) -> None: ...
 
     values = {"schema": 1, "_x": "2024-12-04", "model_config": "a"}
-    assert coerced(method, (), values, whole=False) == {
+    assert coerced(adapter(method, (), whole=False), values) == {
         "schema": 1,
         "_x": datetime.date(2024, 12, 4),
         "model_config": "a",
@@ -181,7 +181,7 @@ def test_keywords_of_any_name_have_the_type_that_they_are_annotated_with() -> No
     assert jsonschema_rs.is_valid(open_schema, {"a": "2024-12-04"}, validate_formats=True)
     assert not jsonschema_rs.is_valid(open_schema, {"a": "x"}, validate_formats=True)
     assert not jsonschema_rs.is_valid(closed_schema, {"a": "2024-12-04"})
-    assert coerced(method, (), {"a": "2024-12-04"}, whole=False)["a"] == datetime.date(2024, 12, 4)
+    assert coerced(adapter(method, (), whole=False), {"a": "2024-12-04"})["a"] == datetime.date(2024, 12, 4)
 
 
 def test_defaults_stay_what_the_method_says() -> None:
@@ -189,7 +189,7 @@ def test_defaults_stay_what_the_method_says() -> None:
 
     def method(self: object, on: datetime.date, other: Any = default) -> None: ...
 
-    assert coerced(method, (), {"on": "2024-12-04"}, whole=False)["other"] is default
+    assert coerced(adapter(method, (), whole=False), {"on": "2024-12-04"})["other"] is default
 
 
 def test_a_default_that_only_pydantic_knows_is_filled_in_by_it() -> None:
@@ -198,20 +198,20 @@ def test_a_default_that_only_pydantic_knows_is_filled_in_by_it() -> None:
     def method(self: object, a: Annotated[int, Field(default=3)], b: Any = four) -> None: ...
 
     assert needs_coercion(method, (), adapter(method, (), False))
-    assert coerced(method, (), {}, whole=False) == {"a": 3, "b": 4}
+    assert coerced(adapter(method, (), whole=False), {}) == {"a": 3, "b": 4}
 
 
 def test_a_parameter_with_an_alias_is_given_by_the_alias() -> None:
     def method(self: object, sender: Annotated[str, Field(alias="from")]) -> None: ...
 
     assert needs_coercion(method, (), adapter(method, (), False))
-    assert coerced(method, (), {"from": "me"}, whole=False) == {"sender": "me"}
+    assert coerced(adapter(method, (), whole=False), {"from": "me"}) == {"sender": "me"}
 
 
 def test_contexts_are_neither_validated_nor_answered() -> None:
     def method(self: object, on: datetime.date, context: Callable[[], None]) -> None: ...
 
-    assert coerced(method, ("context",), {"on": "2024-12-04"}, whole=False) == {
+    assert coerced(adapter(method, ("context",), whole=False), {"on": "2024-12-04"}) == {
         "on": datetime.date(2024, 12, 4)
     }
 
@@ -219,7 +219,9 @@ def test_contexts_are_neither_validated_nor_answered() -> None:
 def test_what_the_method_returns_need_not_be_known_while_it_runs() -> None:
     def method(self: object, on: datetime.date) -> Unknown: ...  # type: ignore[name-defined]  # noqa: F821
 
-    assert coerced(method, (), {"on": "2024-12-04"}, whole=False) == {"on": datetime.date(2024, 12, 4)}
+    assert coerced(adapter(method, (), whole=False), {"on": "2024-12-04"}) == {
+        "on": datetime.date(2024, 12, 4)
+    }
 
 
 @pytest.mark.parametrize(
@@ -232,14 +234,14 @@ def test_what_the_method_returns_need_not_be_known_while_it_runs() -> None:
 )
 def test_a_method_that_takes_the_whole_mapping_gets_it_as_annotated(annotation: Any, gives: Any) -> None:
     method = taking(annotation, name="params")
-    assert coerced(method, (), {"ends": [], "id": str(ID)}, whole=True) == gives
+    assert coerced(adapter(method, (), whole=True), {"ends": [], "id": str(ID)}) == gives
 
 
 def test_values_that_no_schema_can_tell_apart_are_refused_by_name_and_reason() -> None:
     def method(self: object, amount: Decimal, lines: list[Point]) -> None: ...
 
     with pytest.raises(InvalidParameters) as refusal:
-        coerced(method, (), {"amount": "much", "lines": [{"x": 1, "on": "0000-01-01"}]}, whole=False)
+        coerced(adapter(method, (), whole=False), {"amount": "much", "lines": [{"x": 1, "on": "0000-01-01"}]})
     text = str(refusal.value)
     assert text.startswith(
         "amount: Input should be a valid decimal; lines.0.on: Input should be a valid date"
@@ -251,7 +253,7 @@ def test_a_refusal_shows_no_value_anywhere() -> None:
 
     values = {"token": 12345, "number": "hunter2"}
     with pytest.raises(InvalidParameters) as refusal:
-        coerced(method, (), values, whole=False)
+        coerced(adapter(method, (), whole=False), values)
     # The first frame is this test, whose lines show the values themselves.
     refusal.value.__traceback__ = refusal.tb.tb_next
     shown = "".join(traceback.format_exception(refusal.value))
@@ -263,7 +265,7 @@ def test_a_refusal_shows_no_value_anywhere() -> None:
 
 def test_of_very_many_problems_only_the_first_are_told() -> None:
     with pytest.raises(InvalidParameters) as refusal:
-        coerced(taking(list[int]), (), {"value": ["x"] * 1000}, whole=False)
+        coerced(adapter(taking(list[int]), (), whole=False), {"value": ["x"] * 1000})
     assert str(refusal.value).count("valid integer") == 20
     assert str(refusal.value).endswith("; and 980 more")
 

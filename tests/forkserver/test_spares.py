@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 from pathlib import Path
 
@@ -86,15 +85,6 @@ def test_an_order_that_is_longer_than_a_pipe_is_forked(tmp_path: Path) -> None:
         spares = _spares(server, 2)
         assert _pid(server, 1, value="x" * 200_000) not in spares
         _spares(server, 2)
-
-
-def test_a_spare_whose_limits_somebody_lowered_starts_nothing(tmp_path: Path) -> None:
-    with fork_server(tmp_path, spares=1) as server:
-        (spare,) = _spares(server, 1)
-        resource.prlimit(spare, resource.RLIMIT_NOFILE, (64, 64))
-        server.start(1, "echo")
-        assert server.receive()["type"] == "not_started"
-        assert _pid(server, 2) != spare
 
 
 def test_spares_end_with_their_fork_server(tmp_path: Path) -> None:
