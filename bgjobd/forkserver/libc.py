@@ -21,6 +21,11 @@ def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
     _checked(_fallocate(descriptor, mode, offset, length))
 
 
+def madvise(begin: int, length: int, advice: int) -> None:
+    """madvise(2). Raises OSError."""
+    _checked(_libc.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(length), advice))
+
+
 def syscall(number: int, *arguments: Any) -> int:
     """The system call of this number; its result. Raises OSError."""
     return _checked(_libc.syscall(number, *arguments))

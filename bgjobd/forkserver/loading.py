@@ -20,6 +20,7 @@ from contextlib import suppress
 from types import CodeType
 from typing import Any, NamedTuple, NoReturn
 
+from . import huge_pages
 from .error_texts import text_of
 from .invocation import Approved, Method, adapter_of
 
@@ -232,3 +233,4 @@ def _settle() -> None:
             stream.reconfigure(line_buffering=True)
     gc.collect()
     gc.freeze()
+    huge_pages.collapse()

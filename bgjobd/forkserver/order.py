@@ -40,6 +40,16 @@ class Order(NamedTuple):
     error: Mapping[str, str | None] | None = None
     unread: str | None = None
 
+    def to_json(self) -> str:
+        """Its fields in this order, as JSON."""
+        return json.dumps(self)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Order:
+        """The order that was written so."""
+        order = cls(*json.loads(text))
+        return order._replace(sensitive=tuple(order.sensitive))
+
     def read(self, parameters: str) -> Order:
         """With its parameters."""
         return self._replace(parameters=json.loads(parameters), unread=None)

@@ -4,7 +4,6 @@ forks nothing. A spare that dies had none.
 
 from __future__ import annotations
 
-import marshal
 import os
 import signal
 from collections.abc import Callable
@@ -13,8 +12,7 @@ from typing import NoReturn
 
 from .order import Order
 
-_SIZE = 4
-"""Bytes of the number before an order: how long it is."""
+_END = b"\0"
 
 
 class Spares:
@@ -65,8 +63,7 @@ class Spares:
         """Give the order to a spare; its pid, None where none has taken it."""
         if not self._pipes:
             return None
-        text = marshal.dumps((*order,))  # type: ignore[arg-type]  # all that is in it came as JSON
-        data = len(text).to_bytes(_SIZE, "big") + text
+        data = order.to_json().encode() + _END
         while self._pipes:
             pid, pipe = self._pipes.popitem()
             try:
@@ -112,10 +109,10 @@ class Spares:
 
 def try_take(pipe: int) -> Order | None:
     """The order that comes by the pipe; None where the fork server has none for this process any more."""
-    data = os.read(pipe, 65536)
-    while data and len(data) < _SIZE + int.from_bytes(data[:_SIZE], "big"):
+    data = b""
+    while not data.endswith(_END):
         more = os.read(pipe, 65536)
         if not more:
             return None
         data += more
-    return Order(*marshal.loads(data[_SIZE:])) if data else None
+    return Order.from_json(data[:-1])

@@ -1,0 +1,41 @@
+"""Which memory of a fork server is made huge pages of, and that a kernel which cannot is no trouble."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from bgjobd.forkserver import huge_pages, libc
+
+MAPS = """\
+55d0c2a00000-55d0c2c00000 r--p 00000000 fe:01 1234                       /usr/bin/python3.11
+55d0c3001000-55d0c4001000 rw-p 00000000 00:00 0                          [heap]
+7f0000000000-7f0000800000 rw-p 00000000 00:00 0
+7f0001000000-7f00017ff000 rw-p 00000000 00:00 0
+7f0002000000-7f0004000000 rw-s 00000000 00:00 0
+7f0005000000-7f0007000000 rw-p 00000000 fe:01 99                         /usr/lib/a b.so
+7ffc00000000-7ffc01000000 rw-p 00000000 00:00 0                          [stack]
+"""
+
+
+def test_large_mappings_of_its_own_are_taken_in_whole_huge_pages() -> None:
+    assert list(huge_pages.large(MAPS.splitlines(keepends=True))) == [
+        (0x55D0C3200000, 0x55D0C4000000),
+        (0x7F0000000000, 0x7F0000800000),
+    ]
+
+
+def test_a_kernel_that_cannot_do_it_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(begin: int, length: int, advice: int) -> None:
+        asked.append((begin, length, advice))
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    memory = bytearray(64 * 1024 * 1024)
+    monkeypatch.setattr(libc, "madvise", refuse)
+    huge_pages.collapse()
+    assert len(memory) > 0
+    assert any(length >= 32 * 1024 * 1024 for _, length, _ in asked)
