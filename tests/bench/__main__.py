@@ -1,7 +1,7 @@
 """The benchmark, `./run bench`: measures a real daemon beside what this machine can do at best, and asserts nothing.
 
-Two daemons are measured in turn, one with an empty file and one with many finished jobs in it, so that both
-meet the machine in the same mood.
+It is the summary, which fits on a screen; with `--all` also everything else, for which two daemons are measured in
+turn, one with an empty file and one with many finished jobs in it, so that both meet the machine in the same mood.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import graph
 import measures
 import pouring
 import pruning
 import report
 import rows
 import station
+import summary
 from measures import Confinement, Pass, Recovery
 from pouring import Pouring
 from pruning import Pruning
@@ -77,17 +79,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sizes = _sizes(given)
+    before = None if given.against is None else json.loads(given.against.read_text())["figures"]
     about = _about(sizes)
     print(f"the load average is {about['load']:.1f} before anything is measured", file=sys.stderr)
+    lines, measured = [], {}
     try:
-        found = _measure(sizes, given.state_dir)
+        if given.all:
+            found = _measure(sizes, given.state_dir)
+            lines, measured = report.figures(found), asdict(found)
+            print(report.to_table(lines, before))
+        summed_up = _step("the summary", lambda: summary.measure(given.state_dir, sizes.jobs, sizes.samples))
     except KeyboardInterrupt:
         return 130
     except (StationError, BgjobError, OSError, subprocess.CalledProcessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    print(report.to_table(report.figures(found)))
-    given.json.write_text(json.dumps(report.to_json(found, about), indent=2) + "\n")
+    screen = summary.figures(summed_up)
+    print(report.to_table(screen, before))
+    measured["summary"] = asdict(summed_up)
+    given.json.write_text(json.dumps(report.to_json([*lines, *screen], measured, about), indent=2) + "\n")
+    if given.svg is not None:
+        given.svg.write_text(graph.to_svg(screen, about))
     return 0
 
 
@@ -211,6 +223,11 @@ def _sizes(given: argparse.Namespace) -> Sizes:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description="Measure a real daemon beside its limits.")
+    parser.add_argument("--all", action="store_true", help="not the summary alone")
+    parser.add_argument(
+        "--against", type=Path, metavar="FILE", help="the --json of another run, to show beside this one"
+    )
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="where to draw the summary")
     parser.add_argument("--quick", action="store_true", help="a short form, for a first look")
     parser.add_argument("--jobs", type=int, metavar="N", help="jobs of a drain")
     parser.add_argument("--forks", type=int, metavar="N", help="bare forks, before and after a drain")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import socket
 import sqlite3
 import subprocess
@@ -42,6 +43,24 @@ def committed_echo_latency(directory: Path, samples: int) -> list[float]:
     """A message to another process, a commit there, and the message back: milliseconds."""
     with _echo(directory / "echo.db") as peer:
         return [seconds * 1e3 for seconds in _timed(samples, lambda: _exchange(peer))]
+
+
+def drain_rate(directory: Path, jobs: int, in_flight: int) -> float:
+    """The least that a daemon with a process for each attempt does: a commit, a fork, what the child answers, another
+    commit; jobs a second.
+    """
+    return jobs / _run("drain", jobs, str(directory / "drain.db"), str(in_flight))[0]
+
+
+def row_rate(directory: Path, rows: int) -> float:
+    """Rows inserted a thousand a commit: rows a second."""
+    return rows / _run("rows", rows, str(directory / "rows.db"))[0]
+
+
+def job_latency(directory: Path, samples: int) -> list[tuple[float, float]]:
+    """Of the same as `drain_rate`, one job after the other: milliseconds to the child's first line, and to the end."""
+    found = [seconds * 1e3 for seconds in _run("job", samples, str(directory / "job.db"))]
+    return list(zip(found[::2], found[1::2], strict=True))
 
 
 def _run(mode: str, count: int, *more: str) -> list[float]:
@@ -109,6 +128,67 @@ def _commit(count: int, database: str) -> list[float]:
     return list(_timed(count, insert))
 
 
+def _drain(count: int, database: str, in_flight: int) -> float:
+    insert = _inserter(database)
+    gc.freeze()
+    poll = select.poll()
+    running: dict[int, int] = {}
+    left, before = count, time.perf_counter()
+    while left or running:
+        if left and len(running) < in_flight:
+            insert()
+            pid, read = _child()
+            running[read] = pid
+            poll.register(read, select.POLLIN)
+            left -= 1
+            continue
+        for read, _ in poll.poll():
+            poll.unregister(read)
+            os.read(read, 64)
+            os.close(read)
+            os.waitpid(running.pop(read), 0)
+            insert()
+    return time.perf_counter() - before
+
+
+def _child() -> tuple[int, int]:
+    """A process that says when it began, by the pipe that is read from, and ends."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(write, b"%d" % time.monotonic_ns())
+        os._exit(0)
+    os.close(write)
+    return pid, read
+
+
+def _jobs(count: int, database: str) -> Iterator[float]:
+    insert = _inserter(database)
+    gc.freeze()
+    for _ in range(count):
+        time.sleep(0.01)
+        before = time.monotonic_ns()
+        insert()
+        pid, read = _child()
+        stamp = int(os.read(read, 64))
+        os.close(read)
+        os.waitpid(pid, 0)
+        insert()
+        yield (stamp - before) / 1e9
+        yield (time.monotonic_ns() - before) / 1e9
+
+
+def _rows(count: int, path: str) -> float:
+    database = _opened(path)
+    before = time.perf_counter()
+    for first in range(0, count, 1000):
+        database.execute("BEGIN IMMEDIATE")
+        rows = [("x" * 250,)] * min(1000, count - first)
+        database.executemany("INSERT INTO rows (text) VALUES (?)", rows)
+        database.execute("COMMIT")
+    return time.perf_counter() - before
+
+
 def _serve_echo(link: int, database: str) -> None:
     insert = _inserter(database)
     with socket.socket(fileno=link) as peer:
@@ -117,11 +197,16 @@ def _serve_echo(link: int, database: str) -> None:
             peer.sendall(request)
 
 
-def _inserter(path: str) -> Callable[[], object]:
+def _opened(path: str) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     database.execute("CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY, text TEXT)")
+    return database
+
+
+def _inserter(path: str) -> Callable[[], object]:
+    database = _opened(path)
     return lambda: database.execute("INSERT INTO rows (text) VALUES (?)", ("x" * 250,))
 
 
@@ -140,6 +225,12 @@ def _main(mode: str, count: int, *more: str) -> None:
             print(*_latency(count))
         case "commit":
             print(*_commit(count, *more))
+        case "drain":
+            print(_drain(count, more[0], int(more[1])))
+        case "rows":
+            print(_rows(count, *more))
+        case "job":
+            print(*_jobs(count, *more))
         case "echo":
             _serve_echo(count, *more)
         case _:

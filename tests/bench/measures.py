@@ -158,6 +158,11 @@ def confinement(confined: Station, unconfined: Station, jobs: int, rounds: int) 
     return Confinement(*(median(each) for each in zip(*rates, strict=True)))
 
 
+def drain_rate(station: Station, jobs: int) -> float:
+    """Jobs a second of a drain."""
+    return _let_go(station, _queue_up(station, jobs))
+
+
 def _let_go(station: Station, ids: list[int]) -> float:
     """Have these jobs run, which wait in a paused queue; jobs a second."""
     completed = station.client.stats()["jobs"].get("completed", 0)
@@ -207,16 +212,17 @@ def to_body(stations: Sequence[Station], samples: int) -> list[ToBody]:
     found: list[list[float]] = [[] for _ in stations]
     for _ in range(samples):
         for station, latencies in zip(stations, found, strict=True):
-            latencies.append(_to_body(station))
+            latencies.append(one_job(station)[0])
     return [ToBody(Latency.of(latencies), raw) for latencies in found]
 
 
-def _to_body(station: Station) -> float:
+def one_job(station: Station) -> tuple[float, float]:
+    """Milliseconds from just before a submit to the body's first line, and to its result here."""
     time.sleep(0.01)
     before = time.monotonic_ns()
     job = station.client.run_background_job(NOOP, "stamp")
     stamp: int = job.result(timeout=30)
-    return (stamp - before) / 1e6
+    return (stamp - before) / 1e6, (time.monotonic_ns() - before) / 1e6
 
 
 def recovery(busy: Station, empty: Station, live: int, queued: int, restarts: int) -> Recovery:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from measures import Confinement, Drain, Idle, Latency, Memory, Pass, Recovery
 from pouring import Pouring
@@ -75,19 +76,26 @@ def figures(found: Findings) -> list[Figure]:
     ]
 
 
-def to_json(found: Findings, about: dict[str, object]) -> dict[str, object]:
+def to_json(
+    lines: Sequence[Figure], measured: Mapping[str, Any], about: Mapping[str, object]
+) -> dict[str, object]:
     """Figures by name, and the raw measurements."""
     return {
         "about": about,
-        "figures": {figure.name: asdict(figure) for figure in figures(found)},
-        "measured": asdict(found),
+        "figures": {figure.name: asdict(figure) for figure in lines},
+        "measured": measured,
     }
 
 
-def to_table(lines: list[Figure]) -> str:
-    """The figures in columns, each beside its limit and target."""
+def to_table(lines: Sequence[Figure], before: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+    """The figures in columns, each beside its limit and target; beside those of an earlier run, by name, too."""
     head = ("figure", "value", "limit here", "ratio", "target", "")
     rows = [_cells(figure) for figure in lines]
+    if before is not None:
+        head = (*head, "before", "ratio", "change")
+        rows = [
+            (*row, *_before(figure, before.get(figure.name))) for row, figure in zip(rows, lines, strict=True)
+        ]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     rule = tuple("-" * width for width in widths)
     return "\n".join(_line(row, widths) for row in (head, rule, *rows))
@@ -272,13 +280,22 @@ def _cpu_of_a_job(drain: Drain) -> list[Figure]:
 def _cells(figure: Figure) -> tuple[str, ...]:
     verdict = {None: "", True: "met", False: "MISSED"}[figure.is_met]
     unit = f" {figure.unit}" if figure.unit else ""
-    limit = "" if figure.limit is None else _number(figure.limit)
+    limit = "" if figure.limit is None else shown(figure.limit)
     ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
-    return figure.name, _number(figure.value) + unit, limit, ratio, figure.target, verdict
+    return figure.name, shown(figure.value) + unit, limit, ratio, figure.target, verdict
 
 
-def _number(value: float) -> str:
+def shown(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def _before(figure: Figure, earlier: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What it was, its ratio to the limit of that run, and by how much it is more now."""
+    if earlier is None:
+        return "", "", ""
+    value, ratio = earlier["value"], earlier["ratio"]
+    change = f"{(figure.value / value - 1) * 100:+.0f} %" if value else ""
+    return shown(value), "" if ratio is None else f"{ratio:.2f}", change
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:

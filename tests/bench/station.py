@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -52,25 +53,47 @@ class NoOp:
 '''
 
 
+DATED: Final = "bench_dates.Dated"
+_DATES: Final = '''
+from datetime import date
+
+
+class Dated:
+    """Takes what JSON lacks."""
+
+    def run(self, on: date):
+        """Nothing."""
+
+    def plain(self, on: str):
+        """Nothing, with what JSON has."""
+'''
+
+
 class StationError(Exception):
     """The daemon did not do what a measurement needs."""
 
 
 class Station:
-    """A daemon with one approved class; use `running` to make one."""
+    """A daemon with an approved class, and perhaps another whose method takes a date; use `running` to make one."""
 
-    def __init__(self, state: Path, runtime: Path, slots: int, program: Sequence[str]) -> None:
+    def __init__(
+        self, state: Path, runtime: Path, slots: int, program: Sequence[str], web: bool, dates: bool
+    ) -> None:
         self._program = program
         self.state = state
         self.runtime = runtime
         self.socket = runtime / "s"
         self.client = Client(str(self.socket), timeout=60.0)
         self.fork_server = 0
+        self.page = 0
+        self._page_socket = runtime / "page" if web else None
         self._console = state / "console"
         self._process: subprocess.Popen[bytes] | None = None
         (state / "bench_jobs.py").write_text(_JOBS)
+        (state / "bench_dates.py").write_text(_DATES)
+        approved = [NOOP, DATED] if dates else [NOOP]
         self.config = state / "bgjobd.toml"
-        self.config.write_text(_settings(state, runtime, self.socket, slots))
+        self.config.write_text(_settings(state, runtime, self.socket, slots, self._page_socket, approved))
         self._pipe = runtime / "hold"
         os.mkfifo(self._pipe)
 
@@ -94,11 +117,35 @@ class Station:
             )
         self._wait_for_answer()
         seconds = time.monotonic() - began_at
-        (described,) = self.client.classes()
-        if described["unavailable"] is not None:
-            raise StationError(f"{NOOP} is unavailable: {described['unavailable']}")
-        (self.fork_server,) = processes.children(self.pid)
+        for described in self.client.classes():
+            if described["unavailable"] is not None:
+                raise StationError(f"{described['name']} is unavailable: {described['unavailable']}")
+        self.fork_server, self.page = self._parts()
         return seconds
+
+    def _parts(self) -> tuple[int, int]:
+        """The pids of the fork server, and of the page, 0 where there is none."""
+        deadline = time.monotonic() + _START
+        expected = 1 if self._page_socket is None else 2
+        while len(found := processes.children(self.pid)) != expected:
+            if time.monotonic() > deadline:
+                raise StationError(f"the daemon has not {expected} children but {found}")
+            time.sleep(0.01)
+        pages = [pid for pid in found if b"bgjobd.web" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        (server,) = set(found).difference(pages)
+        return server, pages[0] if pages else 0
+
+    def look_at_page(self) -> None:
+        """Have the page answer once, so that it holds what it needs for that."""
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(_START)
+            peer.connect(str(self._page_socket))
+            peer.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answer = b""
+            while more := peer.recv(65536):
+                answer += more
+        if b" 200 " not in answer.partition(b"\r\n")[0]:
+            raise StationError(f"the page answers {answer[:100]!r}")
 
     def kill(self) -> None:
         """End the daemon alone, by SIGKILL: attempts go on."""
@@ -179,7 +226,11 @@ class Station:
 
 @contextmanager
 def running(
-    state_base: Path | None, slots: int = SLOTS, program: Sequence[str] = ("-m", "bgjobd")
+    state_base: Path | None,
+    slots: int = SLOTS,
+    program: Sequence[str] = ("-m", "bgjobd"),
+    web: bool = False,
+    dates: bool = False,
 ) -> Iterator[Station]:
     """A station whose daemon runs meanwhile; its state on a disk, its runtime directory on tmpfs where there is one."""
     shm = Path("/dev/shm")
@@ -187,7 +238,7 @@ def running(
         tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=state_base or "/var/tmp") as state,
         tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=shm if shm.is_dir() else None) as runtime,
     ):
-        station = Station(Path(state), Path(runtime), slots, program)
+        station = Station(Path(state), Path(runtime), slots, program, web, dates)
         try:
             station.start()
             yield station
@@ -221,7 +272,10 @@ def _multiply(database: sqlite3.Connection, table: str, key: str, original: int,
     )
 
 
-def _settings(state: Path, runtime: Path, socket: Path, slots: int) -> str:
+def _settings(
+    state: Path, runtime: Path, socket: Path, slots: int, page: Path | None, approved: Sequence[str]
+) -> str:
+    web = "enabled = false" if page is None else f'bind = "unix:{page}"'
     return f"""
 [daemon]
 socket = "{socket}"
@@ -234,9 +288,8 @@ path = ["{state}"]
 [log]
 console = "none"
 [web]
-enabled = false
+{web}
 [queues]
 default = {{ max_pending = 10000000 }}
 [approved]
-"{NOOP}" = {{}}
-"""
+{"".join(f'"{name}" = {{}}' + chr(10) for name in approved)}"""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -22,7 +24,10 @@ TINY = [
 def test_a_tiny_run_writes_every_figure_and_leaves_nothing_behind(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
-    command = [sys.executable, str(BENCH), *TINY, "--state-dir", str(state), "--json", "bench.json"]
+    before = tmp_path / "before.json"
+    before.write_text(json.dumps({"figures": {"submit in bulk": {"value": 10.0, "ratio": 0.123}}}))
+    command = [sys.executable, str(BENCH), "--all", *TINY, "--state-dir", str(state), "--json", "bench.json"]
+    command += ["--against", str(before), "--svg", "bench.svg"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "bench.json").read_text())["figures"]
@@ -37,5 +42,9 @@ def test_a_tiny_run_writes_every_figure_and_leaves_nothing_behind(tmp_path: Path
     } < figures.keys()
     assert {"submit p99 beside a prune of 400 jobs", "prune meanwhile"} < figures.keys()
     assert {"ping p99", "ping p99 beside 1 MiB of lists", "PSS daemon beside all of that"} < figures.keys()
+    assert {"drain, 2 slots", "submit to the result, p50", "PSS of the spares"} < figures.keys()
     assert all(name in done.stdout for name in figures)
+    assert re.search(r"^submit in bulk .* 10 +0\.12 +\+[\d,]+ %$", done.stdout, re.MULTILINE)
+    drawn = ElementTree.parse(tmp_path / "bench.svg").getroot()
+    assert "submit in bulk" in "".join(drawn.itertext())
     assert list(state.iterdir()) == []
