@@ -226,7 +226,7 @@ retry_delay = 0.05
     def children(self) -> list[int]:
         """The pids of the daemon's children: the fork servers."""
         assert self.process is not None
-        return _children(self.process.pid)
+        return children_of(self.process.pid)
 
     def spooled(self) -> list[str]:
         """The names of the files that the spool has of attempts and hooks."""
@@ -262,13 +262,14 @@ def daemon(
         yield running
     finally:
         if running.process is not None:
-            servers = _children(running.process.pid)
+            servers = children_of(running.process.pid)
             running.stop(signal.SIGKILL)
             for pid in servers:
                 eventually(lambda pid=pid: not is_alive(pid))
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int | None) -> list[int]:
+    """The pids of a process's children; none where it is gone."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:

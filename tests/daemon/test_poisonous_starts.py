@@ -55,12 +55,18 @@ fork_servers._FIRST_PAUSE = fork_servers._LONGEST_PAUSE_AFTER_CRASH = retry._FIR
 """
 """A daemon that does not pause for long after what ended its fork server."""
 
+FORKING = {"BGJOBD_DAEMON__SPARES": "0"}
+"""One whose starts fork: a spare is forked before anybody knows what it will run."""
+
 
 def test_starts_that_end_their_fork_server_are_given_up_after_three_and_cost_nobody_else_anything(
     tmp_path: Path,
 ) -> None:
     modules = {"poisonous": POISONOUS.replace("LEDGER", str(tmp_path / "ledger"))}
-    with daemon(tmp_path, SETTINGS, modules=modules, changes=SOON) as running, running.client() as client:
+    with (
+        daemon(tmp_path, SETTINGS, modules=modules, environ=FORKING, changes=SOON) as running,
+        running.client() as client,
+    ):
         client.pause("default")
         hooked = client.run_background_job("poisonous.Hooked", "run").id
         guilty = client.run_background_job("poisonous.Poison", "run").id

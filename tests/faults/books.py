@@ -22,7 +22,7 @@ from bgjobd.commands.books import Books
 from bgjobd.config import loading
 from bgjobd.config.sections import Config
 from bgjobd.supervisor.fork_server_marks import try_mark
-from tests.daemon.running import RunningDaemon
+from tests.daemon.running import RunningDaemon, children_of
 from tests.faults import ledgered
 from tests.support import eventually
 
@@ -220,9 +220,10 @@ def _left_behind(settings: Config, found: Books, pid: int | None) -> Iterator[st
         yield f"{name} lies in the spool, and everything has ended"
     if pid is None and found.unsettled:
         yield found.summary
-    servers = _fork_servers(pid)
+    servers = set(children_of(pid))
+    known = servers | {spare for server in servers for spare in _spares(server, settings.daemon.spares)}
     for process, command in marked_processes(settings.daemon.state_dir.parent):
-        if process not in servers:
+        if process not in known:
             yield f"process {process} is left: {command}"
 
 
@@ -237,12 +238,14 @@ def _unneeded(settings: Config) -> Iterator[str]:
                 yield name
 
 
-def _fork_servers(daemon: int | None) -> set[int]:
-    """The daemon's own children."""
-    try:
-        return {int(pid) for pid in Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()}
-    except OSError:
-        return set()
+def _spares(server: int, most: int) -> set[int]:
+    """The fork server's children that have not begun to be attempts, which lead sessions of their own."""
+    found = set()
+    for pid in children_of(server):
+        with suppress(ProcessLookupError):
+            if os.getsid(pid) == server:
+                found.add(pid)
+    return found if len(found) <= most else set()
 
 
 def marked_processes(directory: Path) -> list[tuple[int, str]]:

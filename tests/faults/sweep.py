@@ -90,7 +90,7 @@ class Tally:
 
 
 def _points(way: Way, role: Role) -> list[Point]:
-    with _temporary_ground(way) as there:
+    with _temporary_ground(way, role) as there:
         return [point for part in PARTS[role] for point in there.points(role, part)]
 
 
@@ -101,7 +101,7 @@ def _sweep(way: Way, role: Role, points: Sequence[Point], workers: int) -> Tally
     for point in points:
         left.put(point)
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(_work, way, left, tally) for _ in range(workers)]
+        futures = [pool.submit(_work, way, role, left, tally) for _ in range(workers)]
         try:
             for future in futures:
                 future.result()
@@ -111,10 +111,10 @@ def _sweep(way: Way, role: Role, points: Sequence[Point], workers: int) -> Tally
     return tally
 
 
-def _work(way: Way, left: SimpleQueue[Point], tally: Tally) -> None:
+def _work(way: Way, role: Role, left: SimpleQueue[Point], tally: Tally) -> None:
     """Strike until no point is left; after a finding on a new ground, for the old one may be spoilt."""
     while not left.empty():
-        with _temporary_ground(way) as there:
+        with _temporary_ground(way, role) as there:
             for point in _taken(left):
                 strike = there.strike(point)
                 tally.add(strike)
@@ -129,10 +129,10 @@ def _taken(left: SimpleQueue[Point]) -> Iterator[Point]:
 
 
 @contextmanager
-def _temporary_ground(way: Way) -> Iterator[Ground]:
+def _temporary_ground(way: Way, role: Role) -> Iterator[Ground]:
     with (
         tempfile.TemporaryDirectory(prefix="bgjobd-sweep-") as directory,
-        ground(Path(directory), way) as made,
+        ground(Path(directory), role, way) as made,
     ):
         yield made
 

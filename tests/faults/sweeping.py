@@ -28,7 +28,7 @@ from bgjob.errors import (
     ReloadFailedError,
     ShuttingDownError,
 )
-from tests.daemon.running import RunningDaemon, daemon
+from tests.daemon.running import RunningDaemon, children_of, daemon
 from tests.faults import books
 from tests.faults.knife import HALTING, Knife, ask_to_halt, halted_child, is_halted
 from tests.support import eventually
@@ -84,6 +84,7 @@ class Role(StrEnum):
     START = "start"
     FORK_SERVER = "fork-server"
     CHILD = "child"
+    SPARE = "spare"
 
 
 _PATIENCE: Final = 60.0
@@ -137,7 +138,10 @@ PARTS: Final = {
     Role.START: ("loop",),  # of a daemon that follows one which was killed while jobs ran
     Role.FORK_SERVER: ("loop",),
     Role.CHILD: METHODS,  # the method that it runs
+    Role.SPARE: METHODS,  # the same, after it has waited for it
 }
+_SPARES: Final = {Role.CHILD: 0, Role.SPARE: 1}
+"""How many a fork server has, where that matters: at whom strace is to be is to be known."""
 
 
 Walking = Future[dict[str, int]]
@@ -220,7 +224,7 @@ class Ground:
         """One walk, after which the books are well; strace as it was."""
         self._come_to_rest()
         run = next(self._runs)
-        jobs = ((books.LEDGERED, part),) if role is Role.CHILD else _ON_THE_WAY[self._way]
+        jobs = ((books.LEDGERED, part),) if role in (Role.CHILD, Role.SPARE) else _ON_THE_WAY[self._way]
         keys = {f"run {run} {method}": (class_name, method) for class_name, method in jobs}
         with self._aimed(role, part, injection, partial(self._walker.submit, self._walk, keys)) as aimed:
             knife, walking = aimed
@@ -249,7 +253,7 @@ class Ground:
     ) -> Iterator[tuple[Knife, Walking]]:
         """Strace at the victim, and the jobs on their way."""
         log = self._directory / "strace.log"
-        if role in (Role.DAEMON, Role.FORK_SERVER):
+        if role in (Role.DAEMON, Role.FORK_SERVER, Role.SPARE):
             with Knife(self._victim(role, part), injection, log) as knife:
                 yield knife, walk()
             return
@@ -277,6 +281,8 @@ class Ground:
         """The pid of the process, or the tid of the thread, that is killed."""
         if role is Role.FORK_SERVER:
             return self._running.fork_server()
+        if role is Role.SPARE:
+            return eventually(lambda: children_of(self._running.fork_server()))[0]
         return eventually(self._threads_if_all)[_THREADS.index(part)]
 
     def _threads_if_all(self) -> list[int]:
@@ -391,9 +397,11 @@ class Ground:
 
 
 @contextmanager
-def ground(directory: Path, way: Way = Way.PLAIN) -> Iterator[Ground]:
-    """A ground in this directory; what is left of it is ended."""
-    with daemon(directory, _SETTINGS, books.marked(directory), modules=_MODULES) as running:
+def ground(directory: Path, role: Role, way: Way = Way.PLAIN) -> Iterator[Ground]:
+    """A ground in this directory, for a walk through this role's calls; what is left of it is ended."""
+    spares = 0 if way is Way.CRASH else _SPARES.get(role)
+    environ = {} if spares is None else {"BGJOBD_DAEMON__SPARES": str(spares)}
+    with daemon(directory, _SETTINGS, books.marked(directory), environ, _MODULES) as running:
         made = Ground(running, way)
         try:
             yield made

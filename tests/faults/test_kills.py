@@ -14,14 +14,13 @@ from typing import Any
 import pytest
 
 from bgjob import Client
-from tests.daemon.running import RunningDaemon, daemon, is_alive
+from tests.daemon.running import RunningDaemon, children_of, daemon, is_alive
 from tests.faults import books
 from tests.faults.injecting import needs_root
-from tests.faults.knife import HALTING, Knife, ask_to_halt, halted_child, why_impossible
+from tests.faults.knife import Knife, why_impossible
 from tests.support import eventually
 
-ENDING = (
-    '''
+ENDING = '''
 import atexit, ctypes, os, signal, sys, threading, time
 from pathlib import Path
 
@@ -113,8 +112,6 @@ class Ending:
                  and os.path.exists(f"/proc/self/fd/{name}")}
         return next(int(name) for name, target in links.items() if target.endswith(".journal"))
 '''
-    + HALTING
-)
 TARGET = "ending.Ending"
 SETTINGS = (
     '"ending.Ending" = { max_retries = 1, retry_delay = 0.05, stop_grace = 0.2 }\n[web]\nenabled = false'
@@ -130,8 +127,9 @@ LESS_PATIENCE = "from bgjobd.supervisor import attempt_stop; attempt_stop._LONG_
 
 @contextmanager
 def _daemon(directory: Path) -> Iterator[RunningDaemon]:
+    environ = {"BGJOBD_DAEMON__SPARES": "1"}  # which strace can be attached to before it is an attempt
     with daemon(
-        directory, SETTINGS, books.marked(directory), modules=MODULES, changes=LESS_PATIENCE
+        directory, SETTINGS, books.marked(directory), environ, MODULES, changes=LESS_PATIENCE
     ) as running:
         yield running
 
@@ -270,10 +268,9 @@ def test_a_child_is_killed(
 ) -> None:
     with lasting.client() as client:
         client.classes()
-        ask_to_halt(lasting)
-        job = client.run_background_job(TARGET, "complete")
-        with Knife(halted_child(lasting), injection, lasting.directory / "strace.log") as knife:
-            knife.let_go_on()
+        (child,) = eventually(lambda: children_of(lasting.fork_server()))
+        with Knife(child, injection, lasting.directory / "strace.log") as knife:
+            job = client.run_background_job(TARGET, "complete")
             eventually(knife.has_ended)
             assert knife.has_struck(), f"nobody was killed {moment}"
         end = job.wait(20)

@@ -15,12 +15,18 @@ OBSTACLE = why_impossible()
 @pytest.mark.skipif(OBSTACLE is not None, reason=str(OBSTACLE))
 @pytest.mark.parametrize(
     ("role", "start", "step"),
-    [(Role.DAEMON, 11, 97), (Role.START, 20, 113), (Role.FORK_SERVER, 5, 41), (Role.CHILD, 3, 29)],
+    [
+        (Role.DAEMON, 11, 97),
+        (Role.START, 20, 113),
+        (Role.FORK_SERVER, 5, 41),
+        (Role.CHILD, 3, 29),
+        (Role.SPARE, 2, 31),
+    ],
 )
 def test_a_process_is_killed_in_the_middle_of_anything_and_the_books_balance(
     tmp_path: Path, role: Role, start: int, step: int
 ) -> None:
-    with ground(tmp_path) as there:
+    with ground(tmp_path, role) as there:
         points = [point for part in PARTS[role] for point in there.points(role, part)]
         reached = 0
         chosen = points[start - 1 :: step]

@@ -214,6 +214,7 @@ state_dir = "{directory}/state"
 runtime_dir = "{directory}/run"
 log_dir = "{directory}/log"
 slots = {SLOTS}
+spares = 1
 [app]
 path = ["{directory}"]
 {books.marked(directory)[:-1]}, TORTURE_LEDGER = "{ledger}", TORTURE_BROKEN = "{directory}/broken" }}
