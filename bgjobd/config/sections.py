@@ -53,7 +53,7 @@ class Daemon(Section):
     slots: values.Count = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     """Attempts at once."""
     spares: values.Whole = 4
-    """Processes that wait for attempts to come, at most; there are no more than free slots."""
+    """Processes that wait for attempts; at most as many as free slots."""
     at_stop: AtStop = AtStop.AUTO
     """What becomes of attempts at a stop: `leave`, `stop` or `drain`; `auto`: `stop` in a container, else `leave`."""
     drain: StrictBool = False

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +274,16 @@ def children_of(pid: int | None) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
+
+
+def spares_of(server: int) -> set[int]:
+    """The fork server's children that have not begun to be attempts, which lead sessions of their own."""
+    found = set()
+    for pid in children_of(server):
+        with suppress(ProcessLookupError):
+            if os.getsid(pid) == server:
+                found.add(pid)
+    return found
 
 
 def is_alive(pid: int) -> bool:

@@ -102,6 +102,7 @@ def test_every_key_of_every_section_is_taken(tmp_path: Path) -> None:
         "runtime_dir": Path("/run/x"),
         "log_dir": Path("/var/log/x"),
         "slots": 4,
+        "spares": 2,
         "at_stop": AtStop.DRAIN,
         "drain": True,
     }
@@ -130,6 +131,7 @@ state_dir = "/var/lib/x"
 runtime_dir = "/run/x"
 log_dir = "/var/log/x"
 slots = 4
+spares = 2
 at_stop = "drain"
 drain = true
 [socket]

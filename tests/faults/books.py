@@ -22,7 +22,7 @@ from bgjobd.commands.books import Books
 from bgjobd.config import loading
 from bgjobd.config.sections import Config
 from bgjobd.supervisor.fork_server_marks import try_mark
-from tests.daemon.running import RunningDaemon, children_of
+from tests.daemon.running import RunningDaemon, children_of, spares_of
 from tests.faults import ledgered
 from tests.support import eventually
 
@@ -221,7 +221,7 @@ def _left_behind(settings: Config, found: Books, pid: int | None) -> Iterator[st
     if pid is None and found.unsettled:
         yield found.summary
     servers = set(children_of(pid))
-    known = servers | {spare for server in servers for spare in _spares(server, settings.daemon.spares)}
+    known = servers.union(*map(spares_of, servers))
     for process, command in marked_processes(settings.daemon.state_dir.parent):
         if process not in known:
             yield f"process {process} is left: {command}"
@@ -236,16 +236,6 @@ def _unneeded(settings: Config) -> Iterator[str]:
         with suppress(FileNotFoundError):
             if b'"type":"fenced"' not in (spool / name).read_bytes():
                 yield name
-
-
-def _spares(server: int, most: int) -> set[int]:
-    """The fork server's children that have not begun to be attempts, which lead sessions of their own."""
-    found = set()
-    for pid in children_of(server):
-        with suppress(ProcessLookupError):
-            if os.getsid(pid) == server:
-                found.add(pid)
-    return found if len(found) <= most else set()
 
 
 def marked_processes(directory: Path) -> list[tuple[int, str]]:

@@ -236,8 +236,10 @@ def test_a_fork_server_without_descriptors_comes_up_later(running: RunningDaemon
 
 
 @pytest.mark.needs("strace")
-def test_a_fork_that_fails_spends_no_retry_and_the_job_waits_for_another_try(running: RunningDaemon) -> None:
-    with running.client() as client:
+def test_a_fork_that_fails_spends_no_retry_and_the_job_waits_for_another_try(tmp_path: Path) -> None:
+    forking = {"BGJOBD_DAEMON__SPARES": "0"}
+    with daemon(tmp_path, environ=forking) as running, running.client() as client:
+        client.classes()
         with failing_calls(running.fork_server(), "clone,clone3,fork,vfork", "EAGAIN"):
             job = client.run_background_job(PROBE, "echo", {"value": 1})
             eventually(lambda: client.get(job.id).snapshot["attempts"][0]["outcome"] == "not_started")

@@ -15,7 +15,7 @@ from typing import Any
 
 from bgjob.codec import FrameReader, Reply, Request, parse_reply
 from bgjob.words import INTERFACE, SERVICE
-from tests.daemon.running import RunningDaemon
+from tests.daemon.running import RunningDaemon, children_of, spares_of
 from tests.support import eventually
 
 PATIENCE = 20.0
@@ -136,7 +136,7 @@ def traces(running: RunningDaemon) -> dict[str, Any]:
         "attempts": attempts,
         "lines": lines,
         "files": sorted(path.name for folder in folders for path in folder.iterdir()),
-        "processes": _children(running.fork_server()),
+        "processes": _attempts(running),
         "bugs": [line for line in running.lines() if "bug:" in line],
         "uncaught": [line for line in running.console().splitlines() if _is_uncaught(line)],
     }
@@ -169,11 +169,13 @@ def is_quiet(running: RunningDaemon) -> bool:
     """Whether nothing runs, and what has run is written up."""
     (open_jobs,) = running.query("SELECT COUNT(*) FROM background_jobs WHERE finished_at IS NULL")[0]
     journals = [path for path in running.spool.iterdir() if path.suffix]
-    return not open_jobs and not journals and not _children(running.fork_server())
+    return not open_jobs and not journals and not _attempts(running)
 
 
-def _children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+def _attempts(running: RunningDaemon) -> set[int]:
+    """The pids of those that run, and of what else the fork server has forked, but for its spares."""
+    server = running.fork_server()
+    return set(children_of(server)) - spares_of(server)
 
 
 def _unread_bytes(sock: socket.socket) -> int:

@@ -20,6 +20,7 @@ from bgjob.errors import BgjobError
 from bgjobd.commands import process_table
 from bgjobd.commands.process_table import Process
 from bgjobd.config.sections import Config
+from tests.daemon.running import children_of, spares_of
 from tests.faults import books
 from tests.faults.injecting import fill, may_mount, small_disk
 
@@ -135,13 +136,9 @@ class Station:
             return False
 
     def is_at_rest(self) -> bool:
-        """Whether the daemon has the fork server that it needs, and no other any more, nor that one a child."""
-        try:
-            servers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-            children = [Path(f"/proc/{pid}/task/{pid}/children").read_text().split() for pid in servers]
-        except OSError:
-            return False
-        return children == [[]]
+        """Whether the daemon has the fork server that it needs, and no other any more, nor that one an attempt."""
+        servers = children_of(self.pid)
+        return len(servers) == 1 and set(children_of(servers[0])) == spares_of(servers[0])
 
     def wait_for(self, question: Callable[[], bool]) -> None:
         """Wait until it is so, at most for a while."""
