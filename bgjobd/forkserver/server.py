@@ -226,8 +226,8 @@ class _Server:
             except (OSError, MemoryError) as error:
                 self._report(order, "not_started", reason=str(error))
                 return
-            if pid == 0:
-                child.run(order, self._setting(place))
+        if pid == 0:
+            child.run(order, self._setting(place))
         self._children[pid] = order
         self._want_spares()
 

@@ -49,15 +49,15 @@ class Spares:
         try:
             pid = os.fork()
         except (OSError, MemoryError):
-            os.close(write)
-        else:
-            if pid == 0:
-                os.close(write)
-                be_spare(read)
-            os.set_blocking(write, False)
-            self._pipes[pid] = write
-        finally:
             os.close(read)
+            os.close(write)
+            return
+        if pid == 0:
+            os.close(write)
+            be_spare(read)
+        os.close(read)
+        os.set_blocking(write, False)
+        self._pipes[pid] = write
 
     def hand_over(self, order: Order) -> int | None:
         """Give the order to a spare; its pid, None where none has taken it."""
