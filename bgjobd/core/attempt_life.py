@@ -79,7 +79,7 @@ class State(StrEnum):
     @property
     def has_begun(self) -> bool:
         """Whether its journal was there, as long as its end is not known."""
-        return self in (State.OBSTRUCTED, State.RUNNING, State.ORPHANED)
+        return self in _BEGUN
 
     @property
     def is_unasked(self) -> bool:
@@ -88,7 +88,11 @@ class State(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        return self in (State.GIVEN_BACK, State.LOST, State.ENDED)
+        return self in _FINAL
+
+
+_BEGUN: Final = frozenset({State.OBSTRUCTED, State.RUNNING, State.ORPHANED})
+_FINAL: Final = frozenset({State.GIVEN_BACK, State.LOST, State.ENDED})
 
 
 class Act(StrEnum):
@@ -356,6 +360,8 @@ def advance(
     for act in step.acts:
         if act in _SENT:
             changes["sent"] = _SENT[act]
+    if step.state is life.state and not changes and step.ending is None:
+        return life, step.acts
     after = life._replace(state=step.state, **changes)
     if step.ending is not None:
         ended = _ended(after, step.ending(after, sight), now, terms())

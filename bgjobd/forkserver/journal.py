@@ -449,7 +449,7 @@ def _try_record(line: bytes) -> Record | None:
     try:
         if completed is None and len(line) > LONG and not _is_flat(line.decode()):
             return None
-        record = json.loads(line) if completed is None else _unread(*completed.groups())
+        record = json.loads(line.decode()) if completed is None else _unread(*completed.groups())
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and _is_whole(record) else None
@@ -500,14 +500,19 @@ class _Field(NamedTuple):
     """One that a record must have, or may: of which types, and the least and the most that a number may be."""
 
     name: str
-    types: Any
+    types: frozenset[type]
     least: float
     most: float
 
 
-def _fields(**types: Any) -> tuple[_Field, ...]:
+def _fields(**types: type | tuple[type, ...]) -> tuple[_Field, ...]:
     return tuple(
-        [_Field(name, each, *_RANGES.get(name, (-_LARGEST, _LARGEST))) for name, each in types.items()]
+        _Field(
+            name,
+            frozenset(each if isinstance(each, tuple) else (each,)),
+            *_RANGES.get(name, (-_LARGEST, _LARGEST)),
+        )
+        for name, each in types.items()
     )
 
 
@@ -566,6 +571,7 @@ def _has(record: Record, fields: Iterable[_Field] | None) -> bool:
         return False
     for name, types, least, most in fields:
         value = record.get(name)
-        if not isinstance(value, types) or (isinstance(value, _NUMBER) and not least <= value <= most):
+        kind = type(value)  # as JSON has them: true is no number
+        if kind not in types or (kind in _NUMBER and not least <= value <= most):  # type: ignore[operator]  # a number
             return False
     return True
