@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from bgjob import __version__
 from bgjob.codec import JsonObject
 from bgjob.errors import InterfaceNotFoundError
 from bgjob.words import INTERFACE, SERVICE
@@ -37,7 +36,7 @@ async def info(parameters: JsonObject, caller: Caller) -> JsonObject:
     return {
         "vendor": "bgjobd",
         "product": "bgjobd",
-        "version": own_version(),
+        "version": __version__,
         "url": "",
         "interfaces": [SERVICE, INTERFACE],
     }
@@ -49,9 +48,3 @@ async def description(parameters: JsonObject, caller: Caller) -> JsonObject:
     if description is None:
         raise InterfaceNotFoundError(interface=given.interface)
     return {"description": description}
-
-
-@cache
-def own_version() -> str:
-    """What runs, whatever is installed by now: the disk is asked once."""
-    return version("bgjobd")

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from bgjob import __version__
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, EntryType, Status
 from bgjobd.api import schemas, streams
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.dispatch import Answer, Encoded, Methods, Stream
-from bgjobd.api.introspection import description, info, own_version
+from bgjobd.api.introspection import description, info
 from bgjobd.api.peer import Caller
 from bgjobd.api.replies import (
     class_reply,
@@ -196,7 +197,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         if given.counts:
             asked_for["counts"] = daemon.counters.as_json()
     return {
-        "version": own_version(),
+        "version": __version__,
         "pid": os.getpid(),
         "started_at": to_text(daemon.started_at),
         **fork_server_reply(daemon),

@@ -1,4 +1,4 @@
-"""The command `bgjobd backup`: its arguments, and what it says; how a copy is made is the store's."""
+"""The command `bgjobd backup`: what it says; how a copy is made is the store's."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from bgjob.amounts import size_text
 from bgjob.text import one_line
 from bgjobd.commands.exit_codes import FAILED, INTERRUPTED, OK, USAGE, check_owner, complain, named
 from bgjobd.config.sections import Config
+from bgjobd.store import backups
 from bgjobd.store.database import UnusableDatabaseError
 
 
 def backup(given: argparse.Namespace, settings: Config) -> int:
-    """Copy the database to FILE, or into state_dir/backups, and look through the copy; the daemon may run meanwhile."""
-    from bgjobd.store import backups  # which a daemon has no use for
-
+    """Copy the database to FILE, or into state_dir/backups, and look through the copy."""
     state_dir = settings.daemon.state_dir
     target: Path = given.file or backups.usual_place(state_dir, time.time())
     try:
@@ -32,14 +31,3 @@ def backup(given: argparse.Namespace, settings: Config) -> int:
         return complain(f"there is no copy: {error}", FAILED)
     print(f"{one_line(str(target))}: {size_text(size)}, sound; `bgjobd backup --help` says how to restore it")
     return OK
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    command.epilog = (
-        "To restore: stop the daemon, once no attempt runs (SIGQUIT waits for them); put a copy of FILE in the "
-        "place of state_dir/bgjobd.db; remove bgjobd.db-wal and bgjobd.db-shm; start the daemon."
-    )
-    command.add_argument(
-        "file", type=Path, nargs="?", metavar="FILE", help="where to; else a name with the time"
-    )
-    command.add_argument("--force", action="store_true", help="replace FILE where there is one")

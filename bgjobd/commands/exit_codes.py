@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bgjob.text import lines
 from bgjobd.host.journal_priorities import Priority, is_for_journald, prefixed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OK: Final = 0
 FAILED: Final = 1

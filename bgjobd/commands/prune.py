@@ -1,14 +1,13 @@
-"""The command `bgjobd prune`: its arguments, and what it says; how it deletes is in `pruning`."""
+"""The command `bgjobd prune`: what it says; how it deletes is in `pruning`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bgjob.errors import BgjobError, RequestError
+from bgjobd.commands import pruning
 from bgjobd.commands.exit_codes import (
     BUSY,
     FAILED,
@@ -22,20 +21,14 @@ from bgjobd.commands.exit_codes import (
     complain,
     named,
 )
-from bgjobd.config import values
 from bgjobd.config.sections import Config, Retention
+from bgjobd.store.audit import SchemaTooOldError
 from bgjobd.store.database import UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
 
-if TYPE_CHECKING:
-    from bgjobd.commands.pruning import Pruned
-
 
 def prune(given: argparse.Namespace, settings: Config) -> int:
-    """Delete jobs that ended long ago, and old log entries, now, with the ages of [retention] or those given here."""
-    from bgjobd.commands import pruning  # which, as what follows, a daemon has no use for
-    from bgjobd.store.audit import SchemaTooOldError
-
+    """Delete jobs that ended long ago, and old log entries, now."""
     pruned = pruning.Pruned()
     state_dir = settings.daemon.state_dir
     try:
@@ -78,38 +71,8 @@ def _kept(given: argparse.Namespace, configured: Retention) -> Retention:
     return configured.model_copy(update=ages)
 
 
-def _print_pruned(given: argparse.Namespace, pruned: Pruned) -> None:
+def _print_pruned(given: argparse.Namespace, pruned: pruning.Pruned) -> None:
     if given.json:
         print(json.dumps({**pruned.as_json(), "is_dry_run": given.dry_run}))
     else:
         print(f"{'would be deleted' if given.dry_run else 'deleted'}: {pruned}")
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    for name, what in (
-        ("completed", "jobs that completed so long ago"),
-        ("failed", "jobs that failed or were cancelled so long ago"),
-        ("logs", "log entries that are older, of whatever job"),
-    ):
-        command.add_argument(
-            f"--{name}",
-            type=_age,
-            metavar="AGE",
-            default=argparse.SUPPRESS,
-            help=f"{what}: seconds, or such as 12h or 14d; `false` keeps them",
-        )
-    command.add_argument(
-        "--archive",
-        type=Path,
-        metavar="FILE",
-        help="first write each job to this new file, as JSON lines in gzip; only jobs are deleted then",
-    )
-    command.add_argument("--dry-run", action="store_true", help="only say how much would be deleted")
-    command.add_argument("--json", action="store_true", help="say it as JSON")
-
-
-def _age(text: str) -> float | None:
-    try:
-        return None if text == "false" else values.delay(float(text) if text.isdecimal() else text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

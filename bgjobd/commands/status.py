@@ -12,11 +12,10 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bgjob import Client
+from bgjob import Client, __version__
 from bgjob.errors import (
     BgjobError,
     BrokenError,
@@ -55,7 +54,7 @@ def gather(config: Config) -> Gathered:
         rooms=tuple(rooms(config.daemon.directories)),
         page=_page_of(config) if stats is not None else PageState(None, False),
         is_synchronised=clock.is_synchronised(),
-        installed=version("bgjobd"),
+        installed=__version__,
     )
 
 

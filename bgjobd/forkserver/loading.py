@@ -86,6 +86,9 @@ def _try_adapter(approved: type, name: str, method: Method) -> Any:
 
 def _import_what_attempts_need(approved: dict[str, Approved]) -> None:
     """Now rather than in the attempts: each would pay for it, and an upgrade may replace files meanwhile."""
+    if "bgjob" in sys.modules:
+        with suppress(ImportError):  # as below
+            importlib.import_module("bgjob.default_client")  # the client, which bgjob puts off
     if any("failed" in one.hooks for one in approved.values()):
         with suppress(ImportError):  # a bgjob that is not ours fails the hook, later
             importlib.import_module("bgjob.jobs")

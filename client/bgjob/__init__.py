@@ -2,10 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from bgjob.answers import OutputPart, Page
-from bgjob.calls import Options
-from bgjob.client import Client, Following, Job, as_completed, wait
-from bgjob.default_client import run_background_job
 from bgjob.errors import (
     BgjobError,
     ClassUnavailableError,
@@ -38,7 +34,12 @@ from bgjob.words import Backoff, Outcome, Status
 
 if TYPE_CHECKING:
     from bgjob.aio import AsyncClient, AsyncFollowing, AsyncJob
+    from bgjob.answers import OutputPart, Page
+    from bgjob.calls import Options
+    from bgjob.client import Client, Following, Job, as_completed, wait
+    from bgjob.default_client import run_background_job
 
+__version__ = "0.1.0"
 __all__ = [
     "AsyncClient",
     "AsyncFollowing",
@@ -91,16 +92,26 @@ _LATER = {
     "AsyncClient": "bgjob.aio",
     "AsyncFollowing": "bgjob.aio",
     "AsyncJob": "bgjob.aio",
+    "Client": "bgjob.client",
+    "Following": "bgjob.client",
+    "Job": "bgjob.client",
+    "Options": "bgjob.calls",
+    "OutputPart": "bgjob.answers",
+    "Page": "bgjob.answers",
+    "as_completed": "bgjob.client",
+    "run_background_job": "bgjob.default_client",
     "testing": "bgjob.testing",
+    "wait": "bgjob.client",
 }
 
 if not TYPE_CHECKING:  # a type checker would take any name for one that is there
 
     def __getattr__(name: str) -> Any:
-        """What most programs do without is imported when it is first used: asyncio is larger than all of this."""
+        """What many programs do without, jobs and the daemon itself among them, is imported when it is first used."""
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
         module = import_module(_LATER[name])
-        return module if name == "testing" else getattr(module, name)
+        found = globals()[name] = module if name == "testing" else getattr(module, name)
+        return found

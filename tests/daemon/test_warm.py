@@ -14,10 +14,11 @@ import pytest
 from tests.daemon import warm
 
 STATE = """
-import json, os, signal, sys, threading
+import atexit, json, os, selectors, signal, subprocess, sys, tempfile, threading  # what warm.py itself needs among them
 from bgjobd import main
+from bgjobd.commands import backup, settings
 print(json.dumps({
-    "modules": sorted({*sys.modules} - {"__main__", "selectors", "tempfile", "atexit"}),
+    "modules": sorted({*sys.modules} - {"__main__"}),
     "handlers": [str(signal.getsignal(number)) for number in range(1, signal.NSIG)],
     "descriptors": len(os.listdir("/proc/self/fd")),
     "threads": threading.active_count(),

@@ -177,6 +177,7 @@ def _serve(door: socket.socket) -> dict[str, Any]:
 def _main() -> NoReturn:
     sys.path[0] = os.getcwd()
     from bgjobd import main
+    from bgjobd.commands import backup, settings  # noqa: F401  most of what commands import, which takes long
 
     asked = _serve(socket.socket(fileno=int(sys.argv[1])))
     os.environ.clear()

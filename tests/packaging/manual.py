@@ -70,7 +70,7 @@ def _bgjob() -> str:
 def _bgjobd() -> str:
     return roff.document(
         [
-            *_program(main._parser(), 8, "System Manager's Manual"),
+            *_program(main.parser(), 8, "System Manager's Manual"),
             roff.section("environment"),
             roff.entry(roff.bold("BGJOBD_CONFIG"), "the configuration, where `--config` does not name one"),
             roff.entry(roff.bold("BGJOBD_SECTION__KEY"), "overrides a value: see `bgjobd.toml`(5)"),

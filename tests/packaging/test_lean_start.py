@@ -1,9 +1,15 @@
-"""What a daemon carries for as long as it runs: nothing that only draws, and nothing that only the page needs."""
+"""What a command imports, and a daemon carries for as long as it runs: no more than it needs."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import bgjob
 
 HEAVY = {"rich", "jinja2", "shtab", "prometheus_client"}
 
@@ -34,3 +40,48 @@ def test_the_page_imports_nothing_for_metrics_before_somebody_asks_for_them() ->
 def test_what_draws_can_still_be_imported_beside_it() -> None:
     assert "rich" in modules_after("import bgjobd.service, rich.table")
     assert "rich" in modules_after("import rich, bgjobd.service")
+
+
+DAEMON = {
+    "asyncio",
+    "pydantic",
+    "pydantic_core",
+    "peewee",
+    "sqlite3",
+    "structlog",
+    "jsonschema_rs",
+    "inotify_simple",
+}
+"""What only the daemon needs, and takes most of the time of its start."""
+
+EVERYDAY = DAEMON | HEAVY | {"email", "http", "tempfile", "tomllib", "subprocess", "ctypes", "socket"}
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+@pytest.mark.parametrize("program", ["bgjobd", "bgjob"])
+def test_a_command_that_only_tells_of_itself_imports_nothing_for_it(program: str, option: str) -> None:
+    ours = {"socket"} if program == "bgjob" else set()  # its commands are those of a client
+    assert imported_by(program, option) & EVERYDAY == ours
+
+
+def test_the_package_of_the_client_imports_no_client_before_it_is_asked_for_one() -> None:
+    assert "bgjob.client" not in modules_after("import bgjob; bgjob.Retry")
+    assert "bgjob.client" in modules_after("import bgjob; bgjob.Client")
+
+
+def test_what_bgjob_offers_is_there() -> None:
+    assert [name for name in bgjob.__all__ if not hasattr(bgjob, name)] == []
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert bgjob.__version__ == project["version"]
+
+
+def imported_by(*command: str) -> set[str]:
+    """The modules that this command imports."""
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", *command], capture_output=True, text=True, check=True
+    )
+    lines = [line for line in told.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip() for line in lines}

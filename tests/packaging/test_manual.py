@@ -16,7 +16,7 @@ from tests.support import needed
 
 NAMES = ("bgjob.1", "bgjobd.8", "bgjobd.toml.5")
 PAGES = {name: (manual.PAGES / name).read_text(encoding="ascii") for name in NAMES}
-PARSERS = {"bgjob.1": arguments.parser(), "bgjobd.8": main._parser()}
+PARSERS = {"bgjob.1": arguments.parser(), "bgjobd.8": main.parser()}
 
 
 def shown(page: str) -> str:

@@ -60,7 +60,7 @@ RULES = {
 }
 
 PROSE = re.sub(r"^( *)```.*?^\1```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
-PARSERS = {"bgjob": arguments.parser(), "bgjobd": main._parser()}
+PARSERS = {"bgjob": arguments.parser(), "bgjobd": main.parser()}
 
 
 def of_kind(*kinds: Kind) -> list[Any]:

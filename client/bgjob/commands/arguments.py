@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
+from bgjob import __version__
 from bgjob.client import Client
 from bgjob.commands import about, completion, follow, look, manage, pages, submit, values
 from bgjob.commands.parsing import Parser
@@ -40,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=_Help,
         allow_abbrev=False,
     )
-    words.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    words.add_argument(
+        "--version", action="version", version=f"bgjob {__version__}", help="print the version"
+    )
     _add_socket(words, default=None)
     commands = words.add_subparsers(metavar="COMMAND", required=True)
     for add in (
@@ -431,19 +434,6 @@ class _Help(argparse.HelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
-
-
-class _Version(argparse.Action):
-    """Prints the version; what knows it takes longer to import than a job to submit."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            print(f"bgjob {version('bgjobd')}")
-        except PackageNotFoundError:
-            print("bgjob, not installed")
-        parser.exit()
 
 
 class _Words(argparse.Action):

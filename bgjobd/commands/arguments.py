@@ -1,0 +1,144 @@
+"""What may be written after `bgjobd`: the commands and their options. What they do is not here, nor imported."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from bgjob import __version__
+from bgjob.commands.parsing import Parser
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Command = Callable[[argparse.Namespace], int]
+"""Its name is the command's, its docstring what the help says of it; it answers the exit code."""
+
+
+def parser(configured: Iterable[Command], others: Iterable[Command]) -> Parser:
+    """The parser of all commands; `run` in what it makes is the one. Those `configured` read the configuration."""
+    parser = Parser(
+        prog="bgjobd",
+        description="Background jobs for applications on one machine.",
+        epilog="exit codes: 0 well, 1 it could not be done, something that was checked is not whole, or the status "
+        "is degraded, 2 usage or configuration, 3 the status is not running, 65 the database is damaged, too new or "
+        "could not be migrated, 69 no Linux, or the daemon does not answer, 75 already running, or the database "
+        "cannot be written now, 77 refused, 130 interrupted",
+    )
+    parser.add_argument("--version", action="version", version=f"bgjobd {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for run in configured:
+        command = _add(commands, run)
+        _add_config(command)
+        _OPTIONS[run.__name__](command)
+    for run in others:
+        _OPTIONS[run.__name__](_add(commands, run))
+    return parser
+
+
+def _add(commands: argparse._SubParsersAction[Parser], run: Command) -> Parser:
+    command = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+    command.set_defaults(run=run)
+    return command
+
+
+def _path(text: str) -> Path:
+    from pathlib import Path  # here, as `--version` and `--help` do without
+
+    return Path(text)
+
+
+def _add_config(command: Parser) -> None:
+    command.add_argument(
+        "--config",
+        type=_path,
+        metavar="FILE",
+        help="TOML file; else $BGJOBD_CONFIG, or where bgjobd.toml(5) says",
+    )
+
+
+def _add_json(command: Parser) -> None:
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _of_check(command: Parser) -> None:
+    command.add_argument(
+        "--books",
+        action="store_true",
+        help="hold what is stored against the spool and the processes, and change nothing",
+    )
+    _add_json(command)
+
+
+def _of_prune(command: Parser) -> None:
+    for name, what in (
+        ("completed", "jobs that completed so long ago"),
+        ("failed", "jobs that failed or were cancelled so long ago"),
+        ("logs", "log entries that are older, of whatever job"),
+    ):
+        command.add_argument(
+            f"--{name}",
+            type=_age,
+            metavar="AGE",
+            default=argparse.SUPPRESS,
+            help=f"{what}: seconds, or such as 12h or 14d; `false` keeps them",
+        )
+    command.add_argument(
+        "--archive",
+        type=_path,
+        metavar="FILE",
+        help="first write each job to this new file, as JSON lines in gzip; only jobs are deleted then",
+    )
+    command.add_argument("--dry-run", action="store_true", help="only say how much would be deleted")
+    command.add_argument("--json", action="store_true", help="say it as JSON")
+
+
+def _age(text: str) -> float | None:
+    from bgjobd.config import values
+
+    try:
+        return None if text == "false" else values.delay(float(text) if text.isdecimal() else text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _of_backup(command: Parser) -> None:
+    command.epilog = (
+        "To restore: stop the daemon, once no attempt runs (SIGQUIT waits for them); put a copy of FILE in the "
+        "place of state_dir/bgjobd.db; remove bgjobd.db-wal and bgjobd.db-shm; start the daemon."
+    )
+    command.add_argument(
+        "file", type=_path, nargs="?", metavar="FILE", help="where to; else a name with the time"
+    )
+    command.add_argument("--force", action="store_true", help="replace FILE where there is one")
+
+
+def _of_demo(command: Parser) -> None:
+    command.add_argument(
+        "--once", action="store_true", help="end when the jobs have ended, and print a table"
+    )
+
+
+def _of_units(command: Parser) -> None:
+    for option, told in (
+        ("install", "write the files, and say what to do next"),
+        ("user", "for a daemon of your own, run by your systemd (systemctl --user)"),
+        ("strict", "with the drop-in that takes the network from daemon and jobs"),
+        ("users", "with the drop-in for classes that set `user`: the daemon is root, with few capabilities"),
+        ("force", "replace files that differ"),
+    ):
+        command.add_argument(f"--{option}", action="store_true", help=told)
+    command.add_argument("--root", type=_path, metavar="DIR", help="below this directory, as for a package")
+
+
+_OPTIONS: Final[dict[str, Callable[[Parser], None]]] = {
+    "serve": lambda _: None,
+    "check": _of_check,
+    "status": _add_json,
+    "prune": _of_prune,
+    "backup": _of_backup,
+    "web": lambda _: None,
+    "demo": _of_demo,
+    "units": _of_units,
+}
