@@ -28,7 +28,9 @@ def test_usage_is_read_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize("name", USED)
-@pytest.mark.parametrize("value", [-1, -0.5, -(2**53), 2**53 + 2, float("nan"), float("inf"), "1", None, [], True])
+@pytest.mark.parametrize(
+    "value", [-1, -0.5, -(2**53), 2**53 + 2, float("nan"), float("inf"), "1", None, [], True]
+)
 def test_usage_that_nobody_can_have_had_is_none(name: str, value: Any) -> None:
     assert exit_of({**USED, name: value}) is None
 
