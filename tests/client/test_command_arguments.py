@@ -24,7 +24,7 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[tuple[list[str], str, 
                 yield [name, f"{option}=--", *_MORE.get(name, [])], option, action.dest
 
 
-@pytest.mark.parametrize("parser", [arguments.parser, main._parser])
+@pytest.mark.parametrize("parser", [arguments.parser, main.parser])
 def test_two_hyphens_as_a_value_are_one_or_are_refused(parser: Callable[[], argparse.ArgumentParser]) -> None:
     """Before Python 3.13 argparse takes them for the end of the options, and the value is an empty list."""
     taken = {}
