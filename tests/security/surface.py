@@ -46,7 +46,7 @@ def lines() -> list[str]:
             *_errors(),
             *_routes(),
             *_commands(arguments.parser()),
-            *_commands(main._parser()),
+            *_commands(main.parser()),
             *_keys("config", sections.Config),
             *_scripts(),
             *_variables(),

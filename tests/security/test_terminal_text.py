@@ -230,7 +230,7 @@ def _commands_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Argum
 
 def test_no_command_is_missing_here() -> None:
     assert {name.split()[0] for name in WORDS} | NEEDS_NO_DAEMON == set(_commands_of(arguments.parser()))
-    assert set(OF_THE_DAEMON) | THAT_GO_ON == set(_commands_of(main._parser()))
+    assert set(OF_THE_DAEMON) | THAT_GO_ON == set(_commands_of(main.parser()))
 
 
 def test_the_board_of_those_that_are_waited_for_draws_no_more_than_it_is_to(
@@ -281,7 +281,7 @@ def _arguments_of(parser: argparse.ArgumentParser) -> Iterator[list[str]]:
                 yield [name, action.option_strings[-1], HOSTILE]
 
 
-@pytest.mark.parametrize("parser", [arguments.parser, main._parser])
+@pytest.mark.parametrize("parser", [arguments.parser, main.parser])
 def test_what_is_wrong_with_an_argument_is_told_without_its_control_characters(
     parser: Callable[[], argparse.ArgumentParser],
 ) -> None:
