@@ -107,7 +107,10 @@ _LATER = {
 if not TYPE_CHECKING:  # a type checker would take any name for one that is there
 
     def __getattr__(name: str) -> Any:
-        """What many programs do without, jobs and the daemon itself among them, is imported when it is first used."""
+        """What many programs do without, jobs and the daemon itself among them, is imported when it is first used.
+
+        Who gives up its rights, or its root directory, before that says `from bgjob import Client` first.
+        """
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
