@@ -15,6 +15,7 @@ from decimal import Decimal
 
 from pydantic import BaseModel
 
+import bgjob
 from bgjob.jobs import JobContext
 
 known = set()
@@ -45,6 +46,10 @@ class Imports:
 
     async def of_coroutine(self):
         return sorted(set(sys.modules) - known)
+
+    def of_client(self):
+        assert bgjob.Client and bgjob.run_background_job
+        return sorted(set(sys.modules) - known)
 """
 
 
@@ -67,4 +72,5 @@ CALLS: dict[str, dict[str, object]] = {
     "of_model": {"lines": [{"on": "2024-12-04", "amount": "1.5"}]},
     "of_context": {},
     "of_coroutine": {},
+    "of_client": {},
 }
