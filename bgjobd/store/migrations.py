@@ -10,9 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from peewee import CharField, IntegerField, PeeweeException, SqliteDatabase, TextField
-from playhouse.migrate import SqliteMigrator
-from playhouse.migrate import migrate as change
+from peewee import PeeweeException, SqliteDatabase
 
 from bgjobd.host.clock import to_text
 
@@ -92,19 +90,20 @@ def _create(database: SqliteDatabase) -> None:
 
 def _extend(database: SqliteDatabase) -> None:
     """What a request stood for, what was secret, what attempts told of themselves, and what lists and search need."""
-    migrator = SqliteMigrator(database)
-    change(
-        migrator.add_column("background_jobs", "request_digest", CharField(null=True)),
-        migrator.add_column("background_jobs", "sensitive", TextField(null=True)),
-        migrator.add_column("job_attempts", "progress", TextField(null=True)),
-        migrator.add_column("job_logs", "folded", TextField(null=True)),
-    )
-    # The migrator would write the whole table anew for a column that may not be null.
-    database.execute_sql('ALTER TABLE "job_attempts" ADD COLUMN "noted" INTEGER NOT NULL DEFAULT 0')
+    for statement in _COLUMNS_OF_VERSION_2:
+        database.execute_sql(statement)
     for statement in _INDEXES_OF_VERSION_2:
         database.execute_sql(statement)
     database.execute_sql("UPDATE job_logs SET folded = folded(message) WHERE folded(message) IS NOT NULL")
 
+
+_COLUMNS_OF_VERSION_2: Final = (
+    'ALTER TABLE "background_jobs" ADD COLUMN "request_digest" VARCHAR(255)',
+    'ALTER TABLE "background_jobs" ADD COLUMN "sensitive" TEXT',
+    'ALTER TABLE "job_attempts" ADD COLUMN "progress" TEXT',
+    'ALTER TABLE "job_logs" ADD COLUMN "folded" TEXT',
+    'ALTER TABLE "job_attempts" ADD COLUMN "noted" INTEGER NOT NULL DEFAULT 0',
+)
 
 _INDEXES_OF_VERSION_2: Final = (
     # By a column that the hot queries do not ask for, so that the planner does not take it for them.
@@ -123,9 +122,7 @@ def _index_ends(database: SqliteDatabase) -> None:
 
 def _count_attempts(database: SqliteDatabase) -> None:
     """How many attempts a job was to have in all when an entry was written; later that cannot be told any more."""
-    change(
-        SqliteMigrator(database).add_column("job_logs", "attempts_allowed", IntegerField(null=True)),
-    )
+    database.execute_sql('ALTER TABLE "job_logs" ADD COLUMN "attempts_allowed" INTEGER')
 
 
 def _index_by_class(database: SqliteDatabase) -> None:

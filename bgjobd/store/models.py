@@ -15,7 +15,6 @@ from peewee import (
     Model,
     TextField,
 )
-from playhouse.sqlite_ext import AutoIncrementField
 
 
 class BackgroundJob(Model):
@@ -25,7 +24,7 @@ class BackgroundJob(Model):
     `crashes` counts the attempts in a row, up to the latest, that ended what ran them.
     """
 
-    id = AutoIncrementField()
+    id = AutoField()
     class_name = CharField()
     method_name = CharField()
     parameters = TextField()
