@@ -48,7 +48,11 @@ def serve(given: argparse.Namespace) -> int:
     """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reloads."""
     import gc
 
+    from bgjobd.host.absence import absent
+
     gc.disable()  # nearly all that an import makes stays: looking through it again and again is an eighth of the start
+    with absent("ssl"):  # which is 2 MiB, for good: the daemon speaks to nobody by TLS
+        import asyncio  # noqa: F401  before anybody else does
     from bgjobd.commands import serve as command
 
     gc.freeze()

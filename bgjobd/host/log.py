@@ -9,11 +9,10 @@ from __future__ import annotations
 import errno
 import json
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -23,28 +22,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 
 from bgjob.words import EntryType
 from bgjobd.host import directories
+from bgjobd.host.absence import absent
 from bgjobd.host.journal_priorities import Priority, prefixed
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
 
-@contextmanager
-def _absent(name: str) -> Iterator[None]:
-    """Meanwhile an import of this module fails, unless it has been imported before."""
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None  # type: ignore[assignment]  # what the import system takes for "not there"
-    try:
-        yield
-    finally:
-        del sys.modules[name]
-
-
 # What structlog takes up where it finds it, and the daemon never uses: rich, for tracebacks, is a fifth of the start,
 # greenlet 1.5 MiB, for good.
-with _absent("rich"), _absent("greenlet"):
+with absent("rich", "greenlet"):
     import structlog
 
 FILE_NAME: Final = "background_jobs_errors.log"

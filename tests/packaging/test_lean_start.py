@@ -30,6 +30,14 @@ def test_the_daemon_imports_nothing_that_draws() -> None:
     assert not HEAVY & loaded
 
 
+def test_a_daemon_has_no_tls(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("[daemon]\nslots = 0")  # so that it ends once all is imported
+    command = ["serve", "--config", str(tmp_path / "bad.toml")]
+    loaded = modules_after(f"from bgjobd.main import main; main({command})")
+    assert "bgjobd.service" in loaded
+    assert not loaded & {"ssl", "playhouse", "http"}
+
+
 def test_the_page_imports_nothing_for_metrics_before_somebody_asks_for_them() -> None:
     loaded = modules_after("import bgjobd.web.__main__")
     assert "jinja2" in loaded
