@@ -213,6 +213,7 @@ class Daemon:
         self._outbox.send()
         await self._loop.run_in_executor(None, self._writer.finish)
         await asyncio.sleep(0)  # the last delivery was handed to the loop before the thread ended
+        self._deliveries.carry_out()
 
     def close(self) -> None:
         """Let go of files and threads, after `stop`."""
@@ -254,6 +255,7 @@ class Daemon:
         self._on_change()
         with suppress(RequestError):
             await self.record(Look())
+        self._deliveries.carry_out()
         self.supervisor.attempts.start_no_more()
 
     # What changes of what may start
