@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 
 async def job_reply(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
-    """The job and a page of its attempts, put together where it is read: that may be megabytes."""
+    """The job and a page of its attempts. What has to be read is put together there: that may be megabytes."""
+    known = daemon.recent.job(given.id) if given.before is None and given.limit is None else None
+    if known is not None:
+        return _encoded(known, daemon.current_catalogue.policy(known.columns["class_name"]))
 
     def read(reader: Reader) -> Encoded | None:
         job = reader.job(given.id, given.before, given.limit)
@@ -154,6 +157,16 @@ async def summary_of_stored(daemon: Daemon, job_id: int) -> JsonObject:
     if summary is None:
         raise JobNotFoundError(id=job_id)
     return summary
+
+
+async def has_ended(daemon: Daemon, job_id: int, caller: Caller) -> bool:
+    """Whether the job has ended. Raises JobNotFoundError."""
+    known = daemon.recent.has_ended(job_id)
+    if known is not None:
+        return known
+    async with caller.turn:
+        stored = await summary_of_stored(daemon, job_id)
+    return stored["finished_at"] is not None
 
 
 def log_reply(daemon: Daemon, entries: Iterable[JsonObject], next: int | None) -> JsonObject:

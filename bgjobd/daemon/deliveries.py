@@ -15,6 +15,7 @@ from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.host.log import Line, Log
 from bgjobd.store.items import Committed, LogLine
+from bgjobd.store.recent import RecentJobs
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery
 from bgjobd.supervisor.supervisor import Supervisor
@@ -34,6 +35,7 @@ class Deliveries:
         counters: Counters,
         followers: Followers,
         waiters: Waiters,
+        recent: RecentJobs,
         log: Log,
         say: Callable[[EntryType, str], None],
     ) -> None:
@@ -42,6 +44,7 @@ class Deliveries:
         self._counters = counters
         self._followers = followers
         self._waiters = waiters
+        self._recent = recent
         self._log = log
         self._say = say
         self._loop = asyncio.get_running_loop()
@@ -52,6 +55,7 @@ class Deliveries:
         """Tell those who ask, and carry out the rest once what they are told is on its way."""
         self.carry_out()
         self._put_off = delivery
+        self._recent.take(delivery.committed)
         if delivery.committed is not None:
             self._note(delivery.committed)
         for ticket, answer in delivery.answered:

@@ -14,6 +14,7 @@ from bgjobd.daemon.deliveries import Deliveries
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.store.items import Claim, Committed
+from bgjobd.store.recent import RecentJobs
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery
 
@@ -41,6 +42,7 @@ class Scene:
             counters=Counters(),
             followers=Followers(),
             waiters=self.waiters,
+            recent=RecentJobs(),
             log=cast(Any, SimpleNamespace(put=list)),
             say=lambda type, message: note(message),
         )
