@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from bgjob.codec import JsonObject, to_json
@@ -52,11 +53,18 @@ def _encoded(job: StoredJob, policy: Policy) -> Encoded:
         "parameters": masked_text(job.columns["parameters"], policy.sensitive),
         "result": job.columns["result"] or "null",
     }
-    fields = {name: texts.get(name) or to_json(value) for name, value in job.columns.items()} | {
-        "attempts": f"[{','.join(map(to_json, job.attempts))}]",
-    }
-    told = ",".join(f'"{name}":{text}' for name, text in fields.items())
-    return Encoded(f'{{"job":{{{told}}},"next":{to_json(job.next)}}}'.encode())
+    told = ",".join(_fields(job.columns, texts))
+    attempts = ",".join(map(to_json, job.attempts))
+    return Encoded(f'{{"job":{{{told},"attempts":[{attempts}]}},"next":{to_json(job.next)}}}'.encode())
+
+
+def _fields(columns: JsonObject, texts: Mapping[str, str]) -> Iterator[str]:
+    """The columns as JSON, in their order: those with a text as it is, what is between them written at once."""
+    for is_text, names in groupby(columns, texts.__contains__):
+        if is_text:
+            yield from (f'"{name}":{texts[name]}' for name in names)
+        else:
+            yield to_json({name: columns[name] for name in names})[1:-1]
 
 
 def page_reply(name: str, rows: Iterable[JsonObject], page: Page, **more: Any) -> Encoded:
