@@ -1,4 +1,4 @@
-"""What follows from a commit: lines of the log, answers, news for who waits or follows; then starts and stops."""
+"""What follows from a commit: answers, news for who waits or follows; then lines of the log, starts and stops."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class Deliveries:
         if delivery is None:
             return
         committed = delivery.committed
-        for claim in committed.claims if committed is not None else ():
-            self._supervisor.attempts.start(claim)
+        if committed is not None:
+            self._begin(committed)
         for ticket, answer in delivery.answered:
             if not isinstance(ticket, asyncio.Future):
                 self._on_recorded(ticket, answer)
@@ -83,13 +83,17 @@ class Deliveries:
     def _note(self, committed: Committed) -> None:
         self.tally = committed.tally
         self._counters.note(committed)
-        self._log.put(_line(line) for line in committed.lines)
 
     def _announce(self, committed: Committed) -> None:
         self._followers.publish(committed)
         for job in committed.ended:
             self._waiters.announce(job.id)
         self._due_timer.arm(committed.next_due)
+
+    def _begin(self, committed: Committed) -> None:
+        self._log.put(_line(line) for line in committed.lines)  # which wakes the log's thread
+        for claim in committed.claims:
+            self._supervisor.attempts.start(claim)
 
     def _on_recorded(self, ticket: AttemptKey | None, answer: Any) -> None:
         """What happened is on disk, or is refused; the key of an attempt says that it was its end."""

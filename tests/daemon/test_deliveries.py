@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
-from bgjob.words import Status
+from bgjob.words import EntryType, Status
 from bgjobd.core.job import Call, Job
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.deliveries import Deliveries
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.waiters import Waiters
-from bgjobd.store.items import Claim, Committed
+from bgjobd.store.items import Claim, Committed, LogLine
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery
 
 _JOB = Job(1, Call("shop.Email", "send"), Status.RUNNING, attempt=1)
+
+_LINE = LogLine(1, 0.0, EntryType.INFO, "a line", 1, None, "shop.Email", "send")
 
 
 class Scene:
@@ -43,7 +46,9 @@ class Scene:
             followers=Followers(),
             waiters=self.waiters,
             recent=RecentJobs(),
-            log=cast(Any, SimpleNamespace(put=list)),
+            log=cast(
+                Any, SimpleNamespace(put=lambda lines: self.seen.extend(line.message for line in lines))
+            ),
             say=lambda type, message: note(message),
         )
 
@@ -77,12 +82,13 @@ def test_callers_hear_before_anything_starts_and_stops_come_last() -> None:
         ticket: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         await stage.call(ticket)
         answered = ((ticket, "stored"), ((2, 1), "ended"), ((3, 1), ValueError("no")))
-        stage.deliveries.take(Delivery(answered, committed(1, stopped=(_JOB,))))
+        after = replace(committed(1, stopped=(_JOB,)), lines=(_LINE,))
+        stage.deliveries.take(Delivery(answered, after))
         for _ in range(3):
             await asyncio.sleep(0)
 
     assert play(scene) == [
-        *("reply", "start 1", "settle 2", "bug: ValueError: no", "refused end of 3"),
+        *("reply", "a line", "start 1", "settle 2", "bug: ValueError: no", "refused end of 3"),
         "stop 1",
     ]
 
