@@ -20,6 +20,7 @@ from bgjobd.api.replies import (
     class_reply,
     entry_shown,
     fork_server_reply,
+    has_ended,
     job_reply,
     page_reply,
     part,
@@ -48,9 +49,7 @@ async def get(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
 
 async def wait(daemon: Daemon, given: Wait, caller: Caller) -> Encoded:
     with daemon.waiters.waiting_for(given.id) as ended:
-        async with caller.turn:
-            standing = await summary_of_stored(daemon, given.id)
-        if standing["finished_at"] is None:
+        if not await has_ended(daemon, given.id, caller):
             await ended(given.timeout)
     return await job_reply(daemon, schemas.Get(id=given.id), caller)
 

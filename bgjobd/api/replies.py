@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from bgjob.codec import JsonObject, to_json
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 
 async def job_reply(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
-    """The job and a page of its attempts, put together where it is read: that may be megabytes."""
+    """The job and a page of its attempts. What has to be read is put together there: that may be megabytes."""
+    known = daemon.recent.job(given.id) if given.before is None and given.limit is None else None
+    if known is not None:
+        return _encoded(known, daemon.current_catalogue.policy(known.columns["class_name"]))
 
     def read(reader: Reader) -> Encoded | None:
         job = reader.job(given.id, given.before, given.limit)
@@ -49,11 +53,18 @@ def _encoded(job: StoredJob, policy: Policy) -> Encoded:
         "parameters": masked_text(job.columns["parameters"], policy.sensitive),
         "result": job.columns["result"] or "null",
     }
-    fields = {name: texts.get(name) or to_json(value) for name, value in job.columns.items()} | {
-        "attempts": f"[{','.join(map(to_json, job.attempts))}]",
-    }
-    told = ",".join(f'"{name}":{text}' for name, text in fields.items())
-    return Encoded(f'{{"job":{{{told}}},"next":{to_json(job.next)}}}'.encode())
+    told = ",".join(_fields(job.columns, texts))
+    attempts = ",".join(map(to_json, job.attempts))
+    return Encoded(f'{{"job":{{{told},"attempts":[{attempts}]}},"next":{to_json(job.next)}}}'.encode())
+
+
+def _fields(columns: JsonObject, texts: Mapping[str, str]) -> Iterator[str]:
+    """The columns as JSON, in their order: those with a text as it is, what is between them written at once."""
+    for is_text, names in groupby(columns, texts.__contains__):
+        if is_text:
+            yield from (f'"{name}":{texts[name]}' for name in names)
+        else:
+            yield to_json({name: columns[name] for name in names})[1:-1]
 
 
 def page_reply(name: str, rows: Iterable[JsonObject], page: Page, **more: Any) -> Encoded:
@@ -154,6 +165,16 @@ async def summary_of_stored(daemon: Daemon, job_id: int) -> JsonObject:
     if summary is None:
         raise JobNotFoundError(id=job_id)
     return summary
+
+
+async def has_ended(daemon: Daemon, job_id: int, caller: Caller) -> bool:
+    """Whether the job has ended. Raises JobNotFoundError."""
+    known = daemon.recent.has_ended(job_id)
+    if known is not None:
+        return known
+    async with caller.turn:
+        stored = await summary_of_stored(daemon, job_id)
+    return stored["finished_at"] is not None
 
 
 def log_reply(daemon: Daemon, entries: Iterable[JsonObject], next: int | None) -> JsonObject:

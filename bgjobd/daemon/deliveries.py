@@ -1,4 +1,4 @@
-"""What follows from a commit: lines of the log, starts, answers, stops, and whoever waits or follows hears of it."""
+"""What follows from a commit: answers, news for who waits or follows; then lines of the log, starts and stops."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.waiters import Waiters
 from bgjobd.host.log import Line, Log
 from bgjobd.store.items import Committed, LogLine
+from bgjobd.store.recent import RecentJobs
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery
 from bgjobd.supervisor.supervisor import Supervisor
@@ -34,6 +35,7 @@ class Deliveries:
         counters: Counters,
         followers: Followers,
         waiters: Waiters,
+        recent: RecentJobs,
         log: Log,
         say: Callable[[EntryType, str], None],
     ) -> None:
@@ -42,44 +44,76 @@ class Deliveries:
         self._counters = counters
         self._followers = followers
         self._waiters = waiters
+        self._recent = recent
         self._log = log
         self._say = say
+        self._loop = asyncio.get_running_loop()
+        self._put_off: Delivery | None = None
         self.tally: Tally | None = None
 
     def take(self, delivery: Delivery) -> None:
-        """Carry out what follows; stops come last, for what they stop may have been started by the same commit."""
+        """Tell those who ask, and carry out the rest once what they are told is on its way."""
+        self.carry_out()
+        self._put_off = delivery
+        self._recent.take(delivery.committed)
+        if delivery.committed is not None:
+            self._note(delivery.committed)
+        for ticket, answer in delivery.answered:
+            if isinstance(ticket, asyncio.Future):
+                _answer(ticket, answer)
         if delivery.committed is not None:
             self._announce(delivery.committed)
+        # The next turn of the loop has their answers made, the one after it has them sent before this.
+        self._loop.call_soon(self._loop.call_soon, self.carry_out)
+
+    def carry_out(self) -> None:
+        """Do what is put off of the last delivery; stops come last, for what they stop may have been started by it."""
+        delivery, self._put_off = self._put_off, None
+        if delivery is None:
+            return
+        committed = delivery.committed
+        if committed is not None:
+            self._begin(committed)
         for ticket, answer in delivery.answered:
-            self._answer(ticket, answer)
-        for job in delivery.committed.stops if delivery.committed is not None else ():
+            if not isinstance(ticket, asyncio.Future):
+                self._on_recorded(ticket, answer)
+        for job in committed.stops if committed is not None else ():
             self._supervisor.attempts.stop((job.id, job.attempt), StopReason.CANCELLED)
 
-    def _announce(self, committed: Committed) -> None:
+    def _note(self, committed: Committed) -> None:
         self.tally = committed.tally
         self._counters.note(committed)
-        self._log.put(_line(line) for line in committed.lines)
-        for claim in committed.claims:
-            self._supervisor.attempts.start(claim)
+
+    def _announce(self, committed: Committed) -> None:
         self._followers.publish(committed)
         for job in committed.ended:
             self._waiters.announce(job.id)
         self._due_timer.arm(committed.next_due)
 
-    def _answer(self, ticket: asyncio.Future[Any] | AttemptKey | None, answer: Any) -> None:
-        """A caller's future gets its answer; the key of an attempt means that its end is on disk."""
-        refusal = answer if isinstance(answer, Exception) else None
-        if isinstance(ticket, asyncio.Future):
-            if not ticket.done():
-                ticket.set_result(answer) if refusal is None else ticket.set_exception(refusal)
+    def _begin(self, committed: Committed) -> None:
+        self._log.put(_line(line) for line in committed.lines)  # which wakes the log's thread
+        for claim in committed.claims:
+            self._supervisor.attempts.start(claim)
+
+    def _on_recorded(self, ticket: AttemptKey | None, answer: Any) -> None:
+        """What happened is on disk, or is refused; the key of an attempt says that it was its end."""
+        if not isinstance(answer, Exception):
+            if ticket is not None:
+                self._supervisor.on_end_of_attempt(ticket, answer)
             return
-        reason = "" if refusal is None else f"{type(refusal).__name__}: {refusal}"
-        if refusal is not None:
-            self._say(EntryType.FAILURE, f"bug: {reason}")
-        if ticket is not None and refusal is not None:
+        reason = f"{type(answer).__name__}: {answer}"
+        self._say(EntryType.FAILURE, f"bug: {reason}")
+        if ticket is not None:
             self._supervisor.attempts.on_refused_end(ticket, reason)
-        elif ticket is not None:
-            self._supervisor.on_end_of_attempt(ticket, answer)
+
+
+def _answer(ticket: asyncio.Future[Any], answer: Any) -> None:
+    if ticket.done():
+        return
+    if isinstance(answer, Exception):
+        ticket.set_exception(answer)
+    else:
+        ticket.set_result(answer)
 
 
 def _line(line: LogLine) -> Line:

@@ -37,6 +37,7 @@ from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.health import StorageHealth
 from bgjobd.store.items import DaemonStarted, Item, Look
 from bgjobd.store.readers import Readers
+from bgjobd.store.recent import RecentJobs
 from bgjobd.store.writer import Delivery, Entrusted, Outbox, Writer
 from bgjobd.supervisor import cgroups
 from bgjobd.supervisor.application import AttemptDirs
@@ -77,6 +78,7 @@ class Daemon:
         self.background = Background(self.say)
         self.followers = Followers()
         self.waiters = Waiters()
+        self.recent = RecentJobs()
         self.counters = Counters()
         self.health = StorageHealth(self.say, self._loop.time)
         self.readers = Readers(state_dir)
@@ -144,6 +146,7 @@ class Daemon:
             counters=self.counters,
             followers=self.followers,
             waiters=self.waiters,
+            recent=self.recent,
             log=self._log,
             say=self.say,
         )
@@ -213,6 +216,7 @@ class Daemon:
         self._outbox.send()
         await self._loop.run_in_executor(None, self._writer.finish)
         await asyncio.sleep(0)  # the last delivery was handed to the loop before the thread ended
+        self._deliveries.carry_out()
 
     def close(self) -> None:
         """Let go of files and threads, after `stop`."""
@@ -254,6 +258,7 @@ class Daemon:
         self._on_change()
         with suppress(RequestError):
             await self.record(Look())
+        self._deliveries.carry_out()
         self.supervisor.attempts.start_no_more()
 
     # What changes of what may start

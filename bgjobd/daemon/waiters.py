@@ -14,29 +14,33 @@ class Waiters:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._waiters: dict[int, set[asyncio.Future[None]]] = {}
+        self._waiters: dict[int, set[asyncio.Future[bool]]] = {}
         self._is_closed = False
 
     def close(self) -> None:
         """Tell all of them, and who comes later, that the daemon ends."""
         self._is_closed = True
-        for future in [future for waiting in self._waiters.values() for future in waiting]:
-            future.cancel()
+        for job_id in self._waiters:
+            self._tell(job_id, has_ended=False)
 
     @contextmanager
     def waiting_for(self, job_id: int) -> Iterator[Callable[[float | None], Awaitable[bool]]]:
         """Listen for the job's end from now on; gives a function that waits (seconds) and says whether it came."""
         if self._is_closed:
             raise ShuttingDownError
-        future: asyncio.Future[None] = self._loop.create_future()
+        future: asyncio.Future[bool] = self._loop.create_future()
         waiting = self._waiters.setdefault(job_id, set())
         waiting.add(future)
 
         async def ended(timeout: float | None) -> bool:
-            done, _ = await asyncio.wait([future], timeout=timeout)
-            if future.cancelled():
+            try:
+                async with asyncio.timeout(timeout):
+                    has_ended = await future
+            except TimeoutError:
+                return False
+            if not has_ended:
                 raise ShuttingDownError
-            return bool(done)
+            return True
 
         try:
             yield ended
@@ -47,6 +51,9 @@ class Waiters:
 
     def announce(self, job_id: int) -> None:
         """The job has ended."""
+        self._tell(job_id, has_ended=True)
+
+    def _tell(self, job_id: int, has_ended: bool) -> None:
         for future in self._waiters.get(job_id, ()):
             if not future.done():
-                future.set_result(None)
+                future.set_result(has_ended)

@@ -7,27 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum, auto
 from typing import Any, NamedTuple
 
 from bgjob.errors import JobNotFoundError
 from bgjob.words import EntryType, Status
 from bgjobd.core.job import AttemptKey, Call, Job
 from bgjobd.store.items import Claim, Committed, EndedAttempt, LogLine
-from bgjobd.store.rows import Row, checked
+from bgjobd.store.rows import checked
 from bgjobd.store.tally import Countable, Move, Tally
-
-
-class Kind(StrEnum):
-    """What is done with a row; all rows of a kind are written by one statement, the kinds in this order."""
-
-    NEW_JOB = auto()
-    CHANGED_JOB = auto()
-    NEW_ATTEMPT = auto()
-    STARTED_ATTEMPT = auto()
-    ENDED_ATTEMPT = auto()
-    NOTED_ATTEMPT = auto()
-
+from bgjobd.store.written import Kind, Row, Written
 
 Entry = tuple[float, EntryType, str, int, int | None, str, str, str | None, int | None, bool]
 """A LogLine without its id, which it gets last of all."""
@@ -90,7 +78,8 @@ class Gathered:
 class Batch(Gathered):
     """What one transaction has loaded, beside what it has gathered; `last_id` is that of the newest job.
 
-    `last_begun` is the latest attempt, of jobs that were asked for, which did not fail to start.
+    `last_begun` is the latest attempt, of jobs that were asked for, which did not fail to start. `written` are the rows
+    that have been written, which are all that have changed unless `has_unseen_changes`.
     """
 
     now: float
@@ -99,6 +88,8 @@ class Batch(Gathered):
     max_pending: Mapping[str, int]
     last_id: int = 0
     last_begun: dict[int, int] = field(default_factory=dict)
+    written: list[Written] = field(default_factory=list)
+    has_unseen_changes: bool = False
 
     def take_in(self, overlay: Overlay) -> None:
         """Make what an item has come to part of the transaction."""
@@ -123,7 +114,9 @@ class Batch(Gathered):
         for kind, row in self.rows:
             by_kind.setdefault(kind, []).append(row)
         self.rows.clear()
-        return by_kind
+        in_order = {kind: by_kind[kind] for kind in Kind if kind in by_kind}
+        self.written.append(in_order)
+        return in_order
 
     def with_entries(self) -> set[int]:
         """The jobs that have log entries which are not written yet."""
@@ -148,6 +141,8 @@ class Batch(Gathered):
             tuple(self.changed),
             tally,
             tuple(self.attempts),
+            tuple(self.written),
+            self.has_unseen_changes,
         )
 
 

@@ -28,7 +28,7 @@ from bgjobd.core.facts import (
 from bgjobd.core.job import Job
 from bgjobd.core.log_entries import entries, progress_message
 from bgjobd.core.retry import delay_before_start
-from bgjobd.store.batch import Batch, Keyed, Kind, Needs, Overlay
+from bgjobd.store.batch import Batch, Keyed, Needs, Overlay
 from bgjobd.store.items import (
     AttemptNotes,
     Claim,
@@ -54,6 +54,7 @@ from bgjobd.store.rows import (
     started_row,
 )
 from bgjobd.store.sql_functions import held
+from bgjobd.store.written import Kind
 
 
 def needs_of(items: Sequence[Item]) -> Needs:

@@ -16,6 +16,7 @@ from bgjobd.core.facts import (
 )
 from bgjobd.core.job import Job
 from bgjobd.store.tally import Tally
+from bgjobd.store.written import Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,8 @@ class Committed:
     `next_due` is when to look again though nothing happens, in seconds since the epoch.
     `changed` are the jobs after each of their changes, in order, progress among them; not those whose time
     moved with the clock. `tally` is what all jobs add up to by now. `attempts` are those that are over.
+    `written` are the rows of jobs and attempts as they were written; with `has_unseen_changes` others have changed too.
+    What was deleted is among the answers.
     """
 
     answers: tuple[Any, ...]
@@ -243,6 +246,8 @@ class Committed:
     changed: tuple[Job, ...]
     tally: Tally
     attempts: tuple[EndedAttempt, ...]
+    written: tuple[Written, ...] = ()
+    has_unseen_changes: bool = False
 
 
 class LostUpdateError(Exception):

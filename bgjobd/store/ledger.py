@@ -24,7 +24,7 @@ from bgjobd.core.job import Call
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
 from bgjobd.store import decisions, deletions, statements
-from bgjobd.store.batch import Batch, Keyed, Kind
+from bgjobd.store.batch import Batch, Keyed
 from bgjobd.store.database import UncertainCommitError, is_surely_undone
 from bgjobd.store.items import (
     Committed,
@@ -38,9 +38,10 @@ from bgjobd.store.items import (
     TimeLeapt,
     Trimming,
 )
-from bgjobd.store.rows import Row, job_from_row, log_row
+from bgjobd.store.rows import job_from_row, log_row
 from bgjobd.store.slots import Slots
 from bgjobd.store.tally import Tally, counted
+from bgjobd.store.written import Kind, Row
 
 _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
     {
@@ -130,6 +131,7 @@ class Ledger:
 
     def _sweep(self, item: Item, batch: Batch) -> Any:
         execute, now = self._execute, to_text(batch.now)
+        batch.has_unseen_changes |= isinstance(item, ClockJumped | DaemonStarted)
         match item:
             case QueuePaused(queue):
                 execute(statements.PAUSE_QUEUE, {"name": queue, "now": now})

@@ -497,13 +497,13 @@ def _listed(row: tuple[Any, ...]) -> JsonObject:
 
 # Attempts of a job
 
-_ATTEMPT: Final = (
+ATTEMPT_COLUMNS: Final = (
     *("job_id", "number", "pid", "started_at", "finished_at", "outcome", "exit_code", "signal"),
     *("error_type", "error_message", "traceback", "max_rss", "cpu_user", "cpu_system", "output_bytes"),
     *("code_version", "progress", "spends_retry"),
 )
 _ATTEMPTS: Final = f"""
-    SELECT {", ".join(_ATTEMPT)} FROM job_attempts
+    SELECT {", ".join(ATTEMPT_COLUMNS)} FROM job_attempts
     WHERE job_id = :id AND number < :before ORDER BY number DESC LIMIT :limit
 """
 
@@ -518,12 +518,13 @@ def attempts(connection: sqlite3.Connection, job_id: int, before: int | None, li
         if found.is_full:
             break
     rows = found.rows[:-1] if found.is_full else found.rows
-    shown = [_attempt(row) for row in reversed(rows)]
+    shown = [attempt_of(row) for row in reversed(rows)]
     return Page(shown, shown[0]["number"] if found.is_full else None)
 
 
-def _attempt(row: tuple[Any, ...]) -> JsonObject:
-    attempt = dict(zip(_ATTEMPT, row, strict=True))
+def attempt_of(row: tuple[Any, ...]) -> JsonObject:
+    """An attempt as it is shown, of the row's values."""
+    attempt = dict(zip(ATTEMPT_COLUMNS, row, strict=True))
     return attempt | {"progress": parsed(attempt["progress"]), "spends_retry": bool(attempt["spends_retry"])}
 
 

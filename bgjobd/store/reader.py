@@ -163,9 +163,7 @@ class Reader:
             if not rows:
                 return None
             attempts = pages.attempts(self._database.connection(), job_id, before, limit)
-        columns = {name: value for name, value in rows[0].items() if name not in _HIDDEN}
-        columns["parameters"] = masked_text(columns["parameters"], json.loads(rows[0]["sensitive"] or "[]"))
-        return StoredJob(columns, attempts.rows, attempts.next)
+        return shown(rows[0], attempts.rows, attempts.next)
 
     def tally(self, now: float) -> Tally:
         """What all jobs add up to, counted in the file."""
@@ -402,6 +400,13 @@ class Reader:
         cursor = self._database.execute_sql(statement, values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def shown(row: JsonObject, attempts: Sequence[JsonObject], next: int | None) -> StoredJob:
+    """The job of this row, whose keys are all columns, as callers may see it."""
+    columns = {name: value for name, value in row.items() if name not in _HIDDEN}
+    columns["parameters"] = masked_text(columns["parameters"], json.loads(row["sensitive"] or "[]"))
+    return StoredJob(columns, attempts, next)
 
 
 def _ending(row: JsonObject) -> Ending:

@@ -12,8 +12,7 @@ from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import AttemptKey, Call, Job, RetryPolicy
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.items import LogLine, Note
-
-Row = dict[str, Any]
+from bgjobd.store.written import Row
 
 
 def job_from_row(values: tuple[Any, ...]) -> Job:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from peewee import SQL, Model, Query, fn
+from peewee import SQL, FloatField, Model, Query, fn
 
 from bgjob.words import FINAL, Status
 from bgjobd.store.models import BackgroundJob, JobAttempt, JobLog
@@ -60,6 +60,17 @@ JOB_COLUMNS: Final = (
     "crashes",
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
+
+COLUMNS_OF_JOB: Final = tuple(field.name for field in BackgroundJob._meta.sorted_fields)
+"""All columns of a job's row, as SELECT_ROW_OF_JOB has them."""
+
+REAL_COLUMNS: Final = frozenset(
+    field.name
+    for model in (BackgroundJob, JobAttempt)
+    for field in model._meta.sorted_fields
+    if isinstance(field, FloatField)
+)
+"""The columns of jobs and attempts that hold numbers with a fraction."""
 
 _JOBS: Final = BackgroundJob.select(
     *[getattr(BackgroundJob, name) for name in JOB_COLUMNS],

@@ -18,7 +18,7 @@ from bgjob.async_connections import AsyncFollowing, ConnectingClient, Stream, co
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
-from bgjob.errors import BgjobError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
+from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
 from bgjob.following import Conversation
 from bgjob.retrying import Breaks, Tries, Waiting
 
@@ -60,7 +60,7 @@ class AsyncClient(ConnectingClient):
 
     `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection, one
     after the other, and a daemon that restarts meanwhile is tried again within that time. Each waiting and following
-    has a connection of its own, of which a daemon allows a user 64: for many jobs use `bgjob.aio.wait` and
+    takes a connection while it lasts, of which a daemon allows a user 64: for many jobs use `bgjob.aio.wait` and
     `as_completed`, which take one. They survive a daemon that goes away and comes back within 30 s, and raise
     DaemonUnavailableError after that. A call that is cancelled costs its connection, and may have been done all the
     same.
@@ -257,9 +257,8 @@ class AsyncClient(ConnectingClient):
         """The job once it has ended. Raises WaitTimeoutError after `timeout` seconds; the job goes on."""
         waiting = Waiting(job_id, timeout, time.monotonic())
         while True:
-            now = time.monotonic()
             try:
-                answer = await self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
+                answer = await self._call_waiting(waiting)
                 return await self._with_all_attempts(job_id, waiting.ended(answer))
             except (DaemonUnavailableError, ShuttingDownError) as error:
                 pause = self._pause_after(waiting.breaks, error)
@@ -327,6 +326,19 @@ class AsyncClient(ConnectingClient):
                 return errors.silence(error, asked.answer(await connection.call(asked.request, calls.ASIDE)))
         except BgjobError:
             return error
+
+    async def _call_waiting(self, waiting: Waiting) -> JobRead:
+        """An exchange over the connection that calls share, if that is free, else on one of its own."""
+        connection = self._try_borrow() if try_substitute() is None else None
+        now = time.monotonic()
+        if connection is not None:
+            call, left = waiting.call(now), waiting.left(now)
+            try:
+                limit = None if left is None else left + self._timeout
+                return call.answer(await self._call_borrowed(connection, call.request, limit))
+            except BrokenError:
+                now = time.monotonic()  # it may have been closed for want of use
+        return await self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
 
     async def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
         """An exchange on a connection of its own: others go on calling meanwhile."""

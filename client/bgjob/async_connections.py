@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from bgjob import calls, errors
 from bgjob.codec import Reply, Request
-from bgjob.connections import BaseClient, BaseFollowing, BaseStream, OwnSocket
+from bgjob.connections import BaseClient, BaseFollowing, BaseKept, BaseStream, OwnSocket
 from bgjob.errors import BgjobError, DaemonUnavailableError, NoAnswerError, ProtocolError
 from bgjob.following import Conversation, Follower
 
@@ -47,6 +47,22 @@ class ConnectingClient(BaseClient):
                 # Cancelled or failed: whatever comes over it later answers a question that nobody asks any more.
                 kept.drop()
                 raise
+
+    def _try_borrow(self) -> Connection | None:
+        """The connection that calls share, where none is under way: until it is back they make another."""
+        kept = self._own_kept()
+        return None if kept.lock.locked() else kept.lend()
+
+    async def _call_borrowed(self, connection: Connection, request: Request, limit: float | None) -> Reply:
+        """An exchange over the connection that was borrowed, which goes back if it holds."""
+        kept = self._own_kept()
+        try:
+            reply = await connection.call(request, limit)
+        except BaseException:
+            connection.close()
+            raise
+        kept.take_back(connection)
+        return reply
 
     async def _connect(self) -> Connection:
         connection = await connected(self._path, self._timeout)
@@ -174,19 +190,13 @@ class AsyncFollowing(BaseFollowing[Stream[Any], T], AsyncIterator[T]):
         return bool(ready) or limit is None or time.monotonic() < limit
 
 
-class _Kept:
-    """The connection that the calls of a process and loop share; whoever uses it holds the lock."""
+class _Kept(BaseKept["Connection"]):
+    """The connection that the calls of a process and loop share."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.owner = os.getpid()
+        super().__init__()
         self.loop = loop
         self.lock = asyncio.Lock()
-        self.connection: Connection | None = None
-
-    def drop(self) -> None:
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
 
 
 class Connection(OwnSocket):

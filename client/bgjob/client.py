@@ -16,7 +16,7 @@ from bgjob.answers import JobRead, OutputPart, Page
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
-from bgjob.errors import BgjobError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
+from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
 from bgjob.following import Conversation
 from bgjob.retrying import Breaks, Tries, Waiting
 from bgjob.sync_connections import ConnectingClient, Following, Stream, connected
@@ -56,9 +56,9 @@ class Client(ConnectingClient):
     """Connections to a daemon, made when they are first needed; safe for threads and after a fork.
 
     `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection, and
-    a daemon that restarts meanwhile is tried again within that time. Each waiting and following has a connection of
-    its own, of which a daemon allows a user 64: for many jobs use `bgjob.wait` and `as_completed`, which take one.
-    They survive a daemon that goes away and comes back within 30 s, and raise DaemonUnavailableError after that.
+    a daemon that restarts meanwhile is tried again within that time. Each waiting and following takes a connection
+    while it lasts, of which a daemon allows a user 64: for many jobs use `bgjob.wait` and `as_completed`, which take
+    one. They survive a daemon that goes away and comes back within 30 s, and raise DaemonUnavailableError after that.
     """
 
     def __enter__(self) -> Client:
@@ -249,9 +249,8 @@ class Client(ConnectingClient):
         """The job once it has ended. Raises WaitTimeoutError after `timeout` seconds; the job goes on."""
         waiting = Waiting(job_id, timeout, time.monotonic())
         while True:
-            now = time.monotonic()
             try:
-                answer = self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
+                answer = self._call_waiting(waiting)
                 return self._with_all_attempts(job_id, waiting.ended(answer))
             except (DaemonUnavailableError, ShuttingDownError) as error:
                 pause = self._pause_after(waiting.breaks, error)
@@ -317,6 +316,19 @@ class Client(ConnectingClient):
                 return errors.silence(error, asked.answer(connection.call(asked.request, calls.ASIDE)))
         except BgjobError:
             return error
+
+    def _call_waiting(self, waiting: Waiting) -> JobRead:
+        """An exchange over the connection that calls share, if that is free, else on one of its own."""
+        connection = self._try_borrow() if try_substitute() is None else None
+        now = time.monotonic()
+        if connection is not None:
+            call, left = waiting.call(now), waiting.left(now)
+            try:
+                limit = None if left is None else left + self._timeout
+                return call.answer(self._call_borrowed(connection, call.request, limit))
+            except BrokenError:
+                now = time.monotonic()  # it may have been closed for want of use
+        return self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
 
     def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
         """An exchange on a connection of its own: others go on calling meanwhile."""

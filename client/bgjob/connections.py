@@ -121,6 +121,34 @@ class OwnSocket:
                 self.socket.shutdown(socket.SHUT_RDWR)
 
 
+class BaseKept(Generic[C]):
+    """The connection that the calls of a process share; whoever uses it holds the lock that goes with it."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.connection: C | None = None
+        self._lent: C | None = None
+
+    def lend(self) -> C | None:
+        """Hand out the connection, if there is one, which is not kept until it is back."""
+        self._lent, self.connection = self.connection, None
+        return self._lent
+
+    def take_back(self, connection: C) -> None:
+        """Keep what was lent last; close it where calls have made another by now, or all was dropped."""
+        if connection is self._lent and self.connection is None:
+            self.connection = connection
+        else:
+            connection.close()
+
+    def drop(self) -> None:
+        """Close the connection, and keep none that is still to come back."""
+        self._lent = None
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
 class BaseStream(Generic[C, T]):
     """A conversation's connection, made anew as often as it breaks. `retry_at` is monotonic.
 

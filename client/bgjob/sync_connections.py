@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from bgjob import calls, errors
 from bgjob.codec import Reply, Request
-from bgjob.connections import BaseClient, BaseFollowing, BaseStream, OwnSocket
+from bgjob.connections import BaseClient, BaseFollowing, BaseKept, BaseStream, OwnSocket
 from bgjob.errors import BgjobError, DaemonUnavailableError, NoAnswerError, ProtocolError
 from bgjob.following import Conversation, Follower
 
@@ -51,6 +51,33 @@ class ConnectingClient(BaseClient):
             raise
         finally:
             kept.lock.release()
+
+    def _try_borrow(self) -> Connection | None:
+        """The connection that calls share, where none is under way: until it is back they make another."""
+        kept = self._own_kept()
+        if not kept.lock.acquire(blocking=False):
+            return None
+        try:
+            return kept.lend()
+        finally:
+            kept.lock.release()
+
+    def _call_borrowed(self, connection: Connection, request: Request, limit: float | None) -> Reply:
+        """An exchange over the connection that was borrowed, which goes back if it holds and no call is under way."""
+        kept = self._own_kept()
+        try:
+            reply = connection.call(request, limit)
+        except BaseException:
+            connection.close()
+            raise
+        if kept.lock.acquire(blocking=False):
+            try:
+                kept.take_back(connection)
+            finally:
+                kept.lock.release()
+        else:
+            connection.close()
+        return reply
 
     def _connect(self) -> Connection:
         connection = connected(self._path, self._timeout)
@@ -182,18 +209,12 @@ class Following(BaseFollowing[Stream[Any], T], Iterator[T]):
         return bool(ready) or limit is None or time.monotonic() < limit
 
 
-class _Kept:
-    """The connection that the calls of a process share; whoever uses it holds the lock."""
+class _Kept(BaseKept["Connection"]):
+    """The connection that the calls of a process share."""
 
     def __init__(self) -> None:
-        self.owner = os.getpid()
+        super().__init__()
         self.lock = threading.Lock()
-        self.connection: Connection | None = None
-
-    def drop(self) -> None:
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
 
 
 class Connection(OwnSocket):

@@ -492,6 +492,23 @@ def test_waiting_goes_on_when_the_daemon_comes_back(play: Play, serve: Serve) ->
     assert len(daemon.asked) == 3
 
 
+def test_a_wait_takes_the_connection_that_calls_share_and_gives_it_back(play: Play, serve: Serve) -> None:
+    def answer(line: Line, request: Request) -> None:
+        if method_of(request) == "Submit":
+            line.reply(id=1, created=True)
+        else:
+            line.reply(job=whole(1, "completed", result=None))
+
+    async def scene(client: AsyncClient) -> None:
+        for _ in range(3):
+            job = await client.run_background_job("A", "b")
+            await job.wait()
+
+    daemon = serve(answer)
+    play(scene)
+    assert len(daemon.lines) == 1
+
+
 def test_others_call_while_one_waits_and_giving_up_waiting_harms_nobody(play: Play, serve: Serve) -> None:
     def answer(line: Line, request: Request) -> None:
         line.wait_for_hang_up() if method_of(request) == "Wait" else stats(line, request)

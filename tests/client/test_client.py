@@ -7,6 +7,7 @@ import copy
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -670,6 +671,57 @@ def test_waiting_goes_on_when_the_daemon_comes_back_with_what_is_left_of_its_tim
     times = [one["timeout"] for one in daemon.parameters("Wait")]
     assert len(times) == 3
     assert 10 >= times[0] > times[1] > times[2] > 8
+
+
+def _submitted_or_completed(line: Line, request: Request) -> None:
+    if method_of(request) == "Submit":
+        line.reply(id=1, created=True)
+    else:
+        line.reply(job=whole(1, "completed", result=None))
+
+
+def test_a_wait_takes_the_connection_that_calls_share_and_gives_it_back(client: Client, serve: Serve) -> None:
+    daemon = serve(_submitted_or_completed)
+    for _ in range(3):
+        client.run_background_job("A", "b").wait()
+    assert len(daemon.lines) == 1
+
+
+def test_a_wait_over_a_connection_that_was_closed_for_want_of_use_takes_another_at_once(
+    path: Path, serve: Serve
+) -> None:
+    class Told(Client):
+        def on_away(self, error: BgjobError) -> None:
+            raise AssertionError(error)
+
+    daemon = serve(_submitted_or_completed)
+    with Told(str(path)) as client:
+        job = client.run_background_job("A", "b")
+        daemon.lines[0].peer.shutdown(socket.SHUT_RDWR)
+        assert job.wait(10)["status"] == "completed"
+    assert len(daemon.lines) == 2
+
+
+def test_a_client_that_is_closed_while_a_thread_waits_keeps_no_connection(
+    client: Client, serve: Serve
+) -> None:
+    go = threading.Event()
+
+    def answer(line: Line, request: Request) -> None:
+        if method_of(request) == "Wait":
+            go.wait(10)
+        _submitted_or_completed(line, request)
+        if method_of(request) == "Wait":
+            line.wait_for_hang_up()
+
+    daemon = serve(answer)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.run_background_job("A", "b").wait)
+        eventually(lambda: daemon.parameters("Wait"))
+        client.close()
+        go.set()
+        assert waiting.result(10)["status"] == "completed"
+    eventually(lambda: not daemon.lines[0].is_open)
 
 
 def test_a_wait_that_is_over_while_no_daemon_is_there_says_so_in_time(client: Client, serve: Serve) -> None:

@@ -48,16 +48,16 @@ _TEXTS: Final = (
         """\
     `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection, one
     after the other, and a daemon that restarts meanwhile is tried again within that time. Each waiting and following
-    has a connection of its own, of which a daemon allows a user 64: for many jobs use `bgjob.aio.wait` and
+    takes a connection while it lasts, of which a daemon allows a user 64: for many jobs use `bgjob.aio.wait` and
     `as_completed`, which take one. They survive a daemon that goes away and comes back within 30 s, and raise
     DaemonUnavailableError after that. A call that is cancelled costs its connection, and may have been done all the
     same.
 """,
         """\
     `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection, and
-    a daemon that restarts meanwhile is tried again within that time. Each waiting and following has a connection of
-    its own, of which a daemon allows a user 64: for many jobs use `bgjob.wait` and `as_completed`, which take one.
-    They survive a daemon that goes away and comes back within 30 s, and raise DaemonUnavailableError after that.
+    a daemon that restarts meanwhile is tried again within that time. Each waiting and following takes a connection
+    while it lasts, of which a daemon allows a user 64: for many jobs use `bgjob.wait` and `as_completed`, which take
+    one. They survive a daemon that goes away and comes back within 30 s, and raise DaemonUnavailableError after that.
 """,
     ),
     (

@@ -1,0 +1,24 @@
+"""The rows that a transaction writes, by what is done with them: values under the names of columns; no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum, auto
+from typing import Any
+
+Row = dict[str, Any]
+
+
+class Kind(StrEnum):
+    """What is done with a row; all rows of a kind are written by one statement, the kinds in this order."""
+
+    NEW_JOB = auto()
+    CHANGED_JOB = auto()
+    NEW_ATTEMPT = auto()
+    STARTED_ATTEMPT = auto()
+    ENDED_ATTEMPT = auto()
+    NOTED_ATTEMPT = auto()
+
+
+Written = Mapping[Kind, Sequence[Row]]
+"""The rows that were written together."""

@@ -1,0 +1,97 @@
+"""Get and Wait of a job that the daemon has in memory: answered by it, with no question to the file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+import pytest
+
+from bgjob.errors import JobNotFoundError
+from bgjobd.api import methods
+from bgjobd.api.dispatch import Encoded
+from bgjobd.api.peer import Caller
+from bgjobd.api.schemas import Get, Wait
+from bgjobd.core.planner import Lanes
+from bgjobd.daemon.waiters import Waiters
+from bgjobd.store.items import Look
+from bgjobd.store.recent import RecentJobs
+from tests.store.samples import COMPLETED, Store, asked, ends, starts, submission
+
+_CALLER: Final = Caller(pid=1, uid=0, gid=0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path)
+    yield store
+    store.close()
+
+
+class Silent:
+    """Readers that know of no job, and count what they are asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def read(self, question: Any) -> None:
+        self.asked += 1
+
+
+class Scene:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.readers, self.waiters, self.recent = Silent(), Waiters(), RecentJobs()
+        secrets = SimpleNamespace(policy=lambda class_name: SimpleNamespace(sensitive=("token",)))
+        self.daemon = cast(
+            Any,
+            SimpleNamespace(
+                readers=self.readers, waiters=self.waiters, recent=self.recent, current_catalogue=secrets
+            ),
+        )
+
+    def commit(self, *items: Any) -> None:
+        committed = self.store.commit(*items, lanes=Lanes(1))
+        self.recent.take(committed)
+        for job in committed.ended:
+            self.waiters.announce(job.id)
+
+
+def told(reply: Encoded) -> Any:
+    return json.loads(reply.parameters)["job"]
+
+
+def test_a_known_job_is_told_and_waited_for_without_a_question_to_the_file(store: Store) -> None:
+    async def play() -> None:
+        scene = Scene(store)
+        scene.commit(submission(asked(parameters={"to": "a", "token": "s3cret"})), Look())
+        job = told(await methods.get(scene.daemon, Get(id=1), _CALLER))
+        assert (job["status"], job["parameters"]) == ("running", {"to": "a", "token": "***"})
+        waiting = asyncio.ensure_future(methods.wait(scene.daemon, Wait(id=1, timeout=10), _CALLER))
+        await asyncio.sleep(0)
+        scene.commit(starts(1), ends(1, COMPLETED))
+        job = told(await waiting)
+        assert (job["status"], job["result"], len(job["attempts"])) == ("completed", {"sent": 1}, 1)
+        assert told(await methods.wait(scene.daemon, Wait(id=1), _CALLER)) == job
+        assert scene.readers.asked == 0
+
+    asyncio.run(play())
+
+
+def test_a_job_that_is_not_known_and_a_page_of_attempts_are_asked_of_the_file(store: Store) -> None:
+    async def play() -> None:
+        scene = Scene(store)
+        scene.commit(submission(asked()))
+        for given in (Get(id=2), Get(id=1, limit=1), Get(id=1, before=5)):
+            try:
+                await methods.get(scene.daemon, given, _CALLER)
+            except JobNotFoundError:
+                continue
+            raise AssertionError(given)
+        assert scene.readers.asked == 3
+
+    asyncio.run(play())
