@@ -58,6 +58,8 @@ class Deliveries:
     def _announce(self, committed: Committed) -> None:
         self.tally = committed.tally
         self._counters.note(committed)
+        for bulk in committed.bulks:
+            self._log.put(_line(bulk.line(place)) for place in range(len(bulk)))
         self._log.put(_line(line) for line in committed.lines)
         for claim in committed.claims:
             self._supervisor.attempts.start(claim)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from bgjob.errors import JobNotFoundError
 from bgjob.words import EntryType, Status
 from bgjobd.core.job import AttemptKey, Call, Job
-from bgjobd.store.items import Claim, Committed, EndedAttempt, LogLine
+from bgjobd.store.items import Claim, Committed, EndedAttempt, LogLine, StoredBulk
 from bgjobd.store.rows import Row, checked
 from bgjobd.store.tally import Countable, Move, Tally
 
@@ -90,7 +90,7 @@ class Gathered:
 class Batch(Gathered):
     """What one transaction has loaded, beside what it has gathered; `last_id` is that of the newest job.
 
-    `last_begun` is the latest attempt, of jobs that were asked for, which did not fail to start.
+    `last_begun` is the latest attempt, of jobs that were asked for, which did not fail to start. `bulks` are written.
     """
 
     now: float
@@ -99,6 +99,13 @@ class Batch(Gathered):
     max_pending: Mapping[str, int]
     last_id: int = 0
     last_begun: dict[int, int] = field(default_factory=dict)
+    bulks: list[StoredBulk] = field(default_factory=list)
+
+    def join(self, bulk: StoredBulk) -> None:
+        """Take in the jobs of a bulk, which are written."""
+        self.bulks.append(bulk)
+        queue = bulk.first.queue
+        self.pending[queue] = self.pending.get(queue, 0) + len(bulk)
 
     def take_in(self, overlay: Overlay) -> None:
         """Make what an item has come to part of the transaction."""
@@ -148,6 +155,7 @@ class Batch(Gathered):
             tuple(self.changed),
             tally,
             tuple(self.attempts),
+            tuple(self.bulks),
         )
 
 

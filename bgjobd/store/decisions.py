@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from bgjob.codec import to_json
 from bgjob.errors import (
@@ -50,10 +50,13 @@ from bgjobd.store.rows import (
     noted_row,
     progress_of,
     row_of_new,
-    snapshot,
     started_row,
 )
+from bgjobd.store.snapshots import snapshot
 from bgjobd.store.sql_functions import held
+
+REFUSALS: Final = (RequestError, state_machine.IllegalFactError, ValueError, OverflowError)
+"""What is the answer to an item, for its caller or as a bug, and leaves nothing of it."""
 
 
 def needs_of(items: Sequence[Item]) -> Needs:
@@ -83,7 +86,7 @@ def settle(item: Item, batch: Batch) -> Any:
     overlay = Overlay.over(batch)
     try:
         answer = _decide(item, overlay)
-    except (RequestError, state_machine.IllegalFactError, ValueError, OverflowError) as error:
+    except REFUSALS as error:
         return error
     batch.take_in(overlay)
     return answer
@@ -127,7 +130,8 @@ def _submit(submission: Submission, overlay: Overlay) -> tuple[Stored, ...]:
     own: dict[str, Submitted] = {}
     for index, fact in enumerate(submission.jobs):
         key = fact.idempotency_key
-        known = None if key is None else _known(index, fact, own.get(key) or batch.keyed.get(key), by.uid)
+        earlier = None if key is None else own.get(key) or batch.keyed.get(key)
+        known = known_id(fact, earlier, by.uid, f"jobs.{index}.options.idempotency_key")
         if known is not None:
             stored.append(Stored(known, created=False))
             continue
@@ -154,8 +158,9 @@ def _check_room(queue: str, overlay: Overlay) -> None:
         raise QueueFullError(queue=queue, limit=limit)
 
 
-def _known(index: int, fact: Submitted, earlier: Keyed | Submitted | None, uid: int | None) -> int | None:
-    """The id of the job that this idempotency key made before. Raises where that was another request.
+def known_id(fact: Submitted, earlier: Keyed | Submitted | None, uid: int | None, place: str) -> int | None:
+    """The id of the job that this idempotency key made before. Raises where that was another request, or where this
+    one, which has it in this place, asks for two different jobs by it.
 
     Whether another user's request had the same secrets nobody may find out by guessing them.
     """
@@ -165,7 +170,7 @@ def _known(index: int, fact: Submitted, earlier: Keyed | Submitted | None, uid: 
     if _is_same_request(earlier, fact) and not is_guess:
         return earlier.id
     if isinstance(earlier, Submitted):  # of this submission, so its id goes with it
-        raise InvalidParameterError(parameter=f"jobs.{index}.options.idempotency_key")
+        raise InvalidParameterError(parameter=place)
     raise IdempotencyConflictError(id=earlier.id)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bgjob.words import EntryType, Outcome, Status
@@ -15,6 +15,8 @@ from bgjobd.core.facts import (
     Submitted,
 )
 from bgjobd.core.job import Job
+from bgjobd.core.masking import masked_text
+from bgjobd.store.snapshots import snapshot_of
 from bgjobd.store.tally import Tally
 
 
@@ -32,6 +34,27 @@ class Submission:
     """Jobs to store, all or none. Answered by a tuple of Stored, in order."""
 
     jobs: tuple[Submitted, ...]
+    submitter: Submitter
+
+
+class BulkRow(NamedTuple):  # each job has one: all else is there once
+    """What one job of a bulk has for itself; `parameters` is JSON text, nobody is shown those that are `sensitive`."""
+
+    parameters: str
+    sensitive: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BulkSubmission:
+    """Jobs to store that differ in their rows alone, all or none. Answered by a tuple of their ids, in order.
+
+    `common` is what is asked of each, without id, parameters and key.
+    """
+
+    common: Submitted
+    rows: tuple[BulkRow, ...]
     submitter: Submitter
 
 
@@ -139,6 +162,7 @@ class TimeLeapt:
 
 Item = (
     Submission
+    | BulkSubmission
     | JobFact
     | JobRequests
     | Noted
@@ -225,6 +249,38 @@ class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes
 
 
 @dataclass(frozen=True, slots=True)
+class StoredBulk:
+    """The new jobs of a bulk as they were stored, each with an entry in the log; made one by one for whoever asks.
+
+    `first` is the first of them, and `first_line` its entry: the others' ids follow. `rest` is what they have in common
+    in their entries' contexts.
+    """
+
+    first: Job
+    first_line: LogLine
+    rest: str
+    rows: tuple[BulkRow, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def job(self, place: int) -> Job:
+        """The job of this row, counted from 0."""
+        row = self.rows[place]
+        call = replace(self.first.call, parameters=row.parameters, sensitive=row.sensitive)
+        return replace(self.first, id=self.first.id + place, call=call, idempotency_key=row.idempotency_key)
+
+    def line(self, place: int) -> LogLine:
+        """The entry of this row's job."""
+        first, row = self.first_line, self.rows[place]
+        job_id = first.job_id + place
+        shown = masked_text(row.parameters, row.sensitive)
+        return first._replace(
+            id=first.id + place, job_id=job_id, context=snapshot_of(job_id, self.rest, shown)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """One transaction, on disk: an answer (a value or an exception) a item, and what follows from it.
 
@@ -232,6 +288,7 @@ class Committed:
     `next_due` is when to look again though nothing happens, in seconds since the epoch.
     `changed` are the jobs after each of their changes, in order, progress among them; not those whose time
     moved with the clock. `tally` is what all jobs add up to by now. `attempts` are those that are over.
+    `bulks` are told before all else: their jobs are not among the changed, nor their entries among the lines.
     """
 
     answers: tuple[Any, ...]
@@ -243,6 +300,7 @@ class Committed:
     changed: tuple[Job, ...]
     tally: Tally
     attempts: tuple[EndedAttempt, ...]
+    bulks: tuple[StoredBulk, ...] = ()
 
 
 class LostUpdateError(Exception):
