@@ -41,8 +41,9 @@ def test_the_digest_of_a_request_is_of_a_list_of_what_it_asks_for(
     asked = ["äpp.Job", "rün", parameters, 2, told]
     text = json.dumps(asked, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     expected = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-    assert submissions._digest(job, asyncio.run(submissions._text_in_order(parameters))) == expected
+    digest = submissions.digester(job)
+    assert digest(asyncio.run(submissions.text_in_order(parameters, to_json(parameters)))) == expected
     if all(type(value) not in (dict, list) for value in parameters.values()):
         in_order = dict(sorted(parameters.items()))
         assert submissions._is_in_order(in_order)
-        assert submissions._digest(job, to_json(in_order)) == expected
+        assert digest(to_json(in_order)) == expected
