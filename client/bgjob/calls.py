@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, Ty
 
 from bgjob import answers, codec
 from bgjob.answers import JobRead, Key, OutputRead, Page
+from bgjob.bulk import try_bulk
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import (
     BgjobError,
@@ -57,7 +58,8 @@ class Call(NamedTuple, Generic[T]):
     def keyed(self, error: E) -> E:
         """The error, with the keys of the jobs that this submits, in order."""
         jobs = self.parameters.get("jobs", [self.parameters])
-        keys = [(job.get("options") or {}).get("idempotency_key") for job in jobs]
+        each = [(job.get("options") or {}).get("idempotency_key") for job in jobs]
+        keys = self.parameters.get("keys", each)
         error.idempotency_keys = tuple([key for key in keys if key is not None])
         return error
 
@@ -113,9 +115,20 @@ def submit(job: Mapping[str, Any], max_retries: int | None, retry_delay: float |
 def submit_many(
     jobs: Iterable[Mapping[str, Any]], max_retries: int | None, retry_delay: float | None
 ) -> Call[list[int]]:
-    """Store several jobs, all or none; their ids."""
-    asked = [submission(job, max_retries, retry_delay) for job in jobs]
-    return _call("SubmitMany", answers.job_ids, jobs=asked)._replace(needs_code=True)
+    """Store several jobs, all or none; their ids. They are asked for in bulk where they can be."""
+    wanted = list(jobs)
+    bulk = try_bulk(wanted)
+    if bulk is None:
+        asked: JsonObject = {"jobs": [submission(job, max_retries, retry_delay) for job in wanted]}
+    else:
+        asked = submission(bulk.common, max_retries, retry_delay)
+        del asked["options"]["idempotency_key"]
+        made = _new_keys(len(wanted))
+        asked |= {
+            "each": bulk.each,
+            "keys": [new if key is None else key for key, new in zip(bulk.keys, made, strict=True)],
+        }
+    return _call("SubmitMany", answers.job_ids, **asked)._replace(needs_code=True)
 
 
 def submission(job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None) -> JsonObject:
@@ -379,7 +392,12 @@ def socket_path(address: str | None, environ: Mapping[str, str], exists: Callabl
 
 def _new_key() -> str:
     """A key that nobody has used; keys made one after the other stand together in the daemon's index."""
-    return f"{time.time_ns():x}-{os.urandom(16).hex()}"
+    return _new_keys(1)[0]
+
+
+def _new_keys(count: int) -> list[str]:
+    begin, chance = f"{time.time_ns():x}", os.urandom(16 * count).hex()
+    return [f"{begin}-{chance[place : place + 32]}" for place in range(0, 32 * count, 32)]
 
 
 def class_or_none(cls: str | type | None) -> str | None:

@@ -46,8 +46,12 @@ def test_the_callers_own_options_come_before_the_clients() -> None:
 
 def test_every_submission_has_a_key_of_its_own() -> None:
     job = {"class_name": "a.B", "method_name": "c"}
-    jobs = calls.submit_many([job] * 100, None, None).parameters["jobs"]
-    assert len({one["options"]["idempotency_key"] for one in jobs}) == 100
+    different = [job, *[{"class_name": "a.B", "method_name": "d"}] * 100]
+    jobs = calls.submit_many(different, None, None).parameters["jobs"]
+    assert len({one["options"]["idempotency_key"] for one in jobs}) == 101
+    keys = calls.submit_many([job] * 100, None, None).parameters["keys"]
+    assert len(set(keys)) == 100
+    assert all(map(calls.is_made_here, keys))
 
 
 def nested(depth: int) -> list[Any]:

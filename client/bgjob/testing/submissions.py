@@ -90,6 +90,20 @@ _NOT_YET: Final = (
 )
 
 
+def one_by_one(given: JsonObject) -> list[JsonObject]:
+    """The jobs of a submission in bulk. Raises InvalidParameterError for what is asked of all, and for keys."""
+    common = {name: given.get(name) for name in ("class_name", "method_name", "retry_count", "options")}
+    check_shape(common)
+    for place, key in enumerate(given["keys"]):
+        if not _OPTIONS["idempotency_key"](key):
+            raise InvalidParameterError(parameter=f"keys.{place}")
+    check_meaning(common["options"] or {})
+    return [
+        common | {"parameters": parameters, "options": (common["options"] or {}) | {"idempotency_key": key}}
+        for parameters, key in zip(given["each"], given["keys"], strict=True)
+    ]
+
+
 def check_shape(given: JsonObject, place: str = "") -> None:
     """Raises InvalidParameterError for an unknown field or option, a wrong type, a value out of range."""
     _check_fields(given, _FIELDS, place)
