@@ -13,8 +13,8 @@ from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.due_timer import DueTimer
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.waiters import Waiters
-from bgjobd.host.log import Line, Log
-from bgjobd.store.items import Committed, LogLine
+from bgjobd.host.log import Line, Lines, Log
+from bgjobd.store.items import Committed, LogLine, StoredBulk
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery
 from bgjobd.supervisor.supervisor import Supervisor
@@ -58,9 +58,7 @@ class Deliveries:
     def _announce(self, committed: Committed) -> None:
         self.tally = committed.tally
         self._counters.note(committed)
-        for bulk in committed.bulks:
-            self._log.put(_line(bulk.line(place)) for place in range(len(bulk)))
-        self._log.put(_line(line) for line in committed.lines)
+        self._log.put([*map(_lines, committed.bulks), *map(_line, committed.lines)])
         for claim in committed.claims:
             self._supervisor.attempts.start(claim)
         self._followers.publish(committed)
@@ -82,6 +80,10 @@ class Deliveries:
             self._supervisor.attempts.on_refused_end(ticket, reason)
         elif ticket is not None:
             self._supervisor.on_end_of_attempt(ticket, answer)
+
+
+def _lines(bulk: StoredBulk) -> Lines:
+    return Lines(_line(bulk.first_line), len(bulk), bulk.characters, bulk.contexts)
 
 
 def _line(line: LogLine) -> Line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -261,6 +262,16 @@ class StoredBulk:
     rest: str
     rows: tuple[BulkRow, ...]
 
+    @property
+    def characters(self) -> int:
+        """In the parameters of all."""
+        return sum([len(row.parameters) for row in self.rows])
+
+    def contexts(self) -> Iterator[tuple[int, str]]:
+        """The ids of its jobs, with the contexts of their entries."""
+        for job_id, row in enumerate(self.rows, self.first.id):
+            yield job_id, snapshot_of(job_id, self.rest, masked_text(row.parameters, row.sensitive))
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -274,10 +285,8 @@ class StoredBulk:
         """The entry of this row's job."""
         first, row = self.first_line, self.rows[place]
         job_id = first.job_id + place
-        shown = masked_text(row.parameters, row.sensitive)
-        return first._replace(
-            id=first.id + place, job_id=job_id, context=snapshot_of(job_id, self.rest, shown)
-        )
+        context = snapshot_of(job_id, self.rest, masked_text(row.parameters, row.sensitive))
+        return first._replace(id=first.id + place, job_id=job_id, context=context)
 
 
 @dataclass(frozen=True, slots=True)
