@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError, InvalidParametersError
+from bgjob.keys import is_made_here
 from bgjobd.api import submissions
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import NewJob, SubmitMany
-from bgjobd.api.submissions import checked_text, digester, of_one, text_in_order
+from bgjobd.api.submissions import checked_text, digest_beside_call, digester, of_one, text_in_order
 from bgjobd.core.job import Call
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.host.pacing import Pace
@@ -85,7 +86,8 @@ async def _bulk(
     catalogue = await daemon.current_catalogue.catalogue()
     check = catalogue.checker(class_name, method_name)
     fact = submissions.fact_of(daemon, catalogue, common, Call(class_name, method_name))
-    sensitive, digest = _sensitive(catalogue, class_name, method_name), digester(common)
+    sensitive = _sensitive(catalogue, class_name, method_name)
+    digest_of, beside_call = digester(common), digest_beside_call(common)
     limit, pace, index = daemon.limits.max_parameters, Pace(), 0
     rows = []
     try:
@@ -93,11 +95,14 @@ async def _bulk(
             if pace.is_over:
                 await pace.rest()
             text = await checked_text(parameters, limit, check)
-            if keys is None:
-                rows.append(BulkRow(text, sensitive(parameters)))
+            key = None if keys is None else keys[index]
+            if key is None:
+                digest = None
+            elif is_made_here(key):
+                digest = beside_call
             else:
-                in_order = await text_in_order(parameters, text)
-                rows.append(BulkRow(text, sensitive(parameters), keys[index], digest(in_order)))
+                digest = digest_of(await text_in_order(parameters, text))
+            rows.append(BulkRow(text, sensitive(parameters), key, digest))
             each[index] = None  # as values they are many times as large, and nobody asks for them any more
     except InvalidParametersError as error:
         raise of_one(f"each.{index}", error) from None

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bgjob.codec import ENCODER, JsonObject, to_json
 from bgjob.errors import InvalidNameError, InvalidParameterError, InvalidParametersError, TooLargeError
+from bgjob.keys import is_made_here
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import NewJob, Options, checked
 from bgjobd.config.policy import AboveCapError, Policy, Terms
-from bgjobd.core.facts import Submitted
+from bgjobd.core.facts import BESIDE_CALL, Submitted
 from bgjobd.core.job import Call
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.host import json_portions
@@ -112,11 +113,19 @@ async def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submi
     parameters = job.parameters or {}
     check = partial(catalogue.check, job.class_name, job.method_name)
     text = await checked_text(parameters, daemon.limits.max_parameters, check)
-    has_key = job.options is not None and job.options.idempotency_key is not None
-    digest = digester(job)(await text_in_order(parameters, text)) if has_key else None
+    digest = await _digest_of(job, parameters, text)
     sensitive = catalogue.sensitive(job.class_name, job.method_name, parameters)
     call = Call(job.class_name, job.method_name, text, sensitive)
     return fact_of(daemon, catalogue, job, call, digest)
+
+
+async def _digest_of(job: NewJob, parameters: JsonObject, text: str) -> str | None:
+    key = None if job.options is None else job.options.idempotency_key
+    if key is None:
+        return None
+    return (
+        digest_beside_call(job) if is_made_here(key) else digester(job)(await text_in_order(parameters, text))
+    )
 
 
 def fact_of(
@@ -151,7 +160,7 @@ def check_names(class_name: str, method_name: str, max_length: int) -> None:
 
 async def checked_text(parameters: JsonObject, limit: int, check: Callable[[JsonObject], None]) -> str:
     """The parameters as text, once they are found to be no larger than they may be, and `check` lets them pass."""
-    text = to_json(parameters) if _is_flat(parameters) else await _long_text(parameters, limit)
+    text = to_json(parameters) if _are_few(parameters) else await _long_text(parameters, limit)
     size = len(text) if text.isascii() else len(text.encode())
     if size > limit:
         raise TooLargeError(limit=limit, size=size)
@@ -163,9 +172,27 @@ async def checked_text(parameters: JsonObject, limit: int, check: Callable[[Json
     return text
 
 
+def _are_few(parameters: JsonObject) -> bool:
+    """Whether the values are few, those in them counted, so that they are written in no time."""
+    if len(parameters) < _FEW and _is_flat(parameters):
+        return True
+    count, level = 0, list[Any]([parameters])
+    while level:
+        count += sum(map(len, level))
+        if count >= _FEW:
+            return False
+        level = [
+            item
+            for one in level
+            for item in (one.values() if type(one) is dict else one)
+            if type(item) in _CONTAINERS
+        ]
+    return True
+
+
 def _is_flat(parameters: JsonObject) -> bool:
-    """Whether they are few, and none has others in it."""
-    return len(parameters) < _FEW and _CONTAINERS.isdisjoint(map(type, parameters.values()))
+    """Whether none has others in it."""
+    return _CONTAINERS.isdisjoint(map(type, parameters.values()))
 
 
 async def _long_text(parameters: JsonObject, limit: int) -> str:
@@ -212,8 +239,9 @@ async def _refuse_spread(parameters: JsonObject, limit: int) -> None:
 
 async def text_in_order(parameters: JsonObject, text: str) -> str:
     """The parameters as `_in_order` has them; `text` is what they are as they came."""
-    if _is_flat(parameters) and _is_in_order(parameters):
-        return text
+    if _are_few(parameters):
+        is_told = _is_flat(parameters) and _is_in_order(parameters)
+        return text if is_told else _in_order(parameters)
     return await paced(json_portions.written(dict(sorted(parameters.items())), _in_order))
 
 
@@ -228,11 +256,8 @@ def digester(job: NewJob) -> Callable[[str], str]:
     That tells it from another with the same idempotency key, whatever the defaults are by now. It is of the text of a
     list: class, method, parameters, retries and what else was asked for; names that are possible need no quoting.
     """
-    options = "{}"
-    if job.options is not None and job.options.model_fields_set != _KEY_ALONE:
-        options = _in_order(job.options.model_dump(exclude_none=True, exclude=_KEY_ALONE))
     begin = hashlib.blake2b(f'["{job.class_name}","{job.method_name}",'.encode(), digest_size=16)
-    end = f",{job.retry_count or 0},{options}]"
+    end = f",{_told_beside_call(job)}]"
 
     def digest(parameters: str) -> str:
         one = begin.copy()
@@ -240,6 +265,22 @@ def digester(job: NewJob) -> Callable[[str], str]:
         return one.hexdigest()
 
     return digest
+
+
+def digest_beside_call(job: NewJob) -> str:
+    """What tells this request from another with the same call and the same key, where a client made the key.
+
+    Hardly anybody else ever has it, so nobody puts the parameters in order for it: calls are compared as they are.
+    """
+    text = f"[{_told_beside_call(job)}]"
+    return BESIDE_CALL + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _told_beside_call(job: NewJob) -> str:
+    options = "{}"
+    if job.options is not None and job.options.model_fields_set != _KEY_ALONE:
+        options = _in_order(job.options.model_dump(exclude_none=True, exclude=_KEY_ALONE))
+    return f"{job.retry_count or 0},{options}"
 
 
 _KEY_ALONE: Final = {"idempotency_key"}

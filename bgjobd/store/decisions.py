@@ -17,6 +17,7 @@ from bgjob.errors import (
 from bgjob.words import EntryType, Outcome, Status
 from bgjobd.core import state_machine
 from bgjobd.core.facts import (
+    BESIDE_CALL,
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
@@ -175,10 +176,18 @@ def known_id(fact: Submitted, earlier: Keyed | Submitted | None, uid: int | None
 
 
 def _is_same_request(earlier: Keyed | Submitted, fact: Submitted) -> bool:
-    """By their digests; by what they call where a job was stored before there were digests."""
-    if earlier.digest is None or fact.digest is None:
-        return earlier.call == fact.call
-    return earlier.digest == fact.digest
+    """By their digests, which may leave out what they call; by that alone where these are none, or of two kinds.
+
+    So it is where a job was stored by an earlier version.
+    """
+    kinds = {_has_call(digest) for digest in (earlier.digest, fact.digest)}
+    is_same_call = kinds == {True} or earlier.call == fact.call
+    return is_same_call and (len(kinds) > 1 or earlier.digest == fact.digest)
+
+
+def _has_call(digest: str | None) -> bool | None:
+    """Whether it is of what is called, too; None where there is no digest."""
+    return None if digest is None else not digest.startswith(BESIDE_CALL)
 
 
 # Facts

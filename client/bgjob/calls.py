@@ -6,9 +6,6 @@ asked of streams in `following`, and when it is asked again in `retrying`.
 
 from __future__ import annotations
 
-import os
-import re
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
@@ -22,6 +19,7 @@ from bgjob.errors import (
     ProtocolError,
     TooLargeError,
 )
+from bgjob.keys import new_keys
 from bgjob.words import INTERFACE, MAX_DEPTH, MAX_FRAME, SERVICE
 
 if TYPE_CHECKING:
@@ -123,7 +121,7 @@ def submit_many(
     else:
         asked = submission(bulk.common, max_retries, retry_delay)
         del asked["options"]["idempotency_key"]
-        made = _new_keys(len(wanted))
+        made = new_keys(len(wanted))
         asked |= {
             "each": bulk.each,
             "keys": [new if key is None else key for key, new in zip(bulk.keys, made, strict=True)],
@@ -136,7 +134,7 @@ def submission(job: Mapping[str, Any], max_retries: int | None, retry_delay: flo
 
     The key makes a repeat after a lost answer give the same job.
     """
-    own = {"max_retries": max_retries, "retry_delay": retry_delay, "idempotency_key": _new_key()}
+    own = {"max_retries": max_retries, "retry_delay": retry_delay, "idempotency_key": new_keys(1)[0]}
     options = given(own | given(job.get("options") or {}))
     plain = {name: _plain(value) for name, value in options.items()}
     names = {"class_name": class_or_none(job.get("class_name"))}
@@ -375,11 +373,6 @@ def class_name_of(cls: str | type) -> str:
     return cls if isinstance(cls, str) else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def is_made_here(key: str) -> bool:
-    """Whether an idempotency key is one that a client made for want of a caller's."""
-    return re.fullmatch("[0-9a-f]{15,17}-[0-9a-f]{32}", key) is not None
-
-
 def socket_path(address: str | None, environ: Mapping[str, str], exists: Callable[[str], bool]) -> str:
     """The socket's path: the address given, $BGJOBD_SOCKET, the person's, else the system's."""
     given = address or environ.get("BGJOBD_SOCKET")
@@ -388,16 +381,6 @@ def socket_path(address: str | None, environ: Mapping[str, str], exists: Callabl
     runtime_dir = environ.get("XDG_RUNTIME_DIR")
     own = f"{runtime_dir}/bgjobd.sock" if runtime_dir else ""
     return own if own and exists(own) else _SYSTEM_SOCKET
-
-
-def _new_key() -> str:
-    """A key that nobody has used; keys made one after the other stand together in the daemon's index."""
-    return _new_keys(1)[0]
-
-
-def _new_keys(count: int) -> list[str]:
-    begin, chance = f"{time.time_ns():x}", os.urandom(16 * count).hex()
-    return [f"{begin}-{chance[place : place + 32]}" for place in range(0, 32 * count, 32)]
 
 
 def class_or_none(cls: str | type | None) -> str | None:

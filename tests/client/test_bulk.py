@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bgjob import calls
+from bgjob.keys import is_made_here
 
 JOB: dict[str, Any] = {"class_name": "a.B", "method_name": "c"}
 
@@ -27,7 +28,7 @@ def test_jobs_that_differ_in_parameters_and_keys_are_asked_for_in_bulk() -> None
     keys = given.pop("keys")
     assert given == {**JOB, "options": {"timeout": 60.0, "max_retries": 4}, "each": [{"x": [1]}, {}]}
     assert keys[0] == "mine"
-    assert calls.is_made_here(keys[1])
+    assert is_made_here(keys[1])
 
 
 def test_a_key_that_is_none_is_left_to_the_daemon_to_refuse() -> None:

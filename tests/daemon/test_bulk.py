@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from bgjob.errors import IdempotencyConflictError
+from bgjob.keys import new_keys
 from tests.daemon.running import RunningDaemon, daemon
 from tests.protocol.peers import PATIENCE, Peer, connect, ours
 from tests.support import eventually
@@ -73,6 +75,26 @@ def test_jobs_in_bulk_are_as_those_that_are_asked_for_one_by_one(running: Runnin
     for job, key in zip(jobs, keys, strict=True):
         job["options"]["idempotency_key"] = key
     assert ids_of(peer, jobs=jobs) == ids
+
+
+def test_a_key_that_a_client_made_stands_for_one_request_in_either_form(peer: Peer) -> None:
+    (key,) = new_keys(1)
+    job = {"class_name": PROBE, "method_name": "whole", "parameters": {"b": 1, "a": 2}}
+    options = {"delay": 86400.0}
+    in_bulk = {"class_name": PROBE, "method_name": "whole", "each": [{"b": 1, "a": 2}], "keys": [key]}
+    (job_id,) = ids_of(peer, **in_bulk, options=options)
+    asked = {**job, "options": {**options, "idempotency_key": key}}
+    assert peer.ask(ours("Submit", **asked)).parameters == {"id": job_id, "created": False}
+    assert ids_of(peer, jobs=[asked]) == [job_id]
+    others = [
+        {**asked, "parameters": {"b": 2, "a": 2}},
+        {**asked, "method_name": "echo", "parameters": {}},
+        {**asked, "options": {"delay": 1.0, "idempotency_key": key}},
+        {**asked, "retry_count": 1},
+    ]
+    for other in others:
+        reply = peer.ask(ours("Submit", **other))
+        assert (reply.error, reply.parameters) == (IdempotencyConflictError.error_name, {"id": job_id})
 
 
 def test_a_repeat_after_a_reply_that_was_lost_gives_the_same_jobs(running: RunningDaemon) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from bgjob import calls, codec
+from bgjob import codec
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidNameError, InvalidParameterError, TooLargeError
 from bgjob.jobs import LONGEST_DELAY
+from bgjob.keys import is_made_here as is_made_by_client
 from bgjob.words import Backoff, Status
 
 CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -45,7 +46,7 @@ class Submission(NamedTuple):
     @property
     def callers_options(self) -> JsonObject:
         """Those that the caller gave, without the key that every submit has."""
-        is_made_here = self.key is not None and calls.is_made_here(self.key)
+        is_made_here = self.key is not None and is_made_by_client(self.key)
         return {n: value for n, value in self.options.items() if n != "idempotency_key" or not is_made_here}
 
     @property
