@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from bgjob.codec import to_json
 from bgjob.errors import QueueFullError
@@ -16,6 +16,9 @@ from bgjobd.store.decisions import known_id
 from bgjobd.store.items import BulkRow, BulkSubmission, LogLine, StoredBulk, Submitter
 from bgjobd.store.rows import Row, checked, log_row, row_of_new
 from bgjobd.store.snapshots import rest_of
+
+_AT_ONCE: Final = 1000
+"""Jobs that one statement writes: as text they are put together in a moment, in which nobody else has a turn."""
 
 
 class Decided(NamedTuple):
@@ -69,18 +72,36 @@ def _fact(bulk: BulkSubmission, row: BulkRow, id: int) -> Submitted:
     return replace(bulk.common, id=id, call=call, idempotency_key=row.idempotency_key, digest=row.digest)
 
 
-def stored(bulk: BulkSubmission, new: tuple[BulkRow, ...], batch: Batch, last_entry: int) -> StoredBulk:
-    """The new jobs; the first goes through the table for all of them, whose rows mean nothing to it."""
-    fact = _fact(bulk, new[0], batch.last_id + 1)
-    first = state_machine.advance(None, fact, batch.now)
+class Written(NamedTuple):
+    """Jobs that are written at once, and what statements.INSERT_BULK and INSERT_BULK_ENTRIES write."""
+
+    bulk: StoredBulk
+    jobs: Row
+    entries: Row
+
+
+def stored(bulk: BulkSubmission, new: tuple[BulkRow, ...], batch: Batch, last_entry: int) -> list[Written]:
+    """The new jobs, a thousand at once. Raises ValueError and OverflowError where the file cannot hold one of them."""
+    written = []
+    for start in range(0, len(new), _AT_ONCE):
+        rows = new[start : start + _AT_ONCE]
+        one = _stored(
+            _fact(bulk, rows[0], batch.last_id + 1 + start), rows, batch.now, last_entry + 1 + start
+        )
+        written.append(Written(one, _values_of_jobs(one, bulk.submitter, batch.now), _values_of_entries(one)))
+    return written
+
+
+def _stored(fact: Submitted, rows: tuple[BulkRow, ...], now: float, entry_id: int) -> StoredBulk:
+    """The first of them goes through the table for all, whose rows mean nothing to it."""
+    first = state_machine.advance(None, fact, now)
     (entry,) = entries(None, fact, first)
     target = first.call.class_name, first.call.method_name
-    line = LogLine(last_entry + 1, batch.now, entry.type, entry.message, first.id, None, *target)
-    return StoredBulk(first, line, rest_of(first), new)
+    line = LogLine(entry_id, now, entry.type, entry.message, first.id, None, *target)
+    return StoredBulk(first, line, rest_of(first), rows)
 
 
-def values_of_jobs(one: StoredBulk, submitter: Submitter, now: float) -> Row:
-    """What statements.INSERT_BULK writes. Raises ValueError and OverflowError where the file cannot hold it."""
+def _values_of_jobs(one: StoredBulk, submitter: Submitter, now: float) -> Row:
     rows = [
         (row.parameters, row.idempotency_key, row.digest, to_json(row.sensitive) if row.sensitive else None)
         for row in one.rows
@@ -89,7 +110,6 @@ def values_of_jobs(one: StoredBulk, submitter: Submitter, now: float) -> Row:
     return checked({**common, "rows": to_json(rows)})
 
 
-def values_of_entries(one: StoredBulk) -> Row:
-    """What statements.INSERT_BULK_ENTRIES writes."""
+def _values_of_entries(one: StoredBulk) -> Row:
     shown = [masked_text(row.parameters, row.sensitive) for row in one.rows]
     return {**log_row(one.first_line), "rest": one.rest, "shown": to_json(shown)}

@@ -147,15 +147,10 @@ class Ledger:
         """Raises the refusals, with nothing written of it."""
         batch.keyed, batch.last_id = self._keyed(bulks.keys_of(bulk)), self._last_id()
         ids, new = bulks.decide(bulk, batch)
-        if new:
-            stored = bulks.stored(bulk, new, batch, self._last_entry())
-            jobs, entries = (
-                bulks.values_of_jobs(stored, bulk.submitter, batch.now),
-                bulks.values_of_entries(stored),
-            )
+        for one, jobs, entries in bulks.stored(bulk, new, batch, self._last_entry()):
             self._execute(statements.INSERT_BULK, jobs)
             self._execute(statements.INSERT_BULK_ENTRIES, entries)
-            batch.join(stored)
+            batch.join(one)
         return ids
 
     def _sweep(self, item: Item, batch: Batch) -> Any:

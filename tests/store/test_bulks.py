@@ -104,13 +104,18 @@ def test_jobs_in_bulk_are_stored_and_told_as_those_that_come_one_by_one(
     ]
 
 
-def test_a_thousand_take_one_statement_a_table(store: Store) -> None:
+@pytest.mark.parametrize(("count", "statements"), [(1000, 1), (2001, 3)])
+def test_a_thousand_take_one_statement_a_table(store: Store, count: int, statements: int) -> None:
+    rows = [BulkRow(f'{{"n":{number}}}') for number in range(1, count + 1)]
     with statements_run_on(store.database) as run:
-        assert store.answer(bulk(*[BulkRow("{}")] * 1000)) == tuple(range(1, 1001))
-    assert [sql.split("(")[0] for sql in run if sql.startswith("INSERT")] == [
-        "INSERT INTO background_jobs ",
-        "INSERT INTO job_logs ",
+        assert store.answer(bulk(*rows)) == tuple(range(1, count + 1))
+    inserts = [sql.split("(")[0] for sql in run if sql.startswith("INSERT")]
+    assert inserts == ["INSERT INTO background_jobs ", "INSERT INTO job_logs "] * statements
+    assert store.rows("SELECT id, parameters FROM background_jobs ORDER BY id") == [
+        {"id": place, "parameters": row.parameters} for place, row in enumerate(rows, 1)
     ]
+    told = "SELECT id, job_id, json_extract(context, '$.parameters.n') AS n FROM job_logs ORDER BY id"
+    assert [set(row.values()) for row in store.rows(told)] == [{place} for place in range(1, count + 1)]
 
 
 def test_a_repeat_gives_the_same_jobs_and_makes_those_that_are_missing(store: Store) -> None:
@@ -136,14 +141,14 @@ def test_a_key_is_known_to_what_comes_later_in_the_same_transaction(store: Store
         ([*keyed("new"), *keyed("a", parameters="[]")], IdempotencyConflictError, {"id": 1}),
         ([*keyed("new", "b"), *keyed("b", parameters="[]")], InvalidParameterError, {"parameter": "keys.2"}),
         ([*keyed("b", "c", "d")], QueueFullError, {"queue": "default", "limit": 3}),
-        ([BulkRow("\ud800")], ValueError, None),
+        ([*[BulkRow("{}")] * 1000, BulkRow("\ud800")], ValueError, None),
     ],
 )
 def test_a_bulk_that_is_refused_leaves_nothing_and_costs_its_neighbours_nothing(
     rows: list[BulkRow], refusal: type[Exception], told: dict[str, Any] | None, store: Store
 ) -> None:
     store.answer(bulk(*keyed("a")))
-    lanes = Lanes(0, max_pending={"default": 3})
+    lanes = Lanes(0, max_pending={"default": 3 if told else 3000})
     before, refused, after = store.commit(
         bulk(BulkRow("{}")), bulk(*rows), submission(asked()), lanes=lanes
     ).answers
