@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count, islice
 from typing import Any
 
 import pytest
@@ -126,6 +127,23 @@ def lines_of(running: RunningDaemon, ids: list[int]) -> list[int]:
     """How many lines on the console tell that each of these jobs was submitted."""
     initiated = [line for line in running.console().splitlines() if "Background job initiated" in line]
     return [len([line for line in initiated if f'"job": {job_id},' in line]) for job_id in ids]
+
+
+def test_who_follows_is_told_of_each_job_in_order(running: RunningDaemon, peer: Peer) -> None:
+    with running.client() as client, client.watch() as changes:
+        one = {"class_name": PROBE, "method_name": "whole", "options": {"delay": 86400.0}}
+        first, second = [job.id for job in client.submit_many([one, {**one, "retry_count": 1}])]
+        (last,) = [entry["id"] for entry in client.logs(id=second)]
+        with client.follow_logs(after=last) as entries:
+            (third,) = ids_of(peer, **OF_ALL, each=[{}])
+            assert next(entries)["job_id"] == third  # it follows by now
+            ids = ids_of(peer, **OF_ALL, each=[{"n": number} for number in range(1050)])
+            told = list(islice(entries, len(ids)))
+        changed = [change["id"] for change in islice(changes, 3 + len(ids))]
+    assert changed == [first, second, third, *ids]
+    assert [(entry["job_id"], entry["id"]) for entry in told] == list(zip(ids, count(last + 2), strict=False))
+    stored = peer.ask(ours("Logs", after=last + 1, limit=1000)).parameters["entries"]
+    assert stored == told[: len(stored)]
 
 
 def test_secrets_of_jobs_in_bulk_are_shown_nowhere(running: RunningDaemon, peer: Peer) -> None:
