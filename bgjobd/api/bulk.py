@@ -20,8 +20,6 @@ from bgjobd.store.items import BulkRow, BulkSubmission
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
 
-_LONGEST_KEY: Final = 255
-
 
 async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> JsonObject:
     jobs, each = given.jobs, given.each
@@ -60,21 +58,28 @@ def _common(given: SubmitMany) -> NewJob:
 
 
 def _check_shapes(each: list[Any], keys: list[Any] | None) -> None:
-    """Raises InvalidParameterError for the first that is none."""
+    """Raises InvalidParameterError for the first that is none; all are looked at in one go, so without a call each."""
     if keys is not None and len(keys) != len(each):
         raise InvalidParameterError(parameter="keys")
-    for name, values, is_one in (("each", each, _is_parameters), ("keys", keys or (), _is_key)):
-        if not all(map(is_one, values)):
-            place = next(place for place, value in enumerate(values) if not is_one(value))
-            raise InvalidParameterError(parameter=f"{name}.{place}")
+    if not _OBJECT.issuperset(map(type, each)):
+        raise InvalidParameterError(parameter=f"each.{_first(each, lambda one: type(one) is not dict)}")
+    if not keys:
+        return
+    if not _TEXT.issuperset(map(type, keys)):
+        raise InvalidParameterError(parameter=f"keys.{_first(keys, lambda key: type(key) is not str)}")
+    if not _LENGTHS.issuperset(map(len, keys)):
+        raise InvalidParameterError(parameter=f"keys.{_first(keys, lambda key: len(key) not in _LENGTHS)}")
 
 
-def _is_parameters(value: Any) -> bool:
-    return type(value) is dict
+def _first(values: list[Any], is_bad: Callable[[Any], bool]) -> int:
+    """The place of the first that is bad; one is."""
+    return next(place for place, value in enumerate(values) if is_bad(value))
 
 
-def _is_key(value: Any) -> bool:
-    return type(value) is str and 0 < len(value) <= _LONGEST_KEY
+_OBJECT: Final = frozenset({dict})
+_TEXT: Final = frozenset({str})
+_LENGTHS: Final = frozenset(range(1, 256))
+"""Characters that an idempotency key may have."""
 
 
 async def _bulk(

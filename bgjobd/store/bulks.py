@@ -98,7 +98,7 @@ def _stored(fact: Submitted, rows: tuple[BulkRow, ...], now: float, entry_id: in
     (entry,) = entries(None, fact, first)
     target = first.call.class_name, first.call.method_name
     line = LogLine(entry_id, now, entry.type, entry.message, first.id, None, *target)
-    return StoredBulk(first, line, rest_of(first), rows)
+    return StoredBulk(first, line, rest_of(first), rows, sum([len(row.parameters) for row in rows]))
 
 
 def _values_of_jobs(one: StoredBulk, submitter: Submitter, now: float) -> Row:

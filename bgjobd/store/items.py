@@ -254,18 +254,14 @@ class StoredBulk:
     """The new jobs of a bulk as they were stored, each with an entry in the log; made one by one for whoever asks.
 
     `first` is the first of them, and `first_line` its entry: the others' ids follow. `rest` is what they have in common
-    in their entries' contexts.
+    in their entries' contexts; in the parameters of all there are so many `characters`.
     """
 
     first: Job
     first_line: LogLine
     rest: str
     rows: tuple[BulkRow, ...]
-
-    @property
-    def characters(self) -> int:
-        """In the parameters of all."""
-        return sum([len(row.parameters) for row in self.rows])
+    characters: int
 
     def contexts(self) -> Iterator[tuple[int, str]]:
         """The ids of its jobs, with the contexts of their entries."""
