@@ -13,6 +13,7 @@ from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, EntryType, Status
 from bgjobd.api import schemas, streams
 from bgjobd.api.access import RIGHTS, Grants, Right
+from bgjobd.api.bulk import submit_many
 from bgjobd.api.dispatch import Answer, Encoded, Methods, Stream
 from bgjobd.api.introspection import description, info
 from bgjobd.api.peer import Caller
@@ -28,7 +29,7 @@ from bgjobd.api.replies import (
     summary_of_stored,
 )
 from bgjobd.api.schemas import Input, JobIds, NewJob, Nothing, QueueName, SubmitMany, Wait, checked
-from bgjobd.api.submissions import known_queue, submit, submit_many, try_instant
+from bgjobd.api.submissions import known_queue, submit, try_instant
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.host.clock import to_text
 from bgjobd.store.filters import JobFilter, LogFilter

@@ -48,9 +48,21 @@ class NewJob(Input):
     options: Options | None = None
 
 
+_T = TypeVar("_T")
+_Many = Annotated[InstanceOf[list[_T]], Field(max_length=10_000)]
+"""As they came, in the request's own list: each is looked at when it is its turn, and let go."""
+
+
 class SubmitMany(Input):
-    jobs: Annotated[InstanceOf[list[NewJob]], Field(max_length=10_000)]
-    """As they came, in the request's own list: each is `checked` when it is its turn, and let go."""
+    """`jobs`, or what those have in common that `each` has the parameters of."""
+
+    jobs: _Many[NewJob] | None = None
+    class_name: str | None = None
+    method_name: str | None = None
+    retry_count: Annotated[int, Field(ge=0)] | None = None
+    options: Options | None = None
+    each: _Many[dict[str, Any]] | None = None
+    keys: _Many[str] | None = None
 
 
 class Get(Input):

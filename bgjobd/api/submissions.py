@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bgjob.codec import ENCODER, JsonObject, to_json
 from bgjob.errors import InvalidNameError, InvalidParameterError, InvalidParametersError, TooLargeError
+from bgjob.keys import is_made_here
 from bgjobd.api.peer import Caller
-from bgjobd.api.schemas import NewJob, Options, SubmitMany, checked
+from bgjobd.api.schemas import NewJob, Options, checked
 from bgjobd.config.policy import AboveCapError, Policy, Terms
-from bgjobd.core.facts import Submitted
+from bgjobd.core.facts import BESIDE_CALL, Submitted
 from bgjobd.core.job import Call
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.host import json_portions
@@ -33,14 +36,14 @@ async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
     catalogue = await daemon.current_catalogue.catalogue()
     fact = await _submitted(daemon, catalogue, given)
     given.parameters = None  # as values they are many times as large, and nobody asks for them any more
-    (stored,) = await _store(daemon, [fact], _submitter(caller))
+    (stored,) = await _store(daemon, [fact], submitter(caller))
     return {"id": stored.id, "created": stored.created}
 
 
-async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> JsonObject:
+async def submit_many(daemon: Daemon, jobs: list[Any], caller: Caller) -> JsonObject:
     async with caller.turn:
-        facts = await _submitted_many(daemon, given.jobs)
-    stored = await _store(daemon, facts, _submitter(caller))
+        facts = await _submitted_many(daemon, jobs)
+    stored = await _store(daemon, facts, submitter(caller))
     return {"ids": [one.id for one in stored]}
 
 
@@ -51,7 +54,7 @@ async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
     await _store(daemon, [fact], Submitter(None, None, None))
 
 
-def _submitter(caller: Caller) -> Submitter:
+def submitter(caller: Caller) -> Submitter:
     return Submitter(caller.uid, caller.gid, caller.pid)
 
 
@@ -78,7 +81,7 @@ async def _submitted_many(daemon: Daemon, given: list[Any]) -> list[Submitted]:
             facts.append(await _submitted(daemon, catalogue, job))
             given[index] = None  # as values they are many times as large, and nobody asks for them any more
     except (InvalidParameterError, InvalidParametersError) as error:
-        raise _of_job(index, error) from None
+        raise of_one(f"jobs.{index}", error) from None
     return facts
 
 
@@ -88,14 +91,14 @@ def _new_job(fields: Any) -> NewJob:
     return checked(NewJob, fields)
 
 
-def _of_job(
-    index: int, error: InvalidParameterError | InvalidParametersError
+def of_one(
+    place: str, error: InvalidParameterError | InvalidParametersError
 ) -> InvalidParameterError | InvalidParametersError:
-    """The refusal of one job of many, with its place in the list."""
+    """The refusal of one job of many, with its place in the request: `jobs.3`."""
     if isinstance(error, InvalidParameterError):
-        return InvalidParameterError(parameter=f"jobs.{index}.{error.parameters['parameter']}".rstrip("."))
+        return InvalidParameterError(parameter=f"{place}.{error.parameters['parameter']}".rstrip("."))
     problems = [
-        {**problem, "path": f"jobs/{index}/{problem['path']}".rstrip("/")}
+        {**problem, "path": f"{place.replace('.', '/')}/{problem['path']}".rstrip("/")}
         for problem in error.parameters["problems"]
     ]
     return InvalidParametersError(problems=problems)
@@ -105,20 +108,35 @@ _NO_OPTIONS: Final = Options()
 
 
 async def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submitted:
-    """The fact of this request; what it leaves open comes from the class's policy.
-
-    Raises the refusals. Others have their turn while there is much of it.
-    """
+    """The fact of this request. Raises the refusals; others have their turn while there is much of it."""
     check_names(job.class_name, job.method_name, daemon.limits.max_name)
     parameters = job.parameters or {}
-    text = await _checked_text(daemon, catalogue, job, parameters)
-    options = job.options or _NO_OPTIONS
-    digest = None if options.idempotency_key is None else await _digest_of(job, parameters, text)
+    check = partial(catalogue.check, job.class_name, job.method_name)
+    text = await checked_text(parameters, daemon.limits.max_parameters, check)
+    digest = await _digest_of(job, parameters, text)
     sensitive = catalogue.sensitive(job.class_name, job.method_name, parameters)
+    call = Call(job.class_name, job.method_name, text, sensitive)
+    return fact_of(daemon, catalogue, job, call, digest)
+
+
+async def _digest_of(job: NewJob, parameters: JsonObject, text: str) -> str | None:
+    key = None if job.options is None else job.options.idempotency_key
+    if key is None:
+        return None
+    return (
+        digest_beside_call(job) if is_made_here(key) else digester(job)(await text_in_order(parameters, text))
+    )
+
+
+def fact_of(
+    daemon: Daemon, catalogue: Catalogue, job: NewJob, call: Call, digest: str | None = None
+) -> Submitted:
+    """The fact of a request for this call; what it leaves open comes from the class's policy. Raises the refusals."""
+    options = job.options or _NO_OPTIONS
     terms = _terms(catalogue.policies[job.class_name], options, daemon.config.retry.cap)
     return Submitted(
         id=0,  # the ledger gives it
-        call=Call(job.class_name, job.method_name, text, sensitive),
+        call=call,
         retry_count=job.retry_count or 0,
         policy=terms.retry,
         queue=known_queue(daemon, terms.queue, "options.queue"),
@@ -140,24 +158,41 @@ def check_names(class_name: str, method_name: str, max_length: int) -> None:
             raise InvalidNameError(field=field, value=value[:max_length])
 
 
-async def _checked_text(daemon: Daemon, catalogue: Catalogue, job: NewJob, parameters: JsonObject) -> str:
-    """The parameters as text, once they are found to be no larger than they may be, and to fit the method."""
-    limit = daemon.limits.max_parameters
-    text = to_json(parameters) if _is_flat(parameters) else await _long_text(parameters, limit)
+async def checked_text(parameters: JsonObject, limit: int, check: Callable[[JsonObject], None]) -> str:
+    """The parameters as text, once they are found to be no larger than they may be, and `check` lets them pass."""
+    text = to_json(parameters) if _are_few(parameters) else await _long_text(parameters, limit)
     size = len(text) if text.isascii() else len(text.encode())
     if size > limit:
         raise TooLargeError(limit=limit, size=size)
     if size > _LONG:
         await let_others()
-    catalogue.check(job.class_name, job.method_name, parameters)
+    check(parameters)
     if size > _LONG:
         await let_others()
     return text
 
 
+def _are_few(parameters: JsonObject) -> bool:
+    """Whether the values are few, those in them counted, so that they are written in no time."""
+    if len(parameters) < _FEW and _is_flat(parameters):
+        return True
+    count, level = 0, list[Any]([parameters])
+    while level:
+        count += sum(map(len, level))
+        if count >= _FEW:
+            return False
+        level = [
+            item
+            for one in level
+            for item in (one.values() if type(one) is dict else one)
+            if type(item) in _CONTAINERS
+        ]
+    return True
+
+
 def _is_flat(parameters: JsonObject) -> bool:
-    """Whether they are few, and none has others in it."""
-    return len(parameters) < _FEW and _CONTAINERS.isdisjoint(map(type, parameters.values()))
+    """Whether none has others in it."""
+    return _CONTAINERS.isdisjoint(map(type, parameters.values()))
 
 
 async def _long_text(parameters: JsonObject, limit: int) -> str:
@@ -202,9 +237,12 @@ async def _refuse_spread(parameters: JsonObject, limit: int) -> None:
         raise TooLargeError(limit=limit, size=size)
 
 
-async def _digest_of(job: NewJob, parameters: JsonObject, text: str) -> str:
-    is_in_order = _is_flat(parameters) and _is_in_order(parameters)
-    return _digest(job, text if is_in_order else await _text_in_order(parameters))
+async def text_in_order(parameters: JsonObject, text: str) -> str:
+    """The parameters as `_in_order` has them; `text` is what they are as they came."""
+    if _are_few(parameters):
+        is_told = _is_flat(parameters) and _is_in_order(parameters)
+        return text if is_told else _in_order(parameters)
+    return await paced(json_portions.written(dict(sorted(parameters.items())), _in_order))
 
 
 def _is_in_order(flat: JsonObject) -> bool:
@@ -212,22 +250,37 @@ def _is_in_order(flat: JsonObject) -> bool:
     return names == sorted(names)
 
 
-async def _text_in_order(parameters: JsonObject) -> str:
-    """As `_in_order` has it."""
-    return await paced(json_portions.written(dict(sorted(parameters.items())), _in_order))
+def digester(job: NewJob) -> Callable[[str], str]:
+    """What makes of parameters, as `text_in_order` has them, the digest of this request for them.
 
-
-def _digest(job: NewJob, parameters: str) -> str:
-    """What tells this request from another with the same idempotency key, whatever the defaults are by now.
-
-    `parameters` are as `_in_order` has them. It is of the text of a list: class, method, parameters, retries and what
-    else was asked for; names that are possible need no quoting.
+    That tells it from another with the same idempotency key, whatever the defaults are by now. It is of the text of a
+    list: class, method, parameters, retries and what else was asked for; names that are possible need no quoting.
     """
+    begin = hashlib.blake2b(f'["{job.class_name}","{job.method_name}",'.encode(), digest_size=16)
+    end = f",{_told_beside_call(job)}]"
+
+    def digest(parameters: str) -> str:
+        one = begin.copy()
+        one.update(f"{parameters}{end}".encode())
+        return one.hexdigest()
+
+    return digest
+
+
+def digest_beside_call(job: NewJob) -> str:
+    """What tells this request from another with the same call and the same key, where a client made the key.
+
+    Hardly anybody else ever has it, so nobody puts the parameters in order for it: calls are compared as they are.
+    """
+    text = f"[{_told_beside_call(job)}]"
+    return BESIDE_CALL + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _told_beside_call(job: NewJob) -> str:
     options = "{}"
     if job.options is not None and job.options.model_fields_set != _KEY_ALONE:
         options = _in_order(job.options.model_dump(exclude_none=True, exclude=_KEY_ALONE))
-    text = f'["{job.class_name}","{job.method_name}",{parameters},{job.retry_count or 0},{options}]'
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return f"{job.retry_count or 0},{options}"
 
 
 _KEY_ALONE: Final = {"idempotency_key"}

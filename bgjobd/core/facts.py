@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from bgjobd.core.job import Call, Ending, RetryPolicy, Usage
+
+BESIDE_CALL: Final = "="
+"""What a digest begins with that is of what a request asks for beside its call; the calls themselves are compared."""
 
 
 @dataclass(frozen=True, slots=True)

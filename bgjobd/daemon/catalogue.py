@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from bgjob.errors import (
@@ -58,11 +58,19 @@ class Catalogue:
 
     def check(self, class_name: str, method_name: str, parameters: Mapping[str, Any]) -> None:
         """Raises the refusal for a call that may not run; returns where it may."""
+        self.checker(class_name, method_name)(parameters)
+
+    def checker(self, class_name: str, method_name: str) -> Callable[[Mapping[str, Any]], None]:
+        """What raises the refusal of parameters that do not fit; raises that of a method that may not be called."""
         self.check_target(class_name, method_name)
         validator = self._validators[class_name, method_name]
-        if not validator.fits(parameters):
-            sensitive = self.sensitive(class_name, method_name, parameters)
-            raise InvalidParametersError(problems=validator.problems(parameters, sensitive))
+
+        def check(parameters: Mapping[str, Any]) -> None:
+            if not validator.fits(parameters):
+                sensitive = self.sensitive(class_name, method_name, parameters)
+                raise InvalidParametersError(problems=validator.problems(parameters, sensitive))
+
+        return check
 
     def check_target(self, class_name: str, method_name: str) -> None:
         """Raises the refusal of a method that may not be called, whatever its parameters are."""
@@ -82,6 +90,10 @@ class Catalogue:
         method = self.classes[class_name]["methods"][method_name]
         others = () if method["plain"] is None else set(given).difference(method["plain"])
         return tuple(sorted(self.policies[class_name].sensitive.union(method["sensitive"], others)))
+
+    def has_secrets_of_any_name(self, class_name: str, method_name: str) -> bool:
+        """Whether the names in a request say which of its parameters are sensitive."""
+        return self.classes[class_name]["methods"][method_name]["plain"] is not None
 
     def try_has_failed_hook(self, class_name: str) -> bool | None:
         """Whether the class wants to hear of its jobs that failed for good; None where it is missing: nobody knows."""

@@ -13,8 +13,8 @@ from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.due_timer import DueTimer
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.waiters import Waiters
-from bgjobd.host.log import Line, Log
-from bgjobd.store.items import Committed, LogLine
+from bgjobd.host.log import Line, Lines, Log
+from bgjobd.store.items import Committed, LogLine, StoredBulk
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.tally import Tally
 from bgjobd.store.writer import Delivery
@@ -91,7 +91,8 @@ class Deliveries:
         self._due_timer.arm(committed.next_due)
 
     def _begin(self, committed: Committed) -> None:
-        self._log.put(_line(line) for line in committed.lines)  # which wakes the log's thread
+        # Which wakes the log's thread.
+        self._log.put([*map(_lines, committed.bulks), *map(_line, committed.lines)])
         for claim in committed.claims:
             self._supervisor.attempts.start(claim)
 
@@ -114,6 +115,10 @@ def _answer(ticket: asyncio.Future[Any], answer: Any) -> None:
         ticket.set_exception(answer)
     else:
         ticket.set_result(answer)
+
+
+def _lines(bulk: StoredBulk) -> Lines:
+    return Lines(_line(bulk.first_line), len(bulk), bulk.characters, bulk.contexts)
 
 
 def _line(line: LogLine) -> Line:

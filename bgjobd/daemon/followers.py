@@ -6,13 +6,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final, Generic, Protocol, TypeVar
 
 from bgjob.codec import JsonObject
 from bgjobd.core.job import Job
 from bgjobd.host.pacing import Alternation, Pace
-from bgjobd.store.items import Committed, LogLine
+from bgjobd.store.items import Committed, LogLine, StoredBulk
 from bgjobd.store.pages import summary_of
 
 _MOST_WAITING: Final = 16 * 1024 * 1024
@@ -35,7 +35,9 @@ class TooSlowError(Exception):
 class Commit:
     """A commit, or a part of one, as followers are told of it; what several of them ask for is made once."""
 
-    def __init__(self, changed: Sequence[Job], lines: Sequence[LogLine], is_first: bool = True) -> None:
+    def __init__(
+        self, changed: Sequence[Job] = (), lines: Sequence[LogLine] = (), is_first: bool = True
+    ) -> None:
         self.changed = changed
         self.lines = lines
         self.is_first = is_first
@@ -54,6 +56,10 @@ class Commit:
         if place not in self._summaries:
             self._summaries[place] = summary_of(self.changed[place])
         return self._summaries[place]
+
+
+_Part = Callable[..., Commit]
+"""What makes a part of a commit, once it is to be told."""
 
 
 class Picked(Protocol):
@@ -125,7 +131,7 @@ class Followers:
         self._followers: set[Follower[Changes] | Follower[Lines]] = set()
         self._events: dict[int, set[asyncio.Event]] = {}
         self._turns = Alternation()
-        self._untold: deque[Commit] = deque()
+        self._untold: deque[_Part] = deque()
         self._telling: asyncio.Task[None] | None = None
 
     @contextmanager
@@ -167,7 +173,7 @@ class Followers:
             self._untold += _parts(committed)
         if self._telling is None and len(self._untold) * len(self._followers) <= _FEW:
             while self._untold:
-                commit = self._untold.popleft()
+                commit = self._untold.popleft()()
                 for follower in self._followers:
                     follower.put(commit)
         elif self._telling is None:
@@ -180,7 +186,7 @@ class Followers:
         pace = Pace()
         try:
             while self._untold:
-                commit = self._untold.popleft()
+                commit = self._untold.popleft()()
                 for follower in list(self._followers):
                     follower.put(commit)
                     if pace.is_over:
@@ -189,13 +195,28 @@ class Followers:
             self._telling = None  # else nobody would be told of anything any more
 
 
-def _parts(committed: Committed) -> list[Commit]:
+def _parts(committed: Committed) -> list[_Part]:
     """What is to be told, in portions: entries before the changes of their jobs, for those may be the last."""
     changed, lines = committed.changed, committed.lines
-    if len(changed) + len(lines) <= _AT_ONCE:
-        return [Commit(changed, lines)]
-    parts = [Commit((), lines[start : start + _AT_ONCE]) for start in range(0, len(lines), _AT_ONCE)]
-    parts += [Commit(changed[start : start + _AT_ONCE], ()) for start in range(0, len(changed), _AT_ONCE)]
-    for part in parts[1:]:
-        part.is_first = False
-    return parts
+    parts: list[_Part] = [part for bulk in committed.bulks for part in _parts_of_bulk(bulk)]
+    if not parts and len(changed) + len(lines) <= _AT_ONCE:
+        return [partial(Commit, changed, lines)]
+    parts += [partial(Commit, lines=lines[some.start : some.stop]) for some in _portions(len(lines))]
+    parts += [partial(Commit, changed[some.start : some.stop]) for some in _portions(len(changed))]
+    return [partial(part, is_first=place == 0) for place, part in enumerate(parts)]
+
+
+def _parts_of_bulk(bulk: StoredBulk) -> list[_Part]:
+    """The same of new jobs that are made when it is their turn."""
+
+    def entries(some: range, is_first: bool) -> Commit:
+        return Commit(lines=[bulk.line(place) for place in some], is_first=is_first)
+
+    def jobs(some: range, is_first: bool) -> Commit:
+        return Commit([bulk.job(place) for place in some], is_first=is_first)
+
+    return [partial(make, some) for make in (entries, jobs) for some in _portions(len(bulk))]
+
+
+def _portions(count: int) -> list[range]:
+    return [range(start, min(start + _AT_ONCE, count)) for start in range(0, count, _AT_ONCE)]

@@ -13,9 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
@@ -73,7 +74,23 @@ class Line:
         return 1 + (len(self.message) + len(self.context or "")) // 1024
 
 
-_Batch = tuple[Line | bytes, ...]
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The same line about several jobs: one for each, at once. `each` tells the jobs' ids and their contexts, in which
+    there are so many `characters`; of them the first `count` are meant.
+    """
+
+    line: Line
+    count: int
+    characters: int
+    each: Callable[[], Iterable[tuple[int, str]]]
+
+    @property
+    def weight(self) -> int:
+        return self.count + self.characters // 1024
+
+
+_Batch = tuple[Line | Lines | bytes, ...]
 """Lines, and what others have printed, as it is."""
 
 
@@ -206,6 +223,9 @@ class _Outlet:
         """The first of these lines, as many as there is room for, and what they weigh."""
         weight, room = 0, _MOST_WAITING - (self._taken - self._written)
         for place, one in enumerate(batch):
+            if isinstance(one, Lines) and one.count > room - weight > 0:
+                self._dropped += one.count - (room - weight) + sum(map(_count, batch[place + 1 :]))
+                return (*batch[:place], replace(one, count=room - weight)), room
             if weight >= room:
                 self._dropped += sum(map(_count, batch[place:]))
                 return batch[:place], weight
@@ -249,10 +269,12 @@ class _Outlet:
             self._write(one)
         self._written += weight
 
-    def _write(self, one: Line | bytes) -> None:
+    def _write(self, one: Line | Lines | bytes) -> None:
         try:
             if isinstance(one, bytes):
                 self._place.pass_on(one)
+            elif isinstance(one, Lines):
+                self._render(one.line, each=one.each, count=one.count)
             else:
                 self._render(one)
         except (OSError, ValueError) as error:
@@ -262,8 +284,8 @@ class _Outlet:
         else:
             self._has_failed = False
 
-    def _render(self, line: Line) -> None:
-        facts = {"job": line.job_id, "attempt": line.attempt, "context": line.context}
+    def _render(self, line: Line, **of_several: Any) -> None:
+        facts = {"job": line.job_id, "attempt": line.attempt, "context": line.context, **of_several}
         self._logger.info(
             line.message,
             at=line.at,
@@ -300,14 +322,16 @@ class _Outlet:
             self._is_in_trouble = self._has_failed
 
 
-def _weight(one: Line | bytes) -> int:
+def _weight(one: Line | Lines | bytes) -> int:
     """How many of the most that may wait it counts as."""
-    return one.weight if isinstance(one, Line) else 1 + len(one) // 1024
+    return 1 + len(one) // 1024 if isinstance(one, bytes) else one.weight
 
 
-def _count(one: Line | bytes) -> int:
+def _count(one: Line | Lines | bytes) -> int:
     """How many lines it is."""
-    return 1 if isinstance(one, Line) else one.count(b"\n")
+    if isinstance(one, Line):
+        return 1
+    return one.count if isinstance(one, Lines) else one.count(b"\n")
 
 
 def _lines(count: int) -> str:
@@ -342,7 +366,7 @@ class Log:
         )
         self._outlets = (self._to_file,) if mode == "none" else (self._to_file, self._to_console)
 
-    def put(self, lines: Iterable[Line]) -> None:
+    def put(self, lines: Iterable[Line | Lines]) -> None:
         """Take lines to write."""
         batch = tuple(lines)
         weight = sum([line.weight for line in batch])
@@ -395,17 +419,27 @@ def _open(path: Path) -> int:
 
 
 def _render_line(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    event = _render_line_without_context(logger, name, event)
-    if "context" in event:
-        event["line"] += f"\n{_stamp(event['at'])} {event['type'].upper()}: {escaped(event['context'])}"
+    line = _line(event)
+    contexts = [context for _, context in _each(event)] if "each" in event else [event.get("context")]
+    begin = f"\n{_stamp(event['at'])} {event['type'].upper()}: "
+    event["line"] = "\n".join(
+        [line if context is None else f"{line}{begin}{escaped(context)}" for context in contexts]
+    )
     return event
 
 
 def _render_line_without_context(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    event["line"] = (
-        f"{_stamp(event['at'])} {event['type'].upper()}: {escaped(event['target'])} - {escaped(event['event'])}"
-    )
+    event["line"] = "\n".join([_line(event)] * event.get("count", 1))
     return event
+
+
+def _line(event: EventDict) -> str:
+    return f"{_stamp(event['at'])} {event['type'].upper()}: {escaped(event['target'])} - {escaped(event['event'])}"
+
+
+def _each(event: EventDict) -> Iterable[tuple[int, str]]:
+    """The jobs that it tells of, each with its context, where these are several."""
+    return islice(event["each"](), event["count"])
 
 
 def _stamp(at: float) -> str:
@@ -463,8 +497,21 @@ def _as_text(logger: WrappedLogger, name: str, event: EventDict) -> str:
 def _as_json(logger: WrappedLogger, name: str, event: EventDict) -> str:
     event.pop("line")
     event["at"] = datetime.fromtimestamp(event["at"], UTC).isoformat(timespec="microseconds")
+    if "each" in event:
+        return _each_as_json(event)
     rendered = structlog.processors.JSONRenderer(ensure_ascii=False)(logger, name, event)
     return escaped_json(rendered.decode() if isinstance(rendered, bytes) else rendered)
+
+
+def _each_as_json(event: EventDict) -> str:
+    """A line for each job; what is the same in all is written out once."""
+    begin = _json({name: event[name] for name in ("at", "type", "target")})[:-1]
+    end = _json({"event": event["event"]})[1:]
+    lines = [f'{begin}, "job": {job}, "context": {_json(context)}, {end}' for job, context in _each(event)]
+    return "\n".join(map(escaped_json, lines))
+
+
+_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _as_nothing(logger: WrappedLogger, name: str, event: EventDict) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from bgjob.errors import JobNotFoundError
 from bgjob.words import EntryType, Status
 from bgjobd.core.job import AttemptKey, Call, Job
-from bgjobd.store.items import Claim, Committed, EndedAttempt, LogLine
+from bgjobd.store.items import Claim, Committed, EndedAttempt, LogLine, StoredBulk
 from bgjobd.store.rows import checked
 from bgjobd.store.tally import Countable, Move, Tally
 from bgjobd.store.written import Kind, Row, Written
@@ -79,7 +79,7 @@ class Batch(Gathered):
     """What one transaction has loaded, beside what it has gathered; `last_id` is that of the newest job.
 
     `last_begun` is the latest attempt, of jobs that were asked for, which did not fail to start. `written` are the rows
-    that have been written, which are all that have changed unless `has_unseen_changes`.
+    that have been written, which are all that have changed unless `has_unseen_changes`, beside the `bulks`.
     """
 
     now: float
@@ -90,6 +90,13 @@ class Batch(Gathered):
     last_begun: dict[int, int] = field(default_factory=dict)
     written: list[Written] = field(default_factory=list)
     has_unseen_changes: bool = False
+    bulks: list[StoredBulk] = field(default_factory=list)
+
+    def join(self, bulk: StoredBulk) -> None:
+        """Take in the jobs of a bulk, which are written."""
+        self.bulks.append(bulk)
+        queue = bulk.first.queue
+        self.pending[queue] = self.pending.get(queue, 0) + len(bulk)
 
     def take_in(self, overlay: Overlay) -> None:
         """Make what an item has come to part of the transaction."""
@@ -143,6 +150,7 @@ class Batch(Gathered):
             tuple(self.attempts),
             tuple(self.written),
             self.has_unseen_changes,
+            tuple(self.bulks),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from bgjob.codec import to_json
 from bgjob.errors import (
@@ -17,6 +17,7 @@ from bgjob.errors import (
 from bgjob.words import EntryType, Outcome, Status
 from bgjobd.core import state_machine
 from bgjobd.core.facts import (
+    BESIDE_CALL,
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
@@ -50,11 +51,14 @@ from bgjobd.store.rows import (
     noted_row,
     progress_of,
     row_of_new,
-    snapshot,
     started_row,
 )
+from bgjobd.store.snapshots import snapshot
 from bgjobd.store.sql_functions import held
 from bgjobd.store.written import Kind
+
+REFUSALS: Final = (RequestError, state_machine.IllegalFactError, ValueError, OverflowError)
+"""What is the answer to an item, for its caller or as a bug, and leaves nothing of it."""
 
 
 def needs_of(items: Sequence[Item]) -> Needs:
@@ -84,7 +88,7 @@ def settle(item: Item, batch: Batch) -> Any:
     overlay = Overlay.over(batch)
     try:
         answer = _decide(item, overlay)
-    except (RequestError, state_machine.IllegalFactError, ValueError, OverflowError) as error:
+    except REFUSALS as error:
         return error
     batch.take_in(overlay)
     return answer
@@ -128,7 +132,8 @@ def _submit(submission: Submission, overlay: Overlay) -> tuple[Stored, ...]:
     own: dict[str, Submitted] = {}
     for index, fact in enumerate(submission.jobs):
         key = fact.idempotency_key
-        known = None if key is None else _known(index, fact, own.get(key) or batch.keyed.get(key), by.uid)
+        earlier = None if key is None else own.get(key) or batch.keyed.get(key)
+        known = known_id(fact, earlier, by.uid, f"jobs.{index}.options.idempotency_key")
         if known is not None:
             stored.append(Stored(known, created=False))
             continue
@@ -155,8 +160,9 @@ def _check_room(queue: str, overlay: Overlay) -> None:
         raise QueueFullError(queue=queue, limit=limit)
 
 
-def _known(index: int, fact: Submitted, earlier: Keyed | Submitted | None, uid: int | None) -> int | None:
-    """The id of the job that this idempotency key made before. Raises where that was another request.
+def known_id(fact: Submitted, earlier: Keyed | Submitted | None, uid: int | None, place: str) -> int | None:
+    """The id of the job that this idempotency key made before. Raises where that was another request, or where this
+    one, which has it in this place, asks for two different jobs by it.
 
     Whether another user's request had the same secrets nobody may find out by guessing them.
     """
@@ -166,15 +172,23 @@ def _known(index: int, fact: Submitted, earlier: Keyed | Submitted | None, uid: 
     if _is_same_request(earlier, fact) and not is_guess:
         return earlier.id
     if isinstance(earlier, Submitted):  # of this submission, so its id goes with it
-        raise InvalidParameterError(parameter=f"jobs.{index}.options.idempotency_key")
+        raise InvalidParameterError(parameter=place)
     raise IdempotencyConflictError(id=earlier.id)
 
 
 def _is_same_request(earlier: Keyed | Submitted, fact: Submitted) -> bool:
-    """By their digests; by what they call where a job was stored before there were digests."""
-    if earlier.digest is None or fact.digest is None:
-        return earlier.call == fact.call
-    return earlier.digest == fact.digest
+    """By their digests, which may leave out what they call; by that alone where these are none, or of two kinds.
+
+    So it is where a job was stored by an earlier version.
+    """
+    kinds = {_has_call(digest) for digest in (earlier.digest, fact.digest)}
+    is_same_call = kinds == {True} or earlier.call == fact.call
+    return is_same_call and (len(kinds) > 1 or earlier.digest == fact.digest)
+
+
+def _has_call(digest: str | None) -> bool | None:
+    """Whether it is of what is called, too; None where there is no digest."""
+    return None if digest is None else not digest.startswith(BESIDE_CALL)
 
 
 # Facts

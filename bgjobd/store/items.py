@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bgjob.words import EntryType, Outcome, Status
@@ -15,6 +16,8 @@ from bgjobd.core.facts import (
     Submitted,
 )
 from bgjobd.core.job import Job
+from bgjobd.core.masking import masked_text
+from bgjobd.store.snapshots import snapshot_of
 from bgjobd.store.tally import Tally
 from bgjobd.store.written import Written
 
@@ -33,6 +36,27 @@ class Submission:
     """Jobs to store, all or none. Answered by a tuple of Stored, in order."""
 
     jobs: tuple[Submitted, ...]
+    submitter: Submitter
+
+
+class BulkRow(NamedTuple):  # each job has one: all else is there once
+    """What one job of a bulk has for itself; `parameters` is JSON text, nobody is shown those that are `sensitive`."""
+
+    parameters: str
+    sensitive: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BulkSubmission:
+    """Jobs to store that differ in their rows alone, all or none. Answered by a tuple of their ids, in order.
+
+    `common` is what is asked of each, without id, parameters and key.
+    """
+
+    common: Submitted
+    rows: tuple[BulkRow, ...]
     submitter: Submitter
 
 
@@ -140,6 +164,7 @@ class TimeLeapt:
 
 Item = (
     Submission
+    | BulkSubmission
     | JobFact
     | JobRequests
     | Noted
@@ -226,6 +251,42 @@ class LogLine(NamedTuple):  # each job has several, and a frozen dataclass takes
 
 
 @dataclass(frozen=True, slots=True)
+class StoredBulk:
+    """The new jobs of a bulk as they were stored, each with an entry in the log; made one by one for whoever asks.
+
+    `first` is the first of them, and `first_line` its entry: the others' ids follow. `rest` is what they have in common
+    in their entries' contexts; in the parameters of all there are so many `characters`.
+    """
+
+    first: Job
+    first_line: LogLine
+    rest: str
+    rows: tuple[BulkRow, ...]
+    characters: int
+
+    def contexts(self) -> Iterator[tuple[int, str]]:
+        """The ids of its jobs, with the contexts of their entries."""
+        for job_id, row in enumerate(self.rows, self.first.id):
+            yield job_id, snapshot_of(job_id, self.rest, masked_text(row.parameters, row.sensitive))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def job(self, place: int) -> Job:
+        """The job of this row, counted from 0."""
+        row = self.rows[place]
+        call = replace(self.first.call, parameters=row.parameters, sensitive=row.sensitive)
+        return replace(self.first, id=self.first.id + place, call=call, idempotency_key=row.idempotency_key)
+
+    def line(self, place: int) -> LogLine:
+        """The entry of this row's job."""
+        first, row = self.first_line, self.rows[place]
+        job_id = first.job_id + place
+        context = snapshot_of(job_id, self.rest, masked_text(row.parameters, row.sensitive))
+        return first._replace(id=first.id + place, job_id=job_id, context=context)
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """One transaction, on disk: an answer (a value or an exception) a item, and what follows from it.
 
@@ -235,6 +296,7 @@ class Committed:
     moved with the clock. `tally` is what all jobs add up to by now. `attempts` are those that are over.
     `written` are the rows of jobs and attempts as they were written; with `has_unseen_changes` others have changed too.
     What was deleted is among the answers.
+    `bulks` are told before all else: their jobs are not among the changed, nor their entries among the lines.
     """
 
     answers: tuple[Any, ...]
@@ -248,6 +310,7 @@ class Committed:
     attempts: tuple[EndedAttempt, ...]
     written: tuple[Written, ...] = ()
     has_unseen_changes: bool = False
+    bulks: tuple[StoredBulk, ...] = ()
 
 
 class LostUpdateError(Exception):

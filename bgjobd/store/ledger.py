@@ -23,10 +23,11 @@ from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Call
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
-from bgjobd.store import decisions, deletions, statements
+from bgjobd.store import bulks, decisions, deletions, statements
 from bgjobd.store.batch import Batch, Keyed
 from bgjobd.store.database import UncertainCommitError, is_surely_undone
 from bgjobd.store.items import (
+    BulkSubmission,
     Committed,
     DaemonStarted,
     Deletion,
@@ -57,6 +58,9 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
 
 _SWEEPS: Final = (QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming)
 """The items that a statement of their own carries out, on whatever rows it finds."""
+
+_APART: Final = (*_SWEEPS, BulkSubmission)
+"""The items before which all that came earlier is written."""
 
 
 class Ledger:
@@ -114,20 +118,41 @@ class Ledger:
         """Carried on; counted anew by a transaction after which other minutes are the last ones."""
         if any(isinstance(item, ClockJumped) for item in items):
             return counted(self._database, batch.now)
-        return batch.tally.moved(batch.moves, batch.now) if batch.moves else batch.tally
+        tally = batch.tally
+        for bulk in batch.bulks:
+            tally = tally.joined(bulk.first, len(bulk))
+        return tally.moved(batch.moves, batch.now) if batch.moves else tally
 
     def _settle(self, items: Sequence[Item], batch: Batch) -> tuple[Any, ...]:
         """The items' answers, in order; what they came to is in the file by then, but for the log entries."""
         answers: list[Any] = []
-        for is_sweep, stretch in groupby(items, lambda item: isinstance(item, _SWEEPS)):
-            if is_sweep:
-                answers += [self._sweep(item, batch) for item in stretch]
+        for is_apart, stretch in groupby(items, lambda item: isinstance(item, _APART)):
+            if is_apart:
+                answers += [self._settle_apart(item, batch) for item in stretch]
                 continue
             together = list(stretch)
             self._load(together, batch)
             answers += [decisions.settle(item, batch) for item in together]
             self._store(batch)
         return tuple(answers)
+
+    def _settle_apart(self, item: Item, batch: Batch) -> Any:
+        if not isinstance(item, BulkSubmission):
+            return self._sweep(item, batch)
+        try:
+            return self._submit_in_bulk(item, batch)
+        except decisions.REFUSALS as error:
+            return error
+
+    def _submit_in_bulk(self, bulk: BulkSubmission, batch: Batch) -> tuple[int, ...]:
+        """Raises the refusals, with nothing written of it."""
+        batch.keyed, batch.last_id = self._keyed(bulks.keys_of(bulk)), self._last_id()
+        ids, new = bulks.decide(bulk, batch)
+        for one, jobs, entries in bulks.stored(bulk, new, batch, self._last_entry()):
+            self._execute(statements.INSERT_BULK, jobs)
+            self._execute(statements.INSERT_BULK_ENTRIES, entries)
+            batch.join(one)
+        return ids
 
     def _sweep(self, item: Item, batch: Batch) -> Any:
         execute, now = self._execute, to_text(batch.now)
@@ -164,12 +189,16 @@ class Ledger:
             (job_id, number): noted
             for job_id, number, noted in self._of(statements.SELECT_NOTED, "attempts", needs.noted)
         }
-        batch.keyed = {
-            key: Keyed(id, digest, uid, Call(*call))
-            for key, id, digest, uid, *call in self._of(statements.SELECT_JOBS_BY_KEY, "keys", needs.keyed)
-        }
+        batch.keyed = self._keyed(needs.keyed)
         if needs.last_id:
             batch.last_id = self._last_id()
+
+    def _keyed(self, keys: Sequence[str]) -> dict[str, Keyed]:
+        """The jobs that have these idempotency keys."""
+        return {
+            key: Keyed(id, digest, uid, Call(*call))
+            for key, id, digest, uid, *call in self._of(statements.SELECT_JOBS_BY_KEY, "keys", keys)
+        }
 
     def _of(self, statement: str, name: str, wanted: Sequence[Any]) -> list[tuple[Any, ...]]:
         """The rows of what is wanted. In JSON nothing is too large, and no text such that it could not be asked for."""
@@ -182,6 +211,10 @@ class Ledger:
         # AUTOINCREMENT's own counter: ids are never used again, also after the newest job is pruned.
         row = self._execute(statements.SELECT_LAST_ID).fetchone()
         return row[0] if row else 0
+
+    def _last_entry(self) -> int:
+        (newest,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()
+        return int(newest)
 
     # Store
 
@@ -202,8 +235,8 @@ class Ledger:
         """Write the log entries, whose ids follow that of the newest."""
         if not batch.entries:
             return ()
-        (newest,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()
-        lines = [LogLine(id, *entry) for id, entry in enumerate(batch.entries, newest + 1)]
+        first = self._last_entry() + 1
+        lines = [LogLine(id, *entry) for id, entry in enumerate(batch.entries, first)]
         self._write(statements.INSERT_LOG, [log_row(line) for line in lines])
         return tuple(lines)
 

@@ -161,23 +161,6 @@ def checked(row: Row) -> Row:
     return row
 
 
-def snapshot(job: Job) -> str:
-    """The job as JSON text for a log entry's context: what runs, and where it stands."""
-    head = to_json(
-        {
-            "id": job.id,
-            "class_name": job.call.class_name,
-            "method_name": job.call.method_name,
-            "status": job.status,
-            "retry_count": job.retry_count,
-            "max_retries": job.policy.max_retries,
-            "queue": job.queue,
-            "priority": job.priority,
-        }
-    )
-    return f'{head[:-1]},"parameters":{job.call.shown_parameters}}}'
-
-
 def progress_of(note: Note) -> JsonObject:
     """How far an attempt is, as it is stored and shown."""
     return {"fraction": note.progress, "message": note.message, "at": to_text(note.at)}

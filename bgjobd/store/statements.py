@@ -6,7 +6,7 @@ costs more than running it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from peewee import SQL, FloatField, Model, Query, fn
@@ -33,6 +33,15 @@ def _compiled(query: Query) -> str:
 
 def _insert(model: type[Model]) -> str:
     return _compiled(model.insert({field: _p(field.name) for field in model._meta.sorted_fields}))
+
+
+def _insert_each(model: type[Model], name: str, own: Mapping[str, str]) -> str:
+    """Insert a row for each element of a JSON list, of which these columns are; the others are the same in all."""
+    columns = [field.name for field in model._meta.sorted_fields]
+    values = ", ".join(own.get(column, f":{column}") for column in columns)
+    return (
+        f"INSERT INTO {model._meta.table_name} ({', '.join(columns)}) SELECT {values} FROM json_each(:{name})"
+    )
 
 
 _LATEST_ATTEMPT: Final = JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(
@@ -85,12 +94,34 @@ _IS_WAITING_FOR_RETRY: Final = _IS_SCHEDULED & fn.EXISTS(
 _IS_RUNNING: Final = BackgroundJob.status == _text(Status.RUNNING)
 
 INSERT_JOB: Final = _insert(BackgroundJob)
+INSERT_BULK: Final = _insert_each(
+    BackgroundJob,
+    "rows",
+    {
+        "id": ":id + key",
+        "parameters": "value ->> 0",
+        "idempotency_key": "value ->> 1",
+        "request_digest": "value ->> 2",
+        "sensitive": "value ->> 3",
+    },
+)
+"""One statement for all jobs of a bulk, whose `rows` are JSON: it takes half of what a statement a job does."""
+
 INSERT_ATTEMPT: Final = _compiled(
     JobAttempt.insert(
         {getattr(JobAttempt, name): _p(name) for name in ("job_id", "number", "token", "boot_id")}
     )
 )
 INSERT_LOG: Final = _insert(JobLog)
+INSERT_BULK_ENTRIES: Final = _insert_each(
+    JobLog,
+    "shown",
+    {
+        "id": ":id + key",
+        "job_id": ":job_id + key",
+        "context": """'{"id":' || (:job_id + key) || :rest || value || '}'""",  # as snapshots.snapshot_of
+    },
+)
 
 SELECT_JOB: Final = _compiled(_JOBS.where(BackgroundJob.id == _p("id")))
 # The list first, whose values are few: a job is found by each.

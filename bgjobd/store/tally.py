@@ -65,6 +65,12 @@ class Tally:
             ends = {end: number for end, number in ends.items() if end[0] >= first}
         return Tally(places, ends)
 
+    def joined(self, job: Job, count: int) -> Tally:
+        """The tally after so many jobs more that stand as this new one does."""
+        places = dict(self.places)
+        _add(count, job, places, {})
+        return Tally(places, self.ends)
+
     @property
     def jobs(self) -> dict[str, int]:
         """How many jobs stand in each status that has any."""

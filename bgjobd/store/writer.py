@@ -31,6 +31,7 @@ from bgjobd.host.clock import Clock
 from bgjobd.store.database import UncertainCommitError, is_trouble, open_for_writing
 from bgjobd.store.items import (
     AttemptNotes,
+    BulkSubmission,
     Committed,
     DaemonStarted,
     Item,
@@ -306,6 +307,8 @@ def _jobs(item: Item) -> int:
     match item:
         case Submission():
             return len(item.jobs)
+        case BulkSubmission():
+            return len(item.rows)
         case JobRequests():
             return len(item.job_ids)
     return 1

@@ -6,14 +6,12 @@ asked of streams in `following`, and when it is asked again in `retrying`.
 
 from __future__ import annotations
 
-import os
-import re
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
 from bgjob import answers, codec
 from bgjob.answers import JobRead, Key, OutputRead, Page
+from bgjob.bulk import try_bulk
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import (
     BgjobError,
@@ -21,6 +19,7 @@ from bgjob.errors import (
     ProtocolError,
     TooLargeError,
 )
+from bgjob.keys import new_keys
 from bgjob.words import INTERFACE, MAX_DEPTH, MAX_FRAME, SERVICE
 
 if TYPE_CHECKING:
@@ -57,7 +56,8 @@ class Call(NamedTuple, Generic[T]):
     def keyed(self, error: E) -> E:
         """The error, with the keys of the jobs that this submits, in order."""
         jobs = self.parameters.get("jobs", [self.parameters])
-        keys = [(job.get("options") or {}).get("idempotency_key") for job in jobs]
+        each = [(job.get("options") or {}).get("idempotency_key") for job in jobs]
+        keys = self.parameters.get("keys", each)
         error.idempotency_keys = tuple([key for key in keys if key is not None])
         return error
 
@@ -113,9 +113,20 @@ def submit(job: Mapping[str, Any], max_retries: int | None, retry_delay: float |
 def submit_many(
     jobs: Iterable[Mapping[str, Any]], max_retries: int | None, retry_delay: float | None
 ) -> Call[list[int]]:
-    """Store several jobs, all or none; their ids."""
-    asked = [submission(job, max_retries, retry_delay) for job in jobs]
-    return _call("SubmitMany", answers.job_ids, jobs=asked)._replace(needs_code=True)
+    """Store several jobs, all or none; their ids. They are asked for in bulk where they can be."""
+    wanted = list(jobs)
+    bulk = try_bulk(wanted)
+    if bulk is None:
+        asked: JsonObject = {"jobs": [submission(job, max_retries, retry_delay) for job in wanted]}
+    else:
+        asked = submission(bulk.common, max_retries, retry_delay)
+        del asked["options"]["idempotency_key"]
+        made = new_keys(len(wanted))
+        asked |= {
+            "each": bulk.each,
+            "keys": [new if key is None else key for key, new in zip(bulk.keys, made, strict=True)],
+        }
+    return _call("SubmitMany", answers.job_ids, **asked)._replace(needs_code=True)
 
 
 def submission(job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None) -> JsonObject:
@@ -123,7 +134,7 @@ def submission(job: Mapping[str, Any], max_retries: int | None, retry_delay: flo
 
     The key makes a repeat after a lost answer give the same job.
     """
-    own = {"max_retries": max_retries, "retry_delay": retry_delay, "idempotency_key": _new_key()}
+    own = {"max_retries": max_retries, "retry_delay": retry_delay, "idempotency_key": new_keys(1)[0]}
     options = given(own | given(job.get("options") or {}))
     plain = {name: _plain(value) for name, value in options.items()}
     names = {"class_name": class_or_none(job.get("class_name"))}
@@ -362,11 +373,6 @@ def class_name_of(cls: str | type) -> str:
     return cls if isinstance(cls, str) else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def is_made_here(key: str) -> bool:
-    """Whether an idempotency key is one that a client made for want of a caller's."""
-    return re.fullmatch("[0-9a-f]{15,17}-[0-9a-f]{32}", key) is not None
-
-
 def socket_path(address: str | None, environ: Mapping[str, str], exists: Callable[[str], bool]) -> str:
     """The socket's path: the address given, $BGJOBD_SOCKET, the person's, else the system's."""
     given = address or environ.get("BGJOBD_SOCKET")
@@ -375,11 +381,6 @@ def socket_path(address: str | None, environ: Mapping[str, str], exists: Callabl
     runtime_dir = environ.get("XDG_RUNTIME_DIR")
     own = f"{runtime_dir}/bgjobd.sock" if runtime_dir else ""
     return own if own and exists(own) else _SYSTEM_SOCKET
-
-
-def _new_key() -> str:
-    """A key that nobody has used; keys made one after the other stand together in the daemon's index."""
-    return f"{time.time_ns():x}-{os.urandom(16).hex()}"
 
 
 def class_or_none(cls: str | type | None) -> str | None:

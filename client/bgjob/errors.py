@@ -263,6 +263,7 @@ class InvalidParameterError(RequestError, ValueError):
     def __str__(self) -> str:
         named = str(self.parameters.get("parameter"))
         of_one = named.split(".", 2)[-1] if named.startswith("jobs.") else named
+        of_one = _OF_A_BULK.get(named.partition(".")[0], of_one)
         if of_one in _WANTED:
             return f"{super().__str__()}: {_WANTED[of_one]}"
         if of_one.startswith("options.") and of_one.count(".") == 1:
@@ -285,6 +286,9 @@ _WANTED = {
     "options.idempotency_key": "a text of 1 to 255 characters is wanted, another for each request",
 }
 """What a parameter of Submit takes, or of Pause and Resume; the daemon's error has but its name."""
+
+_OF_A_BULK = {"each": "parameters", "keys": "options.idempotency_key"}
+"""What the lists of SubmitMany hold one of for each job."""
 
 
 class MethodNotFoundError(RequestError):

@@ -13,7 +13,7 @@ from rows import COUNT, Reading
 
 DRAIN_RATIO: Final = 0.6
 SUBMIT_MS: Final = 0.5
-SUBMIT_MANY: Final = 25_000.0
+SUBMIT_MANY: Final = 50_000.0
 TO_BODY_MS: Final = 4.0
 RECOVERY_MS: Final = 500.0
 PSS_MB: Final = 65.0

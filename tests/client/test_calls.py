@@ -19,6 +19,7 @@ from bgjob.errors import (
     TooLargeError,
     WaitTimeoutError,
 )
+from bgjob.keys import is_made_here
 from tests.client.scripted import broken
 
 
@@ -33,7 +34,7 @@ def test_a_submission_names_the_class_carries_a_key_and_leaves_open_what_nobody_
     options = call.parameters.pop("options")
     assert call.parameters == {"class_name": f"{__name__}.Email", "method_name": "send"}
     assert options.pop("retry_delay") == 2.5
-    assert calls.is_made_here(options.pop("idempotency_key"))
+    assert is_made_here(options.pop("idempotency_key"))
     assert options == {}
 
 
@@ -41,13 +42,17 @@ def test_the_callers_own_options_come_before_the_clients() -> None:
     options = {"max_retries": 1, "idempotency_key": "mine"}
     call = calls.submit({"class_name": "a.B", "method_name": "c", "options": options}, 9, None)
     assert call.parameters["options"] == {"max_retries": 1, "idempotency_key": "mine"}
-    assert not calls.is_made_here("mine")
+    assert not is_made_here("mine")
 
 
 def test_every_submission_has_a_key_of_its_own() -> None:
     job = {"class_name": "a.B", "method_name": "c"}
-    jobs = calls.submit_many([job] * 100, None, None).parameters["jobs"]
-    assert len({one["options"]["idempotency_key"] for one in jobs}) == 100
+    different = [job, *[{"class_name": "a.B", "method_name": "d"}] * 100]
+    jobs = calls.submit_many(different, None, None).parameters["jobs"]
+    assert len({one["options"]["idempotency_key"] for one in jobs}) == 101
+    keys = calls.submit_many([job] * 100, None, None).parameters["keys"]
+    assert len(set(keys)) == 100
+    assert all(map(is_made_here, keys))
 
 
 def nested(depth: int) -> list[Any]:

@@ -615,7 +615,10 @@ def test_a_refused_submit_that_may_be_stored_tells_the_key_with_which_a_repeat_i
     assert copy.copy(caught.value).idempotency_keys == (key,)
     with pytest.raises(StorageUnavailableError) as caught:
         client.submit_many([{"class_name": "a.B", "method_name": "c"}] * 2)
-    sent = [job["options"]["idempotency_key"] for job in daemon.parameters("SubmitMany")[0]["jobs"]]
+    assert list(caught.value.idempotency_keys) == daemon.parameters("SubmitMany")[0]["keys"]
+    with pytest.raises(StorageUnavailableError) as caught:
+        client.submit_many([{"class_name": "a.B", "method_name": name} for name in "cd"])
+    sent = [job["options"]["idempotency_key"] for job in daemon.parameters("SubmitMany")[1]["jobs"]]
     assert list(caught.value.idempotency_keys) == sent
 
 

@@ -12,6 +12,7 @@ import pytest
 from bgjob.codec import to_json
 from bgjobd.api import submissions
 from bgjobd.api.schemas import NewJob
+from bgjobd.core.facts import BESIDE_CALL
 
 PARAMETERS: list[dict[str, Any]] = [
     {},
@@ -41,8 +42,26 @@ def test_the_digest_of_a_request_is_of_a_list_of_what_it_asks_for(
     asked = ["äpp.Job", "rün", parameters, 2, told]
     text = json.dumps(asked, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     expected = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-    assert submissions._digest(job, asyncio.run(submissions._text_in_order(parameters))) == expected
+    digest = submissions.digester(job)
+    assert digest(asyncio.run(submissions.text_in_order(parameters, to_json(parameters)))) == expected
     if all(type(value) not in (dict, list) for value in parameters.values()):
         in_order = dict(sorted(parameters.items()))
         assert submissions._is_in_order(in_order)
-        assert submissions._digest(job, to_json(in_order)) == expected
+        assert digest(to_json(in_order)) == expected
+
+
+def test_the_digest_for_a_key_that_a_client_made_is_of_what_is_asked_for_beside_the_call() -> None:
+    def digest(**given: Any) -> str:
+        return submissions.digest_beside_call(
+            NewJob.model_validate({"class_name": "a.B", "method_name": "run"} | given)
+        )
+
+    plain = digest()
+    assert plain[0] == BESIDE_CALL
+    assert plain == digest(
+        parameters={"x": 1}, options={"idempotency_key": "k", "queue": None}, retry_count=0
+    )
+    assert (
+        len({plain, digest(retry_count=1), digest(options={"queue": "mail"}), digest(options={"delay": 1})})
+        == 4
+    )

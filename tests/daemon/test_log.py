@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bgjob.words import EntryType
 from bgjobd.host import log as log_module
-from bgjobd.host.log import FILE_NAME, Line, Log
+from bgjobd.host.log import FILE_NAME, Line, Lines, Log
 from tests.support import eventually
 
 AT = 1733322713.0
@@ -21,7 +22,9 @@ def _line(message: str, type: EntryType = EntryType.SUCCESS, context: str | None
     return Line(AT, type, "myapp.jobs.ExampleJob::run", message, job_id=7, attempt=1, context=context)
 
 
-def _logged(directory: Path, *lines: Line, console: str = "text", **options: object) -> tuple[str, str]:
+def _logged(
+    directory: Path, *lines: Line | Lines, console: str = "text", **options: object
+) -> tuple[str, str]:
     stream = io.StringIO()
     log = Log(directory, console, stream=stream, **options)  # type: ignore[arg-type]  # options of the case
     log.put(lines)
@@ -51,6 +54,36 @@ def test_snapshots_print_the_job_as_a_line_of_its_own(tmp_path: Path) -> None:
     assert file.splitlines()[1] == '[2024-12-04 14:31:53] SUCCESS: {"id":7}'
     file, _ = _logged(tmp_path, _line("Background job initiated", context='{"id":7}'))
     assert len(file.splitlines()) == 3
+
+
+CONTEXTS = [(7, '{"id":7,"é":"\\\\n"}'), (8, '{"id":8,"text":"\u202e\x7f"}'), (9, '{"id":9}')]
+
+
+@pytest.mark.parametrize("console", ["text", "json"])
+@pytest.mark.parametrize("options", [{}, {"snapshots": True}, {"for_journald": True}, {"level": "error"}])
+@pytest.mark.parametrize("type", list(EntryType))
+def test_lines_of_several_jobs_are_those_of_each(
+    tmp_path: Path, console: str, options: dict[str, object], type: EntryType
+) -> None:
+    each = [Line(AT, type, "é.Job::run", "done\n", job_id=job, context=context) for job, context in CONTEXTS]
+    together = Lines(replace(each[0], context=None), 2, 10, lambda: CONTEXTS)
+    apart, bulk = tmp_path / "apart", tmp_path / "bulk"
+    for directory in (apart, bulk):
+        directory.mkdir()
+    assert _logged(bulk, together, console=console, **options) == _logged(
+        apart, *each[:2], console=console, **options
+    )
+
+
+def test_of_lines_of_several_jobs_as_many_are_taken_as_there_is_room_for(tmp_path: Path) -> None:
+    def each() -> list[tuple[int, str]]:
+        return [(number, "{}") for number in range(12_000)]
+
+    first = Line(AT, EntryType.INFO, "a.B::run", "one of many", job_id=0)
+    file, _ = _logged(tmp_path, Lines(first, 4_000, 8_000, each), Lines(first, 8_000, 16_000, each), first)
+    *taken, said = file.splitlines()
+    assert len(taken) == 10_000 - 8_000 // 1024
+    assert f" {12_001 - len(taken)} lines could not be written here in time" in said
 
 
 @pytest.mark.parametrize(

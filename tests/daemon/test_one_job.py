@@ -364,6 +364,10 @@ def test_the_refusal_of_one_job_of_many_tells_which(client: Client) -> None:
     good = {"class_name": PROBE, "method_name": "echo"}
     with pytest.raises(InvalidParametersError) as refused:
         client.submit_many([good, {**good, "parameters": {"unknown": 1}}])
+    assert [problem["path"] for problem in refused.value.parameters["problems"]] == ["each/1"]
+    others = [{**good, "method_name": "whole"}, {**good, "parameters": {"unknown": 1}}]
+    with pytest.raises(InvalidParametersError) as refused:
+        client.submit_many(others)
     assert [problem["path"] for problem in refused.value.parameters["problems"]] == ["jobs/1"]
     with pytest.raises(InvalidParameterError, match=r"jobs\.2\.options\.queue"):
         client.submit_many([good, good, {**good, "options": {"queue": "nowhere"}}])

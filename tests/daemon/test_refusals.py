@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -151,6 +152,11 @@ def invalid(
     )
 
 
+def in_bulk(*each: Any, keys: Any = None, **common: Any) -> dict[str, Any]:
+    """The parameters of a SubmitMany in bulk."""
+    return {"class_name": PROBE, "method_name": "echo", "each": list(each), "keys": keys} | common
+
+
 def option(name: str, *values: Any) -> list[Refusal]:
     """A Submit with each of these values for one option."""
     return [
@@ -256,10 +262,35 @@ INVALID = [
     invalid("a bad option among many", "jobs.0.options.delay", many(submit(delay=-1), submit()), "SubmitMany"),
     invalid("one among many that is none", "jobs.1", {"jobs": [submit(), 5]}, "SubmitMany", by_client=False),
     invalid("an unknown field among many", "jobs.0.delay", many(submit() | {"delay": 1}), "SubmitMany"),
+    *(
+        invalid(f"in bulk: {what}", named, given, "SubmitMany", by_client=False)
+        for what, named, given in (
+            ("nothing", "jobs", {}),
+            ("both", "class_name", {"jobs": [], **in_bulk()}),
+            ("jobs with keys", "keys", {"jobs": [], "keys": []}),
+            ("no class", "class_name", in_bulk({}, class_name=None)),
+            ("no method", "method_name", in_bulk({}, method_name=None)),
+            ("too many", "each", in_bulk(*[{}] * 10_001)),
+            ("rows that are none", "each", in_bulk() | {"each": {}}),
+            ("a row that is none", "each.1", in_bulk({}, 5)),
+            ("a row that is null", "each.0", in_bulk(None)),
+            ("keys for some", "keys", in_bulk({}, {}, keys=["a"])),
+            ("keys for more", "keys", in_bulk({}, keys=["a", "b"])),
+            ("an empty key", "keys.1", in_bulk({}, {}, keys=["a", ""])),
+            ("a long key", "keys.0", in_bulk({}, keys=["k" * 256])),
+            ("a key that is null", "keys.1", in_bulk({}, {}, keys=["a", None])),
+            ("a key twice", "keys.1", in_bulk({"value": 1}, {"value": 2}, keys=["new", "new"])),
+            ("one key for all", "options.idempotency_key", in_bulk({}, options={"idempotency_key": "k"})),
+            ("a bad option", "options.delay", in_bulk({}, options={"delay": -1})),
+            ("no such queue, and no job", "options.queue", in_bulk(options={"queue": "nowhere"})),
+            ("bad retries", "retry_count", in_bulk({}, retry_count=-1)),
+            ("an unknown field", "delay", in_bulk({}, delay=1)),
+        )
+    ),
     invalid(
         "a key twice among many",
         "jobs.1.options.idempotency_key",
-        many(submit(idempotency_key="new"), submit(parameters={"value": 2}, idempotency_key="new")),
+        many(submit(idempotency_key="new"), submit(idempotency_key="new", priority=1)),
         "SubmitMany",
     ),
 ]  # fmt: skip
@@ -401,6 +432,32 @@ JOBS = [
         {"class_name": "x.Y"},
         NotApprovedError,
         "^x.Y is not an approved class",
+    ),
+    *(
+        Refusal(
+            f"in bulk: {what}", "SubmitMany", given, refusal.error_name, told, refusal, "", by_client=False
+        )
+        for what, given, refusal, told in (
+            ("not approved", in_bulk(class_name="x.Y"), NotApprovedError, {"class_name": "x.Y"}),
+            (
+                "a key of another request",
+                in_bulk({}, {"value": 2}, keys=["new", KEY]),
+                IdempotencyConflictError,
+                {"id": 1},
+            ),
+            (
+                "parameters that do not fit",
+                in_bulk({}, {"value": 2}, {"unknown": 1}),
+                InvalidParametersError,
+                {"problems": [{"path": "each/2", "message": ANY}]},
+            ),
+            (
+                "a parameter that does not fit",
+                in_bulk({"number": 1}, {"number": 0}, class_name="typed.Typed", method_name="run"),
+                InvalidParametersError,
+                {"problems": [{"path": "each/1/number", "message": ANY}]},
+            ),
+        )
     ),
     Refusal(
         "several, one of them with a key of another request",

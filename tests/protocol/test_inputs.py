@@ -24,6 +24,8 @@ _MANY = {f"{number:x}": 0 for number in range(100_000)}
         (schemas.Watch, {"ids": ["1"] * 250_000}, "ids.0"),
         (schemas.JobIds, {"ids": [[]] * 350_000}, "ids.0"),
         (schemas.SubmitMany, {"jobs": [1] * 500_000}, "jobs"),
+        (schemas.SubmitMany, {"each": [1] * 500_000}, "each"),
+        (schemas.SubmitMany, {"each": [], "keys": [1] * 500_000}, "keys"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )

@@ -82,6 +82,7 @@ def test_one_name_that_walks_objects_spoils_a_list_of_good_ones(peer: Peer) -> N
     for pair in names():
         jobs = [job((CLASS, "run")), job(pair), job((CLASS, "send"))]
         assert peer.ask(ours("SubmitMany", jobs=jobs)).error in REFUSALS, pair
+        assert peer.ask(ours("SubmitMany", **job(pair), each=[{}])).error in REFUSALS, pair
 
 
 def test_names_that_walk_objects_are_refused_from_the_named_pipe(running: RunningDaemon) -> None:

@@ -272,7 +272,10 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "Why": [{"id": number} for number in range(1, job_id + len(WAYS))],
         "Stats": [{"usage": True, "counts": True}],
         "Submit": [],  # the ways in have its answers
-        "SubmitMany": [{"jobs": [{"class_name": TARGET, "method_name": "strict", "parameters": {"x": "y"}}]}],
+        "SubmitMany": [
+            {"jobs": [{"class_name": TARGET, "method_name": "strict", "parameters": {"x": "y"}}]},
+            {"class_name": TARGET, "method_name": "strict", "each": [{"x": "y"}]},
+        ],
     }
     assert set(asked) == set(parse(IDL.read_text()).inputs), "a method whose answers nobody has looked at"
     told = {

@@ -184,8 +184,10 @@ def test_the_same_key_with_another_request_is_refused_though_it_calls_the_same(s
     assert refused.parameters == {"id": job_id}
 
 
-@pytest.mark.parametrize(("stored", "given"), [(None, "d1"), ("d1", None)])
-def test_calls_are_compared_where_a_digest_is_missing(
+@pytest.mark.parametrize(
+    ("stored", "given"), [(None, "d1"), ("d1", None), ("d1", "=d1"), ("=d1", "d1"), ("=d1", "=d1")]
+)
+def test_calls_are_compared_where_a_digest_does_not_tell_them(
     store: Store, stored: str | None, given: str | None
 ) -> None:
     (job_id,) = store.submit(asked(idempotency_key="k", digest=stored, parameters={"password": 1}))
@@ -195,6 +197,12 @@ def test_calls_are_compared_where_a_digest_is_missing(
     assert store.answer(submission(same)) == (Stored(job_id, created=False),)
     other = asked(idempotency_key="k", digest=given, parameters={"password": 2})
     assert isinstance(store.answer(submission(other)), IdempotencyConflictError)
+
+
+def test_a_digest_that_does_not_tell_the_call_tells_what_else_is_asked_for(store: Store) -> None:
+    store.submit(asked(idempotency_key="k", digest="=d1"))
+    refused = store.answer(submission(asked(idempotency_key="k", digest="=d2")))
+    assert isinstance(refused, IdempotencyConflictError)
 
 
 def test_two_requests_with_one_key_in_one_submission_are_refused_by_the_place_of_the_second(

@@ -112,9 +112,13 @@ class Recorder:
         return {"id": row["id"], "created": is_new}
 
     def _submit_many(self, given: JsonObject) -> JsonObject:
-        for index, job in enumerate(given["jobs"]):
-            submissions.check_shape(job, f"jobs.{index}.")
-        stored = self._store([self._checked_one_of_many(*each) for each in enumerate(given["jobs"])])
+        is_bulk = given.get("each") is not None
+        jobs = submissions.one_by_one(given) if is_bulk else given["jobs"]
+        name, key = ("each", "keys.{}") if is_bulk else ("jobs", "jobs.{}.options.idempotency_key")
+        for index, job in enumerate(jobs):
+            submissions.check_shape(job, f"{name}.{index}.")
+        wanted = [self._checked_one_of_many(f"{name}.{index}", job) for index, job in enumerate(jobs)]
+        stored = self._store(wanted, key)
         for row, is_new in stored:
             if is_new:
                 self._run(row)
@@ -201,25 +205,28 @@ class Recorder:
         submissions.check_meaning(given.get("options") or {})
         return Submission(given, policy)
 
-    def _checked_one_of_many(self, index: int, given: JsonObject) -> Submission:
+    def _checked_one_of_many(self, place: str, given: JsonObject) -> Submission:
         """The same, where a refusal tells the job's place in the list."""
         try:
             return self._checked(given)
         except InvalidParameterError as error:
             parameter = error.parameters["parameter"]
-            raise InvalidParameterError(parameter=f"jobs.{index}.{parameter}") from None
+            raise InvalidParameterError(parameter=f"{place}.{parameter}") from None
         except InvalidParametersError as error:
-            problems = [{**one, "path": f"jobs/{index}"} for one in error.parameters["problems"]]
+            problems = [{**one, "path": place.replace(".", "/")} for one in error.parameters["problems"]]
             raise InvalidParametersError(problems=problems) from None
 
-    def _store(self, wanted: Sequence[Submission]) -> list[tuple[JsonObject, bool]]:
-        """The jobs, and whether each is a new one; all or, where a key stands for another request, none."""
+    def _store(self, wanted: Sequence[Submission], key_place: str = "") -> list[tuple[JsonObject, bool]]:
+        """The jobs, and whether each is a new one; all or, where a key stands for another request, none.
+
+        `key_place` is where the request has each one's key.
+        """
         stored: list[tuple[JsonObject, bool]] = []
         new: dict[int, tuple[JsonObject, Submission]] = {}
         by_key: dict[str, tuple[JsonObject, Submission]] = {}
         with self._lock:
             for index, one in enumerate(wanted):
-                known = self._try_known(index, one, by_key)
+                known = self._try_known(key_place.format(index), one, by_key)
                 row = one.row(len(self._rows) + len(new) + 1) if known is None else known
                 stored.append((row, known is None))
                 if known is None:
@@ -232,14 +239,14 @@ class Recorder:
         return stored
 
     def _try_known(
-        self, index: int, wanted: Submission, here: dict[str, tuple[JsonObject, Submission]]
+        self, place: str, wanted: Submission, here: dict[str, tuple[JsonObject, Submission]]
     ) -> JsonObject | None:
         """The job that this key made before, `here` in the same submission or earlier. Raises where it is another."""
         row, earlier = here.get(wanted.key or "") or self._by_key.get(wanted.key or "") or (None, wanted)
         if row is None or earlier.request == wanted.request:
             return row
         if wanted.key in here:
-            raise InvalidParameterError(parameter=f"jobs.{index}.options.idempotency_key")
+            raise InvalidParameterError(parameter=place)
         raise IdempotencyConflictError(id=row["id"])
 
     # Jobs

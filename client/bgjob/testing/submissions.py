@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from bgjob import calls, codec
+from bgjob import codec
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidNameError, InvalidParameterError, TooLargeError
 from bgjob.jobs import LONGEST_DELAY
+from bgjob.keys import is_made_here as is_made_by_client
 from bgjob.words import Backoff, Status
 
 CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -45,7 +46,7 @@ class Submission(NamedTuple):
     @property
     def callers_options(self) -> JsonObject:
         """Those that the caller gave, without the key that every submit has."""
-        is_made_here = self.key is not None and calls.is_made_here(self.key)
+        is_made_here = self.key is not None and is_made_by_client(self.key)
         return {n: value for n, value in self.options.items() if n != "idempotency_key" or not is_made_here}
 
     @property
@@ -88,6 +89,20 @@ _NOT_YET: Final = (
     *("started_at", "finished_at", "cancel_requested_at", "result", "error"),
     *("submitted_uid", "submitted_gid", "submitted_pid"),
 )
+
+
+def one_by_one(given: JsonObject) -> list[JsonObject]:
+    """The jobs of a submission in bulk. Raises InvalidParameterError for what is asked of all, and for keys."""
+    common = {name: given.get(name) for name in ("class_name", "method_name", "retry_count", "options")}
+    check_shape(common)
+    for place, key in enumerate(given["keys"]):
+        if not _OPTIONS["idempotency_key"](key):
+            raise InvalidParameterError(parameter=f"keys.{place}")
+    check_meaning(common["options"] or {})
+    return [
+        common | {"parameters": parameters, "options": (common["options"] or {}) | {"idempotency_key": key}}
+        for parameters, key in zip(given["each"], given["keys"], strict=True)
+    ]
 
 
 def check_shape(given: JsonObject, place: str = "") -> None:

@@ -1,0 +1,124 @@
+"""SubmitMany: each job as it is asked for, or in bulk, where what they have in common is asked for once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from bgjob.codec import JsonObject
+from bgjob.errors import InvalidParameterError, InvalidParametersError
+from bgjob.keys import is_made_here
+from bgjobd.api import submissions
+from bgjobd.api.peer import Caller
+from bgjobd.api.schemas import NewJob, SubmitMany
+from bgjobd.api.submissions import checked_text, digest_beside_call, digester, of_one, text_in_order
+from bgjobd.core.job import Call
+from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.host.pacing import Pace
+from bgjobd.store.items import BulkRow, BulkSubmission
+
+if TYPE_CHECKING:
+    from bgjobd.daemon.loop import Daemon
+
+
+async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> JsonObject:
+    jobs, each = given.jobs, given.each
+    if jobs is not None:
+        _refuse_all_but("jobs", given)
+        return await submissions.submit_many(daemon, jobs, caller)
+    if each is None:
+        raise InvalidParameterError(parameter="jobs")
+    common, keys = _common(given), given.keys
+    _check_shapes(each, keys)
+    async with caller.turn:
+        bulk = await _bulk(daemon, common, each, keys, caller)
+    ids: tuple[int, ...] = await daemon.record(bulk)
+    return {"ids": list(ids)}
+
+
+def _refuse_all_but(field: str, given: SubmitMany) -> None:
+    """Raises InvalidParameterError for a field that means nothing beside this one."""
+    for name in SubmitMany.model_fields:
+        if name != field and getattr(given, name) is not None:
+            raise InvalidParameterError(parameter=name)
+
+
+def _common(given: SubmitMany) -> NewJob:
+    """What is asked of each job, without its parameters. Raises InvalidParameterError."""
+    if given.class_name is None or given.method_name is None:
+        raise InvalidParameterError(parameter="class_name" if given.class_name is None else "method_name")
+    if given.options is not None and given.options.idempotency_key is not None:
+        raise InvalidParameterError(parameter="options.idempotency_key")  # which is one job's
+    return NewJob.model_construct(
+        class_name=given.class_name,
+        method_name=given.method_name,
+        retry_count=given.retry_count,
+        options=given.options,
+    )
+
+
+def _check_shapes(each: list[Any], keys: list[Any] | None) -> None:
+    """Raises InvalidParameterError for the first that is none; all are looked at in one go, so without a call each."""
+    if keys is not None and len(keys) != len(each):
+        raise InvalidParameterError(parameter="keys")
+    if not _OBJECT.issuperset(map(type, each)):
+        raise InvalidParameterError(parameter=f"each.{_first(each, lambda one: type(one) is not dict)}")
+    if not keys:
+        return
+    if not _TEXT.issuperset(map(type, keys)):
+        raise InvalidParameterError(parameter=f"keys.{_first(keys, lambda key: type(key) is not str)}")
+    if not _LENGTHS.issuperset(map(len, keys)):
+        raise InvalidParameterError(parameter=f"keys.{_first(keys, lambda key: len(key) not in _LENGTHS)}")
+
+
+def _first(values: list[Any], is_bad: Callable[[Any], bool]) -> int:
+    """The place of the first that is bad; one is."""
+    return next(place for place, value in enumerate(values) if is_bad(value))
+
+
+_OBJECT: Final = frozenset({dict})
+_TEXT: Final = frozenset({str})
+_LENGTHS: Final = frozenset(range(1, 256))
+"""Characters that an idempotency key may have."""
+
+
+async def _bulk(
+    daemon: Daemon, common: NewJob, each: list[Any], keys: list[str] | None, caller: Caller
+) -> BulkSubmission:
+    """The jobs as they go to the writer, which takes a while; others have their turn meanwhile. Raises the refusals."""
+    class_name, method_name = common.class_name, common.method_name
+    submissions.check_names(class_name, method_name, daemon.limits.max_name)
+    catalogue = await daemon.current_catalogue.catalogue()
+    check = catalogue.checker(class_name, method_name)
+    fact = submissions.fact_of(daemon, catalogue, common, Call(class_name, method_name))
+    sensitive = _sensitive(catalogue, class_name, method_name)
+    digest_of, beside_call = digester(common), digest_beside_call(common)
+    limit, pace, index = daemon.limits.max_parameters, Pace(), 0
+    rows = []
+    try:
+        for index, parameters in enumerate(each):
+            if pace.is_over:
+                await pace.rest()
+            text = await checked_text(parameters, limit, check)
+            key = None if keys is None else keys[index]
+            if key is None:
+                digest = None
+            elif is_made_here(key):
+                digest = beside_call
+            else:
+                digest = digest_of(await text_in_order(parameters, text))
+            rows.append(BulkRow(text, sensitive(parameters), key, digest))
+            each[index] = None  # as values they are many times as large, and nobody asks for them any more
+    except InvalidParametersError as error:
+        raise of_one(f"each.{index}", error) from None
+    return BulkSubmission(fact, tuple(rows), submissions.submitter(caller))
+
+
+def _sensitive(
+    catalogue: Catalogue, class_name: str, method_name: str
+) -> Callable[[JsonObject], tuple[str, ...]]:
+    """Which of a row's parameters nobody is shown."""
+    if catalogue.has_secrets_of_any_name(class_name, method_name):
+        return lambda parameters: catalogue.sensitive(class_name, method_name, parameters)
+    always = catalogue.sensitive(class_name, method_name, ())
+    return lambda parameters: always

@@ -1,0 +1,118 @@
+"""Decides about jobs that differ in their rows alone: once what holds for all, row by row what keys say; no SQL."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from bgjob.codec import to_json
+from bgjob.errors import QueueFullError
+from bgjobd.core import state_machine
+from bgjobd.core.facts import Submitted
+from bgjobd.core.log_entries import entries
+from bgjobd.core.masking import masked_text
+from bgjobd.store.batch import Batch
+from bgjobd.store.decisions import known_id
+from bgjobd.store.items import BulkRow, BulkSubmission, LogLine, StoredBulk, Submitter
+from bgjobd.store.rows import checked, log_row, row_of_new
+from bgjobd.store.snapshots import rest_of
+from bgjobd.store.written import Row
+
+_AT_ONCE: Final = 1000
+"""Jobs that one statement writes: as text they are put together in a moment, in which nobody else has a turn."""
+
+
+class Decided(NamedTuple):
+    """The ids of a bulk's jobs, in the order of its rows; the rows whose jobs are new, in the order of their ids."""
+
+    ids: tuple[int, ...]
+    new: tuple[BulkRow, ...]
+
+
+def keys_of(bulk: BulkSubmission) -> list[str]:
+    """The idempotency keys of its rows."""
+    return [row.idempotency_key for row in bulk.rows if row.idempotency_key is not None]
+
+
+def decide(bulk: BulkSubmission, batch: Batch) -> Decided:
+    """Raises the refusals: of a key that has another request, in the file or in this bulk; of a queue that is full."""
+    keys = keys_of(bulk)
+    has_repeats = bool(batch.keyed) or len(set(keys)) < len(keys)
+    decided = _with_repeats(bulk, batch) if has_repeats else _numbered(bulk.rows, batch.last_id)
+    queue, count = bulk.common.queue, len(decided.new)
+    limit = batch.max_pending.get(queue)
+    if count and limit is not None and batch.waiting_in(queue) + count > limit:
+        raise QueueFullError(queue=queue, limit=limit)
+    return decided
+
+
+def _numbered(rows: tuple[BulkRow, ...], last_id: int) -> Decided:
+    return Decided(tuple(range(last_id + 1, last_id + 1 + len(rows))), rows)
+
+
+def _with_repeats(bulk: BulkSubmission, batch: Batch) -> Decided:
+    """The same where some rows have a key that a job, or a row before, has."""
+    last_id, ids, new = batch.last_id, list[int](), list[BulkRow]()
+    own: dict[str, Submitted] = {}
+    for index, row in enumerate(bulk.rows):
+        key, fact = row.idempotency_key, _fact(bulk, row, last_id + 1)
+        earlier = None if key is None else own.get(key) or batch.keyed.get(key)
+        known = known_id(fact, earlier, bulk.submitter.uid, f"keys.{index}")
+        if known is None:
+            last_id += 1
+            new.append(row)
+            if key is not None:
+                own[key] = fact
+        ids.append(last_id if known is None else known)
+    return Decided(tuple(ids), tuple(new))
+
+
+def _fact(bulk: BulkSubmission, row: BulkRow, id: int) -> Submitted:
+    """That this row's job was submitted, with this id."""
+    call = replace(bulk.common.call, parameters=row.parameters, sensitive=row.sensitive)
+    return replace(bulk.common, id=id, call=call, idempotency_key=row.idempotency_key, digest=row.digest)
+
+
+class BulkInsert(NamedTuple):
+    """Jobs that are written at once, and what statements.INSERT_BULK and INSERT_BULK_ENTRIES write."""
+
+    bulk: StoredBulk
+    jobs: Row
+    entries: Row
+
+
+def stored(bulk: BulkSubmission, new: tuple[BulkRow, ...], batch: Batch, last_entry: int) -> list[BulkInsert]:
+    """The new jobs, a thousand at once. Raises ValueError and OverflowError where the file cannot hold one of them."""
+    written = []
+    for start in range(0, len(new), _AT_ONCE):
+        rows = new[start : start + _AT_ONCE]
+        one = _stored(
+            _fact(bulk, rows[0], batch.last_id + 1 + start), rows, batch.now, last_entry + 1 + start
+        )
+        written.append(
+            BulkInsert(one, _values_of_jobs(one, bulk.submitter, batch.now), _values_of_entries(one))
+        )
+    return written
+
+
+def _stored(fact: Submitted, rows: tuple[BulkRow, ...], now: float, entry_id: int) -> StoredBulk:
+    """The first of them goes through the table for all, whose rows mean nothing to it."""
+    first = state_machine.advance(None, fact, now)
+    (entry,) = entries(None, fact, first)
+    target = first.call.class_name, first.call.method_name
+    line = LogLine(entry_id, now, entry.type, entry.message, first.id, None, *target)
+    return StoredBulk(first, line, rest_of(first), rows, sum([len(row.parameters) for row in rows]))
+
+
+def _values_of_jobs(one: StoredBulk, submitter: Submitter, now: float) -> Row:
+    rows = [
+        (row.parameters, row.idempotency_key, row.digest, to_json(row.sensitive) if row.sensitive else None)
+        for row in one.rows
+    ]
+    common = row_of_new(one.first, None, now, submitter.uid, submitter.gid, submitter.pid)
+    return checked({**common, "rows": to_json(rows)})
+
+
+def _values_of_entries(one: StoredBulk) -> Row:
+    shown = [masked_text(row.parameters, row.sensitive) for row in one.rows]
+    return {**log_row(one.first_line), "rest": one.rest, "shown": to_json(shown)}

@@ -1,0 +1,64 @@
+"""Which jobs a client asks for in bulk, and that it asks for the same jobs then."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bgjob import calls
+from bgjob.keys import is_made_here
+
+JOB: dict[str, Any] = {"class_name": "a.B", "method_name": "c"}
+
+
+def with_options(**options: Any) -> dict[str, Any]:
+    return {**JOB, "options": options}
+
+
+def asked(*jobs: dict[str, Any], max_retries: int | None = None) -> dict[str, Any]:
+    return calls.submit_many(jobs, max_retries, None).parameters
+
+
+def test_jobs_that_differ_in_parameters_and_keys_are_asked_for_in_bulk() -> None:
+    first = {**with_options(idempotency_key="mine", timeout=timedelta(minutes=1)), "parameters": {"x": [1]}}
+    second = {**with_options(timeout=timedelta(minutes=1)), "parameters": None}
+    given = asked(first, second, max_retries=4)
+    keys = given.pop("keys")
+    assert given == {**JOB, "options": {"timeout": 60.0, "max_retries": 4}, "each": [{"x": [1]}, {}]}
+    assert keys[0] == "mine"
+    assert is_made_here(keys[1])
+
+
+def test_a_key_that_is_none_is_left_to_the_daemon_to_refuse() -> None:
+    assert asked(with_options(idempotency_key=""), JOB)["keys"][0] == ""
+
+
+def test_a_class_is_asked_for_by_its_name_in_bulk() -> None:
+    kind = type("B", (), {"__module__": "a"})
+    assert asked(*[{**JOB, "class_name": kind}] * 2)["class_name"] == "a.B"
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        [],
+        [JOB, {**JOB, "class_name": "a.C"}],
+        [JOB, {**JOB, "method_name": "d"}],
+        [JOB, {**JOB, "retry_count": 1}],
+        [{**JOB, "retry_count": 1}, {**JOB, "retry_count": True}],
+        [with_options(priority=1), with_options(priority=True)],
+        [JOB, with_options(queue="mail")],
+        [JOB, {**JOB, "parameters": [1]}],
+        [JOB, {**JOB, "colour": 1}],
+        [JOB, with_options(idempotency_key=1)],
+        [{"class_name": "a.B"}] * 2,
+        [{"method_name": "c"}] * 2,
+    ],
+    ids=repr,
+)
+def test_all_others_are_asked_for_one_by_one(jobs: list[dict[str, Any]]) -> None:
+    given = asked(*jobs)
+    assert list(given) == ["jobs"]
+    assert len(given["jobs"]) == len(jobs)
