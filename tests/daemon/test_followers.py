@@ -20,8 +20,8 @@ def test_who_follows_is_told_though_telling_failed_once() -> None:
             return None
 
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-        many: Any = SimpleNamespace(changed=[SimpleNamespace(id=1)] * 5000, lines=())
-        few: Any = SimpleNamespace(changed=[SimpleNamespace(id=1)], lines=())
+        many: Any = SimpleNamespace(changed=[SimpleNamespace(id=1)] * 5000, lines=(), bulks=())
+        few: Any = SimpleNamespace(changed=[SimpleNamespace(id=1)], lines=(), bulks=())
         with followers.changes(pick):
             followers.publish(many)
             await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})  # type: ignore[arg-type]
