@@ -1,4 +1,5 @@
-"""Which tests run and in which order, and what each of them finds: the umask of the run, and the programs it needs.
+"""Which tests run and in which order, and what each of them finds: the umask of the run, a SIGINT that interrupts, and
+the programs it needs.
 
 Files that take long come first, so that at the end no process waits for another. `--shuffle=SEED` takes files, and the
 tests of each, in an order by chance instead; `--long` adds what is marked `long`, and more examples of each property.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -46,6 +48,10 @@ _MARKERS: Final = (
 )
 
 os.umask(_UMASK := os.umask(0))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell ignores it for what it starts in the background, and so would each process that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("long", max_examples=1000)
 
