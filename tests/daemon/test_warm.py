@@ -1,4 +1,4 @@
-"""What is forked in the place of `python -m bgjobd` is as that is when it begins."""
+"""What is forked in the place of `python -m bgjobd` is as that is when it begins, with the commands imported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.daemon import warm
 STATE = """
 import atexit, json, os, selectors, signal, subprocess, sys, tempfile, threading  # what warm.py itself needs among them
 from bgjobd import main
-from bgjobd.commands import backup, settings
+from bgjobd.commands import backup, check, check_books, prune, serve, settings, status
 print(json.dumps({
     "modules": sorted({*sys.modules} - {"__main__"}),
     "handlers": [str(signal.getsignal(number)) for number in range(1, signal.NSIG)],

@@ -1,7 +1,8 @@
 """`bgjobd` without the imports, most of the time that a start takes: forked from a process that has them behind it.
 
-What is forked is as `python -m bgjobd` is at the call of `main`: it has nothing open but the standard streams, and is
-one thread. Only its command line, in /proc, is another's. As a program this file is that process.
+What is forked is as `python -m bgjobd` is at the call of `main`, with the commands imported that most tests run, which
+`main` does for the one that is called. It has nothing open but the standard streams, and is one thread. Only its
+command line, in /proc, is another's. As a program this file is that process.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ def _serve(door: socket.socket) -> dict[str, Any]:
 def _main() -> NoReturn:
     sys.path[0] = os.getcwd()
     from bgjobd import main
-    from bgjobd.commands import backup, settings  # noqa: F401  most of what commands import, which takes long
+    from bgjobd.commands import backup, check, check_books, prune, serve, settings, status  # noqa: F401  for later
 
     asked = _serve(socket.socket(fileno=int(sys.argv[1])))
     os.environ.clear()
