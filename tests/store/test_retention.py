@@ -35,6 +35,12 @@ FAR: Final = 10**9
 """A newest log entry that no test comes to."""
 
 
+@pytest.fixture(autouse=True)
+def time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each item, however busy the machine is."""
+    monkeypatch.setattr(deletions, "_DELETING_FOR", 1000.0)
+
+
 def ended(store: Store, ending: Any = COMPLETED, jobs: int = 1, **given: Any) -> list[int]:
     """Jobs that have ended so, with two log entries at least."""
     ids = [store.run_one(retry_count=3, **given) for _ in range(jobs)]
@@ -178,7 +184,6 @@ def test_one_item_deletes_for_a_moment_only_and_says_what_is_left(
 def test_one_item_deletes_so_many_jobs_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = tuple(ended(store, jobs=5))
     newest(store)
-    monkeypatch.setattr(deletions, "_DELETING_FOR", 1000.0)
     monkeypatch.setattr(deletions, "_DELETED_AT_ONCE", 2)
     deleted = delete(store, *ids)
     assert (deleted.jobs, deleted.left) == (ids[:2], ids[2:])
