@@ -78,6 +78,11 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("long")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two more than cores, for most tests wait for a daemon, a child or a browser a good part of their time."""
+    return len(os.sched_getaffinity(0)) + 2
+
+
 def pytest_report_header(config: pytest.Config) -> str | None:
     seed = config.getoption("--shuffle")
     return None if seed is None else f"in an order by chance: --shuffle={seed} has the same again"
