@@ -20,31 +20,42 @@ TINY = [
 ]
 
 
+def test_a_tiny_run_writes_the_summary_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    figures, printed = measured(tmp_path)
+    assert {"submit in bulk", "drain, 2 slots", "submit to the result, p50", "PSS of the spares"} < figures
+    assert re.search(r"^submit in bulk .* 10 +0\.12 +\+[\d,]+ %$", printed, re.MULTILINE)
+    drawn = ElementTree.parse(tmp_path / "bench.svg").getroot()
+    assert "submit in bulk" in "".join(drawn.itertext())
+
+
+@pytest.mark.long
 @pytest.mark.timeout(120)
-def test_a_tiny_run_writes_every_figure_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    state.mkdir()
-    before = tmp_path / "before.json"
-    before.write_text(json.dumps({"figures": {"submit in bulk": {"value": 10.0, "ratio": 0.123}}}))
-    command = [sys.executable, str(BENCH), "--all", *TINY, "--state-dir", str(state), "--json", "bench.json"]
-    command += ["--against", str(before), "--svg", "bench.svg"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    figures = json.loads((tmp_path / "bench.json").read_text())["figures"]
-    assert {"drain", "submit p50", "SubmitMany", "submit to body p50"} < figures.keys()
-    assert {"drain, 20 finished", "drain, slowed by", "wake-ups in 0.1 idle s"} < figures.keys()
-    assert {"recovery with 3 live, 20 queued p50", "recovery with 3 live, 20 queued p99"} < figures.keys()
-    assert {"first page of 400 rows p99", "page 8 of 400 rows p50", "submits beside readers"} < figures.keys()
+def test_a_tiny_run_of_everything_writes_every_figure_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    figures, _ = measured(tmp_path, "--all")
+    assert {"drain", "submit p50", "SubmitMany", "submit to body p50", "drain, 2 slots"} < figures
+    assert {"drain, 20 finished", "drain, slowed by", "wake-ups in 0.1 idle s"} < figures
+    assert {"recovery with 3 live, 20 queued p50", "recovery with 3 live, 20 queued p99"} < figures
+    assert {"first page of 400 rows p99", "page 8 of 400 rows p50", "submits beside readers"} < figures
     assert {
         "view log of 400 rows p99",
         "view log, page 8 of 400 rows p50",
         "view system of 400 rows p99",
-    } < figures.keys()
-    assert {"submit p99 beside a prune of 400 jobs", "prune meanwhile"} < figures.keys()
-    assert {"ping p99", "ping p99 beside 1 MiB of lists", "PSS daemon beside all of that"} < figures.keys()
-    assert {"drain, 2 slots", "submit to the result, p50", "PSS of the spares"} < figures.keys()
+    } < figures
+    assert {"submit p99 beside a prune of 400 jobs", "prune meanwhile"} < figures
+    assert {"ping p99", "ping p99 beside 1 MiB of lists", "PSS daemon beside all of that"} < figures
+
+
+def measured(directory: Path, *options: str) -> tuple[set[str], str]:
+    """The names of the figures that a tiny run has written, and what it has printed, which has all of them."""
+    state = directory / "state"
+    state.mkdir()
+    before = directory / "before.json"
+    before.write_text(json.dumps({"figures": {"submit in bulk": {"value": 10.0, "ratio": 0.123}}}))
+    command = [sys.executable, str(BENCH), *options, *TINY, "--state-dir", str(state), "--json", "bench.json"]
+    command += ["--against", str(before), "--svg", "bench.svg"]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((directory / "bench.json").read_text())["figures"]
     assert all(name in done.stdout for name in figures)
-    assert re.search(r"^submit in bulk .* 10 +0\.12 +\+[\d,]+ %$", done.stdout, re.MULTILINE)
-    drawn = ElementTree.parse(tmp_path / "bench.svg").getroot()
-    assert "submit in bulk" in "".join(drawn.itertext())
     assert list(state.iterdir()) == []
+    return set(figures), done.stdout
