@@ -8,6 +8,7 @@ command line, in /proc, is another's. As a program this file is that process.
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import select
@@ -180,6 +181,7 @@ def _main() -> NoReturn:
     from bgjobd import main
     from bgjobd.commands import backup, check, check_books, prune, serve, settings, status  # noqa: F401  for later
 
+    gc.freeze()  # who looked through all that, as an interpreter does at its end, would have a copy made of it
     asked = _serve(socket.socket(fileno=int(sys.argv[1])))
     os.environ.clear()
     os.environ.update(asked["environ"])
