@@ -21,7 +21,7 @@ class Mails:
 BROKEN = "import nosuch\n"
 MAIL = "mails.Mails"
 APPROVED = f'"{MAIL}" = {{ max_retries = 0 }}'
-MANY = 1000
+MANY = 300
 
 
 def write(running: RunningDaemon, source: str) -> None:
