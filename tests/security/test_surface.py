@@ -20,9 +20,9 @@ from bgjobd.web.render import Renderer
 from tests.daemon.running import RunningDaemon, daemon
 from tests.page.serving import page
 from tests.protocol import idl
-from tests.protocol.peers import Peer, connect, leaves_nothing, pid_of
+from tests.protocol.peers import Peer, connect, is_quiet, leaves_nothing, pid_of
 from tests.security import surface
-from tests.support import directory_for_all
+from tests.support import directory_for_all, eventually
 
 NOBODY = 65534
 NO_ACCESS = "[access]\nsubmit = []\nmanage = []\nread = []\n"
@@ -147,6 +147,7 @@ def needed(method: str) -> dict[str, object]:
 
 def test_a_path_in_the_place_of_a_name_or_a_number_leads_nowhere(running: RunningDaemon) -> None:
     """CVE-2020-11652: names of callers were joined to a directory, and `..` led out of it."""
+    eventually(lambda: is_quiet(running))
     before = files(running.directory)
     for (method, field), path in itertools.product(traversals(), PATHS):
         kind = JOBS.inputs[method][field].lstrip("?")
