@@ -175,7 +175,9 @@ def is_quiet(running: RunningDaemon) -> bool:
 def _attempts(running: RunningDaemon) -> set[int]:
     """The pids of those that run, and of what else the fork server has forked, but for its spares."""
     server = running.fork_server()
-    return set(children_of(server)) - spares_of(server)
+    children = set(children_of(server))
+    spares = spares_of(server)
+    return (children & set(children_of(server))) - spares  # who has ended meanwhile is neither
 
 
 def _unread_bytes(sock: socket.socket) -> int:
