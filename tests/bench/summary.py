@@ -88,7 +88,7 @@ def measure(state_base: Path | None, jobs: int, samples: int) -> Summary:
         bulk = _in_turns(
             lambda: measures.submit_many(one, -(-jobs // 1000)), lambda: limits.row_rate(one.state, jobs)
         )
-        commands = _commands(one)
+        commands = _commands(one, min(samples, 5))
     with stations.running(state_base, web=True) as with_page:
         _warm_up(with_page)
         memory = _memory(with_page)
@@ -191,9 +191,9 @@ def _restart(one: Station) -> float:
     return one.start() * 1e3
 
 
-def _commands(one: Station) -> dict[str, float]:
+def _commands(one: Station, times: int) -> dict[str, float]:
     """Milliseconds of CPU, children included."""
-    return {name: median(_cpu_of(one, arguments) for _ in range(5)) for name, arguments in _COMMANDS.items()}
+    return {name: median(_cpu_of(one, args) for _ in range(times)) for name, args in _COMMANDS.items()}
 
 
 def _cpu_of(one: Station, arguments: list[str]) -> float:

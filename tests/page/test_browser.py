@@ -211,6 +211,7 @@ def test_older_and_newer_lead_through_the_pages_and_back(page: Page) -> None:
     expect(page.locator(".pages")).to_contain_text("Page 1")
 
 
+@pytest.mark.long
 def test_a_number_per_page_shows_that_many_and_leaves_the_default_out_of_the_address(page: Page) -> None:
     opened(page, "/")
     page.get_by_label("Per page").select_option("25")
@@ -331,6 +332,7 @@ def test_a_pause_by_button_holds_the_rows_after_a_reload_and_in_other_tabs(
         expect(tab.locator(".message", has_text="said while nobody looks")).to_be_visible()
 
 
+@pytest.mark.long
 def test_nine_tabs_are_all_live_on_one_stream(site: Site, context: BrowserContext) -> None:
     tabs = [context.new_page() for _ in range(9)]
     watched = [Watched(tab) for tab in tabs]
@@ -455,6 +457,7 @@ def test_a_queue_is_paused_and_resumed_by_a_button(page: Page) -> None:
     expect(page.get_by_role("cell", name="Open")).to_be_visible()
 
 
+@pytest.mark.long
 def test_there_are_no_buttons_where_actions_are_off(site: Site, browser: Browser) -> None:
     failed = site.fail("nobody may retry")
     with (
@@ -607,7 +610,7 @@ def test_no_view_scrolls_sideways_on_a_phone_and_no_control_is_outside_its_box(s
                 assert cut == [], f"{name} on {width}"
 
 
-@pytest.mark.parametrize("width", [740, 1280])
+@pytest.mark.parametrize("width", [740, pytest.param(1280, marks=pytest.mark.long)])
 def test_long_names_and_words_are_cut_nowhere_and_make_no_row_fill_the_screen(
     browser: Browser, tmp_path: Path, width: int
 ) -> None:
@@ -676,13 +679,16 @@ def violations(page: Page) -> list[str]:
     return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
 
 
-def test_axe_finds_nothing_in_any_view_and_theme(site: Site) -> None:
+@pytest.mark.parametrize("some", [("log", "job"), pytest.param(None, marks=pytest.mark.long)])
+def test_axe_finds_nothing_in_any_view_and_theme(site: Site, some: tuple[str, ...] | None) -> None:
+    """In the two that people look at most, each time; in all, where there is time."""
     found = {}
     with site.context(bypass_csp=True, reduced_motion="reduce") as context:
         page = context.new_page()
         for name, address in views(site).items():
-            page.goto(address)
-            found[name] = violations(page)
+            if some is None or name in some:
+                page.goto(address)
+                found[name] = violations(page)
         page.goto("/")
         page.keyboard.press("?")
         found["help"] = violations(page)
@@ -899,7 +905,9 @@ def test_a_database_that_cannot_be_read_is_told_and_the_page_comes_back_by_itsel
         assert is_unmoved(page)
 
 
-@pytest.mark.parametrize("found", [True, False], ids=["with rows", "without"])
+@pytest.mark.parametrize(
+    "found", [True, pytest.param(False, marks=pytest.mark.long)], ids=["with rows", "without"]
+)
 def test_a_search_that_was_cut_short_goes_on_by_itself_until_it_is_stopped(
     browser: Browser, tmp_path: Path, found: bool
 ) -> None:
