@@ -37,8 +37,8 @@ def main(link_fd: int) -> NoReturn:
 
 
 _PAUSE: Final = 5
-"""Milliseconds in which nothing comes until spares are forked: where one start follows another, each forks its own, for a
-process that waits in between has copied more of the memory by then, a fifth of what an attempt costs.
+"""Milliseconds in which nothing comes until spares are forked: where one start follows another, each forks its own, for
+a process that waits in between has copied more of the memory by then, a fifth of what an attempt costs.
 """
 
 _MADE_IN: Final = {"spool": "journal", "output": "output file", "work": "working directory"}
