@@ -77,7 +77,7 @@ class _Server:
         while (self._is_linked and not self._is_draining) or self._children or self._strays:
             events = poll.poll(_PAUSE if self._spares.are_due else None)
             if not events:
-                self._spares.fork(self._be_spare)
+                self._fork_spare()
             for descriptor, _ in events:
                 if descriptor == self._wake_read:
                     os.read(self._wake_read, 4096)
@@ -221,11 +221,11 @@ class _Server:
         place = self._place
         if place is None:
             raise ValueError("the daemon asked for a start before it configured the fork server")
-        lost = allowances.lost(self._means)
-        if lost:
-            self._give_way(order, lost)
         pid = self._spares.hand_over(order)
         if pid is None:
+            lost = allowances.lost(self._means)
+            if lost:
+                self._give_way(order, lost)
             try:
                 pid = os.fork()
             except (OSError, MemoryError) as error:
@@ -240,6 +240,13 @@ class _Server:
         """Have as many as there may be starts until one of those that run has ended."""
         if self._is_linked and not self._is_draining:
             self._spares.want(self._slots - len(self._children))
+
+    def _fork_spare(self) -> None:
+        """Have one more; where what this process may use was lowered, none: the next start finds out."""
+        if allowances.lost(self._means):
+            self._spares.want(0)
+        else:
+            self._spares.fork(self._be_spare)
 
     def _be_spare(self, pipe: int) -> NoReturn:
         if self._place is None:

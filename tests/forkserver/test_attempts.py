@@ -15,6 +15,7 @@ import pytest
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
 from bgjobd.forkserver.process_identity import ahead, pidfd_inode
+from bgjobd.forkserver.subreaper import children
 from tests.faults.injecting import leased
 from tests.forkserver.driven import DrivenServer, fork_server, order
 from tests.support import eventually
@@ -146,6 +147,7 @@ def test_an_idle_fork_server_does_not_wake_up(tmp_path: Path) -> None:
     with fork_server(tmp_path) as server:
         server.run(1, "echo")
         stat = Path(f"/proc/{server.process.pid}/status")
+        eventually(lambda: len(children(server.process.pid)) == 2)  # its spares
         eventually(lambda: "S (sleeping)" in stat.read_text())
         before = [line for line in stat.read_text().splitlines() if "ctxt" in line]
         server.link.settimeout(0.5)
