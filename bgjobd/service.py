@@ -9,7 +9,6 @@ import os
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,6 @@ from typing import Final
 from bgjob.words import EntryType
 from bgjobd.api import methods, submissions
 from bgjobd.api.access import Access, Grants
-from bgjobd.api.admission import ConnectionLimits
 from bgjobd.api.fifo import Fifo
 from bgjobd.api.server import Server
 from bgjobd.config.sections import Config
@@ -109,7 +107,7 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
     on_bug = partial(_say_bug, daemon)
     on_scarcity = partial(daemon.say, EntryType.FAILURE, _SCARCITY)
     grants = Grants()
-    server = Server(methods.methods(daemon, grants), _limits(config), on_bug, on_scarcity)
+    server = Server(methods.methods(daemon, grants), config.socket, on_bug, on_scarcity)
     fifo = _fifo(daemon, config, on_bug)
     _grant(daemon, grants)
     daemon.reload.on_success.append(lambda: _grant(daemon, grants))
@@ -188,7 +186,7 @@ def _fifo(daemon: Daemon, config: Config, on_bug: Callable[[str, Exception], Non
         return None
     return Fifo(
         config.daemon.fifo,
-        _limits(config),
+        config.socket,
         partial(submissions.submit_line, daemon),
         lambda reason: daemon.say(EntryType.FAILURE, f"a line of the named pipe was refused: {reason}"),
         on_bug,
@@ -223,13 +221,6 @@ def _say_what_is_open(daemon: Daemon, config: Config) -> None:
     for key, directory in config.daemon.directories.items():
         for who, remedy in directories.doubts(directory):
             daemon.say(EntryType.FAILURE, f"{who}, and so put something else in the place of {key}; {remedy}")
-
-
-def _limits(config: Config) -> ConnectionLimits:
-    """What `[socket]` says, whose keys are called as the limits are."""
-    return ConnectionLimits(
-        **{one.name: getattr(config.socket, one.name) for one in fields(ConnectionLimits)}
-    )
 
 
 def _socket_gid(daemon: Daemon) -> int | None:

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
+from bgjobd.config.sections import Socket
 from bgjobd.host.pacing import Alternation
 
 T = TypeVar("T")
@@ -32,24 +33,6 @@ _LONGEST_ROUND: Final = 0.00025
 
 _OF_A_ROUND: Final = 16 * 1024
 """Bytes that one connection takes of a round, and one request that goes beyond."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """What one connection may cost: bytes, levels, seconds, connections in all and per uid.
-
-    `idle_timeout` is also how long replies may lie unread; `max_under_way` are bytes of the requests of all.
-    """
-
-    max_frame: int = 1024 * 1024
-    max_depth: int = 32
-    max_connections: int = 256
-    max_connections_per_uid: int = 64
-    max_pipelined: int = 64
-    max_unread: int = 4 * 1024 * 1024
-    max_under_way: int = 32 * 1024 * 1024
-    frame_timeout: float = 10.0
-    idle_timeout: float = 600.0
 
 
 @dataclass(slots=True)
@@ -170,7 +153,7 @@ class Place:
 class Admission(Generic[T]):
     """Which connections there are, and what they share: bytes under way, rounds of small requests, turns of streams."""
 
-    def __init__(self, limits: ConnectionLimits) -> None:
+    def __init__(self, limits: Socket) -> None:
         self._limits = limits
         self._by_uid: Counter[int] = Counter()
         self.admitted: set[T] = set()

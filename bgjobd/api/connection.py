@@ -11,11 +11,12 @@ from typing import Any
 
 from bgjob.codec import IntegerOutOfRangeError, JsonObject, Reply, Request
 from bgjob.errors import InvalidParameterError, ProtocolError, RequestError
-from bgjobd.api.admission import Admission, ConnectionLimits
+from bgjobd.api.admission import Admission
 from bgjobd.api.dispatch import Dispatcher, Encoded, refusal_of, refused
 from bgjobd.api.peer import Caller, HangUp, try_peer
 from bgjobd.api.requests import Call, RequestReader
 from bgjobd.api.timeouts import FrameTimeout, IdleTimeout, UnreadTimeout
+from bgjobd.config.sections import Socket
 from bgjobd.daemon.followers import TooSlowError
 
 
@@ -26,7 +27,7 @@ class Connection(asyncio.BufferedProtocol):
         self,
         *,
         dispatcher: Dispatcher,
-        limits: ConnectionLimits,
+        limits: Socket,
         admission: Admission[Connection],
         buffer: memoryview,
     ) -> None:

@@ -27,7 +27,7 @@ from bgjob.errors import (
     RequestError,
     ShuttingDownError,
 )
-from bgjobd.api.admission import ConnectionLimits
+from bgjobd.config.sections import Socket
 from bgjobd.host import json_portions
 from bgjobd.host.log import escaped
 from bgjobd.host.pacing import paced
@@ -87,7 +87,7 @@ class Fifo:
     def __init__(
         self,
         path: Path,
-        limits: ConnectionLimits,
+        limits: Socket,
         submit: Callable[[JsonObject], Awaitable[object]],
         on_refused: Callable[[str], None],
         on_bug: Callable[[str, Exception], None],

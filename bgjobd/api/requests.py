@@ -12,8 +12,9 @@ from typing import Any, Final, Protocol
 from bgjob import codec
 from bgjob.codec import IntegerOutOfRangeError, JsonObject, Request
 from bgjob.errors import ProtocolError
-from bgjobd.api.admission import LARGE, TINY, Admission, ConnectionLimits, Place, Taker
+from bgjobd.api.admission import LARGE, TINY, Admission, Place, Taker
 from bgjobd.api.dispatch import Encoded
+from bgjobd.config.sections import Socket
 from bgjobd.host import json_portions
 from bgjobd.host.pacing import paced
 
@@ -57,7 +58,7 @@ class Asker(Taker, Protocol):
 class RequestReader:
     """The requests of a connection. `calls` are those whose replies are owed."""
 
-    def __init__(self, limits: ConnectionLimits, admission: Admission[Any], calls: deque[Call]) -> None:
+    def __init__(self, limits: Socket, admission: Admission[Any], calls: deque[Call]) -> None:
         self._limits = limits
         self._admission = admission
         self._calls = calls

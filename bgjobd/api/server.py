@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from bgjobd.api.acceptor import Acceptor
-from bgjobd.api.admission import Admission, ConnectionLimits
+from bgjobd.api.admission import Admission
 from bgjobd.api.connection import Connection
 from bgjobd.api.dispatch import Dispatcher, Methods
 from bgjobd.api.unix_socket import bind, inode
+from bgjobd.config.sections import Socket
 
 _BACKLOG: Final = 1024
 _READ_AT_ONCE: Final = 64 * 1024
@@ -33,7 +34,7 @@ class Server:
     def __init__(
         self,
         methods: Methods,
-        limits: ConnectionLimits,
+        limits: Socket,
         on_bug: Callable[[str, Exception], None],
         on_scarcity: Callable[[], None] = lambda: None,
     ) -> None:

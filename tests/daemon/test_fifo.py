@@ -37,8 +37,8 @@ from bgjob.errors import (
     StorageUnavailableError,
 )
 from bgjobd.api import fifo
-from bgjobd.api.admission import ConnectionLimits
 from bgjobd.api.fifo import Fifo, LineReader
+from bgjobd.config.sections import Socket
 from bgjobd.service import SOCKET_GROUP
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
@@ -84,7 +84,7 @@ class House:
         self.bugs.append(error)
 
     def pipe(self, path: Path, **limits: Any) -> Fifo:
-        return Fifo(path, ConnectionLimits(**limits), self.submit, self.refused.put_nowait, self.on_bug)
+        return Fifo(path, Socket(**limits), self.submit, self.refused.put_nowait, self.on_bug)
 
 
 Scene = Callable[[House, Fifo, Path], Awaitable[None]]

@@ -24,12 +24,13 @@ from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import InvalidParameterError, JobNotFoundError, RequestError, from_reply
 from bgjob.following import Conversation, FollowedLogs
 from bgjob.words import INTERFACE, EntryType
-from bgjobd.api import admission, schemas, streams
 from bgjobd.api import methods as api
+from bgjobd.api import schemas, streams
 from bgjobd.api import server as ipc
 from bgjobd.api.dispatch import Methods
 from bgjobd.api.peer import Caller
 from bgjobd.config.policy import Policy
+from bgjobd.config.sections import Socket
 from bgjobd.core.job import RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.daemon import followers
@@ -1040,7 +1041,7 @@ async def served(
     """A connection to a server of the desk's streams, and the methods that had a bug."""
     bugs: list[str] = []
     methods = Methods({}, {name: partial(_asked, desk, name) for name in names})
-    server = ipc.Server(methods, admission.ConnectionLimits(**limits), lambda method, _: bugs.append(method))
+    server = ipc.Server(methods, Socket(**limits), lambda method, _: bugs.append(method))
     await server.listen(directory / "s", 0o600, None)
     reader, writer = await asyncio.open_unix_connection(directory / "s", limit=1 << 24)
     try:

@@ -30,18 +30,18 @@ from bgjob.errors import (
 )
 from bgjob.words import INTERFACE
 from bgjobd.api import methods
-from bgjobd.api.admission import ConnectionLimits
 from bgjobd.api.dispatch import Methods
 from bgjobd.api.fifo import LineReader
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import Input, checked
 from bgjobd.api.server import Server
+from bgjobd.config.sections import Socket
 from bgjobd.forkserver import wire
 from tests.fuzz.target import luck_of, pieces, scratch
 
 _FRAME = 2048
 _LINE = 64
-_LIMITS = ConnectionLimits(max_frame=_FRAME, max_depth=8, max_pipelined=4, max_unread=64 * 1024)
+_LIMITS = Socket(max_frame=_FRAME, max_depth=8, max_pipelined=4, max_unread=64 * 1024)
 _PATIENCE = 10.0
 _SHAPES: dict[str, type[Input]] = {name: shape for name, (shape, _) in methods._TABLE.items()}
 _STREAMS: dict[str, type[Input]] = {name: shape for name, (shape, _) in methods._STREAMS.items()}

@@ -23,11 +23,11 @@ import pytest
 from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
 from bgjob.errors import DaemonUnavailableError, JobNotFoundError
-from bgjobd.api.admission import ConnectionLimits
 from bgjobd.api.dispatch import Methods
 from bgjobd.api.peer import Caller
 from bgjobd.api.server import Server
 from bgjobd.api.unix_socket import SocketInUseError
+from bgjobd.config.sections import Socket
 
 T = TypeVar("T")
 PATIENCE = 10.0
@@ -212,7 +212,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(path: Path, limits: ConnectionLimits) -> AsyncIterator[World]:
+async def world(path: Path, limits: Socket) -> AsyncIterator[World]:
     house, troubles = House(), list[dict[str, Any]]()
     server = Server(house.methods(), limits, house.on_bug)
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: troubles.append(context))
@@ -240,7 +240,7 @@ def play(tmp_path: Path) -> Play:
         async def whole() -> None:
             async with (
                 asyncio.timeout(PATIENCE),
-                world(tmp_path / "socket", ConnectionLimits(**limits)) as given,
+                world(tmp_path / "socket", Socket(**limits)) as given,
             ):
                 await scene(given)
 
@@ -1080,7 +1080,7 @@ async def jobs_served(path: Path, cancelled: list[int], **limits: Any) -> AsyncI
         return {"ids": parameters["ids"]}
 
     server = Server(
-        Methods({"org.bgjobd.Jobs.Cancel": cancel}, {}), ConnectionLimits(**limits), lambda name, error: None
+        Methods({"org.bgjobd.Jobs.Cancel": cancel}, {}), Socket(**limits), lambda name, error: None
     )
     await server.listen(path, 0o600, None)
     try:
@@ -1156,7 +1156,7 @@ def test_a_missing_daemon_is_one_error_without_a_chain_of_others(tmp_path: Path)
     assert told.count("Traceback") == 1
 
 
-# ConnectionLimits
+# Socket
 
 
 @pytest.mark.parametrize(
@@ -1312,7 +1312,7 @@ def acting_as(uid: int) -> Any:
 
 async def mode_while_listening(path: Path, mode: int, gid: int | None = None) -> int:
     """What stands at the path while a server listens there."""
-    server = Server(Methods({}, {}), ConnectionLimits(), lambda method, error: None)
+    server = Server(Methods({}, {}), Socket(), lambda method, error: None)
     await server.listen(path, mode, gid)
     try:
         return os.stat(path).st_mode
@@ -1367,7 +1367,7 @@ def test_an_old_socket_at_the_path_is_replaced(tmp_path: Path) -> None:
         old.bind(str(path))
 
     async def scene() -> None:
-        async with asyncio.timeout(PATIENCE), world(path, ConnectionLimits()) as given:
+        async with asyncio.timeout(PATIENCE), world(path, Socket()) as given:
             assert await (await given.connect()).ask("Echo") == Reply()
 
     asyncio.run(scene())
@@ -1375,9 +1375,7 @@ def test_an_old_socket_at_the_path_is_replaced(tmp_path: Path) -> None:
 
 def test_a_path_where_somebody_answers_is_refused(tmp_path: Path) -> None:
     async def scene() -> None:
-        first, second = [
-            Server(Methods({}, {}), ConnectionLimits(), lambda method, error: None) for _ in range(2)
-        ]
+        first, second = [Server(Methods({}, {}), Socket(), lambda method, error: None) for _ in range(2)]
         await first.listen(tmp_path / "socket", 0o660, None)
         with pytest.raises(SocketInUseError):
             await second.listen(tmp_path / "socket", 0o660, None)
@@ -1398,9 +1396,7 @@ def test_a_server_that_stops_takes_its_socket_with_it_and_nobody_elses(tmp_path:
     path = tmp_path / "socket"
 
     async def scene(is_replaced: bool) -> None:
-        first, second = [
-            Server(Methods({}, {}), ConnectionLimits(), lambda method, error: None) for _ in range(2)
-        ]
+        first, second = [Server(Methods({}, {}), Socket(), lambda method, error: None) for _ in range(2)]
         await first.listen(path, 0o660, None)
         if is_replaced:
             path.unlink()
