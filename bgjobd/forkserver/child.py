@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
+from . import allowances, printing, subreaper
 from . import journal as journals
-from . import printing, subreaper
 from .invocation import Approved, Invocation, attempt_call, hook_call
 from .order import Order, Place
 from .outcomes import outcome_of_error, outcome_of_result
@@ -107,7 +107,8 @@ class Setting(NamedTuple):
     """What the fork server has made ready for all attempts of its code.
 
     `sandbox` answers the one of an order's class; `inherited` are the fork server's own descriptors, which are closed;
-    by the pipe `complaints` an attempt tells why it does not start.
+    by the pipe `complaints` an attempt tells why it does not start; `means` is what the fork server may use;
+    `on_sigpipe` is what the application wants done then.
     """
 
     approved: Mapping[str, Approved]
@@ -115,6 +116,8 @@ class Setting(NamedTuple):
     place: Place
     inherited: tuple[int, ...]
     complaints: int
+    means: tuple[int, ...]
+    on_sigpipe: Any
 
 
 def run_spare(pipe: int, setting: Setting) -> NoReturn:
@@ -125,6 +128,10 @@ def run_spare(pipe: int, setting: Setting) -> NoReturn:
         order = try_take(pipe)
         os.close(pipe)
         if order is None:
+            os._exit(0)
+        lost = allowances.lost(setting.means)
+        if lost:  # meanwhile: whoever runs as the same user may do that to a process
+            _complain(setting.complaints, lost=lost)
             os._exit(0)
     except BaseException:
         traceback.print_exc()
@@ -152,6 +159,7 @@ def _rehearse(setting: Setting) -> None:
     for name, directory in ((order.journal, setting.place.spool), (order.directory, setting.place.output)):
         with suppress(OSError):  # there is none
             os.close(os.open(name, os.O_WRONLY, dir_fd=directory))
+    allowances.lost(setting.means)
     outcome_of_result(None)
     Invocation(setting.approved.get(order.class_name))
     NotesRecorder(order, lambda line, left: None).finish(printing.lost())
@@ -164,6 +172,8 @@ def _leave_fork_server(setting: Setting) -> None:
     # The application may have set others while it was imported.
     for number in (signal.SIGCHLD, signal.SIGTERM):
         _signal.signal(number, _signal.SIG_DFL)
+    if setting.on_sigpipe is not signal.SIG_IGN:
+        signal.signal(signal.SIGPIPE, setting.on_sigpipe or signal.SIG_DFL)
     for descriptor in setting.inherited:
         os.close(descriptor)
     subreaper.take_in_orphans()  # so that what outlives it falls to the fork server at its end, and not before
@@ -186,7 +196,7 @@ def _run(order: Order, setting: Setting) -> NoReturn:
     except SystemExit as leaving:
         code = _exit_code(leaving)
     except UnwritableError as error:
-        _complain(setting.complaints, error)
+        _complain(setting.complaints, what=error.what, errno=error.errno)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -241,11 +251,10 @@ def _clear_away(order: Order, place: Place, sandbox: Sandbox, has_directory: boo
         output_bytes(place.output, journals.file_name(order.job, order.number, "out"))
 
 
-def _complain(complaints: int, error: UnwritableError) -> None:
+def _complain(complaints: int, **why: Any) -> None:
     """Tell the fork server why this attempt did not start; in one write, for others write there too."""
     with suppress(OSError):
-        complaint = {"pid": os.getpid(), "what": error.what, "errno": error.errno}
-        os.write(complaints, json.dumps(complaint).encode() + b"\n")
+        os.write(complaints, json.dumps({"pid": os.getpid(), **why}).encode() + b"\n")
 
 
 def _become_attempt(output: int, place: Place, complaints: int) -> None:

@@ -40,6 +40,24 @@ class Order(NamedTuple):
     error: Mapping[str, str | None] | None = None
     unread: str | None = None
 
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> Order:
+        """What the daemon's `start` asks for."""
+        parameters = message["parameters"]
+        is_short = len(parameters) <= journals.LONG
+        return cls(
+            message["job"],
+            message["number"],
+            message["token"],
+            message["class_name"],
+            message["method_name"],
+            json.loads(parameters) if is_short else {},
+            tuple(message["sensitive"]),
+            message["timeout"],
+            message["error"],
+            None if is_short else parameters,
+        )
+
     def to_json(self) -> str:
         """Its fields in this order, as JSON."""
         return json.dumps(self)

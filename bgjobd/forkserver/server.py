@@ -61,6 +61,7 @@ class _Server:
         self._groups: Groups | None = None
         self._place: Place | None = None
         self._means: tuple[int, ...] = ()
+        self._on_sigpipe: Any = signal.SIG_IGN
         self._slots = 0
         self._spares = Spares(0)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -134,14 +135,7 @@ class _Server:
         if message["version"] != wire.VERSION:
             self._tell({"type": "outdated", "version": wire.VERSION})
             os._exit(1)
-        self._place = Place(
-            spool=_open_directory(message["spool"]),
-            output=_open_directory(message["output"]),
-            spool_path=message["spool"],
-            boot_id=message["boot_id"],
-            has_pidfs=has_pidfs(),
-            mark=message.get("mark", ""),
-        )
+        self._place = _place_of(message)
         self._paths = {what: message[what] for what in _MADE_IN}
         self._place_fds = {"spool": self._place.spool, "output": self._place.output}
         own = _descriptors()
@@ -156,6 +150,9 @@ class _Server:
             os._exit(1)
         # After the imports, which may have set handlers and a mask of their own.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        self._on_sigpipe = signal.signal(
+            signal.SIGPIPE, signal.SIG_IGN
+        )  # a spare that it writes to may have died
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._approved = loaded.approved
@@ -164,6 +161,7 @@ class _Server:
         left_open = [f"{number} → {place}" for number, place in _descriptors().items() if number not in own]
         self._prepare_sandboxes(message)
         self._means = allowances.now()
+        # A daemon that has been running for longer than this code is there asks for none.
         self._slots, self._spares = message.get("slots", 0), Spares(message.get("spares", 0))
         self._want_spares()
         self._tell({"type": "ready", **loaded.description, **_about_python(), "left_open": left_open})
@@ -180,17 +178,12 @@ class _Server:
 
     def _prepare_sandboxes(self, message: wire.Message) -> None:
         self._groups = None if message["groups"] is None else Groups(*message["groups"])
-        self._place_fds["work"] = _open_directory(message["work"])
-        ground = sandbox.Ground(
-            message["work"],
-            self._place_fds["work"],
-            tuple(message["unreadable"]),
-            message["spool"],
-            self._groups,
-        )
-        signal_scope = sandbox.shared_signal_scope()
+        work = self._place_fds["work"] = _open_directory(message["work"])
+        unreadable, stops = tuple(message["unreadable"]), message["spool"]
+        ground = sandbox.Ground(message["work"], work, unreadable, stops, self._groups)
+        scope = sandbox.shared_signal_scope()
         self._sandboxes = {
-            name: sandbox.Sandbox(sandbox.Limits.from_message(limits), ground, signal_scope)
+            name: sandbox.Sandbox(sandbox.Limits.from_message(limits), ground, scope)
             for name, limits in {"": {}, **message["limits"]}.items()
         }
 
@@ -204,20 +197,7 @@ class _Server:
     # Attempts
 
     def _start(self, message: wire.Message) -> None:
-        parameters = message["parameters"]
-        is_short = len(parameters) <= journals.LONG
-        order = Order(
-            message["job"],
-            message["number"],
-            message["token"],
-            message["class_name"],
-            message["method_name"],
-            json.loads(parameters) if is_short else {},
-            tuple(message["sensitive"]),
-            message["timeout"],
-            message["error"],
-            None if is_short else parameters,
-        )
+        order = Order.from_message(message)
         place = self._place
         if place is None:
             raise ValueError("the daemon asked for a start before it configured the fork server")
@@ -257,14 +237,16 @@ class _Server:
         """In a child: what it needs; the rest is forgotten."""
         self._forget_others()
         inherited = (self._link, self._wake_read, self._wake_write, self._complaints_read)
-        return child.Setting(self._approved, self._sandbox_of, place, inherited, self._complaints_write)
+        why = self._complaints_write
+        of_all = self._approved, self._sandbox_of, place, inherited, why, self._means, self._on_sigpipe
+        return child.Setting(*of_all)
 
     def _give_way(self, order: Order, lost: Sequence[str]) -> NoReturn:
         """End, so that another takes over: what was taken away cannot be had back, and attempts would be without it.
 
         Those that run go on, and fall to the daemon.
         """
-        message = f"somebody has lowered what the fork server (pid {os.getpid()}) may use: {', '.join(lost)}"
+        message = _lowered(f"the fork server (pid {os.getpid()})", lost)
         self._report(order, "not_started", reason=f"{message}; another takes its place")
         os._exit(allowances.GAVE_WAY)
 
@@ -329,10 +311,9 @@ class _Server:
         found = self._complaints.pop(pid, None)
         if found is None:
             return {"reason": "it ended before it could prove its start, or the start was fenced"}
-        what, path = _MADE_IN[found["what"]], self._paths[found["what"]]
-        # Of a directory that is gone the kernel may say this or that.
-        number = found["errno"] if os.path.exists(path) else errno.ENOENT
-        reason = f"its {what} could not be made in {path}: {os.strerror(number)}"
+        if "lost" in found:
+            return {"reason": _lowered(f"process {pid}, which waited for it,", found["lost"])}
+        reason = _unwritable(found["what"], self._paths[found["what"]], found["errno"])
         return {"reason": reason, "unwritable": found["what"]}
 
     def _end_strays(self) -> dict[int, str]:
@@ -356,6 +337,27 @@ class _Server:
     def _report(self, order: Order, what: str, **facts: Any) -> None:
         of = {"job": order.job, "number": order.number, "is_hook": order.is_hook}
         self._tell({"type": what, **of, **facts})
+
+
+def _place_of(message: wire.Message) -> Place:
+    return Place(
+        spool=_open_directory(message["spool"]),
+        output=_open_directory(message["output"]),
+        spool_path=message["spool"],
+        boot_id=message["boot_id"],
+        has_pidfs=has_pidfs(),
+        mark=message.get("mark", ""),
+    )
+
+
+def _unwritable(what: str, path: str, number: int) -> str:
+    # Of a directory that is gone the kernel may say this or that.
+    known = number if os.path.exists(path) else errno.ENOENT
+    return f"its {_MADE_IN[what]} could not be made in {path}: {os.strerror(known)}"
+
+
+def _lowered(whose: str, lost: Sequence[str]) -> str:
+    return f"somebody has lowered what {whose} may use: {', '.join(lost)}"
 
 
 def _open_directory(path: str) -> int:

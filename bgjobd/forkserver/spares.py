@@ -13,6 +13,8 @@ from typing import NoReturn
 from .order import Order
 
 _END = b"\0"
+_LONGEST = 32 * 1024
+"""Bytes of an order that a pipe takes at once; a longer one goes to a child that is forked for it."""
 
 
 class Spares:
@@ -64,16 +66,20 @@ class Spares:
         if not self._pipes:
             return None
         data = order.to_json().encode() + _END
-        while self._pipes:
+        while self._pipes and len(data) <= _LONGEST:
             pid, pipe = self._pipes.popitem()
             try:
                 written = os.write(pipe, data)
+            except BrokenPipeError:  # it has died
+                written = None
             except OSError:
                 written = 0
             os.close(pipe)
             if written == len(data):
                 return pid
-            self._end(pid)  # it has died, or the pipe is too small: it has had a part at most
+            self._end(pid)
+            if written is not None:
+                break  # a user who has many pipes gets smaller ones: it has had a part at most, and so would the next
         return None
 
     def dismiss(self) -> None:

@@ -332,6 +332,7 @@ class AsyncClient(ConnectingClient):
         connection = self._try_borrow() if try_substitute() is None else None
         now = time.monotonic()
         if connection is not None:
+            waiting.breaks.connected(now)
             call, left = waiting.call(now), waiting.left(now)
             try:
                 limit = None if left is None else left + self._timeout
