@@ -28,7 +28,10 @@ def to_svg(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
         f"<title>bgjobd beside what the machine can do</title><style>{_STYLE}</style>",
-        '<text x="8" y="22">bgjobd (dark) beside the least that does the same on this machine (light)</text>',
+        '<rect class="own" x="8" y="11" width="14" height="14" rx="2"/><text x="28" y="22">bgjobd</text>',
+        '<rect class="limit" x="90" y="11" width="14" height="14" rx="2"/>',
+        '<text x="110" y="22">the least that does the same on this machine</text>',
+        '<text class="small" x="420" y="22">of jobs/s more is better, of ms less</text>',
         f'<text class="small" x="8" y="40">{escape(where)}</text>',
         *(part for place, figure in enumerate(rows) for part in _row(figure, _TOP + _ROW * place)),
         "</svg>",

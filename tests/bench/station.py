@@ -77,7 +77,14 @@ class Station:
     """A daemon with an approved class, and perhaps another whose method takes a date; use `running` to make one."""
 
     def __init__(
-        self, state: Path, runtime: Path, slots: int, program: Sequence[str], web: bool, dates: bool
+        self,
+        state: Path,
+        runtime: Path,
+        slots: int,
+        program: Sequence[str],
+        web: bool,
+        dates: bool,
+        spares: int,
     ) -> None:
         self._program = program
         self.state = state
@@ -93,7 +100,9 @@ class Station:
         (state / "bench_dates.py").write_text(_DATES)
         approved = [NOOP, DATED] if dates else [NOOP]
         self.config = state / "bgjobd.toml"
-        self.config.write_text(_settings(state, runtime, self.socket, slots, self._page_socket, approved))
+        self.config.write_text(
+            _settings(state, runtime, self.socket, slots, self._page_socket, approved, spares)
+        )
         self._pipe = runtime / "hold"
         os.mkfifo(self._pipe)
 
@@ -134,6 +143,15 @@ class Station:
         pages = [pid for pid in found if b"bgjobd.web" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         (server,) = set(found).difference(pages)
         return server, pages[0] if pages else 0
+
+    def spares(self, count: int) -> list[int]:
+        """The pids of the fork server's children, once there are so many."""
+        deadline = time.monotonic() + _START
+        while len(found := processes.children(self.fork_server)) != count:
+            if time.monotonic() > deadline:
+                raise StationError(f"the fork server has not {count} spares but {found}")
+            time.sleep(0.01)
+        return found
 
     def look_at_page(self) -> None:
         """Have the page answer once, so that it holds what it needs for that."""
@@ -231,6 +249,7 @@ def running(
     program: Sequence[str] = ("-m", "bgjobd"),
     web: bool = False,
     dates: bool = False,
+    spares: int = SLOTS,
 ) -> Iterator[Station]:
     """A station whose daemon runs meanwhile; its state on a disk, its runtime directory on tmpfs where there is one."""
     shm = Path("/dev/shm")
@@ -238,7 +257,7 @@ def running(
         tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=state_base or "/var/tmp") as state,
         tempfile.TemporaryDirectory(prefix="bgjobd-bench-", dir=shm if shm.is_dir() else None) as runtime,
     ):
-        station = Station(Path(state), Path(runtime), slots, program, web, dates)
+        station = Station(Path(state), Path(runtime), slots, program, web, dates, spares)
         try:
             station.start()
             yield station
@@ -273,7 +292,13 @@ def _multiply(database: sqlite3.Connection, table: str, key: str, original: int,
 
 
 def _settings(
-    state: Path, runtime: Path, socket: Path, slots: int, page: Path | None, approved: Sequence[str]
+    state: Path,
+    runtime: Path,
+    socket: Path,
+    slots: int,
+    page: Path | None,
+    approved: Sequence[str],
+    spares: int,
 ) -> str:
     web = "enabled = false" if page is None else f'bind = "unix:{page}"'
     return f"""
@@ -283,6 +308,7 @@ state_dir = "{state}"
 runtime_dir = "{runtime}"
 log_dir = "{state}/log"
 slots = {slots}
+spares = {spares}
 [app]
 path = ["{state}"]
 [log]

@@ -89,9 +89,13 @@ def measure(state_base: Path | None, jobs: int, samples: int) -> Summary:
             lambda: measures.submit_many(one, -(-jobs // 1000)), lambda: limits.row_rate(one.state, jobs)
         )
         commands = _commands(one, min(samples, 5))
-    with stations.running(state_base, web=True) as with_page:
-        _warm_up(with_page)
-        memory = _memory(with_page)
+    with (
+        stations.running(state_base, web=True, spares=0) as with_page,
+        stations.running(state_base) as with_spares,
+    ):
+        for one in (with_page, with_spares):
+            _warm_up(one)
+        memory = _memory(with_page, with_spares)
         start = median(_restart(with_page) for _ in range(_ROUNDS))
     with stations.running(state_base, dates=True) as with_dates:
         _warm_up(with_dates)
@@ -179,11 +183,13 @@ def _drain(state_base: Path | None, slots: int, jobs: int) -> Beside:
         )
 
 
-def _memory(one: Station) -> Memory:
+def _memory(one: Station, with_spares: Station) -> Memory:
+    """What the spares add is told by a fork server that has them beside one that has none: they share pages."""
     one.look_at_page()
-    spares = processes.children(one.fork_server)
-    pids = one.pid, one.fork_server, one.page
-    return Memory(*map(processes.pss, pids), spares=sum(map(processes.pss, spares)))
+    spares = with_spares.spares(limits.SLOTS)
+    daemon, fork_server, page = map(processes.pss, (one.pid, one.fork_server, one.page))
+    beside = sum(map(processes.pss, (with_spares.fork_server, *spares)))
+    return Memory(daemon, fork_server, page, spares=beside - fork_server)
 
 
 def _restart(one: Station) -> float:

@@ -221,7 +221,8 @@ def _left_behind(settings: Config, found: Books, pid: int | None) -> Iterator[st
     if pid is None and found.unsettled:
         yield found.summary
     servers = set(children_of(pid))
-    known = servers.union(*map(spares_of, servers))
+    spares = set().union(*map(spares_of, servers))
+    known = servers | (spares if len(spares) <= settings.daemon.spares * len(servers) else set())
     for process, command in marked_processes(settings.daemon.state_dir.parent):
         if process not in known:
             yield f"process {process} is left: {command}"

@@ -17,7 +17,7 @@ from bgjob import Client
 from tests.daemon.running import RunningDaemon, children_of, daemon, is_alive
 from tests.faults import books
 from tests.faults.injecting import needs_root
-from tests.faults.knife import Knife, why_impossible
+from tests.faults.knife import HALTING, Knife, ask_to_halt, halted_child, why_impossible
 from tests.support import eventually
 
 ENDING = '''
@@ -116,7 +116,7 @@ TARGET = "ending.Ending"
 SETTINGS = (
     '"ending.Ending" = { max_retries = 1, retry_delay = 0.05, stop_grace = 0.2 }\n[web]\nenabled = false'
 )
-MODULES = {"ending": ENDING}
+MODULES = {"ending": ENDING + HALTING}
 OUTPUT = "".join(f"line {number}\n" for number in range(2000)).encode()
 
 needs_strace = pytest.mark.skipif(why_impossible() is not None, reason=str(why_impossible()))
@@ -126,8 +126,8 @@ LESS_PATIENCE = "from bgjobd.supervisor import attempt_stop; attempt_stop._LONG_
 
 
 @contextmanager
-def _daemon(directory: Path) -> Iterator[RunningDaemon]:
-    environ = {"BGJOBD_DAEMON__SPARES": "1"}  # which strace can be attached to before it is an attempt
+def _daemon(directory: Path, spares: int = 1) -> Iterator[RunningDaemon]:
+    environ = {"BGJOBD_DAEMON__SPARES": str(spares)}
     with daemon(
         directory, SETTINGS, books.marked(directory), environ, MODULES, changes=LESS_PATIENCE
     ) as running:
@@ -145,6 +145,13 @@ def running(tmp_path: Path) -> Iterator[RunningDaemon]:
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     """For those that end nothing but their own attempts."""
     with _daemon(tmp_path_factory.mktemp("lasting")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def forking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    """The same, without a spare."""
+    with _daemon(tmp_path_factory.mktemp("forking"), spares=0) as running:
         yield running
 
 
@@ -250,6 +257,7 @@ def test_daemon_and_fork_server_are_killed_together_while_attempts_run(
 
 
 @needs_strace
+@pytest.mark.parametrize("which", ["lasting", "forking"])
 @pytest.mark.parametrize(
     ("moment", "injection", "first", "retries"),
     [
@@ -260,23 +268,34 @@ def test_daemon_and_fork_server_are_killed_together_while_attempts_run(
     ],
 )
 def test_a_child_is_killed(
-    lasting: RunningDaemon,
+    request: pytest.FixtureRequest,
+    which: str,
     moment: str,
     injection: str,
     first: tuple[str, int | None, int | None],
     retries: int,
 ) -> None:
-    with lasting.client() as client:
+    """A spare, to which strace is attached before it has an order, and one that was forked for it and halted."""
+    running: RunningDaemon = request.getfixturevalue(which)
+    with running.client() as client:
         client.classes()
-        (child,) = eventually(lambda: children_of(lasting.fork_server()))
-        with Knife(child, injection, lasting.directory / "strace.log") as knife:
+        if which == "lasting":
+            (child,) = eventually(lambda: children_of(running.fork_server()))
+        else:
+            ask_to_halt(running)
             job = client.run_background_job(TARGET, "complete")
+            child = halted_child(running)
+        with Knife(child, injection, running.directory / "strace.log") as knife:
+            if which == "lasting":
+                job = client.run_background_job(TARGET, "complete")
+            else:
+                knife.let_go_on()
             eventually(knife.has_ended)
             assert knife.has_struck(), f"nobody was killed {moment}"
         end = job.wait(20)
     assert _told(end) in ([first], [first, ("completed", 0, None)])
     assert (end["status"], end["result"], end["retry_count"]) == ("completed", "whole", retries)
-    _audit(lasting, [job.id])
+    _audit(running, [job.id])
 
 
 def test_a_child_that_is_killed_at_its_work_is_tried_again(lasting: RunningDaemon, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -84,7 +85,48 @@ def test_an_order_that_is_longer_than_a_pipe_is_forked(tmp_path: Path) -> None:
     with fork_server(tmp_path) as server:
         spares = _spares(server, 2)
         assert _pid(server, 1, value="x" * 200_000) not in spares
-        _spares(server, 2)
+        assert _spares(server, 2) == spares
+
+
+def test_an_order_for_a_spare_that_died_does_not_end_who_takes_sigpipe_by_its_default(tmp_path: Path) -> None:
+    (tmp_path / "broken_pipes.py").write_text(SIGPIPE)
+    with fork_server(tmp_path, approved={"broken_pipes.Pipes": None}) as server:
+        spares = _spares(server, 2)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        for pid in spares:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: all(map(_has_ended, spares)))
+        server.send({**order(1, "disposition"), "class_name": "broken_pipes.Pipes"})
+        os.kill(server.process.pid, signal.SIGCONT)
+        assert server.receive()["type"] == "ended"
+        journal = server.journal(1)
+        assert journal is not None
+        assert journal.outcome is not None
+        assert journal.outcome.get("result") == signal.SIG_DFL, (
+            journal.outcome
+        )  # the application's own, in its attempts
+
+
+SIGPIPE = """
+import signal
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+class Pipes:
+    def disposition(self):
+        return int(signal.getsignal(signal.SIGPIPE))
+"""
+
+
+def test_a_spare_whose_means_somebody_lowered_starts_nothing_and_says_so(tmp_path: Path) -> None:
+    with fork_server(tmp_path, spares=1) as server:
+        (spare,) = _spares(server, 1)
+        resource.prlimit(spare, resource.RLIMIT_NOFILE, (64, 64))
+        server.start(1, "echo")
+        told = server.receive()
+        assert told["type"] == "not_started"
+        lowered = f"somebody has lowered what process {spare}, which waited for it, may use: RLIMIT_NOFILE"
+        assert told["reason"] == lowered
+        assert _pid(server, 2) != spare
 
 
 def test_spares_end_with_their_fork_server(tmp_path: Path) -> None:

@@ -72,6 +72,13 @@ def test_a_command_that_only_tells_of_itself_imports_nothing_for_it(program: str
     assert imported_by(program, option) & EVERYDAY == ours
 
 
+def test_the_health_check_imports_nothing_of_the_daemons_but_what_reads_the_configuration() -> None:
+    asked = "import bgjobd.commands.status, bgjobd.commands.status_report, bgjobd.commands.settings"
+    loaded = modules_after(asked)
+    assert "pydantic" in loaded
+    assert not loaded & (DAEMON - {"pydantic", "pydantic_core"} | HEAVY)
+
+
 def test_the_package_of_the_client_imports_no_client_before_it_is_asked_for_one() -> None:
     assert "bgjob.client" not in modules_after("import bgjob; bgjob.Retry")
     assert "bgjob.client" in modules_after("import bgjob; bgjob.Client")

@@ -457,7 +457,6 @@ def test_a_queue_is_paused_and_resumed_by_a_button(page: Page) -> None:
     expect(page.get_by_role("cell", name="Open")).to_be_visible()
 
 
-@pytest.mark.long
 def test_there_are_no_buttons_where_actions_are_off(site: Site, browser: Browser) -> None:
     failed = site.fail("nobody may retry")
     with (
@@ -679,16 +678,13 @@ def violations(page: Page) -> list[str]:
     return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
 
 
-@pytest.mark.parametrize("some", [("log", "job"), pytest.param(None, marks=pytest.mark.long)])
-def test_axe_finds_nothing_in_any_view_and_theme(site: Site, some: tuple[str, ...] | None) -> None:
-    """In the two that people look at most, each time; in all, where there is time."""
+def test_axe_finds_nothing_in_any_view_and_theme(site: Site) -> None:
     found = {}
     with site.context(bypass_csp=True, reduced_motion="reduce") as context:
         page = context.new_page()
         for name, address in views(site).items():
-            if some is None or name in some:
-                page.goto(address)
-                found[name] = violations(page)
+            page.goto(address)
+            found[name] = violations(page)
         page.goto("/")
         page.keyboard.press("?")
         found["help"] = violations(page)
