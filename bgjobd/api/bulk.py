@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> JsonObject:
     jobs, each = given.jobs, given.each
     if jobs is not None:
-        _refuse_all_but("jobs", given)
-        return await submissions.submit_many(daemon, jobs, caller)
+        _refuse_all_but_jobs(given)
+        return await submissions.submit_each(daemon, jobs, caller)
     if each is None:
         raise InvalidParameterError(parameter="jobs")
     common, keys = _common(given), given.keys
@@ -36,10 +36,10 @@ async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> Json
     return {"ids": list(ids)}
 
 
-def _refuse_all_but(field: str, given: SubmitMany) -> None:
-    """Raises InvalidParameterError for a field that means nothing beside this one."""
+def _refuse_all_but_jobs(given: SubmitMany) -> None:
+    """Raises InvalidParameterError for a field that means nothing beside those."""
     for name in SubmitMany.model_fields:
-        if name != field and getattr(given, name) is not None:
+        if name != "jobs" and getattr(given, name) is not None:
             raise InvalidParameterError(parameter=name)
 
 

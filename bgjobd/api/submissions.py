@@ -40,7 +40,7 @@ async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
     return {"id": stored.id, "created": stored.created}
 
 
-async def submit_many(daemon: Daemon, jobs: list[Any], caller: Caller) -> JsonObject:
+async def submit_each(daemon: Daemon, jobs: list[Any], caller: Caller) -> JsonObject:
     async with caller.turn:
         facts = await _submitted_many(daemon, jobs)
     stored = await _store(daemon, facts, submitter(caller))

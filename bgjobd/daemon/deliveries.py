@@ -13,7 +13,7 @@ from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.due_timer import DueTimer
 from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.waiters import Waiters
-from bgjobd.host.log import Line, Lines, Log
+from bgjobd.host.log import Line, Log, SimilarLines
 from bgjobd.store.items import Committed, LogLine, StoredBulk
 from bgjobd.store.recent import RecentJobs
 from bgjobd.store.tally import Tally
@@ -91,7 +91,7 @@ class Deliveries:
         self._due_timer.arm(committed.next_due)
 
     def _begin(self, committed: Committed) -> None:
-        # Which wakes the log's thread.
+        # Not before: it wakes the log's thread, which takes the interpreter from this one.
         self._log.put([*map(_lines, committed.bulks), *map(_line, committed.lines)])
         for claim in committed.claims:
             self._supervisor.attempts.start(claim)
@@ -117,8 +117,8 @@ def _answer(ticket: asyncio.Future[Any], answer: Any) -> None:
         ticket.set_result(answer)
 
 
-def _lines(bulk: StoredBulk) -> Lines:
-    return Lines(_line(bulk.first_line), len(bulk), bulk.characters, bulk.contexts)
+def _lines(bulk: StoredBulk) -> SimilarLines:
+    return SimilarLines(_line(bulk.first_line), len(bulk), bulk.characters, bulk.contexts)
 
 
 def _line(line: LogLine) -> Line:

@@ -76,11 +76,10 @@ def _with_adapters(approved: Approved) -> Approved:
 
 
 def _try_adapter(approved: type, name: str, method: Method) -> Any:
+    # It could be made while the class was described: if it cannot now, the attempt tells what is wrong by then.
     try:
         return adapter_of(approved, name, method)
-    except (
-        Exception
-    ):  # it could be made while the class was described: the attempt tells what is wrong by then
+    except Exception:
         return None
 
 

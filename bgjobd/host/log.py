@@ -75,7 +75,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class SimilarLines:
     """The same line about several jobs: one for each, at once. `each` tells the jobs' ids and their contexts, in which
     there are so many `characters`; of them the first `count` are meant.
     """
@@ -90,7 +90,7 @@ class Lines:
         return self.count + self.characters // 1024
 
 
-_Batch = tuple[Line | Lines | bytes, ...]
+_Batch = tuple[Line | SimilarLines | bytes, ...]
 """Lines, and what others have printed, as it is."""
 
 
@@ -223,10 +223,11 @@ class _Outlet:
         """The first of these lines, as many as there is room for, and what they weigh."""
         weight, room = 0, _MOST_WAITING - (self._taken - self._written)
         for place, one in enumerate(batch):
-            if isinstance(one, Lines) and one.count > room - weight > 0:
-                self._dropped += one.count - (room - weight) + sum(map(_count, batch[place + 1 :]))
-                return (*batch[:place], replace(one, count=room - weight)), room
-            if weight >= room:
+            left = room - weight
+            if isinstance(one, SimilarLines) and 0 < left < one.count:
+                self._dropped += one.count - left + sum(map(_count, batch[place + 1 :]))
+                return (*batch[:place], replace(one, count=left)), room
+            if left <= 0:
                 self._dropped += sum(map(_count, batch[place:]))
                 return batch[:place], weight
             weight += _weight(one)
@@ -269,11 +270,11 @@ class _Outlet:
             self._write(one)
         self._written += weight
 
-    def _write(self, one: Line | Lines | bytes) -> None:
+    def _write(self, one: Line | SimilarLines | bytes) -> None:
         try:
             if isinstance(one, bytes):
                 self._place.pass_on(one)
-            elif isinstance(one, Lines):
+            elif isinstance(one, SimilarLines):
                 self._render(one.line, each=one.each, count=one.count)
             else:
                 self._render(one)
@@ -322,16 +323,16 @@ class _Outlet:
             self._is_in_trouble = self._has_failed
 
 
-def _weight(one: Line | Lines | bytes) -> int:
+def _weight(one: Line | SimilarLines | bytes) -> int:
     """How many of the most that may wait it counts as."""
     return 1 + len(one) // 1024 if isinstance(one, bytes) else one.weight
 
 
-def _count(one: Line | Lines | bytes) -> int:
+def _count(one: Line | SimilarLines | bytes) -> int:
     """How many lines it is."""
     if isinstance(one, Line):
         return 1
-    return one.count if isinstance(one, Lines) else one.count(b"\n")
+    return one.count if isinstance(one, SimilarLines) else one.count(b"\n")
 
 
 def _lines(count: int) -> str:
@@ -366,7 +367,7 @@ class Log:
         )
         self._outlets = (self._to_file,) if mode == "none" else (self._to_file, self._to_console)
 
-    def put(self, lines: Iterable[Line | Lines]) -> None:
+    def put(self, lines: Iterable[Line | SimilarLines]) -> None:
         """Take lines to write."""
         batch = tuple(lines)
         weight = sum([line.weight for line in batch])

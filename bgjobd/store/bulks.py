@@ -81,7 +81,9 @@ class BulkInsert(NamedTuple):
     entries: Row
 
 
-def stored(bulk: BulkSubmission, new: tuple[BulkRow, ...], batch: Batch, last_entry: int) -> list[BulkInsert]:
+def inserts(
+    bulk: BulkSubmission, new: tuple[BulkRow, ...], batch: Batch, last_entry: int
+) -> list[BulkInsert]:
     """The new jobs, a thousand at once. Raises ValueError and OverflowError where the file cannot hold one of them."""
     written = []
     for start in range(0, len(new), _AT_ONCE):

@@ -148,7 +148,7 @@ class Ledger:
         """Raises the refusals, with nothing written of it."""
         batch.keyed, batch.last_id = self._keyed(bulks.keys_of(bulk)), self._last_id()
         ids, new = bulks.decide(bulk, batch)
-        for one, jobs, entries in bulks.stored(bulk, new, batch, self._last_entry()):
+        for one, jobs, entries in bulks.inserts(bulk, new, batch, self._last_entry()):
             self._execute(statements.INSERT_BULK, jobs)
             self._execute(statements.INSERT_BULK_ENTRIES, entries)
             batch.join(one)

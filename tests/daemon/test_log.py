@@ -12,7 +12,7 @@ import pytest
 
 from bgjob.words import EntryType
 from bgjobd.host import log as log_module
-from bgjobd.host.log import FILE_NAME, Line, Lines, Log
+from bgjobd.host.log import FILE_NAME, Line, Log, SimilarLines
 from tests.support import eventually
 
 AT = 1733322713.0
@@ -23,7 +23,7 @@ def _line(message: str, type: EntryType = EntryType.SUCCESS, context: str | None
 
 
 def _logged(
-    directory: Path, *lines: Line | Lines, console: str = "text", **options: object
+    directory: Path, *lines: Line | SimilarLines, console: str = "text", **options: object
 ) -> tuple[str, str]:
     stream = io.StringIO()
     log = Log(directory, console, stream=stream, **options)  # type: ignore[arg-type]  # options of the case
@@ -66,7 +66,7 @@ def test_lines_of_several_jobs_are_those_of_each(
     tmp_path: Path, console: str, options: dict[str, object], type: EntryType
 ) -> None:
     each = [Line(AT, type, "é.Job::run", "done\n", job_id=job, context=context) for job, context in CONTEXTS]
-    together = Lines(replace(each[0], context=None), 2, 10, lambda: CONTEXTS)
+    together = SimilarLines(replace(each[0], context=None), 2, 10, lambda: CONTEXTS)
     apart, bulk = tmp_path / "apart", tmp_path / "bulk"
     for directory in (apart, bulk):
         directory.mkdir()
@@ -80,7 +80,9 @@ def test_of_lines_of_several_jobs_as_many_are_taken_as_there_is_room_for(tmp_pat
         return [(number, "{}") for number in range(12_000)]
 
     first = Line(AT, EntryType.INFO, "a.B::run", "one of many", job_id=0)
-    file, _ = _logged(tmp_path, Lines(first, 4_000, 8_000, each), Lines(first, 8_000, 16_000, each), first)
+    file, _ = _logged(
+        tmp_path, SimilarLines(first, 4_000, 8_000, each), SimilarLines(first, 8_000, 16_000, each), first
+    )
     *taken, said = file.splitlines()
     assert len(taken) == 10_000 - 8_000 // 1024
     assert f" {12_001 - len(taken)} lines could not be written here in time" in said
