@@ -690,6 +690,16 @@ def test_a_wait_takes_the_connection_that_calls_share_and_gives_it_back(client: 
     assert len(daemon.lines) == 1
 
 
+def test_a_break_of_a_shared_connection_that_held_counts_from_then(
+    client: Client, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected: list[float] = []
+    monkeypatch.setattr(retrying.Breaks, "connected", lambda breaks, now: connected.append(now))
+    serve(_submitted_or_completed)
+    client.run_background_job("A", "b").wait()
+    assert len(connected) == 1
+
+
 def test_a_wait_over_a_connection_that_was_closed_for_want_of_use_takes_another_at_once(
     path: Path, serve: Serve
 ) -> None:
