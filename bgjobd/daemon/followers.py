@@ -100,16 +100,19 @@ class Follower(Generic[P]):
         self._is_dropped = False
 
     def put(self, commit: Commit) -> None:
-        picked = None if self._is_dropped else self._pick(commit)
-        if picked is None:
+        if self._is_dropped:
             return
+        # Before it is asked what this one is to it: of a commit in parts the first may be nothing.
         if self._size > _MOST_WAITING and commit.is_first:
             self._is_dropped = True
             self._waiting.clear()
-        else:
+            self._has_news.set()
+            return
+        picked = self._pick(commit)
+        if picked is not None:
             self._waiting.append(picked)
             self._size += picked.size()
-        self._has_news.set()
+            self._has_news.set()
 
     async def next(self) -> P:
         """What is picked next. Raises TooSlowError."""

@@ -59,19 +59,27 @@ def load(listed: dict[str, Any], client: str, announce: Announce) -> Loaded:
         for name, described in description["classes"].items()
         if described["unavailable"] is None
     }
-    approved = {name: _with_adapters(one) for name, one in approved.items()}
+    for name, one in approved.items():
+        approved[name] = _with_adapters(name, one, announce)
     _import_what_attempts_need(approved)
-    _check_threads(list(approved))
     _settle()
     return Loaded(approved, description)
 
 
-def _with_adapters(approved: Approved) -> Approved:
-    """The class with what makes the parameters of its methods, which attempts would have to make anew."""
+def _with_adapters(class_name: str, approved: Approved, announce: Announce) -> Approved:
+    """The class with what makes the parameters of its methods, which attempts would have to make anew.
+
+    Its annotations may run code of the application's: what that leaves behind is its own. Raises UnfitError.
+    """
+    if not any(method.coerce for method in approved.methods.values()):
+        return approved
+    announce([class_name])
     methods = {
         name: method._replace(adapter=_try_adapter(approved.cls, name, method)) if method.coerce else method
         for name, method in approved.methods.items()
     }
+    _leave_if_a_copy()
+    _check_threads([class_name])
     return approved._replace(methods=methods)
 
 

@@ -136,6 +136,24 @@ def test_spares_end_with_their_fork_server(tmp_path: Path) -> None:
         eventually(lambda: all(map(_has_ended, spares)))
 
 
+def test_spares_that_somebody_has_stopped_end_with_their_fork_server(tmp_path: Path) -> None:
+    with fork_server(tmp_path) as server:
+        spares = _spares(server, 2)
+        for pid in spares:
+            os.kill(pid, signal.SIGSTOP)
+        server.process.kill()
+        eventually(lambda: all(map(_has_ended, spares)))
+
+
+def test_what_lies_in_the_spool_holds_up_no_spare(tmp_path: Path) -> None:
+    with fork_server(tmp_path) as server:
+        _spares(server, 2)
+        os.mkfifo(server.spool / "0.0.journal")  # as if there were such an attempt
+        _pid(server, 1)
+        _spares(server, 2)
+        _pid(server, 2)
+
+
 def test_spares_end_with_the_code_that_they_are_of_while_attempts_go_on(tmp_path: Path) -> None:
     with fork_server(tmp_path) as server:
         release = tmp_path / "release"
