@@ -6,7 +6,10 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from bgjobd.daemon.followers import Changes, Commit, Followers
+import pytest
+
+from bgjobd.daemon import followers as followers_module
+from bgjobd.daemon.followers import Changes, Commit, Followers, TooSlowError
 
 
 def test_who_follows_is_told_though_telling_failed_once() -> None:
@@ -28,5 +31,28 @@ def test_who_follows_is_told_though_telling_failed_once() -> None:
             followers.publish(few)
             await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})  # type: ignore[arg-type]
         assert len(heard) == 51
+
+    asyncio.run(play())
+
+
+def test_who_does_not_read_is_dropped_though_the_first_part_of_a_commit_is_nothing_to_him(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of a bulk, whose entries come before the jobs."""
+
+    async def play() -> None:
+        monkeypatch.setattr(followers_module, "_MOST_WAITING", 10)
+        followers = Followers()
+
+        def pick(commit: Commit) -> Any:
+            return None if commit.is_first else SimpleNamespace(size=lambda: 8)
+
+        many: Any = SimpleNamespace(changed=[SimpleNamespace(id=1)] * 300, lines=(), bulks=())
+        with followers.changes(pick) as follower:
+            for _ in range(3):
+                followers.publish(many)
+                await asyncio.sleep(0)
+            with pytest.raises(TooSlowError):
+                await follower.next()
 
     asyncio.run(play())
