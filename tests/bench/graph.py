@@ -24,7 +24,8 @@ def to_svg(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
     """The figures that have a limit, and under the title where and when they were measured."""
     rows = [figure for figure in figures if figure.limit is not None]
     height = _TOP + _ROW * len(rows) + 8
-    where = f"{about['at'][:10]}, {about['cores']} cores, Linux {about['kernel'].partition('-')[0]}, Python {about['python']}"
+    kernel = about["kernel"].partition("-")[0]
+    where = f"{about['at'][:10]}, {about['cores']} cores, Linux {kernel}, Python {about['python']}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
         f"<title>bgjobd beside what the machine can do</title><style>{_STYLE}</style>",
