@@ -35,6 +35,11 @@ def _has_ended(pid: int) -> bool:
         return True
 
 
+def _waits(pid: int) -> bool:
+    """Whether it has come to where it sleeps until there is an order."""
+    return "\nState:\tS" in Path(f"/proc/{pid}/status").read_text()
+
+
 def test_attempts_are_handed_to_spares_and_others_are_forked_in_their_place(tmp_path: Path) -> None:
     with fork_server(tmp_path) as server:
         first = _spares(server, 2)
@@ -139,6 +144,7 @@ def test_spares_end_with_their_fork_server(tmp_path: Path) -> None:
 def test_spares_that_somebody_has_stopped_end_with_their_fork_server(tmp_path: Path) -> None:
     with fork_server(tmp_path) as server:
         spares = _spares(server, 2)
+        eventually(lambda: all(map(_waits, spares)))
         for pid in spares:
             os.kill(pid, signal.SIGSTOP)
         server.process.kill()
