@@ -16,8 +16,8 @@ OBSTACLE = why_impossible()
 @pytest.mark.parametrize(
     ("role", "start", "step"),
     [
-        (Role.DAEMON, 11, 193),
-        (Role.START, 20, 227),
+        (Role.DAEMON, 11, 97),
+        (Role.START, 20, 113),
         (Role.FORK_SERVER, 5, 41),
         (Role.CHILD, 3, 29),
         (Role.SPARE, 2, 31),
