@@ -68,17 +68,16 @@ class Spares:
         data = order.to_json().encode() + _END
         while self._pipes and len(data) <= _LONGEST:
             pid, pipe = self._pipes.popitem()
+            is_dead, is_taken = False, False
             try:
-                written = os.write(pipe, data)
-            except BrokenPipeError:  # it has died
-                written = None
-            except OSError:
-                written = 0
+                is_taken = os.write(pipe, data) == len(data)
+            except OSError as error:
+                is_dead = isinstance(error, BrokenPipeError)
             os.close(pipe)
-            if written == len(data):
+            if is_taken:
                 return pid
             self._end(pid)
-            if written is not None:
+            if not is_dead:
                 break  # a user who has many pipes gets smaller ones: it has had a part at most, and so would the next
         return None
 

@@ -29,9 +29,8 @@ _OF_ATTEMPTS: Final = ("error_type", "error_message", "traceback", "progress")
 _NEW_ATTEMPT: Final = dict.fromkeys(ATTEMPT_COLUMNS) | {"spends_retry": True}
 
 
-class _Known(
-    NamedTuple
-):  # each job that is submitted has one, and a frozen dataclass takes three times as long
+# Each job that is submitted has one, and a frozen dataclass takes three times as long.
+class _Known(NamedTuple):
     row: Row
     attempts: Mapping[int, Row] = MappingProxyType({})
 

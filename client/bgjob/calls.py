@@ -105,9 +105,9 @@ def job_of(
 
 def submit(job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None) -> Call[int]:
     """Store a job; its id. `job` has the fields of Submit; the retries are what the client's class sets, or None."""
-    return _call("Submit", answers.job_id, **submission(job, max_retries, retry_delay))._replace(
-        needs_code=True
-    )
+    return _call(
+        "Submit", answers.job_id, **submission(job, max_retries, retry_delay, new_keys(1)[0])
+    )._replace(needs_code=True)
 
 
 def submit_many(
@@ -117,10 +117,11 @@ def submit_many(
     wanted = list(jobs)
     bulk = try_bulk(wanted)
     if bulk is None:
-        asked: JsonObject = {"jobs": [submission(job, max_retries, retry_delay) for job in wanted]}
+        asked: JsonObject = {
+            "jobs": [submission(job, max_retries, retry_delay, new_keys(1)[0]) for job in wanted]
+        }
     else:
-        asked = submission(bulk.common, max_retries, retry_delay)
-        del asked["options"]["idempotency_key"]
+        asked = submission(bulk.common, max_retries, retry_delay, None)
         made = new_keys(len(wanted))
         asked |= {
             "each": bulk.each,
@@ -129,12 +130,14 @@ def submit_many(
     return _call("SubmitMany", answers.job_ids, **asked)._replace(needs_code=True)
 
 
-def submission(job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None) -> JsonObject:
+def submission(
+    job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None, key: str | None
+) -> JsonObject:
     """The job as the daemon takes it: the class by its name, and the options that every submit has.
 
-    The key makes a repeat after a lost answer give the same job.
+    The key, where the job has none, makes a repeat after a lost answer give the same job.
     """
-    own = {"max_retries": max_retries, "retry_delay": retry_delay, "idempotency_key": new_keys(1)[0]}
+    own = {"max_retries": max_retries, "retry_delay": retry_delay, "idempotency_key": key}
     options = given(own | given(job.get("options") or {}))
     plain = {name: _plain(value) for name, value in options.items()}
     names = {"class_name": class_or_none(job.get("class_name"))}

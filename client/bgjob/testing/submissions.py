@@ -14,7 +14,7 @@ from bgjob import codec
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidNameError, InvalidParameterError, TooLargeError
 from bgjob.jobs import LONGEST_DELAY
-from bgjob.keys import is_made_here as is_made_by_client
+from bgjob.keys import is_made_here
 from bgjob.words import Backoff, Status
 
 CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -46,8 +46,8 @@ class Submission(NamedTuple):
     @property
     def callers_options(self) -> JsonObject:
         """Those that the caller gave, without the key that every submit has."""
-        is_made_here = self.key is not None and is_made_by_client(self.key)
-        return {n: value for n, value in self.options.items() if n != "idempotency_key" or not is_made_here}
+        is_callers = self.key is None or not is_made_here(self.key)
+        return {n: value for n, value in self.options.items() if n != "idempotency_key" or is_callers}
 
     @property
     def request(self) -> tuple[Any, ...]:
