@@ -52,19 +52,23 @@ class Deliveries:
         self.tally: Tally | None = None
 
     def take(self, delivery: Delivery) -> None:
-        """Tell those who ask, and carry out the rest once what they are told is on its way."""
+        """Tell those who ask, and carry out the rest once that is on its way; where nobody asks, at once."""
         self.carry_out()
         self._put_off = delivery
         self._recent.take(delivery.committed)
         if delivery.committed is not None:
             self._note(delivery.committed)
-        for ticket, answer in delivery.answered:
-            if isinstance(ticket, asyncio.Future):
-                _answer(ticket, answer)
-        if delivery.committed is not None:
-            self._announce(delivery.committed)
-        # The next turn of the loop has their answers made, the one after it has them sent before this.
-        self._loop.call_soon(self._loop.call_soon, self.carry_out)
+        asking = [
+            (ticket, answer) for ticket, answer in delivery.answered if isinstance(ticket, asyncio.Future)
+        ]
+        for ticket, answer in asking:
+            _answer(ticket, answer)
+        is_awaited = delivery.committed is not None and self._announce(delivery.committed)
+        if asking or is_awaited:
+            # The next turn of the loop has their answers made, the one after it has them sent before this.
+            self._loop.call_soon(self._loop.call_soon, self.carry_out)
+        else:
+            self.carry_out()
 
     def carry_out(self) -> None:
         """Do what is put off of the last delivery; stops come last, for what they stop may have been started by it."""
@@ -84,11 +88,12 @@ class Deliveries:
         self.tally = committed.tally
         self._counters.note(committed)
 
-    def _announce(self, committed: Committed) -> None:
+    def _announce(self, committed: Committed) -> bool:
+        """Whether anybody waited for what has ended."""
         self._followers.publish(committed)
-        for job in committed.ended:
-            self._waiters.announce(job.id)
         self._due_timer.arm(committed.next_due)
+        awaited = [job.id for job in committed.ended if self._waiters.announce(job.id)]
+        return bool(awaited)
 
     def _begin(self, committed: Committed) -> None:
         # Not before: it wakes the log's thread, which takes the interpreter from this one.

@@ -49,9 +49,10 @@ class Waiters:
             if not waiting:
                 self._waiters.pop(job_id, None)
 
-    def announce(self, job_id: int) -> None:
-        """The job has ended."""
+    def announce(self, job_id: int) -> bool:
+        """The job has ended; whether anybody waits for that."""
         self._tell(job_id, has_ended=True)
+        return job_id in self._waiters
 
     def _tell(self, job_id: int, has_ended: bool) -> None:
         for future in self._waiters.get(job_id, ()):

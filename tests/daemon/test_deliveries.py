@@ -109,13 +109,21 @@ def test_who_waits_for_an_end_hears_before_the_next_one_starts() -> None:
     assert play(scene) == ["reply", "start 2"]
 
 
+def test_where_nobody_asks_the_next_one_starts_at_once() -> None:
+    async def scene(stage: Scene) -> None:
+        stage.deliveries.take(Delivery((((1, 1), "ended"),), committed(2, ended=(_JOB,))))
+
+    assert play(scene) == ["start 2", "settle 1"]
+
+
 def test_a_delivery_is_carried_out_whole_before_the_next_one_and_once() -> None:
     async def scene(stage: Scene) -> None:
-        stage.deliveries.take(Delivery((), committed(1)))
+        ticket: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        stage.deliveries.take(Delivery(((ticket, "stored"),), committed(1)))
         stage.deliveries.take(Delivery((((1, 1), "ended"),), committed(2, stopped=(_JOB,))))
         stage.seen.append("next")
         stage.deliveries.carry_out()
         for _ in range(3):
             await asyncio.sleep(0)
 
-    assert play(scene) == ["start 1", "next", "start 2", "settle 1", "stop 1"]
+    assert play(scene) == ["start 1", "start 2", "settle 1", "stop 1", "next"]
