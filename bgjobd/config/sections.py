@@ -114,8 +114,10 @@ class App(Section):
     """Where their code is."""
     env: dict[values.VariableName, values.VariableValue] = Field(default_factory=dict)
     """Variables for it."""
+    prepare: values.FunctionPath | None = None
+    """A function that is called once, before anything approved is imported, such as `django.setup`."""
     import_timeout: values.Duration = 30.0
-    """For each module, and for describing each class."""
+    """For `prepare`, for each module, and for describing each class."""
 
 
 class Retry(Section):

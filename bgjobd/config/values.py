@@ -209,8 +209,16 @@ def _class_path(value: str) -> str:
     parts = value.split(".")
     if len(parts) < 2 or not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
         raise ValueError(
-            f'must be a class with its module, in quotes, such as "myapp.jobs.ExampleJob", not {shown(value)}'
+            "must be a class with its module, or a module with its package, in quotes, such as "
+            f'"myapp.jobs.ExampleJob", not {shown(value)}'
         )
+    return value
+
+
+def _function_path(value: str) -> str:
+    *module, name = value.split(".")
+    if not module or not all(part.isidentifier() and not keyword.iskeyword(part) for part in (*module, name)):
+        raise ValueError(f'must be a function with its module, such as "django.setup", not {shown(value)}')
     return value
 
 
@@ -282,6 +290,7 @@ Executable = Annotated[str, AfterValidator(_executable)]
 
 Text = Annotated[str, AfterValidator(_text)]
 ClassPath = Annotated[str, AfterValidator(_class_path)]
+FunctionPath = Annotated[str, AfterValidator(_function_path)]
 MethodName = Annotated[str, AfterValidator(_public_name)]
 NotEmpty = AfterValidator(_not_empty)
 QueueName = Annotated[str, AfterValidator(_queue_name)]

@@ -30,6 +30,7 @@ from .class_rules import (
     why_unavailable,
 )
 from .error_texts import text_of
+from .module_rules import own_functions_of, own_tasks, takes_places, try_caller
 from .parameters import adapter, needs_coercion
 
 Description = dict[str, Any]
@@ -39,54 +40,87 @@ _LONGEST_TEXT = 64 * 1024
 """Characters: a reason is told to each caller, and all texts to who asks for the classes."""
 
 
-def describe_or_tell_why(cls: Any, listed: list[str] | None) -> Description:
-    """The class as data; where it cannot be described, it is unavailable."""
+def describe_or_tell_why(approved: Any, listed: list[str] | None) -> Description:
+    """The class or module as data; where it cannot be described, it is unavailable."""
     try:
-        return describe(cls, listed)
+        return describe(approved, listed)
     except BaseException as error:  # an annotation may as well call sys.exit
         reason = f"it cannot be described: {type(error).__name__}: {text_of(error)}"
         return unavailable(reason, traceback.format_exc())
 
 
-def describe(cls: Any, listed: list[str] | None) -> Description:
-    """The class as JSON can hold it; `listed` are the methods to offer, None for all.
+def describe(approved: Any, listed: list[str] | None) -> Description:
+    """The class, or module, as JSON can hold it; `listed` are the methods to offer, None for all of a class, and for
+    none of a module's plain functions; its tasks are offered anyway.
 
-    `doc`; `unavailable` and `traceback`: why it cannot be used, or None; `contexts`: the constructor's arguments that
-    get the JobContext; `attributes`: what of ATTRIBUTES it sets; `hooks`: what of HOOKS it defines; `methods`, each
-    with `doc`, `schema`, `whole` (the argument that gets all parameters as one mapping, or None), `contexts`,
-    `coerce` (its values need converting), `required`, `names` (None for any), `sensitive` (the names whose values are
-    secrets), `plain` (where all others may be too: the names that are not, else None), `integers` (the names of whole
-    numbers) and `note`: why only names are checked, or None. Raises whatever a hostile class raises.
+    `doc`; `is_module`; `unavailable` and `traceback`: why it cannot be used, or None; `contexts`: the constructor's
+    arguments that get the JobContext; `attributes`: what of ATTRIBUTES it sets; `hooks`: what of HOOKS it defines;
+    `methods`, each with `doc`, `schema`, `whole` (the argument that gets all parameters as one mapping, or None),
+    `contexts`, `coerce` (its values need converting), `required`, `names` (None for any), `sensitive` (the names whose
+    values are secrets), `plain` (where all others may be too: the names that are not, else None), `integers` (the names
+    of whole numbers), `caller` (of one of Django's tasks the module that calls it, else None), `by_place` (its
+    parameters are `args` and `kwargs`) and `note`: why only names are checked, or None. Raises whatever a hostile class
+    raises.
     """
-    reason = why_unavailable(cls)
+    if type(approved) is types.ModuleType:
+        return _as_json(_described_module(approved, listed))
+    reason = why_unavailable(approved)
     if reason is not None:
         return unavailable(reason)
-    description = {
-        "doc": _printable(cls.__doc__)[:_LONGEST_TEXT],
-        "unavailable": None,
-        "traceback": None,
-        "contexts": constructor_contexts(cls),
-        "attributes": {name: _plain(value) for name, value in attributes(cls).items()},
-        "hooks": [name for name in HOOKS if name in own_functions(cls)],
-        "methods": {
-            name: _described_method(function)
-            for name, function in callable_methods(cls).items()
-            if listed is None or name in listed
-        },
+    return _as_json(
+        {
+            **_EMPTY,
+            "doc": _printable(approved.__doc__)[:_LONGEST_TEXT],
+            "contexts": constructor_contexts(approved),
+            "attributes": {name: _plain(value) for name, value in attributes(approved).items()},
+            "hooks": [name for name in HOOKS if name in own_functions(approved)],
+            "methods": {
+                name: _described_method(function)
+                for name, function in callable_methods(approved).items()
+                if listed is None or name in listed
+            },
+        }
+    )
+
+
+def _described_module(module: types.ModuleType, listed: list[str] | None) -> Description:
+    functions = own_functions_of(module, listed or ())
+    methods = {name: _described_method(function) for name, function in functions.items()}
+    methods |= {name: _described_task(task) for name, task in own_tasks(module).items()}
+    return {
+        **_EMPTY,
+        "doc": _printable(module.__doc__)[:_LONGEST_TEXT],
+        "is_module": True,
+        "methods": methods,
     }
-    return _as_json(description)
+
+
+def _described_task(task: Any) -> dict[str, Any]:
+    """One of Django's: what it calls; its own context, where it takes one, is the first argument."""
+    return _described_method(task.func, try_caller(task), [_TASK_CONTEXT] if task.takes_context else [])
+
+
+_TASK_CONTEXT = "context"
+
+
+_EMPTY: Description = {
+    "doc": "",
+    "is_module": False,
+    "unavailable": None,
+    "traceback": None,
+    "contexts": [],
+    "attributes": {},
+    "hooks": [],
+    "methods": {},
+}
 
 
 def unavailable(reason: str, trace: str | None = None) -> Description:
     """A class that cannot be used, and why; of a text that is very long the part that tells most."""
     return {
-        "doc": "",
+        **_EMPTY,
         "unavailable": reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…",
         "traceback": trace if trace is None else trace[-_LONGEST_TEXT:],
-        "contexts": [],
-        "attributes": {},
-        "hooks": [],
-        "methods": {},
     }
 
 
@@ -125,10 +159,15 @@ def _plain(value: Any) -> Any:
 # A method
 
 
-def _described_method(function: types.FunctionType) -> dict[str, Any]:
-    contexts = context_names(own_parameters(function), function)
+def _described_method(
+    function: types.FunctionType, caller: str | None = None, contexts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The method; `contexts` are arguments that get one besides those that ask for the JobContext."""
+    if _is_by_place(function):
+        return _described_by_place(function, caller)
+    contexts = [*contexts, *context_names(own_parameters(function), function)]
     parameters = [p for p in own_parameters(function) if p.name not in contexts]
-    whole = takes_whole_mapping(parameters)
+    whole = takes_whole_mapping(parameters) and caller is None
     coerce, note = False, _why_no_pydantic()
     schema = schema_of(parameters)
     sensitive: list[str] = []
@@ -155,8 +194,41 @@ def _described_method(function: types.FunctionType) -> dict[str, Any]:
         "sensitive": sensitive,
         "plain": plain,
         "integers": [] if coerce or whole else _integers(schema),
+        "caller": caller,
+        "by_place": False,
         "note": note,
     }
+
+
+def _is_by_place(function: types.FunctionType) -> bool:
+    """Whether it is a module's function, and takes something that has no name: of a class it would not be offered."""
+    return "." not in function.__qualname__ and takes_places(function)
+
+
+def _described_by_place(function: types.FunctionType, caller: str | None) -> dict[str, Any]:
+    """A function that is called with `args` and `kwargs`."""
+    return {
+        "doc": _printable(inspect.getdoc(function))[:_LONGEST_TEXT],
+        "schema": _PLACES,
+        "whole": None,
+        "contexts": [],
+        "coerce": False,
+        "required": [],
+        "names": list(_PLACES["properties"]),
+        "sensitive": [],
+        "plain": None,
+        "integers": [],
+        "caller": caller,
+        "by_place": True,
+        "note": "it has parameters without a name: what it is given by `args` and `kwargs` is not checked",
+    }
+
+
+_PLACES: dict[str, Any] = {
+    "type": "object",
+    "properties": {"args": {"type": "array"}, "kwargs": {"type": "object"}},
+    "additionalProperties": False,
+}
 
 
 def _integers(schema: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Collection, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +21,8 @@ class Method(NamedTuple):
     `whole`: the argument that gets them all as one mapping, None for keywords. `names` are the parameters there are,
     None where any name will do, `required` those without a default, `contexts` the arguments that get the JobContext.
     `coerce`: whether the annotations ask for other types than JSON has; `adapter` makes them, None where that could not
-    be had before there are parameters. `integers`: the names of whole numbers.
+    be had before there are parameters. `integers`: the names of whole numbers. `caller`: the module that calls it,
+    for one of Django's tasks. `by_place`: it is called with what `args` and `kwargs` hold.
     """
 
     whole: str | None
@@ -29,6 +31,8 @@ class Method(NamedTuple):
     required: frozenset[str]
     names: frozenset[str] | None
     integers: tuple[str, ...]
+    caller: str | None = None
+    by_place: bool = False
     adapter: Any = None
 
     @classmethod
@@ -41,21 +45,31 @@ class Method(NamedTuple):
             frozenset(described["required"]),
             None if names is None else frozenset(names),
             tuple(described["integers"]),
+            described["caller"],
+            described["by_place"],
         )
 
 
 class Approved(NamedTuple):
-    """An approved class as the fork server holds it: the class itself, and what of it may be called."""
+    """An approved class or module as the fork server holds it: itself, and what of it may be called."""
 
-    cls: type
+    target: Any
+    is_module: bool
     contexts: tuple[str, ...]
     hooks: Collection[str]
     methods: Mapping[str, Method]
 
     @classmethod
-    def from_description(cls, approved: type, described: Mapping[str, Any]) -> Approved:
+    def from_description(cls, target: Any, described: Mapping[str, Any]) -> Approved:
         methods = {name: Method.from_description(method) for name, method in described["methods"].items()}
-        return cls(approved, tuple(described["contexts"]), tuple(described["hooks"]), methods)
+        contexts, hooks = tuple(described["contexts"]), tuple(described["hooks"])
+        return cls(target, described["is_module"], contexts, hooks, methods)
+
+    def function(self, name: str) -> Any:
+        """The plain function of this name, of a task that which it calls; None where there is none any more."""
+        member: Any = getattr(self.target, name, None)
+        is_task = name in self.methods and self.methods[name].caller is not None
+        return getattr(member, "func", None) if is_task else member
 
 
 class Invocation:
@@ -66,11 +80,13 @@ class Invocation:
         self._object: Any = None
 
     def make(self, order: Order, context: Callable[[], Any]) -> tuple[Any, Approved]:
-        """The object, and what may be called on it. Raises MethodNotApproved."""
+        """The object, for a module itself, and what may be called on it. Raises MethodNotApproved."""
         approved = self._approved
         if approved is None:
             raise _no_longer(order)
-        self._object = approved.cls(**{name: context() for name in approved.contexts})
+        self._object = approved.target
+        if not approved.is_module:
+            self._object = approved.target(**{name: context() for name in approved.contexts})
         return self._object, approved
 
     def retry_delay(
@@ -103,24 +119,35 @@ def attempt_call(call: Invocation, order: Order, context: Callable[[], Any]) -> 
     method = approved.methods.get(order.method_name)
     if method is None:
         raise _no_longer(order)
-    function = getattr(made, order.method_name)
+    member = getattr(made, order.method_name)
+    places, names = _arguments(method, approved, order)
+    if method.caller is None:
+        return _awaited(member(*places, **names, **{name: context() for name in method.contexts}))
+    call_task = sys.modules[method.caller].call
+    return call_task(member, order.key, order.number, places, names, dict.fromkeys(method.contexts, context))
+
+
+def _arguments(method: Method, approved: Approved, order: Order) -> tuple[list[Any], Mapping[str, Any]]:
+    """What to call the method with, by place and by name. Raises InvalidParameters."""
     given: Any = order.parameters
     if method.coerce:
         from .parameters import coerced
 
-        given = coerced(method.adapter or adapter_of(approved.cls, order.method_name, method), given)
+        given = coerced(method.adapter or adapter_of(approved, order.method_name), given)
     elif method.whole is None:
         _check_names(method, given)
         given = _with_integers(method, given)
-    arguments = given if method.whole is None else {method.whole: given}
-    return _awaited(function(**arguments, **{name: context() for name in method.contexts}))
+    if method.by_place:
+        return given.get("args", []), given.get("kwargs", {})
+    return [], given if method.whole is None else {method.whole: given}
 
 
-def adapter_of(approved: type, name: str, method: Method) -> Any:
+def adapter_of(approved: Approved, name: str) -> Any:
     """What makes the method's parameters of JSON's values. Raises whatever its annotations, or pydantic, raise."""
     from .parameters import adapter
 
-    return adapter(getattr(approved, name), method.contexts, method.whole is not None)
+    method = approved.methods[name]
+    return adapter(approved.function(name), method.contexts, method.whole is not None)
 
 
 def hook_call(call: Invocation, order: Order, context: Callable[[], Any]) -> None:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from . import huge_pages
 from .error_texts import text_of
-from .invocation import Approved, Method, adapter_of
+from .invocation import Approved, adapter_of
 
 Announce = Callable[[Sequence[str]], None]
 
@@ -38,6 +38,10 @@ class UnfitError(Exception):
         super().__init__(f"{', '.join(classes)}: {reason}")
 
 
+class UnpreparedError(Exception):
+    """What is to be called before the imports failed, so that none of them would find what it needs."""
+
+
 class Loaded(NamedTuple):
     """The classes that attempts may use, and everything about all of them as data, as `ready` tells it."""
 
@@ -45,12 +49,22 @@ class Loaded(NamedTuple):
     description: dict[str, Any]
 
 
-def load(listed: dict[str, Any], client: str, announce: Announce) -> Loaded:
-    """Import and describe the classes `listed` (name → the methods to offer, or None for all).
+def load(
+    listed: dict[str, Any], client: str, prepare: str | None, tell: Callable[[dict[str, Any]], None]
+) -> Loaded:
+    """Import and describe the classes and modules `listed` (name → the methods to offer, or None for all).
 
-    `client` is the directory of the package bgjob, for an interpreter that lacks it. Raises UnfitError.
+    `client` is the directory of the package bgjob, for an interpreter that lacks it; `prepare` names the function that
+    is called before; `tell` hears what is begun. Raises UnfitError, UnpreparedError.
     """
+
+    def announce(classes: Sequence[str]) -> None:
+        tell({"type": "loading", "classes": list(classes)})
+
     _lend_client(client)
+    if prepare is not None:
+        tell({"type": "preparing"})
+        _prepare(prepare)
     classes, broken = _import_all(list(listed), announce)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a module may have had children vanish unseen
     description = _described_elsewhere(classes, broken, listed, announce)
@@ -66,6 +80,21 @@ def load(listed: dict[str, Any], client: str, announce: Announce) -> Loaded:
     return Loaded(approved, description)
 
 
+def _prepare(name: str) -> None:
+    """Call the function of this name, which makes ready what the imports need. Raises UnpreparedError."""
+    module, _, function = name.rpartition(".")
+    try:
+        getattr(importlib.import_module(module), function)()
+        _leave_if_a_copy()
+        _check_threads([name])
+    except UnfitError as error:
+        raise UnpreparedError(error.reason.replace("its module", "it")) from None
+    except BaseException as error:
+        _leave_if_a_copy()
+        reason = f"{type(error).__name__}: {text_of(error)}"
+        raise UnpreparedError(f"{reason}\n{traceback.format_exc().rstrip()}") from None
+
+
 def _with_adapters(class_name: str, approved: Approved, announce: Announce) -> Approved:
     """The class with what makes the parameters of its methods, which attempts would have to make anew.
 
@@ -75,7 +104,7 @@ def _with_adapters(class_name: str, approved: Approved, announce: Announce) -> A
         return approved
     announce([class_name])
     methods = {
-        name: method._replace(adapter=_try_adapter(approved.cls, name, method)) if method.coerce else method
+        name: method._replace(adapter=_try_adapter(approved, name)) if method.coerce else method
         for name, method in approved.methods.items()
     }
     _leave_if_a_copy()
@@ -83,10 +112,10 @@ def _with_adapters(class_name: str, approved: Approved, announce: Announce) -> A
     return approved._replace(methods=methods)
 
 
-def _try_adapter(approved: type, name: str, method: Method) -> Any:
+def _try_adapter(approved: Approved, name: str) -> Any:
     # It could be made while the class was described: if it cannot now, the attempt tells what is wrong by then.
     try:
-        return adapter_of(approved, name, method)
+        return adapter_of(approved, name)
     except Exception:
         return None
 
@@ -99,12 +128,15 @@ def _import_what_attempts_need(approved: dict[str, Approved]) -> None:
     if any("failed" in one.hooks for one in approved.values()):
         with suppress(ImportError):  # a bgjob that is not ours fails the hook, later
             importlib.import_module("bgjob.jobs")
+    for caller in {method.caller for one in approved.values() for method in one.methods.values()} - {None}:
+        with suppress(ImportError):  # the task's attempts tell
+            importlib.import_module(str(caller))
     if any(_has_coroutines(one) for one in approved.values()):
         importlib.import_module("asyncio")
 
 
 def _has_coroutines(approved: Approved) -> bool:
-    functions = [getattr(approved.cls, name, None) for name in (*approved.methods, *approved.hooks)]
+    functions = [approved.function(name) for name in (*approved.methods, *approved.hooks)]
     codes = [getattr(function, "__code__", None) for function in functions]
     return any(isinstance(code, CodeType) and code.co_flags & _CO_COROUTINE for code in codes)
 
@@ -141,11 +173,11 @@ def _import_all(
     """The classes that could be imported, and for the others why not, with the traceback."""
     classes: dict[str, Any] = {}
     broken: dict[str, tuple[str, str]] = {}
-    for module_name, members in _by_module(names).items():
+    for members in _by_module(names).values():
         announce(members)
         for name in members:
             try:
-                classes[name] = _import(module_name, name.rpartition(".")[2])
+                classes[name] = _import(name, announce)
             except BaseException as error:
                 _leave_if_a_copy()
                 broken[name] = (f"{type(error).__name__}: {text_of(error)}", traceback.format_exc())
@@ -157,8 +189,22 @@ def _import_all(
 _OWN_PID = os.getpid()
 
 
-def _import(module_name: str, class_name: str) -> Any:
-    return getattr(importlib.import_module(module_name), class_name)
+def _import(name: str, announce: Announce) -> Any:
+    """The class of this name; where its module has none, the module of this name. Raises whatever an import does."""
+    module_name, _, class_name = name.rpartition(".")
+    parent = importlib.import_module(module_name)
+    if isinstance(getattr(parent, class_name, None), type):
+        return getattr(parent, class_name)
+    announce([name])
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+    else:
+        _check_threads([name])
+        return module
+    return getattr(parent, class_name)  # there is neither, or something else
 
 
 def _by_module(names: Collection[str]) -> dict[str, list[str]]:

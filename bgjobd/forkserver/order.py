@@ -23,7 +23,8 @@ class Place(NamedTuple):
 
 
 class Order(NamedTuple):
-    """What the daemon asked for: which attempt, and what it runs; `error` is what a `failed` hook is told.
+    """What the daemon asked for: which attempt, and what it runs; `error` is what a `failed` hook is told, `key` the
+    idempotency key that the job was submitted with.
 
     The names in `sensitive` are parameters whose values no record may show. Long parameters are JSON text, `unread`,
     until the attempt has a process of its own: reading them would keep other starts waiting.
@@ -39,6 +40,7 @@ class Order(NamedTuple):
     timeout: float | None = None
     error: Mapping[str, str | None] | None = None
     unread: str | None = None
+    key: str | None = None
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Order:
@@ -56,6 +58,7 @@ class Order(NamedTuple):
             message["timeout"],
             message["error"],
             None if is_short else parameters,
+            message["key"],
         )
 
     def to_json(self) -> str:

@@ -144,7 +144,10 @@ class _Server:
         if os.getppid() != message["parent"]:
             os._exit(1)  # it has ended already
         try:
-            loaded = loading.load(message["approved"], message["client"], self._announce)
+            loaded = loading.load(message["approved"], message["client"], message["prepare"], self._tell)
+        except loading.UnpreparedError as error:
+            self._tell({"type": "unprepared", "reason": str(error)})
+            os._exit(1)
         except loading.UnfitError as error:
             self._tell({"type": "unfit", "classes": error.classes, "reason": error.reason})
             os._exit(1)
@@ -190,9 +193,6 @@ class _Server:
     def _sandbox_of(self, order: Order) -> sandbox.Sandbox:
         """The class's; of one that is not approved any more, whose method is not called, that without limits."""
         return self._sandboxes.get(order.class_name) or self._sandboxes[""]
-
-    def _announce(self, classes: Sequence[str]) -> None:
-        self._tell({"type": "loading", "classes": list(classes)})
 
     # Attempts
 

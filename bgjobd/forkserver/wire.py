@@ -7,7 +7,7 @@ from typing import Any
 
 Message = dict[str, Any]
 
-VERSION = 3
+VERSION = 4
 
 
 def encode(message: Message) -> bytes:

@@ -14,7 +14,8 @@ from bgjobd.supervisor import limits
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What a fork server serves: the interpreter, where its code is, which environment, what is approved.
+    """What a fork server serves: the interpreter, where its code is, which environment, what is approved; `prepare` is
+    the function that comes before all imports.
 
     `approved` maps a class to the methods that its policy lists, or to None for all, `limits` to those of its attempts,
     `missing` to why it cannot run at all. `slots` is how many attempts there may be at once, `spares` how many children
@@ -30,6 +31,7 @@ class Application:
     import_timeout: float
     slots: int = 1
     spares: int = 0
+    prepare: str | None = None
 
     @classmethod
     def from_config(cls, config: Config) -> Application:
@@ -52,6 +54,7 @@ class Application:
             import_timeout=app.import_timeout,
             slots=config.daemon.slots,
             spares=config.daemon.spares,
+            prepare=app.prepare,
         )
 
     def only(self, names: Collection[str]) -> Application:

@@ -91,4 +91,5 @@ def order(claim: Claim, sensitive: frozenset[str]) -> dict[str, Any]:
         "sensitive": sorted(sensitive.union(job.call.sensitive)),
         "timeout": job.timeout,
         "error": None,
+        "key": job.idempotency_key,
     }

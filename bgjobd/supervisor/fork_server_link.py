@@ -51,6 +51,7 @@ class ForkServer(asyncio.Protocol):
         pids: set[int],
         kept: Marked,
         spool: Path,
+        prepare: str | None,
     ) -> None:
         self._process = process
         self._on_report = on_report
@@ -60,7 +61,7 @@ class ForkServer(asyncio.Protocol):
         self._kept, self._spool = kept, spool
         self._decoder = wire.Decoder()
         self._transport: asyncio.Transport | None = None
-        self._loading = Loading()
+        self._loading = Loading(prepare)
         self._pidfd: int | None = None
         self._pong: asyncio.Future[None] | None = None
         self.ready: wire.Message = {}
@@ -111,7 +112,7 @@ class ForkServer(asyncio.Protocol):
         """
         process, link, kept = _start(application, dirs)
         pids.add(process.pid)
-        server = cls(process, on_report, on_reaped, pids, kept, dirs.spool)
+        server = cls(process, on_report, on_reaped, pids, kept, dirs.spool, application.prepare)
         await server._connect(link)
         try:
             server._send(_configuration(application, left_out, dirs) | {"mark": server.mark})
@@ -340,6 +341,7 @@ def _configuration(application: Application, left_out: Collection[str], dirs: At
         "parent": os.getpid(),
         "path": list(application.path),
         "client": str(_CLIENT),
+        "prepare": application.prepare,
         "approved": {name: methods for name, methods in application.approved.items() if name not in left_out},
         "spool": str(dirs.spool),
         "output": str(dirs.output),

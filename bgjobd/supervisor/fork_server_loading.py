@@ -31,7 +31,9 @@ class UnloadableError(Exception):
 class Loading:
     """One fork server's, from its exec on."""
 
-    def __init__(self) -> None:
+    def __init__(self, prepare: str | None) -> None:
+        self._prepare = prepare
+        self._is_preparing = False
         self._classes: list[str] = []
         self._patience: asyncio.Timeout | None = None
         self._limit = 0.0
@@ -49,6 +51,9 @@ class Loading:
             async with asyncio.timeout(patience) as self._patience:
                 return await asyncio.shield(self._ready)
         except TimeoutError:
+            if self._is_preparing:
+                text = f"[app] prepare: {self._prepare} did not come back within {patience:g} s"
+                raise TooSlowError(f"{text}; [app] import_timeout gives it longer") from None
             hint = "raise [app] import_timeout, or do less at the top of its module"
             reason = f"its module was not imported within {patience:g} s; {hint}"
             if not self._classes:
@@ -61,10 +66,14 @@ class Loading:
     def on_message(self, message: wire.Message) -> None:
         """A sign of life."""
         match message["type"]:
+            case "preparing":
+                self._is_preparing = True
+                self._wait_anew()
+            case "unprepared":
+                self._fail(ForkServerError(f"[app] prepare: {self._prepare} failed: {message['reason']}"))
             case "loading":
-                self._classes = message["classes"]
-                if self._patience is not None and not self._patience.expired():
-                    self._patience.reschedule(asyncio.get_running_loop().time() + self._limit)
+                self._is_preparing, self._classes = False, message["classes"]
+                self._wait_anew()
             case "unfit":
                 self._fail(UnloadableError(message["classes"], message["reason"]))
             case "outdated":
@@ -77,9 +86,18 @@ class Loading:
             case unknown:
                 raise ValueError(f"the fork server sent an unknown message: {unknown!r}")
 
+    def _wait_anew(self) -> None:
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(asyncio.get_running_loop().time() + self._limit)
+
     def on_end(self) -> None:
         """The link has ended."""
         if self.is_over:
+            return
+        if self._is_preparing:
+            self._fail(
+                ForkServerError(f"[app] prepare: {self._prepare} ended the fork server; stderr has more")
+            )
             return
         reason = "its module ended the process while it was imported or described"
         without = ForkServerError("the fork server ended before it imported anything; stderr has more")

@@ -63,6 +63,7 @@ class OwedHook:
                 "message": ending.error_message or ending.error,
                 "traceback": ending.traceback,
             },
+            "key": None,
         }
 
 

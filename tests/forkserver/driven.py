@@ -79,6 +79,7 @@ class DrivenServer:
         limits: dict[str, Any] | None = None,
         groups: Groups | None = None,
         spares: int = 2,
+        prepare: str | None = None,
     ) -> None:
         self.spool, self.output, self.work = (directory / name for name in ("spool", "output", "work"))
         for folder in (self.spool, self.output, self.work):
@@ -111,13 +112,14 @@ class DrivenServer:
                 "limits": dict.fromkeys(approved or {"probes.Probe": None}, limits or {}),
                 "boot_id": "b00",
                 "client": str(Path(bgjob.__file__).parent),
+                "prepare": prepare,
                 "slots": 4,
                 "spares": spares,
             }
         )
         self.announced: list[list[str]] = []
-        while (message := self.receive())["type"] == "loading":
-            self.announced.append(message["classes"])
+        while (message := self.receive())["type"] in ("preparing", "loading"):
+            self.announced.append(message.get("classes", [prepare]))
         self.ready = message
 
     def send(self, message: wire.Message) -> None:
@@ -171,6 +173,7 @@ def order(job: int, method: str, number: int = 1, **parameters: Any) -> wire.Mes
         "sensitive": [],
         "timeout": None,
         "error": None,
+        "key": None,
     }
 
 

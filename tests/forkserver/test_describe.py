@@ -100,6 +100,8 @@ def test_the_schema_tells_what_there_is_and_what_is_required() -> None:
         "sensitive": [],
         "plain": None,
         "integers": ["a", "b"],
+        "caller": None,
+        "by_place": False,
         "note": None,
     }
     assert methods["waits"]["names"] == []
@@ -388,7 +390,7 @@ def test_a_class_that_resists_being_described_is_unavailable() -> None:
 
 
 def test_every_description_has_the_same_keys() -> None:
-    keys = {"doc", "unavailable", "traceback", "contexts", "attributes", "hooks", "methods"}
+    keys = {"doc", "is_module", "unavailable", "traceback", "contexts", "attributes", "hooks", "methods"}
     assert [set(describe_or_tell_why(cls, None)) for cls in (Sample, helper, Hostile)] == [keys] * 3
 
 

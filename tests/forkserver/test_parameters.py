@@ -283,8 +283,8 @@ def test_nobody_pays_for_pydantic_by_importing_this_module() -> None:
 def taking(annotation: Any, name: str = "value") -> Callable[..., Any]:
     """A method with one required parameter."""
     scope: dict[str, Any] = {"annotation": annotation}
-    exec(f"def method(self, {name}: annotation): ...", scope)
-    method: Callable[..., Any] = scope["method"]
+    exec(f"class Some:\n    def method(self, {name}: annotation): ...", scope)
+    method: Callable[..., Any] = scope["Some"].method
     return method
 
 

@@ -111,8 +111,9 @@ def _needs_positions(function: types.FunctionType) -> bool:
 
 
 def own_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """The parameters behind `self`."""
-    return list(signature(function).parameters.values())[1:]
+    """The parameters; of a method those behind `self`."""
+    parameters = list(signature(function).parameters.values())
+    return parameters[1:] if "." in function.__qualname__ else parameters
 
 
 def signature(function: Callable[..., Any]) -> inspect.Signature:

@@ -1,0 +1,1 @@
+../../client/bgjob/testing/module_rules.py
