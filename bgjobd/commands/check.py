@@ -127,6 +127,7 @@ def check(config: Config) -> Checked:
     else:
         try:
             catalogue, ready = asyncio.run(_catalogue(config))
+            found += _unprepared(config, catalogue)
             found += _doubts(config, catalogue)
         except ForkServerError as error:
             found.append(broken(f"interpreter: {error}"))
@@ -163,6 +164,20 @@ async def _catalogue(config: Config) -> tuple[Catalogue, dict[str, Any]]:
         server = await ForkServer.launch(application, own, lambda *_: None, lambda _: None, set())
         await server.abandon()
         return Catalogue(config, server.ready["classes"], server.code_version), server.ready
+
+
+def _unprepared(config: Config, catalogue: Catalogue) -> Iterator[Finding]:
+    """What to do where classes need Django, and nobody has set it up; told once for all of them."""
+    names = [name for name, described in sorted(catalogue.classes.items()) if _needs_django(described)]
+    if names and config.app.prepare is None:
+        told = f"Django is not set up when {', '.join(names)} {'is' if len(names) == 1 else 'are'} imported"
+        keys = 'prepare = "django.setup" and env = { DJANGO_SETTINGS_MODULE = "….settings" }'
+        yield doubtful(f"{told}; write {keys} under [app]")
+
+
+def _needs_django(described: Mapping[str, Any]) -> bool:
+    reason = described["unavailable"] or ""
+    return reason.partition(":")[0] in ("ImproperlyConfigured", "AppRegistryNotReady")
 
 
 def _doubts(config: Config, catalogue: Catalogue) -> Iterator[Finding]:
@@ -261,7 +276,7 @@ def _lines(checked: Checked) -> Iterator[str]:
 def _of_class(name: str, described: Mapping[str, Any]) -> Iterator[str]:
     if described["unavailable"] is not None:
         yield f"unavailable  {name}: {described['unavailable']}"
-        if described["traceback"]:
+        if described["traceback"] and not _needs_django(described):  # which is told once, with what to do
             yield from (f"    {line}" for line in described["traceback"].rstrip().split("\n"))
         return
     names = ", ".join(sorted(described["methods"]))

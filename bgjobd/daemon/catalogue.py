@@ -105,10 +105,15 @@ class Catalogue:
         """What the configuration says of a class in use and that means nothing: misspelt names, most likely."""
         methods = self.classes[class_name]["methods"]
         own = config.approved[class_name]
+        is_module = self.classes[class_name].get("is_module")
+        has_not = "the module has no such function" if is_module else "the class has no such method"
         doubts = [
-            f"methods of {class_name} lists {name}, and the class has no such method that may be called"
+            f"methods of {class_name} lists {name}, and {has_not} that may be called"
             for name in sorted(set(own.methods or ()).difference(methods))
         ]
+        if is_module and not methods and not own.methods:
+            nothing = f"{class_name} is a module without tasks of Django's, and nothing of it may be called"
+            doubts.append(f"{nothing}; list the functions that may: methods = [...]")
         known = {name for method in methods.values() for name in method["schema"].get("properties", {})}
         takes_any_name = any(method["names"] is None for method in methods.values())
         unknown = () if takes_any_name else sorted(set(own.sensitive or ()).difference(known))

@@ -45,8 +45,8 @@ class Method(NamedTuple):
             frozenset(described["required"]),
             None if names is None else frozenset(names),
             tuple(described["integers"]),
-            described["caller"],
-            described["by_place"],
+            described.get("caller"),
+            described.get("by_place", False),
         )
 
 
@@ -63,7 +63,7 @@ class Approved(NamedTuple):
     def from_description(cls, target: Any, described: Mapping[str, Any]) -> Approved:
         methods = {name: Method.from_description(method) for name, method in described["methods"].items()}
         contexts, hooks = tuple(described["contexts"]), tuple(described["hooks"])
-        return cls(target, described["is_module"], contexts, hooks, methods)
+        return cls(target, described.get("is_module", False), contexts, hooks, methods)
 
     def function(self, name: str) -> Any:
         """The plain function of this name, of a task that which it calls; None where there is none any more."""

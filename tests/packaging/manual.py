@@ -299,6 +299,7 @@ _KINDS: Final[Mapping[Any, str]] = {
     values.Executable: "path or name",
     values.Text: "text",
     values.MethodName: "name",
+    values.FunctionPath: "name with its module",
     values.Account: "name or number",
     values.Member: "name",
     values.VariableName: "name",
