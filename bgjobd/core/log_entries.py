@@ -43,6 +43,11 @@ def left_behind(count: int, names: Sequence[str]) -> str:
     return f"{count} ({', '.join(names)})" if names else f"{count}"
 
 
+def killed_strays(count: int, names: Sequence[str]) -> str:
+    """What is told of the processes that an attempt, or a hook, has left behind."""
+    return f"processes that it left behind, killed: {left_behind(count, names)}"
+
+
 def _success(message: str, with_job: bool = False) -> Callable[[Any, Job, Job], tuple[Entry, ...]]:
     told = (Entry(EntryType.SUCCESS, message, with_job),)
     return lambda fact, before, after: told

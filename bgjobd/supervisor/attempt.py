@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,21 +13,21 @@ from bgjobd.core import attempt_sights as seen
 from bgjobd.core.attempt_life import Act, AttemptLife, IllegalSightError, Terms, advance
 from bgjobd.core.attempt_sights import Sight
 from bgjobd.core.job import AttemptKey, Ending
-from bgjobd.core.log_entries import left_behind
+from bgjobd.core.log_entries import killed_strays
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal, Record
 from bgjobd.host import clock
-from bgjobd.store.items import AttemptNotes, Claim, JobFact, Noted
+from bgjobd.store.items import Claim, Noted
 from bgjobd.supervisor import journal_facts, patience
 from bgjobd.supervisor.attempt_end import AttemptEnd
+from bgjobd.supervisor.attempt_news import AttemptNews
 from bgjobd.supervisor.attempt_start import AttemptStart, order
 from bgjobd.supervisor.attempt_stop import AttemptStop
 from bgjobd.supervisor.fork_server_link import ForkServer
-from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.patience import Patience
 from bgjobd.supervisor.processes import LAST_LOOK, AttemptProcess
-from bgjobd.supervisor.settling import is_process_gone, settle
+from bgjobd.supervisor.settling import settle, settle_dead
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 
@@ -37,8 +36,7 @@ class Attempt:
     rules; nothing here decides how it ends.
 
     `server` is the fork server that will report its end, if any; `mark` is of the one that was asked for it, "" where
-    none was, None where that is not known. `pid` and `began_at`: of its process, once its start was handed to the
-    writer. `is_fenced`: a fence stands in its journal's place.
+    none was, None where that is not known. `is_fenced`: a fence stands in its journal's place.
     """
 
     def __init__(
@@ -55,13 +53,9 @@ class Attempt:
         self._token, self._timeout = token, timeout
         self.life, self.mark = life, mark
         self.server: ForkServer | None = None
-        self.journal: Journal | None = None
         self.is_fenced = False
-        self._code_version: str | None = None
-        self._pid: int | None = None
-        self._began_at: float | None = None
         self._patience = Patience(around.loop, around.say)
-        self.notes = NotesReader(around.spool, key)
+        self._news = AttemptNews(around, key, self.see)
         output_bytes = partial(around.outputs.measure, key)
         self.process = AttemptProcess(
             around.spool, around.work, around.processes, around.end_strays, key, False, output_bytes
@@ -70,7 +64,7 @@ class Attempt:
         self._stop = AttemptStop(
             around, key, class_name, self.process, self.see, lambda: self._patience.is_waiting
         )
-        self._end = AttemptEnd(around, key, class_name, self.notes, self._read_news, self.see)
+        self._end = AttemptEnd(around, key, class_name, self._news, self.see)
         around.outputs.keep_bounded(key, around.policy(class_name).max_output)
 
     @classmethod
@@ -88,9 +82,14 @@ class Attempt:
         key = row["job_id"], row["number"]
         life = AttemptLife.left_behind(row["number"], row["pid"] is not None, is_bereft)
         attempt = cls(around, key, row["token"], row["class_name"], row["timeout"], life)
-        attempt._pid = row["pid"]
-        attempt._began_at = None if row["started_at"] is None else clock.from_text(row["started_at"])
+        attempt._news.pid = row["pid"]
+        attempt._news.began_at = None if row["started_at"] is None else clock.from_text(row["started_at"])
         return attempt
+
+    @property
+    def journal(self) -> Journal | None:
+        """As it was read last; None until it has proved its start."""
+        return self._news.journal
 
     @property
     def ending(self) -> Ending | None:
@@ -113,7 +112,7 @@ class Attempt:
 
     def under_way(self) -> UnderWay:
         """How it stands, as it is known here."""
-        record = None if self.journal is None else self.journal.started
+        record = self._news.started
         return UnderWay(
             pid=None if record is None else record["pid"],
             began_at=None if record is None else record["at"],
@@ -135,7 +134,7 @@ class Attempt:
     # Start
 
     def _ask(self, claim: Claim, server: ForkServer) -> None:
-        self.server, self.mark, self._code_version = server, server.mark, server.code_version
+        self.server, self.mark, self._news.code_version = server, server.mark, server.code_version
         self.process.server_pid = server.pid
         self._patience.wait(self._who_owes_start)
         self.see(seen.StartAsked())
@@ -161,46 +160,29 @@ class Attempt:
         """Record its start, and what it tells of itself meanwhile. Raises OSError."""
         if self.life.state.is_final:
             return
-        if self._pid is None:
+        if self._news.pid is None:
             self._note_start(self._around.spool.try_read(self.key))
             with suppress(OSError):  # no descriptors: it goes without
                 if not self.life.state.is_unasked and self.process.open(self.journal):
                     self.process.watch(self._on_process_end)
-        if self._pid is not None:
+        if self._news.pid is not None:
             self.note_news()
         elif self.life.state.has_begun and not self._stop.is_armed:
             self.see(seen.StartRead())  # the job has removed or spoilt its journal
 
     def _note_start(self, journal: Journal | None) -> None:
-        fact = journal_facts.started(self.key, journal, self._code_version) if journal else None
-        if fact is None or self._pid is not None:
+        if not self._news.note_start(journal):
             return
-        self._pid, self._began_at = fact.pid, fact.at
         self.on_journal()
-        self.journal = journal
-        if journal is not None and journal.started is not None:
-            self.process.note(journal.started)
-        self._around.outbox.hold(JobFact(self.key[0], fact))
+        if self._news.started is not None:
+            self.process.note(self._news.started)
         self.see(seen.StartRead())
 
     def note_news(self) -> None:
         """Record what it has told of itself since the last look: a portion, and the others in a moment."""
-        self._read_news()
-        if self.notes.has_more:
+        self._news.read()
+        if self._news.has_more:
             self._around.catch_up(self)
-
-    def _read_news(self) -> None:
-        """Hand on the next portion of what it has told, until it has told all it may. Raises OSError."""
-        self.notes.has_more = False
-        if self.journal is None or self.journal.started is None:
-            return
-        first = self.notes.count
-        found = self.notes.read(self.journal.started["pid"])
-        if found:
-            self._around.outbox.hold(AttemptNotes(*self.key, first, found))
-        if self.notes.is_waiting:
-            self.see(seen.ResultWaited())
-            self._around.recording.suspect()
 
     # End
 
@@ -229,16 +211,14 @@ class Attempt:
 
     def _note_end(self, journal: Journal | None, exit_record: Record | None = None) -> bool:
         """Record the end that the journal tells, or the fork server saw; False where neither tells one."""
-        fact = journal_facts.ended(self.key, journal, exit_record) if journal else None
-        if fact is None or journal is None:
+        sight = None if journal is None else journal_facts.end_seen(self.key, journal, exit_record)
+        if sight is None or journal is None:
             return False
         self._note_start(journal)
         if journal.may_have_notes:
-            self._read_news()
+            self._news.read()
         self._tell_strays(*journal_facts.strays(exit_record or journal.exit))
-        is_unread = journal_facts.is_unread(fact.ending)
-        bare = journal_facts.ended(self.key, journal.without_outcome(), exit_record) if is_unread else None
-        self.see(seen.EndSeen(fact, bare))
+        self.see(sight)
         return True
 
     def _tell_end(self) -> None:
@@ -256,8 +236,7 @@ class Attempt:
 
     def _tell_strays(self, count: int, names: list[str]) -> None:
         if count:
-            text = f"processes that it left behind, killed: {left_behind(count, names)}"
-            self._around.outbox.hold(Noted(*self.key, EntryType.INFO, text))
+            self._around.outbox.hold(Noted(*self.key, EntryType.INFO, killed_strays(count, names)))
 
     # Stop
 
@@ -270,16 +249,9 @@ class Attempt:
 
     def settle_dead(self, ending: Ending) -> None:
         """Record the end of an attempt of an earlier life, as its journal tells it, should the spool have lasted."""
-        journal = self._around.spool.try_read(self.key)
-        is_fenced = journal is not None and journal.fenced is not None
-        if is_fenced and not self.life.state.has_begun:
-            self._around.spool.fences.keep(self.key)
-            self.see(seen.LifeEnded(ending, is_fenced=True))
-        elif journal is None or not journal_facts.has_token(journal, self._token):
-            self.see(seen.LifeEnded(ending))
-        elif not self._note_end(journal):
-            left = None if journal.outcome is None else journal_facts.left_in(journal)
-            self.see(seen.LifeEnded(ending, left))
+        journal, sight = settle_dead(self._around, self.key, self._token, ending, self.life.state.has_begun)
+        if not self._note_end(journal):
+            self.see(sight)
 
     def adopt(self, is_cancelled: bool) -> None:
         """Settle an attempt of this life. Whoever told it to stop may have died before the signal, or the kill."""
@@ -298,12 +270,9 @@ class Attempt:
         if self.life.state.is_final:
             return
         self._around.note_changes(self)  # before the fence, whose file appears like any other
-        in_time = self.journal if self.life.is_bereft else None
-        journal, read = settle(self._around, self.key, self._token, self.mark, in_time)
-        self.journal, self.is_fenced = journal or self.journal, read.is_fenced
-        if self.life.is_bereft:
-            is_gone = is_process_gone(self._pid, self._began_at, self._around.now())
-            read = replace(read, is_process_gone=is_gone)
+        before = self._news if self.life.is_bereft else None
+        journal, read = settle(self._around, self.key, self._token, self.mark, before)
+        self._news.journal, self.is_fenced = journal or self.journal, read.is_fenced
         self.see(read)
 
     def _watch(self) -> None:
@@ -354,8 +323,7 @@ class Attempt:
         # Whoever is not reaped has a parent that will tell.
         if pause < (patience.PATIENCE if self.process.is_unreaped else LAST_LOOK):
             return False
-        bare = None if journal is None else journal.without_outcome()
-        self.see(seen.ProcessVanished(journal_facts.left_in(journal), journal_facts.left_in(bare)))
+        self.see(journal_facts.vanished(journal))
         return True
 
 

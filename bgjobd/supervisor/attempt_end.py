@@ -11,31 +11,28 @@ from bgjobd.core.job import AttemptKey
 from bgjobd.host.pacing import let_others, paced
 from bgjobd.store.items import JobFact
 from bgjobd.supervisor import journal_facts
-from bgjobd.supervisor.notes import NotesReader
+from bgjobd.supervisor.attempt_news import AttemptNews
 from bgjobd.supervisor.processes import LAST_LOOK
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
 
 class AttemptEnd:
-    """Hands the end of one attempt to the writer; `read_news` hands on another portion of what `notes` has not read,
-    and `see` hears what is wrong with the end.
-    """
+    """Hands the end of one attempt to the writer, behind the rest of its `news`; `see` hears what is wrong with it."""
 
     def __init__(
         self,
         around: AttemptSurroundings,
         key: AttemptKey,
         class_name: str,
-        notes: NotesReader,
-        read_news: Callable[[], None],
+        news: AttemptNews,
         see: Callable[[Sight], None],
     ) -> None:
         self._around, self._key, self._class_name = around, key, class_name
-        self._notes, self._read_news, self._see = notes, read_news, see
+        self._news, self._see = news, see
 
     def hand_over(self, ended: AttemptEnded) -> None:
         """Send it, at once where nothing is left to read, else a portion at a time."""
-        if not self._notes.has_more and not journal_facts.is_unread(ended.ending):
+        if not self._news.has_more and not journal_facts.is_unread(ended.ending):
             self._send(ended)
         elif not self._around.is_closed:
             reading = self._around.loop.create_task(self._read(ended))
@@ -58,13 +55,12 @@ class AttemptEnd:
 
     async def _read_rest(self) -> None:
         """Hand on all that is left of what it has told."""
-        while self._notes.has_more:
+        while self._news.has_more:
             await let_others()
             try:
-                self._read_news()
+                self._news.read()
             except OSError:  # no descriptors
                 await asyncio.sleep(LAST_LOOK)
-                self._notes.has_more = True
 
     def _on_read(self, reading: asyncio.Task[None]) -> None:
         self._around.readings.discard(reading)

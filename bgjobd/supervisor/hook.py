@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
 from bgjobd.core.job import AttemptKey, Call, Ending
-from bgjobd.core.log_entries import left_behind
+from bgjobd.core.log_entries import killed_strays
 from bgjobd.core.verdict import UNSEEN
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal
@@ -257,8 +257,8 @@ class Hook:
 
     def _tell_strays(self, count: int, names: list[str]) -> None:
         if count:
-            text = f"processes that it left behind, killed: {left_behind(count, names)}"
-            self._around.outbox.send(Noted(*self.key, EntryType.INFO, f"the failed hook: {text}"))
+            text = f"the failed hook: {killed_strays(count, names)}"
+            self._around.outbox.send(Noted(*self.key, EntryType.INFO, text))
 
     def tell(self, what: str) -> None:
         """Put into the job's log what has gone wrong with it."""

@@ -10,6 +10,7 @@ from bgjob.amounts import size_text
 from bgjob.codec import to_json
 from bgjob.words import EntryType, Outcome
 from bgjobd.config.values import LONGEST_DURATION
+from bgjobd.core.attempt_sights import EndSeen, ProcessVanished
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import AttemptKey, Ending, Usage
 from bgjobd.core.verdict import without_room
@@ -59,6 +60,21 @@ def ended(
         record.get("oom_kills", 0),
         record.get("own_cpu"),
     )
+
+
+def end_seen(key: AttemptKey, journal: Journal, exit_record: journals.Record | None = None) -> EndSeen | None:
+    """The end of an attempt, as `ended` tells it; and what it comes to should its long result be none."""
+    fact = ended(key, journal, exit_record)
+    if fact is None:
+        return None
+    return EndSeen(
+        fact, ended(key, journal.without_outcome(), exit_record) if is_unread(fact.ending) else None
+    )
+
+
+def vanished(journal: Journal | None) -> ProcessVanished:
+    """What an attempt has recorded whose process is gone without an exit record, with its outcome and without."""
+    return ProcessVanished(left_in(journal), left_in(None if journal is None else journal.without_outcome()))
 
 
 def strays(exit_record: journals.Record | None) -> tuple[int, list[str]]:

@@ -25,8 +25,8 @@ class NotesReader:
 
     def read(self, pid: int) -> tuple[Note, ...]:
         """The next portion of what its process told. Raises OSError."""
-        self.has_more = self.is_waiting = False
         if self.count >= MAX_NOTES:
+            self.has_more = self.is_waiting = False
             return ()
         news = self._spool.read_news(self._key, self._end, pid, self._is_hook)
         found = notes(news.notes[: MAX_NOTES - self.count])
