@@ -114,7 +114,8 @@ class AttemptLife(NamedTuple):
 
     `sent` is the signal that was sent last to stop it. `is_waiting`: its method has returned, and its result found no
     room. `is_bereft`: the spool was made again since it was asked for, without its journal. `unbegun`: how it has ended
-    should it turn out not to have begun. `otherwise`: how, should its long result be none.
+    should it turn out not to have begun. `otherwise`: how, should its long result be none. `is_refused`: its end could
+    not be stored, and is told once more, as lost.
     """
 
     number: int
@@ -126,6 +127,7 @@ class AttemptLife(NamedTuple):
     unbegun: Ending = NOT_BEGUN
     ended: AttemptEnded | None = None
     otherwise: AttemptEnded | None = None
+    is_refused: bool = False
 
     @classmethod
     def left_behind(cls, number: int, has_begun: bool, is_bereft: bool) -> AttemptLife:
@@ -401,7 +403,7 @@ def classify(life: AttemptLife, sight: Sight) -> Happening:
 
 def _classify_late(life: AttemptLife, sight: Sight) -> Happening:
     match sight:
-        case EndRefused() if life.ending is None or life.ending.outcome is not Outcome.LOST:
+        case EndRefused() if not life.is_refused:
             return Happening.END_REFUSED
         case ResultJudged():
             is_lost = _rejudged(life, sight).outcome is Outcome.LOST
@@ -443,10 +445,12 @@ _SIMPLE: Final[Mapping[type[Sight], Happening]] = MappingProxyType(
 
 
 def _changes(life: AttemptLife, sight: Sight) -> dict[str, Any]:
-    """What else is known after the sight: the wish to stop it, and what it has lost; of one that has ended no wish."""
+    """What else is known after the sight: the wish to stop it, and what went wrong; of one that has ended no wish."""
     match sight:
         case SpoolRenewed():
             return {"is_bereft": True}
+        case EndRefused():
+            return {"is_refused": True}
         case _ if life.state.is_final:
             return {}
         case StopRequested(reason=reason) | StopRecalled(reason=reason):

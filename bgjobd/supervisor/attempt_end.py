@@ -29,10 +29,12 @@ class AttemptEnd:
     ) -> None:
         self._around, self._key, self._class_name = around, key, class_name
         self._news, self._see = news, see
+        self._is_broken = False
 
     def hand_over(self, ended: AttemptEnded) -> None:
         """Send it, at once where nothing is left to read, else a portion at a time."""
-        if not self._news.has_more and not journal_facts.is_unread(ended.ending):
+        is_read = not self._news.has_more and not journal_facts.is_unread(ended.ending)
+        if is_read or self._is_broken:
             self._send(ended)
         elif not self._around.is_closed:
             reading = self._around.loop.create_task(self._read(ended))
@@ -66,4 +68,5 @@ class AttemptEnd:
         self._around.readings.discard(reading)
         error = None if reading.cancelled() else reading.exception()
         if error is not None:
+            self._is_broken = True  # what is told instead is sent as it is
             self._see(EndRefused(f"{type(error).__name__}: {error}"))

@@ -197,6 +197,16 @@ def test_an_end_that_cannot_be_stored_is_lost_and_that_is_final() -> None:
     assert advance(refused, EndRefused("once more"), NOW) == (refused, ())
 
 
+@pytest.mark.parametrize("sights", [[ServerEnded(None, False), NOTHING], [EndSeenWithoutSpool()]])
+def test_an_end_that_is_lost_already_and_cannot_be_stored_is_told_once_more(sights: list[Sight]) -> None:
+    over = after(RUNNING, *sights)
+    assert over.state is State.LOST
+    assert acts(over, EndRefused("a surrogate")) == (Act.TELL_END,)
+    refused = after(over, EndRefused("a surrogate"))
+    assert refused.ending == Ending.lost("its end could not be stored: a surrogate", may_retry=False)
+    assert acts(refused, EndRefused("once more")) == ()
+
+
 @pytest.mark.parametrize("reason", StopReason)
 def test_a_stop_after_the_end_does_not_change_what_it_comes_to(reason: StopReason) -> None:
     over = after(RUNNING, EndSeen(AttemptEnded(3, COMPLETED, NOW)), StopRequested(reason))

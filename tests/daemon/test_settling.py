@@ -1,13 +1,19 @@
-"""An attempt that nobody reports on, and one that is stopped, where a call fails for a moment: with no processes."""
+"""An attempt that nobody reports on, and one that is stopped or ends, where a call fails: with no processes."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import signal
+from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
 
-from bgjobd.core.attempt_sights import JournalRead
+from bgjobd.core.attempt_sights import EndRefused, JournalRead, Sight
+from bgjobd.core.facts import AttemptEnded
+from bgjobd.core.job import Ending
+from bgjobd.store.items import JobFact
+from bgjobd.supervisor.attempt_end import AttemptEnd
 from bgjobd.supervisor.attempt_stop import AttemptStop
 from bgjobd.supervisor.settling import settle
 
@@ -43,3 +49,34 @@ def test_a_signal_that_could_not_be_sent_is_sent_again_until_it_could() -> None:
     later.clear()
     again[0](*again[1:])
     assert (answers, later, len(said)) == ([], [], 1)
+
+
+def test_an_end_behind_what_a_bug_keeps_from_being_read_is_sent_once_it_was_seen_as_lost() -> None:
+    class Broken:
+        has_more = True
+
+        def read(self) -> None:
+            raise IndexError("a bug of ours")
+
+    async def end() -> tuple[list[Any], list[Sight]]:
+        sent: list[Any] = []
+        seen: list[Sight] = []
+        around: Any = SimpleNamespace(
+            is_closed=False,
+            loop=asyncio.get_running_loop(),
+            readings=set(),
+            turns_of_classes=defaultdict(asyncio.Lock),
+            outbox=SimpleNamespace(send=lambda *given: sent.append(given)),
+        )
+        news: Any = Broken()
+        way_out = AttemptEnd(around, (1, 2), "a.B", news, seen.append)
+        way_out.hand_over(AttemptEnded(2, Ending.completed("1"), 0.0))
+        await asyncio.wait(around.readings)
+        await asyncio.sleep(0)
+        way_out.hand_over(lost)
+        return sent, seen
+
+    lost = AttemptEnded(2, Ending.lost("its end could not be stored"), 0.0)
+    sent, seen = asyncio.run(end())
+    assert seen == [EndRefused("IndexError: a bug of ours")]
+    assert sent == [(JobFact(1, lost), (1, 2))]
