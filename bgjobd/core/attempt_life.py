@@ -203,7 +203,7 @@ class Step:
     ending: Callable[[AttemptLife, Any], Ending | AttemptEnded] | None = None
 
 
-_STOPPED_BEFORE: Final = Ending.not_started("the attempt could not start: it was stopped before", delay=0.0)
+_STOPPED_BEFORE: Final = Ending.not_started("it was stopped before", delay=0.0)
 
 
 def _ends(state: State, ending: Callable[[AttemptLife, Any], Ending | AttemptEnded]) -> Step:
@@ -212,7 +212,7 @@ def _ends(state: State, ending: Callable[[AttemptLife, Any], Ending | AttemptEnd
 
 _GIVEN_BACK: Final = _ends(
     State.GIVEN_BACK,
-    lambda _, sight: Ending.not_started(f"the attempt could not start: {sight.why}", sight.delay),
+    lambda _, sight: Ending.not_started(sight.why, sight.delay),
 )
 _STOPPED_UNASKED: Final = _ends(State.GIVEN_BACK, lambda life, sight: _STOPPED_BEFORE)
 _UNBEGUN: Final = _ends(State.GIVEN_BACK, lambda life, sight: life.unbegun)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from bgjobd.core.facts import AttemptEnded
 from bgjobd.core.job import Ending
@@ -20,6 +21,15 @@ class StartRefused:
 
     why: str
     delay: float | None = None
+
+    @classmethod
+    def unavailable(cls, class_name: str, missing: str) -> StartRefused:
+        """Its slot was granted while another fork server was in charge, which had the class; `missing` is why not."""
+        return cls(f"{class_name} is unavailable: {missing}")
+
+
+DAEMON_ENDS: Final = StartRefused("the daemon ends", delay=0.0)
+NO_FORK_SERVER: Final = StartRefused("there is no fork server", delay=0.0)
 
 
 @dataclass(frozen=True, slots=True)

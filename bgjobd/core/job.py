@@ -164,13 +164,13 @@ class Ending:
 
     @classmethod
     def not_started(cls, why: str, delay: float | None = None) -> Ending:
-        return cls(Outcome.NOT_STARTED, error_message=why, delay=delay, spends_retry=False)
+        message = f"the attempt could not start: {why}"
+        return cls(Outcome.NOT_STARTED, error_message=message, delay=delay, spends_retry=False)
 
     @classmethod
     def crashed_at_start(cls, how: str) -> Ending:
         """`how` the fork server ended, by itself, that the attempt was on its way to: "signal 11", "exit code 1"."""
-        why = f"the attempt could not start: its fork server ended before it began ({how})"
-        return cls(Outcome.NOT_STARTED, error_message=why, spends_retry=False, crash=how)
+        return replace(cls.not_started(f"its fork server ended before it began ({how})"), crash=how)
 
     @classmethod
     def snoozed(cls, delay: float) -> Ending:

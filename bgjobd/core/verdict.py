@@ -69,9 +69,7 @@ def without_spool(is_gone: bool) -> Ending:
     return Ending.lost("its journal is gone with the spool, and its process may be alive", may_retry=False)
 
 
-NOT_BEGUN: Final = Ending.not_started(
-    "the attempt could not start: its fork server or the daemon ended before it began", delay=0.0
-)
+NOT_BEGUN: Final = Ending.not_started("its fork server or the daemon ended before it began", delay=0.0)
 
 JOURNAL_GONE: Final = Ending.lost("its journal is gone", may_retry=False)
 """Of an attempt that began once, and of which nothing tells more: its process may be alive, so it is never repeated."""
@@ -94,9 +92,7 @@ def unbegun(crash: str | None, is_killed: bool) -> Ending:
     if crash is not None:
         return Ending.crashed_at_start(crash)
     if is_killed:  # not at once: it may have been this start that it hung in
-        return Ending.not_started(
-            "the attempt could not start: its fork server did not answer, and was killed"
-        )
+        return Ending.not_started("its fork server did not answer, and was killed")
     return NOT_BEGUN
 
 

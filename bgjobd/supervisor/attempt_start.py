@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
-from bgjobd.core.attempt_sights import Sight, StartRefused
+from bgjobd.core.attempt_sights import DAEMON_ENDS, NO_FORK_SERVER, Sight, StartRefused
 from bgjobd.store.items import Claim
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.starts import Start
 from bgjobd.supervisor.surroundings import AttemptSurroundings
-
-ENDS: Final = "the daemon ends"
-"""Why an attempt is refused its start then."""
 
 
 class AttemptStart:
@@ -40,10 +37,10 @@ class AttemptStart:
     def put(self, claim: Claim) -> None:
         """Have it started, in its turn, by the fork server in charge then."""
         if self._around.starts_no_more:
-            self._see(StartRefused(ENDS, delay=0.0))
+            self._see(DAEMON_ENDS)
             return
         if not self._around.starts.has_server:  # nor are there slots, until there is one
-            self._see(StartRefused("there is no fork server", delay=0.0))
+            self._see(NO_FORK_SERVER)
             return
         self._start = Start(claim.job.crashes, partial(self._send, claim))
         self._around.work_limits.before_start(self._class_name, self._put_in_line)
@@ -61,11 +58,11 @@ class AttemptStart:
     def _send(self, claim: Claim, server: ForkServer) -> bool:
         """Ask the fork server for it. True: its start is on the way there."""
         if self._around.starts_no_more:  # who was before it in line has been given back
-            self._see(StartRefused(ENDS, delay=0.0))
+            self._see(DAEMON_ENDS)
             return False
         missing = server.missing.get(self._class_name)
-        if missing is not None:  # its slot was granted while another fork server was in charge
-            self._see(StartRefused(f"{self._class_name} is unavailable: {missing}"))
+        if missing is not None:
+            self._see(StartRefused.unavailable(self._class_name, missing))
             return False
         self._ask(claim, server)
         return True

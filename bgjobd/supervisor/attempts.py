@@ -18,7 +18,6 @@ from bgjobd.core.why import UnderWay
 from bgjobd.forkserver.journal import Journal
 from bgjobd.store.items import Claim
 from bgjobd.supervisor.attempt import Attempt
-from bgjobd.supervisor.attempt_start import ENDS
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
@@ -219,7 +218,7 @@ class Attempts:
         self._around.starts_no_more = True
         for attempt in list(self._all.values()):
             if attempt.life.state.is_unasked:
-                attempt.see(seen.StartRefused(ENDS, delay=0.0))
+                attempt.see(seen.DAEMON_ENDS)
 
     def stop(self, key: AttemptKey, reason: StopReason) -> None:
         """End the attempt from outside: TERM to its group, KILL once its class's grace is over."""

@@ -121,7 +121,10 @@ def test_an_ending_without_an_exception_is_told_by_its_evidence(ending: Ending, 
 
 def test_an_attempt_that_could_not_start_is_told_as_a_failure_that_cost_no_retry() -> None:
     assert told(running(), ends(running(), NOT_STARTED)) == [
-        (EntryType.FAILURE, "not_started: no memory (attempt 1, no retry spent, next at 14:31:54)")
+        (
+            EntryType.FAILURE,
+            "not_started: the attempt could not start: no memory (attempt 1, no retry spent, next at 14:31:54)",
+        )
     ]
 
 

@@ -96,7 +96,9 @@ def test_a_job_that_waits_for_a_retry_names_every_way_to_end_badly(ending: Endin
 def test_a_snooze_and_an_attempt_that_could_not_start_are_told_apart_from_a_retry() -> None:
     again = "job 7 is to be tried again at 14:31:58 UTC, in 5 s: "
     assert told(scheduled(5, SNOOZED)) == f"{again}attempt 2 asked for a snooze"
-    expected = f"{again}not_started: no memory (attempt 2, which spends no retry)"
+    expected = (
+        f"{again}not_started: the attempt could not start: no memory (attempt 2, which spends no retry)"
+    )
     assert told(scheduled(5, NOT_STARTED)) == expected
 
 

@@ -221,7 +221,10 @@ def test_the_delay_is_jittered_and_told_as_it_is(store: Store) -> None:
     store.ledger = Ledger(store.database, BOOT, jitter=lambda: 0.0)
     assert delays_of(store, job_id, 1, CANNOT_START, CANNOT_START, CANNOT_START) == [0.5, 1.0, 2.0]
     (told,) = [message for message in store.messages(job_id) if "attempt 3" in message]
-    assert told == "not_started: no memory (attempt 3, no retry spent, next at 14:31:56)"
+    assert (
+        told
+        == "not_started: the attempt could not start: no memory (attempt 3, no retry spent, next at 14:31:56)"
+    )
 
 
 # Notes
