@@ -13,12 +13,12 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from bgjob.amounts import limits_text, size_text, span_text
+from bgjob.amounts import in_largest_unit, limits_text, size_text, span_text
 from bgjob.text import lines, retries_spent, standing, to_json
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
-_UNITS: Final = ((60, "second"), (3600, "minute"), (86_400, "hour"), (7 * 86_400, "day"), (10**12, "week"))
+_UNITS: Final = (("second", 1), ("minute", 60), ("hour", 3600), ("day", 86_400), ("week", 7 * 86_400))
 _KINDS: Final[Mapping[str, str]] = {
     "success": "good", "completed": "good",
     "failure": "bad", "failed": "bad", "exited": "bad", "signalled": "bad", "lost": "bad", "timed_out": "bad",
@@ -112,17 +112,11 @@ def moment(at: float) -> str:
 
 def ago(seconds: float) -> str:
     """In words: "just now", "2 minutes ago", "in 3 hours"."""
-    away = int(abs(seconds))
-    if away < 2:
+    if abs(seconds) < 2:
         return "just now"
-    per = 1
-    for most, unit in _UNITS:
-        if away < most:
-            many = away // per
-            told = f"{many} {unit}" if many == 1 else f"{many} {unit}s"
-            return f"in {told}" if seconds > 0 else f"{told} ago"
-        per = most
-    raise ValueError(f"{seconds} seconds are more than there are")
+    many, unit = in_largest_unit(seconds, _UNITS)
+    told = f"{many} {unit}" if many == 1 else f"{many} {unit}s"
+    return f"in {told}" if seconds > 0 else f"{told} ago"
 
 
 def duration(began_at: str, ended_at: str) -> str:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from bgjob.amounts import about_text
+from bgjob.amounts import relative_text
 
 _FIRST_PAUSE: Final = 10.0
 _LONGEST_PAUSE: Final = 300.0
@@ -79,7 +79,7 @@ def hint(found: Found, seconds_left: float | None) -> str:
     """What comes next for a class that cannot be loaded; `seconds_left` until its next trial, None during one."""
     if not is_tried_again(found):
         return f"{_SO_FAR[found]}`bgjob reload` takes up both"
-    when = "now" if seconds_left is None else f"in {about_text(seconds_left)}"
+    when = "now" if seconds_left is None else relative_text(seconds_left)
     return f"{_SO_FAR[found]}it is tried again {when}, and by `bgjob reload` at once"
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from bgjob.amounts import about_text
+from bgjob.amounts import relative_text
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.planner import Lanes, free_by_class, free_by_queue, free_slots
@@ -344,7 +344,7 @@ def _deadline(timeout: float | None, seconds_left: float | None) -> str:
         case _, None:
             return f"its timeout is {timeout:.12g} s"
         case _, left:
-            return f"its timeout of {timeout:.12g} s is over in {about_text(left or 0.0)}"
+            return f"its timeout of {timeout:.12g} s is over {relative_text(left or 0.0)}"
 
 
 def _being_stopped(known: Known, under_way: UnderWay, reason: StopReason, now: float) -> str:
@@ -355,7 +355,7 @@ def _being_stopped(known: Known, under_way: UnderWay, reason: StopReason, now: f
         case UnderWay(sent="KILL"):
             sent = f"{process} was sent KILL and has not ended yet"
         case UnderWay(sent="TERM", seconds_left=left):
-            sent = f"{process} was sent TERM, and KILL follows in {about_text(left or 0.0)}"
+            sent = f"{process} was sent TERM, and KILL follows {relative_text(left or 0.0)}"
         case UnderWay(has_begun=False):
             sent = f"{process} has not proved its start yet, and gets TERM once it has"
         case _:
@@ -438,7 +438,7 @@ def _when(at: float, now: float) -> str:
 def _relative(seconds: float) -> str:
     if abs(seconds) < 1:
         return "in a moment" if seconds > 0 else "just now"
-    return f"in {about_text(seconds)}" if seconds > 0 else f"{about_text(-seconds)} ago"
+    return relative_text(seconds)
 
 
 def _since(at: float | None, now: float) -> str:

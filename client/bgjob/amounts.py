@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
-_SPANS: Final = (("day", 86_400), ("h", 3_600), ("min", 60))
+_SPANS: Final = (("s", 1), ("min", 60), ("h", 3_600), ("day", 86_400))
 
 
 def size_text(size: int) -> str:
@@ -35,13 +37,32 @@ def span_text(seconds: float) -> str:
 
 
 def about_text(seconds: float) -> str:
-    """A time span in its largest unit: `5 s`, `2 min`, `3 h`, `4 days`."""
-    whole = round(seconds)
-    for unit, length in _SPANS:
-        if whole >= length:
-            count = whole // length
-            return f"{count} {unit}{'s' if unit == 'day' and count != 1 else ''}"
-    return f"{whole} s"
+    """A time span that is past in its largest unit: `5 s`, `2 min`, `3 h`, `4 days`."""
+    return _about(-seconds)
+
+
+def relative_text(seconds: float) -> str:
+    """An instant so many seconds from now, in its largest unit: `in 2 h`; `5 min ago` where they are negative."""
+    return f"in {_about(seconds)}" if seconds >= 0 else f"{_about(seconds)} ago"
+
+
+def _about(seconds: float) -> str:
+    count, unit = in_largest_unit(seconds, _SPANS)
+    return f"{count} {unit}{'s' if unit == 'day' and count != 1 else ''}"
+
+
+def in_largest_unit(seconds: float, units: Sequence[tuple[str, int]]) -> tuple[int, str]:
+    """How far away that is, in the largest of the units that it fills; `units` come with seconds, the smallest first.
+
+    What is to come is rounded: who is to wait 1:59:59 is not told of 1 h. What is past, a negative number, is cut.
+    """
+    half = 0.5 if seconds > 0 else 0.0
+    found = 0, ""
+    for (unit, length), (_, more) in pairwise([*units, ("", math.inf)]):
+        found = math.floor(abs(seconds) / length + half), unit
+        if found[0] * length < more:
+            break
+    return found
 
 
 def limits_text(policy: Mapping[str, Any]) -> str:

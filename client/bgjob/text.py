@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from bgjob.amounts import about_text, size_text, span_text
+from bgjob.amounts import about_text, relative_text, size_text, span_text
 from bgjob.words import RETRYING, SCHEDULED, Status
 
 _JOINERS: Final = "\u200c\u200d"  # scripts and emoji need them, and they move nothing
@@ -95,11 +95,11 @@ def when(text: str | None, now: float) -> str:
     seconds = instant(text) - now
     if abs(seconds) < 1:
         return "now"
-    return f"in {about(seconds)}" if seconds > 0 else f"{about(-seconds)} ago"
+    return relative_text(seconds)
 
 
 def about(seconds: float) -> str:
-    """A time span in its largest unit: `5 s`, `2 min`, `3 h`, `4 days`."""
+    """A time span that is past in its largest unit: `5 s`, `2 min`, `3 h`, `4 days`."""
     return about_text(seconds)
 
 

@@ -624,9 +624,10 @@ def test_a_bug_is_told_on_the_console_with_its_traceback(shown: OnePage, said: C
     ("seconds", "told"),
     [
         (0.0, "just now"), (-1.9, "just now"), (1.9, "just now"), (-2, "2 seconds ago"), (2, "in 2 seconds"),
-        (-59.9, "59 seconds ago"), (-60, "1 minute ago"), (-119, "1 minute ago"), (3599, "in 59 minutes"),
+        (-59.9, "59 seconds ago"), (-60, "1 minute ago"), (-119, "1 minute ago"), (3599, "in 1 hour"),
+        (59.6, "in 1 minute"), (1860, "in 31 minutes"), (7199, "in 2 hours"), (-7199, "1 hour ago"),
         (-3600, "1 hour ago"), (-86_399, "23 hours ago"), (86_400, "in 1 day"), (-7 * 86_400 + 1, "6 days ago"),
-        (-7 * 86_400, "1 week ago"), (-2e9, "3306 weeks ago"), (2.5e11, "in 413359 weeks"),
+        (-7 * 86_400, "1 week ago"), (-2e9, "3306 weeks ago"), (2.5e11, "in 413360 weeks"),
     ],
 )  # fmt: skip
 def test_how_long_ago_is_told_in_words(seconds: float, told: str) -> None:

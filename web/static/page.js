@@ -404,10 +404,10 @@ function clock(seconds) {
 const UNITS = [[60, 1, "second"], [3600, 60, "minute"], [86400, 3600, "hour"], [604800, 86400, "day"], [Infinity, 604800, "week"]];
 
 function ago(seconds) {
-  const away = Math.floor(Math.abs(seconds));
-  if (away < 2) return "just now";
-  const [, per, unit] = UNITS.find(([most]) => away < most);
-  const many = Math.floor(away / per);
+  if (Math.abs(seconds) < 2) return "just now";
+  const count = (per) => Math.floor(Math.abs(seconds) / per + (seconds > 0 ? 0.5 : 0));
+  const [, per, unit] = UNITS.find(([most, per]) => count(per) * per < most);
+  const many = count(per);
   const told = `${many} ${unit}${many === 1 ? "" : "s"}`;
   return seconds > 0 ? `in ${told}` : `${told} ago`;
 }
