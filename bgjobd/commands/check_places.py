@@ -1,4 +1,4 @@
-"""Whether a daemon could live in the places that it is configured for: directories, socket, named pipe, disks, users.
+"""Whether a daemon could live in the places that it is configured for: directories, socket, page, disks, users.
 
 Looks, and changes nothing.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from bgjobd.commands import process_table
+from bgjobd.commands import listeners, process_table
 from bgjobd.commands.findings import Finding, broken, doubtful, ok, remark
 from bgjobd.config.sections import Config
 from bgjobd.forkserver.sandbox import Account
@@ -31,7 +31,7 @@ def findings(config: Config, daemon: int | None) -> list[Finding]:
     """What there is to say of the places; `daemon` is the pid of one that serves the state directory already."""
     looks = (
         *(_directories(config), _spool(config, daemon)),
-        *(_socket(config, daemon), _fifo(config), _disks(config), _users(config)),
+        *(_socket(config, daemon), _fifo(config), _page(config, daemon), _disks(config), _users(config)),
     )
     return [finding for look in looks for finding in _as_far_as_it_goes(look)]
 
@@ -96,7 +96,7 @@ def _spool(config: Config, daemon: int | None) -> Iterator[Finding]:
         yield broken(f"{told}; stop it, or give each its own [daemon] runtime_dir")
 
 
-# Socket and named pipe
+# Socket, named pipe and page
 
 
 def _socket(config: Config, daemon: int | None) -> Iterator[Finding]:
@@ -117,7 +117,7 @@ def _place_of_socket(config: Config, daemon: int | None) -> Finding:
         return broken(f"socket: {path.parent} is not there; make it, or set [daemon] socket")
     if os.path.lexists(path) and not path.is_socket():
         return broken(f"socket: {path} is there and is no socket; move it, or set [daemon] socket")
-    listener = process_table.listener(path)
+    listener = listeners.at_path(path)
     if listener is not None:
         return _listened(path, listener, daemon)
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -125,7 +125,7 @@ def _place_of_socket(config: Config, daemon: int | None) -> Finding:
     return ok(f"socket: {path} can be made")
 
 
-def _listened(path: Path, listener: process_table.Listener, daemon: int | None) -> Finding:
+def _listened(path: Path, listener: listeners.Listener, daemon: int | None) -> Finding:
     if daemon is not None:
         return ok(f"socket: {path} is served by the daemon that runs (pid {daemon})")
     told = f"socket: {listener} listens at {path}, and no daemon serves this state_dir"
@@ -162,6 +162,18 @@ def _will_be_made(directory: Path, config: Config) -> bool:
     """Whether a start makes it, as one of our directories or on the way to one."""
     ours = list(config.daemon.directories.values())
     return any(directory in (one, *one.parents) for one in ours)
+
+
+def _page(config: Config, daemon: int | None) -> Iterator[Finding]:
+    """A daemon does without its page, which has to try again and again."""
+    if not config.web.enabled:
+        return
+    listener = listeners.stranger_at(config.web.bind, daemon)
+    if listener is None:
+        yield ok(f"page: {config.web.bind}")
+    else:
+        told = f"page: {listener} listens at {config.web.bind}, so the page would not be there"
+        yield doubtful(f"{told}; stop it, or set [web] bind")
 
 
 # Disks

@@ -18,13 +18,6 @@ _WRITES: Final = os.O_WRONLY | os.O_RDWR
 _KINDS: Final = ("journal", "hook", "out")
 _SERVER: Final = "/forkserver/__main__.py"
 _LONGEST_COMMAND: Final = 200
-_LISTENS: Final = 0x10000
-"""The flag of a socket that takes connections, in /proc/net/unix."""
-
-_SOCKET: Final = re.compile(
-    r"[0-9a-f]+: [0-9A-F]+ [0-9A-F]+ (?P<flags>[0-9A-F]{8}) [0-9A-F]+ [0-9A-F]+ +(?P<inode>[0-9]+) (?P<name>/.*)"
-)
-"""A socket that has a name in the file system: "0000000000000000: 00000002 00000000 00010000 0001 01 28411 /a.sock"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +38,13 @@ class Process:
     is_fork_server: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Who listens at a socket: `pid` is None where that is not for this user to see."""
-
-    pid: int | None = None
-    is_systemd: bool = False
-
-    def __str__(self) -> str:
-        if self.pid is None:
-            return "systemd, or another program,"
-        return f"{'systemd' if self.is_systemd else 'another program'} (pid {self.pid})"
-
-
 def take(spool: Path, output: Path) -> dict[int, Process]:
     """Every process but this one, by pid, as far as this one may look."""
     places = _Places(os.path.realpath(spool), os.path.realpath(output))
     own = os.getpid()
     return {
         process.pid: process
-        for pid in _pids()
+        for pid in pids()
         if pid != own and (process := _try_look(pid, places)) is not None
     }
 
@@ -87,55 +67,21 @@ def holder(path: Path) -> int | None:
     # "1: FLOCK  ADVISORY  WRITE 9987 fe:00:11280409 0 EOF"; those that wait have "->" behind the number. The device
     # is not compared: overlays tell another one than stat(2).
     held = [line.split()[4:6] for line in lines if line.split()[1:2] == ["FLOCK"]]
-    pids = [int(pid) for pid, place in held if place.rpartition(":")[2] == str(inode)]
-    return next((pid for pid in pids if _holds(pid, path)), None)
+    holders = [int(pid) for pid, place in held if place.rpartition(":")[2] == str(inode)]
+    return next((pid for pid in holders if _holds(pid, path)), None)
 
 
-def listener(path: Path) -> Listener | None:
-    """Who listens at the socket, None where nobody does.
-
-    Asks the kernel's list of sockets: where it is systemd, whoever connects has a daemon started.
-    """
-    try:
-        text = os.fsdecode(Path("/proc/net/unix").read_bytes())
-    except OSError:
-        return None
-    # A name may hold anything but NUL, even what looks like a line of its own: what does not fit is no line.
-    found = filter(None, map(_SOCKET.fullmatch, text.split("\n")))
-    bound = [row["inode"] for row in found if int(row["flags"], 16) & _LISTENS and _is_at(row["name"], path)]
-    return _owner(f"socket:[{bound[0]}]") if bound else None
+def pids() -> list[int]:
+    """Of all processes that this one sees."""
+    return [int(name) for name in os.listdir("/proc") if name.isascii() and name.isdecimal()]
 
 
-def _is_at(name: str, path: Path) -> bool:
-    """Whether that name, which the socket was bound to, leads to the file that is at the path."""
-    try:
-        return os.path.basename(name) == path.name and os.path.samefile(name, path)
-    except OSError:
-        return False
-
-
-def _owner(target: str) -> Listener:
-    """Who has it open; systemd where it is one of several, for it gives the daemon its own."""
-    owners = [Listener(pid, _is_systemd(pid)) for pid in _pids() if _has_open(pid, target)]
-    return max(owners, key=lambda owner: owner.is_systemd, default=Listener())
-
-
-def _is_systemd(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/comm").read_bytes() == b"systemd\n"
-    except OSError:
-        return False
-
-
-def _has_open(pid: int, target: str) -> bool:
+def has_open(pid: int, target: str) -> bool:
+    """Whether the process has that open, as far as its descriptors are for us to see."""
     try:
         return any(found == target for _, found in _targets(pid))
     except OSError:
         return False
-
-
-def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isascii() and name.isdecimal()]
 
 
 def _holds(pid: int, path: Path) -> bool:

@@ -24,7 +24,7 @@ from bgjob.errors import (
     PermissionDeniedError,
     SocketDeniedError,
 )
-from bgjobd.commands import process_table
+from bgjobd.commands import listeners, process_table
 from bgjobd.commands.status_report import Answer, Gathered, PageState
 from bgjobd.config.sections import Config
 from bgjobd.host import clock, lock
@@ -52,7 +52,7 @@ def gather(config: Config) -> Gathered:
         unavailable={name: one["unavailable"] for name, one in broken.items()},
         hints={name: one["hint"] for name, one in broken.items() if one["hint"] is not None},
         rooms=tuple(rooms(config.daemon.directories)),
-        page=_page_of(config) if stats is not None else PageState(None, False),
+        page=_page_of(config, holder) if stats is not None else PageState(None, False),
         is_synchronised=clock.is_synchronised(),
         installed=__version__,
     )
@@ -76,7 +76,7 @@ def _asked(
 
     `is_free`: nobody holds the lock, so whoever listens is no daemon; systemd would start one for who connects.
     """
-    listener = process_table.listener(path) if is_free else None
+    listener = listeners.at_path(path) if is_free else None
     if listener is not None:
         return Answer.NOBODY, f"{listener} listens at {path}, where no daemon answers", None, {}
     with Client(str(path), timeout=TIMEOUT) as client:
@@ -97,12 +97,14 @@ def _asked(
     return Answer.ANSWERS, "", stats, {one["name"]: one for one in classes if one["unavailable"] is not None}
 
 
-def _page_of(config: Config) -> PageState:
+def _page_of(config: Config, holder: int | None) -> PageState:
     web = config.web
     address = str(web.bind)
     if not web.enabled or address.endswith(":0"):
         return PageState(None, False)
-    return PageState(address if address.startswith("unix:") else f"http://{address}/", _answers(address))
+    shown = address if address.startswith("unix:") else f"http://{address}/"
+    stranger = None if holder is None else listeners.stranger_at(web.bind, holder)
+    return PageState(shown, _answers(address)) if stranger is None else PageState(shown, False, str(stranger))
 
 
 def _answers(address: str) -> bool:

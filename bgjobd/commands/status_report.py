@@ -42,10 +42,11 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PageState:
-    """The page's address, None where it is switched off or has any port; whether it answers."""
+    """The page's address, None where it is switched off or has any port; whether it answers; who is there instead."""
 
     address: str | None
     answers: bool
+    taken_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,10 @@ def _reasons(seen: Gathered) -> Iterator[str]:
         yield from _of_stats(seen.stats)
         for name, why in seen.unavailable.items():
             yield f"{name} cannot be used: {why}; {seen.hints.get(name, UNTRIED)}"
-        if seen.page.address is not None and not seen.page.answers:
+        if seen.page.taken_by is not None:
+            told = f"{seen.page.taken_by} listens at {seen.page.address}, where the page is to be"
+            yield f"{told}; stop it, or set [web] bind, and restart the daemon"
+        elif seen.page.address is not None and not seen.page.answers:
             yield f"the page does not answer at {seen.page.address}; the daemon's log and console say why"
     yield from (one.trouble for one in seen.rooms if one.trouble is not None)
 
@@ -250,4 +254,5 @@ def _lately(stats: Mapping[str, Any], status: Status) -> int:
 def _page(page: PageState) -> str:
     if page.address is None:
         return "switched off, or at a port that is not known"
-    return f"{page.address}, {'answers' if page.answers else 'does not answer'}"
+    told = "answers" if page.answers else "does not answer" if page.taken_by is None else "is another's"
+    return f"{page.address}, {told}"

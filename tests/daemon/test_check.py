@@ -48,6 +48,7 @@ def settings(tmp_path: Path, more: str = "") -> sections.Config:
     file = tmp_path / "bgjobd.toml"
     file.write_text(
         f"[daemon]\nsocket = 's.sock'\nstate_dir = 'state'\nruntime_dir = 'run'\nlog_dir = 'log'\n{more}"
+        + ("" if "[web]" in more else "\n[web]\nenabled = false\n")  # whose port another daemon may have
     )
     return loading.load(file, {}, is_root=False)
 
@@ -181,27 +182,60 @@ def test_a_socket_of_systemds_is_well_and_nobody_connects_to_it(tmp_path: Path) 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 def test_a_socket_whose_owner_is_not_to_be_seen_may_be_systemds() -> None:
-    with directory_for_all() as directory, socket.socket(socket.AF_UNIX) as other:
+    with (
+        directory_for_all() as directory,
+        socket.socket(socket.AF_UNIX) as other,
+        socket.create_server(("127.0.0.1", 0)) as port,
+    ):
         other.bind(str(directory / "s.sock"))
         other.listen()
         done = subprocess.run(
-            [sys.executable, "-c", AS_NOBODY, str(directory / "s.sock")],
+            [sys.executable, "-c", AS_NOBODY, str(directory / "s.sock"), str(port.getsockname()[1])],
             capture_output=True,
             text=True,
             timeout=50,
         )
-    assert done.stdout == "systemd, or another program,\n", done.stderr
+    assert done.stdout == "systemd, or another program,\na program of uid 0\n", done.stderr
 
 
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from bgjobd.commands import process_table
+from bgjobd.commands import listeners
+from bgjobd.config.values import TcpAddress
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
-print(process_table.listener(Path(sys.argv[1])))
+print(listeners.at_path(Path(sys.argv[1])))
+print(listeners.stranger_at(TcpAddress("127.0.0.1", int(sys.argv[2])), os.getpid()))
 """
+
+
+@pytest.mark.parametrize(
+    ("host", "page"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "localhost"), ("127.0.0.1", "0.0.0.0"), ("::1", "[::1]")],
+)
+def test_a_port_of_the_page_that_another_program_has_is_told(tmp_path: Path, host: str, page: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as other:
+        web = f"[web]\nallow_remote = true\nbind = '{page}:{other.getsockname()[1]}'\n"
+        made = settings(tmp_path, web)
+        (taken,) = of("page", check_places.findings(made, None))
+        (own,) = of("page", check_places.findings(made, os.getppid()))
+    (free,) = of("page", check_places.findings(made, None))
+    told = f"another program (pid {os.getpid()}) listens at"
+    assert (taken.severity, told in taken.told) == (Severity.DOUBTFUL, True)
+    assert (own.severity, free.severity) == (Severity.OK, Severity.OK)
+
+
+def test_a_port_at_which_others_listen_elsewhere_is_free(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.2", 0)) as other, socket.socket() as bound:
+        port = other.getsockname()[1]
+        bound.bind(("127.0.0.1", port))  # and listens not
+        (found,) = of(
+            "page", check_places.findings(settings(tmp_path, f"[web]\nbind = '127.0.0.1:{port}'"), None)
+        )
+    assert found.severity is Severity.OK
 
 
 def test_a_socket_in_a_directory_that_is_not_there_is_told_unless_a_start_makes_it(tmp_path: Path) -> None:

@@ -79,6 +79,10 @@ AWAY = replace(SEEN, stats=None, told="no daemon answers")
         (replace(SEEN, rooms=(FULL,)), "nearly full: only 4 KiB of 1 TiB are free at /var/log"),
         (replace(SEEN, page=PageState("http://127.0.0.1:8377/", answers=False)), "the page does not answer"),
         (
+            replace(SEEN, page=PageState("http://127.0.0.1:8377/", False, "another program (pid 7)")),
+            "another program (pid 7) listens at http://127.0.0.1:8377/, where the page is to be",
+        ),
+        (
             replace(SEEN, holder=13),
             "another daemon (pid 12) answers at the socket, and pid 13 holds the lock",
         ),
@@ -278,10 +282,18 @@ def test_the_page_is_asked_whether_it_answers(tmp_path: Path) -> None:
         assert f"page         unix:{tmp_path}/page.sock, answers" in run(running).stdout
         running.config.write_text(running.config.read_text().replace("page.sock", "other.sock"))
         done = run(running)
+        with socket.socket(
+            socket.AF_UNIX
+        ) as another:  # as another daemon's page, which would say that it is well
+            another.bind(f"{tmp_path}/other.sock")
+            another.listen()
+            taken = run(running)
     finally:
         running.stop()
-    assert done.returncode == 1
+    assert (done.returncode, taken.returncode) == (1, 1)
     assert f"the page does not answer at unix:{tmp_path}/other.sock" in done.stdout
+    assert f"another program (pid {os.getpid()}) listens at unix:{tmp_path}/other.sock" in taken.stdout
+    assert f"page         unix:{tmp_path}/other.sock, is another's" in taken.stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import bgjobd
-from bgjobd.commands import process_table
+from bgjobd.commands import listeners, process_table
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import process_identity
 from bgjobd.forkserver.cgroup import Group, Groups
@@ -80,12 +80,12 @@ def test_a_socket_whose_name_looks_like_lines_ends_no_check(tmp_path: Path) -> N
             abstract.bind(f"\0{os.getpid()}{name}")
             abstract.listen()
         path.touch()
-        assert process_table.listener(path) is None
+        assert listeners.at_path(path) is None
         path.unlink()
         real = stack.enter_context(socket.socket(socket.AF_UNIX))
         real.bind(str(path))
         real.listen()
-        assert process_table.listener(path) == process_table.Listener(os.getpid())
+        assert listeners.at_path(path) == listeners.Listener(os.getpid())
 
 
 MOUNTS = (
