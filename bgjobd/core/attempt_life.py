@@ -140,7 +140,7 @@ class AttemptLife(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class EndTerms:
     """What a class's policy and the job say of an attempt's end; `timeout` in seconds."""
 
     timeout: float | None = None
@@ -349,7 +349,7 @@ TABLE: Final[Mapping[tuple[State, Happening], Step]] = MappingProxyType(
 
 
 def advance(
-    life: AttemptLife, sight: Sight, now: float, terms: Callable[[], Terms] = Terms
+    life: AttemptLife, sight: Sight, now: float, terms: Callable[[], EndTerms] = EndTerms
 ) -> tuple[AttemptLife, tuple[Act, ...]]:
     """The attempt after the sight, and what is to be done about it in this order; `now` is wall time.
 
@@ -465,7 +465,7 @@ def _changes(life: AttemptLife, sight: Sight) -> dict[str, Any]:
             return {}
 
 
-def _ended(life: AttemptLife, seen: Ending | AttemptEnded, now: float, terms: Terms) -> AttemptEnded:
+def _ended(life: AttemptLife, seen: Ending | AttemptEnded, now: float, terms: EndTerms) -> AttemptEnded:
     """The end under the name of what caused it: a limit, a stop, or itself."""
     fact = seen if isinstance(seen, AttemptEnded) else AttemptEnded(life.number, seen, now)
     ending = by_limit(fact, terms.caps, life.stop_reason)

@@ -20,7 +20,7 @@ _DOUBLING = 70
 _USUAL_SIZE = journals.MAX_NOTED / journals.MAX_PROGRESS
 
 
-class Pace:
+class ProgressPace:
     """When progress may be recorded: on average ten times a second, a few at once; and the later, the more rarely.
 
     After the first 600 records every 70 more double the pause: who tells without a break is heard about once in a
@@ -58,7 +58,7 @@ class NotesRecorder:
         self._logs_left = journals.MAX_LOGS
         self._bytes_left = journals.MAX_NOTED
         self._left_out = 0
-        self._pace = Pace()
+        self._pace = ProgressPace()
         self._recorded: dict[str, Any] | None = None
         self._kept: tuple[float, dict[str, Any]] | None = None
 

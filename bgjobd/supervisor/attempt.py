@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bgjob.words import EntryType
 from bgjobd.core import attempt_sights as seen
-from bgjobd.core.attempt_life import Act, AttemptLife, IllegalSightError, Terms, advance
+from bgjobd.core.attempt_life import Act, AttemptLife, EndTerms, IllegalSightError, advance
 from bgjobd.core.attempt_sights import Sight
 from bgjobd.core.job import AttemptKey, Ending
 from bgjobd.core.log_entries import killed_strays
@@ -106,9 +106,9 @@ class Attempt:
         for act in acts:
             _ACTS[act](self)
 
-    def _terms(self) -> Terms:
+    def _terms(self) -> EndTerms:
         policy = self._around.policy(self.class_name)
-        return Terms(self._timeout, policy.caps, policy.retry_lost, policy.retry_on)
+        return EndTerms(self._timeout, policy.caps, policy.retry_lost, policy.retry_on)
 
     def under_way(self) -> UnderWay:
         """How it stands, as it is known here."""

@@ -15,10 +15,10 @@ from bgjobd.core.attempt_life import (
     TABLE,
     Act,
     AttemptLife,
+    EndTerms,
     Happening,
     IllegalSightError,
     State,
-    Terms,
     advance,
     classify,
 )
@@ -172,7 +172,7 @@ def test_an_end_gets_the_name_of_what_caused_it() -> None:
     ended = after(RUNNING, StopRequested(StopReason.CANCELLED), EndSeen(TERM))
     assert (ended.state, ended.ending) == (State.ENDED, Ending.cancelled(TERM.ending))
     life, _ = advance(
-        after(RUNNING, StopRequested(StopReason.TIMED_OUT)), EndSeen(TERM), NOW, lambda: Terms(60.0)
+        after(RUNNING, StopRequested(StopReason.TIMED_OUT)), EndSeen(TERM), NOW, lambda: EndTerms(60.0)
     )
     assert life.ending == Ending.timed_out(60.0, TERM.ending)
 

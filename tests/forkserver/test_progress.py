@@ -13,7 +13,7 @@ import pytest
 
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver.journal import MAX_LOGS, MAX_NOTED, MAX_NOTES, MAX_PROGRESS, MAX_TEXT
-from bgjobd.forkserver.recorder import Pace
+from bgjobd.forkserver.recorder import ProgressPace
 from tests.forkserver.driven import DrivenServer, Told, fork_server, order
 from tests.support import eventually
 
@@ -172,9 +172,9 @@ def test_very_many_steps_cost_the_log_nothing(server: DrivenServer) -> None:
 # The pace
 
 
-def recorded_at(calls: Iterator[float] | list[float], pace: Pace | None = None) -> list[float]:
+def recorded_at(calls: Iterator[float] | list[float], pace: ProgressPace | None = None) -> list[float]:
     """The moments at which a record is written, of calls at these."""
-    pace = pace or Pace()
+    pace = pace or ProgressPace()
     written = []
     for now in calls:
         if pace.allows(now, is_whole=False):
@@ -207,14 +207,14 @@ def test_who_tells_for_days_is_heard_all_the_time_and_leaves_few_records(days: i
 
 
 def test_who_falls_silent_has_a_few_at_once_again() -> None:
-    pace = Pace()
+    pace = ProgressPace()
     for begin in (1000.0, 1010.0):
         calls = [begin + number / 1000 for number in range(50)]
         assert recorded_at(calls, pace) == calls[:10]
 
 
 def test_long_records_count_for_several() -> None:
-    pace, now, size = Pace(), 0.0, 0
+    pace, now, size = ProgressPace(), 0.0, 0
     while pace.allows(now, is_whole=True):
         pace.take(now, 100_000)
         size += 100_000
@@ -223,7 +223,7 @@ def test_long_records_count_for_several() -> None:
 
 
 def test_many_wholes_are_recorded_no_more_often_than_the_pace_allows() -> None:
-    pace, written = Pace(), 0
+    pace, written = ProgressPace(), 0
     for now in moments(until=10, step=0.001):
         if pace.allows(now, is_whole=True):
             pace.take(now, 100)
