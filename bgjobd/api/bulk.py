@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError, InvalidParametersError
 from bgjob.keys import is_made_here
+from bgjob.words import KEY_LENGTHS
 from bgjobd.api import submissions
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import NewJob, SubmitMany
@@ -78,8 +79,7 @@ def _first(values: list[Any], is_bad: Callable[[Any], bool]) -> int:
 
 _OBJECT: Final = frozenset({dict})
 _TEXT: Final = frozenset({str})
-_LENGTHS: Final = frozenset(range(1, 256))
-"""Characters that an idempotency key may have."""
+_LENGTHS: Final = frozenset(KEY_LENGTHS)
 
 
 async def _bulk(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
+from bgjob.words import KEY_LENGTHS
 from bgjobd.config.values import LONGEST_DURATION
 
 MAX_PAGE: Final = 1000
@@ -19,6 +20,7 @@ _MOST_NAMES: Final = 100
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_DURATION, allow_inf_nan=False)]
 Id = Annotated[int, Field(ge=1)]
 Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
+Key = Annotated[str, Field(min_length=KEY_LENGTHS[0], max_length=KEY_LENGTHS[-1])]
 Offset = Annotated[int, Field(ge=0)]
 
 
@@ -37,7 +39,7 @@ class Options(Input):
     max_retries: Annotated[int, Field(ge=0)] | None = None
     retry_delay: Seconds | None = None
     backoff: Literal["constant", "exponential"] | None = None
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    idempotency_key: Key | None = None
 
 
 class NewJob(Input):

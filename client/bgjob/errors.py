@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from bgjob.words import INTERFACE, SERVICE
+from bgjob.words import INTERFACE, KEY_LENGTHS, SERVICE
 
 
 class BgjobError(Exception):
@@ -283,7 +283,9 @@ _WANTED = {
     "options.max_retries": "a whole number from 0 on is wanted, at most the daemon's [retry] cap",
     "options.retry_delay": "seconds from 0 on are wanted, 100 years at most",
     "options.backoff": "constant or exponential is wanted",
-    "options.idempotency_key": "a text of 1 to 255 characters is wanted, another for each request",
+    "options.idempotency_key": (
+        f"a text of {KEY_LENGTHS[0]} to {KEY_LENGTHS[-1]} characters is wanted, another for each request"
+    ),
 }
 """What a parameter of Submit takes, or of Pause and Resume; the daemon's error has but its name."""
 

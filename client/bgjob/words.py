@@ -1,4 +1,4 @@
-"""The words that client and daemon share: statuses, outcomes, entry types and names of the socket; no behaviour."""
+"""The words that client and daemon share: statuses, outcomes, types, names and bounds of the socket; no behaviour."""
 
 from enum import StrEnum
 from typing import Final
@@ -10,6 +10,8 @@ MAX_FRAME: Final = 1024 * 1024
 MAX_DEPTH: Final = 32
 INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1
+KEY_LENGTHS: Final = range(1, 256)
+"""How many characters an idempotency key may have."""
 
 
 class Status(StrEnum):

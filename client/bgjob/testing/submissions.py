@@ -15,7 +15,7 @@ from bgjob.codec import JsonObject
 from bgjob.errors import InvalidNameError, InvalidParameterError, TooLargeError
 from bgjob.jobs import LONGEST_DELAY
 from bgjob.keys import is_made_here
-from bgjob.words import Backoff, Status
+from bgjob.words import KEY_LENGTHS, Backoff, Status
 
 CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -198,7 +198,7 @@ _OPTIONS: Final[_Fields] = {
     "max_retries": _is_count,
     "retry_delay": is_seconds,
     "backoff": lambda value: value in tuple(Backoff),
-    "idempotency_key": lambda value: _is_text(value) and 1 <= len(value) <= 255,
+    "idempotency_key": lambda value: _is_text(value) and len(value) in KEY_LENGTHS,
 }
 
 
