@@ -62,8 +62,7 @@ class _Server:
         self._place: Place | None = None
         self._means: tuple[int, ...] = ()
         self._on_sigpipe: Any = signal.SIG_IGN
-        self._slots = 0
-        self._spares = Spares(0)
+        self._spares = Spares(0, 0)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._complaints_read, self._complaints_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._complaints: dict[int, dict[str, Any]] = {}
@@ -165,7 +164,7 @@ class _Server:
         self._prepare_sandboxes(message)
         self._means = allowances.now()
         # A daemon that has been running for longer than this code is there asks for none.
-        self._slots, self._spares = message.get("slots", 0), Spares(message.get("spares", 0))
+        self._spares = Spares(message.get("spares", 0), message.get("slots", 0))
         self._want_spares()
         self._tell({"type": "ready", **loaded.description, **_about_python(), "left_open": left_open})
 
@@ -219,12 +218,12 @@ class _Server:
     def _want_spares(self) -> None:
         """Have as many as there may be starts until one of those that run has ended."""
         if self._is_linked and not self._is_draining:
-            self._spares.want(self._slots - len(self._children))
+            self._spares.want(len(self._children))
 
     def _fork_spare(self) -> None:
         """Have one more; where what this process may use was lowered, none: the next start finds out."""
         if allowances.lost(self._means):
-            self._spares.want(0)
+            self._spares.put_off()
         else:
             self._spares.fork(self._be_spare)
 

@@ -18,12 +18,12 @@ _LONGEST = 32 * 1024
 
 
 class Spares:
-    """The spares of a fork server, at most `most`. New ones are due when one has been used, never when one has died:
-    what kills them as they come could go on for ever.
+    """The spares of a fork server, at most `most`, and no more than there are free `slots`. New ones are due when one
+    has been used, never when one has died: what kills them as they come could go on for ever.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, slots: int) -> None:
+        self._most, self._slots = most, slots
         self._pipes: dict[int, int] = {}
         self._leaving: set[int] = set()
         self._due = 0
@@ -37,9 +37,13 @@ class Spares:
     def are_due(self) -> bool:
         return self._due > 0
 
-    def want(self, free: int) -> None:
-        """So many starts more may come at once."""
-        self._due = min(free, self._most) - len(self._pipes)
+    def want(self, taken: int) -> None:
+        """So many slots are taken: as many starts may come at once as there are others."""
+        self._due = min(self._slots - taken, self._most) - len(self._pipes)
+
+    def put_off(self) -> None:
+        """None is due, until some are wanted again."""
+        self._due = 0
 
     def fork(self, be_spare: Callable[[int], NoReturn]) -> None:
         """Have one more. In it, `be_spare` is called with the pipe that its order will come by."""
@@ -83,7 +87,7 @@ class Spares:
 
     def dismiss(self) -> None:
         """Let all of them go."""
-        self._due = 0
+        self.put_off()
         while self._pipes:
             pid, pipe = self._pipes.popitem()
             os.close(pipe)
