@@ -356,6 +356,17 @@ def jobs(
     sources, rest = _ways_to_jobs(wanted)
     if not sources:
         return Page([], None, total=None if count is None else 0)
+    walk = _walk_over_jobs(wanted, sources, rest, now)
+    start = _behind_job(connection, wanted, before, before_at)
+    page = _walk(connection, walk, start, limit, deadline, _listed)
+    if count is None:
+        return page
+    counted = _Count(_countable_jobs(wanted, sources, rest), walk.rest, walk.parameters, count)
+    return _with_total(connection, page, counted, before is None, deadline)
+
+
+def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[str], now: float) -> _Walk:
+    keys, last = (_BY_END, (wanted.since or "", INT_MIN)) if _is_by_end(wanted) else (_BY_ID, (INT_MIN,))
     parameters = {
         "now": to_text(now),
         "queue": wanted.queue,
@@ -364,20 +375,16 @@ def jobs(
         "needle": needle(wanted.search or ""),
         "since": wanted.since,
     }
+    return _Walk(keys, _LISTED_COLUMNS, sources, tuple(rest), parameters, is_backwards=True, last=last)
+
+
+def _behind_job(
+    connection: sqlite3.Connection, wanted: JobFilter, before: int | None, before_at: str | None
+) -> _Place:
+    """Where a walk over these jobs begins."""
     if _is_by_end(wanted):
-        start = _behind_end(connection, before, before_at)
-        last: _Place = (wanted.since or "", INT_MIN)
-        walk = _Walk(_BY_END, _LISTED_COLUMNS, sources, tuple(rest), parameters, is_backwards=True, last=last)
-    else:
-        start = (INT_MAX if before is None else before,)
-        walk = _Walk(
-            _BY_ID, _LISTED_COLUMNS, sources, tuple(rest), parameters, is_backwards=True, last=(INT_MIN,)
-        )
-    page = _walk(connection, walk, start, limit, deadline, _listed)
-    if count is None:
-        return page
-    counted = _Count(_countable_jobs(wanted, sources, rest), tuple(rest), parameters, count)
-    return _with_total(connection, page, counted, before is None, deadline)
+        return _behind_end(connection, before, before_at)
+    return (INT_MAX if before is None else before,)
 
 
 def _behind_end(connection: sqlite3.Connection, before: int | None, before_at: str | None) -> _Place:
