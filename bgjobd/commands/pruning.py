@@ -37,7 +37,8 @@ from bgjobd.store.backups import sync
 from bgjobd.store.database import errors_named, open_for_writing
 from bgjobd.store.items import Deletion, Item, Trimming
 from bgjobd.store.ledger import Ledger
-from bgjobd.store.reader import FIRST, Place, Reader
+from bgjobd.store.reader import Reader
+from bgjobd.store.retention import FIRST, Place
 from bgjobd.supervisor import outputs
 from bgjobd.supervisor.application import AttemptDirs
 
@@ -210,7 +211,7 @@ def prune(config: Config, wish: Wish, archive: Path | None, pruned: Pruned) -> N
         hand = held.enter_context(hand_of(config))
         reader = held.enter_context(closing(Reader(config.daemon.state_dir)))
         kept = None if archive is None else held.enter_context(closing(Archive(archive)))
-        total = sum(reader.count_ended_before(status, before) for status, before in wish.ends.items())
+        total = sum(reader.old.count_ended_before(status, before) for status, before in wish.ends.items())
         progress = held.enter_context(_progress(total))
         for status, before in wish.ends.items():
             place: Place | None = FIRST
@@ -248,8 +249,8 @@ def would_be_pruned(config: Config, wish: Wish) -> Pruned:
     """What a run would delete; nothing is."""
     Audit(config.daemon.state_dir).close()
     with errors_named(config.daemon.state_dir), closing(Reader(config.daemon.state_dir)) as reader:
-        jobs = {status: reader.count_ended_before(status, before) for status, before in wish.ends.items()}
-        return Pruned(Counter(jobs), reader.count_old_entries(wish.ends, wish.logs))
+        jobs = {status: reader.old.count_ended_before(status, before) for status, before in wish.ends.items()}
+        return Pruned(Counter(jobs), reader.old.count_entries(wish.ends, wish.logs))
 
 
 @contextmanager

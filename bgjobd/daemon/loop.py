@@ -185,7 +185,7 @@ class Daemon:
     def start(self) -> None:
         """Start the writer, and settle what an earlier daemon left."""
         reader = self.readers.first
-        newest_entry, leapt_at = reader.newest_entry(), reader.leapt_at()  # before there are ours
+        newest_entry, leapt_at = reader.old.newest_entry(), reader.leapt_at()  # before there are ours
         self._writer.start()
         self._due_timer.start()
         self._outbox.send(DaemonStarted())

@@ -15,7 +15,8 @@ from bgjob.errors import RequestError
 from bgjob.words import EntryType, Status
 from bgjobd.config import sections
 from bgjobd.store.items import Deleted, Deletion, Item, TimeLeapt, Trimmed, Trimming
-from bgjobd.store.reader import FIRST, Place, Reader
+from bgjobd.store.reader import Reader
+from bgjobd.store.retention import FIRST, Place
 from bgjobd.supervisor.outputs import Outputs
 
 AT_ONCE: Final = 200
@@ -236,21 +237,21 @@ class Retention:
 def old(status: Status, before: float, after: Place, reader: Reader) -> tuple[int, Sequence[Place]]:
     """Jobs that ended so before that time, behind a place; before them the newest log entry that was there then."""
     last_entry = reader.last_log_id()
-    return last_entry, reader.ended_before(status, before, after, AT_ONCE)
+    return last_entry, reader.old.ended_before(status, before, after, AT_ONCE)
 
 
 def _known(job_ids: Collection[int], reader: Reader) -> set[int]:
-    return reader.known(job_ids)
+    return reader.old.known(job_ids)
 
 
 def _known_attempts(job_ids: Collection[int], reader: Reader) -> set[tuple[int, int]]:
-    return reader.known_attempts(job_ids)
+    return reader.old.known_attempts(job_ids)
 
 
 def _first_due(kept: Mapping[Status, float], logs: float | None, now: float, reader: Reader) -> float | None:
     """When the first job or log entry is old."""
-    due = [at + age for status, age in kept.items() if (at := reader.oldest_end(status)) is not None]
-    if logs is not None and (oldest := reader.oldest_entry(now)) is not None:
+    due = [at + age for status, age in kept.items() if (at := reader.old.oldest_end(status)) is not None]
+    if logs is not None and (oldest := reader.old.oldest_entry(now)) is not None:
         due.append(oldest + logs)
     return min(due, default=None)
 

@@ -24,6 +24,7 @@ from bgjobd.core.case_folding import needle
 from bgjobd.core.job import Job
 from bgjobd.host.clock import to_text
 from bgjobd.store.filters import JobFilter, LogFilter
+from bgjobd.store.rows import text_of
 
 PAGE: Final = 50
 BUDGET: Final = 0.04
@@ -421,20 +422,16 @@ def summary_of(job: Job) -> JsonObject:
         "priority": job.priority,
         "retry_count": job.retry_count,
         "max_retries": job.policy.max_retries,
-        "scheduled_at": _text(job.scheduled_at),
-        "started_at": _text(job.started_at),
-        "finished_at": _text(job.finished_at),
+        "scheduled_at": text_of(job.scheduled_at),
+        "started_at": text_of(job.started_at),
+        "finished_at": text_of(job.finished_at),
         "created_at": to_text(job.created_at),
         "updated_at": to_text(job.updated_at),
-        "cancel_requested_at": _text(job.cancel_requested_at),
+        "cancel_requested_at": text_of(job.cancel_requested_at),
         "error": job.error,
         "attempt": job.attempt,
         "progress": parsed(job.progress),
     }
-
-
-def _text(at: float | None) -> str | None:
-    return None if at is None else to_text(at)
 
 
 def _ways_to_jobs(wanted: JobFilter) -> tuple[tuple[str, ...], list[str]]:

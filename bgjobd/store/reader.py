@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgjob.codec import JsonObject, to_json
-from bgjob.words import FINAL, INT_MAX, Outcome, Status
+from bgjob.words import Outcome, Status
 from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.masking import masked_text
 from bgjobd.core.why import MOST_AHEAD, LatestAttempt, OnFile, RunningJob
-from bgjobd.host.clock import from_text, to_text
+from bgjobd.host.clock import to_text
 from bgjobd.store import pages, statements, usage
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.pages import BUDGET, PAGE, Page
-from bgjobd.store.rows import job_from_row
-from bgjobd.store.sql_functions import held
+from bgjobd.store.retention import OldRows
+from bgjobd.store.rows import instant, job_from_row
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
 from bgjobd.store.tally import Tally, counted
 
@@ -87,39 +87,6 @@ OLDEST_DUE_BY_QUEUE: Final = f"""
     GROUP BY queue
 """
 
-# What is old, by the index of ends: (status, finished_at), and the id as in every index.
-OLDEST_END: Final = """
-    SELECT min(finished_at) FROM background_jobs INDEXED BY jobs_ended
-    WHERE status = :status AND finished_at IS NOT NULL
-"""
-ENDED_BEFORE: Final = """
-    SELECT finished_at, id FROM background_jobs INDEXED BY jobs_ended
-    WHERE status = :status AND finished_at IS NOT NULL AND finished_at < :before AND (finished_at, id) > (:at, :id)
-    ORDER BY finished_at, id LIMIT :limit
-"""
-COUNT_ENDED_BEFORE: Final = """
-    SELECT count(*) FROM background_jobs INDEXED BY jobs_ended
-    WHERE status = :status AND finished_at IS NOT NULL AND finished_at < :before
-"""
-_COUNT_OLD_ENTRIES: Final = """
-    SELECT count(*) FROM job_logs AS l CROSS JOIN background_jobs AS j ON j.id = l.job_id
-    WHERE l.created_at < :logs
-        OR (j.status = 'completed' AND j.finished_at < :completed)
-        OR (j.status = 'failed' AND j.finished_at < :failed)
-        OR (j.status = 'cancelled' AND j.finished_at < :cancelled)
-"""
-_KNOWN: Final = "SELECT id FROM background_jobs WHERE id IN (SELECT value FROM json_each(:ids))"
-_KNOWN_ATTEMPTS: Final = (
-    "SELECT job_id, number FROM job_attempts WHERE job_id IN (SELECT value FROM json_each(:ids))"
-)
-_OLDEST_ENTRY: Final = "SELECT created_at FROM job_logs WHERE created_at <= :now ORDER BY id LIMIT 1"
-_NEWEST_ENTRY: Final = "SELECT created_at FROM job_logs ORDER BY id DESC LIMIT 1"
-
-Place = tuple[str, int]
-"""Where a job stands among those that ended: when, as it is stored, and its id."""
-
-FIRST: Final[Place] = ("", 0)
-
 _LONGEST_MESSAGE: Final = 200
 """How many characters of a progress message are told of each attempt that runs: there may be 64 KiB of them."""
 
@@ -142,13 +109,14 @@ class StoredJob:
 
 
 class Reader:
-    """Answers questions about the file; use from one thread at a time."""
+    """Answers questions about the file, `old` those about what may go; use from one thread at a time."""
 
     def __init__(self, state_dir: Path) -> None:
         self._database = open_for_reading(state_dir)
         # Which opens all files: later it may take long.
         self._database.execute_sql("PRAGMA schema_version").fetchall()
         self._path = str(state_dir / FILE_NAME)
+        self.old = OldRows(self._database)
 
     def close(self) -> None:
         self._database.close()
@@ -259,51 +227,9 @@ class Reader:
         """The id of the newest log entry; 0 where there is none."""
         return int(self._database.execute_sql(SELECT_LAST_LOG_ID).fetchone()[0])
 
-    # What is old
-
-    def ended_before(self, status: Status, before: float, after: Place, limit: int) -> Sequence[Place]:
-        """The jobs that ended so before that time, oldest first, behind a place."""
-        at, id = after
-        given = {"status": status, "before": _stored(before), "at": at, "id": id, "limit": limit}
-        return list(self._database.execute_sql(ENDED_BEFORE, given).fetchall())
-
-    def count_ended_before(self, status: Status, before: float) -> int:
-        given = {"status": status, "before": _stored(before)}
-        return int(self._database.execute_sql(COUNT_ENDED_BEFORE, given).fetchone()[0])
-
-    def count_old_entries(self, ends: Mapping[Status, float], logs: float | None) -> int:
-        """The log entries from before `logs`, and those of jobs that ended so before that time; it reads all."""
-        given = {status.value: _stored(ends[status]) if status in ends else "" for status in FINAL}
-        given["logs"] = "" if logs is None else _stored(logs)
-        return int(self._database.execute_sql(_COUNT_OLD_ENTRIES, given).fetchone()[0])
-
-    def oldest_end(self, status: Status) -> float | None:
-        """When the job ended that ended so first; None where none has."""
-        return _instant(self._database.execute_sql(OLDEST_END, {"status": status}).fetchone()[0])
-
-    def oldest_entry(self, now: float) -> float | None:
-        """When the first log entry that is left was made, but for those of a time to come; None where there is none."""
-        row = self._database.execute_sql(_OLDEST_ENTRY, {"now": _stored(now)}).fetchone()
-        return None if row is None else _instant(row[0])
-
-    def newest_entry(self) -> float | None:
-        """When the last log entry was made; None where there is none."""
-        row = self._database.execute_sql(_NEWEST_ENTRY).fetchone()
-        return None if row is None else _instant(row[0])
-
     def leapt_at(self) -> float | None:
         """When a daemon last saw time leap ahead; None where none has."""
-        return _instant(self._property(statements.LEAPT_AT))
-
-    def known(self, job_ids: Collection[int]) -> set[int]:
-        """Those of these jobs that there are."""
-        given = {"ids": to_json([id for id in job_ids if id <= INT_MAX])}
-        return {id for (id,) in self._database.execute_sql(_KNOWN, given).fetchall()}
-
-    def known_attempts(self, job_ids: Collection[int]) -> set[tuple[int, int]]:
-        """The attempts of these jobs that there are, as job and number."""
-        given = {"ids": to_json([id for id in job_ids if id <= INT_MAX])}
-        return set(self._database.execute_sql(_KNOWN_ATTEMPTS, given).fetchall())
+        return instant(self._property(statements.LEAPT_AT))
 
     def whole(self, job_id: int) -> JsonObject | None:
         """The job, keys as the columns, with all its `attempts` and log entries (`logs`), oldest first, or None."""
@@ -369,8 +295,8 @@ class Reader:
         return LatestAttempt(
             row["number"],
             row["pid"],
-            _instant(row["started_at"]),
-            _instant(row["finished_at"]),
+            instant(row["started_at"]),
+            instant(row["finished_at"]),
             None if row["outcome"] is None else _ending(row),
         )
 
@@ -383,7 +309,7 @@ class Reader:
         return OnFile(
             job,
             latest,
-            _instant(paused[0]["paused_at"]) if paused else None,
+            instant(paused[0]["paused_at"]) if paused else None,
             ahead,
             tuple(RunningJob(*row) for row in running),
         )
@@ -414,14 +340,6 @@ def _ending(row: JsonObject) -> Ending:
     known = ("exit_code", "signal", "error_type", "error_message", "traceback")
     spends_retry = bool(row["spends_retry"])
     return Ending(Outcome(row["outcome"]), **{name: row[name] for name in known}, spends_retry=spends_retry)
-
-
-def _stored(at: float) -> str:
-    return to_text(held(at))
-
-
-def _instant(text: str | None) -> float | None:
-    return None if text is None else from_text(text)
 
 
 def _in_short(progress: JsonObject | None) -> JsonObject | None:

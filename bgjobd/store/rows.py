@@ -32,10 +32,10 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         attempt=attempt,
         timeout=timeout,
         created_at=from_text(created_at),
-        scheduled_at=_instant(scheduled_at),
-        started_at=_instant(started_at),
-        finished_at=_instant(finished_at),
-        cancel_requested_at=_instant(cancel_requested_at),
+        scheduled_at=instant(scheduled_at),
+        started_at=instant(started_at),
+        finished_at=instant(finished_at),
+        cancel_requested_at=instant(cancel_requested_at),
         idempotency_key=idempotency_key,
         result=result,
         error=error,
@@ -51,11 +51,11 @@ def changes_of(job: Job, now: float) -> Row:
         "id": job.id,
         "status": job.status,
         "retry_count": job.retry_count,
-        "scheduled_at": _text(job.scheduled_at),
-        "started_at": _text(job.started_at),
-        "finished_at": _text(job.finished_at),
+        "scheduled_at": text_of(job.scheduled_at),
+        "started_at": text_of(job.started_at),
+        "finished_at": text_of(job.finished_at),
         "updated_at": to_text(now),
-        "cancel_requested_at": _text(job.cancel_requested_at),
+        "cancel_requested_at": text_of(job.cancel_requested_at),
         "result": job.result,
         "error": job.error,
         "ready": job.is_due(now),
@@ -166,13 +166,15 @@ def progress_of(note: Note) -> JsonObject:
     return {"fraction": note.progress, "message": note.message, "at": to_text(note.at)}
 
 
-def _names(text: str | None) -> tuple[str, ...]:
-    return () if text is None else tuple(json.loads(text))
-
-
-def _instant(text: str | None) -> float | None:
+def instant(text: str | None) -> float | None:
+    """An instant as the rules have it, of one that a column may have."""
     return None if text is None else from_text(text)
 
 
-def _text(at: float | None) -> str | None:
+def text_of(at: float | None) -> str | None:
+    """An instant as a column has it, where there is one."""
     return None if at is None else to_text(at)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return () if text is None else tuple(json.loads(text))

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from bgjobd.store import reader as reads
-from bgjobd.store import statements, tally, usage
+from bgjobd.store import retention, statements, tally, usage
 from bgjobd.store.filters import JobFilter
 from bgjobd.store.reader import Reader
 from tests.store.samples import NOW, Store, asked, statements_run_on
@@ -218,7 +218,7 @@ def test_a_start_counts_on_indexes_and_no_end_that_is_older_than_an_hour(store: 
 @pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
 def test_what_is_old_is_found_on_the_index_of_ends_alone_and_in_its_order(store: Store, changed: str) -> None:
     attempted_once(store, changed)
-    for statement in (reads.OLDEST_END, reads.ENDED_BEFORE, reads.COUNT_ENDED_BEFORE):
+    for statement in (retention.OLDEST_END, retention.ENDED_BEFORE, retention.COUNT_ENDED_BEFORE):
         (step,) = plan(store, statement)  # and so no TEMP B-TREE
         assert "SEARCH background_jobs USING COVERING INDEX jobs_ended (status=? AND finished_at>?" in step
 

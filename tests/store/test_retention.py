@@ -13,7 +13,8 @@ from bgjobd.core.planner import Lanes
 from bgjobd.store import deletions
 from bgjobd.store.audit import Audit
 from bgjobd.store.items import Deleted, Deletion, Noted, Trimmed, Trimming
-from bgjobd.store.reader import FIRST, Reader
+from bgjobd.store.reader import Reader
+from bgjobd.store.retention import FIRST
 from bgjobd.store.tally import counted
 from tests.store.samples import (
     COMPLETED,
@@ -62,7 +63,7 @@ def delete(store: Store, *ids: int, last_entry: int = FAR) -> Deleted:
 
 def old(store: Store, status: Status, before: float, limit: int = 100) -> list[int]:
     with closing(Reader(store.state_dir)) as reader:
-        return [id for _, id in reader.ended_before(status, before, FIRST, limit)]
+        return [id for _, id in reader.old.ended_before(status, before, FIRST, limit)]
 
 
 def ids_of(store: Store, table: str, column: str) -> set[int]:
@@ -107,7 +108,7 @@ def test_what_is_found_goes_on_behind_a_place_also_among_jobs_of_one_moment(stor
     ids = ended(store, COMPLETED, 5)
     found, place = [], FIRST
     with closing(Reader(store.state_dir)) as reader:
-        while places := reader.ended_before(Status.COMPLETED, NOW + 1, place, 2):
+        while places := reader.old.ended_before(Status.COMPLETED, NOW + 1, place, 2):
             found += [id for _, id in places]
             place = places[-1]
     assert found == ids
@@ -264,7 +265,7 @@ def test_entries_of_a_time_to_come_do_not_keep_those_behind_them(
     store.now += DAY
     (young,) = store.submit(asked())
     with closing(Reader(store.state_dir)) as reader:
-        assert reader.oldest_entry(store.now) == NOW
+        assert reader.old.oldest_entry(store.now) == NOW
     after: int | None = 0
     while after is not None:
         after = store.answer(Trimming(NOW + 1, after)).next
@@ -328,10 +329,10 @@ def test_what_a_run_would_delete_is_what_it_deletes(store: Store) -> None:
     ended(store, COMPLETED, 2)
     newest(store)
     with closing(Reader(store.state_dir)) as reader:
-        both = reader.count_old_entries({Status.COMPLETED: NOW + 1, Status.FAILED: NOW + 1}, None)
-        some = reader.count_old_entries({Status.FAILED: NOW + 1}, None)
-        every = reader.count_old_entries({}, NOW + 1)
-        assert reader.count_ended_before(Status.COMPLETED, NOW + 1) == 3
+        both = reader.old.count_entries({Status.COMPLETED: NOW + 1, Status.FAILED: NOW + 1}, None)
+        some = reader.old.count_entries({Status.FAILED: NOW + 1}, None)
+        every = reader.old.count_entries({}, NOW + 1)
+        assert reader.old.count_ended_before(Status.COMPLETED, NOW + 1) == 3
     assert delete(store, *failed).entries == some
     assert delete(store, *done).entries == both - some
     assert every == both

@@ -1,0 +1,98 @@
+"""What is old enough to go, and what there still is of it: reads for whoever deletes, the daemon or `bgjobd prune`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from peewee import SqliteDatabase
+
+from bgjob.codec import to_json
+from bgjob.words import FINAL, INT_MAX, Status
+from bgjobd.host.clock import to_text
+from bgjobd.store.rows import instant
+from bgjobd.store.sql_functions import held
+
+# What is old, by the index of ends: (status, finished_at), and the id as in every index.
+OLDEST_END: Final = """
+    SELECT min(finished_at) FROM background_jobs INDEXED BY jobs_ended
+    WHERE status = :status AND finished_at IS NOT NULL
+"""
+ENDED_BEFORE: Final = """
+    SELECT finished_at, id FROM background_jobs INDEXED BY jobs_ended
+    WHERE status = :status AND finished_at IS NOT NULL AND finished_at < :before AND (finished_at, id) > (:at, :id)
+    ORDER BY finished_at, id LIMIT :limit
+"""
+COUNT_ENDED_BEFORE: Final = """
+    SELECT count(*) FROM background_jobs INDEXED BY jobs_ended
+    WHERE status = :status AND finished_at IS NOT NULL AND finished_at < :before
+"""
+_COUNT_ENTRIES: Final = """
+    SELECT count(*) FROM job_logs AS l CROSS JOIN background_jobs AS j ON j.id = l.job_id
+    WHERE l.created_at < :logs
+        OR (j.status = 'completed' AND j.finished_at < :completed)
+        OR (j.status = 'failed' AND j.finished_at < :failed)
+        OR (j.status = 'cancelled' AND j.finished_at < :cancelled)
+"""
+_KNOWN: Final = "SELECT id FROM background_jobs WHERE id IN (SELECT value FROM json_each(:ids))"
+_KNOWN_ATTEMPTS: Final = (
+    "SELECT job_id, number FROM job_attempts WHERE job_id IN (SELECT value FROM json_each(:ids))"
+)
+_OLDEST_ENTRY: Final = "SELECT created_at FROM job_logs WHERE created_at <= :now ORDER BY id LIMIT 1"
+_NEWEST_ENTRY: Final = "SELECT created_at FROM job_logs ORDER BY id DESC LIMIT 1"
+
+Place = tuple[str, int]
+"""Where a job stands among those that ended: when, as it is stored, and its id."""
+
+FIRST: Final[Place] = ("", 0)
+
+
+class OldRows:
+    """Asks what is old; of one reader, for which it runs."""
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+
+    def ended_before(self, status: Status, before: float, after: Place, limit: int) -> Sequence[Place]:
+        """The jobs that ended so before that time, oldest first, behind a place."""
+        at, id = after
+        given = {"status": status, "before": _stored(before), "at": at, "id": id, "limit": limit}
+        return list(self._database.execute_sql(ENDED_BEFORE, given).fetchall())
+
+    def count_ended_before(self, status: Status, before: float) -> int:
+        given = {"status": status, "before": _stored(before)}
+        return int(self._database.execute_sql(COUNT_ENDED_BEFORE, given).fetchone()[0])
+
+    def count_entries(self, ends: Mapping[Status, float], logs: float | None) -> int:
+        """The log entries from before `logs`, and those of jobs that ended so before that time; it reads all."""
+        given = {status.value: _stored(ends[status]) if status in ends else "" for status in FINAL}
+        given["logs"] = "" if logs is None else _stored(logs)
+        return int(self._database.execute_sql(_COUNT_ENTRIES, given).fetchone()[0])
+
+    def oldest_end(self, status: Status) -> float | None:
+        """When the job ended that ended so first; None where none has."""
+        return instant(self._database.execute_sql(OLDEST_END, {"status": status}).fetchone()[0])
+
+    def oldest_entry(self, now: float) -> float | None:
+        """When the first log entry that is left was made, but for those of a time to come; None where there is none."""
+        row = self._database.execute_sql(_OLDEST_ENTRY, {"now": _stored(now)}).fetchone()
+        return None if row is None else instant(row[0])
+
+    def newest_entry(self) -> float | None:
+        """When the last log entry was made; None where there is none."""
+        row = self._database.execute_sql(_NEWEST_ENTRY).fetchone()
+        return None if row is None else instant(row[0])
+
+    def known(self, job_ids: Collection[int]) -> set[int]:
+        """Those of these jobs that there are."""
+        given = {"ids": to_json([id for id in job_ids if id <= INT_MAX])}
+        return {id for (id,) in self._database.execute_sql(_KNOWN, given).fetchall()}
+
+    def known_attempts(self, job_ids: Collection[int]) -> set[tuple[int, int]]:
+        """The attempts of these jobs that there are, as job and number."""
+        given = {"ids": to_json([id for id in job_ids if id <= INT_MAX])}
+        return set(self._database.execute_sql(_KNOWN_ATTEMPTS, given).fetchall())
+
+
+def _stored(at: float) -> str:
+    return to_text(held(at))
