@@ -258,12 +258,11 @@ _HELD: Final = frozenset({"Wait"})
 
 def methods(daemon: Daemon, grants: Grants) -> Methods:
     """All that the socket serves: the jobs' interface, and the one that describes it."""
-    answers: dict[str, Answer] = {
-        f"{INTERFACE}.{name}": partial(
-            _hold if name in _HELD else _call, daemon, grants, RIGHTS[name], *entry
-        )
-        for name, entry in _TABLE.items()
-    }
+    answers: dict[str, Answer] = {}
+    for name, entry in _TABLE.items():
+        answer = partial(_call, daemon, grants, RIGHTS[name], *entry)
+        is_held = name in _HELD
+        answers[f"{INTERFACE}.{name}"] = partial(_hold, grants, RIGHTS[name], answer) if is_held else answer
     answers[f"{SERVICE}.GetInfo"] = info
     answers[f"{SERVICE}.GetInterfaceDescription"] = description
     followed: dict[str, Stream] = {
@@ -274,16 +273,10 @@ def methods(daemon: Daemon, grants: Grants) -> Methods:
 
 
 async def _hold(
-    daemon: Daemon,
-    grants: Grants,
-    right: Right,
-    shape: type[Input],
-    function: Callable[..., Awaitable[JsonObject | Encoded]],
-    parameters: JsonObject,
-    caller: Caller,
+    grants: Grants, right: Right, answer: Answer, parameters: JsonObject, caller: Caller
 ) -> JsonObject | Encoded:
     async with grants.holding(caller, right):
-        return await _call(daemon, grants, right, shape, function, parameters, caller)
+        return await answer(parameters, caller)
 
 
 async def _call(

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from peewee import DatabaseError, OperationalError, SqliteDatabase
 from peewee import __exception_wrapper__ as as_peewees_own  # type: ignore[attr-defined]  # its stubs lack it
@@ -165,22 +165,14 @@ def _far_ahead_of(id: int) -> int:
 
 def open_for_writing(state_dir: Path) -> SqliteDatabase:
     """The writer's connection: write-ahead log, and every commit on disk before it is told to anybody."""
-    database = SqliteDatabase(
-        str(state_dir / FILE_NAME),
-        timeout=_BUSY_TIMEOUT,
-        pragmas={
-            "journal_mode": "wal",
-            "synchronous": "full",
-            "foreign_keys": 0,
-            "cache_size": -4000,
-            "journal_size_limit": _KEPT_WAL,
-        },
-        thread_safe=False,
-        check_same_thread=False,
-    )
-    register(database)
-    database.connect()
-    return database
+    pragmas = {
+        "journal_mode": "wal",
+        "synchronous": "full",
+        "foreign_keys": 0,
+        "cache_size": -4000,
+        "journal_size_limit": _KEPT_WAL,
+    }
+    return _connected(str(state_dir / FILE_NAME), pragmas)
 
 
 def open_for_reading(state_dir: Path) -> SqliteDatabase:
@@ -188,13 +180,13 @@ def open_for_reading(state_dir: Path) -> SqliteDatabase:
     path = state_dir / FILE_NAME
     if _is_missing(path):
         raise NoDatabaseError(path, "there is no such file")
+    pragmas = {"query_only": 1, "cache_size": -2000}
+    return _connected(f"{path.absolute().as_uri()}?mode=ro", pragmas, uri=True)
+
+
+def _connected(place: str, pragmas: dict[str, Any], uri: bool = False) -> SqliteDatabase:
     database = SqliteDatabase(
-        f"{path.absolute().as_uri()}?mode=ro",
-        timeout=_BUSY_TIMEOUT,
-        pragmas={"query_only": 1, "cache_size": -2000},
-        uri=True,
-        thread_safe=False,
-        check_same_thread=False,
+        place, timeout=_BUSY_TIMEOUT, pragmas=pragmas, uri=uri, thread_safe=False, check_same_thread=False
     )
     register(database)
     database.connect()
