@@ -51,32 +51,8 @@ class Renderer:
         }
         digest = hashlib.blake2b(b"".join(self.files.values()), digest_size=8).hexdigest()
         self.static = f"/static/{digest}"
-        self._environment = Environment(
-            loader=FileSystemLoader(_HERE / "templates"),
-            autoescape=True,
-            finalize=shown,
-            undefined=StrictUndefined,
-            auto_reload=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._environment.filters |= {
-            "badge": badge, "size": size_text, "seconds": span_text, "pretty": pretty, "short": short,
-            "own_frames": own_frames, "limits": limits_text, "moment": moment,
-            "parted": parted, "as_it_is": as_it_is,
-        }  # fmt: skip
-        self._environment.globals |= {
-            "time": time_tag,
-            "chart": chart,
-            "duration": duration,
-            "standing": standing,
-            "retries_spent": retries_spent,
-            "oldest_due": oldest_due,
-            "static": self.static,
-        }
-        self._templates = {
-            name: self._environment.get_template(name) for name in self._environment.list_templates()
-        }
+        environment = _environment(self.static)
+        self._templates = {name: environment.get_template(name) for name in environment.list_templates()}
 
     def render(self, template: str, **values: Any) -> str:
         """A view's page; `now` among the values is the wall clock, in seconds."""
@@ -86,6 +62,34 @@ class Renderer:
         """A static file and its type."""
         content = self.files.get(name)
         return None if content is None else (content, _TYPES[Path(name).suffix])
+
+
+def _environment(static: str) -> Environment:
+    """What templates may use."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        finalize=shown,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "badge": badge, "size": size_text, "seconds": span_text, "pretty": pretty, "short": short,
+        "own_frames": own_frames, "limits": limits_text, "moment": moment,
+        "parted": parted, "as_it_is": as_it_is,
+    }  # fmt: skip
+    environment.globals |= {
+        "time": time_tag,
+        "chart": chart,
+        "duration": duration,
+        "standing": standing,
+        "retries_spent": retries_spent,
+        "oldest_due": oldest_due,
+        "static": static,
+    }
+    return environment
 
 
 def badge(word: str) -> Markup:
