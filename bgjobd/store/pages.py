@@ -535,6 +535,7 @@ def attempt_of(row: tuple[Any, ...]) -> JsonObject:
 # Log entries
 
 _ENTRY: Final = ("id", "job_id", "attempt", "attempts_allowed", "type", "message", "context", "created_at")
+_BY_ENTRY: Final = ("l.id",)
 _ENTRY_COLUMNS: Final = ", ".join([*(f"l.{name}" for name in _ENTRY), "j.class_name", "j.method_name"])
 _ITS_JOB: Final = " CROSS JOIN background_jobs AS j ON j.id = l.job_id"
 _ANY_ENTRY: Final = "job_logs AS l NOT INDEXED{its_job} WHERE true"
@@ -557,6 +558,19 @@ def entries(
     """Log entries, newest first; with `after` oldest first; with their total, at most `count`."""
     deadline = time.monotonic() + budget
     source, rest = _ways_to_entries(wanted)
+    highest = INT_MAX if before is None else before
+    start, last = (highest, INT_MIN) if after is None else (after, highest - 1)
+    walk = _walk_over_entries(wanted, source, rest, is_backwards=after is None, last=last)
+    page = _walk(connection, walk, (start,), limit, deadline, _entry)
+    if count is None:
+        return page
+    counted = _Count((_countable(source, rest),), walk.rest, walk.parameters, count)
+    return _with_total(connection, page, counted, before is None and not after, deadline)
+
+
+def _walk_over_entries(
+    wanted: LogFilter, source: str, rest: Sequence[str], is_backwards: bool, last: int
+) -> _Walk:
     parameters = {
         "id": wanted.id,
         "type": wanted.type,
@@ -564,23 +578,8 @@ def entries(
         "method_name": wanted.method_name,
         "needle": needle(wanted.search or ""),
     }
-    highest = INT_MAX if before is None else before
-    start, last = (highest, INT_MIN) if after is None else (after, highest - 1)
     with_job = source.format(its_job=_ITS_JOB)
-    walk = _Walk(
-        ("l.id",),
-        _ENTRY_COLUMNS,
-        (with_job,),
-        tuple(rest),
-        parameters,
-        is_backwards=after is None,
-        last=(last,),
-    )
-    page = _walk(connection, walk, (start,), limit, deadline, _entry)
-    if count is None:
-        return page
-    counted = _Count((_countable(source, rest),), tuple(rest), parameters, count)
-    return _with_total(connection, page, counted, before is None and not after, deadline)
+    return _Walk(_BY_ENTRY, _ENTRY_COLUMNS, (with_job,), tuple(rest), parameters, is_backwards, (last,))
 
 
 def _countable(source: str, rest: Sequence[str]) -> str:
