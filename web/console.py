@@ -81,8 +81,8 @@ class _Console:
             _write(line)
             dropped = self._take_dropped()
             if dropped:
-                told = f"{dropped} lines of the page were dropped, as stderr was not read"
-                _write(_rendered(settings, told, EntryType.FAILURE) or b"")
+                message = f"{dropped} lines of the page were dropped, as stderr was not read"
+                _write(_rendered(settings, message, EntryType.FAILURE) or b"")
             self._waiting.task_done()
 
     def _take_dropped(self) -> int:

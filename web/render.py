@@ -119,8 +119,8 @@ def ago(seconds: float) -> str:
     if abs(seconds) < 2:
         return "just now"
     many, unit = in_largest_unit(seconds, _UNITS)
-    told = f"{many} {unit}" if many == 1 else f"{many} {unit}s"
-    return f"in {told}" if seconds > 0 else f"{told} ago"
+    amount = f"{many} {unit}" if many == 1 else f"{many} {unit}s"
+    return f"in {amount}" if seconds > 0 else f"{amount} ago"
 
 
 def duration(began_at: str, ended_at: str) -> str:

@@ -53,9 +53,9 @@ def _encoded(job: StoredJob, policy: Policy) -> Encoded:
         "parameters": masked_text(job.columns["parameters"], policy.sensitive),
         "result": job.columns["result"] or "null",
     }
-    told = ",".join(_fields(job.columns, texts))
+    fields = ",".join(_fields(job.columns, texts))
     attempts = ",".join(map(to_json, job.attempts))
-    return Encoded(f'{{"job":{{{told},"attempts":[{attempts}]}},"next":{to_json(job.next)}}}'.encode())
+    return Encoded(f'{{"job":{{{fields},"attempts":[{attempts}]}},"next":{to_json(job.next)}}}'.encode())
 
 
 def _fields(columns: JsonObject, texts: Mapping[str, str]) -> Iterator[str]:
@@ -69,9 +69,9 @@ def _fields(columns: JsonObject, texts: Mapping[str, str]) -> Iterator[str]:
 
 def page_reply(name: str, rows: Iterable[JsonObject], page: Page, **more: Any) -> Encoded:
     """The page with its rows by this name, written out where it is read, row by row: all at once would keep others."""
-    told = ",".join(map(to_json, rows))
+    written = ",".join(map(to_json, rows))
     rest = to_json({"next": page.next, "is_complete": page.is_complete, "total": page.total, **more})
-    return Encoded(f'{{"{name}":[{told}],{rest[1:]}'.encode())
+    return Encoded(f'{{"{name}":[{written}],{rest[1:]}'.encode())
 
 
 def class_reply(daemon: Daemon, name: str, described: Mapping[str, Any], policy: Policy | None) -> JsonObject:

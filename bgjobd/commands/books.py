@@ -134,8 +134,8 @@ def lasting(first: Books, second: Books) -> Books:
 
 def _damage(look: Snapshot) -> Iterator[Discrepancy]:
     for line in look.damage:
-        told = "stop the daemon, keep the file aside, and restore a copy"
-        yield Discrepancy("the database", line, f"it is damaged: {line}", told)
+        remedy = "stop the daemon, keep the file aside, and restore a copy"
+        yield Discrepancy("the database", line, f"it is damaged: {line}", remedy)
 
 
 def _contradictions(look: Snapshot) -> Iterator[Discrepancy]:
@@ -196,14 +196,14 @@ def _left_files(look: Snapshot) -> Iterator[Discrepancy]:
                     subject, "hook", "the process of this failed hook is gone, its journal is not", _RESTART
                 )
         elif not (file.key in open_keys or (file.kind == "journal" and file.key in owed)):
-            told = "it lies in the spool, and the end of its attempt is stored"
+            message = "it lies in the spool, and the end of its attempt is stored"
             if file.key not in look.entries:
-                told = "it lies in the spool, and there is no such attempt"
-            yield Discrepancy(subject, "left", told, "restart the daemon, which removes it, and report it")
+                message = "it lies in the spool, and there is no such attempt"
+            yield Discrepancy(subject, "left", message, "restart the daemon, which removes it, and report it")
 
     for path in look.unfinished:
-        told = "it was never finished, and whoever wrote it is gone"
-        yield Discrepancy(path, "unfinished", told, "restart the daemon, which removes it")
+        message = "it was never finished, and whoever wrote it is gone"
+        yield Discrepancy(path, "unfinished", message, "restart the daemon, which removes it")
 
 
 def _owed_hooks(look: Snapshot) -> list[SpoolFile]:
@@ -283,18 +283,18 @@ def _is_below(process: Process, begun: Collection[int], processes: Mapping[int, 
 
 def _forlorn_server(process: Process, daemon: int | None) -> Discrepancy:
     whose = "is not of the daemon that runs" if daemon is not None else "is of no daemon"
-    told = f"this fork server {whose}, and has no attempt to wait for"
-    return Discrepancy(_called(process), "forlorn", told, f"end it (kill {process.pid}), and report it")
+    message = f"this fork server {whose}, and has no attempt to wait for"
+    return Discrepancy(_called(process), "forlorn", message, f"end it (kill {process.pid}), and report it")
 
 
 def _stray(process: Process) -> Discrepancy:
     if process.is_zombie:
-        told = f"it has ended, and its parent ({process.parent}) does not reap it"
-        return Discrepancy(_called(process), "zombie", told, "report it; a restart of the daemon ends it")
+        message = f"it has ended, and its parent ({process.parent}) does not reap it"
+        return Discrepancy(_called(process), "zombie", message, "report it; a restart of the daemon ends it")
     whose = ", ".join(_name(key) for key in sorted(process.holds))
-    told = f"it outlived its attempt ({whose})" if whose else "it belongs to no attempt that runs"
+    message = f"it outlived its attempt ({whose})" if whose else "it belongs to no attempt that runs"
     return Discrepancy(
-        _called(process), "stray", f"{told}: {process.command}", f"look at it, then kill {process.pid}"
+        _called(process), "stray", f"{message}: {process.command}", f"look at it, then kill {process.pid}"
     )
 
 

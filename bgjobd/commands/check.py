@@ -69,9 +69,9 @@ class Checked:
             "unavailable": self._count_unavailable(),
             Severity.DOUBTFUL: self._count(Severity.DOUBTFUL),
         }
-        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        message = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         fit = "fit for a start" if self.is_fit else "not fit for a start"
-        return f"{fit}: {told}" if told else fit
+        return f"{fit}: {message}" if message else fit
 
     def _count_unavailable(self) -> int:
         return sum(described["unavailable"] is not None for described in self.classes.values())
@@ -122,8 +122,8 @@ def check(config: Config) -> Checked:
     ready: Mapping[str, Any] | None = None
     catalogue: Catalogue | None = None
     if _is_of_another_user(config.daemon.state_dir):
-        told = "nothing of [approved] was imported: that is code of another user's, as state_dir is"
-        found.append(broken(f"interpreter: {told}; run this as that user"))
+        message = "nothing of [approved] was imported: that is code of another user's, as state_dir is"
+        found.append(broken(f"interpreter: {message}; run this as that user"))
     else:
         try:
             catalogue, ready = asyncio.run(_catalogue(config))
@@ -188,14 +188,14 @@ def _doubts(config: Config, catalogue: Catalogue) -> Iterator[Finding]:
 
 def _access(config: Config) -> Iterator[Finding]:
     for name in Access.from_config(config.access).unknown:
-        told = f"access: {name} is not known to this machine, and grants nothing"
-        yield doubtful(f"{told}; mend the name under [access], or make the user or group")
+        message = f"access: {name} is not known to this machine, and grants nothing"
+        yield doubtful(f"{message}; mend the name under [access], or make the user or group")
 
 
 def _clock() -> Finding:
     if clock.is_synchronised() is False:
-        told = "clock: nobody keeps it right (NTP); when it is set, times of jobs move with it"
-        return remark(f"{told}; `timedatectl set-ntp true`, where systemd is")
+        message = "clock: nobody keeps it right (NTP); when it is set, times of jobs move with it"
+        return remark(f"{message}; `timedatectl set-ntp true`, where systemd is")
     return ok("clock: it is synchronised")
 
 
@@ -203,11 +203,11 @@ def _strays(machine: limits.Machine) -> Finding:
     """How what attempts leave behind is found where daemon and fork server die at once; else both find all of it."""
     if machine.has_groups:
         return ok("strays: whatever an attempt leaves behind is found by its cgroup")
-    told = "strays: should daemon and fork server be killed at once, what an attempt leaves behind is found by its"
+    message = "strays: should daemon and fork server be killed at once, what an attempt leaves behind is found by its"
     more = (
         "environment, and not where it has cleaned that; a cgroup finds it (Delegate=yes, DelegateSubgroup=)"
     )
-    return remark(f"{told} {more}")
+    return remark(f"{message} {more}")
 
 
 # What is stored
@@ -239,8 +239,10 @@ def _of_waiting(
         yield ok(f"database: schema version {waiting.schema}; a start backs it up, and brings it up to date")
     newest = waiting.newest()
     if newest is not None and clock.from_text(newest) > time.time() + _AHEAD:
-        told = f"clock: a job was written at {newest}, which is in the future: the clock was set back since"
-        yield doubtful(f"{told}; see that it is right, for times that jobs wait for count from it")
+        message = (
+            f"clock: a job was written at {newest}, which is in the future: the clock was set back since"
+        )
+        yield doubtful(f"{message}; see that it is right, for times that jobs wait for count from it")
     if catalogue is None or ready is None:
         return  # without classes nothing can be said of their jobs
     end = time.monotonic() + _PATIENCE

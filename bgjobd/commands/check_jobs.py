@@ -131,10 +131,10 @@ def findings(looked: Looked) -> list[Finding]:
 def _finding(target: str, fate: Fate, count: int, ids: tuple[int, ...]) -> Finding:
     named = ", ".join(map(str, ids)) if count <= len(ids) else f"{', '.join(map(str, ids))}, …"
     such_as = f", parameter {', '.join(fate.names)}" if fate.names else ""
-    told = (
+    message = (
         f"{_jobs(count)} of {target} {fate.will}: {fate.why} (job{'s' if count > 1 else ''} {named}{such_as})"
     )
-    return doubtful(f"queued jobs: {told}; mend the code or the configuration, or `bgjob cancel` them")
+    return doubtful(f"queued jobs: {message}; mend the code or the configuration, or `bgjob cancel` them")
 
 
 def _jobs(count: int) -> str:

@@ -63,14 +63,14 @@ def _directory(key: str, path: Path) -> Finding:
             if link == above:
                 break
             if link.is_symlink():
-                told = f"{link} is a link that leads to nothing (to {os.readlink(link)})"
-                return broken(f"{key}: {told}; make that directory, or set [daemon] {key}")
+                message = f"{link} is a link that leads to nothing (to {os.readlink(link)})"
+                return broken(f"{key}: {message}; make that directory, or set [daemon] {key}")
         if os.access(above, os.W_OK | os.X_OK):
             return ok(f"{key}: {path} is not there yet, and can be made")
         return broken(f"{key}: {path} cannot be made: {above} is not for this user to write to; make it")
     if found.st_uid != os.geteuid():
-        told = f"{path} belongs to uid {found.st_uid}, and this is uid {os.geteuid()}"
-        return broken(f"{key}: {told}; run this, and the daemon, as the same user, or chown it")
+        message = f"{path} belongs to uid {found.st_uid}, and this is uid {os.geteuid()}"
+        return broken(f"{key}: {message}; run this, and the daemon, as the same user, or chown it")
     try:
         directories.look_at(path)
     except PermissionError as error:
@@ -92,8 +92,8 @@ def _spool(config: Config, daemon: int | None) -> Iterator[Finding]:
     spool = AttemptDirs.from_config(config).spool
     holder = process_table.holder(spool)
     if holder is not None and holder != daemon:
-        told = f"runtime_dir: another daemon (pid {holder}) uses {spool}"
-        yield broken(f"{told}; stop it, or give each its own [daemon] runtime_dir")
+        message = f"runtime_dir: another daemon (pid {holder}) uses {spool}"
+        yield broken(f"{message}; stop it, or give each its own [daemon] runtime_dir")
 
 
 # Socket, named pipe and page
@@ -105,8 +105,8 @@ def _socket(config: Config, daemon: int | None) -> Iterator[Finding]:
         try:
             grp.getgrnam(SOCKET_GROUP)
         except KeyError:
-            told = f"socket: there is no group {SOCKET_GROUP}, so only root can connect"
-            yield remark(f"{told}; `groupadd --system {SOCKET_GROUP}`")
+            message = f"socket: there is no group {SOCKET_GROUP}, so only root can connect"
+            yield remark(f"{message}; `groupadd --system {SOCKET_GROUP}`")
 
 
 def _place_of_socket(config: Config, daemon: int | None) -> Finding:
@@ -128,12 +128,12 @@ def _place_of_socket(config: Config, daemon: int | None) -> Finding:
 def _listened(path: Path, listener: listeners.Listener, daemon: int | None) -> Finding:
     if daemon is not None:
         return ok(f"socket: {path} is served by the daemon that runs (pid {daemon})")
-    told = f"socket: {listener} listens at {path}, and no daemon serves this state_dir"
+    message = f"socket: {listener} listens at {path}, and no daemon serves this state_dir"
     if listener.is_systemd:
-        return ok(f"{told} yet: systemd starts it when somebody connects")
+        return ok(f"{message} yet: systemd starts it when somebody connects")
     if listener.pid is None:
-        return remark(f"{told}; root sees which it is: `ss -xlp src {path}`")
-    return broken(f"{told}; stop it, or set [daemon] socket")
+        return remark(f"{message}; root sees which it is: `ss -xlp src {path}`")
+    return broken(f"{message}; stop it, or set [daemon] socket")
 
 
 def _fifo(config: Config) -> Iterator[Finding]:
@@ -172,8 +172,8 @@ def _page(config: Config, daemon: int | None) -> Iterator[Finding]:
     if listener is None:
         yield ok(f"page: {config.web.bind}")
     else:
-        told = f"page: {listener} listens at {config.web.bind}, so the page would not be there"
-        yield doubtful(f"{told}; stop it, or set [web] bind")
+        message = f"page: {listener} listens at {config.web.bind}, so the page would not be there"
+        yield doubtful(f"{message}; stop it, or set [web] bind")
 
 
 # Disks
@@ -185,8 +185,8 @@ def _disks(config: Config) -> Iterator[Finding]:
     runtime_dir = config.daemon.runtime_dir
     kind = disk_space.kind_of(disk_space.existing(runtime_dir))
     if kind not in (None, "tmpfs", "ramfs"):
-        told = f"runtime_dir: {runtime_dir} is on {kind}, no tmpfs: what is in it costs writes to a disk"
-        yield remark(f"{told}, and outlives the boot; take a directory below /run, or $XDG_RUNTIME_DIR")
+        message = f"runtime_dir: {runtime_dir} is on {kind}, no tmpfs: what is in it costs writes to a disk"
+        yield remark(f"{message}, and outlives the boot; take a directory below /run, or $XDG_RUNTIME_DIR")
 
 
 # The users of classes
@@ -204,8 +204,8 @@ def _users(config: Config) -> Iterator[Finding]:
             if (obstacle := _try_obstacle(account, path)) is not None
         ]
         for path, obstacle in obstacles:
-            told = f"user {who}, of {', '.join(classes)}, cannot read {path}: {obstacle}"
-            yield doubtful(f"{told}; what a job imports later would fail: let that user read it")
+            message = f"user {who}, of {', '.join(classes)}, cannot read {path}: {obstacle}"
+            yield doubtful(f"{message}; what a job imports later would fail: let that user read it")
         if not obstacles:
             yield ok(f"user {who} can read the interpreter and [app] path")
 

@@ -65,8 +65,8 @@ def _kept(given: argparse.Namespace, configured: Retention) -> Retention:
     ages = {name: getattr(given, name) for name in ("completed", "failed", "logs") if name in given}
     if given.archive is not None:
         if "logs" in ages:
-            told = "the archive has jobs, and no log entries of jobs that stay"
-            raise _ArgumentsError(f"--archive goes without --logs: {told}; prune twice")
+            message = "the archive has jobs, and no log entries of jobs that stay"
+            raise _ArgumentsError(f"--archive goes without --logs: {message}; prune twice")
         ages["logs"] = None
     return configured.model_copy(update=ages)
 

@@ -133,8 +133,8 @@ def _reasons(seen: Gathered) -> Iterator[str]:
         for name, why in seen.unavailable.items():
             yield f"{name} cannot be used: {why}; {seen.hints.get(name, UNTRIED)}"
         if seen.page.taken_by is not None:
-            told = f"{seen.page.taken_by} listens at {seen.page.address}, where the page is to be"
-            yield f"{told}; stop it, or set [web] bind, and restart the daemon"
+            message = f"{seen.page.taken_by} listens at {seen.page.address}, where the page is to be"
+            yield f"{message}; stop it, or set [web] bind, and restart the daemon"
         elif seen.page.address is not None and not seen.page.answers:
             yield f"the page does not answer at {seen.page.address}; the daemon's log and console say why"
     yield from (one.trouble for one in seen.rooms if one.trouble is not None)
@@ -148,15 +148,15 @@ def _of_answer(seen: Gathered) -> Iterator[str]:
         case Answer.REFUSES:
             yield f"{holder} does not say how it does: {seen.told}"
         case Answer.NOBODY:
-            told = f"{holder} holds the lock, and does not serve its socket: {seen.told}"
-            yield f"{told}; it starts or ends, or somebody removed the socket: look again, then restart it"
+            message = f"{holder} holds the lock, and does not serve its socket: {seen.told}"
+            yield f"{message}; it starts or ends, or somebody removed the socket: look again, then restart it"
         case Answer.ANSWERS:
             pid = None if seen.stats is None else seen.stats["pid"]
             if seen.holder is not None and pid != seen.holder:
-                told = (
+                message = (
                     f"another daemon (pid {pid}) answers at the socket, and pid {seen.holder} holds the lock"
                 )
-                yield f"{told} in {seen.state_dir}; give each a [daemon] socket of its own"
+                yield f"{message} in {seen.state_dir}; give each a [daemon] socket of its own"
 
 
 def _of_stats(stats: Mapping[str, Any]) -> Iterator[str]:
@@ -165,8 +165,8 @@ def _of_stats(stats: Mapping[str, Any]) -> Iterator[str]:
     for name, why in (stats.get("held") or {}).items():
         yield f"no job of {name} starts: {why}"
     if stats["code_version"] is None:
-        told = "no code is loaded, and nothing starts until a fork server has imported it"
-        yield f"{told}; if that lasts, the log says why, and `bgjobd check` tries the same"
+        message = "no code is loaded, and nothing starts until a fork server has imported it"
+        yield f"{message}; if that lasts, the log says why, and `bgjobd check` tries the same"
 
 
 def _remarks(seen: Gathered) -> Iterator[str]:
@@ -178,8 +178,8 @@ def _remarks(seen: Gathered) -> Iterator[str]:
         if waited is not None and waited > _LONG:
             yield f"a job has waited for a slot for {text.about(waited)}; `bgjob list --status running` has what runs"
         if seen.stats["version"] != seen.installed:
-            told = f"bgjobd {seen.installed} is installed, and the daemon runs {seen.stats['version']}"
-            yield f"{told}; a restart takes it up"
+            message = f"bgjobd {seen.installed} is installed, and the daemon runs {seen.stats['version']}"
+            yield f"{message}; a restart takes it up"
         if seen.holder is None and seen.can_see_lock:
             yield f"nobody is seen to hold the lock in {seen.state_dir}: the daemon may serve another directory"
     if seen.is_synchronised is False:
@@ -234,8 +234,8 @@ def _of_daemon(seen: Gathered, stats: Mapping[str, Any]) -> Iterator[tuple[str, 
     yield "slots", f"{sum(queue['running'] for queue in stats['queues'])} of {stats['slots']} in use"
     for index, queue in enumerate(stats["queues"]):
         paused = ", paused" if queue["paused"] else ""
-        told = f"{queue['name']}: {queue['pending']} pending, {queue['running']} running{paused}"
-        yield "" if index else "queues", told
+        message = f"{queue['name']}: {queue['pending']} pending, {queue['running']} running{paused}"
+        yield "" if index else "queues", message
     waited = _waited(seen)
     if waited is not None:
         yield "waiting", f"the oldest job that is due, for {text.about(waited)}"
@@ -254,5 +254,5 @@ def _lately(stats: Mapping[str, Any], status: Status) -> int:
 def _page(page: PageState) -> str:
     if page.address is None:
         return "switched off, or at a port that is not known"
-    told = "answers" if page.answers else "does not answer" if page.taken_by is None else "is another's"
-    return f"{page.address}, {told}"
+    message = "answers" if page.answers else "does not answer" if page.taken_by is None else "is another's"
+    return f"{page.address}, {message}"

@@ -30,8 +30,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        told = ": ".join(part for part in (self.where, self.key, self.message) if part)
-        return one_line(told)  # it quotes names of files, variables and keys
+        message = ": ".join(part for part in (self.where, self.key, self.message) if part)
+        return one_line(message)  # it quotes names of files, variables and keys
 
 
 class ConfigError(Exception):

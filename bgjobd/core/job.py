@@ -195,8 +195,8 @@ class Ending:
     def _by_other_cause(cls, outcome: Outcome, why: str, beneath: Ending) -> Ending:
         """The ending beneath under the name of what caused it; its evidence stays, a result does not."""
         if beneath.error_type is not None:
-            told = f": {beneath.error_message}" if beneath.error_message else ""
-            why = f"{why} ({beneath.error_type}{told})"
+            detail = f": {beneath.error_message}" if beneath.error_message else ""
+            why = f"{why} ({beneath.error_type}{detail})"
         return replace(beneath, outcome=outcome, error_message=why, result=None)
 
     @property

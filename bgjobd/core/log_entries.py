@@ -71,8 +71,8 @@ def _given_up(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
 def _put_back(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
     at = _clock(after.scheduled_at)
     alone = ", alone" if after.crashes else ""
-    told = f"{fact.ending.error} (attempt {before.attempt}, no retry spent, next at {at}{alone})"
-    return (Entry(EntryType.FAILURE, told, is_passing=True),)
+    message = f"{fact.ending.error} (attempt {before.attempt}, no retry spent, next at {at}{alone})"
+    return (Entry(EntryType.FAILURE, message, is_passing=True),)
 
 
 def _quarantined(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:

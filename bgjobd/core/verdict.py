@@ -129,11 +129,11 @@ def by_limit(fact: AttemptEnded, caps: Caps, stop_reason: StopReason | None) -> 
         )
         if has_met_it or (has_ignored_it and stop_reason is None):
             most = f"{caps.cpu:.12g} s of CPU time"
-            told = f"more than {most}" if spent is None else f"{spent:.1f} s of {most}"
-            return Ending.exceeded(Outcome.CPU_EXCEEDED, told, ending)
+            message = f"more than {most}" if spent is None else f"{spent:.1f} s of {most}"
+            return Ending.exceeded(Outcome.CPU_EXCEEDED, message, ending)
     if caps.file_size is not None and ending.signal == _OF_FILE_SIZE and used.output_bytes >= caps.file_size:
-        told = f"{size_text(used.output_bytes)} of {size_text(caps.file_size)}"
-        return Ending.exceeded(Outcome.OUTPUT_EXCEEDED, told, ending)
+        message = f"{size_text(used.output_bytes)} of {size_text(caps.file_size)}"
+        return Ending.exceeded(Outcome.OUTPUT_EXCEEDED, message, ending)
     return ending
 
 

@@ -238,8 +238,8 @@ class Audit:
 
     def _told(self, statement: str, checks: Sequence[tuple[str, str]]) -> Iterator[Oddity]:
         for index, job_id, number, status, outcome, pid in self._ask(statement):
-            told = checks[index][1].format(status=status, outcome=outcome or "without an end", pid=pid)
-            yield Oddity(job_id, number, told)
+            message = checks[index][1].format(status=status, outcome=outcome or "without an end", pid=pid)
+            yield Oddity(job_id, number, message)
 
     def open_attempts(self) -> tuple[OpenAttempt, ...]:
         """The attempts whose end is not recorded, of whatever job."""

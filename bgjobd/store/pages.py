@@ -139,8 +139,8 @@ class _Walk:
     def _union(self, end: str, *columns: str, rest: tuple[str, ...] = ()) -> str:
         beyond, within, order = ("<", ">=", "DESC") if self.is_backwards else (">", "<=", "ASC")
         conditions = [self._is(beyond, "start"), self._is(within, end), *rest]
-        told = ", ".join([*self.keys, *columns])
-        parts = [f"SELECT {told} FROM {source} AND {' AND '.join(conditions)}" for source in self.sources]
+        shown = ", ".join([*self.keys, *columns])
+        parts = [f"SELECT {shown} FROM {source} AND {' AND '.join(conditions)}" for source in self.sources]
         ordered = ", ".join(f"{number + 1} {order}" for number, _ in enumerate(self.keys))
         return f"{' UNION ALL '.join(parts)} ORDER BY {ordered}"
 

@@ -57,8 +57,8 @@ class Whereabouts:
     def _stat(self, name: str) -> os.stat_result:
         found = self._found(name)
         if (found.st_dev, found.st_ino) != self._known[name]:  # before and after every commit
-            told = f"another file is in the place of {self._paths[name]}, which the daemon has open"
-            raise MovedError(f"{told}; {_remedy(name, 'takes what is there now')}")
+            message = f"another file is in the place of {self._paths[name]}, which the daemon has open"
+            raise MovedError(f"{message}; {_remedy(name, 'takes what is there now')}")
         return found
 
     def _found(self, name: str) -> os.stat_result:
@@ -66,8 +66,8 @@ class Whereabouts:
         try:
             return os.stat(path) if name == _MAIN else os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
-            told = f"{path} was moved or removed while the daemon had it open"
-            raise MovedError(f"{told}; {_remedy(name, 'without it begins with no jobs')}") from None
+            message = f"{path} was moved or removed while the daemon had it open"
+            raise MovedError(f"{message}; {_remedy(name, 'without it begins with no jobs')}") from None
 
 
 def _identity(found: os.stat_result) -> _Identity:

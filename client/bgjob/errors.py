@@ -55,8 +55,8 @@ class CodeLoadingError(NoAnswerError):
 
     def __init__(self, path: str, timeout: float | None) -> None:
         super().__init__(path, timeout)
-        told = f"the daemon at {path} is up and loads its code, which goes on after {timeout or 0.0:g} s"
-        self.args = (told,)
+        message = f"the daemon at {path} is up and loads its code, which goes on after {timeout or 0.0:g} s"
+        self.args = (message,)
 
 
 class SocketDeniedError(DaemonUnavailableError, PermissionError):
@@ -220,10 +220,10 @@ class StorageUnavailableError(RequestError):
         return f"{super().__str__()}; {self._next()}"
 
     def _told(self) -> dict[str, Any]:
-        told = (
+        message = (
             "it was refused, and may be stored all the same" if self.may_be_stored else "nothing was stored"
         )
-        return {**self.parameters, "may_be_stored": told}
+        return {**self.parameters, "may_be_stored": message}
 
     def _next(self) -> str:
         if not self.may_be_stored:

@@ -41,8 +41,8 @@ def target(job: Mapping[str, Any]) -> str:
 def waiting(job: Mapping[str, Any], now: float) -> str:
     """Where a job stands that somebody waits for: `job 12 running, attempt 1 of at most 4`."""
     number = attempt_of(job)
-    told = f"job {job['id']} {standing(job, now)}"
-    return f"{told}, attempt {attempts(job)}" if number else told
+    message = f"job {job['id']} {standing(job, now)}"
+    return f"{message}, attempt {attempts(job)}" if number else message
 
 
 def attempts(job: Mapping[str, Any]) -> str:

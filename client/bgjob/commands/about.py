@@ -57,13 +57,13 @@ def stats(client: Client, given: argparse.Namespace) -> int:
 
 def _lately(standing: Mapping[str, Any], now: float) -> str:
     """What ended in the last hour, and for how long the job has waited that has waited longest, if any waits."""
-    told = ", ".join(
+    ended = ", ".join(
         f"{sum(minute[status] for minute in standing['minutes'])} {screen.painted(status)}"
         for status in (Status.COMPLETED, Status.FAILED)
     )
     if standing["oldest_pending"] is None:
-        return told
-    return f"{told}; the oldest pending job has waited for {_wait(standing, now)}"
+        return ended
+    return f"{ended}; the oldest pending job has waited for {_wait(standing, now)}"
 
 
 def _wait(standing: Mapping[str, Any], now: float, told: Callable[[float], str] = text.span) -> str:

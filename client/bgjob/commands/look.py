@@ -72,8 +72,8 @@ def _is_queue(client: Client, name: str) -> bool:
 
 def _say_what_is_left(found: Found, has_filters: bool) -> None:
     if found.is_interrupted:
-        told = "interrupted" if found.items else "interrupted; no job found so far"
-        screen.say(f"{told}; --before {found.next} goes on with older ones")
+        message = "interrupted" if found.items else "interrupted; no job found so far"
+        screen.say(f"{message}; --before {found.next} goes on with older ones")
     elif found.next is not None:
         screen.say(f"there are older ones: --before {found.next}")
     elif not found.items and has_filters:

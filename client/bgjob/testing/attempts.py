@@ -89,8 +89,8 @@ class _Ending(NamedTuple):
             case Outcome.FAILED:
                 return f"{self.error_type}: {self.error_message}"
             case Outcome.EXITED:
-                told = f"exited: the process ended with code {self.exit_code}"
-                return told if self.exit_code else f"{told} before the method returned"
+                message = f"exited: the process ended with code {self.exit_code}"
+                return message if self.exit_code else f"{message} before the method returned"
             case _:
                 return f"{self.outcome}: {self.error_message}"
 
@@ -237,8 +237,8 @@ def _is_in_loop() -> bool:
 
 
 def _warn(target: Target, hook: str, error: BaseException) -> None:
-    told = f"{target.cls.__qualname__}.{hook} raised {type(error).__qualname__}: {text_of(error)}"
-    warnings.warn(told, RuntimeWarning, stacklevel=3)
+    message = f"{target.cls.__qualname__}.{hook} raised {type(error).__qualname__}: {text_of(error)}"
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 # Results and texts
