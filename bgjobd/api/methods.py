@@ -22,6 +22,7 @@ from bgjobd.api.replies import (
     entry_shown,
     fork_server_reply,
     has_ended,
+    id_of,
     job_reply,
     page_reply,
     part,
@@ -45,14 +46,15 @@ _MOST_NAMED: Final = 20
 
 
 async def get(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
-    return await job_reply(daemon, given, caller)
+    return await job_reply(daemon, await id_of(daemon, given, caller), caller, given.before, given.limit)
 
 
 async def wait(daemon: Daemon, given: Wait, caller: Caller) -> Encoded:
-    with daemon.waiters.waiting_for(given.id) as ended:
-        if not await has_ended(daemon, given.id, caller):
+    job_id = await id_of(daemon, given, caller)
+    with daemon.waiters.waiting_for(job_id) as ended:
+        if not await has_ended(daemon, job_id, caller):
             await ended(given.timeout)
-    return await job_reply(daemon, schemas.Get(id=given.id), caller)
+    return await job_reply(daemon, job_id, caller)
 
 
 async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Encoded:

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from bgjob.codec import JsonObject, to_json
-from bgjob.errors import JobNotFoundError
+from bgjob.errors import InvalidParameterError, JobNotFoundError
 from bgjob.words import Status
 from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
@@ -28,14 +28,39 @@ if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
 
 
-async def job_reply(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encoded:
+async def id_of(daemon: Daemon, given: schemas.OneJob, caller: Caller) -> int:
+    """The id of the job that is asked for. Raises InvalidParameterError, and JobNotFoundError for an unknown key."""
+    match given.id, given.key:
+        case int(job_id), None:
+            return job_id
+        case None, str(key):
+            return await _id_of_key(daemon, key, caller)
+        case None, None:
+            raise InvalidParameterError(parameter="id")
+        case _:
+            raise InvalidParameterError(parameter="key")
+
+
+async def _id_of_key(daemon: Daemon, key: str, caller: Caller) -> int:
+    job_id = daemon.recent.id_of(key)
+    if job_id is None:
+        async with caller.turn:
+            job_id = await daemon.readers.read(lambda reader: reader.id_of(key))
+    if job_id is None:
+        raise JobNotFoundError(id=0, key=key)
+    return job_id
+
+
+async def job_reply(
+    daemon: Daemon, job_id: int, caller: Caller, before: int | None = None, limit: int | None = None
+) -> Encoded:
     """The job and a page of its attempts. What has to be read is put together there: that may be megabytes."""
-    known = daemon.recent.job(given.id) if given.before is None and given.limit is None else None
+    known = daemon.recent.job(job_id) if before is None and limit is None else None
     if known is not None:
         return _encoded(known, daemon.current_catalogue.policy(known.columns["class_name"]))
 
     def read(reader: Reader) -> Encoded | None:
-        job = reader.job(given.id, given.before, given.limit)
+        job = reader.job(job_id, before, limit)
         return (
             None if job is None else _encoded(job, daemon.current_catalogue.policy(job.columns["class_name"]))
         )
@@ -43,7 +68,7 @@ async def job_reply(daemon: Daemon, given: schemas.Get, caller: Caller) -> Encod
     async with caller.turn:
         reply = await daemon.readers.read(read)
     if reply is None:
-        raise JobNotFoundError(id=given.id)
+        raise JobNotFoundError(id=job_id)
     return reply
 
 

@@ -67,14 +67,19 @@ class SubmitMany(Input):
     keys: _Many[str] | None = None
 
 
-class Get(Input):
-    id: Id
+class OneJob(Input):
+    """A job by its id, or by its idempotency key."""
+
+    id: Id | None = None
+    key: Key | None = None
+
+
+class Get(OneJob):
     before: Id | None = None
     limit: Limit | None = None
 
 
-class Wait(Input):
-    id: Id
+class Wait(OneJob):
     timeout: Seconds | None = None
 
 

@@ -87,6 +87,8 @@ OLDEST_DUE_BY_QUEUE: Final = f"""
     GROUP BY queue
 """
 
+ID_OF_KEY: Final = "SELECT id FROM background_jobs WHERE idempotency_key = :key"
+
 _LONGEST_MESSAGE: Final = 200
 """How many characters of a progress message are told of each attempt that runs: there may be 64 KiB of them."""
 
@@ -132,6 +134,11 @@ class Reader:
                 return None
             attempts = pages.attempts(self._database.connection(), job_id, before, limit)
         return shown(rows[0], attempts.rows, attempts.next)
+
+    def id_of(self, key: str) -> int | None:
+        """The id of the job with this idempotency key; None where there is none."""
+        row = self._database.execute_sql(ID_OF_KEY, {"key": key}).fetchone()
+        return None if row is None else row[0]
 
     def tally(self, now: float) -> Tally:
         """What all jobs add up to, counted in the file."""

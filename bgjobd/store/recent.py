@@ -53,6 +53,13 @@ class RecentJobs:
         attempts = [known.attempts[number] for number in sorted(known.attempts)]
         return shown(columns, [_told(attempt) for attempt in attempts], None)
 
+    def id_of(self, key: str) -> int | None:
+        """The id of the job with this idempotency key; None where the file has to be asked."""
+        # Each is looked at: they are few, and an index by key would cost every job.
+        return next(
+            (job_id for job_id, known in self._known.items() if known.row["idempotency_key"] == key), None
+        )
+
     def has_ended(self, job_id: int) -> bool | None:
         """Whether the job has ended; None where the file has to be asked."""
         known = self._known.get(job_id)

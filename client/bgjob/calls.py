@@ -151,14 +151,16 @@ def _plain(value: Any) -> Any:
     return value.total_seconds() if hasattr(value, "total_seconds") else value
 
 
-def get(job_id: int, before: int | None = None, limit: int | None = None) -> Call[JobRead]:
-    """The job with its latest attempts, as many as one answer holds."""
-    return _call("Get", answers.job_read, id=job_id, before=before, limit=limit)
+def get(
+    job_id: int | None, before: int | None = None, limit: int | None = None, key: str | None = None
+) -> Call[JobRead]:
+    """The job, by its id or its idempotency key, with its latest attempts, as many as one answer holds."""
+    return _call("Get", answers.job_read, id=job_id, key=key, before=before, limit=limit)
 
 
-def wait(job_id: int, timeout: float | None) -> Call[JobRead]:
-    """The job once it has ended, or as it stands after `timeout` seconds."""
-    return _call("Wait", answers.job_read, id=job_id, timeout=timeout)
+def wait(job_id: int | None, timeout: float | None, key: str | None = None) -> Call[JobRead]:
+    """The job, by its id or its idempotency key, once it has ended, or as it stands after `timeout` seconds."""
+    return _call("Wait", answers.job_read, id=job_id, key=key, timeout=timeout)
 
 
 def list_jobs(

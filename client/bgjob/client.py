@@ -88,15 +88,23 @@ class Client(ConnectingClient):
         call = calls.submit_many(jobs, self.MAX_RETRIES, self.RETRY_DELAY)
         return [Job(self, job_id) for job_id in self._call(call)]
 
-    def get(self, job_id: int, *, before: int | None = None, limit: int | None = None) -> Job:
-        """The job with this id, and all its attempts. Raises JobNotFoundError.
+    def get(
+        self,
+        job_id: int | None = None,
+        *,
+        key: str | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> Job:
+        """The job with this id, or with this idempotency key, and all its attempts. Raises JobNotFoundError.
 
         With `limit`, up to 1000, or `before`, a page of them: the latest of smaller numbers than `before`, and of about
         1 MiB at most. There are earlier ones where the first has a number above 1.
         """
-        read = self._call(calls.get(job_id, before, limit))
+        read = self._call(calls.get(job_id, before, limit, key))
         is_page = before is not None or limit is not None
-        return Job(self, job_id, read.job if is_page else self._with_all_attempts(job_id, read))
+        job = read.job if is_page else self._with_all_attempts(read)
+        return Job(self, job["id"], job)
 
     def output(self, job_id: int, number: int | None = None, *, tail: int | None = None) -> bytes:
         """All that an attempt has written to stdout and stderr until now, or the last `tail` bytes; the latest where no
@@ -245,13 +253,17 @@ class Client(ConnectingClient):
         """
         return self._call_apart(calls.reload(), None, Breaks())
 
-    def wait(self, job_id: int, timeout: float | None = None) -> JsonObject:
-        """The job once it has ended. Raises WaitTimeoutError after `timeout` seconds; the job goes on."""
-        waiting = Waiting(job_id, timeout, time.monotonic())
+    def wait(
+        self, job_id: int | None = None, timeout: float | None = None, *, key: str | None = None
+    ) -> JsonObject:
+        """The job with this id, or with this idempotency key, once it has ended. Raises WaitTimeoutError after
+        `timeout` seconds; the job goes on.
+        """
+        waiting = Waiting(job_id, timeout, time.monotonic(), key)
         while True:
             try:
                 answer = self._call_waiting(waiting)
-                return self._with_all_attempts(job_id, waiting.ended(answer))
+                return self._with_all_attempts(waiting.ended(answer))
             except (DaemonUnavailableError, ShuttingDownError) as error:
                 pause = self._pause_after(waiting.breaks, error)
             time.sleep(waiting.shortened(pause, time.monotonic()))
@@ -283,10 +295,10 @@ class Client(ConnectingClient):
             calls.list_jobs(status, queue, class_name, method_name, search, before, limit, count, since)
         )
 
-    def _with_all_attempts(self, job_id: int, read: JobRead) -> JsonObject:
+    def _with_all_attempts(self, read: JobRead) -> JsonObject:
         """The job as it was read, with those attempts that were too many for one answer."""
         while read.next is not None:
-            read = read.with_earlier(self._call(calls.get(job_id, read.next)))
+            read = read.with_earlier(self._call(calls.get(read.job["id"], read.next)))
         return read.job
 
     # How it gets there

@@ -178,10 +178,14 @@ class QueueFullError(RequestError):
 
 
 class JobNotFoundError(RequestError, LookupError):
-    """There is no job with this id."""
+    """There is no job with this id, or with this idempotency key."""
 
     error_name = f"{INTERFACE}.JobNotFound"
-    template = "there is no job {id}"
+    template = "there is no job {named}"
+
+    def _told(self) -> dict[str, Any]:
+        key = self.parameters.get("key")
+        return {"named": self.parameters.get("id", "?") if key is None else f"with the key {key}"}
 
 
 class InvalidStateError(RequestError):
@@ -271,6 +275,7 @@ class InvalidParameterError(RequestError, ValueError):
         return super().__str__()
 
 
+_LENGTHS = f"{KEY_LENGTHS[0]} to {KEY_LENGTHS[-1]}"
 _WANTED = {
     "parameters": "a mapping of names to values is wanted (a list has no names), integers of 64 bits at most",
     "retry_count": "a whole number from 0 on is wanted",
@@ -283,11 +288,10 @@ _WANTED = {
     "options.max_retries": "a whole number from 0 on is wanted, at most the daemon's [retry] cap",
     "options.retry_delay": "seconds from 0 on are wanted, 100 years at most",
     "options.backoff": "constant or exponential is wanted",
-    "options.idempotency_key": (
-        f"a text of {KEY_LENGTHS[0]} to {KEY_LENGTHS[-1]} characters is wanted, another for each request"
-    ),
+    "key": f"an idempotency key of {_LENGTHS} characters is wanted, and no `id` beside it",
+    "options.idempotency_key": f"a text of {_LENGTHS} characters is wanted, another for each request",
 }
-"""What a parameter of Submit takes, or of Pause and Resume; the daemon's error has but its name."""
+"""What a parameter of Submit takes, or of Get, Pause and Resume; the daemon's error has but its name."""
 
 _OF_A_BULK = {"each": "parameters", "keys": "options.idempotency_key"}
 """What the lists of SubmitMany hold one of for each job."""

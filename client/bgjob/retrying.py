@@ -113,8 +113,9 @@ def may_ask_again(call: Call[Any], error: BgjobError, was_reached: bool) -> bool
 class Waiting:
     """A wait for a job's end, over as many connections as it takes; `now` is of any clock that only goes forward."""
 
-    def __init__(self, job_id: int, timeout: float | None, now: float) -> None:
+    def __init__(self, job_id: int | None, timeout: float | None, now: float, key: str | None = None) -> None:
         self._job_id = job_id
+        self._key = key
         self._timeout = timeout
         self._deadline = None if timeout is None else now + timeout
         self.breaks = Breaks()
@@ -124,17 +125,18 @@ class Waiting:
         return None if self._deadline is None else max(0.0, self._deadline - now)
 
     def call(self, now: float) -> Call[JobRead]:
-        return calls.wait(self._job_id, self.left(now))
+        return calls.wait(self._job_id, self.left(now), self._key)
 
     def ended(self, read: JobRead) -> JobRead:
         """What was answered. Raises WaitTimeoutError where the job has not ended."""
         if not answers.has_ended(read.job):
-            raise late(f"job {self._job_id} is {read.job['status']}", "it goes", self._timeout)
+            raise late(f"job {read.job['id']} is {read.job['status']}", "it goes", self._timeout)
         return read
 
     def shortened(self, pause: float, now: float) -> float:
         """The pause, as long as there is time for it. Raises WaitTimeoutError where there is none at all."""
         left = self.left(now)
         if left == 0.0:
-            raise late(f"no daemon tells how job {self._job_id} stands", "it goes", self._timeout)
+            job = self._key if self._job_id is None else self._job_id
+            raise late(f"no daemon tells how job {job} stands", "it goes", self._timeout)
         return pause if left is None else min(pause, left)

@@ -869,9 +869,9 @@ def test_submitting_imports_nothing_that_draws() -> None:
         (("list", "--limit", "0"), "is not a number from 1 to 1000"),
         (("list", "--before", "x"), "is not a number from 1 on"),
         (("list", "--since", "noon"), "is neither a time ago such as 30m, 1h or 2d nor one such as"),
-        (("show", "0"), "is not a number from 1 on"),
-        (("show", "1_0"), "is not a number from 1 on"),
-        (("show", "99999999999999999999"), "is not a number from 1 on"),
+        (("why", "0"), "is not a number from 1 on"),
+        (("why", "1_0"), "is not a number from 1 on"),
+        (("why", "99999999999999999999"), "is not a number from 1 on"),
         (("tail", "-n", "-5"), "is not a number from 0 to 1000"),
         (("tail", "--type", "warning"), "invalid choice: 'warning'"),
         (("wait",), "required: ID"),
@@ -906,6 +906,8 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
             ((command, "987654"), 4, "there is no job 987654; `bgjob list`")
             for command in ("show", "output", "wait", "cancel", "retry")
         ),
+        (("show", "order-18"), 4, "there is no job with the key order-18; `bgjob list`"),
+        (("show", "99999999999999999999"), 4, "there is no job with the key 99999999999999999999"),
         (("output", "-f", "987654"), 4, "there is no job 987654"),
         (("tail", "--job", "987654"), 4, "there is no job 987654"),
         (("tail", "-f", "--job", "987654"), 4, "there is no job 987654"),

@@ -82,6 +82,15 @@ def test_a_wait_asks_for_the_time_that_is_left_and_pauses_no_longer() -> None:
     assert retrying.Waiting(3, None, now=10.0).call(99.0).parameters == {"id": 3}
 
 
+def test_a_wait_by_a_key_tells_the_job_by_it_until_its_id_is_known() -> None:
+    waiting = retrying.Waiting(None, 2.0, now=10.0, key="door")
+    assert waiting.call(10.5).parameters == {"key": "door", "timeout": 1.5}
+    with pytest.raises(WaitTimeoutError, match="no daemon tells how job door stands"):
+        waiting.shortened(1.0, 12.0)
+    with pytest.raises(WaitTimeoutError, match=r"job 3 is running after 2 s"):
+        waiting.ended(JobRead({"id": 3, "status": "running"}, None))
+
+
 def pauses(breaks: Breaks, now: float = 0.0) -> list[float]:
     found = []
     while (pause := breaks.try_pause(now)) is not None:

@@ -346,7 +346,11 @@ def test_an_idempotency_key_stands_for_one_request(client: Client) -> None:
 
         first = submit({"a": 1, "b": 2})
         assert submit({"b": 2, "a": 1}).id == first.id
+        assert client.get(key="one").id == client.wait(key="one", timeout=20)["id"] == first.id
         return [
+            *(refusal(lambda ask=ask: ask(key="none")) for ask in (client.get, client.wait)),
+            refusal(lambda: client.get(first.id, key="one")),
+            refusal(client.get),
             refusal(lambda: submit(2), without="id"),
             refusal(lambda: submit({"a": True, "b": 2}), without="id"),
             refusal(lambda: submit({"a": 1, "b": 2}, 1), without="id"),

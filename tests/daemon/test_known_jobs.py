@@ -68,7 +68,8 @@ def told(reply: Encoded) -> Any:
 def test_a_known_job_is_told_and_waited_for_without_a_question_to_the_file(store: Store) -> None:
     async def play() -> None:
         scene = Scene(store)
-        scene.commit(submission(asked(parameters={"to": "a", "token": "s3cret"})), Look())
+        parameters = {"to": "a", "token": "s3cret"}
+        scene.commit(submission(asked(parameters=parameters, idempotency_key="door")), Look())
         job = told(await methods.get(scene.daemon, Get(id=1), _CALLER))
         assert (job["status"], job["parameters"]) == ("running", {"to": "a", "token": "***"})
         waiting = asyncio.ensure_future(methods.wait(scene.daemon, Wait(id=1, timeout=10), _CALLER))
@@ -77,6 +78,8 @@ def test_a_known_job_is_told_and_waited_for_without_a_question_to_the_file(store
         job = told(await waiting)
         assert (job["status"], job["result"], len(job["attempts"])) == ("completed", {"sent": 1}, 1)
         assert told(await methods.wait(scene.daemon, Wait(id=1), _CALLER)) == job
+        assert told(await methods.wait(scene.daemon, Wait(key="door"), _CALLER)) == job
+        assert told(await methods.get(scene.daemon, Get(key="door"), _CALLER)) == job
         assert scene.readers.asked == 0
 
     asyncio.run(play())
@@ -86,12 +89,12 @@ def test_a_job_that_is_not_known_and_a_page_of_attempts_are_asked_of_the_file(st
     async def play() -> None:
         scene = Scene(store)
         scene.commit(submission(asked()))
-        for given in (Get(id=2), Get(id=1, limit=1), Get(id=1, before=5)):
+        for given in (Get(id=2), Get(id=1, limit=1), Get(id=1, before=5), Get(key="door")):
             try:
                 await methods.get(scene.daemon, given, _CALLER)
             except JobNotFoundError:
                 continue
             raise AssertionError(given)
-        assert scene.readers.asked == 3
+        assert scene.readers.asked == 4
 
     asyncio.run(play())

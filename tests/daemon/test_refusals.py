@@ -199,6 +199,11 @@ INVALID = [
     invalid("a large retry_count", "retry_count", submit() | {"retry_count": LARGE}),
     invalid("a large priority", "options", submit(priority=LARGE)),
     invalid("a large id", "id", {"id": LARGE}, "Get"),
+    invalid("neither id nor key", "id", {}, "Get"),
+    invalid("neither id nor key", "id", {"id": None, "key": None}, "Wait"),
+    invalid("both id and key", "key", {"id": 1, "key": KEY}, "Get"),
+    invalid("both id and key", "key", {"id": 1, "key": KEY}, "Wait"),
+    invalid("a key of 256 characters", "key", {"key": "x" * 256}, "Get"),
     invalid("a very large integer", "parameters", submit(parameters={"value": 10**4000})),
     # Options
     *option("delay", -1, -0.001, 1e12, *NO_NUMBERS),
@@ -414,6 +419,18 @@ JOBS = [
     ),
     *(
         Refusal(
+            f"{method} a job by a key that there is not",
+            method,
+            {"key": "nowhere"},
+            JobNotFoundError.error_name,
+            {"id": 0, "key": "nowhere"},
+            JobNotFoundError,
+            "^there is no job with the key nowhere$",
+        )
+        for method in ("Get", "Wait")
+    ),
+    *(
+        Refusal(
             f"{method} a job that has completed",
             method,
             {"ids": [1]},
@@ -493,8 +510,8 @@ def by_client(client: Client, method: str, given: dict[str, Any]) -> object:
             **given.get("options", {}),
         ),
         "SubmitMany": lambda: client.submit_many(given["jobs"]),
-        "Get": lambda: client.get(given["id"]),
-        "Wait": lambda: client.wait(given["id"], given.get("timeout")),
+        "Get": lambda: client.get(given.get("id"), key=given.get("key")),
+        "Wait": lambda: client.wait(given.get("id"), given.get("timeout"), key=given.get("key")),
         "Cancel": lambda: client.cancel(*given["ids"]),
         "Retry": lambda: client.retry(*given["ids"]),
         "Prune": lambda: client.prune(given["ids"], given["last_entry"]),

@@ -19,6 +19,7 @@ from bgjob.errors import (
     JobCancelledError,
     JobError,
     JobFailedError,
+    JobNotFoundError,
     ProtocolError,
     RequestError,
     WaitTimeoutError,
@@ -32,6 +33,7 @@ SAMPLES: dict[str, Any] = {
     "string": "some text",
     "int": 7,
     "?bool": True,
+    "?string": None,
     "[]Problem": [{"path": "to", "message": "is missing"}, {"path": "", "message": "too many"}],
 }
 KINDS = {kind.error_name: kind for kind in RequestError.__subclasses__()}
@@ -65,7 +67,11 @@ def test_every_class_stands_for_an_error_that_the_daemon_describes() -> None:
     assert len(KINDS) == len(RequestError.__subclasses__())
 
 
-@pytest.mark.parametrize("name", sorted(set(KINDS) - {InvalidParametersError.error_name}))
+_IN_WORDS = {InvalidParametersError.error_name, JobNotFoundError.error_name}
+"""Errors that tell their parameters by words of their own."""
+
+
+@pytest.mark.parametrize("name", sorted(set(KINDS) - _IN_WORDS))
 def test_a_message_tells_all_parameters_of_its_error_and_no_others(name: str) -> None:
     assert placeholders(KINDS[name].template) == set(DESCRIBED[name])
 
@@ -78,7 +84,7 @@ def test_a_reply_gives_the_class_of_its_error_with_everything_it_said(name: str)
     assert error.error_name == name
     assert error.parameters == parameters
     for value in parameters.values():
-        if not isinstance(value, list | bool):  # these are told in words
+        if not isinstance(value, list | bool | None):  # these are told in words
             assert str(value) in str(error)
     assert "?" not in str(error)
 
@@ -94,6 +100,11 @@ def test_a_reply_that_leaves_parameters_out_still_gives_a_message(name: str) -> 
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_parameters_of_a_newer_daemon_are_kept(name: str) -> None:
     assert from_reply(name, {"news": [1]}).parameters == {"news": [1]}
+
+
+def test_a_job_that_is_not_there_is_told_by_what_it_was_asked_for_by() -> None:
+    assert str(JobNotFoundError(id=12)) == "there is no job 12"
+    assert str(JobNotFoundError(id=0, key="order-17")) == "there is no job with the key order-17"
 
 
 def test_problems_with_parameters_are_all_told() -> None:

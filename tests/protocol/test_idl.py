@@ -117,7 +117,7 @@ def test_systemd_accepts_the_description_of_the_service_interface(varlinkctl: st
 
 def test_systemd_would_refuse_a_broken_description(varlinkctl: str, tmp_path: Path) -> None:
     file = tmp_path / "broken.varlink"
-    file.write_text(introspection.IDL.read_text().replace("method Get(id: int,", "method Get(id: integer,"))
+    file.write_text(introspection.IDL.read_text().replace("method Get(id: ?int,", "method Get(id: ?integer,"))
     done = subprocess.run([varlinkctl, "validate-idl", file], capture_output=True, text=True, timeout=20)
     assert done.returncode != 0
 
@@ -206,7 +206,6 @@ def test_every_backoff_has_its_word() -> None:
         ("SubmitMany", {**SUBMIT, "each": {}}, "each"),
         ("SubmitMany", {**SUBMIT, "each": [], "keys": "k"}, "keys"),
         ("SubmitMany", {**SUBMIT, "each": [], "parameters": {}}, "parameters"),
-        ("Get", {}, "id"),
         ("Get", {"id": 0}, "id"),
         ("Get", {"id": -1}, "id"),
         ("Get", {"id": "1"}, "id"),
@@ -216,6 +215,9 @@ def test_every_backoff_has_its_word() -> None:
         ("Get", {"id": 1, "before": 0}, "before"),
         ("Get", {"id": 1, "limit": 0}, "limit"),
         ("Get", {"id": 1, "limit": 1001}, "limit"),
+        ("Get", {"key": 1}, "key"),
+        ("Get", {"key": ""}, "key"),
+        ("Get", {"key": "k" * 256}, "key"),
         ("Wait", {"id": 1, "timeout": -1}, "timeout"),
         ("Wait", {"id": 1, "timeout": "1"}, "timeout"),
         ("Cancel", {"ids": []}, "ids"),

@@ -250,6 +250,7 @@ def test_an_error_is_told_by_its_name_and_parameters(service: Service) -> None:
     [
         (f"{INTERFACE}.Get", '{"id":4711}', f"{INTERFACE}.JobNotFound", {"id": 4711}),
         (f"{INTERFACE}.Wait", '{"id":4711}', f"{INTERFACE}.JobNotFound", {"id": 4711}),
+        (f"{INTERFACE}.Get", '{"key":"no"}', f"{INTERFACE}.JobNotFound", {"id": 0, "key": "no"}),
         (
             f"{INTERFACE}.Get",
             '{"id":1,"colour":"red"}',

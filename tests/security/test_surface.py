@@ -104,6 +104,17 @@ def test_no_method_says_or_does_anything_for_who_has_no_right(locked: RunningDae
                 assert f"uid {NOBODY} may not" in reply.parameters["reason"]
 
 
+@as_root
+def test_who_may_not_read_learns_of_no_key_whether_it_exists(locked: RunningDaemon) -> None:
+    with locked.client() as client:
+        client.run_background_job("probes.Probe", "echo", idempotency_key="known").wait(20)
+    with stranger(locked) as peer:
+        asked = itertools.product(("Get", "Wait"), ("known", "unknown"))
+        told = [peer.ask(Request(f"{INTERFACE}.{method}", {"key": key})) for method, key in asked]
+    assert {reply.error for reply in told} == {f"{INTERFACE}.PermissionDenied"}
+    assert len({str(reply) for reply in told}) == 1
+
+
 # Paths in the place of names and numbers
 
 PATHS = [

@@ -129,6 +129,13 @@ def test_hot_statements_use_their_index_in_a_table_of_millions(
         assert "TEMP B-TREE" not in text, f"{name}:\n{text}"
 
 
+@pytest.mark.parametrize("changed", POPULATIONS.values(), ids=POPULATIONS.keys())
+def test_a_job_is_found_by_the_index_of_keys_whatever_the_statistics(store: Store, changed: str) -> None:
+    attempted_once(store, changed)
+    (step,) = plan(store, reads.ID_OF_KEY)
+    assert "jobs_key (idempotency_key=?)" in step
+
+
 @pytest.mark.parametrize("is_analyzed", [False, True])
 @pytest.mark.parametrize("name", ["SHIFT_RETRIES", "SHIFT_RETRIES_FROM_THE_FUTURE"])
 def test_a_clock_that_was_set_moves_waiting_jobs_without_a_look_at_those_that_have_ended(

@@ -152,13 +152,20 @@ def test_an_item_that_was_refused_has_changed_nothing(scene: Scene) -> None:
     assert not scene.recent.has_ended(1)
 
 
+def test_a_job_is_found_by_its_idempotency_key(scene: Scene) -> None:
+    for key in ("a", None, "b"):
+        scene.submit(idempotency_key=key)
+    assert [scene.recent.id_of(key) for key in ("a", "b", "c")] == [1, 3, None]
+    assert [scene.reader.id_of(key) for key in ("a", "b", "c")] == [1, 3, None]
+
+
 def test_a_job_that_was_deleted_is_not_known(scene: Scene) -> None:
-    for _ in range(2):
-        scene.submit()
+    for key in ("a", "b"):
+        scene.submit(idempotency_key=key)
     scene.commit(cancels(1))
     scene.submit()  # whose log entry is the newest, which is kept with its job
     assert scene.commit(Deletion((1,), last_entry=99)).answers[0].jobs == (1,)
-    assert (scene.recent.job(1), scene.recent.has_ended(1)) == (None, None)
+    assert (scene.recent.job(1), scene.recent.has_ended(1), scene.recent.id_of("a")) == (None, None, None)
     scene.check(2)
 
 

@@ -201,8 +201,11 @@ def _add_page_of_list(command: argparse.ArgumentParser) -> None:
 
 
 def _add_show(commands: _Commands) -> None:
-    command = _added(commands, "show", look.show, "bgjob show 12 --logs")
-    _add_id(command)
+    command = _added(commands, "show", look.show, "bgjob show 12 --logs", "bgjob show order-17")
+    job = command.add_argument(
+        "job", type=values.job, metavar="ID|KEY", help="of the job; what is no id is its idempotency key"
+    )
+    completion.asking_for(job, "jobs")
     command.add_argument("--logs", action="store_true", help="its log lines too")
 
 

@@ -40,14 +40,14 @@ def list_jobs(client: Client, given: argparse.Namespace) -> int:
 
 def show(client: Client, given: argparse.Namespace) -> int:
     """Show all that is known of a job, its attempts included."""
-    job = client.get(given.id).snapshot
+    job = client.get(**given.job).snapshot
     if given.json:
-        logged = {"logs": list(_logs(client, given.id))} if given.logs else {}
+        logged = {"logs": list(_logs(client, job["id"]))} if given.logs else {}
         screen.tell_json(job | logged)
         return OK
     lines = _lines_of(job, time.time())
     if given.logs:
-        entries = [screen.log_line(entry) for entry in _logs(client, given.id)]
+        entries = [screen.log_line(entry) for entry in _logs(client, job["id"])]
         lines += ["", _heading("log, UTC"), *(f"  {line}" for line in entries)]
     screen.show("".join(f"{screen.as_line(line)}\n" for line in lines))
     return OK

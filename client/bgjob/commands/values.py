@@ -151,6 +151,14 @@ def job_id(text: str) -> int:
     return _number(text, 1, INT_MAX)
 
 
+def job(text: str) -> dict[str, Any]:
+    """The id of a job, or what is none as an idempotency key, by the names that a client's `get` has for them."""
+    try:
+        return {"job_id": job_id(text)}
+    except argparse.ArgumentTypeError:
+        return {"key": text}
+
+
 def count(text: str) -> int:
     return _number(text, 0, INT_MAX)
 

@@ -126,7 +126,7 @@ class Recorder:
 
     def _get(self, given: JsonObject) -> JsonObject:
         _check_page(given)
-        row = self._row(given["id"])
+        row = self._named(given)
         known = row["attempts"]
         earlier = known if given.get("before") is None else known[: given["before"] - 1]
         page = earlier[-(given.get("limit") or len(earlier)) :]
@@ -134,7 +134,7 @@ class Recorder:
         return {"job": {**row, "attempts": page}, "next": page[0]["number"] if has_more else None}
 
     def _wait(self, given: JsonObject) -> JsonObject:
-        row = self._row(given["id"])
+        row = self._named(given)
         if row["status"] == Status.PENDING:  # for ever, whatever time is given
             raise NothingRunsError(row["id"])
         return {"job": row, "next": None}
@@ -250,6 +250,17 @@ class Recorder:
         raise IdempotencyConflictError(id=row["id"])
 
     # Jobs
+
+    def _named(self, given: JsonObject) -> JsonObject:
+        """The job by its id or by its idempotency key. Raises InvalidParameterError, JobNotFoundError."""
+        job_id, key = given.get("id"), given.get("key")
+        if (job_id is None) is (key is None):
+            raise InvalidParameterError(parameter="id" if key is None else "key")
+        if key is None:
+            return self._row(given["id"])
+        if key not in self._by_key:
+            raise JobNotFoundError(id=0, key=key)
+        return self._by_key[key][0]
 
     def _row(self, job_id: int) -> JsonObject:
         row = self._rows.get(job_id)
