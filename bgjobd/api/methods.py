@@ -29,7 +29,7 @@ from bgjobd.api.replies import (
     queues_reply,
     summary_of_stored,
 )
-from bgjobd.api.schemas import Input, JobIds, NewJob, Nothing, QueueName, SubmitMany, Wait, checked
+from bgjobd.api.schemas import Input, JobIds, Nothing, QueueName, Submit, SubmitMany, Wait, checked
 from bgjobd.api.submissions import known_queue, submit, try_instant
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.host.clock import to_text
@@ -226,7 +226,7 @@ async def running(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
 
 
 _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | Encoded]]]]] = {
-    "Submit": (NewJob, submit),
+    "Submit": (Submit, submit),
     "SubmitMany": (SubmitMany, submit_many),
     "Get": (schemas.Get, get),
     "Wait": (Wait, wait),

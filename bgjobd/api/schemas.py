@@ -50,6 +50,10 @@ class NewJob(Input):
     options: Options | None = None
 
 
+class Submit(NewJob):
+    check_only: bool | None = None
+
+
 _T = TypeVar("_T")
 _Many = Annotated[InstanceOf[list[_T]], Field(max_length=10_000)]
 """As they came, in the request's own list: each is looked at when it is its turn, and let go."""

@@ -14,7 +14,7 @@ from bgjob.codec import ENCODER, JsonObject, to_json
 from bgjob.errors import InvalidNameError, InvalidParameterError, InvalidParametersError, TooLargeError
 from bgjob.keys import is_made_here
 from bgjobd.api.peer import Caller
-from bgjobd.api.schemas import NewJob, Options, checked
+from bgjobd.api.schemas import NewJob, Options, Submit, checked
 from bgjobd.config.policy import AboveCapError, Policy, Terms
 from bgjobd.core.facts import BESIDE_CALL, Submitted
 from bgjobd.core.job import Call
@@ -32,9 +32,11 @@ _CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]
 _METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-async def submit(daemon: Daemon, given: NewJob, caller: Caller) -> JsonObject:
+async def submit(daemon: Daemon, given: Submit, caller: Caller) -> JsonObject:
     catalogue = await daemon.current_catalogue.catalogue()
     fact = await _submitted(daemon, catalogue, given)
+    if given.check_only:
+        return {"id": 0, "created": False}
     given.parameters = None  # as values they are many times as large, and nobody asks for them any more
     (stored,) = await _store(daemon, [fact], submitter(caller))
     return {"id": stored.id, "created": stored.created}

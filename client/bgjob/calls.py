@@ -103,11 +103,15 @@ def job_of(
     }
 
 
-def submit(job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None) -> Call[int]:
-    """Store a job; its id. `job` has the fields of Submit; the retries are what the client's class sets, or None."""
-    return _call(
-        "Submit", answers.job_id, **submission(job, max_retries, retry_delay, new_keys(1)[0])
-    )._replace(needs_code=True)
+def submit(
+    job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None, check_only: bool = False
+) -> Call[int]:
+    """Store a job; its id. `job` has the fields of Submit; the retries are what the client's class sets, or None.
+
+    With `check_only` nothing is stored, and the id is 0.
+    """
+    asked = submission(job, max_retries, retry_delay, new_keys(1)[0])
+    return _call("Submit", answers.job_id, **asked, check_only=check_only or None)._replace(needs_code=True)
 
 
 def submit_many(

@@ -75,11 +75,17 @@ class Client(ConnectingClient):
         method_name: str,
         parameters: JsonObject | None = None,
         retry_count: int = 0,
+        *,
+        check_only: bool = False,
         **options: Unpack[Options],
     ) -> Job:
-        """Submit a job; it is stored when this returns. A repeat after a lost reply gives the same job."""
+        """Submit a job; it is stored when this returns. A repeat after a lost reply gives the same job.
+
+        With `check_only` nothing is stored: what is not approved, or not valid, is refused, else the job has the id 0.
+        """
         job = calls.job_of(class_name, method_name, parameters, retry_count, options)
-        return Job(self, self._call(calls.submit(job, self.MAX_RETRIES, self.RETRY_DELAY)))
+        call = calls.submit(job, self.MAX_RETRIES, self.RETRY_DELAY, check_only)
+        return Job(self, self._call(call))
 
     def submit_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job]:
         """Submit several jobs, all or none; each has the fields of Submit. Together they are one request: of small

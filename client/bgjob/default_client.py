@@ -20,14 +20,20 @@ def run_background_job(
     method_name: str,
     parameters: JsonObject | None = None,
     retry_count: int = 0,
+    *,
+    check_only: bool = False,
     **options: Unpack[Options],
 ) -> Job:
     """Submit a job to the daemon that $BGJOBD_SOCKET, the person's or the system's socket leads to.
 
     The job is stored when this returns. Options are those of `Submit`: delay, at, priority, queue, timeout,
     max_retries, retry_delay, backoff, idempotency_key. Raises RequestError and DaemonUnavailableError.
+
+    With `check_only` nothing is stored: what is not approved, or not valid, is refused, else the job has the id 0.
     """
-    return _client().run_background_job(class_name, method_name, parameters, retry_count, **options)
+    return _client().run_background_job(
+        class_name, method_name, parameters, retry_count, check_only=check_only, **options
+    )
 
 
 def _client() -> Client:

@@ -363,6 +363,24 @@ def test_an_idempotency_key_stands_for_one_request(client: Client) -> None:
         assert len(jobs) == 1
 
 
+def test_a_check_stores_nothing(client: Client) -> None:
+    def scene() -> list[Any]:
+        def check(method: str, **options: Any) -> int:
+            return client.run_background_job(f"{MODULE}.Plain", method, check_only=True, **options).id
+
+        return [
+            check("echo"),
+            refusal(lambda: check("none")),
+            refusal(lambda: check("echo", max_retries=101)),
+        ]
+
+    theirs = scene()
+    assert theirs[0] == 0
+    with bgjob.testing.inline() as jobs:
+        assert scene() == theirs
+        assert len(jobs) == 0
+
+
 @pytest.mark.parametrize("how", ["raise", "exit", "set"])
 def test_the_failed_hook_is_told_the_same(how: str, client: Client, running: RunningDaemon) -> None:
     book = running.directory / "book"

@@ -574,6 +574,24 @@ def test_what_is_just_within_the_limits_is_taken(peer: Peer, client: Client, giv
     client.wait(reply.parameters["id"], PATIENCE)
 
 
+def test_a_check_refuses_what_a_submit_would_and_stores_nothing(
+    peer: Peer, client: Client, running: RunningDaemon
+) -> None:
+    before = running.query("SELECT count(*) FROM background_jobs")
+    refusals = [one for one in [*INVALID, *RULES] if one.method == "Submit"]
+    for one in refusals:
+        reply = peer.ask(ours("Submit", **one.parameters, check_only=True))
+        known_by_key = one.raises is IdempotencyConflictError  # which is not looked at
+        assert reply.error == (None if known_by_key else one.error), one
+    for known in (submit(parameters={"value": 1}, idempotency_key=KEY), submit(queue="mail")):
+        reply = peer.ask(ours("Submit", **known, check_only=True))
+        assert (reply.error, reply.parameters) == (None, {"id": 0, "created": False})
+    with pytest.raises(NotApprovedError):
+        client.run_background_job("x.Y", "echo", check_only=True)
+    assert client.run_background_job(PROBE, "echo", check_only=True).id == 0
+    assert running.query("SELECT count(*) FROM background_jobs") == before
+
+
 def test_a_key_twice_in_one_submission_is_one_job_if_it_is_one_request(client: Client) -> None:
     job = submit(parameters={"value": 3}, idempotency_key="twice")
     first, second = client.submit_many([job, job])

@@ -183,6 +183,7 @@ def test_every_backoff_has_its_word() -> None:
         ("Submit", {**SUBMIT, "retry_count": True}, "retry_count"),
         ("Submit", {**SUBMIT, "status": "completed"}, "status"),
         ("Submit", {**SUBMIT, "id": 1}, "id"),
+        ("Submit", {**SUBMIT, "check_only": 1}, "check_only"),
         ("Submit", {**SUBMIT, "options": []}, "options"),
         ("Submit", submit(unknown=1), "options.unknown"),
         ("Submit", submit(delay=-0.1), "options.delay"),
