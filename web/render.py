@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from bgjob.amounts import in_largest_unit, limits_text, size_text, span_text
-from bgjob.text import lines, retries_spent, standing, to_json
+from bgjob.text import lines, raised, retries_spent, standing, to_json
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -85,6 +85,7 @@ def _environment(static: str) -> Environment:
         "chart": chart,
         "duration": duration,
         "standing": standing,
+        "raised": raised,
         "retries_spent": retries_spent,
         "oldest_due": oldest_due,
         "static": static,

@@ -109,6 +109,7 @@ class Ending:
     `delay` overrides the policy's where the job asked for one, `may_retry` is False where it asked for none.
     `spends_retry` is False where the end was none of the job's doing, so that another attempt costs it no retry.
     `crash` tells how the fork server ended by itself that was to start it ("signal 11"); perhaps over this start.
+    `error_class` is the type of an exception with its module, where that is known.
     """
 
     outcome: Outcome
@@ -122,6 +123,7 @@ class Ending:
     may_retry: bool = True
     spends_retry: bool = True
     crash: str | None = None
+    error_class: str | None = None
 
     @classmethod
     def completed(cls, result: str) -> Ending:
@@ -135,6 +137,7 @@ class Ending:
         traceback: str | None = None,
         may_retry: bool = True,
         delay: float | None = None,
+        error_class: str | None = None,
     ) -> Ending:
         return cls(
             Outcome.FAILED,
@@ -143,6 +146,7 @@ class Ending:
             traceback=traceback,
             delay=delay,
             may_retry=may_retry,
+            error_class=error_class,
         )
 
     @classmethod

@@ -45,6 +45,7 @@ EXIT = 2 * 1024
 """What of them no outcome takes: the exit record, twice."""
 
 _SHORT = 4 * 1024
+_SHORT_NAME = 100
 _PAGE = 4096
 _KEEP_SIZE = 1
 """FALLOC_FL_KEEP_SIZE of linux/falloc.h."""
@@ -159,10 +160,12 @@ def failed(
     may_retry: bool,
     delay: float | None = None,
     exceeded: Record | None = None,
+    error_class: str | None = None,
 ) -> bytes:
     """The line of an `outcome` record for a method that raised; `delay` is the job's own wish, in seconds.
 
-    `exceeded` names the limit that the error was about, how many bytes were used, and the most that may be.
+    `exceeded` names the limit that the error was about, how many bytes were used, and the most that may be;
+    `error_class` is the type with its module, where that can be told.
     """
     return _line(
         {
@@ -170,6 +173,7 @@ def failed(
             "outcome": "failed",
             "pid": pid,
             "error_type": error_type,
+            "error_class": error_class,
             "error_message": message[:MAX_TEXT],
             "traceback": traceback[-MAX_TEXT:],
             "may_retry": may_retry,
@@ -200,7 +204,11 @@ def shortened(line: bytes) -> bytes | None:
     record: Record = json.loads(line)
     if record["outcome"] != "failed":
         return None
-    record["error_type"] = record["error_type"][:100]
+    is_short = len(record["error_class"] or "") <= _SHORT_NAME  # a part of it would be another class
+    record |= {
+        "error_type": record["error_type"][:_SHORT_NAME],
+        "error_class": record["error_class"] if is_short else None,
+    }
     most = _SHORT // 2
     while len(line) > _SHORT:
         record |= {"error_message": record["error_message"][:most], "traceback": record["traceback"][-most:]}
@@ -539,8 +547,8 @@ _USAGE_FIELDS = _fields(max_rss=int, cpu_user=_NUMBER, cpu_system=_NUMBER, outpu
 _USAGE_NAMES = {field.name for field in _USAGE_FIELDS}
 _EXCEEDED_FIELDS = _fields(limit=str, used=int, most=int)
 
-_MORE_FIELDS = _fields(strays=int, oom_kills=int, own_cpu=_NUMBER)
-"""What an exit record may have, and those of older versions have not."""
+_MORE_FIELDS = _fields(strays=int, oom_kills=int, own_cpu=_NUMBER, error_class=(str, NoneType))
+"""What an exit record may have, or an outcome, and those of older versions have not."""
 
 
 def _is_whole(record: Record) -> bool:

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import journal as journals
-from .error_texts import printable, text_of, traceback_of
+from .error_texts import name_of, path_of, text_of, traceback_of
 from .masking import scrubbed
 
 if TYPE_CHECKING:
@@ -73,19 +73,17 @@ def outcome_of_error(error: BaseException, order: Order, delay: float | None, sa
         return journals.snoozed(os.getpid(), delay)
     hint, exceeded = sandbox.hint(error), sandbox.exceeded(error)
     text = text_of(error) if hint is None else f"{text_of(error)} ({hint})"
+    path = path_of(type(error))
     return journals.failed(
         os.getpid(),
-        scrubbed(_name_of(type(error)), order)[:255],
+        scrubbed(name_of(type(error)), order)[:255],
         scrubbed(text, order),
         scrubbed(traceback_of(error), order),
         may_retry=not is_final(error),
         delay=delay,
         exceeded=None if exceeded is None else exceeded._asdict(),
+        error_class=None if path is None else scrubbed(path, order),
     )
-
-
-def _name_of(cls: type) -> str:
-    return printable(type.__dict__["__qualname__"].__get__(cls))  # whatever its metaclass does with it
 
 
 def _result_text(result: Any) -> str:

@@ -142,6 +142,11 @@ def _tell_fault(database: SqliteDatabase) -> None:
     )
 
 
+def _tell_error_class(database: SqliteDatabase) -> None:
+    """Of which class the exception was that ended an attempt: several have the same name."""
+    database.execute_sql('ALTER TABLE "job_attempts" ADD COLUMN "error_class" TEXT')
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -149,6 +154,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _count_attempts,
     _index_by_class,
     _tell_fault,
+    _tell_error_class,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

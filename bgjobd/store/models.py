@@ -63,6 +63,7 @@ class JobAttempt(Model):
 
     `noted` is how many notes of its journal are in the log; `progress` the latest that it told, as JSON with
     `fraction`, `message` and `at`. `spends_retry` is 0 where it ended by no doing of the job's.
+    `error_class` is an exception's type with its module.
     """
 
     job_id = IntegerField()
@@ -86,6 +87,7 @@ class JobAttempt(Model):
     noted = IntegerField(constraints=[SQL("DEFAULT 0")])
     progress = TextField(null=True)
     spends_retry = BooleanField(constraints=[SQL("DEFAULT 1")])
+    error_class = TextField(null=True)
 
     class Meta:
         table_name = "job_attempts"

@@ -344,7 +344,7 @@ def shown(row: JsonObject, attempts: Sequence[JsonObject], next: int | None) -> 
 
 def _ending(row: JsonObject) -> Ending:
     """How the attempt of this row ended."""
-    known = ("exit_code", "signal", "error_type", "error_message", "traceback")
+    known = ("exit_code", "signal", "error_type", "error_message", "traceback", "error_class")
     spends_retry = bool(row["spends_retry"])
     return Ending(Outcome(row["outcome"]), **{name: row[name] for name in known}, spends_retry=spends_retry)
 

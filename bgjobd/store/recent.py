@@ -23,7 +23,7 @@ _LARGEST: Final = 4096
 _MOST_ATTEMPTS: Final = 8
 
 _OF_CALLERS: Final = ("parameters", "result", "error")
-_OF_ATTEMPTS: Final = ("error_type", "error_message", "traceback", "progress")
+_OF_ATTEMPTS: Final = ("error_type", "error_message", "traceback", "progress", "error_class")
 """The columns that may be large, of a job and of an attempt."""
 
 _NEW_ATTEMPT: Final = dict.fromkeys(ATTEMPT_COLUMNS) | {"spends_retry": True}

@@ -116,6 +116,7 @@ def ended_row(job_id: int, fact: AttemptEnded) -> Row:
         "exit_code": ending.exit_code,
         "signal": ending.signal,
         "error_type": ending.error_type,
+        "error_class": ending.error_class,
         "error_message": ending.error_message,
         "traceback": ending.traceback,
         "max_rss": usage.max_rss if usage else None,

@@ -347,6 +347,7 @@ UPDATE_ATTEMPT_ENDED: Final = _compiled(
                 "exit_code",
                 "signal",
                 "error_type",
+                "error_class",
                 "error_message",
                 "traceback",
                 "max_rss",

@@ -141,6 +141,7 @@ def _failed(record: journals.Record) -> Ending:
         _storable(record["traceback"]),
         may_retry=record["may_retry"],
         delay=_delay(record["delay"]) if record.get("delay") is not None else None,
+        error_class=_storable(record["error_class"]) if record.get("error_class") is not None else None,
     )
     exceeded = record.get("exceeded")
     outcome = None if exceeded is None else _EXCEEDED.get(exceeded["limit"])

@@ -22,7 +22,7 @@ SHAPES: Final[Mapping[str, str]] = {
     "Attempt": (
         f"{_USED}, number: int, pid: ?int, started_at: ?moment, finished_at: ?moment, outcome: ?string, "
         "exit_code: ?int, signal: ?int, error_type: ?string, error_message: ?string, traceback: ?string, "
-        "progress: ?Progress"
+        "progress: ?Progress, error_class: ?string"
     ),
     "Job": (
         f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "

@@ -66,6 +66,12 @@ def message_of(entry: Mapping[str, Any]) -> str:
     return one_line(f"{target(entry)} - {entry['message']}")
 
 
+def raised(attempt: Mapping[str, Any]) -> str:
+    """The class of the exception with its module; empty where that is not known, or where Python itself has it."""
+    path = attempt["error_class"] or ""
+    return "" if path.startswith("builtins.") else path
+
+
 def progress(told: Mapping[str, Any] | None) -> str:
     """How far an attempt is: `50% half of it`; empty where it has not said."""
     return "" if told is None else f"{told['fraction']:.0%} {told['message']}".rstrip()

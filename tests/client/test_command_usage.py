@@ -16,6 +16,7 @@ UNKNOWN: JsonObject = dict.fromkeys(("max_rss", "cpu_user", "cpu_system", "outpu
 SOME: JsonObject = {"max_rss": 31 << 20, "cpu_user": 0.1, "cpu_system": 0.2, "output_bytes": 0}
 ATTEMPT: JsonObject = {
     **dict.fromkeys(("pid", "exit_code", "signal", "error_type", "error_message", "traceback", "progress")),
+    "error_class": None,
     "number": 1,
     "started_at": "2023-11-14T22:13:20.000000Z",
     "finished_at": "2023-11-14T22:13:21.500000Z",
@@ -89,6 +90,18 @@ def test_show_tells_of_an_attempt_what_is_known(
 def test_show_tells_no_time_of_an_attempt_that_never_began(capsys: pytest.CaptureFixture[str]) -> None:
     attempt = {**ATTEMPT, **UNKNOWN, "outcome": "not_started", "started_at": None}
     assert "attempt 1  not_started" in run(ToldClient([attempt]), capsys, "show", "7")
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("shop.errors.Unpaid", ["  raised    shop.errors.Unpaid"]), ("builtins.ValueError", []), (None, [])],
+)
+def test_show_tells_the_module_of_an_exception_that_is_not_pythons(
+    capsys: pytest.CaptureFixture[str], path: str | None, told: list[str]
+) -> None:
+    attempt = {**ATTEMPT, **UNKNOWN, "error_class": path}
+    lines = run(ToldClient([attempt]), capsys, "show", "7")
+    assert [line for line in lines if line.startswith("  raised")] == told
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import unittest
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ from bgjob import (
     wait,
 )
 from bgjob.testing import Jobs, NotAnsweredError, NothingRunsError, submissions
+from bgjob.testing.arguments import InvalidParameters
+from bgjob.testing.error_texts import path_of
 from bgjobd.api import submissions as daemons
 from tests.client import jobs_of_tests
 from tests.client.jobs_of_tests import (
@@ -122,6 +125,26 @@ def test_parameters_go_through_json_and_are_nobody_elses(jobs: Jobs) -> None:
     given["value"].clear()
     jobs_of_tests.told[0].clear()
     assert jobs[0].parameters == {"value": {"1": [2, 3]}}
+
+
+class _Stamped(type):
+    @property
+    def __module__(cls) -> str:  # type: ignore[override]  # what a hostile class does
+        raise RuntimeError
+
+
+def test_the_path_of_an_error_is_its_module_and_name_or_nothing_that_could_be_another() -> None:
+    names = {"__module__": "shop.errors"}
+    assert path_of(KeyError) == "builtins.KeyError"
+    assert path_of(json.JSONDecodeError) == "json.decoder.JSONDecodeError"
+    assert path_of(type("Unpaid", (Exception,), names)) == "shop.errors.Unpaid"
+    assert path_of(_Stamped("Unpaid", (Exception,), names)) == "shop.errors.Unpaid"
+    assert path_of(type("Unpaid", (Exception,), names | {"__qualname__": "\ud800"})) == "shop.errors.?"
+    assert path_of(type("x" * 499, (Exception,), names)) == f"shop.errors.{'x' * 499}"
+    assert path_of(type("x" * 500, (Exception,), names)) is None
+    assert path_of(type("Unpaid", (Exception,), {"__module__": 5})) is None
+    assert path_of(eval("type('Unpaid', (Exception,), {})", {})) is None  # made where there is no module
+    assert path_of(InvalidParameters) is None
 
 
 def test_a_single_parameter_called_params_gets_the_whole_mapping(jobs: Jobs) -> None:

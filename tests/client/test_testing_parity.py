@@ -527,7 +527,11 @@ def told(job: dict[str, Any]) -> dict[str, Any]:
         "keys": job.keys() | job["attempts"][0].keys(),
         "attempts": attempts,
         "errors": [
-            (one["error_type"], without_reason(f"{one['error_type']}: {one['error_message']}"))
+            (
+                one["error_type"],
+                one["error_class"],
+                without_reason(f"{one['error_type']}: {one['error_message']}"),
+            )
             for one in job["attempts"]
         ],
         "traces": [own_frames(one["traceback"]) for one in job["attempts"]],

@@ -318,6 +318,7 @@ def test_an_error_whose_class_misbehaves_is_a_failure_with_its_name(
 ) -> None:
     (attempt,) = client.run_background_job(HOSTILE, "throw", {"kind": kind}).wait(20)["attempts"]
     assert (attempt["outcome"], attempt["error_type"]) == ("failed", named)
+    assert attempt["error_class"] == f"odd.{named}"
 
 
 def test_what_a_job_tells_of_itself_has_a_limit(running: RunningDaemon, client: Client) -> None:

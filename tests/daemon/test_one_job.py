@@ -97,6 +97,7 @@ def test_an_exception_fails_the_job_with_its_type_message_and_traceback(client: 
         "ValueError",
         "no recipient",
     )
+    assert attempt["error_class"] == "builtins.ValueError"
     assert "in fail" in attempt["traceback"]
     assert "forkserver" not in attempt["traceback"]
 

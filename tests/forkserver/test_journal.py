@@ -103,6 +103,17 @@ def test_a_result_that_is_long_in_bytes_alone_is_read() -> None:
     assert found["result"] == "é" * (journals.LONG - 10)
 
 
+@pytest.mark.parametrize("path", ["shop.Unpaid", "x" * 511, "\U0001f600" * 100, "\U0001f600" * 511, None])
+def test_a_failure_that_finds_no_room_for_its_texts_tells_its_class_whole_or_not(path: str | None) -> None:
+    line = journals.failed(7, "\0" * 255, "\0" * 9999, "\0" * 9999, may_retry=True, error_class=path)
+    short = journals.shortened(line)
+    assert short is not None
+    assert len(short) <= 4096
+    found = outcome_of(short)
+    assert found is not None
+    assert found["error_class"] == (path if len(path or "") <= 100 else None)
+
+
 @pytest.mark.parametrize("message", ["\0", "\U0001f600", '"', "\\", ",[{", '\\"'])
 def test_a_failure_with_the_longest_texts_is_read(message: str) -> None:
     texts = message * (journals.MAX_TEXT // len(message))

@@ -11,6 +11,7 @@ import pytest
 
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
+from bgjobd.supervisor import journal_facts
 from tests.forkserver.driven import MAIN
 
 STARTED = (
@@ -46,6 +47,13 @@ def test_what_a_newer_version_adds_to_a_record_is_passed_over_and_so_are_records
     assert _of(journal.started, "token") == "aa"
     assert _of(journal.outcome, "outcome") == "completed"
     assert _of(journal.exit, "code") == 0
+
+
+def test_a_journal_that_does_not_tell_the_class_of_an_error_gives_none() -> None:
+    journal = journals.parse(STARTED + FAILED + EXIT)
+    ending = journal_facts.left_in(journal)
+    assert ending is not None
+    assert (ending.error_type, ending.error_class) == ("ValueError", None)
 
 
 def _of(record: journals.Record | None, field: str) -> object:

@@ -164,6 +164,7 @@ SHOWN = {
                 ("job", "parameters", "to"),
                 ("job", "result", "sent"), ("job", "attempts", 0, "error_message"),
                 ("job", "attempts", 0, "error_type"), ("job", "attempts", 0, "traceback"),
+                ("job", "attempts", 0, "error_class"),
                 ("job", "attempts", 0, "outcome"), ("job", "attempts", 0, "progress", "message"),
                 ("entry", "message")],
     "/system": [("class", "name"), ("class", "unavailable"), ("class", "hint"), ("class", "methods", 0, "name"),
@@ -192,6 +193,7 @@ FREE = {
     "/jobs": [("summary", "error"), ("stats", "storage_trouble")],
     "/jobs/1": [("job", "error"), ("job", "parameters", "to"), ("job", "result", "sent"), ("entry", "message"),
                 ("job", "attempts", 0, "error_message"), ("job", "attempts", 0, "error_type"),
+                ("job", "attempts", 0, "error_class"),
                 ("job", "attempts", 0, "traceback"), ("job", "attempts", 0, "progress", "message")],
     "/system": [("class", "unavailable"), ("stats", "storage_trouble")],
 }  # fmt: skip

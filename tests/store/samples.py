@@ -37,7 +37,7 @@ SUBMITTER: Final = Submitter(uid=1000, gid=1001, pid=4321)
 NO_SLOTS: Final = Lanes(0)
 
 COMPLETED: Final = Ending.completed('{"sent":1}')
-FAILED: Final = Ending.failed("ValueError", "no recipient", "Traceback …")
+FAILED: Final = Ending.failed("ValueError", "no recipient", "Traceback …", error_class="builtins.ValueError")
 LOST: Final = Ending.lost("nobody saw how it ended")
 USAGE: Final = Usage(max_rss=1 << 20, cpu_user=0.25, cpu_system=0.125, output_bytes=42)
 STOPPED: Final = Ending.cancelled(Ending.signalled(15))

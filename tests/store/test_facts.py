@@ -65,6 +65,7 @@ def test_an_end_is_recorded_with_its_evidence_and_usage(store: Store) -> None:
         "exit_code": None,
         "signal": None,
         "error_type": None,
+        "error_class": None,
         "error_message": None,
         "traceback": None,
         "max_rss": 1 << 20,
@@ -84,6 +85,7 @@ def test_a_failure_is_recorded_with_type_message_and_traceback(store: Store) -> 
     store.commit(ends(job_id, FAILED))
     (attempt,) = store.attempts(job_id)
     assert (attempt["outcome"], attempt["error_type"]) == ("failed", "ValueError")
+    assert attempt["error_class"] == "builtins.ValueError"
     assert (attempt["error_message"], attempt["traceback"]) == ("no recipient", "Traceback …")
     assert attempt["max_rss"] is None
     job = store.job(job_id)

@@ -31,6 +31,7 @@ COLUMNS = {
     "job_attempts": """
         job_id number token boot_id pid started_at finished_at outcome exit_code signal error_type error_message
         traceback max_rss cpu_user cpu_system output_bytes code_version progress spends_retry
+        error_class
     """,
     "job_logs": "id job_id attempt type message context created_at",
 }
@@ -218,7 +219,7 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
     after = contents(tmp_path / FILE_NAME)
     new = {
         "background_jobs": {"request_digest": None, "sensitive": None, "crashes": 0},
-        "job_attempts": {"noted": 0, "progress": None, "spends_retry": 1},
+        "job_attempts": {"noted": 0, "progress": None, "spends_retry": 1, "error_class": None},
         "job_logs": {"folded": None, "attempts_allowed": None},
     }
     assert all(before[table] for table in new)

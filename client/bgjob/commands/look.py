@@ -194,6 +194,7 @@ def _attempt(attempt: Mapping[str, Any]) -> Iterator[str]:
     yield f"{_heading('attempt ' + str(attempt['number']))}  {screen.painted(text.one_line(verdict))}{began}{lasted}"
     rows = [
         ("why", _why(attempt)),
+        ("raised", text.one_line(text.raised(attempt))),
         ("progress", text.one_line(text.progress(attempt["progress"]))),
         ("used", _usage(attempt)),
         ("process", f"pid {attempt['pid']}" if attempt["pid"] and attempt["outcome"] is None else ""),

@@ -19,7 +19,7 @@ from bgjob import answers, codec
 from bgjob.codec import JsonObject
 from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze
 from bgjob.testing.arguments import InvalidParameters, arguments
-from bgjob.testing.error_texts import printable, text_of, traceback_of
+from bgjob.testing.error_texts import name_of, path_of, text_of, traceback_of
 from bgjob.testing.submissions import instant
 from bgjob.testing.submitted import copied
 from bgjob.testing.targets import Target
@@ -82,6 +82,7 @@ class _Ending(NamedTuple):
     error_message: str | None = None
     traceback: str | None = None
     may_retry: bool = True
+    error_class: str | None = None
 
     @property
     def error(self) -> str:
@@ -95,7 +96,7 @@ class _Ending(NamedTuple):
                 return f"{self.outcome}: {self.error_message}"
 
 
-_EVIDENCE: Final = ("outcome", "error_type", "error_message", "traceback", "exit_code")
+_EVIDENCE: Final = ("outcome", "error_type", "error_message", "traceback", "exit_code", "error_class")
 _UNKNOWN: Final = dict.fromkeys(
     (
         *("job_id", "number", "pid", "started_at", "finished_at", *_EVIDENCE, "signal", "max_rss"),
@@ -147,10 +148,11 @@ def _failed(error: BaseException) -> _Ending:
     return _Ending(
         Outcome.FAILED,
         1,
-        error_type=printable(type(error).__qualname__)[:255],
+        error_type=name_of(type(error))[:255],
         error_message=text_of(error)[:_MAX_TEXT],
         traceback=traceback_of(error)[-_MAX_TEXT:],
         may_retry=not isinstance(error, _FINAL),
+        error_class=path_of(type(error)),
     )
 
 

@@ -7,6 +7,25 @@ from __future__ import annotations
 
 import traceback
 
+_LONGEST_PATH = 511
+
+
+def path_of(cls: type) -> str | None:
+    """The class with its module, `shop.errors.Unpaid`; None where it is this package's, or cannot be told whole."""
+    try:
+        module = type.__dict__["__module__"].__get__(cls)
+    except AttributeError:
+        return None
+    if type(module) is not str or f"{module}.".startswith(f"{__package__}."):
+        return None
+    path = f"{module}.{name_of(cls)}"
+    return printable(path) if len(path) <= _LONGEST_PATH else None
+
+
+def name_of(cls: type) -> str:
+    """The class's name, whatever its metaclass does with it."""
+    return printable(type.__dict__["__qualname__"].__get__(cls))
+
 
 def text_of(error: BaseException) -> str:
     """The error's own text, whatever its class does with str()."""
