@@ -47,7 +47,7 @@ class Application:
         return cls(
             python=python,
             path=path,
-            env=dict(app.env),
+            env={"BGJOBD_SOCKET": str(config.daemon.socket)} | app.env,
             approved=approved,
             limits=class_limits,
             missing=missing,

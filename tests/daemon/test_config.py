@@ -14,6 +14,7 @@ from bgjobd.config.problems import ConfigError, Problem
 from bgjobd.config.sections import ClassPolicy, Config, Queue
 from bgjobd.config.values import TcpAddress, UnixAddress, delay, size
 from bgjobd.core.stopping import AtStop
+from bgjobd.supervisor.application import Application
 
 
 @pytest.fixture(autouse=True)
@@ -442,6 +443,13 @@ def test_variables_for_jobs_are_not_quoted_for_they_may_be_secrets(tmp_path: Pat
     typed_wrong = {"HOME": "/", "BGJOBD_APP__ENV": '{"TOKEN": hunter2'}
     (problem,) = problems(tmp_path, "", typed_wrong)
     assert problem.message == "must be a table"
+
+
+def test_attempts_find_their_daemon_where_their_environment_names_no_other(tmp_path: Path) -> None:
+    socket = f"[daemon]\nsocket = '{tmp_path}/s.sock'\n"
+    for env, found in (("{ A = 'b' }", f"{tmp_path}/s.sock"), ("{ BGJOBD_SOCKET = '/other' }", "/other")):
+        application = Application.from_config(loaded(tmp_path, f"{socket}[app]\nenv = {env}"))
+        assert application.env["BGJOBD_SOCKET"] == found
 
 
 def test_a_value_of_the_environment_with_a_nul_is_not_quoted_for_it_may_be_a_secret(tmp_path: Path) -> None:

@@ -81,9 +81,11 @@ def test_an_attempt_sees_no_descriptor_but_its_streams_and_its_journal(
 
 def test_the_environment_is_built_from_nothing(tmp_path: Path) -> None:
     app = 'env = { GREETING = "hello" }'
-    with daemon(tmp_path, app=app, environ={"SECRET": "canary"}) as running, running.client() as client:
+    environ = {"SECRET": "canary", "BGJOBD_SOCKET": "/elsewhere"}
+    with daemon(tmp_path, app=app, environ=environ) as running, running.client() as client:
         environ = client.run_background_job(PROBE, "describe_itself").result(20)["env"]
     assert environ["GREETING"] == "hello"
+    assert environ["BGJOBD_SOCKET"] == str(running.socket)
     assert "SECRET" not in environ
 
 
