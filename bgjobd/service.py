@@ -107,7 +107,8 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
     on_bug = partial(_say_bug, daemon)
     on_scarcity = partial(daemon.say, EntryType.FAILURE, _SCARCITY)
     grants = Grants()
-    server = Server(methods.methods(daemon, grants), config.socket, on_bug, on_scarcity)
+    job_of = daemon.supervisor.attempts.job_of
+    server = Server(methods.methods(daemon, grants), config.socket, on_bug, on_scarcity, job_of)
     fifo = _fifo(daemon, config, on_bug)
     _grant(daemon, grants)
     daemon.reload.on_success.append(lambda: _grant(daemon, grants))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,10 @@ from bgjobd.daemon.followers import TooSlowError
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Reads requests of one peer, and answers them in order. `buffer` is lent to all connections, one at a time."""
+    """Reads requests of one peer, and answers them in order. `buffer` is lent to all connections, one at a time.
+
+    `job_of` tells whose attempt a process is.
+    """
 
     def __init__(
         self,
@@ -30,11 +34,13 @@ class Connection(asyncio.BufferedProtocol):
         limits: Socket,
         admission: Admission[Connection],
         buffer: memoryview,
+        job_of: Callable[[int], int | None],
     ) -> None:
         self._dispatcher = dispatcher
         self._limits = limits
         self._admission = admission
         self._buffer = buffer
+        self._job_of = job_of
         self._calls: deque[Call] = deque()
         self._requests = RequestReader(limits, admission, self._calls)
         self._held = 0
@@ -58,7 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         if caller is None or not self._admission.admit(self, caller.uid):
             transport.abort()
             return
-        self._caller = caller
+        self._caller = replace(caller, job=self._job_of(caller.pid))
         self._transport = transport
         transport.set_write_buffer_limits(high=0)  # so that we hear as soon as the peer has no more room
         self._idle_timeout.start(self._is_busy, self._refuse_more)

@@ -20,12 +20,16 @@ _MOST_GROUPS: Final = 65536  # the kernel's NGROUPS_MAX
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is at the other end, as the kernel said when the connection was made; one a connection."""
+    """Who is at the other end, as the kernel said when the connection was made; one a connection.
+
+    `job` is the one whose attempt that is, None where it is none.
+    """
 
     pid: int
     uid: int
     gid: int
     groups: frozenset[int] = frozenset()
+    job: int | None = None
 
     @cached_property
     def turn(self) -> asyncio.Lock:

@@ -28,7 +28,8 @@ _LAST_ANSWERS: Final = 5.0
 class Server:
     """Listens, and knows the open connections. `on_bug` hears of exceptions that no caller caused.
 
-    `on_scarcity` hears of callers who are turned away for want of descriptors.
+    `on_scarcity` hears of callers who are turned away for want of descriptors. `job_of` tells whose attempt a process
+    is.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Server:
         limits: Socket,
         on_bug: Callable[[str, Exception], None],
         on_scarcity: Callable[[], None] = lambda: None,
+        job_of: Callable[[int], int | None] = lambda pid: None,
     ) -> None:
         self.admission = Admission[Connection](limits)
         self._new_connection = partial(
@@ -45,6 +47,7 @@ class Server:
             limits=limits,
             admission=self.admission,
             buffer=memoryview(bytearray(_READ_AT_ONCE)),
+            job_of=job_of,
         )
         self._on_scarcity = on_scarcity
         self._acceptor: Acceptor | None = None

@@ -57,7 +57,7 @@ async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
 
 
 def submitter(caller: Caller) -> Submitter:
-    return Submitter(caller.uid, caller.gid, caller.pid)
+    return Submitter(caller.uid, caller.gid, caller.pid, caller.job)
 
 
 async def _store(daemon: Daemon, facts: list[Submitted], submitter: Submitter) -> tuple[Stored, ...]:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
-from bgjobd.core.facts import AttemptEnded, Fact
+from bgjobd.core.facts import AttemptEnded, Fact, Submitted
 from bgjobd.core.job import Job
 from bgjobd.core.state_machine import Happening, classify
 
@@ -51,6 +51,11 @@ def killed_strays(count: int, names: Sequence[str]) -> str:
 def _success(message: str, with_job: bool = False) -> Callable[[Any, Job, Job], tuple[Entry, ...]]:
     told = (Entry(EntryType.SUCCESS, message, with_job),)
     return lambda fact, before, after: told
+
+
+def _submitted(fact: Submitted, before: None, after: Job) -> tuple[Entry, ...]:
+    by = "" if fact.by_job is None else f", submitted by job {fact.by_job}"
+    return (Entry(EntryType.SUCCESS, f"Background job initiated{by}", with_job=True),)
 
 
 def _retry_due(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
@@ -104,7 +109,7 @@ def _retry_requested(fact: Fact, before: Job, after: Job) -> tuple[Entry, ...]:
 
 _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] = MappingProxyType(
     {
-        Happening.SUBMITTED: _success("Background job initiated", with_job=True),
+        Happening.SUBMITTED: _submitted,
         Happening.SLOT_GRANTED: _success("Background job dispatched on Linux platform"),
         Happening.ATTEMPT_STARTED: _success("Background job started", with_job=True),
         Happening.ATTEMPT_COMPLETED: _success("Background job completed processing"),

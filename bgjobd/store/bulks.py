@@ -70,7 +70,8 @@ def _with_repeats(bulk: BulkSubmission, batch: Batch) -> Decided:
 def _fact(bulk: BulkSubmission, row: BulkRow, id: int) -> Submitted:
     """That this row's job was submitted, with this id."""
     call = replace(bulk.common.call, parameters=row.parameters, sensitive=row.sensitive)
-    return replace(bulk.common, id=id, call=call, idempotency_key=row.idempotency_key, digest=row.digest)
+    key, by_job = row.idempotency_key, bulk.submitter.job
+    return replace(bulk.common, id=id, call=call, idempotency_key=key, digest=row.digest, by_job=by_job)
 
 
 class BulkInsert(NamedTuple):
@@ -111,7 +112,7 @@ def _values_of_jobs(one: StoredBulk, submitter: Submitter, now: float) -> Row:
         (row.parameters, row.idempotency_key, row.digest, to_json(row.sensitive) if row.sensitive else None)
         for row in one.rows
     ]
-    common = row_of_new(one.first, None, now, submitter.uid, submitter.gid, submitter.pid)
+    common = row_of_new(one.first, None, now, submitter)
     return checked({**common, "rows": to_json(rows)})
 
 

@@ -139,9 +139,9 @@ def _submit(submission: Submission, overlay: Overlay) -> tuple[Stored, ...]:
             continue
         _check_room(fact.queue, overlay)
         overlay.last_id += 1
-        fact = fact.numbered(overlay.last_id)
+        fact = fact.numbered(overlay.last_id, by.job)
         job = state_machine.advance(None, fact, batch.now)
-        overlay.write(Kind.NEW_JOB, row_of_new(job, fact.digest, batch.now, by.uid, by.gid, by.pid))
+        overlay.write(Kind.NEW_JOB, row_of_new(job, fact.digest, batch.now, by))
         if key is not None:
             own[key] = fact
             overlay.keyed[key] = Keyed(job.id, fact.digest, by.uid, fact.call)

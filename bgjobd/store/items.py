@@ -24,11 +24,15 @@ from bgjobd.store.written import Written
 
 @dataclass(frozen=True, slots=True)
 class Submitter:
-    """Who asked, as the kernel says; None where it does not, as for a line of the named pipe."""
+    """Who asked, as the kernel says; None where it does not, as for a line of the named pipe.
+
+    `job` is the one whose attempt asked, None where it was none.
+    """
 
     uid: int | None
     gid: int | None
     pid: int | None
+    job: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

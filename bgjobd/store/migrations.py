@@ -147,6 +147,11 @@ def _tell_error_class(database: SqliteDatabase) -> None:
     database.execute_sql('ALTER TABLE "job_attempts" ADD COLUMN "error_class" TEXT')
 
 
+def _tell_submitting_job(database: SqliteDatabase) -> None:
+    """Which job has submitted another."""
+    database.execute_sql('ALTER TABLE "background_jobs" ADD COLUMN "submitted_by_job" INTEGER')
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -155,6 +160,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _index_by_class,
     _tell_fault,
     _tell_error_class,
+    _tell_submitting_job,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

@@ -21,7 +21,8 @@ class BackgroundJob(Model):
     """One job; its id is never used again. `ready` says that a pending job waits for nothing but a slot.
 
     `sensitive` is a JSON list of names of parameters, `request_digest` stands for the request that made the job.
-    `crashes` counts the attempts in a row, up to the latest, that ended what ran them.
+    `crashes` counts the attempts in a row, up to the latest, that ended what ran them. `submitted_by_job` is the job
+    whose attempt submitted this one.
     """
 
     id = AutoField()
@@ -53,6 +54,7 @@ class BackgroundJob(Model):
     request_digest = CharField(null=True)
     sensitive = TextField(null=True)
     crashes = IntegerField(constraints=[SQL("DEFAULT 0")])
+    submitted_by_job = IntegerField(null=True)
 
     class Meta:
         table_name = "background_jobs"

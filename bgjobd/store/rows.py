@@ -11,7 +11,7 @@ from bgjobd.core.case_folding import folded
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import AttemptKey, Call, Job, RetryPolicy
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store.items import LogLine, Note
+from bgjobd.store.items import LogLine, Note, Submitter
 from bgjobd.store.written import Row
 
 
@@ -63,9 +63,7 @@ def changes_of(job: Job, now: float) -> Row:
     }
 
 
-def row_of_new(
-    job: Job, digest: str | None, now: float, uid: int | None, gid: int | None, pid: int | None
-) -> Row:
+def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
     """The whole row of a job that was just submitted."""
     return {
         "class_name": job.call.class_name,
@@ -80,9 +78,10 @@ def row_of_new(
         "timeout": job.timeout,
         "created_at": to_text(job.created_at),
         "idempotency_key": job.idempotency_key,
-        "submitted_uid": uid,
-        "submitted_gid": gid,
-        "submitted_pid": pid,
+        "submitted_uid": by.uid,
+        "submitted_gid": by.gid,
+        "submitted_pid": by.pid,
+        "submitted_by_job": by.job,
         "request_digest": digest,
         "sensitive": to_json(job.call.sensitive) if job.call.sensitive else None,
         **changes_of(job, now),

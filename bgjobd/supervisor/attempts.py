@@ -7,6 +7,7 @@ stored but by handing facts to the writer.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
@@ -16,6 +17,7 @@ from bgjobd.core.job import AttemptKey, Ending, Job
 from bgjobd.core.verdict import Life, StopReason
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.process_identity import parent
 from bgjobd.store.items import Claim
 from bgjobd.supervisor.attempt import Attempt
 from bgjobd.supervisor.fork_server_link import ForkServer
@@ -114,6 +116,19 @@ class Attempts:
         attempt = self._all.get(key)
         return None if attempt is None else attempt.process.try_open_for_others(journal)
 
+    def job_of(self, pid: int) -> int | None:
+        """The job whose attempt this process is, or comes from, in the session that it leads; None for any other."""
+        if not self._all or self._around.is_closed:
+            return None
+        known = self._around.processes
+        try:
+            leader = os.getsid(pid) if pid else 0
+            if leader not in known.leaders and known.is_helper(parent(leader)):
+                self._note_changes_now()  # it has just begun
+        except OSError:
+            return None  # it is gone, or not of this container
+        return known.job_of(leader)
+
     async def wait_until_empty(self) -> None:
         """Wait until the end of every attempt is on disk."""
         if self._all:
@@ -133,6 +148,11 @@ class Attempts:
         # Where there is a line, somebody waits for those before it to begin.
         pause = 0.0 if self._around.starts.has_line else _GATHER
         self._gathering = self._loop.call_later(pause, self._note_changes)
+
+    def _note_changes_now(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+        self._note_changes()
 
     def _note_changes(self) -> None:
         """Record the starts whose journals appeared, and what attempts tell of themselves meanwhile."""

@@ -36,10 +36,18 @@ _WHOLE_GROUP: Final = 4
 class Known:
     """What is known of processes, whatever a job writes into its journal: who told of each `first`, and whether a pid
     is that of a child of the daemon's which is no attempt, such as a fork server.
+
+    `leaders` are the processes of attempts that are open, by their pids: each leads its session.
     """
 
     first: dict[Identity, AttemptProcess] = field(default_factory=dict)
+    leaders: dict[int, AttemptProcess] = field(default_factory=dict)
     is_helper: Callable[[int], bool] = lambda pid: False
+
+    def job_of(self, leader: int) -> int | None:
+        """The job whose attempt leads this session; None where none does that is there."""
+        process = self.leaders.get(leader)
+        return None if process is None or not process.is_unreaped else process.job
 
 
 class AttemptProcess:
@@ -68,6 +76,10 @@ class AttemptProcess:
         self._next_look: asyncio.TimerHandle | None = None
         self.server_pid: int | None = None
         self.exit: journals.Record | None = None
+
+    @property
+    def job(self) -> int:
+        return self._key[0]
 
     @property
     def directory(self) -> str:
@@ -100,6 +112,8 @@ class AttemptProcess:
         """Open it, if it is there; whether it is open. Raises OSError where no descriptor is to be had."""
         if self._pidfd is None and journal is not None and journal.started is not None:
             self._pidfd, self._pid = self.try_open_for_others(journal), journal.started["pid"]
+            if self._pidfd is not None and not self._is_hook:
+                self._known.leaders[self._pid] = self
         return self._pidfd is not None
 
     def signal(self, number: int, journal: Journal | None) -> bool:
@@ -157,6 +171,8 @@ class AttemptProcess:
         self._stop_looking()
         if self._identity is not None and self._known.first.get(self._identity) is self:
             del self._known.first[self._identity]
+        if self._known.leaders.get(self._pid) is self:
+            del self._known.leaders[self._pid]
         if self._pidfd is not None:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)

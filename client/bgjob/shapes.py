@@ -26,7 +26,8 @@ SHAPES: Final[Mapping[str, str]] = {
     ),
     "Job": (
         f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "
-        "backoff: string, submitted_uid: ?int, submitted_pid: ?int, attempts: []Attempt"
+        "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
+        "submitted_by_job: ?int, attempts: []Attempt"
     ),
     "Summary": f"{_STATED}, attempt: int, progress: ?Progress",
     "Listed": f"{_STATED}, {_USED}, attempt: int, progress: ?Progress",

@@ -151,7 +151,7 @@ def summary(job_id: int, status: str = "pending", attempt: int = 0, **others: An
 def whole(job_id: int, status: str = "pending", **others: Any) -> JsonObject:
     """A job as Get and Wait tell it, before its first attempt."""
     given = {"parameters": {}, "timeout": None, "retry_delay": 5.0, "backoff": "constant", "result": None}
-    submitter = {"submitted_uid": None, "submitted_pid": None}
+    submitter = {"submitted_uid": None, "submitted_pid": None, "submitted_by_job": None}
     return {**summary(job_id, status), **given, **submitter, "attempts": [], **others}
 
 

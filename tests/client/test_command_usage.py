@@ -24,7 +24,7 @@ ATTEMPT: JsonObject = {
 }
 JOB: JsonObject = {
     **dict.fromkeys(("timeout", "started_at", "finished_at", "scheduled_at", "cancel_requested_at")),
-    **dict.fromkeys(("error", "submitted_uid", "result", "progress")),
+    **dict.fromkeys(("error", "submitted_uid", "submitted_by_job", "result", "progress")),
     "id": 7,
     "class_name": "shop.Mail",
     "method_name": "send",
@@ -90,6 +90,18 @@ def test_show_tells_of_an_attempt_what_is_known(
 def test_show_tells_no_time_of_an_attempt_that_never_began(capsys: pytest.CaptureFixture[str]) -> None:
     attempt = {**ATTEMPT, **UNKNOWN, "outcome": "not_started", "started_at": None}
     assert "attempt 1  not_started" in run(ToldClient([attempt]), capsys, "show", "7")
+
+
+@pytest.mark.parametrize(
+    ("job_id", "told"), [(12, "by job 12, uid 1000, pid 17"), (None, "by uid 1000, pid 17")]
+)
+def test_show_tells_which_job_has_submitted_it(
+    capsys: pytest.CaptureFixture[str], job_id: int | None, told: str
+) -> None:
+    client = ToldClient()
+    client.snapshot |= {"submitted_uid": 1000, "submitted_pid": 17, "submitted_by_job": job_id}
+    (line,) = [line for line in run(client, capsys, "show", "7") if line.startswith("submitted")]
+    assert line.endswith(f") {told}")
 
 
 @pytest.mark.parametrize(

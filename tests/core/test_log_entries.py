@@ -40,6 +40,7 @@ def told(before: Job | None, fact: Fact, now: float = NOW) -> list[tuple[EntryTy
     ("before", "fact", "message", "with_job"),
     [
         (None, submitted(), "Background job initiated", True),
+        (None, submitted(by_job=12), "Background job initiated, submitted by job 12", True),
         (pending(), SlotGranted(), "Background job dispatched on Linux platform", False),
         (running(), AttemptStarted(1, 4711, NOW), "Background job started", True),
         (running(), ends(running(), COMPLETED), "Background job completed processing", False),

@@ -241,7 +241,7 @@ SAMPLES: dict[str, Any] = {
             "retry_delay": 5.0, "backoff": "constant", "max_retry_delay": 3600.0, "queue": "default",
             "priority": 0, "timeout": None, **_TIMES, "cancel_requested_at": None, "idempotency_key": "k",
             "result": {"sent": 1}, "error": "no recipient", "submitted_uid": 1000, "submitted_gid": 1000,
-            "submitted_pid": 98, "attempts": [_ATTEMPT]},
+            "submitted_pid": 98, "submitted_by_job": 7, "attempts": [_ATTEMPT]},
     "class": {"name": "shop.jobs.Email", "doc": "Sends.", "unavailable": "it does not import",
               "hint": "its jobs wait, and it is tried again in 40 s",
               "policy": {"queue": "mail", "priority": 0, "slots": 2, "timeout": 300.0, "max_retries": 3,

@@ -188,6 +188,11 @@ def test_what_is_told_is_shown_as_it_was_told(shown: OnePage, address: str, path
     assert "<xss onxss=1>&amp;{{ 7*7 }}</xss>" in text
 
 
+def test_a_job_leads_to_the_one_that_has_submitted_it(shown: OnePage) -> None:
+    links = [attributes.get("href") for name, attributes in shown.read("/jobs/1").elements if name == "a"]
+    assert "/jobs/7" in links
+
+
 FREE = {
     "/": [("entry", "message"), ("stats", "storage_trouble")],
     "/jobs": [("summary", "error"), ("stats", "storage_trouble")],

@@ -1234,6 +1234,7 @@ def test_the_caller_is_whom_the_kernel_says(play: Play) -> None:
                 "uid": os.getuid(),
                 "gid": os.getgid(),
                 "groups": sorted(set(os.getgroups())),
+                "job": None,
             }
         )
 

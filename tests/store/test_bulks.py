@@ -73,6 +73,7 @@ BULKS = [
         scheduled_at=NOW + 30,
     ),
     bulk(*ROWS, by=Submitter(None, None, None), method="é"),
+    bulk(*ROWS, by=Submitter(1000, 1000, 17, job=1)),
 ]
 
 

@@ -27,6 +27,7 @@ COLUMNS = {
         id class_name method_name parameters status retry_count max_retries retry_delay backoff max_retry_delay
         queue priority timeout scheduled_at started_at finished_at created_at updated_at cancel_requested_at
         idempotency_key result error submitted_uid submitted_gid submitted_pid crashes
+        submitted_by_job
     """,
     "job_attempts": """
         job_id number token boot_id pid started_at finished_at outcome exit_code signal error_type error_message
@@ -218,7 +219,12 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
     assert copied | {"properties": before["properties"]} == before
     after = contents(tmp_path / FILE_NAME)
     new = {
-        "background_jobs": {"request_digest": None, "sensitive": None, "crashes": 0},
+        "background_jobs": {
+            "request_digest": None,
+            "sensitive": None,
+            "crashes": 0,
+            "submitted_by_job": None,
+        },
         "job_attempts": {"noted": 0, "progress": None, "spends_retry": 1, "error_class": None},
         "job_logs": {"folded": None, "attempts_allowed": None},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -13,7 +14,7 @@ from bgjob.words import Backoff, EntryType
 from bgjobd.core.job import Call, RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.store import statements
-from bgjobd.store.items import Committed, Item, Look, Stored
+from bgjobd.store.items import Committed, Item, Look, Stored, Submitter
 from tests.store.samples import (
     BOOT,
     COMPLETED,
@@ -73,11 +74,19 @@ def test_a_submitted_job_is_stored_with_all_that_was_given(store: Store) -> None
         "submitted_uid": 1000,
         "submitted_gid": 1001,
         "submitted_pid": 4321,
+        "submitted_by_job": None,
         "ready": 0,
         "crashes": 0,
         "request_digest": "d1",
         "sensitive": '["to","subject"]',
     }
+
+
+def test_a_job_that_an_attempt_submitted_tells_so(store: Store) -> None:
+    by = Submitter(1000, 1000, 17, job=12)
+    store.commit(replace(submission(asked()), submitter=by))
+    assert store.job(1)["submitted_by_job"] == 12
+    assert store.messages(1) == ["Background job initiated, submitted by job 12"]
 
 
 def test_a_submitted_job_comes_back_from_the_file_as_it_was(store: Store) -> None:

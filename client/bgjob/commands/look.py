@@ -180,7 +180,8 @@ def _retries(job: Mapping[str, Any]) -> str:
 def _submitter(job: Mapping[str, Any]) -> str:
     if job["submitted_uid"] is None:
         return ""
-    return f" by uid {job['submitted_uid']}, pid {job['submitted_pid']}"
+    by = "" if job["submitted_by_job"] is None else f"job {job['submitted_by_job']}, "
+    return f" by {by}uid {job['submitted_uid']}, pid {job['submitted_pid']}"
 
 
 def _moment(at: str | None, now: float) -> str:
