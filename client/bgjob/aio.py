@@ -84,9 +84,8 @@ class AsyncClient(ConnectingClient):
         check_only: bool = False,
         **options: Unpack[Options],
     ) -> AsyncJob:
-        """Submit a job; it is stored when this returns. A repeat after a lost reply gives the same job.
-
-        With `check_only` nothing is stored: what is not approved, or not valid, is refused, else the job has the id 0.
+        """Submit a job; it is stored when this returns. A repeat after a lost reply gives the same job. With
+        `check_only` nothing is stored: what is not approved, or not valid, is refused, else the job has the id 0.
         """
         job = calls.job_of(class_name, method_name, parameters, retry_count, options)
         call = calls.submit(job, self.MAX_RETRIES, self.RETRY_DELAY, check_only)
@@ -113,8 +112,7 @@ class AsyncClient(ConnectingClient):
         1 MiB at most. There are earlier ones where the first has a number above 1.
         """
         read = await self._call(calls.get(job_id, before, limit, key))
-        is_page = before is not None or limit is not None
-        job = read.job if is_page else await self._with_all_attempts(read)
+        job = read.job if before or limit else await self._with_all_attempts(read)
         return AsyncJob(self, job["id"], job)
 
     async def output(self, job_id: int, number: int | None = None, *, tail: int | None = None) -> bytes:
@@ -270,14 +268,11 @@ class AsyncClient(ConnectingClient):
     async def wait(
         self, job_id: int | None = None, timeout: float | None = None, *, key: str | None = None
     ) -> JsonObject:
-        """The job with this id, or with this idempotency key, once it has ended. Raises WaitTimeoutError after
-        `timeout` seconds; the job goes on.
-        """
+        """The job, as in `get`, once it has ended. Raises WaitTimeoutError after `timeout` seconds; it goes on."""
         waiting = Waiting(job_id, timeout, time.monotonic(), key)
         while True:
             try:
-                answer = await self._call_waiting(waiting)
-                return await self._with_all_attempts(waiting.ended(answer))
+                return await self._with_all_attempts(waiting.ended(await self._call_waiting(waiting)))
             except (DaemonUnavailableError, ShuttingDownError) as error:
                 pause = self._pause_after(waiting.breaks, error)
             await asyncio.sleep(waiting.shortened(pause, time.monotonic()))
@@ -328,22 +323,13 @@ class AsyncClient(ConnectingClient):
             try:
                 answer = call.answer(await self._exchange(call.request))
             except NoAnswerError as error:
-                raise call.keyed(await self._told_why(error) if call.needs_code else error) from None
+                raise call.keyed(await _told_why(self._path, error) if call.needs_code else error) from None
             except BgjobError as error:
                 pause = tries.pause_after(error, self._was_reached, time.monotonic())
             else:
                 self._reached()
                 return answer
             await asyncio.sleep(pause)
-
-    async def _told_why(self, error: NoAnswerError) -> NoAnswerError:
-        """The same, or that the daemon loads its code, where it says so on another connection."""
-        asked = calls.stats()
-        try:
-            with await connected(self._path, calls.ASIDE) as connection:
-                return errors.silence(error, asked.answer(await connection.call(asked.request, calls.ASIDE)))
-        except BgjobError:
-            return error
 
     async def _call_waiting(self, waiting: Waiting) -> JobRead:
         """An exchange over the connection that calls share, if that is free, else on one of its own."""
@@ -369,6 +355,16 @@ class AsyncClient(ConnectingClient):
             return call.answer(
                 await connection.call(call.request, None if limit is None else limit + self._timeout)
             )
+
+
+async def _told_why(path: str, error: NoAnswerError) -> NoAnswerError:
+    """The same, or that the daemon loads its code, where it says so on another connection."""
+    asked = calls.stats()
+    try:
+        with await connected(path, calls.ASIDE) as connection:
+            return errors.silence(error, asked.answer(await connection.call(asked.request, calls.ASIDE)))
+    except BgjobError:
+        return error
 
 
 class AsyncJob:
