@@ -209,8 +209,8 @@ def _class_path(value: str) -> str:
     parts = value.split(".")
     if len(parts) < 2 or not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
         raise ValueError(
-            "must be a class with its module, or a module with its package, in quotes, such as "
-            f'"myapp.jobs.ExampleJob", not {shown(value)}'
+            'must be a class with its module, in quotes, such as "myapp.jobs.ExampleJob", or a module with its '
+            f"package, not {shown(value)}"
         )
     return value
 

@@ -59,7 +59,13 @@ def test_nothing_configured_gives_the_documented_defaults() -> None:
         "max_pipelined": 64,
         "max_under_way": 2**25,
     }
-    assert made.app.model_dump() == {"python": None, "path": (), "env": {}, "import_timeout": 30.0}
+    assert made.app.model_dump() == {
+        "python": None,
+        "path": (),
+        "env": {},
+        "prepare": None,
+        "import_timeout": 30.0,
+    }
     assert (made.retry.max_retries, made.retry.retry_delay, made.retry.cap) == (3, 5.0, 100)
     assert (made.retry.backoff, made.retry.max_retry_delay) == (Backoff.CONSTANT, 3600.0)
     assert (made.limits.stop_grace, made.limits.max_output, made.limits.timeout) == (10.0, 2**20, None)

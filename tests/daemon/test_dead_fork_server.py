@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,9 @@ def test_the_daemon_knows_exactly_how_attempts_of_a_killed_fork_server_ended(
     eventually(lambda: not is_alive(sleeper))
     # They end in the same moment, and what is left behind may be told of any of them.
     told_logs = [entry["message"] for job in jobs.values() for entry in client.get(job).logs()]
-    assert told_logs.count("processes that it left behind, killed: 1 (sleep)") == 1
+    # Of those that end then, one that is still going may be among them.
+    strays = [text for text in told_logs if text.startswith("processes that it left behind, killed: ")]
+    assert len([text for text in strays if text.endswith("sleep)")]) == 1, strays
     eventually(lambda: len(running.children()) == 1)  # the new fork server: no zombie stays
     eventually(lambda: not list(running.spool.glob("*.journal")))
 
@@ -402,4 +405,8 @@ def test_a_fence_against_an_orphaned_fork_server_goes_when_that_does(tmp_path: P
 
 
 def _hooks_under_way(running: RunningDaemon) -> list[str]:
-    return [path.name for path in running.spool.glob("*.hook") if '"fenced"' not in path.read_text()]
+    under_way = []
+    for path in running.spool.glob("*.hook"):
+        with suppress(FileNotFoundError):  # it has ended meanwhile
+            under_way += [path.name] if '"fenced"' not in path.read_text() else []
+    return under_way
