@@ -30,7 +30,7 @@ from .class_rules import (
     why_unavailable,
 )
 from .error_texts import text_of
-from .module_rules import own_functions_of, own_tasks, takes_places, try_caller
+from .module_rules import is_by_place, own_functions_of, own_tasks, try_caller
 from .parameters import adapter, needs_coercion
 
 Description = dict[str, Any]
@@ -163,7 +163,7 @@ def _described_method(
     function: types.FunctionType, caller: str | None = None, contexts: Sequence[str] = ()
 ) -> dict[str, Any]:
     """The method; `contexts` are arguments that get one besides those that ask for the JobContext."""
-    if _is_by_place(function):
+    if is_by_place(function):
         return _described_by_place(function, caller)
     contexts = [*contexts, *context_names(own_parameters(function), function)]
     parameters = [p for p in own_parameters(function) if p.name not in contexts]
@@ -198,11 +198,6 @@ def _described_method(
         "by_place": False,
         "note": note,
     }
-
-
-def _is_by_place(function: types.FunctionType) -> bool:
-    """Whether it is a module's function, and takes something that has no name: of a class it would not be offered."""
-    return "." not in function.__qualname__ and takes_places(function)
 
 
 def _described_by_place(function: types.FunctionType, caller: str | None) -> dict[str, Any]:

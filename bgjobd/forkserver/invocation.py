@@ -124,7 +124,8 @@ def attempt_call(call: Invocation, order: Order, context: Callable[[], Any]) -> 
     if method.caller is None:
         return _awaited(member(*places, **names, **{name: context() for name in method.contexts}))
     call_task = sys.modules[method.caller].call
-    return call_task(member, order.key, order.number, places, names, dict.fromkeys(method.contexts, context))
+    contexts = dict.fromkeys(method.contexts, context)
+    return call_task(member, order.key, order.number, order.parameters, places, names, contexts)
 
 
 def _arguments(method: Method, approved: Approved, order: Order) -> tuple[list[Any], Mapping[str, Any]]:

@@ -57,6 +57,7 @@ THREADS = ["threading", "_thread", "concurrent", "multiprocessing", "queue"]
 
 # The words that both sides share. The rest of the client talks to sockets.
 WORDS = ["bgjob.words", "bgjob.errors", "bgjob.amounts"]
+OF_DJANGO = ["bgjob.django", "bgjob.django_tasks", "bgjob._tasks"]
 COMMAND = ["bgjob.command", "bgjob.commands", "bgjob.text"]
 ENTRY_POINTS = ["bgjobd.main", "bgjobd.demo", "bgjobd.__main__"]
 LAYERS = [
@@ -125,9 +126,15 @@ RULES = [
     ),
     Rule(
         "the client imports the standard library only",
-        lambda module: is_within(module, ["bgjob"]) and not is_within(module, COMMAND),
+        lambda module: is_within(module, ["bgjob"]) and not is_within(module, [*COMMAND, *OF_DJANGO]),
         lambda use: use.is_third_party(),
     ),
+    Rule(
+        "what is for Django imports Django, and nobody else imports that",
+        inside(*OF_DJANGO),
+        lambda use: use.is_third_party() and not use.is_of(["django", "django_tasks"]),
+    ),
+    Rule("nobody imports what is for Django", outside(*OF_DJANGO, "bgjob._task_checks"), of(*OF_DJANGO)),
     Rule(
         "the client's command imports rich and shtab inside functions only, and nothing else",
         inside(*COMMAND),
@@ -252,6 +259,8 @@ PLANTED = [
     ("web/settings.py", "def f(): import yaml", "nobody pickles"),
     ("systemd/install.py", "import shelve", "nobody pickles"),
     ("client/bgjob/codec.py", "def f(text): return eval(text)", "nobody runs a text"),
+    ("client/bgjob/aio.py", "from bgjob import django", "nobody imports what is for Django"),
+    ("client/bgjob/_tasks.py", "import flask", "what is for Django imports Django"),
     ("bgjobd/api/methods.py", "exec('pass')", "nobody runs a text"),
     ("bgjobd/supervisor/page_process.py", "import os\nos.system('true')", "nobody runs a text"),
     ("bgjobd/api/methods.py", "from playhouse.shortcuts import model_to_dict", "only the store knows peewee"),

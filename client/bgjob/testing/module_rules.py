@@ -50,9 +50,11 @@ def try_caller(member: Any) -> str | None:
     return None
 
 
-def takes_places(function: Callable[..., Any]) -> bool:
-    """Whether it has parameters that cannot be given by name; it is called with `args` and `kwargs` then."""
-    return any(
+def is_by_place(function: Callable[..., Any]) -> bool:
+    """Whether it is a module's function that has parameters without a name: it is called with `args` and `kwargs` then.
+    Of a class it would not be offered.
+    """
+    return "." not in function.__qualname__ and any(
         p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL) for p in signature(function).parameters.values()
     )
 

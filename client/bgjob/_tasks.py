@@ -1,0 +1,461 @@
+"""What Django's tasks and those of its backport have in common here: a task becomes a job, a job a result, and an
+attempt calls the task. What they name otherwise is in `Names`; nothing of Django's is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import os
+import secrets
+import socket
+import sys
+import traceback
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from bgjob import errors
+from bgjob.aio import AsyncClient
+from bgjob.client import Client
+from bgjob.codec import JsonObject
+from bgjob.jobs import Retry, Snooze
+from bgjob.testing.class_rules import context_names, signature
+from bgjob.testing.module_rules import is_by_place
+from bgjob.words import Outcome, Status
+
+
+class Names(NamedTuple):
+    """What the two call differently: modules, the error for a task that cannot be taken, and `normalize_json`; and
+    `django.core.checks`.
+    """
+
+    base: Any
+    exceptions: Any
+    signals: Any
+    checks: Any
+    invalid_task: type[Exception]
+    normalize_json: Callable[[Any], Any]
+
+
+_OPTIONS: Final = frozenset({"address", "client_timeout", "timeout", "max_retries", "on_commit"})
+_REFUSALS: Final = (
+    errors.NotApprovedError,
+    errors.MethodNotApprovedError,
+    errors.ClassUnavailableError,
+    errors.InvalidNameError,
+    errors.InvalidParametersError,
+    errors.InvalidParameterError,
+)
+"""What a daemon says of a task that it cannot take as it is."""
+
+
+class TaskBackend:
+    """A mixin before the framework's own BaseTaskBackend: hands tasks to a bgjobd, and reads results from it.
+
+    `OPTIONS`: `address` and `client_timeout` (seconds) of the daemon; `timeout` and `max_retries` (0, None leaves it to
+    the daemon) of jobs; `on_commit`: the alias of the database whose commit a submit in its transaction waits for.
+    """
+
+    names: Names
+    alias: str
+    options: dict[str, Any]
+    queues: set[str]
+
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+
+    def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        super().__init__(alias, params)  # type: ignore[call-arg]  # BaseTaskBackend's
+        unknown = sorted(self.options.keys() - _OPTIONS)
+        if unknown:
+            from django.core.exceptions import ImproperlyConfigured
+
+            known = ", ".join(sorted(_OPTIONS))
+            raise ImproperlyConfigured(
+                f"TASKS[{alias!r}]['OPTIONS'] has {', '.join(unknown)}; there are {known}"
+            )
+        self._address: str | None = self.options.get("address")
+        self._timeout: float = self.options.get("client_timeout", 30.0)
+
+    def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Submit the task: its result, whose id is the job's idempotency key. In a transaction that is to be waited for
+        it is checked now, and submitted by the commit.
+        """
+        made = self._made(task, args, kwargs)
+        using = self._database(task)
+        if using is None:
+            _warn_in_transaction()
+            self._submit(made)
+        else:
+            self._submit(made, check_only=True)
+            from django.db import transaction
+
+            transaction.on_commit(lambda: self._submit(made), using=using)
+        return made.result
+
+    async def aenqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The same, over a connection of the loop's own."""
+        made = self._made(task, args, kwargs)
+        with self._refusals():
+            job = await _async_client(self._address, self._timeout).run_background_job(**made.job)
+        self._tell_enqueued(made, await job.refresh())
+        return made.result
+
+    def _database(self, task: Any) -> str | None:
+        """The alias of the database whose commit the submit is to wait for, where a transaction of it is open."""
+        using: str | None = getattr(task, "on_commit", self.options.get("on_commit"))
+        if using is None:
+            return None
+        from django.db import transaction
+
+        return using if transaction.get_connection(using).in_atomic_block else None
+
+    def _submit(self, made: _Made, check_only: bool = False) -> None:
+        with self._refusals():
+            job = _client(self._address, self._timeout).run_background_job(**made.job, check_only=check_only)
+        if not check_only:
+            self._tell_enqueued(made, job.refresh())
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except _REFUSALS as error:
+            raise self.names.invalid_task(str(error)) from error
+
+    def _tell_enqueued(self, made: _Made, job: JsonObject) -> None:
+        object.__setattr__(made.result, "enqueued_at", _try_instant(job["created_at"]))
+        self.names.signals.task_enqueued.send(type(self), task_result=made.result)
+
+    def _made(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Made:
+        """The job that the task becomes, and its result. Raises TypeError for arguments that do not fit, or that JSON
+        cannot hold.
+        """
+        self.validate_task(task)  # type: ignore[attr-defined]  # BaseTaskBackend's
+        key = secrets.token_hex(16)
+        result = self._result(task, key, list(args), dict(kwargs))
+        given = parameters(task, result.args, result.kwargs)
+        job = {
+            "class_name": task.func.__module__,
+            "method_name": task.func.__qualname__,
+            "parameters": given,
+            "priority": task.priority,
+            "queue": task.queue_name,
+            "at": None if task.run_after is None else _aware(task.run_after),
+            "timeout": self._of(task, "timeout", None),
+            "max_retries": self._of(task, "max_retries", 0),
+            "retry_delay": getattr(task, "retry_delay", None),
+            "idempotency_key": key,
+        }
+        return _Made(job, result)
+
+    def _of(self, task: Any, name: str, default: Any) -> Any:
+        """What the task says itself, else OPTIONS."""
+        own = getattr(task, name, None)
+        return self.options.get(name, default) if own is None else own
+
+    def _result(self, task: Any, key: str, args: list[Any], kwargs: dict[str, Any], **more: Any) -> Any:
+        unknown = dict.fromkeys(("enqueued_at", "started_at", "finished_at", "last_attempted_at"))
+        ready = self.names.base.TaskResultStatus.READY
+        fields = {"status": ready, "errors": [], "worker_ids": [], **unknown, **more}
+        return self.names.base.TaskResult(
+            task=task, id=key, args=args, kwargs=kwargs, backend=self.alias, **fields
+        )
+
+    # Results
+
+    def get_result(self, result_id: str) -> Any:
+        """The result with this id, as it is now. Raises TaskResultDoesNotExist."""
+        with self._missing(result_id):
+            return self._read(result_id, _client(self._address, self._timeout).get(key=result_id).snapshot)
+
+    async def aget_result(self, result_id: str) -> Any:
+        """The same, over a connection of the loop's own."""
+        with self._missing(result_id):
+            job = await _async_client(self._address, self._timeout).get(key=result_id)
+            return self._read(result_id, job.snapshot)
+
+    @contextmanager
+    def _missing(self, result_id: str) -> Iterator[None]:
+        try:
+            yield
+        except (errors.JobNotFoundError, errors.InvalidParameterError):
+            raise self._does_not_exist(result_id) from None
+
+    def _does_not_exist(self, result_id: str) -> Exception:
+        error: Exception = self.names.exceptions.TaskResultDoesNotExist(result_id)
+        return error
+
+    def _read(self, key: str, job: JsonObject) -> Any:
+        """What the job says of its task."""
+        task = self._try_task(job["class_name"], job["method_name"])
+        if task is None:
+            raise self._does_not_exist(key)
+        begun = [one for one in job["attempts"] if one["started_at"] is not None]
+        args, kwargs = arguments(task, job["parameters"])
+        result = self._result(
+            task,
+            key,
+            args,
+            kwargs,
+            status=self.names.base.TaskResultStatus[_STATUSES[job["status"]]],
+            enqueued_at=_try_instant(job["created_at"]),
+            started_at=_try_instant(begun[0]["started_at"]) if begun else None,
+            last_attempted_at=_try_instant(begun[-1]["started_at"]) if begun else None,
+            finished_at=_try_instant(job["finished_at"]),
+            errors=[self.names.base.TaskError(**one) for one in _errors(job)],
+            worker_ids=[_worker(one["pid"]) for one in begun],
+        )
+        object.__setattr__(result, "_return_value", job["result"])
+        return result
+
+    def _try_task(self, module: str, name: str) -> Any:
+        """The task of this name; None where there is none, or where nobody but the job names its module."""
+        if module not in sys.modules:
+            from django.apps import apps
+
+            if not any(f"{module}.".startswith(f"{app.name}.") for app in apps.get_app_configs()):
+                return None
+            with suppress(ImportError):
+                importlib.import_module(module)
+        member = getattr(sys.modules.get(module), name, None)
+        return member if isinstance(member, self.names.base.Task) else None
+
+    # Checks
+
+    def check(self, **kwargs: Any) -> list[Any]:
+        """What is wrong between the settings and the daemon, for `manage.py check`."""
+        from bgjob import _task_checks
+
+        return _task_checks.of(self, _client(self._address, self._timeout))
+
+
+class _Made(NamedTuple):
+    """A task on its way."""
+
+    job: dict[str, Any]
+    result: Any
+
+
+_STATUSES: Final = {
+    Status.PENDING: "READY",
+    Status.RUNNING: "RUNNING",
+    Status.COMPLETED: "SUCCESSFUL",
+    Status.FAILED: "FAILED",
+    Status.CANCELLED: "FAILED",
+}
+
+
+# Clients
+
+
+_clients: dict[tuple[str | None, float], Client] = {}
+_async_clients: dict[tuple[str | None, float], AsyncClient] = {}
+
+
+def _client(address: str | None, timeout: float) -> Client:
+    """The one that all backends of a process share that mean this daemon."""
+    return _clients.setdefault((address, timeout), Client(address, timeout=timeout))
+
+
+def _async_client(address: str | None, timeout: float) -> AsyncClient:
+    return _async_clients.setdefault((address, timeout), AsyncClient(address, timeout=timeout))
+
+
+def _warn_in_transaction() -> None:
+    """In DEBUG: a job may run before the transaction is committed, or although it is rolled back."""
+    from django.conf import settings
+    from django.db import connections
+
+    if settings.DEBUG and any(one.in_atomic_block for one in connections.all(initialized_only=True)):
+        import warnings
+
+        told = "a task is enqueued in a transaction: it may run before the commit, or in spite of a rollback"
+        warnings.warn(f'{told}; OPTIONS {{"on_commit": "default"}} waits', RuntimeWarning, stacklevel=4)
+
+
+# Parameters
+
+
+def parameters(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> JsonObject:
+    """The job's parameters: by name, unless the function takes some by place. Raises TypeError where they don't fit."""
+    wanted = _signature(task)
+    given = wanted.bind(*args, **kwargs).arguments
+    if is_by_place(task.func):
+        return {"args": list(args), "kwargs": dict(kwargs)}
+    for parameter in wanted.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            given |= given.pop(parameter.name, {})
+    return given
+
+
+def arguments(task: Any, given: JsonObject) -> tuple[list[Any], dict[str, Any]]:
+    """What `parameters` made of them, as they are read back."""
+    if is_by_place(task.func):
+        return given.get("args", []), given.get("kwargs", {})
+    return [], given
+
+
+def _signature(task: Any) -> inspect.Signature:
+    """Of what whoever enqueues the task gives."""
+    whole = signature(task.func)
+    own = list(whole.parameters.values())[1 if task.takes_context else 0 :]
+    contexts = context_names(own, task.func)
+    return whole.replace(parameters=[p for p in own if p.name not in contexts])
+
+
+def _aware(instant: datetime) -> datetime:
+    """The instant with its offset: one without is of the process's own time zone, as Django takes it."""
+    return instant.astimezone() if instant.tzinfo is None else instant
+
+
+# What became of a job
+
+
+def _try_instant(written: str | None) -> datetime | None:
+    from django.conf import settings
+    from django.utils import timezone
+
+    if written is None:
+        return None
+    instant = datetime.fromisoformat(written)
+    instant = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+    return instant if settings.USE_TZ else timezone.make_naive(instant)
+
+
+def _worker(pid: int) -> str:
+    return f"{socket.gethostname()}:{pid}"
+
+
+def _errors(job: JsonObject) -> list[dict[str, str]]:
+    """One for each attempt that ended badly; of a job that ended so without any, one."""
+    found = [_error(one) for one in job["attempts"] if one["outcome"] in _BAD]
+    if found or job["status"] not in (Status.FAILED, Status.CANCELLED):
+        return found
+    kind = errors.JobCancelledError if job["status"] == Status.CANCELLED else errors.JobFailedError
+    return [{"exception_class_path": _path(kind), "traceback": str(job["error"] or job["status"])}]
+
+
+_BAD: Final = frozenset(Outcome) - {Outcome.COMPLETED, Outcome.SNOOZED, Outcome.NOT_STARTED}
+
+
+def _error(attempt: JsonObject) -> dict[str, str]:
+    match attempt["outcome"]:
+        case Outcome.FAILED:
+            path = attempt.get("error_class") or "builtins.Exception"
+            return {"exception_class_path": path, "traceback": attempt["traceback"] or ""}
+        case Outcome.EXITED:
+            path = "builtins.SystemExit"
+        case Outcome.CANCELLED:
+            path = _path(errors.JobCancelledError)
+        case _:
+            path = _path(errors.JobFailedError)
+    by_signal = attempt["signal"] and f"by signal {attempt['signal']}"
+    how = attempt["error_message"] or by_signal or f"with exit code {attempt['exit_code']}"
+    return {"exception_class_path": path, "traceback": f"the attempt has ended ({attempt['outcome']}): {how}"}
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+# In an attempt
+
+
+class Attempt(NamedTuple):
+    """Attempt `number` of a job with this key and these parameters; `args` and `kwargs` are what they have become, and
+    `contexts` make what the arguments of these names get.
+    """
+
+    key: str | None
+    number: int
+    given: Mapping[str, Any]
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    contexts: Mapping[str, Callable[[], Any]]
+
+
+def call(names: Names, task: Any, attempt: Attempt) -> Any:
+    """Run the task in a process of its own; what it returns, as JSON has it. Raises what the task raises."""
+    from django.db import connections
+
+    _forget_connections()
+    try:
+        return run(names, task, attempt)
+    finally:
+        connections.close_all()
+
+
+def run(names: Names, task: Any, attempt: Attempt) -> Any:
+    """The same in this process, with the connections that it has."""
+    from django.utils import timezone
+
+    backend = task.get_backend()
+    now = timezone.now()
+    args, kwargs = arguments(task, dict(attempt.given))
+    result = backend._result(
+        task,
+        attempt.key or "",
+        args,
+        kwargs,
+        status=names.base.TaskResultStatus.RUNNING,
+        started_at=now,
+        last_attempted_at=now,
+        worker_ids=[_worker(os.getpid())] * attempt.number,
+    )
+    names.signals.task_started.send(type(backend), task_result=result)
+    return _called(names, task, result, attempt)
+
+
+def _called(names: Names, task: Any, result: Any, attempt: Attempt) -> Any:
+    own = {
+        name: make for name, make in attempt.contexts.items() if name != "context" or not task.takes_context
+    }
+    first = [names.base.TaskContext(task_result=result)] if task.takes_context else []
+    try:
+        returned = task.func(*first, *attempt.args, **attempt.kwargs, **{name: own[name]() for name in own})
+        if isinstance(returned, types.CoroutineType):
+            returned = asyncio.run(returned)
+        value = names.normalize_json(returned)
+    except (Retry, Snooze):
+        raise
+    except BaseException as error:
+        _end(names, result, "FAILED", errors=[_raised(names, error)])
+        raise
+    _end(names, result, "SUCCESSFUL", _return_value=value)
+    return value
+
+
+def _raised(names: Names, error: BaseException) -> Any:
+    told = "".join(traceback.format_exception(error))
+    return names.base.TaskError(exception_class_path=_path(type(error)), traceback=told)
+
+
+def _end(names: Names, result: Any, status: str, **more: Any) -> None:
+    """Tell that the task has ended."""
+    from django.utils import timezone
+
+    fields = {"status": names.base.TaskResultStatus[status], "finished_at": timezone.now(), **more}
+    for name, value in fields.items():
+        object.__setattr__(result, name, value)
+    names.signals.task_finished.send(type(result.task.get_backend()), task_result=result)
+
+
+_forgotten: list[Any] = []
+
+
+def _forget_connections() -> None:
+    """Leave the connections that the fork server may have opened: they are everybody's, and closing one closes it for
+    all. What is kept here is never collected, which would close it as well.
+    """
+    from django.db import connections
+
+    for connection in connections.all(initialized_only=True):
+        _forgotten.append(connection.connection)
+        connection.connection = None

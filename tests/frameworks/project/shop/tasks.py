@@ -1,0 +1,69 @@
+"""What the shop does in the background."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import date
+
+from django.db import connection
+from django.db.models import F
+from django.tasks import TaskContext, task
+
+import bgjob
+from shop.models import Order
+
+
+class Unpaid(Exception):
+    """The order is not paid."""
+
+
+@task(queue_name="mail", priority=10)
+def welcome(user_id: int) -> str:
+    return f"welcome, {user_id}"
+
+
+@task
+def invoice(order_id: int) -> int:
+    Order.objects.filter(id=order_id).update(invoices=F("invoices") + 1)
+    return Order.objects.get(id=order_id).invoices
+
+
+@task
+async def count_later() -> int:
+    return await Order.objects.acount()
+
+
+@task
+def day(on: date) -> str:
+    return f"{on:%d %B}"
+
+
+@task(takes_context=True)
+def told(context: TaskContext, job: bgjob.JobContext, number: int = 1) -> list[object]:
+    return [context.attempt, context.task_result.id, job.attempt, number]
+
+
+@task
+def fails(path: str) -> None:
+    raise Unpaid(path)
+
+
+@task
+def is_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task(backend="committed")
+def asks_again() -> None:
+    raise bgjob.Retry("not yet", delay=0.01)
+
+
+@task
+def descriptor_of_database() -> int:
+    Order.objects.count()
+    return id(connection.connection)
+
+
+def helper() -> None:
+    """No task, and not listed."""
