@@ -151,6 +151,19 @@ def test_a_single_parameter_called_params_gets_the_whole_mapping(jobs: Jobs) -> 
     assert run_background_job(Plain, "whole", {"b": 1, "a": 2}).result() == ["a", "b"]
 
 
+def test_functions_of_a_module_are_jobs_as_well(jobs: Jobs) -> None:
+    module = "tests.client.functions_of_tests"
+    assert run_background_job(module, "told", {"on": "2026-11-28"}).result() == [2026, 1]
+    assert run_background_job(module, "total", {"args": [1, 2], "kwargs": {"scale": 10}}).result() == 30
+    with pytest.raises(InvalidParametersError):
+        run_background_job(module, "told", {"none": 1})
+    for name in ("_hidden", "date"):
+        with pytest.raises(MethodNotApprovedError):
+            run_background_job(module, name)
+    with pytest.raises(ClassUnavailableError):
+        run_background_job("tests.client.nothing_of_tests", "run")
+
+
 def test_values_are_what_the_annotations_say(jobs: Jobs) -> None:
     parameters = {
         "when": "2024-12-04",

@@ -24,15 +24,20 @@ from bgjob import codec
 from bgjob.codec import JsonObject
 from bgjob.jobs import JobContext
 from bgjob.testing.class_rules import context_names, hints, own_parameters, takes_a_value, takes_whole_mapping
+from bgjob.testing.module_rules import is_by_place
 
 
 class InvalidParameters(Exception):
     """The parameters do not fit the method's annotations."""
 
 
-def arguments(function: Callable[..., Any], given: JsonObject, context: JobContext) -> dict[str, Any]:
-    """What to call the method with. Raises InvalidParameters where a value cannot be what its annotation says."""
-    own = own_parameters(function)
+def arguments(
+    function: Callable[..., Any], given: JsonObject, context: JobContext, besides: Collection[str] = ()
+) -> dict[str, Any]:
+    """What to call the method with; whoever calls it gives it what is `besides`. Raises InvalidParameters where a value
+    cannot be what its annotation says.
+    """
+    own = [p for p in own_parameters(function) if p.name not in besides]
     contexts = context_names(own, function)
     wanted = _hints([p for p in own if p.name not in contexts], function)
     whole = _try_whole(function, contexts)
@@ -41,9 +46,13 @@ def arguments(function: Callable[..., Any], given: JsonObject, context: JobConte
     return {**taken, **dict.fromkeys(contexts, context)}
 
 
-def misfits(function: Callable[..., Any], given: JsonObject) -> list[dict[str, str]]:
+def misfits(
+    function: Callable[..., Any], given: JsonObject, besides: Collection[str] = ()
+) -> list[dict[str, str]]:
     """What names are missing or unknown, as a daemon's InvalidParameters tells it."""
-    own = own_parameters(function)
+    if is_by_place(function):
+        return []
+    own = [p for p in own_parameters(function) if p.name not in besides]
     contexts = context_names(own, function)
     if _try_whole(function, contexts) is not None:
         return []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import importlib
 import json
 import sys
 import time
@@ -20,6 +21,7 @@ from bgjob.codec import JsonObject
 from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze
 from bgjob.testing.arguments import InvalidParameters, arguments
 from bgjob.testing.error_texts import name_of, path_of, text_of, traceback_of
+from bgjob.testing.module_rules import is_by_place, try_caller
 from bgjob.testing.submissions import instant
 from bgjob.testing.submitted import copied
 from bgjob.testing.targets import Target
@@ -133,15 +135,27 @@ def _returned_or_raised(row: JsonObject, target: Target, context: JobContext, ma
     made = None
     try:
         made = _made(target, context)
-        given = arguments(target.functions[row["method_name"]], copied(row["parameters"]), context)
-        result = _as_result(_awaited(getattr(made, row["method_name"])(**given)))
-        return _Ending(Outcome.COMPLETED, 0, result)
+        return _Ending(Outcome.COMPLETED, 0, _as_result(_returned(target, made, row, context)))
     except Snooze as error:
         return _Ending(Outcome.SNOOZED, 1) if may_snooze else _failed(_too_often(error))
     except _JOBS_OWN as error:
         if made is not None and "retry_delay" in target.functions:
             _ask_retry_delay(target, made, context.attempt, error)
         return _failed(error)
+
+
+def _returned(target: Target, made: Any, row: JsonObject, context: JobContext) -> Any:
+    name, given = row["method_name"], copied(row["parameters"])
+    function = target.functions[name]
+    if is_by_place(function):
+        places, names = given.get("args", []), given.get("kwargs", {})
+    else:
+        places, names = [], arguments(function, given, context, target.given_besides(name))
+    if name not in target.tasks:
+        return _awaited(getattr(made, name)(*places, **names))
+    task = target.tasks[name]
+    run = importlib.import_module(str(try_caller(task))).run
+    return run(task, row["idempotency_key"], context.attempt, given, places, names, {})
 
 
 def _failed(error: BaseException) -> _Ending:
@@ -206,7 +220,9 @@ class _Context(JobContext):
 
 
 def _made(target: Target, context: JobContext) -> Any:
-    return target.cls(**dict.fromkeys(target.contexts, context))
+    if target.is_module:
+        return target.made_of
+    return target.made_of(**dict.fromkeys(target.contexts, context))
 
 
 def _ask_retry_delay(target: Target, made: Any, number: int, error: BaseException) -> None:
@@ -239,7 +255,7 @@ def _is_in_loop() -> bool:
 
 
 def _warn(target: Target, hook: str, error: BaseException) -> None:
-    message = f"{target.cls.__qualname__}.{hook} raised {type(error).__qualname__}: {text_of(error)}"
+    message = f"{target.made_of.__qualname__}.{hook} raised {type(error).__qualname__}: {text_of(error)}"
     warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 

@@ -292,7 +292,9 @@ class Runner(Recorder):
         if function is None:
             names = {"class_name": given["class_name"], "method_name": given["method_name"]}
             raise MethodNotApprovedError(**names)
-        problems = misfits(function, given.get("parameters") or {})
+        problems = misfits(
+            function, given.get("parameters") or {}, target.given_besides(given["method_name"])
+        )
         if problems:
             raise InvalidParametersError(problems=problems)
         return target.policy

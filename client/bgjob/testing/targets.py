@@ -6,25 +6,39 @@ By the rules with which a daemon describes its approved classes; nothing of the 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import types
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from bgjob.codec import JsonObject
 from bgjob.errors import ClassUnavailableError
 from bgjob.testing.class_rules import HOOKS, attributes, constructor_contexts, own_functions, why_unavailable
+from bgjob.testing.module_rules import own_functions_of, own_tasks
 from bgjob.testing.submissions import MAX_RETRIES_CAP, is_seconds
 from bgjob.words import Backoff
 
 
 class Target(NamedTuple):
-    """A class that can run. `contexts`: the arguments of its constructor that get the JobContext."""
+    """A class or module that can run. `contexts`: the arguments of its constructor that get the JobContext; `tasks`:
+    those of Django's that a module has, whose functions are among the others.
+    """
 
-    cls: type
+    made_of: Any
     contexts: list[str]
     functions: Mapping[str, types.FunctionType]
     policy: JsonObject
+    tasks: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def is_module(self) -> bool:
+        return type(self.made_of) is types.ModuleType
+
+    def given_besides(self, name: str) -> tuple[str, ...]:
+        """The arguments of a task that no caller gives."""
+        return ("context",) if name in self.tasks and self.tasks[name].takes_context else ()
 
     def try_method(self, name: str) -> types.FunctionType | None:
         """The method, if it may be called."""
@@ -34,6 +48,10 @@ class Target(NamedTuple):
 def target_of(class_name: str) -> Target:
     """What the name means. Raises ClassUnavailableError."""
     cls = _imported(class_name)
+    if type(cls) is types.ModuleType:
+        tasks = own_tasks(cls)
+        functions = own_functions_of(cls, None) | {name: task.func for name, task in tasks.items()}
+        return Target(cls, [], functions, {}, tasks)
     reason = why_unavailable(cls)
     if reason is not None:
         raise ClassUnavailableError(class_name=class_name, reason=reason)
@@ -44,9 +62,13 @@ def target_of(class_name: str) -> Target:
 
 
 def _imported(class_name: str) -> Any:
+    """The class of this name; where its module has none, the module of this name."""
     module_name, _, name = class_name.rpartition(".")
     try:
-        return getattr(importlib.import_module(module_name), name)
+        parent = importlib.import_module(module_name)
+        is_class = isinstance(getattr(parent, name, None), type)
+        is_module = not is_class and importlib.util.find_spec(class_name) is not None
+        return importlib.import_module(class_name) if is_module else getattr(parent, name)
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ClassUnavailableError(class_name=class_name, reason=reason) from error
