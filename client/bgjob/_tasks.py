@@ -104,7 +104,10 @@ class TaskBackend:
         made = self._made(task, args, kwargs)
         with self._refusals():
             job = await _async_client(self._address, self._timeout).run_background_job(**made.job)
-        self._tell_enqueued(made, await job.refresh())
+        created_at = None
+        with suppress(errors.BgjobError):  # as below
+            created_at = (await job.refresh())["created_at"]
+        self._tell_enqueued(made, created_at)
         return made.result
 
     def _database(self, task: Any) -> str | None:
@@ -119,8 +122,12 @@ class TaskBackend:
     def _submit(self, made: _Made, check_only: bool = False) -> None:
         with self._refusals():
             job = _client(self._address, self._timeout).run_background_job(**made.job, check_only=check_only)
-        if not check_only:
-            self._tell_enqueued(made, job.refresh())
+        if check_only:
+            return
+        created_at = None
+        with suppress(errors.BgjobError):  # it is stored, whoever is away by now
+            created_at = job.refresh()["created_at"]
+        self._tell_enqueued(made, created_at)
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -129,8 +136,10 @@ class TaskBackend:
         except _REFUSALS as error:
             raise self.names.invalid_task(str(error)) from error
 
-    def _tell_enqueued(self, made: _Made, job: JsonObject) -> None:
-        object.__setattr__(made.result, "enqueued_at", _try_instant(job["created_at"]))
+    def _tell_enqueued(self, made: _Made, created_at: str | None) -> None:
+        from django.utils import timezone
+
+        object.__setattr__(made.result, "enqueued_at", _try_instant(created_at) or timezone.now())
         self.names.signals.task_enqueued.send(type(self), task_result=made.result)
 
     def _made(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Made:
