@@ -164,7 +164,7 @@ def _described_method(
 ) -> dict[str, Any]:
     """The method; `contexts` are arguments that get one besides those that ask for the JobContext."""
     if is_by_place(function):
-        return _described_by_place(function, caller)
+        return _described_by_place(function, caller, contexts)
     contexts = [*contexts, *context_names(own_parameters(function), function)]
     parameters = [p for p in own_parameters(function) if p.name not in contexts]
     whole = takes_whole_mapping(parameters) and caller is None
@@ -200,17 +200,23 @@ def _described_method(
     }
 
 
-def _described_by_place(function: types.FunctionType, caller: str | None) -> dict[str, Any]:
-    """A function that is called with `args` and `kwargs`."""
+def _described_by_place(
+    function: types.FunctionType, caller: str | None, contexts: Sequence[str]
+) -> dict[str, Any]:
+    """A function that is called with `args` and `kwargs`: both are secret where anything in them may be."""
+    contexts = [*contexts, *context_names(own_parameters(function), function)]
+    parameters = [p for p in own_parameters(function) if p.name not in contexts]
+    secret, plain = _secrets_one_by_one(function, parameters) if _why_no_pydantic() is None else ([], None)
+    has_secrets = bool(secret) or plain is not None
     return {
         "doc": _printable(inspect.getdoc(function))[:_LONGEST_TEXT],
         "schema": _PLACES,
         "whole": None,
-        "contexts": [],
+        "contexts": contexts,
         "coerce": False,
         "required": [],
         "names": list(_PLACES["properties"]),
-        "sensitive": [],
+        "sensitive": list(_PLACES["properties"]) if has_secrets else [],
         "plain": None,
         "integers": [],
         "caller": caller,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Collection, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -123,9 +122,15 @@ def attempt_call(call: Invocation, order: Order, context: Callable[[], Any]) -> 
     places, names = _arguments(method, approved, order)
     if method.caller is None:
         return _awaited(member(*places, **names, **{name: context() for name in method.contexts}))
-    call_task = sys.modules[method.caller].call
-    contexts = dict.fromkeys(method.contexts, context)
-    return call_task(member, order.key, order.number, order.parameters, places, names, contexts)
+    return importlib.import_module(method.caller).call(
+        member,
+        key=order.key,
+        number=order.number,
+        given=order.parameters,
+        args=places,
+        kwargs=names,
+        contexts=dict.fromkeys(method.contexts, context),
+    )
 
 
 def _arguments(method: Method, approved: Approved, order: Order) -> tuple[list[Any], Mapping[str, Any]]:

@@ -88,7 +88,7 @@ def _prepare(name: str) -> None:
         _leave_if_a_copy()
         _check_threads([name])
     except UnfitError as error:
-        raise UnpreparedError(error.reason.replace("its module", "it")) from None
+        raise UnpreparedError(error.reason) from None
     except BaseException as error:
         _leave_if_a_copy()
         reason = f"{type(error).__name__}: {text_of(error)}"
@@ -178,6 +178,8 @@ def _import_all(
         for name in members:
             try:
                 classes[name] = _import(name, announce)
+            except UnfitError:  # whose it is
+                raise
             except BaseException as error:
                 _leave_if_a_copy()
                 broken[name] = (f"{type(error).__name__}: {text_of(error)}", traceback.format_exc())

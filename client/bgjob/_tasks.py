@@ -1,45 +1,62 @@
 """What Django's tasks and those of its backport have in common here: a task becomes a job, a job a result, and an
-attempt calls the task. What they name otherwise is in `Names`; nothing of Django's is imported before it is used.
+attempt runs the task. What the two name otherwise is in `Names`; only their modules import this one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
+import json
 import os
 import secrets
 import socket
 import sys
-import traceback
-import types
+import warnings
+import weakref
+from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from bgjob import errors
+from asgiref.sync import async_to_sync
+from django.apps import apps
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
+from django.utils import timezone
+
+from bgjob import calls, errors
 from bgjob.aio import AsyncClient
 from bgjob.client import Client
 from bgjob.codec import JsonObject
+from bgjob.connections import try_substitute
 from bgjob.jobs import Retry, Snooze
 from bgjob.testing.class_rules import context_names, signature
+from bgjob.testing.error_texts import traceback_of
 from bgjob.testing.module_rules import is_by_place
 from bgjob.words import Outcome, Status
 
 
 class Names(NamedTuple):
-    """What the two call differently: modules, the error for a task that cannot be taken, and `normalize_json`; and
-    `django.core.checks`.
-    """
+    """What the two call differently: modules, the error for a task that cannot be taken, and `normalize_json`."""
 
     base: Any
     exceptions: Any
     signals: Any
-    checks: Any
     invalid_task: type[Exception]
     normalize_json: Callable[[Any], Any]
 
+
+class Unset(Enum):
+    """For what a task leaves to OPTIONS, where None has a meaning; copies of it are the same."""
+
+    UNSET = "unset"
+
+
+UNSET: Final[Any] = Unset.UNSET
 
 _OPTIONS: Final = frozenset({"address", "client_timeout", "timeout", "max_retries", "on_commit"})
 _REFUSALS: Final = (
@@ -51,6 +68,9 @@ _REFUSALS: Final = (
     errors.InvalidParameterError,
 )
 """What a daemon says of a task that it cannot take as it is."""
+
+_UNKNOWN: Final = (errors.JobNotFoundError, errors.InvalidParameterError, errors.InvalidParametersError)
+"""What it says of an id that is no job's, or nothing like one."""
 
 
 class TaskBackend:
@@ -74,54 +94,76 @@ class TaskBackend:
         super().__init__(alias, params)  # type: ignore[call-arg]  # BaseTaskBackend's
         unknown = sorted(self.options.keys() - _OPTIONS)
         if unknown:
-            from django.core.exceptions import ImproperlyConfigured
-
-            known = ", ".join(sorted(_OPTIONS))
-            raise ImproperlyConfigured(
-                f"TASKS[{alias!r}]['OPTIONS'] has {', '.join(unknown)}; there are {known}"
-            )
-        self._address: str | None = self.options.get("address")
-        self._timeout: float = self.options.get("client_timeout", 30.0)
+            message = f"TASKS[{alias!r}]['OPTIONS'] has {', '.join(unknown)}"
+            raise ImproperlyConfigured(f"{message}; there are {', '.join(sorted(_OPTIONS))}")
+        self._daemon: _Daemon = self.options.get("address"), self.options.get("client_timeout", 30.0)
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Submit the task: its result, whose id is the job's idempotency key. In a transaction that is to be waited for
         it is checked now, and submitted by the commit.
         """
-        made = self._made(task, args, kwargs)
+        made = self._submission(task, args, kwargs)
         using = self._database(task)
         if using is None:
-            _warn_in_transaction()
+            if _is_in_transaction():
+                warnings.warn(_TOO_EARLY, RuntimeWarning, stacklevel=3)
             self._submit(made)
-        else:
+        elif transaction.get_connection(using).in_atomic_block:
             self._submit(made, check_only=True)
-            from django.db import transaction
-
             transaction.on_commit(lambda: self._submit(made), using=using)
+        else:
+            self._submit(made)
         return made.result
 
     async def aenqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """The same, over a connection of the loop's own."""
-        made = self._made(task, args, kwargs)
-        with self._refusals():
-            job = await _async_client(self._address, self._timeout).run_background_job(**made.job)
+        """The same, over a connection of the loop's own; in a thread where that may be about a transaction, as those
+        are of threads.
+        """
+        if self._database(task) is not None or settings.DEBUG or try_substitute() is not None:
+            return await super().aenqueue(task, args, kwargs)  # type: ignore[misc]  # BaseTaskBackend's
+        made = self._submission(task, args, kwargs)
         created_at = None
+        with self._refusals():
+            job = await _async_client(self._daemon).run_background_job(**made.job)
         with suppress(errors.BgjobError):  # as below
             created_at = (await job.refresh())["created_at"]
         self._tell_enqueued(made, created_at)
         return made.result
 
     def _database(self, task: Any) -> str | None:
-        """The alias of the database whose commit the submit is to wait for, where a transaction of it is open."""
-        using: str | None = getattr(task, "on_commit", self.options.get("on_commit"))
-        if using is None:
-            return None
-        from django.db import transaction
+        """The alias of the database whose commit a submit in its transaction waits for."""
+        using: str | None = self._of(task, "on_commit", None)
+        return using
 
-        return using if transaction.get_connection(using).in_atomic_block else None
+    def _of(self, task: Any, name: str, default: Any) -> Any:
+        """What the task says itself, else OPTIONS."""
+        own = getattr(task, name, UNSET)
+        return self.options.get(name, default) if own is UNSET else own
 
-    def _submit(self, made: _Made, check_only: bool = False) -> None:
+    def _submission(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Submission:
+        """The job that the task becomes, and its result. Raises TypeError for arguments that do not fit, or that JSON
+        cannot hold.
+        """
+        self.validate_task(task)  # type: ignore[attr-defined]  # BaseTaskBackend's
+        key = secrets.token_hex(16)
+        result = _result(self.names, task, self.alias, key, list(args), dict(kwargs))
+        job = {
+            "class_name": task.func.__module__,
+            "method_name": task.func.__qualname__,
+            "parameters": parameters(task, result.args, result.kwargs),
+            "priority": task.priority,
+            "queue": task.queue_name,
+            "at": None if task.run_after is None else _aware(task.run_after),
+            "timeout": self._of(task, "timeout", None),
+            "max_retries": self._of(task, "max_retries", 0),
+            "retry_delay": getattr(task, "retry_delay", None),
+            "idempotency_key": key,
+        }
+        return _Submission(job, result)
+
+    def _submit(self, made: _Submission, check_only: bool = False) -> None:
         with self._refusals():
-            job = _client(self._address, self._timeout).run_background_job(**made.job, check_only=check_only)
+            job = _client(self._daemon).run_background_job(**made.job, check_only=check_only)
         if check_only:
             return
         created_at = None
@@ -136,65 +178,28 @@ class TaskBackend:
         except _REFUSALS as error:
             raise self.names.invalid_task(str(error)) from error
 
-    def _tell_enqueued(self, made: _Made, created_at: str | None) -> None:
-        from django.utils import timezone
-
+    def _tell_enqueued(self, made: _Submission, created_at: str | None) -> None:
         object.__setattr__(made.result, "enqueued_at", _try_instant(created_at) or timezone.now())
         self.names.signals.task_enqueued.send(type(self), task_result=made.result)
-
-    def _made(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Made:
-        """The job that the task becomes, and its result. Raises TypeError for arguments that do not fit, or that JSON
-        cannot hold.
-        """
-        self.validate_task(task)  # type: ignore[attr-defined]  # BaseTaskBackend's
-        key = secrets.token_hex(16)
-        result = self._result(task, key, list(args), dict(kwargs))
-        given = parameters(task, result.args, result.kwargs)
-        job = {
-            "class_name": task.func.__module__,
-            "method_name": task.func.__qualname__,
-            "parameters": given,
-            "priority": task.priority,
-            "queue": task.queue_name,
-            "at": None if task.run_after is None else _aware(task.run_after),
-            "timeout": self._of(task, "timeout", None),
-            "max_retries": self._of(task, "max_retries", 0),
-            "retry_delay": getattr(task, "retry_delay", None),
-            "idempotency_key": key,
-        }
-        return _Made(job, result)
-
-    def _of(self, task: Any, name: str, default: Any) -> Any:
-        """What the task says itself, else OPTIONS."""
-        own = getattr(task, name, None)
-        return self.options.get(name, default) if own is None else own
-
-    def _result(self, task: Any, key: str, args: list[Any], kwargs: dict[str, Any], **more: Any) -> Any:
-        unknown = dict.fromkeys(("enqueued_at", "started_at", "finished_at", "last_attempted_at"))
-        ready = self.names.base.TaskResultStatus.READY
-        fields = {"status": ready, "errors": [], "worker_ids": [], **unknown, **more}
-        return self.names.base.TaskResult(
-            task=task, id=key, args=args, kwargs=kwargs, backend=self.alias, **fields
-        )
 
     # Results
 
     def get_result(self, result_id: str) -> Any:
         """The result with this id, as it is now. Raises TaskResultDoesNotExist."""
         with self._missing(result_id):
-            return self._read(result_id, _client(self._address, self._timeout).get(key=result_id).snapshot)
+            return self._read(result_id, _client(self._daemon).get(key=result_id).snapshot)
 
     async def aget_result(self, result_id: str) -> Any:
         """The same, over a connection of the loop's own."""
         with self._missing(result_id):
-            job = await _async_client(self._address, self._timeout).get(key=result_id)
+            job = await _async_client(self._daemon).get(key=result_id)
             return self._read(result_id, job.snapshot)
 
     @contextmanager
     def _missing(self, result_id: str) -> Iterator[None]:
         try:
             yield
-        except (errors.JobNotFoundError, errors.InvalidParameterError):
+        except _UNKNOWN:
             raise self._does_not_exist(result_id) from None
 
     def _does_not_exist(self, result_id: str) -> Exception:
@@ -203,13 +208,15 @@ class TaskBackend:
 
     def _read(self, key: str, job: JsonObject) -> Any:
         """What the job says of its task."""
-        task = self._try_task(job["class_name"], job["method_name"])
+        task = self._try_task(job)
         if task is None:
             raise self._does_not_exist(key)
         begun = [one for one in job["attempts"] if one["started_at"] is not None]
         args, kwargs = arguments(task, job["parameters"])
-        result = self._result(
+        result = _result(
+            self.names,
             task,
+            self.alias,
             key,
             args,
             kwargs,
@@ -224,17 +231,20 @@ class TaskBackend:
         object.__setattr__(result, "_return_value", job["result"])
         return result
 
-    def _try_task(self, module: str, name: str) -> Any:
-        """The task of this name; None where there is none, or where nobody but the job names its module."""
+    def _try_task(self, job: JsonObject) -> Any:
+        """The task of the job, as it was enqueued; None where there is none, or nobody but the job names its module."""
+        module = job["class_name"]
         if module not in sys.modules:
-            from django.apps import apps
-
             if not any(f"{module}.".startswith(f"{app.name}.") for app in apps.get_app_configs()):
                 return None
             with suppress(ImportError):
                 importlib.import_module(module)
-        member = getattr(sys.modules.get(module), name, None)
-        return member if isinstance(member, self.names.base.Task) else None
+        task = getattr(sys.modules.get(module), job["method_name"], None)
+        if not issubclass(type(task), self.names.base.Task):
+            return None
+        with suppress(self.names.invalid_task):  # the settings may be others by now
+            task = replace(task, backend=self.alias, queue_name=job["queue"], priority=job["priority"])  # type: ignore[type-var]  # a dataclass of Django's
+        return task
 
     # Checks
 
@@ -242,11 +252,12 @@ class TaskBackend:
         """What is wrong between the settings and the daemon, for `manage.py check`."""
         from bgjob import _task_checks
 
-        return _task_checks.of(self, _client(self._address, self._timeout))
+        address, _ = self._daemon
+        return _task_checks.of(self, address)
 
 
-class _Made(NamedTuple):
-    """A task on its way."""
+class _Submission(NamedTuple):
+    """A task on its way: what is asked of the daemon, and what its caller gets."""
 
     job: dict[str, Any]
     result: Any
@@ -260,33 +271,64 @@ _STATUSES: Final = {
     Status.CANCELLED: "FAILED",
 }
 
+_TOO_EARLY: Final = (
+    "a task is enqueued in a transaction: it may run before the commit, or in spite of a rollback; "
+    'OPTIONS {"on_commit": "default"} waits for the commit'
+)
+
+
+def _is_in_transaction() -> bool:
+    """Whether one is open, where anybody wants to hear of that."""
+    return settings.DEBUG and any(one.in_atomic_block for one in connections.all(initialized_only=True))
+
+
+def _result(
+    names: Names, task: Any, alias: str, key: str, args: list[Any], kwargs: dict[str, Any], **more: Any
+) -> Any:
+    """A result as of a task that is ready, but for what is given. Raises TypeError for what JSON cannot hold."""
+    unknown = dict.fromkeys(("enqueued_at", "started_at", "finished_at", "last_attempted_at"))
+    fields = {"status": names.base.TaskResultStatus.READY, "errors": [], "worker_ids": [], **unknown, **more}
+    result = names.base.TaskResult(task=task, id=key, args=args, kwargs=kwargs, backend=alias, **fields)
+    try:
+        json.dumps([result.args, result.kwargs], allow_nan=False)
+    except ValueError as error:
+        raise TypeError(f"Unsupported value: {error}") from None
+    return result
+
 
 # Clients
 
 
-_clients: dict[tuple[str | None, float], Client] = {}
-_async_clients: dict[tuple[str | None, float], AsyncClient] = {}
+_Daemon = tuple[str | None, float]
+"""Its address, None for where one is looked for, and the seconds that an answer may take."""
+
+_clients: dict[tuple[str, float], Client] = {}
+_async_clients: weakref.WeakKeyDictionary[AbstractEventLoop, dict[tuple[str, float], AsyncClient]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-def _client(address: str | None, timeout: float) -> Client:
+def _client(daemon: _Daemon) -> Client:
     """The one that all backends of a process share that mean this daemon."""
-    return _clients.setdefault((address, timeout), Client(address, timeout=timeout))
+    path, timeout = _place(daemon)
+    if (path, timeout) not in _clients:
+        _clients[path, timeout] = Client(path, timeout=timeout)
+    return _clients[path, timeout]
 
 
-def _async_client(address: str | None, timeout: float) -> AsyncClient:
-    return _async_clients.setdefault((address, timeout), AsyncClient(address, timeout=timeout))
+def _async_client(daemon: _Daemon) -> AsyncClient:
+    """The same of a loop, which ends with it."""
+    path, timeout = _place(daemon)
+    of_loop = _async_clients.setdefault(get_running_loop(), {})
+    if (path, timeout) not in of_loop:
+        of_loop[path, timeout] = AsyncClient(path, timeout=timeout)
+    return of_loop[path, timeout]
 
 
-def _warn_in_transaction() -> None:
-    """In DEBUG: a job may run before the transaction is committed, or although it is rolled back."""
-    from django.conf import settings
-    from django.db import connections
-
-    if settings.DEBUG and any(one.in_atomic_block for one in connections.all(initialized_only=True)):
-        import warnings
-
-        told = "a task is enqueued in a transaction: it may run before the commit, or in spite of a rollback"
-        warnings.warn(f'{told}; OPTIONS {{"on_commit": "default"}} waits', RuntimeWarning, stacklevel=4)
+def _place(daemon: _Daemon) -> tuple[str, float]:
+    """Where the daemon is by now: one that was started later may be somewhere else."""
+    address, timeout = daemon
+    return calls.socket_path(address, os.environ, os.path.exists), timeout
 
 
 # Parameters
@@ -304,11 +346,11 @@ def parameters(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Jso
     return given
 
 
-def arguments(task: Any, given: JsonObject) -> tuple[list[Any], dict[str, Any]]:
+def arguments(task: Any, given: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """What `parameters` made of them, as they are read back."""
     if is_by_place(task.func):
         return given.get("args", []), given.get("kwargs", {})
-    return [], given
+    return [], dict(given)
 
 
 def _signature(task: Any) -> inspect.Signature:
@@ -328,14 +370,11 @@ def _aware(instant: datetime) -> datetime:
 
 
 def _try_instant(written: str | None) -> datetime | None:
-    from django.conf import settings
-    from django.utils import timezone
-
     if written is None:
         return None
     instant = datetime.fromisoformat(written)
     instant = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
-    return instant if settings.USE_TZ else timezone.make_naive(instant)
+    return instant if settings.USE_TZ else timezone.make_naive(instant, timezone.get_default_timezone())
 
 
 def _worker(pid: int) -> str:
@@ -357,7 +396,7 @@ _BAD: Final = frozenset(Outcome) - {Outcome.COMPLETED, Outcome.SNOOZED, Outcome.
 def _error(attempt: JsonObject) -> dict[str, str]:
     match attempt["outcome"]:
         case Outcome.FAILED:
-            path = attempt.get("error_class") or "builtins.Exception"
+            path = attempt["error_class"] or "builtins.Exception"
             return {"exception_class_path": path, "traceback": attempt["traceback"] or ""}
         case Outcome.EXITED:
             path = "builtins.SystemExit"
@@ -392,8 +431,6 @@ class Attempt(NamedTuple):
 
 def call(names: Names, task: Any, attempt: Attempt) -> Any:
     """Run the task in a process of its own; what it returns, as JSON has it. Raises what the task raises."""
-    from django.db import connections
-
     _forget_connections()
     try:
         return run(names, task, attempt)
@@ -403,13 +440,12 @@ def call(names: Names, task: Any, attempt: Attempt) -> Any:
 
 def run(names: Names, task: Any, attempt: Attempt) -> Any:
     """The same in this process, with the connections that it has."""
-    from django.utils import timezone
-
-    backend = task.get_backend()
     now = timezone.now()
-    args, kwargs = arguments(task, dict(attempt.given))
-    result = backend._result(
+    args, kwargs = arguments(task, attempt.given)
+    result = _result(
+        names,
         task,
+        task.backend,
         attempt.key or "",
         args,
         kwargs,
@@ -418,38 +454,31 @@ def run(names: Names, task: Any, attempt: Attempt) -> Any:
         last_attempted_at=now,
         worker_ids=[_worker(os.getpid())] * attempt.number,
     )
-    names.signals.task_started.send(type(backend), task_result=result)
-    return _called(names, task, result, attempt)
-
-
-def _called(names: Names, task: Any, result: Any, attempt: Attempt) -> Any:
-    own = {
-        name: make for name, make in attempt.contexts.items() if name != "context" or not task.takes_context
-    }
-    first = [names.base.TaskContext(task_result=result)] if task.takes_context else []
+    names.signals.task_started.send(type(task.get_backend()), task_result=result)
     try:
-        returned = task.func(*first, *attempt.args, **attempt.kwargs, **{name: own[name]() for name in own})
-        if isinstance(returned, types.CoroutineType):
-            returned = asyncio.run(returned)
-        value = names.normalize_json(returned)
+        value = names.normalize_json(_returned(names, task, result, attempt))
     except (Retry, Snooze):
         raise
     except BaseException as error:
-        _end(names, result, "FAILED", errors=[_raised(names, error)])
+        told = names.base.TaskError(exception_class_path=_path(type(error)), traceback=traceback_of(error))
+        _end(names, result, "FAILED", errors=[told])
         raise
     _end(names, result, "SUCCESSFUL", _return_value=value)
     return value
 
 
-def _raised(names: Names, error: BaseException) -> Any:
-    told = "".join(traceback.format_exception(error))
-    return names.base.TaskError(exception_class_path=_path(type(error)), traceback=told)
+def _returned(names: Names, task: Any, result: Any, attempt: Attempt) -> Any:
+    own = {
+        name: make for name, make in attempt.contexts.items() if name != "context" or not task.takes_context
+    }
+    first = [names.base.TaskContext(task_result=result)] if task.takes_context else []
+    is_async = inspect.iscoroutinefunction(task.func)
+    function = async_to_sync(task.func) if is_async else task.func  # whose queries then are this thread's
+    return function(*first, *attempt.args, **attempt.kwargs, **{name: make() for name, make in own.items()})
 
 
 def _end(names: Names, result: Any, status: str, **more: Any) -> None:
     """Tell that the task has ended."""
-    from django.utils import timezone
-
     fields = {"status": names.base.TaskResultStatus[status], "finished_at": timezone.now(), **more}
     for name, value in fields.items():
         object.__setattr__(result, name, value)
@@ -463,8 +492,6 @@ def _forget_connections() -> None:
     """Leave the connections that the fork server may have opened: they are everybody's, and closing one closes it for
     all. What is kept here is never collected, which would close it as well.
     """
-    from django.db import connections
-
     for connection in connections.all(initialized_only=True):
         _forgotten.append(connection.connection)
         connection.connection = None

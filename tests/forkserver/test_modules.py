@@ -212,6 +212,14 @@ def upkeep(server: DrivenServer, job: int, function: str, **parameters: Any) -> 
     return journal.outcome["result"]
 
 
+def test_a_module_that_leaves_a_thread_is_blamed_alone(tmp_path: Path) -> None:
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    (written(tmp_path) / "shop" / "threads.py").write_text(thread)
+    approved = {"shop.upkeep": ["vacuum"], "shop.threads": ["run"], "shop.Mail": None}
+    with fork_server(tmp_path, approved=approved, prepare="settings.setup") as server:
+        assert (server.ready["type"], server.ready["classes"]) == ("unfit", ["shop.threads"])
+
+
 @pytest.mark.parametrize(
     ("prepare", "reason"),
     [

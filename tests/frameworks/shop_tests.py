@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 import unittest
 import warnings
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -15,7 +18,8 @@ import django
 
 django.setup()
 
-from django.core.management import call_command  # noqa: E402  # once its settings are known
+from asgiref.sync import async_to_sync  # noqa: E402  # once its settings are known
+from django.core.management import call_command  # noqa: E402
 from django.db import connections, transaction  # noqa: E402
 from django.tasks import TaskResultStatus, task_backends  # noqa: E402
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist  # noqa: E402
@@ -30,6 +34,10 @@ from bgjob import Client  # noqa: E402
 
 def setUpModule() -> None:
     call_command("migrate", run_syncdb=True, verbosity=0)
+
+
+def vanished() -> None:
+    """A task that the daemon does not know."""
 
 
 def ended(result: Any) -> Any:
@@ -97,10 +105,22 @@ class Results(unittest.TestCase):
     def test_a_result_that_is_no_tasks_does_not_exist_and_nothing_is_imported(self) -> None:
         with self.assertRaises(TaskResultDoesNotExist):
             tasks.welcome.get_result("x" * 300)
-        job = {"class_name": "shop_elsewhere.jobs", "method_name": "run", "attempts": []}
+        self.assertRaises(TaskResultDoesNotExist, tasks.welcome.get_result, "a\0b")
+        Path(os.environ["SHOP_STATE"], "elsewhere.py").touch()
+        job = {"class_name": "elsewhere", "method_name": "run", "queue": "default", "priority": 0}
         found = mock.patch.object(Client, "get", return_value=mock.Mock(snapshot=job))
         with found, self.assertRaises(TaskResultDoesNotExist):
             tasks.welcome.get_result("a" * 32)
+        self.assertNotIn("elsewhere", sys.modules)
+
+    def test_a_result_is_of_the_backend_that_was_asked(self) -> None:
+        result = tasks.welcome.using(backend="committed").enqueue(1)
+        self.assertEqual(ended(result).task.backend, "committed")
+        self.assertEqual(task_backends["committed"].get_result(result.id).task.backend, "committed")
+
+    def test_what_json_cannot_hold_is_a_type_error(self) -> None:
+        with self.assertRaises(TypeError):
+            tasks.welcome.enqueue(float("nan"))
 
 
 class Database(unittest.TestCase):
@@ -110,6 +130,7 @@ class Database(unittest.TestCase):
         self.assertEqual({ended(result).status for result in results}, {"SUCCESSFUL"})
         order.refresh_from_db()
         self.assertEqual(order.invoices, 40)
+        self.assertIs(ended(tasks.has_connection_at_first.enqueue()).return_value, False)
 
 
 class Transactions(unittest.TestCase):
@@ -143,6 +164,18 @@ class Transactions(unittest.TestCase):
         with self.assertRaises(InvalidTask), transaction.atomic():
             tasks.invoice.using(backend="committed").enqueue("x")
 
+    def test_async_code_waits_for_the_commit_as_well(self) -> None:
+        order = Order.objects.create(name="a pencil")
+        with transaction.atomic():
+            result = async_to_sync(tasks.invoice.using(backend="committed").aenqueue)(order.pk)
+            self.assertRaises(TaskResultDoesNotExist, result.refresh)
+        self.assertEqual(ended(result).return_value, 1)
+
+    def test_a_task_may_say_that_it_waits_for_no_commit(self) -> None:
+        with transaction.atomic():
+            at_once = replace(tasks.welcome, backend="committed", on_commit=None)
+            self.assertIsNotNone(at_once.enqueue(1).enqueued_at)
+
     @override_settings(DEBUG=True)
     def test_in_debug_a_task_in_a_transaction_that_nobody_waits_for_is_warned_of(self) -> None:
         with self.assertWarnsRegex(RuntimeWarning, "before the commit") as warned, transaction.atomic():
@@ -158,11 +191,14 @@ class StandIns(unittest.TestCase):
             with transaction.atomic():
                 told = tasks.told.enqueue()
             failed = tasks.fails.enqueue("/srv")
+            counted = async_to_sync(tasks.count_later.aenqueue)()
+            counted.refresh()
+            self.assertEqual(counted.return_value, Order.objects.count())
             for one in (result, told, failed):
                 one.refresh()
             self.assertEqual((result.return_value, told.return_value), (1, [1, told.id, 1, 1]))
             self.assertIs(failed.errors[0].exception_class, tasks.Unpaid)
-        self.assertEqual([job.status for job in jobs], ["completed", "completed", "failed"])
+        self.assertEqual([job.status for job in jobs], ["completed", "completed", "failed", "completed"])
 
 
 class Checks(unittest.TestCase):
@@ -178,11 +214,9 @@ class Checks(unittest.TestCase):
     def test_what_does_not_fit_is_told(self) -> None:
         self.assertEqual(self.ids(QUEUES=["none"]), ["bgjob.E001"])
         self.assertEqual(self.ids(OPTIONS={"address": "/nowhere/s.sock"}), ["bgjob.W001"])
-        for path, id in (("shop.gone", "bgjob.E002"), ("shop.tasks", "bgjob.E003")):
-            module, name = path, "vanished"
-            func = mock.Mock(__module__=module, __qualname__=name)
-            unknown = mock.Mock(spec=tasks.welcome, backend="default", func=func)
-            with mock.patch.object(tasks, "unknown", unknown, create=True):
+        for module, id in (("shop.gone", "bgjob.E002"), ("shop.tasks", "bgjob.E003")):
+            vanished.__module__ = module
+            with mock.patch.object(tasks, "vanished", replace(tasks.day, func=vanished), create=True):
                 self.assertEqual(self.ids(), [id])
 
     def test_an_option_that_there_is_not_is_told_with_those_there_are(self) -> None:

@@ -22,7 +22,7 @@ def test_a_project_runs_its_tasks_in_the_background(tmp_path: Path) -> None:
     environ = {"DJANGO_SETTINGS_MODULE": "shop_settings", "SHOP_STATE": str(tmp_path)}
     app = f"""
 python = "{made.python}"
-prepare = "django.setup"
+prepare = "shop_prepared.setup"
 env = {{ {", ".join(f'{name} = "{value}"' for name, value in environ.items())} }}
 """
     for one in _PROJECT.iterdir():
@@ -38,4 +38,4 @@ env = {{ {", ".join(f'{name} = "{value}"' for name, value in environ.items())} }
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"Ran 18 tests", done.stderr)
+    assert re.search(r"Ran 22 tests", done.stderr)

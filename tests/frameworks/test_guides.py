@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -72,7 +71,15 @@ class Guide:
             text=True,
             check=False,
         )
-        assert is_as_shown(shown, done.stdout), f"$ {command}\n{done.stdout}{done.stderr}"
+        message = f"$ {command}\n{done.stdout}{done.stderr}"
+        assert is_as_shown(shown, done.stdout), message
+        assert done.returncode == 0, message
+
+    def run(self, command: str, **environ: str) -> str:
+        """What a command says that the page does not have."""
+        arguments = {"cwd": self._directory, "env": {**self.environ, **environ}, "text": True}
+        done = subprocess.run(["sh", "-c", command], capture_output=True, check=False, **arguments)  # type: ignore[call-overload]
+        return f"{done.stdout}{done.stderr}"
 
 
 @contextmanager
@@ -98,4 +105,4 @@ def test_the_guide_to_django_leads_to_a_task_on_the_page(tmp_path: Path) -> None
     with guide(tmp_path, "/srv/shop", "django-6.0") as followed:
         for block in blocks_of(steps, "docs/django.md"):
             followed.follow(block)
-    assert shutil.which("bgjob", path=followed.environ["PATH"])
+        assert "bgjob.W001" in followed.run("venv/bin/python manage.py check", BGJOBD_SOCKET="/nowhere")

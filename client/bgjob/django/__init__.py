@@ -1,43 +1,21 @@
-"""The backend of Django's own tasks (`django.tasks`, from Django 6.0 on): `"BACKEND": "bgjob.django.Backend"`."""
+"""Django's tasks, `"BACKEND": "bgjob.django.Backend"`, and the application for INSTALLED_APPS, with whatever tasks.
+
+What is imported for the former has no place in a project that has the backport.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
-from django.core import checks
-from django.tasks import base, exceptions, signals
-from django.tasks.backends.base import BaseTaskBackend
-from django.utils.json import normalize_json
-
-from bgjob import _tasks
+if TYPE_CHECKING:
+    from bgjob.django.backend import Backend, Task, call, run
 
 __all__ = ["Backend", "Task", "call", "run"]
 
-_NAMES: Final = _tasks.Names(base, exceptions, signals, checks, exceptions.InvalidTask, normalize_json)
 
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__} has no attribute {name!r}")
+    from bgjob.django import backend
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task(base.Task):
-    """A task that says more of its job: `max_retries`, `retry_delay` and `timeout` in seconds."""
-
-    max_retries: int | None = None
-    retry_delay: float | None = None
-    timeout: float | None = None
-
-
-class Backend(_tasks.TaskBackend, BaseTaskBackend):
-    """See `bgjob._tasks.TaskBackend`."""
-
-    names = _NAMES
-    task_class = Task
-
-
-def call(task: Any, *attempt: Any) -> Any:
-    """Run the task in an attempt, which is told by the fields of `bgjob._tasks.Attempt`."""
-    return _tasks.call(_NAMES, task, _tasks.Attempt(*attempt))
-
-
-def run(task: Any, *attempt: Any) -> Any:
-    """The same in this process, for `bgjob.testing`."""
-    return _tasks.run(_NAMES, task, _tasks.Attempt(*attempt))
+    return getattr(backend, name)

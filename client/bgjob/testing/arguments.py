@@ -32,29 +32,27 @@ class InvalidParameters(Exception):
 
 
 def arguments(
-    function: Callable[..., Any], given: JsonObject, context: JobContext, besides: Collection[str] = ()
+    function: Callable[..., Any], given: JsonObject, context: JobContext, task: Any = None
 ) -> dict[str, Any]:
-    """What to call the method with; whoever calls it gives it what is `besides`. Raises InvalidParameters where a value
-    cannot be what its annotation says.
+    """What to call the method with, or the function of the task. Raises InvalidParameters where a value cannot be what
+    its annotation says.
     """
-    own = [p for p in own_parameters(function) if p.name not in besides]
+    own = _own_parameters(function, task)
     contexts = context_names(own, function)
     wanted = _hints([p for p in own if p.name not in contexts], function)
-    whole = _try_whole(function, contexts)
+    whole = None if task is not None else _try_whole(function, contexts)
     values = given if whole is None else {whole: given}
     taken = {name: _fitted(name, value, wanted.get(name, Any)) for name, value in values.items()}
     return {**taken, **dict.fromkeys(contexts, context)}
 
 
-def misfits(
-    function: Callable[..., Any], given: JsonObject, besides: Collection[str] = ()
-) -> list[dict[str, str]]:
+def misfits(function: Callable[..., Any], given: JsonObject, task: Any = None) -> list[dict[str, str]]:
     """What names are missing or unknown, as a daemon's InvalidParameters tells it."""
     if is_by_place(function):
         return []
-    own = [p for p in own_parameters(function) if p.name not in besides]
+    own = _own_parameters(function, task)
     contexts = context_names(own, function)
-    if _try_whole(function, contexts) is not None:
+    if task is None and _try_whole(function, contexts) is not None:
         return []
     named = {p.name: p for p in own if takes_a_value(p) and p.name not in contexts}
     missing = [name for name, p in named.items() if p.default is p.empty and name not in given]
@@ -64,6 +62,11 @@ def misfits(
         verb = "was" if len(unknown) == 1 else "were"
         told.append(f"Additional properties are not allowed ({', '.join(unknown)} {verb} unexpected)")
     return [{"path": "", "message": message} for message in told]
+
+
+def _own_parameters(function: Callable[..., Any], task: Any) -> list[inspect.Parameter]:
+    """The parameters, but for the context of a task that takes one."""
+    return own_parameters(function)[1 if task is not None and task.takes_context else 0 :]
 
 
 def _try_whole(function: Callable[..., Any], contexts: Collection[str]) -> str | None:

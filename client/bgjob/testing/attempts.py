@@ -146,16 +146,16 @@ def _returned_or_raised(row: JsonObject, target: Target, context: JobContext, ma
 
 def _returned(target: Target, made: Any, row: JsonObject, context: JobContext) -> Any:
     name, given = row["method_name"], copied(row["parameters"])
-    function = target.functions[name]
+    function, task = target.functions[name], target.tasks.get(name)
     if is_by_place(function):
         places, names = given.get("args", []), given.get("kwargs", {})
     else:
-        places, names = [], arguments(function, given, context, target.given_besides(name))
-    if name not in target.tasks:
+        places, names = [], arguments(function, given, context, task)
+    if task is None:
         return _awaited(getattr(made, name)(*places, **names))
-    task = target.tasks[name]
+    attempt = {"key": row["idempotency_key"], "number": context.attempt, "given": given}
     run = importlib.import_module(str(try_caller(task))).run
-    return run(task, row["idempotency_key"], context.attempt, given, places, names, {})
+    return run(task, **attempt, args=places, kwargs=names, contexts={})
 
 
 def _failed(error: BaseException) -> _Ending:

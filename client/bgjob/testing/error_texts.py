@@ -36,14 +36,17 @@ def text_of(error: BaseException) -> str:
 
 
 def traceback_of(error: BaseException) -> str:
-    """The trace from the job's own frames on; those before are this package's."""
+    """The trace from the job's own frames on; those before are of what calls it."""
     tail = error.__traceback__
-    while tail is not None and tail.tb_frame.f_globals.get("__package__") == __package__:
+    while tail is not None and tail.tb_frame.f_globals.get("__package__") in _CALLERS:
         tail = tail.tb_next
     try:
         return printable("".join(traceback.format_exception(type(error), error, tail)))
     except Exception as second:
         return f"<formatting this traceback raised {type(second).__name__}>"
+
+
+_CALLERS = (__package__, "bgjob", "bgjob.django")
 
 
 def printable(text: str) -> str:

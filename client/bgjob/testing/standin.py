@@ -292,9 +292,7 @@ class Runner(Recorder):
         if function is None:
             names = {"class_name": given["class_name"], "method_name": given["method_name"]}
             raise MethodNotApprovedError(**names)
-        problems = misfits(
-            function, given.get("parameters") or {}, target.given_besides(given["method_name"])
-        )
+        problems = misfits(function, given.get("parameters") or {}, target.tasks.get(given["method_name"]))
         if problems:
             raise InvalidParametersError(problems=problems)
         return target.policy

@@ -36,10 +36,6 @@ class Target(NamedTuple):
     def is_module(self) -> bool:
         return type(self.made_of) is types.ModuleType
 
-    def given_besides(self, name: str) -> tuple[str, ...]:
-        """The arguments of a task that no caller gives."""
-        return ("context",) if name in self.tasks and self.tasks[name].takes_context else ()
-
     def try_method(self, name: str) -> types.FunctionType | None:
         """The method, if it may be called."""
         return None if name in HOOKS else self.functions.get(name)

@@ -6,7 +6,7 @@ import os
 
 SECRET_KEY = "of tests"
 USE_TZ = True
-INSTALLED_APPS = ["shop"]
+INSTALLED_APPS = ["bgjob.django", "shop"]
 DATABASES = {
     name: {
         "ENGINE": "django.db.backends.sqlite3",
