@@ -88,12 +88,17 @@ class Catalogue:
         `given` are the names in a request: where secrets may have any name, all but the plain ones are.
         """
         method = self.classes[class_name]["methods"][method_name]
-        others = () if method["plain"] is None else set(given).difference(method["plain"])
-        return tuple(sorted(self.policies[class_name].sensitive.union(method["sensitive"], others)))
+        others = set(given).difference(() if method["plain"] is None else method["plain"])
+        listed = self.policies[class_name].sensitive
+        is_open = method["plain"] is not None or (
+            method.get("by_place") and listed
+        )  # in which a name may stand
+        return tuple(sorted(listed.union(method["sensitive"], others if is_open else ())))
 
     def has_secrets_of_any_name(self, class_name: str, method_name: str) -> bool:
         """Whether the names in a request say which of its parameters are sensitive."""
-        return self.classes[class_name]["methods"][method_name]["plain"] is not None
+        method = self.classes[class_name]["methods"][method_name]
+        return method["plain"] is not None or bool(method.get("by_place"))
 
     def try_has_failed_hook(self, class_name: str) -> bool | None:
         """Whether the class wants to hear of its jobs that failed for good; None where it is missing: nobody knows."""

@@ -23,6 +23,7 @@ from .class_rules import (
     attributes,
     constructor_contexts,
     context_names,
+    hints,
     own_functions,
     own_parameters,
     takes_a_value,
@@ -206,8 +207,7 @@ def _described_by_place(
     """A function that is called with `args` and `kwargs`: both are secret where anything in them may be."""
     contexts = [*contexts, *context_names(own_parameters(function), function)]
     parameters = [p for p in own_parameters(function) if p.name not in contexts]
-    secret, plain = _secrets_one_by_one(function, parameters) if _why_no_pydantic() is None else ([], None)
-    has_secrets = bool(secret) or plain is not None
+    has_secrets = _why_no_pydantic() is None and any(_may_be_secret(one, function) for one in parameters)
     return {
         "doc": _printable(inspect.getdoc(function))[:_LONGEST_TEXT],
         "schema": _PLACES,
@@ -223,6 +223,17 @@ def _described_by_place(
         "by_place": True,
         "note": "it has parameters without a name: what it is given by `args` and `kwargs` is not checked",
     }
+
+
+def _may_be_secret(parameter: inspect.Parameter, function: types.FunctionType) -> bool:
+    """Whether pydantic keeps the value, or something in it, secret."""
+    from pydantic import TypeAdapter
+
+    try:
+        schema = TypeAdapter(hints([parameter], function).get(parameter.name, Any)).json_schema()
+    except Exception:
+        return False  # an annotation that nobody can read
+    return any(map(_is_secret, _schemas_below(schema, schema.get("$defs", {}), set())))
 
 
 _PLACES: dict[str, Any] = {

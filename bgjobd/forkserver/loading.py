@@ -17,11 +17,11 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from types import CodeType
+from types import CodeType, CoroutineType
 from typing import Any, NamedTuple, NoReturn
 
 from . import huge_pages
-from .error_texts import text_of
+from .error_texts import text_of, traceback_of
 from .invocation import Approved, adapter_of
 
 Announce = Callable[[Sequence[str]], None]
@@ -76,6 +76,7 @@ def load(
     for name, one in approved.items():
         approved[name] = _with_adapters(name, one, announce)
     _import_what_attempts_need(approved)
+    _close_databases()
     _settle()
     return Loaded(approved, description)
 
@@ -84,15 +85,20 @@ def _prepare(name: str) -> None:
     """Call the function of this name, which makes ready what the imports need. Raises UnpreparedError."""
     module, _, function = name.rpartition(".")
     try:
-        getattr(importlib.import_module(module), function)()
+        if isinstance(getattr(importlib.import_module(module), function)(), CoroutineType):
+            raise TypeError("it is a coroutine function, which nobody awaits here")
         _leave_if_a_copy()
         _check_threads([name])
     except UnfitError as error:
         raise UnpreparedError(error.reason) from None
     except BaseException as error:
         _leave_if_a_copy()
-        reason = f"{type(error).__name__}: {text_of(error)}"
-        raise UnpreparedError(f"{reason}\n{traceback.format_exc().rstrip()}") from None
+        reason = f"{type(error).__name__}: {text_of(error)}"[:_LONGEST_REASON]
+        raise UnpreparedError(f"{reason}\n{traceback_of(error)[-_LONGEST_TRACE:].rstrip()}") from None
+
+
+_LONGEST_REASON = 2000
+_LONGEST_TRACE = 16 * 1024
 
 
 def _with_adapters(class_name: str, approved: Approved, announce: Announce) -> Approved:
@@ -173,7 +179,8 @@ def _import_all(
     """The classes that could be imported, and for the others why not, with the traceback."""
     classes: dict[str, Any] = {}
     broken: dict[str, tuple[str, str]] = {}
-    for members in _by_module(names).values():
+    # A class is looked for before what could take its name, a module that is imported for what lies deeper.
+    for members in _by_module(sorted(names, key=lambda name: name.count("."))).values():
         announce(members)
         for name in members:
             try:
@@ -205,6 +212,8 @@ def _import(name: str, announce: Announce) -> Any:
             raise
     else:
         _check_threads([name])
+        if module.__name__ != name:
+            raise ImportError(f"the module calls itself {module.__name__}, which is what to approve")
         return module
     return getattr(parent, class_name)  # there is neither, or something else
 
@@ -281,6 +290,13 @@ def _describe_into(
         traceback.print_exc()
     finally:
         os._exit(0)
+
+
+def _close_databases() -> None:
+    """A connection that Django has by now would be one of all attempts, each of which makes its own."""
+    if "django.db" in sys.modules:
+        with suppress(Exception):
+            sys.modules["django.db"].connections.close_all()
 
 
 def _settle() -> None:

@@ -109,7 +109,7 @@ class TaskBackend:
                 warnings.warn(_TOO_EARLY, RuntimeWarning, stacklevel=3)
             self._submit(made)
         elif transaction.get_connection(using).in_atomic_block:
-            self._submit(made, check_only=True)
+            self._check(made)
             transaction.on_commit(lambda: self._submit(made), using=using)
         else:
             self._submit(made)
@@ -161,11 +161,16 @@ class TaskBackend:
         }
         return _Submission(job, result)
 
-    def _submit(self, made: _Submission, check_only: bool = False) -> None:
+    def _check(self, made: _Submission) -> None:
+        """Raise what the daemon would refuse; one that is away is met by the commit, and keeps no transaction open."""
+        address, timeout = self._daemon
+        with self._refusals(), suppress(errors.DaemonUnavailableError):
+            hurried = _client((address, min(timeout, _PATIENCE_IN_TRANSACTION)))
+            hurried.run_background_job(**made.job, check_only=True)
+
+    def _submit(self, made: _Submission) -> None:
         with self._refusals():
-            job = _client(self._daemon).run_background_job(**made.job, check_only=check_only)
-        if check_only:
-            return
+            job = _client(self._daemon).run_background_job(**made.job)
         created_at = None
         with suppress(errors.BgjobError):  # it is stored, whoever is away by now
             created_at = job.refresh()["created_at"]
@@ -234,11 +239,10 @@ class TaskBackend:
     def _try_task(self, job: JsonObject) -> Any:
         """The task of the job, as it was enqueued; None where there is none, or nobody but the job names its module."""
         module = job["class_name"]
-        if module not in sys.modules:
-            if not any(f"{module}.".startswith(f"{app.name}.") for app in apps.get_app_configs()):
-                return None
-            with suppress(ImportError):
-                importlib.import_module(module)
+        if not _may_import(module):
+            return None
+        with suppress(Exception):  # whatever it raises, there is no task then
+            importlib.import_module(module)
         task = getattr(sys.modules.get(module), job["method_name"], None)
         if not issubclass(type(task), self.names.base.Task):
             return None
@@ -256,6 +260,13 @@ class TaskBackend:
         return _task_checks.of(self, address)
 
 
+def _may_import(module: str) -> bool:
+    """Whether somebody else than a job names this module: it is there already, or of an installed application."""
+    return module in sys.modules or any(
+        f"{module}.".startswith(f"{app.name}.") for app in apps.get_app_configs()
+    )
+
+
 class _Submission(NamedTuple):
     """A task on its way: what is asked of the daemon, and what its caller gets."""
 
@@ -270,6 +281,9 @@ _STATUSES: Final = {
     Status.FAILED: "FAILED",
     Status.CANCELLED: "FAILED",
 }
+
+_PATIENCE_IN_TRANSACTION: Final = 1.0
+"""Seconds; its locks are others' to wait for."""
 
 _TOO_EARLY: Final = (
     "a task is enqueued in a transaction: it may run before the commit, or in spite of a rollback; "
@@ -396,7 +410,9 @@ _BAD: Final = frozenset(Outcome) - {Outcome.COMPLETED, Outcome.SNOOZED, Outcome.
 def _error(attempt: JsonObject) -> dict[str, str]:
     match attempt["outcome"]:
         case Outcome.FAILED:
-            path = attempt["error_class"] or "builtins.Exception"
+            path = attempt["error_class"] or ""
+            is_known = path.isprintable() and _may_import(path.rpartition(".")[0])
+            path = path if is_known else "builtins.Exception"  # a job may have written anything
             return {"exception_class_path": path, "traceback": attempt["traceback"] or ""}
         case Outcome.EXITED:
             path = "builtins.SystemExit"

@@ -30,6 +30,7 @@ import os
 from datetime import date
 from os import system
 from bgjob.jobs import JobContext
+from pydantic import SecretStr
 from django.tasks.base import Special, Task as Made
 
 
@@ -47,6 +48,10 @@ async def waits(seconds: int):
 
 
 def by_place(number, /, *more, **named):
+    pass
+
+
+def pay(card: SecretStr, /, amount: int, *, context: JobContext):
     pass
 
 
@@ -87,7 +92,18 @@ class Mail:
     def send(self):
         pass
 '''
-LISTED = ["vacuum", "waits", "by_place", "with_context", "_hidden", "system", "renamed", "Mail", "pretended"]
+LISTED = [
+    "vacuum",
+    "waits",
+    "by_place",
+    "pay",
+    "with_context",
+    "_hidden",
+    "system",
+    "renamed",
+    "Mail",
+    "pretended",
+]
 
 
 @pytest.fixture
@@ -112,7 +128,7 @@ def test_listed_functions_and_all_tasks_are_offered_and_nothing_else(shop: types
     assert described["is_module"]
     assert described["doc"] == "The shop's jobs."
     assert set(described["methods"]) == {
-        *("vacuum", "waits", "by_place", "with_context"),
+        *("vacuum", "waits", "by_place", "pay", "with_context"),
         *("welcome", "told", "parameters_of"),
     }
     assert set(describe(shop, None)["methods"]) == {"welcome", "told", "parameters_of"}
@@ -133,9 +149,12 @@ def test_parameters_of_functions_and_tasks_are_all_they_have(shop: types.ModuleT
 
 
 def test_what_has_no_name_is_given_by_args_and_kwargs(shop: types.ModuleType) -> None:
-    method = describe(shop, LISTED)["methods"]["by_place"]
-    assert method["by_place"]
-    assert method["names"] == ["args", "kwargs"]
+    methods = describe(shop, LISTED)["methods"]
+    assert methods["by_place"]["by_place"]
+    assert methods["by_place"]["names"] == ["args", "kwargs"]
+    assert methods["by_place"]["sensitive"] == []
+    assert methods["pay"]["sensitive"] == ["args", "kwargs"]
+    assert methods["pay"]["contexts"] == ["context"]
 
 
 def test_of_tasks_that_nobody_can_have_made_none_is_offered(
@@ -167,6 +186,9 @@ def setup():
 def fails():
     raise LookupError("no settings")
 
+async def waits():
+    pass
+
 def leaves_a_thread():
     import threading, time
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
@@ -178,6 +200,7 @@ def written(directory: Path) -> Path:
     package.mkdir()
     (package / "__init__.py").write_text("class Mail:\n    def send(self):\n        return 'sent'\n")
     (package / "upkeep.py").write_text(UPKEEP)
+    (package / "facade.py").write_text("import sys, shop.upkeep\nsys.modules[__name__] = shop.upkeep\n")
     (directory / "settings.py").write_text(SETTINGS)
     return directory
 
@@ -187,6 +210,7 @@ APPROVED: dict[str, Any] = {
     "shop.Mail": None,
     "shop.os": None,
     "shop.none": None,
+    "shop.facade": ["vacuum"],
 }
 
 
@@ -196,6 +220,7 @@ def test_functions_of_a_module_run_after_what_prepares_them(tmp_path: Path) -> N
         assert classes["shop.Mail"]["methods"].keys() == {"send"}
         assert "no attribute 'none'" in classes["shop.none"]["unavailable"]
         assert classes["shop.os"]["unavailable"]
+        assert "calls itself shop.upkeep" in classes["shop.facade"]["unavailable"]
         assert server.announced[0] == ["settings.setup"]
         full = upkeep(server, 1, "vacuum", full=True)
         total = upkeep(server, 2, "sum_of", args=[1, 2], kwargs={"scale": 10})
@@ -227,6 +252,7 @@ def test_a_module_that_leaves_a_thread_is_blamed_alone(tmp_path: Path) -> None:
         ("settings.none", "AttributeError: module 'settings' has no attribute 'none'"),
         ("nothing.setup", "ModuleNotFoundError: No module named 'nothing'"),
         ("settings.leaves_a_thread", "leaves 1 thread running"),
+        ("settings.waits", "TypeError: it is a coroutine function"),
     ],
 )
 def test_without_what_prepares_them_there_is_no_fork_server(

@@ -19,6 +19,7 @@ import django
 django.setup()
 
 from asgiref.sync import async_to_sync  # noqa: E402  # once its settings are known
+from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connections, transaction  # noqa: E402
 from django.tasks import TaskResultStatus, task_backends  # noqa: E402
@@ -131,6 +132,8 @@ class Database(unittest.TestCase):
         order.refresh_from_db()
         self.assertEqual(order.invoices, 40)
         self.assertIs(ended(tasks.has_connection_at_first.enqueue()).return_value, False)
+        plain = bgjob.run_background_job("shop.tasks", "plain_has_connection_at_first")
+        self.assertIs(plain.result(30), False)
 
 
 class Transactions(unittest.TestCase):
@@ -175,6 +178,15 @@ class Transactions(unittest.TestCase):
         with transaction.atomic():
             at_once = replace(tasks.welcome, backend="committed", on_commit=None)
             self.assertIsNotNone(at_once.enqueue(1).enqueued_at)
+
+    def test_a_daemon_that_is_away_is_met_by_the_commit(self) -> None:
+        address = {"OPTIONS": {"on_commit": "default", "address": "/nowhere/s.sock", "client_timeout": 0.1}}
+        away = {**settings.TASKS["committed"], **address}
+        with override_settings(TASKS={**settings.TASKS, "away": away}):
+            with self.assertRaises(bgjob.errors.DaemonUnavailableError), transaction.atomic():
+                order = Order.objects.create(name="a rubber")
+                tasks.invoice.using(backend="away").enqueue(order.pk)
+            self.assertTrue(Order.objects.filter(pk=order.pk).exists())
 
     @override_settings(DEBUG=True)
     def test_in_debug_a_task_in_a_transaction_that_nobody_waits_for_is_warned_of(self) -> None:

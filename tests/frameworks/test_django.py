@@ -13,7 +13,7 @@ from tests.frameworks.environments import environment
 
 _HERE = Path(__file__).parent
 _PROJECT = _HERE / "project"
-_APPROVED = '"shop.tasks" = {}\n[queues]\nmail = {}'
+_APPROVED = '"shop.tasks" = { methods = ["plain_has_connection_at_first"] }\n[queues]\nmail = {}'
 
 
 @pytest.mark.timeout(300)  # the first time it installs what it needs
@@ -38,4 +38,4 @@ env = {{ {", ".join(f'{name} = "{value}"' for name, value in environ.items())} }
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"Ran 22 tests", done.stderr)
+    assert re.search(r"Ran 23 tests", done.stderr)

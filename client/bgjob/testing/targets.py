@@ -64,7 +64,10 @@ def _imported(class_name: str) -> Any:
         parent = importlib.import_module(module_name)
         is_class = isinstance(getattr(parent, name, None), type)
         is_module = not is_class and importlib.util.find_spec(class_name) is not None
-        return importlib.import_module(class_name) if is_module else getattr(parent, name)
+        module = importlib.import_module(class_name) if is_module else None
+        if module is not None and module.__name__ != class_name:
+            raise ImportError(f"the module calls itself {module.__name__}, which is what to approve")
+        return getattr(parent, name) if module is None else module
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ClassUnavailableError(class_name=class_name, reason=reason) from error

@@ -62,3 +62,7 @@ def asks_again() -> None:
 @task
 def has_connection_at_first() -> bool:
     return connection.connection is not None
+
+
+def plain_has_connection_at_first() -> bool:
+    return connection.connection is not None
