@@ -1,4 +1,4 @@
-"""The life of an attempt as one table: which sight leads from which state to which, and what follows; no I/O, no clock.
+"""The life of an attempt as one table: which sight leads where, to its end or to being lost; no I/O, no clock.
 
 `advance` is the only door. What was seen is first classified as a happening, which depends on the attempt (whether its
 stop was asked for before, whether the spool was lost), then looked up; a pair that is not in the table is a bug of ours

@@ -1,4 +1,7 @@
-"""What an attempt came to: whether it is lost, was stopped or met a limit, and whether its class lets it run again."""
+"""What the end of an attempt is put down to, a limit or a stop, in which words, and whether its job runs again for it.
+
+Which end it is, `attempt_life` decides, that it is lost as well.
+"""
 
 from __future__ import annotations
 

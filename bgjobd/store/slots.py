@@ -1,4 +1,4 @@
-"""The jobs that get the free slots, looked for in the file as it stands within a transaction; the planner chooses."""
+"""The jobs that get the free slots, which claims them: looked for in the file as a transaction has it."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ NOT_RUN = {
     "$ ./run demo --once": "sets up .venv from a package index; tests/daemon/test_commands.py runs the demo",
     "$ sudo /srv/bgjobd/bin/bgjobd units --install": "takes root; tests/systemd/nspawn does it in a container",
     "$ bgjob top --once": "a moment of a busy daemon; tests/client/test_top.py compares such a picture",
-    '$ sudo install -d -o "$USER" /srv/bgjobd /srv/myapp /srv/myapp/myapp': "takes root and a package index",
+    '$ sudo install -d -o "$(id -un)" /srv/bgjobd /srv/myapp /srv/myapp/myapp': "takes root and a package index",
     "$ /srv/bgjobd/bin/pip install --require-hashes --only-binary :all: -r runtime.lock": "takes a package index",
     "$ install -o prometheus -m 0400 /var/lib/bgjobd/web.token /etc/prometheus/bgjobd.token": "takes root",
     "FROM python:3.13-slim": "takes an engine and its images; tests/faults/test_containers.py has a container",
