@@ -289,6 +289,8 @@ class ClassPolicy(Section):
     """The same, of groups."""
     writable: tuple[values.AbsolutePlace, ...] | None = None
     """Where its attempts may write, beside their own directory."""
+    umask: values.Umask | None = None
+    """What is taken from the modes of files that its attempts make, such as `"022"`; else `"077"`."""
     sensitive: tuple[values.Text, ...] | None = None
     """Names of parameters whose values are shown nowhere."""
 

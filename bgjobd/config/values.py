@@ -26,6 +26,7 @@ _SIZE_UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _TIME_UNITS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE: Final = re.compile(r"([0-9]{1,19})\s*([KMGT]?)(?:iB|B)?", re.IGNORECASE | re.ASCII)
 _TIME: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(ms|[smhdw]?)", re.ASCII)
+_UMASK: Final = re.compile(r"0?[0-7]{3}")
 _QUEUE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _ACCOUNT: Final = re.compile(r"[^\s@:,/][^\s:,/]*")
 
@@ -125,6 +126,13 @@ def duration(value: object) -> float:
     if seconds == 0:
         raise ValueError(f"must be a time above 0, not {shown(value)}")
     return seconds
+
+
+def _umask(value: object) -> int:
+    """Text, for as a number 22 would be another than 0o22, and nobody could tell which was meant."""
+    if not isinstance(value, str) or not _UMASK.fullmatch(value):
+        raise ValueError(f'must be three octal digits in quotes, such as "022", not {shown(value)}')
+    return int(value, 8)
 
 
 def _cores(value: object) -> float:
@@ -280,6 +288,7 @@ Size = Annotated[int, BeforeValidator(size)]
 Delay = Annotated[float, BeforeValidator(delay)]
 Duration = Annotated[float, BeforeValidator(duration)]
 Cores = Annotated[float, BeforeValidator(_cores)]
+Umask = Annotated[int, BeforeValidator(_umask)]
 FalseIsNone = BeforeValidator(_none_if_false)  # TOML has no null
 
 Place = Annotated[Path, BeforeValidator(_place)]

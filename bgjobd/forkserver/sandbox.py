@@ -26,6 +26,9 @@ MAY_RAISE_LIMITS: Final = 24
 _RESERVE: Final = 16 * 1024 * 1024
 """Bytes by which an attempt may exceed its limits of memory and file size, to record how it ended."""
 
+PRIVATE: Final = 0o077
+"""The umask of attempts whose class has none of its own: what they make is for their user alone."""
+
 _WITH_RESERVE: Final = (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE)
 
 _WRITABLE_DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
@@ -48,7 +51,8 @@ class Account(NamedTuple):
 class Limits(NamedTuple):
     """What an attempt may use, None is no limit: bytes, seconds of CPU time, cores, descriptors, processes, bytes.
 
-    `writable` are the paths below which it may write; None: wherever its user may.
+    `writable` are the paths below which it may write; None: wherever its user may. `umask` is what is taken from the
+    modes of what it makes.
     """
 
     memory: int | None = None
@@ -60,6 +64,7 @@ class Limits(NamedTuple):
     nice: int | None = None
     account: Account | None = None
     writable: tuple[str, ...] | None = None
+    umask: int = PRIVATE
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Limits:
@@ -166,7 +171,7 @@ class Sandbox:
             Group.make(self._ground.groups, name, limits.memory, limits.processes, limits.cpu_share).enter()
 
     def _set_limits(self, name: str) -> None:
-        os.umask(0o077)
+        os.umask(self._limits.umask)
         for which, soft, hard in self._rlimits:
             resource.setrlimit(which, (soft, hard))
         limits = self._limits

@@ -16,7 +16,14 @@ from bgjobd.config.policy import first
 from bgjobd.config.problems import ConfigError, Problem
 from bgjobd.config.sections import ClassPolicy, Config
 from bgjobd.forkserver import landlock
-from bgjobd.forkserver.sandbox import MAY_BE_LESS_NICE, MAY_RAISE_LIMITS, Account, Limits, has_capability
+from bgjobd.forkserver.sandbox import (
+    MAY_BE_LESS_NICE,
+    MAY_RAISE_LIMITS,
+    PRIVATE,
+    Account,
+    Limits,
+    has_capability,
+)
 from bgjobd.host.disk_space import existing
 from bgjobd.supervisor import cgroups, sparse_files
 
@@ -73,6 +80,7 @@ def limits_of(config: Config, class_name: str) -> Limits:
         **asked,
         account=_account(own.user, own.group) if os.geteuid() == 0 else None,
         writable=None if own.writable is None else tuple(map(str, own.writable)),
+        umask=first(own.umask, PRIVATE),
     )
 
 

@@ -90,5 +90,6 @@ _LIMITS: Final[Mapping[str, Callable[[Any], str]]] = {
     "user": str,
     "group": str,
     "writable": lambda places: ", ".join(places) or "nothing",
+    "umask": str,
 }
 """How those are told that no caller can set."""

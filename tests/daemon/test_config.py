@@ -219,6 +219,7 @@ nice = 19
 user = "www-data"
 group = "33"
 writable = ["/srv/mail"]
+umask = "022"
 sensitive = ["password"]
 slots = 1
 retry_on = ["failed", "timed_out"]
@@ -375,6 +376,12 @@ BAD_VALUES = [
     ("[approved]\n'a.B' = { user = '@ops' }", 'approved."a.B".user', "must be a name or a number in quotes"),
     ("[approved]\n'a.B' = { user = 33 }", 'approved."a.B".user', "must be text, not 33"),
     ("[approved]\n'a.B' = { sensitive = [''] }", 'approved."a.B".sensitive[0]', "not empty"),
+    (
+        "[approved]\n'a.B' = { umask = 22 }",
+        'approved."a.B".umask',
+        'three octal digits in quotes, such as "022", not 22',
+    ),
+    ("[approved]\n'a.B' = { umask = '088' }", 'approved."a.B".umask', "three octal digits"),
     ("[approved]\n'a.B' = { slots = 0 }", 'approved."a.B".slots', "greater than or equal to 1"),
     (
         "[approved]\n'a.B' = { priority = 9223372036854775808 }",

@@ -426,7 +426,7 @@ def test_classes_tell_their_limits_and_what_enforces_them(tmp_path: Path) -> Non
     own = (
         'slots = 2, memory = "256M", cpu = 5, open_files = 64, max_output = "2M", sensitive = ["token"],'
         f' stop_grace = 2, timeout = 60, retry_on = ["timed_out", "failed"], retry_lost = false, cpu_share = 1.5,'
-        f' writable = ["{tmp_path}"]'
+        f' writable = ["{tmp_path}"], umask = "027"'
     )
     settings = (
         f'"limited.Job" = {{ {own} }}\n[limits]\nbest_effort = true\nprocesses = 50\nmax_output = false\n'
@@ -454,6 +454,7 @@ def test_classes_tell_their_limits_and_what_enforces_them(tmp_path: Path) -> Non
         "user": None,
         "group": None,
         "writable": [str(tmp_path)],
+        "umask": "027",
         "retry_on": ["failed", "timed_out"],
         "retry_lost": False,
         "sensitive": ["token"],

@@ -436,6 +436,14 @@ def test_every_attempt_has_a_directory_of_its_own(tmp_path: Path) -> None:
     }
 
 
+def test_a_class_may_have_its_files_readable_for_others_and_its_directory_stays_its_own(
+    tmp_path: Path,
+) -> None:
+    with confined(tmp_path, umask=0o022) as server:
+        where = result(run(server, "whereabouts"))
+    assert (where["made"], where["umask"], where["mode"]) == ("0o644", "0o22", "0o700")
+
+
 def test_the_surroundings_of_an_attempt_are_these_and_no_others(tmp_path: Path) -> None:
     with confined(tmp_path) as server:
         told = result(run(server, "surroundings"))
