@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bgjob.commands.parsing import Parser
 from bgjobd.commands import arguments
-from bgjobd.commands.exit_codes import FAILED, OK, REFUSED, UNAVAILABLE, USAGE, complain
+from bgjobd.commands.exit_codes import CLOSED_PIPE, FAILED, OK, REFUSED, UNAVAILABLE, USAGE, complain
 
 if TYPE_CHECKING:
     from bgjobd.config.sections import Config
@@ -24,7 +24,7 @@ def main(texts: Sequence[str] | None = None) -> int:
         return complain("bgjobd runs on Linux only; the client, `import bgjob`, runs anywhere", UNAVAILABLE)
     _open_standard_streams()
     given = parser().parse_args(texts)
-    code: int = given.run(given)
+    code: int = given.run(given) if given.run in (serve, web) else _printed(given)
     return code
 
 
@@ -42,6 +42,21 @@ def _open_standard_streams() -> None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  it lives as long as the process
     if sys.stdout is None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  as above
+
+
+def _printed(given: argparse.Namespace) -> int:
+    """The exit code of a command whose answer is what it prints: a reader that has had enough, as head, is no error."""
+    try:
+        try:
+            code: int = given.run(given)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        from bgjob.commands.screen import forget_stdout
+
+        forget_stdout()
+        return CLOSED_PIPE
+    return code
 
 
 def serve(given: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ UNAVAILABLE: Final = 69
 BUSY: Final = 75
 REFUSED: Final = 77
 INTERRUPTED: Final = 130
+CLOSED_PIPE: Final = 141
 
 
 def complain(message: str, code: int) -> int:

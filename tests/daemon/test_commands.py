@@ -46,6 +46,22 @@ def _run(
     )
 
 
+@pytest.mark.parametrize("command", ["status", "units"])
+def test_a_reader_that_has_had_enough_is_no_error(running: RunningDaemon, command: str) -> None:
+    """As head is; what is printed on leaving an interpreter is its own, so these are real ones."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing):
+        done = subprocess.run(
+            [sys.executable, "-m", "bgjobd", command],
+            env=os.environ | {"BGJOBD_CONFIG": str(running.config)},
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=50,
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_run_prints_the_id_and_show_the_job(running: RunningDaemon) -> None:
     done = _run("bgjob", "run", "probes.Probe::echo", "-p", "value=5", socket=running.socket)
     assert (done.returncode, done.stderr) == (0, "")
