@@ -48,8 +48,9 @@ class Call:
 class Job:
     """One job; instants are wall time in seconds since the epoch, `attempt` is the latest attempt's number.
 
-    `progress` is the latest that this attempt told, as JSON text. `crashes` is how many attempts in a row, up to the
-    latest, have ended what ran them; whoever has any starts alone. `updated_at` is when the row last changed.
+    `progress` is the latest that this attempt told, as JSON text, `outcome` how it ended, None until it has. `crashes`
+    is how many attempts in a row, up to the latest, have ended what ran them; whoever has any starts alone.
+    `updated_at` is when the row last changed.
     """
 
     id: int
@@ -70,6 +71,7 @@ class Job:
     result: str | None = None
     error: str | None = None
     progress: str | None = None
+    outcome: Outcome | None = None
     crashes: int = 0
     updated_at: float = field(default=0.0, compare=False)
 

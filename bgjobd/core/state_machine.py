@@ -163,8 +163,14 @@ def _changed(job: Job, now: float, **changes: Any) -> Job:
     return replace(job, updated_at=now, **changes)
 
 
+def _ended(job: Job, fact: AttemptEnded, now: float, **changes: Any) -> Job:
+    return _changed(job, now, outcome=fact.ending.outcome, **changes)
+
+
 def _slot_granted(job: Job, fact: SlotGranted, status: Status, now: float, jitter: float) -> Job:
-    return _changed(job, now, status=status, attempt=job.attempt + 1, started_at=now, progress=None)
+    return _changed(
+        job, now, status=status, attempt=job.attempt + 1, started_at=now, progress=None, outcome=None
+    )
 
 
 def _attempt_started(job: Job, fact: AttemptStarted, status: Status, now: float, jitter: float) -> Job:
@@ -172,16 +178,17 @@ def _attempt_started(job: Job, fact: AttemptStarted, status: Status, now: float,
 
 
 def _completed(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
-    return _changed(
-        job, now, status=status, finished_at=fact.at, result=fact.ending.result, error=None, crashes=0
+    return _ended(
+        job, fact, now, status=status, finished_at=fact.at, result=fact.ending.result, error=None, crashes=0
     )
 
 
 def _retry_due(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
     asked = fact.ending.delay
     delay = asked if asked is not None else delay_before_retry(job.policy, job.retry_count, jitter)
-    return _changed(
+    return _ended(
         job,
+        fact,
         now,
         status=status,
         retry_count=job.retry_count + 1,
@@ -192,25 +199,27 @@ def _retry_due(job: Job, fact: AttemptEnded, status: Status, now: float, jitter:
 
 
 def _given_up(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
-    return _changed(job, now, status=status, finished_at=fact.at, error=fact.ending.error, crashes=0)
+    return _ended(job, fact, now, status=status, finished_at=fact.at, error=fact.ending.error, crashes=0)
 
 
 def _put_back(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
     asked = fact.ending.delay
     crashes = crashes_after(job, fact.ending)
     delay = asked if asked is not None else delay_before_start(max(1, crashes), jitter)
-    return _changed(job, now, status=status, scheduled_at=now + delay, crashes=crashes)
+    return _ended(job, fact, now, status=status, scheduled_at=now + delay, crashes=crashes)
 
 
 def _quarantined(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
     crashes = crashes_after(job, fact.ending)
     error = f"quarantined: {crashes} starts in a row ended their fork server ({fact.ending.crash})"
-    return _changed(job, now, status=status, finished_at=fact.at, error=error, crashes=crashes)
+    return _ended(job, fact, now, status=status, finished_at=fact.at, error=error, crashes=crashes)
 
 
 def _stopped(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: float) -> Job:
     crashes = crashes_after(job, fact.ending)
-    return _changed(job, now, status=status, finished_at=fact.at, error=fact.ending.error, crashes=crashes)
+    return _ended(
+        job, fact, now, status=status, finished_at=fact.at, error=fact.ending.error, crashes=crashes
+    )
 
 
 def _cancel_requested(job: Job, fact: CancelRequested, status: Status, now: float, jitter: float) -> Job:

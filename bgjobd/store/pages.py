@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
-from bgjob.words import FINAL, INT_MAX, INT_MIN, RETRYING, SCHEDULED, STATUS_WORDS, EntryType, Status
+from bgjob.words import FINAL, INT_MAX, INT_MIN, RETRYING, SCHEDULED, SNOOZED, STATUS_WORDS, EntryType, Status
 from bgjobd.core.case_folding import needle
 from bgjobd.core.job import Job
 from bgjobd.host.clock import to_text
@@ -274,7 +274,7 @@ _SUMMARY: Final = (
     ),
 )
 _USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
-_JOB_COLUMNS: Final = ", ".join([*(f"j.{name}" for name in _SUMMARY), "a.number", "a.progress"])
+_JOB_COLUMNS: Final = ", ".join([*(f"j.{name}" for name in _SUMMARY), "a.number", "a.outcome", "a.progress"])
 _LISTED_COLUMNS: Final = ", ".join([_JOB_COLUMNS, *(f"a.{name}" for name in _USAGE)])
 _ITS_LATEST_ATTEMPT: Final = (
     "LEFT JOIN job_attempts AS a "
@@ -296,6 +296,7 @@ _JOB_SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         Status.PENDING: (_READY, _NOT_READY),
         SCHEDULED: (_NOT_READY,),
         RETRYING: (_NOT_READY,),
+        SNOOZED: (_NOT_READY,),
         Status.RUNNING: (_jobs_by("INDEXED BY jobs_running", "j.status = 'running'"),),
         **{
             status.value: (
@@ -318,10 +319,13 @@ _ENDED_SOURCES: Final[Mapping[str, str]] = MappingProxyType(
 _ALL_JOBS: Final = tuple(dict.fromkeys(source for status in Status for source in _JOB_SOURCES[status]))
 """As _ANY_JOB, in no order and on indexes alone."""
 
-_HAS_ATTEMPT: Final = "EXISTS (SELECT 1 FROM job_attempts WHERE job_id = j.id)"
 _IS_FUTURE: Final = "j.scheduled_at > :now"
 _WAITS: Final[Mapping[str, str]] = MappingProxyType(
-    {SCHEDULED: f"({_IS_FUTURE} AND NOT {_HAS_ATTEMPT})", RETRYING: f"({_IS_FUTURE} AND {_HAS_ATTEMPT})"}
+    {
+        SCHEDULED: f"({_IS_FUTURE} AND a.number IS NULL)",
+        RETRYING: f"({_IS_FUTURE} AND a.number IS NOT NULL AND a.outcome IS NOT 'snoozed')",
+        SNOOZED: f"({_IS_FUTURE} AND a.outcome IS 'snoozed')",
+    }
 )
 
 
@@ -430,6 +434,7 @@ def summary_of(job: Job) -> JsonObject:
         "cancel_requested_at": text_of(job.cancel_requested_at),
         "error": job.error,
         "attempt": job.attempt,
+        "outcome": job.outcome,
         "progress": parsed(job.progress),
     }
 
@@ -468,7 +473,7 @@ def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], li
     if status >= frozenset(Status):
         return (_ANY_JOB,), []
     if Status.PENDING in status:
-        status = status - {SCHEDULED, RETRYING}
+        status = status - {SCHEDULED, RETRYING, SNOOZED}
     sources = dict.fromkeys(source for word in sorted(status) for source in _JOB_SOURCES[word])
     waits = [condition for word, condition in _WAITS.items() if word in status]
     return tuple(sources), [f"(j.status <> 'pending' OR {' OR '.join(waits)})"] if waits else []
@@ -486,10 +491,11 @@ def _contains(text: str) -> str:
 
 
 def _summary(row: tuple[Any, ...]) -> JsonObject:
-    *columns, attempt, progress = row
+    *columns, attempt, outcome, progress = row
     return {
         **dict(zip(_SUMMARY, columns, strict=True)),
         "attempt": attempt or 0,
+        "outcome": outcome,
         "progress": parsed(progress),
     }
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from bgjob.codec import JsonObject, to_json
-from bgjob.words import INT_MAX, Backoff, Status
+from bgjob.words import INT_MAX, Backoff, Outcome, Status
 from bgjobd.core.case_folding import folded
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import AttemptKey, Call, Job, RetryPolicy
@@ -16,11 +16,11 @@ from bgjobd.store.written import Row
 
 
 def job_from_row(values: tuple[Any, ...]) -> Job:
-    """The job of a row that statements.SELECT_JOB and others gave: JOB_COLUMNS, attempt, progress."""
+    """The job of a row that statements.SELECT_JOB and others gave: JOB_COLUMNS, attempt, progress, outcome."""
     id, class_name, method_name, parameters, status, retry_count, max_retries, retry_delay = values[:8]
     backoff, max_retry_delay, queue, priority, timeout, scheduled_at, started_at, finished_at = values[8:16]
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
-    crashes, attempt, progress = values[23:]
+    crashes, attempt, progress, outcome = values[23:]
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
@@ -40,6 +40,7 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         result=result,
         error=error,
         progress=progress,
+        outcome=None if outcome is None else Outcome(outcome),
         crashes=crashes,
         updated_at=from_text(updated_at),
     )

@@ -7,9 +7,9 @@ costs more than running it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
-from peewee import SQL, FloatField, Model, Query, fn
+from peewee import SQL, Field, FloatField, Model, Query, fn
 
 from bgjob.words import FINAL, Status
 from bgjobd.store.models import BackgroundJob, JobAttempt, JobLog
@@ -47,12 +47,13 @@ def _insert_each(model: type[Model], name: str, own: Mapping[str, str]) -> str:
 _LATEST_ATTEMPT: Final = JobAttempt.select(fn.COALESCE(fn.MAX(JobAttempt.number), SQL("0"))).where(
     JobAttempt.job_id == BackgroundJob.id
 )
-_LATEST_PROGRESS: Final = (
-    JobAttempt.select(JobAttempt.progress)
-    .where(JobAttempt.job_id == BackgroundJob.id)
-    .order_by(JobAttempt.number.desc())
-    .limit(SQL("1"))
-)
+
+
+def _of_latest_attempt(column: Field) -> Any:
+    own = JobAttempt.select(column).where(JobAttempt.job_id == BackgroundJob.id)
+    return own.order_by(JobAttempt.number.desc()).limit(SQL("1")).alias(column.name)
+
+
 JOB_COLUMNS: Final = (
     *("id", "class_name", "method_name", "parameters", "status", "retry_count", "max_retries", "retry_delay"),
     *(
@@ -84,7 +85,8 @@ REAL_COLUMNS: Final = frozenset(
 _JOBS: Final = BackgroundJob.select(
     *[getattr(BackgroundJob, name) for name in JOB_COLUMNS],
     _LATEST_ATTEMPT.alias("attempt"),
-    _LATEST_PROGRESS.alias("progress"),
+    _of_latest_attempt(JobAttempt.progress),
+    _of_latest_attempt(JobAttempt.outcome),
 )
 _IS_READY: Final = (BackgroundJob.status == _text(Status.PENDING)) & (BackgroundJob.ready == SQL("1"))
 _IS_SCHEDULED: Final = (BackgroundJob.status == _text(Status.PENDING)) & (BackgroundJob.ready == SQL("0"))

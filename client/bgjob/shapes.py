@@ -29,8 +29,8 @@ SHAPES: Final[Mapping[str, str]] = {
         "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
         "submitted_by_job: ?int, attempts: []Attempt"
     ),
-    "Summary": f"{_STATED}, attempt: int, progress: ?Progress",
-    "Listed": f"{_STATED}, {_USED}, attempt: int, progress: ?Progress",
+    "Summary": f"{_STATED}, attempt: int, outcome: ?string, progress: ?Progress",
+    "Listed": f"{_STATED}, {_USED}, attempt: int, outcome: ?string, progress: ?Progress",
     "Entry": (
         "id: int, job_id: int, attempt: ?int, attempts_allowed: ?int, type: string, message: string, "
         "created_at: moment, class_name: string, method_name: string"

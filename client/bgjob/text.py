@@ -7,10 +7,11 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final
 
 from bgjob.amounts import about_text, relative_text, size_text, span_text
-from bgjob.words import RETRYING, SCHEDULED, Status
+from bgjob.words import RETRYING, SCHEDULED, SNOOZED, Outcome, Status
 
 _JOINERS: Final = "\u200c\u200d"  # scripts and emoji need them, and they move nothing
 _EMOJI: Final = "[\u2194\u2195\u2600-\u27bf\u2b1b\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"
@@ -24,14 +25,23 @@ def standing(job: Mapping[str, Any], now: float) -> str:
     """The job's status, in the words that pending jobs with a time in the future have."""
     if job["status"] != Status.PENDING or not is_future(job["scheduled_at"], now):
         return str(job["status"])
-    return RETRYING if attempt_of(job) else SCHEDULED
+    number, outcome = _latest_attempt(job)
+    if outcome == Outcome.SNOOZED:
+        return SNOOZED
+    return RETRYING if number else SCHEDULED
 
 
 def attempt_of(job: Mapping[str, Any]) -> int:
     """The number of the latest attempt, of a summary as of a whole job; 0 before the first."""
+    return _latest_attempt(job)[0]
+
+
+def _latest_attempt(job: Mapping[str, Any]) -> tuple[int, str | None]:
+    """Its number and outcome."""
     if "attempts" in job:
-        return max((attempt["number"] for attempt in job["attempts"]), default=0)
-    return int(job["attempt"])
+        attempts = [(attempt["number"], attempt["outcome"]) for attempt in job["attempts"]]
+        return max(attempts, key=itemgetter(0), default=(0, None))
+    return int(job["attempt"]), job.get("outcome")  # which the daemons before it did not tell
 
 
 def target(job: Mapping[str, Any]) -> str:

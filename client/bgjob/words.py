@@ -33,9 +33,10 @@ FINAL: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 SCHEDULED: Final = "scheduled"
 RETRYING: Final = "retrying"
-"""What a pending job is called that waits for its time, or for its next attempt."""
+SNOOZED: Final = "snoozed"
+"""What a pending job is called that waits for its time, for its next attempt, or for the one that it asked for."""
 
-STATUS_WORDS: Final = (*(status.value for status in Status), SCHEDULED, RETRYING)
+STATUS_WORDS: Final = (*(status.value for status in Status), SCHEDULED, RETRYING, SNOOZED)
 """What a filter of jobs by status understands: pending ones whose time has not come have words of their own."""
 
 

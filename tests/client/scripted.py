@@ -144,7 +144,7 @@ def summary(job_id: int, status: str = "pending", attempt: int = 0, **others: An
         "progress": None,
     }
     stamps = {"created_at": WHEN, "updated_at": WHEN}
-    own = {"id": job_id, "status": status, "attempt": attempt}
+    own = {"id": job_id, "status": status, "attempt": attempt, "outcome": None}
     return {**own, **_TARGET, **kept, **_TIMES, **_USED, **stamps, **others}
 
 

@@ -58,13 +58,16 @@ def test_bytes_have_a_readable_unit(count: int | None, told: str) -> None:
     assert text.size(5 << 30) == "5 GiB"
 
 
-def _job(status: str, attempt: int, retry_count: int, scheduled_at: str | None = None) -> dict[str, Any]:
+def _job(
+    status: str, attempt: int, retry_count: int, scheduled_at: str | None = None, **more: Any
+) -> dict[str, Any]:
     return {
         "status": status,
         "attempt": attempt,
         "retry_count": retry_count,
         "max_retries": 3,
         "scheduled_at": scheduled_at,
+        **more,
     }
 
 
@@ -75,6 +78,9 @@ def _job(status: str, attempt: int, retry_count: int, scheduled_at: str | None =
         (_job("pending", 0, 0, AT_NOON), NOON - 1, "scheduled", "0/4"),
         (_job("pending", 0, 0, AT_NOON), NOON + 1, "pending", "0/4"),
         (_job("pending", 1, 1, AT_NOON), NOON - 1, "retrying", "1/4"),
+        (_job("pending", 1, 1, AT_NOON, outcome="failed"), NOON - 1, "retrying", "1/4"),
+        (_job("pending", 1, 0, AT_NOON, outcome="snoozed"), NOON - 1, "snoozed", "1/5"),
+        (_job("pending", 1, 0, AT_NOON, outcome="snoozed"), NOON + 1, "pending", "1/5"),
         (_job("running", 1, 0), NOON, "running", "1/4"),
         (_job("running", 4, 3, AT_NOON), NOON - 1, "running", "4/4"),
         (_job("running", 7, 1), NOON, "running", "7/9"),

@@ -88,7 +88,12 @@ def test_an_attempt_that_completed_completes_the_job() -> None:
     before = running(retry_count=2, error="ValueError: the time before")
     after = advance(before, ends(before, Ending.completed('{"sent":1}'), at=NOW + 9), NOW + 10)
     assert after == replace(
-        before, status=Status.COMPLETED, result='{"sent":1}', error=None, finished_at=NOW + 9
+        before,
+        status=Status.COMPLETED,
+        outcome=Outcome.COMPLETED,
+        result='{"sent":1}',
+        error=None,
+        finished_at=NOW + 9,
     )
 
 
@@ -96,7 +101,12 @@ def test_an_attempt_that_completed_completes_the_job() -> None:
 def test_an_attempt_that_ended_badly_is_tried_again_while_retries_are_left(ending: Ending) -> None:
     before = running(retry_count=2)
     assert advance(before, ends(before, ending), NOW) == replace(
-        before, status=Status.PENDING, retry_count=3, scheduled_at=NOW + 5, error=ending.error
+        before,
+        status=Status.PENDING,
+        outcome=ending.outcome,
+        retry_count=3,
+        scheduled_at=NOW + 5,
+        error=ending.error,
     )
 
 
@@ -104,7 +114,7 @@ def test_an_attempt_that_ended_badly_is_tried_again_while_retries_are_left(endin
 def test_an_attempt_that_ended_badly_fails_the_job_when_no_retry_is_left(ending: Ending) -> None:
     before = running(retry_count=3)
     assert advance(before, ends(before, ending, at=NOW + 1), NOW + 2) == replace(
-        before, status=Status.FAILED, error=ending.error, finished_at=NOW + 1
+        before, status=Status.FAILED, outcome=ending.outcome, error=ending.error, finished_at=NOW + 1
     )
 
 
@@ -169,7 +179,11 @@ def test_a_start_that_ended_its_fork_server_is_counted_and_comes_back_later_each
 ) -> None:
     before = running(retry_count=3, crashes=crashes)
     assert advance(before, ends(before, CRASHED), NOW) == replace(
-        before, status=Status.PENDING, scheduled_at=NOW + delay, crashes=crashes + 1
+        before,
+        status=Status.PENDING,
+        outcome=Outcome.NOT_STARTED,
+        scheduled_at=NOW + delay,
+        crashes=crashes + 1,
     )
 
 
@@ -178,6 +192,7 @@ def test_the_third_start_in_a_row_that_ended_its_fork_server_fails_the_job_and_s
     assert advance(before, ends(before, CRASHED, at=NOW + 1), NOW + 2) == replace(
         before,
         status=Status.FAILED,
+        outcome=Outcome.NOT_STARTED,
         crashes=3,
         error="quarantined: 3 starts in a row ended their fork server (signal 11)",
         finished_at=NOW + 1,
@@ -201,7 +216,7 @@ def test_an_attempt_that_did_not_begin_for_another_reason_neither_clears_the_job
 def test_a_snoozed_attempt_is_tried_when_it_asked_without_spending_a_retry(retry_count: int) -> None:
     before = running(retry_count=retry_count)
     assert advance(before, ends(before, SNOOZED), NOW) == replace(
-        before, status=Status.PENDING, scheduled_at=NOW + 60
+        before, status=Status.PENDING, outcome=Outcome.SNOOZED, scheduled_at=NOW + 60
     )
 
 
@@ -230,6 +245,7 @@ def test_any_other_end_after_cancel_was_requested_is_cancelled(ending: Ending) -
     assert advance(before, ends(before, ending, at=NOW + 1), NOW + 2) == replace(
         before,
         status=Status.CANCELLED,
+        outcome=ending.outcome,
         error=ending.error,
         finished_at=NOW + 1,
         crashes=int(ending is CRASHED),

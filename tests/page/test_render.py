@@ -446,13 +446,16 @@ def test_a_cancel_that_is_wanted_is_told_before_it_is_done(shown: OnePage) -> No
     ("address", "name", "unattempted"),
     [("/jobs", "summary", {"attempt": 0}), ("/jobs/1", "job", {"attempts": []})],
 )
-def test_a_pending_job_whose_time_has_not_come_is_called_scheduled_or_retrying(
+def test_a_pending_job_whose_time_has_not_come_is_called_scheduled_retrying_or_snoozed(
     shown: OnePage, address: str, name: str, unattempted: dict[str, Any]
 ) -> None:
     job = shown.samples[name]
     job |= {"status": "pending", "finished_at": None, "scheduled_at": "2999-01-01T00:00:00.000000Z"}
     assert '<span class="badge warm">Retrying</span>' in shown.ask(address).body.decode()
-    job |= unattempted
+    latest = job["attempts"][-1] if "attempts" in job else job
+    latest["outcome"] = "snoozed"
+    assert '<span class="badge warm">Snoozed</span>' in shown.ask(address).body.decode()
+    job |= unattempted | {"outcome": None}
     assert '<span class="badge grey">Scheduled</span>' in shown.ask(address).body.decode()
     job["scheduled_at"] = WHEN
     assert '<span class="badge grey">Pending</span>' in shown.ask(address).body.decode()

@@ -68,6 +68,8 @@ def every_status(store: Store) -> dict[str, int]:
     """A job of each word that a list understands; `pending` waits for a slot only."""
     retrying = store.run_one()
     store.commit(ends(retrying, FAILED))
+    snoozed = store.run_one()
+    store.commit(ends(snoozed, Ending.snoozed(60)))
     running, completed, failed = (store.run_one(retry_count=3) for _ in range(3))
     store.commit(ends(completed, COMPLETED), ends(failed, FAILED))
     pending, scheduled, cancelled = store.submit(
@@ -76,6 +78,7 @@ def every_status(store: Store) -> dict[str, int]:
     store.commit(cancels(cancelled))
     return {
         "retrying": retrying,
+        "snoozed": snoozed,
         "running": running,
         "completed": completed,
         "failed": failed,
@@ -102,6 +105,7 @@ def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
         "retry_count": 0,
         "max_retries": 3,
         "attempt": 1,
+        "outcome": None,
         "scheduled_at": None,
         "started_at": text(NOW),
         "finished_at": None,
@@ -178,20 +182,22 @@ def test_jobs_come_newest_first_and_page_by_page(store: Store, reader: Reader) -
 def test_each_word_of_status_has_its_jobs(store: Store, reader: Reader) -> None:
     made = every_status(store)
     found = {word: ids(reader.list(JobFilter(status=(word,)), now=NOW)) for word in made}
-    pending = sorted((made["pending"], made["scheduled"], made["retrying"]), reverse=True)
+    pending = sorted((made[word] for word in ("pending", "scheduled", "retrying", "snoozed")), reverse=True)
     assert found == {word: [job_id] for word, job_id in made.items()} | {"pending": pending}
 
 
-def test_a_job_whose_time_has_come_is_neither_scheduled_nor_retrying(store: Store, reader: Reader) -> None:
+def test_a_job_whose_time_has_come_is_called_nothing_else_but_pending(store: Store, reader: Reader) -> None:
     every_status(store)
-    assert ids(reader.list(JobFilter(status=("scheduled", "retrying")), now=NOW + 60)) == []
-    assert len(reader.list(JobFilter(status=("pending",)), now=NOW + 60).rows) == 3
+    assert ids(reader.list(JobFilter(status=("scheduled", "retrying", "snoozed")), now=NOW + 60)) == []
+    assert len(reader.list(JobFilter(status=("pending",)), now=NOW + 60).rows) == 4
 
 
 @WHOLE
 @given(
     words=st.sets(
-        st.sampled_from(["pending", "running", "completed", "failed", "cancelled", "scheduled", "retrying"])
+        st.sampled_from(
+            ["pending", "running", "completed", "failed", "cancelled", "scheduled", "retrying", "snoozed"]
+        )
     ),
     limit=st.integers(1, 4),
 )
@@ -206,7 +212,7 @@ def test_words_of_status_together_give_each_job_once_and_newest_first(
     assert found == sorted(set(found), reverse=True)
     wanted = {made[word] for word in words}
     if "pending" in words:
-        wanted |= {made["scheduled"], made["retrying"]}
+        wanted |= {made["scheduled"], made["retrying"], made["snoozed"]}
     assert set(found) & set(made.values()) == wanted
 
 
@@ -846,6 +852,7 @@ SORTS_THE_RUNNING = ("running",)
         (JobFilter(status=("pending",)), "jobs_pending"),
         (JobFilter(status=("scheduled",)), "jobs_pending"),
         (JobFilter(status=("retrying",), search="s"), "jobs_pending"),
+        (JobFilter(status=("snoozed",)), "jobs_pending"),
         (JobFilter(status=("failed",)), "jobs_ended (status=? AND finished_at<?)|jobs_ended .*>"),
         (JobFilter(status=("failed",), since=text(NOW)), "jobs_ended .*finished_at>"),
         (JobFilter(status=("completed", "failed", "cancelled"), class_name="c"), "jobs_ended"),

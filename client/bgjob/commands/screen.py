@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from bgjob import text
-from bgjob.words import RETRYING, EntryType, Status
+from bgjob.words import RETRYING, SNOOZED, EntryType, Status
 
 if TYPE_CHECKING:
     pass
@@ -27,6 +27,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     Status.FAILED: "red",
     Status.CANCELLED: "yellow",
     RETRYING: "yellow",
+    SNOOZED: "yellow",
     EntryType.SUCCESS: "green",
     EntryType.FAILURE: "red",
     EntryType.INFO: "blue",

@@ -344,6 +344,7 @@ def _summary(row: JsonObject) -> JsonObject:
     return {
         **{name: row[name] for name in _SUMMARY},
         "attempt": len(attempts),
+        "outcome": attempts[-1]["outcome"] if attempts else None,
         "progress": attempts[-1]["progress"] if attempts else None,
     }
 
