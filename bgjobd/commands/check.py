@@ -184,6 +184,7 @@ def _doubts(config: Config, catalogue: Catalogue) -> Iterator[Finding]:
     for name, described in sorted(catalogue.classes.items()):
         if described["unavailable"] is None:
             yield from map(doubtful, catalogue.doubts(config, name))
+            yield from map(remark, catalogue.remarks(name))
 
 
 def _access(config: Config) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from bgjob.errors import (
 from bgjobd.config.policy import InvalidAttributeError, Policy, policy_of
 from bgjobd.config.sections import Config
 from bgjobd.daemon.validator import InvalidSchemaError, Validator
+from bgjobd.forkserver.class_rules import BARE_CONTEXT
 
 
 class Catalogue:
@@ -68,7 +69,10 @@ class Catalogue:
         def check(parameters: Mapping[str, Any]) -> None:
             if not validator.fits(parameters):
                 sensitive = self.sensitive(class_name, method_name, parameters)
-                raise InvalidParametersError(problems=validator.problems(parameters, sensitive))
+                problems = validator.problems(parameters, sensitive)
+                if self._has_bare_context(class_name, method_name) and "context" not in parameters:
+                    problems.append({"path": "context", "message": BARE_CONTEXT})
+                raise InvalidParametersError(problems=problems)
 
         return check
 
@@ -125,6 +129,17 @@ class Catalogue:
         return doubts + [
             f"sensitive of {class_name} lists {name}, and no method has such a parameter" for name in unknown
         ]
+
+    def remarks(self, class_name: str) -> list[str]:
+        """What the class does that is allowed, and most likely not what was meant."""
+        return [
+            f"{class_name}::{name} takes a parameter context without an annotation: {BARE_CONTEXT}"
+            for name in sorted(self.classes[class_name]["methods"])
+            if self._has_bare_context(class_name, name)
+        ]
+
+    def _has_bare_context(self, class_name: str, method_name: str) -> bool:
+        return bool(self.classes[class_name]["methods"][method_name]["bare_context"])
 
     def newly_broken(self, before: Catalogue) -> dict[str, str]:
         """The classes that cannot be used, and could before or are new, with the reason."""

@@ -23,6 +23,7 @@ from .class_rules import (
     attributes,
     constructor_contexts,
     context_names,
+    has_bare_context,
     hints,
     own_functions,
     own_parameters,
@@ -60,8 +61,8 @@ def describe(approved: Any, listed: list[str] | None) -> Description:
     `contexts`, `coerce` (its values need converting), `required`, `names` (None for any), `sensitive` (the names whose
     values are secrets), `plain` (where all others may be too: the names that are not, else None), `integers` (the names
     of whole numbers), `caller` (of one of Django's tasks the module that calls it, else None), `by_place` (its
-    parameters are `args` and `kwargs`) and `note`: why only names are checked, or None. Raises whatever a hostile class
-    raises.
+    parameters are `args` and `kwargs`), `note`: why only names are checked, or None, and `bare_context`: whether a
+    parameter looks as if it was meant to get the JobContext. Raises whatever a hostile class raises.
     """
     if type(approved) is types.ModuleType:
         return _as_json(_described_module(approved, listed))
@@ -198,6 +199,7 @@ def _described_method(
         "caller": caller,
         "by_place": False,
         "note": note,
+        "bare_context": has_bare_context(parameters),
     }
 
 
@@ -222,6 +224,7 @@ def _described_by_place(
         "caller": caller,
         "by_place": True,
         "note": "it has parameters without a name: what it is given by `args` and `kwargs` is not checked",
+        "bare_context": False,
     }
 
 

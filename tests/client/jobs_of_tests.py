@@ -99,6 +99,9 @@ class WithContext:
         context.logger.info("a line")
         return [context.job_id, context.attempt, context.remaining is not None, value]
 
+    def look_for(self, value: int, context) -> Any:  # type: ignore[no-untyped-def]  # that is what it is about
+        return [value, context]
+
     def look(self, context: JobContext) -> Any:
         return [context is self.made_with, context.attempt, context.remaining, context.stop_reason]
 

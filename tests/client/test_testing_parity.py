@@ -173,6 +173,8 @@ REFUSED = [
     Case("a method is a hook", "Flaky::failed"),
     Case("a method is the other hook", "Offers::retry_delay"),
     Case("a parameter is missing", "Plain::nest"),
+    Case("a context without an annotation is missing", "WithContext::look_for", {"value": 1}),
+    Case("a context without an annotation is not what is wrong", "WithContext::look_for", {"context": 1}),
     Case("parameters are missing", "Plain::annotated", {"when": "2024-12-04"}),
     Case("a parameter is unknown", "Plain::echo", {"colour": 1}),
     Case("parameters are unknown", "Plain::echo", {"colour": 1, "shape": 2}),

@@ -18,8 +18,15 @@ import pytest
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
-SHOP = "class Job:\n    def run(self, token):\n        return 5\n"
-DOUBTFUL = '"shop.Job" = { methods = ["run", "rum"], sensitive = ["token", "tokne"] }'
+SHOP = """
+class Job:
+    def run(self, token):
+        return 5
+
+    def lend(self, token, context):
+        return 6
+"""
+DOUBTFUL = '"shop.Job" = { methods = ["run", "rum", "lend"], sensitive = ["token", "tokne"] }'
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +204,19 @@ def test_check_doubts_names_that_mean_nothing_and_the_log_does_too(
     ):
         assert f"doubtful     {doubt}" in checked.stdout
         assert f"[approved] {doubt}" in logged
+
+
+def test_check_remarks_a_context_that_nobody_gives_and_a_refused_submit_says_how_it_is_given(
+    running: RunningDaemon, checked: subprocess.CompletedProcess[str]
+) -> None:
+    why = "nobody gives it by itself; annotated as `context: bgjob.JobContext` it would get the attempt's"
+    assert (
+        f"remark       shop.Job::lend takes a parameter context without an annotation: {why}"
+        in checked.stdout
+    )
+    done = _run("bgjob", "run", "shop.Job::lend", "-p", "token=x", socket=running.socket)
+    assert done.returncode == 77
+    assert f"context: {why}" in done.stderr
 
 
 def test_a_daemon_ends_with_the_terminal_it_was_started_at_and_reloads_by_sighup_before(

@@ -23,7 +23,15 @@ from uuid import UUID
 from bgjob import codec
 from bgjob.codec import JsonObject
 from bgjob.jobs import JobContext
-from bgjob.testing.class_rules import context_names, hints, own_parameters, takes_a_value, takes_whole_mapping
+from bgjob.testing.class_rules import (
+    BARE_CONTEXT,
+    context_names,
+    has_bare_context,
+    hints,
+    own_parameters,
+    takes_a_value,
+    takes_whole_mapping,
+)
 from bgjob.testing.module_rules import is_by_place
 
 
@@ -61,7 +69,10 @@ def misfits(function: Callable[..., Any], given: JsonObject, task: Any = None) -
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in own):
         verb = "was" if len(unknown) == 1 else "were"
         told.append(f"Additional properties are not allowed ({', '.join(unknown)} {verb} unexpected)")
-    return [{"path": "", "message": message} for message in told]
+    problems = [{"path": "", "message": message} for message in told]
+    if problems and "context" not in given and has_bare_context(own):
+        problems.append({"path": "context", "message": BARE_CONTEXT})
+    return problems
 
 
 def _own_parameters(function: Callable[..., Any], task: Any) -> list[inspect.Parameter]:

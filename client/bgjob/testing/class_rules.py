@@ -14,6 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 HOOKS = ("retry_delay", "failed")
+BARE_CONTEXT = (
+    "nobody gives it by itself; annotated as `context: bgjob.JobContext` it would get the attempt's"
+)
+"""What is told of a parameter that looks as if it was meant for the JobContext, and is one of the caller's."""
+
 ATTRIBUTES = ("MAX_RETRIES", "RETRY_DELAY", "BACKOFF", "MAX_RETRY_DELAY")
 
 
@@ -32,7 +37,8 @@ def why_unavailable(cls: Any) -> str | None:
         for p in _constructor_parameters(cls)
         if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in given
     ]
-    return f"its constructor needs {', '.join(needed)}" if needed else None
+    told = f": {BARE_CONTEXT}" if has_bare_context(_constructor_parameters(cls)) else ""
+    return f"its constructor needs {', '.join(needed)}{told}" if needed else None
 
 
 def constructor_contexts(cls: type) -> list[str]:
@@ -141,6 +147,11 @@ def takes_whole_mapping(parameters: Sequence[inspect.Parameter]) -> bool:
 def context_names(parameters: Sequence[inspect.Parameter], function: Callable[..., Any]) -> list[str]:
     """Those of the parameters, written where `function` was, that are to get the JobContext."""
     return [p.name for p in parameters if takes_a_value(p) and _asks_for_context(p, function)]
+
+
+def has_bare_context(parameters: Sequence[inspect.Parameter]) -> bool:
+    """Whether one is called context, and no annotation says what it is."""
+    return any(p.name == "context" and p.annotation is p.empty and takes_a_value(p) for p in parameters)
 
 
 def hints(
