@@ -368,26 +368,31 @@ async def _told_why(path: str, error: NoAnswerError) -> NoAnswerError:
 
 
 class AsyncJob:
-    """A job at a daemon; `snapshot` is the last that was seen of it, keys as the columns."""
+    """A job at a daemon."""
 
     def __init__(self, client: AsyncClient, job_id: int, snapshot: JsonObject | None = None) -> None:
         self._client = client
         self.id = job_id
-        self.snapshot: JsonObject = snapshot if snapshot is not None else {"id": job_id}
+        self._seen: JsonObject = snapshot if snapshot is not None else {"id": job_id}
 
     def __repr__(self) -> str:
-        return f"<AsyncJob {self.id} {self.snapshot.get('status', 'as submitted')}>"
+        return f"<AsyncJob {self.id} {self._seen.get('status', 'as submitted')}>"
+
+    @property
+    def snapshot(self) -> JsonObject:
+        """How the job was when it was last seen, keys as the columns; its id alone until `refresh` or `wait`."""
+        return self._seen
 
     async def refresh(self) -> JsonObject:
         """Ask how the job stands."""
         job = await self._client.get(self.id)
-        self.snapshot = job.snapshot
-        return self.snapshot
+        self._seen = job._seen
+        return self._seen
 
     async def wait(self, timeout: float | None = None) -> JsonObject:
         """Wait for the job's end, whichever it is. Raises WaitTimeoutError after `timeout` seconds."""
-        self.snapshot = await self._client.wait(self.id, timeout)
-        return self.snapshot
+        self._seen = await self._client.wait(self.id, timeout)
+        return self._seen
 
     async def result(self, timeout: float | None = None) -> Any:
         """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
@@ -452,5 +457,5 @@ def _following_ends(jobs: Iterable[AsyncJob]) -> AsyncFollowing[tuple[AsyncJob, 
 
 
 def _with_news(job: AsyncJob, summary: JsonObject) -> AsyncJob:
-    job.snapshot = {**job.snapshot, **summary}
+    job._seen = {**job._seen, **summary}
     return job

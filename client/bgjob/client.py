@@ -358,26 +358,31 @@ def _told_why(path: str, error: NoAnswerError) -> NoAnswerError:
 
 
 class Job:
-    """A job at a daemon; `snapshot` is the last that was seen of it, keys as the columns."""
+    """A job at a daemon."""
 
     def __init__(self, client: Client, job_id: int, snapshot: JsonObject | None = None) -> None:
         self._client = client
         self.id = job_id
-        self.snapshot: JsonObject = snapshot if snapshot is not None else {"id": job_id}
+        self._seen: JsonObject = snapshot if snapshot is not None else {"id": job_id}
 
     def __repr__(self) -> str:
-        return f"<Job {self.id} {self.snapshot.get('status', 'as submitted')}>"
+        return f"<Job {self.id} {self._seen.get('status', 'as submitted')}>"
+
+    @property
+    def snapshot(self) -> JsonObject:
+        """How the job was when it was last seen, keys as the columns; it is asked for where that was never."""
+        return self._seen if len(self._seen) > 1 else self.refresh()
 
     def refresh(self) -> JsonObject:
         """Ask how the job stands."""
         job = self._client.get(self.id)
-        self.snapshot = job.snapshot
-        return self.snapshot
+        self._seen = job._seen
+        return self._seen
 
     def wait(self, timeout: float | None = None) -> JsonObject:
         """Wait for the job's end, whichever it is. Raises WaitTimeoutError after `timeout` seconds."""
-        self.snapshot = self._client.wait(self.id, timeout)
-        return self.snapshot
+        self._seen = self._client.wait(self.id, timeout)
+        return self._seen
 
     def result(self, timeout: float | None = None) -> Any:
         """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
@@ -438,5 +443,5 @@ def _following_ends(jobs: Iterable[Job]) -> Following[tuple[Job, JsonObject]]:
 
 
 def _with_news(job: Job, summary: JsonObject) -> Job:
-    job.snapshot = {**job.snapshot, **summary}
+    job._seen = {**job._seen, **summary}
     return job

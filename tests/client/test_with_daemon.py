@@ -57,6 +57,15 @@ def test_ping_says_who_answers(client: Client) -> None:
     assert client.ping()["product"] == "bgjobd"
 
 
+def test_the_snapshot_of_a_job_that_was_just_submitted_is_the_whole_job(client: Client) -> None:
+    job = client.run_background_job(PROBE, "echo", {"value": 5}, delay=3600)
+    assert repr(job) == f"<Job {job.id} as submitted>"
+    assert (job.snapshot["status"], job.snapshot["parameters"]) == ("pending", {"value": 5})
+    client.cancel(job.id)
+    assert job.snapshot["status"] == "pending"
+    assert job.refresh()["status"] == job.snapshot["status"] == "cancelled"
+
+
 def test_lists_are_filtered_and_go_on_page_by_page(client: Client) -> None:
     jobs = client.submit_many(
         [{"class_name": PROBE, "method_name": "whole", "parameters": {"n": n}} for n in range(5)]

@@ -69,8 +69,18 @@ _TEXTS: Final = (
         Without ids every change from now on, without end; changes while no daemon runs are then not told.
 """,
     ),
+    (
+        """\
+        \"\"\"How the job was when it was last seen, keys as the columns; its id alone until `refresh` or `wait`.\"\"\"
+        return self._seen
+""",
+        """\
+        \"\"\"How the job was when it was last seen, keys as the columns; it is asked for where that was never.\"\"\"
+        return self._seen if len(self._seen) > 1 else self.refresh()
+""",
+    ),
 )
-"""Imports and what is told to people, word for word as it stands in the source."""
+"""Imports, what is told to people, and what asks by itself where nobody has to await it; as it stands in the source."""
 
 
 class StaleRowError(Exception):
