@@ -26,6 +26,7 @@ from .reaping import output_bytes
 from .recorder import NotesRecorder
 from .sandbox import Sandbox, SandboxError
 from .spares import try_take
+from .title import SPARE
 
 
 class UnwritableError(Exception):
@@ -108,7 +109,7 @@ class Setting(NamedTuple):
 
     `sandbox` answers the one of an order's class; `inherited` are the fork server's own descriptors, which are closed;
     by the pipe `complaints` an attempt tells why it does not start; `means` is what the fork server may use;
-    `on_sigpipe` is what the application wants done then.
+    `on_sigpipe` is what the application wants done then; `show_title` has the process called so.
     """
 
     approved: Mapping[str, Approved]
@@ -118,6 +119,7 @@ class Setting(NamedTuple):
     complaints: int
     means: tuple[int, ...]
     on_sigpipe: Any
+    show_title: Callable[[str], None]
 
 
 def run_spare(pipe: int, setting: Setting) -> NoReturn:
@@ -159,6 +161,7 @@ def _rehearse(setting: Setting) -> None:
     setting.sandbox(order)
     journals.started(order.token, 0, 0, pidfd_inode(os.getpid()), setting.place.boot_id, time.monotonic())
     allowances.lost(setting.means)
+    setting.show_title(SPARE)
     outcome_of_result(None)
     Invocation(setting.approved.get(order.class_name))
     NotesRecorder(order, lambda line, left: None).finish(printing.lost())
@@ -187,6 +190,7 @@ def _run(order: Order, setting: Setting) -> NoReturn:
         begun = _begin(order, place, sandbox, since)
         if begun is not None:
             journal, output = begun
+            setting.show_title(order.title)
             _become_attempt(output, place, setting.complaints)
             recorder = _Recorder(journal, order, place.spool_path)
             approved = setting.approved.get(order.class_name)

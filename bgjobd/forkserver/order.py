@@ -86,6 +86,12 @@ class Order(NamedTuple):
         return journals.directory_name(self.job, self.number, self.is_hook)
 
     @property
+    def title(self) -> str:
+        """What its process is called."""
+        method = "failed" if self.is_hook else self.method_name
+        return f"bgjobd: job {self.job} {self.class_name}::{method}"
+
+    @property
     def is_hook(self) -> bool:
         """Whether it calls the class's `failed` hook."""
         return self.error is not None

@@ -34,6 +34,15 @@ def cpu_time(pid: int) -> float:
     return sum(_numbers(pid, 14, 15)) / os.sysconf("SC_CLK_TCK")
 
 
+def place_of_arguments(pid: int) -> tuple[int, int]:
+    """Where in its memory the command line of a process begins and ends; 0, 0 where that is not told."""
+    try:
+        begin, end = _numbers(pid, 48, 49)
+    except OSError:
+        return 0, 0
+    return begin, end
+
+
 def _numbers(pid: int, first: int, last: int) -> list[int]:
     """These fields of proc_pid_stat(5), counted as there, from behind the command's name, which may hold anything."""
     descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)

@@ -17,7 +17,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
-from . import allowances, child, invocation, keyring, loading, printing, reaping, sandbox, subreaper, wire
+from . import (
+    allowances,
+    child,
+    invocation,
+    keyring,
+    loading,
+    printing,
+    reaping,
+    sandbox,
+    subreaper,
+    title,
+    wire,
+)
 from . import journal as journals
 from .cgroup import Group, Groups
 from .order import Order, Place
@@ -62,6 +74,7 @@ class _Server:
         self._place: Place | None = None
         self._means: tuple[int, ...] = ()
         self._on_sigpipe: Any = signal.SIG_IGN
+        self._show_title = title.made()
         self._spares = Spares(0, 0)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._complaints_read, self._complaints_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -237,8 +250,8 @@ class _Server:
         self._forget_others()
         inherited = (self._link, self._wake_read, self._wake_write, self._complaints_read)
         why = self._complaints_write
-        of_all = self._approved, self._sandbox_of, place, inherited, why, self._means, self._on_sigpipe
-        return child.Setting(*of_all)
+        of_all = self._approved, self._sandbox_of, place, inherited, why, self._means
+        return child.Setting(*of_all, self._on_sigpipe, self._show_title)
 
     def _give_way(self, order: Order, lost: Sequence[str]) -> NoReturn:
         """End, so that another takes over: what was taken away cannot be had back, and attempts would be without it.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from bgjobd.forkserver.subreaper import children
@@ -47,6 +49,32 @@ def test_attempts_are_handed_to_spares_and_others_are_forked_in_their_place(tmp_
         second = _spares(server, 2)
         assert second != first
         assert _pid(server, 2, value="ä" * 3000) in second
+
+
+def _called(pid: int) -> str:
+    """As ps has it."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+
+
+def test_each_child_is_called_by_what_it_is(tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    with fork_server(tmp_path) as server:
+        own = _called(server.process.pid)
+        for spare in _spares(server, 2):
+            eventually(lambda spare=spare: _called(spare) == "bgjobd: spare")
+        server.start(1, "wait_for", path=str(release))
+        journal = server.wait_for_start(1)
+        assert journal.started is not None
+        assert _called(journal.started["pid"]) == "bgjobd: job 1 probes.Probe::wait_for"
+        assert _called(server.process.pid) == own
+        release.touch()
+        server.receive()
+
+
+def test_of_a_title_that_is_longer_than_the_command_line_the_beginning_is_shown(tmp_path: Path) -> None:
+    code = "from bgjobd.forkserver import title; title.made()('x' * 1000); print(open('/proc/self/cmdline').read())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "x" * len("\0".join([sys.executable, "-c", code])) + "\0\n"
 
 
 def test_there_are_no_more_spares_than_free_slots(tmp_path: Path) -> None:
