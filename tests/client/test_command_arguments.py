@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 import pytest
 
-from bgjob.commands import arguments
+from bgjob.commands import arguments, values
 from bgjobd import main
 
 _MORE = {"show": ["1"], "why": ["1"], "output": ["1"], "run": ["a.B::c"], "wait": ["1"], "cancel": ["1"]}
@@ -40,3 +42,41 @@ def test_two_hyphens_as_a_value_are_one_or_are_refused(parser: Callable[[], argp
 def test_two_hyphens_end_the_options() -> None:
     assert arguments.parse(["pause", "--", "-x"]).queue == "-x"
     assert arguments.parse(["cancel", "--", "1"]).ids == [1]
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """There it is an hour later than UTC, until the night of 29 March 2026, and again from 25 October on."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        time.tzset()
+        yield patch
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("now", "written", "at"),
+    [
+        ("2026-11-28T00:59:59", "02:00", "2026-11-28T01:00:00"),
+        ("2026-11-28T01:00:00", "02:00", "2026-11-29T01:00:00"),
+        ("2026-11-28T14:00:00", "2:00", "2026-11-29T01:00:00"),
+        ("2026-11-28T14:00:00", "23:59:30", "2026-11-28T22:59:30"),
+        ("2026-11-28T00:30:00", "tomorrow 02:00", "2026-11-29T01:00:00"),
+        ("2026-12-31T14:00:00", "tomorrow 02:00", "2027-01-01T01:00:00"),
+        ("2026-03-28T14:00:00", "06:00", "2026-03-29T04:00:00"),
+        ("2026-10-24T14:00:00", "tomorrow 06:00", "2026-10-25T05:00:00"),
+        ("2026-11-28T14:00:00", "2026-12-04 14:31", "2026-12-04T13:31:00"),
+    ],
+)
+def test_a_start_may_be_a_time_of_day(berlin: pytest.MonkeyPatch, now: str, written: str, at: str) -> None:
+    instant = datetime.fromisoformat(f"{now}+00:00").timestamp()
+    berlin.setattr(time, "time", lambda: instant)
+    assert values.start(written) == f"{at}+00:00"
+
+
+@pytest.mark.parametrize(
+    "written", ["24:00", "tomorrow 12:60", "tomorrow", "02:00Z", "yesterday 02:00", "-2:00"]
+)
+def test_what_is_no_time_of_day_is_refused(written: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        values.start(written)

@@ -861,6 +861,7 @@ def test_submitting_imports_nothing_that_draws() -> None:
         (("run", "shop.Mail::send", "--delay", "soon"), "is not a time such as"),
         (("run", "shop.Mail::send", "--delay", "-1"), "is not a time such as"),
         (("run", "shop.Mail::send", "--at", "noon"), "is not a date and time"),
+        (("run", "shop.Mail::send", "--at", "tomorrow 24:00"), "is no time of a day such as 02:00"),
         (("run", "shop.Mail::send", "--backoff", "wild"), "invalid choice: 'wild'"),
         (("run", "shop.Mail::send", "--retry-count", "-1"), "is not a number from 0 on"),
         (("run", "shop.Mail::send", "--timeout", "5"), "--attempt-timeout limits an attempt"),

@@ -126,9 +126,9 @@ def _add_start(of_job: _Options) -> None:
     )
     of_job.add_argument(
         "--at",
-        type=values.instant,
+        type=values.start,
         metavar="WHEN",
-        help="not before: 2026-12-04T14:31:53Z; local time where no offset is given",
+        help="not before: 02:00, 'tomorrow 02:00', 2026-12-04T14:31:53Z; local time where no offset is given",
     )
     queue = of_job.add_argument("--queue", metavar="QUEUE", help="the class's own, else default")
     completion.asking_for(queue, "queues")

@@ -8,7 +8,7 @@ import math
 import re
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
 from bgjob import codec
@@ -135,6 +135,21 @@ def size(text: str) -> int:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 4096, 64K or 1M")
     return int(match[1]) * _BYTES[match[2]]
+
+
+def start(text: str) -> str:
+    """A moment as `instant` has it, or a time of day: the next one that has not come yet, or tomorrow's."""
+    match = re.fullmatch(r"(tomorrow )?(\d\d?):(\d\d)(?::(\d\d))?", text.strip(), re.ASCII)
+    if match is None:
+        return instant(text)
+    now = datetime.fromtimestamp(time.time(), UTC).astimezone().replace(tzinfo=None)  # as a clock on the wall
+    try:
+        at = now.replace(hour=int(match[2]), minute=int(match[3]), second=int(match[4] or 0), microsecond=0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time of a day such as 02:00") from None
+    if match[1] is not None or at <= now:
+        at += timedelta(days=1)  # of the calendar: on the night on which clocks are set, too
+    return instant(at.isoformat())
 
 
 def instant(text: str) -> str:
