@@ -60,7 +60,9 @@ def _printed(given: argparse.Namespace) -> int:
 
 
 def serve(given: argparse.Namespace) -> int:
-    """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reloads."""
+    """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reloads, SIGUSR1
+    reopens the log.
+    """
     import gc
 
     from bgjobd.host.absence import absent

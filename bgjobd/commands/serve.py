@@ -35,7 +35,9 @@ _GRACE_AT_STOP: Final = 8.0
 
 
 def serve(given: argparse.Namespace) -> int:
-    """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reloads."""
+    """Run the daemon in the foreground until SIGTERM or SIGINT; SIGQUIT drains first, SIGHUP reloads, SIGUSR1
+    reopens the log.
+    """
     try:
         if os.getpid() == 1:
             init.take_over()  # of what a container's pid 1 has to do, the daemon does nothing itself
@@ -63,9 +65,11 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _listen(number, partial(asked.put_nowait, number))
+    _listen(signal.SIGUSR1, lambda: None)  # there is no log yet that could be reopened
     notifier = Notifier.from_environ(os.environ)
     async with service.running(settings, load_config, notifier, from_systemd) as daemon:
         _listen(signal.SIGHUP, partial(_on_hangup, daemon, asked, is_at_terminal=os.isatty(2)))
+        _listen(signal.SIGUSR1, daemon.reopen_log)
         notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
         wants_drain = await asked.get() == signal.SIGQUIT
         wanted = at_stop(daemon.config.daemon.wanted_at_stop, container.is_around(os.environ))

@@ -317,6 +317,11 @@ class Daemon:
         """One log line about the daemon itself."""
         self._log.say(type, message, self.clock.now())
 
+    def reopen_log(self) -> None:
+        """Go on in a new file, where the old one was moved away."""
+        self._log.reopen()
+        self.say(EntryType.INFO, "the log was reopened")
+
     async def record(self, item: Item) -> Any:
         """Hand over an item and wait until it is committed; its answer, or its refusal raised."""
         if self._closing is Closing.STOPPING:

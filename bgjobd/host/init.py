@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 
-_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1)
 _THAT_END = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _HEARD = (*_PASSED_ON, signal.SIGCHLD)
 

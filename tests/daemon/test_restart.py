@@ -287,14 +287,20 @@ def test_sigquit_waits_for_what_runs_and_starts_nothing_new(tmp_path: Path) -> N
         assert rows == {running_job.id: "completed", waiting_job.id: "pending"}
 
 
-def test_sighup_makes_a_new_log_file_after_logrotate_moved_the_old(tmp_path: Path) -> None:
+def test_sigusr1_makes_a_new_log_file_after_logrotate_moved_the_old_and_so_does_a_reload(
+    tmp_path: Path,
+) -> None:
     with daemon(tmp_path) as running, running.client() as client:
         client.run_background_job(PROBE, "echo").result(20)
         eventually(lambda: len(running.lines()) > 4)
-        running.log_file.rename(tmp_path / "rotated")
         assert running.process is not None
-        running.process.send_signal(signal.SIGHUP)
-        eventually(lambda: client.run_background_job(PROBE, "echo").result(20) is None and running.lines())
+        for number, has_reloaded in ((signal.SIGUSR1, False), (signal.SIGHUP, True)):
+            running.log_file.rename(tmp_path / "rotated")
+            running.process.send_signal(number)
+            said = "reloaded: code version" if has_reloaded else "the log was reopened"
+            eventually(lambda said=said: any(said in line for line in running.lines()))
+            assert has_reloaded is any("reloaded" in line for line in running.lines())
+            assert client.run_background_job(PROBE, "echo").result(20) is None
 
 
 def test_of_a_start_and_a_fence_only_the_first_counts(tmp_path: Path) -> None:
