@@ -60,7 +60,8 @@ async def wait(daemon: Daemon, given: Wait, caller: Caller) -> Encoded:
 async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Encoded:
     since, before_at = _stored(given.since, "since"), _stored(given.before_at, "before_at")
     wanted = JobFilter(
-        _words(given.status), given.queue, given.class_name, given.method_name, given.search, since
+        *(_words(given.status), given.queue, given.class_name, given.method_name, given.search, since),
+        sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
     now = daemon.clock.now()
 

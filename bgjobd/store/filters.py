@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from bgjobd.core.case_folding import fold, needle
 from bgjobd.store.items import LogLine
@@ -10,7 +11,8 @@ from bgjobd.store.items import LogLine
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs; None stands for any. `status` is any of STATUS_WORDS, `search` a part of class::method or error.
+    """Which jobs; None stands for any. `status` is any of STATUS_WORDS, `search` a part of class::method, error
+    or a value of the parameters, where it is none of those that are `sensitive` by now in the classes of these names.
 
     `since` is a stored instant: of the end where all of `status` are ends, else of the submit.
     """
@@ -21,6 +23,7 @@ class JobFilter:
     method_name: str | None = None
     search: str | None = None
     since: str | None = None
+    sensitive: Mapping[str, Collection[str]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -377,7 +377,7 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
         "queue": wanted.queue,
         "class_name": wanted.class_name,
         "method_name": wanted.method_name,
-        "needle": needle(wanted.search or ""),
+        **_needles(wanted),
         "since": wanted.since,
     }
     return _Walk(keys, _LISTED_COLUMNS, sources, tuple(rest), parameters, is_backwards=True, last=last)
@@ -454,7 +454,7 @@ def _told_apart(wanted: JobFilter) -> list[str]:
     named = [name for name in ("queue", "class_name", "method_name") if getattr(wanted, name) is not None]
     rest = [f"j.{name} = :{name}" for name in named]
     if wanted.search:
-        rest.append(f"({_contains(_TARGET)} OR {_contains('j.error')})")
+        rest.append(f"({_contains(_TARGET)} OR {_contains('j.error')} OR {_HAS_VALUE})")
     return rest
 
 
@@ -479,15 +479,31 @@ def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], li
     return tuple(sources), [f"(j.status <> 'pending' OR {' OR '.join(waits)})"] if waits else []
 
 
-_TARGET: Final = "(j.class_name || '::' || j.method_name)"
+def _needles(wanted: JobFilter) -> JsonObject:
+    """What is looked for as it is, and as JSON has it; and where it is not looked for."""
+    folded = needle(wanted.search or "")
+    return {
+        "needle": folded,
+        "as_json": to_json(folded)[1:-1],
+        "sensitive": to_json({name: list(names) for name, names in wanted.sensitive.items()}),
+    }
 
 
-def _contains(text: str) -> str:
+def _contains(text: str, needle: str = ":needle") -> str:
     """Whether the folded text has the needle in it; what is all ASCII, as most is, needs no function of ours."""
     is_ascii = f"length({text}) = length(CAST({text} AS BLOB))"
     return (
-        f"CASE WHEN {is_ascii} THEN instr(lower({text}), :needle) ELSE instr(fold({text}), :needle) END > 0"
+        f"CASE WHEN {is_ascii} THEN instr(lower({text}), {needle}) ELSE instr(fold({text}), {needle}) END > 0"
     )
+
+
+_TARGET: Final = "(j.class_name || '::' || j.method_name)"
+_HAS_VALUE: Final = (
+    f"CASE WHEN {_contains('j.parameters', ':as_json')} OR instr(j.parameters, char(92)) "
+    "THEN has_value(j.parameters, j.sensitive, "
+    "(SELECT value FROM json_each(:sensitive) WHERE key = j.class_name), :needle) ELSE 0 END"
+)
+"""Most are told apart by their text, unless that has a character in another way than ours."""
 
 
 def _summary(row: tuple[Any, ...]) -> JsonObject:

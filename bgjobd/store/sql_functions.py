@@ -6,7 +6,9 @@ writer would replay its batch for ever.
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from collections.abc import Iterator
+from typing import Any, Final
 
 from peewee import SqliteDatabase
 
@@ -24,6 +26,7 @@ def register(database: SqliteDatabase) -> None:
     database.register_function(seconds_between, "seconds_between", 2, deterministic=True)
     database.register_function(_folded, "folded", 1, deterministic=True)
     database.register_function(_fold, "fold", 1, deterministic=True)
+    database.register_function(has_value, "has_value", 4, deterministic=True)
 
 
 def held(at: float) -> float:
@@ -56,3 +59,29 @@ def _folded(text: str | None) -> str | None:
 
 def _fold(text: str | None) -> str | None:
     return fold(text) if isinstance(text, str) else None
+
+
+def has_value(parameters: str, sensitive: str | None, more: str | None, needle: str) -> bool:
+    """Whether a value among the parameters, none of these sensitive ones, has the needle in it, case folded."""
+    try:
+        hidden = {*json.loads(sensitive or "[]"), *json.loads(more or "[]")}
+        shown = [value for name, value in json.loads(parameters).items() if name not in hidden]
+        return any(needle in fold(text) for text in _texts(shown))
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        return False
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All that is in the value, as a person would write it; of an object the names, too, for they are data."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            yield from value
+            for inner in value.values():
+                yield from _texts(inner)
+        case list():
+            for inner in value:
+                yield from _texts(inner)
+        case _:
+            yield json.dumps(value)

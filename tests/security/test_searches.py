@@ -105,7 +105,8 @@ def test_fts5_took_bound_text_for_a_query_and_here_it_is_text(
 
 
 def is_in(search: str, job: Mapping[str, Any]) -> bool:
-    texts = (f"{job['class_name']}::{job['method_name']}", job["error"] or "")
+    lines = {2: [f"exactly {one} said" for one in INPUTS], 3: NEARLY}.get(job["id"], [])
+    texts = (f"{job['class_name']}::{job['method_name']}", job["error"] or "", *lines)
     return any(search.casefold() in text.casefold() for text in texts)
 
 

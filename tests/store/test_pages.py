@@ -256,6 +256,51 @@ def test_jobs_are_found_by_a_part_of_class_method_or_error(
     assert ids(reader.list(JobFilter(search=search), now=NOW)) == found
 
 
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("USER@example", [1]),
+        ("groß", [1]),
+        ("GROSS", [1]),
+        ("47", [2]),
+        ("true", [2]),
+        ("null", [2]),
+        ("C:\\x", [2]),
+        ('say "x"', [2]),
+        ("inner", [2]),
+        ("to", []),
+        ('"', [2]),
+        ("{", []),
+        ("token", []),
+        ("secret", [4]),
+        ("***", []),
+        ("escaped", [5]),
+    ],
+)
+def test_jobs_are_found_by_values_of_their_parameters_that_are_no_secrets(
+    store: Store, reader: Reader, search: str, found: list[int]
+) -> None:
+    asked_for = {"to": "user@example.com", "size": "große Größe"}
+    nested = {"of": [{"inner": 4711}, True, None, "C:\\x", 'say "x"']}
+    store.submit(
+        asked(parameters=asked_for),
+        asked(parameters=nested),
+        asked(parameters={"token": "secret"}, sensitive=("token",)),
+        asked(parameters={"token": "secret"}),
+        asked(call=Call("myapp.jobs.Other", "run", '{"a":"\\u0065scaped", "token": "secret"}')),
+    )
+    wanted = JobFilter(search=search, sensitive={"myapp.jobs.Other": ("token",), "a.B": ("to",)})
+    assert ids(reader.list(wanted, now=NOW)) == found
+
+
+def test_a_secret_is_not_found_in_the_text_of_parameters_that_hold_something_else(
+    store: Store, reader: Reader
+) -> None:
+    store.submit(asked(parameters={"token": "secret", "other": "\\"}, sensitive=("token",)))
+    assert ids(reader.list(JobFilter(search="\\"), now=NOW)) == [1]
+    assert ids(reader.list(JobFilter(search="sec"), now=NOW)) == []
+
+
 def ended(store: Store, ending: Ending = FAILED, after: float = 0.0) -> int:
     """A job that ended so many seconds after `NOW`."""
     job_id = store.run_one(retry_count=3)

@@ -170,7 +170,9 @@ def _add_list(commands: _Commands) -> None:
     queue = command.add_argument("--queue", metavar="QUEUE", help="jobs of this queue")
     completion.asking_for(queue, "queues")
     _add_target(command)
-    command.add_argument("--search", metavar="TEXT", help="a part of class, method or error")
+    command.add_argument(
+        "--search", metavar="TEXT", help="a part of class, method, error or a parameter's value"
+    )
     command.add_argument(
         "--since",
         type=values.since,

@@ -419,7 +419,8 @@ def _check_page(given: JsonObject) -> None:
 def _is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
     is_scheduled = row["status"] == Status.PENDING and (row["scheduled_at"] or "") > now
     words = {row["status"], SCHEDULED} if is_scheduled else {row["status"]}
-    searched = f"{row['class_name']}::{row['method_name']}\n{row['error'] or ''}".casefold()
+    values = codec.to_json(list(row["parameters"].values()))
+    searched = f"{row['class_name']}::{row['method_name']}\n{row['error'] or ''}\n{values}".casefold()
     return (
         (given.get("status") is None or not words.isdisjoint(given["status"]))
         and all(given.get(name) in (None, row[name]) for name in ("queue", "class_name", "method_name"))
