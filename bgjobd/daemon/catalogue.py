@@ -111,7 +111,9 @@ class Catalogue:
         return class_name in self.classes and "failed" in self.classes[class_name]["hooks"]
 
     def doubts(self, config: Config, class_name: str) -> list[str]:
-        """What the configuration says of a class in use and that means nothing: misspelt names, most likely."""
+        """What is said of a class in use and means nothing: misspelt names of the configuration, most likely, and types
+        that nobody converts to.
+        """
         methods = self.classes[class_name]["methods"]
         own = config.approved[class_name]
         is_module = self.classes[class_name].get("is_module")
@@ -126,8 +128,14 @@ class Catalogue:
         known = {name for method in methods.values() for name in method["schema"].get("properties", {})}
         takes_any_name = any(method["names"] is None for method in methods.values())
         unknown = () if takes_any_name else sorted(set(own.sensitive or ()).difference(known))
-        return doubts + [
+        doubts += [
             f"sensitive of {class_name} lists {name}, and no method has such a parameter" for name in unknown
+        ]
+        return doubts + [
+            f"{class_name}::{name} gets {', '.join(method['unconverted'])} as JSON has it, not as annotated: pydantic, "
+            "which would convert it, cannot be used in the application's interpreter; install it there"
+            for name, method in sorted(methods.items())
+            if method["unconverted"]
         ]
 
     def remarks(self, class_name: str) -> list[str]:

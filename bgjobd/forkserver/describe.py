@@ -33,7 +33,7 @@ from .class_rules import (
 )
 from .error_texts import text_of
 from .module_rules import is_by_place, own_functions_of, own_tasks, try_caller
-from .parameters import adapter, needs_coercion
+from .parameters import adapter, foreign_names, needs_coercion
 
 Description = dict[str, Any]
 
@@ -61,8 +61,9 @@ def describe(approved: Any, listed: list[str] | None) -> Description:
     `contexts`, `coerce` (its values need converting), `required`, `names` (None for any), `sensitive` (the names whose
     values are secrets), `plain` (where all others may be too: the names that are not, else None), `integers` (the names
     of whole numbers), `caller` (of one of Django's tasks the module that calls it, else None), `by_place` (its
-    parameters are `args` and `kwargs`), `note`: why only names are checked, or None, and `bare_context`: whether a
-    parameter looks as if it was meant to get the JobContext. Raises whatever a hostile class raises.
+    parameters are `args` and `kwargs`), `note`: why only names are checked, or None, `bare_context`: whether a
+    parameter looks as if it was meant to get the JobContext, and `unconverted`: the parameters that want pydantic where
+    there is none. Raises whatever a hostile class raises.
     """
     if type(approved) is types.ModuleType:
         return _as_json(_described_module(approved, listed))
@@ -171,6 +172,7 @@ def _described_method(
     parameters = [p for p in own_parameters(function) if p.name not in contexts]
     whole = takes_whole_mapping(parameters) and caller is None
     coerce, note = False, _why_no_pydantic()
+    unconverted = [] if note is None else foreign_names(function, contexts)
     schema = schema_of(parameters)
     sensitive: list[str] = []
     plain: list[str] | None = None
@@ -186,7 +188,7 @@ def _described_method(
             sensitive, plain = _secrets_one_by_one(function, parameters)
     takes_any_name = whole or schema.get("additionalProperties") is not False
     return {
-        "doc": _printable(inspect.getdoc(function))[:_LONGEST_TEXT],
+        **_described_by_any(function, caller),
         "schema": schema,
         "whole": parameters[0].name if whole else None,
         "contexts": contexts,
@@ -196,10 +198,20 @@ def _described_method(
         "sensitive": sensitive,
         "plain": plain,
         "integers": [] if coerce or whole else _integers(schema),
-        "caller": caller,
-        "by_place": False,
         "note": note,
         "bare_context": has_bare_context(parameters),
+        "unconverted": unconverted,
+    }
+
+
+def _described_by_any(function: types.FunctionType, caller: str | None) -> dict[str, Any]:
+    """What is told however it is called."""
+    return {
+        "doc": _printable(inspect.getdoc(function))[:_LONGEST_TEXT],
+        "caller": caller,
+        "by_place": False,
+        "bare_context": False,
+        "unconverted": [],
     }
 
 
@@ -211,7 +223,7 @@ def _described_by_place(
     parameters = [p for p in own_parameters(function) if p.name not in contexts]
     has_secrets = _why_no_pydantic() is None and any(_may_be_secret(one, function) for one in parameters)
     return {
-        "doc": _printable(inspect.getdoc(function))[:_LONGEST_TEXT],
+        **_described_by_any(function, caller),
         "schema": _PLACES,
         "whole": None,
         "contexts": contexts,
@@ -221,10 +233,8 @@ def _described_by_place(
         "sensitive": list(_PLACES["properties"]) if has_secrets else [],
         "plain": None,
         "integers": [],
-        "caller": caller,
         "by_place": True,
         "note": "it has parameters without a name: what it is given by `args` and `kwargs` is not checked",
-        "bare_context": False,
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import json
 import types
+import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 _MAX_PROBLEMS = 20
+_OF_JSON = (str, int, float, bool, types.NoneType, list, dict)
 
 # What makes pydantic change a value that fits the schema, wherever it stands in its own description of a type.
 _CHANGES = {"strip_whitespace", "to_lower", "to_upper", "coerce_numbers_to_str", "alias", "validation_alias"}
@@ -44,6 +46,31 @@ def needs_coercion(
     that only pydantic knows. `told` is the method's adapter."""
     defaults = {p.name: p.default for p in _named(function, contexts)}
     return not _is_native(validator.core_schema, defaults)
+
+
+def foreign_names(function: Callable[..., Any], contexts: Collection[str]) -> list[str]:
+    """The parameters whose annotations ask for what JSON has not, such as a date; what nobody can read asks nothing."""
+    return [p.name for p in _named(function, contexts) if not _is_of_json(_hint_of(p, function))]
+
+
+def _hint_of(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
+    try:
+        return hints([parameter], function, with_extras=False).get(parameter.name, Any)
+    except Exception:
+        return Any
+
+
+def _is_of_json(hint: Any) -> bool:
+    """Whether a value of JSON's can be of this type, and those in it of theirs."""
+    made = typing.get_origin(hint) or hint
+    if made in (Any, typing.Literal):
+        return True
+    try:
+        is_form = made is types.UnionType or not isinstance(made, type)
+        is_own = is_form or any(issubclass(one, made) for one in _OF_JSON)
+    except TypeError:
+        return True  # a protocol, or a dict with keys of its own
+    return is_own and all(map(_is_of_json, typing.get_args(hint)))
 
 
 def coerced(validator: TypeAdapter[Any], values: Mapping[str, Any]) -> Any:

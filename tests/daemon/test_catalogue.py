@@ -38,7 +38,13 @@ def judge(tmp_path: Path) -> Judge:
         schemas: dict[str, Any], parameters: dict[str, Any], sensitive: tuple[str, ...] = (), **more: Any
     ) -> Told:
         schema = {"type": "object", "properties": schemas, "additionalProperties": False, **more}
-        method = {"schema": schema, "sensitive": list(sensitive), "plain": None, "bare_context": False}
+        method = {
+            "schema": schema,
+            "sensitive": list(sensitive),
+            "plain": None,
+            "bare_context": False,
+            "unconverted": [],
+        }
         described = {"unavailable": None, "attributes": {}, "methods": {"run": method}}
         catalogue = Catalogue(load(config, {}, is_root=False), {"a.Job": described}, "")
         try:

@@ -438,7 +438,14 @@ def test_jobs_that_the_new_code_would_not_take_are_counted_with_the_reason(tmp_p
 
 def test_jobs_with_hostile_names_make_one_short_line_that_cannot_move_the_terminal(tmp_path: Path) -> None:
     method: dict[str, Any] = {"whole": None, "coerce": False, "contexts": [], "required": [], "integers": []}
-    method |= {"names": [], "plain": None, "sensitive": [], "note": None, "bare_context": False}
+    method |= {
+        "names": [],
+        "plain": None,
+        "sensitive": [],
+        "note": None,
+        "bare_context": False,
+        "unconverted": [],
+    }
     method["schema"] = {"type": "object", "properties": {}, "additionalProperties": False}
     described: dict[str, Any] = {"a.Job": {"unavailable": None, "methods": {"run": method}, "hooks": []}}
     made = settings(tmp_path, '[approved]\n"a.Job" = {}')

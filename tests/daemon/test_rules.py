@@ -1035,6 +1035,13 @@ def test_without_pydantic_check_and_catalogue_say_what_is_not_checked(
     assert {one["note"] for one in methods(bare_client, "plain.Plain").values()} == {note}
     said = check(bare).stdout
     assert f"    tell: {note}" in said
+    why = (
+        "pydantic, which would convert it, cannot be used in the application's interpreter; install it there"
+    )
+    for method, name in (("point", "value"), ("tell", "on")):
+        told = f"doubtful     plain.Plain::{method} gets {name} as JSON has it, not as annotated: {why}"
+        assert told in said
+    assert said.count(why) == 2
     assert str(bare_python.parent.parent) in said
 
 

@@ -104,6 +104,7 @@ def test_the_schema_tells_what_there_is_and_what_is_required() -> None:
         "by_place": False,
         "note": None,
         "bare_context": False,
+        "unconverted": [],
     }
     assert methods["waits"]["names"] == []
     assert (methods["open_ended"]["names"], methods["open_ended"]["required"]) == (None, ["a"])

@@ -24,7 +24,7 @@ from typing_extensions import TypedDict
 from bgjobd.forkserver.class_rules import own_parameters
 from bgjobd.forkserver.describe import describe
 from bgjobd.forkserver.outcomes import InvalidParameters
-from bgjobd.forkserver.parameters import adapter, coerced, needs_coercion
+from bgjobd.forkserver.parameters import adapter, coerced, foreign_names, needs_coercion
 
 
 class Color(enum.Enum):
@@ -182,6 +182,27 @@ def test_keywords_of_any_name_have_the_type_that_they_are_annotated_with() -> No
     assert not jsonschema_rs.is_valid(open_schema, {"a": "x"}, validate_formats=True)
     assert not jsonschema_rs.is_valid(closed_schema, {"a": "2024-12-04"})
     assert coerced(adapter(method, (), whole=False), {"a": "2024-12-04"})["a"] == datetime.date(2024, 12, 4)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "is_foreign"),
+    [
+        *((one, False) for one in (Any, None, str, int, float, bool, object, list, dict, Number, Options)),
+        *((one, False) for one in (int | None, list[str], dict[str, Any], Mapping[str, list[int]])),
+        *((one, False) for one in (Literal["a", 1], Annotated[int, Field(ge=1)], "str | None", "Unknown")),
+        *(
+            (one, True)
+            for one in (datetime.date, Decimal, uuid.UUID, Color, Point, Path, bytes, tuple, set[int])
+        ),
+        *((one, True) for one in (datetime.date | None, list[Point], dict[str, Color], "list[uuid.UUID]")),
+    ],
+    ids=repr,
+)
+def test_what_json_has_not_takes_somebody_who_converts(annotation: Any, is_foreign: bool) -> None:
+    def method(self: object, plain: int, value: Any, given: Any) -> None: ...
+
+    method.__annotations__ |= {"value": annotation, "given": datetime.date}
+    assert foreign_names(method, ["given"]) == (["value"] if is_foreign else [])
 
 
 def test_defaults_stay_what_the_method_says() -> None:
