@@ -129,7 +129,13 @@ async def retry(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
 
 
 async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
-    return {"code_version": (await daemon.reload.ask()).code_version}
+    catalogue = await daemon.reload.ask()
+    async with caller.turn:
+        return {
+            "code_version": catalogue.code_version,
+            "needing_restart": daemon.needing_restart,
+            "waiting_jobs": await daemon.inspection.fates(catalogue),
+        }
 
 
 async def pause(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
@@ -207,6 +213,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "slots": daemon.lanes.slots,
         "storage_trouble": daemon.inspection.storage_trouble,
         "held": daemon.inspection.held,
+        "reload_failure": daemon.reload.failure,
         "database_bytes": size,
         "jobs": tally.jobs,
         "minutes": tally.minutes(now),

@@ -23,6 +23,7 @@ from bgjobd.commands import check_jobs, check_places, findings, process_table
 from bgjobd.commands.findings import Finding, Severity, broken, doubtful, ok, remark
 from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
+from bgjobd.daemon import fates
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.host import clock, life
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
@@ -247,7 +248,7 @@ def _of_waiting(
     if catalogue is None or ready is None:
         return  # without classes nothing can be said of their jobs
     end = time.monotonic() + _PATIENCE
-    looked = check_jobs.look(
+    looked = fates.look(
         catalogue, ready["classes"], waiting.jobs(), waiting.count(), lambda: time.monotonic() < end
     )
     yield from check_jobs.findings(looked)

@@ -177,6 +177,9 @@ def _remarks(seen: Gathered) -> Iterator[str]:
         waited = _waited(seen)
         if waited is not None and waited > _LONG:
             yield f"a job has waited for a slot for {text.about(waited)}; `bgjob list --status running` has what runs"
+        failure = seen.stats.get("reload_failure")
+        if failure is not None:
+            yield f"the last reload failed and changed nothing: {failure}; a restart would meet the same: mend it"
         if seen.stats["version"] != seen.installed:
             message = f"bgjobd {seen.installed} is installed, and the daemon runs {seen.stats['version']}"
             yield f"{message}; a restart takes it up"

@@ -11,7 +11,8 @@ from bgjobd.supervisor.limits import Enforcement
 
 
 class CurrentConfig:
-    """What may change with a reload: `config`, the `lanes` of queues and classes, and which limits are enforced.
+    """What may change with a reload: `config`, the `lanes` of queues and classes, and which limits are enforced;
+    `needing_restart` are the keys that do not.
 
     `on_change` hears of the configuration and the lanes that hold from now on; `say` writes a line about the daemon.
     """
@@ -36,7 +37,8 @@ class CurrentConfig:
             self._say(EntryType.INFO, f"best effort: {gap.key} {gap.text}")
         self.config, self.lanes, self.enforcement = config, _lanes(config, stored_queues), enforcement
         self._on_change(config, self.lanes)
-        for key in _needing_a_restart(self._of_start, config):
+        self.needing_restart = _needing_a_restart(self._of_start, config)
+        for key in self.needing_restart:
             self._say(
                 EntryType.FAILURE, f"{key} has changed, which takes a restart; until then the old one holds"
             )

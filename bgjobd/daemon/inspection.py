@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from contextlib import closing
+from typing import Any, Final
 
 from bgjob.errors import JobNotFoundError
 from bgjob.words import Status
 from bgjobd.core.planner import Lanes
 from bgjobd.core.trials import UNTRIED, Unavailable
 from bgjobd.core.why import Closing, Known, OnFile, UnderWay, why
+from bgjobd.daemon import fates
+from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.deliveries import Deliveries
+from bgjobd.daemon.fates import Looked
 from bgjobd.store.health import StorageHealth
+from bgjobd.store.reader import Reader
 from bgjobd.store.readers import Readers
 from bgjobd.store.tally import Tally
 from bgjobd.supervisor import live_usage
 from bgjobd.supervisor.supervisor import Supervisor
+
+_PATIENCE: Final = 0.25
+"""Seconds for the jobs that wait, after a reload; some ten thousand of them, and others go on beside it."""
 
 
 class Inspection:
@@ -96,6 +105,25 @@ class Inspection:
         return self._readers.search(
             lambda reader: live_usage.read_all(reader.running(), journals, attempts.try_open)
         )
+
+    async def fates(self, catalogue: Catalogue) -> list[str]:
+        """What becomes of jobs that wait and would not run as they should, by this code; a sentence a kind.
+
+        Only so many are looked at as a moment has time for.
+        """
+        server = self._supervisor.fork_servers.current
+        usable = catalogue.classes if server is None else server.ready["classes"]
+
+        def look(reader: Reader) -> Looked:
+            end = time.monotonic() + _PATIENCE
+            with closing(reader.pending()) as jobs:
+                return fates.look(
+                    catalogue, usable, jobs, reader.pending_count(), lambda: time.monotonic() < end
+                )
+
+        looked = await self._readers.search(look)
+        so_far = fates.try_so_far(looked)
+        return [*fates.told(looked), *([] if so_far is None else [so_far])]
 
     async def why(self, job_id: int) -> str:
         """Why a job has not run or has not ended, when it will run, or how it ended. Raises JobNotFoundError."""

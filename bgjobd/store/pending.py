@@ -16,10 +16,10 @@ from bgjobd.store.migrations import STEPS, SchemaTooNewError
 _LATEST: Final = 1000
 """How many of the newest rows are looked at for a time in the future: ids grow with the time of submission."""
 
-_PENDING: Final = """
+PENDING: Final = """
     SELECT id, class_name, method_name, parameters FROM background_jobs
     WHERE status = 'pending' AND finished_at IS NULL AND ready = ? ORDER BY id"""
-_COUNT: Final = (
+COUNT: Final = (
     "SELECT count(*) FROM background_jobs WHERE status = 'pending' AND finished_at IS NULL AND ready = ?"
 )
 _NEWEST: Final = f"""
@@ -64,13 +64,13 @@ class Waiting:
 
     def count(self) -> int:
         """How many jobs wait."""
-        return sum(self._ask(_COUNT, (ready,))[0][0] for ready in (1, 0))
+        return sum(self._ask(COUNT, (ready,))[0][0] for ready in (1, 0))
 
     def jobs(self) -> Iterator[PendingJob]:
         """Those that are due, then those that wait for their time; each by their ids."""
         for ready in (1, 0):
             with errors_named(self._state_dir):
-                yield from (PendingJob(*row) for row in self._database.execute_sql(_PENDING, (ready,)))
+                yield from (PendingJob(*row) for row in self._database.execute_sql(PENDING, (ready,)))
 
     def newest(self) -> str | None:
         """The latest time that a recent job was written at, as it is stored; None where there is no job."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from bgjobd.store import pages, statements, usage
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.pages import BUDGET, PAGE, Page
+from bgjobd.store.pending import COUNT, PENDING, PendingJob
 from bgjobd.store.retention import OldRows
 from bgjobd.store.rows import instant, job_from_row
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
@@ -265,6 +267,15 @@ class Reader:
         cancel_requested_at.
         """
         return self._dicts(statements.SELECT_OPEN_ATTEMPTS)
+
+    def pending_count(self) -> int:
+        return sum(self._database.execute_sql(COUNT, (ready,)).fetchone()[0] for ready in (1, 0))
+
+    def pending(self) -> Generator[PendingJob]:
+        """Those that are due, then those that wait for their time. To be closed: it holds on to what the file was."""
+        for ready in (1, 0):
+            with closing(self._database.execute_sql(PENDING, (ready,))) as rows:
+                yield from (PendingJob(*row) for row in rows)
 
     def running(self) -> Sequence[JsonObject]:
         """The attempts whose end is not recorded, by their jobs' ids, as they are shown to callers.

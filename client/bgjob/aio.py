@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, following
-from bgjob.answers import JobRead, OutputPart, Page
+from bgjob.answers import JobRead, OutputPart, Page, Reloaded
 from bgjob.async_connections import AsyncFollowing, ConnectingClient, Stream, connected
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
@@ -263,6 +263,10 @@ class AsyncClient(ConnectingClient):
 
         Raises ReloadFailedError; then all stays as it was. It takes as long as the imports do.
         """
+        return (await self.reload_and_tell()).code_version
+
+    async def reload_and_tell(self) -> Reloaded:
+        """The same; with what takes a restart, and which jobs that wait do not fit the new code."""
         return await self._call_apart(calls.reload(), None, Breaks())
 
     async def wait(

@@ -96,6 +96,16 @@ class OutputRead(NamedTuple):
     is_end: bool
 
 
+class Reloaded(NamedTuple):
+    """What a reload came to: the version of the code that holds now; keys of the configuration of which the old values
+    hold until a restart; and what becomes of jobs that wait and do not fit the new code, a sentence a kind.
+    """
+
+    code_version: str
+    needing_restart: list[str]
+    waiting_jobs: list[str]
+
+
 # What an ended job comes to
 
 
@@ -155,6 +165,17 @@ def job_id(reply: JsonObject) -> int:
 def job_ids(reply: JsonObject) -> list[int]:
     ids: list[int] = shaped(reply, "ids", "[]int")
     return ids
+
+
+def reloaded(reply: JsonObject) -> Reloaded:
+    told = [_maybe_texts(reply, name) for name in ("needing_restart", "waiting_jobs")]
+    return Reloaded(field(reply, "code_version", str), *told)
+
+
+def _maybe_texts(reply: JsonObject, name: str) -> list[str]:
+    """None for null, which daemons before this one mean by saying nothing."""
+    texts: list[str] = [] if reply.get(name) is None else shaped(reply, name, "[]string")
+    return texts
 
 
 def job(reply: JsonObject, shape: str = "Job") -> JsonObject:

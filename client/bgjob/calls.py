@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
 from bgjob import answers, codec
-from bgjob.answers import JobRead, Key, OutputRead, Page
+from bgjob.answers import JobRead, Key, OutputRead, Page, Reloaded
 from bgjob.bulk import try_bulk
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import (
@@ -307,8 +307,8 @@ def why(job_id: int) -> Call[str]:
     return _call("Why", lambda reply: answers.field(reply, "sentence", str), id=job_id)
 
 
-def reload() -> Call[str]:
-    return _call("Reload", lambda reply: answers.field(reply, "code_version", str), False)
+def reload() -> Call[Reloaded]:
+    return _call("Reload", answers.reloaded, False)
 
 
 def ping() -> Call[JsonObject]:

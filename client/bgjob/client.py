@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, following
-from bgjob.answers import JobRead, OutputPart, Page
+from bgjob.answers import JobRead, OutputPart, Page, Reloaded
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
@@ -255,6 +255,10 @@ class Client(ConnectingClient):
 
         Raises ReloadFailedError; then all stays as it was. It takes as long as the imports do.
         """
+        return (self.reload_and_tell()).code_version
+
+    def reload_and_tell(self) -> Reloaded:
+        """The same; with what takes a restart, and which jobs that wait do not fit the new code."""
         return self._call_apart(calls.reload(), None, Breaks())
 
     def wait(

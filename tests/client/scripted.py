@@ -171,7 +171,7 @@ def running_attempt(job_id: int) -> JsonObject:
 STANDING: Final[JsonObject] = {
     "version": "1", "pid": 97, "started_at": WHEN, "slots": 1, "code_version": None, "python": None,
     "loaded_at": None, "storage_trouble": None, "database_bytes": 4096, "jobs": {}, "minutes": [],
-    "oldest_pending": None, "queues": [], "usage": None, "counts": None, "held": None,
+    "oldest_pending": None, "queues": [], "usage": None, "counts": None, "held": None, "reload_failure": None,
 }  # fmt: skip
 """What Stats tells of a daemon with nothing to do."""
 

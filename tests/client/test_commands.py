@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -12,10 +13,14 @@ import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from bgjob import Client
+from bgjob.answers import Reloaded
+from bgjob.commands import manage
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -311,6 +316,22 @@ def test_reload_prints_the_version_of_the_code(commands: Commands) -> None:
     done = commands.run("reload")
     assert re.fullmatch(r"[0-9a-f]{12}\n", done.stdout)
     assert done.stderr.startswith("bgjob: reloaded; ")
+
+
+def test_reload_prints_what_it_could_not_take_up_and_which_jobs_that_wait_do_not_fit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = Reloaded("c0de", ["[daemon] fifo"], ["1 job of a.B::c would fail"])
+    client = SimpleNamespace(reload_and_tell=lambda: told)
+    assert manage.reload(cast(Client, client), argparse.Namespace(json=False)) == 0
+    said = capsys.readouterr()
+    assert said.out == "c0de\n"
+    assert said.err.splitlines()[1:] == [
+        "bgjob: [daemon] fifo has changed, which takes a restart; until then the old one holds",
+        "bgjob: queued jobs: 1 job of a.B::c would fail",
+    ]
+    assert manage.reload(cast(Client, client), argparse.Namespace(json=True)) == 0
+    assert json.loads(capsys.readouterr().out) == told._asdict()
 
 
 # Lists

@@ -116,7 +116,9 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
                       "methods": [{"name": "c", "doc": "Does.", "schema": _SCHEMA, "note": "all"}]}]},
         ("classes",),
     ),
-    "reloaded": ({"code_version": "c0de"}, ("reload",)),
+    "reloaded": (
+        {"code_version": "c0de", "needing_restart": ["[web]"], "waiting_jobs": ["1 job would fail"]}, ("reload",),
+    ),
     "why": ({"sentence": "it waits"}, ("why 1",)),
 }  # fmt: skip
 """Answers with every field that is read of them, and the commands that show them."""

@@ -20,6 +20,7 @@ from bgjobd.commands import check_jobs, check_places
 from bgjobd.commands.check import Checked
 from bgjobd.commands.findings import Finding, Severity, is_whole
 from bgjobd.config import loading, sections
+from bgjobd.daemon import fates
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.host import disk_space
 from bgjobd.host.disk_space import Room
@@ -377,7 +378,7 @@ def test_jobs_of_a_class_that_cannot_be_loaded_would_wait(tmp_path: Path) -> Non
     described: dict[str, Any] = {"a.Job": {"unavailable": "ImportError: no", "methods": {}, "hooks": []}}
     catalogue = Catalogue(settings(tmp_path, '[approved]\n"a.Job" = {}'), described, "")
     jobs = [PendingJob(number, "a.Job", "run", "{}") for number in (1, 2)]
-    (found,) = check_jobs.findings(check_jobs.look(catalogue, described, jobs, 2, lambda: True))
+    (found,) = check_jobs.findings(fates.look(catalogue, described, jobs, 2, lambda: True))
     told = "2 jobs of a.Job::run would wait until it can be: the class cannot be loaded (jobs 1, 2)"
     assert told in found.told
 
@@ -453,7 +454,7 @@ def test_jobs_with_hostile_names_make_one_short_line_that_cannot_move_the_termin
     jobs = [
         PendingJob(number, "a.Job", "run", json.dumps({name: "secret"})) for number, name in enumerate(names)
     ]
-    looked = check_jobs.look(Catalogue(made, described, ""), described, jobs, len(jobs), lambda: True)
+    looked = fates.look(Catalogue(made, described, ""), described, jobs, len(jobs), lambda: True)
     (found,) = check_jobs.findings(looked)
     assert "1,001 jobs of a.Job::run would fail" in found.told
     assert len(str(found)) < 400
@@ -465,7 +466,7 @@ def test_jobs_with_hostile_names_make_one_short_line_that_cannot_move_the_termin
 def test_the_look_at_many_jobs_ends_with_the_time_there_is_and_says_so(tmp_path: Path) -> None:
     jobs = (PendingJob(number, "gone.Job", "run", "{}") for number in range(1, 1_000_000))
     ticks = iter(range(5_000))
-    looked = check_jobs.look(
+    looked = fates.look(
         Catalogue(settings(tmp_path), {}, ""), {}, jobs, 1_000_000, lambda: next(ticks, None) is not None
     )
     wrong, so_far = check_jobs.findings(looked)

@@ -147,6 +147,9 @@ def test_a_bad_configuration_is_refused_with_every_problem_and_changes_nothing(o
         with pytest.raises(ReloadFailedError) as refused:
             client.reload()
         old.config.write_text(text)
+        failure = client.stats()["reload_failure"]
+        assert failure is not None
+        assert "retry2" in failure
         assert "retry2" in str(refused.value)
         assert "limits.timeout" in str(refused.value)
         assert client.run_background_job("versioned.Versioned", "tell").result(20) == "first"
@@ -156,8 +159,11 @@ def test_a_change_that_takes_a_restart_is_said(tmp_path: Path) -> None:
     with daemon(tmp_path, APPROVED, modules={"versioned": FIRST}) as running, running.client() as client:
         text = running.config.read_text()
         running.config.write_text(text.replace(f'log_dir = "{tmp_path}/log"', f'log_dir = "{tmp_path}/log2"'))
-        client.reload()
+        assert client.reload_and_tell().needing_restart == ["[daemon] log_dir"]
         eventually(lambda: any("[daemon] log_dir has changed" in line for line in running.lines()))
+        running.config.write_text(text)
+        assert client.reload_and_tell().needing_restart == []
+        assert client.stats()["reload_failure"] is None
 
 
 def test_sighup_reloads(tmp_path: Path) -> None:
@@ -176,7 +182,11 @@ def test_a_job_that_waits_for_its_time_meets_the_code_of_that_time(tmp_path: Pat
         gone = client.run_background_job("versioned.Versioned", "gone_later")
         kept = client.run_background_job("versioned.Versioned", "tell")
         write(running, SECOND)
-        client.reload()
+        (told,) = client.reload_and_tell().waiting_jobs
+        assert told == (
+            "1 job of versioned.Versioned::gone_later would fail, not to be retried: the class has no such method "
+            f"that may be called, and its attempts end with MethodNotApproved (job {gone.id})"
+        )
         client.resume()
         assert kept.result(20) == "second"
         ended = gone.wait(20)

@@ -36,12 +36,16 @@ def resume(client: Client, given: argparse.Namespace) -> int:
 
 def reload(client: Client, given: argparse.Namespace) -> int:
     """Have the daemon read its configuration and import the code anew; print the code's version."""
-    version = client.reload()
+    reloaded = client.reload_and_tell()
     if given.json:
-        screen.tell_json({"code_version": version})
-    else:
-        screen.say("reloaded; attempts that start from now on run this version of the code:")
-        screen.tell(text.plain(version))
+        screen.tell_json(reloaded._asdict())
+        return OK
+    screen.say("reloaded; attempts that start from now on run this version of the code:")
+    screen.tell(text.plain(reloaded.code_version))
+    for key in reloaded.needing_restart:
+        screen.say(f"{key} has changed, which takes a restart; until then the old one holds")
+    for told in reloaded.waiting_jobs:
+        screen.say(f"queued jobs: {told}")
     return OK
 
 
