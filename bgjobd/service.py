@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bgjob.errors import TooManyConnectionsError
 from bgjob.words import EntryType
 from bgjobd.api import methods, submissions
 from bgjobd.api.access import Access, Grants
@@ -108,7 +109,8 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
     on_scarcity = partial(daemon.say, EntryType.FAILURE, _SCARCITY)
     grants = Grants()
     job_of = daemon.supervisor.attempts.job_of
-    server = Server(methods.methods(daemon, grants), config.socket, on_bug, on_scarcity, job_of)
+    on_full = partial(_say_full, daemon)
+    server = Server(methods.methods(daemon, grants), config.socket, on_bug, on_scarcity, on_full, job_of)
     fifo = _fifo(daemon, config, on_bug)
     _grant(daemon, grants)
     daemon.reload.on_success.append(lambda: _grant(daemon, grants))
@@ -143,6 +145,13 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
 def _say_bug(daemon: Daemon, method: str, error: Exception) -> None:
     trace = "".join(traceback.format_exception(error))
     daemon.say(EntryType.FAILURE, f"bug: {method} raised {type(error).__name__}: {error}\n{trace}")
+
+
+def _say_full(daemon: Daemon, uid: int, refusal: TooManyConnectionsError) -> None:
+    told = (
+        "uid {} has more connections than [socket] {setting} = {limit} allows: more of them are turned away"
+    )
+    daemon.say(EntryType.FAILURE, told.format(uid, **refusal.parameters))
 
 
 def _grant(daemon: Daemon, grants: Grants) -> None:

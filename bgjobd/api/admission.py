@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
+from bgjob.errors import TooManyConnectionsError
 from bgjobd.config.sections import Socket
 from bgjobd.host.pacing import Alternation
 
@@ -21,6 +23,9 @@ TINY: Final = 512
 """Bytes of a request that, as a connection's first of a round, has its turn at once, and that takes up nothing of what
 all may have under way: such a request may wait for hours for the end of a job.
 """
+
+_QUIET: Final = 10.0
+"""Seconds without a connection turned away until the next is a new event."""
 
 _SHARE: Final = 4
 """The part of all bytes that one user may have: so others have room whatever he does."""
@@ -151,24 +156,38 @@ class Place:
 
 
 class Admission(Generic[T]):
-    """Which connections there are, and what they share: bytes under way, rounds of small requests, turns of streams."""
+    """Which connections there are, and what they share: bytes under way, rounds of small requests, turns of streams.
 
-    def __init__(self, limits: Socket) -> None:
+    `on_full` hears once of a user whose connections are turned away, however many they are.
+    """
+
+    def __init__(self, limits: Socket, on_full: Callable[[int, TooManyConnectionsError], None]) -> None:
         self._limits = limits
+        self._on_full = on_full
+        self._full_until: dict[int, float] = {}
         self._by_uid: Counter[int] = Counter()
         self.admitted: set[T] = set()
         self.turns = Turns(limits.max_under_way)
         self.rounds = Rounds()
         self.streaming = Alternation()
 
-    def admit(self, connection: T, uid: int) -> bool:
-        """Whether there is room for one more connection of this user."""
-        is_full = len(self.admitted) >= self._limits.max_connections
-        if is_full or self._by_uid[uid] >= self._limits.max_connections_per_uid:
-            return False
+    def admit(self, connection: T, uid: int) -> None:
+        """Take in one more connection of this user. Raises TooManyConnectionsError where there is no room for it."""
+        counts = {"max_connections_per_uid": self._by_uid[uid], "max_connections": len(self.admitted)}
+        for setting, count in counts.items():
+            limit = getattr(self._limits, setting)
+            if count >= limit:
+                refusal = TooManyConnectionsError(limit=limit, setting=setting)
+                self._tell(uid, refusal)
+                raise refusal
         self.admitted.add(connection)
         self._by_uid[uid] += 1
-        return True
+
+    def _tell(self, uid: int, refusal: TooManyConnectionsError) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._full_until.get(uid, 0.0):
+            self._on_full(uid, refusal)
+        self._full_until[uid] = now + _QUIET
 
     def dismiss(self, connection: T, uid: int) -> None:
         """The connection, which was admitted, is gone."""

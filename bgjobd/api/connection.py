@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from bgjob.codec import IntegerOutOfRangeError, JsonObject, Reply, Request
-from bgjob.errors import InvalidParameterError, ProtocolError, RequestError
+from bgjob.errors import InvalidParameterError, ProtocolError, RequestError, TooManyConnectionsError
 from bgjobd.api.admission import Admission
 from bgjobd.api.dispatch import Dispatcher, Encoded, refusal_of, refused
 from bgjobd.api.peer import Caller, HangUp, try_peer
@@ -61,8 +61,14 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         caller = try_peer(transport.get_extra_info("socket"))
-        if caller is None or not self._admission.admit(self, caller.uid):
+        if caller is None:
             transport.abort()
+            return
+        try:
+            self._admission.admit(self, caller.uid)
+        except TooManyConnectionsError as refusal:
+            transport.write(refusal_of(refusal).to_bytes())
+            transport.close()
             return
         self._caller = replace(caller, job=self._job_of(caller.pid))
         self._transport = transport

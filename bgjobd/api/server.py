@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from bgjob.errors import TooManyConnectionsError
 from bgjobd.api.acceptor import Acceptor
 from bgjobd.api.admission import Admission
 from bgjobd.api.connection import Connection
@@ -28,8 +29,8 @@ _LAST_ANSWERS: Final = 5.0
 class Server:
     """Listens, and knows the open connections. `on_bug` hears of exceptions that no caller caused.
 
-    `on_scarcity` hears of callers who are turned away for want of descriptors. `job_of` tells whose attempt a process
-    is.
+    `on_scarcity` hears of callers who are turned away for want of descriptors, `on_full` of users who have too many.
+    `job_of` tells whose attempt a process is.
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class Server:
         limits: Socket,
         on_bug: Callable[[str, Exception], None],
         on_scarcity: Callable[[], None] = lambda: None,
+        on_full: Callable[[int, TooManyConnectionsError], None] = lambda uid, refusal: None,
         job_of: Callable[[int], int | None] = lambda pid: None,
     ) -> None:
-        self.admission = Admission[Connection](limits)
+        self.admission = Admission[Connection](limits, on_full)
         self._new_connection = partial(
             Connection,
             dispatcher=Dispatcher(methods, on_bug),

@@ -90,7 +90,7 @@ class Socket(Section):
     max_name: values.Count = 255
     """Characters of a name."""
     max_connections: values.Count = 256
-    """More are closed at once."""
+    """More are told so and closed."""
     max_connections_per_uid: values.Count = 64
     """The same, of one user."""
     frame_timeout: values.Duration = 10.0

@@ -27,6 +27,7 @@ from bgjob.errors import (
     ShuttingDownError,
     StorageUnavailableError,
     TooLargeError,
+    TooManyConnectionsError,
     WaitTimeoutError,
 )
 from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze
@@ -82,6 +83,7 @@ __all__ = [
     "Status",
     "StorageUnavailableError",
     "TooLargeError",
+    "TooManyConnectionsError",
     "WaitTimeoutError",
     "as_completed",
     "run_background_job",

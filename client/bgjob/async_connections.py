@@ -39,7 +39,7 @@ class ConnectingClient(BaseClient):
         kept = self._own_kept()
         async with kept.lock:
             if kept.connection is None:
-                kept.connection = await connected(self._path, self._timeout)
+                kept.connection = self._noted(await connected(self._path, self._timeout))
                 self._was_reached = True
             try:
                 return await kept.connection.call(request, self._timeout)
@@ -65,7 +65,7 @@ class ConnectingClient(BaseClient):
         return reply
 
     async def _connect(self) -> Connection:
-        connection = await connected(self._path, self._timeout)
+        connection = self._noted(await connected(self._path, self._timeout))
         self._reached()
         return connection
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -15,9 +16,16 @@ from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 from bgjob import calls, codec, errors
 from bgjob.codec import JsonObject, Reply, Request
-from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
+from bgjob.errors import (
+    BgjobError,
+    BrokenError,
+    DaemonUnavailableError,
+    NoAnswerError,
+    ShuttingDownError,
+    TooManyConnectionsError,
+)
 from bgjob.following import Conversation
-from bgjob.retrying import Breaks
+from bgjob.retrying import Breaks, try_pause_for_place
 
 T = TypeVar("T")
 C = TypeVar("C", bound="OwnSocket")
@@ -37,6 +45,7 @@ class BaseClient:
         self._timeout = timeout
         self._was_reached = False
         self._away: dict[str, object] = {}
+        self._made: list[weakref.ref[OwnSocket]] = []
 
     def on_away(self, error: BgjobError) -> None:
         """Called, from any thread, when a daemon that was there is gone while something waits for it or follows."""
@@ -52,6 +61,11 @@ class BaseClient:
 
     def _pause_after(self, breaks: Breaks, error: DaemonUnavailableError | ShuttingDownError) -> float:
         """Seconds until the next try. Raises the error where there was never a daemon, or none for too long."""
+        if isinstance(error, TooManyConnectionsError):
+            pause = try_pause_for_place(breaks, time.monotonic())
+            if pause is None:
+                raise error
+            return pause
         pause = breaks.try_pause(time.monotonic()) if self._was_reached else None
         if pause is None or isinstance(error, NoAnswerError):
             raise error if isinstance(error, DaemonUnavailableError) else errors.gone(self._path, error)
@@ -59,6 +73,16 @@ class BaseClient:
         if self._away.setdefault("it", mine) is mine:
             self.on_away(error)
         return pause
+
+    def _noted(self, connection: C) -> C:
+        """The connection, which knows whether this client has a place at the daemon already."""
+        others = [made for made in self._made if (other := made()) is not None and other.is_open]
+        connection.is_first = not any((other := made()) is not None and other.has_answered for made in others)
+        self._made = [
+            *others,
+            weakref.ref(connection),
+        ]  # should another thread do so now, one of both is forgotten
+        return connection
 
 
 class OwnSocket:
@@ -74,7 +98,8 @@ class OwnSocket:
         self._file = _identity(self.socket.fileno())
         self._owner = os.getpid()
         self._frames = codec.FrameReader(_MAX_FRAME)
-        self._has_answered = False
+        self.has_answered = False
+        self.is_first = False
 
     def __enter__(self) -> Self:
         return self
@@ -90,17 +115,36 @@ class OwnSocket:
     def is_own(self) -> bool:
         return self._owner == os.getpid()
 
+    @property
+    def is_open(self) -> bool:
+        return self.is_own and self.socket.fileno() >= 0
+
     def replies_in(self, data: bytes) -> list[Reply]:
         """The replies that these bytes complete; no bytes are the end. Raises BrokenError, ProtocolError."""
         if not data:
             raise self.broken(ConnectionResetError("the daemon closed it"), was_sent=True)
-        self._has_answered = True
-        return [codec.parse_reply(frame) for frame in self._frames.feed(data)]
+        replies = [codec.parse_reply(frame) for frame in self._frames.feed(data)]
+        for reply in replies:
+            if reply.error == TooManyConnectionsError.error_name:
+                raise self._without_place(reply)
+        self.has_answered = True
+        return replies
+
+    def _without_place(self, reply: Reply) -> BgjobError:
+        error = errors.from_reply(reply.error or "", reply.parameters)
+        if isinstance(error, TooManyConnectionsError):
+            error.is_first = self.is_first
+        return error
 
     def broken(self, error: OSError, was_sent: bool) -> BrokenError:
-        """What it means that this connection broke."""
+        """What it means that this connection broke. Raises what the daemon has said about it before."""
         told = str(error)
-        if not self._has_answered:
+        if not self.has_answered:
+            last = b""
+            with suppress(OSError):
+                last = self.socket.recv(65536, socket.MSG_DONTWAIT)
+            if last:
+                self.replies_in(last)
             told += " without an answer; has this user more than [socket] max_connections_per_uid?"
         return BrokenError(self.path, told, was_sent)
 
@@ -224,7 +268,8 @@ class BaseStream(Generic[C, T]):
         self.close()
         if self._is_hung_up:
             return
-        if not isinstance(error, DaemonUnavailableError | ShuttingDownError):
+        has_place = isinstance(error, TooManyConnectionsError) and not error.is_first
+        if has_place or not isinstance(error, DaemonUnavailableError | ShuttingDownError):
             self.failure = error
             return
         try:

@@ -209,6 +209,21 @@ class PermissionDeniedError(RequestError, PermissionError):
     template = "refused: {reason}"
 
 
+class TooManyConnectionsError(RequestError, DaemonUnavailableError):
+    """The daemon has as many connections as it may, in all or of this user; this one would have been one more.
+
+    `is_first`: the client had none beside it. Only then does a client wait for a place, for all who hold one could wait
+    for a second for ever.
+    """
+
+    error_name = f"{INTERFACE}.TooManyConnections"
+    template = (
+        "the daemon has no place for another connection ([socket] {setting} = {limit}); close some, "
+        "let callers share a client, or raise that"
+    )
+    is_first: bool = False
+
+
 class StorageUnavailableError(RequestError):
     """The daemon cannot write its database at present; nothing was stored, unless `may_be_stored`."""
 

@@ -13,6 +13,7 @@ from bgjob.errors import (
     DaemonUnavailableError,
     NoAnswerError,
     ShuttingDownError,
+    TooManyConnectionsError,
     late,
 )
 
@@ -59,6 +60,15 @@ class Breaks:
         return pause
 
 
+def try_pause_for_place(breaks: Breaks, now: float) -> float | None:
+    """Seconds until a daemon that had no place for another connection is asked again; None: it had none for too long.
+
+    From half of the pause to all of it, by the digits of `now`: of many who wait, not all are to come at once.
+    """
+    pause = breaks.try_pause(now)
+    return None if pause is None else pause * (1 + now * 10_000 % 1) / 2
+
+
 class Tries:
     """When a call that got no answer is made again: at once over a new connection, then after pauses, until `deadline`.
 
@@ -90,6 +100,8 @@ class Tries:
         return pause
 
     def _try_pause(self, error: BgjobError, now: float) -> float | None:
+        if isinstance(error, TooManyConnectionsError):
+            return try_pause_for_place(self._breaks, now)
         is_first, self._has_broken = not self._has_broken, True
         # A connection may have been closed for want of use.
         return 0.0 if is_first and isinstance(error, BrokenError) else self._breaks.try_pause(now)
@@ -102,6 +114,8 @@ def may_ask_again(call: Call[Any], error: BgjobError, was_reached: bool) -> bool
             return True
         case BrokenError():
             return call.may_repeat or not error.was_sent
+        case TooManyConnectionsError():
+            return error.is_first
         case NoAnswerError():
             return False
         case DaemonUnavailableError():

@@ -42,7 +42,7 @@ class ConnectingClient(BaseClient):
             raise NoAnswerError(self._path, self._timeout)  # to those that ask before
         try:
             if kept.connection is None:
-                kept.connection = connected(self._path, self._timeout)
+                kept.connection = self._noted(connected(self._path, self._timeout))
                 self._was_reached = True
             return kept.connection.call(request, self._timeout)
         except BaseException:
@@ -80,7 +80,7 @@ class ConnectingClient(BaseClient):
         return reply
 
     def _connect(self) -> Connection:
-        connection = connected(self._path, self._timeout)
+        connection = self._noted(connected(self._path, self._timeout))
         self._reached()
         return connection
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,11 +22,15 @@ from bgjob import (
     JobCancelledError,
     JobFailedError,
     JobNotFoundError,
+    TooManyConnectionsError,
     WaitTimeoutError,
     aio,
     as_completed,
+    calls,
     wait,
 )
+from bgjob.codec import Reply
+from bgjob.sync_connections import connected
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -258,3 +264,81 @@ def test_the_coroutines_do_what_the_client_does(running: RunningDaemon) -> None:
                 await later.result(20)
 
     asyncio.run(scene())
+
+
+# Connections
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    """With room for three connections."""
+    settings = "[socket]\nmax_connections_per_uid = 3\n"
+    with daemon(tmp_path_factory.mktemp("narrow"), settings, web="enabled = false") as running:
+        yield running
+
+
+def test_who_has_no_connection_waits_for_a_place_and_is_told_the_limit_where_none_comes(
+    narrow: RunningDaemon,
+) -> None:
+    async def scene() -> None:
+        first, *others = (AsyncClient(str(narrow.socket)) for _ in range(3))
+        waits, late = AsyncClient(str(narrow.socket)), AsyncClient(str(narrow.socket), timeout=0.5)
+        for one in (first, *others):
+            await one.ping()
+        with pytest.raises(TooManyConnectionsError) as caught:
+            await late.ping()
+        assert "[socket] max_connections_per_uid = 3" in str(caught.value)
+        waiting = asyncio.create_task(waits.ping())
+        await asyncio.sleep(0)
+        await first.close()
+        assert (await waiting)["product"] == "bgjobd"
+        for one in (*others, waits):
+            await one.close()
+
+    asyncio.run(scene())
+    told = f"uid {os.getuid()} has more connections than [socket] max_connections_per_uid = 3 allows"
+    eventually(lambda: [line for line in narrow.lines() if told in line])
+
+
+def test_who_holds_a_connection_is_refused_a_second_at_once_where_there_is_no_place(
+    narrow: RunningDaemon,
+) -> None:
+    clients = [narrow.client() for _ in range(3)]
+    try:
+        for client in clients:
+            client.ping()
+        began_at = time.monotonic()
+        with pytest.raises(TooManyConnectionsError):
+            clients[0].watch()
+        assert time.monotonic() - began_at < 5
+        assert clients[0].ping()["product"] == "bgjobd"
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_many_more_clients_than_there_are_places_get_their_jobs_done_in_turn(narrow: RunningDaemon) -> None:
+    async def one(value: int) -> int:
+        async with AsyncClient(str(narrow.socket), timeout=60) as client:
+            job = await client.run_background_job(PROBE, "echo", {"value": value})
+            return int(await job.result(60))
+
+    async def all_of_them() -> list[int]:
+        return await asyncio.gather(*map(one, range(30)))
+
+    assert asyncio.run(all_of_them()) == list(range(30))
+
+
+def test_what_a_daemon_said_before_it_closed_is_told_though_nothing_can_be_sent_any_more(
+    tmp_path: Path,
+) -> None:
+    refusal = Reply({"limit": 3, "setting": "max_connections"}, error=TooManyConnectionsError.error_name)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s.sock"))
+        listener.listen()
+        with connected(str(tmp_path / "s.sock"), 5.0) as connection:
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(refusal.to_bytes())
+            with pytest.raises(TooManyConnectionsError, match=r"\[socket\] max_connections = 3"):
+                connection.call(calls.ping().request, 5.0)

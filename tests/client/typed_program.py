@@ -151,7 +151,12 @@ def use_errors(
         check_value(error)
     except bgjob.JobNotFoundError as error:
         check_lookup(error)
-    except (bgjob.ShuttingDownError, bgjob.StorageUnavailableError, bgjob.QueueFullError) as error:
+    except (
+        bgjob.ShuttingDownError,
+        bgjob.StorageUnavailableError,
+        bgjob.QueueFullError,
+        bgjob.TooManyConnectionsError,
+    ) as error:
         assert_type(error.parameters, Json)
     except (
         bgjob.ClassUnavailableError,

@@ -22,7 +22,7 @@ import pytest
 
 from bgjob.client import Client
 from bgjob.codec import FrameReader, JsonObject, Reply, Request, parse_reply
-from bgjob.errors import DaemonUnavailableError, JobNotFoundError
+from bgjob.errors import DaemonUnavailableError, JobNotFoundError, TooManyConnectionsError
 from bgjobd.api.dispatch import Methods
 from bgjobd.api.peer import Caller
 from bgjobd.api.server import Server
@@ -716,7 +716,8 @@ def test_a_caller_that_vanishes_while_it_waits_makes_room(play: Play, has_said_a
         for _ in range(1000):
             other = await world.connect()
             other.send(echo(1))
-            if await other.try_reply() is not None:
+            reply = await other.try_reply()
+            if reply is not None and reply.error is None:
                 return
             other.writer.close()
         pytest.fail("its connection still counts")
@@ -1160,28 +1161,32 @@ def test_a_missing_daemon_is_one_error_without_a_chain_of_others(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "limits",
+    ("limits", "setting"),
     [
-        pytest.param({"max_connections": 3, "max_connections_per_uid": 100}, id="in all"),
-        pytest.param({"max_connections": 100, "max_connections_per_uid": 3}, id="per uid"),
+        pytest.param({"max_connections": 3, "max_connections_per_uid": 100}, "max_connections", id="in all"),
+        pytest.param(
+            {"max_connections": 100, "max_connections_per_uid": 3}, "max_connections_per_uid", id="per uid"
+        ),
     ],
 )
-def test_connections_beyond_the_limit_are_accepted_and_closed_at_once(
-    play: Play, limits: dict[str, int]
+def test_connections_beyond_the_limit_are_told_so_and_closed_at_once(
+    play: Play, limits: dict[str, int], setting: str
 ) -> None:
+    no_place = Reply({"limit": 3, "setting": setting}, error=TooManyConnectionsError.error_name)
+
     async def scene(world: World) -> None:
         peers = [await world.connect() for _ in range(3)]
         for peer in peers:
             assert await peer.ask("Echo") == Reply()
         for _ in range(5):
-            assert await (await world.connect()).rest() == []
+            assert await (await world.connect()).rest() == [no_place]
         for peer in peers:
             assert await peer.ask("Echo") == Reply()
         # Whoever leaves makes room for one, and being refused took none.
         await peers.pop().leave()
         peers.append(await world.connect())
         assert await peers[-1].ask("Echo") == Reply()
-        assert await (await world.connect()).rest() == []
+        assert await (await world.connect()).rest() == [no_place]
 
     play(scene, **limits)
 
@@ -1285,7 +1290,8 @@ def test_another_user_is_told_apart_and_has_room_of_their_own(
         world.path.chmod(0o666)
         mine = await world.connect()
         assert (await mine.ask("Who")).parameters["uid"] == 0
-        assert await (await world.connect()).rest() == []
+        (refused,) = await (await world.connect()).rest()
+        assert refused.parameters == {"limit": 1, "setting": "max_connections_per_uid"}
         sock = socket.socket(socket.AF_UNIX)
         with acting_as(uid):
             sock.connect(world.path.name)

@@ -405,8 +405,10 @@ def test_c8_connections_over_the_limit_of_one_uid_are_closed_at_once_and_whoever
         assert [peer.ask(INFO).error for peer in peers] == [None] * MAX_OF_ONE_UID
         for _ in range(20):
             with connect(running) as refused:
-                assert refused.rest() == []
+                (told,) = refused.rest()
+                assert told.error == f"{INTERFACE}.TooManyConnections"
         assert [peer.ask(INFO).error for peer in peers] == [None] * MAX_OF_ONE_UID
+        assert sum("more connections than [socket]" in line for line in running.lines()) == 1
         peers[0].say_no_more()
         assert peers[0].rest() == []
         with connect(running) as welcome:
@@ -517,7 +519,8 @@ def has_room(running: RunningDaemon) -> bool:
         peers = [stack.enter_context(connect(running)) for _ in range(MAX_OF_ONE_UID)]
         for peer in peers:
             peer.send(INFO)
-        return all(peer.try_reply() for peer in peers)
+        replies = [peer.try_reply() for peer in peers]
+        return all(reply is not None and reply.error is None for reply in replies)
 
 
 # C12: the same bytes as requests and as replies, split at random

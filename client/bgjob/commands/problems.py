@@ -25,6 +25,7 @@ from bgjob.errors import (
     ShuttingDownError,
     SocketDeniedError,
     StorageUnavailableError,
+    TooManyConnectionsError,
     WaitTimeoutError,
 )
 from bgjob.text import capped, one_line
@@ -43,6 +44,7 @@ _CODES: Final[Mapping[type[BaseException], int]] = {
     JobCancelledError: 3,
     JobNotFoundError: NOT_FOUND,
     SocketDeniedError: 77,
+    TooManyConnectionsError: 75,
     DaemonUnavailableError: 69,
     QueueFullError: 75,
     StorageUnavailableError: 75,
