@@ -93,7 +93,9 @@ def test_modules_in_the_working_directory_are_nobodys_to_import(tmp_path: Path, 
     finally:
         running.stop()
     assert list(marks.iterdir()) == []
-    assert {name for name in surroundings["env"] if name.startswith(("PYTHON", "BASH", "BGJOBD"))} == set()
+    assert {name for name in surroundings["env"] if name.startswith(("PYTHON", "BASH", "BGJOBD"))} <= {
+        "BGJOBD_SOCKET"
+    }
 
 
 def test_a_planted_module_would_be_seen(tmp_path: Path) -> None:
@@ -123,8 +125,10 @@ HOSTILE = {
     "SECRET": "canary",
 }
 GIVEN = {"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ"}
-OWN = {"TMPDIR", "BGJOB_MARK", "LC_CTYPE"}
-"""Where its directory is; which fork server it comes from; Python's own, where the locale is that of C (PEP 538)."""
+OWN = {"TMPDIR", "BGJOB_MARK", "BGJOBD_SOCKET", "LC_CTYPE"}
+"""Where its directory is; which fork server it comes from, and which daemon; Python's own, where the locale is that of
+C (PEP 538).
+"""
 
 
 def test_no_variable_of_whoever_submits_or_starts_the_daemon_reaches_a_job(tmp_path: Path) -> None:
@@ -148,7 +152,7 @@ def test_no_variable_of_whoever_submits_or_starts_the_daemon_reaches_a_job(tmp_p
     assert set(found) <= GIVEN | OWN | {"GREETING"}
     assert found["GREETING"] == "hello"
     assert found["TMPDIR"].startswith(f"{tmp_path}/run/work/")
-    assert {one.partition("=")[0] for one in servers} <= GIVEN | {"GREETING", "BGJOB_MARK"}
+    assert {one.partition("=")[0] for one in servers} <= GIVEN | {"GREETING", "BGJOB_MARK", "BGJOBD_SOCKET"}
 
 
 ASKS = """
