@@ -51,6 +51,7 @@ class Checked:
     enforced: Mapping[str, str]
     gaps: tuple[limits.Gap, ...]
     is_best_effort: bool
+    has_prepare: bool
     findings: tuple[Finding, ...]
 
     @property
@@ -144,6 +145,7 @@ def check(config: Config) -> Checked:
         enforced=limits.table(machine),
         gaps=tuple(limits.gaps(config, machine)),
         is_best_effort=config.limits.best_effort,
+        has_prepare=config.app.prepare is not None,
         findings=tuple(found),
     )
 
@@ -262,7 +264,8 @@ def _lines(checked: Checked) -> Iterator[str]:
     if checked.ready is not None:
         yield f"interpreter: {checked.ready['executable']} (Python {checked.ready['python']})"
     for name, described in sorted(checked.classes.items()):
-        yield from _of_class(name, described)
+        is_told = _needs_django(described) and not checked.has_prepare
+        yield from _of_class(name, described, is_told)
     yield "limits, and what enforces them here:"
     for name, by in checked.enforced.items():
         yield f"    {name:<10}  {by}"
@@ -277,10 +280,11 @@ def _lines(checked: Checked) -> Iterator[str]:
     yield checked.conclusion
 
 
-def _of_class(name: str, described: Mapping[str, Any]) -> Iterator[str]:
+def _of_class(name: str, described: Mapping[str, Any], is_told: bool) -> Iterator[str]:
+    """Its lines; without a traceback where what is wrong `is_told` once for several."""
     if described["unavailable"] is not None:
         yield f"unavailable  {name}: {described['unavailable']}"
-        if described["traceback"] and not _needs_django(described):  # which is told once, with what to do
+        if described["traceback"] and not is_told:
             yield from (f"    {line}" for line in described["traceback"].rstrip().split("\n"))
         return
     names = ", ".join(sorted(described["methods"]))

@@ -215,6 +215,10 @@ def _import(name: str, announce: Announce) -> Any:
         if module.__name__ != name:
             raise ImportError(f"the module calls itself {module.__name__}, which is what to approve")
         return module
+    if hasattr(parent, "__path__") and not hasattr(parent, class_name):
+        raise AttributeError(
+            f"module {module_name!r} has no attribute {class_name!r}, and there is no module {name}"
+        )
     return getattr(parent, class_name)  # there is neither, or something else
 
 

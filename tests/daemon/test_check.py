@@ -313,7 +313,7 @@ def test_the_last_line_says_whether_a_start_would_succeed(
         f"a.B{number}": {"unavailable": "gone", "traceback": "", "methods": {}}
         for number in range(unavailable)
     }
-    checked = Checked(None, None, classes, {}, (), False, tuple(Finding(one, "so") for one in found))
+    checked = Checked(None, None, classes, {}, (), False, False, tuple(Finding(one, "so") for one in found))
     assert str(checked).splitlines()[-1] == verdict
     assert json.loads(checked.as_json())["is_fit"] is verdict.startswith("fit")
     assert checked.is_whole is (verdict == "fit for a start")
