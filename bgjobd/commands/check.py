@@ -104,6 +104,7 @@ class Checked:
                 "limits": dict(self.enforced),
                 "gaps": [gap._asdict() for gap in self.gaps],
                 "left_open": [] if self.ready is None else self.ready["left_open"],
+                "exit_handlers": [] if self.ready is None else self.ready["exit_handlers"],
                 "findings": [{"verdict": one.severity, "told": one.told} for one in self.findings],
             }
         )
@@ -276,6 +277,9 @@ def _lines(checked: Checked) -> Iterator[str]:
             yield f"undecided    {gap.key} {gap.lacks}; the daemon's start tells, or check while it runs"
     for descriptor in checked.ready["left_open"] if checked.ready is not None else ():
         yield f"left open    {descriptor}: opened while modules were imported, and there in every attempt"
+    for name in checked.ready["exit_handlers"] if checked.ready is not None else ():
+        told = "registered with atexit while modules were imported; runs at an attempt's end"
+        yield f'at exit      {name}: {told} with exit_handlers = "all" alone'
     yield from map(str, checked.findings)
     yield checked.conclusion
 

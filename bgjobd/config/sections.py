@@ -118,6 +118,10 @@ class App(Section):
     """A function that is called once, before anything approved is imported, such as `django.setup`."""
     import_timeout: values.Duration = 30.0
     """For `prepare`, for each module, and for describing each class."""
+    exit_grace: values.Delay = 5.0
+    """For what ends with an attempt, after its outcome: threads, `atexit`, logging; `0` runs nothing."""
+    exit_handlers: Literal["own", "all"] = "own"
+    """What of `atexit` runs then: what the attempt has registered; `"all"`: what imports have, too."""
 
 
 class Retry(Section):
@@ -259,6 +263,11 @@ class ClassPolicy(Section):
     """Whether an attempt whose end nobody saw is retried; else it is."""
     retry_on: tuple[values.RetriableOutcome, ...] | None = None
     """The outcomes that are retried; else all that are bad."""
+
+    exit_grace: values.Delay | None = None
+    """Before `[app]`: for what ends with an attempt, after its outcome."""
+    exit_handlers: Literal["own", "all"] | None = None
+    """The same: what of `atexit` runs then."""
 
     timeout: values.Duration | None = None
     """Before `[limits]`, as all of the next."""

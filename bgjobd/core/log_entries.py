@@ -43,6 +43,12 @@ def left_behind(count: int, names: Sequence[str]) -> str:
     return f"{count} ({', '.join(names)})" if names else f"{count}"
 
 
+OVERSTAYED: Final = (
+    "what was to end with it took longer than exit_grace, and was ended; the output tells where"
+)
+"""What is told of an attempt, or a hook, that had to be ended after its outcome."""
+
+
 def killed_strays(count: int, names: Sequence[str]) -> str:
     """What is told of the processes that an attempt, or a hook, has left behind."""
     return f"processes that it left behind, killed: {left_behind(count, names)}"

@@ -12,11 +12,13 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from _thread import _count as count_threads
+from atexit import _ncallbacks as count_callbacks
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
-from . import allowances, printing, subreaper
+from . import allowances, exits, printing, subreaper
 from . import journal as journals
 from .invocation import Approved, Invocation, attempt_call, hook_call
 from .order import Order, Place
@@ -69,6 +71,11 @@ class _Recorder:
             else:
                 self._append(short, journals.EXIT)
 
+    def end_by_exit(self, code: int) -> None:
+        """Record that the job ends its process; where there is no room, the exit code tells."""
+        with suppress(OSError):
+            self._append(journals.exiting(os.getpid(), code), journals.EXIT)
+
     def _shortened(self, line: bytes) -> bytes | None:
         """The outcome without what can be done without; None where it has nothing of the kind."""
         # What a hook returns nobody is shown.
@@ -109,7 +116,8 @@ class Setting(NamedTuple):
 
     `sandbox` answers the one of an order's class; `inherited` are the fork server's own descriptors, which are closed;
     by the pipe `complaints` an attempt tells why it does not start; `means` is what the fork server may use;
-    `on_sigpipe` is what the application wants done then; `show_title` has the process called so.
+    `on_sigpipe` is what the application wants done then; `show_title` has the process called so; `log_handlers` is a
+    list of all there are, with one more.
     """
 
     approved: Mapping[str, Approved]
@@ -120,6 +128,7 @@ class Setting(NamedTuple):
     means: tuple[int, ...]
     on_sigpipe: Any
     show_title: Callable[[str], None]
+    log_handlers: Sequence[Any]
 
 
 def run_spare(pipe: int, setting: Setting) -> NoReturn:
@@ -192,9 +201,10 @@ def _run(order: Order, setting: Setting) -> NoReturn:
             journal, output = begun
             setting.show_title(order.title)
             _become_attempt(output, place, setting.complaints)
+            if sandbox.must_forget_handlers:
+                exits.forget_registered()
             recorder = _Recorder(journal, order, place.spool_path)
-            approved = setting.approved.get(order.class_name)
-            code = _run_method(order, approved, recorder, place, sandbox, since)
+            code = _run_method(order, setting, recorder, sandbox, since)
     except SystemExit as leaving:
         code = _exit_code(leaving)
     except UnwritableError as error:
@@ -267,26 +277,25 @@ def _become_attempt(output: int, place: Place, complaints: int) -> None:
         os.close(descriptor)
 
 
-def _run_method(
-    order: Order,
-    approved: Approved | None,
-    recorder: _Recorder,
-    place: Place,
-    sandbox: Sandbox,
-    since: float,
-) -> int:
-    """Run it, confined, and record the outcome; answers the exit code.
-
-    SystemExit goes through: it is an exit, no outcome.
-    """
+def _run_method(order: Order, setting: Setting, recorder: _Recorder, sandbox: Sandbox, since: float) -> int:
+    """Run it, confined, record the outcome, and run what ends with the process; answers the exit code."""
     try:
         sandbox.enter(order.directory)
     except (SandboxError, MemoryError) as error:
         sandbox.leave_room()  # nothing of the application's runs, not even to say when to retry
         recorder.end(outcome_of_error(error, order, None, sandbox))
         return 1
-    line, code = _outcome(order, approved, recorder, place, sandbox, since)
-    recorder.end(line)
+    try:
+        approved = setting.approved.get(order.class_name)
+        line, code = _outcome(order, approved, recorder, setting.place, sandbox, since)
+    except SystemExit as leaving:
+        code = _exit_code(leaving)
+        recorder.end_by_exit(code)
+    else:
+        recorder.end(line)
+    # Asked here, in one line, for a call into another file would cost a fresh child several pages.
+    if sandbox.exit_grace and (count_callbacks() or count_threads() or len(setting.log_handlers) > 1):
+        exits.run(sandbox.exit_grace)
     return code
 
 

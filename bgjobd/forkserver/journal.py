@@ -188,6 +188,11 @@ def snoozed(pid: int, delay: float) -> bytes:
     return _line({"type": "outcome", "outcome": "snoozed", "pid": pid, "delay": delay})
 
 
+def exiting(pid: int, code: int) -> bytes:
+    """The line of an `outcome` record for a method that ends its process, by sys.exit."""
+    return _line({"type": "outcome", "outcome": "exited", "pid": pid, "exit_code": code})
+
+
 def noted(pid: int, kind: str, at: float, message: str, **more: Any) -> bytes:
     """The line of a `log` or `progress` record: what the job itself tells while it runs."""
     return _line({"type": kind, "pid": pid, "at": at, "message": message[:MAX_TEXT], **more})
@@ -491,6 +496,7 @@ _RANGES = {
     "at": (0.0, 253_402_300_799.0),
     "strays": (0, 2**22),
     "oom_kills": (0, 2**22),
+    "exit_code": (0, 255),
     "own_cpu": (0.0, _LARGEST),
     "max_rss": (0, _LARGEST),
     "cpu_user": (0.0, _LARGEST),
@@ -540,6 +546,7 @@ _OUTCOME_FIELDS = {
         error_type=str, error_message=str, traceback=str, may_retry=bool, delay=(int, float, NoneType)
     ),
     "snoozed": _fields(delay=_NUMBER),
+    "exited": _fields(exit_code=int),
 }
 _USAGE_FIELDS = _fields(max_rss=int, cpu_user=_NUMBER, cpu_system=_NUMBER, output_bytes=int)
 """What each kind of record, of outcome, and usage must have: the job could have written anything."""

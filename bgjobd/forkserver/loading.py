@@ -20,7 +20,7 @@ from contextlib import suppress
 from types import CodeType, CoroutineType
 from typing import Any, NamedTuple, NoReturn
 
-from . import huge_pages
+from . import exits, huge_pages
 from .error_texts import text_of, traceback_of
 from .invocation import Approved, adapter_of
 
@@ -61,13 +61,14 @@ def load(
     def announce(classes: Sequence[str]) -> None:
         tell({"type": "loading", "classes": list(classes)})
 
+    registered = exits.watch()
     _lend_client(client)
     if prepare is not None:
         tell({"type": "preparing"})
         _prepare(prepare)
     classes, broken = _import_all(list(listed), announce)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a module may have had children vanish unseen
-    description = _described_elsewhere(classes, broken, listed, announce)
+    description = _described_elsewhere(classes, broken, listed, registered, announce)
     approved = {
         name: Approved.from_description(classes[name], described)
         for name, described in description["classes"].items()
@@ -253,6 +254,7 @@ def _described_elsewhere(
     classes: dict[str, Any],
     broken: dict[str, tuple[str, str]],
     listed: dict[str, Any],
+    registered: exits.Registered,
     announce: Announce,
 ) -> dict[str, Any]:
     """Catalogue and code version, made in a child: what describing imports would slow every later fork."""
@@ -260,7 +262,7 @@ def _described_elsewhere(
     pid = os.fork()
     if pid == 0:
         os.close(read)
-        _describe_into(write, classes, broken, listed, announce)
+        _describe_into(write, classes, broken, listed, registered, announce)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
         text = pipe.read()
@@ -276,6 +278,7 @@ def _describe_into(
     classes: dict[str, Any],
     broken: dict[str, tuple[str, str]],
     listed: dict[str, Any],
+    registered: exits.Registered,
     announce: Announce,
 ) -> NoReturn:
     try:
@@ -287,7 +290,14 @@ def _describe_into(
             catalogue[name] = describe.describe_or_tell_why(cls, listed[name])
         modules = describe.module_digests()
         code_version = describe.code_version(modules)
-        text = json.dumps({"classes": catalogue, "modules": modules, "code_version": code_version})
+        text = json.dumps(
+            {
+                "classes": catalogue,
+                "modules": modules,
+                "code_version": code_version,
+                "exit_handlers": exits.names_of(registered),
+            }
+        )
         with os.fdopen(write, "wb") as pipe:
             pipe.write(text.encode())
     except BaseException:

@@ -52,7 +52,8 @@ class Limits(NamedTuple):
     """What an attempt may use, None is no limit: bytes, seconds of CPU time, cores, descriptors, processes, bytes.
 
     `writable` are the paths below which it may write; None: wherever its user may. `umask` is what is taken from the
-    modes of what it makes.
+    modes of what it makes. `exit_grace` are the seconds for what ends with it; of `exit_handlers` "own" are those that
+    it has registered itself, "all" those of imports too.
     """
 
     memory: int | None = None
@@ -65,6 +66,8 @@ class Limits(NamedTuple):
     account: Account | None = None
     writable: tuple[str, ...] | None = None
     umask: int = PRIVATE
+    exit_grace: float = 5.0
+    exit_handlers: str = "own"
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Limits:
@@ -131,6 +134,8 @@ class Sandbox:
 
     def __init__(self, limits: Limits, ground: Ground, signal_scope: int | None) -> None:
         self._limits = limits
+        self.exit_grace, self.runs_all_handlers = limits.exit_grace, limits.exit_handlers == "all"
+        self.must_forget_handlers = False
         self._ground = ground
         self._signal_scope = signal_scope
         self._rlimits = _rlimits(limits)

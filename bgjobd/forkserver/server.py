@@ -20,6 +20,7 @@ from typing import Any, Final, NoReturn
 from . import (
     allowances,
     child,
+    exits,
     invocation,
     keyring,
     loading,
@@ -75,6 +76,7 @@ class _Server:
         self._means: tuple[int, ...] = ()
         self._on_sigpipe: Any = signal.SIG_IGN
         self._show_title = title.made()
+        self._log_handlers: list[Any] = []
         self._spares = Spares(0, 0)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._complaints_read, self._complaints_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -201,6 +203,17 @@ class _Server:
             name: sandbox.Sandbox(sandbox.Limits.from_message(limits), ground, scope)
             for name, limits in {"": {}, **message["limits"]}.items()
         }
+        self._log_handlers = exits.log_handlers()
+        self._forget_handlers()
+
+    def _forget_handlers(self) -> None:
+        """Have what imports have registered run in no attempt; where a class asks for it, in none of the others."""
+        sandboxes = self._sandboxes.values()
+        if not any(one.runs_all_handlers for one in sandboxes):
+            exits.forget_registered()  # here, for each attempt would pay for it
+            return
+        for one in sandboxes:
+            one.must_forget_handlers = not one.runs_all_handlers
 
     def _sandbox_of(self, order: Order) -> sandbox.Sandbox:
         """The class's; of one that is not approved any more, whose method is not called, that without limits."""
@@ -251,7 +264,7 @@ class _Server:
         inherited = (self._link, self._wake_read, self._wake_write, self._complaints_read)
         why = self._complaints_write
         of_all = self._approved, self._sandbox_of, place, inherited, why, self._means
-        return child.Setting(*of_all, self._on_sigpipe, self._show_title)
+        return child.Setting(*of_all, self._on_sigpipe, self._show_title, self._log_handlers)
 
     def _give_way(self, order: Order, lost: Sequence[str]) -> NoReturn:
         """End, so that another takes over: what was taken away cannot be had back, and attempts would be without it.

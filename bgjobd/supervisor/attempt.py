@@ -13,7 +13,7 @@ from bgjobd.core import attempt_sights as seen
 from bgjobd.core.attempt_life import Act, AttemptLife, EndTerms, IllegalSightError, advance
 from bgjobd.core.attempt_sights import Sight
 from bgjobd.core.job import AttemptKey, Ending
-from bgjobd.core.log_entries import killed_strays
+from bgjobd.core.log_entries import OVERSTAYED, killed_strays
 from bgjobd.core.why import UnderWay
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal, Record
@@ -218,6 +218,8 @@ class Attempt:
         if journal.may_have_notes:
             self._news.read()
         self._tell_strays(*journal_facts.strays(exit_record or journal.exit))
+        if journal_facts.has_overstayed(journal, exit_record):
+            self._around.outbox.hold(Noted(*self.key, EntryType.FAILURE, OVERSTAYED))
         self.see(sight)
         return True
 

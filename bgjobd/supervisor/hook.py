@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
 from bgjobd.core.job import AttemptKey, Call, Ending
-from bgjobd.core.log_entries import killed_strays
+from bgjobd.core.log_entries import OVERSTAYED, killed_strays
 from bgjobd.core.verdict import UNSEEN
 from bgjobd.forkserver import subreaper
 from bgjobd.forkserver.journal import Journal
@@ -239,6 +239,8 @@ class Hook:
         self._tell_strays(*journal_facts.strays(exit_record or journal.exit))
         fact = journal_facts.ended(self.key, journal, exit_record)
         ending = journal_facts.left_in(journal) or UNSEEN if fact is None else fact.ending
+        if journal_facts.has_overstayed(journal, exit_record):
+            self.tell(OVERSTAYED)
         if self._is_late:
             self.tell(f"ran longer than {_LIMIT:g} s, and was killed")
         elif ending.outcome is not Outcome.COMPLETED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from typing import Final
@@ -84,6 +85,12 @@ def strays(exit_record: journals.Record | None) -> tuple[int, list[str]]:
     return record.get("strays", 0), names[: subreaper.MAX_NAMES]
 
 
+def has_overstayed(journal: Journal, exit_record: journals.Record | None) -> bool:
+    """Whether what was to end with the attempt took longer than it may, after the outcome."""
+    record = exit_record or journal.exit or {}
+    return journal.outcome is not None and record.get("signal") == signal.SIGALRM
+
+
 def left_in(journal: Journal | None) -> Ending | None:
     """How an attempt ended by what it has recorded, its outcome or that this found no room; None where neither."""
     if journal is None or (journal.outcome is None and journal.waiting is None):
@@ -94,7 +101,8 @@ def left_in(journal: Journal | None) -> Ending | None:
 def _ending(journal: Journal, code: int | None, number: int | None) -> Ending:
     """The outcome that was recorded, or that it found no room; else what the exit code or the signal's number says."""
     if journal.outcome is not None:
-        return replace(_OUTCOMES[journal.outcome["outcome"]](journal.outcome), exit_code=code, signal=number)
+        ending = _OUTCOMES[journal.outcome["outcome"]](journal.outcome)
+        return replace(ending, exit_code=ending.exit_code if code is None else code, signal=number)
     if journal.waiting is not None:
         return replace(without_room(journal.waiting["size"]), exit_code=code, signal=number)
     return Ending.exited(code) if code is not None else Ending.signalled(number or 0)
@@ -157,6 +165,10 @@ def _snoozed(record: journals.Record) -> Ending:
     return Ending.snoozed(_delay(record["delay"]))
 
 
+def _exited(record: journals.Record) -> Ending:
+    return Ending.exited(record["exit_code"])
+
+
 def _delay(seconds: float) -> float:
     """The delay that a job asked for, within what can be stored: it may have written its journal by itself."""
     return min(max(0.0, float(seconds)), LONGEST_DURATION)
@@ -189,4 +201,5 @@ _OUTCOMES: Final[dict[str, Callable[[journals.Record], Ending]]] = {
     "completed": _completed,
     "failed": _failed,
     "snoozed": _snoozed,
+    "exited": _exited,
 }

@@ -81,6 +81,8 @@ def limits_of(config: Config, class_name: str) -> Limits:
         account=_account(own.user, own.group) if os.geteuid() == 0 else None,
         writable=None if own.writable is None else tuple(map(str, own.writable)),
         umask=first(own.umask, PRIVATE),
+        exit_grace=first(own.exit_grace, config.app.exit_grace),
+        exit_handlers=first(own.exit_handlers, config.app.exit_handlers),
     )
 
 

@@ -65,6 +65,8 @@ def test_nothing_configured_gives_the_documented_defaults() -> None:
         "env": {},
         "prepare": None,
         "import_timeout": 30.0,
+        "exit_grace": 5.0,
+        "exit_handlers": "own",
     }
     assert (made.retry.max_retries, made.retry.retry_delay, made.retry.cap) == (3, 5.0, 100)
     assert (made.retry.backoff, made.retry.max_retry_delay) == (Backoff.CONSTANT, 3600.0)
@@ -205,6 +207,8 @@ retry_delay = 1.5
 backoff = "constant"
 max_retry_delay = 60
 retry_lost = false
+exit_grace = 2
+exit_handlers = "all"
 timeout = 60
 stop_grace = 5
 memory = "256M"

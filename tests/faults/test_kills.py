@@ -337,12 +337,12 @@ def test_a_bad_ending_has_its_reason_and_is_no_success(
     _audit(lasting, [job.id])
 
 
-def test_what_a_job_has_left_for_the_interpreters_exit_does_not_spoil_its_outcome(
+def test_what_a_job_has_left_for_the_interpreters_exit_runs_and_does_not_spoil_its_outcome(
     lasting: RunningDaemon,
 ) -> None:
     with lasting.client() as client:
         end = client.run_background_job(TARGET, "leave_at_exit").wait(20)
-    assert (end["status"], end["result"], _told(end)) == ("completed", "whole", [("completed", 0, None)])
+    assert (end["status"], end["result"], _told(end)) == ("completed", "whole", [("completed", 3, None)])
 
 
 # Stopped, not killed

@@ -77,6 +77,7 @@ class DrivenServer:
         python: str = sys.executable,
         approved: dict[str, Any] | None = None,
         limits: dict[str, Any] | None = None,
+        limits_of_classes: dict[str, dict[str, Any]] | None = None,
         groups: Groups | None = None,
         spares: int = 2,
         prepare: str | None = None,
@@ -109,7 +110,8 @@ class DrivenServer:
                 "work": str(self.work),
                 "unreadable": [str(self.spool), str(self.output)],
                 "groups": groups,
-                "limits": dict.fromkeys(approved or {"probes.Probe": None}, limits or {}),
+                "limits": limits_of_classes
+                or dict.fromkeys(approved or {"probes.Probe": None}, limits or {}),
                 "boot_id": "b00",
                 "client": str(Path(bgjob.__file__).parent),
                 "prepare": prepare,

@@ -162,7 +162,11 @@ RULES = [
         inside("bgjobd.forkserver"),
         lambda use: use.is_of(["asyncio"]) and not use.is_lazy,
     ),
-    Rule("the fork server has one thread", inside("bgjobd.forkserver"), of(*THREADS)),
+    Rule(
+        "the fork server has one thread: its children may count those of a job",
+        inside("bgjobd.forkserver"),
+        lambda use: use.is_of(THREADS) and not use.is_of(["_thread._count"]),
+    ),
     Rule(
         "only the fork server forks and waits, and a container's init",
         outside("bgjobd.forkserver", "bgjobd.host.init"),
