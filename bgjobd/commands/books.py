@@ -190,7 +190,7 @@ def _left_files(look: Snapshot) -> Iterator[Discrepancy]:
         subject = journals.file_name(*file.key, file.kind)
         if file.is_fence:
             continue  # it stays as long as a fork server may have the start before it
-        if file.kind == "hook":
+        if file.kind in journals.HOOKS:
             if file.pid is None:
                 yield Discrepancy(
                     subject, "hook", "the process of this failed hook is gone, its journal is not", _RESTART
@@ -266,7 +266,7 @@ def _fell_to_daemon(process: Process, look: Snapshot) -> bool:
 def _is_at_work(process: Process, begun: Collection[int], look: Snapshot) -> bool:
     """Whether its attempt, or hook, runs: it holds its files, is of its session, or descends from it."""
     open_keys = {attempt.key for attempt in look.open_attempts}
-    open_keys |= {file.key for file in look.files if file.kind == "hook" and file.pid is not None}
+    open_keys |= {file.key for file in look.files if file.kind in journals.HOOKS and file.pid is not None}
     return bool(process.holds & open_keys) or _is_below(process, begun, look.processes)
 
 

@@ -33,7 +33,7 @@ from bgjobd.supervisor.work_dirs import ASIDE
 PAUSE: Final = 2.0
 """Seconds between two looks: how long an attempt may count as running whose process is gone."""
 
-_KINDS: Final = ("journal", "hook", "stop")
+_KINDS: Final = ("journal", *journals.HOOKS, "stop")
 _AT_ONCE: Final = 1000
 """How many files of attempts are looked up in the books at once."""
 
@@ -139,8 +139,8 @@ def _mark(spool: Path) -> str:
 def _left_work(work: Path, open_attempts: Iterable[OpenAttempt], files: Iterable[SpoolFile]) -> list[str]:
     """The working directories of attempts and hooks that do not run."""
     in_use = {ASIDE}
-    in_use |= {journals.directory_name(*attempt.key, is_hook=False) for attempt in open_attempts}
-    in_use |= {journals.directory_name(*file.key, is_hook=True) for file in files if file.kind == "hook"}
+    in_use |= {journals.directory_name(*attempt.key) for attempt in open_attempts}
+    in_use |= {journals.directory_name(*file.key, file.kind) for file in files if file.kind in journals.HOOKS}
     try:
         return [str(work / name) for name in sorted(os.listdir(work)) if name not in in_use]
     except FileNotFoundError:

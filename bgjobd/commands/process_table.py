@@ -15,7 +15,7 @@ from bgjobd.forkserver import journal as journals
 from bgjobd.host import lock
 
 _WRITES: Final = os.O_WRONLY | os.O_RDWR
-_KINDS: Final = ("journal", "hook", "out")
+_KINDS: Final = ("journal", *journals.HOOKS, "out")
 _SERVER: Final = "/forkserver/__main__.py"
 _LONGEST_COMMAND: Final = 200
 

@@ -162,7 +162,7 @@ def _files_of(spool: Path) -> Iterable[AttemptKey]:
         names = os.listdir(spool)
     except FileNotFoundError:
         return ()
-    return [key for name in names if (key := journals.try_key(name, "journal", "hook")) is not None]
+    return [key for name in names if (key := journals.try_key(name, "journal", *journals.HOOKS)) is not None]
 
 
 # The archive

@@ -116,6 +116,8 @@ class App(Section):
     """Variables for it."""
     prepare: values.FunctionPath | None = None
     """A function that is called once, before anything approved is imported, such as `django.setup`."""
+    on_failure: values.FunctionPath | None = None
+    """A function that is called when a job of any class has failed for good, after the class's own hook."""
     import_timeout: values.Duration = 30.0
     """For `prepare`, for each module, and for describing each class."""
     exit_grace: values.Delay = 5.0

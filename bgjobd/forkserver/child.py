@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from . import allowances, exits, printing, subreaper
 from . import journal as journals
-from .invocation import Approved, Invocation, attempt_call, hook_call
+from .invocation import Approved, Invocation, attempt_call, failure_call, hook_call
 from .order import Order, Place
 from .outcomes import outcome_of_error, outcome_of_result
 from .process_identity import pidfd_inode, start_time
@@ -117,7 +117,7 @@ class Setting(NamedTuple):
     `sandbox` answers the one of an order's class; `inherited` are the fork server's own descriptors, which are closed;
     by the pipe `complaints` an attempt tells why it does not start; `means` is what the fork server may use;
     `on_sigpipe` is what the application wants done then; `show_title` has the process called so; `log_handlers` is a
-    list of all there are, with one more.
+    list of all there are, with one more; `on_failure` hears of the failed jobs of all classes.
     """
 
     approved: Mapping[str, Approved]
@@ -129,6 +129,7 @@ class Setting(NamedTuple):
     on_sigpipe: Any
     show_title: Callable[[str], None]
     log_handlers: Sequence[Any]
+    on_failure: Any = None
 
 
 def run_spare(pipe: int, setting: Setting) -> NoReturn:
@@ -286,8 +287,7 @@ def _run_method(order: Order, setting: Setting, recorder: _Recorder, sandbox: Sa
         recorder.end(outcome_of_error(error, order, None, sandbox))
         return 1
     try:
-        approved = setting.approved.get(order.class_name)
-        line, code = _outcome(order, approved, recorder, setting.place, sandbox, since)
+        line, code = _outcome(order, setting, recorder, sandbox, since)
     except SystemExit as leaving:
         code = _exit_code(leaving)
         recorder.end_by_exit(code)
@@ -300,20 +300,22 @@ def _run_method(order: Order, setting: Setting, recorder: _Recorder, sandbox: Sa
 
 
 def _outcome(
-    order: Order,
-    approved: Approved | None,
-    recorder: _Recorder,
-    place: Place,
-    sandbox: Sandbox,
-    since: float,
+    order: Order, setting: Setting, recorder: _Recorder, sandbox: Sandbox, since: float
 ) -> tuple[bytes, int]:
     """Call the method; the record of what it came to, and the exit code. What it told until then is recorded."""
-    call = Invocation(approved)
+    call = Invocation(setting.approved.get(order.class_name))
     try:
-        context = _context_maker(order, recorder, place, since)
-        run_call = hook_call if order.is_hook else attempt_call
+        context = _context_maker(order, recorder, setting.place, since)
+        result: Any = None
+        match order.kind:
+            case journals.ATTEMPT:
+                result = attempt_call(call, order, context)
+            case journals.HOOK:
+                hook_call(call, order, context)
+            case _:
+                failure_call(setting.on_failure, order)
         # The pid is asked last: the job may have forked, and this be its copy.
-        return outcome_of_result(run_call(call, order, context)), 0
+        return outcome_of_result(result), 0
     except SystemExit:
         raise
     except BaseException as error:

@@ -165,6 +165,14 @@ def hook_call(call: Invocation, order: Order, context: Callable[[], Any]) -> Non
     _awaited(made.failed(error))
 
 
+def failure_call(function: Any, order: Order) -> None:
+    """Tell the function for all classes how the last attempt ended. Raises whatever it raises."""
+    if function is None or order.error is None:
+        raise MethodNotApproved("there is no [app] on_failure any more")
+    error = importlib.import_module("bgjob.jobs").AttemptError(**order.error)
+    _awaited(function(error, class_name=order.class_name, method_name=order.method_name, job_id=order.job))
+
+
 def _no_longer(order: Order) -> MethodNotApproved:
     return MethodNotApproved(f"{order.class_name}::{order.method_name} is no longer allowed")
 

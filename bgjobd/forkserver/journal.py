@@ -44,6 +44,11 @@ ENDING = 8 * 1024
 EXIT = 2 * 1024
 """What of them no outcome takes: the exit record, twice."""
 
+ATTEMPT, HOOK, ON_FAILURE = "journal", "hook", "on_failure"
+"""The kinds of journals: an attempt's, that of its class's `failed` hook, that of the function for all classes."""
+
+HOOKS = (HOOK, ON_FAILURE)
+
 _SHORT = 4 * 1024
 _SHORT_NAME = 100
 _PAGE = 4096
@@ -88,21 +93,21 @@ _GONE = frozenset({errno.ENOENT, errno.EACCES})
 _NO_TRICKS = os.O_NOFOLLOW | os.O_NONBLOCK  # a job may have put anything under the name
 
 
-def file_name(job: int, number: int, kind: str = "journal") -> str:
-    """The name of an attempt's file: in the spool its `journal`, its `hook`'s, its `stop` reason, or that it is
+def file_name(job: int, number: int, kind: str = ATTEMPT) -> str:
+    """The name of an attempt's file: in the spool its `journal`, its hooks', its `stop` reason, or that it is
     `bereft` of its journal; its output, `out`.
     """
     return f"{job}.{number}.{kind}"
 
 
-def directory_name(job: int, number: int, is_hook: bool) -> str:
-    """The name of the directory that an attempt, or the hook after it, works in, and of its cgroup."""
-    return f"{job}.{number}.hook" if is_hook else f"{job}.{number}"
+def directory_name(job: int, number: int, kind: str = ATTEMPT) -> str:
+    """The name of the directory that an attempt, or a hook after it, works in, and of its cgroup."""
+    return f"{job}.{number}" if kind == ATTEMPT else file_name(job, number, kind)
 
 
 def try_directory_key(name: str) -> tuple[int, int] | None:
     """Job and attempt number of a directory with such a name; None for any other."""
-    return try_key(name, "hook") if name.count(".") == 2 else try_key(f"{name}.", "")
+    return try_key(name, *HOOKS) if name.count(".") == 2 else try_key(f"{name}.", "")
 
 
 def try_key(name: str, *kinds: str) -> tuple[int, int] | None:

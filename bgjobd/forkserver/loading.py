@@ -39,33 +39,40 @@ class UnfitError(Exception):
 
 
 class UnpreparedError(Exception):
-    """What is to be called before the imports failed, so that none of them would find what it needs."""
+    """A function of [app], `what`, failed: one that is called before the imports, so that none of them would find what
+    it needs, or cannot be had: one that is to hear of failed jobs.
+    """
+
+    def __init__(self, what: str, reason: str) -> None:
+        self.what = what
+        super().__init__(reason)
 
 
 class Loaded(NamedTuple):
-    """The classes that attempts may use, and everything about all of them as data, as `ready` tells it."""
+    """The classes that attempts may use, who hears of those that failed, and everything about all classes as data, as
+    `ready` tells it.
+    """
 
     approved: dict[str, Approved]
+    on_failure: Any
     description: dict[str, Any]
 
 
-def load(
-    listed: dict[str, Any], client: str, prepare: str | None, tell: Callable[[dict[str, Any]], None]
-) -> Loaded:
-    """Import and describe the classes and modules `listed` (name → the methods to offer, or None for all).
+def load(message: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> Loaded:
+    """Import and describe the `approved` classes and modules (name → the methods to offer, or None for all).
 
     `client` is the directory of the package bgjob, for an interpreter that lacks it; `prepare` names the function that
-    is called before; `tell` hears what is begun. Raises UnfitError, UnpreparedError.
+    is called before, `on_failure` that which hears of failed jobs; `tell` hears what is begun. Raises UnfitError,
+    UnpreparedError.
     """
+    listed = message["approved"]
 
     def announce(classes: Sequence[str]) -> None:
         tell({"type": "loading", "classes": list(classes)})
 
     registered = exits.watch()
-    _lend_client(client)
-    if prepare is not None:
-        tell({"type": "preparing"})
-        _prepare(prepare)
+    _lend_client(message["client"])
+    on_failure = _functions(message, tell).get("on_failure")
     classes, broken = _import_all(list(listed), announce)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a module may have had children vanish unseen
     description = _described_elsewhere(classes, broken, listed, registered, announce)
@@ -76,26 +83,42 @@ def load(
     }
     for name, one in approved.items():
         approved[name] = _with_adapters(name, one, announce)
-    _import_what_attempts_need(approved)
+    _import_what_attempts_need(approved, on_failure)
     _close_databases()
     _settle()
-    return Loaded(approved, description)
+    return Loaded(approved, on_failure, description)
 
 
-def _prepare(name: str) -> None:
-    """Call the function of this name, which makes ready what the imports need. Raises UnpreparedError."""
-    module, _, function = name.rpartition(".")
+def _functions(message: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """The functions that [app] names, by their keys. Raises UnpreparedError."""
+    functions: dict[str, Any] = {}
+    for what in ("prepare", "on_failure"):
+        name = message.get(what)
+        if name is not None:
+            tell({"type": "preparing", "what": f"{what}: {name}"})
+            functions[what] = _prepare(what, name)
+    return functions
+
+
+def _prepare(what: str, name: str) -> Any:
+    """The function of this name; one that makes ready what the imports need was called. Raises UnpreparedError."""
+    place, _, own_name = name.rpartition(".")
     try:
-        if isinstance(getattr(importlib.import_module(module), function)(), CoroutineType):
+        function = getattr(importlib.import_module(place), own_name)
+        if not callable(function):
+            raise TypeError(f"{name} is no function")
+        if what == "prepare" and isinstance(function(), CoroutineType):
             raise TypeError("it is a coroutine function, which nobody awaits here")
         _leave_if_a_copy()
         _check_threads([name])
     except UnfitError as error:
-        raise UnpreparedError(error.reason) from None
+        raise UnpreparedError(f"{what}: {name}", error.reason) from None
     except BaseException as error:
         _leave_if_a_copy()
         reason = f"{type(error).__name__}: {text_of(error)}"[:_LONGEST_REASON]
-        raise UnpreparedError(f"{reason}\n{traceback_of(error)[-_LONGEST_TRACE:].rstrip()}") from None
+        told = f"{reason}\n{traceback_of(error)[-_LONGEST_TRACE:].rstrip()}"
+        raise UnpreparedError(f"{what}: {name}", told) from None
+    return function
 
 
 _LONGEST_REASON = 2000
@@ -127,25 +150,28 @@ def _try_adapter(approved: Approved, name: str) -> Any:
         return None
 
 
-def _import_what_attempts_need(approved: dict[str, Approved]) -> None:
+def _import_what_attempts_need(approved: dict[str, Approved], on_failure: Any) -> None:
     """Now rather than in the attempts: each would pay for it, and an upgrade may replace files meanwhile."""
     if "bgjob" in sys.modules:
         with suppress(ImportError):  # as below
             importlib.import_module("bgjob.default_client")  # the client, which bgjob puts off
-    if any("failed" in one.hooks for one in approved.values()):
+    if on_failure is not None or any("failed" in one.hooks for one in approved.values()):
         with suppress(ImportError):  # a bgjob that is not ours fails the hook, later
             importlib.import_module("bgjob.jobs")
     for caller in {method.caller for one in approved.values() for method in one.methods.values()} - {None}:
         with suppress(ImportError):  # the task's attempts tell
             importlib.import_module(str(caller))
-    if any(_has_coroutines(one) for one in approved.values()):
+    if _is_coroutine(on_failure) or any(_has_coroutines(one) for one in approved.values()):
         importlib.import_module("asyncio")
 
 
 def _has_coroutines(approved: Approved) -> bool:
-    functions = [approved.function(name) for name in (*approved.methods, *approved.hooks)]
-    codes = [getattr(function, "__code__", None) for function in functions]
-    return any(isinstance(code, CodeType) and code.co_flags & _CO_COROUTINE for code in codes)
+    return any(_is_coroutine(approved.function(name)) for name in (*approved.methods, *approved.hooks))
+
+
+def _is_coroutine(function: Any) -> bool:
+    code = getattr(function, "__code__", None)
+    return isinstance(code, CodeType) and bool(code.co_flags & _CO_COROUTINE)
 
 
 _CO_COROUTINE = 0x80

@@ -23,8 +23,8 @@ class Place(NamedTuple):
 
 
 class Order(NamedTuple):
-    """What the daemon asked for: which attempt, and what it runs; `error` is what a `failed` hook is told, `key` the
-    idempotency key that the job was submitted with.
+    """What the daemon asked for: which attempt, and what it runs; `error` is what a hook is told, `kind` that of its
+    journal, which says whether it is one, and which; `key` the idempotency key that the job was submitted with.
 
     The names in `sensitive` are parameters whose values no record may show. Long parameters are JSON text, `unread`,
     until the attempt has a process of its own: reading them would keep other starts waiting.
@@ -41,6 +41,7 @@ class Order(NamedTuple):
     error: Mapping[str, str | None] | None = None
     unread: str | None = None
     key: str | None = None
+    kind: str = journals.ATTEMPT
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Order:
@@ -59,6 +60,7 @@ class Order(NamedTuple):
             message["error"],
             None if is_short else parameters,
             message["key"],
+            message.get("kind", journals.ATTEMPT if message["error"] is None else journals.HOOK),
         )
 
     def to_json(self) -> str:
@@ -78,12 +80,12 @@ class Order(NamedTuple):
     @property
     def journal(self) -> str:
         """The journal's name: a hook has one of its own."""
-        return journals.file_name(self.job, self.number, "hook" if self.is_hook else "journal")
+        return journals.file_name(self.job, self.number, self.kind)
 
     @property
     def directory(self) -> str:
         """The name of its working directory, and of its cgroup."""
-        return journals.directory_name(self.job, self.number, self.is_hook)
+        return journals.directory_name(self.job, self.number, self.kind)
 
     @property
     def title(self) -> str:
@@ -93,5 +95,5 @@ class Order(NamedTuple):
 
     @property
     def is_hook(self) -> bool:
-        """Whether it calls the class's `failed` hook."""
-        return self.error is not None
+        """Whether it tells somebody that its job has failed."""
+        return self.kind != journals.ATTEMPT

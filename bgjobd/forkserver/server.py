@@ -13,7 +13,7 @@ import select
 import signal
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
@@ -77,6 +77,7 @@ class _Server:
         self._on_sigpipe: Any = signal.SIG_IGN
         self._show_title = title.made()
         self._log_handlers: list[Any] = []
+        self._on_failure: Any = None
         self._spares = Spares(0, 0)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._complaints_read, self._complaints_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -158,9 +159,9 @@ class _Server:
         if os.getppid() != message["parent"]:
             os._exit(1)  # it has ended already
         try:
-            loaded = loading.load(message["approved"], message["client"], message["prepare"], self._tell)
+            loaded = loading.load(message, self._tell)
         except loading.UnpreparedError as error:
-            self._tell({"type": "unprepared", "reason": str(error)})
+            self._tell({"type": "unprepared", "what": error.what, "reason": str(error)})
             os._exit(1)
         except loading.UnfitError as error:
             self._tell({"type": "unfit", "classes": error.classes, "reason": error.reason})
@@ -172,7 +173,7 @@ class _Server:
         )  # a spare that it writes to may have died
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        self._approved = loaded.approved
+        self._approved, self._on_failure = loaded.approved, loaded.on_failure
         subreaper.die_with_parent(False)
         self._helpers = frozenset(subreaper.children())
         left_open = [f"{number} → {place}" for number, place in _descriptors().items() if number not in own]
@@ -204,16 +205,7 @@ class _Server:
             for name, limits in {"": {}, **message["limits"]}.items()
         }
         self._log_handlers = exits.log_handlers()
-        self._forget_handlers()
-
-    def _forget_handlers(self) -> None:
-        """Have what imports have registered run in no attempt; where a class asks for it, in none of the others."""
-        sandboxes = self._sandboxes.values()
-        if not any(one.runs_all_handlers for one in sandboxes):
-            exits.forget_registered()  # here, for each attempt would pay for it
-            return
-        for one in sandboxes:
-            one.must_forget_handlers = not one.runs_all_handlers
+        _forget_handlers(self._sandboxes.values())
 
     def _sandbox_of(self, order: Order) -> sandbox.Sandbox:
         """The class's; of one that is not approved any more, whose method is not called, that without limits."""
@@ -263,8 +255,8 @@ class _Server:
         self._forget_others()
         inherited = (self._link, self._wake_read, self._wake_write, self._complaints_read)
         why = self._complaints_write
-        of_all = self._approved, self._sandbox_of, place, inherited, why, self._means
-        return child.Setting(*of_all, self._on_sigpipe, self._show_title, self._log_handlers)
+        of_all = self._approved, self._sandbox_of, place, inherited, why, self._means, self._on_sigpipe
+        return child.Setting(*of_all, self._show_title, self._log_handlers, self._on_failure)
 
     def _give_way(self, order: Order, lost: Sequence[str]) -> NoReturn:
         """End, so that another takes over: what was taken away cannot be had back, and attempts would be without it.
@@ -362,6 +354,15 @@ class _Server:
     def _report(self, order: Order, what: str, **facts: Any) -> None:
         of = {"job": order.job, "number": order.number, "is_hook": order.is_hook}
         self._tell({"type": what, **of, **facts})
+
+
+def _forget_handlers(sandboxes: Collection[sandbox.Sandbox]) -> None:
+    """Have what imports have registered run in no attempt; where a class asks for it, in none of the others."""
+    if not any(one.runs_all_handlers for one in sandboxes):
+        exits.forget_registered()  # here, for each attempt would pay for it
+        return
+    for one in sandboxes:
+        one.must_forget_handlers = not one.runs_all_handlers
 
 
 def _place_of(message: wire.Message) -> Place:

@@ -15,7 +15,7 @@ from bgjobd.supervisor import limits
 @dataclass(frozen=True, slots=True)
 class Application:
     """What a fork server serves: the interpreter, where its code is, which environment, what is approved; `prepare` is
-    the function that comes before all imports.
+    the function that comes before all imports, `on_failure` that which hears of failed jobs.
 
     `approved` maps a class to the methods that its policy lists, or to None for all, `limits` to those of its attempts,
     `missing` to why it cannot run at all. `slots` is how many attempts there may be at once, `spares` how many children
@@ -32,6 +32,7 @@ class Application:
     slots: int = 1
     spares: int = 0
     prepare: str | None = None
+    on_failure: str | None = None
 
     @classmethod
     def from_config(cls, config: Config) -> Application:
@@ -55,6 +56,7 @@ class Application:
             slots=config.daemon.slots,
             spares=config.daemon.spares,
             prepare=app.prepare,
+            on_failure=app.on_failure,
         )
 
     def only(self, names: Collection[str]) -> Application:

@@ -58,7 +58,7 @@ class Attempt:
         self._news = AttemptNews(around, key, self.see)
         output_bytes = partial(around.outputs.measure, key)
         self.process = AttemptProcess(
-            around.spool, around.work, around.processes, around.end_strays, key, False, output_bytes
+            around.spool, around.work, around.processes, around.end_strays, key, output_bytes=output_bytes
         )
         self.way = AttemptStart(around, class_name, self.see, self._ask, lambda: self.life.state.is_final)
         self._stop = AttemptStop(

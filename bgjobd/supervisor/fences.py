@@ -11,9 +11,9 @@ from contextlib import suppress
 
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.journal import HOOKS, Journal
 from bgjobd.supervisor.kept_fork_servers import KeptForkServers
-from bgjobd.supervisor.spool_files import HOOK, JOURNAL, SpoolFiles
+from bgjobd.supervisor.spool_files import JOURNAL, SpoolFiles
 
 
 class Fences:
@@ -35,11 +35,17 @@ class Fences:
         os.close(journal)
         return True
 
-    def put_against_hook(self, key: AttemptKey) -> None:
+    def put_after_hook(self, key: AttemptKey, kind: str) -> None:
+        """Put one in the place of the journal of a hook that is over, and after which another is to come: it stays
+        until it is removed, or replaced, by its key. Raises OSError.
+        """
+        self._files.put(journals.file_name(*key, kind), journals.fenced())
+
+    def put_against_hook(self, key: AttemptKey, kind: str) -> None:
         """Put one in the place of a hook's journal, where a fork server of an earlier daemon may be about to call
         it.
         """
-        name = journals.file_name(*key, HOOK)
+        name = journals.file_name(*key, kind)
         try:
             holders = self._servers.holders(None)
             if holders == []:
@@ -49,10 +55,10 @@ class Fences:
         except OSError:
             self._files.remove(name)  # the spool is full, or no descriptors are left
 
-    def is_against_hook(self, key: AttemptKey) -> bool:
+    def is_against_hook(self, key: AttemptKey, kind: str) -> bool:
         """Whether it is known that no hook was called: one that cannot be read now is looked at again later."""
         try:
-            journal = self._files.try_read(key, HOOK)
+            journal = self._files.try_read(key, kind)
         except OSError:
             return False
         return journal is not None and journal.fenced is not None
@@ -76,7 +82,8 @@ class Fences:
         """Remove all against starts that nobody has before him any more."""
         with suppress(OSError):  # the directory is gone, or no descriptors are left
             self._lift(set(self._files.keys(JOURNAL)) - self._kept, JOURNAL)
-            self._lift(self._files.keys(HOOK), HOOK)
+            for kind in HOOKS:
+                self._lift(self._files.keys(kind), kind)
 
     def _lift(self, keys: Iterable[AttemptKey], kind: str) -> None:
         able: frozenset[str] | None = None

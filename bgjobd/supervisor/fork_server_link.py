@@ -41,6 +41,7 @@ class ForkServer(asyncio.Protocol):
     classes that it could not load, with the reason: it can start nothing of them. `heard_at` is when it last gave a
     sign of life, on the loop's clock. `has_started`: an attempt has begun there. `is_killed`: by this process. Its pid
     is among `pids` until it is reaped, which `on_reaped` hears of. `mark` is what the spool knows it by.
+    `has_on_failure`: a function hears of the failed jobs of all classes.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class ForkServer(asyncio.Protocol):
         pids: set[int],
         kept: Marked,
         spool: Path,
-        prepare: str | None,
+        has_on_failure: bool,
     ) -> None:
         self._process = process
         self._on_report = on_report
@@ -61,7 +62,8 @@ class ForkServer(asyncio.Protocol):
         self._kept, self._spool = kept, spool
         self._decoder = wire.Decoder()
         self._transport: asyncio.Transport | None = None
-        self._loading = Loading(prepare)
+        self._loading = Loading()
+        self.has_on_failure = has_on_failure
         self._pidfd: int | None = None
         self._pong: asyncio.Future[None] | None = None
         self.ready: wire.Message = {}
@@ -112,7 +114,9 @@ class ForkServer(asyncio.Protocol):
         """
         process, link, kept = _start(application, dirs)
         pids.add(process.pid)
-        server = cls(process, on_report, on_reaped, pids, kept, dirs.spool, application.prepare)
+        server = cls(
+            process, on_report, on_reaped, pids, kept, dirs.spool, application.on_failure is not None
+        )
         await server._connect(link)
         try:
             server._send(_configuration(application, left_out, dirs) | {"mark": server.mark})
@@ -342,6 +346,7 @@ def _configuration(application: Application, left_out: Collection[str], dirs: At
         "path": list(application.path),
         "client": str(_CLIENT),
         "prepare": application.prepare,
+        "on_failure": application.on_failure,
         "approved": {name: methods for name, methods in application.approved.items() if name not in left_out},
         "spool": str(dirs.spool),
         "output": str(dirs.output),

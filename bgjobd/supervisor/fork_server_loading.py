@@ -31,9 +31,8 @@ class UnloadableError(Exception):
 class Loading:
     """One fork server's, from its exec on."""
 
-    def __init__(self, prepare: str | None) -> None:
-        self._prepare = prepare
-        self._is_preparing = False
+    def __init__(self) -> None:
+        self._preparing: str | None = None
         self._classes: list[str] = []
         self._patience: asyncio.Timeout | None = None
         self._limit = 0.0
@@ -51,8 +50,8 @@ class Loading:
             async with asyncio.timeout(patience) as self._patience:
                 return await asyncio.shield(self._ready)
         except TimeoutError:
-            if self._is_preparing:
-                text = f"[app] prepare: {self._prepare} did not come back within {patience:g} s"
+            if self._preparing is not None:
+                text = f"[app] {self._preparing} did not come back within {patience:g} s"
                 raise TooSlowError(f"{text}; [app] import_timeout gives it longer") from None
             hint = "raise [app] import_timeout, or do less at the top of its module"
             reason = f"its module was not imported within {patience:g} s; {hint}"
@@ -67,12 +66,12 @@ class Loading:
         """A sign of life."""
         match message["type"]:
             case "preparing":
-                self._is_preparing = True
+                self._preparing = message["what"]
                 self._wait_anew()
             case "unprepared":
-                self._fail(ForkServerError(f"[app] prepare: {self._prepare} failed: {message['reason']}"))
+                self._fail(ForkServerError(f"[app] {message['what']} failed: {message['reason']}"))
             case "loading":
-                self._is_preparing, self._classes = False, message["classes"]
+                self._preparing, self._classes = None, message["classes"]
                 self._wait_anew()
             case "unfit":
                 self._fail(UnloadableError(message["classes"], message["reason"]))
@@ -94,10 +93,8 @@ class Loading:
         """The link has ended."""
         if self.is_over:
             return
-        if self._is_preparing:
-            self._fail(
-                ForkServerError(f"[app] prepare: {self._prepare} ended the fork server; stderr has more")
-            )
+        if self._preparing is not None:
+            self._fail(ForkServerError(f"[app] {self._preparing} ended the fork server; stderr has more"))
             return
         reason = "its module ended the process while it was imported or described"
         without = ForkServerError("the fork server ended before it imported anything; stderr has more")

@@ -1,4 +1,6 @@
-"""One `failed` hook: as it is owed, and as it was called, until its job's log has how it ended."""
+"""One hook, a class's `failed` or [app] on_failure: as it is owed, and as it was called, until its job's log has how it
+ended.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import secrets
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
@@ -15,13 +17,14 @@ from bgjobd.core.job import AttemptKey, Call, Ending
 from bgjobd.core.log_entries import OVERSTAYED, killed_strays
 from bgjobd.core.verdict import UNSEEN
 from bgjobd.forkserver import subreaper
-from bgjobd.forkserver.journal import Journal
+from bgjobd.forkserver.journal import HOOK, HOOKS, ON_FAILURE, Journal
 from bgjobd.host.pacing import let_others
 from bgjobd.store.items import Noted
 from bgjobd.supervisor import journal_facts
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.notes import NotesReader
 from bgjobd.supervisor.processes import FIRST_LOOK, LAST_LOOK, AttemptProcess, began_at
+from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.starts import Start
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
@@ -37,13 +40,21 @@ _PATIENCE: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class OwedHook:
-    """A hook that waits to be called; `crashes` is how many starts of it in a row ended their fork server."""
+    """A hook that waits to be called; `crashes` is how many starts of it in a row ended their fork server. `kind` is
+    that of its journal: HOOK for the class's own, ON_FAILURE for that of all classes.
+    """
 
     key: AttemptKey
     call: Call
     ending: Ending
     is_sealed: bool
     crashes: int = 0
+    kind: str = HOOK
+
+    @property
+    def next_one(self) -> OwedHook | None:
+        """The hook that is owed after this one."""
+        return replace(self, crashes=0, kind=ON_FAILURE) if self.kind == HOOK else None
 
     def order(self, sensitive: frozenset[str]) -> dict[str, Any]:
         """`sensitive` are the names that are secrets by now; the job knows those of when it was submitted."""
@@ -64,6 +75,7 @@ class OwedHook:
                 "traceback": ending.traceback,
             },
             "key": None,
+            "kind": self.kind,
         }
 
 
@@ -79,26 +91,29 @@ class Asked:
 class Hook:
     """A hook that was called: by a fork server that will report on it, or with its process watched.
 
-    `asked` is None for one that an earlier daemon has called. `mark` is that of the fork server that was asked for it,
-    None where that is not known. `server` is the one that will report on it, if any; `crash`: how it ended, by itself,
-    before anybody told of the hook. `on_over` hears that the hook is over, `on_not_begun` that it has not begun.
+    `asked` is None for one that an earlier daemon has called; `next_one` is what is owed after it. `mark` is that of
+    the fork server that was asked for it, None where that is not known. `server` is the one that will report on it, if
+    any; `crash`: how it ended, by itself, before anybody told of the hook. `on_over` hears that the hook is over,
+    `on_not_begun` that it has not begun.
     """
 
     def __init__(
         self,
         around: AttemptSurroundings,
         key: AttemptKey,
+        kind: str,
         asked: Asked | None,
+        next_one: OwedHook | None,
         on_over: Callable[[Hook], None],
         on_not_begun: Callable[[Hook], None],
     ) -> None:
-        self._around, self.key, self.asked = around, key, asked
+        self._around, self.key, self._kind, self.asked, self.next_one = around, key, kind, asked, next_one
         self._on_over, self._on_not_begun = on_over, on_not_begun
         self.server = None if asked is None else asked.server
         self.mark = None if asked is None else asked.server.mark
         self.crash: str | None = None
         self._process = AttemptProcess(
-            around.spool, around.work, around.processes, around.end_strays, key, is_hook=True
+            around.spool, around.work, around.processes, around.end_strays, key, kind
         )
         self._process.server_pid = None if asked is None else asked.server.pid
         self._reading: asyncio.Task[None] | None = None
@@ -220,7 +235,7 @@ class Hook:
 
     async def _note_news(self, pid: int) -> None:
         """Put into the job's log what the hook told."""
-        reader = NotesReader(self._around.spool, self.key, is_hook=True)
+        reader = NotesReader(self._around.spool, self.key, self._kind)
         is_read = False
         while not is_read:
             try:
@@ -247,21 +262,35 @@ class Hook:
             self.tell(ending.error)
         self._around.outbox.send()
 
-    def clear_away(self) -> None:
-        """Remove what it worked in, and its attempt's journal and its own, which nobody needs any more."""
-        spool, left = self._around.spool, self._around.work.remove(self._process.directory)
+    def clear_work(self) -> None:
+        """Remove what it worked in."""
+        left = self._around.work.remove(self._process.directory)
         self._tell_strays(len(left), subreaper.told_names(left))
-        spool.remove(self.key)
-        if self.asked is None or self.asked.owed.is_sealed:  # an earlier daemon may have asked for it too
-            spool.fences.put_against_hook(self.key)
-        else:
-            spool.remove_hook(self.key)
+
+    def clear_spool(self) -> None:
+        """Remove its attempt's journal, and those of the hooks, which nobody needs any more."""
+        # An earlier daemon may have asked for it too.
+        remove_hooks(self._around.spool, self.key, self.asked is None or self.asked.owed.is_sealed)
 
     def _tell_strays(self, count: int, names: list[str]) -> None:
         if count:
-            text = f"the failed hook: {killed_strays(count, names)}"
+            text = f"{_NAMES[self._kind]}: {killed_strays(count, names)}"
             self._around.outbox.send(Noted(*self.key, EntryType.INFO, text))
 
     def tell(self, what: str) -> None:
         """Put into the job's log what has gone wrong with it."""
-        self._around.outbox.send(Noted(*self.key, EntryType.FAILURE, f"the failed hook: {what}"))
+        self._around.outbox.send(Noted(*self.key, EntryType.FAILURE, f"{_NAMES[self._kind]}: {what}"))
+
+
+_NAMES: Final = {HOOK: "the failed hook", ON_FAILURE: "on_failure"}
+"""What the job's log calls them."""
+
+
+def remove_hooks(spool: Spool, key: AttemptKey, is_sealed: bool) -> None:
+    """Remove the journals of an attempt and its hooks; `is_sealed`: an earlier fork server may be about to call one."""
+    spool.remove(key)
+    for kind in HOOKS:
+        if is_sealed:
+            spool.fences.put_against_hook(key, kind)
+        else:
+            spool.remove_hook(key, kind)

@@ -1,7 +1,9 @@
-"""The `failed` hooks, all together: each called once, in a child of its own, after a job has failed for good.
+"""The hooks of failed jobs, all together: each called once, in a child of its own, after a job has failed for good;
+first `failed` of its class, then [app] on_failure.
 
-Until the hook has begun, the journal of the job's last attempt stays in the spool, so that a later daemon knows
-what is owed; the hook's own journal, linked by its process, decides that it is called once.
+Until the last has begun, the journal of the job's last attempt stays in the spool, so that a later daemon knows what is
+owed; a hook's own journal, linked by its process, decides that it is called once. A fence in the place of the first
+one's, beside the journal of its attempt, says that it is over.
 """
 
 from __future__ import annotations
@@ -9,15 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from bgjobd.core.job import AttemptKey, Call, Ending
 from bgjobd.core.retry import is_quarantined
-from bgjobd.forkserver.journal import directory_name
+from bgjobd.forkserver.journal import HOOK, HOOKS, directory_name
 from bgjobd.supervisor.fork_server_link import ForkServer
-from bgjobd.supervisor.hook import PAUSE, Asked, Hook, OwedHook
+from bgjobd.supervisor.hook import PAUSE, Asked, Hook, OwedHook, remove_hooks
 from bgjobd.supervisor.starts import Start
 from bgjobd.supervisor.surroundings import AttemptSurroundings
 
@@ -82,7 +85,7 @@ class Hooks:
 
     def directories(self) -> set[str]:
         """The names of the directories that hooks work in."""
-        return {directory_name(*key, is_hook=True) for key in self._keys()}
+        return {directory_name(*key, kind) for key in self._keys() for kind in HOOKS}
 
     def marks(self) -> set[str | None]:
         """The fork servers whose hooks run; None is among them where that is not known of one."""
@@ -90,7 +93,7 @@ class Hooks:
 
     def pids(self) -> set[int]:
         """The processes of hooks that proved their starts."""
-        known = map(self._spool.try_read_hook, self._keys())
+        known = [self._spool.try_read_hook(key, kind) for key in self._keys() for kind in HOOKS]
         return {journal.started["pid"] for journal in known if journal is not None and journal.started}
 
     def _keys(self) -> list[AttemptKey]:
@@ -99,14 +102,20 @@ class Hooks:
     # Those that wait
 
     def offer(self, key: AttemptKey, call: Call, ending: Ending, is_inherited: bool = False) -> bool:
-        """A job has failed for good: call its class's hook, if there is one. Whether it may be owed one.
+        """A job has failed for good: call its class's hook, and that of all classes. Whether it may be owed one.
 
         `is_inherited`: an earlier daemon may have asked for it already.
         """
-        if self._server is not None and self._wants(call.class_name) is False:
+        owed = OwedHook(key, call, ending, is_inherited)
+        if self._server is not None and not self._is_wanted(owed):
             return False
-        self._offer(OwedHook(key, call, ending, is_inherited))
+        self._offer(owed)
         return True
+
+    def _is_wanted(self, owed: OwedHook) -> bool:
+        """Whether it, or one after it, may have to be called, as the code of the fork server has it."""
+        is_for_all = self._server is not None and self._server.has_on_failure
+        return is_for_all or (owed.kind == HOOK and self._wants(owed.call.class_name) is not False)
 
     def _offer(self, owed: OwedHook) -> None:
         self._waiting.append(owed)
@@ -129,9 +138,11 @@ class Hooks:
     def _try_next(self) -> OwedHook | None:
         """The one that has waited longest, of a class that is there; it waits no more."""
         for owed in self._waiting:
-            if self._wants(owed.call.class_name) is not None:
+            wants = self._wants(owed.call.class_name) if owed.kind == HOOK else True
+            if wants is not None:
                 self._waiting.remove(owed)
-                return owed
+                next_one = None if wants else owed.next_one
+                return owed if next_one is None or not self._is_wanted(next_one) else next_one
         return None
 
     def _put_in_line(self, owed: OwedHook) -> None:
@@ -142,47 +153,58 @@ class Hooks:
             return is_sent
 
         self._in_line[owed.key] = owed
-        start = Start(owed.crashes, send, partial(self._has_begun, owed.key))
+        start = Start(owed.crashes, send, partial(self._has_begun, owed))
         self._around.starts.put(start)
 
-    def _has_begun(self, key: AttemptKey) -> bool:
+    def _has_begun(self, owed: OwedHook) -> bool:
         try:
-            return self._spool.try_read_hook(key) is not None
+            return self._spool.try_read_hook(owed.key, owed.kind) is not None
         except OSError:  # no descriptors: another look follows
             return False
 
     def _call(self, owed: OwedHook, server: ForkServer, start: Start) -> bool:
-        """Have it called, unless that has begun after all, or its class wants no hook any more."""
+        """Have it called, unless that has begun after all, or nobody wants it any more."""
         key, class_name = owed.key, owed.call.class_name
         try:
-            has_begun = self._spool.try_read_hook(key) is not None
+            journal = self._spool.try_read_hook(key, owed.kind)
         except OSError:  # no descriptors
             self._loop.call_later(PAUSE, self._offer, owed)
             return False
-        if has_begun:
-            self.adopt(key, class_name)
+        if journal is not None and journal.started is not None:
+            self.adopt(key, owed.kind, class_name, owed.next_one)
             return False
-        wants = self._wants(class_name)
+        wants = self._wants(class_name) if owed.kind == HOOK else server.has_on_failure
         if wants is None:
             self._waiting.append(owed)  # its class was there when it got in line
             return False
-        if not wants:
-            self._spool.remove(key)
+        if journal is not None or not wants:
+            self._go_on(owed)
             return False
         # What a call before this one made that ended before it had begun: it would be in this one's way.
-        self._around.work.remove(directory_name(*key, is_hook=True))
-        self._run(key, class_name, Asked(server, owed, start))
+        self._around.work.remove(directory_name(*key, owed.kind))
+        self._run(key, owed.kind, class_name, Asked(server, owed, start), owed.next_one)
         server.start(owed.order(self._around.policy(class_name).sensitive))
         return True
 
+    def _go_on(self, owed: OwedHook) -> None:
+        """This one is not to be called: have the next called, if there is one that somebody wants."""
+        if owed.next_one is not None and self._is_wanted(owed.next_one):
+            self._waiting.append(owed.next_one)
+            self._loop.call_soon(self._call_next)
+        else:
+            remove_hooks(self._spool, owed.key, owed.is_sealed)
+
     # Those that run
 
-    def adopt(self, key: AttemptKey, class_name: str) -> None:
+    def adopt(self, key: AttemptKey, kind: str, class_name: str, next_one: OwedHook | None) -> None:
         """Go on with a hook that an earlier daemon has called: it is not called again."""
-        self._run(key, class_name, None).watch()
+        self._run(key, kind, class_name, None, next_one).watch()
 
-    def _run(self, key: AttemptKey, class_name: str, asked: Asked | None) -> Hook:
-        hook = self._running[key] = Hook(self._around, key, asked, self._on_over, self._put_back)
+    def _run(
+        self, key: AttemptKey, kind: str, class_name: str, asked: Asked | None, next_one: OwedHook | None
+    ) -> Hook:
+        hook = Hook(self._around, key, kind, asked, next_one, self._on_over, self._put_back)
+        self._running[key] = hook
         self._idle.clear()
         self._around.outputs.keep_bounded(key, self._around.policy(class_name).max_output)
         return hook
@@ -215,7 +237,14 @@ class Hooks:
 
     def _on_over(self, hook: Hook) -> None:
         self._run_no_more(hook)
-        hook.clear_away()
+        hook.clear_work()
+        next_one = hook.next_one
+        if next_one is not None and (self._server is None or self._is_wanted(next_one)):
+            with suppress(OSError):  # should this daemon die now, the next has its end told again
+                self._spool.fences.put_after_hook(hook.key, HOOK)
+            self._waiting.append(next_one)
+        else:
+            hook.clear_spool()
         self._on_end()
         self._call_next()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bgjobd.core.job import AttemptKey
-from bgjobd.forkserver.journal import MAX_NOTES
+from bgjobd.forkserver.journal import ATTEMPT, MAX_NOTES
 from bgjobd.store.items import Note
 from bgjobd.supervisor.journal_facts import notes
 from bgjobd.supervisor.spool import Spool
@@ -16,8 +16,8 @@ class NotesReader:
     says that the method has returned, and its result found no room.
     """
 
-    def __init__(self, spool: Spool, key: AttemptKey, is_hook: bool = False) -> None:
-        self._spool, self._key, self._is_hook = spool, key, is_hook
+    def __init__(self, spool: Spool, key: AttemptKey, kind: str = ATTEMPT) -> None:
+        self._spool, self._key, self._kind = spool, key, kind
         self._end = 0
         self.count = 0
         self.has_more = False
@@ -28,7 +28,7 @@ class NotesReader:
         if self.count >= MAX_NOTES:
             self.has_more = self.is_waiting = False
             return ()
-        news = self._spool.read_news(self._key, self._end, pid, self._is_hook)
+        news = self._spool.read_news(self._key, self._end, pid, self._kind)
         found = notes(news.notes[: MAX_NOTES - self.count])
         self._end, self.has_more, self.is_waiting = news.end, news.has_more, news.is_waiting
         self.count += len(found)

@@ -16,7 +16,7 @@ from typing import Final
 
 from bgjobd.core.job import AttemptKey
 from bgjobd.forkserver import journal as journals
-from bgjobd.forkserver.journal import Journal, directory_name
+from bgjobd.forkserver.journal import ATTEMPT, Journal, directory_name
 from bgjobd.forkserver.process_identity import ahead, start_time
 from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.work_dirs import WorkDirs
@@ -64,11 +64,11 @@ class AttemptProcess:
         known: Known,
         end_strays: Callable[[], Mapping[int, str]],
         key: AttemptKey,
-        is_hook: bool,
+        kind: str = ATTEMPT,
         output_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
         self._spool, self._work, self._known, self._end_strays = spool, work, known, end_strays
-        self._key, self._is_hook, self._output_bytes = key, is_hook, output_bytes
+        self._key, self._kind, self._output_bytes = key, kind, output_bytes
         self._identity: Identity | None = None
         self._loop = asyncio.get_running_loop()
         self._pidfd: int | None = None
@@ -84,11 +84,11 @@ class AttemptProcess:
     @property
     def directory(self) -> str:
         """The name of the directory that it works in, and of its cgroup."""
-        return directory_name(*self._key, is_hook=self._is_hook)
+        return directory_name(*self._key, self._kind)
 
     def try_read(self) -> Journal | None:
         """Its journal. Raises OSError, as for any."""
-        return self._spool.try_read_hook(self._key) if self._is_hook else self._spool.try_read(self._key)
+        return self._spool.files.try_read(self._key, self._kind)
 
     def try_open_for_others(self, journal: Journal) -> int | None:
         """A pidfd of it, and of no other process that the job may have written into its journal; None where it is gone.
@@ -112,7 +112,7 @@ class AttemptProcess:
         """Open it, if it is there; whether it is open. Raises OSError where no descriptor is to be had."""
         if self._pidfd is None and journal is not None and journal.started is not None:
             self._pidfd, self._pid = self.try_open_for_others(journal), journal.started["pid"]
-            if self._pidfd is not None and not self._is_hook:
+            if self._pidfd is not None and self._kind == ATTEMPT:
                 self._known.leaders[self._pid] = self
         return self._pidfd is not None
 
@@ -143,7 +143,7 @@ class AttemptProcess:
         if self.exit is None and self._pidfd is not None:
             group = self._work.try_group(self.directory)
             self.exit = self._spool.try_collect(
-                self._pidfd, self._key, self._output_bytes, self._end_strays, group, self._is_hook
+                self._pidfd, self._key, self._output_bytes, self._end_strays, group, self._kind
             )
         return self.exit
 

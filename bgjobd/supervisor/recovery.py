@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from bgjobd.core.job import AttemptKey
+from bgjobd.forkserver.journal import HOOKS
 from bgjobd.store.reader import Reader
 from bgjobd.supervisor.attempts import Attempts
+from bgjobd.supervisor.hook import OwedHook
 from bgjobd.supervisor.hooks import Hooks
 from bgjobd.supervisor.spool import Spool
 from bgjobd.supervisor.work_dirs import WorkDirs
@@ -34,10 +36,10 @@ def recover(
     if not spool.belongs_to(database_id):
         spool.give_to(database_id, bereft=is_open)
     attempts.recover(_each(rows, more_time))
-    for key in spool.hooks():
-        job = reader.summary(key[0])
-        hooks.adopt(key, "" if job is None else job["class_name"])
-    for key in _each(set(spool.journals()) - is_open - set(spool.hooks()), more_time):
+    called = {key: kind for kind in HOOKS for key in spool.hooks(kind)}  # of both the later
+    for key, kind in called.items():
+        _adopt_hook(key, kind, reader, hooks)
+    for key in _each(set(spool.journals()) - is_open - called.keys(), more_time):
         _see_to_journal(key, spool, reader, hooks)
     for key in set(spool.stops()) - is_open:
         spool.remove_stop(key)
@@ -50,6 +52,12 @@ def _each(left: Iterable[T], more_time: Callable[[], None]) -> Iterator[T]:
     for one in left:
         more_time()
         yield one
+
+
+def _adopt_hook(key: AttemptKey, kind: str, reader: Reader, hooks: Hooks) -> None:
+    job, found = reader.summary(key[0]), reader.failed_attempt(*key)
+    next_one = None if found is None else OwedHook(key, *found, is_sealed=True, kind=kind).next_one
+    hooks.adopt(key, kind, "" if job is None else job["class_name"], next_one)
 
 
 def _see_to_journal(key: AttemptKey, spool: Spool, reader: Reader, hooks: Hooks) -> None:

@@ -17,11 +17,11 @@ from bgjobd.core.verdict import StopReason
 from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import reaping, subreaper
 from bgjobd.forkserver.cgroup import Group
-from bgjobd.forkserver.journal import Journal, Record
+from bgjobd.forkserver.journal import HOOKS, Journal, Record
 from bgjobd.supervisor.fences import Fences
 from bgjobd.supervisor.kept_fork_servers import KeptForkServers
 from bgjobd.supervisor.recording import Directory
-from bgjobd.supervisor.spool_files import BEREFT, HOOK, JOURNAL, MARKER, STOP, SpoolFiles, word_in
+from bgjobd.supervisor.spool_files import BEREFT, JOURNAL, MARKER, STOP, SpoolFiles, word_in
 
 _WATCHED: Final = flags.CREATE | flags.MODIFY
 
@@ -107,11 +107,12 @@ class Spool:
 
         As where it is made again, a later daemon is told of these before it takes the spool for its own.
         """
-        for key in {*self.journals(), *self.files.keys(HOOK), *self.stops(), *self.bereft()}:
+        for key in {*self.journals(), *self.files.keys(*HOOKS), *self.stops(), *self.bereft()}:
             self.remove(key)
             self.remove_stop(key)
             self.remove_bereft(key)
-            self.remove_hook(key)
+            for kind in HOOKS:
+                self.remove_hook(key, kind)
         self.servers.remove_earlier()
         self._database_id = database_id
         self._mark_as_own(bereft)
@@ -127,9 +128,9 @@ class Spool:
         """The attempts that have a journal."""
         return self.files.keys(JOURNAL)
 
-    def hooks(self) -> list[AttemptKey]:
-        """The attempts after which a hook was called, and not yet seen to its end."""
-        return [key for key in self.files.keys(HOOK) if not self.fences.is_against_hook(key)]
+    def hooks(self, kind: str) -> list[AttemptKey]:
+        """The attempts after which a hook of this kind was called, and not yet seen to its end."""
+        return [key for key in self.files.keys(kind) if not self.fences.is_against_hook(key, kind)]
 
     def stops(self) -> list[AttemptKey]:
         """The attempts that somebody told to stop."""
@@ -157,16 +158,16 @@ class Spool:
     def try_read(self, key: AttemptKey) -> Journal | None:
         return self.files.try_read(key, JOURNAL)
 
-    def try_read_hook(self, key: AttemptKey) -> Journal | None:
-        """The journal of the `failed` hook that was called after this attempt."""
-        return self.files.try_read(key, HOOK)
+    def try_read_hook(self, key: AttemptKey, kind: str) -> Journal | None:
+        """The journal of the hook of this kind that was called after this attempt."""
+        return self.files.try_read(key, kind)
 
-    def read_news(self, key: AttemptKey, offset: int, pid: int, is_hook: bool = False) -> News:
+    def read_news(self, key: AttemptKey, offset: int, pid: int, kind: str = JOURNAL) -> News:
         """What the attempt's process, or its hook's, told of itself next, from `offset` in its journal on.
 
         Raises OSError, as for a journal.
         """
-        name = journals.file_name(*key, HOOK if is_hook else JOURNAL)
+        name = journals.file_name(*key, kind)
         with self.files.a_descriptor_to_spare():
             part = journals.read_on(self.files.descriptor, name, offset, pid)
         is_waiting = any(record["type"] == "waiting" for record in part.notes)
@@ -179,7 +180,7 @@ class Spool:
         output_bytes: Callable[[], int],
         end_strays: Callable[[], Mapping[int, str]],
         group: Group | None,
-        is_hook: bool = False,
+        kind: str = JOURNAL,
     ) -> Record | None:
         """The exit record of a process that fell to this one from a dead fork server, and has ended; reaps it.
 
@@ -188,7 +189,7 @@ class Spool:
         ended = subreaper.try_end(pidfd)
         if ended is None:
             return None
-        name = journals.file_name(*key, HOOK if is_hook else JOURNAL)
+        name = journals.file_name(*key, kind)
         with self.files.a_descriptor_to_spare():
             return reaping.collect(ended, self.files.descriptor, name, output_bytes, end_strays, group)
 
@@ -201,9 +202,9 @@ class Spool:
         self.fences.keep_no_longer(key)
         self.files.remove(journals.file_name(*key))
 
-    def remove_hook(self, key: AttemptKey) -> None:
+    def remove_hook(self, key: AttemptKey, kind: str) -> None:
         """Remove the journal of a hook that has ended."""
-        self.files.remove(journals.file_name(*key, HOOK))
+        self.files.remove(journals.file_name(*key, kind))
 
     # Words about attempts
 

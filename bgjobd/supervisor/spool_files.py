@@ -20,8 +20,8 @@ from bgjobd.supervisor.recording import Directory
 MARKER: Final = "database-id"
 UNFINISHED: Final = fork_server_marks.UNFINISHED
 
-JOURNAL: Final = "journal"
-HOOK: Final = "hook"
+JOURNAL: Final = journals.ATTEMPT
+HOOK: Final = journals.HOOK
 STOP: Final = "stop"
 BEREFT: Final = "bereft"
 
@@ -55,9 +55,9 @@ class SpoolFiles:
     def directory(self) -> Directory:
         return Directory(self.path, self.descriptor)
 
-    def keys(self, kind: str) -> list[AttemptKey]:
-        """The attempts that have a file of this kind."""
-        return [key for name in os.listdir(self.path) if (key := journals.try_key(name, kind))]
+    def keys(self, *kinds: str) -> list[AttemptKey]:
+        """The attempts that have a file of this kind, or of one of these."""
+        return [key for name in os.listdir(self.path) if (key := journals.try_key(name, *kinds))]
 
     def try_read(self, key: AttemptKey, kind: str) -> Journal | None:
         """The journal of this kind, an attempt's or its hook's."""

@@ -64,6 +64,7 @@ def test_nothing_configured_gives_the_documented_defaults() -> None:
         "path": (),
         "env": {},
         "prepare": None,
+        "on_failure": None,
         "import_timeout": 30.0,
         "exit_grace": 5.0,
         "exit_handlers": "own",

@@ -184,7 +184,7 @@ def test_a_fence_waits_for_another_occasion_where_no_descriptors_are_left(
         patch.setattr(fork_server_marks, "kept", scarce)
         spool.fences.lift((1, 1))
         spool.set_idle(SERVER.mark)
-        spool.fences.put_against_hook((1, 1))
+        spool.fences.put_against_hook((1, 1), "hook")
     assert (tmp_path / "spool" / "1.1.journal").exists()
     spool.fences.lift_all()
     assert not (tmp_path / "spool" / "1.1.journal").exists()

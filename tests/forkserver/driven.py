@@ -115,6 +115,7 @@ class DrivenServer:
                 "boot_id": "b00",
                 "client": str(Path(bgjob.__file__).parent),
                 "prepare": prepare,
+                "on_failure": None,
                 "slots": 4,
                 "spares": spares,
             }

@@ -241,7 +241,7 @@ def _check_file_name(name: str) -> None:
         assert all(0 < number <= INT_MAX for number in key)
     key = journals.try_directory_key(name)
     if key is not None:
-        assert name in (journals.directory_name(*key, is_hook) for is_hook in (False, True))
+        assert name in (journals.directory_name(*key, kind) for kind in (journals.ATTEMPT, *journals.HOOKS))
 
 
 def _check_refusal(error: InvalidNameError) -> None:

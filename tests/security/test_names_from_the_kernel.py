@@ -137,9 +137,9 @@ def test_a_name_that_was_not_written_from_two_numbers_is_no_attempts(name: str) 
 def test_the_name_of_a_cgroup_is_made_of_numbers_alone() -> None:
     """CVE-2026-15059 (systemd-oomd): the same from the other side, for the largest and the least."""
     for job, number in ((1, 1), (10**17, 10**17)):
-        for is_hook in (False, True):
-            name = journals.directory_name(job, number, is_hook)
-            assert set(name) <= set("0123456789.hok")
+        for kind in (journals.ATTEMPT, *journals.HOOKS):
+            name = journals.directory_name(job, number, kind)
+            assert set(name) <= set("0123456789.hok_nfailure")
             assert journals.try_directory_key(name) == (job, number)
             assert Path(Group.of(Groups("/g", ()), name).path).parent == Path("/g")
 
