@@ -20,12 +20,16 @@ from bgjobd.core.stopping import AtStop, at_stop
 from bgjobd.daemon.loop import Daemon
 from bgjobd.host import container, init, poweroff, sd_listen
 from bgjobd.host.lock import AlreadyRunningError
+from bgjobd.host.pacing import AtMostOnce
 from bgjobd.host.sd_listen import Handed
 from bgjobd.host.sd_notify import Notifier
 from bgjobd.store.database import DamagedDatabaseError, UnusableDatabaseError
 from bgjobd.store.migrations import MigrationFailedError, SchemaTooNewError
 from bgjobd.supervisor import limits
 from bgjobd.supervisor.spool_files import SpoolInUseError
+
+_REOPENS_IN: Final = 1.0
+"""Seconds between two times that the log is reopened, however often that is asked for."""
 
 _GRACE_AT_POWEROFF: Final = 10.0
 """Seconds that attempts have at most; with what else a stop takes, well below the 30 of the unit's TimeoutStopSec."""
@@ -65,11 +69,12 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         _listen(number, partial(asked.put_nowait, number))
-    _listen(signal.SIGUSR1, lambda: None)  # there is no log yet that could be reopened
+    # There is no log yet that could be reopened. It is not ignored from here on: what is started would ignore it, too.
+    _listen(signal.SIGUSR1, lambda: None)
     notifier = Notifier.from_environ(os.environ)
     async with service.running(settings, load_config, notifier, from_systemd) as daemon:
         _listen(signal.SIGHUP, partial(_on_hangup, daemon, asked, is_at_terminal=os.isatty(2)))
-        _listen(signal.SIGUSR1, daemon.reopen_log)
+        _listen(signal.SIGUSR1, AtMostOnce(_REOPENS_IN, daemon.reopen_log))
         notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
         wants_drain = await asked.get() == signal.SIGQUIT
         wanted = at_stop(daemon.config.daemon.wanted_at_stop, container.is_around(os.environ))

@@ -179,7 +179,7 @@ def _remarks(seen: Gathered) -> Iterator[str]:
             yield f"a job has waited for a slot for {text.about(waited)}; `bgjob list --status running` has what runs"
         failure = seen.stats.get("reload_failure")
         if failure is not None:
-            yield f"the last reload failed and changed nothing: {failure}; a restart would meet the same: mend it"
+            yield f"the last reload failed and changed nothing: {failure}; mend it, and reload"
         if seen.stats["version"] != seen.installed:
             message = f"bgjobd {seen.installed} is installed, and the daemon runs {seen.stats['version']}"
             yield f"{message}; a restart takes it up"

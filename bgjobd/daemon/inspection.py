@@ -121,7 +121,10 @@ class Inspection:
                     catalogue, usable, jobs, reader.pending_count(), lambda: time.monotonic() < end
                 )
 
-        looked = await self._readers.search(look)
+        try:
+            looked = await self._readers.search(look)
+        except Exception as error:  # whatever it meets there: the code has been taken up
+            return [f"jobs that wait could not be looked at: {type(error).__name__}: {error}"]
         so_far = fates.try_so_far(looked)
         return [*fates.told(looked), *([] if so_far is None else [so_far])]
 

@@ -1,11 +1,11 @@
-"""Long work on the loop, cut into pieces: others have their turn between them."""
+"""Long work on the loop, cut into pieces, between which others have their turn; and what is not done too often."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -48,6 +48,27 @@ async def paced(work: Generator[None, None, T]) -> T:
             return done
         if pace.is_over:
             await pace.rest()
+
+
+class AtMostOnce:
+    """What is called at once, and not again within so many seconds: who asks meanwhile has it called after them."""
+
+    def __init__(self, seconds: float, act: Callable[[], None]) -> None:
+        self._seconds, self._act = seconds, act
+        self._loop = asyncio.get_running_loop()
+        self._earliest = 0.0
+        self._is_waiting = False
+
+    def __call__(self) -> None:
+        if self._is_waiting:
+            return
+        self._is_waiting = True
+        self._loop.call_at(max(self._earliest, self._loop.time()), self._run)
+
+    def _run(self) -> None:
+        self._is_waiting = False
+        self._earliest = self._loop.time() + self._seconds
+        self._act()
 
 
 class Alternation:

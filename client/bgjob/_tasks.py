@@ -449,12 +449,12 @@ def call(names: Names, task: Any, attempt: Attempt) -> Any:
     """Run the task in a process of its own; what it returns, as JSON has it. Raises what the task raises."""
     _forget_connections()
     try:
-        return run(names, task, attempt)
+        return run_here(names, task, attempt)
     finally:
         connections.close_all()
 
 
-def run(names: Names, task: Any, attempt: Attempt) -> Any:
+def run_here(names: Names, task: Any, attempt: Attempt) -> Any:
     """The same in this process, with the connections that it has."""
     now = timezone.now()
     args, kwargs = arguments(task, attempt.given)

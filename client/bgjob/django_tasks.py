@@ -11,7 +11,7 @@ from django_tasks.utils import normalize_json
 
 from bgjob import _tasks
 
-__all__ = ["Backend", "Task", "call", "run"]
+__all__ = ["Backend", "Task", "call", "run_here"]
 
 _NAMES: Final = _tasks.Names(base, exceptions, signals, exceptions.InvalidTaskError, normalize_json)
 
@@ -38,6 +38,6 @@ def call(task: Any, **attempt: Any) -> Any:
     return _tasks.call(_NAMES, task, _tasks.Attempt(**attempt))
 
 
-def run(task: Any, **attempt: Any) -> Any:
+def run_here(task: Any, **attempt: Any) -> Any:
     """The same in this process, for `bgjob.testing`."""
-    return _tasks.run(_NAMES, task, _tasks.Attempt(**attempt))
+    return _tasks.run_here(_NAMES, task, _tasks.Attempt(**attempt))

@@ -112,7 +112,7 @@ def test_all_of_several_reasons_are_told() -> None:
         (replace(SEEN, is_synchronised=False), "nobody keeps the clock right"),
         (
             replace(SEEN, stats=STATS | {"reload_failure": "a.B is unavailable"}),
-            "the last reload failed and changed nothing: a.B is unavailable; a restart would meet the same",
+            "the last reload failed and changed nothing: a.B is unavailable; mend it, and reload",
         ),
         (replace(SEEN, installed="1.2.4"), "bgjobd 1.2.4 is installed, and the daemon runs 1.2.3"),
         (replace(SEEN, holder=None), "nobody is seen to hold the lock"),

@@ -13,7 +13,7 @@ import pytest
 from bgjobd.api import admission
 from bgjobd.api.admission import TINY, Rounds, Turns
 from bgjobd.host import pacing
-from bgjobd.host.pacing import Alternation, paced
+from bgjobd.host.pacing import Alternation, AtMostOnce, paced
 from bgjobd.store.questions import Questions, asker
 
 ALICE, BOB, CAROL, DAVE, EVE, FRED = range(1000, 1006)
@@ -354,3 +354,20 @@ def test_who_does_not_get_into_the_next_round_comes_in_a_later_one() -> None:
         assert [await game.next_round() for _ in range(4)] == [["b"], ["c"], ["d"], []]
 
     play(scene)
+
+
+def test_what_is_asked_for_again_and_again_is_done_at_once_and_then_after_a_while() -> None:
+    done: list[int] = []
+
+    async def ask() -> None:
+        act = AtMostOnce(0.05, lambda: done.append(len(asked)))
+        asked: list[None] = []
+        for _ in range(100):
+            act()
+            asked.append(None)
+            await asyncio.sleep(0)
+        while len(done) < 2:
+            await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(ask(), 20))
+    assert (done[0], done[1]) == (1, 100)

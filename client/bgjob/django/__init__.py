@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bgjob.django.backend import Backend, Task, call, run
+    from bgjob.django.backend import Backend, Task, call, run_here
 
-__all__ = ["Backend", "Task", "call", "run"]
+__all__ = ["Backend", "Task", "call", "run_here"]
 
 
 def __getattr__(name: str) -> Any:

@@ -154,8 +154,8 @@ def _returned(target: Target, made: Any, row: JsonObject, context: JobContext) -
     if task is None:
         return _awaited(getattr(made, name)(*places, **names))
     attempt = {"key": row["idempotency_key"], "number": context.attempt, "given": given}
-    run = importlib.import_module(str(try_caller(task))).run
-    return run(task, **attempt, args=places, kwargs=names, contexts={})
+    backend = importlib.import_module(str(try_caller(task)))
+    return backend.run_here(task, **attempt, args=places, kwargs=names, contexts={})
 
 
 def _failed(error: BaseException) -> _Ending:
