@@ -188,7 +188,9 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
-    with daemon(tmp_path_factory.mktemp("commands"), SETTINGS, modules={"shop": MODULE}) as running:
+    with daemon(
+        tmp_path_factory.mktemp("commands"), SETTINGS, modules={"shop": MODULE}, has_pydantic=True
+    ) as running:
         yield running
 
 

@@ -222,7 +222,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]
     directory = tmp_path_factory.mktemp("parity")
     with (
         pytest.MonkeyPatch.context() as patch,
-        daemon(directory, settings, environ=environ, modules={MODULE: source}) as running,
+        daemon(directory, settings, environ=environ, modules={MODULE: source}, has_pydantic=True) as running,
     ):
         patch.syspath_prepend(str(directory))
         yield running

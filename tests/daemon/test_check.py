@@ -385,7 +385,10 @@ def test_jobs_of_a_class_that_cannot_be_loaded_would_wait(tmp_path: Path) -> Non
 
 def test_jobs_that_the_new_code_would_not_take_are_counted_with_the_reason(tmp_path: Path) -> None:
     own = '"shop.Job" = {}\n"shop2.Job" = {}'
-    with daemon(tmp_path, own, modules={"shop": SHOP, "shop2": SHOP}) as running, running.client() as client:
+    with (
+        daemon(tmp_path, own, modules={"shop": SHOP, "shop2": SHOP}, has_pydantic=True) as running,
+        running.client() as client,
+    ):
         client.pause()
         for parameters in ({"to": "a"}, {"to": "b"}):
             client.run_background_job("shop.Job", "send", parameters)

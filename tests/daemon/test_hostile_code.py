@@ -181,7 +181,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, asked: tuple[int, list[str]
     own = f'"{HOSTILE}" = {{ max_retries = 0, stop_grace = 0.3 }}\n"odd.Hooked" = {{ max_retries = 0 }}\n'
     own += '"fetching.Job" = {}'
     modules = {"odd": SOURCE, "fetching": FETCHING.replace("PORT", str(asked[0]))}
-    with daemon(directory, own, app, {"BGJOBD_DAEMON__SLOTS": "9"}, modules) as running:
+    with daemon(directory, own, app, {"BGJOBD_DAEMON__SLOTS": "9"}, modules, has_pydantic=True) as running:
         yield running
 
 

@@ -95,7 +95,7 @@ def _odd(directory: Path, names: list[str]) -> Iterator[Odd]:
     modules = {name: f"odd{number}" for number, name in enumerate(names)}
     sources = {modules[name]: ODD_MODULES[name][0] for name in names}
     settings = "\n".join(f'"{module}.Job" = {{}}' for module in sources)
-    with daemon(directory, settings, modules=sources) as running:
+    with daemon(directory, settings, modules=sources, has_pydantic=True) as running:
         command = [sys.executable, "-m", "bgjobd", "check", "--config", str(running.config)]
         yield Odd(running, modules, subprocess.run(command, capture_output=True, text=True).stdout)
 
@@ -159,7 +159,7 @@ def test_modules_that_hang_cost_their_own_classes_alone(tmp_path: Path) -> None:
     modules = {f"odd{number}": source for number, source in enumerate(HANGS.values())}
     settings = "\n".join(f'"{module}.Job" = {{}}' for module in modules)
     with (
-        daemon(tmp_path, settings, "import_timeout = 1", modules=modules) as running,
+        daemon(tmp_path, settings, "import_timeout = 1", modules=modules, has_pydantic=True) as running,
         running.client() as client,
     ):
         assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1

@@ -319,7 +319,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, own: Path) -> Iterator[Run
     directory = tmp_path_factory.mktemp("masking")
     environ = {"BGJOBD_DAEMON__FIFO": str(directory / "fifo")}
     app = f'env = {{ OWN = "{own}" }}'
-    with daemon(directory, SETTINGS, app, environ, {"leaky": SOURCE}) as running:
+    with daemon(directory, SETTINGS, app, environ, {"leaky": SOURCE}, has_pydantic=True) as running:
         yield running
 
 
@@ -567,7 +567,10 @@ def test_what_has_become_a_secret_since_it_was_submitted_is_masked_in_the_next_a
     canary = Canary()
     settings = '"leaky.Leaky" = { max_retries = 0 }\n"leaky.Hooked" = { max_retries = 0 }'
     app = f'env = {{ OWN = "{own}" }}'
-    with daemon(tmp_path, settings, app, modules={"leaky": SOURCE}) as running, running.client() as client:
+    with (
+        daemon(tmp_path, settings, app, modules={"leaky": SOURCE}, has_pydantic=True) as running,
+        running.client() as client,
+    ):
         calls = (
             (TARGET, "text", {"how": "message", "text": canary.text}),
             ("leaky.Hooked", "run", {"text": canary.text}),

@@ -72,7 +72,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]
     """A daemon with one completed job, number 1, which has a key."""
     directory = tmp_path_factory.mktemp("refusals")
     environ = {"BGJOBD_DAEMON__FIFO": str(directory / "fifo")}
-    with daemon(directory, SETTINGS, environ=environ, modules={"typed": TYPED}) as running:
+    with daemon(directory, SETTINGS, environ=environ, modules={"typed": TYPED}, has_pydantic=True) as running:
         with running.client() as client:
             job = client.run_background_job(PROBE, "echo", {"value": 1}, idempotency_key=KEY)
             assert (job.id, job.result(PATIENCE)) == (1, 1)

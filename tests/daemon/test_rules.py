@@ -456,7 +456,9 @@ def running(tmp_path_factory: pytest.TempPathFactory, traps: Path) -> Iterator[R
         "contexts": CONTEXTS,
     }
     app = f'env = {{ TRAPS = "{traps}" }}'
-    with daemon(tmp_path_factory.mktemp("rules"), APPROVED, app, modules=modules) as running:
+    with daemon(
+        tmp_path_factory.mktemp("rules"), APPROVED, app, modules=modules, has_pydantic=True
+    ) as running:
         yield running
 
 
@@ -999,7 +1001,7 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bare(tmp_path_factory: pytest.TempPathFactory, bare_python: Path) -> Iterator[RunningDaemon]:
     directory = tmp_path_factory.mktemp("without-pydantic")
     app = f'python = "{bare_python}"'
-    with daemon(directory, '"plain.Plain" = {}', app, modules={"plain": PLAIN}) as running:
+    with daemon(directory, '"plain.Plain" = {}', app, modules={"plain": PLAIN}, has_pydantic=True) as running:
         yield running
 
 
@@ -1105,7 +1107,10 @@ def test_a_module_of_the_applications_that_is_called_bgjob_wins_and_harms_nobody
         (tmp_path / name).write_text(source)
     modules = {"other": WITH_OTHER + hook, "innocent": "class Job:\n    def run(self):\n        return 5\n"}
     settings, app = '"other.Job" = {}\n"innocent.Job" = {}', f'python = "{bare_python}"'
-    with daemon(tmp_path, settings, app, modules=modules) as running, running.client() as client:
+    with (
+        daemon(tmp_path, settings, app, modules=modules, has_pydantic=True) as running,
+        running.client() as client,
+    ):
         assert client.run_background_job("innocent.Job", "run").result(20) == 5
         assert client.run_background_job("other.Job", "run").result(20) == "the application"
         job = client.run_background_job("other.Job", "fail", max_retries=0)
@@ -1130,7 +1135,7 @@ def test_files_that_lie_where_the_daemon_starts_or_on_pythons_path_are_not_impor
         (planted / f"{name}.py").write_text(f"open({str(mark)!r}, 'a').write({name!r})\n")
     startup = planted / "json.py"
     app = f'env = {{ PYTHONPATH = "{planted}", PYTHONSTARTUP = "{startup}", PYTHONHOME = "{planted}" }}'
-    running = _StartedElsewhere(tmp_path, app=app)
+    running = _StartedElsewhere(tmp_path, app=app, has_pydantic=True)
     try:
         running.start()
         with running.client() as client:

@@ -401,7 +401,9 @@ def ground(directory: Path, role: Role, way: Way = Way.PLAIN) -> Iterator[Ground
     """A ground in this directory, for a walk through this role's calls; what is left of it is ended."""
     spares = 0 if way is Way.CRASH else _SPARES.get(role)
     environ = {} if spares is None else {"BGJOBD_DAEMON__SPARES": str(spares)}
-    with daemon(directory, _SETTINGS, books.marked(directory), environ, _MODULES) as running:
+    with daemon(
+        directory, _SETTINGS, books.marked(directory), environ, _MODULES, has_pydantic=True
+    ) as running:
         made = Ground(running, way)
         try:
             yield made

@@ -86,7 +86,7 @@ def main() -> None:
     with shop_directory() as directory, chromium() as browser:
         go = directory / "go"
         web = web_settings() + "\nper_page = 10"
-        with daemon(directory, APPROVED, modules={"shop": SHOP}, web=web) as running:
+        with daemon(directory, APPROVED, modules={"shop": SHOP}, web=web, has_pydantic=True) as running:
             failed = with_history(running, go)
             try:
                 take(Site(browser, running), failed, arguments.directory, arguments.all)

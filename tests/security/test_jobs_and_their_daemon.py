@@ -52,7 +52,9 @@ def running() -> Iterator[RunningDaemon]:
     source = (Path(__file__).parent / "suspects.py").read_text()
     with directory_for_all() as directory:
         web = f'enabled = true\nbind = "unix:{directory}/web.sock"'
-        with daemon(directory, POLICY, modules={"suspects": source}, web=web, changes=GIVEN) as started:
+        with daemon(
+            directory, POLICY, modules={"suspects": source}, web=web, changes=GIVEN, has_pydantic=True
+        ) as started:
             yield started
 
 

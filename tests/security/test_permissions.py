@@ -22,7 +22,7 @@ class Traced(RunningDaemon):
     """A daemon with all that it can have, under strace and this umask."""
 
     def __init__(self, directory: Path, umask: int) -> None:
-        super().__init__(directory, web=f'bind = "unix:{directory}/page.sock"')
+        super().__init__(directory, web=f'bind = "unix:{directory}/page.sock"', has_pydantic=True)
         self.umask = umask
         fifo = f'fifo = "{directory}/jobs.fifo"'
         user = '"probes.Probe" = {}\n"probes.NeedsMore" = { user = "nobody" }' if os.geteuid() == 0 else ""

@@ -134,7 +134,7 @@ C (PEP 538).
 def test_no_variable_of_whoever_submits_or_starts_the_daemon_reaches_a_job(tmp_path: Path) -> None:
     """LD_PRELOAD, PYTHON…, BASH_ENV, GCONV_PATH and their like, of a client and of the daemon itself."""
     with daemon(
-        tmp_path, app='env = { GREETING = "hello" }', environ=HOSTILE | {"TMPDIR": "/tmp"}
+        tmp_path, app='env = { GREETING = "hello" }', environ=HOSTILE | {"TMPDIR": "/tmp"}, has_pydantic=True
     ) as running:
         words = ["run", "probes.Probe::describe_itself", "--wait", "--json"]
         done = subprocess.run(

@@ -217,7 +217,7 @@ def _daemon_heard_by(
 ) -> Iterator[RunningDaemon]:
     systemd.bind(str(at))
     systemd.setblocking(False)
-    with daemon(directory, SETTINGS, app, environ, {"leaky": SOURCE}) as running:
+    with daemon(directory, SETTINGS, app, environ, {"leaky": SOURCE}, has_pydantic=True) as running:
         yield running
 
 

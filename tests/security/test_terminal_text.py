@@ -344,7 +344,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]
     directory = tmp_path_factory.mktemp("loud")
     modules = {"loud": JOBS, "unloadable": f"raise RuntimeError({HOSTILE!r})"}
     environ = {"BGJOBD_DAEMON__FIFO": str(directory / "fifo")}
-    with daemon(directory, SETTINGS, environ=environ, modules=modules) as running:
+    with daemon(directory, SETTINGS, environ=environ, modules=modules, has_pydantic=True) as running:
         _make_noise(running)
         yield running
 
