@@ -17,6 +17,7 @@ from bgjobd.forkserver import journal as journals
 from bgjobd.forkserver import wire
 from bgjobd.forkserver.cgroup import Groups
 from bgjobd.forkserver.journal import Journal
+from tests.daemon.running import NO_PYDANTIC
 from tests.support import eventually
 
 MAIN = Path(bgjobd.forkserver.__file__).parent / "__main__.py"
@@ -81,11 +82,14 @@ class DrivenServer:
         groups: Groups | None = None,
         spares: int = 2,
         prepare: str | None = None,
+        has_pydantic: bool = False,
     ) -> None:
         self.spool, self.output, self.work = (directory / name for name in ("spool", "output", "work"))
         for folder in (self.spool, self.output, self.work):
             folder.mkdir()
         (directory / "probes.py").write_text(CODE)
+        if not has_pydantic:
+            (directory / "pydantic.py").write_text(NO_PYDANTIC)
         self.link, theirs = socket.socketpair()
         self.link.settimeout(20)
         with theirs:

@@ -56,7 +56,9 @@ class Imports:
 @pytest.mark.parametrize("spares", [0, 2])
 def test_an_attempt_imports_nothing(tmp_path: Path, spares: int) -> None:
     (tmp_path / "imports.py").write_text(CODE)
-    with fork_server(tmp_path, approved={"imports.Imports": None}, spares=spares) as server:
+    with fork_server(
+        tmp_path, has_pydantic=True, approved={"imports.Imports": None}, spares=spares
+    ) as server:
         for job, (method, parameters) in enumerate(CALLS.items(), 1):
             server.send({**order(job, method, **parameters), "class_name": "imports.Imports"})
             assert server.receive()["type"] == "ended"
