@@ -7,6 +7,7 @@ tests of each, in an order by chance instead; `--long` adds what is marked `long
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -86,6 +87,17 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_report_header(config: pytest.Config) -> str | None:
     seed = config.getoption("--shuffle")
     return None if seed is None else f"in an order by chance: --shuffle={seed} has the same again"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is collected stays until the end: to look through it again and again for garbage is for nothing."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest puts those together that share a fixture's parameter
