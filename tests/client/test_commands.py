@@ -21,6 +21,7 @@ import pytest
 from bgjob import Client
 from bgjob.answers import Reloaded
 from bgjob.commands import manage
+from tests.daemon import warm
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -97,6 +98,8 @@ class Commands:
         }
 
     def run(self, *arguments: str, given: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+        if warm.is_able(self._environ | environ):
+            return warm.run(arguments, self._environ | environ, given=given, program="bgjob")
         return subprocess.run(
             self._command(arguments),
             env=self._environ | environ,

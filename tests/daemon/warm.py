@@ -1,8 +1,8 @@
-"""`bgjobd` without the imports, most of the time that a start takes: forked from a process that has them behind it.
+"""`bgjobd` and `bgjob` without the imports, most of the time that a start takes: forked from a process that has them.
 
-What is forked is as `python -m bgjobd` is at the call of `main`, with the commands imported that most tests run, which
-`main` does for the one that is called. It has nothing open but the standard streams, and is one thread. Only its
-command line, in /proc, is another's. As a program this file is that process.
+What is forked is as `python -m bgjobd` or `python -m bgjob` is at the call of `main`, with the commands imported that
+most tests run, which `main` does for the one that is called. It has nothing open but the standard streams, and is one
+thread. Only its command line, in /proc, is another's. As a program this file is that process.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any, Final, NoReturn
@@ -29,7 +30,7 @@ _MOST: Final = 1 << 20
 
 
 class Process:
-    """As a `subprocess.Popen`: a `bgjobd` with these arguments, which first runs the statements in `changes`."""
+    """As a `subprocess.Popen`: the program with these arguments, which first runs the statements in `changes`."""
 
     def __init__(
         self,
@@ -38,11 +39,14 @@ class Process:
         changes: str = "",
         stdout: int = 1,
         stderr: int = 2,
+        stdin: int | None = None,
+        program: str = "bgjobd",
     ) -> None:
-        self.args = ["bgjobd", *arguments]
+        self.args = [program, *arguments]
         self.returncode: int | None = None
         self._ends, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request = {
+            "program": program,
             "arguments": list(arguments),
             "environ": dict(environ),
             "changes": changes,
@@ -51,7 +55,8 @@ class Process:
         }
         with other:
             door = _door()
-            socket.send_fds(door, [json.dumps(request).encode()], [other.fileno(), stdout, stderr])
+            streams = [stdout, stderr] if stdin is None else [stdout, stderr, stdin]
+            socket.send_fds(door, [json.dumps(request).encode()], [other.fileno(), *streams])
         self.pid = int(self._ends.recv(64))
 
     def poll(self) -> int | None:
@@ -81,11 +86,19 @@ class Process:
 
 
 def run(
-    arguments: Sequence[str], environ: Mapping[str, str] = os.environ, timeout: float = 50.0
+    arguments: Sequence[str],
+    environ: Mapping[str, str] = os.environ,
+    timeout: float = 50.0,
+    given: str = "",
+    program: str = "bgjobd",
 ) -> subprocess.CompletedProcess[str]:
-    """As `subprocess.run` with what it says captured as text."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = Process(arguments, environ, stdout=out.fileno(), stderr=err.fileno())
+    """As `subprocess.run` with what it says captured as text; `given` is what it can read."""
+    file = tempfile.TemporaryFile
+    with file("w+") as out, file("w+") as err, file("w+") as source:
+        source.write(given)
+        source.seek(0)
+        streams = {"stdin": source.fileno(), "stdout": out.fileno(), "stderr": err.fileno()}
+        process = Process(arguments, environ, program=program, **streams)
         try:
             code = process.wait(timeout)
         finally:
@@ -154,12 +167,12 @@ def _serve(door: socket.socket) -> dict[str, Any]:
                 with teller, suppress(BrokenPipeError):
                     teller.send(b"%d" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
                 continue
-            message, descriptors, *_ = socket.recv_fds(door, _MOST, 3)
+            message, descriptors, *_ = socket.recv_fds(door, _MOST, 4)
             if not message:
                 os._exit(0)
             if (pid := os.fork()) == 0:
                 asked: dict[str, Any] = json.loads(message)
-                for number, descriptor in enumerate(descriptors[1:], start=1):
+                for number, descriptor in zip((1, 2, 0), descriptors[1:], strict=False):
                     os.dup2(descriptor, number)
                 # By their objects, which else would close by and by what has their numbers then.
                 for own in (door, events, *(teller for _, teller in told.values())):
@@ -178,6 +191,8 @@ def _serve(door: socket.socket) -> dict[str, Any]:
 
 def _main() -> NoReturn:
     sys.path[0] = os.getcwd()
+    from bgjob import command
+    from bgjob.commands import follow, look, manage, screen, submit, tables, waiting_board  # noqa: F401  for later
     from bgjobd import main
     from bgjobd.commands import backup, check, check_books, prune, serve, settings, status  # noqa: F401  for later
 
@@ -188,7 +203,25 @@ def _main() -> NoReturn:
     os.chdir(asked["directory"])
     sys.argv[1:] = asked["arguments"]
     exec(asked["changes"], {"__name__": "__main__"})
-    sys.exit(main.main(asked["arguments"]))
+    try:
+        code: Any = {"bgjobd": main.main, "bgjob": command.main}[asked["program"]](asked["arguments"])
+    except SystemExit as end:
+        code = end.code
+    _leave(code)
+
+
+def _leave(code: Any) -> NoReturn:
+    """End as an interpreter does, but for what it takes down: each page of that would be copied first."""
+    if code is not None and not isinstance(code, int):
+        sys.exit(code)  # a text, which it says
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as it is called at every end
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.exit(code)
+    os._exit(code or 0)
 
 
 if __name__ == "__main__":
