@@ -139,7 +139,8 @@ def inputs(data: bytes) -> None:
     for shape in {*_SHAPES.values(), *_STREAMS.values()}:
         fitting = _fitting(shape, parameters or {})
         if isinstance(fitting, Input):
-            assert checked(shape, fitting.model_dump()) == fitting
+            again = fitting.model_dump(warnings=False)  # of SubmitMany's jobs, which nobody has looked at yet
+            assert checked(shape, again) == fitting
 
 
 def _parameters(line: bytes) -> JsonObject | None:
