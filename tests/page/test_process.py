@@ -212,7 +212,7 @@ def test_a_killed_page_is_started_again_and_the_daemon_does_not_mind(tmp_path: P
         assert client.wait(job.id, 20)["status"] == "completed"
         eventually(lambda: pages(running) not in ([], [first]) and answers(path))
         assert len(pages(running)) == 1
-        assert "the page ended with code -9; starting another" in running.console()
+        assert eventually(lambda: "the page ended with code -9; starting another" in running.console())
 
 
 def test_the_page_ends_with_a_daemon_that_is_stopped_and_nobody_calls_that_a_failure(tmp_path: Path) -> None:
