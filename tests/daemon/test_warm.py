@@ -1,4 +1,4 @@
-"""What is forked in the place of `python -m bgjobd` is as that is when it begins, with the commands imported."""
+"""What is forked in the place of a program is as that is when it begins, with the commands imported, and ends as it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from tests.daemon import warm
 
 STATE = """
 import atexit, json, os, selectors, signal, subprocess, sys, tempfile, threading  # what warm.py itself needs among them
+from bgjob import command
+from bgjob.commands import follow, look, manage, screen, submit, tables, waiting_board
 from bgjobd import main
 from bgjobd.commands import backup, check, check_books, prune, serve, settings, status
 print(json.dumps({
@@ -67,9 +69,33 @@ def test_its_end_is_told_as_that_of_a_child(number: int) -> None:
     process.kill()
 
 
-def test_its_code_and_what_it_says_are_those_of_the_command(tmp_path: Path) -> None:
-    arguments = ["serve", "--config", str(tmp_path / "nowhere")]
-    command = [sys.executable, "-m", "bgjobd", *arguments]
+@pytest.mark.parametrize(
+    ("program", "arguments", "code"),
+    [
+        ("bgjobd", ["serve", "--config", "/nowhere/bgjobd.toml"], 2),
+        ("bgjob", ["--socket", "/nowhere/s.sock", "list"], 69),
+        ("bgjob", ["no such command"], 2),
+    ],
+)
+def test_its_code_and_what_it_says_are_those_of_the_command(
+    program: str, arguments: list[str], code: int
+) -> None:
+    command = [sys.executable, "-m", program, *arguments]
     cold = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    forked = warm.run(arguments)
-    assert (forked.returncode, forked.stdout, forked.stderr) == (2, cold.stdout, cold.stderr)
+    forked = warm.run(arguments, program=program)
+    assert (cold.returncode, cold.stdout, cold.stderr) == (code, forked.stdout, forked.stderr)
+    assert forked.returncode == code
+
+
+def test_it_ends_as_an_interpreter_does(tmp_path: Path) -> None:
+    """Its threads first, then what was to be called, and all that was written is there."""
+    last = """
+import atexit, sys, threading
+begun = threading.Event()
+atexit.register(sys.stdout.write, "called")
+threading.Thread(target=lambda: (begun.wait(0.2), sys.stdout.write("thread "))).start()
+"""
+    with (tmp_path / "told").open("w+") as file:
+        assert warm.Process(["--version"], changes=last, stdout=file.fileno()).wait(20) == 0
+        file.seek(0)
+        assert file.read().endswith("thread called")
