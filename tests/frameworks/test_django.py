@@ -27,7 +27,7 @@ env = {{ {", ".join(f'{name} = "{value}"' for name, value in environ.items())} }
 """
     for one in _PROJECT.iterdir():
         (tmp_path / one.name).symlink_to(one)
-    with daemon(tmp_path, _APPROVED, app) as running:
+    with daemon(tmp_path, _APPROVED, app, has_pydantic=True) as running:
         path = f"{_HERE.parents[1] / 'client'}:{_PROJECT}:{_HERE}"
         done = subprocess.run(
             [made.python, "-m", "unittest", "shop_tests"],

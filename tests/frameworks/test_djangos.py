@@ -42,7 +42,7 @@ env = {{ DJANGO_SETTINGS_MODULE = "djangos_settings", BACKEND_MODULE = "{backend
     directory = tmp_path_factory.mktemp("django")
     for source in (made.tests / "tasks", _HERE / "djangos_settings.py"):
         (directory / source.name).symlink_to(source)
-    with daemon(directory, _APPROVED, app) as running:
+    with daemon(directory, _APPROVED, app, has_pydantic=True) as running:
         yield running, made, backend
 
 
