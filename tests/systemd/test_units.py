@@ -12,6 +12,7 @@ import pytest
 
 from bgjobd.systemd import left
 from bgjobd.systemd.install import HERE, Choice, doubts
+from tests.daemon import warm
 from tests.support import needed
 
 COMMAND = [sys.executable, "-m", "bgjobd", "units"]
@@ -23,9 +24,7 @@ OF_SYSTEM = [
 
 
 def units(*options: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *options], env=os.environ | environ, capture_output=True, text=True, check=False
-    )
+    return warm.run(["units", *options], os.environ | environ)
 
 
 def installed(root: Path, *options: str) -> Path:
