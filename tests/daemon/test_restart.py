@@ -400,7 +400,7 @@ def test_what_an_attempt_used_is_not_lost_to_a_daemon_that_reads_between_the_exi
     usage = {"max_rss": 7, "cpu_user": 1.0, "cpu_system": 0.5, "output_bytes": 3}
     with daemon(tmp_path) as running:
         with running.client() as client:
-            job = client.run_background_job("probes.Probe", "sleep", {"seconds": 600}).id
+            job = client.run_background_job("probes.Probe", "sleep", {"seconds": 600}, max_retries=0).id
             journal = running.spool / f"{job}.1.journal"
             eventually(lambda: running.query("SELECT pid FROM job_attempts WHERE pid IS NOT NULL"))
         ((pid,),) = running.query("SELECT pid FROM job_attempts")
