@@ -64,11 +64,8 @@ def serve(given: argparse.Namespace) -> int:
     reopens the log.
     """
     import gc
-    import signal
 
     from bgjobd.host.absence import absent
-
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is a log that could be reopened
 
     gc.disable()  # nearly all that an import makes stays: looking through it again and again is an eighth of the start
     with absent("ssl"):  # which is 2 MiB, for good: the daemon speaks to nobody by TLS

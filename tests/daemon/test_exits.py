@@ -163,6 +163,7 @@ def test_a_function_for_all_classes_that_is_not_there_fails_the_reload(alerted: 
         pytest.raises(ReloadFailedError, match=r"on_failure: alerts.tell failed: AttributeError"),
     ):
         client.reload()
+    module.write_text(ALERTS)  # for a daemon of the other tests
 
 
 def told(job: Job) -> list[str]:
