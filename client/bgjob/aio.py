@@ -378,25 +378,30 @@ class AsyncJob:
         self._client = client
         self.id = job_id
         self._seen: JsonObject = snapshot if snapshot is not None else {"id": job_id}
+        self._has_seen_all = snapshot is not None or not job_id  # of what was only checked there is no more
 
     def __repr__(self) -> str:
         return f"<AsyncJob {self.id} {self._seen.get('status', 'as submitted')}>"
 
     @property
     def snapshot(self) -> JsonObject:
-        """How the job was when it was last seen, keys as the columns; its id alone until `refresh` or `wait`."""
+        """How the job was when it was last seen, keys as the columns; until `refresh` or `wait` its id alone, with
+        what `as_completed` or the module's `wait` told.
+        """
         return self._seen
 
     async def refresh(self) -> JsonObject:
         """Ask how the job stands."""
         job = await self._client.get(self.id)
-        self._seen = job._seen
-        return self._seen
+        return self._saw(job._seen)
 
     async def wait(self, timeout: float | None = None) -> JsonObject:
         """Wait for the job's end, whichever it is. Raises WaitTimeoutError after `timeout` seconds."""
-        self._seen = await self._client.wait(self.id, timeout)
-        return self._seen
+        return self._saw(await self._client.wait(self.id, timeout))
+
+    def _saw(self, job: JsonObject) -> JsonObject:
+        self._seen, self._has_seen_all = job, True
+        return job
 
     async def result(self, timeout: float | None = None) -> Any:
         """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
@@ -461,5 +466,5 @@ def _following_ends(jobs: Iterable[AsyncJob]) -> AsyncFollowing[tuple[AsyncJob, 
 
 
 def _with_news(job: AsyncJob, summary: JsonObject) -> AsyncJob:
-    job._seen = {**job._seen, **summary}
+    job._seen, job._has_seen_all = {**job._seen, **summary}, False
     return job

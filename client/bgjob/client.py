@@ -368,25 +368,35 @@ class Job:
         self._client = client
         self.id = job_id
         self._seen: JsonObject = snapshot if snapshot is not None else {"id": job_id}
+        self._has_seen_all = snapshot is not None or not job_id  # of what was only checked there is no more
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self._seen.get('status', 'as submitted')}>"
 
     @property
     def snapshot(self) -> JsonObject:
-        """How the job was when it was last seen, keys as the columns; it is asked for where that was never."""
-        return self._seen if len(self._seen) > 1 else self.refresh()
+        """How the job was when it was last seen, keys as the columns; asked for where not all of it was seen yet.
+        Who may not read jobs gets its id, with what was told.
+        """
+        if not self._has_seen_all:
+            try:
+                return self.refresh()
+            except errors.PermissionDeniedError:
+                self._has_seen_all = True
+        return self._seen
 
     def refresh(self) -> JsonObject:
         """Ask how the job stands."""
         job = self._client.get(self.id)
-        self._seen = job._seen
-        return self._seen
+        return self._saw(job._seen)
 
     def wait(self, timeout: float | None = None) -> JsonObject:
         """Wait for the job's end, whichever it is. Raises WaitTimeoutError after `timeout` seconds."""
-        self._seen = self._client.wait(self.id, timeout)
-        return self._seen
+        return self._saw(self._client.wait(self.id, timeout))
+
+    def _saw(self, job: JsonObject) -> JsonObject:
+        self._seen, self._has_seen_all = job, True
+        return job
 
     def result(self, timeout: float | None = None) -> Any:
         """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
@@ -447,5 +457,5 @@ def _following_ends(jobs: Iterable[Job]) -> Following[tuple[Job, JsonObject]]:
 
 
 def _with_news(job: Job, summary: JsonObject) -> Job:
-    job._seen = {**job._seen, **summary}
+    job._seen, job._has_seen_all = {**job._seen, **summary}, False
     return job

@@ -771,20 +771,53 @@ def ends_in_order(*ids: int) -> Script:
     return watch
 
 
+def and_gets(watch: Script) -> Script:
+    """The same, and a Get of a job that has ended."""
+
+    def answer(line: Line, request: Request) -> None:
+        if method_of(request) == "Get":
+            line.reply(job=whole(request.parameters["id"], "completed", parameters={"n": 1}))
+        else:
+            watch(line, request)
+
+    return answer
+
+
 def jobs_of(client: Client, *ids: int) -> list[bgjob.Job]:
     return [bgjob.Job(client, job_id) for job_id in ids]
 
 
 def test_jobs_come_in_the_order_of_their_ends_over_one_stream(client: Client, serve: Serve) -> None:
-    daemon = serve(ends_in_order(3, 1, 2))
+    daemon = serve(and_gets(ends_in_order(3, 1, 2)))
     with leaves_no_descriptor():
         ended = list(client.as_completed(jobs_of(client, 1, 2, 3)))
-    assert [(job.id, job.snapshot["status"]) for job in ended] == [
-        (3, "completed"),
-        (1, "completed"),
-        (2, "completed"),
-    ]
+    assert [repr(job) for job in ended] == ["<Job 3 completed>", "<Job 1 completed>", "<Job 2 completed>"]
     assert len(daemon.asked) == 1
+
+
+def test_the_snapshot_of_a_job_whose_end_was_told_is_the_whole_job(client: Client, serve: Serve) -> None:
+    daemon = serve(and_gets(ends_in_order(1)))
+    seen = bgjob.Job(client, 1, whole(1, "running"))
+    for job in client.as_completed([*jobs_of(client, 1), seen]):
+        assert [job.snapshot["parameters"] for _ in range(2)] == 2 * [{"n": 1}]
+    assert daemon.parameters("Get") == [{"id": 1}, {"id": 1}]
+
+
+def test_the_snapshot_of_what_was_only_checked_or_may_not_be_read_is_its_id(
+    client: Client, serve: Serve
+) -> None:
+    def submits_only(line: Line, request: Request) -> None:
+        if method_of(request) == "Submit":
+            line.reply(id=0 if request.parameters.get("check_only") else 7, created=False)
+        else:
+            line.refuse("PermissionDenied", reason="[access] read does not list you")
+
+    daemon = serve(submits_only)
+    checked = client.run_background_job("shop.Email", "send", check_only=True)
+    assert (checked.snapshot, daemon.parameters("Get")) == ({"id": 0}, [])
+    submitted = client.run_background_job("shop.Email", "send")
+    assert [submitted.snapshot for _ in range(2)] == 2 * [{"id": 7}]
+    assert daemon.parameters("Get") == [{"id": 7}]
 
 
 def test_jobs_of_several_daemons_and_clients_are_followed_together(tmp_path: Path) -> None:

@@ -71,12 +71,21 @@ _TEXTS: Final = (
     ),
     (
         """\
-        \"\"\"How the job was when it was last seen, keys as the columns; its id alone until `refresh` or `wait`.\"\"\"
+        \"\"\"How the job was when it was last seen, keys as the columns; until `refresh` or `wait` its id alone, with
+        what `as_completed` or the module's `wait` told.
+        \"\"\"
         return self._seen
 """,
         """\
-        \"\"\"How the job was when it was last seen, keys as the columns; it is asked for where that was never.\"\"\"
-        return self._seen if len(self._seen) > 1 else self.refresh()
+        \"\"\"How the job was when it was last seen, keys as the columns; asked for where not all of it was seen yet.
+        Who may not read jobs gets its id, with what was told.
+        \"\"\"
+        if not self._has_seen_all:
+            try:
+                return self.refresh()
+            except errors.PermissionDeniedError:
+                self._has_seen_all = True
+        return self._seen
 """,
     ),
 )
