@@ -15,6 +15,7 @@ from bgjob.errors import (
     JobNotFoundError,
     ProtocolError,
     ShuttingDownError,
+    TooManyConnectionsError,
     WaitTimeoutError,
 )
 from bgjob.retrying import Breaks
@@ -65,6 +66,18 @@ def test_a_broken_call_is_tried_at_once_and_then_after_pauses_until_its_time_is_
             found.append(tries.pause_after(broken(was_sent=True), True, now))
             now += found[-1]
     assert found == [0.0, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
+
+
+def test_who_waits_for_a_place_is_told_that_there_was_none_once_the_time_is_up() -> None:
+    tries, now, found = retrying.Tries(calls.cancel([1]), deadline=5.0), 0.0, []
+    refusal = TooManyConnectionsError(limit=3, setting="max_connections")
+    refusal.is_first = True
+    with suppress(TooManyConnectionsError):
+        while len(found) < 99:
+            found.append(tries.pause_after(refusal, False, now))
+            now += found[-1]
+    assert 4.0 <= now < 5.0
+    assert all(full / 2 <= pause <= full for full, pause in zip([0.1, 0.2, 0.4, 0.8], found, strict=False))
 
 
 def test_a_job_that_has_not_ended_is_late_whatever_its_timeout() -> None:
