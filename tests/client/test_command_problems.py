@@ -37,6 +37,11 @@ JOB = {"id": 12, "status": "failed", "error": "ValueError: no recipient"}
             "the connection to /run/bgjobd.sock broke: the daemon closed it; `bgjobd status` says whether it is up",
         ),
         (
+            errors.TooManyConnectionsError(limit=3, setting="max_connections"),
+            75,
+            "([socket] max_connections = 3); close some, let callers share a client, or raise that; or try again in",
+        ),
+        (
             errors.CodeLoadingError("/run/bgjobd.sock", 5.0),
             69,
             "the daemon at /run/bgjobd.sock is up and loads its code, which goes on after 5 s; ask again; `bgjobd",

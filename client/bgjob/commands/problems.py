@@ -65,6 +65,7 @@ _HINTS: Final[Mapping[type[BaseException], str]] = {
     CodeLoadingError: "ask again; `bgjobd status` says how that goes",
     NoAnswerError: "`bgjobd status` says whether it hangs",
     BrokenError: "`bgjobd status` says whether it is up",
+    TooManyConnectionsError: "or try again in a moment",
     DaemonUnavailableError: "`bgjobd serve` starts one, --socket or $BGJOBD_SOCKET name another's socket",
     InvalidParametersError: "`bgjob classes` has its parameters",
     InvalidStateError: "`bgjob show {id}` has more",
