@@ -66,9 +66,33 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
         ("2026-03-28T14:00:00", "06:00", "2026-03-29T04:00:00"),
         ("2026-10-24T14:00:00", "tomorrow 06:00", "2026-10-25T05:00:00"),
         ("2026-11-28T14:00:00", "2026-12-04 14:31", "2026-12-04T13:31:00"),
+        ("2026-11-28T14:00:00", "Tomorrow  02:00", "2026-11-29T01:00:00"),
     ],
 )
 def test_a_start_may_be_a_time_of_day(berlin: pytest.MonkeyPatch, now: str, written: str, at: str) -> None:
+    instant = datetime.fromisoformat(f"{now}+00:00").timestamp()
+    berlin.setattr(time, "time", lambda: instant)
+    assert values.start(written) == f"{at}+00:00"
+
+
+@pytest.mark.parametrize(
+    ("now", "written", "at"),
+    [
+        pytest.param("2026-03-29T00:20:00", "02:30", "2026-03-29T01:30:00", id="leapt over"),
+        pytest.param("2026-03-29T00:59:00", "02:30", "2026-03-29T01:30:00", id="leapt over in a minute"),
+        pytest.param(
+            "2026-03-28T14:00:00", "tomorrow 02:30", "2026-03-29T01:30:00", id="leapt over tomorrow"
+        ),
+        pytest.param("2026-03-29T01:31:00", "02:30", "2026-03-30T00:30:00", id="leapt over already"),
+        pytest.param("2026-10-25T00:20:00", "02:30", "2026-10-25T00:30:00", id="comes twice"),
+        pytest.param("2026-10-25T00:40:00", "02:30", "2026-10-25T01:30:00", id="comes again"),
+        pytest.param("2026-10-25T01:20:00", "02:30", "2026-10-25T01:30:00", id="comes for the second time"),
+        pytest.param("2026-10-25T01:40:00", "02:30", "2026-10-26T01:30:00", id="came twice"),
+    ],
+)
+def test_a_time_of_day_is_ahead_on_the_night_on_which_clocks_are_set(
+    berlin: pytest.MonkeyPatch, now: str, written: str, at: str
+) -> None:
     instant = datetime.fromisoformat(f"{now}+00:00").timestamp()
     berlin.setattr(time, "time", lambda: instant)
     assert values.start(written) == f"{at}+00:00"

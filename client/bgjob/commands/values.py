@@ -139,17 +139,31 @@ def size(text: str) -> int:
 
 def start(text: str) -> str:
     """A moment as `instant` has it, or a time of day: the next one that has not come yet, or tomorrow's."""
-    match = re.fullmatch(r"(tomorrow )?(\d\d?):(\d\d)(?::(\d\d))?", text.strip(), re.ASCII)
+    match = re.fullmatch(r"(tomorrow\s+)?(\d\d?):(\d\d)(?::(\d\d))?", text.strip(), re.ASCII | re.IGNORECASE)
     if match is None:
         return instant(text)
-    now = datetime.fromtimestamp(time.time(), UTC).astimezone().replace(tzinfo=None)  # as a clock on the wall
+    now = datetime.fromtimestamp(time.time(), UTC)
     try:
-        at = now.replace(hour=int(match[2]), minute=int(match[3]), second=int(match[4] or 0), microsecond=0)
+        at = _on_the_wall(now).replace(
+            hour=int(match[2]), minute=int(match[3]), second=int(match[4] or 0), microsecond=0
+        )
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no time of a day such as 02:00") from None
-    if match[1] is not None or at <= now:
-        at += timedelta(days=1)  # of the calendar: on the night on which clocks are set, too
-    return instant(at.isoformat())
+    days = (0, 1) if match[1] is None else (1,)  # of the calendar: on the night on which clocks are set, too
+    moments = [moment for day in days for moment in _moments(at + timedelta(days=day))]
+    return next(moment for moment in moments if moment > now).isoformat()
+
+
+def _moments(at: datetime) -> list[datetime]:
+    """When the clocks here show this time, first to last: twice where they are set back; what they leap over is shown
+    as much later as they leap.
+    """
+    moments = sorted({at.replace(fold=fold).astimezone(UTC) for fold in (0, 1)})
+    return [moment for moment in moments if _on_the_wall(moment) >= at]
+
+
+def _on_the_wall(moment: datetime) -> datetime:
+    return moment.astimezone().replace(tzinfo=None)
 
 
 def instant(text: str) -> str:
