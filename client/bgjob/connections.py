@@ -6,6 +6,7 @@ How they wait, for a socket or for each other, stays out: that is what they diff
 from __future__ import annotations
 
 import os
+import select
 import socket
 import time
 import weakref
@@ -117,7 +118,12 @@ class OwnSocket:
 
     @property
     def is_open(self) -> bool:
-        return self.is_own and self.socket.fileno() >= 0
+        """Whether it is this process's, and neither this end nor the daemon's is closed."""
+        poll = select.poll()
+        with suppress(ValueError):  # this end is closed
+            poll.register(self.socket, select.POLLRDHUP)
+            return self.is_own and not poll.poll(0)
+        return False
 
     def replies_in(self, data: bytes) -> list[Reply]:
         """The replies that these bytes complete; no bytes are the end. Raises BrokenError, ProtocolError."""

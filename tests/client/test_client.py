@@ -540,6 +540,27 @@ def test_the_hooks_are_told_once_when_the_daemon_goes_and_comes_and_may_call(
     assert client.told == ["away", "back"]
 
 
+def test_a_connection_that_ended_with_its_daemon_is_no_place_and_another_is_waited_for(
+    client: Client, serve: Serve
+) -> None:
+    def full_at_first(line: Line, request: Request) -> None:
+        if method_of(request) != "Watch":
+            line.reply(**STANDING)
+        elif line.number == 2:
+            line.refuse("TooManyConnections", limit=1, setting="max_connections")
+            line.hang_up()
+        else:
+            line.more(job=summary(1, "completed"))
+
+    daemon = serve(full_at_first)
+    client.stats()
+    daemon.stop()
+    daemon.start()
+    with client.watch() as following:
+        assert next(following)["id"] == 1
+    assert len(daemon.lines) == 3
+
+
 def test_what_was_told_before_an_error_is_not_lost(client: Client, serve: Serve) -> None:
     serve(tells_and_fails)
     entries = client.follow_logs(limit=2)
