@@ -267,7 +267,15 @@ class AsyncClient(ConnectingClient):
 
     async def reload_and_tell(self) -> Reloaded:
         """The same; with what takes a restart, and which jobs that wait do not fit the new code."""
-        return await self._call_apart(calls.reload(), None, Breaks())
+        call = calls.reload()
+        connection = self._try_borrow() if try_substitute() is None else None
+        if connection is not None:
+            try:
+                return call.answer(await self._call_borrowed(connection, call.request, None))
+            except BrokenError as error:
+                if error.was_sent:  # it may be under way
+                    raise
+        return await self._call_apart(call, None, Breaks())
 
     async def wait(
         self, job_id: int | None = None, timeout: float | None = None, *, key: str | None = None

@@ -132,6 +132,22 @@ def test_calls_share_one_connection(client: Client, serve: Serve) -> None:
     assert len(daemon.lines) == 1
 
 
+def test_a_reload_takes_the_connection_of_calls_where_none_is_under_way(client: Client, serve: Serve) -> None:
+    def reload(line: Line, request: Request) -> None:
+        if method_of(request) == "Reload":
+            line.reply(code_version="2")
+        else:
+            line.reply(**STANDING)
+
+    daemon = serve(reload)
+    client.stats()
+    assert [client.reload(), client.stats(), client.reload()] == ["2", STANDING, "2"]
+    assert len(daemon.lines) == 1
+    daemon.lines[0].peer.shutdown(socket.SHUT_RDWR)  # for want of use
+    assert client.reload() == "2"
+    assert len(daemon.parameters("Reload")) == 3
+
+
 def test_many_threads_share_a_client_and_each_gets_its_own_answer(client: Client, serve: Serve) -> None:
     def submit(line: Line, request: Request) -> None:
         line.reply(id=request.parameters["parameters"]["number"], created=True)
