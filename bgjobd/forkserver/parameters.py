@@ -60,17 +60,34 @@ def _hint_of(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
         return Any
 
 
-def _is_of_json(hint: Any) -> bool:
-    """Whether a value of JSON's can be of this type, and those in it of theirs."""
+def _is_of_json(hint: Any, within: tuple[Any, ...] = ()) -> bool:
+    """Whether a value of JSON's can be of this type, and those in it of theirs; `within` is what this stands in, for a
+    type may be part of itself.
+    """
     made = typing.get_origin(hint) or hint
-    if made in (Any, typing.Literal):
+    if made in (Any, typing.Literal) or hint in within:
         return True
     try:
         is_form = made is types.UnionType or not isinstance(made, type)
         is_own = is_form or any(issubclass(one, made) for one in _OF_JSON)
     except TypeError:
-        return True  # a protocol, or a dict with keys of its own
-    return is_own and all(map(_is_of_json, typing.get_args(hint)))
+        is_own = True  # a protocol, or a dict with keys of its own
+    parts = [*typing.get_args(hint), *_parts_of(made)]
+    return is_own and all(_is_of_json(part, (*within, hint)) for part in parts)
+
+
+def _parts_of(made: Any) -> list[Any]:
+    """What a NewType is of, what a TypeVar may be, or the types of a TypedDict's keys."""
+    if isinstance(made, typing.NewType):
+        return [made.__supertype__]
+    if isinstance(made, typing.TypeVar):
+        return list(made.__constraints__) if made.__bound__ is None else [made.__bound__]
+    if not hasattr(made, "__required_keys__"):
+        return []
+    try:
+        return list(typing.get_type_hints(made).values())
+    except Exception:
+        return []
 
 
 def coerced(validator: TypeAdapter[Any], values: Mapping[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, NewType, NotRequired
+from typing import Annotated, Any, Literal, NewType, NotRequired, TypeVar
 
 import jsonschema_rs
 import pytest
@@ -57,7 +57,21 @@ class Dated(TypedDict):
     on: datetime.date
 
 
+class Folder(TypedDict):
+    names: dict[str, str | None]
+    below: list[Folder]
+
+
+class Unreadable(TypedDict):
+    on: Unknown  # type: ignore[name-defined]  # noqa: F821  # nobody can read it
+
+
 Number = NewType("Number", int)
+Day = NewType("Day", datetime.date)
+T = TypeVar("T")
+Whole = TypeVar("Whole", bound=int)
+Latest = TypeVar("Latest", bound=datetime.date)
+TextOrDay = TypeVar("TextOrDay", str, datetime.date)
 
 
 @dataclass(frozen=True)
@@ -194,6 +208,8 @@ def test_keywords_of_any_name_have_the_type_that_they_are_annotated_with() -> No
             (one, True)
             for one in (datetime.date, Decimal, uuid.UUID, Color, Point, Path, bytes, tuple, set[int])
         ),
+        *((one, False) for one in (T, list[Whole], Folder, Unreadable)),
+        *((one, True) for one in (Dated, list[Dated], Day, dict[str, Day], Latest, TextOrDay)),
         *((one, True) for one in (datetime.date | None, list[Point], dict[str, Color], "list[uuid.UUID]")),
     ],
     ids=repr,
