@@ -33,7 +33,9 @@ BUDGET: Final = 0.04
 MOST_BYTES: Final = 1024 * 1024
 """How large a page may be, about; one row is on it however large that is."""
 
-_FIRST_CHUNK: Final = 100
+_FIRST_CHUNK: Final = 10
+"""Rows that are looked through in any case: few, for each may take milliseconds."""
+
 _LARGEST_CHUNK: Final = 5000
 _STEPS: Final = 200
 """After how many steps of SQLite's machine the clock is looked at; some tens of microseconds."""
@@ -480,7 +482,7 @@ def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], li
 
 
 def _needles(wanted: JobFilter) -> JsonObject:
-    """What is looked for as it is, and as JSON has it; and where it is not looked for."""
+    """What is looked for as it is, and as JSON that we have written has it; and where it is not looked for."""
     folded = needle(wanted.search or "")
     return {
         "needle": folded,
@@ -498,12 +500,13 @@ def _contains(text: str, needle: str = ":needle") -> str:
 
 
 _TARGET: Final = "(j.class_name || '::' || j.method_name)"
+_HAS_SECRETS: Final = "j.sensitive IS NOT NULL OR j.class_name IN (SELECT key FROM json_each(:sensitive))"
 _HAS_VALUE: Final = (
-    f"CASE WHEN {_contains('j.parameters', ':as_json')} OR instr(j.parameters, char(92)) "
+    f"CASE WHEN CASE WHEN {_HAS_SECRETS} THEN 1 ELSE {_contains('j.parameters', ':as_json')} END "
     "THEN has_value(j.parameters, j.sensitive, "
-    "(SELECT value FROM json_each(:sensitive) WHERE key = j.class_name), :needle) ELSE 0 END"
+    "(SELECT value FROM json_each(:sensitive) WHERE key = j.class_name), :as_json) ELSE 0 END"
 )
-"""Most are told apart by their text, unless that has a character in another way than ours."""
+"""Most are told apart by their text. Where that has secrets it is no matter what they are: time would tell."""
 
 
 def _summary(row: tuple[Any, ...]) -> JsonObject:

@@ -7,8 +7,7 @@ writer would replay its batch for ever.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from peewee import SqliteDatabase
 
@@ -61,27 +60,18 @@ def _fold(text: str | None) -> str | None:
     return fold(text) if isinstance(text, str) else None
 
 
-def has_value(parameters: str, sensitive: str | None, more: str | None, needle: str) -> bool:
-    """Whether a value among the parameters, none of these sensitive ones, has the needle in it, case folded."""
+def has_value(parameters: str, sensitive: str | None, more: str | None, as_json: str) -> bool:
+    """Whether a value among the parameters, none of these sensitive ones, has this in its JSON text, case folded.
+
+    All are written at once, each on a line: to look at them one by one takes 20 times as long.
+    """
     try:
         hidden = {*json.loads(sensitive or "[]"), *json.loads(more or "[]")}
         shown = [value for name, value in json.loads(parameters).items() if name not in hidden]
-        return any(needle in fold(text) for text in _texts(shown))
+        return as_json in fold(_in_lines(shown)[1:-1])
     except (TypeError, ValueError, AttributeError, RecursionError):
         return False
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """All that is in the value, as a person would write it; of an object the names, too, for they are data."""
-    match value:
-        case str():
-            yield value
-        case dict():
-            yield from value
-            for inner in value.values():
-                yield from _texts(inner)
-        case list():
-            for inner in value:
-                yield from _texts(inner)
-        case _:
-            yield json.dumps(value)
+_in_lines: Final = json.JSONEncoder(ensure_ascii=False, separators=("\n", "\n")).encode
+"""So that nothing is found that goes from one value, or name, to the next."""

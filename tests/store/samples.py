@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Final, cast
 
 from peewee import SqliteDatabase
 
+from bgjob.codec import to_json
 from bgjobd.core.facts import AttemptEnded, AttemptStarted, CancelRequested, RetryRequested, Submitted
 from bgjobd.core.job import Call, Ending, RetryPolicy, Usage
 from bgjobd.core.planner import Lanes
@@ -47,7 +47,7 @@ Row = dict[str, Any]
 
 def asked(**given: Any) -> Submitted:
     """A request for a job, as the api makes it; `parameters` is a mapping, `sensitive` names some of them."""
-    parameters = json.dumps(given.pop("parameters", {}))
+    parameters = to_json(given.pop("parameters", {}))
     class_name = given.pop("class_name", "myapp.jobs.ExampleJob")
     call = Call(class_name, given.pop("method", "run"), parameters, given.pop("sensitive", ()))
     return Submitted(**{"id": 0, "call": call, "retry_count": 0, "policy": RetryPolicy()} | given)

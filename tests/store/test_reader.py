@@ -57,7 +57,7 @@ def test_a_job_has_the_columns_as_keys_and_its_attempts(store: Store, reader: Re
     assert job is not None
     assert set(job.columns) == set(COLUMNS["background_jobs"].split())
     assert (job.columns["id"], job.columns["status"], job.columns["retry_count"]) == (job_id, "completed", 1)
-    assert (job.columns["parameters"], job.columns["result"]) == ('{"to": "user@example.com"}', '{"sent":1}')
+    assert (job.columns["parameters"], job.columns["result"]) == ('{"to":"user@example.com"}', '{"sent":1}')
     assert job.next is None
     first, second = job.attempts
     assert set(first) == set(COLUMNS["job_attempts"].split()) - {"token", "boot_id"}

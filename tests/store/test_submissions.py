@@ -52,7 +52,7 @@ def test_a_submitted_job_is_stored_with_all_that_was_given(store: Store) -> None
         "id": 1,
         "class_name": "myapp.jobs.ExampleJob",
         "method_name": "run",
-        "parameters": '{"to": "user@example.com"}',
+        "parameters": '{"to":"user@example.com"}',
         "status": "pending",
         "retry_count": 2,
         "max_retries": 5,
