@@ -453,6 +453,19 @@ def test_a_list_tells_a_total_where_one_is_asked_for(client: Client) -> None:
         assert scene() == theirs == [2, 1, 0, None]
 
 
+def test_a_search_finds_the_same_values_of_parameters(client: Client) -> None:
+    def scene() -> list[int]:
+        Case("", "Plain::echo", {"value": ['a "ward" in C:\\x', {"inner": None}, 4, 7]}).submit(
+            client
+        ).result(20)
+        words = ('"WARD"', "c:\\x", "inner", "value", "4,7", 'x"')
+        return [len(client.list(search=word, method_name="echo", limit=1).items) for word in words]
+
+    theirs = scene()
+    with bgjob.testing.inline():
+        assert scene() == theirs == [1, 1, 1, 0, 0, 0]
+
+
 def test_jobs_that_have_ended_are_listed_by_their_end_although_one_is_retried_meanwhile(
     client: Client,
 ) -> None:

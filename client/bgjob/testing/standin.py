@@ -4,6 +4,7 @@ one is run and what a submission may say are elsewhere.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
@@ -419,11 +420,16 @@ def _check_page(given: JsonObject) -> None:
 def _is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
     is_scheduled = row["status"] == Status.PENDING and (row["scheduled_at"] or "") > now
     words = {row["status"], SCHEDULED} if is_scheduled else {row["status"]}
-    values = codec.to_json(list(row["parameters"].values()))
-    searched = f"{row['class_name']}::{row['method_name']}\n{row['error'] or ''}\n{values}".casefold()
     return (
         (given.get("status") is None or not words.isdisjoint(given["status"]))
         and all(given.get(name) in (None, row[name]) for name in ("queue", "class_name", "method_name"))
-        and (given.get("search") or "").casefold() in searched
+        and _has(row, (given.get("search") or "").casefold())
         and (given["since"] or "") <= row["finished_at" if _is_by_end(given) else "created_at"]
     )
+
+
+def _has(row: JsonObject, needle: str) -> bool:
+    """Whether class, method, error or a value of the parameters, in JSON on a line of its own, has this in it."""
+    named = f"{row['class_name']}::{row['method_name']}\n{row['error'] or ''}"
+    values = json.dumps(list(row["parameters"].values()), ensure_ascii=False, separators=("\n", "\n"))[1:-1]
+    return needle in named.casefold() or codec.to_json(needle)[1:-1] in values.casefold()
