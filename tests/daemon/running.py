@@ -190,7 +190,7 @@ retry_delay = 0.05
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self.process = self.spawn()
-        eventually(self._answers)
+        eventually(self.answers)
 
     def start_with(self, environ: dict[str, str]) -> None:
         """Start it with other variables in its environment than before."""
@@ -205,7 +205,8 @@ retry_delay = 0.05
             program = ("-c", f"{self.changes}\n{_MAIN}") if self.changes else ("-m", "bgjobd")
             return subprocess.Popen([sys.executable, *program, *arguments], env=environ, stderr=console)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it answers by now; raises RuntimeError where it has ended."""
         if self.process is not None and self.process.poll() is not None:
             raise RuntimeError(f"the daemon ended with {self.process.returncode}: {self.console()}")
         try:

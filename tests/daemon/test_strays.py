@@ -291,7 +291,7 @@ def test_the_orphans_of_others_that_fall_to_the_daemon_are_left_alone_and_ours_a
         assert process.stdout is not None
         parent, orphan = (int(process.stdout.readline()) for _ in range(2))
         running.process = process
-        eventually(running.socket.exists)
+        eventually(running.answers)
         with running.client() as client:
             helper = client.run_background_job("hiding.Hiding", "tell_helper").result(20)
             assert _pids(book)
@@ -326,7 +326,7 @@ def test_what_was_there_before_the_daemon_in_its_process_is_none_of_its_business
         assert process.stdout is not None
         sleeper = int(process.stdout.readline())
         running.process = process
-        eventually(running.socket.exists)
+        eventually(running.answers)
         with running.client() as client:
             assert client.run_background_job("probes.Probe", "echo", {"value": 1}).result(20) == 1
             (server,) = set(running.children()) - {sleeper}

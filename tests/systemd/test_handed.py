@@ -193,7 +193,7 @@ def test_what_was_handed_to_another_process_is_not_taken(tmp_path: Path) -> None
     other = tmp_path / "other.sock"
     with listening(other) as listener, handing_over(running, "varlink", listener.fileno(), pid_off=1):
         eventually(running.socket.exists)
-        eventually(running._answers)
+        eventually(running.answers)
         assert not handed_over(running)
 
 
