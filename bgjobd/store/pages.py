@@ -33,8 +33,11 @@ BUDGET: Final = 0.04
 MOST_BYTES: Final = 1024 * 1024
 """How large a page may be, about; one row is on it however large that is."""
 
-_FIRST_CHUNK: Final = 10
-"""Rows that are looked through in any case: few, for each may take milliseconds."""
+_FIRST_CHUNK: Final = 100
+"""Rows that are looked through in any case."""
+
+_FIRST_JOBS: Final = 10
+"""The same of jobs: each may have parameters that take milliseconds."""
 
 _LARGEST_CHUNK: Final = 5000
 _STEPS: Final = 200
@@ -122,6 +125,7 @@ class _Walk:
     parameters: Mapping[str, Any]
     is_backwards: bool
     last: _Place
+    first_chunk: int = _FIRST_CHUNK
 
     def edge(self) -> str:
         """The place at which a chunk ends."""
@@ -163,7 +167,7 @@ def _walk(
     found = _Found(limit)
     is_over = False
     with _interrupting(connection) as interrupt_at:
-        for size in _sizes():
+        for size in _sizes(walk.first_chunk):
             start, is_over = _look_through(connection, walk, start, size, found)
             if is_over or found.is_full or time.monotonic() > deadline:
                 break
@@ -176,9 +180,8 @@ def _walk(
     return Page(rows, key, is_complete=found.is_full, next_at=at[0] if at else None)
 
 
-def _sizes() -> Iterator[int]:
-    """How many rows each chunk has."""
-    size = _FIRST_CHUNK
+def _sizes(size: int) -> Iterator[int]:
+    """How many rows each chunk has, from the first on."""
     while True:
         yield size
         size = min(size * 4, _LARGEST_CHUNK)
@@ -382,7 +385,7 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
         **_needles(wanted),
         "since": wanted.since,
     }
-    return _Walk(keys, _LISTED_COLUMNS, sources, tuple(rest), parameters, is_backwards=True, last=last)
+    return _Walk(keys, _LISTED_COLUMNS, sources, tuple(rest), parameters, True, last, _FIRST_JOBS)
 
 
 def _behind_job(

@@ -54,7 +54,7 @@ class Container(RunningDaemon):
         serve = [sys.executable, "-m", "bgjobd", "serve", "--config", str(self.config)]
         return subprocess.Popen([*made, *serve], stderr=(self.directory / "console").open("ab"))
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         if self.process is not None and self.process.poll() is not None:
             raise RuntimeError(f"the container ended with {self.process.returncode}: {self.console()}")
         try:
@@ -179,7 +179,7 @@ def test_a_daemon_that_is_killed_in_its_container_is_followed_by_one_that_adopts
     os.kill(before, signal.SIGKILL)
     eventually(lambda: not is_alive(before))
     eventually(lambda: "ended by signal 9; another one starts" in lasting.console())
-    eventually(lasting._answers)
+    eventually(lasting.answers)
     end = lasting.finish("go", job)
     assert (end["status"], end["retry_count"]) == ("completed", 0)
     assert [attempt["outcome"] for attempt in end["attempts"]] == ["completed"]

@@ -38,7 +38,7 @@ class Traced(RunningDaemon):
             stderr=(self.directory / "console").open("ab"),
         )
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             with self.client() as client:  # its pid is not strace's
                 return bool(client.stats()["pid"])
