@@ -94,6 +94,7 @@ def test_a_job_that_nobodys_attempt_submits_tells_none(client: Client, running: 
 def _begin(client: Client, running: RunningDaemon) -> tuple[Job, Path]:
     """A job that has begun, and the file that it waits for."""
     begun, go = running.directory / "begun", running.directory / "go"
+    go.unlink(missing_ok=True)
     parent = client.run_background_job(PARENT, "later", {"begun": str(begun), "go": str(go)})
     eventually(begun.exists)
     begun.unlink()
