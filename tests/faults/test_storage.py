@@ -228,7 +228,12 @@ def test_a_disk_that_turned_read_only_is_told_and_goes_on_after_a_repair_and_a_r
         assert _is_refused(client)
         assert "cannot be written" in client.stats()["storage_trouble"]
         assert client.get(stored.id).snapshot["status"] == "pending"
+        server = running.fork_server()
+        spares = Path(f"/proc/{server}/task/{server}/children").read_text().split()
         assert running.stop() == 0
+        eventually(
+            lambda: not any(map(is_alive, [server, *map(int, spares)]))
+        )  # which have directories of it open
     with ext4(image, tmp_path / "state"), daemon(tmp_path) as running:
         with running.client() as client:
             assert client.run_background_job(PROBE, "echo", {"value": 1}).result(20) == 1
