@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +116,9 @@ class Site:
     def page_pid(self) -> int | None:
         """The process that serves the page."""
         for pid in self.running.children():
-            if b"bgjobd.web" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return pid
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                if b"bgjobd.web" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
         return None
 
     def say(self, text: str) -> int:

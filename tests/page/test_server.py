@@ -632,7 +632,8 @@ def test_checks_of_health_that_hang_take_no_place_from_anybody_else() -> None:
             assert hanging.acquire(timeout=10)
         for _ in range(8):
             assert served.ask("GET /healthz").status == 503  # as many as may be ask already
-            assert served.ask("GET /").status == 200
+            # Who was refused may keep his place for a moment yet.
+            eventually(lambda: served.ask("GET /").status == 200, within=5)
         let_go.set()
         assert {peer.answer().status for peer in asking} == {200}
         assert all(peer.rest() == b"" for peer in asking)
