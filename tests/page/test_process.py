@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,11 @@ def with_page(directory: Path, changes: str = "") -> Iterator[tuple[RunningDaemo
 
 def pages(running: RunningDaemon) -> list[int]:
     """The pids of its pages."""
-    return [pid for pid in running.children() if b"bgjobd.web" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    found = []
+    for pid in running.children():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            found += [pid] if b"bgjobd.web" in Path(f"/proc/{pid}/cmdline").read_bytes() else []
+    return found
 
 
 def answers(path: str) -> bool:
