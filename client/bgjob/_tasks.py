@@ -16,7 +16,7 @@ import weakref
 from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -71,6 +71,16 @@ _REFUSALS: Final = (
 
 _UNKNOWN: Final = (errors.JobNotFoundError, errors.InvalidParameterError, errors.InvalidParametersError)
 """What it says of an id that is no job's, or nothing like one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """What a task may say of its job, which else OPTIONS do; `timeout` and `retry_delay` are seconds."""
+
+    max_retries: int | None = UNSET
+    retry_delay: float | None = None
+    timeout: float | None = UNSET
+    on_commit: str | None = UNSET
 
 
 class TaskBackend:
@@ -445,17 +455,20 @@ class Attempt(NamedTuple):
     contexts: Mapping[str, Callable[[], Any]]
 
 
-def call(names: Names, task: Any, attempt: Attempt) -> Any:
-    """Run the task in a process of its own; what it returns, as JSON has it. Raises what the task raises."""
+def call(names: Names, task: Any, **told: Any) -> Any:
+    """Run the task in a process of its own, for an attempt with these fields; what it returns, as JSON has it. Raises
+    what the task raises.
+    """
     _forget_connections()
     try:
-        return run_here(names, task, attempt)
+        return run_here(names, task, **told)
     finally:
         connections.close_all()
 
 
-def run_here(names: Names, task: Any, attempt: Attempt) -> Any:
+def run_here(names: Names, task: Any, **told: Any) -> Any:
     """The same in this process, with the connections that it has."""
+    attempt = Attempt(**told)
     now = timezone.now()
     args, kwargs = arguments(task, attempt.given)
     result = _result(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from django.tasks import base, exceptions, signals
 from django.tasks.backends.base import BaseTaskBackend
@@ -17,13 +18,8 @@ _NAMES: Final = _tasks.Names(base, exceptions, signals, exceptions.InvalidTask, 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task(base.Task):
-    """A task that says more of its job, which else OPTIONS do; `timeout` and `retry_delay` are seconds."""
-
-    max_retries: int | None = _tasks.UNSET
-    retry_delay: float | None = None
-    timeout: float | None = _tasks.UNSET
-    on_commit: str | None = _tasks.UNSET
+class Task(_tasks.TaskOptions, base.Task):
+    """See `bgjob._tasks.TaskOptions`."""
 
 
 class Backend(_tasks.TaskBackend, BaseTaskBackend):
@@ -33,11 +29,5 @@ class Backend(_tasks.TaskBackend, BaseTaskBackend):
     task_class = Task
 
 
-def call(task: Any, **attempt: Any) -> Any:
-    """Run the task in an attempt, which is told by the fields of `bgjob._tasks.Attempt`."""
-    return _tasks.call(_NAMES, task, _tasks.Attempt(**attempt))
-
-
-def run_here(task: Any, **attempt: Any) -> Any:
-    """The same in this process, for `bgjob.testing`."""
-    return _tasks.run_here(_NAMES, task, _tasks.Attempt(**attempt))
+call = partial(_tasks.call, _NAMES)
+run_here = partial(_tasks.run_here, _NAMES)
