@@ -133,7 +133,7 @@ async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
     async with caller.turn:
         return {
             "code_version": catalogue.code_version,
-            "needing_restart": daemon.needing_restart,
+            "needing_restart": daemon.reload.needing_restart,
             "waiting_jobs": await daemon.inspection.fates(catalogue),
         }
 

@@ -74,7 +74,7 @@ async def _serve(settings: Config, load_config: Callable[[], Config], from_syste
     notifier = Notifier.from_environ(os.environ)
     async with service.running(settings, load_config, notifier, from_systemd) as daemon:
         _listen(signal.SIGHUP, partial(_on_hangup, daemon, asked, is_at_terminal=os.isatty(2)))
-        _listen(signal.SIGUSR1, AtMostOnce(_REOPENS_IN, daemon.reopen_log))
+        _listen(signal.SIGUSR1, AtMostOnce(_REOPENS_IN, daemon.reload.reopen_log))
         notifier.ready()  # the socket answers; what needs the approved classes, however long they take, waits there
         wants_drain = await asked.get() == signal.SIGQUIT
         wanted = at_stop(daemon.config.daemon.wanted_at_stop, container.is_around(os.environ))

@@ -317,16 +317,6 @@ class Daemon:
         """One log line about the daemon itself."""
         self._log.say(type, message, self.clock.now())
 
-    @property
-    def needing_restart(self) -> list[str]:
-        """The keys of the configuration that have changed since the start, and of which the old values hold."""
-        return self._current.needing_restart
-
-    def reopen_log(self) -> None:
-        """Go on in a new file, where the old one was moved away."""
-        self._log.reopen()
-        self.say(EntryType.INFO, "the log was reopened")
-
     async def record(self, item: Item) -> Any:
         """Hand over an item and wait until it is committed; its answer, or its refusal raised."""
         if self._closing is Closing.STOPPING:

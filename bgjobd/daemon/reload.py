@@ -83,6 +83,16 @@ class Reload:
         """Begin none any more."""
         self._is_closed = True
 
+    @property
+    def needing_restart(self) -> list[str]:
+        """The keys of the configuration that have changed since the start, and of which the old values hold."""
+        return self._current_config.needing_restart
+
+    def reopen_log(self) -> None:
+        """Of all that a reload does this alone: go on in a new file, where the old one was moved away."""
+        self._log.reopen()
+        self._say(EntryType.INFO, "the log was reopened")
+
     async def ask(self) -> Catalogue:
         """Reopen the log, read the configuration, import the code anew, and go on with both. Raises ReloadFailedError.
 

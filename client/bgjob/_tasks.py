@@ -21,7 +21,6 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from asgiref.sync import async_to_sync
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -33,9 +32,7 @@ from bgjob.aio import AsyncClient
 from bgjob.client import Client
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
-from bgjob.jobs import Retry, Snooze
 from bgjob.testing.class_rules import context_names, signature
-from bgjob.testing.error_texts import traceback_of
 from bgjob.testing.module_rules import is_by_place
 from bgjob.words import Outcome, Status
 
@@ -156,7 +153,7 @@ class TaskBackend:
         """
         self.validate_task(task)  # type: ignore[attr-defined]  # BaseTaskBackend's
         key = secrets.token_hex(16)
-        result = _result(self.names, task, self.alias, key, list(args), dict(kwargs))
+        result = result_of(self.names, task, self.alias, key, list(args), dict(kwargs))
         job = {
             "class_name": task.func.__module__,
             "method_name": task.func.__qualname__,
@@ -228,7 +225,7 @@ class TaskBackend:
             raise self._does_not_exist(key)
         begun = [one for one in job["attempts"] if one["started_at"] is not None]
         args, kwargs = arguments(task, job["parameters"])
-        result = _result(
+        result = result_of(
             self.names,
             task,
             self.alias,
@@ -241,7 +238,7 @@ class TaskBackend:
             last_attempted_at=_try_instant(begun[-1]["started_at"]) if begun else None,
             finished_at=_try_instant(job["finished_at"]),
             errors=[self.names.base.TaskError(**one) for one in _errors(job)],
-            worker_ids=[_worker(one["pid"]) for one in begun],
+            worker_ids=[worker(one["pid"]) for one in begun],
         )
         object.__setattr__(result, "_return_value", job["result"])
         return result
@@ -306,7 +303,7 @@ def _is_in_transaction() -> bool:
     return settings.DEBUG and any(one.in_atomic_block for one in connections.all(initialized_only=True))
 
 
-def _result(
+def result_of(
     names: Names, task: Any, alias: str, key: str, args: list[Any], kwargs: dict[str, Any], **more: Any
 ) -> Any:
     """A result as of a task that is ready, but for what is given. Raises TypeError for what JSON cannot hold."""
@@ -401,7 +398,7 @@ def _try_instant(written: str | None) -> datetime | None:
     return instant if settings.USE_TZ else timezone.make_naive(instant, timezone.get_default_timezone())
 
 
-def _worker(pid: int) -> str:
+def worker(pid: int) -> str:
     return f"{socket.gethostname()}:{pid}"
 
 
@@ -411,7 +408,7 @@ def _errors(job: JsonObject) -> list[dict[str, str]]:
     if found or job["status"] not in (Status.FAILED, Status.CANCELLED):
         return found
     kind = errors.JobCancelledError if job["status"] == Status.CANCELLED else errors.JobFailedError
-    return [{"exception_class_path": _path(kind), "traceback": str(job["error"] or job["status"])}]
+    return [{"exception_class_path": path_of(kind), "traceback": str(job["error"] or job["status"])}]
 
 
 _BAD: Final = frozenset(Outcome) - {Outcome.COMPLETED, Outcome.SNOOZED, Outcome.NOT_STARTED}
@@ -427,100 +424,13 @@ def _error(attempt: JsonObject) -> dict[str, str]:
         case Outcome.EXITED:
             path = "builtins.SystemExit"
         case Outcome.CANCELLED:
-            path = _path(errors.JobCancelledError)
+            path = path_of(errors.JobCancelledError)
         case _:
-            path = _path(errors.JobFailedError)
+            path = path_of(errors.JobFailedError)
     by_signal = attempt["signal"] and f"by signal {attempt['signal']}"
     how = attempt["error_message"] or by_signal or f"with exit code {attempt['exit_code']}"
     return {"exception_class_path": path, "traceback": f"the attempt has ended ({attempt['outcome']}): {how}"}
 
 
-def _path(kind: type) -> str:
+def path_of(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
-
-
-# In an attempt
-
-
-class Attempt(NamedTuple):
-    """Attempt `number` of a job with this key and these parameters; `args` and `kwargs` are what they have become, and
-    `contexts` make what the arguments of these names get.
-    """
-
-    key: str | None
-    number: int
-    given: Mapping[str, Any]
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-    contexts: Mapping[str, Callable[[], Any]]
-
-
-def call(names: Names, task: Any, **told: Any) -> Any:
-    """Run the task in a process of its own, for an attempt with these fields; what it returns, as JSON has it. Raises
-    what the task raises.
-    """
-    _forget_connections()
-    try:
-        return run_here(names, task, **told)
-    finally:
-        connections.close_all()
-
-
-def run_here(names: Names, task: Any, **told: Any) -> Any:
-    """The same in this process, with the connections that it has."""
-    attempt = Attempt(**told)
-    now = timezone.now()
-    args, kwargs = arguments(task, attempt.given)
-    result = _result(
-        names,
-        task,
-        task.backend,
-        attempt.key or "",
-        args,
-        kwargs,
-        status=names.base.TaskResultStatus.RUNNING,
-        started_at=now,
-        last_attempted_at=now,
-        worker_ids=[_worker(os.getpid())] * attempt.number,
-    )
-    names.signals.task_started.send(type(task.get_backend()), task_result=result)
-    try:
-        value = names.normalize_json(_returned(names, task, result, attempt))
-    except (Retry, Snooze):
-        raise
-    except BaseException as error:
-        told = names.base.TaskError(exception_class_path=_path(type(error)), traceback=traceback_of(error))
-        _end(names, result, "FAILED", errors=[told])
-        raise
-    _end(names, result, "SUCCESSFUL", _return_value=value)
-    return value
-
-
-def _returned(names: Names, task: Any, result: Any, attempt: Attempt) -> Any:
-    own = {
-        name: make for name, make in attempt.contexts.items() if name != "context" or not task.takes_context
-    }
-    first = [names.base.TaskContext(task_result=result)] if task.takes_context else []
-    is_async = inspect.iscoroutinefunction(task.func)
-    function = async_to_sync(task.func) if is_async else task.func  # whose queries then are this thread's
-    return function(*first, *attempt.args, **attempt.kwargs, **{name: make() for name, make in own.items()})
-
-
-def _end(names: Names, result: Any, status: str, **more: Any) -> None:
-    """Tell that the task has ended."""
-    fields = {"status": names.base.TaskResultStatus[status], "finished_at": timezone.now(), **more}
-    for name, value in fields.items():
-        object.__setattr__(result, name, value)
-    names.signals.task_finished.send(type(result.task.get_backend()), task_result=result)
-
-
-_forgotten: list[Any] = []
-
-
-def _forget_connections() -> None:
-    """Leave the connections that the fork server may have opened: they are everybody's, and closing one closes it for
-    all. What is kept here is never collected, which would close it as well.
-    """
-    for connection in connections.all(initialized_only=True):
-        _forgotten.append(connection.connection)
-        connection.connection = None

@@ -57,7 +57,13 @@ THREADS = ["threading", "_thread", "concurrent", "multiprocessing", "queue"]
 
 # The words that both sides share. The rest of the client talks to sockets.
 WORDS = ["bgjob.words", "bgjob.errors", "bgjob.amounts"]
-OF_DJANGO = ["bgjob.django", "bgjob.django_tasks", "bgjob._tasks", "bgjob._task_checks"]
+OF_DJANGO = [
+    "bgjob.django",
+    "bgjob.django_tasks",
+    "bgjob._tasks",
+    "bgjob._task_attempts",
+    "bgjob._task_checks",
+]
 COMMAND = ["bgjob.command", "bgjob.commands", "bgjob.text"]
 ENTRY_POINTS = ["bgjobd.main", "bgjobd.demo", "bgjobd.__main__"]
 LAYERS = [

@@ -10,7 +10,7 @@ from django.tasks import base, exceptions, signals
 from django.tasks.backends.base import BaseTaskBackend
 from django.utils.json import normalize_json
 
-from bgjob import _tasks
+from bgjob import _task_attempts, _tasks
 
 __all__ = ["Backend", "Task", "call", "run_here"]
 
@@ -29,5 +29,5 @@ class Backend(_tasks.TaskBackend, BaseTaskBackend):
     task_class = Task
 
 
-call = partial(_tasks.call, _NAMES)
-run_here = partial(_tasks.run_here, _NAMES)
+call = partial(_task_attempts.call, _NAMES)
+run_here = partial(_task_attempts.run_here, _NAMES)
