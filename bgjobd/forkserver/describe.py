@@ -14,7 +14,7 @@ import sys
 import traceback
 import types
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -34,6 +34,7 @@ from .class_rules import (
 from .error_texts import text_of
 from .module_rules import is_by_place, own_functions_of, own_tasks, try_caller
 from .parameters import adapter, foreign_names, needs_coercion
+from .secret_schemas import holds_secret, secret_names
 
 Description = dict[str, Any]
 
@@ -179,7 +180,7 @@ def _described_method(
     if note is None:
         try:
             schema, coerce = _typed_schema(function, contexts, whole)
-            sensitive, plain = _secret_names(schema, whole)
+            sensitive, plain = secret_names(schema, whole)
         except Exception as error:
             reason = text_of(error).partition("\n")[0]
             note = (
@@ -246,7 +247,7 @@ def _may_be_secret(parameter: inspect.Parameter, function: types.FunctionType) -
         schema = TypeAdapter(hints([parameter], function).get(parameter.name, Any)).json_schema()
     except Exception:
         return False  # an annotation that nobody can read
-    return any(map(_is_secret, _schemas_below(schema, schema.get("$defs", {}), set())))
+    return holds_secret(schema, schema.get("$defs", {}))
 
 
 _PLACES: dict[str, Any] = {
@@ -308,14 +309,14 @@ def _unpacks_keywords(core: Any) -> bool:
 def _secrets_one_by_one(
     function: types.FunctionType, parameters: Sequence[inspect.Parameter]
 ) -> tuple[list[str], list[str] | None]:
-    """As _secret_names, of a method whose parameters, taken together, give no schema."""
+    """As secret_names, of a method whose parameters, taken together, give no schema."""
     everything = {p.name for p in own_parameters(function)}
     found: set[str] = set()
     is_open = False
     for parameter in parameters:
         try:
             schema, _ = _typed_schema(function, everything - {parameter.name}, False)
-            names, plain = _secret_names(schema, whole=False)
+            names, plain = secret_names(schema, whole=False)
         except Exception:
             # The one that gives no schema; the note tells of it. Keywords of any name may hold anything.
             names, plain = [], [] if _is_typed_keywords(parameter) else None
@@ -326,62 +327,6 @@ def _secrets_one_by_one(
 
 def _is_typed_keywords(parameter: inspect.Parameter) -> bool:
     return parameter.kind is parameter.VAR_KEYWORD and parameter.annotation is not parameter.empty
-
-
-def _secret_names(schema: dict[str, Any], whole: bool) -> tuple[list[str], list[str] | None]:
-    """The top-level properties that are, or hold, a value that pydantic keeps secret.
-
-    Where secrets may have other names than the schema lists, also those of its names that have none, else None: a
-    model takes a field by more names than its schema tells, unless it forbids others.
-    """
-    definitions = schema.get("$defs", {})
-
-    def holds_secret(part: Any) -> bool:
-        return any(_is_secret(one) for one in _schemas_below(part, definitions, set()))
-
-    listed: set[str] = set()
-    secret: set[str] = set()
-    is_open = False
-    for form in _mappings(schema, definitions, set()):
-        properties, others = form.get("properties", {}), form.get("additionalProperties", True)
-        named = {name for name, inner in properties.items() if holds_secret(inner)}
-        listed |= properties.keys()
-        secret |= named
-        is_open = is_open or holds_secret(others) or holds_secret(form.get("patternProperties"))
-        is_open = is_open or (whole and bool(named) and others is not False)
-    return sorted(secret), sorted(listed - secret) if is_open else None
-
-
-def _mappings(
-    schema: dict[str, Any], definitions: dict[str, Any], seen: set[str]
-) -> Iterator[dict[str, Any]]:
-    """Each of the forms that the mapping of the parameters may have."""
-    yield schema
-    for form in (*_referred(schema, definitions, seen), *schema.get("anyOf", ()), *schema.get("oneOf", ())):
-        yield from _mappings(form, definitions, seen)
-
-
-def _schemas_below(part: Any, definitions: dict[str, Any], seen: set[str]) -> Iterator[dict[str, Any]]:
-    """Every mapping in this part of a schema, references followed once."""
-    if isinstance(part, dict):
-        yield part
-        inner = [*part.values(), *_referred(part, definitions, seen)]
-    else:
-        inner = part if isinstance(part, list) else []
-    for one in inner:
-        yield from _schemas_below(one, definitions, seen)
-
-
-def _referred(schema: dict[str, Any], definitions: dict[str, Any], seen: set[str]) -> list[dict[str, Any]]:
-    reference = schema.get("$ref")
-    if not isinstance(reference, str) or reference in seen:
-        return []
-    seen.add(reference)
-    return [definitions[reference.removeprefix("#/$defs/")]]
-
-
-def _is_secret(schema: dict[str, Any]) -> bool:
-    return schema.get("format") == "password" and schema.get("writeOnly") is True
 
 
 # Text
