@@ -13,7 +13,6 @@ def secret_names(schema: dict[str, Any], whole: bool) -> tuple[list[str], list[s
     model takes a field by more names than its schema tells, unless it forbids others.
     """
     definitions = schema.get("$defs", {})
-
     listed: set[str] = set()
     secret: set[str] = set()
     is_open = False

@@ -33,7 +33,6 @@ def call(names: Names, task: Any, **fields: Any) -> Any:
     """Run the task in a process of its own, for an attempt with these fields; what it returns, as JSON has it. Raises
     what the task raises.
     """
-    _forget_connections()
     try:
         return run_here(names, task, **fields)
     finally:
@@ -86,15 +85,3 @@ def _end(names: Names, result: Any, status: str, **more: Any) -> None:
     for name, value in fields.items():
         object.__setattr__(result, name, value)
     names.signals.task_finished.send(type(result.task.get_backend()), task_result=result)
-
-
-_forgotten: list[Any] = []
-
-
-def _forget_connections() -> None:
-    """Leave the connections that the fork server may have opened: they are everybody's, and closing one closes it for
-    all. What is kept here is never collected, which would close it as well.
-    """
-    for connection in connections.all(initialized_only=True):
-        _forgotten.append(connection.connection)
-        connection.connection = None
