@@ -1,0 +1,83 @@
+"""A row of an outbox: what it asks of a daemon, and what becomes of it by the answer. No SQL and no I/O here."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from bgjob import calls, errors
+from bgjob.calls import Call
+from bgjob.codec import to_json
+
+TABLE: Final = "bgjob_outbox"
+
+PORTION: Final = 100
+"""Rows that are read at a time."""
+
+
+class Row(NamedTuple):
+    """`key`: 32 hex digits, the idempotency key of the job. `request`: the fields of Submit without it, as JSON."""
+
+    key: str
+    request: str
+
+
+class Fate(Enum):
+    """What becomes of a row by what its submit came to."""
+
+    DELETED = "the job is stored"
+    REFUSED = "it is refused, now and later"
+    WAITS = "it is refused at present; others may be taken"
+    ALL_WAIT = "the daemon takes none at present"
+
+
+_OF_ERRORS: Final[Mapping[type[errors.BgjobError], Fate]] = {
+    errors.NotApprovedError: Fate.REFUSED,
+    errors.MethodNotApprovedError: Fate.REFUSED,
+    errors.InvalidNameError: Fate.REFUSED,
+    errors.InvalidParametersError: Fate.REFUSED,
+    errors.InvalidParameterError: Fate.REFUSED,
+    errors.TooLargeError: Fate.REFUSED,
+    errors.IdempotencyConflictError: Fate.REFUSED,
+    errors.ClassUnavailableError: Fate.WAITS,
+    errors.QueueFullError: Fate.WAITS,
+    errors.PermissionDeniedError: Fate.WAITS,
+    errors.InternalError: Fate.WAITS,
+}
+
+
+def fate(error: errors.BgjobError | None) -> Fate:
+    """Of a row whose submit has ended with this error, or well. What is not known of an error, time may mend."""
+    return Fate.DELETED if error is None else _OF_ERRORS.get(type(error), Fate.ALL_WAIT)
+
+
+def new_row(job: Mapping[str, Any], max_retries: int | None, retry_delay: float | None, now: datetime) -> Row:
+    """A row that asks for the job, which has the fields of Submit; the retries are what the client's class sets, or
+    None. A delay counts from `now`, an instant with its offset, and not from when the row is submitted.
+
+    Raises TypeError for an idempotency key, as the row's own is one, and what no daemon is asked for:
+    InvalidParametersError, TooLargeError.
+    """
+    call = calls.submit(job, max_retries, retry_delay)
+    calls.check_frame(call.request)
+    options = {**call.parameters["options"]}
+    if (job.get("options") or {}).get("idempotency_key") is not None:
+        raise TypeError("a row of an outbox has an idempotency key of its own; leave yours out")
+    del options["idempotency_key"]
+    if "delay" in options and "at" not in options:
+        options["at"] = (now + timedelta(seconds=options.pop("delay"))).isoformat()
+    return Row(secrets.token_hex(16), to_json({**call.parameters, "options": options}))
+
+
+def submission(row: Row) -> Call[int]:
+    """What the row asks for, by its key: its answer is the job's id. Raises ValueError for a text that `new_row` has
+    not made.
+    """
+    job = json.loads(row.request)
+    if not isinstance(job, dict) or not isinstance(job.get("options"), dict):
+        raise ValueError(f"{row.key} is no row of an outbox")
+    return calls.submit(job | {"options": {**job["options"], "idempotency_key": row.key}}, None, None)
