@@ -339,6 +339,16 @@ def put_in(substitute: Substitute) -> None:
     _substitutes.append(substitute)
 
 
+def put_under(substitute: Substitute) -> None:
+    """Have it answer where no other is put in, before or after it."""
+    _substitutes.insert(0, substitute)
+
+
+def substitutes() -> tuple[Substitute, ...]:
+    """All that are put in; the last answers."""
+    return tuple(_substitutes)
+
+
 def take_out(substitute: Substitute) -> None:
     """Have it answer no more."""
     _substitutes.remove(substitute)

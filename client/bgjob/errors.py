@@ -67,6 +67,23 @@ class ProtocolError(BgjobError):
     """A peer broke the protocol: framing, JSON or the shape of a message."""
 
 
+class NoDaemonInTestsError(AssertionError):
+    """A test was about to ask a real daemon, where tests may not: see `bgjob.testing`.
+
+    No BgjobError: code that goes on without a daemon is not to hide it.
+    """
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        super().__init__(method)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.method} was to be asked of a real daemon, by a test that has nothing in its place: "
+            "bgjob.testing.inline() runs jobs in the test's process, bgjob.testing.recorded() only keeps them"
+        )
+
+
 class WaitTimeoutError(BgjobError, TimeoutError):
     """The job did not end in the time given; it goes on."""
 

@@ -223,6 +223,13 @@ class Checks(unittest.TestCase):
             warnings.simplefilter("error")
             call_command("check")
 
+    def test_checks_ask_no_daemon_where_tests_may_not(self) -> None:
+        bgjob.testing.no_daemon.refuse()
+        self.addCleanup(bgjob.testing.no_daemon.refuse_no_more)
+        self.assertEqual(self.ids(QUEUES=["none"]), [])
+        for enqueue in (tasks.welcome.enqueue, async_to_sync(tasks.welcome.aenqueue)):
+            self.assertRaises(bgjob.errors.NoDaemonInTestsError, enqueue, 1)
+
     def test_what_does_not_fit_is_told(self) -> None:
         self.assertEqual(self.ids(QUEUES=["none"]), ["bgjob.E001"])
         self.assertEqual(self.ids(OPTIONS={"address": "/nowhere/s.sock"}), ["bgjob.W001"])

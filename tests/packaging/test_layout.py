@@ -14,7 +14,13 @@ import pytest
 TREE = Path(__file__).resolve().parents[2]
 
 # Directory in the tree → the package that it is installed as.
-PACKAGES = {"client/bgjob": "bgjob", "bgjobd": "bgjobd", "systemd": "bgjobd.systemd", "web": "bgjobd.web"}
+PACKAGES = {
+    "client/bgjob": "bgjob",
+    "client/_bgjob_pytest": "_bgjob_pytest",
+    "bgjobd": "bgjobd",
+    "systemd": "bgjobd.systemd",
+    "web": "bgjobd.web",
+}
 
 # What the rules may compute with. Time comes in as an argument, so of datetime only its types are used.
 PURE = [
@@ -64,6 +70,7 @@ OF_DJANGO = [
     "bgjob._task_attempts",
     "bgjob._task_checks",
 ]
+OF_PYTEST = ["bgjob.testing.pytest_plugin", "_bgjob_pytest"]
 COMMAND = ["bgjob.command", "bgjob.commands", "bgjob.text"]
 ENTRY_POINTS = ["bgjobd.main", "bgjobd.demo", "bgjobd.__main__"]
 LAYERS = [
@@ -132,8 +139,21 @@ RULES = [
     ),
     Rule(
         "the client imports the standard library only",
-        lambda module: is_within(module, ["bgjob"]) and not is_within(module, [*COMMAND, *OF_DJANGO]),
+        lambda module: (
+            is_within(module, ["bgjob"]) and not is_within(module, [*COMMAND, *OF_DJANGO, *OF_PYTEST])
+        ),
         lambda use: use.is_third_party(),
+    ),
+    Rule(
+        "what is for pytest imports pytest and no other third party",
+        inside(*OF_PYTEST),
+        lambda use: use.is_third_party() and not use.is_of(["pytest"]),
+    ),
+    Rule("nobody imports what is for pytest", outside(), of(*OF_PYTEST)),
+    Rule(
+        "what pytest imports in every project imports nothing at all",
+        inside("_bgjob_pytest"),
+        lambda use: not use.is_of(["__future__", "typing", "builtins"]) and not use.is_lazy,
     ),
     Rule(
         "what is for Django imports Django, and nobody else imports that",
@@ -271,6 +291,10 @@ PLANTED = [
     ("client/bgjob/codec.py", "def f(text): return eval(text)", "nobody runs a text"),
     ("client/bgjob/aio.py", "from bgjob import django", "nobody imports what is for Django"),
     ("client/bgjob/_tasks.py", "import flask", "what is for Django imports Django"),
+    ("client/bgjob/testing/standin.py", "import pytest", "the client imports the standard library"),
+    ("client/bgjob/testing/pytest_plugin.py", "import flask", "what is for pytest imports pytest"),
+    ("client/bgjob/testing/__init__.py", "from bgjob.testing import pytest_plugin", "nobody imports what is"),
+    ("client/_bgjob_pytest/__init__.py", "import bgjob", "what pytest imports in every project"),
     ("bgjobd/api/methods.py", "exec('pass')", "nobody runs a text"),
     ("bgjobd/supervisor/page_process.py", "import os\nos.system('true')", "nobody runs a text"),
     ("bgjobd/api/methods.py", "from playhouse.shortcuts import model_to_dict", "only the store knows peewee"),

@@ -17,7 +17,8 @@ import pytest
 TREE = Path(__file__).resolve().parents[2]
 
 # Directory in the tree → where an installation has it.
-PACKAGES = {"client/bgjob": "bgjob", "bgjobd": "bgjobd", "systemd": "bgjobd/systemd", "web": "bgjobd/web"}
+CLIENT = {"client/bgjob": "bgjob", "client/_bgjob_pytest": "_bgjob_pytest"}
+PACKAGES = {**CLIENT, "bgjobd": "bgjobd", "systemd": "bgjobd/systemd", "web": "bgjobd/web"}
 SHIPPED = (
     *("*.py", "py.typed", "*.varlink"),
     *("*.html", "*.css", "*.js", "*.svg", "vendored.toml"),
@@ -89,12 +90,14 @@ def test_the_wheel_puts_the_manual_where_man_looks(copy: Path, wheel: ZipFile) -
     assert len(pages) == 3
 
 
-def test_the_wheel_names_both_commands(wheel: ZipFile) -> None:
+def test_the_wheel_names_both_commands_and_what_pytest_is_to_load(wheel: ZipFile) -> None:
     [entry_points] = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
     assert wheel.read(entry_points).decode().split() == [
         "[console_scripts]",
         *("bgjob", "=", "bgjob.command:main"),
         *("bgjobd", "=", "bgjobd.main:main"),
+        "[pytest11]",
+        *("bgjob", "=", "_bgjob_pytest"),
     ]
 
 

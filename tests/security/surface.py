@@ -141,6 +141,8 @@ def _scripts() -> Iterator[str]:
     project = tomllib.loads((TREE / "pyproject.toml").read_text())["project"]
     for name, entry in project["scripts"].items():
         yield f"script {name} = {entry}"
+    for group, entries in project["entry-points"].items():
+        yield from (f"entry point {group} {name} = {entry}" for name, entry in entries.items())
 
 
 # What the sources read

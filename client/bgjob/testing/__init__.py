@@ -17,12 +17,15 @@ from contextlib import contextmanager
 from bgjob import connections
 from bgjob.testing.arguments import InvalidParameters
 from bgjob.testing.attempts import InvalidResult, SnoozedTooOften
+from bgjob.testing.no_daemon import DjangoRunnerMixin, daemon_allowed
 from bgjob.testing.standin import MAX_SNOOZES, NotAnsweredError, NothingRunsError, Recorder, Runner
 from bgjob.testing.submitted import Jobs, SubmittedJob
 
 __all__ = [
     "inline",
     "recorded",
+    "daemon_allowed",
+    "DjangoRunnerMixin",
     "Jobs",
     "SubmittedJob",
     "NothingRunsError",
