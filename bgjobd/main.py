@@ -80,10 +80,12 @@ def serve(given: argparse.Namespace) -> int:
 def check(given: argparse.Namespace) -> int:
     """Check all that a start takes, and the jobs that wait for it; with --books, what is stored."""
     from bgjobd.commands import check as checking
+    from bgjobd.commands import installation
     from bgjobd.commands.settings import settings_of
     from bgjobd.config.problems import ConfigError
 
     try:
+        installation.check()
         settings = settings_of(given)
         if given.books:
             from bgjobd.commands import check_books
@@ -132,6 +134,7 @@ def backup(given: argparse.Namespace) -> int:
 
 def web(given: argparse.Namespace) -> int:
     """Run the page alone, beside a daemon that has it switched off, or at another address."""
+    from bgjobd.commands import installation
     from bgjobd.commands.settings import settings_of
     from bgjobd.config.problems import ConfigError
     from bgjobd.supervisor import page_process
@@ -139,6 +142,7 @@ def web(given: argparse.Namespace) -> int:
     from bgjobd.web.settings import Settings
 
     try:
+        installation.check()
         serve(Settings(**page_process.settings_of(settings_of(given))))
     except ConfigError as error:
         return complain(str(error), USAGE)
@@ -166,9 +170,15 @@ def demo(given: argparse.Namespace) -> int:
     import tempfile
     from pathlib import Path
 
+    from bgjobd.commands import installation
+    from bgjobd.config.problems import ConfigError
     from bgjobd.demo import show
 
     os.umask(0o077)
+    try:
+        installation.check()
+    except ConfigError as error:
+        return complain(str(error), USAGE)
     with tempfile.TemporaryDirectory(prefix="bgjobd-demo-") as directory:
         return asyncio.run(show.run(Path(directory), is_once=given.once))
 

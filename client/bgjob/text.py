@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from operator import itemgetter
 from typing import Any, Final
 
@@ -188,9 +189,24 @@ def width(text: str) -> int:
     """How many columns of a terminal the text takes."""
     if text.isascii():
         return len(text)
-    from rich.cells import cell_len  # here, as most texts do without
+    return sum(map(_measure(), _CHARACTERS.findall(text)))
 
-    return sum(map(cell_len, _CHARACTERS.findall(text)))
+
+@cache
+def _measure() -> Callable[[str], int]:
+    """What tells how many columns a character takes, with what combines with it."""
+    try:
+        from rich.cells import cell_len  # here, as most texts do without
+    except ModuleNotFoundError:  # the client is installed alone
+        return _roughly
+    return cell_len
+
+
+def _roughly(character: str) -> int:
+    """The same, but for flags and some scripts."""
+    if unicodedata.category(character[0]) in ("Mn", "Me", "Cf"):
+        return 0
+    return 1 + (unicodedata.east_asian_width(character[0]) in "WF")
 
 
 def shortened(text: str, most: int, *, keeps_end: bool = False) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -39,9 +40,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copied(tmp_path_factory.mktemp("tree"))
 
 
-def copied(copy: Path) -> Path:
+def copied(copy: Path, below: str = "") -> Path:
     """A copy of what git has or would add, as building leaves litter beside the sources."""
-    for name in files_known_to_git():
+    for name in files_known_to_git(below):
         if (TREE / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(TREE / name, copy / name)
@@ -144,10 +145,10 @@ def test_neither_building_nor_installing_runs_code_of_ours(copy: Path) -> None:
     assert "dynamic" not in project["project"]
 
 
-def files_known_to_git() -> list[str]:
+def files_known_to_git(below: str = "") -> list[str]:
     # A checkout that somebody else owns is read all the same: nothing in it is run by git.
     git = ["git", "-c", "safe.directory=*"]
-    ls_files = [*git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    ls_files = [*git, "ls-files", "-z", "--cached", "--others", "--exclude-standard", f"./{below}"]
     listing = subprocess.run(ls_files, cwd=TREE, capture_output=True, text=True, check=True).stdout
     return listing.rstrip("\0").split("\0")
 
@@ -157,10 +158,10 @@ def packaged(wheel: ZipFile) -> set[str]:
     return {name for name in names if not name.split("/")[0].endswith((".dist-info", ".data"))}
 
 
-def shipped_from(tree: Path) -> set[str]:
+def shipped_from(tree: Path, packages: Mapping[str, str] = PACKAGES) -> set[str]:
     return {
         f"{installed}/{file.relative_to(tree / source).as_posix()}"
-        for source, installed in PACKAGES.items()
+        for source, installed in packages.items()
         for pattern in SHIPPED
         for file in (tree / source).rglob(pattern)
     }

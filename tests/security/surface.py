@@ -29,7 +29,7 @@ from tests.protocol import idl
 
 TREE: Final = Path(__file__).resolve().parents[2]
 FILE: Final = Path(__file__).with_name("surface.txt")
-SOURCES: Final = ("bgjobd", "client", "systemd", "web")
+SOURCES: Final = ("bgjobd", "client/_bgjob_pytest", "client/bgjob", "systemd", "web")
 
 OPEN: Final = "anybody"
 """The right that the methods of org.varlink.service take: whoever can connect may ask what is served."""

@@ -12,7 +12,8 @@ from itertools import zip_longest
 from typing import Final
 
 from bgjob.client import Client
-from bgjob.commands.problems import OK
+from bgjob.commands import screen
+from bgjob.commands.problems import OK, UNAVAILABLE
 from bgjob.errors import BgjobError
 
 SHELLS: Final = ("bash", "zsh", "fish")
@@ -30,8 +31,11 @@ _WORD: Final = re.compile(r"[\w.:-]+")
 
 def completion(client: Client, given: argparse.Namespace) -> int:
     """Print the script that completes the words of bgjob in a shell."""
-    import shtab
-
+    try:
+        import shtab
+    except ModuleNotFoundError:  # the client is installed alone
+        screen.say("completion needs shtab; pip install 'bgjob[command]' brings it")
+        return UNAVAILABLE
     script = shtab.complete(given.parser, shell=given.shell, preamble=_FUNCTIONS[given.shell])
     for written, meant in _MENDED.get(given.shell, ()):
         script = script.replace(written, meant)

@@ -32,6 +32,7 @@ from bgjob.text import capped, one_line
 
 OK: Final = 0
 NOT_FOUND: Final = 4
+UNAVAILABLE: Final = 69
 UNWRITABLE: Final = 74
 INTERRUPTED: Final = 130
 CLOSED_PIPE: Final = 141
@@ -45,7 +46,7 @@ _CODES: Final[Mapping[type[BaseException], int]] = {
     JobNotFoundError: NOT_FOUND,
     SocketDeniedError: 77,
     TooManyConnectionsError: 75,
-    DaemonUnavailableError: 69,
+    DaemonUnavailableError: UNAVAILABLE,
     QueueFullError: 75,
     StorageUnavailableError: 75,
     ShuttingDownError: 75,

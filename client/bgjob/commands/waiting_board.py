@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from bgjob import text
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Board:
-    """Where jobs stand that somebody waits for, on stderr; this one, for where there is no terminal, shows nothing."""
+    """Where jobs stand that somebody waits for, on stderr; this one, for where nothing can be drawn, shows nothing."""
 
     def show(self, job: Mapping[str, Any]) -> None:
         """The job, a summary, stands like this now; one that has ended leaves the board."""
@@ -31,7 +32,7 @@ class Board:
 @contextmanager
 def board() -> Iterator[Board]:
     """A board for as long as somebody waits."""
-    if not screen.draws_on(sys.stderr):
+    if not screen.draws_on(sys.stderr) or find_spec("rich") is None:
         yield Board()
         return
     drawn = _DrawnBoard()
