@@ -214,6 +214,7 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "storage_trouble": daemon.inspection.storage_trouble,
         "held": daemon.inspection.held,
         "reload_failure": daemon.reload.failure,
+        "max_connections_per_uid": daemon.limits.max_connections_per_uid,
         "database_bytes": size,
         "jobs": tally.jobs,
         "minutes": tally.minutes(now),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -17,19 +18,43 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 5.0
 """Seconds for each answer: checks run at each `runserver` and `migrate`."""
 
+_USUALLY_AT_MOST: Final = 12
+"""Of workers: gunicorn advises two a processor and one more, and finds 4 to 12 enough for thousands of requests."""
+
 
 def of(backend: TaskBackend, address: str | None) -> list[CheckMessage]:
     """Django's messages, each with what to do; an error where no daemon answers would fail builds that have none."""
     try:
         with Client(address, timeout=_PATIENCE) as client:
-            queues = {queue["name"] for queue in client.stats()["queues"]}
+            stats = client.stats()
             offered = {one["name"]: one for one in client.classes()}
     except NoDaemonInTestsError:
         return []
     except BgjobError as error:
         hint = "Start it: bgjobd serve." if isinstance(error, DaemonUnavailableError) else None
         return [Warning(f"The daemon was not asked: {error}", hint=hint, obj=backend.alias, id="bgjob.W001")]
-    return [*_of_queues(backend, queues), *_of_tasks(backend, offered)]
+    queues = {queue["name"] for queue in stats["queues"]}
+    connections = _of_connections(backend, stats.get("max_connections_per_uid"))
+    return [*connections, *_of_queues(backend, queues), *_of_tasks(backend, offered)]
+
+
+def _of_connections(backend: TaskBackend, limit: int | None) -> Iterator[CheckMessage]:
+    """`limit` is None where an older daemon does not tell it."""
+    wanted = _workers()
+    if limit is not None and limit < wanted:
+        message = (
+            f"The daemon takes {limit} connections of a user, and a web server here has {wanted} workers."
+        )
+        hint = (
+            f"Write [socket] max_connections_per_uid = {2 * wanted} into its configuration, and restart it."
+        )
+        yield Warning(message, hint=hint, obj=backend.alias, id="bgjob.W002")
+
+
+def _workers() -> int:
+    """How many processes of a web server keep a connection each: as many as its variable says, else as usual."""
+    told = os.environ.get("WEB_CONCURRENCY", "")
+    return int(told) if told.isdecimal() else min(2 * (os.cpu_count() or 1) + 1, _USUALLY_AT_MOST)
 
 
 def _of_queues(backend: TaskBackend, known: set[str]) -> Iterator[CheckMessage]:

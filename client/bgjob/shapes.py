@@ -60,7 +60,8 @@ SHAPES: Final[Mapping[str, str]] = {
         "version: string, pid: int, started_at: moment, slots: int, code_version: ?string, "
         "python: ?string, loaded_at: ?moment, storage_trouble: ?string, database_bytes: int, jobs: [string]int, "
         "minutes: []Minute, oldest_pending: ?moment, queues: []QueueStats, usage: ?[string]ClassUsage, "
-        "counts: ?Counts, held: ?[string]string, reload_failure: ?string"
+        "counts: ?Counts, held: ?[string]string, reload_failure: ?string, "
+        "max_connections_per_uid: ?int"
     ),
 }
 """What is read of each, in the words of the interface and more: a `moment` is a stored time, a `status` one we know.

@@ -223,6 +223,11 @@ class Checks(unittest.TestCase):
             warnings.simplefilter("error")
             call_command("check")
 
+    def test_a_server_with_more_workers_than_a_user_has_connections_is_told(self) -> None:
+        for workers, told in (("65", ["bgjob.W002"]), ("64", []), ("auto", [])):
+            with mock.patch.dict(os.environ, WEB_CONCURRENCY=workers):
+                self.assertEqual(self.ids(), told)
+
     def test_checks_ask_no_daemon_where_tests_may_not(self) -> None:
         bgjob.testing.no_daemon.refuse()
         self.addCleanup(bgjob.testing.no_daemon.refuse_no_more)

@@ -38,4 +38,4 @@ env = {{ {", ".join(f'{name} = "{value}"' for name, value in environ.items())} }
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"Ran 24 tests", done.stderr)
+    assert re.search(r"Ran 25 tests", done.stderr)
