@@ -1,4 +1,4 @@
-"""What the log says of each fact, in the original's sentences: pure, from the job before and after."""
+"""What the log says of each fact, in sentences: pure, from the job before and after."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bgjobd.core.state_machine import Happening, classify
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One log entry; `with_job` asks for the whole job as its context, the original's third line.
+    """One log entry; `with_job` asks for the whole job as its context.
 
     `is_passing`: what it tells of went wrong, and is tried again.
     """

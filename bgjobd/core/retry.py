@@ -26,7 +26,7 @@ _MAX_DOUBLINGS: Final = 62
 
 
 def has_retries_left(policy: RetryPolicy, retry_count: int) -> bool:
-    """Whether a failed attempt is followed by another, as in the original: while the count is below the limit."""
+    """Whether a failed attempt is followed by another: while the count is below the limit."""
     return retry_count < policy.max_retries
 
 

@@ -1,4 +1,4 @@
-"""The log's console and file: lines in the original's format, written after the commit, each place by its own thread.
+"""The log's console and file: lines of text, written after the commit, each place by its own thread.
 
 The third place, the table job_logs, is the store's. A slow disk, or a console that nobody reads, costs lines there,
 which are counted and said, and holds up neither the daemon nor the other place.

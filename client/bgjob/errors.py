@@ -8,7 +8,7 @@ from bgjob.words import INTERFACE, KEY_LENGTHS, SERVICE
 
 
 class BgjobError(Exception):
-    """Anything that went wrong between an application and its jobs (the original's JobRunnerException).
+    """Anything that went wrong between an application and its jobs.
 
     `idempotency_keys`: where a submit ended so, the keys that its jobs had, in order. Whoever repeats it with them gets
     each job once, whether the first one was stored or not.

@@ -65,7 +65,7 @@ class Backoff(StrEnum):
 
 
 class EntryType(StrEnum):
-    """The level of a log entry, as the original names it."""
+    """The level of a log entry."""
 
     SUCCESS = "success"
     FAILURE = "failure"

@@ -1,4 +1,4 @@
-"""The log's file and console: the original's lines, one a record, whatever the message; nothing blocks the daemon."""
+"""The log's file and console: its lines, one a record, whatever the message; nothing blocks the daemon."""
 
 from __future__ import annotations
 

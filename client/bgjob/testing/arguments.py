@@ -81,7 +81,7 @@ def _own_parameters(function: Callable[..., Any], task: Any) -> list[inspect.Par
 
 
 def _try_whole(function: Callable[..., Any], contexts: Collection[str]) -> str | None:
-    """The only parameter, where it takes all parameters as one mapping, as in the original, rather than as keywords."""
+    """The only parameter, where it takes all parameters as one mapping, rather than as keywords."""
     own = [p for p in own_parameters(function) if p.name not in contexts]
     return own[0].name if takes_whole_mapping(own) else None
 

@@ -136,7 +136,7 @@ def takes_a_value(parameter: inspect.Parameter) -> bool:
 
 
 def takes_whole_mapping(parameters: Sequence[inspect.Parameter]) -> bool:
-    """Whether the method takes `parameters` as one mapping, as in the original, rather than as keywords."""
+    """Whether the method takes `parameters` as one mapping, rather than as keywords."""
     return (
         len(parameters) == 1
         and takes_a_value(parameters[0])
