@@ -22,7 +22,7 @@ _INTERPRETERS: Final = ("python3.14", "python3.13", "python3.12")
 
 
 class Environment(NamedTuple):
-    """An interpreter that has what its lock lists, and the tests of the source distribution of Django beside it."""
+    """An interpreter that has what its lock lists; if Django is, the tests of its source distribution beside it."""
 
     python: Path
     tests: Path
@@ -57,14 +57,15 @@ def _is_of(place: Path, lock: Path) -> bool:
 def _make(place: Path, lock: Path) -> None:
     python = _interpreter(lock)
     subprocess.run([python, "-m", "venv", "--without-pip", place], check=True)
-    wheels = ("--only-binary", ":all:", "-r", str(lock))
+    wheels = ("--only-binary", ":all:", "--no-compile", "-r", str(lock))  # compiled is what is imported
     _pip("--python", str(place / "bin" / "python"), "install", *_QUIETLY, *wheels)
-    _fetch_tests(place, lock)
+    if _version(lock) is not None:
+        _fetch_tests(place, lock)
 
 
 def _interpreter(lock: Path) -> str:
-    """One that Django runs under: 5.2 under ours, newer ones from 3.12 on."""
-    if _version(lock) < (6, 0) or sys.version_info >= (3, 12):
+    """Ours, but for Django 6, which runs from 3.12 on."""
+    if (_version(lock) or (0, 0)) < (6, 0) or sys.version_info >= (3, 12):
         return sys.executable
     found = next(filter(None, map(shutil.which, _INTERPRETERS)), None)
     if found is None:
@@ -72,14 +73,15 @@ def _interpreter(lock: Path) -> str:
     return found
 
 
-def _version(lock: Path) -> tuple[int, int]:
-    major, minor = re.findall(r"^django==(\d+)\.(\d+)", lock.read_text(), re.MULTILINE)[0]
-    return int(major), int(minor)
+def _version(lock: Path) -> tuple[int, int] | None:
+    """Of Django, if it is listed."""
+    found = re.search(r"^django==(\d+)\.(\d+)", lock.read_text(), re.MULTILINE)
+    return None if found is None else (int(found[1]), int(found[2]))
 
 
 def _fetch_tests(place: Path, lock: Path) -> None:
     """Of Django's source distribution `tests/tasks`: wheels have no tests. The backport has none of its own."""
-    is_backport = _version(lock) < (6, 0)
+    is_backport = lock.stem == "django-5.2"
     source = _source(lock.with_name("django-6.0.txt") if is_backport else lock)
     shutil.copytree(source, place / "source" / "tasks")
     if is_backport:

@@ -4,31 +4,41 @@ from __future__ import annotations
 
 import os
 import re
-import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.frameworks.environments import environment
 from tests.packaging.walkthrough import Block, blocks_of, is_as_shown
-from tests.support import eventually
+from tests.support import eventually, needed
 
 _TREE = Path(__file__).parents[2]
-_INSTALLING = re.compile(r"-m venv|pip install")
+_INSTALLING = re.compile(r"-m venv|pip install ")
 
 
 class Guide:
-    """A page whose places are in a directory of the test's."""
+    """A page whose places are in a directory of the test's, and whose web server has a port of its own."""
 
     def __init__(self, place: str, directory: Path, python: Path) -> None:
         self._place, self._directory = place, directory
+        self._started: list[subprocess.Popen[bytes]] = []
         (directory / "venv").symlink_to(python.parents[1])
+        with socket.create_server(("localhost", 0)) as free:
+            self._port = str(free.getsockname()[1])
         programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        self.environ = {"PATH": programs, "PYTHONPATH": str(_TREE / "client"), "HOME": str(directory)}
+        self.environ = {
+            "PATH": programs,
+            "PYTHONPATH": str(_TREE / "client"),
+            "HOME": str(directory),
+            "BGJOBD_WEB__ENABLED": "false",  # whose port another daemon of this machine may have
+            "FLASK_RUN_PORT": self._port,
+            "UVICORN_PORT": self._port,
+        }
 
     def follow(self, block: Block) -> None:
         match block.language:
@@ -38,7 +48,8 @@ class Guide:
                 self._write(block)
 
     def _here(self, text: str) -> str:
-        return text.replace(self._place, str(self._directory))
+        text = text.replace(self._place, str(self._directory))
+        return re.sub(r"\blocalhost:\d+", f"localhost:{self._port}", text)
 
     def _write(self, block: Block) -> None:
         first, _, text = block.text.partition("\n")
@@ -47,20 +58,27 @@ class Guide:
         file.write_text(before + self._here(text))
 
     def _run(self, block: Block) -> None:
-        for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block.text, re.MULTILINE):
+        for command, shown in block.exchanges:
             if _INSTALLING.search(command):
                 continue  # the environment is there
             if command.startswith("export "):
                 name, _, value = command.removeprefix("export ").partition("=")
                 self.environ[name] = self._here(value)
-            elif command.endswith("&"):
-                self._start(command)
+            elif command.endswith(" &"):
+                self._start(command.removesuffix(" &"))
             elif not command.startswith("cd "):
                 self._compare(command, shown)
 
     def _start(self, command: str) -> None:
-        subprocess.Popen(["sh", "-c", self._here(command)], cwd=self._directory, env=self.environ).wait()
-        eventually((self._directory / "bgjobd.sock").exists)
+        place = {"cwd": self._directory, "env": self.environ}
+        self._started.append(subprocess.Popen(["sh", "-c", f"exec {self._here(command)}"], **place))  # type: ignore[call-overload]
+        is_daemon = command.startswith("bgjobd ")
+        eventually((self._directory / "bgjobd.sock").exists if is_daemon else self._listens)
+
+    def _listens(self) -> bool:
+        with suppress(ConnectionRefusedError), socket.create_connection(("localhost", int(self._port))):
+            return True
+        return False
 
     def _compare(self, command: str, shown: str) -> None:
         done = subprocess.run(
@@ -81,21 +99,21 @@ class Guide:
         done = subprocess.run(["sh", "-c", command], capture_output=True, check=False, **arguments)  # type: ignore[call-overload]
         return f"{done.stdout}{done.stderr}"
 
+    def close(self) -> None:
+        """End what was started in the background, the latest first."""
+        for process in reversed(self._started):
+            process.terminate()
+            process.wait(30)
+
 
 @contextmanager
 def guide(directory: Path, place: str, name: str) -> Iterator[Guide]:
-    """One that is followed, and whose daemon ends with it."""
+    """One that is followed in the environment of that name, and whose daemon ends with it."""
     one = Guide(place, directory, environment(name).python)
     try:
         yield one
     finally:
-        stats = subprocess.run(
-            ["bgjob", "stats", "--json"], env=one.environ, capture_output=True, text=True, check=False
-        )
-        pids = re.findall(r'"pid": ?(\d+)', stats.stdout)
-        if pids:
-            os.kill(int(pids[0]), signal.SIGTERM)
-            eventually(lambda: not Path(f"/proc/{pids[0]}").exists())
+        one.close()
 
 
 @pytest.mark.timeout(300)  # the first time it installs what it needs
@@ -106,3 +124,15 @@ def test_the_guide_to_django_leads_to_a_task_on_the_page(tmp_path: Path) -> None
         for block in blocks_of(steps, "docs/django.md"):
             followed.follow(block)
         assert "bgjob.W001" in followed.run("venv/bin/python manage.py check", BGJOBD_SOCKET="/nowhere")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("framework", ["flask", "fastapi"])
+def test_the_guide_to_a_framework_without_tasks_leads_to_a_job_on_the_page(
+    tmp_path: Path, framework: str
+) -> None:
+    needed("curl")
+    name = f"docs/{framework}.md"
+    with guide(tmp_path, "/srv/shop", "web") as followed:
+        for block in blocks_of((_TREE / name).read_text(), name):
+            followed.follow(block)
