@@ -38,6 +38,7 @@ NOT_RUN = {
     '$ sudo install -d -o "$(id -un)" /srv/bgjobd /srv/myapp /srv/myapp/myapp': "takes root and a package index",
     "$ /srv/bgjobd/bin/pip install --require-hashes --only-binary :all: -r runtime.lock": "takes a package index",
     "$ install -o prometheus -m 0400 /var/lib/bgjobd/web.token /etc/prometheus/bgjobd.token": "takes root",
+    "$ rm -rf build": "takes root, a package index and systemd; tests/daemon/test_upgrade.py upgrades a daemon",
     "FROM python:3.13-slim": "takes an engine and its images; tests/faults/test_containers.py has a container",
     "# /etc/prometheus/prometheus.yml": "for Prometheus",
     "# /etc/prometheus/rules/bgjobd.yml": "for Prometheus; tests/page/test_metrics.py looks at the names",
