@@ -18,7 +18,7 @@ from tests.packaging.walkthrough import Block, blocks_of, is_as_shown
 from tests.support import eventually, needed
 
 _TREE = Path(__file__).parents[2]
-_INSTALLING = re.compile(r"-m venv|pip install ")
+_INSTALLING = re.compile(r"sudo |-m venv|pip install ")
 
 
 class Guide:
@@ -54,6 +54,7 @@ class Guide:
     def _write(self, block: Block) -> None:
         first, _, text = block.text.partition("\n")
         file = Path(self._here(first.split()[-1]))
+        file.parent.mkdir(exist_ok=True)
         before = file.read_text() if "at the end of" in first else ""
         file.write_text(before + self._here(text))
 

@@ -76,6 +76,14 @@ def test_readme_leads_to_every_page() -> None:
     assert {page for page in DOCUMENTS if page.parent in {TREE, TREE / "docs"}} - {readme} <= linked
 
 
+def test_what_a_process_for_each_attempt_costs_is_told_as_it_was_measured() -> None:
+    measured = re.findall(
+        r"^\| Drain of no-ops, 2 slots +\| (\d+) jobs/s", prose(TREE / "docs/performance.md"), re.M
+    )
+    told = re.findall(r"about (\d+)\s+jobs a second", prose(TREE / "docs/alternatives.md"))
+    assert float(told[0]) == pytest.approx(float(measured[0]), rel=0.1)
+
+
 # The rooms and their files
 
 
