@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
-from bgjob import answers, codec
+from bgjob import answers, codec, values
 from bgjob.answers import JobRead, Key, OutputRead, Page, Reloaded
 from bgjob.bulk import try_bulk
 from bgjob.codec import JsonObject, Reply, Request
@@ -325,11 +325,19 @@ def _call(
 
 
 def frame_of(request: Request) -> bytes:
-    """The request as bytes. Raises InvalidParametersError for what JSON cannot hold."""
+    """The request as bytes. Raises TypeError for a value of a type that JSON has no form for, InvalidParametersError
+    for one that it cannot hold.
+    """
     try:
         return request.to_bytes()
+    except (TypeError, ValueError, RecursionError):
+        parameters = values.plain(
+            request.parameters
+        )  # here: what has JSON's own types alone pays nothing for it
+    try:
+        return request._replace(parameters=parameters).to_bytes()
     except (TypeError, ValueError, RecursionError) as error:
-        path, reason = _try_unsendable(request.parameters) or ("", str(error))
+        path, reason = _try_unsendable(parameters) or ("", str(error))
         raise _unsendable(path, reason) from None
 
 

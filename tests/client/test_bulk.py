@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -29,6 +29,15 @@ def test_jobs_that_differ_in_parameters_and_keys_are_asked_for_in_bulk() -> None
     assert given == {**JOB, "options": {"timeout": 60.0, "max_retries": 4}, "each": [{"x": [1]}, {}]}
     assert keys[0] == "mine"
     assert is_made_here(keys[1])
+
+
+def test_values_that_json_has_not_go_in_their_forms_in_bulk_as_well() -> None:
+    jobs = [{**JOB, "parameters": {"day": date(2026, 12, day)}} for day in (4, 5)]
+    sent = calls.frame_of(calls.submit_many(jobs, None, None).request)
+    assert b'"each":[{"day":"2026-12-04"},{"day":"2026-12-05"}]' in sent
+    jobs[1]["parameters"]["day"] = 2j
+    with pytest.raises(TypeError, match=r"^each\.1\.day: JSON has no form"):
+        calls.frame_of(calls.submit_many(jobs, None, None).request)
 
 
 def test_a_key_that_is_none_is_left_to_the_daemon_to_refuse() -> None:

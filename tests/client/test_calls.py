@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
-import bgjob
+import bgjob.testing
 from bgjob import calls, errors, retrying
 from bgjob.codec import JsonObject
 from bgjob.errors import (
@@ -87,13 +88,10 @@ class Circle(dict[str, Any]):
 @pytest.mark.parametrize(
     ("parameters", "told"),
     [
-        (
-            {"a": {"when": [1, date(2026, 12, 4)]}},
-            r"a\.when\.1: Object of type date is not JSON serializable",
-        ),
+        ({"a": {"when": [date(2026, 12, 4), float("inf")]}}, r"a\.when\.1: Out of range float values"),
+        ({"n": {float("nan")}}, r"n\.0: Out of range float values"),
         ({"n": float("nan")}, "n: Out of range float values are not JSON compliant"),
         ({"t": "\ud800"}, "t: 'utf-8' codec can't encode"),
-        ({"t": {(1, 2): 3}}, "keys must be str"),
         ({"t": Circle()}, "it is nested deeper than 32 levels"),
     ],
 )
@@ -101,6 +99,29 @@ def test_what_json_cannot_hold_is_named_with_its_place(parameters: JsonObject, t
     job = {"class_name": "a.B", "method_name": "c", "parameters": parameters}
     with pytest.raises(InvalidParametersError, match=told):
         calls.frame_of(calls.submit(job, None, None).request)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"a": {"when": [1, 2j]}}, "a.when.1: JSON has no form for a value of type complex"),
+        ({"t": {(1, 2): 3}}, "t: JSON has no form for a key of type tuple"),
+        ({"days": {date(2026, 12, 4): b"x"}}, "days.2026-12-04: JSON has no form for a value of type bytes"),
+        ({"ids": {b"x"}}, "ids: JSON has no form for a value of type bytes"),
+        (
+            {"context": bgjob.JobContext(1, 1)},
+            "context: JSON has no form for a value of type bgjob.JobContext",
+        ),
+    ],
+)
+def test_a_value_of_a_type_that_json_has_no_form_for_is_named_with_its_place(
+    parameters: JsonObject, told: str
+) -> None:
+    job = {"class_name": "a.B", "method_name": "c", "parameters": parameters}
+    with pytest.raises(TypeError, match=f"^{re.escape(told)}$"):
+        calls.frame_of(calls.submit(job, None, None).request)
+    with bgjob.testing.recorded(), pytest.raises(TypeError, match=f"^{re.escape(told)}$"):
+        bgjob.run_background_job("a.B", "c", parameters)
 
 
 def test_times_of_datetime_are_sent_as_a_daemon_takes_them() -> None:

@@ -326,7 +326,7 @@ def test_a_key_used_for_two_jobs_of_many_stores_none(jobs: Jobs) -> None:
         (PLAIN, "echo", {"value": 2**63}, InvalidParameterError),
         (PLAIN, "echo", {"value": "\0"}, ProtocolError),
         (PLAIN, "echo", {"value": float("nan")}, ValueError),
-        (PLAIN, "echo", {"value": {1, 2}}, TypeError),
+        (PLAIN, "echo", {"value": 2j}, TypeError),
     ],
 )
 def test_what_a_daemon_refuses_is_refused(

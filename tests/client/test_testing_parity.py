@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import pytest
 
@@ -62,6 +64,13 @@ ANNOTATED = {
     "address": {"street": "s", "since": "2020-01-01"},
     "ids": ["00000000-0000-0000-0000-000000000001"],
 }
+AS_PYTHON_HAS_THEM = {
+    "when": date(2024, 12, 4),
+    "amount": Decimal("1.5"),
+    "colour": jobs_of_tests.Colour.RED,
+    "address": jobs_of_tests.Address("s", date(2020, 1, 1)),
+    "ids": {UUID(int=1)},
+}
 
 CASES = [
     # How methods are called
@@ -80,6 +89,7 @@ CASES = [
     Case("an inherited method runs", "Child::echo", {"value": 1}),
     Case("a context is given twice", "WithContext::look"),
     Case("values are converted", "Plain::annotated", ANNOTATED),
+    Case("values that JSON has not are given as they are", "Plain::annotated", AS_PYTHON_HAS_THEM),
     Case(
         "no value is converted beside what nobody can read",
         "Plain::annotated_unreadably",

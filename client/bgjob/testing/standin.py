@@ -318,9 +318,9 @@ _INFO: Final = {
 
 
 def _received(request: Request) -> Request:
-    """The request as it arrives at a daemon: through JSON, read as strictly. Raises what a daemon answers."""
+    """The request as it arrives at a daemon: through JSON, read as strictly. Raises what a client or a daemon does."""
     try:
-        return codec.parse_request(request.to_bytes()[:-1])
+        return codec.parse_request(calls.frame_of(request)[:-1])
     except codec.IntegerOutOfRangeError as error:
         raise InvalidParameterError(parameter=error.parameter) from None
 

@@ -1,0 +1,138 @@
+"""Values that JSON has not, in the form in which pydantic writes them, such as dates; no I/O here.
+
+Nobody imports anything for it: who has a date has imported `datetime`, so a value is known by the names of its classes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from bgjob.words import MAX_DEPTH
+
+
+def plain(value: Any) -> Any:
+    """The same of JSON's own types alone. Raises TypeError, which begins with the place, where there is no form.
+
+    What is nested too deeply is left as it is.
+    """
+    try:
+        return _plain(value, 0)
+    except _FormlessError as error:
+        place = ".".join(reversed(error.steps)).removeprefix("parameters.")
+        raise TypeError(f"{place}: {error}") from None
+
+
+class _FormlessError(Exception):
+    """A value without a form; `steps` lead to it, the last one first."""
+
+    def __init__(self, value: Any, what: str = "a value") -> None:
+        self.steps: list[str] = []
+        super().__init__(f"JSON has no form for {what} of type {_name_of(type(value))}")
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, str | int | float) or depth > MAX_DEPTH:
+        return value
+    if isinstance(value, dict):
+        return _plain_parts(value.items(), depth + 1)
+    if isinstance(value, list | tuple):
+        return list(_plain_parts(enumerate(value), depth + 1).values())
+    return _plain(_form_of(value), depth)
+
+
+def _plain_parts(parts: Iterable[tuple[Any, Any]], depth: int) -> dict[Any, Any]:
+    told: dict[Any, Any] = {}
+    for name, part in parts:
+        key = _key(name)
+        try:
+            told[key] = _plain(part, depth)
+        except _FormlessError as error:
+            error.steps.append(str(key))
+            raise
+    return told
+
+
+def _key(name: Any) -> Any:
+    form = name if isinstance(name, str) else _plain(name, 0)
+    if isinstance(form, list | dict):
+        raise _FormlessError(name, "a key")
+    return form
+
+
+# Forms
+
+
+def _form_of(value: Any) -> Any:
+    """What stands for it, which may itself have to be made plain."""
+    for cls in type(value).__mro__:
+        form = _FORMS.get(_name_of(cls))
+        if form is not None:
+            return form(value)
+    if _is_secret(value):
+        return value.get_secret_value()
+    if hasattr(type(value), "__pydantic_serializer__"):
+        return _written(value)
+    if hasattr(type(value), "__dataclass_fields__"):
+        return {field.name: getattr(value, field.name) for field in sys.modules["dataclasses"].fields(value)}
+    raise _FormlessError(value)
+
+
+def _instant(value: Any) -> str:
+    text: str = value.isoformat()
+    return f"{text.removesuffix('+00:00')}Z" if text.endswith("+00:00") else text
+
+
+def _in_order(values: Iterable[Any]) -> list[Any]:
+    """A set in an order of its own: the same one is the same request in each process."""
+    return sorted((_plain(one, 0) for one in values), key=repr)
+
+
+_FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "datetime.datetime": _instant,
+    "datetime.date": lambda value: value.isoformat(),
+    "datetime.time": _instant,
+    "decimal.Decimal": str,
+    "enum.Enum": lambda value: value.value,
+    "pathlib.PurePath": str,
+    "set": _in_order,
+    "frozenset": _in_order,
+    "uuid.UUID": str,
+}
+
+
+def _name_of(cls: type) -> str:
+    """By its package, for its module is Python's own affair."""
+    package = cls.__module__.partition(".")[0]
+    return cls.__qualname__ if package == "builtins" else f"{package}.{cls.__qualname__}"
+
+
+# What pydantic writes
+
+
+def _written(value: Any) -> Any:
+    """A model, or a dataclass of pydantic's, as pydantic reads it again, but for secrets, which are told."""
+    write = value.__pydantic_serializer__.to_python
+    try:
+        told = write(value, mode="json", by_alias=True, round_trip=True)
+        held = write(value, mode="python", by_alias=True, round_trip=True, warnings=False)
+    except ValueError:
+        raise _FormlessError(value) from None  # for something in it
+    return _unmasked(told, held)
+
+
+def _unmasked(told: Any, held: Any) -> Any:
+    """What was told, with the secrets of what is held in their places."""
+    if _is_secret(held) or (isinstance(held, set | frozenset) and any(map(_is_secret, held))):
+        return held
+    if isinstance(held, dict) and isinstance(told, dict):
+        parts = zip(told.items(), held.values(), strict=False)
+        return told | {name: _unmasked(one, own) for (name, one), own in parts}
+    if isinstance(held, list | tuple) and isinstance(told, list):
+        return [_unmasked(one, own) for one, own in zip(told, held, strict=False)]
+    return told
+
+
+def _is_secret(value: Any) -> bool:
+    return hasattr(type(value), "get_secret_value")
