@@ -30,7 +30,7 @@ from bgjob.errors import (
     TooManyConnectionsError,
     WaitTimeoutError,
 )
-from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze
+from bgjob.jobs import CONTEXT, AttemptError, Fail, JobContext, Retry, Snooze
 from bgjob.words import Backoff, Outcome, Status
 
 if TYPE_CHECKING:
@@ -38,10 +38,11 @@ if TYPE_CHECKING:
     from bgjob.answers import OutputPart, Page
     from bgjob.calls import Options
     from bgjob.client import Client, Following, Job, as_completed, wait
-    from bgjob.default_client import run_background_job
+    from bgjob.default_client import Draft, call, call_function, run_background_job, submit, submit_function
 
 __version__ = "0.1.0"
 __all__ = [
+    "CONTEXT",
     "AsyncClient",
     "AsyncFollowing",
     "AsyncJob",
@@ -52,6 +53,7 @@ __all__ = [
     "Client",
     "CodeLoadingError",
     "DaemonUnavailableError",
+    "Draft",
     "Fail",
     "Following",
     "IdempotencyConflictError",
@@ -86,7 +88,11 @@ __all__ = [
     "TooManyConnectionsError",
     "WaitTimeoutError",
     "as_completed",
+    "call",
+    "call_function",
     "run_background_job",
+    "submit",
+    "submit_function",
     "wait",
 ]
 
@@ -95,13 +101,18 @@ _LATER = {
     "AsyncFollowing": "bgjob.aio",
     "AsyncJob": "bgjob.aio",
     "Client": "bgjob.client",
+    "Draft": "bgjob.default_client",
     "Following": "bgjob.client",
     "Job": "bgjob.client",
     "Options": "bgjob.calls",
     "OutputPart": "bgjob.answers",
     "Page": "bgjob.answers",
     "as_completed": "bgjob.client",
+    "call": "bgjob.default_client",
+    "call_function": "bgjob.default_client",
     "run_background_job": "bgjob.default_client",
+    "submit": "bgjob.default_client",
+    "submit_function": "bgjob.default_client",
     "testing": "bgjob.testing",
     "wait": "bgjob.client",
 }

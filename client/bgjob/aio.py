@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from bgjob import answers, calls, errors, following
+from bgjob import answers, calls, errors, following, typed
 from bgjob.answers import JobRead, OutputPart, Page, Reloaded
 from bgjob.async_connections import AsyncFollowing, ConnectingClient, Stream, connected
 from bgjob.calls import Call
@@ -21,6 +21,7 @@ from bgjob.connections import try_substitute
 from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
 from bgjob.following import Conversation
 from bgjob.retrying import Breaks, Tries, Waiting
+from bgjob.typed import P, R
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,7 +35,9 @@ T = TypeVar("T")
 _Objects: TypeAlias = list[JsonObject]  # in a class that has a method `list`, that word means the method
 
 
-def as_completed(jobs: Iterable[AsyncJob], timeout: float | None = None) -> AsyncGenerator[AsyncJob, None]:
+def as_completed(
+    jobs: Iterable[AsyncJob[R]], timeout: float | None = None
+) -> AsyncGenerator[AsyncJob[R], None]:
     """The jobs in the order of their ends, whichever those are; they may be of several clients.
 
     Raises WaitTimeoutError once `timeout` seconds have passed since this call, and JobNotFoundError.
@@ -43,8 +46,8 @@ def as_completed(jobs: Iterable[AsyncJob], timeout: float | None = None) -> Asyn
 
 
 async def wait(
-    jobs: Iterable[AsyncJob], timeout: float | None = None
-) -> tuple[list[AsyncJob], list[AsyncJob]]:
+    jobs: Iterable[AsyncJob[R]], timeout: float | None = None
+) -> tuple[list[AsyncJob[R]], list[AsyncJob[R]]]:
     """The jobs that have ended and those that have not, once all have or `timeout` seconds have passed."""
     given = list(jobs)
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -55,7 +58,53 @@ async def wait(
     return [job for job in given if id(job) in done], [job for job in given if id(job) not in done]
 
 
-class AsyncClient(ConnectingClient):
+class _CallingClient(ConnectingClient):
+    """How what is asked gets there: over the connection that calls share, or over one of its own."""
+
+    async def _call(self, call: Call[T]) -> T:
+        substitute = try_substitute()
+        if substitute is not None:
+            return call.parse(substitute.answer(call.request))
+        tries = Tries(call, time.monotonic() + self._timeout)
+        while True:
+            try:
+                answer = call.answer(await self._exchange(call.request))
+            except NoAnswerError as error:
+                raise call.keyed(await _told_why(self._path, error) if call.needs_code else error) from None
+            except BgjobError as error:
+                pause = tries.pause_after(error, self._was_reached, time.monotonic())
+            else:
+                self._reached()
+                return answer
+            await asyncio.sleep(pause)
+
+    async def _call_waiting(self, waiting: Waiting) -> JobRead:
+        """An exchange over the connection that calls share, if that is free, else on one of its own."""
+        connection = self._try_borrow() if try_substitute() is None else None
+        now = time.monotonic()
+        if connection is not None:
+            waiting.breaks.connected(now)
+            call, left = waiting.call(now), waiting.left(now)
+            try:
+                limit = None if left is None else left + self._timeout
+                return call.answer(await self._call_borrowed(connection, call.request, limit))
+            except BrokenError:
+                now = time.monotonic()  # it may have been closed for want of use
+        return await self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
+
+    async def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
+        """An exchange on a connection of its own: others go on calling meanwhile."""
+        substitute = try_substitute()
+        if substitute is not None:
+            return call.parse(substitute.answer(call.request))
+        with await self._connect() as connection:
+            breaks.connected(time.monotonic())
+            return call.answer(
+                await connection.call(call.request, None if limit is None else limit + self._timeout)
+            )
+
+
+class AsyncClient(_CallingClient):
     """Connections to a daemon, made when they are first needed; safe for tasks, new loops and after a fork.
 
     `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection, one
@@ -90,6 +139,20 @@ class AsyncClient(ConnectingClient):
         job = calls.job_of(class_name, method_name, parameters, retry_count, options)
         call = calls.submit(job, self.MAX_RETRIES, self.RETRY_DELAY, check_only)
         return AsyncJob(self, await self._call(call))
+
+    async def submit(
+        self, method: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncJob[R]:
+        """Submit a call of a method, whose arguments a type checker checks. Raises TypeError where it has no name that
+        a daemon can import. For options there is `bgjob.call`.
+        """
+        return await self.run_background_job(*typed.of_method(method, args, kwargs))
+
+    async def submit_function(
+        self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncJob[R]:
+        """Submit a call of a function of an approved module."""
+        return await self.run_background_job(*typed.of_function(function, args, kwargs))
 
     async def submit_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[AsyncJob]:
         """Submit several jobs, all or none; each has the fields of Submit. Together they are one request: of small
@@ -290,8 +353,8 @@ class AsyncClient(ConnectingClient):
             await asyncio.sleep(waiting.shortened(pause, time.monotonic()))
 
     def as_completed(
-        self, jobs: Iterable[AsyncJob], timeout: float | None = None
-    ) -> AsyncGenerator[AsyncJob, None]:
+        self, jobs: Iterable[AsyncJob[R]], timeout: float | None = None
+    ) -> AsyncGenerator[AsyncJob[R], None]:
         """The module's `as_completed`."""
         return as_completed(jobs, timeout)
 
@@ -324,50 +387,6 @@ class AsyncClient(ConnectingClient):
             read = read.with_earlier(await self._call(calls.get(read.job["id"], read.next)))
         return read.job
 
-    # How it gets there
-
-    async def _call(self, call: Call[T]) -> T:
-        substitute = try_substitute()
-        if substitute is not None:
-            return call.parse(substitute.answer(call.request))
-        tries = Tries(call, time.monotonic() + self._timeout)
-        while True:
-            try:
-                answer = call.answer(await self._exchange(call.request))
-            except NoAnswerError as error:
-                raise call.keyed(await _told_why(self._path, error) if call.needs_code else error) from None
-            except BgjobError as error:
-                pause = tries.pause_after(error, self._was_reached, time.monotonic())
-            else:
-                self._reached()
-                return answer
-            await asyncio.sleep(pause)
-
-    async def _call_waiting(self, waiting: Waiting) -> JobRead:
-        """An exchange over the connection that calls share, if that is free, else on one of its own."""
-        connection = self._try_borrow() if try_substitute() is None else None
-        now = time.monotonic()
-        if connection is not None:
-            waiting.breaks.connected(now)
-            call, left = waiting.call(now), waiting.left(now)
-            try:
-                limit = None if left is None else left + self._timeout
-                return call.answer(await self._call_borrowed(connection, call.request, limit))
-            except BrokenError:
-                now = time.monotonic()  # it may have been closed for want of use
-        return await self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
-
-    async def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
-        """An exchange on a connection of its own: others go on calling meanwhile."""
-        substitute = try_substitute()
-        if substitute is not None:
-            return call.parse(substitute.answer(call.request))
-        with await self._connect() as connection:
-            breaks.connected(time.monotonic())
-            return call.answer(
-                await connection.call(call.request, None if limit is None else limit + self._timeout)
-            )
-
 
 async def _told_why(path: str, error: NoAnswerError) -> NoAnswerError:
     """The same, or that the daemon loads its code, where it says so on another connection."""
@@ -379,8 +398,8 @@ async def _told_why(path: str, error: NoAnswerError) -> NoAnswerError:
         return error
 
 
-class AsyncJob:
-    """A job at a daemon."""
+class AsyncJob(Generic[R]):
+    """A job at a daemon; R is what its method returns, as JSON makes it."""
 
     def __init__(self, client: AsyncClient, job_id: int, snapshot: JsonObject | None = None) -> None:
         self._client = client
@@ -411,6 +430,10 @@ class AsyncJob:
         self._seen, self._has_seen_all = job, True
         return job
 
+    @overload
+    async def result(self: AsyncJob[Coroutine[Any, Any, T]], timeout: float | None = None) -> T: ...
+    @overload
+    async def result(self, timeout: float | None = None) -> R: ...
     async def result(self, timeout: float | None = None) -> Any:
         """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
         return answers.result_of(await self.wait(timeout))
@@ -457,8 +480,8 @@ class AsyncJob:
 
 
 async def _as_completed(
-    jobs: Sequence[AsyncJob], timeout: float | None, deadline: float | None
-) -> AsyncGenerator[AsyncJob, None]:
+    jobs: Sequence[AsyncJob[R]], timeout: float | None, deadline: float | None
+) -> AsyncGenerator[AsyncJob[R], None]:
     async with _following_ends(jobs) as ends:
         for told in range(len(jobs)):
             if not await ends._wait_for_next(deadline):
@@ -467,12 +490,12 @@ async def _as_completed(
             yield _with_news(*await anext(ends))
 
 
-def _following_ends(jobs: Iterable[AsyncJob]) -> AsyncFollowing[tuple[AsyncJob, JsonObject]]:
+def _following_ends(jobs: Iterable[AsyncJob[R]]) -> AsyncFollowing[tuple[AsyncJob[R], JsonObject]]:
     clients = {job._client._path: job._client for job in jobs}
     streams = following.endings_by_path((job._client._path, job.id, job) for job in jobs)
     return AsyncFollowing([Stream(clients[path], Conversation(endings)) for path, endings in streams])
 
 
-def _with_news(job: AsyncJob, summary: JsonObject) -> AsyncJob:
+def _with_news(job: AsyncJob[R], summary: JsonObject) -> AsyncJob[R]:
     job._seen, job._has_seen_all = {**job._seen, **summary}, False
     return job

@@ -7,11 +7,11 @@ What is asked stands in `calls`, what an answer means in `answers`, and how it g
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from bgjob import answers, calls, errors, following
+from bgjob import answers, calls, errors, following, typed
 from bgjob.answers import JobRead, OutputPart, Page, Reloaded
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
@@ -20,6 +20,7 @@ from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnsw
 from bgjob.following import Conversation
 from bgjob.retrying import Breaks, Tries, Waiting
 from bgjob.sync_connections import ConnectingClient, Following, Stream, connected
+from bgjob.typed import P, R
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,7 +34,7 @@ T = TypeVar("T")
 _Objects: TypeAlias = list[JsonObject]  # in a class that has a method `list`, that word means the method
 
 
-def as_completed(jobs: Iterable[Job], timeout: float | None = None) -> Iterator[Job]:
+def as_completed(jobs: Iterable[Job[R]], timeout: float | None = None) -> Iterator[Job[R]]:
     """The jobs in the order of their ends, whichever those are; they may be of several clients.
 
     Raises WaitTimeoutError once `timeout` seconds have passed since this call, and JobNotFoundError.
@@ -41,7 +42,7 @@ def as_completed(jobs: Iterable[Job], timeout: float | None = None) -> Iterator[
     return _as_completed(list(jobs), timeout, None if timeout is None else time.monotonic() + timeout)
 
 
-def wait(jobs: Iterable[Job], timeout: float | None = None) -> tuple[list[Job], list[Job]]:
+def wait(jobs: Iterable[Job[R]], timeout: float | None = None) -> tuple[list[Job[R]], list[Job[R]]]:
     """The jobs that have ended and those that have not, once all have or `timeout` seconds have passed."""
     given = list(jobs)
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -52,7 +53,53 @@ def wait(jobs: Iterable[Job], timeout: float | None = None) -> tuple[list[Job], 
     return [job for job in given if id(job) in done], [job for job in given if id(job) not in done]
 
 
-class Client(ConnectingClient):
+class _CallingClient(ConnectingClient):
+    """How what is asked gets there: over the connection that calls share, or over one of its own."""
+
+    def _call(self, call: Call[T]) -> T:
+        substitute = try_substitute()
+        if substitute is not None:
+            return call.parse(substitute.answer(call.request))
+        tries = Tries(call, time.monotonic() + self._timeout)
+        while True:
+            try:
+                answer = call.answer(self._exchange(call.request))
+            except NoAnswerError as error:
+                raise call.keyed(_told_why(self._path, error) if call.needs_code else error) from None
+            except BgjobError as error:
+                pause = tries.pause_after(error, self._was_reached, time.monotonic())
+            else:
+                self._reached()
+                return answer
+            time.sleep(pause)
+
+    def _call_waiting(self, waiting: Waiting) -> JobRead:
+        """An exchange over the connection that calls share, if that is free, else on one of its own."""
+        connection = self._try_borrow() if try_substitute() is None else None
+        now = time.monotonic()
+        if connection is not None:
+            waiting.breaks.connected(now)
+            call, left = waiting.call(now), waiting.left(now)
+            try:
+                limit = None if left is None else left + self._timeout
+                return call.answer(self._call_borrowed(connection, call.request, limit))
+            except BrokenError:
+                now = time.monotonic()  # it may have been closed for want of use
+        return self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
+
+    def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
+        """An exchange on a connection of its own: others go on calling meanwhile."""
+        substitute = try_substitute()
+        if substitute is not None:
+            return call.parse(substitute.answer(call.request))
+        with self._connect() as connection:
+            breaks.connected(time.monotonic())
+            return call.answer(
+                connection.call(call.request, None if limit is None else limit + self._timeout)
+            )
+
+
+class Client(_CallingClient):
     """Connections to a daemon, made when they are first needed; safe for threads and after a fork.
 
     `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection, and
@@ -85,6 +132,18 @@ class Client(ConnectingClient):
         job = calls.job_of(class_name, method_name, parameters, retry_count, options)
         call = calls.submit(job, self.MAX_RETRIES, self.RETRY_DELAY, check_only)
         return Job(self, self._call(call))
+
+    def submit(
+        self, method: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Job[R]:
+        """Submit a call of a method, whose arguments a type checker checks. Raises TypeError where it has no name that
+        a daemon can import. For options there is `bgjob.call`.
+        """
+        return self.run_background_job(*typed.of_method(method, args, kwargs))
+
+    def submit_function(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Submit a call of a function of an approved module."""
+        return self.run_background_job(*typed.of_function(function, args, kwargs))
 
     def submit_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job]:
         """Submit several jobs, all or none; each has the fields of Submit. Together they are one request: of small
@@ -281,7 +340,7 @@ class Client(ConnectingClient):
                 pause = self._pause_after(waiting.breaks, error)
             time.sleep(waiting.shortened(pause, time.monotonic()))
 
-    def as_completed(self, jobs: Iterable[Job], timeout: float | None = None) -> Iterator[Job]:
+    def as_completed(self, jobs: Iterable[Job[R]], timeout: float | None = None) -> Iterator[Job[R]]:
         """The module's `as_completed`."""
         return as_completed(jobs, timeout)
 
@@ -314,50 +373,6 @@ class Client(ConnectingClient):
             read = read.with_earlier(self._call(calls.get(read.job["id"], read.next)))
         return read.job
 
-    # How it gets there
-
-    def _call(self, call: Call[T]) -> T:
-        substitute = try_substitute()
-        if substitute is not None:
-            return call.parse(substitute.answer(call.request))
-        tries = Tries(call, time.monotonic() + self._timeout)
-        while True:
-            try:
-                answer = call.answer(self._exchange(call.request))
-            except NoAnswerError as error:
-                raise call.keyed(_told_why(self._path, error) if call.needs_code else error) from None
-            except BgjobError as error:
-                pause = tries.pause_after(error, self._was_reached, time.monotonic())
-            else:
-                self._reached()
-                return answer
-            time.sleep(pause)
-
-    def _call_waiting(self, waiting: Waiting) -> JobRead:
-        """An exchange over the connection that calls share, if that is free, else on one of its own."""
-        connection = self._try_borrow() if try_substitute() is None else None
-        now = time.monotonic()
-        if connection is not None:
-            waiting.breaks.connected(now)
-            call, left = waiting.call(now), waiting.left(now)
-            try:
-                limit = None if left is None else left + self._timeout
-                return call.answer(self._call_borrowed(connection, call.request, limit))
-            except BrokenError:
-                now = time.monotonic()  # it may have been closed for want of use
-        return self._call_apart(waiting.call(now), waiting.left(now), waiting.breaks)
-
-    def _call_apart(self, call: Call[T], limit: float | None, breaks: Breaks) -> T:
-        """An exchange on a connection of its own: others go on calling meanwhile."""
-        substitute = try_substitute()
-        if substitute is not None:
-            return call.parse(substitute.answer(call.request))
-        with self._connect() as connection:
-            breaks.connected(time.monotonic())
-            return call.answer(
-                connection.call(call.request, None if limit is None else limit + self._timeout)
-            )
-
 
 def _told_why(path: str, error: NoAnswerError) -> NoAnswerError:
     """The same, or that the daemon loads its code, where it says so on another connection."""
@@ -369,8 +384,8 @@ def _told_why(path: str, error: NoAnswerError) -> NoAnswerError:
         return error
 
 
-class Job:
-    """A job at a daemon."""
+class Job(Generic[R]):
+    """A job at a daemon; R is what its method returns, as JSON makes it."""
 
     def __init__(self, client: Client, job_id: int, snapshot: JsonObject | None = None) -> None:
         self._client = client
@@ -406,6 +421,10 @@ class Job:
         self._seen, self._has_seen_all = job, True
         return job
 
+    @overload
+    def result(self: Job[Coroutine[Any, Any, T]], timeout: float | None = None) -> T: ...
+    @overload
+    def result(self, timeout: float | None = None) -> R: ...
     def result(self, timeout: float | None = None) -> Any:
         """What the method returned. Raises JobFailedError, JobCancelledError, WaitTimeoutError."""
         return answers.result_of(self.wait(timeout))
@@ -449,7 +468,7 @@ class Job:
         return self._client.watch(self.id)
 
 
-def _as_completed(jobs: Sequence[Job], timeout: float | None, deadline: float | None) -> Iterator[Job]:
+def _as_completed(jobs: Sequence[Job[R]], timeout: float | None, deadline: float | None) -> Iterator[Job[R]]:
     with _following_ends(jobs) as ends:
         for told in range(len(jobs)):
             if not ends._wait_for_next(deadline):
@@ -458,12 +477,12 @@ def _as_completed(jobs: Sequence[Job], timeout: float | None, deadline: float | 
             yield _with_news(*next(ends))
 
 
-def _following_ends(jobs: Iterable[Job]) -> Following[tuple[Job, JsonObject]]:
+def _following_ends(jobs: Iterable[Job[R]]) -> Following[tuple[Job[R], JsonObject]]:
     clients = {job._client._path: job._client for job in jobs}
     streams = following.endings_by_path((job._client._path, job.id, job) for job in jobs)
     return Following([Stream(clients[path], Conversation(endings)) for path, endings in streams])
 
 
-def _with_news(job: Job, summary: JsonObject) -> Job:
+def _with_news(job: Job[R], summary: JsonObject) -> Job[R]:
     job._seen, job._has_seen_all = {**job._seen, **summary}, False
     return job

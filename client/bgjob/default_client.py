@@ -1,15 +1,19 @@
-"""The client that all calls of `bgjob.run_background_job` in a process share."""
+"""What all of a process submits by one client that it shares: jobs by name, and calls that type checkers understand."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Unpack, overload
 
-from bgjob import calls
+from bgjob import calls, typed
 from bgjob.client import Client, Job
 from bgjob.codec import JsonObject
+from bgjob.typed import P, R, TypedCall
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bgjob.aio import AsyncClient, AsyncJob
     from bgjob.calls import Options
 
 _shared: list[Client] = []
@@ -34,6 +38,51 @@ def run_background_job(
     return _client().run_background_job(
         class_name, method_name, parameters, retry_count, check_only=check_only, **options
     )
+
+
+def submit(method: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+    """Submit a call of a method, as in `submit(Report.build, day=today)`: what a type checker refuses of the call it
+    refuses here. Raises what `run_background_job` does, and TypeError for what has no name to import it by.
+    """
+    return call(method, *args, **kwargs).submit()
+
+
+def submit_function(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+    """Submit a call of a function of an approved module."""
+    return call_function(function, *args, **kwargs).submit()
+
+
+def call(method: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Draft[R]:
+    """A call of a method that is not submitted yet, for `options`, and for clients of one's own."""
+    return Draft(typed.of_method(method, args, kwargs))
+
+
+def call_function(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Draft[R]:
+    """The same of a function of an approved module."""
+    return Draft(typed.of_function(function, args, kwargs))
+
+
+class Draft(Generic[R]):
+    """A job that is not submitted yet; it does not change, and each `submit` makes a job of it."""
+
+    def __init__(self, call: TypedCall, options: Options | None = None) -> None:
+        self._call = call
+        self._options: Options = options or {}
+
+    def __repr__(self) -> str:
+        return f"<Draft of {self._call.class_name}::{self._call.method_name}>"
+
+    def options(self, **options: Unpack[Options]) -> Draft[R]:
+        """The same with these options, which are those of `run_background_job`, besides its own."""
+        return Draft(self._call, {**self._options, **options})
+
+    @overload
+    def submit(self, client: Client | None = None) -> Job[R]: ...
+    @overload
+    def submit(self, client: AsyncClient) -> Awaitable[AsyncJob[R]]: ...
+    def submit(self, client: Client | AsyncClient | None = None) -> Job[R] | Awaitable[AsyncJob[R]]:
+        """Submit it by this client, else by the one that the process shares; an AsyncClient's is to be awaited."""
+        return (client or _client()).run_background_job(*self._call, **self._options)
 
 
 def _client() -> Client:

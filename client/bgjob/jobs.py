@@ -123,6 +123,12 @@ class JobContext:
         self._is_stopping = True
 
 
+CONTEXT: Final = JobContext(0, 0)
+"""What an argument for the context defaults to, so that callers need none: it does nothing outside of attempts, and in
+one it is replaced by the attempt's own.
+"""
+
+
 def _logger_of(record: Callable[[dict[str, Any]], None], name: str) -> logging.Logger:
     import logging
 

@@ -1,36 +1,49 @@
-"""The client's types, as a program of a user's meets them: strictly checked, the program and all it imports."""
+"""The client's types, as programs of a user's meet them: strictly checked, the programs and all that they import."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import bgjob
 
-TREE = Path(__file__).resolve().parents[2]
+CLIENT = Path(__file__).resolve().parents[2] / "client"
 PROGRAM = Path(__file__).parent / "typed_program.py"
+CALLS = Path(__file__).parent / "typed_calls.py"
 
 
-def test_the_program_uses_every_public_name() -> None:
-    tree = ast.parse(PROGRAM.read_text())
-    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+def test_the_programs_use_every_public_name() -> None:
+    nodes = [node for program in (PROGRAM, CALLS) for node in ast.walk(ast.parse(program.read_text()))]
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    used |= {node.id for node in nodes if isinstance(node, ast.Name)}
     assert set(bgjob.__all__) - used == set()
 
 
-def test_a_program_that_uses_every_public_name_passes_strict_mypy(tmp_path: Path) -> None:
+def test_mypy_finds_each_wrong_call_and_nothing_wrong_with_the_right_ones(tmp_path: Path) -> None:
     settings = tmp_path / "mypy.ini"
     settings.write_text("[mypy]\nstrict = true\n")
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "mypy", "--config-file", str(settings)),
-            *("--cache-dir", str(tmp_path), "--no-error-summary", str(PROGRAM)),
+            *(sys.executable, "-m", "mypy", "--config-file", str(settings), "--hide-error-context"),
+            *("--cache-dir", str(tmp_path), "--no-error-summary", str(PROGRAM), str(CALLS)),
         ],
         capture_output=True,
         text=True,
         check=False,
-        env={"MYPYPATH": str(TREE / "client"), "PATH": ""},
+        env={"MYPYPATH": str(CLIENT), "PATH": ""},
     )
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    found = re.findall(r"^(.+?):(\d+): error: ", done.stdout, re.MULTILINE)
+    assert (done.stderr, done.returncode) == ("", 1)
+    assert found_lines(found) == wrong_lines("# wrong"), done.stdout
+
+
+def found_lines(found: list[tuple[str, str]]) -> set[tuple[str, int]]:
+    return {(Path(file).name, int(line)) for file, line in found}
+
+
+def wrong_lines(mark: str) -> set[tuple[str, int]]:
+    lines = enumerate(CALLS.read_text().splitlines(), start=1)
+    return {(CALLS.name, number) for number, line in lines if mark in line}

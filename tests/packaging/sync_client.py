@@ -19,7 +19,7 @@ _PATTERNS: Final = (
     (r"\basync (?=def |with |for )", ""),
     (r"\bawait ", ""),
     (r"\bAwaitable\[((?:[^][]|\[[^][]*\])*)\]", r"\1"),
-    (r"\bAsyncGenerator\[(\w+), None\]", r"Iterator[\1]"),
+    (r"\bAsyncGenerator\[([\w[\]]+), None\]", r"Iterator[\1]"),
     (r"\bAsync(Client|Following|Job)\b", r"\1"),
     (r"__a(enter|exit)__", r"__\1__"),
     (r"\banext\(", "next("),
@@ -30,7 +30,10 @@ _PATTERNS: Final = (
 
 _TEXTS: Final = (
     ("import asyncio\n", ""),
-    ("import AsyncGenerator, Awaitable, Iterable,", "import Iterable, Iterator,"),
+    (
+        "import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable,",
+        "import Callable, Coroutine, Iterable, Iterator,",
+    ),
     (
         '"""The client for asyncio: the names of `Client` and `Job` as coroutines and async iterators.\n',
         '"""The client: connections to the daemon, and jobs as objects; '

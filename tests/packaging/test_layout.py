@@ -138,11 +138,11 @@ RULES = [
         of("bgjobd"),
     ),
     Rule(
-        "the client imports the standard library only",
+        "the client imports the standard library only; type checkers have typing_extensions themselves",
         lambda module: (
             is_within(module, ["bgjob"]) and not is_within(module, [*COMMAND, *OF_DJANGO, *OF_PYTEST])
         ),
-        lambda use: use.is_third_party(),
+        lambda use: use.is_third_party() and not use.is_of(["typing_extensions.TypeVar"]),
     ),
     Rule(
         "what is for pytest imports pytest and no other third party",

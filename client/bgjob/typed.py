@@ -1,0 +1,111 @@
+"""A call that type checkers understand, as a job's names and parameters; no I/O here."""
+
+from __future__ import annotations
+
+from types import CodeType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec
+
+from bgjob.codec import JsonObject
+from bgjob.jobs import CONTEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    # A type checker has it, nobody installs it: `default` is of Python 3.13.
+    from typing_extensions import TypeVar
+
+    R = TypeVar("R", covariant=True, default=Any)  # what a method returns; Any where a text names it
+else:
+    from typing import TypeVar
+
+    R = TypeVar("R", covariant=True)
+
+P = ParamSpec("P")
+
+_HAS_PLACES: Final = 0x04  # inspect.CO_VARARGS
+_WHOLE: Final = ("params", "parameters")
+
+
+class TypedCall(NamedTuple):
+    """What is called, by the names that a daemon knows it by, and with what."""
+
+    class_name: str
+    method_name: str
+    parameters: JsonObject
+
+
+def of_method(method: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TypedCall:
+    """The call of a method, without its `self`; of an inherited one it is its base's. Raises TypeError for what nobody
+    can import by its name, and for arguments that do not fit.
+    """
+    function = _importable(method)
+    class_name, _, name = function.__qualname__.rpartition(".")
+    if not class_name:
+        raise TypeError(f"{name} is of no class: functions go by submit_function and call_function")
+    return TypedCall(f"{function.__module__}.{class_name}", name, _parameters(function, args, kwargs))
+
+
+def of_function(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> TypedCall:
+    """The call of a module's function. Raises TypeError as `of_method` does."""
+    found = _importable(function)
+    name = found.__qualname__
+    if "." in name:
+        raise TypeError(f"{name} is no function of a module: methods go by submit and call")
+    return TypedCall(found.__module__, name, _parameters(found, args, kwargs))
+
+
+def _importable(function: Any) -> FunctionType:
+    if isinstance(function, MethodType):
+        raise TypeError(f"{function.__qualname__} is bound; give the function that the class has")
+    if not isinstance(function, FunctionType):
+        raise TypeError(f"a {type(function).__qualname__} is no plain function; submit it by its name")
+    if "<" in function.__qualname__:
+        raise TypeError(f"{function.__qualname__} has no name that can be imported")
+    if function.__module__ == "__main__":
+        raise TypeError(
+            f"{function.__qualname__} is of the program itself; a daemon imports it from a module"
+        )
+    return function
+
+
+# Arguments
+
+
+def _parameters(function: FunctionType, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> JsonObject:
+    """By name, as Python would bind them; but for functions that take some by place. A context is no caller's."""
+    code, is_method = _code(function), "." in function.__qualname__
+    if not is_method and (code.co_posonlyargcount or code.co_flags & _HAS_PLACES):
+        return {"args": list(args), "kwargs": _without_context(kwargs)}
+    names = code.co_varnames[is_method : code.co_argcount]
+    if len(args) > len(names):
+        raise TypeError(f"{function.__qualname__} takes at most {len(names)} by place, not {len(args)}")
+    by_place = dict(zip(names, args, strict=False))
+    for name in by_place.keys() & kwargs.keys():
+        raise TypeError(f"{function.__qualname__} is given {name} twice")
+    given = _without_context({**by_place, **kwargs})
+    if _is_whole(function, given):
+        (given,) = given.values()
+    return given
+
+
+def _is_whole(function: FunctionType, given: JsonObject) -> bool:
+    """Whether the only parameter, but for contexts, takes all of them as one mapping; few have its name."""
+    if len(given) != 1 or given.keys().isdisjoint(_WHOLE):
+        return False
+    from bgjob.testing.class_rules import context_names, own_parameters, takes_whole_mapping
+
+    own = own_parameters(function)
+    contexts = context_names(own, function)
+    return takes_whole_mapping([one for one in own if one.name not in contexts])
+
+
+def _without_context(given: Mapping[str, Any]) -> JsonObject:
+    return {name: value for name, value in given.items() if value is not CONTEXT}
+
+
+def _code(function: Any) -> CodeType:
+    """Of the function that a decorator has wrapped, as `inspect.signature` finds it."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    code: CodeType = function.__code__
+    return code
