@@ -140,10 +140,16 @@ class Catalogue:
 
     def remarks(self, class_name: str) -> list[str]:
         """What the class does that is allowed, and most likely not what was meant."""
-        return [
+        remarks = [
             f"{class_name}::{name} takes a parameter context without an annotation: {BARE_CONTEXT}"
             for name in sorted(self.classes[class_name]["methods"])
             if self._has_bare_context(class_name, name)
+        ]
+        inherited: Mapping[str, str] = self.classes[class_name].get("inherited", {})
+        return remarks + [
+            f"{class_name} has {', '.join(sorted(name for name in inherited if inherited[name] == base))} from {base}: "
+            "bgjob.submit submits the base's; run_background_job, by name, the class's own"
+            for base in sorted({*inherited.values()})
         ]
 
     def _has_bare_context(self, class_name: str, method_name: str) -> bool:

@@ -58,6 +58,7 @@ def describe(approved: Any, listed: list[str] | None) -> Description:
 
     `doc`; `is_module`; `unavailable` and `traceback`: why it cannot be used, or None; `contexts`: the constructor's
     arguments that get the JobContext; `attributes`: what of ATTRIBUTES it sets; `hooks`: what of HOOKS it defines;
+    `inherited`: by the names of methods whose they are, where a base's;
     `methods`, each with `doc`, `schema`, `whole` (the argument that gets all parameters as one mapping, or None),
     `contexts`, `coerce` (its values need converting), `required`, `names` (None for any), `sensitive` (the names whose
     values are secrets), `plain` (where all others may be too: the names that are not, else None), `integers` (the names
@@ -71,6 +72,8 @@ def describe(approved: Any, listed: list[str] | None) -> Description:
     reason = why_unavailable(approved)
     if reason is not None:
         return unavailable(reason)
+    methods = callable_methods(approved)
+    offered = {name: one for name, one in methods.items() if listed is None or name in listed}
     return _as_json(
         {
             **_EMPTY,
@@ -78,11 +81,8 @@ def describe(approved: Any, listed: list[str] | None) -> Description:
             "contexts": constructor_contexts(approved),
             "attributes": {name: _plain(value) for name, value in attributes(approved).items()},
             "hooks": [name for name in HOOKS if name in own_functions(approved)],
-            "methods": {
-                name: _described_method(function)
-                for name, function in callable_methods(approved).items()
-                if listed is None or name in listed
-            },
+            "inherited": _inherited(approved, offered),
+            "methods": {name: _described_method(function) for name, function in offered.items()},
         }
     )
 
@@ -115,6 +115,7 @@ _EMPTY: Description = {
     "contexts": [],
     "attributes": {},
     "hooks": [],
+    "inherited": {},
     "methods": {},
 }
 
@@ -150,6 +151,15 @@ def schema_of(parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
 
 
 # A class
+
+
+def _inherited(cls: type, methods: Mapping[str, types.FunctionType]) -> dict[str, str]:
+    """The methods that another class was written with, and its name."""
+    own = f"{cls.__module__}.{cls.__qualname__}"
+    written = {name: f"{one.__module__}.{one.__qualname__}" for name, one in methods.items()}
+    return {
+        name: whole.removesuffix(f".{name}") for name, whole in written.items() if whole != f"{own}.{name}"
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -42,6 +42,9 @@ class Report:
     def untyped(self, value: Any, other: Any = None) -> Any:
         return value, other
 
+    def tag(self, /, **names: str) -> int:
+        return len(names)
+
     async def fetch(self, url: str) -> bytes:
         return url.encode()
 
@@ -80,6 +83,7 @@ def use_right_calls(day: date) -> None:
     assert_type(bgjob.submit(Report.whole, params={"a": 1}).result(), int)
     assert_type(bgjob.submit(Report.save), Job[None])
     assert_type(bgjob.submit(Report.save, to=Path("/srv")), Job[None])
+    assert_type(bgjob.submit(Report.tag, colour="red").result(), int)
     bgjob.submit(Report.pages, a=1, b=2)  # wrong to mypy, which is stricter than it has to be
     assert_type(bgjob.submit(Report.untyped, 1, other="x").result(), Any)
     assert_type(bgjob.submit(Report.fetch, url="https://example.com").result(), bytes)
