@@ -38,6 +38,14 @@ def test_a_row_asks_for_the_job_by_its_own_key() -> None:
     assert row().key != made.key
 
 
+def test_values_that_json_has_not_are_written_in_their_forms() -> None:
+    job = {"class_name": "a.B", "method_name": "c", "parameters": {"day": NOW.date()}}
+    made = new_row(job, None, None, NOW)
+    assert submission(made).parameters["parameters"] == {"day": "2026-03-29"}
+    with pytest.raises(TypeError, match=r"^day: JSON has no form"):
+        new_row({**job, "parameters": {"day": 2j}}, None, None, NOW)
+
+
 def test_a_delay_counts_from_when_the_row_was_made() -> None:
     options = submission(row(delay=timedelta(minutes=1))).parameters["options"]
     assert options["at"] == "2026-03-29T00:31:00+00:00"

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from bgjob import calls, errors
+from bgjob import calls, errors, values
 from bgjob.calls import Call
 from bgjob.codec import to_json
 
@@ -59,10 +59,11 @@ def new_row(job: Mapping[str, Any], max_retries: int | None, retry_delay: float 
     """A row that asks for the job, which has the fields of Submit; the retries are what the client's class sets, or
     None. A delay counts from `now`, an instant with its offset, and not from when the row is submitted.
 
-    Raises TypeError for an idempotency key, as the row's own is one, and what no daemon is asked for:
-    InvalidParametersError, TooLargeError.
+    Raises TypeError for an idempotency key, as the row's own is one, and for a value that JSON has no form for; what no
+    daemon is asked for is InvalidParametersError, TooLargeError.
     """
-    call = calls.submit(job, max_retries, retry_delay)
+    plain = {**job, "parameters": values.plain(job.get("parameters"))}
+    call = calls.submit(plain, max_retries, retry_delay)
     calls.check_frame(call.request)
     options = {**call.parameters["options"]}
     if (job.get("options") or {}).get("idempotency_key") is not None:
