@@ -32,6 +32,7 @@ from tests.packaging import lock
 from tests.packaging.lock import Pinned
 
 LICENCES: Final = {
+    "cronsim": "BSD-3-Clause",
     "jinja2": "BSD-3-Clause",
     "markdown-it-py": "MIT",
     "mdurl": "MIT",

@@ -24,9 +24,10 @@ PACKAGES = {
 
 # What the rules may compute with. Time comes in as an argument, so of datetime only its types are used.
 PURE = [
-    *("__future__", "abc", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum"),
-    *("fractions", "functools", "graphlib", "heapq", "itertools", "json", "math", "operator", "re", "string"),
-    *("types", "typing"),
+    *("__future__", "abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime"),
+    *("decimal", "enum", "fractions", "functools", "graphlib", "hashlib", "heapq", "itertools", "json"),
+    *("math", "operator", "re", "string", "types", "typing"),
+    "cronsim",  # text, and days and times without a zone
 ]
 CLOCKS = [
     "datetime.datetime.now",

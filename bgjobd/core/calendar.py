@@ -1,0 +1,149 @@
+"""When a schedule's occurrences are: times of a cron expression in a zone, or every so many seconds; no clock in here.
+
+cronsim parses expressions, and counts days and times without a zone. Which instants these are, where clocks are set, is
+told here, after Debian's cron. Instants are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from heapq import heappop, heappush
+from itertools import takewhile
+from typing import Final
+
+from cronsim import CronSim
+
+_DAY: Final = 86_400
+"""Seconds; no clock is set back by more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """An occurrence every so many `seconds`: at the instant `starting`, and whole multiples before and after it."""
+
+    seconds: float
+    starting: float = 0.0
+
+    def after(self, instant: float) -> Iterator[float]:
+        """The occurrences behind an instant, in order, without end."""
+        number = self._number(instant)
+        while True:
+            number += 1
+            yield self._at(number)
+
+    def count(self, after: float, until: float) -> int:
+        """How many there are behind an instant, up to another."""
+        return max(0, self._number(until) - self._number(after))
+
+    def note(self, at: float) -> str | None:
+        """Nothing: no setting of a clock changes them."""
+        return None
+
+    def _at(self, number: int) -> float:
+        return round(self.starting + number * self.seconds, 6)
+
+    def _number(self, instant: float) -> int:
+        """Of the latest occurrence up to an instant."""
+        number = math.floor((instant - self.starting) / self.seconds) + 1  # the quotient may be rounded
+        while self._at(number) > instant:
+            number -= 1
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """An occurrence at each time that the five fields of an expression describe, on the clocks of a zone."""
+
+    expression: str
+    zone: tzinfo = UTC
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it names times of a day: one that the clock leaves out counts at the end of the gap, one that it
+        shows twice counts the first time. Else each instant counts at which the clock shows one of its times.
+        """
+        minute, hour, *_ = self.expression.split()
+        return not minute.startswith("*") and not hour.startswith("*")
+
+    def after(self, instant: float) -> Iterator[float]:
+        """The occurrences behind an instant, in order; the end, where there are none for 50 years."""
+        begin = math.floor(instant)
+        found = self._fixed(begin) if self.is_fixed else self._shown(begin)
+        return (at for at in found if at > instant)
+
+    def count(self, after: float, until: float) -> int:
+        """How many there are behind an instant, up to another; some microseconds each."""
+        return sum(1 for _ in takewhile(lambda at: at <= until, self.after(after)))
+
+    def note(self, at: float) -> str | None:
+        """What is special about this occurrence, where the clock is set."""
+        left_out = self._try_left_out(at)
+        if left_out is not None:
+            return f"the clock leaves out {left_out:%H:%M} on this day: at the end of the gap"
+        local = self._clock(at)
+        times = [self._try_at(local, fold) for fold in (0, 1)]
+        if times[0] == times[1]:
+            return None
+        which = "first" if at == times[0] else "second"
+        return f"the clock shows {local:%H:%M} twice on this day: the {which} time"
+
+    def _fixed(self, instant: int) -> Iterator[float]:
+        latest = -math.inf
+        for local in self._times(self._clock(instant)):
+            at = self._try_at(local, fold=0)
+            at = self._end_of_gap(local) if at is None else at
+            if at > latest:  # several times of a gap are one
+                latest = at
+                yield at
+
+    def _shown(self, instant: int) -> Iterator[float]:
+        """First times are in the order of the clock; a second time waits for those that come before it."""
+        second_times: list[int] = []
+        is_set_soon = self._offset(instant) != self._offset(instant + _DAY)
+        for local in self._times(self._clock(instant) - timedelta(seconds=_DAY if is_set_soon else 0)):
+            at = self._try_at(local, fold=0)
+            if at is None:
+                continue
+            while second_times and second_times[0] < at:
+                yield heappop(second_times)
+            yield at
+            second = self._try_at(local, fold=1)
+            if second is not None and second != at:
+                heappush(second_times, second)
+
+    def _times(self, local: datetime) -> Iterator[datetime]:
+        """The times behind this one, on a clock that is never set."""
+        with suppress(OverflowError):  # the year 10000
+            yield from CronSim(self.expression, local)
+
+    def _clock(self, instant: float) -> datetime:
+        """What the clock shows."""
+        return datetime.fromtimestamp(instant, self.zone).replace(tzinfo=None)
+
+    def _offset(self, instant: float) -> timedelta:
+        return datetime.fromtimestamp(instant, self.zone).utcoffset() or timedelta(0)
+
+    def _try_at(self, local: datetime, fold: int) -> int | None:
+        """When the clock shows this, the first or the second time; None where it never does."""
+        at = int(local.replace(tzinfo=self.zone, fold=fold).timestamp())
+        return at if self._clock(at) == local else None
+
+    def _end_of_gap(self, local: datetime) -> int:
+        """When the clock was set ahead over this time."""
+        early, late = (int(local.replace(tzinfo=self.zone, fold=fold).timestamp()) for fold in (1, 0))
+        offset = self._offset(late)
+        return early + bisect_left(range(early, late), True, key=lambda at: self._offset(at) == offset)
+
+    def _try_left_out(self, at: float) -> datetime | None:
+        """The first time that counts here, as the clock is set ahead over it at this instant."""
+        gap = self._offset(at) - self._offset(at - 1)
+        if gap <= timedelta(0) or not self.is_fixed:
+            return None
+        local = self._clock(at)
+        first = next(self._times(local - gap - timedelta(seconds=1)), local)
+        return first if first < local else None

@@ -1,0 +1,262 @@
+"""What becomes of a schedule's occurrences, of each one thing: a job, or a skip with its reason; no I/O, no clock."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import islice, takewhile
+from typing import Final
+
+from bgjobd.core.calendar import Cron, Every
+
+Calendar = Cron | Every
+
+
+class Missed(StrEnum):
+    """What runs of the occurrences that nobody dealt with in time."""
+
+    SKIP = "skip"
+    RUN_ONCE = "run_once"
+    RUN_ALL = "run_all"
+
+
+class Overlap(StrEnum):
+    """What becomes of an occurrence while a job of its schedule has not ended."""
+
+    SKIP = "skip"
+    ALLOW = "allow"
+    WAIT = "wait"
+    CANCEL = "cancel"
+
+
+class Reason(StrEnum):
+    """Why an occurrence became no job."""
+
+    MISSED = "missed"
+    OVERLAP = "overlap"
+    PAUSED = "paused"
+    REFUSED = "refused"
+    QUEUE_FULL = "queue full"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a schedule's definition says of its occurrences; `late` in seconds, from which on one is missed.
+
+    `missed_limit`: the most jobs that `run_all` makes at once.
+    """
+
+    missed: Missed = Missed.RUN_ONCE
+    overlap: Overlap = Overlap.SKIP
+    late: float = 60.0
+    missed_limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """So many occurrences in a row, from the first to the last."""
+
+    at: float
+    until: float
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Occurrences that are to be dealt with: `surplus` are so late that others run in their stead, if any run."""
+
+    surplus: Span | None
+    instants: tuple[float, ...]
+
+    @property
+    def until(self) -> float:
+        """The latest of them."""
+        return self.instants[-1] if self.instants else self.surplus.until if self.surplus else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A job of the schedule that has not ended; `is_blocked`: it waits for another of them; `is_stopping`: it runs, and
+    somebody wants it cancelled.
+    """
+
+    id: int
+    is_running: bool = False
+    is_blocked: bool = False
+    is_stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the schedule stands: `unfinished` in the order of ids, `room` in the queue (None: without limit).
+
+    `next_id` is what the next job gets.
+    """
+
+    next_id: int
+    is_paused: bool = False
+    is_refused: bool = False
+    unfinished: tuple[Unfinished, ...] = ()
+    room: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Occurrences in a row that become no job, for one reason; of `overlap`, `job_id` is the one that has not ended."""
+
+    span: Span
+    reason: Reason
+    job_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An occurrence that becomes the job `id`, after a cancel of these; `is_blocked`: it waits for one to end."""
+
+    at: float
+    id: int
+    is_blocked: bool = False
+    cancels: tuple[int, ...] = ()
+
+
+Verdict = Skipped | Wanted
+
+
+AT_ONCE: Final = 1000
+"""Occurrences of a schedule that one transaction deals with, skipped ones in a row for one."""
+
+
+def due(occurrences: Iterable[float], rules: Rules, now: float) -> Iterator[Due | None]:
+    """What is due of the occurrences behind the cursor, which are in order: the last value. Before it, one None for
+    each thousand that were looked at, so that others may have a turn: there may be a million.
+    """
+    late = now - rules.late
+    most = {Missed.SKIP: 0, Missed.RUN_ONCE: 1, Missed.RUN_ALL: rules.missed_limit}[rules.missed]
+    kept: list[float] = []
+    surplus: Span | None = None
+    for number, at in enumerate(takewhile(lambda at: at <= now, occurrences), 1):
+        if at >= late and len(kept) >= AT_ONCE:
+            break
+        kept.append(at)
+        if at < late and len(kept) > most:
+            surplus = _joined(surplus, kept.pop(0))
+        if number % 1000 == 0:
+            yield None
+    yield Due(surplus, tuple(kept))
+
+
+def _joined(span: Span | None, at: float) -> Span:
+    return Span(at, at) if span is None else replace(span, until=at, count=span.count + 1)
+
+
+def decide(due: Due, rules: Rules, standing: Standing, now: float) -> list[Verdict]:
+    """What becomes of each, in order; those skipped in a row for one reason and one job are one verdict."""
+    verdicts: list[Verdict] = []
+    if due.surplus is not None:
+        verdicts.append(Skipped(due.surplus, _standing_reason(standing) or Reason.MISSED))
+    for at in due.instants:
+        is_newest = at == due.instants[-1]
+        verdict = _verdict(at, rules, standing, now, is_newest)
+        if isinstance(verdict, Wanted):
+            standing = _with_job(standing, verdict)
+        _append(verdicts, verdict)
+    return verdicts
+
+
+def _standing_reason(standing: Standing) -> Reason | None:
+    if standing.is_paused:
+        return Reason.PAUSED
+    return Reason.REFUSED if standing.is_refused else None
+
+
+def _verdict(at: float, rules: Rules, standing: Standing, now: float, is_newest: bool) -> Verdict:
+    reason = _standing_reason(standing)
+    is_missed = now - at > rules.late
+    if reason is None and is_missed and not _is_made_up_for(rules.missed, is_newest):
+        reason = Reason.MISSED
+    if reason is not None:
+        return Skipped(Span(at, at), reason)
+    waits_in_a_row = is_missed and rules.missed is Missed.RUN_ALL
+    verdict = _beside_others(at, rules.overlap, standing, waits_in_a_row)
+    if isinstance(verdict, Wanted) and _room_after(standing, verdict) == 0:
+        return Skipped(Span(at, at), Reason.QUEUE_FULL)
+    return verdict
+
+
+def _is_made_up_for(missed: Missed, is_newest: bool) -> bool:
+    match missed:
+        case Missed.SKIP:
+            return False
+        case Missed.RUN_ONCE:
+            return is_newest
+        case Missed.RUN_ALL:
+            return True
+
+
+def _beside_others(at: float, overlap: Overlap, standing: Standing, waits_in_a_row: bool) -> Verdict:
+    """What becomes of an occurrence by the jobs of its schedule that have not ended."""
+    wanted = Wanted(at, standing.next_id)
+    if not standing.unfinished:
+        return wanted
+    match overlap:
+        case Overlap.ALLOW:
+            return wanted
+        case Overlap.CANCEL:
+            is_running = any(one.is_running for one in standing.unfinished)
+            cancels = tuple(one.id for one in standing.unfinished if not one.is_stopping)
+            return replace(wanted, is_blocked=is_running, cancels=cancels)
+        case Overlap.WAIT if waits_in_a_row or not any(one.is_blocked for one in standing.unfinished):
+            return replace(wanted, is_blocked=True)
+        case Overlap.SKIP | Overlap.WAIT:
+            return Skipped(Span(at, at), Reason.OVERLAP, standing.unfinished[0].id)
+
+
+def _room_after(standing: Standing, wanted: Wanted) -> int | None:
+    """How many jobs the queue would still take when those that are cancelled have left it."""
+    if standing.room is None:
+        return None
+    freed = sum(not one.is_running for one in standing.unfinished if one.id in wanted.cancels)
+    return max(0, standing.room + freed)
+
+
+def _with_job(standing: Standing, wanted: Wanted) -> Standing:
+    cancels = wanted.cancels
+    left = [
+        replace(one, is_stopping=one.is_stopping or one.id in cancels)
+        for one in standing.unfinished
+        if one.is_running or one.id not in cancels
+    ]
+    room = _room_after(standing, wanted)
+    return replace(
+        standing,
+        next_id=standing.next_id + 1,
+        unfinished=(*left, Unfinished(wanted.id, is_blocked=wanted.is_blocked)),
+        room=None if room is None else room - 1,
+    )
+
+
+def _append(verdicts: list[Verdict], verdict: Verdict) -> None:
+    """Put it behind the others; with the last of them, where both are skips of the same kind."""
+    last = verdicts[-1] if verdicts else None
+    match last, verdict:
+        case Skipped(span, reason, job_id), Skipped(own, same, same_job) if (reason, job_id) == (
+            same,
+            same_job,
+        ):
+            verdicts[-1] = Skipped(Span(span.at, own.until, span.count + own.count), reason, job_id)
+        case _:
+            verdicts.append(verdict)
+
+
+def jitter_of(name: str, at: float, most: float) -> float:
+    """A part of `most`, in seconds, that follows from the schedule's name and the occurrence."""
+    digest = hashlib.blake2b(f"{name}\0{at!r}".encode(), digest_size=8).digest()
+    return most * (int.from_bytes(digest) / 2**64)
+
+
+def next_of(calendar: Calendar, now: float, count: int) -> list[float]:
+    """The next occurrences."""
+    return list(islice(calendar.after(now), count))

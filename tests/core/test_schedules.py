@@ -1,0 +1,172 @@
+"""What becomes of occurrences: each is dealt with once, by the rules of its schedule and how that stands."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgjobd.core.calendar import Every
+from bgjobd.core.schedules import (
+    Due,
+    Missed,
+    Overlap,
+    Reason,
+    Rules,
+    Skipped,
+    Span,
+    Standing,
+    Unfinished,
+    Verdict,
+    Wanted,
+    decide,
+    due,
+    jitter_of,
+)
+
+NOW = 10_000.0
+RUNS = Unfinished(5, is_running=True)
+STANDS = {"idle": (), "running": (RUNS,), "one waits": (RUNS, Unfinished(6, is_blocked=True))}
+
+# Of two occurrences, one too late, one in time, what becomes where nothing else is to be said.
+W, M, O = "job", Reason.MISSED, Reason.OVERLAP  # noqa: E741
+CELLS = {
+    (Missed.SKIP, Overlap.SKIP, "idle"): (M, W),
+    (Missed.SKIP, Overlap.SKIP, "running"): (M, O),
+    (Missed.SKIP, Overlap.SKIP, "one waits"): (M, O),
+    (Missed.SKIP, Overlap.ALLOW, "idle"): (M, W),
+    (Missed.SKIP, Overlap.ALLOW, "running"): (M, W),
+    (Missed.SKIP, Overlap.ALLOW, "one waits"): (M, W),
+    (Missed.SKIP, Overlap.WAIT, "idle"): (M, W),
+    (Missed.SKIP, Overlap.WAIT, "running"): (M, "waits"),
+    (Missed.SKIP, Overlap.WAIT, "one waits"): (M, O),
+    (Missed.SKIP, Overlap.CANCEL, "idle"): (M, W),
+    (Missed.SKIP, Overlap.CANCEL, "running"): (M, "waits, 5 cancelled"),
+    (Missed.SKIP, Overlap.CANCEL, "one waits"): (M, "waits, 5 6 cancelled"),
+    (Missed.RUN_ALL, Overlap.ALLOW, "idle"): (W, W),
+    (Missed.RUN_ALL, Overlap.ALLOW, "running"): (W, W),
+    (Missed.RUN_ALL, Overlap.ALLOW, "one waits"): (W, W),
+    (Missed.RUN_ALL, Overlap.WAIT, "idle"): (W, "waits"),
+    (Missed.RUN_ALL, Overlap.WAIT, "running"): ("waits", O),
+    (Missed.RUN_ALL, Overlap.WAIT, "one waits"): ("waits", O),
+}
+CELLS |= {(Missed.RUN_ONCE, *rest): cell for (missed, *rest), cell in CELLS.items() if missed is Missed.SKIP}
+
+
+def told(verdict: Verdict) -> str | Reason:
+    if isinstance(verdict, Skipped):
+        return verdict.reason
+    cancelled = f", {' '.join(map(str, verdict.cancels))} cancelled" if verdict.cancels else ""
+    return ("waits" if verdict.is_blocked else "job") + cancelled
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell))
+def test_each_cell_of_missed_and_overlap(cell: tuple[Missed, Overlap, str]) -> None:
+    missed, overlap, stands = cell
+    standing = Standing(next_id=7, unfinished=STANDS[stands])
+    rules = Rules(missed, overlap)
+    verdicts = decide(Due(None, (NOW - 61, NOW)), rules, standing, NOW)
+    assert tuple(map(told, verdicts)) == CELLS[cell]
+
+
+@pytest.mark.parametrize(("missed", "overlap"), list(product(Missed, Overlap)))
+@pytest.mark.parametrize(("how", "reason"), [("is_paused", Reason.PAUSED), ("is_refused", Reason.REFUSED)])
+def test_nothing_runs_of_a_schedule_that_is_paused_or_refused(
+    missed: Missed, overlap: Overlap, how: str, reason: Reason
+) -> None:
+    standing = Standing(next_id=7, unfinished=(RUNS,), **{how: True})
+    of_all = Due(Span(1.0, 3.0, 3), (NOW - 61, NOW))
+    verdicts = decide(of_all, Rules(missed, overlap), standing, NOW)
+    assert verdicts == [Skipped(Span(1.0, NOW, 5), reason)]
+
+
+def test_the_newest_of_those_that_were_missed_runs_where_one_is_to() -> None:
+    verdicts = decide(Due(Span(1.0, 3.0, 3), (4.0,)), Rules(), Standing(next_id=7), NOW)
+    assert verdicts == [Skipped(Span(1.0, 3.0, 3), Reason.MISSED), Wanted(4.0, 7)]
+
+
+def test_missed_ones_wait_in_a_row_where_all_are_to_run() -> None:
+    rules = Rules(Missed.RUN_ALL, Overlap.WAIT)
+    verdicts = decide(Due(None, (1.0, 2.0, 3.0)), rules, Standing(next_id=7), NOW)
+    assert verdicts == [Wanted(1.0, 7), Wanted(2.0, 8, is_blocked=True), Wanted(3.0, 9, is_blocked=True)]
+
+
+def test_one_that_waits_is_cancelled_for_a_newer_one_of_the_same_moment() -> None:
+    verdicts = decide(
+        Due(None, (NOW - 1, NOW)), Rules(overlap=Overlap.CANCEL), Standing(7, unfinished=(RUNS,)), NOW
+    )
+    assert verdicts == [
+        Wanted(NOW - 1, 7, is_blocked=True, cancels=(5,)),
+        Wanted(NOW, 8, is_blocked=True, cancels=(7,)),
+    ]
+
+
+def test_a_full_queue_skips_and_cancels_nothing() -> None:
+    rules = Rules(overlap=Overlap.CANCEL)
+    full = Standing(7, unfinished=(RUNS,), room=0)
+    assert decide(Due(None, (NOW,)), rules, full, NOW) == [Skipped(Span(NOW, NOW), Reason.QUEUE_FULL)]
+    pending = Standing(7, unfinished=(Unfinished(5),), room=0)  # which leaves its place
+    assert decide(Due(None, (NOW,)), rules, pending, NOW) == [Wanted(NOW, 7, cancels=(5,))]
+
+
+def test_a_queue_takes_as_many_as_it_has_room_for() -> None:
+    verdicts = decide(
+        Due(None, (NOW - 2, NOW - 1, NOW)), Rules(overlap=Overlap.ALLOW), Standing(7, room=1), NOW
+    )
+    assert verdicts == [Wanted(NOW - 2, 7), Skipped(Span(NOW - 1, NOW, 2), Reason.QUEUE_FULL)]
+
+
+def test_a_skip_names_the_job_that_has_not_ended() -> None:
+    verdicts = decide(Due(None, (NOW - 1, NOW)), Rules(), Standing(7, unfinished=(RUNS,)), NOW)
+    assert verdicts == [Skipped(Span(NOW - 1, NOW, 2), Reason.OVERLAP, 5)]
+
+
+def last(found: object) -> Due:
+    *_, found = found  # type: ignore[misc]  # an iterator
+    assert isinstance(found, Due)
+    return found
+
+
+def test_of_two_years_of_minutes_one_is_left_to_run_and_the_others_are_counted() -> None:
+    minutes = 2 * 365 * 1440
+    now = minutes * 60.0 + 90
+    looked = list(due(Every(60.0).after(0.0), Rules(), now))
+    assert looked.count(None) == minutes // 1000
+    assert looked[-1] == Due(
+        Span(60.0, minutes * 60.0 - 60.0, minutes - 1), (minutes * 60.0, minutes * 60.0 + 60)
+    )
+
+
+@given(
+    st.sampled_from(Missed),
+    st.sampled_from(Overlap),
+    st.integers(0, 3),
+    st.floats(0, 400),
+    st.integers(0, 2500),
+    st.one_of(st.none(), st.integers(0, 5)),
+    st.booleans(),
+)
+def test_each_occurrence_is_dealt_with_once(
+    missed: Missed, overlap: Overlap, limit: int, late: float, span: int, room: int | None, is_paused: bool
+) -> None:
+    rules = Rules(missed, overlap, late, limit)
+    dealt: list[Verdict] = []
+    cursor = 0.0
+    while cursor < span:
+        of = last(due(Every(1.0).after(cursor), rules, float(span)))
+        dealt += decide(of, rules, Standing(7, is_paused=is_paused, room=room), float(span))
+        cursor = of.until
+    spans = [one.span if isinstance(one, Skipped) else Span(one.at, one.at) for one in dealt]
+    assert sum(one.count for one in spans) == span
+    assert all(one.until - one.at + 1 == one.count for one in spans)
+    assert all(earlier.until + 1 == later.at for earlier, later in pairwise(spans))
+
+
+def test_jitter_follows_from_name_and_occurrence() -> None:
+    parts = [jitter_of("nightly", float(at), 300.0) for at in range(1000)]
+    assert parts == [jitter_of("nightly", float(at), 300.0) for at in range(1000)]
+    assert min(parts) < 10.0
+    assert 290.0 < max(parts) < 300.0
+    assert jitter_of("weekly", 1.0, 300.0) != parts[1]
