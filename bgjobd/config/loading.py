@@ -89,8 +89,8 @@ def _key_parts(parts: list[str], known_queues: Collection[str]) -> tuple[str, ..
             return ("queues", next((name for name in known_queues if name.lower() == queue), queue), *keys)
         case ["app", "env", *_]:
             return ("app", "env", *parts[2:])
-        case ["approved", _, *keys]:
-            return ("approved", parts[1], *keys)
+        case ["approved" | "schedules" as section, _, *keys]:
+            return (section, parts[1], *keys)
         case _:
             return tuple(lowered)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bgjob.text import one_line
-from bgjobd.config.sections import ClassPolicy, Config, Queue
+from bgjobd.config.sections import ClassPolicy, Config, Queue, Schedule
 from bgjobd.config.values import shown
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -80,6 +80,8 @@ def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
             table = Queue
         case ("approved", *_):
             table = ClassPolicy
+        case ("schedules", *_):
+            table = Schedule
         case _:
             table = Config.model_fields[str(loc[0])].annotation
     return list(table.model_fields)

@@ -4,9 +4,13 @@ What a single value looks like is in `values`, where they come from in `loading`
 is asked elsewhere.
 """
 
+import math
 import os
+from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     BaseModel,
@@ -17,11 +21,14 @@ from pydantic import (
     StrictInt,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from bgjob.words import INT_MAX, INT_MIN, MAX_DEPTH, MAX_FRAME, Backoff, Outcome
 from bgjobd.config import values
 from bgjobd.config.values import ValidationContext, around, shown
+from bgjobd.core.calendar import Cron, Every
+from bgjobd.core.schedules import Calendar, Missed, Overlap, Rules
 from bgjobd.core.stopping import AtStop
 
 DAY: Final = 86_400.0
@@ -241,6 +248,17 @@ class Retention(Section):
     """Log entries, of whatever job."""
 
 
+def _known_queue(value: str | None, info: ValidationInfo) -> str | None:
+    queues = around(info).queues
+    if value is not None and queues is not None and value not in queues:
+        raise ValueError(f"must be a queue of [queues] ({', '.join(sorted(queues))}), not {shown(value)}")
+    return value
+
+
+def _retries_within_cap(value: int | None, info: ValidationInfo) -> int | None:
+    return value if value is None else _within_cap(value, around(info).cap)
+
+
 class ClassPolicy(Section):
     """A class of `[approved]`; None is not set."""
 
@@ -305,18 +323,8 @@ class ClassPolicy(Section):
     sensitive: tuple[values.Text, ...] | None = None
     """Names of parameters whose values are shown nowhere."""
 
-    @field_validator("queue")
-    @classmethod
-    def _is_known(cls, value: str | None, info: ValidationInfo) -> str | None:
-        queues = around(info).queues
-        if value is not None and queues is not None and value not in queues:
-            raise ValueError(f"must be a queue of [queues] ({', '.join(sorted(queues))}), not {shown(value)}")
-        return value
-
-    @field_validator("max_retries")
-    @classmethod
-    def _is_within_cap(cls, value: int | None, info: ValidationInfo) -> int | None:
-        return value if value is None else _within_cap(value, around(info).cap)
+    _is_known = field_validator("queue")(_known_queue)
+    _is_within_cap = field_validator("max_retries")(_retries_within_cap)
 
     @field_validator("retry_on")
     @classmethod
@@ -326,6 +334,83 @@ class ClassPolicy(Section):
         if value is not None and Outcome.LOST in value and info.data.get("retry_lost") is False:
             raise ValueError("must not name lost where retry_lost = false")
         return value
+
+
+class Schedule(Section):
+    """A schedule of `[schedules]`, whose job is submitted again and again; None is not set."""
+
+    job: values.JobPath
+    """What is submitted: class and method."""
+    parameters: values.JsonObject = Field(default_factory=dict)
+    """Its parameters."""
+    cron: values.CronExpression | None = None
+    """When: five fields, or `"@daily"` and the like."""
+    every: values.Interval | None = None
+    """The same, by elapsed time."""
+    starting: values.Instant | None = None
+    """An instant that `every` counts from; else `1970-01-01T00:00:00Z`."""
+    zone: values.Zone | None = None
+    """Whose clocks `cron` is of; else `"UTC"`."""
+    missed: Missed = Missed.RUN_ONCE
+    """What runs of occurrences that nobody dealt with in time: `skip`, `run_once` or `run_all`."""
+    overlap: Overlap = Overlap.SKIP
+    """What becomes of one while a job of it has not ended: `skip`, `allow`, `wait` or `cancel`."""
+    late: values.Delay = 60.0
+    """From when on an occurrence is missed."""
+    missed_limit: Annotated[StrictInt, Field(ge=1, le=1000)] = 100
+    """The most jobs that `run_all` makes at once."""
+    jitter: values.Duration | None = None
+    """Up to so much later it starts, at each occurrence another part of it."""
+
+    queue: values.Text | None = None
+    """Of the job, before what its class says, as all of the next."""
+    priority: Annotated[StrictInt, Field(ge=INT_MIN, le=INT_MAX)] | None = None
+    """Higher goes first."""
+    timeout: values.Duration | None = None
+    """Of an attempt."""
+    max_retries: values.Whole | None = None
+    """How often it is tried again."""
+    retry_delay: values.Delay | None = None
+    """Between two attempts."""
+    backoff: Backoff | None = None
+    """How that time grows."""
+
+    _is_known = field_validator("queue")(_known_queue)
+    _is_within_cap = field_validator("max_retries")(_retries_within_cap)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        wrong = next((told for is_wrong, told in self._disagreements() if is_wrong), None)
+        if wrong is not None:
+            raise ValueError(wrong)
+        return self
+
+    def _disagreements(self) -> Iterator[tuple[bool, str]]:
+        has_cron, has_every = self.cron is not None, self.every is not None
+        yield has_cron == has_every, 'must have one of cron (such as "30 2 * * *") and every (such as "15m")'
+        yield has_every and self.zone is not None, "must not have zone beside every, which is elapsed time"
+        yield has_cron and self.starting is not None, "must not have starting beside cron, only beside every"
+        yield (
+            self.missed is Missed.RUN_ALL and self.overlap in (Overlap.SKIP, Overlap.CANCEL),
+            f'must not have missed = "run_all" with overlap = "{self.overlap}", by which all but one would not run; '
+            'overlap = "wait" has them run one after the other',
+        )
+        yield (
+            self.jitter is not None and self.jitter >= (self.every or math.inf),
+            "must have a jitter below every",
+        )
+
+    @property
+    def calendar(self) -> Calendar:
+        """When its occurrences are."""
+        if self.cron is not None:
+            return Cron(self.cron, UTC if self.zone in (None, "UTC") else ZoneInfo(str(self.zone)))
+        return Every(self.every or 0.0, self.starting or 0.0)
+
+    @property
+    def rules(self) -> Rules:
+        """What becomes of them."""
+        return Rules(self.missed, self.overlap, self.late, self.missed_limit)
 
 
 class Config(Section):
@@ -342,6 +427,7 @@ class Config(Section):
     access: Access = Field(default_factory=Access)
     retention: Retention = Field(default_factory=Retention)
     approved: dict[values.ClassPath, ClassPolicy] = Field(default_factory=dict)
+    schedules: dict[values.ScheduleName, Schedule] = Field(default_factory=dict)
     _file: Path | None = PrivateAttr(default=None)
 
     @property

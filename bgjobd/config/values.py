@@ -6,12 +6,16 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictInt, ValidationInfo
 
+from bgjob.codec import to_json
 from bgjob.words import INT_MAX, INT_MIN, Outcome
+from bgjobd.config.cron_expressions import fields_of
 
 LONGEST_SOCKET_PATH: Final = 107  # bytes: the kernel's sun_path has 108, with the final NUL
 LONGEST_DURATION: Final = 36_500 * 86_400.0  # a hundred years; far below what overflows a datetime
@@ -251,6 +255,64 @@ def _queue_name(value: str) -> str:
     return value
 
 
+def _schedule_name(value: str) -> str:
+    if not _QUEUE.fullmatch(value):
+        raise ValueError(
+            "must be a schedule's name (a letter, then at most 63 letters, digits, '_', '.' or '-'), "
+            f"not {shown(value)}"
+        )
+    return value
+
+
+def _job_path(value: str) -> str:
+    class_name, separator, method_name = value.partition("::")
+    if not separator:
+        raise ValueError(
+            f'must be a class and its method, such as "myapp.jobs.Report::build", not {shown(value)}'
+        )
+    return f"{_class_path(class_name)}::{_public_name(method_name)}"
+
+
+def _json_object(value: dict[str, object]) -> dict[str, object]:
+    try:
+        to_json(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"must be what JSON can hold: {error}") from None
+    return value
+
+
+def _interval(value: object) -> float:
+    seconds = duration(value)
+    if seconds < 1:
+        raise ValueError(f"must be at least 1 s, not {shown(value)}")
+    return seconds
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
+        pass
+    except KeyError:
+        if not available_timezones():
+            raise ValueError("cannot be looked up: this machine has no zones; install tzdata") from None
+    else:
+        return value
+    raise ValueError(f'must be a time zone such as "Europe/Berlin", not {shown(value)}')
+
+
+def _instant(value: object) -> float:
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        at = None
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise ValueError(
+            f"must be a date and time with its offset, such as 2026-01-05T06:00:00Z, not {shown(value)}"
+        )
+    return at.timestamp()
+
+
 def _account(value: str) -> str:
     if not _ACCOUNT.fullmatch(value) or not value.isprintable():
         raise ValueError(f'must be a name or a number in quotes, such as "www-data", not {shown(value)}')
@@ -303,6 +365,13 @@ FunctionPath = Annotated[str, AfterValidator(_function_path)]
 MethodName = Annotated[str, AfterValidator(_public_name)]
 NotEmpty = AfterValidator(_not_empty)
 QueueName = Annotated[str, AfterValidator(_queue_name)]
+ScheduleName = Annotated[str, AfterValidator(_schedule_name)]
+JobPath = Annotated[str, AfterValidator(_job_path)]
+JsonObject = Annotated[dict[str, object], AfterValidator(_json_object)]
+CronExpression = Annotated[str, AfterValidator(fields_of)]
+Zone = Annotated[str, AfterValidator(_zone)]
+Interval = Annotated[float, BeforeValidator(_interval)]
+Instant = Annotated[float, BeforeValidator(_instant)]
 Account = Annotated[str, AfterValidator(_account)]
 Member = Annotated[str, AfterValidator(_member)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]

@@ -26,6 +26,9 @@ class Submitted:
     idempotency_key: str | None = None
     digest: str | None = None  # of the request as it was asked; a key stands for one request
     by_job: int | None = None  # whose attempt asked for it
+    schedule: str | None = None
+    occurrence: float | None = None  # of the schedule
+    is_blocked: bool = False  # it waits for an earlier job of the schedule
 
     def numbered(self, id: int, by_job: int | None) -> Submitted:
         """The same fact with the id that the job gets; dataclasses.replace takes five times as long."""
@@ -41,7 +44,15 @@ class Submitted:
             self.idempotency_key,
             self.digest,
             by_job,
+            self.schedule,
+            self.occurrence,
+            self.is_blocked,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Unblocked:
+    """The job that this one waited for has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +104,12 @@ class ClockJumped:
 
 
 Fact = (
-    Submitted | SlotGranted | AttemptStarted | AttemptEnded | CancelRequested | RetryRequested | ClockJumped
+    Submitted
+    | Unblocked
+    | SlotGranted
+    | AttemptStarted
+    | AttemptEnded
+    | CancelRequested
+    | RetryRequested
+    | ClockJumped
 )

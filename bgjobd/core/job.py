@@ -49,7 +49,8 @@ class Job:
     """One job; instants are wall time in seconds since the epoch, `attempt` is the latest attempt's number.
 
     `progress` is the latest that this attempt told, as JSON text, `outcome` how it ended, None until it has. `crashes`
-    is how many attempts in a row, up to the latest, have ended what ran them; whoever has any starts alone.
+    is how many attempts in a row, up to the latest, have ended what ran them; whoever has any starts alone. Where a
+    `schedule` has submitted it, `occurrence` is for when; it `is_blocked` while it waits for an earlier job of that.
     `updated_at` is when the row last changed.
     """
 
@@ -73,6 +74,9 @@ class Job:
     progress: str | None = None
     outcome: Outcome | None = None
     crashes: int = 0
+    schedule: str | None = None
+    occurrence: float | None = None
+    is_blocked: bool = False
     updated_at: float = field(default=0.0, compare=False)
 
     @property
@@ -80,7 +84,7 @@ class Job:
         return self.call.class_name
 
     def is_due(self, now: float) -> bool:
-        """Whether nothing but a free slot keeps the job from starting."""
+        """Whether the job's time has come."""
         return self.scheduled_at is None or self.scheduled_at <= now
 
     @property

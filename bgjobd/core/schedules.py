@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice, takewhile
@@ -66,15 +66,13 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Occurrences that are to be dealt with: `surplus` are so late that others run in their stead, if any run."""
+    """Occurrences that are to be dealt with, up to `until`; `surplus` are so late that others run in their stead, if
+    any do. One that was dealt with already is none of them, though it may be their end.
+    """
 
     surplus: Span | None
     instants: tuple[float, ...]
-
-    @property
-    def until(self) -> float:
-        """The latest of them."""
-        return self.instants[-1] if self.instants else self.surplus.until if self.surplus else 0.0
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,27 +127,45 @@ AT_ONCE: Final = 1000
 """Occurrences of a schedule that one transaction deals with, skipped ones in a row for one."""
 
 
-def due(occurrences: Iterable[float], rules: Rules, now: float) -> Iterator[Due | None]:
-    """What is due of the occurrences behind the cursor, which are in order: the last value. Before it, one None for
-    each thousand that were looked at, so that others may have a turn: there may be a million.
+def due(
+    occurrences: Iterable[float], known: Collection[float], rules: Rules, now: float
+) -> Iterator[Due | None]:
+    """What is due of the occurrences behind the cursor, which are in order: the last value, None where nothing is.
+
+    Before it, a None for each thousand that were looked at, so that others may have a turn: there may be a million.
+    `known` are those that became jobs before the clock was set back: with one of them it ends, for a row has no gap.
     """
     late = now - rules.late
     most = {Missed.SKIP: 0, Missed.RUN_ONCE: 1, Missed.RUN_ALL: rules.missed_limit}[rules.missed]
     kept: list[float] = []
     surplus: Span | None = None
+    until: float | None = None
     for number, at in enumerate(takewhile(lambda at: at <= now, occurrences), 1):
         if at >= late and len(kept) >= AT_ONCE:
+            break
+        until = at
+        if at in known:
             break
         kept.append(at)
         if at < late and len(kept) > most:
             surplus = _joined(surplus, kept.pop(0))
         if number % 1000 == 0:
             yield None
-    yield Due(surplus, tuple(kept))
+    yield None if until is None else Due(surplus, tuple(kept), until)
 
 
 def _joined(span: Span | None, at: float) -> Span:
     return Span(at, at) if span is None else replace(span, until=at, count=span.count + 1)
+
+
+def span_of(occurrences: Iterable[float], until: float) -> Iterator[Span | None]:
+    """Those up to an instant, as one: the last value, None where there are none; before it as `due`."""
+    span: Span | None = None
+    for number, at in enumerate(takewhile(lambda at: at <= until, occurrences), 1):
+        span = _joined(span, at)
+        if number % 1000 == 0:
+            yield None
+    yield span
 
 
 def decide(due: Due, rules: Rules, standing: Standing, now: float) -> list[Verdict]:

@@ -22,6 +22,7 @@ from bgjobd.core.facts import (
     RetryRequested,
     SlotGranted,
     Submitted,
+    Unblocked,
 )
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.retry import (
@@ -46,6 +47,7 @@ class Happening(StrEnum):
     """What a fact means to the job that it met."""
 
     SUBMITTED = "submitted"
+    UNBLOCKED = "the job before it ended"
     SLOT_GRANTED = "slot granted"
     ATTEMPT_STARTED = "attempt started"
     ATTEMPT_COMPLETED = "attempt completed"
@@ -65,6 +67,7 @@ class Happening(StrEnum):
 TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyType(
     {
         (None, Happening.SUBMITTED): Status.PENDING,
+        (Status.PENDING, Happening.UNBLOCKED): Status.PENDING,
         (Status.PENDING, Happening.SLOT_GRANTED): Status.RUNNING,
         (Status.PENDING, Happening.CANCEL_REQUESTED): Status.CANCELLED,
         (Status.PENDING, Happening.CLOCK_JUMPED): Status.PENDING,
@@ -113,6 +116,7 @@ def classify(job: Job | None, fact: Fact) -> Happening:
 _SIMPLE: Final[Mapping[type[Fact], Happening]] = MappingProxyType(
     {
         Submitted: Happening.SUBMITTED,
+        Unblocked: Happening.UNBLOCKED,
         SlotGranted: Happening.SLOT_GRANTED,
         AttemptStarted: Happening.ATTEMPT_STARTED,
         AttemptEnded: Happening.GIVEN_UP,  # without a job; the table has no cell for it
@@ -156,7 +160,14 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         updated_at=now,
         scheduled_at=fact.scheduled_at,
         idempotency_key=fact.idempotency_key,
+        schedule=fact.schedule,
+        occurrence=fact.occurrence,
+        is_blocked=fact.is_blocked,
     )
+
+
+def _unblocked(job: Job, fact: Unblocked, status: Status, now: float, jitter: float) -> Job:
+    return _changed(job, now, is_blocked=False)
 
 
 def _changed(job: Job, now: float, **changes: Any) -> Job:
@@ -225,7 +236,9 @@ def _stopped(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: f
 def _cancel_requested(job: Job, fact: CancelRequested, status: Status, now: float, jitter: float) -> Job:
     wanted_at = job.cancel_requested_at if job.cancel_requested_at is not None else now
     finished_at = now if status.is_final else None
-    return _changed(job, now, status=status, cancel_requested_at=wanted_at, finished_at=finished_at)
+    return _changed(
+        job, now, status=status, cancel_requested_at=wanted_at, finished_at=finished_at, is_blocked=False
+    )
 
 
 def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float, jitter: float) -> Job:
@@ -252,6 +265,7 @@ def _clock_jumped(job: Job, fact: ClockJumped, status: Status, now: float, jitte
 _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Job]]] = MappingProxyType(
     {
         Happening.SUBMITTED: _submitted,
+        Happening.UNBLOCKED: _unblocked,
         Happening.SLOT_GRANTED: _slot_granted,
         Happening.ATTEMPT_STARTED: _attempt_started,
         Happening.ATTEMPT_COMPLETED: _completed,

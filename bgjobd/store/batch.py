@@ -90,6 +90,7 @@ class Batch(Gathered):
     last_begun: dict[int, int] = field(default_factory=dict)
     written: list[Written] = field(default_factory=list)
     has_unseen_changes: bool = False
+    seen_ended: int = 0
     bulks: list[StoredBulk] = field(default_factory=list)
 
     def join(self, bulk: StoredBulk) -> None:
@@ -124,6 +125,11 @@ class Batch(Gathered):
         in_order = {kind: by_kind[kind] for kind in Kind if kind in by_kind}
         self.written.append(in_order)
         return in_order
+
+    def take_schedules_of_ended(self) -> list[str]:
+        """The schedules of jobs that have ended since the last time."""
+        ended, self.seen_ended = self.ended[self.seen_ended :], len(self.ended)
+        return list(dict.fromkeys([job.schedule for job in ended if job.schedule is not None]))
 
     def with_entries(self) -> set[int]:
         """The jobs that have log entries which are not written yet."""

@@ -43,6 +43,7 @@ from bgjobd.store.items import (
     Ping,
     Stored,
     Submission,
+    Submitter,
 )
 from bgjobd.store.rows import (
     changes_of,
@@ -107,9 +108,9 @@ def claim(jobs: Sequence[Job], tokens: Sequence[str], boot_id: str, batch: Batch
 def _decide(item: Item, overlay: Overlay) -> Any:
     match item:
         case JobFact(job_id, fact):
-            return _apply_fact(job_id, fact, overlay)
+            return apply_fact(job_id, fact, overlay)
         case JobRequests(job_ids, fact):
-            return tuple([_apply_fact(job_id, fact, overlay) for job_id in job_ids])
+            return tuple([apply_fact(job_id, fact, overlay) for job_id in job_ids])
         case Submission():
             return _submit(item, overlay)
         case Noted(job_id, attempt, type, message):
@@ -137,20 +138,26 @@ def _submit(submission: Submission, overlay: Overlay) -> tuple[Stored, ...]:
         if known is not None:
             stored.append(Stored(known, created=False))
             continue
-        _check_room(fact.queue, overlay)
-        overlay.last_id += 1
-        fact = fact.numbered(overlay.last_id, by.job)
-        job = state_machine.advance(None, fact, batch.now)
-        overlay.write(Kind.NEW_JOB, row_of_new(job, fact.digest, batch.now, by))
+        job = store_new(fact, by, overlay)
         if key is not None:
-            own[key] = fact
+            own[key] = fact.numbered(job.id, by.job)
             overlay.keyed[key] = Keyed(job.id, fact.digest, by.uid, fact.call)
         stored.append(Stored(job.id, created=True))
-        overlay.jobs[job.id] = job
-        overlay.changed.append(job)
-        overlay.move(None, job)
-        _tell(None, fact, job, overlay)
     return tuple(stored)
+
+
+def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
+    """The job that is made of the fact, under the next id. Raises QueueFullError."""
+    _check_room(fact.queue, overlay)
+    overlay.last_id += 1
+    fact = fact.numbered(overlay.last_id, by.job)
+    job = state_machine.advance(None, fact, overlay.batch.now)
+    overlay.write(Kind.NEW_JOB, row_of_new(job, fact.digest, overlay.batch.now, by))
+    overlay.jobs[job.id] = job
+    overlay.changed.append(job)
+    overlay.move(None, job)
+    _tell(None, fact, job, overlay)
+    return job
 
 
 def _check_room(queue: str, overlay: Overlay) -> None:
@@ -194,7 +201,8 @@ def _has_call(digest: str | None) -> bool | None:
 # Facts
 
 
-def _apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
+def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
+    """The job after the fact, and all that follows from that. Raises InvalidStateError."""
     before = overlay.job(job_id)
     if isinstance(fact, CancelRequested | RetryRequested) and not state_machine.is_allowed(before, fact):
         raise InvalidStateError(id=job_id, status=before.status)

@@ -17,6 +17,7 @@ from bgjobd.core.facts import (
 )
 from bgjobd.core.job import Job
 from bgjobd.core.masking import masked_text
+from bgjobd.core.schedules import Calendar, Due, Rules, Span, Verdict
 from bgjobd.store.snapshots import snapshot_of
 from bgjobd.store.tally import Tally
 from bgjobd.store.written import Written
@@ -166,6 +167,79 @@ class TimeLeapt:
     """The clock tells a time that may be wrong; the next daemon learns when that was seen. Answered by None."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScheduleDue:
+    """What is due of a schedule behind its `cursor`, at wall time `now`, and the job that each occurrence asks for.
+
+    `job` is None where it is refused; `jitter` in seconds.
+    """
+
+    name: str
+    cursor: float
+    due: Due
+    rules: Rules
+    job: Submitted | None
+    jitter: float
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class OccurrencesDue:
+    """Deal with what is due of some schedules. Answered by a tuple of Dealt, in order."""
+
+    schedules: tuple[ScheduleDue, ...]
+    submitter: Submitter
+
+
+@dataclass(frozen=True, slots=True)
+class OccurrenceAsked:
+    """Somebody asks for a job of a schedule, now. Answered by its id."""
+
+    name: str
+    job: Submitted
+    submitter: Submitter
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDefined:
+    """What is configured of a schedule, as JSON text. `changed`: of one whose times have changed, what was due by the
+    old ones; where they have changed, or it is new, nothing from before now is due.
+    """
+
+    name: str
+    definition: str
+    is_new: bool = False
+    changed: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulesDefined:
+    """These schedules are configured, and none else. Answered by a tuple of StoredSchedule, in order."""
+
+    schedules: tuple[ScheduleDefined, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulesSetBack:
+    """The clock was set back behind what some schedules were dealt with. Answered by a tuple of SetBack, in order."""
+
+    schedules: tuple[tuple[str, Calendar], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulePaused:
+    """Have no occurrence of a schedule become a job until it is resumed. Answered by None."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleResumed:
+    """Have its occurrences become jobs again. Answered by None."""
+
+    name: str
+
+
 Item = (
     Submission
     | BulkSubmission
@@ -180,9 +254,47 @@ Item = (
     | TimeLeapt
     | Deletion
     | Trimming
+    | OccurrencesDue
+    | OccurrenceAsked
+    | SchedulesDefined
+    | SchedulesSetBack
+    | SchedulePaused
+    | ScheduleResumed
     | Look
     | Ping
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """How far a schedule was dealt with by now, and what became of its occurrences; nothing, where somebody else has
+    dealt with them. Of a skip `is_more`: its row was there, and has grown.
+    """
+
+    cursor: float
+    verdicts: tuple[Verdict, ...] = ()
+    is_more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSchedule:
+    """A schedule as it is stored; `known` are occurrences behind the cursor that became jobs."""
+
+    name: str
+    definition: str
+    since: float
+    cursor: float
+    paused_at: float | None
+    known: frozenset[float] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class SetBack:
+    """Where a schedule's cursor is by now, what behind it became jobs, and how many skips were not true."""
+
+    cursor: float
+    known: frozenset[float]
+    taken_back: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """One transaction: loads what a batch of items is about, has them decided, stores what they come to, grants free slots.
 
-With `deletions` and `slots` the only SQL that writes. What is decided stands in memory until all of it is stored, each
-kind of row in one go; so an item that is refused costs its neighbours nothing. Nothing here is remembered between
-transactions but what is derived from the file.
+With `deletions`, `schedules` and `slots` the only SQL that writes. What is decided stands in memory until all of it is
+stored, each kind of row in one go; so an item that is refused costs its neighbours nothing. Nothing here is remembered
+between transactions but what is derived from the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Call
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
-from bgjobd.store import bulks, decisions, deletions, statements
+from bgjobd.store import bulks, decisions, deletions, schedules, statements
 from bgjobd.store.batch import Batch, Keyed
 from bgjobd.store.database import UncertainCommitError, is_surely_undone
 from bgjobd.store.items import (
@@ -34,8 +34,14 @@ from bgjobd.store.items import (
     Item,
     LogLine,
     LostUpdateError,
+    OccurrenceAsked,
+    OccurrencesDue,
     QueuePaused,
     QueueResumed,
+    SchedulePaused,
+    ScheduleResumed,
+    SchedulesDefined,
+    SchedulesSetBack,
     TimeLeapt,
     Trimming,
 )
@@ -52,14 +58,19 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.STARTED_ATTEMPT: statements.UPDATE_ATTEMPT_STARTED,
         Kind.ENDED_ATTEMPT: statements.UPDATE_ATTEMPT_ENDED,
         Kind.NOTED_ATTEMPT: statements.UPDATE_ATTEMPT_NOTED,
+        Kind.OCCURRENCES: statements.WRITE_OCCURRENCES,
+        Kind.DEALT_SCHEDULE: statements.MOVE_CURSOR,
     }
 )
 """What writes the rows of each kind, in this order."""
 
-_SWEEPS: Final = (QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming)
+_SWEEPS: Final = (
+    *(QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming),
+    *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
+)
 """The items that a statement of their own carries out, on whatever rows it finds."""
 
-_APART: Final = (*_SWEEPS, BulkSubmission)
+_APART: Final = (*_SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked)
 """The items before which all that came earlier is written."""
 
 
@@ -137,12 +148,25 @@ class Ledger:
         return tuple(answers)
 
     def _settle_apart(self, item: Item, batch: Batch) -> Any:
-        if not isinstance(item, BulkSubmission):
+        if isinstance(item, _SWEEPS):
             return self._sweep(item, batch)
         try:
-            return self._submit_in_bulk(item, batch)
+            answer = self._decide_apart(item, batch)
         except decisions.REFUSALS as error:
-            return error
+            answer = error
+        self._store(batch)
+        return answer
+
+    def _decide_apart(self, item: Item, batch: Batch) -> Any:
+        match item:
+            case BulkSubmission():
+                return self._submit_in_bulk(item, batch)
+            case OccurrencesDue():
+                return schedules.deal(self._execute, item, batch)
+            case OccurrenceAsked():
+                return schedules.ask(self._execute, item, batch)
+            case _:
+                raise TypeError(f"nothing is decided about {item}")
 
     def _submit_in_bulk(self, bulk: BulkSubmission, batch: Batch) -> tuple[int, ...]:
         """Raises the refusals, with nothing written of it."""
@@ -174,6 +198,14 @@ class Ledger:
                 )
             case Trimming():
                 return deletions.trim(execute, item, batch.now)
+            case SchedulesDefined():
+                return schedules.define(execute, item, batch.now)
+            case SchedulesSetBack():
+                return schedules.set_back(execute, item, batch.now)
+            case SchedulePaused(name):
+                execute(schedules.PAUSE_SCHEDULE, {"name": name, "now": now})
+            case ScheduleResumed(name):
+                execute(schedules.RESUME_SCHEDULE, {"name": name})
         return None
 
     # Load
@@ -219,9 +251,15 @@ class Ledger:
     # Store
 
     def _store(self, batch: Batch) -> None:
-        """Write the rows that were decided on, each kind in one go."""
+        """Write the rows that were decided on, each kind in one go; then what follows from the ends among them."""
         if not batch.rows:
             return
+        self._write_rows(batch)
+        if names := batch.take_schedules_of_ended():
+            schedules.unblock(self._execute, names, batch)
+            self._write_rows(batch)
+
+    def _write_rows(self, batch: Batch) -> None:
         by_kind = batch.take_rows()
         for kind, statement in _WRITERS.items():
             rows = by_kind.get(kind)

@@ -152,6 +152,32 @@ def _tell_submitting_job(database: SqliteDatabase) -> None:
     database.execute_sql('ALTER TABLE "background_jobs" ADD COLUMN "submitted_by_job" INTEGER')
 
 
+def _add_schedules(database: SqliteDatabase) -> None:
+    """Schedules, what became of each of their occurrences, and which of these a job is for."""
+    for statement in _SCHEDULES:
+        database.execute_sql(" ".join(statement.split()))
+
+
+_SCHEDULES: Final = (
+    """
+    CREATE TABLE "schedules" ("name" VARCHAR(255) NOT NULL PRIMARY KEY, "definition" TEXT NOT NULL,
+        "since" VARCHAR(255) NOT NULL, "cursor" VARCHAR(255) NOT NULL, "paused_at" VARCHAR(255),
+        "removed_at" VARCHAR(255), "uid" INTEGER, "made_by" VARCHAR(255))
+    """,
+    """
+    CREATE TABLE "schedule_occurrences" ("name" VARCHAR(255) NOT NULL, "at" VARCHAR(255) NOT NULL,
+        "until" VARCHAR(255) NOT NULL, "count" INTEGER NOT NULL, "verdict" VARCHAR(255) NOT NULL,
+        "reason" VARCHAR(255), "job_id" INTEGER, "dealt_at" VARCHAR(255) NOT NULL,
+        PRIMARY KEY ("name", "at")) WITHOUT ROWID
+    """,
+    'ALTER TABLE "background_jobs" ADD COLUMN "schedule" VARCHAR(255)',
+    'ALTER TABLE "background_jobs" ADD COLUMN "occurrence" VARCHAR(255)',
+    "CREATE INDEX jobs_of_schedule ON background_jobs (schedule, id) "
+    "WHERE schedule IS NOT NULL AND finished_at IS NULL",
+    "CREATE INDEX jobs_by_schedule ON background_jobs (schedule, id) WHERE schedule IS NOT NULL",
+)
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -161,6 +187,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _tell_fault,
     _tell_error_class,
     _tell_submitting_job,
+    _add_schedules,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

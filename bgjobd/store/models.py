@@ -18,11 +18,11 @@ from peewee import (
 
 
 class BackgroundJob(Model):
-    """One job; its id is never used again. `ready` says that a pending job waits for nothing but a slot.
+    """One job; its id is never used again. `ready` says what a pending job waits for: 0 its time, 1 a slot, 2 a job.
 
     `sensitive` is a JSON list of names of parameters, `request_digest` stands for the request that made the job.
     `crashes` counts the attempts in a row, up to the latest, that ended what ran them. `submitted_by_job` is the job
-    whose attempt submitted this one.
+    whose attempt submitted this one, `occurrence` for when a `schedule` has.
     """
 
     id = AutoField()
@@ -50,11 +50,13 @@ class BackgroundJob(Model):
     submitted_uid = IntegerField(null=True)
     submitted_gid = IntegerField(null=True)
     submitted_pid = IntegerField(null=True)
-    ready = BooleanField()
+    ready = IntegerField()
     request_digest = CharField(null=True)
     sensitive = TextField(null=True)
     crashes = IntegerField(constraints=[SQL("DEFAULT 0")])
     submitted_by_job = IntegerField(null=True)
+    schedule = CharField(null=True)
+    occurrence = CharField(null=True)
 
     class Meta:
         table_name = "background_jobs"
@@ -127,6 +129,46 @@ class Queue(Model):
         table_name = "queues"
 
 
+class Schedule(Model):
+    """A schedule: what was configured, as JSON, and up to which occurrence (`cursor`) it was dealt with, since when.
+
+    `uid` and `made_by` are of who made it while the daemon ran; null where the configuration has it.
+    """
+
+    name = CharField(primary_key=True)
+    definition = TextField()
+    since = CharField()
+    cursor = CharField()
+    paused_at = CharField(null=True)
+    removed_at = CharField(null=True)
+    uid = IntegerField(null=True)
+    made_by = CharField(null=True)
+
+    class Meta:
+        table_name = "schedules"
+
+
+class ScheduleOccurrence(Model):
+    """What became of an occurrence, or of `count` of them in a row, from `at` to `until`, that were skipped.
+
+    `job_id` is the job that it became; where others overlapped, the one that had not ended.
+    """
+
+    name = CharField()
+    at = CharField()
+    until = CharField()
+    count = IntegerField()
+    verdict = CharField()
+    reason = CharField(null=True)
+    job_id = IntegerField(null=True)
+    dealt_at = CharField()
+
+    class Meta:
+        table_name = "schedule_occurrences"
+        primary_key = CompositeKey("name", "at")
+        without_rowid = True
+
+
 class Property(Model):
     """A fact about the database itself, such as its id."""
 
@@ -137,4 +179,12 @@ class Property(Model):
         table_name = "properties"
 
 
-MODELS: Final[tuple[type[Model], ...]] = (BackgroundJob, JobAttempt, JobLog, Queue, Property)
+MODELS: Final[tuple[type[Model], ...]] = (
+    BackgroundJob,
+    JobAttempt,
+    JobLog,
+    Queue,
+    Schedule,
+    ScheduleOccurrence,
+    Property,
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import INT_MAX, Backoff, Outcome, Status
@@ -14,13 +14,16 @@ from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.items import LogLine, Note, Submitter
 from bgjobd.store.written import Row
 
+BLOCKED: Final = 2
+"""`ready` of a pending job that waits for another job; 0 is for its time, 1 for a slot."""
+
 
 def job_from_row(values: tuple[Any, ...]) -> Job:
     """The job of a row that statements.SELECT_JOB and others gave: JOB_COLUMNS, attempt, progress, outcome."""
     id, class_name, method_name, parameters, status, retry_count, max_retries, retry_delay = values[:8]
     backoff, max_retry_delay, queue, priority, timeout, scheduled_at, started_at, finished_at = values[8:16]
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
-    crashes, attempt, progress, outcome = values[23:]
+    crashes, ready, schedule, occurrence, attempt, progress, outcome = values[23:]
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
@@ -42,12 +45,15 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         progress=progress,
         outcome=None if outcome is None else Outcome(outcome),
         crashes=crashes,
+        schedule=schedule,
+        occurrence=instant(occurrence),
+        is_blocked=ready == BLOCKED,
         updated_at=from_text(updated_at),
     )
 
 
 def changes_of(job: Job, now: float) -> Row:
-    """The columns that a fact can change; `ready` is derived from the time it waits for."""
+    """The columns that a fact can change; `ready` is derived from what the job waits for."""
     return {
         "id": job.id,
         "status": job.status,
@@ -59,7 +65,7 @@ def changes_of(job: Job, now: float) -> Row:
         "cancel_requested_at": text_of(job.cancel_requested_at),
         "result": job.result,
         "error": job.error,
-        "ready": job.is_due(now),
+        "ready": BLOCKED if job.is_blocked else int(job.is_due(now)),
         "crashes": job.crashes,
     }
 
@@ -85,6 +91,8 @@ def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
         "submitted_by_job": by.job,
         "request_digest": digest,
         "sensitive": to_json(job.call.sensitive) if job.call.sensitive else None,
+        "schedule": job.schedule,
+        "occurrence": text_of(job.occurrence),
         **changes_of(job, now),
     }
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from peewee import SQL, Field, FloatField, Model, Query, fn
 
 from bgjob.words import FINAL, Status
-from bgjobd.store.models import BackgroundJob, JobAttempt, JobLog
+from bgjobd.store.models import BackgroundJob, JobAttempt, JobLog, ScheduleOccurrence
 
 
 def _p(name: str) -> SQL:
@@ -67,12 +67,15 @@ JOB_COLUMNS: Final = (
         "finished_at",
     ),
     *("created_at", "updated_at", "cancel_requested_at", "idempotency_key", "result", "error", "sensitive"),
-    "crashes",
+    *("crashes", "ready", "schedule", "occurrence"),
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
 COLUMNS_OF_JOB: Final = tuple(field.name for field in BackgroundJob._meta.sorted_fields)
 """All columns of a job's row, as SELECT_ROW_OF_JOB has them."""
+
+WRITE_OCCURRENCES: Final = _insert(ScheduleOccurrence).replace("INSERT ", "INSERT OR REPLACE ", 1)
+MOVE_CURSOR: Final = "UPDATE schedules SET cursor = :cursor WHERE name = :name"
 
 REAL_COLUMNS: Final = frozenset(
     field.name

@@ -125,6 +125,8 @@ _COUNT_OPEN: Final = (
     "WHERE status = 'pending' AND ready = 1 GROUP BY queue",
     "SELECT 'pending', queue, count(*) FROM background_jobs INDEXED BY jobs_scheduled "
     "WHERE status = 'pending' AND ready = 0 GROUP BY queue",
+    "SELECT 'pending', queue, count(*) FROM background_jobs INDEXED BY jobs_pending "
+    "WHERE status = 'pending' AND finished_at IS NULL AND ready = 2 GROUP BY queue",
 )
 COUNT_PLACES: Final = (*(_COUNT_ENDED.format(status=status) for status in sorted(FINAL)), *_COUNT_OPEN)
 COUNT_ENDS: Final = """

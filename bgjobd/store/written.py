@@ -18,6 +18,8 @@ class Kind(StrEnum):
     STARTED_ATTEMPT = auto()
     ENDED_ATTEMPT = auto()
     NOTED_ATTEMPT = auto()
+    OCCURRENCES = auto()
+    DEALT_SCHEDULE = auto()
 
 
 Written = Mapping[Kind, Sequence[Row]]

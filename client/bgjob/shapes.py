@@ -27,7 +27,7 @@ SHAPES: Final[Mapping[str, str]] = {
     "Job": (
         f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "
         "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
-        "submitted_by_job: ?int, attempts: []Attempt"
+        "submitted_by_job: ?int, schedule: ?string, occurrence: ?moment, attempts: []Attempt"
     ),
     "Summary": f"{_STATED}, attempt: int, outcome: ?string, progress: ?Progress",
     "Listed": f"{_STATED}, {_USED}, attempt: int, outcome: ?string, progress: ?Progress",

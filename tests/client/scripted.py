@@ -151,7 +151,9 @@ def summary(job_id: int, status: str = "pending", attempt: int = 0, **others: An
 def whole(job_id: int, status: str = "pending", **others: Any) -> JsonObject:
     """A job as Get and Wait tell it, before its first attempt."""
     given = {"parameters": {}, "timeout": None, "retry_delay": 5.0, "backoff": "constant", "result": None}
-    submitter = {"submitted_uid": None, "submitted_pid": None, "submitted_by_job": None}
+    submitter = dict.fromkeys(
+        ("submitted_uid", "submitted_pid", "submitted_by_job", "schedule", "occurrence")
+    )
     return {**summary(job_id, status), **given, **submitter, "attempts": [], **others}
 
 

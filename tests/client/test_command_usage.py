@@ -24,7 +24,9 @@ ATTEMPT: JsonObject = {
 }
 JOB: JsonObject = {
     **dict.fromkeys(("timeout", "started_at", "finished_at", "scheduled_at", "cancel_requested_at")),
-    **dict.fromkeys(("error", "submitted_uid", "submitted_by_job", "result", "progress")),
+    **dict.fromkeys(
+        ("error", "submitted_uid", "submitted_by_job", "schedule", "occurrence", "result", "progress")
+    ),
     "id": 7,
     "class_name": "shop.Mail",
     "method_name": "send",

@@ -24,6 +24,7 @@ from bgjobd.core.schedules import (
     decide,
     due,
     jitter_of,
+    span_of,
 )
 
 NOW = 10_000.0
@@ -67,7 +68,7 @@ def test_each_cell_of_missed_and_overlap(cell: tuple[Missed, Overlap, str]) -> N
     missed, overlap, stands = cell
     standing = Standing(next_id=7, unfinished=STANDS[stands])
     rules = Rules(missed, overlap)
-    verdicts = decide(Due(None, (NOW - 61, NOW)), rules, standing, NOW)
+    verdicts = decide(Due(None, (NOW - 61, NOW), NOW), rules, standing, NOW)
     assert tuple(map(told, verdicts)) == CELLS[cell]
 
 
@@ -77,25 +78,25 @@ def test_nothing_runs_of_a_schedule_that_is_paused_or_refused(
     missed: Missed, overlap: Overlap, how: str, reason: Reason
 ) -> None:
     standing = Standing(next_id=7, unfinished=(RUNS,), **{how: True})
-    of_all = Due(Span(1.0, 3.0, 3), (NOW - 61, NOW))
+    of_all = Due(Span(1.0, 3.0, 3), (NOW - 61, NOW), NOW)
     verdicts = decide(of_all, Rules(missed, overlap), standing, NOW)
     assert verdicts == [Skipped(Span(1.0, NOW, 5), reason)]
 
 
 def test_the_newest_of_those_that_were_missed_runs_where_one_is_to() -> None:
-    verdicts = decide(Due(Span(1.0, 3.0, 3), (4.0,)), Rules(), Standing(next_id=7), NOW)
+    verdicts = decide(Due(Span(1.0, 3.0, 3), (4.0,), 4.0), Rules(), Standing(next_id=7), NOW)
     assert verdicts == [Skipped(Span(1.0, 3.0, 3), Reason.MISSED), Wanted(4.0, 7)]
 
 
 def test_missed_ones_wait_in_a_row_where_all_are_to_run() -> None:
     rules = Rules(Missed.RUN_ALL, Overlap.WAIT)
-    verdicts = decide(Due(None, (1.0, 2.0, 3.0)), rules, Standing(next_id=7), NOW)
+    verdicts = decide(Due(None, (1.0, 2.0, 3.0), NOW), rules, Standing(next_id=7), NOW)
     assert verdicts == [Wanted(1.0, 7), Wanted(2.0, 8, is_blocked=True), Wanted(3.0, 9, is_blocked=True)]
 
 
 def test_one_that_waits_is_cancelled_for_a_newer_one_of_the_same_moment() -> None:
     verdicts = decide(
-        Due(None, (NOW - 1, NOW)), Rules(overlap=Overlap.CANCEL), Standing(7, unfinished=(RUNS,)), NOW
+        Due(None, (NOW - 1, NOW), NOW), Rules(overlap=Overlap.CANCEL), Standing(7, unfinished=(RUNS,)), NOW
     )
     assert verdicts == [
         Wanted(NOW - 1, 7, is_blocked=True, cancels=(5,)),
@@ -106,20 +107,20 @@ def test_one_that_waits_is_cancelled_for_a_newer_one_of_the_same_moment() -> Non
 def test_a_full_queue_skips_and_cancels_nothing() -> None:
     rules = Rules(overlap=Overlap.CANCEL)
     full = Standing(7, unfinished=(RUNS,), room=0)
-    assert decide(Due(None, (NOW,)), rules, full, NOW) == [Skipped(Span(NOW, NOW), Reason.QUEUE_FULL)]
+    assert decide(Due(None, (NOW,), NOW), rules, full, NOW) == [Skipped(Span(NOW, NOW), Reason.QUEUE_FULL)]
     pending = Standing(7, unfinished=(Unfinished(5),), room=0)  # which leaves its place
-    assert decide(Due(None, (NOW,)), rules, pending, NOW) == [Wanted(NOW, 7, cancels=(5,))]
+    assert decide(Due(None, (NOW,), NOW), rules, pending, NOW) == [Wanted(NOW, 7, cancels=(5,))]
 
 
 def test_a_queue_takes_as_many_as_it_has_room_for() -> None:
     verdicts = decide(
-        Due(None, (NOW - 2, NOW - 1, NOW)), Rules(overlap=Overlap.ALLOW), Standing(7, room=1), NOW
+        Due(None, (NOW - 2, NOW - 1, NOW), NOW), Rules(overlap=Overlap.ALLOW), Standing(7, room=1), NOW
     )
     assert verdicts == [Wanted(NOW - 2, 7), Skipped(Span(NOW - 1, NOW, 2), Reason.QUEUE_FULL)]
 
 
 def test_a_skip_names_the_job_that_has_not_ended() -> None:
-    verdicts = decide(Due(None, (NOW - 1, NOW)), Rules(), Standing(7, unfinished=(RUNS,)), NOW)
+    verdicts = decide(Due(None, (NOW - 1, NOW), NOW), Rules(), Standing(7, unfinished=(RUNS,)), NOW)
     assert verdicts == [Skipped(Span(NOW - 1, NOW, 2), Reason.OVERLAP, 5)]
 
 
@@ -132,10 +133,12 @@ def last(found: object) -> Due:
 def test_of_two_years_of_minutes_one_is_left_to_run_and_the_others_are_counted() -> None:
     minutes = 2 * 365 * 1440
     now = minutes * 60.0 + 90
-    looked = list(due(Every(60.0).after(0.0), Rules(), now))
+    looked = list(due(Every(60.0).after(0.0), (), Rules(), now))
     assert looked.count(None) == minutes // 1000
     assert looked[-1] == Due(
-        Span(60.0, minutes * 60.0 - 60.0, minutes - 1), (minutes * 60.0, minutes * 60.0 + 60)
+        Span(60.0, minutes * 60.0 - 60.0, minutes - 1),
+        (minutes * 60.0, minutes * 60.0 + 60),
+        minutes * 60.0 + 60,
     )
 
 
@@ -155,13 +158,27 @@ def test_each_occurrence_is_dealt_with_once(
     dealt: list[Verdict] = []
     cursor = 0.0
     while cursor < span:
-        of = last(due(Every(1.0).after(cursor), rules, float(span)))
+        of = last(due(Every(1.0).after(cursor), (), rules, float(span)))
         dealt += decide(of, rules, Standing(7, is_paused=is_paused, room=room), float(span))
         cursor = of.until
     spans = [one.span if isinstance(one, Skipped) else Span(one.at, one.at) for one in dealt]
     assert sum(one.count for one in spans) == span
     assert all(one.until - one.at + 1 == one.count for one in spans)
     assert all(earlier.until + 1 == later.at for earlier, later in pairwise(spans))
+
+
+def test_one_that_became_a_job_before_the_clock_was_set_back_is_passed_over() -> None:
+    rules, known = Rules(Missed.RUN_ALL, Overlap.ALLOW), {3.0}
+    assert last(due(Every(1.0).after(0.0), known, rules, 5.0)) == Due(None, (1.0, 2.0), 3.0)
+    assert last(due(Every(1.0).after(2.0), known, rules, 5.0)) == Due(None, (), 3.0)
+    assert last(due(Every(1.0).after(3.0), known, rules, 5.0)) == Due(None, (4.0, 5.0), 5.0)
+    assert list(due(Every(1.0).after(5.0), known, rules, 5.0)) == [None]
+
+
+def test_a_span_counts_those_up_to_an_instant() -> None:
+    *_, span = span_of(Every(2.0).after(0.0), 7.0)
+    assert span == Span(2.0, 6.0, 3)
+    assert list(span_of(Every(2.0).after(0.0), 1.0)) == [None]
 
 
 def test_jitter_follows_from_name_and_occurrence() -> None:

@@ -27,7 +27,7 @@ COLUMNS = {
         id class_name method_name parameters status retry_count max_retries retry_delay backoff max_retry_delay
         queue priority timeout scheduled_at started_at finished_at created_at updated_at cancel_requested_at
         idempotency_key result error submitted_uid submitted_gid submitted_pid crashes
-        submitted_by_job
+        submitted_by_job schedule occurrence
     """,
     "job_attempts": """
         job_id number token boot_id pid started_at finished_at outcome exit_code signal error_type error_message
@@ -35,6 +35,8 @@ COLUMNS = {
         error_class
     """,
     "job_logs": "id job_id attempt type message context created_at",
+    "schedules": "name definition since cursor paused_at removed_at uid made_by",
+    "schedule_occurrences": "name at until count verdict reason job_id dealt_at",
 }
 """The columns that are a contract with users."""
 
@@ -42,6 +44,8 @@ OURS = {
     "background_jobs": {"ready", "request_digest", "sensitive"},
     "job_attempts": {"noted"},
     "job_logs": {"folded", "attempts_allowed"},
+    "schedules": set(),
+    "schedule_occurrences": set(),
 }
 """Columns that are nobody's contract."""
 
@@ -224,6 +228,8 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
             "sensitive": None,
             "crashes": 0,
             "submitted_by_job": None,
+            "schedule": None,
+            "occurrence": None,
         },
         "job_attempts": {"noted": 0, "progress": None, "spends_retry": 1, "error_class": None},
         "job_logs": {"folded": None, "attempts_allowed": None},

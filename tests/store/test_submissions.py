@@ -75,6 +75,8 @@ def test_a_submitted_job_is_stored_with_all_that_was_given(store: Store) -> None
         "submitted_gid": 1001,
         "submitted_pid": 4321,
         "submitted_by_job": None,
+        "schedule": None,
+        "occurrence": None,
         "ready": 0,
         "crashes": 0,
         "request_digest": "d1",

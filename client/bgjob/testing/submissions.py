@@ -88,6 +88,7 @@ class Submission(NamedTuple):
 _NOT_YET: Final = (
     *("started_at", "finished_at", "cancel_requested_at", "result", "error"),
     *("submitted_uid", "submitted_gid", "submitted_pid", "submitted_by_job"),
+    *("schedule", "occurrence"),
 )
 
 

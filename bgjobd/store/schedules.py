@@ -1,0 +1,339 @@
+"""What a transaction does about schedules: reads how they stand, has occurrences decided, and makes rows of that.
+
+Within a transaction that is the ledger's. What becomes of an occurrence is a rule of `core.schedules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Any, Final
+
+from bgjob.codec import to_json
+from bgjob.words import Status
+from bgjobd.core.facts import CancelRequested, Unblocked
+from bgjobd.core.job import Job
+from bgjobd.core.schedules import (
+    Calendar,
+    Reason,
+    Skipped,
+    Span,
+    Standing,
+    Unfinished,
+    Verdict,
+    Wanted,
+    decide,
+    jitter_of,
+)
+from bgjobd.host.clock import from_text, to_text
+from bgjobd.store import decisions, statements
+from bgjobd.store.batch import Batch, Overlay
+from bgjobd.store.items import (
+    Dealt,
+    OccurrenceAsked,
+    OccurrencesDue,
+    ScheduleDefined,
+    ScheduleDue,
+    SchedulesDefined,
+    SchedulesSetBack,
+    SetBack,
+    StoredSchedule,
+    Submitter,
+)
+from bgjobd.store.rows import BLOCKED, instant, job_from_row
+from bgjobd.store.written import Kind, Row
+
+Execute = Callable[..., Any]
+"""Runs a statement, with its values, in the transaction that is open."""
+
+_SKIPPED: Final = "skipped"
+_SUBMITTED: Final = "submitted"
+_ASKED: Final = "asked"
+"""The verdicts, as a column has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Latest:
+    """The row before what is dealt with, of those that are not `asked`."""
+
+    at: str
+    count: int
+    verdict: str
+    reason: str | None
+    job_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stands:
+    cursor: str
+    is_paused: bool
+    latest: _Latest | None
+
+
+# What is due
+
+
+def deal(execute: Execute, item: OccurrencesDue, batch: Batch) -> tuple[Dealt, ...]:
+    """Each occurrence becomes a job, or a skip, together with the cursor that has passed it."""
+    names = [one.name for one in item.schedules]
+    stands = dict(_standings(execute, names))
+    unfinished = _unfinished(execute, names)
+    batch.last_id = _last_id(execute)
+    for jobs in unfinished.values():
+        batch.jobs |= {job.id: job for job in jobs}
+    return tuple(
+        [
+            _deal(one, stands.get(one.name), unfinished.get(one.name, []), item.submitter, batch)
+            for one in item.schedules
+        ]
+    )
+
+
+def _deal(
+    schedule: ScheduleDue, stands: _Stands | None, unfinished: list[Job], submitter: Submitter, batch: Batch
+) -> Dealt:
+    if stands is None or stands.cursor != to_text(schedule.cursor):
+        return Dealt(schedule.cursor if stands is None else from_text(stands.cursor))
+    overlay = Overlay.over(batch)
+    verdicts = decide(
+        schedule.due, schedule.rules, _standing(schedule, stands, unfinished, overlay), schedule.now
+    )
+    rows = [_row(schedule.name, verdict, batch.now) for verdict in verdicts]
+    is_more = bool(verdicts) and _is_like(stands.latest, verdicts[0])
+    if is_more and stands.latest is not None:
+        rows[0] |= {"at": stands.latest.at, "count": stands.latest.count + rows[0]["count"]}
+    for verdict, row in zip(verdicts, rows, strict=True):
+        if isinstance(verdict, Wanted):
+            _submit(schedule, verdict, submitter, overlay)
+        overlay.write(Kind.OCCURRENCES, row)
+    overlay.write(Kind.DEALT_SCHEDULE, {"name": schedule.name, "cursor": to_text(schedule.due.until)})
+    batch.take_in(overlay)
+    return Dealt(schedule.due.until, tuple(verdicts), is_more)
+
+
+def _standing(schedule: ScheduleDue, stands: _Stands, unfinished: list[Job], overlay: Overlay) -> Standing:
+    job = schedule.job
+    limit = None if job is None else overlay.batch.max_pending.get(job.queue)
+    return Standing(
+        next_id=overlay.last_id + 1,
+        is_paused=stands.is_paused,
+        is_refused=job is None,
+        unfinished=tuple([_unfinished_one(job) for job in unfinished]),
+        room=None if job is None or limit is None else max(0, limit - overlay.waiting_in(job.queue)),
+    )
+
+
+def _unfinished_one(job: Job) -> Unfinished:
+    is_running = job.status is Status.RUNNING
+    is_stopping = is_running and job.cancel_requested_at is not None
+    return Unfinished(job.id, is_running, job.is_blocked, is_stopping)
+
+
+def _submit(schedule: ScheduleDue, wanted: Wanted, submitter: Submitter, overlay: Overlay) -> None:
+    if schedule.job is None:
+        raise ValueError(f"schedule {schedule.name} has no job that could be submitted")
+    for job_id in wanted.cancels:
+        decisions.apply_fact(job_id, CancelRequested(), overlay)
+    later = jitter_of(schedule.name, wanted.at, schedule.jitter)
+    fact = replace(
+        schedule.job,
+        schedule=schedule.name,
+        occurrence=wanted.at,
+        scheduled_at=wanted.at + later if later else None,
+        is_blocked=wanted.is_blocked,
+    )
+    decisions.store_new(fact, submitter, overlay)
+
+
+def _is_like(latest: _Latest | None, verdict: Verdict) -> bool:
+    """Whether what comes next is skipped for the same reason and the same job, and so goes into the same row."""
+    if latest is None or not isinstance(verdict, Skipped):
+        return False
+    return (latest.verdict, latest.reason, latest.job_id) == (_SKIPPED, verdict.reason, verdict.job_id)
+
+
+def _row(name: str, verdict: Verdict, now: float) -> Row:
+    if isinstance(verdict, Wanted):
+        span, own = (
+            Span(verdict.at, verdict.at),
+            {"verdict": _SUBMITTED, "reason": None, "job_id": verdict.id},
+        )
+    else:
+        span = verdict.span
+        own = {"verdict": _SKIPPED, "reason": verdict.reason, "job_id": verdict.job_id}
+    times = {"at": to_text(span.at), "until": to_text(span.until), "count": span.count}
+    return {"name": name, **times, **own, "dealt_at": to_text(now)}
+
+
+# How schedules stand
+
+_SELECT_STANDING: Final = """
+    SELECT s.name, s.cursor, s.paused_at, o.at, o.count, o.verdict, o.reason, o.job_id
+    FROM json_each(:names) AS wanted CROSS JOIN schedules AS s ON s.name = wanted.value
+    LEFT JOIN schedule_occurrences AS o ON o.name = s.name AND o.at = (
+        SELECT max(at) FROM schedule_occurrences WHERE name = s.name AND at <= s.cursor AND verdict <> 'asked'
+    )
+    WHERE s.removed_at IS NULL
+"""
+_SELECT_UNFINISHED: Final = f"""
+    SELECT t.schedule, {", ".join(f"t.{name}" for name in statements.JOB_COLUMNS)},
+        coalesce((SELECT max(number) FROM job_attempts WHERE job_id = t.id), 0), NULL, NULL
+    FROM json_each(:names) AS wanted CROSS JOIN background_jobs AS t INDEXED BY jobs_of_schedule
+    ON t.schedule = wanted.value AND t.schedule IS NOT NULL AND t.finished_at IS NULL
+    ORDER BY t.id
+"""
+_SELECT_OLDEST: Final = """
+    SELECT id, ready FROM background_jobs INDEXED BY jobs_of_schedule
+    WHERE schedule = :name AND schedule IS NOT NULL AND finished_at IS NULL ORDER BY id LIMIT 1
+"""
+_SELECT_JOBS_AHEAD: Final = """
+    SELECT at FROM schedule_occurrences WHERE name = :name AND at > :after AND verdict = 'submitted'
+"""
+
+
+def _standings(execute: Execute, names: Sequence[str]) -> Iterator[tuple[str, _Stands]]:
+    for name, cursor, paused_at, *latest in execute(_SELECT_STANDING, {"names": to_json(names)}).fetchall():
+        yield name, _Stands(cursor, paused_at is not None, None if latest[0] is None else _Latest(*latest))
+
+
+def _unfinished(execute: Execute, names: Sequence[str]) -> dict[str, list[Job]]:
+    """The jobs of each schedule that have not ended, in the order of their ids."""
+    found: dict[str, list[Job]] = {}
+    for name, *values in execute(_SELECT_UNFINISHED, {"names": to_json(names)}).fetchall():
+        found.setdefault(name, []).append(job_from_row(tuple(values)))
+    return found
+
+
+def _last_id(execute: Execute) -> int:
+    row = execute(statements.SELECT_LAST_ID).fetchone()
+    return row[0] if row else 0
+
+
+def _jobs_ahead(execute: Execute, name: str, after: str) -> frozenset[float]:
+    found = execute(_SELECT_JOBS_AHEAD, {"name": name, "after": after}).fetchall()
+    return frozenset([from_text(at) for (at,) in found])
+
+
+# Jobs that wait for another
+
+
+def unblock(execute: Execute, names: Sequence[str], batch: Batch) -> None:
+    """Of each schedule have the oldest job that has not ended wait for none any more."""
+    for name in names:
+        oldest = execute(_SELECT_OLDEST, {"name": name}).fetchone()
+        if oldest is not None and oldest[1] == BLOCKED:
+            row = execute(statements.SELECT_JOB, {"id": oldest[0]}).fetchone()
+            batch.jobs[oldest[0]] = job_from_row(row)
+            overlay = Overlay.over(batch)
+            decisions.apply_fact(oldest[0], Unblocked(), overlay)
+            batch.take_in(overlay)
+
+
+# What is asked for, and what is configured
+
+
+def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
+    """Submit a job of the schedule, whatever else becomes of its occurrences. Raises the refusals."""
+    batch.last_id = _last_id(execute)
+    overlay = Overlay.over(batch)
+    job = decisions.store_new(
+        replace(item.job, schedule=item.name, occurrence=batch.now), item.submitter, overlay
+    )
+    span = Span(batch.now, batch.now)
+    row = _row(item.name, Wanted(span.at, job.id), batch.now) | {"verdict": _ASKED}
+    while execute(_SELECT_OCCURRENCE, row).fetchone() is not None:
+        row["at"] = row["until"] = to_text(from_text(row["at"]) + 1e-6)
+    overlay.write(Kind.OCCURRENCES, row)
+    batch.take_in(overlay)
+    return job.id
+
+
+_SELECT_OCCURRENCE: Final = "SELECT 1 FROM schedule_occurrences WHERE name = :name AND at = :at"
+_DEFINE: Final = """
+    INSERT INTO schedules (name, definition, since, cursor) VALUES (:name, :definition, :now, :now)
+    ON CONFLICT (name) DO UPDATE SET definition = :definition
+"""
+_BEGIN_ANEW: Final = """
+    UPDATE schedules SET since = :now, cursor = :now, removed_at = NULL WHERE name = :name
+"""
+_REMOVE_OTHERS: Final = """
+    UPDATE schedules SET removed_at = :now
+    WHERE removed_at IS NULL AND uid IS NULL AND name NOT IN (SELECT value FROM json_each(:names))
+"""
+_SELECT_SCHEDULES: Final = """
+    SELECT name, definition, since, cursor, paused_at FROM schedules WHERE removed_at IS NULL ORDER BY name
+"""
+PAUSE_SCHEDULE: Final = (
+    "UPDATE schedules SET paused_at = coalesce(paused_at, :now) WHERE name = :name AND removed_at IS NULL"
+)
+RESUME_SCHEDULE: Final = "UPDATE schedules SET paused_at = NULL WHERE name = :name AND removed_at IS NULL"
+
+
+def define(execute: Execute, item: SchedulesDefined, now: float) -> tuple[StoredSchedule, ...]:
+    """Take up what is configured; what is not any more is kept, and nothing of it is due."""
+    for one in item.schedules:
+        _define(execute, one, now)
+    names = to_json([one.name for one in item.schedules])
+    execute(_REMOVE_OTHERS, {"names": names, "now": to_text(now)})
+    return stored(execute)
+
+
+def _define(execute: Execute, one: ScheduleDefined, now: float) -> None:
+    given = {"name": one.name, "definition": one.definition, "now": to_text(now)}
+    execute(_DEFINE, given)
+    if one.changed is not None:
+        execute(statements.WRITE_OCCURRENCES, _row(one.name, Skipped(one.changed, Reason.CHANGED), now))
+    if one.is_new or one.changed is not None:
+        execute(_BEGIN_ANEW, given)
+
+
+def stored(execute: Execute) -> tuple[StoredSchedule, ...]:
+    """The schedules that are configured, as they are stored."""
+    return tuple(
+        [
+            StoredSchedule(
+                name,
+                definition,
+                from_text(since),
+                from_text(cursor),
+                instant(paused_at),
+                _jobs_ahead(execute, name, cursor),
+            )
+            for name, definition, since, cursor, paused_at in execute(_SELECT_SCHEDULES).fetchall()
+        ]
+    )
+
+
+# A clock that was set back
+
+_SELECT_SKIPS_AHEAD: Final = """
+    SELECT at, count FROM schedule_occurrences WHERE name = :name AND verdict = 'skipped' AND until > :now
+"""
+_DELETE_OCCURRENCES: Final = "DELETE FROM schedule_occurrences WHERE name = :name AND at = :at"
+_CUT: Final = """
+    UPDATE schedule_occurrences SET until = :until, count = :count WHERE name = :name AND at = :at
+"""
+
+
+def set_back(execute: Execute, item: SchedulesSetBack, now: float) -> tuple[SetBack, ...]:
+    """Forget of each schedule the skips that are yet to come; those that became jobs stay."""
+    return tuple([_set_back(execute, name, calendar, now) for name, calendar in item.schedules])
+
+
+def _set_back(execute: Execute, name: str, calendar: Calendar, now: float) -> SetBack:
+    given = {"name": name, "now": to_text(now)}
+    taken_back = 0
+    for at, count in execute(_SELECT_SKIPS_AHEAD, given).fetchall():
+        left = [] if at > given["now"] else [from_text(at), *_up_to(calendar, from_text(at), now)]
+        if left:
+            execute(_CUT, given | {"at": at, "until": to_text(left[-1]), "count": len(left)})
+        else:
+            execute(_DELETE_OCCURRENCES, given | {"at": at})
+        taken_back += count - len(left)
+    execute(statements.MOVE_CURSOR, {"name": name, "cursor": given["now"]})
+    return SetBack(now, _jobs_ahead(execute, name, given["now"]), taken_back)
+
+
+def _up_to(calendar: Calendar, after: float, now: float) -> Iterator[float]:
+    return takewhile(lambda at: at <= now, calendar.after(after))

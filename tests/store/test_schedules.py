@@ -1,0 +1,290 @@
+"""Occurrences in the file: each has one row, each that became a job has that, whatever is repeated and whenever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bgjob.words import Status
+from bgjobd.core.calendar import Every
+from bgjobd.core.planner import Lanes
+from bgjobd.core.schedules import Due, Missed, Overlap, Rules, Span, due
+from bgjobd.host.clock import from_text, to_text
+from bgjobd.store.items import (
+    Dealt,
+    OccurrenceAsked,
+    OccurrencesDue,
+    ScheduleDefined,
+    ScheduleDue,
+    SchedulePaused,
+    ScheduleResumed,
+    SchedulesDefined,
+    SchedulesSetBack,
+    StoredSchedule,
+    Submitter,
+)
+from tests.store.samples import COMPLETED, NOW, Store, asked, cancels, ends, retries, starts
+
+NIGHTLY = "nightly"
+MINUTE = Every(60.0)
+DAEMON = Submitter(0, 0, 17)
+ALL = Rules(Missed.RUN_ALL, Overlap.ALLOW)
+FIRST = NOW - NOW % 60 + 60
+"""The first occurrence after NOW."""
+
+NO_JOB: Any = object()
+
+
+@pytest.fixture
+def nightly(store: Store) -> Store:
+    define(store, NIGHTLY, is_new=True)
+    return store
+
+
+def define(store: Store, *names: str, **given: Any) -> tuple[StoredSchedule, ...]:
+    found: tuple[StoredSchedule, ...] = store.answer(
+        SchedulesDefined(tuple(ScheduleDefined(name, "{}", **given) for name in names))
+    )
+    return found
+
+
+def stored(store: Store, name: str = NIGHTLY) -> StoredSchedule:
+    found: tuple[StoredSchedule, ...] = store.answer(SchedulesDefined((ScheduleDefined(name, "{}"),)))
+    return found[0]
+
+
+def what_is_due(store: Store, rules: Rules = ALL, job: Any = NO_JOB, **given: Any) -> OccurrencesDue:
+    now = stored(store)
+    *_, found = due(MINUTE.after(now.cursor), now.known, rules, store.now)
+    assert found is not None
+    fact = asked() if job is NO_JOB else job
+    one = ScheduleDue(NIGHTLY, now.cursor, found, rules, fact, given.pop("jitter", 0.0), store.now)
+    return OccurrencesDue((one,), DAEMON)
+
+
+def deal(store: Store, rules: Rules = ALL, job: Any = NO_JOB, **given: Any) -> Dealt:
+    (dealt,) = store.answer(what_is_due(store, rules, job, **given))
+    assert isinstance(dealt, Dealt)
+    return dealt
+
+
+def rows(store: Store) -> list[tuple[float, float, int, str, str | None, int | None]]:
+    """at and until as minutes from FIRST."""
+    found = store.database.execute_sql(
+        "SELECT at, until, count, verdict, reason, job_id FROM schedule_occurrences ORDER BY at"
+    ).fetchall()
+    return [(minutes(at), minutes(until), *others) for at, until, *others in found]
+
+
+def minutes(at: str) -> float:
+    return (from_text(at) - FIRST) / 60
+
+
+def waits(store: Store) -> dict[int, int]:
+    """What the jobs that have not ended wait for."""
+    return dict(
+        store.database.execute_sql(
+            "SELECT id, ready FROM background_jobs WHERE finished_at IS NULL"
+        ).fetchall()
+    )
+
+
+def start_all(store: Store) -> None:
+    claims = store.commit(lanes=Lanes(10)).claims
+    for claim in claims:
+        store.commit(starts(claim.job.id, claim.job.attempt))
+
+
+def test_an_occurrence_becomes_a_job_with_its_row_and_its_cursor(nightly: Store) -> None:
+    nightly.now = FIRST
+    assert deal(nightly).cursor == FIRST
+    assert rows(nightly) == [(0, 0, 1, "submitted", None, 1)]
+    job = nightly.job(1)
+    assert (job["schedule"], job["occurrence"]) == (NIGHTLY, to_text(FIRST))
+    assert (job["submitted_uid"], job["submitted_pid"], job["scheduled_at"]) == (0, 17, None)
+
+
+def test_what_is_handed_over_again_was_dealt_with(nightly: Store) -> None:
+    nightly.now = FIRST + 60
+    item = what_is_due(nightly)
+    assert len(nightly.answer(item)[0].verdicts) == 2
+    assert nightly.answer(item) == (Dealt(FIRST + 60),)
+    nightly.now += 60
+    item = what_is_due(nightly)
+    assert nightly.commit(item, item).answers[1] == (Dealt(FIRST + 120),)
+    assert [row[-1] for row in rows(nightly)] == [1, 2, 3]
+
+
+def test_those_skipped_in_a_row_for_one_reason_are_one_row(nightly: Store) -> None:
+    nightly.commit(SchedulePaused(NIGHTLY))
+    for minute in range(3):
+        nightly.now = FIRST + 60 * minute
+        assert deal(nightly).is_more == (minute > 0)
+    assert rows(nightly) == [(0, 2, 3, "skipped", "paused", None)]
+    nightly.commit(ScheduleResumed(NIGHTLY))
+    nightly.now += 60
+    deal(nightly, job=None)
+    nightly.now += 60
+    deal(nightly)
+    nightly.commit(SchedulePaused(NIGHTLY))
+    nightly.now += 60
+    assert not deal(nightly).is_more
+    assert rows(nightly)[1:] == [
+        (3, 3, 1, "skipped", "refused", None),
+        (4, 4, 1, "submitted", None, 1),
+        (5, 5, 1, "skipped", "paused", None),
+    ]
+
+
+def test_two_years_of_minutes_are_one_row_and_one_job(nightly: Store) -> None:
+    nightly.now = FIRST + 2 * 365 * 86_400 + 30
+    deal(nightly, Rules(late=10.0))
+    assert [row[2:] for row in rows(nightly)] == [
+        (2 * 365 * 1440, "skipped", "missed", None),
+        (1, "submitted", None, 1),
+    ]
+
+
+def test_a_job_that_overlaps_is_named(nightly: Store) -> None:
+    nightly.now = FIRST
+    deal(nightly, Rules())
+    start_all(nightly)
+    nightly.now += 60
+    deal(nightly, Rules())
+    nightly.commit(ends(1, COMPLETED))
+    nightly.now += 60
+    deal(nightly, Rules())
+    assert rows(nightly)[1:] == [(1, 1, 1, "skipped", "overlap", 1), (2, 2, 1, "submitted", None, 2)]
+
+
+def test_jobs_wait_in_a_row_each_for_the_one_before(nightly: Store) -> None:
+    nightly.now = FIRST + 600
+    deal(nightly, Rules(Missed.RUN_ALL, Overlap.WAIT, late=0.0, missed_limit=3))
+    assert rows(nightly)[0][2:] == (7, "skipped", "missed", None)
+    assert waits(nightly) == {1: 1, 2: 2, 3: 2}
+    start_all(nightly)
+    assert nightly.commit(lanes=Lanes(10)).claims == ()
+    nightly.commit(ends(1, COMPLETED))
+    assert waits(nightly) == {2: 1, 3: 2}
+    nightly.commit(cancels(2))
+    assert waits(nightly) == {3: 1}
+
+
+def test_one_that_waits_can_be_cancelled_and_retried(nightly: Store) -> None:
+    nightly.now = FIRST
+    rules = Rules(overlap=Overlap.WAIT)
+    deal(nightly, rules)
+    start_all(nightly)
+    nightly.now += 60
+    deal(nightly, rules)
+    nightly.commit(cancels(2))
+    assert nightly.job(2)["status"] == Status.CANCELLED
+    nightly.commit(retries(2))
+    assert waits(nightly) == {1: 1, 2: 1}
+
+
+def test_a_newer_one_cancels_what_runs_and_what_waits(nightly: Store) -> None:
+    rules = Rules(overlap=Overlap.CANCEL)
+    nightly.now = FIRST
+    deal(nightly, rules)
+    start_all(nightly)
+    for _ in range(2):
+        nightly.now += 60
+        stops = nightly.commit(what_is_due(nightly, rules)).stops
+    assert [job.id for job in stops] == []
+    assert nightly.job(1)["cancel_requested_at"] == to_text(FIRST + 60)
+    assert nightly.job(2)["status"] == Status.CANCELLED
+    assert waits(nightly) == {1: 1, 3: 2}
+
+
+def test_a_full_queue_is_a_reason(nightly: Store) -> None:
+    lanes = replace(Lanes(0), max_pending={"default": 1})
+    nightly.now = FIRST + 60
+    nightly.commit(what_is_due(nightly), lanes=lanes)
+    assert rows(nightly) == [(0, 0, 1, "submitted", None, 1), (1, 1, 1, "skipped", "queue full", None)]
+
+
+def test_jitter_puts_off_the_job_and_not_its_occurrence(nightly: Store) -> None:
+    nightly.now = FIRST
+    deal(nightly, jitter=30.0)
+    job = nightly.job(1)
+    assert 0 < from_text(job["scheduled_at"]) - FIRST < 30
+    assert job["occurrence"] == to_text(FIRST)
+
+
+def test_what_somebody_asks_for_is_a_row_of_its_own(nightly: Store) -> None:
+    nightly.now = FIRST
+    deal(nightly)
+    assert nightly.answer(OccurrenceAsked(NIGHTLY, asked(), DAEMON)) == 2
+    assert nightly.answer(OccurrenceAsked(NIGHTLY, asked(), DAEMON)) == 3
+    assert [row[2:] for row in rows(nightly)] == [
+        (1, "submitted", None, 1),
+        (1, "asked", None, 2),
+        (1, "asked", None, 3),
+    ]
+    nightly.now += 60
+    deal(nightly)
+    assert stored(nightly).cursor == FIRST + 60
+
+
+def test_a_new_schedule_begins_now_and_a_removed_one_begins_anew(store: Store) -> None:
+    (first,) = define(store, NIGHTLY, is_new=True)
+    assert (first.since, first.cursor) == (NOW, NOW)
+    store.now += 60
+    assert define(store, NIGHTLY) == (first,)
+    assert define(store, "other", is_new=True)[0].name == "other"
+    store.now += 60
+    (again,) = define(store, NIGHTLY, is_new=True)
+    assert (again.since, again.cursor) == (store.now, store.now)
+
+
+def test_what_was_due_by_other_times_is_told(nightly: Store) -> None:
+    nightly.now = FIRST + 120
+    (after,) = define(nightly, NIGHTLY, changed=Span(FIRST, FIRST + 120, 3))
+    assert after.cursor == nightly.now
+    assert rows(nightly) == [(0, 2, 3, "skipped", "changed", None)]
+
+
+def test_a_clock_that_was_in_the_future_costs_nothing(nightly: Store) -> None:
+    nightly.now = FIRST + 60
+    deal(nightly)
+    nightly.commit(SchedulePaused(NIGHTLY))
+    nightly.now = FIRST + 600
+    deal(nightly)
+    nightly.commit(ScheduleResumed(NIGHTLY))
+    nightly.now = FIRST + 660
+    deal(nightly)
+    nightly.now = FIRST + 180
+    (back,) = nightly.answer(SchedulesSetBack(((NIGHTLY, MINUTE),)))
+    assert (back.cursor, back.known, back.taken_back) == (nightly.now, {FIRST + 660}, 7)
+    assert rows(nightly)[2:] == [(2, 3, 2, "skipped", "paused", None), (11, 11, 1, "submitted", None, 3)]
+    for _ in range(3):
+        nightly.now += 300
+        deal(nightly)
+        if stored(nightly).cursor < nightly.now:  # it ends with what was a job already
+            deal(nightly)
+    assert len({row[-1] for row in rows(nightly) if row[3] == "submitted"}) == 17
+    assert spans(rows(nightly)) == list(range(19))
+
+
+def spans(found: Iterable[tuple[float, float, int, Any, Any, Any]]) -> list[float]:
+    covered: list[float] = []
+    for at, until, count, *_ in found:
+        each = [at + minute for minute in range(int(until - at) + 1)]
+        assert len(each) == count
+        covered += each
+    return covered
+
+
+def test_of_a_thousand_schedules_each_has_its_job(store: Store) -> None:
+    names = [f"s{number}" for number in range(1000)]
+    define(store, *names, is_new=True)
+    store.now = FIRST
+    every = tuple(
+        ScheduleDue(name, NOW, Due(None, (FIRST,), FIRST), Rules(), asked(), 0.0, FIRST) for name in names
+    )
+    dealt = store.answer(OccurrencesDue(every, DAEMON))
+    assert [one.verdicts[0].id for one in dealt] == list(range(1, 1001))
