@@ -27,6 +27,7 @@ from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.inspection import Inspection
 from bgjobd.daemon.reload import Reload
 from bgjobd.daemon.retention import Retention
+from bgjobd.daemon.schedules import Schedules
 from bgjobd.daemon.signs_of_life import SignsOfLife
 from bgjobd.daemon.silence import Silence
 from bgjobd.daemon.waiters import Waiters
@@ -91,7 +92,8 @@ class Daemon:
         self.supervisor = self._make_supervisor(config, life)
         self._signs_of_life = SignsOfLife(notifier, self._outbox, lambda: self.fork_server)
         self.retention = self._make_retention()
-        self._due_timer = DueTimer(clock, self._outbox, self.retention.on_leap, self.say)
+        self.schedules = self._make_schedules()
+        self._due_timer = DueTimer(clock, self._outbox, self._on_leap, self.say)
         self._deliveries = self._make_deliveries()
         self.inspection = self._make_inspection()
         self.reload = self._make_reload(load_config)
@@ -139,6 +141,16 @@ class Daemon:
             say=self.say,
         )
 
+    def _make_schedules(self) -> Schedules:
+        return Schedules(
+            config=lambda: self.config,
+            current_catalogue=self.current_catalogue,
+            read=self.readers.read,
+            record=self.record,
+            now=self.clock.now,
+            say=self.say,
+        )
+
     def _make_deliveries(self) -> Deliveries:
         return Deliveries(
             supervisor=self.supervisor,
@@ -177,7 +189,11 @@ class Daemon:
             status=self.inspection.status,
             say=self.say,
         )
-        reload.on_success += [self.retention.look_now, self.supervisor.work_limits.look_at_all]
+        reload.on_success += [
+            self.retention.look_now,
+            self.supervisor.work_limits.look_at_all,
+            self.schedules.wake,
+        ]
         return reload
 
     # Start and stop
@@ -191,6 +207,7 @@ class Daemon:
         self._outbox.send(DaemonStarted())
         self.supervisor.start(reader, self._notifier.more_time)
         self.retention.start(newest_entry, leapt_at)
+        self.background.start(self.schedules.keep())
 
     def start_fork_server(self) -> None:
         """Bring up the fork server in the background; callers that need the catalogue wait for it."""
@@ -205,6 +222,7 @@ class Daemon:
         self._closing = Closing.STOPPING
         self.reload.close()
         self.retention.close()
+        self.schedules.close()
         self._notifier.stopping(self.inspection.status())
         left = len(self.supervisor.attempts)
         adopted = f"{_many(left)} on, and the next daemon adopts {'it' if left == 1 else 'them'}"
@@ -269,7 +287,13 @@ class Daemon:
         if server is not None:
             catalogue = Catalogue(self.config, server.ready["classes"], server.code_version)
             self.current_catalogue.take(catalogue)
+            self.schedules.wake()
         self._on_change()
+
+    def _on_leap(self, seconds: float) -> None:
+        """The clock was set by so much."""
+        self.retention.on_leap(seconds)
+        self.schedules.wake()
 
     def _on_change(self) -> None:
         self._open_lanes()
@@ -345,6 +369,8 @@ class Daemon:
         self._signs_of_life.note_delivery()
         self.health.note(delivery)
         self._deliveries.take(delivery)
+        if delivery.committed is not None:
+            self.schedules.on_commit()
         self._notifier.status(self.inspection.status)
 
 

@@ -16,9 +16,10 @@ from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.masking import masked_text
 from bgjobd.core.why import MOST_AHEAD, LatestAttempt, OnFile, RunningJob
 from bgjobd.host.clock import to_text
-from bgjobd.store import pages, statements, usage
+from bgjobd.store import pages, schedules, statements, usage
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.filters import JobFilter, LogFilter
+from bgjobd.store.items import StoredSchedule
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.pending import COUNT, PENDING, PendingJob
 from bgjobd.store.retention import OldRows
@@ -151,6 +152,10 @@ class Reader:
         return self.paused() | {
             name for statement in _QUEUES for (name,) in self._database.execute_sql(statement).fetchall()
         }
+
+    def schedules(self) -> tuple[StoredSchedule, ...]:
+        """The schedules that are configured."""
+        return schedules.stored(self._database.connection().execute)
 
     def paused(self) -> set[str]:
         """The queues that are paused."""

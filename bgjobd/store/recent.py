@@ -26,6 +26,9 @@ _OF_CALLERS: Final = ("parameters", "result", "error")
 _OF_ATTEMPTS: Final = ("error_type", "error_message", "traceback", "progress", "error_class")
 """The columns that may be large, of a job and of an attempt."""
 
+_NOT_OF_KNOWN: Final = frozenset({Kind.NEW_JOB, Kind.OCCURRENCES, Kind.DEALT_SCHEDULE})
+"""The rows that change no job which is known already, nor an attempt of one."""
+
 _NEW_ATTEMPT: Final = dict.fromkeys(ATTEMPT_COLUMNS) | {"spends_retry": True}
 
 
@@ -81,7 +84,7 @@ class RecentJobs:
             if len(row["parameters"]) <= _LARGEST:
                 self._known[row["id"]] = _Known(row)
         for kind, rows in written.items():
-            if kind is not Kind.NEW_JOB:
+            if kind not in _NOT_OF_KNOWN:
                 self._change(kind, rows)
         while len(self._known) > _MOST:
             del self._known[next(iter(self._known))]

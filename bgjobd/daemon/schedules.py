@@ -1,0 +1,307 @@
+"""The schedules as they are dealt with: looks when the next occurrence is, and hands what is due to the ledger.
+
+What becomes of it is a rule of the core, and decided where it is stored. An occurrence waits for the catalogue, and for
+a file that can be written; then it is late, and the rules say what that means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from bgjob.codec import to_json
+from bgjob.errors import InvalidParameterError, RequestError, ShuttingDownError, TooLargeError
+from bgjob.words import EntryType
+from bgjobd.config.policy import AboveCapError
+from bgjobd.config.sections import Config, Schedule
+from bgjobd.core.facts import Submitted
+from bgjobd.core.job import Call
+from bgjobd.core.schedules import Calendar, Skipped, due, span_of, told
+from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.host.pacing import Pace
+from bgjobd.store.items import (
+    Dealt,
+    Item,
+    OccurrencesDue,
+    ScheduleDefined,
+    ScheduleDue,
+    SchedulesDefined,
+    SchedulesSetBack,
+    SetBack,
+    StoredSchedule,
+    Submitter,
+)
+from bgjobd.store.reader import Reader
+
+T = TypeVar("T")
+
+_TOGETHER: Final = 1000
+"""About how many jobs one transaction may be about."""
+
+
+@dataclass(slots=True)
+class KeptSchedule:
+    """A schedule and how far it was dealt with; `next` is its next occurrence, None where there is none.
+
+    `job` is what each occurrence asks for, None where it is `refused`, or not yet known.
+    """
+
+    name: str
+    definition: Schedule
+    calendar: Calendar = field(init=False)
+    cursor: float
+    paused_at: float | None
+    known: frozenset[float]
+    job: Submitted | None = None
+    refused: str | None = None
+    next: float | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.calendar = self.definition.calendar
+        self.move(self.cursor)
+
+    def move(self, cursor: float) -> None:
+        """It was dealt with up to here."""
+        self.cursor = cursor
+        self.next = next(self.calendar.after(cursor), None)
+
+
+class Schedules:
+    """Has each occurrence dealt with at its time, and what a start finds due as soon as it may be.
+
+    `record` hands an item to the writer, `now` counts seconds since the epoch, `say` writes a line about the daemon.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Callable[[], Config],
+        current_catalogue: CurrentCatalogue,
+        read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],
+        record: Callable[[Item], Awaitable[Any]],
+        now: Callable[[], float],
+        say: Callable[[EntryType, str], None],
+    ) -> None:
+        self._config = config
+        self._current_catalogue = current_catalogue
+        self._read = read
+        self._record = record
+        self._now = now
+        self._say = say
+        self._loop = asyncio.get_running_loop()
+        self._woken = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._taken_up: Config | None = None
+        self._of_catalogue: Catalogue | None = None
+        self._is_owed = False
+        self.kept: dict[str, KeptSchedule] = {}
+
+    async def keep(self) -> None:
+        """Look whenever something is due or has changed, for as long as the daemon takes anything."""
+        while True:
+            try:
+                await self._look()
+                self._is_owed = False
+            except ShuttingDownError:
+                return
+            except RequestError:  # the file cannot be written: `on_commit` tells when it can be again
+                self._is_owed = True
+            self._arm()
+            await self._woken.wait()
+            self._woken.clear()
+
+    def wake(self) -> None:
+        """Something has changed: configuration, catalogue or clock."""
+        self._woken.set()
+
+    def on_commit(self) -> None:
+        """The file can be written."""
+        if self._is_owed:
+            self._woken.set()
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        following = [kept.next for kept in self.kept.values() if kept.next is not None]
+        if following and self._of_catalogue is not None and not self._is_owed:
+            self._timer = self._loop.call_later(max(0.0, min(following) - self._now()), self.wake)
+
+    async def _look(self) -> None:
+        if self._taken_up is not self._config():
+            await self._take_up(self._config())
+        ahead = [kept for kept in self.kept.values() if kept.cursor > self._now()]
+        if ahead:
+            await self._set_back(ahead)
+        catalogue = self._current_catalogue.try_catalogue()
+        if catalogue is None:
+            return
+        self._ask_for_jobs(catalogue)
+        while found := [
+            one for one in self.kept.values() if one.next is not None and one.next <= self._now()
+        ]:
+            await self._deal(found)
+
+    # What is configured
+
+    async def _take_up(self, config: Config) -> None:
+        stored: Iterable[StoredSchedule] = await self._read(lambda reader: reader.schedules())
+        before = {one.name: one for one in stored}
+        defined = [
+            await self._defined(name, schedule, before.get(name))
+            for name, schedule in config.schedules.items()
+        ]
+        if defined or before:
+            stored = await self._record(SchedulesDefined(tuple(defined)))
+        told = {name: kept.refused for name, kept in self.kept.items()}
+        self.kept = {
+            one.name: KeptSchedule(
+                one.name,
+                config.schedules[one.name],
+                one.cursor,
+                one.paused_at,
+                one.known,
+                refused=told.get(one.name),
+            )
+            for one in stored
+        }
+        self._taken_up, self._of_catalogue = config, None
+
+    async def _defined(self, name: str, schedule: Schedule, before: StoredSchedule | None) -> ScheduleDefined:
+        text = definition_of(schedule)
+        if before is None:
+            return ScheduleDefined(name, text, is_new=True)
+        old = _try_schedule(before.definition)
+        if old is None:
+            return ScheduleDefined(name, text, is_new=True)
+        if _times(old) == _times(schedule):
+            return ScheduleDefined(name, text)
+        changed = await _last(span_of(old.calendar.after(before.cursor), self._now()))
+        return ScheduleDefined(name, text, is_new=True, changed=changed)
+
+    def _ask_for_jobs(self, catalogue: Catalogue) -> None:
+        """What the occurrences ask for, by this catalogue; say where that is refused, and was not, or otherwise."""
+        if catalogue is self._of_catalogue:
+            return
+        for kept in self.kept.values():
+            before, kept.job, kept.refused = kept.refused, None, None
+            try:
+                kept.job = job_of(self._config(), catalogue, kept.definition)
+            except RequestError as refusal:
+                kept.refused = str(refusal)
+                if kept.refused != before:
+                    why = f"its occurrences are skipped, for the job is refused: {refusal}"
+                    self._say(EntryType.FAILURE, f"schedule {kept.name}: {why}")
+        self._of_catalogue = catalogue
+
+    # What is due
+
+    async def _deal(self, found: Iterable[KeptSchedule]) -> None:
+        gathered: dict[str, ScheduleDue] = {}
+        jobs = 0
+        now = self._now()
+        for kept in found:
+            one = await self._gather(kept, now)
+            if one is not None:
+                gathered[kept.name] = one
+                jobs += len(one.due.instants) + 1
+            if jobs >= _TOGETHER:
+                break
+        item = OccurrencesDue(tuple(gathered.values()), _own())
+        answers: tuple[Dealt, ...] = await self._record(item)
+        for name, dealt in zip(gathered, answers, strict=True):
+            self._on_dealt(self.kept[name], dealt)
+
+    async def _gather(self, kept: KeptSchedule, now: float) -> ScheduleDue | None:
+        rules, jitter = kept.definition.rules, kept.definition.jitter or 0.0
+        found = await _last(due(kept.calendar.after(kept.cursor), kept.known, rules, now))
+        if found is None:
+            return None
+        return ScheduleDue(kept.name, kept.cursor, found, rules, kept.job, jitter, now)
+
+    def _on_dealt(self, kept: KeptSchedule, dealt: Dealt) -> None:
+        kept.move(dealt.cursor)
+        for place, verdict in enumerate(dealt.verdicts):
+            if isinstance(verdict, Skipped) and not (dealt.is_more and place == 0):
+                self._say(*told(kept.name, verdict))
+
+    async def _set_back(self, ahead: Iterable[KeptSchedule]) -> None:
+        item = SchedulesSetBack(tuple([(kept.name, kept.calendar) for kept in ahead]))
+        answers: tuple[SetBack, ...] = await self._record(item)
+        for (name, _), answer in zip(item.schedules, answers, strict=True):
+            kept = self.kept[name]
+            kept.known = answer.known
+            kept.move(answer.cursor)
+            if answer.taken_back:
+                what = f"{answer.taken_back} skipped occurrences are yet to come, and forgotten"
+                self._say(EntryType.INFO, f"schedule {name}: the clock was set back: {what}")
+
+
+def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitted:
+    """What each occurrence of the schedule asks for. Raises the refusals of a submit."""
+    class_name, _, method_name = schedule.job.partition("::")
+    catalogue.check(class_name, method_name, schedule.parameters)
+    text = to_json(schedule.parameters)
+    if len(text.encode()) > config.socket.max_parameters:
+        raise TooLargeError(limit=config.socket.max_parameters, size=len(text.encode()))
+    sensitive = catalogue.sensitive(class_name, method_name, schedule.parameters)
+    own = schedule.model_dump(include=_OF_TERMS)
+    try:
+        terms = catalogue.policies[class_name].terms(cap=config.retry.cap, **own)
+    except AboveCapError:
+        raise InvalidParameterError(parameter="options.max_retries") from None
+    return Submitted(
+        id=0,  # the ledger gives it
+        call=Call(class_name, method_name, text, sensitive),
+        retry_count=0,
+        policy=terms.retry,
+        queue=terms.queue,
+        priority=terms.priority,
+        timeout=terms.timeout,
+    )
+
+
+_OF_TERMS: Final = {"queue", "priority", "timeout", "max_retries", "retry_delay", "backoff"}
+
+
+def definition_of(schedule: Schedule) -> str:
+    """What was configured, as JSON text."""
+    return to_json(schedule.model_dump(mode="json", exclude_unset=True))
+
+
+def _try_schedule(definition: str) -> Schedule | None:
+    """What was stored; None where it means nothing any more, as of a zone that is gone."""
+    try:
+        return Schedule.model_validate_json(definition)
+    except ValidationError:
+        return None
+
+
+def _times(schedule: Schedule) -> tuple[Any, ...]:
+    """What its occurrences follow from."""
+    return schedule.cron, schedule.every, schedule.starting, schedule.zone
+
+
+async def _last(found: Iterator[T | None]) -> T | None:
+    """The last value, others having their turn before each."""
+    pace, last = Pace(), None
+    for one in found:
+        last = one
+        if pace.is_over:
+            await pace.rest()
+    return last
+
+
+def _own() -> Submitter:
+    return Submitter(os.geteuid(), os.getegid(), os.getpid())
