@@ -170,6 +170,28 @@ def span_of(occurrences: Iterable[float], until: float) -> Iterator[Span | None]
     yield span
 
 
+def left_of(
+    span: Span, taken: Collection[float], occurrences: Iterable[float]
+) -> Iterator[tuple[Span, ...] | None]:
+    """What is left of a span of skipped ones without those that are taken: the last value, before it as `due`.
+
+    `occurrences` are those of the schedule from the span's first on.
+    """
+    left: list[Span] = []
+    is_open = False
+    for number, at in enumerate(takewhile(lambda at: at <= span.until, occurrences), 1):
+        if at in taken:
+            is_open = False
+        elif is_open:
+            left[-1] = _joined(left[-1], at)
+        else:
+            left.append(Span(at, at))
+            is_open = True
+        if number % 1000 == 0:
+            yield None
+    yield tuple(left)
+
+
 def decide(due: Due, rules: Rules, standing: Standing, now: float) -> list[Verdict]:
     """What becomes of each, in order; those skipped in a row for one reason and one job are one verdict."""
     verdicts: list[Verdict] = []

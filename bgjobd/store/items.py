@@ -17,7 +17,7 @@ from bgjobd.core.facts import (
 )
 from bgjobd.core.job import Job
 from bgjobd.core.masking import masked_text
-from bgjobd.core.schedules import Calendar, Due, Rules, Span, Verdict
+from bgjobd.core.schedules import Calendar, Due, Reason, Rules, Span, Verdict
 from bgjobd.store.snapshots import snapshot_of
 from bgjobd.store.tally import Tally
 from bgjobd.store.written import Written
@@ -201,6 +201,31 @@ class OccurrenceAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class SkippedRow:
+    """A row of occurrences that were skipped in a row, as it is stored."""
+
+    span: Span
+    reason: Reason
+    job_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """Occurrences of a schedule that have no job are to become some, each `at` its time, from an instant on.
+
+    In place of the `rows` that they were skipped in comes what is `left` of those. Answered by a tuple of the jobs'
+    ids; by None, with nothing done, where one of the rows is not as it was, or an occurrence has got a job.
+    """
+
+    name: str
+    wanted: tuple[tuple[float, float], ...]
+    rows: tuple[SkippedRow, ...]
+    left: tuple[SkippedRow, ...]
+    job: Submitted
+    submitter: Submitter
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleDefined:
     """What is configured of a schedule, as JSON text. `changed`: of one whose times have changed, what was due by the
     old ones; where they have changed, or it is new, nothing from before now is due.
@@ -256,6 +281,7 @@ Item = (
     | Trimming
     | OccurrencesDue
     | OccurrenceAsked
+    | Backfill
     | SchedulesDefined
     | SchedulesSetBack
     | SchedulePaused

@@ -1,8 +1,8 @@
 """One transaction: loads what a batch of items is about, has them decided, stores what they come to, grants free slots.
 
-With `deletions`, `schedules` and `slots` the only SQL that writes. What is decided stands in memory until all of it is
-stored, each kind of row in one go; so an item that is refused costs its neighbours nothing. Nothing here is remembered
-between transactions but what is derived from the file.
+With `backfills`, `deletions`, `schedules` and `slots` the only SQL that writes. What is decided stands in memory until
+all of it is stored, each kind of row in one go; so an item that is refused costs its neighbours nothing. Nothing here
+is remembered between transactions but what is derived from the file.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Call
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
-from bgjobd.store import bulks, decisions, deletions, schedules, statements
+from bgjobd.store import backfills, bulks, decisions, deletions, schedules, statements
 from bgjobd.store.batch import Batch, Keyed
 from bgjobd.store.database import UncertainCommitError, is_surely_undone
 from bgjobd.store.items import (
+    Backfill,
     BulkSubmission,
     Committed,
     DaemonStarted,
@@ -70,7 +71,7 @@ _SWEEPS: Final = (
 )
 """The items that a statement of their own carries out, on whatever rows it finds."""
 
-_APART: Final = (*_SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked)
+_APART: Final = (*_SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill)
 """The items before which all that came earlier is written."""
 
 
@@ -165,6 +166,8 @@ class Ledger:
                 return schedules.deal(self._execute, item, batch)
             case OccurrenceAsked():
                 return schedules.ask(self._execute, item, batch)
+            case Backfill():
+                return backfills.backfill(self._execute, item, batch)
             case _:
                 raise TypeError(f"nothing is decided about {item}")
 

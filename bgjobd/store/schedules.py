@@ -79,7 +79,7 @@ def deal(execute: Execute, item: OccurrencesDue, batch: Batch) -> tuple[Dealt, .
     names = [one.name for one in item.schedules]
     stands = dict(_standings(execute, names))
     unfinished = _unfinished(execute, names)
-    batch.last_id = _last_id(execute)
+    batch.last_id = last_id(execute)
     for jobs in unfinished.values():
         batch.jobs |= {job.id: job for job in jobs}
     return tuple(
@@ -99,7 +99,7 @@ def _deal(
     verdicts = decide(
         schedule.due, schedule.rules, _standing(schedule, stands, unfinished, overlay), schedule.now
     )
-    rows = [_row(schedule.name, verdict, batch.now) for verdict in verdicts]
+    rows = [row_of(schedule.name, verdict, batch.now) for verdict in verdicts]
     is_more = bool(verdicts) and _is_like(stands.latest, verdicts[0])
     if is_more and stands.latest is not None:
         rows[0] |= {"at": stands.latest.at, "count": stands.latest.count + rows[0]["count"]}
@@ -153,7 +153,8 @@ def _is_like(latest: _Latest | None, verdict: Verdict) -> bool:
     return (latest.verdict, latest.reason, latest.job_id) == (_SKIPPED, verdict.reason, verdict.job_id)
 
 
-def _row(name: str, verdict: Verdict, now: float) -> Row:
+def row_of(name: str, verdict: Verdict, now: float) -> Row:
+    """The row that tells of the verdict."""
     if isinstance(verdict, Wanted):
         span, own = (
             Span(verdict.at, verdict.at),
@@ -188,7 +189,7 @@ _SELECT_OLDEST: Final = """
     WHERE schedule = :name AND schedule IS NOT NULL AND finished_at IS NULL ORDER BY id LIMIT 1
 """
 _SELECT_JOBS_AHEAD: Final = """
-    SELECT at FROM schedule_occurrences WHERE name = :name AND at > :after AND verdict = 'submitted'
+    SELECT at FROM schedule_occurrences WHERE name = :name AND at > :after AND verdict IN ('submitted', 'backfilled')
 """
 
 
@@ -205,7 +206,8 @@ def _unfinished(execute: Execute, names: Sequence[str]) -> dict[str, list[Job]]:
     return found
 
 
-def _last_id(execute: Execute) -> int:
+def last_id(execute: Execute) -> int:
+    """Of the newest job."""
     row = execute(statements.SELECT_LAST_ID).fetchone()
     return row[0] if row else 0
 
@@ -235,13 +237,13 @@ def unblock(execute: Execute, names: Sequence[str], batch: Batch) -> None:
 
 def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     """Submit a job of the schedule, whatever else becomes of its occurrences. Raises the refusals."""
-    batch.last_id = _last_id(execute)
+    batch.last_id = last_id(execute)
     overlay = Overlay.over(batch)
     job = decisions.store_new(
         replace(item.job, schedule=item.name, occurrence=batch.now), item.submitter, overlay
     )
     span = Span(batch.now, batch.now)
-    row = _row(item.name, Wanted(span.at, job.id), batch.now) | {"verdict": _ASKED}
+    row = row_of(item.name, Wanted(span.at, job.id), batch.now) | {"verdict": _ASKED}
     while execute(_SELECT_OCCURRENCE, row).fetchone() is not None:
         row["at"] = row["until"] = to_text(from_text(row["at"]) + 1e-6)
     overlay.write(Kind.OCCURRENCES, row)
@@ -283,7 +285,7 @@ def _define(execute: Execute, one: ScheduleDefined, now: float) -> None:
     given = {"name": one.name, "definition": one.definition, "now": to_text(now)}
     execute(_DEFINE, given)
     if one.changed is not None:
-        execute(statements.WRITE_OCCURRENCES, _row(one.name, Skipped(one.changed, Reason.CHANGED), now))
+        execute(statements.WRITE_OCCURRENCES, row_of(one.name, Skipped(one.changed, Reason.CHANGED), now))
     if one.is_new or one.changed is not None:
         execute(_BEGIN_ANEW, given)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain, takewhile
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ import pytest
 from bgjob.words import Status
 from bgjobd.core.calendar import Every
 from bgjobd.core.planner import Lanes
-from bgjobd.core.schedules import Due, Missed, Overlap, Rules, Span, due
+from bgjobd.core.schedules import Due, Missed, Overlap, Rules, Span, due, left_of
 from bgjobd.host.clock import from_text, to_text
+from bgjobd.store import backfills
 from bgjobd.store.items import (
+    Backfill,
     Dealt,
     OccurrenceAsked,
     OccurrencesDue,
@@ -23,6 +26,7 @@ from bgjobd.store.items import (
     ScheduleResumed,
     SchedulesDefined,
     SchedulesSetBack,
+    SkippedRow,
     StoredSchedule,
     Submitter,
 )
@@ -288,3 +292,71 @@ def test_of_a_thousand_schedules_each_has_its_job(store: Store) -> None:
     )
     dealt = store.answer(OccurrencesDue(every, DAEMON))
     assert [one.verdicts[0].id for one in dealt] == list(range(1, 1001))
+
+
+def backfill(store: Store, first: float, last: float) -> Backfill:
+    """Of the minutes from `first` to `last`, each that has no job; they start a second apart."""
+    jobs, skipped = backfills.read(store.database.connection().execute, NIGHTLY, first, last)
+    wanted = [at for at in takewhile(lambda at: at <= last, MINUTE.after(first - 1)) if at not in jobs]
+    left: list[SkippedRow] = []
+    for row in skipped:
+        *_, spans_left = left_of(row.span, wanted, chain([row.span.at], MINUTE.after(row.span.at)))
+        left += [replace(row, span=span) for span in spans_left or ()]
+    each = tuple((at, store.now + place) for place, at in enumerate(wanted))
+    return Backfill(NIGHTLY, each, tuple(skipped), tuple(left), asked(), DAEMON)
+
+
+def skip_ten_minutes(store: Store) -> None:
+    """The first minute has a job, the next ten are one row."""
+    store.now = FIRST
+    deal(store)
+    store.commit(SchedulePaused(NIGHTLY))
+    store.now = FIRST + 600
+    deal(store)
+
+
+def test_a_backfill_makes_each_occurrence_without_a_job_one_and_splits_its_row(nightly: Store) -> None:
+    skip_ten_minutes(nightly)
+    item = backfill(nightly, FIRST, FIRST + 180)
+    assert nightly.answer(item) == (2, 3, 4)
+    assert rows(nightly) == [
+        (0, 0, 1, "submitted", None, 1),
+        (1, 1, 1, "backfilled", None, 2),
+        (2, 2, 1, "backfilled", None, 3),
+        (3, 3, 1, "backfilled", None, 4),
+        (4, 10, 7, "skipped", "paused", None),
+    ]
+    job = nightly.job(3)
+    assert job["occurrence"] == to_text(FIRST + 120)
+    assert job["scheduled_at"] == to_text(nightly.now + 1)
+    assert nightly.answer(item) is None
+    assert backfill(nightly, FIRST, FIRST + 180).wanted == ()
+
+
+def test_a_backfill_within_a_row_leaves_two(nightly: Store) -> None:
+    skip_ten_minutes(nightly)
+    assert nightly.answer(backfill(nightly, FIRST + 240, FIRST + 240)) == (2,)
+    assert rows(nightly)[1:] == [
+        (1, 3, 3, "skipped", "paused", None),
+        (4, 4, 1, "backfilled", None, 2),
+        (5, 10, 6, "skipped", "paused", None),
+    ]
+    nightly.now += 60
+    assert deal(nightly).is_more
+    assert rows(nightly)[-1] == (5, 11, 7, "skipped", "paused", None)
+
+
+def test_a_row_that_has_grown_meanwhile_is_not_split(nightly: Store) -> None:
+    skip_ten_minutes(nightly)
+    item = backfill(nightly, FIRST + 240, FIRST + 240)
+    nightly.now += 60
+    deal(nightly)
+    assert nightly.answer(item) is None
+    assert rows(nightly)[1:] == [(1, 11, 11, "skipped", "paused", None)]
+
+
+def test_a_backfill_before_the_schedule_was_there_makes_rows_of_its_own(nightly: Store) -> None:
+    assert nightly.answer(backfill(nightly, FIRST - 120, FIRST - 60)) == (1, 2)
+    assert [row[3:] for row in rows(nightly)] == [("backfilled", None, 1), ("backfilled", None, 2)]
+    nightly.now = FIRST
+    assert not deal(nightly).is_more

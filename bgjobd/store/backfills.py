@@ -1,0 +1,88 @@
+"""Occurrences that had become no job, and are to: what is read of them, and what a transaction writes.
+
+Within a transaction that is the ledger's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from bgjobd.core.schedules import Reason, Skipped, Span, Wanted
+from bgjobd.host.clock import from_text, to_text
+from bgjobd.store import decisions
+from bgjobd.store.batch import Batch, Overlay
+from bgjobd.store.items import Backfill, SkippedRow
+from bgjobd.store.schedules import last_id, row_of
+from bgjobd.store.written import Kind
+
+Execute = Callable[..., Any]
+"""Runs a statement, with its values, in the transaction that is open."""
+
+BACKFILLED: Final = "backfilled"
+"""The verdict, as a column has it."""
+
+# Rows do not overlap: of those that begin before, the latest alone may reach into it.
+_SELECT_ROWS: Final = """
+    SELECT at, until, count, verdict, reason, job_id FROM schedule_occurrences
+    WHERE name = :name AND verdict <> 'asked' AND until >= :first AND at <= :last AND at >= coalesce(
+        (SELECT max(at) FROM schedule_occurrences WHERE name = :name AND verdict <> 'asked' AND at <= :first), ''
+    )
+    ORDER BY at
+"""
+_SELECT_ROW: Final = """
+    SELECT 1 FROM schedule_occurrences
+    WHERE name = :name AND at = :at AND until = :until AND count = :count AND verdict = 'skipped'
+"""
+_SELECT_AT: Final = (
+    "SELECT 1 FROM schedule_occurrences WHERE name = :name AND at = :at AND verdict <> 'skipped'"
+)
+_DELETE: Final = "DELETE FROM schedule_occurrences WHERE name = :name AND at = :at"
+
+
+def read(execute: Execute, name: str, first: float, last: float) -> tuple[set[float], list[SkippedRow]]:
+    """Which occurrences of a span have become jobs, and the rows of those that have not."""
+    jobs: set[float] = set()
+    rows: list[SkippedRow] = []
+    asked = {"name": name, "first": to_text(first), "last": to_text(last)}
+    for at, until, count, verdict, reason, job_id in execute(_SELECT_ROWS, asked).fetchall():
+        if verdict == "skipped":
+            rows.append(SkippedRow(Span(from_text(at), from_text(until), count), Reason(reason), job_id))
+        else:
+            jobs.add(from_text(at))
+    return jobs, rows
+
+
+def backfill(execute: Execute, item: Backfill, batch: Batch) -> tuple[int, ...] | None:
+    """Make the jobs, and the rows that tell of them. Raises the refusals, with nothing written of it."""
+    if not _is_as_it_was(execute, item):
+        return None
+    batch.last_id = last_id(execute)
+    overlay = Overlay.over(batch)
+    ids = tuple([_submit(item, at, start_at, overlay) for at, start_at in item.wanted])
+    for row in item.left:
+        overlay.write(
+            Kind.OCCURRENCES, row_of(item.name, Skipped(row.span, row.reason, row.job_id), batch.now)
+        )
+    for row in item.rows:
+        execute(_DELETE, {"name": item.name, "at": to_text(row.span.at)})
+    batch.take_in(overlay)
+    return ids
+
+
+def _is_as_it_was(execute: Execute, item: Backfill) -> bool:
+    for row in item.rows:
+        times = {"at": to_text(row.span.at), "until": to_text(row.span.until), "count": row.span.count}
+        if execute(_SELECT_ROW, {"name": item.name, **times}).fetchone() is None:
+            return False
+    given = [{"name": item.name, "at": to_text(at)} for at, _ in item.wanted]
+    return all(execute(_SELECT_AT, one).fetchone() is None for one in given)
+
+
+def _submit(item: Backfill, at: float, start_at: float, overlay: Overlay) -> int:
+    fact = replace(item.job, schedule=item.name, occurrence=at, scheduled_at=start_at)
+    job = decisions.store_new(fact, item.submitter, overlay)
+    row = row_of(item.name, Wanted(at, job.id), overlay.batch.now)
+    overlay.write(Kind.OCCURRENCES, row | {"verdict": BACKFILLED})
+    return job.id
