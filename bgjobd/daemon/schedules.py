@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -24,7 +24,7 @@ from bgjobd.core.job import Call
 from bgjobd.core.schedules import Calendar, Skipped, due, span_of, told
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
-from bgjobd.host.pacing import Pace
+from bgjobd.host.pacing import last_of
 from bgjobd.store.items import (
     Dealt,
     Item,
@@ -38,8 +38,6 @@ from bgjobd.store.items import (
     Submitter,
 )
 from bgjobd.store.reader import Reader
-
-T = TypeVar("T")
 
 _TOGETHER: Final = 1000
 """About how many jobs one transaction may be about."""
@@ -187,7 +185,7 @@ class Schedules:
             return ScheduleDefined(name, text, is_new=True)
         if _times(old) == _times(schedule):
             return ScheduleDefined(name, text)
-        changed = await _last(span_of(old.calendar.after(before.cursor), self._now()))
+        changed = await last_of(span_of(old.calendar.after(before.cursor), self._now()))
         return ScheduleDefined(name, text, is_new=True, changed=changed)
 
     def _ask_for_jobs(self, catalogue: Catalogue) -> None:
@@ -225,7 +223,7 @@ class Schedules:
 
     async def _gather(self, kept: KeptSchedule, now: float) -> ScheduleDue | None:
         rules, jitter = kept.definition.rules, kept.definition.jitter or 0.0
-        found = await _last(due(kept.calendar.after(kept.cursor), kept.known, rules, now))
+        found = await last_of(due(kept.calendar.after(kept.cursor), kept.known, rules, now))
         if found is None:
             return None
         return ScheduleDue(kept.name, kept.cursor, found, rules, kept.job, jitter, now)
@@ -291,16 +289,6 @@ def _try_schedule(definition: str) -> Schedule | None:
 def _times(schedule: Schedule) -> tuple[Any, ...]:
     """What its occurrences follow from."""
     return schedule.cron, schedule.every, schedule.starting, schedule.zone
-
-
-async def _last(found: Iterator[T | None]) -> T | None:
-    """The last value, others having their turn before each."""
-    pace, last = Pace(), None
-    for one in found:
-        last = one
-        if pace.is_over:
-            await pace.rest()
-    return last
 
 
 def _own() -> Submitter:

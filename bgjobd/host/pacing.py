@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -48,6 +48,16 @@ async def paced(work: Generator[None, None, T]) -> T:
             return done
         if pace.is_over:
             await pace.rest()
+
+
+async def last_of(found: Iterable[T | None]) -> T | None:
+    """The last value, others having their turn before each."""
+    pace, last = Pace(), None
+    for one in found:
+        last = one
+        if pace.is_over:
+            await pace.rest()
+    return last
 
 
 class AtMostOnce:

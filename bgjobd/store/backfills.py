@@ -80,7 +80,7 @@ def _is_as_it_was(execute: Execute, item: Backfill) -> bool:
     return all(execute(_SELECT_AT, one).fetchone() is None for one in given)
 
 
-def _submit(item: Backfill, at: float, start_at: float, overlay: Overlay) -> int:
+def _submit(item: Backfill, at: float, start_at: float | None, overlay: Overlay) -> int:
     fact = replace(item.job, schedule=item.name, occurrence=at, scheduled_at=start_at)
     job = decisions.store_new(fact, item.submitter, overlay)
     row = row_of(item.name, Wanted(at, job.id), overlay.batch.now)

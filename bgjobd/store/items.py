@@ -211,14 +211,14 @@ class SkippedRow:
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """Occurrences of a schedule that have no job are to become some, each `at` its time, from an instant on.
+    """Occurrences of a schedule that have no job are to become some, each from an instant on, None: at once.
 
     In place of the `rows` that they were skipped in comes what is `left` of those. Answered by a tuple of the jobs'
     ids; by None, with nothing done, where one of the rows is not as it was, or an occurrence has got a job.
     """
 
     name: str
-    wanted: tuple[tuple[float, float], ...]
+    wanted: tuple[tuple[float, float | None], ...]
     rows: tuple[SkippedRow, ...]
     left: tuple[SkippedRow, ...]
     job: Submitted

@@ -16,10 +16,10 @@ from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.masking import masked_text
 from bgjobd.core.why import MOST_AHEAD, LatestAttempt, OnFile, RunningJob
 from bgjobd.host.clock import to_text
-from bgjobd.store import pages, schedules, statements, usage
+from bgjobd.store import backfills, pages, schedules, statements, usage
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.filters import JobFilter, LogFilter
-from bgjobd.store.items import StoredSchedule
+from bgjobd.store.items import SkippedRow, StoredSchedule
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.pending import COUNT, PENDING, PendingJob
 from bgjobd.store.retention import OldRows
@@ -156,6 +156,10 @@ class Reader:
     def schedules(self) -> tuple[StoredSchedule, ...]:
         """The schedules that are configured."""
         return schedules.stored(self._database.connection().execute)
+
+    def skipped(self, name: str, first: float, last: float) -> tuple[set[float], list[SkippedRow]]:
+        """Which occurrences of a schedule in a span have become jobs, and the rows of those that have not."""
+        return backfills.read(self._database.connection().execute, name, first, last)
 
     def paused(self) -> set[str]:
         """The queues that are paused."""

@@ -1,0 +1,93 @@
+"""Backfills of a real file: portions, and what changes between reading and writing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjob.errors import InvalidParameterError
+from bgjobd.core.calendar import Every
+from bgjobd.core.schedules import Reason
+from bgjobd.daemon.backfills import MOST, Backfills
+from bgjobd.store.items import Item
+from bgjobd.store.reader import Reader
+from tests.store.samples import NOW, Store, asked
+from tests.store.test_schedules import DAEMON, FIRST, MINUTE, NIGHTLY, deal, define, rows
+
+
+class File:
+    """The writer and a reader of one file, as the loop has them; `before` is called before each item is written."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.store = Store(state_dir)
+        self.reader = Reader(state_dir)
+        self.before: Callable[[], None] = lambda: None
+
+    async def read(self, question: Callable[[Reader], Any]) -> Any:
+        return question(self.reader)
+
+    async def record(self, item: Item) -> Any:
+        self.before()
+        return self.store.answer(item)
+
+    def backfills(self, calendar: Every = MINUTE) -> Backfills:
+        return Backfills(
+            name=NIGHTLY,
+            calendar=calendar,
+            since=NOW,
+            job=asked(),
+            submitter=DAEMON,
+            read=self.read,
+            record=self.record,
+        )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[File]:
+    file = File(tmp_path)
+    define(file.store, NIGHTLY, is_new=True)
+    yield file
+    file.reader.close()
+    file.store.close()
+
+
+def test_what_has_no_job_is_made_in_portions(file: File) -> None:
+    file.store.now = FIRST + 2500 * 60 + 30
+    deal(file.store, job=None)
+    backfills = file.backfills()
+
+    async def run() -> list[int]:
+        wanted = await backfills.wanted(FIRST, FIRST + 2100 * 60)
+        assert len(wanted) == 2101
+        return await backfills.make(wanted, [None] * len(wanted))
+
+    assert asyncio.run(run()) == list(range(1, 2102))
+    assert rows(file.store)[-1] == (2101, 2500, 400, "skipped", Reason.REFUSED, None)
+    assert asyncio.run(backfills.wanted(FIRST, FIRST + 2100 * 60)) == []
+
+
+def test_a_row_that_grows_meanwhile_is_read_again(file: File) -> None:
+    file.store.now = FIRST + 600
+    deal(file.store, job=None)
+
+    def grow() -> None:
+        file.before = lambda: None
+        file.store.now += 60
+        deal(file.store, job=None)
+
+    file.before = grow
+    backfills = file.backfills()
+
+    assert asyncio.run(backfills.make([FIRST, FIRST + 60], [None, None])) == [1, 2]
+    assert rows(file.store)[-1] == (2, 11, 10, "skipped", Reason.REFUSED, None)
+
+
+def test_too_many_are_refused(file: File) -> None:
+    backfills = file.backfills(Every(1.0))
+    assert len(asyncio.run(backfills.wanted(NOW + 1, NOW + MOST))) == MOST
+    with pytest.raises(InvalidParameterError):
+        asyncio.run(backfills.wanted(NOW + 1, NOW + MOST + 1))
