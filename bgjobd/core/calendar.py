@@ -21,6 +21,8 @@ from cronsim import CronSim
 _DAY: Final = 86_400
 """Seconds; no clock is set back by more."""
 
+_UNITS: Final = ((_DAY, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+
 
 @dataclass(frozen=True, slots=True)
 class Every:
@@ -28,6 +30,14 @@ class Every:
 
     seconds: float
     starting: float = 0.0
+
+    @property
+    def description(self) -> str:
+        """What it means, in words: "Every 15 minutes"."""
+        length, unit = next((one for one in _UNITS if self.seconds % one[0] == 0), _UNITS[-1])
+        count = self.seconds / length
+        often = f"Every {unit}" if count == 1 else f"Every {count:,.15g} {unit}s"
+        return f"{often}, counted from {self.local(self.starting)}" if self.starting else often
 
     def after(self, instant: float) -> Iterator[float]:
         """The occurrences behind an instant, in order, without end."""
@@ -39,6 +49,11 @@ class Every:
     def count(self, after: float, until: float) -> int:
         """How many there are behind an instant, up to another."""
         return max(0, self._number(until) - self._number(after))
+
+    def local(self, at: float) -> str:
+        """When that is, for a person: in UTC, for they are of no zone."""
+        when = datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
+        return f"{when:%a} {when.isoformat(' ')} UTC"
 
     def note(self, at: float) -> str | None:
         """Nothing: no setting of a clock changes them."""
@@ -63,6 +78,11 @@ class Cron:
     zone: tzinfo = UTC
 
     @property
+    def description(self) -> str:
+        """What it means, in words: "At 02:30 on Monday through Friday"."""
+        return CronSim(self.expression, self._clock(0)).explain()
+
+    @property
     def is_fixed(self) -> bool:
         """Whether it names times of a day: one that the clock leaves out counts at the end of the gap, one that it
         shows twice counts the first time. Else each instant counts at which the clock shows one of its times.
@@ -79,6 +99,10 @@ class Cron:
     def count(self, after: float, until: float) -> int:
         """How many there are behind an instant, up to another; some microseconds each."""
         return sum(1 for _ in takewhile(lambda at: at <= until, self.after(after)))
+
+    def local(self, at: float) -> str:
+        """What the clocks of the zone show then, with its name: "Mon 2026-11-30 02:30 CET"."""
+        return f"{datetime.fromtimestamp(at, self.zone):%a %Y-%m-%d %H:%M %Z}"
 
     def note(self, at: float) -> str | None:
         """What is special about this occurrence, where the clock is set."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -183,3 +184,32 @@ def test_every_so_many_seconds_the_next_is_behind_and_the_one_before_is_not(
 def test_minutes_are_those_of_the_clock() -> None:
     assert list(islice(Every(900.0).after(899.5), 2)) == [900.0, 1800.0]
     assert list(islice(Every(900.0).after(900.0), 1)) == [1800.0]
+
+
+@pytest.mark.parametrize(
+    ("calendar", "told"),
+    [
+        (Cron("30 2 * * 1-5"), "At 02:30 on Monday through Friday"),
+        (Cron("*/15 * * * *"), "Every 15th minute of every hour"),
+        (Every(1), "Every second"),
+        (Every(900), "Every 15 minutes"),
+        (Every(5400), "Every 90 minutes"),
+        (Every(604_800), "Every 7 days"),
+        (Every(1.5), "Every 1.5 seconds"),
+        (Every(3600, 900), "Every hour, counted from Thu 1970-01-01 00:15:00 UTC"),
+    ],
+)
+def test_a_calendar_says_what_it_means(calendar: Cron | Every, told: str) -> None:
+    assert calendar.description == told
+
+
+@settings(max_examples=50, deadline=None)
+@given(EXPRESSIONS)
+def test_each_expression_has_words(expression: str) -> None:
+    assert Cron(expression).description
+
+
+def test_an_occurrence_is_told_as_the_clocks_of_its_zone_show_it() -> None:
+    at = datetime(2026, 11, 30, 1, 30, tzinfo=UTC).timestamp()
+    assert Cron("30 2 * * *", ZoneInfo("Europe/Berlin")).local(at) == "Mon 2026-11-30 02:30 CET"
+    assert Every(0.5).local(at + 0.5) == "Mon 2026-11-30 01:30:00.500000 UTC"
