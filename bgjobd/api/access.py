@@ -37,6 +37,9 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Pause": Right.MANAGE,
     "Resume": Right.MANAGE,
     "Reload": Right.MANAGE,
+    "RunSchedule": Right.MANAGE,
+    "PauseSchedule": Right.MANAGE,
+    "ResumeSchedule": Right.MANAGE,
     "Get": Right.READ,
     "List": Right.READ,
     "Logs": Right.READ,
@@ -47,6 +50,8 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Stats": Right.READ,
     "Running": Right.READ,
     "Why": Right.READ,
+    "Schedules": Right.READ,
+    "Occurrences": Right.READ,
     "Prune": Right.OWN,
     "PruneLogs": Right.OWN,
 }

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from bgjob import __version__
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
-from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, EntryType, Status
-from bgjobd.api import schemas, streams
+from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
+from bgjobd.api import schedules, schemas, streams
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.dispatch import Answer, Encoded, Methods, Stream
@@ -30,7 +30,8 @@ from bgjobd.api.replies import (
     summary_of_stored,
 )
 from bgjobd.api.schemas import Input, JobIds, Nothing, QueueName, Submit, SubmitMany, Wait, checked
-from bgjobd.api.submissions import known_queue, submit, try_instant
+from bgjobd.api.submissions import known_queue, stored_instant, submit, try_instant
+from bgjobd.api.who_asked import say_who
 from bgjobd.core.facts import CancelRequested, RetryRequested
 from bgjobd.host.clock import to_text
 from bgjobd.store.filters import JobFilter, LogFilter
@@ -58,7 +59,7 @@ async def wait(daemon: Daemon, given: Wait, caller: Caller) -> Encoded:
 
 
 async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Encoded:
-    since, before_at = _stored(given.since, "since"), _stored(given.before_at, "before_at")
+    since, before_at = stored_instant(given.since, "since"), stored_instant(given.before_at, "before_at")
     wanted = JobFilter(
         *(_words(given.status), given.queue, given.class_name, given.method_name, given.search, since),
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
@@ -117,14 +118,14 @@ async def _output(daemon: Daemon, given: schemas.Output) -> JsonObject:
 async def cancel(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
     ids = list(dict.fromkeys(given.ids))
     await daemon.record(JobRequests(tuple(ids), CancelRequested()))
-    _say_who(daemon, f"cancel of {_jobs(ids)}", caller)
+    say_who(daemon, f"cancel of {_jobs(ids)}", caller)
     return {"ids": ids}
 
 
 async def retry(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
     ids = list(dict.fromkeys(given.ids))
     await daemon.record(JobRequests(tuple(ids), RetryRequested()))
-    _say_who(daemon, f"retry of {_jobs(ids)}", caller)
+    say_who(daemon, f"retry of {_jobs(ids)}", caller)
     return {"ids": ids}
 
 
@@ -140,20 +141,20 @@ async def reload(daemon: Daemon, given: Nothing, caller: Caller) -> JsonObject:
 
 async def pause(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
     await daemon.record(QueuePaused(known_queue(daemon, given.queue, "queue")))
-    _say_who(daemon, f"pause of queue {given.queue}", caller)
+    say_who(daemon, f"pause of queue {given.queue}", caller)
     return {}
 
 
 async def resume(daemon: Daemon, given: QueueName, caller: Caller) -> JsonObject:
     await daemon.record(QueueResumed(known_queue(daemon, given.queue, "queue")))
-    _say_who(daemon, f"resume of queue {given.queue}", caller)
+    say_who(daemon, f"resume of queue {given.queue}", caller)
     return {}
 
 
 async def prune(daemon: Daemon, given: schemas.Prune, caller: Caller) -> JsonObject:
     deleted = await daemon.retention.delete(tuple(dict.fromkeys(given.ids)), given.last_entry)
     if deleted.jobs:
-        _say_who(daemon, f"deletion of {_jobs(list(deleted.jobs))}", caller)
+        say_who(daemon, f"deletion of {_jobs(list(deleted.jobs))}", caller)
     return {"ids": list(deleted.jobs), "entries": deleted.entries}
 
 
@@ -163,13 +164,8 @@ async def prune_logs(daemon: Daemon, given: schemas.PruneLogs, caller: Caller) -
         raise InvalidParameterError(parameter="before")
     trimmed = await daemon.retention.trim(before, given.after or 0)
     if trimmed.entries:
-        _say_who(daemon, f"deletion of {trimmed.entries} log entries from before {given.before}", caller)
+        say_who(daemon, f"deletion of {trimmed.entries} log entries from before {given.before}", caller)
     return {"entries": trimmed.entries, "next": trimmed.next}
-
-
-def _say_who(daemon: Daemon, what: str, caller: Caller) -> None:
-    """What is done to jobs and queues is committed, and can be traced: a line of the log has the caller."""
-    daemon.say(EntryType.INFO, f"{what} requested by uid {caller.uid} (pid {caller.pid})")
 
 
 def _jobs(ids: list[int]) -> str:
@@ -253,6 +249,11 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Stats": (schemas.Stats, stats),
     "Running": (Nothing, running),
     "Why": (schemas.Why, why),
+    "Schedules": (schemas.Schedules, schedules.schedules),
+    "Occurrences": (schemas.Occurrences, schedules.occurrences),
+    "RunSchedule": (schemas.ScheduleName, schedules.run_schedule),
+    "PauseSchedule": (schemas.ScheduleName, schedules.pause_schedule),
+    "ResumeSchedule": (schemas.ScheduleName, schedules.resume_schedule),
 }
 
 
@@ -322,16 +323,6 @@ async def _follow(
         if news is None:
             return
         yield news
-
-
-def _stored(text: str | None, parameter: str) -> str | None:
-    """A moment as it is stored. Raises InvalidParameterError where the text is none."""
-    if text is None:
-        return None
-    at = try_instant(text)
-    if at is None:
-        raise InvalidParameterError(parameter=parameter)
-    return to_text(at)
 
 
 def _words(status: list[str] | None) -> tuple[str, ...] | None:

@@ -14,6 +14,9 @@ from bgjobd.config.values import LONGEST_DURATION
 MAX_PAGE: Final = 1000
 MAX_COUNT: Final = 100_000
 MAX_PART: Final = 256 * 1024
+MAX_OCCURRENCES: Final = 100
+"""That are to come, of each schedule."""
+
 _MOST_NAMES: Final = 100
 """More than any method has parameters."""
 
@@ -103,6 +106,19 @@ class PruneLogs(Input):
 
 class QueueName(Input):
     queue: str
+
+
+class Schedules(Input):
+    next: Annotated[int, Field(ge=0, le=MAX_OCCURRENCES)] | None = None
+
+
+class ScheduleName(Input):
+    name: str
+
+
+class Occurrences(ScheduleName):
+    before: str | None = None
+    limit: Limit | None = None
 
 
 class Nothing(Input):

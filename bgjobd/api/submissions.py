@@ -326,6 +326,16 @@ def try_instant(text: str) -> float | None:
     return None if at.tzinfo is None else seconds
 
 
+def stored_instant(text: str | None, parameter: str) -> str | None:
+    """A moment as it is stored. Raises InvalidParameterError where the text is none."""
+    if text is None:
+        return None
+    at = try_instant(text)
+    if at is None:
+        raise InvalidParameterError(parameter=parameter)
+    return to_text(at)
+
+
 def known_queue(daemon: Daemon, queue: str, parameter: str) -> str:
     if queue not in daemon.lanes.queues:
         raise InvalidParameterError(parameter=parameter)

@@ -86,6 +86,10 @@ class Catalogue:
         if method_name not in described["methods"]:
             raise MethodNotApprovedError(class_name=class_name, method_name=method_name)
 
+    def has(self, class_name: str, method_name: str) -> bool:
+        """Whether the method is known, be it that its class takes no new jobs."""
+        return class_name in self.policies and method_name in self.classes[class_name]["methods"]
+
     def sensitive(self, class_name: str, method_name: str, given: Collection[str]) -> tuple[str, ...]:
         """The parameters of an approved method whose values are shown nowhere: by the config, or by their types.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from bgjob.errors import ClassUnavailableError, RequestError, ShuttingDownError
@@ -51,6 +51,13 @@ class CurrentCatalogue:
         catalogue = self.try_catalogue()
         known = None if catalogue is None else catalogue.policies.get(class_name)
         return known if known is not None else policy_of(self._config(), class_name)
+
+    def secrets(self, class_name: str, method_name: str, given: Collection[str]) -> Collection[str]:
+        """The parameters of a call whose values are shown nowhere: all `given`, as long as nobody knows the method."""
+        catalogue = self.try_catalogue()
+        if catalogue is None or not catalogue.has(class_name, method_name):
+            return given
+        return catalogue.sensitive(class_name, method_name, given)
 
     def try_has_failed_hook(self, class_name: str) -> bool | None:
         """Whether a class has one; None where that is not known, for there is no catalogue or the class is missing."""

@@ -15,7 +15,13 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from bgjob.codec import to_json
-from bgjob.errors import InvalidParameterError, RequestError, ShuttingDownError, TooLargeError
+from bgjob.errors import (
+    InvalidParameterError,
+    RequestError,
+    ScheduleNotFoundError,
+    ShuttingDownError,
+    TooLargeError,
+)
 from bgjob.words import EntryType
 from bgjobd.config.policy import AboveCapError
 from bgjobd.config.sections import Config, Schedule
@@ -28,9 +34,12 @@ from bgjobd.host.pacing import last_of
 from bgjobd.store.items import (
     Dealt,
     Item,
+    OccurrenceAsked,
     OccurrencesDue,
     ScheduleDefined,
     ScheduleDue,
+    SchedulePaused,
+    ScheduleResumed,
     SchedulesDefined,
     SchedulesSetBack,
     SetBack,
@@ -54,7 +63,6 @@ class KeptSchedule:
     definition: Schedule
     calendar: Calendar = field(init=False)
     cursor: float
-    paused_at: float | None
     known: frozenset[float]
     job: Submitted | None = None
     refused: str | None = None
@@ -96,6 +104,7 @@ class Schedules:
         self._woken = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._taken_up: Config | None = None
+        self._looking = asyncio.Lock()
         self._of_catalogue: Catalogue | None = None
         self._is_owed = False
         self.kept: dict[str, KeptSchedule] = {}
@@ -104,7 +113,8 @@ class Schedules:
         """Look whenever something is due or has changed, for as long as the daemon takes anything."""
         while True:
             try:
-                await self._look()
+                async with self._looking:
+                    await self._look()
                 self._is_owed = False
             except ShuttingDownError:
                 return
@@ -122,6 +132,42 @@ class Schedules:
         """The file can be written."""
         if self._is_owed:
             self._woken.set()
+
+    # What is asked of one
+
+    def refused(self, name: str) -> str | None:
+        """Why the schedule's occurrences become no jobs as things are; None where they do, or that is not known yet."""
+        kept = self.kept.get(name)
+        return None if kept is None else kept.refused
+
+    async def run(self, name: str, submitter: Submitter) -> int:
+        """Submit a job of the schedule now; its id. Raises ScheduleNotFoundError, and the refusals of a submit."""
+        definition = await self._in_file(name)
+        catalogue = await self._current_catalogue.catalogue()
+        item = OccurrenceAsked(name, job_of(self._config(), catalogue, definition), submitter)
+        job_id: int = await self._record(item)
+        return job_id
+
+    async def pause(self, name: str) -> None:
+        """Have its occurrences become no jobs. Raises ScheduleNotFoundError."""
+        await self._in_file(name)
+        await self._record(SchedulePaused(name))
+
+    async def resume(self, name: str) -> None:
+        """Have them become jobs again. Raises ScheduleNotFoundError."""
+        await self._in_file(name)
+        await self._record(ScheduleResumed(name))
+
+    async def _in_file(self, name: str) -> Schedule:
+        """The schedule as it is configured; the file has it by then."""
+        if self._taken_up is not self._config():  # it is new, and is looked at in a moment
+            async with self._looking:
+                if self._taken_up is not self._config():
+                    await self._take_up(self._config())
+                    self.wake()
+        if name not in self.kept:
+            raise ScheduleNotFoundError(name=name)
+        return self.kept[name].definition
 
     def close(self) -> None:
         """Look no more."""
@@ -168,7 +214,6 @@ class Schedules:
                 one.name,
                 config.schedules[one.name],
                 one.cursor,
-                one.paused_at,
                 one.known,
                 refused=told.get(one.name),
             )

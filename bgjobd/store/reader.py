@@ -16,10 +16,11 @@ from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.masking import masked_text
 from bgjobd.core.why import MOST_AHEAD, LatestAttempt, OnFile, RunningJob
 from bgjobd.host.clock import to_text
-from bgjobd.store import backfills, pages, schedules, statements, usage
+from bgjobd.store import backfills, occurrences, pages, schedules, statements, usage
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.items import SkippedRow, StoredSchedule
+from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.pending import COUNT, PENDING, PendingJob
 from bgjobd.store.retention import OldRows
@@ -160,6 +161,17 @@ class Reader:
     def skipped(self, name: str, first: float, last: float) -> tuple[set[float], list[SkippedRow]]:
         """Which occurrences of a schedule in a span have become jobs, and the rows of those that have not."""
         return backfills.read(self._database.connection().execute, name, first, last)
+
+    def schedule_standings(self) -> Mapping[str, ScheduleStanding]:
+        """How each schedule that is configured stands, by name."""
+        return occurrences.standings(self._database.connection())
+
+    def occurrences(self, name: str, before: str | None = None, limit: int = PAGE) -> OccurrencePage | None:
+        """What became of a schedule's occurrences, newest first, from behind the stored instant `before`.
+
+        None where there never was such a schedule.
+        """
+        return occurrences.page(self._database.connection(), name, before, limit)
 
     def paused(self) -> set[str]:
         """The queues that are paused."""

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, following, typed
-from bgjob.answers import JobRead, OutputPart, Page, Reloaded
+from bgjob.answers import JobRead, OutputPart, Page, PageBy, Reloaded
 from bgjob.async_connections import AsyncFollowing, ConnectingClient, Stream, connected
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
@@ -287,6 +287,36 @@ class AsyncClient(_CallingClient):
     async def resume(self, queue: str = "default") -> None:
         """Start jobs of a queue again."""
         await self._call(calls.resume(queue))
+
+    async def schedules(self, *, next: int | None = None) -> _Objects:
+        """The schedules by name: what each submits and when, `description` in words, its `next` occurrences (3, or up
+        to 100), the `last` one that was dealt with, and whether it is paused or refused.
+        """
+        return await self._call(calls.schedules(next))
+
+    async def occurrences(
+        self, name: str, *, before: str | datetime | None = None, limit: int | None = None
+    ) -> PageBy[JsonObject, str]:
+        """What became of a schedule's occurrences, newest first, 50, or up to 1000, a page.
+
+        `before`: an instant, or the last page's `next`. Raises ScheduleNotFoundError.
+        """
+        return await self._call(calls.occurrences(name, before, limit))
+
+    async def run_schedule(self, name: str) -> AsyncJob:
+        """Submit a job of a schedule now, paused or not. Raises ScheduleNotFoundError, and the refusals of a submit.
+
+        After a lost reply it is not repeated: the job may be there.
+        """
+        return AsyncJob(self, await self._call(calls.run_schedule(name)))
+
+    async def pause_schedule(self, name: str) -> None:
+        """Have a schedule's occurrences become no jobs; what runs goes on. Raises ScheduleNotFoundError."""
+        await self._call(calls.pause_schedule(name))
+
+    async def resume_schedule(self, name: str) -> None:
+        """Have a schedule's occurrences become jobs again. Raises ScheduleNotFoundError."""
+        await self._call(calls.resume_schedule(name))
 
     async def classes(self) -> _Objects:
         """What may run: name, doc, methods, policy with the limits, unavailable of each approved class."""

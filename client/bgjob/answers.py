@@ -12,6 +12,7 @@ from bgjob.errors import JobCancelledError, JobError, JobFailedError, from_reply
 from bgjob.words import Status
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 class Key(int):
@@ -25,7 +26,7 @@ class Key(int):
         return made
 
 
-class Page(Generic[T]):
+class PageBy(Generic[T, K]):
     """Some of a long list: `items`, and `next`, the key that the following page begins with (None at the end).
 
     `is_complete` is False where a search ended because its time was up: `next` then says where to go on. `total` is how
@@ -35,7 +36,7 @@ class Page(Generic[T]):
     __slots__ = ("is_complete", "items", "next", "total")
 
     def __init__(
-        self, items: list[T], next: int | None, is_complete: bool = True, total: int | None = None
+        self, items: list[T], next: K | None, is_complete: bool = True, total: int | None = None
     ) -> None:
         self.items = items
         self.next = next
@@ -50,6 +51,12 @@ class Page(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Page of {len(self.items)}, next {self.next}>"
+
+
+class Page(PageBy[T, int]):
+    """The same of what has ids."""
+
+    __slots__ = ()
 
 
 class JobRead(NamedTuple):
@@ -210,6 +217,16 @@ def page(items: list[JsonObject], reply: JsonObject) -> Page[JsonObject]:
     if following is not None and reply.get("next_at") is not None:
         following = Key(following, field(reply, "next_at", str))
     return Page(items, following, is_complete, maybe_int(reply, "total"))
+
+
+def schedules(reply: JsonObject) -> list[JsonObject]:
+    told: list[JsonObject] = shaped(reply, "schedules", "[]Schedule")
+    return told
+
+
+def occurrences(reply: JsonObject) -> PageBy[JsonObject, str]:
+    following = None if reply.get("next") is None else field(reply, "next", str)
+    return PageBy(shaped(reply, "occurrences", "[]Occurrence"), following)
 
 
 def maybe_int(reply: JsonObject, name: str) -> int | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
 from bgjob import answers, codec, values
-from bgjob.answers import JobRead, Key, OutputRead, Page, Reloaded
+from bgjob.answers import JobRead, Key, OutputRead, Page, PageBy, Reloaded
 from bgjob.bulk import try_bulk
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import (
@@ -279,6 +279,29 @@ def pause(queue: str) -> Call[None]:
 
 def resume(queue: str) -> Call[None]:
     return _call("Resume", answers.nothing, queue=queue)
+
+
+def schedules(next: int | None) -> Call[list[JsonObject]]:
+    """Each with its next occurrences, at most 100."""
+    return _call("Schedules", answers.schedules, next=next)
+
+
+def occurrences(name: str, before: str | datetime | None, limit: int | None) -> Call[PageBy[JsonObject, str]]:
+    """What became of a schedule's occurrences, newest first."""
+    return _call("Occurrences", answers.occurrences, name=name, before=_plain(before), limit=limit)
+
+
+def run_schedule(name: str) -> Call[int]:
+    """Not repeated: it may have been done, and each makes a job."""
+    return _call("RunSchedule", answers.job_id, False, name=name)._replace(needs_code=True)
+
+
+def pause_schedule(name: str) -> Call[None]:
+    return _call("PauseSchedule", answers.nothing, name=name)
+
+
+def resume_schedule(name: str) -> Call[None]:
+    return _call("ResumeSchedule", answers.nothing, name=name)
 
 
 def classes() -> Call[list[JsonObject]]:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, following, typed
-from bgjob.answers import JobRead, OutputPart, Page, Reloaded
+from bgjob.answers import JobRead, OutputPart, Page, PageBy, Reloaded
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
@@ -275,6 +275,36 @@ class Client(_CallingClient):
     def resume(self, queue: str = "default") -> None:
         """Start jobs of a queue again."""
         self._call(calls.resume(queue))
+
+    def schedules(self, *, next: int | None = None) -> _Objects:
+        """The schedules by name: what each submits and when, `description` in words, its `next` occurrences (3, or up
+        to 100), the `last` one that was dealt with, and whether it is paused or refused.
+        """
+        return self._call(calls.schedules(next))
+
+    def occurrences(
+        self, name: str, *, before: str | datetime | None = None, limit: int | None = None
+    ) -> PageBy[JsonObject, str]:
+        """What became of a schedule's occurrences, newest first, 50, or up to 1000, a page.
+
+        `before`: an instant, or the last page's `next`. Raises ScheduleNotFoundError.
+        """
+        return self._call(calls.occurrences(name, before, limit))
+
+    def run_schedule(self, name: str) -> Job:
+        """Submit a job of a schedule now, paused or not. Raises ScheduleNotFoundError, and the refusals of a submit.
+
+        After a lost reply it is not repeated: the job may be there.
+        """
+        return Job(self, self._call(calls.run_schedule(name)))
+
+    def pause_schedule(self, name: str) -> None:
+        """Have a schedule's occurrences become no jobs; what runs goes on. Raises ScheduleNotFoundError."""
+        self._call(calls.pause_schedule(name))
+
+    def resume_schedule(self, name: str) -> None:
+        """Have a schedule's occurrences become jobs again. Raises ScheduleNotFoundError."""
+        self._call(calls.resume_schedule(name))
 
     def classes(self) -> _Objects:
         """What may run: name, doc, methods, policy with the limits, unavailable of each approved class."""

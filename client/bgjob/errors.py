@@ -205,6 +205,13 @@ class JobNotFoundError(RequestError, LookupError):
         return {"named": self.parameters.get("id", "?") if key is None else f"with the key {key}"}
 
 
+class ScheduleNotFoundError(RequestError, LookupError):
+    """There is no schedule of this name."""
+
+    error_name = f"{INTERFACE}.ScheduleNotFound"
+    template = "there is no schedule {name}"
+
+
 class InvalidStateError(RequestError):
     """The job's status does not allow what was asked."""
 

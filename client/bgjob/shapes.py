@@ -48,6 +48,16 @@ SHAPES: Final[Mapping[str, str]] = {
     "Method": "name: string, doc: string, schema: object, note: ?string",
     "Class": "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string, hint: ?string",
     "QueueStats": "name: string, pending: int, running: int, slots: ?int, paused: bool, oldest_pending: ?moment",
+    "Next": "at: moment, local: string, note: ?string",
+    "Occurrence": (
+        "at: moment, until: moment, count: int, verdict: string, reason: ?string, job_id: ?int, "
+        "dealt_at: moment, status: ?status"
+    ),
+    "Schedule": (
+        "name: string, job: string, parameters: object, cron: ?string, every: ?float, zone: ?string, "
+        "description: string, missed: string, overlap: string, jitter: ?float, paused_at: ?moment, "
+        "next: []Next, last: ?Occurrence, refused: ?string"
+    ),
     "Minute": "completed: int, failed: int",
     "ClassUsage": (
         "attempts: int, wall_p50: ?float, wall_p95: ?float, cpu_p50: ?float, cpu_p95: ?float, "

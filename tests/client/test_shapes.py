@@ -208,7 +208,13 @@ def _interface() -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize("shape", shapes.SHAPES)
 def test_what_is_read_is_what_the_interface_tells(shape: str) -> None:
-    kinds = {"any": "?object", "moment": "string", "?moment": "?string", "status": "string"}
+    kinds = {
+        "any": "?object",
+        "moment": "string",
+        "?moment": "?string",
+        "status": "string",
+        "?status": "?string",
+    }
     told = _interface()["Summary" if shape == "Listed" else shape]
     read = {name: kinds.get(kind, kind) for name, kind in shapes.fields_of(shape).items()}
     assert read.items() <= told.items()

@@ -100,6 +100,13 @@ def use_client() -> None:
         client.retry(3)
         client.pause("mail")
         client.resume()
+        assert_type(client.schedules(next=5), list[Json])
+        occurrences = client.occurrences("nightly", limit=20)
+        assert_type(occurrences.items, list[Json])
+        client.occurrences("nightly", before=occurrences.next)
+        assert_type(client.run_schedule("nightly"), Job)
+        client.pause_schedule("nightly")
+        client.resume_schedule("nightly")
         assert_type(client.classes(), list[Json])
         assert_type(client.limits(), dict[str, str])
         assert_type(client.stats(usage=True), Json)
@@ -149,7 +156,7 @@ def use_errors(
         bgjob.TooLargeError,
     ) as error:
         check_value(error)
-    except bgjob.JobNotFoundError as error:
+    except (bgjob.JobNotFoundError, bgjob.ScheduleNotFoundError) as error:
         check_lookup(error)
     except (
         bgjob.ShuttingDownError,

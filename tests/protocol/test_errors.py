@@ -150,6 +150,7 @@ BUILTIN_BASES = {
     "InvalidParameters": ValueError,
     "TooLarge": ValueError,
     "JobNotFound": LookupError,
+    "ScheduleNotFound": LookupError,
     "TooManyConnections": ConnectionError,
 }
 BUILTINS = (OSError, ValueError, LookupError)

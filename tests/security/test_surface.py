@@ -146,6 +146,7 @@ def needed(method: str) -> dict[str, object]:
         "id": 1,
         "ids": [1],
         "queue": "default",
+        "name": "nightly",
         "class_name": "probes.Probe",
         "method_name": "echo",
         "last_entry": 1,

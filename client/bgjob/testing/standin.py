@@ -20,6 +20,7 @@ from bgjob.errors import (
     JobNotFoundError,
     MethodNotApprovedError,
     NotApprovedError,
+    ScheduleNotFoundError,
 )
 from bgjob.testing import submissions
 from bgjob.testing.arguments import misfits
@@ -74,6 +75,8 @@ class Recorder:
             f"{INTERFACE}.Why": lambda given: {"sentence": _why(self._row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {},
             f"{INTERFACE}.Resume": lambda given: {},
+            f"{INTERFACE}.Schedules": lambda given: {"schedules": []},
+            **{f"{INTERFACE}.{name}": _no_schedule for name in _OF_A_SCHEDULE},
             f"{SERVICE}.GetInfo": lambda given: _INFO,
         }
 
@@ -306,6 +309,14 @@ class Runner(Recorder):
             snoozes += outcome is Outcome.SNOOZED
         if row["status"] == Status.FAILED:
             tell_failed_hook(row, target)
+
+
+_OF_A_SCHEDULE: Final = ("Occurrences", "RunSchedule", "PauseSchedule", "ResumeSchedule")
+
+
+def _no_schedule(given: JsonObject) -> JsonObject:
+    """Schedules are in a daemon's configuration, and here is none."""
+    raise ScheduleNotFoundError(name=given["name"])
 
 
 _INFO: Final = {

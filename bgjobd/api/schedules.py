@@ -1,0 +1,99 @@
+"""The methods of org.bgjobd.Jobs about schedules: how they stand, what became of them, what is asked of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from bgjob.codec import JsonObject, to_json
+from bgjob.errors import ScheduleNotFoundError
+from bgjobd.api import schemas
+from bgjobd.api.dispatch import Encoded
+from bgjobd.api.peer import Caller
+from bgjobd.api.submissions import stored_instant, submitter
+from bgjobd.api.who_asked import say_who
+from bgjobd.config.sections import Schedule
+from bgjobd.core.masking import masked
+from bgjobd.core.schedules import Calendar
+from bgjobd.host.clock import to_text
+from bgjobd.host.pacing import Pace
+from bgjobd.store.occurrences import ScheduleStanding
+
+if TYPE_CHECKING:
+    from bgjobd.daemon.loop import Daemon
+
+_NEXT: Final = 3
+_PAGE: Final = 50
+
+
+async def schedules(daemon: Daemon, given: schemas.Schedules, caller: Caller) -> Encoded:
+    count = _NEXT if given.next is None else given.next
+    async with caller.turn:
+        standings = await daemon.readers.read(lambda reader: reader.schedule_standings())
+        shown, pace, now = [], Pace(), daemon.clock.now()
+        for name, schedule in sorted(daemon.config.schedules.items()):
+            following = []
+            for one in _following(schedule.calendar, now, count):
+                following.append(one)
+                if pace.is_over:
+                    await pace.rest()
+            standing = standings.get(name, ScheduleStanding())
+            shown.append(to_json(_shown(daemon, name, schedule, standing) | {"next": following}))
+    return Encoded(f'{{"schedules":[{",".join(shown)}]}}'.encode())
+
+
+def _following(calendar: Calendar, now: float, count: int) -> Iterator[JsonObject]:
+    for at in islice(calendar.after(now), count):
+        yield {"at": to_text(at), "local": calendar.local(at), "note": calendar.note(at)}
+
+
+def _shown(daemon: Daemon, name: str, schedule: Schedule, standing: ScheduleStanding) -> JsonObject:
+    class_name, _, method_name = schedule.job.partition("::")
+    secrets = daemon.current_catalogue.secrets(class_name, method_name, schedule.parameters)
+    return {
+        "name": name,
+        "job": schedule.job,
+        "parameters": masked(schedule.parameters, secrets),
+        "cron": schedule.cron,
+        "every": schedule.every,
+        "zone": None if schedule.cron is None else schedule.zone or "UTC",
+        "description": schedule.calendar.description,
+        "missed": schedule.missed,
+        "overlap": schedule.overlap,
+        "jitter": schedule.jitter,
+        "paused_at": standing.paused_at,
+        "last": standing.last,
+        "refused": daemon.schedules.refused(name),
+    }
+
+
+async def occurrences(daemon: Daemon, given: schemas.Occurrences, caller: Caller) -> JsonObject:
+    before = stored_instant(given.before, "before")
+    async with caller.turn:
+        page = await daemon.readers.read(
+            lambda reader: reader.occurrences(given.name, before, given.limit or _PAGE)
+        )
+    if page is not None:
+        return {"occurrences": page.rows, "next": page.next}
+    if given.name not in daemon.config.schedules:
+        raise ScheduleNotFoundError(name=given.name)
+    return {"occurrences": [], "next": None}
+
+
+async def run_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: Caller) -> JsonObject:
+    job_id = await daemon.schedules.run(given.name, submitter(caller))
+    say_who(daemon, f"run of schedule {given.name} (job {job_id})", caller)
+    return {"id": job_id}
+
+
+async def pause_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: Caller) -> JsonObject:
+    await daemon.schedules.pause(given.name)
+    say_who(daemon, f"pause of schedule {given.name}", caller)
+    return {}
+
+
+async def resume_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: Caller) -> JsonObject:
+    await daemon.schedules.resume(given.name)
+    say_who(daemon, f"resume of schedule {given.name}", caller)
+    return {}

@@ -1,0 +1,220 @@
+"""Schedules of a real daemon, as they are shown to callers and as these ask for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bgjob.client import Client
+from bgjob.errors import (
+    InvalidParameterError,
+    InvalidParametersError,
+    MethodNotApprovedError,
+    QueueFullError,
+    RequestError,
+    ScheduleNotFoundError,
+)
+from tests.daemon.running import RunningDaemon, daemon
+from tests.support import eventually
+
+SCHEDULES = """
+[queues.default]
+[queues.narrow]
+max_pending = 1
+[approved."secretive.Job"]
+sensitive = ["listed"]
+[schedules.nightly]
+job = "probes.Probe::echo"
+parameters = { value = "daily" }
+cron = "30 2 * * 1-5"
+zone = "Europe/Berlin"
+overlap = "wait"
+[schedules.hourly]
+job = "probes.Probe::echo"
+every = "1h"
+missed = "skip"
+jitter = "5m"
+queue = "narrow"
+[schedules.secret]
+job = "secretive.Job::run"
+parameters = { plain = 1, listed = "the canary sings" }
+cron = "@yearly"
+[schedules.unknown]
+job = "probes.Probe::none"
+parameters = { value = "the third canary" }
+cron = "@daily"
+[schedules.unfit]
+job = "probes.Probe::echo"
+parameters = { other = 1 }
+cron = "@daily"
+"""
+SECRETIVE = """
+class Job:
+    def run(self, plain, listed):
+        pass
+"""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    directory = tmp_path_factory.mktemp("schedules")
+    with daemon(directory, SCHEDULES, modules={"secretive": SECRETIVE}) as running:
+        with running.client() as client:
+            eventually(lambda: client.stats()["code_version"])  # before it nobody knows what is a secret
+        yield running
+
+
+@pytest.fixture
+def client(running: RunningDaemon) -> Iterator[Client]:
+    with running.client() as client:
+        yield client
+
+
+def schedule(client: Client, name: str, **given: Any) -> dict[str, Any]:
+    return {one["name"]: one for one in client.schedules(**given)}[name]
+
+
+def test_the_schedules_are_told_by_name_with_what_was_configured(client: Client) -> None:
+    assert [one["name"] for one in client.schedules()] == ["hourly", "nightly", "secret", "unfit", "unknown"]
+    nightly = schedule(client, "nightly")
+    assert nightly | {"next": []} == {
+        "name": "nightly",
+        "job": "probes.Probe::echo",
+        "parameters": {"value": "daily"},
+        "cron": "30 2 * * 1-5",
+        "every": None,
+        "zone": "Europe/Berlin",
+        "description": "At 02:30 on Monday through Friday",
+        "missed": "run_once",
+        "overlap": "wait",
+        "jitter": None,
+        "paused_at": None,
+        "next": [],
+        "last": None,
+        "refused": None,
+    }
+    hourly = schedule(client, "hourly")
+    assert (hourly["cron"], hourly["every"], hourly["zone"]) == (None, 3600, None)
+    assert (hourly["description"], hourly["missed"], hourly["jitter"]) == ("Every hour", "skip", 300)
+
+
+def test_the_next_occurrences_are_told_in_utc_and_by_the_clocks_of_the_zone(client: Client) -> None:
+    assert len(schedule(client, "nightly")["next"]) == 3
+    assert schedule(client, "nightly", next=0)["next"] == []
+    told = schedule(client, "nightly", next=100)["next"]
+    at = [datetime.fromisoformat(one["at"]) for one in told]
+    assert len(at) == 100
+    assert at == sorted(at)
+    assert datetime.now(UTC) < at[0] < datetime.now(UTC) + timedelta(days=4)
+    local = [one.astimezone(ZoneInfo("Europe/Berlin")) for one in at]
+    assert [f"{one:%a %Y-%m-%d %H:%M %Z}" for one in local] == [one["local"] for one in told]
+    assert {f"{one:%H:%M}" for one in local} == {"02:30"}
+    with pytest.raises(InvalidParameterError, match="next"):
+        client.schedules(next=101)
+
+
+def test_what_an_occurrence_may_not_be_is_told(client: Client) -> None:
+    def refusals() -> dict[str, str]:
+        return {one["name"]: one["refused"] for one in client.schedules() if one["refused"] is not None}
+
+    told = eventually(refusals)
+    assert sorted(told) == ["unfit", "unknown"]
+    assert "has no approved method none" in told["unknown"]
+    assert "other" in told["unfit"]
+
+
+def test_secrets_of_a_schedule_are_shown_to_nobody(client: Client) -> None:
+    told = {one["name"]: one["parameters"] for one in client.schedules()}
+    assert told["secret"] == {"plain": 1, "listed": "***"}
+    assert told["unknown"] == {"value": "***"}
+    assert "canary" not in str(client.schedules())
+
+
+def test_a_schedule_is_run_by_hand_paused_or_not(client: Client, running: RunningDaemon) -> None:
+    client.pause_schedule("nightly")
+    assert schedule(client, "nightly")["paused_at"] is not None
+    job = client.run_schedule("nightly")
+    assert job.result(20) == "daily"
+    told = client.get(job.id).snapshot
+    assert (told["schedule"], told["submitted_uid"]) == ("nightly", os.getuid())
+    (asked,) = client.occurrences("nightly")
+    assert asked == schedule(client, "nightly")["last"]
+    assert asked | {"dealt_at": ""} == {
+        "at": told["occurrence"],
+        "until": told["occurrence"],
+        "count": 1,
+        "verdict": "asked",
+        "reason": None,
+        "job_id": job.id,
+        "dealt_at": "",
+        "status": "completed",
+    }
+    client.resume_schedule("nightly")
+    assert schedule(client, "nightly")["paused_at"] is None
+    who = f"requested by uid {os.getuid()} (pid {os.getpid()})"
+    for what in ("pause of", "resume of", f"run of schedule nightly (job {job.id})"):
+        eventually(lambda what=what: [line for line in running.lines() if what in line and who in line])
+
+
+def test_occurrences_come_in_pages_the_newest_first(client: Client) -> None:
+    ids = [client.run_schedule("secret").id for _ in range(5)]
+    found, before = [], None
+    while True:
+        page = client.occurrences("secret", before=before, limit=2)
+        assert len(page) <= 2
+        found += page.items
+        before = page.next
+        if before is None:
+            break
+    assert [one["job_id"] for one in found] == ids[::-1]
+    with pytest.raises(InvalidParameterError, match="before"):
+        client.occurrences("secret", before="yesterday")
+
+
+@pytest.mark.parametrize(
+    ("name", "refusal"), [("unknown", MethodNotApprovedError), ("unfit", InvalidParametersError)]
+)
+def test_what_may_not_be_submitted_is_refused_as_a_submit_is(
+    client: Client, name: str, refusal: type[RequestError]
+) -> None:
+    with pytest.raises(refusal):
+        client.run_schedule(name)
+    assert list(client.occurrences(name)) == []
+
+
+def test_what_finds_its_queue_full_is_refused(client: Client) -> None:
+    client.pause("narrow")
+    job = client.run_schedule("hourly")
+    with pytest.raises(QueueFullError):
+        client.run_schedule("hourly")
+    assert [one["job_id"] for one in client.occurrences("hourly")] == [job.id]
+    job.cancel()
+    assert [one["status"] for one in client.occurrences("hourly")] == ["cancelled"]
+    client.resume("narrow")
+
+
+def test_an_unknown_schedule_is_named(client: Client) -> None:
+    asked = [client.run_schedule, client.pause_schedule, client.resume_schedule, client.occurrences]
+    for ask in asked:
+        with pytest.raises(ScheduleNotFoundError, match=r"^there is no schedule weekly$"):
+            ask("weekly")
+
+
+def test_of_a_schedule_that_is_gone_the_past_is_told_and_nothing_else(tmp_path: Path) -> None:
+    once = '[schedules.once]\njob = "probes.Probe::echo"\ncron = "@yearly"\n'
+    with daemon(tmp_path, once) as running, running.client() as client:
+        job = client.run_schedule("once")
+        configured = running.config.read_text()
+        running.config.write_text(configured.replace("schedules.once", "schedules.anew"))
+        client.reload()
+        client.pause_schedule("anew")  # at once
+        assert [(one["name"], one["paused_at"] is None) for one in client.schedules()] == [("anew", False)]
+        assert [one["job_id"] for one in client.occurrences("once")] == [job.id]
+        with pytest.raises(ScheduleNotFoundError):
+            client.run_schedule("once")
