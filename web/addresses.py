@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from bgjob.words import RETRYING, SCHEDULED, SNOOZED, EntryType, Status
+from bgjob.words import BLOCKED, RETRYING, SCHEDULED, SNOOZED, EntryType, Status
 
 MOST_TEXT: Final = 200
 PER_PAGE: Final = (10, 25, 50, 100)
 TYPES: Final = tuple(EntryType)
 STATUSES: Final = (
-    Status.PENDING, SCHEDULED, RETRYING, SNOOZED, Status.RUNNING, Status.COMPLETED, Status.FAILED, Status.CANCELLED,
+    Status.PENDING, SCHEDULED, RETRYING, SNOOZED, BLOCKED, Status.RUNNING, Status.COMPLETED, Status.FAILED,
+    Status.CANCELLED,
 )  # fmt: skip
 _LARGEST: Final = 2**53
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")

@@ -62,6 +62,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
     since, before_at = stored_instant(given.since, "since"), stored_instant(given.before_at, "before_at")
     wanted = JobFilter(
         *(_words(given.status), given.queue, given.class_name, given.method_name, given.search, since),
+        schedule=given.schedule,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
     now = daemon.clock.now()

@@ -139,6 +139,7 @@ class List(Input):
     before_at: str | None = None
     limit: Limit | None = None
     count: Count | None = None
+    schedule: str | None = None
 
 
 class Logs(Input):

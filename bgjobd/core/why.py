@@ -58,7 +58,7 @@ class OnFile:
     """What the file says of a job, of one moment.
 
     Of a pending one also since when its queue is paused, how many that are due go before it in its queue (MOST_AHEAD
-    or more where it is that), and which jobs hold slots.
+    or more where it is that), which jobs hold slots, and for which job it waits, where it is blocked.
     """
 
     job: Job
@@ -66,6 +66,7 @@ class OnFile:
     paused_at: float | None = None
     ahead: int = 0
     running: tuple[RunningJob, ...] = ()
+    blocker: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,13 @@ class Known:
 
 def why(known: Known, now: float) -> str:
     """The sentence, without a full stop, times in UTC; of a pending job the first of _REASONS that holds."""
-    return f"job {known.job.id} {_TOLD[known.job.status](known, now)}"
+    return f"job {known.job.id} {_TOLD[known.job.status](known, now)}{_by_schedule(known.job, now)}"
+
+
+def _by_schedule(job: Job, now: float) -> str:
+    if job.schedule is None or job.occurrence is None:
+        return ""
+    return f"; schedule {job.schedule} submitted it, for {_when(job.occurrence, now)}"
 
 
 # Pending
@@ -128,6 +135,14 @@ def _pending(known: Known, now: float) -> str:
     if known.refusal is None:
         return told
     return f"{told}; its attempt fails as soon as it starts, and is not retried: {_short(known.refusal)}"
+
+
+def _it_is_blocked(known: Known, now: float) -> str | None:
+    job, blocker = known.job, known.on_file.blocker
+    if not job.is_blocked:
+        return None
+    other = "another job" if blocker is None else f"job {blocker}"
+    return f"waits for {other} of schedule {job.schedule} to end"
 
 
 def _its_time_has_not_come(known: Known, now: float) -> str | None:
@@ -234,6 +249,7 @@ def _its_turn_comes(known: Known, now: float) -> str:
 
 
 _REASONS: Final[tuple[Callable[[Known, float], str | None], ...]] = (
+    _it_is_blocked,
     _its_time_has_not_come,
     _the_daemon_closes,
     _the_database_cannot_be_written,

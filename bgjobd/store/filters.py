@@ -14,7 +14,8 @@ class JobFilter:
     """Which jobs; None stands for any. `status` is any of STATUS_WORDS, `search` a part of class::method, error
     or a value of the parameters, where it is none of those that are `sensitive` by now in the classes of these names.
 
-    `since` is a stored instant: of the end where all of `status` are ends, else of the submit.
+    `since` is a stored instant: of the end where all of `status` are ends, else of the submit. `schedule` is
+    the name of the one that has submitted it.
     """
 
     status: tuple[str, ...] | None = None
@@ -23,6 +24,7 @@ class JobFilter:
     method_name: str | None = None
     search: str | None = None
     since: str | None = None
+    schedule: str | None = None
     sensitive: Mapping[str, Collection[str]] = field(default_factory=dict, hash=False)
 
 

@@ -19,10 +19,22 @@ from typing import Any, Final
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.errors import InvalidParameterError
-from bgjob.words import FINAL, INT_MAX, INT_MIN, RETRYING, SCHEDULED, SNOOZED, STATUS_WORDS, EntryType, Status
+from bgjob.words import (
+    BLOCKED,
+    FINAL,
+    INT_MAX,
+    INT_MIN,
+    RETRYING,
+    SCHEDULED,
+    SNOOZED,
+    STATUS_WORDS,
+    EntryType,
+    Status,
+)
 from bgjobd.core.case_folding import needle
 from bgjobd.core.job import Job
 from bgjobd.host.clock import to_text
+from bgjobd.store import rows
 from bgjobd.store.filters import JobFilter, LogFilter
 from bgjobd.store.rows import text_of
 
@@ -277,9 +289,12 @@ _SUMMARY: Final = (
         "cancel_requested_at",
         "error",
     ),
+    *("schedule", "occurrence"),
 )
 _USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
-_JOB_COLUMNS: Final = ", ".join([*(f"j.{name}" for name in _SUMMARY), "a.number", "a.outcome", "a.progress"])
+_JOB_COLUMNS: Final = ", ".join(
+    [*(f"j.{name}" for name in _SUMMARY), "j.ready", "a.number", "a.outcome", "a.progress"]
+)
 _LISTED_COLUMNS: Final = ", ".join([_JOB_COLUMNS, *(f"a.{name}" for name in _USAGE)])
 _ITS_LATEST_ATTEMPT: Final = (
     "LEFT JOIN job_attempts AS a "
@@ -296,12 +311,14 @@ _ANY_JOB: Final = _jobs_by("NOT INDEXED", "true")
 _IS_PENDING: Final = "j.status = 'pending' AND j.finished_at IS NULL"
 _NOT_READY: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = 0")
 _READY: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = 1")
+_BLOCKED: Final = _jobs_by("INDEXED BY jobs_pending", f"{_IS_PENDING} AND j.ready = {rows.BLOCKED}")
 _JOB_SOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        Status.PENDING: (_READY, _NOT_READY),
+        Status.PENDING: (_READY, _NOT_READY, _BLOCKED),
         SCHEDULED: (_NOT_READY,),
         RETRYING: (_NOT_READY,),
         SNOOZED: (_NOT_READY,),
+        BLOCKED: (_BLOCKED,),
         Status.RUNNING: (_jobs_by("INDEXED BY jobs_running", "j.status = 'running'"),),
         **{
             status.value: (
@@ -324,12 +341,19 @@ _ENDED_SOURCES: Final[Mapping[str, str]] = MappingProxyType(
 _ALL_JOBS: Final = tuple(dict.fromkeys(source for status in Status for source in _JOB_SOURCES[status]))
 """As _ANY_JOB, in no order and on indexes alone."""
 
-_IS_FUTURE: Final = "j.scheduled_at > :now"
+_OF_SCHEDULE: Final = _jobs_by(
+    "INDEXED BY jobs_by_schedule", "j.schedule = :schedule AND j.schedule IS NOT NULL"
+)
+"""All jobs of one, in the order of their submits."""
+
+_IS_BLOCKED: Final = f"j.ready = {rows.BLOCKED}"
+_IS_FUTURE: Final = f"NOT {_IS_BLOCKED} AND j.scheduled_at > :now"
 _WAITS: Final[Mapping[str, str]] = MappingProxyType(
     {
         SCHEDULED: f"({_IS_FUTURE} AND a.number IS NULL)",
         RETRYING: f"({_IS_FUTURE} AND a.number IS NOT NULL AND a.outcome IS NOT 'snoozed')",
         SNOOZED: f"({_IS_FUTURE} AND a.outcome IS 'snoozed')",
+        BLOCKED: _IS_BLOCKED,
     }
 )
 
@@ -384,6 +408,7 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
         "method_name": wanted.method_name,
         **_needles(wanted),
         "since": wanted.since,
+        "schedule": wanted.schedule,
     }
     return _Walk(keys, _LISTED_COLUMNS, sources, tuple(rest), parameters, True, last, _FIRST_JOBS)
 
@@ -438,6 +463,9 @@ def summary_of(job: Job) -> JsonObject:
         "updated_at": to_text(job.updated_at),
         "cancel_requested_at": text_of(job.cancel_requested_at),
         "error": job.error,
+        "schedule": job.schedule,
+        "occurrence": text_of(job.occurrence),
+        "is_blocked": job.is_blocked,
         "attempt": job.attempt,
         "outcome": job.outcome,
         "progress": parsed(job.progress),
@@ -448,8 +476,11 @@ def _ways_to_jobs(wanted: JobFilter) -> tuple[tuple[str, ...], list[str]]:
     """The sources that have these jobs, each once, and the conditions that they leave open."""
     if _is_by_end(wanted):
         words = sorted(set(wanted.status or ()))
-        return tuple(_ENDED_SOURCES[word] for word in words), _told_apart(wanted)
+        of_schedule = ["j.schedule = :schedule"] if wanted.schedule is not None else []
+        return tuple(_ENDED_SOURCES[word] for word in words), of_schedule + _told_apart(wanted)
     sources, rest = _sources_of_jobs(wanted.status)
+    if wanted.schedule is not None and sources:
+        sources, rest = (_OF_SCHEDULE,), _standing_by(wanted.status)
     rest += ["j.created_at >= :since"] if wanted.since is not None else []
     return sources, rest + _told_apart(wanted)
 
@@ -478,10 +509,19 @@ def _sources_of_jobs(words: tuple[str, ...] | None) -> tuple[tuple[str, ...], li
     if status >= frozenset(Status):
         return (_ANY_JOB,), []
     if Status.PENDING in status:
-        status = status - {SCHEDULED, RETRYING, SNOOZED}
+        status = status.difference(_WAITS)
     sources = dict.fromkeys(source for word in sorted(status) for source in _JOB_SOURCES[word])
     waits = [condition for word, condition in _WAITS.items() if word in status]
     return tuple(sources), [f"(j.status <> 'pending' OR {' OR '.join(waits)})"] if waits else []
+
+
+def _standing_by(words: tuple[str, ...] | None) -> list[str]:
+    """The condition that a job stands by one of these words, where no source says so."""
+    if words is None:
+        return []
+    stands = [f"j.status = '{word}'" for word in words if word not in _WAITS]
+    stands += [f"(j.status = 'pending' AND {waits})" for word, waits in _WAITS.items() if word in words]
+    return [f"({' OR '.join(stands)})"]
 
 
 def _needles(wanted: JobFilter) -> JsonObject:
@@ -513,9 +553,10 @@ _HAS_VALUE: Final = (
 
 
 def _summary(row: tuple[Any, ...]) -> JsonObject:
-    *columns, attempt, outcome, progress = row
+    *columns, ready, attempt, outcome, progress = row
     return {
         **dict(zip(_SUMMARY, columns, strict=True)),
+        "is_blocked": ready == rows.BLOCKED,
         "attempt": attempt or 0,
         "outcome": outcome,
         "progress": parsed(progress),

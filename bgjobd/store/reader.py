@@ -24,7 +24,7 @@ from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
 from bgjobd.store.pages import BUDGET, PAGE, Page
 from bgjobd.store.pending import COUNT, PENDING, PendingJob
 from bgjobd.store.retention import OldRows
-from bgjobd.store.rows import instant, job_from_row
+from bgjobd.store.rows import BLOCKED, instant, job_from_row
 from bgjobd.store.statements import SELECT_LAST_LOG_ID
 from bgjobd.store.tally import Tally, counted
 
@@ -33,6 +33,7 @@ _QUEUES: Final = tuple(
     for condition in (
         "status = 'pending' AND ready = 1",
         "status = 'pending' AND ready = 0",
+        f"status = 'pending' AND finished_at IS NULL AND ready = {BLOCKED}",
         "status = 'running'",
     )
 )
@@ -91,12 +92,20 @@ OLDEST_DUE_BY_QUEUE: Final = f"""
     GROUP BY queue
 """
 
+BLOCKER: Final = """
+    SELECT max(id) FROM background_jobs INDEXED BY jobs_of_schedule
+    WHERE schedule = :schedule AND schedule IS NOT NULL AND finished_at IS NULL AND id < :id
+"""
+
 ID_OF_KEY: Final = "SELECT id FROM background_jobs WHERE idempotency_key = :key"
 
 _LONGEST_MESSAGE: Final = 200
 """How many characters of a progress message are told of each attempt that runs: there may be 64 KiB of them."""
 
 _ENTRIES_AT_ONCE: Final = 1000
+
+_WAITING: Final = (1, 0, BLOCKED)
+"""What pending jobs wait for, as `ready` has it, in the order in which they may start."""
 
 _HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive"})
 
@@ -290,11 +299,14 @@ class Reader:
         return self._dicts(statements.SELECT_OPEN_ATTEMPTS)
 
     def pending_count(self) -> int:
-        return sum(self._database.execute_sql(COUNT, (ready,)).fetchone()[0] for ready in (1, 0))
+        return sum(self._database.execute_sql(COUNT, (ready,)).fetchone()[0] for ready in _WAITING)
 
     def pending(self) -> Generator[PendingJob]:
-        """Those that are due, then those that wait for their time. To be closed: it holds on to what the file was."""
-        for ready in (1, 0):
+        """Those that are due, then those that wait for their time, then for another job.
+
+        To be closed: it holds on to what the file was.
+        """
+        for ready in _WAITING:
             with closing(self._database.execute_sql(PENDING, (ready,))) as rows:
                 yield from (PendingJob(*row) for row in rows)
 
@@ -351,7 +363,16 @@ class Reader:
             instant(paused[0]["paused_at"]) if paused else None,
             ahead,
             tuple(RunningJob(*row) for row in running),
+            self._try_blocker(job),
         )
+
+    def _try_blocker(self, job: Job) -> int | None:
+        """The job of its schedule that a blocked one waits for."""
+        if not job.is_blocked:
+            return None
+        row = self._database.execute_sql(BLOCKER, {"schedule": job.schedule, "id": job.id}).fetchone()
+        blocker: int | None = row[0]
+        return blocker
 
     def database_id(self) -> str:
         return str(self._property("database_id"))
@@ -370,6 +391,7 @@ class Reader:
 def shown(row: JsonObject, attempts: Sequence[JsonObject], next: int | None) -> StoredJob:
     """The job of this row, whose keys are all columns, as callers may see it."""
     columns = {name: value for name, value in row.items() if name not in _HIDDEN}
+    columns["is_blocked"] = row["ready"] == BLOCKED
     columns["parameters"] = masked_text(columns["parameters"], json.loads(row["sensitive"] or "[]"))
     return StoredJob(columns, attempts, next)
 

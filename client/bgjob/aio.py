@@ -396,6 +396,7 @@ class AsyncClient(_CallingClient):
         class_name: str | type | None = None,
         method_name: str | None = None,
         search: str | None = None,
+        schedule: str | None = None,
         since: datetime | str | None = None,
         before: int | None = None,
         limit: int | None = None,
@@ -408,7 +409,9 @@ class AsyncClient(_CallingClient):
         With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` is.
         """
         return await self._call(
-            calls.list_jobs(status, queue, class_name, method_name, search, before, limit, count, since)
+            calls.list_jobs(
+                status, queue, class_name, method_name, search, before, limit, count, since, schedule
+            )
         )
 
     async def _with_all_attempts(self, read: JobRead) -> JsonObject:

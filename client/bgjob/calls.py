@@ -177,6 +177,7 @@ def list_jobs(
     limit: int | None,
     count: int | None = None,
     since: Any = None,
+    schedule: str | None = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -192,6 +193,7 @@ def list_jobs(
         before_at=before.at if isinstance(before, Key) else None,
         limit=limit,
         count=count,
+        schedule=schedule,
     )
 
 

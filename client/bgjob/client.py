@@ -382,6 +382,7 @@ class Client(_CallingClient):
         class_name: str | type | None = None,
         method_name: str | None = None,
         search: str | None = None,
+        schedule: str | None = None,
         since: datetime | str | None = None,
         before: int | None = None,
         limit: int | None = None,
@@ -394,7 +395,9 @@ class Client(_CallingClient):
         With `count`, up to 100,000, the page tells its `total`: at most that, whatever `before` is.
         """
         return self._call(
-            calls.list_jobs(status, queue, class_name, method_name, search, before, limit, count, since)
+            calls.list_jobs(
+                status, queue, class_name, method_name, search, before, limit, count, since, schedule
+            )
         )
 
     def _with_all_attempts(self, read: JobRead) -> JsonObject:

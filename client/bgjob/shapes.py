@@ -13,7 +13,8 @@ from bgjob.words import INT_MAX, INT_MIN, Status
 _STATED: Final = (
     "id: int, class_name: string, method_name: string, status: status, queue: string, priority: int, "
     "retry_count: int, max_retries: int, scheduled_at: ?moment, started_at: ?moment, "
-    "finished_at: ?moment, created_at: moment, updated_at: moment, cancel_requested_at: ?moment, error: ?string"
+    "finished_at: ?moment, created_at: moment, updated_at: moment, cancel_requested_at: ?moment, error: ?string, "
+    "schedule: ?string, occurrence: ?moment, is_blocked: ?bool"
 )
 _USED: Final = "max_rss: ?int, cpu_user: ?float, cpu_system: ?float, output_bytes: ?int"
 
@@ -27,7 +28,7 @@ SHAPES: Final[Mapping[str, str]] = {
     "Job": (
         f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "
         "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
-        "submitted_by_job: ?int, schedule: ?string, occurrence: ?moment, attempts: []Attempt"
+        "submitted_by_job: ?int, attempts: []Attempt"
     ),
     "Summary": f"{_STATED}, attempt: int, outcome: ?string, progress: ?Progress",
     "Listed": f"{_STATED}, {_USED}, attempt: int, outcome: ?string, progress: ?Progress",

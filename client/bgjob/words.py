@@ -36,8 +36,11 @@ RETRYING: Final = "retrying"
 SNOOZED: Final = "snoozed"
 """What a pending job is called that waits for its time, for its next attempt, or for the one that it asked for."""
 
-STATUS_WORDS: Final = (*(status.value for status in Status), SCHEDULED, RETRYING, SNOOZED)
-"""What a filter of jobs by status understands: pending ones whose time has not come have words of their own."""
+BLOCKED: Final = "blocked"
+"""The same of one that waits for another job, whatever its time is."""
+
+STATUS_WORDS: Final = (*(status.value for status in Status), SCHEDULED, RETRYING, SNOOZED, BLOCKED)
+"""What a filter of jobs by status understands: pending ones that wait for no slot yet have words of their own."""
 
 
 class Outcome(StrEnum):

@@ -125,6 +125,15 @@ ALL = {
 
 IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
     (
+        replace(
+            WAITS_BEHIND,
+            job=pending(queue="mail", scheduled_at=NOW + 60, schedule="nightly", is_blocked=True),
+            blocker=3,
+        ),
+        ALL,
+        "waits for job 3 of schedule nightly to end",
+    ),
+    (
         replace(WAITS_BEHIND, job=pending(queue="mail", scheduled_at=NOW + 60)),
         ALL,
         "waits for its time: it is not to start before 14:32:53 UTC, in 1 min",
@@ -210,6 +219,13 @@ def test_of_all_reasons_that_hold_the_first_is_told(
     on_file: OnFile, known: dict[str, Any], sentence: str
 ) -> None:
     assert told(on_file, **known) == f"job 7 {sentence}"
+
+
+def test_of_a_job_of_a_schedule_that_and_its_occurrence_are_told() -> None:
+    for job in (pending(schedule="nightly", occurrence=NOW - 60), running()):
+        sentence = told(OnFile(replace(job, schedule="nightly", occurrence=NOW - 60)))
+        assert sentence.startswith(told(OnFile(replace(job, schedule=None, occurrence=None))))
+        assert sentence.endswith("; schedule nightly submitted it, for 14:30:53 UTC, 1 min ago")
 
 
 def test_every_reason_is_told_somewhere_in_the_order_of_the_table() -> None:

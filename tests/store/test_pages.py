@@ -77,8 +77,10 @@ def every_status(store: Store) -> dict[str, int]:
     pending, scheduled, cancelled = store.submit(
         asked(queue="closed"), asked(scheduled_at=NOW + 60), asked(queue="closed")
     )
+    (blocked,) = store.submit(asked(schedule="nightly", is_blocked=True, scheduled_at=NOW + 60))
     store.commit(cancels(cancelled))
     return {
+        "blocked": blocked,
         "retrying": retrying,
         "snoozed": snoozed,
         "running": running,
@@ -115,6 +117,9 @@ def test_a_summary_tells_how_a_job_stands(store: Store, reader: Reader) -> None:
         "updated_at": text(NOW + 1),
         "cancel_requested_at": text(NOW + 1),
         "error": None,
+        "schedule": None,
+        "occurrence": None,
+        "is_blocked": False,
         "progress": {"fraction": 0.5, "message": "half", "at": text(NOW + 0.5)},
     }
     assert reader.summary(job_id) == expected
@@ -184,21 +189,64 @@ def test_jobs_come_newest_first_and_page_by_page(store: Store, reader: Reader) -
 def test_each_word_of_status_has_its_jobs(store: Store, reader: Reader) -> None:
     made = every_status(store)
     found = {word: ids(reader.list(JobFilter(status=(word,)), now=NOW)) for word in made}
-    pending = sorted((made[word] for word in ("pending", "scheduled", "retrying", "snoozed")), reverse=True)
+    waiting = ("pending", "scheduled", "retrying", "snoozed", "blocked")
+    pending = sorted((made[word] for word in waiting), reverse=True)
     assert found == {word: [job_id] for word, job_id in made.items()} | {"pending": pending}
 
 
 def test_a_job_whose_time_has_come_is_called_nothing_else_but_pending(store: Store, reader: Reader) -> None:
     every_status(store)
     assert ids(reader.list(JobFilter(status=("scheduled", "retrying", "snoozed")), now=NOW + 60)) == []
-    assert len(reader.list(JobFilter(status=("pending",)), now=NOW + 60).rows) == 4
+    assert len(reader.list(JobFilter(status=("pending",)), now=NOW + 60).rows) == 5
+
+
+def test_a_blocked_job_says_so_until_it_waits_for_none(store: Store, reader: Reader) -> None:
+    made = every_status(store)
+    told = reader.summary(made["blocked"])
+    assert told is not None
+    assert (told["schedule"], told["is_blocked"]) == ("nightly", True)
+    job = reader.job(made["blocked"])
+    assert job is not None
+    assert job.columns["is_blocked"] is True
+    assert reader.pending_count() == len(list(reader.pending())) == 5
+    store.commit(cancels(made["blocked"]))
+    told = reader.summary(made["blocked"])
+    assert told is not None
+    assert told["is_blocked"] is False
+
+
+def test_jobs_of_a_schedule_are_told_apart_by_every_word(store: Store, reader: Reader) -> None:
+    made = every_status(store)
+    store.database.execute_sql("UPDATE background_jobs SET schedule = 'nightly'")
+    (other,) = store.submit(asked(queue="closed", schedule="hourly"))
+    every = sorted(made.values(), reverse=True)
+    assert ids(reader.list(JobFilter(schedule="nightly"), now=NOW)) == every
+    assert ids(reader.list(JobFilter(schedule="hourly"), now=NOW)) == [other]
+    assert ids(reader.list(JobFilter(schedule="weekly"), now=NOW)) == []
+    for words in [(word,) for word in made] + [("pending", "failed"), ("scheduled", "running"), ()]:
+        alike = ids(reader.list(JobFilter(status=words), now=NOW))
+        found = reader.list(JobFilter(status=words, schedule="nightly"), now=NOW, count=10)
+        assert ids(found) == [one for one in alike if one != other], words
+        assert found.total == len(found.rows)
+    assert ids(reader.list(JobFilter(schedule="nightly", class_name="other"), now=NOW)) == []
+    assert ids(reader.list(JobFilter(schedule="nightly"), now=NOW, before=every[2], limit=2)) == every[3:5]
 
 
 @WHOLE
 @given(
     words=st.sets(
         st.sampled_from(
-            ["pending", "running", "completed", "failed", "cancelled", "scheduled", "retrying", "snoozed"]
+            [
+                "pending",
+                "running",
+                "completed",
+                "failed",
+                "cancelled",
+                "scheduled",
+                "retrying",
+                "snoozed",
+                "blocked",
+            ]
         )
     ),
     limit=st.integers(1, 4),
@@ -214,7 +262,7 @@ def test_words_of_status_together_give_each_job_once_and_newest_first(
     assert found == sorted(set(found), reverse=True)
     wanted = {made[word] for word in words}
     if "pending" in words:
-        wanted |= {made["scheduled"], made["retrying"], made["snoozed"]}
+        wanted |= {made["scheduled"], made["retrying"], made["snoozed"], made["blocked"]}
     assert set(found) & set(made.values()) == wanted
 
 
@@ -951,6 +999,10 @@ SORTS_THE_RUNNING = ("running",)
         (JobFilter(status=("scheduled",)), "jobs_pending"),
         (JobFilter(status=("retrying",), search="s"), "jobs_pending"),
         (JobFilter(status=("snoozed",)), "jobs_pending"),
+        (JobFilter(status=("blocked",)), "jobs_pending"),
+        (JobFilter(schedule="nightly"), r"jobs_by_schedule \(schedule=\? AND "),
+        (JobFilter(schedule="nightly", status=("pending",)), r"jobs_by_schedule \(schedule=\? AND "),
+        (JobFilter(schedule="nightly", status=("failed",)), "jobs_ended"),
         (JobFilter(status=("failed",)), "jobs_ended (status=? AND finished_at<?)|jobs_ended .*>"),
         (JobFilter(status=("failed",), since=text(NOW)), "jobs_ended .*finished_at>"),
         (JobFilter(status=("completed", "failed", "cancelled"), class_name="c"), "jobs_ended"),

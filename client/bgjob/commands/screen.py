@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from bgjob import text
-from bgjob.words import RETRYING, SNOOZED, EntryType, Status
+from bgjob.words import BLOCKED, RETRYING, SNOOZED, EntryType, Status
 
 if TYPE_CHECKING:
     pass
@@ -28,6 +28,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     Status.CANCELLED: "yellow",
     RETRYING: "yellow",
     SNOOZED: "yellow",
+    BLOCKED: "yellow",
     EntryType.SUCCESS: "green",
     EntryType.FAILURE: "red",
     EntryType.INFO: "blue",

@@ -347,6 +347,7 @@ _SUMMARY: Final = (
         "cancel_requested_at",
         "error",
     ),
+    *("schedule", "occurrence", "is_blocked"),
 )
 _USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
 
@@ -433,7 +434,10 @@ def _is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
     words = {row["status"], SCHEDULED} if is_scheduled else {row["status"]}
     return (
         (given.get("status") is None or not words.isdisjoint(given["status"]))
-        and all(given.get(name) in (None, row[name]) for name in ("queue", "class_name", "method_name"))
+        and all(
+            given.get(name) in (None, row[name])
+            for name in ("queue", "class_name", "method_name", "schedule")
+        )
         and _has(row, (given.get("search") or "").casefold())
         and (given["since"] or "") <= row["finished_at" if _is_by_end(given) else "created_at"]
     )

@@ -81,6 +81,7 @@ class Submission(NamedTuple):
             "idempotency_key": self.key,
             **dict.fromkeys(_NOT_YET),
             "crashes": 0,
+            "is_blocked": False,
             "attempts": [],
         }
 
