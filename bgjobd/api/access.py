@@ -40,6 +40,7 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "RunSchedule": Right.MANAGE,
     "PauseSchedule": Right.MANAGE,
     "ResumeSchedule": Right.MANAGE,
+    "Backfill": Right.MANAGE,
     "Get": Right.READ,
     "List": Right.READ,
     "Logs": Right.READ,

@@ -255,6 +255,7 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "RunSchedule": (schemas.ScheduleName, schedules.run_schedule),
     "PauseSchedule": (schemas.ScheduleName, schedules.pause_schedule),
     "ResumeSchedule": (schemas.ScheduleName, schedules.resume_schedule),
+    "Backfill": (schemas.Backfill, schedules.backfill),
 }
 
 

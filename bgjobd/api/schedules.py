@@ -7,11 +7,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from bgjob.codec import JsonObject, to_json
-from bgjob.errors import ScheduleNotFoundError
+from bgjob.errors import InvalidParameterError, ScheduleNotFoundError
 from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
-from bgjobd.api.submissions import stored_instant, submitter
+from bgjobd.api.submissions import stored_instant, submitter, try_instant
 from bgjobd.api.who_asked import say_who
 from bgjobd.config.sections import Schedule
 from bgjobd.core.masking import masked
@@ -97,3 +97,24 @@ async def resume_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: C
     await daemon.schedules.resume(given.name)
     say_who(daemon, f"resume of schedule {given.name}", caller)
     return {}
+
+
+async def backfill(daemon: Daemon, given: schemas.Backfill, caller: Caller) -> JsonObject:
+    first, last = _instant(given.since, "since"), _instant(given.until, "until")
+    is_dry = bool(given.check_only)
+    async with caller.turn:
+        count, ids = await daemon.schedules.backfill(
+            given.name, first, last, given.spread or 0.0, submitter(caller), is_dry
+        )
+    if ids:
+        what = f"backfill of schedule {given.name} from {given.since} to {given.until} ({len(ids)} jobs)"
+        say_who(daemon, what, caller)
+    return {"count": count, "ids": ids}
+
+
+def _instant(text: str, parameter: str) -> float:
+    """Seconds since the epoch. Raises InvalidParameterError."""
+    at = try_instant(text)
+    if at is None:
+        raise InvalidParameterError(parameter=parameter)
+    return at

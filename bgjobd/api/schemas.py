@@ -121,6 +121,13 @@ class Occurrences(ScheduleName):
     limit: Limit | None = None
 
 
+class Backfill(ScheduleName):
+    since: str
+    until: str
+    spread: Seconds | None = None
+    check_only: bool | None = None
+
+
 class Nothing(Input):
     pass
 

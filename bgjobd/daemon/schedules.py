@@ -28,6 +28,7 @@ from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call
 from bgjobd.core.schedules import Calendar, Skipped, due, span_of, told
+from bgjobd.daemon.backfills import Backfills
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.host.pacing import last_of
@@ -62,6 +63,7 @@ class KeptSchedule:
     name: str
     definition: Schedule
     calendar: Calendar = field(init=False)
+    since: float
     cursor: float
     known: frozenset[float]
     job: Submitted | None = None
@@ -158,6 +160,33 @@ class Schedules:
         await self._in_file(name)
         await self._record(ScheduleResumed(name))
 
+    async def backfill(
+        self, name: str, first: float, last: float, spread: float, submitter: Submitter, check_only: bool
+    ) -> tuple[int, list[int]]:
+        """Make a job of each occurrence of a span that has none, and is not to come: how many, and the jobs' ids.
+
+        They start spread over so many seconds. With `check_only` none is made. Raises ScheduleNotFoundError,
+        InvalidParameterError for too many, and the refusals of a submit, after which those that were made stay.
+        """
+        definition = await self._in_file(name)
+        catalogue = await self._current_catalogue.catalogue()
+        kept = self.kept[name]
+        work = Backfills(
+            name=name,
+            calendar=kept.calendar,
+            since=kept.since,
+            job=job_of(self._config(), catalogue, definition),
+            submitter=submitter,
+            read=self._read,
+            record=self._record,
+        )
+        wanted = await work.wanted(first, min(last, kept.cursor))
+        if check_only or not wanted:
+            return len(wanted), []
+        begin = self._now()
+        starts = [begin + spread * place / len(wanted) if spread else None for place in range(len(wanted))]
+        return len(wanted), await work.make(wanted, starts)
+
     async def _in_file(self, name: str) -> Schedule:
         """The schedule as it is configured; the file has it by then."""
         if self._taken_up is not self._config():  # it is new, and is looked at in a moment
@@ -213,6 +242,7 @@ class Schedules:
             one.name: KeptSchedule(
                 one.name,
                 config.schedules[one.name],
+                one.since,
                 one.cursor,
                 one.known,
                 refused=told.get(one.name),

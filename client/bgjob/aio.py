@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, following, typed
-from bgjob.answers import JobRead, OutputPart, Page, PageBy, Reloaded
+from bgjob.answers import Backfilled, JobRead, OutputPart, Page, PageBy, Reloaded
 from bgjob.async_connections import AsyncFollowing, ConnectingClient, Stream, connected
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
@@ -24,7 +24,7 @@ from bgjob.retrying import Breaks, Tries, Waiting
 from bgjob.typed import P, R
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from bgjob.calls import Options
 
@@ -317,6 +317,23 @@ class AsyncClient(_CallingClient):
     async def resume_schedule(self, name: str) -> None:
         """Have a schedule's occurrences become jobs again. Raises ScheduleNotFoundError."""
         await self._call(calls.resume_schedule(name))
+
+    async def backfill(
+        self,
+        name: str,
+        since: datetime | str,
+        until: datetime | str,
+        *,
+        spread: float | timedelta | None = None,
+        check_only: bool = False,
+    ) -> Backfilled:
+        """Submit a job of each occurrence of a schedule in a span that has none and is not to come, at most 10,000;
+        they start spread over `spread` seconds. How many there are, and the jobs' ids; with `check_only` none is made.
+
+        Raises ScheduleNotFoundError, InvalidParameterError for too many, and the refusals of a submit, after which
+        those jobs stay that were made.
+        """
+        return await self._call(calls.backfill(name, since, until, spread, check_only))
 
     async def classes(self) -> _Objects:
         """What may run: name, doc, methods, policy with the limits, unavailable of each approved class."""

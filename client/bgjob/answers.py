@@ -59,6 +59,13 @@ class Page(PageBy[T, int]):
     __slots__ = ()
 
 
+class Backfilled(NamedTuple):
+    """How many occurrences had no job, and the ids of those that were made of them."""
+
+    occurrences: int
+    ids: list[int]
+
+
 class JobRead(NamedTuple):
     """One answer of Get or Wait: the job with its latest attempts, and before which number the earlier ones are.
 
@@ -227,6 +234,10 @@ def schedules(reply: JsonObject) -> list[JsonObject]:
 def occurrences(reply: JsonObject) -> PageBy[JsonObject, str]:
     following = None if reply.get("next") is None else field(reply, "next", str)
     return PageBy(shaped(reply, "occurrences", "[]Occurrence"), following)
+
+
+def backfilled(reply: JsonObject) -> Backfilled:
+    return Backfilled(field(reply, "count", int), job_ids(reply))
 
 
 def maybe_int(reply: JsonObject, name: str) -> int | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
 from bgjob import answers, codec, values
-from bgjob.answers import JobRead, Key, OutputRead, Page, PageBy, Reloaded
+from bgjob.answers import Backfilled, JobRead, Key, OutputRead, Page, PageBy, Reloaded
 from bgjob.bulk import try_bulk
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import (
@@ -304,6 +304,25 @@ def pause_schedule(name: str) -> Call[None]:
 
 def resume_schedule(name: str) -> Call[None]:
     return _call("ResumeSchedule", answers.nothing, name=name)
+
+
+def backfill(
+    name: str,
+    since: datetime | str,
+    until: datetime | str,
+    spread: float | timedelta | None,
+    check_only: bool,
+) -> Call[Backfilled]:
+    """A job of each occurrence that has none."""
+    return _call(
+        "Backfill",
+        answers.backfilled,
+        name=name,
+        since=_plain(since),
+        until=_plain(until),
+        spread=_plain(spread),
+        check_only=check_only or None,
+    )._replace(needs_code=True)
 
 
 def classes() -> Call[list[JsonObject]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from bgjob.errors import (
     RequestError,
     ScheduleNotFoundError,
 )
+from bgjobd.host.clock import to_text
 from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
@@ -218,3 +220,29 @@ def test_of_a_schedule_that_is_gone_the_past_is_told_and_nothing_else(tmp_path: 
         assert [one["job_id"] for one in client.occurrences("once")] == [job.id]
         with pytest.raises(ScheduleNotFoundError):
             client.run_schedule("once")
+
+
+def test_a_backfill_makes_jobs_of_hours_that_had_none(client: Client) -> None:
+    eventually(lambda: client.stats()["code_version"])
+    since, until = "2020-01-01T00:00:00Z", datetime(2020, 1, 1, 9, 30, tzinfo=UTC)
+    asked = {"name": "nightly", "since": since, "until": until + timedelta(days=7)}
+    assert client.backfill(**asked, check_only=True) == (6, [])
+    made = client.backfill(**asked, spread=timedelta(days=1000))
+    assert made.occurrences == len(made.ids) == 6
+    first = client.get(made.ids[0]).snapshot
+    assert (first["schedule"], first["occurrence"]) == ("nightly", "2020-01-01T01:30:00.000000Z")
+    assert client.get(made.ids[5]).snapshot["scheduled_at"] > to_text(time.time() + 86_400)
+    assert client.backfill(**asked) == (0, [])
+    told = client.occurrences("nightly", before="2021-01-01T00:00:00Z").items
+    assert {one["verdict"] for one in told} == {"backfilled"}
+    client.cancel(*made.ids[1:])
+
+
+def test_a_backfill_ends_with_what_is_to_come(client: Client) -> None:
+    now = datetime.now(UTC)
+    assert client.backfill("hourly", now, now + timedelta(days=300), check_only=True) == (0, [])
+    with pytest.raises(InvalidParameterError) as refused:
+        client.backfill("hourly", "2020-01-01T00:00:00Z", now, check_only=True)
+    assert refused.value.parameters == {"parameter": "until"}
+    with pytest.raises(MethodNotApprovedError):
+        client.backfill("unknown", now, now)

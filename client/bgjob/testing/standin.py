@@ -311,7 +311,7 @@ class Runner(Recorder):
             tell_failed_hook(row, target)
 
 
-_OF_A_SCHEDULE: Final = ("Occurrences", "RunSchedule", "PauseSchedule", "ResumeSchedule")
+_OF_A_SCHEDULE: Final = ("Occurrences", "RunSchedule", "PauseSchedule", "ResumeSchedule", "Backfill")
 
 
 def _no_schedule(given: JsonObject) -> JsonObject:
