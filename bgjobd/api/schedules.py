@@ -32,7 +32,7 @@ async def schedules(daemon: Daemon, given: schemas.Schedules, caller: Caller) ->
     async with caller.turn:
         standings = await daemon.readers.read(lambda reader: reader.schedule_standings())
         shown, pace, now = [], Pace(), daemon.clock.now()
-        for name, schedule in sorted(daemon.config.schedules.items()):
+        for name, schedule in _wanted(daemon, given.name):
             following = []
             for one in _following(schedule.calendar, now, count):
                 following.append(one)
@@ -41,6 +41,16 @@ async def schedules(daemon: Daemon, given: schemas.Schedules, caller: Caller) ->
             standing = standings.get(name, ScheduleStanding())
             shown.append(to_json(_shown(daemon, name, schedule, standing) | {"next": following}))
     return Encoded(f'{{"schedules":[{",".join(shown)}]}}'.encode())
+
+
+def _wanted(daemon: Daemon, name: str | None) -> list[tuple[str, Schedule]]:
+    """Those that are configured, by name, or the one that is asked for. Raises ScheduleNotFoundError."""
+    configured = daemon.config.schedules
+    if name is None:
+        return sorted(configured.items())
+    if name not in configured:
+        raise ScheduleNotFoundError(name=name)
+    return [(name, configured[name])]
 
 
 def _following(calendar: Calendar, now: float, count: int) -> Iterator[JsonObject]:

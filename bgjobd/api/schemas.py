@@ -110,6 +110,7 @@ class QueueName(Input):
 
 class Schedules(Input):
     next: Annotated[int, Field(ge=0, le=MAX_OCCURRENCES)] | None = None
+    name: str | None = None
 
 
 class ScheduleName(Input):

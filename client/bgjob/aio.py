@@ -288,11 +288,13 @@ class AsyncClient(_CallingClient):
         """Start jobs of a queue again."""
         await self._call(calls.resume(queue))
 
-    async def schedules(self, *, next: int | None = None) -> _Objects:
+    async def schedules(self, *, next: int | None = None, name: str | None = None) -> _Objects:
         """The schedules by name: what each submits and when, `description` in words, its `next` occurrences (3, or up
         to 100), the `last` one that was dealt with, and whether it is paused or refused.
+
+        With `name` that one alone. Raises ScheduleNotFoundError.
         """
-        return await self._call(calls.schedules(next))
+        return await self._call(calls.schedules(next, name))
 
     async def occurrences(
         self, name: str, *, before: str | datetime | None = None, limit: int | None = None

@@ -283,9 +283,9 @@ def resume(queue: str) -> Call[None]:
     return _call("Resume", answers.nothing, queue=queue)
 
 
-def schedules(next: int | None) -> Call[list[JsonObject]]:
+def schedules(next: int | None, name: str | None) -> Call[list[JsonObject]]:
     """Each with its next occurrences, at most 100."""
-    return _call("Schedules", answers.schedules, next=next)
+    return _call("Schedules", answers.schedules, next=next, name=name)
 
 
 def occurrences(name: str, before: str | datetime | None, limit: int | None) -> Call[PageBy[JsonObject, str]]:

@@ -84,7 +84,7 @@ def schedule(client: Client, name: str, **given: Any) -> dict[str, Any]:
 
 def test_the_schedules_are_told_by_name_with_what_was_configured(client: Client) -> None:
     assert [one["name"] for one in client.schedules()] == ["hourly", "nightly", "secret", "unfit", "unknown"]
-    nightly = schedule(client, "nightly")
+    [nightly] = client.schedules(name="nightly")
     assert nightly | {"next": []} == {
         "name": "nightly",
         "job": "probes.Probe::echo",
@@ -203,7 +203,7 @@ def test_what_finds_its_queue_full_is_refused(client: Client) -> None:
 
 def test_an_unknown_schedule_is_named(client: Client) -> None:
     asked = [client.run_schedule, client.pause_schedule, client.resume_schedule, client.occurrences]
-    for ask in asked:
+    for ask in [*asked, lambda name: client.schedules(name=name)]:
         with pytest.raises(ScheduleNotFoundError, match=r"^there is no schedule weekly$"):
             ask("weekly")
 

@@ -75,7 +75,7 @@ class Recorder:
             f"{INTERFACE}.Why": lambda given: {"sentence": _why(self._row(given["id"]))},
             f"{INTERFACE}.Pause": lambda given: {},
             f"{INTERFACE}.Resume": lambda given: {},
-            f"{INTERFACE}.Schedules": lambda given: {"schedules": []},
+            f"{INTERFACE}.Schedules": _schedules,
             **{f"{INTERFACE}.{name}": _no_schedule for name in _OF_A_SCHEDULE},
             f"{SERVICE}.GetInfo": lambda given: _INFO,
         }
@@ -312,6 +312,10 @@ class Runner(Recorder):
 
 
 _OF_A_SCHEDULE: Final = ("Occurrences", "RunSchedule", "PauseSchedule", "ResumeSchedule", "Backfill")
+
+
+def _schedules(given: JsonObject) -> JsonObject:
+    return {"schedules": []} if given.get("name") is None else _no_schedule(given)
 
 
 def _no_schedule(given: JsonObject) -> JsonObject:
