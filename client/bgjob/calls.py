@@ -284,7 +284,7 @@ def resume(queue: str) -> Call[None]:
 
 
 def schedules(next: int | None, name: str | None) -> Call[list[JsonObject]]:
-    """Each with its next occurrences, at most 100."""
+    """All, or the one of this name, each with its next occurrences, at most 100."""
     return _call("Schedules", answers.schedules, next=next, name=name)
 
 

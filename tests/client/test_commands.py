@@ -829,6 +829,7 @@ def test_a_signature_is_folded_between_parameters(commands: Commands) -> None:
 COMMANDS = [
     *("run", "list", "show", "tail", "output", "wait", "cancel", "retry"),
     *("top", "stats", "classes", "reload", "pause", "resume", "completion"),
+    *("schedules", "occurrences", "schedule"),
 ]
 
 
@@ -928,6 +929,10 @@ def test_wrong_words_are_told_with_2(commands: Commands, arguments: tuple[str, .
         (("run", "shop.Work::quiet", "--queue", "no"), 77, "`bgjob stats` lists the queues"),
         (("pause", "no"), 77, "`bgjob stats` lists the queues"),
         (("resume", "no"), 77, "`bgjob stats` lists the queues"),
+        *(
+            ((*words, "no"), 4, "there is no schedule no; `bgjob schedules`")
+            for words in (("schedules",), ("occurrences",), ("schedule", "run"), ("schedule", "pause"))
+        ),
         (("classes", "Missing"), 77, "Missing is not an approved class"),
         *(
             ((command, "987654"), 4, "there is no job 987654; `bgjob list`")

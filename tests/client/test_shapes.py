@@ -54,6 +54,18 @@ _QUEUE: Final = {
     "oldest_pending": _WHEN,
 }
 
+_OCCURRENCE: Final = {
+    "at": _WHEN, "until": _WHEN, "count": 1, "verdict": "submitted", "reason": None, "job_id": 1, "dealt_at": _WHEN,
+    "status": "completed",
+}  # fmt: skip
+_SKIPPED: Final = _OCCURRENCE | {"count": 3, "verdict": "skipped", "reason": "overlap", "status": None}
+_SCHEDULE: Final = {
+    "name": "nightly", "job": "a.B::c", "parameters": {"a": 1}, "cron": "30 2 * * *", "every": None, "zone": "UTC",
+    "description": "At 02:30 every day", "missed": "skip", "overlap": "skip", "jitter": 5.0, "paused_at": _WHEN,
+    "next": [{"at": _WHEN, "local": "Mon 2026-11-30 02:30 CET", "note": "twice"}], "last": _OCCURRENCE,
+    "refused": "no",
+}  # fmt: skip
+
 TOLD: Final[Mapping[str, Any]] = {
     **STANDING,
     "code_version": "c0de",
@@ -120,6 +132,9 @@ ANSWERS: Final[Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]]] = {
         {"code_version": "c0de", "needing_restart": ["[web]"], "waiting_jobs": ["1 job would fail"]}, ("reload",),
     ),
     "why": ({"sentence": "it waits"}, ("why 1",)),
+    "schedules": ({"schedules": [_SCHEDULE]}, ("schedules", "schedules nightly")),
+    "occurrences": ({"occurrences": [_SKIPPED, _OCCURRENCE], "next": _WHEN}, ("occurrences nightly",)),
+    "run": ({"id": 1}, ("schedule run nightly",)),
 }  # fmt: skip
 """Answers with every field that is read of them, and the commands that show them."""
 

@@ -49,6 +49,10 @@ WORDS: Final = (
     "reload",
     "pause",
     "resume",
+    "schedules",
+    "schedules nightly",
+    "occurrences nightly",
+    "schedule run nightly",
 )
 """Each command that asks a daemon, as a person writes it, and as a program does."""
 

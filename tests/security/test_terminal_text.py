@@ -70,6 +70,16 @@ _RUNNING: Final = {
     "job_id": 1, "number": 1, "class_name": "shop.jobs.Email", "method_name": "send", "queue": "default", "pid": 9,
     "started_at": WHEN, "cpu": 1.0, "memory": 4096, "progress": {"fraction": 0.5, "message": "half", "at": WHEN},
 }  # fmt: skip
+_OCCURRENCE: Final = {
+    "at": WHEN, "until": WHEN, "count": 1, "verdict": "submitted", "reason": None, "job_id": 1, "dealt_at": WHEN,
+    "status": "completed",
+}  # fmt: skip
+_SCHEDULE: Final = {
+    "name": "nightly", "job": "shop.jobs.Email::send", "parameters": {"a": 1}, "cron": "30 2 * * *", "every": None,
+    "zone": "UTC", "description": "At 02:30 every day", "missed": "skip", "overlap": "skip", "jitter": 5.0,
+    "paused_at": WHEN, "next": [{"at": WHEN, "local": "Mon 2026-11-30 02:30 UTC", "note": "twice"}],
+    "last": _OCCURRENCE, "refused": "no",
+}  # fmt: skip
 _MEASURES: Final = {
     f"{name}_{part}": value
     for name, value in (("wall", 1.0), ("cpu", 1.0), ("memory", 4096), ("output", 12))
@@ -87,6 +97,9 @@ TOLD: Final[Mapping[str, Any]] = {
     "output": {"number": 1, "left_out": 0, "offset": 0, "data": "", "next": 0, "is_end": True},
     "id": 1,
     "code_version": "c0de",
+    "schedules": [_SCHEDULE],
+    "occurrences": [_OCCURRENCE, _OCCURRENCE | {"verdict": "skipped", "reason": "missed", "count": 2}],
+    "next_occurrence": WHEN,
 }
 """All that a daemon answers to the commands, with every field."""
 
@@ -107,6 +120,10 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
     "reload": ((), ("code_version",)),
     "pause": ((), ()),
     "resume": ((), ()),
+    "schedules": (("nightly",), ("schedules",)),
+    "schedules --next 1": ((), ("schedules",)),
+    "occurrences": (("nightly",), ("occurrences", "next_occurrence")),
+    "schedule": (("run", "nightly"), ("id",)),
 }
 """For each command what else is given to it, and which answers it shows."""
 
@@ -140,6 +157,12 @@ class Liar:
                 line.reply(attempts=[told["running"]])
             case "Output":
                 line.reply(**told["output"])
+            case "Schedules":
+                line.reply(schedules=told["schedules"])
+            case "Occurrences":
+                line.reply(occurrences=told["occurrences"], next=told["next_occurrence"])
+            case "RunSchedule":
+                line.reply(id=told["id"])
             case _:
                 tell_samples(line, asked, dict(told))
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 from bgjob import __version__
 from bgjob.client import Client
-from bgjob.commands import about, completion, follow, look, manage, pages, submit, values
+from bgjob.commands import about, completion, follow, look, manage, pages, schedules, submit, values
 from bgjob.commands.parsing import Parser
 from bgjob.commands.top import command as top
 from bgjob.words import STATUS_WORDS, Backoff, EntryType
@@ -34,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
         prog="bgjob",
         description="Background jobs on this machine: submit them, wait for them, see what became of them.",
         epilog="`bgjob COMMAND --help` has the options of a command, and an example.\n\n"
-        "exit codes: 0 well, 1 the job failed, 2 usage, 3 cancelled, 4 no such job,\n"
-        "69 no daemon, 70 a bug of its, 74 the result could not be written,\n"
+        "exit codes: 0 well, 1 the job failed, 2 usage, 3 cancelled, 4 no such job or\n"
+        "schedule, 69 no daemon, 70 a bug of its, 74 the result could not be written,\n"
         "75 queue full, storage unavailable or shutting down, 76 not our protocol,\n"
         "77 refused, 124 the wait timed out, 130 interrupted",
         formatter_class=_Help,
@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
             _add_retry,
         ),
         *(_add_top, _add_stats, _add_classes, _add_reload, _add_pause, _add_resume),
+        *(_add_schedules, _add_occurrences, _add_schedule),
     ):
         add(commands)
     _add_completion(commands, words)
@@ -170,6 +171,8 @@ def _add_list(commands: _Commands) -> None:
     queue = command.add_argument("--queue", metavar="QUEUE", help="jobs of this queue")
     completion.asking_for(queue, "queues")
     _add_target(command)
+    schedule = command.add_argument("--schedule", metavar="NAME", help="jobs of this schedule")
+    completion.asking_for(schedule, "schedules")
     command.add_argument(
         "--search", metavar="TEXT", help="a part of class, method, error or a parameter's value"
     )
@@ -350,6 +353,56 @@ def _add_resume(commands: _Commands) -> None:
     _add_queue(_added(commands, "resume", manage.resume, "bgjob resume mail", hint=_QUEUES))
 
 
+def _add_schedules(commands: _Commands) -> None:
+    command = _added(
+        commands,
+        "schedules",
+        schedules.schedules,
+        "bgjob schedules",
+        "bgjob schedules nightly-report --next 10",
+    )
+    name = command.add_argument("name", nargs="?", metavar="NAME", help="all that is known of one schedule")
+    completion.asking_for(name, "schedules")
+    command.add_argument(
+        "--next", type=values.next_count, metavar="N", help="its next occurrences (3), or each schedule's"
+    )
+
+
+def _add_occurrences(commands: _Commands) -> None:
+    command = _added(
+        commands,
+        "occurrences",
+        schedules.occurrences,
+        "bgjob occurrences nightly-report",
+        hint=_SCHEDULES,
+        more="Those that were skipped in a row for one reason are one line.",
+    )
+    _add_schedule_name(command)
+    command.add_argument(
+        "--limit", type=values.page_size, default=20, metavar="N", help="at most so many (20)"
+    )
+    command.add_argument("--before", type=values.instant, metavar="TIME", help="those before this moment")
+
+
+def _add_schedule(commands: _Commands) -> None:
+    command = _added(
+        commands,
+        "schedule",
+        schedules.schedule,
+        "bgjob schedule run nightly-report",
+        "bgjob schedule pause nightly-report",
+        hint=_SCHEDULES,
+        more="Jobs under way go on in any case.",
+    )
+    command.add_argument("action", choices=schedules.ACTIONS, help="what is to be done")
+    _add_schedule_name(command)
+
+
+def _add_schedule_name(command: argparse.ArgumentParser) -> None:
+    name = command.add_argument("name", metavar="NAME", help="of the schedule")
+    completion.asking_for(name, "schedules")
+
+
 def _add_completion(commands: _Commands, words: argparse.ArgumentParser) -> None:
     command = _added(
         commands,
@@ -368,6 +421,7 @@ def _add_completion(commands: _Commands, words: argparse.ArgumentParser) -> None
 
 
 _QUEUES: Final = "`bgjob stats` lists the queues"
+_SCHEDULES: Final = "`bgjob schedules` lists those there are"
 
 
 def _added(

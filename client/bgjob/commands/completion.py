@@ -92,6 +92,10 @@ def _queues(client: Client) -> Iterable[str]:
     return (queue["name"] for queue in client.stats()["queues"])
 
 
+def _schedules(client: Client) -> Iterable[str]:
+    return (schedule["name"] for schedule in client.schedules(next=0))
+
+
 def _jobs(*status: str) -> Callable[[Client], Iterable[str]]:
     return lambda client: (str(job["id"]) for job in client.list(status=status or None, limit=_NEWEST).items)
 
@@ -101,6 +105,7 @@ KINDS: Final[Mapping[str, Callable[[Client], Iterable[str]]]] = {
     "methods": _methods,
     "filters": _classes_and_methods,
     "queues": _queues,
+    "schedules": _schedules,
     "jobs": _jobs(),
     "open_jobs": _jobs("pending", "running"),
     "ended_jobs": _jobs("failed", "cancelled"),

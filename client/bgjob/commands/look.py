@@ -23,7 +23,7 @@ _LABEL: Final = 12
 def list_jobs(client: Client, given: argparse.Namespace) -> int:
     """List jobs, newest first; where all are to have ended, the latest end first."""
     filters = {"status": given.status, "queue": given.queue, **given.target, "search": given.search}
-    filters["since"] = given.since
+    filters |= {"schedule": given.schedule, "since": given.since}
     found = pages.search(partial(client.list, **filters), given.limit, given.before)
     if given.json:
         screen.tell_json({"jobs": found.items, "next": found.next})
@@ -119,6 +119,7 @@ CELLS: Final[Mapping[str, Callable[[Mapping[str, Any], float], str]]] = {
     "note": _note,
     "queue": lambda job, now: job["queue"],
     "priority": lambda job, now: str(job["priority"]),
+    "schedule": lambda job, now: job["schedule"] or "",
     "progress": lambda job, now: text.progress(job["progress"]),
     "error": lambda job, now: job["error"] or "",
     "created": lambda job, now: text.when(job["created_at"], now),
@@ -156,6 +157,7 @@ def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "error", text.plain(job["error"] or "")
     yield "parameters", text.plain(job["parameters"])
     yield "result", text.one_line(text.to_json(job["result"])) if job["status"] == Status.COMPLETED else ""
+    yield "schedule", _schedule(job, now)
     yield "queue", f"{text.one_line(job['queue'])}, priority {job['priority']}"
     yield "retries", _retries(job)
     yield "timeout", "" if job["timeout"] is None else f"{text.span(job['timeout'])} an attempt"
@@ -163,6 +165,13 @@ def _rows(job: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "scheduled", _moment(job["scheduled_at"], now) if job["status"] == Status.PENDING else ""
     yield "started", _moment(job["started_at"], now)
     yield "finished", _moment(job["finished_at"], now)
+
+
+def _schedule(job: Mapping[str, Any], now: float) -> str:
+    if job["schedule"] is None:
+        return ""
+    occurrence = "" if job["occurrence"] is None else f", for {_moment(job['occurrence'], now)}"
+    return f"{text.one_line(job['schedule'])}{occurrence}"
 
 
 def _is_to_be_cancelled(job: Mapping[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from bgjob.words import INT_MAX
 
 EXAMPLE: Final = "myapp.jobs.EmailNotification::send"
 
+_MOST_NEXT: Final = 100
 _BYTES: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
@@ -194,6 +195,10 @@ def count(text: str) -> int:
 
 def page_size(text: str) -> int:
     return _number(text, 1, pages.LARGEST)
+
+
+def next_count(text: str) -> int:
+    return _number(text, 1, _MOST_NEXT)
 
 
 def tail_size(text: str) -> int:

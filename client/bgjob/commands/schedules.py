@@ -1,0 +1,199 @@
+"""Jobs that recur: `bgjob schedules`, `bgjob occurrences` and `bgjob schedule`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from bgjob import text
+from bgjob.client import Client
+from bgjob.commands import screen, tables
+from bgjob.commands.problems import OK
+from bgjob.commands.tables import Column, Cut
+
+_LABEL: Final = 12
+_SKIPPED: Final = "skipped"
+
+
+def schedules(client: Client, given: argparse.Namespace) -> int:
+    """List the schedules: what each submits and when, what comes next, and what became of the last occurrence."""
+    found = client.schedules(next=given.next, name=given.name)
+    if given.json:
+        screen.tell_json({"schedules": found})
+        return OK
+    now = time.time()
+    if not found:
+        screen.say("there are no schedules; list some under [schedules] in the daemon's configuration")
+    elif given.name is None and given.next is None:
+        screen.show(tables.table(_columns(found, now)))
+    else:
+        screen.show("\n".join("".join(f"{line}\n" for line in _lines(one, now)) for one in found))
+    return OK
+
+
+def occurrences(client: Client, given: argparse.Namespace) -> int:
+    """List what became of a schedule's occurrences, newest first."""
+    page = client.occurrences(given.name, before=given.before, limit=given.limit)
+    if given.json:
+        screen.tell_json({"occurrences": page.items, "next": page.next})
+        return OK
+    if page.items:
+        screen.show(tables.table(_columns_of_occurrences(page.items)))
+    if page.next is not None:
+        screen.say(f"there are older ones: --before {page.next}")
+    elif not page.items:
+        screen.say(f"none has come; `bgjob schedules {text.one_line(given.name)}` has the next")
+    return OK
+
+
+def schedule(client: Client, given: argparse.Namespace) -> int:
+    """Run a schedule's job now and print its id, or have its occurrences become no jobs (pause), or again (resume)."""
+    return _DONE[given.action](client, given)
+
+
+# What is asked of one
+
+
+def _run(client: Client, given: argparse.Namespace) -> int:
+    job = client.run_schedule(given.name)
+    if given.json:
+        screen.tell_json({"id": job.id})
+    else:
+        screen.tell(str(job.id))
+    return OK
+
+
+def _pause(client: Client, given: argparse.Namespace) -> int:
+    client.pause_schedule(given.name)
+    more = f"what occurs is skipped; `bgjob schedule resume {given.name}` ends that"
+    return _told(given, f"is paused: {more}")
+
+
+def _resume(client: Client, given: argparse.Namespace) -> int:
+    client.resume_schedule(given.name)
+    return _told(given, "is not paused")
+
+
+def _told(given: argparse.Namespace, what: str) -> int:
+    if given.json:
+        screen.tell_json({"schedule": given.name})
+    else:
+        screen.say(f"schedule {given.name} {what}")
+    return OK
+
+
+_DONE: Final[Mapping[str, Callable[[Client, argparse.Namespace], int]]] = {
+    "run": _run,
+    "pause": _pause,
+    "resume": _resume,
+}
+ACTIONS: Final = tuple(_DONE)
+"""What can be asked of a schedule."""
+
+
+# The schedules
+
+
+def _columns(found: Sequence[Mapping[str, Any]], now: float) -> list[Column]:
+    return [
+        Column("NAME", [one["name"] for one in found]),
+        Column("JOB", [one["job"] for one in found], cut=Cut.BEGINNING),
+        Column("WHEN", [one["description"] for one in found], cut=Cut.END),
+        Column("NEXT", [text.when(one["next"][0]["at"], now) if one["next"] else "–" for one in found]),
+        Column("LAST", [_last(one["last"], now) for one in found], cut=Cut.END),
+        Column("", [_state(one) for one in found]),
+    ]
+
+
+def _state(schedule: Mapping[str, Any]) -> str:
+    if schedule["refused"] is not None:
+        return "refused"
+    return "" if schedule["paused_at"] is None else "paused"
+
+
+def _last(occurrence: Mapping[str, Any] | None, now: float) -> str:
+    return "–" if occurrence is None else f"{_became(occurrence)}, {text.when(occurrence['until'], now)}"
+
+
+def _became(occurrence: Mapping[str, Any]) -> str:
+    """What became of an occurrence, or of several in a row: `job 12 completed`, `3 skipped: missed`."""
+    if occurrence["verdict"] == _SKIPPED:
+        several = f"{occurrence['count']} " if occurrence["count"] > 1 else ""
+        return f"{several}skipped: {_why(occurrence)}"
+    return f"job {occurrence['job_id']} {occurrence['status'] or 'deleted'}"
+
+
+def _why(occurrence: Mapping[str, Any]) -> str:
+    if occurrence["reason"] == "overlap":
+        return f"job {occurrence['job_id']} has not ended"
+    return occurrence["reason"] or ""
+
+
+# One schedule
+
+
+def _lines(schedule: Mapping[str, Any], now: float) -> list[str]:
+    heading = screen.painted(f"{text.one_line(schedule['name'])}  {text.one_line(schedule['job'])}", "bold")
+    rows = [f"{name:<{_LABEL}}{value}" for name, value in _rows(schedule, now) if value]
+    return [heading, *rows, "", f"next: bgjob occurrences {text.one_line(schedule['name'])}"]
+
+
+def _rows(schedule: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+    yield "when", text.one_line(schedule["description"] + _expression(schedule))
+    for place, one in enumerate(schedule["next"]):
+        note = "" if one["note"] is None else f": {one['note']}"
+        yield "" if place else "next", text.one_line(f"{one['local']} ({text.when(one['at'], now)}){note}")
+    yield "last", _last_of(schedule["last"], now)
+    yield "paused", "" if schedule["paused_at"] is None else f"since {_moment(schedule['paused_at'], now)}"
+    yield "refused", text.one_line(schedule["refused"] or "")
+    yield "parameters", text.plain(schedule["parameters"])
+    yield "missed", text.one_line(schedule["missed"])
+    yield "overlap", text.one_line(schedule["overlap"])
+    yield "jitter", "" if schedule["jitter"] is None else f"up to {text.span(schedule['jitter'])}"
+
+
+def _expression(schedule: Mapping[str, Any]) -> str:
+    return "" if schedule["cron"] is None else f" ({schedule['cron']}, {schedule['zone']})"
+
+
+def _last_of(occurrence: Mapping[str, Any] | None, now: float) -> str:
+    if occurrence is None:
+        return ""
+    return f"{_moment(occurrence['until'], now)}: {text.one_line(_became(occurrence))}"
+
+
+def _moment(at: str, now: float) -> str:
+    return f"{text.date(at)} UTC ({text.when(at, now)})"
+
+
+# Occurrences
+
+
+def _columns_of_occurrences(found: Sequence[Mapping[str, Any]]) -> list[Column]:
+    several = any(one["count"] > 1 for one in found)
+    return [
+        Column("AT (UTC)", [text.date(one["at"]) for one in found]),
+        *(_columns_of_rows(found) if several else []),
+        Column("VERDICT", [one["verdict"] for one in found]),
+        Column("JOB", [_id(one) for one in found], is_number=True),
+        Column("STATUS", [_status(one) for one in found]),
+        Column("NOTE", [_why(one) for one in found], cut=Cut.END),
+    ]
+
+
+def _columns_of_rows(found: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """Of those that were skipped in a row, the last, and how many they are."""
+    return [
+        Column("TO", [text.date(one["until"]) if one["count"] > 1 else "" for one in found]),
+        Column("COUNT", [str(one["count"]) for one in found], is_number=True),
+    ]
+
+
+def _id(occurrence: Mapping[str, Any]) -> str:
+    return "" if occurrence["verdict"] == _SKIPPED else str(occurrence["job_id"])
+
+
+def _status(occurrence: Mapping[str, Any]) -> str:
+    return "" if occurrence["verdict"] == _SKIPPED else str(occurrence["status"] or "deleted")

@@ -1,0 +1,132 @@
+"""What `bgjob schedules`, `bgjob occurrences` and `bgjob schedule` show, of what a daemon answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bgjob.codec import Reply
+from tests.fuzz.commands import shown_by
+
+LATER = "2999-01-01T01:30:00.000000Z"
+EARLIER = "2024-12-04T14:31:53.000000Z"
+
+
+def occurrence(**others: Any) -> dict[str, Any]:
+    told = {"at": EARLIER, "until": EARLIER, "count": 1, "verdict": "submitted", "reason": None}
+    return {**told, "job_id": 12, "dealt_at": EARLIER, "status": "completed", **others}
+
+
+def skipped(reason: str, **others: Any) -> dict[str, Any]:
+    return occurrence(verdict="skipped", reason=reason, job_id=None, status=None, **others)
+
+
+def schedule(name: str = "nightly", **others: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "job": "shop.Report::build",
+        "parameters": {"kind": "daily"},
+        "cron": "30 2 * * 1-5",
+        "every": None,
+        "zone": "Europe/Berlin",
+        "description": "At 02:30 on Monday through Friday",
+        "missed": "run_once",
+        "overlap": "skip",
+        "jitter": None,
+        "paused_at": None,
+        "next": [{"at": LATER, "local": "Tue 2999-01-01 02:30 CET", "note": None}],
+        "last": None,
+        "refused": None,
+        **others,
+    }
+
+
+def told(words: str, **answer: Any) -> str:
+    return shown_by(words, Reply(answer))
+
+
+def test_the_schedules_are_a_line_each() -> None:
+    shown = told(
+        "schedules",
+        schedules=[
+            schedule(last=occurrence()),
+            schedule("paused", paused_at=EARLIER, last=skipped("paused", count=3)),
+            schedule("broken", refused="no such method", next=[]),
+        ],
+    ).splitlines()
+    assert shown[0].split() == ["NAME", "JOB", "WHEN", "NEXT", "LAST"]
+    assert "shop.Report::build  At 02:30 on Monday through Friday  in " in shown[1]
+    assert "job 12 completed, " in shown[1]
+    assert "3 skipped: paused, " in shown[2]
+    assert shown[2].endswith("  paused")
+    assert shown[3].split()[-3:] == ["–", "–", "refused"]
+
+
+def test_one_schedule_is_told_with_what_daylight_saving_does_to_it() -> None:
+    note = "the clock shows 02:30 twice on this day: the first time"
+    following = [{"at": LATER, "local": "Tue 2999-01-01 02:30 CET", "note": note}]
+    shown = told(
+        "schedules nightly",
+        schedules=[
+            schedule(
+                next=following, paused_at=EARLIER, jitter=300.0, last=skipped("missed"), refused="no method"
+            ),
+        ],
+    )
+    lines = shown.splitlines()
+    assert lines[0] == "nightly  shop.Report::build"
+    assert lines[1] == "when        At 02:30 on Monday through Friday (30 2 * * 1-5, Europe/Berlin)"
+    assert lines[2].startswith("next        Tue 2999-01-01 02:30 CET (in ")
+    assert lines[2].endswith(f"): {note}")
+    assert lines[3].startswith("last        2024-12-04 14:31:53 UTC (")
+    assert lines[3].endswith("): skipped: missed")
+    assert lines[4].startswith("paused      since 2024-12-04 14:31:53 UTC (")
+    assert lines[5:] == [
+        "refused     no method",
+        'parameters  {"kind": "daily"}',
+        "missed      run_once",
+        "overlap     skip",
+        "jitter      up to 5 min 0 s",
+        "",
+        "next: bgjob occurrences nightly",
+    ]
+
+
+def test_with_so_many_to_come_each_schedule_is_told() -> None:
+    shown = told("schedules --next 5", schedules=[schedule(), schedule("other")])
+    assert shown.count("next        Tue 2999-01-01 02:30 CET") == 2
+
+
+def test_without_schedules_it_is_said_where_they_are_listed() -> None:
+    assert "[schedules] in the daemon's configuration" in told("schedules", schedules=[])
+
+
+def test_occurrences_are_a_line_each_and_those_skipped_in_a_row_one() -> None:
+    shown = told(
+        "occurrences nightly",
+        occurrences=[
+            skipped("overlap", count=3, until="2024-12-04T14:33:53.000000Z") | {"job_id": 12},
+            occurrence(verdict="asked", status="failed"),
+            occurrence(job_id=11, status=None),
+        ],
+        next=EARLIER,
+    ).splitlines()
+    assert shown[0].startswith("AT (UTC) ")
+    assert [" ".join(line.split()) for line in shown[1:4]] == [
+        "2024-12-04 14:31:53 2024-12-04 14:33:53 3 skipped job 12 has not ended",
+        "2024-12-04 14:31:53 1 asked 12 failed",
+        "2024-12-04 14:31:53 1 submitted 11 deleted",
+    ]
+    assert shown[4] == f"bgjob: there are older ones: --before {EARLIER}"
+
+
+def test_without_rows_in_a_row_nothing_is_counted() -> None:
+    shown = told("occurrences nightly", occurrences=[occurrence()], next=None)
+    assert shown.splitlines()[0].split() == ["AT", "(UTC)", "VERDICT", "JOB", "STATUS", "NOTE"]
+    assert "bgjob schedules nightly" in told("occurrences nightly", occurrences=[], next=None)
+
+
+def test_a_run_prints_the_id_and_a_pause_says_how_it_ends() -> None:
+    assert told("schedule run nightly", id=12) == "12\n"
+    assert told("schedule run nightly --json", id=12) == '{"id": 12}\n'
+    assert "`bgjob schedule resume nightly`" in told("schedule pause nightly")
+    assert told("schedule resume nightly") == "bgjob: schedule nightly is not paused\n"
