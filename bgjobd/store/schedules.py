@@ -239,16 +239,19 @@ def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     """Submit a job of the schedule, whatever else becomes of its occurrences. Raises the refusals."""
     batch.last_id = last_id(execute)
     overlay = Overlay.over(batch)
-    job = decisions.store_new(
-        replace(item.job, schedule=item.name, occurrence=batch.now), item.submitter, overlay
-    )
-    span = Span(batch.now, batch.now)
-    row = row_of(item.name, Wanted(span.at, job.id), batch.now) | {"verdict": _ASKED}
-    while execute(_SELECT_OCCURRENCE, row).fetchone() is not None:
-        row["at"] = row["until"] = to_text(from_text(row["at"]) + 1e-6)
+    at = _free(execute, item.name, batch.now)
+    job = decisions.store_new(replace(item.job, schedule=item.name, occurrence=at), item.submitter, overlay)
+    row = row_of(item.name, Wanted(at, job.id), batch.now) | {"verdict": _ASKED}
     overlay.write(Kind.OCCURRENCES, row)
     batch.take_in(overlay)
     return job.id
+
+
+def _free(execute: Execute, name: str, at: float) -> float:
+    """The next instant that has no row, and no whole second: an occurrence there may not have been dealt with yet."""
+    while at.is_integer() or execute(_SELECT_OCCURRENCE, {"name": name, "at": to_text(at)}).fetchone():
+        at = from_text(to_text(at + 1e-6))
+    return at
 
 
 _SELECT_OCCURRENCE: Final = "SELECT 1 FROM schedule_occurrences WHERE name = :name AND at = :at"

@@ -78,6 +78,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]
         with running.client() as client:
             eventually(lambda: client.stats()["code_version"])  # before it nobody knows what is a secret
         yield running
+        (directory / "go").touch()
 
 
 @pytest.fixture

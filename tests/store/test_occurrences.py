@@ -40,7 +40,7 @@ def test_the_latest_row_of_each_schedule_is_told_with_its_job_as_it_stands(
     assert told["paused"] == ScheduleStanding(paused_at=to_text(store.now))
     last = told["one"].last
     assert last is not None
-    assert (last["job_id"], last["at"], last["status"]) == (2, to_text(store.now), "pending")
+    assert (last["job_id"], last["at"], last["status"]) == (2, to_text(store.now + 1e-6), "pending")
     store.commit(lanes=Lanes(2))
     store.commit(starts(2), ends(2, COMPLETED))
     last = reader.schedule_standings()["one"].last
@@ -81,7 +81,7 @@ def test_pages_are_read_by_key_and_a_full_one_knows_whether_it_is_the_last(
     first = reader.occurrences("one", limit=2)
     assert first is not None
     assert [row["job_id"] for row in first.rows] == [7, 5]
-    assert first.next == to_text(NOW + 2)
+    assert first.next == to_text(NOW + 2 + 1e-6)
     second = reader.occurrences("one", before=first.next, limit=2)
     assert second is not None
     assert ([row["job_id"] for row in second.rows], second.next) == ([3, 1], None)

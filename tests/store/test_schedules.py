@@ -229,9 +229,18 @@ def test_what_somebody_asks_for_is_a_row_of_its_own(nightly: Store) -> None:
         (1, "asked", None, 2),
         (1, "asked", None, 3),
     ]
+    asked_at = [nightly.job(job_id)["occurrence"] for job_id in (2, 3)]
+    assert asked_at == [to_text(FIRST + 1e-6), to_text(FIRST + 2e-6)]
     nightly.now += 60
     deal(nightly)
     assert stored(nightly).cursor == FIRST + 60
+
+
+def test_what_is_asked_for_at_an_occurrence_that_was_not_dealt_with_yet_keeps_its_row(nightly: Store) -> None:
+    nightly.now = FIRST
+    nightly.answer(OccurrenceAsked(NIGHTLY, asked(), DAEMON))
+    deal(nightly)
+    assert [row[3:] for row in rows(nightly)] == [("submitted", None, 2), ("asked", None, 1)]
 
 
 def test_a_new_schedule_begins_now_and_a_removed_one_begins_anew(store: Store) -> None:
