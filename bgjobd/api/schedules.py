@@ -24,22 +24,28 @@ if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
 
 _NEXT: Final = 3
+_TOGETHER: Final = 10_000
+"""About how many occurrences are told at once, of all schedules; some microseconds each."""
+
 _PAGE: Final = 50
 
 
 async def schedules(daemon: Daemon, given: schemas.Schedules, caller: Caller) -> Encoded:
-    count = _NEXT if given.next is None else given.next
+    wanted = _wanted(daemon, given.name)
+    count = count_of_each(given.next, len(wanted))
     async with caller.turn:
-        standings = await daemon.readers.read(lambda reader: reader.schedule_standings())
+        standings = await daemon.readers.read(lambda reader: reader.schedule_standings(given.name))
         shown, pace, now = [], Pace(), daemon.clock.now()
-        for name, schedule in _wanted(daemon, given.name):
-            following = []
+        for name, schedule in wanted:
+            told = _shown(daemon, name, schedule, standings.get(name, ScheduleStanding()))
+            told["next"] = []
             for one in _following(schedule.calendar, now, count):
-                following.append(one)
+                told["next"].append(one)
                 if pace.is_over:
                     await pace.rest()
-            standing = standings.get(name, ScheduleStanding())
-            shown.append(to_json(_shown(daemon, name, schedule, standing) | {"next": following}))
+            shown.append(to_json(told))
+            if pace.is_over:
+                await pace.rest()
     return Encoded(f'{{"schedules":[{",".join(shown)}]}}'.encode())
 
 
@@ -51,6 +57,11 @@ def _wanted(daemon: Daemon, name: str | None) -> list[tuple[str, Schedule]]:
     if name not in configured:
         raise ScheduleNotFoundError(name=name)
     return [(name, configured[name])]
+
+
+def count_of_each(asked: int | None, schedules: int) -> int:
+    """How many occurrences of each of so many schedules are told."""
+    return min(_NEXT if asked is None else asked, max(_NEXT, _TOGETHER // max(1, schedules)))
 
 
 def _following(calendar: Calendar, now: float, count: int) -> Iterator[JsonObject]:

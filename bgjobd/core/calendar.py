@@ -106,6 +106,8 @@ class Cron:
 
     def note(self, at: float) -> str | None:
         """What is special about this occurrence, where the clock is set."""
+        if self._offset(at - _DAY) == self._offset(at + _DAY):
+            return None
         left_out = self._try_left_out(at)
         if left_out is not None:
             return f"the clock leaves out {left_out:%H:%M} on this day: at the end of the gap"

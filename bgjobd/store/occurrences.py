@@ -20,7 +20,7 @@ STANDINGS: Final = f"""
         SELECT max(at) FROM schedule_occurrences WHERE name = s.name
     )
     {_ITS_JOB}
-    WHERE s.removed_at IS NULL
+    WHERE s.removed_at IS NULL AND s.name = coalesce(:name, s.name)
 """
 OCCURRENCES: Final = f"""
     SELECT {_COLUMNS} FROM schedule_occurrences AS o {_ITS_JOB}
@@ -47,11 +47,11 @@ class OccurrencePage:
     next: str | None
 
 
-def standings(connection: sqlite3.Connection) -> Mapping[str, ScheduleStanding]:
-    """Of each schedule that is configured."""
+def standings(connection: sqlite3.Connection, name: str | None) -> Mapping[str, ScheduleStanding]:
+    """Of each schedule that is configured, or of the one of this name."""
     return {
         name: ScheduleStanding(paused_at, None if row[0] is None else _shown(row))
-        for name, paused_at, *row in connection.execute(STANDINGS).fetchall()
+        for name, paused_at, *row in connection.execute(STANDINGS, {"name": name}).fetchall()
     }
 
 

@@ -171,9 +171,9 @@ class Reader:
         """Which occurrences of a schedule in a span have become jobs, and the rows of those that have not."""
         return backfills.read(self._database.connection().execute, name, first, last)
 
-    def schedule_standings(self) -> Mapping[str, ScheduleStanding]:
-        """How each schedule that is configured stands, by name."""
-        return occurrences.standings(self._database.connection())
+    def schedule_standings(self, name: str | None = None) -> Mapping[str, ScheduleStanding]:
+        """How each schedule that is configured stands, or the one of this name, by name."""
+        return occurrences.standings(self._database.connection(), name)
 
     def occurrences(self, name: str, before: str | None = None, limit: int = PAGE) -> OccurrencePage | None:
         """What became of a schedule's occurrences, newest first, from behind the stored instant `before`.

@@ -21,6 +21,7 @@ from bgjob.errors import (
     RequestError,
     ScheduleNotFoundError,
 )
+from bgjobd.api.schedules import count_of_each
 from bgjobd.host.clock import to_text
 from tests.client.test_commands import Commands
 from tests.daemon.running import RunningDaemon, daemon
@@ -131,6 +132,14 @@ def test_the_next_occurrences_are_told_in_utc_and_by_the_clocks_of_the_zone(clie
         client.schedules(next=101)
 
 
+@pytest.mark.parametrize(
+    ("asked", "schedules", "told"),
+    [(None, 0, 3), (None, 9999, 3), (0, 5, 0), (100, 100, 100), (100, 200, 50), (5, 1000, 5), (100, 9999, 3)],
+)
+def test_of_many_schedules_fewer_occurrences_are_told(asked: int | None, schedules: int, told: int) -> None:
+    assert count_of_each(asked, schedules) == told
+
+
 def test_what_an_occurrence_may_not_be_is_told(client: Client) -> None:
     def refusals() -> dict[str, str]:
         return {one["name"]: one["refused"] for one in client.schedules() if one["refused"] is not None}
@@ -155,7 +164,7 @@ def test_a_schedule_is_run_by_hand_paused_or_not(client: Client, running: Runnin
     assert job.result(20) == "daily"
     told = client.get(job.id).snapshot
     assert (told["schedule"], told["submitted_uid"]) == ("nightly", os.getuid())
-    (asked,) = client.occurrences("nightly")
+    (asked,) = client.occurrences("nightly", limit=1)
     assert asked == schedule(client, "nightly")["last"]
     assert asked | {"dealt_at": ""} == {
         "at": told["occurrence"],
@@ -262,7 +271,7 @@ def test_an_unknown_schedule_is_named(client: Client) -> None:
             ask("weekly")
 
 
-def test_of_a_schedule_that_is_gone_the_past_is_told_and_nothing_else(tmp_path: Path) -> None:
+def test_of_a_schedule_that_is_gone_the_past_is_told_and_a_pause_outlives_the_daemon(tmp_path: Path) -> None:
     once = '[schedules.once]\njob = "probes.Probe::echo"\ncron = "@yearly"\n'
     with daemon(tmp_path, once) as running, running.client() as client:
         job = client.run_schedule("once")
@@ -274,6 +283,10 @@ def test_of_a_schedule_that_is_gone_the_past_is_told_and_nothing_else(tmp_path: 
         assert [one["job_id"] for one in client.occurrences("once")] == [job.id]
         with pytest.raises(ScheduleNotFoundError):
             client.run_schedule("once")
+        paused = schedule(client, "anew")
+        running.stop()
+        running.start()
+        assert schedule(client, "anew")["paused_at"] == paused["paused_at"]
 
 
 def test_a_backfill_makes_jobs_of_hours_that_had_none(client: Client) -> None:

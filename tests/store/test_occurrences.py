@@ -43,7 +43,8 @@ def test_the_latest_row_of_each_schedule_is_told_with_its_job_as_it_stands(
     assert (last["job_id"], last["at"], last["status"]) == (2, to_text(store.now + 1e-6), "pending")
     store.commit(lanes=Lanes(2))
     store.commit(starts(2), ends(2, COMPLETED))
-    last = reader.schedule_standings()["one"].last
+    (standing,) = reader.schedule_standings("one").values()
+    last = standing.last
     assert last is not None
     assert last["status"] == "completed"
 
