@@ -104,7 +104,118 @@ class _CallingClient(ConnectingClient):
             )
 
 
-class AsyncClient(_CallingClient):
+class _ManagingClient(_CallingClient):
+    """What is asked of queues, of schedules and of the daemon itself; what is asked of jobs is below."""
+
+    async def prune(self, job_ids: Sequence[int], last_entry: int) -> tuple[list[int], int]:
+        """Delete those of at most 1000 jobs that have ended and have no log entry newer than that id, with all that is
+        stored of them: the ids of those that are gone, and how many log entries. For root and the daemon's own user.
+        """
+        return await self._call(calls.prune(job_ids, last_entry))
+
+    async def prune_logs(self, before: str, after: int = 0) -> tuple[int, int | None]:
+        """Delete some of the log entries behind an id that are older than `before`, a UTC text; how many, and the id
+        to go on behind, None at the end. For root and the daemon's own user.
+        """
+        return await self._call(calls.prune_logs(before, after))
+
+    async def pause(self, queue: str = "default") -> None:
+        """Start no more jobs of a queue."""
+        await self._call(calls.pause(queue))
+
+    async def resume(self, queue: str = "default") -> None:
+        """Start jobs of a queue again."""
+        await self._call(calls.resume(queue))
+
+    async def schedules(self, *, next: int | None = None, name: str | None = None) -> _Objects:
+        """The schedules by name: what each submits and when, `description` in words, its `next` occurrences (3, or up
+        to 100), the `last` one that was dealt with, and whether it is paused or refused.
+
+        With `name` that one alone. Raises ScheduleNotFoundError.
+        """
+        return await self._call(calls.schedules(next, name))
+
+    async def occurrences(
+        self, name: str, *, before: str | datetime | None = None, limit: int | None = None
+    ) -> PageBy[JsonObject, str]:
+        """What became of a schedule's occurrences, newest first, 50, or up to 1000, a page.
+
+        `before`: an instant, or the last page's `next`. Raises ScheduleNotFoundError.
+        """
+        return await self._call(calls.occurrences(name, before, limit))
+
+    async def pause_schedule(self, name: str) -> None:
+        """Have a schedule's occurrences become no jobs; what runs goes on. Raises ScheduleNotFoundError."""
+        await self._call(calls.pause_schedule(name))
+
+    async def resume_schedule(self, name: str) -> None:
+        """Have a schedule's occurrences become jobs again. Raises ScheduleNotFoundError."""
+        await self._call(calls.resume_schedule(name))
+
+    async def backfill(
+        self,
+        name: str,
+        since: datetime | str,
+        until: datetime | str,
+        *,
+        spread: float | timedelta | None = None,
+        check_only: bool = False,
+    ) -> Backfilled:
+        """Submit a job of each occurrence of a schedule in a span that has none and is not to come, at most 10,000;
+        they start spread over `spread` seconds. How many there are, and the jobs' ids; with `check_only` none is made.
+
+        Raises ScheduleNotFoundError, InvalidParameterError for too many, and the refusals of a submit, after which
+        those jobs stay that were made.
+        """
+        return await self._call(calls.backfill(name, since, until, spread, check_only))
+
+    async def classes(self) -> _Objects:
+        """What may run: name, doc, methods, policy with the limits, unavailable of each approved class."""
+        return await self._call(calls.classes())
+
+    async def limits(self) -> dict[str, str]:
+        """What enforces each limit on the daemon's machine, or what that takes, by the limit's name."""
+        return await self._call(calls.limits())
+
+    async def stats(self, usage: bool = False, counts: bool = False) -> JsonObject:
+        """How the daemon stands: version, pid, slots, jobs by status and by minute of their end, queues.
+
+        With `usage` also what the latest attempts of each class used, as p50 and p95 in seconds and bytes; with
+        `counts` also what attempts and jobs have come to since the daemon started.
+        """
+        return await self._call(calls.stats(usage, counts))
+
+    async def running(self) -> _Objects:
+        """The attempts that run: job_id, number, class_name, method_name, queue, pid, started_at, progress, timeout;
+        `cpu`, the seconds that the process has used until now, and `memory`, its bytes now, None where unknown.
+        """
+        return await self._call(calls.running())
+
+    async def ping(self) -> JsonObject:
+        """Who answers: vendor, product, version, url, interfaces."""
+        return await self._call(calls.ping())
+
+    async def reload(self) -> str:
+        """Have the daemon read its configuration and import the code anew; the new code's version.
+
+        Raises ReloadFailedError; then all stays as it was. It takes as long as the imports do.
+        """
+        return (await self.reload_and_tell()).code_version
+
+    async def reload_and_tell(self) -> Reloaded:
+        """The same; with what takes a restart, and which jobs that wait do not fit the new code."""
+        call = calls.reload()
+        connection = self._try_borrow() if try_substitute() is None else None
+        if connection is not None:
+            try:
+                return call.answer(await self._call_borrowed(connection, call.request, None))
+            except BrokenError as error:
+                if error.was_sent:  # it may be under way
+                    raise
+        return await self._call_apart(call, None, Breaks())
+
+
+class AsyncClient(_ManagingClient):
     """Connections to a daemon, made when they are first needed; safe for tasks, new loops and after a fork.
 
     `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection, one
@@ -268,43 +379,6 @@ class AsyncClient(_CallingClient):
         if job_ids:
             await self._call(calls.retry(job_ids))
 
-    async def prune(self, job_ids: Sequence[int], last_entry: int) -> tuple[list[int], int]:
-        """Delete those of at most 1000 jobs that have ended and have no log entry newer than that id, with all that is
-        stored of them: the ids of those that are gone, and how many log entries. For root and the daemon's own user.
-        """
-        return await self._call(calls.prune(job_ids, last_entry))
-
-    async def prune_logs(self, before: str, after: int = 0) -> tuple[int, int | None]:
-        """Delete some of the log entries behind an id that are older than `before`, a UTC text; how many, and the id
-        to go on behind, None at the end. For root and the daemon's own user.
-        """
-        return await self._call(calls.prune_logs(before, after))
-
-    async def pause(self, queue: str = "default") -> None:
-        """Start no more jobs of a queue."""
-        await self._call(calls.pause(queue))
-
-    async def resume(self, queue: str = "default") -> None:
-        """Start jobs of a queue again."""
-        await self._call(calls.resume(queue))
-
-    async def schedules(self, *, next: int | None = None, name: str | None = None) -> _Objects:
-        """The schedules by name: what each submits and when, `description` in words, its `next` occurrences (3, or up
-        to 100), the `last` one that was dealt with, and whether it is paused or refused.
-
-        With `name` that one alone. Raises ScheduleNotFoundError.
-        """
-        return await self._call(calls.schedules(next, name))
-
-    async def occurrences(
-        self, name: str, *, before: str | datetime | None = None, limit: int | None = None
-    ) -> PageBy[JsonObject, str]:
-        """What became of a schedule's occurrences, newest first, 50, or up to 1000, a page.
-
-        `before`: an instant, or the last page's `next`. Raises ScheduleNotFoundError.
-        """
-        return await self._call(calls.occurrences(name, before, limit))
-
     async def run_schedule(self, name: str) -> AsyncJob:
         """Submit a job of a schedule now, paused or not. Raises ScheduleNotFoundError, and the refusals of a submit.
 
@@ -312,82 +386,12 @@ class AsyncClient(_CallingClient):
         """
         return AsyncJob(self, await self._call(calls.run_schedule(name)))
 
-    async def pause_schedule(self, name: str) -> None:
-        """Have a schedule's occurrences become no jobs; what runs goes on. Raises ScheduleNotFoundError."""
-        await self._call(calls.pause_schedule(name))
-
-    async def resume_schedule(self, name: str) -> None:
-        """Have a schedule's occurrences become jobs again. Raises ScheduleNotFoundError."""
-        await self._call(calls.resume_schedule(name))
-
-    async def backfill(
-        self,
-        name: str,
-        since: datetime | str,
-        until: datetime | str,
-        *,
-        spread: float | timedelta | None = None,
-        check_only: bool = False,
-    ) -> Backfilled:
-        """Submit a job of each occurrence of a schedule in a span that has none and is not to come, at most 10,000;
-        they start spread over `spread` seconds. How many there are, and the jobs' ids; with `check_only` none is made.
-
-        Raises ScheduleNotFoundError, InvalidParameterError for too many, and the refusals of a submit, after which
-        those jobs stay that were made.
-        """
-        return await self._call(calls.backfill(name, since, until, spread, check_only))
-
-    async def classes(self) -> _Objects:
-        """What may run: name, doc, methods, policy with the limits, unavailable of each approved class."""
-        return await self._call(calls.classes())
-
-    async def limits(self) -> dict[str, str]:
-        """What enforces each limit on the daemon's machine, or what that takes, by the limit's name."""
-        return await self._call(calls.limits())
-
-    async def stats(self, usage: bool = False, counts: bool = False) -> JsonObject:
-        """How the daemon stands: version, pid, slots, jobs by status and by minute of their end, queues.
-
-        With `usage` also what the latest attempts of each class used, as p50 and p95 in seconds and bytes; with
-        `counts` also what attempts and jobs have come to since the daemon started.
-        """
-        return await self._call(calls.stats(usage, counts))
-
-    async def running(self) -> _Objects:
-        """The attempts that run: job_id, number, class_name, method_name, queue, pid, started_at, progress, timeout;
-        `cpu`, the seconds that the process has used until now, and `memory`, its bytes now, None where unknown.
-        """
-        return await self._call(calls.running())
-
     async def why(self, job_id: int) -> str:
         """Why a job has not run or has not ended, when it will run, or how it ended: a sentence for people.
 
         Raises JobNotFoundError.
         """
         return await self._call(calls.why(job_id))
-
-    async def ping(self) -> JsonObject:
-        """Who answers: vendor, product, version, url, interfaces."""
-        return await self._call(calls.ping())
-
-    async def reload(self) -> str:
-        """Have the daemon read its configuration and import the code anew; the new code's version.
-
-        Raises ReloadFailedError; then all stays as it was. It takes as long as the imports do.
-        """
-        return (await self.reload_and_tell()).code_version
-
-    async def reload_and_tell(self) -> Reloaded:
-        """The same; with what takes a restart, and which jobs that wait do not fit the new code."""
-        call = calls.reload()
-        connection = self._try_borrow() if try_substitute() is None else None
-        if connection is not None:
-            try:
-                return call.answer(await self._call_borrowed(connection, call.request, None))
-            except BrokenError as error:
-                if error.was_sent:  # it may be under way
-                    raise
-        return await self._call_apart(call, None, Breaks())
 
     async def wait(
         self, job_id: int | None = None, timeout: float | None = None, *, key: str | None = None

@@ -410,6 +410,19 @@ def test_recorded_jobs_stay_pending_and_are_listed() -> None:
     assert repr(email) == "<SubmittedJob 1 myapp.jobs.Email::send {'to': 'a'} pending>"
 
 
+def test_without_a_daemon_there_are_no_schedules() -> None:
+    with bgjob.testing.recorded() as jobs:
+        client = Client()
+        assert client.schedules() == []
+        asked = [client.occurrences, client.run_schedule, client.pause_schedule, client.resume_schedule]
+        for ask in asked:
+            with pytest.raises(bgjob.ScheduleNotFoundError, match="nightly"):
+                ask("nightly")
+        run_background_job("myapp.jobs.Email", "send")
+        assert client.list(schedule="nightly").items == []
+    assert len(jobs) == 1
+
+
 def test_the_end_of_a_recorded_job_is_not_waited_for() -> None:
     with bgjob.testing.recorded():
         job = run_background_job("myapp.jobs.Email", "send")
