@@ -15,6 +15,7 @@ from bgjobd.config.sections import Config
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.current_config import CurrentConfig
+from bgjobd.daemon.schedules import newly_refused
 from bgjobd.host.background import Background
 from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier
@@ -157,13 +158,22 @@ class Reload:
     def _take_unless_broken(
         self, config: Config, queues: Iterable[str], enforcement: Enforcement, server: ForkServer
     ) -> str | None:
-        """Take over the configuration of a new fork server, unless classes that could be used no longer can be."""
+        """Take over the configuration of a new fork server, unless classes that could be used no longer can be, or jobs
+        of schedules that were not would be refused.
+        """
         catalogue = Catalogue(config, server.ready["classes"], server.code_version)
         before = self._current_catalogue.try_catalogue()
         broken = {} if before is None else catalogue.newly_broken(before)
         if broken:
             self._current_catalogue.say_unavailable(catalogue, broken)
             return "; ".join(f"{name} is unavailable: {reason}" for name, reason in sorted(broken.items()))
+        refused = (
+            {} if before is None else newly_refused(config, catalogue, self._current_config.config, before)
+        )
+        if refused:
+            return "; ".join(
+                f"the job of schedule {name} is refused: {why}" for name, why in sorted(refused.items())
+            )
         self._current_config.take(config, queues, enforcement)
         return None
 

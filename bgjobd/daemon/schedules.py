@@ -345,6 +345,26 @@ def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitte
     )
 
 
+def refused(config: Config, catalogue: Catalogue) -> dict[str, str]:
+    """The schedules whose jobs are refused, with the reason."""
+    reasons: dict[str, str] = {}
+    for name, schedule in config.schedules.items():
+        try:
+            job_of(config, catalogue, schedule)
+        except RequestError as refusal:
+            reasons[name] = str(refusal)
+    return reasons
+
+
+def newly_refused(
+    config: Config, catalogue: Catalogue, config_before: Config, catalogue_before: Catalogue
+) -> dict[str, str]:
+    """Those of them whose jobs were not refused before, or that are new."""
+    found = refused(config, catalogue)
+    before = refused(config_before, catalogue_before) if found else {}
+    return {name: reason for name, reason in found.items() if name not in before}
+
+
 _OF_TERMS: Final = {"queue", "priority", "timeout", "max_retries", "retry_delay", "backoff"}
 
 
