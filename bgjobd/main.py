@@ -30,7 +30,7 @@ def main(texts: Sequence[str] | None = None) -> int:
 
 def parser() -> Parser:
     """The parser of the command."""
-    return arguments.parser((serve, check, status, prune, backup, web), (demo, units))
+    return arguments.parser((serve, check, schedules, status, prune, backup, web), (demo, units))
 
 
 def _open_standard_streams() -> None:
@@ -98,6 +98,13 @@ def check(given: argparse.Namespace) -> int:
         return complain(str(error), USAGE)
     print(checked.as_json() if given.json else checked)
     return OK if checked.is_whole else FAILED
+
+
+def schedules(given: argparse.Namespace) -> int:
+    """Tell when the schedules of the configuration occur next, without a daemon and without the application's code."""
+    from bgjobd.commands.schedules import schedules
+
+    return _with_settings(schedules, given)
 
 
 def status(given: argparse.Namespace) -> int:

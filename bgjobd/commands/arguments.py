@@ -71,6 +71,35 @@ def _of_check(command: Parser) -> None:
     _add_json(command)
 
 
+def _of_schedules(command: Parser) -> None:
+    command.add_argument("name", nargs="?", metavar="NAME", help="this schedule alone")
+    command.add_argument(
+        "--next", type=_count, default=3, metavar="N", help="so many occurrences of each (3), at most 1000"
+    )
+    command.add_argument(
+        "--after",
+        type=_instant,
+        metavar="WHEN",
+        help="those behind this date and time instead of now, local time where no offset is given",
+    )
+    _add_json(command)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:5]) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
+    return int(text)
+
+
+def _instant(text: str) -> float:
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date and time such as 2026-03-28") from None
+
+
 def _of_prune(command: Parser) -> None:
     for name, what in (
         ("completed", "jobs that completed so long ago"),
@@ -135,6 +164,7 @@ def _of_units(command: Parser) -> None:
 _OPTIONS: Final[dict[str, Callable[[Parser], None]]] = {
     "serve": lambda _: None,
     "check": _of_check,
+    "schedules": _of_schedules,
     "status": _add_json,
     "prune": _of_prune,
     "backup": _of_backup,

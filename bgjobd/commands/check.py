@@ -1,7 +1,7 @@
 """`bgjobd check`: looks at everything that a start takes, and at the jobs that wait for it; changes nothing.
 
-What it finds is a value, shown as lines or as JSON; what each part looks at is in `limits`, `catalogue`, `places`
-and `queued`.
+What it finds is a value, shown as lines or as JSON; what each part looks at is in `limits`, `catalogue`,
+`check_places`, `check_schedules` and `check_jobs`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from typing import Any, Final
 
 from bgjob.text import one_line
 from bgjobd.api.access import Access
-from bgjobd.commands import check_jobs, check_places, findings, process_table
+from bgjobd.commands import check_jobs, check_places, check_schedules, findings, process_table, schedules
 from bgjobd.commands.findings import Finding, Severity, broken, doubtful, ok, remark
+from bgjobd.commands.schedules import Planned
 from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
 from bgjobd.daemon import fates
 from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.daemon.schedules import refused
 from bgjobd.host import clock, life
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
@@ -36,6 +38,9 @@ from bgjobd.supervisor.fork_server_loading import ForkServerError
 
 _PATIENCE: Final = 5.0
 """Seconds for the jobs that wait; 100,000 of them take one or two."""
+
+_COMING: Final = 3
+"""Occurrences of each schedule that are told."""
 
 _AHEAD: Final = 60.0
 """Seconds by which a stored time may be ahead of the clock."""
@@ -53,14 +58,16 @@ class Checked:
     is_best_effort: bool
     has_prepare: bool
     findings: tuple[Finding, ...]
+    schedules: tuple[Planned, ...] = ()
 
     @property
     def is_whole(self) -> bool:
-        return not self._count_unavailable() and findings.is_whole(self.findings)
+        is_all_usable = not self._count_unavailable() and not self._count_refused()
+        return is_all_usable and findings.is_whole(self.findings)
 
     @property
     def is_fit(self) -> bool:
-        """Whether a start would succeed, perhaps without some of the classes."""
+        """Whether a start would succeed, perhaps without some of the classes and schedules."""
         return not self._count(Severity.BROKEN)
 
     @property
@@ -69,6 +76,7 @@ class Checked:
         counts = {
             Severity.BROKEN: self._count(Severity.BROKEN),
             "unavailable": self._count_unavailable(),
+            "refused": self._count_refused(),
             Severity.DOUBTFUL: self._count(Severity.DOUBTFUL),
         }
         message = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
@@ -77,6 +85,9 @@ class Checked:
 
     def _count_unavailable(self) -> int:
         return sum(described["unavailable"] is not None for described in self.classes.values())
+
+    def _count_refused(self) -> int:
+        return sum(schedule.refused is not None for schedule in self.schedules)
 
     def _count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.findings)
@@ -101,6 +112,7 @@ class Checked:
                     }
                     for name, described in sorted(self.classes.items())
                 ],
+                "schedules": schedules.for_programs(self.schedules),
                 "limits": dict(self.enforced),
                 "gaps": [gap._asdict() for gap in self.gaps],
                 "left_open": [] if self.ready is None else self.ready["left_open"],
@@ -134,6 +146,7 @@ def check(config: Config) -> Checked:
             found += _doubts(config, catalogue)
         except ForkServerError as error:
             found.append(broken(f"interpreter: {error}"))
+    found += check_schedules.findings(config, time.time())
     found += check_places.findings(config, daemon)
     found += _access(config)
     found.append(_clock())
@@ -148,7 +161,13 @@ def check(config: Config) -> Checked:
         is_best_effort=config.limits.best_effort,
         has_prepare=config.app.prepare is not None,
         findings=tuple(found),
+        schedules=_schedules(config, catalogue),
     )
+
+
+def _schedules(config: Config, catalogue: Catalogue | None) -> tuple[Planned, ...]:
+    reasons = {} if catalogue is None else refused(config, catalogue)
+    return schedules.plan(config, time.time(), _COMING, reasons)
 
 
 def _is_of_another_user(state_dir: Path) -> bool:
@@ -267,6 +286,8 @@ def _lines(checked: Checked) -> Iterator[str]:
     for name, described in sorted(checked.classes.items()):
         is_told = _needs_django(described) and not checked.has_prepare
         yield from _of_class(name, described, is_told)
+    for planned in checked.schedules:
+        yield from _of_schedule(planned)
     yield "limits, and what enforces them here:"
     for name, by in checked.enforced.items():
         yield f"    {name:<10}  {by}"
@@ -296,3 +317,13 @@ def _of_class(name: str, described: Mapping[str, Any], is_told: bool) -> Iterato
     for method, details in sorted(described["methods"].items()):
         if details["note"]:
             yield f"    {method}: {details['note']}"
+
+
+def _of_schedule(planned: Planned) -> Iterator[str]:
+    if planned.refused is not None:
+        yield f"refused      schedule {planned.name}: {planned.refused}"
+        yield "    a start skips its occurrences, and a reload that brings it fails"
+        return
+    first, *coming = planned.lines
+    yield f"schedule     {first}"
+    yield from coming

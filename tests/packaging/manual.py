@@ -306,6 +306,12 @@ _KINDS: Final[Mapping[Any, str]] = {
     values.VariableName: "name",
     values.VariableValue: "text",
     values.RetriableOutcome: "outcome",
+    values.JobPath: "class::method",
+    values.JsonObject: "table",
+    values.CronExpression: "cron expression",
+    values.Interval: "time from 1 s",
+    values.Instant: "date and time",
+    values.Zone: "time zone",
 }
 
 

@@ -276,8 +276,19 @@ def test_the_table_says_first_what_the_sources_say_of_each_key(key: str) -> None
     assert text.lower().startswith(described.lower())
 
 
-def test_the_table_has_every_key_of_a_class() -> None:
-    rows = section("Configuration").partition("A class of `[approved]`")[2].splitlines()
-    told = [key for row in rows if row.startswith("| `") for key in re.findall(r"`(\w+)`", row.split("|")[1])]
-    assert sorted(told) == sorted(sections.ClassPolicy.model_fields)
-    assert manual.described()[sections.ClassPolicy].keys() == sections.ClassPolicy.model_fields.keys()
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [(sections.ClassPolicy, "A class of `[approved]`"), (sections.Schedule, "A schedule of `[schedules]`")],
+)
+def test_there_is_a_table_with_every_key_of_what_has_a_name_of_its_own(
+    model: type[BaseModel], sentence: str
+) -> None:
+    table = section("Configuration").partition(sentence)[2].partition("\n| ")[2].partition("\n\n")[0]
+    told = [
+        key
+        for row in table.splitlines()
+        if row.startswith("| `")
+        for key in re.findall(r"`(\w+)`", row.split("|")[1])
+    ]
+    assert sorted(told) == sorted(model.model_fields)
+    assert manual.described()[model].keys() == model.model_fields.keys()
