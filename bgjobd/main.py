@@ -102,6 +102,10 @@ def check(given: argparse.Namespace) -> int:
 
 def schedules(given: argparse.Namespace) -> int:
     """Tell when the schedules of the configuration occur next, without a daemon and without the application's code."""
+    if given.from_crontab is not None:
+        from bgjobd.commands.crontab import draft
+
+        return draft(given)
     from bgjobd.commands.schedules import schedules
 
     return _with_settings(schedules, given)

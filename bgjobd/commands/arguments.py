@@ -82,6 +82,16 @@ def _of_schedules(command: Parser) -> None:
         metavar="WHEN",
         help="those behind this date and time instead of now, local time where no offset is given",
     )
+    command.add_argument(
+        "--from-crontab",
+        metavar="FILE",
+        help="instead: draft [schedules] from a crontab, - for stdin, and say what its other lines would need",
+    )
+    command.add_argument(
+        "--with-users",
+        action="store_true",
+        help="whose lines name a user before the command, as in /etc/crontab",
+    )
     _add_json(command)
 
 

@@ -95,3 +95,15 @@ def is_synchronised() -> bool | None:
     wanted = ctypes.create_string_buffer(_SIZE_OF_TIMEX)  # all zero: nothing is changed
     state: int = ctypes.CDLL(None, use_errno=True).adjtimex(wanted)
     return None if state < 0 else state != _TIME_ERROR
+
+
+def try_zone() -> str | None:
+    """The name of the zone that this machine's clock shows, such as `Europe/Berlin`; None where no file tells."""
+    place = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
+    if place:
+        return "UTC" if place == "Etc/UTC" else place
+    try:
+        with open("/etc/timezone", encoding="utf-8") as file:
+            return file.read().strip() or None
+    except OSError:
+        return "UTC" if not os.path.exists("/etc/localtime") else None
