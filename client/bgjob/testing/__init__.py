@@ -18,6 +18,7 @@ from bgjob import connections
 from bgjob.testing.arguments import InvalidParameters
 from bgjob.testing.attempts import InvalidResult, SnoozedTooOften
 from bgjob.testing.no_daemon import DjangoRunnerMixin, daemon_allowed
+from bgjob.testing.schedules import next_occurrences
 from bgjob.testing.standin import MAX_SNOOZES, NotAnsweredError, NothingRunsError, Recorder, Runner
 from bgjob.testing.submitted import Jobs, SubmittedJob
 
@@ -26,6 +27,7 @@ __all__ = [
     "recorded",
     "daemon_allowed",
     "DjangoRunnerMixin",
+    "next_occurrences",
     "Jobs",
     "SubmittedJob",
     "NothingRunsError",
