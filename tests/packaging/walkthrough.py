@@ -49,6 +49,7 @@ _PROGRAMS = os.path.dirname(os.path.abspath(sys.executable))
 _PATIENCE = 30.0
 _SETTLES_WITHIN = 10.0
 _FENCE = re.compile(r"^( *)```([a-z]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_AT_THE_END = "# at the end of "
 _OF_OTHERS = ("sqlite3", "varlinkctl")
 """Programs that come with none of ours, and may not be there."""
 _LOOKING = re.compile(r"bgjob (list|show|tail|output|stats)\b|tail |sqlite3 ")
@@ -58,7 +59,7 @@ class Kind(Enum):
     """What is done with a block."""
 
     FILE = "written under the name in its first line"
-    ADDITION = "put into the configuration, below the table that its first line names"
+    ADDITION = "put into the configuration, below the table that its first line names, or at its end"
     FRAGMENT = "a part of a configuration: loaded"
     SESSION = "commands: run, and what they print compared"
     DAEMON = "the daemon: started"
@@ -127,6 +128,8 @@ def kind_of(block: Block, not_run: Mapping[str, str]) -> Kind:
             return Kind.SESSION
         case "python" | "toml" if block.text.startswith(f"# {APPLICATION}/"):
             return Kind.ADDITION if ", in [" in block.first_line else Kind.FILE
+        case "toml" if block.text.startswith(f"{_AT_THE_END}{APPLICATION}/"):
+            return Kind.ADDITION
         case "toml":
             return Kind.FRAGMENT
         case "mermaid":
@@ -175,7 +178,12 @@ class Walk:
         file.write_text(self._here(block.text))
 
     def add(self, block: Block) -> None:
-        """Put the block below the header of its table."""
+        """Put the block below the header of its table, or at the end of its file."""
+        if block.text.startswith(_AT_THE_END):
+            first, _, text = block.text.partition("\n")
+            with Path(self._here(first.removeprefix(_AT_THE_END))).open("a") as end:
+                end.write(self._here(text))
+            return
         header = f"[{block.first_line.partition(', in [')[2]}\n"
         file = self._path_in(block)
         before, found, after = file.read_text().partition(header)
