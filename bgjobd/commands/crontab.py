@@ -20,7 +20,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from bgjob.codec import to_json
-from bgjob.commands import arguments, submit
+from bgjob.commands import arguments
 from bgjob.text import one_line
 from bgjobd.commands import toml_text
 from bgjobd.commands.exit_codes import FAILED, OK, complain
@@ -91,7 +91,7 @@ def drafted(text: str, zone: str | None, has_users: bool = False) -> Iterator[st
     if zone is None:
         yield "# cron's times are on the clocks of its machine, whose zone nobody knows by name: see that it is UTC."
     crontab = _Crontab(zone or "UTC")
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         told = line.strip()
         if told and not told.startswith("#"):
             yield ""
@@ -205,6 +205,7 @@ def _is_whole(command: str) -> bool:
 
 
 def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    _check_is_run(words)
     for word, following in zip(words, [*words[1:], ""], strict=True):
         option, _, value = word.partition("=")
         source = value or following
@@ -218,9 +219,16 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
         raise _Unfit(
             f"is no call that `bgjob` takes: {told.getvalue().strip().rpartition('error: ')[2]}"
         ) from None
-    if given.run is not submit.run:
-        raise _Unfit("calls no `bgjob run`, and only that makes jobs")
     return given
+
+
+def _check_is_run(words: Sequence[str]) -> None:
+    """Other commands are not even parsed: an option of one, for completion, asks a daemon as it is read."""
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        rest = rest[1 if "=" in rest[0] else 2 :]
+    if rest[:1] != ["run"]:
+        raise _Unfit("calls no `bgjob run`, and only that makes jobs")
 
 
 # The schedule

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Final
 
-from bgjobd.config.problems import dotted
+_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def text_of(value: object) -> str:
@@ -13,14 +15,15 @@ def text_of(value: object) -> str:
         case None:
             raise ValueError("TOML has no null")
         case dict():
-            return (
-                f"{{ {', '.join(f'{dotted((key,))} = {text_of(one)}' for key, one in value.items())} }}"
-                if value
-                else "{}"
-            )
+            pairs = ", ".join(f"{_key(key)} = {text_of(one)}" for key, one in value.items())
+            return f"{{ {pairs} }}" if pairs else "{}"
         case list():
             return f"[{', '.join(map(text_of, value))}]"
         case str():
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case _:
             return json.dumps(value)
+
+
+def _key(name: str) -> str:
+    return name if _BARE.fullmatch(name) else text_of(name)

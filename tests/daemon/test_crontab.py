@@ -53,6 +53,7 @@ def test_a_line_that_calls_bgjob_becomes_a_schedule() -> None:
             {"a": [True, {"b c": '"é\x7f'}]},
         ),
         ("bgjob run a.B::c -p share=50\\%", {"share": "50%"}),
+        ('bgjob run a.B::c --parameters \'{"\U0001f600": "a\x85b"}\'', {"\U0001f600": "a\x85b"}),
     ],
 )
 def test_what_a_shell_does_around_the_call_makes_no_difference(
@@ -81,6 +82,7 @@ def test_times_are_on_the_clocks_of_the_machine_or_of_the_zone_that_is_named() -
         ("FOO=bar", "[app] env"),
         ("0 4 * * * ./manage.py clearsessions", "calls no `bgjob run`; needs a class's method"),
         ("0 4 * * * bgjob reload", "calls no `bgjob run`, and only that makes jobs"),
+        ("0 4 * * * bgjob --socket /s completion --words jobs run", "calls no `bgjob run`, and only that"),
         ('0 4 * * * bgjob run a.B::c -p "day=$(date +\\%F)"', "JobContext.occurrence"),
         ("0 4 * * * bgjob run a.B::c -p day=`date`", "JobContext.occurrence"),
         ("0 4 * * * bgjob run a.B::c | mail me", "does more than call `bgjob run` (|)"),
