@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import combinations
 from typing import Final
 
 from bgjob.codec import to_json
 from bgjobd.commands.findings import Finding, remark
-from bgjobd.config.sections import Config, Schedule
+from bgjobd.config.sections import Config
 from bgjobd.core.schedules import next_of
 
 _DAY: Final = 86_400
 _MANY: Final = 10_000
 """Occurrences a day, from which on their rows are worth a word: more than one in nine seconds."""
 
-_ALIKE: Final = 100
-"""So many of the next occurrences are compared of schedules that may be the same one twice."""
+_COMPARED: Final = 30
+"""So many of the next occurrences of schedules that may do the same."""
+
+_NAMED: Final = 5
 
 
 def findings(config: Config, now: float) -> Iterator[Finding]:
@@ -29,19 +30,19 @@ def findings(config: Config, now: float) -> Iterator[Finding]:
             yield remark(
                 f"schedule {name}: {often}, {kept}; take a longer `every`, or keep them for less time"
             )
-    for one, other in _twins(config, now):
-        what = f"both submit {config.schedules[one].job}, with the same parameters and at the same times"
-        yield remark(f"schedules {one} and {other}: {what}; remove one of them, unless two jobs are meant")
+    for names in _alike(config, now):
+        what = f"submit {config.schedules[names[0]].job}, with the same parameters and at the same times"
+        named = ", ".join(names[:_NAMED]) + (" and others" if len(names) > _NAMED else "")
+        yield remark(f"schedules {named} {what}; keep one of them, unless several jobs are meant")
 
 
-def _twins(config: Config, now: float) -> Iterator[tuple[str, str]]:
-    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+def _alike(config: Config, now: float) -> Iterator[list[str]]:
+    """The names of those that do the same."""
+    of_job: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, schedule in sorted(config.schedules.items()):
-        alike[schedule.job, to_json(schedule.parameters)].append(name)
-    for names in alike.values():
-        times = {name: _times(config.schedules[name], now) for name in names} if len(names) > 1 else {}
-        yield from ((one, other) for one, other in combinations(names, 2) if times[one] == times[other])
-
-
-def _times(schedule: Schedule, now: float) -> list[float]:
-    return next_of(schedule.calendar, now, _ALIKE)
+        of_job[schedule.job, to_json(schedule.parameters)].append(name)
+    for names in of_job.values():
+        at_times: dict[tuple[float, ...], list[str]] = defaultdict(list)
+        for name in names if len(names) > 1 else ():
+            at_times[tuple(next_of(config.schedules[name].calendar, now, _COMPARED))].append(name)
+        yield from (alike for alike in at_times.values() if len(alike) > 1)
