@@ -26,7 +26,7 @@ from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
 from bgjobd.daemon import fates
 from bgjobd.daemon.catalogue import Catalogue
-from bgjobd.daemon.schedules import refused
+from bgjobd.daemon.schedules import refusals
 from bgjobd.host import clock, life
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError
@@ -166,7 +166,7 @@ def check(config: Config) -> Checked:
 
 
 def _schedules(config: Config, catalogue: Catalogue | None) -> tuple[Planned, ...]:
-    reasons = {} if catalogue is None else refused(config, catalogue)
+    reasons = {} if catalogue is None else refusals(config, catalogue)
     return schedules.plan(config, time.time(), _COMING, reasons)
 
 

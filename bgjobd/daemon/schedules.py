@@ -108,6 +108,7 @@ class Schedules:
         self._taken_up: Config | None = None
         self._looking = asyncio.Lock()
         self._of_catalogue: Catalogue | None = None
+        self._of_missing: dict[str, str] = {}
         self._is_owed = False
         self.kept: dict[str, KeptSchedule] = {}
 
@@ -265,7 +266,7 @@ class Schedules:
 
     def _ask_for_jobs(self, catalogue: Catalogue) -> None:
         """What the occurrences ask for, by this catalogue; say where that is refused, and was not, or otherwise."""
-        if catalogue is self._of_catalogue:
+        if catalogue is self._of_catalogue and catalogue.missing == self._of_missing:
             return
         for kept in self.kept.values():
             before, kept.job, kept.refused = kept.refused, None, None
@@ -276,7 +277,7 @@ class Schedules:
                 if kept.refused != before:
                     why = f"its occurrences are skipped, for the job is refused: {refusal}"
                     self._say(EntryType.FAILURE, f"schedule {kept.name}: {why}")
-        self._of_catalogue = catalogue
+        self._of_catalogue, self._of_missing = catalogue, dict(catalogue.missing)
 
     # What is due
 
@@ -345,7 +346,7 @@ def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitte
     )
 
 
-def refused(config: Config, catalogue: Catalogue) -> dict[str, str]:
+def refusals(config: Config, catalogue: Catalogue) -> dict[str, str]:
     """The schedules whose jobs are refused, with the reason."""
     reasons: dict[str, str] = {}
     for name, schedule in config.schedules.items():
@@ -360,8 +361,8 @@ def newly_refused(
     config: Config, catalogue: Catalogue, config_before: Config, catalogue_before: Catalogue
 ) -> dict[str, str]:
     """Those of them whose jobs were not refused before, or that are new."""
-    found = refused(config, catalogue)
-    before = refused(config_before, catalogue_before) if found else {}
+    found = refusals(config, catalogue)
+    before = refusals(config_before, catalogue_before) if found else {}
     return {name: reason for name, reason in found.items() if name not in before}
 
 

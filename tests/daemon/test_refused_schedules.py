@@ -14,10 +14,11 @@ from tests.daemon.running import RunningDaemon, daemon
 from tests.support import eventually
 
 CODE = "class Report:\n    def build(self, kind='daily'):\n        return kind\n"
+EAGER = "from bgjobd.core import trials; trials._FIRST_PAUSE = 0.5"
 SETTINGS = """\
 "reports.Report" = {}
 [schedules]
-good = { job = "reports.Report::build", every = "1s" }
+good = { job = "reports.Report::build", every = "1s", overlap = "allow" }
 stale = { job = "broken.Job::run", every = "1s" }
 """
 
@@ -25,7 +26,8 @@ stale = { job = "broken.Job::run", every = "1s" }
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     """One for all of these, that has had a refused schedule from its start on."""
-    with daemon(tmp_path_factory.mktemp("refused"), SETTINGS, modules={"reports": CODE}) as running:
+    directory = tmp_path_factory.mktemp("refused")
+    with daemon(directory, SETTINGS, modules={"reports": CODE}, changes=EAGER) as running:
         yield running
 
 
@@ -83,7 +85,9 @@ def test_a_reload_by_which_one_would_be_refused_leaves_the_old_code_in_charge(ru
     write(running, CODE)
 
 
-def test_one_whose_class_vanishes_is_told_once_and_goes_on_when_it_is_back(running: RunningDaemon) -> None:
+def test_one_whose_class_vanishes_is_told_once_a_reason_and_goes_on_when_it_is_back(
+    running: RunningDaemon,
+) -> None:
     def failures() -> int:
         return len(told(running, "schedule good: its occurrences are skipped, for the job is refused"))
 
@@ -93,12 +97,15 @@ def test_one_whose_class_vanishes_is_told_once_and_goes_on_when_it_is_back(runni
         lambda: [(reason, count > 1) for reason, count in skipped(running, "good")] == [("refused", True)]
     )
     assert failures() == 1
+    write(running, "raise RuntimeError('nor tomorrow')")
+    eventually(lambda: "nor tomorrow" in told(running, "schedule good: its")[-1])  # a trial finds it
+    assert failures() == 2
     write(running, CODE)
     with running.client() as client:
         client.reload()
     count = len(running.query("SELECT 1 FROM background_jobs WHERE schedule = 'good'"))
     eventually(lambda: len(running.query("SELECT 1 FROM background_jobs WHERE schedule = 'good'")) > count)
-    assert failures() == 1
+    assert failures() == 2
 
 
 def write(running: RunningDaemon, source: str) -> None:
