@@ -213,15 +213,16 @@ class Schedules:
             self._timer = self._loop.call_later(max(0.0, min(following) - self._now()), self.wake)
 
     async def _look(self) -> None:
-        if self._taken_up is not self._config():
-            await self._take_up(self._config())
+        config = self._config()
+        if self._taken_up is not config:
+            await self._take_up(config)
         ahead = [kept for kept in self.kept.values() if kept.cursor > self._now()]
         if ahead:
             await self._set_back(ahead)
         catalogue = self._current_catalogue.try_catalogue()
-        if catalogue is None:
-            return
-        self._ask_for_jobs(catalogue)
+        if catalogue is None or self._config() is not config:
+            return  # a reload was faster, and has woken this: its code says nothing of what was configured before
+        self._ask_for_jobs(config, catalogue)
         while found := [
             one for one in self.kept.values() if one.next is not None and one.next <= self._now()
         ]:
@@ -264,14 +265,14 @@ class Schedules:
         changed = await last_of(span_of(old.calendar.after(before.cursor), self._now()))
         return ScheduleDefined(name, text, is_new=True, changed=changed)
 
-    def _ask_for_jobs(self, catalogue: Catalogue) -> None:
+    def _ask_for_jobs(self, config: Config, catalogue: Catalogue) -> None:
         """What the occurrences ask for, by this catalogue; say where that is refused, and was not, or otherwise."""
         if catalogue is self._of_catalogue and catalogue.missing == self._of_missing:
             return
         for kept in self.kept.values():
             before, kept.job, kept.refused = kept.refused, None, None
             try:
-                kept.job = job_of(self._config(), catalogue, kept.definition)
+                kept.job = job_of(config, catalogue, kept.definition)
             except RequestError as refusal:
                 kept.refused = str(refusal)
                 if kept.refused != before:
