@@ -24,7 +24,8 @@ class Place(NamedTuple):
 
 class Order(NamedTuple):
     """What the daemon asked for: which attempt, and what it runs; `error` is what a hook is told, `kind` that of its
-    journal, which says whether it is one, and which; `key` the idempotency key that the job was submitted with.
+    journal, which says whether it is one, and which; `key` the idempotency key that the job was submitted with,
+    `occurrence` the time that a schedule submitted it for.
 
     The names in `sensitive` are parameters whose values no record may show. Long parameters are JSON text, `unread`,
     until the attempt has a process of its own: reading them would keep other starts waiting.
@@ -42,6 +43,7 @@ class Order(NamedTuple):
     unread: str | None = None
     key: str | None = None
     kind: str = journals.ATTEMPT
+    occurrence: str | None = None
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Order:
@@ -61,6 +63,7 @@ class Order(NamedTuple):
             None if is_short else parameters,
             message["key"],
             message.get("kind", journals.ATTEMPT if message["error"] is None else journals.HOOK),
+            message["occurrence"],
         )
 
     def to_json(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 Message = dict[str, Any]
 
-VERSION = 4
+VERSION = 5
 
 
 def encode(message: Message) -> bytes:

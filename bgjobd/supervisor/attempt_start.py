@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from bgjobd.core.attempt_sights import DAEMON_ENDS, NO_FORK_SERVER, Sight, StartRefused
+from bgjobd.host.clock import to_text
 from bgjobd.store.items import Claim
 from bgjobd.supervisor.fork_server_link import ForkServer
 from bgjobd.supervisor.starts import Start
@@ -89,4 +90,5 @@ def order(claim: Claim, sensitive: frozenset[str]) -> dict[str, Any]:
         "timeout": job.timeout,
         "error": None,
         "key": job.idempotency_key,
+        "occurrence": None if job.occurrence is None else to_text(job.occurrence),
     }

@@ -75,6 +75,7 @@ class OwedHook:
                 "traceback": ending.traceback,
             },
             "key": None,
+            "occurrence": None,
             "kind": self.kind,
         }
 

@@ -63,7 +63,8 @@ class JobContext:
     """The attempt that runs, given to a constructor or method that has an argument of this type.
 
     `job_id` and `attempt` (from 1) say which; `deadline` is the instant of time.monotonic() at which the attempt
-    is stopped, None where it has no timeout.
+    is stopped, None where it has no timeout. `occurrence` is the time that a schedule has submitted the job for, such as
+    "2026-11-26T01:30:00.000000Z"; None for other jobs, and for hooks.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class JobContext:
         self.job_id = job_id
         self.attempt = attempt
         self.deadline = deadline
+        self.occurrence: str | None = None
         self._record = record
         self._stop_file = stop_file
         self._is_stopping = False

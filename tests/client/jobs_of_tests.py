@@ -103,7 +103,10 @@ class WithContext:
         return [value, context]
 
     def look(self, context: JobContext) -> Any:
-        return [context is self.made_with, context.attempt, context.remaining, context.stop_reason]
+        return [
+            *(context is self.made_with, context.attempt, context.remaining, context.stop_reason),
+            context.occurrence,
+        ]
 
 
 class Flaky:

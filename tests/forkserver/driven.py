@@ -181,6 +181,7 @@ def order(job: int, method: str, number: int = 1, **parameters: Any) -> wire.Mes
         "timeout": None,
         "error": None,
         "key": None,
+        "occurrence": None,
     }
 
 

@@ -1,4 +1,4 @@
-"""What an attempt tells while it runs: of progress the latest, of log records the first, and without end of neither."""
+"""What a context tells of its attempt, and the attempt while it runs: of progress the latest, of log records the first, and without end of neither."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ class Teller:
         while not Path(go).exists():
             time.sleep(0.01)
 
+    def tell_occurrence(self, context: bgjob.JobContext):
+        return context.occurrence
+
     def say(self, fractions, context: bgjob.JobContext):
         for fraction in fractions:
             context.progress(fraction)
@@ -70,9 +73,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DrivenServer]:
 _jobs = iter(range(1, 1000))
 
 
-def start(server: DrivenServer, method: str, **parameters: Any) -> int:
+def start(server: DrivenServer, method: str, occurrence: str | None = None, **parameters: Any) -> int:
     job = next(_jobs)
-    server.send({**order(job, method, **parameters), "class_name": "tellers.Teller"})
+    asked = {"class_name": "tellers.Teller", "occurrence": occurrence}
+    server.send({**order(job, method, **parameters), **asked})
     return job
 
 
@@ -91,6 +95,15 @@ def progress_of(journal: Told | None) -> list[dict[str, Any]]:
 
 def log_of(journal: Told) -> list[str]:
     return [note["message"] for note in journal.notes if note["type"] == "log"]
+
+
+@pytest.mark.parametrize("occurrence", ["2026-11-26T01:30:00.000000Z", None])
+def test_an_attempt_learns_for_which_occurrence_of_a_schedule_it_runs(
+    server: DrivenServer, occurrence: str | None
+) -> None:
+    outcome = told(server, "tell_occurrence", occurrence=occurrence).outcome
+    assert outcome is not None
+    assert outcome["result"] == occurrence
 
 
 @pytest.mark.parametrize("ending", ["return", "raise", "retry", "snooze", "fail", "exit", "interrupt"])

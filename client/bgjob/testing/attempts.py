@@ -213,6 +213,7 @@ class _Context(JobContext):
         self._row = row
         deadline = None if row["timeout"] is None else time.monotonic() + row["timeout"]
         super().__init__(row["id"], record["number"], deadline, record=note)
+        self.occurrence = row["occurrence"]
 
     @property
     def stop_reason(self) -> str | None:
