@@ -52,6 +52,7 @@ _SCARCITY: Final = "callers are turned away: no descriptors are left for them; r
 _RESTORED: Final = (
     "the database is a backup that was restored: jobs that wait in it may have run since, so their queues are paused; "
     "look through `bgjob list --status pending`, cancel those that have run, then `bgjob resume` the queues. "
+    "Schedules are paused as well: `bgjob schedule resume NAME` when what is missed need not run. "
     "New jobs get ids at least a million ahead, as those behind the backup's newest were given before"
 )
 

@@ -24,7 +24,7 @@ _PAGES_AT_ONCE: Final = 4096
 _WITHOUT_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 """What file systems answer that have no hard links: those of memory sticks and of some networks."""
 
-_TABLES: Final = ("background_jobs", "job_attempts", "job_logs", "queues", "properties")
+_SELECT_TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
 
 
 class UnsoundCopyError(Exception):
@@ -98,7 +98,8 @@ def _copy_at_one_moment(source: sqlite3.Connection, copy: sqlite3.Connection, pa
 
 
 def _counts(connection: sqlite3.Connection) -> dict[str, int]:
-    return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in _TABLES}
+    tables = [table for (table,) in connection.execute(_SELECT_TABLES)]
+    return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
 
 
 def _put_in_place(new: Path, target: Path, may_replace: bool) -> int:

@@ -127,16 +127,19 @@ def _take_over_copy(database: SqliteDatabase) -> bool:
     """Make of a copy that was put in the database's place one that starts nothing which may have run since.
 
     It gets an id of its own, so the spool is not its own; an attempt that it believes to run may have ended since, and
-    is lost and not retried. The queues of jobs that it believes to wait are paused. And it goes on
-    with ids that were not given since: a caller may still ask for one, or follow the log from one.
+    is lost and not retried. The queues of jobs that it believes to wait are paused, and so are all schedules, for what
+    was due since may have run. And it goes on with ids that were not given since: a caller may still ask for one, or
+    follow the log from one.
     """
     if database.execute_sql("SELECT 1 FROM properties WHERE name = ?", (COPIED_AT,)).fetchone() is None:
         return False
+    now = to_text(time.time())
     with database.transaction("IMMEDIATE"):
         database.execute_sql(
             "INSERT OR IGNORE INTO queues SELECT DISTINCT queue, ? FROM background_jobs WHERE status = 'pending'",
-            (to_text(time.time()),),
+            (now,),
         )
+        database.execute_sql("UPDATE schedules SET paused_at = coalesce(paused_at, ?)", (now,))
         database.execute_sql(
             "UPDATE properties SET value = ? WHERE name = 'database_id'", (str(uuid.uuid4()),)
         )

@@ -260,7 +260,9 @@ _DEFINE: Final = """
     ON CONFLICT (name) DO UPDATE SET definition = :definition
 """
 _BEGIN_ANEW: Final = """
-    UPDATE schedules SET since = :now, cursor = :now, removed_at = NULL WHERE name = :name
+    UPDATE schedules SET since = :now, cursor = :now,
+        paused_at = CASE WHEN removed_at IS NULL THEN paused_at END, removed_at = NULL
+    WHERE name = :name
 """
 _REMOVE_OTHERS: Final = """
     UPDATE schedules SET removed_at = :now

@@ -61,3 +61,19 @@ def test_a_restored_backup_goes_on_with_ids_at_least_a_million_ahead(
         (last,) = connection.execute("SELECT seq FROM sqlite_sequence").fetchone()
         (last_entry,) = connection.execute("SELECT max(id) FROM job_logs").fetchone()
     assert (last + 1, last_entry + 1) == (next, next)
+
+
+def test_the_schedules_of_a_restored_backup_are_paused(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    before = "2026-11-25T12:00:00.000000Z"
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        connection.executemany(
+            "INSERT INTO schedules (name, definition, since, cursor, paused_at) VALUES (?, '{}', ?, ?, ?)",
+            [("hourly", before, before, None), ("nightly", before, before, before)],
+        )
+        connection.execute("INSERT INTO properties VALUES ('copied_at', '')")
+        connection.commit()
+    assert prepare(tmp_path)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        paused = dict(connection.execute("SELECT name, paused_at FROM schedules"))
+    assert paused["hourly"] > paused["nightly"] == before

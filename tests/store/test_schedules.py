@@ -249,9 +249,11 @@ def test_a_new_schedule_begins_now_and_a_removed_one_begins_anew(store: Store) -
     store.now += 60
     assert define(store, NIGHTLY) == (first,)
     assert define(store, "other", is_new=True)[0].name == "other"
+    store.commit(SchedulePaused("other"))
+    define(store, NIGHTLY, is_new=True)
     store.now += 60
-    (again,) = define(store, NIGHTLY, is_new=True)
-    assert (again.since, again.cursor) == (store.now, store.now)
+    again = define(store, NIGHTLY, "other", is_new=True)[1]
+    assert (again.since, again.cursor, again.paused_at) == (store.now, store.now, None)
 
 
 def test_what_was_due_by_other_times_is_told(nightly: Store) -> None:
