@@ -5,7 +5,7 @@ Within a transaction that is the ledger's. What becomes of an occurrence is a ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, Final
@@ -16,6 +16,7 @@ from bgjobd.core.facts import CancelRequested, Unblocked
 from bgjobd.core.job import Job
 from bgjobd.core.schedules import (
     Calendar,
+    Overlap,
     Reason,
     Skipped,
     Span,
@@ -78,10 +79,9 @@ def deal(execute: Execute, item: OccurrencesDue, batch: Batch) -> tuple[Dealt, .
     """Each occurrence becomes a job, or a skip, together with the cursor that has passed it."""
     names = [one.name for one in item.schedules]
     stands = dict(_standings(execute, names))
-    unfinished = _unfinished(execute, names)
+    unfinished = _unfinished(execute, item.schedules)
+    batch.jobs = _jobs_to_cancel(execute, item.schedules, unfinished)
     batch.last_id = last_id(execute)
-    for jobs in unfinished.values():
-        batch.jobs |= {job.id: job for job in jobs}
     return tuple(
         [
             _deal(one, stands.get(one.name), unfinished.get(one.name, []), item.submitter, batch)
@@ -91,7 +91,11 @@ def deal(execute: Execute, item: OccurrencesDue, batch: Batch) -> tuple[Dealt, .
 
 
 def _deal(
-    schedule: ScheduleDue, stands: _Stands | None, unfinished: list[Job], submitter: Submitter, batch: Batch
+    schedule: ScheduleDue,
+    stands: _Stands | None,
+    unfinished: list[Unfinished],
+    submitter: Submitter,
+    batch: Batch,
 ) -> Dealt:
     if stands is None or stands.cursor != to_text(schedule.cursor):
         return Dealt(schedule.cursor if stands is None else from_text(stands.cursor))
@@ -112,22 +116,18 @@ def _deal(
     return Dealt(schedule.due.until, tuple(verdicts), is_more)
 
 
-def _standing(schedule: ScheduleDue, stands: _Stands, unfinished: list[Job], overlay: Overlay) -> Standing:
+def _standing(
+    schedule: ScheduleDue, stands: _Stands, unfinished: list[Unfinished], overlay: Overlay
+) -> Standing:
     job = schedule.job
     limit = None if job is None else overlay.batch.max_pending.get(job.queue)
     return Standing(
         next_id=overlay.last_id + 1,
         is_paused=stands.is_paused,
         is_refused=job is None,
-        unfinished=tuple([_unfinished_one(job) for job in unfinished]),
+        unfinished=tuple(unfinished),
         room=None if job is None or limit is None else max(0, limit - overlay.waiting_in(job.queue)),
     )
-
-
-def _unfinished_one(job: Job) -> Unfinished:
-    is_running = job.status is Status.RUNNING
-    is_stopping = is_running and job.cancel_requested_at is not None
-    return Unfinished(job.id, is_running, job.is_blocked, is_stopping)
 
 
 def _submit(schedule: ScheduleDue, wanted: Wanted, submitter: Submitter, overlay: Overlay) -> None:
@@ -177,13 +177,16 @@ _SELECT_STANDING: Final = """
     )
     WHERE s.removed_at IS NULL
 """
-_SELECT_UNFINISHED: Final = f"""
-    SELECT t.schedule, {", ".join(f"t.{name}" for name in statements.JOB_COLUMNS)},
-        coalesce((SELECT max(number) FROM job_attempts WHERE job_id = t.id), 0), NULL, NULL
-    FROM json_each(:names) AS wanted CROSS JOIN background_jobs AS t INDEXED BY jobs_of_schedule
-    ON t.schedule = wanted.value AND t.schedule IS NOT NULL AND t.finished_at IS NULL
+_SELECT_UNFINISHED: Final = """
+    SELECT t.schedule, t.id, t.status, t.ready, t.cancel_requested_at
+    FROM json_each(:names) AS wanted CROSS JOIN background_jobs AS t ON t.id IN (
+        SELECT id FROM background_jobs INDEXED BY jobs_of_schedule
+        WHERE schedule = wanted.value AND schedule IS NOT NULL AND finished_at IS NULL ORDER BY id LIMIT :most)
     ORDER BY t.id
 """
+_LOOKED_AT: Final = {Overlap.SKIP: 1, Overlap.WAIT: 1000, Overlap.CANCEL: 1000}
+"""How many unfinished jobs of a schedule decide on the next, the oldest first: it may have a million."""
+
 _SELECT_OLDEST: Final = """
     SELECT id, ready FROM background_jobs INDEXED BY jobs_of_schedule
     WHERE schedule = :name AND schedule IS NOT NULL AND finished_at IS NULL ORDER BY id LIMIT 1
@@ -198,12 +201,27 @@ def _standings(execute: Execute, names: Sequence[str]) -> Iterator[tuple[str, _S
         yield name, _Stands(cursor, paused_at is not None, None if latest[0] is None else _Latest(*latest))
 
 
-def _unfinished(execute: Execute, names: Sequence[str]) -> dict[str, list[Job]]:
-    """The jobs of each schedule that have not ended, in the order of their ids."""
-    found: dict[str, list[Job]] = {}
-    for name, *values in execute(_SELECT_UNFINISHED, {"names": to_json(names)}).fetchall():
-        found.setdefault(name, []).append(job_from_row(tuple(values)))
+def _unfinished(execute: Execute, schedules: Sequence[ScheduleDue]) -> dict[str, list[Unfinished]]:
+    """Of each schedule the jobs that have not ended and are to be known, in the order of their ids."""
+    found: dict[str, list[Unfinished]] = {}
+    for overlap, most in _LOOKED_AT.items():
+        names = [one.name for one in schedules if one.rules.overlap is overlap]
+        given = {"names": to_json(names), "most": most}
+        for name, id, status, ready, cancelled_at in execute(_SELECT_UNFINISHED, given) if names else ():
+            is_running = status == Status.RUNNING
+            is_stopping = is_running and cancelled_at is not None
+            found.setdefault(name, []).append(Unfinished(id, is_running, ready == BLOCKED, is_stopping))
     return found
+
+
+def _jobs_to_cancel(
+    execute: Execute, schedules: Sequence[ScheduleDue], unfinished: Mapping[str, Sequence[Unfinished]]
+) -> dict[int, Job]:
+    """Those that are cancelled where a schedule's newer job takes their place."""
+    cancelling = [one.name for one in schedules if one.rules.overlap is Overlap.CANCEL]
+    ids = [job.id for name in cancelling for job in unfinished.get(name, ())]
+    rows = execute(statements.SELECT_JOBS, {"ids": to_json(ids)}).fetchall() if ids else []
+    return {row[0]: job_from_row(row) for row in rows}
 
 
 def last_id(execute: Execute) -> int:
