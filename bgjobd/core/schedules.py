@@ -200,7 +200,7 @@ def decide(due: Due, rules: Rules, standing: Standing, now: float) -> list[Verdi
     for at in due.instants:
         is_newest = at == due.instants[-1]
         verdict = _verdict(at, rules, standing, now, is_newest)
-        if isinstance(verdict, Wanted):
+        if isinstance(verdict, Wanted) and not is_newest:
             standing = _with_job(standing, verdict)
         _append(verdicts, verdict)
     return verdicts

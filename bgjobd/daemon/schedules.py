@@ -31,7 +31,7 @@ from bgjobd.core.schedules import Calendar, Skipped, due, span_of, told
 from bgjobd.daemon.backfills import Backfills
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
-from bgjobd.host.pacing import last_of
+from bgjobd.host.pacing import Pace, last_of
 from bgjobd.store.items import (
     Dealt,
     Item,
@@ -222,7 +222,7 @@ class Schedules:
         catalogue = self._current_catalogue.try_catalogue()
         if catalogue is None or self._config() is not config:
             return  # a reload was faster, and has woken this: its code says nothing of what was configured before
-        self._ask_for_jobs(config, catalogue)
+        await self._ask_for_jobs(config, catalogue)
         while found := [
             one for one in self.kept.values() if one.next is not None and one.next <= self._now()
         ]:
@@ -265,37 +265,44 @@ class Schedules:
         changed = await last_of(span_of(old.calendar.after(before.cursor), self._now()))
         return ScheduleDefined(name, text, is_new=True, changed=changed)
 
-    def _ask_for_jobs(self, config: Config, catalogue: Catalogue) -> None:
+    async def _ask_for_jobs(self, config: Config, catalogue: Catalogue) -> None:
         """What the occurrences ask for, by this catalogue; say where that is refused, and was not, or otherwise."""
         if catalogue is self._of_catalogue and catalogue.missing == self._of_missing:
             return
-        for kept in self.kept.values():
-            before, kept.job, kept.refused = kept.refused, None, None
+        pace, missing = Pace(), dict(catalogue.missing)
+        for kept in list(self.kept.values()):
+            if pace.is_over:
+                await pace.rest()
+            before = kept.refused
             try:
-                kept.job = job_of(config, catalogue, kept.definition)
+                kept.job, kept.refused = job_of(config, catalogue, kept.definition), None
             except RequestError as refusal:
-                kept.refused = str(refusal)
+                kept.job, kept.refused = None, str(refusal)
                 if kept.refused != before:
                     why = f"its occurrences are skipped, for the job is refused: {refusal}"
                     self._say(EntryType.FAILURE, f"schedule {kept.name}: {why}")
-        self._of_catalogue, self._of_missing = catalogue, dict(catalogue.missing)
+        self._of_catalogue, self._of_missing = catalogue, missing
 
     # What is due
 
     async def _deal(self, found: Iterable[KeptSchedule]) -> None:
         gathered: dict[str, ScheduleDue] = {}
         jobs = 0
-        now = self._now()
+        now, pace = self._now(), Pace()
         for kept in found:
+            if pace.is_over:
+                await pace.rest()
             one = await self._gather(kept, now)
             if one is not None:
                 gathered[kept.name] = one
-                jobs += len(one.due.instants) + 1
+                jobs += max(1, len(one.due.instants))
             if jobs >= _TOGETHER:
                 break
         item = OccurrencesDue(tuple(gathered.values()), _own())
         answers: tuple[Dealt, ...] = await self._record(item)
         for name, dealt in zip(gathered, answers, strict=True):
+            if pace.is_over:
+                await pace.rest()
             self._on_dealt(self.kept[name], dealt)
 
     async def _gather(self, kept: KeptSchedule, now: float) -> ScheduleDue | None:

@@ -354,7 +354,9 @@ def _context_maker(order: Order, recorder: _Recorder, place: Place, since: float
                     stop_file=f"{place.spool_path}/{journals.file_name(order.job, order.number, 'stop')}",
                 )
             )
-            made[0].occurrence = order.occurrence  # the class may be of an older bgjob, whose argument it is not
+            made[
+                0
+            ].occurrence = order.occurrence  # the class may be of an older bgjob, whose argument it is not
             signal.signal(signal.SIGTERM, made[0].on_stop)
         return made[0]
 

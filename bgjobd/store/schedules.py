@@ -82,12 +82,13 @@ def deal(execute: Execute, item: OccurrencesDue, batch: Batch) -> tuple[Dealt, .
     unfinished = _unfinished(execute, item.schedules)
     batch.jobs = _jobs_to_cancel(execute, item.schedules, unfinished)
     batch.last_id = last_id(execute)
-    return tuple(
-        [
-            _deal(one, stands.get(one.name), unfinished.get(one.name, []), item.submitter, batch)
-            for one in item.schedules
-        ]
-    )
+    overlay = Overlay.over(batch)
+    dealt = [
+        _deal(one, stands.get(one.name), unfinished.get(one.name, []), item.submitter, overlay)
+        for one in item.schedules
+    ]
+    batch.take_in(overlay)
+    return tuple(dealt)
 
 
 def _deal(
@@ -95,15 +96,14 @@ def _deal(
     stands: _Stands | None,
     unfinished: list[Unfinished],
     submitter: Submitter,
-    batch: Batch,
+    overlay: Overlay,
 ) -> Dealt:
     if stands is None or stands.cursor != to_text(schedule.cursor):
         return Dealt(schedule.cursor if stands is None else from_text(stands.cursor))
-    overlay = Overlay.over(batch)
     verdicts = decide(
         schedule.due, schedule.rules, _standing(schedule, stands, unfinished, overlay), schedule.now
     )
-    rows = [row_of(schedule.name, verdict, batch.now) for verdict in verdicts]
+    rows = [row_of(schedule.name, verdict, overlay.batch.now) for verdict in verdicts]
     is_more = bool(verdicts) and _is_like(stands.latest, verdicts[0])
     if is_more and stands.latest is not None:
         rows[0] |= {"at": stands.latest.at, "count": stands.latest.count + rows[0]["count"]}
@@ -112,7 +112,6 @@ def _deal(
             _submit(schedule, verdict, submitter, overlay)
         overlay.write(Kind.OCCURRENCES, row)
     overlay.write(Kind.DEALT_SCHEDULE, {"name": schedule.name, "cursor": to_text(schedule.due.until)})
-    batch.take_in(overlay)
     return Dealt(schedule.due.until, tuple(verdicts), is_more)
 
 

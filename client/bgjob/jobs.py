@@ -63,8 +63,8 @@ class JobContext:
     """The attempt that runs, given to a constructor or method that has an argument of this type.
 
     `job_id` and `attempt` (from 1) say which; `deadline` is the instant of time.monotonic() at which the attempt
-    is stopped, None where it has no timeout. `occurrence` is the time that a schedule has submitted the job for, such as
-    "2026-11-26T01:30:00.000000Z"; None for other jobs, and for hooks.
+    is stopped, None where it has no timeout. `occurrence` is the time for which a schedule has submitted the
+    job, such as "2026-11-26T01:30:00.000000Z"; None for other jobs, and for hooks.
     """
 
     def __init__(

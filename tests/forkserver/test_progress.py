@@ -1,4 +1,4 @@
-"""What a context tells of its attempt, and the attempt while it runs: of progress the latest, of log records the first, and without end of neither."""
+"""What a context tells its attempt, and the attempt while it runs: of progress the latest, of log records the first."""
 
 from __future__ import annotations
 
