@@ -6,7 +6,7 @@ What may be deleted is the ledger's rule; here are the one timer, the pace, and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final
@@ -14,7 +14,16 @@ from typing import Any, Final
 from bgjob.errors import RequestError
 from bgjob.words import EntryType, Status
 from bgjobd.config import sections
-from bgjobd.store.items import Deleted, Deletion, Item, TimeLeapt, Trimmed, Trimming
+from bgjobd.store.items import (
+    Deleted,
+    Deletion,
+    Item,
+    OccurrenceTrimming,
+    TimeLeapt,
+    Trimmed,
+    TrimmedOccurrences,
+    Trimming,
+)
 from bgjobd.store.reader import Reader
 from bgjobd.store.retention import FIRST, Place
 from bgjobd.supervisor.outputs import Outputs
@@ -201,13 +210,13 @@ class Retention:
     async def _due_in(self) -> float:
         """Seconds until something is old; none before that."""
         kept = self._kept()
-        due = await self._read(partial(_first_due, ages(kept), kept.logs, self._now()))
+        due = await self._read(partial(_first_due, kept, self._now()))
         return float("inf") if due is None else due - self._now()
 
     async def _delete_old(self) -> bool:
         """Whether anything was old that could go."""
         kept, now = self._kept(), self._now()
-        jobs = entries = 0
+        jobs = entries = occurrences = 0
         try:
             for status, age in ages(kept).items():
                 place: Place | None = FIRST
@@ -220,10 +229,24 @@ class Retention:
             while after is not None and kept.logs is not None:
                 trimmed = await self.trim(now - kept.logs, after)
                 entries, after = entries + trimmed.entries, trimmed.next
+            if kept.completed is not None:
+                occurrences = await self._trim_occurrences(now - kept.completed)
         finally:
-            if jobs or entries:
-                self._say(EntryType.INFO, f"deleted after their time: {amount(jobs, entries)}")
-        return bool(jobs or entries)
+            if jobs or entries or occurrences:
+                told = amount(jobs, entries, occurrences)
+                self._say(EntryType.INFO, f"deleted after their time: {told}")
+        return bool(jobs or entries or occurrences)
+
+    async def _trim_occurrences(self, before: float) -> int:
+        """Delete the rows of occurrences from before that time; how many."""
+        rows, after = 0, ""
+        while True:
+            async with self._a_portion():
+                trimmed: TrimmedOccurrences = await self._record(OccurrenceTrimming(before, after))
+            rows += trimmed.rows
+            if trimmed.next is None:
+                return rows
+            after = trimmed.next
 
     async def _tidy(self) -> None:
         """Remove the files of jobs that are gone: whoever deleted them was killed before it came to the files."""
@@ -248,16 +271,23 @@ def _known_attempts(job_ids: Collection[int], reader: Reader) -> set[tuple[int, 
     return reader.old.known_attempts(job_ids)
 
 
-def _first_due(kept: Mapping[Status, float], logs: float | None, now: float, reader: Reader) -> float | None:
-    """When the first job or log entry is old."""
-    due = [at + age for status, age in kept.items() if (at := reader.old.oldest_end(status)) is not None]
-    if logs is not None and (oldest := reader.old.oldest_entry(now)) is not None:
-        due.append(oldest + logs)
+def _first_due(kept: sections.Retention, now: float, reader: Reader) -> float | None:
+    """When the first job, log entry or occurrence is old."""
+    due = [
+        at + age for status, age in ages(kept).items() if (at := reader.old.oldest_end(status)) is not None
+    ]
+    if kept.logs is not None and (oldest := reader.old.oldest_entry(now)) is not None:
+        due.append(oldest + kept.logs)
+    if kept.completed is not None and (oldest := reader.old.oldest_occurrence()) is not None:
+        due.append(oldest + kept.completed)
     return min(due, default=None)
 
 
-def amount(jobs: int, entries: int) -> str:
-    """So many of both, in words."""
-    return (
+def amount(jobs: int, entries: int, occurrences: int = 0) -> str:
+    """So many of each, in words; of occurrences nothing where there are none."""
+    told = (
         f"{jobs:,} {'job' if jobs == 1 else 'jobs'}, {entries:,} log {'entry' if entries == 1 else 'entries'}"
     )
+    if occurrences:
+        told += f", {occurrences:,} {'row' if occurrences == 1 else 'rows'} of schedules' occurrences"
+    return told

@@ -1,4 +1,4 @@
-"""Deletes jobs and log entries, a little at a time: within a transaction that is the ledger's.
+"""Deletes jobs, log entries and rows of occurrences, a little at a time: within a transaction that is the ledger's.
 
 Which of them are old is decided elsewhere; what may not go stays, whoever asks.
 """
@@ -12,7 +12,15 @@ from typing import Any, Final
 from bgjob.words import Status
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import statements
-from bgjobd.store.items import Deleted, Deletion, LostUpdateError, Trimmed, Trimming
+from bgjobd.store.items import (
+    Deleted,
+    Deletion,
+    LostUpdateError,
+    OccurrenceTrimming,
+    Trimmed,
+    TrimmedOccurrences,
+    Trimming,
+)
 from bgjobd.store.sql_functions import held
 from bgjobd.store.tally import Countable
 
@@ -21,7 +29,10 @@ _DELETING_FOR: Final = 0.001
 
 _DELETED_AT_ONCE: Final = 200
 _ENTRIES_AT_ONCE: Final = 500
-"""How many jobs, and log entries, one item deletes at most."""
+"""How many jobs, and log entries or rows of occurrences, one item deletes at most."""
+
+_SCHEDULES_AT_ONCE: Final = 100
+"""How many schedules one item looks at."""
 
 Execute = Callable[..., Any]
 """Runs a statement, with its values, in the transaction that is open."""
@@ -82,3 +93,58 @@ def trim(execute: Execute, trimming: Trimming, now: float) -> Trimmed:
     given = {"after": trimming.after, "last": last, "before": before}
     gone = int(execute(statements.DELETE_OLD_ENTRIES, given).rowcount)
     return Trimmed(gone, last if len(found) == _ENTRIES_AT_ONCE else None)
+
+
+# Occurrences of schedules
+
+KEPT_FROM: Final = """
+    CASE WHEN s.removed_at IS NULL THEN min(s.cursor, coalesce((
+        SELECT max(at) FROM schedule_occurrences WHERE name = s.name AND at <= s.cursor AND verdict <> 'asked'
+    ), s.cursor)) ELSE '~' END
+"""
+"""From when on a schedule's rows stay, however old: the newest, which grows by what is skipped next, and those that are
+not before the cursor, which would become jobs again. Of one that was removed none has to stay.
+"""
+
+_SELECT_SCHEDULES: Final = f"""
+    SELECT s.name, min(:before, {KEPT_FROM}) FROM schedules AS s WHERE s.name > :after ORDER BY s.name LIMIT :count
+"""
+_SELECT_OLD: Final = """
+    SELECT at, until FROM schedule_occurrences
+    WHERE name = :name AND at < :before AND until < :before ORDER BY at LIMIT :count
+"""
+_DELETE_OLD: Final = "DELETE FROM schedule_occurrences WHERE name = :name AND at <= :at AND until < :before"
+_KNOWN_SINCE: Final = "UPDATE schedules SET since = max(since, :until) WHERE name = :name"
+_DELETE_REMOVED: Final = """
+    DELETE FROM schedules WHERE name > :after AND name <= :last AND removed_at < :before
+    AND NOT EXISTS (SELECT 1 FROM schedule_occurrences AS o WHERE o.name = schedules.name)
+"""
+
+
+def trim_occurrences(execute: Execute, trimming: OccurrenceTrimming) -> TrimmedOccurrences:
+    """Schedule after schedule until the time is up; one that was removed goes with the last of its rows."""
+    end = time.monotonic() + _DELETING_FOR
+    given = {"before": to_text(held(trimming.before)), "after": trimming.after, "count": _SCHEDULES_AT_ONCE}
+    found = execute(_SELECT_SCHEDULES, given).fetchall()
+    last, gone, is_all = trimming.after, 0, len(found) < _SCHEDULES_AT_ONCE
+    for name, before in found:
+        old = _trim_schedule(execute, name, before)
+        gone += old
+        if old < _ENTRIES_AT_ONCE:
+            last = name
+        if old == _ENTRIES_AT_ONCE or time.monotonic() > end:
+            is_all = is_all and last == found[-1][0]
+            break
+    execute(_DELETE_REMOVED, given | {"last": last})
+    return TrimmedOccurrences(gone, None if is_all else last)
+
+
+def _trim_schedule(execute: Execute, name: str, before: str) -> int:
+    """How many rows are gone; what is known of the schedule begins behind them."""
+    given = {"name": name, "before": before, "count": _ENTRIES_AT_ONCE}
+    old = execute(_SELECT_OLD, given).fetchall()
+    if old:
+        at, until = old[-1]
+        execute(_DELETE_OLD, {"name": name, "before": before, "at": at})
+        execute(_KNOWN_SINCE, {"name": name, "until": until})
+    return len(old)

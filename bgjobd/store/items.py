@@ -163,6 +163,17 @@ class Trimming:
 
 
 @dataclass(frozen=True, slots=True)
+class OccurrenceTrimming:
+    """Of some schedules behind the name `after` delete the rows of occurrences from before that time.
+
+    Answered by TrimmedOccurrences.
+    """
+
+    before: float
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TimeLeapt:
     """The clock tells a time that may be wrong; the next daemon learns when that was seen. Answered by None."""
 
@@ -279,6 +290,7 @@ Item = (
     | TimeLeapt
     | Deletion
     | Trimming
+    | OccurrenceTrimming
     | OccurrencesDue
     | OccurrenceAsked
     | Backfill
@@ -347,6 +359,14 @@ class Trimmed:
 
     entries: int
     next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrimmedOccurrences:
+    """How many rows are gone; `next` is the name to go on after, None where there are no more schedules."""
+
+    rows: int
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True)

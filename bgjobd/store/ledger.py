@@ -37,6 +37,7 @@ from bgjobd.store.items import (
     LostUpdateError,
     OccurrenceAsked,
     OccurrencesDue,
+    OccurrenceTrimming,
     QueuePaused,
     QueueResumed,
     SchedulePaused,
@@ -67,7 +68,7 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
 
 _SWEEPS: Final = (
     *(QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming),
-    *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
+    *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed, OccurrenceTrimming),
 )
 """The items that a statement of their own carries out, on whatever rows it finds."""
 
@@ -201,6 +202,8 @@ class Ledger:
                 )
             case Trimming():
                 return deletions.trim(execute, item, batch.now)
+            case OccurrenceTrimming():
+                return deletions.trim_occurrences(execute, item)
             case SchedulesDefined():
                 return schedules.define(execute, item, batch.now)
             case SchedulesSetBack():

@@ -10,6 +10,7 @@ from peewee import SqliteDatabase
 from bgjob.codec import to_json
 from bgjob.words import FINAL, INT_MAX, Status
 from bgjobd.host.clock import to_text
+from bgjobd.store.deletions import KEPT_FROM
 from bgjobd.store.rows import instant
 from bgjobd.store.sql_functions import held
 
@@ -40,6 +41,13 @@ _KNOWN_ATTEMPTS: Final = (
 )
 _OLDEST_ENTRY: Final = "SELECT created_at FROM job_logs WHERE created_at <= :now ORDER BY id LIMIT 1"
 _NEWEST_ENTRY: Final = "SELECT created_at FROM job_logs ORDER BY id DESC LIMIT 1"
+
+_OLDEST_OCCURRENCE: Final = f"""
+    SELECT min((
+        SELECT until FROM schedule_occurrences
+        WHERE name = s.name AND at < {KEPT_FROM} AND until < {KEPT_FROM} ORDER BY at LIMIT 1
+    )) FROM schedules AS s
+"""
 
 Place = tuple[str, int]
 """Where a job stands among those that ended: when, as it is stored, and its id."""
@@ -77,6 +85,10 @@ class OldRows:
         """When the first log entry that is left was made, but for those of a time to come; None where there is none."""
         row = self._database.execute_sql(_OLDEST_ENTRY, {"now": _stored(now)}).fetchone()
         return None if row is None else instant(row[0])
+
+    def oldest_occurrence(self) -> float | None:
+        """Until when the first row of occurrences was that may go; None where there is none."""
+        return instant(self._database.execute_sql(_OLDEST_OCCURRENCE).fetchone()[0])
 
     def newest_entry(self) -> float | None:
         """When the last log entry was made; None where there is none."""

@@ -103,6 +103,20 @@ def make_old(running: RunningDaemon, *ids: int, at: str = LONG_AGO) -> None:
     connection.close()
 
 
+def make_old_occurrences(running: RunningDaemon) -> None:
+    """Two of a schedule that was removed."""
+    with sqlite3.connect(running.database) as connection:
+        connection.execute(
+            "INSERT INTO schedules (name, definition, since, cursor, removed_at) VALUES ('a', '{}', ?, ?, ?)",
+            [LONG_AGO] * 3,
+        )
+        connection.executemany(
+            "INSERT INTO schedule_occurrences VALUES ('a', ?, ?, 1, 'skipped', 'missed', NULL, '')",
+            [[LONG_AGO] * 2, ["2020-01-02T00:00:00.000000Z"] * 2],
+        )
+    connection.close()
+
+
 def ids(running: RunningDaemon) -> list[int]:
     return [id for (id,) in running.query("SELECT id FROM background_jobs ORDER BY id")]
 
@@ -130,6 +144,7 @@ def test_a_reload_has_the_daemon_delete_what_is_old_with_all_that_belongs_to_it(
         waiting = client.run_background_job(PROBE, "echo", delay=3000.0).id
         young = run(client, "say", text="young")
         make_old(running, *done, *failed, waiting)
+        make_old_occurrences(running)
         client.reload()
         eventually(lambda: ids(running) == [*failed, waiting, *young])
         assert client.stats()["jobs"] == {"completed": 1, "failed": 1, "pending": 1}
@@ -140,6 +155,8 @@ def test_a_reload_has_the_daemon_delete_what_is_old_with_all_that_belongs_to_it(
         eventually(lambda: running.query(logged) == [(0,)])
         (line,) = eventually(lambda: [line for line in running.lines() if "deleted after their time" in line])
         assert ": 3 jobs, " in line
+        assert "entries, 2 rows of schedules' occurrences" in line
+        assert running.query("SELECT name FROM schedules") == []
         balance(running)
 
 
