@@ -12,11 +12,12 @@ from typing import Final
 
 from bgjob.text import one_line
 from bgjob.words import Status
+from bgjobd.commands import schedule_books
 from bgjobd.commands.process_table import Process
 from bgjobd.core.job import AttemptKey
 from bgjobd.core.verdict import Life
 from bgjobd.forkserver import journal as journals
-from bgjobd.store.audit import Counts, Entry, Oddity, OpenAttempt
+from bgjobd.store.audit import BookedSchedule, Counts, Entry, Oddity, OddOccurrence, OpenAttempt
 
 _REPORT: Final = "report it, with `bgjob show {0}` and `bgjob tail {0}`"
 _RESTART: Final = "restart the daemon, which settles it, and report it with the daemon's log"
@@ -65,6 +66,8 @@ class Snapshot:
     life: Life
     damage: tuple[str, ...] = ()
     oddities: tuple[Oddity, ...] = ()
+    odd_occurrences: tuple[OddOccurrence, ...] = ()
+    schedules: tuple[BookedSchedule, ...] = ()
     open_attempts: tuple[OpenAttempt, ...] = ()
     files: tuple[SpoolFile, ...] = ()
     entries: Mapping[AttemptKey, Entry] = field(default_factory=dict)
@@ -114,6 +117,7 @@ def judge(look: Snapshot) -> Books:
     findings = [
         *_damage(look),
         *_contradictions(look),
+        *_of_schedules(look),
         *(waiting if look.daemon is not None else ()),
         *_strange_files(look),
         *_strange_processes(look),
@@ -144,6 +148,13 @@ def _contradictions(look: Snapshot) -> Iterator[Discrepancy]:
         if oddity.number is not None:
             subject = _name((oddity.job_id, oddity.number))
         yield Discrepancy(subject, oddity.told, oddity.told, _REPORT.format(oddity.job_id))
+
+
+def _of_schedules(look: Snapshot) -> Iterator[Discrepancy]:
+    found = [(odd.name, odd.told) for odd in look.odd_occurrences]
+    found += [(one.name, told) for one in look.schedules for told in schedule_books.contradictions(one)]
+    for name, told in found:
+        yield Discrepancy(f"schedule {name}", told, told, "report it, with the daemon's log of that time")
 
 
 # The attempts that run

@@ -74,6 +74,8 @@ def _snapshot(config: Config, books: Audit) -> Snapshot:
             counts=books.counts(),
             life=life.own(),
             oddities=books.oddities(),
+            odd_occurrences=books.odd_occurrences(),
+            schedules=books.schedules(),
             open_attempts=open_attempts,
             entries=books.entries({file.key for file in files}),
             has_own_spool=_mark(dirs.spool) in ("", books.database_id()),

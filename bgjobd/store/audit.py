@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from bgjob.words import FINAL, Outcome, Status
 from bgjobd.core.retry import MOST_CRASHES
+from bgjobd.host.clock import from_text
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError, errors_named, open_for_reading
 from bgjobd.store.migrations import STEPS, SchemaTooNewError
 
@@ -24,6 +25,9 @@ _MOST: Final = 100
 """How many rows are told of each kind of oddity: whoever has more has seen enough."""
 
 _MOST_OPEN: Final = 10_000
+
+_MOST_OCCURRENCES: Final = 1000
+"""Of how many occurrences of a schedule, the newest, it is asked whether each has a row."""
 
 
 class SchemaTooOldError(Exception):
@@ -42,6 +46,38 @@ class Oddity:
 
     job_id: int
     number: int | None
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class BookedRow:
+    """So many occurrences in a row, and what became of them."""
+
+    at: float
+    until: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookedSchedule:
+    """A schedule with its newest rows in order, but for what somebody asked for; `is_whole`: there are no others.
+
+    Each occurrence behind `since`, up to `cursor`, is to be in one of them, as the `definition` has it.
+    """
+
+    name: str
+    definition: str
+    since: float
+    cursor: float
+    rows: tuple[BookedRow, ...]
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OddOccurrence:
+    """An occurrence that contradicts its job, or a job that has none."""
+
+    name: str
     told: str
 
 
@@ -178,6 +214,23 @@ _ENTRIES: Final = """
     JOIN job_attempts AS a ON a.job_id = json_extract(given.value, '$[0]')
         AND a.number = json_extract(given.value, '$[1]')
     JOIN background_jobs AS j ON j.id = a.job_id"""
+_SCHEDULES: Final = "SELECT name, definition, since, cursor FROM schedules WHERE removed_at IS NULL"
+_NEWEST_ROWS: Final = f"""
+    SELECT at, until, count FROM schedule_occurrences
+    WHERE name = ? AND at > ? AND at <= ? AND verdict <> 'asked' ORDER BY at DESC LIMIT {_MOST_OCCURRENCES}"""
+_NOT_ITS_JOB: Final = f"""
+    SELECT o.name, o.at, o.job_id FROM schedule_occurrences AS o LEFT JOIN background_jobs AS j ON j.id = o.job_id
+    WHERE o.verdict IN ('submitted', 'backfilled') AND (
+        j.schedule IS NOT o.name OR j.occurrence IS NOT o.at
+    ) AND (j.id IS NOT NULL OR o.job_id IS NULL
+        OR o.job_id > (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'background_jobs'))
+    LIMIT {_MOST}"""
+_NO_OCCURRENCE: Final = f"""
+    SELECT j.schedule, j.occurrence, j.id FROM background_jobs AS j JOIN schedules AS s ON s.name = j.schedule
+    WHERE j.occurrence > s.since AND NOT EXISTS (
+        SELECT 1 FROM schedule_occurrences AS o
+        WHERE o.name = j.schedule AND o.at >= j.occurrence AND o.job_id = j.id AND o.verdict <> 'skipped')
+    LIMIT {_MOST}"""
 _COUNTS: Final = """
     SELECT (SELECT count(*) FROM background_jobs), (SELECT count(*) FROM job_attempts),
         (SELECT count(*) FROM background_jobs WHERE status = 'running')"""
@@ -235,6 +288,36 @@ class Audit:
                 for (job_id,) in self._ask(_REUSABLE_ID)
             ),
         )
+
+    def odd_occurrences(self) -> tuple[OddOccurrence, ...]:
+        """Where an occurrence and the job that it became do not know each other."""
+        return (
+            *(
+                OddOccurrence(
+                    name, f"its occurrence {at} became job {job_id}, which is not of that occurrence"
+                )
+                for name, at, job_id in self._ask(_NOT_ITS_JOB)
+            ),
+            *(
+                OddOccurrence(name, f"job {job_id} is of its occurrence {at}, and no row tells of that")
+                for name, at, job_id in self._ask(_NO_OCCURRENCE)
+            ),
+        )
+
+    def schedules(self) -> tuple[BookedSchedule, ...]:
+        """Those that are configured, each with as many rows as tell of its last thousand occurrences."""
+        return tuple([self._booked(*schedule) for schedule in self._ask(_SCHEDULES)])
+
+    def _booked(self, name: str, definition: str, since: str, cursor: str) -> BookedSchedule:
+        rows: list[BookedRow] = []
+        counted = 0
+        for at, until, count in self._ask(_NEWEST_ROWS, (name, since, cursor)):
+            rows.insert(0, BookedRow(from_text(at), from_text(until), count))
+            counted += count
+            if counted >= _MOST_OCCURRENCES:
+                break
+        is_whole = counted < _MOST_OCCURRENCES
+        return BookedSchedule(name, definition, from_text(since), from_text(cursor), tuple(rows), is_whole)
 
     def _told(self, statement: str, checks: Sequence[tuple[str, str]]) -> Iterator[Oddity]:
         for index, job_id, number, status, outcome, pid in self._ask(statement):

@@ -199,6 +199,82 @@ def test_an_earlier_attempt_without_an_end_is_found_though_the_latest_runs(place
     assert look(place).unsettled == 2
 
 
+SCHEDULED = """
+    INSERT INTO schedules (name, definition, since, cursor) VALUES ('minutely',
+        '{"job": "ledgered.Ledgered::quick", "every": "1m"}',
+        '2026-11-26T12:00:00.000000Z', '2026-11-26T12:10:00.000000Z');
+    INSERT INTO schedule_occurrences (name, at, until, count, verdict, job_id, dealt_at) VALUES
+        ('minutely', '2026-11-26T12:01:00.000000Z', '2026-11-26T12:01:00.000000Z', 1, 'submitted', 1, ''),
+        ('minutely', '2026-11-26T12:02:00.000000Z', '2026-11-26T12:09:00.000000Z', 8, 'skipped', 1, ''),
+        ('minutely', '2026-11-26T12:09:30.000000Z', '2026-11-26T12:09:30.000000Z', 1, 'asked', 3, ''),
+        ('minutely', '2026-11-26T12:10:00.000000Z', '2026-11-26T12:10:00.000000Z', 1, 'submitted', 2, '');
+    UPDATE background_jobs SET schedule = 'minutely', occurrence = CASE id
+        WHEN 1 THEN '2026-11-26T12:01:00.000000Z' WHEN 2 THEN '2026-11-26T12:10:00.000000Z'
+        ELSE '2026-11-26T12:09:30.000000Z' END WHERE id <= 3;
+"""
+ROWS = "UPDATE schedule_occurrences SET"
+CONTRADICTIONS_OF_SCHEDULES = [
+    ("UPDATE schedules SET paused_at = since",),
+    ("DELETE FROM background_jobs WHERE id = 2",),
+    (
+        "UPDATE schedules SET cursor = '2026-11-26T12:11:00.000000Z'",
+        "no row tells of its occurrence 2026-11-26T12:11:00.000000Z",
+    ),
+    (
+        f"{ROWS} count = 7 WHERE verdict = 'skipped'",
+        "the row of 2026-11-26T12:02:00.000000Z to 2026-11-26T12:09:00.000000Z tells of 7 occurrences, and there are 8",
+    ),
+    (
+        f"{ROWS} until = '2026-11-26T12:08:00.000000Z', count = 7 WHERE verdict = 'skipped'",
+        "no row tells of its occurrence 2026-11-26T12:09:00.000000Z",
+    ),
+    (
+        f"{ROWS} until = '2026-11-26T12:10:00.000000Z' WHERE verdict = 'skipped'",
+        "two rows tell of its occurrence 2026-11-26T12:10:00.000000Z",
+        "the row of 2026-11-26T12:02:00.000000Z to 2026-11-26T12:10:00.000000Z tells of 8 occurrences, and there are 9",
+        "the row of 2026-11-26T12:10:00.000000Z tells of 1 occurrences, and there are 0",
+    ),
+    (
+        f"{ROWS} job_id = 77 WHERE job_id = 2",
+        "its occurrence 2026-11-26T12:10:00.000000Z became job 77, which is not of that occurrence",
+        "job 2 is of its occurrence 2026-11-26T12:10:00.000000Z, and no row tells of that",
+    ),
+    (
+        f"{JOBS} occurrence = NULL WHERE id = 1",
+        "its occurrence 2026-11-26T12:01:00.000000Z became job 1, which is not of that occurrence",
+    ),
+    (
+        "DELETE FROM schedule_occurrences WHERE verdict = 'asked'",
+        "job 3 is of its occurrence 2026-11-26T12:09:30.000000Z, and no row tells of that",
+    ),
+]
+
+
+@pytest.mark.parametrize(("sql", "told"), [(row[0], row[1:]) for row in CONTRADICTIONS_OF_SCHEDULES])
+def test_each_occurrence_of_a_schedule_is_told_of_once_and_knows_its_job(
+    place: Config, sql: str, told: tuple[str, ...]
+) -> None:
+    for statement in SCHEDULED.split(";"):
+        change(place, statement)
+    change(place, sql)
+    assert [line for line in found(place) if line.startswith("schedule")] == [
+        f"schedule minutely: {one}" for one in told
+    ]
+
+
+def test_of_very_many_occurrences_the_last_thousand_are_looked_at(place: Config) -> None:
+    for statement in SCHEDULED.split(";"):
+        change(place, statement)
+    change(place, "DELETE FROM schedule_occurrences WHERE at < '2026-11-26T12:09'")
+    change(
+        place,
+        "INSERT INTO schedule_occurrences (name, at, until, count, verdict, dealt_at) VALUES "
+        "('minutely', '2020-01-01T00:01:00.000000Z', '2026-11-26T12:09:00.000000Z', 99999, 'skipped', '')",
+    )
+    change(place, "UPDATE schedules SET since = '2020-01-01T00:00:00.000000Z'")
+    assert [line for line in found(place) if line.startswith("schedule minutely: the row")] == []
+
+
 def test_a_damaged_file_is_found(place: Config) -> None:
     file = place.daemon.state_dir / "bgjobd.db"
     with closing(sqlite3.connect(file)) as database:
