@@ -50,6 +50,10 @@ class Every:
         """How many there are behind an instant, up to another."""
         return max(0, self._number(until) - self._number(after))
 
+    def latest(self, instant: float, since: float) -> float:
+        """The last one up to an instant."""
+        return self._at(self._number(instant))
+
     def local(self, at: float) -> str:
         """When that is, for a person: in UTC, for they are of no zone."""
         when = datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
@@ -99,6 +103,16 @@ class Cron:
     def count(self, after: float, until: float) -> int:
         """How many there are behind an instant, up to another; some microseconds each."""
         return sum(1 for _ in takewhile(lambda at: at <= until, self.after(after)))
+
+    def latest(self, instant: float, since: float) -> float:
+        """The last one up to an instant; `since` is one of them, and the answer where there is no other."""
+        window = 60.0
+        while instant - window > since:
+            found = list(takewhile(lambda at: at <= instant, self.after(instant - window)))
+            if found:
+                return found[-1]
+            window *= 16
+        return max(takewhile(lambda at: at <= instant, self.after(since)), default=since)
 
     def local(self, at: float) -> str:
         """What the clocks of the zone show then, with its name: "Mon 2026-11-30 02:30 CET"."""

@@ -129,18 +129,39 @@ AT_ONCE: Final = 1000
 """Occurrences of a schedule that one transaction deals with, skipped ones in a row for one."""
 
 
+_IN_A_TURN: Final = 100
+"""How many occurrences are looked at before others have a turn: of a cron expression each takes some microseconds."""
+
+
+def surplus_of(
+    calendar: Calendar, cursor: float, known: Collection[float], rules: Rules, now: float
+) -> Span | None:
+    """The first of those that others run in the stead of, where they are counted at once; it leaves some to `due`."""
+    if known or not isinstance(calendar, Every):
+        return None
+    count = calendar.count(cursor, now - rules.late) - _most(rules) - 1
+    if count <= 0:
+        return None
+    first = next(calendar.after(cursor))
+    return Span(first, calendar.latest(first + (count - 0.5) * calendar.seconds, first), count)
+
+
 def due(
-    occurrences: Iterable[float], known: Collection[float], rules: Rules, now: float
+    occurrences: Iterable[float],
+    known: Collection[float],
+    rules: Rules,
+    now: float,
+    surplus: Span | None = None,
 ) -> Iterator[Due | None]:
     """What is due of the occurrences behind the cursor, which are in order: the last value, None where nothing is.
 
-    Before it, a None for each thousand that were looked at, so that others may have a turn: there may be a million.
+    Before it, a None for each hundred that were looked at, so that others may have a turn: there may be a million.
     `known` are those that became jobs before the clock was set back: with one of them it ends, for a row has no gap.
+    `surplus` are some that come before the occurrences.
     """
     late = now - rules.late
-    most = {Missed.SKIP: 0, Missed.RUN_ONCE: 1, Missed.RUN_ALL: rules.missed_limit}[rules.missed]
+    most = _most(rules)
     kept: list[float] = []
-    surplus: Span | None = None
     until: float | None = None
     for number, at in enumerate(takewhile(lambda at: at <= now, occurrences), 1):
         if at >= late and len(kept) >= AT_ONCE:
@@ -151,9 +172,14 @@ def due(
         kept.append(at)
         if at < late and len(kept) > most:
             surplus = _joined(surplus, kept.pop(0))
-        if number % 1000 == 0:
+        if number % _IN_A_TURN == 0:
             yield None
     yield None if until is None else Due(surplus, tuple(kept), until)
+
+
+def _most(rules: Rules) -> int:
+    """How many of those that nobody dealt with in time may run."""
+    return {Missed.SKIP: 0, Missed.RUN_ONCE: 1, Missed.RUN_ALL: rules.missed_limit}[rules.missed]
 
 
 def _joined(span: Span | None, at: float) -> Span:
@@ -165,9 +191,17 @@ def span_of(occurrences: Iterable[float], until: float) -> Iterator[Span | None]
     span: Span | None = None
     for number, at in enumerate(takewhile(lambda at: at <= until, occurrences), 1):
         span = _joined(span, at)
-        if number % 1000 == 0:
+        if number % _IN_A_TURN == 0:
             yield None
     yield span
+
+
+def left_at(calendar: Calendar, span: Span, now: float) -> Span:
+    """What of a span, whose first lies in the past, does; counted from where less is to be counted."""
+    last = calendar.latest(now, span.at)
+    if now - span.at < span.until - now:
+        return Span(span.at, last, 1 + calendar.count(span.at, now))
+    return Span(span.at, last, span.count - calendar.count(now, span.until))
 
 
 def left_of(
@@ -187,7 +221,7 @@ def left_of(
         else:
             left.append(Span(at, at))
             is_open = True
-        if number % 1000 == 0:
+        if number % _IN_A_TURN == 0:
             yield None
     yield tuple(left)
 

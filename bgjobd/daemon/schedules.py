@@ -27,7 +27,7 @@ from bgjobd.config.policy import AboveCapError
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call
-from bgjobd.core.schedules import Calendar, Skipped, due, span_of, told
+from bgjobd.core.schedules import Calendar, Skipped, due, span_of, surplus_of, told
 from bgjobd.daemon.backfills import Backfills
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
@@ -307,7 +307,9 @@ class Schedules:
 
     async def _gather(self, kept: KeptSchedule, now: float) -> ScheduleDue | None:
         rules, jitter = kept.definition.rules, kept.definition.jitter or 0.0
-        found = await last_of(due(kept.calendar.after(kept.cursor), kept.known, rules, now))
+        surplus = surplus_of(kept.calendar, kept.cursor, kept.known, rules, now)
+        begin = kept.cursor if surplus is None else surplus.until
+        found = await last_of(due(kept.calendar.after(begin), kept.known, rules, now, surplus))
         if found is None:
             return None
         return ScheduleDue(kept.name, kept.cursor, found, rules, kept.job, jitter, now)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import Any, Final
 
 from bgjob.codec import to_json
@@ -26,6 +25,7 @@ from bgjobd.core.schedules import (
     Wanted,
     decide,
     jitter_of,
+    left_at,
 )
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import decisions, statements
@@ -332,7 +332,7 @@ def stored(execute: Execute) -> tuple[StoredSchedule, ...]:
 # A clock that was set back
 
 _SELECT_SKIPS_AHEAD: Final = """
-    SELECT at, count FROM schedule_occurrences WHERE name = :name AND verdict = 'skipped' AND until > :now
+    SELECT at, until, count FROM schedule_occurrences WHERE name = :name AND verdict = 'skipped' AND until > :now
 """
 _DELETE_OCCURRENCES: Final = "DELETE FROM schedule_occurrences WHERE name = :name AND at = :at"
 _CUT: Final = """
@@ -348,16 +348,13 @@ def set_back(execute: Execute, item: SchedulesSetBack, now: float) -> tuple[SetB
 def _set_back(execute: Execute, name: str, calendar: Calendar, now: float) -> SetBack:
     given = {"name": name, "now": to_text(now)}
     taken_back = 0
-    for at, count in execute(_SELECT_SKIPS_AHEAD, given).fetchall():
-        left = [] if at > given["now"] else [from_text(at), *_up_to(calendar, from_text(at), now)]
-        if left:
-            execute(_CUT, given | {"at": at, "until": to_text(left[-1]), "count": len(left)})
-        else:
+    for at, until, count in execute(_SELECT_SKIPS_AHEAD, given).fetchall():
+        taken_back += count
+        if at > given["now"]:
             execute(_DELETE_OCCURRENCES, given | {"at": at})
-        taken_back += count - len(left)
+        else:
+            left = left_at(calendar, Span(from_text(at), from_text(until), count), now)
+            execute(_CUT, given | {"at": at, "until": to_text(left.until), "count": left.count})
+            taken_back -= left.count
     execute(statements.MOVE_CURSOR, {"name": name, "cursor": given["now"]})
     return SetBack(now, _jobs_ahead(execute, name, given["now"]), taken_back)
-
-
-def _up_to(calendar: Calendar, after: float, now: float) -> Iterator[float]:
-    return takewhile(lambda at: at <= now, calendar.after(after))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise, product
+from itertools import islice, pairwise, product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjobd.core.calendar import Every
+from bgjobd.core.calendar import Cron, Every
 from bgjobd.core.schedules import (
+    Calendar,
     Due,
     Missed,
     Overlap,
@@ -24,7 +25,9 @@ from bgjobd.core.schedules import (
     decide,
     due,
     jitter_of,
+    left_at,
     span_of,
+    surplus_of,
 )
 
 NOW = 10_000.0
@@ -134,7 +137,7 @@ def test_of_two_years_of_minutes_one_is_left_to_run_and_the_others_are_counted()
     minutes = 2 * 365 * 1440
     now = minutes * 60.0 + 90
     looked = list(due(Every(60.0).after(0.0), (), Rules(), now))
-    assert looked.count(None) == minutes // 1000
+    assert looked.count(None) == minutes // 100
     assert looked[-1] == Due(
         Span(60.0, minutes * 60.0 - 60.0, minutes - 1),
         (minutes * 60.0, minutes * 60.0 + 60),
@@ -158,7 +161,10 @@ def test_each_occurrence_is_dealt_with_once(
     dealt: list[Verdict] = []
     cursor = 0.0
     while cursor < span:
-        of = last(due(Every(1.0).after(cursor), (), rules, float(span)))
+        counted = surplus_of(Every(1.0), cursor, (), rules, float(span))
+        begin = cursor if counted is None else counted.until
+        of = last(due(Every(1.0).after(begin), (), rules, float(span), counted))
+        assert of == last(due(Every(1.0).after(cursor), (), rules, float(span)))
         dealt += decide(of, rules, Standing(7, is_paused=is_paused, room=room), float(span))
         cursor = of.until
     spans = [one.span if isinstance(one, Skipped) else Span(one.at, one.at) for one in dealt]
@@ -173,6 +179,28 @@ def test_one_that_became_a_job_before_the_clock_was_set_back_is_passed_over() ->
     assert last(due(Every(1.0).after(2.0), known, rules, 5.0)) == Due(None, (), 3.0)
     assert last(due(Every(1.0).after(3.0), known, rules, 5.0)) == Due(None, (4.0, 5.0), 5.0)
     assert list(due(Every(1.0).after(5.0), known, rules, 5.0)) == [None]
+
+
+@given(
+    st.sampled_from([Every(7.0), Cron("*/7 * * * *"), Cron("30 2 * * 1")]),
+    st.integers(0, 10**6),
+    st.integers(1, 50),
+    st.integers(0, 60),
+)
+def test_of_a_span_that_is_cut_each_is_counted(calendar: Calendar, since: int, many: int, cut: int) -> None:
+    occurrences = list(islice(calendar.after(float(since)), many))
+    now = occurrences[min(cut, many - 1)] + 0.5
+    left = [at for at in occurrences if at <= now]
+    span = Span(occurrences[0], occurrences[-1], many)
+    assert left_at(calendar, span, now) == Span(left[0], left[-1], len(left))
+
+
+def test_a_year_of_seconds_is_counted_at_once() -> None:
+    counted = surplus_of(Every(1.0), 0.0, (), Rules(), 3e7)
+    assert counted is not None
+    *_, found = due(Every(1.0).after(counted.until), (), Rules(), 3e7, counted)
+    late, *in_time = [3e7 - at for at in range(61, -1, -1)]
+    assert found == Due(Span(1.0, late - 1, int(late) - 1), (late, *in_time), 3e7)
 
 
 def test_a_span_counts_those_up_to_an_instant() -> None:
