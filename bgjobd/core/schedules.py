@@ -137,9 +137,10 @@ def surplus_of(
     calendar: Calendar, cursor: float, known: Collection[float], rules: Rules, now: float
 ) -> Span | None:
     """The first of those that others run in the stead of, where they are counted at once; it leaves some to `due`."""
-    if known or not isinstance(calendar, Every):
+    if not isinstance(calendar, Every):
         return None
-    count = calendar.count(cursor, now - rules.late) - _most(rules) - 1
+    end = min([now - rules.late, *(at for at in known if at > cursor)])
+    count = calendar.count(cursor, end) - _most(rules) - 1
     if count <= 0:
         return None
     first = next(calendar.after(cursor))
@@ -168,6 +169,8 @@ def due(
             break
         until = at
         if at in known:
+            while rules.missed is Missed.RUN_ONCE and kept and kept[0] < late:  # this newer one has run
+                surplus = _joined(surplus, kept.pop(0))
             break
         kept.append(at)
         if at < late and len(kept) > most:

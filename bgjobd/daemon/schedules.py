@@ -298,6 +298,8 @@ class Schedules:
                 jobs += max(1, len(one.due.instants))
             if jobs >= _TOGETHER:
                 break
+        if self._now() < now:
+            return  # the clock was set back meanwhile: they are yet to come
         item = OccurrencesDue(tuple(gathered.values()), _own())
         answers: tuple[Dealt, ...] = await self._record(item)
         for name, dealt in zip(gathered, answers, strict=True):

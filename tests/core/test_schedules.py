@@ -203,6 +203,18 @@ def test_a_year_of_seconds_is_counted_at_once() -> None:
     assert found == Due(Span(1.0, late - 1, int(late) - 1), (late, *in_time), 3e7)
 
 
+def test_where_a_newer_one_ran_before_the_clock_was_set_back_none_that_was_missed_does() -> None:
+    rules = Rules(Missed.RUN_ONCE, Overlap.ALLOW, late=1.0)
+    assert last(due(Every(1.0).after(0.0), {4.0}, rules, 9.0)) == Due(Span(1.0, 3.0, 3), (), 4.0)
+    assert last(due(Every(1.0).after(0.0), {4.0}, rules, 4.0)) == Due(Span(1.0, 2.0, 2), (3.0,), 4.0)
+
+
+def test_those_up_to_one_that_became_a_job_are_counted_at_once() -> None:
+    rules, known = Rules(Missed.RUN_ONCE), {10.0, 1e6, 2e6}
+    assert surplus_of(Every(1.0), 10.0, known, rules, 3e7) == Span(11.0, 999_998.0, 999_988)
+    assert surplus_of(Every(1.0), 2e6, known, rules, 3e7) is not None
+
+
 def test_a_span_counts_those_up_to_an_instant() -> None:
     *_, span = span_of(Every(2.0).after(0.0), 7.0)
     assert span == Span(2.0, 6.0, 3)

@@ -68,7 +68,7 @@ class Elsewhere(RunningDaemon):
 
 
 @contextmanager
-def _ended_at_last(running: RunningDaemon) -> Iterator[None]:
+def ended_at_last(running: RunningDaemon) -> Iterator[None]:
     """Whatever happens, the daemon and its fork servers are ended by their pids."""
     try:
         yield
@@ -88,8 +88,8 @@ def _noted(ledger: Path) -> list[float]:
 
 
 class Shifted(Elsewhere):
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, f'"{FAILING}" = {{}}', modules={"failing": MODULE})
+    def __init__(self, directory: Path, settings: str = "") -> None:
+        super().__init__(directory, f'"{FAILING}" = {{}}\n{settings}', modules={"failing": MODULE})
         self.python = (sys.executable, "-c", SHIFTED, str(directory / "shift"))
         self.shift = 0.0
         self.set_by(0.0)
@@ -104,7 +104,7 @@ class Shifted(Elsewhere):
 @pytest.fixture(scope="module")
 def shifted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shifted]:
     running = Shifted(tmp_path_factory.mktemp("clocks"))
-    with _ended_at_last(running):
+    with ended_at_last(running):
         running.start()
         yield running
 
@@ -157,7 +157,7 @@ IN_ANOTHER_TIME = ("unshare", "-T", "--monotonic", "100000", "--boottime", "2000
 def test_a_daemon_in_another_time_namespace_measures_the_timeouts_that_run_rightly(tmp_path: Path) -> None:
     go, long, short = tmp_path / "go", tmp_path / "long", tmp_path / "short"
     running = Elsewhere(tmp_path, f'"{FAILING}" = {{}}', modules={"failing": MODULE})
-    with _ended_at_last(running):
+    with ended_at_last(running):
         running.start()
         with running.client() as client:
             patient = client.run_background_job(
@@ -210,7 +210,7 @@ def _crash(running: RunningDaemon, attempt: int) -> None:
 def test_the_attempts_of_another_boot_are_lost_and_retried(tmp_path: Path) -> None:
     go, ledger = tmp_path / "go", tmp_path / "ledger"
     running = Elsewhere(tmp_path)
-    with _ended_at_last(running):
+    with ended_at_last(running):
         running.start()
         with running.client() as client:
             job = client.run_background_job(PROBE, "wait_for", {"path": str(go), "ledger": str(ledger)})
@@ -234,7 +234,7 @@ def test_a_process_that_got_the_pid_of_a_dead_attempt_is_neither_adopted_nor_sig
 ) -> None:
     ledger = tmp_path / "ledger"
     running = Elsewhere(tmp_path, f'"{FAILING}" = {{}}', modules={"failing": MODULE})
-    with _ended_at_last(running):
+    with ended_at_last(running):
         running.start()
         with running.client() as client:
             job = client.run_background_job(
