@@ -49,6 +49,7 @@ class _Standing(Collector):
             yield from _about_queues(self.stats["queues"], self.now)
             yield from _about_classes(self.stats["counts"])
             yield _waits(self.stats["counts"])
+            yield from _about_schedules(self.stats["counts"].get("schedules") or {})
 
 
 def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
@@ -142,6 +143,26 @@ def _waits(counts: _Stats) -> Metric:
     for queue, waits in counts["waits"].items():
         _add(family, queue, counts["bounds"], waits)
     return family
+
+
+def _about_schedules(schedules: Mapping[str, _Stats]) -> Iterator[Metric]:
+    occurrences = CounterMetricFamily(
+        "bgjobd_schedule_occurrences",
+        "Occurrences of schedules, by what became of them.",
+        labels=["schedule", "verdict", "reason"],
+    )
+    successes = GaugeMetricFamily(
+        "bgjobd_schedule_last_success_timestamp_seconds",
+        "When a job of the schedule completed last, since the epoch.",
+        labels=["schedule"],
+        unit="seconds",
+    )
+    for name, counts in schedules.items():
+        for one in counts["occurrences"]:
+            occurrences.add_metric([name, one["verdict"], one["reason"] or ""], one["count"])
+        if counts["last_success"] is not None:
+            successes.add_metric([name], _at(counts["last_success"]))
+    yield from (occurrences, successes)
 
 
 def _add(family: HistogramMetricFamily, label: str, bounds: list[float], histogram: _Stats) -> None:

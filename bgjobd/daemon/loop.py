@@ -147,6 +147,7 @@ class Daemon:
             current_catalogue=self.current_catalogue,
             read=self.readers.read,
             record=self.record,
+            counters=self.counters,
             now=self.clock.now,
             say=self.say,
         )

@@ -27,9 +27,10 @@ from bgjobd.config.policy import AboveCapError
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call
-from bgjobd.core.schedules import Calendar, Skipped, due, span_of, surplus_of, told
+from bgjobd.core.schedules import Calendar, Reason, Skipped, due, span_of, surplus_of, told
 from bgjobd.daemon.backfills import Backfills
 from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.host.pacing import Pace, last_of
 from bgjobd.store.items import (
@@ -93,6 +94,7 @@ class Schedules:
         current_catalogue: CurrentCatalogue,
         read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],
         record: Callable[[Item], Awaitable[Any]],
+        counters: Counters,
         now: Callable[[], float],
         say: Callable[[EntryType, str], None],
     ) -> None:
@@ -100,6 +102,7 @@ class Schedules:
         self._current_catalogue = current_catalogue
         self._read = read
         self._record = record
+        self._counters = counters
         self._now = now
         self._say = say
         self._loop = asyncio.get_running_loop()
@@ -251,6 +254,8 @@ class Schedules:
             )
             for one in stored
         }
+        names = list(self.kept)
+        self._counters.expect_schedules(await self._read(lambda reader: reader.last_successes(names)))
         self._taken_up, self._of_catalogue = config, None
 
     async def _defined(self, name: str, schedule: Schedule, before: StoredSchedule | None) -> ScheduleDefined:
@@ -263,6 +268,8 @@ class Schedules:
         if _times(old) == _times(schedule):
             return ScheduleDefined(name, text)
         changed = await last_of(span_of(old.calendar.after(before.cursor), self._now()))
+        if changed is not None:
+            self._counters.note_skipped(name, Skipped(changed, Reason.CHANGED))
         return ScheduleDefined(name, text, is_new=True, changed=changed)
 
     async def _ask_for_jobs(self, config: Config, catalogue: Catalogue) -> None:
@@ -319,6 +326,8 @@ class Schedules:
     def _on_dealt(self, kept: KeptSchedule, dealt: Dealt) -> None:
         kept.move(dealt.cursor)
         for place, verdict in enumerate(dealt.verdicts):
+            if isinstance(verdict, Skipped):
+                self._counters.note_skipped(kept.name, verdict)
             if isinstance(verdict, Skipped) and not (dealt.is_more and place == 0):
                 self._say(*told(kept.name, verdict))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bgjob.codec import JsonObject
+from bgjob.codec import JsonObject, to_json
+from bgjobd.store.rows import instant
 
 _NAMES: Final = ("at", "until", "count", "verdict", "reason", "job_id", "dealt_at", "status")
 _COLUMNS: Final = ", ".join([*(f"o.{name}" for name in _NAMES[:-1]), "j.status"])
@@ -25,6 +26,12 @@ STANDINGS: Final = f"""
 OCCURRENCES: Final = f"""
     SELECT {_COLUMNS} FROM schedule_occurrences AS o {_ITS_JOB}
     WHERE o.name = :name AND o.at < :before ORDER BY o.at DESC LIMIT :limit
+"""
+_LAST_SUCCESSES: Final = """
+    SELECT wanted.value, (
+        SELECT finished_at FROM background_jobs INDEXED BY jobs_by_schedule
+        WHERE schedule = wanted.value AND schedule IS NOT NULL AND status = 'completed' ORDER BY id DESC LIMIT 1
+    ) FROM json_each(:names) AS wanted
 """
 _IS_KNOWN: Final = "SELECT 1 FROM schedules WHERE name = :name"
 _NO_END: Final = "~"
@@ -53,6 +60,12 @@ def standings(connection: sqlite3.Connection, name: str | None) -> Mapping[str, 
         name: ScheduleStanding(paused_at, None if row[0] is None else _shown(row))
         for name, paused_at, *row in connection.execute(STANDINGS, {"name": name}).fetchall()
     }
+
+
+def last_successes(connection: sqlite3.Connection, names: Sequence[str]) -> Mapping[str, float | None]:
+    """When the newest job of each of these schedules that completed did; None where none has."""
+    found = connection.execute(_LAST_SUCCESSES, {"names": to_json(names)}).fetchall()
+    return {name: instant(at) for name, at in found}
 
 
 def page(connection: sqlite3.Connection, name: str, before: str | None, limit: int) -> OccurrencePage | None:

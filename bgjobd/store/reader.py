@@ -163,6 +163,10 @@ class Reader:
             name for statement in _QUEUES for (name,) in self._database.execute_sql(statement).fetchall()
         }
 
+    def last_successes(self, names: Sequence[str]) -> Mapping[str, float | None]:
+        """When the newest job of each of these schedules that completed did; None where none has."""
+        return occurrences.last_successes(self._database.connection(), names)
+
     def schedules(self) -> tuple[StoredSchedule, ...]:
         """The schedules that are configured."""
         return schedules.stored(self._database.connection().execute)

@@ -66,7 +66,12 @@ SHAPES: Final[Mapping[str, str]] = {
     ),
     "Histogram": "buckets: []int, sum: float",
     "ClassCounts": "attempts: [string]int, jobs: [string]int, retries: int, seconds: Histogram",
-    "Counts": "bounds: []float, classes: [string]ClassCounts, waits: [string]Histogram",
+    "OccurrenceCount": "verdict: string, reason: ?string, count: int",
+    "ScheduleCounts": "occurrences: []OccurrenceCount, last_success: ?moment",
+    "Counts": (
+        "bounds: []float, classes: [string]ClassCounts, waits: [string]Histogram, "
+        "schedules: ?[string]ScheduleCounts"
+    ),
     "Stats": (
         "version: string, pid: int, started_at: moment, slots: int, code_version: ?string, "
         "python: ?string, loaded_at: ?moment, storage_trouble: ?string, database_bytes: int, jobs: [string]int, "

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from bgjob.words import Outcome, Status
 from bgjobd.core.job import Call, Job
+from bgjobd.core.schedules import Reason, Skipped, Span
 from bgjobd.daemon.counters import BOUNDS, MOST_NAMES, OTHER, Counters, Histogram
 from bgjobd.store.items import Claim, Committed, EndedAttempt
 from bgjobd.store.tally import Tally
+from bgjobd.store.written import Kind
 
 CLASS = "shop.jobs.Email"
 
@@ -71,6 +74,29 @@ def test_waits_count_by_queue() -> None:
     counts.note(committed(claims=tuple(claims)))
     waits = counts.as_json()["waits"]
     assert [waits["default"]["sum"], waits["mail"]["sum"]] == [0.0, 5.0]
+
+
+def test_occurrences_count_by_verdict_and_reason_however_many_are_told_of_in_one_row() -> None:
+    counts = Counters()
+    counts.expect_schedules({"nightly": None, "weekly": 5.0})
+    rows = [{"name": "nightly", "verdict": verdict} for verdict in ("submitted", "asked", "skipped")]
+    counts.note(replace(committed(), written=({Kind.OCCURRENCES: rows},)))
+    for at in (1.0, 2.0):
+        counts.note_skipped("nightly", Skipped(Span(at, at), Reason.PAUSED))
+    counts.note(committed(ended=(replace(job(Status.COMPLETED), schedule="nightly", finished_at=7.0),)))
+    counts.note(committed(ended=(replace(job(Status.FAILED), schedule="weekly", finished_at=8.0),)))
+    counts.expect_schedules({"nightly": 3.0, "weekly": None})
+    told = counts.as_json()["schedules"]
+    assert told["nightly"]["occurrences"] == [
+        {"verdict": "submitted", "reason": None, "count": 1},
+        {"verdict": "asked", "reason": None, "count": 1},
+        {"verdict": "skipped", "reason": "paused", "count": 2},
+    ]
+    assert told["weekly"]["occurrences"] == [{"verdict": "submitted", "reason": None, "count": 0}]
+    assert [one["last_success"][:20] for one in told.values()] == [
+        "1970-01-01T00:00:07.",
+        "1970-01-01T00:00:05.",
+    ]
 
 
 def test_what_is_expected_begins_at_0_and_loses_nothing_when_it_is_expected_again() -> None:

@@ -262,7 +262,10 @@ SAMPLES: dict[str, Any] = {
               "minutes": [{"completed": 3, "failed": 1}, {"completed": 0, "failed": 0}],
               "oldest_pending": WHEN, "database_bytes": 40960, "started_at": WHEN, "code_version": "c0de",
               "loaded_at": WHEN, "python": "3.11.7", "fork_server_pid": 96, "fork_servers": 2,
-              "counts": {"bounds": [0.01, 1.0], "waits": {"default": {"buckets": [5, 1, 0], "sum": 0.25}},
+              "counts": {"bounds": [0.01, 1.0], "schedules": {"nightly": {"last_success": WHEN, "occurrences": [
+                             {"verdict": "submitted", "reason": None, "count": 3},
+                             {"verdict": "skipped", "reason": "missed", "count": 7}]}},
+                         "waits": {"default": {"buckets": [5, 1, 0], "sum": 0.25}},
                          "classes": {"shop.jobs.Email": {
                              "attempts": {"completed": 3, "failed": 2, "not_started": 1}, "retries": 1,
                              "jobs": {"completed": 3, "failed": 1},

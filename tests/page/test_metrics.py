@@ -244,6 +244,14 @@ def test_buckets_add_up_to_the_count() -> None:
     assert told.value("job_wait_seconds_count", queue="default") == 6
 
 
+def test_schedules_tell_what_became_of_their_occurrences_and_of_their_last_success() -> None:
+    told = told_of(sample_stats())
+    name = "schedule_occurrences_total"
+    assert told.value(name, schedule="nightly", verdict="submitted", reason="") == 3
+    assert told.value(name, schedule="nightly", verdict="skipped", reason="missed") == 7
+    assert told.value("schedule_last_success_timestamp_seconds", schedule="nightly") == SAMPLE_AT
+
+
 def test_no_name_can_become_another_line() -> None:
     stats = sample_stats()
     hostile = 'a"} 1\nbgjobd_up 0\n# EOF\n\\'

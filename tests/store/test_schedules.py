@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain, takewhile
 from typing import Any
@@ -30,7 +31,8 @@ from bgjobd.store.items import (
     StoredSchedule,
     Submitter,
 )
-from tests.store.samples import COMPLETED, NOW, Store, asked, cancels, ends, retries, starts
+from bgjobd.store.reader import Reader
+from tests.store.samples import COMPLETED, NOW, STOPPED, Store, asked, cancels, ends, retries, starts
 
 NIGHTLY = "nightly"
 MINUTE = Every(60.0)
@@ -371,3 +373,12 @@ def test_a_backfill_before_the_schedule_was_there_makes_rows_of_its_own(nightly:
     assert [row[3:] for row in rows(nightly)] == [("backfilled", None, 1), ("backfilled", None, 2)]
     nightly.now = FIRST
     assert not deal(nightly).is_more
+
+
+def test_the_last_success_of_a_schedule_is_that_of_its_newest_job_that_completed(nightly: Store) -> None:
+    nightly.now = FIRST + 120
+    deal(nightly)
+    start_all(nightly)
+    nightly.commit(ends(1, COMPLETED, at=NOW + 2), ends(2, COMPLETED, at=NOW + 1), ends(3, STOPPED))
+    with closing(Reader(nightly.state_dir)) as reader:
+        assert reader.last_successes([NIGHTLY, "other"]) == {NIGHTLY: NOW + 1, "other": None}
