@@ -12,17 +12,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import quantiles
 from typing import Any, Final
 
 from bgjob.codec import JsonObject
+from bgjob.errors import BgjobError
 from bgjobd.host.clock import from_text
 from tests.faults import books
 from tests.faults.torture.contained import Contained
 from tests.faults.torture.killer import ENDS_DAEMON, ENDS_SERVER, Deed, Done, Killer
 from tests.faults.torture.pruner import Pruner
-from tests.faults.torture.station import Station
+from tests.faults.torture.station import SCHEDULES, Station
 from tests.faults.torture.submitters import Submitters
 
 SUBMITTERS: Final = 6
@@ -113,7 +115,9 @@ def _settle(
     settings, ids = station.settings, set(submitters.acknowledged.values())
     began, clock = time.monotonic(), threading.Event()
     settled: float | None = None
+    station.wait_for(partial(_have_paused, station))
     while settled is None and time.monotonic() - began < _SETTLING:
+        ids |= _of_schedules(station)
         if station.is_answering() and books.is_settled(settings, ids):
             settled = time.monotonic() - began
         clock.wait(_LOOK)
@@ -145,7 +149,7 @@ def _settle(
         seconds=lasted,
         deeds=killer.counts,
         prunes=pruner.ends,
-        acknowledged=len(ids),
+        acknowledged=len(submitters.acknowledged),
         deleted=len({job["id"] for job in archived} - _ids(station)),
         jobs=_counts(station, "SELECT status, count(*) FROM background_jobs GROUP BY status"),
         attempts=_counts(
@@ -156,6 +160,23 @@ def _settle(
         troubles=submitters.troubles,
         findings=tuple(findings),
     )
+
+
+def _have_paused(station: Station) -> bool:
+    """Whether the schedules make no jobs any more."""
+    try:
+        with station.client() as client:
+            for name in SCHEDULES:
+                client.pause_schedule(name)
+    except BgjobError:
+        return False
+    return True
+
+
+def _of_schedules(station: Station) -> set[int]:
+    return {
+        job_id for (job_id,) in _rows(station, "SELECT id FROM background_jobs WHERE schedule IS NOT NULL")
+    }
 
 
 def _tidy(station: Station) -> None:

@@ -30,6 +30,14 @@ CLASSES: Final = ("tortured.Tortured", "tortured.Mourned", "fragile.Fragile")
 DISKS: Final = {"run": "12m", "state": "160m"}
 """What is on a disk of its own, so that it can be filled; the size of each."""
 
+SCHEDULES: Final = {
+    "each": 'overlap = "allow"\nmissed = "run_all"',
+    "one": 'late = "1s"',
+    "row": 'late = "1s"\noverlap = "wait"\nmissed = "run_all"',
+    "newest": 'late = "1s"\noverlap = "cancel"',
+}
+"""What their occurrences, of which there is one a second, become."""
+
 _LOOK: Final = 0.01
 _PATIENCE: Final = 30.0
 _FILLER: Final = "filler"
@@ -208,6 +216,10 @@ class Station:
 
 
 def _settings(directory: Path, socket: Path, ledger: Path) -> str:
+    job = f'job = "{CLASSES[0]}::quick"\nparameters = {{ ledger = "{ledger}" }}'
+    schedules = "\n".join(
+        [f'[schedules.{name}]\n{job}\nevery = "1s"\n{how}' for name, how in SCHEDULES.items()]
+    )
     return f"""
 [daemon]
 socket = "{socket}"
@@ -234,4 +246,5 @@ logs = "4s"
 "tortured.Tortured" = {{}}
 "tortured.Mourned" = {{ max_retries = 1 }}
 "fragile.Fragile" = {{}}
+{schedules}
 """
