@@ -60,6 +60,11 @@ max_retries = 0
 [approved]
 "shop_jobs.EmailNotification" = {{}}
 "shop_jobs.Sums" = {{}}
+[schedules.hourly]
+job = "shop_jobs.EmailNotification::send"
+parameters = {{ to = "a" }}
+every = "1h"
+jitter = "1m"
 """
 
 
@@ -176,6 +181,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
     submitted = service.call("Submit", **later)
     many = service.call("SubmitMany", jobs=[job, later])
     first, second = many["ids"]
+    then = "2020-01-01T00:00:00Z"
     answers = {
         "Submit": submitted,
         "SubmitMany": many,
@@ -188,6 +194,12 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Why": service.call("Why", id=first),
         "Pause": service.call("Pause", queue="default"),
         "Resume": service.call("Resume", queue="default"),
+        "RunSchedule": service.call("RunSchedule", name="hourly"),
+        "PauseSchedule": service.call("PauseSchedule", name="hourly"),
+        "Schedules": service.call("Schedules", next=2),
+        "ResumeSchedule": service.call("ResumeSchedule", name="hourly"),
+        "Occurrences": service.call("Occurrences", name="hourly"),
+        "Backfill": service.call("Backfill", name="hourly", since=then, until=then, check_only=True),
         "Classes": service.call("Classes"),
         "Stats": service.call("Stats", usage=True, counts=True),
         "List": service.call("List", limit=10, count=100),
@@ -195,7 +207,7 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Output": service.call("Output", id=first),
         "Watch": service.follow("Watch", ids=[first])[0],
         "Prune": service.call("Prune", ids=[first, second], last_entry=2**40),
-        "PruneLogs": service.call("PruneLogs", before="2020-01-01T00:00:00Z"),
+        "PruneLogs": service.call("PruneLogs", before=then),
     }
     described = idl.parse(introspection.IDL.read_text())
     assert set(answers) == set(described.outputs)
