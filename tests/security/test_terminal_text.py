@@ -464,6 +464,7 @@ OF_THE_DAEMON: Final[Mapping[str, Sequence[Sequence[str]]]] = {
     "prune": (("prune", "--dry-run"), ("prune", "--dry-run", "--json"), ("prune", "--archive", HOSTILE)),
     "backup": (("backup",),),
     "units": (("units",),),
+    "schedules": (("schedules",), ("schedules", "--json"), ("schedules", "--from-crontab", HOSTILE)),
 }
 THAT_GO_ON: Final = {"serve", "web", "demo"}
 """What they show is the log, and the problems of a configuration as `check` has them."""
@@ -481,6 +482,15 @@ def test_no_command_of_the_daemon_shows_what_others_wrote_as_it_is(
         assert harm_in(shown) == "", words
     told = shown_by(lambda: main.main([name, "--config", HOSTILE]))
     assert harm_in(told) == ""
+
+
+@pytest.mark.parametrize("line", [f"0 2 * * * {HOSTILE}", f"0 2 * * * bgjob run a.B::c -p x={HOSTILE}"])
+def test_a_draft_of_a_crontab_forges_no_line_and_moves_nothing(tmp_path: Path, line: str) -> None:
+    crontab = tmp_path / "crontab"
+    crontab.write_text(f"{line}\n", encoding="utf-8", errors="surrogateescape")
+    shown = shown_by(lambda: main.main(["schedules", "--from-crontab", str(crontab)]))
+    assert "forged" in shown
+    assert harm_in(shown) == ""
 
 
 def test_a_configuration_is_refused_without_what_its_keys_do_to_a_terminal(
