@@ -6,12 +6,20 @@ import math
 import os
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, StrictInt, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StrictInt,
+    ValidationInfo,
+)
 
 from bgjob.codec import to_json
 from bgjob.words import INT_MAX, INT_MIN, Outcome
@@ -313,6 +321,10 @@ def _instant(value: object) -> float:
     return at.timestamp()
 
 
+def _written_instant(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
 def _account(value: str) -> str:
     if not _ACCOUNT.fullmatch(value) or not value.isprintable():
         raise ValueError(f'must be a name or a number in quotes, such as "www-data", not {shown(value)}')
@@ -371,7 +383,7 @@ JsonObject = Annotated[dict[str, object], AfterValidator(_json_object)]
 CronExpression = Annotated[str, AfterValidator(fields_of)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Interval = Annotated[float, BeforeValidator(_interval)]
-Instant = Annotated[float, BeforeValidator(_instant)]
+Instant = Annotated[float, BeforeValidator(_instant), PlainSerializer(_written_instant, when_used="json")]
 Account = Annotated[str, AfterValidator(_account)]
 Member = Annotated[str, AfterValidator(_member)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]

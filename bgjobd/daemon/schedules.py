@@ -262,7 +262,7 @@ class Schedules:
         text = definition_of(schedule)
         if before is None:
             return ScheduleDefined(name, text, is_new=True)
-        old = _try_schedule(before.definition)
+        old = try_schedule(before.definition)
         if old is None:
             return ScheduleDefined(name, text, is_new=True)
         if _times(old) == _times(schedule):
@@ -395,7 +395,7 @@ def definition_of(schedule: Schedule) -> str:
     return to_json(schedule.model_dump(mode="json", exclude_unset=True))
 
 
-def _try_schedule(definition: str) -> Schedule | None:
+def try_schedule(definition: str) -> Schedule | None:
     """What was stored; None where it means nothing any more, as of a zone that is gone."""
     try:
         return Schedule.model_validate_json(definition)

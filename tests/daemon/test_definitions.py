@@ -1,0 +1,32 @@
+"""What is stored of a schedule, and read by a later daemon."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bgjobd.config.sections import Schedule
+from bgjobd.daemon.schedules import definition_of, try_schedule
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"cron": "30 2 * * 1-5", "zone": "Europe/Berlin", "missed": "run_all", "overlap": "wait"},
+        {"cron": "@daily", "parameters": {"kind": ["daily", None]}, "late": "1h", "jitter": "5m"},
+        {"every": "15m", "starting": "2026-01-05T06:00:00.25+02:00"},
+        {"every": 1.5, "max_retries": 1, "retry_delay": "1m", "backoff": "exponential", "timeout": "90s"},
+    ],
+)
+def test_what_is_stored_means_what_was_configured(given: dict[str, Any]) -> None:
+    configured = Schedule.model_validate({"job": "myapp.jobs.Report::build"} | given)
+    stored = try_schedule(definition_of(configured))
+    assert stored == configured
+    assert stored.calendar == configured.calendar
+    assert stored.model_fields_set == configured.model_fields_set
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"job": "a.B::c", "cron": "@daily", "zone": "Gone/Away"}'])
+def test_what_means_nothing_any_more_is_none(text: str) -> None:
+    assert try_schedule(text) is None
