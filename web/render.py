@@ -1,11 +1,11 @@
-"""Templates and what they need: times, sizes, badges and the small chart; everything a job says stays text."""
+"""Templates and what they need: times, sizes and badges; everything a job says stays text. No drawings."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,8 @@ from markupsafe import Markup, escape
 
 from bgjob.amounts import in_largest_unit, limits_text, size_text, span_text
 from bgjob.text import lines, raised, retries_spent, standing, to_json
+
+from .drawings import chart
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -191,26 +193,3 @@ def oldest_due(stats: Mapping[str, Any]) -> str | None:
         ),
         default=None,
     )
-
-
-def chart(minutes: Sequence[Mapping[str, Any]]) -> Markup:
-    """Jobs that ended in each minute as bars, the failed ones below, in red; with a text for who cannot see it."""
-    highest = max((minute["completed"] + minute["failed"] for minute in minutes), default=0) or 1
-    bars = []
-    for place, minute in enumerate(minutes):
-        base = 40.0
-        for kind in ("failed", "completed"):
-            height = 38.0 * minute[kind] / highest
-            if height:
-                base -= height
-                bars.append(
-                    Markup('<rect class="{}" x="{}" y="{:.1f}" width="3" height="{:.1f}"/>').format(
-                        kind, place * 4, base, height
-                    )
-                )
-    ended = sum(minute["completed"] + minute["failed"] for minute in minutes)
-    label = f"{ended} jobs ended in the last hour, at most {highest if ended else 0} a minute"
-    drawing = Markup(
-        '<svg class="chart" viewBox="0 0 {} 40" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
-    )
-    return drawing.format(max(1, len(minutes)) * 4, label, Markup("").join(bars))

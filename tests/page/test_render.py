@@ -16,8 +16,9 @@ from urllib.parse import parse_qsl, quote
 import pytest
 
 from bgjob.codec import Request as Asked
+from bgjobd.web.drawings import chart
 from bgjobd.web.exchange import Request, Response
-from bgjobd.web.render import Renderer, ago, badge, chart, parted, pretty, short, time_tag
+from bgjobd.web.render import Renderer, ago, badge, parted, pretty, short, time_tag
 from bgjobd.web.settings import Settings
 from bgjobd.web.views import Page
 from tests.client.scripted import Line, ScriptedDaemon
