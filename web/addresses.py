@@ -13,6 +13,9 @@ from urllib.parse import urlencode
 from bgjob.words import BLOCKED, RETRYING, SCHEDULED, SNOOZED, EntryType, Status
 
 MOST_TEXT: Final = 200
+NAME: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"
+"""A queue's, or a schedule's."""
+
 PER_PAGE: Final = (10, 25, 50, 100)
 TYPES: Final = tuple(EntryType)
 STATUSES: Final = (
@@ -23,12 +26,19 @@ _LARGEST: Final = 2**53
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
-_PLACE: Final = re.compile(r"/(?:jobs(?:/[1-9][0-9]{0,17})?|system)?(?:\?[!-\[\]-~]*)?")
+_PLACE: Final = re.compile(
+    rf"/(?:jobs(?:/[1-9][0-9]{{0,17}})?|schedules(?:/{NAME})?|system)?(?:\?[!-\[\]-~]*)?"
+)
 
 
 def place_of(text: str) -> str:
     """Where a login leads on to: one of the views that a person looks at, the log where the text is no other's."""
     return text if _PLACE.fullmatch(text) else "/"
+
+
+def moment_of(text: str) -> str | None:
+    """The text, if it is an instant as the daemon tells it."""
+    return text if _MOMENT.fullmatch(text) else None
 
 
 def since_of(span: str, now: float) -> str:
@@ -45,7 +55,7 @@ class View:
     """A list as it is asked for: `upto` is the largest id on the page, None for the newest; `page` counts.
 
     Where the order is that of ends, `at` is when the job behind which the page begins had ended: that of `upto` + 1.
-    `since` is a span: `1h`.
+    `since` is a span: `1h`. Of schedules `upto` are on the pages before.
     """
 
     path: str

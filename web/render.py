@@ -16,7 +16,8 @@ from markupsafe import Markup, escape
 from bgjob.amounts import in_largest_unit, limits_text, size_text, span_text
 from bgjob.text import lines, raised, retries_spent, standing, to_json
 
-from .drawings import chart
+from .drawings import chart, day_line, hour_lines, legend, squares, together
+from .strip import how_of, kind_of
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -24,9 +25,10 @@ _UNITS: Final = (("second", 1), ("minute", 60), ("hour", 3600), ("day", 86_400),
 _KINDS: Final[Mapping[str, str]] = {
     "success": "good", "completed": "good",
     "failure": "bad", "failed": "bad", "exited": "bad", "signalled": "bad", "lost": "bad", "timed_out": "bad",
+    "refused": "bad",
     "out_of_memory": "bad", "cpu_exceeded": "bad", "output_exceeded": "bad",
     "info": "news", "running": "news",
-    "retrying": "warm", "not_started": "warm", "snoozed": "warm",
+    "retrying": "warm", "not_started": "warm", "snoozed": "warm", "paused": "warm",
 }  # fmt: skip
 """The colour of a badge; grey for the others."""
 
@@ -83,15 +85,11 @@ def _environment(static: str) -> Environment:
         "parted": parted, "as_it_is": as_it_is,
     }  # fmt: skip
     environment.globals |= {
-        "time": time_tag,
-        "chart": chart,
-        "duration": duration,
-        "standing": standing,
-        "raised": raised,
-        "retries_spent": retries_spent,
-        "oldest_due": oldest_due,
-        "static": static,
-    }
+        "time": time_tag, "duration": duration, "standing": standing, "raised": raised,
+        "retries_spent": retries_spent, "oldest_due": oldest_due, "static": static,
+        "kind_of": kind_of, "how_of": how_of, "chart": chart, "squares": squares, "day_line": day_line,
+        "hour_lines": hour_lines, "together": together, "legend": legend,
+    }  # fmt: skip
     return environment
 
 

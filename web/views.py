@@ -18,11 +18,12 @@ from bgjob.errors import (
     InvalidStateError,
     JobNotFoundError,
     PermissionDeniedError,
+    ScheduleNotFoundError,
     StorageUnavailableError,
 )
 from bgjob.words import FINAL, EntryType, Status
 
-from .addresses import PER_PAGE, STATUSES, TYPES, View, place_of, since_of
+from .addresses import NAME, PER_PAGE, STATUSES, TYPES, View, place_of, since_of
 from .console import say
 from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
@@ -30,6 +31,7 @@ from .guard import Guard
 from .printed import Seen, shown_of
 from .pulse import PATIENCE, Pulse
 from .render import Renderer
+from .schedules import ScheduleViews
 from .settings import Settings
 
 _MOST_COUNTED: Final = 10_000
@@ -38,6 +40,9 @@ _MOST_ENTRIES: Final = 100
 _MOST_ATTEMPTS: Final = 20
 _MOST_OUTPUT: Final = 64 * 1024
 _PATIENCE: Final = 3.0
+_PATIENCE_FOR_MANY: Final = 10.0
+"""Seconds for an answer; of a thousand schedules it takes a second, in which the daemon does other things as well."""
+
 _NUMBER: Final = re.compile(r"#?([1-9][0-9]{0,17})")
 
 _Values = dict[str, Any]
@@ -46,6 +51,7 @@ _ERRORS: Final[Mapping[type[BgjobError], tuple[int, str]]] = {
     DaemonUnavailableError: (503, "away"),
     StorageUnavailableError: (503, "storage"),
     JobNotFoundError: (404, "no_job"),
+    ScheduleNotFoundError: (404, "no_schedule"),
     InvalidStateError: (409, "too_late"),
     PermissionDeniedError: (403, "denied"),
     BgjobError: (502, "refused"),
@@ -66,6 +72,8 @@ class Page:
         self._guard = Guard(settings, (settings.token or secrets.token_hex(16)).encode())
         self._render = Renderer()
         self._feed = Feed(settings.socket)
+        many = Client(settings.socket, timeout=_PATIENCE_FOR_MANY)
+        self.schedules = ScheduleViews(many, settings.per_page, self._shown, self._done)
 
     def respond(self, request: Request) -> Response:
         """The answer, whatever happens; who has not logged in keeps no connection."""
@@ -339,7 +347,9 @@ def _form_of(request: Request) -> str | None:
     """The view whose form sent the request; None where no form did."""
     if request.method != "POST":
         return None
-    return request.path.rpartition("/")[0] if request.path.startswith("/jobs/") else "/system"
+    return (
+        request.path.rpartition("/")[0] if request.path.startswith(("/jobs/", "/schedules/")) else "/system"
+    )
 
 
 def _newer(found: Sequence[Any]) -> Response:
@@ -380,6 +390,10 @@ def _behind(view: View) -> int | None:
     return None if view.upto is None else Key(view.upto + 1, view.at or None)
 
 
+def _of_schedules(view: Callable[..., Response]) -> Callable[..., Response]:
+    return lambda page, *given: view(page.schedules, *given)
+
+
 _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]] = tuple(
     (method, re.compile(pattern), view)
     for method, pattern, view in (
@@ -388,8 +402,13 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]]
         ("GET", r"/jobs/([1-9][0-9]{0,17})", Page.job),
         ("POST", r"/jobs/([1-9][0-9]{0,17})/retry", Page.retry),
         ("POST", r"/jobs/([1-9][0-9]{0,17})/cancel", Page.cancel),
-        ("POST", r"/queues/([A-Za-z][A-Za-z0-9_.-]{0,63})/pause", Page.pause),
-        ("POST", r"/queues/([A-Za-z][A-Za-z0-9_.-]{0,63})/resume", Page.resume),
+        ("POST", rf"/queues/({NAME})/pause", Page.pause),
+        ("POST", rf"/queues/({NAME})/resume", Page.resume),
+        ("GET", r"/schedules", _of_schedules(ScheduleViews.overview)),
+        ("GET", rf"/schedules/({NAME})", _of_schedules(ScheduleViews.one)),
+        ("POST", rf"/schedules/({NAME})/run", _of_schedules(ScheduleViews.run)),
+        ("POST", rf"/schedules/({NAME})/pause", _of_schedules(ScheduleViews.pause)),
+        ("POST", rf"/schedules/({NAME})/resume", _of_schedules(ScheduleViews.resume)),
         ("GET", r"/system", Page.system),
         ("GET", r"/login", Page.login),
         ("GET", r"/events", Page.events),

@@ -214,7 +214,7 @@ class Web(Section):
     per_page: Annotated[StrictInt, Field(ge=1, le=100)] = 10
     """Rows of a list, unless a person chooses."""
     actions: StrictBool = False
-    """Whether it can retry, cancel and pause."""
+    """Whether it can retry, cancel, pause, and run schedules."""
 
     @field_validator("bind")
     @classmethod

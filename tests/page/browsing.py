@@ -58,6 +58,18 @@ class Talk:
 '''
 TALK = "talk.Talk"
 APPROVED = f'"{TALK}" = {{ max_retries = 0 }}'
+SCHEDULE = f"""
+[schedules.new-year]
+job = "{TALK}::say"
+parameters = {{ text = "a new year" }}
+cron = "@yearly"
+zone = "Europe/Berlin"
+
+[schedules.wrong]
+job = "{TALK}::no_such_method"
+every = "7d"
+"""
+"""One that is run by hand, and one that is refused; neither does anything by itself as long as tests last."""
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from tests.client.scripted import Line, ScriptedDaemon
 
 TOKEN = "a-token-that-is-long-enough-for-it"
 WHEN = "2024-12-04T14:31:53Z"
+COMING = "2040-01-01T01:30:00Z"
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,17 @@ def tell_samples(line: Line, asked: Asked, samples: dict[str, Any] | None = None
             line.reply(sentence=samples["why"])
         case "Retry" | "Cancel":
             line.reply(ids=asked.parameters["ids"])
-        case "Pause" | "Resume":
+        case "Schedules" if (
+            asked.parameters.get("name", samples["schedule"]["name"]) != samples["schedule"]["name"]
+        ):
+            line.refuse("ScheduleNotFound", name=asked.parameters["name"])
+        case "Schedules":
+            line.reply(schedules=[samples["schedule"]])
+        case "Occurrences":
+            line.reply(occurrences=[samples["occurrence"]], next=None)
+        case "RunSchedule":
+            line.reply(id=samples["job"]["id"])
+        case "Pause" | "Resume" | "PauseSchedule" | "ResumeSchedule":
             line.reply()
         case other:
             raise ValueError(f"the samples have no {other}")
@@ -231,7 +242,18 @@ _ATTEMPT = {
     "error_class": "shop.errors.NoRecipient",
 }  # fmt: skip
 
+_OCCURRENCE = {
+    "at": WHEN, "until": WHEN, "count": 1, "verdict": "submitted", "reason": None, "job_id": 1, "dealt_at": WHEN,
+    "status": "failed",
+}  # fmt: skip
+
 SAMPLES: dict[str, Any] = {
+    "schedule": {"name": "nightly", "job": "shop.jobs.Email::send", "parameters": {"to": "a@b"}, "cron": "30 2 * * *",
+                 "every": None, "zone": "Europe/Berlin", "description": "At 02:30 every day", "missed": "run_once",
+                 "overlap": "skip", "jitter": 60.0, "paused_at": WHEN, "last": _OCCURRENCE,
+                 "refused": "the class shop.jobs.Email is not approved",
+                 "next": [{"at": COMING, "local": "Sun 2040-01-01 02:30 CET", "note": "the clock shows it twice"}]},
+    "occurrence": _OCCURRENCE,
     "entry": {"id": 7, "job_id": 1, "attempt": 1, "attempts_allowed": 4, "type": "failure",
               "message": "no recipient", "context": {}, "created_at": WHEN, **_WHAT},
     "summary": {"id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgjobd.store.tally import Tally
-from bgjobd.web.addresses import MOST_TEXT, STATUSES, TYPES, View, since_of
+from bgjobd.web.addresses import MOST_TEXT, STATUSES, TYPES, View, place_of, since_of
 from tests.store.samples import NOW
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=2 * MOST_TEXT)
@@ -99,6 +99,16 @@ def test_the_last_hour_is_the_one_whose_ends_are_counted_by_the_minute() -> None
 @pytest.mark.parametrize("since", ["1", "h", "0h", "99999h", "1 h", "-1h", "1w", "٣h"])
 def test_a_span_that_is_none_falls_back(since: str) -> None:
     assert View.of("/jobs", {"since": since}, STATUSES, 10).since == ""
+
+
+@pytest.mark.parametrize("name", ["2", ".a", "a b", "a/b", "a" * 65, "<b>", "é"])
+def test_a_schedule_that_cannot_be_falls_back(name: str) -> None:
+    assert place_of(f"/schedules/{name}") == "/"
+
+
+def test_a_login_leads_on_to_the_schedules() -> None:
+    for place in ("/schedules", "/schedules?status=failed", "/schedules/nightly.report-2?before=x"):
+        assert place_of(place) == place
 
 
 def test_a_status_of_the_other_list_falls_back() -> None:

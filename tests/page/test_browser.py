@@ -26,6 +26,7 @@ from tests.page.browsing import (
     APPROVED,
     MODULE,
     PHONE,
+    SCHEDULE,
     TALK,
     Site,
     Watched,
@@ -62,7 +63,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
     with daemon(
-        tmp_path_factory.mktemp("page"), APPROVED, modules={"talk": MODULE}, web=web_settings()
+        tmp_path_factory.mktemp("page"), APPROVED + SCHEDULE, modules={"talk": MODULE}, web=web_settings()
     ) as running:
         yield running
 
@@ -455,6 +456,46 @@ def test_a_queue_is_paused_and_resumed_by_a_button(page: Page) -> None:
     expect(page.get_by_role("cell", name="Open")).to_be_visible()
 
 
+def test_a_schedule_is_run_paused_and_resumed_by_buttons_of_the_list_and_of_its_own(
+    site: Site, page: Page
+) -> None:
+    opened(page, "/schedules?q=new")
+    row = page.locator("#s-new-year")
+    row.get_by_role("button", name="Pause").click()
+    expect(row).to_contain_text("Paused")
+    expect(page).to_have_url(re.compile(r"/schedules\?q=new$"))
+    row.get_by_role("link", name="new-year").click()
+    expect(page.locator("h1")).to_have_text("new-year Paused")
+    mark(page)
+    page.get_by_role("button", name="Run now").click()
+    expect(page.locator(".occurrences tbody")).to_contain_text("asked for")
+    expect(page.locator(".occurrences tbody")).to_contain_text("Completed")  # without a reload
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("h1")).to_have_text("new-year")
+
+
+def test_what_becomes_of_a_schedules_job_shows_in_the_list_without_a_reload(site: Site, page: Page) -> None:
+    opened(page, "/schedules")
+    mark(page)
+    before = page.locator("#s-new-year .squares .completed").count()
+    site.client.run_schedule("new-year")
+    expect(page.locator("#s-new-year .squares .completed")).to_have_count(before + 1)
+    expect(page.locator("#s-wrong")).to_contain_text("Refused")
+    assert is_unmoved(page)
+
+
+def test_the_strip_moves_on_each_minute_also_where_nothing_happens(own_page: Page) -> None:
+    page = own_page
+    page.clock.install()
+    opened(page, "/schedules")
+    page.clock.pause_at(time.time() + 3600)
+    page.wait_for_load_state("networkidle")
+    watched = Watched(page)
+    page.clock.run_for(59_000)
+    page.clock.run_for(2_000)
+    eventually(lambda: page.evaluate("1") and watched.asked("/schedules"))
+
+
 def test_there_are_no_buttons_where_actions_are_off(site: Site, browser: Browser) -> None:
     failed = site.fail("nobody may retry")
     with (
@@ -464,8 +505,9 @@ def test_there_are_no_buttons_where_actions_are_off(site: Site, browser: Browser
         page = opened(context.new_page(), f"/jobs/{failed}")
         expect(page.locator("h1")).to_contain_text("Failed")
         assert page.locator("main form").count() == 0
-        opened(page, "/system")
-        assert page.locator("main form").count() == 0
+        for place in ("/system", "/schedules", "/schedules/new-year"):
+            opened(page, place)
+            assert page.locator("main form:not(.tools)").count() == 0
 
 
 # Keyboard, themes and times
@@ -489,8 +531,9 @@ def test_keys_search_pause_walk_open_and_help(site: Site, page: Page) -> None:
     expect(page.get_by_role("dialog")).to_be_hidden()
     for key in "jjjk":
         page.keyboard.press(key)
-    expect(rows(page).nth(1).get_by_role("link")).to_be_focused()
-    job = rows(page).nth(1).get_by_role("link").inner_text()
+    link = rows(page).nth(1).get_by_role("link", name="#")
+    expect(link).to_be_focused()
+    job = link.inner_text()
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_contain_text(f"Job {job}")
 
@@ -567,6 +610,11 @@ def test_times_are_local_or_utc_as_the_switch_says(site: Site) -> None:
         page.reload()
         expect(page.locator("#zone")).to_have_text("UTC")
         expect(when).to_have_attribute("title", re.compile("UTC$"))
+        opened(page, "/schedules")
+        hours = page.locator(".hours text")
+        assert {one[-2:] for one in hours.all_text_contents()} == {"00"}
+        page.get_by_role("button", name="UTC").click()
+        assert {one[-2:] for one in hours.all_text_contents()} == {"30"}
 
 
 # Narrow, and without JavaScript
@@ -580,6 +628,9 @@ def views(site: Site) -> dict[str, str]:
         "jobs": "/jobs",
         "job": f"/jobs/{site.fail('x' * 300)}",
         "talking job": f"/jobs/{site.say_everywhere('a word and a ' + 'long' * 80)}",
+        "schedules": "/schedules",
+        "schedule": "/schedules/new-year",
+        "refused schedule": "/schedules/wrong",
         "system": "/system",
         "nothing here": "/no/such/view",
         "no job": "/jobs/999999999",
@@ -615,13 +666,15 @@ def test_long_names_and_words_are_cut_nowhere_and_make_no_row_fill_the_screen(
     names = {"class_name": f"shop.{'Long' * 30}", "method_name": "m" * 100}
     for sample in ("entry", "summary", "job"):
         telling.samples[sample] |= names
+    schedule = telling.samples["schedule"]["name"] = "s" * 64
+    telling.samples["schedule"] |= {"job": "::".join(names.values()), "refused": "w" * 500}
     telling.samples["class"] |= {"name": names["class_name"]}
     telling.samples["class"]["methods"][0] |= {"name": names["method_name"]}
     telling.samples["entry"] |= {"message": "word " * 2000}
     telling.samples["summary"] |= {"error": "w" * 8000}
     with scripted(browser, tmp_path, telling) as page:
         page.set_viewport_size({"width": width, "height": 900})
-        for address in ("/", "/jobs", "/jobs/1", "/system"):
+        for address in ("/", "/jobs", "/jobs/1", "/schedules", f"/schedules/{schedule}", "/system"):
             opened(page, address)
             cut = page.locator("main :is(td, th, p, dd, h1, h2, button)").evaluate_all(
                 "all => all.filter(one => Math.max(one.getBoundingClientRect().right, one.scrollWidth) > innerWidth)"
@@ -651,6 +704,10 @@ def test_everything_is_there_without_javascript(site: Site) -> None:
         expect(page.get_by_role("button", name="Copy")).to_be_hidden()
         page.get_by_role("button", name="Retry").click()
         expect(page.locator("h3", has_text="Attempt 2")).to_be_visible()
+        page.get_by_role("link", name="Schedules").click()
+        expect(page.locator(".day .mark").first).to_be_visible()
+        page.locator(".schedules").get_by_role("link", name="new-year").click()
+        expect(page.locator(".timeline")).to_contain_text("CET")
         page.get_by_role("link", name="System").click()
         expect(page.locator("h2", has_text="Approved classes")).to_be_visible()
 

@@ -46,7 +46,7 @@ def status(asked: Request, settings: Settings = LOCAL) -> int:
 def addresses(wanted: str) -> list[str]:
     """One that fits each route of this method, from the routes themselves."""
     found = [pattern for method, pattern in routes() if method == wanted]
-    samples = {r"([1-9][0-9]{0,17})": "1", r"([A-Za-z][A-Za-z0-9_.-]{0,63})": "default"}
+    samples = {r"([1-9][0-9]{0,17})": "1", r"([A-Za-z][A-Za-z0-9_.-]{0,63})": "nightly"}
     samples |= {r"([0-9a-f]{16})": "0" * 16, r"([A-Za-z0-9._-]{1,64})": "page.js"}
     made = []
     for pattern in found:
@@ -370,7 +370,7 @@ def test_the_form_token_is_not_the_logins() -> None:
 @pytest.mark.parametrize("path", addresses("POST"))
 def test_an_action_is_carried_out_for_whoever_has_the_form(served: Served, path: str) -> None:
     login = f"Authorization: Bearer {TOKEN}"
-    place = path.rpartition("/")[0] if path.startswith("/jobs/") else "/system"
+    place = path.rpartition("/")[0] if path.startswith(("/jobs/", "/schedules/")) else "/system"
     form_token = form_token_of(served, place)
     form = (login, f"Content-Type: {FORM}")
     done = served.ask(f"POST {path}", *form, body=b"token=" + form_token)

@@ -7,6 +7,7 @@ import copy
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,7 +17,7 @@ from urllib.parse import parse_qsl, quote
 import pytest
 
 from bgjob.codec import Request as Asked
-from bgjobd.web.drawings import chart
+from bgjobd.web.drawings import chart, day_line, hour_lines, legend, squares, together
 from bgjobd.web.exchange import Request, Response
 from bgjobd.web.render import Renderer, ago, badge, parted, pretty, short, time_tag
 from bgjobd.web.settings import Settings
@@ -28,7 +29,7 @@ HOSTILE = (
     """x"'`><xss onxss=1 style=a href=javascript:xss></script></title></textarea></pre></style></svg>"""
     """<!--<script>xss</script>--><xss/>&lt;xss&gt; {{ 1237*8081 }}{% xss %}\u2028\x00\x1b[2J\ud7ff"""
 )
-ADDRESSES = ("/", "/jobs", "/jobs/1", "/system")
+ADDRESSES = ("/", "/jobs", "/jobs/1", "/schedules", "/schedules/nightly", "/system")
 
 
 class Read(HTMLParser):
@@ -115,8 +116,21 @@ def usual_markup() -> set[tuple[str, str]]:
         str(time_tag(WHEN, 0.0, exact=True)),
         str(badge("failed")),
         str(parted("a.b")),
+        *drawings(),
     ]
     return {pair for text in [*plain, *made] for pair in markup(Read(text))}
+
+
+def drawings() -> Iterator[str]:
+    """All that is drawn of schedules: each kind of mark and of bar."""
+    now = datetime.fromisoformat(WHEN).timestamp()
+    for occurrence in (SAMPLES["occurrence"], SAMPLES["occurrence"] | {"status": "completed"}):
+        yield str(squares([occurrence]))
+        schedule = SAMPLES["schedule"] | {"occurrences": [occurrence, occurrence], "earlier": True}
+        yield str(day_line(schedule, now))
+    yield str(together([{"at": WHEN, "names": ["nightly"]}], now))
+    yield str(hour_lines(now))
+    yield str(legend())
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -152,7 +166,8 @@ def is_text(read: Read) -> bool:
 
 @pytest.mark.parametrize("path", [*places(SAMPLES)], ids=lambda path: ".".join(map(str, path)))
 def test_whatever_the_daemon_tells_stays_text(shown: OnePage, path: tuple[Any, ...]) -> None:
-    put(shown.samples, path, HOSTILE)
+    is_asked_for = path == ("schedule", "name")  # by a request, which cannot hold a NUL
+    put(shown.samples, path, HOSTILE.replace("\0", "") if is_asked_for else HOSTILE)
     for address in ADDRESSES:
         assert is_text(shown.read(address))
 
@@ -168,6 +183,13 @@ SHOWN = {
                 ("job", "attempts", 0, "error_class"),
                 ("job", "attempts", 0, "outcome"), ("job", "attempts", 0, "progress", "message"),
                 ("entry", "message")],
+    "/schedules": [("schedule", "name"), ("schedule", "job"), ("schedule", "description"), ("schedule", "zone"),
+                   ("schedule", "refused"),
+                   ("schedule", "next", 0, "local"), ("schedule", "next", 0, "note")],
+    "/schedules/nightly": [("schedule", "job"), ("schedule", "description"),
+                           ("schedule", "zone"), ("schedule", "cron"), ("schedule", "refused"),
+                           ("schedule", "parameters", "to"), ("schedule", "next", 0, "local"),
+                           ("schedule", "next", 0, "note")],
     "/system": [("class", "name"), ("class", "unavailable"), ("class", "hint"), ("class", "methods", 0, "name"),
                 ("class", "policy", "queue"), ("class", "policy", "user"), ("class", "policy", "writable", 0),
                 ("limits", "memory"),
@@ -201,6 +223,8 @@ FREE = {
                 ("job", "attempts", 0, "error_message"), ("job", "attempts", 0, "error_type"),
                 ("job", "attempts", 0, "error_class"),
                 ("job", "attempts", 0, "traceback"), ("job", "attempts", 0, "progress", "message")],
+    "/schedules": [("schedule", "refused")],
+    "/schedules/nightly": [("schedule", "refused"), ("schedule", "parameters", "to")],
     "/system": [("class", "unavailable"), ("stats", "storage_trouble")],
 }  # fmt: skip
 """What may be any text, in any script; names have a grammar."""
@@ -336,7 +360,7 @@ def test_every_template_is_tried_here() -> None:
     """A new one has to be added to the tests above."""
     found = {path.name for path in Path(__file__).parents[2].glob("web/templates/*.html")}
     assert found == {"base.html", "broken.html", "job.html", "jobs.html", "log.html", "login.html", "parts.html",
-                     "system.html"}  # fmt: skip
+                     "schedule.html", "schedules.html", "system.html"}  # fmt: skip
 
 
 def test_no_template_switches_escaping_off_or_has_what_the_policy_forbids() -> None:

@@ -294,7 +294,8 @@ function onWord(word) {
   if (word === "away") return void (isAway || ask());
   if (word.startsWith("away ")) return setAway(SILENT, Number(word.slice(5)));
   if (isAway) return setAway(null);
-  pending ??= setTimeout(() => { pending = null; onChange(); }, BETWEEN_LOOKS);
+  const rest = Number($("[data-rest]", main)?.dataset.rest) || BETWEEN_LOOKS; // some views take the daemon longer
+  pending ??= setTimeout(() => { pending = null; onChange(); }, rest);
 }
 
 function follow() {
@@ -334,8 +335,13 @@ function setAway(trouble, since = null) {
   if (wasAway && !isAway) onChange();
 }
 
-// What moves without a line in the log: output and progress of what runs.
-setInterval(() => { if (!isPaused && !isAway && $("[data-moves='1']", main)) onChange(); }, 1000);
+// What moves without a line in the log, each so many seconds: output and progress of what runs, the hours of schedules.
+let second = 0;
+setInterval(() => {
+  second += 1;
+  const every = Number($("[data-moves]", main)?.dataset.moves);
+  if (!isPaused && !isAway && every && second % every === 0) onChange();
+}, 1000);
 
 function setPaused(value) {
   isPaused = value;
@@ -388,6 +394,7 @@ function retime() {
     const relative = ago((moment - Date.now()) / 1000);
     [one.textContent, one.title] = one.matches(".exact") ? [exact, relative] : [relative, exact];
   }
+  for (const one of document.querySelectorAll("text[data-at]")) one.textContent = clock(one.dataset.at).slice(0, 5);
 }
 
 function stamp(moment) {
