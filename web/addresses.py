@@ -55,7 +55,7 @@ class View:
     """A list as it is asked for: `upto` is the largest id on the page, None for the newest; `page` counts.
 
     Where the order is that of ends, `at` is when the job behind which the page begins had ended: that of `upto` + 1.
-    `since` is a span: `1h`. Of schedules `upto` are on the pages before.
+    `since` is a span: `1h`; `schedule` the one whose jobs are shown. Of schedules `upto` are on the pages before.
     """
 
     path: str
@@ -67,11 +67,12 @@ class View:
     upto: int | None = None
     at: str = ""
     since: str = ""
+    schedule: str = ""
 
     @classmethod
     def of(cls, path: str, query: Mapping[str, str], statuses: tuple[str, ...], default_per: int) -> View:
         """The view that the query names."""
-        at, since = query.get("at", ""), query.get("since", "")
+        at, since, schedule = (query.get(name, "") for name in ("at", "since", "schedule"))
         upto = _number(query.get("upto", ""), 0, _LARGEST)
         page = _number(query.get("page", ""), 1, _LARGEST) or 1
         return cls(
@@ -84,13 +85,14 @@ class View:
             upto=upto if page > 1 else None,
             at=at if upto is not None and page > 1 and _MOMENT.fullmatch(at) else "",
             since=since if path == "/jobs" and _SPAN.fullmatch(since) else "",
+            schedule=schedule if path == "/jobs" and re.fullmatch(NAME, schedule) else "",
         )
 
     def but(self, **changes: Any) -> str:
         """The address of the same view with these changes; from its first page, unless they say which."""
         changed = replace(self, **({"page": 1, "upto": None, "at": ""} | changes))
         default = View(self.path, self.default_per, per=self.default_per)
-        names = ("q", "status", "since", "per", "page", "upto", "at")
+        names = ("q", "status", "since", "schedule", "per", "page", "upto", "at")
         told = {
             name: getattr(changed, name) for name in names if getattr(changed, name) != getattr(default, name)
         }

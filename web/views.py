@@ -124,7 +124,10 @@ class Page:
         view = View.of("/jobs", request.query, STATUSES, self._settings.per_page)
         status = [view.status] if view.status else None
         since = since_of(view.since, time.time()) if view.since else None
-        ask = partial(self._client_for(view).list, status=status, search=view.q or None, since=since)
+        schedule = view.schedule or None
+        ask = partial(
+            self._client_for(view).list, status=status, search=view.q or None, since=since, schedule=schedule
+        )
         is_by_end = view.status in FINAL
         key_of: Callable[[Any], Any] = _end_of if is_by_end else _id_of
         if "newer_than" in request.query:

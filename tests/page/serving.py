@@ -258,7 +258,7 @@ SAMPLES: dict[str, Any] = {
               "message": "no recipient", "context": {}, "created_at": WHEN, **_WHAT},
     "summary": {"id": 1, **_WHAT, "status": "failed", "queue": "default", "priority": 0, "retry_count": 0,
                 "max_retries": 3, "attempt": 1, **_TIMES, "cancel_requested_at": None, "error": "no recipient",
-                "progress": _PROGRESS, **_USED},
+                "progress": _PROGRESS, **_USED, "schedule": "nightly", "occurrence": WHEN, "is_blocked": False},
     "job": {"id": 1, **_WHAT, "parameters": {"to": "a@b"}, "status": "failed", "retry_count": 0, "max_retries": 3,
             "retry_delay": 5.0, "backoff": "constant", "max_retry_delay": 3600.0, "queue": "default",
             "priority": 0, "timeout": None, **_TIMES, "cancel_requested_at": None, "idempotency_key": "k",

@@ -15,10 +15,10 @@ from tests.store.samples import NOW
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=2 * MOST_TEXT)
 QUERIES = st.dictionaries(
-    st.sampled_from(["q", "status", "since", "per", "page", "upto", "at", "other"]),
+    st.sampled_from(["q", "status", "since", "schedule", "per", "page", "upto", "at", "other"]),
     st.one_of(
         TEXTS,
-        st.sampled_from([*TYPES, *STATUSES, "1h", "2024-12-04T14:31:53.000000Z"]),
+        st.sampled_from([*TYPES, *STATUSES, "1h", "nightly.report-2", "2024-12-04T14:31:53.000000Z"]),
         st.integers().map(str),
     ),
 )
@@ -103,6 +103,7 @@ def test_a_span_that_is_none_falls_back(since: str) -> None:
 
 @pytest.mark.parametrize("name", ["2", ".a", "a b", "a/b", "a" * 65, "<b>", "é"])
 def test_a_schedule_that_cannot_be_falls_back(name: str) -> None:
+    assert View.of("/jobs", {"schedule": name}, STATUSES, 10).schedule == ""
     assert place_of(f"/schedules/{name}") == "/"
 
 

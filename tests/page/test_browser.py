@@ -472,6 +472,9 @@ def test_a_schedule_is_run_paused_and_resumed_by_buttons_of_the_list_and_of_its_
     expect(page.locator(".occurrences tbody")).to_contain_text("Completed")  # without a reload
     page.get_by_role("button", name="Resume").click()
     expect(page.locator("h1")).to_have_text("new-year")
+    opened(page, "/jobs?schedule=new-year")
+    newest_row(page).get_by_role("link", name="new-year").click()
+    expect(page.locator("h1")).to_have_text("new-year")
 
 
 def test_what_becomes_of_a_schedules_job_shows_in_the_list_without_a_reload(site: Site, page: Page) -> None:

@@ -240,3 +240,17 @@ def test_the_list_has_its_own_address_in_its_buttons(configured: Configured) -> 
     assert '<input type="hidden" name="next" value="/schedules?status=paused">' in text
     assert "/schedules/often/resume" in text
     assert "/schedules/often/pause" not in text
+
+
+# Jobs
+
+
+def test_jobs_name_their_schedule_and_are_listed_by_it(configured: Configured) -> None:
+    text = configured.read("/jobs/1")
+    assert 'Of schedule <a href="/schedules/nightly">nightly</a>, for <time class="exact"' in text
+    assert '<a href="/schedules/nightly">nightly</a>' in configured.read("/jobs")
+    assert configured.parameters("List")[-1].get("schedule") is None
+    listed = configured.read("/jobs", schedule="nightly", status="failed")
+    assert {"status": ["failed"], "schedule": "nightly"}.items() <= configured.parameters("List")[1].items()
+    assert 'href="/jobs?schedule=nightly"' in listed, "the filter by status leaves the schedule"
+    assert 'href="/jobs?status=failed"' in listed, "and the other way round"
