@@ -61,6 +61,19 @@ APPROVED = "\n".join(
     f'"shop.{name}" = {{ max_retries = 1, retry_delay = 0.1 }}'
     for name in ("EmailNotification", "NightlyReport", "StockImport")
 )
+SCHEDULES = """
+[schedules.nightly-report]
+job = "shop.NightlyReport::build"
+parameters = { day = "yesterday" }
+cron = "30 2 * * 1-5"
+zone = "Europe/Berlin"
+
+[schedules.stock-import]
+job = "shop.StockImport::run"
+parameters = { go = "/nowhere" }
+cron = "0 */6 * * *"
+missed = "skip"
+"""
 HISTORY = (3400, 3290, 3285, 3010, 2800, 2790, 2785, 2400, 2390, 2010, 1900, 1890, 1880, 1500, 1490, 1100, 1090,
            1085, 1080, 700, 690, 500, 300, 240, 95, 41)  # fmt: skip
 """How many seconds ago each message was sent; the report failed after the last but one."""
@@ -86,7 +99,9 @@ def main() -> None:
     with shop_directory() as directory, chromium() as browser:
         go = directory / "go"
         web = web_settings() + "\nper_page = 10"
-        with daemon(directory, APPROVED, modules={"shop": SHOP}, web=web, has_pydantic=True) as running:
+        with daemon(
+            directory, APPROVED + SCHEDULES, modules={"shop": SHOP}, web=web, has_pydantic=True
+        ) as running:
             failed = with_history(running, go)
             try:
                 take(Site(browser, running), failed, arguments.directory, arguments.all)
@@ -152,6 +167,7 @@ def take(site: Site, failed: int, directory: Path, takes_all: bool) -> None:
     """Photograph the two views, or all."""
     views = {"log": "/", "job": f"/jobs/{failed}"}
     if takes_all:
+        views |= {"schedules": "/schedules", "schedule": "/schedules/nightly-report"}
         views |= {"jobs": "/jobs", "system": "/system", "no-match": "/?q=no+such+words", "broken": "/nowhere"}
     for suffix, options in {
         "": {"viewport": WIDE if takes_all else REAL},
