@@ -115,6 +115,7 @@ async def _serving(daemon: Daemon, config: Config, handed: Handed) -> AsyncItera
     fifo = _fifo(daemon, config, on_bug)
     _grant(daemon, grants)
     daemon.reload.on_success.append(lambda: _grant(daemon, grants))
+    daemon.schedules.why_no_submit = grants.why_no_submit
     daemon.start()
     daemon.reload.on_success.append(lambda: _make_directories(daemon.config))
     page: PageProcess | None = None

@@ -41,6 +41,8 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "PauseSchedule": Right.MANAGE,
     "ResumeSchedule": Right.MANAGE,
     "Backfill": Right.MANAGE,
+    "PutSchedule": Right.MANAGE,
+    "DeleteSchedule": Right.MANAGE,
     "Get": Right.READ,
     "List": Right.READ,
     "Logs": Right.READ,
@@ -92,6 +94,10 @@ class Access:
             tuple(name for name, number in ids.items() if number is None),
         )
 
+    def lists(self, right: Right) -> bool:
+        """Whether some have this right and others have not."""
+        return right in self.members
+
     def why_refused(self, caller: Caller, right: Right) -> str | None:
         """Why the caller may not use this right; None where it may."""
         members = self.members.get(right)
@@ -128,6 +134,12 @@ class Grants:
         if reason is not None:
             raise PermissionDeniedError(reason=reason)
 
+    def why_no_submit(self, uid: int) -> str | None:
+        """Why this user, who need not be connected, may not submit; None where it may."""
+        if not self._access.lists(Right.SUBMIT):
+            return None
+        return self._access.why_refused(_user(uid), Right.SUBMIT)
+
     @asynccontextmanager
     async def holding(self, caller: Caller, right: Right) -> AsyncIterator[None]:
         """Meanwhile the caller has the right. Raises PermissionDeniedError, as soon as it has it no more."""
@@ -144,6 +156,16 @@ class Grants:
             if held.expired():
                 self.check(caller, right)
             raise
+
+
+def _user(uid: int) -> Caller:
+    """A user with the groups that this machine has it in now; none where it is not known any more."""
+    try:
+        account = pwd.getpwuid(uid)
+    except KeyError:
+        return Caller(0, uid, _LARGEST_ID)
+    groups = os.getgrouplist(account.pw_name, account.pw_gid)
+    return Caller(0, uid, account.pw_gid, frozenset(groups))
 
 
 def _members(names: Iterable[str], ids: Mapping[str, int | None]) -> Members:

@@ -256,6 +256,8 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "PauseSchedule": (schemas.ScheduleName, schedules.pause_schedule),
     "ResumeSchedule": (schemas.ScheduleName, schedules.resume_schedule),
     "Backfill": (schemas.Backfill, schedules.backfill),
+    "PutSchedule": (schemas.PutSchedule, schedules.put_schedule),
+    "DeleteSchedule": (schemas.ScheduleName, schedules.delete_schedule),
 }
 
 

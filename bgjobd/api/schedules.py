@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import pwd
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from pydantic import ValidationError
+
 from bgjob.codec import JsonObject, to_json
-from bgjob.errors import InvalidParameterError, ScheduleNotFoundError
+from bgjob.errors import (
+    InvalidNameError,
+    InvalidParameterError,
+    InvalidParametersError,
+    PermissionDeniedError,
+    ScheduleNotFoundError,
+)
 from bgjobd.api import schemas
 from bgjobd.api.dispatch import Encoded
 from bgjobd.api.peer import Caller
 from bgjobd.api.submissions import stored_instant, submitter, try_instant
 from bgjobd.api.who_asked import say_who
+from bgjobd.config.problems import dotted, fault_message
 from bgjobd.config.sections import Schedule
+from bgjobd.config.values import ValidationContext
 from bgjobd.core.masking import masked
 from bgjobd.core.schedules import Calendar
 from bgjobd.host.clock import to_text
@@ -27,11 +39,15 @@ _NEXT: Final = 3
 _TOGETHER: Final = 10_000
 """About how many occurrences are told at once, of all schedules; some microseconds each."""
 
+_MOST: Final = 1000
+"""Schedules of one answer."""
+
 _PAGE: Final = 50
 
 
 async def schedules(daemon: Daemon, given: schemas.Schedules, caller: Caller) -> Encoded:
-    wanted = _wanted(daemon, given.name)
+    every = _wanted(daemon, given)
+    wanted = every[: given.limit or _MOST]
     count = count_of_each(given.next, len(wanted))
     async with caller.turn:
         standings = await daemon.readers.read(lambda reader: reader.schedule_standings(given.name))
@@ -46,17 +62,19 @@ async def schedules(daemon: Daemon, given: schemas.Schedules, caller: Caller) ->
             shown.append(to_json(told))
             if pace.is_over:
                 await pace.rest()
-    return Encoded(f'{{"schedules":[{",".join(shown)}]}}'.encode())
+    following_name = wanted[-1][0] if len(wanted) < len(every) else None
+    return Encoded(f'{{"schedules":[{",".join(shown)}],"next":{to_json(following_name)}}}'.encode())
 
 
-def _wanted(daemon: Daemon, name: str | None) -> list[tuple[str, Schedule]]:
-    """Those that are configured, by name, or the one that is asked for. Raises ScheduleNotFoundError."""
-    configured = daemon.config.schedules
-    if name is None:
-        return sorted(configured.items())
-    if name not in configured:
-        raise ScheduleNotFoundError(name=name)
-    return [(name, configured[name])]
+def _wanted(daemon: Daemon, given: schemas.Schedules) -> list[tuple[str, Schedule]]:
+    """Those that are configured or were put, by name, or the one that is asked for. Raises ScheduleNotFoundError."""
+    put = {name: kept.definition for name, kept in daemon.schedules.kept.items() if kept.uid is not None}
+    every = {**daemon.config.schedules, **put}
+    if given.name is None:
+        return [(name, every[name]) for name in sorted(every) if given.after is None or name > given.after]
+    if given.name not in every:
+        raise ScheduleNotFoundError(name=given.name)
+    return [(given.name, every[given.name])]
 
 
 def count_of_each(asked: int | None, schedules: int) -> int:
@@ -72,6 +90,7 @@ def _following(calendar: Calendar, now: float, count: int) -> Iterator[JsonObjec
 def _shown(daemon: Daemon, name: str, schedule: Schedule, standing: ScheduleStanding) -> JsonObject:
     class_name, _, method_name = schedule.job.partition("::")
     secrets = daemon.current_catalogue.secrets(class_name, method_name, schedule.parameters)
+    kept = daemon.schedules.kept.get(name)
     return {
         "name": name,
         "job": schedule.job,
@@ -86,6 +105,8 @@ def _shown(daemon: Daemon, name: str, schedule: Schedule, standing: ScheduleStan
         "paused_at": standing.paused_at,
         "last": standing.last,
         "refused": daemon.schedules.refused(name),
+        "uid": None if kept is None else kept.uid,
+        "made_by": None if kept is None else kept.made_by,
     }
 
 
@@ -97,7 +118,7 @@ async def occurrences(daemon: Daemon, given: schemas.Occurrences, caller: Caller
         )
     if page is not None:
         return {"occurrences": page.rows, "next": page.next}
-    if given.name not in daemon.config.schedules:
+    if given.name not in daemon.config.schedules and given.name not in daemon.schedules.kept:
         raise ScheduleNotFoundError(name=given.name)
     return {"occurrences": [], "next": None}
 
@@ -139,3 +160,55 @@ def _instant(text: str, parameter: str) -> float:
     if at is None:
         raise InvalidParameterError(parameter=parameter)
     return at
+
+
+async def put_schedule(daemon: Daemon, given: schemas.PutSchedule, caller: Caller) -> JsonObject:
+    if not _PUT_NAME.fullmatch(given.name):
+        raise InvalidNameError(field="name", value=given.name[:_LONGEST_NAME])
+    definition = _definition(daemon, given.definition)
+    reason = daemon.schedules.why_no_submit(caller.uid)
+    if reason is not None:
+        raise PermissionDeniedError(reason=reason)
+    async with caller.turn:
+        created = await daemon.schedules.put(given.name, definition, caller.uid, _name_of(caller.uid))
+    say_who(daemon, f"schedule {given.name} ({'new' if created else 'changed'})", caller)
+    return {"created": created}
+
+
+async def delete_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: Caller) -> JsonObject:
+    await daemon.schedules.delete(given.name)
+    say_who(daemon, f"deletion of schedule {given.name}", caller)
+    return {}
+
+
+_LONGEST_NAME: Final = 128
+_PUT_NAME: Final = re.compile(rf"(?=.{{3,{_LONGEST_NAME}}}\Z)[A-Za-z][\w.-]*(/[A-Za-z0-9][\w.-]*)+", re.ASCII)
+"""With a slash, so that none is ever one of the configuration's."""
+
+
+def _definition(daemon: Daemon, given: JsonObject) -> Schedule:
+    """What the keys of [schedules] would have it be. Raises InvalidParametersError with what the configuration says."""
+    config = daemon.config
+    around = ValidationContext(queues=frozenset(config.queues), cap=config.retry.cap)
+    try:
+        return Schedule.model_validate(given, context=around)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+    where = ("schedules", "")
+    raise InvalidParametersError(
+        problems=[
+            {
+                "path": dotted(fault["loc"]) or "definition",
+                "message": fault_message(fault, where + fault["loc"]),
+            }
+            for fault in faults
+        ]
+    )
+
+
+def _name_of(uid: int) -> str:
+    """As this machine calls the user, else the number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -111,6 +111,8 @@ class QueueName(Input):
 class Schedules(Input):
     next: Annotated[int, Field(ge=0, le=MAX_OCCURRENCES)] | None = None
     name: str | None = None
+    after: str | None = None
+    limit: Limit | None = None
 
 
 class ScheduleName(Input):
@@ -120,6 +122,10 @@ class ScheduleName(Input):
 class Occurrences(ScheduleName):
     before: str | None = None
     limit: Limit | None = None
+
+
+class PutSchedule(ScheduleName):
+    definition: InstanceOf[dict[str, Any]]
 
 
 class Backfill(ScheduleName):

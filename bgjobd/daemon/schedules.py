@@ -39,8 +39,10 @@ from bgjobd.store.items import (
     OccurrenceAsked,
     OccurrencesDue,
     ScheduleDefined,
+    ScheduleDeleted,
     ScheduleDue,
     SchedulePaused,
+    SchedulePut,
     ScheduleResumed,
     SchedulesDefined,
     SchedulesSetBack,
@@ -50,6 +52,9 @@ from bgjobd.store.items import (
 )
 from bgjobd.store.reader import Reader
 
+MOST_PUT: Final = 10_000
+"""Schedules that are put while the daemon runs."""
+
 _TOGETHER: Final = 1000
 """About how many jobs one transaction may be about."""
 
@@ -58,7 +63,8 @@ _TOGETHER: Final = 1000
 class KeptSchedule:
     """A schedule and how far it was dealt with; `next` is its next occurrence, None where there is none.
 
-    `job` is what each occurrence asks for, None where it is `refused`, or not yet known.
+    `job` is what each occurrence asks for, None where it is `refused`, or not yet known. `uid` and `made_by` are of who
+    has put it, None where the configuration has it.
     """
 
     name: str
@@ -69,6 +75,8 @@ class KeptSchedule:
     known: frozenset[float]
     job: Submitted | None = None
     refused: str | None = None
+    uid: int | None = None
+    made_by: str | None = None
     next: float | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +93,7 @@ class Schedules:
     """Has each occurrence dealt with at its time, and what a start finds due as soon as it may be.
 
     `record` hands an item to the writer, `now` counts seconds since the epoch, `say` writes a line about the daemon.
+    `why_no_submit` tells why a user may not submit, None where that one may.
     """
 
     def __init__(
@@ -114,6 +123,7 @@ class Schedules:
         self._of_missing: dict[str, str] = {}
         self._is_owed = False
         self.kept: dict[str, KeptSchedule] = {}
+        self.why_no_submit: Callable[[int], str | None] = lambda uid: None
 
     async def keep(self) -> None:
         """Look whenever something is due or has changed, for as long as the daemon takes anything."""
@@ -191,16 +201,48 @@ class Schedules:
         starts = [begin + spread * place / len(wanted) if spread else None for place in range(len(wanted))]
         return len(wanted), await work.make(wanted, starts)
 
+    async def put(self, name: str, definition: Schedule, uid: int, made_by: str) -> bool:
+        """Make a schedule, or change one that was put; whether it is new. Raises the refusals of a submit of its job,
+        and PermissionDeniedError where there are too many.
+        """
+        catalogue = await self._current_catalogue.catalogue()
+        job = job_of(self._config(), catalogue, definition)
+        await self._have_taken_up()
+        async with self._looking:
+            before = self.kept.get(name)
+            stored = None if before is None else _stored(before)
+            defined = await self._defined(name, definition, stored)
+            answer: StoredSchedule = await self._record(SchedulePut(defined, uid, made_by, MOST_PUT))
+            self.kept[name] = _kept(answer, definition, None)
+            self.kept[name].job = job
+        self.wake()
+        return before is None
+
+    async def delete(self, name: str) -> None:
+        """End a schedule that was put; its jobs go on. Raises ScheduleNotFoundError."""
+        await self._have_taken_up()
+        async with self._looking:
+            kept = self.kept.get(name)
+            if kept is None or kept.uid is None:
+                raise ScheduleNotFoundError(name=name)
+            await self._record(ScheduleDeleted(name))
+            del self.kept[name]
+        self.wake()
+
     async def _in_file(self, name: str) -> Schedule:
         """The schedule as it is configured; the file has it by then."""
-        if self._taken_up is not self._config():  # it is new, and is looked at in a moment
+        await self._have_taken_up()
+        if name not in self.kept:
+            raise ScheduleNotFoundError(name=name)
+        return self.kept[name].definition
+
+    async def _have_taken_up(self) -> None:
+        """What is configured, and new, is else looked at in a moment."""
+        if self._taken_up is not self._config():
             async with self._looking:
                 if self._taken_up is not self._config():
                     await self._take_up(self._config())
                     self.wake()
-        if name not in self.kept:
-            raise ScheduleNotFoundError(name=name)
-        return self.kept[name].definition
 
     def close(self) -> None:
         """Look no more."""
@@ -243,17 +285,13 @@ class Schedules:
         if defined or before:
             stored = await self._record(SchedulesDefined(tuple(defined)))
         told = {name: kept.refused for name, kept in self.kept.items()}
-        self.kept = {
-            one.name: KeptSchedule(
-                one.name,
-                config.schedules[one.name],
-                one.since,
-                one.cursor,
-                one.known,
-                refused=told.get(one.name),
-            )
-            for one in stored
-        }
+        self.kept = {}
+        for one in stored:
+            definition = config.schedules.get(one.name) if one.uid is None else try_schedule(one.definition)
+            if definition is not None:
+                self.kept[one.name] = _kept(one, definition, told.get(one.name))
+            else:
+                self._say(EntryType.FAILURE, f"schedule {one.name} means nothing any more; put it anew")
         names = list(self.kept)
         self._counters.expect_schedules(await self._read(lambda reader: reader.last_successes(names)))
         self._taken_up, self._of_catalogue = config, None
@@ -286,9 +324,12 @@ class Schedules:
             except RequestError as refusal:
                 kept.job, kept.refused = None, str(refusal)
                 if kept.refused != before:
-                    why = f"its occurrences are skipped, for the job is refused: {refusal}"
-                    self._say(EntryType.FAILURE, f"schedule {kept.name}: {why}")
+                    self._say_refused(kept)
         self._of_catalogue, self._of_missing = catalogue, missing
+
+    def _say_refused(self, kept: KeptSchedule) -> None:
+        why = f"its occurrences are skipped, for the job is refused: {kept.refused}"
+        self._say(EntryType.FAILURE, f"schedule {kept.name}: {why}")
 
     # What is due
 
@@ -321,7 +362,17 @@ class Schedules:
         found = await last_of(due(kept.calendar.after(begin), kept.known, rules, now, surplus))
         if found is None:
             return None
-        return ScheduleDue(kept.name, kept.cursor, found, rules, kept.job, jitter, now)
+        job = kept.job if self._may_be_submitted(kept) else None
+        return ScheduleDue(kept.name, kept.cursor, found, rules, job, jitter, now, kept.uid)
+
+    def _may_be_submitted(self, kept: KeptSchedule) -> bool:
+        """Whether who has put the schedule may submit by now; say where that has changed."""
+        if kept.uid is None or kept.job is None:
+            return True
+        before, kept.refused = kept.refused, self.why_no_submit(kept.uid)
+        if kept.refused is not None and kept.refused != before:
+            self._say_refused(kept)
+        return kept.refused is None
 
     def _on_dealt(self, kept: KeptSchedule, dealt: Dealt) -> None:
         kept.move(dealt.cursor)
@@ -343,6 +394,23 @@ class Schedules:
                 self._say(EntryType.INFO, f"schedule {name}: the clock was set back: {what}")
 
 
+def _kept(stored: StoredSchedule, definition: Schedule, refused: str | None) -> KeptSchedule:
+    return KeptSchedule(
+        stored.name,
+        definition,
+        stored.since,
+        stored.cursor,
+        stored.known,
+        refused=refused,
+        uid=stored.uid,
+        made_by=stored.made_by,
+    )
+
+
+def _stored(kept: KeptSchedule) -> StoredSchedule:
+    return StoredSchedule(kept.name, definition_of(kept.definition), kept.since, kept.cursor, None)
+
+
 def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitted:
     """What each occurrence of the schedule asks for. Raises the refusals of a submit."""
     class_name, _, method_name = schedule.job.partition("::")
@@ -356,6 +424,8 @@ def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitte
         terms = catalogue.policies[class_name].terms(cap=config.retry.cap, **own)
     except AboveCapError:
         raise InvalidParameterError(parameter="options.max_retries") from None
+    if terms.queue not in config.queues:
+        raise InvalidParameterError(parameter="options.queue")
     return Submitted(
         id=0,  # the ledger gives it
         call=Call(class_name, method_name, text, sensitive),

@@ -182,7 +182,7 @@ class TimeLeapt:
 class ScheduleDue:
     """What is due of a schedule behind its `cursor`, at wall time `now`, and the job that each occurrence asks for.
 
-    `job` is None where it is refused; `jitter` in seconds.
+    `job` is None where it is refused; `jitter` in seconds; `uid` is who has put it, None where the daemon submits.
     """
 
     name: str
@@ -192,6 +192,7 @@ class ScheduleDue:
     job: Submitted | None
     jitter: float
     now: float
+    uid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +257,26 @@ class SchedulesDefined:
 
 
 @dataclass(frozen=True, slots=True)
+class SchedulePut:
+    """Somebody makes a schedule, or changes one that was made so. Answered by it as a StoredSchedule.
+
+    Refused where there would be more than `most` of them.
+    """
+
+    schedule: ScheduleDefined
+    uid: int
+    made_by: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDeleted:
+    """A schedule that was made by a SchedulePut is wanted no more. Answered by None."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class SchedulesSetBack:
     """The clock was set back behind what some schedules were dealt with. Answered by a tuple of SetBack, in order."""
 
@@ -295,6 +316,8 @@ Item = (
     | OccurrenceAsked
     | Backfill
     | SchedulesDefined
+    | SchedulePut
+    | ScheduleDeleted
     | SchedulesSetBack
     | SchedulePaused
     | ScheduleResumed
@@ -316,7 +339,10 @@ class Dealt:
 
 @dataclass(frozen=True, slots=True)
 class StoredSchedule:
-    """A schedule as it is stored; `known` are occurrences behind the cursor that became jobs."""
+    """A schedule as it is stored; `known` are occurrences behind the cursor that became jobs.
+
+    `uid` and `made_by` are of who has put it, None where the configuration has it.
+    """
 
     name: str
     definition: str
@@ -324,6 +350,8 @@ class StoredSchedule:
     cursor: float
     paused_at: float | None
     known: frozenset[float] = frozenset()
+    uid: int | None = None
+    made_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

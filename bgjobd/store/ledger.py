@@ -40,7 +40,9 @@ from bgjobd.store.items import (
     OccurrenceTrimming,
     QueuePaused,
     QueueResumed,
+    ScheduleDeleted,
     SchedulePaused,
+    SchedulePut,
     ScheduleResumed,
     SchedulesDefined,
     SchedulesSetBack,
@@ -68,11 +70,12 @@ _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
 
 _SWEEPS: Final = (
     *(QueuePaused, QueueResumed, ClockJumped, DaemonStarted, TimeLeapt, Deletion, Trimming),
-    *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed, OccurrenceTrimming),
+    *(SchedulesDefined, SchedulesSetBack, SchedulePaused, ScheduleResumed),
+    *(ScheduleDeleted, OccurrenceTrimming),
 )
 """The items that a statement of their own carries out, on whatever rows it finds."""
 
-_APART: Final = (*_SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill)
+_APART: Final = (*_SWEEPS, BulkSubmission, OccurrencesDue, OccurrenceAsked, Backfill, SchedulePut)
 """The items before which all that came earlier is written."""
 
 
@@ -167,6 +170,8 @@ class Ledger:
                 return schedules.deal(self._execute, item, batch)
             case OccurrenceAsked():
                 return schedules.ask(self._execute, item, batch)
+            case SchedulePut():
+                return schedules.put(self._execute, item, batch.now)
             case Backfill():
                 return backfills.backfill(self._execute, item, batch)
             case _:
@@ -210,6 +215,8 @@ class Ledger:
                 return schedules.set_back(execute, item, batch.now)
             case SchedulePaused(name):
                 execute(schedules.PAUSE_SCHEDULE, {"name": name, "now": now})
+            case ScheduleDeleted(name):
+                execute(schedules.DELETE_SCHEDULE, {"name": name, "now": now})
             case ScheduleResumed(name):
                 execute(schedules.RESUME_SCHEDULE, {"name": name})
         return None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bgjob.codec import to_json
+from bgjob.errors import PermissionDeniedError
 from bgjob.words import Status
 from bgjobd.core.facts import CancelRequested, Unblocked
 from bgjobd.core.job import Job
@@ -36,6 +37,7 @@ from bgjobd.store.items import (
     OccurrencesDue,
     ScheduleDefined,
     ScheduleDue,
+    SchedulePut,
     SchedulesDefined,
     SchedulesSetBack,
     SetBack,
@@ -142,7 +144,8 @@ def _submit(schedule: ScheduleDue, wanted: Wanted, submitter: Submitter, overlay
         scheduled_at=wanted.at + later if later else None,
         is_blocked=wanted.is_blocked,
     )
-    decisions.store_new(fact, submitter, overlay)
+    by = submitter if schedule.uid is None else Submitter(schedule.uid, None, None)
+    decisions.store_new(fact, by, overlay)
 
 
 def _is_like(latest: _Latest | None, verdict: Verdict) -> bool:
@@ -286,7 +289,15 @@ _REMOVE_OTHERS: Final = """
     WHERE removed_at IS NULL AND uid IS NULL AND name NOT IN (SELECT value FROM json_each(:names))
 """
 _SELECT_SCHEDULES: Final = """
-    SELECT name, definition, since, cursor, paused_at FROM schedules WHERE removed_at IS NULL ORDER BY name
+    SELECT name, definition, since, cursor, paused_at, uid, made_by FROM schedules
+    WHERE removed_at IS NULL AND (:name IS NULL OR name = :name) ORDER BY name
+"""
+_COUNT_PUT: Final = """
+    SELECT count(*) FROM schedules WHERE uid IS NOT NULL AND removed_at IS NULL AND name <> :name
+"""
+_NAME_WHO_PUT: Final = "UPDATE schedules SET uid = :uid, made_by = :made_by WHERE name = :name"
+DELETE_SCHEDULE: Final = """
+    UPDATE schedules SET removed_at = :now WHERE name = :name AND uid IS NOT NULL AND removed_at IS NULL
 """
 PAUSE_SCHEDULE: Final = (
     "UPDATE schedules SET paused_at = coalesce(paused_at, :now) WHERE name = :name AND removed_at IS NULL"
@@ -312,8 +323,20 @@ def _define(execute: Execute, one: ScheduleDefined, now: float) -> None:
         execute(_BEGIN_ANEW, given)
 
 
-def stored(execute: Execute) -> tuple[StoredSchedule, ...]:
-    """The schedules that are configured, as they are stored."""
+def put(execute: Execute, item: SchedulePut, now: float) -> StoredSchedule:
+    """Take it up. Raises PermissionDeniedError where there are too many."""
+    name = item.schedule.name
+    (others,) = execute(_COUNT_PUT, {"name": name}).fetchone()
+    if others >= item.most:
+        raise PermissionDeniedError(reason=f"there are {others} schedules that were put; delete some first")
+    _define(execute, item.schedule, now)
+    execute(_NAME_WHO_PUT, {"name": name, "uid": item.uid, "made_by": item.made_by})
+    (found,) = stored(execute, name)
+    return found
+
+
+def stored(execute: Execute, name: str | None = None) -> tuple[StoredSchedule, ...]:
+    """The schedules that are configured or were put, as they are stored; or the one of this name."""
     return tuple(
         [
             StoredSchedule(
@@ -323,8 +346,12 @@ def stored(execute: Execute) -> tuple[StoredSchedule, ...]:
                 from_text(cursor),
                 instant(paused_at),
                 _jobs_ahead(execute, name, cursor),
+                uid,
+                made_by,
             )
-            for name, definition, since, cursor, paused_at in execute(_SELECT_SCHEDULES).fetchall()
+            for name, definition, since, cursor, paused_at, uid, made_by in execute(
+                _SELECT_SCHEDULES, {"name": name}
+            ).fetchall()
         ]
     )
 

@@ -226,9 +226,13 @@ def page(items: list[JsonObject], reply: JsonObject) -> Page[JsonObject]:
     return Page(items, following, is_complete, maybe_int(reply, "total"))
 
 
-def schedules(reply: JsonObject) -> list[JsonObject]:
-    told: list[JsonObject] = shaped(reply, "schedules", "[]Schedule")
-    return told
+def schedules(reply: JsonObject) -> PageBy[JsonObject, str]:
+    following = None if reply.get("next") is None else field(reply, "next", str)
+    return PageBy(shaped(reply, "schedules", "[]Schedule"), following)
+
+
+def created(reply: JsonObject) -> bool:
+    return field(reply, "created", bool)
 
 
 def occurrences(reply: JsonObject) -> PageBy[JsonObject, str]:

@@ -283,9 +283,17 @@ def resume(queue: str) -> Call[None]:
     return _call("Resume", answers.nothing, queue=queue)
 
 
-def schedules(next: int | None, name: str | None) -> Call[list[JsonObject]]:
-    """All, or the one of this name, each with its next occurrences, at most 100."""
-    return _call("Schedules", answers.schedules, next=next, name=name)
+def schedules(next: int | None, name: str | None, after: str | None = None) -> Call[PageBy[JsonObject, str]]:
+    """A page of them, or the one of this name, each with its next occurrences, at most 100."""
+    return _call("Schedules", answers.schedules, next=next, name=name, after=after)
+
+
+def put_schedule(name: str, definition: JsonObject) -> Call[bool]:
+    return _call("PutSchedule", answers.created, name=name, definition=definition)._replace(needs_code=True)
+
+
+def delete_schedule(name: str) -> Call[None]:
+    return _call("DeleteSchedule", answers.nothing, name=name)
 
 
 def occurrences(name: str, before: str | datetime | None, limit: int | None) -> Call[PageBy[JsonObject, str]]:

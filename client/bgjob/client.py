@@ -128,7 +128,24 @@ class _ManagingClient(_CallingClient):
 
         With `name` that one alone. Raises ScheduleNotFoundError.
         """
-        return self._call(calls.schedules(next, name))
+        page = self._call(calls.schedules(next, name))
+        found = page.items
+        while page.next is not None:
+            page = self._call(calls.schedules(next, name, page.next))
+            found += page.items
+        return found
+
+    def put_schedule(self, name: str, definition: Mapping[str, Any]) -> bool:
+        """Make a schedule, or change one that was put; whether it is new. Its name has a slash, such as `customer/7`;
+        `definition` has the keys of [schedules]. Its jobs are submitted as this user.
+
+        Raises InvalidNameError, InvalidParametersError for what is wrong with a key, and the refusals of a submit.
+        """
+        return self._call(calls.put_schedule(name, dict(definition)))
+
+    def delete_schedule(self, name: str) -> None:
+        """End a schedule that was put; its jobs go on. Raises ScheduleNotFoundError."""
+        self._call(calls.delete_schedule(name))
 
     def occurrences(
         self, name: str, *, before: str | datetime | None = None, limit: int | None = None

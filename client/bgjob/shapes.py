@@ -57,7 +57,8 @@ SHAPES: Final[Mapping[str, str]] = {
     "Schedule": (
         "name: string, job: string, parameters: object, cron: ?string, every: ?float, zone: ?string, "
         "description: string, missed: string, overlap: string, jitter: ?float, paused_at: ?moment, "
-        "next: []Next, last: ?Occurrence, refused: ?string"
+        "next: []Next, last: ?Occurrence, refused: ?string, "
+        "uid: ?int, made_by: ?string"
     ),
     "Minute": "completed: int, failed: int",
     "ClassUsage": (

@@ -111,6 +111,8 @@ def test_the_schedules_are_told_by_name_with_what_was_configured(client: Client)
         "next": [],
         "last": None,
         "refused": None,
+        "uid": None,
+        "made_by": None,
     }
     hourly = schedule(client, "hourly")
     assert (hourly["cron"], hourly["every"], hourly["zone"]) == (None, 3600, None)

@@ -25,6 +25,9 @@ def parse(given: Sequence[str] | None) -> argparse.Namespace:
     is_run = arguments.run is submit.run
     if is_run and arguments.timeout is not None and not (arguments.wait or arguments.follow):
         words.error("--timeout limits the wait and needs -w or -f; --attempt-timeout limits an attempt")
+    missing = schedules.try_missing(arguments) if arguments.run is schedules.schedule else None
+    if missing is not None:
+        words.error(f"schedule {arguments.action} needs {missing}")
     return arguments
 
 
@@ -391,11 +394,26 @@ def _add_schedule(commands: _Commands) -> None:
         schedules.schedule,
         "bgjob schedule run nightly-report",
         "bgjob schedule pause nightly-report",
+        "bgjob schedule backfill nightly-report --from 2026-01-01 --to 2026-02-01 --spread 10m",
+        "bgjob schedule put customer/7 --definition @customer.json",
         hint=_SCHEDULES,
-        more="Jobs under way go on in any case.",
+        more="Jobs under way go on in any case. What is put has a name with a slash, and goes on until it is deleted.",
     )
     command.add_argument("action", choices=schedules.ACTIONS, help="what is to be done")
     _add_schedule_name(command)
+    command.add_argument(
+        "--definition",
+        type=values.parameters,
+        metavar="JSON|@FILE|-",
+        help="of put: the keys of [schedules] as a JSON object",
+    )
+    of_backfill = command.add_argument_group("of backfill, which makes jobs of occurrences that have none")
+    of_backfill.add_argument("--from", dest="since", type=values.instant, metavar="TIME", help="the first")
+    of_backfill.add_argument("--to", dest="until", type=values.instant, metavar="TIME", help="the last")
+    of_backfill.add_argument(
+        "--spread", type=values.seconds, metavar="TIME", help="their starts are spread over this time"
+    )
+    of_backfill.add_argument("--yes", action="store_true", help="make them; else they are counted")
 
 
 def _add_schedule_name(command: argparse.ArgumentParser) -> None:

@@ -49,7 +49,9 @@ def occurrences(client: Client, given: argparse.Namespace) -> int:
 
 
 def schedule(client: Client, given: argparse.Namespace) -> int:
-    """Run a schedule's job now and print its id, or have its occurrences become no jobs (pause), or again (resume)."""
+    """Run a schedule's job now and print its id; have its occurrences become no jobs (pause), or again (resume); make
+    jobs of past ones (backfill); make a schedule of one's own (put), or end it (delete).
+    """
     return _DONE[given.action](client, given)
 
 
@@ -76,6 +78,40 @@ def _resume(client: Client, given: argparse.Namespace) -> int:
     return _told(given, "is not paused")
 
 
+def _put(client: Client, given: argparse.Namespace) -> int:
+    is_new = client.put_schedule(given.name, given.definition)
+    return _told(given, "is there" if is_new else "is changed")
+
+
+def _delete(client: Client, given: argparse.Namespace) -> int:
+    client.delete_schedule(given.name)
+    return _told(given, "is deleted")
+
+
+def _backfill(client: Client, given: argparse.Namespace) -> int:
+    made = client.backfill(
+        given.name, given.since, given.until, spread=given.spread, check_only=not given.yes
+    )
+    if given.json:
+        screen.tell_json({"count": made.occurrences, "ids": made.ids})
+    elif given.yes:
+        screen.tell("\n".join(map(str, made.ids)))
+    else:
+        more = "; --yes makes a job of each" if made.occurrences else ""
+        screen.say(f"{made.occurrences} occurrences have no job{more}")
+    return OK
+
+
+def try_missing(given: argparse.Namespace) -> str | None:
+    """The options without which that cannot be asked; None where all are there."""
+    match given.action:
+        case "put" if given.definition is None:
+            return "--definition"
+        case "backfill" if given.since is None or given.until is None:
+            return "--from and --to"
+    return None
+
+
 def _told(given: argparse.Namespace, what: str) -> int:
     if given.json:
         screen.tell_json({"schedule": given.name})
@@ -88,6 +124,9 @@ _DONE: Final[Mapping[str, Callable[[Client, argparse.Namespace], int]]] = {
     "run": _run,
     "pause": _pause,
     "resume": _resume,
+    "backfill": _backfill,
+    "put": _put,
+    "delete": _delete,
 }
 ACTIONS: Final = tuple(_DONE)
 """What can be asked of a schedule."""
@@ -151,6 +190,7 @@ def _rows(schedule: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "parameters", text.plain(schedule["parameters"])
     yield "missed", text.one_line(schedule["missed"])
     yield "overlap", text.one_line(schedule["overlap"])
+    yield "put by", text.one_line(schedule["made_by"] or "")
     yield "jitter", "" if schedule["jitter"] is None else f"up to {text.span(schedule['jitter'])}"
 
 

@@ -311,7 +311,14 @@ class Runner(Recorder):
             tell_failed_hook(row, target)
 
 
-_OF_A_SCHEDULE: Final = ("Occurrences", "RunSchedule", "PauseSchedule", "ResumeSchedule", "Backfill")
+_OF_A_SCHEDULE: Final = (
+    "Occurrences",
+    "RunSchedule",
+    "PauseSchedule",
+    "ResumeSchedule",
+    "Backfill",
+    "DeleteSchedule",
+)
 
 
 def _schedules(given: JsonObject) -> JsonObject:

@@ -1,0 +1,83 @@
+"""Schedules that are put while a real daemon runs, which outlive it, a reload, and who has put them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjob.client import Client
+from bgjob.errors import (
+    InvalidNameError,
+    InvalidParametersError,
+    MethodNotApprovedError,
+    RequestError,
+    ScheduleNotFoundError,
+)
+from tests.daemon.running import daemon
+from tests.support import eventually
+
+SCHEDULES = """
+[schedules.nightly]
+job = "probes.Probe::echo"
+cron = "@daily"
+"""
+HOURLY: dict[str, Any] = {"job": "probes.Probe::echo", "every": "1h", "parameters": {"value": 7}}
+
+
+def named(client: Client, name: str) -> dict[str, Any]:
+    (found,) = client.schedules(name=name)
+    return found
+
+
+def test_a_schedule_that_is_put_stays_until_it_is_deleted(tmp_path: Path) -> None:
+    me = pwd.getpwuid(os.getuid()).pw_name
+    with daemon(tmp_path, SCHEDULES) as running:
+        with running.client() as client:
+            assert client.put_schedule("customer/7", HOURLY)
+            assert not client.put_schedule("customer/7", HOURLY | {"overlap": "allow"})
+            assert client.put_schedule("customer/8", HOURLY | {"every": "1s"})
+            eventually(lambda: client.occurrences("customer/8").items)
+            job_id = client.occurrences("customer/8").items[0]["job_id"]
+            assert client.get(job_id).snapshot["submitted_uid"] == os.getuid()
+            assert client.get(job_id).snapshot["submitted_pid"] is None
+            client.pause_schedule("customer/8")
+            client.reload()
+            assert [one["name"] for one in client.schedules()] == ["customer/7", "customer/8", "nightly"]
+        running.stop()
+        running.start()
+        with running.client() as client:
+            eventually(lambda: len(client.schedules()) == 3)
+            seven = named(client, "customer/7")
+            assert (seven["made_by"], seven["uid"], seven["overlap"]) == (me, os.getuid(), "allow")
+            assert named(client, "customer/8")["paused_at"] is not None
+            client.delete_schedule("customer/8")
+            assert client.occurrences("customer/8").items
+            with pytest.raises(ScheduleNotFoundError):
+                client.schedules(name="customer/8")
+            with pytest.raises(ScheduleNotFoundError):
+                client.delete_schedule("nightly")
+            check_refusals(client)
+
+
+def check_refusals(client: Client) -> None:
+    wrong: list[tuple[str, dict[str, Any], type[RequestError]]] = [
+        ("nightly", HOURLY, InvalidNameError),
+        ("customer/", HOURLY, InvalidNameError),
+        ("customer/..", HOURLY, InvalidNameError),
+        ("a/" + "b" * 127, HOURLY, InvalidNameError),
+        ("a/b\n", HOURLY, InvalidNameError),
+        ("a/b", HOURLY | {"cron": "30 25 * * *"}, InvalidParametersError),
+        ("a/b", HOURLY | {"nonsense": 1}, InvalidParametersError),
+        ("a/b", HOURLY | {"parameters": {"other": 1}}, InvalidParametersError),
+        ("a/b", HOURLY | {"job": "probes.Probe::none"}, MethodNotApprovedError),
+    ]
+    for name, definition, refusal in wrong:
+        with pytest.raises(refusal):
+            client.put_schedule(name, definition)
+    with pytest.raises(InvalidParametersError, match="hour 25 of 0 to 23"):
+        client.put_schedule("a/b", {"job": "probes.Probe::echo", "cron": "30 25 * * *"})
+    assert [one["name"] for one in client.schedules()] == ["customer/7", "nightly"]
