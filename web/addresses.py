@@ -14,7 +14,10 @@ from bgjob.words import BLOCKED, RETRYING, SCHEDULED, SNOOZED, EntryType, Status
 
 MOST_TEXT: Final = 200
 NAME: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"
-"""A queue's, or a schedule's."""
+"""A queue's, or that of a schedule of the configuration."""
+
+SCHEDULE: Final = rf"{NAME}(?:/[A-Za-z0-9][A-Za-z0-9_.-]{{0,127}}){{0,9}}"
+"""A schedule's; one that was put has a slash in it."""
 
 PER_PAGE: Final = (10, 25, 50, 100)
 TYPES: Final = tuple(EntryType)
@@ -27,7 +30,7 @@ _SPAN: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _MINUTES: Final = {"m": 1, "h": 60, "d": 24 * 60}
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _PLACE: Final = re.compile(
-    rf"/(?:jobs(?:/[1-9][0-9]{{0,17}})?|schedules(?:/{NAME})?|system)?(?:\?[!-\[\]-~]*)?"
+    rf"/(?:jobs(?:/[1-9][0-9]{{0,17}})?|schedules(?:/{SCHEDULE})?|system)?(?:\?[!-\[\]-~]*)?"
 )
 
 
@@ -85,7 +88,7 @@ class View:
             upto=upto if page > 1 else None,
             at=at if upto is not None and page > 1 and _MOMENT.fullmatch(at) else "",
             since=since if path == "/jobs" and _SPAN.fullmatch(since) else "",
-            schedule=schedule if path == "/jobs" and re.fullmatch(NAME, schedule) else "",
+            schedule=schedule if path == "/jobs" and re.fullmatch(SCHEDULE, schedule) else "",
         )
 
     def but(self, **changes: Any) -> str:

@@ -23,7 +23,7 @@ from bgjob.errors import (
 )
 from bgjob.words import FINAL, EntryType, Status
 
-from .addresses import NAME, PER_PAGE, STATUSES, TYPES, View, place_of, since_of
+from .addresses import NAME, PER_PAGE, SCHEDULE, STATUSES, TYPES, View, place_of, since_of
 from .console import say
 from .events import Feed
 from .exchange import Request, Response, as_json, html, plain, redirect
@@ -408,10 +408,10 @@ _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]]
         ("POST", rf"/queues/({NAME})/pause", Page.pause),
         ("POST", rf"/queues/({NAME})/resume", Page.resume),
         ("GET", r"/schedules", _of_schedules(ScheduleViews.overview)),
-        ("GET", rf"/schedules/({NAME})", _of_schedules(ScheduleViews.one)),
-        ("POST", rf"/schedules/({NAME})/run", _of_schedules(ScheduleViews.run)),
-        ("POST", rf"/schedules/({NAME})/pause", _of_schedules(ScheduleViews.pause)),
-        ("POST", rf"/schedules/({NAME})/resume", _of_schedules(ScheduleViews.resume)),
+        ("GET", rf"/schedules/({SCHEDULE})", _of_schedules(ScheduleViews.one)),
+        ("POST", rf"/schedules/({SCHEDULE})/run", _of_schedules(ScheduleViews.run)),
+        ("POST", rf"/schedules/({SCHEDULE})/pause", _of_schedules(ScheduleViews.pause)),
+        ("POST", rf"/schedules/({SCHEDULE})/resume", _of_schedules(ScheduleViews.resume)),
         ("GET", r"/system", Page.system),
         ("GET", r"/login", Page.login),
         ("GET", r"/events", Page.events),

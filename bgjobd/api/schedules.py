@@ -163,7 +163,7 @@ def _instant(text: str, parameter: str) -> float:
 
 
 async def put_schedule(daemon: Daemon, given: schemas.PutSchedule, caller: Caller) -> JsonObject:
-    if not _PUT_NAME.fullmatch(given.name):
+    if len(given.name) > _LONGEST_NAME or not _PUT_NAME.fullmatch(given.name):
         raise InvalidNameError(field="name", value=given.name[:_LONGEST_NAME])
     definition = _definition(daemon, given.definition)
     reason = daemon.schedules.why_no_submit(caller.uid)
@@ -182,7 +182,7 @@ async def delete_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: C
 
 
 _LONGEST_NAME: Final = 128
-_PUT_NAME: Final = re.compile(rf"(?=.{{3,{_LONGEST_NAME}}}\Z)[A-Za-z][\w.-]*(/[A-Za-z0-9][\w.-]*)+", re.ASCII)
+_PUT_NAME: Final = re.compile(r"[A-Za-z][\w.-]*(?:/[A-Za-z0-9][\w.-]*)+", re.ASCII)
 """With a slash, so that none is ever one of the configuration's."""
 
 

@@ -200,6 +200,10 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "ResumeSchedule": service.call("ResumeSchedule", name="hourly"),
         "Occurrences": service.call("Occurrences", name="hourly"),
         "Backfill": service.call("Backfill", name="hourly", since=then, until=then, check_only=True),
+        "PutSchedule": service.call(
+            "PutSchedule", name="a/b", definition={"job": "probes.Probe::echo", "every": "1h"}
+        ),
+        "DeleteSchedule": service.call("DeleteSchedule", name="a/b"),
         "Classes": service.call("Classes"),
         "Stats": service.call("Stats", usage=True, counts=True),
         "List": service.call("List", limit=10, count=100),

@@ -271,6 +271,13 @@ def _of_methods(running: RunningDaemon, job_id: int) -> dict[str, str]:
         "Occurrences": [{"name": "nightly"}],
         **{name: [{"name": "nightly"}] for name in ("RunSchedule", "PauseSchedule", "ResumeSchedule")},
         "Backfill": [{"name": "nightly", "since": "2001-01-01T00:00:00Z", "until": "2001-01-01T00:00:00Z"}],
+        "PutSchedule": [
+            {
+                "name": "a/b",
+                "definition": {"job": f"{TARGET}::strict", "every": "1h", "parameters": {"x": "y"}},
+            }
+        ],
+        "DeleteSchedule": [{"name": "a/b"}],
         "Classes": [{}],
         "Running": [{}],
         "Why": [{"id": number} for number in range(1, job_id + len(WAYS))],

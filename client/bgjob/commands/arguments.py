@@ -394,10 +394,10 @@ def _add_schedule(commands: _Commands) -> None:
         schedules.schedule,
         "bgjob schedule run nightly-report",
         "bgjob schedule pause nightly-report",
-        "bgjob schedule backfill nightly-report --from 2026-01-01 --to 2026-02-01 --spread 10m",
+        "bgjob schedule backfill nightly-report --from 2026-01-01 --to 2026-02-01",
         "bgjob schedule put customer/7 --definition @customer.json",
         hint=_SCHEDULES,
-        more="Jobs under way go on in any case. What is put has a name with a slash, and goes on until it is deleted.",
+        more="Jobs under way go on in any case. What is put has a name with a slash.",
     )
     command.add_argument("action", choices=schedules.ACTIONS, help="what is to be done")
     _add_schedule_name(command)
