@@ -136,7 +136,7 @@ def _submit(schedule: ScheduleDue, wanted: Wanted, submitter: Submitter, overlay
         raise ValueError(f"schedule {schedule.name} has no job that could be submitted")
     for job_id in wanted.cancels:
         decisions.apply_fact(job_id, CancelRequested(), overlay)
-    later = jitter_of(schedule.name, wanted.at, schedule.jitter)
+    later = jitter_of(schedule.name, wanted.at, schedule.jitter) if schedule.jitter else 0.0
     fact = replace(
         schedule.job,
         schedule=schedule.name,
