@@ -50,9 +50,9 @@ class Every:
         """How many there are behind an instant, up to another."""
         return max(0, self._number(until) - self._number(after))
 
-    def latest(self, instant: float, since: float) -> float:
-        """The last one up to an instant."""
-        return self._at(self._number(instant))
+    def latest(self, instant: float, since: float, back: int = 0) -> float:
+        """The last one up to an instant, or of those the one so many further back."""
+        return self._at(self._number(instant) - back)
 
     def local(self, at: float) -> str:
         """When that is, for a person: in UTC, for they are of no zone."""
@@ -101,18 +101,23 @@ class Cron:
         return (at for at in found if at > instant)
 
     def count(self, after: float, until: float) -> int:
-        """How many there are behind an instant, up to another; some microseconds each."""
-        return sum(1 for _ in takewhile(lambda at: at <= until, self.after(after)))
+        """How many there are behind an instant, up to another; some microseconds a day."""
+        total, quiet_since = 0, after
+        for begin, end, is_quiet in self._days(after, until):
+            if not is_quiet:
+                total += self._count_undisturbed(quiet_since, begin) + self._count_each(begin, end)
+                quiet_since = end
+        return total + self._count_undisturbed(quiet_since, until)
 
-    def latest(self, instant: float, since: float) -> float:
-        """The last one up to an instant; `since` is one of them, and the answer where there is no other."""
+    def latest(self, instant: float, since: float, back: int = 0) -> float:
+        """The last one up to an instant, or of those the one so many further back; `since` is the first of them."""
         window = 60.0
         while instant - window > since:
             found = list(takewhile(lambda at: at <= instant, self.after(instant - window)))
-            if found:
-                return found[-1]
+            if len(found) > back:
+                return found[-1 - back]
             window *= 16
-        return max(takewhile(lambda at: at <= instant, self.after(since)), default=since)
+        return [since, *takewhile(lambda at: at <= instant, self.after(since))][-1 - back]
 
     def local(self, at: float) -> str:
         """What the clocks of the zone show then, with its name: "Mon 2026-11-30 02:30 CET"."""
@@ -131,6 +136,33 @@ class Cron:
             return None
         which = "first" if at == times[0] else "second"
         return f"the clock shows {local:%H:%M} twice on this day: the {which} time"
+
+    def _days(self, after: float, until: float) -> Iterator[tuple[float, float, bool]]:
+        """What lies between, day by day, and whether nobody sets the clock on that day, nor on those around it."""
+        begin = after
+        while begin < until:
+            end = min(begin + _DAY, until)
+            around = {self._offset(at) for at in (begin - _DAY, begin, end, end + _DAY)}
+            yield begin, end, len(around) == 1
+            begin = end
+
+    def _count_each(self, after: float, until: float) -> int:
+        return sum(1 for _ in takewhile(lambda at: at <= until, self.after(after)))
+
+    def _count_undisturbed(self, after: float, until: float) -> int:
+        """The same, while nobody sets the clock: on each day that it names, a cron expression names the same times."""
+        minute, hour, *days = self.expression.split()
+        first = self._midnight(after) + timedelta(days=1)
+        last = self._midnight(until)
+        if until - after < 2 * _DAY:
+            return self._count_each(after, until)
+        named = sum(1 for _ in _between(f"0 0 {' '.join(days)}", first, last))
+        times = sum(1 for _ in _between(f"{minute} {hour} * * *", first, first + timedelta(days=1)))
+        begin, end = (int(midnight.replace(tzinfo=self.zone).timestamp()) for midnight in (first, last))
+        return self._count_each(after, begin - 1) + named * times + self._count_each(end - 1, until)
+
+    def _midnight(self, instant: float) -> datetime:
+        return self._clock(instant).replace(hour=0, minute=0, second=0, microsecond=0)
 
     def _fixed(self, instant: int) -> Iterator[float]:
         latest = -math.inf
@@ -187,3 +219,8 @@ class Cron:
         local = self._clock(at)
         first = next(self._times(local - gap - timedelta(seconds=1)), local)
         return first if first < local else None
+
+
+def _between(expression: str, first: datetime, last: datetime) -> Iterator[datetime]:
+    """The times from `first` on, before `last`, on a clock that is never set."""
+    return takewhile(lambda at: at < last, CronSim(expression, first - timedelta(seconds=1)))

@@ -136,15 +136,14 @@ _IN_A_TURN: Final = 100
 def surplus_of(
     calendar: Calendar, cursor: float, known: Collection[float], rules: Rules, now: float
 ) -> Span | None:
-    """The first of those that others run in the stead of, where they are counted at once; it leaves some to `due`."""
-    if not isinstance(calendar, Every):
-        return None
+    """The first of those that others run in the stead of, counted a day at a time; it leaves some to `due`."""
     end = min([now - rules.late, *(at for at in known if at > cursor)])
-    count = calendar.count(cursor, end) - _most(rules) - 1
+    left = _most(rules) + 1
+    count = calendar.count(cursor, end) - left
     if count <= 0:
         return None
-    first = next(calendar.after(cursor))
-    return Span(first, calendar.latest(first + (count - 0.5) * calendar.seconds, first), count)
+    first = next(iter(calendar.after(cursor)))
+    return Span(first, calendar.latest(end, first, back=left), count)
 
 
 def due(
@@ -189,22 +188,18 @@ def _joined(span: Span | None, at: float) -> Span:
     return Span(at, at) if span is None else replace(span, until=at, count=span.count + 1)
 
 
-def span_of(occurrences: Iterable[float], until: float) -> Iterator[Span | None]:
-    """Those up to an instant, as one: the last value, None where there are none; before it as `due`."""
-    span: Span | None = None
-    for number, at in enumerate(takewhile(lambda at: at <= until, occurrences), 1):
-        span = _joined(span, at)
-        if number % _IN_A_TURN == 0:
-            yield None
-    yield span
+def span_of(calendar: Calendar, after: float, until: float) -> Span | None:
+    """Those behind an instant, up to another, as one; None where there are none."""
+    count = calendar.count(after, until)
+    if count == 0:
+        return None
+    first = next(iter(calendar.after(after)))
+    return Span(first, calendar.latest(until, first), count)
 
 
 def left_at(calendar: Calendar, span: Span, now: float) -> Span:
-    """What of a span, whose first lies in the past, does; counted from where less is to be counted."""
-    last = calendar.latest(now, span.at)
-    if now - span.at < span.until - now:
-        return Span(span.at, last, 1 + calendar.count(span.at, now))
-    return Span(span.at, last, span.count - calendar.count(now, span.until))
+    """What of a span, whose first lies in the past, does."""
+    return Span(span.at, calendar.latest(now, span.at), 1 + calendar.count(span.at, now))
 
 
 def left_of(

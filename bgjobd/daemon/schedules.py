@@ -55,6 +55,9 @@ from bgjobd.store.reader import Reader
 MOST_PUT: Final = 10_000
 """Schedules that are put while the daemon runs."""
 
+_LONG_AGO: Final = 86_400.0
+"""Seconds since when so much may be due that it is counted by the day before it is looked at one by one."""
+
 _TOGETHER: Final = 1000
 """About how many jobs one transaction may be about."""
 
@@ -305,7 +308,7 @@ class Schedules:
             return ScheduleDefined(name, text, is_new=True)
         if _times(old) == _times(schedule):
             return ScheduleDefined(name, text)
-        changed = await last_of(span_of(old.calendar.after(before.cursor), self._now()))
+        changed = span_of(old.calendar, before.cursor, self._now())
         if changed is not None:
             self._counters.note_skipped(name, Skipped(changed, Reason.CHANGED))
         return ScheduleDefined(name, text, is_new=True, changed=changed)
@@ -357,7 +360,8 @@ class Schedules:
 
     async def _gather(self, kept: KeptSchedule, now: float) -> ScheduleDue | None:
         rules, jitter = kept.definition.rules, kept.definition.jitter or 0.0
-        surplus = surplus_of(kept.calendar, kept.cursor, kept.known, rules, now)
+        is_long_ago = now - kept.cursor > _LONG_AGO
+        surplus = surplus_of(kept.calendar, kept.cursor, kept.known, rules, now) if is_long_ago else None
         begin = kept.cursor if surplus is None else surplus.until
         found = await last_of(due(kept.calendar.after(begin), kept.known, rules, now, surplus))
         if found is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -119,6 +119,25 @@ EXPRESSIONS = st.tuples(
 @example("0 12 30 * *", "Pacific/Apia", 0, 0)
 def test_occurrences_are_those_of_the_model(expression: str, zone: str, minutes: int, seconds: int) -> None:
     check_against_model(expression, zone, minutes, seconds)
+
+
+@settings(max_examples=60, deadline=None)
+@given(EXPRESSIONS, st.sampled_from(ZONES), st.integers(0, 10 * 1440), st.integers(0, 20 * 1440))
+@example("*/30 * * * *", "Europe/Berlin", 7 * 1440, 9 * 1440)
+@example("30 2 * * *", "Europe/Berlin", 7 * 1440, 9 * 1440)
+@example("0 0 * * *", "America/Sao_Paulo", 5 * 1440 + 1, 12 * 1440)
+@example("0 12 30 * *", "Pacific/Apia", 5 * 1440, 12 * 1440)
+def test_they_are_as_many_by_the_day_as_one_by_one(
+    expression: str, zone: str, before: int, many: int
+) -> None:
+    cron = Cron(expression, ZoneInfo(zone))
+    begin = datetime.fromisoformat(TRANSITIONS[zone]).replace(tzinfo=UTC).timestamp() - 60.0 * before
+    end = begin + 60.0 * many
+    each = [begin, *takewhile(lambda at: at <= end, cron.after(begin))]
+    assert cron.count(begin, end) == len(each) - 1
+    if len(each) > 1:
+        assert cron.latest(end, each[1]) == each[-1]
+        assert cron.latest(end, each[1], back=len(each) // 2 - 1) == each[-(len(each) // 2)]
 
 
 def check_against_model(expression: str, zone: str, minutes: int, seconds: int) -> None:

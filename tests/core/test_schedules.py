@@ -195,6 +195,22 @@ def test_of_a_span_that_is_cut_each_is_counted(calendar: Calendar, since: int, m
     assert left_at(calendar, span, now) == Span(left[0], left[-1], len(left))
 
 
+@given(st.sampled_from(Missed), st.integers(0, 3), st.integers(0, 600), st.integers(2, 5 * 1440))
+def test_what_is_counted_by_the_day_is_what_is_counted_one_by_one(
+    missed: Missed, limit: int, late: int, minutes: int
+) -> None:
+    rules, now, calendar = (
+        Rules(missed, late=float(late), missed_limit=limit),
+        minutes * 60.0,
+        Cron("* * * * *"),
+    )
+    counted = surplus_of(calendar, 0.0, (), rules, now)
+    begin = 0.0 if counted is None else counted.until
+    assert last(due(calendar.after(begin), (), rules, now, counted)) == last(
+        due(calendar.after(0.0), (), rules, now)
+    )
+
+
 def test_a_year_of_seconds_is_counted_at_once() -> None:
     counted = surplus_of(Every(1.0), 0.0, (), Rules(), 3e7)
     assert counted is not None
@@ -216,9 +232,9 @@ def test_those_up_to_one_that_became_a_job_are_counted_at_once() -> None:
 
 
 def test_a_span_counts_those_up_to_an_instant() -> None:
-    *_, span = span_of(Every(2.0).after(0.0), 7.0)
-    assert span == Span(2.0, 6.0, 3)
-    assert list(span_of(Every(2.0).after(0.0), 1.0)) == [None]
+    assert span_of(Every(2.0), 0.0, 7.0) == Span(2.0, 6.0, 3)
+    assert span_of(Every(2.0), 0.0, 1.0) is None
+    assert span_of(Cron("0 0 * * *"), 0.0, 4e8) == Span(86_400.0, 4629 * 86_400.0, 4629)
 
 
 def test_jitter_follows_from_name_and_occurrence() -> None:
