@@ -308,10 +308,11 @@ class Schedules:
             return ScheduleDefined(name, text, is_new=True)
         if _times(old) == _times(schedule):
             return ScheduleDefined(name, text)
-        changed = span_of(old.calendar, before.cursor, self._now())
+        now = self._now()
+        changed = span_of(old.calendar, before.cursor, now)
         if changed is not None:
             self._counters.note_skipped(name, Skipped(changed, Reason.CHANGED))
-        return ScheduleDefined(name, text, is_new=True, changed=changed)
+        return ScheduleDefined(name, text, is_new=True, changed=changed, since=now)
 
     async def _ask_for_jobs(self, config: Config, catalogue: Catalogue) -> None:
         """What the occurrences ask for, by this catalogue; say where that is refused, and was not, or otherwise."""

@@ -240,13 +240,14 @@ class Backfill:
 @dataclass(frozen=True, slots=True)
 class ScheduleDefined:
     """What is configured of a schedule, as JSON text. `changed`: of one whose times have changed, what was due by the
-    old ones; where they have changed, or it is new, nothing from before now is due.
+    old ones; where they have changed, or it is new, nothing is due from before `since`, which is now where it is None.
     """
 
     name: str
     definition: str
     is_new: bool = False
     changed: Span | None = None
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

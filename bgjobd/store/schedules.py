@@ -280,7 +280,7 @@ _DEFINE: Final = """
     ON CONFLICT (name) DO UPDATE SET definition = :definition
 """
 _BEGIN_ANEW: Final = """
-    UPDATE schedules SET since = :now, cursor = :now,
+    UPDATE schedules SET since = :since, cursor = :since,
         paused_at = CASE WHEN removed_at IS NULL THEN paused_at END, removed_at = NULL
     WHERE name = :name
 """
@@ -320,7 +320,8 @@ def _define(execute: Execute, one: ScheduleDefined, now: float) -> None:
     if one.changed is not None:
         execute(statements.WRITE_OCCURRENCES, row_of(one.name, Skipped(one.changed, Reason.CHANGED), now))
     if one.is_new or one.changed is not None:
-        execute(_BEGIN_ANEW, given)
+        since = given["now"] if one.since is None else to_text(one.since)
+        execute(_BEGIN_ANEW, {"name": one.name, "since": since})
 
 
 def put(execute: Execute, item: SchedulePut, now: float) -> StoredSchedule:

@@ -259,9 +259,9 @@ def test_a_new_schedule_begins_now_and_a_removed_one_begins_anew(store: Store) -
 
 
 def test_what_was_due_by_other_times_is_told(nightly: Store) -> None:
-    nightly.now = FIRST + 120
-    (after,) = define(nightly, NIGHTLY, changed=Span(FIRST, FIRST + 120, 3))
-    assert after.cursor == nightly.now
+    nightly.now = FIRST + 130
+    (after,) = define(nightly, NIGHTLY, changed=Span(FIRST, FIRST + 120, 3), since=FIRST + 125)
+    assert (after.since, after.cursor) == (FIRST + 125, FIRST + 125)
     assert rows(nightly) == [(0, 2, 3, "skipped", "changed", None)]
 
 
