@@ -163,7 +163,7 @@ def _instant(text: str, parameter: str) -> float:
 
 
 async def put_schedule(daemon: Daemon, given: schemas.PutSchedule, caller: Caller) -> JsonObject:
-    if len(given.name) > _LONGEST_NAME or not _PUT_NAME.fullmatch(given.name):
+    if not _may_be_put(given.name):
         raise InvalidNameError(field="name", value=given.name[:_LONGEST_NAME])
     definition = _definition(daemon, given.definition)
     reason = daemon.schedules.why_no_submit(caller.uid)
@@ -182,8 +182,14 @@ async def delete_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: C
 
 
 _LONGEST_NAME: Final = 128
-_PUT_NAME: Final = re.compile(r"[A-Za-z][\w.-]*(?:/[A-Za-z0-9][\w.-]*)+", re.ASCII)
-"""With a slash, so that none is ever one of the configuration's."""
+_PART: Final = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+def _may_be_put(name: str) -> bool:
+    """Whether it has a slash, so that it is never one of the configuration's, and looks like those beside that."""
+    parts = name.split("/")
+    is_named = len(parts) > 1 and len(name) <= _LONGEST_NAME and name[0].isalpha()
+    return is_named and all(_PART.fullmatch(part) for part in parts)
 
 
 def _definition(daemon: Daemon, given: JsonObject) -> Schedule:

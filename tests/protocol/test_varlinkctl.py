@@ -201,7 +201,9 @@ def test_every_call_answers_in_the_shape_that_the_description_tells(service: Ser
         "Occurrences": service.call("Occurrences", name="hourly"),
         "Backfill": service.call("Backfill", name="hourly", since=then, until=then, check_only=True),
         "PutSchedule": service.call(
-            "PutSchedule", name="a/b", definition={"job": "probes.Probe::echo", "every": "1h"}
+            "PutSchedule",
+            name="a/b",
+            definition={"job": "shop_jobs.EmailNotification::send", "every": "1h", "parameters": {"to": "a"}},
         ),
         "DeleteSchedule": service.call("DeleteSchedule", name="a/b"),
         "Classes": service.call("Classes"),

@@ -41,9 +41,7 @@ MAKERS = {
     "web/addresses.py", "web/heads.py", "web/views.py",
 }  # fmt: skip
 DOTTED = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
-PUT_NAME = r"[A-Za-z][\w.-]*(?:/[A-Za-z0-9][\w.-]*)+"
 UNAMBIGUOUS = {
-    PUT_NAME: ["a/" * 50_000, "a" * 100_000, "a/a" * 50_000 + "!"],
     DOTTED: ["a." * 50_000, "a" * 50_000 + "-", "." * 50_000, "a.a" * 50_000 + "!"],
     _CHARACTERS.pattern: [
         "\u2600\u200d" * 20_000,

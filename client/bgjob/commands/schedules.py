@@ -49,9 +49,7 @@ def occurrences(client: Client, given: argparse.Namespace) -> int:
 
 
 def schedule(client: Client, given: argparse.Namespace) -> int:
-    """Run a schedule's job now and print its id; have its occurrences become no jobs (pause), or again (resume); make
-    jobs of past ones (backfill); make a schedule of one's own (put), or end it (delete).
-    """
+    """Run a schedule's job now, pause or resume or backfill it, or put and delete one of your own."""
     return _DONE[given.action](client, given)
 
 
