@@ -91,12 +91,12 @@ class Daemon:
         self._relay = Relay(log.pass_on)
         self.supervisor = self._make_supervisor(config, life)
         self._signs_of_life = SignsOfLife(notifier, self._outbox, lambda: self.fork_server)
-        self.retention = self._make_retention()
-        self.schedules = self._make_schedules()
+        self.retention = _retention(self)
+        self.schedules = _schedules(self)
         self._due_timer = DueTimer(clock, self._outbox, self._on_leap, self.say)
-        self._deliveries = self._make_deliveries()
-        self.inspection = self._make_inspection()
-        self.reload = self._make_reload(load_config)
+        self._deliveries = _deliveries(self)
+        self.inspection = _inspection(self)
+        self.reload = _reload(self, load_config)
 
     # How the parts are wired
 
@@ -128,74 +128,6 @@ class Daemon:
             on_change=self._on_change,
         )
         return Supervisor(surroundings)
-
-    def _make_retention(self) -> Retention:
-        return Retention(
-            kept=lambda: self.config.retention,
-            outputs=self.outputs,
-            in_use=self.supervisor.jobs,
-            read=self.readers.read,
-            record=self.record,
-            in_background=self.background.start,
-            now=self.clock.now,
-            say=self.say,
-        )
-
-    def _make_schedules(self) -> Schedules:
-        return Schedules(
-            config=lambda: self.config,
-            current_catalogue=self.current_catalogue,
-            read=self.readers.read,
-            record=self.record,
-            counters=self.counters,
-            now=self.clock.now,
-            say=self.say,
-        )
-
-    def _make_deliveries(self) -> Deliveries:
-        return Deliveries(
-            supervisor=self.supervisor,
-            due_timer=self._due_timer,
-            counters=self.counters,
-            followers=self.followers,
-            waiters=self.waiters,
-            recent=self.recent,
-            log=self._log,
-            say=self.say,
-        )
-
-    def _make_inspection(self) -> Inspection:
-        return Inspection(
-            readers=self.readers,
-            deliveries=self._deliveries,
-            supervisor=self.supervisor,
-            current_catalogue=self.current_catalogue,
-            health=self.health,
-            lanes=lambda: self.lanes,
-            closing=lambda: self._closing,
-            reload_failure=lambda: self.reload.failure,
-            now=self.clock.now,
-        )
-
-    def _make_reload(self, load_config: Callable[[], Config]) -> Reload:
-        reload = Reload(
-            load_config=load_config,
-            current_config=self._current,
-            current_catalogue=self.current_catalogue,
-            supervisor=self.supervisor,
-            readers=self.readers,
-            log=self._log,
-            notifier=self._notifier,
-            background=self.background,
-            status=self.inspection.status,
-            say=self.say,
-        )
-        reload.on_success += [
-            self.retention.look_now,
-            self.supervisor.work_limits.look_at_all,
-            self.schedules.wake,
-        ]
-        return reload
 
     # Start and stop
 
@@ -373,6 +305,79 @@ class Daemon:
         if delivery.committed is not None:
             self.schedules.on_commit()
         self._notifier.status(self.inspection.status)
+
+
+def _retention(daemon: Daemon) -> Retention:
+    return Retention(
+        kept=lambda: daemon.config.retention,
+        outputs=daemon.outputs,
+        in_use=daemon.supervisor.jobs,
+        read=daemon.readers.read,
+        record=daemon.record,
+        in_background=daemon.background.start,
+        now=daemon.clock.now,
+        say=daemon.say,
+    )
+
+
+def _schedules(daemon: Daemon) -> Schedules:
+    return Schedules(
+        config=lambda: daemon.config,
+        current_catalogue=daemon.current_catalogue,
+        read=daemon.readers.read,
+        record=daemon.record,
+        counters=daemon.counters,
+        now=daemon.clock.now,
+        say=daemon.say,
+    )
+
+
+def _deliveries(daemon: Daemon) -> Deliveries:
+    return Deliveries(
+        supervisor=daemon.supervisor,
+        due_timer=daemon._due_timer,
+        counters=daemon.counters,
+        followers=daemon.followers,
+        waiters=daemon.waiters,
+        recent=daemon.recent,
+        log=daemon._log,
+        say=daemon.say,
+    )
+
+
+def _inspection(daemon: Daemon) -> Inspection:
+    return Inspection(
+        readers=daemon.readers,
+        deliveries=daemon._deliveries,
+        supervisor=daemon.supervisor,
+        current_catalogue=daemon.current_catalogue,
+        health=daemon.health,
+        lanes=lambda: daemon.lanes,
+        closing=lambda: daemon._closing,
+        reload_failure=lambda: daemon.reload.failure,
+        now=daemon.clock.now,
+    )
+
+
+def _reload(daemon: Daemon, load_config: Callable[[], Config]) -> Reload:
+    reload = Reload(
+        load_config=load_config,
+        current_config=daemon._current,
+        current_catalogue=daemon.current_catalogue,
+        supervisor=daemon.supervisor,
+        readers=daemon.readers,
+        log=daemon._log,
+        notifier=daemon._notifier,
+        background=daemon.background,
+        status=daemon.inspection.status,
+        say=daemon.say,
+    )
+    reload.on_success += [
+        daemon.retention.look_now,
+        daemon.supervisor.work_limits.look_at_all,
+        daemon.schedules.wake,
+    ]
+    return reload
 
 
 def _many(attempts: int) -> str:
