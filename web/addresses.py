@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from bgjob.words import BLOCKED, RETRYING, SCHEDULED, SNOOZED, EntryType, Status
 
@@ -16,8 +16,8 @@ MOST_TEXT: Final = 200
 NAME: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"
 """A queue's, or that of a schedule of the configuration."""
 
-SCHEDULE: Final = rf"{NAME}(?:/[A-Za-z0-9][A-Za-z0-9_.-]{{0,127}}){{0,9}}"
-"""A schedule's; one that was put has a slash in it."""
+SCHEDULE: Final = rf"{NAME}(?:%2F[A-Za-z0-9][A-Za-z0-9_.-]{{0,127}}){{0,9}}"
+"""A schedule's, as it stands in a path; one that was put has a slash in it."""
 
 PER_PAGE: Final = (10, 25, 50, 100)
 TYPES: Final = tuple(EntryType)
@@ -32,6 +32,11 @@ _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]
 _PLACE: Final = re.compile(
     rf"/(?:jobs(?:/[1-9][0-9]{{0,17}})?|schedules(?:/{SCHEDULE})?|system)?(?:\?[!-\[\]-~]*)?"
 )
+
+
+def quoted(name: str) -> str:
+    """The name as it stands in a path."""
+    return quote(name, safe="")
 
 
 def place_of(text: str) -> str:
@@ -88,7 +93,7 @@ class View:
             upto=upto if page > 1 else None,
             at=at if upto is not None and page > 1 and _MOMENT.fullmatch(at) else "",
             since=since if path == "/jobs" and _SPAN.fullmatch(since) else "",
-            schedule=schedule if path == "/jobs" and re.fullmatch(SCHEDULE, schedule) else "",
+            schedule=schedule if path == "/jobs" and re.fullmatch(SCHEDULE, quoted(schedule)) else "",
         )
 
     def but(self, **changes: Any) -> str:

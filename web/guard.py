@@ -123,5 +123,5 @@ def cookie_name(request: Request) -> str:
 def _login_for(request: Request) -> str:
     """The login that leads on to what was asked for."""
     query = f"?{urlencode(request.query)}" if request.query else ""
-    place = quote(request.path) + query
+    place = quote(request.path, safe="/%") + query
     return "/login" if place == "/" else f"/login?{urlencode({'next': place})}"

@@ -57,7 +57,7 @@ class Head:
         except ValueError:
             raise _bad(400, f"an address may have {_MOST_FIELDS} fields") from None
         method = "GET" if self.is_head else self.method
-        return Request(method, unquote(path), fields, self.headers, body, peer)
+        return Request(method, _unquoted(path), fields, self.headers, body, peer)
 
 
 def read_head(source: BufferedIOBase) -> Head:
@@ -130,3 +130,11 @@ def head_of(response: Response, *, is_last: bool) -> bytes:
     lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
     lines += [f"{name}: {_CONTROL.sub('', value)}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+
+
+def _unquoted(path: str) -> str:
+    """The path as it is meant; a slash that was quoted, and so is part of a name, stays so: %2F."""
+    return unquote(_QUOTED_SLASH.sub("%252F", path))
+
+
+_QUOTED_SLASH: Final = re.compile("%2F", re.IGNORECASE)

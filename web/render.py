@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from bgjob.amounts import in_largest_unit, limits_text, size_text, span_text
 from bgjob.text import lines, raised, retries_spent, standing, to_json
 
+from .addresses import quoted
 from .drawings import chart, day_line, hour_lines, legend, squares, together
 from .strip import how_of, kind_of
 
@@ -80,6 +81,7 @@ def _environment(static: str) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "quoted": quoted,
         "badge": badge, "size": size_text, "seconds": span_text, "pretty": pretty, "short": short,
         "own_frames": own_frames, "limits": limits_text, "moment": moment,
         "parted": parted, "as_it_is": as_it_is,

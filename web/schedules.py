@@ -11,7 +11,7 @@ from typing import Any, Final
 from bgjob import Client
 from bgjob.text import instant
 
-from .addresses import PER_PAGE, View, moment_of, place_of
+from .addresses import PER_PAGE, View, moment_of, place_of, quoted
 from .exchange import Request, Response
 from .strip import Told, kind_of, meetings
 
@@ -73,7 +73,7 @@ class ScheduleViews:
             "coming": schedule["next"][:_NEXT],
             "occurrences": page.items,
             "before": before,
-            "older": None if page.next is None else f"/schedules/{name}?before={page.next}",
+            "older": None if page.next is None else f"/schedules/{quoted(name)}?before={page.next}",
         }
         return self._shown(request, "schedule.html", values)
 
@@ -100,7 +100,7 @@ class ScheduleViews:
 def _place(request: Request, name: str) -> str:
     """Where the form stood: the list says so, a schedule's own page has nothing to say."""
     told = request.form.get("next")
-    return f"/schedules/{name}" if told is None else place_of(told)
+    return f"/schedules/{quoted(name)}" if told is None else place_of(told)
 
 
 def _fits(schedule: Told, view: View) -> bool:

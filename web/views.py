@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
+from urllib.parse import unquote
 
 from bgjob import BgjobError, Client
 from bgjob.answers import Key
@@ -394,7 +395,7 @@ def _behind(view: View) -> int | None:
 
 
 def _of_schedules(view: Callable[..., Response]) -> Callable[..., Response]:
-    return lambda page, *given: view(page.schedules, *given)
+    return lambda page, request, *name: view(page.schedules, request, *map(unquote, name))
 
 
 _ROUTES: Final[tuple[tuple[str, re.Pattern[str], Callable[..., Response]], ...]] = tuple(
