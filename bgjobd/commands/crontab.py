@@ -26,6 +26,7 @@ from bgjobd.commands import toml_text
 from bgjobd.commands.exit_codes import FAILED, OK, complain
 from bgjobd.config.problems import dotted, fault_message
 from bgjobd.config.sections import Schedule
+from bgjobd.core.schedules import Missed, Overlap
 from bgjobd.host import clock
 
 _VARIABLE: Final = re.compile(r"[\"']?([A-Za-z_]\w*)[\"']?\s*=\s*(.*)")
@@ -43,17 +44,21 @@ _OF_VARIABLES: Final = {
     **dict.fromkeys(("PATH", "SHELL", "HOME"), "a job needs none, for no shell runs it"),
 }
 _OF_WRAPPERS: Final = {
-    "flock": 'overlap = "skip", which is the default, leaves out what a job has not ended for',
-    "timeout": "timeout stops an attempt",
+    "flock": "overlap says what becomes of an occurrence while a job of it has not ended",
+    "timeout": "timeout, a key of the schedule, stops an attempt",
     **dict.fromkeys(("nice", "ionice"), "nice, a key of the class, does it"),
     **dict.fromkeys(("sudo", "su", "runuser"), "user, a key of the class, does it where the daemon is root"),
 }
+_IMPATIENT: Final = re.compile(r"-\w*[nw].*|--(?:nb|nonblock|wait|timeout).*")
+"""Options of flock by which it gives up, at once or in the end."""
 _LEFT_OUT: Final = {
     "idempotency_key": ("--key", "an occurrence becomes one job without it"),
     "delay": ("--delay", "write the later time"),
     "at": ("--at", "the times say when"),
     "wait": ("--wait", "nobody waits for it"),
     "follow": ("--follow", "nobody waits for it"),
+    "timeout": ("--timeout", "nobody waits for it; timeout, a key of the schedule, stops an attempt"),
+    "json": ("--json", "nobody reads what it prints"),
     "retry_count": ("--retry-count", "max_retries says how often it is tried"),
     "socket": ("--socket", "it is the daemon's that has this configuration"),
 }
@@ -88,6 +93,8 @@ def drafted(text: str, zone: str | None, has_users: bool = False) -> Iterator[st
     """The lines of the draft; `zone` is the machine's, None where nobody knows."""
     yield "# Drafted from a crontab. Once these lines are in the configuration, take their like out of the crontab:"
     yield "# `bgjobd check` says what each means, and whether its job may run."
+    yield "# As with cron what is missed does not run, and a job runs beside one that has not ended, unless a line"
+    yield "# has flock. Without the lines `missed` and `overlap` the newest that is missed runs, and one job at a time."
     if zone is None:
         yield "# cron's times are on the clocks of its machine, whose zone nobody knows by name: see that it is UTC."
     crontab = _Crontab(zone or "UTC")
@@ -121,10 +128,9 @@ class _Crontab:
     def _schedule(self, entry: _Entry) -> list[str]:
         words, before = _call(entry.command)
         given = _parsed(words)
-        keys = _keys(entry.times, self.zone, given)
-        notes = [*_of_wrapper(before), *_of_options(given)]
-        if entry.user is not None:
-            notes.append(f"as {entry.user}: user, a key of the class, does it where the daemon is root")
+        wrappers = _wrappers(before)
+        keys = _keys(entry.times, self.zone, _overlap(wrappers), given)
+        notes = [*_of_wrappers(wrappers, entry.user), *_of_options(given)]
         _check(keys)
         return [*(f"#   left out: {one_line(note)}" for note in notes), *self._table(keys)]
 
@@ -234,12 +240,14 @@ def _check_is_run(words: Sequence[str]) -> None:
 # The schedule
 
 
-def _keys(times: str, zone: str, given: argparse.Namespace) -> dict[str, Any]:
+def _keys(times: str, zone: str, overlap: Overlap, given: argparse.Namespace) -> dict[str, Any]:
     keys = {
         "job": "::".join(given.target),
         "parameters": {**given.whole, **dict(given.parameters)} or None,
         "cron": times,
         "zone": None if zone == "UTC" else zone,
+        "missed": Missed.SKIP.value,
+        "overlap": overlap.value,
         "queue": given.queue,
         "priority": given.priority,
         "timeout": _seconds(given.attempt_timeout),
@@ -267,18 +275,34 @@ def _check(keys: Mapping[str, Any]) -> None:
         raise _Unfit(f"makes no schedule: {wrong}") from None
 
 
-def _of_wrapper(before: Sequence[str]) -> Iterator[str]:
-    """What stands before `bgjob` and is more than a way to call it."""
-    words = [
-        word
-        for word in before
-        if basename(word) not in _PROGRAMS
-        and not basename(word).startswith("python")
-        and not _ASSIGNMENT.fullmatch(word)
-    ]
-    if words:
-        why = _OF_WRAPPERS.get(basename(words[0]), "a job is called by no other command")
+def _wrappers(before: Sequence[str]) -> list[list[str]]:
+    """The commands that the call is an argument of, each with its own arguments, without mere ways to call it."""
+    found: list[list[str]] = []
+    for word in before:
+        name = basename(word)
+        if name in _PROGRAMS or name.startswith("python") or _ASSIGNMENT.fullmatch(word):
+            continue
+        if name in _OF_WRAPPERS or not found:
+            found.append([])
+        found[-1].append(word)
+    return found
+
+
+def _overlap(wrappers: Sequence[Sequence[str]]) -> Overlap:
+    """What comes closest to that which the line does while the job before has not ended."""
+    options = next((options for program, *options in wrappers if basename(program) == "flock"), None)
+    if options is None:
+        return Overlap.ALLOW
+    return Overlap.SKIP if any(map(_IMPATIENT.fullmatch, options)) else Overlap.WAIT
+
+
+def _of_wrappers(wrappers: Sequence[Sequence[str]], user: str | None) -> Iterator[str]:
+    instead = "" if user is not None else "; --with-users is for crontabs whose lines name a user"
+    for words in wrappers:
+        why = _OF_WRAPPERS.get(basename(words[0]), f"a job is called by no other command{instead}")
         yield f"{' '.join(words)}: {why}"
+    if user is not None:
+        yield f"as {user}: user, a key of the class, does it where the daemon is root"
 
 
 def _of_options(given: argparse.Namespace) -> Iterator[str]:

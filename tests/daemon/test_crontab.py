@@ -33,6 +33,8 @@ def test_a_line_that_calls_bgjob_becomes_a_schedule() -> None:
             "job": "myapp.jobs.DailyReport::build_all",
             "parameters": {"kind": "daily", "n": 2},
             "cron": "30 2 * * 1-5",
+            "missed": "skip",
+            "overlap": "allow",
             "priority": 3,
             "timeout": 600,
             "max_retries": 1,
@@ -108,7 +110,13 @@ def test_of_each_other_line_it_is_said_what_it_would_need(line: str, note: str) 
 @pytest.mark.parametrize(
     ("command", "note"),
     [
-        ("flock -n /run/lock/x bgjob run a.B::c", 'left out: flock -n /run/lock/x: overlap = "skip"'),
+        ("flock -n /run/lock/x bgjob run a.B::c", "left out: flock -n /run/lock/x: overlap says"),
+        ("timeout 60 nice -n 10 bgjob run a.B::c", "left out: timeout 60: timeout, a key"),
+        ("timeout 60 nice -n 10 bgjob run a.B::c", "left out: nice -n 10: nice, a key of the class"),
+        ("chronic bgjob run a.B::c", "left out: chronic: a job is called by no other command"),
+        ("root bgjob run a.B::c", "; --with-users is for crontabs whose lines name a user"),
+        ("bgjob run a.B::c -w --timeout 30 --json", "left out: --timeout: nobody waits for it"),
+        ("bgjob run a.B::c -w --timeout 30 --json", "left out: --json: nobody reads"),
         ('bgjob run a.B::c --key "c-$(date +\\%F)"', "left out: --key: an occurrence becomes one job"),
         ("bgjob --socket /run/s.sock run a.B::c -w", "left out: --wait"),
     ],
@@ -118,10 +126,30 @@ def test_what_means_nothing_in_a_schedule_is_left_out_and_told(command: str, not
     assert note in notes(f"0 4 * * * {command}")
 
 
+@pytest.mark.parametrize(
+    ("before", "overlap"),
+    [
+        ("", "allow"),
+        ("nice -n 10 ", "allow"),
+        ("flock -n /run/l ", "skip"),
+        ("nice /usr/bin/flock -xw10 /run/l ", "skip"),
+        ("flock /run/l ", "wait"),
+    ],
+)
+def test_what_a_line_does_with_a_missed_time_or_a_slow_job_its_schedule_does(
+    before: str, overlap: str
+) -> None:
+    (found,) = schedules(f"0 4 * * * {before}bgjob run a.B::c").values()
+    assert (found["missed"], found["overlap"]) == ("skip", overlap)
+    head = "\n".join(drafted("", "UTC"))
+    assert "what is missed does not run, and a job runs beside one that has not ended" in head
+
+
 def test_the_users_column_is_read_where_there_is_one() -> None:
     line = "0 4 * * * www-data bgjob run a.B::c"
     assert list(schedules(line, has_users=True)) == ["b-c"]
     assert "left out: as www-data: user, a key of the class" in notes(line, has_users=True)
+    assert "--with-users" not in notes("0 4 * * * root chronic bgjob run a.B::c", has_users=True)
 
 
 def test_a_draft_of_a_file_can_be_loaded_and_nothing_of_a_line_moves_the_terminal(tmp_path: Path) -> None:
