@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from bgjob.codec import to_json
 from bgjobd.commands.findings import Finding, remark
-from bgjobd.config.sections import Config
+from bgjobd.config.cron_expressions import surprises_of
+from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.schedules import next_of
 
 _DAY: Final = 86_400
@@ -22,18 +25,33 @@ _NAMED: Final = 5
 
 
 def findings(config: Config, now: float) -> Iterator[Finding]:
-    """Schedules that fill the database, and those that do the same at the same times."""
+    """What a single one most likely does not mean, and those that do the same at the same times."""
     for name, schedule in sorted(config.schedules.items()):
-        if schedule.every is not None and _DAY / schedule.every > _MANY:
-            often = f"{_DAY / schedule.every:,.0f} occurrences a day, each a row and most of them a job"
-            kept = "kept as long as [retention] completed says"
-            yield remark(
-                f"schedule {name}: {often}, {kept}; take a longer `every`, or keep them for less time"
-            )
+        yield from (remark(f"schedule {name}: {told}") for told in _surprises(schedule, now))
     for names in _alike(config, now):
         what = f"submit {config.schedules[names[0]].job}, with the same parameters and at the same times"
         named = ", ".join(names[:_NAMED]) + (" and others" if len(names) > _NAMED else "")
         yield remark(f"schedules {named} {what}; keep one of them, unless several jobs are meant")
+
+
+def _surprises(schedule: Schedule, now: float) -> Iterator[str]:
+    if schedule.cron is not None:
+        yield from surprises_of(schedule.cron)
+    if schedule.every is not None and _DAY / schedule.every > _MANY:
+        often = f"{_DAY / schedule.every:,.0f} occurrences a day, each a row and most of them a job"
+        kept = "kept as long as [retention] completed says"
+        yield f"{often}, {kept}; take a longer `every`, or keep them for less time"
+    if schedule.jitter is not None and schedule.jitter >= (between := _shortest_time(schedule, now)):
+        told = (
+            f"its jobs wait by chance up to {schedule.jitter:g} s, and {between:g} s lie between occurrences"
+        )
+        yield f"{told}: one may find the job before it still waiting; take a jitter below that"
+
+
+def _shortest_time(schedule: Schedule, now: float) -> float:
+    """What lies at least between two of its next occurrences, in seconds."""
+    coming = next_of(schedule.calendar, now, _COMPARED)
+    return min((late - early for early, late in pairwise(coming)), default=math.inf)
 
 
 def _alike(config: Config, now: float) -> Iterator[list[str]]:

@@ -1,4 +1,4 @@
-"""What a cron expression may say, and what is wrong with one, in words and with a right one beside it."""
+"""What a cron expression may say, what is wrong with one, and what is most likely not meant, in words."""
 
 from __future__ import annotations
 
@@ -31,15 +31,19 @@ class _Field:
     highest: int
     right: str
     words: tuple[str, ...] = ()
+    anew: str = ""
+    """With what its numbers begin anew."""
+    unit: str = ""
+    """What it counts, as `every` has it."""
 
 
 _MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 _FIELDS: Final = (
-    _Field("minute", 0, 59, "30"),
-    _Field("hour", 0, 23, "2"),
-    _Field("day of the month", 1, 31, "1"),
-    _Field("month", 1, 12, "1", _MONTHS),
+    _Field("minute", 0, 59, "30", anew="hour", unit="m"),
+    _Field("hour", 0, 23, "2", anew="day", unit="h"),
+    _Field("day of the month", 1, 31, "1", anew="month", unit="d"),
+    _Field("month", 1, 12, "1", _MONTHS, anew="year"),
     _Field("day of the week", 0, 7, "1-5", _DAYS),
 )
 _TERM: Final = re.compile(r"(\*|[0-9A-Z]+(?:-[0-9A-Z]+)?|[0-9A-Z]+#[0-9]+)(?:/([0-9]+))?")
@@ -60,6 +64,29 @@ def fields_of(expression: str) -> str:
             raise ValueError(f'{wrong} in "{written}"; such as "{right}"')
     _check_days(written)
     return written
+
+
+def surprises_of(expression: str) -> Iterator[str]:
+    """What the five fields mean to cron, and hardly to who reads them."""
+    fields = expression.split()
+    for field, kind in zip(fields, _FIELDS, strict=True):
+        step = int(field[2:]) if field.startswith("*/") and field[2:].isdecimal() else 0
+        if step and kind.anew and (kind.highest - kind.lowest + 1) % step:
+            yield _told_step(field, step, kind)
+    _, _, day, _, weekday = fields
+    if not day.startswith("*") and not weekday.startswith("*"):
+        either = f"day of the month {day} and day of the week {weekday} are days that fit either of them"
+        yield f"{either}; for those that fit both, write one, and have the job ask for the other"
+
+
+def _told_step(field: str, step: int, kind: _Field) -> str:
+    first, *_, last = [kind.lowest, *range(kind.lowest, kind.highest + 1, step)]
+    if first == last:
+        told = f"{kind.name} {field} is {first} alone, once in each {kind.anew}"
+    else:
+        told = f"{kind.name} {field} begins anew with each {kind.anew}: after {last} comes {first}"
+    length = f"{step}{kind.unit}"
+    return f'{told}; where {length} are to lie between, take every = "{length}"' if kind.unit else told
 
 
 def _of_short_form(written: str) -> str:

@@ -76,6 +76,55 @@ def test_many_occurrences_a_day_are_remarked_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (
+            'cron = "*/45 * * * *"',
+            "minute */45 begins anew with each hour: after 45 comes 0; "
+            'where 45m are to lie between, take every = "45m"',
+        ),
+        (
+            'cron = "*/90 * * * *"',
+            'minute */90 is 0 alone, once in each hour; where 90m are to lie between, take every = "90m"',
+        ),
+        (
+            'cron = "0 */5 * * *"',
+            'hour */5 begins anew with each day: after 20 comes 0; where 5h are to lie between, take every = "5h"',
+        ),
+        ('cron = "0 0 1 */5 *"', "month */5 begins anew with each year: after 11 comes 1"),
+        (
+            'cron = "0 0 13 * FRI"',
+            "day of the month 13 and day of the week FRI are days that fit either of them; "
+            "for those that fit both, write one, and have the job ask for the other",
+        ),
+        (
+            'cron = "* * * * *", jitter = "2h"',
+            "its jobs wait by chance up to 7200 s, and 60 s lie between occurrences: "
+            "one may find the job before it still waiting; take a jitter below that",
+        ),
+    ],
+)
+def test_what_cron_takes_otherwise_than_it_reads_is_remarked_on(
+    tmp_path: Path, written: str, told: str
+) -> None:
+    assert remarks(tmp_path, f'schedules.x = {{ job = "a.B::c", {written} }}') == [f"schedule x: {told}"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        'cron = "*/15 */6 * */3 *"',
+        'cron = "0 0 13 * *"',
+        'cron = "0 0 */31 * 1"',
+        'cron = "10-50/15 * * * *"',
+        'cron = "@daily", jitter = "2h"',
+    ],
+)
+def test_what_reads_as_it_is_taken_is_not(tmp_path: Path, written: str) -> None:
+    assert remarks(tmp_path, f'schedules.x = {{ job = "a.B::c", {written} }}') == []
+
+
+@pytest.mark.parametrize(
     ("one", "other", "is_remarked"),
     [
         ('cron = "0,30 * * * *"', 'cron = "*/30 * * * *"', True),
