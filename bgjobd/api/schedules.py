@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pwd
 import re
-from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -55,8 +54,8 @@ async def schedules(daemon: Daemon, given: schemas.Schedules, caller: Caller) ->
         for name, schedule in wanted:
             told = _shown(daemon, name, schedule, standings.get(name, ScheduleStanding()))
             told["next"] = []
-            for one in _following(schedule.calendar, now, count):
-                told["next"].append(one)
+            for at in islice(schedule.calendar.after(now), count):
+                told["next"].append(coming(schedule.calendar, at))
                 if pace.is_over:
                     await pace.rest()
             shown.append(to_json(told))
@@ -82,9 +81,9 @@ def count_of_each(asked: int | None, schedules: int) -> int:
     return min(_NEXT if asked is None else asked, max(_NEXT, _TOGETHER // max(1, schedules)))
 
 
-def _following(calendar: Calendar, now: float, count: int) -> Iterator[JsonObject]:
-    for at in islice(calendar.after(now), count):
-        yield {"at": to_text(at), "local": calendar.local(at), "note": calendar.note(at)}
+def coming(calendar: Calendar, at: float) -> JsonObject:
+    """An occurrence that is to come: in UTC, as its zone's clocks show it, and what is special about it."""
+    return {"at": to_text(at), "local": calendar.local(at), "note": calendar.note(at)}
 
 
 def _shown(daemon: Daemon, name: str, schedule: Schedule, standing: ScheduleStanding) -> JsonObject:
@@ -93,14 +92,8 @@ def _shown(daemon: Daemon, name: str, schedule: Schedule, standing: ScheduleStan
     kept = daemon.schedules.kept.get(name)
     return {
         "name": name,
-        "job": schedule.job,
+        **schedule.told,
         "parameters": masked(schedule.parameters, secrets),
-        "cron": schedule.cron,
-        "every": schedule.every,
-        "zone": None if schedule.cron is None else schedule.zone or "UTC",
-        "description": schedule.calendar.description,
-        "missed": schedule.missed,
-        "overlap": schedule.overlap,
         "jitter": schedule.jitter,
         "paused_at": standing.paused_at,
         "last": standing.last,

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise, takewhile
 from typing import Final
 
-from pydantic import ValidationError
-
-from bgjobd.config.sections import Schedule
 from bgjobd.core.schedules import Calendar
+from bgjobd.daemon.schedules import try_schedule
 from bgjobd.host.clock import to_text
 from bgjobd.store.audit import BookedRow, BookedSchedule
 
@@ -22,17 +20,9 @@ def contradictions(booked: BookedSchedule) -> Iterator[str]:
     for before, after in pairwise(booked.rows):
         if after.at <= before.until:
             yield f"two rows tell of its occurrence {to_text(after.at)}"
-    calendar = _try_calendar(booked.definition)
-    if calendar is not None:
-        yield from islice(_against(calendar, booked), _MOST)
-
-
-def _try_calendar(definition: str) -> Calendar | None:
-    """None where it means nothing any more, as of a zone that is gone."""
-    try:
-        return Schedule.model_validate_json(definition).calendar
-    except ValidationError:
-        return None
+    schedule = try_schedule(booked.definition)
+    if schedule is not None:
+        yield from islice(_against(schedule.calendar, booked), _MOST)
 
 
 def _against(calendar: Calendar, booked: BookedSchedule) -> Iterator[str]:

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bgjob.text import one_line
+from bgjobd.api.schedules import coming
 from bgjobd.commands.exit_codes import OK, USAGE, complain
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.schedules import next_of
-from bgjobd.host import clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +72,8 @@ def plan(
 
 def _planned(name: str, schedule: Schedule, after: float, count: int, refused: str | None) -> Planned:
     calendar = schedule.calendar
-    return Planned(
-        name=name,
-        job=schedule.job,
-        cron=schedule.cron,
-        every=schedule.every,
-        zone=None if schedule.cron is None else schedule.zone or "UTC",
-        description=calendar.description,
-        missed=schedule.missed,
-        overlap=schedule.overlap,
-        next=tuple(
-            [
-                Coming(clock.to_text(at), calendar.local(at), calendar.note(at))
-                for at in next_of(calendar, after, count)
-            ]
-        ),
-        refused=refused,
-    )
+    following = [Coming(**coming(calendar, at)) for at in next_of(calendar, after, count)]
+    return Planned(name=name, **schedule.told, next=tuple(following), refused=refused)
 
 
 def for_programs(planned: Iterable[Planned]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -404,8 +404,26 @@ class Schedule(Section):
     def calendar(self) -> Calendar:
         """When its occurrences are."""
         if self.cron is not None:
-            return Cron(self.cron, UTC if self.zone in (None, "UTC") else ZoneInfo(str(self.zone)))
+            return Cron(self.cron, UTC if self.clocks == "UTC" else ZoneInfo(str(self.clocks)))
         return Every(self.every or 0.0, self.starting or 0.0)
+
+    @property
+    def clocks(self) -> str | None:
+        """The zone whose clocks `cron` is of; None with `every`, which is elapsed time."""
+        return None if self.cron is None else self.zone or "UTC"
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What it is, as socket and commands tell it."""
+        return {
+            "job": self.job,
+            "cron": self.cron,
+            "every": self.every,
+            "zone": self.clocks,
+            "description": self.calendar.description,
+            "missed": self.missed,
+            "overlap": self.overlap,
+        }
 
     @property
     def rules(self) -> Rules:
