@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from calendar import day_name, month_name, monthrange
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bgjobd.config.cron_expressions import fields_of
 from bgjobd.core.calendar import Cron, Every
 
 ZONES = [
@@ -35,14 +38,21 @@ TRANSITIONS = {
     "Pacific/Apia": "2011-12-29T00:00",
     "Antarctica/Troll": "2026-03-28T12:00",
 }
+MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
+NAMES = dict(zip((*MONTHS, *DAYS), (*month_name[1:], day_name[6], *day_name[:6]), strict=True))
 
 
 # The model: whether a field fits is told by sets, and each minute is looked at.
 
 
-def numbers(field: str, low: int, high: int) -> set[int]:
+def numbers(field: str, low: int, high: int, names: Sequence[str] = ()) -> set[int]:
+    """What the terms name; those that depend on the month are left to others."""
     found: set[int] = set()
+    field = re.sub("[A-Z]{3}", lambda name: str(low + names.index(name[0])), field)
     for term in field.split(","):
+        if "L" in term or "#" in term:
+            continue
         span, _, step = term.partition("/")
         first, _, last = ("*", "", "") if span == "*" else span.partition("-")
         start = low if first == "*" else int(first)
@@ -53,16 +63,37 @@ def numbers(field: str, low: int, high: int) -> set[int]:
 
 def fits(expression: str) -> Callable[[datetime], bool]:
     minute, hour, day, month, weekday = expression.split()
-    minutes, hours, months = numbers(minute, 0, 59), numbers(hour, 0, 23), numbers(month, 1, 12)
-    days, weekdays = numbers(day, 1, 31), {one % 7 for one in numbers(weekday, 0, 7)}
+    minutes, hours, months = numbers(minute, 0, 59), numbers(hour, 0, 23), numbers(month, 1, 12, MONTHS)
+    days, weekdays = numbers(day, 1, 31), {one % 7 for one in numbers(weekday, 0, 7, DAYS)}
     both = day.startswith("*") or weekday.startswith("*")
 
     def fit(local: datetime) -> bool:
-        of_days = local.day in days, local.isoweekday() % 7 in weekdays
+        of_days = (
+            local.day in days or not last_days(local).isdisjoint(day.split(",")),
+            local.isoweekday() % 7 in weekdays or not places(local).isdisjoint(weekday.split(",")),
+        )
         is_day = all(of_days) if both else any(of_days)
         return is_day and local.minute in minutes and local.hour in hours and local.month in months
 
     return fit
+
+
+def last_days(local: datetime) -> set[str]:
+    """How a day may be written that is its month's last, or the last of a week's five days of work."""
+    last = monthrange(local.year, local.month)[1]
+    is_last_working = local.isoweekday() <= 5 and (
+        local.day == last or (local.isoweekday() == 5 and local.day >= last - 2)
+    )
+    return ({"L"} if local.day == last else set()) | ({"LW"} if is_last_working else set())
+
+
+def places(local: datetime) -> set[str]:
+    """How a day may be written by its weekday and its place in the month."""
+    weekday = local.isoweekday()
+    names = {str(weekday), str(weekday % 7), DAYS[weekday % 7]}
+    is_last = local.day + 7 > monthrange(local.year, local.month)[1]
+    found = {f"{name}#{(local.day + 6) // 7}" for name in names}
+    return found | ({f"{weekday}L", f"{weekday % 7}L"} if is_last else set())
 
 
 def shown(instant: datetime, zone: ZoneInfo) -> datetime:
@@ -91,37 +122,71 @@ def modelled(expression: str, zone: ZoneInfo, begin: datetime, end: datetime) ->
     return [one for one in found if one > begin]
 
 
-def numbers_of(low: int, high: int) -> st.SearchStrategy[str]:
+def numbers_of(
+    low: int, high: int, names: Sequence[str] = (), others: st.SearchStrategy[str] | None = None
+) -> st.SearchStrategy[str]:
+    """A field's texts; a number below another may be written as a name, and `others` are terms of their own."""
     one = st.integers(low, high)
     # Of a span of one with a step, such as 5-5/10, cronsim makes 5/10, which Debian's cron does not know.
     pairs = st.tuples(one, one).filter(lambda pair: pair[0] != pair[1])
     span = pairs.map(lambda pair: f"{min(pair)}-{max(pair)}")
+    if names:
+        named = st.integers(low, low + len(names) - 1).map(lambda number: names[number - low])
+        span = st.one_of(span, st.just(f"{names[1]}-{names[5]}"))
+        others = named if others is None else st.one_of(named, others)
     stepped = st.tuples(st.one_of(st.just("*"), span), st.integers(1, 30)).map(lambda t: f"{t[0]}/{t[1]}")
-    term = st.one_of(one.map(str), one.map(str), span, stepped)
+    term = st.one_of(one.map(str), one.map(str), span, stepped, *(() if others is None else (others,)))
     return st.one_of(st.just("*"), term, st.lists(term, min_size=2, max_size=3).map(",".join))
 
 
-EXPRESSIONS = st.tuples(
-    numbers_of(0, 59),
-    numbers_of(0, 23),
-    st.one_of(st.just("*"), numbers_of(1, 31)),
-    st.just("*"),
-    numbers_of(0, 7),
-).map(" ".join)
+def is_accepted(expression: str) -> bool:
+    """Whether it may be configured: one that no day of 50 years fits may not."""
+    try:
+        fields_of(expression)
+    except ValueError:
+        return False
+    return True
 
 
-@settings(max_examples=120, deadline=None)
+PLACES = st.one_of(
+    st.tuples(st.sampled_from([*DAYS, *map(str, range(8))]), st.integers(1, 5)).map(
+        lambda t: f"{t[0]}#{t[1]}"
+    ),
+    st.integers(0, 7).map(lambda weekday: f"{weekday}L"),
+)
+EXPRESSIONS = (
+    st.tuples(
+        numbers_of(0, 59),
+        numbers_of(0, 23),
+        st.one_of(st.just("*"), numbers_of(1, 31, others=st.sampled_from(["L", "LW"]))),
+        st.one_of(st.just("*"), st.just("*"), numbers_of(1, 12, MONTHS)),
+        st.one_of(st.just("*"), numbers_of(0, 7, DAYS, PLACES)),
+    )
+    .map(" ".join)
+    .filter(is_accepted)
+)
+
+
+@pytest.mark.timeout(300)  # a minute for the thousand of --long
+@settings(deadline=None)
 @given(EXPRESSIONS, st.sampled_from(ZONES), st.integers(0, 3 * 1440), st.integers(0, 59))
-@example("30 2 * * *", "Europe/Berlin", 1470, 0)
-@example("*/30 2 * * *", "Europe/Berlin", 1470, 30)
+@example("30 2 * * *", "Europe/Berlin", 0, 0)
+@example("*/30 2 * * *", "Europe/Berlin", 0, 30)
 @example("0 0 * * *", "America/Sao_Paulo", 0, 0)
 @example("15,45 2-3 * * *", "Australia/Lord_Howe", 0, 0)
 @example("0 12 30 * *", "Pacific/Apia", 0, 0)
+@example("0 12 L DEC *", "Pacific/Apia", 1440, 0)
+@example("0 12 LW * *", "Pacific/Apia", 0, 0)
+@example("30 2 * MAR SUN#2", "America/New_York", 720, 0)
+@example("30 2 * JAN-OCT 7L", "Europe/Berlin", 0, 0)
+@example("30 2 1 OCT 7L", "Europe/Berlin", 0, 0)
+@example("30 20 * * 6L,FRI#3", "Europe/Berlin", 0, 0)
+@example("30 2 * * MON-SAT", "Europe/Berlin", 0, 0)
 def test_occurrences_are_those_of_the_model(expression: str, zone: str, minutes: int, seconds: int) -> None:
     check_against_model(expression, zone, minutes, seconds)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(EXPRESSIONS, st.sampled_from(ZONES), st.integers(0, 10 * 1440), st.integers(0, 20 * 1440))
 @example("*/30 * * * *", "Europe/Berlin", 7 * 1440, 9 * 1440)
 @example("30 2 * * *", "Europe/Berlin", 7 * 1440, 9 * 1440)
@@ -222,10 +287,17 @@ def test_a_calendar_says_what_it_means(calendar: Cron | Every, told: str) -> Non
     assert calendar.description == told
 
 
-@settings(max_examples=50, deadline=None)
+@settings(deadline=None)
 @given(EXPRESSIONS)
+@example("5 4 L FEB FRI#2,0L")
 def test_each_expression_has_words(expression: str) -> None:
-    assert Cron(expression).description
+    told = Cron(expression).description
+    minute, hour, *_ = expression.split()
+    if minute.isdecimal() and hour.isdecimal():
+        assert told.startswith(f"At {int(hour):02}:{int(minute):02}")
+    assert re.fullmatch(r"[AE][\w ,:'-]+", told)
+    for name in re.findall("[A-Z]{3}", expression):
+        assert NAMES[name] in told
 
 
 def test_an_occurrence_is_told_as_the_clocks_of_its_zone_show_it() -> None:
