@@ -13,7 +13,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 from os.path import basename
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ _REDIRECTION: Final = re.compile(r"\s(?:\d|&)?>{1,2}\s*\S+\s*$")
 _SUBSTITUTION: Final = re.compile(r"\$\(\([^()]*\)\)|\$\([^()]*\)|`[^`]*`")
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 _SAME: Final = {"@midnight": "@daily", "@annually": "@yearly"}
-_PROGRAMS: Final = ("env", "exec", "-m")
+_PROGRAMS: Final = ("env", "exec", "-m", "sh", "bash")
 """What may stand before `bgjob` and changes nothing, beside an interpreter with `-m`."""
 
 _OF_VARIABLES: Final = {
@@ -169,20 +169,34 @@ def _call(command: str) -> tuple[list[str], list[str]]:
     """The words after `bgjob`, and those before it. Raises _Unfit where it does anything else."""
     if re.search(r"(?<!\\)%", command):
         raise _Unfit("feeds the command by %; write what it is fed as parameters")
-    words = _words(_without_redirections(_SUBSTITUTION.sub("${}", command.replace("\\%", "%"))))
+    return _in_shell(_SUBSTITUTION.sub("${}", command.replace("\\%", "%")))
+
+
+def _in_shell(text: str) -> tuple[list[str], list[str]]:
+    words = _words(_without_redirections(text))
+    if words[:1] == ["cd"] and words[2:3] == ["&&"]:
+        words = words[3:]
     place = next((place for place, word in enumerate(words) if basename(word) == "bgjob"), None)
-    if place is None:
-        what = "a class's method or a function that does it, approved under [approved]"
-        raise _Unfit(f"calls no `bgjob run`; needs {what}, and a schedule with that as its job")
-    if words[0] == "cd" and words[2:3] == ["&&"]:
-        words, place = words[3:], place - 3
+    if place is not None:
+        _check_is_alone(words)
+        return words[place + 1 :], words[:place]
+    for place, (option, inner) in enumerate(pairwise(words)):
+        if option == "-c" and "bgjob" in inner:  # of a shell, or of su or flock, which call one
+            around = [*words[:place], *words[place + 2 :]]
+            _check_is_alone(around)
+            called, before = _in_shell(inner)
+            return called, [*around, *before]
+    what = "a class's method or a function that does it, approved under [approved]"
+    raise _Unfit(f"calls no `bgjob run`; needs {what}, and a schedule with that as its job")
+
+
+def _check_is_alone(words: Sequence[str]) -> None:
     operators = [word for word in words if word and set(word) <= set("();<>|&")]
     if operators:
         more = '; for a sleep by chance there is jitter, as in jitter = "5m"' if "sleep" in words else ""
         raise _Unfit(
             f"does more than call `bgjob run` ({operators[0]}); needs one method that does all of it{more}"
         )
-    return words[place + 1 :], words[:place]
 
 
 def _words(command: str) -> list[str]:

@@ -55,6 +55,8 @@ def test_a_line_that_calls_bgjob_becomes_a_schedule() -> None:
             {"a": [True, {"b c": '"é\x7f'}]},
         ),
         ("bgjob run a.B::c -p share=50\\%", {"share": "50%"}),
+        ("/bin/sh -c 'cd /srv/myapp && bgjob run a.B::c -p share=50\\%' >/dev/null", {"share": "50%"}),
+        ("cd /srv && ionice -c 3 bash -c 'bgjob run a.B::c'", None),
         ('bgjob run a.B::c --parameters \'{"\U0001f600": "a\x85b"}\'', {"\U0001f600": "a\x85b"}),
     ],
 )
@@ -87,6 +89,8 @@ def test_times_are_on_the_clocks_of_the_machine_or_of_the_zone_that_is_named() -
         ("0 4 * * * bgjob --socket /s completion --words jobs run", "calls no `bgjob run`, and only that"),
         ('0 4 * * * bgjob run a.B::c -p "day=$(date +\\%F)"', "JobContext.occurrence"),
         ("0 4 * * * bgjob run a.B::c -p day=`date`", "JobContext.occurrence"),
+        ("0 4 * * * sh -c 'bgjob run a.B::c' | mail me", "does more than call `bgjob run` (|)"),
+        ("0 4 * * * sh -c 'date; true' bgjob-x", "calls no `bgjob run`; needs a class's method"),
         ("0 4 * * * bgjob run a.B::c | mail me", "does more than call `bgjob run` (|)"),
         (
             "0 4 * * * sleep $((RANDOM \\% 9)); bgjob run a.B::c",
@@ -113,6 +117,8 @@ def test_of_each_other_line_it_is_said_what_it_would_need(line: str, note: str) 
         ("flock -n /run/lock/x bgjob run a.B::c", "left out: flock -n /run/lock/x: overlap says"),
         ("timeout 60 nice -n 10 bgjob run a.B::c", "left out: timeout 60: timeout, a key"),
         ("timeout 60 nice -n 10 bgjob run a.B::c", "left out: nice -n 10: nice, a key of the class"),
+        ("su -c 'flock /run/l bgjob run a.B::c' www-data", "left out: su www-data: user, a key of the class"),
+        ("su -c 'flock /run/l bgjob run a.B::c' www-data", "left out: flock /run/l: overlap says"),
         ("chronic bgjob run a.B::c", "left out: chronic: a job is called by no other command"),
         ("root bgjob run a.B::c", "; --with-users is for crontabs whose lines name a user"),
         ("bgjob run a.B::c -w --timeout 30 --json", "left out: --timeout: nobody waits for it"),
