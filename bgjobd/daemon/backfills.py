@@ -37,7 +37,13 @@ class Backfills:
     record: Callable[[Item], Awaitable[Any]]
 
     async def wanted(self, first: float, last: float) -> list[float]:
-        """The occurrences from `first` to `last` that have no job. Raises InvalidParameterError for too many."""
+        """The occurrences from `first` to `last` that have no job. Raises InvalidParameterError for too many.
+
+        None from before the end of rows that tell of other times: what they count could not be divided.
+        """
+        older: float | None = await self.read(lambda reader: reader.end_of_older(self.name, self.since))
+        if older is not None:
+            first = max(first, older + 2e-6)  # a microsecond is what is stored, one is lost in `_between`
         every = await last_of(self._between(first, last)) or []
         if len(every) > MOST:
             raise InvalidParameterError(parameter="until")
@@ -60,9 +66,10 @@ class Backfills:
         while True:
             jobs, skipped = await self._stored(first, last)
             left_over = [one for one in portion if one[0] not in jobs]
-            rows = [row for row in skipped if row.span.at > self.since]  # those before are of other times
-            left = [one for row in rows for one in await self._left(row, {at for at, _ in left_over})]
-            item = Backfill(self.name, tuple(left_over), tuple(rows), tuple(left), self.job, self.submitter)
+            left = [one for row in skipped for one in await self._left(row, {at for at, _ in left_over})]
+            item = Backfill(
+                self.name, tuple(left_over), tuple(skipped), tuple(left), self.job, self.submitter
+            )
             ids: tuple[int, ...] | None = await self.record(item)
             if ids is not None:
                 return ids

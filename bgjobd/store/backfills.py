@@ -26,7 +26,7 @@ BACKFILLED: Final = "backfilled"
 # Rows do not overlap: of those that begin before, the latest alone may reach into it.
 _SELECT_ROWS: Final = """
     SELECT at, until, count, verdict, reason, job_id FROM schedule_occurrences
-    WHERE name = :name AND verdict <> 'asked' AND until >= :first AND at <= :last AND at >= coalesce(
+    WHERE name = :name AND until >= :first AND at <= :last AND at >= coalesce(
         (SELECT max(at) FROM schedule_occurrences WHERE name = :name AND verdict <> 'asked' AND at <= :first), ''
     )
     ORDER BY at
@@ -35,9 +35,11 @@ _SELECT_ROW: Final = """
     SELECT 1 FROM schedule_occurrences
     WHERE name = :name AND at = :at AND until = :until AND count = :count AND verdict = 'skipped'
 """
-_SELECT_AT: Final = (
-    "SELECT 1 FROM schedule_occurrences WHERE name = :name AND at = :at AND verdict <> 'skipped'"
-)
+_SELECT_AT: Final = "SELECT 1 FROM schedule_occurrences WHERE name = :name AND at = :at"
+_SELECT_END: Final = """
+    SELECT until FROM schedule_occurrences
+    WHERE name = :name AND at <= :since AND verdict IN ('submitted', 'skipped') ORDER BY at DESC LIMIT 1
+"""
 _DELETE: Final = "DELETE FROM schedule_occurrences WHERE name = :name AND at = :at"
 
 
@@ -52,6 +54,12 @@ def read(execute: Execute, name: str, first: float, last: float) -> tuple[set[fl
         else:
             jobs.add(from_text(at))
     return jobs, rows
+
+
+def end_of_older(execute: Execute, name: str, since: float) -> float | None:
+    """Up to when rows tell of other times that the schedule had before `since`; None where there are no such."""
+    row = execute(_SELECT_END, {"name": name, "since": to_text(since)}).fetchone()
+    return None if row is None else from_text(row[0])
 
 
 def backfill(execute: Execute, item: Backfill, batch: Batch) -> tuple[int, ...] | None:
@@ -76,8 +84,11 @@ def _is_as_it_was(execute: Execute, item: Backfill) -> bool:
         times = {"at": to_text(row.span.at), "until": to_text(row.span.until), "count": row.span.count}
         if execute(_SELECT_ROW, {"name": item.name, **times}).fetchone() is None:
             return False
-    given = [{"name": item.name, "at": to_text(at)} for at, _ in item.wanted]
-    return all(execute(_SELECT_AT, one).fetchone() is None for one in given)
+    given = {row.span.at for row in item.rows}  # their places are free by then
+    others = [at for at, _ in item.wanted if at not in given]
+    return all(
+        execute(_SELECT_AT, {"name": item.name, "at": to_text(at)}).fetchone() is None for at in others
+    )
 
 
 def _submit(item: Backfill, at: float, start_at: float | None, overlay: Overlay) -> int:

@@ -226,7 +226,7 @@ class Backfill:
     """Occurrences of a schedule that have no job are to become some, each from an instant on, None: at once.
 
     In place of the `rows` that they were skipped in comes what is `left` of those. Answered by a tuple of the jobs'
-    ids; by None, with nothing done, where one of the rows is not as it was, or an occurrence has got a job.
+    ids; by None, with nothing done, where one of the rows is not as it was, or an occurrence has got one.
     """
 
     name: str

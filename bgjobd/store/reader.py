@@ -175,6 +175,10 @@ class Reader:
         """Which occurrences of a schedule in a span have become jobs, and the rows of those that have not."""
         return backfills.read(self._database.connection().execute, name, first, last)
 
+    def end_of_older(self, name: str, since: float) -> float | None:
+        """Up to when rows tell of other times that a schedule had before `since`; None where there are no such."""
+        return backfills.end_of_older(self._database.connection().execute, name, since)
+
     def schedule_standings(self, name: str | None = None) -> Mapping[str, ScheduleStanding]:
         """How each schedule that is configured stands, or the one of this name, by name."""
         return occurrences.standings(self._database.connection(), name)

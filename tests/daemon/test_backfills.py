@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 
 from bgjob.errors import InvalidParameterError
 from bgjobd.core.calendar import Every
-from bgjobd.core.schedules import Reason
+from bgjobd.core.schedules import Reason, Span
 from bgjobd.daemon.backfills import MOST, Backfills
-from bgjobd.store.items import Item
+from bgjobd.store.items import Backfill, Item
 from bgjobd.store.reader import Reader
 from tests.store.samples import NOW, Store, asked
 from tests.store.test_schedules import DAEMON, FIRST, MINUTE, NIGHTLY, deal, define, rows
@@ -84,6 +85,18 @@ def test_a_row_that_grows_meanwhile_is_read_again(file: File) -> None:
 
     assert asyncio.run(backfills.make([FIRST, FIRST + 60], [None, None])) == [1, 2]
     assert rows(file.store)[-1] == (2, 11, 10, "skipped", Reason.REFUSED, None)
+
+
+def test_rows_that_tell_of_other_times_stay_as_they_are(file: File) -> None:
+    file.store.now = FIRST + 180
+    define(file.store, NIGHTLY, changed=Span(FIRST, FIRST + 180, 7), since=FIRST + 200)
+    before = rows(file.store)
+    backfills = replace(file.backfills(), since=FIRST + 200)
+    assert asyncio.run(backfills.wanted(FIRST, FIRST + 190)) == []
+    assert asyncio.run(backfills.wanted(FIRST, FIRST + 300)) == [FIRST + 240, FIRST + 300]
+    item = Backfill(NIGHTLY, ((FIRST, None),), (), (), asked(), DAEMON)
+    assert file.store.answer(item) is None
+    assert rows(file.store) == before
 
 
 def test_too_many_are_refused(file: File) -> None:
