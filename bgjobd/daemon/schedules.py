@@ -392,7 +392,7 @@ class Schedules:
         answers: tuple[SetBack, ...] = await self._record(item)
         for (name, _), answer in zip(item.schedules, answers, strict=True):
             kept = self.kept[name]
-            kept.known = answer.known
+            kept.known, kept.since = answer.known, min(kept.since, answer.cursor)
             kept.move(answer.cursor)
             if answer.taken_back:
                 what = f"{answer.taken_back} skipped occurrences are yet to come, and forgotten"

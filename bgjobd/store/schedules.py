@@ -58,7 +58,7 @@ _ASKED: Final = "asked"
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """The row before what is dealt with, of those that are not `asked`."""
+    """The row before what is dealt with, of those that are not `asked`, and tell of the times that it has now."""
 
     at: str
     count: int
@@ -175,7 +175,8 @@ _SELECT_STANDING: Final = """
     SELECT s.name, s.cursor, s.paused_at, o.at, o.count, o.verdict, o.reason, o.job_id
     FROM json_each(:names) AS wanted CROSS JOIN schedules AS s ON s.name = wanted.value
     LEFT JOIN schedule_occurrences AS o ON o.name = s.name AND o.at = (
-        SELECT max(at) FROM schedule_occurrences WHERE name = s.name AND at <= s.cursor AND verdict <> 'asked'
+        SELECT max(at) FROM schedule_occurrences
+        WHERE name = s.name AND at > s.since AND at <= s.cursor AND verdict <> 'asked'
     )
     WHERE s.removed_at IS NULL
 """
@@ -359,9 +360,13 @@ def stored(execute: Execute, name: str | None = None) -> tuple[StoredSchedule, .
 
 # A clock that was set back
 
+# One that reaches from before `since` is of times that nobody knows any more, and stays as it is.
 _SELECT_SKIPS_AHEAD: Final = """
-    SELECT at, until, count FROM schedule_occurrences WHERE name = :name AND verdict = 'skipped' AND until > :now
+    SELECT at, until, count FROM schedule_occurrences
+    WHERE name = :name AND verdict = 'skipped' AND until > :now
+        AND at > min(:now, (SELECT since FROM schedules WHERE name = :name))
 """
+_SET_BACK: Final = "UPDATE schedules SET cursor = :now, since = min(since, :now) WHERE name = :name"
 _DELETE_OCCURRENCES: Final = "DELETE FROM schedule_occurrences WHERE name = :name AND at = :at"
 _CUT: Final = """
     UPDATE schedule_occurrences SET until = :until, count = :count WHERE name = :name AND at = :at
@@ -384,5 +389,5 @@ def _set_back(execute: Execute, name: str, calendar: Calendar, now: float) -> Se
             left = left_at(calendar, Span(from_text(at), from_text(until), count), now)
             execute(_CUT, given | {"at": at, "until": to_text(left.until), "count": left.count})
             taken_back -= left.count
-    execute(statements.MOVE_CURSOR, {"name": name, "cursor": given["now"]})
+    execute(_SET_BACK, given)
     return SetBack(now, _jobs_ahead(execute, name, given["now"]), taken_back)

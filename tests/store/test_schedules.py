@@ -265,6 +265,31 @@ def test_what_was_due_by_other_times_is_told(nightly: Store) -> None:
     assert rows(nightly) == [(0, 2, 3, "skipped", "changed", None)]
 
 
+def test_a_row_of_other_times_does_not_grow(nightly: Store) -> None:
+    nightly.commit(SchedulePaused(NIGHTLY))
+    nightly.now = FIRST + 60
+    deal(nightly)
+    define(nightly, NIGHTLY, changed=None, is_new=True, since=FIRST + 90)
+    nightly.now = FIRST + 180
+    assert not deal(nightly).is_more
+    assert rows(nightly) == [(0, 1, 2, "skipped", "paused", None), (2, 3, 2, "skipped", "paused", None)]
+
+
+def test_a_clock_that_is_set_back_over_a_change_of_times_takes_the_beginning_with_it(nightly: Store) -> None:
+    nightly.now = FIRST + 150
+    define(nightly, NIGHTLY, changed=Span(FIRST, FIRST + 120, 5), since=FIRST + 150)
+    nightly.commit(SchedulePaused(NIGHTLY))
+    nightly.now = FIRST + 600
+    deal(nightly)
+    nightly.now = FIRST + 30
+    (back,) = nightly.answer(SchedulesSetBack(((NIGHTLY, MINUTE),)))
+    assert (stored(nightly).since, back.cursor, back.taken_back) == (nightly.now, nightly.now, 8)
+    assert rows(nightly) == [(0, 2, 5, "skipped", "changed", None)]
+    nightly.now = FIRST + 660
+    deal(nightly)
+    assert rows(nightly)[1:] == [(1, 11, 11, "skipped", "paused", None)]
+
+
 def test_a_clock_that_was_in_the_future_costs_nothing(nightly: Store) -> None:
     nightly.now = FIRST + 60
     deal(nightly)
