@@ -129,6 +129,9 @@ AT_ONCE: Final = 1000
 """Occurrences of a schedule that one transaction deals with, skipped ones in a row for one."""
 
 
+_SMALLEST: Final = 1e-6
+"""Seconds between two instants that are told apart."""
+
 _IN_A_TURN: Final = 100
 """How many occurrences are looked at before others have a turn: of a cron expression each takes some microseconds."""
 
@@ -195,6 +198,16 @@ def span_of(calendar: Calendar, after: float, until: float) -> Span | None:
         return None
     first = next(iter(calendar.after(after)))
     return Span(first, calendar.latest(until, first), count)
+
+
+def spans_of(calendar: Calendar, after: float, until: float, known: Collection[float]) -> tuple[Span, ...]:
+    """Those behind an instant, up to another, without the known ones: as many as there are in a row."""
+    spans: list[Span | None] = []
+    for at in sorted(at for at in known if after < at <= until):
+        spans.append(span_of(calendar, after, at - _SMALLEST))
+        after = at
+    spans.append(span_of(calendar, after, until))
+    return tuple([span for span in spans if span is not None])
 
 
 def left_at(calendar: Calendar, span: Span, now: float) -> Span:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,10 +24,11 @@ from bgjob.errors import (
 )
 from bgjob.words import EntryType
 from bgjobd.config.policy import AboveCapError
+from bgjobd.config.problems import fault_message
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call
-from bgjobd.core.schedules import Calendar, Reason, Skipped, due, span_of, surplus_of, told
+from bgjobd.core.schedules import Calendar, Reason, Skipped, due, spans_of, surplus_of, told
 from bgjobd.daemon.backfills import Backfills
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
@@ -213,9 +214,12 @@ class Schedules:
         await self._have_taken_up()
         async with self._looking:
             before = self.kept.get(name)
-            stored = None if before is None else _stored(before)
-            defined = await self._defined(name, definition, stored)
+            if before is not None and before.cursor > self._now():
+                await self._set_back({name: before.calendar})
+            stored = {} if before is None else {name: _stored(before)}
+            defined = self._defined(name, definition, stored.get(name))
             answer: StoredSchedule = await self._record(SchedulePut(defined, uid, made_by, MOST_PUT))
+            self._tell_defined([defined], stored)
             self.kept[name] = _kept(answer, definition, None)
             self.kept[name].job = job
         self.wake()
@@ -264,7 +268,7 @@ class Schedules:
         config = self._config()
         if self._taken_up is not config:
             await self._take_up(config)
-        ahead = [kept for kept in self.kept.values() if kept.cursor > self._now()]
+        ahead = {kept.name: kept.calendar for kept in self.kept.values() if kept.cursor > self._now()}
         if ahead:
             await self._set_back(ahead)
         catalogue = self._current_catalogue.try_catalogue()
@@ -279,14 +283,14 @@ class Schedules:
     # What is configured
 
     async def _take_up(self, config: Config) -> None:
-        stored: Iterable[StoredSchedule] = await self._read(lambda reader: reader.schedules())
+        stored = await self._stored_until_now()
         before = {one.name: one for one in stored}
         defined = [
-            await self._defined(name, schedule, before.get(name))
-            for name, schedule in config.schedules.items()
+            self._defined(name, schedule, before.get(name)) for name, schedule in config.schedules.items()
         ]
         if defined or before:
             stored = await self._record(SchedulesDefined(tuple(defined)))
+            self._tell_defined(defined, before)
         told = {name: kept.refused for name, kept in self.kept.items()}
         self.kept = {}
         for one in stored:
@@ -294,12 +298,26 @@ class Schedules:
             if definition is not None:
                 self.kept[one.name] = _kept(one, definition, told.get(one.name))
             else:
-                self._say(EntryType.FAILURE, f"schedule {one.name} means nothing any more; put it anew")
+                why = why_no_schedule(one.definition)
+                self._say(
+                    EntryType.FAILURE, f"schedule {one.name} means nothing any more, put it anew: {why}"
+                )
         names = list(self.kept)
         self._counters.expect_schedules(await self._read(lambda reader: reader.last_successes(names)))
         self._taken_up, self._of_catalogue = config, None
 
-    async def _defined(self, name: str, schedule: Schedule, before: StoredSchedule | None) -> ScheduleDefined:
+    async def _stored_until_now(self) -> tuple[StoredSchedule, ...]:
+        """As they are stored; what is ahead of the clock is forgotten, by the times that it was counted by."""
+        stored: tuple[StoredSchedule, ...] = await self._read(lambda reader: reader.schedules())
+        now = self._now()
+        definitions = {one.name: try_schedule(one.definition) for one in stored if one.cursor > now}
+        ahead = {name: known.calendar for name, known in definitions.items() if known is not None}
+        if ahead:
+            await self._set_back(ahead)
+            stored = await self._read(lambda reader: reader.schedules())
+        return stored
+
+    def _defined(self, name: str, schedule: Schedule, before: StoredSchedule | None) -> ScheduleDefined:
         text = definition_of(schedule)
         if before is None:
             return ScheduleDefined(name, text, is_new=True)
@@ -309,10 +327,21 @@ class Schedules:
         if _times(old) == _times(schedule):
             return ScheduleDefined(name, text)
         now = self._now()
-        changed = span_of(old.calendar, before.cursor, now)
-        if changed is not None:
-            self._counters.note_skipped(name, Skipped(changed, Reason.CHANGED))
+        changed = spans_of(old.calendar, before.cursor, now, before.known)
         return ScheduleDefined(name, text, is_new=True, changed=changed, since=now)
+
+    def _tell_defined(self, defined: Iterable[ScheduleDefined], before: Mapping[str, StoredSchedule]) -> None:
+        """Say and count what is due no more, and say which begin anew since nobody can tell what they were."""
+        for one in defined:
+            for span in one.changed:
+                skipped = Skipped(span, Reason.CHANGED)
+                self._counters.note_skipped(one.name, skipped)
+                self._say(*told(one.name, skipped))
+            if one.is_new and one.name in before:
+                why = why_no_schedule(before[one.name].definition)
+                if why is not None:
+                    what = f"what it was before means nothing any more, and it begins anew: {why}"
+                    self._say(EntryType.FAILURE, f"schedule {one.name}: {what}")
 
     async def _ask_for_jobs(self, config: Config, catalogue: Catalogue) -> None:
         """What the occurrences ask for, by this catalogue; say where that is refused, and was not, or otherwise."""
@@ -387,13 +416,13 @@ class Schedules:
             if isinstance(verdict, Skipped) and not (dealt.is_more and place == 0):
                 self._say(*told(kept.name, verdict))
 
-    async def _set_back(self, ahead: Iterable[KeptSchedule]) -> None:
-        item = SchedulesSetBack(tuple([(kept.name, kept.calendar) for kept in ahead]))
-        answers: tuple[SetBack, ...] = await self._record(item)
-        for (name, _), answer in zip(item.schedules, answers, strict=True):
-            kept = self.kept[name]
-            kept.known, kept.since = answer.known, min(kept.since, answer.cursor)
-            kept.move(answer.cursor)
+    async def _set_back(self, ahead: Mapping[str, Calendar]) -> None:
+        answers: tuple[SetBack, ...] = await self._record(SchedulesSetBack(tuple(ahead.items())))
+        for name, answer in zip(ahead, answers, strict=True):
+            kept = self.kept.get(name)
+            if kept is not None:
+                kept.known, kept.since = answer.known, min(kept.since, answer.cursor)
+                kept.move(answer.cursor)
             if answer.taken_back:
                 what = f"{answer.taken_back} skipped occurrences are yet to come, and forgotten"
                 self._say(EntryType.INFO, f"schedule {name}: the clock was set back: {what}")
@@ -413,7 +442,9 @@ def _kept(stored: StoredSchedule, definition: Schedule, refused: str | None) -> 
 
 
 def _stored(kept: KeptSchedule) -> StoredSchedule:
-    return StoredSchedule(kept.name, definition_of(kept.definition), kept.since, kept.cursor, None)
+    return StoredSchedule(
+        kept.name, definition_of(kept.definition), kept.since, kept.cursor, None, kept.known
+    )
 
 
 def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitted:
@@ -476,6 +507,16 @@ def try_schedule(definition: str) -> Schedule | None:
         return Schedule.model_validate_json(definition)
     except ValidationError:
         return None
+
+
+def why_no_schedule(definition: str) -> str | None:
+    """Why what was stored means nothing any more; None where it does mean something."""
+    try:
+        Schedule.model_validate_json(definition)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        return fault_message(fault, ("schedules", "", *fault["loc"]))
+    return None
 
 
 def _times(schedule: Schedule) -> tuple[Any, ...]:

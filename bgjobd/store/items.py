@@ -246,7 +246,7 @@ class ScheduleDefined:
     name: str
     definition: str
     is_new: bool = False
-    changed: Span | None = None
+    changed: tuple[Span, ...] = ()
     since: float | None = None
 
 

@@ -285,6 +285,9 @@ _BEGIN_ANEW: Final = """
         paused_at = CASE WHEN removed_at IS NULL THEN paused_at END, removed_at = NULL
     WHERE name = :name
 """
+_FORGET_SKIPS: Final = (
+    "DELETE FROM schedule_occurrences WHERE name = :name AND at > :since AND verdict = 'skipped'"
+)
 _REMOVE_OTHERS: Final = """
     UPDATE schedules SET removed_at = :now
     WHERE removed_at IS NULL AND uid IS NULL AND name NOT IN (SELECT value FROM json_each(:names))
@@ -318,11 +321,12 @@ def define(execute: Execute, item: SchedulesDefined, now: float) -> tuple[Stored
 def _define(execute: Execute, one: ScheduleDefined, now: float) -> None:
     given = {"name": one.name, "definition": one.definition, "now": to_text(now)}
     execute(_DEFINE, given)
-    if one.changed is not None:
-        execute(statements.WRITE_OCCURRENCES, row_of(one.name, Skipped(one.changed, Reason.CHANGED), now))
-    if one.is_new or one.changed is not None:
+    for span in one.changed:
+        execute(statements.WRITE_OCCURRENCES, row_of(one.name, Skipped(span, Reason.CHANGED), now))
+    if one.is_new:
         since = given["now"] if one.since is None else to_text(one.since)
         execute(_BEGIN_ANEW, {"name": one.name, "since": since})
+        execute(_FORGET_SKIPS, {"name": one.name, "since": since})
 
 
 def put(execute: Execute, item: SchedulePut, now: float) -> StoredSchedule:

@@ -27,6 +27,7 @@ from bgjobd.core.schedules import (
     jitter_of,
     left_at,
     span_of,
+    spans_of,
     surplus_of,
 )
 
@@ -235,6 +236,12 @@ def test_a_span_counts_those_up_to_an_instant() -> None:
     assert span_of(Every(2.0), 0.0, 7.0) == Span(2.0, 6.0, 3)
     assert span_of(Every(2.0), 0.0, 1.0) is None
     assert span_of(Cron("0 0 * * *"), 0.0, 4e8) == Span(86_400.0, 4629 * 86_400.0, 4629)
+
+
+def test_what_is_known_cuts_a_span() -> None:
+    assert spans_of(Every(2.0), 0.0, 9.0, {4.0, 6.0, 12.0}) == (Span(2.0, 2.0), Span(8.0, 8.0))
+    assert spans_of(Every(2.0), 0.0, 9.0, {3.0}) == (Span(2.0, 2.0), Span(4.0, 8.0, 3))
+    assert spans_of(Cron("* * * * *"), 0.0, 300.0, {180.0}) == (Span(60.0, 120.0, 2), Span(240.0, 300.0, 2))
 
 
 def test_jitter_follows_from_name_and_occurrence() -> None:

@@ -89,7 +89,7 @@ def test_a_row_that_grows_meanwhile_is_read_again(file: File) -> None:
 
 def test_rows_that_tell_of_other_times_stay_as_they_are(file: File) -> None:
     file.store.now = FIRST + 180
-    define(file.store, NIGHTLY, changed=Span(FIRST, FIRST + 180, 7), since=FIRST + 200)
+    define(file.store, NIGHTLY, is_new=True, changed=(Span(FIRST, FIRST + 180, 7),), since=FIRST + 200)
     before = rows(file.store)
     backfills = replace(file.backfills(), since=FIRST + 200)
     assert asyncio.run(backfills.wanted(FIRST, FIRST + 190)) == []

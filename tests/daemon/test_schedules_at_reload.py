@@ -10,6 +10,7 @@ from bgjob.words import EntryType
 from bgjobd.config import loading
 from bgjobd.config.sections import Config
 from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.schedules import Schedules
 from bgjobd.store.items import Dealt, OccurrencesDue, SchedulesDefined, StoredSchedule
@@ -53,8 +54,14 @@ class File:
         self.is_done.set()
         return [Dealt(one.due.until) for one in item.schedules]
 
-    async def read(self, _: Any) -> Any:
-        return []
+    async def read(self, question: Any) -> Any:
+        return question(self)
+
+    def schedules(self) -> tuple[StoredSchedule, ...]:
+        return ()
+
+    def last_successes(self, names: Any) -> dict[str, float | None]:
+        return dict.fromkeys(names)
 
 
 async def outcome(directory: Path) -> tuple[list[str | None], list[str]]:
@@ -81,6 +88,7 @@ async def outcome(directory: Path) -> tuple[list[str | None], list[str]]:
         current_catalogue=catalogue,
         read=file.read,
         record=file.record,
+        counters=Counters(),
         now=lambda: 1.5,
         say=say,
     )

@@ -260,16 +260,27 @@ def test_a_new_schedule_begins_now_and_a_removed_one_begins_anew(store: Store) -
 
 def test_what_was_due_by_other_times_is_told(nightly: Store) -> None:
     nightly.now = FIRST + 130
-    (after,) = define(nightly, NIGHTLY, changed=Span(FIRST, FIRST + 120, 3), since=FIRST + 125)
+    (after,) = define(
+        nightly, NIGHTLY, is_new=True, changed=(Span(FIRST, FIRST + 120, 3),), since=FIRST + 125
+    )
     assert (after.since, after.cursor) == (FIRST + 125, FIRST + 125)
     assert rows(nightly) == [(0, 2, 3, "skipped", "changed", None)]
+
+
+def test_what_was_skipped_ahead_of_a_beginning_is_forgotten(nightly: Store) -> None:
+    nightly.commit(SchedulePaused(NIGHTLY))
+    nightly.now = FIRST + 600
+    deal(nightly)
+    nightly.now = FIRST - 30
+    define(nightly, NIGHTLY, is_new=True)
+    assert rows(nightly) == []
 
 
 def test_a_row_of_other_times_does_not_grow(nightly: Store) -> None:
     nightly.commit(SchedulePaused(NIGHTLY))
     nightly.now = FIRST + 60
     deal(nightly)
-    define(nightly, NIGHTLY, changed=None, is_new=True, since=FIRST + 90)
+    define(nightly, NIGHTLY, is_new=True, since=FIRST + 90)
     nightly.now = FIRST + 180
     assert not deal(nightly).is_more
     assert rows(nightly) == [(0, 1, 2, "skipped", "paused", None), (2, 3, 2, "skipped", "paused", None)]
@@ -277,7 +288,7 @@ def test_a_row_of_other_times_does_not_grow(nightly: Store) -> None:
 
 def test_a_clock_that_is_set_back_over_a_change_of_times_takes_the_beginning_with_it(nightly: Store) -> None:
     nightly.now = FIRST + 150
-    define(nightly, NIGHTLY, changed=Span(FIRST, FIRST + 120, 5), since=FIRST + 150)
+    define(nightly, NIGHTLY, is_new=True, changed=(Span(FIRST, FIRST + 120, 5),), since=FIRST + 150)
     nightly.commit(SchedulePaused(NIGHTLY))
     nightly.now = FIRST + 600
     deal(nightly)

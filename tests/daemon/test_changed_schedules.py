@@ -1,0 +1,140 @@
+"""What becomes of a schedule's past when its times are others: the daemon's schedules over a real file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgjob.words import EntryType
+from bgjobd.config import loading
+from bgjobd.config.sections import Config
+from bgjobd.daemon.counters import Counters
+from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.schedules import Schedules
+from bgjobd.store.items import Item
+from bgjobd.store.reader import Reader
+from tests.daemon.test_schedules_at_reload import catalogue_of
+from tests.store.samples import Store
+from tests.store.test_schedules import FIRST, rows
+
+
+class Looks:
+    """The schedules of a configuration that changes, each time looked at by another daemon."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.store = Store(directory)
+        self.reader = Reader(directory)
+        self.said: list[str] = []
+        self.counters = Counters()
+        self.configured = 0
+
+    async def read(self, question: Any) -> Any:
+        return question(self.reader)
+
+    async def record(self, item: Item) -> Any:
+        answer = self.store.answer(item)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def look(self, at: float, times: str) -> None:
+        """A daemon starts that has this configured, does what is due at a time, and is gone."""
+        self.store.now = at
+        self.said.clear()
+        self.counters = Counters()
+        asyncio.run(self._look(self._config(times)))
+
+    def _config(self, times: str) -> Config:
+        self.configured += 1
+        file = self.directory / f"{self.configured}.toml"
+        file.write_text(
+            "[approved]\n'a.Job' = {}\n"
+            f"[schedules.nightly]\njob = 'a.Job::run'\noverlap = 'allow'\n{times}\n"
+        )
+        return loading.load(file, {}, is_root=False)
+
+    async def _look(self, config: Config) -> None:
+        def say(_: EntryType, message: str) -> None:
+            self.said.append(message)
+
+        catalogue = CurrentCatalogue(lambda: config, say)
+        catalogue.take(catalogue_of(config, "run"))
+        schedules = Schedules(
+            config=lambda: config,
+            current_catalogue=catalogue,
+            read=self.read,
+            record=self.record,
+            counters=self.counters,
+            now=lambda: self.store.now,
+            say=say,
+        )
+        keeping = asyncio.create_task(schedules.keep())
+        await asyncio.sleep(0)
+        await schedules.pause("nightly")
+        await schedules.resume("nightly")
+        keeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeping
+        schedules.close()
+
+    def counted(self) -> dict[str, int]:
+        told = self.counters.as_json()["schedules"]["nightly"]["occurrences"]
+        return {one["reason"]: one["count"] for one in told if one["verdict"] == "skipped"}
+
+
+@pytest.fixture
+def looks(tmp_path: Path) -> Iterator[Looks]:
+    looks = Looks(tmp_path)
+    yield looks
+    looks.reader.close()
+    looks.store.close()
+
+
+def test_what_other_times_end_is_said_and_counted(looks: Looks) -> None:
+    looks.look(FIRST - 1, "every = '1m'")
+    looks.look(FIRST + 130, "every = '7m'")
+    assert rows(looks.store) == [(0, 2, 3, "skipped", "changed", None)]
+    assert [line.partition("3 occurrences")[2].rpartition(" ")[2] for line in looks.said] == ["changed"]
+    assert looks.counted() == {"changed": 3}
+
+
+def test_what_became_a_job_before_the_clock_was_set_back_is_not_changed(looks: Looks) -> None:
+    looks.look(FIRST - 1, "every = '1m'")
+    looks.look(FIRST + 60, "every = '1m'\nmissed = 'run_all'")
+    assert [row[3] for row in rows(looks.store)] == ["submitted", "submitted"]
+    looks.look(FIRST - 1, "every = '1m'")
+    looks.look(FIRST + 130, "every = '7m'")
+    assert [row[:4] for row in rows(looks.store)] == [
+        (0, 0, 1, "submitted"),
+        (1, 1, 1, "submitted"),
+        (2, 2, 1, "skipped"),
+    ]
+
+
+def test_a_clock_that_is_set_back_while_nobody_looks_is_counted_by_the_times_of_then(looks: Looks) -> None:
+    looks.look(FIRST - 1, "every = '1m'")
+    looks.look(FIRST + 630, "every = '1m'\nmissed = 'skip'\nlate = '1s'")
+    looks.look(FIRST + 130, "every = '7m'")
+    assert rows(looks.store) == [(0, 2, 3, "skipped", "missed", None)]
+    assert [line for line in looks.said if "forgotten" in line] == [
+        "schedule nightly: the clock was set back: 8 skipped occurrences are yet to come, and forgotten"
+    ]
+
+
+def test_why_a_schedule_begins_anew_is_said(looks: Looks) -> None:
+    looks.look(FIRST - 1, "cron = '@daily'\nzone = 'Europe/Berlin'")
+    looks.store.database.execute_sql(
+        "UPDATE schedules SET definition = replace(definition, 'Berlin', 'Bonn')"
+    )
+    looks.look(FIRST + 130, "cron = '@daily'\nzone = 'Europe/Berlin'")
+    (line,) = looks.said
+    assert line.startswith(
+        "schedule nightly: what it was before means nothing any more, and it begins anew: "
+    )
+    assert "Europe/Bonn" in line
