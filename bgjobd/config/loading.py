@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Strict, TypeAdapter, ValidationError
 
@@ -27,8 +28,10 @@ _SYSTEMD_DIRECTORIES: Final = {
 def load(path: Path | None, environ: Mapping[str, str], *, is_root: bool) -> Config:
     """The configuration: defaults, the file at `path` (else the first usual one), the environment over both.
 
-    Raises `ConfigError` with every problem found, in the file and in the environment.
+    Zones have the rules that the machine has by now. Raises `ConfigError` with every problem found, in the file and in
+    the environment.
     """
+    ZoneInfo.clear_cache()
     file = _file_to_read(path, environ)
     written = {} if file is None else _read(file)
     variables = _variables(environ, known_queues=_names(written, "queues"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import struct
+import zoneinfo
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,3 +154,33 @@ def test_beside_years_of_missed_minutes_others_are_in_time(looks: Looks) -> None
     assert looks.turns < 1000  # and not one for each hundred of a million
     assert looks.counted() == {"missed": 2 * 365 * 1440 + 1}
     assert [row[2:4] for row in rows(looks.store) if row[5] is not None] == [(1, "submitted")]
+
+
+def rules_of(offset: int) -> bytes:
+    """A zone whose clocks are always so many seconds ahead of UTC, as a file of zones has it."""
+    return (
+        b"TZif"
+        + bytes(16)
+        + struct.pack(">6l", 0, 0, 0, 0, 1, 4)
+        + struct.pack(">lBB", offset, 0, 0)
+        + b"OWN\0"
+    )
+
+
+def test_new_rules_of_a_zone_hold_from_the_next_load_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zone, file = tmp_path / "Own", tmp_path / "bgjobd.toml"
+    file.write_text("[schedules]\nx = { job = 'a.Job::run', cron = '0 12 * * *', zone = 'Own' }\n")
+    monkeypatch.setenv("PYTHONTZPATH", str(tmp_path))
+    zoneinfo.reset_tzpath()
+    try:
+        noons = []
+        for hours in (1, 3):
+            zone.write_bytes(rules_of(3600 * hours))
+            calendar = loading.load(file, {}, is_root=False).schedules["x"].calendar
+            noons.append(next(calendar.after(0.0)) / 3600)
+    finally:
+        monkeypatch.undo()
+        zoneinfo.reset_tzpath()
+    assert noons == [11, 9]
