@@ -136,14 +136,21 @@ async def resume_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: C
 
 async def backfill(daemon: Daemon, given: schemas.Backfill, caller: Caller) -> JsonObject:
     first, last = _instant(given.since, "since"), _instant(given.until, "until")
-    is_dry = bool(given.check_only)
-    async with caller.turn:
-        count, ids = await daemon.schedules.backfill(
-            given.name, first, last, given.spread or 0.0, submitter(caller), is_dry
-        )
-    if ids:
-        what = f"backfill of schedule {given.name} from {given.since} to {given.until} ({len(ids)} jobs)"
-        say_who(daemon, what, caller)
+    ids: list[int] = []
+    try:
+        async with caller.turn:
+            count = await daemon.schedules.backfill(
+                given.name,
+                first,
+                last,
+                given.spread or 0.0,
+                submitter(caller),
+                None if given.check_only else ids,
+            )
+    finally:  # those that were made before a refusal stay
+        if ids:
+            what = f"backfill of schedule {given.name} from {given.since} to {given.until} ({len(ids)} jobs)"
+            say_who(daemon, what, caller)
     return {"count": count, "ids": ids}
 
 

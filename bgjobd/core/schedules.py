@@ -200,41 +200,24 @@ def span_of(calendar: Calendar, after: float, until: float) -> Span | None:
     return Span(first, calendar.latest(until, first), count)
 
 
-def spans_of(calendar: Calendar, after: float, until: float, known: Collection[float]) -> tuple[Span, ...]:
-    """Those behind an instant, up to another, without the known ones: as many as there are in a row."""
-    spans: list[Span | None] = []
-    for at in sorted(at for at in known if after < at <= until):
-        spans.append(span_of(calendar, after, at - _SMALLEST))
+def spans_of(
+    calendar: Calendar, after: float, until: float, without: Collection[float]
+) -> Iterator[Span | None]:
+    """Those behind an instant, up to another, before, between and behind some: None where there are none."""
+    for at in sorted(at for at in without if after < at <= until):
+        yield span_of(calendar, after, at - _SMALLEST)
         after = at
-    spans.append(span_of(calendar, after, until))
-    return tuple([span for span in spans if span is not None])
+    yield span_of(calendar, after, until)
+
+
+def left_of(calendar: Calendar, span: Span, without: Collection[float]) -> Iterator[Span | None]:
+    """What is left of a span of skipped ones without some of them; a None before it where there is nothing."""
+    return spans_of(calendar, span.at - _SMALLEST, span.until, without)
 
 
 def left_at(calendar: Calendar, span: Span, now: float) -> Span:
     """What of a span, whose first lies in the past, does."""
     return Span(span.at, calendar.latest(now, span.at), 1 + calendar.count(span.at, now))
-
-
-def left_of(
-    span: Span, taken: Collection[float], occurrences: Iterable[float]
-) -> Iterator[tuple[Span, ...] | None]:
-    """What is left of a span of skipped ones without those that are taken: the last value, before it as `due`.
-
-    `occurrences` are those of the schedule from the span's first on.
-    """
-    left: list[Span] = []
-    is_open = False
-    for number, at in enumerate(takewhile(lambda at: at <= span.until, occurrences), 1):
-        if at in taken:
-            is_open = False
-        elif is_open:
-            left[-1] = _joined(left[-1], at)
-        else:
-            left.append(Span(at, at))
-            is_open = True
-        if number % _IN_A_TURN == 0:
-            yield None
-    yield tuple(left)
 
 
 def decide(due: Due, rules: Rules, standing: Standing, now: float) -> list[Verdict]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, takewhile
+from itertools import islice, takewhile
 from typing import Any, Final
 
-from bgjob.errors import InvalidParameterError
+from bgjob.errors import InvalidParametersError
 from bgjobd.core.facts import Submitted
-from bgjobd.core.schedules import Calendar, Span, left_of
-from bgjobd.host.pacing import last_of
+from bgjobd.core.schedules import Calendar, left_of
+from bgjobd.host.pacing import Pace
 from bgjobd.store.items import Backfill, Item, SkippedRow, Submitter
 from bgjobd.store.reader import Reader
 
 MOST: Final = 10_000
 """Occurrences of one backfill."""
+
+MOST_LOOKED_AT: Final = 100_000
+"""The same, with those that have a job."""
+
+_IN_A_TURN: Final = 250
+"""How many are looked at before others have a turn."""
 
 _AT_ONCE: Final = 1000
 """Jobs of one transaction."""
@@ -37,28 +43,34 @@ class Backfills:
     record: Callable[[Item], Awaitable[Any]]
 
     async def wanted(self, first: float, last: float) -> list[float]:
-        """The occurrences from `first` to `last` that have no job. Raises InvalidParameterError for too many.
+        """The occurrences from `first` to `last` that have no job. Raises InvalidParametersError for too many.
 
         None from before the end of rows that tell of other times: what they count could not be divided.
         """
         older: float | None = await self.read(lambda reader: reader.end_of_older(self.name, self.since))
         if older is not None:
             first = max(first, older + 2e-6)  # a microsecond is what is stored, one is lost in `_between`
-        every = await last_of(self._between(first, last)) or []
-        if len(every) > MOST:
-            raise InvalidParameterError(parameter="until")
-        jobs, _ = await self._stored(first, last)
-        return [at for at in every if at not in jobs]
+        found: list[float] = []
+        looked_at = 0
+        occurrences = takewhile(lambda at: at <= last, self.calendar.after(first - 1e-6))
+        while some := list(islice(occurrences, _IN_A_TURN)):
+            jobs, _ = await self._stored(some[0], some[-1])
+            found += [at for at in some if at not in jobs]
+            looked_at += len(some)
+            if len(found) > MOST:
+                raise _too_many(f"more than {MOST:,} occurrences have no job by then")
+            if looked_at > MOST_LOOKED_AT:
+                raise _too_many(f"there are more than {MOST_LOOKED_AT:,} occurrences by then")
+        return found
 
-    async def make(self, wanted: Sequence[float], starts: Sequence[float | None]) -> list[int]:
-        """A job for each of these, from its instant on, None for at once. The ids. Raises the refusals of a submit,
-        QueueFullError among them, with those made that were before.
+    async def make(self, wanted: Sequence[float], starts: Sequence[float | None], made: list[int]) -> None:
+        """A job for each of these, from its instant on, None for at once; `made` takes the ids of each portion.
+
+        Raises the refusals of a submit, QueueFullError among them.
         """
-        ids: list[int] = []
         for place in range(0, len(wanted), _AT_ONCE):
             of_portion = slice(place, place + _AT_ONCE)
-            ids += await self._make(list(zip(wanted[of_portion], starts[of_portion], strict=True)))
-        return ids
+            made += await self._make(list(zip(wanted[of_portion], starts[of_portion], strict=True)))
 
     async def _make(self, portion: Sequence[tuple[float, float | None]]) -> tuple[int, ...]:
         """Read, and write what that comes to; again where it is not as it was read by then."""
@@ -75,9 +87,14 @@ class Backfills:
                 return ids
 
     async def _left(self, row: SkippedRow, taken: set[float]) -> list[SkippedRow]:
-        occurrences = chain([row.span.at], self.calendar.after(row.span.at))
-        spans: tuple[Span, ...] = await last_of(left_of(row.span, taken, occurrences)) or ()
-        return [replace(row, span=span) for span in spans]
+        left: list[SkippedRow] = []
+        pace = Pace()
+        for span in left_of(self.calendar, row.span, taken):
+            if span is not None:
+                left.append(replace(row, span=span))
+            if pace.is_over:
+                await pace.rest()
+        return left
 
     async def _stored(self, first: float, last: float) -> tuple[set[float], list[SkippedRow]]:
         found: tuple[set[float], list[SkippedRow]] = await self.read(
@@ -85,12 +102,6 @@ class Backfills:
         )
         return found
 
-    def _between(self, first: float, last: float) -> Iterator[list[float] | None]:
-        found: list[float] = []
-        for at in takewhile(lambda at: at <= last, self.calendar.after(first - 1e-6)):
-            found.append(at)
-            if len(found) > MOST:
-                break
-            if len(found) % 100 == 0:
-                yield None
-        yield found
+
+def _too_many(why: str) -> InvalidParametersError:
+    return InvalidParametersError(problems=[{"path": "until", "message": f"{why}; ask for a part of them"}])

@@ -179,12 +179,18 @@ class Schedules:
         await self._record(ScheduleResumed(name))
 
     async def backfill(
-        self, name: str, first: float, last: float, spread: float, submitter: Submitter, check_only: bool
-    ) -> tuple[int, list[int]]:
-        """Make a job of each occurrence of a span that has none, and is not to come: how many, and the jobs' ids.
+        self,
+        name: str,
+        first: float,
+        last: float,
+        spread: float,
+        submitter: Submitter,
+        made: list[int] | None,
+    ) -> int:
+        """Make a job of each occurrence of a span that has none, and is not to come: how many there are.
 
-        They start spread over so many seconds. With `check_only` none is made. Raises ScheduleNotFoundError,
-        InvalidParameterError for too many, and the refusals of a submit, after which those that were made stay.
+        They start spread over so many seconds. `made` takes their ids, as they are made; where it is None, none is.
+        Raises ScheduleNotFoundError, InvalidParametersError for too many, and the refusals of a submit.
         """
         definition = await self._in_file(name)
         catalogue = await self._current_catalogue.catalogue()
@@ -199,11 +205,12 @@ class Schedules:
             record=self._record,
         )
         wanted = await work.wanted(first, min(last, kept.cursor))
-        if check_only or not wanted:
-            return len(wanted), []
-        begin = self._now()
-        starts = [begin + spread * place / len(wanted) if spread else None for place in range(len(wanted))]
-        return len(wanted), await work.make(wanted, starts)
+        if made is not None:
+            begin, step = self._now(), spread / max(1, len(wanted))
+            await work.make(
+                wanted, [begin + step * place if spread else None for place in range(len(wanted))], made
+            )
+        return len(wanted)
 
     async def put(self, name: str, definition: Schedule, uid: int, made_by: str) -> bool:
         """Make a schedule, or change one that was put; whether it is new. Raises the refusals of a submit of its job,
@@ -327,7 +334,8 @@ class Schedules:
         if _times(old) == _times(schedule):
             return ScheduleDefined(name, text)
         now = self._now()
-        changed = spans_of(old.calendar, before.cursor, now, before.known)
+        spans = spans_of(old.calendar, before.cursor, now, before.known)
+        changed = tuple([span for span in spans if span is not None])
         return ScheduleDefined(name, text, is_new=True, changed=changed, since=now)
 
     def _tell_defined(self, defined: Iterable[ScheduleDefined], before: Mapping[str, StoredSchedule]) -> None:

@@ -181,7 +181,7 @@ class _ManagingClient(_CallingClient):
         """Submit a job of each occurrence of a schedule in a span that has none and is not to come, at most 10,000;
         they start spread over `spread` seconds. How many there are, and the jobs' ids; with `check_only` none is made.
 
-        Raises ScheduleNotFoundError, InvalidParameterError for too many, and the refusals of a submit, after which
+        Raises ScheduleNotFoundError, InvalidParametersError for too many, and the refusals of a submit, after which
         those jobs stay that were made.
         """
         return await self._call(calls.backfill(name, since, until, spread, check_only))

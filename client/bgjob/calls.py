@@ -321,10 +321,11 @@ def backfill(
     spread: float | timedelta | None,
     check_only: bool,
 ) -> Call[Backfilled]:
-    """A job of each occurrence that has none."""
+    """A job of each occurrence that has none. Not repeated: the answer would be without those that were made before."""
     return _call(
         "Backfill",
         answers.backfilled,
+        check_only,
         name=name,
         since=_plain(since),
         until=_plain(until),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bgjob import calls
 from bgjob.codec import Reply
 from tests.fuzz.commands import shown_by
 
@@ -130,3 +131,10 @@ def test_a_run_prints_the_id_and_a_pause_says_how_it_ends() -> None:
     assert told("schedule run nightly --json", id=12) == '{"id": 12}\n'
     assert "`bgjob schedule resume nightly`" in told("schedule pause nightly")
     assert told("schedule resume nightly") == "bgjob: schedule nightly is not paused\n"
+
+
+def test_a_backfill_is_not_sent_again_unless_it_only_counts() -> None:
+    def may_repeat(check_only: bool) -> bool:
+        return calls.backfill("x", "2026-01-01", "2026-01-02", None, check_only).may_repeat
+
+    assert [may_repeat(True), may_repeat(False)] == [True, False]

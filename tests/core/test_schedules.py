@@ -26,6 +26,7 @@ from bgjobd.core.schedules import (
     due,
     jitter_of,
     left_at,
+    left_of,
     span_of,
     spans_of,
     surplus_of,
@@ -239,9 +240,11 @@ def test_a_span_counts_those_up_to_an_instant() -> None:
 
 
 def test_what_is_known_cuts_a_span() -> None:
-    assert spans_of(Every(2.0), 0.0, 9.0, {4.0, 6.0, 12.0}) == (Span(2.0, 2.0), Span(8.0, 8.0))
-    assert spans_of(Every(2.0), 0.0, 9.0, {3.0}) == (Span(2.0, 2.0), Span(4.0, 8.0, 3))
-    assert spans_of(Cron("* * * * *"), 0.0, 300.0, {180.0}) == (Span(60.0, 120.0, 2), Span(240.0, 300.0, 2))
+    cut = [Span(2.0, 2.0), None, Span(8.0, 8.0)]
+    assert list(spans_of(Every(2.0), 0.0, 9.0, {4.0, 6.0, 12.0})) == cut
+    assert list(spans_of(Every(2.0), 0.0, 9.0, {3.0})) == [Span(2.0, 2.0), Span(4.0, 8.0, 3)]
+    left = left_of(Cron("* * * * *"), Span(60.0, 300.0, 5), {60.0, 180.0})
+    assert list(left) == [None, Span(120.0, 120.0), Span(240.0, 300.0, 2)]
 
 
 def test_jitter_follows_from_name_and_occurrence() -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bgjob.errors import InvalidParameterError
+from bgjob.errors import InvalidParametersError, QueueFullError
 from bgjobd.core.calendar import Every
+from bgjobd.core.planner import Lanes
 from bgjobd.core.schedules import Reason, Span
 from bgjobd.daemon.backfills import MOST, Backfills
 from bgjobd.store.items import Backfill, Item
@@ -47,6 +48,12 @@ class File:
         )
 
 
+def make(backfills: Backfills, wanted: Sequence[float]) -> list[int]:
+    made: list[int] = []
+    asyncio.run(backfills.make(wanted, [None] * len(wanted), made))
+    return made
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[File]:
     file = File(tmp_path)
@@ -61,12 +68,9 @@ def test_what_has_no_job_is_made_in_portions(file: File) -> None:
     deal(file.store, job=None)
     backfills = file.backfills()
 
-    async def run() -> list[int]:
-        wanted = await backfills.wanted(FIRST, FIRST + 2100 * 60)
-        assert len(wanted) == 2101
-        return await backfills.make(wanted, [None] * len(wanted))
-
-    assert asyncio.run(run()) == list(range(1, 2102))
+    wanted = asyncio.run(backfills.wanted(FIRST, FIRST + 2100 * 60))
+    assert len(wanted) == 2101
+    assert make(backfills, wanted) == list(range(1, 2102))
     assert rows(file.store)[-1] == (2101, 2500, 400, "skipped", Reason.REFUSED, None)
     assert asyncio.run(backfills.wanted(FIRST, FIRST + 2100 * 60)) == []
 
@@ -83,7 +87,7 @@ def test_a_row_that_grows_meanwhile_is_read_again(file: File) -> None:
     file.before = grow
     backfills = file.backfills()
 
-    assert asyncio.run(backfills.make([FIRST, FIRST + 60], [None, None])) == [1, 2]
+    assert make(backfills, [FIRST, FIRST + 60]) == [1, 2]
     assert rows(file.store)[-1] == (2, 11, 10, "skipped", Reason.REFUSED, None)
 
 
@@ -99,8 +103,33 @@ def test_rows_that_tell_of_other_times_stay_as_they_are(file: File) -> None:
     assert rows(file.store) == before
 
 
-def test_too_many_are_refused(file: File) -> None:
+def test_too_many_are_refused_with_the_reason(file: File) -> None:
     backfills = file.backfills(Every(1.0))
     assert len(asyncio.run(backfills.wanted(NOW + 1, NOW + MOST))) == MOST
-    with pytest.raises(InvalidParameterError):
+    with pytest.raises(InvalidParametersError, match="until: more than 10,000 occurrences have no job"):
         asyncio.run(backfills.wanted(NOW + 1, NOW + MOST + 1))
+
+
+def test_those_that_have_a_job_are_not_too_many(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bgjobd.daemon.backfills.MOST", 10)
+    monkeypatch.setattr("bgjobd.daemon.backfills.MOST_LOOKED_AT", 300)
+    backfills = file.backfills()
+    make(backfills, [FIRST + minute * 60 for minute in range(20)])
+    assert len(asyncio.run(backfills.wanted(FIRST, FIRST + 29 * 60))) == 10
+    make(backfills, [FIRST + minute * 60 for minute in range(20, 400)])
+    with pytest.raises(InvalidParametersError, match="until: there are more than 300 occurrences"):
+        asyncio.run(backfills.wanted(FIRST, FIRST + 399 * 60))
+
+
+def test_what_is_made_before_a_refusal_is_told(file: File) -> None:
+    async def record(item: Item) -> Any:
+        answer = file.store.commit(item, lanes=replace(Lanes(0), max_pending={"default": 1500})).answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    backfills = replace(file.backfills(), record=record)
+    made: list[int] = []
+    with pytest.raises(QueueFullError):
+        asyncio.run(backfills.make([FIRST + minute * 60 for minute in range(2000)], [None] * 2000, made))
+    assert made == list(range(1, 1001))

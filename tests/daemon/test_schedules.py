@@ -314,8 +314,7 @@ def test_a_backfill_makes_jobs_of_hours_that_had_none(client: Client) -> None:
 def test_a_backfill_ends_with_what_is_to_come(client: Client) -> None:
     now = datetime.now(UTC)
     assert client.backfill("hourly", now, now + timedelta(days=300), check_only=True) == (0, [])
-    with pytest.raises(InvalidParameterError) as refused:
+    with pytest.raises(InvalidParametersError, match="until: more than 10,000 occurrences"):
         client.backfill("hourly", "2020-01-01T00:00:00Z", now, check_only=True)
-    assert refused.value.parameters == {"parameter": "until"}
     with pytest.raises(MethodNotApprovedError):
         client.backfill("unknown", now, now)

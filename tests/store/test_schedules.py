@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
-from itertools import chain, takewhile
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -349,8 +349,7 @@ def backfill(store: Store, first: float, last: float) -> Backfill:
     wanted = [at for at in takewhile(lambda at: at <= last, MINUTE.after(first - 1)) if at not in jobs]
     left: list[SkippedRow] = []
     for row in skipped:
-        *_, spans_left = left_of(row.span, wanted, chain([row.span.at], MINUTE.after(row.span.at)))
-        left += [replace(row, span=span) for span in spans_left or ()]
+        left += [replace(row, span=span) for span in left_of(MINUTE, row.span, wanted) if span is not None]
     each = tuple((at, store.now + place) for place, at in enumerate(wanted))
     return Backfill(NIGHTLY, each, tuple(skipped), tuple(left), asked(), DAEMON)
 
