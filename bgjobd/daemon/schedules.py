@@ -216,10 +216,12 @@ class Schedules:
         """Make a schedule, or change one that was put; whether it is new. Raises the refusals of a submit of its job,
         and PermissionDeniedError where there are too many.
         """
-        catalogue = await self._current_catalogue.catalogue()
-        job = job_of(self._config(), catalogue, definition)
+        await self._current_catalogue.catalogue()
         await self._have_taken_up()
-        async with self._looking:
+        async with (
+            self._looking
+        ):  # what another catalogue, or configuration, makes of it is asked by the next look
+            job = job_of(self._config(), await self._current_catalogue.catalogue(), definition)
             before = self.kept.get(name)
             if before is not None and before.cursor > self._now():
                 await self._set_back({name: before.calendar})
@@ -236,11 +238,9 @@ class Schedules:
         """End a schedule that was put; its jobs go on. Raises ScheduleNotFoundError."""
         await self._have_taken_up()
         async with self._looking:
-            kept = self.kept.get(name)
-            if kept is None or kept.uid is None:
+            if not await self._record(ScheduleDeleted(name)):
                 raise ScheduleNotFoundError(name=name)
-            await self._record(ScheduleDeleted(name))
-            del self.kept[name]
+            self.kept.pop(name, None)  # one whose definition means nothing any more is not there
         self.wake()
 
     async def _in_file(self, name: str) -> Schedule:

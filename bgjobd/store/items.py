@@ -272,7 +272,7 @@ class SchedulePut:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleDeleted:
-    """A schedule that was made by a SchedulePut is wanted no more. Answered by None."""
+    """A schedule that was made by a SchedulePut is wanted no more. Answered by whether there was one."""
 
     name: str
 

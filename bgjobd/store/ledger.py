@@ -216,7 +216,7 @@ class Ledger:
             case SchedulePaused(name):
                 execute(schedules.PAUSE_SCHEDULE, {"name": name, "now": now})
             case ScheduleDeleted(name):
-                execute(schedules.DELETE_SCHEDULE, {"name": name, "now": now})
+                return schedules.delete(execute, name, batch.now)
             case ScheduleResumed(name):
                 execute(schedules.RESUME_SCHEDULE, {"name": name})
         return None

@@ -300,7 +300,11 @@ _COUNT_PUT: Final = """
     SELECT count(*) FROM schedules WHERE uid IS NOT NULL AND removed_at IS NULL AND name <> :name
 """
 _NAME_WHO_PUT: Final = "UPDATE schedules SET uid = :uid, made_by = :made_by WHERE name = :name"
-DELETE_SCHEDULE: Final = """
+_FORGET_PUT: Final = """
+    DELETE FROM schedules WHERE name = :name AND uid IS NOT NULL AND removed_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM schedule_occurrences WHERE name = :name)
+"""
+_REMOVE_PUT: Final = """
     UPDATE schedules SET removed_at = :now WHERE name = :name AND uid IS NOT NULL AND removed_at IS NULL
 """
 PAUSE_SCHEDULE: Final = (
@@ -339,6 +343,12 @@ def put(execute: Execute, item: SchedulePut, now: float) -> StoredSchedule:
     execute(_NAME_WHO_PUT, {"name": name, "uid": item.uid, "made_by": item.made_by})
     (found,) = stored(execute, name)
     return found
+
+
+def delete(execute: Execute, name: str, now: float) -> bool:
+    """End one that was put, of which its past is kept, if it has any; whether there was such a one."""
+    given = {"name": name, "now": to_text(now)}
+    return any(execute(statement, given).rowcount for statement in (_FORGET_PUT, _REMOVE_PUT))
 
 
 def stored(execute: Execute, name: str | None = None) -> tuple[StoredSchedule, ...]:

@@ -58,8 +58,9 @@ def test_a_schedule_that_is_put_stays_until_it_is_deleted(tmp_path: Path) -> Non
             assert client.occurrences("customer/8").items
             with pytest.raises(ScheduleNotFoundError):
                 client.schedules(name="customer/8")
-            with pytest.raises(ScheduleNotFoundError):
-                client.delete_schedule("nightly")
+            for name in ("nightly", "customer/8", "customer/9"):
+                with pytest.raises(ScheduleNotFoundError):
+                    client.delete_schedule(name)
             check_refusals(client)
 
 

@@ -22,8 +22,10 @@ from bgjobd.store.items import (
     OccurrenceAsked,
     OccurrencesDue,
     ScheduleDefined,
+    ScheduleDeleted,
     ScheduleDue,
     SchedulePaused,
+    SchedulePut,
     ScheduleResumed,
     SchedulesDefined,
     SchedulesSetBack,
@@ -417,3 +419,23 @@ def test_the_last_success_of_a_schedule_is_that_of_its_newest_job_that_completed
     nightly.commit(ends(1, COMPLETED, at=NOW + 2), ends(2, COMPLETED, at=NOW + 1), ends(3, STOPPED))
     with closing(Reader(nightly.state_dir)) as reader:
         assert reader.last_successes([NIGHTLY, "other"]) == {NIGHTLY: NOW + 1, "other": None}
+
+
+def put(store: Store, name: str) -> StoredSchedule:
+    found: StoredSchedule = store.answer(
+        SchedulePut(ScheduleDefined(name, "{}", is_new=True), 7, "alice", 10)
+    )
+    return found
+
+
+def test_of_a_schedule_that_was_put_and_deleted_stays_what_has_a_past(store: Store) -> None:
+    define(store, NIGHTLY, is_new=True)
+    for name in ("customer/1", "customer/2"):
+        put(store, name)
+    store.answer(OccurrenceAsked("customer/1", asked(), DAEMON))
+    names = ("customer/1", "customer/2", NIGHTLY, "customer/3", "customer/1")
+    assert [store.answer(ScheduleDeleted(name)) for name in names] == [True, True, False, False, False]
+    found = store.rows("SELECT name, removed_at IS NULL AS is_there FROM schedules ORDER BY name")
+    assert [(row["name"], row["is_there"]) for row in found] == [("customer/1", 0), (NIGHTLY, 1)]
+    store.now += 1
+    assert put(store, "customer/1").since == store.now
