@@ -22,9 +22,9 @@ def parser(configured: Iterable[Command], others: Iterable[Command]) -> Parser:
         prog="bgjobd",
         description="Background jobs for applications on one machine.",
         epilog="exit codes: 0 well, 1 it could not be done, something that was checked is not whole, or the status "
-        "is degraded, 2 usage or configuration, 3 the status is not running, 65 the database is damaged, too new or "
-        "could not be migrated, 69 no Linux, or the daemon does not answer, 75 already running, or the database "
-        "cannot be written now, 77 refused, 130 interrupted",
+        "is degraded, 2 usage or configuration, 3 the status is not running, 4 no such schedule, 65 the database is "
+        "damaged, too new or could not be migrated, 69 no Linux, or the daemon does not answer, 75 already running, or "
+        "the database cannot be written now, 77 refused, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"bgjobd {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
+UNKNOWN: Final = 4
 UNREPAIRED: Final = 65
 UNAVAILABLE: Final = 69
 BUSY: Final = 75

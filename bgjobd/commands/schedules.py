@@ -14,7 +14,7 @@ from typing import Any
 
 from bgjob.text import one_line
 from bgjobd.api.schedules import coming
-from bgjobd.commands.exit_codes import OK, USAGE, complain
+from bgjobd.commands.exit_codes import OK, UNKNOWN, complain
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.schedules import next_of
 
@@ -85,7 +85,7 @@ def schedules(given: argparse.Namespace, config: Config) -> int:
     """Print when they occur; answers the exit code."""
     if given.name is not None and given.name not in config.schedules:
         known = ", ".join(sorted(config.schedules)) or "none"
-        return complain(f"there is no schedule {one_line(given.name)} in [schedules], only {known}", USAGE)
+        return complain(f"there is no schedule {one_line(given.name)} in [schedules], only {known}", UNKNOWN)
     after = time.time() if given.after is None else given.after
     planned = [one for one in plan(config, after, given.next) if given.name in (None, one.name)]
     if given.json:

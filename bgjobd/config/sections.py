@@ -387,7 +387,8 @@ class Schedule(Section):
 
     def _disagreements(self) -> Iterator[tuple[bool, str]]:
         has_cron, has_every = self.cron is not None, self.every is not None
-        yield has_cron == has_every, 'must have one of cron (such as "30 2 * * *") and every (such as "15m")'
+        yield has_cron and has_every, "must not have both cron and every; two schedules may have the same job"
+        yield not (has_cron or has_every), 'must have cron, such as "30 2 * * *", or every, such as "15m"'
         yield has_every and self.zone is not None, "must not have zone beside every, which is elapsed time"
         yield has_cron and self.starting is not None, "must not have starting beside cron, only beside every"
         yield (

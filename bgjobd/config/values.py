@@ -290,7 +290,7 @@ def _json_object(value: dict[str, object]) -> dict[str, object]:
 
 
 def _interval(value: object) -> float:
-    seconds = duration(value)
+    seconds = delay(value)
     if seconds < 1:
         raise ValueError(f"must be at least 1 s, not {shown(value)}")
     return seconds

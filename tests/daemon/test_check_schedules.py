@@ -172,7 +172,7 @@ def test_the_next_occurrences_are_told_without_a_daemon(tmp_path: Path) -> None:
 def test_what_is_wrong_with_a_configuration_or_a_name_is_told(tmp_path: Path) -> None:
     config_of(tmp_path, REPORT)
     code, _, told = schedules(tmp_path, "repport")
-    assert (code, told) == (2, "bgjobd: there is no schedule repport in [schedules], only report\n")
+    assert (code, told) == (4, "bgjobd: there is no schedule repport in [schedules], only report\n")
     (tmp_path / "bgjobd.toml").write_text(REPORT.replace("30 2", "30 25"))
     code, _, told = schedules(tmp_path)
     assert code == 2

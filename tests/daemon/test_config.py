@@ -285,6 +285,13 @@ BAD_VALUES = [
     ("file = '/etc/passwd'", "file", "there is no such key"),
     ("retry = 5", "retry", "must be a table, not 5"),
     ("approved = ['a.B']", "approved", "must be a table"),
+    ("[schedules.x]\njob = 'a.B::c'", "schedules.x", "must have cron, such as"),
+    (
+        "[schedules.x]\njob = 'a.B::c'\ncron = '@daily'\nevery = 5",
+        "schedules.x",
+        "must not have both cron and every",
+    ),
+    ("[schedules.x]\njob = 'a.B::c'\nevery = 0", "schedules.x.every", "must be at least 1 s, not 0"),
     ("[retry]\nmax_retrys = 1", "retry.max_retrys", "allowed here: cap, max_retries"),
     ("[queues.mail]\nslot = 1", "queues.mail.slot", "allowed here: slots, max_pending"),
     ("[daemon]\nslots = 0", "daemon.slots", "greater than or equal to 1, not 0"),
