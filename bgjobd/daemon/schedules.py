@@ -24,7 +24,7 @@ from bgjob.errors import (
 )
 from bgjob.words import EntryType
 from bgjobd.config.policy import AboveCapError
-from bgjobd.config.problems import fault_message
+from bgjobd.config.problems import dotted
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.facts import Submitted
 from bgjobd.core.job import Call
@@ -522,8 +522,8 @@ def why_no_schedule(definition: str) -> str | None:
     try:
         Schedule.model_validate_json(definition)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        return fault_message(fault, ("schedules", "", *fault["loc"]))
+        fault = error.errors(include_url=False, include_input=False)[0]  # it may have secrets
+        return f"{dotted(fault['loc'])} {fault['ctx']['error'] if 'ctx' in fault else fault['msg']}".lstrip()
     return None
 
 

@@ -380,7 +380,13 @@ _SELECT_SKIPS_AHEAD: Final = """
     WHERE name = :name AND verdict = 'skipped' AND until > :now
         AND at > min(:now, (SELECT since FROM schedules WHERE name = :name))
 """
-_SET_BACK: Final = "UPDATE schedules SET cursor = :now, since = min(since, :now) WHERE name = :name"
+_SET_BACK: Final = """
+    UPDATE schedules SET cursor = :now, since = min(since, max(:now, coalesce((
+        SELECT max(at) FROM schedule_occurrences
+        WHERE name = :name AND at <= since AND verdict IN ('submitted', 'backfilled')
+    ), :now))) WHERE name = :name
+"""
+"""It began no later than by now, but for jobs of older times, which are ahead: those are none of its occurrences."""
 _DELETE_OCCURRENCES: Final = "DELETE FROM schedule_occurrences WHERE name = :name AND at = :at"
 _CUT: Final = """
     UPDATE schedule_occurrences SET until = :until, count = :count WHERE name = :name AND at = :at

@@ -143,7 +143,12 @@ def test_why_a_schedule_begins_anew_is_said(looks: Looks) -> None:
     assert line.startswith(
         "schedule nightly: what it was before means nothing any more, and it begins anew: "
     )
+    assert "zone must be a time zone" in line
     assert "Europe/Bonn" in line
+    looks.store.database.execute_sql("UPDATE schedules SET definition = definition || 'x'")
+    looks.look(FIRST + 140, "cron = '@daily'\nzone = 'Europe/Berlin'")
+    assert "trailing characters" in looks.said[0]
+    assert "a.Job" not in looks.said[0]
 
 
 def test_beside_years_of_missed_minutes_others_are_in_time(looks: Looks) -> None:

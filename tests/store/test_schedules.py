@@ -303,6 +303,16 @@ def test_a_clock_that_is_set_back_over_a_change_of_times_takes_the_beginning_wit
     assert rows(nightly)[1:] == [(1, 11, 11, "skipped", "paused", None)]
 
 
+def test_jobs_of_older_times_that_are_ahead_stay_before_the_beginning(nightly: Store) -> None:
+    nightly.now = FIRST + 60
+    deal(nightly)
+    nightly.now += 30
+    define(nightly, NIGHTLY, is_new=True)
+    nightly.now = FIRST + 30
+    nightly.answer(SchedulesSetBack(((NIGHTLY, Every(420.0)),)))
+    assert (stored(nightly).since, stored(nightly).cursor) == (FIRST + 60, FIRST + 30)
+
+
 def test_a_clock_that_was_in_the_future_costs_nothing(nightly: Store) -> None:
     nightly.now = FIRST + 60
     deal(nightly)
