@@ -33,6 +33,15 @@ class Overlap(StrEnum):
     CANCEL = "cancel"
 
 
+class Became(StrEnum):
+    """What became of an occurrence, as `verdict` has it."""
+
+    SUBMITTED = "submitted"
+    BACKFILLED = "backfilled"
+    ASKED = "asked"
+    SKIPPED = "skipped"
+
+
 class Reason(StrEnum):
     """Why an occurrence became no job."""
 

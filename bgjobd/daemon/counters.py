@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from bgjob.codec import JsonObject
 from bgjob.words import Outcome, Status
-from bgjobd.core.schedules import Skipped
+from bgjobd.core.schedules import Became, Skipped
 from bgjobd.store.items import Committed
 from bgjobd.store.rows import text_of
 from bgjobd.store.written import Kind, Row
@@ -27,7 +27,7 @@ OTHER: Final = "(other)"
 _WITHOUT_PROCESS: Final = frozenset({Outcome.NOT_STARTED, Outcome.LOST})
 """Nobody knows how long these took, or it means nothing."""
 
-_SUBMITTED: Final = ("submitted", None)
+_SUBMITTED: Final = (Became.SUBMITTED.value, None)
 """The verdict and the reason, of which there is none."""
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class Counters:
     def note_skipped(self, name: str, skipped: Skipped) -> None:
         """Count occurrences of a schedule that became no job."""
         counts = _of(name, self._schedules, ScheduleCounts)
-        counts.occurrences["skipped", skipped.reason.value] += skipped.span.count
+        counts.occurrences[Became.SKIPPED.value, skipped.reason.value] += skipped.span.count
 
     def note(self, committed: Committed) -> None:
         """Count what a transaction has made of attempts and jobs, and the occurrences that became jobs."""
@@ -122,8 +122,10 @@ class Counters:
             if job.schedule is not None and job.status is Status.COMPLETED:
                 _of(job.schedule, self._schedules, ScheduleCounts).last_success = job.finished_at
         for row in _rows_of_occurrences(committed):
-            if row["verdict"] != "skipped":  # a row of those may have grown: their verdict tells how many
-                _of(row["name"], self._schedules, ScheduleCounts).occurrences[row["verdict"], None] += 1
+            if (
+                row["verdict"] != Became.SKIPPED
+            ):  # a row of those may have grown: their verdict tells how many
+                _of(row["name"], self._schedules, ScheduleCounts).occurrences[str(row["verdict"]), None] += 1
         for claim in committed.claims:
             _of(claim.job.queue, self._waits, Histogram).note(claim.waited)
 

@@ -5,23 +5,18 @@ Within a transaction that is the ledger's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
-from bgjobd.core.schedules import Reason, Skipped, Span, Wanted
+from bgjobd.core.schedules import Became, Reason, Skipped, Span, Wanted
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store import decisions
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.items import Backfill, SkippedRow
-from bgjobd.store.schedules import last_id, row_of
+from bgjobd.store.rows import occurrence_row
+from bgjobd.store.schedules import last_id
+from bgjobd.store.statements import Execute
 from bgjobd.store.written import Kind
-
-Execute = Callable[..., Any]
-"""Runs a statement, with its values, in the transaction that is open."""
-
-BACKFILLED: Final = "backfilled"
-"""The verdict, as a column has it."""
 
 # Rows do not overlap: of those that begin before, the latest alone may reach into it.
 _SELECT_ROWS: Final = """
@@ -49,7 +44,7 @@ def read(execute: Execute, name: str, first: float, last: float) -> tuple[set[fl
     rows: list[SkippedRow] = []
     asked = {"name": name, "first": to_text(first), "last": to_text(last)}
     for at, until, count, verdict, reason, job_id in execute(_SELECT_ROWS, asked).fetchall():
-        if verdict == "skipped":
+        if verdict == Became.SKIPPED:
             rows.append(SkippedRow(Span(from_text(at), from_text(until), count), Reason(reason), job_id))
         else:
             jobs.add(from_text(at))
@@ -71,7 +66,7 @@ def backfill(execute: Execute, item: Backfill, batch: Batch) -> tuple[int, ...] 
     ids = tuple([_submit(item, at, start_at, overlay) for at, start_at in item.wanted])
     for row in item.left:
         overlay.write(
-            Kind.OCCURRENCES, row_of(item.name, Skipped(row.span, row.reason, row.job_id), batch.now)
+            Kind.OCCURRENCES, occurrence_row(item.name, Skipped(row.span, row.reason, row.job_id), batch.now)
         )
     for row in item.rows:
         execute(_DELETE, {"name": item.name, "at": to_text(row.span.at)})
@@ -94,6 +89,6 @@ def _is_as_it_was(execute: Execute, item: Backfill) -> bool:
 def _submit(item: Backfill, at: float, start_at: float | None, overlay: Overlay) -> int:
     fact = replace(item.job, schedule=item.name, occurrence=at, scheduled_at=start_at)
     job = decisions.store_new(fact, item.submitter, overlay)
-    row = row_of(item.name, Wanted(at, job.id), overlay.batch.now)
-    overlay.write(Kind.OCCURRENCES, row | {"verdict": BACKFILLED})
+    row = occurrence_row(item.name, Wanted(at, job.id), overlay.batch.now)
+    overlay.write(Kind.OCCURRENCES, row | {"verdict": Became.BACKFILLED})
     return job.id

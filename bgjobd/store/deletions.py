@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import Final
 
 from bgjob.words import Status
 from bgjobd.host.clock import from_text, to_text
@@ -22,6 +22,7 @@ from bgjobd.store.items import (
     Trimming,
 )
 from bgjobd.store.sql_functions import held
+from bgjobd.store.statements import Execute
 from bgjobd.store.tally import Countable
 
 _DELETING_FOR: Final = 0.001
@@ -33,9 +34,6 @@ _ENTRIES_AT_ONCE: Final = 500
 
 _SCHEDULES_AT_ONCE: Final = 100
 """How many schedules one item looks at."""
-
-Execute = Callable[..., Any]
-"""Runs a statement, with its values, in the transaction that is open."""
 
 
 def delete(

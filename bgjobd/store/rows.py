@@ -10,6 +10,7 @@ from bgjob.words import INT_MAX, Backoff, Outcome, Status
 from bgjobd.core.case_folding import folded
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import AttemptKey, Call, Job, RetryPolicy
+from bgjobd.core.schedules import Became, Span, Verdict, Wanted
 from bgjobd.host.clock import from_text, to_text
 from bgjobd.store.items import LogLine, Note, Submitter
 from bgjobd.store.written import Row
@@ -153,6 +154,18 @@ def log_row(line: LogLine) -> Row:
         "folded": folded(line.message),
         "attempts_allowed": line.attempts_allowed,
     }
+
+
+def occurrence_row(name: str, verdict: Verdict, now: float) -> Row:
+    """The whole row that tells what became of an occurrence, or of some in a row, of the schedule of this name."""
+    if isinstance(verdict, Wanted):
+        span = Span(verdict.at, verdict.at)
+        own: Row = {"verdict": Became.SUBMITTED, "reason": None, "job_id": verdict.id}
+    else:
+        span = verdict.span
+        own = {"verdict": Became.SKIPPED, "reason": verdict.reason, "job_id": verdict.job_id}
+    times = {"at": to_text(span.at), "until": to_text(span.until), "count": span.count}
+    return {"name": name, **times, **own, "dealt_at": to_text(now)}
 
 
 def checked(row: Row) -> Row:

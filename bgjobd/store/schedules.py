@@ -5,9 +5,9 @@ Within a transaction that is the ledger's. What becomes of an occurrence is a ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from bgjob.codec import to_json
 from bgjob.errors import PermissionDeniedError
@@ -15,6 +15,7 @@ from bgjob.words import Status
 from bgjobd.core.facts import CancelRequested, Unblocked
 from bgjobd.core.job import Job
 from bgjobd.core.schedules import (
+    Became,
     Calendar,
     Overlap,
     Reason,
@@ -44,16 +45,9 @@ from bgjobd.store.items import (
     StoredSchedule,
     Submitter,
 )
-from bgjobd.store.rows import BLOCKED, instant, job_from_row
-from bgjobd.store.written import Kind, Row
-
-Execute = Callable[..., Any]
-"""Runs a statement, with its values, in the transaction that is open."""
-
-_SKIPPED: Final = "skipped"
-_SUBMITTED: Final = "submitted"
-_ASKED: Final = "asked"
-"""The verdicts, as a column has them."""
+from bgjobd.store.rows import BLOCKED, instant, job_from_row, occurrence_row
+from bgjobd.store.statements import Execute
+from bgjobd.store.written import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +99,7 @@ def _deal(
     verdicts = decide(
         schedule.due, schedule.rules, _standing(schedule, stands, unfinished, overlay), schedule.now
     )
-    rows = [row_of(schedule.name, verdict, overlay.batch.now) for verdict in verdicts]
+    rows = [occurrence_row(schedule.name, verdict, overlay.batch.now) for verdict in verdicts]
     is_more = bool(verdicts) and _is_like(stands.latest, verdicts[0])
     if is_more and stands.latest is not None:
         rows[0] |= {"at": stands.latest.at, "count": stands.latest.count + rows[0]["count"]}
@@ -152,21 +146,7 @@ def _is_like(latest: _Latest | None, verdict: Verdict) -> bool:
     """Whether what comes next is skipped for the same reason and the same job, and so goes into the same row."""
     if latest is None or not isinstance(verdict, Skipped):
         return False
-    return (latest.verdict, latest.reason, latest.job_id) == (_SKIPPED, verdict.reason, verdict.job_id)
-
-
-def row_of(name: str, verdict: Verdict, now: float) -> Row:
-    """The row that tells of the verdict."""
-    if isinstance(verdict, Wanted):
-        span, own = (
-            Span(verdict.at, verdict.at),
-            {"verdict": _SUBMITTED, "reason": None, "job_id": verdict.id},
-        )
-    else:
-        span = verdict.span
-        own = {"verdict": _SKIPPED, "reason": verdict.reason, "job_id": verdict.job_id}
-    times = {"at": to_text(span.at), "until": to_text(span.until), "count": span.count}
-    return {"name": name, **times, **own, "dealt_at": to_text(now)}
+    return (latest.verdict, latest.reason, latest.job_id) == (Became.SKIPPED, verdict.reason, verdict.job_id)
 
 
 # How schedules stand
@@ -262,7 +242,7 @@ def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     overlay = Overlay.over(batch)
     at = _free(execute, item.name, batch.now)
     job = decisions.store_new(replace(item.job, schedule=item.name, occurrence=at), item.submitter, overlay)
-    row = row_of(item.name, Wanted(at, job.id), batch.now) | {"verdict": _ASKED}
+    row = occurrence_row(item.name, Wanted(at, job.id), batch.now) | {"verdict": Became.ASKED}
     overlay.write(Kind.OCCURRENCES, row)
     batch.take_in(overlay)
     return job.id
@@ -326,7 +306,7 @@ def _define(execute: Execute, one: ScheduleDefined, now: float) -> None:
     given = {"name": one.name, "definition": one.definition, "now": to_text(now)}
     execute(_DEFINE, given)
     for span in one.changed:
-        execute(statements.WRITE_OCCURRENCES, row_of(one.name, Skipped(span, Reason.CHANGED), now))
+        execute(statements.WRITE_OCCURRENCES, occurrence_row(one.name, Skipped(span, Reason.CHANGED), now))
     if one.is_new:
         since = given["now"] if one.since is None else to_text(one.since)
         execute(_BEGIN_ANEW, {"name": one.name, "since": since})

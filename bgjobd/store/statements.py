@@ -6,13 +6,16 @@ costs more than running it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from peewee import SQL, Field, FloatField, Model, Query, fn
 
 from bgjob.words import FINAL, Status
 from bgjobd.store.models import BackgroundJob, JobAttempt, JobLog, ScheduleOccurrence
+
+Execute = Callable[..., Any]
+"""Runs a statement, with its values, in the transaction that is open."""
 
 
 def _p(name: str) -> SQL:
