@@ -163,12 +163,17 @@ _SELECT_STANDING: Final = """
 _SELECT_UNFINISHED: Final = """
     SELECT t.schedule, t.id, t.status, t.ready, t.cancel_requested_at
     FROM json_each(:names) AS wanted CROSS JOIN background_jobs AS t ON t.id IN (
-        SELECT id FROM background_jobs INDEXED BY jobs_of_schedule
-        WHERE schedule = wanted.value AND schedule IS NOT NULL AND finished_at IS NULL ORDER BY id LIMIT :most)
+        SELECT * FROM (SELECT id FROM background_jobs INDEXED BY jobs_of_schedule
+            WHERE schedule = wanted.value AND schedule IS NOT NULL AND finished_at IS NULL ORDER BY id LIMIT :most)
+        UNION SELECT * FROM (SELECT id FROM background_jobs INDEXED BY jobs_of_schedule
+            WHERE schedule = wanted.value AND schedule IS NOT NULL AND finished_at IS NULL
+            ORDER BY id DESC LIMIT :most))
     ORDER BY t.id
 """
-_LOOKED_AT: Final = {Overlap.SKIP: 1, Overlap.WAIT: 1000, Overlap.CANCEL: 1000}
-"""How many unfinished jobs of a schedule decide on the next, the oldest first: it may have a million."""
+_LOOKED_AT: Final = {Overlap.SKIP: 1, Overlap.WAIT: 500, Overlap.CANCEL: 500}
+"""How many unfinished jobs of a schedule decide on the next, of the oldest and of the newest: it may have a million, as
+by a backfill, and the one that waits is among the last.
+"""
 
 _SELECT_OLDEST: Final = """
     SELECT id, ready FROM background_jobs INDEXED BY jobs_of_schedule

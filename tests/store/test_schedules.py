@@ -181,6 +181,19 @@ def test_jobs_wait_in_a_row_each_for_the_one_before(nightly: Store) -> None:
     assert waits(nightly) == {3: 1}
 
 
+def test_behind_very_many_jobs_one_waits_at_most(nightly: Store) -> None:
+    rules = Rules(overlap=Overlap.WAIT)
+    nightly.now = FIRST
+    nightly.answer(backfill(nightly, FIRST - 1100 * 60, FIRST - 60))
+    for _ in range(3):
+        deal(nightly, rules)
+        nightly.now += 60
+    assert [row[2:] for row in rows(nightly)[1100:]] == [
+        (1, "submitted", None, 1101),
+        (2, "skipped", "overlap", 1),
+    ]
+
+
 def test_one_that_waits_can_be_cancelled_and_retried(nightly: Store) -> None:
     nightly.now = FIRST
     rules = Rules(overlap=Overlap.WAIT)
