@@ -133,6 +133,15 @@ def test_a_run_prints_the_id_and_a_pause_says_how_it_ends() -> None:
     assert told("schedule resume nightly") == "bgjob: schedule nightly is not paused\n"
 
 
+def test_before_a_backfill_it_is_told_how_many_and_what_they_hold_up() -> None:
+    span = "schedule backfill nightly --from 2026-01-01 --to 2026-02-01"
+    assert told(span, count=0, ids=[]) == "bgjob: 0 occurrences have no job\n"
+    shown = told(span, count=7, ids=[])
+    assert shown.startswith(
+        "bgjob: 7 occurrences have no job; --yes makes a job of each, and until they have ended, overlap"
+    )
+
+
 def test_a_backfill_is_not_sent_again_unless_it_only_counts() -> None:
     def may_repeat(check_only: bool) -> bool:
         return calls.backfill("x", "2026-01-01", "2026-01-02", None, check_only).may_repeat

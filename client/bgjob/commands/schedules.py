@@ -95,7 +95,8 @@ def _backfill(client: Client, given: argparse.Namespace) -> int:
     elif given.yes:
         screen.tell("\n".join(map(str, made.ids)))
     else:
-        more = "; --yes makes a job of each" if made.occurrences else ""
+        overlap = "until they have ended, overlap is asked about them as about any other"
+        more = f"; --yes makes a job of each, and {overlap}" if made.occurrences else ""
         screen.say(f"{made.occurrences} occurrences have no job{more}")
     return OK
 
