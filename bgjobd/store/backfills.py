@@ -14,7 +14,7 @@ from bgjobd.store import decisions
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.items import Backfill, SkippedRow
 from bgjobd.store.rows import occurrence_row
-from bgjobd.store.schedules import last_id
+from bgjobd.store.schedules import check_there, last_id
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import Kind
 
@@ -59,6 +59,7 @@ def end_of_older(execute: Execute, name: str, since: float) -> float | None:
 
 def backfill(execute: Execute, item: Backfill, batch: Batch) -> tuple[int, ...] | None:
     """Make the jobs, and the rows that tell of them. Raises the refusals, with nothing written of it."""
+    check_there(execute, item.name)
     if not _is_as_it_was(execute, item):
         return None
     batch.last_id = last_id(execute)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bgjob.codec import to_json
-from bgjob.errors import PermissionDeniedError
+from bgjob.errors import PermissionDeniedError, ScheduleNotFoundError
 from bgjob.words import Status
 from bgjobd.core.facts import CancelRequested, Unblocked
 from bgjobd.core.job import Job
@@ -242,7 +242,8 @@ def unblock(execute: Execute, names: Sequence[str], batch: Batch) -> None:
 
 
 def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
-    """Submit a job of the schedule, whatever else becomes of its occurrences. Raises the refusals."""
+    """Submit a job of it, whatever else becomes of its occurrences. Raises the refusals, also that it is gone."""
+    check_there(execute, item.name)
     batch.last_id = last_id(execute)
     overlay = Overlay.over(batch)
     at = _free(execute, item.name, batch.now)
@@ -253,6 +254,12 @@ def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     return job.id
 
 
+def check_there(execute: Execute, name: str) -> None:
+    """Raises ScheduleNotFoundError, where it was deleted or removed a moment ago."""
+    if execute(_SELECT_THERE, {"name": name}).fetchone() is None:
+        raise ScheduleNotFoundError(name=name)
+
+
 def _free(execute: Execute, name: str, at: float) -> float:
     """The next instant that has no row, and no whole second: an occurrence there may not have been dealt with yet."""
     while at.is_integer() or execute(_SELECT_OCCURRENCE, {"name": name, "at": to_text(at)}).fetchone():
@@ -261,6 +268,7 @@ def _free(execute: Execute, name: str, at: float) -> float:
 
 
 _SELECT_OCCURRENCE: Final = "SELECT 1 FROM schedule_occurrences WHERE name = :name AND at = :at"
+_SELECT_THERE: Final = "SELECT 1 FROM schedules WHERE name = :name AND removed_at IS NULL"
 _DEFINE: Final = """
     INSERT INTO schedules (name, definition, since, cursor) VALUES (:name, :definition, :now, :now)
     ON CONFLICT (name) DO UPDATE SET definition = :definition

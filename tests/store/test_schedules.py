@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bgjob.errors import ScheduleNotFoundError
 from bgjob.words import Status
 from bgjobd.core.calendar import Every
 from bgjobd.core.planner import Lanes
@@ -460,5 +461,9 @@ def test_of_a_schedule_that_was_put_and_deleted_stays_what_has_a_past(store: Sto
     assert [store.answer(ScheduleDeleted(name)) for name in names] == [True, True, False, False, False]
     found = store.rows("SELECT name, removed_at IS NULL AS is_there FROM schedules ORDER BY name")
     assert [(row["name"], row["is_there"]) for row in found] == [("customer/1", 0), (NIGHTLY, 1)]
+    gone = store.answer(OccurrenceAsked("customer/1", asked(), DAEMON))
+    assert isinstance(gone, ScheduleNotFoundError)
+    item = Backfill("customer/2", ((FIRST, None),), (), (), asked(), DAEMON)
+    assert isinstance(store.answer(item), ScheduleNotFoundError)
     store.now += 1
     assert put(store, "customer/1").since == store.now
