@@ -274,10 +274,14 @@ _DEFINE: Final = """
     ON CONFLICT (name) DO UPDATE SET definition = :definition
 """
 _BEGIN_ANEW: Final = """
-    UPDATE schedules SET since = :since, cursor = :since,
+    UPDATE schedules SET cursor = :since, since = coalesce((
+            SELECT max(at) FROM schedule_occurrences
+            WHERE name = :name AND at > :since AND verdict IN ('submitted', 'backfilled')
+        ), :since),
         paused_at = CASE WHEN removed_at IS NULL THEN paused_at END, removed_at = NULL
     WHERE name = :name
 """
+"""It begins behind jobs of older times that a clock which was set back has put ahead: they are none of its own."""
 _FORGET_SKIPS: Final = (
     "DELETE FROM schedule_occurrences WHERE name = :name AND at > :since AND verdict = 'skipped'"
 )
@@ -322,8 +326,8 @@ def _define(execute: Execute, one: ScheduleDefined, now: float) -> None:
         execute(statements.WRITE_OCCURRENCES, occurrence_row(one.name, Skipped(span, Reason.CHANGED), now))
     if one.is_new:
         since = given["now"] if one.since is None else to_text(one.since)
-        execute(_BEGIN_ANEW, {"name": one.name, "since": since})
         execute(_FORGET_SKIPS, {"name": one.name, "since": since})
+        execute(_BEGIN_ANEW, {"name": one.name, "since": since})
 
 
 def put(execute: Execute, item: SchedulePut, now: float) -> StoredSchedule:

@@ -327,6 +327,17 @@ def test_jobs_of_older_times_that_are_ahead_stay_before_the_beginning(nightly: S
     assert (stored(nightly).since, stored(nightly).cursor) == (FIRST + 60, FIRST + 30)
 
 
+def test_times_that_change_after_the_clock_was_set_back_begin_behind_the_jobs_of_the_older_ones(
+    nightly: Store,
+) -> None:
+    nightly.now = FIRST + 60
+    deal(nightly)
+    nightly.now = FIRST - 30
+    nightly.answer(SchedulesSetBack(((NIGHTLY, MINUTE),)))
+    (anew,) = define(nightly, NIGHTLY, is_new=True)
+    assert (anew.since, anew.cursor, anew.known) == (FIRST + 60, nightly.now, {FIRST, FIRST + 60})
+
+
 def test_a_clock_that_was_in_the_future_costs_nothing(nightly: Store) -> None:
     nightly.now = FIRST + 60
     deal(nightly)
