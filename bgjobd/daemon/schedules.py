@@ -309,7 +309,9 @@ class Schedules:
                 self._say(
                     EntryType.FAILURE, f"schedule {one.name} means nothing any more, put it anew: {why}"
                 )
-        names = list(self.kept)
+        names = sorted(
+            self.kept, key=lambda name: self.kept[name].uid is not None
+        )  # the configured ones first
         self._counters.expect_schedules(await self._read(lambda reader: reader.last_successes(names)))
         self._taken_up, self._of_catalogue = config, None
 

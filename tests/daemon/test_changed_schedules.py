@@ -18,7 +18,7 @@ from bgjobd.config.sections import Config
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.schedules import Schedules
-from bgjobd.store.items import Item
+from bgjobd.store.items import Item, ScheduleDefined, SchedulePut
 from bgjobd.store.reader import Reader
 from tests.daemon.test_schedules_at_reload import catalogue_of
 from tests.store.samples import Store
@@ -159,6 +159,16 @@ def test_beside_years_of_missed_minutes_others_are_in_time(looks: Looks) -> None
     assert looks.turns < 1000  # and not one for each hundred of a million
     assert looks.counted() == {"missed": 2 * 365 * 1440 + 1}
     assert [row[2:4] for row in rows(looks.store) if row[5] is not None] == [(1, "submitted")]
+
+
+def test_many_that_were_put_take_no_counter_from_one_that_is_configured(
+    looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bgjobd.daemon.counters.MOST_NAMES", 1)
+    definition = ScheduleDefined("a/1", '{"job":"a.Job::run","every":60}', is_new=True)
+    looks.store.answer(SchedulePut(definition, 7, "alice", 10))
+    looks.look(FIRST - 1, "every = '1m'")
+    assert list(looks.counters.as_json()["schedules"]) == ["(other)", "nightly"]
 
 
 def rules_of(offset: int) -> bytes:
