@@ -89,20 +89,20 @@ class Due:
 @dataclass(frozen=True, slots=True)
 class Unfinished:
     """A job of the schedule that has not ended; `is_blocked`: it waits for another of them; `is_stopping`: it runs, and
-    somebody wants it cancelled.
+    somebody wants it cancelled; `is_elsewhere`: in another queue than the next one will be.
     """
 
     id: int
     is_running: bool = False
     is_blocked: bool = False
     is_stopping: bool = False
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How the schedule stands: `unfinished` in the order of ids, `room` in the queue (None: without limit).
-
-    `next_id` is what the next job gets.
+    """How the schedule stands: `unfinished` in the order of ids, `room` in the queue (None: without limit; below 0:
+    more wait than may). `next_id` is what the next job gets.
     """
 
     next_id: int
@@ -258,9 +258,8 @@ def _verdict(at: float, rules: Rules, standing: Standing, now: float, is_newest:
         return Skipped(Span(at, at), reason)
     waits_in_a_row = is_missed and rules.missed is Missed.RUN_ALL
     verdict = _beside_others(at, rules.overlap, standing, waits_in_a_row)
-    if isinstance(verdict, Wanted) and _room_after(standing, verdict) == 0:
-        return Skipped(Span(at, at), Reason.QUEUE_FULL)
-    return verdict
+    room = _room_after(standing, verdict) if isinstance(verdict, Wanted) else None
+    return verdict if room is None or room > 0 else Skipped(Span(at, at), Reason.QUEUE_FULL)
 
 
 def _is_made_up_for(missed: Missed, is_newest: bool) -> bool:
@@ -292,11 +291,11 @@ def _beside_others(at: float, overlap: Overlap, standing: Standing, waits_in_a_r
 
 
 def _room_after(standing: Standing, wanted: Wanted) -> int | None:
-    """How many jobs the queue would still take when those that are cancelled have left it."""
+    """How many jobs the queue would still take when those that wait in it and are cancelled have left it."""
     if standing.room is None:
         return None
-    freed = sum(not one.is_running for one in standing.unfinished if one.id in wanted.cancels)
-    return max(0, standing.room + freed)
+    leave = [one for one in standing.unfinished if one.id in wanted.cancels and not one.is_elsewhere]
+    return standing.room + sum(not one.is_running for one in leave)
 
 
 def _with_job(standing: Standing, wanted: Wanted) -> Standing:

@@ -59,6 +59,9 @@ MOST_PUT: Final = 10_000
 _LONG_AGO: Final = 86_400.0
 """Seconds since when so much may be due that it is counted by the day before it is looked at one by one."""
 
+_PAUSE: Final = 10.0
+"""Seconds until something is tried again that has failed by no fault of the database's."""
+
 _TOGETHER: Final = 1000
 """About how many jobs one transaction may be about."""
 
@@ -67,8 +70,9 @@ _TOGETHER: Final = 1000
 class KeptSchedule:
     """A schedule and how far it was dealt with; `next` is its next occurrence, None where there is none.
 
-    `job` is what each occurrence asks for, None where it is `refused`, or not yet known. `uid` and `made_by` are of who
-    has put it, None where the configuration has it.
+    `job` is what each occurrence asks for, None where it is `refused`, or not yet known. What is due of one that is
+    `stuck`, for this reason, cannot be dealt with, and `next` is when that is tried again. `uid` and `made_by` are of
+    who has put it, None where the configuration has it.
     """
 
     name: str
@@ -79,6 +83,7 @@ class KeptSchedule:
     known: frozenset[float]
     job: Submitted | None = None
     refused: str | None = None
+    stuck: str | None = None
     uid: int | None = None
     made_by: str | None = None
     next: float | None = field(init=False)
@@ -89,7 +94,7 @@ class KeptSchedule:
 
     def move(self, cursor: float) -> None:
         """It was dealt with up to here."""
-        self.cursor = cursor
+        self.cursor, self.stuck = cursor, None
         self.next = next(self.calendar.after(cursor), None)
 
 
@@ -158,7 +163,7 @@ class Schedules:
     def refused(self, name: str) -> str | None:
         """Why the schedule's occurrences become no jobs as things are; None where they do, or that is not known yet."""
         kept = self.kept.get(name)
-        return None if kept is None else kept.refused
+        return None if kept is None else kept.refused or kept.stuck
 
     async def run(self, name: str, submitter: Submitter) -> int:
         """Submit a job of the schedule now; its id. Raises ScheduleNotFoundError, and the refusals of a submit."""
@@ -419,12 +424,26 @@ class Schedules:
         return kept.refused is None
 
     def _on_dealt(self, kept: KeptSchedule, dealt: Dealt) -> None:
+        if dealt.refusal is not None:
+            self._on_stuck(kept, dealt.refusal)
+            return
         kept.move(dealt.cursor)
         for place, verdict in enumerate(dealt.verdicts):
             if isinstance(verdict, Skipped):
                 self._counters.note_skipped(kept.name, verdict)
             if isinstance(verdict, Skipped) and not (dealt.is_more and place == 0):
                 self._say(*told(kept.name, verdict))
+
+    def _on_stuck(self, kept: KeptSchedule, refusal: Exception) -> None:
+        """That is a bug, or more than the file can hold; what is due of the others is dealt with all the same."""
+        before, kept.stuck = kept.stuck, f"{type(refusal).__name__}: {refusal}"
+        kept.next = self._now() + _PAUSE
+        if kept.stuck != before:
+            again = f"that is tried again every {_PAUSE:g} s"
+            self._say(
+                EntryType.FAILURE,
+                f"schedule {kept.name}: what is due could not be dealt with, {again}: {kept.stuck}",
+            )
 
     async def _set_back(self, ahead: Mapping[str, Calendar]) -> None:
         answers: tuple[SetBack, ...] = await self._record(SchedulesSetBack(tuple(ahead.items())))

@@ -330,12 +330,13 @@ Item = (
 @dataclass(frozen=True, slots=True)
 class Dealt:
     """How far a schedule was dealt with by now, and what became of its occurrences; nothing, where somebody else has
-    dealt with them. Of a skip `is_more`: its row was there, and has grown.
+    dealt with them, or nobody can, with the `refusal`. Of a skip `is_more`: its row was there, and has grown.
     """
 
     cursor: float
     verdicts: tuple[Verdict, ...] = ()
     is_more: bool = False
+    refusal: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)

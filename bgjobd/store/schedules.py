@@ -78,13 +78,29 @@ def deal(execute: Execute, item: OccurrencesDue, batch: Batch) -> tuple[Dealt, .
     unfinished = _unfinished(execute, item.schedules)
     batch.jobs = _jobs_to_cancel(execute, item.schedules, unfinished)
     batch.last_id = last_id(execute)
+    return tuple(
+        [
+            _deal_alone(one, stands.get(one.name), unfinished.get(one.name, []), item.submitter, batch)
+            for one in item.schedules
+        ]
+    )
+
+
+def _deal_alone(
+    schedule: ScheduleDue,
+    stands: _Stands | None,
+    unfinished: list[Unfinished],
+    submitter: Submitter,
+    batch: Batch,
+) -> Dealt:
+    """What cannot be dealt with keeps up no other: it stays due, and nothing is left of it."""
     overlay = Overlay.over(batch)
-    dealt = [
-        _deal(one, stands.get(one.name), unfinished.get(one.name, []), item.submitter, overlay)
-        for one in item.schedules
-    ]
+    try:
+        dealt = _deal(schedule, stands, unfinished, submitter, overlay)
+    except decisions.REFUSALS as error:
+        return Dealt(schedule.cursor, refusal=error)
     batch.take_in(overlay)
-    return tuple(dealt)
+    return dealt
 
 
 def _deal(
@@ -121,7 +137,7 @@ def _standing(
         is_paused=stands.is_paused,
         is_refused=job is None,
         unfinished=tuple(unfinished),
-        room=None if job is None or limit is None else max(0, limit - overlay.waiting_in(job.queue)),
+        room=None if job is None or limit is None else limit - overlay.waiting_in(job.queue),
     )
 
 
@@ -161,7 +177,7 @@ _SELECT_STANDING: Final = """
     WHERE s.removed_at IS NULL
 """
 _SELECT_UNFINISHED: Final = """
-    SELECT t.schedule, t.id, t.status, t.ready, t.cancel_requested_at
+    SELECT t.schedule, t.id, t.status, t.ready, t.cancel_requested_at, t.queue
     FROM json_each(:names) AS wanted CROSS JOIN background_jobs AS t ON t.id IN (
         SELECT * FROM (SELECT id FROM background_jobs INDEXED BY jobs_of_schedule
             WHERE schedule = wanted.value AND schedule IS NOT NULL AND finished_at IS NULL ORDER BY id LIMIT :most)
@@ -193,12 +209,19 @@ def _unfinished(execute: Execute, schedules: Sequence[ScheduleDue]) -> dict[str,
     """Of each schedule the jobs that have not ended and are to be known, in the order of their ids."""
     found: dict[str, list[Unfinished]] = {}
     for overlap, most in _LOOKED_AT.items():
-        names = [one.name for one in schedules if one.rules.overlap is overlap]
-        given = {"names": to_json(names), "most": most}
-        for name, id, status, ready, cancelled_at in execute(_SELECT_UNFINISHED, given) if names else ():
+        queues = {
+            one.name: None if one.job is None else one.job.queue
+            for one in schedules
+            if one.rules.overlap is overlap
+        }
+        given = {"names": to_json(list(queues)), "most": most}
+        for name, id, status, ready, cancelled_at, queue in (
+            execute(_SELECT_UNFINISHED, given) if queues else ()
+        ):
             is_running = status == Status.RUNNING
             is_stopping = is_running and cancelled_at is not None
-            found.setdefault(name, []).append(Unfinished(id, is_running, ready == BLOCKED, is_stopping))
+            one = Unfinished(id, is_running, ready == BLOCKED, is_stopping, queue != queues[name])
+            found.setdefault(name, []).append(one)
     return found
 
 

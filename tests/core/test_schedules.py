@@ -117,6 +117,18 @@ def test_a_full_queue_skips_and_cancels_nothing() -> None:
     assert decide(Due(None, (NOW,), NOW), rules, pending, NOW) == [Wanted(NOW, 7, cancels=(5,))]
 
 
+@pytest.mark.parametrize(
+    ("job", "room"),
+    [(Unfinished(5, is_elsewhere=True), 0), (Unfinished(5), -1), (Unfinished(5, is_elsewhere=True), -1)],
+)
+def test_a_queue_is_as_full_when_what_is_cancelled_waits_in_another_or_more_wait_than_may(
+    job: Unfinished, room: int
+) -> None:
+    standing = Standing(7, unfinished=(job,), room=room)
+    verdicts = decide(Due(None, (NOW,), NOW), Rules(overlap=Overlap.CANCEL), standing, NOW)
+    assert verdicts == [Skipped(Span(NOW, NOW), Reason.QUEUE_FULL)]
+
+
 def test_a_queue_takes_as_many_as_it_has_room_for() -> None:
     verdicts = decide(
         Due(None, (NOW - 2, NOW - 1, NOW), NOW), Rules(overlap=Overlap.ALLOW), Standing(7, room=1), NOW

@@ -57,10 +57,10 @@ class File:
     async def read(self, question: Any) -> Any:
         return question(self)
 
-    def schedules(self) -> tuple[StoredSchedule, ...]:
-        return ()
+    def schedules(self) -> list[StoredSchedule]:
+        return []
 
-    def last_successes(self, names: Any) -> dict[str, float | None]:
+    def last_successes(self, names: list[str]) -> dict[str, float | None]:
         return dict.fromkeys(names)
 
 

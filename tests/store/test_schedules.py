@@ -229,6 +229,33 @@ def test_a_full_queue_is_a_reason(nightly: Store) -> None:
     assert rows(nightly) == [(0, 0, 1, "submitted", None, 1), (1, 1, 1, "skipped", "queue full", None)]
 
 
+def test_the_place_of_one_that_is_cancelled_is_no_place_in_another_queue(nightly: Store) -> None:
+    rules = Rules(overlap=Overlap.CANCEL)
+    nightly.now = FIRST
+    deal(nightly, rules)
+    nightly.submit(asked(queue="narrow"))
+    nightly.now += 60
+    lanes = replace(Lanes(0), max_pending={"narrow": 1})
+    nightly.commit(what_is_due(nightly, rules, asked(queue="narrow")), lanes=lanes)
+    assert rows(nightly)[1] == (1, 1, 1, "skipped", "queue full", None)
+    assert nightly.job(1)["status"] == Status.PENDING
+
+
+def test_a_schedule_that_cannot_be_dealt_with_keeps_up_no_other(store: Store) -> None:
+    names = ("a", "b", "c")
+    cursors = {one.name: one.cursor for one in define(store, *names, is_new=True)}
+    store.now = FIRST
+    found = Due(None, (FIRST,), FIRST)
+    jobs = {"a": asked(), "b": asked(priority=1 << 70), "c": asked()}
+    due_now = [ScheduleDue(name, cursors[name], found, ALL, jobs[name], 0.0, FIRST) for name in names]
+    a, b, c = store.answer(OccurrencesDue(tuple(due_now), DAEMON))
+    assert [one.cursor for one in (a, c)] == [FIRST, FIRST]
+    assert (b.cursor, b.verdicts, type(b.refusal)) == (cursors["b"], (), OverflowError)
+    told = store.rows("SELECT name, job_id FROM schedule_occurrences ORDER BY name")
+    assert [tuple(row.values()) for row in told] == [("a", 1), ("c", 2)]
+    assert store.count("background_jobs") == 2
+
+
 def test_jitter_puts_off_the_job_and_not_its_occurrence(nightly: Store) -> None:
     nightly.now = FIRST
     deal(nightly, jitter=30.0)

@@ -1,0 +1,125 @@
+"""Schedules as the loop keeps them, with a file that is told what to answer: no trouble ends that for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from bgjob.words import EntryType
+from bgjobd.config import loading
+from bgjobd.daemon import schedules as kept
+from bgjobd.daemon.counters import Counters
+from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.schedules import Schedules
+from bgjobd.store.items import Dealt, OccurrencesDue, SchedulesDefined, StoredSchedule
+from tests.daemon.test_schedules_at_reload import catalogue_of
+
+EACH_SECOND = "job = 'a.Job::run', every = '1s'"
+
+
+class File:
+    """Answers what is asked; `answers` has in order what becomes of that which is due, None for as it should be."""
+
+    def __init__(self, *answers: Callable[[OccurrencesDue], Any] | None) -> None:
+        self.answers = list(answers)
+        self.reads: list[Exception | None] = []
+        self.items: list[OccurrencesDue] = []
+
+    async def record(self, item: Any) -> Any:
+        if isinstance(item, SchedulesDefined):
+            return [StoredSchedule(one.name, one.definition, 0.0, 0.0, None) for one in item.schedules]
+        self.items.append(item)
+        answer = self.answers.pop(0) if self.answers else None
+        return [Dealt(one.due.until) for one in item.schedules] if answer is None else answer(item)
+
+    async def read(self, question: Any) -> Any:
+        error = self.reads.pop(0) if self.reads else None
+        if error is not None:
+            raise error
+        return question(self)
+
+    def schedules(self) -> list[StoredSchedule]:
+        return []
+
+    def last_successes(self, names: list[str]) -> dict[str, float | None]:
+        return dict.fromkeys(names)
+
+
+class Keeping:
+    """Schedules that are kept, of a clock that stands where a test has put it."""
+
+    def __init__(self, directory: Path, file: File, *names: str) -> None:
+        place = directory / "bgjobd.toml"
+        lines = [f"{name} = {{ {EACH_SECOND} }}\n" for name in names]
+        place.write_text("[approved]\n'a.Job' = {}\n[schedules]\n" + "".join(lines))
+        config = loading.load(place, {}, is_root=False)
+        self.file, self.now = file, 1.5
+        self.said: list[str] = []
+        catalogue = CurrentCatalogue(lambda: config, self.say)
+        catalogue.take(catalogue_of(config, "run"))
+        self.schedules = Schedules(
+            config=lambda: config,
+            current_catalogue=catalogue,
+            read=file.read,
+            record=file.record,
+            counters=Counters(),
+            now=lambda: self.now,
+            say=self.say,
+        )
+
+    def say(self, _: EntryType, message: str) -> None:
+        self.said.append(message)
+
+    async def until(self, is_so: Callable[[], object]) -> None:
+        """Others have their turn until it is so."""
+        async with asyncio.timeout(20):
+            for _ in iter(lambda: bool(is_so()), True):
+                await asyncio.sleep(0)
+
+    def dealt_with(self) -> list[list[str]]:
+        return [[one.name for one in item.schedules] for item in self.file.items]
+
+
+def kept_while(keeping: Callable[[], Keeping], work: Callable[[Keeping], Awaitable[None]]) -> Keeping:
+    async def keep() -> Keeping:
+        one = keeping()
+        task = asyncio.create_task(one.schedules.keep())
+        try:
+            await work(one)
+            assert not task.done(), "nobody looks any more"
+        finally:
+            task.cancel()
+            one.schedules.close()
+        return one
+
+    return asyncio.run(keep())
+
+
+def refusing(name: str) -> Callable[[OccurrencesDue], Any]:
+    def answer(item: OccurrencesDue) -> Any:
+        return [
+            Dealt(one.cursor, refusal=OverflowError("too large"))
+            if one.name == name
+            else Dealt(one.due.until)
+            for one in item.schedules
+        ]
+
+    return answer
+
+
+def test_a_schedule_that_cannot_be_dealt_with_is_said_once_and_tried_again_later(tmp_path: Path) -> None:
+    async def work(keeping: Keeping) -> None:
+        schedules = keeping.schedules
+        await keeping.until(lambda: schedules.refused("x"))
+        for _ in range(3):  # once for each occurrence of y, and x in the second of its second try
+            keeping.now += kept._PAUSE / 2
+            schedules.wake()
+            await keeping.until(lambda: schedules.kept["y"].cursor > keeping.now - 1)
+
+    keeping = kept_while(lambda: Keeping(tmp_path, File(refusing("x"), None, refusing("x")), "x", "y"), work)
+    assert keeping.dealt_with() == [["x", "y"], ["y"], ["x", "y"], ["y"]]
+    assert [line for line in keeping.said if "could not be dealt with" in line] == [
+        "schedule x: what is due could not be dealt with, that is tried again every 10 s: OverflowError: too large"
+    ]
