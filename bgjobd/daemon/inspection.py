@@ -31,7 +31,8 @@ _PATIENCE: Final = 0.25
 class Inspection:
     """Puts together what the file and the daemon's parts know.
 
-    `closing` tells why nothing new is started, `reload_failure` why the last reload failed, each None where not so.
+    `closing` tells why nothing new is started, `reload_failure` why the last reload failed, `schedules_trouble` why no
+    schedule is dealt with; each None where not so.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Inspection:
         lanes: Callable[[], Lanes],
         closing: Callable[[], Closing | None],
         reload_failure: Callable[[], str | None],
+        schedules_trouble: Callable[[], str | None],
         now: Callable[[], float],
     ) -> None:
         self._readers = readers
@@ -55,6 +57,7 @@ class Inspection:
         self._lanes = lanes
         self._closing = closing
         self._reload_failure = reload_failure
+        self._schedules_trouble = schedules_trouble
         self._now = now
 
     def status(self) -> str:
@@ -84,8 +87,10 @@ class Inspection:
 
     @property
     def storage_trouble(self) -> str | None:
-        """What keeps the database or the ends of attempts from being written, or lets the former grow; else None."""
-        return self._health.trouble or self._supervisor.trouble
+        """What keeps the database or the ends of attempts from being written, lets the former grow, or keeps schedules
+        from being dealt with; else None.
+        """
+        return self._health.trouble or self._supervisor.trouble or self._schedules_trouble()
 
     @property
     def held(self) -> dict[str, str]:

@@ -355,6 +355,7 @@ def _inspection(daemon: Daemon) -> Inspection:
         lanes=lambda: daemon.lanes,
         closing=lambda: daemon._closing,
         reload_failure=lambda: daemon.reload.failure,
+        schedules_trouble=lambda: daemon.schedules.trouble,
         now=daemon.clock.now,
     )
 

@@ -20,6 +20,7 @@ from bgjob.errors import (
     RequestError,
     ScheduleNotFoundError,
     ShuttingDownError,
+    StorageUnavailableError,
     TooLargeError,
 )
 from bgjob.words import EntryType
@@ -102,7 +103,8 @@ class Schedules:
     """Has each occurrence dealt with at its time, and what a start finds due as soon as it may be.
 
     `record` hands an item to the writer, `now` counts seconds since the epoch, `say` writes a line about the daemon.
-    `why_no_submit` tells why a user may not submit, None where that one may.
+    `why_no_submit` tells why a user may not submit, None where that one may. `trouble` is why they are not dealt with,
+    unless the database cannot be written; None where they are.
     """
 
     def __init__(
@@ -131,23 +133,43 @@ class Schedules:
         self._of_catalogue: Catalogue | None = None
         self._of_missing: dict[str, str] = {}
         self._is_owed = False
+        self.trouble: str | None = None
         self.kept: dict[str, KeptSchedule] = {}
         self.why_no_submit: Callable[[int], str | None] = lambda uid: None
 
     async def keep(self) -> None:
         """Look whenever something is due or has changed, for as long as the daemon takes anything."""
         while True:
-            try:
-                async with self._looking:
-                    await self._look()
-                self._is_owed = False
-            except ShuttingDownError:
+            self._is_owed, error = False, await self._try_look()
+            if isinstance(error, ShuttingDownError):
                 return
-            except RequestError:  # the file cannot be written: `on_commit` tells when it can be again
+            if isinstance(error, StorageUnavailableError):  # which is told; `on_commit` tells of its end
                 self._is_owed = True
+            else:
+                self._note_trouble(error)
             self._arm()
             await self._woken.wait()
             self._woken.clear()
+
+    async def _try_look(self) -> Exception | None:
+        """What that met, if anything: whatever it is, there is another look."""
+        try:
+            async with self._looking:
+                await self._look()
+        except Exception as error:
+            return error
+        return None
+
+    def _note_trouble(self, error: Exception | None) -> None:
+        """Say once that schedules cannot be dealt with, by the fault of what is read of the file, or by a bug."""
+        before = self.trouble
+        if error is not None:
+            self.trouble = f"schedules are not dealt with: {type(error).__name__}: {error}"
+            if self.trouble != before:
+                self._say(EntryType.FAILURE, f"{self.trouble}; that is tried again every {_PAUSE:g} s")
+        elif before is not None:
+            self.trouble = None
+            self._say(EntryType.INFO, "schedules are dealt with again")
 
     def wake(self) -> None:
         """Something has changed: configuration, catalogue or clock."""
@@ -272,8 +294,11 @@ class Schedules:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
+        if self._is_owed or self.trouble is not None:
+            self._timer = self._loop.call_later(_PAUSE, self.wake)
+            return
         following = [kept.next for kept in self.kept.values() if kept.next is not None]
-        if following and self._of_catalogue is not None and not self._is_owed:
+        if following and self._of_catalogue is not None:
             self._timer = self._loop.call_later(max(0.0, min(following) - self._now()), self.wake)
 
     async def _look(self) -> None:
@@ -388,13 +413,13 @@ class Schedules:
         for kept in found:
             if pace.is_over:
                 await pace.rest()
-            one = await self._gather(kept, now)
+            one = await self._try_gather(kept, now)
             if one is not None:
                 gathered[kept.name] = one
                 jobs += max(1, len(one.due.instants))
             if jobs >= _TOGETHER:
                 break
-        if self._now() < now:
+        if not gathered or self._now() < now:
             return  # the clock was set back meanwhile: they are yet to come
         item = OccurrencesDue(tuple(gathered.values()), _own())
         answers: tuple[Dealt, ...] = await self._record(item)
@@ -402,6 +427,14 @@ class Schedules:
             if pace.is_over:
                 await pace.rest()
             self._on_dealt(self.kept[name], dealt)
+
+    async def _try_gather(self, kept: KeptSchedule, now: float) -> ScheduleDue | None:
+        """What is due of one; None where nothing is, or it cannot be told."""
+        try:
+            return await self._gather(kept, now)
+        except Exception as error:
+            self._on_stuck(kept, error)
+            return None
 
     async def _gather(self, kept: KeptSchedule, now: float) -> ScheduleDue | None:
         rules, jitter = kept.definition.rules, kept.definition.jitter or 0.0
@@ -434,9 +467,9 @@ class Schedules:
             if isinstance(verdict, Skipped) and not (dealt.is_more and place == 0):
                 self._say(*told(kept.name, verdict))
 
-    def _on_stuck(self, kept: KeptSchedule, refusal: Exception) -> None:
+    def _on_stuck(self, kept: KeptSchedule, error: Exception) -> None:
         """That is a bug, or more than the file can hold; what is due of the others is dealt with all the same."""
-        before, kept.stuck = kept.stuck, f"{type(refusal).__name__}: {refusal}"
+        before, kept.stuck = kept.stuck, f"{type(error).__name__}: {error}"
         kept.next = self._now() + _PAUSE
         if kept.stuck != before:
             again = f"that is tried again every {_PAUSE:g} s"

@@ -7,6 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+from peewee import OperationalError
+
+from bgjob.errors import StorageUnavailableError
 from bgjob.words import EntryType
 from bgjobd.config import loading
 from bgjobd.daemon import schedules as kept
@@ -123,3 +127,69 @@ def test_a_schedule_that_cannot_be_dealt_with_is_said_once_and_tried_again_later
     assert [line for line in keeping.said if "could not be dealt with" in line] == [
         "schedule x: what is due could not be dealt with, that is tried again every 10 s: OverflowError: too large"
     ]
+
+
+READ_ERROR = "schedules are not dealt with: OperationalError: disk I/O error"
+
+
+def test_a_read_that_fails_once_is_said_and_told_until_there_was_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_PAUSE", 0.01)
+    file = File()
+    file.reads = [OperationalError("disk I/O error")] * 2
+    told: list[str | None] = []
+
+    async def work(keeping: Keeping) -> None:
+        schedules = keeping.schedules
+        await keeping.until(lambda: schedules.trouble)
+        told.append(schedules.trouble)
+        await keeping.until(lambda: keeping.file.items)
+
+    keeping = kept_while(lambda: Keeping(tmp_path, file, "x"), work)
+    assert keeping.said == [
+        f"{READ_ERROR}; that is tried again every 0.01 s",
+        "schedules are dealt with again",
+    ]
+    assert (told, keeping.schedules.trouble) == ([READ_ERROR], None)
+
+
+def unavailable(_: OccurrencesDue) -> Any:
+    raise StorageUnavailableError(reason="disk full", may_be_stored=False)
+
+
+def test_what_the_database_does_not_take_is_tried_again_with_the_next_commit(tmp_path: Path) -> None:
+    async def work(keeping: Keeping) -> None:
+        await keeping.until(lambda: keeping.schedules._is_owed)
+        assert keeping.schedules.trouble is None
+        keeping.schedules.on_commit()
+        await keeping.until(lambda: keeping.schedules.kept["x"].cursor == 1)
+        await keeping.until(lambda: not keeping.schedules._is_owed)
+
+    keeping = kept_while(lambda: Keeping(tmp_path, File(unavailable), "x"), work)
+    assert (keeping.dealt_with(), keeping.said) == ([["x"], ["x"]], [])
+
+
+def test_what_cannot_be_told_of_one_schedule_keeps_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def due(occurrences: Any, known: Any, *given: Any) -> Any:
+        if known == {0.5}:
+            raise ValueError("year 10000 is out of range")
+        return real(occurrences, known, *given)
+
+    real = kept.due
+    monkeypatch.setattr(kept, "due", due)
+
+    async def work(keeping: Keeping) -> None:
+        schedules = keeping.schedules
+        await keeping.until(lambda: keeping.file.items)
+        schedules.kept["x"].known = frozenset({0.5})
+        keeping.now += 1
+        schedules.wake()
+        await keeping.until(lambda: schedules.kept["y"].cursor == 2)
+        assert schedules.refused("x") == "ValueError: year 10000 is out of range"
+        assert schedules.refused("y") is None
+
+    keeping = kept_while(lambda: Keeping(tmp_path, File(), "x", "y"), work)
+    assert keeping.dealt_with() == [["x", "y"], ["y"]]
