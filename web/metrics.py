@@ -66,7 +66,7 @@ def _about_daemon(stats: _Stats, now: float) -> Iterator[Metric]:
     yield _gauge("slots", "How many attempts may run at once.", stats["slots"])
     yield _gauge(
         "storage_trouble",
-        "Whether something keeps the database from being written, or lets it grow.",
+        "Whether something keeps the database from being written, or schedules from being dealt with, or lets it grow.",
         float(stats["storage_trouble"] is not None),
     )
     yield _gauge("database_bytes", "Size of the database, with its write-ahead log.", stats["database_bytes"])

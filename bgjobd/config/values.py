@@ -318,7 +318,10 @@ def _instant(value: object) -> float:
         raise ValueError(
             f"must be a date and time with its offset, such as 2026-01-05T06:00:00Z, not {shown(value)}"
         )
-    return at.timestamp()
+    try:
+        return at.astimezone(UTC).timestamp()
+    except OverflowError:
+        raise ValueError(f"must be of the years 1 to 9999 in UTC, not {shown(value)}") from None
 
 
 def _written_instant(at: float) -> str:

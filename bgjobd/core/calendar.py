@@ -21,6 +21,11 @@ from cronsim import CronSim
 _DAY: Final = 86_400
 """Seconds; no clock is set back by more."""
 
+_FIRST: Final = datetime(1, 1, 3, tzinfo=UTC).timestamp()
+_LAST: Final = datetime(9999, 12, 28, tzinfo=UTC).timestamp()
+_END: Final = datetime(9999, 12, 30, tzinfo=UTC).replace(tzinfo=None)
+"""Before and behind these nothing is: what is near them can still be told in the years 1 to 9999, in each zone."""
+
 _UNITS: Final = ((_DAY, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -40,19 +45,19 @@ class Every:
         return f"{often}, counted from {self.local(self.starting)}" if self.starting else often
 
     def after(self, instant: float) -> Iterator[float]:
-        """The occurrences behind an instant, in order, without end."""
-        number = self._number(instant)
-        while True:
+        """The occurrences behind an instant, in order, without end; but for that of what can be written."""
+        number = self._number(_within(instant))
+        while self._at(number + 1) <= _LAST:
             number += 1
             yield self._at(number)
 
     def count(self, after: float, until: float) -> int:
         """How many there are behind an instant, up to another."""
-        return max(0, self._number(until) - self._number(after))
+        return max(0, self._number(_within(until)) - self._number(_within(after)))
 
     def latest(self, instant: float, since: float, back: int = 0) -> float:
         """The last one up to an instant, or of those the one so many further back."""
-        return self._at(self._number(instant) - back)
+        return self._at(self._number(_within(instant)) - back)
 
     def local(self, at: float) -> str:
         """When that is, for a person: in UTC, for they are of no zone."""
@@ -96,12 +101,13 @@ class Cron:
 
     def after(self, instant: float) -> Iterator[float]:
         """The occurrences behind an instant, in order; the end, where there are none for 50 years."""
-        begin = math.floor(instant)
+        begin = math.floor(_within(instant))
         found = self._fixed(begin) if self.is_fixed else self._shown(begin)
-        return (at for at in found if at > instant)
+        return (at for at in found if instant < at <= _LAST)
 
     def count(self, after: float, until: float) -> int:
         """How many there are behind an instant, up to another; some microseconds a day."""
+        after, until = _within(after), _within(until)
         total, quiet_since = 0, after
         for begin, end, is_quiet in self._days(after, until):
             if not is_quiet:
@@ -190,15 +196,14 @@ class Cron:
 
     def _times(self, local: datetime) -> Iterator[datetime]:
         """The times behind this one, on a clock that is never set."""
-        with suppress(OverflowError):  # the year 10000
-            yield from CronSim(self.expression, local)
+        return _between(self.expression, local + timedelta(seconds=1), _END)
 
     def _clock(self, instant: float) -> datetime:
         """What the clock shows."""
         return datetime.fromtimestamp(instant, self.zone).replace(tzinfo=None)
 
     def _offset(self, instant: float) -> timedelta:
-        return datetime.fromtimestamp(instant, self.zone).utcoffset() or timedelta(0)
+        return datetime.fromtimestamp(_within(instant), self.zone).utcoffset() or timedelta(0)
 
     def _try_at(self, local: datetime, fold: int) -> int | None:
         """When the clock shows this, the first or the second time; None where it never does."""
@@ -221,6 +226,12 @@ class Cron:
         return first if first < local else None
 
 
+def _within(instant: float) -> float:
+    """The nearest one of those that can be told on the clocks of each zone."""
+    return min(max(instant, _FIRST), _LAST)
+
+
 def _between(expression: str, first: datetime, last: datetime) -> Iterator[datetime]:
     """The times from `first` on, before `last`, on a clock that is never set."""
-    return takewhile(lambda at: at < last, CronSim(expression, first - timedelta(seconds=1)))
+    with suppress(OverflowError):  # the year 10000
+        yield from takewhile(lambda at: at < last, CronSim(expression, first - timedelta(seconds=1)))

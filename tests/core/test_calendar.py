@@ -247,9 +247,36 @@ def test_it_counts_twice_where_each_half_hour_does() -> None:
     assert [note and note.split()[-2] for _, note in found] == ["first", "first", "second", "second", None]
 
 
-def test_the_last_occurrence_is_that_before_the_year_10000() -> None:
-    begin = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
-    assert len(list(Cron("0 0 * * *").after(begin))) == 1
+@pytest.mark.parametrize(
+    "calendar",
+    [
+        *(
+            Cron("59 23 * * *", ZoneInfo(zone))
+            for zone in [*ZONES, "Pacific/Kiritimati", "Pacific/Pago_Pago"]
+        ),
+        *(Cron("*/30 * * * *", ZoneInfo(zone)) for zone in ("America/New_York", "Europe/Berlin")),
+        Cron("0 0 1 1 *"),
+        Every(3600.0),
+        Every(36500 * 86_400.0),
+    ],
+)
+def test_there_is_nothing_before_the_year_1_and_behind_the_year_9999_and_whoever_asks_is_answered(
+    calendar: Cron | Every,
+) -> None:
+    begin, end = (datetime(*day, tzinfo=UTC).timestamp() for day in [(1, 1, 1), (9999, 12, 31, 23, 59, 59)])
+    month = 31 * 86_400
+    early = next(calendar.after(begin))
+    late = list(calendar.after(end - month))
+    for at in (early, *late):
+        assert begin < at < end
+        datetime.fromtimestamp(at, UTC)
+        assert isinstance(calendar.local(at), str)
+        assert calendar.note(at) is None or not isinstance(calendar, Every)
+    assert calendar.count(end - month, end) == len(late)
+    assert calendar.count(begin, early) == 1
+    assert calendar.latest(early + 1, early) == early
+    assert not late or calendar.latest(end, late[0]) == late[-1]
+    assert list(calendar.after(end)) == []
 
 
 @given(st.floats(0.001, 1e6), st.floats(0, 1e9), st.floats(0, 4e9))

@@ -27,6 +27,12 @@ def test_what_is_stored_means_what_was_configured(given: dict[str, Any]) -> None
     assert stored.model_fields_set == configured.model_fields_set
 
 
+@pytest.mark.parametrize("starting", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"])
+def test_an_instant_that_cannot_be_told_in_utc_is_refused(starting: str) -> None:
+    with pytest.raises(ValueError, match=r"must be of the years 1 to 9999 in UTC, not '?\"?[09]"):
+        Schedule.model_validate({"job": "myapp.jobs.Report::build", "every": "1h", "starting": starting})
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"job": "a.B::c", "cron": "@daily", "zone": "Gone/Away"}'])
 def test_what_means_nothing_any_more_is_none(text: str) -> None:
     assert try_schedule(text) is None
