@@ -355,8 +355,8 @@ class Schedule(Section):
     """What runs of occurrences that nobody dealt with in time: `skip`, `run_once` or `run_all`."""
     overlap: Overlap = Overlap.SKIP
     """What becomes of one while a job of it has not ended: `skip`, `allow`, `wait` or `cancel`."""
-    late: values.Delay = 60.0
-    """From when on an occurrence is missed."""
+    late: values.Interval = 60.0
+    """From when on an occurrence is missed; at least 1 s, for each is dealt with a moment after its time."""
     missed_limit: Annotated[StrictInt, Field(ge=1, le=1000)] = 100
     """The most jobs that `run_all` makes at once."""
     jitter: values.Duration | None = None

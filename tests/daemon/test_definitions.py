@@ -33,6 +33,14 @@ def test_an_instant_that_cannot_be_told_in_utc_is_refused(starting: str) -> None
         Schedule.model_validate({"job": "myapp.jobs.Report::build", "every": "1h", "starting": starting})
 
 
+@pytest.mark.parametrize("late", [0, "500ms"])
+def test_what_is_late_at_once_is_refused_for_each_would_be_missed(late: int | str) -> None:
+    given = {"job": "myapp.jobs.Report::build", "every": "1h", "missed": "skip"}
+    with pytest.raises(ValueError, match=r"late\n.* must be (at least 1 s|a time above 0), not"):
+        Schedule.model_validate(given | {"late": late})
+    assert Schedule.model_validate(given | {"late": "1s"}).rules.late == 1
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"job": "a.B::c", "cron": "@daily", "zone": "Gone/Away"}'])
 def test_what_means_nothing_any_more_is_none(text: str) -> None:
     assert try_schedule(text) is None

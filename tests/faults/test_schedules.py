@@ -32,7 +32,7 @@ def schedule(name: str, ledger: Path, method: str = "quick", given: str = "", **
     """One of each second."""
     told = "".join([f'{key} = "{value}"\n' for key, value in keys.items()])
     job = f'job = "{books.LEDGERED}::{method}"\nparameters = {{ ledger = "{ledger}"{given} }}'
-    return f'[schedules.{name}]\n{job}\nevery = "1s"\nlate = "0.5s"\n{told}'
+    return f'[schedules.{name}]\n{job}\nevery = "1s"\nlate = "1s"\n{told}'
 
 
 def assert_balance(running: RunningDaemon, ledger: Path) -> None:
