@@ -7,8 +7,8 @@ told here, after Debian's cron. Instants are seconds since the epoch.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -108,12 +108,12 @@ class Cron:
     def count(self, after: float, until: float) -> int:
         """How many there are behind an instant, up to another; some microseconds a day."""
         after, until = _within(after), _within(until)
-        total, quiet_since = 0, after
-        for begin, end, is_quiet in self._days(after, until):
-            if not is_quiet:
-                total += self._count_undisturbed(quiet_since, begin) + self._count_each(begin, end)
-                quiet_since = end
-        return total + self._count_undisturbed(quiet_since, until)
+        times = self._times_of_day()
+        total, since = 0, after
+        for begin, end in self._settings(after, until):
+            total += self._count_undisturbed(since, begin, times) + self._count_each(begin, end)
+            since = end
+        return total + self._count_undisturbed(since, until, times)
 
     def latest(self, instant: float, since: float, back: int = 0) -> float:
         """The last one up to an instant, or of those the one so many further back; `since` is the first of them."""
@@ -122,7 +122,7 @@ class Cron:
             found = list(takewhile(lambda at: at <= instant, self.after(instant - window)))
             if len(found) > back:
                 return found[-1 - back]
-            window *= 16
+            window *= 4
         return [since, *takewhile(lambda at: at <= instant, self.after(since))][-1 - back]
 
     def local(self, at: float) -> str:
@@ -143,32 +143,42 @@ class Cron:
         which = "first" if at == times[0] else "second"
         return f"the clock shows {local:%H:%M} twice on this day: the {which} time"
 
-    def _days(self, after: float, until: float) -> Iterator[tuple[float, float, bool]]:
-        """What lies between, day by day, and whether nobody sets the clock on that day, nor on those around it."""
-        begin = after
+    def _settings(self, after: float, until: float) -> Iterator[tuple[float, float]]:
+        """From when until when each setting of the clock decides on what counts: until all that is shown twice was."""
+        begin = math.floor(after) - _DAY
+        offset = self._offset(begin)
         while begin < until:
-            end = min(begin + _DAY, until)
-            around = {self._offset(at) for at in (begin - _DAY, begin, end, end + _DAY)}
-            yield begin, end, len(around) == 1
-            begin = end
+            end = begin + _DAY
+            later = self._offset(end)
+            if later != offset:
+                set_at = self._first_with(later, begin, end)
+                again = max(0.0, (offset - later).total_seconds())
+                since, up_to = max(after, set_at - 1), min(until, set_at + again)
+                if since < up_to:
+                    yield since, up_to
+            begin, offset = end, later
 
     def _count_each(self, after: float, until: float) -> int:
         return sum(1 for _ in takewhile(lambda at: at <= until, self.after(after)))
 
-    def _count_undisturbed(self, after: float, until: float) -> int:
+    def _count_undisturbed(self, after: float, until: float, times: Sequence[timedelta]) -> int:
         """The same, while nobody sets the clock: on each day that it names, a cron expression names the same times."""
-        minute, hour, *days = self.expression.split()
-        first = self._midnight(after) + timedelta(days=1)
-        last = self._midnight(until)
-        if until - after < 2 * _DAY:
-            return self._count_each(after, until)
-        named = sum(1 for _ in _between(f"0 0 {' '.join(days)}", first, last))
-        times = sum(1 for _ in _between(f"{minute} {hour} * * *", first, first + timedelta(days=1)))
-        begin, end = (int(midnight.replace(tzinfo=self.zone).timestamp()) for midnight in (first, last))
-        return self._count_each(after, begin - 1) + named * times + self._count_each(end - 1, until)
+        first, last = self._clock(after), self._clock(until)
+        begin, end = _midnight(first), _midnight(last)
+        days = list(_between(f"0 0 {' '.join(self.expression.split()[2:])}", begin, end + timedelta(days=1)))
+        count = len(days) * len(times)
+        if days and days[0] == begin:
+            count -= bisect_right(times, first - begin)
+        if days and days[-1] == end:
+            count -= len(times) - bisect_right(times, last - end)
+        return count
 
-    def _midnight(self, instant: float) -> datetime:
-        return self._clock(instant).replace(hour=0, minute=0, second=0, microsecond=0)
+    def _times_of_day(self) -> list[timedelta]:
+        """Since midnight, on a day that it names."""
+        minute, hour, *_ = self.expression.split()
+        midnight = self._clock(0).replace(hour=0, minute=0)
+        found = _between(f"{minute} {hour} * * *", midnight, midnight + timedelta(days=1))
+        return [time - midnight for time in found]
 
     def _fixed(self, instant: int) -> Iterator[float]:
         latest = -math.inf
@@ -182,8 +192,8 @@ class Cron:
     def _shown(self, instant: int) -> Iterator[float]:
         """First times are in the order of the clock; a second time waits for those that come before it."""
         second_times: list[int] = []
-        is_set_soon = self._offset(instant) != self._offset(instant + _DAY)
-        for local in self._times(self._clock(instant) - timedelta(seconds=_DAY if is_set_soon else 0)):
+        again = max(timedelta(0), self._offset(instant) - self._offset(instant + _DAY))
+        for local in self._times(self._clock(instant) - again):
             at = self._try_at(local, fold=0)
             if at is None:
                 continue
@@ -213,8 +223,11 @@ class Cron:
     def _end_of_gap(self, local: datetime) -> int:
         """When the clock was set ahead over this time."""
         early, late = (int(local.replace(tzinfo=self.zone, fold=fold).timestamp()) for fold in (1, 0))
-        offset = self._offset(late)
-        return early + bisect_left(range(early, late), True, key=lambda at: self._offset(at) == offset)
+        return self._first_with(self._offset(late), early, late)
+
+    def _first_with(self, offset: timedelta, begin: int, end: int) -> int:
+        """Since when the clock is set to this, where it is between these."""
+        return begin + bisect_left(range(begin, end), True, key=lambda at: self._offset(at) == offset)
 
     def _try_left_out(self, at: float) -> datetime | None:
         """The first time that counts here, as the clock is set ahead over it at this instant."""
@@ -229,6 +242,10 @@ class Cron:
 def _within(instant: float) -> float:
     """The nearest one of those that can be told on the clocks of each zone."""
     return min(max(instant, _FIRST), _LAST)
+
+
+def _midnight(local: datetime) -> datetime:
+    return local.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _between(expression: str, first: datetime, last: datetime) -> Iterator[datetime]:

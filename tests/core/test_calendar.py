@@ -205,6 +205,23 @@ def test_they_are_as_many_by_the_day_as_one_by_one(
         assert cron.latest(end, each[1], back=len(each) // 2 - 1) == each[-(len(each) // 2)]
 
 
+class Watched(ZoneInfo):
+    """A zone that counts how often it is asked for what its clocks show."""
+
+    asked = 0
+
+    def fromutc(self, when: datetime) -> datetime:
+        self.asked += 1
+        return super().fromutc(when)
+
+
+def test_years_of_minutes_are_counted_with_a_look_a_day_and_some_at_each_setting_of_the_clock() -> None:
+    zone = Watched.no_cache("Europe/Berlin")
+    begin, end = (datetime(year, 7, 1, tzinfo=UTC).timestamp() for year in (2022, 2026))
+    assert Cron("* * * * *", zone).count(begin, end) == (end - begin) / 60
+    assert zone.asked < 3 * 4 * 365
+
+
 def check_against_model(expression: str, zone: str, minutes: int, seconds: int) -> None:
     begin = datetime.fromisoformat(TRANSITIONS[zone]).replace(tzinfo=UTC)
     begin += timedelta(minutes=minutes - 720, seconds=seconds)
