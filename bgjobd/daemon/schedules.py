@@ -63,6 +63,9 @@ _LONG_AGO: Final = 86_400.0
 _PAUSE: Final = 10.0
 """Seconds until something is tried again that has failed by no fault of the database's."""
 
+_WHILE: Final = 2.0
+"""Seconds in which what is due is gathered, at most: then it is dealt with, and looked for anew."""
+
 _TOGETHER: Final = 1000
 """About how many jobs one transaction may be about."""
 
@@ -312,9 +315,7 @@ class Schedules:
         if catalogue is None or self._config() is not config:
             return  # a reload was faster, and has woken this: its code says nothing of what was configured before
         await self._ask_for_jobs(config, catalogue)
-        while found := [
-            one for one in self.kept.values() if one.next is not None and one.next <= self._now()
-        ]:
+        while self._config() is config and (found := self._due()):
             await self._deal(found)
 
     # What is configured
@@ -406,21 +407,30 @@ class Schedules:
 
     # What is due
 
+    def _due(self) -> list[KeptSchedule]:
+        """Those of which something is due; none waits for what takes long to count."""
+        now = self._now()
+        found = [one for one in self.kept.values() if one.next is not None and one.next <= now]
+        return sorted(found, key=lambda one: now - one.cursor > _LONG_AGO)
+
     async def _deal(self, found: Iterable[KeptSchedule]) -> None:
+        """As much of it as one transaction is about, and as is gathered in a while: others are due soon after."""
         gathered: dict[str, ScheduleDue] = {}
         jobs = 0
-        now, pace = self._now(), Pace()
+        now, pace, end = self._now(), Pace(), self._loop.time() + _WHILE
         for kept in found:
             if pace.is_over:
                 await pace.rest()
             one = await self._try_gather(kept, now)
+            if self._now() < now:
+                return  # the clock was set back meanwhile: they are yet to come
             if one is not None:
                 gathered[kept.name] = one
                 jobs += max(1, len(one.due.instants))
-            if jobs >= _TOGETHER:
+            if jobs >= _TOGETHER or self._loop.time() >= end:
                 break
-        if not gathered or self._now() < now:
-            return  # the clock was set back meanwhile: they are yet to come
+        if not gathered:
+            return
         item = OccurrencesDue(tuple(gathered.values()), _own())
         answers: tuple[Dealt, ...] = await self._record(item)
         for name, dealt in zip(gathered, answers, strict=True):

@@ -193,3 +193,48 @@ def test_what_cannot_be_told_of_one_schedule_keeps_up_no_other(
 
     keeping = kept_while(lambda: Keeping(tmp_path, File(), "x", "y"), work)
     assert keeping.dealt_with() == [["x", "y"], ["y"]]
+
+
+def test_nobody_waits_for_what_takes_long_to_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "_WHILE", 0.0)
+    day = kept._LONG_AGO
+
+    async def work(keeping: Keeping) -> None:
+        schedules = keeping.schedules
+        await keeping.until(lambda: len(keeping.file.items) == 3)
+        schedules.kept["z"].move(day)
+        keeping.now = day + 1.5
+
+        def answer(item: OccurrencesDue) -> Any:
+            keeping.now += 1  # x and z are due again
+            return [Dealt(one.due.until) for one in item.schedules]
+
+        keeping.file.answers = [None, answer]
+        schedules.wake()
+        await keeping.until(lambda: len(keeping.file.items) >= 8)
+
+    keeping = kept_while(lambda: Keeping(tmp_path, File(), "x", "y", "z"), work)
+    assert keeping.dealt_with() == [["x"], ["y"], ["z"], ["z"], ["x"], ["x"], ["z"], ["y"]]
+
+
+def test_a_clock_that_is_set_back_ends_the_look_at_what_was_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[float] = []
+    real = kept.due
+
+    async def work(keeping: Keeping) -> None:
+        def due(*given: Any) -> Any:
+            looked_at.append(keeping.now)
+            keeping.now = 0.5 if len(looked_at) == 1 else keeping.now
+            return real(*given)
+
+        monkeypatch.setattr(kept, "due", due)
+        await keeping.until(lambda: looked_at)
+        await keeping.until(lambda: not keeping.schedules._looking.locked())
+        keeping.now = 1.6
+        keeping.schedules.wake()
+        await keeping.until(lambda: keeping.file.items)
+
+    keeping = kept_while(lambda: Keeping(tmp_path, File(), "x", "y"), work)
+    assert (looked_at, keeping.dealt_with()) == ([1.5, 1.6, 1.6], [["x", "y"]])
