@@ -323,28 +323,34 @@ class Schedules:
     async def _take_up(self, config: Config) -> None:
         stored = await self._stored_until_now()
         before = {one.name: one for one in stored}
-        defined = [
-            self._defined(name, schedule, before.get(name)) for name, schedule in config.schedules.items()
-        ]
+        pace, defined = Pace(), []
+        for name, schedule in config.schedules.items():
+            defined.append(self._defined(name, schedule, before.get(name)))
+            if pace.is_over:
+                await pace.rest()
         if defined or before:
             stored = await self._record(SchedulesDefined(tuple(defined)))
             self._tell_defined(defined, before)
-        told = {name: kept.refused for name, kept in self.kept.items()}
-        self.kept = {}
+        self.kept = await self._kept_of(config, stored)
+        # the configured ones first
+        names = sorted(self.kept, key=lambda name: self.kept[name].uid is not None)
+        self._counters.expect_schedules(await self._read(lambda reader: reader.last_successes(names)))
+        self._taken_up, self._of_catalogue = config, None
+
+    async def _kept_of(self, config: Config, stored: Iterable[StoredSchedule]) -> dict[str, KeptSchedule]:
+        """Those that mean something; say which do not."""
+        pace, found = Pace(), {}
         for one in stored:
             definition = config.schedules.get(one.name) if one.uid is None else try_schedule(one.definition)
             if definition is not None:
-                self.kept[one.name] = _kept(one, definition, told.get(one.name))
+                told = self.kept.get(one.name)
+                found[one.name] = _kept(one, definition, None if told is None else told.refused)
             else:
-                why = why_no_schedule(one.definition)
-                self._say(
-                    EntryType.FAILURE, f"schedule {one.name} means nothing any more, put it anew: {why}"
-                )
-        names = sorted(
-            self.kept, key=lambda name: self.kept[name].uid is not None
-        )  # the configured ones first
-        self._counters.expect_schedules(await self._read(lambda reader: reader.last_successes(names)))
-        self._taken_up, self._of_catalogue = config, None
+                what = f"means nothing any more, put it anew: {why_no_schedule(one.definition)}"
+                self._say(EntryType.FAILURE, f"schedule {one.name} {what}")
+            if pace.is_over:
+                await pace.rest()
+        return found
 
     async def _stored_until_now(self) -> tuple[StoredSchedule, ...]:
         """As they are stored; what is ahead of the clock is forgotten, by the times that it was counted by."""

@@ -17,6 +17,7 @@ from bgjobd.daemon import schedules as kept
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.schedules import Schedules
+from bgjobd.host import pacing
 from bgjobd.store.items import Dealt, OccurrencesDue, SchedulesDefined, StoredSchedule
 from tests.daemon.test_schedules_at_reload import catalogue_of
 
@@ -61,6 +62,7 @@ class Keeping:
         config = loading.load(place, {}, is_root=False)
         self.file, self.now = file, 1.5
         self.said: list[str] = []
+        self.turns = 0
         catalogue = CurrentCatalogue(lambda: config, self.say)
         catalogue.take(catalogue_of(config, "run"))
         self.schedules = Schedules(
@@ -80,6 +82,7 @@ class Keeping:
         """Others have their turn until it is so."""
         async with asyncio.timeout(20):
             for _ in iter(lambda: bool(is_so()), True):
+                self.turns += 1
                 await asyncio.sleep(0)
 
     def dealt_with(self) -> list[list[str]]:
@@ -238,3 +241,16 @@ def test_a_clock_that_is_set_back_ends_the_look_at_what_was_due(
 
     keeping = kept_while(lambda: Keeping(tmp_path, File(), "x", "y"), work)
     assert (looked_at, keeping.dealt_with()) == ([1.5, 1.6, 1.6], [["x", "y"]])
+
+
+def test_others_have_their_turns_while_many_schedules_are_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacing, "_AT_ONCE", 0.0)
+    names = [f"x{number}" for number in range(50)]
+
+    async def work(keeping: Keeping) -> None:
+        await keeping.until(lambda: keeping.schedules._taken_up)
+
+    keeping = kept_while(lambda: Keeping(tmp_path, File(), *names), work)
+    assert keeping.turns > 3 * len(names)
