@@ -42,6 +42,7 @@ _PACKAGES: Final = {
     "bwrap": "bubblewrap",
     "fsfreeze": "util-linux",
     "groff": "groff-base",
+    "initdb": "postgresql",
     "mkfs.ext4": "e2fsprogs",
     "systemd-analyze": "systemd",
     "systemd-creds": "systemd, 256 or newer",
