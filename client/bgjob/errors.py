@@ -88,6 +88,17 @@ class WaitTimeoutError(BgjobError, TimeoutError):
     """The job did not end in the time given; it goes on."""
 
 
+class OpenTransactionError(BgjobError):
+    """An outbox was to be flushed over a connection whose transaction has not ended."""
+
+    def __init__(self) -> None:
+        super().__init__("the connection is in a transaction; commit it, and flush the outbox then")
+
+
+class NoDriverError(BgjobError):
+    """The package is not installed by which a database of an application is reached."""
+
+
 class JobError(BgjobError):
     """A job ended without a result; `job` is its last snapshot, keys as the columns."""
 

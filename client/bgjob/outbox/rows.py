@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum
@@ -17,6 +17,9 @@ TABLE: Final = "bgjob_outbox"
 
 PORTION: Final = 100
 """Rows that are read at a time."""
+
+OWNERS_TIME: Final = 5.0
+"""Seconds for which a row is left to the process that wrote it, which submits it right after its commit."""
 
 
 class Row(NamedTuple):
@@ -71,14 +74,25 @@ def new_row(job: Mapping[str, Any], max_retries: int | None, retry_delay: float 
     del options["idempotency_key"]
     if "delay" in options and "at" not in options:
         options["at"] = (now + timedelta(seconds=options.pop("delay"))).isoformat()
-    return Row(secrets.token_hex(16), to_json({**call.parameters, "options": options}))
+    return Row(os.urandom(16).hex(), to_json({**call.parameters, "options": options}))
 
 
 def submission(row: Row) -> Call[int]:
     """What the row asks for, by its key: its answer is the job's id. Raises ValueError for a text that `new_row` has
     not made.
     """
-    job = json.loads(row.request)
-    if not isinstance(job, dict) or not isinstance(job.get("options"), dict):
+    try:
+        job = json.loads(row.request)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{row.key} is no row of an outbox: {error}") from None
+    if not isinstance(job, dict):
         raise ValueError(f"{row.key} is no row of an outbox")
+    for field, kind in (("class_name", str), ("options", dict)):
+        if not isinstance(job.get(field), kind):
+            raise ValueError(f"{row.key} is no row of an outbox: it has no {field}")
     return calls.submit(job | {"options": {**job["options"], "idempotency_key": row.key}}, None, None)
+
+
+def sentence(error: Exception | None) -> str:
+    """Why a row is refused, as any database takes a text: without NUL and what no UTF-8 has."""
+    return str(error).replace("\0", "?").encode(errors="replace").decode()

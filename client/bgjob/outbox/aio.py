@@ -1,0 +1,76 @@
+"""The outbox of an application for asyncio: the names of `Outbox` as coroutines."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Unpack
+
+from bgjob.aio import AsyncClient
+from bgjob.calls import Call
+from bgjob.codec import JsonObject
+from bgjob.errors import BgjobError
+from bgjob.outbox.databases import AsyncDatabase, async_database_of
+from bgjob.outbox.flushing import Flushed, Steps, Turn
+from bgjob.outbox.outboxes import BaseOutbox, not_flushed, told
+
+if TYPE_CHECKING:
+    from bgjob.calls import Options
+
+
+class AsyncOutbox(BaseOutbox):
+    """As `Outbox`, over an AsyncConnection of psycopg 3, or an AsyncSession or AsyncConnection of SQLAlchemy."""
+
+    _client: AsyncClient | None = None
+
+    async def submit(
+        self,
+        connection: Any,
+        class_name: str | type,
+        method_name: str,
+        parameters: JsonObject | None = None,
+        retry_count: int = 0,
+        **options: Unpack[Options],
+    ) -> str:
+        """See `Outbox.submit`."""
+        now = datetime.now(UTC)
+        database = async_database_of(connection)
+        row = self._row(class_name, method_name, parameters, retry_count, options, now)
+        await database.run(database.dialect.insert(row, now))
+        return row.key
+
+    async def flush(self, connection: Any) -> Flushed:
+        """See `Outbox.flush`."""
+        database = async_database_of(connection)
+        steps = self._steps(database)
+        client = self._client = self._client or AsyncClient(self._address, timeout=self._timeout)
+        try:
+            flushed = await _carried_out(steps, database, client)
+        except Exception as error:
+            flushed = not_flushed(error)
+        if flushed.trouble is not None:
+            self._client = None  # as in Outbox
+        return told(flushed)
+
+
+async def _carried_out(steps: Steps, database: AsyncDatabase, client: AsyncClient) -> Flushed:
+    answer: Any = None
+    try:
+        while True:
+            step = steps.send(answer)
+            answer = await (_submitted(client, step) if isinstance(step, Call) else database.run(step))
+    except StopIteration as end:
+        flushed: Flushed = end.value
+        return flushed
+    except BaseException:
+        with suppress(Exception):
+            await database.run(Turn.ROLL_BACK)
+        raise
+
+
+async def _submitted(client: AsyncClient, call: Call[int]) -> BgjobError | None:
+    try:
+        await client._call(call)
+    except BgjobError as error:
+        return error
+    return None

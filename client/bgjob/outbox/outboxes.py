@@ -1,0 +1,154 @@
+"""The outbox of an application, over connections whose calls are not awaited, and what `AsyncOutbox` has in common with
+it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Unpack
+
+from bgjob import calls
+from bgjob.calls import Call
+from bgjob.client import Client
+from bgjob.codec import JsonObject
+from bgjob.errors import BgjobError, OpenTransactionError
+from bgjob.outbox import flushing
+from bgjob.outbox.databases import AsyncDatabase, Database, database_of, is_away
+from bgjob.outbox.flushing import Flushed, Steps, Turn
+from bgjob.outbox.rows import OWNERS_TIME, Row, new_row
+
+if TYPE_CHECKING:
+    from bgjob.calls import Options
+
+_LOG: Final = logging.getLogger("bgjob.outbox")
+
+
+class BaseOutbox:
+    """Where the daemon is, and which rows this process has written lately."""
+
+    def __init__(self, address: str | None = None, *, timeout: float = 2.0) -> None:
+        self._address = address
+        self._timeout = timeout
+        self._own: dict[str, float] = {}
+
+    def _row(
+        self,
+        class_name: str | type,
+        method_name: str,
+        parameters: JsonObject | None,
+        retry_count: int,
+        options: Options,
+        now: datetime,
+    ) -> Row:
+        """A new one, of which this process keeps the key."""
+        job = calls.job_of(class_name, method_name, parameters, retry_count, options)
+        row = new_row(job, None, None, now)
+        self._own[row.key] = time.monotonic()
+        return row
+
+    def _steps(self, database: Database | AsyncDatabase) -> Steps:
+        """Those of a flush. Raises OpenTransactionError.
+
+        A row is the process's own as long as others leave it, and no longer: it may have been rolled back.
+        """
+        if database.is_in_transaction:
+            raise OpenTransactionError
+        since = time.monotonic() - OWNERS_TIME
+        for key, at in self._own.copy().items():
+            if at < since:
+                self._own.pop(key, None)
+        return flushing.after_commit(database.dialect, self._own, datetime.now(UTC))
+
+
+class Outbox(BaseOutbox):
+    """Jobs in a table of the application's database: over a connection of sqlite3 or psycopg 3, or a Session or
+    Connection of SQLAlchemy, whose database is one of these.
+
+    `address` is that of the daemon; `timeout` is how many seconds it has for an answer after a commit. One outbox is
+    enough for all threads and connections of a process.
+    """
+
+    _client: Client | None = None
+
+    def submit(
+        self,
+        connection: Any,
+        class_name: str | type,
+        method_name: str,
+        parameters: JsonObject | None = None,
+        retry_count: int = 0,
+        **options: Unpack[Options],
+    ) -> str:
+        """Write a job into the table, in the connection's transaction; its idempotency key, by which the daemon knows
+        it once it was submitted.
+
+        Options are those of `bgjob.run_background_job`, but for that key; a delay begins now. Nothing is asked of the
+        daemon. Raises TypeError, and InvalidParametersError or TooLargeError for what no daemon takes.
+        """
+        now = datetime.now(UTC)
+        database = database_of(connection)
+        row = self._row(class_name, method_name, parameters, retry_count, options, now)
+        database.run(database.dialect.insert(row, now))
+        return row.key
+
+    def flush(self, connection: Any) -> Flushed:
+        """Submit what this process has written, once it is committed, and up to 100 rows that others have left.
+
+        A row stays, which costs a line of the log and no error, where the daemon takes it not now, where it refuses it
+        for good, with the reason, and where the database is away: the commit has succeeded. Raises OpenTransactionError
+        before the commit.
+        """
+        database = database_of(connection)
+        steps = self._steps(database)
+        client = self._client = self._client or Client(self._address, timeout=self._timeout)
+        try:
+            flushed = carried_out(steps, database, client)
+        except Exception as error:
+            flushed = not_flushed(error)
+        if flushed.trouble is not None:
+            self._client = None  # a new one does not wait for a daemon that was there
+        return told(flushed)
+
+
+def carried_out(steps: Steps, database: Database, client: Client) -> Flushed:
+    """What the steps of a flush come to; what raises on the way rolls back."""
+    answer: Any = None
+    try:
+        while True:
+            step = steps.send(answer)
+            answer = _submitted(client, step) if isinstance(step, Call) else database.run(step)
+    except StopIteration as end:
+        flushed: Flushed = end.value
+        return flushed
+    except BaseException:
+        with suppress(Exception):
+            database.run(Turn.ROLL_BACK)
+        raise
+
+
+def _submitted(client: Client, call: Call[int]) -> BgjobError | None:
+    try:
+        client._call(call)
+    except BgjobError as error:
+        return error
+    return None
+
+
+def not_flushed(error: Exception) -> Flushed:
+    """Of a flush that the database has ended. Raises the error, unless the database is away."""
+    if not is_away(error):
+        raise error
+    _LOG.warning("the outbox is not flushed, jobs stay in it: %s", error)
+    return Flushed()
+
+
+def told(flushed: Flushed) -> Flushed:
+    """The same, after lines of the log for what has stayed."""
+    for key, why in flushed.refused:
+        _LOG.error("the daemon refuses job %s of the outbox for good: %s", key, why)
+    if flushed.trouble is not None:
+        _LOG.warning("jobs stay in the outbox: %s", flushed.trouble)
+    return flushed
