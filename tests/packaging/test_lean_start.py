@@ -38,6 +38,11 @@ def test_a_daemon_has_no_tls(tmp_path: Path) -> None:
     assert not loaded & {"ssl", "playhouse", "http"}
 
 
+def test_a_daemon_has_no_driver_of_another_database_though_one_is_installed() -> None:
+    assert "psycopg" in modules_after("import psycopg")
+    assert not modules_after("import bgjobd.service") & {"psycopg", "greenlet"}
+
+
 def test_the_page_imports_nothing_for_metrics_before_somebody_asks_for_them() -> None:
     loaded = modules_after("import bgjobd.web.__main__")
     assert "jinja2" in loaded
