@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from bgjob import Client, connections, errors
+from bgjob import Client, command, connections, errors
 from bgjob.codec import JsonObject, Request
 from bgjob.errors import OpenTransactionError, RequestError
 from bgjob.outbox import DDL, AsyncOutbox, Outbox, table
@@ -509,3 +509,25 @@ def test_each_outbox_tells_whose_connection_it_was_given(plain: Shop, dsn: str) 
                 Outbox().submit(connection, *MAIL)
 
     asyncio.run(shop())
+
+
+# The command
+
+
+def test_the_command_over_postgresql_with_the_table_that_it_prints(
+    database: Callable[[], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*words: str) -> tuple[int, str]:
+        code = command.main(["outbox", "--socket", "/nowhere", *words])
+        return code, capsys.readouterr().out
+
+    dsn = database()
+    with psycopg.connect(dsn) as connection:
+        connection.execute(run("--ddl", "postgresql")[1])
+        Outbox().submit(connection, *MAIL)
+    with recorded(approved=["shop.Other"]):
+        assert run("--dsn", dsn)[0] == 77
+    assert "shop.Mail::send" in run("--dsn", dsn, "--list")[1]
+    with recorded() as jobs:
+        assert run("--dsn", dsn, "--again") == (0, "1 job submitted\n")
+    assert len(jobs) == 1

@@ -34,6 +34,7 @@ OK: Final = 0
 NOT_FOUND: Final = 4
 UNAVAILABLE: Final = 69
 UNWRITABLE: Final = 74
+REFUSED: Final = 77
 INTERRUPTED: Final = 130
 CLOSED_PIPE: Final = 141
 
@@ -44,7 +45,7 @@ _CODES: Final[Mapping[type[BaseException], int]] = {
     JobFailedError: 1,
     JobCancelledError: 3,
     JobNotFoundError: NOT_FOUND,
-    SocketDeniedError: 77,
+    SocketDeniedError: REFUSED,
     TooManyConnectionsError: 75,
     DaemonUnavailableError: UNAVAILABLE,
     QueueFullError: 75,
@@ -52,7 +53,7 @@ _CODES: Final[Mapping[type[BaseException], int]] = {
     ShuttingDownError: 75,
     WaitTimeoutError: 124,
     InternalError: 70,
-    RequestError: 77,
+    RequestError: REFUSED,
     ProtocolError: 76,
     BgjobError: 1,
 }

@@ -64,6 +64,12 @@ def is_away(error: BaseException) -> bool:
     return any(kind.__name__ in ("OperationalError", "InterfaceError") for kind in type(error).__mro__)
 
 
+def is_of_database(error: BaseException) -> bool:
+    """Whether it comes from a driver, whatever it says."""
+    names = ((kind.__name__, kind.__module__.partition(".")[0]) for kind in type(error).__mro__)
+    return any(name == "Error" and package in _KINDS for name, package in names)
+
+
 class _Sqlite:
     dialect = SQLITE
 

@@ -35,9 +35,8 @@ class Refusal(NamedTuple):
 
 
 class Flushed(NamedTuple):
-    """What a flush came to: rows that were submitted, those refused for good, and how many stay that were tried.
-
-    `trouble` is the last error for which one stays.
+    """What a flush came to: how many rows were submitted, those that are refused for good, and how many were tried and
+    stay; `trouble` is the last error for which one does.
     """
 
     submitted: int = 0

@@ -79,6 +79,8 @@ SQLITE: Final = Dialect("sqlite", has_row_locks=False)
 POSTGRESQL: Final = Dialect("postgresql", has_row_locks=True)
 DIALECTS: Final[Mapping[str, Dialect]] = {one.name: one for one in (SQLITE, POSTGRESQL)}
 
+WAITING: Final = Statement(f"SELECT count(*) FROM {TABLE} WHERE refused IS NULL")
+
 EVERY_ROW: Final = Statement(
     f"SELECT key, request, created_at, refused FROM {TABLE} ORDER BY created_at, key"
 )
