@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import runpy
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -35,7 +36,10 @@ from bgjob.outbox.flushing import all_rows
 from bgjob.outbox.outboxes import carried_out
 from bgjob.outbox.statements import Statement
 from bgjob.testing import recorded
+from tests.packaging.walkthrough import blocks_of
 from tests.postgresql import PostgreSQL
+
+_PAGE = Path(__file__).parents[2] / "docs" / "outbox.md"
 
 MAIL = ("shop.Mail", "send")
 
@@ -531,3 +535,24 @@ def test_the_command_over_postgresql_with_the_table_that_it_prints(
     with recorded() as jobs:
         assert run("--dsn", dsn, "--again") == (0, "1 job submitted\n")
     assert len(jobs) == 1
+
+
+# The page
+
+
+@pytest.mark.parametrize("name", ["buy_by_psycopg.py", "buy_by_sqlalchemy.py"])
+def test_what_the_page_shows_works(name: str, database: Callable[[], str], tmp_path: Path) -> None:
+    dsn = database()
+    with psycopg.connect(dsn) as connection:
+        connection.execute("DROP TABLE IF EXISTS orders")
+        connection.execute("CREATE TABLE orders (buyer text)")
+        if "psycopg" in name:
+            connection.execute(DDL["postgresql"])
+    where = dict(part.split("=") for part in dsn.split())
+    url = f"postgresql+psycopg://{where['user']}@/{where['dbname']}?host={where['host']}"
+    (block,) = (one for one in blocks_of(_PAGE.read_text(), "docs/outbox.md") if f"/{name}" in one.first_line)
+    program = tmp_path / name
+    program.write_text(block.text.replace("dbname=shop", dsn).replace("postgresql+psycopg:///shop", url))
+    with recorded() as jobs:
+        runpy.run_path(str(program))
+    assert [job.parameters for job in jobs] == [{"to": "ada@example.com"}]
