@@ -7,6 +7,7 @@ import logging
 import runpy
 import sqlite3
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,7 @@ from bgjob.outbox import DDL, AsyncOutbox, Outbox, table
 from bgjob.outbox.databases import database_of
 from bgjob.outbox.flushing import all_rows
 from bgjob.outbox.outboxes import carried_out
+from bgjob.outbox.rows import OWNERS_TIME
 from bgjob.outbox.statements import Statement
 from bgjob.testing import recorded
 from tests.packaging.walkthrough import blocks_of
@@ -353,6 +355,16 @@ def test_a_row_may_be_flushed_over_another_connection_than_wrote_it(plain: Shop)
         plain.commit()
         plain.outbox.flush(other)
         assert len(jobs) == 1
+
+
+def test_a_process_that_never_flushes_keeps_no_key_for_long(
+    plain: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    for second in range(20):
+        monkeypatch.setattr(time, "monotonic", lambda second=second: now + second)
+        plain.submit()
+    assert len(plain.outbox._own) == OWNERS_TIME + 1
 
 
 # Connections that fail, or are none

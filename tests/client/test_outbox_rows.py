@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bgjob import errors
-from bgjob.outbox.rows import Fate, Row, fate, new_row, submission
+from bgjob.outbox.rows import Fate, Row, fate, new_row, sentence, submission
 
 NOW = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
 
@@ -65,7 +69,31 @@ def test_what_no_daemon_takes_is_refused_before_the_commit(wrong: Any, error: ty
         row(**wrong)
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"options": 1}'])
+TEXTS = st.sampled_from(["class_name", "method_name", "parameters", "options", "check_only", "key", "a.B"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=5),
+)
+
+
+@given(st.builds(json.dumps, VALUES) | st.text())
+def test_whatever_stands_in_a_row_is_a_request_or_told(text: str) -> None:
+    with suppress(ValueError):
+        assert submission(Row("0" * 32, text)).parameters["options"]["idempotency_key"] == "0" * 32
+
+
+def test_a_row_that_is_nested_too_deeply_is_told() -> None:
+    with pytest.raises(ValueError, match="no row of an outbox"):
+        submission(Row("0" * 32, "[" * 100_000))
+
+
+def test_a_reason_is_a_text_that_any_database_takes() -> None:
+    assert sentence(ValueError("a\0b\ud800c")) == "a?b?c"
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"options": 1}', '{"class_name": "a.B", "options": {}, "check_only": true}']
+)
 def test_a_text_that_is_no_request_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="no row of an outbox"):
         submission(Row("0" * 32, text))

@@ -182,6 +182,7 @@ def test_an_application_on_postgresql_is_killed_at_any_step_and_each_committed_o
     def restart() -> None:
         postgresql.stop()
         postgresql.start()
+        eventually(lambda: "all is well again" in (tmp_path / "watch").read_text())
 
     dsn = postgresql.dsn(postgresql.database())
     with shop_of("postgresql", dsn, running, tmp_path / "book") as shop:

@@ -46,6 +46,7 @@ class BaseOutbox:
         """A new one, of which this process keeps the key."""
         job = calls.job_of(class_name, method_name, parameters, retry_count, options)
         row = new_row(job, None, None, now)
+        self._forget_old()
         self._own[row.key] = time.monotonic()
         return row
 
@@ -56,11 +57,15 @@ class BaseOutbox:
         """
         if database.is_in_transaction:
             raise OpenTransactionError
+        self._forget_old()
+        return flushing.after_commit(database.dialect, self._own, datetime.now(UTC))
+
+    def _forget_old(self) -> None:
         since = time.monotonic() - OWNERS_TIME
         for key, at in self._own.copy().items():
-            if at < since:
-                self._own.pop(key, None)
-        return flushing.after_commit(database.dialect, self._own, datetime.now(UTC))
+            if at >= since:
+                break  # as are those after it
+            self._own.pop(key, None)
 
 
 class Outbox(BaseOutbox):

@@ -87,6 +87,8 @@ def submission(row: Row) -> Call[int]:
         raise ValueError(f"{row.key} is no row of an outbox: {error}") from None
     if not isinstance(job, dict):
         raise ValueError(f"{row.key} is no row of an outbox")
+    if "check_only" in job:  # it would be deleted, and nobody have stored it
+        raise ValueError(f"{row.key} is no row of an outbox: it is to be checked only")
     for field, kind in (("class_name", str), ("options", dict)):
         if not isinstance(job.get(field), kind):
             raise ValueError(f"{row.key} is no row of an outbox: it has no {field}")
