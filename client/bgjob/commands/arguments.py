@@ -368,7 +368,13 @@ def _add_outbox(commands: _Commands) -> None:
         help="of the database: postgresql://…, what libpq takes (dbname=shop), or the path of an SQLite file",
     )
     where.add_argument("--ddl", choices=outbox.DATABASES, help="print what makes the table, and end")
-    what = command.add_mutually_exclusive_group()
+    command.add_argument(
+        "--every", type=values.seconds, default=5.0, metavar="TIME", help="look again after this time (5)"
+    )
+    _add_ways(command.add_mutually_exclusive_group())
+
+
+def _add_ways(what: _Options) -> None:
     what.add_argument(
         "--watch",
         action="store_true",
@@ -381,9 +387,6 @@ def _add_outbox(commands: _Commands) -> None:
         const=outbox.ALL,
         metavar="KEY",
         help="submit as well what was refused for good: the job with this key, or all",
-    )
-    command.add_argument(
-        "--every", type=values.seconds, default=5.0, metavar="TIME", help="look again after this time (5)"
     )
 
 
