@@ -32,7 +32,7 @@ from bgjob import Client, command, connections, errors
 from bgjob.codec import JsonObject, Request
 from bgjob.errors import OpenTransactionError, RequestError
 from bgjob.outbox import DDL, AsyncOutbox, Outbox, table
-from bgjob.outbox.databases import database_of
+from bgjob.outbox.databases import database_of, marked
 from bgjob.outbox.flushing import all_rows
 from bgjob.outbox.outboxes import carried_out
 from bgjob.outbox.rows import OWNERS_TIME
@@ -294,6 +294,18 @@ def test_rows_that_another_flush_has_in_hand_are_passed_over(
             other.execute("SELECT FROM bgjob_outbox LIMIT 1 FOR UPDATE")
             assert shop.outbox.flush(shop.connection).submitted == 1
         assert len(jobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("style", "sql"),
+    [
+        ("qmark", "x = ? AND y = ?"),
+        ("pyformat", "x = %s AND y = %s"),
+        ("numeric_dollar", "x = $1 AND y = $2"),
+    ],
+)
+def test_values_are_marked_as_sqlalchemys_drivers_want_it(style: str, sql: str) -> None:
+    assert marked("x = ? AND y = ?", style) == sql
 
 
 # What a flush takes

@@ -123,7 +123,7 @@ class _Psycopg(_BasePsycopg):
     def run(self, step: Statement | Turn) -> Rows:
         match step:
             case Statement(sql, values):
-                cursor = self._cursor().execute(_marked(sql, "format"), values)
+                cursor = self._cursor().execute(marked(sql, "format"), values)
                 return cursor.fetchall() if cursor.description else []
             case Turn.BEGIN if self._connection.autocommit:
                 self._connection.execute("BEGIN")
@@ -138,7 +138,7 @@ class _AsyncPsycopg(_BasePsycopg):
     async def run(self, step: Statement | Turn) -> Rows:
         match step:
             case Statement(sql, values):
-                cursor = await self._cursor().execute(_marked(sql, "format"), values)
+                cursor = await self._cursor().execute(marked(sql, "format"), values)
                 return await cursor.fetchall() if cursor.description else []
             case Turn.BEGIN if self._connection.autocommit:
                 await self._connection.execute("BEGIN")
@@ -180,7 +180,7 @@ def _run_by_sqlalchemy(connection: Any, step: Statement | Turn) -> Rows:
         case Statement(sql, values):
             is_session = not hasattr(connection, "exec_driver_sql")
             core = connection.connection() if is_session else connection
-            result = core.exec_driver_sql(_marked(sql, core.dialect.paramstyle), values)
+            result = core.exec_driver_sql(marked(sql, core.dialect.paramstyle), values)
             return [tuple(row) for row in result] if result.returns_rows else []
         case Turn.COMMIT:
             connection.commit()
@@ -218,7 +218,7 @@ def _is_async(connection: Any) -> bool:
     return hasattr(type(connection), "__aenter__")
 
 
-def _marked(sql: str, style: str) -> str:
+def marked(sql: str, style: str) -> str:
     """The SQL with the driver's own marks for its values, of the styles of PEP 249 that go by place."""
     match style:
         case "qmark":
