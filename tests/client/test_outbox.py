@@ -308,6 +308,21 @@ def test_values_are_marked_as_sqlalchemys_drivers_want_it(style: str, sql: str) 
     assert marked("x = ? AND y = ?", style) == sql
 
 
+def test_the_event_of_a_sessions_commit_flushes_over_a_connection_of_its_own(plain: Shop) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{plain.path}")
+
+    def flush(session: Session) -> None:
+        with engine.connect() as connection:
+            plain.outbox.flush(connection)
+
+    with Session(engine) as session, recorded() as jobs:
+        sqlalchemy.event.listen(session, "after_commit", flush)
+        plain.outbox.submit(session, *MAIL)
+        session.commit()
+    engine.dispose()
+    assert len(jobs) == 1
+
+
 # What a flush takes
 
 
