@@ -363,15 +363,18 @@ def test_a_daemon_that_takes_none_is_asked_once(plain: Shop) -> None:
     assert len(plain.rows()) == 3
 
 
-def test_a_row_that_nobody_here_wrote_is_refused_and_holds_up_no_other(plain: Shop) -> None:
+def test_a_row_that_nobody_here_wrote_is_refused_on_a_line_and_holds_up_no_other(
+    plain: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     at = "2026-01-01"
     plain.execute(f"INSERT INTO bgjob_outbox (key, request, created_at) VALUES ('a', 'no', '{at}')")
-    plain.execute(f"INSERT INTO bgjob_outbox (key, request, created_at) VALUES ('b', '[]', '{at}')")
+    plain.execute(f"INSERT INTO bgjob_outbox (key, request, created_at) VALUES ('b\n\x1b[2J', '[]', '{at}')")
     plain.submit()
     plain.commit()
     with recorded():
         flushed = plain.outbox.flush(plain.connection)
-    assert (flushed.submitted, [refusal.key for refusal in flushed.refused]) == (1, ["a", "b"])
+    assert (flushed.submitted, [refusal.key for refusal in flushed.refused]) == (1, ["a", "b\n\x1b[2J"])
+    assert all("\n" not in message and "\x1b" not in message for message in caplog.messages)
 
 
 def test_a_row_may_be_flushed_over_another_connection_than_wrote_it(plain: Shop) -> None:

@@ -114,9 +114,8 @@ class _BasePsycopg:
         return self._connection.info.transaction_status.name in ("ACTIVE", "INTRANS", "INERROR")
 
     def _cursor(self) -> Any:
-        return self._connection.cursor(
-            row_factory=lambda _: tuple
-        )  # whatever the connection's makes of a row
+        # Whatever the connection's makes of a row.
+        return self._connection.cursor(row_factory=lambda _: tuple)
 
 
 class _Psycopg(_BasePsycopg):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
-from bgjob import calls
+from bgjob import calls, text
 from bgjob.calls import Call
 from bgjob.client import Client
 from bgjob.codec import JsonObject
@@ -146,14 +146,14 @@ def not_flushed(error: Exception) -> Flushed:
     """Of a flush that the database has ended. Raises the error, unless the database is away."""
     if not is_away(error):
         raise error
-    _LOG.warning("the outbox is not flushed, jobs stay in it: %s", error)
+    _LOG.warning("the outbox is not flushed, jobs stay in it: %s", text.one_line(str(error)))
     return Flushed()
 
 
 def told(flushed: Flushed) -> Flushed:
-    """The same, after lines of the log for what has stayed."""
+    """The same, after a line of the log for each that is refused, and one for others that stay."""
     for key, why in flushed.refused:
-        _LOG.error("the daemon refuses job %s of the outbox for good: %s", key, why)
+        _LOG.error("job %s of the outbox is refused for good: %s", text.one_line(key), text.one_line(why))
     if flushed.trouble is not None:
-        _LOG.warning("jobs stay in the outbox: %s", flushed.trouble)
+        _LOG.warning("jobs stay in the outbox: %s", text.one_line(str(flushed.trouble)))
     return flushed
