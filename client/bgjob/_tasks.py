@@ -7,13 +7,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import os
 import secrets
 import socket
 import sys
 import warnings
-import weakref
-from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -27,9 +24,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.utils import timezone
 
-from bgjob import calls, errors
-from bgjob.aio import AsyncClient
-from bgjob.client import Client
+from bgjob import errors
+from bgjob._task_clients import Daemon, async_client, client, hurried_client
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
 from bgjob.testing.class_rules import context_names, signature
@@ -103,7 +99,7 @@ class TaskBackend:
         if unknown:
             message = f"TASKS[{alias!r}]['OPTIONS'] has {', '.join(unknown)}"
             raise ImproperlyConfigured(f"{message}; there are {', '.join(sorted(_OPTIONS))}")
-        self._daemon: _Daemon = self.options.get("address"), self.options.get("client_timeout", 30.0)
+        self._daemon: Daemon = self.options.get("address"), self.options.get("client_timeout", 30.0)
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Submit the task: its result, whose id is the job's idempotency key. In a transaction that is to be waited for
@@ -131,7 +127,7 @@ class TaskBackend:
         made = self._submission(task, args, kwargs)
         created_at = None
         with self._refusals():
-            job = await _async_client(self._daemon).run_background_job(**made.job)
+            job = await async_client(self._daemon).run_background_job(**made.job)
         with suppress(errors.BgjobError):  # as below
             created_at = (await job.refresh())["created_at"]
         self._tell_enqueued(made, created_at)
@@ -170,14 +166,13 @@ class TaskBackend:
 
     def _check(self, made: _Submission) -> None:
         """Raise what the daemon would refuse; one that is away is met by the commit, and keeps no transaction open."""
-        address, timeout = self._daemon
+        hurried = hurried_client(self._daemon, _PATIENCE_IN_TRANSACTION)
         with self._refusals(), suppress(errors.DaemonUnavailableError):
-            hurried = _client((address, min(timeout, _PATIENCE_IN_TRANSACTION)))
             hurried.run_background_job(**made.job, check_only=True)
 
     def _submit(self, made: _Submission) -> None:
         with self._refusals():
-            job = _client(self._daemon).run_background_job(**made.job)
+            job = client(self._daemon).run_background_job(**made.job)
         created_at = None
         with suppress(errors.BgjobError):  # it is stored, whoever is away by now
             created_at = job.refresh()["created_at"]
@@ -199,12 +194,12 @@ class TaskBackend:
     def get_result(self, result_id: str) -> Any:
         """The result with this id, as it is now. Raises TaskResultDoesNotExist."""
         with self._missing(result_id):
-            return self._read(result_id, _client(self._daemon).get(key=result_id).snapshot)
+            return self._read(result_id, client(self._daemon).get(key=result_id).snapshot)
 
     async def aget_result(self, result_id: str) -> Any:
         """The same, over a connection of the loop's own."""
         with self._missing(result_id):
-            job = await _async_client(self._daemon).get(key=result_id)
+            job = await async_client(self._daemon).get(key=result_id)
             return self._read(result_id, job.snapshot)
 
     @contextmanager
@@ -315,41 +310,6 @@ def result_of(
     except ValueError as error:
         raise TypeError(f"Unsupported value: {error}") from None
     return result
-
-
-# Clients
-
-
-_Daemon = tuple[str | None, float]
-"""Its address, None for where one is looked for, and the seconds that an answer may take."""
-
-_clients: dict[tuple[str, float], Client] = {}
-_async_clients: weakref.WeakKeyDictionary[AbstractEventLoop, dict[tuple[str, float], AsyncClient]] = (
-    weakref.WeakKeyDictionary()
-)
-
-
-def _client(daemon: _Daemon) -> Client:
-    """The one that all backends of a process share that mean this daemon."""
-    path, timeout = _place(daemon)
-    if (path, timeout) not in _clients:
-        _clients[path, timeout] = Client(path, timeout=timeout)
-    return _clients[path, timeout]
-
-
-def _async_client(daemon: _Daemon) -> AsyncClient:
-    """The same of a loop, which ends with it."""
-    path, timeout = _place(daemon)
-    of_loop = _async_clients.setdefault(get_running_loop(), {})
-    if (path, timeout) not in of_loop:
-        of_loop[path, timeout] = AsyncClient(path, timeout=timeout)
-    return of_loop[path, timeout]
-
-
-def _place(daemon: _Daemon) -> tuple[str, float]:
-    """Where the daemon is by now: one that was started later may be somewhere else."""
-    address, timeout = daemon
-    return calls.socket_path(address, os.environ, os.path.exists), timeout
 
 
 # Parameters

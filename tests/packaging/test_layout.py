@@ -69,6 +69,7 @@ OF_DJANGO = [
     "bgjob._tasks",
     "bgjob._task_attempts",
     "bgjob._task_checks",
+    "bgjob._task_clients",
 ]
 OF_PYTEST = ["bgjob.testing.pytest_plugin", "_bgjob_pytest"]
 OF_OUTBOX = ["bgjob.outbox.dsn", "bgjob.outbox.table"]
