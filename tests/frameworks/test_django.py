@@ -30,7 +30,7 @@ env = {{ {", ".join(f'{name} = "{value}"' for name, value in environ.items())} }
     with daemon(tmp_path, _APPROVED, app, has_pydantic=True) as running:
         path = f"{_HERE.parents[1] / 'client'}:{_PROJECT}:{_HERE}"
         done = subprocess.run(
-            [made.python, "-m", "unittest", "shop_tests"],
+            [made.python, "-m", "unittest", "shop_tests", "outbox_tests"],
             env={**environ, "PYTHONPATH": path, "BGJOBD_SOCKET": str(running.socket)},
             cwd=tmp_path,
             capture_output=True,
@@ -38,4 +38,4 @@ env = {{ {", ".join(f'{name} = "{value}"' for name, value in environ.items())} }
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"Ran 25 tests", done.stderr)
+    assert re.search(r"Ran 49 tests", done.stderr)

@@ -23,4 +23,5 @@ TASKS = {
         "QUEUES": [],
         "OPTIONS": {"on_commit": "default", "max_retries": 2},
     },
+    "outbox": {"BACKEND": "bgjob.django.Backend", "QUEUES": [], "OPTIONS": {"on_commit": "outbox"}},
 }

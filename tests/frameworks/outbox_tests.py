@@ -1,0 +1,318 @@
+"""What a project sees of the outbox; run by unittest under an interpreter with Django, beside a daemon."""
+
+from __future__ import annotations
+
+import io
+import logging
+import unittest
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import django
+
+django.setup()
+
+from asgiref.sync import async_to_sync  # noqa: E402  # once its settings are known
+from django.conf import settings  # noqa: E402
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402
+from django.core.management import CommandError, call_command  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
+from django.tasks import TaskResultStatus, task_backends  # noqa: E402
+from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist  # noqa: E402
+from django.tasks.signals import task_enqueued  # noqa: E402
+from django.test import TestCase, override_settings  # noqa: E402
+from django.utils import timezone  # noqa: E402
+from shop import tasks  # noqa: E402
+from shop.models import Order  # noqa: E402
+from shop_tests import ended  # noqa: E402
+
+import bgjob.testing  # noqa: E402
+from bgjob import Client  # noqa: E402
+from bgjob.django import flushing, outbox, run_background_job  # noqa: E402
+from bgjob.django.models import OutboxRow  # noqa: E402
+
+_AWAY = {"on_commit": "outbox", "address": "/nowhere/s.sock"}
+
+
+def setUpModule() -> None:
+    logging.getLogger("bgjob.outbox").addHandler(logging.NullHandler())
+    for using in ("default", "other"):
+        call_command("migrate", database=using, run_syncdb=True, verbosity=0)
+
+
+def enqueued(backend: str = "outbox", **changes: Any) -> Any:
+    return replace(tasks.welcome, backend=backend, queue_name="default", **changes).enqueue(7)
+
+
+@contextmanager
+def daemon_away(*backends: str) -> Iterator[None]:
+    """No daemon answers to what these backends ask."""
+    changed = {name: {**settings.TASKS[name], "OPTIONS": _AWAY} for name in backends or ("outbox",)}
+    with override_settings(TASKS={**settings.TASKS, **changed}):
+        yield
+
+
+def left(**changes: Any) -> Any:
+    """The result of a task whose row has stayed, for longer than it is left to whoever wrote it."""
+    with daemon_away(), transaction.atomic():
+        result = enqueued(**changes)
+    OutboxRow.objects.filter(key=result.id).update(created_at=timezone.now() - timedelta(minutes=1))
+    return result
+
+
+def command(*words: str) -> str:
+    out = io.StringIO()
+    call_command("bgjob_outbox", *words, stdout=out)
+    return out.getvalue()
+
+
+class Outbox(unittest.TestCase):
+    def tearDown(self) -> None:
+        for using in ("default", "other"):
+            OutboxRow.objects.using(using).all().delete()
+        flushing._at_rest_until.clear()
+
+    def is_stored(self, result: Any) -> bool:
+        try:
+            Client().get(key=result.id)
+        except bgjob.JobNotFoundError:
+            return False
+        return True
+
+
+class Transactions(Outbox):
+    def test_a_row_waits_for_the_commit_which_submits_and_deletes_it(self) -> None:
+        with transaction.atomic():
+            result = enqueued()
+            self.assertEqual((result.status, result.enqueued_at), (TaskResultStatus.READY, None))
+            self.assertFalse(self.is_stored(result))
+            self.assertEqual(tasks.welcome.get_result(result.id).kwargs, {"user_id": 7})
+        self.assertIsNotNone(result.enqueued_at)
+        self.assertEqual(ended(result).return_value, "welcome, 7")
+        self.assertFalse(OutboxRow.objects.exists())
+
+    def test_a_rollback_leaves_nothing_of_a_savepoint_neither(self) -> None:
+        with transaction.atomic():
+            dropped = [enqueued()]
+            transaction.set_rollback(True)
+        with transaction.atomic():
+            kept = enqueued()
+            with self.assertRaises(ZeroDivisionError), transaction.atomic():
+                dropped.append(enqueued())
+                raise ZeroDivisionError
+            savepoint = transaction.savepoint()
+            dropped.append(enqueued())
+            transaction.savepoint_rollback(savepoint)
+        self.assertTrue(self.is_stored(kept))
+        for result in dropped:
+            self.assertRaises(TaskResultDoesNotExist, result.refresh)
+
+    def test_nothing_is_asked_of_a_daemon_before_the_commit_which_needs_none(self) -> None:
+        with daemon_away(), self.assertLogs("bgjob.outbox", "WARNING"):
+            with transaction.atomic(), self.assertNoLogs("bgjob.outbox"):
+                result = enqueued()
+            self.assertEqual(tasks.welcome.get_result(result.id).status, TaskResultStatus.READY)
+        self.assertFalse(self.is_stored(result))
+
+    def test_a_transaction_waits_once_for_a_daemon_that_does_not_answer(self) -> None:
+        with daemon_away(), self.assertLogs("bgjob.outbox", "WARNING") as told, transaction.atomic():
+            for _ in range(3):
+                enqueued()
+        self.assertEqual((len(told.output), OutboxRow.objects.count()), (1, 3))
+
+    def test_the_row_is_in_the_database_of_the_transaction(self) -> None:
+        with transaction.atomic("other"):
+            enqueued()
+            self.assertEqual(OutboxRow.objects.using("other").count(), 1)
+            with transaction.atomic():
+                enqueued()
+                self.assertEqual(OutboxRow.objects.count(), 1)
+        self.assertFalse(OutboxRow.objects.using("other").exists())
+
+    def test_without_a_transaction_a_task_is_submitted_at_once_or_written(self) -> None:
+        self.assertTrue(self.is_stored(enqueued()))
+        with self.assertRaises(InvalidTask):
+            tasks.day.using(backend="outbox").enqueue("28.11.2026")
+        with daemon_away(), self.assertLogs("bgjob.outbox", "WARNING"):
+            result = enqueued()
+        self.assertEqual(OutboxRow.objects.get().key, result.id)
+
+    def test_async_code_writes_into_the_transaction_too(self) -> None:
+        with transaction.atomic():
+            task = tasks.welcome.using(backend="outbox")
+            result = async_to_sync(task.aenqueue)(7)
+            read = async_to_sync(task.aget_result)(result.id)
+            self.assertEqual((read.status, OutboxRow.objects.count()), (TaskResultStatus.READY, 1))
+        self.assertTrue(self.is_stored(result))
+
+    def test_a_task_may_say_by_itself_that_it_goes_by_the_outbox(self) -> None:
+        own = replace(tasks.welcome, on_commit="outbox")
+        with mock.patch.object(tasks, "own", own, create=True), transaction.atomic():
+            result = own.enqueue(1)
+            self.assertEqual(own.get_result(result.id).status, TaskResultStatus.READY)
+
+    def test_manual_transactions_are_refused_as_django_refuses_their_hooks(self) -> None:
+        Order.objects.count()
+        transaction.set_autocommit(False)
+        try:
+            self.assertRaises(transaction.TransactionManagementError, enqueued)
+        finally:
+            transaction.rollback()
+            transaction.set_autocommit(True)
+
+    def test_a_method_of_a_class_goes_by_the_outbox_as_well(self) -> None:
+        with transaction.atomic():
+            key = run_background_job("shop.tasks", "plain_has_connection_at_first", using="default")
+            self.assertEqual(OutboxRow.objects.get().backend, "")
+        self.assertIs(Client().get(key=key).result(30), False)
+        with self.assertRaises(bgjob.NotApprovedError):
+            run_background_job("shop.gone", "run", backend="outbox")
+
+
+class Left(Outbox):
+    def test_the_next_enqueue_submits_what_was_left_and_tells_of_it(self) -> None:
+        seen: list[str] = []
+
+        def note(task_result: Any, **_: Any) -> None:
+            seen.append(task_result.id)
+            raise ZeroDivisionError
+
+        mine, young = left(), left()
+        OutboxRow.objects.filter(key=young.id).update(created_at=timezone.now())
+        flushing._at_rest_until.clear()
+        task_enqueued.connect(note)
+        try:
+            with self.assertLogs("django.dispatch", "ERROR"), transaction.atomic():
+                own = enqueued()
+        finally:
+            task_enqueued.disconnect(note)
+        self.assertEqual(seen, [own.id, mine.id])
+        self.assertTrue(self.is_stored(mine))
+        self.assertFalse(self.is_stored(young))
+
+    def test_a_row_whose_job_is_stored_already_is_the_same_job(self) -> None:
+        with transaction.atomic():
+            result = enqueued()
+            row = OutboxRow.objects.get()
+        job = Client().get(key=result.id)
+        row.save(force_insert=True)
+        self.assertIn("1 submitted", command())
+        self.assertEqual((Client().get(key=result.id).id, OutboxRow.objects.count()), (job.id, 0))
+
+    def test_the_command_goes_past_a_portion_of_rows_that_wait(self) -> None:
+        for number in range(flushing.PORTION + 1):
+            request = '{"class_name": "shop.tasks", "method_name": "welcome", "options": {"queue": "full"}}'
+            at = timezone.now() - timedelta(minutes=2)
+            OutboxRow.objects.create(key=f"{number:032}", request=request, backend="outbox", created_at=at)
+        result = left()
+        full = bgjob.QueueFullError(queue="full", limit=1)
+        submit = Client._call
+
+        def answer(client: Client, call: Any) -> Any:
+            if call.parameters.get("options", {}).get("queue") == "full":
+                raise full
+            return submit(client, call)
+
+        with mock.patch.object(Client, "_call", answer), self.assertRaisesRegex(CommandError, "full"):
+            command()
+        self.assertTrue(self.is_stored(result))
+        self.assertEqual(OutboxRow.objects.count(), flushing.PORTION + 1)
+
+    def test_a_daemon_that_is_away_holds_up_no_rows_of_another(self) -> None:
+        with daemon_away("outbox", "committed"), transaction.atomic():
+            enqueued("committed", on_commit="outbox")
+            result = enqueued()
+        with daemon_away("committed"), self.assertRaisesRegex(CommandError, "nowhere"):
+            command()
+        self.assertTrue(self.is_stored(result))
+
+    def test_rows_of_a_backend_that_there_is_no_more_wait(self) -> None:
+        OutboxRow.objects.create(key="a" * 32, request="{}", backend="gone", created_at=timezone.now())
+        with self.assertRaisesRegex(CommandError, "TASKS\\['gone'\\]"):
+            command()
+        self.assertEqual(OutboxRow.objects.count(), 1)
+
+
+class Refused(Outbox):
+    def test_what_the_daemon_refuses_is_kept_and_told(self) -> None:
+        with self.assertLogs("bgjob.outbox", "ERROR"), transaction.atomic():
+            result = tasks.day.using(backend="outbox").enqueue("28.11.2026")
+        result.refresh()
+        self.assertEqual(result.status, TaskResultStatus.FAILED)
+        self.assertIs(result.errors[0].exception_class, bgjob.JobFailedError)
+        self.assertIn("on: ", result.errors[0].traceback)
+        self.assertIn("shop.tasks::day  refused: ", command("--list"))
+        self.assertIn("0 submitted, 0 refused, 0 wait", command())
+        told = io.StringIO()
+        call_command("check", stderr=told)
+        self.assertIn("bgjob.W004", told.getvalue())
+
+    def test_a_refused_row_is_submitted_again_when_that_is_asked_for(self) -> None:
+        result = left()
+        OutboxRow.objects.update(refused="not approved")
+        with self.assertRaisesRegex(CommandError, "not each of these keys"):
+            command("--again", "b" * 32)
+        self.assertIn("1 submitted", command("--again", result.id))
+        self.assertTrue(self.is_stored(result))
+
+    def test_a_row_that_nobody_here_has_written_holds_up_no_others(self) -> None:
+        old = timezone.now() - timedelta(hours=1)
+        for key, request in (
+            ("a" * 32, "what?"),
+            ("b" * 32, '{"options": {}, "class_name": 5}'),
+            ("c" * 32, "[]"),
+        ):
+            OutboxRow.objects.create(key=key, request=request, backend="outbox", created_at=old)
+        result = left()
+        with self.assertLogs("bgjob.outbox", "ERROR"):
+            self.assertIn("1 submitted, 3 refused", command())
+        self.assertTrue(self.is_stored(result))
+
+
+class StandIns(TestCase):
+    databases = frozenset(("default", "other"))
+
+    def test_a_captured_commit_runs_the_task_in_this_process(self) -> None:
+        with bgjob.testing.inline() as jobs:
+            with self.captureOnCommitCallbacks(execute=True):
+                result = enqueued()
+                self.assertEqual(len(jobs), 0)
+            result.refresh()
+        self.assertEqual((len(jobs), result.return_value), (1, "welcome, 7"))
+        self.assertFalse(OutboxRow.objects.exists())
+
+    def test_a_test_that_has_forgotten_its_stand_in_hears_of_it_at_once(self) -> None:
+        class Forgotten:
+            def answer(self, request: Any) -> Any:
+                raise bgjob.BgjobError("nothing stands in")
+
+        with mock.patch("bgjob.django.outbox.try_substitute", Forgotten), self.assertRaises(bgjob.BgjobError):
+            enqueued()
+
+
+class Settings(unittest.TestCase):
+    def test_the_application_has_to_be_installed(self) -> None:
+        backend = task_backends["outbox"]
+        with mock.patch("django.apps.apps.is_installed", return_value=False):
+            self.assertRaisesRegex(ImproperlyConfigured, "INSTALLED_APPS", enqueued)
+            self.assertEqual([one.id for one in backend.check()], ["bgjob.E004"])
+
+    def test_no_migration_is_missing(self) -> None:
+        call_command("makemigrations", "bgjob", check=True, dry_run=True, verbosity=0)
+
+    def test_a_router_may_keep_the_table_away_from_a_database(self) -> None:
+        router = mock.Mock(spec=("allow_migrate",), allow_migrate=lambda using, label, **_: using != "other")
+        with override_settings(DATABASE_ROUTERS=[router]), transaction.atomic("other"):
+            self.assertEqual((outbox.databases(), outbox.database()), (["default"], "default"))
+
+    def test_results_and_checks_do_without_a_table_that_is_not_made_yet(self) -> None:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("ALTER TABLE bgjob_outbox RENAME TO elsewhere")
+            with self.assertRaises(TaskResultDoesNotExist):
+                tasks.welcome.using(backend="outbox").get_result("a" * 32)
+            transaction.set_rollback(True)
