@@ -6,7 +6,7 @@ import io
 import logging
 import unittest
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from asgiref.sync import async_to_sync  # noqa: E402  # once its settings are kn
 from django.conf import settings  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.core.management import CommandError, call_command  # noqa: E402
-from django.db import connection, transaction  # noqa: E402
+from django.db import OperationalError, connection, transaction  # noqa: E402
 from django.tasks import TaskResultStatus, task_backends  # noqa: E402
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist  # noqa: E402
 from django.tasks.signals import task_enqueued  # noqa: E402
@@ -221,6 +221,39 @@ class Left(Outbox):
             command()
         self.assertTrue(self.is_stored(result))
         self.assertEqual(OutboxRow.objects.count(), flushing.PORTION + 1)
+
+    def test_rows_that_another_flush_is_at_are_left_to_it(self) -> None:
+        if not connection.features.has_select_for_update_skip_locked:
+            self.skipTest("this database locks no rows")
+        held, result = left(), left()
+        other = connection.copy()
+        other.set_autocommit(False)
+        with closing(other), other.cursor() as cursor:
+            cursor.execute("SELECT key FROM bgjob_outbox WHERE key = %s FOR UPDATE", [held.id])
+            self.assertIn("1 submitted, 0 refused, 0 wait", command())
+        self.assertEqual((self.is_stored(held), self.is_stored(result)), (False, True))
+        self.assertEqual(OutboxRow.objects.get().key, held.id)
+
+    def test_the_command_goes_on_looking_though_the_database_goes_away(self) -> None:
+        result = left()
+        young = left()
+        OutboxRow.objects.filter(key=young.id).update(created_at=timezone.now())
+        everything, away = flushing.everything, [OperationalError("gone")]
+
+        def look(*given: Any) -> Any:
+            if away:
+                raise away.pop()
+            return everything(*given)
+
+        command = "bgjob.django.management.commands.bgjob_outbox"
+        slept = mock.patch(f"{command}.time.sleep", side_effect=[None, None, KeyboardInterrupt])
+        out, err = io.StringIO(), io.StringIO()
+        with mock.patch.object(flushing, "everything", look), slept as sleep:
+            call_command("bgjob_outbox", watch=True, stdout=out, stderr=err)
+        self.assertEqual(out.getvalue(), "1 submitted, 0 refused, 0 wait\n")
+        self.assertIn("The database does not answer: gone", err.getvalue())
+        self.assertEqual([call.args for call in sleep.mock_calls], [(4.0,), (2.0,), (2.0,)])
+        self.assertEqual((self.is_stored(result), self.is_stored(young)), (True, False))
 
     def test_a_daemon_that_is_away_holds_up_no_rows_of_another(self) -> None:
         with daemon_away("outbox", "committed"), transaction.atomic():
