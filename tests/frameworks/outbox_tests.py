@@ -34,6 +34,7 @@ import bgjob.testing  # noqa: E402
 from bgjob import Client  # noqa: E402
 from bgjob.django import flushing, outbox, run_background_job  # noqa: E402
 from bgjob.django.models import OutboxRow  # noqa: E402
+from bgjob.testing import no_daemon  # noqa: E402
 
 _AWAY = {"on_commit": "outbox", "address": "/nowhere/s.sock"}
 
@@ -319,12 +320,11 @@ class StandIns(TestCase):
         self.assertFalse(OutboxRow.objects.exists())
 
     def test_a_test_that_has_forgotten_its_stand_in_hears_of_it_at_once(self) -> None:
-        class Forgotten:
-            def answer(self, request: Any) -> Any:
-                raise bgjob.BgjobError("nothing stands in")
-
-        with mock.patch("bgjob.django.outbox.try_substitute", Forgotten), self.assertRaises(bgjob.BgjobError):
-            enqueued()
+        no_daemon.refuse()
+        try:
+            self.assertRaises(bgjob.errors.NoDaemonInTestsError, enqueued)
+        finally:
+            no_daemon.refuse_no_more()
 
 
 class Settings(unittest.TestCase):
