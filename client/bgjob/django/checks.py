@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Warning
 from django.db import Error
 
+from bgjob import text
 from bgjob._task_checks import OUTBOX
 from bgjob.django import outbox
 from bgjob.django.models import OutboxRow
@@ -33,6 +34,6 @@ def _of_database(using: str) -> list[CheckMessage]:
         return []
     if not count:
         return []
-    told = f"The daemon refuses jobs of the outbox, {count} by now: {refused.first().refused}"
+    told = f"The daemon refuses jobs of the outbox, {count} by now: {text.one_line(refused.first().refused)}"
     hint = "See manage.py bgjob_outbox --list; once it is mended: manage.py bgjob_outbox --again."
     return [Warning(told, hint=hint, obj=using, id="bgjob.W004")]

@@ -16,7 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from bgjob import _task_clients, errors
+from bgjob import _task_clients, errors, text
 from bgjob.client import Job
 from bgjob.connections import try_substitute
 from bgjob.django.models import OutboxRow
@@ -25,7 +25,7 @@ from bgjob.outbox.rows import OWNERS_TIME, PORTION, Fate, Row, fate, sentence, s
 Tell: TypeAlias = Callable[[Job], None]
 """Called with a job that has been stored."""
 
-PATIENCE: Final = 1.0
+PATIENCE: Final = 2.0
 """Seconds that somebody waits for an answer whose job is safe in its row."""
 
 _REST: Final = 1.0
@@ -133,7 +133,8 @@ def _write_down(ends: Sequence[End], using: str) -> None:
     for end in ends:
         if end.fate is Fate.REFUSED:
             rows.filter(key=end.row.key).update(refused=sentence(end.error))
-            _log.error("The job %s of the outbox is refused: %s", end.row.key, end.error)
+            told = (text.one_line(end.row.key), text.one_line(str(end.error)))
+            _log.error("The job %s of the outbox is refused: %s", *told)
 
 
 def _flushed(ends: Sequence[End]) -> Flushed:
@@ -147,7 +148,7 @@ def _flushed(ends: Sequence[End]) -> Flushed:
 
 def tell_of_waiting(why: Exception | None) -> None:
     """A line in the log, where nobody else hears of it."""
-    _log.warning("Jobs wait in the outbox: %s", why)
+    _log.warning("Jobs wait in the outbox: %s", text.one_line(str(why)))
 
 
 # Whoever takes them

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
-from django.db import DatabaseError, connections, router, transaction
+from django.db import Error, connections, router, transaction
 from django.utils import timezone
 
 from bgjob import calls, errors
@@ -87,7 +87,7 @@ def _submit_now(row: Row, sender: Sender, tell: Tell, using: str) -> None:
         return
     try:
         flushing.left(sender, using)
-    except DatabaseError:  # the job is stored all the same
+    except Error:  # the job is stored all the same
         _log.exception("What was left in the outbox was not submitted")
     tell(end.job)
 

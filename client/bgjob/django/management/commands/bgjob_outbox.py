@@ -9,11 +9,12 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connections
 
+from bgjob import text
 from bgjob.django import flushing, outbox
 from bgjob.django.flushing import Flushed
 from bgjob.django.models import OutboxRow
 
-_PAUSE: Final = 2.0
+_PAUSE: Final = 5.0
 """Seconds between two looks: not every database tells of new rows."""
 
 _LONGEST_PAUSE: Final = 30.0
@@ -60,13 +61,14 @@ class Command(BaseCommand):
 
     def _list(self, using: str) -> None:
         for row in OutboxRow.objects.using(using).order_by("created_at", "key").iterator():
-            self.stdout.write(f"{row.key}  {row.created_at:%Y-%m-%d %H:%M:%S}  {_what(row)}  {_why(row)}")
+            key = text.one_line(row.key)
+            self.stdout.write(f"{key}  {row.created_at:%Y-%m-%d %H:%M:%S}  {_what(row)}  {_how(row)}")
 
     def _submit(self, using: str) -> None:
         flushed = flushing.everything(using)
         self.stdout.write(_told(flushed))
         if flushed.trouble is not None:
-            raise CommandError(str(flushed.trouble))
+            raise CommandError(text.one_line(str(flushed.trouble)))
 
     def _watch(self, using: str) -> None:
         pause = _PAUSE
@@ -82,7 +84,7 @@ class Command(BaseCommand):
         try:
             flushed = flushing.everything(using, flushing.nobodys())
         except Error as error:
-            self.stderr.write(f"The database does not answer: {error}")
+            self.stderr.write(f"The database does not answer: {text.one_line(str(error))}")
             connections[using].close()
             return False
         if flushed.submitted or flushed.refused:
@@ -91,16 +93,21 @@ class Command(BaseCommand):
 
 
 def _told(flushed: Flushed) -> str:
-    return f"{flushed.submitted} submitted, {flushed.refused} refused, {flushed.waiting} wait"
+    parts = [f"{flushed.submitted} submitted"]
+    if flushed.refused:
+        parts.append(f"{flushed.refused} refused")
+    if flushed.waiting:
+        parts.append(f"{flushed.waiting} to be submitted later")
+    return ", ".join(parts)
 
 
 def _what(row: OutboxRow) -> str:
+    """What is to run; its parameters may be secret."""
     try:
-        job = outbox.as_job(row)
+        return text.one_line(text.target(outbox.as_job(row)))
     except ValueError:
         return "?"
-    return f"{job['class_name']}::{job['method_name']}"
 
 
-def _why(row: OutboxRow) -> str:
-    return "waits" if row.refused is None else f"refused: {row.refused}"
+def _how(row: OutboxRow) -> str:
+    return "waits" if row.refused is None else f"refused: {text.one_line(row.refused)}"
