@@ -9,53 +9,77 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from bgjob.errors import InvalidParametersError
 from bgjob.words import MAX_DEPTH
+
+TOO_DEEP: Final = f"it is nested deeper than {MAX_DEPTH} levels"
 
 
 def plain(value: Any) -> Any:
-    """The same of JSON's own types alone. Raises TypeError, which begins with the place, where there is no form.
-
-    What is nested too deeply is left as it is.
+    """The same of JSON's own types alone. Raises TypeError, which begins with the place, where there is no form, and
+    InvalidParametersError where it is nested too deeply, as what holds itself is.
     """
     try:
         return _plain(value, 0)
     except _FormlessError as error:
-        place = ".".join(reversed(error.steps)).removeprefix("parameters.")
-        raise TypeError(f"{place}: {error}") from None
+        raise TypeError(f"{error.place}: {error}") from None
+    except _TooDeepError as error:
+        raise InvalidParametersError(problems=[{"path": error.place, "message": TOO_DEEP}]) from None
 
 
-class _FormlessError(Exception):
-    """A value without a form; `steps` lead to it, the last one first."""
+class _PlacedError(Exception):
+    """What is wrong with a value; `steps` lead to it, the last one first."""
+
+    def __init__(self, told: str = "") -> None:
+        self.steps: list[str] = []
+        super().__init__(told)
+
+    @property
+    def place(self) -> str:
+        return ".".join(reversed(self.steps)).removeprefix("parameters.")
+
+
+class _FormlessError(_PlacedError):
+    """It has no form."""
 
     def __init__(self, value: Any, what: str = "a value") -> None:
-        self.steps: list[str] = []
         super().__init__(f"JSON has no form for {what} of type {_name_of(type(value))}")
 
 
+class _TooDeepError(_PlacedError):
+    """It is nested too deeply, and looked at no further: what holds itself would branch at each level."""
+
+
 def _plain(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, str | int | float) or depth > MAX_DEPTH:
+    if value is None or isinstance(value, str | int | float):
         return value
+    if depth > MAX_DEPTH:
+        raise _TooDeepError
     if isinstance(value, dict):
         return _plain_parts(value.items(), depth + 1)
     if isinstance(value, list | tuple):
         return list(_plain_parts(enumerate(value), depth + 1).values())
+    if isinstance(
+        value, set | frozenset
+    ):  # in an order of its own: the same one is the same request everywhere
+        return sorted(_plain_parts(enumerate(value), depth + 1).values(), key=repr)
     return _plain(_form_of(value), depth)
 
 
 def _plain_parts(parts: Iterable[tuple[Any, Any]], depth: int) -> dict[Any, Any]:
     told: dict[Any, Any] = {}
     for name, part in parts:
-        key = _key(name)
+        key = _key(name, depth)
         try:
             told[key] = _plain(part, depth)
-        except _FormlessError as error:
+        except _PlacedError as error:
             error.steps.append(str(key))
             raise
     return told
 
 
-def _key(name: Any) -> Any:
-    form = name if isinstance(name, str) else _plain(name, 0)
+def _key(name: Any, depth: int) -> Any:
+    form = name if isinstance(name, str) else _plain(name, depth)
     if isinstance(form, list | dict):
         raise _FormlessError(name, "a key")
     return form
@@ -84,11 +108,6 @@ def _instant(value: Any) -> str:
     return f"{text.removesuffix('+00:00')}Z" if text.endswith("+00:00") else text
 
 
-def _in_order(values: Iterable[Any]) -> list[Any]:
-    """A set in an order of its own: the same one is the same request in each process."""
-    return sorted((_plain(one, 0) for one in values), key=repr)
-
-
 _FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "datetime.datetime": _instant,
     "datetime.date": lambda value: value.isoformat(),
@@ -96,8 +115,6 @@ _FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "decimal.Decimal": str,
     "enum.Enum": lambda value: value.value,
     "pathlib.PurePath": str,
-    "set": _in_order,
-    "frozenset": _in_order,
     "uuid.UUID": str,
 }
 

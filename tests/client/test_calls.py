@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -82,7 +83,21 @@ class Circle(dict[str, Any]):
     """A mapping that holds itself."""
 
     def __init__(self) -> None:
-        super().__init__(self_=self)
+        super().__init__(self_=self, other=self)
+
+
+@dataclass(eq=False)
+class Node:
+    """One with as many as are wanted below it, each of which knows it."""
+
+    parent: Node | None = None
+    below: list[Node] | set[Node] = field(default_factory=list)
+
+
+def node_with(count: int, kind: type[list[Any]] | type[set[Any]]) -> Node:
+    node = Node()
+    node.below = kind(Node(node) for _ in range(count))
+    return node
 
 
 @pytest.mark.parametrize(
@@ -92,7 +107,10 @@ class Circle(dict[str, Any]):
         ({"n": {float("nan")}}, r"n\.0: Out of range float values"),
         ({"n": float("nan")}, "n: Out of range float values are not JSON compliant"),
         ({"t": "\ud800"}, "t: 'utf-8' codec can't encode"),
-        ({"t": Circle()}, "it is nested deeper than 32 levels"),
+        ({"t": Circle()}, r"t\.self_\.[a-z_.]*\.self_: it is nested deeper than 32 levels"),
+        ({"day": date(2026, 12, 4), "t": Circle()}, r"t(\.self_)+: it is nested deeper than 32 levels"),
+        ({"t": node_with(10, list)}, r"t(\.below\.0\.parent)+(\.below)?: it is nested deeper than 32 levels"),
+        ({"t": node_with(1, set)}, r"t(\.below\.0\.parent)+.*: it is nested deeper than 32 levels"),
     ],
 )
 def test_what_json_cannot_hold_is_named_with_its_place(parameters: JsonObject, told: str) -> None:
@@ -107,7 +125,7 @@ def test_what_json_cannot_hold_is_named_with_its_place(parameters: JsonObject, t
         ({"a": {"when": [1, 2j]}}, "a.when.1: JSON has no form for a value of type complex"),
         ({"t": {(1, 2): 3}}, "t: JSON has no form for a key of type tuple"),
         ({"days": {date(2026, 12, 4): b"x"}}, "days.2026-12-04: JSON has no form for a value of type bytes"),
-        ({"ids": {b"x"}}, "ids: JSON has no form for a value of type bytes"),
+        ({"ids": {b"x"}}, "ids.0: JSON has no form for a value of type bytes"),
         (
             {"context": bgjob.JobContext(1, 1)},
             "context: JSON has no form for a value of type bgjob.JobContext",
