@@ -6,7 +6,7 @@ Nobody imports anything for it: who has a date has imported `datetime`, so a val
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from typing import Any, Final
 
 from bgjob.errors import InvalidParametersError
@@ -136,20 +136,55 @@ def _written(value: Any) -> Any:
         held = write(value, mode="python", by_alias=True, round_trip=True, warnings=False)
     except ValueError:
         raise _FormlessError(value) from None  # for something in it
-    return _unmasked(told, held)
+    try:
+        return _unmasked(told, held)
+    except _MisplacedError:
+        raise _FormlessError(value, "the secrets of a value") from None
+
+
+class _MisplacedError(Exception):
+    """A secret is held in a place that is not written, so which of the masks are its own cannot be told."""
 
 
 def _unmasked(told: Any, held: Any) -> Any:
-    """What was told, with the secrets of what is held in their places."""
-    if _is_secret(held) or (isinstance(held, set | frozenset) and any(map(_is_secret, held))):
-        return held
+    """What was told, with the secrets of what is held instead of their masks; one in a form of its own keeps that."""
+    if _is_secret(held):
+        return held if _is_mask(told, held) else told
+    if not _has_secret(held):
+        return told
     if isinstance(held, dict) and isinstance(told, dict):
-        parts = zip(told.items(), held.values(), strict=False)
-        return told | {name: _unmasked(one, own) for (name, one), own in parts}
-    if isinstance(held, list | tuple) and isinstance(told, list):
-        return [_unmasked(one, own) for one, own in zip(told, held, strict=False)]
-    return told
+        return _unmasked_by_name(told, held)
+    if isinstance(held, Sequence) and isinstance(told, list) and len(told) == len(held):
+        return [_unmasked(one, own) for one, own in zip(told, held, strict=True)]
+    if isinstance(held, Set) and isinstance(told, list) and any(map(_is_secret, held)):
+        return held if any(_is_mask(one, own) for one in told for own in held) else told
+    raise _MisplacedError
+
+
+def _unmasked_by_name(told: dict[str, Any], held: dict[Any, Any]) -> dict[str, Any]:
+    """By the names that are written: a serializer of the application's may write more, and in another order."""
+    own = {str(_key(name, 0)): one for name, one in held.items()}
+    is_lost = any(name not in told and _has_secret(one) for name, one in own.items())
+    if is_lost or len(own) < len(held) or any(map(_is_secret, held)):
+        raise _MisplacedError
+    return {name: _unmasked(one, own.get(name)) for name, one in told.items()}
+
+
+def _is_mask(told: Any, held: Any) -> bool:
+    return _is_secret(held) and told in (_MASK, str(held))
+
+
+def _has_secret(held: Any) -> bool:
+    if isinstance(held, dict):
+        return any(_is_secret(name) or _has_secret(one) for name, one in held.items())
+    if isinstance(held, Collection) and not isinstance(held, str | bytes):
+        return any(map(_has_secret, held))
+    return _is_secret(held)
 
 
 def _is_secret(value: Any) -> bool:
     return hasattr(type(value), "get_secret_value")
+
+
+_MASK: Final = "*" * 10
+"""What pydantic writes for a secret; a class of its own may write its `str`."""

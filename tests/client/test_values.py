@@ -5,18 +5,29 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import pydantic
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, computed_field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    SerializerFunctionWrapHandler,
+    computed_field,
+    field_serializer,
+    model_serializer,
+)
 from pydantic_core import to_jsonable_python
 
 from bgjob import codec, values
@@ -153,6 +164,70 @@ def test_secrets_are_told_wherever_they_are() -> None:
     assert told[:2] == ["f", {"password": "g", "on": "2026-01-02"}]
     assert Account.model_validate(told[2]) == account
     assert told[2]["inner"]["spare"] == ["c", "d"]
+
+
+class Tagged(BaseModel):
+    token: SecretStr
+    name: str = "n"
+
+    @model_serializer(mode="wrap", when_used="json")
+    def write(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"kind": "tagged", **inner(self)}
+
+
+class Renamed(Tagged):
+    @model_serializer(mode="wrap", when_used="json")
+    def write(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written = inner(self)
+        return {"secret": written["token"], "name": written["name"]}
+
+
+class Kept(BaseModel):
+    tokens: dict[Any, SecretStr] = {}
+    queue: deque[SecretStr] = deque()
+    pairs: set[tuple[SecretStr, int]] = set()
+    names: dict[SecretStr, int] = {}
+
+
+class Sealed(BaseModel):
+    token: SecretStr
+    tokens: set[Annotated[SecretStr, PlainSerializer(lambda it: f"sealed {len(it)}", when_used="json")]] = (
+        set()
+    )
+
+    @field_serializer("token", when_used="json")
+    def seal(self, token: SecretStr) -> str:
+        return token.get_secret_value()[::-1]
+
+
+def test_a_secret_is_told_under_the_name_that_its_mask_has() -> None:
+    keyed = Kept(
+        tokens={1: SecretStr("a"), DAY: SecretStr("b"), "x": SecretStr("c")}, queue=deque([SecretStr("q")])
+    )
+    assert values.plain(Tagged(token=SecretStr("t"))) == {"kind": "tagged", "token": "t", "name": "n"}
+    told = values.plain(keyed)
+    assert (told["tokens"], told["queue"]) == ({"1": "a", "2026-01-02": "b", "x": "c"}, ["q"])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Renamed(token=SecretStr("t")),
+        Kept(tokens={1: SecretStr("a"), "1": SecretStr("b"), "2": SecretStr("c")}),
+        Kept(names={SecretStr("a"): 1}),
+        Kept(pairs={(SecretStr("a"), 1)}),
+    ],
+    ids=repr,
+)
+def test_secrets_whose_masks_are_elsewhere_have_no_form(value: BaseModel) -> None:
+    told = f"^login: JSON has no form for the secrets of a value of type tests.{type(value).__name__}$"
+    with pytest.raises(TypeError, match=told):
+        values.plain({"login": value})
+
+
+def test_a_secret_that_the_application_writes_in_a_form_of_its_own_keeps_that() -> None:
+    sealed = Sealed(token=SecretStr("abc"), tokens={SecretStr("four")})
+    assert values.plain(sealed) == {"token": "cba", "tokens": ["sealed 4"]}
 
 
 def test_what_only_looks_like_one_of_them_keeps_its_form() -> None:
