@@ -95,7 +95,7 @@ def _form_of(value: Any) -> Any:
         if form is not None:
             return form(value)
     if _is_secret(value):
-        return value.get_secret_value()
+        return _told(value)
     if hasattr(type(value), "__pydantic_serializer__"):
         return _written(value)
     if hasattr(type(value), "__dataclass_fields__"):
@@ -108,12 +108,42 @@ def _instant(value: Any) -> str:
     return f"{text.removesuffix('+00:00')}Z" if text.endswith("+00:00") else text
 
 
+def _span(value: Any) -> str:
+    """In ISO 8601, years being 365 days."""
+    rest, least = divmod(abs((value.days * 86400 + value.seconds) * 10**6 + value.microseconds), 10**6)
+    minutes, seconds = divmod(rest, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    years, days = divmod(days, 365)
+    precise = f"{seconds}.{least:06}".rstrip("0").removesuffix(".") if least else seconds
+    date = "".join(f"{count}{unit}" for count, unit in ((years, "Y"), (days, "D")) if count)
+    time = "".join(
+        f"{count}{unit}" for count, unit in ((hours, "H"), (minutes, "M"), (precise, "S")) if count
+    )
+    if not date and not time:
+        return "PT0S"
+    return f"{'-' if value.days < 0 else ''}P{date}{'T' if time else ''}{time}"
+
+
+def _told(secret: Any) -> Any:
+    told = secret.get_secret_value()
+    try:
+        return told.decode() if isinstance(told, bytes) else told
+    except UnicodeDecodeError:
+        raise _FormlessError(secret) from None
+
+
 _FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "datetime.datetime": _instant,
     "datetime.date": lambda value: value.isoformat(),
     "datetime.time": _instant,
+    "datetime.timedelta": _span,
     "decimal.Decimal": str,
     "enum.Enum": lambda value: value.value,
+    "ipaddress.IPv4Address": str,
+    "ipaddress.IPv4Network": str,
+    "ipaddress.IPv6Address": str,
+    "ipaddress.IPv6Network": str,
     "pathlib.PurePath": str,
     "uuid.UUID": str,
 }

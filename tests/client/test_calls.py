@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretBytes
 
 import bgjob.testing
 from bgjob import calls, errors, retrying
@@ -125,6 +126,7 @@ def test_what_json_cannot_hold_is_named_with_its_place(parameters: JsonObject, t
         ({"a": {"when": [1, 2j]}}, "a.when.1: JSON has no form for a value of type complex"),
         ({"t": {(1, 2): 3}}, "t: JSON has no form for a key of type tuple"),
         ({"days": {date(2026, 12, 4): b"x"}}, "days.2026-12-04: JSON has no form for a value of type bytes"),
+        ({"pin": SecretBytes(b"\xff")}, "pin: JSON has no form for a value of type pydantic.SecretBytes"),
         ({"ids": {b"x"}}, "ids.0: JSON has no form for a value of type bytes"),
         (
             {"context": bgjob.JobContext(1, 1)},

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from ipaddress import IPv4Interface, IPv4Network, IPv6Address, ip_interface, ip_network
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
@@ -22,6 +23,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SecretBytes,
     SecretStr,
     SerializerFunctionWrapHandler,
     computed_field,
@@ -90,8 +92,11 @@ POINTS = st.builds(
 ORDERS = st.builds(Order, number=st.uuids(), paidAt=INSTANTS, points=st.lists(POINTS, max_size=2))
 PATHS = st.text("ab./ é", min_size=1).map(Path)
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, places=3) | st.integers().map(Decimal)
+SPANS = st.timedeltas(timedelta(days=-4000), timedelta(days=4000))
+NETWORKS = st.ip_addresses().map(ip_network)
 LEAVES = st.one_of(
     *(st.dates(), INSTANTS, st.times(timezones=ZONES), st.uuids(), DECIMALS | st.decimals(), PATHS),
+    *(SPANS | st.timedeltas(), st.ip_addresses(), NETWORKS, NETWORKS.map(ip_interface)),
     *(st.sampled_from(Color), st.sampled_from(Level), POINTS, ORDERS, st.none(), st.booleans(), st.text()),
 )
 KEYS = st.text() | st.dates() | st.uuids() | st.sampled_from(Color) | st.integers()
@@ -110,6 +115,7 @@ SOME = st.recursive(
 
 @given(SOME)
 @example([datetime(2026, 1, 2, tzinfo=UTC), time(3, tzinfo=UTC)])
+@example([timedelta(0), timedelta(days=365), timedelta(hours=-25), timedelta.max, timedelta.min])
 def test_the_form_is_the_one_that_pydantic_writes(value: Any) -> None:
     assert in_any_order(read(values.plain(value))) == in_any_order(to_jsonable_python(value, round_trip=True))
 
@@ -118,6 +124,10 @@ TYPED: dict[Any, st.SearchStrategy[Any]] = {
     date: st.dates(),
     datetime: INSTANTS,
     time: st.times(timezones=ZONES),
+    timedelta: SPANS,
+    IPv6Address: st.ip_addresses(v=6),
+    IPv4Network: st.ip_addresses(v=4).map(IPv4Network),
+    IPv4Interface: st.ip_addresses(v=4).map(IPv4Interface),
     UUID: st.uuids(),
     Decimal: DECIMALS,
     Path: PATHS,
@@ -126,6 +136,7 @@ TYPED: dict[Any, st.SearchStrategy[Any]] = {
     Point: POINTS,
     Order: ORDERS,
     SecretStr: st.text().map(SecretStr),
+    SecretBytes: st.text().map(str.encode).map(SecretBytes),
     set[date]: st.sets(st.dates(), max_size=3),
     dict[UUID, Decimal]: st.dictionaries(st.uuids(), DECIMALS, max_size=3),
     tuple[Color, Point | None]: st.tuples(st.sampled_from(Color), st.none() | POINTS),
