@@ -28,10 +28,10 @@ from django.utils import timezone
 from bgjob import _task_checks, errors
 from bgjob._task_checks import OUTBOX
 from bgjob._task_clients import Daemon, async_client, client, hurried_client
+from bgjob.class_rules import context_names, signature
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
-from bgjob.testing.class_rules import context_names, signature
-from bgjob.testing.module_rules import is_by_place
+from bgjob.module_rules import is_by_place
 from bgjob.words import Outcome, Status
 
 if TYPE_CHECKING:

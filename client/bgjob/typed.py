@@ -92,7 +92,7 @@ def _is_whole(function: FunctionType, given: JsonObject) -> bool:
     """Whether the only parameter, but for contexts, takes all of them as one mapping; few have its name."""
     if len(given) != 1 or given.keys().isdisjoint(_WHOLE):
         return False
-    from bgjob.testing.class_rules import context_names, own_parameters, takes_whole_mapping
+    from bgjob.class_rules import context_names, own_parameters, takes_whole_mapping
 
     own = own_parameters(function)
     contexts = context_names(own, function)

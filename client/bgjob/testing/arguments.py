@@ -21,9 +21,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from bgjob import codec
-from bgjob.codec import JsonObject
-from bgjob.jobs import JobContext
-from bgjob.testing.class_rules import (
+from bgjob.class_rules import (
     BARE_CONTEXT,
     context_names,
     has_bare_context,
@@ -32,7 +30,9 @@ from bgjob.testing.class_rules import (
     takes_a_value,
     takes_whole_mapping,
 )
-from bgjob.testing.module_rules import is_by_place
+from bgjob.codec import JsonObject
+from bgjob.jobs import JobContext
+from bgjob.module_rules import is_by_place
 
 
 class InvalidParameters(Exception):
