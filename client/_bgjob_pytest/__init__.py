@@ -1,4 +1,5 @@
-"""What pytest imports wherever bgjob is installed: the option `bgjob_no_daemon` of its configuration, and nothing else.
+"""What pytest imports wherever bgjob is installed: the option `bgjob_no_daemon` of its configuration and the marker
+`bgjob_daemon`, and nothing else.
 
 It lies outside of bgjob, which is imported where the option is true.
 """
@@ -18,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load the plugin where the option wants it; `-p` may have done so."""
+    """Have pytest know the marker, and load the plugin where the option wants it; `-p` may have done so."""
+    config.addinivalue_line("markers", "bgjob_daemon: the test may reach a real bgjobd")
     if config.getini("bgjob_no_daemon"):
         config.pluginmanager.import_plugin("bgjob.testing.pytest_plugin")

@@ -23,7 +23,7 @@ import pytest
 
 import bgjob
 from bgjob.errors import DaemonUnavailableError, NoDaemonInTestsError
-from bgjob.testing import recorded
+from bgjob.testing import daemon_allowed, recorded
 
 
 def submit():
@@ -35,12 +35,18 @@ with pytest.raises(NoDaemonInTestsError):
 
 
 @pytest.fixture(scope="session")
+def wider():
+    with daemon_allowed(), pytest.raises(DaemonUnavailableError):
+        submit()
+
+
+@pytest.fixture(scope="session")
 def jobs():
     with recorded() as jobs:
         yield jobs
 
 
-def test_whoever_forgets_is_told():
+def test_whoever_forgets_is_told(wider):
     with pytest.raises(NoDaemonInTestsError, match="Submit.*inline.*recorded"):
         submit()
 
@@ -76,11 +82,14 @@ def test_it_answers_still(jobs):
 UNRELATED = """
 import sys
 
+import pytest
+
 
 def test_nothing_of_ours_is_there():
     assert not [name for name in sys.modules if name.partition(".")[0] == "bgjob"]
 
 
+@pytest.mark.bgjob_daemon
 def test_a_submit_goes_its_way():
     import bgjob
 
@@ -92,12 +101,18 @@ def test_a_submit_goes_its_way():
 """
 
 
+_NOT = ["-o", "bgjob_no_daemon=false"]
+_ALONE = ["-p", "no:bgjob"]
+
+
 @pytest.mark.parametrize(
     ("tests", "settings", "arguments", "passed"),
     [
         pytest.param(PROJECT, "bgjob_no_daemon = true", [], 5, id="by the configuration"),
         pytest.param(PROJECT, "", ["-p", "bgjob.testing.pytest_plugin"], 5, id="by -p"),
+        pytest.param(PROJECT, "", [*_ALONE, "-p", "bgjob.testing.pytest_plugin"], 5, id="by -p alone"),
         pytest.param(UNRELATED, "", [], 2, id="by nobody"),
+        pytest.param(UNRELATED, "bgjob_no_daemon = true", _NOT, 2, id="by the configuration, and not by -o"),
     ],
 )
 def test_under_pytest_tests_reach_no_daemon_where_somebody_says_so(

@@ -233,7 +233,7 @@ class Checks(unittest.TestCase):
         self.addCleanup(bgjob.testing.no_daemon.refuse_no_more)
         self.assertEqual(self.ids(QUEUES=["none"]), [])
         for enqueue in (tasks.welcome.enqueue, async_to_sync(tasks.welcome.aenqueue)):
-            self.assertRaises(bgjob.errors.NoDaemonInTestsError, enqueue, 1)
+            self.assertRaises(bgjob.NoDaemonInTestsError, enqueue, 1)
 
     def test_what_does_not_fit_is_told(self) -> None:
         self.assertEqual(self.ids(QUEUES=["none"]), ["bgjob.E001"])
