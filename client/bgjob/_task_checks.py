@@ -72,21 +72,22 @@ def _of_daemon(backend: TaskBackend, address: str | None) -> list[CheckMessage]:
 
 def _of_connections(backend: TaskBackend, limit: int | None) -> Iterator[CheckMessage]:
     """`limit` is None where an older daemon does not tell it."""
-    wanted = _workers()
+    wanted, evidence = _workers()
     if limit is not None and limit < wanted:
-        message = (
-            f"The daemon takes {limit} connections of a user, and a web server here has {wanted} workers."
-        )
+        message = f"The daemon takes {limit} connections of a user, and a web server here {evidence}."
         hint = (
             f"Write [socket] max_connections_per_uid = {2 * wanted} into its configuration, and restart it."
         )
         yield Warning(message, hint=hint, obj=backend.alias, id="bgjob.W002")
 
 
-def _workers() -> int:
-    """How many processes of a web server keep a connection each: as many as its variable says, else as usual."""
+def _workers() -> tuple[int, str]:
+    """How many processes of a web server keep a connection each, and why: its variable says so, or it is usual."""
     told = os.environ.get("WEB_CONCURRENCY", "")
-    return int(told) if told.isdecimal() else min(2 * (os.cpu_count() or 1) + 1, _USUALLY_AT_MOST)
+    if told.isdecimal():
+        return int(told), f"has {int(told)} workers, as WEB_CONCURRENCY says"
+    usual = min(2 * (os.cpu_count() or 1) + 1, _USUALLY_AT_MOST)
+    return usual, f"would usually have {usual} workers"
 
 
 def _of_queues(backend: TaskBackend, known: set[str]) -> Iterator[CheckMessage]:
