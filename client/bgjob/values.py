@@ -5,8 +5,9 @@ Nobody imports anything for it: who has a date has imported `datetime`, so a val
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, Final
 
 from bgjob.errors import InvalidParametersError
@@ -42,12 +43,13 @@ class _PlacedError(Exception):
 class _FormlessError(_PlacedError):
     """It has no form."""
 
-    def __init__(self, value: Any, what: str = "a value") -> None:
-        super().__init__(f"JSON has no form for {what} of type {_name_of(type(value))}")
-
 
 class _TooDeepError(_PlacedError):
     """It is nested too deeply, and looked at no further: what holds itself would branch at each level."""
+
+
+class _Unordered(list[Any]):
+    """What a set consists of, of which some could be in no set."""
 
 
 def _plain(value: Any, depth: int) -> Any:
@@ -56,33 +58,49 @@ def _plain(value: Any, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise _TooDeepError
     if isinstance(value, dict):
-        return _plain_parts(value.items(), depth + 1)
+        keys = _keys(value, depth)
+        return dict(zip(keys, _plain_parts(keys, value.values(), depth + 1), strict=True))
+    if isinstance(value, set | frozenset | _Unordered):
+        # In an order of its own: the same set is the same request in each process.
+        return sorted(_plain_parts(range(len(value)), value, depth + 1), key=repr)
     if isinstance(value, list | tuple):
-        return list(_plain_parts(enumerate(value), depth + 1).values())
-    if isinstance(
-        value, set | frozenset
-    ):  # in an order of its own: the same one is the same request everywhere
-        return sorted(_plain_parts(enumerate(value), depth + 1).values(), key=repr)
+        return _plain_parts(range(len(value)), value, depth + 1)
     return _plain(_form_of(value), depth)
 
 
-def _plain_parts(parts: Iterable[tuple[Any, Any]], depth: int) -> dict[Any, Any]:
-    told: dict[Any, Any] = {}
-    for name, part in parts:
-        key = _key(name, depth)
+def _plain_parts(names: Iterable[Any], parts: Iterable[Any], depth: int) -> list[Any]:
+    told = []
+    for name, part in zip(names, parts, strict=True):
         try:
-            told[key] = _plain(part, depth)
+            try:
+                told.append(_plain(part, depth))
+            except _PlacedError:
+                raise
+            except Exception as error:  # whatever the value's own class raises
+                raise _formless(part, why=f"{type(error).__name__}: {error}") from None
         except _PlacedError as error:
-            error.steps.append(str(key))
+            error.steps.append(_written_key(name))
             raise
     return told
+
+
+def _keys(value: dict[Any, Any], depth: int) -> list[Any]:
+    keys = [_key(name, depth) for name in value]
+    if len({_written_key(key) for key in keys}) < len(keys):
+        raise _FormlessError("two keys are written alike")
+    return keys
 
 
 def _key(name: Any, depth: int) -> Any:
     form = name if isinstance(name, str) else _plain(name, depth)
     if isinstance(form, list | dict):
-        raise _FormlessError(name, "a key")
+        raise _formless(name, "a key")
     return form
+
+
+def _written_key(key: Any) -> str:
+    """As JSON has it."""
+    return key if isinstance(key, str) else "null" if key is None else str(key).lower()
 
 
 # Forms
@@ -98,13 +116,39 @@ def _form_of(value: Any) -> Any:
         return _told(value)
     if hasattr(type(value), "__pydantic_serializer__"):
         return _written(value)
-    if hasattr(type(value), "__dataclass_fields__"):
-        return {field.name: getattr(value, field.name) for field in sys.modules["dataclasses"].fields(value)}
-    raise _FormlessError(value)
+    if _is_dataclass(value):
+        return _fields_of(value)
+    raise _formless(value)
+
+
+def _formless(value: Any, what: str = "a value", why: str = "") -> _FormlessError:
+    told = f"JSON has no form for {what} of type {_name_of(type(value))}"
+    return _FormlessError(f"{told}: {why.splitlines()[0]}" if why else told)
+
+
+def _is_dataclass(value: Any) -> bool:
+    return hasattr(type(value), "__dataclass_fields__")
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in sys.modules["dataclasses"].fields(value)}
+
+
+def _member(value: Any) -> Any:
+    own = value.value
+    if own is None or isinstance(own, str | int | float):
+        return own
+    raise _formless(value, why=f"its value, of type {_name_of(type(own))}, is not read again")
+
+
+def _number(value: Any) -> str:
+    if not value.is_finite():
+        raise _formless(value, why=f"it is {value}")
+    return str(value)
 
 
 def _instant(value: Any) -> str:
-    text: str = value.isoformat()
+    text = _SECONDS_OF_OFFSET.sub("", value.isoformat())
     return f"{text.removesuffix('+00:00')}Z" if text.endswith("+00:00") else text
 
 
@@ -130,16 +174,19 @@ def _told(secret: Any) -> Any:
     try:
         return told.decode() if isinstance(told, bytes) else told
     except UnicodeDecodeError:
-        raise _FormlessError(secret) from None
+        raise _formless(secret, why="it is no UTF-8") from None
 
+
+_SECONDS_OF_OFFSET: Final = re.compile(r"(?<=[+-]\d\d:\d\d):[\d.]+$")
+"""What zones had before there were any; pydantic leaves them out."""
 
 _FORMS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "datetime.datetime": _instant,
     "datetime.date": lambda value: value.isoformat(),
     "datetime.time": _instant,
     "datetime.timedelta": _span,
-    "decimal.Decimal": str,
-    "enum.Enum": lambda value: value.value,
+    "decimal.Decimal": _number,
+    "enum.Enum": _member,
     "ipaddress.IPv4Address": str,
     "ipaddress.IPv4Network": str,
     "ipaddress.IPv6Address": str,
@@ -159,57 +206,57 @@ def _name_of(cls: type) -> str:
 
 
 def _written(value: Any) -> Any:
-    """A model, or a dataclass of pydantic's, as pydantic reads it again, but for secrets, which are told."""
+    """A model, or a dataclass of pydantic's, as pydantic reads it again, but secrets are told, and sets in order."""
     write = value.__pydantic_serializer__.to_python
+    told = write(value, mode="json", by_alias=True, round_trip=True)
     try:
-        told = write(value, mode="json", by_alias=True, round_trip=True)
-        held = write(value, mode="python", by_alias=True, round_trip=True, warnings=False)
-    except ValueError:
-        raise _FormlessError(value) from None  # for something in it
-    try:
-        return _unmasked(told, held)
+        return _mended(told, value)
     except _MisplacedError:
-        raise _FormlessError(value, "the secrets of a value") from None
+        raise _formless(value, "the secrets of a value") from None
 
 
 class _MisplacedError(Exception):
-    """A secret is held in a place that is not written, so which of the masks are its own cannot be told."""
+    """A mask is where no secret is held, so whose it is cannot be told."""
 
 
-def _unmasked(told: Any, held: Any) -> Any:
-    """What was told, with the secrets of what is held instead of their masks; one in a form of its own keeps that."""
+def _mended(told: Any, held: Any) -> Any:
+    """What was told of what is held. A secret in a form of the application's own keeps that."""
+    if getattr(type(held), "__pydantic_root_model__", False):
+        return _mended(told, held.root)
     if _is_secret(held):
-        return held if _is_mask(told, held) else told
-    if not _has_secret(held):
-        return told
-    if isinstance(held, dict) and isinstance(told, dict):
-        return _unmasked_by_name(told, held)
-    if isinstance(held, Sequence) and isinstance(told, list) and len(told) == len(held):
-        return [_unmasked(one, own) for one, own in zip(told, held, strict=True)]
-    if isinstance(held, Set) and isinstance(told, list) and any(map(_is_secret, held)):
-        return held if any(_is_mask(one, own) for one in told for own in held) else told
-    raise _MisplacedError
-
-
-def _unmasked_by_name(told: dict[str, Any], held: dict[Any, Any]) -> dict[str, Any]:
-    """By the names that are written: a serializer of the application's may write more, and in another order."""
-    own = {str(_key(name, 0)): one for name, one in held.items()}
-    is_lost = any(name not in told and _has_secret(one) for name, one in own.items())
-    if is_lost or len(own) < len(held) or any(map(_is_secret, held)):
+        return held if told in (_MASK, str(held)) else told
+    parts = _parts(held)
+    if isinstance(parts, dict) and isinstance(told, dict):
+        if _has_mask({name: one for name, one in told.items() if name not in parts}):
+            raise _MisplacedError
+        return {name: _mended(one, parts.get(name)) for name, one in told.items()}
+    if isinstance(parts, list) and isinstance(told, list) and len(told) == len(parts):
+        mended = [_mended(one, own) for one, own in zip(told, parts, strict=True)]
+        return _Unordered(mended) if isinstance(held, Set) else mended
+    if parts is not None and _has_mask(told):
         raise _MisplacedError
-    return {name: _unmasked(one, own.get(name)) for name, one in told.items()}
+    return told
 
 
-def _is_mask(told: Any, held: Any) -> bool:
-    return _is_secret(held) and told in (_MASK, str(held))
-
-
-def _has_secret(held: Any) -> bool:
+def _parts(held: Any) -> dict[str, Any] | list[Any] | None:
+    """What it consists of, by the names that are written, or in order; None where it is one piece."""
     if isinstance(held, dict):
-        return any(_is_secret(name) or _has_secret(one) for name, one in held.items())
-    if isinstance(held, Collection) and not isinstance(held, str | bytes):
-        return any(map(_has_secret, held))
-    return _is_secret(held)
+        return dict(zip(map(_written_key, _keys(held, 0)), held.values(), strict=True))
+    if isinstance(held, Sequence | Set) and not isinstance(held, str | bytes):
+        return list(held)
+    fields = getattr(type(held), "__pydantic_fields__", None)
+    if isinstance(fields, dict):
+        own = {one.serialization_alias or name: getattr(held, name, None) for name, one in fields.items()}
+        return own | (getattr(held, "__pydantic_extra__", None) or {})
+    return _fields_of(held) if _is_dataclass(held) else None
+
+
+def _has_mask(told: Any) -> bool:
+    if isinstance(told, dict):
+        return any(map(_has_mask, (*told, *told.values())))
+    if isinstance(told, list):
+        return any(map(_has_mask, told))
+    return isinstance(told, str) and _MASK in told
 
 
 def _is_secret(value: Any) -> bool:

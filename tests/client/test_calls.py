@@ -6,6 +6,8 @@ import pickle
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -87,6 +89,26 @@ class Circle(dict[str, Any]):
         super().__init__(self_=self, other=self)
 
 
+class Day(Enum):
+    FIRST = date(2026, 12, 4)
+
+
+@dataclass(slots=True)
+class Unset:
+    a: int
+
+
+class Liar:
+    """What says that it is a mapping, and is none."""
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]  # that is the lie
+        return dict
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"no {name}")
+
+
 @dataclass(eq=False)
 class Node:
     """One with as many as are wanted below it, each of which knows it."""
@@ -126,7 +148,26 @@ def test_what_json_cannot_hold_is_named_with_its_place(parameters: JsonObject, t
         ({"a": {"when": [1, 2j]}}, "a.when.1: JSON has no form for a value of type complex"),
         ({"t": {(1, 2): 3}}, "t: JSON has no form for a key of type tuple"),
         ({"days": {date(2026, 12, 4): b"x"}}, "days.2026-12-04: JSON has no form for a value of type bytes"),
-        ({"pin": SecretBytes(b"\xff")}, "pin: JSON has no form for a value of type pydantic.SecretBytes"),
+        (
+            {"pin": SecretBytes(b"\xff")},
+            "pin: JSON has no form for a value of type pydantic.SecretBytes: it is no UTF-8",
+        ),
+        ({"n": [Decimal("NaN")]}, "n.0: JSON has no form for a value of type decimal.Decimal: it is NaN"),
+        (
+            {"day": Day.FIRST},
+            "day: JSON has no form for a value of type tests.Day: its value, of type datetime.date, is not read again",
+        ),
+        ({"n": {"a": {date(2026, 12, 4): 1, "2026-12-04": 2}}}, "n.a: two keys are written alike"),
+        ({"n": {1: {2}, "1": 2}}, "n: two keys are written alike"),
+        (
+            {"t": [Unset.__new__(Unset)]},
+            "t.0: JSON has no form for a value of type tests.Unset: AttributeError: "
+            "'Unset' object has no attribute 'a'",
+        ),
+        (
+            {"t": Liar()},
+            "t: JSON has no form for a value of type tests.Liar: TypeError: 'Liar' object is not iterable",
+        ),
         ({"ids": {b"x"}}, "ids.0: JSON has no form for a value of type bytes"),
         (
             {"context": bgjob.JobContext(1, 1)},
