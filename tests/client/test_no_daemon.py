@@ -19,6 +19,7 @@ from bgjob.testing import no_daemon
 PROJECT = '''
 """The tests of an application that forget a stand-in, and of some that do not."""
 
+import conftest
 import pytest
 
 import bgjob
@@ -32,6 +33,8 @@ def submit():
 
 with pytest.raises(NoDaemonInTestsError):
     submit()
+
+assert conftest.was_refused
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +82,15 @@ def test_it_answers_still(jobs):
     assert len(jobs) == 3
 '''
 
+CONFTEST = """
+import bgjob
+
+try:
+    bgjob.run_background_job("shop.Mail", "send")
+except bgjob.NoDaemonInTestsError:
+    was_refused = True
+"""
+
 UNRELATED = """
 import sys
 
@@ -120,6 +132,8 @@ def test_under_pytest_tests_reach_no_daemon_where_somebody_says_so(
 ) -> None:
     (tmp_path / "pytest.ini").write_text(f"[pytest]\naddopts = --strict-markers\n{settings}\n")
     (tmp_path / "test_application.py").write_text(tests)
+    if tests is PROJECT:
+        (tmp_path / "conftest.py").write_text(CONFTEST)
     others = [
         f"no:{name}" for name in ("xdist", "hypothesispytest", "timeout", "playwright", "cacheprovider")
     ]

@@ -10,11 +10,25 @@ import pytest
 
 from bgjob.testing import no_daemon
 
+_HAS_BEGUN = pytest.StashKey[bool]()
+
+
+def begin(config: pytest.Config) -> None:
+    """From here on; a second time nothing."""
+    if not config.stash.get(_HAS_BEGUN, False):
+        config.stash[_HAS_BEGUN] = True
+        no_daemon.refuse()
+
+
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Before conftests and tests are imported, which may submit."""
+    begin(early_config)
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """From here on, the import of tests included. The marker is known where plugins load by `-p` alone too."""
+    """Where a conftest has loaded this. The marker is known where plugins load by `-p` alone, too."""
     config.addinivalue_line("markers", "bgjob_daemon: the test may reach a real bgjobd")
-    no_daemon.refuse()
+    begin(config)
 
 
 def pytest_unconfigure() -> None:
