@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -15,6 +16,10 @@ from bgjob import errors
 from bgjob.outbox.rows import Fate, Row, fate, new_row, sentence, submission
 
 NOW = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
+
+
+class Queue(Enum):
+    MAIL = "mail"
 
 
 def row(**options: Any) -> Row:
@@ -48,6 +53,9 @@ def test_values_that_json_has_not_are_written_in_their_forms() -> None:
     assert submission(made).parameters["parameters"] == {"day": "2026-03-29"}
     with pytest.raises(TypeError, match=r"^day: JSON has no form"):
         new_row({**job, "parameters": {"day": 2j}}, None, None, NOW)
+    assert submission(row(queue=Queue.MAIL)).parameters["options"]["queue"] == "mail"
+    with pytest.raises(TypeError, match=r"^options\.priority: JSON has no form"):
+        row(priority=2j)
 
 
 def test_a_delay_counts_from_when_the_row_was_made() -> None:

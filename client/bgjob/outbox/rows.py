@@ -65,16 +65,16 @@ def new_row(job: Mapping[str, Any], max_retries: int | None, retry_delay: float 
     Raises TypeError for an idempotency key, as the row's own is one, and for a value that JSON has no form for; what no
     daemon is asked for is InvalidParametersError, TooLargeError.
     """
-    plain = {**job, "parameters": values.plain(job.get("parameters"))}
-    call = calls.submit(plain, max_retries, retry_delay)
-    calls.check_frame(call.request)
-    options = {**call.parameters["options"]}
+    call = calls.submit(job, max_retries, retry_delay)
+    asked = values.plain(call.parameters)
+    calls.check_frame(call._replace(parameters=asked).request)
+    options = {**asked["options"]}
     if (job.get("options") or {}).get("idempotency_key") is not None:
         raise TypeError("a row of an outbox has an idempotency key of its own; leave yours out")
     del options["idempotency_key"]
     if "delay" in options and "at" not in options:
         options["at"] = (now + timedelta(seconds=options.pop("delay"))).isoformat()
-    return Row(os.urandom(16).hex(), to_json({**call.parameters, "options": options}))
+    return Row(os.urandom(16).hex(), to_json({**asked, "options": options}))
 
 
 def submission(row: Row) -> Call[int]:
