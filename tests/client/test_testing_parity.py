@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -72,6 +73,27 @@ AS_PYTHON_HAS_THEM = {
     "ids": {UUID(int=1)},
 }
 
+OTHERS = {
+    "span": "PT90M",
+    "net": "10.0.0.0/8",
+    "row": ["2024-12-04", 3],
+    "number": 7,
+    "colour": "red",
+    "flags": {"true": "2024-12-04"},
+    "weights": {"1.5": 2},
+    "dated": {"on": "2024-12-04"},
+}
+OTHERS_AS_PYTHON_HAS_THEM = {
+    "span": timedelta(minutes=90),
+    "net": IPv4Network("10.0.0.0/8"),
+    "row": jobs_of_tests.Row(date(2024, 12, 4), 3),
+    "number": jobs_of_tests.Number(7),
+    "colour": jobs_of_tests.Colour.RED,
+    "flags": {True: date(2024, 12, 4)},
+    "weights": {1.5: 2},
+    "dated": jobs_of_tests.Dated(date(2024, 12, 4)),
+}
+
 CASES = [
     # How methods are called
     Case("a result comes back", "Plain::echo", {"value": [1, "é", None, {"a": 1.5}]}),
@@ -96,6 +118,8 @@ CASES = [
         {"when": "2024-12-04"},
     ),
     Case("values in containers are converted", "Values::take", VALUES),
+    Case("values of other types are converted", "Values::others", OTHERS),
+    Case("values of other types are given as they are", "Values::others", OTHERS_AS_PYTHON_HAS_THEM),
     Case("1.0 is a whole number", "Plain::later", {"value": 1.0}),
     Case("a bare set is a set", "Values::bare", {"tags": ["a"]}),
     Case("a value fits", "Values::share", {"pairs": {"number": 2}}),

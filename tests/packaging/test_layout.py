@@ -73,6 +73,7 @@ OF_DJANGO = [
 ]
 OF_PYTEST = ["bgjob.testing.pytest_plugin", "_bgjob_pytest"]
 OF_OUTBOX = ["bgjob.outbox.dsn", "bgjob.outbox.table"]
+CONVERTS = "bgjob.testing.arguments"
 COMMAND = ["bgjob.command", "bgjob.commands", "bgjob.text"]
 ENTRY_POINTS = ["bgjobd.main", "bgjobd.demo", "bgjobd.__main__"]
 LAYERS = [
@@ -143,9 +144,14 @@ RULES = [
         "the client imports the standard library only; type checkers have typing_extensions themselves",
         lambda module: (
             is_within(module, ["bgjob"])
-            and not is_within(module, [*COMMAND, *OF_DJANGO, *OF_PYTEST, *OF_OUTBOX])
+            and not is_within(module, [*COMMAND, *OF_DJANGO, *OF_PYTEST, *OF_OUTBOX, CONVERTS])
         ),
         lambda use: use.is_third_party() and not use.is_of(["typing_extensions.TypeVar"]),
+    ),
+    Rule(
+        "what converts parameters in tests imports pydantic inside functions only, and nothing else",
+        inside(CONVERTS),
+        lambda use: use.is_third_party() and not (use.is_lazy and use.is_of(["pydantic"])),
     ),
     Rule(
         "what is for pytest imports pytest and no other third party",
