@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
+from bgjob.answers import Page
 from bgjobd.supervisor import cgroups
 
 T = TypeVar("T")
@@ -36,6 +37,11 @@ def eventually(question: Callable[[], T], within: float = 20.0) -> T:
         time.sleep(pause)
         pause = min(pause * 2, _LAST_PAUSE)
     return answer
+
+
+def total(ask: Callable[..., Page[Any]], **filters: Any) -> int:
+    """How many there are, of `count` at most; a daemon that had no time to look tells none, and is asked again."""
+    return eventually(lambda: [one for one in [ask(**filters).total] if one is not None])[0]
 
 
 _PACKAGES: Final = {
