@@ -34,7 +34,7 @@ from bgjob.errors import OpenTransactionError, RequestError
 from bgjob.outbox import DDL, AsyncOutbox, Outbox, table
 from bgjob.outbox.databases import database_of, marked
 from bgjob.outbox.flushing import all_rows
-from bgjob.outbox.outboxes import carried_out
+from bgjob.outbox.outboxes import carried_out, run_by, submitted
 from bgjob.outbox.rows import OWNERS_TIME
 from bgjob.outbox.statements import Statement
 from bgjob.testing import recorded
@@ -347,7 +347,9 @@ def test_rows_that_wait_hold_up_nobody_behind_them(plain: Shop) -> None:
     plain.commit()
     with refusing(Full=full, Other=None) as daemon, Client("/nowhere") as client:
         database = database_of(plain.connection)
-        flushed = carried_out(all_rows(database.dialect), database, client)
+        flushed = carried_out(
+            all_rows(database.dialect.has_row_locks), run_by(database), partial(submitted, client)
+        )
     assert (flushed.submitted, flushed.waiting, flushed.trouble) == (1, 230, full)
     assert len(daemon.asked) == 231
     assert len(plain.rows()) == 230

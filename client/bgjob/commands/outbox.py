@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bgjob import text
 from bgjob.client import Client
@@ -20,6 +21,8 @@ from bgjob.errors import BgjobError, NoDriverError
 if TYPE_CHECKING:
     from bgjob.outbox.databases import Database
     from bgjob.outbox.flushing import Flushed
+
+T = TypeVar("T")
 
 ALL: Final = "all"
 DATABASES: Final = ("sqlite", "postgresql")
@@ -43,17 +46,16 @@ def outbox(client: Client, given: argparse.Namespace) -> int:
 
 
 def _once(client: Client, given: argparse.Namespace, connection: Any) -> int:
-    from bgjob.outbox import statements
     from bgjob.outbox.databases import database_of
-    from bgjob.outbox.flushing import Turn
+    from bgjob.outbox.flushing import again
+    from bgjob.outbox.statements import EVERY_ROW
 
     database = database_of(connection)
     if given.list:
-        return _list(database.run(statements.EVERY_ROW), given.json)
+        return _list(database.run(EVERY_ROW), given.json)
     if given.again is not None:
-        found = database.run(statements.again(None if given.again == ALL else given.again))
-        database.run(Turn.COMMIT)
-        if not found and given.again != ALL:
+        keys = [] if given.again == ALL else [given.again]
+        if not _carried_out(client, database, again(keys)):
             screen.say(f"no job that was refused has the key {given.again}; --list has those there are")
             return NOT_FOUND
     flushed = _flushed(client, database)
@@ -65,27 +67,25 @@ def _once(client: Client, given: argparse.Namespace, connection: Any) -> int:
 
 
 def _watch(client: Client, given: argparse.Namespace) -> int:
-    """Flush again and again; nobody tells when somebody has written, so the table is looked at."""
     from bgjob.outbox.databases import database_of
+    from bgjob.outbox.telling import watch
 
-    connection, said = None, ""
-    while True:
+    connection: Any = None
+
+    def look() -> str:
+        nonlocal connection
         try:
             connection = connection or _connected(given.dsn)
             flushed = _flushed(client, database_of(connection))
-            trouble = "" if flushed.trouble is None else _trouble(flushed.trouble)
-            if flushed.submitted or flushed.refused:
-                _tell(flushed, given.json)
         except Exception as error:
-            trouble = _trouble(error)
             _close(connection)
             connection = None
-        if trouble != said:
-            screen.say(
-                f"{trouble}; looking again every {given.every:g} s" if trouble else "all is well again"
-            )
-            said = trouble
-        time.sleep(given.every)
+            return _trouble(error)
+        if flushed.submitted or flushed.refused:
+            _tell(flushed, given.json)
+        return "" if flushed.trouble is None else _trouble(flushed.trouble)
+
+    watch(look, screen.say, given.every)
 
 
 def _connected(dsn: str) -> Any:
@@ -101,14 +101,15 @@ def _close(connection: Any) -> None:
 
 
 def _flushed(client: Client, database: Database) -> Flushed:
-    from bgjob.outbox import statements
-    from bgjob.outbox.flushing import Turn, all_rows
-    from bgjob.outbox.outboxes import carried_out
+    from bgjob.outbox.flushing import all_rows
 
-    flushed = carried_out(all_rows(database.dialect), database, client)
-    ((waiting,),) = database.run(statements.WAITING)  # the rest of them, where the daemon took none
-    database.run(Turn.COMMIT)
-    return flushed._replace(waiting=waiting)
+    return _carried_out(client, database, all_rows(database.dialect.has_row_locks))
+
+
+def _carried_out(client: Client, database: Database, steps: Generator[Any, Any, T]) -> T:
+    from bgjob.outbox.outboxes import carried_out, run_by, submitted
+
+    return carried_out(steps, run_by(database), partial(submitted, client))
 
 
 def _trouble(error: Exception) -> str:
@@ -128,6 +129,8 @@ def _trouble(error: Exception) -> str:
 
 
 def _tell(flushed: Flushed, is_json: bool) -> None:
+    from bgjob.outbox.telling import counts
+
     for key, why in flushed.refused:
         screen.say(
             followed(f"{key} is refused: {why}", f"`bgjob outbox --dsn … --again {key}` submits it again")
@@ -136,17 +139,7 @@ def _tell(flushed: Flushed, is_json: bool) -> None:
         refused = [refusal._asdict() for refusal in flushed.refused]
         screen.tell_json({"submitted": flushed.submitted, "refused": refused, "waiting": flushed.waiting})
         return
-    counts = (
-        f"{_counted(flushed.submitted)} submitted",
-        f"{len(flushed.refused)} refused",
-        f"{flushed.waiting} to be submitted later",
-    )
-    wanted = (True, bool(flushed.refused), bool(flushed.waiting))
-    screen.tell(", ".join(told for told, is_wanted in zip(counts, wanted, strict=True) if is_wanted))
-
-
-def _counted(count: int) -> str:
-    return "1 job" if count == 1 else f"{count} jobs"
+    screen.tell(counts(flushed))
 
 
 # The list

@@ -11,8 +11,9 @@ from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.errors import BgjobError
 from bgjob.outbox.databases import AsyncDatabase, async_database_of
-from bgjob.outbox.flushing import Flushed, Steps, Turn
+from bgjob.outbox.flushing import Flushed, Steps
 from bgjob.outbox.outboxes import BaseOutbox, not_flushed, told
+from bgjob.outbox.steps import Turn
 
 if TYPE_CHECKING:
     from bgjob.calls import Options
@@ -58,7 +59,10 @@ async def _carried_out(steps: Steps, database: AsyncDatabase, client: AsyncClien
     try:
         while True:
             step = steps.send(answer)
-            answer = await (_submitted(client, step) if isinstance(step, Call) else database.run(step))
+            if isinstance(step, Call):
+                answer = await _submitted(client, step)
+            else:
+                answer = await database.run(database.dialect.said(step))
     except StopIteration as end:
         flushed: Flushed = end.value
         return flushed

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
-from bgjob.outbox.flushing import Turn
 from bgjob.outbox.statements import DIALECTS, POSTGRESQL, SQLITE, Dialect, Statement
+from bgjob.outbox.steps import Turn
 
 Rows = list[tuple[Any, ...]]
 

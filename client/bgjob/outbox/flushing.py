@@ -6,32 +6,28 @@ from __future__ import annotations
 
 from collections.abc import Generator, MutableMapping, Sequence
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
 from bgjob.calls import Call
-from bgjob.outbox import statements
 from bgjob.outbox.rows import OWNERS_TIME, PORTION, Fate, Row, fate, sentence, submission
-from bgjob.outbox.statements import Dialect, Place, Statement
+from bgjob.outbox.steps import (
+    Again,
+    CountWaiting,
+    Delete,
+    Place,
+    Refusal,
+    Take,
+    TakeBehind,
+    TakeKeys,
+    TakeOlder,
+    Turn,
+    Wanted,
+)
 
+Step: TypeAlias = Wanted | Turn | Call[int]
+"""Answered by rows, by nothing, or by the error that a submit has ended with."""
 
-class Turn(Enum):
-    """What is asked of a connection beside statements."""
-
-    BEGIN = "begin a transaction, where it does not by itself"
-    COMMIT = "commit"
-    ROLL_BACK = "roll back"
-
-
-Step: TypeAlias = Statement | Turn | Call[int]
-"""Answered by the rows, by nothing, or by the error that a submit has ended with."""
-
-
-class Refusal(NamedTuple):
-    """A row that the daemon refuses for good, and why."""
-
-    key: str
-    why: str
+_Rows: TypeAlias = Sequence[tuple[Any, ...]]
 
 
 class Flushed(NamedTuple):
@@ -44,47 +40,68 @@ class Flushed(NamedTuple):
     waiting: int = 0
     trouble: Exception | None = None
 
+    def and_then(self, other: Flushed) -> Flushed:
+        """Both of them, one after the other."""
+        return Flushed(
+            self.submitted + other.submitted,
+            (*self.refused, *other.refused),
+            self.waiting + other.waiting,
+            other.trouble or self.trouble,
+        )
+
 
 Steps: TypeAlias = Generator[Step, Any, Flushed]
 
 
-def after_commit(dialect: Dialect, own: MutableMapping[str, Any], now: datetime) -> Steps:
+def after_commit(has_row_locks: bool, own: MutableMapping[str, Any], now: datetime) -> Steps:
     """First the rows of the process itself, by their keys, and then a portion of those that others have left.
 
-    Keys are taken out whose rows need no more.
+    Keys are taken out whose rows need no more. `has_row_locks`: a row can be taken, so that others leave it.
     """
-    flush = _Flush()
+    flush = _Flush(has_row_locks)
     keys = list(own)
     for begin in range(0, len(keys), PORTION):
-        yield from flush.portion(dialect, dialect.of_keys(keys[begin : begin + PORTION]))
-    yield from flush.portion(dialect, dialect.older(now - timedelta(seconds=OWNERS_TIME)))
+        yield from flush.portion(TakeKeys(keys[begin : begin + PORTION]))
+    yield from flush.portion(TakeOlder(now - timedelta(seconds=OWNERS_TIME)))
     for key in flush.settled:
         own.pop(key, None)
     return flush.result
 
 
-def all_rows(dialect: Dialect) -> Steps:
-    """Every row, past those that wait."""
-    flush = _Flush()
+def all_rows(has_row_locks: bool) -> Steps:
+    """Every row, past those that wait, however many more than were tried."""
+    flush = _Flush(has_row_locks)
     place: Place | None = None
     while not flush.is_over:
-        rows = yield from flush.portion(dialect, dialect.behind(place))
+        rows = yield from flush.portion(TakeBehind(place))
         if len(rows) < PORTION:
             break
         place = rows[-1][2], rows[-1][0]
-    return flush.result
+    ((waiting,),) = yield CountWaiting()
+    yield Turn.COMMIT
+    return flush.result._replace(waiting=waiting)
+
+
+def again(keys: Sequence[str]) -> Generator[Step, Any, bool]:
+    """Have these rows be submitted again, or all that were refused; whether all of these had been, else none is."""
+    yield Turn.BEGIN
+    rows = yield Again(keys)
+    is_done = len(rows) >= len(set(keys))
+    yield Turn.COMMIT if is_done else Turn.ROLL_BACK
+    return is_done
 
 
 class _Flush:
     """A flush on its way. `is_over`: the daemon takes nothing at present."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_row_locks: bool) -> None:
+        self._has_row_locks = has_row_locks
         self.is_over = False
         self.settled: list[str] = []
         self.result = Flushed()
 
-    def portion(self, dialect: Dialect, wanted: Statement) -> Generator[Step, Any, Sequence[tuple[Any, ...]]]:
-        """Submit the rows that the statement gives; those rows.
+    def portion(self, wanted: Take) -> Generator[Step, Any, _Rows]:
+        """Submit the rows that are taken; those rows.
 
         They stay locked until the end, so that nobody else submits them; where there are no such locks, nothing is
         locked while the daemon is asked: a second submit is the same job.
@@ -92,21 +109,19 @@ class _Flush:
         if self.is_over:
             return ()
         yield Turn.BEGIN
-        rows: Sequence[tuple[Any, ...]] = yield wanted
-        if not dialect.has_row_locks:
+        rows: _Rows = yield wanted
+        if not self._has_row_locks:
             yield Turn.COMMIT
         submitted, refused = yield from self._submit_each(rows)
         if submitted:
-            yield statements.delete(submitted)
+            yield Delete(submitted)
         for key, why in refused:
-            yield statements.refuse(key, why)
+            yield Refusal(key, why)
         yield Turn.COMMIT
         self._add(submitted, refused)
         return rows
 
-    def _submit_each(
-        self, rows: Sequence[tuple[Any, ...]]
-    ) -> Generator[Step, Any, tuple[list[str], list[Refusal]]]:
+    def _submit_each(self, rows: _Rows) -> Generator[Step, Any, tuple[list[str], list[Refusal]]]:
         """The keys of those that are submitted, and those that are refused for good."""
         submitted: list[str] = []
         refused: list[Refusal] = []

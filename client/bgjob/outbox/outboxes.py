@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 from bgjob import calls, text
 from bgjob.calls import Call
@@ -17,11 +19,14 @@ from bgjob.codec import JsonObject
 from bgjob.errors import BgjobError, OpenTransactionError
 from bgjob.outbox import flushing
 from bgjob.outbox.databases import AsyncDatabase, Database, database_of, is_away
-from bgjob.outbox.flushing import Flushed, Steps, Turn
+from bgjob.outbox.flushing import Flushed, Step, Steps
 from bgjob.outbox.rows import OWNERS_TIME, Row, new_row
+from bgjob.outbox.steps import Turn
 
 if TYPE_CHECKING:
     from bgjob.calls import Options
+
+T = TypeVar("T")
 
 _LOG: Final = logging.getLogger("bgjob.outbox")
 
@@ -58,7 +63,7 @@ class BaseOutbox:
         if database.is_in_transaction:
             raise OpenTransactionError
         self._forget_old()
-        return flushing.after_commit(database.dialect, self._own, datetime.now(UTC))
+        return flushing.after_commit(database.dialect.has_row_locks, self._own, datetime.now(UTC))
 
     def _forget_old(self) -> None:
         since = time.monotonic() - OWNERS_TIME
@@ -110,7 +115,7 @@ class Outbox(BaseOutbox):
         steps = self._steps(database)
         client = self._client = self._client or Client(self._address, timeout=self._timeout)
         try:
-            flushed = carried_out(steps, database, client)
+            flushed = carried_out(steps, run_by(database), partial(submitted, client))
         except Exception as error:
             flushed = not_flushed(error)
         if flushed.trouble is not None:
@@ -118,23 +123,33 @@ class Outbox(BaseOutbox):
         return told(flushed)
 
 
-def carried_out(steps: Steps, database: Database, client: Client) -> Flushed:
-    """What the steps of a flush come to; what raises on the way rolls back."""
+def carried_out(
+    steps: Generator[Step, Any, T],
+    run: Callable[[Any], Any],
+    submit: Callable[[Call[int]], BgjobError | None],
+) -> T:
+    """What the steps come to, by what runs those of the database; what raises on the way rolls back."""
     answer: Any = None
     try:
         while True:
             step = steps.send(answer)
-            answer = _submitted(client, step) if isinstance(step, Call) else database.run(step)
+            answer = submit(step) if isinstance(step, Call) else run(step)
     except StopIteration as end:
-        flushed: Flushed = end.value
-        return flushed
+        value: T = end.value
+        return value
     except BaseException:
         with suppress(Exception):
-            database.run(Turn.ROLL_BACK)
+            run(Turn.ROLL_BACK)
         raise
 
 
-def _submitted(client: Client, call: Call[int]) -> BgjobError | None:
+def run_by(database: Database) -> Callable[[Any], Any]:
+    """What runs the steps of a database by its statements."""
+    return lambda step: database.run(database.dialect.said(step))
+
+
+def submitted(client: Client, call: Call[int]) -> BgjobError | None:
+    """Submit a row; the error with which that ends."""
     try:
         client._call(call)
     except BgjobError as error:

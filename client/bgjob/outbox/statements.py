@@ -7,6 +7,17 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from bgjob.outbox.rows import PORTION, TABLE, Row
+from bgjob.outbox.steps import (
+    Again,
+    CountWaiting,
+    Delete,
+    Refusal,
+    TakeBehind,
+    TakeKeys,
+    TakeOlder,
+    Turn,
+    Wanted,
+)
 
 DDL: Final[Mapping[str, str]] = {
     "sqlite": f"""\
@@ -30,9 +41,6 @@ CREATE INDEX {TABLE}_created_at ON {TABLE} (created_at, key);
 }
 """What makes the table, by database."""
 
-Place = tuple[Any, str]
-"""`created_at`, as the database has it, and key of a row."""
-
 
 class Statement(NamedTuple):
     """SQL with a question mark for each of its values."""
@@ -55,21 +63,30 @@ class Dialect(NamedTuple):
         values = (row.key, row.request, self.instant(at))
         return Statement(f"INSERT INTO {TABLE} (key, request, created_at) VALUES (?, ?, ?)", values)
 
-    def of_keys(self, keys: Sequence[str]) -> Statement:
-        """Those of these rows that are there and not refused: key and request."""
-        return self._taken("key, request", f"key IN ({_marks(keys)})", tuple(keys))
-
-    def older(self, than: datetime) -> Statement:
-        """The oldest of those that have stayed: key and request."""
-        return self._taken("key, request", "created_at < ?", (self.instant(than),))
-
-    def behind(self, place: Place | None) -> Statement:
-        """A portion of all, the oldest first: key, request and `created_at`."""
-        where, values = ("1 = 1", ()) if place is None else ("(created_at, key) > (?, ?)", place)
-        return self._taken("key, request, created_at", where, values)
+    def said(self, step: Wanted | Turn) -> Statement | Turn:
+        """The statement for what is wanted; turns are the connection's to take."""
+        match step:
+            case Turn():
+                return step
+            case TakeKeys(keys):
+                return self._taken("key, request", f"key IN ({_marks(keys)})", tuple(keys))
+            case TakeOlder(than):
+                return self._taken("key, request", "created_at < ?", (self.instant(than),))
+            case TakeBehind(place):
+                where, values = ("1 = 1", ()) if place is None else ("(created_at, key) > (?, ?)", place)
+                return self._taken("key, request, created_at", where, values)
+            case Delete(keys):
+                return Statement(f"DELETE FROM {TABLE} WHERE key IN ({_marks(keys)})", tuple(keys))
+            case Refusal(key, why):
+                return Statement(f"UPDATE {TABLE} SET refused = ? WHERE key = ?", (why, key))
+            case Again(keys):
+                where = f" AND key IN ({_marks(keys)})" if keys else ""
+                sql = f"UPDATE {TABLE} SET refused = NULL WHERE refused IS NOT NULL{where} RETURNING key"
+                return Statement(sql, tuple(keys))
+            case CountWaiting():
+                return Statement(f"SELECT count(*) FROM {TABLE} WHERE refused IS NULL")
 
     def _taken(self, columns: str, where: str, values: tuple[Any, ...]) -> Statement:
-        """Rows to submit, as many as are read at a time; where there are locks, nobody else gets them."""
         lock = " FOR UPDATE SKIP LOCKED" if self.has_row_locks else ""
         sql = f"SELECT {columns} FROM {TABLE} WHERE {where} AND refused IS NULL"
         return Statement(f"{sql} ORDER BY created_at, key LIMIT {PORTION}{lock}", values)
@@ -79,26 +96,9 @@ SQLITE: Final = Dialect("sqlite", has_row_locks=False)
 POSTGRESQL: Final = Dialect("postgresql", has_row_locks=True)
 DIALECTS: Final[Mapping[str, Dialect]] = {one.name: one for one in (SQLITE, POSTGRESQL)}
 
-WAITING: Final = Statement(f"SELECT count(*) FROM {TABLE} WHERE refused IS NULL")
-
 EVERY_ROW: Final = Statement(
     f"SELECT key, request, created_at, refused FROM {TABLE} ORDER BY created_at, key"
 )
-
-
-def delete(keys: Sequence[str]) -> Statement:
-    return Statement(f"DELETE FROM {TABLE} WHERE key IN ({_marks(keys)})", tuple(keys))
-
-
-def refuse(key: str, why: str) -> Statement:
-    return Statement(f"UPDATE {TABLE} SET refused = ? WHERE key = ?", (why, key))
-
-
-def again(key: str | None) -> Statement:
-    """Have rows that were refused be submitted again: this one, or all. It answers their keys."""
-    where, values = ("", ()) if key is None else (" AND key = ?", (key,))
-    sql = f"UPDATE {TABLE} SET refused = NULL WHERE refused IS NOT NULL{where} RETURNING key"
-    return Statement(sql, values)
 
 
 def _marks(values: Sequence[str]) -> str:

@@ -1,0 +1,67 @@
+"""What a flush asks of a database, by name: each of these is said in its language elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias
+
+Place: TypeAlias = tuple[Any, str]
+"""`created_at`, as the database has it, and key of a row."""
+
+
+class Turn(Enum):
+    """What is asked of a transaction."""
+
+    BEGIN = "begin a transaction, where it does not by itself"
+    COMMIT = "commit"
+    ROLL_BACK = "roll back"
+
+
+class TakeKeys(NamedTuple):
+    """Those of these rows that are there and not refused: key and request."""
+
+    keys: Sequence[str]
+
+
+class TakeOlder(NamedTuple):
+    """The oldest of those that were written before: key and request."""
+
+    than: datetime
+
+
+class TakeBehind(NamedTuple):
+    """The oldest behind this place, or of all: key, request and `created_at`."""
+
+    place: Place | None
+
+
+class Delete(NamedTuple):
+    """Rows that are jobs by now."""
+
+    keys: Sequence[str]
+
+
+class Refusal(NamedTuple):
+    """A row that the daemon refuses for good, and why."""
+
+    key: str
+    why: str
+
+
+class Again(NamedTuple):
+    """Of rows that were refused, these, or all if there are none, are so no more: their keys."""
+
+    keys: Sequence[str]
+
+
+class CountWaiting(NamedTuple):
+    """How many are not refused."""
+
+
+Take: TypeAlias = TakeKeys | TakeOlder | TakeBehind
+"""Rows to submit, as many as are read at a time, the oldest first; where there are locks, nobody else gets them."""
+
+Wanted: TypeAlias = Take | Delete | Refusal | Again | CountWaiting
+"""Answered by rows."""
