@@ -36,7 +36,6 @@ from bgjob.words import Outcome, Status
 
 if TYPE_CHECKING:
     from bgjob.client import Job
-    from bgjob.outbox.rows import Row
 
 
 class Names(NamedTuple):
@@ -193,10 +192,11 @@ class TaskBackend:
             row = outbox.new_row({**made.wanted, "options": made.options})._replace(key=made.result.id)
             outbox.submit(row, self.alias, lambda job: self._tell_of_outbox(made.result, job))
 
-    def tell_left(self, row: Row, job: Job) -> None:
+    def tell_left(self, asked: JsonObject, job: Job) -> None:
         """Tell that the job of a row of the outbox was submitted here, which another process has left."""
+        key = asked["options"]["idempotency_key"]
         with suppress(self.names.exceptions.TaskResultDoesNotExist):  # then nobody here would know what it is
-            self._tell_of_outbox(self._read(row.key, _outbox().as_job(row)), job)
+            self._tell_of_outbox(self._read(key, _outbox().asked_job(asked)), job)
 
     def _tell_of_outbox(self, result: Any, job: Job) -> None:
         """The same for a job that others may follow: no receiver holds them up."""

@@ -25,6 +25,7 @@ from django.tasks import TaskResultStatus, task_backends  # noqa: E402
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist  # noqa: E402
 from django.tasks.signals import task_enqueued  # noqa: E402
 from django.test import TestCase, override_settings  # noqa: E402
+from django.test.utils import CaptureQueriesContext  # noqa: E402
 from django.utils import timezone  # noqa: E402
 from shop import tasks  # noqa: E402
 from shop.models import Order  # noqa: E402
@@ -34,6 +35,7 @@ import bgjob.testing  # noqa: E402
 from bgjob import Client  # noqa: E402
 from bgjob.django import flushing, outbox, run_background_job  # noqa: E402
 from bgjob.django.models import OutboxRow  # noqa: E402
+from bgjob.outbox.rows import PORTION  # noqa: E402
 from bgjob.testing import no_daemon  # noqa: E402
 
 _AWAY = {"on_commit": "outbox", "address": "/nowhere/s.sock"}
@@ -127,6 +129,16 @@ class Transactions(Outbox):
                 enqueued()
         self.assertEqual((len(told.output), OutboxRow.objects.count()), (1, 3))
 
+    def test_the_rows_of_a_transaction_are_submitted_together(self) -> None:
+        with CaptureQueriesContext(connection) as queries, transaction.atomic():
+            with self.assertRaises(ZeroDivisionError), transaction.atomic():
+                dropped = enqueued()
+                raise ZeroDivisionError
+            results = [enqueued() for _ in range(30)]
+        self.assertLess(len([one for one in queries if "INSERT" not in one["sql"]]), 20)
+        self.assertTrue(all(self.is_stored(result) and result.enqueued_at for result in results))
+        self.assertFalse(self.is_stored(dropped))
+
     def test_the_row_is_in_the_database_of_the_transaction(self) -> None:
         with transaction.atomic("other"):
             enqueued()
@@ -208,11 +220,11 @@ class Left(Outbox):
             row = OutboxRow.objects.get()
         job = Client().get(key=result.id)
         row.save(force_insert=True)
-        self.assertIn("1 submitted", command())
+        self.assertEqual(command(), "1 job submitted\n")
         self.assertEqual((Client().get(key=result.id).id, OutboxRow.objects.count()), (job.id, 0))
 
     def test_the_command_goes_past_a_portion_of_rows_that_wait(self) -> None:
-        for number in range(flushing.PORTION + 1):
+        for number in range(PORTION + 1):
             request = '{"class_name": "shop.tasks", "method_name": "welcome", "options": {"queue": "full"}}'
             at = timezone.now() - timedelta(minutes=2)
             OutboxRow.objects.create(key=f"{number:032}", request=request, backend="outbox", created_at=at)
@@ -228,7 +240,7 @@ class Left(Outbox):
         with mock.patch.object(Client, "_call", answer), self.assertRaisesRegex(CommandError, "full"):
             command()
         self.assertTrue(self.is_stored(result))
-        self.assertEqual(OutboxRow.objects.count(), flushing.PORTION + 1)
+        self.assertEqual(OutboxRow.objects.count(), PORTION + 1)
 
     def test_rows_that_another_flush_is_at_are_left_to_it(self) -> None:
         if not connection.features.has_select_for_update_skip_locked:
@@ -238,30 +250,40 @@ class Left(Outbox):
         other.set_autocommit(False)
         with closing(other), other.cursor() as cursor:
             cursor.execute("SELECT key FROM bgjob_outbox WHERE key = %s FOR UPDATE", [held.id])
-            self.assertIn("1 submitted\n", command())
+            self.assertEqual(command(), "1 job submitted, 1 to be submitted later\n")
         self.assertEqual((self.is_stored(held), self.is_stored(result)), (False, True))
         self.assertEqual(OutboxRow.objects.get().key, held.id)
 
-    def test_the_command_goes_on_looking_though_the_database_goes_away(self) -> None:
+    def test_the_command_goes_on_looking_and_says_once_that_the_database_is_away(self) -> None:
         result = left()
         young = left()
         OutboxRow.objects.filter(key=young.id).update(created_at=timezone.now() + timedelta(hours=1))
-        everything, away = flushing.everything, [OperationalError("gone")]
+        all_rows, away = flushing.all_rows, [OperationalError("gone"), OperationalError("gone")]
 
-        def look(*given: Any) -> Any:
+        def look(using: str) -> Any:
             if away:
                 raise away.pop()
-            return everything(*given)
+            return all_rows(using)
 
-        command = "bgjob.django.management.commands.bgjob_outbox"
-        slept = mock.patch(f"{command}.time.sleep", side_effect=[None, None, KeyboardInterrupt])
+        slept = mock.patch(
+            "bgjob.outbox.telling.time.sleep", side_effect=[None, None, None, KeyboardInterrupt]
+        )
         out, err = io.StringIO(), io.StringIO()
-        with mock.patch.object(flushing, "everything", look), slept as sleep:
+        with mock.patch.object(flushing, "all_rows", look), slept as sleep:
             call_command("bgjob_outbox", watch=True, stdout=out, stderr=err)
-        self.assertEqual(out.getvalue(), "1 submitted\n")
-        self.assertIn("The database does not answer: gone", err.getvalue())
-        self.assertEqual([call.args for call in sleep.mock_calls], [(10.0,), (5.0,), (5.0,)])
-        self.assertEqual((self.is_stored(result), self.is_stored(young)), (True, False))
+        self.assertEqual(out.getvalue(), "2 jobs submitted\n")
+        self.assertEqual(err.getvalue(), "gone; looking again every 5 s\nall is well again\n")
+        self.assertEqual([call.args for call in sleep.mock_calls], 4 * [(5.0,)])
+        self.assertTrue(self.is_stored(result) and self.is_stored(young))
+
+    def test_the_command_counts_all_that_waits(self) -> None:
+        for _ in range(3):
+            left()
+        out = io.StringIO()
+        with daemon_away(), self.assertRaises(CommandError) as told:
+            call_command("bgjob_outbox", stdout=out)
+        self.assertEqual(out.getvalue(), "0 jobs submitted, 3 to be submitted later\n")
+        self.assertEqual(told.exception.returncode, 69)
 
     def test_a_daemon_that_is_away_holds_up_no_rows_of_another(self) -> None:
         with daemon_away("outbox", "committed"), transaction.atomic():
@@ -287,7 +309,7 @@ class Refused(Outbox):
         self.assertIs(result.errors[0].exception_class, bgjob.JobFailedError)
         self.assertIn("on: ", result.errors[0].traceback)
         self.assertIn("shop.tasks::day  refused: ", command("--list"))
-        self.assertIn("0 submitted\n", command())
+        self.assertEqual(command(), "0 jobs submitted\n")
         told = io.StringIO()
         call_command("check", stderr=told)
         self.assertIn("bgjob.W004", told.getvalue())
@@ -295,9 +317,11 @@ class Refused(Outbox):
     def test_a_refused_row_is_submitted_again_when_that_is_asked_for(self) -> None:
         result = left()
         OutboxRow.objects.update(refused="not approved")
-        with self.assertRaisesRegex(CommandError, "not each of these keys"):
-            command("--again", "b" * 32)
-        self.assertIn("1 submitted", command("--again", result.id))
+        with self.assertRaisesRegex(CommandError, "not each of these keys") as told:
+            command("--again", result.id, "b" * 32)
+        self.assertEqual((told.exception.returncode, command()), (4, "0 jobs submitted\n"))
+        self.assertRaisesRegex(CommandError, "not allowed with", command, "--list", "--again")
+        self.assertEqual(command("--again", result.id), "1 job submitted\n")
         self.assertTrue(self.is_stored(result))
 
     def test_no_text_of_a_row_harms_a_terminal(self) -> None:
@@ -321,8 +345,11 @@ class Refused(Outbox):
         ):
             OutboxRow.objects.create(key=key, request=request, backend="outbox", created_at=old)
         result = left()
-        with self.assertLogs("bgjob.outbox", "ERROR"):
-            self.assertIn("1 submitted, 3 refused", command())
+        out, err = io.StringIO(), io.StringIO()
+        with self.assertRaises(CommandError) as told:
+            call_command("bgjob_outbox", stdout=out, stderr=err)
+        self.assertEqual((out.getvalue(), told.exception.returncode), ("1 job submitted, 3 refused\n", 77))
+        self.assertIn(f"{'c' * 32} is refused: ", err.getvalue())
         self.assertTrue(self.is_stored(result))
 
 
@@ -368,3 +395,14 @@ class Settings(unittest.TestCase):
             with self.assertRaises(TaskResultDoesNotExist):
                 tasks.welcome.using(backend="outbox").get_result("a" * 32)
             transaction.set_rollback(True)
+
+    def test_the_command_says_what_makes_the_table(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE bgjob_outbox RENAME TO elsewhere")
+        try:
+            with self.assertRaisesRegex(CommandError, "manage.py migrate") as told:
+                command()
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("ALTER TABLE elsewhere RENAME TO bgjob_outbox")
+        self.assertEqual(told.exception.returncode, 69)

@@ -77,7 +77,7 @@ def order_that_is_rolled_back(name: str) -> None:
 
 def flush(name: str) -> None:
     """What another process does."""
-    flushing.everything("default")
+    flushing.all_rows("default")
 
 
 def lines_of(deed: Callable[[str], None], name: str, at: int) -> int:

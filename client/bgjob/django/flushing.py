@@ -1,13 +1,15 @@
-"""What becomes of the rows of the outbox: which are submitted when, by whom, and what is written down of it."""
+"""Flushes of the outbox: its rows by Django's ORM, who submits those of a backend, and who hears of it. What becomes of
+a row says `bgjob.outbox.flushing`.
+"""
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
-from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Callable, MutableMapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -16,11 +18,30 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from bgjob import _task_clients, errors, text
+from bgjob import _task_clients
+from bgjob.calls import Call
 from bgjob.client import Job
+from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
 from bgjob.django.models import OutboxRow
-from bgjob.outbox.rows import OWNERS_TIME, PORTION, Fate, Row, fate, sentence, submission
+from bgjob.errors import BgjobError
+from bgjob.outbox import flushing
+from bgjob.outbox.flushing import Flushed
+from bgjob.outbox.outboxes import carried_out, not_flushed, told
+from bgjob.outbox.rows import PORTION, Fate, fate
+from bgjob.outbox.steps import (
+    Again,
+    CountWaiting,
+    Delete,
+    Refusal,
+    TakeBehind,
+    TakeKeys,
+    TakeOlder,
+    Turn,
+    Wanted,
+)
+
+T = TypeVar("T")
 
 Tell: TypeAlias = Callable[[Job], None]
 """Called with a job that has been stored."""
@@ -31,136 +52,186 @@ PATIENCE: Final = 2.0
 _REST: Final = 1.0
 """Seconds in which a process does not ask a daemon again that takes nothing."""
 
-_log = logging.getLogger("bgjob.outbox")
+
+# After a commit
 
 
-class Flushed(NamedTuple):
-    """What a flush came to: how many rows were submitted, how many refused for good, how many of those that were tried
-    stay. `trouble` is the last reason why one does; `is_cut_short`: none can be submitted at present.
-    """
+class _Own(NamedTuple):
+    """A row of the transaction that is open: who submits it, and who hears of that."""
 
-    submitted: int = 0
-    refused: int = 0
-    waiting: int = 0
-    trouble: Exception | None = None
-    is_cut_short: bool = False
-
-    def and_then(self, other: Flushed) -> Flushed:
-        """Both of them, one after the other."""
-        return Flushed(
-            self.submitted + other.submitted,
-            self.refused + other.refused,
-            self.waiting + other.waiting,
-            other.trouble or self.trouble,
-            other.is_cut_short,
-        )
+    sender: Sender
+    tell: Tell
 
 
-def after_commit(row: Row, sender: Sender, tell: Tell, using: str) -> None:
-    """Submit the row of this process, then a portion of those that others have left."""
-    if not sender.is_at_rest and not _flush(sender, [row.key], using, tell).is_cut_short:
-        left(sender, using)
+_owns: WeakKeyDictionary[Any, dict[str, _Own]] = WeakKeyDictionary()
+"""By connection and key."""
 
 
-def left(sender: Sender, using: str) -> None:
-    """Submit a portion of what was left by others."""
-    rows = _waiting(sender.alias, using, nobodys())
-    _flush(sender, [row.key for row in rows[:PORTION]], using)
+def at_commit(key: str, sender: Sender, tell: Tell, using: str) -> None:
+    """Have the commit of the transaction that is open submit this row, together with its others."""
+    connection = connections[using]
+    own = _owns.setdefault(connection, {})
+    if not connection.run_on_commit:
+        own.clear()  # of transactions that were rolled back
+    own[key] = _Own(sender, tell)
+    transaction.on_commit(lambda: _on_commit(key, using), using=using, robust=True)
 
 
-def nobodys() -> datetime:
-    """Until when what was written is not with the process any more that did so."""
-    now: datetime = timezone.now()
-    return now - timedelta(seconds=OWNERS_TIME)
+def _on_commit(key: str, using: str) -> None:
+    """The first of a commit submits all rows of it, by backend."""
+    connection = connections[using]
+    own = _owns.get(connection, {})
+    if connection.in_atomic_block:  # a test's commit, which is of this row alone
+        own = {key: own.pop(key)} if key in own else {}
+    elif key in own:
+        _owns.pop(connection)
+    else:
+        return
+    for sender in {one.sender.alias: one.sender for one in own.values()}.values():
+        if not sender.is_at_rest:
+            left(
+                sender, using, {key: one.tell for key, one in own.items() if one.sender.alias == sender.alias}
+            )
 
 
-def everything(using: str, until: datetime | None = None) -> Flushed:
-    """Submit all that has stayed, or what was written until then, past what waits."""
+def left(sender: Sender, using: str, own: MutableMapping[str, Tell] | None = None) -> None:
+    """Submit these rows, and a portion of what was left by others; a line of the log tells what is in the way."""
+    own = {} if own is None else own
+    flush = _Flush(sender, using, own)
+    try:
+        flushed = flush.carry_out(flushing.after_commit(flush.table.has_row_locks, own, datetime.now(UTC)))
+    except Exception as error:
+        flushed = not_flushed(error)
+    told(flushed)
+
+
+# For the command
+
+
+def all_rows(using: str) -> Flushed:
+    """Submit every row of each backend, past those that wait."""
     whole = Flushed()
     waiting = OutboxRow.objects.using(using).filter(refused=None)
     for alias in waiting.order_by("backend").values_list("backend", flat=True).distinct():
         try:
-            sender = Sender(alias)
+            flush = _Flush(Sender(alias), using, {})
         except ImproperlyConfigured as error:
-            tell_of_waiting(error)
-            whole = whole.and_then(Flushed(trouble=error))
+            count = waiting.filter(backend=alias).count()
+            whole = whole.and_then(Flushed(waiting=count, trouble=error))
         else:
-            whole = whole.and_then(_everything_of(sender, using, until))
+            whole = whole.and_then(flush.carry_out(flushing.all_rows(flush.table.has_row_locks)))
     return whole
 
 
-def _everything_of(sender: Sender, using: str, until: datetime | None) -> Flushed:
-    whole = Flushed()
-    rows = _waiting(sender.alias, using, until)
-    page = list(rows[:PORTION])
-    while page and not whole.is_cut_short:
-        whole = whole.and_then(_flush(sender, [row.key for row in page], using))
-        last = page[-1]
-        behind = Q(created_at__gt=last.created_at) | Q(created_at=last.created_at, key__gt=last.key)
-        page = list(rows.filter(behind)[:PORTION])
-    return whole
+def again(keys: list[str], using: str) -> bool:
+    """Have these rows be submitted again, or all that were refused; whether all of these had been, else none is."""
+    return carried_out(flushing.again(keys), Table(using, None).run, lambda call: None)
 
 
-def _waiting(alias: str, using: str, until: datetime | None) -> Any:
-    """The rows of a backend that are not refused, the oldest first, without what they ask for."""
-    rows = OutboxRow.objects.using(using).filter(backend=alias, refused=None)
-    rows = rows.order_by("created_at", "key").only("created_at")
-    return rows if until is None else rows.filter(created_at__lte=until)
+# How steps are carried out
 
 
-def _flush(sender: Sender, keys: Sequence[str], using: str, tell: Tell | None = None) -> Flushed:
-    """Submit these rows, and write down what becomes of them.
+class Table:
+    """The rows of a backend in a database, or of all; what a flush wants of them."""
 
-    Where the database can lock them for that, those that another is at are left to that one; elsewhere nothing is
-    locked while the daemon is asked, for a second submit is the same job.
-    """
-    if not keys:
-        return Flushed()
-    rows = OutboxRow.objects.using(using).filter(key__in=keys, refused=None).order_by("created_at", "key")
-    can_lock = connections[using].features.has_select_for_update_skip_locked
-    with transaction.atomic(using=using) if can_lock else nullcontext():
-        ends = list(sender.ends_of(rows.select_for_update(skip_locked=True) if can_lock else rows))
-        _write_down(ends, using)
-    for end in ends:
-        if end.job is not None:
-            (tell or sender.teller(end.row))(end.job)
-    return _flushed(ends)
+    def __init__(self, using: str, alias: str | None) -> None:
+        rows = OutboxRow.objects.using(using)
+        self._rows: Any = rows.all() if alias is None else rows.filter(backend=alias)
+        self._using = using
+        self._transaction = ExitStack()
+
+    @property
+    def has_row_locks(self) -> bool:
+        """Whether a row can be taken, so that others leave it."""
+        features = connections[self._using].features
+        locks = features.has_select_for_update_skip_locked and features.supports_select_for_update_with_limit
+        return bool(locks)
+
+    def run(self, step: Wanted | Turn) -> list[tuple[Any, ...]]:
+        """Carry out a step; the rows that it gives."""
+        match step:
+            case Turn():
+                self._turn(step)
+            case TakeKeys(keys):
+                return self._taken(Q(key__in=keys))
+            case TakeOlder(than):
+                return self._taken(Q(created_at__lt=_as_stored(than)))
+            case TakeBehind(None):
+                return self._taken(Q())
+            case TakeBehind((at, key)):
+                return self._taken(Q(created_at__gt=at) | Q(created_at=at, key__gt=key))
+            case Delete(keys):
+                self._rows.filter(key__in=keys).delete()
+            case Refusal(key, why):
+                self._rows.filter(key=key).update(refused=why)
+            case Again(keys):
+                return self._again(keys)
+            case CountWaiting():
+                return [(self._rows.filter(refused=None).count(),)]
+        return []
+
+    def _turn(self, turn: Turn) -> None:
+        match turn:
+            case Turn.BEGIN:
+                self._transaction.enter_context(transaction.atomic(using=self._using))
+            case Turn.COMMIT:
+                self._transaction.close()
+            case Turn.ROLL_BACK:
+                if connections[self._using].in_atomic_block:
+                    transaction.set_rollback(True, using=self._using)
+                self._transaction.close()
+
+    def _taken(self, which: Q) -> list[tuple[Any, ...]]:
+        rows = self._rows.filter(which, refused=None).order_by("created_at", "key")
+        rows = rows.select_for_update(skip_locked=True) if self.has_row_locks else rows
+        return list(rows.values_list("key", "request", "created_at")[:PORTION])
+
+    def _again(self, keys: Any) -> list[tuple[Any, ...]]:
+        rows = self._rows.exclude(refused=None)
+        rows = rows.filter(key__in=keys) if keys else rows
+        found = list(rows.values_list("key"))
+        rows.update(refused=None)
+        return found
 
 
-def _write_down(ends: Sequence[End], using: str) -> None:
-    rows = OutboxRow.objects.using(using)
-    rows.filter(key__in=[end.row.key for end in ends if end.fate is Fate.DELETED]).delete()
-    for end in ends:
-        if end.fate is Fate.REFUSED:
-            rows.filter(key=end.row.key).update(refused=sentence(end.error))
-            told = (text.one_line(end.row.key), text.one_line(str(end.error)))
-            _log.error("The job %s of the outbox is refused: %s", *told)
+def _as_stored(at: datetime) -> datetime:
+    return at if settings.USE_TZ else timezone.make_naive(at, timezone.get_default_timezone())
 
 
-def _flushed(ends: Sequence[End]) -> Flushed:
-    waiting = [end for end in ends if end.fate in (Fate.WAITS, Fate.ALL_WAIT)]
-    trouble = waiting[-1].error if waiting else None
-    if trouble is not None:
-        tell_of_waiting(trouble)
-    submitted, refused = (sum(end.fate is fate for end in ends) for fate in (Fate.DELETED, Fate.REFUSED))
-    return Flushed(submitted, refused, len(waiting), trouble, any(end.fate is Fate.ALL_WAIT for end in ends))
+class _Flush:
+    """A flush of a backend's rows, of which `own` tells who hears of those that are this process's."""
 
+    def __init__(self, sender: Sender, using: str, own: MutableMapping[str, Tell]) -> None:
+        self.table = Table(using, sender.alias)
+        self._sender = sender
+        self._own = own
+        self._stored: list[tuple[JsonObject, Job]] = []
 
-def tell_of_waiting(why: Exception | None) -> None:
-    """A line in the log, where nobody else hears of it."""
-    _log.warning("Jobs wait in the outbox: %s", text.one_line(str(why)))
+    def carry_out(self, steps: flushing.Steps) -> Flushed:
+        """What it comes to; what raises on the way rolls back."""
+        return carried_out(steps, self._run, self._submit)
 
+    def _run(self, step: Wanted | Turn) -> list[tuple[Any, ...]]:
+        rows = self.table.run(step)
+        if step is Turn.COMMIT:
+            self._tell()
+        return rows
 
-# Whoever takes them
+    def _submit(self, call: Call[int]) -> BgjobError | None:
+        ended = self._sender.submitted(call)
+        if isinstance(ended, BgjobError):
+            return ended
+        self._stored.append((call.parameters, ended))
+        return None
 
-
-class End(NamedTuple):
-    """What the submit of a row came to: its job, or an error."""
-
-    row: Row
-    fate: Fate
-    job: Job | None
-    error: Exception | None
+    def _tell(self) -> None:
+        stored, self._stored = self._stored, []
+        for asked, job in stored:
+            tell = self._own.get(asked["options"]["idempotency_key"])
+            if tell is None:
+                self._sender.tell_left(asked, job)
+            else:
+                tell(job)
 
 
 class Sender:
@@ -180,34 +251,19 @@ class Sender:
         is_at_rest = time.monotonic() < _at_rest_until.get(self._client._path, 0.0)
         return is_at_rest and try_substitute() is None
 
-    def ends_of(self, rows: Iterable[OutboxRow]) -> Iterator[End]:
-        """Of each row, until none can be submitted."""
-        for row in rows:
-            end = self.end_of(Row(row.key, row.request))
-            yield end
-            if end.fate is Fate.ALL_WAIT:
-                return
-
-    def end_of(self, row: Row) -> End:
-        """Submit a row."""
+    def submitted(self, call: Call[int]) -> Job | BgjobError:
+        """The job that the row is by now, or the error with which its submit has ended."""
         try:
-            call = submission(row)
-        except ValueError as error:
-            return End(row, Fate.REFUSED, None, error)
-        try:
-            job = Job(self._client, self._client._call(call))
-        except (errors.RequestError, errors.DaemonUnavailableError, errors.ProtocolError) as error:
-            end = End(row, fate(error), None, error)
-        else:
-            end = End(row, Fate.DELETED, job, None)
-        if end.fate is Fate.ALL_WAIT:
-            _at_rest_until[self._client._path] = time.monotonic() + _REST
-        return end
+            return Job(self._client, self._client._call(call))
+        except BgjobError as error:
+            if fate(error) is Fate.ALL_WAIT:
+                _at_rest_until[self._client._path] = time.monotonic() + _REST
+            return error
 
-    def teller(self, row: Row) -> Tell:
-        """Who tells of a row that another process has left."""
-        backend = self._backend
-        return (lambda job: None) if backend is None else lambda job: backend.tell_left(row, job)
+    def tell_left(self, asked: JsonObject, job: Job) -> None:
+        """Tell of a job, and what was asked for it, that another process has left."""
+        if self._backend is not None:
+            self._backend.tell_left(asked, job)
 
 
 _at_rest_until: dict[str, float] = {}

@@ -10,17 +10,20 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
-from django.db import Error, connections, router, transaction
+from django.db import Error, connections, router
 from django.utils import timezone
 
 from bgjob import calls, errors
+from bgjob.client import Job
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
 from bgjob.django import flushing
 from bgjob.django.flushing import Sender, Tell
 from bgjob.django.models import OutboxRow
 from bgjob.outbox import rows
-from bgjob.outbox.rows import Fate, Row, submission
+from bgjob.outbox.flushing import Flushed
+from bgjob.outbox.outboxes import told
+from bgjob.outbox.rows import Fate, Row, fate, submission
 from bgjob.words import Status
 
 if TYPE_CHECKING:
@@ -69,27 +72,22 @@ def submit(row: Row, backend: str, tell: Tell, using: str | None = None) -> None
         return
     _hear_of_missing_stand_in(row)
     _write(row, backend, using)
-
-    def flush() -> None:
-        flushing.after_commit(row, sender, tell, using)
-
-    transaction.on_commit(flush, using=using, robust=True)
+    flushing.at_commit(row.key, sender, tell, using)
 
 
 def _submit_now(row: Row, sender: Sender, tell: Tell, using: str) -> None:
-    end = None if sender.is_at_rest else sender.end_of(row)
-    if end is not None and end.fate is Fate.REFUSED and end.error is not None:
-        raise end.error
-    if end is None or end.job is None:
-        _write(row, sender.alias, using)
-        if end is not None:
-            flushing.tell_of_waiting(end.error)
+    ended = None if sender.is_at_rest else sender.submitted(submission(row))
+    if isinstance(ended, Job):
+        try:
+            flushing.left(sender, using)
+        except Error:  # the job is stored all the same
+            _log.exception("What was left in the outbox was not submitted")
+        tell(ended)
         return
-    try:
-        flushing.left(sender, using)
-    except Error:  # the job is stored all the same
-        _log.exception("What was left in the outbox was not submitted")
-    tell(end.job)
+    if fate(ended) is Fate.REFUSED and ended is not None:
+        raise ended
+    _write(row, sender.alias, using)
+    told(Flushed(waiting=1, trouble=ended))
 
 
 def _hear_of_missing_stand_in(row: Row) -> None:
@@ -102,8 +100,8 @@ def _hear_of_missing_stand_in(row: Row) -> None:
 
 
 def _write(row: Row, backend: str, using: str) -> None:
-    told = {"key": row.key, "request": row.request, "backend": backend}
-    OutboxRow.objects.using(using).create(**told, created_at=timezone.now())
+    fields = {"key": row.key, "request": row.request, "backend": backend}
+    OutboxRow.objects.using(using).create(**fields, created_at=timezone.now())
 
 
 # Where rows are
@@ -143,11 +141,13 @@ def try_job(key: str) -> JsonObject | None:
     return None
 
 
-def as_job(row: Row | OutboxRow, refused: str | None = None) -> JsonObject:
-    """What a row asks for, as a daemon tells of a job, as far as there is anything to tell. Raises ValueError for a
-    row that nobody here has written.
-    """
-    asked = submission(Row(row.key, row.request)).parameters
+def as_job(row: OutboxRow, refused: str | None = None) -> JsonObject:
+    """The same as `asked_job` of a row. Raises ValueError for one that nobody here has written."""
+    return asked_job(submission(Row(row.key, row.request)).parameters, refused)
+
+
+def asked_job(asked: JsonObject, refused: str | None = None) -> JsonObject:
+    """What Submit is asked, as a daemon tells of a job, as far as there is anything to tell."""
     return {
         "class_name": asked["class_name"],
         "method_name": asked["method_name"],
