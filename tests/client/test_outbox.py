@@ -323,6 +323,20 @@ def test_the_event_of_a_sessions_commit_flushes_over_a_connection_of_its_own(pla
     assert len(jobs) == 1
 
 
+def test_a_session_within_the_transaction_of_its_connection_has_not_committed_yet(plain: Shop) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{plain.path}")
+    with engine.connect() as connection, recorded() as jobs:
+        outer = connection.begin()
+        with Session(connection) as session:
+            plain.outbox.submit(session, *MAIL)
+            session.commit()
+            with pytest.raises(OpenTransactionError):
+                plain.outbox.flush(session)
+        outer.rollback()
+    engine.dispose()
+    assert not jobs
+
+
 # What a flush takes
 
 

@@ -153,14 +153,17 @@ class _BaseSqlAlchemy:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        engine = connection if hasattr(connection, "dialect") else connection.get_bind()
-        if engine.dialect.name not in DIALECTS:
-            raise TypeError(f"an outbox is kept in {' or '.join(DIALECTS)}, not in {engine.dialect.name}")
-        self.dialect = DIALECTS[engine.dialect.name]
+        self._bind = connection if hasattr(connection, "dialect") else connection.get_bind()
+        name = self._bind.dialect.name
+        if name not in DIALECTS:
+            raise TypeError(f"an outbox is kept in {' or '.join(DIALECTS)}, not in {name}")
+        self.dialect = DIALECTS[name]
 
     @property
     def is_in_transaction(self) -> bool:
-        return bool(self._connection.in_transaction())
+        # What a session commits on a connection that it was given may be no more than a savepoint of that one's.
+        is_of_bind = hasattr(self._bind, "in_transaction") and self._bind.in_transaction()
+        return bool(self._connection.in_transaction() or is_of_bind)
 
 
 class _SqlAlchemy(_BaseSqlAlchemy):
