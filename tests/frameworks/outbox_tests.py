@@ -175,14 +175,27 @@ class Transactions(Outbox):
             result = own.enqueue(1)
             self.assertEqual(own.get_result(result.id).status, TaskResultStatus.READY)
 
-    def test_manual_transactions_are_refused_as_django_refuses_their_hooks(self) -> None:
+    def test_a_row_of_a_manual_transaction_is_for_the_next_flush_and_no_error(self) -> None:
         Order.objects.count()
         transaction.set_autocommit(False)
         try:
-            self.assertRaises(transaction.TransactionManagementError, enqueued)
-        finally:
+            dropped = enqueued()
             transaction.rollback()
+            result = enqueued()
+            transaction.commit()
+        finally:
             transaction.set_autocommit(True)
+        self.assertFalse(self.is_stored(result))
+        self.assertEqual(command(), "1 job submitted\n")
+        self.assertEqual((self.is_stored(dropped), self.is_stored(result)), (False, True))
+
+    def test_a_database_that_commits_by_hand_does_so_from_its_first_statement_on(self) -> None:
+        connection.close()
+        with mock.patch.dict(connection.settings_dict, AUTOCOMMIT=False):
+            result = enqueued()
+            transaction.rollback()
+            connection.close()
+        self.assertFalse(self.is_stored(result) or OutboxRow.objects.exists())
 
     def test_a_method_of_a_class_goes_by_the_outbox_as_well(self) -> None:
         with transaction.atomic():
@@ -385,8 +398,12 @@ class Settings(unittest.TestCase):
 
     def test_a_router_may_keep_the_table_away_from_a_database(self) -> None:
         router = mock.Mock(spec=("allow_migrate",), allow_migrate=lambda using, label, **_: using != "other")
-        with override_settings(DATABASE_ROUTERS=[router]), transaction.atomic("other"):
+        with override_settings(DATABASE_ROUTERS=[router]):
             self.assertEqual((outbox.databases(), outbox.database()), (["default"], "default"))
+            with transaction.atomic("other"):
+                self.assertRaisesRegex(transaction.TransactionManagementError, "'other'", outbox.database)
+                with transaction.atomic():
+                    self.assertEqual(outbox.database(), "default")
 
     def test_results_and_checks_do_without_a_table_that_is_not_made_yet(self) -> None:
         with transaction.atomic():

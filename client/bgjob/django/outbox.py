@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
 from django.db import Error, connections, router
+from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
 from bgjob import calls, errors
@@ -47,7 +48,8 @@ def run_background_job(
 
     `using` is the alias of the database, else it is that of the transaction; `backend` is an alias in TASKS whose
     daemon is meant, else it is that of `bgjob.run_background_job`. Raises InvalidParametersError, TooLargeError,
-    TypeError for an `idempotency_key`; and what the daemon refuses, where no transaction is open.
+    TypeError for an `idempotency_key`; TransactionManagementError for a transaction where no outbox is allowed; and
+    what the daemon refuses, where no transaction is open.
     """
     row = new_row(calls.job_of(class_name, method_name, parameters, retry_count, options))
     submit(row, backend, lambda job: None, using)
@@ -72,7 +74,9 @@ def submit(row: Row, backend: str, tell: Tell, using: str | None = None) -> None
         return
     _hear_of_missing_stand_in(row)
     _write(row, backend, using)
-    flushing.at_commit(row.key, sender, tell, using)
+    if connections[using].in_atomic_block:
+        flushing.at_commit(row.key, sender, tell, using)
+    # Else somebody commits by hand, of which nobody hears: it is for the next flush.
 
 
 def _submit_now(row: Row, sender: Sender, tell: Tell, using: str) -> None:
@@ -109,9 +113,16 @@ def _write(row: Row, backend: str, using: str) -> None:
 
 def database() -> str:
     """The alias of the database that a row is written to: that of the router, unless others alone are in a
-    transaction.
+    transaction. Raises TransactionManagementError where these may not have the table.
     """
-    return next(filter(_is_in_transaction, databases()), databases()[0])
+    allowed = databases()
+    found = next(filter(_is_in_transaction, allowed), None)
+    elsewhere = next((using for using in connections if connections[using].in_atomic_block), None)
+    if found is None and elsewhere is not None:
+        raise TransactionManagementError(
+            f"a transaction is open on {elsewhere!r}, where the routers allow no outbox: its commit submits nothing"
+        )
+    return found or allowed[0]
 
 
 def databases() -> list[str]:
@@ -123,7 +134,9 @@ def databases() -> list[str]:
 
 def _is_in_transaction(using: str) -> bool:
     connection = connections[using]
-    return connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
+    is_open = connection.connection is not None
+    commits_each = connection.autocommit if is_open else connection.settings_dict["AUTOCOMMIT"]
+    return connection.in_atomic_block or not commits_each
 
 
 def has_table(using: str) -> bool:
