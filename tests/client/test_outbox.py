@@ -33,11 +33,12 @@ from bgjob.codec import JsonObject, Request
 from bgjob.errors import OpenTransactionError, RequestError
 from bgjob.outbox import DDL, AsyncOutbox, Outbox, table
 from bgjob.outbox.databases import database_of, marked
-from bgjob.outbox.flushing import all_rows
-from bgjob.outbox.outboxes import carried_out, run_by, submitted
+from bgjob.outbox.flushing import again, all_rows
+from bgjob.outbox.outboxes import answer, carried_out, run_by
 from bgjob.outbox.rows import OWNERS_TIME
 from bgjob.outbox.statements import Statement
 from bgjob.testing import recorded
+from tests.client.scripted import whole
 from tests.packaging.walkthrough import blocks_of
 from tests.postgresql import PostgreSQL
 
@@ -172,9 +173,12 @@ class Refusing:
 
     def __init__(self, answers: dict[str, RequestError | None]) -> None:
         self.asked: list[str] = []
+        self.job: JsonObject = {}
         self._answers = answers
 
     def answer(self, request: Request) -> JsonObject:
+        if request.method.endswith(".Get"):
+            return {"job": whole(**self.job), "next": None}
         name = request.parameters["class_name"]
         self.asked.append(name)
         refusal = self._answers[name]
@@ -362,11 +366,26 @@ def test_rows_that_wait_hold_up_nobody_behind_them(plain: Shop) -> None:
     with refusing(Full=full, Other=None) as daemon, Client("/nowhere") as client:
         database = database_of(plain.connection)
         flushed = carried_out(
-            all_rows(database.dialect.has_row_locks), run_by(database), partial(submitted, client)
+            all_rows(database.dialect.has_row_locks), run_by(database), partial(answer, client)
         )
     assert (flushed.submitted, flushed.waiting, flushed.trouble) == (1, 230, full)
     assert len(daemon.asked) == 231
     assert len(plain.rows()) == 230
+
+
+@pytest.mark.parametrize(("stored", "is_same"), [("shop.Mail", True), ("shop.Other", False)])
+def test_a_row_whose_key_a_job_has_is_that_job_or_told(stored: str, is_same: bool, plain: Shop) -> None:
+    key = plain.submit()
+    plain.commit()
+    with refusing(**{MAIL[0]: errors.IdempotencyConflictError(id=5)}) as daemon:
+        daemon.job = {"job_id": 5, "class_name": stored, "method_name": MAIL[1]}
+        flushed = plain.outbox.flush(plain.connection)
+    assert (flushed.submitted, plain.rows() == []) == (int(is_same), is_same)
+    assert is_same or "delete the row" in plain.rows()[0][1]
+    database = database_of(plain.connection)
+    for keys in ([], [key]):
+        carried_out(again(keys), run_by(database), lambda call: None)
+        assert is_same or (plain.rows()[0][1] is None) == bool(keys)
 
 
 def test_a_daemon_that_takes_none_is_asked_once(plain: Shop) -> None:

@@ -87,6 +87,22 @@ def test_the_list_says_what_is_to_run_and_no_parameters(path: str, run: Run) -> 
     assert "\x1b" not in shown
 
 
+def test_rows_that_anybody_may_have_written_stop_no_other(path: str, run: Run) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        forged = "INSERT INTO bgjob_outbox (key, request, created_at) VALUES (?, CAST(? AS text), '2026')"
+        connection.execute(forged, (b"blob", b'{"class_name": "a.B", "options": {}}'))
+        connection.execute(forged, ("cut", b"\xff"))
+        connection.execute(forged, ("half", b'{"class_name": "a.B", "options": {"queue": "\\ud800"}}'))
+        connection.execute("UPDATE bgjob_outbox SET created_at = 'yesterday' WHERE request LIKE '%eve%'")
+        connection.commit()
+    assert json.loads(run("--dsn", path, "--list", "--json")[1])["rows"][-1]["created_at"] is None
+    assert run("--dsn", path, "--list")[0] == 0
+    with recorded() as jobs:
+        code, out, _ = run("--dsn", path, "--json")
+    told = json.loads(out)
+    assert (code, told["submitted"], len(told["refused"]), len(jobs)) == (77, 3, 3, 3)
+
+
 def test_an_empty_outbox_is_told(path: str, run: Run) -> None:
     with recorded():
         run("--dsn", path)

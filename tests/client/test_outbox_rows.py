@@ -95,6 +95,14 @@ def test_a_row_that_is_nested_too_deeply_is_told() -> None:
         submission(Row("0" * 32, "[" * 100_000))
 
 
+@pytest.mark.parametrize("field", ["jobs", "keys", "each", "of_a_later_version"])
+def test_a_row_asks_for_nothing_but_its_own_job(field: str) -> None:
+    written = json.dumps({"class_name": "a.B", "method_name": "c", "options": {}, field: 5})
+    call = submission(Row("0" * 32, written))
+    assert field not in call.parameters
+    assert call.keyed(errors.QueueFullError(queue="mail", limit=1)).idempotency_keys == ("0" * 32,)
+
+
 def test_a_reason_is_a_text_that_any_database_takes() -> None:
     assert sentence(ValueError("a\0b\ud800c")) == "a?b?c"
 

@@ -107,9 +107,9 @@ def _flushed(client: Client, database: Database) -> Flushed:
 
 
 def _carried_out(client: Client, database: Database, steps: Generator[Any, Any, T]) -> T:
-    from bgjob.outbox.outboxes import carried_out, run_by, submitted
+    from bgjob.outbox.outboxes import answer, carried_out, run_by
 
-    return carried_out(steps, run_by(database), partial(submitted, client))
+    return carried_out(steps, run_by(database), partial(answer, client))
 
 
 def _trouble(error: Exception) -> str:
@@ -136,7 +136,7 @@ def _tell(flushed: Flushed, is_json: bool) -> None:
             followed(f"{key} is refused: {why}", f"`bgjob outbox --dsn … --again {key}` submits it again")
         )
     if is_json:
-        refused = [refusal._asdict() for refusal in flushed.refused]
+        refused = [{"key": str(key), "why": why} for key, why in flushed.refused]
         screen.tell_json({"submitted": flushed.submitted, "refused": refused, "waiting": flushed.waiting})
         return
     screen.tell(counts(flushed))
@@ -165,7 +165,7 @@ def _list(rows: Sequence[tuple[Any, ...]], is_json: bool) -> int:
     return OK
 
 
-def _row(key: str, request: str, created_at: datetime | str, refused: str | None) -> dict[str, Any]:
+def _row(key: str, request: str, created_at: str, refused: str | None) -> dict[str, Any]:
     """A row as it is shown: of the job only what runs, for its parameters may be secret."""
     job: Any = None
     with suppress(ValueError, RecursionError):
@@ -173,11 +173,13 @@ def _row(key: str, request: str, created_at: datetime | str, refused: str | None
     names = {
         name: str(job.get(name)) if isinstance(job, dict) else "?" for name in ("class_name", "method_name")
     }
-    return {"key": key, **names, "created_at": _instant(created_at), "refused": refused}
+    return {"key": str(key), **names, "created_at": _try_instant(created_at), "refused": refused}
 
 
-def _instant(created_at: datetime | str) -> str:
-    """As times are stored by a daemon; SQLite has it as a text without an offset, in UTC."""
-    at = datetime.fromisoformat(created_at) if isinstance(created_at, str) else created_at
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+def _try_instant(created_at: str) -> str | None:
+    """As times are stored by a daemon; SQLite has it without an offset, in UTC. None for what is no instant."""
+    with suppress(ValueError):
+        at = datetime.fromisoformat(created_at)
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    return None

@@ -27,8 +27,8 @@ from bgjob.django.models import OutboxRow
 from bgjob.errors import BgjobError
 from bgjob.outbox import flushing
 from bgjob.outbox.flushing import Flushed
-from bgjob.outbox.outboxes import carried_out, not_flushed, told
-from bgjob.outbox.rows import PORTION, Fate, fate
+from bgjob.outbox.outboxes import answer, carried_out, not_flushed, told
+from bgjob.outbox.rows import KEY_TAKEN, PORTION, Fate, fate
 from bgjob.outbox.steps import (
     Again,
     CountWaiting,
@@ -188,7 +188,7 @@ class Table:
 
     def _again(self, keys: Any) -> list[tuple[Any, ...]]:
         rows = self._rows.exclude(refused=None)
-        rows = rows.filter(key__in=keys) if keys else rows
+        rows = rows.filter(key__in=keys) if keys else rows.exclude(refused__startswith=KEY_TAKEN)
         found = list(rows.values_list("key"))
         rows.update(refused=None)
         return found
@@ -209,7 +209,7 @@ class _Flush:
 
     def carry_out(self, steps: flushing.Steps) -> Flushed:
         """What it comes to; what raises on the way rolls back."""
-        return carried_out(steps, self._run, self._submit)
+        return carried_out(steps, self._run, self._ask)
 
     def _run(self, step: Wanted | Turn) -> list[tuple[Any, ...]]:
         rows = self.table.run(step)
@@ -217,12 +217,11 @@ class _Flush:
             self._tell()
         return rows
 
-    def _submit(self, call: Call[int]) -> BgjobError | None:
-        ended = self._sender.submitted(call)
-        if isinstance(ended, BgjobError):
-            return ended
-        self._stored.append((call.parameters, ended))
-        return None
+    def _ask(self, call: Call[Any]) -> Any:
+        ended = self._sender.answer(call)
+        if isinstance(ended, int):  # a submit's
+            self._stored.append((call.parameters, self._sender.job(ended)))
+        return ended
 
     def _tell(self) -> None:
         stored, self._stored = self._stored, []
@@ -251,14 +250,16 @@ class Sender:
         is_at_rest = time.monotonic() < _at_rest_until.get(self._client._path, 0.0)
         return is_at_rest and try_substitute() is None
 
-    def submitted(self, call: Call[int]) -> Job | BgjobError:
-        """The job that the row is by now, or the error with which its submit has ended."""
-        try:
-            return Job(self._client, self._client._call(call))
-        except BgjobError as error:
-            if fate(error) is Fate.ALL_WAIT:
-                _at_rest_until[self._client._path] = time.monotonic() + _REST
-            return error
+    def answer(self, call: Call[T]) -> T | BgjobError:
+        """What the daemon answers, or the error with which that ends."""
+        ended = answer(self._client, call)
+        if isinstance(ended, BgjobError) and fate(ended) is Fate.ALL_WAIT:
+            _at_rest_until[self._client._path] = time.monotonic() + _REST
+        return ended
+
+    def job(self, job_id: int) -> Job:
+        """A job of this daemon's."""
+        return Job(self._client, job_id)
 
     def tell_left(self, asked: JsonObject, job: Job) -> None:
         """Tell of a job, and what was asked for it, that another process has left."""

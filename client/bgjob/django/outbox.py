@@ -10,17 +10,17 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
-from django.db import Error, connections, router
+from django.db import connections, router
 from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
 from bgjob import calls, errors
-from bgjob.client import Job
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
 from bgjob.django import flushing
 from bgjob.django.flushing import Sender, Tell
 from bgjob.django.models import OutboxRow
+from bgjob.errors import BgjobError
 from bgjob.outbox import rows
 from bgjob.outbox.flushing import Flushed
 from bgjob.outbox.outboxes import told
@@ -80,18 +80,21 @@ def submit(row: Row, backend: str, tell: Tell, using: str | None = None) -> None
 
 
 def _submit_now(row: Row, sender: Sender, tell: Tell, using: str) -> None:
-    ended = None if sender.is_at_rest else sender.submitted(submission(row))
-    if isinstance(ended, Job):
-        try:
-            flushing.left(sender, using)
-        except Error:  # the job is stored all the same
-            _log.exception("What was left in the outbox was not submitted")
-        tell(ended)
+    if sender.is_at_rest:
+        _write(row, sender.alias, using)
         return
-    if fate(ended) is Fate.REFUSED and ended is not None:
-        raise ended
-    _write(row, sender.alias, using)
-    told(Flushed(waiting=1, trouble=ended))
+    ended = sender.answer(submission(row))
+    if isinstance(ended, BgjobError):
+        if fate(ended) is Fate.REFUSED:
+            raise ended
+        _write(row, sender.alias, using)
+        told(Flushed(waiting=1, trouble=ended))
+        return
+    try:
+        flushing.left(sender, using)
+    except Exception:  # the job is stored all the same
+        _log.exception("What was left in the outbox was not submitted")
+    tell(sender.job(ended))
 
 
 def _hear_of_missing_stand_in(row: Row) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from bgjob.aio import AsyncClient
 from bgjob.calls import Call
@@ -17,6 +17,8 @@ from bgjob.outbox.steps import Turn
 
 if TYPE_CHECKING:
     from bgjob.calls import Options
+
+T = TypeVar("T")
 
 
 class AsyncOutbox(BaseOutbox):
@@ -60,7 +62,7 @@ async def _carried_out(steps: Steps, database: AsyncDatabase, client: AsyncClien
         while True:
             step = steps.send(answer)
             if isinstance(step, Call):
-                answer = await _submitted(client, step)
+                answer = await _answer(client, step)
             else:
                 answer = await database.run(database.dialect.said(step))
     except StopIteration as end:
@@ -72,9 +74,8 @@ async def _carried_out(steps: Steps, database: AsyncDatabase, client: AsyncClien
         raise
 
 
-async def _submitted(client: AsyncClient, call: Call[int]) -> BgjobError | None:
+async def _answer(client: AsyncClient, call: Call[T]) -> T | BgjobError:
     try:
-        await client._call(call)
+        return await client._call(call)
     except BgjobError as error:
         return error
-    return None

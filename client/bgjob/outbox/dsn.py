@@ -30,10 +30,12 @@ def _by_psycopg(dsn: str) -> Any:
         import psycopg
     except ImportError as error:
         raise NoDriverError(f"PostgreSQL takes psycopg 3, pip install 'psycopg[binary]' ({error})") from None
-    return psycopg.connect(dsn)
+    return psycopg.connect(dsn, prepare_threshold=None)  # a pooler between may keep no statements
 
 
 def _by_sqlite3(path: str) -> Any:
     import sqlite3
 
-    return sqlite3.connect(f"file:{quote(os.path.abspath(path))}?mode=rw", uri=True)
+    connection = sqlite3.connect(f"file:{quote(os.path.abspath(path))}?mode=rw", uri=True)
+    connection.text_factory = lambda written: written.decode(errors="replace")  # whoever wrote it
+    return connection

@@ -8,8 +8,10 @@ from collections.abc import Generator, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
+from bgjob import calls
 from bgjob.calls import Call
-from bgjob.outbox.rows import OWNERS_TIME, PORTION, Fate, Row, fate, sentence, submission
+from bgjob.errors import BgjobError, IdempotencyConflictError
+from bgjob.outbox.rows import KEY_TAKEN, OWNERS_TIME, PORTION, Fate, Row, fate, sentence, submission
 from bgjob.outbox.steps import (
     Again,
     CountWaiting,
@@ -24,8 +26,8 @@ from bgjob.outbox.steps import (
     Wanted,
 )
 
-Step: TypeAlias = Wanted | Turn | Call[int]
-"""Answered by rows, by nothing, or by the error that a submit has ended with."""
+Step: TypeAlias = Wanted | Turn | Call[Any]
+"""Answered by rows, by nothing, or by what the daemon answers, which may be an error."""
 
 _Rows: TypeAlias = Sequence[tuple[Any, ...]]
 
@@ -155,7 +157,23 @@ def _submit(row: Row) -> Generator[Step, Any, tuple[Fate, Exception | None]]:
     """What becomes of the row, and the error by which."""
     try:
         call = submission(row)
-    except ValueError as error:
+    except Exception as error:  # whoever has written it: it is to stop no other
         return Fate.REFUSED, error
     ended = yield call
-    return fate(ended), ended
+    if isinstance(ended, IdempotencyConflictError):
+        return (yield from _compare(row.key, call))
+    refusal = ended if isinstance(ended, BgjobError) else None
+    return fate(refusal), refusal
+
+
+def _compare(key: str, asked: Call[int]) -> Generator[Step, Any, tuple[Fate, Exception | None]]:
+    """The same where a job has the key: it is the row's own where another user has submitted it, whose digest of what
+    is sensitive is another.
+    """
+    found = yield calls.get(None, key=key)
+    if isinstance(found, BgjobError):
+        return Fate.WAITS, found
+    names = ("class_name", "method_name")
+    if all(found.job[name] == asked.parameters.get(name) for name in names):
+        return Fate.DELETED, None
+    return Fate.REFUSED, ValueError(f"{KEY_TAKEN}, {found.job['id']}; delete the row")

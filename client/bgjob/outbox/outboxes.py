@@ -115,7 +115,7 @@ class Outbox(BaseOutbox):
         steps = self._steps(database)
         client = self._client = self._client or Client(self._address, timeout=self._timeout)
         try:
-            flushed = carried_out(steps, run_by(database), partial(submitted, client))
+            flushed = carried_out(steps, run_by(database), partial(answer, client))
         except Exception as error:
             flushed = not_flushed(error)
         if flushed.trouble is not None:
@@ -126,14 +126,16 @@ class Outbox(BaseOutbox):
 def carried_out(
     steps: Generator[Step, Any, T],
     run: Callable[[Any], Any],
-    submit: Callable[[Call[int]], BgjobError | None],
+    ask: Callable[[Call[Any]], Any],
 ) -> T:
-    """What the steps come to, by what runs those of the database; what raises on the way rolls back."""
+    """What the steps come to, by what runs those of the database, and what asks the daemon, whose errors are answers
+    too; what raises on the way rolls back.
+    """
     answer: Any = None
     try:
         while True:
             step = steps.send(answer)
-            answer = submit(step) if isinstance(step, Call) else run(step)
+            answer = ask(step) if isinstance(step, Call) else run(step)
     except StopIteration as end:
         value: T = end.value
         return value
@@ -148,13 +150,12 @@ def run_by(database: Database) -> Callable[[Any], Any]:
     return lambda step: database.run(database.dialect.said(step))
 
 
-def submitted(client: Client, call: Call[int]) -> BgjobError | None:
-    """Submit a row; the error with which that ends."""
+def answer(client: Client, call: Call[T]) -> T | BgjobError:
+    """What the daemon answers, or the error with which that ends."""
     try:
-        client._call(call)
+        return client._call(call)
     except BgjobError as error:
         return error
-    return None
 
 
 def not_flushed(error: Exception) -> Flushed:
@@ -168,7 +169,9 @@ def not_flushed(error: Exception) -> Flushed:
 def told(flushed: Flushed) -> Flushed:
     """The same, after a line of the log for each that is refused, and one for others that stay."""
     for key, why in flushed.refused:
-        _LOG.error("job %s of the outbox is refused for good: %s", text.one_line(key), text.one_line(why))
+        _LOG.error(
+            "job %s of the outbox is refused for good: %s", text.one_line(str(key)), text.one_line(why)
+        )
     if flushed.trouble is not None:
         _LOG.warning("jobs stay in the outbox: %s", text.one_line(str(flushed.trouble)))
     return flushed

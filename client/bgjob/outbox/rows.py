@@ -22,6 +22,12 @@ OWNERS_TIME: Final = 5.0
 """Seconds for which a row is left to the process that wrote it, which submits it right after its commit."""
 
 
+KEY_TAKEN: Final = "a job of another class or method has the key of this row"
+"""How the reason begins for which a row is refused that nothing mends but its end."""
+
+_FIELDS: Final = ("class_name", "method_name", "parameters", "retry_count", "options")
+
+
 class Row(NamedTuple):
     """`key`: 32 hex digits, the idempotency key of the job. `request`: the fields of Submit without it, as JSON."""
 
@@ -79,7 +85,7 @@ def new_row(job: Mapping[str, Any], max_retries: int | None, retry_delay: float 
 
 def submission(row: Row) -> Call[int]:
     """What the row asks for, by its key: its answer is the job's id. Raises ValueError for a text that `new_row` has
-    not made.
+    not made, and what else it may be that somebody else has written.
     """
     try:
         job = json.loads(row.request)
@@ -92,7 +98,10 @@ def submission(row: Row) -> Call[int]:
     for field, kind in (("class_name", str), ("options", dict)):
         if not isinstance(job.get(field), kind):
             raise ValueError(f"{row.key} is no row of an outbox: it has no {field}")
-    return calls.submit(job | {"options": {**job["options"], "idempotency_key": row.key}}, None, None)
+    asked = {field: job[field] for field in _FIELDS if field in job}
+    call = calls.submit({**asked, "options": {**job["options"], "idempotency_key": row.key}}, None, None)
+    calls.check_frame(call.request)
+    return call
 
 
 def sentence(error: Exception | None) -> str:

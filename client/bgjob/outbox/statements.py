@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from bgjob.outbox.rows import PORTION, TABLE, Row
+from bgjob.outbox.rows import KEY_TAKEN, PORTION, TABLE, Row
 from bgjob.outbox.steps import (
     Again,
     CountWaiting,
@@ -74,15 +74,15 @@ class Dialect(NamedTuple):
                 return self._taken("key, request", "created_at < ?", (self.instant(than),))
             case TakeBehind(place):
                 where, values = ("1 = 1", ()) if place is None else ("(created_at, key) > (?, ?)", place)
-                return self._taken("key, request, created_at", where, values)
+                return self._taken("key, request, CAST(created_at AS text)", where, values)
             case Delete(keys):
                 return Statement(f"DELETE FROM {TABLE} WHERE key IN ({_marks(keys)})", tuple(keys))
             case Refusal(key, why):
                 return Statement(f"UPDATE {TABLE} SET refused = ? WHERE key = ?", (why, key))
             case Again(keys):
-                where = f" AND key IN ({_marks(keys)})" if keys else ""
-                sql = f"UPDATE {TABLE} SET refused = NULL WHERE refused IS NOT NULL{where} RETURNING key"
-                return Statement(sql, tuple(keys))
+                which = f"key IN ({_marks(keys)})" if keys else "refused NOT LIKE ?"
+                sql = f"UPDATE {TABLE} SET refused = NULL WHERE refused IS NOT NULL AND {which} RETURNING key"
+                return Statement(sql, tuple(keys) or (f"{KEY_TAKEN}%",))
             case CountWaiting():
                 return Statement(f"SELECT count(*) FROM {TABLE} WHERE refused IS NULL")
 
@@ -97,7 +97,7 @@ POSTGRESQL: Final = Dialect("postgresql", has_row_locks=True)
 DIALECTS: Final[Mapping[str, Dialect]] = {one.name: one for one in (SQLITE, POSTGRESQL)}
 
 EVERY_ROW: Final = Statement(
-    f"SELECT key, request, created_at, refused FROM {TABLE} ORDER BY created_at, key"
+    f"SELECT key, request, CAST(created_at AS text), refused FROM {TABLE} ORDER BY created_at, key"
 )
 
 

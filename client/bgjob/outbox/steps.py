@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
 Place: TypeAlias = tuple[Any, str]
-"""`created_at`, as the database has it, and key of a row."""
+"""`created_at`, as the database takes it back, and key of a row."""
 
 
 class Turn(Enum):
@@ -51,7 +51,7 @@ class Refusal(NamedTuple):
 
 
 class Again(NamedTuple):
-    """Of rows that were refused, these, or all if there are none, are so no more: their keys."""
+    """Of rows that were refused, these, or if there are none all that time may mend, are so no more: their keys."""
 
     keys: Sequence[str]
 
