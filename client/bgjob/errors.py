@@ -95,6 +95,16 @@ class OpenTransactionError(BgjobError):
         super().__init__("the connection is in a transaction; commit it, and flush the outbox then")
 
 
+class TableOfDjangoError(BgjobError):
+    """The outbox of a Django project was met where another is kept: its rows are for the daemons of its backends."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the table bgjob_outbox is that of a Django project: bgjob.django.run_background_job writes into it, "
+            "and manage.py bgjob_outbox submits from it"
+        )
+
+
 class NoDriverError(BgjobError):
     """The package is not installed by which a database of an application is reached."""
 

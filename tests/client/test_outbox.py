@@ -488,6 +488,29 @@ def test_the_table_of_sqlalchemy_takes_what_an_outbox_writes(
             assert abs(created_at.replace(tzinfo=UTC) - at) < timedelta(minutes=1)
 
 
+@pytest.mark.parametrize("kind", ["sqlite3", "psycopg"])
+def test_the_table_of_a_django_project_is_left_to_that(
+    kind: str, tmp_path: Path, database: Callable[[], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened(KINDS[kind], tmp_path, database) as shop:
+        shop.execute("DROP TABLE bgjob_outbox")
+        shop.execute(
+            "CREATE TABLE bgjob_outbox (key varchar(32) PRIMARY KEY, request text NOT NULL, "
+            "backend varchar(255) NOT NULL, created_at timestamp NOT NULL, refused text)"
+        )
+        row = "'{\"class_name\": \"a.B\", \"options\": {}}', 'other', '2026-01-01'"
+        shop.execute(f"INSERT INTO bgjob_outbox (key, request, backend, created_at) VALUES ('a', {row})")
+        shop.commit()
+        with pytest.raises(errors.TableOfDjangoError, match=r"bgjob\.django\.run_background_job"):
+            shop.submit()
+        shop.connection.rollback()
+        where = str(shop.path) if kind == "sqlite3" else shop.connection.info.dsn
+        with recorded() as jobs:
+            assert command.main(["outbox", "--socket", "/nowhere", "--dsn", where]) == 69
+        assert "manage.py bgjob_outbox" in capsys.readouterr().err
+        assert not jobs
+
+
 # For asyncio
 
 

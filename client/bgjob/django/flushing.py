@@ -33,6 +33,7 @@ from bgjob.outbox.steps import (
     Again,
     CountWaiting,
     Delete,
+    FindOtherTable,
     Refusal,
     TakeBehind,
     TakeKeys,
@@ -168,6 +169,8 @@ class Table:
                 return self._again(keys)
             case CountWaiting():
                 return [(self._rows.filter(refused=None).count(),)]
+            case FindOtherTable():
+                pass  # its own knows backends
         return []
 
     def _turn(self, turn: Turn) -> None:

@@ -12,7 +12,7 @@ from bgjob.codec import JsonObject
 from bgjob.errors import BgjobError
 from bgjob.outbox.databases import AsyncDatabase, async_database_of
 from bgjob.outbox.flushing import Flushed, Steps
-from bgjob.outbox.outboxes import BaseOutbox, not_flushed, told
+from bgjob.outbox.outboxes import BaseOutbox, not_flushed, told, whose_table
 from bgjob.outbox.steps import Turn
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class AsyncOutbox(BaseOutbox):
         now = datetime.now(UTC)
         database = async_database_of(connection)
         row = self._row(class_name, method_name, parameters, retry_count, options, now)
-        await database.run(database.dialect.insert(row, now))
+        with whose_table():
+            await database.run(database.dialect.insert(row, now))
         return row.key
 
     async def flush(self, connection: Any) -> Flushed:

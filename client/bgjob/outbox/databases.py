@@ -70,6 +70,12 @@ def is_of_database(error: BaseException) -> bool:
     return any(name == "Error" and package in _KINDS for name, package in names)
 
 
+def is_of_other_table(error: BaseException) -> bool:
+    """Whether a row could not be written since the table is Django's, which wants a backend."""
+    is_refused = any(kind.__name__ == "IntegrityError" for kind in type(error).__mro__)
+    return is_refused and "backend" in str(error)
+
+
 class _Sqlite:
     dialect = SQLITE
 

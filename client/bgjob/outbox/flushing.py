@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 from bgjob import calls
 from bgjob.calls import Call
-from bgjob.errors import BgjobError, IdempotencyConflictError
+from bgjob.errors import BgjobError, IdempotencyConflictError, TableOfDjangoError
 from bgjob.outbox.rows import KEY_TAKEN, OWNERS_TIME, PORTION, Fate, Row, fate, sentence, submission
 from bgjob.outbox.steps import (
     Again,
     CountWaiting,
     Delete,
+    FindOtherTable,
     Place,
     Refusal,
     Take,
@@ -71,7 +72,8 @@ def after_commit(has_row_locks: bool, own: MutableMapping[str, Any], now: dateti
 
 
 def all_rows(has_row_locks: bool) -> Steps:
-    """Every row, past those that wait, however many more than were tried."""
+    """Every row, past those that wait, however many more than were tried. Raises TableOfDjangoError."""
+    yield from _refuse_other_table()
     flush = _Flush(has_row_locks)
     place: Place | None = None
     while not flush.is_over:
@@ -86,11 +88,19 @@ def all_rows(has_row_locks: bool) -> Steps:
 
 def again(keys: Sequence[str]) -> Generator[Step, Any, bool]:
     """Have these rows be submitted again, or all that were refused; whether all of these had been, else none is."""
+    yield from _refuse_other_table()
     yield Turn.BEGIN
     rows = yield Again(keys)
     is_done = len(rows) >= len(set(keys))
     yield Turn.COMMIT if is_done else Turn.ROLL_BACK
     return is_done
+
+
+def _refuse_other_table() -> Generator[Step, Any, None]:
+    found = yield FindOtherTable()
+    yield Turn.COMMIT
+    if found:
+        raise TableOfDjangoError
 
 
 class _Flush:

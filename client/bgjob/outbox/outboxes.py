@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
@@ -16,9 +16,9 @@ from bgjob import calls, text
 from bgjob.calls import Call
 from bgjob.client import Client
 from bgjob.codec import JsonObject
-from bgjob.errors import BgjobError, OpenTransactionError
+from bgjob.errors import BgjobError, OpenTransactionError, TableOfDjangoError
 from bgjob.outbox import flushing
-from bgjob.outbox.databases import AsyncDatabase, Database, database_of, is_away
+from bgjob.outbox.databases import AsyncDatabase, Database, database_of, is_away, is_of_other_table
 from bgjob.outbox.flushing import Flushed, Step, Steps
 from bgjob.outbox.rows import OWNERS_TIME, Row, new_row
 from bgjob.outbox.steps import Turn
@@ -96,12 +96,14 @@ class Outbox(BaseOutbox):
         it once it was submitted.
 
         Options are those of `bgjob.run_background_job`, but for that key; a delay begins now. Nothing is asked of the
-        daemon. Raises TypeError, and InvalidParametersError or TooLargeError for what no daemon takes.
+        daemon. Raises TypeError, and InvalidParametersError or TooLargeError for what no daemon takes;
+        TableOfDjangoError.
         """
         now = datetime.now(UTC)
         database = database_of(connection)
         row = self._row(class_name, method_name, parameters, retry_count, options, now)
-        database.run(database.dialect.insert(row, now))
+        with whose_table():
+            database.run(database.dialect.insert(row, now))
         return row.key
 
     def flush(self, connection: Any) -> Flushed:
@@ -121,6 +123,17 @@ class Outbox(BaseOutbox):
         if flushed.trouble is not None:
             self._client = None  # a new one does not wait for a daemon that was there
         return told(flushed)
+
+
+@contextmanager
+def whose_table() -> Iterator[None]:
+    """Raises TableOfDjangoError for the error of a database that this is."""
+    try:
+        yield
+    except Exception as error:
+        if is_of_other_table(error):
+            raise TableOfDjangoError from error
+        raise
 
 
 def carried_out(

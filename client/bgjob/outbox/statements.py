@@ -11,6 +11,7 @@ from bgjob.outbox.steps import (
     Again,
     CountWaiting,
     Delete,
+    FindOtherTable,
     Refusal,
     TakeBehind,
     TakeKeys,
@@ -50,10 +51,13 @@ class Statement(NamedTuple):
 
 
 class Dialect(NamedTuple):
-    """What two databases differ in. `has_row_locks`: a row can be taken, so that others leave it."""
+    """What two databases differ in. `has_row_locks`: a row can be taken, so that others leave it. `of_backend` gives a
+    row where the table is Django's, which has that column.
+    """
 
     name: str
     has_row_locks: bool
+    of_backend: Statement
 
     def instant(self, at: datetime) -> Any:
         """As `created_at` has it; SQLite has no type for it, so a text, as Django and SQLAlchemy write it."""
@@ -85,6 +89,8 @@ class Dialect(NamedTuple):
                 return Statement(sql, tuple(keys) or (f"{KEY_TAKEN}%",))
             case CountWaiting():
                 return Statement(f"SELECT count(*) FROM {TABLE} WHERE refused IS NULL")
+            case FindOtherTable():
+                return self.of_backend
 
     def _taken(self, columns: str, where: str, values: tuple[Any, ...]) -> Statement:
         lock = " FOR UPDATE SKIP LOCKED" if self.has_row_locks else ""
@@ -92,8 +98,18 @@ class Dialect(NamedTuple):
         return Statement(f"{sql} ORDER BY created_at, key LIMIT {PORTION}{lock}", values)
 
 
-SQLITE: Final = Dialect("sqlite", has_row_locks=False)
-POSTGRESQL: Final = Dialect("postgresql", has_row_locks=True)
+SQLITE: Final = Dialect(
+    "sqlite",
+    has_row_locks=False,
+    of_backend=Statement(f"SELECT 1 FROM pragma_table_info('{TABLE}') WHERE name = 'backend'"),
+)
+POSTGRESQL: Final = Dialect(
+    "postgresql",
+    has_row_locks=True,
+    of_backend=Statement(
+        f"SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('{TABLE}') AND attname = 'backend'"
+    ),
+)
 DIALECTS: Final[Mapping[str, Dialect]] = {one.name: one for one in (SQLITE, POSTGRESQL)}
 
 EVERY_ROW: Final = Statement(

@@ -60,8 +60,12 @@ class CountWaiting(NamedTuple):
     """How many are not refused."""
 
 
+class FindOtherTable(NamedTuple):
+    """A row where the table is another's, whose rows are for more than one daemon."""
+
+
 Take: TypeAlias = TakeKeys | TakeOlder | TakeBehind
 """Rows to submit, as many as are read at a time, the oldest first; where there are locks, nobody else gets them."""
 
-Wanted: TypeAlias = Take | Delete | Refusal | Again | CountWaiting
+Wanted: TypeAlias = Take | Delete | Refusal | Again | CountWaiting | FindOtherTable
 """Answered by rows."""
