@@ -190,17 +190,21 @@ class TaskBackend:
         outbox = _outbox()
         with self._refusals():
             row = outbox.new_row({**made.wanted, "options": made.options})._replace(key=made.result.id)
-            outbox.submit(row, self.alias, lambda job: self._tell_of_outbox(made.result, job))
+            outbox.submit(
+                row, self.alias, lambda job: self._tell_of_outbox(made.result, _try_created_at(job))
+            )
 
-    def tell_left(self, asked: JsonObject, job: Job) -> None:
-        """Tell that the job of a row of the outbox was submitted here, which another process has left."""
+    def tell_left(self, asked: JsonObject) -> None:
+        """Tell that the job of a row of the outbox was submitted here, which another process has left; nothing is asked
+        of the daemon for that.
+        """
         key = asked["options"]["idempotency_key"]
         with suppress(self.names.exceptions.TaskResultDoesNotExist):  # then nobody here would know what it is
-            self._tell_of_outbox(self._read(key, _outbox().asked_job(asked)), job)
+            self._tell_of_outbox(self._read(key, _outbox().asked_job(asked)), None)
 
-    def _tell_of_outbox(self, result: Any, job: Job) -> None:
+    def _tell_of_outbox(self, result: Any, created_at: str | None) -> None:
         """The same for a job that others may follow: no receiver holds them up."""
-        self._tell_enqueued(result, _try_created_at(job), self.names.signals.task_enqueued.send_robust)
+        self._tell_enqueued(result, created_at, self.names.signals.task_enqueued.send_robust)
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:

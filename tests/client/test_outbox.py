@@ -31,9 +31,9 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from bgjob import Client, command, connections, errors
 from bgjob.codec import JsonObject, Request
 from bgjob.errors import OpenTransactionError, RequestError
-from bgjob.outbox import DDL, AsyncOutbox, Outbox, table
-from bgjob.outbox.databases import database_of, marked
-from bgjob.outbox.flushing import again, all_rows
+from bgjob.outbox import DDL, AsyncOutbox, Outbox, flushing, outboxes, table
+from bgjob.outbox.databases import database_of, is_trouble, marked
+from bgjob.outbox.flushing import Flush, again, all_rows
 from bgjob.outbox.outboxes import answer, carried_out, run_by
 from bgjob.outbox.rows import OWNERS_TIME
 from bgjob.outbox.statements import Statement
@@ -91,6 +91,13 @@ AUTOCOMMIT = {
     "sqlite3": by_sqlite3(isolation_level=None),
     "psycopg": by_psycopg(autocommit=True),
 }
+
+
+@pytest.fixture(autouse=True)
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No keys of other tests, and time for a machine that is busy."""
+    monkeypatch.setattr(flushing, "BUDGET", 3600.0)
+    monkeypatch.setattr(outboxes, "_of_daemons", {})
 
 
 class Shop:
@@ -270,7 +277,7 @@ def test_a_row_that_is_refused_for_good_is_kept_with_the_reason(
 def test_what_another_process_has_just_written_is_left_to_it(shop: Shop) -> None:
     shop.submit()
     shop.commit()
-    another = Outbox("/nowhere")
+    another = Outbox("/nowhere else")
     with recorded() as jobs:
         another.flush(shop.connection)
         assert not jobs
@@ -312,11 +319,13 @@ def test_values_are_marked_as_sqlalchemys_drivers_want_it(style: str, sql: str) 
     assert marked("x = ? AND y = ?", style) == sql
 
 
-def test_the_event_of_a_sessions_commit_flushes_over_a_connection_of_its_own(plain: Shop) -> None:
-    engine = sqlalchemy.create_engine(f"sqlite:///{plain.path}")
+def test_the_event_of_a_sessions_commit_flushes_over_an_engine_of_its_own(plain: Shop) -> None:
+    url = f"sqlite:///{plain.path}"
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.QueuePool, pool_size=1, max_overflow=0)
+    flushes = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
 
     def flush(session: Session) -> None:
-        with engine.connect() as connection:
+        with flushes.connect() as connection:
             plain.outbox.flush(connection)
 
     with Session(engine) as session, recorded() as jobs:
@@ -363,13 +372,11 @@ def test_rows_that_wait_hold_up_nobody_behind_them(plain: Shop) -> None:
     for name in ["Full"] * 230 + ["Other"]:
         plain.outbox.submit(plain.connection, name, "run")
     plain.commit()
-    with refusing(Full=full, Other=None) as daemon, Client("/nowhere") as client:
+    with refusing(Full=full, Other=None), Client("/nowhere") as client:
         database = database_of(plain.connection)
-        flushed = carried_out(
-            all_rows(database.dialect.has_row_locks), run_by(database), partial(answer, client)
-        )
+        rules = Flush(database.dialect.has_row_locks, time.monotonic)
+        flushed = carried_out(all_rows(rules), run_by(database), partial(answer, client))
     assert (flushed.submitted, flushed.waiting, flushed.trouble) == (1, 230, full)
-    assert len(daemon.asked) == 231
     assert len(plain.rows()) == 230
 
 
@@ -422,14 +429,64 @@ def test_a_row_may_be_flushed_over_another_connection_than_wrote_it(plain: Shop)
         assert len(jobs) == 1
 
 
-def test_a_process_that_never_flushes_keeps_no_key_for_long(
+def test_own_rows_are_submitted_however_long_ago_they_were_written(
     plain: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.monotonic()
-    for second in range(20):
-        monkeypatch.setattr(time, "monotonic", lambda second=second: now + second)
+    with monkeypatch.context() as past:
+        past.setattr(time, "monotonic", lambda: now - 2 * OWNERS_TIME)
+        for _ in range(150):
+            plain.submit()
+    plain.commit()
+    with recorded():
+        assert Outbox("/nowhere").flush(plain.connection).submitted == 150
+
+
+def test_a_process_that_never_flushes_keeps_so_many_keys(
+    plain: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outboxes, "MOST_OWN", 3)
+    keys = [plain.submit() for _ in range(5)]
+    assert list(plain.outbox._own) == keys[2:]
+
+
+def test_what_was_rolled_back_is_looked_for_no_longer_than_others_leave_it(
+    plain: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain.submit()
+    plain.connection.rollback()
+    plain.outbox.flush(plain.connection)
+    assert plain.outbox._own
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2 * OWNERS_TIME)
+    plain.outbox.flush(plain.connection)
+    assert not plain.outbox._own
+
+
+def test_an_attempt_submits_no_rows_of_others(plain: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    Outbox().submit(plain.connection, *MAIL)
+    plain.commit()
+    plain.age()
+    monkeypatch.setenv("BGJOB_MARK", "of a fork server")
+    with recorded() as jobs:
         plain.submit()
-    assert len(plain.outbox._own) == OWNERS_TIME + 1
+        plain.commit()
+        plain.outbox.flush(plain.connection)
+    assert len(jobs) == 1
+
+
+def test_a_connection_to_the_daemon_is_kept_unless_that_is_away_and_then_closed(
+    plain: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Client] = []
+    monkeypatch.setattr(Client, "close", lambda client: closed.append(client))
+    troubles = [errors.QueueFullError(queue="mail", limit=1), errors.unreachable("/x", OSError(111, "no"))]
+    for trouble, count in zip(troubles, (0, 1), strict=True):
+        plain.submit()
+        plain.commit()
+        with refusing(**{MAIL[0]: trouble}):
+            plain.outbox.flush(plain.connection)
+        assert (len(closed), plain.outbox._client is None) == (count, bool(count))
 
 
 # Connections that fail, or are none
@@ -450,6 +507,26 @@ def test_a_database_that_is_away_after_the_commit_costs_a_line_of_the_log(
         plain.outbox.flush(plain.connection)
     assert len(jobs) == 1
     assert plain.rows() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "is_a_line"),
+    [
+        (sqlalchemy.exc.TimeoutError("no connection of the pool is free"), True),
+        (psycopg.errors.IdleInTransactionSessionTimeout("terminated"), True),
+        (psycopg.errors.SerializationFailure("again"), True),
+        (OSError("unreachable"), True),
+        (sqlite3.OperationalError("database is locked"), True),
+        (sqlite3.OperationalError("no such table: bgjob_outbox"), False),
+        (psycopg.errors.UndefinedTable('relation "bgjob_outbox" does not exist'), False),
+        (sqlalchemy.exc.InvalidRequestError("the session is closed"), False),
+        (TypeError("a bug"), False),
+    ],
+)
+def test_what_the_database_has_after_the_commit_is_a_line_and_a_mistake_an_error(
+    error: Exception, is_a_line: bool
+) -> None:
+    assert is_trouble(error) is is_a_line
 
 
 def test_a_mistake_in_the_program_is_raised(plain: Shop) -> None:

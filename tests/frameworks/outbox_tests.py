@@ -35,6 +35,7 @@ import bgjob.testing  # noqa: E402
 from bgjob import Client  # noqa: E402
 from bgjob.django import flushing, outbox, run_background_job  # noqa: E402
 from bgjob.django.models import OutboxRow  # noqa: E402
+from bgjob.outbox import flushing as rules  # noqa: E402
 from bgjob.outbox.rows import PORTION  # noqa: E402
 from bgjob.testing import no_daemon  # noqa: E402
 
@@ -43,7 +44,8 @@ _AWAY = {"on_commit": "outbox", "address": "/nowhere/s.sock"}
 
 def setUpModule() -> None:
     logging.getLogger("bgjob.outbox").addHandler(logging.NullHandler())
-    flushing.PATIENCE = 20.0  # the machine may be busy
+    flushing.PATIENCE = rules.BUDGET = 20.0  # the machine may be busy
+    rules.OWNERS_TIME = 3600.0
     for using in ("default", "other"):
         call_command("migrate", database=using, run_syncdb=True, verbosity=0)
 
@@ -64,7 +66,7 @@ def left(**changes: Any) -> Any:
     """The result of a task whose row has stayed, for longer than it is left to whoever wrote it."""
     with daemon_away(), transaction.atomic():
         result = enqueued(**changes)
-    OutboxRow.objects.filter(key=result.id).update(created_at=timezone.now() - timedelta(minutes=1))
+    OutboxRow.objects.filter(key=result.id).update(created_at=timezone.now() - timedelta(hours=2))
     return result
 
 
@@ -217,7 +219,7 @@ class Left(Outbox):
             raise ZeroDivisionError
 
         mine, young = left(), left()
-        OutboxRow.objects.filter(key=young.id).update(created_at=timezone.now() + timedelta(hours=1))
+        OutboxRow.objects.filter(key=young.id).update(created_at=timezone.now())
         flushing._at_rest_until.clear()
         task_enqueued.connect(note)
         try:
@@ -272,7 +274,7 @@ class Left(Outbox):
     def test_the_command_goes_on_looking_and_says_once_that_the_database_is_away(self) -> None:
         result = left()
         young = left()
-        OutboxRow.objects.filter(key=young.id).update(created_at=timezone.now() + timedelta(hours=1))
+        OutboxRow.objects.filter(key=young.id).update(created_at=timezone.now())
         all_rows, away = flushing.all_rows, [OperationalError("gone"), OperationalError("gone")]
 
         def look(using: str) -> Any:

@@ -101,9 +101,10 @@ def _close(connection: Any) -> None:
 
 
 def _flushed(client: Client, database: Database) -> Flushed:
-    from bgjob.outbox.flushing import all_rows
+    from bgjob.outbox.flushing import Flush, all_rows
 
-    return _carried_out(client, database, all_rows(database.dialect.has_row_locks))
+    flush = Flush(database.dialect.has_row_locks, time.monotonic)
+    return _carried_out(client, database, all_rows(flush))
 
 
 def _carried_out(client: Client, database: Database, steps: Generator[Any, Any, T]) -> T:
@@ -114,8 +115,7 @@ def _carried_out(client: Client, database: Database, steps: Generator[Any, Any, 
 
 def _trouble(error: Exception) -> str:
     """What is told of a daemon or a database that is away, or of a table that is not there. Raises what is a bug."""
-    from bgjob.outbox.databases import is_of_database
-    from bgjob.outbox.rows import TABLE
+    from bgjob.outbox.databases import is_missing_table, is_of_database
 
     if isinstance(error, NoDriverError):
         return str(error)
@@ -124,8 +124,7 @@ def _trouble(error: Exception) -> str:
     if not is_of_database(error):
         raise error
     told = " ".join(str(error).split())
-    is_missing = TABLE in told and ("no such" in told or "not exist" in told)
-    return followed(told, "`bgjob outbox --ddl` prints what makes it") if is_missing else told
+    return followed(told, "`bgjob outbox --ddl` prints what makes it") if is_missing_table(error) else told
 
 
 def _tell(flushed: Flushed, is_json: bool) -> None:

@@ -26,18 +26,19 @@ from bgjob.connections import try_substitute
 from bgjob.django.models import OutboxRow
 from bgjob.errors import BgjobError
 from bgjob.outbox import flushing
-from bgjob.outbox.flushing import Flushed
-from bgjob.outbox.outboxes import answer, carried_out, not_flushed, told
+from bgjob.outbox.flushing import Flush, Flushed, Left
+from bgjob.outbox.outboxes import answer, carried_out, is_attempt, not_flushed, told
 from bgjob.outbox.rows import KEY_TAKEN, PORTION, Fate, fate
 from bgjob.outbox.steps import (
     Again,
     CountWaiting,
     Delete,
     FindOtherTable,
+    Place,
     Refusal,
     TakeBehind,
     TakeKeys,
-    TakeOlder,
+    TakeLeft,
     Turn,
     Wanted,
 )
@@ -98,12 +99,19 @@ def _on_commit(key: str, using: str) -> None:
 def left(sender: Sender, using: str, own: MutableMapping[str, Tell] | None = None) -> None:
     """Submit these rows, and a portion of what was left by others; a line of the log tells what is in the way."""
     own = {} if own is None else own
-    flush = _Flush(sender, using, own)
+    others = None if is_attempt() else _lefts.setdefault((using, sender.alias), Left())
+    carrier = _Carrier(sender, using, own)
     try:
-        flushed = flush.carry_out(flushing.after_commit(flush.table.has_row_locks, own, datetime.now(UTC)))
+        flushed = carrier.carry_out(
+            lambda rules: flushing.after_commit(rules, own, others, datetime.now(UTC))
+        )
     except Exception as error:
         flushed = not_flushed(error)
     told(flushed)
+
+
+_lefts: dict[tuple[str, str], Left] = {}
+"""By database and backend."""
 
 
 # For the command
@@ -115,12 +123,12 @@ def all_rows(using: str) -> Flushed:
     waiting = OutboxRow.objects.using(using).filter(refused=None)
     for alias in waiting.order_by("backend").values_list("backend", flat=True).distinct():
         try:
-            flush = _Flush(Sender(alias), using, {})
+            carrier = _Carrier(Sender(alias), using, {})
         except ImproperlyConfigured as error:
             count = waiting.filter(backend=alias).count()
             whole = whole.and_then(Flushed(waiting=count, trouble=error))
         else:
-            whole = whole.and_then(flush.carry_out(flushing.all_rows(flush.table.has_row_locks)))
+            whole = whole.and_then(carrier.carry_out(flushing.all_rows))
     return whole
 
 
@@ -155,12 +163,11 @@ class Table:
                 self._turn(step)
             case TakeKeys(keys):
                 return self._taken(Q(key__in=keys))
-            case TakeOlder(than):
-                return self._taken(Q(created_at__lt=_as_stored(than)))
-            case TakeBehind(None):
-                return self._taken(Q())
-            case TakeBehind((at, key)):
-                return self._taken(Q(created_at__gt=at) | Q(created_at=at, key__gt=key))
+            case TakeLeft(before, after, place):
+                left = Q(created_at__lt=_as_stored(before)) | Q(created_at__gt=_as_stored(after))
+                return self._taken(left & _behind(place))
+            case TakeBehind(place):
+                return self._taken(_behind(place))
             case Delete(keys):
                 self._rows.filter(key__in=keys).delete()
             case Refusal(key, why):
@@ -197,12 +204,19 @@ class Table:
         return found
 
 
+def _behind(place: Place | None) -> Q:
+    if place is None:
+        return Q()
+    at, key = place
+    return Q(created_at__gt=at) | Q(created_at=at, key__gt=key)
+
+
 def _as_stored(at: datetime) -> datetime:
     return at if settings.USE_TZ else timezone.make_naive(at, timezone.get_default_timezone())
 
 
-class _Flush:
-    """A flush of a backend's rows, of which `own` tells who hears of those that are this process's."""
+class _Carrier:
+    """Carries out a flush of a backend's rows, of which `own` tells who hears of those that are this process's."""
 
     def __init__(self, sender: Sender, using: str, own: MutableMapping[str, Tell]) -> None:
         self.table = Table(using, sender.alias)
@@ -210,9 +224,9 @@ class _Flush:
         self._own = own
         self._stored: list[tuple[JsonObject, Job]] = []
 
-    def carry_out(self, steps: flushing.Steps) -> Flushed:
+    def carry_out(self, steps: Callable[[Flush], flushing.Steps]) -> Flushed:
         """What it comes to; what raises on the way rolls back."""
-        return carried_out(steps, self._run, self._ask)
+        return carried_out(steps(Flush(self.table.has_row_locks, time.monotonic)), self._run, self._ask)
 
     def _run(self, step: Wanted | Turn) -> list[tuple[Any, ...]]:
         rows = self.table.run(step)
@@ -231,7 +245,7 @@ class _Flush:
         for asked, job in stored:
             tell = self._own.get(asked["options"]["idempotency_key"])
             if tell is None:
-                self._sender.tell_left(asked, job)
+                self._sender.tell_left(asked)
             else:
                 tell(job)
 
@@ -264,10 +278,10 @@ class Sender:
         """A job of this daemon's."""
         return Job(self._client, job_id)
 
-    def tell_left(self, asked: JsonObject, job: Job) -> None:
-        """Tell of a job, and what was asked for it, that another process has left."""
+    def tell_left(self, asked: JsonObject) -> None:
+        """Tell of a job that another process has left, by what was asked for it."""
         if self._backend is not None:
-            self._backend.tell_left(asked, job)
+            self._backend.tell_left(asked)
 
 
 _at_rest_until: dict[str, float] = {}

@@ -12,7 +12,7 @@ from bgjob.codec import JsonObject
 from bgjob.errors import BgjobError
 from bgjob.outbox.databases import AsyncDatabase, async_database_of
 from bgjob.outbox.flushing import Flushed, Steps
-from bgjob.outbox.outboxes import BaseOutbox, not_flushed, told, whose_table
+from bgjob.outbox.outboxes import BaseOutbox, is_daemon_away, not_flushed, told, whose_table
 from bgjob.outbox.steps import Turn
 
 if TYPE_CHECKING:
@@ -52,8 +52,10 @@ class AsyncOutbox(BaseOutbox):
             flushed = await _carried_out(steps, database, client)
         except Exception as error:
             flushed = not_flushed(error)
-        if flushed.trouble is not None:
+        self._forget_old()
+        if is_daemon_away(flushed.trouble):
             self._client = None  # as in Outbox
+            await client.close()
         return told(flushed)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
+from bgjob.outbox.rows import TABLE
 from bgjob.outbox.statements import DIALECTS, POSTGRESQL, SQLITE, Dialect, Statement
 from bgjob.outbox.steps import Turn
 
@@ -56,12 +57,23 @@ def async_database_of(connection: Any) -> AsyncDatabase:
     return kind(connection)
 
 
-def is_away(error: BaseException) -> bool:
-    """Whether it says that the database cannot be had at present, and not that what is asked of it is wrong.
+def is_trouble(error: BaseException) -> bool:
+    """Whether it says that the database, or a pool of connections, does not do at present what it should, and not that
+    what is asked of it is wrong.
 
     Each driver, and SQLAlchemy too, has errors by these names (PEP 249).
     """
-    return any(kind.__name__ in ("OperationalError", "InterfaceError") for kind in type(error).__mro__)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & {"ProgrammingError", "InvalidRequestError", "ArgumentError"} or is_missing_table(error):
+        return False
+    packages = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    return isinstance(error, OSError) or bool(packages & _OF_DATABASES)
+
+
+def is_missing_table(error: BaseException) -> bool:
+    """Whether there is no outbox in the database."""
+    told = str(error)
+    return TABLE in told and ("no such" in told or "not exist" in told)
 
 
 def is_of_database(error: BaseException) -> bool:
@@ -200,6 +212,7 @@ def _run_by_sqlalchemy(connection: Any, step: Statement | Turn) -> Rows:
 
 
 _KINDS: Final = {"sqlite3": _Sqlite, "psycopg": _Psycopg, "sqlalchemy": _SqlAlchemy}
+_OF_DATABASES: Final = {*_KINDS, "aiosqlite", "asyncpg", "psycopg_pool", "psycopg2", "django"}
 _ASYNC_KINDS: Final = {"psycopg": _AsyncPsycopg, "sqlalchemy": _AsyncSqlAlchemy}
 """By the package of a connection's type."""
 

@@ -4,13 +4,13 @@ is asked of the database and of the daemon, to each of which the answer is sent 
 
 from __future__ import annotations
 
-from collections.abc import Generator, MutableMapping, Sequence
+from collections.abc import Callable, Generator, MutableMapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from bgjob import calls
 from bgjob.calls import Call
-from bgjob.errors import BgjobError, IdempotencyConflictError, TableOfDjangoError
+from bgjob.errors import BgjobError, IdempotencyConflictError, QueueFullError, TableOfDjangoError
 from bgjob.outbox.rows import KEY_TAKEN, OWNERS_TIME, PORTION, Fate, Row, fate, sentence, submission
 from bgjob.outbox.steps import (
     Again,
@@ -22,10 +22,18 @@ from bgjob.outbox.steps import (
     Take,
     TakeBehind,
     TakeKeys,
-    TakeOlder,
+    TakeLeft,
     Turn,
     Wanted,
 )
+
+PIECE: Final = 0.5
+"""Seconds after which it is written down what has become of rows: whoever is killed has done so much in vain, and locks
+are held for as long.
+"""
+
+BUDGET: Final = 1.0
+"""Seconds after which a flush begins with no more rows of others: whoever has committed waits for it."""
 
 Step: TypeAlias = Wanted | Turn | Call[Any]
 """Answered by rows, by nothing, or by what the daemon answers, which may be an error."""
@@ -56,34 +64,60 @@ class Flushed(NamedTuple):
 Steps: TypeAlias = Generator[Step, Any, Flushed]
 
 
-def after_commit(has_row_locks: bool, own: MutableMapping[str, Any], now: datetime) -> Steps:
-    """First the rows of the process itself, by their keys, and then a portion of those that others have left.
-
-    Keys are taken out whose rows need no more. `has_row_locks`: a row can be taken, so that others leave it.
+class Left:
+    """How far a process is with the rows that others have left: behind `place`, so that those that wait there hold up
+    no others; from the oldest on where that is None.
     """
-    flush = _Flush(has_row_locks)
+
+    place: Place | None = None
+
+
+def after_commit(flush: Flush, own: MutableMapping[str, Any], left: Left | None, now: datetime) -> Steps:
+    """First the rows of the process itself, by their keys, and then a portion of those that others have left, as far as
+    there is time, and unless `left` is None.
+
+    Keys are taken out whose rows need no more.
+    """
     keys = list(own)
-    for begin in range(0, len(keys), PORTION):
-        yield from flush.portion(TakeKeys(keys[begin : begin + PORTION]))
-    yield from flush.portion(TakeOlder(now - timedelta(seconds=OWNERS_TIME)))
+    while keys and not flush.is_over:
+        _, untried = yield from flush.portion(TakeKeys(keys[:PORTION]))
+        keys = [row[0] for row in untried] + keys[PORTION:]
+    if left is not None:
+        yield from _take_left(flush, left, now)
     for key in flush.settled:
         own.pop(key, None)
     return flush.result
 
 
-def all_rows(has_row_locks: bool) -> Steps:
+def _take_left(flush: Flush, left: Left, now: datetime) -> Generator[Step, Any, None]:
+    """A row of the future was written by a clock that was ahead."""
+    young = timedelta(seconds=OWNERS_TIME)
+    count = 0
+    while count < PORTION and not flush.is_over and flush.seconds < BUDGET:
+        tried, untried = yield from flush.portion(TakeLeft(now - young, now + young, left.place))
+        count += len(tried)
+        is_end = not untried and len(tried) < PORTION
+        left.place = None if is_end else _place(tried)
+        if not untried:
+            break
+
+
+def all_rows(flush: Flush) -> Steps:
     """Every row, past those that wait, however many more than were tried. Raises TableOfDjangoError."""
     yield from _refuse_other_table()
-    flush = _Flush(has_row_locks)
     place: Place | None = None
     while not flush.is_over:
-        rows = yield from flush.portion(TakeBehind(place))
-        if len(rows) < PORTION:
+        tried, untried = yield from flush.portion(TakeBehind(place))
+        if not untried and len(tried) < PORTION:
             break
-        place = rows[-1][2], rows[-1][0]
+        place = _place(tried)
     ((waiting,),) = yield CountWaiting()
     yield Turn.COMMIT
     return flush.result._replace(waiting=waiting)
+
+
+def _place(rows: _Rows) -> Place:
+    return rows[-1][2], rows[-1][0]
 
 
 def again(keys: Sequence[str]) -> Generator[Step, Any, bool]:
@@ -103,57 +137,64 @@ def _refuse_other_table() -> Generator[Step, Any, None]:
         raise TableOfDjangoError
 
 
-class _Flush:
-    """A flush on its way. `is_over`: the daemon takes nothing at present."""
+class Flush:
+    """A flush on its way, by a clock in seconds. `has_row_locks`: a row can be taken, so that others leave it.
+    `is_over`: the daemon takes nothing at present.
+    """
 
-    def __init__(self, has_row_locks: bool) -> None:
+    def __init__(self, has_row_locks: bool, clock: Callable[[], float]) -> None:
         self._has_row_locks = has_row_locks
+        self._clock = clock
+        self._begun = clock()
+        self._full: dict[tuple[str, Any], QueueFullError] = {}
         self.is_over = False
         self.settled: list[str] = []
         self.result = Flushed()
 
-    def portion(self, wanted: Take) -> Generator[Step, Any, _Rows]:
-        """Submit the rows that are taken; those rows.
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return self._clock() - self._begun
+
+    def portion(self, wanted: Take) -> Generator[Step, Any, tuple[_Rows, _Rows]]:
+        """Submit the rows that are taken: those that were tried, and those for which there was no time, as what became
+        of the others is to be written down.
 
         They stay locked until the end, so that nobody else submits them; where there are no such locks, nothing is
         locked while the daemon is asked: a second submit is the same job.
         """
-        if self.is_over:
-            return ()
         yield Turn.BEGIN
         rows: _Rows = yield wanted
         if not self._has_row_locks:
             yield Turn.COMMIT
-        submitted, refused = yield from self._submit_each(rows)
+        tried, submitted, refused = yield from self._submit_each(rows)
         if submitted:
             yield Delete(submitted)
         for key, why in refused:
             yield Refusal(key, why)
         yield Turn.COMMIT
         self._add(submitted, refused)
-        return rows
+        return rows[:tried], rows[tried:]
 
-    def _submit_each(self, rows: _Rows) -> Generator[Step, Any, tuple[list[str], list[Refusal]]]:
-        """The keys of those that are submitted, and those that are refused for good."""
+    def _submit_each(self, rows: _Rows) -> Generator[Step, Any, tuple[int, list[str], list[Refusal]]]:
+        """How many were tried, the keys of those that are submitted, and those that are refused for good."""
         submitted: list[str] = []
         refused: list[Refusal] = []
+        tried, until = 0, self.seconds + PIECE
         for key, request, *_ in rows:
-            found, error = yield from _submit(Row(key, request))
+            found, error = yield from self._submit(Row(key, request))
+            tried += 1
             match found:
                 case Fate.DELETED:
                     submitted.append(key)
                 case Fate.REFUSED:
                     refused.append(Refusal(key, sentence(error)))
-                case Fate.WAITS:
-                    self._keep(error)
-                case Fate.ALL_WAIT:
-                    self._keep(error)
-                    self.is_over = True
-                    break
-        return submitted, refused
-
-    def _keep(self, error: Exception | None) -> None:
-        self.result = self.result._replace(waiting=self.result.waiting + 1, trouble=error)
+                case _:
+                    self.result = self.result._replace(waiting=self.result.waiting + 1, trouble=error)
+            self.is_over = found is Fate.ALL_WAIT
+            if self.is_over or self.seconds >= until:
+                break
+        return tried, submitted, refused
 
     def _add(self, submitted: Sequence[str], refused: Sequence[Refusal]) -> None:
         self.settled += [*submitted, *(refusal.key for refusal in refused)]
@@ -162,18 +203,23 @@ class _Flush:
             submitted=before.submitted + len(submitted), refused=(*before.refused, *refused)
         )
 
-
-def _submit(row: Row) -> Generator[Step, Any, tuple[Fate, Exception | None]]:
-    """What becomes of the row, and the error by which."""
-    try:
-        call = submission(row)
-    except Exception as error:  # whoever has written it: it is to stop no other
-        return Fate.REFUSED, error
-    ended = yield call
-    if isinstance(ended, IdempotencyConflictError):
-        return (yield from _compare(row.key, call))
-    refusal = ended if isinstance(ended, BgjobError) else None
-    return fate(refusal), refusal
+    def _submit(self, row: Row) -> Generator[Step, Any, tuple[Fate, Exception | None]]:
+        """What becomes of the row, and the error by which; a queue that is full is not asked for again."""
+        try:
+            call = submission(row)
+        except Exception as error:  # whoever has written it: it is to stop no other
+            return Fate.REFUSED, error
+        queue = call.parameters["options"].get("queue")
+        lane = ("queue", queue) if queue is not None else ("class", call.parameters["class_name"])
+        if lane in self._full:
+            return Fate.WAITS, self._full[lane]
+        ended = yield call
+        if isinstance(ended, QueueFullError):
+            self._full[lane] = ended
+        if isinstance(ended, IdempotencyConflictError):
+            return (yield from _compare(row.key, call))
+        refusal = ended if isinstance(ended, BgjobError) else None
+        return fate(refusal), refusal
 
 
 def _compare(key: str, asked: Call[int]) -> Generator[Step, Any, tuple[Fate, Exception | None]]:

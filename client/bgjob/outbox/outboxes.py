@@ -5,6 +5,7 @@ it.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -16,10 +17,16 @@ from bgjob import calls, text
 from bgjob.calls import Call
 from bgjob.client import Client
 from bgjob.codec import JsonObject
-from bgjob.errors import BgjobError, OpenTransactionError, TableOfDjangoError
+from bgjob.errors import (
+    BgjobError,
+    DaemonUnavailableError,
+    OpenTransactionError,
+    ShuttingDownError,
+    TableOfDjangoError,
+)
 from bgjob.outbox import flushing
-from bgjob.outbox.databases import AsyncDatabase, Database, database_of, is_away, is_of_other_table
-from bgjob.outbox.flushing import Flushed, Step, Steps
+from bgjob.outbox.databases import AsyncDatabase, Database, database_of, is_of_other_table, is_trouble
+from bgjob.outbox.flushing import Flush, Flushed, Left, Step, Steps
 from bgjob.outbox.rows import OWNERS_TIME, Row, new_row
 from bgjob.outbox.steps import Turn
 
@@ -30,14 +37,20 @@ T = TypeVar("T")
 
 _LOG: Final = logging.getLogger("bgjob.outbox")
 
+MOST_OWN: Final = 10_000
+"""Keys that a process keeps that never flushes; what it forgets is for others to submit."""
+
+_of_daemons: dict[str | None, tuple[dict[str, float], Left]] = {}
+"""By address: the keys of the rows that this process has written, and when, and how far it is with those of others."""
+
 
 class BaseOutbox:
-    """Where the daemon is, and which rows this process has written lately."""
+    """Where the daemon is, and which rows this process has written for it, by whichever outbox."""
 
     def __init__(self, address: str | None = None, *, timeout: float = 2.0) -> None:
         self._address = address
         self._timeout = timeout
-        self._own: dict[str, float] = {}
+        self._own, self._left = _of_daemons.setdefault(address, ({}, Left()))
 
     def _row(
         self,
@@ -51,21 +64,21 @@ class BaseOutbox:
         """A new one, of which this process keeps the key."""
         job = calls.job_of(class_name, method_name, parameters, retry_count, options)
         row = new_row(job, None, None, now)
-        self._forget_old()
+        if len(self._own) >= MOST_OWN:
+            self._own.pop(next(iter(self._own)), None)
         self._own[row.key] = time.monotonic()
         return row
 
     def _steps(self, database: Database | AsyncDatabase) -> Steps:
-        """Those of a flush. Raises OpenTransactionError.
-
-        A row is the process's own as long as others leave it, and no longer: it may have been rolled back.
-        """
+        """Those of a flush. Raises OpenTransactionError."""
         if database.is_in_transaction:
             raise OpenTransactionError
-        self._forget_old()
-        return flushing.after_commit(database.dialect.has_row_locks, self._own, datetime.now(UTC))
+        flush = Flush(database.dialect.has_row_locks, time.monotonic)
+        left = None if is_attempt() else self._left
+        return flushing.after_commit(flush, self._own, left, datetime.now(UTC))
 
     def _forget_old(self) -> None:
+        """Leave to others what was still there after a flush, or was rolled back."""
         since = time.monotonic() - OWNERS_TIME
         for key, at in self._own.copy().items():
             if at >= since:
@@ -120,8 +133,10 @@ class Outbox(BaseOutbox):
             flushed = carried_out(steps, run_by(database), partial(answer, client))
         except Exception as error:
             flushed = not_flushed(error)
-        if flushed.trouble is not None:
+        self._forget_old()
+        if is_daemon_away(flushed.trouble):
             self._client = None  # a new one does not wait for a daemon that was there
+            client.close()
         return told(flushed)
 
 
@@ -171,9 +186,23 @@ def answer(client: Client, call: Call[T]) -> T | BgjobError:
         return error
 
 
+def is_attempt() -> bool:
+    """Whether this process is that of a job, or of its: what it submits is told as that job's, and so no rows of
+    others.
+    """
+    return "BGJOB_MARK" in os.environ
+
+
+def is_daemon_away(error: Exception | None) -> bool:
+    """Whether nothing will come over the connection that there is."""
+    return isinstance(error, DaemonUnavailableError | ShuttingDownError)
+
+
 def not_flushed(error: Exception) -> Flushed:
-    """Of a flush that the database has ended. Raises the error, unless the database is away."""
-    if not is_away(error):
+    """Of a flush that the database has ended, which costs a line of the log. Raises the error where that is a mistake
+    of the program.
+    """
+    if not is_trouble(error):
         raise error
     _LOG.warning("the outbox is not flushed, jobs stay in it: %s", text.one_line(str(error)))
     return Flushed()

@@ -12,10 +12,11 @@ from bgjob.outbox.steps import (
     CountWaiting,
     Delete,
     FindOtherTable,
+    Place,
     Refusal,
     TakeBehind,
     TakeKeys,
-    TakeOlder,
+    TakeLeft,
     Turn,
     Wanted,
 )
@@ -74,11 +75,11 @@ class Dialect(NamedTuple):
                 return step
             case TakeKeys(keys):
                 return self._taken("key, request", f"key IN ({_marks(keys)})", tuple(keys))
-            case TakeOlder(than):
-                return self._taken("key, request", "created_at < ?", (self.instant(than),))
+            case TakeLeft(before, after, place):
+                left = (self.instant(before), self.instant(after))
+                return self._behind(place, "(created_at < ? OR created_at > ?)", left)
             case TakeBehind(place):
-                where, values = ("1 = 1", ()) if place is None else ("(created_at, key) > (?, ?)", place)
-                return self._taken("key, request, CAST(created_at AS text)", where, values)
+                return self._behind(place, "1 = 1", ())
             case Delete(keys):
                 return Statement(f"DELETE FROM {TABLE} WHERE key IN ({_marks(keys)})", tuple(keys))
             case Refusal(key, why):
@@ -91,6 +92,12 @@ class Dialect(NamedTuple):
                 return Statement(f"SELECT count(*) FROM {TABLE} WHERE refused IS NULL")
             case FindOtherTable():
                 return self.of_backend
+
+    def _behind(self, place: Place | None, where: str, values: tuple[Any, ...]) -> Statement:
+        if place is not None:
+            at = "CAST(CAST(? AS text) AS timestamptz)" if self.has_row_locks else "?"
+            where, values = f"{where} AND (created_at, key) > ({at}, ?)", (*values, *place)
+        return self._taken("key, request, CAST(created_at AS text)", where, values)
 
     def _taken(self, columns: str, where: str, values: tuple[Any, ...]) -> Statement:
         lock = " FOR UPDATE SKIP LOCKED" if self.has_row_locks else ""

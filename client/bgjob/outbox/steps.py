@@ -25,10 +25,14 @@ class TakeKeys(NamedTuple):
     keys: Sequence[str]
 
 
-class TakeOlder(NamedTuple):
-    """The oldest of those that were written before: key and request."""
+class TakeLeft(NamedTuple):
+    """The oldest, behind this place if there is one, of those that were written before or will be after: key, request
+    and `created_at`.
+    """
 
-    than: datetime
+    before: datetime
+    after: datetime
+    place: Place | None
 
 
 class TakeBehind(NamedTuple):
@@ -64,7 +68,7 @@ class FindOtherTable(NamedTuple):
     """A row where the table is another's, whose rows are for more than one daemon."""
 
 
-Take: TypeAlias = TakeKeys | TakeOlder | TakeBehind
+Take: TypeAlias = TakeKeys | TakeLeft | TakeBehind
 """Rows to submit, as many as are read at a time, the oldest first; where there are locks, nobody else gets them."""
 
 Wanted: TypeAlias = Take | Delete | Refusal | Again | CountWaiting | FindOtherTable
