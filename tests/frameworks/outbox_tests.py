@@ -21,6 +21,7 @@ from django.conf import settings  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.core.management import CommandError, call_command  # noqa: E402
 from django.db import OperationalError, connection, transaction  # noqa: E402
+from django.db.models.signals import post_delete, post_save  # noqa: E402
 from django.tasks import TaskResultStatus, task_backends  # noqa: E402
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist  # noqa: E402
 from django.tasks.signals import task_enqueued  # noqa: E402
@@ -140,6 +141,23 @@ class Transactions(Outbox):
         self.assertLess(len([one for one in queries if "INSERT" not in one["sql"]]), 20)
         self.assertTrue(all(self.is_stored(result) and result.enqueued_at for result in results))
         self.assertFalse(self.is_stored(dropped))
+
+    def test_receivers_of_every_model_hear_of_no_row(self) -> None:
+        seen: list[Any] = []
+
+        def note(sender: Any, **_: Any) -> None:
+            seen.append(sender)
+
+        signals = (post_save, post_delete)
+        for signal in signals:
+            signal.connect(note)
+        try:
+            with transaction.atomic():
+                self.assertTrue(enqueued())
+        finally:
+            for signal in signals:
+                signal.disconnect(note)
+        self.assertEqual((seen, OutboxRow.objects.count()), ([], 0))
 
     def test_the_row_is_in_the_database_of_the_transaction(self) -> None:
         with transaction.atomic("other"):
@@ -396,6 +414,10 @@ class Settings(unittest.TestCase):
         with mock.patch("django.apps.apps.is_installed", return_value=False):
             self.assertRaisesRegex(ImproperlyConfigured, "INSTALLED_APPS", enqueued)
             self.assertEqual([one.id for one in backend.check()], ["bgjob.E004"])
+
+    def test_an_id_that_no_database_takes_is_nobodys(self) -> None:
+        with self.assertRaises(TaskResultDoesNotExist):
+            tasks.welcome.using(backend="outbox").get_result("a\0b")
 
     def test_no_migration_is_missing(self) -> None:
         call_command("makemigrations", "bgjob", check=True, dry_run=True, verbosity=0)

@@ -169,7 +169,7 @@ class Table:
             case TakeBehind(place):
                 return self._taken(_behind(place))
             case Delete(keys):
-                self._rows.filter(key__in=keys).delete()
+                self._rows.filter(key__in=keys)._raw_delete(self._using)  # no signal either
             case Refusal(key, why):
                 self._rows.filter(key=key).update(refused=why)
             case Again(keys):
