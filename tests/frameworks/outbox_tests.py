@@ -439,13 +439,18 @@ class Settings(unittest.TestCase):
                 tasks.welcome.using(backend="outbox").get_result("a" * 32)
             transaction.set_rollback(True)
 
-    def test_the_command_says_what_makes_the_table(self) -> None:
+    def test_enqueue_and_command_and_check_say_what_makes_the_table(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE bgjob_outbox RENAME TO elsewhere")
+        heard = io.StringIO()
         try:
             with self.assertRaisesRegex(CommandError, "manage.py migrate") as told:
                 command()
+            with self.assertRaisesRegex(ImproperlyConfigured, "manage.py migrate"), transaction.atomic():
+                enqueued()
+            call_command("check", stderr=heard)
         finally:
             with connection.cursor() as cursor:
                 cursor.execute("ALTER TABLE elsewhere RENAME TO bgjob_outbox")
         self.assertEqual(told.exception.returncode, 69)
+        self.assertIn("bgjob.W005", heard.getvalue())

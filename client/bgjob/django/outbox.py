@@ -10,7 +10,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
-from django.db import connections, router
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error, connections, router
 from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
@@ -22,6 +23,7 @@ from bgjob.django.flushing import Sender, Tell
 from bgjob.django.models import OutboxRow
 from bgjob.errors import BgjobError
 from bgjob.outbox import rows
+from bgjob.outbox.databases import is_missing_table
 from bgjob.outbox.flushing import Flushed
 from bgjob.outbox.outboxes import told
 from bgjob.outbox.rows import Fate, Row, fate, submission
@@ -109,7 +111,13 @@ def _hear_of_missing_stand_in(row: Row) -> None:
 def _write(row: Row, backend: str, using: str) -> None:
     fields = {"key": row.key, "request": row.request, "backend": backend}
     written = OutboxRow(**fields, created_at=timezone.now())
-    OutboxRow.objects.using(using).bulk_create([written])  # no signal: receivers of all models have no part in it
+    try:
+        OutboxRow.objects.using(using).bulk_create([written])  # no signal: it is no receiver's of all models
+    except Error as error:
+        if is_missing_table(error):
+            told = f"the outbox has no table in the database {using!r}: manage.py migrate makes it"
+            raise ImproperlyConfigured(told) from error
+        raise
 
 
 # Where rows are

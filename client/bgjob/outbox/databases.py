@@ -73,7 +73,7 @@ def is_trouble(error: BaseException) -> bool:
 def is_missing_table(error: BaseException) -> bool:
     """Whether there is no outbox in the database."""
     told = str(error)
-    return TABLE in told and ("no such" in told or "not exist" in told)
+    return TABLE in told and any(how in told for how in ("no such", "not exist", "n't exist"))
 
 
 def is_of_database(error: BaseException) -> bool:
