@@ -37,12 +37,12 @@ from bgjob.outbox.flushing import Flush, again, all_rows
 from bgjob.outbox.outboxes import answer, carried_out, run_by
 from bgjob.outbox.rows import OWNERS_TIME
 from bgjob.outbox.statements import Statement
-from bgjob.testing import recorded
+from bgjob.testing import inline, recorded
 from tests.client.scripted import whole
 from tests.packaging.walkthrough import blocks_of
 from tests.postgresql import PostgreSQL
 
-_PAGE = Path(__file__).parents[2] / "docs" / "outbox.md"
+_TREE = Path(__file__).parents[2]
 
 MAIL = ("shop.Mail", "send")
 
@@ -718,7 +718,9 @@ def test_the_command_over_postgresql_with_the_table_that_it_prints(
 
 
 @pytest.mark.parametrize("name", ["buy_by_psycopg.py", "buy_by_sqlalchemy.py"])
-def test_what_the_page_shows_works(name: str, database: Callable[[], str], tmp_path: Path) -> None:
+def test_what_the_page_shows_works(
+    name: str, database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dsn = database()
     with psycopg.connect(dsn) as connection:
         connection.execute("DROP TABLE IF EXISTS orders")
@@ -727,9 +729,21 @@ def test_what_the_page_shows_works(name: str, database: Callable[[], str], tmp_p
             connection.execute(DDL["postgresql"])
     where = dict(part.split("=") for part in dsn.split())
     url = f"postgresql+psycopg://{where['user']}@/{where['dbname']}?host={where['host']}"
-    (block,) = (one for one in blocks_of(_PAGE.read_text(), "docs/outbox.md") if f"/{name}" in one.first_line)
+    (tmp_path / "myapp").mkdir()
+    (tmp_path / "myapp" / "jobs.py").write_text(block_of("README.md", "/myapp/jobs.py"))
     program = tmp_path / name
-    program.write_text(block.text.replace("dbname=shop", dsn).replace("postgresql+psycopg:///shop", url))
-    with recorded() as jobs:
-        runpy.run_path(str(program))
-    assert [job.parameters for job in jobs] == [{"to": "ada@example.com"}]
+    text = block_of("docs/outbox.md", f"/{name}")
+    program.write_text(text.replace("dbname=shop", dsn).replace("postgresql+psycopg:///shop", url))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        with inline(approved=["myapp.jobs.EmailNotification"]) as jobs:
+            runpy.run_path(str(program))
+    finally:
+        for module in ("myapp.jobs", "myapp"):
+            sys.modules.pop(module, None)
+    assert [job.result for job in jobs] == ["Thanks → ada@example.com"]
+
+
+def block_of(page: str, file: str) -> str:
+    (block,) = (one for one in blocks_of((_TREE / page).read_text(), page) if one.first_line.endswith(file))
+    return block.text
