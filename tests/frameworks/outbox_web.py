@@ -2,8 +2,8 @@
 
 In each round a process of its own stores an order and enqueues what packs it, in a transaction, and is killed at a line
 of what it runs for that, any from the insert to the last thing after the commit; a few roll back, and a few only submit
-what is left. Two play at a time, and print a line for each round. Once it is told so it submits all that has stayed,
-and ends with the orders that there are.
+what another has left. Two play at a time, and print a line for each round, with how far its order has come. Once it is
+told so it submits all that has stayed, and ends with the orders that there are.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import random
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any, Final
+from unittest import mock
 
 import django
 
@@ -26,6 +28,7 @@ from shop import tasks  # noqa: E402
 from shop.models import Order  # noqa: E402
 
 from bgjob.django import flushing  # noqa: E402
+from bgjob.django.models import OutboxRow  # noqa: E402
 
 _LOOKED_AT: Final = (
     "bgjob/django/",
@@ -80,6 +83,22 @@ def flush(name: str) -> None:
     flushing.all_rows("default")
 
 
+def leave(name: str) -> None:
+    """What a process leaves that is killed after its commit."""
+    with mock.patch.object(flushing, "at_commit"):
+        order(name)
+
+
+def tell(round: str, name: str) -> None:
+    """Print the line of a round, which ends with how far its order has come."""
+    reached = "deleted"
+    if not Order.objects.filter(name=name).exists():
+        reached = "not committed"
+    elif OutboxRow.objects.filter(request__contains=f'"{name}"').exists():
+        reached = "committed"
+    print(f"{name} {round}, {reached}", flush=True)
+
+
 def lines_of(deed: Callable[[str], None], name: str, at: int) -> int:
     """Have a process of its own do it, and be killed there; the number of lines, where it was not."""
     reading, writing = os.pipe()
@@ -104,12 +123,17 @@ def lines_of(deed: Callable[[str], None], name: str, at: int) -> int:
 def play(name: str, rounds: int, chance: random.Random) -> None:
     """Play the rounds."""
     deeds = (order, order, order, order_that_is_rolled_back, flush)
-    longest = {deed: lines_of(deed, f"{name}-{deed.__name__}", 0) for deed in dict.fromkeys(deeds)}
+    longest = {}
+    for deed in dict.fromkeys(deeds):
+        lines_of(leave, f"{name}-before-{deed.__name__}", 0)
+        longest[deed] = lines_of(deed, f"{name}-{deed.__name__}", 0)
     for number in range(rounds):
-        deed = deeds[number % len(deeds)]
+        deed, own = deeds[number % len(deeds)], f"{name}-{number}"
+        if deed is flush:
+            lines_of(leave, own, 0)
         at = chance.randint(1, longest[deed])
-        end = "ended" if lines_of(deed, f"{name}-{number}", at) else "killed"
-        print(f"{number} {deed.__name__} at line {at} of {longest[deed]}: {end}", flush=True)
+        end = "ended" if lines_of(deed, own, at) else "killed"
+        lines_of(partial(tell, f"{deed.__name__} at line {at} of {longest[deed]}: {end}"), own, 0)
 
 
 def main(name: str, rounds: int) -> None:
