@@ -139,7 +139,7 @@ class TaskBackend:
             job = await async_client(self.daemon).run_background_job(**made.job)
         with suppress(errors.BgjobError):  # as below
             created_at = (await job.refresh())["created_at"]
-        self._tell_enqueued(made.result, created_at)
+        self._send_enqueued(made.result, created_at)
         return made.result
 
     def _on_commit(self, task: Any) -> str | None:
@@ -183,28 +183,26 @@ class TaskBackend:
     def _submit(self, made: _Submission) -> None:
         with self._refusals():
             job = client(self.daemon).run_background_job(**made.job)
-        self._tell_enqueued(made.result, _try_created_at(job))
+        self._send_enqueued(made.result, _try_created_at(job))
 
     def _put_in_outbox(self, made: _Submission) -> None:
         """Have its row submit it after the commit, or submit it now where no transaction is open."""
         outbox = _outbox()
         with self._refusals():
             row = outbox.new_row({**made.wanted, "options": made.options})._replace(key=made.result.id)
-            outbox.submit(
-                row, self.alias, lambda job: self._tell_of_outbox(made.result, _try_created_at(job))
-            )
+            outbox.submit(row, self.alias, lambda job: self._announce(made.result, _try_created_at(job)))
 
-    def tell_left(self, asked: JsonObject) -> None:
+    def announce(self, asked: JsonObject) -> None:
         """Tell that the job of a row of the outbox was submitted here, which another process has left; nothing is asked
         of the daemon for that.
         """
         key = asked["options"]["idempotency_key"]
         with suppress(self.names.exceptions.TaskResultDoesNotExist):  # then nobody here would know what it is
-            self._tell_of_outbox(self._read(key, _outbox().asked_job(asked)), None)
+            self._announce(self._read(key, _outbox().asked_job(asked)), None)
 
-    def _tell_of_outbox(self, result: Any, created_at: str | None) -> None:
+    def _announce(self, result: Any, created_at: str | None) -> None:
         """The same for a job that others may follow: no receiver holds them up."""
-        self._tell_enqueued(result, created_at, self.names.signals.task_enqueued.send_robust)
+        self._send_enqueued(result, created_at, self.names.signals.task_enqueued.send_robust)
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -213,7 +211,7 @@ class TaskBackend:
         except _REFUSALS as error:
             raise self.names.invalid_task(str(error)) from error
 
-    def _tell_enqueued(self, result: Any, created_at: str | None, send: Any = None) -> None:
+    def _send_enqueued(self, result: Any, created_at: str | None, send: Any = None) -> None:
         object.__setattr__(result, "enqueued_at", _try_instant(created_at) or timezone.now())
         (send or self.names.signals.task_enqueued.send)(type(self), task_result=result)
 

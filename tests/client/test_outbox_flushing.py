@@ -9,7 +9,7 @@ from typing import Any
 
 from bgjob.calls import Call
 from bgjob.errors import BgjobError, QueueFullError
-from bgjob.outbox.flushing import Flush, Left, Steps, after_commit, all_rows
+from bgjob.outbox.flushing import Bookmark, Flush, Steps, after_commit, all_rows
 from bgjob.outbox.outboxes import carried_out
 from bgjob.outbox.rows import PORTION
 from bgjob.outbox.steps import CountWaiting, Delete, Refusal, TakeBehind, TakeKeys, TakeLeft
@@ -37,7 +37,7 @@ class Shop:
     def flush(self, steps: Callable[[Flush], Steps]) -> Any:
         return carried_out(steps(Flush(True, lambda: self._now)), self._run, self._ask)
 
-    def after_commit(self, *own: str, left: Left | None = None) -> Any:
+    def after_commit(self, *own: str, left: Bookmark | None = None) -> Any:
         return self.flush(lambda flush: after_commit(flush, dict.fromkeys(own), left, NOW))
 
     def _ask(self, call: Call[Any]) -> Any:
@@ -79,24 +79,24 @@ def test_what_has_become_of_rows_is_written_down_every_half_second() -> None:
 def test_after_a_second_no_more_rows_of_others_are_begun_with() -> None:
     shop = Shop(seconds=0.3)
     shop.write(100)
-    assert shop.after_commit(left=Left()).submitted == 4
+    assert shop.after_commit(left=Bookmark()).submitted == 4
 
 
 def test_a_flush_whose_own_rows_have_taken_long_takes_none_of_others() -> None:
     shop = Shop(seconds=0.3)
     own = shop.write(5)
     shop.write(5)
-    assert shop.after_commit(*own, left=Left()).submitted == 5
+    assert shop.after_commit(*own, left=Bookmark()).submitted == 5
 
 
 def test_of_others_a_hundred_are_taken_at_most() -> None:
     shop = Shop()
     shop.write(250)
-    assert shop.after_commit(left=Left()).submitted == 100
+    assert shop.after_commit(left=Bookmark()).submitted == 100
 
 
 def test_rows_of_others_that_wait_hold_up_no_others_for_longer_than_a_flush() -> None:
-    shop, left = Shop(Full=FULL), Left()
+    shop, left = Shop(Full=FULL), Bookmark()
     shop.write(100, "Full")
     shop.write(1)
     assert [shop.after_commit(left=left).submitted for _ in range(3)] == [0, 1, 0]
@@ -116,7 +116,7 @@ def test_a_row_that_a_clock_which_was_ahead_has_written_is_taken() -> None:
     shop = Shop()
     shop.write(1, at=NOW + timedelta(hours=1))
     shop.write(1, at=NOW + timedelta(seconds=1))
-    assert shop.after_commit(left=Left()).submitted == 1
+    assert shop.after_commit(left=Bookmark()).submitted == 1
 
 
 def test_a_slow_daemon_is_asked_for_every_row_by_whoever_flushes_all() -> None:

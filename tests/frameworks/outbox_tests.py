@@ -81,7 +81,7 @@ class Outbox(unittest.TestCase):
     def tearDown(self) -> None:
         for using in ("default", "other"):
             OutboxRow.objects.using(using).all().delete()
-        flushing._at_rest_until.clear()
+        flushing._not_asked_until.clear()
 
     def is_stored(self, result: Any) -> bool:
         try:
@@ -171,7 +171,7 @@ class Transactions(Outbox):
     def test_nothing_that_goes_wrong_with_what_was_left_is_the_error_of_a_task_that_was_submitted(
         self,
     ) -> None:
-        gone = mock.patch.object(flushing, "left", side_effect=RuntimeError("what a receiver raises"))
+        gone = mock.patch.object(flushing, "flush", side_effect=RuntimeError("what a receiver raises"))
         with gone, self.assertLogs("bgjob.outbox", "ERROR"):
             self.assertTrue(self.is_stored(enqueued()))
 
@@ -238,7 +238,7 @@ class Left(Outbox):
 
         mine, young = left(), left()
         OutboxRow.objects.filter(key=young.id).update(created_at=timezone.now())
-        flushing._at_rest_until.clear()
+        flushing._not_asked_until.clear()
         task_enqueued.connect(note)
         try:
             with self.assertLogs("django.dispatch", "ERROR"), transaction.atomic():

@@ -26,8 +26,8 @@ from bgjob.connections import try_substitute
 from bgjob.django.models import OutboxRow
 from bgjob.errors import BgjobError
 from bgjob.outbox import flushing
-from bgjob.outbox.flushing import Flush, Flushed, Left
-from bgjob.outbox.outboxes import answer, carried_out, is_attempt, not_flushed, told
+from bgjob.outbox.flushing import Bookmark, Flush, Flushed
+from bgjob.outbox.outboxes import answer, carried_out, is_attempt, logged, not_flushed
 from bgjob.outbox.rows import KEY_TAKEN, PORTION, Fate, fate
 from bgjob.outbox.steps import (
     Again,
@@ -45,7 +45,7 @@ from bgjob.outbox.steps import (
 
 T = TypeVar("T")
 
-Tell: TypeAlias = Callable[[Job], None]
+OnStored: TypeAlias = Callable[[Job], None]
 """Called with a job that has been stored."""
 
 PATIENCE: Final = 2.0
@@ -62,20 +62,20 @@ class _Own(NamedTuple):
     """A row of the transaction that is open: who submits it, and who hears of that."""
 
     sender: Sender
-    tell: Tell
+    on_stored: OnStored
 
 
 _owns: WeakKeyDictionary[Any, dict[str, _Own]] = WeakKeyDictionary()
 """By connection and key."""
 
 
-def at_commit(key: str, sender: Sender, tell: Tell, using: str) -> None:
+def at_commit(key: str, sender: Sender, on_stored: OnStored, using: str) -> None:
     """Have the commit of the transaction that is open submit this row, together with its others."""
     connection = connections[using]
     own = _owns.setdefault(connection, {})
     if not connection.run_on_commit:
         own.clear()  # of transactions that were rolled back
-    own[key] = _Own(sender, tell)
+    own[key] = _Own(sender, on_stored)
     transaction.on_commit(lambda: _on_commit(key, using), using=using, robust=True)
 
 
@@ -90,27 +90,26 @@ def _on_commit(key: str, using: str) -> None:
     else:
         return
     for sender in {one.sender.alias: one.sender for one in own.values()}.values():
-        if not sender.is_at_rest:
-            left(
-                sender, using, {key: one.tell for key, one in own.items() if one.sender.alias == sender.alias}
-            )
+        if not sender.has_just_failed:
+            of_backend = {key: one for key, one in own.items() if one.sender.alias == sender.alias}
+            flush(sender, using, {key: one.on_stored for key, one in of_backend.items()})
 
 
-def left(sender: Sender, using: str, own: MutableMapping[str, Tell] | None = None) -> None:
+def flush(sender: Sender, using: str, own: MutableMapping[str, OnStored] | None = None) -> None:
     """Submit these rows, and a portion of what was left by others; a line of the log tells what is in the way."""
     own = {} if own is None else own
-    others = None if is_attempt() else _lefts.setdefault((using, sender.alias), Left())
+    bookmark = None if is_attempt() else _bookmarks.setdefault((using, sender.alias), Bookmark())
     carrier = _Carrier(sender, using, own)
     try:
         flushed = carrier.carry_out(
-            lambda rules: flushing.after_commit(rules, own, others, datetime.now(UTC))
+            lambda rules: flushing.after_commit(rules, own, bookmark, datetime.now(UTC))
         )
     except Exception as error:
         flushed = not_flushed(error)
-    told(flushed)
+    logged(flushed)
 
 
-_lefts: dict[tuple[str, str], Left] = {}
+_bookmarks: dict[tuple[str, str], Bookmark] = {}
 """By database and backend."""
 
 
@@ -218,7 +217,7 @@ def _as_stored(at: datetime) -> datetime:
 class _Carrier:
     """Carries out a flush of a backend's rows, of which `own` tells who hears of those that are this process's."""
 
-    def __init__(self, sender: Sender, using: str, own: MutableMapping[str, Tell]) -> None:
+    def __init__(self, sender: Sender, using: str, own: MutableMapping[str, OnStored]) -> None:
         self.table = Table(using, sender.alias)
         self._sender = sender
         self._own = own
@@ -231,7 +230,7 @@ class _Carrier:
     def _run(self, step: Wanted | Turn) -> list[tuple[Any, ...]]:
         rows = self.table.run(step)
         if step is Turn.COMMIT:
-            self._tell()
+            self._call_back()
         return rows
 
     def _ask(self, call: Call[Any]) -> Any:
@@ -240,14 +239,14 @@ class _Carrier:
             self._stored.append((call.parameters, self._sender.job(ended)))
         return ended
 
-    def _tell(self) -> None:
+    def _call_back(self) -> None:
         stored, self._stored = self._stored, []
         for asked, job in stored:
-            tell = self._own.get(asked["options"]["idempotency_key"])
-            if tell is None:
-                self._sender.tell_left(asked)
+            on_stored = self._own.get(asked["options"]["idempotency_key"])
+            if on_stored is None:
+                self._sender.announce(asked)
             else:
-                tell(job)
+                on_stored(job)
 
 
 class Sender:
@@ -262,35 +261,35 @@ class Sender:
         self._client = _task_clients.hurried_client(daemon, daemon[1] if patience is None else patience)
 
     @property
-    def is_at_rest(self) -> bool:
+    def has_just_failed(self) -> bool:
         """Whether the daemon took nothing a moment ago: whoever has much to submit waits for it once."""
-        is_at_rest = time.monotonic() < _at_rest_until.get(self._client._path, 0.0)
-        return is_at_rest and try_substitute() is None
+        has_just_failed = time.monotonic() < _not_asked_until.get(self._client._path, 0.0)
+        return has_just_failed and try_substitute() is None
 
     def answer(self, call: Call[T]) -> T | BgjobError:
         """What the daemon answers, or the error with which that ends."""
         ended = answer(self._client, call)
         if isinstance(ended, BgjobError) and fate(ended) is Fate.ALL_WAIT:
-            _at_rest_until[self._client._path] = time.monotonic() + _REST
+            _not_asked_until[self._client._path] = time.monotonic() + _REST
         return ended
 
     def job(self, job_id: int) -> Job:
         """A job of this daemon's."""
         return Job(self._client, job_id)
 
-    def tell_left(self, asked: JsonObject) -> None:
+    def announce(self, asked: JsonObject) -> None:
         """Tell of a job that another process has left, by what was asked for it."""
         if self._backend is not None:
-            self._backend.tell_left(asked)
+            self._backend.announce(asked)
 
 
-_at_rest_until: dict[str, float] = {}
+_not_asked_until: dict[str, float] = {}
 
 
 def _backend(alias: str) -> Any:
     params = getattr(settings, "TASKS", {}).get(alias, {})
     made = import_string(params["BACKEND"])(alias, params) if "BACKEND" in params else None
-    if not hasattr(made, "tell_left"):
+    if not hasattr(made, "announce"):
         raise ImproperlyConfigured(
             f"rows of the outbox are for TASKS[{alias!r}], which is no backend of bgjob"
         )

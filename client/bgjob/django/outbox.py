@@ -19,13 +19,13 @@ from bgjob import calls, errors
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
 from bgjob.django import flushing
-from bgjob.django.flushing import Sender, Tell
+from bgjob.django.flushing import OnStored, Sender
 from bgjob.django.models import OutboxRow
 from bgjob.errors import BgjobError
 from bgjob.outbox import rows
 from bgjob.outbox.databases import is_missing_table
 from bgjob.outbox.flushing import Flushed
-from bgjob.outbox.outboxes import told
+from bgjob.outbox.outboxes import logged
 from bgjob.outbox.rows import Fate, Row, fate, submission
 from bgjob.words import Status
 
@@ -63,8 +63,8 @@ def new_row(job: Mapping[str, Any]) -> Row:
     return rows.new_row(job, None, None, datetime.now(UTC))
 
 
-def submit(row: Row, backend: str, tell: Tell, using: str | None = None) -> None:
-    """Write the row in the transaction that is open, whose commit submits it; where none is, submit it now. `tell`
+def submit(row: Row, backend: str, on_stored: OnStored, using: str | None = None) -> None:
+    """Write the row in the transaction that is open, whose commit submits it; where none is, submit it now. `on_stored`
     hears of the job where it is this process that has done so.
 
     Raises the RequestError of what is refused for good, where no transaction is open.
@@ -72,17 +72,17 @@ def submit(row: Row, backend: str, tell: Tell, using: str | None = None) -> None
     using = using or database()
     sender = Sender(backend, flushing.PATIENCE)
     if not _is_in_transaction(using):
-        _submit_now(row, sender, tell, using)
+        _submit_now(row, sender, on_stored, using)
         return
     _hear_of_missing_stand_in(row)
     _write(row, backend, using)
     if connections[using].in_atomic_block:
-        flushing.at_commit(row.key, sender, tell, using)
+        flushing.at_commit(row.key, sender, on_stored, using)
     # Else somebody commits by hand, of which nobody hears: it is for the next flush.
 
 
-def _submit_now(row: Row, sender: Sender, tell: Tell, using: str) -> None:
-    if sender.is_at_rest:
+def _submit_now(row: Row, sender: Sender, on_stored: OnStored, using: str) -> None:
+    if sender.has_just_failed:
         _write(row, sender.alias, using)
         return
     ended = sender.answer(submission(row))
@@ -90,13 +90,13 @@ def _submit_now(row: Row, sender: Sender, tell: Tell, using: str) -> None:
         if fate(ended) is Fate.REFUSED:
             raise ended
         _write(row, sender.alias, using)
-        told(Flushed(waiting=1, trouble=ended))
+        logged(Flushed(waiting=1, trouble=ended))
         return
     try:
-        flushing.left(sender, using)
+        flushing.flush(sender, using)
     except Exception:  # the job is stored all the same
         _log.exception("What was left in the outbox was not submitted")
-    tell(sender.job(ended))
+    on_stored(sender.job(ended))
 
 
 def _hear_of_missing_stand_in(row: Row) -> None:

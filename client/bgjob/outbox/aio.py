@@ -12,7 +12,7 @@ from bgjob.codec import JsonObject
 from bgjob.errors import BgjobError
 from bgjob.outbox.databases import AsyncDatabase, async_database_of
 from bgjob.outbox.flushing import Flushed, Steps
-from bgjob.outbox.outboxes import BaseOutbox, is_daemon_away, not_flushed, told, whose_table
+from bgjob.outbox.outboxes import BaseOutbox, is_daemon_away, logged, not_flushed, whose_table
 from bgjob.outbox.steps import Turn
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class AsyncOutbox(BaseOutbox):
         if is_daemon_away(flushed.trouble):
             self._client = None  # as in Outbox
             await client.close()
-        return told(flushed)
+        return logged(flushed)
 
 
 async def _carried_out(steps: Steps, database: AsyncDatabase, client: AsyncClient) -> Flushed:

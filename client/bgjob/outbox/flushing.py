@@ -64,7 +64,7 @@ class Flushed(NamedTuple):
 Steps: TypeAlias = Generator[Step, Any, Flushed]
 
 
-class Left:
+class Bookmark:
     """How far a process is with the rows that others have left: behind `place`, so that those that wait there hold up
     no others; from the oldest on where that is None.
     """
@@ -72,9 +72,11 @@ class Left:
     place: Place | None = None
 
 
-def after_commit(flush: Flush, own: MutableMapping[str, Any], left: Left | None, now: datetime) -> Steps:
+def after_commit(
+    flush: Flush, own: MutableMapping[str, Any], bookmark: Bookmark | None, now: datetime
+) -> Steps:
     """First the rows of the process itself, by their keys, and then a portion of those that others have left, as far as
-    there is time, and unless `left` is None.
+    there is time, and unless `bookmark` is None.
 
     Keys are taken out whose rows need no more.
     """
@@ -82,22 +84,22 @@ def after_commit(flush: Flush, own: MutableMapping[str, Any], left: Left | None,
     while keys and not flush.is_over:
         _, untried = yield from flush.portion(TakeKeys(keys[:PORTION]))
         keys = [row[0] for row in untried] + keys[PORTION:]
-    if left is not None:
-        yield from _take_left(flush, left, now)
+    if bookmark is not None:
+        yield from _take_left(flush, bookmark, now)
     for key in flush.settled:
         own.pop(key, None)
     return flush.result
 
 
-def _take_left(flush: Flush, left: Left, now: datetime) -> Generator[Step, Any, None]:
+def _take_left(flush: Flush, bookmark: Bookmark, now: datetime) -> Generator[Step, Any, None]:
     """A row of the future was written by a clock that was ahead."""
     young = timedelta(seconds=OWNERS_TIME)
     count = 0
     while count < PORTION and not flush.is_over and flush.seconds < BUDGET:
-        tried, untried = yield from flush.portion(TakeLeft(now - young, now + young, left.place))
+        tried, untried = yield from flush.portion(TakeLeft(now - young, now + young, bookmark.place))
         count += len(tried)
         is_end = not untried and len(tried) < PORTION
-        left.place = None if is_end else _place(tried)
+        bookmark.place = None if is_end else _place(tried)
         if not untried:
             break
 

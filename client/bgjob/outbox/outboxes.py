@@ -26,7 +26,7 @@ from bgjob.errors import (
 )
 from bgjob.outbox import flushing
 from bgjob.outbox.databases import AsyncDatabase, Database, database_of, is_of_other_table, is_trouble
-from bgjob.outbox.flushing import Flush, Flushed, Left, Step, Steps
+from bgjob.outbox.flushing import Bookmark, Flush, Flushed, Step, Steps
 from bgjob.outbox.rows import OWNERS_TIME, Row, new_row
 from bgjob.outbox.steps import Turn
 
@@ -40,7 +40,7 @@ _LOG: Final = logging.getLogger("bgjob.outbox")
 MOST_OWN: Final = 10_000
 """Keys that a process keeps that never flushes; what it forgets is for others to submit."""
 
-_of_daemons: dict[str | None, tuple[dict[str, float], Left]] = {}
+_of_daemons: dict[str | None, tuple[dict[str, float], Bookmark]] = {}
 """By address: the keys of the rows that this process has written, and when, and how far it is with those of others."""
 
 
@@ -50,7 +50,7 @@ class BaseOutbox:
     def __init__(self, address: str | None = None, *, timeout: float = 2.0) -> None:
         self._address = address
         self._timeout = timeout
-        self._own, self._left = _of_daemons.setdefault(address, ({}, Left()))
+        self._own, self._bookmark = _of_daemons.setdefault(address, ({}, Bookmark()))
 
     def _row(
         self,
@@ -74,8 +74,8 @@ class BaseOutbox:
         if database.is_in_transaction:
             raise OpenTransactionError
         flush = Flush(database.dialect.has_row_locks, time.monotonic)
-        left = None if is_attempt() else self._left
-        return flushing.after_commit(flush, self._own, left, datetime.now(UTC))
+        bookmark = None if is_attempt() else self._bookmark
+        return flushing.after_commit(flush, self._own, bookmark, datetime.now(UTC))
 
     def _forget_old(self) -> None:
         """Leave to others what was still there after a flush, or was rolled back."""
@@ -137,7 +137,7 @@ class Outbox(BaseOutbox):
         if is_daemon_away(flushed.trouble):
             self._client = None  # a new one does not wait for a daemon that was there
             client.close()
-        return told(flushed)
+        return logged(flushed)
 
 
 @contextmanager
@@ -208,7 +208,7 @@ def not_flushed(error: Exception) -> Flushed:
     return Flushed()
 
 
-def told(flushed: Flushed) -> Flushed:
+def logged(flushed: Flushed) -> Flushed:
     """The same, after a line of the log for each that is refused, and one for others that stay."""
     for key, why in flushed.refused:
         _LOG.error(
