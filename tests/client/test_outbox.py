@@ -550,6 +550,25 @@ def test_a_database_that_has_no_outbox_is_told() -> None:
         Outbox().submit(Engine(), *MAIL)
 
 
+def test_a_session_of_several_databases_is_told_what_to_give() -> None:
+    with Session(binds={}) as session, pytest.raises(TypeError, match=r"give its session\.connection"):
+        Outbox().submit(session, *MAIL)
+
+
+def test_rows_that_somebody_has_dated_oddly_are_listed_and_submitted_on_postgresql(
+    database: Callable[[], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened(KINDS["psycopg"], tmp_path, database) as shop:
+        shop.submit()
+        shop.execute("UPDATE bgjob_outbox SET created_at = '-infinity'")
+        shop.commit()
+        words = ["outbox", "--socket", "/nowhere", "--dsn", shop.connection.info.dsn]
+        assert command.main([*words, "--list"]) == 0
+        with recorded() as jobs:
+            assert command.main(words) == 0
+        assert (len(jobs), capsys.readouterr().err) == (1, "")
+
+
 def test_the_table_of_sqlalchemy_takes_what_an_outbox_writes(
     tmp_path: Path, database: Callable[[], str]
 ) -> None:

@@ -171,7 +171,7 @@ class _BaseSqlAlchemy:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._bind = connection if hasattr(connection, "dialect") else connection.get_bind()
+        self._bind = connection if hasattr(connection, "dialect") else _bind_of(connection)
         name = self._bind.dialect.name
         if name not in DIALECTS:
             raise TypeError(f"an outbox is kept in {' or '.join(DIALECTS)}, not in {name}")
@@ -182,6 +182,16 @@ class _BaseSqlAlchemy:
         # What a session commits on a connection that it was given may be no more than a savepoint of that one's.
         is_of_bind = hasattr(self._bind, "in_transaction") and self._bind.in_transaction()
         return bool(self._connection.in_transaction() or is_of_bind)
+
+
+def _bind_of(session: Any) -> Any:
+    try:
+        return session.get_bind()
+    except Exception as error:
+        if type(error).__name__ != "UnboundExecutionError":
+            raise
+        told = "which database of this session has the outbox is not known: give its session.connection(…) instead"
+        raise TypeError(told) from error
 
 
 class _SqlAlchemy(_BaseSqlAlchemy):
