@@ -328,6 +328,13 @@ class Left(Outbox):
             command()
         self.assertTrue(self.is_stored(result))
 
+    def test_what_goes_wrong_with_telling_of_a_job_holds_up_no_other(self) -> None:
+        left()
+        left()
+        broken = mock.patch("bgjob._tasks.TaskBackend.announce", side_effect=ZeroDivisionError)
+        with broken, self.assertLogs("bgjob.outbox", "ERROR"):
+            self.assertEqual(command(), "2 jobs submitted\n")
+
     def test_rows_of_a_backend_that_there_is_no_more_wait(self) -> None:
         OutboxRow.objects.create(key="a" * 32, request="{}", backend="gone", created_at=timezone.now())
         with self.assertRaisesRegex(CommandError, "TASKS\\['gone'\\]"):

@@ -4,6 +4,7 @@ a row says `bgjob.outbox.flushing`.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, MutableMapping
 from contextlib import ExitStack
@@ -53,6 +54,8 @@ PATIENCE: Final = 2.0
 
 _REST: Final = 1.0
 """Seconds in which a process does not ask a daemon again that takes nothing."""
+
+_log = logging.getLogger("bgjob.outbox")
 
 
 # After a commit
@@ -243,10 +246,13 @@ class _Carrier:
         stored, self._stored = self._stored, []
         for asked, job in stored:
             on_stored = self._own.get(asked["options"]["idempotency_key"])
-            if on_stored is None:
-                self._sender.announce(asked)
-            else:
-                on_stored(job)
+            try:
+                if on_stored is None:
+                    self._sender.announce(asked)
+                else:
+                    on_stored(job)
+            except Exception:  # the job is stored, and others are to be
+                _log.exception("Nobody was told that a job of the outbox is stored")
 
 
 class Sender:
