@@ -407,6 +407,13 @@ class StandIns(TestCase):
         self.assertEqual((len(jobs), result.return_value), (1, "welcome, 7"))
         self.assertFalse(OutboxRow.objects.exists())
 
+    def test_a_flush_that_is_broken_off_leaves_the_transaction_of_the_test(self) -> None:
+        broken = mock.patch.object(flushing.Sender, "answer", side_effect=ZeroDivisionError)
+        heard = self.assertLogs("django.test", "ERROR")
+        with bgjob.testing.inline(), heard, broken, self.captureOnCommitCallbacks(execute=True):
+            enqueued()
+        self.assertEqual(OutboxRow.objects.count(), 1)
+
     def test_a_test_that_has_forgotten_its_stand_in_hears_of_it_at_once(self) -> None:
         no_daemon.refuse()
         try:

@@ -86,7 +86,7 @@ def test_a_project_runs_its_tasks_in_the_background(project: Project) -> None:
 
 
 def test_a_project_submits_by_its_outbox(project: Project, database: Mapping[str, str]) -> None:
-    assert "Ran 35 tests" in project.run("-m", "unittest", "outbox_tests", **database)
+    assert "Ran 36 tests" in project.run("-m", "unittest", "outbox_tests", **database)
 
 
 @pytest.mark.parametrize("rounds", [10, pytest.param(300, marks=pytest.mark.long)])

@@ -1,5 +1,5 @@
-"""Flushes of the outbox: its rows by Django's ORM, who submits those of a backend, and who hears of it. What becomes of
-a row says `bgjob.outbox.flushing`.
+"""Flushes of the outbox: when there is one, who submits the rows of a backend, and who hears of it. What becomes of a
+row says `bgjob.outbox.flushing`.
 """
 
 from __future__ import annotations
@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, MutableMapping
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
@@ -15,8 +14,6 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
-from django.db.models import Q
-from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from bgjob import _task_clients
@@ -25,24 +22,13 @@ from bgjob.client import Job
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
 from bgjob.django.models import OutboxRow
+from bgjob.django.table import Table
 from bgjob.errors import BgjobError
 from bgjob.outbox import flushing
 from bgjob.outbox.flushing import Bookmark, Flush, Flushed
 from bgjob.outbox.outboxes import answer, carried_out, is_attempt, logged, not_flushed
-from bgjob.outbox.rows import KEY_TAKEN, PORTION, Fate, fate
-from bgjob.outbox.steps import (
-    Again,
-    CountWaiting,
-    Delete,
-    FindOtherTable,
-    Place,
-    Refusal,
-    TakeBehind,
-    TakeKeys,
-    TakeLeft,
-    Turn,
-    Wanted,
-)
+from bgjob.outbox.rows import Fate, fate
+from bgjob.outbox.steps import Turn, Wanted
 
 T = TypeVar("T")
 
@@ -140,81 +126,6 @@ def again(keys: list[str], using: str) -> bool:
 
 
 # How steps are carried out
-
-
-class Table:
-    """The rows of a backend in a database, or of all; what a flush wants of them."""
-
-    def __init__(self, using: str, alias: str | None) -> None:
-        rows = OutboxRow.objects.using(using)
-        self._rows: Any = rows.all() if alias is None else rows.filter(backend=alias)
-        self._using = using
-        self._transaction = ExitStack()
-
-    @property
-    def has_row_locks(self) -> bool:
-        """Whether a row can be taken, so that others leave it."""
-        features = connections[self._using].features
-        locks = features.has_select_for_update_skip_locked and features.supports_select_for_update_with_limit
-        return bool(locks)
-
-    def run(self, step: Wanted | Turn) -> list[tuple[Any, ...]]:
-        """Carry out a step; the rows that it gives."""
-        match step:
-            case Turn():
-                self._turn(step)
-            case TakeKeys(keys):
-                return self._taken(Q(key__in=keys))
-            case TakeLeft(before, after, place):
-                left = Q(created_at__lt=_as_stored(before)) | Q(created_at__gt=_as_stored(after))
-                return self._taken(left & _behind(place))
-            case TakeBehind(place):
-                return self._taken(_behind(place))
-            case Delete(keys):
-                self._rows.filter(key__in=keys)._raw_delete(self._using)  # no signal either
-            case Refusal(key, why):
-                self._rows.filter(key=key).update(refused=why)
-            case Again(keys):
-                return self._again(keys)
-            case CountWaiting():
-                return [(self._rows.filter(refused=None).count(),)]
-            case FindOtherTable():
-                pass  # its own knows backends
-        return []
-
-    def _turn(self, turn: Turn) -> None:
-        match turn:
-            case Turn.BEGIN:
-                self._transaction.enter_context(transaction.atomic(using=self._using))
-            case Turn.COMMIT:
-                self._transaction.close()
-            case Turn.ROLL_BACK:
-                if connections[self._using].in_atomic_block:
-                    transaction.set_rollback(True, using=self._using)
-                self._transaction.close()
-
-    def _taken(self, which: Q) -> list[tuple[Any, ...]]:
-        rows = self._rows.filter(which, refused=None).order_by("created_at", "key")
-        rows = rows.select_for_update(skip_locked=True) if self.has_row_locks else rows
-        return list(rows.values_list("key", "request", "created_at")[:PORTION])
-
-    def _again(self, keys: Any) -> list[tuple[Any, ...]]:
-        rows = self._rows.exclude(refused=None)
-        rows = rows.filter(key__in=keys) if keys else rows.exclude(refused__startswith=KEY_TAKEN)
-        found = list(rows.values_list("key"))
-        rows.update(refused=None)
-        return found
-
-
-def _behind(place: Place | None) -> Q:
-    if place is None:
-        return Q()
-    at, key = place
-    return Q(created_at__gt=at) | Q(created_at=at, key__gt=key)
-
-
-def _as_stored(at: datetime) -> datetime:
-    return at if settings.USE_TZ else timezone.make_naive(at, timezone.get_default_timezone())
 
 
 class _Carrier:
