@@ -6,14 +6,17 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from bgjob.commands.parsing import Parser
-from bgjobd.commands import arguments
-from bgjobd.commands.exit_codes import CLOSED_PIPE, FAILED, OK, REFUSED, UNAVAILABLE, USAGE, complain
+from bgjobd.commands import installation
+from bgjobd.commands.exit_codes import CLOSED_PIPE, FAILED, OK, REFUSED, UNAVAILABLE, USAGE, complain, tell
 
 if TYPE_CHECKING:
+    from bgjob.commands.parsing import Parser
     from bgjobd.config.sections import Config
+
+_FOR_A_RUNNING_ONE: Final = ("status", "backup")
+"""What is answered of a daemon that runs, whatever has been installed over it."""
 
 # Each command imports what it needs, inside its function: most of them are over before all of it would be there.
 
@@ -23,6 +26,9 @@ def main(texts: Sequence[str] | None = None) -> int:
     if sys.platform != "linux":
         return complain("bgjobd runs on Linux only; the client, `import bgjob`, runs anywhere", UNAVAILABLE)
     _open_standard_streams()
+    wanted = sys.argv[1:] if texts is None else texts
+    if not {*wanted[:1]} & {*_FOR_A_RUNNING_ONE} and (conflict := installation.try_conflict()):
+        return tell(conflict, USAGE)
     given = parser().parse_args(texts)
     code: int = given.run(given) if given.run in (serve, web) else _printed(given)
     return code
@@ -30,6 +36,8 @@ def main(texts: Sequence[str] | None = None) -> int:
 
 def parser() -> Parser:
     """The parser of the command."""
+    from bgjobd.commands import arguments
+
     return arguments.parser((serve, check, schedules, status, prune, backup, web), (demo, units))
 
 
@@ -80,12 +88,10 @@ def serve(given: argparse.Namespace) -> int:
 def check(given: argparse.Namespace) -> int:
     """Check all that a start takes, and the jobs that wait for it; with --books, what is stored."""
     from bgjobd.commands import check as checking
-    from bgjobd.commands import installation
     from bgjobd.commands.settings import settings_of
     from bgjobd.config.problems import ConfigError
 
     try:
-        installation.check()
         settings = settings_of(given)
         if given.books:
             from bgjobd.commands import check_books
@@ -145,7 +151,6 @@ def backup(given: argparse.Namespace) -> int:
 
 def web(given: argparse.Namespace) -> int:
     """Run the page alone, beside a daemon that has it switched off, or at another address."""
-    from bgjobd.commands import installation
     from bgjobd.commands.settings import settings_of
     from bgjobd.config.problems import ConfigError
     from bgjobd.supervisor import page_process
@@ -153,7 +158,6 @@ def web(given: argparse.Namespace) -> int:
     from bgjobd.web.settings import Settings
 
     try:
-        installation.check()
         serve(Settings(**page_process.settings_of(settings_of(given))))
     except ConfigError as error:
         return complain(str(error), USAGE)
@@ -181,15 +185,9 @@ def demo(given: argparse.Namespace) -> int:
     import tempfile
     from pathlib import Path
 
-    from bgjobd.commands import installation
-    from bgjobd.config.problems import ConfigError
     from bgjobd.demo import show
 
     os.umask(0o077)
-    try:
-        installation.check()
-    except ConfigError as error:
-        return complain(str(error), USAGE)
     with tempfile.TemporaryDirectory(prefix="bgjobd-demo-") as directory:
         return asyncio.run(show.run(Path(directory), is_once=given.once))
 

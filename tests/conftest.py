@@ -18,7 +18,10 @@ from typing import Final, Protocol, TypeVar
 import pytest
 from hypothesis import settings
 
+from tests.postgresql import postgresql
 from tests.support import needed
+
+__all__ = ["postgresql"]
 
 TESTS: Final = Path(__file__).resolve().parent
 

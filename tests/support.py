@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
+from bgjob.answers import Page
 from bgjobd.supervisor import cgroups
 
 T = TypeVar("T")
@@ -38,10 +39,16 @@ def eventually(question: Callable[[], T], within: float = 20.0) -> T:
     return answer
 
 
+def total(ask: Callable[..., Page[Any]], **filters: Any) -> int:
+    """How many there are, of `count` at most; a daemon that had no time to look tells none, and is asked again."""
+    return eventually(lambda: [one for one in [ask(**filters).total] if one is not None])[0]
+
+
 _PACKAGES: Final = {
     "bwrap": "bubblewrap",
     "fsfreeze": "util-linux",
     "groff": "groff-base",
+    "initdb": "postgresql",
     "mkfs.ext4": "e2fsprogs",
     "systemd-analyze": "systemd",
     "systemd-creds": "systemd, 256 or newer",

@@ -144,8 +144,8 @@ def _age(text: str) -> float | None:
 
 def _of_backup(command: Parser) -> None:
     command.epilog = (
-        "To restore: stop the daemon, once no attempt runs (SIGQUIT waits for them); put a copy of FILE in the "
-        "place of state_dir/bgjobd.db; remove bgjobd.db-wal and bgjobd.db-shm; start the daemon."
+        "To restore: pause the queues, and stop the daemon once no attempt runs; put a copy of FILE in the place of "
+        "state_dir/bgjobd.db; remove bgjobd.db-wal and bgjobd.db-shm; start the daemon."
     )
     command.add_argument(
         "file", type=_path, nargs="?", metavar="FILE", help="where to; else a name with the time"

@@ -6,7 +6,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-from bgjob.text import lines
 from bgjobd.host.journal_priorities import Priority, is_for_journald, prefixed
 
 if TYPE_CHECKING:
@@ -26,7 +25,14 @@ CLOSED_PIPE: Final = 141
 
 def complain(message: str, code: int) -> int:
     """Tell what is wrong on stderr; answers the code."""
-    told = f"bgjobd: {lines(message)}"
+    from bgjob.text import lines  # here: whether bgjob is our own is told by this file, too
+
+    return tell(lines(message), code)
+
+
+def tell(text: str, code: int) -> int:
+    """The same of a text that a terminal can be given."""
+    told = f"bgjobd: {text}"
     print(prefixed(told, Priority.ERROR) if is_for_journald(os.environ) else told, file=sys.stderr)
     return code
 

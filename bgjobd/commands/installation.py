@@ -1,21 +1,35 @@
-"""Whether what is installed fits together: bgjobd contains the client, which may not be there a second time."""
+"""Whether what is installed fits together: bgjobd contains the client, which may not be there a second time.
+
+Standard library only, for a second client may have overwritten any file of ours.
+"""
 
 from __future__ import annotations
 
 import os
-from importlib import metadata
+import sys
+from contextlib import suppress
 
-from bgjobd.config.problems import ConfigError, Problem
+
+def try_conflict() -> str | None:
+    """What is wrong where the distribution bgjob is installed here as well: both own the package bgjob. Else None."""
+    for place in map(os.path.abspath, sys.path):
+        with suppress(OSError):  # an archive, or nothing
+            for name in os.listdir(place):
+                if _is_client(place, name):
+                    return _conflict(place, name.removesuffix(".dist-info").replace("-", " "))
+    return None
 
 
-def check() -> None:
-    """Raises ConfigError where the distribution bgjob is installed here as well: both own the package bgjob."""
-    for found in metadata.distributions(name="bgjob"):
-        if (
-            found.read_text("WHEEL") is not None
-        ):  # else it is not installed: building leaves such things in a tree
-            told = (
-                f"bgjob {found.version} and bgjobd are both installed, each with the package bgjob; "
-                "uninstall bgjob and install bgjobd again, which contains it"
-            )
-            raise ConfigError(Problem(os.path.abspath(str(found.locate_file(""))), "", told))
+def _is_client(place: str, name: str) -> bool:
+    if not name.startswith("bgjob-") or not name.endswith(".dist-info"):
+        return False
+    return os.path.exists(
+        f"{place}/{name}/WHEEL"
+    )  # else it is not installed: building leaves such things in a tree
+
+
+def _conflict(place: str, client: str) -> str:
+    return (
+        f"{place}: {client} and bgjobd are both installed, each with the package bgjob: `pip uninstall bgjob`, which "
+        "takes files of bgjobd's away, and install bgjobd, which contains it, with --force-reinstall --no-deps"
+    )

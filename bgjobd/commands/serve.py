@@ -12,7 +12,6 @@ from typing import Final
 
 from bgjobd import service
 from bgjobd.api.unix_socket import SocketInUseError
-from bgjobd.commands import installation
 from bgjobd.commands.exit_codes import BUSY, FAILED, OK, UNREPAIRED, USAGE, complain
 from bgjobd.commands.settings import settings_of
 from bgjobd.config.problems import ConfigError
@@ -47,7 +46,6 @@ def serve(given: argparse.Namespace) -> int:
         if os.getpid() == 1:
             init.take_over()  # of what a container's pid 1 has to do, the daemon does nothing itself
         from_systemd = sd_listen.take(os.environ)  # before anything else is opened
-        installation.check()
         settings = _settings_of_daemon(given)
         asyncio.run(_serve(settings, partial(_settings_of_daemon, given), from_systemd))
     except ConfigError as error:

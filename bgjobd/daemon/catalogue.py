@@ -149,12 +149,19 @@ class Catalogue:
             for name in sorted(self.classes[class_name]["methods"])
             if self._has_bare_context(class_name, name)
         ]
-        inherited: Mapping[str, str] = self.classes[class_name].get("inherited", {})
+        written: Mapping[str, str] = self.classes[class_name].get("written_in", {})
         return remarks + [
-            f"{class_name} has {', '.join(sorted(name for name in inherited if inherited[name] == base))} from {base}: "
-            "bgjob.submit submits the base's; run_background_job, by name, the class's own"
-            for base in sorted({*inherited.values()})
+            self._remark_on(class_name, sorted(name for name in written if written[name] == other), other)
+            for other in sorted({*written.values()} - {class_name})
         ]
+
+    def _remark_on(self, class_name: str, names: list[str], other: str) -> str:
+        """That methods were written in another class: a base, or the same where the approved name is another's."""
+        refused = "" if other in self.classes else ", which is not approved"
+        return (
+            f"{class_name} has {', '.join(names)} from {other}: bgjob.submit submits that one's{refused}; "
+            "run_background_job, by name, the class's own"
+        )
 
     def _has_bare_context(self, class_name: str, method_name: str) -> bool:
         return bool(self.classes[class_name]["methods"][method_name]["bare_context"])

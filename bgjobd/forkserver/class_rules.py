@@ -1,1 +1,1 @@
-../../client/bgjob/testing/class_rules.py
+../../client/bgjob/class_rules.py

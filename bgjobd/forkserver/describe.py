@@ -58,14 +58,14 @@ def describe(approved: Any, listed: list[str] | None) -> Description:
 
     `doc`; `is_module`; `unavailable` and `traceback`: why it cannot be used, or None; `contexts`: the constructor's
     arguments that get the JobContext; `attributes`: what of ATTRIBUTES it sets; `hooks`: what of HOOKS it defines;
-    `inherited`: by the names of methods whose they are, where a base's;
-    `methods`, each with `doc`, `schema`, `whole` (the argument that gets all parameters as one mapping, or None),
-    `contexts`, `coerce` (its values need converting), `required`, `names` (None for any), `sensitive` (the names whose
-    values are secrets), `plain` (where all others may be too: the names that are not, else None), `integers` (the names
-    of whole numbers), `caller` (of one of Django's tasks the module that calls it, else None), `by_place` (its
-    parameters are `args` and `kwargs`), `note`: why only names are checked, or None, `bare_context`: whether a
-    parameter looks as if it was meant to get the JobContext, and `unconverted`: the parameters that want pydantic where
-    there is none. Raises whatever a hostile class raises.
+    `written_in`: by the names of methods the class that each was written in; `methods`, each with `doc`, `schema`,
+    `whole` (the argument that gets all parameters as one mapping, or None), `contexts`, `coerce` (its values need
+    converting), `required`, `names` (None for any), `sensitive` (the names whose values are secrets), `plain` (where
+    all others may be too: the names that are not, else None), `integers` (the names of whole numbers), `caller` (of
+    one of Django's tasks the module that calls it, else None), `by_place` (its parameters are `args` and `kwargs`),
+    `note`: why only names are checked, or None, `bare_context`: whether a parameter looks as if it was meant to get
+    the JobContext, and `unconverted`: the parameters that want pydantic where there is none. Raises whatever a
+    hostile class raises.
     """
     if type(approved) is types.ModuleType:
         return _as_json(_described_module(approved, listed))
@@ -81,7 +81,7 @@ def describe(approved: Any, listed: list[str] | None) -> Description:
             "contexts": constructor_contexts(approved),
             "attributes": {name: _plain(value) for name, value in attributes(approved).items()},
             "hooks": [name for name in HOOKS if name in own_functions(approved)],
-            "inherited": _inherited(approved, offered),
+            "written_in": {name: _class_of(function) for name, function in offered.items()},
             "methods": {name: _described_method(function) for name, function in offered.items()},
         }
     )
@@ -115,7 +115,7 @@ _EMPTY: Description = {
     "contexts": [],
     "attributes": {},
     "hooks": [],
-    "inherited": {},
+    "written_in": {},
     "methods": {},
 }
 
@@ -153,13 +153,9 @@ def schema_of(parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
 # A class
 
 
-def _inherited(cls: type, methods: Mapping[str, types.FunctionType]) -> dict[str, str]:
-    """The methods that another class was written with, and its name."""
-    own = f"{cls.__module__}.{cls.__qualname__}"
-    written = {name: f"{one.__module__}.{one.__qualname__}" for name, one in methods.items()}
-    return {
-        name: whole.removesuffix(f".{name}") for name, whole in written.items() if whole != f"{own}.{name}"
-    }
+def _class_of(function: types.FunctionType) -> str:
+    """The class that the function was written in, as a typed call submits it."""
+    return f"{function.__module__}.{function.__qualname__.rpartition('.')[0]}"
 
 
 def _plain(value: Any) -> Any:

@@ -1,1 +1,1 @@
-../../client/bgjob/testing/module_rules.py
+../../client/bgjob/module_rules.py

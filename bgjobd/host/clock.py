@@ -30,11 +30,15 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
+        self._first_offset = self._offset = time.time() - time.monotonic()
 
     def now(self) -> float:
         """This instant, in seconds since the epoch."""
         return time.monotonic() + self._offset
+
+    def after(self, jumps: float) -> float:
+        """This instant for who has followed the jumps that add up to so many seconds, and no others."""
+        return time.monotonic() + self._first_offset + jumps
 
     def take_jump(self) -> float | None:
         """By how many seconds the wall clock was set since the last look, or None; the clock follows it."""

@@ -122,6 +122,7 @@ class Writer:
         self._state_dir = state_dir
         self._boot_id = boot_id
         self._clock = clock
+        self._jumps = 0.0  # of the clock that it was told of: before that, what waits would be early or late
         self._deliver = deliver
         self._inbox: SimpleQueue[tuple[Entrusted, ...] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -219,7 +220,10 @@ class Writer:
         self._busy_since = time.monotonic()
         ledger = self._ledger if self._ledger is not None else self._open()
         self._files.check()
-        committed = ledger.commit([one.item for one in entrusted], self.lanes, self._clock.now())
+        items = [one.item for one in entrusted]
+        jumps = self._jumps + sum(item.delta for item in items if isinstance(item, ClockJumped))
+        committed = ledger.commit(items, self.lanes, self._clock.after(jumps))
+        self._jumps = jumps
         self._trouble = None
         tickets = [one.ticket for one in entrusted]
         return Delivery(tuple(zip(tickets, committed.answers, strict=True)), committed)
@@ -234,7 +238,7 @@ class Writer:
         self._files.learn()
         ledger = Ledger(self._database, self._boot_id, random.random)
         if self._trouble is not None:
-            ledger.prove_writable(self._clock.now())
+            ledger.prove_writable(self._clock.after(self._jumps))
         self._ledger = ledger
         self._tell_withheld()
         return ledger

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from django.apps import apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
 from bgjob.client import Client
@@ -14,6 +16,14 @@ from bgjob.errors import BgjobError, DaemonUnavailableError, NoDaemonInTestsErro
 
 if TYPE_CHECKING:
     from bgjob._tasks import TaskBackend
+
+OUTBOX: Final = "outbox"
+"""What `on_commit` says beside aliases of databases."""
+
+APPLICATION: Final = "bgjob.django"
+NO_APPLICATION: Final = (
+    f'"on_commit": "{OUTBOX}" takes "{APPLICATION}" in INSTALLED_APPS, which has its table'
+)
 
 _PATIENCE: Final = 5.0
 """Seconds for each answer: checks run at each `runserver` and `migrate`."""
@@ -24,6 +34,28 @@ _USUALLY_AT_MOST: Final = 12
 
 def of(backend: TaskBackend, address: str | None) -> list[CheckMessage]:
     """Django's messages, each with what to do; an error where no daemon answers would fail builds that have none."""
+    return [*_of_outbox(backend), *_of_daemon(backend, address)]
+
+
+def uses_outbox(base: Any) -> bool:
+    """Whether any task of this process may have been written into the outbox; `base` is the module of their class."""
+    told = (one.get("OPTIONS", {}).get("on_commit") for one in getattr(settings, "TASKS", {}).values())
+    return OUTBOX in told or any(_says_outbox(task) for task in _imported(base))
+
+
+def _says_outbox(task: Any) -> bool:
+    return getattr(task, "on_commit", None) == OUTBOX
+
+
+def _of_outbox(backend: TaskBackend) -> Iterator[CheckMessage]:
+    if apps.is_installed(APPLICATION):
+        return
+    if backend.options.get("on_commit") == OUTBOX or any(map(_says_outbox, _tasks_of(backend))):
+        hint = f'Add "{APPLICATION}", and have its table made: manage.py migrate.'
+        yield Error(f"{NO_APPLICATION}.", hint=hint, obj=backend.alias, id="bgjob.E004")
+
+
+def _of_daemon(backend: TaskBackend, address: str | None) -> list[CheckMessage]:
     try:
         with Client(address, timeout=_PATIENCE) as client:
             stats = client.stats()
@@ -40,21 +72,22 @@ def of(backend: TaskBackend, address: str | None) -> list[CheckMessage]:
 
 def _of_connections(backend: TaskBackend, limit: int | None) -> Iterator[CheckMessage]:
     """`limit` is None where an older daemon does not tell it."""
-    wanted = _workers()
+    wanted, evidence = _workers()
     if limit is not None and limit < wanted:
-        message = (
-            f"The daemon takes {limit} connections of a user, and a web server here has {wanted} workers."
-        )
+        message = f"The daemon takes {limit} connections of a user, and a web server here {evidence}."
         hint = (
             f"Write [socket] max_connections_per_uid = {2 * wanted} into its configuration, and restart it."
         )
         yield Warning(message, hint=hint, obj=backend.alias, id="bgjob.W002")
 
 
-def _workers() -> int:
-    """How many processes of a web server keep a connection each: as many as its variable says, else as usual."""
+def _workers() -> tuple[int, str]:
+    """How many processes of a web server keep a connection each, and why: its variable says so, or it is usual."""
     told = os.environ.get("WEB_CONCURRENCY", "")
-    return int(told) if told.isdecimal() else min(2 * (os.cpu_count() or 1) + 1, _USUALLY_AT_MOST)
+    if told.isdecimal():
+        return int(told), f"has {int(told)} workers, as WEB_CONCURRENCY says"
+    usual = min(2 * (os.cpu_count() or 1) + 1, _USUALLY_AT_MOST)
+    return usual, f"would usually have {usual} workers"
 
 
 def _of_queues(backend: TaskBackend, known: set[str]) -> Iterator[CheckMessage]:
@@ -67,7 +100,8 @@ def _of_queues(backend: TaskBackend, known: set[str]) -> Iterator[CheckMessage]:
 
 def _of_tasks(backend: TaskBackend, offered: Mapping[str, Mapping[str, Any]]) -> Iterator[CheckMessage]:
     """The tasks that are imported here and that the daemon would refuse."""
-    for module, name in sorted(_imported(backend)):
+    imported = {(task.func.__module__, task.func.__qualname__) for task in _tasks_of(backend)}
+    for module, name in sorted(imported):
         approved = offered.get(module)
         if approved is None:
             message = f"The module of the task {module}.{name} is not approved."
@@ -80,11 +114,13 @@ def _of_tasks(backend: TaskBackend, offered: Mapping[str, Mapping[str, Any]]) ->
             yield Error(message, hint=hint, obj=backend.alias, id="bgjob.E003")
 
 
-def _imported(backend: TaskBackend) -> set[tuple[str, str]]:
-    """The tasks of this backend, by module and name of their functions; nothing else of modules is touched."""
-    found = set()
+def _tasks_of(backend: TaskBackend) -> Iterator[Any]:
+    return (task for task in _imported(backend.names.base) if task.backend == backend.alias)
+
+
+def _imported(base: Any) -> Iterator[Any]:
+    """The tasks of this process, by whatever names modules have them; nothing else of modules is touched."""
     for module in list(sys.modules.values()):
         for member in list(getattr(module, "__dict__", {}).values()):
-            if issubclass(type(member), backend.names.base.Task) and member.backend == backend.alias:
-                found.add((member.func.__module__, member.func.__qualname__))
-    return found
+            if issubclass(type(member), base.Task):
+                yield member

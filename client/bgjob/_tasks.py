@@ -7,34 +7,35 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import os
 import secrets
 import socket
 import sys
 import warnings
-import weakref
-from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.utils import timezone
 
-from bgjob import calls, errors
-from bgjob.aio import AsyncClient
-from bgjob.client import Client
+from bgjob import _task_checks, errors
+from bgjob._task_checks import OUTBOX
+from bgjob._task_clients import Daemon, async_client, client, hurried_client
+from bgjob.class_rules import context_names, signature
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
-from bgjob.testing.class_rules import context_names, signature
-from bgjob.testing.module_rules import is_by_place
+from bgjob.module_rules import is_by_place
 from bgjob.words import Outcome, Status
+
+if TYPE_CHECKING:
+    from bgjob.client import Job
 
 
 class Names(NamedTuple):
@@ -69,6 +70,8 @@ _REFUSALS: Final = (
 _UNKNOWN: Final = (errors.JobNotFoundError, errors.InvalidParameterError, errors.InvalidParametersError)
 """What it says of an id that is no job's, or nothing like one."""
 
+_NOT_TOLD: Final = (*_UNKNOWN, errors.DaemonUnavailableError)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions:
@@ -84,7 +87,8 @@ class TaskBackend:
     """A mixin before the framework's own BaseTaskBackend: hands tasks to a bgjobd, and reads results from it.
 
     `OPTIONS`: `address` and `client_timeout` (seconds) of the daemon; `timeout` and `max_retries` (0, None leaves it to
-    the daemon) of jobs; `on_commit`: the alias of the database whose commit a submit in its transaction waits for.
+    the daemon) of jobs; `on_commit`: the alias of the database whose commit a submit in its transaction waits for, or
+    "outbox", where the transaction keeps it until it is submitted.
     """
 
     names: Names
@@ -103,21 +107,22 @@ class TaskBackend:
         if unknown:
             message = f"TASKS[{alias!r}]['OPTIONS'] has {', '.join(unknown)}"
             raise ImproperlyConfigured(f"{message}; there are {', '.join(sorted(_OPTIONS))}")
-        self._daemon: _Daemon = self.options.get("address"), self.options.get("client_timeout", 30.0)
+        self.daemon: Daemon = self.options.get("address"), self.options.get("client_timeout", 30.0)
 
     def enqueue(self, task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Submit the task: its result, whose id is the job's idempotency key. In a transaction that is to be waited for
-        it is checked now, and submitted by the commit.
+        it is checked now, and submitted by the commit; with the outbox it is written now, and no daemon asked.
         """
         made = self._submission(task, args, kwargs)
-        using = self._database(task)
-        if using is None:
-            if _is_in_transaction():
-                warnings.warn(_TOO_EARLY, RuntimeWarning, stacklevel=3)
-            self._submit(made)
-        elif transaction.get_connection(using).in_atomic_block:
+        awaited = self._on_commit(task)
+        if awaited == OUTBOX:
+            self._put_in_outbox(made)
+            return made.result
+        if awaited is None and _is_in_transaction():
+            warnings.warn(_TOO_EARLY, RuntimeWarning, stacklevel=3)
+        if awaited is not None and transaction.get_connection(awaited).in_atomic_block:
             self._check(made)
-            transaction.on_commit(lambda: self._submit(made), using=using)
+            transaction.on_commit(lambda: self._submit(made), using=awaited)
         else:
             self._submit(made)
         return made.result
@@ -126,21 +131,21 @@ class TaskBackend:
         """The same, over a connection of the loop's own; in a thread where that may be about a transaction, as those
         are of threads.
         """
-        if self._database(task) is not None or settings.DEBUG or try_substitute() is not None:
+        if self._on_commit(task) is not None or settings.DEBUG or try_substitute() is not None:
             return await super().aenqueue(task, args, kwargs)  # type: ignore[misc]  # BaseTaskBackend's
         made = self._submission(task, args, kwargs)
         created_at = None
         with self._refusals():
-            job = await _async_client(self._daemon).run_background_job(**made.job)
+            job = await async_client(self.daemon).run_background_job(**made.job)
         with suppress(errors.BgjobError):  # as below
             created_at = (await job.refresh())["created_at"]
-        self._tell_enqueued(made, created_at)
+        self._send_enqueued(made.result, created_at)
         return made.result
 
-    def _database(self, task: Any) -> str | None:
-        """The alias of the database whose commit a submit in its transaction waits for."""
-        using: str | None = self._of(task, "on_commit", None)
-        return using
+    def _on_commit(self, task: Any) -> str | None:
+        """The alias of the database whose commit a submit in its transaction waits for; or the outbox."""
+        awaited: str | None = self._of(task, "on_commit", None)
+        return awaited
 
     def _of(self, task: Any, name: str, default: Any) -> Any:
         """What the task says itself, else OPTIONS."""
@@ -154,34 +159,50 @@ class TaskBackend:
         self.validate_task(task)  # type: ignore[attr-defined]  # BaseTaskBackend's
         key = secrets.token_hex(16)
         result = result_of(self.names, task, self.alias, key, list(args), dict(kwargs))
-        job = {
+        wanted = {
             "class_name": task.func.__module__,
             "method_name": task.func.__qualname__,
             "parameters": parameters(task, result.args, result.kwargs),
+        }
+        options = {
             "priority": task.priority,
             "queue": task.queue_name,
             "at": None if task.run_after is None else _aware(task.run_after),
             "timeout": self._of(task, "timeout", None),
             "max_retries": self._of(task, "max_retries", 0),
             "retry_delay": getattr(task, "retry_delay", None),
-            "idempotency_key": key,
         }
-        return _Submission(job, result)
+        return _Submission(wanted, options, result)
 
     def _check(self, made: _Submission) -> None:
         """Raise what the daemon would refuse; one that is away is met by the commit, and keeps no transaction open."""
-        address, timeout = self._daemon
+        hurried = hurried_client(self.daemon, _PATIENCE_IN_TRANSACTION)
         with self._refusals(), suppress(errors.DaemonUnavailableError):
-            hurried = _client((address, min(timeout, _PATIENCE_IN_TRANSACTION)))
             hurried.run_background_job(**made.job, check_only=True)
 
     def _submit(self, made: _Submission) -> None:
         with self._refusals():
-            job = _client(self._daemon).run_background_job(**made.job)
-        created_at = None
-        with suppress(errors.BgjobError):  # it is stored, whoever is away by now
-            created_at = job.refresh()["created_at"]
-        self._tell_enqueued(made, created_at)
+            job = client(self.daemon).run_background_job(**made.job)
+        self._send_enqueued(made.result, _try_created_at(job))
+
+    def _put_in_outbox(self, made: _Submission) -> None:
+        """Have its row submit it after the commit, or submit it now where no transaction is open."""
+        outbox = _outbox()
+        with self._refusals():
+            row = outbox.new_row({**made.wanted, "options": made.options})._replace(key=made.result.id)
+            outbox.submit(row, self.alias, lambda job: self._announce(made.result, _try_created_at(job)))
+
+    def announce(self, asked: JsonObject) -> None:
+        """Tell that the job of a row of the outbox was submitted here, which another process has left; nothing is asked
+        of the daemon for that.
+        """
+        key = asked["options"]["idempotency_key"]
+        with suppress(self.names.exceptions.TaskResultDoesNotExist):  # then nobody here would know what it is
+            self._announce(self._read(key, _outbox().asked_job(asked)), None)
+
+    def _announce(self, result: Any, created_at: str | None) -> None:
+        """The same for a job that others may follow: no receiver holds them up."""
+        self._send_enqueued(result, created_at, self.names.signals.task_enqueued.send_robust)
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -190,29 +211,42 @@ class TaskBackend:
         except _REFUSALS as error:
             raise self.names.invalid_task(str(error)) from error
 
-    def _tell_enqueued(self, made: _Submission, created_at: str | None) -> None:
-        object.__setattr__(made.result, "enqueued_at", _try_instant(created_at) or timezone.now())
-        self.names.signals.task_enqueued.send(type(self), task_result=made.result)
+    def _send_enqueued(self, result: Any, created_at: str | None, send: Any = None) -> None:
+        object.__setattr__(result, "enqueued_at", _try_instant(created_at) or timezone.now())
+        (send or self.names.signals.task_enqueued.send)(type(self), task_result=result)
 
     # Results
 
     def get_result(self, result_id: str) -> Any:
         """The result with this id, as it is now. Raises TaskResultDoesNotExist."""
-        with self._missing(result_id):
-            return self._read(result_id, _client(self._daemon).get(key=result_id).snapshot)
+        try:
+            job = client(self.daemon).get(key=result_id).snapshot
+        except _NOT_TOLD as error:
+            job = self._not_told(result_id, error)
+        return self._read(result_id, job)
 
     async def aget_result(self, result_id: str) -> Any:
         """The same, over a connection of the loop's own."""
-        with self._missing(result_id):
-            job = await _async_client(self._daemon).get(key=result_id)
-            return self._read(result_id, job.snapshot)
-
-    @contextmanager
-    def _missing(self, result_id: str) -> Iterator[None]:
         try:
-            yield
-        except _UNKNOWN:
-            raise self._does_not_exist(result_id) from None
+            job = (await async_client(self.daemon).get(key=result_id)).snapshot
+        except _NOT_TOLD as error:
+            job = await sync_to_async(self._not_told)(result_id, error)
+        return self._read(result_id, job)
+
+    def _not_told(self, key: str, error: errors.BgjobError) -> JsonObject:
+        """The job that waits in the outbox. Raises TaskResultDoesNotExist, or the error of a daemon that has not
+        answered.
+        """
+        has_outbox = _task_checks.uses_outbox(self.names.base)
+        job: JsonObject | None = _outbox().try_job(key) if has_outbox else None
+        if job is not None:
+            return job
+        if not isinstance(error, _UNKNOWN):
+            raise error
+        if has_outbox:
+            with suppress(*_UNKNOWN):  # it may have been submitted a moment ago
+                return client(self.daemon).get(key=key).snapshot
+        raise self._does_not_exist(key) from None
 
     def _does_not_exist(self, result_id: str) -> Exception:
         error: Exception = self.names.exceptions.TaskResultDoesNotExist(result_id)
@@ -261,9 +295,7 @@ class TaskBackend:
 
     def check(self, **kwargs: Any) -> list[Any]:
         """What is wrong between the settings and the daemon, for `manage.py check`."""
-        from bgjob import _task_checks
-
-        address, _ = self._daemon
+        address, _ = self.daemon
         return _task_checks.of(self, address)
 
 
@@ -275,10 +307,16 @@ def _may_import(module: str) -> bool:
 
 
 class _Submission(NamedTuple):
-    """A task on its way: what is asked of the daemon, and what its caller gets."""
+    """A task on its way: what is to run, how, and what its caller gets."""
 
-    job: dict[str, Any]
+    wanted: dict[str, Any]
+    options: dict[str, Any]
     result: Any
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """What is asked of a client."""
+        return {**self.wanted, **self.options, "idempotency_key": self.result.id}
 
 
 _STATUSES: Final = {
@@ -298,6 +336,15 @@ _TOO_EARLY: Final = (
 )
 
 
+def _outbox() -> Any:
+    """The module of the outbox. Raises ImproperlyConfigured where the application that has its table is missing."""
+    if not apps.is_installed(_task_checks.APPLICATION):
+        raise ImproperlyConfigured(_task_checks.NO_APPLICATION)
+    from bgjob.django import outbox
+
+    return outbox
+
+
 def _is_in_transaction() -> bool:
     """Whether one is open, where anybody wants to hear of that."""
     return settings.DEBUG and any(one.in_atomic_block for one in connections.all(initialized_only=True))
@@ -315,41 +362,6 @@ def result_of(
     except ValueError as error:
         raise TypeError(f"Unsupported value: {error}") from None
     return result
-
-
-# Clients
-
-
-_Daemon = tuple[str | None, float]
-"""Its address, None for where one is looked for, and the seconds that an answer may take."""
-
-_clients: dict[tuple[str, float], Client] = {}
-_async_clients: weakref.WeakKeyDictionary[AbstractEventLoop, dict[tuple[str, float], AsyncClient]] = (
-    weakref.WeakKeyDictionary()
-)
-
-
-def _client(daemon: _Daemon) -> Client:
-    """The one that all backends of a process share that mean this daemon."""
-    path, timeout = _place(daemon)
-    if (path, timeout) not in _clients:
-        _clients[path, timeout] = Client(path, timeout=timeout)
-    return _clients[path, timeout]
-
-
-def _async_client(daemon: _Daemon) -> AsyncClient:
-    """The same of a loop, which ends with it."""
-    path, timeout = _place(daemon)
-    of_loop = _async_clients.setdefault(get_running_loop(), {})
-    if (path, timeout) not in of_loop:
-        of_loop[path, timeout] = AsyncClient(path, timeout=timeout)
-    return of_loop[path, timeout]
-
-
-def _place(daemon: _Daemon) -> tuple[str, float]:
-    """Where the daemon is by now: one that was started later may be somewhere else."""
-    address, timeout = daemon
-    return calls.socket_path(address, os.environ, os.path.exists), timeout
 
 
 # Parameters
@@ -388,6 +400,14 @@ def _aware(instant: datetime) -> datetime:
 
 
 # What became of a job
+
+
+def _try_created_at(job: Job) -> str | None:
+    """When it was stored, which it is, whoever is away by now."""
+    with suppress(errors.BgjobError):
+        created_at: str = job.refresh()["created_at"]
+        return created_at
+    return None
 
 
 def _try_instant(written: str | None) -> datetime | None:

@@ -414,7 +414,7 @@ def _unsendable(path: str, reason: str) -> InvalidParametersError:
 def _try_unsendable(value: Any, path: str = "", depth: int = 0) -> tuple[str, str] | None:
     """Where, and why, a value cannot be sent; None if it can."""
     if depth > MAX_DEPTH:
-        return path, f"it is nested deeper than {MAX_DEPTH} levels"
+        return path, values.TOO_DEEP
     inner = _items(value)
     if inner is None:
         return _try_unsendable_leaf(value, path)

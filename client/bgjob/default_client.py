@@ -11,7 +11,7 @@ from bgjob.codec import JsonObject
 from bgjob.typed import P, R, TypedCall
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
 
     from bgjob.aio import AsyncClient, AsyncJob
     from bgjob.calls import Options
@@ -79,8 +79,8 @@ class Draft(Generic[R]):
     @overload
     def submit(self, client: Client | None = None) -> Job[R]: ...
     @overload
-    def submit(self, client: AsyncClient) -> Awaitable[AsyncJob[R]]: ...
-    def submit(self, client: Client | AsyncClient | None = None) -> Job[R] | Awaitable[AsyncJob[R]]:
+    def submit(self, client: AsyncClient) -> Coroutine[Any, Any, AsyncJob[R]]: ...
+    def submit(self, client: Client | AsyncClient | None = None) -> Job[R] | Coroutine[Any, Any, AsyncJob[R]]:
         """Submit it by this client, else by the one that the process shares; an AsyncClient's is to be awaited."""
         return (client or _client()).run_background_job(*self._call, **self._options)
 

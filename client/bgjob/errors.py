@@ -88,6 +88,27 @@ class WaitTimeoutError(BgjobError, TimeoutError):
     """The job did not end in the time given; it goes on."""
 
 
+class OpenTransactionError(BgjobError):
+    """An outbox was to be flushed over a connection whose transaction has not ended."""
+
+    def __init__(self) -> None:
+        super().__init__("the connection is in a transaction; commit it, and flush the outbox then")
+
+
+class TableOfDjangoError(BgjobError):
+    """The outbox of a Django project was met where another is kept: its rows are for the daemons of its backends."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the table bgjob_outbox is that of a Django project: bgjob.django.run_background_job writes into it, "
+            "and manage.py bgjob_outbox submits from it"
+        )
+
+
+class NoDriverError(BgjobError):
+    """The package is not installed by which a database of an application is reached."""
+
+
 class JobError(BgjobError):
     """A job ended without a result; `job` is its last snapshot, keys as the columns."""
 

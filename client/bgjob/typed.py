@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec
 
@@ -42,6 +43,8 @@ def of_method(method: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     class_name, _, name = function.__qualname__.rpartition(".")
     if not class_name:
         raise TypeError(f"{name} is of no class: functions go by submit_function and call_function")
+    if _is_static(function):
+        raise TypeError(f"{function.__qualname__} is a static method, which no job can be; leave self to it")
     return TypedCall(f"{function.__module__}.{class_name}", name, _parameters(function, args, kwargs))
 
 
@@ -68,15 +71,22 @@ def _importable(function: Any) -> FunctionType:
     return function
 
 
+def _is_static(method: FunctionType) -> bool:
+    found: Any = sys.modules.get(method.__module__)
+    *classes, name = method.__qualname__.split(".")
+    for one in classes:
+        found = getattr(found, one, None)
+    return isinstance(getattr(found, "__dict__", {}).get(name), staticmethod)
+
+
 # Arguments
 
 
 def _parameters(function: FunctionType, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> JsonObject:
     """By name, as Python would bind them; but for functions that take some by place. A context is no caller's."""
-    code, is_method = _code(function), "." in function.__qualname__
-    if not is_method and (code.co_posonlyargcount or code.co_flags & _HAS_PLACES):
+    names, is_by_place = _places(function)
+    if is_by_place:
         return {"args": list(args), "kwargs": _without_context(kwargs)}
-    names = code.co_varnames[is_method : code.co_argcount]
     if len(args) > len(names):
         raise TypeError(f"{function.__qualname__} takes at most {len(names)} by place, not {len(args)}")
     by_place = dict(zip(names, args, strict=False))
@@ -92,7 +102,7 @@ def _is_whole(function: FunctionType, given: JsonObject) -> bool:
     """Whether the only parameter, but for contexts, takes all of them as one mapping; few have its name."""
     if len(given) != 1 or given.keys().isdisjoint(_WHOLE):
         return False
-    from bgjob.testing.class_rules import context_names, own_parameters, takes_whole_mapping
+    from bgjob.class_rules import context_names, own_parameters, takes_whole_mapping
 
     own = own_parameters(function)
     contexts = context_names(own, function)
@@ -103,9 +113,32 @@ def _without_context(given: Mapping[str, Any]) -> JsonObject:
     return {name: value for name, value in given.items() if value is not CONTEXT}
 
 
-def _code(function: Any) -> CodeType:
-    """Of the function that a decorator has wrapped, as `inspect.signature` finds it."""
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
-    code: CodeType = function.__code__
-    return code
+def _places(function: FunctionType) -> tuple[tuple[str, ...], bool]:
+    """What can be given by place, without `self`; whether a module's function is called with some by place alone."""
+    is_method, code = "." in function.__qualname__, _try_code(function)
+    if code is not None:
+        has_places = bool(code.co_posonlyargcount or code.co_flags & _HAS_PLACES)
+        return code.co_varnames[is_method : code.co_argcount], has_places and not is_method
+    from bgjob.class_rules import own_parameters
+    from bgjob.module_rules import is_by_place
+
+    try:
+        own = own_parameters(function)
+    except ValueError as error:
+        raise TypeError(f"{function.__qualname__} has no signature: {error}") from None
+    places = (own[0].POSITIONAL_ONLY, own[0].POSITIONAL_OR_KEYWORD) if own else ()
+    return tuple(one.name for one in own if one.kind in places), is_by_place(function)
+
+
+def _try_code(function: FunctionType) -> CodeType | None:
+    """Of the function that decorators have wrapped; None where its signature is elsewhere, for `inspect` to find."""
+    seen: list[object] = []
+    while "__signature__" not in vars(function) and function not in seen:
+        if "__wrapped__" not in vars(function):
+            return function.__code__
+        seen.append(function)
+        wrapped: object = vars(function)["__wrapped__"]
+        if not isinstance(wrapped, FunctionType):
+            return None
+        function = wrapped
+    return None

@@ -8,12 +8,13 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import Decimal
 from enum import Enum
+from ipaddress import IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NewType
 from uuid import UUID
 
 from pydantic import BaseModel, SecretStr
@@ -34,6 +35,23 @@ class Colour(Enum):
 class Address:
     street: str
     since: date
+
+
+class Row(NamedTuple):
+    on: date
+    count: int
+
+
+Number = NewType("Number", int)
+
+
+@dataclass
+class Dated:
+    on: date
+    year: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.year = self.on.year
 
 
 class Plain:
@@ -182,6 +200,22 @@ class Values:
 
     def only_by_name(self, *, when: date) -> str:
         return repr(when)
+
+    def others(
+        self,
+        span: timedelta,
+        net: IPv4Network,
+        row: Row,
+        number: Number,
+        colour: Literal[Colour.RED],
+        flags: dict[bool, date],
+        weights: dict[float, int],
+        dated: Dated,
+    ) -> str:
+        return repr((span, net, row, number, colour, flags, weights, dated))
+
+    def amount(self, amount: Decimal) -> str:
+        return repr(amount)
 
     def share(self, pairs: Pairs) -> int:
         return pairs.number

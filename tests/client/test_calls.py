@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pickle
 import re
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
+from pydantic import SecretBytes
 
 import bgjob.testing
 from bgjob import calls, errors, retrying
@@ -82,7 +86,41 @@ class Circle(dict[str, Any]):
     """A mapping that holds itself."""
 
     def __init__(self) -> None:
-        super().__init__(self_=self)
+        super().__init__(self_=self, other=self)
+
+
+class Day(Enum):
+    FIRST = date(2026, 12, 4)
+
+
+@dataclass(slots=True)
+class Unset:
+    a: int
+
+
+class Liar:
+    """What says that it is a mapping, and is none."""
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]  # that is the lie
+        return dict
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"no {name}")
+
+
+@dataclass(eq=False)
+class Node:
+    """One with as many as are wanted below it, each of which knows it."""
+
+    parent: Node | None = None
+    below: list[Node] | set[Node] = field(default_factory=list)
+
+
+def node_with(count: int, kind: type[list[Any]] | type[set[Any]]) -> Node:
+    node = Node()
+    node.below = kind(Node(node) for _ in range(count))
+    return node
 
 
 @pytest.mark.parametrize(
@@ -92,7 +130,10 @@ class Circle(dict[str, Any]):
         ({"n": {float("nan")}}, r"n\.0: Out of range float values"),
         ({"n": float("nan")}, "n: Out of range float values are not JSON compliant"),
         ({"t": "\ud800"}, "t: 'utf-8' codec can't encode"),
-        ({"t": Circle()}, "it is nested deeper than 32 levels"),
+        ({"t": Circle()}, r"t\.self_\.[a-z_.]*\.self_: it is nested deeper than 32 levels"),
+        ({"day": date(2026, 12, 4), "t": Circle()}, r"t(\.self_)+: it is nested deeper than 32 levels"),
+        ({"t": node_with(10, list)}, r"t(\.below\.0\.parent)+(\.below)?: it is nested deeper than 32 levels"),
+        ({"t": node_with(1, set)}, r"t(\.below\.0\.parent)+.*: it is nested deeper than 32 levels"),
     ],
 )
 def test_what_json_cannot_hold_is_named_with_its_place(parameters: JsonObject, told: str) -> None:
@@ -107,7 +148,27 @@ def test_what_json_cannot_hold_is_named_with_its_place(parameters: JsonObject, t
         ({"a": {"when": [1, 2j]}}, "a.when.1: JSON has no form for a value of type complex"),
         ({"t": {(1, 2): 3}}, "t: JSON has no form for a key of type tuple"),
         ({"days": {date(2026, 12, 4): b"x"}}, "days.2026-12-04: JSON has no form for a value of type bytes"),
-        ({"ids": {b"x"}}, "ids: JSON has no form for a value of type bytes"),
+        (
+            {"pin": SecretBytes(b"\xff")},
+            "pin: JSON has no form for a value of type pydantic.SecretBytes: it is no UTF-8",
+        ),
+        ({"n": [Decimal("NaN")]}, "n.0: JSON has no form for a value of type decimal.Decimal: it is NaN"),
+        (
+            {"day": Day.FIRST},
+            "day: JSON has no form for a value of type tests.Day: its value, of type datetime.date, is not read again",
+        ),
+        ({"n": {"a": {date(2026, 12, 4): 1, "2026-12-04": 2}}}, "n.a: two keys are written alike"),
+        ({"n": {1: {2}, "1": 2}}, "n: two keys are written alike"),
+        (
+            {"t": [Unset.__new__(Unset)]},
+            "t.0: JSON has no form for a value of type tests.Unset: AttributeError: "
+            "'Unset' object has no attribute 'a'",
+        ),
+        (
+            {"t": Liar()},
+            "t: JSON has no form for a value of type tests.Liar: TypeError: 'Liar' object is not iterable",
+        ),
+        ({"ids": {b"x"}}, "ids.0: JSON has no form for a value of type bytes"),
         (
             {"context": bgjob.JobContext(1, 1)},
             "context: JSON has no form for a value of type bgjob.JobContext",

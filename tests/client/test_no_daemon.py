@@ -19,11 +19,12 @@ from bgjob.testing import no_daemon
 PROJECT = '''
 """The tests of an application that forget a stand-in, and of some that do not."""
 
+import conftest
 import pytest
 
 import bgjob
 from bgjob.errors import DaemonUnavailableError, NoDaemonInTestsError
-from bgjob.testing import recorded
+from bgjob.testing import daemon_allowed, recorded
 
 
 def submit():
@@ -33,6 +34,14 @@ def submit():
 with pytest.raises(NoDaemonInTestsError):
     submit()
 
+assert conftest.was_refused
+
+
+@pytest.fixture(scope="session")
+def wider():
+    with daemon_allowed(), pytest.raises(DaemonUnavailableError):
+        submit()
+
 
 @pytest.fixture(scope="session")
 def jobs():
@@ -40,7 +49,7 @@ def jobs():
         yield jobs
 
 
-def test_whoever_forgets_is_told():
+def test_whoever_forgets_is_told(wider):
     with pytest.raises(NoDaemonInTestsError, match="Submit.*inline.*recorded"):
         submit()
 
@@ -73,14 +82,26 @@ def test_it_answers_still(jobs):
     assert len(jobs) == 3
 '''
 
+CONFTEST = """
+import bgjob
+
+try:
+    bgjob.run_background_job("shop.Mail", "send")
+except bgjob.NoDaemonInTestsError:
+    was_refused = True
+"""
+
 UNRELATED = """
 import sys
+
+import pytest
 
 
 def test_nothing_of_ours_is_there():
     assert not [name for name in sys.modules if name.partition(".")[0] == "bgjob"]
 
 
+@pytest.mark.bgjob_daemon
 def test_a_submit_goes_its_way():
     import bgjob
 
@@ -92,12 +113,18 @@ def test_a_submit_goes_its_way():
 """
 
 
+_NOT = ["-o", "bgjob_no_daemon=false"]
+_ALONE = ["-p", "no:bgjob"]
+
+
 @pytest.mark.parametrize(
     ("tests", "settings", "arguments", "passed"),
     [
         pytest.param(PROJECT, "bgjob_no_daemon = true", [], 5, id="by the configuration"),
         pytest.param(PROJECT, "", ["-p", "bgjob.testing.pytest_plugin"], 5, id="by -p"),
+        pytest.param(PROJECT, "", [*_ALONE, "-p", "bgjob.testing.pytest_plugin"], 5, id="by -p alone"),
         pytest.param(UNRELATED, "", [], 2, id="by nobody"),
+        pytest.param(UNRELATED, "bgjob_no_daemon = true", _NOT, 2, id="by the configuration, and not by -o"),
     ],
 )
 def test_under_pytest_tests_reach_no_daemon_where_somebody_says_so(
@@ -105,6 +132,8 @@ def test_under_pytest_tests_reach_no_daemon_where_somebody_says_so(
 ) -> None:
     (tmp_path / "pytest.ini").write_text(f"[pytest]\naddopts = --strict-markers\n{settings}\n")
     (tmp_path / "test_application.py").write_text(tests)
+    if tests is PROJECT:
+        (tmp_path / "conftest.py").write_text(CONFTEST)
     others = [
         f"no:{name}" for name in ("xdist", "hypothesispytest", "timeout", "playwright", "cacheprovider")
     ]

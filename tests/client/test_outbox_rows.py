@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bgjob import errors
-from bgjob.outbox.rows import Fate, Row, fate, new_row, submission
+from bgjob.outbox.rows import Fate, Row, fate, new_row, sentence, submission
 
 NOW = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
+
+
+class Queue(Enum):
+    MAIL = "mail"
 
 
 def row(**options: Any) -> Row:
@@ -44,6 +53,9 @@ def test_values_that_json_has_not_are_written_in_their_forms() -> None:
     assert submission(made).parameters["parameters"] == {"day": "2026-03-29"}
     with pytest.raises(TypeError, match=r"^day: JSON has no form"):
         new_row({**job, "parameters": {"day": 2j}}, None, None, NOW)
+    assert submission(row(queue=Queue.MAIL)).parameters["options"]["queue"] == "mail"
+    with pytest.raises(TypeError, match=r"^options\.priority: JSON has no form"):
+        row(priority=2j)
 
 
 def test_a_delay_counts_from_when_the_row_was_made() -> None:
@@ -65,7 +77,39 @@ def test_what_no_daemon_takes_is_refused_before_the_commit(wrong: Any, error: ty
         row(**wrong)
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"options": 1}'])
+TEXTS = st.sampled_from(["class_name", "method_name", "parameters", "options", "check_only", "key", "a.B"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=5),
+)
+
+
+@given(st.builds(json.dumps, VALUES) | st.text())
+def test_whatever_stands_in_a_row_is_a_request_or_told(text: str) -> None:
+    with suppress(ValueError):
+        assert submission(Row("0" * 32, text)).parameters["options"]["idempotency_key"] == "0" * 32
+
+
+def test_a_row_that_is_nested_too_deeply_is_told() -> None:
+    with pytest.raises(ValueError, match="no row of an outbox"):
+        submission(Row("0" * 32, "[" * 100_000))
+
+
+@pytest.mark.parametrize("field", ["jobs", "keys", "each", "of_a_later_version"])
+def test_a_row_asks_for_nothing_but_its_own_job(field: str) -> None:
+    written = json.dumps({"class_name": "a.B", "method_name": "c", "options": {}, field: 5})
+    call = submission(Row("0" * 32, written))
+    assert field not in call.parameters
+    assert call.keyed(errors.QueueFullError(queue="mail", limit=1)).idempotency_keys == ("0" * 32,)
+
+
+def test_a_reason_is_a_text_that_any_database_takes() -> None:
+    assert sentence(ValueError("a\0b\ud800c")) == "a?b?c"
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"options": 1}', '{"class_name": "a.B", "options": {}, "check_only": true}']
+)
 def test_a_text_that_is_no_request_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="no row of an outbox"):
         submission(Row("0" * 32, text))

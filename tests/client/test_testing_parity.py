@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,7 +20,7 @@ from bgjobd import forkserver
 from bgjobd.core.job import Ending
 from tests.client import jobs_of_tests
 from tests.daemon.running import RunningDaemon, daemon
-from tests.support import eventually
+from tests.support import eventually, total
 
 MODULE = "parity_jobs"
 APPROVED = [
@@ -72,6 +73,27 @@ AS_PYTHON_HAS_THEM = {
     "ids": {UUID(int=1)},
 }
 
+OTHERS = {
+    "span": "PT90M",
+    "net": "10.0.0.0/8",
+    "row": ["2024-12-04", 3],
+    "number": 7,
+    "colour": "red",
+    "flags": {"true": "2024-12-04"},
+    "weights": {"1.5": 2},
+    "dated": {"on": "2024-12-04"},
+}
+OTHERS_AS_PYTHON_HAS_THEM = {
+    "span": timedelta(minutes=90),
+    "net": IPv4Network("10.0.0.0/8"),
+    "row": jobs_of_tests.Row(date(2024, 12, 4), 3),
+    "number": jobs_of_tests.Number(7),
+    "colour": jobs_of_tests.Colour.RED,
+    "flags": {True: date(2024, 12, 4)},
+    "weights": {1.5: 2},
+    "dated": jobs_of_tests.Dated(date(2024, 12, 4)),
+}
+
 CASES = [
     # How methods are called
     Case("a result comes back", "Plain::echo", {"value": [1, "é", None, {"a": 1.5}]}),
@@ -96,6 +118,8 @@ CASES = [
         {"when": "2024-12-04"},
     ),
     Case("values in containers are converted", "Values::take", VALUES),
+    Case("values of other types are converted", "Values::others", OTHERS),
+    Case("values of other types are given as they are", "Values::others", OTHERS_AS_PYTHON_HAS_THEM),
     Case("1.0 is a whole number", "Plain::later", {"value": 1.0}),
     Case("a bare set is a set", "Values::bare", {"tags": ["a"]}),
     Case("a value fits", "Values::share", {"pairs": {"number": 2}}),
@@ -450,11 +474,11 @@ def test_a_list_tells_a_total_where_one_is_asked_for(client: Client) -> None:
         jobs = [Case("", "Plain::echo", options={"priority": 7}).submit(client) for _ in range(3)]
         wait(jobs, 20)
         method = {"class_name": f"{MODULE}.Plain", "method_name": "echo"}
-        first = client.list(**method, limit=1, count=2)
+        first = client.list(**method, limit=1)
         return [
-            first.total,
-            client.list(**method, limit=1, before=first.next, count=1).total,
-            client.list(search="nosuch", count=5).total,
+            total(client.list, **method, limit=1, count=2),
+            total(client.list, **method, limit=1, before=first.next, count=1),
+            total(client.list, search="nosuch", count=5),
             client.list(**method).total,
         ]
 
@@ -584,8 +608,8 @@ def refusal(ask: Any, without: str = "") -> tuple[type[Exception], dict[str, Any
     return type(caught.value), parameters
 
 
-@pytest.mark.parametrize("name", ["class_rules.py", "error_texts.py"])
-def test_fork_servers_and_inline_jobs_go_by_one_file(name: str) -> None:
+@pytest.mark.parametrize("name", ["class_rules.py", "module_rules.py", "testing/error_texts.py"])
+def test_fork_servers_and_the_client_go_by_one_file(name: str) -> None:
     """A link in the tree, which a wheel has as a second copy."""
-    ours, theirs = Path(bgjob.testing.__file__).with_name(name), Path(forkserver.__file__).with_name(name)
-    assert theirs.read_bytes() == ours.read_bytes()
+    ours = Path(bgjob.__file__).parent / name
+    assert Path(forkserver.__file__).with_name(ours.name).read_bytes() == ours.read_bytes()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import date
-from functools import cache, wraps
+from functools import cache, partial, wraps
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -28,6 +29,19 @@ def traced(function: Callable[..., Any]) -> Callable[..., Any]:
     return inner
 
 
+def as_wrapped(self: Any, first: int, second: int = 0, *, scale: int = 1) -> None: ...
+
+
+def signed(function: Callable[..., Any]) -> Callable[..., Any]:
+    function.__signature__ = signature(as_wrapped)  # type: ignore[attr-defined]  # as libraries set it
+    return function
+
+
+def looped(function: Callable[..., Any]) -> Callable[..., Any]:
+    function.__wrapped__ = function  # type: ignore[attr-defined]  # as above
+    return function
+
+
 class Report:
     class Page:
         def turn(self, number: int) -> int:
@@ -48,6 +62,15 @@ class Report:
     def slow(self, seconds: float, times: int = 1) -> float:
         return seconds * times
 
+    @staticmethod
+    def static(value: int) -> None: ...
+
+    @signed
+    def told(self, *args: Any, **kwargs: Any) -> None: ...
+
+    @wraps(partial(as_wrapped, scale=2))
+    def partly(self, *args: Any, **kwargs: Any) -> None: ...
+
     @cache  # noqa: B019  # what it is about
     def cached(self) -> None: ...
 
@@ -67,6 +90,8 @@ class Report:
         (Report.build, (bgjob.CONTEXT, DAY), {"title": "x"}, {"day": DAY, "title": "x"}),
         (Report.build, (), {"day": DAY, "context": bgjob.CONTEXT}, {"day": DAY}),
         (Report.slow, (1.5,), {"times": 2}, {"seconds": 1.5, "times": 2}),
+        (Report.told, (1, 2), {"scale": 3}, {"first": 1, "second": 2, "scale": 3}),
+        (Report.partly, (1,), {"scale": 3}, {"first": 1, "scale": 3}),
         (Values.any_names, (1,), {"second": 2}, {"first": 1, "second": 2}),
         (Values.only_by_name, (), {"when": DAY}, {"when": DAY}),
         (Values.whole, (Address("s", DAY),), {}, Address("s", DAY)),
@@ -112,6 +137,11 @@ def inside() -> Callable[..., None]:
     return inner
 
 
+class Looping:
+    @looped
+    def run(self) -> None: ...
+
+
 class Main:
     def run(self) -> None: ...
 
@@ -129,6 +159,8 @@ Main.run.__module__ = "__main__"
         ),
         (lambda: bgjob.submit(Report().build), "Report.build is bound; give the function that the class has"),
         (lambda: bgjob.submit(Report.of_class), "Report.of_class is bound"),
+        (lambda: bgjob.submit(Report.static, 1), "Report.static is a static method, which no job can be"),
+        (lambda: bgjob.submit(Looping.run), "Looping.run has no signature: wrapper loop"),
         (lambda: bgjob.submit(Report.unnamed), "Report.<lambda> has no name that can be imported"),
         (lambda: bgjob.submit_function(inside()), "inside.<locals>.inner has no name that can be imported"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 from functools import wraps
 from pathlib import Path
@@ -120,6 +121,8 @@ async def use_coroutines(day: date, client: AsyncClient) -> None:
     assert_type(await client.submit_function(vacuum, full=True), AsyncJob[int])
     assert_type(await bgjob.call(Report.build, day).submit(client), AsyncJob[str])
     assert_type(await (await bgjob.call_function(ask, "").submit(client)).result(1.0), str)
+    submitting = asyncio.create_task(bgjob.call(Report.build, day).submit(client))
+    assert_type(await submitting, AsyncJob[str])
 
 
 def use_wrong_calls(day: date, client: Client) -> None:

@@ -175,6 +175,10 @@ def use_errors(
     return None
 
 
+def check_tests(error: bgjob.NoDaemonInTestsError) -> AssertionError:
+    return error
+
+
 def check_value(error: ValueError) -> None: ...
 
 

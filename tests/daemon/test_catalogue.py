@@ -124,14 +124,15 @@ def test_forms_that_refer_to_elsewhere_are_judged_all_the_same(judge: Judge) -> 
     assert judge(referring, {"a": 1, "b": "text"}) == [("", "something does not fit")]
 
 
-def test_methods_that_are_a_bases_in_typed_calls_are_remarked(tmp_path: Path) -> None:
+def test_methods_that_are_anothers_in_typed_calls_are_remarked(tmp_path: Path) -> None:
     config = tmp_path / "bgjobd.toml"
-    config.write_text("[approved]\n'a.Job' = {}\n")
-    inherited = {"run": "a.Base", "end": "a.Base", "tell": "b.Teller"}
-    described = {"unavailable": None, "attributes": {}, "methods": {}, "inherited": inherited}
-    catalogue = Catalogue(load(config, {}, is_root=False), {"a.Job": described}, "")
-    told = "bgjob.submit submits the base's; run_background_job, by name, the class's own"
+    config.write_text("[approved]\n'a.Job' = {}\n'a.Base' = {}\n")
+    written = {"run": "a.Base", "end": "a.Base", "tell": "a._impl.Job", "own": "a.Job"}
+    described = {"unavailable": None, "attributes": {}, "methods": {}, "written_in": written}
+    base = {**described, "written_in": {}}
+    catalogue = Catalogue(load(config, {}, is_root=False), {"a.Job": described, "a.Base": base}, "")
+    by_name = "run_background_job, by name, the class's own"
     assert catalogue.remarks("a.Job") == [
-        f"a.Job has end, run from a.Base: {told}",
-        f"a.Job has tell from b.Teller: {told}",
+        f"a.Job has end, run from a.Base: bgjob.submit submits that one's; {by_name}",
+        f"a.Job has tell from a._impl.Job: bgjob.submit submits that one's, which is not approved; {by_name}",
     ]

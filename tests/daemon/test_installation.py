@@ -10,26 +10,41 @@ import pytest
 
 from bgjobd.commands import installation
 
-START = """
+COMMANDS = "check", "check --json", "web", "demo --once", "prune", "units", "serve", "--version"
+CALLS = """
+import sys
 from bgjobd.main import main
-print([main(command) for command in (["check"], ["check", "--json"], ["web"], ["demo", "--once"], ["serve"])])
+print([main(command.split()) for command in sys.argv[1:]])
 """
 
 
 def test_nothing_starts_where_the_client_is_installed_a_second_time(tmp_path: Path) -> None:
     make_distribution(tmp_path / "bgjob-9.0.dist-info")
-    done = subprocess.run(
-        [sys.executable, "-c", START],
-        env={"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)},
-        cwd=tmp_path,
+    (tmp_path / "bgjob").mkdir()
+    (tmp_path / "bgjob" / "__init__.py").write_text("raise ImportError('of another version')")
+    done = called(tmp_path, *COMMANDS)
+    assert done.stdout == f"{[2] * len(COMMANDS)}\n", done.stderr
+    told = f"bgjobd: {tmp_path}: bgjob 9.0 and bgjobd are both installed, each with the package bgjob: `pip uninstall"
+    assert [line.startswith(told) for line in done.stderr.splitlines()] == [True] * len(COMMANDS)
+    assert {one.name for one in tmp_path.iterdir()} == {"bgjob", "bgjob-9.0.dist-info"}
+
+
+def test_a_daemon_that_runs_is_asked_and_copied_whatever_is_installed_over_it(tmp_path: Path) -> None:
+    make_distribution(tmp_path / "bgjob-9.0.dist-info")
+    done = called(tmp_path, "status --config none.toml", "backup --config none.toml")
+    assert "bgjob 9.0" not in done.stderr
+    assert done.stderr.count("none.toml") == 2
+
+
+def called(directory: Path, *commands: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", CALLS, *commands],
+        env={"PYTHONPATH": str(directory), "HOME": str(directory)},
+        cwd=directory,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stdout.splitlines()[-1] == "[2, 2, 2, 2, 2]", done.stderr
-    told = f"bgjobd: {tmp_path}: bgjob 9.0 and bgjobd are both installed, each with the package bgjob; uninstall bgjob"
-    assert [line.startswith(told) for line in done.stderr.splitlines()] == [True] * 5
-    assert [one.name for one in tmp_path.iterdir()] == ["bgjob-9.0.dist-info"]
 
 
 def test_what_building_leaves_in_a_tree_and_other_distributions_are_no_second_client(
@@ -39,7 +54,7 @@ def test_what_building_leaves_in_a_tree_and_other_distributions_are_no_second_cl
     make_distribution(tmp_path / "bgjob.egg-info")
     (tmp_path / "bgjob.egg-info" / "WHEEL").unlink()
     monkeypatch.syspath_prepend(tmp_path)
-    installation.check()
+    assert installation.try_conflict() is None
 
 
 def make_distribution(directory: Path) -> None:

@@ -70,9 +70,9 @@ def test_only_plain_public_functions_of_the_application_may_be_called() -> None:
     assert set(callable_methods(Sample)) == {"from_base", "plain", "waits", "open_ended", "whole"}
 
 
-def test_a_method_of_a_base_is_told_with_its_base() -> None:
-    assert describe(Sample, None)["inherited"] == {"from_base": f"{__name__}.Base"}
-    assert describe(Sample, ["plain"])["inherited"] == {}
+def test_a_method_is_told_with_the_class_that_it_was_written_in() -> None:
+    written = describe(Sample, ["plain", "from_base"])["written_in"]
+    assert written == {"plain": f"{__name__}.Sample", "from_base": f"{__name__}.Base"}
 
 
 def test_a_name_that_a_subclass_covers_with_something_else_may_not_be_called() -> None:
@@ -398,7 +398,7 @@ def test_a_class_that_resists_being_described_is_unavailable() -> None:
 
 def test_every_description_has_the_same_keys() -> None:
     keys = {"doc", "is_module", "unavailable", "traceback", "contexts", "attributes", "hooks"}
-    keys |= {"inherited", "methods"}
+    keys |= {"written_in", "methods"}
     assert [set(describe_or_tell_why(cls, None)) for cls in (Sample, helper, Hostile)] == [keys] * 3
 
 

@@ -20,6 +20,7 @@ django.setup()
 
 from asgiref.sync import async_to_sync  # noqa: E402  # once its settings are known
 from django.conf import settings  # noqa: E402
+from django.core.checks import CheckMessage  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connections, transaction  # noqa: E402
 from django.tasks import TaskResultStatus, task_backends  # noqa: E402
@@ -214,9 +215,12 @@ class StandIns(unittest.TestCase):
 
 
 class Checks(unittest.TestCase):
-    def ids(self, **settings: Any) -> list[str]:
+    def messages(self, **settings: Any) -> list[CheckMessage]:
         backend = type(task_backends["default"])("default", {"QUEUES": [], **settings})
-        return [message.id for message in backend.check()]
+        return list(backend.check())
+
+    def ids(self, **settings: Any) -> list[str]:
+        return [message.id for message in self.messages(**settings)]
 
     def test_a_project_that_fits_its_daemon_has_nothing_to_be_told(self) -> None:
         with warnings.catch_warnings():
@@ -226,14 +230,17 @@ class Checks(unittest.TestCase):
     def test_a_server_with_more_workers_than_a_user_has_connections_is_told(self) -> None:
         for workers, told in (("65", ["bgjob.W002"]), ("64", []), ("auto", [])):
             with mock.patch.dict(os.environ, WEB_CONCURRENCY=workers):
-                self.assertEqual(self.ids(), told)
+                messages = self.messages()
+            self.assertEqual([message.id for message in messages], told)
+            for message in messages:
+                self.assertIn("has 65 workers, as WEB_CONCURRENCY says", message.msg)
 
     def test_checks_ask_no_daemon_where_tests_may_not(self) -> None:
         bgjob.testing.no_daemon.refuse()
         self.addCleanup(bgjob.testing.no_daemon.refuse_no_more)
         self.assertEqual(self.ids(QUEUES=["none"]), [])
         for enqueue in (tasks.welcome.enqueue, async_to_sync(tasks.welcome.aenqueue)):
-            self.assertRaises(bgjob.errors.NoDaemonInTestsError, enqueue, 1)
+            self.assertRaises(bgjob.NoDaemonInTestsError, enqueue, 1)
 
     def test_what_does_not_fit_is_told(self) -> None:
         self.assertEqual(self.ids(QUEUES=["none"]), ["bgjob.E001"])

@@ -63,3 +63,12 @@ def test_djangos_own_tests_pass(served: tuple[RunningDaemon, Environment, str], 
     assert done.returncode == 0, done.stderr
     name = made.python.parents[1].name
     assert done.stdout.endswith(f"{_COUNTS[name][kind]} run, 0 failed, 0 skipped\n")
+
+
+def test_the_backport_has_an_outbox_as_well() -> None:
+    python = environment("django-5.2").python
+    path = {"PYTHONPATH": f"{_HERE.parents[1] / 'client'}:{_HERE.parents[1]}"}
+    command = [python, "-m", "unittest", "tests.frameworks.backport_tests"]
+    done = subprocess.run(command, env=path, capture_output=True, text=True, check=False)
+    assert "Ran 1 test" in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr

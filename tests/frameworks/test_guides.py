@@ -28,14 +28,13 @@ class Guide:
         self._place, self._directory = place, directory
         self._started: list[subprocess.Popen[bytes]] = []
         (directory / "venv").symlink_to(python.parents[1])
-        with socket.create_server(("localhost", 0)) as free:
-            self._port = str(free.getsockname()[1])
+        with socket.create_server(("localhost", 0)) as free, socket.create_server(("127.0.0.1", 0)) as other:
+            self._port, self._port_of_page = (str(one.getsockname()[1]) for one in (free, other))
         programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.environ = {
             "PATH": programs,
             "PYTHONPATH": str(_TREE / "client"),
             "HOME": str(directory),
-            "BGJOBD_WEB__ENABLED": "false",  # whose port another daemon of this machine may have
             "FLASK_RUN_PORT": self._port,
             "UVICORN_PORT": self._port,
         }
@@ -49,6 +48,7 @@ class Guide:
 
     def _here(self, text: str) -> str:
         text = text.replace(self._place, str(self._directory))
+        text = text.replace("127.0.0.1:8378", f"127.0.0.1:{self._port_of_page}")
         return re.sub(r"\blocalhost:\d+", f"localhost:{self._port}", text)
 
     def _write(self, block: Block) -> None:
@@ -100,6 +100,11 @@ class Guide:
         done = subprocess.run(["sh", "-c", command], capture_output=True, check=False, **arguments)  # type: ignore[call-overload]
         return f"{done.stdout}{done.stderr}"
 
+    def find_page(self) -> None:
+        """Where the guide says that its address is told."""
+        address = f"the page is at http://127.0.0.1:{self._port_of_page}/"
+        eventually(lambda: address in (self._directory / "serve.out").read_text())
+
     def close(self) -> None:
         """End what was started in the background, the latest first."""
         for process in reversed(self._started):
@@ -124,6 +129,9 @@ def test_the_guide_to_django_leads_to_a_task_on_the_page(tmp_path: Path) -> None
     with guide(tmp_path, "/srv/shop", "django-6.0") as followed:
         for block in blocks_of(steps, "docs/django.md"):
             followed.follow(block)
+        followed.find_page()
+        again = followed.run("venv/bin/python first.py", DJANGO_SETTINGS_MODULE="shop.settings")
+        assert "welcome, ada" in again, again
         assert "bgjob.W001" in followed.run("venv/bin/python manage.py check", BGJOBD_SOCKET="/nowhere")
 
 
@@ -137,3 +145,4 @@ def test_the_guide_to_a_framework_without_tasks_leads_to_a_job_on_the_page(
     with guide(tmp_path, "/srv/shop", "web") as followed:
         for block in blocks_of((_TREE / name).read_text(), name):
             followed.follow(block)
+        followed.find_page()

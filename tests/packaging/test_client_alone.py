@@ -100,7 +100,7 @@ def test_the_client_alone_submits_to_a_daemon(programs: Path, tmp_path: Path) ->
 def test_what_the_command_does_not_have_it_names(programs: Path) -> None:
     done = said(programs, {}, "bgjob", "completion", "bash")
     assert (done.returncode, done.stdout) == (69, "")
-    assert done.stderr == "bgjob: completion needs shtab; pip install 'bgjob[command]' brings it\n"
+    assert done.stderr == "bgjob: completion needs shtab; pip install shtab brings it\n"
 
 
 def said(

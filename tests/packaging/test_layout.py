@@ -70,8 +70,11 @@ OF_DJANGO = [
     "bgjob._tasks",
     "bgjob._task_attempts",
     "bgjob._task_checks",
+    "bgjob._task_clients",
 ]
 OF_PYTEST = ["bgjob.testing.pytest_plugin", "_bgjob_pytest"]
+OF_OUTBOX = ["bgjob.outbox.dsn", "bgjob.outbox.table"]
+CONVERTS = "bgjob.testing.arguments"
 COMMAND = ["bgjob.command", "bgjob.commands", "bgjob.text"]
 ENTRY_POINTS = ["bgjobd.main", "bgjobd.demo", "bgjobd.__main__"]
 LAYERS = [
@@ -141,9 +144,15 @@ RULES = [
     Rule(
         "the client imports the standard library only; type checkers have typing_extensions themselves",
         lambda module: (
-            is_within(module, ["bgjob"]) and not is_within(module, [*COMMAND, *OF_DJANGO, *OF_PYTEST])
+            is_within(module, ["bgjob"])
+            and not is_within(module, [*COMMAND, *OF_DJANGO, *OF_PYTEST, *OF_OUTBOX, CONVERTS])
         ),
         lambda use: use.is_third_party() and not use.is_of(["typing_extensions.TypeVar"]),
+    ),
+    Rule(
+        "what converts parameters in tests imports pydantic inside functions only, and nothing else",
+        inside(CONVERTS),
+        lambda use: use.is_third_party() and not (use.is_lazy and use.is_of(["pydantic"])),
     ),
     Rule(
         "what is for pytest imports pytest and no other third party",
@@ -155,6 +164,11 @@ RULES = [
         "what pytest imports in every project imports nothing at all",
         inside("_bgjob_pytest"),
         lambda use: not use.is_of(["__future__", "typing", "builtins"]) and not use.is_lazy,
+    ),
+    Rule(
+        "an outbox imports what the application's database takes inside functions only: psycopg, SQLAlchemy",
+        inside(*OF_OUTBOX),
+        lambda use: use.is_third_party() and not (use.is_lazy and use.is_of(["psycopg", "sqlalchemy"])),
     ),
     Rule(
         "what is for Django imports Django, and nobody else imports that",
@@ -207,7 +221,11 @@ RULES = [
     Rule("nobody uses multiprocessing", outside(), of("multiprocessing", "concurrent.futures.process")),
     Rule("nobody pickles", outside(), of(*PICKLE)),
     Rule("nobody runs a text, by Python or by a shell", outside(), of(*RUN_TEXT)),
-    Rule("only the store knows peewee and SQLite", outside("bgjobd.store"), of(*DATABASE)),
+    Rule(
+        "only the store knows peewee and SQLite, and an outbox that of an application",
+        outside("bgjobd.store", "bgjob.outbox.dsn"),
+        of(*DATABASE),
+    ),
     Rule(
         "only the statements know the models: SQL is text, and no query is built at run time",
         outside("bgjobd.store.statements", "bgjobd.store.models"),
@@ -255,6 +273,14 @@ PLANTED = [
     ("client/bgjob/command.py", "def f(): import requests", "the client's command"),
     ("client/bgjob/commands/screen.py", "import rich", "the client's command"),
     ("client/bgjob/commands/look.py", "def f(): import requests", "the client's command"),
+    ("client/bgjob/outbox/table.py", "import sqlalchemy", "an outbox imports what"),
+    ("client/bgjob/outbox/dsn.py", "def f(): import pymysql", "an outbox imports what"),
+    (
+        "client/bgjob/outbox/databases.py",
+        "def f(): import psycopg",
+        "the client imports the standard library",
+    ),
+    ("client/bgjob/outbox/outboxes.py", "import sqlite3", "only the store knows peewee"),
     ("bgjobd/core/retry.py", "import time", "the core imports only itself"),
     ("bgjobd/core/retry.py", "from random import uniform", "the core imports only itself"),
     ("bgjobd/core/retry.py", "import logging", "the core imports only itself"),

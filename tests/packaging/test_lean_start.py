@@ -16,7 +16,7 @@ HEAVY = {"rich", "jinja2", "shtab", "prometheus_client"}
 
 def modules_after(code: str) -> set[str]:
     told = subprocess.run(
-        [sys.executable, "-c", f"import sys; {code}; print(*sys.modules)"],
+        [sys.executable, "-c", f"import sys; {code}\nprint(*sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
@@ -36,6 +36,11 @@ def test_a_daemon_has_no_tls(tmp_path: Path) -> None:
     loaded = modules_after(f"from bgjobd.main import main; main({command})")
     assert "bgjobd.service" in loaded
     assert not loaded & {"ssl", "playhouse", "http"}
+
+
+def test_a_daemon_has_no_driver_of_another_database_though_one_is_installed() -> None:
+    assert "psycopg" in modules_after("import psycopg")
+    assert not modules_after("import bgjobd.service") & {"psycopg", "greenlet"}
 
 
 def test_the_page_imports_nothing_for_metrics_before_somebody_asks_for_them() -> None:
@@ -82,6 +87,15 @@ def test_the_health_check_imports_nothing_of_the_daemons_but_what_reads_the_conf
 def test_the_package_of_the_client_imports_no_client_before_it_is_asked_for_one() -> None:
     assert "bgjob.client" not in modules_after("import bgjob; bgjob.Retry")
     assert "bgjob.client" in modules_after("import bgjob; bgjob.Client")
+
+
+def test_a_typed_call_imports_no_fakes_whatever_its_argument_is_called() -> None:
+    whole = (
+        "from bgjob import typed\ndef f(params): ...\nf.__module__ = 'shop'\ntyped.of_function(f, ({},), {})"
+    )
+    loaded = modules_after(whole)
+    assert "bgjob.class_rules" in loaded
+    assert not [name for name in loaded if name.startswith(("bgjob.testing", "asyncio", "ssl"))]
 
 
 def test_what_bgjob_offers_is_there() -> None:

@@ -151,7 +151,14 @@ STARTERS = {"Popen", "run", "call", "check_call", "check_output", "subprocess_ex
 
 def shells(source: str) -> list[int]:
     """The lines in which a shell is started, or a program is asked to be started by one."""
-    return [node.lineno for node in ast.walk(ast.parse(source)) if is_shell(node)]
+    tree = ast.parse(source)
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    return [node.lineno for node in ast.walk(tree) if is_shell(node) and not is_call_of(own, node)]
+
+
+def is_call_of(functions: set[str], node: ast.AST) -> bool:
+    """Whether one of these functions is called, which are of the file itself, whatever they are called."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in functions
 
 
 def is_shell(node: ast.AST) -> bool:
@@ -195,6 +202,11 @@ def test_nothing_starts_a_shell() -> None:
 )
 def test_a_shell_would_be_found(source: str) -> None:
     assert shells(source) == [1]
+
+
+def test_a_function_of_the_file_itself_is_no_program() -> None:
+    assert shells("def call(**names): ...\ncall(**given)") == []
+    assert shells("def call(**names): ...\nsubprocess.call(x, shell=True)") == [2]
 
 
 def test_a_program_run_by_no_shell_is_none() -> None:

@@ -127,7 +127,7 @@ WORDS: Final[Mapping[str, tuple[Sequence[str], Sequence[str]]]] = {
 }
 """For each command what else is given to it, and which answers it shows."""
 
-NEEDS_NO_DAEMON: Final = {"completion"}
+NEEDS_NO_DAEMON: Final = {"completion", "outbox"}  # of the latter: tests/client/test_outbox_command.py
 
 
 class Liar:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,9 +58,9 @@ PATIENCE = 10.0
 class Office:
     """A writer and whatever it delivered, in order."""
 
-    def __init__(self, state_dir: Path, lanes: Lanes = NO_SLOTS) -> None:
+    def __init__(self, state_dir: Path, lanes: Lanes = NO_SLOTS, clock: Clock | None = None) -> None:
         self.deliveries: Queue[Delivery] = Queue()
-        self.writer = Writer(state_dir, BOOT, Clock(), lanes, self.deliveries.put)
+        self.writer = Writer(state_dir, BOOT, clock or Clock(), lanes, self.deliveries.put)
 
     def next(self, patience: float = PATIENCE) -> Delivery:
         return self.deliveries.get(timeout=patience)
@@ -700,3 +701,23 @@ def test_a_refusal_says_whether_what_was_asked_for_may_be_stored_all_the_same(
         ((_, refused),) = office.next_with("asked")
     assert isinstance(refused, StorageUnavailableError)
     assert refused.parameters == {"reason": "it failed", "may_be_stored": may_be_stored}
+
+
+def test_a_clock_that_was_set_is_followed_when_the_ledger_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is committed in between would find a retry due that is to keep its delay."""
+    clock = Clock()
+    office = Office(store.state_dir, Lanes(1), clock)
+    with at_work(office) as writer:
+        writer.put(Entrusted(submission(asked(scheduled_at=clock.now() + 600.0)), "stored"))
+        office.next_with("stored")
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + 3600.0)
+        delta = clock.take_jump()
+        assert delta is not None
+        writer.put(Entrusted(Look(), "looked"))
+        looked = office.next()
+        writer.put(Entrusted(ClockJumped(delta), "told"))
+        told = office.next()
+    assert [len(one.committed.claims) for one in (looked, told) if one.committed] == [0, 1]

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 from bgjob import __version__
 from bgjob.client import Client
-from bgjob.commands import about, completion, follow, look, manage, pages, schedules, submit, values
+from bgjob.commands import about, completion, follow, look, manage, outbox, pages, schedules, submit, values
 from bgjob.commands.parsing import Parser
 from bgjob.commands.top import command as top
 from bgjob.words import STATUS_WORDS, Backoff, EntryType
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
             _add_cancel,
             _add_retry,
         ),
-        *(_add_top, _add_stats, _add_classes, _add_reload, _add_pause, _add_resume),
+        *(_add_top, _add_stats, _add_classes, _add_reload, _add_pause, _add_resume, _add_outbox),
         *(_add_schedules, _add_occurrences, _add_schedule),
     ):
         add(commands)
@@ -354,6 +354,46 @@ def _add_pause(commands: _Commands) -> None:
 
 def _add_resume(commands: _Commands) -> None:
     _add_queue(_added(commands, "resume", manage.resume, "bgjob resume mail", hint=_QUEUES))
+
+
+def _add_outbox(commands: _Commands) -> None:
+    command = _added(
+        commands,
+        "outbox",
+        outbox.outbox,
+        "bgjob outbox --ddl sqlite | sqlite3 shop.db",
+        "bgjob outbox --dsn shop.db --list",
+        "bgjob outbox --dsn 'service=shop' --watch     # of ~/.pg_service.conf",
+        json_help="print JSON, with --watch lines",
+        more="The exit code is 69 as well where there is no database.",
+    )
+    where = command.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--dsn",
+        metavar="DSN",
+        help="of the database: postgresql://…, what libpq takes (dbname=shop), or the path of an SQLite file",
+    )
+    where.add_argument("--ddl", choices=outbox.DATABASES, help="print what makes the table, and end")
+    command.add_argument(
+        "--every", type=values.seconds, default=5.0, metavar="TIME", help="look again after this time (5)"
+    )
+    _add_ways(command.add_mutually_exclusive_group())
+
+
+def _add_ways(what: _Options) -> None:
+    what.add_argument(
+        "--watch",
+        action="store_true",
+        help="go on, and look every few seconds for what stays; neither database nor daemon need be there",
+    )
+    what.add_argument("--list", action="store_true", help="show what stays, and why, and submit nothing")
+    what.add_argument(
+        "--again",
+        nargs="?",
+        const=outbox.ALL,
+        metavar="KEY",
+        help="submit as well what was refused for good: the job with this key, or all",
+    )
 
 
 def _add_schedules(commands: _Commands) -> None:

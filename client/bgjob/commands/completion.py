@@ -34,7 +34,7 @@ def completion(client: Client, given: argparse.Namespace) -> int:
     try:
         import shtab
     except ModuleNotFoundError:  # the client is installed alone
-        screen.say("completion needs shtab; pip install 'bgjob[command]' brings it")
+        screen.say("completion needs shtab; pip install shtab brings it")
         return UNAVAILABLE
     script = shtab.complete(given.parser, shell=given.shell, preamble=_FUNCTIONS[given.shell])
     for written, meant in _MENDED.get(given.shell, ()):

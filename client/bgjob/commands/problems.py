@@ -35,6 +35,7 @@ OK: Final = 0
 NOT_FOUND: Final = 4
 UNAVAILABLE: Final = 69
 UNWRITABLE: Final = 74
+REFUSED: Final = 77
 INTERRUPTED: Final = 130
 CLOSED_PIPE: Final = 141
 
@@ -46,7 +47,7 @@ _CODES: Final[Mapping[type[BaseException], int]] = {
     JobCancelledError: 3,
     JobNotFoundError: NOT_FOUND,
     ScheduleNotFoundError: NOT_FOUND,
-    SocketDeniedError: 77,
+    SocketDeniedError: REFUSED,
     TooManyConnectionsError: 75,
     DaemonUnavailableError: UNAVAILABLE,
     QueueFullError: 75,
@@ -54,7 +55,7 @@ _CODES: Final[Mapping[type[BaseException], int]] = {
     ShuttingDownError: 75,
     WaitTimeoutError: 124,
     InternalError: 70,
-    RequestError: 77,
+    RequestError: REFUSED,
     ProtocolError: 76,
     BgjobError: 1,
 }

@@ -1,4 +1,5 @@
-"""Django's tasks, `"BACKEND": "bgjob.django.Backend"`, and the application for INSTALLED_APPS, with whatever tasks.
+"""Django's tasks, `"BACKEND": "bgjob.django.Backend"`, and the application for INSTALLED_APPS, with whatever tasks;
+`run_background_job` for its outbox.
 
 What is imported for the former has no place in a project that has the backport.
 """
@@ -9,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bgjob.django.backend import Backend, Task, call, run_here
+    from bgjob.django.outbox import run_background_job
 
-__all__ = ["Backend", "Task", "call", "run_here"]
+__all__ = ["Backend", "Task", "call", "run_background_job", "run_here"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name!r}")
+    if name == "run_background_job":
+        from bgjob.django.outbox import run_background_job
+
+        return run_background_job
     from bgjob.django import backend
 
     return getattr(backend, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import Enum
@@ -17,6 +17,15 @@ TABLE: Final = "bgjob_outbox"
 
 PORTION: Final = 100
 """Rows that are read at a time."""
+
+OWNERS_TIME: Final = 5.0
+"""Seconds for which a row is left to the process that wrote it, which submits it right after its commit."""
+
+
+KEY_TAKEN: Final = "a job of another class or method has the key of this row"
+"""How the reason begins for which a row is refused that nothing mends but its end."""
+
+_FIELDS: Final = ("class_name", "method_name", "parameters", "retry_count", "options")
 
 
 class Row(NamedTuple):
@@ -62,23 +71,39 @@ def new_row(job: Mapping[str, Any], max_retries: int | None, retry_delay: float 
     Raises TypeError for an idempotency key, as the row's own is one, and for a value that JSON has no form for; what no
     daemon is asked for is InvalidParametersError, TooLargeError.
     """
-    plain = {**job, "parameters": values.plain(job.get("parameters"))}
-    call = calls.submit(plain, max_retries, retry_delay)
-    calls.check_frame(call.request)
-    options = {**call.parameters["options"]}
+    call = calls.submit(job, max_retries, retry_delay)
+    asked = values.plain(call.parameters)
+    calls.check_frame(call._replace(parameters=asked).request)
+    options = {**asked["options"]}
     if (job.get("options") or {}).get("idempotency_key") is not None:
         raise TypeError("a row of an outbox has an idempotency key of its own; leave yours out")
     del options["idempotency_key"]
     if "delay" in options and "at" not in options:
         options["at"] = (now + timedelta(seconds=options.pop("delay"))).isoformat()
-    return Row(secrets.token_hex(16), to_json({**call.parameters, "options": options}))
+    return Row(os.urandom(16).hex(), to_json({**asked, "options": options}))
 
 
 def submission(row: Row) -> Call[int]:
     """What the row asks for, by its key: its answer is the job's id. Raises ValueError for a text that `new_row` has
-    not made.
+    not made, and what else it may be that somebody else has written.
     """
-    job = json.loads(row.request)
-    if not isinstance(job, dict) or not isinstance(job.get("options"), dict):
+    try:
+        job = json.loads(row.request)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{row.key} is no row of an outbox: {error}") from None
+    if not isinstance(job, dict):
         raise ValueError(f"{row.key} is no row of an outbox")
-    return calls.submit(job | {"options": {**job["options"], "idempotency_key": row.key}}, None, None)
+    if "check_only" in job:  # it would be deleted, and nobody have stored it
+        raise ValueError(f"{row.key} is no row of an outbox: it is to be checked only")
+    for field, kind in (("class_name", str), ("options", dict)):
+        if not isinstance(job.get(field), kind):
+            raise ValueError(f"{row.key} is no row of an outbox: it has no {field}")
+    asked = {field: job[field] for field in _FIELDS if field in job}
+    call = calls.submit({**asked, "options": {**job["options"], "idempotency_key": row.key}}, None, None)
+    calls.check_frame(call.request)
+    return call
+
+
+def sentence(error: Exception | None) -> str:
+    """Why a row is refused, as any database takes a text: without NUL and what no UTF-8 has."""
+    return str(error).replace("\0", "?").encode(errors="replace").decode()

@@ -1,14 +1,13 @@
 """From a job's parameters to the arguments of its method, by the method's annotations; what calls it is elsewhere.
 
-A daemon has pydantic convert the values. Here the types that jobs commonly take are converted by hand; pydantic's own
-are left to it.
+A daemon has pydantic convert the values. Here the types that jobs commonly take are converted by hand; all others are
+left to it, where it is installed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-import sys
 import types
 import typing
 from collections import abc
@@ -21,9 +20,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from bgjob import codec
-from bgjob.codec import JsonObject
-from bgjob.jobs import JobContext
-from bgjob.testing.class_rules import (
+from bgjob.class_rules import (
     BARE_CONTEXT,
     context_names,
     has_bare_context,
@@ -32,7 +29,9 @@ from bgjob.testing.class_rules import (
     takes_a_value,
     takes_whole_mapping,
 )
-from bgjob.testing.module_rules import is_by_place
+from bgjob.codec import JsonObject
+from bgjob.jobs import JobContext
+from bgjob.module_rules import is_by_place
 
 
 class InvalidParameters(Exception):
@@ -122,12 +121,16 @@ def _converted(value: Any, hint: Any) -> Any:
     if len(choices) > 1:
         return _first_that_fits(value, choices)
     (wanted,) = choices
+    if isinstance(wanted, typing.NewType):
+        return _converted(value, wanted.__supertype__)
     made = typing.get_origin(wanted) or wanted
     items = typing.get_args(wanted)
     if isinstance(value, list) and made in _LISTS:
         return _LISTS[made](_converted_items(value, made, items))
     if isinstance(value, dict) and made in _MAPPINGS and items:
         return {_key(name, items[0]): _converted(one, items[1]) for name, one in value.items()}
+    if made is typing.Literal:
+        return _by_pydantic(value, wanted)
     return _as_type(value, wanted) if isinstance(wanted, type) and not items else value
 
 
@@ -150,7 +153,9 @@ def _converted_items(value: Sequence[Any], made: Any, items: tuple[Any, ...]) ->
 
 
 def _key(name: str, wanted: Any) -> Any:
-    return int(name) if wanted is int else _converted(name, wanted)
+    if wanted is bool:
+        return {"true": True, "false": False}.get(name, name)
+    return wanted(name) if wanted in (int, float) else _converted(name, wanted)
 
 
 def _first_that_fits(value: Any, choices: Iterable[Any]) -> Any:
@@ -162,11 +167,18 @@ def _first_that_fits(value: Any, choices: Iterable[Any]) -> Any:
     raise ValueError(f"{value!r} fits none of the annotated types")
 
 
+def _number(value: Any) -> Decimal:
+    number = Decimal(str(value))
+    if not number.is_finite():
+        raise ValueError(f"{value} is no finite number")
+    return number
+
+
 _FROM_JSON: Final[Mapping[type, Callable[[Any], Any]]] = {
     date: date.fromisoformat,
     datetime: datetime.fromisoformat,
     time: time.fromisoformat,
-    Decimal: lambda value: Decimal(str(value)),
+    Decimal: _number,
     UUID: UUID,
     Path: Path,
     bytes: lambda value: value.encode(),
@@ -179,9 +191,28 @@ def _as_type(value: Any, wanted: type) -> Any:
         return _FROM_JSON[wanted](value)
     if issubclass(wanted, Enum):
         return wanted(value)
-    if hasattr(wanted, "__get_pydantic_core_schema__"):
-        return sys.modules["pydantic"].TypeAdapter(wanted).validate_json(codec.to_json(value))
-    if dataclasses.is_dataclass(wanted) and isinstance(value, dict):
-        hints = typing.get_type_hints(wanted)
-        return wanted(**{name: _converted(one, hints.get(name, Any)) for name, one in value.items()})
-    return value
+    is_pydantics = hasattr(wanted, "__get_pydantic_core_schema__")
+    if dataclasses.is_dataclass(wanted) and isinstance(value, dict) and not is_pydantics:
+        return _as_dataclass(value, wanted)
+    return value if wanted in _OF_JSON else _by_pydantic(value, wanted)
+
+
+_OF_JSON: Final = (str, float, bool, list, dict, tuple, object)
+
+
+def _as_dataclass(value: dict[str, Any], wanted: Any) -> Any:
+    own = typing.get_type_hints(wanted)
+    made_later = {field.name for field in dataclasses.fields(wanted) if not field.init}
+    given = {name: one for name, one in value.items() if name not in made_later}
+    return wanted(**{name: _converted(one, own.get(name, Any)) for name, one in given.items()})
+
+
+def _by_pydantic(value: Any, wanted: Any) -> Any:
+    """As a daemon's fork server, which has the application's own. What it cannot make is left as JSON has it."""
+    try:
+        from pydantic import TypeAdapter
+
+        adapter = TypeAdapter(wanted)
+    except Exception:  # whatever an annotation may raise; a daemon converts nothing of the method then
+        return value
+    return adapter.validate_json(codec.to_json(value))

@@ -19,9 +19,9 @@ from typing import Any, Final, NamedTuple
 from bgjob import answers, codec
 from bgjob.codec import JsonObject
 from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze
+from bgjob.module_rules import is_by_place, try_caller
 from bgjob.testing.arguments import InvalidParameters, arguments
 from bgjob.testing.error_texts import name_of, path_of, text_of, traceback_of
-from bgjob.testing.module_rules import is_by_place, try_caller
 from bgjob.testing.submissions import instant
 from bgjob.testing.submitted import copied
 from bgjob.testing.targets import Target

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from bgjob.class_rules import HOOKS, attributes, constructor_contexts, own_functions, why_unavailable
 from bgjob.codec import JsonObject
 from bgjob.errors import ClassUnavailableError
-from bgjob.testing.class_rules import HOOKS, attributes, constructor_contexts, own_functions, why_unavailable
-from bgjob.testing.module_rules import own_functions_of, own_tasks
+from bgjob.module_rules import own_functions_of, own_tasks
 from bgjob.testing.submissions import MAX_RETRIES_CAP, is_seconds
 from bgjob.words import Backoff
 

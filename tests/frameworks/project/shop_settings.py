@@ -16,6 +16,13 @@ DATABASES = {
     }
     for name in ("default", "other")
 }
+if "SHOP_POSTGRESQL" in os.environ:
+    server = {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": os.environ["SHOP_POSTGRESQL"],
+        "USER": "shop",
+    }
+    DATABASES = {name: {**server, "NAME": os.environ[f"SHOP_{name.upper()}"]} for name in DATABASES}
 TASKS = {
     "default": {"BACKEND": "bgjob.django.Backend", "QUEUES": ["default", "mail"]},
     "committed": {
@@ -23,4 +30,5 @@ TASKS = {
         "QUEUES": [],
         "OPTIONS": {"on_commit": "default", "max_retries": 2},
     },
+    "outbox": {"BACKEND": "bgjob.django.Backend", "QUEUES": [], "OPTIONS": {"on_commit": "outbox"}},
 }

@@ -29,6 +29,12 @@ def invoice(order_id: int) -> int:
     return Order.objects.get(id=order_id).invoices
 
 
+@task(backend="outbox")
+def packed(order: str) -> None:
+    with open(f"{os.environ['SHOP_STATE']}/packed", "a") as book:
+        book.write(f"{order}\n")
+
+
 @task
 async def count_later() -> int:
     return await Order.objects.acount()

@@ -1,6 +1,6 @@
 """What of a class may run: its methods and hooks, which parameters there are, which of them get the JobContext.
 
-One file for fork servers and for `bgjob.testing`: bgjobd/forkserver has a link to it, for a fork server runs under the
+One file for fork servers and for the client: bgjobd/forkserver has a link to it, for a fork server runs under the
 application's interpreter, where bgjob may be of another version. Standard library only, and nothing is called here.
 """
 

@@ -1,7 +1,7 @@
 """What of an approved module may run: the tasks of Django's in it, and those of its functions that are listed.
 
-One file for fork servers and for `bgjob.testing`, as `class_rules` is. Standard library only; nothing is called or
-imported here.
+One file for fork servers and for the client, as `class_rules` is. Standard library only; nothing is called or imported
+here.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""How the tables of the application came to be."""
