@@ -117,19 +117,19 @@ async def occurrences(daemon: Daemon, given: schemas.Occurrences, caller: Caller
 
 
 async def run_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: Caller) -> JsonObject:
-    job_id = await daemon.schedules.run(given.name, submitter(caller))
+    job_id = await daemon.schedule_requests.run(given.name, submitter(caller))
     say_who(daemon, f"run of schedule {given.name} (job {job_id})", caller)
     return {"id": job_id}
 
 
 async def pause_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: Caller) -> JsonObject:
-    await daemon.schedules.pause(given.name)
+    await daemon.schedule_requests.pause(given.name)
     say_who(daemon, f"pause of schedule {given.name}", caller)
     return {}
 
 
 async def resume_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: Caller) -> JsonObject:
-    await daemon.schedules.resume(given.name)
+    await daemon.schedule_requests.resume(given.name)
     say_who(daemon, f"resume of schedule {given.name}", caller)
     return {}
 
@@ -139,7 +139,7 @@ async def backfill(daemon: Daemon, given: schemas.Backfill, caller: Caller) -> J
     ids: list[int] = []
     try:
         async with caller.turn:
-            count = await daemon.schedules.backfill(
+            count = await daemon.schedule_requests.backfill(
                 given.name,
                 first,
                 last,
@@ -170,13 +170,13 @@ async def put_schedule(daemon: Daemon, given: schemas.PutSchedule, caller: Calle
     if reason is not None:
         raise PermissionDeniedError(reason=reason)
     async with caller.turn:
-        created = await daemon.schedules.put(given.name, definition, caller.uid, _name_of(caller.uid))
+        created = await daemon.schedule_requests.put(given.name, definition, caller.uid, _name_of(caller.uid))
     say_who(daemon, f"schedule {given.name} ({'new' if created else 'changed'})", caller)
     return {"created": created}
 
 
 async def delete_schedule(daemon: Daemon, given: schemas.ScheduleName, caller: Caller) -> JsonObject:
-    await daemon.schedules.delete(given.name)
+    await daemon.schedule_requests.delete(given.name)
     say_who(daemon, f"deletion of schedule {given.name}", caller)
     return {}
 

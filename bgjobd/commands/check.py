@@ -26,7 +26,7 @@ from bgjobd.config.problems import ConfigError
 from bgjobd.config.sections import Config
 from bgjobd.daemon import fates
 from bgjobd.daemon.catalogue import Catalogue
-from bgjobd.daemon.schedules import refusals
+from bgjobd.daemon.schedule_definitions import refusals
 from bgjobd.host import clock, life
 from bgjobd.store.database import FILE_NAME, UnusableDatabaseError
 from bgjobd.store.migrations import SchemaTooNewError

@@ -7,7 +7,7 @@ from itertools import islice, pairwise, takewhile
 from typing import Final
 
 from bgjobd.core.schedules import Calendar
-from bgjobd.daemon.schedules import try_schedule
+from bgjobd.daemon.schedule_definitions import try_schedule
 from bgjobd.host.clock import to_text
 from bgjobd.store.audit import BookedRow, BookedSchedule
 

@@ -27,6 +27,7 @@ from bgjobd.daemon.followers import Followers
 from bgjobd.daemon.inspection import Inspection
 from bgjobd.daemon.reload import Reload
 from bgjobd.daemon.retention import Retention
+from bgjobd.daemon.schedule_requests import ScheduleRequests
 from bgjobd.daemon.schedules import Schedules
 from bgjobd.daemon.signs_of_life import SignsOfLife
 from bgjobd.daemon.silence import Silence
@@ -93,6 +94,7 @@ class Daemon:
         self._signs_of_life = SignsOfLife(notifier, self._outbox, lambda: self.fork_server)
         self.retention = _retention(self)
         self.schedules = _schedules(self)
+        self.schedule_requests = _schedule_requests(self)
         self._due_timer = DueTimer(clock, self._outbox, self._on_leap, self.say)
         self._deliveries = _deliveries(self)
         self.inspection = _inspection(self)
@@ -329,6 +331,17 @@ def _schedules(daemon: Daemon) -> Schedules:
         counters=daemon.counters,
         now=daemon.clock.now,
         say=daemon.say,
+    )
+
+
+def _schedule_requests(daemon: Daemon) -> ScheduleRequests:
+    return ScheduleRequests(
+        daemon.schedules,
+        config=lambda: daemon.config,
+        current_catalogue=daemon.current_catalogue,
+        read=daemon.readers.read,
+        record=daemon.record,
+        now=daemon.clock.now,
     )
 
 

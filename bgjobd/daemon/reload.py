@@ -15,7 +15,7 @@ from bgjobd.config.sections import Config
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
 from bgjobd.daemon.current_config import CurrentConfig
-from bgjobd.daemon.schedules import newly_refused
+from bgjobd.daemon.schedule_definitions import newly_refused
 from bgjobd.host.background import Background
 from bgjobd.host.log import Log
 from bgjobd.host.sd_notify import Notifier

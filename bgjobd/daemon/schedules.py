@@ -12,40 +12,32 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pydantic import ValidationError
-
-from bgjob.codec import to_json
 from bgjob.errors import (
-    InvalidParameterError,
     RequestError,
-    ScheduleNotFoundError,
     ShuttingDownError,
     StorageUnavailableError,
-    TooLargeError,
 )
 from bgjob.words import EntryType
-from bgjobd.config.policy import AboveCapError
-from bgjobd.config.problems import dotted
 from bgjobd.config.sections import Config, Schedule
 from bgjobd.core.facts import Submitted
-from bgjobd.core.job import Call
-from bgjobd.core.schedules import Calendar, Reason, Skipped, due, spans_of, surplus_of, told
-from bgjobd.daemon.backfills import Backfills
+from bgjobd.core.schedules import Calendar, Reason, Skipped, due, surplus_of, told
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.schedule_definitions import (
+    defined_as,
+    definition_of,
+    job_of,
+    try_schedule,
+    why_no_schedule,
+)
 from bgjobd.host.pacing import Pace, last_of
 from bgjobd.store.items import (
     Dealt,
     Item,
-    OccurrenceAsked,
     OccurrencesDue,
     ScheduleDefined,
-    ScheduleDeleted,
     ScheduleDue,
-    SchedulePaused,
-    SchedulePut,
-    ScheduleResumed,
     SchedulesDefined,
     SchedulesSetBack,
     SetBack,
@@ -53,9 +45,6 @@ from bgjobd.store.items import (
     Submitter,
 )
 from bgjobd.store.reader import Reader
-
-MOST_PUT: Final = 10_000
-"""Schedules that are put while the daemon runs."""
 
 _LONG_AGO: Final = 86_400.0
 """Seconds since when so much may be due that it is counted by the day before it is looked at one by one."""
@@ -132,7 +121,7 @@ class Schedules:
         self._woken = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._taken_up: Config | None = None
-        self._looking = asyncio.Lock()
+        self.looking = asyncio.Lock()
         self._of_catalogue: Catalogue | None = None
         self._of_missing: dict[str, str] = {}
         self._is_owed = False
@@ -157,7 +146,7 @@ class Schedules:
     async def _try_look(self) -> Exception | None:
         """What that met, if anything: whatever it is, there is another look."""
         try:
-            async with self._looking:
+            async with self.looking:
                 await self._look()
         except Exception as error:
             return error
@@ -183,107 +172,15 @@ class Schedules:
         if self._is_owed:
             self._woken.set()
 
-    # What is asked of one
-
     def refused(self, name: str) -> str | None:
         """Why the schedule's occurrences become no jobs as things are; None where they do, or that is not known yet."""
         kept = self.kept.get(name)
         return None if kept is None else kept.refused or kept.stuck
 
-    async def run(self, name: str, submitter: Submitter) -> int:
-        """Submit a job of the schedule now; its id. Raises ScheduleNotFoundError, and the refusals of a submit."""
-        definition = await self._in_file(name)
-        catalogue = await self._current_catalogue.catalogue()
-        item = OccurrenceAsked(name, job_of(self._config(), catalogue, definition), submitter)
-        job_id: int = await self._record(item)
-        return job_id
-
-    async def pause(self, name: str) -> None:
-        """Have its occurrences become no jobs. Raises ScheduleNotFoundError."""
-        await self._in_file(name)
-        await self._record(SchedulePaused(name))
-
-    async def resume(self, name: str) -> None:
-        """Have them become jobs again. Raises ScheduleNotFoundError."""
-        await self._in_file(name)
-        await self._record(ScheduleResumed(name))
-
-    async def backfill(
-        self,
-        name: str,
-        first: float,
-        last: float,
-        spread: float,
-        submitter: Submitter,
-        made: list[int] | None,
-    ) -> int:
-        """Make a job of each occurrence of a span that has none, and is not to come: how many there are.
-
-        They start spread over so many seconds. `made` takes their ids, as they are made; where it is None, none is.
-        Raises ScheduleNotFoundError, InvalidParametersError for too many, and the refusals of a submit.
-        """
-        definition = await self._in_file(name)
-        catalogue = await self._current_catalogue.catalogue()
-        kept = self.kept[name]
-        work = Backfills(
-            name=name,
-            calendar=kept.calendar,
-            since=kept.since,
-            job=job_of(self._config(), catalogue, definition),
-            submitter=submitter,
-            read=self._read,
-            record=self._record,
-        )
-        wanted = await work.wanted(first, min(last, kept.cursor))
-        if made is not None:
-            begin, step = self._now(), spread / max(1, len(wanted))
-            await work.make(
-                wanted, [begin + step * place if spread else None for place in range(len(wanted))], made
-            )
-        return len(wanted)
-
-    async def put(self, name: str, definition: Schedule, uid: int, made_by: str) -> bool:
-        """Make a schedule, or change one that was put; whether it is new. Raises the refusals of a submit of its job,
-        and PermissionDeniedError where there are too many.
-        """
-        await self._current_catalogue.catalogue()
-        await self._have_taken_up()
-        async with (
-            self._looking
-        ):  # what another catalogue, or configuration, makes of it is asked by the next look
-            job = job_of(self._config(), await self._current_catalogue.catalogue(), definition)
-            before = self.kept.get(name)
-            if before is not None and before.cursor > self._now():
-                await self._set_back({name: before.calendar})
-            stored = {} if before is None else {name: _stored(before)}
-            defined = self._defined(name, definition, stored.get(name))
-            answer: StoredSchedule = await self._record(SchedulePut(defined, uid, made_by, MOST_PUT))
-            self._tell_defined([defined], stored)
-            self.kept[name] = _kept(answer, definition, None)
-            self.kept[name].job = job
-        self.wake()
-        return before is None
-
-    async def delete(self, name: str) -> None:
-        """End a schedule that was put; its jobs go on. Raises ScheduleNotFoundError."""
-        await self._have_taken_up()
-        async with self._looking:
-            if not await self._record(ScheduleDeleted(name)):
-                raise ScheduleNotFoundError(name=name)
-            self.kept.pop(name, None)  # one whose definition means nothing any more is not there
-        self.wake()
-
-    async def _in_file(self, name: str) -> Schedule:
-        """The schedule as it is configured; the file has it by then."""
-        await self._have_taken_up()
-        if name not in self.kept:
-            raise ScheduleNotFoundError(name=name)
-        return self.kept[name].definition
-
-    async def _have_taken_up(self) -> None:
+    async def have_taken_up(self) -> None:
         """What is configured, and new, is else looked at in a moment."""
         if self._taken_up is not self._config():
-            async with self._looking:
+            async with self.looking:
                 if self._taken_up is not self._config():
                     await self._take_up(self._config())
                     self.wake()
@@ -310,7 +207,7 @@ class Schedules:
             await self._take_up(config)
         ahead = {kept.name: kept.calendar for kept in self.kept.values() if kept.cursor > self._now()}
         if ahead:
-            await self._set_back(ahead)
+            await self.set_back(ahead)
         catalogue = self._current_catalogue.try_catalogue()
         if catalogue is None or self._config() is not config:
             return  # a reload was faster, and has woken this: its code says nothing of what was configured before
@@ -325,12 +222,12 @@ class Schedules:
         before = {one.name: one for one in stored}
         pace, defined = Pace(), []
         for name, schedule in config.schedules.items():
-            defined.append(self._defined(name, schedule, before.get(name)))
+            defined.append(defined_as(name, schedule, before.get(name), self._now()))
             if pace.is_over:
                 await pace.rest()
         if defined or before:
             stored = await self._record(SchedulesDefined(tuple(defined)))
-            self._tell_defined(defined, before)
+            self.tell_defined(defined, before)
         self.kept = await self._kept_of(config, stored)
         # the configured ones first
         names = sorted(self.kept, key=lambda name: self.kept[name].uid is not None)
@@ -344,7 +241,7 @@ class Schedules:
             definition = config.schedules.get(one.name) if one.uid is None else try_schedule(one.definition)
             if definition is not None:
                 told = self.kept.get(one.name)
-                found[one.name] = _kept(one, definition, None if told is None else told.refused)
+                found[one.name] = kept_of(one, definition, None if told is None else told.refused)
             else:
                 what = f"means nothing any more, put it anew: {why_no_schedule(one.definition)}"
                 self._say(EntryType.FAILURE, f"schedule {one.name} {what}")
@@ -359,25 +256,11 @@ class Schedules:
         definitions = {one.name: try_schedule(one.definition) for one in stored if one.cursor > now}
         ahead = {name: known.calendar for name, known in definitions.items() if known is not None}
         if ahead:
-            await self._set_back(ahead)
+            await self.set_back(ahead)
             stored = await self._read(lambda reader: reader.schedules())
         return stored
 
-    def _defined(self, name: str, schedule: Schedule, before: StoredSchedule | None) -> ScheduleDefined:
-        text = definition_of(schedule)
-        if before is None:
-            return ScheduleDefined(name, text, is_new=True)
-        old = try_schedule(before.definition)
-        if old is None:
-            return ScheduleDefined(name, text, is_new=True)
-        if _times(old) == _times(schedule):
-            return ScheduleDefined(name, text)
-        now = self._now()
-        spans = spans_of(old.calendar, before.cursor, now, before.known)
-        changed = tuple([span for span in spans if span is not None])
-        return ScheduleDefined(name, text, is_new=True, changed=changed, since=now)
-
-    def _tell_defined(self, defined: Iterable[ScheduleDefined], before: Mapping[str, StoredSchedule]) -> None:
+    def tell_defined(self, defined: Iterable[ScheduleDefined], before: Mapping[str, StoredSchedule]) -> None:
         """Say and count what is due no more, and say which begin anew since nobody can tell what they were."""
         for one in defined:
             for span in one.changed:
@@ -494,7 +377,7 @@ class Schedules:
                 f"schedule {kept.name}: what is due could not be dealt with, {again}: {kept.stuck}",
             )
 
-    async def _set_back(self, ahead: Mapping[str, Calendar]) -> None:
+    async def set_back(self, ahead: Mapping[str, Calendar]) -> None:
         answers: tuple[SetBack, ...] = await self._record(SchedulesSetBack(tuple(ahead.items())))
         for name, answer in zip(ahead, answers, strict=True):
             kept = self.kept.get(name)
@@ -506,7 +389,7 @@ class Schedules:
                 self._say(EntryType.INFO, f"schedule {name}: the clock was set back: {what}")
 
 
-def _kept(stored: StoredSchedule, definition: Schedule, refused: str | None) -> KeptSchedule:
+def kept_of(stored: StoredSchedule, definition: Schedule, refused: str | None) -> KeptSchedule:
     return KeptSchedule(
         stored.name,
         definition,
@@ -519,87 +402,10 @@ def _kept(stored: StoredSchedule, definition: Schedule, refused: str | None) -> 
     )
 
 
-def _stored(kept: KeptSchedule) -> StoredSchedule:
+def stored_of(kept: KeptSchedule) -> StoredSchedule:
     return StoredSchedule(
         kept.name, definition_of(kept.definition), kept.since, kept.cursor, None, kept.known
     )
-
-
-def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitted:
-    """What each occurrence of the schedule asks for. Raises the refusals of a submit."""
-    class_name, _, method_name = schedule.job.partition("::")
-    catalogue.check(class_name, method_name, schedule.parameters)
-    text = to_json(schedule.parameters)
-    if len(text.encode()) > config.socket.max_parameters:
-        raise TooLargeError(limit=config.socket.max_parameters, size=len(text.encode()))
-    sensitive = catalogue.sensitive(class_name, method_name, schedule.parameters)
-    own = schedule.model_dump(include=_OF_TERMS)
-    try:
-        terms = catalogue.policies[class_name].terms(cap=config.retry.cap, **own)
-    except AboveCapError:
-        raise InvalidParameterError(parameter="options.max_retries") from None
-    if terms.queue not in config.queues:
-        raise InvalidParameterError(parameter="options.queue")
-    return Submitted(
-        id=0,  # the ledger gives it
-        call=Call(class_name, method_name, text, sensitive),
-        retry_count=0,
-        policy=terms.retry,
-        queue=terms.queue,
-        priority=terms.priority,
-        timeout=terms.timeout,
-    )
-
-
-def refusals(config: Config, catalogue: Catalogue) -> dict[str, str]:
-    """The schedules whose jobs are refused, with the reason."""
-    reasons: dict[str, str] = {}
-    for name, schedule in config.schedules.items():
-        try:
-            job_of(config, catalogue, schedule)
-        except RequestError as refusal:
-            reasons[name] = str(refusal)
-    return reasons
-
-
-def newly_refused(
-    config: Config, catalogue: Catalogue, config_before: Config, catalogue_before: Catalogue
-) -> dict[str, str]:
-    """Those of them whose jobs were not refused before, or that are new."""
-    found = refusals(config, catalogue)
-    before = refusals(config_before, catalogue_before) if found else {}
-    return {name: reason for name, reason in found.items() if name not in before}
-
-
-_OF_TERMS: Final = {"queue", "priority", "timeout", "max_retries", "retry_delay", "backoff"}
-
-
-def definition_of(schedule: Schedule) -> str:
-    """What was configured, as JSON text."""
-    return to_json(schedule.model_dump(mode="json", exclude_unset=True))
-
-
-def try_schedule(definition: str) -> Schedule | None:
-    """What was stored; None where it means nothing any more, as of a zone that is gone."""
-    try:
-        return Schedule.model_validate_json(definition)
-    except ValidationError:
-        return None
-
-
-def why_no_schedule(definition: str) -> str | None:
-    """Why what was stored means nothing any more; None where it does mean something."""
-    try:
-        Schedule.model_validate_json(definition)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]  # it may have secrets
-        return f"{dotted(fault['loc'])} {fault['ctx']['error'] if 'ctx' in fault else fault['msg']}".lstrip()
-    return None
-
-
-def _times(schedule: Schedule) -> tuple[Any, ...]:
-    """What its occurrences follow from."""
-    return schedule.cron, schedule.every, schedule.starting, schedule.zone
 
 
 def _own() -> Submitter:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bgjobd.config.sections import Schedule
-from bgjobd.daemon.schedules import definition_of, try_schedule
+from bgjobd.daemon.schedule_definitions import definition_of, try_schedule
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,7 @@ def test_a_clock_that_is_set_back_ends_the_look_at_what_was_due(
 
         monkeypatch.setattr(kept, "due", due)
         await keeping.until(lambda: looked_at)
-        await keeping.until(lambda: not keeping.schedules._looking.locked())
+        await keeping.until(lambda: not keeping.schedules.looking.locked())
         keeping.now = 1.6
         keeping.schedules.wake()
         await keeping.until(lambda: keeping.file.items)

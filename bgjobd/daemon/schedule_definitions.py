@@ -1,0 +1,108 @@
+"""What a schedule's definition asks for by the code that is there, and how it is stored."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from bgjob.codec import to_json
+from bgjob.errors import InvalidParameterError, RequestError, TooLargeError
+from bgjobd.config.policy import AboveCapError
+from bgjobd.config.problems import dotted
+from bgjobd.config.sections import Config, Schedule
+from bgjobd.core.facts import Submitted
+from bgjobd.core.job import Call
+from bgjobd.core.schedules import spans_of
+from bgjobd.daemon.catalogue import Catalogue
+from bgjobd.store.items import ScheduleDefined, StoredSchedule
+
+
+def job_of(config: Config, catalogue: Catalogue, schedule: Schedule) -> Submitted:
+    """What each occurrence of the schedule asks for. Raises the refusals of a submit."""
+    class_name, _, method_name = schedule.job.partition("::")
+    catalogue.check(class_name, method_name, schedule.parameters)
+    text = to_json(schedule.parameters)
+    if len(text.encode()) > config.socket.max_parameters:
+        raise TooLargeError(limit=config.socket.max_parameters, size=len(text.encode()))
+    sensitive = catalogue.sensitive(class_name, method_name, schedule.parameters)
+    own = schedule.model_dump(include=_OF_TERMS)
+    try:
+        terms = catalogue.policies[class_name].terms(cap=config.retry.cap, **own)
+    except AboveCapError:
+        raise InvalidParameterError(parameter="options.max_retries") from None
+    if terms.queue not in config.queues:
+        raise InvalidParameterError(parameter="options.queue")
+    return Submitted(
+        id=0,  # the ledger gives it
+        call=Call(class_name, method_name, text, sensitive),
+        retry_count=0,
+        policy=terms.retry,
+        queue=terms.queue,
+        priority=terms.priority,
+        timeout=terms.timeout,
+    )
+
+
+def refusals(config: Config, catalogue: Catalogue) -> dict[str, str]:
+    """The schedules whose jobs are refused, with the reason."""
+    reasons: dict[str, str] = {}
+    for name, schedule in config.schedules.items():
+        try:
+            job_of(config, catalogue, schedule)
+        except RequestError as refusal:
+            reasons[name] = str(refusal)
+    return reasons
+
+
+def newly_refused(
+    config: Config, catalogue: Catalogue, config_before: Config, catalogue_before: Catalogue
+) -> dict[str, str]:
+    """Those of them whose jobs were not refused before, or that are new."""
+    found = refusals(config, catalogue)
+    before = refusals(config_before, catalogue_before) if found else {}
+    return {name: reason for name, reason in found.items() if name not in before}
+
+
+_OF_TERMS: Final = {"queue", "priority", "timeout", "max_retries", "retry_delay", "backoff"}
+
+
+def defined_as(name: str, schedule: Schedule, before: StoredSchedule | None, now: float) -> ScheduleDefined:
+    """What is to be stored of a schedule; where its times are others than before, with what was due by those."""
+    text = definition_of(schedule)
+    old = None if before is None else try_schedule(before.definition)
+    if before is None or old is None:
+        return ScheduleDefined(name, text, is_new=True)
+    if times_of(old) == times_of(schedule):
+        return ScheduleDefined(name, text)
+    spans = spans_of(old.calendar, before.cursor, now, before.known)
+    changed = tuple([span for span in spans if span is not None])
+    return ScheduleDefined(name, text, is_new=True, changed=changed, since=now)
+
+
+def definition_of(schedule: Schedule) -> str:
+    """What was configured, as JSON text."""
+    return to_json(schedule.model_dump(mode="json", exclude_unset=True))
+
+
+def try_schedule(definition: str) -> Schedule | None:
+    """What was stored; None where it means nothing any more, as of a zone that is gone."""
+    try:
+        return Schedule.model_validate_json(definition)
+    except ValidationError:
+        return None
+
+
+def why_no_schedule(definition: str) -> str | None:
+    """Why what was stored means nothing any more; None where it does mean something."""
+    try:
+        Schedule.model_validate_json(definition)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]  # it may have secrets
+        return f"{dotted(fault['loc'])} {fault['ctx']['error'] if 'ctx' in fault else fault['msg']}".lstrip()
+    return None
+
+
+def times_of(schedule: Schedule) -> tuple[Any, ...]:
+    """What its occurrences follow from."""
+    return schedule.cron, schedule.every, schedule.starting, schedule.zone

@@ -1,0 +1,138 @@
+"""What is asked of a schedule: a job now, a pause, jobs of what it had none for; and schedules that are made so."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from bgjob.errors import ScheduleNotFoundError
+from bgjobd.config.sections import Config, Schedule
+from bgjobd.daemon.backfills import Backfills
+from bgjobd.daemon.current_catalogue import CurrentCatalogue
+from bgjobd.daemon.schedule_definitions import defined_as, job_of
+from bgjobd.daemon.schedules import Schedules, kept_of, stored_of
+from bgjobd.store.items import (
+    Item,
+    OccurrenceAsked,
+    ScheduleDeleted,
+    SchedulePaused,
+    SchedulePut,
+    ScheduleResumed,
+    StoredSchedule,
+    Submitter,
+)
+from bgjobd.store.reader import Reader
+
+MOST_PUT: Final = 10_000
+"""Schedules that are put while the daemon runs."""
+
+
+class ScheduleRequests:
+    """Carries out what callers ask of the schedules that are kept. The arguments are those of Schedules."""
+
+    def __init__(
+        self,
+        schedules: Schedules,
+        *,
+        config: Callable[[], Config],
+        current_catalogue: CurrentCatalogue,
+        read: Callable[[Callable[[Reader], Any]], Awaitable[Any]],
+        record: Callable[[Item], Awaitable[Any]],
+        now: Callable[[], float],
+    ) -> None:
+        self._schedules = schedules
+        self._config = config
+        self._current_catalogue = current_catalogue
+        self._read = read
+        self._record = record
+        self._now = now
+
+    async def run(self, name: str, submitter: Submitter) -> int:
+        """Submit a job of the schedule now; its id. Raises ScheduleNotFoundError, and the refusals of a submit."""
+        definition = await self._in_file(name)
+        catalogue = await self._current_catalogue.catalogue()
+        item = OccurrenceAsked(name, job_of(self._config(), catalogue, definition), submitter)
+        job_id: int = await self._record(item)
+        return job_id
+
+    async def pause(self, name: str) -> None:
+        """Have its occurrences become no jobs. Raises ScheduleNotFoundError."""
+        await self._in_file(name)
+        await self._record(SchedulePaused(name))
+
+    async def resume(self, name: str) -> None:
+        """Have them become jobs again. Raises ScheduleNotFoundError."""
+        await self._in_file(name)
+        await self._record(ScheduleResumed(name))
+
+    async def backfill(
+        self,
+        name: str,
+        first: float,
+        last: float,
+        spread: float,
+        submitter: Submitter,
+        made: list[int] | None,
+    ) -> int:
+        """Make a job of each occurrence of a span that has none, and is not to come: how many there are.
+
+        They start spread over so many seconds. `made` takes their ids, as they are made; where it is None, none is.
+        Raises ScheduleNotFoundError, InvalidParametersError for too many, and the refusals of a submit.
+        """
+        definition = await self._in_file(name)
+        catalogue = await self._current_catalogue.catalogue()
+        kept = self._schedules.kept[name]
+        work = Backfills(
+            name=name,
+            calendar=kept.calendar,
+            since=kept.since,
+            job=job_of(self._config(), catalogue, definition),
+            submitter=submitter,
+            read=self._read,
+            record=self._record,
+        )
+        wanted = await work.wanted(first, min(last, kept.cursor))
+        if made is not None:
+            begin, step = self._now(), spread / max(1, len(wanted))
+            await work.make(
+                wanted, [begin + step * place if spread else None for place in range(len(wanted))], made
+            )
+        return len(wanted)
+
+    async def put(self, name: str, definition: Schedule, uid: int, made_by: str) -> bool:
+        """Make a schedule, or change one that was put; whether it is new. Raises the refusals of a submit of its job,
+        and PermissionDeniedError where there are too many.
+        """
+        await self._current_catalogue.catalogue()
+        await self._schedules.have_taken_up()
+        async with (
+            self._schedules.looking
+        ):  # what another catalogue, or configuration, makes of it is asked by the next look
+            job = job_of(self._config(), await self._current_catalogue.catalogue(), definition)
+            before = self._schedules.kept.get(name)
+            if before is not None and before.cursor > self._now():
+                await self._schedules.set_back({name: before.calendar})
+            stored = {} if before is None else {name: stored_of(before)}
+            defined = defined_as(name, definition, stored.get(name), self._now())
+            answer: StoredSchedule = await self._record(SchedulePut(defined, uid, made_by, MOST_PUT))
+            self._schedules.tell_defined([defined], stored)
+            self._schedules.kept[name] = kept_of(answer, definition, None)
+            self._schedules.kept[name].job = job
+        self._schedules.wake()
+        return before is None
+
+    async def delete(self, name: str) -> None:
+        """End a schedule that was put; its jobs go on. Raises ScheduleNotFoundError."""
+        await self._schedules.have_taken_up()
+        async with self._schedules.looking:
+            if not await self._record(ScheduleDeleted(name)):
+                raise ScheduleNotFoundError(name=name)
+            self._schedules.kept.pop(name, None)  # one whose definition means nothing any more is not there
+        self._schedules.wake()
+
+    async def _in_file(self, name: str) -> Schedule:
+        """The schedule as it is configured; the file has it by then."""
+        await self._schedules.have_taken_up()
+        if name not in self._schedules.kept:
+            raise ScheduleNotFoundError(name=name)
+        return self._schedules.kept[name].definition
