@@ -311,6 +311,24 @@ def test_a_backfill_makes_jobs_of_hours_that_had_none(client: Client) -> None:
     client.cancel(*made.ids[1:])
 
 
+def test_the_command_prints_the_id_of_each_job_of_a_backfill(running: RunningDaemon, client: Client) -> None:
+    commands = Commands(running.socket)
+    asked = (
+        "schedule",
+        "backfill",
+        "nightly",
+        "--from",
+        "2019-01-01",
+        "--to",
+        "2019-01-04",
+        "--spread",
+        "300d",
+    )
+    printed = commands.run(*asked, "--yes").stdout.splitlines()
+    assert len(printed) == 3
+    client.cancel(*map(int, printed[1:]))
+
+
 def test_a_backfill_ends_with_what_is_to_come(client: Client) -> None:
     now = datetime.now(UTC)
     assert client.backfill("hourly", now, now + timedelta(days=300), check_only=True) == (0, [])

@@ -93,7 +93,8 @@ def _backfill(client: Client, given: argparse.Namespace) -> int:
     if given.json:
         screen.tell_json({"count": made.occurrences, "ids": made.ids})
     elif given.yes:
-        screen.tell("\n".join(map(str, made.ids)))
+        for job_id in made.ids:
+            screen.tell(str(job_id))
     else:
         overlap = "until they have ended, overlap is asked about them as about any other"
         more = f"; --yes makes a job of each, and {overlap}" if made.occurrences else ""
