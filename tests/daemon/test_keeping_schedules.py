@@ -148,6 +148,7 @@ def test_a_read_that_fails_once_is_said_and_told_until_there_was_another(
         await keeping.until(lambda: schedules.trouble)
         told.append(schedules.trouble)
         await keeping.until(lambda: keeping.file.items)
+        await keeping.until(lambda: schedules.trouble is None)
 
     keeping = kept_while(lambda: Keeping(tmp_path, file, "x"), work)
     assert keeping.said == [
