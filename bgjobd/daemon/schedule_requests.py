@@ -105,9 +105,8 @@ class ScheduleRequests:
         """
         await self._current_catalogue.catalogue()
         await self._schedules.have_taken_up()
-        async with (
-            self._schedules.looking
-        ):  # what another catalogue, or configuration, makes of it is asked by the next look
+        # What another catalogue, or configuration, makes of it is asked by the next look.
+        async with self._schedules.looking:
             job = job_of(self._config(), await self._current_catalogue.catalogue(), definition)
             before = self._schedules.kept.get(name)
             if before is not None and before.cursor > self._now():

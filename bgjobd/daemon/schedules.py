@@ -378,6 +378,7 @@ class Schedules:
             )
 
     async def set_back(self, ahead: Mapping[str, Calendar]) -> None:
+        """The clock is behind what these were dealt with: have what is yet to come be so again."""
         answers: tuple[SetBack, ...] = await self._record(SchedulesSetBack(tuple(ahead.items())))
         for name, answer in zip(ahead, answers, strict=True):
             kept = self.kept.get(name)

@@ -10,11 +10,11 @@ from typing import Final
 
 from bgjobd.core.schedules import Became, Reason, Skipped, Span, Wanted
 from bgjobd.host.clock import from_text, to_text
-from bgjobd.store import decisions
+from bgjobd.store import decisions, statements
 from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.items import Backfill, SkippedRow
 from bgjobd.store.rows import occurrence_row
-from bgjobd.store.schedules import check_there, last_id
+from bgjobd.store.schedules import check_there
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import Kind
 
@@ -62,7 +62,7 @@ def backfill(execute: Execute, item: Backfill, batch: Batch) -> tuple[int, ...] 
     check_there(execute, item.name)
     if not _is_as_it_was(execute, item):
         return None
-    batch.last_id = last_id(execute)
+    batch.last_id = statements.last_id(execute)
     overlay = Overlay.over(batch)
     ids = tuple([_submit(item, at, start_at, overlay) for at, start_at in item.wanted])
     for row in item.left:

@@ -179,7 +179,7 @@ class Ledger:
 
     def _submit_in_bulk(self, bulk: BulkSubmission, batch: Batch) -> tuple[int, ...]:
         """Raises the refusals, with nothing written of it."""
-        batch.keyed, batch.last_id = self._keyed(bulks.keys_of(bulk)), self._last_id()
+        batch.keyed, batch.last_id = self._keyed(bulks.keys_of(bulk)), statements.last_id(self._execute)
         ids, new = bulks.decide(bulk, batch)
         for one, jobs, entries in bulks.inserts(bulk, new, batch, self._last_entry()):
             self._execute(statements.INSERT_BULK, jobs)
@@ -236,7 +236,7 @@ class Ledger:
         }
         batch.keyed = self._keyed(needs.keyed)
         if needs.last_id:
-            batch.last_id = self._last_id()
+            batch.last_id = statements.last_id(self._execute)
 
     def _keyed(self, keys: Sequence[str]) -> dict[str, Keyed]:
         """The jobs that have these idempotency keys."""
@@ -251,11 +251,6 @@ class Ledger:
             return []
         rows: list[tuple[Any, ...]] = self._execute(statement, {name: json.dumps(wanted)}).fetchall()
         return rows
-
-    def _last_id(self) -> int:
-        # AUTOINCREMENT's own counter: ids are never used again, also after the newest job is pruned.
-        row = self._execute(statements.SELECT_LAST_ID).fetchone()
-        return row[0] if row else 0
 
     def _last_entry(self) -> int:
         (newest,) = self._execute(statements.SELECT_LAST_LOG_ID).fetchone()

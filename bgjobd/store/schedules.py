@@ -77,7 +77,7 @@ def deal(execute: Execute, item: OccurrencesDue, batch: Batch) -> tuple[Dealt, .
     stands = dict(_standings(execute, names))
     unfinished = _unfinished(execute, item.schedules)
     batch.jobs = _jobs_to_cancel(execute, item.schedules, unfinished)
-    batch.last_id = last_id(execute)
+    batch.last_id = statements.last_id(execute)
     return tuple(
         [
             _deal_alone(one, stands.get(one.name), unfinished.get(one.name, []), item.submitter, batch)
@@ -235,12 +235,6 @@ def _jobs_to_cancel(
     return {row[0]: job_from_row(row) for row in rows}
 
 
-def last_id(execute: Execute) -> int:
-    """Of the newest job."""
-    row = execute(statements.SELECT_LAST_ID).fetchone()
-    return row[0] if row else 0
-
-
 def _jobs_ahead(execute: Execute, name: str, after: str) -> frozenset[float]:
     found = execute(_SELECT_JOBS_AHEAD, {"name": name, "after": after}).fetchall()
     return frozenset([from_text(at) for (at,) in found])
@@ -267,7 +261,7 @@ def unblock(execute: Execute, names: Sequence[str], batch: Batch) -> None:
 def ask(execute: Execute, item: OccurrenceAsked, batch: Batch) -> int:
     """Submit a job of it, whatever else becomes of its occurrences. Raises the refusals, also that it is gone."""
     check_there(execute, item.name)
-    batch.last_id = last_id(execute)
+    batch.last_id = statements.last_id(execute)
     overlay = Overlay.over(batch)
     at = _free(execute, item.name, batch.now)
     job = decisions.store_new(replace(item.job, schedule=item.name, occurrence=at), item.submitter, overlay)

@@ -379,3 +379,9 @@ UPDATE_ATTEMPT_NOTED: Final = _compiled(
         }
     ).where((JobAttempt.job_id == _p("job_id")) & (JobAttempt.number == _p("number")))
 )
+
+
+def last_id(execute: Execute) -> int:
+    """Of the newest job, by AUTOINCREMENT's own counter: ids are never used again, also after that job is pruned."""
+    row = execute(SELECT_LAST_ID).fetchone()
+    return row[0] if row else 0

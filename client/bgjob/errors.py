@@ -186,6 +186,11 @@ class InvalidNameError(RequestError, ValueError):
     error_name = f"{INTERFACE}.InvalidName"
     template = "{field} is not a valid name: {value!r}"
 
+    def __str__(self) -> str:
+        is_of_schedule = self.parameters.get("field") == "name"
+        wanted = "; one that is put has a slash, such as customer/7" if is_of_schedule else ""
+        return f"{super().__str__()}{wanted}"
+
 
 class InvalidParametersError(RequestError, ValueError):
     """The job's parameters do not fit the method; `parameters["problems"]` lists path and message of each."""

@@ -79,6 +79,8 @@ def check_refusals(client: Client) -> None:
     for name, definition, refusal in wrong:
         with pytest.raises(refusal):
             client.put_schedule(name, definition)
+    with pytest.raises(InvalidNameError, match="has a slash, such as customer/7"):
+        client.put_schedule("customer", HOURLY)
     with pytest.raises(InvalidParametersError, match="hour 25 of 0 to 23"):
         client.put_schedule("a/b", {"job": "probes.Probe::echo", "cron": "30 25 * * *"})
     assert [one["name"] for one in client.schedules()] == ["customer/7", "nightly"]
