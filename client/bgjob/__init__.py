@@ -3,10 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from bgjob.errors import (
+    BehindFailedError,
     BgjobError,
     ClassUnavailableError,
     CodeLoadingError,
     DaemonUnavailableError,
+    GroupNotFoundError,
+    GroupSealedError,
     IdempotencyConflictError,
     InternalError,
     InvalidNameError,
@@ -50,6 +53,7 @@ __all__ = [
     "AsyncJob",
     "AttemptError",
     "Backoff",
+    "BehindFailedError",
     "BgjobError",
     "ClassUnavailableError",
     "Client",
@@ -58,6 +62,8 @@ __all__ = [
     "Draft",
     "Fail",
     "Following",
+    "GroupNotFoundError",
+    "GroupSealedError",
     "IdempotencyConflictError",
     "InternalError",
     "InvalidNameError",

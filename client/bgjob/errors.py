@@ -238,6 +238,31 @@ class ScheduleNotFoundError(RequestError, LookupError):
     template = "there is no schedule {name}"
 
 
+class GroupNotFoundError(RequestError, LookupError):
+    """There is no group with this id."""
+
+    error_name = f"{INTERFACE}.GroupNotFound"
+    template = "there is no group {id}"
+
+
+class GroupSealedError(RequestError):
+    """The group takes no more members."""
+
+    error_name = f"{INTERFACE}.GroupSealed"
+    template = "group {id} is sealed: it takes no more members"
+
+
+class BehindFailedError(RequestError):
+    """The job comes after one, or a group, that ended badly: that has to be retried first; `before` names it."""
+
+    error_name = f"{INTERFACE}.BehindFailed"
+    template = "job {id} comes after {named}, which ended badly; retry {named} first, or this one anyway"
+
+    def _told(self) -> dict[str, Any]:
+        before = str(self.parameters.get("before", "?"))
+        return {**self.parameters, "named": before if before.startswith("group ") else f"job {before}"}
+
+
 class InvalidStateError(RequestError):
     """The job's status does not allow what was asked."""
 

@@ -28,7 +28,8 @@ SHAPES: Final[Mapping[str, str]] = {
     "Job": (
         f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "
         "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
-        "submitted_by_job: ?int, attempts: []Attempt"
+        "submitted_by_job: ?int, waits_for: ?int, if_failed: ?string, cancelled_after: ?string, group_id: ?int, "
+        "takes: ?object, attempts: []Attempt"
     ),
     "Summary": f"{_STATED}, attempt: int, outcome: ?string, progress: ?Progress",
     "Listed": f"{_STATED}, {_USED}, attempt: int, outcome: ?string, progress: ?Progress",
@@ -49,6 +50,11 @@ SHAPES: Final[Mapping[str, str]] = {
     "Method": "name: string, doc: string, schema: object, note: ?string",
     "Class": "name: string, doc: string, methods: []Method, policy: ?Policy, unavailable: ?string, hint: ?string",
     "QueueStats": "name: string, pending: int, running: int, slots: ?int, paused: bool, oldest_pending: ?moment",
+    "GroupState": (
+        "id: int, name: ?string, total: int, unfinished: int, completed: int, failed: int, cancelled: int, "
+        "state: string, sealed_at: ?moment, ended_at: ?moment, created_at: moment, group: ?int"
+    ),
+    "Edge": "of: string, after: int, job_id: int, standing: string",
     "Next": "at: moment, local: string, note: ?string",
     "Occurrence": (
         "at: moment, until: moment, count: int, verdict: string, reason: ?string, job_id: ?int, "

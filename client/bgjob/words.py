@@ -37,10 +37,18 @@ SNOOZED: Final = "snoozed"
 """What a pending job is called that waits for its time, for its next attempt, or for the one that it asked for."""
 
 BLOCKED: Final = "blocked"
-"""The same of one that waits for another job, whatever its time is."""
+"""The same of one that waits for other jobs, whatever its time is."""
 
 STATUS_WORDS: Final = (*(status.value for status in Status), SCHEDULED, RETRYING, SNOOZED, BLOCKED)
 """What a filter of jobs by status understands: pending ones that wait for no slot yet have words of their own."""
+
+
+class IfFailed(StrEnum):
+    """What it means to a job that what it comes after has failed or was cancelled."""
+
+    CANCEL = "cancel"
+    RUN = "run"
+    WAIT = "wait"
 
 
 class Outcome(StrEnum):
