@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from bgjobd.core.edges import Fate, Node, Place, Standing, Ties
 from bgjobd.core.job import Call, Ending, RetryPolicy, Usage
 
 BESIDE_CALL: Final = "="
@@ -28,7 +29,8 @@ class Submitted:
     by_job: int | None = None  # whose attempt asked for it
     schedule: str | None = None
     occurrence: float | None = None  # of the schedule
-    is_blocked: bool = False  # it waits for an earlier job of the schedule
+    ties: Ties | None = None  # to other jobs, as they were asked for; None where it has none
+    place: Place | None = None  # among those, which the ledger finds
 
     def numbered(self, id: int, by_job: int | None) -> Submitted:
         """The same fact with the id that the job gets; dataclasses.replace takes five times as long."""
@@ -46,13 +48,35 @@ class Submitted:
             by_job,
             self.schedule,
             self.occurrence,
-            self.is_blocked,
+            self.ties,
+            self.place,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Unblocked:
-    """The job that this one waited for has ended."""
+class PredecessorMoved:
+    """What the job comes after has ended, or is to run again, so that the edge stands otherwise; `fate` is why."""
+
+    node: Node
+    before: Standing
+    after: Standing
+    fate: Fate
+
+
+@dataclass(frozen=True, slots=True)
+class PredecessorDeleted:
+    """What failed, and the job has waited for, will never be retried; so many of its edges have `failed` by now."""
+
+    node: Node
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ValuesTaken:
+    """Results were put among the job's parameters; both are JSON text, `takes` with what went wrong."""
+
+    parameters: str
+    takes: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +117,10 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class RetryRequested:
-    """A person wants an ended job to run again."""
+    """A person wants an ended job to run again; `anyway`: though it comes after what failed, `forgiven` such edges."""
+
+    anyway: bool = False
+    forgiven: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +132,9 @@ class ClockJumped:
 
 Fact = (
     Submitted
-    | Unblocked
+    | PredecessorMoved
+    | PredecessorDeleted
+    | ValuesTaken
     | SlotGranted
     | AttemptStarted
     | AttemptEnded

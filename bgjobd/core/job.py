@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from bgjob.words import Backoff, Outcome, Status
+from bgjob.words import Backoff, IfFailed, Outcome, Status
 from bgjobd.core.masking import masked_text
 
 AttemptKey = tuple[int, int]
@@ -50,8 +50,10 @@ class Job:
 
     `progress` is the latest that this attempt told, as JSON text, `outcome` how it ended, None until it has. `crashes`
     is how many attempts in a row, up to the latest, have ended what ran them; whoever has any starts alone. Where a
-    `schedule` has submitted it, `occurrence` is for when; it `is_blocked` while it waits for an earlier job of that.
-    `updated_at` is when the row last changed.
+    `schedule` has submitted it, `occurrence` is for when. `updated_at` is when the row last changed.
+
+    Of the edges to what it comes after `waits_for` are not met, and for `failed_before` of these it is cancelled, which
+    `cancelled_after` names one of ("12", "group 5"). `takes` is as the column has it, JSON text.
     """
 
     id: int
@@ -76,7 +78,12 @@ class Job:
     crashes: int = 0
     schedule: str | None = None
     occurrence: float | None = None
-    is_blocked: bool = False
+    waits_for: int = 0
+    failed_before: int = 0
+    if_failed: IfFailed | None = None
+    cancelled_after: str | None = None
+    group_id: int | None = None
+    takes: str | None = None
     updated_at: float = field(default=0.0, compare=False)
 
     @property
@@ -86,6 +93,11 @@ class Job:
     def is_due(self, now: float) -> bool:
         """Whether the job's time has come."""
         return self.scheduled_at is None or self.scheduled_at <= now
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the job waits for others."""
+        return self.waits_for > 0 and self.status is Status.PENDING
 
     @property
     def is_waiting_for_retry(self) -> bool:

@@ -9,9 +9,10 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from bgjob.words import EntryType, Outcome
-from bgjobd.core.facts import AttemptEnded, Fact, Submitted
+from bgjobd.core.edges import Fate, Group
+from bgjobd.core.facts import AttemptEnded, Fact, PredecessorDeleted, PredecessorMoved, Submitted
 from bgjobd.core.job import Job
-from bgjobd.core.state_machine import Happening, classify
+from bgjobd.core.state_machine import Happening, classify, why_cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,13 @@ def entries(before: Job | None, fact: Fact, after: Job) -> tuple[Entry, ...]:
     """The entries that tell the fact, oldest first; many facts tell nothing."""
     tell = _TOLD.get(classify(before, fact))
     return tell(fact, before, after) if tell else ()
+
+
+def group_ended(group: Group) -> str:
+    """The line of the daemon that tells of a group's end."""
+    counts = {"completed": group.completed, "failed": group.failed, "cancelled": group.cancelled}
+    told = ", ".join(f"{count:,} {how}" for how, count in counts.items() if count) or "no members"
+    return f"group {group.id}{f' ({group.name})' if group.name else ''} ended: {told}"
 
 
 def progress_message(fraction: float, message: str) -> str:
@@ -61,7 +69,46 @@ def _success(message: str, with_job: bool = False) -> Callable[[Any, Job, Job], 
 
 def _submitted(fact: Submitted, before: None, after: Job) -> tuple[Entry, ...]:
     by = "" if fact.by_job is None else f", submitted by job {fact.by_job}"
-    return (Entry(EntryType.SUCCESS, f"Background job initiated{by}", with_job=True),)
+    told = Entry(EntryType.SUCCESS, f"Background job initiated{by}", with_job=True)
+    return (
+        (told, Entry(EntryType.INFO, f"Background job waits for {_others(after)}"))
+        if after.waits_for
+        else (told,)
+    )
+
+
+def _others(job: Job) -> str:
+    return "another" if job.waits_for == 1 else f"{job.waits_for} others"
+
+
+def _predecessor_moved(fact: Fact, before: Job, after: Job) -> tuple[Entry, ...]:
+    """The last one that it waited for; of those before nothing is told."""
+    if not isinstance(fact, PredecessorMoved) or after.waits_for or not before.is_blocked:
+        return ()
+    return (_free_to_run(fact),)
+
+
+def _free_to_run(fact: PredecessorMoved) -> Entry:
+    return Entry(EntryType.INFO, f"Background job is free to run: {fact.node.named} {_HOW_ENDED[fact.fate]}")
+
+
+_HOW_ENDED: Final[Mapping[Fate, str]] = MappingProxyType(
+    {
+        Fate.COMPLETED: "completed",
+        Fate.FAILED: "failed",
+        Fate.CANCELLED: "was cancelled",
+    }
+)
+
+
+def _cancelled_for(fact: PredecessorMoved | PredecessorDeleted, before: Job, after: Job) -> tuple[Entry, ...]:
+    return (Entry(EntryType.INFO, f"Background job cancelled: {why_cancelled(fact)}"),)
+
+
+def _revived(fact: PredecessorMoved, before: Job, after: Job) -> tuple[Entry, ...]:
+    if not after.waits_for:
+        return (_free_to_run(fact),)
+    return (Entry(EntryType.INFO, f"Background job waits again: {fact.node.named} is to run again"),)
 
 
 def _retry_due(fact: AttemptEnded, before: Job, after: Job) -> tuple[Entry, ...]:
@@ -127,6 +174,9 @@ _TOLD: Final[Mapping[Happening, Callable[[Any, Any, Job], tuple[Entry, ...]]]] =
         Happening.INTERRUPTED: _put_back,
         Happening.SNOOZED: _snoozed,
         Happening.STOPPED: _stopped,
+        Happening.PREDECESSOR_MOVED: _predecessor_moved,
+        Happening.CANCELLED_FOR: _cancelled_for,
+        Happening.REVIVED: _revived,
         Happening.CANCEL_REQUESTED: _cancel_requested,
         Happening.RETRY_REQUESTED: _retry_requested,
     }

@@ -12,13 +12,14 @@ class Lanes:
     """The slots that exist: `slots` in all, and for each known queue its own number or None for no own limit.
 
     `classes` are the slots of the classes that have a limit, in whatever queues their jobs are; `max_pending` is how
-    many jobs may be pending in a queue for another to be taken in.
+    many jobs may be pending in a queue for another to be taken in, `max_parameters` how many bytes a job's may take.
     """
 
     slots: int
     queues: Mapping[str, int | None] = field(default_factory=lambda: {"default": None})
     classes: Mapping[str, int] = field(default_factory=dict)
     max_pending: Mapping[str, int] = field(default_factory=dict)
+    max_parameters: int = 64 * 1024
 
     def closed(self) -> Lanes:
         """The same lanes with no slot to give, as while draining."""

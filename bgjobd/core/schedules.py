@@ -123,11 +123,11 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An occurrence that becomes the job `id`, after a cancel of these; `is_blocked`: it waits for one to end."""
+    """An occurrence that becomes the job `id`, `after` a job of the schedule, if any; these are cancelled for it."""
 
     at: float
     id: int
-    is_blocked: bool = False
+    after: int | None = None
     cancels: tuple[int, ...] = ()
 
 
@@ -281,11 +281,11 @@ def _beside_others(at: float, overlap: Overlap, standing: Standing, waits_in_a_r
         case Overlap.ALLOW:
             return wanted
         case Overlap.CANCEL:
-            is_running = any(one.is_running for one in standing.unfinished)
+            running = [one.id for one in standing.unfinished if one.is_running]
             cancels = tuple(one.id for one in standing.unfinished if not one.is_stopping)
-            return replace(wanted, is_blocked=is_running, cancels=cancels)
+            return replace(wanted, after=max(running, default=None), cancels=cancels)
         case Overlap.WAIT if waits_in_a_row or not any(one.is_blocked for one in standing.unfinished):
-            return replace(wanted, is_blocked=True)
+            return replace(wanted, after=standing.unfinished[-1].id)
         case Overlap.SKIP | Overlap.WAIT:
             return Skipped(Span(at, at), Reason.OVERLAP, standing.unfinished[0].id)
 
@@ -309,7 +309,7 @@ def _with_job(standing: Standing, wanted: Wanted) -> Standing:
     return replace(
         standing,
         next_id=standing.next_id + 1,
-        unfinished=(*left, Unfinished(wanted.id, is_blocked=wanted.is_blocked)),
+        unfinished=(*left, Unfinished(wanted.id, is_blocked=wanted.after is not None)),
         room=None if room is None else room - 1,
     )
 

@@ -12,17 +12,20 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from bgjob.words import Outcome, Status
+from bgjob.words import IfFailed, Outcome, Status
+from bgjobd.core.edges import Fate, Place, fails_more, waits_more
 from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
     ClockJumped,
     Fact,
+    PredecessorDeleted,
+    PredecessorMoved,
     RetryRequested,
     SlotGranted,
     Submitted,
-    Unblocked,
+    ValuesTaken,
 )
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.retry import (
@@ -47,7 +50,10 @@ class Happening(StrEnum):
     """What a fact means to the job that it met."""
 
     SUBMITTED = "submitted"
-    UNBLOCKED = "the job before it ended"
+    PREDECESSOR_MOVED = "what it comes after ended"
+    CANCELLED_FOR = "what it comes after failed"
+    REVIVED = "what it comes after is to run again"
+    VALUES_TAKEN = "results taken"
     SLOT_GRANTED = "slot granted"
     ATTEMPT_STARTED = "attempt started"
     ATTEMPT_COMPLETED = "attempt completed"
@@ -67,7 +73,9 @@ class Happening(StrEnum):
 TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyType(
     {
         (None, Happening.SUBMITTED): Status.PENDING,
-        (Status.PENDING, Happening.UNBLOCKED): Status.PENDING,
+        (Status.PENDING, Happening.PREDECESSOR_MOVED): Status.PENDING,
+        (Status.PENDING, Happening.CANCELLED_FOR): Status.CANCELLED,
+        (Status.PENDING, Happening.VALUES_TAKEN): Status.PENDING,
         (Status.PENDING, Happening.SLOT_GRANTED): Status.RUNNING,
         (Status.PENDING, Happening.CANCEL_REQUESTED): Status.CANCELLED,
         (Status.PENDING, Happening.CLOCK_JUMPED): Status.PENDING,
@@ -84,6 +92,9 @@ TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyTyp
         (Status.RUNNING, Happening.STOPPED): Status.CANCELLED,
         (Status.FAILED, Happening.RETRY_REQUESTED): Status.PENDING,
         (Status.CANCELLED, Happening.RETRY_REQUESTED): Status.PENDING,
+        (Status.CANCELLED, Happening.PREDECESSOR_MOVED): Status.CANCELLED,
+        (Status.CANCELLED, Happening.REVIVED): Status.PENDING,
+        (Status.CANCELLED, Happening.VALUES_TAKEN): Status.CANCELLED,
     }
 )
 
@@ -91,6 +102,8 @@ TABLE: Final[Mapping[tuple[Status | None, Happening], Status]] = MappingProxyTyp
 def advance(job: Job | None, fact: Fact, now: float, jitter: float = 1.0) -> Job:
     """The job after the fact. Raises IllegalFactError for a fact that its status cannot see."""
     if job is not None and isinstance(fact, AttemptStarted | AttemptEnded) and fact.number != job.attempt:
+        raise IllegalFactError(job, fact)
+    if job is not None and job.waits_for and isinstance(fact, SlotGranted):
         raise IllegalFactError(job, fact)
     happening = classify(job, fact)
     status = TABLE.get((job.status if job else None, happening))
@@ -109,6 +122,8 @@ def classify(job: Job | None, fact: Fact) -> Happening:
     match fact:
         case AttemptEnded(ending=ending) if job is not None:
             return _classify_end(job, ending)
+        case PredecessorMoved() | PredecessorDeleted() if job is not None:
+            return _classify_move(job, fact)
         case _:
             return _SIMPLE[type(fact)]
 
@@ -116,7 +131,9 @@ def classify(job: Job | None, fact: Fact) -> Happening:
 _SIMPLE: Final[Mapping[type[Fact], Happening]] = MappingProxyType(
     {
         Submitted: Happening.SUBMITTED,
-        Unblocked: Happening.UNBLOCKED,
+        PredecessorMoved: Happening.PREDECESSOR_MOVED,  # without a job, as the next; the table has no cells for them
+        PredecessorDeleted: Happening.PREDECESSOR_MOVED,
+        ValuesTaken: Happening.VALUES_TAKEN,
         SlotGranted: Happening.SLOT_GRANTED,
         AttemptStarted: Happening.ATTEMPT_STARTED,
         AttemptEnded: Happening.GIVEN_UP,  # without a job; the table has no cell for it
@@ -146,7 +163,24 @@ def _classify_end(job: Job, ending: Ending) -> Happening:
     return Happening.GIVEN_UP
 
 
+def _classify_move(job: Job, fact: PredecessorMoved | PredecessorDeleted) -> Happening:
+    fails = _failed_before(job, fact)
+    if fails and job.status is Status.PENDING:
+        return Happening.CANCELLED_FOR
+    if not fails and job.status is Status.CANCELLED and job.cancelled_after is not None:
+        return Happening.REVIVED
+    return Happening.PREDECESSOR_MOVED
+
+
+def _failed_before(job: Job, fact: PredecessorMoved | PredecessorDeleted) -> int:
+    """For how many of its edges the job is cancelled, or would be, after the fact."""
+    if isinstance(fact, PredecessorDeleted):
+        return fact.failed
+    return job.failed_before + fails_more(fact.before, fact.after, job.if_failed or IfFailed.CANCEL)
+
+
 def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitter: float) -> Job:
+    place = fact.place or _NOWHERE
     return Job(
         id=fact.id,
         call=fact.call,
@@ -162,12 +196,66 @@ def _submitted(_: Job | None, fact: Submitted, status: Status, now: float, jitte
         idempotency_key=fact.idempotency_key,
         schedule=fact.schedule,
         occurrence=fact.occurrence,
-        is_blocked=fact.is_blocked,
+        waits_for=place.waits_for,
+        if_failed=place.if_failed,
+        group_id=place.group_id,
+        takes=place.takes,
     )
 
 
-def _unblocked(job: Job, fact: Unblocked, status: Status, now: float, jitter: float) -> Job:
-    return _changed(job, now, is_blocked=False)
+_NOWHERE: Final = Place()
+
+
+def _predecessor_moved(
+    job: Job, fact: PredecessorMoved | PredecessorDeleted, status: Status, now: float, jitter: float
+) -> Job:
+    return _changed(job, now, **_counts(job, fact))
+
+
+def _counts(job: Job, fact: PredecessorMoved | PredecessorDeleted) -> dict[str, Any]:
+    """What the job counts of its edges after the fact; for what is deleted it waits no more than for what failed."""
+    counts: dict[str, Any] = {"failed_before": _failed_before(job, fact)}
+    if isinstance(fact, PredecessorDeleted):
+        return counts | {"if_failed": IfFailed.CANCEL}
+    return counts | {"waits_for": job.waits_for + waits_more(fact.before, fact.after)}
+
+
+def _cancelled_for(
+    job: Job, fact: PredecessorMoved | PredecessorDeleted, status: Status, now: float, jitter: float
+) -> Job:
+    return _changed(
+        job,
+        now,
+        status=status,
+        finished_at=now,
+        cancelled_after=str(fact.node),
+        error=f"cancelled: {why_cancelled(fact)}",
+        **_counts(job, fact),
+    )
+
+
+def why_cancelled(fact: PredecessorMoved | PredecessorDeleted) -> str:
+    """In words why a job that comes after this cannot have its turn."""
+    fate = Fate.DELETED if isinstance(fact, PredecessorDeleted) else fact.fate
+    return f"{fact.node.named}, which it came after, {_HOW[fate]}"
+
+
+_HOW: Final[Mapping[Fate, str]] = MappingProxyType(
+    {
+        Fate.FAILED: "failed",
+        Fate.CANCELLED: "was cancelled",
+        Fate.DELETED: "failed, and is deleted",
+    }
+)
+
+
+def _revived(job: Job, fact: PredecessorMoved, status: Status, now: float, jitter: float) -> Job:
+    counts = _counts(job, fact)
+    return _changed(job, now, status=status, finished_at=None, cancelled_after=None, error=None, **counts)
+
+
+def _values_taken(job: Job, fact: ValuesTaken, status: Status, now: float, jitter: float) -> Job:
+    return _changed(job, now, call=replace(job.call, parameters=fact.parameters), takes=fact.takes)
 
 
 def _changed(job: Job, now: float, **changes: Any) -> Job:
@@ -236,9 +324,7 @@ def _stopped(job: Job, fact: AttemptEnded, status: Status, now: float, jitter: f
 def _cancel_requested(job: Job, fact: CancelRequested, status: Status, now: float, jitter: float) -> Job:
     wanted_at = job.cancel_requested_at if job.cancel_requested_at is not None else now
     finished_at = now if status.is_final else None
-    return _changed(
-        job, now, status=status, cancel_requested_at=wanted_at, finished_at=finished_at, is_blocked=False
-    )
+    return _changed(job, now, status=status, cancel_requested_at=wanted_at, finished_at=finished_at)
 
 
 def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float, jitter: float) -> Job:
@@ -252,6 +338,9 @@ def _retry_requested(job: Job, fact: RetryRequested, status: Status, now: float,
         cancel_requested_at=None,
         error=None,
         crashes=0,
+        waits_for=job.waits_for - fact.forgiven,
+        failed_before=0,
+        cancelled_after=None,
     )
 
 
@@ -265,7 +354,6 @@ def _clock_jumped(job: Job, fact: ClockJumped, status: Status, now: float, jitte
 _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Job]]] = MappingProxyType(
     {
         Happening.SUBMITTED: _submitted,
-        Happening.UNBLOCKED: _unblocked,
         Happening.SLOT_GRANTED: _slot_granted,
         Happening.ATTEMPT_STARTED: _attempt_started,
         Happening.ATTEMPT_COMPLETED: _completed,
@@ -277,6 +365,10 @@ _CHANGES: Final[Mapping[Happening, Callable[[Any, Any, Status, float, float], Jo
         Happening.INTERRUPTED: _put_back,
         Happening.SNOOZED: _put_back,
         Happening.STOPPED: _stopped,
+        Happening.PREDECESSOR_MOVED: _predecessor_moved,
+        Happening.CANCELLED_FOR: _cancelled_for,
+        Happening.REVIVED: _revived,
+        Happening.VALUES_TAKEN: _values_taken,
         Happening.CANCEL_REQUESTED: _cancel_requested,
         Happening.RETRY_REQUESTED: _retry_requested,
         Happening.CLOCK_JUMPED: _clock_jumped,

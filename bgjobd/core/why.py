@@ -12,6 +12,7 @@ from typing import Final
 
 from bgjob.amounts import relative_text
 from bgjob.words import Outcome, Status
+from bgjobd.core.edges import Fate, Group, Node
 from bgjobd.core.job import Ending, Job
 from bgjobd.core.planner import Lanes, free_by_class, free_by_queue, free_slots
 from bgjobd.core.retry import is_quarantined
@@ -54,11 +55,20 @@ class RunningJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Keeper:
+    """The first of what a blocked job comes after that is not met: a job by its status, or a group."""
+
+    node: Node
+    status: Status | None = None
+    group: Group | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OnFile:
     """What the file says of a job, of one moment.
 
     Of a pending one also since when its queue is paused, how many that are due go before it in its queue (MOST_AHEAD
-    or more where it is that), which jobs hold slots, and for which job it waits, where it is blocked.
+    or more where it is that), which jobs hold slots, and what it comes after that keeps it, where it is blocked.
     """
 
     job: Job
@@ -66,7 +76,7 @@ class OnFile:
     paused_at: float | None = None
     ahead: int = 0
     running: tuple[RunningJob, ...] = ()
-    blocker: int | None = None
+    keeper: Keeper | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +148,39 @@ def _pending(known: Known, now: float) -> str:
 
 
 def _it_is_blocked(known: Known, now: float) -> str | None:
-    job, blocker = known.job, known.on_file.blocker
+    job, keeper = known.job, known.on_file.keeper
     if not job.is_blocked:
         return None
-    other = "another job" if blocker is None else f"job {blocker}"
-    return f"waits for {other} of schedule {job.schedule} to end"
+    if keeper is None:
+        return "waits for what it comes after"
+    more = f", and {job.waits_for - 1} more" if job.waits_for > 1 else ""
+    if keeper.group is not None:
+        return f"waits for {_group(keeper.group)}{more}"
+    of_schedule = "" if job.schedule is None else f" of schedule {job.schedule}"
+    return f"waits for {keeper.node.named}{of_schedule}, which {_stands(keeper)}{more}"
+
+
+def _group(group: Group) -> str:
+    named = f"group {group.id}" + (f" ({group.name})" if group.name else "")
+    if group.fate_told is not Fate.UNFINISHED:
+        return f"{named}, which failed; `bgjob group {group.id} --retry` lets it go on"
+    if group.sealed_at is None and group.unfinished == 0:
+        return f"{named}, which nobody has sealed; `bgjob group {group.id} --seal` does"
+    open = "" if group.sealed_at is not None else ", and nobody has sealed it yet"
+    return f"{named}: {group.unfinished:,} of {group.total:,} members have not ended{open}"
+
+
+def _stands(keeper: Keeper) -> str:
+    match keeper.status:
+        case Status.RUNNING:
+            return "runs"
+        case Status.PENDING:
+            return "has not begun, or waits to be tried again"
+        case Status.FAILED | Status.CANCELLED:
+            how = "failed" if keeper.status is Status.FAILED else "was cancelled"
+            return f"{how}; `bgjob retry {keeper.node.id}` lets it go on"
+        case _:
+            return "has ended a moment ago"
 
 
 def _its_time_has_not_come(known: Known, now: float) -> str | None:
@@ -417,6 +455,8 @@ def _failed(known: Known, now: float) -> str:
 def _cancelled(known: Known, now: float) -> str:
     job = known.job
     when = f"was cancelled at {_since(job.finished_at, now)}"
+    if job.cancelled_after is not None:
+        return f"{when}: {(job.error or '').removeprefix('cancelled: ')}"
     match known.on_file.latest:
         case None:
             return f"{when}, before its first attempt"

@@ -1,4 +1,4 @@
-"""Those who wait for the ends of jobs: each hears of its job's, or that the daemon ends."""
+"""Those who wait for the ends of jobs, or of groups: each hears of its own, or that the daemon ends."""
 
 from __future__ import annotations
 

@@ -7,18 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from bgjob.errors import JobNotFoundError
+from bgjob.errors import GroupNotFoundError, JobNotFoundError
 from bgjob.words import EntryType, Status
+from bgjobd.core.edges import Fate, Group, Node
 from bgjobd.core.job import AttemptKey, Call, Job
-from bgjobd.store.items import Claim, Committed, EndedAttempt, LogLine, StoredBulk
-from bgjobd.store.rows import checked
+from bgjobd.store.items import Claim, Committed, EndedAttempt, Flow, LogLine, StoredBulk
+from bgjobd.store.rows import checked, sealed_row
 from bgjobd.store.tally import Countable, Move, Tally
 from bgjobd.store.written import Kind, Row, Written
 
 Entry = tuple[float, EntryType, str, int, int | None, str, str, str | None, int | None, bool]
 """A LogLine without its id, which it gets last of all."""
+
+
+CANCEL: Final = "cancel"
+
+
+class Unsettled(NamedTuple):
+    """What the jobs behind `done_to` that come after this node have not heard of yet.
+
+    `of` is "job" or "group"; "cancel" where a group's members behind it are to be cancelled.
+    """
+
+    of: str
+    id: int
+    done_to: int = 0
 
 
 class Keyed(NamedTuple):
@@ -39,13 +54,16 @@ class Needs:
     noted: list[AttemptKey] = field(default_factory=list)
     keyed: list[str] = field(default_factory=list)
     last_id: bool = False
+    retried: list[int] = field(default_factory=list)
+    flows: list[Flow] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Gathered:
     """What items come to: rows to write and what is told of them, in order; and how jobs stand after them.
 
-    `pending` is how many jobs more, or less, wait in each queue; `noted` how many notes of an attempt are recorded.
+    `pending` is how many jobs more, or less, wait in each queue; `noted` how many notes of an attempt are recorded;
+    `sealed` which groups take no more members; `unsettled` what is to be settled beside all that has ended.
     """
 
     rows: list[tuple[Kind, Row]] = field(default_factory=list)
@@ -60,13 +78,18 @@ class Gathered:
     keyed: dict[str, Keyed] = field(default_factory=dict)
     noted: dict[AttemptKey, int] = field(default_factory=dict)
     pending: dict[str, int] = field(default_factory=dict)
+    groups: dict[int, Group] = field(default_factory=dict)
+    group_keys: dict[str, int] = field(default_factory=dict)
+    new_groups: list[Group] = field(default_factory=list)
+    sealed: list[int] = field(default_factory=list)
+    unsettled: list[Unsettled] = field(default_factory=list)
 
     def write(self, kind: Kind, row: Row) -> None:
         """Have the row written. Raises ValueError and OverflowError where the file cannot hold it."""
         self.rows.append((kind, checked(row)))
 
     def move(self, before: Job | Countable | None, after: Job | None) -> None:
-        """Note a change of status."""
+        """Note a change of status, or that a pending job waits for others, or no more."""
         self.moves.append((before, after))
         if before is not None and before.status is Status.PENDING:
             self.pending[before.queue] = self.pending.get(before.queue, 0) - 1
@@ -78,19 +101,27 @@ class Gathered:
 class Batch(Gathered):
     """What one transaction has loaded, beside what it has gathered; `last_id` is that of the newest job.
 
-    `last_begun` is the latest attempt, of jobs that were asked for, which did not fail to start. `written` are the rows
-    that have been written, which are all that have changed unless `has_unseen_changes`, beside the `bulks`.
+    `last_begun` is the latest attempt, of jobs that were asked for, which did not fail to start. `stands` is what has
+    become of what new jobs come after, and in which group that is; `failed_edges` what jobs that are to be retried come
+    after that ended badly; `grown` is how many members groups got in bulk. Parameters have `max_parameters` bytes at
+    most. `written` are the rows that have been written, which are all that have changed unless `has_unseen_changes`,
+    beside the `bulks`.
     """
 
     now: float
     jitter: Callable[[], float]
     tally: Tally
     max_pending: Mapping[str, int]
+    max_parameters: int
     last_id: int = 0
+    last_group_id: int = 0
     last_begun: dict[int, int] = field(default_factory=dict)
+    stands: dict[int, tuple[Fate, int | None]] = field(default_factory=dict)
+    failed_edges: dict[int, list[Node]] = field(default_factory=dict)
+    grown: dict[int, int] = field(default_factory=dict)
+    ended_groups: list[Group] = field(default_factory=list)
     written: list[Written] = field(default_factory=list)
     has_unseen_changes: bool = False
-    seen_ended: int = 0
     bulks: list[StoredBulk] = field(default_factory=list)
 
     def join(self, bulk: StoredBulk) -> None:
@@ -98,10 +129,13 @@ class Batch(Gathered):
         self.bulks.append(bulk)
         queue = bulk.first.queue
         self.pending[queue] = self.pending.get(queue, 0) + len(bulk)
+        group_id = bulk.first.group_id
+        if group_id is not None:
+            self.grown[group_id] = self.grown.get(group_id, 0) + len(bulk)
 
     def take_in(self, overlay: Overlay) -> None:
         """Make what an item has come to part of the transaction."""
-        self.last_id = overlay.last_id
+        self.last_id, self.last_group_id = overlay.last_id, overlay.last_group_id
         self.rows += overlay.rows
         self.entries += overlay.entries
         self.ended += overlay.ended
@@ -113,6 +147,11 @@ class Batch(Gathered):
         self.jobs |= overlay.jobs
         self.keyed |= overlay.keyed
         self.noted |= overlay.noted
+        self.groups |= overlay.groups
+        self.group_keys |= overlay.group_keys
+        self.new_groups += overlay.new_groups
+        self.sealed += overlay.sealed
+        self.unsettled += overlay.unsettled
         for queue, count in overlay.pending.items():
             self.pending[queue] = self.pending.get(queue, 0) + count
 
@@ -125,11 +164,6 @@ class Batch(Gathered):
         in_order = {kind: by_kind[kind] for kind in Kind if kind in by_kind}
         self.written.append(in_order)
         return in_order
-
-    def take_schedules_of_ended(self) -> list[str]:
-        """The schedules of jobs that have ended since the last time."""
-        ended, self.seen_ended = self.ended[self.seen_ended :], len(self.ended)
-        return list(dict.fromkeys([job.schedule for job in ended if job.schedule is not None]))
 
     def with_entries(self) -> set[int]:
         """The jobs that have log entries which are not written yet."""
@@ -157,6 +191,7 @@ class Batch(Gathered):
             tuple(self.written),
             self.has_unseen_changes,
             tuple(self.bulks),
+            tuple(self.ended_groups),
         )
 
 
@@ -166,17 +201,43 @@ class Overlay(Gathered):
 
     batch: Batch
     last_id: int
+    last_group_id: int
 
     @classmethod
     def over(cls, batch: Batch) -> Overlay:
-        return cls(batch=batch, last_id=batch.last_id)
+        return cls(batch=batch, last_id=batch.last_id, last_group_id=batch.last_group_id)
 
     def job(self, job_id: int) -> Job:
         """The job as it stands now. Raises JobNotFoundError."""
-        job = self.jobs.get(job_id) or self.batch.jobs.get(job_id)
+        job = self.try_job(job_id)
         if job is None:
             raise JobNotFoundError(id=job_id)
         return job
+
+    def try_job(self, job_id: int) -> Job | None:
+        """The same; None where it was not loaded."""
+        return self.jobs.get(job_id) or self.batch.jobs.get(job_id)
+
+    def group(self, group_id: int) -> Group:
+        """The group as it stands now, but for what it counts. Raises GroupNotFoundError."""
+        group = self.groups.get(group_id) or self.batch.groups.get(group_id)
+        if group is None:
+            raise GroupNotFoundError(id=group_id)
+        return group
+
+    def seal(self, group: Group) -> None:
+        """Have it take no more members."""
+        self.groups[group.id] = group
+        self.sealed.append(group.id)
+        self.write(Kind.SEALED_GROUP, sealed_row(group))
+
+    def enclosing(self, group_id: int | None) -> list[Group]:
+        """This group, the one that it is in, and so on. Raises GroupNotFoundError."""
+        found = []
+        while group_id is not None:
+            found.append(self.group(group_id))
+            group_id = found[-1].parent
+        return found
 
     def noted_of(self, key: AttemptKey) -> int | None:
         """How many notes of the attempt are recorded; None where there is no such attempt."""

@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from bgjob.codec import to_json
-from bgjob.errors import QueueFullError
+from bgjob.errors import GroupSealedError, QueueFullError
 from bgjobd.core import state_machine
+from bgjobd.core.edges import Ties
 from bgjobd.core.facts import Submitted
 from bgjobd.core.log_entries import entries
 from bgjobd.core.masking import masked_text
-from bgjobd.store.batch import Batch
+from bgjobd.store.batch import Batch, Overlay
 from bgjobd.store.decisions import known_id
-from bgjobd.store.items import BulkRow, BulkSubmission, LogLine, StoredBulk, Submitter
+from bgjobd.store.items import BulkRow, BulkSubmission, Flow, LogLine, StoredBulk, Submitter
+from bgjobd.store.placing import Placing
 from bgjobd.store.rows import checked, log_row, row_of_new
 from bgjobd.store.snapshots import rest_of
 from bgjobd.store.written import Row
@@ -32,6 +34,16 @@ class Decided(NamedTuple):
 def keys_of(bulk: BulkSubmission) -> list[str]:
     """The idempotency keys of its rows."""
     return [row.idempotency_key for row in bulk.rows if row.idempotency_key is not None]
+
+
+def placed(bulk: BulkSubmission, flow: Flow, batch: Batch) -> BulkSubmission:
+    """The same with the group that all its jobs are members of. Raises the refusals, and for one that is cancelled."""
+    overlay = Overlay.over(batch)
+    place, _ = Placing(flow, (), overlay).place(0, bulk.common.ties or Ties())
+    for group in overlay.enclosing(place.group_id):
+        if group.cancel_requested_at is not None:
+            raise GroupSealedError(id=group.id)
+    return replace(bulk, common=replace(bulk.common, place=place))
 
 
 def decide(bulk: BulkSubmission, batch: Batch) -> Decided:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from bgjob.codec import to_json
 from bgjob.errors import (
+    BehindFailedError,
     IdempotencyConflictError,
     InvalidParameterError,
     InvalidStateError,
     QueueFullError,
     RequestError,
 )
-from bgjob.words import EntryType, Outcome, Status
+from bgjob.words import EntryType, IfFailed, Outcome, Status
 from bgjobd.core import state_machine
+from bgjobd.core.edges import Node, Of, Standing, Ties
 from bgjobd.core.facts import (
     BESIDE_CALL,
     AttemptEnded,
     AttemptStarted,
     CancelRequested,
     Fact,
+    PredecessorMoved,
     RetryRequested,
     SlotGranted,
     Submitted,
@@ -29,11 +32,13 @@ from bgjobd.core.facts import (
 from bgjobd.core.job import Job
 from bgjobd.core.log_entries import entries, progress_message
 from bgjobd.core.retry import delay_before_start
-from bgjobd.store.batch import Batch, Keyed, Needs, Overlay
+from bgjobd.store.batch import CANCEL, Batch, Keyed, Needs, Overlay, Unsettled
 from bgjobd.store.items import (
     AttemptNotes,
     Claim,
     EndedAttempt,
+    Flow,
+    GroupCancelled,
     Item,
     JobFact,
     JobRequests,
@@ -42,17 +47,21 @@ from bgjobd.store.items import (
     Noted,
     Ping,
     Stored,
+    StoredFlow,
     Submission,
     Submitter,
 )
+from bgjobd.store.placing import Edge, Placing, check_owner, sealed
 from bgjobd.store.rows import (
     changes_of,
+    edge_row,
     ended_row,
     new_attempt_row,
     noted_row,
     progress_of,
     row_of_new,
     started_row,
+    ties_of,
 )
 from bgjobd.store.snapshots import snapshot
 from bgjobd.store.sql_functions import held
@@ -71,8 +80,10 @@ def needs_of(items: Sequence[Item]) -> Needs:
                 needs.jobs.append(job_id)
                 if _is_to_back_off(fact):
                     needs.last_begun.append(job_id)
-            case JobRequests(job_ids):
+            case JobRequests(job_ids, fact):
                 needs.jobs += job_ids
+                if isinstance(fact, RetryRequested):
+                    needs.retried += job_ids
             case Noted(job_id):
                 needs.jobs.append(job_id)
             case AttemptNotes(job_id, number):
@@ -81,6 +92,12 @@ def needs_of(items: Sequence[Item]) -> Needs:
             case Submission(jobs):
                 needs.keyed += [job.idempotency_key for job in jobs if job.idempotency_key is not None]
                 needs.last_id = True
+            case Flow(jobs):
+                needs.flows.append(item)
+                needs.keyed += [job.idempotency_key for job in jobs if job.idempotency_key is not None]
+                needs.last_id = True
+            case GroupCancelled():
+                needs.flows.append(Flow((), item.submitter, seals=(item.id,)))
     return needs
 
 
@@ -109,10 +126,16 @@ def _decide(item: Item, overlay: Overlay) -> Any:
     match item:
         case JobFact(job_id, fact):
             return apply_fact(job_id, fact, overlay)
+        case JobRequests(job_ids, RetryRequested() as fact):
+            return tuple([_retry(job_id, fact, overlay) for job_id in job_ids])
         case JobRequests(job_ids, fact):
             return tuple([apply_fact(job_id, fact, overlay) for job_id in job_ids])
         case Submission():
             return _submit(item, overlay)
+        case Flow():
+            return _submit_flow(item, overlay)
+        case GroupCancelled():
+            _cancel_group(item, overlay)
         case Noted(job_id, attempt, type, message):
             _log(overlay, overlay.job(job_id), attempt, overlay.batch.now, type, message)
         case AttemptNotes():
@@ -128,22 +151,80 @@ def _decide(item: Item, overlay: Overlay) -> Any:
 
 
 def _submit(submission: Submission, overlay: Overlay) -> tuple[Stored, ...]:
-    batch, by = overlay.batch, submission.submitter
     stored: list[Stored] = []
+    by = submission.submitter
+    _store_each(submission.jobs, by, overlay, stored, lambda fact: store_new(fact, by, overlay))
+    return tuple(stored)
+
+
+def _submit_flow(flow: Flow, overlay: Overlay) -> StoredFlow:
+    stored: list[Stored] = []
+    placing = Placing(flow, stored, overlay)
+
+    def store(fact: Submitted) -> Job:
+        place, edges = placing.place(len(stored), fact.ties or _NO_TIES)
+        return store_placed(replace(fact, place=place), edges, flow.submitter, overlay)
+
+    _store_each(flow.jobs, flow.submitter, overlay, stored, store)
+    groups = placing.groups()
+    for group_id in flow.seals:
+        _seal(group_id, flow.submitter, overlay)
+    return StoredFlow(tuple(stored), groups)
+
+
+_NO_TIES: Final = Ties()
+
+
+def _store_each(
+    jobs: Sequence[Submitted],
+    by: Submitter,
+    overlay: Overlay,
+    stored: list[Stored],
+    store: Callable[[Submitted], Job],
+) -> None:
+    """Have those stored, in order, that no idempotency key has made before."""
     own: dict[str, Submitted] = {}
-    for index, fact in enumerate(submission.jobs):
+    for index, fact in enumerate(jobs):
         key = fact.idempotency_key
-        earlier = None if key is None else own.get(key) or batch.keyed.get(key)
+        earlier = None if key is None else own.get(key) or overlay.batch.keyed.get(key)
         known = known_id(fact, earlier, by.uid, f"jobs.{index}.options.idempotency_key")
         if known is not None:
             stored.append(Stored(known, created=False))
             continue
-        job = store_new(fact, by, overlay)
+        job = store(fact)
         if key is not None:
             own[key] = fact.numbered(job.id, by.job)
             overlay.keyed[key] = Keyed(job.id, fact.digest, by.uid, fact.call)
         stored.append(Stored(job.id, created=True))
-    return tuple(stored)
+
+
+def store_placed(fact: Submitted, edges: Sequence[Edge], by: Submitter, overlay: Overlay) -> Job:
+    """The same of a job whose place is found; one that comes after what failed is cancelled as it is stored."""
+    job = store_new(fact, by, overlay)
+    for edge in edges:
+        overlay.write(Kind.NEW_EDGE, edge_row(job.id, edge.node, edge.standing))
+        if edge.standing is Standing.FAILED and job.if_failed is IfFailed.CANCEL:
+            apply_fact(
+                job.id, PredecessorMoved(edge.node, Standing.OPEN, Standing.FAILED, edge.fate), overlay
+            )
+        if edge.is_taken_of:
+            overlay.unsettled.append(Unsettled(edge.node.of, edge.node.id, job.id - 1))
+    is_unwanted = any(group.cancel_requested_at is not None for group in overlay.enclosing(job.group_id))
+    if is_unwanted and not overlay.job(job.id).status.is_final:
+        apply_fact(job.id, CancelRequested(), overlay)
+    return overlay.job(job.id)
+
+
+def _seal(group_id: int, by: Submitter, overlay: Overlay, is_cancelled: bool = False) -> None:
+    """Have the group take no more members. Raises GroupNotFoundError, PermissionDeniedError."""
+    group = overlay.group(group_id)
+    check_owner(group, by)
+    overlay.seal(sealed(group, overlay.batch.now, is_cancelled))
+
+
+def _cancel_group(item: GroupCancelled, overlay: Overlay) -> None:
+    _seal(item.id, item.submitter, overlay, is_cancelled=True)
+    overlay.unsettled.append(Unsettled(CANCEL, item.id))
 
 
 def store_new(fact: Submitted, by: Submitter, overlay: Overlay) -> Job:
@@ -201,6 +282,27 @@ def _has_call(digest: str | None) -> bool | None:
 # Facts
 
 
+def _retry(job_id: int, fact: RetryRequested, overlay: Overlay) -> Job:
+    """The job after that, or as it is where what kept it is to run again, which frees it. Raises BehindFailedError."""
+    job = overlay.job(job_id)
+    failed = overlay.batch.failed_edges.get(job_id, [])
+    if fact.anyway:
+        if failed:
+            overlay.write(Kind.FORGIVEN_EDGES, {"job_id": job_id})
+        return apply_fact(job_id, replace(fact, forgiven=len(failed)), overlay)
+    if job.failed_before == 0 or not failed:
+        return apply_fact(job_id, fact, overlay)
+    if any(not _is_retried(node, overlay) for node in failed):
+        raise BehindFailedError(id=job_id, before=job.cancelled_after or str(failed[0]))
+    return job
+
+
+def _is_retried(node: Node, overlay: Overlay) -> bool:
+    """Whether the same request has it run again."""
+    job = overlay.jobs.get(node.id) if node.of is Of.JOB else None
+    return job is not None and not job.status.is_final
+
+
 def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
     """The job after the fact, and all that follows from that. Raises InvalidStateError."""
     before = overlay.job(job_id)
@@ -214,7 +316,8 @@ def apply_fact(job_id: int, fact: Fact, overlay: Overlay) -> Job:
         overlay.write(Kind.ENDED_ATTEMPT, ended_row(job_id, fact))
         overlay.attempts.append(_ended(before, fact, after, overlay.batch.now))
     if after.status.is_final:
-        overlay.ended.append(after)
+        if not before.status.is_final:
+            overlay.ended.append(after)
     elif isinstance(fact, CancelRequested):
         overlay.stops.append(after)
     return after
@@ -242,13 +345,19 @@ def _advance(before: Job, fact: Fact, overlay: Overlay) -> Job:
     after = changed if is_changed else before
     if is_changed:
         overlay.write(Kind.CHANGED_JOB, changes_of(after, batch.now) | {"expected": before.status})
+        if _ties(after) != _ties(before):
+            overlay.write(Kind.TIED_JOB, ties_of(after))
         overlay.jobs[after.id] = after
-        if after.status is not before.status:
+        if after.status is not before.status or after.is_blocked != before.is_blocked:
             overlay.move(before, after)
     if is_changed or isinstance(fact, AttemptStarted):  # whose change is the attempt's
         overlay.changed.append(after)
     _tell(before, fact, after, overlay)
     return after
+
+
+def _ties(job: Job) -> tuple[Any, ...]:
+    return job.waits_for, job.failed_before, job.if_failed, job.cancelled_after, job.takes
 
 
 def _tell(before: Job | None, fact: Fact, after: Job, overlay: Overlay) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bgjob.words import EntryType, Outcome, Status
+from bgjobd.core.edges import Group, NewGroup
 from bgjobd.core.facts import (
     AttemptEnded,
     AttemptStarted,
@@ -27,13 +28,14 @@ from bgjobd.store.written import Written
 class Submitter:
     """Who asked, as the kernel says; None where it does not, as for a line of the named pipe.
 
-    `job` is the one whose attempt asked, None where it was none.
+    `job` is the one whose attempt asked, None where it was none. `may_manage`: groups of others, too.
     """
 
     uid: int | None
     gid: int | None
     pid: int | None
     job: int | None = None
+    may_manage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,19 @@ class Submission:
 
     jobs: tuple[Submitted, ...]
     submitter: Submitter
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The same of jobs that have ties to others, with `groups` that are made for them, and some that it `seals`.
+
+    Answered by StoredFlow.
+    """
+
+    jobs: tuple[Submitted, ...]
+    submitter: Submitter
+    groups: tuple[NewGroup, ...] = ()
+    seals: tuple[int, ...] = ()
 
 
 class BulkRow(NamedTuple):  # each job has one: all else is there once
@@ -62,6 +77,14 @@ class BulkSubmission:
 
     common: Submitted
     rows: tuple[BulkRow, ...]
+    submitter: Submitter
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCancelled:
+    """Seal a group, and cancel its members that have not ended, some at a time. Answered by None."""
+
+    id: int
     submitter: Submitter
 
 
@@ -300,7 +323,9 @@ class ScheduleResumed:
 
 Item = (
     Submission
+    | Flow
     | BulkSubmission
+    | GroupCancelled
     | JobFact
     | JobRequests
     | Noted
@@ -371,6 +396,13 @@ class Stored:
 
     id: int
     created: bool
+
+
+class StoredFlow(NamedTuple):
+    """What became of the jobs, and the ids of the groups, in order."""
+
+    jobs: tuple[Stored, ...]
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,6 +521,7 @@ class Committed:
     `written` are the rows of jobs and attempts as they were written; with `has_unseen_changes` others have changed too.
     What was deleted is among the answers.
     `bulks` are told before all else: their jobs are not among the changed, nor their entries among the lines.
+    `groups` have ended.
     """
 
     answers: tuple[Any, ...]
@@ -503,6 +536,7 @@ class Committed:
     written: tuple[Written, ...] = ()
     has_unseen_changes: bool = False
     bulks: tuple[StoredBulk, ...] = ()
+    groups: tuple[Group, ...] = ()
 
 
 class LostUpdateError(Exception):

@@ -23,7 +23,16 @@ from bgjobd.core.facts import ClockJumped
 from bgjobd.core.job import Call
 from bgjobd.core.planner import Lanes
 from bgjobd.host.clock import to_text
-from bgjobd.store import backfills, bulks, decisions, deletions, schedules, statements
+from bgjobd.store import (
+    backfills,
+    bulks,
+    decisions,
+    deletions,
+    dependencies,
+    release,
+    schedules,
+    statements,
+)
 from bgjobd.store.batch import Batch, Keyed
 from bgjobd.store.database import UncertainCommitError, is_surely_undone
 from bgjobd.store.items import (
@@ -32,6 +41,7 @@ from bgjobd.store.items import (
     Committed,
     DaemonStarted,
     Deletion,
+    Flow,
     Item,
     LogLine,
     LostUpdateError,
@@ -56,8 +66,15 @@ from bgjobd.store.written import Kind, Row
 
 _WRITERS: Final[Mapping[Kind, str]] = MappingProxyType(
     {
+        Kind.NEW_GROUP: statements.INSERT_GROUP,
         Kind.NEW_JOB: statements.INSERT_JOB,
         Kind.CHANGED_JOB: statements.UPDATE_JOB,
+        Kind.TIED_JOB: statements.UPDATE_TIES,
+        Kind.NEW_EDGE: statements.INSERT_EDGE,
+        Kind.MOVED_EDGE: statements.MOVE_EDGE,
+        Kind.FORGIVEN_EDGES: statements.FORGIVE_EDGES,
+        Kind.SEALED_GROUP: statements.SEAL_GROUP,
+        Kind.COUNTED_GROUP: statements.COUNT_GROUP,
         Kind.NEW_ATTEMPT: statements.INSERT_ATTEMPT,
         Kind.STARTED_ATTEMPT: statements.UPDATE_ATTEMPT_STARTED,
         Kind.ENDED_ATTEMPT: statements.UPDATE_ATTEMPT_ENDED,
@@ -90,6 +107,7 @@ class Ledger:
         self._boot_id = boot_id
         self._jitter = jitter
         self._tally: Tally | None = None
+        self._has_consequences: bool | None = None
 
     def commit(self, items: Sequence[Item], lanes: Lanes, now: float) -> Committed:
         """Apply the items and grant free slots in one durable transaction.
@@ -102,9 +120,16 @@ class Ledger:
                 self._execute("BEGIN IMMEDIATE")
             if self._tally is None:
                 self._tally = counted(self._database, now)
-            batch = Batch(now=now, jitter=self._jitter, tally=self._tally, max_pending=lanes.max_pending)
+            batch = Batch(
+                now=now,
+                jitter=self._jitter,
+                tally=self._tally,
+                max_pending=lanes.max_pending,
+                max_parameters=lanes.max_parameters,
+            )
             with as_peewees_own:
                 answers = self._settle(items, batch)
+                has_consequences = self._release(batch)
                 next_due = self._grant_slots(lanes, batch)
                 lines = self._store_entries(batch)
             tally = self._tally_after(items, batch)
@@ -113,8 +138,8 @@ class Ledger:
             with suppress(sqlite3.Error):  # SQLite has rolled back by itself after a full disk
                 self._execute("ROLLBACK")
             raise
-        self._tally = tally
-        return batch.committed(answers, lines, next_due, tally)
+        self._tally, self._has_consequences = tally, has_consequences
+        return batch.committed(answers, lines, now if has_consequences else next_due, tally)
 
     def _commit(self) -> None:
         try:
@@ -180,6 +205,10 @@ class Ledger:
     def _submit_in_bulk(self, bulk: BulkSubmission, batch: Batch) -> tuple[int, ...]:
         """Raises the refusals, with nothing written of it."""
         batch.keyed, batch.last_id = self._keyed(bulks.keys_of(bulk)), statements.last_id(self._execute)
+        if bulk.common.ties is not None:
+            flow = Flow((bulk.common,), bulk.submitter)
+            dependencies.load(self._execute, [flow], (), batch)
+            bulk = bulks.placed(bulk, flow, batch)
         ids, new = bulks.decide(bulk, batch)
         for one, jobs, entries in bulks.inserts(bulk, new, batch, self._last_entry()):
             self._execute(statements.INSERT_BULK, jobs)
@@ -237,6 +266,11 @@ class Ledger:
         batch.keyed = self._keyed(needs.keyed)
         if needs.last_id:
             batch.last_id = statements.last_id(self._execute)
+        if needs.flows:
+            known = [keyed.id for keyed in batch.keyed.values()]
+            dependencies.load(self._execute, needs.flows, known, batch)
+        if needs.retried:
+            batch.failed_edges = dependencies.failed_edges(self._execute, needs.retried)
 
     def _keyed(self, keys: Sequence[str]) -> dict[str, Keyed]:
         """The jobs that have these idempotency keys."""
@@ -259,15 +293,9 @@ class Ledger:
     # Store
 
     def _store(self, batch: Batch) -> None:
-        """Write the rows that were decided on, each kind in one go; then what follows from the ends among them."""
+        """Write the rows that were decided on, each kind in one go."""
         if not batch.rows:
             return
-        self._write_rows(batch)
-        if names := batch.take_schedules_of_ended():
-            schedules.unblock(self._execute, names, batch)
-            self._write_rows(batch)
-
-    def _write_rows(self, batch: Batch) -> None:
         by_kind = batch.take_rows()
         for kind, statement in _WRITERS.items():
             rows = by_kind.get(kind)
@@ -291,7 +319,14 @@ class Ledger:
         changed: int = self._executemany(statement, rows).rowcount
         return changed
 
-    # Slots
+    # What follows
+
+    def _release(self, batch: Batch) -> bool:
+        """Settle what comes after what has ended; whether something is left of that for the next transaction."""
+        if self._has_consequences is None:
+            self._has_consequences = release.has_consequences(self._execute)
+        follows = release.Release(self._execute, batch, lambda: self._store(batch))
+        return follows.settle(self._has_consequences)
 
     def _grant_slots(self, lanes: Lanes, batch: Batch) -> float | None:
         """Claim for every free slot; answers when to look again."""

@@ -178,6 +178,60 @@ _SCHEDULES: Final = (
 )
 
 
+def _add_dependencies(database: SqliteDatabase) -> None:
+    """What jobs come after, the groups that they are in, and what of an end is still to be done.
+
+    A job of a schedule that waits comes after the newest one before it that has not ended.
+    """
+    for statement in _DEPENDENCIES:
+        database.execute_sql(" ".join(statement.split()))
+
+
+_OLDER: Final = (
+    "SELECT max(o.id) FROM background_jobs AS o "
+    "WHERE o.schedule = j.schedule AND o.finished_at IS NULL AND o.id < j.id"
+)
+_DEPENDENCIES: Final = (
+    'ALTER TABLE "background_jobs" ADD COLUMN "waits_for" INTEGER NOT NULL DEFAULT 0',
+    'ALTER TABLE "background_jobs" ADD COLUMN "failed_before" INTEGER NOT NULL DEFAULT 0',
+    'ALTER TABLE "background_jobs" ADD COLUMN "if_failed" VARCHAR(255)',
+    'ALTER TABLE "background_jobs" ADD COLUMN "cancelled_after" VARCHAR(255)',
+    'ALTER TABLE "background_jobs" ADD COLUMN "group_id" INTEGER',
+    'ALTER TABLE "background_jobs" ADD COLUMN "takes" TEXT',
+    """
+    CREATE TABLE "job_dependencies" ("job_id" INTEGER NOT NULL, "of" VARCHAR(255) NOT NULL,
+        "after_id" INTEGER NOT NULL, "standing" INTEGER NOT NULL,
+        PRIMARY KEY ("job_id", "of", "after_id")) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE "job_groups" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, "name" VARCHAR(255),
+        "since_id" INTEGER NOT NULL, "group_id" INTEGER, "total" INTEGER NOT NULL, "unfinished" INTEGER NOT NULL,
+        "completed" INTEGER NOT NULL, "failed" INTEGER NOT NULL, "cancelled" INTEGER NOT NULL,
+        "sealed_at" VARCHAR(255), "ended_at" VARCHAR(255), "cancel_requested_at" VARCHAR(255),
+        "created_at" VARCHAR(255) NOT NULL, "idempotency_key" VARCHAR(255), "submitted_uid" INTEGER)
+    """,
+    """
+    CREATE TABLE "consequences" ("of" VARCHAR(255) NOT NULL, "id" INTEGER NOT NULL, "done_to" INTEGER NOT NULL,
+        PRIMARY KEY ("of", "id")) WITHOUT ROWID
+    """,
+    'CREATE INDEX edges_after ON job_dependencies ("of", after_id, job_id)',
+    "CREATE INDEX jobs_of_group ON background_jobs (group_id, id) WHERE group_id IS NOT NULL",
+    "CREATE INDEX groups_of_group ON job_groups (group_id, id) WHERE group_id IS NOT NULL",
+    "CREATE UNIQUE INDEX groups_key ON job_groups (idempotency_key) WHERE idempotency_key IS NOT NULL",
+    "CREATE INDEX groups_unended ON job_groups (id) WHERE ended_at IS NULL",
+    f"""
+    INSERT INTO job_dependencies SELECT * FROM (
+        SELECT j.id, 'job', ({_OLDER}) AS older, 0 FROM background_jobs AS j
+        WHERE j.status = 'pending' AND j.ready = 2) WHERE older IS NOT NULL
+    """,
+    """
+    UPDATE background_jobs SET waits_for = 1, if_failed = 'run'
+    WHERE id IN (SELECT job_id FROM job_dependencies)
+    """,
+    "UPDATE background_jobs SET ready = 1 WHERE status = 'pending' AND ready = 2 AND waits_for = 0",
+)
+
+
 STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _create,
     _extend,
@@ -188,6 +242,7 @@ STEPS: Final[tuple[Callable[[SqliteDatabase], None], ...]] = (
     _tell_error_class,
     _tell_submitting_job,
     _add_schedules,
+    _add_dependencies,
 )
 """Step N leads from version N to N + 1. Frozen, and so never written in terms of the models, which move on."""
 

@@ -18,11 +18,12 @@ from peewee import (
 
 
 class BackgroundJob(Model):
-    """One job; its id is never used again. `ready` says what a pending job waits for: 0 its time, 1 a slot, 2 a job.
+    """One job; its id is never used again. `ready` says what a pending one waits for: 0 its time, 1 a slot, 2 others.
 
     `sensitive` is a JSON list of names of parameters, `request_digest` stands for the request that made the job.
     `crashes` counts the attempts in a row, up to the latest, that ended what ran them. `submitted_by_job` is the job
-    whose attempt submitted this one, `occurrence` for when a `schedule` has.
+    whose attempt submitted this one, `occurrence` for when a `schedule` has. `waits_for` of its edges are not met, for
+    `failed_before` of these it is cancelled, `cancelled_after` names one; `takes` is JSON, what of results it takes.
     """
 
     id = AutoField()
@@ -57,6 +58,12 @@ class BackgroundJob(Model):
     submitted_by_job = IntegerField(null=True)
     schedule = CharField(null=True)
     occurrence = CharField(null=True)
+    waits_for = IntegerField(constraints=[SQL("DEFAULT 0")])
+    failed_before = IntegerField(constraints=[SQL("DEFAULT 0")])
+    if_failed = CharField(null=True)
+    cancelled_after = CharField(null=True)
+    group_id = IntegerField(null=True)
+    takes = TextField(null=True)
 
     class Meta:
         table_name = "background_jobs"
@@ -169,6 +176,59 @@ class ScheduleOccurrence(Model):
         without_rowid = True
 
 
+class JobDependency(Model):
+    """An edge: that a job comes after another, or after a group (`of`); `standing` is 0 open, 1 met, 2 failed."""
+
+    job_id = IntegerField()
+    of = CharField()
+    after_id = IntegerField()
+    standing = IntegerField()
+
+    class Meta:
+        table_name = "job_dependencies"
+        primary_key = CompositeKey("job_id", "of", "after_id")
+        without_rowid = True
+
+
+class JobGroup(Model):
+    """A group, its members by how they stand; `since_id` is the newest job before it, `group_id` the group it is in."""
+
+    id = AutoField()
+    name = CharField(null=True)
+    since_id = IntegerField()
+    group_id = IntegerField(null=True)
+    total = IntegerField()
+    unfinished = IntegerField()
+    completed = IntegerField()
+    failed = IntegerField()
+    cancelled = IntegerField()
+    sealed_at = CharField(null=True)
+    ended_at = CharField(null=True)
+    cancel_requested_at = CharField(null=True)
+    created_at = CharField()
+    idempotency_key = CharField(null=True)
+    submitted_uid = IntegerField(null=True)
+
+    class Meta:
+        table_name = "job_groups"
+
+
+class Consequence(Model):
+    """What follows from an end, and no transaction had time for: of jobs after it, those behind `done_to` are left.
+
+    `of` is "job" or "group"; "cancel" where the members of a group are to be cancelled.
+    """
+
+    of = CharField()
+    id = IntegerField()
+    done_to = IntegerField()
+
+    class Meta:
+        table_name = "consequences"
+        primary_key = CompositeKey("of", "id")
+        without_rowid = True
+
+
 class Property(Model):
     """A fact about the database itself, such as its id."""
 
@@ -186,5 +246,8 @@ MODELS: Final[tuple[type[Model], ...]] = (
     Queue,
     Schedule,
     ScheduleOccurrence,
+    JobDependency,
+    JobGroup,
+    Consequence,
     Property,
 )

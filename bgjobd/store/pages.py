@@ -289,7 +289,7 @@ _SUMMARY: Final = (
         "cancel_requested_at",
         "error",
     ),
-    *("schedule", "occurrence"),
+    *("schedule", "occurrence", "group_id"),
 )
 _USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
 _JOB_COLUMNS: Final = ", ".join(
@@ -345,6 +345,9 @@ _OF_SCHEDULE: Final = _jobs_by(
     "INDEXED BY jobs_by_schedule", "j.schedule = :schedule AND j.schedule IS NOT NULL"
 )
 """All jobs of one, in the order of their submits."""
+
+_OF_GROUP: Final = _jobs_by("INDEXED BY jobs_of_group", "j.group_id = :group AND j.group_id IS NOT NULL")
+"""The same of a group's members."""
 
 _IS_BLOCKED: Final = f"j.ready = {rows.BLOCKED}"
 _IS_FUTURE: Final = f"NOT {_IS_BLOCKED} AND j.scheduled_at > :now"
@@ -409,6 +412,7 @@ def _walk_over_jobs(wanted: JobFilter, sources: tuple[str, ...], rest: Sequence[
         **_needles(wanted),
         "since": wanted.since,
         "schedule": wanted.schedule,
+        "group": wanted.group,
     }
     return _Walk(keys, _LISTED_COLUMNS, sources, tuple(rest), parameters, True, last, _FIRST_JOBS)
 
@@ -465,6 +469,7 @@ def summary_of(job: Job) -> JsonObject:
         "error": job.error,
         "schedule": job.schedule,
         "occurrence": text_of(job.occurrence),
+        "group_id": job.group_id,
         "is_blocked": job.is_blocked,
         "attempt": job.attempt,
         "outcome": job.outcome,
@@ -472,14 +477,22 @@ def summary_of(job: Job) -> JsonObject:
     }
 
 
+_OWNERS: Final = {"schedule": "schedule", "group": "group_id"}
+
+
 def _ways_to_jobs(wanted: JobFilter) -> tuple[tuple[str, ...], list[str]]:
     """The sources that have these jobs, each once, and the conditions that they leave open."""
     if _is_by_end(wanted):
         words = sorted(set(wanted.status or ()))
-        of_schedule = ["j.schedule = :schedule"] if wanted.schedule is not None else []
-        return tuple(_ENDED_SOURCES[word] for word in words), of_schedule + _told_apart(wanted)
+        own = [
+            f"j.{column} = :{name}" for name, column in _OWNERS.items() if getattr(wanted, name) is not None
+        ]
+        return tuple(_ENDED_SOURCES[word] for word in words), own + _told_apart(wanted)
     sources, rest = _sources_of_jobs(wanted.status)
-    if wanted.schedule is not None and sources:
+    if wanted.group is not None and sources:
+        sources, rest = (_OF_GROUP,), _standing_by(wanted.status)
+        rest += ["j.schedule = :schedule"] if wanted.schedule is not None else []
+    elif wanted.schedule is not None and sources:
         sources, rest = (_OF_SCHEDULE,), _standing_by(wanted.status)
     rest += ["j.created_at >= :since"] if wanted.since is not None else []
     return sources, rest + _told_apart(wanted)

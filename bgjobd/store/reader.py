@@ -12,13 +12,15 @@ from typing import Any, Final
 
 from bgjob.codec import JsonObject, to_json
 from bgjob.words import Outcome, Status
+from bgjobd.core.edges import Node, Of
 from bgjobd.core.job import Call, Ending, Job
 from bgjobd.core.masking import masked_text
-from bgjobd.core.why import MOST_AHEAD, LatestAttempt, OnFile, RunningJob
+from bgjobd.core.why import MOST_AHEAD, Keeper, LatestAttempt, OnFile, RunningJob
 from bgjobd.host.clock import to_text
-from bgjobd.store import backfills, occurrences, pages, schedules, statements, usage
+from bgjobd.store import backfills, dependencies, graphs, occurrences, pages, schedules, statements, usage
 from bgjobd.store.database import FILE_NAME, open_for_reading, size_of
 from bgjobd.store.filters import JobFilter, LogFilter
+from bgjobd.store.graphs import Graph
 from bgjobd.store.items import SkippedRow, StoredSchedule
 from bgjobd.store.occurrences import OccurrencePage, ScheduleStanding
 from bgjobd.store.pages import BUDGET, PAGE, Page
@@ -92,11 +94,12 @@ OLDEST_DUE_BY_QUEUE: Final = f"""
     GROUP BY queue
 """
 
-BLOCKER: Final = """
-    SELECT max(id) FROM background_jobs INDEXED BY jobs_of_schedule
-    WHERE schedule = :schedule AND schedule IS NOT NULL AND finished_at IS NULL AND id < :id
+KEEPER: Final = """
+    SELECT "of", after_id FROM job_dependencies WHERE job_id = :id AND standing <> 1
+    ORDER BY standing DESC, "of" DESC, after_id LIMIT 1
 """
 
+_SELECT_STATUS: Final = "SELECT status FROM background_jobs WHERE id = :id"
 ID_OF_KEY: Final = "SELECT id FROM background_jobs WHERE idempotency_key = :key"
 
 _LONGEST_MESSAGE: Final = 200
@@ -107,7 +110,7 @@ _ENTRIES_AT_ONCE: Final = 1000
 _WAITING: Final = (1, 0, BLOCKED)
 """What pending jobs wait for, as `ready` has it, in the order in which they may start."""
 
-_HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive"})
+_HIDDEN: Final = frozenset({"ready", "request_digest", "sensitive", "failed_before"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +258,31 @@ class Reader:
         """How these jobs stand, in short, by id; those that there are."""
         return pages.summaries(self._database.connection(), job_ids)
 
+    def group(self, group_id: int) -> JsonObject | None:
+        """A group as the socket tells it; None where there is none."""
+        return graphs.group(self._database.connection(), group_id)
+
+    def groups(
+        self, state: str | None, before: int | None, limit: int
+    ) -> tuple[Sequence[JsonObject], int | None]:
+        """Groups in this state, newest first, those with smaller ids than `before`; and where to go on."""
+        return graphs.groups(self._database.connection(), state, before, limit)
+
+    def unended_groups(self) -> int:
+        return graphs.count_unended(self._database.connection())
+
+    def retryable_members(self, group_id: int, after: int, count: int) -> Sequence[tuple[int, str]]:
+        """Members that failed, or were cancelled for what did, with their statuses, in the order of their ids."""
+        return graphs.retryable(self._database.connection(), group_id, after, count)
+
+    def nested_groups(self, group_id: int) -> Sequence[int]:
+        return graphs.nested(self._database.connection(), group_id)
+
+    def graph(self, job_id: int, limit: int) -> Graph | None:
+        """What hangs together with the job, of one moment; None where there is no such job."""
+        with self._database.atomic():
+            return graphs.graph(self._database.connection(), job_id, limit)
+
     def logs(
         self,
         wanted: LogFilter,
@@ -371,16 +399,22 @@ class Reader:
             instant(paused[0]["paused_at"]) if paused else None,
             ahead,
             tuple(RunningJob(*row) for row in running),
-            self._try_blocker(job),
+            self._try_keeper(job),
         )
 
-    def _try_blocker(self, job: Job) -> int | None:
-        """The job of its schedule that a blocked one waits for."""
+    def _try_keeper(self, job: Job) -> Keeper | None:
+        """What a blocked job waits for; what has ended badly before the rest."""
         if not job.is_blocked:
             return None
-        row = self._database.execute_sql(BLOCKER, {"schedule": job.schedule, "id": job.id}).fetchone()
-        blocker: int | None = row[0]
-        return blocker
+        row = self._database.execute_sql(KEEPER, {"id": job.id}).fetchone()
+        if row is None:
+            return None
+        node = Node(Of(row[0]), row[1])
+        if node.of is Of.GROUP:
+            groups = dependencies.groups_by_id(self._database.execute_sql, [node.id])
+            return Keeper(node, group=groups.get(node.id))
+        found = self._database.execute_sql(_SELECT_STATUS, {"id": node.id}).fetchone()
+        return Keeper(node, None if found is None else Status(found[0]))
 
     def database_id(self) -> str:
         return str(self._property("database_id"))
@@ -400,6 +434,7 @@ def shown(row: JsonObject, attempts: Sequence[JsonObject], next: int | None) -> 
     """The job of this row, whose keys are all columns, as callers may see it."""
     columns = {name: value for name, value in row.items() if name not in _HIDDEN}
     columns["is_blocked"] = row["ready"] == BLOCKED
+    columns["takes"] = None if row["takes"] is None else json.loads(row["takes"])
     columns["parameters"] = masked_text(columns["parameters"], json.loads(row["sensitive"] or "[]"))
     return StoredJob(columns, attempts, next)
 

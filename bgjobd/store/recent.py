@@ -26,7 +26,14 @@ _OF_CALLERS: Final = ("parameters", "result", "error")
 _OF_ATTEMPTS: Final = ("error_type", "error_message", "traceback", "progress", "error_class")
 """The columns that may be large, of a job and of an attempt."""
 
-_NOT_OF_KNOWN: Final = frozenset({Kind.NEW_JOB, Kind.OCCURRENCES, Kind.DEALT_SCHEDULE})
+_OF_JOBS: Final = frozenset({Kind.CHANGED_JOB, Kind.TIED_JOB})
+_NOT_OF_KNOWN: Final = (
+    frozenset(Kind)
+    - _OF_JOBS
+    - {
+        *(Kind.NEW_ATTEMPT, Kind.STARTED_ATTEMPT, Kind.ENDED_ATTEMPT, Kind.NOTED_ATTEMPT),
+    }
+)
 """The rows that change no job which is known already, nor an attempt of one."""
 
 _NEW_ATTEMPT: Final = dict.fromkeys(ATTEMPT_COLUMNS) | {"spends_retry": True}
@@ -90,7 +97,7 @@ class RecentJobs:
             del self._known[next(iter(self._known))]
 
     def _change(self, kind: Kind, rows: Sequence[Row]) -> None:
-        of_job = kind is Kind.CHANGED_JOB
+        of_job = kind in _OF_JOBS
         for row in rows:
             job_id = row["id" if of_job else "job_id"]
             known = self._known.get(job_id)

@@ -6,8 +6,9 @@ import json
 from typing import Any, Final
 
 from bgjob.codec import JsonObject, to_json
-from bgjob.words import INT_MAX, Backoff, Outcome, Status
+from bgjob.words import INT_MAX, Backoff, IfFailed, Outcome, Status
 from bgjobd.core.case_folding import folded
+from bgjobd.core.edges import Group, Node, Standing
 from bgjobd.core.facts import AttemptEnded, AttemptStarted
 from bgjobd.core.job import AttemptKey, Call, Job, RetryPolicy
 from bgjobd.core.schedules import Became, Span, Verdict, Wanted
@@ -16,7 +17,7 @@ from bgjobd.store.items import LogLine, Note, Submitter
 from bgjobd.store.written import Row
 
 BLOCKED: Final = 2
-"""`ready` of a pending job that waits for another job; 0 is for its time, 1 for a slot."""
+"""`ready` of a pending job that waits for others; 0 is for its time, 1 for a slot."""
 
 
 def job_from_row(values: tuple[Any, ...]) -> Job:
@@ -24,7 +25,8 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
     id, class_name, method_name, parameters, status, retry_count, max_retries, retry_delay = values[:8]
     backoff, max_retry_delay, queue, priority, timeout, scheduled_at, started_at, finished_at = values[8:16]
     created_at, updated_at, cancel_requested_at, idempotency_key, result, error, sensitive = values[16:23]
-    crashes, ready, schedule, occurrence, attempt, progress, outcome = values[23:]
+    crashes, schedule, occurrence, waits_for, failed_before, if_failed, cancelled_after = values[23:30]
+    group_id, takes, attempt, progress, outcome = values[30:]
     return Job(
         id=id,
         call=Call(class_name, method_name, parameters, _names(sensitive)),
@@ -48,7 +50,12 @@ def job_from_row(values: tuple[Any, ...]) -> Job:
         crashes=crashes,
         schedule=schedule,
         occurrence=instant(occurrence),
-        is_blocked=ready == BLOCKED,
+        waits_for=waits_for,
+        failed_before=failed_before,
+        if_failed=None if if_failed is None else IfFailed(if_failed),
+        cancelled_after=cancelled_after,
+        group_id=group_id,
+        takes=takes,
         updated_at=from_text(updated_at),
     )
 
@@ -94,7 +101,96 @@ def row_of_new(job: Job, digest: str | None, now: float, by: Submitter) -> Row:
         "sensitive": to_json(job.call.sensitive) if job.call.sensitive else None,
         "schedule": job.schedule,
         "occurrence": text_of(job.occurrence),
+        "waits_for": job.waits_for,
+        "failed_before": job.failed_before,
+        "if_failed": job.if_failed,
+        "cancelled_after": job.cancelled_after,
+        "group_id": job.group_id,
+        "takes": job.takes,
         **changes_of(job, now),
+    }
+
+
+def ties_of(job: Job) -> Row:
+    """The columns that change as what the job comes after does."""
+    return {
+        "id": job.id,
+        "waits_for": job.waits_for,
+        "failed_before": job.failed_before,
+        "if_failed": job.if_failed,
+        "cancelled_after": job.cancelled_after,
+        "parameters": job.call.parameters,
+        "takes": job.takes,
+    }
+
+
+def edge_row(job_id: int, node: Node, standing: Standing) -> Row:
+    """The whole row of an edge."""
+    return {"job_id": job_id, "of": node.of.value, "after_id": node.id, "standing": int(standing)}
+
+
+def group_from_row(values: tuple[Any, ...]) -> Group:
+    """The group of a row of GROUP_COLUMNS."""
+    id, name, since_id, parent, total, unfinished, completed, failed, cancelled = values[:9]
+    sealed_at, ended_at, cancel_requested_at, created_at, submitted_uid = values[9:]
+    return Group(
+        id,
+        since_id,
+        name,
+        parent,
+        total,
+        unfinished,
+        completed,
+        failed,
+        cancelled,
+        sealed_at=instant(sealed_at),
+        ended_at=instant(ended_at),
+        cancel_requested_at=instant(cancel_requested_at),
+        created_at=from_text(created_at),
+        submitted_uid=submitted_uid,
+    )
+
+
+GROUP_COLUMNS: Final = (
+    *("id", "name", "since_id", "group_id", "total", "unfinished", "completed", "failed", "cancelled"),
+    *("sealed_at", "ended_at", "cancel_requested_at", "created_at", "submitted_uid"),
+)
+
+
+def row_of_new_group(group: Group, key: str | None) -> Row:
+    """The whole row of a group that is just made."""
+    return {
+        "name": group.name,
+        "since_id": group.since_id,
+        "group_id": group.parent,
+        "sealed_at": text_of(group.sealed_at),
+        "cancel_requested_at": text_of(group.cancel_requested_at),
+        "created_at": to_text(group.created_at),
+        "idempotency_key": key,
+        "submitted_uid": group.submitted_uid,
+        **counts_row(group),
+    }
+
+
+def sealed_row(group: Group) -> Row:
+    """The columns that change as a group takes no more members."""
+    return {
+        "id": group.id,
+        "sealed_at": text_of(group.sealed_at),
+        "cancel_requested_at": text_of(group.cancel_requested_at),
+    }
+
+
+def counts_row(group: Group) -> Row:
+    """The columns that change as a group's members do."""
+    return {
+        "id": group.id,
+        "total": group.total,
+        "unfinished": group.unfinished,
+        "completed": group.completed,
+        "failed": group.failed,
+        "cancelled": group.cancelled,
+        "ended_at": text_of(group.ended_at),
     }
 
 

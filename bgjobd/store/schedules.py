@@ -11,8 +11,10 @@ from typing import Final
 
 from bgjob.codec import to_json
 from bgjob.errors import PermissionDeniedError, ScheduleNotFoundError
-from bgjob.words import Status
-from bgjobd.core.facts import CancelRequested, Unblocked
+from bgjob.words import IfFailed, Status
+from bgjobd.core import edges
+from bgjobd.core.edges import Node, Of, Place
+from bgjobd.core.facts import CancelRequested
 from bgjobd.core.job import Job
 from bgjobd.core.schedules import (
     Became,
@@ -45,7 +47,7 @@ from bgjobd.store.items import (
     StoredSchedule,
     Submitter,
 )
-from bgjobd.store.rows import BLOCKED, instant, job_from_row, occurrence_row
+from bgjobd.store.rows import BLOCKED, edge_row, instant, job_from_row, occurrence_row
 from bgjobd.store.statements import Execute
 from bgjobd.store.written import Kind
 
@@ -152,10 +154,12 @@ def _submit(schedule: ScheduleDue, wanted: Wanted, submitter: Submitter, overlay
         schedule=schedule.name,
         occurrence=wanted.at,
         scheduled_at=wanted.at + later if later else None,
-        is_blocked=wanted.is_blocked,
+        place=None if wanted.after is None else Place(waits_for=1, if_failed=IfFailed.RUN),
     )
     by = submitter if schedule.uid is None else Submitter(schedule.uid, None, None)
-    decisions.store_new(fact, by, overlay)
+    job = decisions.store_new(fact, by, overlay)
+    if wanted.after is not None:
+        overlay.write(Kind.NEW_EDGE, edge_row(job.id, Node(Of.JOB, wanted.after), edges.Standing.OPEN))
 
 
 def _is_like(latest: _Latest | None, verdict: Verdict) -> bool:
@@ -191,10 +195,6 @@ _LOOKED_AT: Final = {Overlap.SKIP: 1, Overlap.WAIT: 500, Overlap.CANCEL: 500}
 by a backfill, and the one that waits is among the last.
 """
 
-_SELECT_OLDEST: Final = """
-    SELECT id, ready FROM background_jobs INDEXED BY jobs_of_schedule
-    WHERE schedule = :name AND schedule IS NOT NULL AND finished_at IS NULL ORDER BY id LIMIT 1
-"""
 _SELECT_JOBS_AHEAD: Final = """
     SELECT at FROM schedule_occurrences WHERE name = :name AND at > :after AND verdict IN ('submitted', 'backfilled')
 """
@@ -238,21 +238,6 @@ def _jobs_to_cancel(
 def _jobs_ahead(execute: Execute, name: str, after: str) -> frozenset[float]:
     found = execute(_SELECT_JOBS_AHEAD, {"name": name, "after": after}).fetchall()
     return frozenset([from_text(at) for (at,) in found])
-
-
-# Jobs that wait for another
-
-
-def unblock(execute: Execute, names: Sequence[str], batch: Batch) -> None:
-    """Of each schedule have the oldest job that has not ended wait for none any more."""
-    for name in names:
-        oldest = execute(_SELECT_OLDEST, {"name": name}).fetchone()
-        if oldest is not None and oldest[1] == BLOCKED:
-            row = execute(statements.SELECT_JOB, {"id": oldest[0]}).fetchone()
-            batch.jobs[oldest[0]] = job_from_row(row)
-            overlay = Overlay.over(batch)
-            decisions.apply_fact(oldest[0], Unblocked(), overlay)
-            batch.take_in(overlay)
 
 
 # What is asked for, and what is configured

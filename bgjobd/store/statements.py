@@ -12,7 +12,7 @@ from typing import Any, Final
 from peewee import SQL, Field, FloatField, Model, Query, fn
 
 from bgjob.words import FINAL, Status
-from bgjobd.store.models import BackgroundJob, JobAttempt, JobLog, ScheduleOccurrence
+from bgjobd.store.models import BackgroundJob, JobAttempt, JobGroup, JobLog, ScheduleOccurrence
 
 Execute = Callable[..., Any]
 """Runs a statement, with its values, in the transaction that is open."""
@@ -70,7 +70,8 @@ JOB_COLUMNS: Final = (
         "finished_at",
     ),
     *("created_at", "updated_at", "cancel_requested_at", "idempotency_key", "result", "error", "sensitive"),
-    *("crashes", "ready", "schedule", "occurrence"),
+    *("crashes", "schedule", "occurrence"),
+    *("waits_for", "failed_before", "if_failed", "cancelled_after", "group_id", "takes"),
 )
 """What the rules know of a job; rows.job_from_row reads them in this order, then those of its latest attempt."""
 
@@ -114,6 +115,20 @@ INSERT_BULK: Final = _insert_each(
     },
 )
 """One statement for all jobs of a bulk, whose `rows` are JSON: it takes half of what a statement a job does."""
+
+INSERT_GROUP: Final = _insert(JobGroup)
+COUNT_GROUP: Final = """
+    UPDATE job_groups SET total = :total, unfinished = :unfinished, completed = :completed, failed = :failed,
+        cancelled = :cancelled, ended_at = :ended_at WHERE id = :id
+"""
+SEAL_GROUP: Final = """
+    UPDATE job_groups SET sealed_at = :sealed_at, cancel_requested_at = :cancel_requested_at WHERE id = :id
+"""
+INSERT_EDGE: Final = "INSERT OR IGNORE INTO job_dependencies VALUES (:job_id, :of, :after_id, :standing)"
+MOVE_EDGE: Final = """
+    UPDATE job_dependencies SET standing = :standing WHERE job_id = :job_id AND "of" = :of AND after_id = :after_id
+"""
+FORGIVE_EDGES: Final = "UPDATE job_dependencies SET standing = 1 WHERE job_id = :job_id AND standing = 2"
 
 INSERT_ATTEMPT: Final = _compiled(
     JobAttempt.insert(
@@ -199,6 +214,7 @@ SELECT_LAST_BEGUN: Final = """
     )
     FROM json_each(:ids)
 """
+SELECT_LAST_GROUP_ID: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'job_groups'"
 SELECT_LAST_ID: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'background_jobs'"
 SELECT_LAST_LOG_ID: Final = _compiled(JobLog.select(fn.COALESCE(fn.MAX(JobLog.id), SQL("0"))))
 SELECT_NOTED: Final = """
@@ -303,6 +319,16 @@ UPDATE_JOB: Final = _compiled(
         }
     ).where((BackgroundJob.id == _p("id")) & (BackgroundJob.status == _p("expected")))
 )
+UPDATE_TIES: Final = _compiled(
+    BackgroundJob.update(
+        {
+            getattr(BackgroundJob, name): _p(name)
+            for name in (
+                *("waits_for", "failed_before", "if_failed", "cancelled_after", "parameters", "takes"),
+            )
+        }
+    ).where(BackgroundJob.id == _p("id"))
+)
 MAKE_READY: Final = _compiled(
     BackgroundJob.update({BackgroundJob.ready: SQL("1")}).where(
         BackgroundJob.id.in_(
@@ -383,5 +409,14 @@ UPDATE_ATTEMPT_NOTED: Final = _compiled(
 
 def last_id(execute: Execute) -> int:
     """Of the newest job, by AUTOINCREMENT's own counter: ids are never used again, also after that job is pruned."""
-    row = execute(SELECT_LAST_ID).fetchone()
+    return _counter(execute, SELECT_LAST_ID)
+
+
+def last_group_id(execute: Execute) -> int:
+    """The same of the newest group."""
+    return _counter(execute, SELECT_LAST_GROUP_ID)
+
+
+def _counter(execute: Execute, statement: str) -> int:
+    row = execute(statement).fetchone()
     return row[0] if row else 0

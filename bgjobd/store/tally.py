@@ -32,13 +32,14 @@ class Countable(NamedTuple):
     status: Status
     queue: str
     finished_at: float | None
+    is_blocked: bool = False
 
 
 Move = tuple[Job | Countable | None, Job | None]
-"""A job before and after a change of its status; None before it was submitted, and after it was deleted."""
+"""A job before and after a change that counts; None before it was submitted, and after it was deleted."""
 
-_Place = tuple[Status, str | None]
-"""A status, with the queue of a job that has not ended."""
+_Place = tuple[Status, str | None, bool]
+"""A status, with the queue of a job that has not ended, and whether it is blocked."""
 
 _End = tuple[str, Status]
 """In which minute a job ended, as a stored instant begins, and how."""
@@ -75,13 +76,22 @@ class Tally:
     def jobs(self) -> dict[str, int]:
         """How many jobs stand in each status that has any."""
         jobs: Counter[str] = Counter()
-        for (status, _), number in self.places.items():
+        for (status, _, _), number in self.places.items():
             jobs[status.value] += number
         return {status: number for status, number in jobs.items() if number}
 
     def of_queue(self, queue: str, status: Status) -> int:
         """How many jobs of a queue stand in a status that is no end."""
-        return self.places.get((status, queue), 0)
+        return self.places.get((status, queue, False), 0) + self.places.get((status, queue, True), 0)
+
+    def blocked_of(self, queue: str) -> int:
+        """How many jobs of a queue wait for others; they are pending, too."""
+        return self.places.get((Status.PENDING, queue, True), 0)
+
+    @property
+    def blocked(self) -> int:
+        """The same of all queues."""
+        return sum(number for (_, _, is_blocked), number in self.places.items() if is_blocked)
 
     def minutes(self, now: float) -> list[dict[str, Any]]:
         """The last 60 minutes, the one of `now` among them, oldest first: `at`, `completed`, `failed`."""
@@ -96,7 +106,7 @@ class Tally:
 
 
 def _add(number: int, job: Job | Countable, places: dict[_Place, int], ends: dict[_End, int]) -> None:
-    place = (job.status, None if job.status.is_final else job.queue)
+    place = (job.status, None if job.status.is_final else job.queue, job.is_blocked)
     places[place] = places.get(place, 0) + number
     if job.status in _TOLD and job.finished_at is not None:
         end = (to_text(job.finished_at)[:_WRITTEN], job.status)
@@ -115,17 +125,17 @@ _TOLD: Final = (Status.COMPLETED, Status.FAILED)
 # Counting. Each statement names its index: the table itself has all that jobs were given and came to.
 
 _COUNT_ENDED: Final = (
-    "SELECT '{status}', NULL, count(*) FROM background_jobs INDEXED BY jobs_finished "
+    "SELECT '{status}', NULL, 0, count(*) FROM background_jobs INDEXED BY jobs_finished "
     "WHERE status = '{status}' AND finished_at IS NOT NULL"
 )
 _COUNT_OPEN: Final = (
-    "SELECT 'running', queue, count(*) FROM background_jobs INDEXED BY jobs_running "
+    "SELECT 'running', queue, 0, count(*) FROM background_jobs INDEXED BY jobs_running "
     "WHERE status = 'running' GROUP BY queue",
-    "SELECT 'pending', queue, count(*) FROM background_jobs INDEXED BY jobs_ready "
+    "SELECT 'pending', queue, 0, count(*) FROM background_jobs INDEXED BY jobs_ready "
     "WHERE status = 'pending' AND ready = 1 GROUP BY queue",
-    "SELECT 'pending', queue, count(*) FROM background_jobs INDEXED BY jobs_scheduled "
+    "SELECT 'pending', queue, 0, count(*) FROM background_jobs INDEXED BY jobs_scheduled "
     "WHERE status = 'pending' AND ready = 0 GROUP BY queue",
-    "SELECT 'pending', queue, count(*) FROM background_jobs INDEXED BY jobs_pending "
+    "SELECT 'pending', queue, 1, count(*) FROM background_jobs INDEXED BY jobs_pending "
     "WHERE status = 'pending' AND finished_at IS NULL AND ready = 2 GROUP BY queue",
 )
 COUNT_PLACES: Final = (*(_COUNT_ENDED.format(status=status) for status in sorted(FINAL)), *_COUNT_OPEN)
@@ -148,8 +158,9 @@ def counted(database: SqliteDatabase, now: float) -> Tally:
     """The tally of all that is in the file."""
     places: dict[_Place, int] = {}
     for statement in COUNT_PLACES:
-        for status, queue, number in database.execute_sql(statement).fetchall():
-            places[Status(status), queue] = places.get((Status(status), queue), 0) + number
+        for status, queue, is_blocked, number in database.execute_sql(statement).fetchall():
+            place = (Status(status), queue, bool(is_blocked))
+            places[place] = places.get(place, 0) + number
     minutes = [begin[:_WRITTEN] for begin in _last_minutes(now)]
     statuses = to_json(_TOLD)
     ends = [

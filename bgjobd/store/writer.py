@@ -34,6 +34,7 @@ from bgjobd.store.items import (
     BulkSubmission,
     Committed,
     DaemonStarted,
+    Flow,
     Item,
     JobFact,
     JobRequests,
@@ -309,7 +310,7 @@ class Writer:
 def _jobs(item: Item) -> int:
     """How many jobs the item is about, which is what it costs."""
     match item:
-        case Submission():
+        case Submission() | Flow():
             return len(item.jobs)
         case BulkSubmission():
             return len(item.rows)

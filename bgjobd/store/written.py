@@ -12,8 +12,15 @@ Row = dict[str, Any]
 class Kind(StrEnum):
     """What is done with a row; all rows of a kind are written by one statement, the kinds in this order."""
 
+    NEW_GROUP = auto()
     NEW_JOB = auto()
     CHANGED_JOB = auto()
+    TIED_JOB = auto()
+    NEW_EDGE = auto()
+    MOVED_EDGE = auto()
+    FORGIVEN_EDGES = auto()
+    SEALED_GROUP = auto()
+    COUNTED_GROUP = auto()
     NEW_ATTEMPT = auto()
     STARTED_ATTEMPT = auto()
     ENDED_ATTEMPT = auto()

@@ -65,7 +65,7 @@ def told(verdict: Verdict) -> str | Reason:
     if isinstance(verdict, Skipped):
         return verdict.reason
     cancelled = f", {' '.join(map(str, verdict.cancels))} cancelled" if verdict.cancels else ""
-    return ("waits" if verdict.is_blocked else "job") + cancelled
+    return ("job" if verdict.after is None else "waits") + cancelled
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(cell))
@@ -96,7 +96,7 @@ def test_the_newest_of_those_that_were_missed_runs_where_one_is_to() -> None:
 def test_missed_ones_wait_in_a_row_where_all_are_to_run() -> None:
     rules = Rules(Missed.RUN_ALL, Overlap.WAIT)
     verdicts = decide(Due(None, (1.0, 2.0, 3.0), NOW), rules, Standing(next_id=7), NOW)
-    assert verdicts == [Wanted(1.0, 7), Wanted(2.0, 8, is_blocked=True), Wanted(3.0, 9, is_blocked=True)]
+    assert verdicts == [Wanted(1.0, 7), Wanted(2.0, 8, after=7), Wanted(3.0, 9, after=8)]
 
 
 def test_one_that_waits_is_cancelled_for_a_newer_one_of_the_same_moment() -> None:
@@ -104,8 +104,8 @@ def test_one_that_waits_is_cancelled_for_a_newer_one_of_the_same_moment() -> Non
         Due(None, (NOW - 1, NOW), NOW), Rules(overlap=Overlap.CANCEL), Standing(7, unfinished=(RUNS,)), NOW
     )
     assert verdicts == [
-        Wanted(NOW - 1, 7, is_blocked=True, cancels=(5,)),
-        Wanted(NOW, 8, is_blocked=True, cancels=(7,)),
+        Wanted(NOW - 1, 7, after=5, cancels=(5,)),
+        Wanted(NOW, 8, after=5, cancels=(7,)),
     ]
 
 

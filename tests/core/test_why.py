@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bgjob.words import Outcome, Status
+from bgjobd.core.edges import Node, Of
 from bgjobd.core.job import Ending, RetryPolicy
 from bgjobd.core.planner import Lanes
 from bgjobd.core.trials import Unavailable
@@ -17,6 +18,7 @@ from bgjobd.core.why import (
     _REASONS,
     MOST_AHEAD,
     Closing,
+    Keeper,
     Known,
     LatestAttempt,
     OnFile,
@@ -127,11 +129,11 @@ IN_ORDER: list[tuple[OnFile, dict[str, Any], str]] = [
     (
         replace(
             WAITS_BEHIND,
-            job=pending(queue="mail", scheduled_at=NOW + 60, schedule="nightly", is_blocked=True),
-            blocker=3,
+            job=pending(queue="mail", scheduled_at=NOW + 60, schedule="nightly", waits_for=1),
+            keeper=Keeper(Node(Of.JOB, 3), Status.RUNNING),
         ),
         ALL,
-        "waits for job 3 of schedule nightly to end",
+        "waits for job 3 of schedule nightly, which runs",
     ),
     (
         replace(WAITS_BEHIND, job=pending(queue="mail", scheduled_at=NOW + 60)),

@@ -27,7 +27,7 @@ COLUMNS = {
         id class_name method_name parameters status retry_count max_retries retry_delay backoff max_retry_delay
         queue priority timeout scheduled_at started_at finished_at created_at updated_at cancel_requested_at
         idempotency_key result error submitted_uid submitted_gid submitted_pid crashes
-        submitted_by_job schedule occurrence
+        submitted_by_job schedule occurrence waits_for failed_before if_failed cancelled_after group_id takes
     """,
     "job_attempts": """
         job_id number token boot_id pid started_at finished_at outcome exit_code signal error_type error_message
@@ -37,6 +37,12 @@ COLUMNS = {
     "job_logs": "id job_id attempt type message context created_at",
     "schedules": "name definition since cursor paused_at removed_at uid made_by",
     "schedule_occurrences": "name at until count verdict reason job_id dealt_at",
+    "job_dependencies": "job_id of after_id standing",
+    "job_groups": """
+        id name since_id group_id total unfinished completed failed cancelled sealed_at ended_at cancel_requested_at
+        created_at idempotency_key submitted_uid
+    """,
+    "consequences": "of id done_to",
 }
 """The columns that are a contract with users."""
 
@@ -230,6 +236,12 @@ def test_a_file_of_version_1_keeps_every_row_and_is_backed_up_first(tmp_path: Pa
             "submitted_by_job": None,
             "schedule": None,
             "occurrence": None,
+            "waits_for": 0,
+            "failed_before": 0,
+            "if_failed": None,
+            "cancelled_after": None,
+            "group_id": None,
+            "takes": None,
         },
         "job_attempts": {"noted": 0, "progress": None, "spends_retry": 1, "error_class": None},
         "job_logs": {"folded": None, "attempts_allowed": None},

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from bgjob.errors import InvalidParameterError
 from bgjob.words import EntryType
+from bgjobd.core.edges import Place
 from bgjobd.core.job import Call, Ending
 from bgjobd.core.planner import Lanes
 from bgjobd.store import pages, sql_functions
@@ -77,7 +78,7 @@ def every_status(store: Store) -> dict[str, int]:
     pending, scheduled, cancelled = store.submit(
         asked(queue="closed"), asked(scheduled_at=NOW + 60), asked(queue="closed")
     )
-    (blocked,) = store.submit(asked(schedule="nightly", is_blocked=True, scheduled_at=NOW + 60))
+    (blocked,) = store.submit(asked(schedule="nightly", place=Place(waits_for=1), scheduled_at=NOW + 60))
     store.commit(cancels(cancelled))
     return {
         "blocked": blocked,

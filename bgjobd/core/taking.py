@@ -1,0 +1,64 @@
+"""Which of a job's parameters come from results, and how a value is put among them; JSON text in and out, no I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bgjob.codec import to_json
+from bgjobd.core.edges import Node, Of
+from bgjobd.core.pointer import LeadsNowhereError, followed
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What there is to take, or why there is nothing."""
+
+    value: Any = None
+    problem: str | None = None
+
+
+def as_text(node: Node) -> dict[str, int]:
+    """The node as `takes` names it."""
+    return {"id": node.id} if node.of is Of.JOB else {"group": node.id}
+
+
+def taken(takes: str, node: Node, result: Result, parameters: str, limit: int) -> tuple[str, str]:
+    """Parameters and takes once what is wanted of this node is taken; `limit` in bytes of the parameters.
+
+    What cannot be taken is a `problem` there, and no parameter.
+    """
+    wanted, values = json.loads(takes), json.loads(parameters)
+    for name, take in wanted.items():
+        if take["of"] == as_text(node):
+            take.pop("problem", None)
+            values.pop(name, None)
+            problem = _take(name, take["pointer"], result, values, limit)
+            if problem is not None:
+                take["problem"] = problem
+    return to_json(values), to_json(wanted)
+
+
+def _take(name: str, pointer: str, result: Result, values: dict[str, Any], limit: int) -> str | None:
+    """Put the value among the others; why not, where that cannot be."""
+    if result.problem is not None:
+        return result.problem
+    try:
+        values[name] = None if result.value is None else followed(result.value, pointer)
+    except LeadsNowhereError as error:
+        return str(error)
+    size = len(to_json(values).encode())
+    if size <= limit:
+        return None
+    del values[name]
+    return f"with it the parameters would take {size} bytes, the limit is {limit}; pass a path, not a file"
+
+
+def sources(takes: str | None) -> Iterator[tuple[str, Node, str | None]]:
+    """Each parameter that is taken, of what, and the problem where that could not be done."""
+    for name, take in (json.loads(takes) if takes is not None else {}).items():
+        of = take["of"]
+        node = Node(Of.JOB, of["id"]) if "id" in of else Node(Of.GROUP, of["group"])
+        yield name, node, take.get("problem")

@@ -1,0 +1,183 @@
+"""Reads groups, and what hangs together by edges, for callers: as objects with the keys of the socket's types."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from bgjob.codec import JsonObject, to_json
+from bgjob.words import INT_MAX
+from bgjobd.core.edges import Group, Node, Of, Standing
+from bgjobd.host.clock import to_text
+from bgjobd.store import pages
+from bgjobd.store.dependencies import groups_by_id
+from bgjobd.store.rows import GROUP_COLUMNS, group_from_row, text_of
+
+_COLUMNS: Final = ", ".join(GROUP_COLUMNS)
+_STATES: Final = {
+    "open": "sealed_at IS NULL",
+    "sealed": "sealed_at IS NOT NULL AND ended_at IS NULL",
+    "completed": "ended_at IS NOT NULL AND failed = 0 AND cancelled = 0",
+    "failed": "ended_at IS NOT NULL AND (failed > 0 OR cancelled > 0)",
+}
+_COUNT_UNENDED: Final = "SELECT count(*) FROM job_groups INDEXED BY groups_unended WHERE ended_at IS NULL"
+_SELECT_PREDECESSORS: Final = """
+    SELECT "of", after_id FROM job_dependencies WHERE job_id = :id ORDER BY "of", after_id LIMIT :count
+"""
+_SELECT_SUCCESSORS: Final = """
+    SELECT job_id FROM job_dependencies INDEXED BY edges_after
+    WHERE "of" = :of AND after_id = :id ORDER BY job_id LIMIT :count
+"""
+_SELECT_MEMBERS: Final = """
+    SELECT id FROM background_jobs INDEXED BY jobs_of_group
+    WHERE group_id = :id AND group_id IS NOT NULL ORDER BY id LIMIT :count
+"""
+_SELECT_NESTED: Final = (
+    "SELECT id FROM job_groups INDEXED BY groups_of_group WHERE group_id = :id ORDER BY id LIMIT :count"
+)
+_SELECT_GROUP_OF: Final = "SELECT group_id FROM background_jobs WHERE id = :id"
+_SELECT_EDGES: Final = """
+    SELECT d."of", d.after_id, d.job_id, d.standing
+    FROM json_each(:ids) AS wanted CROSS JOIN job_dependencies AS d ON d.job_id = wanted.value
+    ORDER BY d.job_id, d."of", d.after_id
+"""
+_SELECT_RETRYABLE: Final = """
+    SELECT id, status FROM background_jobs INDEXED BY jobs_of_group
+    WHERE group_id = :id AND group_id IS NOT NULL AND id > :after AND finished_at IS NOT NULL
+        AND (status = 'failed' OR cancelled_after IS NOT NULL) ORDER BY id LIMIT :count
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Jobs and groups that hang together, and the edges between them; `is_whole`: there are no others."""
+
+    jobs: list[JsonObject]
+    groups: list[JsonObject]
+    edges: list[JsonObject]
+    is_whole: bool
+
+
+def shown(group: Group) -> JsonObject:
+    """The group as a GroupState."""
+    return {
+        "id": group.id,
+        "name": group.name,
+        "total": group.total,
+        "unfinished": group.unfinished,
+        "completed": group.completed,
+        "failed": group.failed,
+        "cancelled": group.cancelled,
+        "state": group.state,
+        "sealed_at": text_of(group.sealed_at),
+        "ended_at": text_of(group.ended_at),
+        "created_at": to_text(group.created_at),
+        "group": group.parent,
+    }
+
+
+def group(connection: sqlite3.Connection, group_id: int) -> JsonObject | None:
+    """This group; None where there is none."""
+    found = groups_by_id(connection.execute, [group_id]).get(group_id)
+    return None if found is None else shown(found)
+
+
+def groups(
+    connection: sqlite3.Connection, state: str | None, before: int | None, limit: int
+) -> tuple[list[JsonObject], int | None]:
+    """The groups in this state, newest first, and the id to go on before."""
+    stands = "true" if state is None else _STATES[state]
+    index = "INDEXED BY groups_unended" if state in ("open", "sealed") else "NOT INDEXED"
+    unended = " AND ended_at IS NULL" if state == "open" else ""
+    sql = (
+        f"SELECT {_COLUMNS} FROM job_groups {index} WHERE id < :before AND {stands}{unended} "
+        "ORDER BY id DESC LIMIT :count"
+    )
+    start = INT_MAX if before is None else before
+    rows = connection.execute(sql, {"before": start, "count": limit + 1}).fetchall()
+    found = [shown(group_from_row(row)) for row in rows[:limit]]
+    return found, found[-1]["id"] if len(rows) > limit else None
+
+
+def count_unended(connection: sqlite3.Connection) -> int:
+    return int(connection.execute(_COUNT_UNENDED).fetchone()[0])
+
+
+def retryable(connection: sqlite3.Connection, group_id: int, after: int, count: int) -> list[tuple[int, str]]:
+    """Members behind `after` that have failed, or were cancelled for what did, with their statuses."""
+    asked = {"id": group_id, "after": after, "count": count}
+    return connection.execute(_SELECT_RETRYABLE, asked).fetchall()
+
+
+def nested(connection: sqlite3.Connection, group_id: int) -> list[int]:
+    """The groups that are members of this one."""
+    asked = {"id": group_id, "count": INT_MAX}
+    return [id for (id,) in connection.execute(_SELECT_NESTED, asked)]
+
+
+def graph(connection: sqlite3.Connection, job_id: int, limit: int) -> Graph | None:
+    """The jobs nearest to this one, at most `limit`, by breadth; None where there is no such job."""
+    walk = _Walk(connection, limit)
+    walk.meet(Node(Of.JOB, job_id))
+    while walk.waiting:
+        walk.go_on_from(walk.waiting.popleft())
+    summaries = pages.summaries(connection, sorted(walk.jobs))
+    if job_id not in summaries:
+        return None
+    found = groups_by_id(connection.execute, walk.groups)
+    edges = [
+        {"of": of, "after": after, "job_id": to, "standing": Standing(standing).name.lower()}
+        for of, after, to, standing in connection.execute(_SELECT_EDGES, {"ids": to_json(sorted(walk.jobs))})
+        if after in (walk.jobs if of == Of.JOB else found)
+    ]
+    return Graph(
+        [summaries[id] for id in sorted(summaries)],
+        [shown(found[id]) for id in sorted(found)],
+        edges,
+        walk.is_whole,
+    )
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Goes from node to node, and meets so many jobs at most."""
+
+    connection: sqlite3.Connection
+    limit: int
+    jobs: set[int] = field(default_factory=set)
+    groups: set[int] = field(default_factory=set)
+    waiting: deque[Node] = field(default_factory=deque)
+    is_whole: bool = True
+
+    def meet(self, node: Node) -> None:
+        known = self.jobs if node.of is Of.JOB else self.groups
+        if node.id in known:
+            return
+        if len(self.jobs) >= self.limit:
+            self.is_whole = False
+            return
+        known.add(node.id)
+        self.waiting.append(node)
+
+    def go_on_from(self, node: Node) -> None:
+        for other in self._beside(node):
+            self.meet(other)
+
+    def _beside(self, node: Node) -> Iterator[Node]:
+        asked = {"of": node.of.value, "id": node.id, "count": self.limit + 1}
+        if node.of is Of.JOB:
+            for of, after in self.connection.execute(_SELECT_PREDECESSORS, asked):
+                yield Node(Of(of), after)
+            yield from self._groups_of(self.connection.execute(_SELECT_GROUP_OF, asked))
+        else:
+            yield from (Node(Of.JOB, id) for (id,) in self.connection.execute(_SELECT_MEMBERS, asked))
+            yield from (Node(Of.GROUP, id) for (id,) in self.connection.execute(_SELECT_NESTED, asked))
+            found = groups_by_id(self.connection.execute, [node.id]).get(node.id)
+            yield from self._groups_of([(None if found is None else found.parent,)])
+        yield from (Node(Of.JOB, id) for (id,) in self.connection.execute(_SELECT_SUCCESSORS, asked))
+
+    def _groups_of(self, rows: Iterable[tuple[int | None]]) -> Iterator[Node]:
+        yield from (Node(Of.GROUP, id) for (id,) in rows if id is not None)

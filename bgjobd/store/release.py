@@ -1,0 +1,304 @@
+"""What follows from the ends of a transaction: those that come after are freed or cancelled, groups count and end.
+
+Within the transaction that is the ledger's, once all of its items are stored: what an end causes is on disk with it, or
+noted among the consequences for the next ones. Where an edge stands is a rule of `core.edges`. As each edge keeps that,
+any order is right, and a repeat changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from bgjob.words import IfFailed, Status
+from bgjobd.core.edges import (
+    MOST_RESULTS,
+    Change,
+    Fate,
+    Group,
+    Node,
+    Of,
+    Standing,
+    change_of,
+    fate_of,
+    settled,
+)
+from bgjobd.core.facts import CancelRequested, PredecessorDeleted, PredecessorMoved, ValuesTaken
+from bgjobd.core.job import Job
+from bgjobd.core.taking import Result, taken
+from bgjobd.store import decisions, placing, statements
+from bgjobd.store.batch import CANCEL, Batch, Overlay, Unsettled
+from bgjobd.store.dependencies import groups_by_id
+from bgjobd.store.rows import counts_row, edge_row, job_from_row
+from bgjobd.store.statements import Execute
+from bgjobd.store.written import Kind
+
+AT_ONCE: Final = 100
+"""Edges that one transaction settles, however deep they lie, and members that it cancels."""
+
+_SELECT_WITH_EDGES: Final = """
+    SELECT value FROM json_each(:ids) WHERE EXISTS (
+        SELECT 1 FROM job_dependencies INDEXED BY edges_after WHERE "of" = 'job' AND after_id = value)
+"""
+_SELECT_EDGES: Final = """
+    SELECT job_id, standing FROM job_dependencies INDEXED BY edges_after
+    WHERE "of" = :of AND after_id = :id AND job_id > :done_to ORDER BY job_id LIMIT :count
+"""
+_SELECT_END: Final = "SELECT status, result FROM background_jobs WHERE id = :id"
+_SELECT_RESULTS: Final = """
+    SELECT result FROM background_jobs INDEXED BY jobs_of_group
+    WHERE group_id = :id AND group_id IS NOT NULL ORDER BY id
+"""
+_SELECT_NESTED: Final = (
+    "SELECT id FROM job_groups INDEXED BY groups_of_group WHERE group_id = :id ORDER BY id"
+)
+_COUNT_FAILED: Final = "SELECT count(*) FROM job_dependencies WHERE job_id = :id AND standing = 2"
+_SELECT_OLDER: Final = """
+    SELECT max(id) FROM background_jobs AS t INDEXED BY jobs_of_schedule
+    WHERE schedule = :schedule AND schedule IS NOT NULL AND finished_at IS NULL AND id < :id
+        AND NOT EXISTS (SELECT 1 FROM job_dependencies WHERE job_id = :id AND "of" = 'job' AND after_id = t.id)
+"""
+_SELECT_MEMBERS: Final = """
+    SELECT id FROM background_jobs INDEXED BY jobs_of_group
+    WHERE group_id = :id AND group_id IS NOT NULL AND id > :done_to AND finished_at IS NULL ORDER BY id LIMIT :count
+"""
+_SELECT_CONSEQUENCES: Final = 'SELECT "of", id, done_to FROM consequences LIMIT :count'
+_HAS_CONSEQUENCES: Final = "SELECT EXISTS (SELECT 1 FROM consequences)"
+_NOTE: Final = """
+    INSERT INTO consequences VALUES (:of, :id, :done_to)
+    ON CONFLICT ("of", id) DO UPDATE SET done_to = min(done_to, :done_to)
+"""
+_FORGET: Final = 'DELETE FROM consequences WHERE "of" = :of AND id = :id'
+
+
+def has_consequences(execute: Execute) -> bool:
+    """Whether an earlier transaction has left something to do."""
+    return bool(execute(_HAS_CONSEQUENCES).fetchone()[0])
+
+
+def note(execute: Execute, node: Node) -> None:
+    """Have what follows from this node done by the next transactions."""
+    execute(_NOTE, {"of": node.of.value, "id": node.id, "done_to": 0})
+
+
+class Release:
+    """Settles what comes after what has ended, or is to run again; `write` has the batch's rows written."""
+
+    def __init__(self, execute: Execute, batch: Batch, write: Callable[[], None]) -> None:
+        self._execute = execute
+        self._batch = batch
+        self._write = write
+        self._left = AT_ONCE
+        self._seen = 0
+        self._waiting: deque[Unsettled] = deque()
+        self._changes: dict[int, Change] = {}
+
+    def settle(self, has_more: bool) -> bool:
+        """Do what the time allows; whether something is left. `has_more`: an earlier transaction has left some."""
+        self._note_moves()
+        self._waiting += self._batch.unsettled
+        if has_more:
+            found = self._execute(_SELECT_CONSEQUENCES, {"count": AT_ONCE}).fetchall()
+            self._waiting += [Unsettled(*row) for row in found]
+            for of, id, _ in found:
+                self._execute(_FORGET, {"of": of, "id": id})
+        self._count_groups()
+        while self._waiting and self._left > 0:
+            self._settle_one(self._waiting.popleft())
+            self._note_moves()
+            self._count_groups()
+        for of, id, done_to in self._waiting:
+            self._execute(_NOTE, {"of": of, "id": id, "done_to": done_to})
+        return bool(self._waiting) or (has_more and has_consequences(self._execute))
+
+    # What has happened
+
+    def _note_moves(self) -> None:
+        """Take up the jobs that have ended, or are to run again, since the last time."""
+        moves = self._batch.moves[self._seen :]
+        self._seen = len(self._batch.moves)
+        ids = []
+        for before, after in moves:
+            if after is None:
+                continue
+            was, fate = None if before is None else fate_of(before.status), fate_of(after.status)
+            if was is fate:
+                continue
+            if was is not None:
+                ids.append(after.id)
+            if after.group_id is not None:
+                self._change(after.group_id, change_of(was, fate))
+        if ids:
+            found = self._execute(_SELECT_WITH_EDGES, {"ids": json.dumps(ids)}).fetchall()
+            self._waiting += [Unsettled(Of.JOB, id) for (id,) in found]
+
+    def _change(self, group_id: int, change: Change) -> None:
+        self._changes[group_id] = self._changes.get(group_id, Change()).plus(change)
+
+    # Groups
+
+    def _count_groups(self) -> None:
+        """Write what the members' changes come to, each group once; one that this ends or reopens is a change, too."""
+        self._note_groups()
+        while self._changes:
+            changes, self._changes = self._changes, {}
+            self._write()
+            groups = groups_by_id(self._execute, changes)
+            for group_id in sorted(changes):
+                self._count(groups[group_id], changes[group_id])
+        self._write()
+
+    def _note_groups(self) -> None:
+        """Take up the groups that are new, that were sealed, and those that a bulk of jobs was put into."""
+        batch = self._batch
+        for group in batch.new_groups:
+            self._change(group.id, Change())
+            if group.parent is not None:
+                self._change(group.parent, change_of(None, Fate.UNFINISHED))
+        for group_id in batch.sealed:
+            self._change(group_id, Change())
+        for group_id, count in batch.grown.items():
+            self._change(group_id, Change(total=count, unfinished=count))
+        batch.new_groups.clear()
+        batch.sealed.clear()
+        batch.grown.clear()
+
+    def _count(self, group: Group, change: Change) -> None:
+        was, after = group.fate_told, group.counted(change, self._batch.now)
+        self._batch.write(Kind.COUNTED_GROUP, counts_row(after))
+        fate = after.fate_told
+        if fate is was:
+            return
+        if fate is not Fate.UNFINISHED:
+            self._batch.ended_groups.append(after)
+        if after.parent is not None:
+            self._change(after.parent, change_of(was, fate))
+        self._waiting.append(Unsettled(Of.GROUP, after.id))
+
+    def _cancel_members(self, one: Unsettled) -> None:
+        """Some of those that have not ended; once that are none any more, those of the groups in this one."""
+        count = self._left
+        asked = {"id": one.id, "done_to": one.done_to, "count": count}
+        ids = [id for (id,) in self._execute(_SELECT_MEMBERS, asked).fetchall()]
+        self._left -= len(ids)
+        self._load(ids)
+        for id in ids:
+            overlay = Overlay.over(self._batch)
+            if overlay.job(id).cancel_requested_at is None:
+                decisions.apply_fact(id, CancelRequested(), overlay)
+            self._batch.take_in(overlay)
+        if ids and len(ids) == count:
+            self._waiting.append(one._replace(done_to=ids[-1]))
+            return
+        nested = [id for (id,) in self._execute(_SELECT_NESTED, {"id": one.id}).fetchall()]
+        for group in groups_by_id(self._execute, nested).values():
+            if group.id in nested and group.cancel_requested_at is None:
+                overlay = Overlay.over(self._batch)
+                overlay.seal(placing.sealed(group, self._batch.now, is_cancelled=True))
+                self._batch.take_in(overlay)
+                self._waiting.append(Unsettled(CANCEL, group.id))
+
+    # What comes after
+
+    def _settle_one(self, one: Unsettled) -> None:
+        if one.of == CANCEL:
+            self._cancel_members(one)
+        else:
+            self._settle_edges(Node(Of(one.of), one.id), one.done_to)
+
+    def _settle_edges(self, node: Node, done_to: int) -> None:
+        count = self._left
+        asked = {"of": node.of.value, "id": node.id, "done_to": done_to, "count": count}
+        edges = self._execute(_SELECT_EDGES, asked).fetchall()
+        self._left -= len(edges)
+        if not edges:
+            return
+        self._load([job_id for job_id, _ in edges])
+        end = self._end_of(node)
+        for job_id, stored in edges:
+            overlay = Overlay.over(self._batch)
+            self._settle_edge(end, job_id, Standing(stored), overlay)
+            self._batch.take_in(overlay)
+        self._write()
+        if len(edges) == count:
+            self._waiting.append(Unsettled(node.of, node.id, edges[-1][0]))
+
+    def _settle_edge(self, end: _End, job_id: int, stored: Standing, overlay: Overlay) -> None:
+        job = overlay.job(job_id)
+        if_failed = job.if_failed or IfFailed.CANCEL
+        after = settled(stored, end.fate, if_failed)
+        if after is not stored:
+            overlay.write(Kind.MOVED_EDGE, edge_row(job_id, end.node, after))
+        if job.status not in _WAITING:
+            return
+        if end.fate is Fate.DELETED and if_failed is IfFailed.WAIT and after is Standing.FAILED:
+            (failed,) = self._execute(_COUNT_FAILED, {"id": job_id}).fetchone()
+            decisions.apply_fact(job_id, PredecessorDeleted(end.node, max(1, failed)), overlay)
+        elif after is not stored:
+            self._move(job, end, stored, after, overlay)
+
+    def _move(self, job: Job, end: _End, stored: Standing, after: Standing, overlay: Overlay) -> None:
+        if after is Standing.MET:
+            if job.takes is not None:
+                values = taken(
+                    job.takes, end.node, self._result(end), job.call.parameters, self._batch.max_parameters
+                )
+                decisions.apply_fact(job.id, ValuesTaken(*values), overlay)
+            older = self._older(job)
+            if older is not None:
+                overlay.write(Kind.NEW_EDGE, edge_row(job.id, Node(Of.JOB, older), Standing.OPEN))
+                return
+        decisions.apply_fact(job.id, PredecessorMoved(end.node, stored, after, end.fate), overlay)
+
+    def _older(self, job: Job) -> int | None:
+        """The job before it of its schedule that it waits for next: those in between may have been cancelled."""
+        if job.schedule is None or job.waits_for != 1:
+            return None
+        found: int | None = self._execute(_SELECT_OLDER, {"schedule": job.schedule, "id": job.id}).fetchone()[
+            0
+        ]
+        return found
+
+    # What is known of them
+
+    def _load(self, ids: Sequence[int]) -> None:
+        """Have these jobs at hand as they stand; what has changed of them is written by then."""
+        found = self._execute(statements.SELECT_JOBS, {"ids": json.dumps(ids)}).fetchall() if ids else []
+        self._batch.jobs |= {row[0]: job_from_row(row) for row in found}
+
+    def _end_of(self, node: Node) -> _End:
+        if node.of is Of.GROUP:
+            group = groups_by_id(self._execute, [node.id]).get(node.id)
+            return _End(node, Fate.DELETED if group is None else group.fate_told, group=group)
+        row = self._execute(_SELECT_END, {"id": node.id}).fetchone()
+        return _End(node, Fate.DELETED) if row is None else _End(node, fate_of(Status(row[0])), row[1])
+
+    def _result(self, end: _End) -> Result:
+        """What is to be had of it: a job's result, or those of a group's members in the order of their ids."""
+        if end.node.of is Of.JOB:
+            return Result(None if end.result is None else json.loads(end.result))
+        if end.group is not None and end.group.total > MOST_RESULTS:
+            return Result(problem=f"a group of more than {MOST_RESULTS:,} members passes no results on")
+        return Result(self._results(end.node.id))
+
+    def _results(self, group_id: int) -> list[Any]:
+        """Those of the jobs that are members, then for each group that is one the list of its own."""
+        rows = self._execute(_SELECT_RESULTS, {"id": group_id}).fetchall()
+        nested = self._execute(_SELECT_NESTED, {"id": group_id}).fetchall()
+        results = [None if result is None else json.loads(result) for (result,) in rows]
+        return [*results, *(self._results(id) for (id,) in nested)]
+
+
+class _End(NamedTuple):
+    """What has become of a node; of a job with its result, as JSON text, if it has one."""
+
+    node: Node
+    fate: Fate
+    result: str | None = None
+    group: Group | None = None
+
+
+_WAITING: Final = (Status.PENDING, Status.CANCELLED)
+"""Those that can still be moved: whatever else came after something has had its turn."""
