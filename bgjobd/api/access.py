@@ -34,6 +34,9 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "SubmitMany": Right.SUBMIT,
     "Cancel": Right.MANAGE,
     "Retry": Right.MANAGE,
+    "RetryGroup": Right.MANAGE,
+    "SealGroup": Right.SUBMIT,
+    "CancelGroup": Right.SUBMIT,
     "Pause": Right.MANAGE,
     "Resume": Right.MANAGE,
     "Reload": Right.MANAGE,
@@ -55,6 +58,10 @@ RIGHTS: Final[Mapping[str, Right]] = {
     "Why": Right.READ,
     "Schedules": Right.READ,
     "Occurrences": Right.READ,
+    "Group": Right.READ,
+    "Groups": Right.READ,
+    "WaitGroup": Right.READ,
+    "Graph": Right.READ,
     "Prune": Right.OWN,
     "PruneLogs": Right.OWN,
 }
@@ -133,6 +140,10 @@ class Grants:
         reason = self._access.why_refused(caller, right)
         if reason is not None:
             raise PermissionDeniedError(reason=reason)
+
+    def why_refused(self, caller: Caller, right: Right) -> str | None:
+        """Why the caller may not use this right; None where it may."""
+        return self._access.why_refused(caller, right)
 
     def why_no_submit(self, uid: int) -> str | None:
         """Why this user, who need not be connected, may not submit; None where it may."""

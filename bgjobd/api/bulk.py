@@ -10,37 +10,47 @@ from bgjob.errors import InvalidParameterError, InvalidParametersError
 from bgjob.keys import is_made_here
 from bgjob.words import KEY_LENGTHS
 from bgjobd.api import submissions
+from bgjobd.api.access import Grants
 from bgjobd.api.peer import Caller
 from bgjobd.api.schemas import NewJob, SubmitMany
 from bgjobd.api.submissions import checked_text, digest_beside_call, digester, of_one, text_in_order
+from bgjobd.api.ties import Names
 from bgjobd.core.job import Call
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.host.pacing import Pace
-from bgjobd.store.items import BulkRow, BulkSubmission
+from bgjobd.store.items import BulkRow, BulkSubmission, Submitter
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
 
 
-async def submit_many(daemon: Daemon, given: SubmitMany, caller: Caller) -> JsonObject:
+async def submit_many(grants: Grants, daemon: Daemon, given: SubmitMany, caller: Caller) -> JsonObject:
     jobs, each = given.jobs, given.each
     if jobs is not None:
-        _refuse_all_but_jobs(given)
-        return await submissions.submit_each(daemon, jobs, caller)
+        _refuse_all_but(given, _WITH_JOBS)
+        return await submissions.submit_each(grants, daemon, given, jobs, caller)
+    if each is None and given.seal:
+        _refuse_all_but(given, _WITH_JOBS)
+        return await submissions.submit_each(grants, daemon, given, [], caller)
     if each is None:
         raise InvalidParameterError(parameter="jobs")
+    _refuse_all_but(given, _WITH_EACH)
     common, keys = _common(given), given.keys
     _check_shapes(each, keys)
     async with caller.turn:
-        bulk = await _bulk(daemon, common, each, keys, caller)
+        bulk = await _bulk(daemon, common, each, keys, submissions.submitter(caller, grants))
     ids: tuple[int, ...] = await daemon.record(bulk)
     return {"ids": list(ids)}
 
 
-def _refuse_all_but_jobs(given: SubmitMany) -> None:
+_WITH_JOBS: Final = frozenset({"jobs", "groups", "seal"})
+_WITH_EACH: Final = frozenset(SubmitMany.model_fields) - _WITH_JOBS
+
+
+def _refuse_all_but(given: SubmitMany, names: frozenset[str]) -> None:
     """Raises InvalidParameterError for a field that means nothing beside those."""
     for name in SubmitMany.model_fields:
-        if name != "jobs" and getattr(given, name) is not None:
+        if name not in names and getattr(given, name) is not None:
             raise InvalidParameterError(parameter=name)
 
 
@@ -50,6 +60,9 @@ def _common(given: SubmitMany) -> NewJob:
         raise InvalidParameterError(parameter="class_name" if given.class_name is None else "method_name")
     if given.options is not None and given.options.idempotency_key is not None:
         raise InvalidParameterError(parameter="options.idempotency_key")  # which is one job's
+    for name in ("after", "take"):  # which are for `jobs`
+        if given.options is not None and getattr(given.options, name) is not None:
+            raise InvalidParameterError(parameter=f"options.{name}")
     return NewJob.model_construct(
         class_name=given.class_name,
         method_name=given.method_name,
@@ -83,14 +96,15 @@ _LENGTHS: Final = frozenset(KEY_LENGTHS)
 
 
 async def _bulk(
-    daemon: Daemon, common: NewJob, each: list[Any], keys: list[str] | None, caller: Caller
+    daemon: Daemon, common: NewJob, each: list[Any], keys: list[str] | None, by: Submitter
 ) -> BulkSubmission:
     """The jobs as they go to the writer, which takes a while; others have their turn meanwhile. Raises the refusals."""
     class_name, method_name = common.class_name, common.method_name
     submissions.check_names(class_name, method_name, daemon.limits.max_name)
     catalogue = await daemon.current_catalogue.catalogue()
     check = catalogue.checker(class_name, method_name)
-    fact = submissions.fact_of(daemon, catalogue, common, Call(class_name, method_name))
+    ties = None if common.options is None else Names().ties(common.options)
+    fact = submissions.fact_of(daemon, catalogue, common, Call(class_name, method_name), ties=ties)
     sensitive = _sensitive(catalogue, class_name, method_name)
     digest_of, beside_call = digester(common), digest_beside_call(common)
     limit, pace, index = daemon.limits.max_parameters, Pace(), 0
@@ -111,7 +125,7 @@ async def _bulk(
             each[index] = None  # as values they are many times as large, and nobody asks for them any more
     except InvalidParametersError as error:
         raise of_one(f"each.{index}", error) from None
-    return BulkSubmission(fact, tuple(rows), submissions.submitter(caller))
+    return BulkSubmission(fact, tuple(rows), by)
 
 
 def _sensitive(

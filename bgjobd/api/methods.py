@@ -11,7 +11,7 @@ from bgjob import __version__
 from bgjob.codec import JsonObject
 from bgjob.errors import InvalidParameterError
 from bgjob.words import INTERFACE, SERVICE, STATUS_WORDS, Status
-from bgjobd.api import schedules, schemas, streams
+from bgjobd.api import groups, schedules, schemas, streams
 from bgjobd.api.access import RIGHTS, Grants, Right
 from bgjobd.api.bulk import submit_many
 from bgjobd.api.dispatch import Answer, Encoded, Methods, Stream
@@ -63,6 +63,7 @@ async def list_jobs(daemon: Daemon, given: schemas.List, caller: Caller) -> Enco
     wanted = JobFilter(
         *(_words(given.status), given.queue, given.class_name, given.method_name, given.search, since),
         schedule=given.schedule,
+        group=given.group,
         sensitive={name: own.sensitive for name, own in daemon.config.approved.items() if own.sensitive},
     )
     now = daemon.clock.now()
@@ -123,10 +124,10 @@ async def cancel(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
     return {"ids": ids}
 
 
-async def retry(daemon: Daemon, given: JobIds, caller: Caller) -> JsonObject:
+async def retry(daemon: Daemon, given: schemas.Retry, caller: Caller) -> JsonObject:
     ids = list(dict.fromkeys(given.ids))
-    await daemon.record(JobRequests(tuple(ids), RetryRequested()))
-    say_who(daemon, f"retry of {_jobs(ids)}", caller)
+    await daemon.record(JobRequests(tuple(ids), RetryRequested(anyway=bool(given.anyway))))
+    say_who(daemon, f"retry of {_jobs(ids)}{' anyway' if given.anyway else ''}", caller)
     return {"ids": ids}
 
 
@@ -191,12 +192,13 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
     now = daemon.clock.now()
     async with caller.turn:
         tally = await daemon.inspection.tally()
-        paused, oldest, oldest_of, size = await daemon.readers.read(
+        paused, oldest, oldest_of, size, groups_open = await daemon.readers.read(
             lambda reader: (
                 reader.paused(),
                 reader.oldest_pending(now),
                 reader.oldest_pending_by_queue(daemon.lanes.queues, now),
                 reader.size(),
+                reader.unended_groups(),
             )
         )
         asked_for = {"usage": await daemon.readers.read(Reader.usage)} if given.usage else {}
@@ -214,6 +216,8 @@ async def stats(daemon: Daemon, given: schemas.Stats, caller: Caller) -> JsonObj
         "max_connections_per_uid": daemon.limits.max_connections_per_uid,
         "database_bytes": size,
         "jobs": tally.jobs,
+        "blocked": tally.blocked,
+        "groups_open": groups_open,
         "minutes": tally.minutes(now),
         "oldest_pending": oldest,
         "queues": queues_reply(daemon, tally, paused, oldest_of),
@@ -237,7 +241,14 @@ _TABLE: Final[dict[str, tuple[type[Input], Callable[..., Awaitable[JsonObject | 
     "Get": (schemas.Get, get),
     "Wait": (Wait, wait),
     "Cancel": (JobIds, cancel),
-    "Retry": (JobIds, retry),
+    "Retry": (schemas.Retry, retry),
+    "Group": (schemas.GroupId, groups.group),
+    "Groups": (schemas.Groups, groups.groups),
+    "WaitGroup": (schemas.WaitGroup, groups.wait_group),
+    "SealGroup": (schemas.GroupId, groups.seal_group),
+    "CancelGroup": (schemas.GroupId, groups.cancel_group),
+    "RetryGroup": (schemas.GroupId, groups.retry_group),
+    "Graph": (schemas.Graph, groups.graph),
     "Prune": (schemas.Prune, prune),
     "PruneLogs": (schemas.PruneLogs, prune_logs),
     "Reload": (Nothing, reload),
@@ -268,7 +279,10 @@ _STREAMS: Final[dict[str, tuple[type[Input], Callable[..., AsyncIterator[JsonObj
 }
 
 
-_HELD: Final = frozenset({"Wait"})
+_ASKING_GRANTS: Final = frozenset({"Submit", "SubmitMany", "SealGroup", "CancelGroup"})
+"""The methods that ask what else the caller may do: they get the grants first."""
+
+_HELD: Final = frozenset({"Wait", "WaitGroup"})
 """The methods that take so long that the right to them has to last; streams look at it for each of their replies."""
 
 
@@ -276,7 +290,9 @@ def methods(daemon: Daemon, grants: Grants) -> Methods:
     """All that the socket serves: the jobs' interface, and the one that describes it."""
     answers: dict[str, Answer] = {}
     for name, entry in _TABLE.items():
-        answer = partial(_call, daemon, grants, RIGHTS[name], *entry)
+        shape, function = entry
+        known = partial(function, grants) if name in _ASKING_GRANTS else function
+        answer = partial(_call, daemon, grants, RIGHTS[name], shape, known)
         is_held = name in _HELD
         answers[f"{INTERFACE}.{name}"] = partial(_hold, grants, RIGHTS[name], answer) if is_held else answer
     answers[f"{SERVICE}.GetInfo"] = info

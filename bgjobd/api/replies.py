@@ -180,6 +180,7 @@ def queues_reply(
             "running": tally.of_queue(name, Status.RUNNING),
             "paused": name in paused,
             "max_pending": daemon.lanes.max_pending[name],
+            "blocked": tally.blocked_of(name),
             "oldest_pending": oldest.get(name),
         }
         for name, slots in sorted(daemon.lanes.queues.items())

@@ -33,6 +33,38 @@ class Input(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
+Ref = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Predecessor(Input):
+    """One of the four."""
+
+    id: Id | None = None
+    ref: Ref | None = None
+    group: Id | None = None
+    group_ref: Ref | None = None
+
+
+class Source(Input):
+    of: Predecessor
+    pointer: str | None = None
+
+
+class InGroup(Input):
+    """One of the two."""
+
+    id: Id | None = None
+    ref: Ref | None = None
+
+
+class NewGroup(Input):
+    ref: Ref
+    name: Annotated[str, Field(max_length=255)] | None = None
+    open: bool | None = None
+    group: InGroup | None = None
+    idempotency_key: Key | None = None
+
+
 class Options(Input):
     delay: Seconds | None = None
     at: str | None = None
@@ -43,6 +75,10 @@ class Options(Input):
     retry_delay: Seconds | None = None
     backoff: Literal["constant", "exponential"] | None = None
     idempotency_key: Key | None = None
+    after: list[Predecessor] | None = None
+    if_failed: Literal["cancel", "run", "wait"] | None = None
+    take: Annotated[dict[str, Source], Field(max_length=100)] | None = None
+    group: InGroup | None = None
 
 
 class NewJob(Input):
@@ -51,6 +87,7 @@ class NewJob(Input):
     parameters: InstanceOf[dict[str, Any]] | None = None  # it is JSON, and may be large: nothing is copied
     retry_count: Annotated[int, Field(ge=0)] | None = None
     options: Options | None = None
+    ref: Ref | None = None
 
 
 class Submit(NewJob):
@@ -72,6 +109,8 @@ class SubmitMany(Input):
     options: Options | None = None
     each: _Many[dict[str, Any]] | None = None
     keys: _Many[str] | None = None
+    groups: Annotated[list[NewGroup], Field(max_length=10_000)] | None = None
+    seal: Annotated[list[Id], Field(max_length=1000, fail_fast=True)] | None = None
 
 
 class OneJob(Input):
@@ -92,6 +131,28 @@ class Wait(OneJob):
 
 class JobIds(Input):
     ids: Annotated[list[Id], Field(min_length=1, max_length=10_000, fail_fast=True)]
+
+
+class Retry(JobIds):
+    anyway: bool | None = None
+
+
+class GroupId(Input):
+    id: Id
+
+
+class WaitGroup(GroupId):
+    timeout: Seconds | None = None
+
+
+class Groups(Input):
+    state: Literal["open", "sealed", "completed", "failed"] | None = None
+    before: Id | None = None
+    limit: Limit | None = None
+
+
+class Graph(GroupId):
+    limit: Limit | None = None
 
 
 class Prune(Input):
@@ -154,6 +215,7 @@ class List(Input):
     limit: Limit | None = None
     count: Count | None = None
     schedule: str | None = None
+    group: Id | None = None
 
 
 class Logs(Input):

@@ -11,18 +11,27 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bgjob.codec import ENCODER, JsonObject, to_json
-from bgjob.errors import InvalidNameError, InvalidParameterError, InvalidParametersError, TooLargeError
+from bgjob.errors import (
+    InvalidNameError,
+    InvalidParameterError,
+    InvalidParametersError,
+    PermissionDeniedError,
+    TooLargeError,
+)
 from bgjob.keys import is_made_here
+from bgjobd.api.access import Grants, Right
 from bgjobd.api.peer import Caller
-from bgjobd.api.schemas import NewJob, Options, Submit, checked
+from bgjobd.api.schemas import NewJob, Options, Submit, SubmitMany, checked
+from bgjobd.api.ties import Names
 from bgjobd.config.policy import AboveCapError, Policy, Terms
+from bgjobd.core.edges import Node, Ties
 from bgjobd.core.facts import BESIDE_CALL, Submitted
 from bgjobd.core.job import Call
 from bgjobd.daemon.catalogue import Catalogue
 from bgjobd.host import json_portions
 from bgjobd.host.clock import to_text
 from bgjobd.host.pacing import Pace, let_others, paced
-from bgjobd.store.items import Stored, Submission, Submitter
+from bgjobd.store.items import Flow, Stored, StoredFlow, Submission, Submitter
 
 if TYPE_CHECKING:
     from bgjobd.daemon.loop import Daemon
@@ -32,40 +41,79 @@ _CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]
 _METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-async def submit(daemon: Daemon, given: Submit, caller: Caller) -> JsonObject:
+async def submit(grants: Grants, daemon: Daemon, given: Submit, caller: Caller) -> JsonObject:
+    if given.ref is not None:
+        raise InvalidParameterError(parameter="ref")
     catalogue = await daemon.current_catalogue.catalogue()
-    fact = await _submitted(daemon, catalogue, given)
+    fact = await _submitted(daemon, catalogue, given, Names())
+    _check_takes([fact], caller, grants)
     if given.check_only:
         return {"id": 0, "created": False}
     given.parameters = None  # as values they are many times as large, and nobody asks for them any more
-    (stored,) = await _store(daemon, [fact], submitter(caller))
+    try:
+        (stored,) = await _store(daemon, [fact], submitter(caller, grants))
+    except InvalidParameterError as error:
+        raise _of_the_only(error) from None
     return {"id": stored.id, "created": stored.created}
 
 
-async def submit_each(daemon: Daemon, jobs: list[Any], caller: Caller) -> JsonObject:
+def _of_the_only(error: InvalidParameterError) -> InvalidParameterError:
+    """The refusal of a list's only job, which is no list for who asked."""
+    return InvalidParameterError(parameter=str(error.parameters["parameter"]).removeprefix("jobs.0."))
+
+
+async def submit_each(
+    grants: Grants, daemon: Daemon, given: SubmitMany, jobs: list[Any], caller: Caller
+) -> JsonObject:
+    names = Names()
+    groups = names.groups_of(given.groups or ())
     async with caller.turn:
-        facts = await _submitted_many(daemon, jobs)
-    stored = await _store(daemon, facts, submitter(caller))
-    return {"ids": [one.id for one in stored]}
+        facts = await _submitted_many(daemon, jobs, names)
+    _check_takes(facts, caller, grants)
+    if not groups and not given.seal:
+        return {"ids": [one.id for one in await _store(daemon, facts, submitter(caller, grants))]}
+    flow = Flow(tuple(facts), submitter(caller, grants), groups, tuple(given.seal or ()))
+    stored: StoredFlow = await daemon.record(flow)
+    return {"ids": [one.id for one in stored.jobs], "groups": list(stored.groups)}
+
+
+def _check_takes(facts: list[Submitted], caller: Caller, grants: Grants) -> None:
+    """Raises PermissionDeniedError: else who may submit could read results, by having a job take them."""
+    is_reading = any(
+        isinstance(take.of, Node) for fact in facts if fact.ties is not None for take in fact.ties.takes
+    )
+    why_not = grants.why_refused(caller, Right.READ) if is_reading else None
+    if why_not is not None:
+        raise PermissionDeniedError(reason=f"a result is to be taken, and {why_not}")
 
 
 async def submit_line(daemon: Daemon, parameters: JsonObject) -> None:
     """One request of the named pipe. Nobody knows its writer: whoever may write to the pipe may submit."""
     given, catalogue = checked(NewJob, parameters), await daemon.current_catalogue.catalogue()
-    fact = await _submitted(daemon, catalogue, given)
+    if given.ref is not None:
+        raise InvalidParameterError(parameter="ref")
+    fact = await _submitted(daemon, catalogue, given, Names())
+    if fact.ties is not None and (fact.ties.takes or fact.ties.group is not None):
+        raise PermissionDeniedError(
+            reason="nobody knows who writes to the pipe: no result is taken, and no group gets members there"
+        )
     await _store(daemon, [fact], Submitter(None, None, None))
 
 
-def submitter(caller: Caller) -> Submitter:
-    return Submitter(caller.uid, caller.gid, caller.pid, caller.job)
+def submitter(caller: Caller, grants: Grants | None = None) -> Submitter:
+    may_manage = grants is not None and grants.why_refused(caller, Right.MANAGE) is None
+    return Submitter(caller.uid, caller.gid, caller.pid, caller.job, may_manage)
 
 
 async def _store(daemon: Daemon, facts: list[Submitted], submitter: Submitter) -> tuple[Stored, ...]:
+    if any(fact.ties is not None for fact in facts):
+        flow: StoredFlow = await daemon.record(Flow(tuple(facts), submitter))
+        return flow.jobs
     stored: tuple[Stored, ...] = await daemon.record(Submission(tuple(facts), submitter))
     return stored
 
 
-async def _submitted_many(daemon: Daemon, given: list[Any]) -> list[Submitted]:
+async def _submitted_many(daemon: Daemon, given: list[Any], names: Names) -> list[Submitted]:
     """The facts of a request for many jobs, which takes a second; others have their turn meanwhile.
 
     The shape of all is looked at before what any of them means, as of all requests.
@@ -80,7 +128,8 @@ async def _submitted_many(daemon: Daemon, given: list[Any]) -> list[Submitted]:
         for index, job in enumerate(given):
             if pace.is_over:
                 await pace.rest()
-            facts.append(await _submitted(daemon, catalogue, job))
+            facts.append(await _submitted(daemon, catalogue, job, names))
+            names.name(job.ref, index)
             given[index] = None  # as values they are many times as large, and nobody asks for them any more
     except (InvalidParameterError, InvalidParametersError) as error:
         raise of_one(f"jobs.{index}", error) from None
@@ -109,16 +158,18 @@ def of_one(
 _NO_OPTIONS: Final = Options()
 
 
-async def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob) -> Submitted:
+async def _submitted(daemon: Daemon, catalogue: Catalogue, job: NewJob, names: Names) -> Submitted:
     """The fact of this request. Raises the refusals; others have their turn while there is much of it."""
     check_names(job.class_name, job.method_name, daemon.limits.max_name)
     parameters = job.parameters or {}
-    check = partial(catalogue.check, job.class_name, job.method_name)
+    ties = None if job.options is None else names.ties(job.options)
+    taken = () if ties is None else tuple([take.name for take in ties.takes])
+    check = partial(catalogue.check, job.class_name, job.method_name, taken=taken)
     text = await checked_text(parameters, daemon.limits.max_parameters, check)
     digest = await _digest_of(job, parameters, text)
-    sensitive = catalogue.sensitive(job.class_name, job.method_name, parameters)
+    sensitive = catalogue.sensitive(job.class_name, job.method_name, (*parameters, *taken))
     call = Call(job.class_name, job.method_name, text, sensitive)
-    return fact_of(daemon, catalogue, job, call, digest)
+    return fact_of(daemon, catalogue, job, call, digest, ties)
 
 
 async def _digest_of(job: NewJob, parameters: JsonObject, text: str) -> str | None:
@@ -131,7 +182,12 @@ async def _digest_of(job: NewJob, parameters: JsonObject, text: str) -> str | No
 
 
 def fact_of(
-    daemon: Daemon, catalogue: Catalogue, job: NewJob, call: Call, digest: str | None = None
+    daemon: Daemon,
+    catalogue: Catalogue,
+    job: NewJob,
+    call: Call,
+    digest: str | None = None,
+    ties: Ties | None = None,
 ) -> Submitted:
     """The fact of a request for this call; what it leaves open comes from the class's policy. Raises the refusals."""
     options = job.options or _NO_OPTIONS
@@ -147,6 +203,7 @@ def fact_of(
         scheduled_at=_scheduled_at(options, daemon.clock.now()),
         idempotency_key=options.idempotency_key,
         digest=digest,
+        ties=ties,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 from bgjob.errors import (
     ClassUnavailableError,
@@ -15,6 +15,9 @@ from bgjobd.config.policy import InvalidAttributeError, Policy, policy_of
 from bgjobd.config.sections import Config
 from bgjobd.daemon.validator import InvalidSchemaError, Validator
 from bgjobd.forkserver.class_rules import BARE_CONTEXT
+
+_MOST_WITHOUT: Final = 256
+"""How many validators are kept of methods with parameters that are taken from results."""
 
 
 class Catalogue:
@@ -36,6 +39,7 @@ class Catalogue:
             except InvalidAttributeError as error:
                 self.classes[name] = {**one, "unavailable": str(error), "traceback": None}
         self._validators: dict[tuple[str, str], Validator] = {}
+        self._without: dict[tuple[str, str, frozenset[str]], Validator] = {}
         for name in list(self.policies):
             self._compile(name)
 
@@ -57,16 +61,26 @@ class Catalogue:
             if one["unavailable"] is not None:
                 self.classes[name], self.missing[name] = one, one["unavailable"]
 
-    def check(self, class_name: str, method_name: str, parameters: Mapping[str, Any]) -> None:
-        """Raises the refusal for a call that may not run; returns where it may."""
-        self.checker(class_name, method_name)(parameters)
+    def check(
+        self,
+        class_name: str,
+        method_name: str,
+        parameters: Mapping[str, Any],
+        taken: Collection[str] = (),
+    ) -> None:
+        """Raises the refusal for a call that may not run; returns where it may. `taken` parameters are to come."""
+        self.checker(class_name, method_name, frozenset(taken))(parameters)
 
-    def checker(self, class_name: str, method_name: str) -> Callable[[Mapping[str, Any]], None]:
+    def checker(
+        self, class_name: str, method_name: str, taken: frozenset[str] = frozenset()
+    ) -> Callable[[Mapping[str, Any]], None]:
         """What raises the refusal of parameters that do not fit; raises that of a method that may not be called."""
         self.check_target(class_name, method_name)
-        validator = self._validators[class_name, method_name]
+        validator = self._validator(class_name, method_name, taken)
 
         def check(parameters: Mapping[str, Any]) -> None:
+            if taken:
+                self._check_taken(class_name, method_name, parameters, taken)
             if not validator.fits(parameters):
                 sensitive = self.sensitive(class_name, method_name, parameters)
                 problems = validator.problems(parameters, sensitive)
@@ -75,6 +89,38 @@ class Catalogue:
                 raise InvalidParametersError(problems=problems)
 
         return check
+
+    def _validator(self, class_name: str, method_name: str, taken: frozenset[str]) -> Validator:
+        """The method's own; where some parameters are taken from results, one that misses none of those."""
+        own = self._validators[class_name, method_name]
+        if not taken:
+            return own
+        known = self._without.get((class_name, method_name, taken))
+        if known is None:
+            schema = self.classes[class_name]["methods"][method_name]["schema"]
+            required = [name for name in schema.get("required", ()) if name not in taken]
+            known = Validator({**schema, "required": required}, own.has_secrets)
+            if len(self._without) >= _MOST_WITHOUT:
+                self._without.clear()
+            self._without[class_name, method_name, taken] = known
+        return known
+
+    def _check_taken(
+        self, class_name: str, method_name: str, parameters: Mapping[str, Any], taken: Collection[str]
+    ) -> None:
+        """Raises InvalidParametersError for what the method does not take, and what is given as well."""
+        names = self.classes[class_name]["methods"][method_name]["names"]
+        unknown = [name for name in sorted(taken) if names is not None and name not in names]
+        problems = [
+            {"path": name, "message": "is to be taken, and there is no such parameter"} for name in unknown
+        ]
+        problems += [
+            {"path": name, "message": "is to be taken from a result, and is given, too"}
+            for name in sorted(taken)
+            if name in parameters
+        ]
+        if problems:
+            raise InvalidParametersError(problems=problems)
 
     def check_target(self, class_name: str, method_name: str) -> None:
         """Raises the refusal of a method that may not be called, whatever its parameters are."""

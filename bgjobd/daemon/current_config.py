@@ -53,6 +53,7 @@ def _lanes(config: Config, stored_queues: Iterable[str]) -> Lanes:
         {name: queue.slots for name, queue in queues.items()},
         classes,
         {name: queue.max_pending for name, queue in queues.items()},
+        config.socket.max_parameters,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from bgjob.words import EntryType
 from bgjobd.core.job import AttemptKey
+from bgjobd.core.log_entries import group_ended
 from bgjobd.core.verdict import StopReason
 from bgjobd.daemon.counters import Counters
 from bgjobd.daemon.due_timer import DueTimer
@@ -35,6 +36,7 @@ class Deliveries:
         counters: Counters,
         followers: Followers,
         waiters: Waiters,
+        group_waiters: Waiters,
         recent: RecentJobs,
         log: Log,
         say: Callable[[EntryType, str], None],
@@ -44,6 +46,7 @@ class Deliveries:
         self._counters = counters
         self._followers = followers
         self._waiters = waiters
+        self._group_waiters = group_waiters
         self._recent = recent
         self._log = log
         self._say = say
@@ -93,11 +96,14 @@ class Deliveries:
         self._followers.publish(committed)
         self._due_timer.arm(committed.next_due)
         awaited = [job.id for job in committed.ended if self._waiters.announce(job.id)]
+        awaited += [group.id for group in committed.groups if self._group_waiters.announce(group.id)]
         return bool(awaited)
 
     def _begin(self, committed: Committed) -> None:
         # Not before: it wakes the log's thread, which takes the interpreter from this one.
         self._log.put([*map(_lines, committed.bulks), *map(_line, committed.lines)])
+        for group in committed.groups:
+            self._say(EntryType.INFO, group_ended(group))
         for claim in committed.claims:
             self._supervisor.attempts.start(claim)
 

@@ -80,6 +80,7 @@ class Daemon:
         self.background = Background(self.say)
         self.followers = Followers()
         self.waiters = Waiters()
+        self.group_waiters = Waiters()
         self.recent = RecentJobs()
         self.counters = Counters()
         self.health = StorageHealth(self.say, self._loop.time)
@@ -166,6 +167,7 @@ class Daemon:
         self._open_lanes()
         self.current_catalogue.close()
         self.waiters.close()
+        self.group_waiters.close()
         self._outbox.send()
         await self._loop.run_in_executor(None, self._writer.finish)
         await asyncio.sleep(0)  # the last delivery was handed to the loop before the thread ended
@@ -352,6 +354,7 @@ def _deliveries(daemon: Daemon) -> Deliveries:
         counters=daemon.counters,
         followers=daemon.followers,
         waiters=daemon.waiters,
+        group_waiters=daemon.group_waiters,
         recent=daemon.recent,
         log=daemon._log,
         say=daemon.say,

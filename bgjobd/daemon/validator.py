@@ -36,6 +36,7 @@ class Validator:
 
     def __init__(self, schema: dict[str, Any], has_secrets: bool) -> None:
         self._schema = schema
+        self.has_secrets = has_secrets
         forms = {keyword: partial(_Forms, schema, has_secrets, keyword) for keyword in _FORMS}
         try:
             self._fits = _compiled(schema).is_valid

@@ -14,7 +14,7 @@ _STATED: Final = (
     "id: int, class_name: string, method_name: string, status: status, queue: string, priority: int, "
     "retry_count: int, max_retries: int, scheduled_at: ?moment, started_at: ?moment, "
     "finished_at: ?moment, created_at: moment, updated_at: moment, cancel_requested_at: ?moment, error: ?string, "
-    "schedule: ?string, occurrence: ?moment, is_blocked: ?bool"
+    "schedule: ?string, occurrence: ?moment, is_blocked: ?bool, group_id: ?int"
 )
 _USED: Final = "max_rss: ?int, cpu_user: ?float, cpu_system: ?float, output_bytes: ?int"
 
@@ -28,7 +28,7 @@ SHAPES: Final[Mapping[str, str]] = {
     "Job": (
         f"{_STATED}, parameters: object, result: any, timeout: ?float, retry_delay: float, "
         "backoff: string, submitted_uid: ?int, submitted_pid: ?int, "
-        "submitted_by_job: ?int, waits_for: ?int, if_failed: ?string, cancelled_after: ?string, group_id: ?int, "
+        "submitted_by_job: ?int, waits_for: ?int, if_failed: ?string, cancelled_after: ?string, "
         "takes: ?object, attempts: []Attempt"
     ),
     "Summary": f"{_STATED}, attempt: int, outcome: ?string, progress: ?Progress",
