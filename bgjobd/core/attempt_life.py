@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from bgjob.words import Outcome
 from bgjobd.core.attempt_sights import (
+    CallUnfit,
     CancelRecalled,
     EndRefused,
     EndSeen,
@@ -190,6 +191,7 @@ class Happening(StrEnum):
     VANISHED = "process gone, exit unseen"
     RESULT_INVALID = "result invalid"
     RESULT_GONE = "result invalid, and nothing else known"
+    CALL_UNFIT = "results unfit"
     END_REFUSED = "end not storable"
     LATE = "seen after the end"
 
@@ -213,6 +215,9 @@ def _ends(state: State, ending: Callable[[AttemptLife, Any], Ending | AttemptEnd
 _GIVEN_BACK: Final = _ends(
     State.GIVEN_BACK,
     lambda _, sight: Ending.not_started(sight.why, sight.delay),
+)
+_UNFIT: Final = _ends(
+    State.ENDED, lambda _, sight: Ending.failed("InvalidParameters", sight.why, may_retry=False)
 )
 _STOPPED_UNASKED: Final = _ends(State.GIVEN_BACK, lambda life, sight: _STOPPED_BEFORE)
 _UNBEGUN: Final = _ends(State.GIVEN_BACK, lambda life, sight: life.unbegun)
@@ -307,6 +312,7 @@ TABLE: Final[Mapping[tuple[State, Happening], Step]] = MappingProxyType(
     {
         (State.QUEUED, Happening.START_ASKED): Step(State.ASKED),
         (State.QUEUED, Happening.NOT_STARTED): _GIVEN_BACK,
+        (State.QUEUED, Happening.CALL_UNFIT): _UNFIT,
         (State.QUEUED, Happening.STOPPED): _STOPPED_UNASKED,
         (State.QUEUED, Happening.JOURNAL_APPEARED): Step(State.OBSTRUCTED),
         (State.OBSTRUCTED, Happening.START_ASKED): Step(State.RUNNING),
@@ -427,6 +433,7 @@ _SIMPLE: Final[Mapping[type[Sight], Happening]] = MappingProxyType(
     {
         StartAsked: Happening.START_ASKED,
         StartRefused: Happening.NOT_STARTED,
+        CallUnfit: Happening.CALL_UNFIT,
         JournalAppeared: Happening.JOURNAL_APPEARED,
         ResultWaited: Happening.RESULT_WAITED,
         StopRecalled: Happening.STOP_RECALLED,

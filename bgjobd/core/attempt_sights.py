@@ -33,6 +33,13 @@ NO_FORK_SERVER: Final = StartRefused("there is no fork server", delay=0.0)
 
 
 @dataclass(frozen=True, slots=True)
+class CallUnfit:
+    """What its job has taken of results is nothing that its method takes; nobody was asked for it."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class JournalAppeared:
     """A file of its journal's name was made."""
 
@@ -153,6 +160,7 @@ class EndRefused:
 Sight = (
     StartAsked
     | StartRefused
+    | CallUnfit
     | JournalAppeared
     | StartRead
     | ResultWaited

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from bgjob.errors import ClassUnavailableError, RequestError, ShuttingDownError
+from bgjob.errors import ClassUnavailableError, InvalidParametersError, RequestError, ShuttingDownError
 from bgjob.words import EntryType
 from bgjobd.config.policy import Policy, policy_of
 from bgjobd.config.sections import Config
-from bgjobd.core.job import Call
+from bgjobd.core.edges import Node
+from bgjobd.core.job import Call, Job
+from bgjobd.core.taking import sources
 from bgjobd.daemon.catalogue import Catalogue
 
 
@@ -82,6 +85,31 @@ class CurrentCatalogue:
             return str(refusal)
         return None
 
+    def why_unfit(self, job: Job) -> str | None:
+        """Why what the job has taken of results is nothing that its method takes; None where all is well."""
+        if job.takes is None:
+            return None
+        came_from = {name: (node, problem) for name, node, problem in sources(job.takes)}
+        for name, (node, problem) in came_from.items():
+            if problem is not None:
+                return f"{name}: {problem} (from {node.named})"
+        return self._misfits(job, {name: node for name, (node, _) in came_from.items()})
+
+    def _misfits(self, job: Job, came_from: Mapping[str, Node]) -> str | None:
+        """What does not fit the schema, each with where it came from; values of secrets are not told."""
+        catalogue = self.try_catalogue()
+        if catalogue is None:
+            return None
+        try:
+            catalogue.check(job.call.class_name, job.call.method_name, json.loads(job.call.parameters))
+        except InvalidParametersError as error:
+            return "; ".join(
+                _misfit(problem, job.call.sensitive, came_from) for problem in error.parameters["problems"]
+            )
+        except RequestError:
+            return None  # it waits for its class, or the attempt tells it
+        return None
+
     def take(self, catalogue: Catalogue) -> None:
         """From now on this one holds; say what is wrong with it."""
         if self._catalogue.done():
@@ -117,3 +145,10 @@ class CurrentCatalogue:
             described = catalogue.classes[name]
             trace = f"\n{described['traceback'].rstrip()}" if described["traceback"] else ""
             self._say(EntryType.FAILURE, f"{name} is unavailable: {described['unavailable']}{trace}")
+
+
+def _misfit(problem: Mapping[str, str], sensitive: Collection[str], came_from: Mapping[str, Node]) -> str:
+    name = problem["path"].partition("/")[0]
+    path, message = (name, "does not fit") if name in sensitive else (problem["path"], problem["message"])
+    told = f"{path}: {message}" if path else message
+    return f"{told} (from {came_from[name].named})" if name in came_from else told

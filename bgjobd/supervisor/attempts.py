@@ -141,7 +141,11 @@ class Attempts:
         """Have a claimed attempt started, in its turn, by the fork server in charge then."""
         attempt = Attempt.claimed(self._around, claim)
         self._all[attempt.key] = attempt
-        attempt.way.put(claim)
+        why_unfit = self._around.why_unfit(claim.job)
+        if why_unfit is not None:
+            attempt.see(seen.CallUnfit(why_unfit))
+        else:
+            attempt.way.put(claim)
 
     def _on_journals(self) -> None:
         self._loop.remove_reader(self._spool.fileno())

@@ -44,6 +44,8 @@ class Classes(Protocol):
 
     def policy(self, class_name: str) -> Policy: ...
 
+    def why_unfit(self, job: Job) -> str | None: ...
+
     def try_has_failed_hook(self, class_name: str) -> bool | None: ...
 
     def renew(self, described: Described) -> None: ...
@@ -128,6 +130,7 @@ class Supervisor:
             spool=self.spool,
             outbox=self._around.outbox,
             policy=self._around.classes.policy,
+            why_unfit=self._around.classes.why_unfit,
             outputs=self.outputs,
             work=self.work_dirs,
             starts=self._starts,

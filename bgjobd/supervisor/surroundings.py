@@ -13,6 +13,7 @@ from typing import Any
 
 from bgjob.words import EntryType
 from bgjobd.config.policy import Policy
+from bgjobd.core.job import Job
 from bgjobd.store.writer import Outbox
 from bgjobd.supervisor.outputs import Outputs
 from bgjobd.supervisor.processes import LAST_LOOK, Known
@@ -27,10 +28,10 @@ from bgjobd.supervisor.work_limits import WorkLimits
 class AttemptSurroundings:
     """What is given to each attempt, and to each hook.
 
-    `policy` tells a class's, `processes` whose is which, `end_strays` ends what nobody knows of the processes that dead
-    fork servers left to this one, `say` writes a line about the daemon itself. What has all attempts sets the two that
-    are theirs: `note_changes` has all look at what has become of their journals, `catch_up` reads on for one that has
-    told more than a portion.
+    `policy` tells a class's, `why_unfit` why what a job takes of results cannot be passed on, `processes` whose is
+    which, `end_strays` ends what nobody knows of the processes that dead fork servers left to this one, `say` writes a
+    line about the daemon itself. What has all attempts sets the two that are theirs: `note_changes` has all look at
+    what has become of their journals, `catch_up` reads on for one that has told more than a portion.
 
     `longest_grace` is what an attempt that is stopped gets at most, in seconds. `starts_no_more`: the daemon ends.
     """
@@ -38,6 +39,7 @@ class AttemptSurroundings:
     spool: Spool
     outbox: Outbox
     policy: Callable[[str], Policy]
+    why_unfit: Callable[[Job], str | None]
     outputs: Outputs
     work: WorkDirs
     starts: Starts

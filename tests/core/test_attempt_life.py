@@ -23,6 +23,7 @@ from bgjobd.core.attempt_life import (
     classify,
 )
 from bgjobd.core.attempt_sights import (
+    CallUnfit,
     CancelRecalled,
     EndRefused,
     EndSeen,
@@ -57,6 +58,7 @@ from bgjobd.core.verdict import (
 )
 from tests.core.samples import COMPLETED, FAILED, LOST, NOW, seeded
 
+UNFIT = Ending.failed("InvalidParameters", "rows: no list", may_retry=False)
 RESTARTED = Ending.lost("the machine was restarted while it ran")
 FENCED, OWN, NOTHING = JournalRead(False, True), JournalRead(True, False), JournalRead(False, False)
 TERM = AttemptEnded(3, Ending.signalled(15), NOW)
@@ -65,6 +67,7 @@ WITHOUT_ROOM = without_room(1 << 20)
 SIGHTS: tuple[Sight, ...] = (
     StartAsked(),
     StartRefused("no memory"),
+    CallUnfit("rows: no list"),
     JournalAppeared(),
     StartRead(),
     ResultWaited(),
@@ -126,6 +129,7 @@ RUNNING = after(ASKED, JournalAppeared(), StartRead())
         (QUEUED, [StartRefused("no memory", 0.0)], State.GIVEN_BACK, "no memory"),
         (QUEUED, [StopRequested(StopReason.CANCELLED)], State.GIVEN_BACK, "it was stopped before"),
         (ASKED, [StartRefused("no memory")], State.GIVEN_BACK, "no memory"),
+        (QUEUED, [CallUnfit("rows: no list")], State.ENDED, UNFIT),
         (RUNNING, [StartRefused("no memory")], State.LOST, JOURNAL_GONE),
         (ASKED, [ServerEnded(None, False), FENCED], State.GIVEN_BACK, NOT_BEGUN),
         (ASKED, [ServerEnded("signal 11", False), FENCED], State.GIVEN_BACK, "before it began (signal 11)"),
