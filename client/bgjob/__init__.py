@@ -36,13 +36,13 @@ from bgjob.errors import (
     WaitTimeoutError,
 )
 from bgjob.jobs import CONTEXT, AttemptError, Fail, JobContext, Retry, Snooze
-from bgjob.words import Backoff, Outcome, Status
+from bgjob.words import Backoff, IfFailed, Outcome, Status
 
 if TYPE_CHECKING:
-    from bgjob.aio import AsyncClient, AsyncFollowing, AsyncJob
+    from bgjob.aio import AsyncClient, AsyncFollowing, AsyncJob, AsyncJobGroup
     from bgjob.answers import OutputPart, Page
     from bgjob.calls import Options
-    from bgjob.client import Client, Following, Job, as_completed, wait
+    from bgjob.client import Client, Following, Job, JobGroup, as_completed, wait
     from bgjob.default_client import Draft, call, call_function, run_background_job, submit, submit_function
 
 __version__ = "0.1.0"
@@ -51,6 +51,7 @@ __all__ = [
     "AsyncClient",
     "AsyncFollowing",
     "AsyncJob",
+    "AsyncJobGroup",
     "AttemptError",
     "Backoff",
     "BehindFailedError",
@@ -65,6 +66,7 @@ __all__ = [
     "GroupNotFoundError",
     "GroupSealedError",
     "IdempotencyConflictError",
+    "IfFailed",
     "InternalError",
     "InvalidNameError",
     "InvalidParameterError",
@@ -75,6 +77,7 @@ __all__ = [
     "JobContext",
     "JobError",
     "JobFailedError",
+    "JobGroup",
     "JobNotFoundError",
     "MethodNotApprovedError",
     "NoDaemonInTestsError",
@@ -110,10 +113,12 @@ _LATER = {
     "AsyncClient": "bgjob.aio",
     "AsyncFollowing": "bgjob.aio",
     "AsyncJob": "bgjob.aio",
+    "AsyncJobGroup": "bgjob.aio",
     "Client": "bgjob.client",
     "Draft": "bgjob.default_client",
     "Following": "bgjob.client",
     "Job": "bgjob.client",
+    "JobGroup": "bgjob.client",
     "Options": "bgjob.calls",
     "OutputPart": "bgjob.answers",
     "Page": "bgjob.answers",

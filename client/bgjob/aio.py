@@ -13,14 +13,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from bgjob import answers, calls, errors, following, typed
-from bgjob.answers import Backfilled, JobRead, OutputPart, Page, PageBy, Reloaded
+from bgjob.answers import Backfilled, Graph, JobRead, OutputPart, Page, PageBy, Reloaded
 from bgjob.async_connections import AsyncFollowing, ConnectingClient, Stream, connected
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
 from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
 from bgjob.following import Conversation
-from bgjob.retrying import Breaks, Tries, Waiting
+from bgjob.predecessors import Predecessor
+from bgjob.retrying import Breaks, Tries, Waiting, WaitingForGroup, WaitingForJob
 from bgjob.typed import P, R
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from bgjob.calls import Options
 
-__all__ = ["AsyncClient", "AsyncFollowing", "AsyncJob", "as_completed", "wait"]
+__all__ = ["AsyncClient", "AsyncFollowing", "AsyncJob", "AsyncJobGroup", "as_completed", "wait"]
 
 T = TypeVar("T")
 
@@ -78,7 +79,16 @@ class _CallingClient(ConnectingClient):
                 return answer
             await asyncio.sleep(pause)
 
-    async def _call_waiting(self, waiting: Waiting) -> JobRead:
+    async def _waited(self, waiting: Waiting[T]) -> T:
+        """What was asked, once it has ended. Raises WaitTimeoutError."""
+        while True:
+            try:
+                return waiting.ended(await self._call_waiting(waiting))
+            except (DaemonUnavailableError, ShuttingDownError) as error:
+                pause = self._pause_after(waiting.breaks, error)
+            await asyncio.sleep(waiting.shortened(pause, time.monotonic()))
+
+    async def _call_waiting(self, waiting: Waiting[T]) -> T:
         """An exchange over the connection that calls share, if that is free, else on one of its own."""
         connection = self._try_borrow() if try_substitute() is None else None
         now = time.monotonic()
@@ -232,7 +242,45 @@ class _ManagingClient(_CallingClient):
         return await self._call_apart(call, None, Breaks())
 
 
-class AsyncClient(_ManagingClient):
+class _GroupingClient(_ManagingClient):
+    """What is asked of groups of jobs, and of those that come after others."""
+
+    async def groups(
+        self, *, state: str | None = None, before: int | None = None, limit: int | None = None
+    ) -> Page[JsonObject]:
+        """How groups stand, newest first, 50, or up to 1000, a page. `state`: "open", "sealed", "completed", "failed".
+        `before`: an id, or the last page's `next`.
+        """
+        return await self._call(calls.groups(state, before, limit))
+
+    async def wait_group(self, group_id: int, timeout: float | None = None) -> JsonObject:
+        """How the group stands once it has ended. Raises GroupNotFoundError, and WaitTimeoutError after `timeout`
+        seconds; it goes on.
+        """
+        return await self._waited(WaitingForGroup(group_id, timeout, time.monotonic()))
+
+    async def seal_group(self, group_id: int) -> None:
+        """Have a group take no more members, so that it ends with the last of them. Raises GroupNotFoundError."""
+        await self._call(calls.seal_group(group_id))
+
+    async def cancel_group(self, group_id: int) -> None:
+        """Seal a group, and cancel its members that have not ended. Raises GroupNotFoundError."""
+        await self._call(calls.cancel_group(group_id))
+
+    async def retry_group(self, group_id: int) -> int:
+        """Run those members again that failed, so that those go on that were cancelled for it; how many. Raises
+        GroupNotFoundError.
+        """
+        return await self._call(calls.retry_group(group_id))
+
+    async def graph(self, job_id: int, *, limit: int | None = None) -> Graph:
+        """What comes before a job and after it, and so on, as far as `limit` jobs, up to 1000, the nearest ones. Raises
+        JobNotFoundError.
+        """
+        return await self._call(calls.graph(job_id, limit))
+
+
+class AsyncClient(_GroupingClient):
     """Connections to a daemon, made when they are first needed; safe for tasks, new loops and after a fork.
 
     `address` is a path or `unix:PATH`; `timeout` is how many seconds a reply may take. Calls share one connection, one
@@ -391,10 +439,17 @@ class AsyncClient(_ManagingClient):
         if job_ids:
             await self._call(calls.cancel(job_ids))
 
-    async def retry(self, *job_ids: int) -> None:
-        """Run failed or cancelled jobs again, with all their retries. Raises JobNotFoundError, InvalidStateError."""
+    async def retry(self, *job_ids: int, anyway: bool = False) -> None:
+        """Run failed or cancelled jobs again, with all their retries. Raises JobNotFoundError, InvalidStateError, and
+        BehindFailedError for one that comes after what ended badly, unless that is to count as done: `anyway`.
+        """
         if job_ids:
-            await self._call(calls.retry(job_ids))
+            await self._call(calls.retry(job_ids, anyway))
+
+    async def group(self, group_id: int) -> AsyncJobGroup:
+        """The group with this id. Raises GroupNotFoundError."""
+        told = await self._call(calls.group(group_id))
+        return AsyncJobGroup(self, group_id, told)
 
     async def run_schedule(self, name: str) -> AsyncJob:
         """Submit a job of a schedule now, paused or not. Raises ScheduleNotFoundError, and the refusals of a submit.
@@ -414,13 +469,8 @@ class AsyncClient(_ManagingClient):
         self, job_id: int | None = None, timeout: float | None = None, *, key: str | None = None
     ) -> JsonObject:
         """The job, as in `get`, once it has ended. Raises WaitTimeoutError after `timeout` seconds; it goes on."""
-        waiting = Waiting(job_id, timeout, time.monotonic(), key)
-        while True:
-            try:
-                return await self._with_all_attempts(waiting.ended(await self._call_waiting(waiting)))
-            except (DaemonUnavailableError, ShuttingDownError) as error:
-                pause = self._pause_after(waiting.breaks, error)
-            await asyncio.sleep(waiting.shortened(pause, time.monotonic()))
+        read = await self._waited(WaitingForJob(job_id, timeout, time.monotonic(), key))
+        return await self._with_all_attempts(read)
 
     def as_completed(
         self, jobs: Iterable[AsyncJob[R]], timeout: float | None = None
@@ -437,6 +487,7 @@ class AsyncClient(_ManagingClient):
         method_name: str | None = None,
         search: str | None = None,
         schedule: str | None = None,
+        group: AsyncJobGroup | int | None = None,
         since: datetime | str | None = None,
         before: int | None = None,
         limit: int | None = None,
@@ -450,7 +501,7 @@ class AsyncClient(_ManagingClient):
         """
         return await self._call(
             calls.list_jobs(
-                status, queue, class_name, method_name, search, before, limit, count, since, schedule
+                status, queue, class_name, method_name, search, before, limit, count, since, schedule, group
             )
         )
 
@@ -471,8 +522,10 @@ async def _told_why(path: str, error: NoAnswerError) -> NoAnswerError:
         return error
 
 
-class AsyncJob(Generic[R]):
+class AsyncJob(Predecessor, Generic[R]):
     """A job at a daemon; R is what its method returns, as JSON makes it."""
+
+    _word = "id"
 
     def __init__(self, client: AsyncClient, job_id: int, snapshot: JsonObject | None = None) -> None:
         self._client = client
@@ -519,9 +572,11 @@ class AsyncJob(Generic[R]):
         """Cancel the job. Raises InvalidStateError where it has ended."""
         await self._client.cancel(self.id)
 
-    async def retry(self) -> None:
-        """Run the job again, with all its retries. Raises InvalidStateError unless it failed or was cancelled."""
-        await self._client.retry(self.id)
+    async def retry(self, *, anyway: bool = False) -> None:
+        """Run the job again, with all its retries. Raises InvalidStateError unless it failed or was cancelled, and
+        BehindFailedError where it comes after what ended badly, unless that is to count as done: `anyway`.
+        """
+        await self._client.retry(self.id, anyway=anyway)
 
     @overload
     def logs(self, follow: Literal[False] = False) -> Awaitable[Page[JsonObject]]: ...
@@ -550,6 +605,55 @@ class AsyncJob(Generic[R]):
     def watch(self) -> AsyncFollowing[JsonObject]:
         """How the job stands, then each change, until it has ended."""
         return self._client.watch(self.id)
+
+
+class AsyncJobGroup(Predecessor):
+    """A group of jobs at a daemon."""
+
+    _word = "group"
+
+    def __init__(self, client: AsyncClient, group_id: int, snapshot: JsonObject | None = None) -> None:
+        self._client = client
+        self.id = group_id
+        self._seen = snapshot
+
+    def __repr__(self) -> str:
+        return f"<AsyncJobGroup {self.id} {'as submitted' if self._seen is None else self._seen['state']}>"
+
+    @property
+    def snapshot(self) -> JsonObject:
+        """How the group was when last seen; until `refresh` or `wait` of one just submitted, its id alone."""
+        return {"id": self.id} if self._seen is None else self._seen
+
+    async def refresh(self) -> JsonObject:
+        """Ask how the group stands: `state` ("open", "sealed", "completed", "failed"), and its members, counted."""
+        return self._saw(await self._client._call(calls.group(self.id)))
+
+    async def wait(self, timeout: float | None = None) -> JsonObject:
+        """Wait for the group's end, whichever it is; how it stands. Raises WaitTimeoutError after `timeout` seconds: so
+        it does for one that nobody seals.
+        """
+        return self._saw(await self._client.wait_group(self.id, timeout))
+
+    def _saw(self, group: JsonObject) -> JsonObject:
+        self._seen = group
+        return group
+
+    async def jobs(self, *, before: int | None = None, limit: int | None = None) -> Page[JsonObject]:
+        """Summaries of its members, newest first, a page, as of the client's `list`."""
+        return await self._client.list(group=self.id, before=before, limit=limit)
+
+    async def seal(self) -> None:
+        """Take no more members, so that it ends with the last of them."""
+        await self._client.seal_group(self.id)
+
+    async def cancel(self) -> None:
+        """Seal it, and cancel its members that have not ended."""
+        await self._client.cancel_group(self.id)
+
+    async def retry(self) -> int:
+        """Run those members again that failed, so that those go on that were cancelled for it; how many."""
+        return await self._client.retry_group(self.id)
 
 
 async def _as_completed(

@@ -83,6 +83,19 @@ class JobRead(NamedTuple):
         return JobRead({**self.job, "attempts": attempts}, earlier.next)
 
 
+class Graph(NamedTuple):
+    """Jobs that come after one another: summaries, the groups that they are in or come after, and who comes after whom.
+
+    An edge: `job_id` comes after the job or group (`of`) whose id is `after`; its `standing` is "open", "met" or
+    "failed". `is_whole` is False where more jobs are connected than were asked for.
+    """
+
+    jobs: list[JsonObject]
+    groups: list[JsonObject]
+    edges: list[JsonObject]
+    is_whole: bool
+
+
 class OutputPart(NamedTuple):
     """Some of what attempt `number` wrote to stdout and stderr, behind `left_out` bytes that were not kept.
 
@@ -125,6 +138,10 @@ class Reloaded(NamedTuple):
 
 def has_ended(job: Mapping[str, Any]) -> bool:
     return Status(job["status"]).is_final
+
+
+def has_group_ended(group: Mapping[str, Any]) -> bool:
+    return group["ended_at"] is not None
 
 
 def result_of(job: JsonObject) -> Any:
@@ -224,6 +241,23 @@ def page(items: list[JsonObject], reply: JsonObject) -> Page[JsonObject]:
     if following is not None and reply.get("next_at") is not None:
         following = Key(following, field(reply, "next_at", str))
     return Page(items, following, is_complete, maybe_int(reply, "total"))
+
+
+def group(reply: JsonObject) -> JsonObject:
+    group: JsonObject = shaped(reply, "group", "GroupState")
+    return group
+
+
+def groups(reply: JsonObject) -> Page[JsonObject]:
+    return Page(shaped(reply, "groups", "[]GroupState"), maybe_int(reply, "next"))
+
+
+def graph(reply: JsonObject) -> Graph:
+    jobs, of_groups, edges = (
+        shaped(reply, name, kind)
+        for name, kind in (("jobs", "[]Summary"), ("groups", "[]GroupState"), ("edges", "[]Edge"))
+    )
+    return Graph(jobs, of_groups, edges, field(reply, "is_whole", bool))
 
 
 def schedules(reply: JsonObject) -> PageBy[JsonObject, str]:

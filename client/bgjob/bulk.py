@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from bgjob.codec import JsonObject
+from bgjob.predecessors import ResultOf
 
 _FIELDS: Final = frozenset({"class_name", "method_name", "parameters", "retry_count", "options"})
+_OF_OTHERS: Final = frozenset({"after", "take", "group"})
+"""Options that name other jobs and groups, each of which the daemon looks up."""
 
 
 class Bulk(NamedTuple):
@@ -31,10 +34,12 @@ def try_bulk(jobs: Sequence[Mapping[str, Any]]) -> Bulk | None:
             key = options["idempotency_key"]
             options = {name: value for name, value in options.items() if name != "idempotency_key"}
         own = _told(job, options)
+        if common is None and options and not _OF_OTHERS.isdisjoint(options):
+            return None
         common = common or own
         if own != common or not _FIELDS.issuperset(job) or not isinstance(key, str | None):
             return None
-        if not isinstance(parameters, dict | None):
+        if not isinstance(parameters, dict | None) or _takes(parameters):
             return None
         each.append(parameters or {})
         keys.append(key)
@@ -46,6 +51,11 @@ def _told(job: Mapping[str, Any], options: Any) -> tuple[Any, ...]:
     text = repr(options) if options else None
     retries = job.get("retry_count")
     return job.get("class_name"), job.get("method_name"), retries, type(retries), text
+
+
+def _takes(parameters: JsonObject | None) -> bool:
+    """Whether a parameter comes from a result."""
+    return any(type(value) is ResultOf for value in (parameters or {}).values())
 
 
 def _has_names(job: Mapping[str, Any]) -> bool:

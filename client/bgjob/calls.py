@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
-from bgjob import answers, codec, values
-from bgjob.answers import Backfilled, JobRead, Key, OutputRead, Page, PageBy, Reloaded
+from bgjob import answers, codec, predecessors, values
+from bgjob.answers import Backfilled, Graph, JobRead, Key, OutputRead, Page, PageBy, Reloaded
 from bgjob.bulk import try_bulk
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import (
@@ -20,6 +20,7 @@ from bgjob.errors import (
     TooLargeError,
 )
 from bgjob.keys import new_keys
+from bgjob.predecessors import AnyPredecessor, Predecessor, ResultOf
 from bgjob.words import INTERFACE, MAX_DEPTH, MAX_FRAME, SERVICE
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class Call(NamedTuple, Generic[T]):
 class Options(TypedDict, total=False):
     """What a caller may say of a job beyond its parameters; times are seconds, None is as good as nothing.
 
-    `at` has an offset; `idempotency_key`: the same key and request give the same job.
+    `at` has an offset; `idempotency_key`: the same key and request give the same job. `after`: jobs and groups that it
+    comes after, handles or ids of jobs; `if_failed` of these: "cancel", "run", "wait". `group`: that it is a member of.
     """
 
     delay: float | timedelta | None
@@ -84,6 +86,9 @@ class Options(TypedDict, total=False):
     retry_delay: float | timedelta | None
     backoff: str | None
     idempotency_key: str | None
+    after: Iterable[AnyPredecessor] | None
+    if_failed: str | None
+    group: Predecessor | int | Mapping[str, Any] | None
 
 
 def job_of(
@@ -143,9 +148,30 @@ def submission(
     """
     own = {"max_retries": max_retries, "retry_delay": retry_delay, "idempotency_key": key}
     options = given(own | given(job.get("options") or {}))
-    plain = {name: _plain(value) for name, value in options.items()}
-    names = {"class_name": class_or_none(job.get("class_name"))}
+    parameters, taken = predecessors.split(job.get("parameters"))
+    if taken:
+        options["take"] = {**options.get("take", {}), **taken}
+    plain = {name: _PLAIN.get(name, _plain)(value) for name, value in options.items()}
+    names = {"class_name": class_or_none(job.get("class_name")), "parameters": parameters}
     return {**given(job), **given(names), "options": plain}
+
+
+def _sources(take: Any) -> JsonObject:
+    """What each parameter is taken from."""
+    return {
+        name: given({"of": predecessors.named(source.source), "pointer": source.pointer or None})
+        if isinstance(source, ResultOf)
+        else source
+        for name, source in take.items()
+    }
+
+
+_PLAIN: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "after": predecessors.all_named,
+    "take": _sources,
+    "group": predecessors.in_group,
+}
+"""The options that name other jobs and groups."""
 
 
 def _plain(value: Any) -> Any:
@@ -178,6 +204,7 @@ def list_jobs(
     count: int | None = None,
     since: Any = None,
     schedule: str | None = None,
+    group: Predecessor | int | None = None,
 ) -> Call[Page[JsonObject]]:
     """Summaries of jobs, newest first."""
     return _call(
@@ -194,6 +221,7 @@ def list_jobs(
         limit=limit,
         count=count,
         schedule=schedule,
+        group=None if group is None else predecessors.in_group(group)["id"],
     )
 
 
@@ -248,9 +276,42 @@ def cancel(ids: Sequence[int]) -> Call[None]:
     return _call("Cancel", answers.nothing, False, ids=list(ids))
 
 
-def retry(ids: Sequence[int]) -> Call[None]:
+def retry(ids: Sequence[int], anyway: bool = False) -> Call[None]:
     """Not repeated, as a cancel."""
-    return _call("Retry", answers.nothing, False, ids=list(ids))
+    return _call("Retry", answers.nothing, False, ids=list(ids), anyway=anyway or None)
+
+
+def group(group_id: int) -> Call[JsonObject]:
+    return _call("Group", answers.group, id=group_id)
+
+
+def groups(state: str | None, before: int | None, limit: int | None) -> Call[Page[JsonObject]]:
+    """How groups stand, newest first."""
+    return _call("Groups", answers.groups, state=state, before=before, limit=limit)
+
+
+def wait_group(group_id: int, timeout: float | None) -> Call[JsonObject]:
+    """The group once it has ended, or as it stands after `timeout` seconds."""
+    return _call("WaitGroup", answers.group, id=group_id, timeout=timeout)
+
+
+def seal_group(group_id: int) -> Call[None]:
+    return _call("SealGroup", answers.nothing, id=group_id)
+
+
+def cancel_group(group_id: int) -> Call[None]:
+    """Not repeated, as the cancel of a job."""
+    return _call("CancelGroup", answers.nothing, False, id=group_id)
+
+
+def retry_group(group_id: int) -> Call[int]:
+    """Not repeated, as the retry of a job; how many members run again."""
+    return _call("RetryGroup", lambda reply: answers.field(reply, "retried", int), False, id=group_id)
+
+
+def graph(job_id: int, limit: int | None) -> Call[Graph]:
+    """What comes before and after a job, and so on, the nearest first."""
+    return _call("Graph", answers.graph, id=job_id, limit=limit)
 
 
 def prune(ids: Sequence[int], last_entry: int) -> Call[tuple[list[int], int]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from bgjob import answers, calls
 from bgjob.answers import JobRead
 from bgjob.calls import Call, check_frame
+from bgjob.codec import JsonObject
 from bgjob.errors import (
     BgjobError,
     BrokenError,
@@ -16,6 +17,8 @@ from bgjob.errors import (
     TooManyConnectionsError,
     late,
 )
+
+T = TypeVar("T")
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 1.0
@@ -124,13 +127,17 @@ def may_ask_again(call: Call[Any], error: BgjobError, was_reached: bool) -> bool
             return False
 
 
-class Waiting:
-    """A wait for a job's end, over as many connections as it takes; `now` is of any clock that only goes forward."""
+class Waiting(Generic[T]):
+    """A wait for an end, over as many connections as it takes; `now` is of any clock that only goes forward.
 
-    def __init__(self, job_id: int | None, timeout: float | None, now: float, key: str | None = None) -> None:
-        self._job_id = job_id
-        self._key = key
-        self._timeout = timeout
+    Which call tells of the end, and how it is seen, says who inherits it.
+    """
+
+    waits_for: str
+    """As a person would name it."""
+
+    def __init__(self, timeout: float | None, now: float) -> None:
+        self.timeout = timeout
         self._deadline = None if timeout is None else now + timeout
         self.breaks = Breaks()
 
@@ -138,19 +145,55 @@ class Waiting:
         """Seconds that are left."""
         return None if self._deadline is None else max(0.0, self._deadline - now)
 
-    def call(self, now: float) -> Call[JobRead]:
-        return calls.wait(self._job_id, self.left(now), self._key)
+    def call(self, now: float) -> Call[T]:
+        """What is asked now."""
+        raise NotImplementedError
 
-    def ended(self, read: JobRead) -> JobRead:
-        """What was answered. Raises WaitTimeoutError where the job has not ended."""
-        if not answers.has_ended(read.job):
-            raise late(f"job {read.job['id']} is {read.job['status']}", "it goes", self._timeout)
-        return read
+    def ended(self, answer: T) -> T:
+        """What was answered. Raises WaitTimeoutError where that has not ended."""
+        raise NotImplementedError
 
     def shortened(self, pause: float, now: float) -> float:
         """The pause, as long as there is time for it. Raises WaitTimeoutError where there is none at all."""
         left = self.left(now)
         if left == 0.0:
-            job = self._key if self._job_id is None else self._job_id
-            raise late(f"no daemon tells how job {job} stands", "it goes", self._timeout)
+            raise late(f"no daemon tells how {self.waits_for} stands", "it goes", self.timeout)
         return pause if left is None else min(pause, left)
+
+
+class WaitingForJob(Waiting[JobRead]):
+    """A wait for a job's end."""
+
+    def __init__(self, job_id: int | None, timeout: float | None, now: float, key: str | None = None) -> None:
+        super().__init__(timeout, now)
+        self.waits_for = f"job {key if job_id is None else job_id}"
+        self._job_id = job_id
+        self._key = key
+
+    def call(self, now: float) -> Call[JobRead]:
+        return calls.wait(self._job_id, self.left(now), self._key)
+
+    def ended(self, answer: JobRead) -> JobRead:
+        job = answer.job
+        if not answers.has_ended(job):
+            raise late(f"job {job['id']} is {job['status']}", "it goes", self.timeout)
+        return answer
+
+
+class WaitingForGroup(Waiting[JsonObject]):
+    """A wait for a group's end."""
+
+    def __init__(self, group_id: int, timeout: float | None, now: float) -> None:
+        super().__init__(timeout, now)
+        self.waits_for = f"group {group_id}"
+        self._group_id = group_id
+
+    def call(self, now: float) -> Call[JsonObject]:
+        return calls.wait_group(self._group_id, self.left(now))
+
+    def ended(self, answer: JsonObject) -> JsonObject:
+        if not answers.has_group_ended(answer):
+            is_open = " and is not sealed" if answer["sealed_at"] is None else ""
+            left = f"{answer['unfinished']} of {answer['total']} members"
+            raise late(f"{self.waits_for} has {left} that have not ended{is_open}", "it goes", self.timeout)
+        return answer

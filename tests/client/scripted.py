@@ -156,6 +156,16 @@ def whole(job_id: int, status: str = "pending", **others: Any) -> JsonObject:
     return {**summary(job_id, status), **given, **submitter, "attempts": [], **others}
 
 
+def group(group_id: int, state: str = "sealed", **others: Any) -> JsonObject:
+    """A group as Group and WaitGroup tell it, of three members that have not ended."""
+    counts = {"total": 3, "unfinished": 3, "completed": 0, "failed": 0, "cancelled": 0}
+    times = {"sealed_at": None if state == "open" else WHEN, "ended_at": None, "created_at": WHEN}
+    if state in ("completed", "failed"):
+        counts |= {"unfinished": 0, state: 3}
+        times["ended_at"] = WHEN
+    return {"id": group_id, "name": None, "state": state, "group": None, **counts, **times, **others}
+
+
 def attempt(number: int, **others: Any) -> JsonObject:
     """One that has not begun."""
     told = ("pid", "outcome", "exit_code", "signal", "error_type", "error_message", "traceback", "progress")

@@ -14,7 +14,7 @@ from bgjob.errors import (
     JobNotFoundError,
     ProtocolError,
 )
-from tests.client.scripted import entry, part, summary, whole
+from tests.client.scripted import entry, group, part, summary, whole
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,11 @@ from tests.client.scripted import entry, part, summary, whole
         (calls.reload(), {"code_version": None}),
         (calls.prune([1], 2), {"ids": [1], "entries": None}),
         (calls.prune_logs("2026", 0), {"entries": 1, "next": "1"}),
+        (calls.group(5), {"group": {**group(5), "unfinished": None}}),
+        (calls.groups(None, None, None), {"groups": [{}], "next": None}),
+        (calls.retry_group(5), {}),
+        (calls.graph(1, None), {"jobs": [], "groups": [], "edges": [{"of": "job"}], "is_whole": True}),
+        (calls.graph(1, None), {"jobs": [], "groups": [], "edges": []}),
     ],
 )
 def test_an_answer_of_another_shape_is_a_protocol_error(call: calls.Call[Any], answer: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from bgjob import calls
 from bgjob.keys import is_made_here
+from bgjob.predecessors import result_of
 
 JOB: dict[str, Any] = {"class_name": "a.B", "method_name": "c"}
 
@@ -71,3 +72,14 @@ def test_all_others_are_asked_for_one_by_one(jobs: list[dict[str, Any]]) -> None
     given = asked(*jobs)
     assert list(given) == ["jobs"]
     assert len(given["jobs"]) == len(jobs)
+
+
+@pytest.mark.parametrize("option", [{"after": [12]}, {"group": 5}])
+def test_jobs_that_come_after_others_or_are_in_a_group_are_asked_for_one_by_one(option: Any) -> None:
+    assert len(asked(with_options(**option), with_options(**option))["jobs"]) == 2
+
+
+def test_jobs_that_take_a_result_are_asked_for_one_by_one() -> None:
+    jobs = asked(JOB, {**JOB, "parameters": {"day": 4, "rows": result_of(12)}})["jobs"]
+    assert jobs[1]["parameters"] == {"day": 4}
+    assert jobs[1]["options"]["take"] == {"rows": {"of": {"id": 12}}}

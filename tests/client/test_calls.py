@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretBytes
 
 import bgjob.testing
-from bgjob import calls, errors, retrying
+from bgjob import Client, calls, errors, retrying
 from bgjob.codec import JsonObject
 from bgjob.errors import (
     BgjobError,
@@ -25,6 +25,7 @@ from bgjob.errors import (
     WaitTimeoutError,
 )
 from bgjob.keys import is_made_here
+from bgjob.predecessors import result_of
 from tests.client.scripted import broken
 
 
@@ -237,3 +238,53 @@ def test_the_socket_is_the_address_the_variable_the_persons_or_the_systems(
     address: str | None, environ: dict[str, str], path: str
 ) -> None:
     assert calls.socket_path(address, environ, lambda path: path.startswith("/own")) == path
+
+
+# What a job comes after
+
+
+def options_of(parameters: JsonObject | None = None, **options: Any) -> JsonObject:
+    call = calls.submit(calls.job_of("a.B", "c", parameters, 0, options), None, None)
+    asked: JsonObject = call.parameters["options"]
+    return {name: value for name, value in asked.items() if name != "idempotency_key"}
+
+
+def test_a_job_comes_after_handles_ids_and_what_the_socket_calls_so() -> None:
+    job, group = bgjob.Job(Client("/x"), 7), bgjob.JobGroup(Client("/x"), 5)
+    after = options_of(after=iter([job, group, 12, {"group": 6}]), if_failed="run", group=group)
+    assert after == {
+        "after": [{"id": 7}, {"group": 5}, {"id": 12}, {"group": 6}],
+        "if_failed": "run",
+        "group": {"id": 5},
+    }
+    assert options_of(group=5) == options_of(group={"id": 5}) == {"group": {"id": 5}}
+    assert calls.list_jobs(*[None] * 7, group=group).parameters == {"group": 5}
+
+
+@pytest.mark.parametrize("after", [12, "12", ["12"], [True], [None], {"id": 12}, [12.0]])
+def test_what_is_no_predecessor_is_refused_at_once(after: Any) -> None:
+    with pytest.raises(TypeError, match="after"):
+        options_of(after=after)
+
+
+def test_a_job_is_a_member_of_no_job() -> None:
+    with pytest.raises(TypeError, match="a job is a member of a group, not of <Job 7"):
+        options_of(group=bgjob.Job(Client("/x"), 7))
+
+
+def test_a_parameter_that_is_a_result_is_taken_by_a_pointer() -> None:
+    job = bgjob.Job(Client("/x"), 7)
+    given = {"day": 3, "all": result_of(12), "rows": result_of(job, "a/b", "~", 0)}
+    assert options_of(given)["take"] == {
+        "all": {"of": {"id": 12}},
+        "rows": {"of": {"id": 7}, "pointer": "/a~1b/~0/0"},
+    }
+
+
+def test_a_result_that_is_to_come_is_a_parameter_and_no_part_of_one() -> None:
+    call = calls.submit(calls.job_of("a.B", "c", {"rows": [result_of(12)]}, 0, {}), None, None)
+    with pytest.raises(TypeError, match=r"rows\.0: JSON has no form"):
+        calls.frame_of(call.request)
+    with pytest.raises(TypeError, match="no text"):
+        f"all of {result_of(12)}"
+    assert repr(result_of(12, "rows", 0)) == "<result of 12 at /rows/0>"

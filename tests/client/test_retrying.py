@@ -19,7 +19,7 @@ from bgjob.errors import (
     WaitTimeoutError,
 )
 from bgjob.retrying import Breaks
-from tests.client.scripted import broken
+from tests.client.scripted import broken, group
 
 
 @pytest.mark.parametrize(
@@ -81,27 +81,39 @@ def test_who_waits_for_a_place_is_told_that_there_was_none_once_the_time_is_up()
 
 
 def test_a_job_that_has_not_ended_is_late_whatever_its_timeout() -> None:
-    waiting = retrying.Waiting(3, 0.5, now=10.0)
+    waiting = retrying.WaitingForJob(3, 0.5, now=10.0)
     with pytest.raises(WaitTimeoutError, match=r"job 3 is running after 0\.5 s; it goes on"):
         waiting.ended(JobRead({"id": 3, "status": "running"}, None))
 
 
 def test_a_wait_asks_for_the_time_that_is_left_and_pauses_no_longer() -> None:
-    waiting = retrying.Waiting(3, 2.0, now=10.0)
+    waiting = retrying.WaitingForJob(3, 2.0, now=10.0)
     assert waiting.call(10.5).parameters == {"id": 3, "timeout": 1.5}
     assert (waiting.shortened(1.0, 10.5), waiting.shortened(1.0, 11.5)) == (1.0, 0.5)
     with pytest.raises(WaitTimeoutError, match="no daemon tells how job 3 stands"):
         waiting.shortened(1.0, 12.0)
-    assert retrying.Waiting(3, None, now=10.0).call(99.0).parameters == {"id": 3}
+    assert retrying.WaitingForJob(3, None, now=10.0).call(99.0).parameters == {"id": 3}
 
 
 def test_a_wait_by_a_key_tells_the_job_by_it_until_its_id_is_known() -> None:
-    waiting = retrying.Waiting(None, 2.0, now=10.0, key="door")
+    waiting = retrying.WaitingForJob(None, 2.0, now=10.0, key="door")
     assert waiting.call(10.5).parameters == {"key": "door", "timeout": 1.5}
     with pytest.raises(WaitTimeoutError, match="no daemon tells how job door stands"):
         waiting.shortened(1.0, 12.0)
     with pytest.raises(WaitTimeoutError, match=r"job 3 is running after 2 s"):
         waiting.ended(JobRead({"id": 3, "status": "running"}, None))
+
+
+def test_a_group_that_has_not_ended_is_late_and_says_what_it_waits_for() -> None:
+    waiting = retrying.WaitingForGroup(5, 0.5, now=10.0)
+    assert waiting.call(10.2).parameters == {"id": 5, "timeout": pytest.approx(0.3)}
+    assert waiting.ended(group(5, "failed"))["failed"] == 3
+    with pytest.raises(
+        WaitTimeoutError, match=r"group 5 has 3 of 3 members that have not ended after 0\.5 s"
+    ):
+        waiting.ended(group(5))
+    with pytest.raises(WaitTimeoutError, match="have not ended and is not sealed after"):
+        waiting.ended(group(5, "open"))
 
 
 def pauses(breaks: Breaks, now: float = 0.0) -> list[float]:

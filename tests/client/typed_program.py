@@ -12,6 +12,7 @@ from bgjob import (
     AsyncClient,
     AsyncFollowing,
     AsyncJob,
+    AsyncJobGroup,
     Backoff,
     BgjobError,
     Client,
@@ -23,6 +24,7 @@ from bgjob import (
     JobCancelledError,
     JobContext,
     JobFailedError,
+    JobGroup,
     Outcome,
     OutputPart,
     Page,
@@ -141,6 +143,25 @@ def use_job(job: Job) -> None:
         pass
 
 
+def use_groups(client: Client, job: Job) -> None:
+    pages = client.group(5)
+    assert_type(pages, JobGroup)
+    assert_type((pages.id, pages.snapshot, pages.refresh()), tuple[int, Json, Json])
+    assert_type(pages.wait(timeout=3.0), Json)
+    assert_type(pages.jobs(limit=3), Page[Json])
+    pages.seal()
+    pages.cancel()
+    assert_type(pages.retry(), int)
+    assert_type(client.groups(state="open", limit=3), Page[Json])
+    client.list(group=pages)
+    client.list(group=5)
+    assert_type(client.graph(1, limit=200).edges, list[Json])
+    client.retry(1, anyway=True)
+    job.retry(anyway=True)
+    run_background_job(Email, "send", after=[job, pages, 12], if_failed="run", group=pages)
+    run_background_job(Email, "send", after=(one for one in [1, 2]), if_failed=bgjob.IfFailed.WAIT, group=5)
+
+
 def use_errors(
     options: bgjob.Options,
 ) -> type[bgjob.JobError | bgjob.ProtocolError | bgjob.InternalError] | None:
@@ -156,7 +177,7 @@ def use_errors(
         bgjob.TooLargeError,
     ) as error:
         check_value(error)
-    except (bgjob.JobNotFoundError, bgjob.ScheduleNotFoundError) as error:
+    except (bgjob.JobNotFoundError, bgjob.GroupNotFoundError, bgjob.ScheduleNotFoundError) as error:
         check_lookup(error)
     except (
         bgjob.ShuttingDownError,
@@ -166,7 +187,9 @@ def use_errors(
     ) as error:
         assert_type(error.parameters, Json)
     except (
+        bgjob.BehindFailedError,
         bgjob.ClassUnavailableError,
+        bgjob.GroupSealedError,
         bgjob.IdempotencyConflictError,
         bgjob.InvalidStateError,
         bgjob.ReloadFailedError,
@@ -236,6 +259,10 @@ async def use_coroutines() -> None:
         assert_type(await client.output_parts(1, 2), list[OutputPart])
         assert_type(job.output(follow=True), AsyncFollowing[OutputPart])
         assert_type(await anext(job.watch()), Json)
+        pages = await client.group(5)
+        assert_type(pages, AsyncJobGroup)
+        assert_type(await pages.wait(), Json)
+        await client.run_background_job(Email, "send", after=[job, pages])
         await job.cancel()
         await job.retry()
         print(await job.result(timeout=3.0))

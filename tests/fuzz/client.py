@@ -39,6 +39,10 @@ _CALLS: tuple[Call[Any], ...] = (
     calls.logs(None, None, None, None, None, None, None, None),
     calls.output(1, None, 0),
     calls.cancel([1]),
+    calls.group(1),
+    calls.groups(None, None, None),
+    calls.wait_group(1, 0.0),
+    calls.graph(1, None),
     calls.prune([1], 0),
     calls.prune_logs("", 0),
     calls.pause("default"),
@@ -87,7 +91,7 @@ def _use(answer: Any) -> None:
         repr(answer)
         return
     _try(lambda: answer.with_earlier(answer))
-    _try(lambda: retrying.Waiting(1, 1.0, 0.0).ended(answer))
+    _try(lambda: retrying.WaitingForJob(1, 1.0, 0.0).ended(answer))
     if has_ended(answer.job):
         _try(lambda: result_of(answer.job))
 

@@ -20,7 +20,7 @@ _PATTERNS: Final = (
     (r"\bawait ", ""),
     (r"\bAwaitable\[((?:[^][]|\[[^][]*\])*)\]", r"\1"),
     (r"\bAsyncGenerator\[([\w[\]]+), None\]", r"Iterator[\1]"),
-    (r"\bAsync(Client|Following|Job)\b", r"\1"),
+    (r"\bAsync(Client|Following|Job|JobGroup)\b", r"\1"),
     (r"__a(enter|exit)__", r"__\1__"),
     (r"\banext\(", "next("),
     (r"\basyncio\.sleep\(", "time.sleep("),
@@ -89,6 +89,16 @@ _TEXTS: Final = (
             except errors.PermissionDeniedError:
                 self._has_seen_all = True
         return self._seen
+""",
+    ),
+    (
+        """\
+        \"\"\"How the group was when last seen; until `refresh` or `wait` of one just submitted, its id alone.\"\"\"
+        return {"id": self.id} if self._seen is None else self._seen
+""",
+        """\
+        \"\"\"How the group was when last seen; of one just submitted it is asked for.\"\"\"
+        return self.refresh() if self._seen is None else self._seen
 """,
     ),
 )

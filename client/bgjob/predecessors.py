@@ -1,0 +1,83 @@
+"""What a job comes after, and what of results it takes, in the socket's words; a graph of drafts is in `flow`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Final, TypeAlias
+
+from bgjob.codec import JsonObject
+
+_IN_A_POINTER: Final = str.maketrans({"~": "~0", "/": "~1"})
+
+
+class Predecessor:
+    """What a job can come after: a handle of a job, or of a group, and what has no id before it is submitted."""
+
+    _word: ClassVar[str | None] = None
+    """The key that its id has among predecessors."""
+
+    id: int
+
+
+AnyPredecessor: TypeAlias = Predecessor | int | Mapping[str, Any]
+"""A handle, a job's id, or what the socket has, such as `{"group": 5}`."""
+
+
+class ResultOf:
+    """What a parameter is to be taken from, once that has completed; the daemon puts the value into its place."""
+
+    __slots__ = ("pointer", "source")
+
+    def __init__(self, source: AnyPredecessor, pointer: str) -> None:
+        self.source = source
+        self.pointer = pointer
+
+    def __repr__(self) -> str:
+        return f"<result of {self.source!r}{self.pointer and ' at '}{self.pointer}>"
+
+    def __str__(self) -> str:
+        raise TypeError("a result that is still to come is no text; give it as the value of a parameter")
+
+
+def result_of(source: AnyPredecessor, *path: str | int) -> Any:
+    """Stands for the result of a job, or for those of a group's members, as the value of a parameter; of it what keys
+    and places lead to. The job that has such a parameter comes after that one.
+    """
+    steps = (str(step).translate(_IN_A_POINTER) for step in path)
+    return ResultOf(source, "".join(f"/{step}" for step in steps))
+
+
+def named(one: AnyPredecessor) -> JsonObject:
+    """As the socket names it. Raises TypeError for what has no id, as it is not submitted."""
+    if isinstance(one, Predecessor) and one._word is not None:
+        return {one._word: one.id}
+    if isinstance(one, int) and not isinstance(one, bool):
+        return {"id": one}
+    if isinstance(one, Mapping):
+        return dict(one)
+    if isinstance(one, Predecessor):
+        raise TypeError(f"{one!r} has no id: submit it before, or both in one flow")
+    raise TypeError(f"a job comes after jobs and groups, or ids of jobs, not after {one!r}")
+
+
+def all_named(after: Iterable[AnyPredecessor]) -> list[JsonObject]:
+    if isinstance(after, Predecessor | Mapping | str) or not isinstance(after, Iterable):
+        raise TypeError(f"after is a list of what the job comes after, not {after!r}")
+    return [named(one) for one in after]
+
+
+def in_group(group: AnyPredecessor) -> JsonObject:
+    """The group that a job is a member of, by its handle or its id."""
+    if isinstance(group, Predecessor) and group._word != "group":
+        raise TypeError(f"a job is a member of a group, not of {group!r}")
+    return dict(group) if isinstance(group, Mapping) else {"id": getattr(group, "id", group)}
+
+
+def split(parameters: Any) -> tuple[Any, dict[str, ResultOf]]:
+    """The parameters that are given, and those that are taken from results."""
+    if not isinstance(parameters, dict):
+        return parameters, {}
+    taken = {name: value for name, value in parameters.items() if isinstance(value, ResultOf)}
+    if not taken:
+        return parameters, {}
+    return {name: value for name, value in parameters.items() if name not in taken}, taken
