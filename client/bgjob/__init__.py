@@ -39,11 +39,12 @@ from bgjob.jobs import CONTEXT, AttemptError, Fail, JobContext, Retry, Snooze
 from bgjob.words import Backoff, IfFailed, Outcome, Status
 
 if TYPE_CHECKING:
-    from bgjob.aio import AsyncClient, AsyncFollowing, AsyncJob, AsyncJobGroup
+    from bgjob.aio import AsyncClient, AsyncFollowing, AsyncJob, AsyncJobGroup, AsyncSubmitted
     from bgjob.answers import OutputPart, Page
     from bgjob.calls import Options
-    from bgjob.client import Client, Following, Job, JobGroup, as_completed, wait
-    from bgjob.default_client import Draft, call, call_function, run_background_job, submit, submit_function
+    from bgjob.client import Client, Following, Job, JobGroup, Submitted, as_completed, wait
+    from bgjob.default_client import call, call_function, run_background_job, submit, submit_function
+    from bgjob.flow import Draft, Step, chain, group, job, result_of
 
 __version__ = "0.1.0"
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "AsyncFollowing",
     "AsyncJob",
     "AsyncJobGroup",
+    "AsyncSubmitted",
     "AttemptError",
     "Backoff",
     "BehindFailedError",
@@ -96,13 +98,19 @@ __all__ = [
     "ShuttingDownError",
     "Snooze",
     "Status",
+    "Step",
     "StorageUnavailableError",
+    "Submitted",
     "TooLargeError",
     "TooManyConnectionsError",
     "WaitTimeoutError",
     "as_completed",
     "call",
     "call_function",
+    "chain",
+    "group",
+    "job",
+    "result_of",
     "run_background_job",
     "submit",
     "submit_function",
@@ -114,17 +122,24 @@ _LATER = {
     "AsyncFollowing": "bgjob.aio",
     "AsyncJob": "bgjob.aio",
     "AsyncJobGroup": "bgjob.aio",
+    "AsyncSubmitted": "bgjob.aio",
     "Client": "bgjob.client",
-    "Draft": "bgjob.default_client",
+    "Draft": "bgjob.flow",
     "Following": "bgjob.client",
     "Job": "bgjob.client",
     "JobGroup": "bgjob.client",
     "Options": "bgjob.calls",
     "OutputPart": "bgjob.answers",
     "Page": "bgjob.answers",
+    "Step": "bgjob.flow",
+    "Submitted": "bgjob.client",
     "as_completed": "bgjob.client",
     "call": "bgjob.default_client",
     "call_function": "bgjob.default_client",
+    "chain": "bgjob.flow",
+    "group": "bgjob.flow",
+    "job": "bgjob.flow",
+    "result_of": "bgjob.flow",
     "run_background_job": "bgjob.default_client",
     "submit": "bgjob.default_client",
     "submit_function": "bgjob.default_client",

@@ -8,18 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from bgjob import answers, calls, errors, following, typed
+from bgjob import answers, calls, errors, flow_requests, following, typed
 from bgjob.answers import Backfilled, Graph, JobRead, OutputPart, Page, PageBy, Reloaded
 from bgjob.async_connections import AsyncFollowing, ConnectingClient, Stream, connected
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
 from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
+from bgjob.flow_requests import Stored
 from bgjob.following import Conversation
+from bgjob.layout import GroupStep, JobStep, Step
 from bgjob.predecessors import Predecessor
 from bgjob.retrying import Breaks, Tries, Waiting, WaitingForGroup, WaitingForJob
 from bgjob.typed import P, R
@@ -29,7 +41,15 @@ if TYPE_CHECKING:
 
     from bgjob.calls import Options
 
-__all__ = ["AsyncClient", "AsyncFollowing", "AsyncJob", "AsyncJobGroup", "as_completed", "wait"]
+__all__ = [
+    "AsyncClient",
+    "AsyncFollowing",
+    "AsyncJob",
+    "AsyncJobGroup",
+    "AsyncSubmitted",
+    "as_completed",
+    "wait",
+]
 
 T = TypeVar("T")
 
@@ -78,6 +98,22 @@ class _CallingClient(ConnectingClient):
                 self._reached()
                 return answer
             await asyncio.sleep(pause)
+
+    async def _carried_out(self, asking: Generator[Call[Any], Any, T]) -> T:
+        """What several calls come to, each of which is sent its answer, or thrown its error."""
+        with closing(asking):
+            try:
+                call = next(asking)
+                while True:
+                    try:
+                        answer = await self._call(call)
+                    except BgjobError as error:
+                        call = asking.throw(error)
+                    else:
+                        call = asking.send(answer)
+            except StopIteration as end:
+                stored: T = end.value
+                return stored
 
     async def _waited(self, waiting: Waiting[T]) -> T:
         """What was asked, once it has ended. Raises WaitTimeoutError."""
@@ -336,6 +372,12 @@ class AsyncClient(_GroupingClient):
         """
         call = calls.submit_many(jobs, self.MAX_RETRIES, self.RETRY_DELAY)
         return [AsyncJob(self, job_id) for job_id in await self._call(call)]
+
+    async def submit_flow(self, step: Step) -> AsyncSubmitted:
+        """Submit a chain, a group or a draft with all that belongs to it: `submit` of those, by this client."""
+        retries = flow_requests.Retries(self.MAX_RETRIES, self.RETRY_DELAY)
+        asking = flow_requests.asking([step], step._keys_left, retries)
+        return AsyncSubmitted(self, await self._carried_out(asking))
 
     async def get(
         self,
@@ -616,6 +658,7 @@ class AsyncJobGroup(Predecessor):
         self._client = client
         self.id = group_id
         self._seen = snapshot
+        self._keys_left: dict[tuple[Step, ...], list[list[str]]] = {}
 
     def __repr__(self) -> str:
         return f"<AsyncJobGroup {self.id} {'as submitted' if self._seen is None else self._seen['state']}>"
@@ -639,6 +682,18 @@ class AsyncJobGroup(Predecessor):
         self._seen = group
         return group
 
+    async def add(self, *steps: Step) -> AsyncSubmitted:
+        """Submit steps side by side, whose jobs become members of it. Raises GroupSealedError, and what `submit` of a
+        flow does; a repeat after an error goes on where that was.
+        """
+        retries = flow_requests.Retries(self._client.MAX_RETRIES, self._client.RETRY_DELAY)
+        keys = self._keys_left.setdefault(steps, [])
+        asking = flow_requests.asking(steps, keys, retries, self.id)
+        submitted = AsyncSubmitted(self._client, await self._client._carried_out(asking))
+        if not keys:
+            self._keys_left.pop(steps, None)
+        return submitted
+
     async def jobs(self, *, before: int | None = None, limit: int | None = None) -> Page[JsonObject]:
         """Summaries of its members, newest first, a page, as of the client's `list`."""
         return await self._client.list(group=self.id, before=before, limit=limit)
@@ -654,6 +709,40 @@ class AsyncJobGroup(Predecessor):
     async def retry(self) -> int:
         """Run those members again that failed, so that those go on that were cancelled for it; how many."""
         return await self._client.retry_group(self.id)
+
+
+class AsyncSubmitted:
+    """What a flow became: `submitted[draft]` is the job of a draft. `jobs` are in the order of the request, each behind
+    all that it comes after; so are `groups`.
+    """
+
+    def __init__(self, client: AsyncClient, stored: Stored) -> None:
+        self._jobs = {step: AsyncJob(client, job_id) for step, job_id in stored.jobs.items()}
+        self._groups = {step: AsyncJobGroup(client, group_id) for step, group_id in stored.groups.items()}
+
+    def __repr__(self) -> str:
+        return f"<AsyncSubmitted {self.jobs} {self.groups}>"
+
+    @overload
+    def __getitem__(self, step: GroupStep) -> AsyncJobGroup: ...
+    @overload
+    def __getitem__(self, step: JobStep[R]) -> AsyncJob[R]: ...
+    def __getitem__(self, step: Step) -> AsyncJob[Any] | AsyncJobGroup:
+        """The job of a draft, the group of what `group` made."""
+        return self._groups[step] if step in self._groups else self._jobs[step]
+
+    @property
+    def jobs(self) -> Sequence[AsyncJob]:
+        return list(self._jobs.values())
+
+    @property
+    def groups(self) -> Sequence[AsyncJobGroup]:
+        return list(self._groups.values())
+
+    @property
+    def last(self) -> AsyncJob:
+        """The last of the jobs."""
+        return self.jobs[-1]
 
 
 async def _as_completed(

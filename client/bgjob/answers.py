@@ -66,6 +66,13 @@ class Backfilled(NamedTuple):
     ids: list[int]
 
 
+class StoredMany(NamedTuple):
+    """The ids of jobs, and of the groups that were made for them, in the order of the request."""
+
+    ids: list[int]
+    groups: list[int]
+
+
 class JobRead(NamedTuple):
     """One answer of Get or Wait: the job with its latest attempts, and before which number the earlier ones are.
 
@@ -196,6 +203,11 @@ def job_id(reply: JsonObject) -> int:
 def job_ids(reply: JsonObject) -> list[int]:
     ids: list[int] = shaped(reply, "ids", "[]int")
     return ids
+
+
+def stored_many(reply: JsonObject) -> StoredMany:
+    groups: list[int] = [] if reply.get("groups") is None else shaped(reply, "groups", "[]int")
+    return StoredMany(job_ids(reply), groups)
 
 
 def reloaded(reply: JsonObject) -> Reloaded:

@@ -6,11 +6,12 @@ asked of streams in `following`, and when it is asked again in `retrying`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypedDict, TypeVar
 
 from bgjob import answers, codec, predecessors, values
-from bgjob.answers import Backfilled, Graph, JobRead, Key, OutputRead, Page, PageBy, Reloaded
+from bgjob.answers import Backfilled, Graph, JobRead, Key, OutputRead, Page, PageBy, Reloaded, StoredMany
 from bgjob.bulk import try_bulk
 from bgjob.codec import JsonObject, Reply, Request
 from bgjob.errors import (
@@ -34,6 +35,7 @@ ASIDE: Final = 1.0
 
 _PART: Final = 256 * 1024
 _ALL_OF_A_JOB: Final = 1000
+_OF_A_JOB: Final = re.compile(r"jobs[./](\d{1,9})\b")
 _SYSTEM_SOCKET: Final = "/run/bgjobd.sock"
 
 
@@ -137,6 +139,20 @@ def submit_many(
             "keys": [new if key is None else key for key, new in zip(bulk.keys, made, strict=True)],
         }
     return _call("SubmitMany", answers.job_ids, **asked)._replace(needs_code=True)
+
+
+def submit_flow(jobs: list[JsonObject], groups: list[JsonObject], seal: list[int]) -> Call[StoredMany]:
+    """Store jobs, as `submission` makes them, and groups for them, all or none; seal groups of earlier requests."""
+    asked = {"jobs": jobs, "groups": groups or None, "seal": seal or None}
+    return _call("SubmitMany", answers.stored_many, **asked)._replace(needs_code=True)
+
+
+def place_of_job(error: BgjobError) -> int | None:
+    """Which of the jobs of a request an error is about, where it tells."""
+    told = getattr(error, "parameters", {})
+    problems = told.get("problems") or [{}]
+    found = _OF_A_JOB.match(str(told.get("parameter") or problems[0].get("path")))
+    return None if found is None else int(found[1])
 
 
 def submission(

@@ -7,17 +7,28 @@ What is asked stands in `calls`, what an answer means in `answers`, and how it g
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from bgjob import answers, calls, errors, following, typed
+from bgjob import answers, calls, errors, flow_requests, following, typed
 from bgjob.answers import Backfilled, Graph, JobRead, OutputPart, Page, PageBy, Reloaded
 from bgjob.calls import Call
 from bgjob.codec import JsonObject
 from bgjob.connections import try_substitute
 from bgjob.errors import BgjobError, BrokenError, DaemonUnavailableError, NoAnswerError, ShuttingDownError
+from bgjob.flow_requests import Stored
 from bgjob.following import Conversation
+from bgjob.layout import GroupStep, JobStep, Step
 from bgjob.predecessors import Predecessor
 from bgjob.retrying import Breaks, Tries, Waiting, WaitingForGroup, WaitingForJob
 from bgjob.sync_connections import ConnectingClient, Following, Stream, connected
@@ -28,7 +39,15 @@ if TYPE_CHECKING:
 
     from bgjob.calls import Options
 
-__all__ = ["Client", "Following", "Job", "JobGroup", "as_completed", "wait"]
+__all__ = [
+    "Client",
+    "Following",
+    "Job",
+    "JobGroup",
+    "Submitted",
+    "as_completed",
+    "wait",
+]
 
 T = TypeVar("T")
 
@@ -73,6 +92,22 @@ class _CallingClient(ConnectingClient):
                 self._reached()
                 return answer
             time.sleep(pause)
+
+    def _carried_out(self, asking: Generator[Call[Any], Any, T]) -> T:
+        """What several calls come to, each of which is sent its answer, or thrown its error."""
+        with closing(asking):
+            try:
+                call = next(asking)
+                while True:
+                    try:
+                        answer = self._call(call)
+                    except BgjobError as error:
+                        call = asking.throw(error)
+                    else:
+                        call = asking.send(answer)
+            except StopIteration as end:
+                stored: T = end.value
+                return stored
 
     def _waited(self, waiting: Waiting[T]) -> T:
         """What was asked, once it has ended. Raises WaitTimeoutError."""
@@ -327,6 +362,12 @@ class Client(_GroupingClient):
         """
         call = calls.submit_many(jobs, self.MAX_RETRIES, self.RETRY_DELAY)
         return [Job(self, job_id) for job_id in self._call(call)]
+
+    def submit_flow(self, step: Step) -> Submitted:
+        """Submit a chain, a group or a draft with all that belongs to it: `submit` of those, by this client."""
+        retries = flow_requests.Retries(self.MAX_RETRIES, self.RETRY_DELAY)
+        asking = flow_requests.asking([step], step._keys_left, retries)
+        return Submitted(self, self._carried_out(asking))
 
     def get(
         self,
@@ -605,6 +646,7 @@ class JobGroup(Predecessor):
         self._client = client
         self.id = group_id
         self._seen = snapshot
+        self._keys_left: dict[tuple[Step, ...], list[list[str]]] = {}
 
     def __repr__(self) -> str:
         return f"<JobGroup {self.id} {'as submitted' if self._seen is None else self._seen['state']}>"
@@ -628,6 +670,18 @@ class JobGroup(Predecessor):
         self._seen = group
         return group
 
+    def add(self, *steps: Step) -> Submitted:
+        """Submit steps side by side, whose jobs become members of it. Raises GroupSealedError, and what `submit` of a
+        flow does; a repeat after an error goes on where that was.
+        """
+        retries = flow_requests.Retries(self._client.MAX_RETRIES, self._client.RETRY_DELAY)
+        keys = self._keys_left.setdefault(steps, [])
+        asking = flow_requests.asking(steps, keys, retries, self.id)
+        submitted = Submitted(self._client, self._client._carried_out(asking))
+        if not keys:
+            self._keys_left.pop(steps, None)
+        return submitted
+
     def jobs(self, *, before: int | None = None, limit: int | None = None) -> Page[JsonObject]:
         """Summaries of its members, newest first, a page, as of the client's `list`."""
         return self._client.list(group=self.id, before=before, limit=limit)
@@ -643,6 +697,40 @@ class JobGroup(Predecessor):
     def retry(self) -> int:
         """Run those members again that failed, so that those go on that were cancelled for it; how many."""
         return self._client.retry_group(self.id)
+
+
+class Submitted:
+    """What a flow became: `submitted[draft]` is the job of a draft. `jobs` are in the order of the request, each behind
+    all that it comes after; so are `groups`.
+    """
+
+    def __init__(self, client: Client, stored: Stored) -> None:
+        self._jobs = {step: Job(client, job_id) for step, job_id in stored.jobs.items()}
+        self._groups = {step: JobGroup(client, group_id) for step, group_id in stored.groups.items()}
+
+    def __repr__(self) -> str:
+        return f"<Submitted {self.jobs} {self.groups}>"
+
+    @overload
+    def __getitem__(self, step: GroupStep) -> JobGroup: ...
+    @overload
+    def __getitem__(self, step: JobStep[R]) -> Job[R]: ...
+    def __getitem__(self, step: Step) -> Job[Any] | JobGroup:
+        """The job of a draft, the group of what `group` made."""
+        return self._groups[step] if step in self._groups else self._jobs[step]
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        return list(self._jobs.values())
+
+    @property
+    def groups(self) -> Sequence[JobGroup]:
+        return list(self._groups.values())
+
+    @property
+    def last(self) -> Job:
+        """The last of the jobs."""
+        return self.jobs[-1]
 
 
 def _as_completed(jobs: Sequence[Job[R]], timeout: float | None, deadline: float | None) -> Iterator[Job[R]]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Unpack, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Unpack
 
-from bgjob import calls, typed
-from bgjob.client import Client, Job
+from bgjob import typed
+from bgjob.client import Job
 from bgjob.codec import JsonObject
-from bgjob.typed import P, R, TypedCall
+from bgjob.flow import Draft
+from bgjob.shared_client import shared_client
+from bgjob.typed import P, R
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
-    from bgjob.aio import AsyncClient, AsyncJob
     from bgjob.calls import Options
-
-_shared: list[Client] = []
 
 
 def run_background_job(
@@ -35,7 +33,7 @@ def run_background_job(
 
     With `check_only` nothing is stored: what is not approved, or not valid, is refused, else the job has the id 0.
     """
-    return _client().run_background_job(
+    return shared_client().run_background_job(
         class_name, method_name, parameters, retry_count, check_only=check_only, **options
     )
 
@@ -60,34 +58,3 @@ def call(method: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P
 def call_function(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Draft[R]:
     """The same of a function of an approved module."""
     return Draft(typed.of_function(function, args, kwargs))
-
-
-class Draft(Generic[R]):
-    """A job that is not submitted yet; it does not change, and each `submit` makes a job of it."""
-
-    def __init__(self, call: TypedCall, options: Options | None = None) -> None:
-        self._call = call
-        self._options: Options = options or {}
-
-    def __repr__(self) -> str:
-        return f"<Draft of {self._call.class_name}::{self._call.method_name}>"
-
-    def options(self, **options: Unpack[Options]) -> Draft[R]:
-        """The same with these options, which are those of `run_background_job`, besides its own."""
-        return Draft(self._call, {**self._options, **options})
-
-    @overload
-    def submit(self, client: Client | None = None) -> Job[R]: ...
-    @overload
-    def submit(self, client: AsyncClient) -> Coroutine[Any, Any, AsyncJob[R]]: ...
-    def submit(self, client: Client | AsyncClient | None = None) -> Job[R] | Coroutine[Any, Any, AsyncJob[R]]:
-        """Submit it by this client, else by the one that the process shares; an AsyncClient's is to be awaited."""
-        return (client or _client()).run_background_job(*self._call, **self._options)
-
-
-def _client() -> Client:
-    """One for all calls: a client of its own for each job would be a connection for each."""
-    path = calls.socket_path(None, os.environ, os.path.exists)
-    if not _shared or _shared[-1]._path != path:
-        _shared[:] = [Client(path)]
-    return _shared[-1]

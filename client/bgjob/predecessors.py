@@ -1,4 +1,4 @@
-"""What a job comes after, and what of results it takes, in the socket's words; a graph of drafts is in `flow`."""
+"""What a job comes after, and what it takes of results, in the socket's words; flows of drafts are in `layout`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ class Predecessor:
     """What a job can come after: a handle of a job, or of a group, and what has no id before it is submitted."""
 
     _word: ClassVar[str | None] = None
-    """The key that its id has among predecessors."""
+    """The key that its id has among predecessors; None where it has no id yet."""
 
     id: int
+    _has_result: ClassVar[bool] = True
 
 
 AnyPredecessor: TypeAlias = Predecessor | int | Mapping[str, Any]
@@ -43,27 +44,37 @@ def result_of(source: AnyPredecessor, *path: str | int) -> Any:
     """Stands for the result of a job, or for those of a group's members, as the value of a parameter; of it what keys
     and places lead to. The job that has such a parameter comes after that one.
     """
+    (source,) = checked([source])
+    if isinstance(source, Predecessor) and not source._has_result:
+        raise TypeError(f"{source!r} has no result; a job or a group has")
     steps = (str(step).translate(_IN_A_POINTER) for step in path)
     return ResultOf(source, "".join(f"/{step}" for step in steps))
 
 
-def named(one: AnyPredecessor) -> JsonObject:
-    """As the socket names it. Raises TypeError for what has no id, as it is not submitted."""
-    if isinstance(one, Predecessor) and one._word is not None:
-        return {one._word: one.id}
-    if isinstance(one, int) and not isinstance(one, bool):
-        return {"id": one}
-    if isinstance(one, Mapping):
-        return dict(one)
-    if isinstance(one, Predecessor):
-        raise TypeError(f"{one!r} has no id: submit it before, or both in one flow")
-    raise TypeError(f"a job comes after jobs and groups, or ids of jobs, not after {one!r}")
+def checked(after: Iterable[AnyPredecessor]) -> tuple[AnyPredecessor, ...]:
+    """The same. Raises TypeError for what no job can come after."""
+    if isinstance(after, Predecessor | Mapping | str | int):
+        raise TypeError(f"after is a list of what the job comes after, not {after!r}")
+    given: tuple[Any, ...] = tuple(after)
+    for one in given:
+        if not isinstance(one, Predecessor | int | Mapping) or isinstance(one, bool):
+            raise TypeError(f"a job comes after jobs and groups, or ids of jobs, not after {one!r}")
+    return given
 
 
 def all_named(after: Iterable[AnyPredecessor]) -> list[JsonObject]:
-    if isinstance(after, Predecessor | Mapping | str) or not isinstance(after, Iterable):
-        raise TypeError(f"after is a list of what the job comes after, not {after!r}")
-    return [named(one) for one in after]
+    return [named(one) for one in checked(after)]
+
+
+def named(one: AnyPredecessor) -> JsonObject:
+    """As the socket names it. Raises TypeError for what has no id, as it is not submitted."""
+    if isinstance(one, Mapping):
+        return dict(one)
+    if isinstance(one, int):
+        return {"id": one}
+    if one._word is None:
+        raise TypeError(f"{one!r} has no id: submit it before, or both in one flow")
+    return {one._word: one.id}
 
 
 def in_group(group: AnyPredecessor) -> JsonObject:

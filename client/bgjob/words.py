@@ -12,6 +12,10 @@ INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1
 KEY_LENGTHS: Final = range(1, 256)
 """How many characters an idempotency key may have."""
+MAX_JOBS: Final = 10_000
+"""How many jobs a request may have."""
+MAX_GROUP_DEPTH: Final = 8
+"""How many groups may be in one another."""
 
 
 class Status(StrEnum):

@@ -101,6 +101,29 @@ def use_right_calls(day: date) -> None:
     assert_type(bgjob.call_function(vacuum).options(priority=1).submit(Client()).result(), int)
 
 
+def use_flows(day: date, client: Client) -> None:
+    build = bgjob.job(Report.build, day, title="Sales")
+    assert_type(build, Draft[str])
+    fetch = bgjob.job(Report.fetch, url=bgjob.result_of(build, "url")).options(after=[build], if_failed="run")
+    named = bgjob.job("shop.Report", "build", {"day": "2026-12-04"}, 1, after=[build, 12], name="named")
+    assert_type(named, Draft)
+    assert_type(bgjob.job(Report, "build", queue="mail"), Draft)
+    pages = bgjob.group((bgjob.job(Weekly.week, number) for number in range(3)), name="pages")
+    submitted = bgjob.chain(build, pages, [fetch, named]).and_(bgjob.call_function(vacuum)).submit(client)
+    assert_type(submitted, bgjob.Submitted)
+    assert_type(submitted[build].result(), str)
+    assert_type(submitted[fetch].result(), bytes)
+    assert_type(submitted[named], Job)
+    assert_type(submitted[pages], bgjob.JobGroup)
+    assert_type(submitted.last.result(), Any)
+    assert_type(client.submit_flow(pages).groups[0], bgjob.JobGroup)
+    assert_type(submitted[pages].add(build, named)[build], Job[str])
+    steps: list[bgjob.Step] = [build, pages]
+    assert_type(bgjob.chain(*steps).submit().jobs[0], Job)
+    told: Draft[str] = bgjob.job("shop.Report", "build")
+    told.submit()
+
+
 def use_jobs(day: date, client: Client) -> None:
     texts: list[Job[str]] = [client.submit(Report.build, day=day)]
     assert_type(bgjob.as_completed(texts), Iterator[Job[str]])
@@ -116,6 +139,9 @@ def use_jobs(day: date, client: Client) -> None:
 
 
 async def use_coroutines(day: date, client: AsyncClient) -> None:
+    build = bgjob.job(Report.build, day)
+    assert_type(await bgjob.chain(build).submit(client), bgjob.AsyncSubmitted)
+    assert_type((await client.submit_flow(build))[build], AsyncJob[str])
     assert_type(await client.submit(Report.build, day=day), AsyncJob[str])
     assert_type(await (await client.submit(Report.fetch, "")).result(), bytes)
     assert_type(await client.submit_function(vacuum, full=True), AsyncJob[int])
@@ -123,6 +149,18 @@ async def use_coroutines(day: date, client: AsyncClient) -> None:
     assert_type(await (await bgjob.call_function(ask, "").submit(client)).result(1.0), str)
     submitting = asyncio.create_task(bgjob.call(Report.build, day).submit(client))
     assert_type(await submitting, AsyncJob[str])
+
+
+def use_wrong_flows(day: date, client: Client) -> None:
+    build = bgjob.job(Report.build, day)
+    bgjob.job(Report.build, dya=day)  # wrong
+    bgjob.job(Report.build, day="2026-11-25")  # wrong
+    bgjob.job("shop.Report", "build", dealy=3)  # wrong
+    bgjob.chain(build, "shop.Report")  # wrong
+    bgjob.group(build, 12)  # wrong
+    build.options(after=["shop.Report"])  # wrong
+    divmod(bgjob.chain(build).submit(client)[build].result(), 2)  # wrong
+    bgjob.result_of("shop.Report")  # wrong
 
 
 def use_wrong_calls(day: date, client: Client) -> None:

@@ -20,7 +20,7 @@ _PATTERNS: Final = (
     (r"\bawait ", ""),
     (r"\bAwaitable\[((?:[^][]|\[[^][]*\])*)\]", r"\1"),
     (r"\bAsyncGenerator\[([\w[\]]+), None\]", r"Iterator[\1]"),
-    (r"\bAsync(Client|Following|Job|JobGroup)\b", r"\1"),
+    (r"\bAsync(Client|Following|Job|JobGroup|Submitted)\b", r"\1"),
     (r"__a(enter|exit)__", r"__\1__"),
     (r"\banext\(", "next("),
     (r"\basyncio\.sleep\(", "time.sleep("),
@@ -31,8 +31,8 @@ _PATTERNS: Final = (
 _TEXTS: Final = (
     ("import asyncio\n", ""),
     (
-        "import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable,",
-        "import Callable, Coroutine, Iterable, Iterator,",
+        "    AsyncGenerator,\n    Awaitable,\n    Callable,\n",
+        "    Callable,\n    Iterator,\n",
     ),
     (
         '"""The client for asyncio: the names of `Client` and `Job` as coroutines and async iterators.\n',

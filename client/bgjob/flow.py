@@ -1,0 +1,277 @@
+"""What people make flows of: drafts of jobs, chains and groups of these; what they come to is in `layout`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Concatenate, Unpack, overload
+
+from bgjob import calls, predecessors, typed
+from bgjob.layout import GroupStep, JobStep, Layout, PlacedGroup, PlacedJob, Places, Step
+from bgjob.predecessors import ResultOf, result_of
+from bgjob.shared_client import shared_client
+from bgjob.typed import P, R, TypedCall
+from bgjob.words import IfFailed
+
+if TYPE_CHECKING:
+    from bgjob.aio import AsyncClient, AsyncJob, AsyncSubmitted
+    from bgjob.calls import Options
+    from bgjob.client import Client, Job, Submitted
+    from bgjob.codec import JsonObject
+
+__all__ = ["Chain", "Draft", "Flow", "Group", "Step", "chain", "group", "job", "result_of"]
+
+
+@overload
+def job(
+    class_name: str | type,
+    method_name: str,
+    parameters: JsonObject | None = None,
+    retry_count: int = 0,
+    *,
+    name: str | None = None,
+    **options: Unpack[Options],
+) -> Draft: ...
+@overload
+def job(method: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Draft[R]: ...
+def job(*args: Any, **kwargs: Any) -> Draft[Any]:
+    """A job that is not submitted yet: by names, with the options of `run_background_job`, or as the call of a method,
+    whose arguments a type checker checks. `after` may have drafts of the same flow, and steps. `name`: what errors call
+    it.
+
+    Raises TypeError and ValueError for what no daemon is asked for.
+    """
+    if args and callable(args[0]) and not isinstance(args[0], type):
+        return Draft(typed.of_method(args[0], args[1:], kwargs))
+    return _by_names(*args, **kwargs)
+
+
+def _by_names(
+    class_name: str | type,
+    method_name: str,
+    parameters: JsonObject | None = None,
+    retry_count: int = 0,
+    *,
+    name: str | None = None,
+    **options: Unpack[Options],
+) -> Draft[Any]:
+    call = TypedCall(calls.class_name_of(class_name), method_name, parameters or {})
+    return Draft(call, options, retry_count, name)
+
+
+def chain(*steps: Step | Iterable[Step]) -> Chain:
+    """Each step after the one before: a step is a draft, a group or a chain."""
+    return Chain(_steps(steps))
+
+
+def group(
+    *steps: Step | Iterable[Step],
+    name: str | None = None,
+    idempotency_key: str | None = None,
+    open: bool = False,
+) -> Group:
+    """Steps side by side, which a daemon counts as one group: what comes after it comes after all of them. One that is
+    `open` takes members until somebody seals it.
+    """
+    return Group(_steps(steps), {"name": name, "idempotency_key": idempotency_key, "open": open})
+
+
+def _steps(given: Iterable[Any]) -> tuple[Step, ...]:
+    """The steps, each by itself or several in an iterable. Raises TypeError for what is none."""
+    found: list[Step] = []
+    for one in given:
+        if isinstance(one, Step):
+            found.append(one)
+        elif isinstance(one, Iterable) and not isinstance(one, str | Mapping):
+            found += _steps(one)
+        else:
+            raise TypeError(
+                f"a step is a draft, a group or a chain, not {one!r}; a stored job goes into after="
+            )
+    return tuple(found)
+
+
+class Draft(JobStep[R]):
+    """A job that is not submitted yet; it does not change, and each `submit` makes a job of it. In a flow it is one job
+    however often it stands there.
+    """
+
+    _has_jobs = True
+
+    def __init__(
+        self,
+        call: TypedCall,
+        options: Options | None = None,
+        retry_count: int = 0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._call = call
+        self._retry_count = retry_count
+        self._name = _checked_name(name)
+        self._options: Options = _checked_options(options or {})
+        _check_parameters(call.parameters)
+
+    def __repr__(self) -> str:
+        named = "" if self._name is None else f" {self._name!r},"
+        return f"<Draft{named} of {self._call.class_name}::{self._call.method_name}>"
+
+    def options(self, **options: Unpack[Options]) -> Draft[R]:
+        """The same with these options, which are those of `run_background_job`, besides its own."""
+        return Draft(self._call, {**self._options, **options}, self._retry_count, self._name)
+
+    def and_(self, *steps: Step | Iterable[Step]) -> Flow:
+        """This and other steps in one request, side by side."""
+        return Flow((self, *_steps(steps)))
+
+    @overload
+    def submit(self, client: Client | None = None) -> Job[R]: ...
+    @overload
+    def submit(self, client: AsyncClient) -> Coroutine[Any, Any, AsyncJob[R]]: ...
+    def submit(self, client: Client | AsyncClient | None = None) -> Job[R] | Coroutine[Any, Any, AsyncJob[R]]:
+        """Submit it by this client, else by the one that the process shares; an AsyncClient's is to be awaited. What
+        comes after other drafts is submitted with these.
+        """
+        asked = (*self._call, self._retry_count)
+        return (client or shared_client()).run_background_job(*asked, **self._options)
+
+    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
+        given, taken = predecessors.split(self._call.parameters)
+        options: dict[str, Any] = {**self._options}
+        after = tuple(options.pop("after", None) or ())
+        fields = calls.job_of(
+            self._call.class_name, self._call.method_name, given, self._retry_count, options
+        )
+        made = PlacedJob(self, self._name, fields, after, taken)
+        return (layout.put_job(made, before, within),)
+
+    def _places(self, layout: Layout) -> Places:
+        return layout.place_of(self)
+
+
+class _Steps(Step):
+    """Several steps, which are submitted as one flow."""
+
+    def __init__(self, steps: tuple[Step, ...]) -> None:
+        super().__init__()
+        self._steps = steps
+        self._has_jobs = any(step._has_jobs for step in steps)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self._steps)}>"
+
+    def and_(self, *steps: Step | Iterable[Step]) -> Flow:
+        """This and other steps in one request, side by side."""
+        return Flow((self, *_steps(steps)))
+
+    @overload
+    def submit(self, client: Client | None = None) -> Submitted: ...
+    @overload
+    def submit(self, client: AsyncClient) -> Coroutine[Any, Any, AsyncSubmitted]: ...
+    def submit(
+        self, client: Client | AsyncClient | None = None
+    ) -> Submitted | Coroutine[Any, Any, AsyncSubmitted]:
+        """Submit all of it by this client, else by the one that the process shares; an AsyncClient's is to be awaited.
+
+        Raises ValueError for what has no order, TooLargeError for what fits in no request but for a group alone, and
+        the refusals of a submit. A repeat after an error goes on where that was; else each submit makes new jobs.
+        """
+        return (client or shared_client()).submit_flow(self)
+
+
+class Chain(_Steps):
+    """Steps one after the other."""
+
+    def __init__(self, steps: tuple[Step, ...]) -> None:
+        inner = (one._steps if isinstance(one, Chain) and one._has_jobs else (one,) for one in steps)
+        super().__init__(tuple(step for several in inner for step in several))
+
+    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
+        if not self._has_jobs:
+            layout.pass_by(self, before)
+        for step in self._steps:
+            before = step._lay(layout, before, within)
+        return before
+
+    def _places(self, layout: Layout) -> Places:
+        last = next((step for step in reversed(self._steps) if step._has_jobs), None)
+        return layout.place_of(self) if last is None else last._places(layout)
+
+
+class Group(_Steps, GroupStep):
+    """Steps side by side, which become a group."""
+
+    def __init__(self, steps: tuple[Step, ...], fields: JsonObject) -> None:
+        super().__init__(steps)
+        self._fields = fields
+        self._has_jobs = self._has_jobs or fields["open"]
+
+    def __repr__(self) -> str:
+        named = "" if self._fields["name"] is None else f" {self._fields['name']!r},"
+        return f"<Group{named} of {len(self._steps)}>"
+
+    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
+        placed = layout.put_group(self, self._fields, within)
+        for step in self._steps:
+            step._lay(layout, before, placed)
+        return (placed,) if self._has_jobs else layout.pass_by(self, before)
+
+    def _places(self, layout: Layout) -> Places:
+        return layout.place_of(self)
+
+
+class Flow(_Steps):
+    """Steps side by side that are no group."""
+
+    def and_(self, *steps: Step | Iterable[Step]) -> Flow:
+        """This and other steps in one request, side by side."""
+        return Flow((*self._steps, *_steps(steps)))
+
+    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
+        if not self._has_jobs:
+            layout.pass_by(self, before)
+        after = [place for step in self._steps for place in step._lay(layout, before, within)]
+        return tuple(dict.fromkeys(after))
+
+    def _places(self, layout: Layout) -> Places:
+        if not self._has_jobs:
+            return layout.place_of(self)
+        places = [place for step in self._steps for place in step._places(layout)]
+        return tuple(dict.fromkeys(places))
+
+
+# What can be seen of a draft before anybody is asked
+
+
+def _checked_name(name: str | None) -> str | None:
+    if name is not None and (not 1 <= len(name) <= 64 or name.startswith("#")):
+        raise ValueError(f"the name of a job has 1 to 64 characters, and begins with no #, unlike {name!r}")
+    return name
+
+
+def _checked_options(options: Options) -> Options:
+    """The same, `after` as a tuple. Raises TypeError, ValueError."""
+    checked: Options = {**options}
+    after = options.get("after")
+    if after is not None:
+        checked["after"] = predecessors.checked(after)
+    if options.get("if_failed") not in (None, *IfFailed):
+        raise ValueError(f"if_failed is one of {', '.join(IfFailed)}, not {options['if_failed']!r}")
+    group = options.get("group")
+    if group is not None:
+        predecessors.in_group(group)
+    return checked
+
+
+def _check_parameters(parameters: Any) -> None:
+    """Raises TypeError for a result in any other place than as the value of a parameter."""
+    given, _taken = predecessors.split(parameters)
+    level = [given]
+    while level:
+        found = next((one for one in level if isinstance(one, ResultOf)), None)
+        if found is not None:
+            raise TypeError(f"{found!r} is the value of a parameter, and no part of one")
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, _INNER))
+        level = [part for parts in inner for part in parts]
+
+
+_INNER = (dict, list, tuple, set, frozenset)

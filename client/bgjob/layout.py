@@ -1,0 +1,266 @@
+"""Who comes after whom in a flow, and who is in which group, in an order in which a daemon takes them; no I/O here.
+
+What people make steps with is in `flow`, what is asked of a daemon in `flow_requests`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+from typing import Any, Final, Generic, TypeAlias
+
+from bgjob.codec import JsonObject
+from bgjob.predecessors import AnyPredecessor, Predecessor, ResultOf, named
+from bgjob.typed import R
+from bgjob.words import MAX_GROUP_DEPTH
+
+
+class Step(Predecessor):
+    """What is submitted together: the draft of a job, or several steps. It does not change."""
+
+    _has_result = False
+    _has_jobs: bool
+    """Whether anything may have to end before what comes after it."""
+
+    def __init__(self) -> None:
+        self._keys_left: list[list[str]] = []  # of submits that have ended in an error: a repeat has the same
+
+    def _lay(self, layout: Layout, before: Places, within: PlacedGroup | None) -> Places:
+        """Take its place behind what is before it, in a group; what the next step comes after."""
+        raise NotImplementedError
+
+    def _places(self, layout: Layout) -> Places:
+        """What a job comes after that comes after this. Raises ValueError where it has no place."""
+        raise NotImplementedError
+
+
+class JobStep(Step, Generic[R]):
+    """A step that becomes a job; R is what its method returns."""
+
+    _has_result = True
+
+
+class GroupStep(Step):
+    """A step that becomes a group."""
+
+    _has_result = True
+
+
+class PlacedGroup:
+    """A group of the flow; `within` is the one that it is a member of. `fields`: name, open, idempotency_key."""
+
+    def __init__(self, step: Step, fields: JsonObject) -> None:
+        self.step = step
+        self.fields = fields
+        self.within: PlacedGroup | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.fields["open"])
+
+
+class PlacedJob:
+    """A job of the flow: the fields of Submit, but for what names others; each of these as the draft has it, in
+    `own_after` and `taken`, and by its place, in `after` and `sources`.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        name: str | None,
+        fields: JsonObject,
+        own_after: tuple[AnyPredecessor, ...],
+        taken: dict[str, ResultOf],
+    ) -> None:
+        self.step = step
+        self.name = name
+        self.fields = fields
+        self.own_after = own_after
+        self.taken = taken
+        self.within: PlacedGroup | None = None
+        self.before: dict[Place, None] = {}
+        self.after: list[Target] = []
+        self.sources: dict[str, Target] = {}
+
+    @property
+    def targets(self) -> list[Target]:
+        """All that it comes after."""
+        return [*self.after, *self.sources.values()]
+
+
+Place: TypeAlias = PlacedJob | PlacedGroup
+Places: TypeAlias = tuple[Place, ...]
+Target: TypeAlias = Place | tuple[str, Any]
+"""What a job comes after: in the flow, or stored already, by a word of the socket and its id."""
+
+
+class Layout:
+    """The jobs and groups of a flow, those of several steps side by side. Raises ValueError for what has no order, and
+    for what is in two groups.
+    """
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        self._laid: list[Place] = []
+        self._jobs: dict[Step, PlacedJob] = {}
+        self._groups: dict[Step, PlacedGroup] = {}
+        self._passed: dict[Step, dict[Place, None]] = {}
+        for step in steps:
+            step._lay(self, (), None)
+        for job in self._jobs.values():
+            self._name_targets(job)
+        self.groups: list[PlacedGroup] = []
+        """Each before those that are in it, or that come after it."""
+        self.jobs: list[PlacedJob] = []
+        """Each after all that it comes after, those of a group together."""
+        for place in _Order(self._laid).places():
+            self.groups += [place] if isinstance(place, PlacedGroup) else []
+            self.jobs += [place] if isinstance(place, PlacedJob) else []
+
+    # How steps take their places
+
+    def put_job(self, made: PlacedJob, before: Places, within: PlacedGroup | None) -> PlacedJob:
+        """The job of a step, which may have been put before."""
+        job = self._jobs.get(made.step)
+        if job is None:
+            job = self._jobs[made.step] = made
+            self._laid.append(job)
+        _enter(job, within)
+        job.before |= dict.fromkeys(before)
+        return job
+
+    def put_group(self, step: Step, fields: JsonObject, within: PlacedGroup | None) -> PlacedGroup:
+        group = self._groups.get(step)
+        if group is None:
+            group = self._groups[step] = PlacedGroup(step, fields)
+            group.within = within
+            self._laid.append(group)
+            if len(list(_enclosing(group))) >= MAX_GROUP_DEPTH:
+                raise ValueError(
+                    f"{step!r} is in too many groups: at most {MAX_GROUP_DEPTH} are in one another"
+                )
+        _enter(group, within)
+        return group
+
+    def pass_by(self, step: Step, before: Places) -> Places:
+        """Have what comes after a step without jobs come after what is before it."""
+        self._passed.setdefault(step, {}).update(dict.fromkeys(before))
+        return before
+
+    def place_of(self, step: Step) -> Places:
+        """Raises ValueError for a step that has none."""
+        if step in self._passed:
+            return tuple(self._passed[step])
+        place = self._jobs.get(step) or self._groups.get(step)
+        if place is None:
+            raise ValueError(
+                f"{step!r} is not in the flow: put it there by and_, or give the job that it became"
+            )
+        return (place,)
+
+    # Who comes after whom
+
+    def _name_targets(self, job: PlacedJob) -> None:
+        own = [target for one in job.own_after for target in self._targets(one)]
+        job.after = list(dict.fromkeys([*job.before, *own]))
+        job.sources = {name: self._source(result.source) for name, result in job.taken.items()}
+        if job.targets and job.fields["options"].get("delay") is not None:
+            raise ValueError(
+                f"{job.step!r} has a delay and comes after others: from when on it is, nobody can say"
+            )
+
+    def _targets(self, one: AnyPredecessor) -> tuple[Target, ...]:
+        return one._places(self) if isinstance(one, Step) else (_stored(one),)
+
+    def _source(self, one: AnyPredecessor) -> Target:
+        """The group itself, also where it is empty: its results are none."""
+        if isinstance(one, GroupStep) and one in self._groups:
+            return self._groups[one]
+        (source,) = self._targets(one)
+        return source
+
+
+def _stored(one: AnyPredecessor) -> Target:
+    ((word, value),) = named(one).items()
+    return word, value
+
+
+def _enter(place: Place, within: PlacedGroup | None) -> None:
+    """Raises ValueError where it is in another group."""
+    if within is None:
+        return
+    if place.within not in (None, within):
+        raise ValueError(f"{place.step!r} is in two groups")
+    place.within = within
+
+
+def _enclosing(place: Place) -> Iterator[PlacedGroup]:
+    """The groups that it is in, the innermost first."""
+    group = place.within
+    while group is not None:
+        yield group
+        group = group.within
+
+
+_NO_ORDER: Final = "the flow has no order: {}"
+_BLOCKS: Final = "; what jobs of a group come after is in it as well, or ends before the group begins"
+
+
+class _Order:
+    """A group with all that is in it is one node among its neighbours, and each is sorted by itself: so what a member
+    comes after is in its group, or before all of that.
+    """
+
+    def __init__(self, places: list[Place]) -> None:
+        self._sorters: dict[PlacedGroup | None, TopologicalSorter[Place]] = {None: TopologicalSorter()}
+        self._because: dict[tuple[Place, Place], tuple[PlacedJob, Place]] = {}
+        for place in places:
+            if isinstance(place, PlacedGroup):
+                self._sorters[place] = TopologicalSorter()
+        for place in places:
+            self._sorters[place.within].add(place)
+            if isinstance(place, PlacedJob):
+                self._add_edges(place)
+
+    def places(self, within: PlacedGroup | None = None) -> Iterator[Place]:
+        """Raises ValueError."""
+        try:
+            ordered = list(self._sorters[within].static_order())
+        except CycleError as error:
+            raise ValueError(_NO_ORDER.format(self._circle(error.args[1]))) from None
+        for place in ordered:
+            yield place
+            if isinstance(place, PlacedGroup):
+                yield from self.places(place)
+
+    def _add_edges(self, job: PlacedJob) -> None:
+        for target in job.targets:
+            if not isinstance(target, tuple):
+                within, later, earlier = _neighbours(job, target)
+                self._sorters[within].add(later, earlier)
+                self._because.setdefault((later, earlier), (job, target))
+
+    def _circle(self, circle: list[Place]) -> str:
+        """Who comes after whom, once round."""
+        pairs = [self._because[later, earlier] for earlier, later in pairwise(circle)]
+        told = "; ".join(f"{job.step!r} comes after {target.step!r}" for job, target in reversed(pairs))
+        return told + (_BLOCKS if any(isinstance(place, PlacedGroup) for place in circle) else "")
+
+
+def _neighbours(job: PlacedJob, target: Place) -> tuple[PlacedGroup | None, Place, Place]:
+    """The innermost group that both are in, and what there has them in it, or is them. Raises ValueError where the job
+    comes after its own group.
+    """
+    around: dict[PlacedGroup | None, Place] = {}
+    inner: Place = target
+    for group in (*_enclosing(target), None):
+        around[group] = inner
+        inner = group or inner
+    inner = job
+    for group in (*_enclosing(job), None):
+        if group is target:
+            raise ValueError(_NO_ORDER.format(f"{job.step!r} is in {target.step!r}, and comes after it"))
+        if group in around:
+            return group, inner, around[group]
+        inner = group or inner
+    raise AssertionError  # all are in the flow

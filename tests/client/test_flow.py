@@ -1,0 +1,382 @@
+"""Flows as they are asked for: who comes after whom, what has no order, what takes several requests; with no daemon."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import bgjob
+from bgjob import Client, Draft, Step, TooLargeError, call, chain, group, job, result_of
+from bgjob.answers import StoredMany
+from bgjob.calls import check_frame
+from bgjob.codec import JsonObject
+from bgjob.errors import IdempotencyConflictError, InvalidParameterError, QueueFullError
+from bgjob.flow_requests import Retries, Stored, asking
+from bgjob.keys import is_made_here
+from bgjob.words import MAX_FRAME
+from tests.client.jobs_of_tests import Plain
+
+REPORT = "myapp.jobs.Report"
+
+
+def draft(method: str, parameters: JsonObject | None = None, **options: Any) -> Draft:
+    return job(REPORT, method, parameters, name=method, **options)
+
+
+def asked(*steps: Step, within: int | None = None) -> JsonObject:
+    """The one request for steps side by side."""
+    request: JsonObject = next(asking(steps, [], Retries(None, None), within)).parameters
+    return request
+
+
+def order(*steps: Step) -> dict[str, list[str]]:
+    """The jobs in their order, each with what it comes after."""
+    return {
+        one["ref"]: [next(iter(of.values())) for of in one["options"].get("after", [])]
+        for one in asked(*steps)["jobs"]
+    }
+
+
+# Chains and groups
+
+
+def test_each_step_of_a_chain_comes_after_the_one_before() -> None:
+    a, b, c = draft("a"), draft("b"), draft("c")
+    assert order(chain(a, b, c)) == {"a": [], "b": ["a"], "c": ["b"]}
+    assert order(chain(chain(a, chain(b)), c)) == order(chain([a, b], c)) == order(chain(a, b, c))
+
+
+def test_what_comes_after_a_group_comes_after_all_of_it() -> None:
+    members = [draft("a"), chain(draft("b"), draft("c"))]
+    request = asked(chain(draft("first"), group(members, name="pages"), draft("last")))
+    named = {one["ref"]: one["options"] for one in request["jobs"]}
+    assert list(named) == ["first", "a", "b", "c", "last"]
+    assert named["last"]["after"] == [{"group_ref": "#g0"}]
+    assert [named[member]["after"] for member in "abc"] == [
+        [{"ref": "first"}],
+        [{"ref": "first"}],
+        [{"ref": "b"}],
+    ]
+    assert all(named[member]["group"] == {"ref": "#g0"} for member in "abc")
+    (pages,) = request["groups"]
+    assert is_made_here(pages.pop("idempotency_key"))
+    assert pages == {"ref": "#g0", "name": "pages"}
+
+
+def test_a_group_in_a_group_is_a_member_of_it() -> None:
+    outer = group(draft("a"), group(draft("b"), name="inner", open=True, idempotency_key="k"), name="outer")
+    first, second = asked(outer)["groups"]
+    assert (first["name"], "group" in first) == ("outer", False)
+    assert second == {
+        "ref": "#g1",
+        "name": "inner",
+        "open": True,
+        "idempotency_key": "k",
+        "group": {"ref": "#g0"},
+    }
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [group(), chain(), group(chain(), group(name="x")), chain(chain(), group()), group().and_(chain())],
+)
+def test_a_step_without_jobs_cuts_no_chain(empty: Step) -> None:
+    a, b = draft("a"), draft("b")
+    assert order(chain(a, empty, b)) == {"a": [], "b": ["a"]}
+    assert order(chain(empty, a, b)) == {"a": [], "b": ["a"]}
+    assert order(chain(a, empty).and_(draft("c", after=[empty]))) == {"a": [], "c": ["a"]}
+
+
+def test_an_open_group_without_members_is_waited_for() -> None:
+    assert order(chain(draft("a"), group(open=True), draft("b"))) == {"a": [], "b": ["#g0"]}
+
+
+def test_a_draft_that_is_there_twice_is_one_job() -> None:
+    a, b, c = draft("a"), draft("b"), draft("c")
+    assert order(chain(a, c).and_(chain(b, c), a)) == {"a": [], "b": [], "c": ["a", "b"]}
+    assert order(chain(a, c), chain(b, c)) == {"a": [], "b": [], "c": ["a", "b"]}
+
+
+def test_a_job_comes_after_drafts_steps_and_what_is_stored() -> None:
+    a, b, stored = draft("a"), draft("b"), bgjob.Job(Client("/x"), 7)
+    pages = chain(b, group(draft("c"), draft("d")))
+    last = draft("last", after=[a, pages, stored, 12, {"group": 5}, 12])
+    after = asked(last.and_(a, pages))["jobs"][-1]["options"]["after"]
+    assert after == [{"ref": "a"}, {"group_ref": "#g0"}, {"id": 7}, {"id": 12}, {"group": 5}]
+
+
+def test_all_that_a_group_waits_for_stands_before_its_first_member() -> None:
+    late = draft("late")
+    members = group(draft("a"), draft("b", after=[late]))
+    assert list(order(members, late)) == ["late", "a", "b"]
+
+
+def test_a_step_between_two_side_by_side_comes_after_both() -> None:
+    a, b, c = draft("a"), draft("b"), draft("c")
+    assert order(chain(a.and_(b), c)) == {"a": [], "b": [], "c": ["a", "b"]}
+
+
+def test_a_chain_of_thousands_made_one_by_one_has_an_order() -> None:
+    flow = chain()
+    for number in range(2000):
+        flow = chain(flow, job(REPORT, "page", name=str(number)))
+    assert list(order(flow)) == [str(number) for number in range(2000)]
+
+
+# What has no order
+
+
+def test_a_circle_is_named_with_its_jobs() -> None:
+    a = draft("a")
+    b = draft("b", after=[a])
+    c = draft("c", after=[b])
+    with pytest.raises(ValueError, match="the flow has no order") as circle:
+        asked(chain(c, a), b)
+    told = re.findall(r"<Draft '(.)', of myapp.jobs.Report::.> comes after <Draft '(.)'", str(circle.value))
+    assert set(told) == {("b", "a"), ("c", "b"), ("a", "c")}
+
+
+def test_what_a_member_comes_after_is_not_after_another_member() -> None:
+    a = draft("a")
+    between = draft("between", after=[a])
+    with pytest.raises(
+        ValueError, match=r"'b',.*'between',.*'a',.*is in it as well, or ends before the group"
+    ):
+        asked(group(a, draft("b", after=[between])).and_(between))
+
+
+def test_a_member_does_not_come_after_its_own_group() -> None:
+    a = draft("a")
+    pages = group(a)
+    with pytest.raises(ValueError, match=r"<Draft 'a',.*is in <Group of 1>, and comes after it"):
+        asked(chain(pages, a))
+
+
+@pytest.mark.parametrize("both", [lambda a: group(a).and_(group(a)), lambda a: group(group(a), a)])
+def test_a_job_is_in_one_group_alone(both: Callable[[Draft], Step]) -> None:
+    with pytest.raises(ValueError, match=r"<Draft 'a',.*is in two groups"):
+        asked(both(draft("a")))
+
+
+def test_what_is_not_in_the_flow_is_no_predecessor() -> None:
+    a = draft("a")
+    for after in (a, chain(a), group(a)):
+        with pytest.raises(ValueError, match=r"is not in the flow: put it there by and_"):
+            asked(draft("b", after=[after]))
+    with pytest.raises(TypeError, match="has no id: submit it before, or both in one flow"):
+        draft("b", after=[a]).submit(Client("/x"))
+
+
+def test_groups_are_in_one_another_eight_deep_at_most() -> None:
+    flow: Step = draft("a")
+    for _ in range(8):
+        flow = group(flow)
+    assert len(asked(flow)["groups"]) == 8
+    with pytest.raises(ValueError, match="at most 8 are in one another"):
+        asked(group(flow))
+
+
+def test_two_jobs_of_a_flow_have_two_names() -> None:
+    with pytest.raises(ValueError, match="two jobs of the flow are called 'a'"):
+        asked(chain(draft("a"), draft("b"), draft("a")))
+
+
+def test_a_delay_does_not_go_with_what_a_job_comes_after() -> None:
+    with pytest.raises(ValueError, match="has a delay and comes after others"):
+        asked(chain(draft("a"), draft("b", delay=5)))
+
+
+# Results
+
+
+def test_a_result_is_taken_and_so_waited_for() -> None:
+    a, pages = draft("a"), group(draft("b"), draft("c"))
+    given = {"day": 3, "rows": result_of(a, "rows", 0), "all": result_of(pages), "old": result_of(12, "x/y")}
+    last = draft("last", given)
+    jobs = asked(last.and_(a, pages))["jobs"]
+    assert [one["ref"] for one in jobs] == ["a", "b", "c", "last"]
+    assert jobs[-1]["parameters"] == {"day": 3}
+    assert jobs[-1]["options"]["take"] == {
+        "rows": {"of": {"ref": "a"}, "pointer": "/rows/0"},
+        "all": {"of": {"group_ref": "#g0"}},
+        "old": {"of": {"id": 12}, "pointer": "/x~1y"},
+    }
+
+
+def test_an_empty_group_has_results_though_nothing_waits_for_it() -> None:
+    none = group()
+    (job,) = asked(chain(none, draft("last", {"all": result_of(none)})))["jobs"]
+    assert "after" not in job["options"]
+    assert job["options"]["take"] == {"all": {"of": {"group_ref": "#g0"}}}
+
+
+def test_what_is_called_by_a_type_checked_call_takes_results_too() -> None:
+    first = job(Plain.echo, value=1)
+    last = call(Plain.echo, value=result_of(first))
+    jobs = asked(chain(first, last))["jobs"]
+    assert [one["method_name"] for one in jobs] == ["echo", "echo"]
+    assert jobs[1]["options"]["take"] == {"value": {"of": {"ref": "#0"}}}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda result: draft("a", {"rows": [result]}),
+        lambda result: draft("a", {"rows": {"first": ({result: 1}, {"x": result})}}),
+        lambda result: job(Plain.whole, params=result),
+        lambda result: draft("a", {"text": f"all of {result}"}),
+        lambda result: result_of(chain(draft("a"))),
+        lambda result: result_of(None),  # type: ignore[arg-type]
+    ],
+)
+def test_a_result_in_a_wrong_place_is_a_mistake_at_once(made: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError):
+        made(result_of(draft("first")))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: draft("a", after=12),
+        lambda: draft("a", after=["b"]),
+        lambda: draft("a", if_failed="ignore"),
+        lambda: draft("a", group=draft("b")),
+        lambda: job(REPORT, "a", name="#1"),
+        lambda: job(REPORT, "a", name="x" * 65),
+        lambda: chain("a.B"),  # type: ignore[arg-type]
+        lambda: group(12),  # type: ignore[arg-type]
+        lambda: job(),  # type: ignore[call-overload]
+        lambda: job("a.B"),  # type: ignore[call-overload]
+    ],
+)
+def test_what_no_daemon_is_asked_for_is_a_mistake_at_once(made: Callable[[], Any]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        made()
+
+
+def test_a_draft_keeps_what_it_was_given() -> None:
+    after = iter([12])
+    first = job(Plain, "echo", {"value": 1}, 2, after=after, if_failed="wait", queue="mail", name="first")
+    (asked_for,) = asked(first.options(priority=3))["jobs"]
+    assert asked_for.pop("options").items() >= {
+        ("if_failed", "wait"), ("queue", "mail"), ("priority", 3)
+    }  # fmt: skip
+    assert asked_for == {
+        "class_name": "tests.client.jobs_of_tests.Plain",
+        "method_name": "echo",
+        "parameters": {"value": 1},
+        "retry_count": 2,
+        "ref": "first",
+    }
+
+
+# Requests
+
+
+def answered(
+    steps: list[Step], keys_left: list[list[str]], fails_at: int | None = None, within: int | None = None
+) -> tuple[list[JsonObject], Stored | None]:
+    """What is asked of a daemon that has a job 1, then 2, and a group 5; it refuses the request of this number."""
+    made = asking(steps, keys_left, Retries(None, None), within)
+    sent: list[JsonObject] = []
+    count = 0
+    try:
+        request = next(made)
+        while True:
+            check_frame(request.request)
+            sent.append(request.parameters)
+            if len(sent) == fails_at:
+                made.throw(QueueFullError(queue="default", limit=1))
+            ids = list(range(count + 1, count + 1 + len(request.parameters["jobs"])))
+            count += len(ids)
+            request = made.send(StoredMany(ids, [5] if request.parameters.get("groups") else []))
+    except StopIteration as end:
+        return sent, end.value
+    except QueueFullError:
+        return sent, None
+
+
+def many(count: int, size: int = 1000) -> list[Draft]:
+    return [job(REPORT, "page", {"text": "x" * size, "number": number}) for number in range(count)]
+
+
+def test_a_group_that_fits_no_request_goes_in_portions_and_is_sealed_with_the_last() -> None:
+    pages = group(many(2000), name="pages")
+    sent, stored = answered([pages], [])
+    assert stored is not None
+    assert [stored.groups[pages], *stored.jobs.values()] == [5, *range(1, 2001)]
+    first, second, last = sent
+    assert first["groups"][0].items() >= {("name", "pages"), ("open", True)}
+    assert {one["options"]["group"]["ref"] for one in first["jobs"]} == {"#g0"}
+    for others in (second, last):
+        assert "groups" not in others
+        assert {one["options"]["group"]["id"] for one in others["jobs"]} == {5}
+    assert [one.get("seal") for one in sent] == [None, None, [5]]
+
+
+def test_an_open_group_stays_open_and_one_that_is_there_gets_its_members_in_portions() -> None:
+    assert all("seal" not in one for one in answered([group(many(2000), open=True)], [])[0])
+    sent, _ = answered([*many(2000)], [], within=7)
+    assert len(sent) == 3
+    assert {one["options"]["group"]["id"] for portion in sent for one in portion["jobs"]} == {7}
+    assert not any("seal" in one or "groups" in one for one in sent)
+
+
+def test_a_repeat_after_an_error_asks_for_the_same_jobs_and_the_next_one_for_others() -> None:
+    keys_left: list[list[str]] = []
+    pages = group(many(2000))
+    failed, stored = answered([pages], keys_left, fails_at=3)
+    assert stored is None
+    again, _ = answered([pages], keys_left)
+    assert again == failed
+    others, _ = answered([pages], keys_left)
+    assert {key(one) for one in jobs_of(others)}.isdisjoint(key(one) for one in jobs_of(again))
+    assert keys_left == []
+
+
+def test_keys_that_another_flow_has_are_not_used_again() -> None:
+    keys_left: list[list[str]] = []
+    made = asking([draft("a")], keys_left, Retries(None, None))
+    next(made)
+    with pytest.raises(IdempotencyConflictError):
+        made.throw(IdempotencyConflictError(id=3))
+    assert keys_left == []
+
+
+def test_jobs_keep_keys_of_their_own() -> None:
+    (first,) = asked(draft("a", idempotency_key="mine"))["jobs"]
+    assert key(first) == "mine"
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        lambda: chain(group(many(2000)), draft("last")),
+        lambda: chain(many(2000)),
+        lambda: chain(many(1)).and_(many(2000)),
+    ],
+)
+def test_another_flow_that_fits_no_request_is_too_large(flow: Callable[[], Step]) -> None:
+    with pytest.raises(TooLargeError) as error:
+        asked(flow())
+    assert error.value.parameters["limit"] == MAX_FRAME
+
+
+def test_an_error_tells_which_step_it_is_about() -> None:
+    made = asking([chain(draft("a"), draft("b"))], [], Retries(None, None))
+    next(made)
+    with pytest.raises(InvalidParameterError) as error:
+        made.throw(InvalidParameterError(parameter="jobs.1.options.queue"))
+    assert error.value.__notes__ == ["jobs.1 is <Draft 'b', of myapp.jobs.Report::b>"]
+
+
+def key(one: JsonObject) -> str:
+    text: str = one["options"]["idempotency_key"]
+    return text
+
+
+def jobs_of(sent: list[JsonObject]) -> list[JsonObject]:
+    return [job for one in sent for job in one["jobs"]]
