@@ -9,8 +9,8 @@ from bgjob.codec import JsonObject
 from bgjob.predecessors import ResultOf
 
 _FIELDS: Final = frozenset({"class_name", "method_name", "parameters", "retry_count", "options"})
-_OF_OTHERS: Final = frozenset({"after", "take", "group"})
-"""Options that name other jobs and groups, each of which the daemon looks up."""
+_OF_OTHERS: Final = frozenset({"after", "take"})
+"""Options that name what a job comes after, which a daemon looks up for each."""
 
 
 class Bulk(NamedTuple):

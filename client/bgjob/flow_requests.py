@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 from bgjob import calls
-from bgjob.answers import StoredMany
+from bgjob.bulk import try_bulk
 from bgjob.calls import Call, frame_of
 from bgjob.codec import JsonObject, Request
 from bgjob.errors import BgjobError, IdempotencyConflictError, TooLargeError
@@ -15,10 +15,10 @@ from bgjob.layout import Layout, PlacedGroup, PlacedJob, Step, Target
 from bgjob.predecessors import ResultOf
 from bgjob.words import MAX_FRAME, MAX_JOBS
 
-_ENVELOPE: Final = 1024
-"""Bytes of a portion around its jobs."""
-_ID: Final = 32
-"""Bytes that the id of a group may be longer than what it is called in the first portion."""
+T = TypeVar("T")
+
+_ENVELOPE: Final = 8 * 1024
+"""Bytes that a portion may have around its jobs."""
 
 
 class Stored(NamedTuple):
@@ -37,7 +37,7 @@ class Retries(NamedTuple):
 
 def asking(
     steps: Sequence[Step], keys_left: list[list[str]], retries: Retries, group_id: int | None = None
-) -> Generator[Call[StoredMany], StoredMany, Stored]:
+) -> Generator[Call[Any], Any, Stored]:
     """The requests of steps side by side, one after the other, each sent its answer or thrown its error; all jobs
     become members of the group, if one is given.
 
@@ -79,7 +79,7 @@ class _Flow:
             for job, key in zip(layout.jobs, keys[len(layout.groups) :], strict=True)
         ]
 
-    def requests(self) -> Generator[Call[StoredMany], StoredMany, Stored]:
+    def requests(self) -> Generator[Call[Any], Any, Stored]:
         if not self._jobs and not self._groups:
             return Stored({}, {})
         whole = calls.submit_flow(self._jobs, self._groups, [])
@@ -91,28 +91,23 @@ class _Flow:
             raise TooLargeError(limit=MAX_FRAME, size=size)
         return (yield from self._in_portions())
 
-    def _in_portions(self) -> Generator[Call[StoredMany], StoredMany, Stored]:
-        """The group stays open until its last member is stored."""
+    def _in_portions(self) -> Generator[Call[Any], Any, Stored]:
+        """The group is open until its last member is stored: a request for each portion, in bulk where that can be."""
         ids: list[int] = []
         made: list[int] = []
         into = self._group_id
-        seals = not all(group.is_open for group in self._layout.groups)
-        for portion in _portions(self._jobs):
-            groups = [{**group, "open": True} for group in self._groups] if not ids else []
-            jobs = self._jobs[portion.start : portion.stop]
-            if ids and self._groups:
-                jobs = [{**job, "options": {**job["options"], "group": {"id": into}}} for job in jobs]
-            is_last = portion.stop == len(self._jobs)
-            seal = [into] if is_last and seals and into is not None else []
-            answer = yield from self._asked(calls.submit_flow(jobs, groups, seal), portion.start)
-            ids += answer.ids
-            made += answer.groups
-            into = made[0] if made else into
+        if self._groups:
+            answer = yield calls.submit_flow([], [{**self._groups[0], "open": True}], [])
+            (into,) = made = answer.groups
+        jobs = [{**job, "options": {**job["options"], "group": {"id": into}}} for job in self._jobs]
+        for portion in _portions(jobs):
+            call = calls.submit_many(jobs[portion.start : portion.stop], None, None)
+            ids += yield from self._asked(call, portion.start)
+        if into is not None and not all(group.is_open for group in self._layout.groups):
+            yield calls.seal_group(into)
         return self._stored(ids, made)
 
-    def _asked(
-        self, call: Call[StoredMany], start: int
-    ) -> Generator[Call[StoredMany], StoredMany, StoredMany]:
+    def _asked(self, call: Call[T], start: int) -> Generator[Call[T], T, T]:
         """The answer to a request whose first job is at this place. An error gets a note of which step it is about."""
         try:
             answer = yield call
@@ -149,6 +144,8 @@ class _Flow:
 
     def _new_job(self, job: PlacedJob, key: str, retries: Retries) -> JsonObject:
         options = {**job.fields["options"], **self._in(job)}
+        if not job.targets:
+            options.pop("if_failed", None)  # a step before it had no jobs
         if job.after:
             options["after"] = list(map(self._named, job.after))
         if job.sources:
@@ -187,10 +184,12 @@ def _refs(layout: Layout) -> dict[PlacedJob | PlacedGroup, str]:
 
 
 def _portions(jobs: list[JsonObject]) -> Iterator[range]:
-    """As many of them as one request takes, and so on; the same ones each time."""
+    """As many of them as one request takes, and so on."""
+    bulk = try_bulk(jobs)
+    parts: Iterable[Any] = jobs if bulk is None else zip(bulk.each, bulk.keys, strict=True)
     start = size = 0
-    for place, job in enumerate(jobs):
-        own = len(frame_of(Request("", job))) + _ID
+    for place, part in enumerate(parts):
+        own = len(frame_of(Request("", {"": part})))
         if place > start and (size + own > MAX_FRAME - _ENVELOPE or place - start == MAX_JOBS):
             yield range(start, place)
             start, size = place, 0

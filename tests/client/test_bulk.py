@@ -74,9 +74,9 @@ def test_all_others_are_asked_for_one_by_one(jobs: list[dict[str, Any]]) -> None
     assert len(given["jobs"]) == len(jobs)
 
 
-@pytest.mark.parametrize("option", [{"after": [12]}, {"group": 5}])
-def test_jobs_that_come_after_others_or_are_in_a_group_are_asked_for_one_by_one(option: Any) -> None:
-    assert len(asked(with_options(**option), with_options(**option))["jobs"]) == 2
+def test_jobs_that_come_after_others_are_asked_for_one_by_one_and_members_of_a_group_in_bulk() -> None:
+    assert len(asked(with_options(after=[12]), with_options(after=[12]))["jobs"]) == 2
+    assert asked(with_options(group=5), with_options(group=5))["options"] == {"group": {"id": 5}}
 
 
 def test_jobs_that_take_a_result_are_asked_for_one_by_one() -> None:
