@@ -172,8 +172,10 @@ def submission(
     return {**given(job), **given(names), "options": plain}
 
 
-def _sources(take: Any) -> JsonObject:
+def _sources(take: Any) -> Any:
     """What each parameter is taken from."""
+    if not isinstance(take, Mapping):
+        return take  # a daemon refuses it
     return {
         name: given({"of": predecessors.named(source.source), "pointer": source.pointer or None})
         if isinstance(source, ResultOf)

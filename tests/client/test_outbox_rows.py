@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgjob import errors
+from bgjob import Client, Job, errors, result_of
+from bgjob import job as draft
 from bgjob.outbox.rows import Fate, Row, fate, new_row, sentence, submission
 
 NOW = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
@@ -64,6 +65,23 @@ def test_a_delay_counts_from_when_the_row_was_made() -> None:
     assert "delay" not in options
 
 
+def test_a_row_has_what_its_job_comes_after_by_ids_and_no_draft_which_has_none() -> None:
+    stored = Job(Client("/x"), 7)
+    job = {"class_name": "a.B", "method_name": "c", "parameters": {"rows": result_of(stored, "rows"), "x": 1}}
+    made = new_row({**job, "options": {"after": [stored, 12], "if_failed": "run"}}, None, None, NOW)
+    asked = submission(made).parameters
+    assert (asked["parameters"], asked["options"]["after"]) == ({"x": 1}, [{"id": 7}, {"id": 12}])
+    assert asked["options"]["take"] == {"rows": {"of": {"id": 7}, "pointer": "/rows"}}
+    with pytest.raises(TypeError, match="has no id: submit it before"):
+        row(after=[draft("a.B", "c")])
+
+
+@pytest.mark.parametrize("after", ['"12"', '[["id"]]', "[null]", "{}"])
+def test_a_row_that_somebody_else_has_written_comes_after_nothing(after: str) -> None:
+    with pytest.raises(ValueError, match="no row of an outbox"):
+        submission(Row("0" * 32, f'{{"class_name": "a.B", "options": {{"after": {after}}}}}'))
+
+
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
@@ -77,7 +95,20 @@ def test_what_no_daemon_takes_is_refused_before_the_commit(wrong: Any, error: ty
         row(**wrong)
 
 
-TEXTS = st.sampled_from(["class_name", "method_name", "parameters", "options", "check_only", "key", "a.B"])
+TEXTS = st.sampled_from(
+    [
+        "class_name",
+        "method_name",
+        "parameters",
+        "options",
+        "check_only",
+        "key",
+        "a.B",
+        "after",
+        "take",
+        "group",
+    ]
+)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=5),
@@ -121,6 +152,8 @@ def test_a_text_that_is_no_request_is_told(text: str) -> None:
         (None, Fate.DELETED),
         (errors.NotApprovedError(class_name="a.B"), Fate.REFUSED),
         (errors.InvalidParametersError(problems=[]), Fate.REFUSED),
+        (errors.JobNotFoundError(id=12), Fate.REFUSED),
+        (errors.GroupSealedError(id=5), Fate.REFUSED),
         (errors.QueueFullError(queue="mail", limit=1), Fate.WAITS),
         (errors.ClassUnavailableError(class_name="a.B", reason="x"), Fate.WAITS),
         (errors.StorageUnavailableError(reason="x"), Fate.ALL_WAIT),

@@ -52,6 +52,9 @@ _OF_ERRORS: Final[Mapping[type[errors.BgjobError], Fate]] = {
     errors.InvalidParameterError: Fate.REFUSED,
     errors.TooLargeError: Fate.REFUSED,
     errors.IdempotencyConflictError: Fate.REFUSED,
+    errors.JobNotFoundError: Fate.REFUSED,
+    errors.GroupNotFoundError: Fate.REFUSED,
+    errors.GroupSealedError: Fate.REFUSED,
     errors.ClassUnavailableError: Fate.WAITS,
     errors.QueueFullError: Fate.WAITS,
     errors.PermissionDeniedError: Fate.WAITS,
@@ -99,7 +102,10 @@ def submission(row: Row) -> Call[int]:
         if not isinstance(job.get(field), kind):
             raise ValueError(f"{row.key} is no row of an outbox: it has no {field}")
     asked = {field: job[field] for field in _FIELDS if field in job}
-    call = calls.submit({**asked, "options": {**job["options"], "idempotency_key": row.key}}, None, None)
+    try:
+        call = calls.submit({**asked, "options": {**job["options"], "idempotency_key": row.key}}, None, None)
+    except TypeError as error:
+        raise ValueError(f"{row.key} is no row of an outbox: {error}") from None
     calls.check_frame(call.request)
     return call
 
