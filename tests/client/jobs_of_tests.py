@@ -19,7 +19,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, SecretStr
 
-from bgjob import AttemptError, Client, Fail, JobContext, Retry, Snooze, run_background_job
+from bgjob import AttemptError, Client, Fail, JobContext, Retry, Snooze, job, run_background_job
 
 if TYPE_CHECKING:
     from nowhere import Unknown  # type: ignore[import-not-found]
@@ -458,3 +458,13 @@ class Offers(threading.Thread):
 
 class Silenced(Plain):
     whole = None  # type: ignore[assignment]  # what it is about
+
+
+class Flows:
+    def add(self, group_id: int) -> int:
+        return Client().group(group_id).add(job(Plain, "echo")).last.id
+
+
+class Large:
+    def text(self, size: int) -> str:
+        return "x" * size

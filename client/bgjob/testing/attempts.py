@@ -20,6 +20,7 @@ from bgjob import answers, codec
 from bgjob.codec import JsonObject
 from bgjob.jobs import AttemptError, Fail, JobContext, Retry, Snooze
 from bgjob.module_rules import is_by_place, try_caller
+from bgjob.testing import taking
 from bgjob.testing.arguments import InvalidParameters, arguments
 from bgjob.testing.error_texts import name_of, path_of, text_of, traceback_of
 from bgjob.testing.submissions import instant
@@ -134,6 +135,7 @@ def _ending(row: JsonObject, target: Target, context: JobContext, may_snooze: bo
 def _returned_or_raised(row: JsonObject, target: Target, context: JobContext, may_snooze: bool) -> _Ending:
     made = None
     try:
+        _check_taken(row)
         made = _made(target, context)
         return _Ending(Outcome.COMPLETED, 0, _as_result(_returned(target, made, row, context)))
     except Snooze as error:
@@ -142,6 +144,13 @@ def _returned_or_raised(row: JsonObject, target: Target, context: JobContext, ma
         if made is not None and "retry_delay" in target.functions:
             _ask_retry_delay(target, made, context.attempt, error)
         return _failed(error)
+
+
+def _check_taken(row: JsonObject) -> None:
+    """Raises InvalidParameters where a result could not be taken."""
+    problems = taking.problems(row)
+    if problems:
+        raise InvalidParameters("; ".join(problems))
 
 
 def _returned(target: Target, made: Any, row: JsonObject, context: JobContext) -> Any:

@@ -4,10 +4,10 @@ one is run and what a submission may say are elsewhere.
 
 from __future__ import annotations
 
-import json
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgjob import calls, codec
 from bgjob.codec import JsonObject, Request
@@ -22,29 +22,30 @@ from bgjob.errors import (
     NotApprovedError,
     ScheduleNotFoundError,
 )
-from bgjob.testing import submissions
+from bgjob.testing import listing, submissions
 from bgjob.testing.arguments import misfits
 from bgjob.testing.attempts import attempt, tell_failed_hook
-from bgjob.testing.submissions import Submission, instant, try_seconds
+from bgjob.testing.flows import Flows, cancel
+from bgjob.testing.group_answers import GroupAnswers
+from bgjob.testing.placing import Placing
+from bgjob.testing.submissions import Submission, instant
 from bgjob.testing.submitted import Jobs, SubmittedJob, copied
 from bgjob.testing.targets import target_of
-from bgjob.words import FINAL, INTERFACE, SCHEDULED, SERVICE, STATUS_WORDS, Outcome, Status
+from bgjob.testing.ties import Names, NewGroup, Node
+from bgjob.words import INTERFACE, SERVICE, Outcome, Status
 
 MAX_SNOOZES: Final = 5
 """How often a job may ask for a snooze, which nobody waits for here, before it fails."""
 
-_PAGE: Final = 50
-_LARGEST_PAGE: Final = 1000
-_LARGEST_COUNT: Final = 100_000
-
 
 class NothingRunsError(BgjobError):
-    """The end of a job was waited for that is only recorded."""
+    """The end of a job was waited for that is only recorded, or comes after what does not end."""
 
-    def __init__(self, job_id: int) -> None:
-        super().__init__(
-            f"job {job_id} is only recorded and will never end; use bgjob.testing.inline() to run jobs"
-        )
+    def __init__(self, job_id: int, waits_for: str | None = None) -> None:
+        why = "is only recorded and will never end; use bgjob.testing.inline() to run jobs"
+        if waits_for is not None:
+            why = f"comes after {waits_for}, which has not ended, and nothing runs meanwhile"
+        super().__init__(f"job {job_id} {why}")
 
 
 class NotAnsweredError(BgjobError, NotImplementedError):
@@ -57,12 +58,17 @@ class NotAnsweredError(BgjobError, NotImplementedError):
 class Recorder:
     """Answers what a daemon would that starts nothing. The lock is never held while code of the application runs."""
 
+    _runs = False
+
     def __init__(self, approved: Iterable[str | type] | None) -> None:
         self.jobs = Jobs()
         self._approved = None if approved is None else {calls.class_name_of(cls) for cls in approved}
         self._rows: dict[int, JsonObject] = {}
         self._by_key: dict[str, tuple[JsonObject, Submission]] = {}
+        self._flows = Flows(self._rows)
+        self._claimed: set[int] = set()
         self._lock = threading.Lock()
+        groups = GroupAnswers(self._flows, self._lock, self._proceed, self._retry_jobs)
         self._answers: dict[str, Callable[[JsonObject], JsonObject]] = {
             f"{INTERFACE}.Submit": self._submit,
             f"{INTERFACE}.SubmitMany": self._submit_many,
@@ -77,6 +83,7 @@ class Recorder:
             f"{INTERFACE}.Resume": lambda given: {},
             f"{INTERFACE}.Schedules": _schedules,
             **{f"{INTERFACE}.{name}": _no_schedule for name in _OF_A_SCHEDULE},
+            **groups.answers,
             f"{SERVICE}.GetInfo": lambda given: _INFO,
         }
 
@@ -92,12 +99,13 @@ class Recorder:
         if received.method != f"{INTERFACE}.Watch":
             raise NotAnsweredError(received.method)
         ids = received.parameters.get("ids")
-        return [{"job": None}] if ids is None else [{"job": _summary(self._row(one))} for one in ids]
+        return [{"job": None}] if ids is None else [{"job": listing.summary(self._row(one))} for one in ids]
 
     # What the two do differently
 
-    def _policy(self, given: JsonObject) -> JsonObject:
-        """What the class says where the caller does not. Raises the refusal of what could not run.
+    def _policy(self, given: JsonObject, taken: Collection[str]) -> JsonObject:
+        """What the class says where the caller does not. Raises the refusal of what could not run; `taken` are the
+        parameters that come from results.
 
         Who imports no class knows nothing of it.
         """
@@ -106,34 +114,65 @@ class Recorder:
     def _run(self, row: JsonObject) -> None:
         """Bring a pending job to its end."""
 
+    def _proceed(self, rows: Iterable[JsonObject]) -> None:
+        """Run those that wait for nothing, in order, and then what that frees."""
+        waiting = deque(rows)
+        while waiting:
+            row = waiting.popleft()
+            if not self._claim(row):
+                continue
+            try:
+                self._run(row)
+            finally:
+                with self._lock:
+                    self._claimed.discard(row["id"])
+                    waiting += self._flows.tell(Node("job", row["id"]))
+
+    def _claim(self, row: JsonObject) -> bool:
+        """Whether the job is to run now, and nobody else has it run."""
+        with self._lock:
+            is_free = row["status"] == Status.PENDING and not row["waits_for"]
+            if not self._runs or not is_free or row["id"] in self._claimed:
+                return False
+            self._claimed.add(row["id"])
+            return True
+
     # The methods
 
     def _submit(self, given: JsonObject) -> JsonObject:
         job = {name: value for name, value in given.items() if name != "check_only"}
         submissions.check_shape(job)
-        wanted = self._checked(job)
+        if job.get("ref") is not None:
+            raise InvalidParameterError(parameter="ref")
+        wanted = self._checked(job, Names())
         if given.get("check_only"):
             return {"id": 0, "created": False}
-        ((row, is_new),) = self._store([wanted])
-        if is_new:
-            self._run(row)
+        try:
+            stored = self._store([wanted])
+        except InvalidParameterError as error:
+            parameter = error.parameters["parameter"]
+            raise InvalidParameterError(parameter=parameter.removeprefix("jobs.0.")) from None
+        ((row, is_new),) = stored.jobs
+        self._proceed(stored.free)
         return {"id": row["id"], "created": is_new}
 
     def _submit_many(self, given: JsonObject) -> JsonObject:
+        names = Names()
+        groups = names.groups(given.get("groups") or [])
         is_bulk = given.get("each") is not None
-        jobs = submissions.one_by_one(given) if is_bulk else given["jobs"]
+        jobs = submissions.one_by_one(given) if is_bulk else given.get("jobs") or []
         name, key = ("each", "keys.{}") if is_bulk else ("jobs", "jobs.{}.options.idempotency_key")
         for index, job in enumerate(jobs):
             submissions.check_shape(job, f"{name}.{index}.")
-        wanted = [self._checked_one_of_many(f"{name}.{index}", job) for index, job in enumerate(jobs)]
-        stored = self._store(wanted, key)
-        for row, is_new in stored:
-            if is_new:
-                self._run(row)
-        return {"ids": [row["id"] for row, _ in stored]}
+        wanted = [
+            self._checked_one_of_many(f"{name}.{index}", job, names, index) for index, job in enumerate(jobs)
+        ]
+        stored = self._store(wanted, key, groups, given.get("seal") or ())
+        self._proceed(stored.free)
+        return {"ids": [row["id"] for row, _ in stored.jobs], "groups": stored.groups}
 
     def _get(self, given: JsonObject) -> JsonObject:
-        _check_page(given)
+        listing.check_page(given)
         row = self._named(given)
         known = row["attempts"]
         earlier = known if given.get("before") is None else known[: given["before"] - 1]
@@ -144,26 +183,26 @@ class Recorder:
     def _wait(self, given: JsonObject) -> JsonObject:
         row = self._named(given)
         if row["status"] == Status.PENDING:  # for ever, whatever time is given
-            raise NothingRunsError(row["id"])
+            raise NothingRunsError(row["id"], self._flows.try_open_before(row) if self._runs else None)
         return {"job": row, "next": None}
 
     def _list(self, given: JsonObject) -> JsonObject:
-        given = {**given, "since": _check_list(given)}
-        limit = given.get("limit") or _PAGE
+        given = {**given, "since": listing.check_list(given)}
+        limit = given.get("limit") or listing.PAGE
         now = instant()
         with self._lock:
-            matching = [row for row in self._rows.values() if _is_listed(row, given, now)]
+            matching = [row for row in self._rows.values() if listing.is_listed(row, given, now)]
             place = self._place(given)
-        place_of = _end_of if _is_by_end(given) else _id_of
+        place_of = listing.end_of if listing.is_by_end(given) else listing.id_of
         matching.sort(key=place_of, reverse=True)
         rows = [row for row in matching if place is None or place_of(row) < place]
         page = rows[:limit]
         last = page[-1] if len(rows) > limit else None
         total = None if given.get("count") is None else min(given["count"], len(matching))
         return {
-            "jobs": [_listed(row) for row in page],
+            "jobs": [listing.as_listed(row) for row in page],
             "next": None if last is None else last["id"],
-            "next_at": last["finished_at"] if last is not None and _is_by_end(given) else None,
+            "next_at": last["finished_at"] if last is not None and listing.is_by_end(given) else None,
             "is_complete": True,
             "total": total,
         }
@@ -173,50 +212,60 @@ class Recorder:
         before, before_at = given.get("before"), given.get("before_at")
         if before is None:
             return None
-        if not _is_by_end(given):
+        if not listing.is_by_end(given):
             return "", before
         earlier = [row for row in self._rows.values() if row["id"] <= before]
-        return before_at or (_end_of(earlier[-1])[0] if earlier else ""), before
+        return before_at or (listing.end_of(earlier[-1])[0] if earlier else ""), before
 
     def _cancel(self, given: JsonObject) -> JsonObject:
-        now = instant()
         with self._lock:
-            for row in self._rows_in(given["ids"], (Status.PENDING, Status.RUNNING)):
-                row["cancel_requested_at"] = row["cancel_requested_at"] or now
-                if row["status"] == Status.PENDING:
-                    row.update(status=Status.CANCELLED, finished_at=now, updated_at=now)
+            rows = self._rows_in(given["ids"], (Status.PENDING, Status.RUNNING))
+            for row in rows:
+                cancel(row)
+            freed = self._flows.tell(*[Node("job", row["id"]) for row in rows])
+        self._proceed(freed)
         return {"ids": given["ids"]}
 
     def _retry(self, given: JsonObject) -> JsonObject:
+        return self._retry_jobs(given["ids"], bool(given.get("anyway")))
+
+    def _retry_jobs(self, ids: list[int], anyway: bool = False) -> JsonObject:
         with self._lock:
-            rows = self._rows_in(given["ids"], (Status.FAILED, Status.CANCELLED))
-            for row in rows:
+            rows = self._rows_in(ids, (Status.FAILED, Status.CANCELLED))
+            again = [row for row in rows if anyway or not self._flows.is_kept(row, ids)]
+            for row in again:
                 row.update(status=Status.PENDING, retry_count=0, finished_at=None, error=None)
                 row.update(cancel_requested_at=None, scheduled_at=None, updated_at=instant())
-        for row in rows:
-            self._run(row)
-        return {"ids": given["ids"]}
+                row.update(cancelled_after=None)
+                if anyway:
+                    self._flows.forgive(row)
+            freed = self._flows.tell(*[Node("job", row["id"]) for row in again])
+        self._proceed([*again, *freed])
+        return {"ids": ids}
 
     def _running(self) -> list[JsonObject]:
         """The attempts that run in this process just now, such as the one that asks."""
         with self._lock:
-            return [_running(row) for row in self._rows.values() if row["status"] == Status.RUNNING]
+            return [listing.as_running(row) for row in self._rows.values() if row["status"] == Status.RUNNING]
 
     # Submissions
 
-    def _checked(self, given: JsonObject) -> Submission:
+    def _checked(self, given: JsonObject, names: Names) -> Submission:
         """Raises the refusal of a submission whose shape is right, in the daemon's order."""
         submissions.check_names_and_size(given)
+        ties = names.ties(given.get("options") or {})
         if self._approved is not None and given["class_name"] not in self._approved:
             raise NotApprovedError(class_name=given["class_name"])
-        policy = self._policy(given)
+        policy = self._policy(given, ties.takes)
         submissions.check_meaning(given.get("options") or {})
-        return Submission(given, policy)
+        return Submission(given, policy, ties)
 
-    def _checked_one_of_many(self, place: str, given: JsonObject) -> Submission:
+    def _checked_one_of_many(self, place: str, given: JsonObject, names: Names, index: int) -> Submission:
         """The same, where a refusal tells the job's place in the list."""
         try:
-            return self._checked(given)
+            wanted = self._checked(given, names)
+            names.name_job(given, index)
+            return wanted
         except InvalidParameterError as error:
             parameter = error.parameters["parameter"]
             raise InvalidParameterError(parameter=f"{place}.{parameter}") from None
@@ -224,27 +273,45 @@ class Recorder:
             problems = [{**one, "path": place.replace(".", "/")} for one in error.parameters["problems"]]
             raise InvalidParametersError(problems=problems) from None
 
-    def _store(self, wanted: Sequence[Submission], key_place: str = "") -> list[tuple[JsonObject, bool]]:
-        """The jobs, and whether each is a new one; all or, where a key stands for another request, none.
-
-        `key_place` is where the request has each one's key.
+    def _store(
+        self,
+        wanted: Sequence[Submission],
+        key_place: str = "",
+        groups: Sequence[NewGroup] = (),
+        seal: Sequence[int] = (),
+    ) -> _Stored:
+        """All of it, or, where a key stands for another request or a tie is refused, nothing. `key_place` is where the
+        request has each one's key.
         """
         stored: list[tuple[JsonObject, bool]] = []
-        new: dict[int, tuple[JsonObject, Submission]] = {}
+        new: list[tuple[JsonObject, Submission]] = []
         by_key: dict[str, tuple[JsonObject, Submission]] = {}
         with self._lock:
+            last_id = len(self._rows)
+            placing = Placing(self._flows, groups, last_id)
             for index, one in enumerate(wanted):
                 known = self._try_known(key_place.format(index), one, by_key)
-                row = one.row(len(self._rows) + len(new) + 1) if known is None else known
+                row = one.row(last_id + len(new) + 1) if known is None else known
                 stored.append((row, known is None))
-                if known is None:
-                    new[row["id"]] = row, one
-                    by_key |= {} if one.key is None else {one.key: (row, one)}
+                if known is not None:
+                    placing.know(index, row["id"], row["group_id"])
+                    continue
+                new.append((row, one._replace(ties=placing.place(index, row["id"], one.ties))))
+                by_key |= {} if one.key is None else {one.key: (row, one)}
+            ids = placing.groups()
+            for group_id in seal:
+                self._flows.group(group_id)
+            placing.commit()
             self._by_key |= by_key
-            for job_id, (row, one) in new.items():
-                self._rows[job_id] = row
-                self.jobs.append(SubmittedJob(row, one.callers_options))
-        return stored
+            free = [row for row, _ in new]
+            for row, one in new:
+                self._rows[row["id"]] = row
+                self.jobs.append(SubmittedJob(row, one.told_options))
+                free += self._flows.add(row, one.ties, one.options.get("if_failed"))
+            free += self._flows.tell(*[Node("group", group_id) for group_id in ids])
+            for group_id in seal:
+                free += self._flows.seal(group_id)
+        return _Stored(stored, ids, free)
 
     def _try_known(
         self, place: str, wanted: Submission, here: dict[str, tuple[JsonObject, Submission]]
@@ -287,16 +354,33 @@ class Recorder:
         return rows
 
 
+class _Stored(NamedTuple):
+    """The jobs, and whether each is a new one; the groups' ids; and which may run now, the new ones first."""
+
+    jobs: list[tuple[JsonObject, bool]]
+    groups: list[int]
+    free: list[JsonObject]
+
+
 class Runner(Recorder):
     """Answers what a daemon would that is done at once."""
 
-    def _policy(self, given: JsonObject) -> JsonObject:
+    _runs = True
+
+    def _policy(self, given: JsonObject, taken: Collection[str]) -> JsonObject:
         target = target_of(given["class_name"])
         function = target.try_method(given["method_name"])
         if function is None:
             names = {"class_name": given["class_name"], "method_name": given["method_name"]}
             raise MethodNotApprovedError(**names)
-        problems = misfits(function, given.get("parameters") or {}, target.tasks.get(given["method_name"]))
+        parameters = given.get("parameters") or {}
+        problems = [
+            {"path": name, "message": "is to be taken from a result, and is given, too"}
+            for name in sorted(taken)
+            if name in parameters
+        ]
+        whole = parameters | dict.fromkeys(taken)
+        problems = problems or misfits(function, whole, target.tasks.get(given["method_name"]))
         if problems:
             raise InvalidParametersError(problems=problems)
         return target.policy
@@ -347,49 +431,6 @@ def _received(request: Request) -> Request:
         raise InvalidParameterError(parameter=error.parameter) from None
 
 
-_SUMMARY: Final = (
-    *("id", "class_name", "method_name", "status", "queue", "priority", "retry_count", "max_retries"),
-    *(
-        "scheduled_at",
-        "started_at",
-        "finished_at",
-        "created_at",
-        "updated_at",
-        "cancel_requested_at",
-        "error",
-    ),
-    *("schedule", "occurrence", "is_blocked"),
-)
-_USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
-
-
-def _summary(row: JsonObject) -> JsonObject:
-    attempts = row["attempts"]
-    return {
-        **{name: row[name] for name in _SUMMARY},
-        "attempt": len(attempts),
-        "outcome": attempts[-1]["outcome"] if attempts else None,
-        "progress": attempts[-1]["progress"] if attempts else None,
-    }
-
-
-def _listed(row: JsonObject) -> JsonObject:
-    """The summary as List has it: with what the latest attempt used, which is not known here."""
-    return _summary(row) | dict.fromkeys(_USAGE)
-
-
-def _running(row: JsonObject) -> JsonObject:
-    """The attempt as Running has it: it has no process of its own that could be measured."""
-    attempt = row["attempts"][-1]
-    of_job = ("class_name", "method_name", "queue", "timeout")
-    of_attempt = ("job_id", "number", "pid", "started_at", "progress")
-    return {
-        **{name: row[name] for name in of_job},
-        **{name: attempt[name] for name in of_attempt},
-        **dict.fromkeys(("cpu", "memory")),
-    }
-
-
 def _why(row: JsonObject) -> str:
     """What a daemon would say, in fewer words: here nothing waits for anything."""
     return f"job {row['id']} {_WHY[row['status']].format(attempt=len(row['attempts']), **row)}"
@@ -402,60 +443,3 @@ _WHY: Final = {
     Status.FAILED: "failed at {finished_at}: {error} (attempt {attempt})",
     Status.CANCELLED: "was cancelled at {finished_at}",
 }
-
-
-def _is_by_end(given: JsonObject) -> bool:
-    """Whether a list has nothing but jobs that have ended."""
-    return bool(given.get("status")) and FINAL.issuperset(given["status"])
-
-
-def _end_of(row: JsonObject) -> tuple[str, int]:
-    return row["finished_at"] or row["updated_at"], row["id"]
-
-
-def _id_of(row: JsonObject) -> tuple[str, int]:
-    return "", row["id"]
-
-
-def _check_list(given: JsonObject) -> str | None:
-    """Raises InvalidParameterError. `since`, as times are stored."""
-    for index, word in enumerate(given.get("status") or ()):
-        if word not in STATUS_WORDS:
-            raise InvalidParameterError(parameter=f"status.{index}")
-    _check_page(given)
-    if not 1 <= given.get("count", _LARGEST_COUNT) <= _LARGEST_COUNT:
-        raise InvalidParameterError(parameter="count")
-    if given.get("since") is None:
-        return None
-    since = try_seconds(given["since"])
-    if since is None:
-        raise InvalidParameterError(parameter="since")
-    return instant(since)
-
-
-def _check_page(given: JsonObject) -> None:
-    if given.get("before", 1) < 1:
-        raise InvalidParameterError(parameter="before")
-    if not 1 <= given.get("limit", _PAGE) <= _LARGEST_PAGE:
-        raise InvalidParameterError(parameter="limit")
-
-
-def _is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
-    is_scheduled = row["status"] == Status.PENDING and (row["scheduled_at"] or "") > now
-    words = {row["status"], SCHEDULED} if is_scheduled else {row["status"]}
-    return (
-        (given.get("status") is None or not words.isdisjoint(given["status"]))
-        and all(
-            given.get(name) in (None, row[name])
-            for name in ("queue", "class_name", "method_name", "schedule")
-        )
-        and _has(row, (given.get("search") or "").casefold())
-        and (given["since"] or "") <= row["finished_at" if _is_by_end(given) else "created_at"]
-    )
-
-
-def _has(row: JsonObject, needle: str) -> bool:
-    """Whether class, method, error or a value of the parameters, in JSON on a line of its own, has this in it."""
-    named = f"{row['class_name']}::{row['method_name']}\n{row['error'] or ''}"
-    values = json.dumps(list(row["parameters"].values()), ensure_ascii=False, separators=("\n", "\n"))[1:-1]
-    return needle in named.casefold() or codec.to_json(needle)[1:-1] in values.casefold()

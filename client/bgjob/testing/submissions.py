@@ -15,14 +15,16 @@ from bgjob.codec import JsonObject
 from bgjob.errors import InvalidNameError, InvalidParameterError, TooLargeError
 from bgjob.jobs import LONGEST_DELAY
 from bgjob.keys import is_made_here
-from bgjob.words import KEY_LENGTHS, Backoff, Status
+from bgjob.testing.ties import Ties
+from bgjob.words import KEY_LENGTHS, Backoff, IfFailed, Status
 
 CLASS_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 METHOD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MAX_RETRIES_CAP: Final = 100
+MAX_PARAMETERS: Final = 64 * 1024
+"""Bytes of them as JSON."""
 
 _MAX_NAME: Final = 255
-_MAX_PARAMETERS: Final = 64 * 1024
 
 
 class Submission(NamedTuple):
@@ -30,6 +32,7 @@ class Submission(NamedTuple):
 
     given: JsonObject
     policy: JsonObject
+    ties: Ties = Ties()  # nothing changes it
 
     @property
     def options(self) -> JsonObject:
@@ -50,6 +53,19 @@ class Submission(NamedTuple):
         return {n: value for n, value in self.options.items() if n != "idempotency_key" or is_callers}
 
     @property
+    def told_options(self) -> JsonObject:
+        """The same, with ids in the place of names of the request; for one that has its place."""
+        ties = self.ties
+        told: JsonObject = {"after": [node.asked for node in ties.after]} if ties.after else {}
+        if ties.takes:
+            told["take"] = {
+                name: {"of": take.of.asked, "pointer": take.pointer} for name, take in ties.takes.items()
+            }
+        if ties.group is not None:
+            told["group"] = {"id": ties.group.id}
+        return self.callers_options | told
+
+    @property
     def request(self) -> tuple[Any, ...]:
         """What tells it from another one with the same key."""
         options = {n: value for n, value in self.options.items() if n != "idempotency_key"}
@@ -65,7 +81,7 @@ class Submission(NamedTuple):
             "id": job_id,
             "class_name": self.given["class_name"],
             "method_name": self.given["method_name"],
-            "parameters": self.parameters,
+            "parameters": {**self.parameters},
             "status": Status.PENDING,
             "retry_count": self.given.get("retry_count") or 0,
             "max_retries": options.get("max_retries", 3),
@@ -82,6 +98,7 @@ class Submission(NamedTuple):
             **dict.fromkeys(_NOT_YET),
             "crashes": 0,
             "is_blocked": False,
+            "waits_for": 0,
             "attempts": [],
         }
 
@@ -89,7 +106,7 @@ class Submission(NamedTuple):
 _NOT_YET: Final = (
     *("started_at", "finished_at", "cancel_requested_at", "result", "error"),
     *("submitted_uid", "submitted_gid", "submitted_pid", "submitted_by_job"),
-    *("schedule", "occurrence"),
+    *("schedule", "occurrence", "if_failed", "cancelled_after", "group_id", "takes"),
 )
 
 
@@ -97,6 +114,9 @@ def one_by_one(given: JsonObject) -> list[JsonObject]:
     """The jobs of a submission in bulk. Raises InvalidParameterError for what is asked of all, and for keys."""
     common = {name: given.get(name) for name in ("class_name", "method_name", "retry_count", "options")}
     check_shape(common)
+    for name in ("after", "take"):
+        if (common["options"] or {}).get(name) is not None:
+            raise InvalidParameterError(parameter=f"options.{name}")
     for place, key in enumerate(given["keys"]):
         if not _OPTIONS["idempotency_key"](key):
             raise InvalidParameterError(parameter=f"keys.{place}")
@@ -120,8 +140,8 @@ def check_names_and_size(given: JsonObject) -> None:
         if len(value) > _MAX_NAME or not grammar.fullmatch(value):
             raise InvalidNameError(field=field, value=value[:_MAX_NAME])
     size = len(codec.to_json(given.get("parameters") or {}).encode())
-    if size > _MAX_PARAMETERS:
-        raise TooLargeError(limit=_MAX_PARAMETERS, size=size)
+    if size > MAX_PARAMETERS:
+        raise TooLargeError(limit=MAX_PARAMETERS, size=size)
 
 
 def check_meaning(options: JsonObject) -> None:
@@ -189,6 +209,7 @@ _FIELDS: Final[_Fields] = {
     "parameters": _is_object,
     "retry_count": _is_count,
     "options": _is_object,
+    "ref": _is_text,
 }
 _REQUIRED: Final = ("class_name", "method_name")
 _OPTIONS: Final[_Fields] = {
@@ -201,6 +222,10 @@ _OPTIONS: Final[_Fields] = {
     "retry_delay": is_seconds,
     "backoff": lambda value: value in tuple(Backoff),
     "idempotency_key": lambda value: _is_text(value) and len(value) in KEY_LENGTHS,
+    "after": lambda value: isinstance(value, list),
+    "if_failed": lambda value: value in tuple(IfFailed),
+    "take": _is_object,
+    "group": _is_object,
 }
 
 

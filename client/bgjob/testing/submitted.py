@@ -14,14 +14,15 @@ T = TypeVar("T")
 
 
 class SubmittedJob:
-    """What was submitted: `parameters` as JSON has them, `options` as the caller gave them; and how it stands."""
+    """What was submitted: `options` as the caller gave them, drafts and steps by the ids that they got; and how it
+    stands.
+    """
 
     def __init__(self, row: JsonObject, options: JsonObject) -> None:
         self._row = row
         self.id: int = row["id"]
         self.class_name: str = row["class_name"]
         self.method_name: str = row["method_name"]
-        self.parameters: JsonObject = copied(row["parameters"])
         self.retry_count: int = row["retry_count"]
         self.options = options
 
@@ -29,6 +30,11 @@ class SubmittedJob:
         return (
             f"<SubmittedJob {self.id} {self.class_name}::{self.method_name} {self.parameters} {self.status}>"
         )
+
+    @property
+    def parameters(self) -> JsonObject:
+        """As JSON has them; those among them that were taken from results by now."""
+        return copied(self._row["parameters"])
 
     @property
     def snapshot(self) -> JsonObject:

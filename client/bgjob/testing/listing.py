@@ -1,0 +1,119 @@
+"""How a stand-in tells of its jobs: summaries, and which of them a list has."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from bgjob import codec
+from bgjob.codec import JsonObject
+from bgjob.errors import InvalidParameterError
+from bgjob.testing.submissions import instant, try_seconds
+from bgjob.words import BLOCKED, FINAL, SCHEDULED, STATUS_WORDS, Status
+
+PAGE: Final = 50
+LARGEST_PAGE: Final = 1000
+
+_LARGEST_COUNT: Final = 100_000
+
+_SUMMARY: Final = (
+    *("id", "class_name", "method_name", "status", "queue", "priority", "retry_count", "max_retries"),
+    *(
+        "scheduled_at",
+        "started_at",
+        "finished_at",
+        "created_at",
+        "updated_at",
+        "cancel_requested_at",
+        "error",
+    ),
+    *("schedule", "occurrence", "is_blocked"),
+)
+_USAGE: Final = ("max_rss", "cpu_user", "cpu_system", "output_bytes")
+
+
+def summary(row: JsonObject) -> JsonObject:
+    attempts = row["attempts"]
+    return {
+        **{name: row[name] for name in _SUMMARY},
+        "attempt": len(attempts),
+        "outcome": attempts[-1]["outcome"] if attempts else None,
+        "progress": attempts[-1]["progress"] if attempts else None,
+    }
+
+
+def as_listed(row: JsonObject) -> JsonObject:
+    """The summary as List has it: with what the latest attempt used, which is not known here."""
+    return summary(row) | dict.fromkeys(_USAGE)
+
+
+def as_running(row: JsonObject) -> JsonObject:
+    """The attempt as Running has it: it has no process of its own that could be measured."""
+    attempt = row["attempts"][-1]
+    of_job = ("class_name", "method_name", "queue", "timeout")
+    of_attempt = ("job_id", "number", "pid", "started_at", "progress")
+    return {
+        **{name: row[name] for name in of_job},
+        **{name: attempt[name] for name in of_attempt},
+        **dict.fromkeys(("cpu", "memory")),
+    }
+
+
+def is_by_end(given: JsonObject) -> bool:
+    """Whether a list has nothing but jobs that have ended."""
+    return bool(given.get("status")) and FINAL.issuperset(given["status"])
+
+
+def end_of(row: JsonObject) -> tuple[str, int]:
+    return row["finished_at"] or row["updated_at"], row["id"]
+
+
+def id_of(row: JsonObject) -> tuple[str, int]:
+    return "", row["id"]
+
+
+def check_list(given: JsonObject) -> str | None:
+    """Raises InvalidParameterError. `since`, as times are stored."""
+    for index, word in enumerate(given.get("status") or ()):
+        if word not in STATUS_WORDS:
+            raise InvalidParameterError(parameter=f"status.{index}")
+    check_page(given)
+    if not 1 <= given.get("count", _LARGEST_COUNT) <= _LARGEST_COUNT:
+        raise InvalidParameterError(parameter="count")
+    if given.get("since") is None:
+        return None
+    since = try_seconds(given["since"])
+    if since is None:
+        raise InvalidParameterError(parameter="since")
+    return instant(since)
+
+
+def check_page(given: JsonObject) -> None:
+    if given.get("before", 1) < 1:
+        raise InvalidParameterError(parameter="before")
+    if not 1 <= given.get("limit", PAGE) <= LARGEST_PAGE:
+        raise InvalidParameterError(parameter="limit")
+
+
+def is_listed(row: JsonObject, given: JsonObject, now: str) -> bool:
+    is_scheduled = row["status"] == Status.PENDING and (row["scheduled_at"] or "") > now
+    words = {row["status"], SCHEDULED} if is_scheduled else {row["status"]}
+    if row["is_blocked"] and row["status"] == Status.PENDING:
+        words = {row["status"], BLOCKED}
+    return (
+        (given.get("status") is None or not words.isdisjoint(given["status"]))
+        and all(
+            given.get(name) in (None, row[name])
+            for name in ("queue", "class_name", "method_name", "schedule")
+        )
+        and given.get("group") in (None, row["group_id"])
+        and _has(row, (given.get("search") or "").casefold())
+        and (given["since"] or "") <= row["finished_at" if is_by_end(given) else "created_at"]
+    )
+
+
+def _has(row: JsonObject, needle: str) -> bool:
+    """Whether class, method, error or a value of the parameters, in JSON on a line of its own, has this in it."""
+    named = f"{row['class_name']}::{row['method_name']}\n{row['error'] or ''}"
+    values = json.dumps(list(row["parameters"].values()), ensure_ascii=False, separators=("\n", "\n"))[1:-1]
+    return needle in named.casefold() or codec.to_json(needle)[1:-1] in values.casefold()
