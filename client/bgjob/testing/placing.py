@@ -40,8 +40,10 @@ class Placing:
         self._jobs[index] = job_id
         self._in_group[job_id] = group_id
 
-    def groups(self) -> list[int]:
-        """The ids of the request's groups, those too that no job is in."""
+    def groups(self, seal: Sequence[int]) -> list[int]:
+        """The ids of the request's groups, those too that no job is in. Raises GroupNotFoundError for those to seal."""
+        for group_id in seal:
+            self._flows.group(group_id)
         return [self._id_of(place) for place in range(len(self._new))]
 
     def commit(self) -> None:

@@ -284,7 +284,7 @@ class Recorder:
         request has each one's key.
         """
         stored: list[tuple[JsonObject, bool]] = []
-        new: list[tuple[JsonObject, Submission]] = []
+        new: dict[int, tuple[JsonObject, Submission]] = {}
         by_key: dict[str, tuple[JsonObject, Submission]] = {}
         with self._lock:
             last_id = len(self._rows)
@@ -296,22 +296,25 @@ class Recorder:
                 if known is not None:
                     placing.know(index, row["id"], row["group_id"])
                     continue
-                new.append((row, one._replace(ties=placing.place(index, row["id"], one.ties))))
+                new[row["id"]] = row, one._replace(ties=placing.place(index, row["id"], one.ties))
                 by_key |= {} if one.key is None else {one.key: (row, one)}
-            ids = placing.groups()
-            for group_id in seal:
-                self._flows.group(group_id)
+            ids = placing.groups(seal)
             placing.commit()
             self._by_key |= by_key
-            free = [row for row, _ in new]
-            for row, one in new:
-                self._rows[row["id"]] = row
-                self.jobs.append(SubmittedJob(row, one.told_options))
-                free += self._flows.add(row, one.ties, one.options.get("if_failed"))
-            free += self._flows.tell(*[Node("group", group_id) for group_id in ids])
-            for group_id in seal:
-                free += self._flows.seal(group_id)
-        return _Stored(stored, ids, free)
+            return _Stored(stored, ids, self._take_in(new, [*ids, *seal], seal))
+
+    def _take_in(
+        self, new: dict[int, tuple[JsonObject, Submission]], groups: Sequence[int], seal: Sequence[int]
+    ) -> list[JsonObject]:
+        """Have new jobs known; which may run now."""
+        free = [row for row, _ in new.values()]
+        for job_id, (row, one) in new.items():
+            self._rows[job_id] = row
+            self.jobs.append(SubmittedJob(row, one.told_options))
+            free += self._flows.add(row, one.ties, one.options.get("if_failed"))
+        for group_id in seal:
+            free += self._flows.seal(group_id)
+        return free + self._flows.tell(*[Node("group", group_id) for group_id in groups])
 
     def _try_known(
         self, place: str, wanted: Submission, here: dict[str, tuple[JsonObject, Submission]]
